@@ -1,0 +1,51 @@
+# What one does with the sources. `make help` lists it.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# With libtest's default of one thread a processor the tests would mostly wait for each other.
+E2E_THREADS ?= 4
+
+.PHONY: help setup build panic-module test e2e bench lint demo demo-check install clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what build and tests need (as root or with sudo), and fetch the test CA
+	sh tests/support/setup.sh
+
+build: ## Build the module: target/release/libmod_md.so
+	$(CARGO) build --release
+
+panic-module: ## Build the module for the test of the panic boundary
+	$(CARGO) build --release --features panic-injection --target-dir target/panic \
+	  --config profile.release.lto=false --config profile.release.codegen-units=16
+
+test: setup build panic-module ## Run all tests: units, use cases, and end to end with real httpd and a real CA
+	LAB_REQUIRED=1 $(CARGO) test --no-default-features -- --test-threads=$(E2E_THREADS)
+	$(CARGO) test -p apache-sys
+
+e2e: ## Run only the end-to-end tests; MODULE=/path/mod_md.so runs them with that module
+	LAB_REQUIRED=1 $(CARGO) test --no-default-features --test e2e -- --test-threads=$(E2E_THREADS)
+
+# Not with the release profile: that would put a library without httpd's hooks where `make build` has the module.
+bench: build ## Measure starts and memory with many domains, beside the C module: ARGS="startup 2000 3"
+	$(CARGO) bench --profile dev --no-default-features --bench servers -- $(ARGS)
+
+lint: ## clippy with and without the httpd layer, and the format
+	$(CARGO) clippy --workspace --all-targets --no-default-features -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --features panic-injection -- -D warnings
+	$(CARGO) fmt --all --check
+
+demo: ## Two example sites with certificates of a CA on this machine, until Ctrl-C; MODULE=… for another module
+	@sh conf/demo.sh
+
+demo-check: ## The same, checked with openssl and curl, then ended
+	@sh conf/demo.sh --check
+
+install: ## Put module and configuration where apxs says; DESTDIR is honoured
+	@MODULE="$(or $(MODULE),$(TARGET)/release/libmod_md.so)" DESTDIR="$(DESTDIR)" sh conf/install.sh
+
+clean: ## Remove everything that was built, and the lab
+	$(CARGO) clean
+	rm -rf target

@@ -1,0 +1,145 @@
+//! Measures whole httpd processes with many domains, module against module: `make bench`.
+//!
+//! ```text
+//! make bench                                  # startup and rss with 1000 domains, 3 rounds
+//! make bench ARGS="startup 2000 5"            # scenario, domains, rounds
+//! make bench ARGS="second-start 10000 1 floor ours"
+//! ```
+//!
+//! Scenarios: `first-start` (empty store) and `second-start` (a certificate in use for every domain), or both as
+//! `startup`: seconds from exec to the first answered request; `rss`: the summed PSS of all processes.
+//! Modules: `floor` (the same hosts with certificate files and no module), `c` (the C module, where it is installed),
+//! `ours` (the release build, or `MODULE`), or the path of a module file.
+//!
+//! Every round runs each module once, so that whatever else the machine does meets all of them. What is measured
+//! lies in the temporary folder (`TMPDIR`) and is removed at the end. On a file system in memory a first start says
+//! little; on ext4 it is slow for minutes after many files were removed, as by an earlier run.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod certificate;
+mod server;
+mod site;
+mod table;
+
+#[path = "../../tests/support/apache.rs"]
+mod apache;
+#[path = "../../tests/support/http.rs"]
+#[allow(dead_code, reason = "tests do more requests than we")]
+mod http;
+#[path = "../../tests/support/module.rs"]
+#[allow(dead_code, reason = "tests know more modules than we")]
+mod module;
+#[path = "../../tests/support/process.rs"]
+#[allow(dead_code, reason = "tests do more to processes than we")]
+mod process;
+
+use site::{Module, Site};
+use std::path::PathBuf;
+use table::Series;
+
+/// What one run of this program measures.
+struct Request {
+    scenarios: Vec<Scenario>,
+    domains: usize,
+    rounds: usize,
+    modules: Vec<Module>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Scenario {
+    FirstStart,
+    SecondStart,
+    Rss,
+}
+
+fn main() {
+    let request = match Request::parse(std::env::args().skip(1)) {
+        Ok(request) => request,
+        Err(problem) => {
+            eprintln!("{problem}");
+            std::process::exit(2);
+        }
+    };
+    let dir = tempfile::Builder::new().prefix("mod_md-bench-").tempdir().unwrap();
+    let site = Site::create(dir.path(), request.domains);
+    for scenario in &request.scenarios {
+        measure(*scenario, &site, &request);
+    }
+}
+
+impl Request {
+    /// Words in any order; of two numbers the first is that of domains. `cargo bench` adds options of its own.
+    fn parse(args: impl Iterator<Item = String>) -> Result<Request, String> {
+        let (mut scenarios, mut modules, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        for word in args.filter(|word| !word.starts_with("--")) {
+            match word.as_str() {
+                "startup" => scenarios.extend([Scenario::FirstStart, Scenario::SecondStart]),
+                "first-start" => scenarios.push(Scenario::FirstStart),
+                "second-start" => scenarios.push(Scenario::SecondStart),
+                "rss" => scenarios.push(Scenario::Rss),
+                "floor" => modules.push(Module::floor()),
+                "c" => modules.push(Module::c().ok_or("the C module is not installed")?),
+                "ours" => modules.push(Module::ours()),
+                path if path.contains('/') => modules.push(Module::file(PathBuf::from(path))),
+                number => numbers.push(number.parse().map_err(|_| format!("'{number}' is not understood"))?),
+            }
+        }
+        if scenarios.is_empty() {
+            scenarios = vec![Scenario::FirstStart, Scenario::SecondStart, Scenario::Rss];
+        }
+        if modules.is_empty() {
+            modules =
+                [Some(Module::floor()), Module::c(), Some(Module::ours())].into_iter().flatten().collect();
+        }
+        if let Some(missing) = modules.iter().filter_map(|m| m.file.as_ref()).find(|file| !file.exists()) {
+            return Err(format!("no module at {}: run `make build`", missing.display()));
+        }
+        apache::find().ok_or("no httpd here: run `make setup`")?;
+        let mut numbers = numbers.into_iter();
+        let domains: usize = numbers.next().unwrap_or(1000);
+        let rounds: usize = numbers.next().unwrap_or(3);
+        if domains == 0 || rounds == 0 {
+            return Err("domains and rounds are at least 1".into());
+        }
+        Ok(Request { scenarios, domains, rounds, modules })
+    }
+}
+
+fn measure(scenario: Scenario, site: &Site, request: &Request) {
+    let Request { domains, rounds, modules, .. } = request;
+    let mut wall: Vec<Series> = modules.iter().map(|module| Series::new(&module.name)).collect();
+    let mut second = wall.clone();
+    if scenario != Scenario::FirstStart {
+        modules.iter().for_each(|module| site.fill_store(module));
+    }
+    for _ in 0..*rounds {
+        for (i, module) in modules.iter().enumerate() {
+            // What an earlier run left to be written shall not slow down this one.
+            rustix::fs::sync();
+            if scenario == Scenario::Rss {
+                let memory = site.start(module, site::Store::Filled, site::Children::Several).pss();
+                wall[i].add(memory.total);
+                second[i].add(memory.parent);
+                continue;
+            }
+            let store = match scenario {
+                Scenario::FirstStart => site::Store::Empty,
+                _ => site::Store::Filled,
+            };
+            let server = site.start(module, store, site::Children::One);
+            wall[i].add(server.first_answer.as_secs_f64());
+            second[i].add(server.cpu.as_secs_f64());
+        }
+    }
+    let (what, first, other) = match scenario {
+        Scenario::FirstStart => ("first start, empty store", "wall s", "cpu s"),
+        Scenario::SecondStart => ("second start, filled store", "wall s", "cpu s"),
+        Scenario::Rss => ("summed PSS of all processes", "all MB", "parent MB"),
+    };
+    println!("\n{what}: {domains} domains, {rounds} rounds, load {}", server::load());
+    let per_domain = match scenario {
+        Scenario::Rss => ("kB a domain", 1024.0),
+        _ => ("µs a domain", 1e6),
+    };
+    table::print(&[(first, &wall), (other, &second)], per_domain, *domains);
+}

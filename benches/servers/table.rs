@@ -1,0 +1,46 @@
+//! Medians of what was measured, and how they compare, as a table for people.
+
+#[derive(Clone)]
+pub struct Series {
+    name: String,
+    values: Vec<f64>,
+}
+
+impl Series {
+    pub fn new(name: &str) -> Series {
+        Series { name: name.to_string(), values: Vec::new() }
+    }
+
+    pub fn add(&mut self, value: f64) {
+        self.values.push(value);
+    }
+
+    fn sorted(&self) -> Vec<f64> {
+        let mut sorted = self.values.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted
+    }
+
+    fn median(&self) -> f64 {
+        let sorted = self.sorted();
+        let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+        f64::midpoint(low, high)
+    }
+}
+
+/// One line per module and quantity: median, extremes, the ratio to the median of every module, and what it
+/// costs over the first module, divided by the domains, in a unit of which `factor` make one.
+pub fn print(quantities: &[(&str, &[Series])], (unit, factor): (&str, f64), domains: usize) {
+    for (quantity, all) in quantities {
+        let width = all.iter().map(|series| series.name.len()).max().unwrap_or(0).max(8);
+        print!("{quantity:>width$} {:>9} {:>9} {:>9}", "median", "min", "max");
+        all.iter().for_each(|other| print!(" {:>8}", format!("/{}", other.name)));
+        println!("  over {}, {unit}", all[0].name);
+        for series in *all {
+            let (sorted, median) = (series.sorted(), series.median());
+            print!("{:>width$} {median:9.3} {:9.3} {:9.3}", series.name, sorted[0], sorted[sorted.len() - 1]);
+            all.iter().for_each(|other| print!(" {:8.2}", median / other.median()));
+            println!("  {:.0}", (median - all[0].median()) * factor / domains as f64);
+        }
+    }
+}

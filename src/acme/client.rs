@@ -1,0 +1,181 @@
+//! Requests to one ACME server: directory, nonces and signed POSTs (RFC 8555 §6, §7.1.1, §7.2).
+//!
+//! Threads share a [`Server`], and with it the directory and a pool of nonces, so that each request
+//! usually finds the nonce of an earlier answer. Redirects are never followed.
+
+use super::objects::Directory;
+use super::problem::{Kind, Problem};
+use super::{Error, objects};
+use crate::crypto::{PrivateKey, jws};
+use crate::http::{Request, Response, Transport};
+use crate::time::{Clock, Timestamp};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Nonces kept for later. Old ones may have expired at the server, so the newest is used first.
+const MAX_NONCES: usize = 64;
+const MAX_NONCE: usize = 1024;
+/// How often a request is signed anew because of `badNonce`: a server that refuses every second one at
+/// random still gets everything done, one that refuses all is not asked forever.
+const MAX_TRIES: usize = 16;
+
+const JOSE: &str = "application/jose+json";
+
+/// An ACME server and what it told once for all requests of a run.
+pub struct Server {
+    directory: Directory,
+    link: Link,
+    nonces: Mutex<Vec<String>>,
+}
+
+/// Who signs (RFC 8555 §6.2).
+#[derive(Clone, Copy)]
+pub(super) enum Signer<'a> {
+    /// By the key alone: to make or find an account.
+    Key(&'a PrivateKey),
+    /// By the key of the account with this URL.
+    Account(&'a PrivateKey, &'a str),
+}
+
+impl Server {
+    /// Fetches the directory.
+    pub fn connect(url: &str, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let link = Link { transport, clock };
+        let response = link.accepted(url, link.send(&Request::get(url))?)?;
+        let directory = Directory::parse(&json_of(url, &response)?)?;
+        Ok(Server { directory, link, nonces: Mutex::default() })
+    }
+
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.link.clock.now()
+    }
+
+    /// Sends a signed request; an empty payload is a POST-as-GET (RFC 8555 §6.3). `Ok` has a 2xx status.
+    pub(super) fn post(
+        &self,
+        url: &str,
+        signer: Signer<'_>,
+        payload: &[u8],
+        accept: Option<&str>,
+    ) -> Result<Response, Error> {
+        let mut fresh = None;
+        let mut tries = 0;
+        loop {
+            let nonce = match fresh.take() {
+                Some(nonce) => nonce,
+                None => self.nonce()?,
+            };
+            let body = signed(url, signer, nonce, payload)?.to_string();
+            let response =
+                self.link.send(&Request { accept, ..Request::post(url, JOSE, body.as_bytes()) })?;
+            tries += 1;
+            let nonce = replay_nonce(&response);
+            match self.link.accepted(url, response) {
+                // RFC 8555 §6.5: "the client SHOULD retry with the new nonce".
+                Err(e) if e.kind() == Some(Kind::BadNonce) && tries < MAX_TRIES => fresh = nonce,
+                result => {
+                    self.pool().extend(nonce);
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// A nonce not used before: from the pool, else a new one (RFC 8555 §7.2).
+    fn nonce(&self) -> Result<String, Error> {
+        if let Some(nonce) = self.pool().pop() {
+            return Ok(nonce);
+        }
+        let url = &self.directory.new_nonce;
+        let response = self.link.send(&Request::head(url))?;
+        let nonce = replay_nonce(&response);
+        self.link.accepted(url, response)?;
+        nonce.ok_or_else(|| Error::Protocol(format!("{url} gave no usable Replay-Nonce")))
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Vec<String>> {
+        let mut pool = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        let excess = pool.len().saturating_sub(MAX_NONCES - 1);
+        pool.drain(..excess);
+        pool
+    }
+}
+
+/// Requests and answers without signatures.
+struct Link {
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Link {
+    fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
+        if self.clock.is_stopped() {
+            return Err(Error::Stopped);
+        }
+        let result = self.transport.send(request);
+        match &result {
+            Ok(response) => crate::log!(Trace1, "{:?} {}: {}", request.method, request.url, response.status),
+            Err(e) => crate::log!(Trace1, "{:?} {}: {e}", request.method, request.url),
+        }
+        result.map_err(|source| match source {
+            crate::http::Error::Stopped => Error::Stopped,
+            source => Error::Transport { url: request.url.to_string(), source },
+        })
+    }
+
+    fn accepted(&self, url: &str, response: Response) -> Result<Response, Error> {
+        match response.status {
+            200..=299 => Ok(response),
+            status @ 300..=399 => Err(Error::Protocol(format!(
+                "{url} answered with a redirect ({status}), which is not followed"
+            ))),
+            _ => Err(Error::Problem {
+                problem: Box::new(Problem::from_response(&response)),
+                retry_after: response.retry_after(self.clock.now()),
+            }),
+        }
+    }
+}
+
+fn signed(url: &str, signer: Signer<'_>, nonce: String, payload: &[u8]) -> Result<Value, Error> {
+    let mut header = jws::Header::new();
+    header.insert("nonce".into(), nonce.into());
+    header.insert("url".into(), url.into());
+    let key = match signer {
+        Signer::Key(key) => {
+            header.insert("jwk".into(), jws::jwk(key)?);
+            key
+        }
+        Signer::Account(key, kid) => {
+            header.insert("kid".into(), json!(kid));
+            key
+        }
+    };
+    Ok(jws::sign(key, header, payload)?)
+}
+
+/// RFC 8555 §6.5.1: "Clients MUST ignore invalid Replay-Nonce values", which are not base64url.
+fn replay_nonce(response: &Response) -> Option<String> {
+    let nonce = response.header("replay-nonce")?;
+    let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let valid = !nonce.is_empty() && nonce.len() <= MAX_NONCE && nonce.bytes().all(base64url);
+    valid.then(|| nonce.to_string())
+}
+
+/// The JSON body of a successful response.
+pub(super) fn json_of(url: &str, response: &Response) -> Result<Value, Error> {
+    serde_json::from_slice(&response.body)
+        .map_err(|_| Error::Protocol(format!("the answer of {url} is not the JSON it should be")))
+}
+
+/// The `Location` of a new resource (RFC 8555 §7.3, §7.4).
+pub(super) fn location(url: &str, response: &Response) -> Result<String, Error> {
+    match response.header("location") {
+        Some(location) if objects::is_url(location) => Ok(location.to_string()),
+        _ => Err(Error::Protocol(format!("the answer of {url} has no Location that is an http(s) URL"))),
+    }
+}

@@ -1,0 +1,333 @@
+//! Why an ACME operation failed, what that means for the next try, and how status pages tell it.
+
+use super::problem::{Kind, Problem};
+use crate::http;
+use crate::model::job::status;
+use crate::time::Timestamp;
+use crate::{crypto, time};
+use serde_json::Value;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server was not reached, or did not answer in HTTP.
+    #[error(
+        "Unsuccessful in contacting ACME server at <{url}>. If this problem persists, please check your \
+         network connectivity from your Apache server to the ACME server. Also, older servers might have \
+         trouble verifying the certificates of the ACME server. You can check if you are able to contact it \
+         manually via the curl command. Sometimes, the ACME server might be down for maintenance, so failing \
+         to contact it is not an immediate problem. Apache will continue retrying this. ({source})"
+    )]
+    Transport { url: String, source: http::Error },
+    /// The server refused, or would have to (then we say so ourselves and `status` is 0).
+    #[error("{}", .problem.text())]
+    Problem {
+        problem: Box<Problem>,
+        /// When the server wants to be asked again.
+        retry_after: Option<Timestamp>,
+    },
+    /// The answer breaks RFC 8555.
+    #[error("{0}")]
+    Protocol(String),
+    /// An order or an authorization can never become valid any more; a new order is needed.
+    #[error("{}", invalid_text(.what, .identifier.as_deref(), .problem.as_deref()))]
+    Invalid {
+        /// `the order is invalid`, `the authorization is expired`, …
+        what: String,
+        /// The name that failed, where one is known.
+        identifier: Option<String>,
+        problem: Option<Box<Problem>>,
+    },
+    /// A phase took longer than the caller waits.
+    #[error("the ACME server did not finish in time: {what}")]
+    TimedOut { what: String },
+    #[error(
+        "the CA requires that its Terms of Service are agreed to: read {terms} and configure \
+         'MDCertificateAgreement accepted' if you agree"
+    )]
+    AgreementRequired { terms: String },
+    #[error("{}", time::Stopped)]
+    Stopped,
+    #[error("{0}")]
+    Crypto(#[from] crypto::Error),
+}
+
+impl From<time::Stopped> for Error {
+    fn from(_: time::Stopped) -> Self {
+        Error::Stopped
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Error::Problem { problem: Box::new(problem), retry_after: None }
+    }
+}
+
+fn invalid_text(what: &str, identifier: Option<&str>, problem: Option<&Problem>) -> String {
+    let name = identifier.map(|name| format!(" for domain {name}")).unwrap_or_default();
+    let said = problem.map_or_else(|| "the CA gave no reason".into(), Problem::text);
+    format!("{what}{name}: {said}")
+}
+
+/// What a failure means for the next try. From mild to severe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Again, at the pace of consecutive errors.
+    Retry,
+    /// Again, not before this instant; nothing else should be asked of this CA until then either.
+    RetryAt(Timestamp),
+    /// This CA refuses what we ask for; another may not. Without another: as `Hopeless`.
+    NextCa,
+    /// The same will be refused again until the configuration (or the CA) changes: once a day is enough.
+    Hopeless,
+}
+
+impl Error {
+    pub fn verdict(&self, now: Timestamp) -> Verdict {
+        match self {
+            // RFC 8555 §6.6 has Retry-After on rate limits, RFC 9110 §10.2.3 on anything.
+            Error::Problem { problem, retry_after: Some(at) } if *at > now => {
+                Verdict::RetryAt(*at).max(of_problem(problem))
+            }
+            Error::Problem { problem, .. } => of_problem(problem),
+            Error::Invalid { problem, .. } => problem.as_deref().map_or(Verdict::Retry, of_problem),
+            Error::AgreementRequired { .. } => Verdict::Hopeless,
+            Error::Transport { .. }
+            | Error::Protocol(_)
+            | Error::TimedOut { .. }
+            | Error::Stopped
+            | Error::Crypto(_) => Verdict::Retry,
+        }
+    }
+
+    /// The `apr_status_t` for job.json.
+    pub fn apr_status(&self) -> i32 {
+        match self {
+            Error::Transport { source, .. } => source.status(),
+            Error::Problem { problem, .. } | Error::Invalid { problem: Some(problem), .. } => {
+                match problem.kind() {
+                    Kind::Unauthorized | Kind::AccountDoesNotExist => status::PERMISSION_DENIED,
+                    _ if of_problem(problem) >= Verdict::NextCa => status::INVALID,
+                    _ => status::GENERAL,
+                }
+            }
+            Error::AgreementRequired { .. } => status::INVALID,
+            Error::TimedOut { .. } => 70007,
+            Error::Protocol(_) | Error::Invalid { problem: None, .. } | Error::Stopped | Error::Crypto(_) => {
+                status::GENERAL
+            }
+        }
+    }
+
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Error::Problem { problem, .. } => Some(problem),
+            Error::Invalid { problem, .. } => problem.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Which problem it is; `None` where no CA stated one.
+    pub fn kind(&self) -> Option<Kind> {
+        self.problem().map(Problem::kind)
+    }
+
+    pub fn problem_type(&self) -> Option<&str> {
+        match self {
+            Error::AgreementRequired { .. } => Some("urn:ietf:params:acme:error:userActionRequired"),
+            _ => self.problem().map(|p| p.type_.as_str()),
+        }
+    }
+
+    pub fn subproblems(&self) -> Option<&Value> {
+        self.problem().and_then(|p| p.raw_subproblems.as_ref())
+    }
+
+    /// The text for people: always with the CA's own words, its subproblems and the names they are about.
+    pub fn detail(&self) -> String {
+        self.to_string()
+    }
+}
+
+fn of_problem(problem: &Problem) -> Verdict {
+    match problem.kind() {
+        // RFC 8555 §6.7.1: what counts stands in the subproblems.
+        Kind::Compound => {
+            let inner = problem.subproblems.iter().map(|s| of_kind(s.kind()));
+            inner.max().unwrap_or(Verdict::Retry)
+        }
+        kind => of_kind(kind),
+    }
+}
+
+fn of_kind(kind: Kind) -> Verdict {
+    match kind {
+        // Passing trouble of the CA or of the way to us, or state that a new order or account cures.
+        Kind::AccountDoesNotExist
+        | Kind::AlreadyReplaced
+        | Kind::BadNonce
+        | Kind::Compound
+        | Kind::Connection
+        | Kind::Dns
+        | Kind::IncorrectResponse
+        | Kind::OrderNotReady
+        | Kind::RateLimited
+        | Kind::ServerInternal
+        | Kind::Tls
+        | Kind::Unauthorized
+        | Kind::Other => Verdict::Retry,
+        // Policy of this CA.
+        Kind::BadCsr
+        | Kind::BadPublicKey
+        | Kind::BadSignatureAlgorithm
+        | Kind::Caa
+        | Kind::ExternalAccountRequired
+        | Kind::InvalidProfile
+        | Kind::RejectedIdentifier
+        | Kind::UnsupportedContact
+        | Kind::UnsupportedIdentifier
+        | Kind::UserActionRequired => Verdict::NextCa,
+        // What we sent is wrong in itself.
+        Kind::AlreadyRevoked
+        | Kind::BadRevocationReason
+        | Kind::EabHmacInvalid
+        | Kind::InvalidContact
+        | Kind::Malformed => Verdict::Hopeless,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::time::Duration;
+
+    fn problem(name: &str) -> Error {
+        Problem::new(&format!("acme:error:{name}"), "said").into()
+    }
+
+    #[test]
+    fn every_type_of_rfc_8555_has_its_verdict() {
+        use Verdict::{Hopeless, NextCa, Retry};
+        let table = [
+            ("accountDoesNotExist", Retry, 13),
+            ("alreadyRevoked", Hopeless, 22),
+            ("badCSR", NextCa, 22),
+            ("badNonce", Retry, 20014),
+            ("badPublicKey", NextCa, 22),
+            ("badRevocationReason", Hopeless, 22),
+            ("badSignatureAlgorithm", NextCa, 22),
+            ("caa", NextCa, 22),
+            ("compound", Retry, 20014),
+            ("connection", Retry, 20014),
+            ("dns", Retry, 20014),
+            ("externalAccountRequired", NextCa, 22),
+            ("incorrectResponse", Retry, 20014),
+            ("invalidContact", Hopeless, 22),
+            ("malformed", Hopeless, 22),
+            ("orderNotReady", Retry, 20014),
+            ("rateLimited", Retry, 20014),
+            ("rejectedIdentifier", NextCa, 22),
+            ("serverInternal", Retry, 20014),
+            ("tls", Retry, 20014),
+            ("unauthorized", Retry, 13),
+            ("unsupportedContact", NextCa, 22),
+            ("unsupportedIdentifier", NextCa, 22),
+            ("userActionRequired", NextCa, 22),
+            // RFC 9773, profiles, and what is not known.
+            ("alreadyReplaced", Retry, 20014),
+            ("invalidProfile", NextCa, 22),
+            ("inventedTomorrow", Retry, 20014),
+        ];
+        for (name, verdict, status) in table {
+            let error = problem(name);
+            assert_eq!(error.verdict(Timestamp::default()), verdict, "{name}");
+            assert_eq!(error.apr_status(), status, "{name}");
+            assert_eq!(
+                error.kind() == Some(Kind::Other),
+                name == "inventedTomorrow",
+                "{name} is known by its own name"
+            );
+        }
+    }
+
+    #[test]
+    fn retry_after_postpones_but_does_not_make_the_hopeless_hopeful() {
+        let now = Timestamp::from_unix(1000);
+        let later = now.plus(Duration::from_secs(3600));
+        let error = |name: &str, retry_after| {
+            let problem = Box::new(Problem::new(&format!("acme:error:{name}"), ""));
+            Error::Problem { problem, retry_after }
+        };
+        assert_eq!(error("rateLimited", Some(later)).verdict(now), Verdict::RetryAt(later));
+        assert_eq!(error("serverInternal", Some(later)).verdict(now), Verdict::RetryAt(later));
+        assert_eq!(error("rateLimited", Some(now)).verdict(now), Verdict::Retry);
+        assert_eq!(error("malformed", Some(later)).verdict(now), Verdict::Hopeless);
+    }
+
+    #[test]
+    fn a_compound_problem_is_as_bad_as_its_worst_subproblem() {
+        let document = json!({
+            "type": "urn:ietf:params:acme:error:compound",
+            "subproblems": [
+                {"type": "urn:ietf:params:acme:error:dns"},
+                {"type": "urn:ietf:params:acme:error:caa"},
+            ],
+        });
+        let error = Error::Invalid {
+            what: "the order is invalid".into(),
+            identifier: None,
+            problem: Problem::parse(&document).map(Box::new),
+        };
+        assert_eq!(error.verdict(Timestamp::default()), Verdict::NextCa);
+        assert_eq!(error.subproblems().unwrap()[1]["type"], "urn:ietf:params:acme:error:caa");
+    }
+
+    #[test]
+    fn other_failures_have_their_verdict_status_and_type() {
+        let now = Timestamp::default();
+        let refused = Error::Transport { url: "https://ca.test/dir".into(), source: http::Error::Refused };
+        assert_eq!((refused.verdict(now), refused.apr_status()), (Verdict::Retry, 111));
+        assert_eq!(refused.problem_type(), None);
+        let agreement = Error::AgreementRequired { terms: "https://ca.test/terms".into() };
+        assert_eq!((agreement.verdict(now), agreement.apr_status()), (Verdict::Hopeless, 22));
+        assert_eq!(agreement.problem_type(), Some("urn:ietf:params:acme:error:userActionRequired"));
+        let eab: Error = Problem::new(super::super::problem::EAB_HMAC_INVALID, "x").into();
+        assert_eq!((eab.verdict(now), eab.apr_status()), (Verdict::Hopeless, 22));
+        assert_eq!(eab.problem_type(), Some("apache:eab-hmac-invalid"));
+        for error in [
+            Error::Protocol("x".into()),
+            Error::TimedOut { what: "x".into() },
+            Error::Stopped,
+            Error::Crypto(crypto::Error::Invalid("x".into())),
+            Error::Invalid { what: "x".into(), identifier: None, problem: None },
+        ] {
+            assert_eq!(error.verdict(now), Verdict::Retry, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_failure_to_reach_the_server_names_url_and_reason() {
+        let source = http::Error::Tls("certificate verify failed: self-signed certificate".into());
+        let text = Error::Transport { url: "https://ca.test/dir".into(), source }.detail();
+        assert!(
+            text.starts_with(
+                "Unsuccessful in contacting ACME server at <https://ca.test/dir>. If this problem persists, \
+                 please check your network connectivity from your Apache server to the ACME server. Also, \
+                 older servers might have trouble verifying the certificates of the ACME server."
+            ),
+            "{text}"
+        );
+        assert!(text.ends_with("(certificate verify failed: self-signed certificate)"), "{text}");
+    }
+
+    #[test]
+    fn an_invalid_order_tells_who_and_why() {
+        let error = Error::Invalid {
+            what: "the authorization is invalid".into(),
+            identifier: Some("a.test".into()),
+            problem: Some(Box::new(Problem::new("acme:error:unauthorized", "got 404"))),
+        };
+        assert_eq!(error.detail(), "the authorization is invalid for domain a.test: got 404");
+    }
+}

@@ -1,0 +1,18 @@
+//! The client side of ACME (RFC 8555): resources, problems, signed requests, and what an order needs
+//! next. Decides nothing about when to renew and keeps nothing on disk; see `renew` for both.
+//!
+//! [`Server`] is what all jobs of one CA share in a run (directory, nonces); a [`Session`] adds the
+//! account. [`order::step`] says what to do next, the session does it.
+
+pub mod account;
+pub mod client;
+pub mod error;
+pub mod objects;
+pub mod order;
+pub mod problem;
+
+pub use account::{OrderOptions, Polled, Registration, Session};
+pub use client::Server;
+pub use error::{Error, Verdict};
+pub use objects::{Authorization, Challenge, Directory, Order};
+pub use problem::Problem;

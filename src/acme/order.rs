@@ -1,0 +1,278 @@
+//! What an order needs next (RFC 8555 §7.1.6, §7.4, §7.5): a pure function of the order, its
+//! authorizations and what was started already. Whoever performs the steps can stop after any of them
+//! and go on from the same resources later.
+
+use super::Error;
+use super::objects::{Authorization, AuthorizationStatus, ChallengeStatus, Order, OrderStatus};
+use super::problem::Problem;
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// The longest time to poll for authorizations, and again for the certificate.
+pub const PHASE_LIMIT: Duration = Duration::from_secs(300);
+
+/// The slowest pace of polling, where the server names none.
+const SLOWEST: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// Fetch these authorizations: they are of the order, and not known yet.
+    Fetch(Vec<&'a str>),
+    /// Choose a challenge for each of these, present all, then start all.
+    SetUp(Vec<&'a Authorization>),
+    /// Wait, then fetch again what is named.
+    Poll(Poll<'a>),
+    /// Send the signing request.
+    Finalize,
+    /// Download the chain from this URL.
+    Download(&'a str),
+    /// This order will never have a certificate.
+    Failed(Error),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Poll<'a> {
+    /// The authorizations at these URLs are being validated.
+    Authorizations(Vec<&'a str>),
+    /// The order itself is about to change its state. Delays count anew from here: where this follows
+    /// authorizations that became valid, the order usually is ready already.
+    Order,
+}
+
+/// `authorizations`: those of the order that have been fetched, in any sequence. `started`: URLs of
+/// authorizations for which a challenge was started in this run.
+pub fn step<'a>(order: &'a Order, authorizations: &'a [Authorization], started: &[String]) -> Step<'a> {
+    match order.status {
+        OrderStatus::Pending => pending(order, authorizations, started),
+        OrderStatus::Ready => Step::Finalize,
+        OrderStatus::Processing => Step::Poll(Poll::Order),
+        OrderStatus::Valid => match &order.certificate {
+            Some(url) => Step::Download(url),
+            // §7.1.3: certificate is there once the order is valid.
+            None => Step::Failed(Error::Protocol("the order is valid, but has no certificate URL".into())),
+        },
+        OrderStatus::Invalid => Step::Failed(failed_order(order, authorizations)),
+    }
+}
+
+fn pending<'a>(order: &'a Order, authorizations: &'a [Authorization], started: &[String]) -> Step<'a> {
+    let known = |url: &String| authorizations.iter().any(|a| a.url == *url);
+    if let Some(failed) = authorizations.iter().find_map(failed_authorization) {
+        return Step::Failed(failed);
+    }
+    let unknown: Vec<&str> = order.authorizations.iter().filter(|u| !known(u)).map(String::as_str).collect();
+    if !unknown.is_empty() {
+        return Step::Fetch(unknown);
+    }
+    let is_started = |a: &&Authorization| started.contains(&a.url) || is_processing(a);
+    let open = || authorizations.iter().filter(|a| a.status == AuthorizationStatus::Pending);
+    let idle: Vec<&Authorization> = open().filter(|a| !is_started(a)).collect();
+    if !idle.is_empty() {
+        return Step::SetUp(idle);
+    }
+    let validating: Vec<&str> = open().map(|a| a.url.as_str()).collect();
+    if !validating.is_empty() {
+        return Step::Poll(Poll::Authorizations(validating));
+    }
+    // All valid, reused ones included: the order becomes ready, or already is.
+    Step::Poll(Poll::Order)
+}
+
+/// §7.1.6: a server may show that it validates by the state of the challenge.
+fn is_processing(authorization: &Authorization) -> bool {
+    authorization.challenges.iter().any(|c| c.status == ChallengeStatus::Processing)
+}
+
+fn failed_authorization(authorization: &Authorization) -> Option<Error> {
+    let state = match authorization.status {
+        AuthorizationStatus::Pending | AuthorizationStatus::Valid => return None,
+        AuthorizationStatus::Invalid => "invalid",
+        AuthorizationStatus::Deactivated => "deactivated",
+        AuthorizationStatus::Expired => "expired",
+        AuthorizationStatus::Revoked => "revoked",
+    };
+    Some(Error::Invalid {
+        what: format!("the authorization is {state}"),
+        identifier: Some(authorization.name()),
+        problem: challenge_problem(authorization).map(Box::new),
+    })
+}
+
+fn challenge_problem(authorization: &Authorization) -> Option<Problem> {
+    authorization.challenges.iter().find_map(|c| c.error.clone())
+}
+
+/// The authorization that failed says more than the order does, where it is known.
+fn failed_order(order: &Order, authorizations: &[Authorization]) -> Error {
+    let failed = authorizations.iter().find(|a| challenge_problem(a).is_some());
+    match (failed.and_then(failed_authorization), &order.error) {
+        (Some(failed), None) => failed,
+        (_, problem) => Error::Invalid {
+            what: "the order is invalid".into(),
+            identifier: failed.map(Authorization::name),
+            problem: problem.clone().map(Box::new),
+        },
+    }
+}
+
+/// How long to wait before poll number `attempt` (from 0) of a phase. `retry_after` of the latest answer
+/// is obeyed; without one, first polls are quick, because small CAs answer at once.
+pub fn poll_delay(attempt: u32, retry_after: Option<Timestamp>, now: Timestamp) -> Duration {
+    let own = match attempt {
+        0 => Duration::from_millis(200),
+        1 => Duration::from_millis(500),
+        n => Duration::from_secs(1).saturating_mul(1 << (n - 2).min(5)).min(SLOWEST),
+    };
+    match retry_after {
+        Some(at) if at > now => at.since(now).max(Duration::from_millis(200)),
+        _ => own,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acme::objects::{Challenge, Identifier};
+
+    const URLS: [&str; 2] = ["https://ca.test/authz/0", "https://ca.test/authz/1"];
+
+    fn order(status: OrderStatus) -> Order {
+        Order {
+            url: "https://ca.test/order/1".into(),
+            status,
+            identifiers: vec![Identifier::of("a.test"), Identifier::of("b.test")],
+            authorizations: URLS.iter().map(ToString::to_string).collect(),
+            finalize: "https://ca.test/order/1/finalize".into(),
+            certificate: None,
+            error: None,
+            expires: None,
+        }
+    }
+
+    fn authorization(n: usize, status: AuthorizationStatus, challenge: ChallengeStatus) -> Authorization {
+        let error = (challenge == ChallengeStatus::Invalid)
+            .then(|| Problem::new("acme:error:incorrectResponse", "wrong content"));
+        Authorization {
+            url: URLS[n].into(),
+            status,
+            identifier: Identifier::of(["a.test", "b.test"][n]),
+            wildcard: false,
+            challenges: vec![Challenge {
+                type_: "http-01".into(),
+                url: format!("https://ca.test/chall/{n}"),
+                status: challenge,
+                token: "t".into(),
+                error,
+                validated: None,
+            }],
+        }
+    }
+
+    /// Short names, so that the table below can be read.
+    fn told(step: &Step<'_>) -> String {
+        let tails = |urls: &[&str]| urls.iter().map(|u| &u[u.len() - 1..]).collect::<String>();
+        match step {
+            Step::Fetch(urls) => format!("fetch {}", tails(urls)),
+            Step::SetUp(list) => {
+                format!("set up {}", tails(&list.iter().map(|a| a.url.as_str()).collect::<Vec<_>>()))
+            }
+            Step::Poll(Poll::Authorizations(urls)) => format!("poll {}", tails(urls)),
+            Step::Poll(Poll::Order) => "poll order".into(),
+            Step::Finalize => "finalize".into(),
+            Step::Download(url) => format!("download {url}"),
+            Step::Failed(e) => format!("failed: {}", e.detail()),
+        }
+    }
+
+    #[test]
+    fn a_pending_order_follows_its_authorizations() {
+        use AuthorizationStatus as A;
+        use ChallengeStatus as C;
+        type Row<'a> = (&'a [(A, C)], &'a [&'a str], &'a str);
+        let table: &[Row<'_>] = &[
+            (&[], &[], "fetch 01"),
+            (&[(A::Pending, C::Pending)], &[], "fetch 1"),
+            (&[(A::Pending, C::Pending), (A::Pending, C::Pending)], &[], "set up 01"),
+            (&[(A::Valid, C::Valid), (A::Pending, C::Pending)], &[], "set up 1"),
+            (&[(A::Pending, C::Pending), (A::Pending, C::Pending)], &URLS, "poll 01"),
+            (&[(A::Pending, C::Processing), (A::Pending, C::Pending)], &[], "set up 1"),
+            (&[(A::Pending, C::Processing), (A::Pending, C::Pending)], &URLS[1..], "poll 01"),
+            (&[(A::Valid, C::Valid), (A::Pending, C::Processing)], &[], "poll 1"),
+            (&[(A::Valid, C::Valid), (A::Valid, C::Pending)], &[], "poll order"),
+            (
+                &[(A::Valid, C::Valid), (A::Invalid, C::Invalid)],
+                &[],
+                "failed: the authorization is invalid for domain b.test: wrong content",
+            ),
+            // Nothing is fetched or set up for an order that is lost.
+            (
+                &[(A::Invalid, C::Invalid)],
+                &[],
+                "failed: the authorization is invalid for domain a.test: wrong content",
+            ),
+            (
+                &[(A::Deactivated, C::Valid), (A::Valid, C::Valid)],
+                &[],
+                "failed: the authorization is deactivated for domain a.test: the CA gave no reason",
+            ),
+            (
+                &[(A::Expired, C::Valid), (A::Valid, C::Valid)],
+                &[],
+                "failed: the authorization is expired for domain a.test: the CA gave no reason",
+            ),
+            (
+                &[(A::Revoked, C::Valid), (A::Valid, C::Valid)],
+                &[],
+                "failed: the authorization is revoked for domain a.test: the CA gave no reason",
+            ),
+        ];
+        for (states, started, expected) in table {
+            let list: Vec<_> =
+                states.iter().enumerate().map(|(n, (a, c))| authorization(n, *a, *c)).collect();
+            let started: Vec<String> = started.iter().map(ToString::to_string).collect();
+            let order = order(OrderStatus::Pending);
+            assert_eq!(told(&step(&order, &list, &started)), *expected, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn later_states_need_no_authorizations() {
+        assert_eq!(told(&step(&order(OrderStatus::Ready), &[], &[])), "finalize");
+        assert_eq!(told(&step(&order(OrderStatus::Processing), &[], &[])), "poll order");
+        let valid = Order { certificate: Some("https://ca.test/cert/1".into()), ..order(OrderStatus::Valid) };
+        assert_eq!(told(&step(&valid, &[], &[])), "download https://ca.test/cert/1");
+        let broken = order(OrderStatus::Valid);
+        assert!(matches!(step(&broken, &[], &[]), Step::Failed(Error::Protocol(_))));
+    }
+
+    #[test]
+    fn an_invalid_order_tells_the_best_known_reason() {
+        let bare = order(OrderStatus::Invalid);
+        let failed = [authorization(1, AuthorizationStatus::Invalid, ChallengeStatus::Invalid)];
+        let reasoned = Order { error: Some(Problem::new("acme:error:caa", "forbidden")), ..bare.clone() };
+        let cases = [
+            (&bare, &[][..], "failed: the order is invalid: the CA gave no reason"),
+            (&bare, &failed[..], "failed: the authorization is invalid for domain b.test: wrong content"),
+            (&reasoned, &[][..], "failed: the order is invalid: forbidden"),
+            (&reasoned, &failed[..], "failed: the order is invalid for domain b.test: forbidden"),
+        ];
+        for (order, authorizations, expected) in cases {
+            assert_eq!(told(&step(order, authorizations, &[])), expected);
+        }
+    }
+
+    #[test]
+    fn polling_obeys_retry_after_and_slows_down_without_it() {
+        let now = Timestamp::from_unix(1000);
+        let own: Vec<u128> = (0..10).map(|n| poll_delay(n, None, now).as_millis()).collect();
+        assert_eq!(own, [200, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+        assert_eq!(poll_delay(u32::MAX, None, now), SLOWEST);
+        let after = |s: i64| Some(Timestamp::from_unix(1000 + s));
+        assert_eq!(poll_delay(0, after(3), now), Duration::from_secs(3));
+        assert_eq!(poll_delay(9, after(3), now), Duration::from_secs(3));
+        assert_eq!(poll_delay(0, after(600), now), Duration::from_secs(600));
+        // "Now" and the past would be a busy loop.
+        assert_eq!(poll_delay(4, after(0), now), Duration::from_secs(4));
+        assert_eq!(poll_delay(4, after(-50), now), Duration::from_secs(4));
+    }
+}

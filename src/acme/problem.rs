@@ -1,0 +1,317 @@
+//! Problem documents (RFC 7807) with ACME's types and subproblems (RFC 8555 §6.7).
+//!
+//! Reading is lenient, because a CA in trouble seldom sends perfect documents, and bounded: texts are
+//! cut, control characters become blanks, so that what a CA says can go into logs and status pages.
+
+use crate::http::Response;
+use serde_json::{Value, json};
+
+const URN: &str = "urn:ietf:params:acme:error:";
+/// Type of problems that have none (RFC 7807 §4.2).
+pub const ABOUT_BLANK: &str = "about:blank";
+/// Our own type: the hmac of `MDExternalAccountBinding` is not base64url.
+pub const EAB_HMAC_INVALID: &str = "apache:eab-hmac-invalid";
+
+const MAX_TEXT: usize = 2048;
+const MAX_TYPE: usize = 256;
+const MAX_SUBPROBLEMS: usize = 100;
+/// Bytes of the CA's subproblems that are kept as they came.
+const MAX_RAW: usize = 32 * 1024;
+
+/// What a CA found wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// Full URN of ACME's types, other types as they came; see [`Kind`].
+    pub type_: String,
+    pub title: Option<String>,
+    /// What is wrong in the CA's words; empty where it said nothing.
+    pub detail: String,
+    /// The HTTP status; 0 for problems that did not come as an answer.
+    pub status: u16,
+    pub subproblems: Vec<Subproblem>,
+    /// The subproblems as the CA sent them, for job.json.
+    pub raw_subproblems: Option<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subproblem {
+    pub type_: String,
+    pub detail: String,
+    /// The name it is about.
+    pub identifier: Option<String>,
+}
+
+impl Problem {
+    /// A problem we state ourselves.
+    pub fn new(type_: &str, detail: impl Into<String>) -> Self {
+        Problem {
+            type_: normal(type_),
+            title: None,
+            detail: detail.into(),
+            status: 0,
+            subproblems: Vec::new(),
+            raw_subproblems: None,
+        }
+    }
+
+    /// The problem behind an error response, whatever its body is.
+    pub fn from_response(response: &Response) -> Self {
+        let parsed = serde_json::from_slice(&response.body).ok().and_then(|v| Problem::parse(&v));
+        let mut problem = parsed.unwrap_or_else(|| {
+            let what =
+                response.media_type().map_or_else(String::new, |t| format!(" ({})", line(&t, MAX_TYPE)));
+            Problem::new(
+                ABOUT_BLANK,
+                format!("the server answered {} without a problem document{what}", response.status),
+            )
+        });
+        problem.status = response.status;
+        problem
+    }
+
+    /// Reads a problem document; `None` where it is not an object.
+    pub fn parse(value: &Value) -> Option<Self> {
+        let fields = value.as_object()?;
+        let subproblems: &[Value] =
+            fields.get("subproblems").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        Some(Problem {
+            type_: type_of(value),
+            title: fields.get("title").and_then(Value::as_str).map(|t| line(t, MAX_TEXT)),
+            detail: text(value, "detail"),
+            status: fields
+                .get("status")
+                .and_then(Value::as_u64)
+                .and_then(|n| u16::try_from(n).ok())
+                .unwrap_or(0),
+            subproblems: subproblems.iter().take(MAX_SUBPROBLEMS).filter_map(Subproblem::parse).collect(),
+            raw_subproblems: raw(subproblems),
+        })
+    }
+
+    pub fn kind(&self) -> Kind {
+        Kind::of(&self.type_)
+    }
+
+    /// Everything the CA said in one line: detail (or title), then each subproblem with its name.
+    pub fn text(&self) -> String {
+        let mut out = match (&self.title, self.detail.as_str()) {
+            (Some(title), "") => title.clone(),
+            (None, "") => self.type_.clone(),
+            (_, detail) => detail.to_string(),
+        };
+        for sub in &self.subproblems {
+            let said = if sub.detail.is_empty() { &sub.type_ } else { &sub.detail };
+            match &sub.identifier {
+                Some(name) => out.push_str(&format!("; {name}: {said}")),
+                None => out.push_str(&format!("; {said}")),
+            }
+        }
+        out
+    }
+}
+
+impl Subproblem {
+    fn parse(value: &Value) -> Option<Self> {
+        value.as_object()?;
+        let name = value.get("identifier").and_then(|i| i.get("value")).and_then(Value::as_str);
+        Some(Subproblem {
+            type_: type_of(value),
+            detail: text(value, "detail"),
+            identifier: name.map(|n| line(n, MAX_TYPE)),
+        })
+    }
+
+    pub fn kind(&self) -> Kind {
+        Kind::of(&self.type_)
+    }
+}
+
+/// The types of RFC 8555 §6.7, RFC 9773 §7.4 and of the profiles extension, and ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    AccountDoesNotExist,
+    AlreadyReplaced,
+    AlreadyRevoked,
+    BadCsr,
+    BadNonce,
+    BadPublicKey,
+    BadRevocationReason,
+    BadSignatureAlgorithm,
+    Caa,
+    Compound,
+    Connection,
+    Dns,
+    EabHmacInvalid,
+    ExternalAccountRequired,
+    IncorrectResponse,
+    InvalidContact,
+    InvalidProfile,
+    Malformed,
+    OrderNotReady,
+    RateLimited,
+    RejectedIdentifier,
+    ServerInternal,
+    Tls,
+    Unauthorized,
+    UnsupportedContact,
+    UnsupportedIdentifier,
+    UserActionRequired,
+    /// Of some other namespace, or newer than this list.
+    Other,
+}
+
+impl Kind {
+    pub fn of(type_: &str) -> Self {
+        if type_ == EAB_HMAC_INVALID {
+            return Kind::EabHmacInvalid;
+        }
+        match type_.strip_prefix(URN).unwrap_or_default() {
+            "accountDoesNotExist" => Kind::AccountDoesNotExist,
+            "alreadyReplaced" => Kind::AlreadyReplaced,
+            "alreadyRevoked" => Kind::AlreadyRevoked,
+            "badCSR" => Kind::BadCsr,
+            "badNonce" => Kind::BadNonce,
+            "badPublicKey" => Kind::BadPublicKey,
+            "badRevocationReason" => Kind::BadRevocationReason,
+            "badSignatureAlgorithm" => Kind::BadSignatureAlgorithm,
+            "caa" => Kind::Caa,
+            "compound" => Kind::Compound,
+            "connection" => Kind::Connection,
+            "dns" => Kind::Dns,
+            "externalAccountRequired" => Kind::ExternalAccountRequired,
+            "incorrectResponse" => Kind::IncorrectResponse,
+            "invalidContact" => Kind::InvalidContact,
+            "invalidProfile" => Kind::InvalidProfile,
+            "malformed" => Kind::Malformed,
+            "orderNotReady" => Kind::OrderNotReady,
+            "rateLimited" => Kind::RateLimited,
+            "rejectedIdentifier" => Kind::RejectedIdentifier,
+            "serverInternal" => Kind::ServerInternal,
+            "tls" => Kind::Tls,
+            "unauthorized" => Kind::Unauthorized,
+            "unsupportedContact" => Kind::UnsupportedContact,
+            "unsupportedIdentifier" => Kind::UnsupportedIdentifier,
+            "userActionRequired" => Kind::UserActionRequired,
+            _ => Kind::Other,
+        }
+    }
+}
+
+fn type_of(value: &Value) -> String {
+    match value.get("type").and_then(Value::as_str).map(|t| line(t, MAX_TYPE)) {
+        Some(type_) if !type_.is_empty() => normal(&type_),
+        _ => ABOUT_BLANK.into(),
+    }
+}
+
+/// `acme:error:badNonce` and `urn:acme:error:badNonce` are older spellings of the same URN.
+fn normal(type_: &str) -> String {
+    let name = type_.strip_prefix("urn:").unwrap_or(type_).strip_prefix("acme:error:");
+    name.map_or_else(|| type_.to_string(), |name| format!("{URN}{name}"))
+}
+
+fn text(value: &Value, key: &str) -> String {
+    line(value.get(key).and_then(Value::as_str).unwrap_or_default(), MAX_TEXT)
+}
+
+/// One line of at most `max` characters.
+pub(super) fn line(text: &str, max: usize) -> String {
+    let blank = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(max).map(blank).collect::<String>().trim().to_string()
+}
+
+fn raw(subproblems: &[Value]) -> Option<Value> {
+    let mut size = 0;
+    let fits = |v: &&Value| {
+        size += v.to_string().len();
+        size <= MAX_RAW
+    };
+    let kept: Vec<&Value> = subproblems.iter().take(MAX_SUBPROBLEMS).take_while(fits).collect();
+    (!kept.is_empty()).then(|| json!(kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, media_type: &str, body: &[u8]) -> Response {
+        Response::new(status, vec![("Content-Type".into(), media_type.into())], body.to_vec())
+    }
+
+    #[test]
+    fn subproblems_are_told_with_their_names() {
+        let problem = Problem::parse(&json!({
+            "type": "urn:ietf:params:acme:error:malformed",
+            "detail": "Some of the identifiers requested were rejected",
+            "subproblems": [
+                {"type": "urn:ietf:params:acme:error:malformed", "detail": "Invalid underscore",
+                 "identifier": {"type": "dns", "value": "_example.org"}},
+                {"type": "urn:ietf:params:acme:error:rejectedIdentifier",
+                 "identifier": {"type": "dns", "value": "example.net"}},
+            ],
+        }))
+        .unwrap();
+        assert_eq!(
+            problem.text(),
+            "Some of the identifiers requested were rejected; _example.org: Invalid underscore; \
+             example.net: urn:ietf:params:acme:error:rejectedIdentifier"
+        );
+        assert_eq!(problem.kind(), Kind::Malformed);
+        assert_eq!(problem.subproblems[1].kind(), Kind::RejectedIdentifier);
+        assert_eq!(problem.raw_subproblems.unwrap()[0]["identifier"]["type"], "dns");
+    }
+
+    #[test]
+    fn short_forms_of_a_type_are_the_same_type() {
+        for type_ in ["acme:error:badNonce", "urn:acme:error:badNonce", "urn:ietf:params:acme:error:badNonce"]
+        {
+            let problem = Problem::parse(&json!({"type": type_})).unwrap();
+            assert_eq!(problem.type_, "urn:ietf:params:acme:error:badNonce");
+            assert_eq!(problem.kind(), Kind::BadNonce);
+        }
+        assert_eq!(Problem::new("urn:example:badNonce", "").kind(), Kind::Other);
+        assert_eq!(Problem::new("badNonce", "").kind(), Kind::Other);
+    }
+
+    #[test]
+    fn every_error_response_is_some_problem() {
+        let html =
+            Problem::from_response(&response(500, "text/html; charset=utf-8", b"<html><script>x</script>"));
+        assert_eq!((html.type_.as_str(), html.status), (ABOUT_BLANK, 500));
+        assert_eq!(html.text(), "the server answered 500 without a problem document (text/html)");
+        for body in [&b""[..], b"null", b"[1]", b"\"x\"", b"{\"type\":", b"\xff\xfe"] {
+            let problem = Problem::from_response(&response(404, "application/problem+json", body));
+            assert_eq!((problem.type_.as_str(), problem.status), (ABOUT_BLANK, 404), "{body:?}");
+        }
+        // A well-formed document of a wrong media type, and one whose own status differs.
+        let problem = Problem::from_response(&response(
+            429,
+            "text/plain",
+            br#"{"type":"urn:ietf:params:acme:error:rateLimited","status":200,"detail":"x"}"#,
+        ));
+        assert_eq!((problem.kind(), problem.status), (Kind::RateLimited, 429));
+    }
+
+    #[test]
+    fn hostile_documents_are_cut_and_cleaned() {
+        let many: Vec<Value> = (0..1000).map(|i| json!({"detail": "d".repeat(1000), "n": i})).collect();
+        let problem = Problem::parse(&json!({
+            "type": "x".repeat(5000), "title": 7, "status": 99_999_999,
+            "detail": format!("a\r\nb\u{1b}[31m{}", "y".repeat(100_000)), "subproblems": many,
+        }))
+        .unwrap();
+        assert_eq!(problem.type_.len(), MAX_TYPE);
+        assert_eq!(problem.title, None);
+        assert_eq!(problem.status, 0);
+        assert!(problem.detail.starts_with("a  b [31my"));
+        assert_eq!(problem.detail.chars().count(), MAX_TEXT);
+        assert_eq!(problem.subproblems.len(), MAX_SUBPROBLEMS);
+        assert!(problem.raw_subproblems.unwrap().to_string().len() < MAX_RAW + 1024);
+        let odd = Problem::parse(
+            &json!({"type": [], "detail": {}, "subproblems": ["x", 5, null, {"identifier": 1}]}),
+        );
+        let odd = odd.unwrap();
+        assert_eq!((odd.type_.as_str(), odd.subproblems.len()), (ABOUT_BLANK, 1));
+        assert_eq!(Problem::parse(&json!({"subproblems": "x"})).unwrap().raw_subproblems, None);
+    }
+}

@@ -1,0 +1,9 @@
+//! How control of a name is shown to a CA (RFC 8555 §8).
+
+pub mod http01;
+pub mod selection;
+
+/// What the CA expects to see for `token` (RFC 8555 §8.1); `thumbprint` is that of the account key.
+pub fn key_authorization(token: &str, thumbprint: &str) -> String {
+    format!("{token}.{thumbprint}")
+}

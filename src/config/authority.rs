@@ -1,0 +1,112 @@
+//! The CA, who to tell about it, and the way there: known CA names, URLs, contacts, proxies.
+
+use super::Error;
+use super::value::first;
+use url::{ParseError, Url};
+
+/// CAs that may be called by name, any case, and their ACME directories.
+pub const KNOWN_CAS: &[(&str, &str)] = &[
+    ("LetsEncrypt", "https://acme-v02.api.letsencrypt.org/directory"),
+    ("LetsEncrypt-Test", "https://acme-staging-v02.api.letsencrypt.org/directory"),
+    ("Buypass", "https://api.buypass.com/acme/directory"),
+    ("Buypass-Test", "https://api.test4.buypass.no/acme/directory"),
+    ("ZeroSSL", "https://acme.zerossl.com/v2/DV90"),
+    ("Google", "https://dv.acme-v02.api.pki.goog/directory"),
+    ("Google-Test", "https://dv.acme-v02.test-api.pki.goog/directory"),
+];
+
+/// The CA used where none is configured.
+pub(super) const DEFAULT_CA: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// URLs in order of preference, known names replaced.
+pub(super) fn authorities(args: &[&str]) -> Result<Vec<String>, Error> {
+    args.iter().filter(|a| !a.is_empty()).map(|a| authority(a)).collect()
+}
+
+fn authority(arg: &str) -> Result<String, Error> {
+    if let Some((_, url)) = KNOWN_CAS.iter().find(|(name, _)| name.eq_ignore_ascii_case(arg)) {
+        return Ok((*url).to_string());
+    }
+    check_uri(arg).map_err(|reason| {
+        let names: Vec<&str> = KNOWN_CAS.iter().map(|(name, _)| *name).collect();
+        Error(format!(
+            "The CA name '{arg}' is not known and it is not a URL either ({reason}). Known CA names are: {}.",
+            names.join(" ")
+        ))
+    })?;
+    Ok(arg.to_string())
+}
+
+/// A mail address becomes a `mailto:` URL (RFC 6068); what has a scheme stays (RFC 8555 §7.3).
+pub(super) fn contact(arg: &str) -> String {
+    if scheme(arg).is_some() { arg.to_string() } else { format!("mailto:{arg}") }
+}
+
+pub(super) fn proxy_url(args: &[&str]) -> Result<String, Error> {
+    let arg = first(args);
+    match scheme(arg) {
+        Some(name) if name.eq_ignore_ascii_case("http") || name.eq_ignore_ascii_case("https") => {
+            check_uri(arg).map_err(Error::new)?;
+            Ok(arg.to_string())
+        }
+        Some(_) => Err(Error::new("uri scheme must be http or https")),
+        None => Err(Error::new(check_uri(arg).err().unwrap_or("missing uri scheme"))),
+    }
+}
+
+/// What stands before the first colon, if it has the form of a scheme (RFC 3986 §3.1).
+fn scheme(text: &str) -> Option<&str> {
+    let (name, _) = text.split_once(':')?;
+    let letters = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    let valid = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    (letters && valid).then_some(name)
+}
+
+/// Why a text is no URI that a request could go to.
+fn check_uri(text: &str) -> Result<(), &'static str> {
+    if text.contains(char::is_whitespace) {
+        return Err("whitespace in uri");
+    }
+    if text.starts_with(':') {
+        return Err("not an uri");
+    }
+    let name = scheme(text).ok_or("missing uri scheme")?;
+    let rest = text.get(name.len() + 1..).unwrap_or_default();
+    if rest.is_empty() {
+        return Err("missing uri identifier");
+    }
+    if !name.eq_ignore_ascii_case("http") && !name.eq_ignore_ascii_case("https") {
+        return Ok(());
+    }
+    // Url would take `http:name` for `http://name`.
+    let location = rest.strip_prefix("//").ok_or("missing hostname")?;
+    match Url::parse(text) {
+        Ok(url) if url.port() == Some(0) => Err("invalid port"),
+        Ok(_) => Ok(()),
+        Err(ParseError::EmptyHost) => Err("missing hostname"),
+        Err(ParseError::InvalidPort) if has_numeric_port(location) => Err("invalid port"),
+        Err(_) => Err("not an uri"),
+    }
+}
+
+fn has_numeric_port(location: &str) -> bool {
+    let authority = location.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit(':').next().is_some_and(|port| port.parse::<i64>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contact_is_a_mail_address_unless_it_has_a_scheme() {
+        assert_eq!(contact("me@x.test"), "mailto:me@x.test");
+        assert_eq!(contact("mailto:me@x.test"), "mailto:me@x.test");
+        assert_eq!(contact("tel:123"), "tel:123");
+    }
+
+    #[test]
+    fn the_default_ca_is_one_of_the_known() {
+        assert_eq!(authority("letsENCRYPT"), Ok(DEFAULT_CA.to_string()));
+    }
+}

@@ -1,0 +1,106 @@
+//! What a configuration cannot have although each directive is right: MDs that overlap, static files
+//! without their counterpart, files that do not exist, a protocol or a curve that nobody speaks. Each
+//! finding here ends the start.
+
+use super::plan::{Finding, PlannedMd};
+use super::{MatchNames, Settings};
+use crate::crypto::PrivateKey;
+use crate::names;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+/// Names that two MDs have. With `MDMatchNames servernames` they may share names, but not the first one:
+/// it names the folder of the store.
+pub(super) fn overlaps(mds: &[PlannedMd], mode: MatchNames) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut owners: HashMap<&str, usize> = HashMap::new();
+    for (at, name) in claimed_names(mds, mode) {
+        match owners.get(name) {
+            Some(first) if *first != at => findings.push(overlap(mds, name, *first, at)),
+            Some(_) => {}
+            None => _ = owners.insert(name, at),
+        }
+    }
+    if mode == MatchNames::ServerNames {
+        return findings;
+    }
+    for (at, name) in claimed_names(mds, mode).filter(|(_, name)| !names::is_wildcard(name)) {
+        let parent = name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+        match parent.and_then(|wildcard| owners.get(wildcard.as_str())) {
+            Some(owner) if *owner != at => findings.push(overlap(mds, name, *owner, at)),
+            _ => {}
+        }
+    }
+    findings
+}
+
+fn claimed_names(mds: &[PlannedMd], mode: MatchNames) -> impl Iterator<Item = (usize, &str)> {
+    let count = if mode == MatchNames::All { usize::MAX } else { 1 };
+    mds.iter()
+        .enumerate()
+        .flat_map(move |(at, planned)| planned.md.domains.iter().take(count).map(move |d| (at, d.as_str())))
+}
+
+fn overlap(mds: &[PlannedMd], name: &str, a: usize, b: usize) -> Finding {
+    let place = |at: usize| {
+        let (file, line) = mds.get(at).map(|p| p.defined_at.clone()).unwrap_or_default();
+        format!("{file}(line {line})")
+    };
+    Finding::error(format!(
+        "AH10038: two Managed Domains have an overlap in domain '{name}', first definition in {}, second in {}",
+        place(a.min(b)),
+        place(a.max(b))
+    ))
+}
+
+/// What is wrong with one MD alone.
+pub(super) fn settings(planned: &PlannedMd) -> Vec<Finding> {
+    let md = &planned.md;
+    let mut findings = Vec::new();
+    if md.cert_files.is_empty() && !md.pkey_files.is_empty() {
+        findings.push(Finding::error(format!(
+            "AH10171: The Managed Domain '{}' has MDCertificateKeyFile(s) but no MDCertificateFile.",
+            md.name
+        )));
+    } else if md.cert_files.len() != md.pkey_files.len() {
+        findings.push(Finding::error(format!(
+            "AH10170: The Managed Domain '{}' needs one MDCertificateKeyFile for each MDCertificateFile.",
+            md.name
+        )));
+    }
+    if md.ca.proto != "ACME" {
+        findings.push(Finding::error(format!(
+            "AH10172: [{}] uses unknown CA protocol '{}' in MDCertificateProtocol, the only one is ACME",
+            md.name, md.ca.proto
+        )));
+    }
+    for spec in md.key_specs.iter().filter(|spec| !PrivateKey::can_generate(spec)) {
+        findings.push(Finding::error(format!(
+            "AH10174: [{}] uses unknown elliptic curve '{}' in MDPrivateKeys",
+            md.name,
+            spec.label()
+        )));
+    }
+    findings
+}
+
+/// CA certificate files that are not there, each told once.
+#[derive(Default)]
+pub(super) struct MissingFiles {
+    seen: HashSet<(&'static str, String)>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl MissingFiles {
+    pub(super) fn look(&mut self, settings: &Settings, exists: &dyn Fn(&Path) -> bool) {
+        for (directive, file) in [
+            ("MDCACertificateFile", &settings.ca_certs),
+            ("MDHttpProxyCACertificateFile", &settings.proxy_ca_certs),
+        ] {
+            let Some(Some(file)) = file else { continue };
+            if self.seen.insert((directive, file.clone())) && !exists(Path::new(file)) {
+                self.findings.push(Finding::error(format!("{directive}: file not found: {file}")));
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Completes an MD: its own settings, then those of the server it was defined in, then the defaults.
+//!
+//! md.json keeps what the C module keeps there: commands, proxy and CA files only where the MD's own
+//! section has them. What is in force stands beside the [`Md`], in [`PlannedMd`].
+
+use super::authority::{self, DEFAULT_CA};
+use super::plan::PlannedMd;
+use super::{MdSection, Settings};
+use crate::model::{Ca, Md};
+use std::collections::HashSet;
+
+/// `ServerAdmin` where nobody has set one.
+const ADMIN_DEFAULTS: [&str; 2] = ["you@example.com", "[no address given]"];
+
+/// `server` are the settings of the server of the definition, main server included; `admin` its ServerAdmin.
+pub(super) fn complete(section: &MdSection, server: &Settings, admin: Option<&str>) -> PlannedMd {
+    let own = &section.settings;
+    let all = own.over(server);
+    let mut seen = HashSet::new();
+    let domains: Vec<String> = section.names.iter().filter(|name| seen.insert(*name)).cloned().collect();
+    let defaults = Md::default();
+    let md = Md {
+        name: domains.first().cloned().unwrap_or_default(),
+        domains,
+        contacts: all.contact.clone().or_else(|| admin.and_then(admin_contact)).into_iter().collect(),
+        transitive: all.transitive.unwrap_or(defaults.transitive),
+        ca: ca(&all),
+        key_specs: all.key_specs.unwrap_or_default(),
+        renew_mode: all.renew_mode.unwrap_or_default(),
+        renew_window: all.renew_window.unwrap_or(defaults.renew_window),
+        warn_window: all.warn_window.unwrap_or(defaults.warn_window),
+        require_https: all.require_https.unwrap_or_default(),
+        must_staple: all.must_staple.unwrap_or(defaults.must_staple),
+        cert_files: section.cert_files.clone(),
+        pkey_files: section.key_files.clone(),
+        stapling: all.stapling.unwrap_or(defaults.stapling),
+        cmd_dns_01: own.dns01_cmd.clone().filter(|c| !c.is_empty()),
+        proxy_url: own.proxy_url.clone(),
+        ca_certs: own.ca_certs.clone().flatten(),
+        proxy_ca_certs: own.proxy_ca_certs.clone().flatten(),
+        eab: all.eab.flatten(),
+        profile: all.profile,
+        profile_mandatory: all.profile_mandatory.unwrap_or(defaults.profile_mandatory),
+        ari_renewals: all.ari_renewals.unwrap_or(defaults.ari_renewals),
+        ..Md::default()
+    };
+    PlannedMd {
+        md,
+        hosts: Vec::new(),
+        defined_at: section.defined_at.clone(),
+        dns01_cmd: all.dns01_cmd.filter(|c| !c.is_empty()),
+        proxy_url: all.proxy_url,
+        proxy_ca_certs: all.proxy_ca_certs.flatten(),
+        ca_certs: all.ca_certs.flatten(),
+        watched: false,
+    }
+}
+
+fn ca(all: &Settings) -> Ca {
+    let proto = all.ca_proto.clone().unwrap_or_else(|| "ACME".into());
+    Ca {
+        proto: if proto.eq_ignore_ascii_case("ACME") { "ACME".into() } else { proto },
+        urls: match &all.ca_urls {
+            Some(urls) if !urls.is_empty() => urls.clone(),
+            _ => vec![DEFAULT_CA.into()],
+        },
+        agreement: all.ca_agreement.clone(),
+        challenges: all.challenges.clone().unwrap_or_default(),
+        ..Ca::default()
+    }
+}
+
+/// The contact a `ServerAdmin` makes; `None` where it is httpd's placeholder.
+pub(super) fn admin_contact(admin: &str) -> Option<String> {
+    let unset = admin.is_empty() || ADMIN_DEFAULTS.contains(&admin);
+    (!unset).then(|| authority::contact(admin))
+}

@@ -1,0 +1,125 @@
+//! `MDomain`, its sections and their members: lists of names in which `auto` and `manual` may stand
+//! anywhere.
+
+use super::value::{first, set};
+use super::{Error, MdSection, Scope, ServerConfig};
+use crate::names;
+
+/// `MDomain NAME… [auto|manual]`
+pub(super) fn single(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), Error> {
+    let mut section = section(scope);
+    add_members(&mut section, args)?;
+    if section.names.is_empty() {
+        return Err(Error::new("needs at least one domain name"));
+    }
+    scope.server.mds.push(section);
+    Ok(())
+}
+
+/// `<MDomain NAME… [auto|manual]>`: the section stays open until [`close_section`].
+pub(super) fn open_section(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), Error> {
+    let Some((line, _)) = first(args).rsplit_once('>') else {
+        return Err(Error(format!("{}> directive missing closing '>'", scope.directive)));
+    };
+    let words = split(line);
+    let mut section = section(scope);
+    add_members(&mut section, &words.iter().map(String::as_str).collect::<Vec<_>>())?;
+    if section.names.is_empty() {
+        return Err(Error(format!("{}> section must specify a unique domain name", scope.directive)));
+    }
+    scope.server.open = Some(section);
+    Ok(())
+}
+
+/// To be called when httpd has read the inside of a section.
+pub fn close_section(server: &mut ServerConfig) -> Result<(), Error> {
+    let section = server.open.take().ok_or_else(|| Error::new("no <MDomain> section is open"))?;
+    server.mds.push(section);
+    Ok(())
+}
+
+/// `MDMembers`: names in a section; for a server just what its MDs do by default.
+pub(super) fn members(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), Error> {
+    if let Some(section) = &mut scope.server.open {
+        return add_members(section, args);
+    }
+    let &[word] = args else {
+        return Err(Error(format!(
+            "{} is only valid inside a '<MDomainSet' context, not here",
+            scope.directive
+        )));
+    };
+    let transitive = is_transitive(word).ok_or_else(|| Error::new("unknown value, use \"auto|manual\""));
+    set(&mut scope.server.settings.transitive, transitive)
+}
+
+fn section(scope: &Scope<'_>) -> MdSection {
+    MdSection { defined_at: (scope.env.file.to_string(), scope.env.line), ..MdSection::default() }
+}
+
+fn add_members(section: &mut MdSection, words: &[&str]) -> Result<(), Error> {
+    for word in words {
+        if let Some(transitive) = is_transitive(word) {
+            section.settings.transitive = Some(transitive);
+            continue;
+        }
+        let name = names::normalize(word)
+            .map_err(|reason| Error(format!("'{word}' is not a valid domain name: {reason}")))?;
+        section.names.push(name);
+    }
+    Ok(())
+}
+
+fn is_transitive(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "auto" => Some(true),
+        "manual" => Some(false),
+        _ => None,
+    }
+}
+
+/// Splits at white space; a word in quotes may contain it, and a quote after a backslash.
+pub(super) fn split(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut chars = line.trim_start().chars().peekable();
+    while chars.peek().is_some() {
+        let quote = chars.next_if(|c| matches!(c, '"' | '\''));
+        let mut word = String::new();
+        while let Some(c) = chars.next_if(|c| quote.is_some() || !c.is_whitespace()) {
+            if Some(c) == quote {
+                break;
+            }
+            match quote {
+                Some(q) if c == '\\' => word.push(chars.next_if_eq(&q).unwrap_or(c)),
+                _ => word.push(c),
+            }
+        }
+        words.push(word);
+        while chars.next_if(|c| c.is_whitespace()).is_some() {}
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_split_with_both_kinds_of_quotes() {
+        for (line, words) in [
+            ("a.test  b.test ", vec!["a.test", "b.test"]),
+            ("\"a.test\" 'b.test'auto", vec!["a.test", "b.test", "auto"]),
+            (r#""a\"b" c"#, vec!["a\"b", "c"]),
+            ("\"a.test", vec!["a.test"]),
+            ("\"\"", vec![""]),
+            ("", vec![]),
+        ] {
+            assert_eq!(split(line), words, "{line}");
+        }
+    }
+
+    #[test]
+    fn closing_what_is_not_open_is_an_error() {
+        assert!(close_section(&mut ServerConfig::default()).is_err());
+    }
+}

@@ -1,0 +1,60 @@
+//! `MDPrivateKeys`: `Default`, or keys of different types. A curve that OpenSSL does not know passes here,
+//! as it always has, and ends the start instead.
+
+use super::Error;
+use crate::model::KeySpec;
+use crate::model::key_spec::RSA_BITS_DEFAULT;
+
+/// The longest RSA key OpenSSL works with.
+const RSA_BITS_MAX: u32 = 16_384;
+
+/// The keys to make; empty for `Default`.
+pub(super) fn key_specs(args: &[&str]) -> Result<Vec<KeySpec>, Error> {
+    if args.is_empty() {
+        return Err(Error::new("needs to specify the private key type"));
+    }
+    if args.iter().any(|a| a.eq_ignore_ascii_case("Default")) {
+        return match args {
+            [_] => Ok(Vec::new()),
+            _ => Err(Error::new("'Default' allows no other parameter")),
+        };
+    }
+    let mut specs: Vec<KeySpec> = Vec::new();
+    let mut rest = args.iter().peekable();
+    while let Some(arg) = rest.next() {
+        let spec = match rsa_suffix(arg) {
+            Some("") => match rest.next_if(|next| is_number(next)) {
+                Some(bits) => rsa(bits)?,
+                None => KeySpec::Rsa(RSA_BITS_DEFAULT),
+            },
+            Some(bits) => rsa(bits)?,
+            None => KeySpec::Ec((*arg).to_string()),
+        };
+        if specs.iter().any(|known| known.same_type(&spec)) {
+            let label = if matches!(spec, KeySpec::Rsa(_)) { "RSA" } else { spec.label() };
+            return Err(Error(format!("two keys of type '{label}' are not possible.")));
+        }
+        specs.push(spec);
+    }
+    Ok(specs)
+}
+
+/// What follows `rsa`, if that is a number or nothing; everything else is the name of a curve.
+fn rsa_suffix(arg: &str) -> Option<&str> {
+    let (head, tail) = arg.split_at_checked(3)?;
+    (head.eq_ignore_ascii_case("rsa") && (tail.is_empty() || is_number(tail))).then_some(tail)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn rsa(bits: &str) -> Result<KeySpec, Error> {
+    match bits.parse::<u32>() {
+        Ok(bits) if bits < RSA_BITS_DEFAULT => {
+            Err(Error::new("must be 2048 or higher in order to be considered safe."))
+        }
+        Ok(bits) if bits <= RSA_BITS_MAX => Ok(KeySpec::Rsa(bits)),
+        _ => Err(Error(format!("RSA keys of {bits} bits are not possible, the longest are {RSA_BITS_MAX}."))),
+    }
+}

@@ -1,0 +1,43 @@
+//! Configuration: what the admin may write, what it means when put together, and which managed domains
+//! the server ends up with.
+//!
+//! Three steps, all of them pure. [`table`] has a row per directive; httpd reads a line, the row's parser
+//! stores a value in the [`ServerConfig`] of the `server_rec` or says what is wrong. [`plan`] merges the
+//! values (section, server of its definition, defaults), refuses what cannot work and matches managed
+//! domains to hosts. [`Plan::after_tls`] does what needs to know which hosts speak TLS. Files are read or
+//! looked for through functions that the caller hands in; nothing is logged here, findings are returned.
+
+mod authority;
+mod binding;
+mod check;
+mod complete;
+mod domain;
+#[cfg(test)]
+mod fixture;
+mod host_index;
+mod key;
+mod matching;
+mod plan;
+pub mod reference;
+mod row;
+mod scope;
+pub mod table;
+mod tls;
+mod value;
+
+pub use authority::KNOWN_CAS;
+pub use domain::close_section;
+pub use plan::{Finding, Global, Host, HostPlan, Plan, PlannedMd, Server, plan};
+pub use scope::{Env, Globals, HostSettings, MatchNames, MdSection, PortMap, Scope, ServerConfig, Settings};
+pub use table::{Args, Places, ROWS, Row};
+
+/// What the admin wrote cannot be accepted: the text httpd shows to the admin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub String);
+
+impl Error {
+    fn new(text: impl Into<String>) -> Self {
+        Error(text.into())
+    }
+}

@@ -1,0 +1,518 @@
+//! From the configuration of all servers to what the module works with: global values resolved, managed
+//! domains completed and matched to hosts. Ends the start when the parts do not fit together. Does nothing
+//! itself: what is to be logged comes back as findings.
+
+use super::check;
+use super::complete::{admin_contact, complete};
+use super::{Globals, HostSettings, MatchNames, PortMap, ServerConfig, Settings};
+use crate::log::Level;
+use crate::model::{Md, RequireHttps};
+use crate::time::{DAY, TimeSlice};
+use std::path::Path;
+use std::time::Duration;
+
+/// One `server_rec`.
+pub struct Server<'a> {
+    pub config: &'a ServerConfig,
+    pub host: Host,
+}
+
+/// What httpd itself knows about a server.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    pub server_name: String,
+    /// As written, wildcards included.
+    pub aliases: Vec<String>,
+    pub is_main: bool,
+    /// `ServerAdmin`.
+    pub admin: Option<String>,
+    pub defined_at: (String, u32),
+    /// The port of `ServerName`, 0 without one.
+    pub port: u16,
+    /// The ports in `<VirtualHost ADDRESS:PORT …>`; 0 is any, as is an empty list.
+    pub ports: Vec<u16>,
+}
+
+impl Host {
+    /// Where it was defined, for the log.
+    pub(super) fn place(&self) -> String {
+        if self.is_main {
+            return "main server".to_string();
+        }
+        format!("{}:{}", self.defined_at.0, self.defined_at.1)
+    }
+}
+
+/// A sentence for the log, with its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub level: Level,
+    pub text: String,
+}
+
+impl Finding {
+    pub(super) fn new(level: Level, text: String) -> Self {
+        Finding { level, text }
+    }
+
+    pub(super) fn error(text: String) -> Self {
+        Finding::new(Level::Error, text)
+    }
+}
+
+/// Everything the whole httpd has once, defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Global {
+    /// As configured: relative to httpd's state directory.
+    pub store_dir: String,
+    /// How long to wait for the lock of the store; `None`: do not lock.
+    pub store_locks: Option<Duration>,
+    pub port_map: PortMap,
+    pub base_server: bool,
+    pub match_names: MatchNames,
+    pub dns01_version: u8,
+    pub notify_cmd: Option<String>,
+    pub message_cmd: Option<String>,
+    pub retry_delay: Duration,
+    pub retry_failover: u32,
+    pub initial_delay: Duration,
+    pub check_interval: Duration,
+    pub activation_delay: Duration,
+    pub live_activation: bool,
+    pub renew_parallel: u32,
+}
+
+impl Global {
+    fn resolve(set: Globals) -> Self {
+        Global {
+            store_dir: set.store_dir.unwrap_or_else(|| "md".into()),
+            store_locks: set.store_locks.flatten(),
+            port_map: PortMap {
+                http: set.port_http.unwrap_or(Some(80)),
+                https: set.port_https.unwrap_or(Some(443)),
+            },
+            base_server: set.base_server.unwrap_or(false),
+            match_names: set.match_names.unwrap_or_default(),
+            dns01_version: set.dns01_version.unwrap_or(1),
+            notify_cmd: set.notify_cmd.filter(|c| !c.is_empty()),
+            message_cmd: set.message_cmd.filter(|c| !c.is_empty()),
+            retry_delay: set.retry_delay.unwrap_or(Duration::from_secs(30)),
+            retry_failover: set.retry_failover.unwrap_or(13),
+            initial_delay: set.initial_delay.unwrap_or_default(),
+            check_interval: set.check_interval.unwrap_or(DAY / 2),
+            activation_delay: set.activation_delay.unwrap_or_default(),
+            live_activation: set.live_activation.unwrap_or(true),
+            renew_parallel: set.renew_parallel.unwrap_or(16),
+        }
+    }
+}
+
+/// A managed domain with everything in force for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedMd {
+    pub md: Md,
+    /// Hosts it matches: indices into the servers, ascending.
+    pub hosts: Vec<usize>,
+    pub defined_at: (String, u32),
+    /// In force, be it of the MD or of the server; [`Md`] has only the MD's own.
+    pub dns01_cmd: Option<String>,
+    pub proxy_url: Option<String>,
+    pub proxy_ca_certs: Option<String>,
+    pub ca_certs: Option<String>,
+    /// Whether it is to be renewed at all; known after [`Plan::after_tls`].
+    pub watched: bool,
+}
+
+/// What is in force for one host, in the order of the servers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostPlan {
+    /// MDs that match: indices into [`Plan::mds`].
+    pub mds: Vec<usize>,
+    /// Of the virtual host itself, else of its MD; off without an MD.
+    pub require_https: RequireHttps,
+    /// Staple for a certificate of this host that belongs to no MD.
+    pub staple_others: bool,
+    pub staple_keep: TimeSlice,
+    pub staple_renew_window: TimeSlice,
+    pub server_status: bool,
+    pub certificate_status: bool,
+    /// Name and URL of the certificate monitor.
+    pub certificate_check: (String, String),
+    /// For OCSP requests on behalf of certificates without MD.
+    pub proxy_url: Option<String>,
+    pub proxy_ca_certs: Option<String>,
+}
+
+impl HostPlan {
+    fn resolve(settings: &Settings, host: HostSettings) -> Self {
+        HostPlan {
+            mds: Vec::new(),
+            require_https: RequireHttps::Off,
+            staple_others: settings.stapling.unwrap_or(false) && host.staple_others.unwrap_or(true),
+            staple_keep: host.staple_keep.unwrap_or(TimeSlice::Length(DAY * 7)),
+            staple_renew_window: host.staple_renew_window.unwrap_or(TimeSlice::Percent(33)),
+            server_status: host.server_status.unwrap_or(true),
+            certificate_status: host.certificate_status.unwrap_or(true),
+            certificate_check: host
+                .certificate_check
+                .unwrap_or_else(|| ("crt.sh".into(), "https://crt.sh?q=".into())),
+            proxy_url: settings.proxy_url.clone(),
+            proxy_ca_certs: settings.proxy_ca_certs.clone().flatten(),
+        }
+    }
+}
+
+/// The outcome of reading the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub global: Global,
+    /// Whether requests to the public port 80 arrive.
+    pub can_http: bool,
+    /// Whether connections to the public port 443 arrive.
+    pub can_https: bool,
+    /// In the order of the servers, then of their definition.
+    pub mds: Vec<PlannedMd>,
+    pub hosts: Vec<HostPlan>,
+    /// For the log.
+    pub findings: Vec<Finding>,
+}
+
+/// Makes the plan. `servers`: the main server, then the virtual hosts in their order. `listeners`: the ports
+/// httpd listens on. `exists`: whether there is a file. `Err`: the start must fail, and this is why.
+pub fn plan(
+    servers: &[Server<'_>],
+    listeners: &[u16],
+    exists: &dyn Fn(&Path) -> bool,
+) -> Result<Plan, Vec<Finding>> {
+    let globals = servers.iter().fold(Globals::default(), |all, s| s.config.globals.over(&all));
+    let global = Global::resolve(globals);
+    let arrives = |port: Option<u16>| port.is_some_and(|p| listeners.contains(&p));
+    let mut plan = Plan {
+        can_http: arrives(global.port_map.http),
+        can_https: arrives(global.port_map.https),
+        global,
+        mds: Vec::new(),
+        hosts: Vec::with_capacity(servers.len()),
+        findings: Vec::new(),
+    };
+    plan.tell_reachability();
+    let mut errors = plan.add_servers(servers, exists);
+    errors.extend(check::overlaps(&plan.mds, plan.global.match_names));
+    errors.extend(plan.mds.iter().flat_map(check::settings));
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    plan.match_hosts(servers);
+    plan.complete_from_hosts(servers);
+    Ok(plan)
+}
+
+impl Plan {
+    fn tell_reachability(&mut self) {
+        let word = |can: bool| if can { "reachable" } else { "not reachable" };
+        self.findings.push(Finding::new(
+            Level::Debug,
+            format!(
+                "AH10037: server seems {} via http: and {} via https:",
+                word(self.can_http),
+                word(self.can_https)
+            ),
+        ));
+    }
+
+    fn add_servers(&mut self, servers: &[Server<'_>], exists: &dyn Fn(&Path) -> bool) -> Vec<Finding> {
+        let main = servers.iter().find(|s| s.host.is_main).map(|s| s.config).cloned().unwrap_or_default();
+        let mut missing = check::MissingFiles::default();
+        for Server { config, host } in servers {
+            let settings = config.settings.over(&main.settings);
+            missing.look(&settings, exists);
+            for section in &config.mds {
+                missing.look(&section.settings, exists);
+                self.mds.push(complete(section, &settings, host.admin.as_deref()));
+            }
+            self.hosts.push(HostPlan::resolve(&settings, config.host.over(&main.host)));
+        }
+        missing.findings
+    }
+
+    /// What an MD takes from its hosts and they from it.
+    fn complete_from_hosts(&mut self, servers: &[Server<'_>]) {
+        for PlannedMd { md, hosts, .. } in &mut self.mds {
+            if md.contacts.is_empty() {
+                let admins = hosts.iter().filter_map(|h| servers.get(*h)?.host.admin.as_deref());
+                md.contacts = admins.filter_map(admin_contact).take(1).collect();
+            }
+        }
+        for (host, server) in self.hosts.iter_mut().zip(servers) {
+            if let Some(planned) = host.mds.first().and_then(|at| self.mds.get(*at)) {
+                let own = server.config.settings.require_https.filter(|_| !server.host.is_main);
+                host.require_https = own.unwrap_or(planned.md.require_https);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Site, texts};
+    use super::*;
+    use crate::model::{Ca, Eab, KeySpec, RenewMode};
+
+    fn planned(text: &str) -> Plan {
+        Site::read(text).unwrap().plan().unwrap_or_else(|e| panic!("{e:?}"))
+    }
+
+    fn refused(text: &str) -> Vec<String> {
+        let findings = Site::read(text).unwrap().plan().unwrap_err();
+        texts(&findings, Level::Error).into_iter().map(String::from).collect()
+    }
+
+    #[test]
+    fn an_empty_configuration_has_the_documented_defaults() {
+        let plan = planned("MDomain a.test");
+        assert_eq!(
+            plan.global,
+            Global {
+                store_dir: "md".into(),
+                store_locks: None,
+                port_map: PortMap { http: Some(80), https: Some(443) },
+                base_server: false,
+                match_names: MatchNames::All,
+                dns01_version: 1,
+                notify_cmd: None,
+                message_cmd: None,
+                retry_delay: Duration::from_secs(30),
+                retry_failover: 13,
+                initial_delay: Duration::ZERO,
+                check_interval: Duration::from_secs(12 * 3600),
+                activation_delay: Duration::ZERO,
+                live_activation: true,
+                renew_parallel: 16,
+            }
+        );
+        let main = &plan.hosts[0];
+        assert!(main.server_status && main.certificate_status && !main.staple_others);
+        assert_eq!(main.staple_keep, TimeSlice::Length(DAY * 7));
+        assert_eq!(main.staple_renew_window, TimeSlice::Percent(33));
+        assert_eq!(main.certificate_check, ("crt.sh".into(), "https://crt.sh?q=".into()));
+        let ca =
+            Ca { urls: vec!["https://acme-v02.api.letsencrypt.org/directory".into()], ..Md::default().ca };
+        let bare = Md { name: "a.test".into(), domains: vec!["a.test".into()], ca, ..Md::default() };
+        assert_eq!(plan.mds[0].md, bare);
+        assert_eq!(plan.mds[0].defined_at, ("test.conf".into(), 1));
+    }
+
+    #[test]
+    fn a_section_wins_over_its_virtual_host_and_that_over_the_main_server() {
+        let plan = planned(
+            "MDRenewWindow 5d
+             MDWarnWindow 1d
+             MDRenewMode always
+             MDProfile main
+             MDExternalAccountBinding k h
+             MDPrivateKeys P-256
+             MDMembers manual
+             MDomain main.test
+             <VirtualHost *:443>
+             ServerName a.test
+             MDRenewWindow 6d
+             MDProfile host
+             MDStapling on
+             MDStapleOthers off
+             MDServerStatus off
+             <MDomain a.test>
+             MDProfile own
+             MDExternalAccountBinding none
+             MDPrivateKeys Default
+             MDRequireHttps permanent
+             </MDomain>
+             </VirtualHost>
+             MDCertificateCheck mon https://mon.test/",
+        );
+        let [main, own] = &plan.mds[..] else { panic!() };
+        assert_eq!(main.md.renew_window.to_string(), "5d");
+        assert_eq!(main.md.profile.as_deref(), Some("main"));
+        assert_eq!(main.md.eab, Some(Eab { kid: "k".into(), hmac: "h".into() }));
+        assert_eq!(main.md.key_specs, [KeySpec::Ec("P-256".into())]);
+        assert!(!main.md.stapling && !main.md.transitive);
+        assert_eq!(own.md.renew_window.to_string(), "6d");
+        assert_eq!(own.md.warn_window.to_string(), "1d");
+        assert_eq!(own.md.renew_mode, RenewMode::Always);
+        assert_eq!(own.md.profile.as_deref(), Some("own"));
+        assert_eq!(own.md.eab, None);
+        assert!(own.md.key_specs.is_empty());
+        assert!(own.md.stapling && !own.md.transitive);
+        assert_eq!(own.md.require_https, RequireHttps::Permanent);
+        let [host_main, host] = &plan.hosts[..] else { panic!() };
+        assert!(host_main.server_status && !host.server_status);
+        assert!(!host.staple_others);
+        assert_eq!(host.certificate_check.0, "mon");
+        assert_eq!(host.require_https, RequireHttps::Permanent);
+    }
+
+    #[test]
+    fn commands_proxy_and_ca_files_of_the_server_are_in_force_but_not_in_the_md() {
+        let plan = planned(
+            "MDChallengeDns01 /bin/dns main
+             MDHttpProxy http://proxy.test
+             MDCACertificateFile ca.pem
+             MDHttpProxyCACertificateFile proxy.pem
+             MDomain a.test
+             <MDomain b.test>
+             MDChallengeDns01 /bin/dns own
+             MDHttpProxy http://own.test
+             MDCACertificateFile none
+             MDHttpProxyCACertificateFile own.pem
+             </MDomain>",
+        );
+        let [a, b] = &plan.mds[..] else { panic!() };
+        assert_eq!(
+            (&a.md.cmd_dns_01, &a.md.proxy_url, &a.md.ca_certs, &a.md.proxy_ca_certs),
+            (&None, &None, &None, &None)
+        );
+        assert_eq!(a.dns01_cmd.as_deref(), Some("/bin/dns main"));
+        assert_eq!(a.proxy_url.as_deref(), Some("http://proxy.test"));
+        assert_eq!(a.ca_certs.as_deref(), Some("/srv/ca.pem"));
+        assert_eq!(a.proxy_ca_certs.as_deref(), Some("/srv/proxy.pem"));
+        assert_eq!(b.md.cmd_dns_01.as_deref(), Some("/bin/dns own"));
+        assert_eq!((&b.dns01_cmd, &b.proxy_url), (&b.md.cmd_dns_01, &b.md.proxy_url));
+        assert_eq!((&b.ca_certs, &b.md.ca_certs), (&None, &None));
+        assert_eq!(b.proxy_ca_certs.as_deref(), Some("/srv/own.pem"));
+        assert_eq!(plan.hosts[0].proxy_url.as_deref(), Some("http://proxy.test"));
+    }
+
+    #[test]
+    fn the_contact_is_the_directive_then_the_server_admin_then_that_of_a_host() {
+        let host = "<VirtualHost *:443>\nServerName a.test\nServerAdmin host@x.test\n</VirtualHost>\n";
+        for (lines, contacts) in [
+            ("MDContactEmail me@x.test\nServerAdmin main@x.test", vec!["mailto:me@x.test"]),
+            ("ServerAdmin main@x.test", vec!["mailto:main@x.test"]),
+            ("ServerAdmin you@example.com", vec!["mailto:host@x.test"]),
+            ("ServerAdmin [no address given]", vec!["mailto:host@x.test"]),
+        ] {
+            let plan = planned(&format!("{lines}\nMDomain a.test\n{host}"));
+            assert_eq!(plan.mds[0].md.contacts, contacts, "{lines}");
+        }
+        assert!(planned("MDomain a.test").mds[0].md.contacts.is_empty());
+    }
+
+    #[test]
+    fn names_of_an_md_are_unique_and_the_first_one_is_its_name() {
+        let plan = planned("MDomain b.test A.test a.test B.test");
+        assert_eq!(plan.mds[0].md.name, "b.test");
+        assert_eq!(plan.mds[0].md.domains, ["b.test", "a.test"]);
+    }
+
+    #[test]
+    fn a_global_directive_holds_wherever_it_stands() {
+        let plan = planned(
+            "MDRetryFailover 3
+             <VirtualHost *:443>
+             ServerName a.test
+             MDRetryFailover 4
+             MDStoreLocks on
+             </VirtualHost>",
+        );
+        assert_eq!(plan.global.retry_failover, 4);
+        assert_eq!(plan.global.store_locks, Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn reachability_is_a_listener_on_the_mapped_port() {
+        for (map, text) in [
+            ("http:80 https:443", "reachable via http: and reachable via https:"),
+            ("http:8080", "not reachable via http: and reachable via https:"),
+            ("http:443 https:-", "reachable via http: and not reachable via https:"),
+        ] {
+            let plan = planned(&format!("MDPortMap {map}"));
+            assert_eq!(
+                plan.findings,
+                [Finding::new(Level::Debug, format!("AH10037: server seems {text}"))],
+                "{map}"
+            );
+            assert_eq!(plan.can_http, text.starts_with("reachable"), "{map}");
+            assert_eq!(plan.can_https, text.ends_with("and reachable via https:"), "{map}");
+        }
+    }
+
+    #[test]
+    fn overlapping_mds_end_the_start_and_the_text_names_both_places() {
+        for (lines, name) in [
+            ("MDomain a.test c.test\nMDomain b.test C.test", "c.test"),
+            ("MDomain *.a.test\nMDomain b.test www.a.test", "www.a.test"),
+            ("MDomain b.test www.a.test\nMDomain x.test *.a.test", "www.a.test"),
+        ] {
+            let text = format!(
+                "AH10038: two Managed Domains have an overlap in domain '{name}', first definition in \
+                 test.conf(line 1), second in test.conf(line 2)"
+            );
+            assert_eq!(refused(lines), [text], "{lines}");
+        }
+        planned("MDomain *.a.test www.a.test a.test\nMDomain x.www.a.test");
+    }
+
+    #[test]
+    fn mds_matched_by_server_name_may_share_names_but_not_their_first() {
+        planned("MDMatchNames servernames\nMDomain a.test c.test\nMDomain b.test c.test *.test");
+        assert!(
+            refused("MDMatchNames servernames\nMDomain a.test b.test\nMDomain a.test c.test")[0]
+                .contains("AH10038")
+        );
+    }
+
+    #[test]
+    fn what_can_not_work_ends_the_start() {
+        for (lines, text) in [
+            (
+                "<MDomain a.test>\nMDCertificateFile x\n</MDomain>",
+                "AH10170: The Managed Domain 'a.test' needs one MDCertificateKeyFile for each MDCertificateFile.",
+            ),
+            (
+                "<MDomain a.test>\nMDCertificateKeyFile x\n</MDomain>",
+                "AH10171: The Managed Domain 'a.test' has MDCertificateKeyFile(s) but no MDCertificateFile.",
+            ),
+            (
+                "MDCertificateProtocol foo\nMDomain a.test",
+                "AH10172: [a.test] uses unknown CA protocol 'foo' in MDCertificateProtocol, the only one is ACME",
+            ),
+            (
+                "MDPrivateKeys RSA 4096 4096\nMDomain a.test",
+                "AH10174: [a.test] uses unknown elliptic curve '4096' in MDPrivateKeys",
+            ),
+            (
+                "MDCACertificateFile nofile\n<VirtualHost *:443>\nServerName a.test\n</VirtualHost>",
+                "MDCACertificateFile: file not found: /srv/nofile",
+            ),
+            (
+                "<MDomain a.test>\nMDHttpProxyCACertificateFile x/nofile\n</MDomain>",
+                "MDHttpProxyCACertificateFile: file not found: /srv/x/nofile",
+            ),
+        ] {
+            assert_eq!(refused(lines), [text], "{lines}");
+        }
+        let plan = planned("MDCertificateProtocol acme\nMDomain a.test");
+        assert_eq!(plan.mds[0].md.ca.proto, "ACME");
+    }
+
+    #[test]
+    fn a_virtual_host_may_require_https_otherwise_than_its_md() {
+        let plan = planned(
+            "MDRequireHttps temporary
+             MDomain a.test
+             <VirtualHost *:80>
+             ServerName a.test
+             MDRequireHttps off
+             </VirtualHost>
+             <VirtualHost *:443>
+             ServerName a.test
+             </VirtualHost>
+             <VirtualHost *:80>
+             ServerName other.test
+             MDRequireHttps permanent
+             </VirtualHost>",
+        );
+        let of_hosts: Vec<_> = plan.hosts.iter().map(|h| h.require_https).collect();
+        use RequireHttps::{Off, Temporary};
+        assert_eq!(of_hosts, [Off, Off, Temporary, Off]);
+    }
+}

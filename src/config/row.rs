@@ -1,0 +1,145 @@
+//! What is to be known of a directive: for httpd how to read it, for the admin what it is for.
+
+use super::{Error, Scope};
+use std::ffi::CStr;
+
+use Places::{Global, Md, Server};
+
+/// How many arguments httpd lets pass, and whether it splits them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Args {
+    One,
+    OneOrTwo,
+    Two,
+    /// Any number, none too.
+    Many,
+    /// The rest of the line as one argument.
+    Raw,
+    /// Like `Raw`; what follows is the inside of a section.
+    Section,
+}
+
+/// Where a directive may stand. Each place but `Md` includes virtual hosts, as httpd knows no other way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Places {
+    /// A server, not an MD section.
+    Server,
+    /// An MD section only.
+    Md,
+    ServerOrMd,
+    /// Like `Server`; holds for the whole httpd wherever it stands.
+    Global,
+    /// Like `ServerOrMd`, and in `<If>`.
+    ServerMdIf,
+}
+
+/// What holds where a directive is not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unset {
+    Nothing,
+    /// The same as with these arguments.
+    As(&'static str),
+    /// In words, where no argument says it.
+    Told(&'static str),
+}
+
+/// Reads the arguments into the scope.
+pub type Parse = fn(&mut Scope<'_>, &[&str]) -> Result<(), Error>;
+
+/// One directive.
+pub struct Row {
+    pub name: &'static CStr,
+    /// httpd shows it when the number of arguments is wrong.
+    pub help: &'static CStr,
+    pub args: Args,
+    pub places: Places,
+    /// Where md.json has the value.
+    pub json_key: Option<&'static str>,
+    pub parse: Parse,
+    /// The arguments as the documentation writes them: words in capitals stand for what the admin puts there.
+    pub form: &'static str,
+    pub unset: Unset,
+    /// What the admin has to know beyond `help`: Markdown.
+    pub detail: &'static str,
+    /// Lines of a configuration that httpd accepts as they are.
+    pub example: &'static str,
+    /// Another spelling of this directive, which has its documentation.
+    pub same_as: Option<&'static str>,
+    /// The C module 2.6 does not know it.
+    pub is_ours: bool,
+    /// Read and checked, and without effect in this version.
+    pub is_inert: bool,
+}
+
+/// A directive without documentation; the methods below add that.
+pub(super) const fn row(
+    name: &'static CStr,
+    args: Args,
+    places: Places,
+    json_key: Option<&'static str>,
+    help: &'static CStr,
+    parse: Parse,
+) -> Row {
+    Row {
+        name,
+        help,
+        args,
+        places,
+        json_key,
+        parse,
+        form: "",
+        unset: Unset::Nothing,
+        detail: "",
+        example: "",
+        same_as: None,
+        is_ours: false,
+        is_inert: false,
+    }
+}
+
+impl Row {
+    pub(super) const fn takes(self, form: &'static str) -> Row {
+        Row { form, ..self }
+    }
+
+    pub(super) const fn unset(self, unset: Unset) -> Row {
+        Row { unset, ..self }
+    }
+
+    pub(super) const fn detail(self, detail: &'static str) -> Row {
+        Row { detail, ..self }
+    }
+
+    pub(super) const fn example(self, example: &'static str) -> Row {
+        Row { example, ..self }
+    }
+
+    pub(super) const fn same_as(self, name: &'static str) -> Row {
+        Row { same_as: Some(name), ..self }
+    }
+
+    pub(super) const fn ours(self) -> Row {
+        Row { is_ours: true, ..self }
+    }
+
+    pub(super) const fn inert(self) -> Row {
+        Row { is_inert: true, ..self }
+    }
+
+    /// Performs the directive: checks its place, then parses. `Raw` and `Section` take exactly one argument.
+    pub fn apply(&self, scope: &mut Scope<'_>, args: &[&str]) -> Result<(), Error> {
+        let name = self.name.to_str().unwrap_or_default();
+        match (self.places, scope.server.open.is_some()) {
+            (Server | Global, true) => {
+                Err(Error(format!("{name} is not allowed inside an '<MDomainSet' context")))
+            }
+            (Md, false) => {
+                Err(Error(format!("{name} is only valid inside a '<MDomainSet' context, not here")))
+            }
+            _ => {
+                scope.directive = name;
+                (self.parse)(scope, args)
+            }
+        }
+    }
+}

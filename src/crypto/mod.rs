@@ -1,0 +1,39 @@
+//! Keys, certificates, signing requests and JSON web signatures, on the system OpenSSL.
+//! Everything takes and gives bytes (PEM, DER); files and network are elsewhere.
+
+pub mod cert;
+pub mod csr;
+pub mod der;
+pub mod extension;
+#[cfg(test)]
+pub mod fixture;
+pub mod jws;
+pub mod key;
+mod key_info;
+mod pem;
+pub mod self_signed;
+mod tbs;
+
+pub use cert::{CertInfo, Certificate, Chain};
+pub use key::PrivateKey;
+
+/// Bytes that nobody can guess.
+pub fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    openssl::rand::rand_bytes(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// OpenSSL refused, or the input is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Openssl(#[from] openssl::error::ErrorStack),
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// A random number in 0..1, for jitter and draws. Without randomness (never seen) it is the middle.
+pub fn random_unit() -> f64 {
+    random().map_or(0.5, |bytes: [u8; 4]| f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX))
+}

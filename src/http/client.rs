@@ -1,0 +1,362 @@
+//! The one real [`Transport`]: ureq over TCP connections that notice a stop, with TLS by OpenSSL.
+//!
+//! ureq brings HTTP/1.1, keep-alive and the CONNECT proxy; connecting, waiting and TLS are ours, because
+//! a wait must end when the process stops. Redirects are not followed. The only file that names ureq.
+
+use super::tls::{Failure, Stream, Tls};
+use super::wait::{SLICE, within};
+use super::{Error, MAX_BODY, Method, Request, Response, Transport};
+use crate::time::StopFlag;
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use ureq::config::AutoHeaderValue;
+use ureq::unversioned::resolver::{self, ResolvedSocketAddrs};
+use ureq::unversioned::transport::{
+    self, Buffers, ConnectProxyConnector, ConnectionDetails, Connector, LazyBuffers, NextTimeout,
+    TransportAdapter,
+};
+use ureq::{Agent, Proxy, http};
+
+/// Looking up, connecting (TLS included), and any single wait for the server.
+const STALL: Duration = Duration::from_secs(30);
+/// A whole exchange: a server that sends a byte now and then does not hold a job for hours.
+const EXCHANGE: Duration = Duration::from_secs(300);
+
+pub struct Options {
+    /// PEM certificates trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// `http://` or `https://` URL of a CONNECT proxy; without one the environment's (`https_proxy`,
+    /// `no_proxy`, …) is used.
+    pub proxy_url: Option<String>,
+    /// Like `ca_file`, for the TLS connection to the proxy itself.
+    pub proxy_ca_file: Option<PathBuf>,
+    pub user_agent: String,
+    /// Ends every wait when raised.
+    pub stop: StopFlag,
+}
+
+/// An HTTP client with its pool of connections.
+pub struct Client {
+    agent: Agent,
+    stop: StopFlag,
+}
+
+impl Client {
+    pub fn new(options: &Options) -> Result<Self, Error> {
+        // ureq panics on a User-Agent that is no header value.
+        if http::HeaderValue::from_str(&options.user_agent).is_err() {
+            return Err(Error::Invalid("the user agent has characters no header can have".into()));
+        }
+        let proxy = proxy(options.proxy_url.as_deref())?;
+        let connector = TlsConnector {
+            server: Tls::new(options.ca_file.as_deref())?,
+            proxy: match &proxy {
+                Some(_) => Some(Tls::new(options.proxy_ca_file.as_deref())?),
+                None => None,
+            },
+        };
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(proxy)
+            .user_agent(options.user_agent.as_str())
+            .accept_encoding(AutoHeaderValue::None)
+            .timeout_resolve(Some(STALL))
+            .timeout_connect(Some(STALL))
+            .timeout_per_read(Some(STALL))
+            .timeout_per_write(Some(STALL))
+            .timeout_global(Some(EXCHANGE))
+            .build();
+        let stop = options.stop.clone();
+        let chain =
+            ().chain(ConnectProxyConnector::default()).chain(TcpConnector(stop.clone())).chain(connector);
+        Ok(Client { agent: Agent::with_parts(config, chain, Resolver(stop.clone())), stop })
+    }
+}
+
+fn proxy(url: Option<&str>) -> Result<Option<Proxy>, Error> {
+    let Some(url) = url else {
+        return Ok(Proxy::try_from_env().filter(is_connect));
+    };
+    // The URL may hold a password: the message does not show it.
+    match Proxy::new(url) {
+        Ok(proxy) if is_connect(&proxy) => Ok(Some(proxy)),
+        _ => Err(Error::Invalid("the URL of the HTTP proxy is not valid".into())),
+    }
+}
+
+fn is_connect(proxy: &Proxy) -> bool {
+    matches!(proxy.protocol(), ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https)
+}
+
+impl Transport for Client {
+    fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
+        if self.stop.is_raised() {
+            return Err(Error::Stopped);
+        }
+        let mut builder = http::Request::builder().uri(request.url).method(match request.method {
+            Method::Get => http::Method::GET,
+            Method::Head => http::Method::HEAD,
+            Method::Post => http::Method::POST,
+        });
+        for (name, value) in [("accept", request.accept), ("content-type", request.content_type)] {
+            if let Some(value) = value {
+                builder = builder.header(name, value);
+            }
+        }
+        let invalid = |e: http::Error| Error::Invalid(format!("no request can be made: {e}"));
+        let mut response = match request.body {
+            Some(body) => self.agent.run(builder.body(body).map_err(invalid)?),
+            None => self.agent.run(builder.body(()).map_err(invalid)?),
+        }
+        .map_err(failure)?;
+        let limit = u64::try_from(MAX_BODY).unwrap_or(u64::MAX);
+        let body = response.body_mut().with_config().limit(limit).read_to_vec().map_err(failure)?;
+        let text = |v: &http::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
+        let headers = response.headers().iter().map(|(n, v)| (n.to_string(), text(v))).collect();
+        Ok(Response::new(response.status().as_u16(), headers, body))
+    }
+}
+
+/// Our own errors travel through ureq in its escape hatch.
+fn carried(error: Error) -> ureq::Error {
+    ureq::Error::Other(Box::new(error))
+}
+
+fn failure(error: ureq::Error) -> Error {
+    match error {
+        ureq::Error::Other(inner) => {
+            inner.downcast::<Error>().map_or_else(|e| Error::other(e.to_string()), |own| *own)
+        }
+        ureq::Error::Io(e) => e.into(),
+        ureq::Error::Timeout(_) => Error::Timeout,
+        ureq::Error::HostNotFound => Error::Dns("no address is known".into()),
+        ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => Error::TooLarge,
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Error::Invalid(error.to_string()),
+        other => Error::other(other.to_string()),
+    }
+}
+
+struct Resolver(StopFlag);
+
+impl resolver::Resolver for Resolver {
+    fn resolve(
+        &self,
+        uri: &http::Uri,
+        _: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        let name = format!("{host}:{port}");
+        let found: Vec<SocketAddr> = match name.parse() {
+            Ok(literal) => vec![literal],
+            Err(_) => within(&self.0, *timeout.after, move || name.to_socket_addrs())
+                .map_err(carried)?
+                .map_err(|e| carried(Error::Dns(e.to_string())))?
+                .collect(),
+        };
+        let mut out = self.empty();
+        for address in found.into_iter().take(16) {
+            out.push(address);
+        }
+        if out.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(out) }
+    }
+}
+
+struct TcpConnector(StopFlag);
+
+impl<In: transport::Transport> Connector<In> for TcpConnector {
+    type Out = transport::Either<In, Tcp>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        below: Option<In>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        if let Some(tunnel) = below {
+            return Ok(Some(transport::Either::A(tunnel)));
+        }
+        let (started, mut last) = (Instant::now(), ureq::Error::HostNotFound);
+        for (position, address) in details.addrs.iter().copied().enumerate() {
+            // Half of the time that is left for each address but the last, which may use it all.
+            let left = details.timeout.after.saturating_sub(started.elapsed());
+            let limit = if position + 1 == details.addrs.len() { left } else { left / 2 };
+            let limit = limit.max(SLICE);
+            match within(&self.0, limit, move || TcpStream::connect_timeout(&address, limit)) {
+                Ok(Ok(stream)) => {
+                    let tcp = Tcp::new(stream, self.0.clone(), details)?;
+                    return Ok(Some(transport::Either::B(tcp)));
+                }
+                Ok(Err(e)) => last = ureq::Error::Io(e),
+                Err(Error::Timeout) => last = carried(Error::Timeout),
+                Err(other) => return Err(carried(other)),
+            }
+        }
+        Err(last)
+    }
+}
+
+/// A TCP connection whose waits are cut into slices, so that a stop is noticed.
+struct Tcp {
+    stream: TcpStream,
+    buffers: LazyBuffers,
+    stop: StopFlag,
+}
+
+impl Tcp {
+    fn new(stream: TcpStream, stop: StopFlag, details: &ConnectionDetails) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SLICE))?;
+        stream.set_write_timeout(Some(SLICE))?;
+        Ok(Tcp { stream, buffers: buffers(details), stop })
+    }
+}
+
+/// Repeats `step` as long as it would block; it says how many bytes it moved.
+fn persist(
+    stop: &StopFlag,
+    timeout: NextTimeout,
+    mut step: impl FnMut() -> io::Result<usize>,
+) -> Result<usize, ureq::Error> {
+    let started = Instant::now();
+    loop {
+        if stop.is_raised() {
+            return Err(carried(Error::Stopped));
+        }
+        match step() {
+            Ok(amount) => return Ok(amount),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) =>
+            {
+                if started.elapsed() >= *timeout.after {
+                    return Err(ureq::Error::Timeout(timeout.reason));
+                }
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+impl transport::Transport for Tcp {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let mut rest = self.buffers.output().get(..amount).unwrap_or_default();
+        while !rest.is_empty() {
+            match persist(&self.stop, timeout.for_write(), || self.stream.write(rest))? {
+                0 => return Err(io::Error::from(ErrorKind::WriteZero).into()),
+                sent => rest = rest.get(sent..).unwrap_or_default(),
+            }
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let room = self.buffers.input_append_buf();
+        let amount = persist(&self.stop, timeout.for_read(), || self.stream.read(room))?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        // Nothing may be waiting on an idle connection: bytes nobody asked for and an end both tell that
+        // it cannot be used again.
+        let idle = self.stream.set_nonblocking(true).is_ok()
+            && matches!(self.stream.peek(&mut [0]), Err(e) if e.kind() == ErrorKind::WouldBlock);
+        idle && self.stream.set_nonblocking(false).is_ok()
+    }
+}
+
+struct TlsConnector {
+    server: Tls,
+    /// For the connection to the proxy itself, which may be TLS too.
+    proxy: Option<Tls>,
+}
+
+impl<In: transport::Transport> Connector<In> for TlsConnector {
+    type Out = transport::Either<In, Secured>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        below: Option<In>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        let Some(below) = below else { return Ok(None) };
+        if !details.needs_tls() || below.is_tls() {
+            return Ok(Some(transport::Either::A(below)));
+        }
+        // ureq connects to the proxy with a configuration that has none.
+        let tls = match &self.proxy {
+            Some(tls) if details.config.proxy().is_none() => tls,
+            _ => &self.server,
+        };
+        let host = details.uri.host().ok_or(ureq::Error::HostNotFound)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let below: Box<dyn transport::Transport> = Box::new(below);
+        let mut adapter = TransportAdapter::new(below, details.current_time.clone());
+        adapter.set_timeout(details.timeout);
+        match tls.connect(host, adapter) {
+            Ok(stream) => Ok(Some(transport::Either::B(Secured { stream, buffers: buffers(details) }))),
+            Err(Failure::Io(e)) => Err(e.into()),
+            Err(Failure::Tls(e)) => Err(carried(e)),
+        }
+    }
+}
+
+fn buffers(details: &ConnectionDetails) -> LazyBuffers {
+    LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size())
+}
+
+struct Secured {
+    stream: Stream<TransportAdapter>,
+    buffers: LazyBuffers,
+}
+
+impl transport::Transport for Secured {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.stream.get_mut().set_timeout(timeout);
+        let output = self.buffers.output().get(..amount).unwrap_or_default();
+        Ok(self.stream.write_all(output)?)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.stream.get_mut().set_timeout(timeout);
+        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.stream.get_mut().get_mut().is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+/// ureq asks for `Debug` of everything in a chain; names are all that may be shown.
+macro_rules! opaque {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        }
+    )*};
+}
+opaque!(Resolver, TcpConnector, Tcp, TlsConnector, Secured);

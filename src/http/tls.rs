@@ -1,0 +1,70 @@
+//! TLS of the HTTP client: the system's OpenSSL, the same library mod_ssl uses. Verification of the
+//! chain and of the host name (RFC 6125, IP literals included) is always on; there is no way to turn
+//! it off. Refuses TLS below 1.2.
+
+use super::Error;
+use openssl::error::ErrorStack;
+use openssl::ssl::{self, HandshakeError, SslConnector, SslMethod, SslVersion};
+use openssl::x509::X509VerifyResult;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+pub type Stream<S> = ssl::SslStream<S>;
+
+/// Makes TLS connections that trust the system's roots and those of one more file.
+pub struct Tls(SslConnector);
+
+/// Why there is no TLS connection.
+pub enum Failure {
+    /// The stream below failed.
+    Io(io::Error),
+    Tls(Error),
+}
+
+impl Tls {
+    /// `ca_file`: PEM certificates to trust beside the system's.
+    pub fn new(ca_file: Option<&Path>) -> Result<Self, Error> {
+        let broken = |e: ErrorStack| Error::Tls(format!("TLS cannot be set up: {}", reason(&e)));
+        let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(broken)?;
+        builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(broken)?;
+        if let Some(path) = ca_file {
+            builder.set_ca_file(path).map_err(|e| {
+                let path = path.display();
+                Error::Invalid(format!("the CA certificates in '{path}' cannot be read: {}", reason(&e)))
+            })?;
+        }
+        Ok(Tls(builder.build()))
+    }
+
+    /// Shakes hands with `host`, a DNS name or an IP literal without brackets.
+    pub fn connect<S: Read + Write>(&self, host: &str, stream: S) -> Result<Stream<S>, Failure> {
+        match self.0.connect(host, stream) {
+            Ok(stream) => Ok(stream),
+            Err(HandshakeError::SetupFailure(e)) => Err(Failure::Tls(Error::Tls(reason(&e)))),
+            Err(HandshakeError::Failure(mid) | HandshakeError::WouldBlock(mid)) => {
+                let verdict = mid.ssl().verify_result();
+                match mid.into_error().into_io_error() {
+                    Ok(e) => Err(Failure::Io(e)),
+                    Err(_) if verdict != X509VerifyResult::OK => Err(Failure::Tls(Error::Tls(format!(
+                        "certificate verify failed: {}",
+                        verdict.error_string()
+                    )))),
+                    Err(e) => {
+                        let why = e.ssl_error().map_or_else(|| "the server closed it".into(), reason);
+                        Err(Failure::Tls(Error::Tls(format!("TLS handshake failed: {why}"))))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// OpenSSL's own words for its first error, without its numbers and source files.
+fn reason(stack: &ErrorStack) -> String {
+    let text = |e: &openssl::error::Error| match (e.reason(), e.data()) {
+        (Some(reason), Some(data)) if !data.is_empty() => format!("{reason} ({data})"),
+        (Some(reason), _) => reason.to_string(),
+        (None, _) => e.to_string(),
+    };
+    stack.errors().first().map_or_else(|| "unknown error".into(), text)
+}

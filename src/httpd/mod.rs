@@ -1,0 +1,81 @@
+//! The glue to httpd: performs its hooks with what the layers below decide.
+//!
+//! - `sys` is the room for `unsafe`; everything else here is safe code over its wrappers.
+//! - `startup` runs in the parent, as root where httpd is started by root: plan, store, activation.
+//! - `tls` answers mod_ssl's questions for certificates.
+//! - `request` answers challenges and the md-status handler.
+//! - `renewal` runs the jobs in the one child that mod_watchdog chose.
+
+mod renewal;
+mod request;
+mod startup;
+mod sys;
+mod tls;
+
+use crate::config;
+use crate::model::RequireHttps;
+use crate::renew::Managed;
+use crate::renew::driver::Driver;
+use crate::renew::engine::Settings;
+use crate::store::WorkStore;
+use startup::Startup;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// What hangs at httpd's record of a server: what its directives said, and once the start is through,
+/// what all servers share.
+#[derive(Default)]
+pub struct ServerConf {
+    config: Mutex<config::ServerConfig>,
+    /// Between the two halves of post_config.
+    startup: Mutex<Option<Arc<Startup>>>,
+    state: OnceLock<Arc<State>>,
+}
+
+/// What the directives in a section say that applies to some requests only (`<If>`).
+#[derive(Default)]
+pub struct DirConf {
+    require_https: Mutex<Option<RequireHttps>>,
+}
+
+impl DirConf {
+    fn set_require_https(&self, mode: RequireHttps) {
+        *lock(&self.require_https) = Some(mode);
+    }
+
+    fn require_https(&self) -> Option<RequireHttps> {
+        *lock(&self.require_https)
+    }
+}
+
+/// Runs a directive on the configuration of its server.
+fn directive_conf<R>(conf: &ServerConf, run: impl FnOnce(&mut config::ServerConfig) -> R) -> R {
+    run(&mut lock(&conf.config))
+}
+
+/// What is known once the start is through. Children inherit it by fork and never change it, but for the
+/// driver of the one child that renews.
+pub struct State {
+    mds: Arc<[Managed]>,
+    /// Any DNS name of an MD, and `*.rest` for wildcards, to the MD's index.
+    by_name: HashMap<String, usize>,
+    /// By server: what `MDRequireHttps` asks of hosts that have an MD.
+    require_https: HashMap<usize, RequireHttps>,
+    store: WorkStore,
+    settings: Settings,
+    driver: Mutex<Option<Driver>>,
+}
+
+impl State {
+    /// The MD that a host name belongs to: its own, or that of a wildcard over it.
+    fn find(&self, name: &str) -> Option<&Managed> {
+        let wildcard = || Some(format!("*.{}", name.split_once('.')?.1));
+        let index = self.by_name.get(name).or_else(|| self.by_name.get(&wildcard()?));
+        index.and_then(|i| self.mds.get(*i))
+    }
+}
+
+/// A lock whose holder panicked is still good here: every holder leaves whole values behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,61 @@
+//! The renewing child: mod_watchdog calls at every beat; the driver keeps the jobs going.
+
+use super::{State, lock};
+use crate::renew::authority::Authorities;
+use crate::renew::driver::Driver;
+use crate::renew::engine::Engine;
+use crate::time::{StopFlag, SystemClock};
+use crate::{crypto, http};
+use std::sync::Arc;
+
+/// What mod_watchdog calls for.
+pub enum Beat {
+    Start,
+    Run,
+    Stop,
+}
+
+pub fn beat(state: &State, beat: Beat) {
+    let mut driver = lock(&state.driver);
+    match beat {
+        Beat::Start => {
+            let count = state.mds.iter().filter(|m| m.watched).count();
+            crate::log!(Debug, "AH10054: md watchdog start, auto drive {count} mds");
+        }
+        Beat::Run => driver.get_or_insert_with(|| create(state)).beat(),
+        Beat::Stop => {
+            crate::log!(Debug, "AH10058: md watchdog stopping");
+            if let Some(driver) = driver.take() {
+                driver.stop();
+            }
+        }
+    }
+}
+
+/// Threads and connections begin here, in the child.
+fn create(state: &State) -> Driver {
+    let stop = StopFlag::default();
+    let clock = Arc::new(SystemClock { stop: stop.clone() });
+    let authorities = Authorities::new({
+        let stop = stop.clone();
+        Box::new(move |route| {
+            let client = http::client::Client::new(&http::client::Options {
+                ca_file: route.ca_file.clone().map(Into::into),
+                proxy_url: route.proxy_url.clone(),
+                proxy_ca_file: route.proxy_ca_file.clone().map(Into::into),
+                user_agent: format!("mod_md/{} Apache-httpd", crate::VERSION),
+                stop: stop.clone(),
+            })?;
+            Ok(Arc::new(client))
+        })
+    });
+    let engine = Engine::new(
+        state.mds.clone(),
+        state.store.clone(),
+        state.settings.clone(),
+        authorities,
+        clock,
+        crypto::random_unit,
+    );
+    Driver::new(Arc::new(engine), stop)
+}

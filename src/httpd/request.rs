@@ -1,0 +1,119 @@
+//! Requests that are ours: http-01 challenges before anything else looks at them, and the md-status handler.
+
+use super::sys::{Answer, Request};
+use super::{DirConf, State};
+use crate::challenge::http01;
+use crate::model::RequireHttps;
+use crate::require_https::{self, Asked, Ruling};
+use crate::status;
+use crate::store::{self, WorkGroup};
+use crate::time::{Clock, SystemClock};
+use std::sync::Arc;
+
+const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
+const NOT_FOUND: u16 = 404;
+const NOT_IMPLEMENTED: u16 = 501;
+
+/// Before authentication, redirects and 503: answers the CA's validation requests (RFC 8555 §8.3).
+///
+/// A name without challenge data is answered with 404 where the MD is ours to renew, so that no other
+/// content can pass for an answer; everything else is left to others.
+pub fn before_all(request: &Request<'_>) -> Answer {
+    let path = request.path();
+    let Some(state) = state_of(request) else { return Answer::Declined };
+    let Some(token) = path.strip_prefix(ACME_CHALLENGE) else {
+        // A host may be asked for names that are not its own: those have no certificate to go to.
+        let is_managed = || state.find(&request.host()).is_some();
+        let mode = state.require_https.get(&request.server().key()).copied().filter(|_| is_managed());
+        return mode.map_or(Answer::Declined, |mode| require_https(request, mode));
+    };
+    let host = request.host();
+    match state.store.read(WorkGroup::Challenges, &host, http01::FILE_NAME) {
+        Ok(Some(_)) if !request.is_read() => Answer::Status(NOT_IMPLEMENTED),
+        Ok(Some(content)) => match http01::answer(&String::from_utf8_lossy(&content), token) {
+            Some(body) => {
+                let body = body.as_bytes().to_vec();
+                Answer::Body { status: 200, content_type: "text/plain", body }
+            }
+            None => Answer::Status(NOT_FOUND),
+        },
+        Ok(None) => match state.find(&host) {
+            Some(managed) if managed.watched && offers_http01(&managed.md.ca.challenges) => {
+                Answer::Status(NOT_FOUND)
+            }
+            _ => Answer::Declined,
+        },
+        // A Host header that can be no name is nobody's challenge.
+        Err(store::Error::Name(_)) => Answer::Declined,
+        Err(error) => {
+            crate::log!(Error, "AH10081: the http-01 challenge of {host} cannot be read: {error}");
+            Answer::Status(NOT_FOUND)
+        }
+    }
+}
+
+/// `MDRequireHttps` inside `<If>`: for the hosts that have an MD, like the one outside.
+pub fn in_section(request: &Request<'_>) -> Answer {
+    let Some(mode) = request.dir_conf().and_then(DirConf::require_https) else { return Answer::Declined };
+    match state_of(request) {
+        Some(state) if state.find(&request.host()).is_some() => require_https(request, mode),
+        _ => Answer::Declined,
+    }
+}
+
+fn require_https(request: &Request<'_>, mode: RequireHttps) -> Answer {
+    let (host, path, query) = (request.host(), request.path(), request.query());
+    let asked = Asked {
+        is_https: request.is_https(),
+        is_read: request.is_read(),
+        host: &host,
+        path: &path,
+        query: query.as_deref(),
+    };
+    match require_https::rule(mode, &asked) {
+        Ruling::Pass => Answer::Declined,
+        Ruling::Secure => {
+            request.set_header(c"Strict-Transport-Security", require_https::HSTS);
+            Answer::Declined
+        }
+        Ruling::Redirect { status, location } => Answer::Redirect { status, location },
+    }
+}
+
+/// Configured challenge types that leave http-01 out leave its path to others.
+fn offers_http01(configured: &[String]) -> bool {
+    configured.is_empty() || configured.iter().any(|c| c == http01::TYPE)
+}
+
+/// `SetHandler md-status`: all MDs, or the one whose name or DNS name follows in the path.
+pub fn handler(request: &Request<'_>) -> Answer {
+    if request.handler() != "md-status" {
+        return Answer::Declined;
+    }
+    if !request.is_read() {
+        return Answer::Status(NOT_IMPLEMENTED);
+    }
+    let now = SystemClock::default().now();
+    let state = state_of(request);
+    let mds: &[_] = state.as_ref().map_or(&[], |state| &state.mds);
+    let (path, path_info) = (request.path(), request.path_info());
+    let name = path_info.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default().to_ascii_lowercase();
+    let found = state.as_ref().and_then(|state| {
+        let managed = state.mds.iter().find(|m| m.md.name == name).or_else(|| state.find(&name))?;
+        Some((managed, &state.store))
+    });
+    // Where DocumentRoot does not exist httpd takes the whole path for path info, the handler's location included.
+    let is_location = path_info.ends_with(&path);
+    let (status, json) = match found {
+        Some((managed, store)) => (200, status::one(managed, store, now)),
+        None if name.is_empty() || is_location => {
+            (200, status::list(mds, state.as_ref().map(|state| &state.store), now))
+        }
+        None => (404, status::unknown(&name)),
+    };
+    Answer::Body { status, content_type: "application/json", body: json.into_bytes() }
+}
+
+fn state_of(request: &Request<'_>) -> Option<Arc<State>> {
+    request.server().conf()?.state.get().cloned()
+}

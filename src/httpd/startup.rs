@@ -1,0 +1,342 @@
+//! The start, in the parent and usually as root: plan, store, activation, and the renewal's registration.
+//!
+//! post_config runs twice for each reading of the configuration: before mod_ssl, so that certificates are
+//! in place when it asks, and after it, when TLS hosts are known. No outside server is contacted here. A
+//! broken entry of the store never stops the start, except the file that holds its key.
+
+use super::sys::{self, ConfigPool, Server};
+use super::{State, lock};
+use crate::challenge::selection;
+use crate::config::{self, Finding, Host, Plan, PlannedMd, ServerConfig};
+use crate::log::Level;
+use crate::model::{Md, RenewMode, RequireHttps};
+use crate::notify::{Commands, Event};
+use crate::renew::activate::{Activated, Activation};
+use crate::renew::engine::Settings;
+use crate::renew::sync::{self, SyncedMd};
+use crate::renew::{Managed, Route, restart};
+use crate::store::StartStore;
+use crate::time::{Clock, SystemClock, Timestamp};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// The start must not go on. Why stands in the log.
+pub struct StartFailed;
+
+/// What is known between the two halves.
+pub struct Startup {
+    pub store: StartStore,
+    pub now: Timestamp,
+    /// In the order of the plan's MDs.
+    pub mds: Mutex<Vec<SyncedMd>>,
+    servers: Vec<(ServerConfig, Host)>,
+    plan: Mutex<Plan>,
+    /// Server to its index in `servers`.
+    index: HashMap<usize, usize>,
+    /// Hosts that mod_ssl has asked certificates for.
+    tls: Mutex<HashSet<usize>>,
+}
+
+impl Startup {
+    /// Hands over the MD of a TLS host, noting that it is one. `None` where it has none, or several: then
+    /// the second half stops the start.
+    pub fn with_md_of_tls_host<R>(&self, server: Server<'_>, run: impl FnOnce(&SyncedMd) -> R) -> Option<R> {
+        let host = *self.index.get(&server.key())?;
+        lock(&self.tls).insert(host);
+        let plan = lock(&self.plan);
+        match plan.hosts.get(host)?.mds.as_slice() {
+            [one] => lock(&self.mds).get(*one).map(run),
+            [] => None,
+            _ => {
+                report(plan.conflict(&config_servers(&self.servers), host));
+                None
+            }
+        }
+    }
+}
+
+/// `apachectl configtest`: tells what would end the start, and changes nothing. What depends on TLS hosts is
+/// known only to a real start.
+pub fn check(main: Server<'_>) -> Result<(), StartFailed> {
+    if !sys::is_configuration_test() {
+        return Ok(());
+    }
+    let servers = collect(main, &sys::servers(main));
+    make_plan(&servers).map(drop)
+}
+
+fn make_plan(servers: &[(ServerConfig, Host)]) -> Result<Plan, StartFailed> {
+    config::plan(&config_servers(servers), &sys::listener_ports(), &|path: &Path| path.exists())
+        .map_err(refuse)
+}
+
+/// Before mod_ssl: the plan, the store in line with it, staged sets activated.
+pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
+    let is_check = sys::is_configuration_check();
+    if is_check {
+        crate::log!(Trace1, "AH10070: initializing post config dry run");
+    } else {
+        crate::log!(Info, "AH10071: mod_md (v{}), initializing...", crate::VERSION);
+    }
+    let now = SystemClock::default().now();
+    let records = sys::servers(main);
+    let servers = collect(main, &records);
+    let mut plan = make_plan(&servers)?;
+    if !is_check {
+        report(std::mem::take(&mut plan.findings));
+    }
+    if plan.mds.is_empty() {
+        return Ok(());
+    }
+    let dir = sys::server_root().join(&plan.global.store_dir);
+    let store = StartStore::open(&dir, sys::store_owner()).map_err(|error| {
+        crate::log!(
+            Error,
+            status = error.os_error().unwrap_or(0),
+            "AH10046: setup store for Managed Domains: {error}"
+        );
+        StartFailed
+    })?;
+    let configured: Vec<Md> = plan.mds.iter().map(|p| p.md.clone()).collect();
+    let mut mds = sync::sync(&store, &configured).map_err(|error| {
+        crate::log!(Error, "AH10073: synching Managed Domains with the store: {error}");
+        StartFailed
+    })?;
+    for md in &mds {
+        for problem in &md.problems {
+            crate::log!(Warn, "{}: {problem}", md.md.name);
+        }
+    }
+    if !is_check {
+        take_over(&store, &mut mds, &plan, now);
+    }
+    let startup = Arc::new(Startup {
+        store,
+        now,
+        mds: Mutex::new(mds),
+        index: records.iter().enumerate().map(|(i, s)| (s.key(), i)).collect(),
+        servers,
+        plan: Mutex::new(plan),
+        tls: Mutex::default(),
+    });
+    for conf in records.iter().filter_map(Server::conf) {
+        *lock(&conf.startup) = Some(startup.clone());
+    }
+    Ok(())
+}
+
+/// Activates what is staged; what failed so far begins anew. A store that refuses leaves in use what is.
+fn take_over(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp) {
+    if let Err(error) = store.write_reach(plan.can_http, plan.can_https) {
+        crate::log!(Warn, "the store's httpd.json cannot be written: {error}");
+    }
+    let mut activation = match Activation::begin(store) {
+        Ok(activation) => activation,
+        Err(error) => {
+            crate::log!(Error, "AH10069: staged sets cannot be looked at, those in use stay: {error}");
+            return;
+        }
+    };
+    for md in mds {
+        let name = md.md.name.clone();
+        match activation.activate(md, now, plan.global.activation_delay) {
+            Ok(Activated::Nothing) => begin_anew(store, &name),
+            Ok(Activated::Waiting(until)) => {
+                crate::log!(Info, "{name}: the staged set is to be used from {} on", until.to_http_date());
+            }
+            Ok(Activated::Done) => {
+                crate::log!(Info, "AH10068: {name}: staged set activated");
+                installed(store, &name, plan);
+            }
+            Ok(Activated::Damaged(reason)) => {
+                crate::log!(Error, "AH10069: {name}: error loading staged set, purging it: {reason}");
+            }
+            Err(error) => {
+                crate::log!(
+                    Error,
+                    "AH10069: {name}: error loading staged set, the one in use stays: {error}"
+                );
+            }
+        }
+    }
+}
+
+/// A restart is how an admin says "try again": a failing job loses its errors and what it has got so far.
+fn begin_anew(store: &StartStore, name: &str) {
+    match restart::begin_anew(store, name) {
+        Ok(None) => {}
+        Ok(Some(errors)) => {
+            crate::log!(
+                Notice,
+                "AH10064: {name}: staging purged after {errors} errors, the renewal begins anew"
+            );
+        }
+        Err(error) => crate::log!(Warn, "{name}: the failing renewal cannot begin anew: {error}"),
+    }
+}
+
+/// The event `installed`, while we are still who may do things.
+fn installed(store: &StartStore, name: &str, plan: &Plan) {
+    if plan.global.message_cmd.is_none() {
+        return;
+    }
+    let commands = Commands { message: plan.global.message_cmd.clone(), notify: None };
+    let outcome = restart::with_job(store, name, |job| {
+        // That the command failed is in the log; nothing depends on it here.
+        let _ = commands.fire(&Event::Installed, job, &SystemClock::default());
+    });
+    if let Err(error) = outcome {
+        crate::log!(Warn, "{name}: its job.json cannot be written: {error}");
+    }
+}
+
+/// After mod_ssl: which hosts have TLS is known; states are settled and the renewal is registered.
+pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> {
+    let records = sys::servers(main);
+    let startup = main.conf().and_then(|conf| lock(&conf.startup).take());
+    let Some(startup) = startup else { return Ok(()) };
+    for conf in records.iter().filter_map(Server::conf) {
+        lock(&conf.startup).take();
+    }
+    let tls: Vec<bool> = (0..records.len()).map(|i| lock(&startup.tls).contains(&i)).collect();
+    let alpn: Vec<bool> = records.iter().map(|s| s.allows_acme_tls()).collect();
+    let mut plan = lock(&startup.plan);
+    let findings = plan.after_tls(&config_servers(&startup.servers), &tls, &alpn).map_err(refuse)?;
+    if sys::is_configuration_check() {
+        return Ok(());
+    }
+    report(findings);
+    let mds: Arc<[Managed]> = plan
+        .mds
+        .iter()
+        .zip(lock(&startup.mds).iter_mut())
+        .map(|(p, m)| settle(&startup.store, p, m))
+        .collect();
+    let names = plan.mds.iter().flat_map(|p| p.md.domains.iter().map(String::as_str));
+    if let Err(error) = restart::purge_challenges(&startup.store, &names.collect()) {
+        crate::log!(Warn, "old challenge data cannot be removed: {error}");
+    }
+    let state = Arc::new(State {
+        by_name: mds
+            .iter()
+            .enumerate()
+            .flat_map(|(i, m)| m.md.domains.iter().map(move |d| (d.clone(), i)))
+            .collect(),
+        mds,
+        require_https: records
+            .iter()
+            .zip(&plan.hosts)
+            .filter(|(_, host)| host.require_https != RequireHttps::Off)
+            .map(|(server, host)| (server.key(), host.require_https))
+            .collect(),
+        store: startup.store.worker(),
+        settings: settings(&plan),
+        driver: Mutex::default(),
+    });
+    for conf in records.iter().filter_map(Server::conf) {
+        // Hosts without directives of ours share the main server's configuration.
+        let _ = conf.state.set(state.clone());
+    }
+    watch(&state, pool);
+    Ok(())
+}
+
+/// The MD with its state as of now, written to the store.
+fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd) -> Managed {
+    synced.md.domains.clone_from(&planned.md.domains);
+    synced.md.acme_tls_1.clone_from(&planned.md.acme_tls_1);
+    if let Err(error) = sync::finish(store, synced) {
+        crate::log!(Error, "AH10073: {}: its md.json cannot be written: {error}", synced.md.name);
+    }
+    Managed {
+        md: synced.md.clone(),
+        certs: synced.certs.clone(),
+        in_use: !planned.hosts.is_empty(),
+        watched: planned.watched,
+        route: Route {
+            ca_file: planned.ca_certs.clone(),
+            proxy_url: planned.proxy_url.clone(),
+            proxy_ca_file: planned.proxy_ca_certs.clone(),
+        },
+    }
+}
+
+fn settings(plan: &Plan) -> Settings {
+    let global = &plan.global;
+    Settings {
+        retry_delay: global.retry_delay,
+        retry_failover: global.retry_failover,
+        check_interval: global.check_interval,
+        initial_delay: global.initial_delay,
+        parallel: usize::try_from(global.renew_parallel).unwrap_or(usize::MAX),
+        reachable_by_http: plan.can_http,
+        commands: Commands { notify: global.notify_cmd.clone(), message: global.message_cmd.clone() },
+    }
+}
+
+fn watch(state: &Arc<State>, pool: ConfigPool) {
+    let renewed_here =
+        |m: &&Managed| m.watched && m.md.renew_mode != RenewMode::Manual && !m.md.has_static_files();
+    for managed in state.mds.iter().filter(renewed_here) {
+        // Told at once, instead of when the renewal is due.
+        if let Err(reason) = selection::check(&managed.md, state.settings.reachable_by_http) {
+            crate::log!(Error, "AH10173: md[{}]: {reason}", managed.md.name);
+        }
+    }
+    let count = state.mds.iter().filter(|m| m.watched).count();
+    crate::log!(Debug, "AH10074: {count} out of {} mds need watching", state.mds.len());
+    if count == 0 {
+        return;
+    }
+    match sys::register_watchdog(state, pool) {
+        Ok(()) => crate::log!(Debug, "AH10067: register md renew watchdog"),
+        Err(None) => crate::log!(
+            Crit,
+            "AH10061: mod_watchdog is required to renew certificates, but it is not loaded. Add it: LoadModule \
+             watchdog_module modules/mod_watchdog.so"
+        ),
+        Err(Some(status)) => crate::log!(Crit, status = status, "AH10062: the renewal cannot be registered"),
+    }
+}
+
+/// Every server's directives and facts; the main server first.
+fn collect(main: Server<'_>, records: &[Server<'_>]) -> Vec<(ServerConfig, Host)> {
+    let main_conf = main.conf().map(std::ptr::from_ref);
+    let own_conf = |server: &Server<'_>| match server.conf() {
+        // A host without directives of ours points to the main server's configuration: it has none.
+        Some(conf) if !server.is_main() && Some(std::ptr::from_ref(conf)) == main_conf => {
+            ServerConfig::default()
+        }
+        Some(conf) => lock(&conf.config).clone(),
+        None => ServerConfig::default(),
+    };
+    let host = |server: &Server<'_>| Host {
+        server_name: server.name(),
+        aliases: server.aliases(),
+        is_main: server.is_main(),
+        admin: server.admin(),
+        defined_at: server.defined_at(),
+        port: server.port(),
+        ports: server.ports(),
+    };
+    records.iter().map(|server| (own_conf(server), host(server))).collect()
+}
+
+fn config_servers(servers: &[(ServerConfig, Host)]) -> Vec<config::Server<'_>> {
+    servers.iter().map(|(config, host)| config::Server { config, host: host.clone() }).collect()
+}
+
+fn report(findings: impl IntoIterator<Item = Finding>) {
+    for finding in findings {
+        crate::log::write(finding.level, 0, format_args!("{}", finding.text));
+    }
+}
+
+/// What ends the start is told on the terminal too, where the admin is.
+fn refuse(findings: Vec<Finding>) -> StartFailed {
+    for finding in findings {
+        crate::log::write(finding.level.min(Level::Error), 0, format_args!("{}", finding.text));
+    }
+    StartFailed
+}

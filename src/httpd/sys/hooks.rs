@@ -1,0 +1,149 @@
+//! The hooks we join, in the order httpd runs them, and the functions behind them.
+
+use super::guard::callback;
+use super::pool::PathArray;
+use super::request::{Answer, Request};
+use super::server::Server;
+use crate::httpd::{request, startup, tls};
+use apache_sys::{
+    apr_array_header_t, apr_pool_cleanup_null, apr_pool_t, apr_status_t, request_rec, server_rec,
+};
+use std::ffi::{c_char, c_int, c_void};
+use std::ptr;
+
+/// The pool of the configuration that is being put in force.
+#[derive(Clone, Copy)]
+pub struct ConfigPool(*mut apr_pool_t);
+
+impl ConfigPool {
+    pub(super) fn raw(self) -> *mut apr_pool_t {
+        self.0
+    }
+}
+
+const OK: c_int = apache_sys::OK as c_int;
+const FAILED: c_int = apache_sys::HTTP_INTERNAL_SERVER_ERROR as c_int;
+
+/// A list of module names as the ordering arguments of hooks take it, ended by null.
+struct Names<const N: usize>([*const c_char; N]);
+
+// SAFETY: constant pointers to static text.
+unsafe impl<const N: usize> Sync for Names<N> {}
+
+static TLS_MODULES: Names<3> = Names([c"mod_ssl.c".as_ptr(), c"mod_tls.c".as_ptr(), ptr::null()]);
+static WATCHDOG: Names<2> = Names([c"mod_watchdog.c".as_ptr(), ptr::null()]);
+
+callback! {
+    fn register_hooks(_pool: *mut apr_pool_t) -> (), failing (); {
+        let tls = TLS_MODULES.0.as_ptr();
+        let watchdog = WATCHDOG.0.as_ptr();
+        let none = ptr::null();
+        let middle = apache_sys::APR_HOOK_MIDDLE as c_int;
+        // SAFETY: the functions live as long as the loaded library, the lists are static.
+        unsafe {
+            apache_sys::ap_hook_check_config(Some(check_config), none, none, middle);
+            // Certificates must be known before mod_ssl asks for them, and what it made of its hosts
+            // is known after it.
+            apache_sys::ap_hook_post_config(Some(post_config_before_tls), none, tls, middle);
+            apache_sys::ap_hook_post_config(Some(post_config_after_tls), tls, watchdog, apache_sys::APR_HOOK_LAST as c_int);
+            apache_sys::ap_hook_ssl_add_cert_files(Some(ssl_add_cert_files), none, none, middle);
+            apache_sys::ap_hook_ssl_add_fallback_cert_files(Some(ssl_add_fallback_cert_files), none, none, middle);
+            // Challenges are answered before mod_ssl says 503 for a host that has no certificate yet.
+            apache_sys::ap_hook_post_read_request(Some(post_read_request), none, tls, apache_sys::APR_HOOK_FIRST as c_int);
+            // What `<If>` decides is known from here on, and nobody has been asked for a password yet.
+            let first = apache_sys::APR_HOOK_FIRST as c_int;
+            apache_sys::ap_hook_access_checker(Some(access_checker), none, none, first);
+            apache_sys::ap_hook_handler(Some(handler), none, none, middle);
+        }
+    }
+}
+
+callback! {
+    fn check_config(_conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
+        // SAFETY: httpd lends the main server.
+        result(startup::check(unsafe { Server::new(main) }))
+    }
+}
+
+callback! {
+    fn post_config_before_tls(_conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
+        // SAFETY: httpd lends the main server.
+        result(startup::before_tls(unsafe { Server::new(main) }))
+    }
+}
+
+callback! {
+    fn post_config_after_tls(conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
+        // SAFETY: as above.
+        result(startup::after_tls(unsafe { Server::new(main) }, ConfigPool(conf)))
+    }
+}
+
+/// The reasons are in the log already.
+fn result(outcome: Result<(), startup::StartFailed>) -> c_int {
+    outcome.map_or(FAILED, |()| OK)
+}
+
+callback! {
+    fn ssl_add_cert_files(server: *mut server_rec, pool: *mut apr_pool_t, certs: *mut apr_array_header_t, keys: *mut apr_array_header_t) -> c_int, failing apache_sys::DECLINED; {
+        // SAFETY: mod_ssl lends server, pool and two arrays of C strings.
+        unsafe {
+            let (mut certs, mut keys) = (PathArray::new(certs, pool), PathArray::new(keys, pool));
+            if tls::add_certificates(Server::new(server), &mut certs, &mut keys) { OK } else { apache_sys::DECLINED }
+        }
+    }
+}
+
+callback! {
+    fn ssl_add_fallback_cert_files(server: *mut server_rec, pool: *mut apr_pool_t, certs: *mut apr_array_header_t, keys: *mut apr_array_header_t) -> c_int, failing apache_sys::DECLINED; {
+        // SAFETY: as above.
+        unsafe {
+            let (mut certs, mut keys) = (PathArray::new(certs, pool), PathArray::new(keys, pool));
+            if tls::add_fallback(Server::new(server), &mut certs, &mut keys) { OK } else { apache_sys::DECLINED }
+        }
+    }
+}
+
+callback! {
+    fn post_read_request(record: *mut request_rec) -> c_int, failing FAILED; {
+        // SAFETY: httpd lends a live request.
+        let request = unsafe { Request::new(record) };
+        let answer = request::before_all(&request);
+        request.send(answer, apache_sys::DONE)
+    }
+}
+
+callback! {
+    fn access_checker(record: *mut request_rec) -> c_int, failing FAILED; {
+        // SAFETY: as above.
+        let request = unsafe { Request::new(record) };
+        let answer = request::in_section(&request);
+        request.send(answer, apache_sys::DONE)
+    }
+}
+
+callback! {
+    fn handler(record: *mut request_rec) -> c_int, failing FAILED; {
+        // SAFETY: as above.
+        let request = unsafe { Request::new(record) };
+        let answer: Answer = request::handler(&request);
+        request.send(answer, OK)
+    }
+}
+
+/// The log's server lies in this pool: nothing may be sent to it after the pool is gone.
+///
+/// # Safety
+/// `pool` is the live pool of the configuration.
+pub(super) unsafe fn close_log_with(pool: *mut apr_pool_t) {
+    unsafe extern "C" fn close(_data: *mut c_void) -> apr_status_t {
+        super::guard::guard("pool_cleanup", 0, || {
+            super::log::close();
+            0
+        })
+    }
+    // SAFETY: see above.
+    unsafe {
+        apache_sys::apr_pool_cleanup_register(pool, ptr::null(), Some(close), Some(apr_pool_cleanup_null));
+    }
+}

@@ -1,0 +1,58 @@
+//! The sink of [`crate::log`]: httpd's error log of the main server, module `md`, so that
+//! `LogLevel md:debug` works.
+
+use crate::log::{Level, Record, install};
+use apache_sys::server_rec;
+use std::ffi::{CString, c_int};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// The main server of the configuration that is in force; null while there is none.
+static MAIN: AtomicPtr<server_rec> = AtomicPtr::new(ptr::null_mut());
+
+/// From now on messages go to this server's log.
+pub fn open(server: *mut server_rec) {
+    MAIN.store(server, Ordering::Release);
+    ready();
+}
+
+/// From now on messages go somewhere: without an open log, to httpd's standard error.
+pub fn ready() {
+    install(Some(sink));
+}
+
+/// The server is about to be freed: messages go to httpd's standard error until the next [`open`].
+pub fn close() {
+    MAIN.store(ptr::null_mut(), Ordering::Release);
+}
+
+fn sink(record: &Record<'_>) {
+    let level = match record.level {
+        Level::Emerg => apache_sys::APLOG_EMERG,
+        Level::Alert => apache_sys::APLOG_ALERT,
+        Level::Crit => apache_sys::APLOG_CRIT,
+        Level::Error => apache_sys::APLOG_ERR,
+        Level::Warn => apache_sys::APLOG_WARNING,
+        Level::Notice => apache_sys::APLOG_NOTICE,
+        Level::Info => apache_sys::APLOG_INFO,
+        Level::Debug => apache_sys::APLOG_DEBUG,
+        Level::Trace1 => apache_sys::APLOG_TRACE1,
+        Level::Trace2 => apache_sys::APLOG_TRACE2,
+    };
+    let text = record.text.to_string().replace('\0', " ");
+    let (Ok(text), Ok(file)) = (CString::new(text), CString::new(record.file)) else { return };
+    // SAFETY: the format takes one string, both strings outlive the call, and the server is null or live:
+    // `close` is called by the cleanup of the pool it lies in.
+    unsafe {
+        apache_sys::ap_log_error_(
+            file.as_ptr(),
+            record.line as c_int,
+            super::module::index(),
+            level as c_int,
+            record.status,
+            MAIN.load(Ordering::Acquire),
+            c"%s".as_ptr(),
+            text.as_ptr(),
+        );
+    }
+}

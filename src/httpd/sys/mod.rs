@@ -1,0 +1,31 @@
+//! The only room for `unsafe`: between httpd's C and the safe code above.
+//!
+//! What is kept here, so that nobody above needs to think of it:
+//! - every function that C calls is made by [`guard::callback!`]: a panic ends inside it, as that hook's
+//!   failure value, and never unwinds into C;
+//! - wrappers carry the lifetime of the call that lent the record ([`Server`], [`Request`]), are not
+//!   `Send` and never `'static`;
+//! - what outlives a call is a `Box` handed to an APR pool together with a cleanup that drops it; nothing
+//!   with `Drop` lies in pool memory;
+//! - no process globals but the module record and the log sink's server: httpd reads its configuration
+//!   twice and may unload the library in between.
+
+#![allow(unsafe_code)]
+
+mod command;
+mod guard;
+mod hooks;
+mod log;
+mod module;
+mod pool;
+mod request;
+mod server;
+mod watchdog;
+
+pub use hooks::ConfigPool;
+pub use pool::PathArray;
+pub use request::{Answer, Request};
+pub use server::{
+    Server, is_configuration_check, is_configuration_test, listener_ports, server_root, servers, store_owner,
+};
+pub use watchdog::register as register_watchdog;

@@ -1,0 +1,128 @@
+//! A request, lent for the time of a hook, and what we answer to it.
+
+use super::server::Server;
+use super::{module, pool};
+use crate::httpd::DirConf;
+use apache_sys::request_rec;
+use std::ffi::{CStr, c_char, c_int};
+use std::marker::PhantomData;
+
+pub struct Request<'r> {
+    record: *mut request_rec,
+    lent: PhantomData<&'r ()>,
+}
+
+/// What a hook says to httpd.
+pub enum Answer {
+    /// Not ours.
+    Declined,
+    /// A status for httpd to answer with its own page.
+    Status(u16),
+    /// Go there instead.
+    Redirect { status: u16, location: String },
+    /// This body, under this status.
+    Body { status: u16, content_type: &'static str, body: Vec<u8> },
+}
+
+impl<'r> Request<'r> {
+    /// # Safety
+    /// `record` is live for `'r`.
+    pub(super) unsafe fn new(record: *mut request_rec) -> Self {
+        Request { record, lent: PhantomData }
+    }
+
+    fn rec(&self) -> &request_rec {
+        // SAFETY: live for 'r, see `new`.
+        unsafe { &*self.record }
+    }
+
+    fn text(&self, text: *const c_char) -> String {
+        // SAFETY: httpd's strings live as long as the request.
+        unsafe { pool::text(text) }.into_owned()
+    }
+
+    /// The path of the URL, decoded where httpd has done so already.
+    pub fn path(&self) -> String {
+        self.text(self.rec().parsed_uri.path)
+    }
+
+    /// What follows the location of the handler.
+    pub fn path_info(&self) -> String {
+        self.text(self.rec().path_info)
+    }
+
+    /// The host name the client asked for, without port; the server's own if it named none.
+    pub fn host(&self) -> String {
+        let host = self.text(self.rec().hostname);
+        if host.is_empty() { self.server().name() } else { host.trim_end_matches('.').to_ascii_lowercase() }
+    }
+
+    /// What follows the `?`, as sent.
+    pub fn query(&self) -> Option<String> {
+        let query = self.rec().parsed_uri.query;
+        (!query.is_null()).then(|| self.text(query))
+    }
+
+    /// The connection is one of TLS.
+    pub fn is_https(&self) -> bool {
+        // SAFETY: the connection outlives the request.
+        unsafe { apache_sys::ap_ssl_conn_is_ssl(self.rec().connection) != 0 }
+    }
+
+    /// What the sections that apply to this request say (`<If>`).
+    pub fn dir_conf(&self) -> Option<&'r DirConf> {
+        // SAFETY: the configuration lives at least as long as the request.
+        unsafe { module::dir_conf(self.rec().per_dir_config) }
+    }
+
+    /// Sets a header of the answer, unless somebody has done so.
+    pub fn set_header(&self, name: &'static CStr, value: &str) {
+        // SAFETY: the table is the request's, the name is static, the value is copied into its pool.
+        unsafe {
+            let headers = self.rec().headers_out;
+            if apache_sys::apr_table_get(headers, name.as_ptr()).is_null() {
+                apache_sys::apr_table_setn(headers, name.as_ptr(), pool::copy(self.rec().pool, value));
+            }
+        }
+    }
+
+    pub fn handler(&self) -> String {
+        self.text(self.rec().handler)
+    }
+
+    /// GET or HEAD.
+    pub fn is_read(&self) -> bool {
+        self.rec().method_number == apache_sys::M_GET as c_int
+    }
+
+    pub fn server(&self) -> Server<'r> {
+        // SAFETY: the server outlives the request.
+        unsafe { Server::new(self.rec().server) }
+    }
+
+    /// Sends the answer, or says what C is to be told. `done` is the hook's word for "answered".
+    pub(super) fn send(&self, answer: Answer, done: c_int) -> c_int {
+        match answer {
+            Answer::Declined => apache_sys::DECLINED,
+            Answer::Status(status) => c_int::from(status),
+            Answer::Redirect { status, location } => {
+                self.set_header(c"Location", &location);
+                c_int::from(status)
+            }
+            Answer::Body { status, content_type, body } => {
+                // SAFETY: the record is live, the content type is copied into its pool first, the body is
+                // lent for the call, and httpd sends no body for HEAD.
+                unsafe {
+                    (*self.record).status = c_int::from(status);
+                    let content_type = pool::copy(self.rec().pool, content_type);
+                    apache_sys::ap_set_content_type(self.record, content_type);
+                    let length = c_int::try_from(body.len()).unwrap_or(c_int::MAX);
+                    if length > 0 {
+                        apache_sys::ap_rwrite(body.as_ptr().cast(), length, self.record);
+                    }
+                }
+                done
+            }
+        }
+    }
+}

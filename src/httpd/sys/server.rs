@@ -1,0 +1,167 @@
+//! Server records and what httpd knows before it serves: listeners, owner of files, root folder.
+
+use super::{module, pool};
+use crate::httpd::ServerConf;
+use crate::store::Owner;
+use apache_sys::server_rec;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+
+/// A main server or virtual host, lent for the time of a hook.
+#[derive(Clone, Copy)]
+pub struct Server<'p> {
+    record: *mut server_rec,
+    lent: PhantomData<&'p ()>,
+}
+
+impl<'p> Server<'p> {
+    /// # Safety
+    /// `record` is live for `'p`.
+    pub(super) unsafe fn new(record: *mut server_rec) -> Self {
+        Server { record, lent: PhantomData }
+    }
+
+    fn rec(&self) -> &server_rec {
+        // SAFETY: live for 'p, see `new`.
+        unsafe { &*self.record }
+    }
+
+    /// Tells servers apart, as long as this configuration is in force.
+    pub fn key(&self) -> usize {
+        self.record as usize
+    }
+
+    pub fn is_main(&self) -> bool {
+        self.rec().is_virtual == 0
+    }
+
+    pub fn name(&self) -> String {
+        // SAFETY: httpd's strings live as long as the record.
+        unsafe { pool::text(self.rec().server_hostname) }.into_owned()
+    }
+
+    /// ServerAlias names, wildcard patterns among them.
+    pub fn aliases(&self) -> Vec<String> {
+        // SAFETY: arrays of strings that live as long as the record.
+        unsafe {
+            let mut names = pool::strings(self.rec().names);
+            names.extend(pool::strings(self.rec().wild_names));
+            names
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.rec().port
+    }
+
+    /// The ports of `<VirtualHost ADDRESS:PORT …>`; 0 is any.
+    pub fn ports(&self) -> Vec<u16> {
+        let mut ports = Vec::new();
+        let mut address = self.rec().addrs;
+        while !address.is_null() {
+            // SAFETY: a list that lives as long as the record.
+            unsafe {
+                ports.push((*address).host_port);
+                address = (*address).next;
+            }
+        }
+        ports
+    }
+
+    pub fn admin(&self) -> Option<String> {
+        // SAFETY: as above.
+        let admin = unsafe { pool::text(self.rec().server_admin) }.into_owned();
+        (!admin.is_empty()).then_some(admin)
+    }
+
+    /// File and line where the host is defined.
+    pub fn defined_at(&self) -> (String, u32) {
+        // SAFETY: as above.
+        let file = unsafe { pool::text(self.rec().defn_name) }.into_owned();
+        (file, self.rec().defn_line_number)
+    }
+
+    /// Our configuration; shared with the main server where no directive of ours stands in this host.
+    pub fn conf(&self) -> Option<&'p ServerConf> {
+        // SAFETY: the configuration lives at least as long as the record that points to it.
+        unsafe { module::server_conf(self.record) }
+    }
+
+    /// Whether `Protocols` of this host allows `acme-tls/1` (RFC 8737).
+    pub fn allows_acme_tls(&self) -> bool {
+        // SAFETY: the connection and request may be null, httpd then asks the server's configuration.
+        unsafe {
+            apache_sys::ap_is_allowed_protocol(
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                self.record,
+                c"acme-tls/1".as_ptr(),
+            ) != 0
+        }
+    }
+}
+
+/// The main server and its virtual hosts, in the order of the configuration.
+pub fn servers<'p>(main: Server<'p>) -> Vec<Server<'p>> {
+    let mut all = Vec::new();
+    let mut next = main.record;
+    while !next.is_null() {
+        // SAFETY: the list hangs together as long as the main server lives.
+        unsafe {
+            all.push(Server::new(next));
+            next = (*next).next;
+        }
+    }
+    all
+}
+
+/// The ports httpd listens on.
+pub fn listener_ports() -> Vec<u16> {
+    let mut ports = Vec::new();
+    // SAFETY: httpd builds the list while reading its configuration and keeps it until the next.
+    unsafe {
+        let mut listener = apache_sys::ap_listeners;
+        while !listener.is_null() {
+            let address = (*listener).bind_addr;
+            if !address.is_null() {
+                ports.push((*address).port);
+            }
+            listener = (*listener).next;
+        }
+    }
+    ports
+}
+
+/// `ServerRoot`.
+pub fn server_root() -> PathBuf {
+    // SAFETY: a string httpd sets before it reads the configuration.
+    PathBuf::from(unsafe { pool::text(apache_sys::ap_server_root) }.into_owned())
+}
+
+/// Who the children run as, where httpd is started by root; `None` otherwise.
+pub fn store_owner() -> Option<Owner> {
+    // SAFETY: geteuid has no conditions; mod_unixd's record is filled while the configuration is read.
+    unsafe {
+        if libc::geteuid() != 0 {
+            return None;
+        }
+        Some(Owner { uid: apache_sys::ap_unixd_config.user_id, gid: apache_sys::ap_unixd_config.group_id })
+    }
+}
+
+/// httpd was called to test its configuration, and ends then (`apachectl configtest`).
+pub fn is_configuration_test() -> bool {
+    // SAFETY: has no conditions.
+    unsafe {
+        apache_sys::ap_state_query(apache_sys::AP_SQ_RUN_MODE as _) == apache_sys::AP_SQ_RM_CONFIG_TEST as i32
+    }
+}
+
+/// The first reading of the configuration, which only checks it.
+pub fn is_configuration_check() -> bool {
+    // SAFETY: has no conditions.
+    unsafe {
+        apache_sys::ap_state_query(apache_sys::AP_SQ_MAIN_STATE as _)
+            == apache_sys::AP_SQ_MS_CREATE_PRE_CONFIG as i32
+    }
+}

@@ -1,0 +1,46 @@
+//! mod_md: an Apache httpd module that gets certificates from an ACME CA and keeps them valid.
+//!
+//! The code is laid in layers; a module imports only from layers below its own
+//! (`tests/layers.rs` holds it to that):
+//!
+//! | layer | modules | what it is |
+//! |---|---|---|
+//! | L5 | `httpd` | glue: performs httpd's hooks, the only place that knows httpd |
+//! | L4 | `renew`, `status`, `notify`, `require_https` | use cases |
+//! | L3 | `acme`, `challenge` | protocols |
+//! | L2 | `config`, `store`, `http`, `exec` | ports: a trait and its one real implementation |
+//! | L1 | `crypto`, `model` | values |
+//! | L0 | `time`, `names`, `log` | ground |
+//!
+//! Decisions (`renew::policy`, `acme::order::step`, configuration merge, host matching) are pure
+//! functions of values and `now`. What they return is performed by `renew::flow` and `httpd`.
+//!
+//! The feature `httpd` (default) holds everything that references httpd's symbols: with it the crate
+//! is the loadable module, without it the crate links into test binaries.
+
+// L0
+pub mod log;
+pub mod names;
+pub mod time;
+// L1
+pub mod crypto;
+pub mod model;
+// L2
+pub mod config;
+pub mod exec;
+pub mod http;
+pub mod store;
+// L3
+pub mod acme;
+pub mod challenge;
+// L4
+pub mod notify;
+pub mod renew;
+pub mod require_https;
+pub mod status;
+// L5
+#[cfg(feature = "httpd")]
+pub mod httpd;
+
+/// The version shown in md-status, the log and the User-Agent.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

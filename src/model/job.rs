@@ -1,0 +1,254 @@
+//! The state of one renewal as `job.json` keeps it: counters, the last result and a short log, so that
+//! a child process that dies is followed by one that knows where to go on.
+
+use crate::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// At most this many log entries are kept, newest first.
+pub const LOG_MAX: usize = 128;
+
+/// `apr_status_t` numbers the status JSON speaks in.
+pub mod status {
+    pub const OK: i32 = 0;
+    pub const INVALID: i32 = 22;
+    pub const PERMISSION_DENIED: i32 = 13;
+    pub const REFUSED: i32 = 111;
+    pub const GENERAL: i32 = 20014;
+    pub const INCOMPLETE: i32 = 20022;
+
+    /// The text APR has for a number.
+    pub fn description(status: i32) -> String {
+        match status {
+            GENERAL => "Internal error (specific information not available)".into(),
+            INCOMPLETE => "Partial results are valid but processing is incomplete".into(),
+            70007 => "The timeout specified has expired".into(),
+            s if s > 0 && s < 20000 => {
+                let text = std::io::Error::from_raw_os_error(s).to_string();
+                text.split(" (os error").next().unwrap_or_default().to_string()
+            }
+            s => format!("Error string not specified yet ({s})"),
+        }
+    }
+}
+
+/// `last` of a job: how the latest step ended.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Outcome {
+    /// `apr_status_t`; 0 is success.
+    pub status: i32,
+    /// A problem type: an RFC 8555 URN or one of ours.
+    pub problem: Option<String>,
+    pub detail: Option<String>,
+    /// What was being done, beginning with the step's name.
+    pub activity: Option<String>,
+    /// From when the new certificates are valid.
+    pub valid_from: Option<Timestamp>,
+    /// The CA's subproblems, as it sent them (RFC 8555 §6.7.1).
+    pub subproblems: Option<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogEntry {
+    pub when: Timestamp,
+    /// `starting`, `progress`, `finished`, `renewal-error`, `message-EVENT`, …
+    pub kind: String,
+    pub status: Option<String>,
+    pub detail: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Job {
+    pub name: String,
+    /// The set in staging is complete and checked.
+    pub finished: bool,
+    pub notified: bool,
+    pub notified_renewed: bool,
+    pub next_run: Option<Timestamp>,
+    pub last_run: Option<Timestamp>,
+    pub valid_from: Option<Timestamp>,
+    /// Consecutive errors.
+    pub errors: u32,
+    pub last: Outcome,
+    /// Newest first.
+    pub log: Vec<LogEntry>,
+    /// Keys we do not know.
+    pub extra: Map<String, Value>,
+}
+
+const KNOWN_KEYS: &[&str] = &[
+    "name",
+    "finished",
+    "notified",
+    "notified-renewed",
+    "next-run",
+    "last-run",
+    "valid-from",
+    "errors",
+    "last",
+    "log",
+];
+
+impl Job {
+    pub fn new(name: &str) -> Self {
+        Job { name: name.to_string(), ..Job::default() }
+    }
+
+    /// Puts an entry at the head of the log and drops what is too old to keep.
+    pub fn note(&mut self, when: Timestamp, kind: &str, status: Option<String>, detail: Option<String>) {
+        self.log.insert(0, LogEntry { when, kind: kind.to_string(), status, detail });
+        self.log.truncate(LOG_MAX);
+    }
+
+    /// When the latest log entry of this kind was made.
+    pub fn latest(&self, kind: &str) -> Option<Timestamp> {
+        self.log.iter().find(|e| e.kind == kind).map(|e| e.when)
+    }
+
+    /// job.json, whole.
+    pub fn to_json(&self) -> Value {
+        let mut out = self.to_brief_json();
+        if let Value::Object(fields) = &mut out
+            && !self.log.is_empty()
+        {
+            let entries: Vec<Value> = self.log.iter().map(LogEntry::to_json).collect();
+            fields.insert("log".into(), json!({"entries": entries}));
+        }
+        out
+    }
+
+    /// job.json without its log, as lists of many MDs show it.
+    pub fn to_brief_json(&self) -> Value {
+        let mut out = Map::new();
+        let mut put = |key: &str, value: Value| out.insert(key.to_string(), value);
+        put("name", json!(self.name));
+        put("finished", json!(self.finished));
+        put("notified", json!(self.notified));
+        put("notified-renewed", json!(self.notified_renewed));
+        self.next_run.map(|t| put("next-run", json!(t.to_http_date())));
+        self.last_run.map(|t| put("last-run", json!(t.to_http_date())));
+        self.valid_from.map(|t| put("valid-from", json!(t.to_http_date())));
+        put("errors", json!(self.errors));
+        put("last", self.last.to_json());
+        for (key, value) in &self.extra {
+            out.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        Value::Object(out)
+    }
+
+    /// Reads job.json; `None` where it is not an object. Fields of wrong types take their defaults.
+    pub fn from_json(name: &str, value: &Value) -> Option<Self> {
+        let fields = value.as_object()?;
+        let flag = |key: &str| fields.get(key).and_then(Value::as_bool).unwrap_or(false);
+        let entries = fields.get("log").and_then(|l| l.get("entries")).and_then(Value::as_array);
+        Some(Job {
+            name: name.to_string(),
+            finished: flag("finished"),
+            notified: flag("notified"),
+            notified_renewed: flag("notified-renewed"),
+            next_run: date(fields.get("next-run")),
+            last_run: date(fields.get("last-run")),
+            valid_from: date(fields.get("valid-from")),
+            errors: fields.get("errors").and_then(Value::as_u64).and_then(|n| n.try_into().ok()).unwrap_or(0),
+            last: fields.get("last").map(Outcome::from_json).unwrap_or_default(),
+            log: entries.into_iter().flatten().filter_map(LogEntry::from_json).take(LOG_MAX).collect(),
+            extra: fields
+                .iter()
+                .filter(|(k, _)| !KNOWN_KEYS.contains(&k.as_str()))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+        })
+    }
+}
+
+impl Outcome {
+    pub fn to_json(&self) -> Value {
+        let mut out = Map::new();
+        let mut put = |key: &str, value: Value| out.insert(key.to_string(), value);
+        put("status", json!(self.status));
+        if self.status != status::OK {
+            put("status-description", json!(status::description(self.status)));
+        }
+        self.problem.as_ref().map(|p| put("problem", json!(p)));
+        self.detail.as_ref().map(|d| put("detail", json!(d)));
+        self.activity.as_ref().map(|a| put("activity", json!(a)));
+        self.valid_from.map(|t| put("valid-from", json!(t.to_http_date())));
+        self.subproblems.as_ref().map(|s| put("subproblems", s.clone()));
+        Value::Object(out)
+    }
+
+    fn from_json(value: &Value) -> Self {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
+        Outcome {
+            status: value.get("status").and_then(Value::as_i64).and_then(|n| n.try_into().ok()).unwrap_or(0),
+            problem: text("problem"),
+            detail: text("detail"),
+            activity: text("activity"),
+            valid_from: date(value.get("valid-from")),
+            subproblems: value.get("subproblems").cloned(),
+        }
+    }
+}
+
+impl LogEntry {
+    fn to_json(&self) -> Value {
+        let mut out = Map::new();
+        out.insert("when".into(), json!(self.when.to_http_date()));
+        out.insert("type".into(), json!(self.kind));
+        self.status.as_ref().map(|s| out.insert("status".into(), json!(s)));
+        self.detail.as_ref().map(|d| out.insert("detail".into(), json!(d)));
+        Value::Object(out)
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
+        Some(LogEntry {
+            when: date(value.get("when"))?,
+            kind: text("type")?,
+            status: text("status"),
+            detail: text("detail"),
+        })
+    }
+}
+
+fn date(value: Option<&Value>) -> Option<Timestamp> {
+    value.and_then(Value::as_str).and_then(Timestamp::parse_http_date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_read_back_with_unknown_keys() {
+        let mut job = Job::new("a.test");
+        job.errors = 2;
+        job.next_run = Some(Timestamp::from_unix(1_700_000_000));
+        job.last = Outcome { status: status::REFUSED, detail: Some("x".into()), ..Outcome::default() };
+        job.note(Timestamp::from_unix(1_600_000_000), "progress", None, Some("Creating new order".into()));
+        let mut stored = job.to_json();
+        stored["ours"] = json!(1);
+        let read = Job::from_json("a.test", &stored).unwrap();
+        assert_eq!(read.to_json(), stored);
+        assert_eq!(stored["last"]["status-description"], json!("Connection refused"));
+    }
+
+    #[test]
+    fn the_log_is_newest_first_and_bounded() {
+        let mut job = Job::new("a.test");
+        for i in 0..200 {
+            job.note(Timestamp::from_unix(i), "progress", None, Some(i.to_string()));
+        }
+        assert_eq!(job.log.len(), LOG_MAX);
+        assert_eq!(job.log[0].detail.as_deref(), Some("199"));
+        assert_eq!(job.latest("progress"), Some(Timestamp::from_unix(199)));
+        assert_eq!(job.latest("starting"), None);
+    }
+
+    #[test]
+    fn garbage_fields_take_defaults_and_garbage_files_are_none() {
+        let job = Job::from_json("a.test", &json!({"errors": "x", "last": 5, "log": {"entries": [1, {}]}}))
+            .unwrap();
+        assert_eq!(job, Job::new("a.test"));
+        assert_eq!(Job::from_json("a.test", &json!("x")), None);
+    }
+}

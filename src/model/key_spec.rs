@@ -1,0 +1,106 @@
+//! What kind of private key a certificate is to have, and how that names its files.
+
+use serde_json::{Value, json};
+
+/// The smallest RSA key that is considered safe, and what `RSA` without a length means.
+pub const RSA_BITS_DEFAULT: u32 = 2048;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySpec {
+    /// RSA with so many bits.
+    Rsa(u32),
+    /// An elliptic curve, spelled as configured (`P-256`, `secp384r1`, …).
+    Ec(String),
+}
+
+impl Default for KeySpec {
+    fn default() -> Self {
+        KeySpec::Rsa(RSA_BITS_DEFAULT)
+    }
+}
+
+impl KeySpec {
+    /// How status and JSON call it: `rsa`, or the curve as configured.
+    pub fn label(&self) -> &str {
+        match self {
+            KeySpec::Rsa(_) => "rsa",
+            KeySpec::Ec(curve) => curve,
+        }
+    }
+
+    /// `privkey.pem` for RSA, `privkey.p-256.pem` for a curve; likewise with another `stem`.
+    pub fn file_name(&self, stem: &str) -> String {
+        match self {
+            KeySpec::Rsa(_) => format!("{stem}.pem"),
+            KeySpec::Ec(curve) => format!("{stem}.{}.pem", curve.to_ascii_lowercase()),
+        }
+    }
+
+    /// The curve's one name in OpenSSL's spelling (`prime256v1` for P-256 and its aliases); `None` for RSA.
+    pub fn curve_name(&self) -> Option<String> {
+        let KeySpec::Ec(curve) = self else { return None };
+        let lower = curve.to_ascii_lowercase();
+        Some(match lower.as_str() {
+            "p-256" | "secp256r1" | "prime256v1" => "prime256v1".into(),
+            "p-384" | "secp384r1" => "secp384r1".into(),
+            "p-521" | "secp521r1" => "secp521r1".into(),
+            "p-192" | "secp192r1" | "prime192v1" => "prime192v1".into(),
+            _ => lower,
+        })
+    }
+
+    /// Two keys of one type cannot stand beside each other.
+    pub fn same_type(&self, other: &KeySpec) -> bool {
+        match (self, other) {
+            (KeySpec::Rsa(_), KeySpec::Rsa(_)) => true,
+            (a, b) => a.curve_name() == b.curve_name(),
+        }
+    }
+
+    pub fn to_json(&self) -> Value {
+        match self {
+            KeySpec::Rsa(bits) => json!({"type": "RSA", "bits": bits}),
+            KeySpec::Ec(curve) => json!({"type": "EC", "curve": curve}),
+        }
+    }
+
+    pub fn from_json(value: &Value) -> Option<Self> {
+        match value.get("type")?.as_str()? {
+            "RSA" => {
+                let bits = value.get("bits").and_then(Value::as_u64).unwrap_or(RSA_BITS_DEFAULT.into());
+                Some(KeySpec::Rsa(u32::try_from(bits).ok()?.max(RSA_BITS_DEFAULT)))
+            }
+            "EC" => Some(KeySpec::Ec(value.get("curve")?.as_str()?.to_string())),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_named_by_the_curve_in_lower_case_and_plain_for_rsa() {
+        assert_eq!(KeySpec::Rsa(4096).file_name("privkey"), "privkey.pem");
+        assert_eq!(KeySpec::Ec("P-256".into()).file_name("pubcert"), "pubcert.p-256.pem");
+    }
+
+    #[test]
+    fn curves_are_the_same_under_their_aliases() {
+        let p256 = KeySpec::Ec("P-256".into());
+        assert!(p256.same_type(&KeySpec::Ec("PRIME256V1".into())));
+        assert!(p256.same_type(&KeySpec::Ec("secp256r1".into())));
+        assert!(!p256.same_type(&KeySpec::Ec("secp384r1".into())));
+        assert!(!p256.same_type(&KeySpec::default()));
+        assert!(KeySpec::Rsa(2048).same_type(&KeySpec::Rsa(4096)));
+    }
+
+    #[test]
+    fn json_is_read_back() {
+        for spec in [KeySpec::Rsa(3072), KeySpec::Ec("secp384r1".into())] {
+            assert_eq!(KeySpec::from_json(&spec.to_json()), Some(spec));
+        }
+        assert_eq!(KeySpec::from_json(&json!({"type": "DSA"})), None);
+    }
+}

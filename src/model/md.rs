@@ -1,0 +1,443 @@
+//! The managed domain: names that share certificates, and everything that decides how these are got.
+//! Its JSON is `md.json` of the store; unknown keys of a stored one are kept.
+
+use super::KeySpec;
+use crate::names;
+use crate::time::TimeSlice;
+use serde_json::{Map, Value, json};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RenewMode {
+    Manual = 0,
+    #[default]
+    Auto = 1,
+    Always = 2,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RequireHttps {
+    #[default]
+    Off,
+    Temporary,
+    Permanent,
+}
+
+/// `state` in md.json. 0 is what has not been looked at yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum State {
+    #[default]
+    Unknown = 0,
+    Incomplete = 1,
+    Complete = 2,
+    Error = 4,
+    MissingInformation = 5,
+}
+
+/// External account binding (RFC 8555 §7.3.4). The hmac is a secret: `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Eab {
+    pub kid: String,
+    /// base64url, as the CA handed it out.
+    pub hmac: String,
+}
+
+impl std::fmt::Debug for Eab {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Eab").field("kid", &self.kid).field("hmac", &"***").finish()
+    }
+}
+
+/// Where certificates come from.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Ca {
+    /// Folder of the account in the store (`ACME-host-0000`).
+    pub account: Option<String>,
+    /// The protocol, `ACME`.
+    pub proto: String,
+    /// The CA in use: the one that is ordered from now, or issued the certificate.
+    pub url: Option<String>,
+    /// The CAs to use, in order of preference: directory URLs.
+    pub urls: Vec<String>,
+    pub agreement: Option<String>,
+    /// Challenge types as configured; empty: found out by detection.
+    pub challenges: Vec<String>,
+}
+
+/// A managed domain with every setting resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Md {
+    /// Its first name; the name of its folders.
+    pub name: String,
+    /// In the order of the configuration, lower-cased, unique.
+    pub domains: Vec<String>,
+    /// Contact URLs (`mailto:…`).
+    pub contacts: Vec<String>,
+    /// Names of matching hosts join (`MDMembers auto`).
+    pub transitive: bool,
+    pub ca: Ca,
+    /// Empty: the default, RSA 2048.
+    pub key_specs: Vec<KeySpec>,
+    pub state: State,
+    pub state_descr: Option<String>,
+    pub renew_mode: RenewMode,
+    pub renew_window: TimeSlice,
+    pub warn_window: TimeSlice,
+    pub require_https: RequireHttps,
+    pub must_staple: bool,
+    /// Names that can answer `tls-alpn-01` challenges.
+    pub acme_tls_1: Vec<String>,
+    pub cert_files: Vec<String>,
+    pub pkey_files: Vec<String>,
+    pub stapling: bool,
+    /// Command line for dns-01, of this MD alone.
+    pub cmd_dns_01: Option<String>,
+    pub proxy_url: Option<String>,
+    pub ca_certs: Option<String>,
+    pub proxy_ca_certs: Option<String>,
+    pub eab: Option<Eab>,
+    pub profile: Option<String>,
+    pub profile_mandatory: bool,
+    pub ari_renewals: bool,
+    /// Keys of a stored md.json that we do not know.
+    pub extra: Map<String, Value>,
+}
+
+impl Default for Md {
+    fn default() -> Self {
+        Md {
+            name: String::new(),
+            domains: Vec::new(),
+            contacts: Vec::new(),
+            transitive: true,
+            ca: Ca { proto: "ACME".into(), ..Ca::default() },
+            key_specs: Vec::new(),
+            state: State::Unknown,
+            state_descr: None,
+            renew_mode: RenewMode::Auto,
+            renew_window: TimeSlice::Percent(33),
+            warn_window: TimeSlice::Percent(10),
+            require_https: RequireHttps::Off,
+            must_staple: false,
+            acme_tls_1: Vec::new(),
+            cert_files: Vec::new(),
+            pkey_files: Vec::new(),
+            stapling: false,
+            cmd_dns_01: None,
+            proxy_url: None,
+            ca_certs: None,
+            proxy_ca_certs: None,
+            eab: None,
+            profile: None,
+            profile_mandatory: false,
+            ari_renewals: true,
+            extra: Map::new(),
+        }
+    }
+}
+
+const KNOWN_KEYS: &[&str] = &[
+    "name",
+    "domains",
+    "contacts",
+    "transitive",
+    "ca",
+    "privkey",
+    "state",
+    "state-descr",
+    "renew-mode",
+    "renew-window",
+    "warn-window",
+    "require-https",
+    "must-staple",
+    "proto",
+    "cert-files",
+    "pkey-files",
+    "stapling",
+    "cmd-dns-01",
+    "proxy-url",
+    "ca-certs",
+    "proxy-ca-certs",
+    "eab",
+    "profile",
+    "profile-mandatory",
+    "ari-renewals",
+];
+
+impl Md {
+    /// The keys to make, never empty: the configured ones, or the default.
+    pub fn keys(&self) -> Vec<KeySpec> {
+        if self.key_specs.is_empty() { vec![KeySpec::default()] } else { self.key_specs.clone() }
+    }
+
+    /// Whether `name` is one of our names or covered by a wildcard of ours.
+    pub fn covers(&self, name: &str) -> bool {
+        self.domains.iter().any(|d| names::covers(d, name))
+    }
+
+    /// Whether a certificate for `cert_names` serves all our names.
+    pub fn is_covered_by(&self, cert_names: &[String]) -> bool {
+        self.domains.iter().all(|d| cert_names.iter().any(|c| names::covers(c, d)))
+    }
+
+    /// Certificates come from files of the admin, not from a CA.
+    pub fn has_static_files(&self) -> bool {
+        !self.cert_files.is_empty()
+    }
+
+    /// md.json with its secret: for files of mode 0600/0640 only.
+    pub fn to_json(&self) -> Value {
+        self.json_with(self.eab.as_ref().map(|e| json!({"kid": e.kid, "hmac": e.hmac})))
+    }
+
+    /// What status pages show: the hmac of the EAB masked.
+    pub fn to_public_json(&self) -> Value {
+        self.json_with(self.eab.as_ref().map(|e| json!({"kid": e.kid, "hmac": "***"})))
+    }
+
+    fn json_with(&self, eab: Option<Value>) -> Value {
+        let mut out = Map::new();
+        let mut put = |key: &str, value: Value| out.insert(key.to_string(), value);
+        put("name", json!(self.name));
+        put("domains", json!(self.domains));
+        put("contacts", json!(self.contacts));
+        put("transitive", json!(i32::from(self.transitive)));
+        put("ca", self.ca.to_json());
+        match self.key_specs.as_slice() {
+            [] => None,
+            [one] => put("privkey", one.to_json()),
+            many => put("privkey", many.iter().map(KeySpec::to_json).collect()),
+        };
+        put("state", json!(self.state as i32));
+        self.state_descr.as_ref().map(|s| put("state-descr", json!(s)));
+        put("renew-mode", json!(self.renew_mode as i32));
+        put("renew-window", json!(self.renew_window.to_string()));
+        put("warn-window", json!(self.warn_window.to_string()));
+        match self.require_https {
+            RequireHttps::Off => None,
+            RequireHttps::Temporary => put("require-https", json!("temporary")),
+            RequireHttps::Permanent => put("require-https", json!("permanent")),
+        };
+        put("must-staple", json!(self.must_staple));
+        put("proto", json!({"acme-tls/1": self.acme_tls_1}));
+        if !self.cert_files.is_empty() {
+            put("cert-files", json!(self.cert_files));
+        }
+        if !self.pkey_files.is_empty() {
+            put("pkey-files", json!(self.pkey_files));
+        }
+        put("stapling", json!(self.stapling));
+        for (key, value) in [
+            ("cmd-dns-01", &self.cmd_dns_01),
+            ("proxy-url", &self.proxy_url),
+            ("ca-certs", &self.ca_certs),
+            ("proxy-ca-certs", &self.proxy_ca_certs),
+        ] {
+            value.as_ref().map(|v| put(key, json!(v)));
+        }
+        eab.map(|e| put("eab", e));
+        self.profile.as_ref().map(|p| put("profile", json!(p)));
+        put("profile-mandatory", json!(self.profile_mandatory));
+        put("ari-renewals", json!(self.ari_renewals));
+        for (key, value) in &self.extra {
+            out.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        Value::Object(out)
+    }
+
+    /// Reads md.json as any 2.x version wrote it. `None` without a usable name; other fields that are
+    /// missing or of a wrong type take their defaults.
+    pub fn from_json(value: &Value) -> Option<Self> {
+        let fields = value.as_object()?;
+        let name = names::normalize(fields.get("name")?.as_str()?).ok()?;
+        let text = |key: &str| fields.get(key).and_then(Value::as_str).map(String::from);
+        let flag = |key: &str| fields.get(key).and_then(as_bool);
+        let slice = |key: &str| text(key).and_then(|t| TimeSlice::parse(&t));
+        let defaults = Md::default();
+        let mut domains: Vec<String> =
+            strings(fields.get("domains")).iter().filter_map(|d| names::normalize(d).ok()).collect();
+        if domains.is_empty() {
+            domains.push(name.clone());
+        }
+        Some(Md {
+            name,
+            domains,
+            contacts: strings(fields.get("contacts")),
+            transitive: flag("transitive").unwrap_or(true),
+            ca: fields.get("ca").map(Ca::from_json).unwrap_or(defaults.ca),
+            key_specs: match fields.get("privkey") {
+                Some(Value::Array(many)) => many.iter().filter_map(KeySpec::from_json).collect(),
+                Some(one) => KeySpec::from_json(one).into_iter().collect(),
+                None => Vec::new(),
+            },
+            state: State::from_number(fields.get("state").and_then(Value::as_i64)),
+            state_descr: text("state-descr"),
+            renew_mode: match fields.get("renew-mode").and_then(Value::as_i64) {
+                Some(0) => RenewMode::Manual,
+                Some(2) => RenewMode::Always,
+                _ => RenewMode::Auto,
+            },
+            renew_window: slice("renew-window").unwrap_or(defaults.renew_window),
+            warn_window: slice("warn-window").unwrap_or(defaults.warn_window),
+            require_https: match text("require-https").as_deref() {
+                Some("temporary") => RequireHttps::Temporary,
+                Some("permanent") => RequireHttps::Permanent,
+                _ => RequireHttps::Off,
+            },
+            must_staple: flag("must-staple").unwrap_or(false),
+            acme_tls_1: strings(fields.get("proto").and_then(|p| p.get("acme-tls/1"))),
+            cert_files: strings(fields.get("cert-files")),
+            pkey_files: strings(fields.get("pkey-files")),
+            stapling: flag("stapling").unwrap_or(false),
+            cmd_dns_01: text("cmd-dns-01"),
+            proxy_url: text("proxy-url"),
+            ca_certs: text("ca-certs"),
+            proxy_ca_certs: text("proxy-ca-certs"),
+            eab: fields.get("eab").and_then(|e| {
+                Some(Eab { kid: e.get("kid")?.as_str()?.into(), hmac: e.get("hmac")?.as_str()?.into() })
+            }),
+            profile: text("profile"),
+            profile_mandatory: flag("profile-mandatory").unwrap_or(false),
+            ari_renewals: flag("ari-renewals").unwrap_or(true),
+            extra: fields
+                .iter()
+                .filter(|(k, _)| !KNOWN_KEYS.contains(&k.as_str()))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+        })
+    }
+}
+
+impl Ca {
+    fn to_json(&self) -> Value {
+        let mut out = Map::new();
+        let mut put = |key: &str, value: Value| out.insert(key.to_string(), value);
+        self.account.as_ref().map(|a| put("account", json!(a)));
+        put("proto", json!(self.proto));
+        self.url.as_ref().map(|u| put("url", json!(u)));
+        if !self.urls.is_empty() {
+            put("urls", json!(self.urls));
+        }
+        self.agreement.as_ref().map(|a| put("agreement", json!(a)));
+        if !self.challenges.is_empty() {
+            put("challenges", json!(self.challenges));
+        }
+        Value::Object(out)
+    }
+
+    fn from_json(value: &Value) -> Self {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
+        Ca {
+            account: text("account"),
+            proto: text("proto").unwrap_or_else(|| "ACME".into()),
+            url: text("url"),
+            urls: strings(value.get("urls")),
+            agreement: text("agreement"),
+            challenges: strings(value.get("challenges")),
+        }
+    }
+}
+
+impl State {
+    fn from_number(n: Option<i64>) -> Self {
+        match n {
+            Some(1) => State::Incomplete,
+            Some(2) => State::Complete,
+            Some(4) => State::Error,
+            Some(5) => State::MissingInformation,
+            _ => State::Unknown,
+        }
+    }
+}
+
+/// The C module writes some flags as numbers.
+fn as_bool(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| value.as_i64().map(|n| n != 0))
+}
+
+fn strings(value: Option<&Value>) -> Vec<String> {
+    let items = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    items.iter().filter_map(Value::as_str).map(String::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Md {
+        Md {
+            name: "a.test".into(),
+            domains: vec!["a.test".into(), "*.b.test".into()],
+            contacts: vec!["mailto:me@x.test".into()],
+            ca: Ca {
+                urls: vec!["https://ca.test/dir".into()],
+                agreement: Some("accepted".into()),
+                ..Md::default().ca
+            },
+            key_specs: vec![KeySpec::Rsa(2048), KeySpec::Ec("secp384r1".into())],
+            state: State::Incomplete,
+            state_descr: Some("certificate(rsa) is missing".into()),
+            require_https: RequireHttps::Permanent,
+            eab: Some(Eab { kid: "k".into(), hmac: "c2VjcmV0".into() }),
+            ..Md::default()
+        }
+    }
+
+    #[test]
+    fn json_has_the_keys_of_the_store_in_their_order() {
+        let md = Md { key_specs: Vec::new(), eab: None, require_https: RequireHttps::Off, ..sample() };
+        let keys: Vec<_> = md.to_json().as_object().unwrap().keys().cloned().collect();
+        assert_eq!(
+            keys,
+            [
+                "name",
+                "domains",
+                "contacts",
+                "transitive",
+                "ca",
+                "state",
+                "state-descr",
+                "renew-mode",
+                "renew-window",
+                "warn-window",
+                "must-staple",
+                "proto",
+                "stapling",
+                "profile-mandatory",
+                "ari-renewals"
+            ]
+        );
+        assert_eq!(md.to_json()["transitive"], json!(1));
+        assert_eq!(md.to_json()["renew-window"], json!("33%"));
+    }
+
+    #[test]
+    fn json_is_read_back_and_unknown_keys_are_kept() {
+        let mut stored = sample().to_json();
+        stored["later-version"] = json!({"x": 1});
+        let md = Md::from_json(&stored).unwrap();
+        assert_eq!(md.to_json(), stored);
+        assert_eq!(Md { extra: Map::new(), ..md }, sample());
+    }
+
+    #[test]
+    fn the_public_json_masks_the_hmac() {
+        assert!(!sample().to_public_json().to_string().contains("c2VjcmV0"));
+        assert_eq!(sample().to_public_json()["eab"], json!({"kid": "k", "hmac": "***"}));
+        assert!(!format!("{:?}", sample()).contains("c2VjcmV0"));
+    }
+
+    #[test]
+    fn a_stored_name_that_leaves_its_folder_is_not_read() {
+        assert_eq!(Md::from_json(&json!({"name": "../x", "domains": ["a.test"]})), None);
+        assert_eq!(Md::from_json(&json!([])), None);
+    }
+
+    #[test]
+    fn coverage_knows_wildcards() {
+        let md = sample();
+        assert!(md.covers("x.b.test"));
+        assert!(!md.covers("b.test"));
+        assert!(md.is_covered_by(&["a.test".into(), "*.b.test".into(), "c.test".into()]));
+        assert!(!md.is_covered_by(&["a.test".into()]));
+    }
+}

@@ -1,0 +1,10 @@
+//! Values of the domain: a managed domain and its settings, its keys, the state of a renewal job.
+//! They know their JSON in the store, and nothing about files, network or clock.
+
+pub mod job;
+pub mod key_spec;
+pub mod md;
+
+pub use job::{Job, LogEntry, Outcome};
+pub use key_spec::KeySpec;
+pub use md::{Ca, Eab, Md, RenewMode, RequireHttps, State};

@@ -1,0 +1,203 @@
+//! Accounts registered by workers wait in `staging`, because workers cannot write to `accounts`. When
+//! httpd starts they move there: each CA account once, however many MDs share it.
+
+use crate::model::{Eab, Md};
+use crate::store::{Error, Group, StartStore};
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+
+pub const ACCOUNT_FILE: &str = "account.json";
+pub const ACCOUNT_KEY_FILE: &str = "account.pem";
+/// Folders are numbered with four digits.
+const NUMBER_MAX: u32 = 9999;
+
+/// What tells accounts apart.
+struct Account {
+    folder: String,
+    /// The directory of its CA.
+    ca_url: String,
+    contacts: Vec<String>,
+    eab: Option<Eab>,
+}
+
+/// The accounts of the store.
+pub struct Accounts {
+    accounts: Vec<Account>,
+    /// Folders by account URL.
+    by_url: HashMap<String, String>,
+    /// Folders that are in use, by accounts or by something that cannot be read.
+    taken: HashSet<String>,
+}
+
+impl Accounts {
+    pub fn read(store: &StartStore) -> Result<Self, Error> {
+        let mut found = Accounts { accounts: Vec::new(), by_url: HashMap::new(), taken: HashSet::new() };
+        for folder in store.names(Group::Accounts)? {
+            match store.read_json(Group::Accounts, &folder, ACCOUNT_FILE) {
+                Ok(Some(json)) => {
+                    if eab(&json).is_some() {
+                        // The C module leaves it for everyone to read.
+                        let hidden = store.hide(Group::Accounts, &folder, ACCOUNT_FILE);
+                        if let Err(e) = hidden {
+                            crate::log!(Warn, "{e}: everyone may read the EAB hmac in it");
+                        }
+                    }
+                    found.add(folder, &json);
+                }
+                // The move of an account ended before its last file: the number is free.
+                Ok(None) => {}
+                Err(e) => {
+                    crate::log!(Warn, "{e}: this ACME account is not used any more");
+                    found.taken.insert(folder);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, folder: String, json: &Value) {
+        self.taken.insert(folder.clone());
+        if let (Some(url), Some(ca_url)) = (text(json, "url"), text(json, "ca-url")) {
+            self.by_url.insert(url, folder.clone());
+            self.accounts.push(Account { folder, ca_url, contacts: contacts(json), eab: eab(json) });
+        }
+    }
+
+    /// Whether `folder` holds an account.
+    pub fn contains(&self, folder: &str) -> bool {
+        self.accounts.iter().any(|account| account.folder == folder)
+    }
+
+    /// The folder of an account at `ca_url` that has the contacts and the binding of `md`.
+    pub fn find(&self, ca_url: &str, md: &Md) -> Option<&str> {
+        let mut wanted = md.contacts.clone();
+        wanted.sort();
+        let matching = self
+            .accounts
+            .iter()
+            .find(|account| account.ca_url == ca_url && account.contacts == wanted && account.eab == md.eab);
+        matching.map(|account| account.folder.as_str())
+    }
+
+    /// Copies the account that waits in the staging folder of `name` to `accounts`, unless it is there
+    /// already. Gives its folder; `None` where none waits, or nothing usable.
+    pub fn adopt(&mut self, store: &StartStore, name: &str) -> Result<Option<String>, Error> {
+        let Some(mut json) = store.read_json(Group::Staging, name, ACCOUNT_FILE)? else { return Ok(None) };
+        let Some(key) = store.read_key(Group::Staging, name, ACCOUNT_KEY_FILE)? else { return Ok(None) };
+        let (Some(url), Some(ca_url)) = (text(&json, "url"), text(&json, "ca-url")) else { return Ok(None) };
+        if let Some(folder) = self.by_url.get(&url) {
+            return Ok(Some(folder.clone()));
+        }
+        let Some(folder) = self.free_folder(&ca_url) else { return Ok(None) };
+        // The C module leaves out the CA's own object here, too; it is asked for when it is needed.
+        if let Value::Object(fields) = &mut json {
+            fields.remove("registration");
+        }
+        store.write_key(Group::Accounts, &folder, ACCOUNT_KEY_FILE, &key)?;
+        store.write_json(Group::Accounts, &folder, ACCOUNT_FILE, &json)?;
+        self.add(folder.clone(), &json);
+        Ok(Some(folder))
+    }
+
+    /// `ACME-<ca host>-NNNN` with the lowest free number.
+    fn free_folder(&self, ca_url: &str) -> Option<String> {
+        let host = url::Url::parse(ca_url).ok()?.host_str()?.to_string();
+        (0..=NUMBER_MAX).map(|n| format!("ACME-{host}-{n:04}")).find(|folder| !self.taken.contains(folder))
+    }
+}
+
+fn text(json: &Value, key: &str) -> Option<String> {
+    json.get(key).and_then(Value::as_str).map(String::from)
+}
+
+fn contacts(json: &Value) -> Vec<String> {
+    let items = json.get("contact").and_then(Value::as_array);
+    let mut contacts: Vec<String> =
+        items.into_iter().flatten().filter_map(Value::as_str).map(String::from).collect();
+    contacts.sort();
+    contacts
+}
+
+fn eab(json: &Value) -> Option<Eab> {
+    let eab = json.get("eab")?;
+    Some(Eab { kid: text(eab, "kid")?, hmac: text(eab, "hmac")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{CA_URL, Lab, account, md};
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_account_moves_once_however_often_it_is_staged() {
+        let lab = Lab::new();
+        for name in ["a.test", "b.test"] {
+            lab.stage_account(name, &account(1));
+        }
+        lab.stage_account("c.test", &account(2));
+        let mut accounts = Accounts::read(&lab.store).unwrap();
+        let mut adopt = |name| accounts.adopt(&lab.store, name).unwrap();
+        assert_eq!(adopt("a.test").unwrap(), "ACME-ca.test-0000");
+        assert_eq!(adopt("b.test").unwrap(), "ACME-ca.test-0000");
+        assert_eq!(adopt("c.test").unwrap(), "ACME-ca.test-0001");
+        assert_eq!(adopt("d.test"), None);
+        let mut again = Accounts::read(&lab.store).unwrap();
+        assert_eq!(again.adopt(&lab.store, "a.test").unwrap().unwrap(), "ACME-ca.test-0000");
+        assert_eq!(lab.store.names(Group::Accounts).unwrap(), ["ACME-ca.test-0000", "ACME-ca.test-0001"]);
+        let json = lab.store.read_json(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE).unwrap().unwrap();
+        let keys: Vec<_> = json.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["status", "url", "ca-url", "contact", "orders"]);
+        assert!(
+            lab.store.read_key(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_KEY_FILE).unwrap().is_some()
+        );
+    }
+
+    #[test]
+    fn an_account_fits_with_the_same_ca_contacts_and_binding() {
+        let lab = Lab::new();
+        let mut bound = account(2);
+        bound["eab"] = json!({"kid": "k", "hmac": "h"});
+        lab.stage_account("a.test", &account(1));
+        lab.stage_account("b.test", &bound);
+        let mut accounts = Accounts::read(&lab.store).unwrap();
+        let plain = accounts.adopt(&lab.store, "a.test").unwrap();
+        let with_eab = accounts.adopt(&lab.store, "b.test").unwrap();
+        let mut md = md(&["x.test"]);
+        assert_eq!(accounts.find(CA_URL, &md), plain.as_deref());
+        assert_eq!(accounts.find("https://other.test/dir", &md), None);
+        md.eab = Some(Eab { kid: "k".into(), hmac: "h".into() });
+        assert_eq!(accounts.find(CA_URL, &md), with_eab.as_deref());
+        md.contacts.push("mailto:two@a.test".into());
+        assert_eq!(accounts.find(CA_URL, &md), None);
+    }
+
+    #[test]
+    fn a_binding_that_everyone_could_read_is_hidden() {
+        use std::os::unix::fs::PermissionsExt;
+        let lab = Lab::new();
+        let json = json!({"eab": {"kid": "k", "hmac": "h"}}).to_string();
+        lab.store.write(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE, json.as_bytes()).unwrap();
+        Accounts::read(&lab.store).unwrap();
+        let path = lab.root().join("accounts/ACME-ca.test-0000/account.json");
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_no_account_is_left_where_it_is() {
+        let lab = Lab::new();
+        lab.store.write(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE, b"garbage").unwrap();
+        lab.stage_account("a.test", &json!({"url": 5}));
+        lab.stage_account("b.test", &json!({"url": "https://x.test", "ca-url": "../../etc"}));
+        lab.stage_account("c.test", &account(1));
+        lab.stage_account("d.test", &account(2));
+        lab.store.write(Group::Staging, "d.test", ACCOUNT_KEY_FILE, b"garbage").unwrap();
+        let mut accounts = Accounts::read(&lab.store).unwrap();
+        assert_eq!(accounts.adopt(&lab.store, "a.test").unwrap(), None);
+        assert_eq!(accounts.adopt(&lab.store, "b.test").unwrap(), None);
+        assert!(accounts.adopt(&lab.store, "d.test").is_err());
+        assert_eq!(accounts.adopt(&lab.store, "c.test").unwrap().unwrap(), "ACME-ca.test-0001");
+        let kept = lab.store.read(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE).unwrap();
+        assert_eq!(kept.unwrap(), b"garbage");
+    }
+}

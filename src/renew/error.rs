@@ -1,0 +1,127 @@
+//! Why a renewal failed, as job.json, status and log tell it.
+
+use crate::acme::problem::Kind;
+use crate::model::job::status;
+use crate::time::{Stopped, Timestamp};
+use crate::{acme, crypto, http, notify, store};
+use serde_json::Value;
+use std::sync::Arc;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Acme(Arc<acme::Error>),
+    #[error("{0}")]
+    Store(#[from] store::Error),
+    #[error("{0}")]
+    Crypto(#[from] crypto::Error),
+    /// The way to the CA cannot be set up: a certificate file or proxy that is unusable.
+    #[error("{0}")]
+    Route(#[from] http::Error),
+    /// An event's command failed, and that matters here.
+    #[error("{0}")]
+    Event(#[from] notify::Failed),
+    /// No challenge type is possible for a domain.
+    #[error("{0}")]
+    ChallengeMismatch(String),
+    /// The answer to a challenge cannot be put in place.
+    #[error("{0}")]
+    ChallengeSetup(store::Error),
+    /// The CA wants to be asked again only at this instant, which is too far away to wait for.
+    #[error("{what}, and the CA wants to be asked again at {}", .until.to_http_date())]
+    NotYet { what: String, until: Timestamp },
+    /// What the CA delivered cannot be used.
+    #[error("{0}")]
+    Unusable(String),
+    #[error("the server process is stopping")]
+    Stopped,
+}
+
+impl Error {
+    /// `apr_status_t` for `last.status`.
+    pub fn status(&self) -> i32 {
+        match self {
+            Error::Acme(e) => e.apr_status(),
+            Error::Store(e) | Error::ChallengeSetup(e) => e.os_error().unwrap_or(status::GENERAL),
+            Error::Route(e) => e.status(),
+            Error::Crypto(_) | Error::Event(_) | Error::Unusable(_) => status::GENERAL,
+            Error::ChallengeMismatch(_) => status::INVALID,
+            Error::Stopped | Error::NotYet { .. } => status::INCOMPLETE,
+        }
+    }
+
+    /// The problem type for `last.problem`.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Error::Acme(e) => e.problem_type().map(String::from),
+            Error::Event(e) => Some(e.problem.clone()),
+            Error::ChallengeMismatch(_) => Some("challenge-mismatch".into()),
+            Error::ChallengeSetup(_) => Some("challenge-setup-failure".into()),
+            _ => None,
+        }
+    }
+
+    pub fn subproblems(&self) -> Option<Value> {
+        match self {
+            Error::Acme(e) => e.subproblems().cloned(),
+            _ => None,
+        }
+    }
+
+    /// The CA's word on when to come again.
+    pub fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Error::Acme(e) => match e.verdict(now) {
+                acme::Verdict::RetryAt(at) => Some(at),
+                _ => None,
+            },
+            Error::NotYet { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Whether no repetition mends it until the configuration changes.
+    pub fn is_hopeless(&self, now: Timestamp) -> bool {
+        match self {
+            Error::Acme(e) => matches!(e.verdict(now), acme::Verdict::NextCa | acme::Verdict::Hopeless),
+            Error::ChallengeMismatch(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether what is known of the CA may have become wrong: it was not reached, forgot the account, or
+    /// broke the protocol.
+    pub fn is_of_the_authority(&self) -> bool {
+        match self {
+            Error::Acme(e) => match &**e {
+                acme::Error::Transport { .. } | acme::Error::Protocol(_) => true,
+                acme::Error::Problem { .. } => {
+                    matches!(e.kind(), Some(Kind::AccountDoesNotExist | Kind::Unauthorized))
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        match self {
+            Error::Stopped | Error::Route(http::Error::Stopped) => true,
+            Error::Event(e) => e.is_stopped,
+            Error::Acme(e) => matches!(**e, acme::Error::Stopped),
+            _ => false,
+        }
+    }
+}
+
+impl From<acme::Error> for Error {
+    fn from(error: acme::Error) -> Self {
+        Error::Acme(Arc::new(error))
+    }
+}
+
+impl From<Stopped> for Error {
+    fn from(_: Stopped) -> Self {
+        Error::Stopped
+    }
+}

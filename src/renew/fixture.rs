@@ -1,0 +1,125 @@
+//! A store in a temporary folder, with certificates in use and in staging, for tests.
+
+use super::account::{ACCOUNT_FILE, ACCOUNT_KEY_FILE};
+use super::set::{self, JOB_FILE, KeyedSet, MD_FILE};
+use crate::crypto::fixture::{Ca, NOW, Wish};
+use crate::crypto::{CertInfo, PrivateKey};
+use crate::model::{Job, KeySpec, Md};
+use crate::store::{Fuse, Group, StartStore};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+pub const CA_URL: &str = "https://ca.test/dir";
+
+pub struct Lab {
+    dir: TempDir,
+    pub store: StartStore,
+    pub ca: Ca,
+}
+
+#[allow(clippy::new_without_default, reason = "it makes folders and keys")]
+impl Lab {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        Lab { dir, store, ca: Ca::new("Test CA") }
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join("md")
+    }
+
+    /// The store as a start sees it that dies after so many steps.
+    pub fn dying(&self, steps: usize) -> StartStore {
+        StartStore::open_with(&self.root(), None, Fuse::after(steps)).unwrap()
+    }
+
+    pub fn set(&self, names: &[&str], spec: &KeySpec) -> KeyedSet {
+        self.set_like(&Wish { names, ..Wish::default() }, spec)
+    }
+
+    pub fn set_like(&self, wish: &Wish<'_>, spec: &KeySpec) -> KeyedSet {
+        let key = PrivateKey::generate(spec).unwrap();
+        let chain = self.ca.grant(wish, &key);
+        let info = CertInfo::from_chain(&chain);
+        KeyedSet { spec: spec.clone(), key, chain, info }
+    }
+
+    /// Puts a set into use, as if it had been activated. Gives the fingerprint of the certificate.
+    pub fn install(&self, md: &Md) -> String {
+        let names: Vec<&str> = md.domains.iter().map(String::as_str).collect();
+        let set = self.set(&names, &md.keys()[0]);
+        set::write(&self.store, Group::Domains, &md.name, &set).unwrap();
+        self.store.write_json(Group::Domains, &md.name, MD_FILE, &md.to_json()).unwrap();
+        set.info.fingerprint
+    }
+
+    /// Puts a finished job with this set into staging. Gives the fingerprint of the certificate.
+    pub fn stage(&self, md: &Md, set: &KeyedSet) -> String {
+        let mut staged = md.clone();
+        staged.ca.url = Some(CA_URL.into());
+        set::write(&self.store, Group::Staging, &md.name, set).unwrap();
+        self.store.write_json(Group::Staging, &md.name, MD_FILE, &staged.to_json()).unwrap();
+        let job = Job { finished: true, last_run: Some(NOW), ..Job::new(&md.name) };
+        self.store.write_json(Group::Staging, &md.name, JOB_FILE, &job.to_json()).unwrap();
+        set.info.fingerprint.clone()
+    }
+
+    /// An account waits in staging.
+    pub fn stage_account(&self, name: &str, json: &Value) {
+        let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        self.store.write_key(Group::Staging, name, ACCOUNT_KEY_FILE, &key).unwrap();
+        self.store.write_json(Group::Staging, name, ACCOUNT_FILE, json).unwrap();
+    }
+
+    /// Every file of the store, with what changes when it is written.
+    pub fn files(&self) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
+        let mut found = BTreeMap::new();
+        walk(&self.root(), &mut found);
+        found
+    }
+
+    pub fn has(&self, path: &str) -> bool {
+        self.root().join(path).exists()
+    }
+}
+
+fn walk(dir: &Path, found: &mut BTreeMap<PathBuf, (u64, Vec<u8>)>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            walk(&entry.path(), found);
+        } else {
+            let inode = entry.metadata().unwrap().ino();
+            found.insert(entry.path(), (inode, fs::read(entry.path()).unwrap()));
+        }
+    }
+}
+
+/// An MD with a key that is made quickly.
+pub fn md(names: &[&str]) -> Md {
+    let mut md = Md {
+        name: names[0].into(),
+        domains: names.iter().map(ToString::to_string).collect(),
+        contacts: vec!["mailto:me@a.test".into()],
+        key_specs: vec![KeySpec::Ec("P-256".into())],
+        ..Md::default()
+    };
+    md.ca.urls = vec![CA_URL.into()];
+    md
+}
+
+pub fn account(number: u32) -> Value {
+    json!({
+        "status": "valid",
+        "url": format!("https://ca.test/account/{number}"),
+        "ca-url": CA_URL,
+        "contact": ["mailto:me@a.test"],
+        "registration": {"status": "valid"},
+        "orders": "https://ca.test/orders"
+    })
+}

@@ -1,0 +1,357 @@
+//! One attempt to renew a managed domain: account, then for each key an order, its challenges, and the
+//! chain, until the set in staging is complete. Does no more than perform what `acme::order::step` says
+//! comes next; refuses to touch anything outside staging and challenges.
+//!
+//! Everything that costs the CA or us something is on disk before the next step: the account key before
+//! the registration, the order's URL as soon as there is one, the certificate key before the CSR is sent.
+//! So an attempt that died goes on with the same account, order and key.
+
+use super::authority::Authority;
+use super::engine::Engine;
+use super::error::Error;
+use super::job::Running;
+use super::staging::{SavedOrder, Staging};
+use super::{Managed, policy, session};
+use crate::acme::objects::{Authorization, Challenge, Order, OrderStatus};
+use crate::acme::order::{self, Poll, Step};
+use crate::acme::{self, OrderOptions, Session};
+use crate::challenge::{self, http01, selection};
+use crate::crypto::cert::{CertInfo, Chain};
+use crate::crypto::{PrivateKey, csr};
+use crate::model::{KeySpec, Md};
+use crate::notify::Event;
+use crate::store::WorkGroup;
+use crate::time::{Clock, Timestamp};
+
+/// Runs one attempt. On success the set in staging is complete and checked; the answer is the instant
+/// from which all its certificates are valid.
+pub fn renew(engine: &Engine, target: &Managed, running: &mut Running<'_>) -> Result<Timestamp, Error> {
+    let url = policy::authority(&target.md.ca.urls, running.job.errors, engine.settings().retry_failover);
+    let url = url.ok_or_else(|| Error::Unusable("no CA is configured (MDCertificateAuthority)".into()))?;
+    let authority = engine.authorities().of(url, &target.route);
+    let mut attempt = Attempt { engine, target, md: &target.md, authority: &authority, running };
+    let outcome = attempt.run();
+    match &outcome {
+        // The CA may be looking at the answers right now, and the next child goes on from there.
+        Err(error) if error.is_stopped() => {}
+        Err(error) if error.is_of_the_authority() => {
+            attempt.clean_up();
+            authority.forget();
+        }
+        _ => attempt.clean_up(),
+    }
+    outcome
+}
+
+struct Attempt<'a, 'r> {
+    engine: &'a Engine,
+    target: &'a Managed,
+    md: &'a Md,
+    authority: &'a Authority,
+    running: &'a mut Running<'r>,
+}
+
+impl Attempt<'_, '_> {
+    fn staging(&self) -> Staging<'_> {
+        Staging::new(self.engine.store(), &self.md.name)
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self.engine.clock().as_ref()
+    }
+
+    fn run(&mut self) -> Result<Timestamp, Error> {
+        let name = &self.md.name;
+        self.prepare_staging()?;
+        let mut session = None;
+        for spec in self.md.keys() {
+            if self.staged(&spec)?.is_none() {
+                if session.is_none() {
+                    session = Some(self.open_session()?);
+                }
+                if let Some(session) = &session {
+                    self.running
+                        .step(format!("Driving ACME to renew {} certificate for {name}", spec.label()))?;
+                    self.obtain(session, &spec)?;
+                }
+            }
+        }
+        self.running.step(format!("Checking the new certificates of {name}"))?;
+        let mut valid_from = Timestamp::default();
+        for spec in self.md.keys() {
+            match self.staged(&spec)? {
+                Some(info) => valid_from = valid_from.max(info.not_before),
+                None => {
+                    return Err(Error::Unusable(format!(
+                        "certificate({}) is missing in staging",
+                        spec.label()
+                    )));
+                }
+            }
+        }
+        Ok(valid_from)
+    }
+
+    /// Goes on with what an earlier attempt left, if it was for the same names, keys and CA; else begins anew.
+    fn prepare_staging(&mut self) -> Result<(), Error> {
+        let name = self.md.name.clone();
+        self.running.step("Checking staging area")?;
+        let staged = self.staging().md().unwrap_or_default();
+        if staged.is_some_and(|staged| same_order(&staged, self.md, self.authority.url())) {
+            return Ok(());
+        }
+        self.running.step(format!("Resetting staging for {name}"))?;
+        self.staging().reset()?;
+        let mut md = self.md.clone();
+        md.ca.url = Some(self.authority.url().to_string());
+        self.staging().save_md(&md)?;
+        self.running.save()
+    }
+
+    fn open_session(&mut self) -> Result<Session, Error> {
+        let (name, url) = (&self.md.name, self.authority.url());
+        self.running.step(format!("Contacting ACME server for {name} at {url}"))?;
+        let server =
+            self.authority.server(self.engine.authorities(), &self.target.route, self.engine.clock())?;
+        self.running.step(format!("Selecting account to use for {name}"))?;
+        session::obtain(self.authority, &server, self.md, self.engine.store(), self.running)
+    }
+
+    /// The staged certificate for a key, if it can be used: it fits its key and the MD.
+    fn staged(&self, spec: &KeySpec) -> Result<Option<CertInfo>, Error> {
+        let name = &self.md.name;
+        // What cannot be read is as good as not there: it is got anew.
+        let chain = self.staging().chain(spec).unwrap_or_default();
+        let key = self.staging().key(spec).unwrap_or_default();
+        let Some((chain, key)) = chain.zip(key) else { return Ok(None) };
+        match check(&chain, &key, self.md, self.clock().now()) {
+            Ok(info) => Ok(Some(info)),
+            Err(reason) => {
+                crate::log!(
+                    Warn,
+                    "{name}: the staged certificate({}) is ordered anew: {reason}",
+                    spec.label()
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gets the certificate for one key into staging.
+    fn obtain(&mut self, session: &Session, spec: &KeySpec) -> Result<(), Error> {
+        let name = self.md.name.clone();
+        let mut order = self.order(session, spec)?;
+        let mut authorizations: Vec<Authorization> = Vec::new();
+        let mut started: Vec<String> = Vec::new();
+        let mut polls = Polls::begin(self.clock().now());
+        loop {
+            match order::step(&order, &authorizations, &started) {
+                Step::Fetch(urls) => {
+                    for url in urls.into_iter().map(String::from).collect::<Vec<_>>() {
+                        authorizations.push(session.authorization(&url)?.value);
+                    }
+                }
+                Step::SetUp(pending) => {
+                    let pending: Vec<Authorization> = pending.into_iter().cloned().collect();
+                    self.answer_challenges(session, &pending)?;
+                    started.extend(pending.into_iter().map(|a| a.url));
+                    self.running.step(format!("Monitoring challenge status for {name}"))?;
+                    polls = Polls::begin(self.clock().now());
+                }
+                Step::Poll(Poll::Authorizations(urls)) => {
+                    let urls: Vec<String> = urls.into_iter().map(String::from).collect();
+                    polls.wait("challenges are still being validated", self.clock())?;
+                    for url in urls {
+                        let polled = session.authorization(&url)?;
+                        polls.retry_after = polls.retry_after.max(polled.retry_after);
+                        authorizations.retain(|a| a.url != url);
+                        authorizations.push(polled.value);
+                    }
+                }
+                Step::Poll(Poll::Order) => {
+                    polls.wait(&format!("the order {} is not ready yet", order.url), self.clock())?;
+                    let polled = session.order(&order.url)?;
+                    polls.retry_after = polled.retry_after;
+                    order = polled.value;
+                }
+                Step::Finalize => {
+                    order = self.finalize(session, spec, &order)?;
+                    self.running.step("Waiting for finalized order to become valid")?;
+                    polls = Polls::begin(self.clock().now());
+                }
+                Step::Download(url) => return self.download(session, spec, url),
+                Step::Failed(error) => {
+                    self.staging().remove_order()?;
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    /// The order an earlier attempt left, as far as the CA still has it; else a new one.
+    fn order(&mut self, session: &Session, spec: &KeySpec) -> Result<Order, Error> {
+        let name = self.md.name.clone();
+        // A file that cannot be read costs a new order, nothing else.
+        if let Some(saved) = self.staging().order().unwrap_or_default()
+            && saved.key == spec.label()
+        {
+            self.running.step(format!("Resuming order for {name}"))?;
+            match session.order(&saved.url) {
+                Ok(polled) if polled.value.status != OrderStatus::Invalid => return Ok(polled.value),
+                Ok(_) => {}
+                Err(error) if error.problem().is_some() => {
+                    self.running.remark(&format!("the CA does not give it out any more: {error}"))?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.running.step("Creating new order")?;
+        let options = OrderOptions { profile: self.profile(session), ..OrderOptions::default() };
+        let order = session.new_order(&self.md.domains, &options)?.value;
+        self.staging().save_order(&SavedOrder { url: order.url.clone(), key: spec.label().into() })?;
+        Ok(order)
+    }
+
+    /// A profile that the CA does not have is left out of the order, unless it is mandatory.
+    fn profile(&self, session: &Session) -> Option<String> {
+        let known = &session.server().directory().profiles;
+        let is_known =
+            |name: &String| self.md.profile_mandatory || known.iter().any(|(known, _)| known == name);
+        self.md.profile.clone().filter(is_known)
+    }
+
+    /// Presents the answers of all challenges, then has the CA look (RFC 8555 §7.5.1).
+    fn answer_challenges(&mut self, session: &Session, pending: &[Authorization]) -> Result<(), Error> {
+        self.running.step("Starting challenges for domains")?;
+        let mut chosen = Vec::new();
+        for authorization in pending {
+            chosen.push((authorization, self.choose(authorization)?));
+        }
+        for (authorization, challenge) in &chosen {
+            let domain = authorization.identifier.value.clone();
+            self.running.step(format!("Setting up challenge '{}' for domain {domain}", http01::TYPE))?;
+            let answer = challenge::key_authorization(&challenge.token, &session.thumbprint()?);
+            let group = WorkGroup::Challenges;
+            let written = self.engine.store().write(group, &domain, http01::FILE_NAME, answer.as_bytes());
+            written.map_err(Error::ChallengeSetup)?;
+            let event = Event::ChallengeSetup(http01::TYPE.into(), domain);
+            let clock = self.engine.clock().as_ref();
+            self.engine.settings().commands.fire(&event, &mut self.running.job, clock)?;
+        }
+        for (_, challenge) in &chosen {
+            session.start_challenge(&challenge.url)?;
+        }
+        Ok(())
+    }
+
+    /// The challenge to answer for a name, or why none of those offered can be.
+    fn choose<'c>(&self, authorization: &'c Authorization) -> Result<&'c Challenge, Error> {
+        if !self.md.domains.contains(&authorization.name()) {
+            let name = authorization.name();
+            return Err(Error::Unusable(format!("the CA asks for {name}, which is not in the order")));
+        }
+        let reachable = self.engine.settings().reachable_by_http;
+        selection::choose(authorization, &self.md.ca.challenges, reachable).map_err(Error::ChallengeMismatch)
+    }
+
+    fn finalize(&mut self, session: &Session, spec: &KeySpec, order: &Order) -> Result<Order, Error> {
+        let name = self.md.name.clone();
+        let label = spec.label();
+        self.running.step(format!("Finalizing order for {name}"))?;
+        self.running.remark(&format!("Creating {label} CSR"))?;
+        let key = match self.staging().key(spec).unwrap_or_default() {
+            Some(key) if key.is_of(spec) => key,
+            _ => {
+                let key = PrivateKey::generate(spec)?;
+                self.staging().save_key(spec, &key)?;
+                key
+            }
+        };
+        let csr = csr::build(&key, &self.md.domains, self.md.must_staple)?;
+        self.running.remark(&format!("Submitting {label} CSR to CA"))?;
+        Ok(session.finalize(order, &csr)?.value)
+    }
+
+    fn download(&mut self, session: &Session, spec: &KeySpec, url: &str) -> Result<(), Error> {
+        let name = self.md.name.clone();
+        self.running.step(format!("Retrieving {} certificate chain for {name}", spec.label()))?;
+        let pem = session.certificate(url)?;
+        let unusable =
+            |reason: String| Error::Unusable(format!("the CA's certificate({}) {reason}", spec.label()));
+        let chain = Chain::from_pem(&pem).map_err(|e| unusable(format!("cannot be read: {e}")));
+        let key = self.staging().key(spec)?.ok_or_else(|| unusable("has lost its private key".into()));
+        // Whatever comes of it, this order is done with.
+        self.staging().remove_order()?;
+        let (chain, key) = (chain?, key?);
+        check(&chain, &key, self.md, self.clock().now()).map_err(unusable)?;
+        Ok(self.staging().save_chain(spec, &chain)?)
+    }
+
+    /// Takes every answer away again, also after a failure, and also those an earlier child has left.
+    fn clean_up(&mut self) {
+        for domain in &self.md.domains {
+            let folder = domain.strip_prefix("*.").unwrap_or(domain);
+            if let Err(error) = self.engine.store().purge(WorkGroup::Challenges, folder) {
+                crate::log!(Warn, "{}: the challenge data of {folder} stays behind: {error}", self.md.name);
+            }
+        }
+    }
+}
+
+/// Whether what was staged for `staged` serves to renew `md` at the CA `url`.
+fn same_order(staged: &Md, md: &Md, url: &str) -> bool {
+    staged.ca.url.as_deref() == Some(url)
+        && staged.domains == md.domains
+        && staged.key_specs == md.key_specs
+        && staged.must_staple == md.must_staple
+        && staged.profile == md.profile
+}
+
+/// Checks that a chain fits the key and the MD. The error completes "the certificate …".
+fn check(chain: &Chain, key: &PrivateKey, md: &Md, now: Timestamp) -> Result<CertInfo, String> {
+    let info = CertInfo::from_chain(chain);
+    if !chain.leaf().matches_key(key) {
+        return Err("does not match its private key".into());
+    }
+    if !chain.is_in_order() {
+        return Err("comes with a chain that is not in order".into());
+    }
+    if !md.is_covered_by(&info.dns_names) {
+        return Err("does not cover all domains".into());
+    }
+    if info.not_after <= now {
+        return Err("has expired".into());
+    }
+    if info.must_staple != md.must_staple {
+        return Err("has another 'must-staple' than was requested".into());
+    }
+    Ok(info)
+}
+
+/// How often and how long something is asked after in one phase.
+struct Polls {
+    began: Timestamp,
+    count: u32,
+    retry_after: Option<Timestamp>,
+}
+
+impl Polls {
+    fn begin(now: Timestamp) -> Self {
+        Polls { began: now, count: 0, retry_after: None }
+    }
+
+    /// Waits until it is time to ask again, or says that it has been long enough.
+    fn wait(&mut self, what: &str, clock: &dyn Clock) -> Result<(), Error> {
+        let now = clock.now();
+        if now.since(self.began) >= order::PHASE_LIMIT {
+            return Err(acme::Error::TimedOut { what: what.into() }.into());
+        }
+        let delay = order::poll_delay(self.count, self.retry_after.take(), now);
+        if now.plus(delay).since(self.began) > order::PHASE_LIMIT {
+            // The order stays on disk: the next try goes on with it.
+            return Err(Error::NotYet { what: what.into(), until: now.plus(delay) });
+        }
+        self.count += 1;
+        Ok(clock.sleep(delay)?)
+    }
+}

@@ -1,0 +1,64 @@
+//! A private key and the chain that certifies it, as they lie together in a folder of the store.
+
+use crate::crypto::{CertInfo, Chain, PrivateKey};
+use crate::model::KeySpec;
+use crate::store::{Error, Group, StartStore};
+
+pub const MD_FILE: &str = "md.json";
+pub const JOB_FILE: &str = "job.json";
+
+pub struct KeyedSet {
+    pub spec: KeySpec,
+    pub key: PrivateKey,
+    pub chain: Chain,
+    pub info: CertInfo,
+}
+
+/// Why there is no set.
+#[derive(Debug, thiserror::Error)]
+pub enum Flaw {
+    #[error("certificate({0}) is missing")]
+    Missing(String),
+    #[error("certificate({0}) does not belong to its private key")]
+    Mismatch(String),
+    #[error("certificate({0}) does not cover all domains")]
+    Uncovered(String),
+    #[error("certificate({0}) has expired at {1}")]
+    Expired(String, String),
+    #[error("the chain of certificate({0}) is not in order")]
+    Disorder(String),
+    #[error("md.json is missing or unusable")]
+    NoMd,
+    #[error("{0}")]
+    Store(#[from] Error),
+}
+
+/// Reads key and chain for `spec` and checks that they belong together.
+pub fn load(store: &StartStore, group: Group, name: &str, spec: &KeySpec) -> Result<KeyedSet, Flaw> {
+    let label = || spec.label().to_string();
+    let chain = store.read_chain(group, name, &spec.file_name("pubcert"))?;
+    let key = store.read_key(group, name, &spec.file_name("privkey"))?;
+    let (Some(chain), Some(key)) = (chain, key) else { return Err(Flaw::Missing(label())) };
+    if !chain.leaf().matches_key(&key) {
+        return Err(Flaw::Mismatch(label()));
+    }
+    let info = CertInfo::from_chain(&chain);
+    Ok(KeyedSet { spec: spec.clone(), key, chain, info })
+}
+
+/// What [`load`] says of a set in `domains`, where the key itself is of no interest.
+pub fn look(store: &StartStore, name: &str, spec: &KeySpec) -> Result<CertInfo, Flaw> {
+    let chain = store.read_chain(Group::Domains, name, &spec.file_name("pubcert"))?;
+    let key = store.read(Group::Domains, name, &spec.file_name("privkey"))?;
+    match chain.zip(key) {
+        Some((chain, key)) if chain.leaf().matches_key_file(&key) => Ok(CertInfo::from_chain(&chain)),
+        Some(_) => load(store, Group::Domains, name, spec).map(|set| set.info),
+        None => Err(Flaw::Missing(spec.label().to_string())),
+    }
+}
+
+/// Writes key and chain; the key first, so that a chain never stands without its key.
+pub fn write(store: &StartStore, group: Group, name: &str, set: &KeyedSet) -> Result<(), Error> {
+    store.write_key(group, name, &set.spec.file_name("privkey"), &set.key)?;
+    store.write_chain(group, name, &set.spec.file_name("pubcert"), &set.chain)
+}

@@ -1,0 +1,372 @@
+//! Brings the store in line with the configuration when httpd starts: finds the folder of every managed
+//! domain, also under the name it had before, and what certificates it has. What is broken is reported
+//! and made anew; data of domains that are no longer configured stay.
+
+use super::activate;
+use super::set::{self, Flaw, MD_FILE};
+use super::state::{KeyedCert, assess};
+use crate::crypto::{CertInfo, Chain, PrivateKey};
+use crate::model::{KeySpec, Md};
+use crate::store::{Error, Group, StartStore};
+use serde_json::Value;
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// A configured MD with what the store holds for it.
+pub struct SyncedMd {
+    /// As configured, with the account, the CA in use and unknown keys of the stored one.
+    pub md: Md,
+    /// One per key, or per static file.
+    pub certs: Vec<KeyedCert>,
+    /// What was found broken, in sentences for the log.
+    pub problems: Vec<String>,
+    /// md.json as it stands in the store.
+    pub(super) stored: Option<Value>,
+}
+
+impl SyncedMd {
+    pub(super) fn assess(&mut self) {
+        (self.md.state, self.md.state_descr) = assess(&self.md, &self.certs);
+    }
+}
+
+/// Matches `configured` with the folders in `domains` and renames those of renamed MDs. Nothing else is
+/// written: [`finish`] does, when the MDs are final. Fails only where a whole group cannot be read.
+pub fn sync(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> {
+    activate::recover(store)?;
+    let mut stored = Stored::read(store)?;
+    let same_name: Vec<_> = configured.iter().map(|md| stored.unclaimed.remove(&md.name)).collect();
+    stored.index();
+    let mut synced = Vec::new();
+    for (md, same_name) in configured.iter().zip(same_name) {
+        let mut problems = Vec::new();
+        let entry = same_name.or_else(|| {
+            let previous = stored.claim_by_names(md)?;
+            rename(store, &previous.folder, &md.name).map_err(|e| problems.push(e.to_string())).ok()?;
+            Some(previous)
+        });
+        let entry = entry.unwrap_or_default();
+        problems.extend(entry.problem);
+        let md = merge(md, entry.json.as_ref().and_then(Md::from_json));
+        let certs = certificates(store, &md, &mut problems);
+        synced.push(SyncedMd { md, certs, problems, stored: entry.json });
+    }
+    Ok(synced)
+}
+
+/// Sets the state and writes md.json, where it differs from what is stored. To be called when names and
+/// `acme_tls_1` of the MD are final. Tells whether it wrote.
+pub fn finish(store: &StartStore, synced: &mut SyncedMd) -> Result<bool, Error> {
+    synced.assess();
+    let json = synced.md.to_json();
+    if synced.stored.as_ref() == Some(&json) {
+        return Ok(false);
+    }
+    // The first one has nothing in it that is not configured. Waiting for the disk would slow down a start
+    // with thousands of new domains.
+    let unsynced = synced.stored.is_none().then(|| store.unsynced());
+    let store = unsynced.as_ref().unwrap_or(store);
+    store.write_json(Group::Domains, &synced.md.name, MD_FILE, &json)?;
+    synced.stored = Some(json);
+    Ok(true)
+}
+
+/// Chain and key file for `spec`, for mod_ssl.
+pub fn certificate_files(store: &StartStore, md: &Md, spec: &KeySpec) -> Result<(PathBuf, PathBuf), Error> {
+    let path = |stem| store.path(Group::Domains, &md.name, &spec.file_name(stem));
+    Ok((path("pubcert")?, path("privkey")?))
+}
+
+/// A folder in `domains`.
+#[derive(Default)]
+struct Entry {
+    folder: String,
+    json: Option<Value>,
+    problem: Option<String>,
+}
+
+#[derive(Default)]
+struct Stored {
+    /// By folder.
+    unclaimed: HashMap<String, Entry>,
+    /// Folders of unclaimed entries, by each of their DNS names.
+    by_name: HashMap<String, Vec<String>>,
+}
+
+impl Stored {
+    fn read(store: &StartStore) -> Result<Self, Error> {
+        let mut stored = Stored::default();
+        for folder in store.names(Group::Domains)? {
+            let (json, problem) = match store.read_json(Group::Domains, &folder, MD_FILE) {
+                Ok(json) => (json, None),
+                Err(e) => (None, Some(e.to_string())),
+            };
+            stored.unclaimed.insert(folder.clone(), Entry { folder, json, problem });
+        }
+        Ok(stored)
+    }
+
+    fn index(&mut self) {
+        for entry in self.unclaimed.values() {
+            let md = entry.json.as_ref().and_then(Md::from_json);
+            for name in md.into_iter().flat_map(|md| md.domains) {
+                self.by_name.entry(name).or_default().push(entry.folder.clone());
+            }
+        }
+    }
+
+    /// Takes the entry that has most names in common with `md`.
+    fn claim_by_names(&mut self, md: &Md) -> Option<Entry> {
+        let mut common: HashMap<&str, usize> = HashMap::new();
+        for folder in md.domains.iter().filter_map(|name| self.by_name.get(name)).flatten() {
+            if self.unclaimed.contains_key(folder) {
+                *common.entry(folder).or_default() += 1;
+            }
+        }
+        let best = common.into_iter().max_by_key(|(folder, count)| (*count, Reverse(*folder)));
+        let folder = best?.0.to_string();
+        self.unclaimed.remove(&folder)
+    }
+}
+
+/// Staging goes first: if the process dies in between, the next start finds the old folder in `domains`
+/// and ends the move.
+fn rename(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    if store.exists(Group::Staging, from)? && !store.exists(Group::Staging, to)? {
+        store.rename(Group::Staging, from, Group::Staging, to)?;
+    }
+    store.rename(Group::Domains, from, Group::Domains, to)
+}
+
+fn merge(configured: &Md, stored: Option<Md>) -> Md {
+    let mut md = configured.clone();
+    if let Some(stored) = stored {
+        // Both stay when another CA is configured: they say where the present certificate comes from.
+        md.ca.account = stored.ca.account;
+        md.ca.url = stored.ca.url;
+        md.acme_tls_1 = stored.acme_tls_1;
+        md.extra = stored.extra;
+    }
+    md
+}
+
+fn certificates(store: &StartStore, md: &Md, problems: &mut Vec<String>) -> Vec<KeyedCert> {
+    if md.has_static_files() {
+        return static_certificates(store, md, problems);
+    }
+    let mut certs = Vec::new();
+    for spec in md.keys() {
+        let info = match set::look(store, &md.name, &spec) {
+            Ok(info) => Some(info),
+            Err(Flaw::Missing(_)) => None,
+            Err(flaw) => {
+                problems.push(flaw.to_string());
+                None
+            }
+        };
+        certs.push((spec, info));
+    }
+    certs
+}
+
+fn static_certificates(store: &StartStore, md: &Md, problems: &mut Vec<String>) -> Vec<KeyedCert> {
+    let mut certs = Vec::new();
+    for (i, file) in md.cert_files.iter().enumerate() {
+        let key_file = md.pkey_files.get(i).unwrap_or(file);
+        let found = static_certificate(store, Path::new(file), Path::new(key_file));
+        certs.push(match found {
+            Ok((spec, info)) => (spec, Some(info)),
+            Err(problem) => {
+                problems.push(problem);
+                (KeySpec::default(), None)
+            }
+        });
+    }
+    certs
+}
+
+/// A certificate that the admin provides, and the kind of its key.
+fn static_certificate(store: &StartStore, cert: &Path, key: &Path) -> Result<(KeySpec, CertInfo), String> {
+    let read = |path: &Path| {
+        let content = store.read_foreign(path).map_err(|e| e.to_string())?;
+        content.ok_or_else(|| format!("{} does not exist", path.display()))
+    };
+    let failed = |path: &Path| {
+        let path = path.display().to_string();
+        move |e: crate::crypto::Error| format!("{path}: {e}")
+    };
+    let chain = Chain::from_pem(&read(cert)?).map_err(failed(cert))?;
+    let private = read(key)?;
+    let matches = |private| Ok(chain.leaf().matches_key(&PrivateKey::from_pem(private, None)?));
+    if !chain.leaf().matches_key_file(&private) && !matches(&private).map_err(failed(key))? {
+        return Err(format!("{} does not belong to the private key in {}", cert.display(), key.display()));
+    }
+    let spec = chain.leaf().key_spec().unwrap_or_default();
+    Ok((spec, CertInfo::from_chain(&chain)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{CA_URL, Lab, md};
+    use super::*;
+    use crate::crypto::fixture::Wish;
+    use crate::model::State;
+    use crate::time::Timestamp;
+    use serde_json::json;
+
+    /// A whole start without activation.
+    fn start(lab: &Lab, configured: &[Md]) -> Vec<SyncedMd> {
+        let mut synced = sync(&lab.store, configured).unwrap();
+        for entry in &mut synced {
+            finish(&lab.store, entry).unwrap();
+        }
+        synced
+    }
+
+    fn fingerprint(synced: &SyncedMd) -> Option<&str> {
+        synced.certs[0].1.as_ref().map(|info| info.fingerprint.as_str())
+    }
+
+    #[test]
+    fn a_second_start_writes_nothing() {
+        let lab = Lab::new();
+        let configured = [md(&["a.test", "www.a.test"]), md(&["*.b.test"])];
+        lab.install(&configured[0]);
+        start(&lab, &configured);
+        let before = lab.files();
+        let synced = start(&lab, &configured);
+        assert_eq!(lab.files(), before);
+        assert_eq!(synced[0].md.state, State::Complete);
+        assert_eq!(synced[1].md.state, State::Incomplete);
+        assert_eq!(synced[1].md.state_descr.as_deref(), Some("certificate(P-256) is missing"));
+    }
+
+    #[test]
+    fn what_only_the_store_knows_is_kept_and_the_rest_is_as_configured() {
+        let lab = Lab::new();
+        let old = md(&["a.test", "b.test"]);
+        let mut stored = old.to_json();
+        stored["ca"] = json!({"account": "ACME-old-0001", "proto": "ACME", "url": "https://old.test/dir"});
+        stored["unheard-of"] = json!([1]);
+        stored["proto"] = json!({"acme-tls/1": ["a.test"]});
+        lab.store.write_json(Group::Domains, "a.test", MD_FILE, &stored).unwrap();
+        start(&lab, &[Md { domains: vec!["b.test".into(), "a.test".into()], must_staple: true, ..old }]);
+        let found = lab.store.read_json(Group::Domains, "a.test", MD_FILE).unwrap().unwrap();
+        assert_eq!(found["domains"], json!(["b.test", "a.test"]));
+        assert_eq!(found["must-staple"], json!(true));
+        assert_eq!(found["unheard-of"], json!([1]));
+        assert_eq!(found["proto"]["acme-tls/1"], json!(["a.test"]));
+        let ca = json!({"account": "ACME-old-0001", "proto": "ACME", "url": "https://old.test/dir", "urls": [CA_URL]});
+        assert_eq!(found["ca"], ca);
+    }
+
+    #[test]
+    fn an_md_finds_the_folder_it_had_under_another_name() {
+        let lab = Lab::new();
+        lab.install(&md(&["one.test", "x.test"]));
+        let wanted = lab.install(&md(&["two.test", "a.test", "b.test"]));
+        lab.store.write(Group::Staging, "two.test", "job.json", b"{}").unwrap();
+        let synced = start(&lab, &[md(&["a.test", "b.test", "x.test"])]);
+        assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
+        assert!(lab.has("domains/a.test/md.json") && !lab.has("domains/two.test"));
+        assert!(lab.has("staging/a.test/job.json") && !lab.has("staging/two.test"));
+        assert!(lab.has("domains/one.test"), "data of a removed MD stay");
+    }
+
+    #[test]
+    fn the_folder_of_the_same_name_comes_first_and_is_given_to_one_md_only() {
+        let lab = Lab::new();
+        let a = lab.install(&md(&["a.test", "b.test", "c.test"]));
+        let d = lab.install(&md(&["d.test"]));
+        let synced = start(&lab, &[md(&["b.test", "c.test", "d.test"]), md(&["a.test"])]);
+        assert_eq!(fingerprint(&synced[1]), Some(a.as_str()));
+        assert_eq!(fingerprint(&synced[0]), Some(d.as_str()));
+        let synced = start(&lab, &[md(&["x.test", "b.test"]), md(&["y.test", "c.test"]), md(&["a.test"])]);
+        assert_eq!(fingerprint(&synced[0]), Some(d.as_str()));
+        assert_eq!(fingerprint(&synced[1]), None);
+    }
+
+    #[test]
+    fn a_rename_that_ends_anywhere_is_ended_by_the_next_start() {
+        for steps in 0.. {
+            let lab = Lab::new();
+            let wanted = lab.install(&md(&["old.test", "a.test"]));
+            lab.store.write(Group::Staging, "old.test", "job.json", b"{}").unwrap();
+            let configured = [md(&["a.test", "old.test"])];
+            let dying = lab.dying(steps);
+            let done = sync(&dying, &configured).unwrap()[0].problems.is_empty();
+            let synced = start(&lab, &configured);
+            assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()), "{steps}");
+            assert!(lab.has("staging/a.test/job.json"), "{steps}");
+            if done {
+                assert!(steps > 2);
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_broken_in_one_md_is_reported_and_made_anew() {
+        let lab = Lab::new();
+        let configured = [md(&["a.test"]), md(&["b.test"]), md(&["c.test"]), md(&["d.test"])];
+        configured.iter().for_each(|md| drop(lab.install(md)));
+        lab.store.write(Group::Domains, "a.test", MD_FILE, b"{garbage").unwrap();
+        lab.store.write(Group::Domains, "b.test", "pubcert.p-256.pem", b"garbage").unwrap();
+        let other = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        lab.store.write_key(Group::Domains, "c.test", "privkey.p-256.pem", &other).unwrap();
+        let synced = start(&lab, &configured);
+        assert!(synced[0].problems[0].contains("domains/a.test/md.json is damaged"));
+        assert_eq!(synced[0].md.state, State::Complete);
+        assert!(synced[1].problems[0].contains("domains/b.test/pubcert.p-256.pem is damaged"));
+        assert_eq!(synced[1].md.state, State::Incomplete);
+        assert_eq!(synced[2].problems, ["certificate(P-256) does not belong to its private key"]);
+        assert_eq!(synced[3].problems, [""; 0]);
+        assert_eq!(start(&lab, &configured)[0].problems, [""; 0]);
+    }
+
+    #[test]
+    fn a_stranger_in_place_of_an_md_s_folder_does_not_stop_the_others() {
+        let lab = Lab::new();
+        std::fs::write(lab.root().join("domains/a.test"), "x").unwrap();
+        std::fs::write(lab.root().join("staging/b.test"), "x").unwrap();
+        lab.store.write(Group::Tmp, "a.test", MD_FILE, b"{}").unwrap();
+        let mut synced = sync(&lab.store, &[md(&["a.test"]), md(&["b.test"])]).unwrap();
+        assert!(finish(&lab.store, &mut synced[0]).is_err());
+        assert!(finish(&lab.store, &mut synced[1]).unwrap());
+    }
+
+    #[test]
+    fn static_files_are_looked_at_where_they_lie() {
+        let lab = Lab::new();
+        let set = lab.set(&["a.test"], &KeySpec::Ec("P-256".into()));
+        let both = [set.chain.to_pem(), set.key.to_pem().unwrap()].concat();
+        let path = lab.root().join("both.pem");
+        std::fs::write(&path, both).unwrap();
+        let (good, none) = (path.display().to_string(), lab.root().join("none.pem").display().to_string());
+        let configured = Md { cert_files: vec![good, none], ..md(&["a.test"]) };
+        let synced = start(&lab, &[configured]);
+        assert_eq!(fingerprint(&synced[0]), Some(set.info.fingerprint.as_str()));
+        assert_eq!(synced[0].certs[0].0, KeySpec::Ec("prime256v1".into()));
+        assert!(synced[0].problems[0].ends_with("none.pem does not exist"));
+        assert_eq!(synced[0].md.state_descr.as_deref(), Some("certificate(1) is missing"));
+    }
+
+    #[test]
+    fn an_expired_set_is_complete() {
+        let lab = Lab::new();
+        let configured = [md(&["a.test"])];
+        let wish = Wish { names: &["a.test"], until: Timestamp::from_unix(1_000_000_000), ..Wish::default() };
+        let set = lab.set_like(&wish, &configured[0].keys()[0]);
+        set::write(&lab.store, Group::Domains, "a.test", &set).unwrap();
+        assert_eq!(start(&lab, &configured)[0].md.state, State::Complete);
+    }
+
+    #[test]
+    fn mod_ssl_gets_chain_and_key_of_each_kind() {
+        let lab = Lab::new();
+        let (chain, key) = certificate_files(&lab.store, &md(&["*.a.test"]), &KeySpec::default()).unwrap();
+        assert_eq!(chain, lab.root().join("domains/*.a.test/pubcert.pem"));
+        assert_eq!(key, lab.root().join("domains/*.a.test/privkey.pem"));
+    }
+}

@@ -1,0 +1,328 @@
+//! Folders and files, below everything the store knows of them. Folders are held open and everything is
+//! done relative to them, so that nobody who can write to a folder can turn a path elsewhere in between.
+//! Where workers write, symbolic links are not followed and only plain files are read. Every file is
+//! written whole or not at all.
+
+use super::Error;
+use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Folders of the store have no folders in them; a stranger's may.
+const DEPTH_MAX: usize = 8;
+
+/// Lets a test end the process, as far as the disk can tell, before any single step that changes it.
+/// The default never does.
+#[derive(Clone, Default)]
+pub struct Fuse(Option<Arc<AtomicUsize>>);
+
+impl Fuse {
+    /// `steps` changes still happen, all later ones fail.
+    pub fn after(steps: usize) -> Self {
+        Fuse(Some(Arc::new(AtomicUsize::new(steps))))
+    }
+
+    fn burn(&self) -> io::Result<()> {
+        let Some(left) = &self.0 else { return Ok(()) };
+        let step = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        step.map(drop).map_err(|_| io::Error::other("the test ended the process here"))
+    }
+}
+
+/// Who may do what with a new file or folder: given explicitly, so that no umask matters.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Access {
+    pub mode: u32,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+}
+
+/// Whether to follow symbolic links below a folder.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Links {
+    Follow,
+    Refuse,
+}
+
+impl Links {
+    fn flags(self) -> OFlags {
+        if self == Links::Refuse { OFlags::NOFOLLOW } else { OFlags::empty() }
+    }
+}
+
+/// A folder, held open.
+pub(super) struct Folder {
+    file: File,
+    path: PathBuf,
+    links: Links,
+    fuse: Fuse,
+    /// Whether changes below are on the disk when they are done; where not, a power failure may undo them
+    /// or leave files empty.
+    is_synced: bool,
+}
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl Folder {
+    /// Opens the folder at `path`; `links` is for what lies below it.
+    pub fn open(path: &Path, links: Links, fuse: &Fuse) -> Result<Self, Error> {
+        let fd = fs::open(path, FOLDER, Mode::empty()).map_err(|e| Error::io("opening folder", path, e))?;
+        Ok(Folder { file: fd.into(), path: path.to_path_buf(), links, fuse: fuse.clone(), is_synced: true })
+    }
+
+    #[must_use]
+    pub fn synced(self, is_synced: bool) -> Self {
+        Folder { is_synced, ..self }
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        if self.is_synced { file.sync_all() } else { Ok(()) }
+    }
+
+    /// What lies here is opened with `links` followed or not, and all else as here.
+    fn below(&self, file: File, path: PathBuf, links: Links) -> Folder {
+        Folder { file, path, links, fuse: self.fuse.clone(), is_synced: self.is_synced }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder `name` in this one; `None` where there is none.
+    pub fn child(&self, name: &str) -> Result<Option<Folder>, Error> {
+        let path = self.path.join(name);
+        match fs::openat(&self.file, name, FOLDER | self.links.flags(), Mode::empty()) {
+            Ok(fd) => Ok(Some(self.below(fd.into(), path, self.links))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(Error::garbage(&path, "it is not a folder")),
+            Err(e) => Err(Error::io("opening folder", &path, e)),
+        }
+    }
+
+    /// The folder `name` in this one, made if there is none, with these rights.
+    pub fn make_child(&self, name: &str, access: Access) -> Result<Folder, Error> {
+        if let Some(child) = self.child(name)? {
+            return Ok(child);
+        }
+        let path = self.path.join(name);
+        let failed = |e: io::Error| Error::io("making folder", &path, e);
+        self.fuse.burn().map_err(failed)?;
+        match fs::mkdirat(&self.file, name, Mode::from_raw_mode(access.mode)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(failed(e.into())),
+        }
+        let child = self.child(name)?.ok_or_else(|| failed(Errno::NOENT.into()))?;
+        child.grant(access)?;
+        Ok(child)
+    }
+
+    /// Gives this folder these rights, if it has others.
+    pub fn grant(&self, access: Access) -> Result<(), Error> {
+        grant(&self.file, access).map_err(|e| Error::io("setting the rights of", &self.path, e))
+    }
+
+    /// Gives a file these rights, if it has others.
+    pub fn grant_file(&self, name: &str, access: Access) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let Some(file) = self.open_file(name, &path)? else { return Ok(()) };
+        self.fuse
+            .burn()
+            .and_then(|()| grant(&file, access))
+            .map_err(|e| Error::io("setting the rights of", &path, e))
+    }
+
+    /// A file's content; `None` where there is none. More than `limit` bytes are an error.
+    pub fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.path.join(name);
+        let Some(file) = self.open_file(name, &path)? else { return Ok(None) };
+        // Room for most files: without it they are read in small pieces.
+        let mut content = Vec::with_capacity(8 * 1024);
+        file.take(limit + 1).read_to_end(&mut content).map_err(|e| Error::io("reading", &path, e))?;
+        if content.len() as u64 > limit {
+            return Err(Error::garbage(&path, format!("it is larger than {limit} bytes")));
+        }
+        Ok(Some(content))
+    }
+
+    /// When a file was last written, in milliseconds since the epoch; `None` where there is none.
+    pub fn modified(&self, name: &str) -> Result<Option<i64>, Error> {
+        let path = self.path.join(name);
+        let Some(file) = self.open_file(name, &path)? else { return Ok(None) };
+        let meta = file.metadata().map_err(|e| Error::io("reading", &path, e))?;
+        Ok(Some(meta.mtime().saturating_mul(1000).saturating_add(meta.mtime_nsec() / 1_000_000)))
+    }
+
+    fn open_file(&self, name: &str, path: &Path) -> Result<Option<File>, Error> {
+        // NONBLOCK: a planted FIFO must not hold up the start.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | self.links.flags();
+        let file = match fs::openat(&self.file, name, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP) => return Err(Error::garbage(path, "it is a symbolic link")),
+            Err(e) => return Err(Error::io("opening", path, e)),
+        };
+        match file.metadata() {
+            Ok(meta) if meta.is_file() => Ok(Some(file)),
+            Ok(_) => Err(Error::garbage(path, "it is not a file")),
+            Err(e) => Err(Error::io("reading", path, e)),
+        }
+    }
+
+    /// Puts a file in place, whole: readers see the old content or the new one, whatever happens.
+    pub fn write(&self, name: &str, content: &[u8], access: Access) -> Result<(), Error> {
+        self.write_as(name, content, access, |temporary| {
+            fs::renameat(&self.file, temporary, &self.file, name)
+        })
+    }
+
+    /// Like [`Folder::write`], but `false` and no change where the file exists already.
+    pub fn write_new(&self, name: &str, content: &[u8], access: Access) -> Result<bool, Error> {
+        let mut is_new = true;
+        self.write_as(name, content, access, |temporary| {
+            let linked = fs::linkat(&self.file, temporary, &self.file, name, AtFlags::empty());
+            fs::unlinkat(&self.file, temporary, AtFlags::empty())?;
+            is_new = linked != Err(Errno::EXIST);
+            if is_new { linked } else { Ok(()) }
+        })?;
+        Ok(is_new)
+    }
+
+    fn write_as(
+        &self,
+        name: &str,
+        content: &[u8],
+        access: Access,
+        place: impl FnOnce(&str) -> rustix::io::Result<()>,
+    ) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let failed = |e: io::Error| Error::io("writing", &path, e);
+        let (mut file, temporary) = self.temporary(name).map_err(failed)?;
+        let written = self.fuse.burn().and_then(|()| {
+            grant(&file, access)?;
+            file.write_all(content)?;
+            self.sync(&file)?;
+            self.fuse.burn()?;
+            place(&temporary).map_err(io::Error::from)?;
+            self.fuse.burn()?;
+            self.sync(&self.file)
+        });
+        if written.is_err() && self.fuse.burn().is_ok() {
+            // After the rename there is nothing left to remove; that failure says nothing.
+            let _ = fs::unlinkat(&self.file, &temporary, AtFlags::empty());
+        }
+        written.map_err(failed)
+    }
+
+    /// A new file that no other writer uses.
+    fn temporary(&self, name: &str) -> io::Result<(File, String)> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        self.fuse.burn()?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let temporary = format!(".{name}.{}.{count}", std::process::id());
+            match fs::openat(&self.file, &temporary, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(fd) => return Ok((fd.into(), temporary)),
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Removes a file. That there is none is fine.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        self.unlink(OsStr::new(name), AtFlags::empty())
+    }
+
+    fn unlink(&self, name: &OsStr, flags: AtFlags) -> Result<(), Error> {
+        let path = self.path.join(name);
+        self.fuse.burn().map_err(|e| Error::io("removing", &path, e))?;
+        match fs::unlinkat(&self.file, name, flags) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(Error::io("removing", &path, e)),
+        }
+    }
+
+    /// Names of everything in here, sorted, and whether each is (or leads to) a folder.
+    pub fn entries(&self) -> Result<Vec<(OsString, bool)>, Error> {
+        let failed = |e: Errno| Error::io("listing", &self.path, e);
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&self.file).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let is_folder = match entry.file_type() {
+                FileType::Directory => true,
+                FileType::Unknown | FileType::Symlink => self.leads_to_folder(name),
+                _ => false,
+            };
+            found.push((name.to_os_string(), is_folder));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn leads_to_folder(&self, name: &OsStr) -> bool {
+        fs::openat(&self.file, name, FOLDER | self.links.flags(), Mode::empty()).is_ok()
+    }
+
+    /// Removes `name`, be it a folder with all its content, in the order of the names, or anything else.
+    /// Links are removed, never followed.
+    pub fn purge(&self, name: &str) -> Result<(), Error> {
+        self.purge_to_depth(OsStr::new(name), DEPTH_MAX)
+    }
+
+    fn purge_to_depth(&self, name: &OsStr, depth: usize) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let fd = match fs::openat(&self.file, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(fd) if depth > 0 => fd,
+            Ok(_) => return Err(Error::garbage(&path, "its folders are nested too deeply")),
+            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTDIR | Errno::LOOP) => return self.unlink(name, AtFlags::empty()),
+            Err(e) => return Err(Error::io("opening folder", &path, e)),
+        };
+        let folder = self.below(fd.into(), path, Links::Refuse);
+        for (entry, is_folder) in folder.entries()? {
+            if is_folder {
+                folder.purge_to_depth(&entry, depth - 1)?;
+            } else {
+                folder.unlink(&entry, AtFlags::empty())?;
+            }
+        }
+        self.unlink(name, AtFlags::REMOVEDIR)
+    }
+
+    /// Moves `name` from here to `new_name` in `target`, where nothing of that name may be but an empty
+    /// folder.
+    pub fn rename(&self, name: &str, target: &Folder, new_name: &str) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let moved = self.fuse.burn().and_then(|()| {
+            fs::renameat(&self.file, name, &target.file, new_name)?;
+            self.fuse.burn()?;
+            target.file.sync_all()?;
+            self.file.sync_all()
+        });
+        moved.map_err(|e| Error::io("moving", &path, e))
+    }
+}
+
+fn grant(file: &File, access: Access) -> io::Result<()> {
+    let meta = file.metadata()?;
+    let differs = |wanted: Option<u32>, is: u32| wanted.is_some_and(|wanted| wanted != is);
+    if differs(access.uid, meta.uid()) || differs(access.gid, meta.gid()) {
+        fchown(file, access.uid, access.gid)?;
+    }
+    if meta.permissions().mode() & 0o7777 != access.mode {
+        file.set_permissions(Permissions::from_mode(access.mode))?;
+    }
+    Ok(())
+}

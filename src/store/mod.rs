@@ -1,0 +1,327 @@
+//! The store: a folder that holds accounts, keys, certificates and the state of renewals, readable by
+//! and from mod_md 2.x.
+//!
+//! Two handles, of different types: [`StartStore`] opens everything and exists only while httpd starts,
+//! usually as root; [`WorkStore`] knows what workers may see. A worker that writes to `domains/` does not
+//! compile. Whatever is read is bounded; files are replaced whole or not at all; names are checked in
+//! `place.rs`; where workers can write, no symbolic link is followed.
+
+mod admin;
+mod disk;
+mod error;
+mod place;
+mod setup;
+#[cfg(test)]
+mod tests;
+
+pub use admin::read_admin_file;
+pub use disk::Fuse;
+pub use error::Error;
+pub use place::{Group, WorkGroup};
+pub use setup::{Owner, StoreKey};
+
+use crate::crypto::{Chain, PrivateKey};
+use crate::time::Timestamp;
+use disk::{Access, Folder, Links};
+use serde_json::{Value, json};
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes of a JSON file.
+const JSON_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of any other file.
+const FILE_MAX: u64 = 1024 * 1024;
+
+/// Which groups a handle opens.
+pub trait Rights {
+    type Group: Copy + Into<Group>;
+}
+
+/// Who starts httpd.
+pub enum Start {}
+/// Who serves requests and renews.
+pub enum Work {}
+
+impl Rights for Start {
+    type Group = Group;
+}
+
+impl Rights for Work {
+    type Group = WorkGroup;
+}
+
+pub struct Store<R: Rights> {
+    layout: Arc<Layout>,
+    rights: PhantomData<fn() -> R>,
+}
+
+/// Everything, while httpd starts.
+pub type StartStore = Store<Start>;
+/// Challenges, staging and stapling, and accounts to read.
+pub type WorkStore = Store<Work>;
+
+#[derive(Clone)]
+struct Layout {
+    dir: PathBuf,
+    key: StoreKey,
+    owner: Option<Owner>,
+    fuse: Fuse,
+    is_synced: bool,
+}
+
+impl Clone for WorkStore {
+    fn clone(&self) -> Self {
+        Store { layout: Arc::clone(&self.layout), rights: PhantomData }
+    }
+}
+
+impl StartStore {
+    /// Opens the store in `dir`, an absolute path, and makes what is missing of it. `owner` is httpd's
+    /// `User` and `Group`; `None` where httpd is not started by root.
+    pub fn open(dir: &Path, owner: Option<Owner>) -> Result<Self, Error> {
+        StartStore::open_with(dir, owner, Fuse::default())
+    }
+
+    /// The same for tests that let the process die.
+    pub fn open_with(dir: &Path, owner: Option<Owner>, fuse: Fuse) -> Result<Self, Error> {
+        setup::make_root(dir)?;
+        let root = setup::open_root(dir, &fuse)?;
+        setup::make_groups(&root, owner)?;
+        let key = setup::store_key(&root)?;
+        Ok(Store {
+            layout: Arc::new(Layout { dir: dir.to_path_buf(), key, owner, fuse, is_synced: true }),
+            rights: PhantomData,
+        })
+    }
+
+    /// The handle to give to workers.
+    pub fn worker(&self) -> WorkStore {
+        Store { layout: Arc::clone(&self.layout), rights: PhantomData }
+    }
+
+    /// The same store for writing what can be made anew: nothing waits for the disk, so a power failure may
+    /// leave such files empty or take them away.
+    #[must_use]
+    pub fn unsynced(&self) -> Self {
+        let layout = Layout { is_synced: false, ..self.layout.as_ref().clone() };
+        Store { layout: Arc::new(layout), rights: PhantomData }
+    }
+
+    /// The path of a file, for those who open it themselves (mod_ssl).
+    pub fn path(&self, group: Group, name: &str, file: &str) -> Result<PathBuf, Error> {
+        let folder = group.folder_name(name)?;
+        Ok(self.layout.dir.join(group.dir_name()).join(folder).join(place::file_name(file)?))
+    }
+
+    /// Whether the folder of `name` exists.
+    pub fn exists(&self, group: Group, name: &str) -> Result<bool, Error> {
+        Ok(self.layout.folder(group, name)?.is_some())
+    }
+
+    /// Moves the folder of a name to another name or group, where it must not exist.
+    pub fn rename(&self, group: Group, name: &str, to: Group, new_name: &str) -> Result<(), Error> {
+        let source = self.layout.group(group)?;
+        let target = self.layout.group(to)?;
+        source.rename(&group.folder_name(name)?, &target, &to.folder_name(new_name)?)
+    }
+
+    /// Takes from everyone but workers a file that holds the hmac of an EAB and was not written by us.
+    pub fn hide(&self, group: Group, name: &str, file: &str) -> Result<(), Error> {
+        match self.layout.folder(group, name)? {
+            Some(folder) => folder.grant_file(place::file_name(file)?, self.layout.file_access(group, true)),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes which schemes reach this server (httpd.json), where that is news.
+    pub fn write_reach(&self, http: bool, https: bool) -> Result<bool, Error> {
+        const FILE: &str = "httpd.json";
+        let content = json_bytes(&json!({"proto": {"http": http, "https": https}}));
+        let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?;
+        if root.read(FILE, JSON_MAX).is_ok_and(|old| old.as_deref() == Some(&content)) {
+            return Ok(false);
+        }
+        root.write(FILE, &content, Access { mode: 0o600, ..Access::default() })?;
+        Ok(true)
+    }
+
+    /// A file of the admin, outside of the store. More than 1 MiB is refused.
+    pub fn read_foreign(&self, path: &Path) -> Result<Option<Vec<u8>>, Error> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
+            return Err(Error::Name(path.display().to_string()));
+        };
+        Folder::open(parent, Links::Follow, &self.layout.fuse)?.read(name, FILE_MAX)
+    }
+}
+
+impl WorkStore {
+    /// The folders of all accounts.
+    pub fn account_names(&self) -> Result<Vec<String>, Error> {
+        self.layout.names(Group::Accounts)
+    }
+
+    pub fn read_account_json(&self, name: &str) -> Result<Option<Value>, Error> {
+        self.layout.read_json(Group::Accounts, name, "account.json")
+    }
+
+    pub fn read_account_key(&self, name: &str) -> Result<Option<PrivateKey>, Error> {
+        self.layout.read_key(Group::Accounts, name, "account.pem")
+    }
+}
+
+/// `name` is that of an MD, a challenge's host or an account; `file` that of a file in its folder. What
+/// is not there reads as `None`; what is there and cannot be used is [`Error::Garbage`].
+impl<R: Rights> Store<R> {
+    /// Names that have a folder in the group, sorted. Strangers' entries are passed over.
+    pub fn names(&self, group: R::Group) -> Result<Vec<String>, Error> {
+        self.layout.names(group.into())
+    }
+
+    /// Names of the files in a folder, sorted.
+    pub fn files(&self, group: R::Group, name: &str) -> Result<Vec<String>, Error> {
+        let Some(folder) = self.layout.folder(group.into(), name)? else { return Ok(Vec::new()) };
+        let entries = folder.entries()?.into_iter().filter(|(_, is_folder)| !is_folder);
+        let names = entries.filter_map(|(name, _)| name.into_string().ok());
+        Ok(names.filter(|name| place::file_name(name).is_ok()).collect())
+    }
+
+    pub fn read(&self, group: R::Group, name: &str, file: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.layout.read(group.into(), name, file, FILE_MAX)
+    }
+
+    pub fn write(&self, group: R::Group, name: &str, file: &str, content: &[u8]) -> Result<(), Error> {
+        self.layout.write(group.into(), name, file, content, false)
+    }
+
+    /// Removes a file; that there is none is fine.
+    pub fn remove(&self, group: R::Group, name: &str, file: &str) -> Result<(), Error> {
+        match self.layout.folder(group.into(), name)? {
+            Some(folder) => folder.remove(place::file_name(file)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the folder of a name with all that is in it, in the order of the names.
+    pub fn purge(&self, group: R::Group, name: &str) -> Result<(), Error> {
+        let group = group.into();
+        self.layout.group(group)?.purge(&group.folder_name(name)?)
+    }
+
+    /// When a file was last written.
+    pub fn modified(&self, group: R::Group, name: &str, file: &str) -> Result<Option<Timestamp>, Error> {
+        let Some(folder) = self.layout.folder(group.into(), name)? else { return Ok(None) };
+        Ok(folder.modified(place::file_name(file)?)?.map(Timestamp::from_unix_millis))
+    }
+
+    pub fn read_json(&self, group: R::Group, name: &str, file: &str) -> Result<Option<Value>, Error> {
+        self.layout.read_json(group.into(), name, file)
+    }
+
+    /// Where the value holds the hmac of an EAB, the file is not for everyone to read.
+    pub fn write_json(&self, group: R::Group, name: &str, file: &str, value: &Value) -> Result<(), Error> {
+        self.layout.write(group.into(), name, file, &json_bytes(value), holds_hmac(value))
+    }
+
+    /// Encrypted or not as it stands there.
+    pub fn read_key(&self, group: R::Group, name: &str, file: &str) -> Result<Option<PrivateKey>, Error> {
+        self.layout.read_key(group.into(), name, file)
+    }
+
+    /// Encrypted with the store's key in `accounts` and `staging`.
+    pub fn write_key(&self, group: R::Group, name: &str, file: &str, key: &PrivateKey) -> Result<(), Error> {
+        let group = group.into();
+        let pem =
+            if group.encrypts_keys() { key.to_encrypted_pem(self.layout.key.bytes()) } else { key.to_pem() };
+        let pem =
+            pem.map_err(|source| Error::Crypto { path: self.layout.dir.join(group.dir_name()), source })?;
+        self.layout.write(group, name, file, &pem, false)
+    }
+
+    pub fn read_chain(&self, group: R::Group, name: &str, file: &str) -> Result<Option<Chain>, Error> {
+        let group = group.into();
+        let Some(pem) = self.layout.read(group, name, file, FILE_MAX)? else { return Ok(None) };
+        Chain::from_pem(&pem).map(Some).map_err(|e| self.layout.garbage(group, name, file, e))
+    }
+
+    pub fn write_chain(&self, group: R::Group, name: &str, file: &str, chain: &Chain) -> Result<(), Error> {
+        let group = group.into();
+        self.layout.write(group, name, file, &chain.to_pem(), false)
+    }
+}
+
+impl Layout {
+    fn group(&self, group: Group) -> Result<Folder, Error> {
+        let links = if group.is_of_workers() { Links::Refuse } else { Links::Follow };
+        let folder = Folder::open(&self.dir.join(group.dir_name()), links, &self.fuse)?;
+        Ok(folder.synced(self.is_synced))
+    }
+
+    fn folder(&self, group: Group, name: &str) -> Result<Option<Folder>, Error> {
+        let name = group.folder_name(name)?;
+        self.group(group)?.child(&name)
+    }
+
+    fn names(&self, group: Group) -> Result<Vec<String>, Error> {
+        let folders = self.group(group)?.entries()?.into_iter().filter(|(_, is_folder)| *is_folder);
+        let names = folders.filter_map(|(name, _)| name.into_string().ok());
+        Ok(names.filter(|name| group.folder_name(name).is_ok_and(|normal| normal == *name)).collect())
+    }
+
+    fn read(&self, group: Group, name: &str, file: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        let file = place::file_name(file)?;
+        match self.folder(group, name)? {
+            Some(folder) => folder.read(file, limit),
+            None => Ok(None),
+        }
+    }
+
+    fn write(&self, group: Group, name: &str, file: &str, content: &[u8], secret: bool) -> Result<(), Error> {
+        let file = place::file_name(file)?;
+        let access = self.file_access(group, secret);
+        let folder_access = Access { mode: group.dir_mode(), ..self.file_access(group, false) };
+        let folder = self.group(group)?.make_child(&group.folder_name(name)?, folder_access)?;
+        folder.write(file, content, access)
+    }
+
+    fn file_access(&self, group: Group, secret: bool) -> Access {
+        let owner = self.owner.filter(|_| group.is_of_workers());
+        let mut access =
+            Access { mode: group.file_mode(), uid: owner.map(|o| o.uid), gid: owner.map(|o| o.gid) };
+        if secret && access.mode != 0o600 {
+            // Workers compare it with the configuration; nobody else may know it.
+            access.gid = self.owner.map(|o| o.gid);
+            access.mode = if access.gid.is_some() { 0o640 } else { 0o600 };
+        }
+        access
+    }
+
+    fn read_json(&self, group: Group, name: &str, file: &str) -> Result<Option<Value>, Error> {
+        let Some(content) = self.read(group, name, file, JSON_MAX)? else { return Ok(None) };
+        serde_json::from_slice(&content).map(Some).map_err(|e| self.garbage(group, name, file, e))
+    }
+
+    fn read_key(&self, group: Group, name: &str, file: &str) -> Result<Option<PrivateKey>, Error> {
+        let Some(pem) = self.read(group, name, file, FILE_MAX)? else { return Ok(None) };
+        let pass_phrase = group.encrypts_keys().then(|| self.key.bytes());
+        let key = PrivateKey::from_pem(&pem, pass_phrase);
+        key.map(Some).map_err(|e| self.garbage(group, name, file, e))
+    }
+
+    fn garbage(&self, group: Group, name: &str, file: &str, reason: impl ToString) -> Error {
+        Error::garbage(&self.dir.join(group.dir_name()).join(name).join(file), reason)
+    }
+}
+
+/// As the C module lays it out.
+fn json_bytes(value: &Value) -> Vec<u8> {
+    format!("{value:#}").into_bytes()
+}
+
+fn holds_hmac(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.iter().any(|(key, value)| key == "hmac" || holds_hmac(value)),
+        Value::Array(items) => items.iter().any(holds_hmac),
+        _ => false,
+    }
+}

@@ -1,0 +1,406 @@
+//! Accounts, orders, authorizations and challenges of the CA, and how they change (RFC 8555 §7.1.6).
+
+use super::issuer::Issuer;
+use super::jws::{Message, is_bound, thumbprint};
+use super::{Answer, Endpoint, problem};
+use data_encoding::BASE64URL_NOPAD;
+use mod_md::time::Timestamp;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the CA finds when it looks for the answer to a challenge.
+pub struct Validation<'a> {
+    /// Without `*.`.
+    pub name: &'a str,
+    pub type_: &'a str,
+    pub token: &'a str,
+    pub key_authorization: &'a str,
+}
+
+type Validate = Arc<dyn Fn(&Validation<'_>) -> Result<(), Value> + Send + Sync>;
+
+/// How the CA behaves. Change it with `FakeCa::rules`.
+pub struct Rules {
+    pub terms: Option<String>,
+    pub eab_required: bool,
+    /// Key identifier and secret of the external account that is known.
+    pub eab: Option<(String, Vec<u8>)>,
+    pub profiles: Vec<&'static str>,
+    pub challenge_types: Vec<&'static str>,
+    /// Asked once per started challenge, when it is validated; `Err` is the problem found.
+    pub validate: Validate,
+    /// Which fetch of an authorization finds its started challenge validated; 0: it is at once.
+    pub validation_polls: u32,
+    /// Likewise for the certificate of an order after `finalize`.
+    pub issuance_polls: u32,
+    /// Makes issuance fail with this problem.
+    pub issuance_error: Option<Value>,
+    /// `Retry-After` of resources that can be polled.
+    pub retry_after: Option<String>,
+    /// Valid authorizations serve later orders of the account.
+    pub reuse_authorizations: bool,
+    /// Asked for each signed request: whether its nonce is refused, however good it is.
+    pub refuse_nonce: Box<dyn FnMut() -> bool + Send>,
+    pub lifetime: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules {
+            terms: None,
+            eab_required: false,
+            eab: None,
+            profiles: Vec::new(),
+            challenge_types: vec!["http-01", "dns-01", "tls-alpn-01"],
+            validate: Arc::new(|_| Ok(())),
+            validation_polls: 1,
+            issuance_polls: 1,
+            issuance_error: None,
+            retry_after: None,
+            reuse_authorizations: false,
+            refuse_nonce: Box::new(|| false),
+            lifetime: Duration::from_secs(90 * 86_400),
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct State {
+    pub rules: Rules,
+    nonces: HashSet<String>,
+    nonce_count: u64,
+    accounts: Vec<Account>,
+    orders: Vec<Order>,
+    authorizations: Vec<Authorization>,
+    challenges: Vec<Challenge>,
+}
+
+struct Account {
+    url: String,
+    jwk: Value,
+    object: Value,
+}
+
+struct Order {
+    account: usize,
+    identifiers: Vec<Value>,
+    authorizations: Vec<usize>,
+    /// Set by `finalize`; until then the state follows from the authorizations.
+    issuance: Option<Issuance>,
+}
+
+struct Issuance {
+    polls: u32,
+    result: Result<Vec<u8>, Value>,
+}
+
+struct Authorization {
+    account: usize,
+    identifier: Value,
+    wildcard: bool,
+    status: &'static str,
+    challenges: Vec<usize>,
+    /// Polls until the started challenge is validated.
+    polls: Option<u32>,
+}
+
+struct Challenge {
+    authorization: usize,
+    type_: &'static str,
+    token: String,
+    status: &'static str,
+    error: Option<Value>,
+}
+
+type Outcome = Result<Answer, Answer>;
+
+fn refused(status: u16, name: &str, detail: &str) -> Answer {
+    Answer::problem(status, &problem(name, detail))
+}
+
+impl State {
+    pub fn nonce(&mut self) -> String {
+        self.nonce_count += 1;
+        let nonce = format!("nonce-{}_{:x}", self.nonce_count, self.nonce_count * 7919);
+        self.nonces.insert(nonce.clone());
+        nonce
+    }
+
+    /// False for a nonce that was used or never given.
+    pub fn use_nonce(&mut self, nonce: &str) -> bool {
+        self.nonces.remove(nonce) && !(self.rules.refuse_nonce)()
+    }
+
+    pub fn account_count(&self) -> usize {
+        self.accounts.len()
+    }
+
+    pub fn account_key(&self, kid: &str) -> Option<Value> {
+        self.accounts.iter().find(|a| a.url == kid).map(|a| a.jwk.clone())
+    }
+
+    /// Obeys a verified request.
+    pub fn perform(
+        &mut self,
+        base: &str,
+        endpoint: Endpoint,
+        message: &Message,
+        issuer: &Issuer,
+        now: Timestamp,
+    ) -> Answer {
+        let digits = message.url.rsplit('/').next().unwrap_or_default();
+        let index = digits.parse::<usize>().unwrap_or(usize::MAX);
+        let account = self.accounts.iter().position(|a| Some(&a.url) == message.kid.as_ref());
+        let result = match (endpoint, account) {
+            (Endpoint::NewAccount, _) => self.new_account(base, message),
+            (Endpoint::NewOrder, Some(account)) => self.new_order(base, account, &message.payload),
+            (Endpoint::Account, Some(account)) => Ok(Answer::json(200, &self.accounts[account].object)),
+            (Endpoint::Order, Some(account)) => self.order(base, account, index),
+            (Endpoint::Authorization, Some(account)) => self.authorization(base, account, index),
+            (Endpoint::Challenge, Some(account)) => self.start(base, account, index, &message.payload),
+            (Endpoint::Finalize, Some(account)) => {
+                self.finalize(base, account, index, &message.payload, issuer, now)
+            }
+            (Endpoint::Certificate, Some(account)) => self.certificate(account, index),
+            _ => Err(refused(404, "malformed", "no such resource")),
+        };
+        result.unwrap_or_else(|refusal| refusal)
+    }
+
+    fn new_account(&mut self, base: &str, message: &Message) -> Outcome {
+        if let Some(known) = self.accounts.iter().find(|a| a.jwk == message.jwk) {
+            return Ok(Answer::json(200, &known.object).with("Location", known.url.clone()));
+        }
+        let payload = &message.payload;
+        if payload["onlyReturnExisting"] == json!(true) {
+            return Err(refused(400, "accountDoesNotExist", "no account has this key"));
+        }
+        if self.rules.terms.is_some() && payload["termsOfServiceAgreed"] != json!(true) {
+            return Err(refused(403, "userActionRequired", "the terms of service are not agreed to"));
+        }
+        let binding = payload.get("externalAccountBinding");
+        if binding.is_none() && self.rules.eab_required {
+            return Err(refused(403, "externalAccountRequired", "an external account is required"));
+        }
+        if let (Some(binding), Some((kid, secret))) = (binding, &self.rules.eab)
+            && !is_bound(binding, &message.jwk, &message.url, kid, secret)
+        {
+            return Err(refused(403, "unauthorized", "the external account binding does not hold"));
+        }
+        let url = format!("{base}/account/{}", self.accounts.len());
+        let object =
+            json!({"status": "valid", "contact": payload.get("contact"), "orders": format!("{url}/orders")});
+        let answer = Answer::json(201, &object).with("Location", url.clone());
+        self.accounts.push(Account { url, jwk: message.jwk.clone(), object });
+        Ok(answer)
+    }
+
+    fn new_order(&mut self, base: &str, account: usize, payload: &Value) -> Outcome {
+        let identifiers = payload["identifiers"].as_array().cloned().unwrap_or_default();
+        if identifiers.is_empty() {
+            return Err(refused(400, "malformed", "an order needs identifiers"));
+        }
+        if let Some(profile) = payload.get("profile").and_then(Value::as_str)
+            && !self.rules.profiles.contains(&profile)
+        {
+            return Err(refused(400, "invalidProfile", "no such profile"));
+        }
+        let authorizations = identifiers.iter().map(|i| self.authorize(account, i)).collect();
+        self.orders.push(Order { account, identifiers, authorizations, issuance: None });
+        let index = self.orders.len() - 1;
+        let answer = Answer::json(201, &self.order_json(base, index));
+        Ok(answer.with("Location", format!("{base}/order/{index}")))
+    }
+
+    fn authorize(&mut self, account: usize, identifier: &Value) -> usize {
+        let value = identifier["value"].as_str().unwrap_or_default();
+        let (base, wildcard) = match value.strip_prefix("*.") {
+            Some(base) => (base, true),
+            None => (value, false),
+        };
+        let identifier = json!({"type": identifier["type"], "value": base});
+        let fits = |a: &Authorization| {
+            a.account == account
+                && a.identifier == identifier
+                && a.wildcard == wildcard
+                && a.status == "valid"
+        };
+        if let Some(index) = self.authorizations.iter().position(fits)
+            && self.rules.reuse_authorizations
+        {
+            return index;
+        }
+        let index = self.authorizations.len();
+        let types: Vec<_> =
+            self.rules.challenge_types.iter().filter(|t| !wildcard || **t == "dns-01").copied().collect();
+        let first = self.challenges.len();
+        for type_ in &types {
+            let token = BASE64URL_NOPAD.encode(&openssl::sha::sha256(&self.challenges.len().to_be_bytes()));
+            let challenge = Challenge { authorization: index, type_, token, status: "pending", error: None };
+            self.challenges.push(challenge);
+        }
+        let challenges = (first..first + types.len()).collect();
+        let (status, polls) = ("pending", None);
+        self.authorizations.push(Authorization { account, identifier, wildcard, status, challenges, polls });
+        index
+    }
+
+    fn order(&mut self, base: &str, account: usize, index: usize) -> Outcome {
+        let order = self.orders.get_mut(index).filter(|o| o.account == account);
+        let order = order.ok_or_else(|| refused(404, "malformed", "no such order"))?;
+        if let Some(issuance) = &mut order.issuance {
+            issuance.polls = issuance.polls.saturating_sub(1);
+        }
+        Ok(self.pollable(Answer::json(200, &self.order_json(base, index))))
+    }
+
+    fn pollable(&self, mut answer: Answer) -> Answer {
+        answer.set("Retry-After", self.rules.retry_after.clone());
+        answer
+    }
+
+    fn order_json(&self, base: &str, index: usize) -> Value {
+        let order = &self.orders[index];
+        let authorizations: Vec<_> = order.authorizations.iter().map(|a| &self.authorizations[*a]).collect();
+        let mut out = json!({
+            "status": "pending",
+            "identifiers": order.identifiers,
+            "authorizations":
+                order.authorizations.iter().map(|a| format!("{base}/authz/{a}")).collect::<Vec<_>>(),
+            "finalize": format!("{base}/finalize/{index}"),
+        });
+        match &order.issuance {
+            Some(Issuance { polls: 1.., .. }) => out["status"] = json!("processing"),
+            Some(Issuance { result: Ok(_), .. }) => {
+                out["status"] = json!("valid");
+                out["certificate"] = json!(format!("{base}/cert/{index}"));
+            }
+            Some(Issuance { result: Err(error), .. }) => {
+                out["status"] = json!("invalid");
+                out["error"] = error.clone();
+            }
+            None if authorizations.iter().any(|a| a.status == "invalid") => out["status"] = json!("invalid"),
+            None if authorizations.iter().all(|a| a.status == "valid") => out["status"] = json!("ready"),
+            None => {}
+        }
+        out
+    }
+
+    fn authorization(&mut self, base: &str, account: usize, index: usize) -> Outcome {
+        let found = self.authorizations.get(index).filter(|a| a.account == account);
+        let polls = found.ok_or_else(|| refused(404, "malformed", "no such authorization"))?.polls;
+        match polls {
+            Some(left) if left > 0 => self.authorizations[index].polls = Some(left - 1),
+            Some(_) => self.validate(index),
+            None => {}
+        }
+        let authorization = &self.authorizations[index];
+        let challenges: Vec<Value> =
+            authorization.challenges.iter().map(|c| self.challenge_json(base, *c)).collect();
+        let mut object = json!({
+            "status": authorization.status, "identifier": authorization.identifier, "challenges": challenges,
+        });
+        if authorization.wildcard {
+            object["wildcard"] = json!(true);
+        }
+        Ok(self.pollable(Answer::json(200, &object)))
+    }
+
+    fn challenge_json(&self, base: &str, index: usize) -> Value {
+        let challenge = &self.challenges[index];
+        let mut out = json!({
+            "type": challenge.type_, "url": format!("{base}/chall/{index}"),
+            "status": challenge.status, "token": challenge.token,
+        });
+        if let Some(error) = &challenge.error {
+            out["error"] = error.clone();
+        }
+        out
+    }
+
+    /// Looks for the answer to the challenge that was started.
+    fn validate(&mut self, index: usize) {
+        let authorization = &mut self.authorizations[index];
+        let started =
+            authorization.challenges.iter().copied().find(|c| self.challenges[*c].status == "processing");
+        let Some(started) = started else { return };
+        let challenge = &mut self.challenges[started];
+        let thumbprint = thumbprint(&self.accounts[authorization.account].jwk);
+        let result = (self.rules.validate)(&Validation {
+            name: authorization.identifier["value"].as_str().unwrap_or_default(),
+            type_: challenge.type_,
+            token: &challenge.token,
+            key_authorization: &format!("{}.{thumbprint}", challenge.token),
+        });
+        let status = if result.is_ok() { "valid" } else { "invalid" };
+        challenge.error = result.err();
+        challenge.status = status;
+        authorization.status = status;
+        authorization.polls = None;
+    }
+
+    fn start(&mut self, base: &str, account: usize, index: usize, payload: &Value) -> Outcome {
+        let missing = || refused(404, "malformed", "no such challenge");
+        let authorization = self.challenges.get(index).ok_or_else(missing)?.authorization;
+        if self.authorizations[authorization].account != account {
+            return Err(missing());
+        }
+        if *payload != json!({}) && !payload.is_null() {
+            return Err(refused(400, "malformed", "a challenge is started by an empty object"));
+        }
+        if !payload.is_null() && self.challenges[index].status == "pending" {
+            if self.authorizations[authorization].status != "pending" {
+                return Err(refused(400, "malformed", "the authorization is not pending"));
+            }
+            self.challenges[index].status = "processing";
+            match self.rules.validation_polls {
+                0 => self.validate(authorization),
+                n => self.authorizations[authorization].polls = Some(n - 1),
+            }
+        }
+        Ok(self.pollable(Answer::json(200, &self.challenge_json(base, index))))
+    }
+
+    fn finalize(
+        &mut self,
+        base: &str,
+        account: usize,
+        index: usize,
+        payload: &Value,
+        issuer: &Issuer,
+        now: Timestamp,
+    ) -> Outcome {
+        let order = self.orders.get(index).filter(|o| o.account == account);
+        let order = order.ok_or_else(|| refused(404, "malformed", "no such order"))?;
+        if self.order_json(base, index)["status"] != "ready" {
+            return Err(refused(403, "orderNotReady", "the order is not ready"));
+        }
+        let csr = payload["csr"].as_str().and_then(|c| BASE64URL_NOPAD.decode(c.as_bytes()).ok());
+        let csr = csr.ok_or_else(|| refused(400, "malformed", "no csr"))?;
+        let name = |i: &Value| i["value"].as_str().unwrap_or_default().to_string();
+        let names: Vec<String> = order.identifiers.iter().map(name).collect();
+        let chain = issuer
+            .issue(&csr, &names, now, self.rules.lifetime)
+            .map_err(|why| refused(400, "badCSR", &why))?;
+        let result = match &self.rules.issuance_error {
+            Some(error) => Err(error.clone()),
+            None => Ok(chain),
+        };
+        self.orders[index].issuance = Some(Issuance { polls: self.rules.issuance_polls, result });
+        Ok(self.pollable(Answer::json(200, &self.order_json(base, index))))
+    }
+
+    fn certificate(&self, account: usize, index: usize) -> Outcome {
+        let order = self.orders.get(index).filter(|o| o.account == account);
+        match order.and_then(|o| o.issuance.as_ref()) {
+            Some(Issuance { polls: 0, result: Ok(chain) }) => Ok(Answer {
+                status: 200,
+                headers: vec![("Content-Type".into(), "application/pem-certificate-chain".into())],
+                body: chain.clone(),
+            }),
+            _ => Err(refused(404, "malformed", "no such certificate")),
+        }
+    }
+}

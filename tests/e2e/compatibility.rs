@@ -1,0 +1,83 @@
+//! The module file is swapped and httpd restarted: every certificate, key and account of the other module is found. Both ways.
+
+use std::fs;
+use std::path::Path;
+
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::json;
+
+use crate::support::module::{c_module, under_test};
+use crate::support::{Config, Lab, Need, Pebble, open_lab};
+
+/// `second` serves what `first` got, renews nothing, and orders the next certificate with the account of `first`.
+#[track_caller]
+fn assert_takes_over(lab: &Lab, first: &Path, second: &Path) {
+    let pebble = Pebble::start(lab);
+    let config = Config::with_ca(lab, &pebble.authority)
+        .line("MDPrivateKeys RSA P-256\nMDCheckInterval 1s\nMDomain one.test www.one.test")
+        .site("one.test", &["www.one.test"]);
+    write_store_key(&config);
+    let mut httpd = config.module(first).start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    let serial = httpd.served("one.test", &pebble, &[]).serial();
+    let known = httpd.md("one.test")["cert"].clone();
+    let orders = pebble.order_count();
+
+    let httpd = httpd.stop().module(second).start();
+    httpd.wait_looked_twice();
+    let served = httpd.served("one.test", &pebble, &[]);
+    assert!(served.verified, "{}", served.verdict);
+    assert_eq!(served.serial(), serial);
+    assert_eq!(httpd.md("one.test")["cert"], known);
+    assert_eq!(pebble.order_count(), orders, "nothing was renewed");
+
+    let mut httpd = httpd.stop().line("MDomain two.test").site("two.test", &[]).start();
+    httpd.wait_staged_and_activate(&["two.test"]);
+    let served = httpd.served("two.test", &pebble, &[]);
+    assert!(served.verified, "{}", served.verdict);
+    assert_eq!(pebble.account_count(), 1, "the account was found and its key could be read");
+}
+
+/// A key that one in six stores has: as a pass phrase it is no C string, because of its NUL bytes.
+fn write_store_key(config: &Config) {
+    let key: Vec<u8> = (0..48).map(|byte| byte % 20).collect();
+    let record = json!({ "store": { "version": 3.0 }, "key": BASE64URL_NOPAD.encode(&key) });
+    fs::create_dir_all(config.store()).unwrap();
+    fs::write(config.store().join("md_store.json"), record.to_string()).unwrap();
+}
+
+#[test]
+fn ours_takes_over_the_store_of_the_c_module() {
+    let Some(lab) = open_lab!(Need::BothModules) else { return };
+    assert_takes_over(&lab, &c_module().unwrap(), &under_test());
+}
+
+#[test]
+fn the_c_module_takes_over_our_store() {
+    let Some(lab) = open_lab!(Need::BothModules) else { return };
+    assert_takes_over(&lab, &under_test(), &c_module().unwrap());
+}
+
+/// `second` puts into use what `first` has left waiting for a restart.
+#[track_caller]
+fn assert_activates(lab: &Lab, first: &Path, second: &Path) {
+    let pebble = Pebble::start(lab);
+    let config = Config::with_ca(lab, &pebble.authority).line("MDomain one.test").site("one.test", &[]);
+    let httpd = config.module(first).start();
+    httpd.wait_staged("one.test");
+    let serial = httpd.md("one.test")["renewal"]["cert"]["rsa"]["serial"].clone();
+    let httpd = httpd.stop().module(second).start();
+    let served = httpd.served("one.test", &pebble, &[]);
+    assert!(served.verified, "{}", served.verdict);
+    assert_eq!(serial, served.serial());
+    assert_eq!(pebble.order_count(), 1);
+}
+
+#[test]
+fn what_one_module_leaves_in_staging_the_other_activates() {
+    let Some(lab) = open_lab!(Need::BothModules) else { return };
+    let (ours, c) = (under_test(), c_module().unwrap());
+    assert_activates(&lab, &ours, &c);
+    Config::new(&lab).forget();
+    assert_activates(&lab, &c, &ours);
+}

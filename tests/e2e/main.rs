@@ -1,0 +1,17 @@
+//! End to end: real httpd with the module, a real ACME CA, on loopback. One file per feature.
+//!
+//! `make test` runs them with our module, `MODULE=… make e2e` with another one. Without the lab (`make setup build`) each says that it is skipped.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod compatibility;
+mod directives;
+mod first_certificate;
+mod interruption;
+mod matching;
+mod panic;
+mod require_https;
+mod status;
+mod store;

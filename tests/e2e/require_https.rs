@@ -1,0 +1,62 @@
+//! `MDRequireHttps`: plain requests to managed hosts go to https, others are left alone.
+
+use crate::support::{Config, Lab, Pebble, http, open_lab};
+
+const CA: &str = "MDCertificateAuthority https://127.0.0.1:1/dir\nMDCertificateAgreement accepted\n";
+
+fn location(lab: &Lab, host: &str, method: &str, path: &str) -> (u16, Option<String>) {
+    let answer = http::request(lab.http, method, host, path, &[]).unwrap();
+    (answer.status, answer.header("Location").map(String::from))
+}
+
+/// one.test with TLS and without, and a host that nobody manages, which comes first.
+fn config(lab: &Lab, mode: &str) -> Config {
+    let port = lab.http;
+    Config::new(lab)
+        .line(CA)
+        .line(&format!("MDomain one.test manual\n{mode}"))
+        .line(&format!("<VirtualHost *:{port}>\nServerName main.test\n</VirtualHost>"))
+        .line(&format!("<VirtualHost *:{port}>\nServerName one.test\nServerAlias alias.test\n</VirtualHost>"))
+        .site("one.test", &[])
+}
+
+#[test]
+fn plain_requests_to_a_managed_host_are_redirected_and_challenges_are_not() {
+    let Some(lab) = open_lab!() else { return };
+    for (mode, read, other) in [("temporary", 302, 307), ("permanent", 301, 308)] {
+        let httpd = config(&lab, &format!("MDRequireHttps {mode}")).start();
+        let secure = Some("https://one.test/x%20y?q=1".to_string());
+        assert_eq!(location(&lab, "one.test", "GET", "/x%20y?q=1"), (read, secure.clone()));
+        assert_eq!(location(&lab, "one.test", "HEAD", "/x%20y?q=1"), (read, secure.clone()));
+        assert_eq!(location(&lab, "one.test", "DELETE", "/x%20y?q=1"), (other, secure));
+        assert_eq!(location(&lab, "one.test", "GET", "/.well-known/acme-challenge/x").0, 404);
+        assert_eq!(location(&lab, "main.test", "GET", "/one.test/index.html").0, 200);
+        // A name of the host that has no certificate.
+        assert_eq!(location(&lab, "alias.test", "GET", "/one.test/index.html").0, 200);
+        httpd.stop().forget();
+    }
+}
+
+#[test]
+fn a_section_requires_https_for_the_requests_it_applies_to() {
+    let Some(lab) = open_lab!() else { return };
+    let section = "<If \"%{QUERY_STRING} == 'secure'\">\nMDRequireHttps temporary\n</If>";
+    let _httpd = config(&lab, section).start();
+    let moved = Some("https://one.test/one.test/index.html?secure".to_string());
+    assert_eq!(location(&lab, "one.test", "GET", "/one.test/index.html?secure"), (302, moved));
+    assert_eq!(location(&lab, "one.test", "GET", "/one.test/index.html?plain").0, 200);
+    assert_eq!(location(&lab, "main.test", "GET", "/one.test/index.html?secure").0, 200);
+}
+
+#[test]
+fn permanent_mode_marks_secure_answers_unless_the_site_does_itself() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let mut httpd = Config::with_ca(&lab, &pebble.authority)
+        .line("MDomain one.test\nMDRequireHttps permanent")
+        .site("one.test", &[])
+        .start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    let answer = httpd.https_get("one.test", "/index.html");
+    assert_eq!(answer.header("Strict-Transport-Security"), Some("max-age=15768000"));
+}

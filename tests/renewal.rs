@@ -1,0 +1,446 @@
+//! Renewals from the decision to the staged set: the real engine, flow and store, with a CA in memory that
+//! is strict about the protocol. Time is virtual.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "doubles/clock.rs"]
+mod clock;
+#[path = "doubles/fake_ca/mod.rs"]
+mod fake_ca;
+
+use clock::VirtualClock;
+use fake_ca::{Endpoint, FakeCa, Fault, problem};
+use mod_md::challenge::http01;
+use mod_md::crypto::PrivateKey;
+use mod_md::http::{self, Request, Response, Transport};
+use mod_md::model::{Ca, Job, KeySpec, Md};
+use mod_md::notify::Commands;
+use mod_md::renew::authority::Authorities;
+use mod_md::renew::driver::Driver;
+use mod_md::renew::engine::{Engine, Next, Settings};
+use mod_md::renew::staging::Staging;
+use mod_md::renew::{Managed, Route};
+use mod_md::store::{Fuse, StartStore, WorkGroup, WorkStore};
+use mod_md::time::{Clock, Timestamp};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+struct Lab {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+    clock: Arc<VirtualClock>,
+    ca: Arc<FakeCa>,
+    commands: Commands,
+}
+
+impl Lab {
+    /// A CA that looks for the answers to its challenges where httpd serves them from.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("md");
+        let clock = Arc::new(VirtualClock::at(Timestamp::from_unix(1_700_000_000)));
+        let ca = FakeCa::new("ca.test", clock.clone());
+        let challenges = path.join("challenges");
+        ca.rules(|rules| {
+            rules.terms = Some("https://ca.test/terms".into());
+            rules.validate = Arc::new(move |asked| {
+                let file = challenges.join(asked.name).join(http01::FILE_NAME);
+                match std::fs::read_to_string(file) {
+                    Ok(content) if content == asked.key_authorization => Ok(()),
+                    Ok(other) => Err(problem("incorrectResponse", &other)),
+                    Err(error) => Err(problem("connection", &error.to_string())),
+                }
+            });
+        });
+        Lab { _dir: dir, path, clock, ca, commands: Commands::default() }
+    }
+
+    fn md(&self, names: &[&str], keys: &[KeySpec]) -> Managed {
+        let md = Md {
+            name: names[0].into(),
+            domains: names.iter().map(ToString::to_string).collect(),
+            contacts: vec!["mailto:admin@a.test".into()],
+            ca: Ca {
+                urls: vec![self.ca.directory_url()],
+                agreement: Some("accepted".into()),
+                ..Md::default().ca
+            },
+            key_specs: keys.to_vec(),
+            ..Md::default()
+        };
+        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
+        Managed { md, certs, in_use: true, watched: true, route: Route::default() }
+    }
+
+    fn store(&self, fuse: Fuse) -> WorkStore {
+        // The folders are there before anything can die.
+        StartStore::open(&self.path, None).unwrap();
+        StartStore::open_with(&self.path, None, fuse).unwrap().worker()
+    }
+
+    fn engine(&self, mds: Vec<Managed>, fuse: Fuse) -> Engine {
+        let ca = self.ca.clone();
+        self.engine_by(mds, fuse, move || ca.clone())
+    }
+
+    fn engine_by<T: Transport + 'static>(
+        &self,
+        mds: Vec<Managed>,
+        fuse: Fuse,
+        connect: impl Fn() -> Arc<T> + Send + Sync + 'static,
+    ) -> Engine {
+        let settings = Settings {
+            retry_delay: Duration::from_secs(30),
+            retry_failover: 13,
+            check_interval: Duration::from_secs(43_200),
+            initial_delay: Duration::ZERO,
+            parallel: 16,
+            reachable_by_http: true,
+            commands: self.commands.clone(),
+        };
+        let authorities = Authorities::new(Box::new(move |_| Ok(connect())));
+        Engine::new(mds.into(), self.store(fuse), settings, authorities, self.clock.clone(), || 0.5)
+    }
+
+    /// Leaves an account key as a child does that died before the registration: making one takes long.
+    fn with_account_key(self, name: &str) -> Self {
+        static KEY: OnceLock<PrivateKey> = OnceLock::new();
+        let key = KEY.get_or_init(|| PrivateKey::generate(&KeySpec::Rsa(3072)).unwrap());
+        Staging::new(&self.store(Fuse::default()), name).save_account_key(key).unwrap();
+        self
+    }
+
+    fn job(&self, name: &str) -> Job {
+        Staging::new(&self.store(Fuse::default()), name).job().unwrap().unwrap()
+    }
+}
+
+const EC: &str = "P-256";
+
+fn ec() -> KeySpec {
+    KeySpec::Ec(EC.into())
+}
+
+#[test]
+fn a_set_with_several_keys_and_names_is_staged_with_one_account() {
+    let lab = Lab::new();
+    let md = lab.md(&["a.test", "www.a.test"], &[KeySpec::default(), ec()]);
+    assert_eq!(lab.engine(vec![md.clone()], Fuse::default()).run(0), Next::Never);
+    let job = lab.job("a.test");
+    assert!(job.finished && job.notified && job.notified_renewed, "{job:?}");
+    assert_eq!((job.errors, job.last.status), (0, 0));
+    let store = lab.store(Fuse::default());
+    for spec in md.md.keys() {
+        let chain = Staging::new(&store, "a.test").chain(&spec).unwrap().unwrap();
+        let key = Staging::new(&store, "a.test").key(&spec).unwrap().unwrap();
+        assert!(chain.leaf().matches_key(&key));
+        assert_eq!(chain.leaf().dns_names(), ["a.test", "www.a.test"]);
+    }
+    assert_eq!(lab.ca.account_count(), 1);
+    assert_eq!(lab.ca.count(Endpoint::NewOrder), 2);
+    assert_eq!(store.names(WorkGroup::Challenges).unwrap(), Vec::<String>::new());
+    // A finished job asks nothing more of the CA.
+    let before = lab.ca.seen().len();
+    assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never);
+    assert_eq!(lab.ca.seen().len(), before);
+}
+
+/// Runs the job as children that follow each other do, until its set is complete.
+fn run_to_the_end(lab: &Lab, md: &Managed) {
+    for _ in 0..4 {
+        match lab.engine(vec![md.clone()], Fuse::default()).run(0) {
+            Next::At(at) => lab.clock.advance(at.since(lab.clock.now())),
+            Next::Never => return,
+        }
+    }
+    panic!("it does not end: {:?}", lab.job("a.test"));
+}
+
+#[test]
+fn a_job_that_dies_before_any_write_is_finished_by_the_next_child_with_the_same_account() {
+    let mut steps = 0;
+    loop {
+        let lab = if steps < 30 { Lab::new() } else { Lab::new().with_account_key("a.test") };
+        let md = lab.md(&["a.test", "www.a.test"], &[ec()]);
+        lab.engine(vec![md.clone()], Fuse::after(steps)).run(0);
+        let job = Staging::new(&lab.store(Fuse::default()), "a.test").job().unwrap();
+        let died = !job.is_some_and(|job| job.notified_renewed);
+        run_to_the_end(&lab, &md);
+        assert!(lab.job("a.test").finished, "after {steps} steps");
+        assert_eq!(lab.ca.account_count(), 1, "after {steps} steps");
+        assert!(lab.ca.count(Endpoint::NewOrder) <= 2, "after {steps} steps");
+        let store = lab.store(Fuse::default());
+        assert!(Staging::new(&store, "a.test").chain(&ec()).unwrap().is_some());
+        if !died {
+            assert!(steps > 20, "only {steps} steps");
+            return;
+        }
+        steps += 4;
+    }
+}
+
+/// Stops the process when the CA is asked for the n-th time.
+struct Stopping {
+    ca: Arc<FakeCa>,
+    clock: Arc<VirtualClock>,
+    left: AtomicUsize,
+}
+
+impl Transport for Stopping {
+    fn send(&self, request: &Request<'_>) -> Result<Response, http::Error> {
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.clock.stop.raise();
+        }
+        if self.clock.is_stopped() {
+            return Err(http::Error::Stopped);
+        }
+        self.ca.send(request)
+    }
+}
+
+#[test]
+fn a_job_stopped_at_any_request_is_no_failure_and_goes_on_with_its_order() {
+    for requests in 1..14 {
+        let mut lab = Lab::new().with_account_key("a.test");
+        lab.ca.rules(|rules| rules.validation_polls = 2);
+        let md = lab.md(&["a.test"], &[ec()]);
+        let (ca, clock) = (lab.ca.clone(), lab.clock.clone());
+        let engine = lab.engine_by(vec![md.clone()], Fuse::default(), move || {
+            Arc::new(Stopping { ca: ca.clone(), clock: clock.clone(), left: AtomicUsize::new(requests) })
+        });
+        engine.run(0);
+        let stopped = lab.clock.is_stopped();
+        assert_eq!(lab.job("a.test").errors, 0, "at request {requests}");
+        // The next child has a clock that runs.
+        lab.clock = Arc::new(VirtualClock::at(lab.clock.now()));
+        run_to_the_end(&lab, &md);
+        assert_eq!(lab.ca.account_count(), 1, "at request {requests}");
+        assert_eq!(lab.ca.count(Endpoint::NewOrder), 1, "at request {requests}");
+        assert!(stopped || requests > 8, "{requests}");
+    }
+}
+
+#[test]
+fn jobs_that_start_together_share_one_account() {
+    let lab = Lab::new();
+    let names: Vec<String> = (0..8).map(|i| format!("d{i}.test")).collect();
+    let mds = names.iter().map(|name| lab.md(&[name], &[ec()])).collect();
+    let engine = lab.engine(mds, Fuse::default());
+    std::thread::scope(|scope| {
+        for index in 0..names.len() {
+            let engine = &engine;
+            scope.spawn(move || assert_eq!(engine.run(index), Next::Never));
+        }
+    });
+    assert!(names.iter().all(|name| lab.job(name).finished));
+    assert_eq!(lab.ca.account_count(), 1);
+    assert_eq!(lab.ca.count(Endpoint::Directory), 1);
+}
+
+#[test]
+fn a_failed_validation_is_told_in_the_words_of_the_ca_with_domain_and_next_try() {
+    let lab = Lab::new();
+    lab.ca.rules(|rules| {
+        rules.validate =
+            Arc::new(|_| Err(problem("connection", "Timeout during connect (likely firewall problem)")));
+    });
+    let engine = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
+    let Next::At(next) = engine.run(0) else { panic!("no next try") };
+    let job = lab.job("a.test");
+    assert_eq!(job.errors, 1);
+    assert_eq!(job.last.problem.as_deref(), Some("urn:ietf:params:acme:error:connection"));
+    let detail = job.last.detail.clone().unwrap();
+    assert!(detail.contains("likely firewall problem") && detail.contains("a.test"), "{detail}");
+    assert_ne!(job.last.status, 0);
+    assert_eq!(next.since(lab.clock.now()), Duration::from_secs(30));
+    assert_eq!(job.next_run.unwrap().unix(), next.unix());
+    assert_eq!(lab.store(Fuse::default()).names(WorkGroup::Challenges).unwrap(), Vec::<String>::new());
+    // Before its time nothing is tried, also by another child.
+    let before = lab.ca.seen().len();
+    let again = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
+    assert!(matches!(again, Next::At(at) if at.unix() == next.unix()));
+    assert_eq!(lab.ca.seen().len(), before);
+}
+
+#[test]
+fn a_rate_limit_holds_the_job_back_as_long_as_the_ca_says() {
+    let lab = Lab::new();
+    let document = problem("rateLimited", "too many new orders recently");
+    lab.ca.fault(Endpoint::NewOrder, Fault::Problem { status: 429, document, retry_after: Some("7200") });
+    let engine = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
+    let Next::At(next) = engine.run(0) else { panic!("no next try") };
+    assert!(next.since(lab.clock.now()) >= Duration::from_secs(7199), "{next:?}");
+    lab.clock.advance(next.since(lab.clock.now()));
+    assert_eq!(engine.run(0), Next::Never);
+    assert!(lab.job("a.test").finished);
+}
+
+#[test]
+fn a_ca_that_cannot_be_reached_is_an_error_with_its_status_and_success_when_it_comes() {
+    let lab = Lab::new();
+    lab.ca.fault(Endpoint::Directory, Fault::Unreached(http::Error::Refused));
+    let engine = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
+    let Next::At(next) = engine.run(0) else { panic!("no next try") };
+    let job = lab.job("a.test");
+    assert_eq!((job.last.status, job.errors), (111, 1));
+    assert!(
+        job.last
+            .detail
+            .unwrap()
+            .starts_with("Unsuccessful in contacting ACME server at <https://ca.test/dir>.")
+    );
+    lab.clock.advance(next.since(lab.clock.now()));
+    assert_eq!(engine.run(0), Next::Never);
+}
+
+#[test]
+fn an_account_the_ca_has_forgotten_is_replaced() {
+    let lab = Lab::new();
+    let md = lab.md(&["a.test"], &[ec()]);
+    lab.engine(vec![md], Fuse::default()).run(0);
+    let forgetful = FakeCa::new("ca.test", lab.clock.clone());
+    let other = lab.md(&["b.test"], &[ec()]);
+    let ca = forgetful.clone();
+    let engine = lab.engine_by(vec![other], Fuse::default(), move || ca.clone());
+    assert_eq!(engine.run(0), Next::Never, "{:?}", lab.job("b.test").last);
+    // To this CA any unknown account is a mistake of the client; here it is its own doing.
+    assert_eq!(forgetful.take_violations().len(), 1);
+    assert_eq!((lab.ca.account_count(), forgetful.account_count()), (1, 1));
+}
+
+#[test]
+fn terms_that_are_not_agreed_to_are_a_clear_error() {
+    let lab = Lab::new();
+    let mut md = lab.md(&["a.test"], &[ec()]);
+    md.md.ca.agreement = None;
+    let Next::At(next) = lab.engine(vec![md], Fuse::default()).run(0) else { panic!("no next try") };
+    let detail = lab.job("a.test").last.detail.unwrap();
+    assert!(
+        detail.contains("https://ca.test/terms") && detail.contains("MDCertificateAgreement"),
+        "{detail}"
+    );
+    assert!(next.since(lab.clock.now()) >= Duration::from_secs(43_200));
+    assert_eq!(lab.ca.account_count(), 0);
+}
+
+#[test]
+fn a_profile_the_ca_does_not_have_is_left_out_unless_it_is_mandatory() {
+    for (profile, mandatory, asked) in
+        [("short", false, Some("short")), ("other", false, None), ("other", true, Some("other"))]
+    {
+        let lab = Lab::new().with_account_key("a.test");
+        lab.ca.rules(|rules| rules.profiles = vec!["short"]);
+        let mut md = lab.md(&["a.test"], &[ec()]);
+        (md.md.profile, md.md.profile_mandatory) = (Some(profile.into()), mandatory);
+        lab.engine(vec![md], Fuse::default()).run(0);
+        let seen = lab.ca.seen();
+        let order = seen.iter().find(|s| s.endpoint == Endpoint::NewOrder).unwrap();
+        assert_eq!(order.payload.get("profile").and_then(|p| p.as_str()), asked, "{profile} {mandatory}");
+        assert_eq!(lab.job("a.test").finished, !mandatory);
+    }
+}
+
+#[test]
+fn the_set_is_finished_on_disk_before_any_command_hears_of_it() {
+    let mut lab = Lab::new().with_account_key("a.test");
+    let copy = lab.path.with_extension("copy");
+    let job = lab.path.join("staging/a.test/job.json");
+    // As a command that has httpd reload: the parent reads the job while the command still runs.
+    lab.commands.notify = Some(format!("/bin/sh -c 'cp {} {}' sh", job.display(), copy.display()));
+    let md = lab.md(&["a.test"], &[ec()]);
+    assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never);
+    let seen: serde_json::Value = serde_json::from_slice(&std::fs::read(copy).unwrap()).unwrap();
+    assert_eq!((&seen["finished"], &seen["notified"]), (&true.into(), &false.into()));
+}
+
+/// Stops the process once the chain is downloaded, when only the commands are left.
+struct StoppingLast(Arc<FakeCa>, Arc<VirtualClock>);
+
+impl Transport for StoppingLast {
+    fn send(&self, request: &Request<'_>) -> Result<Response, http::Error> {
+        let response = self.0.send(request);
+        if self.0.count(Endpoint::Certificate) > 0 {
+            self.1.stop.raise();
+        }
+        response
+    }
+}
+
+#[test]
+fn a_command_ended_by_a_stop_is_no_failure_and_is_called_by_the_next_child() {
+    let mut lab = Lab::new().with_account_key("a.test");
+    let calls = lab.path.with_extension("calls");
+    lab.commands.notify = Some(format!("/bin/sh -c 'sleep 30; echo >> {}' sh", calls.display()));
+    let md = lab.md(&["a.test"], &[ec()]);
+    let (ca, clock) = (lab.ca.clone(), lab.clock.clone());
+    let engine = lab.engine_by(vec![md.clone()], Fuse::default(), move || {
+        Arc::new(StoppingLast(ca.clone(), clock.clone()))
+    });
+    assert_eq!(engine.run(0), Next::Never);
+    let job = lab.job("a.test");
+    assert_eq!((job.finished, job.notified, job.errors), (true, false, 0));
+    lab.clock = Arc::new(VirtualClock::at(lab.clock.now()));
+    lab.commands.notify = Some(format!("/bin/sh -c 'echo >> {}' sh", calls.display()));
+    assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never);
+    assert!(lab.job("a.test").notified);
+    assert_eq!(std::fs::read_to_string(calls).unwrap(), "\n");
+}
+
+#[test]
+fn a_finished_job_without_its_set_is_begun_anew() {
+    let lab = Lab::new().with_account_key("a.test");
+    let staged = lab.store(Fuse::default());
+    Staging::new(&staged, "a.test").save_job(&Job { finished: true, ..Job::new("a.test") }).unwrap();
+    assert_eq!(lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0), Next::Never);
+    assert!(Staging::new(&staged, "a.test").chain(&ec()).unwrap().is_some());
+}
+
+#[test]
+fn the_account_of_one_ca_never_stands_beside_the_key_for_another() {
+    let lab = Lab::new().with_account_key("a.test");
+    let md = lab.md(&["a.test"], &[ec()]);
+    lab.ca.fault(
+        Endpoint::NewOrder,
+        Fault::Problem { status: 500, document: problem("serverInternal", "x"), retry_after: None },
+    );
+    let engine = lab.engine(vec![md.clone()], Fuse::default());
+    let Next::At(next) = engine.run(0) else { panic!("no next try") };
+    lab.clock.advance(next.since(lab.clock.now()));
+    let second = FakeCa::new("second.test", lab.clock.clone());
+    second.rules(|rules| rules.eab_required = true);
+    let mut moved = md;
+    moved.md.ca.urls = vec![second.directory_url()];
+    let ca = second.clone();
+    lab.engine_by(vec![moved], Fuse::default(), move || ca.clone()).run(0);
+    let store = lab.store(Fuse::default());
+    let (account, key) = Staging::new(&store, "a.test").account().unwrap();
+    assert!(account.is_none() && key.is_some());
+    second.take_violations();
+}
+
+struct Panicking;
+
+impl Transport for Panicking {
+    fn send(&self, _: &Request<'_>) -> Result<Response, http::Error> {
+        panic!("a bug")
+    }
+}
+
+#[test]
+fn a_panic_in_a_job_is_an_error_of_that_job() {
+    let lab = Lab::new();
+    let engine = lab.engine_by(vec![lab.md(&["a.test"], &[ec()])], Fuse::default(), || Arc::new(Panicking));
+    let mut driver = Driver::new(Arc::new(engine), lab.clock.stop.clone());
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    let store = lab.store(Fuse::default());
+    while Staging::new(&store, "a.test").job().unwrap().is_none_or(|job| job.errors == 0) {
+        assert!(std::time::Instant::now() < deadline, "the panic is not recorded");
+        driver.beat();
+        std::thread::yield_now();
+    }
+    let job = lab.job("a.test");
+    assert!(job.last.detail.unwrap().contains("internal error"));
+    assert!(job.next_run.is_some());
+    driver.stop();
+}

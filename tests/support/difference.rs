@@ -1,0 +1,33 @@
+//! What the C module does otherwise, so that the same tests can run with it (`MODULE=… make e2e`). The reasons are in docs/compat.md.
+
+/// Tests that hold our module alone to something, and why.
+const OURS_ONLY: &[(&str, &str)] = &[
+    ("directives::directives_of_ours_pass", "directives it does not have"),
+    ("directives::every_configuration_in_the_documentation_passes", "directives it does not have"),
+    (
+        "directives::what_the_c_module_lets_pass_is_refused_by_ours",
+        "it reads numbers as far as they go, and takes two spellings of a curve for two keys",
+    ),
+    ("directives::a_ca_file_that_is_not_there_stops_the_start", "it starts"),
+    (
+        "directives::configtest_tells_what_would_end_the_start_and_writes_nothing",
+        "its configtest reads the directives only",
+    ),
+    (
+        "directives::the_overlap_of_two_domains_is_told_with_the_file_and_line_of_both",
+        "it names `unknown(line 0)`",
+    ),
+    (
+        "first_certificate::an_activation_delay_holds_back_a_renewed_certificate_and_not_the_first_one",
+        "a restart activates what is staged, whatever the delay",
+    ),
+    (
+        "matching::a_domain_takes_the_values_of_the_virtual_host_it_is_defined_in",
+        "it takes those of the main server",
+    ),
+    ("status::an_unknown_name_is_not_found", "it answers with all domains"),
+];
+
+pub fn of_c_module(test: &str) -> Option<&'static str> {
+    OURS_ONLY.iter().find(|(name, _)| *name == test).map(|(_, reason)| *reason)
+}

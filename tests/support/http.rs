@@ -1,0 +1,112 @@
+//! One HTTP/1.1 request over one connection, plain or TLS without verification: what a test says is what goes over the wire.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use openssl::ssl::{Ssl, SslContext, SslMethod};
+
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e} in {self:?}"))
+    }
+}
+
+pub fn get(port: u16, host: &str, path: &str) -> io::Result<Response> {
+    request(port, "GET", host, path, &[])
+}
+
+pub fn request(
+    port: u16,
+    method: &str,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Response> {
+    exchange(connect(port)?, method, host, path, headers)
+}
+
+pub fn https_get(port: u16, host: &str, path: &str) -> io::Result<Response> {
+    https_request(port, "GET", host, path, &[])
+}
+
+pub fn https_request(
+    port: u16,
+    method: &str,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Response> {
+    let context = SslContext::builder(SslMethod::tls_client())?.build();
+    let mut tls = Ssl::new(&context)?;
+    tls.set_hostname(host)?;
+    let stream = tls.connect(connect(port)?).map_err(|e| io::Error::other(e.to_string()))?;
+    exchange(stream, method, host, path, headers)
+}
+
+fn connect(port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+    Ok(stream)
+}
+
+fn exchange(
+    mut stream: impl Read + Write,
+    method: &str,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Response> {
+    let mut head =
+        format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lab\r\nConnection: close\r\n");
+    headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        // Some peers end a TLS connection without close_notify.
+        Err(e) if answer.is_empty() => return Err(e),
+        _ => {}
+    }
+    parse(&String::from_utf8_lossy(&answer))
+        .ok_or_else(|| io::Error::other(format!("not an HTTP answer: {} bytes", answer.len())))
+}
+
+fn parse(answer: &str) -> Option<Response> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mut lines = head.lines();
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers: Vec<_> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_string()))
+        .collect();
+    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    let body = if chunked { unchunk(body)? } else { body.to_string() };
+    Some(Response { status, headers, body })
+}
+
+/// RFC 9112 §7.1, without trailers.
+fn unchunk(mut rest: &str) -> Option<String> {
+    let mut body = String::new();
+    loop {
+        let (size, after) = rest.split_once("\r\n")?;
+        let size = usize::from_str_radix(size.split(';').next()?.trim(), 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        body += after.get(..size)?;
+        rest = after.get(size..)?.strip_prefix("\r\n")?;
+    }
+}

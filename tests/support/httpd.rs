@@ -1,0 +1,372 @@
+//! One httpd with its own ServerRoot: its configuration, its processes, its log, its answers.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{fmt::Write, fs};
+
+use serde_json::Value;
+
+use super::apache::{self, Apache};
+use super::process::{self, Process, Start, args};
+use super::{Lab, Pebble, SOON, http, lab, module, wait_for};
+
+/// Under which rights httpd starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// As who runs the tests. Where that is root, its children run as `User`.
+    Own,
+    /// As an ordinary user, from the start.
+    Ordinary,
+}
+
+/// What httpd is started with. A clone of it can be started after the first has stopped: it means the same ServerRoot and store.
+#[derive(Clone)]
+pub struct Config {
+    root: PathBuf,
+    http: u16,
+    https: u16,
+    module: PathBuf,
+    account: Account,
+    lines: Vec<String>,
+    envs: Vec<(String, String)>,
+}
+
+/// An httpd that has answered at least one request.
+pub struct Httpd {
+    pub config: Config,
+    process: Process,
+}
+
+const BASE_MODULES: &[&str] =
+    &["mpm_event", "watchdog", "unixd", "log_config", "authz_core", "socache_shmcb", "ssl", "status"];
+
+impl Config {
+    pub fn new(lab: &Lab) -> Config {
+        Config {
+            root: lab.path("httpd"),
+            http: lab.http,
+            https: lab.https,
+            module: module::under_test(),
+            account: Account::Own,
+            lines: Vec::new(),
+            envs: Vec::new(),
+        }
+    }
+
+    /// With a CA, and a mail address for it.
+    pub fn with_ca(lab: &Lab, authority: &super::Authority) -> Config {
+        Config::new(lab).line(&authority.directives()).line("MDContactEmail admin@example.test")
+    }
+
+    #[must_use]
+    pub fn module(mut self, path: &Path) -> Config {
+        self.module = path.to_path_buf();
+        self
+    }
+
+    #[must_use]
+    pub fn account(mut self, account: Account) -> Config {
+        self.account = account;
+        self
+    }
+
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Config {
+        self.envs.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    /// Directives at server level.
+    #[must_use]
+    pub fn line(mut self, directives: &str) -> Config {
+        self.lines.push(directives.to_string());
+        self
+    }
+
+    /// A TLS host that serves `/index.html` with the text `site NAME`.
+    #[must_use]
+    pub fn site(self, name: &str, aliases: &[&str]) -> Config {
+        let pages = self.root.join("htdocs").join(name);
+        fs::create_dir_all(&pages).unwrap();
+        fs::write(pages.join("index.html"), format!("site {name}")).unwrap();
+        let alias =
+            if aliases.is_empty() { String::new() } else { format!("ServerAlias {}\n", aliases.join(" ")) };
+        let https = self.https;
+        self.line(&format!(
+            "<VirtualHost *:{https}>\nServerName {name}\n{alias}DocumentRoot {}\nSSLEngine on\n</VirtualHost>",
+            pages.display()
+        ))
+    }
+
+    /// Another ServerRoot, where the first one is in use.
+    #[must_use]
+    pub fn root(mut self, path: &Path) -> Config {
+        self.root = path.to_path_buf();
+        self
+    }
+
+    /// Removes ServerRoot with its store and logs, for another start from nothing.
+    pub fn forget(&self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.root.join("md")
+    }
+
+    fn text(&self, apache: &Apache) -> String {
+        let root = self.root.display();
+        let mut text = format!("ServerRoot {root}\nPidFile {root}/httpd.pid\nDefaultRuntimeDir {root}\n");
+        BASE_MODULES.iter().for_each(|name| text += &apache.load(name));
+        let user = if lab::is_root() && self.account == Account::Own {
+            unprivileged_user().directives()
+        } else {
+            String::new()
+        };
+        let Config { http, https, .. } = self;
+        let _ = write!(
+            text,
+            "LoadModule md_module {root}/mod_md.so
+{user}Mutex file:{root}/mutex default
+ErrorLog {root}/error.log
+LogLevel notice md:debug
+Listen 127.0.0.1:{http}
+Listen 127.0.0.1:{https}
+ServerName main.test
+DocumentRoot {root}/htdocs
+StartServers 2
+ThreadsPerChild 8
+MinSpareThreads 8
+MaxRequestWorkers 64
+ServerLimit 8
+ExtendedStatus on
+MDPortMap http:{http} https:{https}
+MDStoreDir {root}/md
+<Location /server-status>
+SetHandler server-status
+</Location>
+<Location /md-status>
+SetHandler md-status
+</Location>
+"
+        );
+        self.lines.iter().for_each(|line| text += &format!("{line}\n"));
+        text
+    }
+
+    /// Puts ServerRoot in order and writes the configuration. The module is linked into it, where every user can reach it.
+    fn write(&self) -> PathBuf {
+        let apache = apache::find().unwrap();
+        for dir in ["htdocs", "mutex"] {
+            fs::create_dir_all(self.root.join(dir)).unwrap();
+        }
+        let linked = self.root.join("mod_md.so");
+        let _ = fs::remove_file(&linked);
+        fs::hard_link(&self.module, &linked).or_else(|_| fs::copy(&self.module, &linked).map(drop)).unwrap();
+        let file = self.root.join("httpd.conf");
+        fs::write(&file, self.text(apache)).unwrap();
+        if self.account == Account::Ordinary && lab::is_root() {
+            let user = unprivileged_user();
+            for path in [self.root.clone(), self.root.join("mutex")] {
+                std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid)).unwrap();
+            }
+        }
+        file
+    }
+
+    /// `apachectl configtest`: whether it passed, and all it said.
+    pub fn configtest(&self) -> (bool, String) {
+        let file = self.write();
+        let program = &apache::find().unwrap().program;
+        let output = Command::new(program).args(["-t", "-f"]).arg(file).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Returns once a request has been answered.
+    #[track_caller]
+    pub fn start(self) -> Httpd {
+        self.try_start().unwrap_or_else(|said| panic!("httpd did not start: {said}"))
+    }
+
+    /// `Err`: httpd ended instead of serving, and said this on stderr and in its log.
+    pub fn try_start(self) -> Result<Httpd, String> {
+        let file = self.write();
+        let process = Process::spawn(Start {
+            program: &apache::find().unwrap().program,
+            args: args([&"-DFOREGROUND", &"-f", &file]),
+            envs: self.envs.clone(),
+            log: &self.root.join("stderr.log"),
+            // With SIGKILL the kernel would take httpd's parent alone and leave its children.
+            stop_signal: "TERM",
+            user: &self.user_options(),
+        });
+        let mut httpd = Httpd { config: self, process };
+        let up = wait_for("an answer of httpd", SOON, || {
+            let ended = httpd.process.exited().map(|_| false);
+            ended.or_else(|| http::get(httpd.config.http, "main.test", "/").ok().map(|_| true))
+        });
+        if up { Ok(httpd) } else { Err(httpd.said()) }
+    }
+
+    fn user_options(&self) -> Vec<OsString> {
+        if self.account == Account::Own || !lab::is_root() {
+            return Vec::new();
+        }
+        let User { uid, gid, .. } = unprivileged_user();
+        args([&"--reuid", &uid.to_string(), &"--regid", &gid.to_string(), &"--clear-groups"])
+    }
+}
+
+impl Httpd {
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub fn get(&self, host: &str, path: &str) -> http::Response {
+        http::get(self.config.http, host, path).unwrap()
+    }
+
+    pub fn https_get(&self, host: &str, path: &str) -> http::Response {
+        http::https_get(self.config.https, host, path).unwrap()
+    }
+
+    /// How often the configuration was loaded, from server-status. `None`: no answer.
+    fn generation(&self) -> Option<u32> {
+        let answer = http::get(self.config.http, "main.test", "/server-status?auto").ok()?;
+        let line =
+            answer.body.lines().find_map(|line| line.strip_prefix("ParentServerConfigGeneration: "))?;
+        line.trim().parse().ok()
+    }
+
+    /// A graceful restart; returns once a worker of the new generation has answered and none of the old is left.
+    #[track_caller]
+    pub fn graceful(&mut self) {
+        let old = process::children(self.pid());
+        let generation = self.generation();
+        process::signal(self.pid(), "USR1");
+        wait_for("the next generation of httpd's children", SOON, || {
+            assert!(self.process.exited().is_none(), "httpd ended: {}", self.stderr());
+            (self.generation() > generation && !old.iter().any(|&pid| process::is_alive(pid))).then_some(())
+        });
+    }
+
+    /// Stops it, and gives its configuration back for another start.
+    pub fn stop(mut self) -> Config {
+        self.process.stop();
+        self.config.clone()
+    }
+
+    pub fn log(&self) -> String {
+        read(&self.config.root.join("error.log"))
+    }
+
+    /// All that it has said since its first start, on stderr and in the log.
+    pub fn said(&self) -> String {
+        self.stderr() + &self.log()
+    }
+
+    fn stderr(&self) -> String {
+        read(&self.config.root.join("stderr.log"))
+    }
+
+    /// Lines of the error log that contain `text`.
+    pub fn logged(&self, text: &str) -> Vec<String> {
+        self.log().lines().filter(|line| line.contains(text)).map(str::to_string).collect()
+    }
+
+    #[track_caller]
+    pub fn wait_logged(&self, text: &str) {
+        wait_for(&format!("`{text}` in the log"), SOON, || (!self.logged(text).is_empty()).then_some(()));
+    }
+
+    /// The child that drives renewals: who wrote the newest line about it and lives.
+    #[track_caller]
+    pub fn watchdog(&self) -> u32 {
+        wait_for("the watchdog child", SOON, || {
+            let log = self.log();
+            let lines = log
+                .lines()
+                .rev()
+                .filter(|line| ["AH10052", "AH10054", "AH10055"].iter().any(|n| line.contains(n)));
+            let pids =
+                lines.filter_map(|line| line.split_once("[pid ")?.1.split([':', ']']).next()?.parse().ok());
+            let children = process::children(self.pid());
+            pids.into_iter().find(|pid| children.contains(pid))
+        })
+    }
+
+    /// Until the watchdog has looked at all domains and begun another look: what the first one made of them has happened by then.
+    #[track_caller]
+    pub fn wait_looked_twice(&self) {
+        let marker = format!("[pid {}:", self.watchdog());
+        wait_for("two looks of the watchdog at its domains", SOON, || {
+            let looks = self.logged("AH10055").into_iter().filter(|line| line.contains(&marker));
+            (looks.count() >= 2).then_some(())
+        });
+    }
+
+    /// md-status of one managed domain.
+    #[track_caller]
+    pub fn md(&self, name: &str) -> Value {
+        self.get("main.test", &format!("/md-status/{name}")).json()
+    }
+
+    /// md-status of all.
+    #[track_caller]
+    pub fn mds(&self) -> Value {
+        self.get("main.test", "/md-status").json()
+    }
+
+    /// Until the renewal of this managed domain has a complete set in staging.
+    #[track_caller]
+    pub fn wait_staged(&self, name: &str) {
+        wait_for(&format!("a staged certificate of {name}"), SOON, || {
+            (self.md(name)["renewal"]["finished"] == true).then_some(())
+        });
+    }
+
+    /// From a first start to certificates of the CA in use.
+    #[track_caller]
+    pub fn wait_staged_and_activate(&mut self, names: &[&str]) {
+        names.iter().for_each(|name| self.wait_staged(name));
+        self.graceful();
+    }
+
+    /// What a client sees that trusts the CA alone.
+    pub fn served(&self, name: &str, pebble: &Pebble, options: &[&str]) -> super::tls::Served {
+        super::tls::served(self.config.https, name, Some(&pebble.authority.root), options)
+    }
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// The user for httpd's children, by whichever name the distribution gave it.
+pub struct User {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+pub fn unprivileged_user() -> User {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let find = |name: &str| {
+        let fields: Vec<&str> =
+            passwd.lines().map(|l| l.split(':').collect::<Vec<_>>()).find(|f| f[0] == name)?;
+        Some(User {
+            name: name.to_string(),
+            uid: fields.get(2)?.parse().ok()?,
+            gid: fields.get(3)?.parse().ok()?,
+        })
+    };
+    ["www-data", "apache", "daemon", "nobody"].into_iter().find_map(find).expect("a user for httpd")
+}
+
+impl User {
+    fn directives(&self) -> String {
+        format!("User {}\nGroup #{}\n", self.name, self.gid)
+    }
+}

@@ -1,0 +1,39 @@
+//! Which module file a test loads: ours, the C module, or ours with panics on demand.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use super::apache;
+
+fn target_dir() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from)
+}
+
+/// `MODULE` from the environment, else the release build.
+pub fn under_test() -> PathBuf {
+    env::var_os("MODULE").filter(|path| !path.is_empty()).map_or_else(
+        || target_dir().join("release/libmod_md.so"),
+        |path| Path::new(env!("CARGO_MANIFEST_DIR")).join(path),
+    )
+}
+
+/// `MODULE_PANIC` from the environment, else what `make panic-module` builds.
+pub fn with_panic_injection() -> PathBuf {
+    env::var_os("MODULE_PANIC").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/panic/release/libmod_md.so"),
+        PathBuf::from,
+    )
+}
+
+/// The C module of this machine, also where `make install` has put ours in its place.
+pub fn c_module() -> Option<PathBuf> {
+    let dir = &apache::find()?.modules;
+    [dir.join("mod_md.so"), dir.join("mod_md.so.orig")].into_iter().find(|path| path.exists() && is_c(path))
+}
+
+/// Told by its content, because `make install` gives ours the same name. Rust's runtime leaves the path of its sources in every library.
+pub fn is_c(module: &Path) -> bool {
+    let content = fs::read(module).unwrap_or_default();
+    !content.windows(7).any(|seven| seven == b"/rustc/")
+}

@@ -1,0 +1,218 @@
+//! The ACME CA (pebble) and the DNS it asks (pebble-challtestsrv, which answers 127.0.0.1 for every name).
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use openssl::pkey::Id;
+
+use super::lab::lab_dir;
+use super::process::{Process, Start, args, signal};
+use super::{Lab, SOON, http, tls, wait_for};
+
+/// Unpacked by `setup.sh`, or installed on the machine.
+pub fn binary(name: &str) -> Option<PathBuf> {
+    let unpacked = lab_dir().join("pebble/usr/bin");
+    let path = env::var_os("PATH").unwrap_or_default();
+    std::iter::once(unpacked)
+        .chain(env::split_paths(&path))
+        .map(|dir| dir.join(name))
+        .find(|file| file.exists())
+}
+
+/// Major and minor, as `setup.sh` noted them; 0.0 where it did not, because pebble itself does not know.
+pub fn version() -> (u32, u32) {
+    let text = fs::read_to_string(lab_dir().join("pebble/VERSION")).unwrap_or_default();
+    let mut numbers = text.split(['.', '+', '-']).map_while(|part| part.trim().parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// A CA with address and certificate that need not run (yet).
+pub struct Authority {
+    /// The certificate with which the CA itself answers HTTPS: for `MDCACertificateFile`.
+    pub certificate: PathBuf,
+    /// The root of what it issues, once it runs. Another one after each start.
+    pub root: PathBuf,
+    dir: PathBuf,
+    api: u16,
+    management: u16,
+    dns: u16,
+    dns_management: u16,
+    envs: Vec<(String, String)>,
+}
+
+/// A CA that answers.
+pub struct Pebble {
+    pub authority: Authority,
+    process: Process,
+    dns: Process,
+}
+
+impl Authority {
+    /// Validates against the ports of the lab's httpd. Certificates hold 90 days, 5 % of good nonces are refused.
+    pub fn new(lab: &Lab) -> Authority {
+        let dir = lab.path("pebble");
+        fs::create_dir_all(&dir).unwrap();
+        let certificate = dir.join("api.pem");
+        tls::self_signed("DNS:localhost,IP:127.0.0.1", Id::EC, &certificate, &dir.join("api.key"));
+        let authority = Authority {
+            certificate,
+            root: dir.join("root.pem"),
+            api: lab.port(),
+            management: lab.port(),
+            dns: lab.port(),
+            dns_management: lab.port(),
+            envs: Vec::new(),
+            dir,
+        };
+        authority.write_config(lab);
+        authority.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "5")
+    }
+
+    fn write_config(&self, lab: &Lab) {
+        let config = serde_json::json!({ "pebble": {
+            "listenAddress": format!("127.0.0.1:{}", self.api),
+            "managementListenAddress": format!("127.0.0.1:{}", self.management),
+            "certificate": self.certificate,
+            "privateKey": self.dir.join("api.key"),
+            "httpPort": lab.http,
+            "tlsPort": lab.https,
+            "ocspResponderURL": "",
+            "externalAccountBindingRequired": false,
+            "retryAfter": { "authz": 1, "order": 1 },
+            "profiles": { "default": { "description": "90 days", "validityPeriod": 90 * 86_400 } },
+        }});
+        fs::write(self.dir.join("config.json"), config.to_string()).unwrap();
+    }
+
+    /// One of pebble's own switches; the last value of a name counts.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Authority {
+        self.envs.retain(|(known, _)| known != name);
+        self.envs.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    /// Waits up to so many seconds before each validation, as a public CA may.
+    #[must_use]
+    pub fn slow_validation(self, seconds: u8) -> Authority {
+        self.env("PEBBLE_VA_NOSLEEP", "0").env("PEBBLE_VA_SLEEPTIME", &seconds.to_string())
+    }
+
+    pub fn directory(&self) -> String {
+        format!("https://127.0.0.1:{}/dir", self.api)
+    }
+
+    /// The directives that make a server use this CA.
+    pub fn directives(&self) -> String {
+        format!(
+            "MDCertificateAuthority {}\nMDCACertificateFile {}\nMDCertificateAgreement accepted\n",
+            self.directory(),
+            self.certificate.display()
+        )
+    }
+
+    pub fn start(self) -> Pebble {
+        let dns = self.start_dns();
+        let process = Process::spawn(Start {
+            program: &binary("pebble").unwrap(),
+            args: args([
+                &"-config",
+                &self.dir.join("config.json"),
+                &"-dnsserver",
+                &format!("127.0.0.1:{}", self.dns),
+            ]),
+            envs: self.envs.clone(),
+            log: &self.dir.join("pebble.log"),
+            stop_signal: "KILL",
+            user: &[],
+        });
+        let mut pebble = Pebble { authority: self, process, dns };
+        pebble.wait_up();
+        pebble
+    }
+
+    fn start_dns(&self) -> Process {
+        let program = binary("pebble-challtestsrv").unwrap();
+        let mut args: Vec<OsString> = Vec::new();
+        let mut option = |name: &str, value: &str| args.extend([name.into(), value.into()]);
+        option("-defaultIPv4", "127.0.0.1");
+        option("-defaultIPv6", "");
+        ["-http01", "-https01", "-tlsalpn01"].iter().for_each(|server| option(server, ""));
+        option("-management", &format!("127.0.0.1:{}", self.dns_management));
+        let address = format!("127.0.0.1:{}", self.dns);
+        if knows_option(&program, "-dnsserver") {
+            option("-dnsserver", &address);
+            option("-doh", "");
+        } else {
+            option("-dns01", &address);
+        }
+        let log = self.dir.join("dns.log");
+        Process::spawn(Start {
+            program: &program,
+            args,
+            envs: vec![],
+            log: &log,
+            stop_signal: "KILL",
+            user: &[],
+        })
+    }
+}
+
+/// Older versions have other names for some.
+fn knows_option(program: &Path, option: &str) -> bool {
+    let help = Command::new(program).arg("-h").output().map(|output| output.stderr).unwrap_or_default();
+    String::from_utf8_lossy(&help).contains(option)
+}
+
+impl Pebble {
+    pub fn start(lab: &Lab) -> Pebble {
+        Authority::new(lab).start()
+    }
+
+    fn wait_up(&mut self) {
+        let Pebble { authority, process, dns } = self;
+        let root = wait_for("an answer of pebble", SOON, || {
+            let ended = process.exited().or_else(|| dns.exited());
+            assert!(ended.is_none(), "pebble ended: {}", log_of(&authority.dir));
+            http::https_get(authority.api, "localhost", "/dir").ok().filter(|answer| answer.status == 200)?;
+            http::get(authority.dns_management, "localhost", "/").ok()?;
+            http::https_get(authority.management, "localhost", "/roots/0").ok()
+        });
+        fs::write(&authority.root, root.body).unwrap();
+    }
+
+    /// Freezes the CA: connections are accepted, nothing is answered.
+    pub fn hold(&self) {
+        signal(self.process.pid(), "STOP");
+    }
+
+    pub fn go_on(&self) {
+        signal(self.process.pid(), "CONT");
+    }
+
+    pub fn log(&self) -> String {
+        log_of(&self.authority.dir)
+    }
+
+    pub fn account_count(&self) -> usize {
+        self.last_count("accounts in memory")
+    }
+
+    pub fn order_count(&self) -> usize {
+        self.last_count("orders in the db")
+    }
+
+    /// The CA forgets nothing while it runs, so its last word on a number is the highest.
+    fn last_count(&self, of: &str) -> usize {
+        let log = self.log();
+        let line = log.lines().rev().find(|line| line.contains("There are now") && line.ends_with(of));
+        line.and_then(|line| line.split_whitespace().find_map(|word| word.parse().ok())).unwrap_or(0)
+    }
+}
+
+fn log_of(dir: &Path) -> String {
+    let bytes = fs::read(dir.join("pebble.log")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

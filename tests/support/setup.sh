@@ -1,0 +1,115 @@
+#!/bin/sh
+# Brings what a build and the end-to-end tests need: httpd with its headers, libclang, OpenSSL, and pebble (the ACME CA).
+#
+# Debian packages are installed only where they are missing, as root or through sudo. pebble 2.10 comes from a newer suite of
+# the mirror this machine already uses; it is unpacked below target/lab and never installed, and the machine's own
+# package sources stay as they are. The system's apache service is never started.
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
+lab=${LAB_DIR:-$root/target/lab}
+packages="apache2-bin apache2-dev libclang-dev pkg-config libssl-dev gcc libc6-dev make curl openssl ca-certificates util-linux"
+wanted=2.10
+suite=forky
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null 2>&1; then sudo -n "$@"
+    else fail "this needs root or sudo: $*"
+    fi
+}
+
+# An interrupted lookup must not look like success, so the update runs at most once and loudly.
+updated=
+update() {
+    [ -n "$updated" ] || as_root apt-get update -qq
+    updated=yes
+}
+
+install_packages() {
+    missing=
+    for package in $packages; do
+        status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+        [ "$status" = installed ] || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    say "installing$missing"
+    update
+    # shellcheck disable=SC2086 # a list of words
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+# The mirror of this machine's own Debian sources; nothing where it has none.
+mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' \
+        | grep -v security | head -n 1
+}
+
+# apt-get with a state of its own: reads and writes nothing of the machine's lists.
+own_apt() {
+    apt-get -qq \
+        -o Dir::Etc::sourcelist="$lab/apt/sources.list" -o Dir::Etc::sourceparts="$lab/apt/none" \
+        -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts="$lab/apt/none" -o APT::Default-Release= \
+        -o Dir::State::lists="$lab/apt/lists" -o Dir::Cache="$lab/apt/cache" \
+        -o APT::Sandbox::User=root -o Acquire::Languages=none "$@"
+}
+
+# Unpacks the one .deb in $lab/apt/deb and records its version: pebble itself does not know it.
+unpack() {
+    deb=$(find "$lab/apt/deb" -name 'pebble_*.deb' | head -n 1)
+    [ -n "$deb" ] || return 1
+    rm -rf "$lab/pebble.new"
+    dpkg -x "$deb" "$lab/pebble.new"
+    dpkg-deb -f "$deb" Version > "$lab/pebble.new/VERSION"
+    rm -rf "$lab/pebble" "$lab/apt"
+    mv "$lab/pebble.new" "$lab/pebble"
+    say "pebble $(cat "$lab/pebble/VERSION") is in ${lab#"$root"/}/pebble"
+}
+
+newer_pebble() {
+    keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    uri=$(mirror)
+    if [ -z "$uri" ] && [ -r /etc/debian_version ]; then
+        update
+        uri=$(mirror)
+    fi
+    if [ -z "$uri" ] || [ ! -r "$keyring" ]; then
+        say "this machine has no Debian mirror to take pebble $wanted from"
+        return 1
+    fi
+    mkdir -p "$lab/apt/none" "$lab/apt/lists/partial" "$lab/apt/cache/archives/partial" "$lab/apt/deb"
+    printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$uri" "$suite" > "$lab/apt/sources.list"
+    own_apt update && (cd "$lab/apt/deb" && own_apt download pebble) && unpack
+}
+
+own_pebble() {
+    say "falling back to the pebble of this machine's own sources; tests that need $wanted will be skipped"
+    rm -rf "$lab/apt"
+    mkdir -p "$lab/apt/deb"
+    (cd "$lab/apt/deb" && apt-get -qq -o APT::Sandbox::User=root download pebble) || { update; (cd "$lab/apt/deb" && apt-get -qq -o APT::Sandbox::User=root download pebble); }
+    unpack
+}
+
+without_apt() {
+    for command in openssl curl setpriv make cc; do
+        command -v "$command" >/dev/null 2>&1 || fail "please install $command"
+    done
+    command -v apxs >/dev/null 2>&1 || command -v apxs2 >/dev/null 2>&1 \
+        || fail "please install the development files of Apache httpd (apxs)"
+    [ -x "$lab/pebble/usr/bin/pebble" ] || command -v pebble >/dev/null 2>&1 \
+        || fail "please install pebble $wanted and pebble-challtestsrv"
+}
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    say "no apt-get here: nothing is installed, only looked for"
+    without_apt
+    exit 0
+fi
+install_packages
+if [ ! -x "$lab/pebble/usr/bin/pebble" ] || [ ! -s "$lab/pebble/VERSION" ]; then
+    mkdir -p "$lab"
+    newer_pebble || own_pebble || fail "pebble could not be had from any package source"
+fi
