@@ -141,7 +141,8 @@ fn take_over(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timesta
     for md in mds {
         let name = md.md.name.clone();
         match activation.activate(md, now, plan.global.activation_delay) {
-            Ok(Activated::Nothing) => begin_anew(store, &name),
+            Ok(Activated::Nothing) => {}
+            Ok(Activated::Unfinished) => begin_anew(store, &name),
             Ok(Activated::Waiting(until)) => {
                 crate::log!(Info, "{name}: the staged set is to be used from {} on", until.to_http_date());
             }

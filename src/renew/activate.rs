@@ -19,8 +19,10 @@ use std::time::Duration;
 /// What became of a staged set.
 #[derive(Debug, PartialEq)]
 pub enum Activated {
-    /// There is none, or its job is not finished.
+    /// There is none.
     Nothing,
+    /// Its job is not finished.
+    Unfinished,
     /// It is complete, but to be used only from then on.
     Waiting(Timestamp),
     /// It is in use.
@@ -94,7 +96,7 @@ impl<'s> Activation<'s> {
         }
         let staged = match self.load(&synced.md, now) {
             Ok(Some(staged)) => staged,
-            Ok(None) => return Ok(Activated::Nothing),
+            Ok(None) => return Ok(Activated::Unfinished),
             Err(Flaw::Store(error @ Error::Io { .. })) => return Err(error),
             Err(flaw) => {
                 self.store.purge(Group::Staging, &name)?;
@@ -343,7 +345,7 @@ mod tests {
         lab.stage_account("a.test", &account(1));
         lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &Job::new("a.test").to_json()).unwrap();
         let (_, activated) = start(&lab.store, &[md(&["a.test"])]).unwrap().remove(0);
-        assert_eq!(activated, Activated::Nothing);
+        assert_eq!(activated, Activated::Unfinished);
         assert!(lab.has("accounts/ACME-ca.test-0000/account.pem"));
         assert!(lab.has("staging/a.test/account.pem"));
     }

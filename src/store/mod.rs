@@ -68,6 +68,9 @@ struct Layout {
     owner: Option<Owner>,
     fuse: Fuse,
     is_synced: bool,
+    /// The folders of the groups, held open by who starts httpd: opening them for each of thousands of
+    /// domains takes longer than all else. Never in a worker's handle, which must not inherit them.
+    groups: Option<Arc<[Folder]>>,
 }
 
 impl Clone for WorkStore {
@@ -89,15 +92,16 @@ impl StartStore {
         let root = setup::open_root(dir, &fuse)?;
         setup::make_groups(&root, owner)?;
         let key = setup::store_key(&root)?;
-        Ok(Store {
-            layout: Arc::new(Layout { dir: dir.to_path_buf(), key, owner, fuse, is_synced: true }),
-            rights: PhantomData,
-        })
+        let mut layout = Layout { dir: dir.to_path_buf(), key, owner, fuse, is_synced: true, groups: None };
+        layout.groups =
+            Some(Group::ALL.into_iter().map(|group| layout.group(group)).collect::<Result<_, _>>()?);
+        Ok(Store { layout: Arc::new(layout), rights: PhantomData })
     }
 
     /// The handle to give to workers.
     pub fn worker(&self) -> WorkStore {
-        Store { layout: Arc::clone(&self.layout), rights: PhantomData }
+        let layout = Layout { groups: None, ..self.layout.as_ref().clone() };
+        Store { layout: Arc::new(layout), rights: PhantomData }
     }
 
     /// The same store for writing what can be made anew: nothing waits for the disk, so a power failure may
@@ -252,6 +256,10 @@ impl<R: Rights> Store<R> {
 
 impl Layout {
     fn group(&self, group: Group) -> Result<Folder, Error> {
+        let position = Group::ALL.iter().position(|known| *known == group);
+        if let Some(open) = self.groups.as_ref().zip(position).and_then(|(groups, at)| groups.get(at)) {
+            return Ok(open.clone().synced(self.is_synced));
+        }
         let links = if group.is_of_workers() { Links::Refuse } else { Links::Follow };
         let folder = Folder::open(&self.dir.join(group.dir_name()), links, &self.fuse)?;
         Ok(folder.synced(self.is_synced))
@@ -269,11 +277,7 @@ impl Layout {
     }
 
     fn read(&self, group: Group, name: &str, file: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-        let file = place::file_name(file)?;
-        match self.folder(group, name)? {
-            Some(folder) => folder.read(file, limit),
-            None => Ok(None),
-        }
+        self.group(group)?.read_in(&group.folder_name(name)?, place::file_name(file)?, limit)
     }
 
     fn write(&self, group: Group, name: &str, file: &str, content: &[u8], secret: bool) -> Result<(), Error> {

@@ -380,7 +380,20 @@ fn an_error_of_the_system_keeps_its_number_and_path() {
     fs::remove_dir(dir.path().join("md/ocsp")).unwrap();
     let error = store.write(Group::Ocsp, "other", "x.json", b"x").err().unwrap();
     assert_eq!(error.os_error(), Some(libc::ENOENT));
-    assert!(error.to_string().ends_with("md/ocsp: No such file or directory"), "{error}");
+    assert!(error.to_string().ends_with("md/ocsp/other: No such file or directory"), "{error}");
+}
+
+#[test]
+fn workers_do_not_inherit_open_folders() {
+    let (dir, store) = store();
+    let open =
+        || fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+    let domains = dir.path().join("md/domains");
+    assert!(open().any(|path| path == domains));
+    let worker = store.worker();
+    drop(store);
+    assert!(!open().any(|path| path.starts_with(dir.path())));
+    assert_eq!(worker.names(WorkGroup::Staging).unwrap(), [""; 0]);
 }
 
 #[test]
