@@ -25,6 +25,10 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "matching::a_domain_takes_the_values_of_the_virtual_host_it_is_defined_in",
         "it takes those of the main server",
     ),
+    (
+        "require_https::a_section_requires_https_for_the_requests_it_applies_to",
+        "it takes the directive in a section for all of the server",
+    ),
     ("status::an_unknown_name_is_not_found", "it answers with all domains"),
 ];
 
