@@ -1,13 +1,12 @@
 //! Accounts registered by workers wait in `staging`, because workers cannot write to `accounts`. When
 //! httpd starts they move there: each CA account once, however many MDs share it.
 
+use super::staging::file::{ACCOUNT as ACCOUNT_FILE, ACCOUNT_KEY as ACCOUNT_KEY_FILE};
 use crate::model::{Eab, Md};
 use crate::store::{Error, Group, StartStore};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
-pub const ACCOUNT_FILE: &str = "account.json";
-pub const ACCOUNT_KEY_FILE: &str = "account.pem";
 /// Folders are numbered with four digits.
 const NUMBER_MAX: u32 = 9999;
 

@@ -1,7 +1,7 @@
 //! A store in a temporary folder, with certificates in use and in staging, for tests.
 
-use super::account::{ACCOUNT_FILE, ACCOUNT_KEY_FILE};
 use super::set::{self, JOB_FILE, KeyedSet, MD_FILE};
+use super::staging::file::{ACCOUNT as ACCOUNT_FILE, ACCOUNT_KEY as ACCOUNT_KEY_FILE};
 use crate::crypto::fixture::{Ca, NOW, Wish};
 use crate::crypto::{CertInfo, PrivateKey};
 use crate::model::{Job, KeySpec, Md};

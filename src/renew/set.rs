@@ -4,8 +4,7 @@ use crate::crypto::{CertInfo, Chain, PrivateKey};
 use crate::model::KeySpec;
 use crate::store::{Error, Group, StartStore};
 
-pub const MD_FILE: &str = "md.json";
-pub const JOB_FILE: &str = "job.json";
+pub use super::staging::file::{JOB as JOB_FILE, MD as MD_FILE};
 
 pub struct KeyedSet {
     pub spec: KeySpec,
