@@ -9,6 +9,7 @@
 mod admin;
 mod disk;
 mod error;
+mod migrate;
 mod place;
 mod setup;
 #[cfg(test)]
@@ -80,7 +81,8 @@ impl Clone for WorkStore {
 }
 
 impl StartStore {
-    /// Opens the store in `dir`, an absolute path, and makes what is missing of it. `owner` is httpd's
+    /// Opens the store in `dir`, an absolute path, and makes what is missing of it; one of an older version
+    /// is brought to the present one. `owner` is httpd's
     /// `User` and `Group`; `None` where httpd is not started by root.
     pub fn open(dir: &Path, owner: Option<Owner>) -> Result<Self, Error> {
         StartStore::open_with(dir, owner, Fuse::default())
@@ -91,10 +93,13 @@ impl StartStore {
         setup::make_root(dir)?;
         let root = setup::open_root(dir, &fuse)?;
         setup::make_groups(&root, owner)?;
-        let key = setup::store_key(&root)?;
+        let setup::StoreFile { key, older } = setup::store_file(&root)?;
         let mut layout = Layout { dir: dir.to_path_buf(), key, owner, fuse, is_synced: true, groups: None };
         layout.groups =
             Some(Group::ALL.into_iter().map(|group| layout.group(group)).collect::<Result<_, _>>()?);
+        if let Some(record) = older {
+            migrate::run(&layout, &root, record)?;
+        }
         Ok(Store { layout: Arc::new(layout), rights: PhantomData })
     }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 
 pub(super) const STORE_FILE: &str = "md_store.json";
 const STORE_FILE_MAX: u64 = 64 * 1024;
-const VERSION: f64 = 3.0;
+pub(super) const VERSION: f64 = 3.0;
 const KEY_LENGTH: usize = 48;
 
 /// The pass phrase of every private key in `accounts` and `staging`. Has no `Debug`, so that it cannot
@@ -56,24 +56,33 @@ pub(super) fn make_groups(root: &Folder, owner: Option<Owner>) -> Result<(), Err
     Ok(())
 }
 
-/// The key in md_store.json, which is made where there is none.
-pub(super) fn store_key(root: &Folder) -> Result<StoreKey, Error> {
+/// What md_store.json says.
+pub(super) struct StoreFile {
+    pub key: StoreKey,
+    /// The whole record, where its version is older than ours.
+    pub older: Option<Value>,
+}
+
+/// Only who starts httpd may read it.
+pub(super) const STORE_FILE_ACCESS: Access = Access { mode: 0o600, uid: None, gid: None };
+
+/// The content of md_store.json, which is made where there is none.
+pub(super) fn store_file(root: &Folder) -> Result<StoreFile, Error> {
     if let Some(content) = root.read(STORE_FILE, STORE_FILE_MAX)? {
         return parse(&root.path().join(STORE_FILE), &content);
     }
     let key = crate::crypto::random()
         .map_err(|source| Error::Crypto { path: root.path().join(STORE_FILE), source })?;
     let record = json!({"store": {"version": VERSION}, "key": BASE64URL_NOPAD.encode(&key)});
-    let access = Access { mode: 0o600, ..Access::default() };
-    if root.write_new(STORE_FILE, &super::json_bytes(&record), access)? {
-        return Ok(StoreKey(key));
+    if root.write_new(STORE_FILE, &super::json_bytes(&record), STORE_FILE_ACCESS)? {
+        return Ok(StoreFile { key: StoreKey(key), older: None });
     }
     // Another httpd on the same store was faster.
     let content = root.read(STORE_FILE, STORE_FILE_MAX)?.unwrap_or_default();
     parse(&root.path().join(STORE_FILE), &content)
 }
 
-fn parse(path: &Path, content: &[u8]) -> Result<StoreKey, Error> {
+fn parse(path: &Path, content: &[u8]) -> Result<StoreFile, Error> {
     let bad = |reason: String| Error::BadKey { path: path.to_path_buf(), reason };
     let record: Value = serde_json::from_slice(content).map_err(|e| bad(format!("it is no JSON ({e})")))?;
     let version = record.pointer("/store/version").and_then(Value::as_f64);
@@ -86,8 +95,9 @@ fn parse(path: &Path, content: &[u8]) -> Result<StoreKey, Error> {
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).or_else(|_| BASE64URL.decode(text.as_bytes()));
     let bytes = bytes.map_err(|_| bad("its key is not base64url".into()))?;
     let length = bytes.len();
-    let key = bytes.try_into();
-    key.map(StoreKey).map_err(|_| bad(format!("its key has {length} bytes instead of {KEY_LENGTH}")))
+    let key = bytes.try_into().map(StoreKey);
+    let key = key.map_err(|_| bad(format!("its key has {length} bytes instead of {KEY_LENGTH}")))?;
+    Ok(StoreFile { key, older: (version < VERSION).then_some(record) })
 }
 
 /// The root folder, with links below it followed: only who starts httpd can make one there.
