@@ -268,7 +268,7 @@ pub const ROWS: &[Row] = &[
     row(c"MDStoreLocks", One, Global, None,
         c"Lock the store while it is changed at start: 'on', 'off', or how long to wait for the lock.",
         |s, a| set(&mut s.server.globals.store_locks, store_locks(a)))
-        .takes("on|off|DURATION").unset(As("off")).inert()
+        .takes("on|off|DURATION").unset(As("off"))
         .detail("For a store that several httpds share. `on` waits five seconds. An httpd that does not get the lock starts with what \
             is in use and activates nothing.")
         .example("MDStoreLocks 10s"),

@@ -15,11 +15,12 @@ use crate::renew::activate::{Activated, Activation};
 use crate::renew::engine::Settings;
 use crate::renew::sync::{self, SyncedMd};
 use crate::renew::{Managed, Route, restart};
-use crate::store::StartStore;
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::store::{StartStore, StoreLock};
+use crate::time::{Clock, SystemClock, Timestamp, format_duration};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// The start must not go on. Why stands in the log.
 pub struct StartFailed;
@@ -99,7 +100,10 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         StartFailed
     })?;
     let configured: Vec<Md> = plan.mds.iter().map(|p| p.md.clone()).collect();
-    let mut mds = sync::sync(&store, &configured).map_err(|error| {
+    // Held until the staged sets are in use.
+    let right = if is_check { Right::Look } else { right_to_change(&store, plan.global.store_locks) };
+    let bring_in_line = if matches!(right, Right::Look) { sync::look } else { sync::sync };
+    let mut mds = bring_in_line(&store, &configured).map_err(|error| {
         crate::log!(Error, "AH10073: synching Managed Domains with the store: {error}");
         StartFailed
     })?;
@@ -108,9 +112,10 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
             crate::log!(Warn, "{}: {problem}", md.md.name);
         }
     }
-    if !is_check {
+    if !matches!(right, Right::Look) {
         take_over(&store, &mut mds, &plan, now);
     }
+    drop(right);
     let startup = Arc::new(Startup {
         store,
         now,
@@ -124,6 +129,30 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         *lock(&conf.startup) = Some(startup.clone());
     }
     Ok(())
+}
+
+/// What this start may do with the store.
+enum Right {
+    /// Change nothing of what is in use.
+    Look,
+    /// Everything, for as long as the lock is held where one is configured.
+    Change { _lock: Option<StoreLock> },
+}
+
+/// Takes the lock of `MDStoreLocks`, waiting no longer than that says.
+fn right_to_change(store: &StartStore, wait: Option<Duration>) -> Right {
+    let Some(wait) = wait else { return Right::Change { _lock: None } };
+    let reason = match store.lock(wait) {
+        Ok(Some(lock)) => return Right::Change { _lock: Some(lock) },
+        Ok(None) => format!("another process has held it for {} (MDStoreLocks)", format_duration(wait)),
+        Err(error) => error.to_string(),
+    };
+    crate::log!(
+        Error,
+        "AH10398: unable to obtain global registry lock, renewed certificates may remain inactive on this httpd \
+         instance until it is restarted: {reason}"
+    );
+    Right::Look
 }
 
 /// Activates what is staged; what failed so far begins anew. A store that refuses leaves in use what is.

@@ -33,7 +33,7 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
             return false;
         }
         crate::log!(Debug, "AH10077: {name}: providing certificates for server {}", server.name());
-        each_key(synced, certs, keys, |spec| sync::certificate_files(&startup.store, &synced.md, spec))
+        each_key(synced, certs, keys, |spec| sync::certificate_files(&startup.store, synced, spec))
     });
     added.unwrap_or(false)
 }
@@ -47,7 +47,7 @@ pub fn add_fallback(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mut Pa
         }
         let name = &synced.md.name;
         crate::log!(Debug, "AH10116: {name}: providing fallback certificates for server {}", server.name());
-        each_key(synced, certs, keys, |spec| fallback::files(&startup.store, &synced.md, spec, startup.now))
+        each_key(synced, certs, keys, |spec| fallback::files(&startup.store, synced, spec, startup.now))
     });
     added.unwrap_or(false)
 }

@@ -5,6 +5,7 @@
 //! by the next start, and where `domains` was left empty, [`recover`] ends the swap. Staging is emptied last.
 
 use super::account::Accounts;
+use super::fallback;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
 use super::state::assess;
 use super::sync::SyncedMd;
@@ -115,6 +116,7 @@ impl<'s> Activation<'s> {
             self.assemble(&name, &json, &staged)?;
             self.swap(&name)?;
             synced.stored = Some(json);
+            synced.folder.clone_from(&name);
         }
         for domain in &synced.md.domains {
             // Challenge folders carry the plain name of a wildcard.
@@ -220,7 +222,7 @@ pub(super) fn recover(store: &StartStore) -> Result<(), Error> {
 
 /// Tells where the set in use came from, if anything had to be done.
 fn recover_one(store: &StartStore, name: &str) -> Result<Option<Group>, Error> {
-    if store.exists(Group::Domains, name)? {
+    if !is_vacant(store, name)? {
         return Ok(None);
     }
     let source = match store.read_json(Group::Tmp, name, MD_FILE) {
@@ -230,9 +232,17 @@ fn recover_one(store: &StartStore, name: &str) -> Result<Option<Group>, Error> {
         _ => newest_archived(store, name)?.map(|folder| (Group::Archive, folder)),
     };
     if let Some((group, folder)) = &source {
+        store.purge(Group::Domains, name)?;
         store.rename(*group, folder, Group::Domains, name)?;
     }
     Ok(source.map(|(group, _)| group))
+}
+
+/// Whether `domains` has nothing for a name, or no more than what was made meanwhile to show anything at all.
+fn is_vacant(store: &StartStore, name: &str) -> Result<bool, Error> {
+    let files = store.files(Group::Domains, name)?;
+    let exists = || store.exists(Group::Domains, name);
+    Ok(if files.is_empty() { !exists()? } else { files.iter().all(|file| fallback::is_of_fallback(file)) })
 }
 
 fn is_complete(store: &StartStore, name: &str, json: &Value) -> bool {
@@ -255,7 +265,7 @@ fn archive_number(folder: &str) -> Option<(&str, u32)> {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{CA_URL, Lab, account, md};
-    use super::super::sync::{finish, sync};
+    use super::super::sync::{finish, look, sync};
     use super::*;
     use crate::crypto::Chain;
     use crate::crypto::fixture::{Ca, NOW, Wish};
@@ -498,6 +508,18 @@ mod tests {
         start(&lab.store, &[a]).unwrap();
         assert_eq!(live(&lab, "a.test"), Some(old));
         assert!(!lab.has("archive/a.test.10") && lab.has("archive/a.test.9"));
+    }
+
+    #[test]
+    fn a_swap_is_ended_where_a_fallback_was_made_meanwhile() {
+        let lab = Lab::new();
+        let a = md(&["a.test"]);
+        let old = lab.install(&a);
+        lab.store.rename(Group::Domains, "a.test", Group::Tmp, "a.test").unwrap();
+        let looked = look(&lab.store, std::slice::from_ref(&a)).unwrap().remove(0);
+        fallback::files(&lab.store, &looked, &spec(), NOW).unwrap();
+        start(&lab.store, &[a]).unwrap();
+        assert_eq!(live(&lab, "a.test"), Some(old));
     }
 
     #[test]

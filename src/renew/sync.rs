@@ -23,6 +23,8 @@ pub struct SyncedMd {
     pub problems: Vec<String>,
     /// md.json as it stands in the store.
     pub(super) stored: Option<Value>,
+    /// Its folder in `domains`. Has the MD's name, unless the folder it had before could not be renamed.
+    pub(super) folder: String,
 }
 
 impl SyncedMd {
@@ -35,6 +37,21 @@ impl SyncedMd {
 /// written: [`finish`] does, when the MDs are final. Fails only where a whole group cannot be read.
 pub fn sync(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> {
     activate::recover(store)?;
+    match_up(store, configured, &|from, to| rename(store, from, to))
+}
+
+/// The same for a start that must not change the store: renamed MDs have their certificates in the folders
+/// where they are.
+pub fn look(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> {
+    match_up(store, configured, &|_, _| Ok(false))
+}
+
+/// `rename` tells whether it moved the folder; where it did not, that is used under its present name.
+fn match_up(
+    store: &StartStore,
+    configured: &[Md],
+    rename: &dyn Fn(&str, &str) -> Result<bool, Error>,
+) -> Result<Vec<SyncedMd>, Error> {
     let mut stored = Stored::read(store)?;
     let same_name: Vec<_> = configured.iter().map(|md| stored.unclaimed.remove(&md.name)).collect();
     stored.index();
@@ -42,15 +59,19 @@ pub fn sync(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Erro
     for (md, same_name) in configured.iter().zip(same_name) {
         let mut problems = Vec::new();
         let entry = same_name.or_else(|| {
-            let previous = stored.claim_by_names(md)?;
-            rename(store, &previous.folder, &md.name).map_err(|e| problems.push(e.to_string())).ok()?;
+            let mut previous = stored.claim_by_names(md)?;
+            match rename(&previous.folder, &md.name) {
+                Ok(true) => previous.folder.clone_from(&md.name),
+                Ok(false) => {}
+                Err(e) => problems.push(e.to_string()),
+            }
             Some(previous)
         });
-        let entry = entry.unwrap_or_default();
+        let entry = entry.unwrap_or_else(|| Entry { folder: md.name.clone(), ..Entry::default() });
         problems.extend(entry.problem);
         let md = merge(md, entry.json.as_ref().and_then(Md::from_json));
-        let certs = certificates(store, &md, &mut problems);
-        synced.push(SyncedMd { md, certs, problems, stored: entry.json });
+        let certs = certificates(store, &entry.folder, &md, &mut problems);
+        synced.push(SyncedMd { md, certs, problems, stored: entry.json, folder: entry.folder });
     }
     Ok(synced)
 }
@@ -60,7 +81,8 @@ pub fn sync(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Erro
 pub fn finish(store: &StartStore, synced: &mut SyncedMd) -> Result<bool, Error> {
     synced.assess();
     let json = synced.md.to_json();
-    if synced.stored.as_ref() == Some(&json) {
+    // A folder of another name is renamed first, by a later start.
+    if synced.stored.as_ref() == Some(&json) || synced.folder != synced.md.name {
         return Ok(false);
     }
     // The first one has nothing in it that is not configured. Waiting for the disk would slow down a start
@@ -73,8 +95,12 @@ pub fn finish(store: &StartStore, synced: &mut SyncedMd) -> Result<bool, Error> 
 }
 
 /// Chain and key file for `spec`, for mod_ssl.
-pub fn certificate_files(store: &StartStore, md: &Md, spec: &KeySpec) -> Result<(PathBuf, PathBuf), Error> {
-    let path = |stem| store.path(Group::Domains, &md.name, &spec.file_name(stem));
+pub fn certificate_files(
+    store: &StartStore,
+    synced: &SyncedMd,
+    spec: &KeySpec,
+) -> Result<(PathBuf, PathBuf), Error> {
+    let path = |stem| store.path(Group::Domains, &synced.folder, &spec.file_name(stem));
     Ok((path("pubcert")?, path("privkey")?))
 }
 
@@ -132,11 +158,12 @@ impl Stored {
 
 /// Staging goes first: if the process dies in between, the next start finds the old folder in `domains`
 /// and ends the move.
-fn rename(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+fn rename(store: &StartStore, from: &str, to: &str) -> Result<bool, Error> {
     if store.exists(Group::Staging, from)? && !store.exists(Group::Staging, to)? {
         store.rename(Group::Staging, from, Group::Staging, to)?;
     }
-    store.rename(Group::Domains, from, Group::Domains, to)
+    store.rename(Group::Domains, from, Group::Domains, to)?;
+    Ok(true)
 }
 
 fn merge(configured: &Md, stored: Option<Md>) -> Md {
@@ -151,13 +178,13 @@ fn merge(configured: &Md, stored: Option<Md>) -> Md {
     md
 }
 
-fn certificates(store: &StartStore, md: &Md, problems: &mut Vec<String>) -> Vec<KeyedCert> {
+fn certificates(store: &StartStore, folder: &str, md: &Md, problems: &mut Vec<String>) -> Vec<KeyedCert> {
     if md.has_static_files() {
         return static_certificates(store, md, problems);
     }
     let mut certs = Vec::new();
     for spec in md.keys() {
-        let info = match set::look(store, &md.name, &spec) {
+        let info = match set::look(store, folder, &spec) {
             Ok(info) => Some(info),
             Err(Flaw::Missing(_)) => None,
             Err(flaw) => {
@@ -275,6 +302,20 @@ mod tests {
     }
 
     #[test]
+    fn a_look_changes_nothing_and_finds_the_certificate_of_a_renamed_md() {
+        let lab = Lab::new();
+        let wanted = lab.install(&md(&["old.test", "a.test"]));
+        let before = lab.files();
+        let mut synced = look(&lab.store, &[md(&["a.test", "old.test"])]).unwrap();
+        assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
+        let (chain, _) = certificate_files(&lab.store, &synced[0], &synced[0].md.keys()[0]).unwrap();
+        assert!(chain.ends_with("domains/old.test/pubcert.p-256.pem"));
+        assert!(!finish(&lab.store, &mut synced[0]).unwrap());
+        assert_eq!(synced[0].md.state, State::Complete);
+        assert_eq!(lab.files(), before);
+    }
+
+    #[test]
     fn the_folder_of_the_same_name_comes_first_and_is_given_to_one_md_only() {
         let lab = Lab::new();
         let a = lab.install(&md(&["a.test", "b.test", "c.test"]));
@@ -365,7 +406,8 @@ mod tests {
     #[test]
     fn mod_ssl_gets_chain_and_key_of_each_kind() {
         let lab = Lab::new();
-        let (chain, key) = certificate_files(&lab.store, &md(&["*.a.test"]), &KeySpec::default()).unwrap();
+        let synced = look(&lab.store, &[md(&["*.a.test"])]).unwrap().remove(0);
+        let (chain, key) = certificate_files(&lab.store, &synced, &KeySpec::default()).unwrap();
         assert_eq!(chain, lab.root().join("domains/*.a.test/pubcert.pem"));
         assert_eq!(key, lab.root().join("domains/*.a.test/privkey.pem"));
     }

@@ -189,6 +189,14 @@ impl Folder {
         }
     }
 
+    /// A file for flock(2), made where there is none; its content is nobody's business.
+    pub fn open_lock(&self, name: &str) -> Result<File, Error> {
+        // Commands that are run while it is held must not keep it: CLOEXEC.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = fs::openat(self.file.as_ref(), name, flags, Mode::RUSR | Mode::WUSR);
+        fd.map(File::from).map_err(|e| Error::io("opening", &self.path.join(name), e))
+    }
+
     /// Puts a file in place, whole: readers see the old content or the new one, whatever happens.
     pub fn write(&self, name: &str, content: &[u8], access: Access) -> Result<(), Error> {
         self.write_as(name, content, access, |temporary| {

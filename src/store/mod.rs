@@ -9,6 +9,7 @@
 mod admin;
 mod disk;
 mod error;
+mod lock;
 mod migrate;
 mod place;
 mod setup;
@@ -18,6 +19,7 @@ mod tests;
 pub use admin::read_admin_file;
 pub use disk::Fuse;
 pub use error::Error;
+pub use lock::StoreLock;
 pub use place::{Group, WorkGroup};
 pub use setup::{Owner, StoreKey};
 
