@@ -77,7 +77,7 @@ impl Lab {
     }
 
     /// Every file of the store, with what changes when it is written.
-    pub fn files(&self) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
+    pub fn files(&self) -> BTreeMap<PathBuf, Written> {
         let mut found = BTreeMap::new();
         walk(&self.root(), &mut found);
         found
@@ -88,14 +88,18 @@ impl Lab {
     }
 }
 
-fn walk(dir: &Path, found: &mut BTreeMap<PathBuf, (u64, Vec<u8>)>) {
+/// Inode, time of the last change, content.
+pub type Written = (u64, (i64, i64), Vec<u8>);
+
+fn walk(dir: &Path, found: &mut BTreeMap<PathBuf, Written>) {
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_dir() {
             walk(&entry.path(), found);
         } else {
-            let inode = entry.metadata().unwrap().ino();
-            found.insert(entry.path(), (inode, fs::read(entry.path()).unwrap()));
+            let meta = entry.metadata().unwrap();
+            let changed = (meta.ctime(), meta.ctime_nsec());
+            found.insert(entry.path(), (meta.ino(), changed, fs::read(entry.path()).unwrap()));
         }
     }
 }

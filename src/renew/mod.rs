@@ -18,6 +18,8 @@ pub mod restart;
 pub mod session;
 pub mod set;
 pub mod staging;
+#[cfg(test)]
+mod start_tests;
 pub mod state;
 pub mod sync;
 
