@@ -10,7 +10,7 @@ mod fake_ca;
 use clock::VirtualClock;
 use fake_ca::{Endpoint, FakeCa, Fault, problem};
 use mod_md::challenge::http01;
-use mod_md::crypto::PrivateKey;
+use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http::{self, Request, Response, Transport};
 use mod_md::model::{Ca, Job, KeySpec, Md};
 use mod_md::notify::Commands;
@@ -20,7 +20,7 @@ use mod_md::renew::engine::{Engine, Next, Settings};
 use mod_md::renew::staging::Staging;
 use mod_md::renew::{Managed, Route};
 use mod_md::store::{Fuse, StartStore, WorkGroup, WorkStore};
-use mod_md::time::{Clock, Timestamp};
+use mod_md::time::{Clock, StopFlag, Timestamp};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -32,6 +32,7 @@ struct Lab {
     clock: Arc<VirtualClock>,
     ca: Arc<FakeCa>,
     commands: Commands,
+    initial_delay: Duration,
 }
 
 impl Lab {
@@ -53,7 +54,7 @@ impl Lab {
                 }
             });
         });
-        Lab { _dir: dir, path, clock, ca, commands: Commands::default() }
+        Lab { _dir: dir, path, clock, ca, commands: Commands::default(), initial_delay: Duration::ZERO }
     }
 
     fn md(&self, names: &[&str], keys: &[KeySpec]) -> Managed {
@@ -94,7 +95,7 @@ impl Lab {
             retry_delay: Duration::from_secs(30),
             retry_failover: 13,
             check_interval: Duration::from_secs(43_200),
-            initial_delay: Duration::ZERO,
+            initial_delay: self.initial_delay,
             parallel: 16,
             reachable_by_http: true,
             commands: self.commands.clone(),
@@ -442,5 +443,50 @@ fn a_panic_in_a_job_is_an_error_of_that_job() {
     let job = lab.job("a.test");
     assert!(job.last.detail.unwrap().contains("internal error"));
     assert!(job.next_run.is_some());
+    driver.stop();
+}
+
+#[test]
+fn a_domain_that_is_not_due_is_looked_at_again_after_the_check_interval_or_when_it_is_due() {
+    let lab = Lab::new();
+    let (now, day) = (lab.clock.now(), Duration::from_secs(86_400));
+    let mut md = lab.md(&["a.test"], &[ec()]);
+    let mut next = |not_after| {
+        let dns_names = vec!["a.test".into()];
+        let info = CertInfo { dns_names, not_before: now.minus(day), not_after, ..CertInfo::default() };
+        md.certs = vec![(ec(), Some(info))];
+        lab.engine(vec![md.clone()], Fuse::default()).run(0)
+    };
+    // The engine's chance is 0.5: no jitter.
+    assert_eq!(next(now.plus(day * 89)), Next::At(now.plus(day / 2)));
+    // 33 % of two days before its end, which is earlier.
+    let end = now.plus(day);
+    assert_eq!(next(end), Next::At(end.minus(day * 2 * 33 / 100)));
+}
+
+#[test]
+fn nothing_is_renewed_before_the_initial_delay_is_over() {
+    let delay = Duration::from_secs(60);
+    let lab = Lab { initial_delay: delay, ..Lab::new() };
+    let driver = |stop: StopFlag| {
+        let engine = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
+        Driver::new(Arc::new(engine), stop)
+    };
+    let store = lab.store(Fuse::default());
+    let mut early = driver(StopFlag::default());
+    lab.clock.advance(delay - Duration::from_secs(1));
+    early.beat();
+    // Waits for whatever runs.
+    early.stop();
+    assert!(Staging::new(&store, "a.test").job().unwrap().is_none(), "it was begun");
+
+    let mut driver = driver(lab.clock.stop.clone());
+    lab.clock.advance(delay);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while Staging::new(&store, "a.test").job().unwrap_or_default().is_none() {
+        assert!(std::time::Instant::now() < deadline, "the job does not begin");
+        driver.beat();
+        std::thread::yield_now();
+    }
     driver.stop();
 }
