@@ -15,3 +15,4 @@ mod panic;
 mod require_https;
 mod status;
 mod store;
+mod sync;

@@ -29,6 +29,15 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "require_https::a_section_requires_https_for_the_requests_it_applies_to",
         "it takes the directive in a section for all of the server",
     ),
+    (
+        "sync::a_store_that_cannot_be_written_is_told_and_the_certificate_in_use_stays",
+        "its error leaves the reason to the number",
+    ),
+    ("sync::names_that_could_leave_the_store_are_refused_and_make_nothing", "its configtest accepts them"),
+    (
+        "sync::the_dry_pass_of_a_start_waits_for_no_lock_and_a_renamed_domain_is_served_without_it",
+        "it waits in the dry pass as well, and renames without the lock",
+    ),
     ("status::an_unknown_name_is_not_found", "it answers with all domains"),
 ];
 

@@ -115,6 +115,10 @@ impl Config {
         self.root.join("md")
     }
 
+    pub fn https_port(&self) -> u16 {
+        self.https
+    }
+
     fn text(&self, apache: &Apache) -> String {
         let root = self.root.display();
         let mut text = format!("ServerRoot {root}\nPidFile {root}/httpd.pid\nDefaultRuntimeDir {root}\n");
