@@ -11,16 +11,13 @@ use super::engine::Engine;
 use super::error::Error;
 use super::job::Running;
 use super::staging::{SavedOrder, Staging};
-use super::{Managed, policy, session};
-use crate::acme::objects::{Authorization, Challenge, Order, OrderStatus};
+use super::{Managed, challenges, policy, session};
+use crate::acme::objects::{Authorization, Order, OrderStatus};
 use crate::acme::order::{self, Poll, Step};
 use crate::acme::{self, OrderOptions, Session};
-use crate::challenge::{self, http01, selection};
 use crate::crypto::cert::{CertInfo, Chain};
 use crate::crypto::{PrivateKey, csr};
 use crate::model::{KeySpec, Md};
-use crate::notify::Event;
-use crate::store::WorkGroup;
 use crate::time::{Clock, Timestamp};
 
 /// Runs one attempt. On success the set in staging is complete and checked; the answer is the instant
@@ -35,10 +32,10 @@ pub fn renew(engine: &Engine, target: &Managed, running: &mut Running<'_>) -> Re
         // The CA may be looking at the answers right now, and the next child goes on from there.
         Err(error) if error.is_stopped() => {}
         Err(error) if error.is_of_the_authority() => {
-            attempt.clean_up();
+            challenges::clean_up(engine, target);
             authority.forget();
         }
-        _ => attempt.clean_up(),
+        _ => challenges::clean_up(engine, target),
     }
     outcome
 }
@@ -223,35 +220,11 @@ impl Attempt<'_, '_> {
     /// Presents the answers of all challenges, then has the CA look (RFC 8555 §7.5.1).
     fn answer_challenges(&mut self, session: &Session, pending: &[Authorization]) -> Result<(), Error> {
         self.running.step("Starting challenges for domains")?;
-        let mut chosen = Vec::new();
-        for authorization in pending {
-            chosen.push((authorization, self.choose(authorization)?));
-        }
-        for (authorization, challenge) in &chosen {
-            let domain = authorization.identifier.value.clone();
-            self.running.step(format!("Setting up challenge '{}' for domain {domain}", http01::TYPE))?;
-            let answer = challenge::key_authorization(&challenge.token, &session.thumbprint()?);
-            let group = WorkGroup::Challenges;
-            let written = self.engine.store().write(group, &domain, http01::FILE_NAME, answer.as_bytes());
-            written.map_err(Error::ChallengeSetup)?;
-            let event = Event::ChallengeSetup(http01::TYPE.into(), domain);
-            let clock = self.engine.clock().as_ref();
-            self.engine.settings().commands.fire(&event, &mut self.running.job, clock)?;
-        }
-        for (_, challenge) in &chosen {
-            session.start_challenge(&challenge.url)?;
+        let thumbprint = session.thumbprint()?;
+        for url in challenges::present(self.engine, self.target, self.running, pending, &thumbprint)? {
+            session.start_challenge(&url)?;
         }
         Ok(())
-    }
-
-    /// The challenge to answer for a name, or why none of those offered can be.
-    fn choose<'c>(&self, authorization: &'c Authorization) -> Result<&'c Challenge, Error> {
-        if !self.md.domains.contains(&authorization.name()) {
-            let name = authorization.name();
-            return Err(Error::Unusable(format!("the CA asks for {name}, which is not in the order")));
-        }
-        let reachable = self.engine.settings().reachable_by_http;
-        selection::choose(authorization, &self.md.ca.challenges, reachable).map_err(Error::ChallengeMismatch)
     }
 
     fn finalize(&mut self, session: &Session, spec: &KeySpec, order: &Order) -> Result<Order, Error> {
@@ -285,16 +258,6 @@ impl Attempt<'_, '_> {
         let (chain, key) = (chain?, key?);
         check(&chain, &key, self.md, self.clock().now()).map_err(unusable)?;
         Ok(self.staging().save_chain(spec, &chain)?)
-    }
-
-    /// Takes every answer away again, also after a failure, and also those an earlier child has left.
-    fn clean_up(&mut self) {
-        for domain in &self.md.domains {
-            let folder = domain.strip_prefix("*.").unwrap_or(domain);
-            if let Err(error) = self.engine.store().purge(WorkGroup::Challenges, folder) {
-                crate::log!(Warn, "{}: the challenge data of {folder} stays behind: {error}", self.md.name);
-            }
-        }
     }
 }
 

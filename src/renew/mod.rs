@@ -5,6 +5,7 @@
 pub mod account;
 pub mod activate;
 pub mod authority;
+pub mod challenges;
 pub mod driver;
 pub mod engine;
 pub mod error;
