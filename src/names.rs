@@ -1,6 +1,8 @@
 //! DNS names: the form in which they are kept and compared, and what a wildcard covers.
 //!
-//! Refuses whatever could not be a name on the wire or could leave a folder of the store.
+//! Names may be IP addresses (RFC 8738). Refuses whatever could not be a name on the wire or could leave a folder of the store.
+
+use std::net::IpAddr;
 
 /// Why a text is no usable domain name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +20,8 @@ pub enum NameError {
 }
 
 /// The lower-cased name, checked (RFC 1035 §2.3.1 with underscores, RFC 6125 §6.4.3 wildcards). A name
-/// that passes is also a safe file name: no `/`, no NUL, no empty, `.` or `..`. IP literals pass.
+/// that passes is also a safe file name: no `/`, no NUL, no empty, `.` or `..`. IP literals pass, in the
+/// spelling of RFC 5952; IPv6 may stand in brackets, as in a URL.
 pub fn normalize(text: &str) -> Result<String, NameError> {
     let name = text.trim_end_matches('.').to_ascii_lowercase();
     if name.is_empty() {
@@ -27,8 +30,8 @@ pub fn normalize(text: &str) -> Result<String, NameError> {
     if name.len() > 253 {
         return Err(NameError::TooLong);
     }
-    if name.parse::<std::net::IpAddr>().is_ok() {
-        return Ok(name);
+    if let Some(address) = address(&name) {
+        return Ok(address.to_string());
     }
     let base = name.strip_prefix("*.").unwrap_or(&name);
     if base.contains('*') {
@@ -41,6 +44,31 @@ pub fn normalize(text: &str) -> Result<String, NameError> {
         return Err(NameError::Label);
     }
     Ok(name)
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
+    }
+}
+
+pub fn is_address(name: &str) -> bool {
+    name.parse::<IpAddr>().is_ok()
+}
+
+/// The address whose reverse mapping this name is (RFC 1035 §3.5, RFC 3596 §2.5). `name` is in normal form.
+pub fn address_of_reverse(name: &str) -> Option<IpAddr> {
+    if let Some(octets) = name.strip_suffix(".in-addr.arpa") {
+        let reversed: Vec<&str> = octets.rsplit('.').collect();
+        return reversed.join(".").parse().ok().map(IpAddr::V4);
+    }
+    let nibbles: Vec<&str> = name.strip_suffix(".ip6.arpa")?.rsplit('.').collect();
+    if nibbles.len() != 32 || nibbles.iter().any(|nibble| nibble.len() != 1) {
+        return None;
+    }
+    let value = u128::from_str_radix(&nibbles.concat(), 16).ok()?;
+    Some(IpAddr::V6(value.into()))
 }
 
 pub fn is_wildcard(name: &str) -> bool {
@@ -68,7 +96,11 @@ mod tests {
         assert_eq!(normalize("WWW.Example.ORG").unwrap(), "www.example.org");
         assert_eq!(normalize("*.Example.org").unwrap(), "*.example.org");
         assert_eq!(normalize("localhost").unwrap(), "localhost");
-        assert_eq!(normalize("::1").unwrap(), "::1");
+        for (text, address) in
+            [("::1", "::1"), ("[2001:DB8:0:0::1]", "2001:db8::1"), ("127.0.0.1", "127.0.0.1")]
+        {
+            assert_eq!(normalize(text).unwrap(), address);
+        }
         for (bad, why) in [
             ("", NameError::Empty),
             ("..", NameError::Empty),
@@ -80,6 +112,8 @@ mod tests {
             ("*.*.x", NameError::Wildcard),
             ("a.*.x", NameError::Wildcard),
             ("*", NameError::Wildcard),
+            ("[127.0.0.1]", NameError::Character),
+            ("[a.test]", NameError::Character),
         ] {
             assert_eq!(normalize(bad), Err(why), "{bad:?}");
         }
@@ -96,5 +130,22 @@ mod tests {
         assert!(!covers("*.a.test", "x.www.a.test"));
         assert!(!covers("a.test", "*.a.test"));
         assert!(!covers("*.test", "*.a.test"));
+    }
+
+    #[test]
+    fn reverse_names_stand_for_their_addresses() {
+        let zeros = "0.".repeat(31);
+        for (name, address) in [
+            ("1.0.0.127.in-addr.arpa".to_string(), Some("127.0.0.1")),
+            (format!("1.{zeros}ip6.arpa"), Some("::1")),
+            (format!("10.{zeros}ip6.arpa"), None),
+            ("+.0.ip6.arpa".into(), None),
+            ("0.0.127.in-addr.arpa".into(), None),
+            ("300.0.0.127.in-addr.arpa".into(), None),
+            ("in-addr.arpa".into(), None),
+            ("a.test".into(), None),
+        ] {
+            assert_eq!(address_of_reverse(&name).map(|a| a.to_string()).as_deref(), address, "{name}");
+        }
     }
 }

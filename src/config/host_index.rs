@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 #[derive(Default)]
 pub(super) struct HostIndex {
+    all: Vec<usize>,
     /// By `ServerName` alone.
     by_server_name: HashMap<String, Vec<usize>>,
     /// By what follows the first label of `ServerName`.
@@ -25,7 +26,9 @@ impl HostIndex {
     pub(super) fn new(servers: &[Server<'_>], wanted: impl Fn(usize) -> bool) -> Self {
         let mut index = HostIndex::default();
         for (at, server) in servers.iter().enumerate().filter(|(at, _)| wanted(*at)) {
-            let name = server.host.server_name.to_ascii_lowercase();
+            index.all.push(at);
+            let name = &server.host.server_name;
+            let name = names::normalize(name).unwrap_or_else(|_| name.to_ascii_lowercase());
             if let Some((_, parent)) = name.split_once('.') {
                 index.by_parent.entry(parent.to_string()).or_default().push(at);
             }
@@ -40,12 +43,18 @@ impl HostIndex {
 
     fn add_alias(&mut self, alias: String, at: usize) {
         if !is_pattern(&alias) {
+            let alias = names::normalize(&alias).unwrap_or(alias);
             return self.by_name.entry(alias).or_default().push(at);
         }
         match alias.strip_prefix("*.").filter(|rest| !is_pattern(rest)) {
             Some(rest) => self.by_suffix.entry(rest.to_string()).or_default().push(at),
             None => self.patterns.push((alias, at)),
         }
+    }
+
+    /// Every host; the first of those at an address gets what is for none of them.
+    pub(super) fn all(&self) -> Vec<usize> {
+        sorted(self.all.clone())
     }
 
     /// Hosts that httpd would choose for `name`; ascending, each once.

@@ -57,6 +57,13 @@ impl Plan {
             let ports = servers.get(at).map(|s| s.host.ports.as_slice()).unwrap_or_default();
             is(tls, at) && https.is_some_and(|p| ports.is_empty() || ports.contains(&0) || ports.contains(&p))
         });
+        // The main server only gets what no virtual host takes.
+        let first = |hosts: Vec<usize>| {
+            let is_main = |at: usize| servers.get(at).is_some_and(|server| server.host.is_main);
+            hosts.into_iter().min_by_key(|at| (is_main(*at), *at))
+        };
+        // Names that are no host's go to the first.
+        let default = first(public.all());
         let mut findings = Vec::new();
         for planned in &mut self.mds {
             let tls_hosts: Vec<&Server<'_>> =
@@ -65,10 +72,10 @@ impl Plan {
             findings.extend(join(&mut planned.md, &tls_hosts));
             planned.watched = is_watched(planned);
             let can_alpn = |domain: &&String| {
-                let hosts = public.with_name(domain);
-                let is_main = |at: usize| servers.get(at).is_some_and(|server| server.host.is_main);
-                // The main server only gets what no virtual host takes.
-                hosts.into_iter().min_by_key(|at| (is_main(*at), *at)).is_some_and(|host| is(alpn, host))
+                // The CA asks for the reverse name of an address (RFC 8738 §6), which no host has.
+                let own = if names::is_address(domain) { None } else { first(public.with_name(domain)) };
+                let other = default.filter(|_| !names::is_wildcard(domain));
+                own.or(other).is_some_and(|host| is(alpn, host))
             };
             planned.md.acme_tls_1 = planned.md.domains.iter().filter(can_alpn).cloned().collect();
         }
@@ -292,11 +299,20 @@ mod tests {
             alpn(host(0, "e.test", "")),
         ]
         .concat();
-        let names = "a.test www.a.test x.w.test b.test b2.test c.test d.test e.test none.test";
+        let names = "a.test www.a.test x.w.test b.test b2.test c.test d.test e.test none.test 127.0.0.1";
         // The main server gets only what no virtual host takes.
         let main = "ServerAdmin alpn\nServerName b.test";
         let outcome = run(&format!("MDomain {names}\n{hosts}\n{main}"));
-        assert_eq!(outcome.plan.mds[0].md.acme_tls_1, ["a.test", "www.a.test", "x.w.test", "e.test"]);
+        // Names without a public TLS host are the first one's.
+        let able = &outcome.plan.mds[0].md.acme_tls_1;
+        assert_eq!(
+            able[..],
+            ["a.test", "www.a.test", "x.w.test", "c.test", "d.test", "e.test", "none.test", "127.0.0.1"]
+        );
+        let outcome =
+            run(&format!("MDomain {names}\n{}\n{hosts}\n{main}", host(443, "first.test", "127.0.0.1")));
+        let able = &outcome.plan.mds[0].md.acme_tls_1;
+        assert_eq!(able[..], ["a.test", "www.a.test", "x.w.test", "e.test"]);
         let closed = run(&format!("MDPortMap https:-\nMDomain {names}\n{hosts}"));
         assert!(closed.plan.mds[0].md.acme_tls_1.is_empty());
     }
