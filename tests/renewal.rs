@@ -9,7 +9,7 @@ mod fake_ca;
 
 use clock::VirtualClock;
 use fake_ca::{Endpoint, FakeCa, Fault, problem};
-use mod_md::challenge::http01;
+use mod_md::challenge::{dns01, http01};
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http::{self, Request, Response, Transport};
 use mod_md::model::{Ca, Job, KeySpec, Md};
@@ -71,7 +71,7 @@ impl Lab {
             ..Md::default()
         };
         let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
-        Managed { md, certs, in_use: true, watched: true, route: Route::default() }
+        Managed { md, certs, in_use: true, watched: true, dns01: None, route: Route::default() }
     }
 
     fn store(&self, fuse: Fuse) -> WorkStore {
@@ -98,6 +98,7 @@ impl Lab {
             initial_delay: self.initial_delay,
             parallel: 16,
             reachable_by_http: true,
+            reachable_by_https: true,
             commands: self.commands.clone(),
         };
         let authorities = Authorities::new(Box::new(move |_| Ok(connect())));
@@ -179,6 +180,76 @@ fn a_job_that_dies_before_any_write_is_finished_by_the_next_child_with_the_same_
         }
         steps += 4;
     }
+}
+
+/// A domain with a wildcard that answers dns-01 by a command which notes what it is called with, and a CA that looks for its records there.
+fn with_dns01(lab: &Lab) -> (Managed, PathBuf) {
+    let calls = lab.path.with_extension("dns");
+    let records = calls.clone();
+    lab.ca.rules(|rules| {
+        rules.validate = Arc::new(move |asked| {
+            let (name, value) = (asked.name, dns01::value(asked.key_authorization));
+            let has = |verb: &str| calls_of(&records).contains(&format!("{verb} {name} {value}"));
+            if asked.type_ == "dns-01" && has("setup") && !has("teardown") {
+                return Ok(());
+            }
+            Err(problem("dns", "no such record"))
+        });
+    });
+    let mut md = lab.md(&["a.test", "*.a.test"], &[ec()]);
+    md.md.ca.challenges = vec![dns01::TYPE.into()];
+    let line = format!("/bin/sh -c 'echo \"$@\" >> {}' sh", calls.display());
+    md.dns01 = Some(dns01::Command { line, version: 2 });
+    (md, calls)
+}
+
+fn calls_of(file: &std::path::Path) -> Vec<String> {
+    std::fs::read_to_string(file).unwrap_or_default().lines().map(String::from).collect()
+}
+
+#[test]
+fn all_records_are_there_before_the_ca_looks_for_one_and_gone_in_the_end() {
+    let lab = Lab::new().with_account_key("a.test");
+    let (md, calls) = with_dns01(&lab);
+    assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never, "{:?}", lab.job("a.test").last);
+    let verbs: Vec<_> =
+        calls_of(&calls).iter().map(|call| call.split(' ').next().unwrap().to_string()).collect();
+    assert_eq!(verbs, ["setup", "setup", "teardown", "teardown"]);
+    assert_eq!(lab.store(Fuse::default()).names(WorkGroup::Challenges).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn records_are_torn_down_wherever_the_child_died() {
+    for steps in (0..).step_by(3) {
+        let lab = Lab::new().with_account_key("a.test");
+        let (md, calls) = with_dns01(&lab);
+        lab.engine(vec![md.clone()], Fuse::after(steps)).run(0);
+        let died =
+            !Staging::new(&lab.store(Fuse::default()), "a.test").job().unwrap().is_some_and(|j| j.finished);
+        run_to_the_end(&lab, &md);
+        let calls = calls_of(&calls);
+        for record in calls.iter().filter_map(|call| call.strip_prefix("setup ")) {
+            assert!(calls.contains(&format!("teardown {record}")), "after {steps} steps: {calls:?}");
+        }
+        if !died {
+            assert!(steps > 20, "only {steps} steps");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_challenge_that_cannot_be_set_up_is_an_error_of_its_own_kind() {
+    let lab = Lab::new().with_account_key("a.test");
+    let (mut md, _) = with_dns01(&lab);
+    md.dns01 = Some(dns01::Command { line: "/bin/sh -c 'exit 3'".into(), version: 1 });
+    let Next::At(next) = lab.engine(vec![md], Fuse::default()).run(0) else { panic!("no next try") };
+    let last = lab.job("a.test").last;
+    assert_eq!(last.problem.as_deref(), Some("challenge-setup-failure"));
+    let detail = last.detail.unwrap();
+    assert!(detail.contains("MDChallengeDns01: '/bin/sh' ended with status 3"), "{detail}");
+    assert_eq!(next.since(lab.clock.now()), Duration::from_secs(30), "the DNS may be back");
+    assert_eq!(lab.ca.count(Endpoint::Challenge), 0);
 }
 
 /// Stops the process when the CA is asked for the n-th time.

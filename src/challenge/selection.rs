@@ -1,60 +1,117 @@
-//! Which challenge to answer for a name: the first possible one of those that are configured, or that
-//! were found to work. A pure function; where nothing fits, the text says why each type is out.
+//! Which challenges can be answered for a name: those that are configured, or else those that are found
+//! to work, in order of preference. Pure functions; where nothing fits, the text says why each type is out.
 
-use super::http01;
+use super::{dns01, http01, tls_alpn01};
 use crate::acme::objects::{Authorization, Challenge};
-use crate::model::Md;
 use crate::names;
 
-/// The challenge for this authorization. `configured`: types of `MDCAChallenges`, in order of preference;
-/// empty: whatever works. `reachable_by_http`: requests to port 80 arrive here.
-pub fn choose<'a>(
-    authorization: &'a Authorization,
-    configured: &[String],
-    reachable_by_http: bool,
-) -> Result<&'a Challenge, String> {
+/// The types we answer, in the order in which they are preferred where none are configured.
+const TYPES: [&str; 3] = [tls_alpn01::TYPE, http01::TYPE, dns01::TYPE];
+
+/// What decides about the challenges of a managed domain.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Means<'a> {
+    /// Types of `MDCAChallenges`, in order of preference; empty: whatever is found to work.
+    pub configured: &'a [String],
+    /// Requests to the public port 80 arrive here.
+    pub http: bool,
+    /// Connections to the public port 443 arrive here.
+    pub https: bool,
+    /// Names whose TLS host has `acme-tls/1` in `Protocols`.
+    pub acme_tls: &'a [String],
+    /// There is a command for dns-01.
+    pub dns01: bool,
+}
+
+impl Means<'_> {
+    /// Why a type cannot be answered for a name. That httpd does not listen on a public port is no reason
+    /// where the type is configured: the admin knows what is in front of this server.
+    fn obstacle(&self, type_: &str, domain: &str) -> Option<String> {
+        let detected = self.configured.is_empty();
+        let wildcard = names::is_wildcard(domain);
+        match type_ {
+            http01::TYPE | tls_alpn01::TYPE if wildcard => {
+                let scheme = if type_ == http01::TYPE { "http:" } else { "https:" };
+                Some(format!(
+                    "The {scheme} challenge '{type_}' is disabled because it proves nothing about a wildcard like \
+                     {domain}."
+                ))
+            }
+            http01::TYPE if detected && !self.http => Some(
+                "The http: challenge 'http-01' is disabled because the server seems not reachable on public port 80."
+                    .into(),
+            ),
+            tls_alpn01::TYPE if detected && !self.https => Some(
+                "The https: challenge 'tls-alpn-01' is disabled because the server seems not reachable on public \
+                 port 443."
+                    .into(),
+            ),
+            tls_alpn01::TYPE if !self.acme_tls.iter().any(|name| name == domain) => Some(
+                "The https: challenge 'tls-alpn-01' is disabled because the Protocols configuration does not include \
+                 the 'acme-tls/1' protocol."
+                    .into(),
+            ),
+            dns01::TYPE if names::is_address(domain) => Some(format!(
+                "The DNS challenge 'dns-01' is disabled because {domain} is an address, no name."
+            )),
+            dns01::TYPE if !self.dns01 => Some(
+                "The DNS challenge 'dns-01' is disabled because the directive 'MDChallengeDns01' is not configured."
+                    .into(),
+            ),
+            known if TYPES.contains(&known) => None,
+            unknown => Some(format!("The challenge '{unknown}' in MDCAChallenges is not known to mod_md.")),
+        }
+    }
+
+    /// The types that can be answered for a name, in order of preference; never none.
+    fn possible(&self, domain: &str) -> Result<Vec<&str>, String> {
+        let types: Vec<&str> = match self.configured {
+            [] => TYPES.to_vec(),
+            some => some.iter().map(String::as_str).collect(),
+        };
+        let mut possible = types.clone();
+        possible.retain(|type_| self.obstacle(type_, domain).is_none());
+        if !possible.is_empty() {
+            return Ok(possible);
+        }
+        // Found to be out of reach, they are told from port 80 to port 53.
+        let told = if self.configured.is_empty() {
+            vec![http01::TYPE, tls_alpn01::TYPE, dns01::TYPE]
+        } else {
+            types
+        };
+        let reasons: Vec<String> = told.iter().filter_map(|type_| self.obstacle(type_, domain)).collect();
+        Err(format!(
+            "None of the ACME challenge methods configured for this domain are suitable. {}",
+            reasons.join(" ")
+        ))
+    }
+}
+
+/// The challenges of this authorization that can be answered, in order of preference; never none.
+pub fn choose<'a>(authorization: &'a Authorization, means: &Means<'_>) -> Result<Vec<&'a Challenge>, String> {
     let domain = authorization.name();
-    suitable(&domain, configured, reachable_by_http)?;
-    authorization.challenge(http01::TYPE).ok_or_else(|| {
-        let offered: Vec<&str> = authorization.challenges.iter().map(|c| c.type_.as_str()).collect();
-        format!(
+    let possible = means.possible(&domain)?;
+    let chosen: Vec<_> = possible.iter().filter_map(|type_| authorization.challenge(type_)).collect();
+    if chosen.is_empty() {
+        return Err(format!(
             "None of offered challenge types for domain {domain} are supported. The server offered '{}' and \
              available are: '{}'.",
-            offered.join(", "),
-            http01::TYPE
-        )
-    })
-}
-
-/// Whether every name of `md` has a challenge that can work, as far as that is known before a CA is asked.
-pub fn check(md: &Md, reachable_by_http: bool) -> Result<(), String> {
-    md.domains.iter().try_for_each(|domain| suitable(domain, &md.ca.challenges, reachable_by_http))
-}
-
-fn suitable(domain: &str, configured: &[String], reachable_by_http: bool) -> Result<(), String> {
-    let mut reasons = Vec::new();
-    if !configured.is_empty() && !configured.iter().any(|c| c == http01::TYPE) {
-        reasons.push(format!(
-            "The http: challenge 'http-01' is left out by MDCAChallenges {}.",
-            configured.join(" ")
+            offered(authorization),
+            possible.join(" ")
         ));
     }
-    if !reachable_by_http {
-        reasons.push(
-            "The http: challenge 'http-01' is disabled because the server seems not reachable on public port 80.".into(),
-        );
-    }
-    if names::is_wildcard(domain) {
-        reasons.push(format!("A wildcard like {domain} needs the challenge 'dns-01'."));
-    }
-    if reasons.is_empty() {
-        return Ok(());
-    }
-    Err(format!(
-        "None of the ACME challenge methods configured for this domain are suitable. {} This version of mod_md has \
-         no other challenge than 'http-01'.",
-        reasons.join(" ")
-    ))
+    Ok(chosen)
+}
+
+/// The types that the CA offers, for people.
+pub fn offered(authorization: &Authorization) -> String {
+    authorization.challenges.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether every name has a challenge that can work, as far as that is known before a CA is asked.
+pub fn check(domains: &[String], means: &Means<'_>) -> Result<(), String> {
+    domains.iter().try_for_each(|domain| means.possible(domain).map(drop))
 }
 
 #[cfg(test)]
@@ -62,31 +119,108 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn authorization(types: &[&str], wildcard: bool) -> Authorization {
+    fn authorization(name: &str, types: &str) -> Authorization {
         let challenges: Vec<_> = types
-            .iter()
-            .map(|t| json!({"type": t, "url": "https://ca.test/c/1", "status": "pending", "token": "dG9rZW4tdG9rZW4tdG9rZW4"}))
+            .split(' ')
+            .map(
+                |t| json!({"type": t, "url": "https://ca.test/c/1", "status": "pending", "token": "dG9rZW4"}),
+            )
             .collect();
-        let value = json!({"status": "pending", "identifier": {"type": "dns", "value": "a.test"},
-            "wildcard": wildcard, "challenges": challenges});
+        let type_ = if names::is_address(name) { "ip" } else { "dns" };
+        let value = json!({"status": "pending",
+            "identifier": {"type": type_, "value": name.strip_prefix("*.").unwrap_or(name)},
+            "wildcard": names::is_wildcard(name), "challenges": challenges});
         Authorization::parse("https://ca.test/a/1", &value).unwrap()
     }
 
+    const ALL: &str = "dns-01 http-01 tls-alpn-01 dns-persist-01";
+
+    /// `name: can do what [of configured types]`, and what is chosen of all that is on offer.
     #[test]
-    fn http_01_is_chosen_where_it_is_offered_allowed_and_reachable() {
-        let offered = authorization(&["dns-01", "http-01"], false);
-        assert_eq!(choose(&offered, &[], true).unwrap().type_, "http-01");
-        assert!(choose(&offered, &["http-01".into()], true).is_ok());
+    fn the_first_type_that_is_configured_or_found_to_work_is_chosen() {
+        let table = [
+            ("a.test", "http https alpn dns", "", "tls-alpn-01 http-01 dns-01"),
+            ("a.test", "http https dns", "", "http-01 dns-01"),
+            ("a.test", "https alpn", "", "tls-alpn-01"),
+            ("a.test", "alpn dns", "", "dns-01"),
+            ("a.test", "http alpn", "", "http-01"),
+            ("*.a.test", "http https alpn dns", "", "dns-01"),
+            ("127.0.0.1", "http https alpn dns", "", "tls-alpn-01 http-01"),
+            // What is configured is believed, ports or not; its order counts.
+            ("a.test", "", "http-01", "http-01"),
+            ("a.test", "alpn", "tls-alpn-01", "tls-alpn-01"),
+            ("a.test", "http https alpn dns", "dns-01 http-01", "dns-01 http-01"),
+            ("a.test", "http https", "dns-01 tls-alpn-01 http-01", "http-01"),
+            ("*.a.test", "http dns", "http-01 dns-01", "dns-01"),
+            ("a.test", "http", "future-01 http-01", "http-01"),
+        ];
+        for (name, can, configured, expected) in table {
+            let alpn = if can.contains("alpn") { vec![name.to_string()] } else { Vec::new() };
+            let configured: Vec<String> = configured.split_whitespace().map(String::from).collect();
+            let has = |what: &str| can.split(' ').any(|word| word == what);
+            let means = Means {
+                configured: &configured,
+                http: has("http"),
+                https: has("https"),
+                acme_tls: &alpn,
+                dns01: has("dns"),
+            };
+            let offer = authorization(name, ALL);
+            let chosen: Vec<&str> =
+                choose(&offer, &means).unwrap().iter().map(|c| c.type_.as_str()).collect();
+            assert_eq!(chosen.join(" "), expected, "{name} can {can}, configured {configured:?}");
+            assert!(check(&[name.to_string()], &means).is_ok());
+        }
     }
 
     #[test]
-    fn a_refusal_says_why() {
-        let offered = authorization(&["dns-01", "http-01"], false);
-        assert!(choose(&offered, &[], false).unwrap_err().contains("port 80"));
-        assert!(choose(&offered, &["dns-01".into()], true).unwrap_err().contains("MDCAChallenges"));
-        let wildcard = authorization(&["dns-01"], true);
-        assert!(choose(&wildcard, &[], true).unwrap_err().contains("dns-01"));
-        let other = choose(&authorization(&["dns-01"], false), &[], true).unwrap_err();
-        assert!(other.contains("The server offered 'dns-01' and available are: 'http-01'."), "{other}");
+    fn only_types_on_offer_are_chosen() {
+        let names = ["a.test".to_string()];
+        let means = Means { http: true, https: true, acme_tls: &names, ..Means::default() };
+        let chosen = authorization("a.test", "dns-01 http-01");
+        assert_eq!(choose(&chosen, &means).unwrap()[0].type_, "http-01");
+        assert_eq!(
+            choose(&authorization("a.test", "dns-01 dns-persist-01"), &means).unwrap_err(),
+            "None of offered challenge types for domain a.test are supported. The server offered 'dns-01 \
+             dns-persist-01' and available are: 'tls-alpn-01 http-01'."
+        );
+    }
+
+    #[test]
+    fn a_refusal_says_why_each_type_is_out() {
+        const NONE: &str = "None of the ACME challenge methods configured for this domain are suitable.";
+        const HTTP: &str = "The http: challenge 'http-01' is disabled because";
+        const HTTPS: &str = "The https: challenge 'tls-alpn-01' is disabled because";
+        const DNS: &str = "The DNS challenge 'dns-01' is disabled because";
+        let command = "the directive 'MDChallengeDns01' is not configured.";
+        let protocols = "the Protocols configuration does not include the 'acme-tls/1' protocol.";
+        let refused = |domain: &str, configured: &[&str], https: bool| {
+            let configured: Vec<String> = configured.iter().map(ToString::to_string).collect();
+            let means = Means { configured: &configured, https, ..Means::default() };
+            check(&[domain.to_string()], &means).unwrap_err()
+        };
+        assert_eq!(
+            refused("a.test", &[], false),
+            format!(
+                "{NONE} {HTTP} the server seems not reachable on public port 80. {HTTPS} the server seems not \
+                 reachable on public port 443. {DNS} {command}"
+            )
+        );
+        assert!(refused("a.test", &[], true).contains(&format!("{HTTPS} {protocols}")));
+        assert_eq!(refused("a.test", &["tls-alpn-01"], false), format!("{NONE} {HTTPS} {protocols}"));
+        assert_eq!(refused("a.test", &["dns-01"], true), format!("{NONE} {DNS} {command}"));
+        let wildcard = "it proves nothing about a wildcard like *.a.test.";
+        assert_eq!(
+            refused("*.a.test", &["http-01", "tls-alpn-01"], true),
+            format!("{NONE} {HTTP} {wildcard} {HTTPS} {wildcard}")
+        );
+        assert_eq!(
+            refused("127.0.0.1", &["dns-01"], true),
+            format!("{NONE} {DNS} 127.0.0.1 is an address, no name.")
+        );
+        assert_eq!(
+            refused("a.test", &["tls-sni-01"], true),
+            format!("{NONE} The challenge 'tls-sni-01' in MDCAChallenges is not known to mod_md.")
+        );
     }
 }

@@ -24,6 +24,10 @@ pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    openssl::sha::sha256(bytes)
+}
+
 /// OpenSSL refused, or the input is not what it should be.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -1,9 +1,9 @@
-//! The certificate a host shows while it has no real one: self-signed, so that TLS can start and the
-//! CA's challenge reach it. No client trusts it.
+//! Certificates that no client trusts: the one a host shows while it has no real one, so that TLS can
+//! start and the CA's challenge reach it, and the one that answers such a challenge in TLS itself.
 
 use super::{Certificate, Chain, Error, PrivateKey};
 use crate::time::{DAY, Timestamp};
-use openssl::asn1::Asn1Time;
+use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
 use openssl::bn::{BigNum, MsbOption};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
@@ -16,10 +16,46 @@ use std::time::Duration;
 pub const FALLBACK_NAME: &str = "Apache Managed Domain Fallback";
 const LIFETIME: Duration = DAY.saturating_mul(14);
 
+/// Subject and issuer of a certificate that answers a challenge, as the C module has it.
+const CHALLENGE_NAME: &str = "tls-alpn-01-challenge";
+/// id-pe-acmeIdentifier (RFC 8737 §6.1).
+const ACME_IDENTIFIER: &str = "1.3.6.1.5.5.7.1.31";
+
 /// A certificate for `names`, valid for 14 days from `now`, signed by its own key.
 pub fn fallback(names: &[String], key: &PrivateKey, now: Timestamp) -> Result<Chain, Error> {
+    let usage = [
+        KeyUsage::new().critical().digital_signature().build()?,
+        ExtendedKeyUsage::new().server_auth().build()?,
+    ];
+    signed_by_itself(FALLBACK_NAME, names, usage, key, (now, now.plus(LIFETIME)))
+}
+
+/// A certificate for `name` with the digest of a key authorization (RFC 8737 §3). Valid from a day before
+/// `now`, for clocks that differ, to a week after.
+pub fn acme_identifier(
+    name: &str,
+    digest: &[u8; 32],
+    key: &PrivateKey,
+    now: Timestamp,
+) -> Result<Chain, Error> {
+    // Authorization ::= OCTET STRING (SIZE (32))
+    let value = [&[0x04, 32], digest.as_slice()].concat();
+    let oid = Asn1Object::from_str(ACME_IDENTIFIER)?;
+    let value = Asn1OctetString::new_from_bytes(&value)?;
+    let identifier = X509Extension::new_from_der(&oid, true, &value)?;
+    let valid = (now.minus(DAY), now.plus(DAY.saturating_mul(7)));
+    signed_by_itself(CHALLENGE_NAME, &[name.to_string()], [identifier], key, valid)
+}
+
+fn signed_by_itself<const N: usize>(
+    common_name: &str,
+    names: &[String],
+    extensions: [X509Extension; N],
+    key: &PrivateKey,
+    (from, until): (Timestamp, Timestamp),
+) -> Result<Chain, Error> {
     let mut subject = X509NameBuilder::new()?;
-    subject.append_entry_by_nid(Nid::COMMONNAME, FALLBACK_NAME)?;
+    subject.append_entry_by_nid(Nid::COMMONNAME, common_name)?;
     let subject = subject.build();
     let mut serial = BigNum::new()?;
     // RFC 5280 §4.1.2.2: positive, at most 20 bytes.
@@ -30,15 +66,12 @@ pub fn fallback(names: &[String], key: &PrivateKey, now: Timestamp) -> Result<Ch
     builder.set_subject_name(&subject)?;
     builder.set_issuer_name(&subject)?;
     builder.set_pubkey(key.pkey())?;
-    builder.set_not_before(Asn1Time::from_unix(now.unix())?.as_ref())?;
-    builder.set_not_after(Asn1Time::from_unix(now.plus(LIFETIME).unix())?.as_ref())?;
+    builder.set_not_before(Asn1Time::from_unix(from.unix())?.as_ref())?;
+    builder.set_not_after(Asn1Time::from_unix(until.unix())?.as_ref())?;
     let names = subject_alt_name(names, &builder.x509v3_context(None, None))?;
-    for extension in [
-        BasicConstraints::new().critical().build()?,
-        names,
-        KeyUsage::new().critical().digital_signature().build()?,
-        ExtendedKeyUsage::new().server_auth().build()?,
-    ] {
+    builder.append_extension(BasicConstraints::new().critical().build()?)?;
+    builder.append_extension(names)?;
+    for extension in extensions {
         builder.append_extension(extension)?;
     }
     builder.sign(key.pkey(), MessageDigest::sha256())?;
@@ -75,6 +108,26 @@ mod tests {
             assert_eq!(leaf.issuer_name(), "/CN=Apache Managed Domain Fallback");
             assert!(leaf.matches_key(&key));
             assert!(leaf.was_issued_by(leaf));
+        }
+    }
+
+    #[test]
+    fn the_certificate_of_a_challenge_names_one_name_and_carries_the_digest_as_a_critical_extension() {
+        let now = Timestamp::from_unix(1_800_000_000);
+        let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        for name in ["a.test", "127.0.0.1"] {
+            let chain = acme_identifier(name, &[0xab; 32], &key, now).unwrap();
+            let leaf = chain.leaf();
+            assert_eq!(leaf.dns_names(), [name]);
+            assert!(leaf.not_before() < now && leaf.not_after() > now.plus(DAY));
+            assert!(leaf.matches_key(&key) && leaf.was_issued_by(leaf));
+            let text = String::from_utf8(leaf.x509().unwrap().to_text().unwrap()).unwrap();
+            assert!(text.contains("1.3.6.1.5.5.7.1.31: critical"), "{text}");
+            // OBJECT IDENTIFIER, BOOLEAN true, OCTET STRING holding the OCTET STRING of RFC 8737 §3.
+            let der = leaf.x509().unwrap().to_der().unwrap();
+            let expected =
+                [&[0x2b, 6, 1, 5, 5, 7, 1, 31, 1, 1, 0xff, 4, 34, 4, 32], [0xab; 32].as_slice()].concat();
+            assert!(der.windows(expected.len()).any(|part| part == expected));
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use super::sys::{self, ConfigPool, Server};
 use super::{State, lock};
-use crate::challenge::selection;
+use crate::challenge::{dns01, selection};
 use crate::config::{self, Finding, Host, Plan, PlannedMd, ServerConfig};
 use crate::log::Level;
 use crate::model::{Md, RenewMode, RequireHttps};
@@ -241,7 +241,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         .mds
         .iter()
         .zip(lock(&startup.mds).iter_mut())
-        .map(|(p, m)| settle(&startup.store, p, m))
+        .map(|(p, m)| settle(&startup.store, p, m, plan.global.dns01_version))
         .collect();
     let names = plan.mds.iter().flat_map(|p| p.md.domains.iter().map(String::as_str));
     if let Err(error) = restart::purge_challenges(&startup.store, &names.collect()) {
@@ -273,7 +273,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
 }
 
 /// The MD with its state as of now, written to the store.
-fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd) -> Managed {
+fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd, dns01_version: u8) -> Managed {
     synced.md.domains.clone_from(&planned.md.domains);
     synced.md.acme_tls_1.clone_from(&planned.md.acme_tls_1);
     if let Err(error) = sync::finish(store, synced) {
@@ -284,6 +284,7 @@ fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd) -> Man
         certs: synced.certs.clone(),
         in_use: !planned.hosts.is_empty(),
         watched: planned.watched,
+        dns01: planned.dns01_cmd.clone().map(|line| dns01::Command { line, version: dns01_version }),
         route: Route {
             ca_file: planned.ca_certs.clone(),
             proxy_url: planned.proxy_url.clone(),
@@ -301,6 +302,7 @@ fn settings(plan: &Plan) -> Settings {
         initial_delay: global.initial_delay,
         parallel: usize::try_from(global.renew_parallel).unwrap_or(usize::MAX),
         reachable_by_http: plan.can_http,
+        reachable_by_https: plan.can_https,
         commands: Commands { notify: global.notify_cmd.clone(), message: global.message_cmd.clone() },
     }
 }
@@ -310,7 +312,7 @@ fn watch(state: &Arc<State>, pool: ConfigPool) {
         |m: &&Managed| m.watched && m.md.renew_mode != RenewMode::Manual && !m.md.has_static_files();
     for managed in state.mds.iter().filter(renewed_here) {
         // Told at once, instead of when the renewal is due.
-        if let Err(reason) = selection::check(&managed.md, state.settings.reachable_by_http) {
+        if let Err(reason) = selection::check(&managed.md.domains, &state.settings.means(managed)) {
             crate::log!(Error, "AH10173: md[{}]: {reason}", managed.md.name);
         }
     }

@@ -6,6 +6,7 @@ use super::job::Running;
 use super::policy::{self, Decision};
 use super::staging::Staging;
 use super::{Managed, flow};
+use crate::challenge::selection::Means;
 use crate::model::job::status;
 use crate::model::{Job, KeySpec, Outcome};
 use crate::notify::{Commands, Event};
@@ -26,7 +27,22 @@ pub struct Settings {
     pub parallel: usize,
     /// Requests from outside reach us as http, on whatever local port.
     pub reachable_by_http: bool,
+    /// The same for https.
+    pub reachable_by_https: bool,
     pub commands: Commands,
+}
+
+impl Settings {
+    /// What decides about the challenges of `target`.
+    pub fn means<'a>(&self, target: &'a Managed) -> Means<'a> {
+        Means {
+            configured: &target.md.ca.challenges,
+            http: self.reachable_by_http,
+            https: self.reachable_by_https,
+            acme_tls: &target.md.acme_tls_1,
+            dns01: target.dns01.is_some(),
+        }
+    }
 }
 
 /// A next run further away was written by a clock that was wrong.

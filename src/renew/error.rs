@@ -24,9 +24,12 @@ pub enum Error {
     /// No challenge type is possible for a domain.
     #[error("{0}")]
     ChallengeMismatch(String),
-    /// The answer to a challenge cannot be put in place.
-    #[error("{0}")]
-    ChallengeSetup(store::Error),
+    /// No answer to a challenge can be put in place.
+    #[error(
+        "None of the offered challenge types {offered} offered for domain {domain} could be setup successfully. \
+         Please check the log for errors. The reason: {reason}."
+    )]
+    ChallengeSetup { offered: String, domain: String, reason: String },
     /// The CA wants to be asked again only at this instant, which is too far away to wait for.
     #[error("{what}, and the CA wants to be asked again at {}", .until.to_http_date())]
     NotYet { what: String, until: Timestamp },
@@ -42,9 +45,11 @@ impl Error {
     pub fn status(&self) -> i32 {
         match self {
             Error::Acme(e) => e.apr_status(),
-            Error::Store(e) | Error::ChallengeSetup(e) => e.os_error().unwrap_or(status::GENERAL),
+            Error::Store(e) => e.os_error().unwrap_or(status::GENERAL),
             Error::Route(e) => e.status(),
-            Error::Crypto(_) | Error::Event(_) | Error::Unusable(_) => status::GENERAL,
+            Error::Crypto(_) | Error::Event(_) | Error::Unusable(_) | Error::ChallengeSetup { .. } => {
+                status::GENERAL
+            }
             Error::ChallengeMismatch(_) => status::INVALID,
             Error::Stopped | Error::NotYet { .. } => status::INCOMPLETE,
         }
@@ -56,7 +61,7 @@ impl Error {
             Error::Acme(e) => e.problem_type().map(String::from),
             Error::Event(e) => Some(e.problem.clone()),
             Error::ChallengeMismatch(_) => Some("challenge-mismatch".into()),
-            Error::ChallengeSetup(_) => Some("challenge-setup-failure".into()),
+            Error::ChallengeSetup { .. } => Some("challenge-setup-failure".into()),
             _ => None,
         }
     }

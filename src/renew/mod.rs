@@ -24,6 +24,7 @@ mod start_tests;
 pub mod state;
 pub mod sync;
 
+use crate::challenge::dns01;
 use crate::model::Md;
 use state::KeyedCert;
 
@@ -37,6 +38,8 @@ pub struct Managed {
     pub in_use: bool,
     /// Renewal looks after it.
     pub watched: bool,
+    /// The command that answers dns-01, the server's or its own.
+    pub dns01: Option<dns01::Command>,
     /// How its CA is reached: server-level settings resolved, which md.json does not show.
     pub route: Route,
 }

@@ -1,6 +1,7 @@
 //! What a start does beside activation: failing jobs begin anew, challenge data of nobody goes.
 
 use super::staging::file;
+use crate::challenge::dns01;
 use crate::model::Job;
 use crate::store::{Error, Group, StartStore};
 use std::collections::HashSet;
@@ -35,10 +36,20 @@ pub fn purge_challenges(store: &StartStore, managed: &HashSet<&str>) -> Result<(
     for name in store.names(Group::Challenges)? {
         let wildcard = format!("*.{name}");
         if !managed.contains(name.as_str()) && !managed.contains(wildcard.as_str()) {
+            warn_of_records(store, &name);
             store.purge(Group::Challenges, &name)?;
         }
     }
     Ok(())
+}
+
+/// Nobody knows any more with which command they could be taken away.
+fn warn_of_records(store: &StartStore, name: &str) {
+    // A note that cannot be read names no record.
+    let note = store.read_json(Group::Challenges, name, dns01::FILE_NAME).unwrap_or_default();
+    for value in dns01::noted(note.as_ref()) {
+        crate::log!(Warn, "{name}: it is not managed any more: {}", dns01::left_behind(name, &value));
+    }
 }
 
 #[cfg(test)]

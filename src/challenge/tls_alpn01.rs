@@ -1,0 +1,90 @@
+//! The tls-alpn-01 challenge (RFC 8737): a self-signed certificate that holds the digest of the key
+//! authorization, shown to who offers the protocol `acme-tls/1` and asks for the name. The files are the
+//! C module's: one certificate and plain key per key type, in `challenges/NAME/`.
+
+use crate::crypto::{self, Chain, PrivateKey, self_signed};
+use crate::model::KeySpec;
+use crate::names;
+use crate::time::Timestamp;
+
+/// Its type in ACME and in `MDCAChallenges`.
+pub const TYPE: &str = "tls-alpn-01";
+
+/// Its protocol in ALPN (RFC 8737 §6.2) and in `Protocols`.
+pub const PROTOCOL: &str = "acme-tls/1";
+
+const CERT_STEM: &str = "acme-tls-alpn-01-pubcert";
+const KEY_STEM: &str = "acme-tls-alpn-01-privkey";
+
+pub fn cert_file(spec: &KeySpec) -> String {
+    spec.file_name(CERT_STEM)
+}
+
+pub fn key_file(spec: &KeySpec) -> String {
+    spec.file_name(KEY_STEM)
+}
+
+/// Certificate and key to show, of the files in a name's folder: RSA first, which every client can check,
+/// and which is there where the domain has an RSA key.
+pub fn files(folder: &[String]) -> Option<(String, String)> {
+    let pair = |cert: &String| {
+        let key = format!("{KEY_STEM}{}", cert.strip_prefix(CERT_STEM)?);
+        folder.contains(&key).then(|| (cert.clone(), key))
+    };
+    folder.iter().filter_map(pair).min_by_key(|(cert, _)| (cert.len(), cert.clone()))
+}
+
+/// The key of a challenge's certificate: of the type the domain has, and no longer than it must be.
+pub fn key_spec(spec: &KeySpec) -> KeySpec {
+    match spec {
+        KeySpec::Rsa(_) => KeySpec::default(),
+        KeySpec::Ec(_) => spec.clone(),
+    }
+}
+
+/// The certificate that answers for `name`, a DNS name or an address (RFC 8737 §3, RFC 8738 §6).
+pub fn certificate(
+    name: &str,
+    key_authorization: &str,
+    key: &PrivateKey,
+    now: Timestamp,
+) -> Result<Chain, crypto::Error> {
+    self_signed::acme_identifier(name, &crypto::sha256(key_authorization.as_bytes()), key, now)
+}
+
+/// Whose challenge a client asks for by this server name. RFC 8738 §6: that of an address is the name of
+/// its reverse mapping.
+pub fn asked(server_name: &str) -> Option<String> {
+    let name = names::normalize(server_name).ok()?;
+    Some(names::address_of_reverse(&name).map_or(name, |address| address.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rsa_comes_first_and_a_certificate_without_its_key_is_not_shown() {
+        let file = |spec: &str| {
+            let spec = if spec == "rsa" { KeySpec::default() } else { KeySpec::Ec(spec.into()) };
+            (cert_file(&spec), key_file(&spec))
+        };
+        let folder = |specs: &[&str]| {
+            let files = specs.iter().flat_map(|spec| <[String; 2]>::from(file(spec)));
+            files.chain(["acme-http-01.txt".to_string()]).collect::<Vec<_>>()
+        };
+        assert_eq!(files(&folder(&["P-256", "rsa", "secp384r1"])), Some(file("rsa")));
+        assert_eq!(files(&folder(&["secp384r1", "P-256"])), Some(file("P-256")));
+        assert_eq!(file("P-256").0, "acme-tls-alpn-01-pubcert.p-256.pem");
+        let (cert, _) = file("rsa");
+        assert_eq!(files(&[cert]), None);
+        assert_eq!(files(&folder(&[])), None);
+    }
+
+    #[test]
+    fn an_address_is_asked_for_by_its_reverse_name() {
+        assert_eq!(asked("WWW.a.Test").as_deref(), Some("www.a.test"));
+        assert_eq!(asked("1.0.0.127.in-addr.arpa").as_deref(), Some("127.0.0.1"));
+        assert_eq!(asked("../x"), None);
+    }
+}
