@@ -15,8 +15,12 @@ const FUNCTIONS: &[&str] = &[
     "ap_hook_handler",
     "ap_hook_post_config",
     "ap_hook_post_read_request",
+    "ap_hook_protocol_get",
+    "ap_hook_protocol_propose",
+    "ap_hook_protocol_switch",
     "ap_hook_ssl_add_cert_files",
     "ap_hook_ssl_add_fallback_cert_files",
+    "ap_hook_ssl_answer_challenge",
     "ap_is_allowed_protocol",
     "ap_log_error_",
     "ap_rwrite",
@@ -34,6 +38,7 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 const VARIABLES: &[&str] = &[
+    "AP_CONN_CLOSE",
     "ap_listeners",
     "ap_server_root",
     "ap_unixd_config",

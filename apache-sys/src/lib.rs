@@ -22,6 +22,19 @@ pub unsafe fn module_config(
     unsafe { *vector.cast::<*mut core::ffi::c_void>().offset((*record).module_index as isize) }
 }
 
+/// `ap_set_module_config`, likewise.
+///
+/// # Safety
+/// As for [`module_config`]; nobody else reads or writes the vector meanwhile.
+pub unsafe fn set_module_config(
+    vector: *mut ap_conf_vector_t,
+    record: *const module,
+    value: *mut core::ffi::c_void,
+) {
+    // SAFETY: as above.
+    unsafe { *vector.cast::<*mut core::ffi::c_void>().offset((*record).module_index as isize) = value }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

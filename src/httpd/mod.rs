@@ -3,9 +3,11 @@
 //! - `sys` is the room for `unsafe`; everything else here is safe code over its wrappers.
 //! - `startup` runs in the parent, as root where httpd is started by root: plan, store, activation.
 //! - `tls` answers mod_ssl's questions for certificates.
+//! - `alpn` answers tls-alpn-01 challenges in TLS handshakes.
 //! - `request` answers challenges and the md-status handler.
 //! - `renewal` runs the jobs in the one child that mod_watchdog chose.
 
+mod alpn;
 mod renewal;
 mod request;
 mod startup;

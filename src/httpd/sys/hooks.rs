@@ -1,12 +1,14 @@
 //! The hooks we join, in the order httpd runs them, and the functions behind them.
 
+use super::connection::{self, Connection};
 use super::guard::callback;
-use super::pool::PathArray;
+use super::pool::{self, PathArray};
 use super::request::{Answer, Request};
 use super::server::Server;
-use crate::httpd::{request, startup, tls};
+use crate::challenge::tls_alpn01;
+use crate::httpd::{alpn, request, startup, tls};
 use apache_sys::{
-    apr_array_header_t, apr_pool_cleanup_null, apr_pool_t, apr_status_t, request_rec, server_rec,
+    apr_array_header_t, apr_pool_cleanup_null, apr_pool_t, apr_status_t, conn_rec, request_rec, server_rec,
 };
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -50,6 +52,10 @@ callback! {
             apache_sys::ap_hook_ssl_add_fallback_cert_files(Some(ssl_add_fallback_cert_files), none, none, middle);
             // Challenges are answered before mod_ssl says 503 for a host that has no certificate yet.
             apache_sys::ap_hook_post_read_request(Some(post_read_request), none, tls, apache_sys::APR_HOOK_FIRST as c_int);
+            apache_sys::ap_hook_protocol_propose(Some(protocol_propose), none, none, middle);
+            apache_sys::ap_hook_protocol_switch(Some(protocol_switch), none, none, middle);
+            apache_sys::ap_hook_protocol_get(Some(protocol_get), none, none, middle);
+            apache_sys::ap_hook_ssl_answer_challenge(Some(ssl_answer_challenge), none, none, middle);
             // What `<If>` decides is known from here on, and nobody has been asked for a password yet.
             let first = apache_sys::APR_HOOK_FIRST as c_int;
             apache_sys::ap_hook_access_checker(Some(access_checker), none, none, first);
@@ -101,6 +107,78 @@ callback! {
             let (mut certs, mut keys) = (PathArray::new(certs, pool), PathArray::new(keys, pool));
             if tls::add_fallback(Server::new(server), &mut certs, &mut keys) { OK } else { apache_sys::DECLINED }
         }
+    }
+}
+
+callback! {
+    fn protocol_propose(
+        record: *mut conn_rec,
+        request: *mut request_rec,
+        server: *mut server_rec,
+        offers: *const apr_array_header_t,
+        proposals: *mut apr_array_header_t,
+    ) -> c_int, failing apache_sys::DECLINED; {
+        // SAFETY: httpd lends connection and server, and arrays of C strings.
+        unsafe {
+            // With a request it would be an Upgrade of HTTP/1.1, and without offers anything goes: neither is a CA.
+            if request.is_null()
+                && connection::offers_acme_tls(offers)
+                && alpn::accepts(&Connection::new(record), Server::new(server))
+            {
+                connection::propose_acme_tls(proposals);
+                return OK;
+            }
+        }
+        apache_sys::DECLINED
+    }
+}
+
+callback! {
+    fn protocol_switch(
+        record: *mut conn_rec,
+        request: *mut request_rec,
+        server: *mut server_rec,
+        protocol: *const c_char,
+    ) -> c_int, failing apache_sys::DECLINED; {
+        // SAFETY: httpd lends connection, server and a C string.
+        unsafe {
+            let connection = Connection::new(record);
+            let is_ours = request.is_null()
+                && pool::text(protocol) == tls_alpn01::PROTOCOL
+                && alpn::accepts(&connection, Server::new(server));
+            if is_ours {
+                connection.switch_to_acme_tls();
+                return OK;
+            }
+        }
+        apache_sys::DECLINED
+    }
+}
+
+callback! {
+    fn protocol_get(record: *const conn_rec) -> *const c_char, failing ptr::null(); {
+        // SAFETY: httpd lends the connection, which is only read here.
+        unsafe { Connection::new(record.cast_mut()) }.switched_protocol()
+    }
+}
+
+callback! {
+    fn ssl_answer_challenge(
+        record: *mut conn_rec,
+        server_name: *const c_char,
+        cert: *mut *const c_char,
+        key: *mut *const c_char,
+    ) -> c_int, failing apache_sys::DECLINED; {
+        // SAFETY: mod_ssl lends the connection, a C string or null, and two places for pointers.
+        unsafe {
+            let connection = Connection::new(record);
+            let Some(answer) = alpn::answer(&connection, &pool::text(server_name)) else {
+                return apache_sys::DECLINED;
+            };
+            *cert = connection.copy(&answer.cert);
+            *key = connection.copy(&answer.key);
+        }
+        OK
     }
 }
 

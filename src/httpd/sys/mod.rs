@@ -3,7 +3,7 @@
 //! What is kept here, so that nobody above needs to think of it:
 //! - every function that C calls is made by [`guard::callback!`]: a panic ends inside it, as that hook's
 //!   failure value, and never unwinds into C;
-//! - wrappers carry the lifetime of the call that lent the record ([`Server`], [`Request`]), are not
+//! - wrappers carry the lifetime of the call that lent the record ([`Server`], [`Request`], [`Connection`]), are not
 //!   `Send` and never `'static`;
 //! - what outlives a call is a `Box` handed to an APR pool together with a cleanup that drops it; nothing
 //!   with `Drop` lies in pool memory;
@@ -13,6 +13,7 @@
 #![allow(unsafe_code)]
 
 mod command;
+mod connection;
 mod guard;
 mod hooks;
 mod log;
@@ -22,6 +23,7 @@ mod request;
 mod server;
 mod watchdog;
 
+pub use connection::Connection;
 pub use hooks::ConfigPool;
 pub use pool::PathArray;
 pub use request::{Answer, Request};

@@ -2,7 +2,7 @@
 
 use super::{command, hooks, pool};
 use crate::httpd::{DirConf, ServerConf};
-use apache_sys::{ap_conf_vector_t, apr_pool_t, module, server_rec};
+use apache_sys::{ap_conf_vector_t, apr_pool_t, conn_rec, module, server_rec};
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -66,6 +66,24 @@ pub unsafe fn dir_conf<'a>(vector: *const ap_conf_vector_t) -> Option<&'a DirCon
     // SAFETY: the caller vouches for the vector; what stands at our index came from `create_dir_config`
     // or `merge_dir_config`.
     unsafe { apache_sys::module_config(vector, md_module.0.get()).cast::<DirConf>().as_ref() }
+}
+
+/// What [`mark_connection`] has put there; null where it has not.
+///
+/// # Safety
+/// `connection` is live.
+pub unsafe fn connection_mark(connection: *const conn_rec) -> *const c_char {
+    // SAFETY: what stands at our index is null or came from `mark_connection`.
+    unsafe { apache_sys::module_config((*connection).conn_config, md_module.0.get()).cast() }
+}
+
+/// # Safety
+/// `connection` is live, and nobody else uses it at the time.
+pub unsafe fn mark_connection(connection: *mut conn_rec, mark: *const c_char) {
+    // SAFETY: the caller vouches for the record; the place at our index is ours alone.
+    unsafe {
+        apache_sys::set_module_config((*connection).conn_config, md_module.0.get(), mark.cast_mut().cast())
+    }
 }
 
 super::guard::callback! {

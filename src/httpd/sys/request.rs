@@ -3,6 +3,7 @@
 use super::server::Server;
 use super::{module, pool};
 use crate::httpd::DirConf;
+use crate::names;
 use apache_sys::request_rec;
 use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
@@ -54,7 +55,10 @@ impl<'r> Request<'r> {
     /// The host name the client asked for, without port; the server's own if it named none.
     pub fn host(&self) -> String {
         let host = self.text(self.rec().hostname);
-        if host.is_empty() { self.server().name() } else { host.trim_end_matches('.').to_ascii_lowercase() }
+        if host.is_empty() {
+            return self.server().name();
+        }
+        names::normalize(&host).unwrap_or_else(|_| host.to_ascii_lowercase())
     }
 
     /// What follows the `?`, as sent.

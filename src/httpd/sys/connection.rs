@@ -1,0 +1,77 @@
+//! A connection, lent for the time of a hook, and the protocol `acme-tls/1` on it (RFC 8737).
+
+use super::server::Server;
+use super::{module, pool};
+use crate::challenge::tls_alpn01;
+use apache_sys::{apr_array_header_t, conn_rec};
+use std::ffi::{CStr, c_char};
+use std::marker::PhantomData;
+
+/// [`tls_alpn01::PROTOCOL`] as httpd wants it. What a connection that switched to it carries is a pointer
+/// to this text.
+const ACME_TLS: &CStr = c"acme-tls/1";
+
+pub struct Connection<'c> {
+    record: *mut conn_rec,
+    lent: PhantomData<&'c ()>,
+}
+
+impl<'c> Connection<'c> {
+    /// # Safety
+    /// `record` is live for `'c`.
+    pub(super) unsafe fn new(record: *mut conn_rec) -> Self {
+        Connection { record, lent: PhantomData }
+    }
+
+    pub fn is_tls(&self) -> bool {
+        // SAFETY: live for 'c, see `new`.
+        unsafe { apache_sys::ap_ssl_conn_is_ssl(self.record) != 0 }
+    }
+
+    /// The server the connection came in on. Its name may be another's.
+    pub fn base_server(&self) -> Server<'c> {
+        // SAFETY: the server outlives the connection.
+        unsafe { Server::new((*self.record).base_server) }
+    }
+
+    /// From here on it speaks `acme-tls/1`, and is closed after the handshake (RFC 8737 §3).
+    pub fn switch_to_acme_tls(&self) {
+        // SAFETY: the record is live, and the text static.
+        unsafe {
+            (*self.record).keepalive = apache_sys::AP_CONN_CLOSE;
+            module::mark_connection(self.record, ACME_TLS.as_ptr());
+        }
+    }
+
+    pub fn is_acme_tls(&self) -> bool {
+        !self.switched_protocol().is_null()
+    }
+
+    /// What we have switched to; null where that is nothing.
+    pub(super) fn switched_protocol(&self) -> *const c_char {
+        // SAFETY: the record is live.
+        unsafe { module::connection_mark(self.record) }
+    }
+
+    /// Copies text for the time of the connection, NUL-terminated.
+    pub(super) fn copy(&self, text: &str) -> *const c_char {
+        // SAFETY: the connection's pool is live as long as the connection.
+        unsafe { pool::copy((*self.record).pool, text) }
+    }
+}
+
+/// Whether the client offers the protocol; a null list is one that offers nothing.
+///
+/// # Safety
+/// `offers` is null or a live array of C strings.
+pub(super) unsafe fn offers_acme_tls(offers: *const apr_array_header_t) -> bool {
+    // SAFETY: the caller vouches for it.
+    unsafe { pool::strings(offers) }.iter().any(|offer| offer == tls_alpn01::PROTOCOL)
+}
+
+/// # Safety
+/// `proposals` is a live array of C strings.
+pub(super) unsafe fn propose_acme_tls(proposals: *mut apr_array_header_t) {
+    // SAFETY: apr_array_push returns room for one element; the text is static.
+    unsafe { *apache_sys::apr_array_push(proposals).cast::<*const c_char>() = ACME_TLS.as_ptr() }
+}
