@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod challenges;
 mod compatibility;
 mod directives;
 mod first_certificate;

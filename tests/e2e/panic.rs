@@ -24,11 +24,20 @@ const START: &[&str] = &[
 ];
 
 /// Functions that the running server calls. A panic there fails one request or one look at the jobs.
-const RUNNING: &[&str] =
-    &["post_read_request", "access_checker", "merge_dir_config", "handler", "watchdog_beat"];
+const RUNNING: &[&str] = &[
+    "post_read_request",
+    "access_checker",
+    "merge_dir_config",
+    "handler",
+    "watchdog_beat",
+    "protocol_propose",
+    "protocol_switch",
+    "protocol_get",
+    "ssl_answer_challenge",
+];
 
 /// Directives with every kind of arguments.
-const DIRECTIVES: &str = "MDCertificateAuthority https://127.0.0.1:1/dir\nMDCertificateAgreement accepted\n\
+const DIRECTIVES: &str = "Protocols http/1.1 acme-tls/1\nMDCertificateAuthority https://127.0.0.1:1/dir\nMDCertificateAgreement accepted\n\
      MDomain one.test\nMDCertificateCheck crt.sh https://127.0.0.1/\nMDChallengeDns01 /bin/true x\n\
      <MDomain two.test>\nMDRenewMode manual\n</MDomain>\n<If \"true\">\nMDRequireHttps off\n</If>";
 

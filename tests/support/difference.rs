@@ -2,6 +2,18 @@
 
 /// Tests that hold our module alone to something, and why.
 const OURS_ONLY: &[(&str, &str)] = &[
+    (
+        "challenges::a_dns_01_command_that_fails_is_told_with_status_and_output_and_its_record_is_torn_down",
+        "it tells neither the output of the command nor its status with the error",
+    ),
+    ("challenges::a_wildcard_without_dns_01_is_told", "it tells nothing before the CA has been asked"),
+    ("challenges::an_address_gets_a_certificate_by_http_01", "it asks the CA for a DNS name"),
+    ("challenges::an_address_gets_a_certificate_by_tls_alpn_01", "it asks the CA for a DNS name"),
+    ("challenges::an_http_01_token_of_another_order_is_not_answered", "it answers any token"),
+    (
+        "challenges::without_configured_types_each_name_gets_the_first_that_works_for_it",
+        "it tries tls-alpn-01 for a name whose host does not speak it, if another of the domain does",
+    ),
     ("directives::directives_of_ours_pass", "directives it does not have"),
     ("directives::every_configuration_in_the_documentation_passes", "directives it does not have"),
     (

@@ -111,6 +111,14 @@ impl Config {
         let _ = fs::remove_dir_all(&self.root);
     }
 
+    pub fn server_root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn http_port(&self) -> u16 {
+        self.http
+    }
+
     pub fn store(&self) -> PathBuf {
         self.root.join("md")
     }

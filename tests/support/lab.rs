@@ -21,6 +21,8 @@ pub enum Need {
     Root,
     /// The C module beside ours, to compare with.
     BothModules,
+    /// The CA in this version or a later one.
+    Pebble(u32, u32),
     /// A module built with the feature `panic-injection`.
     PanicModule,
 }
@@ -175,6 +177,9 @@ impl Need {
             }
             Need::BothModules => {
                 module::c_module().is_none().then(|| "the C module is not installed".to_string())
+            }
+            Need::Pebble(major, minor) => {
+                (pebble::version() < (major, minor)).then(|| format!("needs pebble {major}.{minor}"))
             }
             Need::PanicModule => {
                 let path = module::with_panic_injection();

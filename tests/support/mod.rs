@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod apache;
+pub mod command;
 pub mod difference;
 pub mod http;
 pub mod httpd;
@@ -14,6 +15,7 @@ pub mod pebble;
 pub mod process;
 pub mod tls;
 
+pub use command::Command;
 pub use httpd::{Account, Config, Httpd};
 pub use lab::{Lab, Need, wait_for};
 pub use pebble::{Authority, Pebble};

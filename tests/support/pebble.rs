@@ -38,7 +38,7 @@ pub struct Authority {
     api: u16,
     management: u16,
     dns: u16,
-    dns_management: u16,
+    pub dns_management: u16,
     envs: Vec<(String, String)>,
 }
 

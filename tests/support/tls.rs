@@ -21,10 +21,15 @@ pub struct Served {
 
 /// Connects as `name`, trusting `root` alone, or nobody; `options` are further options of s_client.
 pub fn served(port: u16, name: &str, root: Option<&Path>, options: &[&str]) -> Served {
+    served_to(port, root, &[&["-servername", name, "-verify_hostname", name], options].concat())
+}
+
+/// The same for a client that says in the options whom it asks for.
+pub fn served_to(port: u16, root: Option<&Path>, options: &[&str]) -> Served {
     let root = root.map(|root| ["-CAfile".into(), root.as_os_str().to_os_string()]);
     let output = Command::new("openssl")
-        .args(["s_client", "-showcerts", "-connect", &format!("127.0.0.1:{port}"), "-servername", name])
-        .args(["-verify_hostname", name, "-no-CApath", "-no-CAstore"])
+        .args(["s_client", "-showcerts", "-connect", &format!("127.0.0.1:{port}")])
+        .args(["-no-CApath", "-no-CAstore"])
         .args(root.map_or_else(|| vec!["-no-CAfile".into()], Vec::from))
         .args(options)
         .stdin(Stdio::null())

@@ -1,0 +1,483 @@
+//! Challenges: each type from the order to the certificate, what a client sees of them, which one is chosen, and that nothing stays behind.
+
+use std::fs;
+use std::path::Path;
+
+use openssl::pkey::Id;
+
+use crate::support::process::{children, is_alive, signal};
+use crate::support::tls::{self, Served};
+use crate::support::{
+    Authority, Command, Config, Httpd, Lab, Need, Pebble, SOON, apache, http, open_lab, wait_for,
+};
+
+const TOKEN_PATH: &str = "/.well-known/acme-challenge/tok-1";
+
+/// Puts a file of a challenge where a renewal does.
+fn present(httpd: &Httpd, name: &str, file: &str, content: impl AsRef<[u8]>) {
+    let folder = httpd.config.store().join("challenges").join(name);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(file), content).unwrap();
+}
+
+fn http_01(httpd: &Httpd, name: &str) {
+    present(httpd, name, "acme-http-01.txt", "tok-1.thumb");
+}
+
+fn modules(names: &[&str]) -> String {
+    let apache = apache::find().unwrap();
+    names.iter().map(|name| apache.load(name)).collect()
+}
+
+fn method(httpd: &Httpd, method: &str, host: &str, path: &str) -> (u16, String) {
+    let answer = http::request(httpd.config.http_port(), method, host, path, &[]).unwrap();
+    (answer.status, answer.body)
+}
+
+#[track_caller]
+fn assert_nothing_left(httpd: &Httpd) {
+    let left: Vec<_> = fs::read_dir(httpd.config.store().join("challenges")).unwrap().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[track_caller]
+fn assert_certificate(httpd: &mut Httpd, pebble: &Pebble, md: &str, names: &[&str]) {
+    httpd.wait_staged(md);
+    assert_nothing_left(httpd);
+    httpd.graceful();
+    for name in names {
+        let served = httpd.served(name, pebble, &[]);
+        assert!(served.verified, "{name}: {}", served.verdict);
+    }
+}
+
+/// What md-status says about the failure of `one.test`, once there is one.
+#[track_caller]
+fn last_failure(httpd: &Httpd) -> serde_json::Value {
+    wait_for("a failure in md-status", SOON, || {
+        let mut renewal = httpd.md("one.test")["renewal"].take();
+        (renewal["errors"].as_u64() >= Some(1)).then(|| renewal["last"].take())
+    })
+}
+
+/// What is in the way of other requests of a site is in the way of no challenge.
+#[test]
+fn http_01_gets_through_redirects_proxies_authentication_and_503() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let port = lab.http;
+    let host = |name: &str, lines: &str| {
+        format!("<VirtualHost *:{port}>\nServerName {name}\n{lines}\n</VirtualHost>\n")
+    };
+    let password = "<Location />\nAuthType Basic\nAuthName x\nRequire valid-user\n</Location>";
+    let obstacles = [
+        ("main.test", ""),
+        ("rewrite.test", "RewriteEngine on\nRewriteRule ^ https://elsewhere.test/ [R=301,L]"),
+        ("forbid.test", "RewriteEngine on\nRewriteRule ^ - [F]"),
+        ("proxy.test", "ProxyPass / http://127.0.0.1:1/"),
+        ("password.test", password),
+        ("denied.test", "<Location />\nRequire all denied\n</Location>"),
+        ("https.test", ""),
+    ];
+    let mds: String = obstacles.iter().skip(1).map(|(name, _)| format!("MDomain {name}\n")).collect();
+    let mut config = Config::with_ca(&lab, &pebble.authority)
+        .line(&modules(&[
+            "rewrite",
+            "proxy",
+            "proxy_http",
+            "auth_basic",
+            "authn_core",
+            "authn_file",
+            "authz_user",
+        ]))
+        .line(&format!("MDCAChallenges http-01\nMDRequireHttps temporary\n{mds}"))
+        .line(&obstacles.map(|(name, lines)| host(name, lines)).concat());
+    for (name, _) in &obstacles[1..] {
+        config = config.site(name, &[]);
+    }
+    let mut httpd = config.start();
+    assert_eq!(httpd.https_get("rewrite.test", "/").status, 503);
+    for (name, _) in &obstacles[1..] {
+        assert!(httpd.get(name, "/").status >= 300, "{name} is open");
+        httpd.wait_staged(name);
+    }
+    assert_nothing_left(&httpd);
+    httpd.graceful();
+    for (name, _) in &obstacles[1..] {
+        http_01(&httpd, name);
+        assert_eq!(method(&httpd, "GET", name, TOKEN_PATH), (200, "tok-1.thumb".into()), "{name}");
+        assert!(httpd.served(name, &pebble, &[]).verified, "{name}");
+    }
+}
+
+/// A managed name, and two hosts that serve the path themselves.
+fn bystanders(lab: &Lab, lines: &str) -> Config {
+    let config = Config::new(lab)
+        .line("MDCertificateAuthority https://127.0.0.1:1/dir\nMDCertificateAgreement accepted")
+        .line(lines)
+        .site("one.test", &[]);
+    let page = config.server_root().join("htdocs").join(TOKEN_PATH.trim_start_matches('/'));
+    fs::create_dir_all(page.parent().unwrap()).unwrap();
+    fs::write(page, "of others").unwrap();
+    config
+}
+
+#[test]
+fn http_01_data_is_served_to_get_and_head_on_any_host_and_other_methods_are_501() {
+    let Some(lab) = open_lab!() else { return };
+    let httpd = bystanders(&lab, "MDomain one.test\nMDCAChallenges http-01").start();
+    for name in ["one.test", "unmanaged.test"] {
+        http_01(&httpd, name);
+        assert_eq!(method(&httpd, "GET", name, TOKEN_PATH), (200, "tok-1.thumb".into()));
+        assert_eq!(method(&httpd, "GET", &name.to_uppercase(), TOKEN_PATH), (200, "tok-1.thumb".into()));
+        assert_eq!(method(&httpd, "HEAD", name, TOKEN_PATH), (200, String::new()));
+        for other in ["POST", "PUT", "DELETE", "OPTIONS"] {
+            assert_eq!(method(&httpd, other, name, TOKEN_PATH).0, 501, "{other}");
+        }
+    }
+    present(&httpd, "plain.test", "acme-http-01.txt", "plain text");
+    assert_eq!(method(&httpd, "GET", "plain.test", TOKEN_PATH), (200, "plain text".into()));
+}
+
+#[test]
+fn http_01_is_answered_in_tls_by_a_host_that_has_no_certificate_yet() {
+    let Some(lab) = open_lab!() else { return };
+    let httpd = bystanders(&lab, "MDomain one.test\nMDCAChallenges http-01").start();
+    http_01(&httpd, "one.test");
+    assert_eq!(httpd.https_get("one.test", TOKEN_PATH).body, "tok-1.thumb");
+    assert_eq!(httpd.https_get("one.test", "/").status, 503);
+}
+
+#[test]
+fn http_01_paths_without_data_are_404_for_managed_names_and_left_to_others_elsewhere() {
+    let Some(lab) = open_lab!() else { return };
+    let httpd = bystanders(&lab, "MDomain one.test\nMDCAChallenges http-01").start();
+    assert_eq!(method(&httpd, "GET", "one.test", TOKEN_PATH).0, 404);
+    assert_eq!(method(&httpd, "GET", "unmanaged.test", TOKEN_PATH), (200, "of others".into()));
+    httpd.stop().forget();
+    let httpd = bystanders(&lab, "MDomain one.test\nMDCAChallenges tls-alpn-01 dns-01").start();
+    assert_eq!(method(&httpd, "GET", "one.test", TOKEN_PATH), (200, "of others".into()));
+}
+
+#[test]
+fn an_http_01_token_of_another_order_is_not_answered() {
+    let Some(lab) = open_lab!() else { return };
+    let httpd = bystanders(&lab, "MDomain one.test\nMDCAChallenges http-01").start();
+    http_01(&httpd, "one.test");
+    assert_eq!(method(&httpd, "GET", "one.test", &TOKEN_PATH.replace("tok-1", "tok-2")).0, 404);
+}
+
+/// The name has a host, another of the domain has none, and the CA finds the answers for both, in RSA and P-256.
+#[track_caller]
+fn assert_tls_alpn_01(lab: &Lab, more: &str) {
+    let pebble = Pebble::start(lab);
+    let messages = Command::new(lab, "message", "");
+    let mut httpd = Config::with_ca(lab, &pebble.authority)
+        .line(more)
+        .line(&format!("MDCAChallenges tls-alpn-01\nMDPrivateKeys RSA P-256\nMDMessageCmd {}", messages.line))
+        .line("MDomain one.test homeless.test")
+        .site("one.test", &[])
+        .start();
+    assert_certificate(&mut httpd, &pebble, "one.test", &["one.test"]);
+    assert_eq!(httpd.served("one.test", &pebble, &[]).names(), ["homeless.test", "one.test"]);
+    for name in ["one.test", "homeless.test"] {
+        let event = format!("challenge-setup:tls-alpn-01:{name} one.test");
+        assert!(messages.calls().contains(&event), "{:?}", messages.calls());
+    }
+}
+
+#[test]
+fn tls_alpn_01_gets_a_certificate() {
+    let Some(lab) = open_lab!() else { return };
+    assert_tls_alpn_01(&lab, "Protocols http/1.1 acme-tls/1");
+}
+
+#[test]
+fn tls_alpn_01_gets_a_certificate_where_http_2_is_spoken() {
+    let Some(lab) = open_lab!() else { return };
+    assert_tls_alpn_01(&lab, &format!("{}Protocols h2 http/1.1 acme-tls/1", modules(&["http2"])));
+}
+
+/// With the signature algorithms of CAs that are written in Go, and in their order. mod_ssl puts the certificate of a challenge beside those
+/// of other types that the host has, so who would rather have ECDSA is shown the host's own.
+fn handshake(httpd: &Httpd, name: &str, alpn: &str) -> Served {
+    let options = ["-alpn", alpn, "-sigalgs", "rsa_pss_rsae_sha256:ecdsa_secp256r1_sha256"];
+    tls::served(httpd.config.https_port(), name, None, &options)
+}
+
+#[test]
+fn the_certificate_of_a_challenge_is_shown_to_who_asks_in_its_protocol_alone() {
+    let Some(lab) = open_lab!() else { return };
+    let (rsa, ec) = (("", Id::RSA), (".p-256", Id::EC));
+    for (keys, present_keys, expected) in [("P-256", vec![ec], Id::EC), ("RSA P-256", vec![ec, rsa], Id::RSA)]
+    {
+        let lines =
+            format!("Protocols http/1.1 acme-tls/1\nMDPrivateKeys {keys}\nMDomain one.test homeless.test");
+        let httpd = bystanders(&lab, &lines).start();
+        for name in ["one.test", "homeless.test"] {
+            for (spec, algorithm) in &present_keys {
+                let files = tls::Files::new(&lab, name, *algorithm);
+                for (kind, file) in [("pubcert", &files.certificate), ("privkey", &files.key)] {
+                    let file_name = format!("acme-tls-alpn-01-{kind}{spec}.pem");
+                    present(&httpd, name, &file_name, fs::read(file).unwrap());
+                }
+            }
+            let shown = handshake(&httpd, name, "acme-tls/1");
+            assert_eq!((shown.names(), shown.key()), (vec![name.to_string()], expected), "{keys}");
+            assert_eq!(handshake(&httpd, name, "http/1.1").common_name(), "Apache Managed Domain Fallback");
+        }
+        assert_eq!(httpd.https_get("one.test", "/").status, 503, "it still speaks HTTP");
+        let unknown = handshake(&httpd, "nobody.test", "acme-tls/1");
+        assert_eq!(unknown.common_name(), "Apache Managed Domain Fallback");
+        httpd.wait_logged("AH10080: nobody.test: unknown tls-alpn-01 challenge host");
+        httpd.stop().forget();
+    }
+}
+
+#[test]
+fn a_host_without_the_protocol_shows_no_challenge() {
+    let Some(lab) = open_lab!() else { return };
+    let httpd = bystanders(&lab, "MDomain one.test").start();
+    let files = tls::Files::new(&lab, "one.test", Id::RSA);
+    present(&httpd, "one.test", "acme-tls-alpn-01-pubcert.pem", fs::read(&files.certificate).unwrap());
+    present(&httpd, "one.test", "acme-tls-alpn-01-privkey.pem", fs::read(&files.key).unwrap());
+    let context = openssl::ssl::SslContext::builder(openssl::ssl::SslMethod::tls_client()).unwrap().build();
+    let mut client = openssl::ssl::Ssl::new(&context).unwrap();
+    client.set_hostname("one.test").unwrap();
+    client.set_alpn_protos(b"\x0aacme-tls/1").unwrap();
+    let stream = std::net::TcpStream::connect(("127.0.0.1", lab.https)).unwrap();
+    if let Ok(stream) = client.connect(stream) {
+        assert_ne!(stream.ssl().selected_alpn_protocol(), Some(&b"acme-tls/1"[..]));
+        assert!(!tls::names(&stream.ssl().peer_certificate().unwrap()).is_empty());
+    }
+}
+
+/// Each record that was set up, in the order of the values, and likewise each that was torn down.
+fn records(dns: &Command) -> (Vec<String>, Vec<String>) {
+    let of = |verb: &str| {
+        let calls = dns.calls();
+        let mut found: Vec<String> =
+            calls.iter().filter_map(|call| call.strip_prefix(verb)).map(str::to_string).collect();
+        found.sort();
+        found
+    };
+    (of("extra setup "), of("extra teardown "))
+}
+
+#[track_caller]
+fn assert_dns_01(lab: &Lab, version: u8) {
+    let pebble = Pebble::start(lab);
+    let dns = Command::dns(lab, &pebble.authority);
+    // The first argument is the admin's own.
+    let line = dns.line.clone();
+    let script = fs::read_to_string(&line).unwrap().replacen("case $1", "shift\ncase $1", 1);
+    fs::write(&line, script).unwrap();
+    let messages = Command::new(lab, "message", "");
+    let mut httpd = Config::with_ca(lab, &pebble.authority)
+        .line(&format!("MDChallengeDns01 {line} extra\nMDChallengeDns01Version {version}"))
+        .line(&format!("MDCAChallenges dns-01\nMDMessageCmd {}", messages.line))
+        .line("MDomain one.test *.one.test")
+        .site("one.test", &["*.one.test"])
+        .start();
+    assert_certificate(&mut httpd, &pebble, "one.test", &["one.test", "www.one.test"]);
+    let (set_up, torn_down) = records(&dns);
+    assert_eq!(set_up.len(), 2, "{set_up:?}");
+    assert!(
+        set_up.iter().all(|record| record.starts_with("one.test ") && record.len() == 9 + 43),
+        "{set_up:?}"
+    );
+    assert_ne!(set_up[0], set_up[1]);
+    if version == 1 {
+        assert!(torn_down.iter().all(|record| record == "one.test"), "{torn_down:?}");
+        assert!(!torn_down.is_empty());
+    } else {
+        assert_eq!(torn_down, set_up);
+    }
+    assert!(messages.calls().contains(&"challenge-setup:dns-01:one.test one.test".to_string()));
+}
+
+#[test]
+fn dns_01_gets_a_wildcard_certificate_with_commands_of_version_1() {
+    let Some(lab) = open_lab!() else { return };
+    assert_dns_01(&lab, 1);
+}
+
+#[test]
+fn dns_01_gets_a_wildcard_certificate_with_commands_of_version_2() {
+    let Some(lab) = open_lab!() else { return };
+    assert_dns_01(&lab, 2);
+}
+
+#[test]
+fn a_dns_01_command_that_fails_is_told_with_status_and_output_and_its_record_is_torn_down() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let dns = Command::new(&lab, "dns", "echo 'no such zone' >&2\n[ $1 = teardown ] || exit 7");
+    let httpd = Config::with_ca(&lab, &pebble.authority)
+        .line(&format!("MDChallengeDns01 {}\nMDChallengeDns01Version 2\nMDCAChallenges dns-01", dns.line))
+        .line("MDomain one.test")
+        .site("one.test", &[])
+        .start();
+    let last = last_failure(&httpd);
+    assert_eq!(last["problem"], "challenge-setup-failure", "{last:#}");
+    let detail = last["detail"].as_str().unwrap();
+    assert!(detail.contains("could be setup successfully. Please check the log for errors."), "{detail}");
+    assert!(last["activity"].as_str().unwrap().starts_with("Setting up challenge 'dns-01'"), "{last:#}");
+    assert!(!httpd.logged("ended with status 7").is_empty());
+    httpd.wait_logged("no such zone");
+    let calls = dns.calls();
+    assert_eq!(calls[0].replacen("setup", "teardown", 1), calls[1]);
+    assert_nothing_left(&httpd);
+}
+
+#[test]
+fn another_type_is_used_where_the_first_cannot_be_set_up() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let dns = Command::new(&lab, "dns", "exit 1");
+    let mut httpd = Config::with_ca(&lab, &pebble.authority)
+        .line(&format!("MDChallengeDns01 {}\nMDCAChallenges dns-01 http-01", dns.line))
+        .line("MDomain one.test")
+        .site("one.test", &[])
+        .start();
+    assert_certificate(&mut httpd, &pebble, "one.test", &["one.test"]);
+    assert!(dns.calls()[0].starts_with("setup one.test "), "{:?}", dns.calls());
+}
+
+#[test]
+fn records_that_a_killed_child_has_set_up_are_torn_down_by_the_next() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Authority::new(&lab).slow_validation(3).start();
+    let dns = Command::dns(&lab, &pebble.authority);
+    let mut httpd = Config::with_ca(&lab, &pebble.authority)
+        .line(&format!("MDChallengeDns01 {}\nMDChallengeDns01Version 2\nMDCAChallenges dns-01", dns.line))
+        .line("MDomain one.test *.one.test\nMDRetryDelay 1s")
+        .site("one.test", &["*.one.test"])
+        .start();
+    wait_for("both records", SOON, || (dns.calls().len() == 2).then_some(()));
+    pebble.hold();
+    let killed = httpd.watchdog();
+    signal(killed, "KILL");
+    wait_for("the end of the killed child", SOON, || (!is_alive(killed)).then_some(()));
+    wait_for("another child", SOON, || (!children(httpd.pid()).is_empty()).then_some(()));
+    pebble.go_on();
+    assert_certificate(&mut httpd, &pebble, "one.test", &["www.one.test"]);
+    let with = |verb: &str| {
+        let calls = dns.calls();
+        let mut found: Vec<_> =
+            calls.iter().filter_map(|call| call.strip_prefix(verb)).map(str::to_string).collect();
+        found.sort();
+        found.dedup();
+        found
+    };
+    assert_eq!(with("setup "), with("teardown "));
+}
+
+/// What the message command heard of challenges, sorted.
+fn challenges_heard(messages: &Command) -> Vec<String> {
+    let calls = messages.calls();
+    let mut heard: Vec<_> =
+        calls.iter().filter_map(|call| call.strip_prefix("challenge-setup:")).map(str::to_string).collect();
+    heard.sort();
+    heard
+}
+
+#[test]
+fn without_configured_types_each_name_gets_the_first_that_works_for_it() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let dns = Command::dns(&lab, &pebble.authority);
+    let messages = Command::new(&lab, "message", "");
+    let https = lab.https;
+    let mut httpd = Config::with_ca(&lab, &pebble.authority)
+        .line(&format!("MDChallengeDns01 {}\nMDMessageCmd {}", dns.line, messages.line))
+        .line("MDomain alpn.test plain.test *.wild.test")
+        .line(&format!("<VirtualHost *:{https}>\nServerName plain.test\nSSLEngine on\n</VirtualHost>"))
+        .line(&format!(
+            "<VirtualHost *:{https}>\nServerName alpn.test\nProtocols http/1.1 acme-tls/1\nSSLEngine on\n</VirtualHost>"
+        ))
+        .start();
+    assert_certificate(&mut httpd, &pebble, "alpn.test", &["alpn.test", "plain.test", "x.wild.test"]);
+    assert_eq!(
+        challenges_heard(&messages),
+        ["dns-01:wild.test alpn.test", "http-01:plain.test alpn.test", "tls-alpn-01:alpn.test alpn.test"]
+    );
+}
+
+#[test]
+fn a_domain_for_which_no_challenge_can_work_is_told_at_the_start_and_in_its_status() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let httpd = Config::with_ca(&lab, &pebble.authority)
+        .line("MDPortMap http:-\nMDPortMap https:-\nMDomain one.test")
+        .site("one.test", &[])
+        .start();
+    let text = "None of the ACME challenge methods configured for this domain are suitable. The http: challenge \
+                'http-01' is disabled because the server seems not reachable on public port 80. The https: challenge \
+                'tls-alpn-01' is disabled because the server seems not reachable on public port 443. The DNS challenge \
+                'dns-01' is disabled because the directive 'MDChallengeDns01' is not configured.";
+    assert!(!httpd.logged(&format!("AH10173: md[one.test]: {text}")).is_empty());
+    let last = last_failure(&httpd);
+    assert!(last["detail"].as_str().unwrap().contains(text), "{last:#}");
+}
+
+#[test]
+fn a_wildcard_without_dns_01_is_told() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let httpd = Config::with_ca(&lab, &pebble.authority)
+        .line("MDomain one.test *.one.test")
+        .site("one.test", &["*.one.test"])
+        .start();
+    let last = last_failure(&httpd);
+    assert!(!httpd.logged("AH10173: md[one.test]: None of the ACME challenge methods").is_empty());
+    assert_eq!(last["problem"], "challenge-mismatch", "{last:#}");
+    assert!(last["detail"].as_str().unwrap().contains("'MDChallengeDns01' is not configured"), "{last:#}");
+    assert_nothing_left(&httpd);
+}
+
+#[test]
+fn challenge_data_of_names_nobody_has_goes_at_the_start() {
+    let Some(lab) = open_lab!() else { return };
+    let httpd = bystanders(&lab, "MDomain one.test").start();
+    let file = "acme-tls-alpn-01-pubcert.pem";
+    for name in ["one.test", "gone.test"] {
+        present(&httpd, name, file, "x");
+    }
+    let challenges = httpd.config.store().join("challenges");
+    let has = |name: &str| Path::new(&challenges).join(name).join(file).exists();
+    let _httpd = httpd.stop().start();
+    assert!(has("one.test") && !has("gone.test"));
+}
+
+/// RFC 8738: a domain may be an address.
+#[track_caller]
+fn assert_address(lab: &Lab, challenge: &str) {
+    let pebble = Pebble::start(lab);
+    let mut httpd = Config::with_ca(lab, &pebble.authority)
+        .line(&format!("Protocols http/1.1 acme-tls/1\nMDCAChallenges {challenge}\nMDomain 127.0.0.1"))
+        .site("127.0.0.1", &[])
+        .start();
+    httpd.wait_staged("127.0.0.1");
+    assert_nothing_left(&httpd);
+    httpd.graceful();
+    let root = Some(pebble.authority.root.as_path());
+    // Clients that go to an address name no server.
+    let served = tls::served_to(lab.https, root, &["-noservername", "-verify_ip", "127.0.0.1"]);
+    assert!(served.verified, "{}", served.verdict);
+    let names = served.leaf().subject_alt_names().unwrap();
+    assert_eq!(names.iter().filter_map(|name| name.ipaddress()).collect::<Vec<_>>(), [[127, 0, 0, 1]]);
+    assert_eq!(names.len(), 1);
+}
+
+#[test]
+fn an_address_gets_a_certificate_by_http_01() {
+    let Some(lab) = open_lab!(Need::Pebble(2, 10)) else { return };
+    assert_address(&lab, "http-01");
+}
+
+#[test]
+fn an_address_gets_a_certificate_by_tls_alpn_01() {
+    let Some(lab) = open_lab!(Need::Pebble(2, 10)) else { return };
+    assert_address(&lab, "tls-alpn-01");
+}
