@@ -27,6 +27,7 @@ pub const ROWS: &[Row] = &[
         .takes("NAME… [auto|manual]")
         .detail("Each line is one managed domain (MD). All its names stand in each of its certificates. The first name is also \
             what md-status and the folders of the store call it. A wildcard is `*.example.org` and needs a dns-01 challenge. \
+            An IP address can be a name too (RFC 8738), if the CA issues for it. \
             `auto` and `manual` are those of [MDMembers](#mdmembers). A name belongs to one MD only.")
         .example("MDomain example.org www.example.org\nMDomain example.net *.example.net manual"),
     row(c"<MDomain", Section, Server, Some("domains"),
@@ -132,26 +133,34 @@ pub const ROWS: &[Row] = &[
         c"Types of challenges to use, in order of preference.",
         |s, a| set(&mut s.settings().challenges, words(a)))
         .takes("TYPE…").unset(Told("what can work for a name"))
-        .detail("Types are `http-01`, `tls-alpn-01` and `dns-01`. This version performs `http-01` only. What cannot work is told \
-            at the start (AH10173).")
-        .example("MDCAChallenges http-01"),
+        .detail("Types are `http-01`, `tls-alpn-01` and `dns-01`. Without this directive each name gets the first that works for it: \
+            `tls-alpn-01` where the public port 443 arrives here and its TLS host has `acme-tls/1` in `Protocols` (a name that is no \
+            host's goes to the first TLS host), then `http-01` where the public port 80 arrives here, then `dns-01` where there is an \
+            [MDChallengeDns01](#mdchallengedns01). Types that are configured are used whatever [MDPortMap](#mdportmap) says. A \
+            wildcard needs `dns-01`, an address cannot have it. Names for which nothing works are told at the start (AH10173), with \
+            the reason why each type is out.")
+        .example("MDCAChallenges tls-alpn-01 http-01"),
     row(c"MDChallengeDns01", Raw, ServerOrMd, Some("cmd-dns-01"),
         c"Command that sets up and tears down dns-01 challenges.",
         |s, a| set(&mut s.settings().dns01_cmd, text(a)))
-        .takes("COMMAND…").inert()
-        .detail("Called as `COMMAND… setup DOMAIN CHALLENGE` and `COMMAND… teardown DOMAIN`. No shell is involved.")
+        .takes("COMMAND…")
+        .detail("Called as `COMMAND… setup DOMAIN CHALLENGE`, which puts the TXT record `CHALLENGE` at `_acme-challenge.DOMAIN` and ends \
+            when it can be seen, and as `COMMAND… teardown DOMAIN`. A wildcard comes without its `*.`; where an MD has both \
+            `*.example.org` and `example.org`, `setup` is called twice, and both records have to be there together. It runs as httpd's \
+            `User`, without a shell, for 60 seconds at most. What it prints is in the log at `debug`. An exit status that is not 0 ends \
+            the try, unless another type works. `teardown` follows in any case, by the next child if this one was killed.")
         .example("MDChallengeDns01 /usr/local/bin/acme-dns --zone example.org"),
     row(c"MDChallengeDns01Version", One, Global, None,
         c"Set the type of arguments to call `MDChallengeDns01` with",
         |s, a| set(&mut s.server.globals.dns01_version, dns01_version(a)))
-        .takes("1|2").unset(As("1")).inert()
-        .detail("With `2` the challenge is an argument of `teardown` too."),
+        .takes("1|2").unset(As("1"))
+        .detail("With `2` the challenge is an argument of `teardown` too: `COMMAND… teardown DOMAIN CHALLENGE`."),
     row(c"MDPortMap", OneOrTwo, Global, None,
         c"Declare the mapped ports 80 and 443 on the local server. E.g. 80:8000 to indicate that the server port 8000 is reachable as port 80 from the internet. Use 80:- to indicate that port 80 is not reachable from the outside.",
         port_map)
         .takes("PUBLIC:LOCAL [PUBLIC:LOCAL]").unset(As("http:80 https:443"))
-        .detail("PUBLIC is `http` or `80`, `https` or `443`. A challenge type is possible only where httpd listens on the local port \
-            that its public port is mapped to.")
+        .detail("PUBLIC is `http` or `80`, `https` or `443`. `http-01` and `tls-alpn-01` are found to be possible only where httpd listens \
+            on the local port that their public port is mapped to.")
         .example("MDPortMap http:8080 https:8443"),
 
     row(c"MDPrivateKeys", Many, ServerOrMd, Some("privkey"),
