@@ -1,7 +1,7 @@
 //! The HTTP client against real sockets and real TLS on loopback; certificates are made at run time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use mod_md::http::{Client, Error, MAX_BODY, Options, Request, Transport};
+use mod_md::http::{Client, Error, Limits, MAX_BODY, Options, Request, Transport};
 use mod_md::time::StopFlag;
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -166,6 +166,7 @@ fn options() -> Options {
         proxy_ca_file: None,
         user_agent: "mod_md/test".into(),
         stop: StopFlag::default(),
+        limits: Limits::default(),
     }
 }
 

@@ -20,10 +20,24 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Proxy, http};
 
-/// Looking up, connecting (TLS included), and any single wait for the server.
-const STALL: Duration = Duration::from_secs(30);
-/// A whole exchange: a server that sends a byte now and then does not hold a job for hours.
-const EXCHANGE: Duration = Duration::from_secs(300);
+/// Connections kept open for the next request: as many as jobs use in turns, because a handshake costs both sides more
+/// than most requests do.
+const IDLE: usize = 32;
+
+/// How long a server may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Looking up, connecting (TLS included), and any single wait for the server.
+    pub stall: Duration,
+    /// A whole exchange: a server that sends a byte now and then does not hold a job for hours.
+    pub exchange: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { stall: Duration::from_secs(30), exchange: Duration::from_secs(300) }
+    }
+}
 
 pub struct Options {
     /// PEM certificates trusted beside the system's.
@@ -36,6 +50,7 @@ pub struct Options {
     pub user_agent: String,
     /// Ends every wait when raised.
     pub stop: StopFlag,
+    pub limits: Limits,
 }
 
 /// An HTTP client with its pool of connections.
@@ -58,6 +73,7 @@ impl Client {
                 None => None,
             },
         };
+        let Limits { stall, exchange } = options.limits;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -65,11 +81,13 @@ impl Client {
             .proxy(proxy)
             .user_agent(options.user_agent.as_str())
             .accept_encoding(AutoHeaderValue::None)
-            .timeout_resolve(Some(STALL))
-            .timeout_connect(Some(STALL))
-            .timeout_per_read(Some(STALL))
-            .timeout_per_write(Some(STALL))
-            .timeout_global(Some(EXCHANGE))
+            .max_idle_connections(IDLE)
+            .max_idle_connections_per_host(IDLE)
+            .timeout_resolve(Some(stall))
+            .timeout_connect(Some(stall))
+            .timeout_per_read(Some(stall))
+            .timeout_per_write(Some(stall))
+            .timeout_global(Some(exchange))
             .build();
         let stop = options.stop.clone();
         let chain =

@@ -6,7 +6,7 @@ pub mod client;
 mod tls;
 mod wait;
 
-pub use client::{Client, Options};
+pub use client::{Client, Limits, Options};
 
 use crate::time::{Stopped, Timestamp};
 use std::io::{self, ErrorKind};

@@ -45,6 +45,7 @@ fn create(state: &State) -> Driver {
                 proxy_ca_file: route.proxy_ca_file.clone().map(Into::into),
                 user_agent: format!("mod_md/{} Apache-httpd", crate::VERSION),
                 stop: stop.clone(),
+                limits: http::Limits::default(),
             })?;
             Ok(Arc::new(client))
         })
