@@ -14,7 +14,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-const PEM_CHAIN: &str = "application/pem-certificate-chain";
+pub(super) const PEM_CHAIN: &str = "application/pem-certificate-chain";
 const MAX_CHAIN: usize = 20;
 
 /// An account as the server has it.
@@ -92,12 +92,14 @@ impl Server {
     fn new_account(&self, key: &PrivateKey, payload: &Value) -> Result<Registration, Error> {
         let url = &self.directory().new_account;
         let response = self.post(url, Signer::Key(key), payload.to_string().as_bytes(), None)?;
-        Registration::parse(location(url, &response)?, json_of(url, &response)?)
+        let account = location(url, &response)?;
+        self.check_origin(&account)?;
+        Registration::parse(account, json_of(url, &response)?)
     }
 }
 
 impl Registration {
-    fn parse(url: String, object: Value) -> Result<Self, Error> {
+    pub(super) fn parse(url: String, object: Value) -> Result<Self, Error> {
         let text = |key: &str| object.get(key).and_then(Value::as_str).map(String::from);
         let status = text("status")
             .ok_or_else(|| Error::Protocol("the server sent an account without status".into()))?;
@@ -131,8 +133,8 @@ fn eab_secret(hmac: &str) -> Option<Vec<u8>> {
 #[derive(Clone)]
 pub struct Session {
     server: Arc<Server>,
-    key: PrivateKey,
-    kid: String,
+    pub(super) key: PrivateKey,
+    pub(super) kid: String,
 }
 
 impl Session {
@@ -177,6 +179,8 @@ impl Session {
         let url = &self.server.directory().new_order;
         let response = self.send(url, &Value::Object(payload))?;
         let order = Order::parse(&location(url, &response)?, &json_of(url, &response)?)?;
+        // The caller keeps it: one that nothing may be sent to would be kept in vain.
+        self.server.check_origin(&order.url)?;
         Ok(self.polled(order, &response))
     }
 
@@ -205,22 +209,18 @@ impl Session {
 
     /// The chain, leaf first: PEM certificates and nothing else (RFC 8555 §7.4.2, §9.1).
     pub fn certificate(&self, url: &str) -> Result<Vec<u8>, Error> {
-        let response = self.post(url, b"", Some(PEM_CHAIN))?;
-        if !is_chain(&response.body) {
-            return Err(Error::Protocol(format!("the answer of {url} is not a chain of PEM certificates")));
-        }
-        Ok(response.body)
+        self.certificate_with_alternates(url).map(|download| download.chain)
     }
 
     fn fetch(&self, url: &str) -> Result<Response, Error> {
         self.post(url, b"", None)
     }
 
-    fn send(&self, url: &str, payload: &Value) -> Result<Response, Error> {
+    pub(super) fn send(&self, url: &str, payload: &Value) -> Result<Response, Error> {
         self.post(url, payload.to_string().as_bytes(), None)
     }
 
-    fn post(&self, url: &str, payload: &[u8], accept: Option<&str>) -> Result<Response, Error> {
+    pub(super) fn post(&self, url: &str, payload: &[u8], accept: Option<&str>) -> Result<Response, Error> {
         self.server.post(url, Signer::Account(&self.key, &self.kid), payload, accept)
     }
 
@@ -230,7 +230,7 @@ impl Session {
 }
 
 /// RFC 8555 §9.1 with RFC 7468: one or more CERTIFICATE blocks, nothing but blank lines around them.
-fn is_chain(body: &[u8]) -> bool {
+pub(super) fn is_chain(body: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(body) else { return false };
     let (mut count, mut block) = (0, None::<String>);
     for line in text.lines().map(str::trim_end) {
@@ -243,13 +243,16 @@ fn is_chain(body: &[u8]) -> bool {
                     return false;
                 }
                 count += 1;
+                if count > MAX_CHAIN {
+                    return false;
+                }
                 block = None;
             }
             (Some(base64), line) => base64.push_str(line),
             (None, _) => return false,
         }
     }
-    block.is_none() && (1..=MAX_CHAIN).contains(&count)
+    block.is_none() && count > 0
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub struct Server {
     directory: Directory,
     link: Link,
     nonces: Mutex<Vec<String>>,
+    /// Of the directory and of what it names. Resources of the CA lie there and nowhere else.
+    origins: Vec<url::Origin>,
 }
 
 /// Who signs (RFC 8555 §6.2).
@@ -43,7 +45,9 @@ impl Server {
         let link = Link { transport, clock };
         let response = link.accepted(url, link.send(&Request::get(url))?)?;
         let directory = Directory::parse(&json_of(url, &response)?)?;
-        Ok(Server { directory, link, nonces: Mutex::default() })
+        let named = [url, &directory.new_nonce, &directory.new_account, &directory.new_order];
+        let origins = named.into_iter().filter_map(objects::origin).collect();
+        Ok(Server { directory, link, nonces: Mutex::default(), origins })
     }
 
     pub fn directory(&self) -> &Directory {
@@ -54,6 +58,16 @@ impl Server {
         self.link.clock.now()
     }
 
+    /// A CA that is not what it was must not make us send requests into our own network.
+    pub(super) fn check_origin(&self, url: &str) -> Result<(), Error> {
+        match objects::origin(url) {
+            Some(origin) if self.origins.contains(&origin) => Ok(()),
+            _ => Err(Error::Protocol(format!(
+                "the server sent the URL {url}, which is not on any server that its directory names"
+            ))),
+        }
+    }
+
     /// Sends a signed request; an empty payload is a POST-as-GET (RFC 8555 §6.3). `Ok` has a 2xx status.
     pub(super) fn post(
         &self,
@@ -62,6 +76,11 @@ impl Server {
         payload: &[u8],
         accept: Option<&str>,
     ) -> Result<Response, Error> {
+        match signer {
+            // The account's own URL may be older than the CA's present address.
+            Signer::Account(_, kid) if kid == url => {}
+            _ => self.check_origin(url)?,
+        }
         let mut fresh = None;
         let mut tries = 0;
         loop {

@@ -7,6 +7,8 @@
 pub mod account;
 pub mod client;
 pub mod error;
+pub mod link;
+pub mod manage;
 pub mod objects;
 pub mod order;
 pub mod problem;
@@ -14,5 +16,6 @@ pub mod problem;
 pub use account::{OrderOptions, Polled, Registration, Session};
 pub use client::Server;
 pub use error::{Error, Verdict};
+pub use manage::{Download, Reason};
 pub use objects::{Authorization, Challenge, Directory, Order};
 pub use problem::Problem;

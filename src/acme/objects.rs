@@ -23,6 +23,8 @@ pub struct Directory {
     pub external_account_required: bool,
     /// `meta.profiles`: names and what they are for.
     pub profiles: Vec<(String, String)>,
+    pub revoke_cert: Option<String>,
+    pub key_change: Option<String>,
 }
 
 /// RFC 8555 §7.1.6.
@@ -128,6 +130,8 @@ impl Directory {
             terms_of_service: meta.get("termsOfService").and_then(Value::as_str).map(String::from),
             external_account_required: meta.get("externalAccountRequired") == Some(&Value::Bool(true)),
             profiles: profiles.iter().take(MAX_LIST).map(described).collect(),
+            revoke_cert: url(fields, "revokeCert", "directory").ok(),
+            key_change: url(fields, "keyChange", "directory").ok(),
         })
     }
 }
@@ -254,6 +258,11 @@ pub(super) fn is_url(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_graphic())
         && url::Url::parse(text)
             .is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.host_str().is_some())
+}
+
+/// Scheme, host and port. `None`: no absolute http(s) URL.
+pub(super) fn origin(text: &str) -> Option<url::Origin> {
+    url::Url::parse(text).ok().map(|url| url.origin()).filter(url::Origin::is_tuple)
 }
 
 fn object<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>, Error> {

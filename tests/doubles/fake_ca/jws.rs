@@ -27,13 +27,18 @@ pub struct Message {
 
 type Checked<T> = Result<T, String>;
 
+/// Who has to have signed (RFC 8555 §6.2).
+#[derive(Clone, Copy, PartialEq)]
+pub enum By {
+    Key,
+    Account,
+    /// Revocations (§7.6).
+    Either,
+}
+
 impl Message {
-    /// `by_key`: the request has to carry its key (`jwk`); otherwise `key_of` knows that of an account.
-    pub fn verify(
-        request: &Request<'_>,
-        by_key: bool,
-        key_of: impl Fn(&str) -> Option<Value>,
-    ) -> Checked<Message> {
+    /// A request by key carries it (`jwk`); `key_of` knows that of an account.
+    pub fn verify(request: &Request<'_>, by: By, key_of: impl Fn(&str) -> Option<Value>) -> Checked<Message> {
         if request.content_type != Some("application/jose+json") {
             return Err(format!("content type {:?}", request.content_type));
         }
@@ -48,8 +53,10 @@ impl Message {
             return Err("the url header is that of another request".into());
         }
         let (jwk, kid) = match (header.get("jwk"), header.get("kid").and_then(Value::as_str)) {
-            (Some(jwk), None) if by_key => (jwk.clone(), None),
-            (None, Some(kid)) if !by_key => (key_of(kid).ok_or("no such account")?, Some(kid.to_string())),
+            (Some(jwk), None) if by != By::Account => (jwk.clone(), None),
+            (None, Some(kid)) if by != By::Key => {
+                (key_of(kid).ok_or("no such account")?, Some(kid.to_string()))
+            }
             _ => return Err("exactly one of jwk and kid has to sign, the right one".into()),
         };
         let input = format!("{}.{}", text(&body, "protected")?, text(&body, "payload")?);
@@ -64,6 +71,37 @@ impl Message {
             kid,
         })
     }
+}
+
+/// The key that takes an account over, and what it says about that (RFC 8555 §7.3.5).
+pub fn key_change(inner: &Value, url: &str) -> Checked<(Value, Value)> {
+    let header: Value = parsed(&decoded(inner, "protected")?)?;
+    if text(&header, "url")? != url || header.get("nonce").is_some() || header.get("kid").is_some() {
+        return Err("the inner header is not that of a key change".into());
+    }
+    let jwk = header.get("jwk").ok_or("the inner jwk is missing")?;
+    let input = format!("{}.{}", text(inner, "protected")?, text(inner, "payload")?);
+    if !is_signed(jwk, text(&header, "alg")?, input.as_bytes(), &decoded(inner, "signature")?)? {
+        return Err("the inner signature does not hold".into());
+    }
+    Ok((jwk.clone(), parsed(&decoded(inner, "payload")?)?))
+}
+
+/// Whether a certificate is for the key `jwk`.
+pub fn is_certified(jwk: &Value, certificate: &openssl::x509::X509) -> bool {
+    let key = certificate.public_key().unwrap();
+    let members = |key: &PKey<Public>| -> Option<(Vec<u8>, Vec<u8>)> {
+        if let Ok(rsa) = key.rsa() {
+            return Some((rsa.n().to_vec(), rsa.e().to_vec()));
+        }
+        let ec = key.ec_key().ok()?;
+        let (mut x, mut y, mut context) =
+            (BigNum::new().ok()?, BigNum::new().ok()?, BigNumContext::new().ok()?);
+        ec.public_key().affine_coordinates(ec.group(), &mut x, &mut y, &mut context).ok()?;
+        Some((x.to_vec(), y.to_vec()))
+    };
+    let named = |a, b| Some((number(jwk, a).ok()?.to_vec(), number(jwk, b).ok()?.to_vec()));
+    members(&key).is_some_and(|own| Some(own) == named("n", "e").or_else(|| named("x", "y")))
 }
 
 /// Whether `binding` ties the key `jwk` to the external account (RFC 8555 §7.3.4).

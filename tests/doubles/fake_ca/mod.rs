@@ -14,6 +14,7 @@ mod state;
 pub use state::Rules;
 
 use issuer::Issuer;
+use jws::By;
 use mod_md::http::{Error, Method, Request, Response, Transport};
 use mod_md::time::Clock;
 use serde_json::{Value, json};
@@ -34,6 +35,10 @@ pub enum Endpoint {
     Challenge,
     Finalize,
     Certificate,
+    /// Another chain of a certificate.
+    Alternate,
+    Revoke,
+    KeyChange,
     Unknown,
 }
 
@@ -150,6 +155,16 @@ impl FakeCa {
         self.lock().state.account_count()
     }
 
+    /// What is under way becomes ready with the next look.
+    pub fn settle(&self) {
+        self.lock().state.settle();
+    }
+
+    /// What was revoked, as DER, and the reason given.
+    pub fn revoked(&self) -> Vec<(Vec<u8>, Option<u64>)> {
+        self.lock().state.revoked().to_vec()
+    }
+
     /// PEM of the certificate that signs leaves, the second of every chain.
     pub fn issuer_pem(&self) -> Vec<u8> {
         self.issuer.pem()
@@ -177,6 +192,9 @@ impl FakeCa {
             "/chall/" => Endpoint::Challenge,
             "/finalize/" => Endpoint::Finalize,
             "/cert/" => Endpoint::Certificate,
+            "/alternate/" => Endpoint::Alternate,
+            "/revoke" => Endpoint::Revoke,
+            "/key-change" => Endpoint::KeyChange,
             _ => Endpoint::Unknown,
         }
     }
@@ -217,8 +235,12 @@ impl FakeCa {
     }
 
     fn signed(&self, inner: &mut Inner, endpoint: Endpoint, request: &Request<'_>) -> Answer {
-        let by_key = endpoint == Endpoint::NewAccount;
-        let message = match jws::Message::verify(request, by_key, |kid| inner.state.account_key(kid)) {
+        let by = match endpoint {
+            Endpoint::NewAccount => By::Key,
+            Endpoint::Revoke => By::Either,
+            _ => By::Account,
+        };
+        let message = match jws::Message::verify(request, by, |kid| inner.state.account_key(kid)) {
             Ok(message) => message,
             Err(why) => {
                 inner.violations.push(format!("{}: {why}", request.url));

@@ -1,10 +1,11 @@
 //! Accounts, orders, authorizations and challenges of the CA, and how they change (RFC 8555 §7.1.6).
 
 use super::issuer::Issuer;
-use super::jws::{Message, is_bound, thumbprint};
+use super::jws::{Message, is_bound, is_certified, key_change, thumbprint};
 use super::{Answer, Endpoint, problem};
 use data_encoding::BASE64URL_NOPAD;
 use mod_md::time::Timestamp;
+use openssl::x509::X509;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct Rules {
     /// Asked for each signed request: whether its nonce is refused, however good it is.
     pub refuse_nonce: Box<dyn FnMut() -> bool + Send>,
     pub lifetime: Duration,
+    /// The chain comes with a link to another one.
+    pub alternates: bool,
 }
 
 impl Default for Rules {
@@ -62,6 +65,7 @@ impl Default for Rules {
             reuse_authorizations: false,
             refuse_nonce: Box::new(|| false),
             lifetime: Duration::from_secs(90 * 86_400),
+            alternates: false,
         }
     }
 }
@@ -75,6 +79,7 @@ pub struct State {
     orders: Vec<Order>,
     authorizations: Vec<Authorization>,
     challenges: Vec<Challenge>,
+    revoked: Vec<(Vec<u8>, Option<u64>)>,
 }
 
 struct Account {
@@ -155,15 +160,21 @@ impl State {
         let account = self.accounts.iter().position(|a| Some(&a.url) == message.kid.as_ref());
         let result = match (endpoint, account) {
             (Endpoint::NewAccount, _) => self.new_account(base, message),
+            (_, Some(account)) if self.accounts[account].object["status"] != "valid" => {
+                Err(refused(403, "unauthorized", "the account is not valid"))
+            }
             (Endpoint::NewOrder, Some(account)) => self.new_order(base, account, &message.payload),
-            (Endpoint::Account, Some(account)) => Ok(Answer::json(200, &self.accounts[account].object)),
+            (Endpoint::Revoke, account) => self.revoke(account, message),
+            (Endpoint::Account, Some(account)) => Ok(self.account(account, &message.payload)),
+            (Endpoint::KeyChange, Some(account)) => self.change_key(account, message),
+            (Endpoint::Alternate, Some(account)) => self.alternate(account, index),
             (Endpoint::Order, Some(account)) => self.order(base, account, index),
             (Endpoint::Authorization, Some(account)) => self.authorization(base, account, index),
             (Endpoint::Challenge, Some(account)) => self.start(base, account, index, &message.payload),
             (Endpoint::Finalize, Some(account)) => {
                 self.finalize(base, account, index, &message.payload, issuer, now)
             }
-            (Endpoint::Certificate, Some(account)) => self.certificate(account, index),
+            (Endpoint::Certificate, Some(account)) => self.certificate(base, account, index),
             _ => Err(refused(404, "malformed", "no such resource")),
         };
         result.unwrap_or_else(|refusal| refusal)
@@ -392,15 +403,92 @@ impl State {
         Ok(self.pollable(Answer::json(200, &self.order_json(base, index))))
     }
 
-    fn certificate(&self, account: usize, index: usize) -> Outcome {
+    fn certificate(&self, base: &str, account: usize, index: usize) -> Outcome {
+        let chain = self.chain(account, index)?;
+        let answer = Answer {
+            status: 200,
+            headers: vec![("Content-Type".into(), "application/pem-certificate-chain".into())],
+            body: chain.to_vec(),
+        };
+        match self.rules.alternates {
+            true => Ok(answer.with("Link", format!("<{base}/alternate/{index}>;rel=\"alternate\""))),
+            false => Ok(answer),
+        }
+    }
+
+    /// The leaf alone, as if a root had signed it.
+    fn alternate(&self, account: usize, index: usize) -> Outcome {
+        let leaf = X509::stack_from_pem(self.chain(account, index)?).unwrap().remove(0);
+        Ok(Answer { status: 200, headers: Vec::new(), body: leaf.to_pem().unwrap() })
+    }
+
+    fn chain(&self, account: usize, index: usize) -> Result<&[u8], Answer> {
         let order = self.orders.get(index).filter(|o| o.account == account);
         match order.and_then(|o| o.issuance.as_ref()) {
-            Some(Issuance { polls: 0, result: Ok(chain) }) => Ok(Answer {
-                status: 200,
-                headers: vec![("Content-Type".into(), "application/pem-certificate-chain".into())],
-                body: chain.clone(),
-            }),
+            Some(Issuance { polls: 0, result: Ok(chain) }) => Ok(chain),
             _ => Err(refused(404, "malformed", "no such certificate")),
         }
+    }
+
+    fn account(&mut self, account: usize, payload: &Value) -> Answer {
+        let object = &mut self.accounts[account].object;
+        if payload["status"] == "deactivated" {
+            object["status"] = json!("deactivated");
+        }
+        if let Some(contact) = payload.get("contact") {
+            object["contact"] = contact.clone();
+        }
+        Answer::json(200, object)
+    }
+
+    /// RFC 8555 §7.3.5.
+    fn change_key(&mut self, account: usize, message: &Message) -> Outcome {
+        let (jwk, change) =
+            key_change(&message.payload, &message.url).map_err(|why| refused(400, "malformed", &why))?;
+        let known = &self.accounts[account];
+        if change["account"] != known.url.as_str() || change["oldKey"] != known.jwk {
+            return Err(refused(400, "malformed", "the change is for another account or key"));
+        }
+        if let Some(other) = self.accounts.iter().find(|a| a.jwk == jwk) {
+            return Err(refused(409, "malformed", "the key is in use").with("Location", other.url.clone()));
+        }
+        self.accounts[account].jwk = jwk;
+        Ok(Answer::json(200, &self.accounts[account].object))
+    }
+
+    /// RFC 8555 §7.6.
+    fn revoke(&mut self, account: Option<usize>, message: &Message) -> Outcome {
+        let der = message.payload["certificate"].as_str();
+        let der = der.and_then(|text| BASE64URL_NOPAD.decode(text.as_bytes()).ok()).unwrap_or_default();
+        let certificate = X509::from_der(&der).map_err(|_| refused(400, "malformed", "no certificate"))?;
+        let is_it = |order: &&Order| match &order.issuance {
+            Some(Issuance { result: Ok(chain), .. }) => {
+                X509::stack_from_pem(chain).unwrap()[0].to_der().unwrap() == der
+            }
+            _ => false,
+        };
+        let order = self.orders.iter().find(is_it);
+        let order = order.ok_or_else(|| refused(404, "malformed", "not a certificate of this CA"))?;
+        let may = match account {
+            Some(account) => order.account == account,
+            None => is_certified(&message.jwk, &certificate),
+        };
+        if !may {
+            return Err(refused(403, "unauthorized", "the certificate belongs to somebody else"));
+        }
+        if self.revoked.iter().any(|(known, _)| *known == der) {
+            return Err(refused(400, "alreadyRevoked", "it is revoked already"));
+        }
+        self.revoked.push((der, message.payload["reason"].as_u64()));
+        Ok(Answer { status: 200, ..Answer::default() })
+    }
+
+    pub fn settle(&mut self) {
+        self.authorizations.iter_mut().for_each(|a| a.polls = a.polls.map(|_| 0));
+        self.orders.iter_mut().filter_map(|o| o.issuance.as_mut()).for_each(|issuance| issuance.polls = 0);
+    }
+
+    pub fn revoked(&self) -> &[(Vec<u8>, Option<u64>)] {
+        &self.revoked
     }
 }

@@ -1,0 +1,90 @@
+//! What can be asked of a CA outside of an order: other chains of a certificate (RFC 8555 §7.4.2), revocation (§7.6),
+//! another key for the account (§7.3.5), and its end (§7.3.6). Nothing here asks whether that is wise.
+
+use super::account::{PEM_CHAIN, Registration, Session, is_chain};
+use super::client::{Signer, json_of};
+use super::{Error, Server, link};
+use crate::crypto::{PrivateKey, jws};
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::{Map, Value, json};
+
+/// A chain as the CA sends it, and where it has others that lead to other roots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Download {
+    /// PEM, leaf first.
+    pub chain: Vec<u8>,
+    /// URLs for [`Session::certificate`].
+    pub alternates: Vec<String>,
+}
+
+/// Why a certificate is revoked: the codes of RFC 5280 §5.3.1 a subscriber may give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Unspecified = 0,
+    KeyCompromise = 1,
+    AffiliationChanged = 3,
+    Superseded = 4,
+    CessationOfOperation = 5,
+}
+
+impl Server {
+    /// Revokes a DER certificate in the name of its own key, without an account (RFC 8555 §7.6): for one whose
+    /// account is lost, or whose key is known to too many. One that is revoked already is the problem
+    /// `alreadyRevoked`.
+    pub fn revoke(&self, certificate: &[u8], key: &PrivateKey, reason: Option<Reason>) -> Result<(), Error> {
+        let url = offered(self.directory().revoke_cert.as_deref(), "revokeCert")?;
+        let payload = revocation(certificate, reason);
+        self.post(url, Signer::Key(key), payload.to_string().as_bytes(), None).map(drop)
+    }
+}
+
+impl Session {
+    /// The chain at `url`, and the URLs of its alternates.
+    pub fn certificate_with_alternates(&self, url: &str) -> Result<Download, Error> {
+        let response = self.post(url, b"", Some(PEM_CHAIN))?;
+        if !is_chain(&response.body) {
+            return Err(Error::Protocol(format!("the answer of {url} is not a chain of PEM certificates")));
+        }
+        let alternates = link::targets(response.headers_all("link"), "alternate");
+        Ok(Download { chain: response.body, alternates })
+    }
+
+    /// Revokes a DER certificate that this account ordered, or for whose names it holds authorizations
+    /// (RFC 8555 §7.6).
+    pub fn revoke(&self, certificate: &[u8], reason: Option<Reason>) -> Result<(), Error> {
+        let url = offered(self.server().directory().revoke_cert.as_deref(), "revokeCert")?;
+        self.send(url, &revocation(certificate, reason)).map(drop)
+    }
+
+    /// Gives the account another key (RFC 8555 §7.3.5), and returns the account under it. The new key has to be
+    /// on disk before; where the answer is lost, `Server::find_account` tells which of the two counts.
+    pub fn change_key(&self, new: &PrivateKey) -> Result<Session, Error> {
+        let url = offered(self.server().directory().key_change.as_deref(), "keyChange")?;
+        let mut header = jws::Header::new();
+        header.insert("jwk".into(), jws::jwk(new)?);
+        header.insert("url".into(), json!(url));
+        let change = json!({"account": self.kid, "oldKey": jws::jwk(&self.key)?});
+        self.send(url, &jws::sign(new, header, change.to_string().as_bytes())?)?;
+        Ok(Session::new(self.server().clone(), new.clone(), self.kid.clone()))
+    }
+
+    /// Ends the account for good (RFC 8555 §7.3.6). Its certificates stay valid; no request with its key is
+    /// answered any more.
+    pub fn deactivate(&self) -> Result<Registration, Error> {
+        let response = self.send(&self.kid, &json!({"status": "deactivated"}))?;
+        Registration::parse(self.kid.clone(), json_of(&self.kid, &response)?)
+    }
+}
+
+fn offered<'a>(url: Option<&'a str>, what: &str) -> Result<&'a str, Error> {
+    url.ok_or_else(|| Error::Protocol(format!("the directory of the CA has no '{what}'")))
+}
+
+fn revocation(certificate: &[u8], reason: Option<Reason>) -> Value {
+    let mut payload = Map::new();
+    payload.insert("certificate".into(), json!(BASE64URL_NOPAD.encode(certificate)));
+    if let Some(reason) = reason {
+        payload.insert("reason".into(), json!(reason as u8));
+    }
+    Value::Object(payload)
+}
