@@ -399,7 +399,7 @@ fn terms_that_are_not_agreed_to_are_a_clear_error() {
 #[test]
 fn a_profile_the_ca_does_not_have_is_left_out_unless_it_is_mandatory() {
     for (profile, mandatory, asked) in
-        [("short", false, Some("short")), ("other", false, None), ("other", true, Some("other"))]
+        [("short", false, Some("short")), ("short", true, Some("short")), ("other", false, None)]
     {
         let lab = Lab::new().with_account_key("a.test");
         lab.ca.rules(|rules| rules.profiles = vec!["short"]);
@@ -409,7 +409,24 @@ fn a_profile_the_ca_does_not_have_is_left_out_unless_it_is_mandatory() {
         let seen = lab.ca.seen();
         let order = seen.iter().find(|s| s.endpoint == Endpoint::NewOrder).unwrap();
         assert_eq!(order.payload.get("profile").and_then(|p| p.as_str()), asked, "{profile} {mandatory}");
-        assert_eq!(lab.job("a.test").finished, !mandatory);
+        assert!(lab.job("a.test").finished);
+    }
+}
+
+#[test]
+fn nothing_is_ordered_of_a_ca_without_the_mandatory_profile() {
+    for (profiles, offer) in [(vec!["short"], "(short)"), (Vec::new(), "(none)")] {
+        let lab = Lab::new().with_account_key("a.test");
+        lab.ca.rules(|rules| rules.profiles = profiles);
+        let mut md = lab.md(&["a.test"], &[ec()]);
+        (md.md.profile, md.md.profile_mandatory) = (Some("other".into()), true);
+        let Next::At(next) = lab.engine(vec![md], Fuse::default()).run(0) else { panic!("no next try") };
+        assert!(next.since(lab.clock.now()) >= Duration::from_secs(43_200));
+        assert_eq!(lab.ca.count(Endpoint::NewOrder), 0);
+        let last = lab.job("a.test").last;
+        assert_eq!(last.problem.as_deref(), Some("urn:ietf:params:acme:error:invalidProfile"));
+        let detail = last.detail.unwrap();
+        assert!(detail.contains("'other'") && detail.contains(offer), "{detail}");
     }
 }
 

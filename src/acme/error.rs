@@ -100,6 +100,18 @@ impl Error {
         }
     }
 
+    /// A profile that has to be (`MDProfileMandatory`), and that the CA does not offer. A CA without
+    /// profiles would ignore that it is asked for one.
+    pub fn without_profile(name: &str, offered: &[(String, String)]) -> Self {
+        let names: Vec<String> = offered.iter().map(|(name, _)| super::problem::line(name, 64)).collect();
+        let offer = if names.is_empty() { "none".into() } else { names.join(", ") };
+        let text = format!(
+            "the CA has no certificate profile '{name}', and 'MDProfileMandatory' is on: of its profiles ({offer}) \
+             configure one with 'MDProfile', or switch 'MDProfileMandatory' off"
+        );
+        Problem::new("acme:error:invalidProfile", text).into()
+    }
+
     /// The `apr_status_t` for job.json.
     pub fn apr_status(&self) -> i32 {
         match self {

@@ -203,18 +203,22 @@ impl Attempt<'_, '_> {
             }
         }
         self.running.step("Creating new order")?;
-        let options = OrderOptions { profile: self.profile(session), ..OrderOptions::default() };
+        let options = OrderOptions { profile: self.profile(session)?, ..OrderOptions::default() };
         let order = session.new_order(&self.md.domains, &options)?.value;
         self.staging().save_order(&SavedOrder { url: order.url.clone(), key: spec.label().into() })?;
         Ok(order)
     }
 
-    /// A profile that the CA does not have is left out of the order, unless it is mandatory.
-    fn profile(&self, session: &Session) -> Option<String> {
-        let known = &session.server().directory().profiles;
-        let is_known =
-            |name: &String| self.md.profile_mandatory || known.iter().any(|(known, _)| known == name);
-        self.md.profile.clone().filter(is_known)
+    /// A profile that the CA does not have is left out of the order; where it is mandatory, nothing is ordered.
+    fn profile(&self, session: &Session) -> Result<Option<String>, Error> {
+        let offered = &session.server().directory().profiles;
+        match &self.md.profile {
+            Some(name) if offered.iter().any(|(known, _)| known == name) => Ok(Some(name.clone())),
+            Some(name) if self.md.profile_mandatory => {
+                Err(acme::Error::without_profile(name, offered).into())
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Presents the answers of all challenges, then has the CA look (RFC 8555 §7.5.1).
