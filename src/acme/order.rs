@@ -119,8 +119,8 @@ fn failed_order(order: &Order, authorizations: &[Authorization]) -> Error {
 /// is obeyed; without one, first polls are quick, because small CAs answer at once.
 pub fn poll_delay(attempt: u32, retry_after: Option<Timestamp>, now: Timestamp) -> Duration {
     let own = match attempt {
-        0 => Duration::from_millis(200),
-        1 => Duration::from_millis(500),
+        0 => Duration::from_millis(100),
+        1 => Duration::from_millis(400),
         n => Duration::from_secs(1).saturating_mul(1 << (n - 2).min(5)).min(SLOWEST),
     };
     match retry_after {
@@ -265,7 +265,7 @@ mod tests {
     fn polling_obeys_retry_after_and_slows_down_without_it() {
         let now = Timestamp::from_unix(1000);
         let own: Vec<u128> = (0..10).map(|n| poll_delay(n, None, now).as_millis()).collect();
-        assert_eq!(own, [200, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+        assert_eq!(own, [100, 400, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
         assert_eq!(poll_delay(u32::MAX, None, now), SLOWEST);
         let after = |s: i64| Some(Timestamp::from_unix(1000 + s));
         assert_eq!(poll_delay(0, after(3), now), Duration::from_secs(3));

@@ -195,7 +195,9 @@ impl Engine {
             match commands.notify(&mut running.job, clock) {
                 Ok(()) => {
                     running.job.notified = true;
-                    self.save(running);
+                    if commands.notify.is_some() {
+                        self.save(running);
+                    }
                 }
                 Err(failed) => failure = Some(failed),
             }

@@ -12,7 +12,7 @@ use super::error::Error;
 use super::job::Running;
 use super::staging::{SavedOrder, Staging};
 use super::{Managed, challenges, policy, session};
-use crate::acme::objects::{Authorization, Order, OrderStatus};
+use crate::acme::objects::{Authorization, AuthorizationStatus, Order, OrderStatus};
 use crate::acme::order::{self, Poll, Step};
 use crate::acme::{self, OrderOptions, Session};
 use crate::crypto::cert::{CertInfo, Chain};
@@ -101,8 +101,7 @@ impl Attempt<'_, '_> {
         self.staging().reset()?;
         let mut md = self.md.clone();
         md.ca.url = Some(self.authority.url().to_string());
-        self.staging().save_md(&md)?;
-        self.running.save()
+        Ok(self.staging().save_md(&md)?)
     }
 
     fn open_session(&mut self) -> Result<Session, Error> {
@@ -163,6 +162,12 @@ impl Attempt<'_, '_> {
                         polls.retry_after = polls.retry_after.max(polled.retry_after);
                         authorizations.retain(|a| a.url != url);
                         authorizations.push(polled.value);
+                    }
+                    // RFC 8555 §7.1.6: the order becomes ready with the last of its authorizations, so
+                    // it is asked after at once.
+                    if authorizations.iter().all(|a| a.status == AuthorizationStatus::Valid) {
+                        order = session.order(&order.url)?.value;
+                        polls = Polls::begin(self.clock().now());
                     }
                 }
                 Step::Poll(Poll::Order) => {

@@ -1,5 +1,7 @@
 //! A running job: its state in memory and the job.json behind it. Every step worth keeping is saved, as
-//! the process may die at any moment and another goes on from what is on disk.
+//! the process may die at any moment and another goes on from what is on disk. Of what is only to be
+//! shown (progress) nothing waits for the disk: a power failure may take it, and begin the job's count of
+//! errors anew. Orders, keys and chains lie in files of their own.
 
 use super::error::Error;
 use super::staging::Staging;
@@ -10,6 +12,8 @@ use crate::time::Clock;
 pub struct Running<'a> {
     pub job: Job,
     store: &'a WorkStore,
+    /// The same store, for what is only shown.
+    progress: WorkStore,
     clock: &'a dyn Clock,
 }
 
@@ -20,7 +24,7 @@ impl<'a> Running<'a> {
             crate::log!(Warn, "{name}: the state of its renewal cannot be read and is begun anew: {error}");
             None
         });
-        Running { job: job.unwrap_or_else(|| Job::new(name)), store, clock }
+        Running { job: job.unwrap_or_else(|| Job::new(name)), store, progress: store.unsynced(), clock }
     }
 
     /// Says what is being done from now on.
@@ -29,7 +33,7 @@ impl<'a> Running<'a> {
         crate::log!(Debug, "md[{}] while[{activity}]", self.job.name);
         self.job.note(self.clock.now(), "progress", None, Some(activity.clone()));
         self.job.last = Outcome { activity: Some(activity), ..Outcome::default() };
-        self.save()
+        self.show()
     }
 
     /// Adds a remark about the step under way.
@@ -38,7 +42,11 @@ impl<'a> Running<'a> {
         let text = format!("{activity}: {detail}");
         crate::log!(Debug, "md[{}] while[{activity}] detail[{detail}]", self.job.name);
         self.job.note(self.clock.now(), "progress", None, Some(text));
-        self.save()
+        self.show()
+    }
+
+    fn show(&self) -> Result<(), Error> {
+        Ok(Staging::new(&self.progress, &self.job.name).save_job(&self.job)?)
     }
 
     pub fn save(&self) -> Result<(), Error> {

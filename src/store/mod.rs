@@ -111,14 +111,6 @@ impl StartStore {
         Store { layout: Arc::new(layout), rights: PhantomData }
     }
 
-    /// The same store for writing what can be made anew: nothing waits for the disk, so a power failure may
-    /// leave such files empty or take them away.
-    #[must_use]
-    pub fn unsynced(&self) -> Self {
-        let layout = Layout { is_synced: false, ..self.layout.as_ref().clone() };
-        Store { layout: Arc::new(layout), rights: PhantomData }
-    }
-
     /// The path of a file, for those who open it themselves (mod_ssl).
     pub fn path(&self, group: Group, name: &str, file: &str) -> Result<PathBuf, Error> {
         let folder = group.folder_name(name)?;
@@ -184,6 +176,14 @@ impl WorkStore {
 /// `name` is that of an MD, a challenge's host or an account; `file` that of a file in its folder. What
 /// is not there reads as `None`; what is there and cannot be used is [`Error::Garbage`].
 impl<R: Rights> Store<R> {
+    /// The same store for writing what can be made anew: nothing waits for the disk, so a power failure may
+    /// leave such files empty or take them away.
+    #[must_use]
+    pub fn unsynced(&self) -> Self {
+        let layout = Layout { is_synced: false, ..self.layout.as_ref().clone() };
+        Store { layout: Arc::new(layout), rights: PhantomData }
+    }
+
     /// Names that have a folder in the group, sorted. Strangers' entries are passed over.
     pub fn names(&self, group: R::Group) -> Result<Vec<String>, Error> {
         self.layout.names(group.into())
@@ -269,7 +269,8 @@ impl Layout {
         }
         let links = if group.is_of_workers() { Links::Refuse } else { Links::Follow };
         let folder = Folder::open(&self.dir.join(group.dir_name()), links, &self.fuse)?;
-        Ok(folder.synced(self.is_synced))
+        // After a power failure nobody would answer for the challenges that were pending.
+        Ok(folder.synced(self.is_synced && group != Group::Challenges))
     }
 
     fn folder(&self, group: Group, name: &str) -> Result<Option<Folder>, Error> {
