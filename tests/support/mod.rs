@@ -13,12 +13,14 @@ pub mod lab;
 pub mod module;
 pub mod pebble;
 pub mod process;
+pub mod proxy;
 pub mod tls;
 
 pub use command::Command;
 pub use httpd::{Account, Config, Httpd};
 pub use lab::{Lab, Need, wait_for};
 pub use pebble::{Authority, Pebble};
+pub use proxy::Proxy;
 
 use std::time::Duration;
 

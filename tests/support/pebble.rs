@@ -94,6 +94,16 @@ impl Authority {
         self
     }
 
+    /// A setting of pebble's configuration file.
+    #[must_use]
+    pub fn set(self, key: &str, value: serde_json::Value) -> Authority {
+        let file = self.dir.join("config.json");
+        let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        config["pebble"][key] = value;
+        fs::write(file, config.to_string()).unwrap();
+        self
+    }
+
     /// Waits up to so many seconds before each validation, as a public CA may.
     #[must_use]
     pub fn slow_validation(self, seconds: u8) -> Authority {
@@ -190,6 +200,10 @@ impl Pebble {
 
     pub fn go_on(&self) {
         signal(self.process.pid(), "CONT");
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     pub fn log(&self) -> String {

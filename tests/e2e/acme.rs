@@ -1,0 +1,249 @@
+//! What a managed domain can ask of its CA, and the ways there: keys, must-staple, profiles, external accounts, proxies, trust.
+
+use std::fs;
+
+use openssl::pkey::Id;
+use serde_json::{Value, json};
+
+use crate::support::tls::{EC_ONLY, RSA_ONLY};
+use crate::support::{Authority, Config, Httpd, Lab, Pebble, Proxy, SOON, open_lab, wait_for};
+
+/// A key of an external account, base64url.
+const HMAC: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+
+fn one_domain(lab: &Lab, authority: &Authority) -> Config {
+    Config::with_ca(lab, authority).line("MDomain one.test").site("one.test", &[])
+}
+
+/// A domain with a host and directives of its own.
+fn domain(config: Config, name: &str, directives: &str) -> Config {
+    config.line(&format!("<MDomain {name}>\n{directives}\n</MDomain>")).site(name, &[])
+}
+
+/// The renewal of a domain once it has failed.
+#[track_caller]
+fn failure(httpd: &Httpd, name: &str) -> Value {
+    wait_for(&format!("a failure of {name} in md-status"), SOON, || {
+        let last = httpd.md(name)["renewal"].take();
+        (last["errors"].as_u64() >= Some(1)).then(|| last["last"].clone())
+    })
+}
+
+#[track_caller]
+fn assert_detail(last: &Value, parts: &[&str]) {
+    let detail = last["detail"].as_str().unwrap_or_default();
+    parts.iter().for_each(|part| assert!(detail.contains(part), "{part:?} in {last:#}"));
+}
+
+fn public_key(httpd: &Httpd, pebble: &Pebble, options: &[&str]) -> Vec<u8> {
+    let served = httpd.served("one.test", pebble, options);
+    assert!(served.verified, "{}", served.verdict);
+    served.leaf().public_key().unwrap().public_key_to_der().unwrap()
+}
+
+#[test]
+fn every_key_of_a_domain_is_served_and_made_anew_for_each_renewal() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let config = one_domain(&lab, &pebble.authority).line("MDPrivateKeys RSA secp384r1");
+    let mut httpd = config.start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    assert_eq!(httpd.served("one.test", &pebble, RSA_ONLY).key(), Id::RSA);
+    let ec = httpd.served("one.test", &pebble, EC_ONLY).leaf().public_key().unwrap().ec_key().unwrap();
+    assert_eq!(ec.group().curve_name(), Some(openssl::nid::Nid::SECP384R1));
+    let first = [RSA_ONLY, EC_ONLY].map(|options| public_key(&httpd, &pebble, options));
+    // Longer than certificates live: due at any time.
+    let mut httpd = httpd.stop().line("MDRenewWindow 9999d").start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    let second = [RSA_ONLY, EC_ONLY].map(|options| public_key(&httpd, &pebble, options));
+    assert!(first[0] != second[0] && first[1] != second[1], "a key is used again");
+}
+
+#[test]
+fn a_key_that_is_added_to_the_configuration_is_certified_and_one_that_is_dropped_no_longer_served() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let mut httpd = one_domain(&lab, &pebble.authority).line("MDPrivateKeys RSA").start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    let mut httpd = httpd.stop().line("MDPrivateKeys P-256").start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    let served = httpd.served("one.test", &pebble, &[]);
+    assert!(served.verified, "{}", served.verdict);
+    assert_eq!(served.key(), Id::EC);
+    assert!(!httpd.served("one.test", &pebble, RSA_ONLY).verified, "nobody has an RSA key any more");
+    assert_eq!((pebble.order_count(), pebble.account_count()), (2, 1));
+}
+
+#[test]
+fn must_staple_is_asked_for_and_a_change_of_mind_renews() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let has_feature = |httpd: &Httpd| {
+        let served = httpd.served("one.test", &pebble, &[]);
+        assert!(served.verified, "{}", served.verdict);
+        String::from_utf8(served.leaf().to_text().unwrap()).unwrap().contains("status_request")
+    };
+    let mut httpd = one_domain(&lab, &pebble.authority).line("MDMustStaple on").start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    assert!(has_feature(&httpd));
+    let mut httpd = httpd.stop().line("MDMustStaple off").start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    assert!(!has_feature(&httpd));
+}
+
+#[test]
+fn a_profile_is_ordered_where_the_ca_has_it_and_a_mandatory_one_that_it_lacks_is_an_error() {
+    let Some(lab) = open_lab!() else { return };
+    let profile = |days: u32| json!({"description": format!("{days} days"), "validityPeriod": days * 86_400});
+    let profiles = json!({"default": profile(90), "shortlived": profile(6)});
+    let pebble = Authority::new(&lab).set("profiles", profiles).start();
+    let mut config = Config::with_ca(&lab, &pebble.authority);
+    config = domain(config, "short.test", "MDProfile shortlived\nMDProfileMandatory on");
+    config = domain(config, "other.test", "MDProfile elsewhere");
+    config = domain(config, "strict.test", "MDProfile elsewhere\nMDProfileMandatory on");
+    let mut httpd = config.start();
+    let last = failure(&httpd, "strict.test");
+    assert_eq!(last["problem"], "urn:ietf:params:acme:error:invalidProfile", "{last:#}");
+    assert_detail(&last, &["elsewhere"]);
+    httpd.wait_staged_and_activate(&["short.test", "other.test"]);
+    let served = httpd.served("short.test", &pebble, &[]);
+    assert!(served.verified, "{}", served.verdict);
+    let life = served.leaf().not_before().diff(served.leaf().not_after()).unwrap();
+    assert!(life.days < 7, "{} days", life.days);
+    assert!(httpd.served("other.test", &pebble, &[]).verified);
+}
+
+#[test]
+fn an_external_account_is_bound_in_every_form_and_each_mistake_has_its_own_text() {
+    let Some(lab) = open_lab!() else { return };
+    let keys = json!({"kid-1": HMAC, "kid-2": HMAC, "kid-3": HMAC});
+    let pebble = Authority::new(&lab)
+        .set("externalAccountBindingRequired", json!(true))
+        .set("externalAccountMACKeys", keys)
+        .start();
+    let file = lab.path("eab.json");
+    fs::write(&file, json!({"kid": "kid-2", "hmac": HMAC}).to_string()).unwrap();
+    let wrong = HMAC.replace('z', "a");
+    let mut config = Config::with_ca(&lab, &pebble.authority)
+        .line(&format!("MDExternalAccountBinding kid-1 {HMAC}\nMDomain one.test"))
+        .site("one.test", &[]);
+    let binding = |value: &str| format!("MDExternalAccountBinding {value}");
+    config = domain(config, "file.test", &binding(&file.display().to_string()));
+    config = domain(config, "none.test", &binding("none"));
+    config = domain(config, "garbage.test", &binding("kid-4 no%base64"));
+    config = domain(config, "wrong.test", &binding(&format!("kid-3 {wrong}")));
+    let mut httpd = config.start();
+
+    let none = failure(&httpd, "none.test");
+    assert_eq!(none["problem"], "urn:ietf:params:acme:error:externalAccountRequired", "{none:#}");
+    assert_detail(&none, &["MDExternalAccountBinding"]);
+    let garbage = failure(&httpd, "garbage.test");
+    assert_eq!(garbage["problem"], "apache:eab-hmac-invalid", "{garbage:#}");
+    let refused = failure(&httpd, "wrong.test");
+    assert!(refused["problem"].as_str().unwrap().starts_with("urn:ietf:params:acme:error:"), "{refused:#}");
+
+    httpd.wait_staged_and_activate(&["one.test", "file.test"]);
+    assert!(httpd.served("one.test", &pebble, &[]).verified);
+    assert!(httpd.served("file.test", &pebble, &[]).verified);
+    assert_eq!(pebble.account_count(), 2);
+    let told = httpd.said() + &httpd.mds().to_string();
+    for secret in [HMAC, "no%base64", &wrong] {
+        assert!(!told.contains(secret), "the hmac is told");
+    }
+}
+
+#[test]
+fn a_domain_may_do_without_the_external_account_of_the_server() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Authority::new(&lab).set("externalAccountMACKeys", json!({"kid-1": HMAC})).start();
+    let config = Config::with_ca(&lab, &pebble.authority)
+        .line(&format!("MDExternalAccountBinding kid-1 {HMAC}\nMDomain one.test"))
+        .site("one.test", &[]);
+    let mut httpd = domain(config, "none.test", "MDExternalAccountBinding none").start();
+    httpd.wait_staged_and_activate(&["one.test", "none.test"]);
+    assert!(
+        httpd.served("one.test", &pebble, &[]).verified && httpd.served("none.test", &pebble, &[]).verified
+    );
+    assert_eq!(pebble.account_count(), 2);
+}
+
+#[test]
+fn the_ca_is_reached_through_the_proxy_of_the_server_or_of_the_domain() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let mut proxy = Proxy::start(&lab);
+    let nobody = lab.port();
+    let trust = |file: &std::path::Path| format!("MDHttpProxyCACertificateFile {}", file.display());
+    let over_tls = format!("MDHttpProxy {}", proxy.tls_url());
+    let mut config = one_domain(&lab, &pebble.authority).line(&format!("MDHttpProxy {}", proxy.url()));
+    config = domain(config, "tls.test", &format!("{over_tls}\n{}", trust(&proxy.certificate)));
+    config = domain(config, "stranger.test", &over_tls);
+    config = domain(config, "dead.test", &format!("MDHttpProxy http://127.0.0.1:{nobody}"));
+    let mut httpd = config.start();
+
+    assert_detail(
+        &failure(&httpd, "stranger.test"),
+        &[&pebble.authority.directory(), "certificate verify failed"],
+    );
+    let dead = failure(&httpd, "dead.test");
+    assert_eq!(dead["status"], 111, "{dead:#}");
+    httpd.wait_staged_and_activate(&["one.test", "tls.test"]);
+    assert!(
+        httpd.served("one.test", &pebble, &[]).verified && httpd.served("tls.test", &pebble, &[]).verified
+    );
+    drop(httpd);
+    proxy.stop();
+    let (plain, tls) = proxy.connections();
+    assert!(plain > 0 && tls > 0, "{plain} plain connections, {tls} over TLS");
+}
+
+#[test]
+fn the_proxy_of_the_server_may_be_a_tls_one_with_roots_of_its_own() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let mut proxy = Proxy::start(&lab);
+    let mut httpd = one_domain(&lab, &pebble.authority)
+        .line(&format!("MDHttpProxy {}", proxy.tls_url()))
+        .line(&format!("MDHttpProxyCACertificateFile {}", proxy.certificate.display()))
+        .start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    drop(httpd);
+    proxy.stop();
+    let (plain, tls) = proxy.connections();
+    assert!(plain == 0 && tls > 0, "{plain} plain connections, {tls} over TLS");
+}
+
+#[test]
+fn a_ca_is_trusted_by_the_file_of_the_domain_before_that_of_the_server() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let other = crate::support::tls::Files::new(&lab, "other.test", Id::EC).certificate;
+    let trust = |file: &std::path::Path| format!("MDCACertificateFile {}", file.display());
+    let mut config = Config::with_ca(&lab, &pebble.authority).line(&trust(&other));
+    config = domain(config, "trusting.test", &trust(&pebble.authority.certificate));
+    config = domain(config, "wary.test", "MDCACertificateFile none");
+    config = domain(config, "other.test", "");
+    let mut httpd = config.start();
+    for name in ["other.test", "wary.test"] {
+        assert_detail(&failure(&httpd, name), &["certificate verify failed", &pebble.authority.directory()]);
+    }
+    httpd.wait_staged_and_activate(&["trusting.test"]);
+    assert!(httpd.served("trusting.test", &pebble, &[]).verified);
+}
+
+#[test]
+fn domains_that_start_together_register_one_account() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let names: Vec<String> = (0..12).map(|n| format!("d{n}.test")).collect();
+    let mut config = Config::with_ca(&lab, &pebble.authority).line("MDPrivateKeys P-256");
+    for name in &names {
+        config = config.line(&format!("MDomain {name}")).site(name, &[]);
+    }
+    let mut httpd = config.start();
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    httpd.wait_staged_and_activate(&all);
+    assert_eq!((pebble.account_count(), pebble.order_count()), (1, 12));
+    let accounts = fs::read_dir(httpd.config.store().join("accounts")).unwrap();
+    assert_eq!(accounts.count(), 1, "the start keeps it once");
+}
