@@ -4,10 +4,13 @@
 //! make bench                                  # startup and rss with 1000 domains, 3 rounds
 //! make bench ARGS="startup 2000 5"            # scenario, domains, rounds
 //! make bench ARGS="second-start 10000 1 floor ours"
+//! make bench ARGS="issue slowca"              # 200 and 30 domains, 1 round
 //! ```
 //!
 //! Scenarios: `first-start` (empty store) and `second-start` (a certificate in use for every domain), or both as
-//! `startup`: seconds from exec to the first answered request; `rss`: the summed PSS of all processes.
+//! `startup`: seconds from exec to the first answered request; `rss`: the summed PSS of all processes; `issue`: seconds
+//! from exec until every domain has its first certificate from a local CA (pebble, which refuses one nonce in twenty)
+//! in staging; `slowca`: the same where the CA waits up to five seconds before it validates a name.
 //! Modules: `floor` (the same hosts with certificate files and no module), `c` (the C module, where it is installed),
 //! `ours` (the release build, or `MODULE`), or the path of a module file.
 //!
@@ -17,31 +20,26 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod certificate;
+mod issue;
 mod server;
 mod site;
+#[path = "../../tests/support/mod.rs"]
+#[allow(dead_code, unused_imports, unused_macros, reason = "tests do more than we")]
+mod support;
 mod table;
 
-#[path = "../../tests/support/apache.rs"]
-mod apache;
-#[path = "../../tests/support/http.rs"]
-#[allow(dead_code, reason = "tests do more requests than we")]
-mod http;
-#[path = "../../tests/support/module.rs"]
-#[allow(dead_code, reason = "tests know more modules than we")]
-mod module;
-#[path = "../../tests/support/process.rs"]
-#[allow(dead_code, reason = "tests do more to processes than we")]
-mod process;
-
+use issue::Validation;
 use site::{Module, Site};
 use std::path::PathBuf;
+use support::{apache, pebble};
 use table::Series;
 
 /// What one run of this program measures.
 struct Request {
     scenarios: Vec<Scenario>,
-    domains: usize,
-    rounds: usize,
+    /// `None`: what the scenario takes by itself.
+    domains: Option<usize>,
+    rounds: Option<usize>,
     modules: Vec<Module>,
 }
 
@@ -50,6 +48,19 @@ enum Scenario {
     FirstStart,
     SecondStart,
     Rss,
+    Issue,
+    SlowCa,
+}
+
+impl Scenario {
+    /// Domains and rounds.
+    fn defaults(self) -> (usize, usize) {
+        match self {
+            Scenario::FirstStart | Scenario::SecondStart | Scenario::Rss => (1000, 3),
+            Scenario::Issue => (200, 1),
+            Scenario::SlowCa => (30, 1),
+        }
+    }
 }
 
 fn main() {
@@ -60,11 +71,15 @@ fn main() {
             std::process::exit(2);
         }
     };
-    let dir = tempfile::Builder::new().prefix("mod_md-bench-").tempdir().unwrap();
-    let site = Site::create(dir.path(), request.domains);
-    for scenario in &request.scenarios {
-        measure(*scenario, &site, &request);
+    let is_issuing = |scenario: &Scenario| matches!(scenario, Scenario::Issue | Scenario::SlowCa);
+    let (issuing, starting): (Vec<_>, Vec<_>) = request.scenarios.iter().partition(|s| is_issuing(s));
+    if let Some((domains, _)) = starting.first().map(|scenario: &Scenario| scenario.defaults()) {
+        let domains = request.domains.unwrap_or(domains);
+        let dir = tempfile::Builder::new().prefix("mod_md-bench-").tempdir().unwrap();
+        let site = Site::create(dir.path(), domains);
+        starting.into_iter().for_each(|scenario| measure(scenario, &site, domains, &request));
     }
+    issuing.into_iter().for_each(|scenario| measure_issuance(scenario, &request));
 }
 
 impl Request {
@@ -77,6 +92,8 @@ impl Request {
                 "first-start" => scenarios.push(Scenario::FirstStart),
                 "second-start" => scenarios.push(Scenario::SecondStart),
                 "rss" => scenarios.push(Scenario::Rss),
+                "issue" => scenarios.push(Scenario::Issue),
+                "slowca" => scenarios.push(Scenario::SlowCa),
                 "floor" => modules.push(Module::floor()),
                 "c" => modules.push(Module::c().ok_or("the C module is not installed")?),
                 "ours" => modules.push(Module::ours()),
@@ -95,24 +112,25 @@ impl Request {
             return Err(format!("no module at {}: run `make build`", missing.display()));
         }
         apache::find().ok_or("no httpd here: run `make setup`")?;
+        pebble::binary("pebble").ok_or("no pebble here: run `make setup`")?;
         let mut numbers = numbers.into_iter();
-        let domains: usize = numbers.next().unwrap_or(1000);
-        let rounds: usize = numbers.next().unwrap_or(3);
-        if domains == 0 || rounds == 0 {
+        let (domains, rounds): (Option<usize>, Option<usize>) = (numbers.next(), numbers.next());
+        if domains == Some(0) || rounds == Some(0) {
             return Err("domains and rounds are at least 1".into());
         }
         Ok(Request { scenarios, domains, rounds, modules })
     }
 }
 
-fn measure(scenario: Scenario, site: &Site, request: &Request) {
-    let Request { domains, rounds, modules, .. } = request;
+fn measure(scenario: Scenario, site: &Site, domains: usize, request: &Request) {
+    let modules = &request.modules;
+    let rounds = request.rounds.unwrap_or(scenario.defaults().1);
     let mut wall: Vec<Series> = modules.iter().map(|module| Series::new(&module.name)).collect();
     let mut second = wall.clone();
     if scenario != Scenario::FirstStart {
         modules.iter().for_each(|module| site.fill_store(module));
     }
-    for _ in 0..*rounds {
+    for _ in 0..rounds {
         for (i, module) in modules.iter().enumerate() {
             // What an earlier run left to be written shall not slow down this one.
             rustix::fs::sync();
@@ -133,13 +151,38 @@ fn measure(scenario: Scenario, site: &Site, request: &Request) {
     }
     let (what, first, other) = match scenario {
         Scenario::FirstStart => ("first start, empty store", "wall s", "cpu s"),
-        Scenario::SecondStart => ("second start, filled store", "wall s", "cpu s"),
         Scenario::Rss => ("summed PSS of all processes", "all MB", "parent MB"),
+        _ => ("second start, filled store", "wall s", "cpu s"),
     };
     println!("\n{what}: {domains} domains, {rounds} rounds, load {}", server::load());
     let per_domain = match scenario {
         Scenario::Rss => ("kB a domain", 1024.0),
         _ => ("µs a domain", 1e6),
     };
-    table::print(&[(first, &wall), (other, &second)], per_domain, *domains);
+    table::print(&[(first, &wall), (other, &second)], per_domain, domains);
+}
+
+fn measure_issuance(scenario: Scenario, request: &Request) {
+    let (domains, rounds) = scenario.defaults();
+    let (domains, rounds) = (request.domains.unwrap_or(domains), request.rounds.unwrap_or(rounds));
+    let modules: Vec<&Module> = request.modules.iter().filter(|module| module.file.is_some()).collect();
+    let none: Vec<Series> = modules.iter().map(|module| Series::new(&module.name)).collect();
+    let (mut wall, mut cpu, mut authority) = (none.clone(), none.clone(), none);
+    let (what, validation) = match scenario {
+        Scenario::SlowCa => ("first certificates of a CA that validates after up to 5 s", Validation::Slow),
+        _ => ("first certificates of a fast CA", Validation::Fast),
+    };
+    println!("\n{what}: {domains} domains, {rounds} rounds, load {}", server::load());
+    for _ in 0..rounds {
+        for (i, module) in modules.iter().enumerate() {
+            let run = issue::run(module, domains, validation);
+            println!("{}: {} accounts and {} orders at the CA", module.name, run.accounts, run.orders);
+            wall[i].add(run.wall);
+            cpu[i].add(run.cpu);
+            authority[i].add(run.authority_cpu);
+        }
+    }
+    let quantities: [(&str, &[Series]); 3] =
+        [("wall s", &wall), ("httpd cpu s", &cpu), ("CA cpu s", &authority)];
+    table::print(&quantities, ("ms a domain", 1e3), domains);
 }

@@ -1,7 +1,7 @@
 //! One httpd under the clock: from exec to its first answer, and how much memory its processes share and own.
 
-use crate::process::{self, Process, Start, args};
-use crate::{apache, http};
+use crate::support::process::{self, Process, Start, args};
+use crate::support::{apache, http};
 use std::fs;
 use std::path::Path;
 use std::thread;
@@ -76,7 +76,7 @@ impl Server {
 }
 
 /// User and system time of a process (proc(5)); the kernel counts hundredths of a second.
-fn cpu_time(pid: u32) -> Duration {
+pub fn cpu_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();

@@ -1,10 +1,10 @@
 //! What all modules are measured with: for each domain a TLS host and a plain one, a certificate, and with a module a
 //! managed domain. Each module has stores of its own.
 
-use crate::apache::{self, Apache};
 use crate::certificate::Authority;
-use crate::module;
 use crate::server::Server;
+use crate::support::apache::{self, Apache};
+use crate::support::module;
 use std::cell::Cell;
 use std::fmt::Write;
 use std::fs::{self, DirBuilder};

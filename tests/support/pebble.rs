@@ -195,11 +195,11 @@ impl Pebble {
 
     /// Freezes the CA: connections are accepted, nothing is answered.
     pub fn hold(&self) {
-        signal(self.process.pid(), "STOP");
+        signal(self.pid(), "STOP");
     }
 
     pub fn go_on(&self) {
-        signal(self.process.pid(), "CONT");
+        signal(self.pid(), "CONT");
     }
 
     pub fn pid(&self) -> u32 {

@@ -1,0 +1,81 @@
+//! First certificates from a local CA: seconds from exec until every domain has a complete set in staging. Each run has an
+//! empty store and a CA that knows nobody.
+
+use crate::server;
+use crate::site::Module;
+use crate::support::{Authority, Config, Lab, Need, process};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// More than the slowest module takes for hundreds of domains at a slow CA.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// How the CA validates.
+#[derive(Clone, Copy)]
+pub enum Validation {
+    /// As fast as it can.
+    Fast,
+    /// After a random time of up to five seconds for each name, as a public CA may.
+    Slow,
+}
+
+/// In seconds.
+pub struct Run {
+    pub wall: f64,
+    /// Of all processes of httpd.
+    pub cpu: f64,
+    /// Of the CA, which has to share the processors.
+    pub authority_cpu: f64,
+    pub accounts: usize,
+    pub orders: usize,
+}
+
+pub fn run(module: &Module, domains: usize, validation: Validation) -> Run {
+    const NO_NEEDS: &[Need] = &[];
+    let lab = Lab::open("bench::issue", NO_NEEDS).expect("what a bench needs is there");
+    let authority = Authority::new(&lab);
+    let pebble = match validation {
+        Validation::Fast => authority,
+        Validation::Slow => authority.slow_validation(5),
+    }
+    .start();
+    let names: Vec<String> = (0..domains).map(|n| format!("d{n}.test")).collect();
+    let mut config = Config::with_ca(&lab, &pebble.authority)
+        .line("LogLevel warn\nMDPrivateKeys P-256\nThreadsPerChild 25");
+    if let Some(file) = &module.file {
+        config = config.module(file);
+    }
+    for name in &names {
+        config = config.line(&format!("MDomain {name}")).site(name, &[]);
+    }
+    let store = config.store();
+    // What the preparations left to be written shall not slow down the run.
+    rustix::fs::sync();
+    let begin = Instant::now();
+    let httpd = config.start();
+    for name in &names {
+        // One small file is read at a time: watching must not disturb.
+        while !is_staged(&store, name) {
+            assert!(begin.elapsed() < PATIENCE, "{name} is not staged: {}", httpd.said());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let wall = begin.elapsed();
+    let children = process::children(httpd.pid());
+    let cpu: Duration = children.iter().chain([&httpd.pid()]).map(|pid| server::cpu_time(*pid)).sum();
+    Run {
+        wall: wall.as_secs_f64(),
+        cpu: cpu.as_secs_f64(),
+        authority_cpu: server::cpu_time(pebble.pid()).as_secs_f64(),
+        accounts: pebble.account_count(),
+        orders: pebble.order_count(),
+    }
+}
+
+fn is_staged(store: &Path, name: &str) -> bool {
+    let job = fs::read(store.join("staging").join(name).join("job.json")).unwrap_or_default();
+    serde_json::from_slice::<Value>(&job).is_ok_and(|job| job["finished"] == true)
+}
