@@ -147,6 +147,10 @@ impl Session {
         &self.server
     }
 
+    pub fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+
     /// Of the account key, for key authorizations.
     pub fn thumbprint(&self) -> Result<String, Error> {
         Ok(jws::thumbprint(&self.key)?)
@@ -155,6 +159,12 @@ impl Session {
     /// The account as it is now; a deactivated one is `unauthorized` at most servers.
     pub fn account(&self) -> Result<Registration, Error> {
         let response = self.fetch(&self.kid)?;
+        Registration::parse(self.kid.clone(), json_of(&self.kid, &response)?)
+    }
+
+    /// Tells the server other contacts for the account (RFC 8555 §7.3.2).
+    pub fn update_contacts(&self, contacts: &[String]) -> Result<Registration, Error> {
+        let response = self.send(&self.kid, &json!({"contact": contacts}))?;
         Registration::parse(self.kid.clone(), json_of(&self.kid, &response)?)
     }
 

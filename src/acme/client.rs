@@ -68,6 +68,11 @@ impl Server {
         }
     }
 
+    /// Fetches what is for everyone to read. `Ok` has a 2xx status.
+    pub(super) fn get(&self, url: &str) -> Result<Response, Error> {
+        self.link.accepted(url, self.link.send(&Request::get(url))?)
+    }
+
     /// Sends a signed request; an empty payload is a POST-as-GET (RFC 8555 §6.3). `Ok` has a 2xx status.
     pub(super) fn post(
         &self,

@@ -74,7 +74,7 @@ fn invalid_text(what: &str, identifier: Option<&str>, problem: Option<&Problem>)
 pub enum Verdict {
     /// Again, at the pace of consecutive errors.
     Retry,
-    /// Again, not before this instant; nothing else should be asked of this CA until then either.
+    /// Again, not before this instant.
     RetryAt(Timestamp),
     /// This CA refuses what we ask for; another may not. Without another: as `Hopeless`.
     NextCa,
@@ -110,6 +110,14 @@ impl Error {
              configure one with 'MDProfile', or switch 'MDProfileMandatory' off"
         );
         Problem::new("acme:error:invalidProfile", text).into()
+    }
+
+    /// When the server wants to be asked again, whatever was wrong.
+    pub fn retry_after(&self) -> Option<Timestamp> {
+        match self {
+            Error::Problem { retry_after, .. } => *retry_after,
+            _ => None,
+        }
     }
 
     /// The `apr_status_t` for job.json.

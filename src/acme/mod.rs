@@ -12,6 +12,7 @@ pub mod manage;
 pub mod objects;
 pub mod order;
 pub mod problem;
+pub mod renewal_info;
 
 pub use account::{OrderOptions, Polled, Registration, Session};
 pub use client::Server;
@@ -19,3 +20,4 @@ pub use error::{Error, Verdict};
 pub use manage::{Download, Reason};
 pub use objects::{Authorization, Challenge, Directory, Order};
 pub use problem::Problem;
+pub use renewal_info::RenewalInfo;

@@ -25,6 +25,8 @@ pub struct Directory {
     pub profiles: Vec<(String, String)>,
     pub revoke_cert: Option<String>,
     pub key_change: Option<String>,
+    /// Where to ask when to renew (RFC 9773 §3); not every CA has it.
+    pub renewal_info: Option<String>,
 }
 
 /// RFC 8555 §7.1.6.
@@ -132,6 +134,7 @@ impl Directory {
             profiles: profiles.iter().take(MAX_LIST).map(described).collect(),
             revoke_cert: url(fields, "revokeCert", "directory").ok(),
             key_change: url(fields, "keyChange", "directory").ok(),
+            renewal_info: url(fields, "renewalInfo", "directory").ok(),
         })
     }
 }
