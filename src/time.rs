@@ -38,6 +38,12 @@ impl Timestamp {
         Timestamp(self.0.saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// The next whole second, for dates that are kept to the second and must not come earlier than meant.
+    #[must_use]
+    pub const fn ceil(self) -> Self {
+        Timestamp::from_unix(self.0.div_euclid(1000) + if self.0.rem_euclid(1000) > 0 { 1 } else { 0 })
+    }
+
     /// The time from `earlier` to here; zero if `earlier` lies later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -14,6 +14,7 @@ use mod_md::model::{Ca, Job, KeySpec, Md};
 use mod_md::notify::Commands;
 use mod_md::renew::authority::Authorities;
 use mod_md::renew::engine::{Engine, Next, Settings};
+use mod_md::renew::pace::Retry;
 use mod_md::renew::staging::Staging;
 use mod_md::renew::{Managed, Route};
 use mod_md::store::{StartStore, WorkGroup, WorkStore};
@@ -50,7 +51,7 @@ impl Lab {
         let lab = Lab { dir: tempfile::tempdir().unwrap(), ca: FakeCa::new("ca.test", clock.clone()), clock };
         // Making one takes long.
         let key = KEY.get_or_init(|| mod_md::crypto::PrivateKey::generate(&KeySpec::Rsa(3072)).unwrap());
-        Staging::new(&lab.store(), NAME).save_account_key(key).unwrap();
+        Staging::new(&lab.store(), NAME).save_account_key(0, key).unwrap();
         lab
     }
 
@@ -78,8 +79,7 @@ impl Lab {
         let managed =
             Managed { md, certs, in_use: true, watched: true, dns01: None, route: Route::default() };
         let settings = Settings {
-            retry_delay: Duration::from_secs(30),
-            retry_failover: 13,
+            retry: Retry { delay: Duration::from_secs(30), failover: 13 },
             check_interval: Duration::from_secs(43_200),
             initial_delay: Duration::ZERO,
             parallel: 16,

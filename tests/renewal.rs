@@ -17,6 +17,7 @@ use mod_md::notify::Commands;
 use mod_md::renew::authority::Authorities;
 use mod_md::renew::driver::Driver;
 use mod_md::renew::engine::{Engine, Next, Settings};
+use mod_md::renew::pace::Retry;
 use mod_md::renew::staging::Staging;
 use mod_md::renew::{Managed, Route};
 use mod_md::store::{Fuse, StartStore, WorkGroup, WorkStore};
@@ -92,8 +93,7 @@ impl Lab {
         connect: impl Fn() -> Arc<T> + Send + Sync + 'static,
     ) -> Engine {
         let settings = Settings {
-            retry_delay: Duration::from_secs(30),
-            retry_failover: 13,
+            retry: Retry { delay: Duration::from_secs(30), failover: 13 },
             check_interval: Duration::from_secs(43_200),
             initial_delay: self.initial_delay,
             parallel: 16,
@@ -109,7 +109,7 @@ impl Lab {
     fn with_account_key(self, name: &str) -> Self {
         static KEY: OnceLock<PrivateKey> = OnceLock::new();
         let key = KEY.get_or_init(|| PrivateKey::generate(&KeySpec::Rsa(3072)).unwrap());
-        Staging::new(&self.store(Fuse::default()), name).save_account_key(key).unwrap();
+        Staging::new(&self.store(Fuse::default()), name).save_account_key(0, key).unwrap();
         self
     }
 
@@ -503,8 +503,12 @@ fn the_account_of_one_ca_never_stands_beside_the_key_for_another() {
     let ca = second.clone();
     lab.engine_by(vec![moved], Fuse::default(), move || ca.clone()).run(0);
     let store = lab.store(Fuse::default());
-    let (account, key) = Staging::new(&store, "a.test").account().unwrap();
-    assert!(account.is_none() && key.is_some());
+    let staging = Staging::new(&store, "a.test");
+    let (account, first) = staging.account(0).unwrap();
+    assert_eq!(account.unwrap()["ca-url"], lab.ca.directory_url(), "it stays for others");
+    let (account, other) = staging.account(1).unwrap();
+    assert!(account.is_none());
+    assert_ne!(first.unwrap().to_pem().unwrap(), other.unwrap().to_pem().unwrap());
     second.take_violations();
 }
 

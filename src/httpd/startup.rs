@@ -13,6 +13,7 @@ use crate::model::{Md, RenewMode, RequireHttps};
 use crate::notify::{Commands, Event};
 use crate::renew::activate::{Activated, Activation};
 use crate::renew::engine::Settings;
+use crate::renew::pace::Retry;
 use crate::renew::sync::{self, SyncedMd};
 use crate::renew::{Managed, Route, restart};
 use crate::store::{StartStore, StoreLock};
@@ -171,7 +172,7 @@ fn take_over(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timesta
         let name = md.md.name.clone();
         match activation.activate(md, now, plan.global.activation_delay) {
             Ok(Activated::Nothing) => {}
-            Ok(Activated::Unfinished) => begin_anew(store, &name),
+            Ok(Activated::Unfinished) => begin_anew(store, &name, now),
             Ok(Activated::Waiting(until)) => {
                 crate::log!(Info, "{name}: the staged set is to be used from {} on", until.to_http_date());
             }
@@ -193,8 +194,8 @@ fn take_over(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timesta
 }
 
 /// A restart is how an admin says "try again": a failing job loses its errors and what it has got so far.
-fn begin_anew(store: &StartStore, name: &str) {
-    match restart::begin_anew(store, name) {
+fn begin_anew(store: &StartStore, name: &str, now: Timestamp) {
+    match restart::begin_anew(store, name, now) {
         Ok(None) => {}
         Ok(Some(errors)) => {
             crate::log!(
@@ -296,8 +297,7 @@ fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd, dns01_
 fn settings(plan: &Plan) -> Settings {
     let global = &plan.global;
     Settings {
-        retry_delay: global.retry_delay,
-        retry_failover: global.retry_failover,
+        retry: Retry { delay: global.retry_delay, failover: global.retry_failover },
         check_interval: global.check_interval,
         initial_delay: global.initial_delay,
         parallel: usize::try_from(global.renew_parallel).unwrap_or(usize::MAX),

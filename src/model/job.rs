@@ -1,6 +1,7 @@
 //! The state of one renewal as `job.json` keeps it: counters, the last result and a short log, so that
 //! a child process that dies is followed by one that knows where to go on.
 
+use super::Pace;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -69,6 +70,8 @@ pub struct Job {
     /// Consecutive errors.
     pub errors: u32,
     pub last: Outcome,
+    /// What it keeps to between its tries.
+    pub pace: Pace,
     /// Newest first.
     pub log: Vec<LogEntry>,
     /// Keys we do not know.
@@ -85,6 +88,7 @@ const KNOWN_KEYS: &[&str] = &[
     "valid-from",
     "errors",
     "last",
+    "pace",
     "log",
 ];
 
@@ -129,6 +133,9 @@ impl Job {
         self.valid_from.map(|t| put("valid-from", json!(t.to_http_date())));
         put("errors", json!(self.errors));
         put("last", self.last.to_json());
+        if !self.pace.is_empty() {
+            put("pace", self.pace.to_json());
+        }
         for (key, value) in &self.extra {
             out.entry(key.clone()).or_insert_with(|| value.clone());
         }
@@ -150,6 +157,7 @@ impl Job {
             valid_from: date(fields.get("valid-from")),
             errors: fields.get("errors").and_then(Value::as_u64).and_then(|n| n.try_into().ok()).unwrap_or(0),
             last: fields.get("last").map(Outcome::from_json).unwrap_or_default(),
+            pace: fields.get("pace").map(Pace::from_json).unwrap_or_default(),
             log: entries.into_iter().flatten().filter_map(LogEntry::from_json).take(LOG_MAX).collect(),
             extra: fields
                 .iter()

@@ -4,7 +4,9 @@
 pub mod job;
 pub mod key_spec;
 pub mod md;
+pub mod pace;
 
 pub use job::{Job, LogEntry, Outcome};
 pub use key_spec::KeySpec;
 pub use md::{Ca, Eab, Md, RenewMode, RequireHttps, State};
+pub use pace::{Hold, Pace, Scope};

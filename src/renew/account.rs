@@ -1,12 +1,15 @@
 //! Accounts registered by workers wait in `staging`, because workers cannot write to `accounts`. When
 //! httpd starts they move there: each CA account once, however many MDs share it.
 
-use super::staging::file::{ACCOUNT as ACCOUNT_FILE, ACCOUNT_KEY as ACCOUNT_KEY_FILE};
+use super::staging::file;
 use crate::model::{Eab, Md};
 use crate::store::{Error, Group, StartStore};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
+/// JSON and key of an account in `accounts`, and of the first one in staging.
+const ACCOUNT_FILE: &str = file::ACCOUNTS[0].0;
+const ACCOUNT_KEY_FILE: &str = file::ACCOUNTS[0].1;
 /// Folders are numbered with four digits.
 const NUMBER_MAX: u32 = 9999;
 
@@ -78,14 +81,30 @@ impl Accounts {
         matching.map(|account| account.folder.as_str())
     }
 
-    /// Copies the account that waits in the staging folder of `name` to `accounts`, unless it is there
-    /// already. Gives its folder; `None` where none waits, or nothing usable.
-    pub fn adopt(&mut self, store: &StartStore, name: &str) -> Result<Option<String>, Error> {
-        let Some(mut json) = store.read_json(Group::Staging, name, ACCOUNT_FILE)? else { return Ok(None) };
-        let Some(key) = store.read_key(Group::Staging, name, ACCOUNT_KEY_FILE)? else { return Ok(None) };
+    /// Copies the accounts that wait in the staging folder of `name` to `accounts`, unless they are there
+    /// already, and takes over their new contacts. Gives the directory URL of each one's CA and its folder;
+    /// nothing usable is passed over.
+    pub fn adopt(&mut self, store: &StartStore, name: &str) -> Result<Vec<(String, String)>, Error> {
+        let mut adopted = Vec::new();
+        for (json_file, key_file) in file::ACCOUNTS {
+            adopted.extend(self.adopt_one(store, name, json_file, key_file)?);
+        }
+        Ok(adopted)
+    }
+
+    fn adopt_one(
+        &mut self,
+        store: &StartStore,
+        name: &str,
+        json_file: &str,
+        key_file: &str,
+    ) -> Result<Option<(String, String)>, Error> {
+        let Some(mut json) = store.read_json(Group::Staging, name, json_file)? else { return Ok(None) };
+        let Some(key) = store.read_key(Group::Staging, name, key_file)? else { return Ok(None) };
         let (Some(url), Some(ca_url)) = (text(&json, "url"), text(&json, "ca-url")) else { return Ok(None) };
-        if let Some(folder) = self.by_url.get(&url) {
-            return Ok(Some(folder.clone()));
+        if let Some(folder) = self.by_url.get(&url).cloned() {
+            self.take_contacts(store, &folder, &json)?;
+            return Ok(Some((ca_url, folder)));
         }
         let Some(folder) = self.free_folder(&ca_url) else { return Ok(None) };
         // The C module leaves out the CA's own object here, too; it is asked for when it is needed.
@@ -95,7 +114,21 @@ impl Accounts {
         store.write_key(Group::Accounts, &folder, ACCOUNT_KEY_FILE, &key)?;
         store.write_json(Group::Accounts, &folder, ACCOUNT_FILE, &json)?;
         self.add(folder.clone(), &json);
-        Ok(Some(folder))
+        Ok(Some((ca_url, folder)))
+    }
+
+    /// A worker has told the CA other contacts for an account than those stored.
+    fn take_contacts(&mut self, store: &StartStore, folder: &str, staged: &Value) -> Result<(), Error> {
+        let new = contacts(staged);
+        let known = self.accounts.iter_mut().find(|account| account.folder == folder);
+        let Some(known) = known.filter(|account| account.contacts != new) else { return Ok(()) };
+        let Some(mut json) = store.read_json(Group::Accounts, folder, ACCOUNT_FILE)? else { return Ok(()) };
+        if let (Value::Object(fields), Some(contact)) = (&mut json, staged.get("contact")) {
+            fields.insert("contact".into(), contact.clone());
+        }
+        store.write_json(Group::Accounts, folder, ACCOUNT_FILE, &json)?;
+        known.contacts = new;
+        Ok(())
     }
 
     /// `ACME-<ca host>-NNNN` with the lowest free number.
@@ -126,6 +159,8 @@ fn eab(json: &Value) -> Option<Eab> {
 mod tests {
     use super::super::fixture::{CA_URL, Lab, account, md};
     use super::*;
+    use crate::crypto::PrivateKey;
+    use crate::model::KeySpec;
     use serde_json::json;
 
     #[test]
@@ -137,12 +172,13 @@ mod tests {
         lab.stage_account("c.test", &account(2));
         let mut accounts = Accounts::read(&lab.store).unwrap();
         let mut adopt = |name| accounts.adopt(&lab.store, name).unwrap();
-        assert_eq!(adopt("a.test").unwrap(), "ACME-ca.test-0000");
-        assert_eq!(adopt("b.test").unwrap(), "ACME-ca.test-0000");
-        assert_eq!(adopt("c.test").unwrap(), "ACME-ca.test-0001");
-        assert_eq!(adopt("d.test"), None);
+        let at = |folder: &str| vec![(CA_URL.to_string(), folder.to_string())];
+        assert_eq!(adopt("a.test"), at("ACME-ca.test-0000"));
+        assert_eq!(adopt("b.test"), at("ACME-ca.test-0000"));
+        assert_eq!(adopt("c.test"), at("ACME-ca.test-0001"));
+        assert_eq!(adopt("d.test"), []);
         let mut again = Accounts::read(&lab.store).unwrap();
-        assert_eq!(again.adopt(&lab.store, "a.test").unwrap().unwrap(), "ACME-ca.test-0000");
+        assert_eq!(again.adopt(&lab.store, "a.test").unwrap(), at("ACME-ca.test-0000"));
         assert_eq!(lab.store.names(Group::Accounts).unwrap(), ["ACME-ca.test-0000", "ACME-ca.test-0001"]);
         let json = lab.store.read_json(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE).unwrap().unwrap();
         let keys: Vec<_> = json.as_object().unwrap().keys().collect();
@@ -160,8 +196,9 @@ mod tests {
         lab.stage_account("a.test", &account(1));
         lab.stage_account("b.test", &bound);
         let mut accounts = Accounts::read(&lab.store).unwrap();
-        let plain = accounts.adopt(&lab.store, "a.test").unwrap();
-        let with_eab = accounts.adopt(&lab.store, "b.test").unwrap();
+        let mut adopt = |name| accounts.adopt(&lab.store, name).unwrap().pop().map(|(_, folder)| folder);
+        let plain = adopt("a.test");
+        let with_eab = adopt("b.test");
         let mut md = md(&["x.test"]);
         assert_eq!(accounts.find(CA_URL, &md), plain.as_deref());
         assert_eq!(accounts.find("https://other.test/dir", &md), None);
@@ -169,6 +206,28 @@ mod tests {
         assert_eq!(accounts.find(CA_URL, &md), with_eab.as_deref());
         md.contacts.push("mailto:two@a.test".into());
         assert_eq!(accounts.find(CA_URL, &md), None);
+    }
+
+    #[test]
+    fn accounts_of_several_cas_move_each_and_contacts_told_since_are_taken_over() {
+        let lab = Lab::new();
+        let other = json!({"url": "https://second.test/account/1", "ca-url": "https://second.test/dir"});
+        lab.stage_account("a.test", &account(1));
+        let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        lab.store.write_key(Group::Staging, "a.test", file::ACCOUNTS[1].1, &key).unwrap();
+        lab.store.write_json(Group::Staging, "a.test", file::ACCOUNTS[1].0, &other).unwrap();
+        let adopted = Accounts::read(&lab.store).unwrap().adopt(&lab.store, "a.test").unwrap();
+        let folders: Vec<&str> = adopted.iter().map(|(_, folder)| folder.as_str()).collect();
+        assert_eq!(folders, ["ACME-ca.test-0000", "ACME-second.test-0000"]);
+
+        let mut changed = account(1);
+        changed["contact"] = json!(["mailto:new@a.test"]);
+        lab.stage_account("a.test", &changed);
+        let mut accounts = Accounts::read(&lab.store).unwrap();
+        accounts.adopt(&lab.store, "a.test").unwrap();
+        let md = Md { contacts: vec!["mailto:new@a.test".into()], ..md(&["a.test"]) };
+        assert_eq!(accounts.find(CA_URL, &md), Some("ACME-ca.test-0000"));
+        assert_eq!(Accounts::read(&lab.store).unwrap().find(CA_URL, &md), Some("ACME-ca.test-0000"));
     }
 
     #[test]
@@ -192,10 +251,11 @@ mod tests {
         lab.stage_account("d.test", &account(2));
         lab.store.write(Group::Staging, "d.test", ACCOUNT_KEY_FILE, b"garbage").unwrap();
         let mut accounts = Accounts::read(&lab.store).unwrap();
-        assert_eq!(accounts.adopt(&lab.store, "a.test").unwrap(), None);
-        assert_eq!(accounts.adopt(&lab.store, "b.test").unwrap(), None);
+        assert_eq!(accounts.adopt(&lab.store, "a.test").unwrap(), []);
+        assert_eq!(accounts.adopt(&lab.store, "b.test").unwrap(), []);
         assert!(accounts.adopt(&lab.store, "d.test").is_err());
-        assert_eq!(accounts.adopt(&lab.store, "c.test").unwrap().unwrap(), "ACME-ca.test-0001");
+        let adopted = accounts.adopt(&lab.store, "c.test").unwrap();
+        assert_eq!(adopted, [(CA_URL.to_string(), "ACME-ca.test-0001".to_string())]);
         let kept = lab.store.read(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE).unwrap();
         assert_eq!(kept.unwrap(), b"garbage");
     }

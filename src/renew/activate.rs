@@ -6,6 +6,7 @@
 
 use super::account::Accounts;
 use super::fallback;
+use super::restart;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
 use super::state::assess;
 use super::sync::SyncedMd;
@@ -43,8 +44,8 @@ fn is_good(synced: &SyncedMd, now: Timestamp) -> bool {
 pub struct Activation<'s> {
     store: &'s StartStore,
     accounts: Accounts,
-    /// Folders of the accounts that were found in staging, by MD.
-    adopted: HashMap<String, String>,
+    /// The accounts that were found in staging, by MD: the directory URL of their CA, and their folder.
+    adopted: HashMap<String, Vec<(String, String)>>,
     staged: HashSet<String>,
     /// The highest number in the archive, by MD.
     archived: HashMap<String, u32>,
@@ -65,7 +66,7 @@ impl<'s> Activation<'s> {
         let staged = store.names(Group::Staging)?;
         for name in &staged {
             match accounts.adopt(store, name) {
-                Ok(folder) => adopted.extend(folder.map(|folder| (name.clone(), folder))),
+                Ok(accounts) => drop(adopted.insert(name.clone(), accounts)),
                 Err(e) => crate::log!(Warn, "{name}: the new ACME account cannot be kept: {e}"),
             }
         }
@@ -92,7 +93,7 @@ impl<'s> Activation<'s> {
         }
         if self.store.modified(Group::Staging, &name, JOB_FILE).is_ok_and(|time| time.is_none()) {
             // A purge that was interrupted: by name, the job goes before the files of the set.
-            self.store.purge(Group::Staging, &name)?;
+            restart::purge(self.store, &name)?;
             return Ok(Activated::Nothing);
         }
         let staged = match self.load(&synced.md, now) {
@@ -157,7 +158,10 @@ impl<'s> Activation<'s> {
         let known = |folder: &&String| self.accounts.contains(folder);
         let staged_url = staged.ca.url.clone();
         let shared = || self.accounts.find(staged_url.as_deref()?, md).map(String::from);
-        let account = self.adopted.get(&md.name).or(staged.ca.account.as_ref().filter(known)).cloned();
+        let adopted = self.adopted.get(&md.name).into_iter().flatten();
+        let adopted =
+            adopted.filter(|(ca, _)| Some(ca) == staged_url.as_ref()).map(|(_, folder)| folder).next();
+        let account = adopted.or(staged.ca.account.as_ref().filter(known)).cloned();
         let account = account.or_else(shared);
         if staged.ca.url.is_some() {
             md.ca.account = account.or_else(|| md.ca.account.take().filter(|_| md.ca.url == staged.ca.url));

@@ -1,8 +1,9 @@
-//! Which jobs run: looks at every beat for those that are due, runs each in a thread of its own, at most
-//! `MDRenewParallel` at once, and ends them all when the process stops. A job that panics ends as an error
+//! Which jobs run: looks at every beat for those that are due, runs each in a thread of its own, as many as
+//! there are [`Slots`], and ends them all when the process stops. A job that panics ends as an error
 //! of that job.
 
 use super::engine::{Engine, Next};
+use super::slots::Slots;
 use crate::time::{StopFlag, Timestamp};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -34,7 +35,7 @@ impl Driver {
     /// Takes in what has ended and starts what is due.
     pub fn beat(&mut self) {
         let now = self.engine.clock().now();
-        let mut running = 0;
+        let mut places = Slots::new(self.engine.settings().parallel);
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if let Slot::Running(thread) = slot
                 && thread.is_finished()
@@ -46,20 +47,21 @@ impl Driver {
                     Err(_) => Slot::Waiting(self.engine.record_panic(index)),
                 };
             }
-            running += usize::from(matches!(slot, Slot::Running(_)));
+            if matches!(slot, Slot::Running(_)) {
+                places.take(&self.engine.ca_of(index));
+            }
         }
         let mut started = false;
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            if running >= self.engine.settings().parallel {
+            if places.is_full() {
                 return;
             }
-            if matches!(slot, Slot::Waiting(at) if *at <= now) {
+            if matches!(slot, Slot::Waiting(at) if *at <= now) && places.take(&self.engine.ca_of(index)) {
                 if !std::mem::replace(&mut started, true) {
                     let count = self.engine.targets().iter().filter(|t| t.watched).count();
                     crate::log!(Debug, "AH10055: md watchdog run, auto drive {count} mds");
                 }
                 *slot = start(&self.engine, index, now);
-                running += 1;
             }
         }
     }

@@ -2,25 +2,26 @@
 
 use super::authority::Authorities;
 use super::error::Error;
+use super::hold::{HOLD_MAX, Holds};
 use super::job::Running;
+use super::pace::{self, Retry, Turn};
 use super::policy::{self, Decision};
 use super::staging::Staging;
-use super::{Managed, flow};
+use super::{Managed, ari, flow, inquiry};
 use crate::challenge::selection::Means;
 use crate::model::job::status;
-use crate::model::{Job, KeySpec, Outcome};
+use crate::model::{Job, KeySpec, Outcome, Pace};
 use crate::notify::{Commands, Event};
-use crate::store::WorkStore;
-use crate::time::{Clock, Timestamp, format_duration};
-use std::sync::Arc;
+use crate::store::{WorkGroup, WorkStore};
+use crate::time::{Clock, DAY, Timestamp};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The global settings of renewals.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub retry_delay: Duration,
-    /// After so many errors in a row the next CA is tried.
-    pub retry_failover: u32,
+    pub retry: Retry,
     pub check_interval: Duration,
     pub initial_delay: Duration,
     /// Renewals in flight at once.
@@ -45,14 +46,24 @@ impl Settings {
     }
 }
 
-/// A next run further away was written by a clock that was wrong.
-const NEXT_RUN_MAX: Duration = Duration::from_secs(11 * 86_400);
+/// After a command failed that tells of an expiring certificate, it is called again.
+const WARN_AGAIN: Duration = Duration::from_secs(3600);
 
 /// When to look at a job again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     At(Timestamp),
     Never,
+}
+
+impl Next {
+    fn or_sooner(self, other: Option<Timestamp>) -> Self {
+        match (self, other) {
+            (Next::At(at), Some(other)) => Next::At(at.min(other)),
+            (Next::Never, Some(other)) => Next::At(other),
+            (next, None) => next,
+        }
+    }
 }
 
 /// Everything a renewal needs, shared by all jobs of the child.
@@ -64,6 +75,10 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     /// A number in 0..1 for jitter.
     random: fn() -> f64,
+    /// CAs that want no requests for a while.
+    holds: Mutex<Holds>,
+    /// The CA that a target asks, where it is not the first one.
+    asked: Mutex<HashMap<usize, String>>,
 }
 
 impl Engine {
@@ -75,7 +90,8 @@ impl Engine {
         clock: Arc<dyn Clock>,
         random: fn() -> f64,
     ) -> Self {
-        Engine { targets, store, settings, authorities, clock, random }
+        let holds = Mutex::new(stored_holds(&store, clock.now()));
+        Engine { targets, store, settings, authorities, clock, random, holds, asked: Mutex::default() }
     }
 
     pub fn targets(&self) -> &[Managed] {
@@ -98,12 +114,26 @@ impl Engine {
         &self.authorities
     }
 
+    pub(super) fn random(&self) -> f64 {
+        (self.random)()
+    }
+
+    pub(super) fn holds(&self) -> MutexGuard<'_, Holds> {
+        lock(&self.holds)
+    }
+
+    /// The directory URL of the CA that the target with this index asks, as far as is known.
+    pub fn ca_of(&self, index: usize) -> String {
+        let asked = lock(&self.asked).get(&index).cloned();
+        let first = || self.targets.get(index).and_then(|target| target.md.ca.urls.first().cloned());
+        asked.or_else(first).unwrap_or_default()
+    }
+
     /// Looks at the target with this index and does what is due.
     pub fn run(&self, index: usize) -> Next {
         let clock = self.clock.as_ref();
         let Some(target) = self.targets.get(index) else { return Next::Never };
         let mut running = Running::load(&target.md.name, &self.store, clock);
-        let now = clock.now();
         crate::log!(Debug, "AH10052: md({}): state={}, driving", target.md.name, target.md.state as i32);
         if running.job.finished && self.is_staged(target) {
             return self.after_renewal(&mut running);
@@ -112,29 +142,105 @@ impl Engine {
             crate::log!(Warn, "{}: the staged set is gone, the renewal begins anew", target.md.name);
             running.job = Job::new(&target.md.name);
         }
-        match policy::decide(&target.md, &target.certs, target.in_use, now) {
-            Decision::Never(reason) => {
-                crate::log!(Debug, "AH10513: md({}): no renewal: {reason}", target.md.name);
-                Next::Never
+        let warned = self.warn(target, &mut running);
+        self.look(index, target, &mut running).or_sooner(warned)
+    }
+
+    fn look(&self, index: usize, target: &Managed, running: &mut Running<'_>) -> Next {
+        let decide = |entries: &[ari::Entry]| {
+            let advice = ari::earliest(entries, &target.certs);
+            policy::decide(&target.md, &target.certs, target.in_use, advice, self.clock.now())
+        };
+        let before = self.advice_known(target);
+        let mut decision = decide(&before);
+        let mut known = before.clone();
+        if let Decision::At(..) = decision {
+            known = self.inquire(target, known);
+            decision = decide(&known);
+        }
+        let advice = ari::earliest(&known, &target.certs);
+        inquiry::report(&target.md.name, &decision, advice, ari::earliest(&before, &target.certs));
+        let now = self.clock.now();
+        match decision {
+            Decision::Never(_) => Next::Never,
+            Decision::At(at, _) => {
+                let check = now.plus(policy::spread(self.settings.check_interval, self.random()));
+                Next::At(at.min(check)).or_sooner(known.iter().map(|entry| entry.next_check).min())
             }
-            Decision::At(at, reason) => {
-                crate::log!(
-                    Debug,
-                    "AH10514: md({}): no renewal yet: {reason} at {}",
-                    target.md.name,
-                    at.to_http_date()
-                );
-                Next::At(at.min(now.plus(policy::spread(self.settings.check_interval, (self.random)()))))
+            Decision::Now(_) => {
+                let next = self.renew_in_turn(index, target, running, || {
+                    inquiry::report_triggered(&target.md.name, advice.filter(|_| target.md.ari_renewals), now)
+                });
+                // With less of the window left, another CA's turn may come sooner.
+                let (_, late_at) = pace::urgency(&target.md, &target.certs, now);
+                next.or_sooner(
+                    late_at.filter(|at| *at > now && next != Next::Never && target.md.ca.urls.len() > 1),
+                )
             }
-            Decision::Now(_)
-                if running.job.next_run.is_some_and(|at| at > now && at.since(now) < NEXT_RUN_MAX) =>
-            {
-                running.job.next_run.map_or(Next::Never, Next::At)
+        }
+    }
+
+    /// Renews with the CA whose turn it is, once it may be asked. `triggered` tells why, for the job's log.
+    fn renew_in_turn(
+        &self,
+        index: usize,
+        target: &Managed,
+        running: &mut Running<'_>,
+        triggered: impl FnOnce() -> Option<String>,
+    ) -> Next {
+        let now = self.clock.now();
+        let (urgency, _) = pace::urgency(&target.md, &target.certs, now);
+        let job = &running.job;
+        let demanded = job.pace.hold.as_ref().filter(|h| h.until > now && h.until.since(now) < HOLD_MAX);
+        let held = |url: &str| {
+            let own = demanded.filter(|hold| hold.ca == url).map(|hold| hold.until);
+            own.max(self.holds().until(url, &target.md.domains, now))
+        };
+        match pace::turn(&target.md.ca.urls, &job.pace, self.settings.retry.failover, urgency, held) {
+            Turn::Ask(url) => {
+                lock(&self.asked).insert(index, url.to_string());
+                match pace::waits_for(job, url, now) {
+                    Some(at) => Next::At(at),
+                    None => self.renew(target, running, url, triggered()),
+                }
             }
-            Decision::Now(reason) => {
-                crate::log!(Debug, "AH10512: md({}): need to renew now: {reason}", target.md.name);
-                self.renew(target, &mut running)
+            Turn::Wait(url, until) => {
+                let until = until.max(pace::waits_for(job, url, now).unwrap_or(until));
+                if job.next_run != Some(until) {
+                    let text = format!("Waiting until {}: {url} asked for that", until.to_http_date());
+                    crate::log!(Info, "md[{}]: {text}", target.md.name);
+                    running.job.note(now, "progress", None, Some(text));
+                    pace::wait(&mut running.job, url, until);
+                    self.save(running);
+                }
+                Next::At(until)
             }
+            Turn::Nobody => {
+                let error = Error::Unusable("no CA is configured (MDCertificateAuthority)".into());
+                pace::waits_for(job, "", now)
+                    .map_or_else(|| self.failed(target, running, None, &error), Next::At)
+            }
+        }
+    }
+
+    /// Tells of a certificate that ends soon. The answer is when to look at that again.
+    fn warn(&self, target: &Managed, running: &mut Running<'_>) -> Option<Timestamp> {
+        let commands = &self.settings.commands;
+        commands.message.as_ref()?;
+        let from = policy::warn_from(&target.md, &target.certs)?;
+        let clock = self.clock.as_ref();
+        if from > clock.now() {
+            return Some(from);
+        }
+        let newest = running.job.log.first().cloned();
+        let told = commands.fire(&Event::Expiring, &mut running.job, clock);
+        if running.job.log.first() != newest.as_ref() {
+            self.save(running);
+        }
+        match told {
+            Ok(()) => Some(clock.now().plus(DAY)),
+            Err(failed) if failed.is_stopped => None,
+            Err(_) => Some(clock.now().plus(WARN_AGAIN)),
         }
     }
 
@@ -145,7 +251,13 @@ impl Engine {
         staging.md().is_ok_and(|md| md.is_some_and(|md| md.keys().iter().all(has_chain)))
     }
 
-    fn renew(&self, target: &Managed, running: &mut Running<'_>) -> Next {
+    fn renew(
+        &self,
+        target: &Managed,
+        running: &mut Running<'_>,
+        ca: &str,
+        triggered: Option<String>,
+    ) -> Next {
         let clock = self.clock.as_ref();
         let now = clock.now();
         if let Err(failed) = self.settings.commands.fire(&Event::Renewing, &mut running.job, clock) {
@@ -153,16 +265,20 @@ impl Engine {
                 return Next::Never;
             }
             crate::log!(Error, "AH10060: {}: the renewal is postponed: {failed}", target.md.name);
-            return self.failed(target, running, Error::Event(failed));
+            return self.failed(target, running, None, &Error::Event(failed));
         }
         running.job.note(now, "starting", None, None);
         running.job.last_run = Some(now);
         running.job.next_run = None;
-        match flow::renew(self, target, running) {
+        if triggered.is_some() {
+            running.job.note(now, "progress", None, triggered);
+        }
+        match flow::renew(self, target, running, ca) {
             Ok(valid_from) => {
                 let job = &mut running.job;
                 job.finished = true;
                 job.errors = 0;
+                job.pace = Pace::default();
                 job.valid_from = Some(valid_from);
                 job.last = Outcome { valid_from: Some(valid_from), ..Outcome::default() };
                 job.note(clock.now(), "progress", None, Some(format!(
@@ -182,7 +298,7 @@ impl Engine {
                 self.after_renewal(running)
             }
             Err(error) if error.is_stopped() => Next::Never,
-            Err(error) => self.failed(target, running, error),
+            Err(error) => self.failed(target, running, Some(ca), &error),
         }
     }
 
@@ -227,7 +343,7 @@ impl Engine {
                 };
                 let random = (self.random)();
                 let at =
-                    policy::retry_at(job.errors, self.settings.retry_delay, false, None, random, clock.now());
+                    policy::retry_at(job.errors, self.settings.retry.delay, false, None, random, clock.now());
                 job.next_run = Some(at);
                 Next::At(at)
             }
@@ -236,70 +352,25 @@ impl Engine {
         next
     }
 
-    /// Records a failure in log, job and events. The answer is when to try again.
-    fn failed(&self, target: &Managed, running: &mut Running<'_>, error: Error) -> Next {
-        let clock = self.clock.as_ref();
-        let now = clock.now();
-        let name = &target.md.name;
-        let (apr_status, detail) = (error.status(), error.to_string());
-        let job = &mut running.job;
-        job.errors = job.errors.saturating_add(1);
-        let at = policy::retry_at(
-            job.errors,
-            self.settings.retry_delay,
-            error.is_hopeless(now),
-            error.not_before(now),
-            (self.random)(),
-            now,
-        );
-        job.last = Outcome {
-            status: apr_status,
-            problem: error.problem(),
-            detail: Some(detail.clone()),
-            activity: job.last.activity.take(),
-            valid_from: None,
-            subproblems: error.subproblems(),
-        };
-        job.next_run = Some(at);
-        crate::log!(
-            Warn,
-            status = apr_status,
-            "md[{name}] while[{}] {}detail[{detail}]",
-            job.last.activity.as_deref().unwrap_or_default(),
-            job.last.problem.as_ref().map(|p| format!("problem[{p}] ")).unwrap_or_default()
-        );
-        let wait = format_duration(Duration::from_secs(at.since(now).as_secs().max(1)));
-        crate::log!(Error, status = apr_status, "AH10056: processing {name}: {detail} Next try in {wait}.");
-        crate::log!(
-            Info,
-            "AH10057: {name}: encountered error for the {}. time, next run in {wait}",
-            job.errors
-        );
-        job.note(now, "renewal-error", job.last.problem.clone(), Some(detail));
-        self.save(running);
-        let job = &mut running.job;
-        // The failure is recorded already; that this command failed too stands in the log.
-        let _ = self.settings.commands.fire(&Event::Errored, job, clock);
-        self.save(running);
-        Next::At(at)
-    }
-
-    /// A bug ended the job's thread: an error of that job like any other. The answer is the next try.
-    pub fn record_panic(&self, index: usize) -> Timestamp {
-        let clock = self.clock.as_ref();
-        let Some(target) = self.targets.get(index) else { return clock.now().plus(policy::RETRY_MAX) };
-        let mut running = Running::load(&target.md.name, &self.store, clock);
-        let error =
-            Error::Unusable("an internal error ended the renewal, the server's error log has more".into());
-        match self.failed(target, &mut running, error) {
-            Next::At(at) => at,
-            Next::Never => clock.now().plus(policy::RETRY_MAX),
-        }
-    }
-
-    fn save(&self, running: &Running<'_>) {
+    pub(super) fn save(&self, running: &Running<'_>) {
         if let Err(error) = running.save() {
             crate::log!(Error, "md[{}]: the state of its renewal cannot be saved: {error}", running.job.name);
         }
     }
+}
+
+/// What jobs on disk know of CAs that are to be spared.
+fn stored_holds(store: &WorkStore, now: Timestamp) -> Holds {
+    let mut holds = Holds::default();
+    for name in store.names(WorkGroup::Staging).unwrap_or_default() {
+        // A job that cannot be read is reported when its turn comes.
+        if let Ok(Some(Job { pace: Pace { hold: Some(hold), .. }, .. })) = Staging::new(store, &name).job() {
+            holds.add(&hold, now);
+        }
+    }
+    holds
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -76,10 +76,7 @@ impl Error {
     /// The CA's word on when to come again.
     pub fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
-            Error::Acme(e) => match e.verdict(now) {
-                acme::Verdict::RetryAt(at) => Some(at),
-                _ => None,
-            },
+            Error::Acme(e) => e.retry_after().filter(|at| *at > now),
             Error::NotYet { until, .. } => Some(*until),
             _ => None,
         }

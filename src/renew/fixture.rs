@@ -1,7 +1,7 @@
 //! A store in a temporary folder, with certificates in use and in staging, for tests.
 
 use super::set::{self, JOB_FILE, KeyedSet, MD_FILE};
-use super::staging::file::{ACCOUNT as ACCOUNT_FILE, ACCOUNT_KEY as ACCOUNT_KEY_FILE};
+use super::staging::file;
 use crate::crypto::fixture::{Ca, NOW, Wish};
 use crate::crypto::{CertInfo, PrivateKey};
 use crate::model::{Job, KeySpec, Md};
@@ -72,8 +72,8 @@ impl Lab {
     /// An account waits in staging.
     pub fn stage_account(&self, name: &str, json: &Value) {
         let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
-        self.store.write_key(Group::Staging, name, ACCOUNT_KEY_FILE, &key).unwrap();
-        self.store.write_json(Group::Staging, name, ACCOUNT_FILE, json).unwrap();
+        self.store.write_key(Group::Staging, name, file::ACCOUNTS[0].1, &key).unwrap();
+        self.store.write_json(Group::Staging, name, file::ACCOUNTS[0].0, json).unwrap();
     }
 
     /// Every file of the store, with what changes when it is written.

@@ -11,20 +11,24 @@ use super::engine::Engine;
 use super::error::Error;
 use super::job::Running;
 use super::staging::{SavedOrder, Staging};
-use super::{Managed, challenges, policy, session};
+use super::{Managed, challenges, session};
 use crate::acme::objects::{Authorization, AuthorizationStatus, Order, OrderStatus};
 use crate::acme::order::{self, Poll, Step};
+use crate::acme::problem::Kind;
 use crate::acme::{self, OrderOptions, Session};
 use crate::crypto::cert::{CertInfo, Chain};
 use crate::crypto::{PrivateKey, csr};
 use crate::model::{KeySpec, Md};
 use crate::time::{Clock, Timestamp};
 
-/// Runs one attempt. On success the set in staging is complete and checked; the answer is the instant
+/// Runs one attempt at the CA with the directory `url`. On success the set in staging is complete and checked; the answer is the instant
 /// from which all its certificates are valid.
-pub fn renew(engine: &Engine, target: &Managed, running: &mut Running<'_>) -> Result<Timestamp, Error> {
-    let url = policy::authority(&target.md.ca.urls, running.job.errors, engine.settings().retry_failover);
-    let url = url.ok_or_else(|| Error::Unusable("no CA is configured (MDCertificateAuthority)".into()))?;
+pub fn renew(
+    engine: &Engine,
+    target: &Managed,
+    running: &mut Running<'_>,
+    url: &str,
+) -> Result<Timestamp, Error> {
     let authority = engine.authorities().of(url, &target.route);
     let mut attempt = Attempt { engine, target, md: &target.md, authority: &authority, running };
     let outcome = attempt.run();
@@ -110,7 +114,9 @@ impl Attempt<'_, '_> {
         let server =
             self.authority.server(self.engine.authorities(), &self.target.route, self.engine.clock())?;
         self.running.step(format!("Selecting account to use for {name}"))?;
-        session::obtain(self.authority, &server, self.md, self.engine.store(), self.running)
+        let (targets, store) = (self.engine.targets(), self.engine.store());
+        let client = session::Client { authority: self.authority, md: self.md, targets, store };
+        session::obtain(&client, &server, self.running)
     }
 
     /// The staged certificate for a key, if it can be used: it fits its key and the MD.
@@ -208,10 +214,26 @@ impl Attempt<'_, '_> {
             }
         }
         self.running.step("Creating new order")?;
-        let options = OrderOptions { profile: self.profile(session)?, ..OrderOptions::default() };
-        let order = session.new_order(&self.md.domains, &options)?.value;
+        let profile = self.profile(session)?;
+        let options = OrderOptions { profile, replaces: self.replaced(session, spec), not_after: None };
+        let order = match session.new_order(&self.md.domains, &options) {
+            Err(error) if options.replaces.is_some() && is_about_replacement(&error) => {
+                self.running.remark(&format!("the CA does not have it replace the present one: {error}"))?;
+                session.new_order(&self.md.domains, &OrderOptions { replaces: None, ..options })?.value
+            }
+            other => other?.value,
+        };
         self.staging().save_order(&SavedOrder { url: order.url.clone(), key: spec.label().into() })?;
         Ok(order)
+    }
+
+    /// The certificate in use that a new one takes the place of (RFC 9773 §5): the CA has issued it, and
+    /// knows what that means.
+    fn replaced(&self, session: &Session, spec: &KeySpec) -> Option<String> {
+        let issued_it = self.md.ca.url.as_deref() == Some(self.authority.url());
+        let knows = session.server().directory().renewal_info.is_some();
+        let cert = self.target.certs.iter().find(|(known, _)| known == spec)?.1.as_ref()?;
+        cert.ari_cert_id.clone().filter(|_| self.md.ari_renewals && issued_it && knows)
     }
 
     /// A profile that the CA does not have is left out of the order; where it is mandatory, nothing is ordered.
@@ -268,6 +290,15 @@ impl Attempt<'_, '_> {
         check(&chain, &key, self.md, self.clock().now()).map_err(unusable)?;
         Ok(self.staging().save_chain(spec, &chain)?)
     }
+}
+
+/// Whether an order may have been refused for what it replaces: that was replaced before (RFC 9773 §7.4), or
+/// the CA does not know it any more.
+fn is_about_replacement(error: &acme::Error) -> bool {
+    matches!(
+        error.kind(),
+        Some(Kind::AlreadyReplaced | Kind::Malformed | Kind::Unauthorized | Kind::ServerInternal)
+    )
 }
 
 /// Whether what was staged for `staged` serves to renew `md` at the CA `url`.

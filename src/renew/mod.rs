@@ -4,20 +4,27 @@
 
 pub mod account;
 pub mod activate;
+pub mod ari;
 pub mod authority;
 pub mod challenges;
 pub mod driver;
 pub mod engine;
 pub mod error;
+mod failure;
 pub mod fallback;
 #[cfg(test)]
 pub mod fixture;
 pub mod flow;
+pub mod hint;
+pub mod hold;
+mod inquiry;
 pub mod job;
+pub mod pace;
 pub mod policy;
 pub mod restart;
 pub mod session;
 pub mod set;
+pub mod slots;
 pub mod staging;
 #[cfg(test)]
 mod start_tests;

@@ -1,6 +1,7 @@
 //! When to renew, and when to try again: pure functions of settings, certificates and `now`. Every
 //! outcome carries the reason that status pages print. Randomness is passed in as a number.
 
+use super::ari::Advice;
 use super::state::KeyedCert;
 use crate::model::{Md, RenewMode};
 use crate::time::{DAY, Timestamp};
@@ -15,22 +16,39 @@ pub enum Decision {
 }
 
 /// Whether to renew `md`. `certs` are those in use, one entry for each key of the MD, `None` where there is
-/// none; `in_use` tells whether any host has this MD.
-pub fn decide(md: &Md, certs: &[KeyedCert], in_use: bool, now: Timestamp) -> Decision {
+/// none; `in_use` tells whether any host has this MD; `ari` is what the CA advises.
+pub fn decide(md: &Md, certs: &[KeyedCert], in_use: bool, ari: Option<&Advice>, now: Timestamp) -> Decision {
     match md.renew_mode {
         RenewMode::Manual => Decision::Never("renewal is manual (MDRenewMode)".into()),
         RenewMode::Auto if md.has_static_files() => {
             Decision::Never("its certificate files are configured (MDCertificateFile)".into())
         }
         RenewMode::Auto if !in_use => Decision::Never("no host uses it".into()),
-        RenewMode::Auto | RenewMode::Always => need(md, certs, now),
+        RenewMode::Auto | RenewMode::Always => need(md, certs, ari, now),
     }
 }
 
+/// With less than this part of its lifetime left, a certificate is renewed whatever the CA advises.
+const EMERGENCY_PART: u32 = 20;
+
 /// Whether `md` needs new certificates, whoever is to get them. What is missing or wrong comes first, then
-/// the renew window. The certificate that expires first decides, all are renewed together.
-pub fn need(md: &Md, certs: &[KeyedCert], now: Timestamp) -> Decision {
+/// the CA's advice or the renew window, whichever is earlier. The certificate that expires first decides,
+/// all are renewed together.
+pub fn need(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) -> Decision {
+    let ari = ari.filter(|_| md.ari_renewals);
     let mut next: Option<(Timestamp, String)> = None;
+    let mut sooner = |at: Timestamp, reason: String| {
+        if next.as_ref().is_none_or(|(earliest, _)| at < *earliest) {
+            next = Some((at, reason));
+        }
+    };
+    if let Some(advice) = ari {
+        let mut reason = "the time the CA advises (ARI) begins".to_string();
+        if let Some(url) = &advice.explanation {
+            reason = format!("{reason}, for explanation see {url}");
+        }
+        sooner(advice.renew_at, reason);
+    }
     for (spec, cert) in certs {
         let label = spec.label();
         let Some(cert) = cert else { return Decision::Now(format!("certificate({label}) is missing")) };
@@ -45,12 +63,23 @@ pub fn need(md: &Md, certs: &[KeyedCert], now: Timestamp) -> Decision {
         if cert.not_after <= now {
             return Decision::Now(format!("certificate({label}) has expired"));
         }
-        let window = md.renew_window.of(cert.not_after.since(cert.not_before));
-        let at = cert.not_after.minus(window);
-        if next.as_ref().is_none_or(|(earliest, _)| at < *earliest) {
-            next =
-                Some((at, format!("the renew window of certificate({label}), {}, begins", md.renew_window)));
+        let lifetime = cert.not_after.since(cert.not_before);
+        let window = md.renew_window.of(lifetime);
+        sooner(
+            cert.not_after.minus(window),
+            format!("the renew window of certificate({label}), {}, begins", md.renew_window),
+        );
+        if ari.is_some() {
+            sooner(
+                cert.not_after.minus(lifetime / EMERGENCY_PART),
+                format!("the last twentieth of the lifetime of certificate({label}) begins"),
+            );
         }
+    }
+    if let Some(ca) = former_ca(md)
+        && next.is_some()
+    {
+        return Decision::Now(format!("it is from {ca}, which is not configured any more"));
     }
     match next {
         Some((at, reason)) if at > now => Decision::At(at, reason),
@@ -59,10 +88,17 @@ pub fn need(md: &Md, certs: &[KeyedCert], now: Timestamp) -> Decision {
     }
 }
 
-/// The CA to use after so many errors in a row: each has `failover` tries, then the next one's turn comes.
-pub fn authority(urls: &[String], errors: u32, failover: u32) -> Option<&str> {
-    let turns = usize::try_from(errors / failover.max(1)).unwrap_or(0);
-    urls.get(turns.checked_rem(urls.len())?).map(String::as_str)
+/// The CA that issued the certificates in use, where it is none of those configured.
+fn former_ca(md: &Md) -> Option<&str> {
+    let issuer = md.ca.url.as_deref().filter(|_| !md.has_static_files() && !md.ca.urls.is_empty())?;
+    let same = |url: &String| url.trim_end_matches('/') == issuer.trim_end_matches('/');
+    (!md.ca.urls.iter().any(same)).then_some(issuer)
+}
+
+/// When the warn window of the first certificate to expire begins; `None` without certificates.
+pub fn warn_from(md: &Md, certs: &[KeyedCert]) -> Option<Timestamp> {
+    let certs = certs.iter().filter_map(|(_, cert)| cert.as_ref());
+    certs.map(|c| c.not_after.minus(md.warn_window.of(c.not_after.since(c.not_before)))).min()
 }
 
 /// The longest wait between two tries.
@@ -95,6 +131,7 @@ mod tests {
     use super::*;
     use crate::crypto::CertInfo;
     use crate::model::KeySpec;
+    use crate::time::TimeSlice;
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
@@ -122,21 +159,21 @@ mod tests {
     #[test]
     fn a_missing_expired_or_unfit_certificate_is_renewed_now() {
         let good = ["a.test", "www.a.test"];
-        assert!(is_now(&decide(&md(), &one(None), true, NOW), "missing"));
-        assert!(is_now(&decide(&md(), &one(Some(cert(&["a.test"], 1, 89))), true, NOW), "cover"));
-        assert!(is_now(&decide(&md(), &one(Some(cert(&good, 91, 0))), true, NOW), "expired"));
+        assert!(is_now(&decide(&md(), &one(None), true, None, NOW), "missing"));
+        assert!(is_now(&decide(&md(), &one(Some(cert(&["a.test"], 1, 89))), true, None, NOW), "cover"));
+        assert!(is_now(&decide(&md(), &one(Some(cert(&good, 91, 0))), true, None, NOW), "expired"));
         let stapled = CertInfo { must_staple: true, ..cert(&good, 1, 89) };
-        assert!(is_now(&decide(&md(), &one(Some(stapled)), true, NOW), "must-staple"));
+        assert!(is_now(&decide(&md(), &one(Some(stapled)), true, None, NOW), "must-staple"));
     }
 
     #[test]
     fn renewal_is_due_once_the_window_of_this_certificate_has_begun() {
         let good = ["*.a.test", "a.test"];
         // 33 % of 90 days are 29.7 days.
-        let early = decide(&md(), &one(Some(cert(&good, 30, 60))), true, NOW);
+        let early = decide(&md(), &one(Some(cert(&good, 30, 60))), true, None, NOW);
         let at = NOW.plus(DAY * 60).minus(DAY * 90 * 33 / 100);
         assert!(matches!(&early, Decision::At(t, _) if *t == at), "{early:?}");
-        assert!(is_now(&decide(&md(), &one(Some(cert(&good, 61, 29))), true, NOW), "window"));
+        assert!(is_now(&decide(&md(), &one(Some(cert(&good, 61, 29))), true, None, NOW), "window"));
     }
 
     #[test]
@@ -146,12 +183,12 @@ mod tests {
             (KeySpec::default(), Some(cert(&good, 1, 89))),
             (KeySpec::Ec("P-256".into()), Some(cert(&good, 70, 20))),
         ];
-        assert!(is_now(&decide(&md(), &certs, true, NOW), "P-256"));
+        assert!(is_now(&decide(&md(), &certs, true, None, NOW), "P-256"));
     }
 
     #[test]
     fn manual_static_and_unused_domains_are_left_alone() {
-        let never = |md: &Md, used| matches!(decide(md, &one(None), used, NOW), Decision::Never(_));
+        let never = |md: &Md, used| matches!(decide(md, &one(None), used, None, NOW), Decision::Never(_));
         assert!(never(&Md { renew_mode: RenewMode::Manual, ..md() }, true));
         assert!(never(&Md { cert_files: vec!["x".into()], ..md() }, true));
         assert!(never(&md(), false));
@@ -159,12 +196,71 @@ mod tests {
         assert!(!never(&Md { renew_mode: RenewMode::Always, cert_files: vec!["x".into()], ..md() }, true));
     }
 
+    const GOOD: [&str; 2] = ["a.test", "www.a.test"];
+
+    fn advice(renew_at: Timestamp) -> Advice {
+        let explanation = Some("https://ca.test/why".to_string());
+        Advice { start: renew_at, end: renew_at, renew_at, explanation, checked: NOW }
+    }
+
     #[test]
-    fn the_next_authority_has_its_turn_after_so_many_errors() {
-        let urls = ["a".to_string(), "b".to_string()];
-        let chosen: Vec<_> = [0, 12, 13, 25, 26].iter().filter_map(|n| authority(&urls, *n, 13)).collect();
-        assert_eq!(chosen, ["a", "a", "b", "b", "a"]);
-        assert_eq!(authority(&[], 3, 13), None);
+    fn the_earlier_of_the_cas_advice_and_the_window_counts() {
+        // 90 days with a window of 33 %: 29.7 days.
+        let certs = one(Some(cert(&GOOD, 10, 80)));
+        let window = NOW.plus(DAY * 80).minus((DAY * 90).mul_f64(0.33));
+        let at = |at: Option<Timestamp>| match need(&md(), &certs, at.map(advice).as_ref(), NOW) {
+            Decision::At(at, _) => at,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(at(None), window);
+        assert_eq!(at(Some(NOW.plus(DAY * 20))), NOW.plus(DAY * 20));
+        assert_eq!(at(Some(NOW.plus(DAY * 70))), window);
+        let now = need(&md(), &certs, Some(&advice(NOW)), NOW);
+        assert!(is_now(&now, "ARI") && is_now(&now, "https://ca.test/why"), "{now:?}");
+        assert!(is_now(&need(&md(), &certs, Some(&advice(NOW.minus(DAY * 400))), NOW), "ARI"));
+        let off = Md { ari_renewals: false, ..md() };
+        assert_eq!(need(&off, &certs, Some(&advice(NOW)), NOW), need(&off, &certs, None, NOW));
+    }
+
+    #[test]
+    fn the_last_twentieth_of_a_lifetime_overrides_a_later_advice() {
+        let late = Md { renew_window: TimeSlice::Percent(1), ..md() };
+        let later = advice(NOW.plus(DAY * 3));
+        let certs = |left| one(Some(cert(&GOOD, 100 - left, left)));
+        assert!(is_now(&need(&late, &certs(5), Some(&later), NOW), "twentieth"));
+        assert!(matches!(need(&late, &certs(5), None, NOW), Decision::At(at, _) if at == NOW.plus(DAY * 4)));
+        assert!(
+            matches!(need(&late, &certs(6), Some(&later), NOW), Decision::At(at, _) if at == NOW.plus(DAY))
+        );
+    }
+
+    #[test]
+    fn a_certificate_of_a_ca_that_is_not_configured_any_more_is_renewed_at_once() {
+        let certs = one(Some(cert(&GOOD, 10, 80)));
+        let mut md = md();
+        md.ca.urls = vec!["https://new.test/dir".into(), "https://second.test/dir".into()];
+        for (issuer, is_former) in [
+            (None, false),
+            (Some("https://new.test/dir"), false),
+            (Some("https://second.test/dir/"), false),
+            (Some("https://old.test/dir"), true),
+        ] {
+            md.ca.url = issuer.map(String::from);
+            assert_eq!(
+                is_now(&need(&md, &certs, None, NOW), "https://old.test/dir"),
+                is_former,
+                "{issuer:?}"
+            );
+        }
+        md.cert_files = vec!["/x".into()];
+        assert!(!is_now(&need(&md, &certs, None, NOW), ""));
+    }
+
+    #[test]
+    fn the_warn_window_is_that_of_the_first_certificate_to_expire() {
+        let certs = [one(Some(cert(&GOOD, 10, 90))), one(Some(cert(&GOOD, 10, 30)))].concat();
+        assert_eq!(warn_from(&md(), &certs), Some(NOW.plus(DAY * 26)));
+        assert_eq!(warn_from(&md(), &one(None)), None);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! What a start does beside activation: failing jobs begin anew, challenge data of nobody goes.
 
+use super::pace;
 use super::staging::file;
 use crate::challenge::dns01;
 use crate::model::Job;
 use crate::store::{Error, Group, StartStore};
+use crate::time::Timestamp;
 use std::collections::HashSet;
 
-/// Purges the staging of a job that failed and is not finished. The answer is how often it had failed.
-pub fn begin_anew(store: &StartStore, name: &str) -> Result<Option<u32>, Error> {
+/// Purges the staging of a job that failed and is not finished. What a CA has asked to wait for stays. The
+/// answer is how often it had failed.
+pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<u32>, Error> {
     let job = match store.read_json(Group::Staging, name, file::JOB) {
         Ok(json) => json.as_ref().and_then(|json| Job::from_json(name, json)),
         // A job that cannot be read begins anew by itself.
@@ -16,11 +19,32 @@ pub fn begin_anew(store: &StartStore, name: &str) -> Result<Option<u32>, Error> 
     };
     match job {
         Some(job) if job.errors > 0 && !job.finished => {
-            store.purge(Group::Staging, name)?;
+            // First what must not get lost: without errors, the next start finds nothing to purge.
+            let kept = pace::of_the_next_start(&job, now);
+            if let Some(kept) = &kept {
+                store.write_json(Group::Staging, name, file::JOB, &kept.to_json())?;
+            }
+            purge_files(store, name, if kept.is_some() { &[file::JOB, file::ARI] } else { &[file::ARI] })?;
             Ok(Some(job.errors))
         }
         _ => Ok(None),
     }
+}
+
+/// Empties the staging of a name, but for what is known of the certificates in use.
+pub fn purge(store: &StartStore, name: &str) -> Result<(), Error> {
+    purge_files(store, name, &[file::ARI])
+}
+
+fn purge_files(store: &StartStore, name: &str, kept: &[&str]) -> Result<(), Error> {
+    let files = store.files(Group::Staging, name)?;
+    if !files.iter().any(|file| kept.contains(&file.as_str())) {
+        return store.purge(Group::Staging, name);
+    }
+    for file in files.iter().filter(|file| !kept.contains(&file.as_str())) {
+        store.remove(Group::Staging, name, file)?;
+    }
+    Ok(())
 }
 
 /// Lets `change` work on the job of an active set.
@@ -55,6 +79,10 @@ fn warn_of_records(store: &StartStore, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Hold, Pace, Scope};
+    use crate::time::DAY;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
     fn job(store: &StartStore, name: &str, errors: u32, finished: bool) {
         let job = Job { errors, finished, ..Job::new(name) };
@@ -69,12 +97,37 @@ mod tests {
         job(&store, "under-way.test", 0, false);
         job(&store, "finished.test", 1, true);
         store.write(Group::Staging, "garbage.test", file::JOB, b"{").unwrap();
-        assert_eq!(begin_anew(&store, "failing.test").unwrap(), Some(3));
+        assert_eq!(begin_anew(&store, "failing.test", NOW).unwrap(), Some(3));
         for name in ["under-way.test", "finished.test", "garbage.test", "none.test"] {
-            assert_eq!(begin_anew(&store, name).unwrap(), None, "{name}");
+            assert_eq!(begin_anew(&store, name, NOW).unwrap(), None, "{name}");
         }
         let left = store.names(Group::Staging).unwrap();
         assert_eq!(left, ["finished.test", "garbage.test", "under-way.test"]);
+    }
+
+    #[test]
+    fn what_a_ca_has_asked_to_wait_for_and_what_it_advises_outlive_the_purge() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        let until = NOW.plus(DAY * 7);
+        let hold = Hold { ca: "https://ca.test/dir".into(), scope: Scope::Ca, until };
+        let pace = Pace { hold: Some(hold), ca_errors: 2, ..Pace::default() };
+        for (name, now, kept) in [("held.test", NOW, true), ("over.test", until, false)] {
+            let job = Job { errors: 2, next_run: Some(until), pace: pace.clone(), ..Job::new(name) };
+            store.write_json(Group::Staging, name, file::JOB, &job.to_json()).unwrap();
+            for other in [file::ARI, file::MD, file::ORDER] {
+                store.write(Group::Staging, name, other, b"{}").unwrap();
+            }
+            assert_eq!(begin_anew(&store, name, now).unwrap(), Some(2));
+            let files = store.files(Group::Staging, name).unwrap();
+            let expected: &[&str] = if kept { &[file::ARI, file::JOB] } else { &[file::ARI] };
+            assert_eq!(files, expected, "{name}");
+        }
+        let json = store.read_json(Group::Staging, "held.test", file::JOB).unwrap().unwrap();
+        let job = Job::from_json("held.test", &json).unwrap();
+        assert_eq!((job.errors, job.next_run), (0, Some(until)));
+        purge(&store, "held.test").unwrap();
+        assert_eq!(store.files(Group::Staging, "held.test").unwrap(), [file::ARI]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `staging/NAME/`: what a renewal has got so far. The start takes over what is complete here.
 
+use super::ari;
 use crate::crypto::PrivateKey;
 use crate::crypto::cert::Chain;
 use crate::model::{Job, KeySpec, Md};
@@ -13,8 +14,15 @@ pub mod file {
     pub const MD: &str = "md.json";
     pub const JOB: &str = "job.json";
     pub const ORDER: &str = "order.json";
-    pub const ACCOUNT: &str = "account.json";
-    pub const ACCOUNT_KEY: &str = "account.pem";
+    /// What CAs advise about the certificates in use: there without a job, too.
+    pub const ARI: &str = "ari.json";
+    /// JSON and key of the first account that waits here, and of further ones, each of another CA.
+    pub const ACCOUNTS: [(&str, &str); 4] = [
+        ("account.json", "account.pem"),
+        ("account-2.json", "account-2.pem"),
+        ("account-3.json", "account-3.pem"),
+        ("account-4.json", "account-4.pem"),
+    ];
     /// Stems; the key's kind goes between these and `.pem`.
     pub const KEY_STEM: &str = "privkey";
     pub const CHAIN_STEM: &str = "pubcert";
@@ -87,32 +95,69 @@ impl<'a> Staging<'a> {
         self.store.write_chain(GROUP, self.name, &spec.file_name(file::CHAIN_STEM), chain)
     }
 
-    /// The account waiting here, and its key. The key may stand alone: its registration was cut off.
-    pub fn account(&self) -> Result<(Option<Value>, Option<PrivateKey>), Error> {
-        let json = self.store.read_json(GROUP, self.name, file::ACCOUNT)?;
-        Ok((json, self.store.read_key(GROUP, self.name, file::ACCOUNT_KEY)?))
+    /// What CAs advise about the certificates in use.
+    pub fn ari(&self) -> Result<Vec<ari::Entry>, Error> {
+        let json = self.store.read_json(GROUP, self.name, file::ARI)?;
+        Ok(json.as_ref().map(ari::from_json).unwrap_or_default())
     }
 
-    pub fn save_account_key(&self, key: &PrivateKey) -> Result<(), Error> {
-        self.store.write_key(GROUP, self.name, file::ACCOUNT_KEY, key)
+    pub fn save_ari(&self, entries: &[ari::Entry]) -> Result<(), Error> {
+        self.store.write_json(GROUP, self.name, file::ARI, &ari::to_json(entries))
     }
 
-    pub fn save_account(&self, json: &Value) -> Result<(), Error> {
-        self.store.write_json(GROUP, self.name, file::ACCOUNT, json)
+    /// The accounts waiting here with their keys. One that cannot be read is none.
+    pub fn accounts(&self) -> Vec<(Value, PrivateKey)> {
+        let read = |(json, key): &(&str, &str)| {
+            let json = self.store.read_json(GROUP, self.name, json).ok().flatten()?;
+            Some((json, self.store.read_key(GROUP, self.name, key).ok().flatten()?))
+        };
+        file::ACCOUNTS.iter().filter_map(read).collect()
     }
 
-    pub fn remove_account(&self) -> Result<(), Error> {
-        self.store.remove(GROUP, self.name, file::ACCOUNT)
+    /// Where the account for this CA stands, or may: the account of one CA never stands beside the key for
+    /// another. The last place is given up to the newest.
+    pub fn account_slot(&self, ca_url: &str) -> usize {
+        let is_free = |slot: &usize| match self.account(*slot) {
+            Ok((Some(json), _)) => json.get("ca-url").and_then(Value::as_str) == Some(ca_url),
+            Ok((None, _)) | Err(Error::Garbage { .. }) => true,
+            Err(_) => false,
+        };
+        (0..file::ACCOUNTS.len()).find(is_free).unwrap_or(file::ACCOUNTS.len() - 1)
     }
 
-    /// Removes what belongs to one order of certificates. The job's history stays, and so does an account
-    /// that other jobs may be using.
+    /// An account waiting here, and its key. The key may stand alone: its registration was cut off.
+    pub fn account(&self, slot: usize) -> Result<(Option<Value>, Option<PrivateKey>), Error> {
+        let (json, key) = account_files(slot);
+        let json = self.store.read_json(GROUP, self.name, json)?;
+        Ok((json, self.store.read_key(GROUP, self.name, key)?))
+    }
+
+    pub fn save_account_key(&self, slot: usize, key: &PrivateKey) -> Result<(), Error> {
+        self.store.write_key(GROUP, self.name, account_files(slot).1, key)
+    }
+
+    pub fn save_account(&self, slot: usize, json: &Value) -> Result<(), Error> {
+        self.store.write_json(GROUP, self.name, account_files(slot).0, json)
+    }
+
+    pub fn remove_account(&self, slot: usize) -> Result<(), Error> {
+        self.store.remove(GROUP, self.name, account_files(slot).0)
+    }
+
+    /// Removes what belongs to one order of certificates. The job's history stays, and so do accounts that
+    /// other jobs may be using, and what is known of the certificates in use.
     pub fn reset(&self) -> Result<(), Error> {
         for name in self.store.files(GROUP, self.name)? {
-            if ![file::JOB, file::ACCOUNT, file::ACCOUNT_KEY].contains(&name.as_str()) {
+            let is_account = file::ACCOUNTS.iter().any(|(json, key)| [*json, *key].contains(&name.as_str()));
+            if !is_account && ![file::JOB, file::ARI].contains(&name.as_str()) {
                 self.store.remove(GROUP, self.name, &name)?;
             }
         }
         Ok(())
     }
+}
+
+fn account_files(slot: usize) -> (&'static str, &'static str) {
+    let [.., last] = file::ACCOUNTS;
+    file::ACCOUNTS.get(slot).copied().unwrap_or(last)
 }

@@ -26,7 +26,7 @@ fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> 
     let mut activation = Activation::begin(store)?;
     for md in &mut synced {
         if activation.activate(md, NOW, Duration::ZERO)? == Activated::Unfinished {
-            restart::begin_anew(store, &md.md.name)?;
+            restart::begin_anew(store, &md.md.name, NOW)?;
         }
     }
     for md in &mut synced {
@@ -351,7 +351,7 @@ fn an_account_that_only_looks_like_one_is_not_used() {
     for (index, (_, content)) in hostile().into_iter().enumerate() {
         let folder = format!("ACME-ca.test-{index:04}");
         fs::create_dir_all(lab.root().join("accounts").join(&folder)).unwrap();
-        fs::write(lab.root().join("accounts").join(&folder).join(file::ACCOUNT), content).unwrap();
+        fs::write(lab.root().join("accounts").join(&folder).join(file::ACCOUNTS[0].0), content).unwrap();
     }
     let accounts = Accounts::read(&lab.store).unwrap();
     assert_eq!(accounts.find(CA_URL, &md(&["a.test"])), None);

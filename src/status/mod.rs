@@ -5,6 +5,7 @@
 
 use crate::crypto::CertInfo;
 use crate::renew::Managed;
+use crate::renew::ari;
 use crate::renew::policy::{self, Decision};
 use crate::renew::staging::Staging;
 use crate::renew::state::KeyedCert;
@@ -41,7 +42,11 @@ fn entry(managed: &Managed, store: Option<&WorkStore>, now: Timestamp, with_log:
     };
     out.insert("cert".into(), certs_json(managed, &managed.certs));
     // Also where the admin renews: monitors want to know when it is time.
-    let decision = policy::need(&managed.md, &managed.certs, now);
+    // What CAs advised that cannot be read is asked anew by the renewing child.
+    let entries =
+        store.and_then(|store| Staging::new(store, &managed.md.name).ari().ok()).unwrap_or_default();
+    let advice = ari::earliest(&entries, &managed.certs).filter(|_| managed.md.ari_renewals);
+    let decision = policy::need(&managed.md, &managed.certs, advice, now);
     let (renew_at, due, reason) = match decision {
         Decision::Now(reason) => (Some(now), true, reason),
         Decision::At(at, reason) => (Some(at), false, reason),
@@ -49,6 +54,9 @@ fn entry(managed: &Managed, store: Option<&WorkStore>, now: Timestamp, with_log:
     };
     if let Some(at) = renew_at {
         out.insert("renew-at".into(), json!(at.to_http_date()));
+    }
+    if let Some(advice) = advice {
+        out.insert("ari".into(), advice.to_json());
     }
     out.insert("watched".into(), json!(managed.watched));
     if due {

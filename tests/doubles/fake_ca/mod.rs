@@ -39,6 +39,7 @@ pub enum Endpoint {
     Alternate,
     Revoke,
     KeyChange,
+    RenewalInfo,
     Unknown,
 }
 
@@ -195,6 +196,7 @@ impl FakeCa {
             "/alternate/" => Endpoint::Alternate,
             "/revoke" => Endpoint::Revoke,
             "/key-change" => Endpoint::KeyChange,
+            path if path.starts_with("/ari/") => Endpoint::RenewalInfo,
             _ => Endpoint::Unknown,
         }
     }
@@ -208,18 +210,27 @@ impl FakeCa {
             meta["profiles"] = rules.profiles.iter().map(|p| (p.to_string(), json!("a profile"))).collect();
         }
         let url = |path: &str| format!("{}{path}", self.base);
-        Answer::json(
-            200,
-            &json!({
-                "newNonce": url("/nonce"), "newAccount": url("/new-account"), "newOrder": url("/new-order"),
-                "revokeCert": url("/revoke"), "keyChange": url("/key-change"), "meta": meta,
-            }),
-        )
+        let mut directory = json!({
+            "newNonce": url("/nonce"), "newAccount": url("/new-account"), "newOrder": url("/new-order"),
+            "revokeCert": url("/revoke"), "keyChange": url("/key-change"), "meta": meta,
+        });
+        if rules.renewal_info.is_some() {
+            directory["renewalInfo"] = json!(url("/ari"));
+        }
+        Answer::json(200, &directory)
     }
 
     fn answer(&self, inner: &mut Inner, endpoint: Endpoint, request: &Request<'_>) -> Answer {
         match (request.method, endpoint) {
             (Method::Get, Endpoint::Directory) => self.directory(&inner.state.rules),
+            (Method::Get, Endpoint::RenewalInfo) => match &inner.state.rules.renewal_info {
+                Some(info) => {
+                    let mut answer = Answer::json(200, info);
+                    answer.set("Retry-After", inner.state.rules.retry_after.clone());
+                    answer
+                }
+                None => Answer::problem(404, &problem("malformed", "no such resource")),
+            },
             (Method::Head, Endpoint::NewNonce) => {
                 Answer { status: 200, ..Answer::default() }.with("Replay-Nonce", inner.state.nonce())
             }

@@ -40,6 +40,8 @@ pub struct Rules {
     pub issuance_error: Option<Value>,
     /// `Retry-After` of resources that can be polled.
     pub retry_after: Option<String>,
+    /// What is told about any certificate (RFC 9773); `None`: the CA has no such resource.
+    pub renewal_info: Option<Value>,
     /// Valid authorizations serve later orders of the account.
     pub reuse_authorizations: bool,
     /// Asked for each signed request: whether its nonce is refused, however good it is.
@@ -62,6 +64,7 @@ impl Default for Rules {
             issuance_polls: 1,
             issuance_error: None,
             retry_after: None,
+            renewal_info: None,
             reuse_authorizations: false,
             refuse_nonce: Box::new(|| false),
             lifetime: Duration::from_secs(90 * 86_400),

@@ -1,0 +1,159 @@
+//! What a failing job must remember for longer than one try: whose turn among the CAs it is, what a CA
+//! asked to wait for, and when validations failed. Part of job.json, so that the next child and the next
+//! start keep to it.
+
+use crate::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// As many failed validations as are worth remembering.
+pub const VALIDATIONS_KEPT: usize = 5;
+
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Pace {
+    /// The directory URL of the CA that was asked last, and how often it failed in a row.
+    pub ca: Option<String>,
+    pub ca_errors: u32,
+    /// It refuses what this MD needs; another CA may not.
+    pub refused: bool,
+    /// A wait that the CA demanded.
+    pub hold: Option<Hold>,
+    /// When a validation failed, oldest first.
+    pub failed_validations: Vec<Timestamp>,
+}
+
+/// A CA wants no requests before an instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Directory URL.
+    pub ca: String,
+    pub scope: Scope,
+    pub until: Timestamp,
+}
+
+/// Whose requests are held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything asked of this CA.
+    Ca,
+    /// What is for this DNS name or a name below it.
+    Name(String),
+    /// The job itself alone.
+    Job,
+}
+
+impl Pace {
+    pub fn is_empty(&self) -> bool {
+        *self == Pace::default()
+    }
+
+    /// What outlives a restart: the CA's demands do, the count of errors does not.
+    #[must_use]
+    pub fn of_the_next_start(&self, now: Timestamp) -> Self {
+        Pace {
+            hold: self.hold.clone().filter(|hold| hold.until > now),
+            failed_validations: self.failed_validations.clone(),
+            ..Pace::default()
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let mut out = Map::new();
+        self.ca.as_ref().map(|ca| out.insert("ca".into(), json!(ca)));
+        if self.ca_errors > 0 {
+            out.insert("ca-errors".into(), json!(self.ca_errors));
+        }
+        if self.refused {
+            out.insert("refused".into(), json!(true));
+        }
+        if let Some(hold) = &self.hold {
+            let mut value = json!({"ca": hold.ca, "until": hold.until.to_http_date()});
+            match &hold.scope {
+                Scope::Ca => value["scope"] = json!("ca"),
+                Scope::Name(name) => value["name"] = json!(name),
+                Scope::Job => {}
+            }
+            out.insert("hold".into(), value);
+        }
+        if !self.failed_validations.is_empty() {
+            let dates: Vec<String> = self.failed_validations.iter().map(|t| t.to_http_date()).collect();
+            out.insert("failed-validations".into(), json!(dates));
+        }
+        Value::Object(out)
+    }
+
+    pub(super) fn from_json(value: &Value) -> Self {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
+        let dates = value.get("failed-validations").and_then(Value::as_array);
+        let mut failed_validations: Vec<Timestamp> =
+            dates.into_iter().flatten().filter_map(date).take(VALIDATIONS_KEPT).collect();
+        failed_validations.sort();
+        Pace {
+            ca: text("ca"),
+            ca_errors: value
+                .get("ca-errors")
+                .and_then(Value::as_u64)
+                .and_then(|n| n.try_into().ok())
+                .unwrap_or(0),
+            refused: value.get("refused") == Some(&Value::Bool(true)),
+            hold: value.get("hold").and_then(Hold::from_json),
+            failed_validations,
+        }
+    }
+}
+
+impl Hold {
+    fn from_json(value: &Value) -> Option<Self> {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
+        Some(Hold {
+            ca: text("ca")?,
+            scope: match (text("scope").as_deref(), text("name")) {
+                (Some("ca"), _) => Scope::Ca,
+                (_, Some(name)) => Scope::Name(name),
+                _ => Scope::Job,
+            },
+            until: value.get("until").and_then(date)?,
+        })
+    }
+}
+
+fn date(value: &Value) -> Option<Timestamp> {
+    value.as_str().and_then(Timestamp::parse_http_date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+    fn pace(scope: Scope) -> Pace {
+        Pace {
+            ca: Some("https://ca.test/dir".into()),
+            ca_errors: 3,
+            refused: true,
+            hold: Some(Hold { ca: "https://ca.test/dir".into(), scope, until: NOW }),
+            failed_validations: vec![NOW, NOW],
+        }
+    }
+
+    #[test]
+    fn json_is_read_back_and_garbage_takes_defaults() {
+        for scope in [Scope::Ca, Scope::Name("a.test".into()), Scope::Job] {
+            assert_eq!(Pace::from_json(&pace(scope.clone()).to_json()), pace(scope));
+        }
+        for garbage in [
+            json!(5),
+            json!({"ca": 1, "ca-errors": -1, "hold": {"until": "x"}, "failed-validations": [1, "x"]}),
+        ] {
+            assert_eq!(Pace::from_json(&garbage), Pace::default());
+        }
+    }
+
+    #[test]
+    fn a_start_keeps_what_a_ca_demanded_and_forgets_the_errors() {
+        let kept = pace(Scope::Ca).of_the_next_start(Timestamp::from_unix(1_799_999_999));
+        assert_eq!((kept.ca_errors, kept.refused, kept.ca), (0, false, None));
+        assert!(kept.hold.is_some() && kept.failed_validations.len() == 2);
+        assert_eq!(pace(Scope::Ca).of_the_next_start(NOW).hold, None);
+    }
+}

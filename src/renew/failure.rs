@@ -1,0 +1,89 @@
+//! A renewal has failed: what is told to whom, and when the next try is.
+
+use super::engine::{Engine, Next};
+use super::error::Error;
+use super::job::Running;
+use super::pace::{self, Failure};
+use super::{Managed, hint, policy};
+use crate::model::Outcome;
+use crate::notify::Event;
+use crate::time::{Timestamp, format_duration};
+use std::time::Duration;
+
+impl Engine {
+    /// Records a failure in log, job and events. `ca` is the one that was asked. The answer is when to try
+    /// again.
+    pub(super) fn failed(
+        &self,
+        target: &Managed,
+        running: &mut Running<'_>,
+        ca: Option<&str>,
+        error: &Error,
+    ) -> Next {
+        let clock = self.clock().as_ref();
+        let now = clock.now();
+        let name = &target.md.name;
+        let failure = Failure::of(error, ca, &target.md.domains, now);
+        if let Some(hold) = &failure.hold {
+            self.holds().add(hold, now);
+        }
+        let (urgency, _) = pace::urgency(&target.md, &target.certs, now);
+        let job = &mut running.job;
+        let retry = self.settings().retry;
+        let at = pace::failed(job, &failure, &target.md.ca.urls, urgency, retry, self.random(), now);
+        let apr_status = error.status();
+        let detail = match hint::hint(error) {
+            Some(hint) => format!("{error} What to do: {hint}"),
+            None => error.to_string(),
+        };
+        job.last = Outcome {
+            status: apr_status,
+            problem: error.problem(),
+            detail: Some(detail.clone()),
+            activity: job.last.activity.take(),
+            valid_from: None,
+            subproblems: error.subproblems(),
+        };
+        let problem = job.last.problem.as_deref();
+        crate::log!(
+            Warn,
+            status = apr_status,
+            "md[{name}] while[{}] {}detail[{error}]",
+            job.last.activity.as_deref().unwrap_or_default(),
+            problem.map(|p| format!("problem[{p}] ")).unwrap_or_default()
+        );
+        let wait = format_duration(Duration::from_secs(at.since(now).as_secs().max(1)));
+        crate::log!(
+            Error,
+            status = apr_status,
+            "AH10056: processing {name}: {detail} {}Next try in {wait}, at {}.",
+            problem.map(|p| format!("Problem: {p}. ")).unwrap_or_default(),
+            at.to_http_date()
+        );
+        crate::log!(
+            Info,
+            "AH10057: {name}: encountered error for the {}. time, next run in {wait}",
+            job.errors
+        );
+        job.note(now, "renewal-error", job.last.problem.clone(), Some(detail));
+        self.save(running);
+        let job = &mut running.job;
+        // The failure is recorded already; that this command failed too stands in the log.
+        let _ = self.settings().commands.fire(&Event::Errored, job, clock);
+        self.save(running);
+        Next::At(at)
+    }
+
+    /// A bug ended the job's thread: an error of that job like any other. The answer is the next try.
+    pub fn record_panic(&self, index: usize) -> Timestamp {
+        let clock = self.clock().as_ref();
+        let Some(target) = self.targets().get(index) else { return clock.now().plus(policy::RETRY_MAX) };
+        let mut running = Running::load(&target.md.name, self.store(), clock);
+        let error =
+            Error::Unusable("an internal error ended the renewal, the server's error log has more.".into());
+        match self.failed(target, &mut running, None, &error) {
+            Next::At(at) => at,
+            Next::Never => clock.now().plus(policy::RETRY_MAX),
+        }
+    }
+}

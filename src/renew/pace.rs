@@ -1,0 +1,353 @@
+//! How a job goes on after a failure: which CA's turn it is, and when. Pure functions of the job, the
+//! failure and `now`; the engine performs what they say, and the simulation drives them for years.
+
+use super::error::Error;
+use super::hold;
+use super::policy;
+use super::state::KeyedCert;
+use crate::acme;
+use crate::model::pace::VALIDATIONS_KEPT;
+use crate::model::{Hold, Job, Md, Pace, Scope};
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// CAs limit the failed validations of a name to this many in an hour.
+const VALIDATION_SPAN: Duration = Duration::from_secs(3600);
+
+/// How much a renewal needs to succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    Usual,
+    /// Less than two thirds of the renew window are left.
+    Late,
+    /// There is no usable certificate.
+    Missing,
+}
+
+/// The urgency now, and when it turns from usual to late.
+pub fn urgency(md: &Md, certs: &[KeyedCert], now: Timestamp) -> (Urgency, Option<Timestamp>) {
+    let mut late_at: Option<Timestamp> = None;
+    for (_, cert) in certs {
+        let Some(cert) = cert else { return (Urgency::Missing, None) };
+        let window = md.renew_window.of(cert.not_after.since(cert.not_before));
+        let at = cert.not_after.minus(window * 2 / 3);
+        late_at = Some(late_at.map_or(at, |known| known.min(at)));
+    }
+    match late_at {
+        Some(at) if at > now => (Urgency::Usual, Some(at)),
+        Some(_) => (Urgency::Late, None),
+        None => (Urgency::Missing, None),
+    }
+}
+
+/// The CA to ask now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn<'u> {
+    Ask(&'u str),
+    /// None of those that come into question may be asked before; this one then.
+    Wait(&'u str, Timestamp),
+    /// None is configured.
+    Nobody,
+}
+
+/// Whose turn it is among `urls`: a CA has `failover` tries in a row, a quarter of that where the renewal
+/// is late, and one where it refuses. `held` tells until when a CA must not be asked: usually that is
+/// waited for; where time presses, another one is asked meanwhile.
+pub fn turn<'u>(
+    urls: &'u [String],
+    pace: &Pace,
+    failover: u32,
+    urgency: Urgency,
+    held: impl Fn(&str) -> Option<Timestamp>,
+) -> Turn<'u> {
+    let tries = if urgency == Urgency::Late { failover.div_ceil(4) } else { failover };
+    let begin = match urls.iter().position(|url| pace.ca.as_ref() == Some(url)) {
+        Some(current) if pace.refused || pace.ca_errors >= tries.max(1) => current + 1,
+        Some(current) => current,
+        None => 0,
+    };
+    let mut turn = Turn::Nobody;
+    for url in urls.iter().cycle().skip(begin).take(urls.len()) {
+        let Some(until) = held(url) else { return Turn::Ask(url) };
+        if !matches!(turn, Turn::Wait(_, earliest) if earliest <= until) {
+            turn = Turn::Wait(url, until);
+        }
+        if urgency == Urgency::Usual {
+            break;
+        }
+    }
+    turn
+}
+
+/// What a failure means for the next try.
+#[derive(Clone, Debug, Default)]
+pub struct Failure {
+    /// The CA that was asked; `None` where it did not come to that.
+    pub ca: Option<String>,
+    /// No repetition mends it until the configuration changes.
+    pub is_hopeless: bool,
+    /// This CA refuses; another may not.
+    pub is_refusal: bool,
+    /// The CA looked for the answer to a challenge, in vain.
+    pub is_validation: bool,
+    /// The CA's word on when to come again.
+    pub not_before: Option<Timestamp>,
+    pub hold: Option<Hold>,
+}
+
+impl Failure {
+    pub fn of(error: &Error, ca: Option<&str>, domains: &[String], now: Timestamp) -> Self {
+        let of_acme = match error {
+            Error::Acme(error) => Some(error.as_ref()),
+            _ => None,
+        };
+        let hold = of_acme.zip(ca).and_then(|(error, ca)| hold::demanded(error, ca, domains, now));
+        Failure {
+            ca: ca.map(String::from),
+            is_hopeless: error.is_hopeless(now),
+            is_refusal: of_acme.is_some_and(|e| e.verdict(now) == acme::Verdict::NextCa),
+            is_validation: matches!(of_acme, Some(acme::Error::Invalid { identifier: Some(_), .. })),
+            not_before: error.not_before(now).max(hold.as_ref().map(|hold| hold.until)).map(Timestamp::ceil),
+            hold,
+        }
+    }
+}
+
+/// How retries are configured.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    pub delay: Duration,
+    pub failover: u32,
+}
+
+/// Notes a failure in the job. The answer, also its `next_run`, is when to try again: at the pace of its
+/// errors, once a day where nothing else can come of it, never before the CA wants to be asked again. The
+/// next CA need not wait for that.
+pub fn failed(
+    job: &mut Job,
+    failure: &Failure,
+    urls: &[String],
+    urgency: Urgency,
+    retry: Retry,
+    random: f64,
+    now: Timestamp,
+) -> Timestamp {
+    job.errors = job.errors.saturating_add(1);
+    let pace = &mut job.pace;
+    if let Some(ca) = &failure.ca {
+        if pace.ca.as_ref() != Some(ca) {
+            (pace.ca, pace.ca_errors) = (Some(ca.clone()), 0);
+        }
+        pace.ca_errors = pace.ca_errors.saturating_add(1);
+        pace.refused = failure.is_refusal && urls.len() > 1;
+        pace.hold = failure.hold.clone().or(pace.hold.take()).filter(|hold| hold.until > now);
+    }
+    if failure.is_validation {
+        pace.failed_validations.push(now.ceil());
+        let excess = pace.failed_validations.len().saturating_sub(VALIDATIONS_KEPT);
+        pace.failed_validations.drain(..excess);
+    }
+    let is_last = urls.last() == failure.ca.as_ref();
+    let passes_on = match turn(urls, pace, retry.failover, urgency, |_| None) {
+        Turn::Ask(next) => failure.ca.as_deref().is_some_and(|ca| ca != next),
+        Turn::Wait(..) | Turn::Nobody => false,
+    };
+    let is_hopeless = failure.is_hopeless && !(failure.is_refusal && passes_on && !is_last);
+    let not_before = failure.not_before.filter(|_| !passes_on).max(validation_pause(pace, now));
+    let at = policy::retry_at(job.errors, retry.delay, is_hopeless, not_before, random, now);
+    job.next_run = Some(at);
+    at
+}
+
+/// When the oldest of as many failed validations as an hour may have lies an hour back.
+fn validation_pause(pace: &Pace, now: Timestamp) -> Option<Timestamp> {
+    let oldest =
+        pace.failed_validations.first().filter(|_| pace.failed_validations.len() >= VALIDATIONS_KEPT)?;
+    Some(oldest.plus(VALIDATION_SPAN)).filter(|at| *at > now)
+}
+
+/// Notes that the CA may not be asked before `until`, by whosever demand.
+pub fn wait(job: &mut Job, ca: &str, until: Timestamp) {
+    let is_known = job.pace.hold.as_ref().is_some_and(|hold| hold.ca == ca && hold.until == until);
+    if !is_known {
+        job.pace.hold = Some(Hold { ca: ca.to_string(), scope: Scope::Job, until });
+    }
+    job.next_run = Some(until);
+}
+
+/// Until when the job waits before it asks `ca`. What another CA demanded does not count.
+pub fn waits_for(job: &Job, ca: &str, now: Timestamp) -> Option<Timestamp> {
+    let at = job.next_run.filter(|at| *at > now && at.since(now) < hold::HOLD_MAX)?;
+    let is_anothers = job.pace.hold.as_ref().is_some_and(|hold| {
+        hold.ca != ca && at <= hold.until && job.pace.ca.as_ref().is_none_or(|asked| *asked == hold.ca)
+    });
+    (!is_anothers).then_some(at)
+}
+
+/// What a start leaves of a failing job: the CA's demands, if there are any.
+pub fn of_the_next_start(job: &Job, now: Timestamp) -> Option<Job> {
+    let mut pace = job.pace.of_the_next_start(now);
+    pace.failed_validations.retain(|at| now.since(*at) < VALIDATION_SPAN);
+    let next_run = pace.hold.as_ref().map(|hold| hold.until).max(validation_pause(&pace, now));
+    (!pace.is_empty()).then(|| Job { next_run, pace, ..Job::new(&job.name) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acme::Problem;
+    use crate::crypto::CertInfo;
+    use crate::model::KeySpec;
+    use crate::time::{DAY, TimeSlice};
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+    const RETRY: Retry = Retry { delay: Duration::from_secs(30), failover: 13 };
+
+    fn urls() -> Vec<String> {
+        ["a", "b", "c"].iter().map(|host| format!("https://{host}.test/dir")).collect()
+    }
+
+    fn pace(ca: usize, errors: u32) -> Pace {
+        Pace { ca: urls().get(ca).cloned(), ca_errors: errors, ..Pace::default() }
+    }
+
+    fn asked(pace: &Pace, urgency: Urgency) -> String {
+        match turn(&urls(), pace, 13, urgency, |_| None) {
+            Turn::Ask(url) => url["https://".len()..][..1].to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_next_ca_has_its_turn_after_so_many_errors_and_sooner_where_time_presses() {
+        use Urgency::{Late, Missing, Usual};
+        assert_eq!(asked(&Pace::default(), Usual), "a");
+        let cases = [
+            (0, 12, Usual, "a"),
+            (0, 13, Usual, "b"),
+            (0, 13, Missing, "b"),
+            (0, 4, Missing, "a"),
+            (0, 3, Late, "a"),
+            (0, 4, Late, "b"),
+            (1, 12, Usual, "b"),
+            (2, 13, Usual, "a"),
+        ];
+        for (ca, errors, urgency, expected) in cases {
+            assert_eq!(asked(&pace(ca, errors), urgency), expected, "{ca} {errors} {urgency:?}");
+        }
+        assert_eq!(asked(&Pace { refused: true, ..pace(0, 1) }, Usual), "b");
+        // It is not configured any more.
+        assert_eq!(asked(&Pace { ca: Some("https://old.test".into()), ..pace(0, 50) }, Usual), "a");
+        assert_eq!(turn(&[], &pace(0, 1), 13, Usual, |_| None), Turn::Nobody);
+    }
+
+    #[test]
+    fn a_ca_that_must_not_be_asked_is_waited_for_unless_time_presses() {
+        let urls = urls();
+        let later = |url: &str| url.contains("a.test").then(|| NOW.plus(DAY));
+        assert_eq!(
+            turn(&urls, &Pace::default(), 13, Urgency::Usual, later),
+            Turn::Wait("https://a.test/dir", NOW.plus(DAY))
+        );
+        for urgency in [Urgency::Late, Urgency::Missing] {
+            assert_eq!(turn(&urls, &Pace::default(), 13, urgency, later), Turn::Ask("https://b.test/dir"));
+        }
+        let all = |url: &str| Some(NOW.plus(if url.contains("b.test") { DAY } else { DAY * 2 }));
+        assert_eq!(
+            turn(&urls, &Pace::default(), 13, Urgency::Late, all),
+            Turn::Wait("https://b.test/dir", NOW.plus(DAY))
+        );
+    }
+
+    #[test]
+    fn a_renewal_is_late_with_less_than_two_thirds_of_its_window_left() {
+        let md = Md { renew_window: TimeSlice::Percent(33), ..Md::default() };
+        let cert = |left: Duration| {
+            let not_after = NOW.plus(left);
+            vec![(
+                KeySpec::default(),
+                Some(CertInfo { not_before: not_after.minus(DAY * 100), not_after, ..CertInfo::default() }),
+            )]
+        };
+        assert_eq!(urgency(&md, &cert(DAY * 23), NOW), (Urgency::Usual, Some(NOW.plus(DAY))));
+        assert_eq!(urgency(&md, &cert(DAY * 22), NOW), (Urgency::Late, None));
+        assert_eq!(urgency(&md, &cert(Duration::ZERO), NOW), (Urgency::Late, None));
+        assert_eq!(urgency(&md, &[(KeySpec::default(), None)], NOW), (Urgency::Missing, None));
+    }
+
+    fn fail(job: &mut Job, error: acme::Error, ca: usize, now: Timestamp) -> u64 {
+        let urls = urls();
+        let failure = Failure::of(&error.into(), urls.get(ca).map(String::as_str), &["a.test".into()], now);
+        failed(job, &failure, &urls, Urgency::Usual, RETRY, 0.5, now).since(now).as_secs()
+    }
+
+    fn problem(name: &str) -> acme::Error {
+        Problem::new(&format!("acme:error:{name}"), "said").into()
+    }
+
+    #[test]
+    fn a_refusal_passes_the_turn_on_at_once_and_the_last_one_goes_to_the_daily_pace() {
+        let mut job = Job::new("a.test");
+        assert_eq!(fail(&mut job, problem("caa"), 0, NOW), 30);
+        assert_eq!(asked(&job.pace, Urgency::Usual), "b");
+        assert_eq!(fail(&mut job, problem("caa"), 1, NOW), 60);
+        assert_eq!(fail(&mut job, problem("caa"), 2, NOW), 86_400);
+        assert_eq!(asked(&job.pace, Urgency::Usual), "a");
+        assert_eq!(fail(&mut job, problem("malformed"), 0, NOW), 86_400);
+        assert_eq!(asked(&job.pace, Urgency::Usual), "a");
+    }
+
+    #[test]
+    fn the_wait_one_ca_demands_is_kept_and_does_not_hold_back_another() {
+        let limited = || acme::Error::Problem {
+            problem: Box::new(Problem::new("acme:error:rateLimited", "too many")),
+            retry_after: Some(NOW.plus(DAY * 7)),
+        };
+        let mut job = Job::new("a.test");
+        assert_eq!(fail(&mut job, limited(), 0, NOW), 7 * 86_400);
+        let hold = job.pace.hold.clone().unwrap();
+        assert_eq!((hold.scope, hold.until), (Scope::Ca, NOW.plus(DAY * 7)));
+        assert_eq!(job.next_run, Some(NOW.plus(DAY * 7)));
+        job.pace.ca_errors = 12;
+        assert!(fail(&mut job, limited(), 0, NOW) < 86_400, "the next CA's turn has come");
+        let restarted = of_the_next_start(&job, NOW).unwrap();
+        assert_eq!((restarted.errors, restarted.next_run), (0, Some(NOW.plus(DAY * 7))));
+        assert_eq!(of_the_next_start(&job, NOW.plus(DAY * 7)), None);
+    }
+
+    #[test]
+    fn a_job_does_not_wait_for_what_another_ca_demanded_but_for_its_own_errors() {
+        let [first, second, _] = urls().try_into().unwrap();
+        let mut job = Job::new("a.test");
+        wait(&mut job, &first, NOW.plus(DAY));
+        assert_eq!(waits_for(&job, &first, NOW), Some(NOW.plus(DAY)));
+        assert_eq!(waits_for(&job, &second, NOW), None);
+        let next = fail(&mut job, problem("serverInternal"), 1, NOW);
+        assert_eq!(waits_for(&job, &second, NOW).map(|at| at.since(NOW).as_secs()), Some(next));
+        // Written by a clock that was wrong.
+        assert_eq!(waits_for(&job, &second, NOW.minus(DAY * 12)), None);
+    }
+
+    #[test]
+    fn no_name_has_more_than_five_failed_validations_in_an_hour() {
+        let invalid = || acme::Error::Invalid {
+            what: "the authorization is invalid".into(),
+            identifier: Some("a.test".into()),
+            problem: Some(Box::new(Problem::new("acme:error:connection", "timeout"))),
+        };
+        let mut job = Job::new("a.test");
+        let (mut now, mut times) = (NOW, Vec::new());
+        for n in 0..200 {
+            times.push(now);
+            now = now.plus(Duration::from_secs(fail(&mut job, invalid(), 0, now)));
+            if n % 3 == 2 {
+                // A start forgets the errors, not the validations.
+                job = of_the_next_start(&job, now).unwrap();
+            }
+            now = now.max(job.next_run.unwrap_or(now));
+        }
+        for six in times.windows(6) {
+            assert!(six[5].since(six[0]) >= VALIDATION_SPAN, "{six:?}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! How many renewals may be in flight: so many at once, and so many for one CA, so that neither a fleet of
+//! domains burdens a CA nor a CA that never answers takes every place. Pure bookkeeping.
+
+use std::collections::HashMap;
+
+/// At one CA at once.
+pub const PER_CA: usize = 8;
+
+pub struct Slots {
+    free: usize,
+    by_ca: HashMap<String, usize>,
+}
+
+impl Slots {
+    /// `parallel`: over all CAs.
+    pub fn new(parallel: usize) -> Self {
+        Slots { free: parallel, by_ca: HashMap::new() }
+    }
+
+    /// Takes a place for a renewal at the CA with this directory URL. `false`: there is none.
+    pub fn take(&mut self, ca: &str) -> bool {
+        let at_ca = self.by_ca.entry(host(ca).to_string()).or_default();
+        if self.free == 0 || *at_ca >= PER_CA {
+            return false;
+        }
+        self.free -= 1;
+        *at_ca += 1;
+        true
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.free == 0
+    }
+}
+
+/// Host and port of a URL.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_so_many_places_and_eight_at_each_ca() {
+        let mut slots = Slots::new(18);
+        let taken = |slots: &mut Slots, ca: &str| (0..20).filter(|_| slots.take(ca)).count();
+        assert_eq!(taken(&mut slots, "https://a.test/dir"), 8);
+        // The same host by another path.
+        assert_eq!(taken(&mut slots, "https://a.test/other"), 0);
+        assert_eq!(taken(&mut slots, "https://b.test:14000/dir"), 8);
+        assert!(!slots.is_full());
+        assert_eq!(taken(&mut slots, "https://b.test/dir"), 2);
+        assert!(slots.is_full());
+    }
+}

@@ -1,0 +1,397 @@
+//! When renewals begin, which CA they ask, and how long they leave one alone: the real engine and store,
+//! with CAs in memory. Time is virtual.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "doubles/clock.rs"]
+mod clock;
+#[path = "doubles/fake_ca/mod.rs"]
+mod fake_ca;
+
+use clock::VirtualClock;
+use fake_ca::{Endpoint, FakeCa, Fault, problem};
+use mod_md::crypto::{CertInfo, PrivateKey};
+use mod_md::http::{self, Request, Response, Transport};
+use mod_md::model::{Ca, Job, KeySpec, Md, Scope};
+use mod_md::notify::Commands;
+use mod_md::renew::authority::Authorities;
+use mod_md::renew::engine::{Engine, Next, Settings};
+use mod_md::renew::pace::Retry;
+use mod_md::renew::staging::Staging;
+use mod_md::renew::{Managed, Route, restart};
+use mod_md::store::{Group, StartStore, WorkStore};
+use mod_md::time::{Clock, DAY, Timestamp};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Lab {
+    _dir: tempfile::TempDir,
+    store: StartStore,
+    clock: Arc<VirtualClock>,
+    cas: Vec<Arc<FakeCa>>,
+    commands: Commands,
+}
+
+/// The way to all CAs.
+struct Internet(Vec<Arc<FakeCa>>);
+
+impl Transport for Internet {
+    fn send(&self, request: &Request<'_>) -> Result<Response, http::Error> {
+        let base = |ca: &Arc<FakeCa>| ca.directory_url().trim_end_matches("dir").to_string();
+        let ca = self.0.iter().find(|ca| request.url.starts_with(&base(ca)));
+        ca.ok_or_else(|| http::Error::Dns("no such host".into()))?.send(request)
+    }
+}
+
+impl Lab {
+    fn new(hosts: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        let clock = Arc::new(VirtualClock::at(Timestamp::from_unix(1_700_000_000)));
+        let cas = hosts.iter().map(|host| FakeCa::new(host, clock.clone())).collect();
+        Lab { _dir: dir, store, clock, cas, commands: Commands::default() }
+    }
+
+    fn work(&self) -> WorkStore {
+        self.store.worker()
+    }
+
+    /// An account key as a child leaves it that died before the registration: making one takes long.
+    fn with_account_key(self, name: &str) -> Self {
+        let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        Staging::new(&self.work(), name).save_account_key(0, &key).unwrap();
+        self
+    }
+
+    /// Without a certificate.
+    fn md(&self, name: &str) -> Managed {
+        let md = Md {
+            name: name.into(),
+            domains: vec![name.into()],
+            contacts: vec!["mailto:admin@a.test".into()],
+            ca: Ca {
+                urls: self.cas.iter().map(|ca| ca.directory_url()).collect(),
+                agreement: Some("accepted".into()),
+                ..Md::default().ca
+            },
+            key_specs: vec![KeySpec::Ec("P-256".into())],
+            ..Md::default()
+        };
+        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
+        Managed { md, certs, in_use: true, watched: true, route: Route::default(), dns01: None }
+    }
+
+    /// With a certificate of the first CA.
+    fn certified(&self, name: &str, age: Duration, left: Duration) -> Managed {
+        let mut managed = self.md(name);
+        managed.md.ca.url = managed.md.ca.urls.first().cloned();
+        let now = self.clock.now();
+        managed.certs[0].1 = Some(CertInfo {
+            dns_names: vec![name.into()],
+            not_before: now.minus(age),
+            not_after: now.plus(left),
+            ari_cert_id: Some("QUtJ.U0VSSUFM".into()),
+            ..CertInfo::default()
+        });
+        managed
+    }
+
+    fn engine(&self, mds: &[Managed]) -> Engine {
+        let settings = Settings {
+            retry: Retry { delay: Duration::from_secs(30), failover: 2 },
+            check_interval: HOUR * 12,
+            initial_delay: Duration::ZERO,
+            parallel: 16,
+            reachable_by_http: true,
+            reachable_by_https: true,
+            commands: self.commands.clone(),
+        };
+        let cas = self.cas.clone();
+        let authorities = Authorities::new(Box::new(move |_| Ok(Arc::new(Internet(cas.clone())))));
+        Engine::new(mds.to_vec().into(), self.work(), settings, authorities, self.clock.clone(), || 0.5)
+    }
+
+    fn job(&self, name: &str) -> Job {
+        Staging::new(&self.work(), name).job().unwrap().unwrap()
+    }
+
+    fn requests(&self) -> usize {
+        self.cas.iter().map(|ca| ca.seen().len()).sum()
+    }
+
+    fn orders(&self, ca: usize) -> Vec<Value> {
+        let seen = self.cas[ca].seen();
+        seen.into_iter().filter(|s| s.endpoint == Endpoint::NewOrder).map(|s| s.payload).collect()
+    }
+
+    fn advance_to(&self, next: Next) {
+        let Next::At(at) = next else { panic!("there is no next look") };
+        self.clock.advance(at.since(self.clock.now()));
+    }
+
+    fn advise(&self, from: Duration, until: Duration) {
+        let at = |d: Duration| self.clock.now().plus(d).to_rfc3339();
+        let info = json!({"suggestedWindow": {"start": at(from), "end": at(until)},
+            "explanationURL": "https://ca.test/why"});
+        self.cas[0].rules(|rules| rules.renewal_info = Some(info));
+    }
+}
+
+fn limited(retry_after: &'static str) -> Fault {
+    let document = problem("rateLimited", "too many new orders (300) from this account");
+    Fault::Problem { status: 429, document, retry_after: Some(retry_after) }
+}
+
+#[test]
+fn the_advice_of_the_ca_is_asked_for_once_and_kept_over_restarts() {
+    let lab = Lab::new(&["ca.test"]);
+    lab.advise(DAY * 10, DAY * 20);
+    lab.cas[0].rules(|rules| rules.retry_after = Some("7200".into()));
+    let md = lab.certified("a.test", DAY * 10, DAY * 80);
+    let engine = lab.engine(std::slice::from_ref(&md));
+    let Next::At(look) = engine.run(0) else { panic!() };
+    assert_eq!(look.since(lab.clock.now()), HOUR * 2, "it looks again when the CA says");
+    let advice = Staging::new(&lab.work(), "a.test").ari().unwrap().remove(0).advice.unwrap();
+    assert_eq!(advice.renew_at, lab.clock.now().plus(DAY * 15));
+    assert!(Staging::new(&lab.work(), "a.test").job().unwrap().is_none(), "no renewal is under way");
+    // Neither this child, nor the next, nor a restart asks before its time.
+    let before = lab.requests();
+    assert_eq!(engine.run(0), Next::At(look));
+    restart::begin_anew(&lab.store, "a.test", lab.clock.now()).unwrap();
+    restart::purge(&lab.store, "a.test").unwrap();
+    assert_eq!(lab.engine(std::slice::from_ref(&md)).run(0), Next::At(look));
+    assert_eq!(lab.requests(), before);
+    // Asked again, the instant that was drawn stays.
+    lab.advance_to(Next::At(look));
+    lab.engine(&[md]).run(0);
+    assert_eq!(lab.cas[0].count(Endpoint::RenewalInfo), 2);
+    let again = Staging::new(&lab.work(), "a.test").ari().unwrap().remove(0).advice.unwrap();
+    assert_eq!((again.renew_at, again.checked), (advice.renew_at, lab.clock.now()));
+}
+
+#[test]
+fn a_window_in_the_past_renews_now_and_the_order_says_what_it_replaces() {
+    let lab = Lab::new(&["ca.test"]).with_account_key("a.test");
+    lab.cas[0].rules(|rules| rules.renewal_info = Some(json!({})));
+    let now = lab.clock.now();
+    let past = json!({"start": now.minus(DAY * 2).to_rfc3339(), "end": now.minus(DAY).to_rfc3339()});
+    let info = json!({"suggestedWindow": past, "explanationURL": "https://ca.test/why"});
+    lab.cas[0].rules(|rules| rules.renewal_info = Some(info));
+    assert_eq!(lab.engine(&[lab.certified("a.test", DAY * 10, DAY * 80)]).run(0), Next::Never);
+    let job = lab.job("a.test");
+    assert!(job.finished, "{job:?}");
+    let triggered = job.log.iter().filter_map(|entry| entry.detail.as_deref());
+    assert!(
+        triggered
+            .into_iter()
+            .any(|d| d == "Renewal triggered by CA via ARI, explanation at https://ca.test/why")
+    );
+    assert_eq!(lab.orders(0)[0]["replaces"], "QUtJ.U0VSSUFM");
+}
+
+#[test]
+fn an_order_for_what_was_replaced_already_is_placed_without_that() {
+    let lab = Lab::new(&["ca.test"]).with_account_key("a.test");
+    lab.advise(DAY * 10, DAY * 20);
+    let document = problem("alreadyReplaced", "there is a successor");
+    lab.cas[0].fault(Endpoint::NewOrder, Fault::Problem { status: 409, document, retry_after: None });
+    assert_eq!(lab.engine(&[lab.certified("a.test", DAY * 80, DAY * 10)]).run(0), Next::Never);
+    let replaces: Vec<bool> = lab.orders(0).iter().map(|order| order.get("replaces").is_some()).collect();
+    // The refused one was not looked at.
+    assert_eq!(replaces, [false, false]);
+    assert!(lab.job("a.test").finished);
+}
+
+#[test]
+fn nothing_is_asked_where_advice_is_off_or_not_given_and_nothing_fails_where_it_cannot_be_had() {
+    let lab = Lab::new(&["ca.test"]);
+    let mut md = lab.certified("a.test", DAY * 10, DAY * 80);
+    let engine = lab.engine(std::slice::from_ref(&md));
+    engine.run(0);
+    engine.run(0);
+    assert_eq!(lab.cas[0].count(Endpoint::Directory), 1, "this CA gives none: asked again in a day");
+    lab.clock.advance(DAY);
+    lab.cas[0].fault(Endpoint::Directory, Fault::Unreached(http::Error::Refused));
+    let Next::At(at) = lab.engine(std::slice::from_ref(&md)).run(0) else { panic!() };
+    assert!(at.since(lab.clock.now()) <= HOUR);
+    assert!(Staging::new(&lab.work(), "a.test").job().unwrap().is_none());
+    md.md.ari_renewals = false;
+    let before = lab.requests();
+    lab.clock.advance(DAY);
+    lab.engine(&[md]).run(0);
+    assert_eq!(lab.requests(), before);
+}
+
+#[test]
+fn a_rate_limit_holds_back_every_job_of_that_ca_in_every_child_until_it_is_over() {
+    let lab = Lab::new(&["ca.test"]).with_account_key("a.test");
+    let mds = [lab.md("a.test"), lab.md("b.test")];
+    lab.cas[0].fault(Endpoint::NewOrder, limited("7200"));
+    let engine = lab.engine(&mds);
+    let Next::At(until) = engine.run(0) else { panic!() };
+    let (job, left) = (lab.job("a.test"), until.since(lab.clock.now()));
+    assert!(left >= HOUR * 2 && left <= HOUR * 2 + Duration::from_secs(1), "{left:?}");
+    assert_eq!(job.pace.hold.unwrap().scope, Scope::Ca);
+    let before = lab.requests();
+    assert_eq!(engine.run(1), Next::At(until));
+    assert_eq!(lab.job("b.test").next_run, Some(until));
+    assert!(lab.job("b.test").log[0].detail.as_ref().unwrap().contains("https://ca.test/dir asked for that"));
+    // A restart clears the errors, and not what the CA asked for.
+    restart::begin_anew(&lab.store, "a.test", lab.clock.now()).unwrap();
+    lab.clock.advance(until.since(lab.clock.now()) - Duration::from_secs(1));
+    let engine = lab.engine(&mds);
+    assert_eq!([engine.run(0), engine.run(1)], [Next::At(until); 2]);
+    assert_eq!(lab.requests(), before);
+    lab.clock.advance(Duration::from_secs(1));
+    assert_eq!([engine.run(0), engine.run(1)], [Next::Never; 2]);
+    assert!(lab.job("a.test").finished && lab.job("b.test").finished);
+}
+
+#[test]
+fn a_limit_of_one_name_holds_back_nobody_else() {
+    let lab = Lab::new(&["ca.test"]).with_account_key("a.test");
+    let document = problem("rateLimited", "too many certificates (5) already issued for \"a.test\"");
+    lab.cas[0].fault(Endpoint::NewOrder, Fault::Problem { status: 429, document, retry_after: Some("7200") });
+    let engine = lab.engine(&[lab.md("a.test"), lab.md("b.test"), lab.md("www.a.test")]);
+    let Next::At(until) = engine.run(0) else { panic!() };
+    assert_eq!([engine.run(1), engine.run(2)], [Next::Never, Next::At(until)]);
+}
+
+#[test]
+fn the_second_ca_issues_where_the_first_is_down_and_nothing_of_one_goes_to_the_other() {
+    let lab = Lab::new(&["first.test", "second.test"]).with_account_key("a.test");
+    let md = lab.md("a.test");
+    let engine = lab.engine(&[md]);
+    // The first registers an account and takes an order, then it is gone.
+    let gone = || Fault::Unreached(http::Error::Timeout);
+    lab.cas[0].fault(Endpoint::Authorization, gone());
+    lab.advance_to(engine.run(0));
+    lab.cas[0].fault(Endpoint::Directory, gone());
+    lab.advance_to(engine.run(0));
+    assert_eq!(lab.job("a.test").errors, 2);
+    assert_eq!(engine.run(0), Next::Never, "{:?}", lab.job("a.test").last);
+    assert_eq!(lab.orders(1).len(), 1);
+    let (work, second) = (lab.work(), lab.cas[1].directory_url());
+    let staging = Staging::new(&work, "a.test");
+    assert_eq!(staging.md().unwrap().unwrap().ca.url, Some(second.clone()));
+    let accounts: Vec<Value> = staging.accounts().into_iter().map(|(json, _)| json).collect();
+    let of: Vec<&str> = accounts.iter().filter_map(|json| json["ca-url"].as_str()).collect();
+    assert_eq!(of, [lab.cas[0].directory_url(), second], "each with its own account");
+    // A CA notes as violations what another CA's account or order would be; dropping it panics then.
+}
+
+#[test]
+fn a_refusal_has_the_next_ca_asked_at_once() {
+    let lab = Lab::new(&["first.test", "second.test"]).with_account_key("a.test");
+    let document = problem("rejectedIdentifier", "policy forbids issuing for the name");
+    lab.cas[0].fault(Endpoint::NewOrder, Fault::Problem { status: 403, document, retry_after: None });
+    let engine = lab.engine(&[lab.md("a.test")]);
+    let next = engine.run(0);
+    assert!(matches!(next, Next::At(at) if at.since(lab.clock.now()) <= Duration::from_secs(45)), "{next:?}");
+    lab.advance_to(next);
+    assert_eq!(engine.run(0), Next::Never);
+    assert_eq!(lab.orders(1).len(), 1);
+}
+
+#[test]
+fn a_limit_of_the_first_ca_is_not_waited_for_once_a_renewal_is_late() {
+    let lab = Lab::new(&["first.test", "second.test"]).with_account_key("a.test");
+    // 6 days, 33 %: the window is 1.98 days, and late with less than 1.32 left.
+    let md = lab.certified("a.test", HOUR * 97, HOUR * 47);
+    lab.cas[0].fault(Endpoint::NewOrder, limited("604800"));
+    let engine = lab.engine(&[md]);
+    let next = engine.run(0);
+    assert_eq!(lab.job("a.test").next_run.unwrap().since(lab.clock.now()).as_secs() / 86_400, 7);
+    lab.advance_to(next);
+    assert!(lab.orders(1).is_empty());
+    assert_eq!(engine.run(0), Next::Never, "{:?}", lab.job("a.test"));
+    assert_eq!((lab.orders(0).len(), lab.orders(1).len()), (1, 1));
+    assert!(lab.orders(1)[0].get("replaces").is_none(), "the second CA has not issued what is in use");
+}
+
+#[test]
+fn an_expiring_certificate_without_a_new_one_is_told_once_a_day() {
+    let mut lab = Lab::new(&["ca.test"]);
+    let file = lab._dir.path().join("calls");
+    lab.commands.message = Some(format!("/bin/sh -c 'echo \"$@\" >> {}' sh", file.display()));
+    lab.cas[0].rules(|rules| rules.renewal_info = None);
+    let mut md = lab.certified("a.test", DAY * 70, DAY * 20);
+    md.md.renew_mode = mod_md::model::RenewMode::Manual;
+    let engine = lab.engine(&[md]);
+    let told = || std::fs::read_to_string(&file).unwrap_or_default();
+    // 10 % of 90 days are 9.
+    let next = engine.run(0);
+    assert!(matches!(next, Next::At(at) if at.since(lab.clock.now()) == DAY * 11), "{next:?}");
+    assert_eq!(told(), "");
+    lab.advance_to(next);
+    let next = engine.run(0);
+    assert_eq!(told(), "expiring a.test\n");
+    engine.run(0);
+    assert_eq!(told(), "expiring a.test\n");
+    lab.advance_to(next);
+    engine.run(0);
+    assert_eq!(told(), "expiring a.test\nexpiring a.test\n");
+}
+
+/// An account in `accounts`, registered at the first CA with the contact of [`Lab::md`].
+fn stored_account(lab: &Lab) -> String {
+    lab.engine(&[lab.md("first.test")]).run(0);
+    let (work, folder) = (lab.work(), "ACME-ca.test-0000".to_string());
+    let (json, key) = Staging::new(&work, "first.test").accounts().remove(0);
+    lab.store.write_json(Group::Accounts, &folder, "account.json", &json).unwrap();
+    lab.store.write_key(Group::Accounts, &folder, "account.pem", &key).unwrap();
+    lab.store.purge(Group::Staging, "first.test").unwrap();
+    folder
+}
+
+#[test]
+fn changed_contacts_are_told_to_the_ca_for_the_same_account() {
+    let lab = Lab::new(&["ca.test"]).with_account_key("first.test");
+    let folder = stored_account(&lab);
+    let mut changed = lab.md("a.test");
+    changed.md.ca.account = Some(folder.clone());
+    changed.md.contacts = vec!["mailto:new@a.test".into()];
+    assert_eq!(lab.engine(std::slice::from_ref(&changed)).run(0), Next::Never);
+    assert_eq!(lab.cas[0].account_count(), 1);
+    let seen = lab.cas[0].seen();
+    let updates: Vec<_> = seen.iter().filter(|s| s.payload.get("contact").is_some()).collect();
+    assert_eq!(updates.last().unwrap().payload, json!({"contact": ["mailto:new@a.test"]}));
+    let staged = Staging::new(&lab.work(), "a.test").accounts().remove(0).0;
+    assert_eq!(staged["contact"], json!(["mailto:new@a.test"]));
+    // The next child finds it so.
+    let mut other = changed;
+    (other.md.name, other.md.domains) = ("b.test".into(), vec!["b.test".into()]);
+    assert_eq!(lab.engine(&[other]).run(0), Next::Never);
+    assert_eq!(lab.cas[0].account_count(), 1);
+}
+
+#[test]
+fn an_account_that_another_domain_uses_keeps_its_contacts() {
+    let lab = Lab::new(&["ca.test"]).with_account_key("first.test").with_account_key("a.test");
+    let folder = stored_account(&lab);
+    let mut shares = lab.md("b.test");
+    shares.md.ca.account = Some(folder.clone());
+    let mut changed = lab.md("a.test");
+    changed.md.ca.account = Some(folder);
+    changed.md.contacts = vec!["mailto:new@a.test".into()];
+    assert_eq!(lab.engine(&[changed, shares]).run(0), Next::Never);
+    assert_eq!(lab.cas[0].account_count(), 2);
+}
+
+#[test]
+fn a_failure_tells_the_words_of_the_ca_first_and_then_what_to_do() {
+    let lab = Lab::new(&["ca.test"]).with_account_key("a.test");
+    lab.cas[0].rules(|rules| {
+        rules.validate = Arc::new(|_| Err(problem("connection", "Timeout (likely firewall problem)")));
+    });
+    lab.engine(&[lab.md("a.test")]).run(0);
+    let detail = lab.job("a.test").last.detail.unwrap();
+    assert!(
+        detail
+            .starts_with("the authorization is invalid for domain a.test: Timeout (likely firewall problem)"),
+        "{detail}"
+    );
+    assert!(detail.contains("What to do: ") && detail.contains("open port 80"), "{detail}");
+}
