@@ -14,6 +14,7 @@ mod first_certificate;
 mod interruption;
 mod matching;
 mod panic;
+mod renewal;
 mod require_https;
 mod status;
 mod store;

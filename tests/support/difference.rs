@@ -50,6 +50,19 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "sync::the_dry_pass_of_a_start_waits_for_no_lock_and_a_renamed_domain_is_served_without_it",
         "it waits in the dry pass as well, and renames without the lock",
     ),
+    (
+        "renewal::the_advice_of_the_ca_is_shown_with_its_explanation_and_outlives_a_restart",
+        "it asks and draws at every look",
+    ),
+    (
+        "renewal::another_ca_than_the_one_that_issued_is_asked_at_once",
+        "it keeps the certificate until it is due",
+    ),
+    (
+        "renewal::the_second_ca_issues_where_the_first_refuses_and_each_has_its_own_account",
+        "it asks the one that refuses again and again",
+    ),
+    ("renewal::a_ca_that_never_answers_delays_neither_other_domains_nor_a_restart", "one after the other"),
     ("status::an_unknown_name_is_not_found", "it answers with all domains"),
 ];
 

@@ -56,6 +56,17 @@ pub fn https_request(
     exchange(stream, method, host, path, headers)
 }
 
+/// A POST over TLS, of this body.
+pub fn https_post(port: u16, host: &str, path: &str, body: &str) -> io::Result<Response> {
+    let context = SslContext::builder(SslMethod::tls_client())?.build();
+    let mut tls = Ssl::new(&context)?;
+    tls.set_hostname(host)?;
+    let stream = tls.connect(connect(port)?).map_err(|e| io::Error::other(e.to_string()))?;
+    let length = body.len().to_string();
+    let headers = [("Content-Type", "application/json"), ("Content-Length", length.as_str())];
+    exchange_with(stream, "POST", host, path, &headers, body)
+}
+
 fn connect(port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -64,16 +75,27 @@ fn connect(port: u16) -> io::Result<TcpStream> {
 }
 
 fn exchange(
-    mut stream: impl Read + Write,
+    stream: impl Read + Write,
     method: &str,
     host: &str,
     path: &str,
     headers: &[(&str, &str)],
 ) -> io::Result<Response> {
+    exchange_with(stream, method, host, path, headers, "")
+}
+
+fn exchange_with(
+    mut stream: impl Read + Write,
+    method: &str,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Response> {
     let mut head =
         format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lab\r\nConnection: close\r\n");
     headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
-    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    stream.write_all(format!("{head}\r\n{body}").as_bytes())?;
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         // Some peers end a TLS connection without close_notify.

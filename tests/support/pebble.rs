@@ -52,7 +52,12 @@ pub struct Pebble {
 impl Authority {
     /// Validates against the ports of the lab's httpd. Certificates hold 90 days, 5 % of good nonces are refused.
     pub fn new(lab: &Lab) -> Authority {
-        let dir = lab.path("pebble");
+        Authority::named(lab, "pebble")
+    }
+
+    /// One of several CAs of a test, in the lab's folder `name`.
+    pub fn named(lab: &Lab, name: &str) -> Authority {
+        let dir = lab.path(name);
         fs::create_dir_all(&dir).unwrap();
         let certificate = dir.join("api.pem");
         tls::self_signed("DNS:localhost,IP:127.0.0.1", Id::EC, &certificate, &dir.join("api.key"));
@@ -66,11 +71,18 @@ impl Authority {
             envs: Vec::new(),
             dir,
         };
-        authority.write_config(lab);
+        authority.write_config(lab, &[]);
         authority.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "5")
     }
 
-    fn write_config(&self, lab: &Lab) {
+    /// It refuses to issue for this name.
+    #[must_use]
+    pub fn block_domain(self, lab: &Lab, name: &str) -> Authority {
+        self.write_config(lab, &[name]);
+        self
+    }
+
+    fn write_config(&self, lab: &Lab, blocked: &[&str]) {
         let config = serde_json::json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{}", self.api),
             "managementListenAddress": format!("127.0.0.1:{}", self.management),
@@ -80,6 +92,7 @@ impl Authority {
             "tlsPort": lab.https,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": false,
+            "domainBlocklist": blocked,
             "retryAfter": { "authz": 1, "order": 1 },
             "profiles": { "default": { "description": "90 days", "validityPeriod": 90 * 86_400 } },
         }});
@@ -208,6 +221,16 @@ impl Pebble {
 
     pub fn log(&self) -> String {
         log_of(&self.authority.dir)
+    }
+
+    /// What the CA answers from now on when it is asked when to renew this certificate (RFC 9773).
+    pub fn set_renewal_info(&self, certificate: &[u8], info: &serde_json::Value) {
+        let certificate = String::from_utf8_lossy(certificate);
+        let body = serde_json::json!({"Certificate": certificate, "ARIResponse": info.to_string()});
+        let answer =
+            http::https_post(self.authority.management, "localhost", "/set-renewal-info/", &body.to_string());
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
     }
 
     pub fn account_count(&self) -> usize {
