@@ -223,24 +223,26 @@ pub const ROWS: &[Row] = &[
     row(c"MDWarnWindow", One, ServerOrMd, Some("warn-window"),
         c"Time length before expiry in which an unrenewed certificate is warned about (defaults to days).",
         |s, a| { let value = partial_window(s.directive, a); set(&mut s.settings().warn_window, value) })
-        .takes("WINDOW").unset(As("10%")).inert()
-        .detail("[MDMessageCmd](#mdmessagecmd) is called with `expiring` then.")
+        .takes("WINDOW").unset(As("10%"))
+        .detail("[MDMessageCmd](#mdmessagecmd) is called with `expiring` then, once a day, also where renewal is manual.")
         .example("MDWarnWindow 7d"),
     row(c"MDRenewViaARI", One, ServerOrMd, Some("ari-renewals"),
         c"Renew when the CA says so (ACME renewal information, RFC 9773).",
         |s, a| set(&mut s.settings().ari_renewals, on_off(a)))
-        .takes("on|off").unset(As("on")).inert()
-        .detail("The earlier of the CA's time and [MDRenewWindow](#mdrenewwindow) counts."),
+        .takes("on|off").unset(As("on"))
+        .detail("The earlier of the CA's time and [MDRenewWindow](#mdrenewwindow) counts. md-status shows what the CA advises as `ari`."),
     row(c"MDRetryDelay", One, Global, None,
         c"Time length to wait after a first error, doubled with every further one (defaults to seconds).",
         |s, a| set(&mut s.server.globals.retry_delay, duration(a, SECOND, 1, "minimum delay must be greater than 0")))
         .takes("DURATION").unset(As("30s"))
-        .detail("At most a day, ± 50 %. Errors that only you can repair are tried again once a day. A restart of httpd tries at once."),
+        .detail("At most a day, ± 50 %. Errors that only you can repair are tried again once a day. A restart of httpd tries at once, \
+            unless the CA has asked to wait. With less than eight days left until the certificate ends the pause is at most an eighth of that, and an hour at least."),
     row(c"MDRetryFailover", One, Global, None,
         c"Number of errors in a row after which the next CA is used.",
         |s, a| set(&mut s.server.globals.retry_failover, count(a)))
         .takes("COUNT").unset(As("13"))
-        .detail("Of those in [MDCertificateAuthority](#mdcertificateauthority)."),
+        .detail("Of those in [MDCertificateAuthority](#mdcertificateauthority). A quarter of that where less than two thirds of the renew window are \
+            left, and one where the CA refuses on principle. Nothing of one CA is used for another."),
     row(c"MDRenewParallel", One, Global, None,
         c"How many renewals may be under way at once.",
         |s, a| {

@@ -27,6 +27,8 @@ pub struct Hold {
     /// Directory URL.
     pub ca: String,
     pub scope: Scope,
+    /// When it was demanded.
+    pub since: Timestamp,
     pub until: Timestamp,
 }
 
@@ -50,7 +52,7 @@ impl Pace {
     #[must_use]
     pub fn of_the_next_start(&self, now: Timestamp) -> Self {
         Pace {
-            hold: self.hold.clone().filter(|hold| hold.until > now),
+            hold: self.hold.clone().filter(|hold| hold.is_in_force(now)),
             failed_validations: self.failed_validations.clone(),
             ..Pace::default()
         }
@@ -66,7 +68,9 @@ impl Pace {
             out.insert("refused".into(), json!(true));
         }
         if let Some(hold) = &self.hold {
-            let mut value = json!({"ca": hold.ca, "until": hold.until.to_http_date()});
+            let mut value = json!({
+                "ca": hold.ca, "since": hold.since.to_http_date(), "until": hold.until.to_http_date(),
+            });
             match &hold.scope {
                 Scope::Ca => value["scope"] = json!("ca"),
                 Scope::Name(name) => value["name"] = json!(name),
@@ -102,6 +106,11 @@ impl Pace {
 }
 
 impl Hold {
+    /// Whether it holds at `now`. One from the future was noted by a clock that was wrong.
+    pub fn is_in_force(&self, now: Timestamp) -> bool {
+        self.since <= now && now < self.until
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
         Some(Hold {
@@ -111,6 +120,7 @@ impl Hold {
                 (_, Some(name)) => Scope::Name(name),
                 _ => Scope::Job,
             },
+            since: value.get("since").and_then(date)?,
             until: value.get("until").and_then(date)?,
         })
     }
@@ -125,13 +135,14 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+    const BEFORE: Timestamp = Timestamp::from_unix(1_799_999_999);
 
     fn pace(scope: Scope) -> Pace {
         Pace {
             ca: Some("https://ca.test/dir".into()),
             ca_errors: 3,
             refused: true,
-            hold: Some(Hold { ca: "https://ca.test/dir".into(), scope, until: NOW }),
+            hold: Some(Hold { ca: "https://ca.test/dir".into(), scope, since: BEFORE, until: NOW }),
             failed_validations: vec![NOW, NOW],
         }
     }
@@ -151,9 +162,11 @@ mod tests {
 
     #[test]
     fn a_start_keeps_what_a_ca_demanded_and_forgets_the_errors() {
-        let kept = pace(Scope::Ca).of_the_next_start(Timestamp::from_unix(1_799_999_999));
+        let kept = pace(Scope::Ca).of_the_next_start(BEFORE);
         assert_eq!((kept.ca_errors, kept.refused, kept.ca), (0, false, None));
         assert!(kept.hold.is_some() && kept.failed_validations.len() == 2);
         assert_eq!(pace(Scope::Ca).of_the_next_start(NOW).hold, None);
+        // Noted by a clock that was ahead.
+        assert_eq!(pace(Scope::Ca).of_the_next_start(Timestamp::from_unix(1_799_999_000)).hold, None);
     }
 }

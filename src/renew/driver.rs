@@ -20,7 +20,11 @@ pub struct Driver {
     engine: Arc<Engine>,
     stop: StopFlag,
     slots: Vec<Slot>,
+    latest: Timestamp,
 }
+
+/// The clock is believed to have been set back when it shows so much less than before.
+const SET_BACK: Duration = Duration::from_secs(60);
 
 impl Driver {
     /// Every job is looked at `MDInitialDelay` from now.
@@ -29,12 +33,19 @@ impl Driver {
         let first = engine.clock().now().plus(engine.settings().initial_delay);
         let slots =
             engine.targets().iter().map(|t| if t.watched { Slot::Waiting(first) } else { Slot::Done });
-        Driver { slots: slots.collect(), engine, stop }
+        Driver { slots: slots.collect(), engine, stop, latest: Timestamp::default() }
     }
 
     /// Takes in what has ended and starts what is due.
     pub fn beat(&mut self) {
         let now = self.engine.clock().now();
+        if now.plus(SET_BACK) < self.latest {
+            // Whatever was to happen by the wrong clock is decided again.
+            for slot in self.slots.iter_mut().filter(|slot| matches!(slot, Slot::Waiting(_))) {
+                *slot = Slot::Waiting(now);
+            }
+        }
+        self.latest = now;
         let mut places = Slots::new(self.engine.settings().parallel);
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if let Slot::Running(thread) = slot

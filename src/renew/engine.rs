@@ -2,7 +2,7 @@
 
 use super::authority::Authorities;
 use super::error::Error;
-use super::hold::{HOLD_MAX, Holds};
+use super::hold::Holds;
 use super::job::Running;
 use super::pace::{self, Retry, Turn};
 use super::policy::{self, Decision};
@@ -165,14 +165,16 @@ impl Engine {
             Decision::Never(_) => Next::Never,
             Decision::At(at, _) => {
                 let check = now.plus(policy::spread(self.settings.check_interval, self.random()));
-                Next::At(at.min(check)).or_sooner(known.iter().map(|entry| entry.next_check).min())
+                // One that was due and not asked, because the CA is to be spared, waits for the next look.
+                let asks = known.iter().map(|entry| entry.next_check).filter(|at| *at > now).min();
+                Next::At(at.min(check)).or_sooner(asks)
             }
             Decision::Now(_) => {
                 let next = self.renew_in_turn(index, target, running, || {
                     inquiry::report_triggered(&target.md.name, advice.filter(|_| target.md.ari_renewals), now)
                 });
                 // With less of the window left, another CA's turn may come sooner.
-                let (_, late_at) = pace::urgency(&target.md, &target.certs, now);
+                let late_at = pace::pressure(&target.md, &target.certs, now).late_at;
                 next.or_sooner(
                     late_at.filter(|at| *at > now && next != Next::Never && target.md.ca.urls.len() > 1),
                 )
@@ -189,9 +191,9 @@ impl Engine {
         triggered: impl FnOnce() -> Option<String>,
     ) -> Next {
         let now = self.clock.now();
-        let (urgency, _) = pace::urgency(&target.md, &target.certs, now);
+        let urgency = pace::pressure(&target.md, &target.certs, now).urgency;
         let job = &running.job;
-        let demanded = job.pace.hold.as_ref().filter(|h| h.until > now && h.until.since(now) < HOLD_MAX);
+        let demanded = job.pace.hold.as_ref().filter(|hold| hold.is_in_force(now));
         let held = |url: &str| {
             let own = demanded.filter(|hold| hold.ca == url).map(|hold| hold.until);
             own.max(self.holds().until(url, &target.md.domains, now))
@@ -210,7 +212,8 @@ impl Engine {
                     let text = format!("Waiting until {}: {url} asked for that", until.to_http_date());
                     crate::log!(Info, "md[{}]: {text}", target.md.name);
                     running.job.note(now, "progress", None, Some(text));
-                    pace::wait(&mut running.job, url, until);
+                    let hold = self.holds().find(url, &target.md.domains, now).cloned();
+                    pace::wait(&mut running.job, until, hold.as_ref());
                     self.save(running);
                 }
                 Next::At(until)
@@ -277,8 +280,7 @@ impl Engine {
             Ok(valid_from) => {
                 let job = &mut running.job;
                 job.finished = true;
-                job.errors = 0;
-                job.pace = Pace::default();
+                pace::succeeded(job, clock.now());
                 job.valid_from = Some(valid_from);
                 job.last = Outcome { valid_from: Some(valid_from), ..Outcome::default() };
                 job.note(clock.now(), "progress", None, Some(format!(
@@ -342,8 +344,15 @@ impl Engine {
                     ..Outcome::default()
                 };
                 let random = (self.random)();
-                let at =
-                    policy::retry_at(job.errors, self.settings.retry.delay, false, None, random, clock.now());
+                let at = policy::retry_at(
+                    job.errors,
+                    self.settings.retry.delay,
+                    DAY,
+                    false,
+                    None,
+                    random,
+                    clock.now(),
+                );
                 job.next_run = Some(at);
                 Next::At(at)
             }

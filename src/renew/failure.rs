@@ -27,10 +27,10 @@ impl Engine {
         if let Some(hold) = &failure.hold {
             self.holds().add(hold, now);
         }
-        let (urgency, _) = pace::urgency(&target.md, &target.certs, now);
+        let pressure = pace::pressure(&target.md, &target.certs, now);
         let job = &mut running.job;
         let retry = self.settings().retry;
-        let at = pace::failed(job, &failure, &target.md.ca.urls, urgency, retry, self.random(), now);
+        let at = pace::failed(job, &failure, &target.md.ca.urls, pressure, retry, self.random(), now);
         let apr_status = error.status();
         let detail = match hint::hint(error) {
             Some(hint) => format!("{error} What to do: {hint}"),

@@ -12,8 +12,6 @@ use std::time::Duration;
 const LIMITED: Duration = Duration::from_secs(3600);
 /// The same for one that is overloaded or under maintenance.
 const UNAVAILABLE: Duration = Duration::from_secs(60);
-/// Above the longest that a `Retry-After` is believed: an instant further away was written by a clock that was wrong.
-pub const HOLD_MAX: Duration = Duration::from_secs(11 * 86_400);
 
 /// The demand that stands in a failure of an order for `domains`.
 pub fn demanded(error: &acme::Error, ca: &str, domains: &[String], now: Timestamp) -> Option<Hold> {
@@ -31,7 +29,7 @@ pub fn demanded(error: &acme::Error, ca: &str, domains: &[String], now: Timestam
         _ => return None,
     };
     let until = error.retry_after().filter(|at| *at > now).unwrap_or_else(|| now.plus(pause));
-    Some(Hold { ca: ca.to_string(), scope, until: until.ceil() })
+    Some(Hold { ca: ca.to_string(), scope, since: Timestamp::from_unix(now.unix()), until: until.ceil() })
 }
 
 fn is_limit(problem: &Problem) -> bool {
@@ -74,8 +72,8 @@ pub struct Holds(Vec<Hold>);
 impl Holds {
     /// Takes in a demand that concerns more than one job. A later one replaces an earlier one.
     pub fn add(&mut self, hold: &Hold, now: Timestamp) {
-        self.0.retain(|known| known.until > now);
-        if hold.scope == Scope::Job || hold.until <= now {
+        self.0.retain(|known| known.is_in_force(now));
+        if hold.scope == Scope::Job || !hold.is_in_force(now) {
             return;
         }
         match self.0.iter_mut().find(|known| known.ca == hold.ca && known.scope == hold.scope) {
@@ -86,6 +84,11 @@ impl Holds {
 
     /// Until when nothing for `domains` may be asked of the CA; `None`: now is fine.
     pub fn until(&self, ca: &str, domains: &[String], now: Timestamp) -> Option<Timestamp> {
+        self.find(ca, domains, now).map(|hold| hold.until)
+    }
+
+    /// The demand that holds `domains` back longest.
+    pub fn find(&self, ca: &str, domains: &[String], now: Timestamp) -> Option<&Hold> {
         let concerns = |hold: &&Hold| {
             hold.ca == ca
                 && match &hold.scope {
@@ -94,8 +97,7 @@ impl Holds {
                     Scope::Job => false,
                 }
         };
-        let in_force = |until: &Timestamp| *until > now && until.since(now) < HOLD_MAX;
-        self.0.iter().filter(concerns).map(|hold| hold.until).filter(in_force).max()
+        self.0.iter().filter(|hold| hold.is_in_force(now)).filter(concerns).max_by_key(|hold| hold.until)
     }
 }
 
@@ -179,7 +181,7 @@ mod tests {
     fn a_hold_concerns_its_ca_and_its_names_until_it_is_over() {
         let until = NOW.plus(Duration::from_secs(100));
         let mut holds = Holds::default();
-        let hold = |scope| Hold { ca: CA.into(), scope, until };
+        let hold = |scope| Hold { ca: CA.into(), scope, since: NOW, until };
         holds.add(&hold(Scope::Name("a.test".into())), NOW);
         holds.add(&hold(Scope::Job), NOW);
         for (domain, held) in
@@ -192,6 +194,6 @@ mod tests {
         assert_eq!(holds.until("https://other.test/dir", &names(&["a.test"]), NOW), None);
         assert_eq!(holds.until(CA, &names(&["b.test"]), until), None);
         // A clock that was wrong when it was written.
-        assert_eq!(holds.until(CA, &names(&["b.test"]), NOW.minus(HOLD_MAX)), None);
+        assert_eq!(holds.until(CA, &names(&["b.test"]), NOW.minus(Duration::from_secs(1))), None);
     }
 }

@@ -7,7 +7,7 @@ use super::policy;
 use super::state::KeyedCert;
 use crate::acme;
 use crate::model::pace::VALIDATIONS_KEPT;
-use crate::model::{Hold, Job, Md, Pace, Scope};
+use crate::model::{Hold, Job, Md, Pace};
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -24,19 +24,38 @@ pub enum Urgency {
     Missing,
 }
 
-/// The urgency now, and when it turns from usual to late.
-pub fn urgency(md: &Md, certs: &[KeyedCert], now: Timestamp) -> (Urgency, Option<Timestamp>) {
-    let mut late_at: Option<Timestamp> = None;
+/// How time presses a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressure {
+    pub urgency: Urgency,
+    /// When the urgency turns from usual to late.
+    pub late_at: Option<Timestamp>,
+    /// The longest pause between two tries, so that several fit in before the certificate ends. Long after
+    /// its end nothing is pressing any more.
+    pub longest: Duration,
+}
+
+/// Between two tries for a certificate that is about to end, or just has ended.
+const LONGEST_MIN: Duration = Duration::from_secs(3600);
+/// As many tries fit into the time that is left.
+const TRIES_LEFT: u32 = 8;
+
+pub fn pressure(md: &Md, certs: &[KeyedCert], now: Timestamp) -> Pressure {
+    let missing = Pressure { urgency: Urgency::Missing, late_at: None, longest: policy::RETRY_MAX };
+    let mut first: Option<(Timestamp, Timestamp)> = None;
     for (_, cert) in certs {
-        let Some(cert) = cert else { return (Urgency::Missing, None) };
+        let Some(cert) = cert else { return missing };
         let window = md.renew_window.of(cert.not_after.since(cert.not_before));
-        let at = cert.not_after.minus(window * 2 / 3);
-        late_at = Some(late_at.map_or(at, |known| known.min(at)));
+        let late_at = cert.not_after.minus(window * 2 / 3);
+        let (end, late) = first.unwrap_or((cert.not_after, late_at));
+        first = Some((end.min(cert.not_after), late.min(late_at)));
     }
-    match late_at {
-        Some(at) if at > now => (Urgency::Usual, Some(at)),
-        Some(_) => (Urgency::Late, None),
-        None => (Urgency::Missing, None),
+    let Some((end, late_at)) = first else { return missing };
+    let distance = end.since(now).max(now.since(end));
+    let longest = (distance / TRIES_LEFT).clamp(LONGEST_MIN, policy::RETRY_MAX);
+    match late_at > now {
+        true => Pressure { urgency: Urgency::Usual, late_at: Some(late_at), longest },
+        false => Pressure { urgency: Urgency::Late, late_at: None, longest },
     }
 }
 
@@ -127,7 +146,7 @@ pub fn failed(
     job: &mut Job,
     failure: &Failure,
     urls: &[String],
-    urgency: Urgency,
+    pressure: Pressure,
     retry: Retry,
     random: f64,
     now: Timestamp,
@@ -140,7 +159,7 @@ pub fn failed(
         }
         pace.ca_errors = pace.ca_errors.saturating_add(1);
         pace.refused = failure.is_refusal && urls.len() > 1;
-        pace.hold = failure.hold.clone().or(pace.hold.take()).filter(|hold| hold.until > now);
+        pace.hold = failure.hold.clone().or(pace.hold.take()).filter(|hold| hold.is_in_force(now));
     }
     if failure.is_validation {
         pace.failed_validations.push(now.ceil());
@@ -148,36 +167,53 @@ pub fn failed(
         pace.failed_validations.drain(..excess);
     }
     let is_last = urls.last() == failure.ca.as_ref();
-    let passes_on = match turn(urls, pace, retry.failover, urgency, |_| None) {
+    let passes_on = match turn(urls, pace, retry.failover, pressure.urgency, |_| None) {
         Turn::Ask(next) => failure.ca.as_deref().is_some_and(|ca| ca != next),
         Turn::Wait(..) | Turn::Nobody => false,
     };
     let is_hopeless = failure.is_hopeless && !(failure.is_refusal && passes_on && !is_last);
     let not_before = failure.not_before.filter(|_| !passes_on).max(validation_pause(pace, now));
-    let at = policy::retry_at(job.errors, retry.delay, is_hopeless, not_before, random, now);
+    let longest = pressure.longest;
+    let at = policy::retry_at(job.errors, retry.delay, longest, is_hopeless, not_before, random, now);
     job.next_run = Some(at);
     at
 }
 
-/// When the oldest of as many failed validations as an hour may have lies an hour back.
+/// When the oldest of as many failed validations as an hour may have lies an hour back. Those from the
+/// future were noted by a clock that was wrong.
 fn validation_pause(pace: &Pace, now: Timestamp) -> Option<Timestamp> {
-    let oldest =
-        pace.failed_validations.first().filter(|_| pace.failed_validations.len() >= VALIDATIONS_KEPT)?;
-    Some(oldest.plus(VALIDATION_SPAN)).filter(|at| *at > now)
+    let is_recent = |at: &&Timestamp| **at <= now.ceil() && now.since(**at) < VALIDATION_SPAN;
+    let recent = pace.failed_validations.iter().filter(is_recent);
+    let oldest = recent.clone().next().filter(|_| recent.count() >= VALIDATIONS_KEPT)?;
+    Some(oldest.plus(VALIDATION_SPAN))
 }
 
-/// Notes that the CA may not be asked before `until`, by whosever demand.
-pub fn wait(job: &mut Job, ca: &str, until: Timestamp) {
-    let is_known = job.pace.hold.as_ref().is_some_and(|hold| hold.ca == ca && hold.until == until);
-    if !is_known {
-        job.pace.hold = Some(Hold { ca: ca.to_string(), scope: Scope::Job, until });
+/// Notes that the CA may not be asked before `until`: by the job's own demand, or by one of another job,
+/// that is kept like an own one, so that it outlives that job.
+pub fn wait(job: &mut Job, until: Timestamp, of_another: Option<&Hold>) {
+    if let Some(hold) = of_another {
+        job.pace.hold = Some(hold.clone());
     }
     job.next_run = Some(until);
 }
 
-/// Until when the job waits before it asks `ca`. What another CA demanded does not count.
+/// The renewal succeeded. What another CA demanded still holds.
+pub fn succeeded(job: &mut Job, now: Timestamp) {
+    let hold = job.pace.hold.take().filter(|hold| hold.is_in_force(now));
+    job.pace = Pace { hold, ..Pace::default() };
+    job.errors = 0;
+}
+
+/// A next run further away was written by a clock that was wrong: no CA is believed to want more than ten days.
+const WAIT_MAX: Duration = Duration::from_secs(11 * 86_400);
+
+/// Until when the job waits before it asks `ca`. What another CA demanded does not count, and nothing that
+/// was noted by a clock that was ahead.
 pub fn waits_for(job: &Job, ca: &str, now: Timestamp) -> Option<Timestamp> {
-    let at = job.next_run.filter(|at| *at > now && at.since(now) < hold::HOLD_MAX)?;
+    let at = job.next_run.filter(|at| *at > now && at.since(now) < WAIT_MAX)?;
+    if job.last_run.is_some_and(|last| last > now) || job.pace.hold.as_ref().is_some_and(|h| h.since > now) {
+        return None;
+    }
     let is_anothers = job.pace.hold.as_ref().is_some_and(|hold| {
         hold.ca != ca && at <= hold.until && job.pace.ca.as_ref().is_none_or(|asked| *asked == hold.ca)
     });
@@ -197,7 +233,7 @@ mod tests {
     use super::*;
     use crate::acme::Problem;
     use crate::crypto::CertInfo;
-    use crate::model::KeySpec;
+    use crate::model::{KeySpec, Scope};
     use crate::time::{DAY, TimeSlice};
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -269,16 +305,27 @@ mod tests {
                 Some(CertInfo { not_before: not_after.minus(DAY * 100), not_after, ..CertInfo::default() }),
             )]
         };
-        assert_eq!(urgency(&md, &cert(DAY * 23), NOW), (Urgency::Usual, Some(NOW.plus(DAY))));
-        assert_eq!(urgency(&md, &cert(DAY * 22), NOW), (Urgency::Late, None));
-        assert_eq!(urgency(&md, &cert(Duration::ZERO), NOW), (Urgency::Late, None));
-        assert_eq!(urgency(&md, &[(KeySpec::default(), None)], NOW), (Urgency::Missing, None));
+        let told = |certs: &[KeyedCert]| {
+            let pressure = pressure(&md, certs, NOW);
+            (pressure.urgency, pressure.late_at.map(|at| at.since(NOW)))
+        };
+        assert_eq!(told(&cert(DAY * 23)), (Urgency::Usual, Some(DAY)));
+        assert_eq!(told(&cert(DAY * 22)), (Urgency::Late, None));
+        assert_eq!(told(&cert(Duration::ZERO)), (Urgency::Late, None));
+        assert_eq!(told(&[(KeySpec::default(), None)]), (Urgency::Missing, None));
+        // The longest pause between two tries, in hours, by the days that are left.
+        let longest = |left: Duration| pressure(&md, &cert(left), NOW).longest.as_secs() / 3600;
+        let hours: Vec<u64> = [30, 8, 2, 0].iter().map(|days| longest(DAY * *days)).collect();
+        assert_eq!(hours, [24, 24, 6, 1]);
+        assert_eq!(pressure(&md, &cert(DAY), NOW.plus(DAY * 2)).longest, DAY / 8);
+        assert_eq!(pressure(&md, &cert(DAY), NOW.plus(DAY * 20)).longest, DAY);
     }
 
     fn fail(job: &mut Job, error: acme::Error, ca: usize, now: Timestamp) -> u64 {
         let urls = urls();
         let failure = Failure::of(&error.into(), urls.get(ca).map(String::as_str), &["a.test".into()], now);
-        failed(job, &failure, &urls, Urgency::Usual, RETRY, 0.5, now).since(now).as_secs()
+        let pressure = Pressure { urgency: Urgency::Usual, late_at: None, longest: DAY };
+        failed(job, &failure, &urls, pressure, RETRY, 0.5, now).since(now).as_secs()
     }
 
     fn problem(name: &str) -> acme::Error {
@@ -319,7 +366,8 @@ mod tests {
     fn a_job_does_not_wait_for_what_another_ca_demanded_but_for_its_own_errors() {
         let [first, second, _] = urls().try_into().unwrap();
         let mut job = Job::new("a.test");
-        wait(&mut job, &first, NOW.plus(DAY));
+        let (scope, since, until) = (Scope::Ca, NOW, NOW.plus(DAY));
+        wait(&mut job, until, Some(&Hold { ca: first.clone(), scope, since, until }));
         assert_eq!(waits_for(&job, &first, NOW), Some(NOW.plus(DAY)));
         assert_eq!(waits_for(&job, &second, NOW), None);
         let next = fail(&mut job, problem("serverInternal"), 1, NOW);

@@ -104,19 +104,20 @@ pub fn warn_from(md: &Md, certs: &[KeyedCert]) -> Option<Timestamp> {
 /// The longest wait between two tries.
 pub const RETRY_MAX: Duration = DAY;
 
-/// When to try again after the `errors`-th failure in a row: `base · 2^(errors-1)`, at most a day, spread
+/// When to try again after the `errors`-th failure in a row: `base · 2^(errors-1)`, at most `longest`, spread
 /// by ±50 % (`random` in 0..1), never before `not_before` (the CA's Retry-After). What no repetition can
 /// mend goes straight to the daily pace.
 pub fn retry_at(
     errors: u32,
     base: Duration,
+    longest: Duration,
     hopeless: bool,
     not_before: Option<Timestamp>,
     random: f64,
     now: Timestamp,
 ) -> Timestamp {
     let doubled = base.saturating_mul(2u32.saturating_pow(errors.saturating_sub(1)));
-    let delay = if hopeless { RETRY_MAX } else { doubled.min(RETRY_MAX) };
+    let delay = if hopeless { RETRY_MAX } else { doubled.min(longest) };
     let at = now.plus(spread(delay, random));
     not_before.map_or(at, |earliest| at.max(earliest))
 }
@@ -266,13 +267,14 @@ mod tests {
     #[test]
     fn retries_double_up_to_a_day_and_heed_the_ca() {
         let base = Duration::from_secs(30);
-        let after = |errors, hopeless| retry_at(errors, base, hopeless, None, 0.5, NOW).since(NOW).as_secs();
+        let after =
+            |errors, hopeless| retry_at(errors, base, DAY, hopeless, None, 0.5, NOW).since(NOW).as_secs();
         assert_eq!([after(1, false), after(2, false), after(5, false)], [30, 60, 480]);
         assert_eq!(after(60, false), 86_400);
         assert_eq!(after(1, true), 86_400);
-        assert_eq!(retry_at(1, base, false, None, 0.0, NOW), NOW.plus(base / 2));
-        assert_eq!(retry_at(1, base, false, None, 1.0, NOW), NOW.plus(base * 3 / 2));
+        assert_eq!(retry_at(1, base, DAY, false, None, 0.0, NOW), NOW.plus(base / 2));
+        assert_eq!(retry_at(1, base, DAY, false, None, 1.0, NOW), NOW.plus(base * 3 / 2));
         let told = NOW.plus(Duration::from_secs(3600));
-        assert_eq!(retry_at(1, base, false, Some(told), 0.5, NOW), told);
+        assert_eq!(retry_at(1, base, DAY, false, Some(told), 0.5, NOW), told);
     }
 }

@@ -110,7 +110,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = StartStore::open(&dir.path().join("md"), None).unwrap();
         let until = NOW.plus(DAY * 7);
-        let hold = Hold { ca: "https://ca.test/dir".into(), scope: Scope::Ca, until };
+        let hold = Hold { ca: "https://ca.test/dir".into(), scope: Scope::Ca, since: NOW, until };
         let pace = Pace { hold: Some(hold), ca_errors: 2, ..Pace::default() };
         for (name, now, kept) in [("held.test", NOW, true), ("over.test", until, false)] {
             let job = Job { errors: 2, next_run: Some(until), pace: pace.clone(), ..Job::new(name) };
