@@ -388,7 +388,7 @@ fn a_chain_that_is_for_something_else_is_refused() {
         Fault::Alter(|answer| {
             let text = String::from_utf8(answer.body.clone()).unwrap();
             let second = text.rfind("-----BEGIN").unwrap();
-            answer.body = text[second..].as_bytes().to_vec();
+            answer.body = text.as_bytes()[second..].to_vec();
         })
     });
 }
@@ -430,9 +430,11 @@ fn an_order_that_names_other_identifiers_leads_to_no_other_certificate() {
     assert_eq!(chain.leaf().dns_names(), [NAME]);
 }
 
+type Edit = fn(&mut Answer);
+
 #[test]
 fn nothing_is_sent_to_servers_that_the_directory_does_not_name() {
-    let edits: [(Endpoint, fn(&mut Answer)); 7] = [
+    let edits: [(Endpoint, Edit); 7] = [
         (Endpoint::NewAccount, |a| a.set("Location", Some("https://evil.test/account/0".into()))),
         (Endpoint::NewOrder, |a| a.set("Location", Some("http://ca.test/order/0".into()))),
         (Endpoint::NewOrder, |a| edit(a, |v| v["authorizations"] = json!(["https://evil.test/authz/0"]))),
