@@ -6,11 +6,11 @@
 
 use super::account::Accounts;
 use super::fallback;
+use super::live;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
-use super::state::assess;
+use super::state::is_good;
 use super::sync::SyncedMd;
-use crate::crypto::CertInfo;
-use crate::model::{Job, Md, State};
+use crate::model::{Job, Md};
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use serde_json::Value;
@@ -30,13 +30,6 @@ pub enum Activated {
     Done,
     /// It could not be used, for this reason, and was purged.
     Damaged(String),
-}
-
-/// Whether what is in use can go on for a while. A site without certificate must not wait for its first one.
-fn is_good(synced: &SyncedMd, now: Timestamp) -> bool {
-    let is_valid = |cert: &CertInfo| now < cert.not_after;
-    assess(&synced.md, &synced.certs).0 == State::Complete
-        && synced.certs.iter().all(|(_, cert)| cert.as_ref().is_some_and(is_valid))
 }
 
 /// The activation of all MDs in one start.
@@ -104,8 +97,8 @@ impl<'s> Activation<'s> {
                 return Ok(Activated::Damaged(flaw.to_string()));
             }
         };
-        let start = staged.sets.iter().map(|set| set.info.not_before.plus(delay)).max();
-        if let Some(start) = start.filter(|start| now < *start && is_good(synced, now)) {
+        let start = staged.sets.iter().map(|set| live::usable_from(&set.info, delay)).max();
+        if let Some(start) = start.filter(|start| now < *start && is_good(&synced.md, &synced.certs, now)) {
             return Ok(Activated::Waiting(start));
         }
         self.name_ca(&mut synced.md, &staged.md);
@@ -137,16 +130,7 @@ impl<'s> Activation<'s> {
         let mut sets = Vec::new();
         for spec in md.keys() {
             let set = set::load(self.store, Group::Staging, &md.name, &spec)?;
-            let label = spec.label().to_string();
-            if !md.is_covered_by(&set.info.dns_names) {
-                return Err(Flaw::Uncovered(label));
-            }
-            if set.info.not_after <= now {
-                return Err(Flaw::Expired(label, set.info.not_after.to_http_date()));
-            }
-            if !set.chain.is_in_order() {
-                return Err(Flaw::Disorder(label));
-            }
+            set.check(md, now)?;
             sets.push(set);
         }
         Ok(Some(Staged { job, md: staged_md, sets }))
