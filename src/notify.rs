@@ -18,6 +18,8 @@ pub enum Event {
     Renewed,
     /// The new set was activated at a restart.
     Installed,
+    /// The new set is served, without a restart.
+    Activated,
     /// A renewal failed.
     Errored,
 }
@@ -29,6 +31,7 @@ impl Event {
             Event::ChallengeSetup(kind, domain) => format!("challenge-setup:{kind}:{domain}"),
             Event::Renewed => "renewed".into(),
             Event::Installed => "installed".into(),
+            Event::Activated => "activated".into(),
             Event::Errored => "errored".into(),
         }
     }
@@ -36,7 +39,7 @@ impl Event {
     fn not_more_often_than(&self) -> Option<Duration> {
         match self {
             Event::Renewing | Event::Errored => Some(Duration::from_secs(3600)),
-            Event::Renewed | Event::Installed => Some(DAY),
+            Event::Renewed | Event::Installed | Event::Activated => Some(DAY),
             Event::ChallengeSetup(..) => None,
         }
     }

@@ -16,6 +16,7 @@ use crate::time::{Clock, SystemClock};
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What the start learns of hosts, MD by MD.
 pub struct Hosts {
@@ -78,6 +79,8 @@ pub fn attach(server: Server<'_>, context: Context) {
 
 /// One for each configuration. Children inherit it.
 pub struct Live {
+    /// `MDActivationDelay`.
+    pub delay: Duration,
     mds: Arc<[Managed]>,
     store: WorkStore,
     contexts: Vec<Vec<Context>>,
@@ -89,7 +92,7 @@ pub struct Live {
 }
 
 impl Live {
-    pub fn new(hosts: &Hosts, mds: Arc<[Managed]>, store: WorkStore) -> io::Result<Self> {
+    pub fn new(hosts: &Hosts, mds: Arc<[Managed]>, store: WorkStore, delay: Duration) -> io::Result<Self> {
         let given = lock(&hosts.given);
         let news = News::new(mds.len())?;
         // What a restart has left in staging is still the newest set there is.
@@ -102,6 +105,7 @@ impl Live {
             mds.iter().position(|m| m.md.name == name).into_iter().for_each(|md| news.tell(md));
         }
         Ok(Live {
+            delay,
             mds,
             store,
             contexts: std::mem::take(&mut lock(&hosts.contexts)),

@@ -187,6 +187,8 @@ fn take_over(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timesta
             Ok(Activated::Done) => {
                 crate::log!(Info, "AH10068: {name}: staged set activated");
                 installed(store, &name, plan);
+                // The set was live; the renewal after it may be failing.
+                begin_anew(store, &name);
             }
             Ok(Activated::Damaged(reason)) => {
                 crate::log!(Error, "AH10069: {name}: error loading staged set, purging it: {reason}");
@@ -261,7 +263,8 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         crate::log!(Warn, "old challenge data cannot be removed: {error}");
     }
     let store = startup.store.worker();
-    let live = startup.live.as_ref().map(|hosts| Live::new(hosts, mds.clone(), store.clone()));
+    let delay = plan.global.activation_delay;
+    let live = startup.live.as_ref().map(|hosts| Live::new(hosts, mds.clone(), store.clone(), delay));
     let live = live.transpose().map_err(|error| {
         crate::log!(
             Crit,

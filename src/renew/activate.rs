@@ -8,7 +8,7 @@ use super::account::Accounts;
 use super::fallback;
 use super::live;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
-use super::state::is_good;
+use super::state::{KeyedCert, is_good};
 use super::sync::SyncedMd;
 use crate::model::{Job, Md};
 use crate::store::{Error, Group, StartStore};
@@ -50,6 +50,23 @@ struct Staged {
     sets: Vec<KeyedSet>,
 }
 
+impl Staged {
+    fn is_same(&self, other: &Staged) -> bool {
+        let own = self.sets.iter().map(|set| &set.info.fingerprint);
+        own.eq(other.sets.iter().map(|set| &set.info.fingerprint))
+    }
+
+    fn waits_until(&self, synced: &SyncedMd, now: Timestamp, delay: Duration) -> Option<Timestamp> {
+        let start = self.sets.iter().map(|set| live::usable_from(&set.info, delay)).max()?;
+        (now < start && is_good(&synced.md, &synced.certs, now)).then_some(start)
+    }
+
+    fn is_newer_than(&self, certs: &[KeyedCert]) -> bool {
+        let newest = certs.iter().filter_map(|(_, cert)| cert.as_ref()).map(|cert| cert.not_before).max();
+        self.sets.iter().map(|set| set.info.not_before).max() > newest
+    }
+}
+
 impl<'s> Activation<'s> {
     /// Looks at staging, accounts and archive, and moves the accounts that wait in staging.
     pub fn begin(store: &'s StartStore) -> Result<Self, Error> {
@@ -88,35 +105,71 @@ impl<'s> Activation<'s> {
             self.store.purge(Group::Staging, &name)?;
             return Ok(Activated::Nothing);
         }
-        let staged = match self.load(&synced.md, now) {
-            Ok(Some(staged)) => staged,
-            Ok(None) => return Ok(Activated::Unfinished),
+        let staged = self.load(&synced.md, now);
+        let live = self.load_live(&synced.md, now);
+        let is_same = matches!((&staged, &live), (Ok(Some(staged)), Some(live)) if staged.is_same(live));
+        let live = live.filter(|live| !is_same && live.is_newer_than(&synced.certs));
+        if let Some(live) = &live {
+            self.put_in_use(synced, live)?;
+        }
+        let activated = match staged {
+            // What has been live does not wait.
+            Ok(Some(staged)) if !is_same && let Some(start) = staged.waits_until(synced, now, delay) => {
+                Activated::Waiting(start)
+            }
+            Ok(Some(staged)) => {
+                self.put_in_use(synced, &staged)?;
+                for domain in &synced.md.domains {
+                    // Challenge folders carry the plain name of a wildcard.
+                    self.store.purge(Group::Challenges, domain.strip_prefix("*.").unwrap_or(domain))?;
+                }
+                self.store.purge(Group::Staging, &name)?;
+                return Ok(Activated::Done);
+            }
+            Ok(None) => Activated::Unfinished,
             Err(Flaw::Store(error @ Error::Io { .. })) => return Err(error),
             Err(flaw) => {
                 self.store.purge(Group::Staging, &name)?;
-                return Ok(Activated::Damaged(flaw.to_string()));
+                Activated::Damaged(flaw.to_string())
             }
         };
-        let start = staged.sets.iter().map(|set| live::usable_from(&set.info, delay)).max();
-        if let Some(start) = start.filter(|start| now < *start && is_good(&synced.md, &synced.certs, now)) {
-            return Ok(Activated::Waiting(start));
+        // A renewal is under way; what was live meanwhile has its place in `domains` now.
+        self.store.remove(Group::Staging, &name, live::FILE)?;
+        match (live, activated) {
+            (None, activated) => Ok(activated),
+            (Some(_), Activated::Damaged(reason)) => {
+                crate::log!(Error, "AH10069: {name}: error loading staged set, purging it: {reason}");
+                Ok(Activated::Done)
+            }
+            (Some(_), _) => Ok(Activated::Done),
         }
+    }
+
+    /// Afterwards `domains` has the set, and `synced` says so.
+    fn put_in_use(&mut self, synced: &mut SyncedMd, staged: &Staged) -> Result<(), Error> {
+        let name = synced.md.name.clone();
         self.name_ca(&mut synced.md, &staged.md);
         synced.certs = staged.sets.iter().map(|set| (set.spec.clone(), Some(set.info.clone()))).collect();
         synced.assess();
         if !self.is_live(&name, &staged.sets) {
             let json = synced.md.to_json();
-            self.assemble(&name, &json, &staged)?;
+            self.assemble(&name, &json, staged)?;
             self.swap(&name)?;
             synced.stored = Some(json);
             synced.folder.clone_from(&name);
         }
-        for domain in &synced.md.domains {
-            // Challenge folders carry the plain name of a wildcard.
-            self.store.purge(Group::Challenges, domain.strip_prefix("*.").unwrap_or(domain))?;
+        Ok(())
+    }
+
+    /// The set that was served without a restart. One that cannot be used is reported and is as good as none.
+    fn load_live(&self, md: &Md, now: Timestamp) -> Option<Staged> {
+        match live::read(self.store, Group::Staging, md, now) {
+            Ok(published) => published.map(|live| Staged { job: live.job, md: live.md, sets: live.sets }),
+            Err(flaw) => {
+                crate::log!(Warn, "{}: the set that was live cannot be used any more: {flaw}", md.name);
+                None
+            }
         }
-        self.store.purge(Group::Staging, &name)?;
-        Ok(Activated::Done)
     }
 
     /// Reads and checks the staged set against the MD as it is configured now.

@@ -3,8 +3,10 @@
 use super::authority::Authorities;
 use super::error::Error;
 use super::job::Running;
+use super::live::{self, Workers};
 use super::policy::{self, Decision};
 use super::staging::Staging;
+use super::turn::earlier;
 use super::{Managed, flow};
 use crate::challenge::selection::Means;
 use crate::model::job::status;
@@ -64,6 +66,8 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     /// A number in 0..1 for jitter.
     random: fn() -> f64,
+    /// Who is to serve a new set at once, and `MDActivationDelay`; without, it is for the next restart.
+    live: Option<(Arc<dyn Workers>, Duration)>,
 }
 
 impl Engine {
@@ -75,7 +79,13 @@ impl Engine {
         clock: Arc<dyn Clock>,
         random: fn() -> f64,
     ) -> Self {
-        Engine { targets, store, settings, authorities, clock, random }
+        Engine { targets, store, settings, authorities, clock, random, live: None }
+    }
+
+    /// With `MDLiveActivation on`. `delay` is `MDActivationDelay`.
+    #[must_use]
+    pub fn with_live_activation(self, workers: Arc<dyn Workers>, delay: Duration) -> Self {
+        Engine { live: Some((workers, delay)), ..self }
     }
 
     pub fn targets(&self) -> &[Managed] {
@@ -94,6 +104,10 @@ impl Engine {
         &self.clock
     }
 
+    pub(super) fn live(&self) -> Option<(&dyn Workers, Duration)> {
+        self.live.as_ref().map(|(workers, delay)| (workers.as_ref(), *delay))
+    }
+
     pub(super) fn authorities(&self) -> &Authorities {
         &self.authorities
     }
@@ -103,16 +117,23 @@ impl Engine {
         let clock = self.clock.as_ref();
         let Some(target) = self.targets.get(index) else { return Next::Never };
         let mut running = Running::load(&target.md.name, &self.store, clock);
-        let now = clock.now();
         crate::log!(Debug, "AH10052: md({}): state={}, driving", target.md.name, target.md.state as i32);
+        let mut told = Next::Never;
         if running.job.finished && self.is_staged(target) {
-            return self.after_renewal(&mut running);
-        }
-        if std::mem::take(&mut running.job.finished) {
+            match self.after_renewal(index, target, &mut running, false) {
+                (next, false) => return next,
+                (next, true) => told = next,
+            }
+        } else if std::mem::take(&mut running.job.finished) {
             crate::log!(Warn, "{}: the staged set is gone, the renewal begins anew", target.md.name);
             running.job = Job::new(&target.md.name);
         }
-        match policy::decide(&target.md, &target.certs, target.in_use, now) {
+        earlier(told, self.renew_if_due(index, target, &mut running))
+    }
+
+    fn renew_if_due(&self, index: usize, target: &Managed, running: &mut Running<'_>) -> Next {
+        let now = self.clock.now();
+        match policy::decide(&target.md, &target.served(), target.in_use, now) {
             Decision::Never(reason) => {
                 crate::log!(Debug, "AH10513: md({}): no renewal: {reason}", target.md.name);
                 Next::Never
@@ -132,8 +153,19 @@ impl Engine {
                 running.job.next_run.map_or(Next::Never, Next::At)
             }
             Decision::Now(reason) => {
+                let live = target.live.load();
+                let rests_until =
+                    live.as_ref().map(|set| live::rests_until(&target.md, set, self.settings.retry_delay));
+                if let Some(at) = rests_until.filter(|at| now < *at) {
+                    return Next::At(at);
+                }
                 crate::log!(Debug, "AH10512: md({}): need to renew now: {reason}", target.md.name);
-                self.renew(target, &mut running)
+                if running.job.finished
+                    && let Err(error) = self.make_room(target, running)
+                {
+                    return self.failed(target, running, error);
+                }
+                self.renew(index, target, running)
             }
         }
     }
@@ -145,7 +177,7 @@ impl Engine {
         staging.md().is_ok_and(|md| md.is_some_and(|md| md.keys().iter().all(has_chain)))
     }
 
-    fn renew(&self, target: &Managed, running: &mut Running<'_>) -> Next {
+    fn renew(&self, index: usize, target: &Managed, running: &mut Running<'_>) -> Next {
         let clock = self.clock.as_ref();
         let now = clock.now();
         if let Err(failed) = self.settings.commands.fire(&Event::Renewing, &mut running.job, clock) {
@@ -165,30 +197,37 @@ impl Engine {
                 job.errors = 0;
                 job.valid_from = Some(valid_from);
                 job.last = Outcome { valid_from: Some(valid_from), ..Outcome::default() };
+                let restart = match self.live {
+                    Some(_) if target.live.is_attached() => "",
+                    _ => " A graceful server restart now is recommended.",
+                };
                 job.note(clock.now(), "progress", None, Some(format!(
                     "The certificate for the managed domain has been renewed successfully and can be used (valid \
-                     since {}). A graceful server restart now is recommended.",
+                     since {}).{restart}",
                     valid_from.to_http_date()
                 )));
                 job.note(clock.now(), "finished", None, None);
                 // Before any command runs: one that reloads httpd ends this process and has the set activated.
                 self.save(running);
-                crate::log!(
-                    Notice,
-                    "AH10059: The Managed Domain {} has been setup and changes will be activated on next (graceful) \
-                     server restart.",
-                    target.md.name
-                );
-                self.after_renewal(running)
+                match self.after_renewal(index, target, running, true) {
+                    (next, false) => next,
+                    // When the next one is due.
+                    (_, true) => Next::At(clock.now()),
+                }
             }
             Err(error) if error.is_stopped() => Next::Never,
             Err(error) => self.failed(target, running, error),
         }
     }
 
-    /// Tells the commands about a set that waits for its activation, until they have heard.
-    fn after_renewal(&self, running: &mut Running<'_>) -> Next {
+    /// Tells the commands about a complete set, until they have heard.
+    pub(super) fn tell_renewed(&self, running: &mut Running<'_>) -> Next {
         let clock = self.clock.as_ref();
+        let is_ahead = |at: &Timestamp| clock.now() < *at && at.since(clock.now()) < NEXT_RUN_MAX;
+        if let Some(at) = running.job.next_run.filter(is_ahead) {
+            // They have failed, and this look is for something else.
+            return Next::At(at);
+        }
         let commands = &self.settings.commands;
         let mut failure = None;
         if !running.job.notified {
@@ -237,7 +276,7 @@ impl Engine {
     }
 
     /// Records a failure in log, job and events. The answer is when to try again.
-    fn failed(&self, target: &Managed, running: &mut Running<'_>, error: Error) -> Next {
+    pub(super) fn failed(&self, target: &Managed, running: &mut Running<'_>, error: Error) -> Next {
         let clock = self.clock.as_ref();
         let now = clock.now();
         let name = &target.md.name;
@@ -297,7 +336,7 @@ impl Engine {
         }
     }
 
-    fn save(&self, running: &Running<'_>) {
+    pub(super) fn save(&self, running: &Running<'_>) {
         if let Err(error) = running.save() {
             crate::log!(Error, "md[{}]: the state of its renewal cannot be saved: {error}", running.job.name);
         }

@@ -6,7 +6,8 @@
 //! it leaves them with what they had. It stays there while the next renewal goes on in the same folder, and the
 //! next restart moves it to `domains`.
 
-use super::set::{Flaw, KeyedSet};
+use super::set::{self, Flaw, KeyedSet};
+use super::staging::Staging;
 use super::state::{self, KeyedCert};
 use crate::crypto::{self, CertInfo, Chain, Identity};
 use crate::model::{Job, KeySpec, Md};
@@ -69,6 +70,16 @@ pub fn read<R: Rights>(
     Ok(Some(Published { since, md: ordered, job, sets }))
 }
 
+/// The complete set in staging, and the MD it was ordered for.
+pub fn staged(store: &WorkStore, md: &Md, now: Timestamp) -> Result<(Md, Vec<KeyedSet>), Flaw> {
+    let ordered = Staging::new(store, &md.name).md()?.ok_or(Flaw::NoMd)?;
+    let load = |spec| {
+        let set = set::load(store, GROUP, &md.name, &spec)?;
+        set.check(md, now).map(|()| set)
+    };
+    Ok((ordered, md.keys().into_iter().map(load).collect::<Result<_, Flaw>>()?))
+}
+
 /// Makes a complete set the live one.
 pub fn publish(
     store: &WorkStore,
@@ -127,6 +138,17 @@ pub fn due(
 /// For clients whose clocks are late a certificate has to be valid for a while.
 pub fn usable_from(cert: &CertInfo, delay: Duration) -> Timestamp {
     cert.not_before.plus(delay)
+}
+
+/// Until when a live set is not replaced, although it is due already. A window that takes up most of a certificate's
+/// lifetime (`MDRenewWindow 30d` with certificates of six days) would have each set replaced as soon as it is there.
+pub fn rests_until(md: &Md, set: &LiveSet, pause: Duration) -> Timestamp {
+    let rest = |cert: &CertInfo| {
+        let lifetime = cert.not_after.since(cert.not_before);
+        (md.renew_window.of(lifetime) > lifetime * 2 / 3).then(|| cert.not_before.plus(lifetime / 3))
+    };
+    let rests = set.certs.iter().filter_map(|(_, cert)| rest(cert.as_ref()?));
+    rests.fold(set.since.plus(pause), Timestamp::max)
 }
 
 /// What handshakes and status pages need of a live set.

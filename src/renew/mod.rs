@@ -24,6 +24,7 @@ pub mod staging;
 mod start_tests;
 pub mod state;
 pub mod sync;
+mod turn;
 
 use crate::challenge::dns01;
 use crate::model::Md;

@@ -1,5 +1,6 @@
 //! `staging/NAME/`: what a renewal has got so far. The start takes over what is complete here.
 
+use super::live;
 use crate::crypto::PrivateKey;
 use crate::crypto::cert::Chain;
 use crate::model::{Job, KeySpec, Md};
@@ -105,11 +106,11 @@ impl<'a> Staging<'a> {
         self.store.remove(GROUP, self.name, file::ACCOUNT)
     }
 
-    /// Removes what belongs to one order of certificates. The job's history stays, and so does an account
-    /// that other jobs may be using.
+    /// Removes what belongs to one order of certificates. The job's history stays, and so do an account that other jobs
+    /// may be using and the set that is live.
     pub fn reset(&self) -> Result<(), Error> {
         for name in self.store.files(GROUP, self.name)? {
-            if ![file::JOB, file::ACCOUNT, file::ACCOUNT_KEY].contains(&name.as_str()) {
+            if ![file::JOB, file::ACCOUNT, file::ACCOUNT_KEY, live::FILE].contains(&name.as_str()) {
                 self.store.remove(GROUP, self.name, &name)?;
             }
         }

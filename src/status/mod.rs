@@ -3,11 +3,14 @@
 //! Keys are those of the C module, in its order; ours are added and never change one of these. Secrets do
 //! not get here: the EAB hmac is masked by the model, keys are not read.
 
+mod activation;
+
 use crate::crypto::CertInfo;
-use crate::renew::Managed;
+use crate::model::Job;
 use crate::renew::policy::{self, Decision};
 use crate::renew::staging::Staging;
-use crate::renew::state::KeyedCert;
+use crate::renew::state::{self, KeyedCert};
+use crate::renew::{Managed, Served};
 use crate::store::WorkStore;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -39,9 +42,18 @@ fn entry(managed: &Managed, store: Option<&WorkStore>, now: Timestamp, with_log:
         Value::Object(fields) => fields,
         _ => Map::new(),
     };
-    out.insert("cert".into(), certs_json(managed, &managed.certs));
+    let served = managed.served();
+    if let Served::Live(_) = served {
+        let (state, descr) = state::assess(&managed.md, &served);
+        out.insert("state".into(), json!(state as i32));
+        match descr {
+            Some(descr) => out.insert("state-descr".into(), json!(descr)),
+            None => out.shift_remove("state-descr"),
+        };
+    }
+    out.insert("cert".into(), certs_json(managed, &served));
     // Also where the admin renews: monitors want to know when it is time.
-    let decision = policy::need(&managed.md, &managed.certs, now);
+    let decision = policy::need(&managed.md, &served, now);
     let (renew_at, due, reason) = match decision {
         Decision::Now(reason) => (Some(now), true, reason),
         Decision::At(at, reason) => (Some(at), false, reason),
@@ -54,7 +66,12 @@ fn entry(managed: &Managed, store: Option<&WorkStore>, now: Timestamp, with_log:
     if due {
         out.insert("renew".into(), json!(true));
     }
-    if let Some(mut renewal) = store.and_then(|store| renewal(managed, store, with_log)) {
+    let staged = store.and_then(|store| staged(managed, store));
+    let newest = staged.as_ref().map(|(job, certs)| (job, certs.as_slice()));
+    if let Some(activation) = activation::activation(managed, newest) {
+        out.insert("activation".into(), activation);
+    }
+    if let Some(mut renewal) = staged.and_then(|(job, certs)| renewal(managed, &job, &certs, with_log)) {
         renewal.insert("reason".into(), json!(reason));
         out.insert("renewal".into(), Value::Object(renewal));
     }
@@ -62,22 +79,21 @@ fn entry(managed: &Managed, store: Option<&WorkStore>, now: Timestamp, with_log:
 }
 
 /// The job under way or waiting for activation, and the certificates it has got; `None` when idle.
-fn renewal(managed: &Managed, store: &WorkStore, with_log: bool) -> Option<Map<String, Value>> {
+fn staged(managed: &Managed, store: &WorkStore) -> Option<(Job, Vec<KeyedCert>)> {
     // A job that cannot be read shows as none; the renewing child reports it and begins it anew.
     let staging = Staging::new(store, &managed.md.name);
     let job = staging.job().ok().flatten()?;
+    let look = |spec| {
+        let chain = staging.chain(&spec).ok().flatten();
+        (spec, chain.map(|chain| CertInfo::from_chain(&chain)))
+    };
+    Some((job, managed.md.keys().into_iter().map(look).collect()))
+}
+
+fn renewal(managed: &Managed, job: &Job, staged: &[KeyedCert], with_log: bool) -> Option<Map<String, Value>> {
     let json = if with_log { job.to_json() } else { job.to_brief_json() };
     let Value::Object(mut out) = json else { return None };
-    let staged: Vec<KeyedCert> = managed
-        .md
-        .keys()
-        .into_iter()
-        .map(|spec| {
-            let chain = staging.chain(&spec).ok().flatten();
-            (spec, chain.map(|chain| CertInfo::from_chain(&chain)))
-        })
-        .collect();
-    out.insert("cert".into(), certs_json(managed, &staged));
+    out.insert("cert".into(), certs_json(managed, staged));
     Some(out)
 }
 
@@ -102,8 +118,7 @@ fn certs_json(managed: &Managed, certs: &[KeyedCert]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::CertInfo;
-    use crate::model::{Eab, Job, KeySpec, Md};
+    use crate::model::{Eab, KeySpec, Md};
     use crate::renew::Route;
     use crate::store::StartStore;
     use crate::time::DAY;

@@ -12,6 +12,7 @@ mod compatibility;
 mod directives;
 mod first_certificate;
 mod interruption;
+mod live;
 mod matching;
 mod panic;
 mod require_https;
