@@ -8,7 +8,7 @@ use super::account::Accounts;
 use super::fallback;
 use super::live;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
-use super::state::{KeyedCert, is_good};
+use super::state::is_good;
 use super::sync::SyncedMd;
 use crate::model::{Job, Md};
 use crate::store::{Error, Group, StartStore};
@@ -60,11 +60,6 @@ impl Staged {
         let start = self.sets.iter().map(|set| live::usable_from(&set.info, delay)).max()?;
         (now < start && is_good(&synced.md, &synced.certs, now)).then_some(start)
     }
-
-    fn is_newer_than(&self, certs: &[KeyedCert]) -> bool {
-        let newest = certs.iter().filter_map(|(_, cert)| cert.as_ref()).map(|cert| cert.not_before).max();
-        self.sets.iter().map(|set| set.info.not_before).max() > newest
-    }
 }
 
 impl<'s> Activation<'s> {
@@ -108,7 +103,7 @@ impl<'s> Activation<'s> {
         let staged = self.load(&synced.md, now);
         let live = self.load_live(&synced.md, now);
         let is_same = matches!((&staged, &live), (Ok(Some(staged)), Some(live)) if staged.is_same(live));
-        let live = live.filter(|live| !is_same && live.is_newer_than(&synced.certs));
+        let live = live.filter(|_| !is_same);
         if let Some(live) = &live {
             self.put_in_use(synced, live)?;
         }

@@ -13,6 +13,7 @@ mod directives;
 mod first_certificate;
 mod interruption;
 mod live;
+mod live_tls;
 mod matching;
 mod panic;
 mod require_https;
