@@ -34,9 +34,7 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
         let added = match &startup.live {
             _ if is_complete => {
                 crate::log!(Debug, "AH10077: {name}: providing certificates for server {}", server.name());
-                each_key(synced, certs, keys, |spec| {
-                    sync::certificate_files(&startup.store, synced, spec)
-                })
+                each_key(synced, certs, keys, |spec| sync::certificate_files(&startup.store, synced, spec))
             }
             // From here and not as a fallback: mod_ssl would answer 503 until the next restart.
             Some(_) => add_self_signed(&startup, server, synced, certs, keys),

@@ -101,7 +101,7 @@ impl<'s> Activation<'s> {
             return Ok(Activated::Nothing);
         }
         let staged = self.load(&synced.md, now);
-        let live = self.load_live(&synced.md, now);
+        let live = self.load_live(&synced.md, now)?;
         let is_same = matches!((&staged, &live), (Ok(Some(staged)), Some(live)) if staged.is_same(live));
         let live = live.filter(|_| !is_same);
         if let Some(live) = &live {
@@ -157,12 +157,13 @@ impl<'s> Activation<'s> {
     }
 
     /// The set that was served without a restart. One that cannot be used is reported and is as good as none.
-    fn load_live(&self, md: &Md, now: Timestamp) -> Option<Staged> {
+    fn load_live(&self, md: &Md, now: Timestamp) -> Result<Option<Staged>, Error> {
         match live::read(self.store, Group::Staging, md, now) {
-            Ok(published) => published.map(|live| Staged { job: live.job, md: live.md, sets: live.sets }),
+            Ok(published) => Ok(published.map(|live| Staged { job: live.job, md: live.md, sets: live.sets })),
+            Err(Flaw::Store(error @ Error::Io { .. })) => Err(error),
             Err(flaw) => {
                 crate::log!(Warn, "{}: the set that was live cannot be used any more: {flaw}", md.name);
-                None
+                Ok(None)
             }
         }
     }
@@ -564,5 +565,58 @@ mod tests {
         start(&lab.store, &[a]).unwrap();
         assert_eq!(live(&lab, "a.test"), None);
         assert!(lab.has("archive/a.test.1"));
+    }
+
+    fn publish(lab: &Lab, md: &Md, set: KeyedSet) -> String {
+        let fingerprint = set.info.fingerprint.clone();
+        live::publish(&lab.store.worker(), &md.name, md, &Job::new(&md.name), &[set], NOW).unwrap();
+        fingerprint
+    }
+
+    #[test]
+    fn what_was_live_comes_into_use_while_the_next_renewal_goes_on() {
+        let lab = Lab::new();
+        let a = md(&["a.test"]);
+        lab.install(&a);
+        let served = publish(&lab, &a, lab.set(&["a.test"], &a.keys()[0]));
+        lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &Job::new("a.test").to_json()).unwrap();
+        let started = start(&lab.store, &[a]).unwrap();
+        assert_eq!(started[0].1, Activated::Done);
+        assert_eq!(live(&lab, "a.test"), Some(served));
+        assert!(lab.has("staging/a.test/job.json"), "the renewal under way stays");
+        assert!(!lab.has("staging/a.test/live.json"));
+        assert!(lab.has("archive/a.test.1"));
+    }
+
+    #[test]
+    fn what_was_live_comes_into_use_where_the_newer_set_is_damaged_or_has_to_wait() {
+        let a = md(&["a.test"]);
+        for (is_damaged, delay) in [(true, Duration::ZERO), (false, DAY * 99)] {
+            let lab = Lab::new();
+            lab.install(&a);
+            lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+            if is_damaged {
+                lab.store.write(Group::Staging, "a.test", "pubcert.p-256.pem", b"garbage").unwrap();
+            }
+            let served = publish(&lab, &a, lab.set(&["a.test"], &a.keys()[0]));
+            let mut synced = sync(&lab.store, std::slice::from_ref(&a)).unwrap();
+            let activated =
+                Activation::begin(&lab.store).unwrap().activate(&mut synced[0], NOW, delay).unwrap();
+            assert_eq!(activated, Activated::Done);
+            assert_eq!(live(&lab, "a.test"), Some(served));
+            assert_eq!(lab.has("staging/a.test/md.json"), !is_damaged);
+        }
+    }
+
+    #[test]
+    fn a_live_set_that_cannot_be_used_is_as_good_as_none() {
+        let lab = Lab::new();
+        let a = md(&["a.test"]);
+        let old = lab.install(&a);
+        lab.store.write(Group::Staging, "a.test", live::FILE, b"{\"sets\": []}").unwrap();
+        lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &Job::new("a.test").to_json()).unwrap();
+        let started = start(&lab.store, &[a]).unwrap();
+        assert_eq!(started[0].1, Activated::Unfinished);
+        assert_eq!(live(&lab, "a.test"), Some(old));
     }
 }

@@ -220,3 +220,96 @@ pub trait Workers: Send + Sync {
     /// Whether there is a good OCSP response for each of these certificates.
     fn have_staples(&self, index: usize, certs: &[CertInfo]) -> bool;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Lab, md};
+    use super::*;
+    use crate::crypto::fixture::NOW;
+    use crate::store::Group;
+    use crate::time::{DAY, TimeSlice};
+
+    fn cert(from: Timestamp, days: u32, must_staple: bool) -> CertInfo {
+        let dns_names = vec!["a.test".into()];
+        CertInfo {
+            dns_names,
+            not_before: from,
+            not_after: from.plus(DAY * days),
+            must_staple,
+            ..CertInfo::default()
+        }
+    }
+
+    fn in_use(cert: Option<CertInfo>) -> Vec<KeyedCert> {
+        vec![(KeySpec::Ec("P-256".into()), cert)]
+    }
+
+    #[test]
+    fn a_set_waits_for_its_time_only_where_a_good_one_is_in_use() {
+        let new = [cert(NOW, 90, false)];
+        let due = |old: Option<CertInfo>, new: &[CertInfo], delay| {
+            due(&md(&["a.test"]), &in_use(old), new, delay, false, NOW)
+        };
+        let good = || Some(cert(NOW.minus(DAY * 80), 90, false));
+        assert_eq!(due(good(), &new, Duration::ZERO), Due::Now);
+        assert_eq!(due(good(), &new, DAY), Due::At(NOW.plus(DAY)));
+        assert_eq!(due(good(), &[cert(NOW.plus(DAY), 90, false)], Duration::ZERO), Due::At(NOW.plus(DAY)));
+        assert_eq!(due(None, &new, DAY), Due::Now);
+        assert_eq!(due(Some(cert(NOW.minus(DAY * 90), 90, false)), &new, DAY), Due::Now, "it has expired");
+    }
+
+    #[test]
+    fn a_must_staple_set_waits_for_its_response_while_the_old_one_is_valid() {
+        let md = Md { must_staple: true, ..md(&["a.test"]) };
+        let new = [cert(NOW, 90, true)];
+        let old = in_use(Some(cert(NOW.minus(DAY * 80), 90, false)));
+        assert_eq!(due(&md, &old, &new, Duration::ZERO, false, NOW), Due::Stapled);
+        assert_eq!(due(&md, &old, &new, Duration::ZERO, true, NOW), Due::Now);
+        assert_eq!(due(&md, &in_use(None), &new, Duration::ZERO, false, NOW), Due::Now);
+    }
+
+    #[test]
+    fn a_window_longer_than_a_lifetime_does_not_replace_a_set_at_once() {
+        let set = |days| LiveSet {
+            since: NOW,
+            certs: in_use(Some(cert(NOW, days, false))),
+            identities: Vec::new(),
+        };
+        let pause = Duration::from_secs(30);
+        let month = Md { renew_window: TimeSlice::Length(DAY * 30), ..md(&["a.test"]) };
+        assert_eq!(rests_until(&month, &set(90), pause), NOW.plus(pause));
+        assert_eq!(rests_until(&month, &set(6), pause), NOW.plus(DAY * 2));
+    }
+
+    #[test]
+    fn what_is_published_is_read_again_with_key_and_chain() {
+        let lab = Lab::new();
+        let md = md(&["a.test"]);
+        let set = lab.set(&["a.test"], &md.keys()[0]);
+        let fingerprint = set.info.fingerprint.clone();
+        let worker = lab.store.worker();
+        publish(&worker, "a.test", &md, &Job::new("a.test"), &[set], NOW).unwrap();
+        let read = read(&lab.store, Group::Staging, &md, NOW).unwrap().unwrap();
+        assert_eq!((read.since, read.sets.len()), (NOW, 1));
+        assert!(read.sets[0].chain.leaf().matches_key(&read.sets[0].key));
+        assert!(LiveSet::new(&read).unwrap().is_of(&[CertInfo { fingerprint, ..CertInfo::default() }]));
+        let file = std::fs::read_to_string(lab.root().join("staging/a.test/live.json")).unwrap();
+        assert!(file.contains("BEGIN ENCRYPTED PRIVATE KEY"), "{file}");
+    }
+
+    #[test]
+    fn a_published_set_that_does_not_serve_the_domain_is_refused() {
+        let lab = Lab::new();
+        let a = md(&["a.test"]);
+        let worker = lab.store.worker();
+        let publish = |set| publish(&worker, "a.test", &a, &Job::new("a.test"), &[set], NOW).unwrap();
+        let flaw = |md: &Md, now| read(&worker, GROUP, md, now).map(|_| ()).unwrap_err().to_string();
+        publish(lab.set(&["a.test"], &a.keys()[0]));
+        assert!(flaw(&md(&["a.test", "b.test"]), NOW).contains("cover"));
+        assert!(flaw(&a, NOW.plus(DAY * 999)).contains("expired"));
+        assert!(flaw(&Md { key_specs: vec![KeySpec::default()], ..a.clone() }, NOW).contains("missing"));
+        let other = lab.set(&["a.test"], &a.keys()[0]);
+        publish(KeyedSet { key: other.key, ..lab.set(&["a.test"], &a.keys()[0]) });
+        assert!(flaw(&a, NOW).contains("private key"));
+    }
+}

@@ -1,4 +1,4 @@
-//! From nothing to a served certificate: staged by the watchdog, active after a restart, renewed by nobody after that.
+//! From nothing to a served certificate, with a restart in between: staged by the watchdog, active after it, renewed by nobody after that.
 
 use openssl::pkey::Id;
 
