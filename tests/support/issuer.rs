@@ -86,6 +86,8 @@ pub fn install(store: &Path, domains: &[&str], sets: &[&Set]) {
 /// Leaves sets in staging, as a renewal does that has just succeeded.
 pub fn stage(store: &Path, domains: &[&str], sets: &[&Set]) {
     let dir = store.join("staging").join(domains[0]);
+    // Until all is there, this is no finished renewal.
+    let _ = fs::remove_file(dir.join("job.json"));
     write(&dir, domains, sets);
     let job = json!({ "name": domains[0], "finished": true, "errors": 0 });
     put(&dir, "job.json", job.to_string().as_bytes());
