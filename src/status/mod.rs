@@ -137,7 +137,15 @@ mod tests {
 
     fn managed(name: &str, certs: Vec<KeyedCert>) -> Managed {
         let md = Md { name: name.into(), domains: vec![name.into()], ..Md::default() };
-        Managed { md, certs, in_use: true, watched: true, dns01: None, route: Route::default(), live: Default::default() }
+        Managed {
+            md,
+            certs,
+            in_use: true,
+            watched: true,
+            dns01: None,
+            route: Route::default(),
+            live: Default::default(),
+        }
     }
 
     fn parse(json: &str) -> Value {

@@ -412,3 +412,18 @@ fn the_command_hears_of_a_set_that_went_live_and_of_its_installation_later() {
     let events: Vec<&str> = events.lines().filter(|line| !line.starts_with("challenge-setup")).collect();
     assert_eq!(events, ["renewing one.test", "renewed one.test", "activated one.test", "installed one.test"]);
 }
+
+/// The second order is validated on connections to a host that serves a live set.
+#[test]
+fn a_tls_alpn_challenge_is_answered_by_a_host_that_serves_a_live_set() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Authority::new(&lab).lifetime(&lab, 20).start();
+    let httpd = one_domain(&lab, &pebble.authority)
+        .line("MDRenewWindow 60%\nMDCAChallenges tls-alpn-01\nProtocols h2 http/1.1 acme-tls/1")
+        .start();
+    let first = wait_trusted(&httpd, &pebble, "one.test");
+    wait_for("the next certificate", SOON, || {
+        let served = httpd.served("one.test", &pebble, &[]);
+        (served.verified && served.serial() != first).then_some(())
+    });
+}
