@@ -3,18 +3,13 @@
 use openssl::pkey::Id;
 
 use crate::support::tls::{EC_ONLY, RSA_ONLY};
-use crate::support::{Account, Config, Httpd, Lab, Need, Pebble, module, open_lab};
+use crate::support::{Account, Config, Httpd, Lab, Need, Pebble, open_lab};
 
 /// Two names in one managed domain, on a host of the same names.
 fn one_domain(lab: &Lab, pebble: &Pebble) -> Config {
     Config::with_ca(lab, &pebble.authority)
         .line("MDomain one.test www.one.test")
         .site("one.test", &["www.one.test"])
-}
-
-/// As the C module does, which knows no other way.
-fn at_restarts(config: Config) -> Config {
-    if module::is_c(&module::under_test()) { config } else { config.line("MDLiveActivation off") }
 }
 
 #[track_caller]
@@ -48,14 +43,14 @@ fn assert_first_certificate(mut httpd: Httpd, pebble: &Pebble) {
 fn a_domain_of_two_names_is_staged_after_the_start_and_served_after_a_restart() {
     let Some(lab) = open_lab!(Need::Root) else { return };
     let pebble = Pebble::start(&lab);
-    assert_first_certificate(at_restarts(one_domain(&lab, &pebble)).start(), &pebble);
+    assert_first_certificate(one_domain(&lab, &pebble).at_restarts().start(), &pebble);
 }
 
 #[test]
 fn httpd_of_an_ordinary_user_gets_its_certificate_too() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
-    let config = at_restarts(one_domain(&lab, &pebble)).account(Account::Ordinary);
+    let config = one_domain(&lab, &pebble).at_restarts().account(Account::Ordinary);
     assert_first_certificate(config.start(), &pebble);
 }
 

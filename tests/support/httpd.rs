@@ -93,6 +93,12 @@ impl Config {
         self
     }
 
+    /// New certificates come into use at restarts: what the C module does, which knows no other way.
+    #[must_use]
+    pub fn at_restarts(self) -> Config {
+        if module::is_c(&self.module) { self } else { self.line("MDLiveActivation off") }
+    }
+
     /// A TLS host that serves `/index.html` with the text `site NAME`.
     #[must_use]
     pub fn site(self, name: &str, aliases: &[&str]) -> Config {
