@@ -75,8 +75,15 @@ impl Lab {
             ..Md::default()
         };
         let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
-        let managed =
-            Managed { md, certs, in_use: true, watched: true, dns01: None, route: Route::default() };
+        let managed = Managed {
+            md,
+            certs,
+            in_use: true,
+            watched: true,
+            dns01: None,
+            route: Route::default(),
+            live: Default::default(),
+        };
         let settings = Settings {
             retry_delay: Duration::from_secs(30),
             retry_failover: 13,
