@@ -28,8 +28,8 @@ e2e: ## Run only the end-to-end tests; MODULE=/path/mod_md.so runs them with tha
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --test e2e -- --test-threads=$(E2E_THREADS)
 
 # Not with the release profile: that would put a library without httpd's hooks where `make build` has the module.
-bench: build ## Measure starts and memory with many domains, beside the C module: ARGS="startup 2000 3"
-	$(CARGO) bench --profile dev --no-default-features --bench servers -- $(ARGS)
+bench: build ## Measure starts and memory with many domains, beside the C module: ARGS="startup 2000 3", ARGS="live"
+	$(CARGO) bench --profile dev --no-default-features --bench $(if $(filter live,$(ARGS)),live,servers) -- $(ARGS)
 
 lint: ## clippy with and without the httpd layer, and the format
 	$(CARGO) clippy --workspace --all-targets --no-default-features -- -D warnings

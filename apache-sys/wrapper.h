@@ -14,4 +14,5 @@
 #include "mod_watchdog.h"
 #include "unixd.h"
 #include "apr_optional.h"
+#include "apr_optional_hooks.h"
 #include "apr_strings.h"

@@ -18,6 +18,8 @@ pub enum Event {
     Renewed,
     /// The new set was activated at a restart.
     Installed,
+    /// The new set is served, without a restart.
+    Activated,
     /// The certificate ends soon, and there is no new one.
     Expiring,
     /// A renewal failed.
@@ -31,6 +33,7 @@ impl Event {
             Event::ChallengeSetup(kind, domain) => format!("challenge-setup:{kind}:{domain}"),
             Event::Renewed => "renewed".into(),
             Event::Installed => "installed".into(),
+            Event::Activated => "activated".into(),
             Event::Expiring => "expiring".into(),
             Event::Errored => "errored".into(),
         }
@@ -39,7 +42,7 @@ impl Event {
     fn not_more_often_than(&self) -> Option<Duration> {
         match self {
             Event::Renewing | Event::Errored => Some(Duration::from_secs(3600)),
-            Event::Renewed | Event::Installed | Event::Expiring => Some(DAY),
+            Event::Renewed | Event::Installed | Event::Activated | Event::Expiring => Some(DAY),
             Event::ChallengeSetup(..) => None,
         }
     }

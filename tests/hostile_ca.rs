@@ -76,8 +76,15 @@ impl Lab {
             ..Md::default()
         };
         let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
-        let managed =
-            Managed { md, certs, in_use: true, watched: true, dns01: None, route: Route::default() };
+        let managed = Managed {
+            md,
+            certs,
+            in_use: true,
+            watched: true,
+            dns01: None,
+            route: Route::default(),
+            live: Default::default(),
+        };
         let settings = Settings {
             retry: Retry { delay: Duration::from_secs(30), failover: 13 },
             check_interval: Duration::from_secs(43_200),

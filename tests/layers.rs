@@ -25,8 +25,10 @@ const PLACES: &[(&str, &[&str])] = &[
     ("apache_sys", &["httpd/sys/"]),
     ("std::process", &["exec.rs", "exec/", "bin/"]),
     ("std::fs", &["store/", "bin/"]),
-    // The HTTP client's TLS is the system's, too.
-    ("openssl", &["crypto/", "ocsp/", "http/"]),
+    // The HTTP client's TLS is the system's, too, and so is mod_ssl's, where live certificates are set.
+    ("openssl", &["crypto/", "ocsp/", "http/", "httpd/sys/"]),
+    ("openssl_sys", &["httpd/sys/"]),
+    ("foreign_types", &["httpd/sys/"]),
     ("SystemTime::now", &["time.rs"]),
     ("Zoned::now", &["time.rs"]),
     ("unsafe", &["httpd/sys/"]),

@@ -80,7 +80,15 @@ impl Lab {
             ..Md::default()
         };
         let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
-        Managed { md, certs, in_use: true, watched: true, route: Route::default(), dns01: None }
+        Managed {
+            md,
+            certs,
+            in_use: true,
+            watched: true,
+            route: Route::default(),
+            dns01: None,
+            live: Default::default(),
+        }
     }
 
     /// With a certificate of the first CA.

@@ -72,7 +72,15 @@ impl Lab {
             ..Md::default()
         };
         let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
-        Managed { md, certs, in_use: true, watched: true, dns01: None, route: Route::default() }
+        Managed {
+            md,
+            certs,
+            in_use: true,
+            watched: true,
+            dns01: None,
+            route: Route::default(),
+            live: Default::default(),
+        }
     }
 
     fn store(&self, fuse: Fuse) -> WorkStore {

@@ -268,7 +268,8 @@ pub const ROWS: &[Row] = &[
     row(c"MDLiveActivation", One, Global, None,
         c"Off to activate renewed certificates at a restart only.",
         |s, a| set(&mut s.server.globals.live_activation, on_off(a)))
-        .takes("on|off").unset(As("on")).ours().inert(),
+        .takes("on|off").unset(As("on")).ours()
+        .detail("On: every running child serves a new certificate within a second, without a restart. With mod_ssl; other TLS modules need the restart."),
     row(c"MDStoreDir", One, Global, None,
         c"the directory for file system storage of managed domain data.",
         |s, a| set(&mut s.server.globals.store_dir, text(a)))

@@ -7,6 +7,7 @@ pub mod der;
 pub mod extension;
 #[cfg(test)]
 pub mod fixture;
+pub mod identity;
 pub mod jws;
 pub mod key;
 mod key_info;
@@ -15,6 +16,7 @@ pub mod self_signed;
 mod tbs;
 
 pub use cert::{CertInfo, Certificate, Chain};
+pub use identity::Identity;
 pub use key::PrivateKey;
 
 /// Bytes that nobody can guess.

@@ -6,8 +6,12 @@
 //! - `alpn` answers tls-alpn-01 challenges in TLS handshakes.
 //! - `request` answers challenges and the md-status handler.
 //! - `renewal` runs the jobs in the one child that mod_watchdog chose.
+//! - `live` has new certificates served without a restart; `refresh` runs it in every child, `news` tells them.
 
 mod alpn;
+mod live;
+mod news;
+mod refresh;
 mod renewal;
 mod request;
 mod startup;
@@ -20,6 +24,7 @@ use crate::renew::Managed;
 use crate::renew::driver::Driver;
 use crate::renew::engine::Settings;
 use crate::store::WorkStore;
+use live::Live;
 use startup::Startup;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -66,6 +71,8 @@ pub struct State {
     store: WorkStore,
     settings: Settings,
     driver: Mutex<Option<Driver>>,
+    /// With `MDLiveActivation on`.
+    live: Option<Arc<Live>>,
 }
 
 impl State {

@@ -58,5 +58,9 @@ fn create(state: &State) -> Driver {
         clock,
         crypto::random_unit,
     );
+    let engine = match &state.live {
+        Some(live) => engine.with_live_activation(live.clone(), live.delay),
+        None => engine,
+    };
     Driver::new(Arc::new(engine), stop)
 }

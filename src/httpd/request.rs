@@ -1,5 +1,6 @@
 //! Requests that are ours: http-01 challenges before anything else looks at them, and the md-status handler.
 
+use super::live::Live;
 use super::sys::{Answer, Request};
 use super::{DirConf, State};
 use crate::challenge::http01;
@@ -13,6 +14,9 @@ use std::sync::Arc;
 const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
 const NOT_FOUND: u16 = 404;
 const NOT_IMPLEMENTED: u16 = 501;
+const UNAVAILABLE: u16 = 503;
+/// What is said of certificates, also where there is none.
+const PUBLIC: &str = "/.httpd/";
 
 /// Before authentication, redirects and 503: answers the CA's validation requests (RFC 8555 §8.3).
 ///
@@ -22,6 +26,10 @@ pub fn before_all(request: &Request<'_>) -> Answer {
     let path = request.path();
     let Some(state) = state_of(request) else { return Answer::Declined };
     let Some(token) = path.strip_prefix(ACME_CHALLENGE) else {
+        let without = |live: &Arc<Live>| live.is_without_certificate(request.server()) && request.is_https();
+        if state.live.as_ref().is_some_and(without) && !path.starts_with(PUBLIC) {
+            return Answer::Status(UNAVAILABLE);
+        }
         // A host may be asked for names that are not its own: those have no certificate to go to.
         let is_managed = || state.find(&request.host()).is_some();
         let mode = state.require_https.get(&request.server().key()).copied().filter(|_| is_managed());

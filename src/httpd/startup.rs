@@ -4,6 +4,7 @@
 //! in place when it asks, and after it, when TLS hosts are known. No outside server is contacted here. A
 //! broken entry of the store never stops the start, except the file that holds its key.
 
+use super::live::{self, Live};
 use super::sys::{self, ConfigPool, Server};
 use super::{State, lock};
 use crate::challenge::{dns01, selection};
@@ -13,6 +14,7 @@ use crate::model::{Md, RenewMode, RequireHttps};
 use crate::notify::{Commands, Event};
 use crate::renew::activate::{Activated, Activation};
 use crate::renew::engine::Settings;
+use crate::renew::live::Slot;
 use crate::renew::pace::Retry;
 use crate::renew::sync::{self, SyncedMd};
 use crate::renew::{Managed, Route, restart};
@@ -38,17 +40,23 @@ pub struct Startup {
     index: HashMap<usize, usize>,
     /// Hosts that mod_ssl has asked certificates for.
     tls: Mutex<HashSet<usize>>,
+    /// With `MDLiveActivation on`.
+    pub live: Option<live::Hosts>,
 }
 
 impl Startup {
-    /// Hands over the MD of a TLS host, noting that it is one. `None` where it has none, or several: then
-    /// the second half stops the start.
-    pub fn with_md_of_tls_host<R>(&self, server: Server<'_>, run: impl FnOnce(&SyncedMd) -> R) -> Option<R> {
+    /// Hands over the MD of a TLS host and its index, noting that it is one. `None` where it has none, or several:
+    /// then the second half stops the start.
+    pub fn with_md_of_tls_host<R>(
+        &self,
+        server: Server<'_>,
+        run: impl FnOnce(usize, &SyncedMd) -> R,
+    ) -> Option<R> {
         let host = *self.index.get(&server.key())?;
         lock(&self.tls).insert(host);
         let plan = lock(&self.plan);
         match plan.hosts.get(host)?.mds.as_slice() {
-            [one] => lock(&self.mds).get(*one).map(run),
+            [one] => lock(&self.mds).get(*one).map(|md| run(*one, md)),
             [] => None,
             _ => {
                 report(plan.conflict(&config_servers(&self.servers), host));
@@ -118,6 +126,7 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     }
     drop(right);
     let startup = Arc::new(Startup {
+        live: plan.global.live_activation.then(|| live::Hosts::new(mds.len())),
         store,
         now,
         mds: Mutex::new(mds),
@@ -179,6 +188,8 @@ fn take_over(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timesta
             Ok(Activated::Done) => {
                 crate::log!(Info, "AH10068: {name}: staged set activated");
                 installed(store, &name, plan);
+                // The set was live; the renewal after it may be failing.
+                begin_anew(store, &name, now);
             }
             Ok(Activated::Damaged(reason)) => {
                 crate::log!(Error, "AH10069: {name}: error loading staged set, purging it: {reason}");
@@ -242,12 +253,27 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         .mds
         .iter()
         .zip(lock(&startup.mds).iter_mut())
-        .map(|(p, m)| settle(&startup.store, p, m, plan.global.dns01_version))
+        .enumerate()
+        .map(|(i, (p, m))| {
+            let slot = startup.live.as_ref().map(|hosts| hosts.slot(i)).unwrap_or_default();
+            settle(&startup.store, p, m, plan.global.dns01_version, slot)
+        })
         .collect();
     let names = plan.mds.iter().flat_map(|p| p.md.domains.iter().map(String::as_str));
     if let Err(error) = restart::purge_challenges(&startup.store, &names.collect()) {
         crate::log!(Warn, "old challenge data cannot be removed: {error}");
     }
+    let store = startup.store.worker();
+    let delay = plan.global.activation_delay;
+    let live = startup.live.as_ref().map(|hosts| Live::new(hosts, mds.clone(), store.clone(), delay));
+    let live = live.transpose().map_err(|error| {
+        crate::log!(
+            Crit,
+            status = error.raw_os_error().unwrap_or(0),
+            "memory shared by all children, for live activation, cannot be had: {error}"
+        );
+        StartFailed
+    })?;
     let state = Arc::new(State {
         by_name: mds
             .iter()
@@ -261,9 +287,10 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
             .filter(|(_, host)| host.require_https != RequireHttps::Off)
             .map(|(server, host)| (server.key(), host.require_https))
             .collect(),
-        store: startup.store.worker(),
+        store,
         settings: settings(&plan),
         driver: Mutex::default(),
+        live: live.map(Arc::new),
     });
     for conf in records.iter().filter_map(Server::conf) {
         // Hosts without directives of ours share the main server's configuration.
@@ -274,7 +301,13 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
 }
 
 /// The MD with its state as of now, written to the store.
-fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd, dns01_version: u8) -> Managed {
+fn settle(
+    store: &StartStore,
+    planned: &PlannedMd,
+    synced: &mut SyncedMd,
+    dns01_version: u8,
+    live: Slot,
+) -> Managed {
     synced.md.domains.clone_from(&planned.md.domains);
     synced.md.acme_tls_1.clone_from(&planned.md.acme_tls_1);
     if let Err(error) = sync::finish(store, synced) {
@@ -291,6 +324,7 @@ fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd, dns01_
             proxy_url: planned.proxy_url.clone(),
             proxy_ca_file: planned.proxy_ca_certs.clone(),
         },
+        live,
     }
 }
 
@@ -321,7 +355,11 @@ fn watch(state: &Arc<State>, pool: ConfigPool) {
     if count == 0 {
         return;
     }
-    match sys::register_watchdog(state, pool) {
+    let renewals = sys::watch_renewals(state, pool).and_then(|()| match &state.live {
+        Some(live) if live.is_possible() => sys::watch_news(state, pool),
+        _ => Ok(()),
+    });
+    match renewals {
         Ok(()) => crate::log!(Debug, "AH10067: register md renew watchdog"),
         Err(None) => crate::log!(
             Crit,

@@ -9,10 +9,11 @@ use crate::renew::{fallback, state};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Certificates for a host whose MD has them all. `false` leaves the host to others.
+/// Certificates for a host whose MD has them all; a self-signed one where it has not and its set can go live later.
+/// `false` leaves the host to others.
 pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mut PathArray<'_>) -> bool {
     let Some(startup) = startup(server) else { return false };
-    let added = startup.with_md_of_tls_host(server, |synced| {
+    let added = startup.with_md_of_tls_host(server, |index, synced| {
         let name = &synced.md.name;
         if !certs.is_empty() {
             let host = server.name();
@@ -29,27 +30,44 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
             }
             return true;
         }
-        if state::assess(&synced.md, &synced.certs).0 != State::Complete {
-            return false;
+        let is_complete = state::assess(&synced.md, &synced.certs).0 == State::Complete;
+        let added = match &startup.live {
+            _ if is_complete => {
+                crate::log!(Debug, "AH10077: {name}: providing certificates for server {}", server.name());
+                each_key(synced, certs, keys, |spec| sync::certificate_files(&startup.store, synced, spec))
+            }
+            // From here and not as a fallback: mod_ssl would answer 503 until the next restart.
+            Some(_) => add_self_signed(&startup, server, synced, certs, keys),
+            None => false,
+        };
+        if let Some(hosts) = startup.live.as_ref().filter(|_| added) {
+            hosts.give(server, index, !is_complete);
         }
-        crate::log!(Debug, "AH10077: {name}: providing certificates for server {}", server.name());
-        each_key(synced, certs, keys, |spec| sync::certificate_files(&startup.store, synced, spec))
+        added
     });
     added.unwrap_or(false)
 }
 
-/// A self-signed certificate for a host whose MD has none yet: mod_ssl then answers 503 for it.
+/// A self-signed certificate for a host whose MD has none yet, with `MDLiveActivation off`: mod_ssl then answers 503
+/// for it.
 pub fn add_fallback(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mut PathArray<'_>) -> bool {
     let Some(startup) = startup(server) else { return false };
-    let added = startup.with_md_of_tls_host(server, |synced| {
-        if synced.md.has_static_files() {
-            return false;
-        }
-        let name = &synced.md.name;
-        crate::log!(Debug, "AH10116: {name}: providing fallback certificates for server {}", server.name());
-        each_key(synced, certs, keys, |spec| fallback::files(&startup.store, synced, spec, startup.now))
+    let added = startup.with_md_of_tls_host(server, |_, synced| {
+        !synced.md.has_static_files() && add_self_signed(&startup, server, synced, certs, keys)
     });
     added.unwrap_or(false)
+}
+
+fn add_self_signed(
+    startup: &Startup,
+    server: Server<'_>,
+    synced: &SyncedMd,
+    certs: &mut PathArray<'_>,
+    keys: &mut PathArray<'_>,
+) -> bool {
+    let name = &synced.md.name;
+    crate::log!(Debug, "AH10116: {name}: providing fallback certificates for server {}", server.name());
+    each_key(synced, certs, keys, |spec| fallback::files(&startup.store, synced, spec, startup.now))
 }
 
 fn each_key(

@@ -6,12 +6,12 @@
 
 use super::account::Accounts;
 use super::fallback;
+use super::live;
 use super::restart;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
-use super::state::assess;
+use super::state::is_good;
 use super::sync::SyncedMd;
-use crate::crypto::CertInfo;
-use crate::model::{Job, Md, State};
+use crate::model::{Job, Md};
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use serde_json::Value;
@@ -33,13 +33,6 @@ pub enum Activated {
     Damaged(String),
 }
 
-/// Whether what is in use can go on for a while. A site without certificate must not wait for its first one.
-fn is_good(synced: &SyncedMd, now: Timestamp) -> bool {
-    let is_valid = |cert: &CertInfo| now < cert.not_after;
-    assess(&synced.md, &synced.certs).0 == State::Complete
-        && synced.certs.iter().all(|(_, cert)| cert.as_ref().is_some_and(is_valid))
-}
-
 /// The activation of all MDs in one start.
 pub struct Activation<'s> {
     store: &'s StartStore,
@@ -56,6 +49,18 @@ struct Staged {
     job: Value,
     md: Md,
     sets: Vec<KeyedSet>,
+}
+
+impl Staged {
+    fn is_same(&self, other: &Staged) -> bool {
+        let own = self.sets.iter().map(|set| &set.info.fingerprint);
+        own.eq(other.sets.iter().map(|set| &set.info.fingerprint))
+    }
+
+    fn waits_until(&self, synced: &SyncedMd, now: Timestamp, delay: Duration) -> Option<Timestamp> {
+        let start = self.sets.iter().map(|set| live::usable_from(&set.info, delay)).max()?;
+        (now < start && is_good(&synced.md, &synced.certs, now)).then_some(start)
+    }
 }
 
 impl<'s> Activation<'s> {
@@ -96,35 +101,72 @@ impl<'s> Activation<'s> {
             restart::purge(self.store, &name)?;
             return Ok(Activated::Nothing);
         }
-        let staged = match self.load(&synced.md, now) {
-            Ok(Some(staged)) => staged,
-            Ok(None) => return Ok(Activated::Unfinished),
+        let staged = self.load(&synced.md, now);
+        let live = self.load_live(&synced.md, now)?;
+        let is_same = matches!((&staged, &live), (Ok(Some(staged)), Some(live)) if staged.is_same(live));
+        let live = live.filter(|_| !is_same);
+        if let Some(live) = &live {
+            self.put_in_use(synced, live)?;
+        }
+        let activated = match staged {
+            // What has been live does not wait.
+            Ok(Some(staged)) if !is_same && let Some(start) = staged.waits_until(synced, now, delay) => {
+                Activated::Waiting(start)
+            }
+            Ok(Some(staged)) => {
+                self.put_in_use(synced, &staged)?;
+                for domain in &synced.md.domains {
+                    // Challenge folders carry the plain name of a wildcard.
+                    self.store.purge(Group::Challenges, domain.strip_prefix("*.").unwrap_or(domain))?;
+                }
+                restart::purge(self.store, &name)?;
+                return Ok(Activated::Done);
+            }
+            Ok(None) => Activated::Unfinished,
             Err(Flaw::Store(error @ Error::Io { .. })) => return Err(error),
             Err(flaw) => {
-                self.store.purge(Group::Staging, &name)?;
-                return Ok(Activated::Damaged(flaw.to_string()));
+                restart::purge(self.store, &name)?;
+                Activated::Damaged(flaw.to_string())
             }
         };
-        let start = staged.sets.iter().map(|set| set.info.not_before.plus(delay)).max();
-        if let Some(start) = start.filter(|start| now < *start && is_good(synced, now)) {
-            return Ok(Activated::Waiting(start));
+        // A renewal is under way; what was live meanwhile has its place in `domains` now.
+        self.store.remove(Group::Staging, &name, live::FILE)?;
+        match (live, activated) {
+            (None, activated) => Ok(activated),
+            (Some(_), Activated::Damaged(reason)) => {
+                crate::log!(Error, "AH10069: {name}: error loading staged set, purging it: {reason}");
+                Ok(Activated::Done)
+            }
+            (Some(_), _) => Ok(Activated::Done),
         }
+    }
+
+    /// Afterwards `domains` has the set, and `synced` says so.
+    fn put_in_use(&mut self, synced: &mut SyncedMd, staged: &Staged) -> Result<(), Error> {
+        let name = synced.md.name.clone();
         self.name_ca(&mut synced.md, &staged.md);
         synced.certs = staged.sets.iter().map(|set| (set.spec.clone(), Some(set.info.clone()))).collect();
         synced.assess();
         if !self.is_live(&name, &staged.sets) {
             let json = synced.md.to_json();
-            self.assemble(&name, &json, &staged)?;
+            self.assemble(&name, &json, staged)?;
             self.swap(&name)?;
             synced.stored = Some(json);
             synced.folder.clone_from(&name);
         }
-        for domain in &synced.md.domains {
-            // Challenge folders carry the plain name of a wildcard.
-            self.store.purge(Group::Challenges, domain.strip_prefix("*.").unwrap_or(domain))?;
+        Ok(())
+    }
+
+    /// The set that was served without a restart. One that cannot be used is reported and is as good as none.
+    fn load_live(&self, md: &Md, now: Timestamp) -> Result<Option<Staged>, Error> {
+        match live::read(self.store, Group::Staging, md, now) {
+            Ok(published) => Ok(published.map(|live| Staged { job: live.job, md: live.md, sets: live.sets })),
+            Err(Flaw::Store(error @ Error::Io { .. })) => Err(error),
+            Err(flaw) => {
+                crate::log!(Warn, "{}: the set that was live cannot be used any more: {flaw}", md.name);
+                Ok(None)
+            }
         }
-        self.store.purge(Group::Staging, &name)?;
-        Ok(Activated::Done)
     }
 
     /// Reads and checks the staged set against the MD as it is configured now.
@@ -138,16 +180,7 @@ impl<'s> Activation<'s> {
         let mut sets = Vec::new();
         for spec in md.keys() {
             let set = set::load(self.store, Group::Staging, &md.name, &spec)?;
-            let label = spec.label().to_string();
-            if !md.is_covered_by(&set.info.dns_names) {
-                return Err(Flaw::Uncovered(label));
-            }
-            if set.info.not_after <= now {
-                return Err(Flaw::Expired(label, set.info.not_after.to_http_date()));
-            }
-            if !set.chain.is_in_order() {
-                return Err(Flaw::Disorder(label));
-            }
+            set.check(md, now)?;
             sets.push(set);
         }
         Ok(Some(Staged { job, md: staged_md, sets }))
@@ -536,5 +569,58 @@ mod tests {
         start(&lab.store, &[a]).unwrap();
         assert_eq!(live(&lab, "a.test"), None);
         assert!(lab.has("archive/a.test.1"));
+    }
+
+    fn publish(lab: &Lab, md: &Md, set: KeyedSet) -> String {
+        let fingerprint = set.info.fingerprint.clone();
+        live::publish(&lab.store.worker(), &md.name, md, &Job::new(&md.name), &[set], NOW).unwrap();
+        fingerprint
+    }
+
+    #[test]
+    fn what_was_live_comes_into_use_while_the_next_renewal_goes_on() {
+        let lab = Lab::new();
+        let a = md(&["a.test"]);
+        lab.install(&a);
+        let served = publish(&lab, &a, lab.set(&["a.test"], &a.keys()[0]));
+        lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &Job::new("a.test").to_json()).unwrap();
+        let started = start(&lab.store, &[a]).unwrap();
+        assert_eq!(started[0].1, Activated::Done);
+        assert_eq!(live(&lab, "a.test"), Some(served));
+        assert!(lab.has("staging/a.test/job.json"), "the renewal under way stays");
+        assert!(!lab.has("staging/a.test/live.json"));
+        assert!(lab.has("archive/a.test.1"));
+    }
+
+    #[test]
+    fn what_was_live_comes_into_use_where_the_newer_set_is_damaged_or_has_to_wait() {
+        let a = md(&["a.test"]);
+        for (is_damaged, delay) in [(true, Duration::ZERO), (false, DAY * 99)] {
+            let lab = Lab::new();
+            lab.install(&a);
+            lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+            if is_damaged {
+                lab.store.write(Group::Staging, "a.test", "pubcert.p-256.pem", b"garbage").unwrap();
+            }
+            let served = publish(&lab, &a, lab.set(&["a.test"], &a.keys()[0]));
+            let mut synced = sync(&lab.store, std::slice::from_ref(&a)).unwrap();
+            let activated =
+                Activation::begin(&lab.store).unwrap().activate(&mut synced[0], NOW, delay).unwrap();
+            assert_eq!(activated, Activated::Done);
+            assert_eq!(live(&lab, "a.test"), Some(served));
+            assert_eq!(lab.has("staging/a.test/md.json"), !is_damaged);
+        }
+    }
+
+    #[test]
+    fn a_live_set_that_cannot_be_used_is_as_good_as_none() {
+        let lab = Lab::new();
+        let a = md(&["a.test"]);
+        let old = lab.install(&a);
+        lab.store.write(Group::Staging, "a.test", live::FILE, b"{\"sets\": []}").unwrap();
+        lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &Job::new("a.test").to_json()).unwrap();
+        let started = start(&lab.store, &[a]).unwrap();
+        assert_eq!(started[0].1, Activated::Unfinished);
+        assert_eq!(live(&lab, "a.test"), Some(old));
     }
 }

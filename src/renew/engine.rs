@@ -4,9 +4,11 @@ use super::authority::Authorities;
 use super::error::Error;
 use super::hold::Holds;
 use super::job::Running;
+use super::live::{self, Workers};
 use super::pace::{self, Retry, Turn};
 use super::policy::{self, Decision};
 use super::staging::Staging;
+use super::turn::earlier;
 use super::{Managed, ari, flow, inquiry};
 use crate::challenge::selection::Means;
 use crate::model::job::status;
@@ -79,6 +81,8 @@ pub struct Engine {
     holds: Mutex<Holds>,
     /// The CA that a target asks, where it is not the first one.
     asked: Mutex<HashMap<usize, String>>,
+    /// Who is to serve a new set at once, and `MDActivationDelay`; without, it is for the next restart.
+    live: Option<(Arc<dyn Workers>, Duration)>,
 }
 
 impl Engine {
@@ -91,7 +95,14 @@ impl Engine {
         random: fn() -> f64,
     ) -> Self {
         let holds = Mutex::new(stored_holds(&store, clock.now()));
-        Engine { targets, store, settings, authorities, clock, random, holds, asked: Mutex::default() }
+        let asked = Mutex::default();
+        Engine { targets, store, settings, authorities, clock, random, holds, asked, live: None }
+    }
+
+    /// With `MDLiveActivation on`. `delay` is `MDActivationDelay`.
+    #[must_use]
+    pub fn with_live_activation(self, workers: Arc<dyn Workers>, delay: Duration) -> Self {
+        Engine { live: Some((workers, delay)), ..self }
     }
 
     pub fn targets(&self) -> &[Managed] {
@@ -108,6 +119,10 @@ impl Engine {
 
     pub(super) fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
+    }
+
+    pub(super) fn live(&self) -> Option<(&dyn Workers, Duration)> {
+        self.live.as_ref().map(|(workers, delay)| (workers.as_ref(), *delay))
     }
 
     pub(super) fn authorities(&self) -> &Authorities {
@@ -135,21 +150,25 @@ impl Engine {
         let Some(target) = self.targets.get(index) else { return Next::Never };
         let mut running = Running::load(&target.md.name, &self.store, clock);
         crate::log!(Debug, "AH10052: md({}): state={}, driving", target.md.name, target.md.state as i32);
+        let mut told = Next::Never;
         if running.job.finished && self.is_staged(target) {
-            return self.after_renewal(&mut running);
-        }
-        if std::mem::take(&mut running.job.finished) {
+            match self.after_renewal(index, target, &mut running, false) {
+                (next, false) => return next,
+                (next, true) => told = next,
+            }
+        } else if std::mem::take(&mut running.job.finished) {
             crate::log!(Warn, "{}: the staged set is gone, the renewal begins anew", target.md.name);
             running.job = Job::new(&target.md.name);
         }
         let warned = self.warn(target, &mut running);
-        self.look(index, target, &mut running).or_sooner(warned)
+        earlier(told, self.look(index, target, &mut running).or_sooner(warned))
     }
 
     fn look(&self, index: usize, target: &Managed, running: &mut Running<'_>) -> Next {
+        let (md, served) = (target.current(), target.served());
         let decide = |entries: &[ari::Entry]| {
-            let advice = ari::earliest(entries, &target.certs);
-            policy::decide(&target.md, &target.certs, target.in_use, advice, self.clock.now())
+            let advice = ari::earliest(entries, &served);
+            policy::decide(&md, &served, target.in_use, advice, self.clock.now())
         };
         let before = self.advice_known(target);
         let mut decision = decide(&before);
@@ -158,8 +177,8 @@ impl Engine {
             known = self.inquire(target, known);
             decision = decide(&known);
         }
-        let advice = ari::earliest(&known, &target.certs);
-        inquiry::report(&target.md.name, &decision, advice, ari::earliest(&before, &target.certs));
+        let advice = ari::earliest(&known, &served);
+        inquiry::report(&target.md.name, &decision, advice, ari::earliest(&before, &served));
         let now = self.clock.now();
         match decision {
             Decision::Never(_) => Next::Never,
@@ -170,11 +189,17 @@ impl Engine {
                 Next::At(at.min(check)).or_sooner(asks)
             }
             Decision::Now(_) => {
+                let live = target.live.load();
+                let rests_until =
+                    live.as_ref().map(|set| live::rests_until(&target.md, set, self.settings.retry.delay));
+                if let Some(at) = rests_until.filter(|at| now < *at) {
+                    return Next::At(at);
+                }
                 let next = self.renew_in_turn(index, target, running, || {
                     inquiry::report_triggered(&target.md.name, advice.filter(|_| target.md.ari_renewals), now)
                 });
                 // With less of the window left, another CA's turn may come sooner.
-                let late_at = pace::pressure(&target.md, &target.certs, now).late_at;
+                let late_at = pace::pressure(&target.md, &served, now).late_at;
                 next.or_sooner(
                     late_at.filter(|at| *at > now && next != Next::Never && target.md.ca.urls.len() > 1),
                 )
@@ -191,7 +216,7 @@ impl Engine {
         triggered: impl FnOnce() -> Option<String>,
     ) -> Next {
         let now = self.clock.now();
-        let urgency = pace::pressure(&target.md, &target.certs, now).urgency;
+        let urgency = pace::pressure(&target.md, &target.served(), now).urgency;
         let job = &running.job;
         let demanded = job.pace.hold.as_ref().filter(|hold| hold.is_in_force(now));
         let held = |url: &str| {
@@ -203,7 +228,7 @@ impl Engine {
                 lock(&self.asked).insert(index, url.to_string());
                 match pace::waits_for(job, url, now) {
                     Some(at) => Next::At(at),
-                    None => self.renew(target, running, url, triggered()),
+                    None => self.renew(index, target, running, url, triggered()),
                 }
             }
             Turn::Wait(url, until) => {
@@ -230,7 +255,7 @@ impl Engine {
     fn warn(&self, target: &Managed, running: &mut Running<'_>) -> Option<Timestamp> {
         let commands = &self.settings.commands;
         commands.message.as_ref()?;
-        let from = policy::warn_from(&target.md, &target.certs)?;
+        let from = policy::warn_from(&target.md, &target.served())?;
         let clock = self.clock.as_ref();
         if from > clock.now() {
             return Some(from);
@@ -256,6 +281,7 @@ impl Engine {
 
     fn renew(
         &self,
+        index: usize,
         target: &Managed,
         running: &mut Running<'_>,
         ca: &str,
@@ -263,6 +289,11 @@ impl Engine {
     ) -> Next {
         let clock = self.clock.as_ref();
         let now = clock.now();
+        if running.job.finished
+            && let Err(error) = self.make_room(target, running)
+        {
+            return self.failed(target, running, None, &error);
+        }
         if let Err(failed) = self.settings.commands.fire(&Event::Renewing, &mut running.job, clock) {
             if failed.is_stopped {
                 return Next::Never;
@@ -283,30 +314,37 @@ impl Engine {
                 pace::succeeded(job, clock.now());
                 job.valid_from = Some(valid_from);
                 job.last = Outcome { valid_from: Some(valid_from), ..Outcome::default() };
+                let restart = match self.live {
+                    Some(_) if target.live.is_attached() => "",
+                    _ => " A graceful server restart now is recommended.",
+                };
                 job.note(clock.now(), "progress", None, Some(format!(
                     "The certificate for the managed domain has been renewed successfully and can be used (valid \
-                     since {}). A graceful server restart now is recommended.",
+                     since {}).{restart}",
                     valid_from.to_http_date()
                 )));
                 job.note(clock.now(), "finished", None, None);
                 // Before any command runs: one that reloads httpd ends this process and has the set activated.
                 self.save(running);
-                crate::log!(
-                    Notice,
-                    "AH10059: The Managed Domain {} has been setup and changes will be activated on next (graceful) \
-                     server restart.",
-                    target.md.name
-                );
-                self.after_renewal(running)
+                match self.after_renewal(index, target, running, true) {
+                    (next, false) => next,
+                    // When the next one is due.
+                    (_, true) => Next::At(clock.now()),
+                }
             }
             Err(error) if error.is_stopped() => Next::Never,
             Err(error) => self.failed(target, running, Some(ca), &error),
         }
     }
 
-    /// Tells the commands about a set that waits for its activation, until they have heard.
-    fn after_renewal(&self, running: &mut Running<'_>) -> Next {
+    /// Tells the commands about a complete set, until they have heard.
+    pub(super) fn tell_renewed(&self, running: &mut Running<'_>) -> Next {
         let clock = self.clock.as_ref();
+        // What a CA has asked to wait for does not hold them back.
+        if let Some(at) = pace::waits_for(&running.job, "", clock.now()) {
+            // They have failed, and this look is for something else.
+            return Next::At(at);
+        }
         let commands = &self.settings.commands;
         let mut failure = None;
         if !running.job.notified {

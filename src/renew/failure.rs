@@ -27,7 +27,7 @@ impl Engine {
         if let Some(hold) = &failure.hold {
             self.holds().add(hold, now);
         }
-        let pressure = pace::pressure(&target.md, &target.certs, now);
+        let pressure = pace::pressure(&target.md, &target.served(), now);
         let job = &mut running.job;
         let retry = self.settings().retry;
         let at = pace::failed(job, &failure, &target.md.ca.urls, pressure, retry, self.random(), now);

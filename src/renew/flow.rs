@@ -230,9 +230,10 @@ impl Attempt<'_, '_> {
     /// The certificate in use that a new one takes the place of (RFC 9773 §5): the CA has issued it, and
     /// knows what that means.
     fn replaced(&self, session: &Session, spec: &KeySpec) -> Option<String> {
-        let issued_it = self.md.ca.url.as_deref() == Some(self.authority.url());
+        let issued_it = self.target.current().ca.url.as_deref() == Some(self.authority.url());
         let knows = session.server().directory().renewal_info.is_some();
-        let cert = self.target.certs.iter().find(|(known, _)| known == spec)?.1.as_ref()?;
+        let served = self.target.served();
+        let cert = served.iter().find(|(known, _)| known == spec)?.1.as_ref()?;
         cert.ari_cert_id.clone().filter(|_| self.md.ari_renewals && issued_it && knows)
     }
 

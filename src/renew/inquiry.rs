@@ -31,11 +31,12 @@ impl Engine {
     pub(super) fn inquire(&self, target: &Managed, known: Vec<Entry>) -> Vec<Entry> {
         let now = self.clock().now();
         let name = &target.md.name;
+        let (md, served) = (target.current(), target.served());
         let ids: Vec<&str> =
-            target.certs.iter().filter_map(|(_, cert)| cert.as_ref()?.ari_cert_id.as_deref()).collect();
+            served.iter().filter_map(|(_, cert)| cert.as_ref()?.ari_cert_id.as_deref()).collect();
         let known_of = |id: &str| known.iter().find(|entry| entry.cert_id == id);
         // Only who issued a certificate knows about it; where that is not noted, it is the first CA.
-        let Some(ca) = target.md.ca.url.as_deref().or(target.md.ca.urls.first().map(String::as_str)) else {
+        let Some(ca) = md.ca.url.as_deref().or(md.ca.urls.first().map(String::as_str)) else {
             return known;
         };
         let is_due = ids.iter().any(|id| ari::is_due(known_of(id), now));

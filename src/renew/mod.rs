@@ -1,6 +1,6 @@
 //! Renewing certificates: when ([`policy`]), what one attempt does ([`flow`]), which jobs run
-//! ([`driver`]), how the store follows the configuration ([`sync`]) and how new sets go live
-//! ([`activate`]).
+//! ([`driver`]), how the store follows the configuration ([`sync`]), and how new sets come into use: at once
+//! ([`live`]), or at a restart ([`activate`]).
 
 pub mod account;
 pub mod activate;
@@ -19,6 +19,7 @@ pub mod hint;
 pub mod hold;
 mod inquiry;
 pub mod job;
+pub mod live;
 pub mod pace;
 pub mod policy;
 pub mod restart;
@@ -30,10 +31,15 @@ pub mod staging;
 mod start_tests;
 pub mod state;
 pub mod sync;
+mod turn;
 
 use crate::challenge::dns01;
 use crate::model::Md;
+use live::LiveSet;
 use state::KeyedCert;
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// A managed domain as the running server knows it: settings complete, certificates in use read.
 #[derive(Clone, Debug)]
@@ -49,6 +55,50 @@ pub struct Managed {
     pub dns01: Option<dns01::Command>,
     /// How its CA is reached: server-level settings resolved, which md.json does not show.
     pub route: Route,
+    /// What has come into use since the start.
+    pub live: live::Slot,
+}
+
+impl Managed {
+    /// The MD with the CA that issued what this process serves.
+    pub fn current(&self) -> Cow<'_, Md> {
+        match &*self.live.load() {
+            Some(set) if set.ca_url != self.md.ca.url => {
+                let mut md = self.md.clone();
+                md.ca.url.clone_from(&set.ca_url);
+                // The account was one at the CA before.
+                md.ca.account = None;
+                Cow::Owned(md)
+            }
+            _ => Cow::Borrowed(&self.md),
+        }
+    }
+
+    /// The certificates that this process serves.
+    pub fn served(&self) -> Served<'_> {
+        match &*self.live.load() {
+            Some(set) => Served::Live(set.clone()),
+            None => Served::Start(&self.certs),
+        }
+    }
+}
+
+/// Certificates that are served, one entry for each of the MD's keys.
+pub enum Served<'a> {
+    /// Since the start.
+    Start(&'a [KeyedCert]),
+    Live(Arc<LiveSet>),
+}
+
+impl Deref for Served<'_> {
+    type Target = [KeyedCert];
+
+    fn deref(&self) -> &[KeyedCert] {
+        match self {
+            Served::Start(certs) => certs,
+            Served::Live(set) => &set.certs,
+        }
+    }
 }
 
 /// The way to a CA. Paths are absolute.

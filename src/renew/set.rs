@@ -1,8 +1,9 @@
 //! A private key and the chain that certifies it, as they lie together in a folder of the store.
 
 use crate::crypto::{CertInfo, Chain, PrivateKey};
-use crate::model::KeySpec;
-use crate::store::{Error, Group, StartStore};
+use crate::model::{KeySpec, Md};
+use crate::store::{Error, Group, Rights, StartStore, Store};
+use crate::time::Timestamp;
 
 pub use super::staging::file::{JOB as JOB_FILE, MD as MD_FILE};
 
@@ -29,20 +30,48 @@ pub enum Flaw {
     #[error("md.json is missing or unusable")]
     NoMd,
     #[error("{0}")]
+    Unusable(String),
+    #[error("{0}")]
     Store(#[from] Error),
 }
 
 /// Reads key and chain for `spec` and checks that they belong together.
-pub fn load(store: &StartStore, group: Group, name: &str, spec: &KeySpec) -> Result<KeyedSet, Flaw> {
-    let label = || spec.label().to_string();
+pub fn load<R: Rights>(
+    store: &Store<R>,
+    group: R::Group,
+    name: &str,
+    spec: &KeySpec,
+) -> Result<KeyedSet, Flaw> {
     let chain = store.read_chain(group, name, &spec.file_name("pubcert"))?;
     let key = store.read_key(group, name, &spec.file_name("privkey"))?;
-    let (Some(chain), Some(key)) = (chain, key) else { return Err(Flaw::Missing(label())) };
-    if !chain.leaf().matches_key(&key) {
-        return Err(Flaw::Mismatch(label()));
+    let (Some(chain), Some(key)) = (chain, key) else { return Err(Flaw::Missing(spec.label().into())) };
+    KeyedSet::new(spec.clone(), key, chain)
+}
+
+impl KeyedSet {
+    /// Only of a key and a chain that belong together.
+    pub fn new(spec: KeySpec, key: PrivateKey, chain: Chain) -> Result<Self, Flaw> {
+        if !chain.leaf().matches_key(&key) {
+            return Err(Flaw::Mismatch(spec.label().to_string()));
+        }
+        let info = CertInfo::from_chain(&chain);
+        Ok(KeyedSet { spec, key, chain, info })
     }
-    let info = CertInfo::from_chain(&chain);
-    Ok(KeyedSet { spec: spec.clone(), key, chain, info })
+
+    /// Whether it can serve all names of `md` at `now`.
+    pub fn check(&self, md: &Md, now: Timestamp) -> Result<(), Flaw> {
+        let label = || self.spec.label().to_string();
+        if !md.is_covered_by(&self.info.dns_names) {
+            return Err(Flaw::Uncovered(label()));
+        }
+        if self.info.not_after <= now {
+            return Err(Flaw::Expired(label(), self.info.not_after.to_http_date()));
+        }
+        if !self.chain.is_in_order() {
+            return Err(Flaw::Disorder(label()));
+        }
+        Ok(())
+    }
 }
 
 /// What [`load`] says of a set in `domains`, where the key itself is of no interest.

@@ -1,6 +1,7 @@
 //! `staging/NAME/`: what a renewal has got so far. The start takes over what is complete here.
 
 use super::ari;
+use super::live;
 use crate::crypto::PrivateKey;
 use crate::crypto::cert::Chain;
 use crate::model::{Job, KeySpec, Md};
@@ -145,11 +146,11 @@ impl<'a> Staging<'a> {
     }
 
     /// Removes what belongs to one order of certificates. The job's history stays, and so do accounts that
-    /// other jobs may be using, and what is known of the certificates in use.
+    /// other jobs may be using, what is known of the certificates in use, and the set that is live.
     pub fn reset(&self) -> Result<(), Error> {
         for name in self.store.files(GROUP, self.name)? {
             let is_account = file::ACCOUNTS.iter().any(|(json, key)| [*json, *key].contains(&name.as_str()));
-            if !is_account && ![file::JOB, file::ARI].contains(&name.as_str()) {
+            if !is_account && ![file::JOB, file::ARI, live::FILE].contains(&name.as_str()) {
                 self.store.remove(GROUP, self.name, &name)?;
             }
         }

@@ -3,6 +3,7 @@
 
 use crate::crypto::CertInfo;
 use crate::model::{KeySpec, Md, State};
+use crate::time::Timestamp;
 
 /// The certificate of one key of an MD; `None` where certificate or key are missing or unusable.
 pub type KeyedCert = (KeySpec, Option<CertInfo>);
@@ -18,6 +19,16 @@ pub fn assess(md: &Md, certs: &[KeyedCert]) -> (State, Option<String>) {
         Some(flaw) => (State::Incomplete, Some(flaw)),
         None => (State::Complete, None),
     }
+}
+
+/// Whether what is in use can go on for a while. A site without certificate must not wait for its first one.
+pub fn is_good(md: &Md, certs: &[KeyedCert], now: Timestamp) -> bool {
+    assess(md, certs).0 == State::Complete && are_valid(certs, now)
+}
+
+/// Whether there is a certificate for each key, and none has expired.
+pub fn are_valid(certs: &[KeyedCert], now: Timestamp) -> bool {
+    certs.iter().all(|(_, cert)| cert.as_ref().is_some_and(|cert| now < cert.not_after))
 }
 
 fn flaw(md: &Md, label: &str, cert: Option<&CertInfo>) -> Option<String> {

@@ -3,12 +3,15 @@
 //! Keys are those of the C module, in its order; ours are added and never change one of these. Secrets do
 //! not get here: the EAB hmac is masked by the model, keys are not read.
 
+mod activation;
+
 use crate::crypto::CertInfo;
-use crate::renew::Managed;
+use crate::model::Job;
 use crate::renew::ari;
 use crate::renew::policy::{self, Decision};
 use crate::renew::staging::Staging;
-use crate::renew::state::KeyedCert;
+use crate::renew::state::{self, KeyedCert};
+use crate::renew::{Managed, Served};
 use crate::store::WorkStore;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -36,17 +39,27 @@ fn pretty(value: &Value) -> String {
 }
 
 fn entry(managed: &Managed, store: Option<&WorkStore>, now: Timestamp, with_log: bool) -> Value {
-    let mut out = match managed.md.to_public_json() {
+    let current = managed.current();
+    let mut out = match current.to_public_json() {
         Value::Object(fields) => fields,
         _ => Map::new(),
     };
-    out.insert("cert".into(), certs_json(managed, &managed.certs));
+    let served = managed.served();
+    if let Served::Live(_) = served {
+        let (state, descr) = state::assess(&managed.md, &served);
+        out.insert("state".into(), json!(state as i32));
+        match descr {
+            Some(descr) => out.insert("state-descr".into(), json!(descr)),
+            None => out.shift_remove("state-descr"),
+        };
+    }
+    out.insert("cert".into(), certs_json(managed, &served));
     // Also where the admin renews: monitors want to know when it is time.
     // What CAs advised that cannot be read is asked anew by the renewing child.
     let entries =
         store.and_then(|store| Staging::new(store, &managed.md.name).ari().ok()).unwrap_or_default();
-    let advice = ari::earliest(&entries, &managed.certs).filter(|_| managed.md.ari_renewals);
-    let decision = policy::need(&managed.md, &managed.certs, advice, now);
+    let advice = ari::earliest(&entries, &served).filter(|_| managed.md.ari_renewals);
+    let decision = policy::need(&current, &served, advice, now);
     let (renew_at, due, reason) = match decision {
         Decision::Now(reason) => (Some(now), true, reason),
         Decision::At(at, reason) => (Some(at), false, reason),
@@ -62,7 +75,12 @@ fn entry(managed: &Managed, store: Option<&WorkStore>, now: Timestamp, with_log:
     if due {
         out.insert("renew".into(), json!(true));
     }
-    if let Some(mut renewal) = store.and_then(|store| renewal(managed, store, with_log)) {
+    let staged = store.and_then(|store| staged(managed, store));
+    let newest = staged.as_ref().map(|(job, certs)| (job, certs.as_slice()));
+    if let Some(activation) = activation::activation(managed, newest) {
+        out.insert("activation".into(), activation);
+    }
+    if let Some(mut renewal) = staged.and_then(|(job, certs)| renewal(managed, &job, &certs, with_log)) {
         renewal.insert("reason".into(), json!(reason));
         out.insert("renewal".into(), Value::Object(renewal));
     }
@@ -70,22 +88,21 @@ fn entry(managed: &Managed, store: Option<&WorkStore>, now: Timestamp, with_log:
 }
 
 /// The job under way or waiting for activation, and the certificates it has got; `None` when idle.
-fn renewal(managed: &Managed, store: &WorkStore, with_log: bool) -> Option<Map<String, Value>> {
+fn staged(managed: &Managed, store: &WorkStore) -> Option<(Job, Vec<KeyedCert>)> {
     // A job that cannot be read shows as none; the renewing child reports it and begins it anew.
     let staging = Staging::new(store, &managed.md.name);
     let job = staging.job().ok().flatten()?;
+    let look = |spec| {
+        let chain = staging.chain(&spec).ok().flatten();
+        (spec, chain.map(|chain| CertInfo::from_chain(&chain)))
+    };
+    Some((job, managed.md.keys().into_iter().map(look).collect()))
+}
+
+fn renewal(managed: &Managed, job: &Job, staged: &[KeyedCert], with_log: bool) -> Option<Map<String, Value>> {
     let json = if with_log { job.to_json() } else { job.to_brief_json() };
     let Value::Object(mut out) = json else { return None };
-    let staged: Vec<KeyedCert> = managed
-        .md
-        .keys()
-        .into_iter()
-        .map(|spec| {
-            let chain = staging.chain(&spec).ok().flatten();
-            (spec, chain.map(|chain| CertInfo::from_chain(&chain)))
-        })
-        .collect();
-    out.insert("cert".into(), certs_json(managed, &staged));
+    out.insert("cert".into(), certs_json(managed, staged));
     Some(out)
 }
 
@@ -110,8 +127,7 @@ fn certs_json(managed: &Managed, certs: &[KeyedCert]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::CertInfo;
-    use crate::model::{Eab, Job, KeySpec, Md};
+    use crate::model::{Eab, KeySpec, Md};
     use crate::renew::Route;
     use crate::store::StartStore;
     use crate::time::DAY;
@@ -130,7 +146,15 @@ mod tests {
 
     fn managed(name: &str, certs: Vec<KeyedCert>) -> Managed {
         let md = Md { name: name.into(), domains: vec![name.into()], ..Md::default() };
-        Managed { md, certs, in_use: true, watched: true, dns01: None, route: Route::default() }
+        Managed {
+            md,
+            certs,
+            in_use: true,
+            watched: true,
+            dns01: None,
+            route: Route::default(),
+            live: Default::default(),
+        }
     }
 
     fn parse(json: &str) -> Value {

@@ -241,12 +241,22 @@ impl<R: Rights> Store<R> {
 
     /// Encrypted with the store's key in `accounts` and `staging`.
     pub fn write_key(&self, group: R::Group, name: &str, file: &str, key: &PrivateKey) -> Result<(), Error> {
+        let pem = self.seal_key(group, key)?;
+        self.layout.write(group.into(), name, file, &pem, false)
+    }
+
+    /// A key as it stands in files of the group (PEM): for one that becomes a part of another file.
+    pub fn seal_key(&self, group: R::Group, key: &PrivateKey) -> Result<Vec<u8>, Error> {
         let group = group.into();
         let pem =
             if group.encrypts_keys() { key.to_encrypted_pem(self.layout.key.bytes()) } else { key.to_pem() };
-        let pem =
-            pem.map_err(|source| Error::Crypto { path: self.layout.dir.join(group.dir_name()), source })?;
-        self.layout.write(group, name, file, &pem, false)
+        pem.map_err(|source| Error::Crypto { path: self.layout.dir.join(group.dir_name()), source })
+    }
+
+    /// What [`Store::seal_key`] made.
+    pub fn open_key(&self, group: R::Group, pem: &[u8]) -> Result<PrivateKey, crate::crypto::Error> {
+        let pass_phrase = group.into().encrypts_keys().then(|| self.layout.key.bytes());
+        PrivateKey::from_pem(pem, pass_phrase)
     }
 
     pub fn read_chain(&self, group: R::Group, name: &str, file: &str) -> Result<Option<Chain>, Error> {

@@ -1,4 +1,4 @@
-//! From nothing to a served certificate: staged by the watchdog, active after a restart, renewed by nobody after that.
+//! From nothing to a served certificate, with a restart in between: staged by the watchdog, active after it, renewed by nobody after that.
 
 use openssl::pkey::Id;
 
@@ -43,14 +43,15 @@ fn assert_first_certificate(mut httpd: Httpd, pebble: &Pebble) {
 fn a_domain_of_two_names_is_staged_after_the_start_and_served_after_a_restart() {
     let Some(lab) = open_lab!(Need::Root) else { return };
     let pebble = Pebble::start(&lab);
-    assert_first_certificate(one_domain(&lab, &pebble).start(), &pebble);
+    assert_first_certificate(one_domain(&lab, &pebble).at_restarts().start(), &pebble);
 }
 
 #[test]
 fn httpd_of_an_ordinary_user_gets_its_certificate_too() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
-    assert_first_certificate(one_domain(&lab, &pebble).account(Account::Ordinary).start(), &pebble);
+    let config = one_domain(&lab, &pebble).at_restarts().account(Account::Ordinary);
+    assert_first_certificate(config.start(), &pebble);
 }
 
 #[test]

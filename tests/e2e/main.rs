@@ -12,6 +12,8 @@ mod compatibility;
 mod directives;
 mod first_certificate;
 mod interruption;
+mod live;
+mod live_tls;
 mod matching;
 mod panic;
 mod renewal;

@@ -20,11 +20,13 @@ const START: &[&str] = &[
     "post_config_after_tls",
     "ssl_add_cert_files",
     "ssl_add_fallback_cert_files",
+    "init_server",
     "pool_cleanup",
 ];
 
 /// Functions that the running server calls. A panic there fails one request or one look at the jobs.
 const RUNNING: &[&str] = &[
+    "child_init",
     "post_read_request",
     "access_checker",
     "merge_dir_config",
@@ -34,6 +36,8 @@ const RUNNING: &[&str] = &[
     "protocol_switch",
     "protocol_get",
     "ssl_answer_challenge",
+    "news_beat",
+    "certificate_callback",
 ];
 
 /// Directives with every kind of arguments.
@@ -42,7 +46,10 @@ const DIRECTIVES: &str = "Protocols http/1.1 acme-tls/1\nMDCertificateAuthority 
      <MDomain two.test>\nMDRenewMode manual\n</MDomain>\n<If \"true\">\nMDRequireHttps off\n</If>";
 
 fn config(lab: &Lab, hook: &str) -> Config {
+    // Asked only where certificates go live at a restart.
+    let live = if hook == "ssl_add_fallback_cert_files" { "MDLiveActivation off" } else { "" };
     Config::new(lab)
+        .line(live)
         .module(&with_panic_injection())
         .env("MOD_MD_PANIC", hook)
         .line(DIRECTIVES)
@@ -99,6 +106,8 @@ fn a_panic_in_a_hook_of_the_running_server_is_survived() {
     let Some(lab) = open_lab!(Need::PanicModule) else { return };
     for hook in RUNNING {
         let httpd = config(&lab, hook).start();
+        let https = tls::served(lab.https, "one.test", None, &[]);
+        assert!(!https.chain.is_empty(), "{hook}: {}", https.verdict);
         wait_for(&format!("a panic in {hook} in the log"), SOON, || {
             use_all(&lab);
             panics_logged(&httpd.log(), hook).then_some(())

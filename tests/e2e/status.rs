@@ -42,7 +42,7 @@ fn md_status_lists_all_domains_by_name() {
 fn md_status_tells_of_a_domain_from_the_first_start_to_the_certificate_in_use() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
-    let mut httpd = two_domains(&lab, &pebble).start();
+    let mut httpd = two_domains(&lab, &pebble).at_restarts().start();
     let configured = json!({
         "name": "one.test",
         "domains": ["one.test", "www.one.test"],

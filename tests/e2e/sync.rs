@@ -133,7 +133,7 @@ fn a_start_that_does_not_get_the_lock_activates_nothing_and_the_next_one_does() 
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let config = Config::with_ca(&lab, &pebble.authority).line("MDStoreLocks 200ms\nMDomain one.test");
-    let mut httpd = config.site("one.test", &[]).start();
+    let mut httpd = config.at_restarts().site("one.test", &[]).start();
     httpd.wait_staged("one.test");
     assert!(httpd.logged("AH10398").is_empty(), "the lock of each start is given back");
     let before = httpd.serial_of("one.test");
@@ -195,7 +195,7 @@ fn a_store_that_cannot_be_written_is_told_and_the_certificate_in_use_stays() {
     let Some(lab) = open_lab!(Need::Root) else { return };
     let pebble = Pebble::start(&lab);
     let config = Config::with_ca(&lab, &pebble.authority).line("MDomain one.test").account(Account::Ordinary);
-    let mut httpd = config.site("one.test", &[]).start();
+    let mut httpd = config.at_restarts().site("one.test", &[]).start();
     httpd.wait_staged_and_activate(&["one.test"]);
     let serial = httpd.served("one.test", &pebble, &[]).serial();
 

@@ -28,6 +28,7 @@ pub struct Config {
     https: u16,
     module: PathBuf,
     account: Account,
+    mpm: &'static str,
     lines: Vec<String>,
     envs: Vec<(String, String)>,
 }
@@ -39,7 +40,7 @@ pub struct Httpd {
 }
 
 const BASE_MODULES: &[&str] =
-    &["mpm_event", "watchdog", "unixd", "log_config", "authz_core", "socache_shmcb", "ssl", "status"];
+    &["watchdog", "unixd", "log_config", "authz_core", "socache_shmcb", "ssl", "status"];
 
 impl Config {
     pub fn new(lab: &Lab) -> Config {
@@ -49,6 +50,7 @@ impl Config {
             https: lab.https,
             module: module::under_test(),
             account: Account::Own,
+            mpm: "event",
             lines: Vec::new(),
             envs: Vec::new(),
         }
@@ -71,6 +73,13 @@ impl Config {
         self
     }
 
+    /// `event` or `prefork`.
+    #[must_use]
+    pub fn mpm(mut self, mpm: &'static str) -> Config {
+        self.mpm = mpm;
+        self
+    }
+
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Config {
         self.envs.push((name.to_string(), value.to_string()));
@@ -82,6 +91,12 @@ impl Config {
     pub fn line(mut self, directives: &str) -> Config {
         self.lines.push(directives.to_string());
         self
+    }
+
+    /// New certificates come into use at restarts: what the C module does, which knows no other way.
+    #[must_use]
+    pub fn at_restarts(self) -> Config {
+        if module::is_c(&self.module) { self } else { self.line("MDLiveActivation off") }
     }
 
     /// A TLS host that serves `/index.html` with the text `site NAME`.
@@ -130,13 +145,18 @@ impl Config {
     fn text(&self, apache: &Apache) -> String {
         let root = self.root.display();
         let mut text = format!("ServerRoot {root}\nPidFile {root}/httpd.pid\nDefaultRuntimeDir {root}\n");
+        text += &apache.load(&format!("mpm_{}", self.mpm));
         BASE_MODULES.iter().for_each(|name| text += &apache.load(name));
+        if self.mpm == "event" {
+            text += "ThreadsPerChild 8\nMinSpareThreads 8\n";
+        }
         let user = if lab::is_root() && self.account == Account::Own {
             unprivileged_user().directives()
         } else {
             String::new()
         };
         let Config { http, https, .. } = self;
+        let workers = if self.mpm == "event" { 64 } else { 8 };
         let _ = write!(
             text,
             "LoadModule md_module {root}/mod_md.so
@@ -148,10 +168,8 @@ Listen 127.0.0.1:{https}
 ServerName main.test
 DocumentRoot {root}/htdocs
 StartServers 2
-ThreadsPerChild 8
-MinSpareThreads 8
-MaxRequestWorkers 64
 ServerLimit 8
+MaxRequestWorkers {workers}
 ExtendedStatus on
 MDPortMap http:{http} https:{https}
 MDStoreDir {root}/md

@@ -9,6 +9,7 @@ pub mod command;
 pub mod difference;
 pub mod http;
 pub mod httpd;
+pub mod issuer;
 pub mod lab;
 pub mod module;
 pub mod pebble;

@@ -71,18 +71,25 @@ impl Authority {
             envs: Vec::new(),
             dir,
         };
-        authority.write_config(lab, &[]);
+        authority.write_config(lab, &[], 90 * 86_400);
         authority.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "5")
     }
 
     /// It refuses to issue for this name.
     #[must_use]
     pub fn block_domain(self, lab: &Lab, name: &str) -> Authority {
-        self.write_config(lab, &[name]);
+        self.write_config(lab, &[name], 90 * 86_400);
         self
     }
 
-    fn write_config(&self, lab: &Lab, blocked: &[&str]) {
+    /// Certificates hold so many seconds.
+    #[must_use]
+    pub fn lifetime(self, lab: &Lab, seconds: u32) -> Authority {
+        self.write_config(lab, &[], seconds);
+        self
+    }
+
+    fn write_config(&self, lab: &Lab, blocked: &[&str], lifetime: u32) {
         let config = serde_json::json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{}", self.api),
             "managementListenAddress": format!("127.0.0.1:{}", self.management),
@@ -94,7 +101,7 @@ impl Authority {
             "externalAccountBindingRequired": false,
             "domainBlocklist": blocked,
             "retryAfter": { "authz": 1, "order": 1 },
-            "profiles": { "default": { "description": "90 days", "validityPeriod": 90 * 86_400 } },
+            "profiles": { "default": { "description": "the only one", "validityPeriod": lifetime } },
         }});
         fs::write(self.dir.join("config.json"), config.to_string()).unwrap();
     }

@@ -5,8 +5,9 @@ use super::guard::callback;
 use super::pool::{self, PathArray};
 use super::request::{Answer, Request};
 use super::server::Server;
+use super::ssl;
 use crate::challenge::tls_alpn01;
-use crate::httpd::{alpn, request, startup, tls};
+use crate::httpd::{alpn, refresh, request, startup, tls};
 use apache_sys::{
     apr_array_header_t, apr_pool_cleanup_null, apr_pool_t, apr_status_t, conn_rec, request_rec, server_rec,
 };
@@ -50,6 +51,10 @@ callback! {
             apache_sys::ap_hook_post_config(Some(post_config_after_tls), tls, watchdog, apache_sys::APR_HOOK_LAST as c_int);
             apache_sys::ap_hook_ssl_add_cert_files(Some(ssl_add_cert_files), none, none, middle);
             apache_sys::ap_hook_ssl_add_fallback_cert_files(Some(ssl_add_fallback_cert_files), none, none, middle);
+            // mod_ssl's own hook: without mod_ssl nobody runs it. APR hands the function on as one without a type.
+            let init_server = std::mem::transmute::<*const (), unsafe extern "C" fn()>(ssl::init_server as *const ());
+            apache_sys::apr_optional_hook_add(c"init_server".as_ptr(), Some(init_server), none, none, middle);
+            apache_sys::ap_hook_child_init(Some(child_init), none, none, middle);
             // Challenges are answered before mod_ssl says 503 for a host that has no certificate yet.
             apache_sys::ap_hook_post_read_request(Some(post_read_request), none, tls, apache_sys::APR_HOOK_FIRST as c_int);
             apache_sys::ap_hook_protocol_propose(Some(protocol_propose), none, none, middle);
@@ -82,6 +87,13 @@ callback! {
     fn post_config_after_tls(conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
         // SAFETY: as above.
         result(startup::after_tls(unsafe { Server::new(main) }, ConfigPool(conf)))
+    }
+}
+
+callback! {
+    fn child_init(_pool: *mut apr_pool_t, main: *mut server_rec) -> (), failing (); {
+        // SAFETY: as above.
+        refresh::begin(unsafe { Server::new(main) });
     }
 }
 

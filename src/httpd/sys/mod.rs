@@ -21,6 +21,8 @@ mod module;
 mod pool;
 mod request;
 mod server;
+mod shared;
+mod ssl;
 mod watchdog;
 
 pub use connection::Connection;
@@ -30,4 +32,6 @@ pub use request::{Answer, Request};
 pub use server::{
     Server, is_configuration_check, is_configuration_test, listener_ports, server_root, servers, store_owner,
 };
-pub use watchdog::register as register_watchdog;
+pub use shared::Counters;
+pub use ssl::Context;
+pub use watchdog::{watch_news, watch_renewals};

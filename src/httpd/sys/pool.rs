@@ -5,6 +5,7 @@ use apache_sys::{
 };
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 
 /// Copies text into the pool, NUL-terminated. A NUL inside ends it early, as C would see it.
 ///
@@ -34,6 +35,33 @@ pub unsafe fn own<T>(pool: *mut apr_pool_t, value: T) -> *mut T {
         apr_pool_cleanup_register(pool, pointer.cast(), Some(drop_box::<T>), Some(apr_pool_cleanup_null));
     }
     pointer
+}
+
+/// Like [`own`], but a child that ends does not drop the value, which its other threads may still be reading: only the
+/// process that made it does.
+///
+/// # Safety
+/// `pool` is a live pool.
+pub unsafe fn own_here<T>(pool: *mut apr_pool_t, value: T) -> *const T {
+    // SAFETY: see above.
+    let keeper = unsafe { own(pool, Keeper { value: ManuallyDrop::new(value), owner: std::process::id() }) };
+    // SAFETY: it has just been made, and stays where it is until the pool drops it. ManuallyDrop has the layout of
+    // what is in it.
+    unsafe { (&raw const (*keeper).value).cast() }
+}
+
+struct Keeper<T> {
+    value: ManuallyDrop<T>,
+    owner: u32,
+}
+
+impl<T> Drop for Keeper<T> {
+    fn drop(&mut self) {
+        if std::process::id() == self.owner {
+            // SAFETY: the keeper is dropped once, and nobody sees the value afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.value) };
+        }
+    }
 }
 
 /// Text of a C string, or empty for a null pointer. What is not UTF-8 is replaced.

@@ -1,0 +1,250 @@
+//! Measures live activation with real servers and a real CA: `make bench ARGS=live`.
+//!
+//! ```text
+//! make bench ARGS="live"               # all of these, with their numbers below
+//! make bench ARGS="live first 50"      # from an empty store to a certificate of the CA for each of 50 domains; and the C module
+//! make bench ARGS="live staged 1000"   # from a set that is published to its being served by every child, among 1000 domains
+//! make bench ARGS="live handshake 4000"# processor time of a handshake, with live activation on and off, in turns
+//! make bench ARGS="live load 1000"     # handshakes while 1000 sets go live: failures, memory and open files
+//! ```
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../tests/support/mod.rs"]
+#[allow(dead_code, unused_imports, unused_macros, reason = "tests use more of the lab")]
+mod support;
+
+use openssl::ssl::{Ssl, SslContext, SslMethod};
+use openssl::x509::X509;
+use std::fs;
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+use support::issuer::{self, Issuer};
+use support::{Authority, Config, Httpd, Lab, Pebble, module, process, tls, wait_for};
+
+const PATIENCE: Duration = Duration::from_secs(300);
+
+fn main() {
+    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with("--") && word != "live");
+    let scenario = words.next();
+    let number = words.next().map(|word| word.parse().expect("a number"));
+    let is_asked = |name: &str| scenario.as_deref().is_none_or(|asked| asked == name);
+    if is_asked("first") {
+        for file in [Some(module::under_test()), module::c_module()].into_iter().flatten() {
+            first(number.unwrap_or(50), &file);
+        }
+    }
+    if is_asked("staged") {
+        staged(number.unwrap_or(1000));
+    }
+    if is_asked("handshake") {
+        handshake(number.unwrap_or(4000));
+    }
+    if is_asked("load") {
+        load(number.unwrap_or(1000), "event");
+        load(number.unwrap_or(1000), "prefork");
+    }
+}
+
+fn lab(name: &str) -> Lab {
+    Lab::open(&format!("bench::{name}::here"), &[]).expect("the lab")
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("d{n}.test")).collect()
+}
+
+/// Hosts and domains of these names, a P-256 key each.
+fn sites(config: Config, names: &[String]) -> Config {
+    let config = config.line("MDPrivateKeys P-256\nLogLevel notice");
+    names.iter().fold(config, |config, name| config.line(&format!("MDomain {name}")).site(name, &[]))
+}
+
+/// The certificate of one handshake; `None`: it did not work out.
+fn leaf(context: &SslContext, port: u16, name: &str) -> Option<X509> {
+    let mut ssl = Ssl::new(context).ok()?;
+    ssl.set_hostname(name).ok()?;
+    let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    ssl.connect(stream).ok()?.ssl().peer_certificate()
+}
+
+fn client() -> SslContext {
+    SslContext::builder(SslMethod::tls_client()).unwrap().build()
+}
+
+fn first(count: usize, file: &Path) {
+    let lab = lab("first");
+    let pebble = Pebble::start(&lab);
+    let names = names(count);
+    let is_c = module::is_c(file);
+    let config = sites(Config::with_ca(&lab, &pebble.authority), &names).module(file);
+    let begin = Instant::now();
+    let mut httpd = config.start();
+    if is_c {
+        wait_for("all sets", PATIENCE, || {
+            let mds = httpd.mds();
+            let finished = |md: &serde_json::Value| md["renewal"]["finished"] == true;
+            mds["managed-domains"].as_array().unwrap().iter().all(finished).then_some(())
+        });
+        httpd.graceful();
+    }
+    let context = client();
+    for name in &names {
+        wait_for(name, PATIENCE, || {
+            let issuer = format!("{:?}", leaf(&context, lab.https, name)?.issuer_name());
+            issuer.contains("Pebble").then_some(())
+        });
+    }
+    let how = if is_c { "the C module, with one graceful restart" } else { "ours, without" };
+    println!("first: {count} domains, {how}: {:.1} s", begin.elapsed().as_secs_f64());
+}
+
+fn staged(count: usize) {
+    let lab = lab("staged");
+    let issuer = Issuer::new();
+    let names = names(count);
+    let config = sites(Config::with_ca(&lab, &Authority::new(&lab)), &names);
+    let store = config.store();
+    names.iter().for_each(|name| issuer::install(&store, &[name], &[&issuer.issue(&[name])]));
+    let _httpd =
+        config.line("MDCheckInterval 5s\nStartServers 4\nMinSpareThreads 32\nMaxSpareThreads 64").start();
+    let context = client();
+    let mut times = Vec::new();
+    for name in names.iter().step_by((count / 10).max(1)).take(10) {
+        let set = issuer.issue(&[name]);
+        let serial = set.serial();
+        issuer::stage(&store, &[name], &[&set]);
+        let file = store.join("staging").join(name).join("live.json");
+        let published = wait_for("live.json", PATIENCE, || fs::metadata(&file).ok()?.modified().ok());
+        let mut all = SystemTime::now();
+        wait_for("the new certificate from every child", PATIENCE, || {
+            all = SystemTime::now();
+            (0..24)
+                .all(|_| leaf(&context, lab.https, name).is_some_and(|leaf| tls::serial(&leaf) == serial))
+                .then_some(())
+        });
+        times.push(all.duration_since(published).unwrap_or_default().as_millis());
+    }
+    times.sort_unstable();
+    println!("staged: {count} domains, from published to served by every child, ms: {times:?}");
+}
+
+fn handshake(count: usize) {
+    let issuer = Issuer::new();
+    let context = client();
+    let labs = [lab("handshake-on"), lab("handshake-off")];
+    let servers: Vec<Httpd> = labs
+        .iter()
+        .zip(["on", "off"])
+        .map(|(lab, live)| {
+            let config = sites(Config::with_ca(lab, &Authority::new(lab)), &names(1));
+            issuer::install(&config.store(), &["d0.test"], &[&issuer.issue(&["d0.test"])]);
+            config.line(&format!("MDLiveActivation {live}\nStartServers 1\nServerLimit 1")).start()
+        })
+        .collect();
+    for lab in &labs {
+        (0..500).for_each(|_| drop(leaf(&context, lab.https, "d0.test")));
+    }
+    let mut spent = [Duration::ZERO; 2];
+    for block in 0..count.div_ceil(100) {
+        for turn in 0..2 {
+            // Who comes first changes, too.
+            let at = (turn + block) % 2;
+            let before = cpu_time(&servers[at]);
+            for _ in 0..100 {
+                leaf(&context, labs[at].https, "d0.test").expect("a handshake");
+            }
+            spent[at] += cpu_time(&servers[at]) - before;
+        }
+    }
+    let each = spent.map(|all| all.as_secs_f64() * 1e6 / count as f64);
+    println!(
+        "handshake: {count} each, processor time of httpd: on {:.0} µs, off {:.0} µs, {:+.1} %",
+        each[0],
+        each[1],
+        (each[0] / each[1] - 1.0) * 100.0
+    );
+}
+
+/// User and system time of the children (schedstat counts nanoseconds, by thread).
+fn cpu_time(httpd: &Httpd) -> Duration {
+    let threads = |pid: u32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let spent = |path: &Path| {
+        let text = fs::read_to_string(path.join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    let all = process::children(httpd.pid()).into_iter().flat_map(threads);
+    Duration::from_nanos(all.filter_map(|thread| spent(&thread.path())).sum())
+}
+
+fn load(activations: usize, mpm: &'static str) {
+    const DOMAINS: usize = 50;
+    let lab = lab("load");
+    let issuer = Issuer::new();
+    let names = names(DOMAINS);
+    let config = sites(Config::with_ca(&lab, &Authority::new(&lab)), &names).mpm(mpm);
+    let store = config.store();
+    names.iter().for_each(|name| issuer::install(&store, &[name], &[&issuer.issue(&[name])]));
+    let httpd = config.line("MDCheckInterval 1s\nMDRetryDelay 1s").start();
+    let (done, failed, visits) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (context, port) = (client(), lab.https);
+    let round = || {
+        for name in &names {
+            issuer::stage(&store, &[name], &[&issuer.issue(&[name])]);
+        }
+        let serial =
+            |name: &str| fs::read_to_string(store.join("staging").join(name).join("pubcert.p-256.pem"));
+        for name in &names {
+            let chain = serial(name).unwrap();
+            let wanted = tls::serial(&X509::from_pem(chain.as_bytes()).unwrap());
+            wait_for(name, PATIENCE, || (tls::serial(&leaf(&context, port, name)?) == wanted).then_some(()));
+        }
+    };
+    thread::scope(|scope| {
+        for client in 0..3 {
+            let (names, context, done, failed, visits) = (&names, &context, &done, &failed, &visits);
+            scope.spawn(move || {
+                for name in names.iter().cycle().skip(client * 17) {
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    // A key of another certificate would fail the handshake.
+                    let is_good = leaf(context, port, name).is_some();
+                    failed.fetch_add(usize::from(!is_good), Ordering::Relaxed);
+                    visits.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        // What grows at first only, as pools do, is there after some rounds.
+        (0..4).for_each(|_| round());
+        let before = resources(&httpd);
+        (0..activations.div_ceil(DOMAINS)).for_each(|_| round());
+        done.store(true, Ordering::Relaxed);
+        let after = resources(&httpd);
+        println!(
+            "load: {mpm}, {activations} activations, {} handshakes, {} failed; by child that lived through it, \
+             kB resident and open files, before and after:",
+            visits.load(Ordering::Relaxed),
+            failed.load(Ordering::Relaxed)
+        );
+        for (pid, memory, files) in &before {
+            if let Some((_, memory_after, files_after)) = after.iter().find(|(other, ..)| other == pid) {
+                println!("  {memory} {files} -> {memory_after} {files_after}");
+            }
+        }
+    });
+}
+
+fn resources(httpd: &Httpd) -> Vec<(u32, u64, usize)> {
+    let resident = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.to_string();
+        line.trim().trim_end_matches(" kB").parse().ok()
+    };
+    let files = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or(0);
+    let children = process::children(httpd.pid()).into_iter();
+    children.filter_map(|pid| Some((pid, resident(pid)?, files(pid)))).collect()
+}

@@ -1,0 +1,25 @@
+//! A private key and its certificates as OpenSSL's own objects, made ready once so that a handshake only has to
+//! refer to them.
+
+use super::{Chain, Error, PrivateKey};
+use openssl::pkey::{PKey, Private};
+use openssl::stack::Stack;
+use openssl::x509::X509;
+
+/// Has no `Debug`, so that the key cannot slip into a log.
+pub struct Identity {
+    pub key: PKey<Private>,
+    pub leaf: X509,
+    /// What leads from the leaf to its root, without the leaf.
+    pub issuers: Stack<X509>,
+}
+
+impl Identity {
+    pub fn new(key: &PrivateKey, chain: &Chain) -> Result<Self, Error> {
+        let mut issuers = Stack::new()?;
+        for certificate in chain.certificates().iter().skip(1) {
+            issuers.push(certificate.x509()?)?;
+        }
+        Ok(Identity { key: key.pkey().clone(), leaf: chain.leaf().x509()?, issuers })
+    }
+}

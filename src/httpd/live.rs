@@ -1,0 +1,192 @@
+//! Live activation: sets that one child publishes are taken up by all, without a restart.
+//!
+//! At start the hosts that are served with certificates of ours are noted, and mod_ssl's hook puts a slot beside each of
+//! their TLS contexts. A handshake looks into the slot and does nothing else. It is filled off the handshake's path: by
+//! the child that publishes, in the others by the watchdog's beat, and in new ones before their first handshake.
+
+use super::lock;
+use super::news::News;
+use super::sys::{Context, Server};
+use crate::crypto::CertInfo;
+use crate::renew::Managed;
+use crate::renew::live::{self, LiveSet, Slot, Workers};
+use crate::renew::set::Flaw;
+use crate::store::{Error, WorkGroup, WorkStore};
+use crate::time::{Clock, SystemClock};
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What the start learns of hosts, MD by MD.
+pub struct Hosts {
+    slots: Vec<Slot>,
+    /// By server: what it was given.
+    given: Mutex<HashMap<usize, Given>>,
+    contexts: Mutex<Vec<Vec<Context>>>,
+}
+
+#[derive(Clone, Copy)]
+struct Given {
+    md: usize,
+    is_self_signed: bool,
+}
+
+impl Hosts {
+    pub fn new(mds: usize) -> Self {
+        let contexts = Mutex::new((0..mds).map(|_| Vec::new()).collect());
+        Hosts { slots: (0..mds).map(|_| Slot::default()).collect(), given: Mutex::default(), contexts }
+    }
+
+    /// A host is served with the certificates of this MD, or with a self-signed one for lack of them.
+    pub fn give(&self, server: Server<'_>, md: usize, is_self_signed: bool) {
+        lock(&self.given).insert(server.key(), Given { md, is_self_signed });
+    }
+
+    /// Where handshakes of a host have to look; `None` for one that is not served by us.
+    pub fn slot_of(&self, server: Server<'_>) -> Option<Slot> {
+        let given = *lock(&self.given).get(&server.key())?;
+        self.slots.get(given.md).cloned()
+    }
+
+    /// From now on they look there.
+    pub fn attach(&self, server: Server<'_>, context: Context) {
+        let Some(given) = lock(&self.given).get(&server.key()).copied() else { return };
+        if let (Some(slot), Some(contexts)) =
+            (self.slots.get(given.md), lock(&self.contexts).get_mut(given.md))
+        {
+            contexts.push(context);
+            slot.attach();
+        }
+    }
+
+    pub fn slot(&self, md: usize) -> Slot {
+        self.slots.get(md).cloned().unwrap_or_default()
+    }
+}
+
+/// The slot of a host, while its configuration is being put in force.
+pub fn slot_of(server: Server<'_>) -> Option<Slot> {
+    lock(&server.conf()?.startup).as_ref()?.live.as_ref()?.slot_of(server)
+}
+
+pub fn attach(server: Server<'_>, context: Context) {
+    let startup = server.conf().and_then(|conf| lock(&conf.startup).clone());
+    if let Some(hosts) = startup.as_ref().and_then(|startup| startup.live.as_ref()) {
+        hosts.attach(server, context);
+    }
+}
+
+/// One for each configuration. Children inherit it.
+pub struct Live {
+    /// `MDActivationDelay`.
+    pub delay: Duration,
+    mds: Arc<[Managed]>,
+    store: WorkStore,
+    contexts: Vec<Vec<Context>>,
+    /// By server: the MD of a host that began with a self-signed certificate.
+    self_signed: HashMap<usize, usize>,
+    news: News,
+    /// Why a set was not taken up, by MD: told once. Locked by who takes up.
+    failures: Mutex<HashMap<usize, String>>,
+}
+
+impl Live {
+    pub fn new(hosts: &Hosts, mds: Arc<[Managed]>, store: WorkStore, delay: Duration) -> io::Result<Self> {
+        let given = lock(&hosts.given);
+        let news = News::new(mds.len())?;
+        // What a restart has left in staging is still the newest set there is.
+        let left = |md: &&str| {
+            let file = store.modified(WorkGroup::Staging, md, live::FILE);
+            file.is_ok_and(|time| time.is_some())
+        };
+        let staged = store.names(WorkGroup::Staging).unwrap_or_default();
+        for name in staged.iter().map(String::as_str).filter(left) {
+            mds.iter().position(|m| m.md.name == name).into_iter().for_each(|md| news.tell(md));
+        }
+        Ok(Live {
+            delay,
+            mds,
+            store,
+            contexts: std::mem::take(&mut lock(&hosts.contexts)),
+            self_signed: given.iter().filter(|(_, g)| g.is_self_signed).map(|(s, g)| (*s, g.md)).collect(),
+            news,
+            failures: Mutex::default(),
+        })
+    }
+
+    /// Whether a set of any MD can go live at all.
+    pub fn is_possible(&self) -> bool {
+        self.mds.iter().any(|managed| managed.live.is_attached())
+    }
+
+    /// Whether a host has no other certificate to show than a self-signed one.
+    pub fn is_without_certificate(&self, server: Server<'_>) -> bool {
+        let md = self.self_signed.get(&server.key()).and_then(|md| self.mds.get(*md));
+        md.is_some_and(|managed| managed.live.load().is_none())
+    }
+
+    /// Takes up the sets that were published since this process looked last.
+    pub fn take_up(&self) {
+        if self.news.is_there_any() {
+            self.take_up_all();
+        }
+    }
+
+    fn take_up_all(&self) {
+        let mut failures = lock(&self.failures);
+        for md in self.news.take() {
+            let Some(managed) = self.mds.get(md).filter(|m| m.live.is_attached()) else { continue };
+            match self.load(md, managed) {
+                Ok(set) => {
+                    failures.remove(&md);
+                    if let Some(set) = set {
+                        managed.live.store(set);
+                        crate::log!(Debug, "{}: a new set is live in this process", managed.md.name);
+                    }
+                }
+                Err(flaw) => {
+                    if matches!(flaw, Flaw::Store(Error::Io { .. })) {
+                        // This process may be short of something for a while. The set can be read, as others did.
+                        self.news.put_back(md);
+                    }
+                    let reason = flaw.to_string();
+                    if failures.get(&md) != Some(&reason) {
+                        crate::log!(
+                            Error,
+                            "AH10069: {}: error loading the new set, the one before stays in use in this process: \
+                             {reason}",
+                            managed.md.name
+                        );
+                        failures.insert(md, reason);
+                    }
+                }
+            }
+        }
+    }
+
+    fn load(&self, md: usize, managed: &Managed) -> Result<Option<LiveSet>, Flaw> {
+        let now = SystemClock::default().now();
+        let Some(published) = live::read(&self.store, WorkGroup::Staging, &managed.md, now)? else {
+            return Ok(None);
+        };
+        let set = LiveSet::new(&published).map_err(|e| Flaw::Unusable(e.to_string()))?;
+        for context in self.contexts.get(md).into_iter().flatten() {
+            context.try_out(&set.identities).map_err(Flaw::Unusable)?;
+        }
+        Ok(Some(set))
+    }
+}
+
+impl Workers for Live {
+    fn tell(&self, index: usize) {
+        self.news.tell(index);
+        // Waits where another thread of this process is at it.
+        self.take_up_all();
+    }
+
+    /// There is no stapling yet.
+    fn have_staples(&self, _index: usize, _certs: &[CertInfo]) -> bool {
+        false
+    }
+}

@@ -1,0 +1,19 @@
+//! What every child does beside serving: it takes up what another process has news of, off the path of requests
+//! and handshakes.
+
+use super::State;
+use super::sys::Server;
+
+/// A new child, before it serves anyone.
+pub fn begin(main: Server<'_>) {
+    if let Some(state) = main.conf().and_then(|conf| conf.state.get()) {
+        beat(state);
+    }
+}
+
+/// Ten times a second.
+pub fn beat(state: &State) {
+    if let Some(live) = &state.live {
+        live.take_up();
+    }
+}

@@ -1,0 +1,54 @@
+//! Counters that all processes of one configuration see: an anonymous shared mapping, made before httpd forks,
+//! inherited by every child, without a lock. A child keeps it until it ends, also when the parent has gone on to
+//! the next configuration.
+
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::AtomicU64;
+
+/// A fixed number of counters, all 0 at first.
+pub struct Counters {
+    first: NonNull<AtomicU64>,
+    count: usize,
+    owner: u32,
+}
+
+// SAFETY: the mapping stays where it is for as long as the value lives, and atomics may be used from everywhere.
+unsafe impl Send for Counters {}
+// SAFETY: as above.
+unsafe impl Sync for Counters {}
+
+impl Counters {
+    /// To be made in the parent, before it has children.
+    pub fn new(count: usize) -> io::Result<Self> {
+        let count = count.max(1);
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping, of no file, wherever the kernel has room.
+        let start = unsafe { libc::mmap(ptr::null_mut(), size(count), access, kind, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let first = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("it lies at address 0"))?;
+        Ok(Counters { first, count, owner: std::process::id() })
+    }
+
+    pub fn get(&self, index: usize) -> Option<&AtomicU64> {
+        // SAFETY: within the mapping, which is aligned to a page and filled with zeros: atomics of value 0.
+        (index < self.count).then(|| unsafe { self.first.add(index).as_ref() })
+    }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        // A child that ends drops this while its other threads may still be at work. The kernel cleans up after it.
+        if std::process::id() == self.owner {
+            // SAFETY: the mapping is ours, of this size, and nobody borrows from this value any more.
+            unsafe { libc::munmap(self.first.as_ptr().cast(), size(self.count)) };
+        }
+    }
+}
+
+/// In bytes. What overflows no machine can map: the mapping then fails.
+fn size(count: usize) -> usize {
+    count.saturating_mul(size_of::<AtomicU64>())
+}

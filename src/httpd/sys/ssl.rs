@@ -1,0 +1,107 @@
+//! mod_ssl's TLS contexts: what is set on them at start, and the callback that OpenSSL calls in every full
+//! handshake. The one place where more than bytes passes between mod_ssl and us: certificates are set on an `SSL`.
+
+use super::guard::callback;
+use super::pool;
+use super::server::Server;
+use crate::crypto::Identity;
+use crate::httpd::live;
+use crate::renew::live::Slot;
+use apache_sys::{apr_pool_t, server_rec};
+use foreign_types::{ForeignType, ForeignTypeRef};
+use openssl::error::ErrorStack;
+use openssl::ssl::{Ssl, SslContextRef};
+use openssl_sys::{EVP_PKEY, SSL, SSL_CTX, X509, stack_st_X509};
+use std::ffi::{c_int, c_void};
+
+type CertCallback = unsafe extern "C" fn(ssl: *mut SSL, data: *mut c_void) -> c_int;
+
+// In every OpenSSL from 1.1.1 on, and missing from openssl-sys.
+unsafe extern "C" {
+    fn SSL_CTX_set_cert_cb(context: *mut SSL_CTX, callback: Option<CertCallback>, data: *mut c_void);
+    fn SSL_certs_clear(ssl: *mut SSL);
+    fn SSL_use_cert_and_key(
+        ssl: *mut SSL,
+        leaf: *mut X509,
+        key: *mut EVP_PKEY,
+        chain: *mut stack_st_X509,
+        replace: c_int,
+    ) -> c_int;
+}
+
+/// What the callback answers: the handshake goes on.
+const GO_ON: c_int = 1;
+
+/// The TLS context of a host, which mod_ssl keeps for as long as the configuration is in force.
+pub struct Context(*mut SSL_CTX);
+
+// SAFETY: OpenSSL's contexts are made to be shared by threads; we only make connections from it.
+unsafe impl Send for Context {}
+// SAFETY: as above.
+unsafe impl Sync for Context {}
+
+impl Context {
+    /// Sets these on a connection of this host that nobody uses: what the host's settings do not allow (a key that
+    /// is too short for its security level) shows here and not in a handshake.
+    pub fn try_out(&self, identities: &[Identity]) -> Result<(), String> {
+        // SAFETY: mod_ssl's context outlives the configuration's pool, and who has this value is gone by then.
+        let context = unsafe { SslContextRef::from_ptr(self.0) };
+        let ssl = Ssl::new(context).map_err(|error| error.to_string())?;
+        // SAFETY: a live connection.
+        unsafe { present(ssl.as_ptr(), identities) }.map_err(|error| format!("OpenSSL refuses it: {error}"))
+    }
+}
+
+/// Puts these in the place of every certificate the connection has.
+///
+/// # Safety
+/// `ssl` is live and in no other thread's hands.
+unsafe fn present(ssl: *mut SSL, identities: &[Identity]) -> Result<(), ErrorStack> {
+    // SAFETY: see above; OpenSSL takes references of its own to what it is handed, and counts them atomically.
+    unsafe {
+        SSL_certs_clear(ssl);
+        for identity in identities {
+            let (leaf, key) = (identity.leaf.as_ptr(), identity.key.as_ptr());
+            if SSL_use_cert_and_key(ssl, leaf, key, identity.issuers.as_ptr(), 1) != 1 {
+                return Err(ErrorStack::get());
+            }
+        }
+    }
+    Ok(())
+}
+
+callback! {
+    // mod_ssl's hook for modules that have more to set on the context of a host.
+    fn init_server(server: *mut server_rec, pool: *mut apr_pool_t, is_proxy: c_int, context: *mut SSL_CTX) -> c_int, failing apache_sys::OK as c_int; {
+        let go_on = apache_sys::OK as c_int;
+        if is_proxy != 0 || context.is_null() {
+            return go_on;
+        }
+        // SAFETY: mod_ssl lends the server, the configuration's pool and the context it has just made. The slot is freed
+        // with that pool and only in the process that made it, so it outlives every handshake.
+        unsafe {
+            let server = Server::new(server);
+            if let Some(slot) = live::slot_of(server) {
+                SSL_CTX_set_cert_cb(context, Some(certificate_callback), pool::own_here(pool, slot).cast_mut().cast());
+                live::attach(server, Context(context));
+            }
+        }
+        go_on
+    }
+}
+
+callback! {
+    // In a handshake, when the host is known and no session is resumed. The connection for a tls-alpn-01 challenge comes
+    // here, too: mod_ssl sets the challenge's certificate later, when protocols are chosen, and that one counts.
+    fn certificate_callback(ssl: *mut SSL, data: *mut c_void) -> c_int, failing GO_ON; {
+        // SAFETY: `init_server` handed over a slot that lives as long as the context.
+        let slot = unsafe { data.cast::<Slot>().as_ref() };
+        if let Some(set) = slot.map(Slot::load).as_deref().and_then(Option::as_ref)
+            // SAFETY: OpenSSL lends the connection of this handshake.
+            && let Err(error) = unsafe { present(ssl, &set.identities) }
+        {
+            crate::log!(Error, "OpenSSL refuses a live certificate in a handshake: {error}");
+        }
+        GO_ON
+    }
+}

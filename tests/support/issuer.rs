@@ -1,0 +1,159 @@
+//! Sets of key and certificate as a renewal leaves them, without a CA to ask: for what no CA would issue, and quickly.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::Path;
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::{BigNum, MsbOption};
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{Id, PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::{X509, X509Builder, X509NameBuilder};
+use serde_json::json;
+
+use super::httpd::unprivileged_user;
+use super::{lab, tls};
+
+/// Its certificate is the root, and the second of every chain.
+pub struct Issuer {
+    key: PKey<Private>,
+    pub root: X509,
+}
+
+/// A leaf and its issuer, and the leaf's key.
+#[derive(Clone)]
+pub struct Set {
+    pub key: PKey<Private>,
+    pub chain: Vec<X509>,
+}
+
+impl Issuer {
+    pub fn new() -> Issuer {
+        let key = generate(Id::EC);
+        let mut builder = builder("Lab Root", "Lab Root", &key, -3600, 86_400);
+        builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        Issuer { key, root: builder.build() }
+    }
+
+    /// For a day, with a P-256 key.
+    pub fn issue(&self, names: &[&str]) -> Set {
+        self.issue_for(names, Id::EC, -60, 86_400)
+    }
+
+    /// Valid from and until so many seconds from now.
+    pub fn issue_for(&self, names: &[&str], algorithm: Id, from: i64, until: i64) -> Set {
+        let key = generate(algorithm);
+        let mut builder = builder(names[0], "Lab Root", &key, from, until);
+        let mut san = SubjectAlternativeName::new();
+        names.iter().for_each(|name| {
+            san.dns(name);
+        });
+        let san = san.build(&builder.x509v3_context(None, None)).unwrap();
+        builder.append_extension(san).unwrap();
+        builder.sign(&self.key, MessageDigest::sha256()).unwrap();
+        Set { key, chain: vec![builder.build(), self.root.clone()] }
+    }
+}
+
+impl Set {
+    pub fn serial(&self) -> String {
+        tls::serial(&self.chain[0])
+    }
+
+    pub fn key_pem(&self) -> Vec<u8> {
+        self.key.private_key_to_pem_pkcs8().unwrap()
+    }
+
+    pub fn chain_pem(&self) -> Vec<u8> {
+        self.chain.iter().flat_map(|certificate| certificate.to_pem().unwrap()).collect()
+    }
+
+    fn suffix(&self) -> &'static str {
+        if self.key.id() == Id::RSA { "" } else { ".p-256" }
+    }
+}
+
+/// Puts sets into use, as if a restart had activated them. For a server that does not run.
+pub fn install(store: &Path, domains: &[&str], sets: &[&Set]) {
+    write(&store.join("domains").join(domains[0]), domains, sets);
+}
+
+/// Leaves sets in staging, as a renewal does that has just succeeded.
+pub fn stage(store: &Path, domains: &[&str], sets: &[&Set]) {
+    let dir = store.join("staging").join(domains[0]);
+    // Until all is there, this is no finished renewal.
+    let _ = fs::remove_file(dir.join("job.json"));
+    write(&dir, domains, sets);
+    let job = json!({ "name": domains[0], "finished": true, "errors": 0 });
+    put(&dir, "job.json", job.to_string().as_bytes());
+}
+
+fn write(dir: &Path, domains: &[&str], sets: &[&Set]) {
+    let specs: Vec<_> = sets
+        .iter()
+        .map(|set| match set.key.id() {
+            Id::RSA => json!({ "type": "RSA", "bits": 2048 }),
+            _ => json!({ "type": "EC", "curve": "P-256" }),
+        })
+        .collect();
+    let md = json!({ "name": domains[0], "domains": domains, "privkey": specs, "state": 2 });
+    fs::create_dir_all(dir).unwrap();
+    for set in sets {
+        put(dir, &format!("privkey{}.pem", set.suffix()), &set.key_pem());
+        put(dir, &format!("pubcert{}.pem", set.suffix()), &set.chain_pem());
+    }
+    put(dir, "md.json", md.to_string().as_bytes());
+    give_to_workers(dir);
+}
+
+/// Replaces a file of staging whole, as its owner.
+pub fn put(dir: &Path, name: &str, content: &[u8]) {
+    let temporary = dir.join(format!(".{name}"));
+    fs::write(&temporary, content).unwrap();
+    give_to_workers(&temporary);
+    fs::rename(&temporary, dir.join(name)).unwrap();
+}
+
+fn give_to_workers(path: &Path) {
+    if lab::is_root() {
+        let user = unprivileged_user();
+        chown(path, Some(user.uid), Some(user.gid)).unwrap();
+    }
+}
+
+fn builder(subject: &str, issuer: &str, key: &PKey<Private>, from: i64, until: i64) -> X509Builder {
+    let name = |common_name: &str| {
+        let mut name = X509NameBuilder::new().unwrap();
+        name.append_entry_by_nid(Nid::COMMONNAME, common_name).unwrap();
+        name.build()
+    };
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = i64::try_from(since.as_secs()).unwrap();
+    let at = |offset: i64| Asn1Time::from_unix(now + offset).unwrap();
+    let mut serial = BigNum::new().unwrap();
+    serial.rand(127, MsbOption::ONE, false).unwrap();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
+    builder.set_subject_name(&name(subject)).unwrap();
+    builder.set_issuer_name(&name(issuer)).unwrap();
+    builder.set_pubkey(key).unwrap();
+    builder.set_not_before(&at(from)).unwrap();
+    builder.set_not_after(&at(until)).unwrap();
+    builder
+}
+
+fn generate(algorithm: Id) -> PKey<Private> {
+    match algorithm {
+        Id::RSA => PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap(),
+        _ => {
+            let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+            PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+        }
+    }
+}
