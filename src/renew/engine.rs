@@ -6,6 +6,7 @@ use super::job::Running;
 use super::live::{self, Workers};
 use super::policy::{self, Decision};
 use super::staging::Staging;
+use super::tally::Tally;
 use super::turn::earlier;
 use super::{Managed, flow};
 use crate::challenge::selection::Means;
@@ -68,6 +69,7 @@ pub struct Engine {
     random: fn() -> f64,
     /// Who is to serve a new set at once, and `MDActivationDelay`; without, it is for the next restart.
     live: Option<(Arc<dyn Workers>, Duration)>,
+    tally: Tally,
 }
 
 impl Engine {
@@ -79,13 +81,20 @@ impl Engine {
         clock: Arc<dyn Clock>,
         random: fn() -> f64,
     ) -> Self {
-        Engine { targets, store, settings, authorities, clock, random, live: None }
+        let (live, tally) = (None, Tally::default());
+        Engine { targets, store, settings, authorities, clock, random, live, tally }
     }
 
     /// With `MDLiveActivation on`. `delay` is `MDActivationDelay`.
     #[must_use]
     pub fn with_live_activation(self, workers: Arc<dyn Workers>, delay: Duration) -> Self {
         Engine { live: Some((workers, delay)), ..self }
+    }
+
+    /// Has renewals and their failures counted there.
+    #[must_use]
+    pub fn counting(self, tally: Tally) -> Self {
+        Engine { tally, ..self }
     }
 
     pub fn targets(&self) -> &[Managed] {
@@ -192,6 +201,7 @@ impl Engine {
         running.job.next_run = None;
         match flow::renew(self, target, running) {
             Ok(valid_from) => {
+                self.tally.renewed();
                 let job = &mut running.job;
                 job.finished = true;
                 job.errors = 0;
@@ -300,6 +310,7 @@ impl Engine {
             subproblems: error.subproblems(),
         };
         job.next_run = Some(at);
+        self.tally.failed(job.last.problem.as_deref());
         crate::log!(
             Warn,
             status = apr_status,

@@ -15,6 +15,7 @@ mod interruption;
 mod live;
 mod live_tls;
 mod matching;
+mod pages;
 mod panic;
 mod require_https;
 mod status;
