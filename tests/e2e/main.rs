@@ -10,6 +10,7 @@ mod acme;
 mod challenges;
 mod compatibility;
 mod directives;
+mod events;
 mod first_certificate;
 mod interruption;
 mod live;
