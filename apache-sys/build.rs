@@ -46,6 +46,7 @@ const VARIABLES: &[&str] = &[
     "ap_unixd_config",
     "APLOG_.*",
     "AP_SQ_.*",
+    "AP_STATUS_.*",
     "AP_WATCHDOG_STATE_.*",
     "APR_HOOK_.*",
     "APR_SUCCESS",

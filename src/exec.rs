@@ -155,6 +155,23 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_hangs_is_killed_with_what_it_has_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("child");
+        let line = format!("/bin/sh -c 'trap \"\" TERM; sleep 600 & echo $! > {}; wait'", file.display());
+        let limit = Duration::from_millis(500);
+        assert!(matches!(run(&line, &[], limit, &SystemClock::default()), Err(Error::TimedOut { .. })));
+        let child = std::fs::read_to_string(&file).unwrap();
+        let stat = format!("/proc/{}/stat", child.trim());
+        let is_alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while is_alive() {
+            assert!(Instant::now() < deadline, "{stat}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
     fn a_command_that_hangs_is_killed() {
         let clock = SystemClock::default();
         let hang = "/bin/sleep 600";

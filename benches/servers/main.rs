@@ -4,13 +4,15 @@
 //! make bench                                  # startup and rss with 1000 domains, 3 rounds
 //! make bench ARGS="startup 2000 5"            # scenario, domains, rounds
 //! make bench ARGS="second-start 10000 1 floor ours"
+//! make bench ARGS="status 1000 3 c ours"
 //! make bench ARGS="issue slowca"              # 200 and 30 domains, 1 round
 //! ```
 //!
 //! Scenarios: `first-start` (empty store) and `second-start` (a certificate in use for every domain), or both as
 //! `startup`: seconds from exec to the first answered request; `rss`: the summed PSS of all processes; `issue`: seconds
 //! from exec until every domain has its first certificate from a local CA (pebble, which refuses one nonce in twenty)
-//! in staging; `slowca`: the same where the CA waits up to five seconds before it validates a name.
+//! in staging; `slowca`: the same where the CA waits up to five seconds before it validates a name; `status`: how long
+//! md-status and the section in server-status take, from the request to the last byte.
 //! Modules: `floor` (the same hosts with certificate files and no module), `c` (the C module, where it is installed),
 //! `ours` (the release build, or `MODULE`), or the path of a module file.
 //!
@@ -43,6 +45,9 @@ struct Request {
     modules: Vec<Module>,
 }
 
+/// How often a page is asked for.
+const ANSWERS: usize = 20;
+
 #[derive(Clone, Copy, PartialEq)]
 enum Scenario {
     FirstStart,
@@ -50,13 +55,14 @@ enum Scenario {
     Rss,
     Issue,
     SlowCa,
+    Status,
 }
 
 impl Scenario {
     /// Domains and rounds.
     fn defaults(self) -> (usize, usize) {
         match self {
-            Scenario::FirstStart | Scenario::SecondStart | Scenario::Rss => (1000, 3),
+            Scenario::FirstStart | Scenario::SecondStart | Scenario::Rss | Scenario::Status => (1000, 3),
             Scenario::Issue => (200, 1),
             Scenario::SlowCa => (30, 1),
         }
@@ -94,6 +100,7 @@ impl Request {
                 "rss" => scenarios.push(Scenario::Rss),
                 "issue" => scenarios.push(Scenario::Issue),
                 "slowca" => scenarios.push(Scenario::SlowCa),
+                "status" => scenarios.push(Scenario::Status),
                 "floor" => modules.push(Module::floor()),
                 "c" => modules.push(Module::c().ok_or("the C module is not installed")?),
                 "ours" => modules.push(Module::ours()),
@@ -140,6 +147,13 @@ fn measure(scenario: Scenario, site: &Site, domains: usize, request: &Request) {
                 second[i].add(memory.parent);
                 continue;
             }
+            if scenario == Scenario::Status {
+                let server = site.start(module, site::Store::Filled, site::Children::One);
+                for (path, series) in [("/md-status", &mut wall[i]), ("/server-status", &mut second[i])] {
+                    (0..ANSWERS).for_each(|_| series.add(server.time(path).as_secs_f64() * 1000.0));
+                }
+                continue;
+            }
             let store = match scenario {
                 Scenario::FirstStart => site::Store::Empty,
                 _ => site::Store::Filled,
@@ -152,11 +166,13 @@ fn measure(scenario: Scenario, site: &Site, domains: usize, request: &Request) {
     let (what, first, other) = match scenario {
         Scenario::FirstStart => ("first start, empty store", "wall s", "cpu s"),
         Scenario::Rss => ("summed PSS of all processes", "all MB", "parent MB"),
+        Scenario::Status => ("answers, the first of a child among them", "JSON ms", "page ms"),
         _ => ("second start, filled store", "wall s", "cpu s"),
     };
     println!("\n{what}: {domains} domains, {rounds} rounds, load {}", server::load());
     let per_domain = match scenario {
         Scenario::Rss => ("kB a domain", 1024.0),
+        Scenario::Status => ("µs a domain", 1000.0),
         _ => ("µs a domain", 1e6),
     };
     table::print(&[(first, &wall), (other, &second)], per_domain, domains);

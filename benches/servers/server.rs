@@ -57,6 +57,15 @@ impl Server {
         http::get(self.port, "main.test", path).unwrap()
     }
 
+    /// How long an answer takes, to its last byte.
+    pub fn time(&self, path: &str) -> Duration {
+        let begin = Instant::now();
+        let answer = http::get(self.port, "main.test", path).unwrap();
+        let took = begin.elapsed();
+        assert_eq!(answer.status, 200, "{path}");
+        took
+    }
+
     /// Once all children are there and the sum has stopped changing.
     pub fn pss(&self) -> Memory {
         let deadline = Instant::now() + PATIENCE;

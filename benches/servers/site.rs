@@ -73,7 +73,8 @@ pub struct Site {
     empty_stores: Cell<usize>,
 }
 
-const BASE_MODULES: &[&str] = &["mpm_event", "watchdog", "unixd", "authz_core", "socache_shmcb", "ssl"];
+const BASE_MODULES: &[&str] =
+    &["mpm_event", "watchdog", "unixd", "authz_core", "socache_shmcb", "ssl", "status"];
 
 impl Site {
     /// Makes key and certificate of every domain below `dir`.
@@ -158,6 +159,7 @@ MDCertificateAuthority https://127.0.0.1:{}/directory
 MDCertificateAgreement accepted
 MDContactEmail admin@example.test
 MDPrivateKeys P-256
+MDServerStatus on
 # No renewal shall run beside what is measured.
 MDInitialDelay 1h
 <Location /md-status>
@@ -208,6 +210,9 @@ DocumentRoot {root}/htdocs
 StartServers {}
 ThreadsPerChild 25
 MinSpareThreads 1
+<Location /server-status>
+SetHandler server-status
+</Location>
 ",
             children.count()
         );

@@ -318,15 +318,15 @@ pub const ROWS: &[Row] = &[
     row(c"MDServerStatus", One, ServerOrMd, None,
         c"On to see managed domains in server-status.",
         |s, a| set(&mut s.server.host.server_status, on_off(a)))
-        .takes("on|off").unset(As("on")).inert(),
+        .takes("on|off").unset(As("on")),
     row(c"MDCertificateStatus", One, ServerOrMd, None,
         c"On to tell about a host's certificates at /.httpd/certificate-status.",
         |s, a| set(&mut s.server.host.certificate_status, on_off(a)))
-        .takes("on|off").unset(As("on")).inert(),
+        .takes("on|off").unset(As("on")),
     row(c"MDCertificateCheck", Two, ServerOrMd, None,
         c"Set name and URL pattern for a certificate monitoring site.",
         |s, a| set(&mut s.server.host.certificate_check, monitor(a)))
-        .takes("NAME URL").unset(As("crt.sh https://crt.sh?q=")).inert()
+        .takes("NAME URL").unset(As("crt.sh https://crt.sh?q="))
         .detail("A link in server-status: the URL with the SHA-256 fingerprint of the certificate behind it."),
     row(c"MDCertificateMonitor", Two, ServerOrMd, None,
         c"Set name and URL pattern for a certificate monitoring site.",

@@ -4,13 +4,14 @@
 //! - `startup` runs in the parent, as root where httpd is started by root: plan, store, activation.
 //! - `tls` answers mod_ssl's questions for certificates.
 //! - `alpn` answers tls-alpn-01 challenges in TLS handshakes.
-//! - `request` answers challenges and the md-status handler.
+//! - `request` answers challenges, `pages` the questions of people and monitors.
 //! - `renewal` runs the jobs in the one child that mod_watchdog chose.
 //! - `live` has new certificates served without a restart; `refresh` runs it in every child, `news` tells them.
 
 mod alpn;
 mod live;
 mod news;
+mod pages;
 mod refresh;
 mod renewal;
 mod request;
@@ -23,6 +24,8 @@ use crate::model::RequireHttps;
 use crate::renew::Managed;
 use crate::renew::driver::Driver;
 use crate::renew::engine::Settings;
+use crate::renew::tally::Tally;
+use crate::status::Snapshots;
 use crate::store::WorkStore;
 use live::Live;
 use startup::Startup;
@@ -71,6 +74,11 @@ pub struct State {
     store: WorkStore,
     settings: Settings,
     driver: Mutex<Option<Driver>>,
+    /// By server: what its directives say about pages.
+    pages: HashMap<usize, pages::Settings>,
+    snapshots: Snapshots,
+    /// Counted by the child that renews, seen by all.
+    tally: Tally,
     /// With `MDLiveActivation on`.
     live: Option<Arc<Live>>,
 }
@@ -78,9 +86,12 @@ pub struct State {
 impl State {
     /// The MD that a host name belongs to: its own, or that of a wildcard over it.
     fn find(&self, name: &str) -> Option<&Managed> {
+        self.mds.get(self.index_of(name)?)
+    }
+
+    fn index_of(&self, name: &str) -> Option<usize> {
         let wildcard = || Some(format!("*.{}", name.split_once('.')?.1));
-        let index = self.by_name.get(name).or_else(|| self.by_name.get(&wildcard()?));
-        index.and_then(|i| self.mds.get(*i))
+        self.by_name.get(name).or_else(|| self.by_name.get(&wildcard()?)).copied()
     }
 }
 

@@ -4,6 +4,7 @@ use super::{State, lock};
 use crate::renew::authority::Authorities;
 use crate::renew::driver::Driver;
 use crate::renew::engine::Engine;
+use crate::renew::tally::Counted;
 use crate::time::{StopFlag, SystemClock};
 use crate::{crypto, http};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ fn create(state: &State) -> Driver {
     let stop = StopFlag::default();
     let clock = Arc::new(SystemClock { stop: stop.clone() });
     let authorities = Authorities::new({
-        let stop = stop.clone();
+        let (stop, tally) = (stop.clone(), state.tally.clone());
         Box::new(move |route| {
             let client = http::client::Client::new(&http::client::Options {
                 ca_file: route.ca_file.clone().map(Into::into),
@@ -47,7 +48,7 @@ fn create(state: &State) -> Driver {
                 stop: stop.clone(),
                 limits: http::Limits::default(),
             })?;
-            Ok(Arc::new(client))
+            Ok(Arc::new(Counted { transport: client, tally: tally.clone() }))
         })
     });
     let engine = Engine::new(
@@ -57,7 +58,8 @@ fn create(state: &State) -> Driver {
         authorities,
         clock,
         crypto::random_unit,
-    );
+    )
+    .counting(state.tally.clone());
     let engine = match &state.live {
         Some(live) => engine.with_live_activation(live.clone(), live.delay),
         None => engine,

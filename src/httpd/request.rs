@@ -1,19 +1,17 @@
-//! Requests that are ours: http-01 challenges before anything else looks at them, and the md-status handler.
+//! Requests that are ours before anything else looks at them: http-01 challenges, and what MDRequireHttps says.
 
 use super::live::Live;
 use super::sys::{Answer, Request};
-use super::{DirConf, State};
+use super::{DirConf, State, pages};
 use crate::challenge::http01;
 use crate::model::RequireHttps;
 use crate::require_https::{self, Asked, Ruling};
-use crate::status;
 use crate::store::{self, WorkGroup};
-use crate::time::{Clock, SystemClock};
 use std::sync::Arc;
 
 const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
-const NOT_FOUND: u16 = 404;
-const NOT_IMPLEMENTED: u16 = 501;
+pub(super) const NOT_FOUND: u16 = 404;
+pub(super) const NOT_IMPLEMENTED: u16 = 501;
 const UNAVAILABLE: u16 = 503;
 /// What is said of certificates, also where there is none.
 const PUBLIC: &str = "/.httpd/";
@@ -25,6 +23,9 @@ const PUBLIC: &str = "/.httpd/";
 pub fn before_all(request: &Request<'_>) -> Answer {
     let path = request.path();
     let Some(state) = state_of(request) else { return Answer::Declined };
+    if let Some(answer) = pages::certificate_status(request, &state, &path) {
+        return answer;
+    }
     let Some(token) = path.strip_prefix(ACME_CHALLENGE) else {
         let without = |live: &Arc<Live>| live.is_without_certificate(request.server()) && request.is_https();
         if state.live.as_ref().is_some_and(without) && !path.starts_with(PUBLIC) {
@@ -93,35 +94,6 @@ fn offers_http01(configured: &[String]) -> bool {
     configured.is_empty() || configured.iter().any(|c| c == http01::TYPE)
 }
 
-/// `SetHandler md-status`: all MDs, or the one whose name or DNS name follows in the path.
-pub fn handler(request: &Request<'_>) -> Answer {
-    if request.handler() != "md-status" {
-        return Answer::Declined;
-    }
-    if !request.is_read() {
-        return Answer::Status(NOT_IMPLEMENTED);
-    }
-    let now = SystemClock::default().now();
-    let state = state_of(request);
-    let mds: &[_] = state.as_ref().map_or(&[], |state| &state.mds);
-    let (path, path_info) = (request.path(), request.path_info());
-    let name = path_info.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default().to_ascii_lowercase();
-    let found = state.as_ref().and_then(|state| {
-        let managed = state.mds.iter().find(|m| m.md.name == name).or_else(|| state.find(&name))?;
-        Some((managed, &state.store))
-    });
-    // Where DocumentRoot does not exist httpd takes the whole path for path info, the handler's location included.
-    let is_location = path_info.ends_with(&path);
-    let (status, json) = match found {
-        Some((managed, store)) => (200, status::one(managed, store, now)),
-        None if name.is_empty() || is_location => {
-            (200, status::list(mds, state.as_ref().map(|state| &state.store), now))
-        }
-        None => (404, status::unknown(&name)),
-    };
-    Answer::Body { status, content_type: "application/json", body: json.into_bytes() }
-}
-
-fn state_of(request: &Request<'_>) -> Option<Arc<State>> {
+pub(super) fn state_of(request: &Request<'_>) -> Option<Arc<State>> {
     request.server().conf()?.state.get().cloned()
 }

@@ -6,7 +6,7 @@
 
 use super::live::{self, Live};
 use super::sys::{self, ConfigPool, Server};
-use super::{State, lock};
+use super::{State, lock, pages};
 use crate::challenge::{dns01, selection};
 use crate::config::{self, Finding, Host, Plan, PlannedMd, ServerConfig};
 use crate::log::Level;
@@ -17,7 +17,9 @@ use crate::renew::engine::Settings;
 use crate::renew::live::Slot;
 use crate::renew::pace::Retry;
 use crate::renew::sync::{self, SyncedMd};
+use crate::renew::tally::Tally;
 use crate::renew::{Managed, Route, restart};
+use crate::status::Snapshots;
 use crate::store::{StartStore, StoreLock};
 use crate::time::{Clock, SystemClock, Timestamp, format_duration};
 use std::collections::{HashMap, HashSet};
@@ -274,6 +276,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         );
         StartFailed
     })?;
+    let snapshots = Snapshots::new(mds.clone(), Some(store.clone()));
     let state = Arc::new(State {
         by_name: mds
             .iter()
@@ -290,6 +293,13 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         store,
         settings: settings(&plan),
         driver: Mutex::default(),
+        pages: records
+            .iter()
+            .zip(&plan.hosts)
+            .map(|(s, host)| (s.key(), pages::Settings::new(host)))
+            .collect(),
+        snapshots,
+        tally: tally(),
         live: live.map(Arc::new),
     });
     for conf in records.iter().filter_map(Server::conf) {
@@ -298,6 +308,17 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
     }
     watch(&state, pool);
     Ok(())
+}
+
+/// Counters that all children share.
+fn tally() -> Tally {
+    match sys::Counters::new(Tally::SIZE) {
+        Ok(counters) => Tally::new(Arc::new(counters)),
+        Err(error) => {
+            crate::log!(Warn, "memory shared by all children cannot be had, metrics count nothing: {error}");
+            Tally::default()
+        }
+    }
 }
 
 /// The MD with its state as of now, written to the store.

@@ -8,6 +8,7 @@ use super::live::{self, Workers};
 use super::pace::{self, Retry, Turn};
 use super::policy::{self, Decision};
 use super::staging::Staging;
+use super::tally::Tally;
 use super::turn::earlier;
 use super::{Managed, ari, flow, inquiry};
 use crate::challenge::selection::Means;
@@ -83,6 +84,7 @@ pub struct Engine {
     asked: Mutex<HashMap<usize, String>>,
     /// Who is to serve a new set at once, and `MDActivationDelay`; without, it is for the next restart.
     live: Option<(Arc<dyn Workers>, Duration)>,
+    tally: Tally,
 }
 
 impl Engine {
@@ -95,14 +97,20 @@ impl Engine {
         random: fn() -> f64,
     ) -> Self {
         let holds = Mutex::new(stored_holds(&store, clock.now()));
-        let asked = Mutex::default();
-        Engine { targets, store, settings, authorities, clock, random, holds, asked, live: None }
+        let (asked, live, tally) = (Mutex::default(), None, Tally::default());
+        Engine { targets, store, settings, authorities, clock, random, holds, asked, live, tally }
     }
 
     /// With `MDLiveActivation on`. `delay` is `MDActivationDelay`.
     #[must_use]
     pub fn with_live_activation(self, workers: Arc<dyn Workers>, delay: Duration) -> Self {
         Engine { live: Some((workers, delay)), ..self }
+    }
+
+    /// Has renewals and their failures counted there.
+    #[must_use]
+    pub fn counting(self, tally: Tally) -> Self {
+        Engine { tally, ..self }
     }
 
     pub fn targets(&self) -> &[Managed] {
@@ -127,6 +135,10 @@ impl Engine {
 
     pub(super) fn authorities(&self) -> &Authorities {
         &self.authorities
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     pub(super) fn random(&self) -> f64 {
@@ -309,6 +321,7 @@ impl Engine {
         }
         match flow::renew(self, target, running, ca) {
             Ok(valid_from) => {
+                self.tally.renewed();
                 let job = &mut running.job;
                 job.finished = true;
                 pace::succeeded(job, clock.now());

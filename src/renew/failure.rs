@@ -45,6 +45,7 @@ impl Engine {
             subproblems: error.subproblems(),
         };
         let problem = job.last.problem.as_deref();
+        self.tally().failed(problem);
         crate::log!(
             Warn,
             status = apr_status,

@@ -31,6 +31,7 @@ pub mod staging;
 mod start_tests;
 pub mod state;
 pub mod sync;
+pub mod tally;
 mod turn;
 
 use crate::challenge::dns01;

@@ -4,6 +4,7 @@
 //! written whole or not at all.
 
 use super::Error;
+use crate::time::Timestamp;
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -42,6 +43,26 @@ pub(super) struct Access {
     pub mode: u32,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
+}
+
+/// What of a folder changes when a file in it is made, replaced or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    inode: u64,
+    /// In nanoseconds since the epoch.
+    modified: i128,
+}
+
+impl Stamp {
+    fn of(stat: &fs::Stat) -> Self {
+        // Their types differ from one platform to the next.
+        let (seconds, nanoseconds) = (i128::from(stat.st_mtime), i128::from(stat.st_mtime_nsec));
+        Stamp { inode: stat.st_ino, modified: seconds * 1_000_000_000 + nanoseconds }
+    }
+
+    pub fn modified(self) -> Timestamp {
+        Timestamp::from_unix_millis(i64::try_from(self.modified / 1_000_000).unwrap_or(i64::MAX))
+    }
 }
 
 /// Whether to follow symbolic links below a folder.
@@ -291,6 +312,28 @@ impl Folder {
             found.push((name.to_os_string(), is_folder));
         }
         found.sort();
+        Ok(found)
+    }
+
+    /// The folders in here, each with its stamp. Links and what goes away meanwhile are passed over.
+    pub fn stamps(&self) -> Result<Vec<(String, Stamp)>, Error> {
+        let failed = |e: Errno| Error::io("listing", &self.path, e);
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&self.file).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if name.starts_with('.') || !matches!(entry.file_type(), FileType::Directory | FileType::Unknown)
+            {
+                continue;
+            }
+            match fs::statat(&self.file, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => {
+                    found.push((name.to_string(), Stamp::of(&stat)));
+                }
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(e) => return Err(failed(e)),
+            }
+        }
         Ok(found)
     }
 

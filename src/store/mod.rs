@@ -17,7 +17,7 @@ mod setup;
 mod tests;
 
 pub use admin::read_admin_file;
-pub use disk::Fuse;
+pub use disk::{Fuse, Stamp};
 pub use error::Error;
 pub use lock::StoreLock;
 pub use place::{Group, WorkGroup};
@@ -27,6 +27,7 @@ use crate::crypto::{Chain, PrivateKey};
 use crate::time::Timestamp;
 use disk::{Access, Folder, Links};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -159,6 +160,14 @@ impl StartStore {
 }
 
 impl WorkStore {
+    /// All names that have a folder in the group, and what tells whether anything in it has changed.
+    pub fn stamps(&self, group: WorkGroup) -> Result<HashMap<String, Stamp>, Error> {
+        let group = Group::from(group);
+        let stamps = self.layout.group(group)?.stamps()?;
+        let is_ours = |name: &str| group.folder_name(name).is_ok_and(|normal| normal == name);
+        Ok(stamps.into_iter().filter(|(name, _)| is_ours(name)).collect())
+    }
+
     /// The folders of all accounts.
     pub fn account_names(&self) -> Result<Vec<String>, Error> {
         self.layout.names(Group::Accounts)

@@ -31,6 +31,7 @@ const RUNNING: &[&str] = &[
     "access_checker",
     "merge_dir_config",
     "handler",
+    "status_hook",
     "watchdog_beat",
     "protocol_propose",
     "protocol_switch",

@@ -189,6 +189,12 @@ impl Need {
     }
 }
 
+/// A program of this machine, by its name.
+pub fn in_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.exists())
+}
+
 /// Says so past the capture of the test runner, so that it can be counted.
 pub fn skip(name: &str, reason: &str) {
     // In one piece, so that lines of tests side by side do not mix.

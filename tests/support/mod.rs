@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod apache;
+pub mod browser;
 pub mod command;
 pub mod difference;
 pub mod http;
@@ -14,6 +15,7 @@ pub mod lab;
 pub mod module;
 pub mod pebble;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod tls;
 

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Brings what a build and the end-to-end tests need: httpd with its headers, libclang, OpenSSL, and pebble (the ACME CA).
 #
+# Beside these, what tests read our pages with: Chromium, Prometheus' parser and promtool.
+#
 # Debian packages are installed only where they are missing, as root or through sudo. pebble 2.10 comes from a newer suite of
 # the mirror this machine already uses; it is unpacked below target/lab and never installed, and the machine's own
 # package sources stay as they are. The system's apache service is never started.
@@ -9,6 +11,8 @@ set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
 lab=${LAB_DIR:-$root/target/lab}
 packages="apache2-bin apache2-dev libclang-dev pkg-config libssl-dev gcc libc6-dev make curl openssl ca-certificates util-linux"
+# What some tests look at our pages with. Where it cannot be had, these are skipped by name.
+readers="chromium python3-prometheus-client"
 wanted=2.10
 suite=forky
 
@@ -31,7 +35,7 @@ update() {
 
 install_packages() {
     missing=
-    for package in $packages; do
+    for package in "$@"; do
         status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
         [ "$status" = installed ] || missing="$missing $package"
     done
@@ -40,6 +44,14 @@ install_packages() {
     update
     # shellcheck disable=SC2086 # a list of words
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+# promtool is in the package of the whole server, which is unpacked and never installed.
+fetch_promtool() {
+    [ ! -x "$lab/prometheus/usr/bin/promtool" ] && ! command -v promtool >/dev/null 2>&1 || return 0
+    rm -rf "$lab/prometheus"
+    mkdir -p "$lab/prometheus"
+    (cd "$lab/prometheus" && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg -x ./*.deb . && rm ./*.deb)
 }
 
 # The mirror of this machine's own Debian sources; nothing where it has none.
@@ -108,7 +120,11 @@ if ! command -v apt-get >/dev/null 2>&1; then
     without_apt
     exit 0
 fi
-install_packages
+# shellcheck disable=SC2086 # a list of words
+install_packages $packages
+# shellcheck disable=SC2086 # a list of words
+install_packages $readers || say "not to be had: $readers"
+fetch_promtool || say "promtool could not be had"
 if [ ! -x "$lab/pebble/usr/bin/pebble" ] || [ ! -s "$lab/pebble/VERSION" ]; then
     mkdir -p "$lab"
     newer_pebble || own_pebble || fail "pebble could not be had from any package source"

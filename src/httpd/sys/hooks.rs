@@ -7,7 +7,7 @@ use super::request::{Answer, Request};
 use super::server::Server;
 use super::ssl;
 use crate::challenge::tls_alpn01;
-use crate::httpd::{alpn, refresh, request, startup, tls};
+use crate::httpd::{alpn, pages, refresh, request, startup, tls};
 use apache_sys::{
     apr_array_header_t, apr_pool_cleanup_null, apr_pool_t, apr_status_t, conn_rec, request_rec, server_rec,
 };
@@ -54,6 +54,9 @@ callback! {
             // mod_ssl's own hook: without mod_ssl nobody runs it. APR hands the function on as one without a type.
             let init_server = std::mem::transmute::<*const (), unsafe extern "C" fn()>(ssl::init_server as *const ());
             apache_sys::apr_optional_hook_add(c"init_server".as_ptr(), Some(init_server), none, none, middle);
+            // mod_status's, in the same way.
+            let status = std::mem::transmute::<*const (), unsafe extern "C" fn()>(status_hook as *const ());
+            apache_sys::apr_optional_hook_add(c"status_hook".as_ptr(), Some(status), none, none, middle);
             apache_sys::ap_hook_child_init(Some(child_init), none, none, middle);
             // Challenges are answered before mod_ssl says 503 for a host that has no certificate yet.
             apache_sys::ap_hook_post_read_request(Some(post_read_request), none, tls, apache_sys::APR_HOOK_FIRST as c_int);
@@ -216,8 +219,20 @@ callback! {
     fn handler(record: *mut request_rec) -> c_int, failing FAILED; {
         // SAFETY: as above.
         let request = unsafe { Request::new(record) };
-        let answer: Answer = request::handler(&request);
+        let answer: Answer = pages::handler(&request);
         request.send(answer, OK)
+    }
+}
+
+callback! {
+    fn status_hook(record: *mut request_rec, flags: c_int) -> c_int, failing OK; {
+        // SAFETY: as above.
+        let request = unsafe { Request::new(record) };
+        let is_short = flags as u32 & apache_sys::AP_STATUS_SHORT != 0;
+        if let Some(section) = pages::server_status(&request, is_short) {
+            request.write(&section);
+        }
+        OK
     }
 }
 

@@ -38,6 +38,12 @@ impl Counters {
     }
 }
 
+impl crate::renew::tally::Counters for Counters {
+    fn counter(&self, index: usize) -> Option<&AtomicU64> {
+        self.get(index)
+    }
+}
+
 impl Drop for Counters {
     fn drop(&mut self) {
         // A child that ends drops this while its other threads may still be at work. The kernel cleans up after it.

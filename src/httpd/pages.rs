@@ -1,0 +1,109 @@
+//! What the module tells of itself over HTTP: the handlers md-status and md-metrics, a section in server-status, and
+//! the public facts about the certificate of a host.
+
+use super::State;
+use super::request::{NOT_FOUND, NOT_IMPLEMENTED, state_of};
+use super::sys::{Answer, Request};
+use crate::config::HostPlan;
+use crate::renew::tally::Tally;
+use crate::status::{Domain, Monitor, Snapshots, html, json, metrics, text};
+use crate::time::{Clock, SystemClock, Timestamp};
+use std::sync::Arc;
+
+/// Where the certificates of a host can be looked at by anyone (`MDCertificateStatus`).
+const CERTIFICATE_STATUS: &str = "/.httpd/certificate-status";
+
+/// What the directives say about pages, for one server.
+pub struct Settings {
+    in_server_status: bool,
+    certificate_status: bool,
+    monitor: Monitor,
+}
+
+impl Settings {
+    pub fn new(host: &HostPlan) -> Self {
+        let (name, url) = host.certificate_check.clone();
+        Settings {
+            in_server_status: host.server_status,
+            certificate_status: host.certificate_status,
+            monitor: Monitor { name, url },
+        }
+    }
+}
+
+/// `SetHandler md-status` and `SetHandler md-metrics`.
+pub fn handler(request: &Request<'_>) -> Answer {
+    let page: fn(&Request<'_>) -> Answer = match request.handler().as_str() {
+        "md-status" => md_status,
+        "md-metrics" => md_metrics,
+        _ => return Answer::Declined,
+    };
+    if request.is_read() { page(request) } else { Answer::Status(NOT_IMPLEMENTED) }
+}
+
+/// All MDs, or the one whose name or DNS name follows in the path.
+fn md_status(request: &Request<'_>) -> Answer {
+    let now = now();
+    let state = state_of(request);
+    let (path, path_info) = (request.path(), request.path_info());
+    let name = path_info.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default().to_ascii_lowercase();
+    let found = state.as_ref().and_then(|state| {
+        let index = state.mds.iter().position(|m| m.md.name == name).or_else(|| state.index_of(&name))?;
+        state.snapshots.one(index, now)
+    });
+    // Where DocumentRoot does not exist httpd takes the whole path for path info, the handler's location included.
+    let is_location = path_info.ends_with(&path);
+    let (status, json) = match found {
+        Some(domain) => (200, json::one(&domain, now)),
+        None if name.is_empty() || is_location => (
+            200,
+            match &state {
+                Some(state) => json::list(&state.snapshots, now),
+                None => json::list(&Snapshots::new(Arc::new([]), None), now),
+            },
+        ),
+        None => (404, json::unknown(&name)),
+    };
+    json_answer(status, json)
+}
+
+fn json_answer(status: u16, json: String) -> Answer {
+    Answer::Body { status, content_type: "application/json", body: json.into_bytes() }
+}
+
+fn md_metrics(request: &Request<'_>) -> Answer {
+    let now = now();
+    let body = match state_of(request) {
+        Some(state) => metrics::all(&state.snapshots.all(now), &state.tally.totals(), now),
+        None => metrics::all(&[], &Tally::default().totals(), now),
+    };
+    Answer::Body { status: 200, content_type: metrics::CONTENT_TYPE, body: body.into_bytes() }
+}
+
+/// The public facts about the certificates of the host that is asked; `None` where that is not what is asked for.
+pub fn certificate_status(request: &Request<'_>, state: &State, path: &str) -> Option<Answer> {
+    let is_on = || state.pages.get(&request.server().key()).is_some_and(|pages| pages.certificate_status);
+    if path != CERTIFICATE_STATUS || !is_on() {
+        return None;
+    }
+    let index = state.index_of(&request.host())?;
+    if !request.is_read() {
+        return Some(Answer::Status(NOT_IMPLEMENTED));
+    }
+    let answer = state.snapshots.one(index, now()).map(|domain| json_answer(200, json::public(&domain)));
+    Some(answer.unwrap_or(Answer::Status(NOT_FOUND)))
+}
+
+/// The section in server-status; `is_short`: for scripts (`?auto`). Nothing where it is not wanted.
+pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
+    let state = state_of(request)?;
+    let pages = state.pages.get(&request.server().key()).filter(|pages| pages.in_server_status)?;
+    let now = now();
+    let domains: Vec<Domain<'_>> = state.snapshots.all(now);
+    let section = if is_short { text::certificates } else { html::certificates };
+    Some(section(&domains, &pages.monitor, now))
+}
+
+fn now() -> Timestamp {
+    SystemClock::default().now()
+}

@@ -1,0 +1,196 @@
+//! md-status and certificate-status: what is valid, what happens next and what went wrong, as JSON.
+//!
+//! Keys are those of the C module, in its order; ours are added and never change one of these. Secrets do
+//! not get here: the EAB hmac is masked by the model, keys are not read.
+
+use super::snapshot::{Domain, Renewal, Snapshots};
+use crate::model::KeySpec;
+use crate::renew::ari::Advice;
+use crate::renew::live::LiveSet;
+use crate::renew::policy::Decision;
+use crate::renew::state::KeyedCert;
+use crate::time::Timestamp;
+use serde_json::{Map, Value, json};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// All managed domains, sorted by name, without the logs of their jobs.
+pub fn list(snapshots: &Snapshots, now: Timestamp) -> String {
+    let date = now.to_http_date();
+    let mut out = format!("{{\n  \"version\": \"{}\",\n  \"managed-domains\": [", crate::VERSION);
+    let mut is_empty = true;
+    snapshots.each_printed(now, |domain, kept| {
+        out.push_str(if std::mem::take(&mut is_empty) { "\n    " } else { ",\n    " });
+        let printed = match kept.take() {
+            Some(printed) if printed.is_of(domain) => printed,
+            _ => Printed::new(domain, now),
+        };
+        printed.append(&date, &mut out);
+        *kept = Some(printed);
+    });
+    out.push_str(if is_empty { "]\n}" } else { "\n  ]\n}" });
+    out
+}
+
+/// One managed domain, with the log of its job.
+pub fn one(domain: &Domain<'_>, now: Timestamp) -> String {
+    pretty(&entry(domain, now, true))
+}
+
+/// The answer for a name that no managed domain has.
+pub fn unknown(name: &str) -> String {
+    pretty(&json!({"error": "unknown-domain", "detail": format!("no managed domain has the name '{name}'")}))
+}
+
+/// `/.httpd/certificate-status`: what anyone may know of the certificates of a host.
+pub fn public(domain: &Domain<'_>) -> String {
+    let mut out = public_certs(domain.certs(), true);
+    if let Some(renewal) = &domain.renewal {
+        let staged = Value::Object(public_certs(&renewal.staged, false));
+        out.insert("renewal".into(), json!({"cert": staged}));
+    }
+    pretty(&Value::Object(out))
+}
+
+/// The period common to all certificates, and each of them by its key; `all`: also keys without one.
+fn public_certs(certs: &[KeyedCert], all: bool) -> Map<String, Value> {
+    let mut out = Map::new();
+    if let Some(valid) = common_period(certs) {
+        out.insert("valid".into(), valid);
+    }
+    for (spec, cert) in certs {
+        let facts = cert.as_ref().map(|cert| {
+            json!({
+                "valid": period(cert.not_before, cert.not_after),
+                "serial": cert.serial,
+                "sha256-fingerprint": cert.fingerprint,
+            })
+        });
+        if facts.is_some() || all {
+            out.insert(KeySpec::label(spec).to_string(), facts.unwrap_or_else(|| json!({})));
+        }
+    }
+    out
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// The entry of one managed domain in the list, as text. A renewal that is due is due "now": that date alone changes
+/// from one request to the next.
+pub(super) struct Printed {
+    text: Box<str>,
+    now: Option<Range<usize>>,
+    need: Decision,
+    live: Option<Arc<LiveSet>>,
+    renewal: Option<Arc<Renewal>>,
+    advice: Option<Advice>,
+}
+
+impl Printed {
+    fn new(domain: &Domain<'_>, now: Timestamp) -> Self {
+        const KEY: &str = "\n      \"renew-at\": \"";
+        // No string of JSON has a line break in it.
+        let text = pretty(&entry(domain, now, false)).replace('\n', "\n    ").into_boxed_str();
+        let is_due = matches!(domain.need, Decision::Now(_));
+        let start = text.find(KEY).filter(|_| is_due).map(|at| at + KEY.len());
+        let now = start.and_then(|start| Some(start..start + text.get(start..)?.find('"')?));
+        let (live, renewal) = (domain.live.clone(), domain.renewal.clone());
+        Printed { text, now, need: domain.need.clone(), live, renewal, advice: domain.advice.clone() }
+    }
+
+    fn is_of(&self, domain: &Domain<'_>) -> bool {
+        self.need == domain.need
+            && self.advice == domain.advice
+            && same(&self.live, &domain.live)
+            && same(&self.renewal, &domain.renewal)
+    }
+
+    fn append(&self, date: &str, out: &mut String) {
+        let parts =
+            self.now.as_ref().and_then(|now| Some((self.text.get(..now.start)?, self.text.get(now.end..)?)));
+        match parts {
+            Some((before, after)) => [before, date, after].iter().for_each(|part| out.push_str(part)),
+            None => out.push_str(&self.text),
+        }
+    }
+}
+
+fn same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn entry(domain: &Domain<'_>, now: Timestamp, with_log: bool) -> Value {
+    let mut md = domain.managed.current().into_owned();
+    (md.state, md.state_descr) = domain.state();
+    let mut out = match md.to_public_json() {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    out.insert("cert".into(), certs_json(domain, domain.certs()));
+    let (renew_at, is_due, reason) = match &domain.need {
+        Decision::Now(reason) => (Some(now), true, reason),
+        Decision::At(at, reason) => (Some(*at), false, reason),
+        Decision::Never(reason) => (None, false, reason),
+    };
+    if let Some(at) = renew_at {
+        out.insert("renew-at".into(), json!(at.to_http_date()));
+    }
+    if let Some(advice) = &domain.advice {
+        out.insert("ari".into(), advice.to_json());
+    }
+    out.insert("watched".into(), json!(domain.managed.watched));
+    if is_due {
+        out.insert("renew".into(), json!(true));
+    }
+    if let Some(activation) = domain.activation() {
+        let mut fields = json!({"mode": activation.mode, "serial": activation.serial});
+        if let Some(since) = activation.since {
+            fields["since"] = json!(since.to_http_date());
+        }
+        out.insert("activation".into(), fields);
+    }
+    if let Some(renewal) = &domain.renewal {
+        out.insert("renewal".into(), renewal_json(domain, renewal, reason, with_log));
+    }
+    Value::Object(out)
+}
+
+/// The job under way or waiting for activation, and the certificates it has got.
+fn renewal_json(domain: &Domain<'_>, renewal: &Renewal, reason: &str, with_log: bool) -> Value {
+    let mut out = if with_log { renewal.job.to_json() } else { renewal.job.to_brief_json() };
+    out["cert"] = certs_json(domain, &renewal.staged);
+    out["reason"] = json!(reason);
+    if let Some(next) = domain.next() {
+        out["next"] = json!({"action": next.action});
+        if let Some(at) = next.at {
+            out["next"]["at"] = json!(at.to_http_date());
+        }
+    }
+    out
+}
+
+/// Certificates by key, and the period common to all. `{}` without any.
+fn certs_json(domain: &Domain<'_>, certs: &[KeyedCert]) -> Value {
+    let mut out: Map<String, Value> =
+        domain.labeled(certs).map(|(label, cert)| (label, cert.to_json())).collect();
+    if let Some(valid) = common_period(certs) {
+        out.insert("valid".into(), valid);
+    }
+    Value::Object(out)
+}
+
+fn common_period(certs: &[KeyedCert]) -> Option<Value> {
+    let certs = || certs.iter().filter_map(|(_, cert)| cert.as_ref());
+    let from = certs().map(|cert| cert.not_before).max()?;
+    Some(period(from, certs().map(|cert| cert.not_after).min()?))
+}
+
+fn period(from: Timestamp, until: Timestamp) -> Value {
+    json!({"from": from.to_http_date(), "until": until.to_http_date()})
+}

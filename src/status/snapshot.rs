@@ -1,0 +1,251 @@
+//! What all pages show of managed domains, as plain values: settings and certificates from memory, the state of
+//! renewals from the store. A process keeps what it has read and reads again only what has changed, so that a
+//! monitor that asks every few seconds costs next to nothing.
+
+use super::json::Printed;
+use crate::crypto::CertInfo;
+use crate::model::{Job, KeySpec, State};
+use crate::renew::ari::{self, Advice};
+use crate::renew::live::LiveSet;
+use crate::renew::policy::{self, Decision};
+use crate::renew::staging::Staging;
+use crate::renew::state::{self, KeyedCert};
+use crate::renew::{Managed, Served};
+use crate::store::{Stamp, WorkGroup, WorkStore};
+use crate::time::Timestamp;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What was looked at so recently is not looked at again.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// A folder that changed so shortly before it was read may change again under the same time of modification:
+/// file systems count it in ticks of the kernel's clock.
+const TICK: Duration = Duration::from_millis(50);
+
+/// A renewal under way, or waiting for its activation.
+pub struct Renewal {
+    pub job: Job,
+    /// What it has got so far, one entry for each key of the MD.
+    pub staged: Vec<KeyedCert>,
+}
+
+/// What staging has of a managed domain.
+#[derive(Default)]
+pub struct Staged {
+    pub renewal: Option<Arc<Renewal>>,
+    pub advice: Vec<ari::Entry>,
+}
+
+/// One managed domain at one moment.
+pub struct Domain<'a> {
+    pub managed: &'a Managed,
+    /// What has come into use since the start.
+    pub live: Option<Arc<LiveSet>>,
+    pub renewal: Option<Arc<Renewal>>,
+    /// When the CA wants the certificates to be renewed.
+    pub advice: Option<Advice>,
+    /// Whether it needs new certificates, whoever is to get them: monitors want to know also where the admin renews.
+    pub need: Decision,
+}
+
+/// How a set of certificates comes, or came, into use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activation {
+    pub mode: &'static str,
+    /// Of the set's first certificate.
+    pub serial: String,
+    pub since: Option<Timestamp>,
+}
+
+/// What happens next in a renewal, and when, where that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next {
+    pub action: &'static str,
+    pub at: Option<Timestamp>,
+}
+
+impl<'a> Domain<'a> {
+    pub fn new(managed: &'a Managed, staged: &Staged, now: Timestamp) -> Self {
+        let served = managed.served();
+        let advice = ari::earliest(&staged.advice, &served).filter(|_| managed.md.ari_renewals).cloned();
+        let need = policy::need(&managed.current(), &served, advice.as_ref(), now);
+        let live = match served {
+            Served::Start(_) => None,
+            Served::Live(set) => Some(set),
+        };
+        Domain { managed, live, renewal: staged.renewal.clone(), advice, need }
+    }
+
+    /// The certificates that this process serves, one entry for each key of the MD.
+    pub fn certs(&self) -> &[KeyedCert] {
+        self.live.as_ref().map_or(&self.managed.certs, |set| &set.certs)
+    }
+
+    /// The certificates there are, each with the name its key has on pages.
+    pub fn labeled<'s>(&'s self, certs: &'s [KeyedCert]) -> impl Iterator<Item = (String, &'s CertInfo)> {
+        // Static files have no configured kind of key: their place in the list names them.
+        let is_static = self.managed.md.has_static_files();
+        certs.iter().enumerate().filter_map(move |(index, (spec, cert))| {
+            let label = if is_static { index.to_string() } else { spec.label().to_string() };
+            cert.as_ref().map(|cert| (label, cert))
+        })
+    }
+
+    /// As of what is served now.
+    pub fn state(&self) -> (State, Option<String>) {
+        match &self.live {
+            Some(set) => state::assess(&self.managed.md, &set.certs),
+            None => (self.managed.md.state, self.managed.md.state_descr.clone()),
+        }
+    }
+
+    /// Whether the renewal has failed and was not successful since.
+    pub fn is_failing(&self) -> bool {
+        self.renewal.as_ref().is_some_and(|renewal| renewal.job.errors > 0)
+    }
+
+    /// The finished renewal whose set is not in use yet.
+    pub fn ready(&self) -> Option<&Renewal> {
+        let renewal = self.renewal.as_deref().filter(|renewal| renewal.job.finished)?;
+        let serials = |certs: &[KeyedCert]| -> Vec<String> {
+            certs.iter().filter_map(|(_, cert)| cert.as_ref().map(|cert| cert.fingerprint.clone())).collect()
+        };
+        (serials(&renewal.staged) != serials(self.certs())).then_some(renewal)
+    }
+
+    /// `None` where the set in use was there at the start and no other is complete.
+    pub fn activation(&self) -> Option<Activation> {
+        let serial = |certs: &[KeyedCert]| {
+            certs
+                .iter()
+                .find_map(|(_, cert)| cert.as_ref().map(|cert| cert.serial.clone()))
+                .unwrap_or_default()
+        };
+        if let Some(renewal) = self.ready() {
+            let mode = if self.managed.live.is_attached() { "pending" } else { "restart" };
+            let since = renewal.job.latest("finished");
+            return Some(Activation { mode, serial: serial(&renewal.staged), since });
+        }
+        let live = self.live.as_ref()?;
+        Some(Activation { mode: "live", serial: serial(&live.certs), since: Some(live.since) })
+    }
+
+    /// `None` without a renewal, or where nothing is left to do.
+    pub fn next(&self) -> Option<Next> {
+        let job = &self.renewal.as_ref()?.job;
+        let action = match (job.finished, job.next_run) {
+            (true, Some(_)) => "tell the command again",
+            (true, None) if self.ready().is_none() => return None,
+            (true, None) if self.managed.live.is_attached() => "activate",
+            (true, None) => "activate at the next restart",
+            (false, Some(_)) => "try again",
+            (false, None) => "finish",
+        };
+        Some(Next { action, at: job.next_run })
+    }
+}
+
+/// What one process knows of all managed domains.
+pub struct Snapshots {
+    mds: Arc<[Managed]>,
+    /// Indices of the MDs in the order of their names.
+    by_name: Vec<usize>,
+    store: Option<WorkStore>,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    looked: Option<Timestamp>,
+    slots: Vec<Slot>,
+}
+
+#[derive(Default)]
+struct Slot {
+    stamp: Option<Stamp>,
+    /// It may have changed since without the stamp telling.
+    is_hot: bool,
+    staged: Staged,
+    printed: Option<Printed>,
+}
+
+impl Snapshots {
+    /// `store`: `None` where there is nothing to read, as no MD is configured.
+    pub fn new(mds: Arc<[Managed]>, store: Option<WorkStore>) -> Self {
+        let mut by_name: Vec<usize> = (0..mds.len()).collect();
+        by_name.sort_by(|a, b| mds.get(*a).map(|m| &m.md.name).cmp(&mds.get(*b).map(|m| &m.md.name)));
+        let slots = mds.iter().map(|_| Slot::default()).collect();
+        Snapshots { mds, by_name, store, kept: Mutex::new(Kept { looked: None, slots }) }
+    }
+
+    /// All managed domains, by name.
+    pub fn all(&self, now: Timestamp) -> Vec<Domain<'_>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look(&mut kept, now);
+        let domain = |index: &usize| {
+            let (managed, slot) = (self.mds.get(*index)?, kept.slots.get(*index)?);
+            Some(Domain::new(managed, &slot.staged, now))
+        };
+        self.by_name.iter().filter_map(domain).collect()
+    }
+
+    /// One managed domain, by its place in the configuration.
+    pub fn one(&self, index: usize, now: Timestamp) -> Option<Domain<'_>> {
+        let managed = self.mds.get(index)?;
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look(&mut kept, now);
+        Some(Domain::new(managed, &kept.slots.get(index)?.staged, now))
+    }
+
+    /// Hands over each managed domain, by name, with what was printed of it the last time.
+    pub(super) fn each_printed(
+        &self,
+        now: Timestamp,
+        mut show: impl FnMut(&Domain<'_>, &mut Option<Printed>),
+    ) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look(&mut kept, now);
+        for index in &self.by_name {
+            if let (Some(managed), Some(slot)) = (self.mds.get(*index), kept.slots.get_mut(*index)) {
+                show(&Domain::new(managed, &slot.staged, now), &mut slot.printed);
+            }
+        }
+    }
+
+    /// Reads what has changed since the last look.
+    fn look(&self, kept: &mut Kept, now: Timestamp) {
+        let Some(store) = &self.store else { return };
+        if kept.looked.is_some_and(|at| at <= now && now.since(at) < FRESH) {
+            return;
+        }
+        kept.looked = Some(now);
+        // A group that cannot be read shows no renewals; the renewing child reports it.
+        let stamps: HashMap<String, Stamp> = store.stamps(WorkGroup::Staging).unwrap_or_default();
+        for (managed, slot) in self.mds.iter().zip(&mut kept.slots) {
+            let stamp = stamps.get(&managed.md.name).copied();
+            if stamp != slot.stamp || slot.is_hot {
+                slot.staged = stamp.map(|_| read(managed, store)).unwrap_or_default();
+                slot.stamp = stamp;
+                slot.is_hot = stamp.is_some_and(|stamp| stamp.modified().plus(TICK) >= now);
+            }
+        }
+    }
+}
+
+/// What cannot be read shows as none; the renewing child reports it and begins it anew.
+fn read(managed: &Managed, store: &WorkStore) -> Staged {
+    let staging = Staging::new(store, &managed.md.name);
+    let advice = staging.ari().unwrap_or_default();
+    Staged { renewal: read_renewal(managed, staging).map(Arc::new), advice }
+}
+
+fn read_renewal(managed: &Managed, staging: Staging<'_>) -> Option<Renewal> {
+    let job = staging.job().ok().flatten()?;
+    let certificate = |spec: &KeySpec| {
+        let chain = staging.chain(spec).ok().flatten();
+        chain.map(|chain| CertInfo::from_chain(&chain))
+    };
+    let staged = managed.md.keys().into_iter().map(|spec| (spec.clone(), certificate(&spec))).collect();
+    Some(Renewal { job, staged })
+}

@@ -1,0 +1,290 @@
+//! What all renderings say of the same domains.
+
+use super::*;
+use crate::crypto::CertInfo;
+use crate::model::{Eab, Job, KeySpec, Md, Outcome};
+use crate::renew::staging::Staging;
+use crate::renew::state::KeyedCert;
+use crate::renew::tally::Tally;
+use crate::renew::{Managed, Route};
+use crate::store::{StartStore, WorkStore};
+use crate::time::{Clock, DAY, SystemClock, Timestamp};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+const HOSTILE: &str =
+    "</td></table><script>alert('x')</script>\n\"&\\\nManagedCertificatesTotal: 99\u{1b}[31m";
+
+fn cert(from_days_ago: u32, left_days: u32) -> CertInfo {
+    CertInfo {
+        dns_names: vec!["a.test".into(), "b.test".into()],
+        not_before: NOW.minus(DAY * from_days_ago),
+        not_after: NOW.plus(DAY * left_days),
+        serial: "00AB".into(),
+        fingerprint: "ab12".into(),
+        ..CertInfo::default()
+    }
+}
+
+fn rsa(cert: Option<CertInfo>) -> Vec<KeyedCert> {
+    vec![(KeySpec::default(), cert)]
+}
+
+fn managed(name: &str, certs: Vec<KeyedCert>) -> Managed {
+    let md = Md { name: name.into(), domains: vec![name.into()], ..Md::default() };
+    let (state, state_descr) = crate::renew::state::assess(&md, &certs);
+    let md = Md { state, state_descr, ..md };
+    Managed {
+        md,
+        certs,
+        in_use: true,
+        watched: true,
+        dns01: None,
+        route: Route::default(),
+        live: Default::default(),
+    }
+}
+
+fn store() -> (TempDir, WorkStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = StartStore::open(&dir.path().join("md"), None).unwrap().worker();
+    (dir, store)
+}
+
+fn snapshots(mds: Vec<Managed>, store: &WorkStore) -> Snapshots {
+    Snapshots::new(mds.into(), Some(store.clone()))
+}
+
+fn list(snapshots: &Snapshots, now: Timestamp) -> Value {
+    serde_json::from_str(&json::list(snapshots, now)).unwrap()
+}
+
+fn single(managed: Managed) -> Value {
+    let (_dir, store) = store();
+    list(&snapshots(vec![managed], &store), NOW)["managed-domains"][0].clone()
+}
+
+fn monitor() -> Monitor {
+    Monitor { name: "crt.sh".into(), url: "https://crt.sh?q=".into() }
+}
+
+#[test]
+fn the_list_is_sorted_by_name_and_has_no_logs() {
+    let (_dir, store) = store();
+    let mut job = Job::new("a.test");
+    job.note(NOW, "starting", None, None);
+    Staging::new(&store, "a.test").save_job(&job).unwrap();
+    let snapshots = snapshots(vec![managed("b.test", vec![]), managed("a.test", rsa(None))], &store);
+    let all = list(&snapshots, NOW);
+    assert_eq!(all["version"], crate::VERSION);
+    let names: Vec<_> = all["managed-domains"].as_array().unwrap().iter().map(|m| &m["name"]).collect();
+    assert_eq!(names, ["a.test", "b.test"]);
+    let renewal = &all["managed-domains"][0]["renewal"];
+    assert_eq!(renewal.get("log"), None);
+    assert_eq!(renewal["reason"], "certificate(rsa) is missing");
+    assert_eq!(renewal["next"], json!({"action": "finish"}));
+    assert_eq!(all["managed-domains"][1].get("renewal"), None);
+    let one: Value = serde_json::from_str(&json::one(&snapshots.one(1, NOW).unwrap(), NOW)).unwrap();
+    assert_eq!(one["renewal"]["log"]["entries"][0]["type"], "starting");
+}
+
+#[test]
+fn the_list_is_laid_out_as_one_document() {
+    let (_dir, store) = store();
+    for mds in [vec![], vec![managed("a.test", rsa(Some(cert(1, 89)))), managed("b.test", rsa(None))]] {
+        let text = json::list(&snapshots(mds, &store), NOW);
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(text, serde_json::to_string_pretty(&value).unwrap());
+    }
+}
+
+#[test]
+fn what_changes_on_disk_shows_within_a_second() {
+    let (_dir, store) = store();
+    let snapshots = snapshots(vec![managed("a.test", rsa(None))], &store);
+    let errors = || {
+        let all = list(&snapshots, SystemClock::default().now());
+        all["managed-domains"][0]["renewal"]["errors"].clone()
+    };
+    let assert_shows = |expected: Value| {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while errors() != expected {
+            assert!(Instant::now() < deadline, "{expected}");
+            std::thread::yield_now();
+        }
+    };
+    assert_shows(Value::Null);
+    for count in 1..20 {
+        // Two changes at once, between which a look may fall.
+        for errors in [0, count] {
+            let job = Job { errors, ..Job::new("a.test") };
+            Staging::new(&store, "a.test").save_job(&job).unwrap();
+            self::list(&snapshots, SystemClock::default().now());
+        }
+        assert_shows(json!(count));
+    }
+    store.purge(crate::store::WorkGroup::Staging, "a.test").unwrap();
+    assert_shows(Value::Null);
+}
+
+#[test]
+fn a_renewal_is_due_now_at_every_request() {
+    let (_dir, store) = store();
+    let snapshots = snapshots(vec![managed("a.test", rsa(Some(cert(80, 10))))], &store);
+    for now in [NOW, NOW.plus(Duration::from_secs(5)), NOW.plus(DAY)] {
+        let md = &list(&snapshots, now)["managed-domains"][0];
+        assert_eq!((&md["renew"], &md["renew-at"]), (&json!(true), &json!(now.to_http_date())));
+    }
+    let (_dir, store) = self::store();
+    let mds = vec![managed("a.test", rsa(Some(cert(1, 89))))];
+    let snapshots = self::snapshots(mds, &store);
+    let later = &list(&snapshots, NOW)["managed-domains"][0];
+    assert!(later.get("renew").is_none());
+    assert_eq!(later["renew-at"], NOW.plus(DAY * 89).minus((DAY * 90).mul_f64(0.33)).to_http_date());
+    assert_eq!(list(&snapshots, NOW.plus(DAY * 80))["managed-domains"][0]["renew"], true);
+}
+
+#[test]
+fn certificates_stand_by_key_with_the_period_common_to_all() {
+    let p256 = KeySpec::Ec("P-256".into());
+    let certs = vec![(KeySpec::default(), Some(cert(10, 80))), (p256, Some(cert(5, 70)))];
+    let json = single(managed("a.test", certs.clone()))["cert"].clone();
+    assert_eq!(json["rsa"]["serial"], "00AB");
+    assert_eq!(json["P-256"]["valid"]["until"], NOW.plus(DAY * 70).to_http_date());
+    assert_eq!(json["valid"]["from"], NOW.minus(DAY * 5).to_http_date());
+    assert_eq!(json["valid"]["until"], NOW.plus(DAY * 70).to_http_date());
+    assert_eq!(single(managed("a.test", rsa(None)))["cert"], json!({}));
+    let mut with_files = managed("a.test", certs);
+    with_files.md.cert_files = vec!["/x".into(), "/y".into()];
+    let keys: Vec<_> = single(with_files)["cert"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(keys, ["0", "1", "valid"]);
+}
+
+#[test]
+fn the_secret_of_an_external_account_is_masked() {
+    let mut with_eab = managed("a.test", vec![]);
+    with_eab.md.eab = Some(Eab { kid: "kid".into(), hmac: "c2VjcmV0".into() });
+    assert_eq!(single(with_eab)["eab"], json!({"kid": "kid", "hmac": "***"}));
+}
+
+#[test]
+fn a_finished_renewal_waits_for_the_restart_that_activates_it() {
+    let (_dir, store) = store();
+    let job = Job { finished: true, ..Job::new("a.test") };
+    Staging::new(&store, "a.test").save_job(&job).unwrap();
+    let key = crate::crypto::PrivateKey::generate(&KeySpec::default()).unwrap();
+    let chain = crate::crypto::fixture::Ca::new("CA").issue(&["a.test"], &key);
+    Staging::new(&store, "a.test").save_chain(&KeySpec::default(), &chain).unwrap();
+    let md = &list(&snapshots(vec![managed("a.test", rsa(None))], &store), NOW)["managed-domains"][0];
+    assert_eq!(md["activation"], json!({"mode": "restart", "serial": chain.leaf().serial_hex()}));
+    assert_eq!(md["renewal"]["next"], json!({"action": "activate at the next restart"}));
+}
+
+#[test]
+fn anyone_may_know_the_public_facts_alone() {
+    let (_dir, store) = store();
+    let domain = |certs| Domain::new(Box::leak(Box::new(managed("a.test", certs))), &Default::default(), NOW);
+    let facts = |domain: &Domain<'_>| -> Value { serde_json::from_str(&json::public(domain)).unwrap() };
+    assert_eq!(facts(&domain(rsa(None))), json!({"rsa": {}}));
+    let valid = json!({"from": NOW.minus(DAY).to_http_date(), "until": NOW.plus(DAY * 89).to_http_date()});
+    assert_eq!(
+        facts(&domain(rsa(Some(cert(1, 89))))),
+        json!({"valid": valid, "rsa": {"valid": valid, "serial": "00AB", "sha256-fingerprint": "ab12"}})
+    );
+    Staging::new(&store, "a.test").save_job(&Job::new("a.test")).unwrap();
+    let snapshots = snapshots(vec![managed("a.test", rsa(None))], &store);
+    let under_way = facts(&snapshots.one(0, NOW).unwrap());
+    assert_eq!(under_way, json!({"rsa": {}, "renewal": {"cert": {}}}));
+}
+
+/// A domain whose renewal failed, with texts of a CA that means harm.
+fn hostile() -> (TempDir, Snapshots) {
+    let (dir, store) = store();
+    let mut bad = managed("bad.test", rsa(None));
+    bad.md.ca.urls = vec![format!("javascript://{HOSTILE}")];
+    bad.md.state_descr = Some(HOSTILE.into());
+    let problem = Some(format!("urn:{HOSTILE}"));
+    let last = Outcome { status: 22, problem, detail: Some(HOSTILE.into()), ..Outcome::default() };
+    let next_run = Some(NOW.plus(Duration::from_secs(3 * 3600)));
+    let job = Job { errors: 3, next_run, last, ..Job::new("bad.test") };
+    Staging::new(&store, "bad.test").save_job(&job).unwrap();
+    let mut long = managed("a.test", rsa(Some(cert(1, 89))));
+    long.md.domains = (0..30).map(|n| format!("n{n}.a.test")).chain(["a.test".into()]).collect();
+    long.certs[0].1.as_mut().unwrap().dns_names = long.md.domains.clone();
+    let certificate = CertInfo { dns_names: vec!["c.test".into()], ..cert(90, 0) };
+    let expired = managed("c.test", rsa(Some(certificate)));
+    let snapshots = snapshots(vec![long, bad, expired], &store);
+    (dir, snapshots)
+}
+
+#[test]
+fn the_page_shows_problems_first_and_nothing_of_them_is_markup() {
+    let (_dir, snapshots) = hostile();
+    let page = html::certificates(&snapshots.all(NOW), &monitor(), NOW);
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("<tr class=")).collect();
+    assert!(rows[0].starts_with("<tr class='even md_error'><td>bad.test<"), "{page}");
+    assert!(
+        rows[1].starts_with("<tr class='odd md_error'><td>c.test<") && rows[1].contains("expired"),
+        "{page}"
+    );
+    assert!(rows[2].starts_with("<tr class='even'><td>a.test<"), "{page}");
+    assert!(!page.contains("<script") && !page.contains("href='java"), "{page}");
+    assert!(rows[0].contains("in ~3 hours") && rows[0].contains("(3 errors in a row)"), "{page}");
+    assert!(rows[2].contains("<summary>and 27 more</summary>"), "{page}");
+    assert!(rows[2].contains("<a href='https://crt.sh?q=ab12'>crt.sh[rsa]</a>"), "{page}");
+    assert!(page.contains("3 managed domains: 1 good, 0 to look at, 2 with errors; 1 in renewal"), "{page}");
+    assert_eq!(html::certificates(&[], &monitor(), NOW), "");
+}
+
+#[test]
+fn the_short_page_has_a_fact_a_line_whatever_the_ca_says() {
+    let (_dir, snapshots) = hostile();
+    let page = text::certificates(&snapshots.all(NOW), &monitor(), NOW);
+    let counts: Vec<&str> = page.lines().take(5).collect();
+    assert_eq!(
+        counts,
+        [
+            "ManagedCertificatesTotal: 3",
+            "ManagedCertificatesOK: 2",
+            "ManagedCertificatesRenew: 2",
+            "ManagedCertificatesErrored: 1",
+            "ManagedCertificatesReady: 0"
+        ]
+    );
+    assert_eq!(page.lines().filter(|line| line.starts_with("ManagedCertificatesTotal")).count(), 1);
+    for line in [
+        "ManagedDomain[1]Domain: bad.test",
+        "ManagedDomain[1]ActivityLastStatus: Invalid argument",
+        "ManagedDomain[1]ActivityNextRun: 10800",
+        "ManagedDomain[0]Names[30]: a.test",
+        "ManagedDomain[0]CheckAtFingerprint: ab12",
+        "ManagedDomain[2]Status: expired",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+    }
+}
+
+#[test]
+fn metrics_tell_of_every_certificate_domain_and_counter() {
+    let (_dir, snapshots) = hostile();
+    let tally = Tally::default();
+    tally.failed(Some("urn:ietf:params:acme:error:rateLimited"));
+    tally.requested(true, Duration::from_millis(300));
+    let text = metrics::all(&snapshots.all(NOW), &tally.totals(), NOW);
+    for line in [
+        "# TYPE md_certificate_not_after_seconds gauge",
+        "md_certificate_not_after_seconds{domain=\"a.test\",key=\"rsa\"} 1807689600",
+        "md_renewal_errors{domain=\"bad.test\"} 3",
+        "md_state{domain=\"bad.test\"} 1",
+        "md_renew_at_seconds{domain=\"bad.test\"} 1800000000",
+        "md_renewal_failures_total{problem=\"rateLimited\"} 1",
+        "md_ca_request_seconds_bucket{le=\"0.25\"} 0",
+        "md_ca_request_seconds_bucket{le=\"0.5\"} 1",
+        "md_ca_request_seconds_sum 0.3",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(text.ends_with("\n# EOF\n"));
+}

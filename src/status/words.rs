@@ -1,0 +1,104 @@
+//! Words that pages for people and for scripts have in common: states, CAs by name, dates and spans.
+
+use super::snapshot::Domain;
+use crate::config::KNOWN_CAS;
+use crate::model::State;
+use crate::time::{DAY, Timestamp};
+use std::time::Duration;
+use url::Url;
+
+/// How serious it is, the most serious first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// Clients are refused, or soon will be.
+    Error,
+    /// Somebody should look.
+    Warning,
+    Good,
+}
+
+/// The state in words, and how serious that is.
+pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
+    let certs = || domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
+    let weight = |bad: Weight| match domain.is_failing() {
+        true => Weight::Error,
+        false => bad,
+    };
+    match domain.state() {
+        (State::Complete, _) if certs().any(|cert| cert.not_after <= now) => {
+            ("expired".into(), Weight::Error)
+        }
+        (State::Complete, _) if certs().any(|cert| cert.not_before > now) => {
+            ("not valid yet".into(), Weight::Error)
+        }
+        (State::Complete, _) if domain.is_failing() => ("good".into(), Weight::Warning),
+        (State::Complete, _) => ("good".into(), Weight::Good),
+        (State::Incomplete, Some(why)) => (format!("incomplete: {why}"), weight(Weight::Warning)),
+        (State::Incomplete, None) => ("incomplete".into(), weight(Weight::Warning)),
+        (State::Error, why) => (joined("error", why), Weight::Error),
+        (State::MissingInformation, why) => (joined("missing information", why), Weight::Error),
+        (State::Unknown, _) => ("unknown".into(), Weight::Warning),
+    }
+}
+
+fn joined(what: &str, why: Option<String>) -> String {
+    why.map_or_else(|| what.to_string(), |why| format!("{what}: {why}"))
+}
+
+/// The CA that is asked, or that the certificate is from: its name and its address.
+pub fn authority(domain: &Domain<'_>) -> Option<(String, String)> {
+    let ca = &domain.managed.md.ca;
+    let url = ca.url.as_ref().or_else(|| ca.urls.first())?;
+    let known = KNOWN_CAS.iter().find(|(_, known)| known == url).map(|(name, _)| (*name).to_string());
+    let host = || Url::parse(url).ok().and_then(|url| url.host_str().map(String::from));
+    Some((known.or_else(host).unwrap_or_else(|| url.clone()), url.clone()))
+}
+
+/// `2027-01-23`.
+pub fn day(time: Timestamp) -> String {
+    time.to_rfc3339().split('T').next().unwrap_or_default().to_string()
+}
+
+/// `in ~3 hours`, `~2 minutes ago`; the day, where that is nearer than two days to nobody.
+pub fn near(time: Timestamp, now: Timestamp) -> String {
+    let (ahead, past) = (time.since(now), now.since(time));
+    if ahead >= DAY * 2 || past >= DAY * 2 {
+        day(time)
+    } else if time > now {
+        format!("in {}", roughly(ahead))
+    } else if past < Duration::from_secs(1) {
+        "now".into()
+    } else {
+        format!("{} ago", roughly(past))
+    }
+}
+
+/// `~3 hours`.
+fn roughly(span: Duration) -> String {
+    let seconds = span.as_secs().max(1);
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "second"),
+        120..7200 => ((seconds + 30) / 60, "minute"),
+        _ => ((seconds + 1800) / 3600, "hour"),
+    };
+    format!("~{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_are_near_are_told_as_spans_and_others_as_days() {
+        let now = Timestamp::from_unix(1_800_000_000);
+        let at = |seconds: i64| near(Timestamp::from_unix(1_800_000_000 + seconds), now);
+        assert_eq!(
+            [at(0), at(1), at(90), at(3 * 60), at(3 * 3600), at(47 * 3600)],
+            ["now", "in ~1 second", "in ~90 seconds", "in ~3 minutes", "in ~3 hours", "in ~47 hours"]
+        );
+        assert_eq!(
+            [at(3 * 86_400), at(-5), at(-90 * 86_400)],
+            ["2027-01-18", "~5 seconds ago", "2026-10-17"]
+        );
+    }
+}

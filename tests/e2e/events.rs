@@ -1,0 +1,191 @@
+//! Commands of the admin: which are called when, with what, as whom, and what their end means.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+
+use crate::support::httpd::unprivileged_user;
+use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
+
+/// A command that notes each call in a file, as a line of its arguments, and ends as it is told.
+struct Recorder {
+    program: PathBuf,
+    calls: PathBuf,
+    status: PathBuf,
+}
+
+impl Recorder {
+    /// `also`: more lines of shell, run at each call.
+    fn new(lab: &Lab, name: &str, also: &str) -> Recorder {
+        let dir = lab.path(name);
+        fs::create_dir_all(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+        let [program, calls, status] = ["run", "calls", "status"].map(|file| dir.join(file));
+        let (calls_file, status_file) = (calls.display(), status.display());
+        let script = format!(
+            "#!/bin/sh\numask 0\necho \"$*\" >> {calls_file}\necho \"said of $*\"\n{also}\nexit $(cat {status_file})\n"
+        );
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let recorder = Recorder { program, calls, status };
+        recorder.end_with(0);
+        recorder
+    }
+
+    fn end_with(&self, status: i32) {
+        let new = self.status.with_extension("new");
+        fs::write(&new, status.to_string()).unwrap();
+        fs::rename(new, &self.status).unwrap();
+    }
+
+    fn calls(&self) -> Vec<String> {
+        fs::read_to_string(&self.calls).unwrap_or_default().lines().map(String::from).collect()
+    }
+
+    fn count(&self, call: &str) -> usize {
+        self.calls().iter().filter(|found| *found == call).count()
+    }
+
+    #[track_caller]
+    fn wait(&self, call: &str, count: usize) {
+        wait_for(&format!("call {count} of `{call}`"), SOON, || (self.count(call) >= count).then_some(()));
+    }
+}
+
+fn config(lab: &Lab, authority: &Authority, message: &Recorder) -> Config {
+    Config::with_ca(lab, authority)
+        .line(&format!("MDMessageCmd {} 'two words' x", message.program.display()))
+        .line("MDRetryDelay 1s\nMDCheckInterval 1s\nMDomain one.test")
+        .site("one.test", &[])
+}
+
+fn said(event: &str) -> String {
+    format!("two words x {event} one.test")
+}
+
+#[test]
+fn every_event_of_a_renewal_is_told_once_and_in_its_order() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let (message, notify) = (Recorder::new(&lab, "message", ""), Recorder::new(&lab, "notify", ""));
+    let config = config(&lab, &pebble.authority, &message)
+        .line("MDLiveActivation off")
+        .line(&format!("MDNotifyCmd {} a b", notify.program.display()));
+    let mut httpd = config.start();
+    message.wait(&said("renewed"), 1);
+    httpd.graceful();
+    message.wait(&said("installed"), 1);
+    httpd.graceful();
+    httpd.wait_looked_twice();
+    let events = ["renewing", "challenge-setup:http-01:one.test", "renewed", "installed"];
+    assert_eq!(message.calls(), events.map(said));
+    assert_eq!(notify.calls(), ["a b one.test"]);
+    let output = format!("said of {}", said("renewed"));
+    assert!(httpd.logged(&output).iter().all(|line| line.contains("[md:debug]")), "{output}");
+    assert!(!httpd.logged(&output).is_empty(), "{output}");
+}
+
+#[test]
+fn a_renewal_waits_for_the_command_that_postpones_it() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let message = Recorder::new(&lab, "message", "");
+    message.end_with(3);
+    let httpd = config(&lab, &pebble.authority, &message).start();
+    message.wait(&said("renewing"), 2);
+    let job = httpd.md("one.test")["renewal"].clone();
+    assert_eq!(job["last"]["problem"], "urn:org:apache:httpd:log:AH10109:", "{job:#}");
+    assert!(job["last"]["detail"].as_str().unwrap().contains("status 3"), "{job:#}");
+    assert_eq!(pebble.order_count(), 0);
+    httpd.wait_logged("AH10060");
+    message.end_with(0);
+    httpd.wait_staged("one.test");
+}
+
+#[test]
+fn a_failure_is_told_once_an_hour_also_where_another_child_takes_over() {
+    let Some(lab) = open_lab!() else { return };
+    // Nobody listens there.
+    let authority = Authority::new(&lab);
+    let message = Recorder::new(&lab, "message", "");
+    let httpd = config(&lab, &authority, &message).start();
+    let errors = |httpd: &Httpd, count: u64| {
+        wait_for("failures of the renewal", SOON, || {
+            (httpd.md("one.test")["renewal"]["errors"].as_u64() >= Some(count)).then_some(())
+        });
+    };
+    errors(&httpd, 2);
+    assert_eq!(message.count(&said("errored")), 1);
+    assert_eq!(message.count(&said("renewing")), 1);
+    // Another child takes over.
+    let child = httpd.watchdog();
+    crate::support::process::signal(child, "KILL");
+    errors(&httpd, 4);
+    assert_eq!(message.count(&said("errored")), 1);
+}
+
+#[test]
+fn a_command_that_fails_is_told_of_the_renewed_set_until_it_succeeds() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let (message, notify) = (Recorder::new(&lab, "message", ""), Recorder::new(&lab, "notify", ""));
+    notify.end_with(1);
+    let config =
+        config(&lab, &pebble.authority, &message).line(&format!("MDNotifyCmd {}", notify.program.display()));
+    let httpd = config.start();
+    notify.wait("one.test", 2);
+    assert_eq!(message.count(&said("renewed")), 0, "one after the other");
+    httpd.wait_logged("AH10108");
+    message.end_with(1);
+    notify.end_with(0);
+    message.wait(&said("renewed"), 2);
+    message.end_with(0);
+    let told = |httpd: &Httpd| httpd.md("one.test")["renewal"]["notified-renewed"] == true;
+    wait_for("an end of the repetition", SOON, || told(&httpd).then_some(()));
+    let calls = notify.count("one.test");
+    httpd.wait_looked_twice();
+    assert_eq!(notify.count("one.test"), calls, "once it has heard, no more");
+}
+
+/// What a command is given beside its arguments: the environment without ours, nothing to read, no files of httpd.
+#[test]
+fn a_command_inherits_nothing_but_what_it_needs() {
+    let Some(lab) = open_lab!(Need::Root) else { return };
+    let pebble = Pebble::start(&lab);
+    let facts = lab.path("facts");
+    fs::create_dir_all(&facts).unwrap();
+    fs::set_permissions(&facts, fs::Permissions::from_mode(0o777)).unwrap();
+    let look = format!(
+        "f={}/$(echo $3 | tr -d :)\nls -l /proc/self/fd > $f.fds\nenv > $f.env\nid -u > $f.uid\ncat > $f.stdin",
+        facts.display()
+    );
+    let message = Recorder::new(&lab, "message", &look);
+    let config = config(&lab, &pebble.authority, &message).line("MDLiveActivation off");
+    let mut httpd = config.env("MD_VERSION", "x").env("MD_STORE", "x").start();
+    message.wait(&said("renewed"), 1);
+    httpd.graceful();
+    message.wait(&said("installed"), 1);
+    wait_for("the last fact", SOON, || facts.join("installed.stdin").exists().then_some(()));
+    let given: Vec<PathBuf> = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .collect();
+    let read = |file: &str| fs::read_to_string(facts.join(file)).unwrap();
+    for event in ["renewing", "renewed", "installed"] {
+        let environment = read(&format!("{event}.env"));
+        assert!(!environment.lines().any(|line| line.starts_with("MD_")), "{event}: {environment}");
+        assert_eq!(read(&format!("{event}.stdin")), "", "{event}");
+        let files = read(&format!("{event}.fds"));
+        // 3 is what `ls` looks into. What this test was given itself it has handed on to httpd.
+        let is_expected = |line: &str| {
+            let (left, target) = line.split_once(" -> ").unwrap_or_default();
+            ["0", "1", "2", "3"].contains(&left.rsplit(' ').next().unwrap_or_default())
+                || given.iter().any(|own| own.as_os_str() == target)
+        };
+        let others: Vec<&str> = files.lines().skip(1).filter(|line| !is_expected(line)).collect();
+        assert!(others.is_empty(), "{event}: {others:#?}");
+    }
+    let own = fs::metadata("/proc/self").unwrap().uid().to_string();
+    assert_eq!(read("installed.uid").trim(), own, "as who starts httpd");
+    assert_eq!(read("renewed.uid").trim(), unprivileged_user().uid.to_string());
+}

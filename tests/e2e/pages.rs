@@ -1,0 +1,196 @@
+//! What people and monitors read: the sections in server-status, the facts about a host's certificate, metrics.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Config, Httpd, Lab, Pebble, SOON, browser, http, open_lab, prometheus, wait_for};
+
+/// One domain with a certificate in use, one that the CA refuses, one that is left to the admin.
+fn three_domains(lab: &Lab, pebble: &Pebble) -> Config {
+    let metrics = "<Location /metrics>\nSetHandler md-metrics\n</Location>";
+    Config::with_ca(lab, &pebble.authority)
+        .line("MDomain good.test www.good.test\nMDomain refused.invalid\nMDRetryDelay 1h\nMDServerStatus on")
+        .line("<MDomain manual.test>\nMDMember a.manual.test b.manual.test c.manual.test d.manual.test e.manual.test\nMDRenewMode manual\n</MDomain>")
+        .line(metrics)
+        .site("good.test", &["www.good.test"])
+        .site("refused.invalid", &[])
+        .site("manual.test", &[])
+}
+
+fn start_three(lab: &Lab, pebble: &Pebble) -> Httpd {
+    let mut httpd = three_domains(lab, pebble).start();
+    httpd.wait_staged_and_activate(&["good.test"]);
+    wait_for("the refusal of a domain", SOON, || {
+        (httpd.md("refused.invalid")["renewal"]["errors"].as_u64() > Some(0)).then_some(())
+    });
+    httpd
+}
+
+/// Children may be behind each other by a moment.
+fn wait_shown(httpd: &Httpd, path: &str, text: &str) -> http::Response {
+    wait_for(&format!("`{text}` at {path}"), SOON, || {
+        Some(httpd.get("main.test", path)).filter(|answer| answer.body.contains(text))
+    })
+}
+
+fn blocking(lab: &Lab) -> Pebble {
+    crate::support::Authority::new(lab).set("domainBlocklist", json!(["refused.invalid"])).start()
+}
+
+#[test]
+fn server_status_shows_people_what_needs_their_eyes() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = blocking(&lab);
+    let httpd = start_three(&lab, &pebble);
+    let answer = wait_shown(&httpd, "/server-status", "rejectedIdentifier");
+    let at = |text: &str| answer.body.find(text).unwrap_or_else(|| panic!("{text} in {}", answer.body));
+    assert!(at("<h3>Managed Certificates</h3>") > at("Apache Server Status"));
+    assert!(at("<td>refused.invalid</td>") < at("<td>good.test</td>"), "problems first");
+    at("Error[urn:ietf:params:acme:error:rejectedIdentifier]");
+    at("<a href='https://crt.sh?q=");
+    at("<td>good</td>");
+
+    let Some(text) = browser::read(&lab, &answer.body) else { return };
+    let has = |wanted: &str| assert!(text.contains(wanted), "`{wanted}` in {text}");
+    has("3 managed domains");
+    has("refused.invalid\trefused.invalid\tincomplete: certificate(rsa) is missing");
+    has("Next run in ~");
+    has("good.test\tgood.test www.good.test\tgood\tuntil 20");
+    has("and 2 more");
+    assert!(!text.contains("e.manual.test"), "a long list is folded: {text}");
+}
+
+#[test]
+fn whatever_the_store_and_the_ca_say_the_page_shows_it_as_text() {
+    let Some(lab) = open_lab!() else { return };
+    let config = Config::new(&lab)
+        .line("MDomain one.test\nMDServerStatus on\nMDInitialDelay 1h\nMDCertificateAgreement accepted")
+        .site("one.test", &[]);
+    let httpd = config.start();
+    let harm =
+        "</td></table><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">";
+    let job = json!({
+        "name": "one.test", "finished": false, "errors": 2, "next-run": "Thu, 29 Aug 2019 16:06:35 GMT",
+        "last": { "status": 22, "problem": format!("urn:{harm}"), "detail": harm, "activity": harm },
+    });
+    let folder = httpd.config.store().join("staging/one.test");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("job.json"), job.to_string()).unwrap();
+    let page = wait_for("the planted job on the page", SOON, || {
+        let page = httpd.get("main.test", "/server-status").body;
+        page.contains("2 errors in a row").then_some(page)
+    });
+    assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
+    assert_eq!(httpd.md("one.test")["renewal"]["last"]["detail"], harm, "JSON has it as it is");
+    let Some(text) = browser::read(&lab, &page) else { return };
+    assert!(text.contains(harm), "{text}");
+    assert!(!text.starts_with("taken"), "{text}");
+}
+
+#[test]
+fn server_status_auto_has_counts_and_a_fact_a_line() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = blocking(&lab);
+    let httpd = start_three(&lab, &pebble);
+    let body = wait_shown(&httpd, "/server-status?auto", "rejectedIdentifier").body;
+    for line in [
+        "ManagedCertificatesTotal: 3",
+        "ManagedCertificatesOK: 1",
+        "ManagedCertificatesErrored: 1",
+        "ManagedCertificatesReady: 0",
+        "ManagedDomain[0]Domain: good.test",
+        "ManagedDomain[0]Names[1]: www.good.test",
+        "ManagedDomain[0]Status: good",
+        "ManagedDomain[0]CAName: 127.0.0.1",
+        "ManagedDomain[0]CheckAtName: crt.sh",
+        "ManagedDomain[2]Status: incomplete: certificate(rsa) is missing",
+        "ManagedDomain[2]ActivityLastProblem: urn:ietf:params:acme:error:rejectedIdentifier",
+    ] {
+        assert!(body.lines().any(|found| found == line), "{line}\n{body}");
+    }
+}
+
+#[test]
+fn the_sections_are_shown_where_the_server_wants_them() {
+    let Some(lab) = open_lab!() else { return };
+    let httpd = Config::new(&lab)
+        .line("MDomain one.test\nMDRenewMode manual\nMDServerStatus off")
+        .line("MDCertificateCheck mine https://mine.test/?")
+        .site("one.test", &[])
+        .start();
+    for path in ["/server-status", "/server-status?auto"] {
+        assert!(!httpd.get("main.test", path).body.contains("Managed"), "{path}");
+    }
+}
+
+#[test]
+fn anyone_can_see_the_public_facts_about_the_certificate_of_a_host() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let mut httpd = Config::with_ca(&lab, &pebble.authority)
+        .line("MDomain one.test\nMDCertificateStatus on\n<Location />\nRequire all denied\n</Location>")
+        .line("<Location /md-status>\nRequire all granted\n</Location>\n<Location /server-status>\nRequire all granted\n</Location>")
+        .site("one.test", &[])
+        .start();
+    let path = "/.httpd/certificate-status";
+    let first = httpd.https_get("one.test", path);
+    assert_eq!((first.status, first.header("content-type")), (200, Some("application/json")));
+    assert_eq!(first.json()["rsa"], json!({}), "before the first certificate, and before any 503");
+    httpd.wait_staged_and_activate(&["one.test"]);
+    let known = httpd.md("one.test")["cert"]["rsa"].clone();
+    let facts = httpd.https_get("one.test", path).json();
+    assert_eq!(facts["valid"], known["valid"]);
+    let rsa = facts["rsa"].as_object().unwrap();
+    assert_eq!(rsa.keys().collect::<Vec<_>>(), ["valid", "serial", "sha256-fingerprint"]);
+    assert!(rsa.iter().all(|(key, value)| known[key] == *value), "{facts:#}");
+    assert_eq!(httpd.get("other.test", path).status, 403, "a host without a managed domain");
+    let ask = |method| http::https_request(lab.https, method, "one.test", path, &[]).unwrap();
+    assert_eq!((ask("HEAD").status, ask("HEAD").body.as_str(), ask("POST").status), (200, "", 501));
+    let httpd = httpd.stop().line("MDCertificateStatus off").start();
+    assert_eq!(httpd.https_get("one.test", path).status, 403);
+}
+
+#[test]
+fn prometheus_reads_the_metrics() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = blocking(&lab);
+    let httpd = start_three(&lab, &pebble);
+    let answer = wait_shown(&httpd, "/metrics", "md_renewal_errors{domain=\"refused.invalid\"} 1");
+    let kind = answer.header("content-type").unwrap();
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    assert_eq!(http::request(lab.http, "POST", "main.test", "/metrics", &[]).unwrap().status, 501);
+    let Some(samples) = prometheus::parse(&lab, &answer.body) else { return };
+    let value = |name: &str, labels: Value| {
+        let found = samples.iter().find(|sample| sample["name"] == name && sample["labels"] == labels);
+        found.unwrap_or_else(|| panic!("{name}{labels} in {}", answer.body))["value"].as_f64().unwrap()
+    };
+    let until = httpd.md("good.test")["cert"]["rsa"]["valid"]["until"].clone();
+    let until = mod_md::time::Timestamp::parse_http_date(until.as_str().unwrap()).unwrap();
+    let seconds = value("md_certificate_not_after_seconds", json!({"domain": "good.test", "key": "rsa"}));
+    assert_eq!(seconds as i64, until.unix());
+    assert_eq!(value("md_state", json!({"domain": "good.test"})), 2.0);
+    assert_eq!(value("md_state", json!({"domain": "refused.invalid"})), 1.0);
+    assert!(value("md_renewal_errors", json!({"domain": "refused.invalid"})) >= 1.0);
+    assert!(value("md_renewal_failures_total", json!({"problem": "rejectedIdentifier"})) >= 1.0);
+    assert!(value("md_ca_requests_total", json!({"result": "answered"})) >= 1.0);
+    assert!(value("md_ca_request_seconds_count", json!({})) >= 1.0);
+}
+
+/// Every block of alert rules in the documentation is one that Prometheus loads.
+#[test]
+fn prometheus_takes_the_documented_alert_rules() {
+    let Some(lab) = open_lab!() else { return };
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status.md")).unwrap();
+    let blocks: Vec<&str> =
+        page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 1, "alert rules in docs/status.md");
+    assert_eq!(blocks[0].matches("- alert:").count(), 3);
+    let Some(promtool) = prometheus::promtool(&lab) else { return };
+    let file = lab.path("rules.yml");
+    fs::write(&file, blocks[0]).unwrap();
+    let output = Command::new(promtool).args(["check", "rules"]).arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
