@@ -22,6 +22,8 @@ const FUNCTIONS: &[&str] = &[
     "ap_hook_ssl_add_cert_files",
     "ap_hook_ssl_add_fallback_cert_files",
     "ap_hook_ssl_answer_challenge",
+    "ap_hook_ssl_ocsp_get_resp_hook",
+    "ap_hook_ssl_ocsp_prime_hook",
     "ap_is_allowed_protocol",
     "ap_log_error_",
     "ap_rwrite",

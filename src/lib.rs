@@ -6,8 +6,8 @@
 //! | layer | modules | what it is |
 //! |---|---|---|
 //! | L5 | `httpd` | glue: performs httpd's hooks, the only place that knows httpd |
-//! | L4 | `renew`, `status`, `notify`, `require_https` | use cases |
-//! | L3 | `acme`, `challenge` | protocols |
+//! | L4 | `renew`, `stapling`, `status`, `notify`, `require_https` | use cases |
+//! | L3 | `acme`, `challenge`, `ocsp` | protocols |
 //! | L2 | `config`, `store`, `http`, `exec` | ports: a trait and its one real implementation |
 //! | L1 | `crypto`, `model` | values |
 //! | L0 | `time`, `names`, `log` | ground |
@@ -33,10 +33,12 @@ pub mod store;
 // L3
 pub mod acme;
 pub mod challenge;
+pub mod ocsp;
 // L4
 pub mod notify;
 pub mod renew;
 pub mod require_https;
+pub mod stapling;
 pub mod status;
 // L5
 #[cfg(feature = "httpd")]

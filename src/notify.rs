@@ -24,6 +24,10 @@ pub enum Event {
     Expiring,
     /// A renewal failed.
     Errored,
+    /// There is a new OCSP response.
+    OcspRenewed,
+    /// A new OCSP response was wanted and not got.
+    OcspErrored,
 }
 
 impl Event {
@@ -36,13 +40,17 @@ impl Event {
             Event::Activated => "activated".into(),
             Event::Expiring => "expiring".into(),
             Event::Errored => "errored".into(),
+            Event::OcspRenewed => "ocsp-renewed".into(),
+            Event::OcspErrored => "ocsp-errored".into(),
         }
     }
 
     fn not_more_often_than(&self) -> Option<Duration> {
         match self {
-            Event::Renewing | Event::Errored => Some(Duration::from_secs(3600)),
-            Event::Renewed | Event::Installed | Event::Activated | Event::Expiring => Some(DAY),
+            Event::Renewing | Event::Errored | Event::OcspErrored => Some(Duration::from_secs(3600)),
+            Event::Renewed | Event::Installed | Event::Activated | Event::Expiring | Event::OcspRenewed => {
+                Some(DAY)
+            }
             Event::ChallengeSetup(..) => None,
         }
     }

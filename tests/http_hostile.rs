@@ -2,7 +2,7 @@
 //! error, in time, and leave the client usable.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use mod_md::http::{Client, Error, Limits, Options, Request, Response, Transport};
+use mod_md::http::{Client, Error, Limits, MAX_BODY, Options, Request, Response, Transport};
 use mod_md::time::StopFlag;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const LIMITS: Limits = Limits { stall: Duration::from_secs(1), exchange: Duration::from_secs(5) };
+const LIMITS: Limits =
+    Limits { stall: Duration::from_secs(1), exchange: Duration::from_secs(5), body: MAX_BODY };
 /// What a busy machine may add to the limits.
 const GRACE: Duration = Duration::from_secs(20);
 

@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["crypto", "model"],
     &["config", "store", "http", "exec"],
     &["acme", "challenge", "ocsp"],
-    &["renew", "status", "notify"],
+    &["renew", "stapling", "status", "notify"],
     &["httpd", "bin"],
 ];
 

@@ -61,14 +61,12 @@ fn index() -> String {
         let (arguments, unset) = (code(told.form).replace('|', "\\|"), short_default(told));
         let _ = writeln!(table, "| {} | {arguments} | {} | {unset} |", link(row), row.where_to());
     }
-    table
-        + "\n¹ has no effect yet in this version; it is read and checked.\n² not known to the C module mod_md 2.6.\n"
+    table + "\n¹ not known to the C module mod_md 2.6.\n"
 }
 
 fn link(row: &Row) -> String {
-    let marks = [(row.documented().is_inert, " ¹"), (row.is_ours, " ²")];
-    let marks: String = marks.iter().filter(|(is_so, _)| *is_so).map(|(_, mark)| *mark).collect();
-    format!("[{}](#{}){marks}", code(&row.written()), row.anchor())
+    let mark = if row.is_ours { " ¹" } else { "" };
+    format!("[{}](#{}){mark}", code(&row.written()), row.anchor())
 }
 
 fn entry(row: &Row) -> String {
@@ -80,9 +78,6 @@ fn entry(row: &Row) -> String {
     }
     let help = row.help.to_str().unwrap_or_default().replace('<', "&lt;");
     let _ = writeln!(text, "    {}\n\n{}", row.syntax(), sentence(&help));
-    if row.is_inert {
-        text += "**Has no effect yet in this version**: it is read and checked.\n";
-    }
     if !row.detail.is_empty() {
         let _ = writeln!(text, "{}", row.detail);
     }
@@ -247,19 +242,5 @@ mod tests {
             assert!(row.example.contains(row.title()), "{}", row.title());
             Site::read(row.example).unwrap_or_else(|e| panic!("{}: {e}", row.example));
         }
-    }
-
-    /// Directives in the first section of compat.md, `Not there yet`: those named alone, not in words around them.
-    #[test]
-    fn what_has_no_effect_yet_is_what_compat_md_lists() {
-        let text = std::fs::read_to_string(docs("compat.md")).unwrap();
-        let section = text.split("## ").find(|part| part.starts_with("Not there yet")).unwrap_or_default();
-        let cells = section.lines().filter_map(|line| line.split('|').nth(2));
-        let listed: HashSet<&str> = cells
-            .flat_map(|cell| cell.split(';').next().unwrap_or_default().split('`'))
-            .filter(|word| word.starts_with("MD"))
-            .collect();
-        let inert: HashSet<&str> = ROWS.iter().filter(|row| row.is_inert).map(Row::title).collect();
-        assert_eq!(listed, inert);
     }
 }

@@ -67,8 +67,6 @@ pub struct Row {
     pub same_as: Option<&'static str>,
     /// The C module 2.6 does not know it.
     pub is_ours: bool,
-    /// Read and checked, and without effect in this version.
-    pub is_inert: bool,
 }
 
 /// A directive without documentation; the methods below add that.
@@ -93,7 +91,6 @@ pub(super) const fn row(
         example: "",
         same_as: None,
         is_ours: false,
-        is_inert: false,
     }
 }
 
@@ -120,10 +117,6 @@ impl Row {
 
     pub(super) const fn ours(self) -> Row {
         Row { is_ours: true, ..self }
-    }
-
-    pub(super) const fn inert(self) -> Row {
-        Row { is_inert: true, ..self }
     }
 
     /// Performs the directive: checks its place, then parses. `Raw` and `Section` take exactly one argument.

@@ -288,20 +288,20 @@ pub const ROWS: &[Row] = &[
     row(c"MDStapling", One, ServerOrMd, Some("stapling"),
         c"On to staple OCSP responses for the certificates of managed domains.",
         |s, a| set(&mut s.settings().stapling, on_off(a)))
-        .takes("on|off").unset(As("off")).inert(),
+        .takes("on|off").unset(As("off")),
     row(c"MDStapleOthers", One, ServerOrMd, None,
         c"On to staple for certificates outside of managed domains too.",
         |s, a| set(&mut s.server.host.staple_others, on_off(a)))
-        .takes("on|off").unset(As("on")).inert()
+        .takes("on|off").unset(As("on"))
         .detail("Only where [MDStapling](#mdstapling) is on."),
     row(c"MDStaplingKeepResponse", One, ServerOrMd, None,
-        c"How long an unused OCSP response is kept in the store (defaults to days).",
+        c"How long an OCSP response that is not renewed is kept in the store (defaults to days).",
         |s, a| set(&mut s.server.host.staple_keep, window(s.directive, a)))
-        .takes("WINDOW").unset(As("7d")).inert(),
+        .takes("WINDOW").unset(As("7d")),
     row(c"MDStaplingRenewWindow", One, ServerOrMd, None,
         c"Time length for renewal before an OCSP response expires (defaults to days).",
         |s, a| set(&mut s.server.host.staple_renew_window, stapling_window(s.directive, a)))
-        .takes("WINDOW").unset(As("33%")).inert(),
+        .takes("WINDOW").unset(As("33%")),
 
     row(c"MDMessageCmd", Raw, Global, None,
         c"Command to run on events in the life of a managed domain.",

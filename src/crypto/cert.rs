@@ -30,11 +30,31 @@ impl Certificate {
         Certificate::from_der(x509.to_der()?)
     }
 
-    fn from_der(der: Vec<u8>) -> Result<Self, Error> {
+    /// `der` is the whole certificate and nothing else.
+    pub fn from_der(der: Vec<u8>) -> Result<Self, Error> {
         let fields = Fields::read(&der);
         let fields =
             fields.ok_or_else(|| Error::Invalid("the certificate is not in the form of RFC 5280".into()))?;
         Ok(Certificate { der, fields })
+    }
+
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The content bytes of the serial number's INTEGER.
+    pub fn serial(&self) -> &[u8] {
+        &self.fields.serial
+    }
+
+    /// The DER of the SubjectPublicKeyInfo.
+    pub fn public_key(&self) -> &[u8] {
+        &self.fields.public_key
+    }
+
+    /// Its issuer lets it answer for revocation (RFC 6960 §4.2.2.2): it has the extended key usage for that.
+    pub fn may_sign_ocsp(&self) -> bool {
+        self.fields.extensions.may_sign_ocsp
     }
 
     /// For what only OpenSSL can do. It has its own word on whether this is a certificate.

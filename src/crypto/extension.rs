@@ -15,6 +15,8 @@ const TLS_FEATURE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 24];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
 const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 35];
 const SCT_LIST: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2];
+const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
+const KP_OCSP_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 9];
 /// The TLS extension `status_request`, as a TLS feature: the certificate must be stapled.
 const STATUS_REQUEST: &[u8] = &[5];
 // Context tags of GeneralName.
@@ -39,6 +41,8 @@ pub struct Extensions {
     /// DNS names (lower-cased) and addresses of the subject.
     pub names: Vec<String>,
     pub must_staple: bool,
+    /// id-kp-OCSPSigning is among the extended key usages.
+    pub may_sign_ocsp: bool,
     pub authority_key_id: Option<Vec<u8>>,
     pub issuer_uri: Option<String>,
     pub ocsp_responders: Vec<String>,
@@ -71,6 +75,12 @@ impl Extensions {
                 let mut features = value.enter(SEQUENCE)?;
                 while let Some(feature) = features.take(INTEGER) {
                     self.must_staple |= feature == STATUS_REQUEST;
+                }
+            }
+            EXTENDED_KEY_USAGE => {
+                let mut usages = value.enter(SEQUENCE)?;
+                while let Some(usage) = usages.take(OBJECT_IDENTIFIER) {
+                    self.may_sign_ocsp |= usage == KP_OCSP_SIGNING;
                 }
             }
             AUTHORITY_KEY_IDENTIFIER => {

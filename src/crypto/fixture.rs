@@ -48,6 +48,10 @@ impl Ca {
         &self.cert
     }
 
+    pub fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+
     pub fn issue(&self, names: &[&str], key: &PrivateKey) -> Chain {
         self.grant(&Wish { names, ..Wish::default() }, key)
     }

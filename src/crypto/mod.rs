@@ -18,6 +18,7 @@ mod tbs;
 pub use cert::{CertInfo, Certificate, Chain};
 pub use identity::Identity;
 pub use key::PrivateKey;
+pub use tbs::time as read_time;
 
 /// Bytes that nobody can guess.
 pub fn random<const N: usize>() -> Result<[u8; N], Error> {

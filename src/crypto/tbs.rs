@@ -84,7 +84,7 @@ fn extensions(list: Reader<'_>) -> Option<Extensions> {
 }
 
 /// RFC 5280 §4.1.2.5: always to the second and in UTC; years of two digits are those until 2049.
-fn time(validity: &mut Reader<'_>) -> Option<Timestamp> {
+pub fn time(validity: &mut Reader<'_>) -> Option<Timestamp> {
     let (tag, content) = validity.element()?;
     let digits = std::str::from_utf8(content).ok()?.strip_suffix('Z')?;
     let digits = match tag {

@@ -24,18 +24,20 @@ use ureq::{Agent, Proxy, http};
 /// than most requests do.
 const IDLE: usize = 32;
 
-/// How long a server may take.
+/// How patient a client is with a server, and how much it takes from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Looking up, connecting (TLS included), and any single wait for the server.
     pub stall: Duration,
     /// A whole exchange: a server that sends a byte now and then does not hold a job for hours.
     pub exchange: Duration,
+    /// Bytes of a response's body.
+    pub body: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { stall: Duration::from_secs(30), exchange: Duration::from_secs(300) }
+        Limits { stall: Duration::from_secs(30), exchange: Duration::from_secs(300), body: MAX_BODY }
     }
 }
 
@@ -48,14 +50,15 @@ pub struct Options {
     /// Like `ca_file`, for the TLS connection to the proxy itself.
     pub proxy_ca_file: Option<PathBuf>,
     pub user_agent: String,
+    pub limits: Limits,
     /// Ends every wait when raised.
     pub stop: StopFlag,
-    pub limits: Limits,
 }
 
 /// An HTTP client with its pool of connections.
 pub struct Client {
     agent: Agent,
+    limits: Limits,
     stop: StopFlag,
 }
 
@@ -73,7 +76,7 @@ impl Client {
                 None => None,
             },
         };
-        let Limits { stall, exchange } = options.limits;
+        let limits = options.limits;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -83,16 +86,16 @@ impl Client {
             .accept_encoding(AutoHeaderValue::None)
             .max_idle_connections(IDLE)
             .max_idle_connections_per_host(IDLE)
-            .timeout_resolve(Some(stall))
-            .timeout_connect(Some(stall))
-            .timeout_per_read(Some(stall))
-            .timeout_per_write(Some(stall))
-            .timeout_global(Some(exchange))
+            .timeout_resolve(Some(limits.stall))
+            .timeout_connect(Some(limits.stall))
+            .timeout_per_read(Some(limits.stall))
+            .timeout_per_write(Some(limits.stall))
+            .timeout_global(Some(limits.exchange))
             .build();
         let stop = options.stop.clone();
         let chain =
             ().chain(ConnectProxyConnector::default()).chain(TcpConnector(stop.clone())).chain(connector);
-        Ok(Client { agent: Agent::with_parts(config, chain, Resolver(stop.clone())), stop })
+        Ok(Client { agent: Agent::with_parts(config, chain, Resolver(stop.clone())), limits, stop })
     }
 }
 
@@ -132,7 +135,7 @@ impl Transport for Client {
             None => self.agent.run(builder.body(()).map_err(invalid)?),
         }
         .map_err(failure)?;
-        let limit = u64::try_from(MAX_BODY).unwrap_or(u64::MAX);
+        let limit = u64::try_from(self.limits.body).unwrap_or(u64::MAX);
         let body = response.body_mut().with_config().limit(limit).read_to_vec().map_err(failure)?;
         let text = |v: &http::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
         let headers = response.headers().iter().map(|(n, v)| (n.to_string(), text(v))).collect();

@@ -6,8 +6,10 @@
 
 use super::lock;
 use super::news::News;
+use super::stapling::Stapling;
 use super::sys::{Context, Server};
 use crate::crypto::CertInfo;
+use crate::ocsp::cache::has_staple;
 use crate::renew::Managed;
 use crate::renew::live::{self, LiveSet, Slot, Workers};
 use crate::renew::set::Flaw;
@@ -81,6 +83,8 @@ pub fn attach(server: Server<'_>, context: Context) {
 pub struct Live {
     /// `MDActivationDelay`.
     pub delay: Duration,
+    /// Who knows of OCSP responses.
+    stapling: Option<Arc<Stapling>>,
     mds: Arc<[Managed]>,
     store: WorkStore,
     contexts: Vec<Vec<Context>>,
@@ -106,6 +110,7 @@ impl Live {
         }
         Ok(Live {
             delay,
+            stapling: None,
             mds,
             store,
             contexts: std::mem::take(&mut lock(&hosts.contexts)),
@@ -113,6 +118,11 @@ impl Live {
             news,
             failures: Mutex::default(),
         })
+    }
+
+    #[must_use]
+    pub fn with_stapling(self, stapling: Option<Arc<Stapling>>) -> Self {
+        Live { stapling, ..self }
     }
 
     /// Whether a set of any MD can go live at all.
@@ -185,8 +195,10 @@ impl Workers for Live {
         self.take_up_all();
     }
 
-    /// There is no stapling yet.
-    fn have_staples(&self, _index: usize, _certs: &[CertInfo]) -> bool {
-        false
+    fn have_staples(&self, _index: usize, certs: &[CertInfo]) -> bool {
+        let now = SystemClock::default().now();
+        let has =
+            |stapling: &Arc<Stapling>| certs.iter().all(|c| has_staple(&stapling.cache, &c.fingerprint, now));
+        self.stapling.as_ref().is_some_and(has)
     }
 }

@@ -6,6 +6,7 @@
 //! - `alpn` answers tls-alpn-01 challenges in TLS handshakes.
 //! - `request` answers challenges, `pages` the questions of people and monitors.
 //! - `renewal` runs the jobs in the one child that mod_watchdog chose.
+//! - `stapling` has OCSP responses fetched and hands them to handshakes.
 //! - `live` has new certificates served without a restart; `refresh` runs it in every child, `news` tells them.
 
 mod alpn;
@@ -15,6 +16,7 @@ mod pages;
 mod refresh;
 mod renewal;
 mod request;
+mod stapling;
 mod startup;
 mod sys;
 mod tls;
@@ -28,6 +30,7 @@ use crate::renew::tally::Tally;
 use crate::status::Snapshots;
 use crate::store::WorkStore;
 use live::Live;
+use stapling::Stapling;
 use startup::Startup;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -40,6 +43,13 @@ pub struct ServerConf {
     /// Between the two halves of post_config.
     startup: Mutex<Option<Arc<Startup>>>,
     state: OnceLock<Arc<State>>,
+}
+
+impl ServerConf {
+    /// Once the start is through, where anything is stapled.
+    fn stapling(&self) -> Option<&Stapling> {
+        self.state.get()?.stapling.as_deref()
+    }
 }
 
 /// What the directives in a section say that applies to some requests only (`<If>`).
@@ -81,6 +91,10 @@ pub struct State {
     tally: Tally,
     /// With `MDLiveActivation on`.
     live: Option<Arc<Live>>,
+    /// Where anything is stapled.
+    stapling: Option<Arc<Stapling>>,
+    /// In the child that renews.
+    staples: Mutex<Option<stapling::Runner>>,
 }
 
 impl State {

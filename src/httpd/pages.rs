@@ -6,7 +6,8 @@ use super::request::{NOT_FOUND, NOT_IMPLEMENTED, state_of};
 use super::sys::{Answer, Request};
 use crate::config::HostPlan;
 use crate::renew::tally::Tally;
-use crate::status::{Domain, Monitor, Snapshots, html, json, metrics, text};
+use crate::stapling::snapshot::{self, Responses};
+use crate::status::{Domain, Monitor, Snapshots, html, json, metrics, staplings, text};
 use crate::time::{Clock, SystemClock, Timestamp};
 use std::sync::Arc;
 
@@ -31,6 +32,13 @@ impl Settings {
     }
 }
 
+impl State {
+    /// What certificates are stapled with.
+    fn responses(&self) -> Responses {
+        self.stapling.as_ref().map(|stapling| snapshot::responses(&stapling.cache)).unwrap_or_default()
+    }
+}
+
 /// `SetHandler md-status` and `SetHandler md-metrics`.
 pub fn handler(request: &Request<'_>) -> Answer {
     let page: fn(&Request<'_>) -> Answer = match request.handler().as_str() {
@@ -51,15 +59,16 @@ fn md_status(request: &Request<'_>) -> Answer {
         let index = state.mds.iter().position(|m| m.md.name == name).or_else(|| state.index_of(&name))?;
         state.snapshots.one(index, now)
     });
+    let responses = state.as_ref().map(|state| state.responses()).unwrap_or_default();
     // Where DocumentRoot does not exist httpd takes the whole path for path info, the handler's location included.
     let is_location = path_info.ends_with(&path);
     let (status, json) = match found {
-        Some(domain) => (200, json::one(&domain, now)),
+        Some(domain) => (200, json::one(&domain, &responses, now)),
         None if name.is_empty() || is_location => (
             200,
             match &state {
-                Some(state) => json::list(&state.snapshots, now),
-                None => json::list(&Snapshots::new(Arc::new([]), None), now),
+                Some(state) => json::list(&state.snapshots, &responses, now),
+                None => json::list(&Snapshots::new(Arc::new([]), None), &responses, now),
             },
         ),
         None => (404, json::unknown(&name)),
@@ -101,7 +110,13 @@ pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
     let now = now();
     let domains: Vec<Domain<'_>> = state.snapshots.all(now);
     let section = if is_short { text::certificates } else { html::certificates };
-    Some(section(&domains, &pages.monitor, now))
+    let staplings = match &state.stapling {
+        Some(stapling) => snapshot::all(&stapling.cache, &state.store),
+        None => Vec::new(),
+    };
+    let staplings =
+        if is_short { staplings::text(&staplings, now) } else { staplings::html(&staplings, now) };
+    Some(section(&domains, &pages.monitor, now) + &staplings)
 }
 
 fn now() -> Timestamp {

@@ -16,4 +16,7 @@ pub fn beat(state: &State) {
     if let Some(live) = &state.live {
         live.take_up();
     }
+    if let Some(stapling) = &state.stapling {
+        stapling.take_up();
+    }
 }

@@ -1,6 +1,8 @@
 //! The renewing child: mod_watchdog calls at every beat; the driver keeps the jobs going.
 
+use super::stapling::Runner;
 use super::{State, lock};
+use crate::http::client::Limits;
 use crate::renew::authority::Authorities;
 use crate::renew::driver::Driver;
 use crate::renew::engine::Engine;
@@ -23,14 +25,29 @@ pub fn beat(state: &State, beat: Beat) {
             let count = state.mds.iter().filter(|m| m.watched).count();
             crate::log!(Debug, "AH10054: md watchdog start, auto drive {count} mds");
         }
-        Beat::Run => driver.get_or_insert_with(|| create(state)).beat(),
+        Beat::Run => {
+            let driver = driver.get_or_insert_with(|| create(state));
+            if let Some(stapling) = &state.stapling {
+                lock(&state.staples).get_or_insert_with(|| Runner::new(state, stapling.clone())).beat();
+                stapling.take_revoked().into_iter().for_each(|md| driver.look_at(md));
+            }
+            driver.beat();
+        }
         Beat::Stop => {
             crate::log!(Debug, "AH10058: md watchdog stopping");
             if let Some(driver) = driver.take() {
                 driver.stop();
             }
+            if let Some(staples) = lock(&state.staples).take() {
+                staples.stop();
+            }
         }
     }
+}
+
+/// How we call ourselves to CAs and responders.
+pub fn user_agent() -> String {
+    format!("mod_md/{} Apache-httpd", crate::VERSION)
 }
 
 /// Threads and connections begin here, in the child.
@@ -44,9 +61,9 @@ fn create(state: &State) -> Driver {
                 ca_file: route.ca_file.clone().map(Into::into),
                 proxy_url: route.proxy_url.clone(),
                 proxy_ca_file: route.proxy_ca_file.clone().map(Into::into),
-                user_agent: format!("mod_md/{} Apache-httpd", crate::VERSION),
+                user_agent: user_agent(),
+                limits: Limits::default(),
                 stop: stop.clone(),
-                limits: http::Limits::default(),
             })?;
             Ok(Arc::new(Counted { transport: client, tally: tally.clone() }))
         })
@@ -62,6 +79,10 @@ fn create(state: &State) -> Driver {
     .counting(state.tally.clone());
     let engine = match &state.live {
         Some(live) => engine.with_live_activation(live.clone(), live.delay),
+        None => engine,
+    };
+    let engine = match &state.stapling {
+        Some(stapling) => engine.with_revocations(stapling.cache.clone()),
         None => engine,
     };
     Driver::new(Arc::new(engine), stop)

@@ -5,6 +5,7 @@
 //! broken entry of the store never stops the start, except the file that holds its key.
 
 use super::live::{self, Live};
+use super::stapling::{Primed, Stapling};
 use super::sys::{self, ConfigPool, Server};
 use super::{State, lock, pages};
 use crate::challenge::{dns01, selection};
@@ -44,9 +45,16 @@ pub struct Startup {
     tls: Mutex<HashSet<usize>>,
     /// With `MDLiveActivation on`.
     pub live: Option<live::Hosts>,
+    pub stapling: Primed,
 }
 
 impl Startup {
+    /// Hands over the plan, and the server's index in it.
+    pub fn with_plan<R>(&self, server: Server<'_>, run: impl FnOnce(&Plan, usize) -> R) -> Option<R> {
+        let host = *self.index.get(&server.key())?;
+        Some(run(&lock(&self.plan), host))
+    }
+
     /// Hands over the MD of a TLS host and its index, noting that it is one. `None` where it has none, or several:
     /// then the second half stops the start.
     pub fn with_md_of_tls_host<R>(
@@ -98,7 +106,7 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     if !is_check {
         report(std::mem::take(&mut plan.findings));
     }
-    if plan.mds.is_empty() {
+    if plan.mds.is_empty() && !plan.hosts.iter().any(|host| host.staple_others) {
         return Ok(());
     }
     let dir = sys::server_root().join(&plan.global.store_dir);
@@ -129,6 +137,7 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     drop(right);
     let startup = Arc::new(Startup {
         live: plan.global.live_activation.then(|| live::Hosts::new(mds.len())),
+        stapling: Primed::default(),
         store,
         now,
         mds: Mutex::new(mds),
@@ -268,14 +277,16 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
     let store = startup.store.worker();
     let delay = plan.global.activation_delay;
     let live = startup.live.as_ref().map(|hosts| Live::new(hosts, mds.clone(), store.clone(), delay));
-    let live = live.transpose().map_err(|error| {
+    let no_memory = |error: std::io::Error| {
         crate::log!(
             Crit,
             status = error.raw_os_error().unwrap_or(0),
-            "memory shared by all children, for live activation, cannot be had: {error}"
+            "memory shared by all children, for live activation and stapling, cannot be had: {error}"
         );
         StartFailed
-    })?;
+    };
+    let stapling = Stapling::new(&startup, &plan, mds.clone()).map_err(no_memory)?.map(Arc::new);
+    let live = live.transpose().map_err(no_memory)?.map(|live| live.with_stapling(stapling.clone()));
     let snapshots = Snapshots::new(mds.clone(), Some(store.clone()));
     let state = Arc::new(State {
         by_name: mds
@@ -301,6 +312,8 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         snapshots,
         tally: tally(),
         live: live.map(Arc::new),
+        stapling,
+        staples: Mutex::default(),
     });
     for conf in records.iter().filter_map(Server::conf) {
         // Hosts without directives of ours share the main server's configuration.
@@ -373,18 +386,19 @@ fn watch(state: &Arc<State>, pool: ConfigPool) {
     }
     let count = state.mds.iter().filter(|m| m.watched).count();
     crate::log!(Debug, "AH10074: {count} out of {} mds need watching", state.mds.len());
-    if count == 0 {
+    if count == 0 && state.stapling.is_none() {
         return;
     }
     let renewals = sys::watch_renewals(state, pool).and_then(|()| match &state.live {
         Some(live) if live.is_possible() => sys::watch_news(state, pool),
+        _ if state.stapling.is_some() => sys::watch_news(state, pool),
         _ => Ok(()),
     });
     match renewals {
         Ok(()) => crate::log!(Debug, "AH10067: register md renew watchdog"),
         Err(None) => crate::log!(
             Crit,
-            "AH10061: mod_watchdog is required to renew certificates, but it is not loaded. Add it: LoadModule \
+            "AH10061: mod_watchdog is required to renew certificates and to staple, but it is not loaded. Add it: LoadModule \
              watchdog_module modules/mod_watchdog.so"
         ),
         Err(Some(status)) => crate::log!(Crit, status = status, "AH10062: the renewal cannot be registered"),

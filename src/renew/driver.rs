@@ -77,6 +77,17 @@ impl Driver {
         }
     }
 
+    /// Something is new about the MD of this index: it is looked at by the next beat, unless that is under way.
+    pub fn look_at(&mut self, index: usize) {
+        let now = self.engine.clock().now();
+        let is_watched = self.engine.targets().get(index).is_some_and(|target| target.watched);
+        if let Some(slot @ (Slot::Waiting(_) | Slot::Done)) = self.slots.get_mut(index)
+            && is_watched
+        {
+            *slot = Slot::Waiting(now);
+        }
+    }
+
     /// Tells every job to stop where it is and waits for it; what it did is on disk.
     pub fn stop(self) {
         self.stop.raise();

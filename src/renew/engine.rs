@@ -12,9 +12,12 @@ use super::tally::Tally;
 use super::turn::earlier;
 use super::{Managed, ari, flow, inquiry};
 use crate::challenge::selection::Means;
+use crate::crypto::CertInfo;
 use crate::model::job::status;
 use crate::model::{Job, KeySpec, Outcome, Pace};
 use crate::notify::{Commands, Event};
+use crate::ocsp::Cache;
+use crate::ocsp::cache::is_revoked;
 use crate::store::{WorkGroup, WorkStore};
 use crate::time::{Clock, DAY, Timestamp};
 use std::collections::HashMap;
@@ -85,6 +88,8 @@ pub struct Engine {
     /// Who is to serve a new set at once, and `MDActivationDelay`; without, it is for the next restart.
     live: Option<(Arc<dyn Workers>, Duration)>,
     tally: Tally,
+    /// Where revocations show.
+    revocations: Option<Arc<Cache>>,
 }
 
 impl Engine {
@@ -97,8 +102,21 @@ impl Engine {
         random: fn() -> f64,
     ) -> Self {
         let holds = Mutex::new(stored_holds(&store, clock.now()));
-        let (asked, live, tally) = (Mutex::default(), None, Tally::default());
-        Engine { targets, store, settings, authorities, clock, random, holds, asked, live, tally }
+        let asked = Mutex::default();
+        let (live, tally, revocations) = (None, Tally::default(), None);
+        Engine {
+            targets,
+            store,
+            settings,
+            authorities,
+            clock,
+            random,
+            holds,
+            asked,
+            live,
+            tally,
+            revocations,
+        }
     }
 
     /// With `MDLiveActivation on`. `delay` is `MDActivationDelay`.
@@ -111,6 +129,12 @@ impl Engine {
     #[must_use]
     pub fn counting(self, tally: Tally) -> Self {
         Engine { tally, ..self }
+    }
+
+    /// With stapling: a certificate that its CA calls revoked is renewed at once.
+    #[must_use]
+    pub fn with_revocations(self, responses: Arc<Cache>) -> Self {
+        Engine { revocations: Some(responses), ..self }
     }
 
     pub fn targets(&self) -> &[Managed] {
@@ -180,7 +204,10 @@ impl Engine {
         let (md, served) = (target.current(), target.served());
         let decide = |entries: &[ari::Entry]| {
             let advice = ari::earliest(entries, &served);
-            policy::decide(&md, &served, target.in_use, advice, self.clock.now())
+            let decision = policy::decide(&md, &served, target.in_use, advice, self.clock.now());
+            let is_revoked =
+                |cert: &CertInfo| self.revocations.as_ref().is_some_and(|r| is_revoked(r, &cert.fingerprint));
+            policy::heed_revocation(decision, &served, is_revoked)
         };
         let before = self.advice_known(target);
         let mut decision = decide(&before);

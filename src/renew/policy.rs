@@ -3,6 +3,7 @@
 
 use super::ari::Advice;
 use super::state::KeyedCert;
+use crate::crypto::CertInfo;
 use crate::model::{Md, RenewMode};
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
@@ -30,6 +31,21 @@ pub fn decide(md: &Md, certs: &[KeyedCert], in_use: bool, ari: Option<&Advice>, 
 
 /// With less than this part of its lifetime left, a certificate is renewed whatever the CA advises.
 const EMERGENCY_PART: u32 = 20;
+/// The same with what OCSP says: where a certificate is revoked and a renewal comes at all, it comes now, because
+/// clients refuse what is stapled to it.
+pub fn heed_revocation(
+    decision: Decision,
+    certs: &[KeyedCert],
+    is_revoked: impl Fn(&CertInfo) -> bool,
+) -> Decision {
+    let revoked = |(_, cert): &&KeyedCert| cert.as_ref().is_some_and(&is_revoked);
+    match (decision, certs.iter().find(revoked)) {
+        (Decision::At(..), Some((spec, _))) => {
+            Decision::Now(format!("certificate({}) was revoked by its CA", spec.label()))
+        }
+        (decision, _) => decision,
+    }
+}
 
 /// Whether `md` needs new certificates, whoever is to get them. What is missing or wrong comes first, then
 /// the CA's advice or the renew window, whichever is earlier. The certificate that expires first decides,
@@ -175,6 +191,17 @@ mod tests {
         let at = NOW.plus(DAY * 60).minus(DAY * 90 * 33 / 100);
         assert!(matches!(&early, Decision::At(t, _) if *t == at), "{early:?}");
         assert!(is_now(&decide(&md(), &one(Some(cert(&good, 61, 29))), true, None, NOW), "window"));
+    }
+
+    #[test]
+    fn a_revoked_certificate_is_renewed_now_where_it_is_renewed_at_all() {
+        let certs = one(Some(cert(&["a.test", "www.a.test"], 1, 89)));
+        let heed =
+            |md: &Md, revoked| heed_revocation(decide(md, &certs, true, None, NOW), &certs, |_| revoked);
+        assert!(is_now(&heed(&md(), true), "revoked"));
+        assert!(matches!(heed(&md(), false), Decision::At(..)));
+        let manual = Md { renew_mode: RenewMode::Manual, ..md() };
+        assert!(matches!(heed(&manual, true), Decision::Never(_)));
     }
 
     #[test]

@@ -4,26 +4,28 @@
 //! not get here: the EAB hmac is masked by the model, keys are not read.
 
 use super::snapshot::{Domain, Renewal, Snapshots};
+use crate::crypto::CertInfo;
 use crate::model::KeySpec;
 use crate::renew::ari::Advice;
 use crate::renew::live::LiveSet;
 use crate::renew::policy::Decision;
 use crate::renew::state::KeyedCert;
+use crate::stapling::snapshot::Responses;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// All managed domains, sorted by name, without the logs of their jobs.
-pub fn list(snapshots: &Snapshots, now: Timestamp) -> String {
+pub fn list(snapshots: &Snapshots, responses: &Responses, now: Timestamp) -> String {
     let date = now.to_http_date();
     let mut out = format!("{{\n  \"version\": \"{}\",\n  \"managed-domains\": [", crate::VERSION);
     let mut is_empty = true;
     snapshots.each_printed(now, |domain, kept| {
         out.push_str(if std::mem::take(&mut is_empty) { "\n    " } else { ",\n    " });
         let printed = match kept.take() {
-            Some(printed) if printed.is_of(domain) => printed,
-            _ => Printed::new(domain, now),
+            Some(printed) if printed.is_of(domain, responses) => printed,
+            _ => Printed::new(domain, responses, now),
         };
         printed.append(&date, &mut out);
         *kept = Some(printed);
@@ -33,8 +35,8 @@ pub fn list(snapshots: &Snapshots, now: Timestamp) -> String {
 }
 
 /// One managed domain, with the log of its job.
-pub fn one(domain: &Domain<'_>, now: Timestamp) -> String {
-    pretty(&entry(domain, now, true))
+pub fn one(domain: &Domain<'_>, responses: &Responses, now: Timestamp) -> String {
+    pretty(&entry(domain, responses, now, true))
 }
 
 /// The answer for a name that no managed domain has.
@@ -86,25 +88,36 @@ pub(super) struct Printed {
     live: Option<Arc<LiveSet>>,
     renewal: Option<Arc<Renewal>>,
     advice: Option<Advice>,
+    /// What its certificates are stapled with.
+    ocsp: Vec<Value>,
 }
 
 impl Printed {
-    fn new(domain: &Domain<'_>, now: Timestamp) -> Self {
+    fn new(domain: &Domain<'_>, responses: &Responses, now: Timestamp) -> Self {
         const KEY: &str = "\n      \"renew-at\": \"";
         // No string of JSON has a line break in it.
-        let text = pretty(&entry(domain, now, false)).replace('\n', "\n    ").into_boxed_str();
+        let text = pretty(&entry(domain, responses, now, false)).replace('\n', "\n    ").into_boxed_str();
         let is_due = matches!(domain.need, Decision::Now(_));
         let start = text.find(KEY).filter(|_| is_due).map(|at| at + KEY.len());
         let now = start.and_then(|start| Some(start..start + text.get(start..)?.find('"')?));
         let (live, renewal) = (domain.live.clone(), domain.renewal.clone());
-        Printed { text, now, need: domain.need.clone(), live, renewal, advice: domain.advice.clone() }
+        Printed {
+            text,
+            now,
+            need: domain.need.clone(),
+            live,
+            renewal,
+            advice: domain.advice.clone(),
+            ocsp: ocsp(domain, responses),
+        }
     }
 
-    fn is_of(&self, domain: &Domain<'_>) -> bool {
+    fn is_of(&self, domain: &Domain<'_>, responses: &Responses) -> bool {
         self.need == domain.need
             && self.advice == domain.advice
             && same(&self.live, &domain.live)
             && same(&self.renewal, &domain.renewal)
+            && self.ocsp == ocsp(domain, responses)
     }
 
     fn append(&self, date: &str, out: &mut String) {
@@ -117,6 +130,12 @@ impl Printed {
     }
 }
 
+/// In the order of the certificates there are.
+fn ocsp(domain: &Domain<'_>, responses: &Responses) -> Vec<Value> {
+    let certs = domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
+    certs.map(|cert| responses.get(&cert.fingerprint).cloned().unwrap_or_default()).collect()
+}
+
 fn same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -125,14 +144,14 @@ fn same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
     }
 }
 
-fn entry(domain: &Domain<'_>, now: Timestamp, with_log: bool) -> Value {
+fn entry(domain: &Domain<'_>, responses: &Responses, now: Timestamp, with_log: bool) -> Value {
     let mut md = domain.managed.current().into_owned();
     (md.state, md.state_descr) = domain.state();
     let mut out = match md.to_public_json() {
         Value::Object(fields) => fields,
         _ => Map::new(),
     };
-    out.insert("cert".into(), certs_json(domain, domain.certs()));
+    out.insert("cert".into(), certs_json(domain, domain.certs(), responses));
     let (renew_at, is_due, reason) = match &domain.need {
         Decision::Now(reason) => (Some(now), true, reason),
         Decision::At(at, reason) => (Some(*at), false, reason),
@@ -164,7 +183,7 @@ fn entry(domain: &Domain<'_>, now: Timestamp, with_log: bool) -> Value {
 /// The job under way or waiting for activation, and the certificates it has got.
 fn renewal_json(domain: &Domain<'_>, renewal: &Renewal, reason: &str, with_log: bool) -> Value {
     let mut out = if with_log { renewal.job.to_json() } else { renewal.job.to_brief_json() };
-    out["cert"] = certs_json(domain, &renewal.staged);
+    out["cert"] = certs_json(domain, &renewal.staged, &Responses::default());
     out["reason"] = json!(reason);
     if let Some(next) = domain.next() {
         out["next"] = json!({"action": next.action});
@@ -176,9 +195,16 @@ fn renewal_json(domain: &Domain<'_>, renewal: &Renewal, reason: &str, with_log: 
 }
 
 /// Certificates by key, and the period common to all. `{}` without any.
-fn certs_json(domain: &Domain<'_>, certs: &[KeyedCert]) -> Value {
+fn certs_json(domain: &Domain<'_>, certs: &[KeyedCert], responses: &Responses) -> Value {
+    let facts = |cert: &CertInfo| {
+        let mut facts = cert.to_json();
+        if let Some(ocsp) = responses.get(&cert.fingerprint) {
+            facts["ocsp"] = ocsp.clone();
+        }
+        facts
+    };
     let mut out: Map<String, Value> =
-        domain.labeled(certs).map(|(label, cert)| (label, cert.to_json())).collect();
+        domain.labeled(certs).map(|(label, cert)| (label, facts(cert))).collect();
     if let Some(valid) = common_period(certs) {
         out.insert("valid".into(), valid);
     }

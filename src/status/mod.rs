@@ -6,6 +6,7 @@ pub mod json;
 mod markup;
 pub mod metrics;
 pub mod snapshot;
+pub mod staplings;
 #[cfg(test)]
 mod tests;
 pub mod text;

@@ -7,6 +7,7 @@ use crate::renew::staging::Staging;
 use crate::renew::state::KeyedCert;
 use crate::renew::tally::Tally;
 use crate::renew::{Managed, Route};
+use crate::stapling::snapshot::Responses;
 use crate::store::{StartStore, WorkStore};
 use crate::time::{Clock, DAY, SystemClock, Timestamp};
 use serde_json::{Value, json};
@@ -58,7 +59,7 @@ fn snapshots(mds: Vec<Managed>, store: &WorkStore) -> Snapshots {
 }
 
 fn list(snapshots: &Snapshots, now: Timestamp) -> Value {
-    serde_json::from_str(&json::list(snapshots, now)).unwrap()
+    serde_json::from_str(&json::list(snapshots, &Responses::default(), now)).unwrap()
 }
 
 fn single(managed: Managed) -> Value {
@@ -86,7 +87,9 @@ fn the_list_is_sorted_by_name_and_has_no_logs() {
     assert_eq!(renewal["reason"], "certificate(rsa) is missing");
     assert_eq!(renewal["next"], json!({"action": "finish"}));
     assert_eq!(all["managed-domains"][1].get("renewal"), None);
-    let one: Value = serde_json::from_str(&json::one(&snapshots.one(1, NOW).unwrap(), NOW)).unwrap();
+    let one: Value =
+        serde_json::from_str(&json::one(&snapshots.one(1, NOW).unwrap(), &Responses::default(), NOW))
+            .unwrap();
     assert_eq!(one["renewal"]["log"]["entries"][0]["type"], "starting");
 }
 
@@ -94,7 +97,7 @@ fn the_list_is_sorted_by_name_and_has_no_logs() {
 fn the_list_is_laid_out_as_one_document() {
     let (_dir, store) = store();
     for mds in [vec![], vec![managed("a.test", rsa(Some(cert(1, 89)))), managed("b.test", rsa(None))]] {
-        let text = json::list(&snapshots(mds, &store), NOW);
+        let text = json::list(&snapshots(mds, &store), &Responses::default(), NOW);
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(text, serde_json::to_string_pretty(&value).unwrap());
     }

@@ -21,6 +21,7 @@ mod panic;
 mod renewal;
 mod require_https;
 mod secrets;
+mod stapling;
 mod status;
 mod status_compared;
 mod store;

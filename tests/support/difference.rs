@@ -65,6 +65,26 @@ const OURS_ONLY: &[(&str, &str)] = &[
     ("renewal::a_ca_that_never_answers_delays_neither_other_domains_nor_a_restart", "one after the other"),
     ("live::", "it knows restarts only"),
     ("live_tls::", "it knows restarts only"),
+    (
+        "stapling::whatever_the_responder_does_the_good_response_stays_until_it_expires_and_not_a_second_longer",
+        "it staples forged and expired responses",
+    ),
+    (
+        "stapling::many_certificates_of_one_responder_are_asked_for_side_by_side_and_not_by_more_than_allowed",
+        "a directive it does not have",
+    ),
+    (
+        "stapling::a_new_certificate_is_stapled_at_once_in_every_child_and_again_after_a_restart_in_an_outage",
+        "a new certificate needs a restart",
+    ),
+    (
+        "stapling::a_certificate_that_its_ca_revokes_is_renewed_at_once_with_a_new_key",
+        "a new certificate needs a restart",
+    ),
+    (
+        "stapling::a_must_staple_certificate_waits_for_its_response_while_the_old_one_is_good",
+        "a new certificate needs a restart",
+    ),
     ("status::an_unknown_name_is_not_found", "it answers with all domains"),
 ];
 

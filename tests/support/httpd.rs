@@ -102,14 +102,20 @@ impl Config {
     /// A TLS host that serves `/index.html` with the text `site NAME`.
     #[must_use]
     pub fn site(self, name: &str, aliases: &[&str]) -> Config {
+        let alias =
+            if aliases.is_empty() { String::new() } else { format!("ServerAlias {}", aliases.join(" ")) };
+        self.site_with(name, &alias)
+    }
+
+    /// The same with these directives in it.
+    #[must_use]
+    pub fn site_with(self, name: &str, directives: &str) -> Config {
         let pages = self.root.join("htdocs").join(name);
         fs::create_dir_all(&pages).unwrap();
         fs::write(pages.join("index.html"), format!("site {name}")).unwrap();
-        let alias =
-            if aliases.is_empty() { String::new() } else { format!("ServerAlias {}\n", aliases.join(" ")) };
         let https = self.https;
         self.line(&format!(
-            "<VirtualHost *:{https}>\nServerName {name}\n{alias}DocumentRoot {}\nSSLEngine on\n</VirtualHost>",
+            "<VirtualHost *:{https}>\nServerName {name}\n{directives}\nDocumentRoot {}\nSSLEngine on\n</VirtualHost>",
             pages.display()
         ))
     }
@@ -132,6 +138,11 @@ impl Config {
 
     pub fn http_port(&self) -> u16 {
         self.http
+    }
+
+    /// The port of TLS hosts.
+    pub fn https(&self) -> u16 {
+        self.https
     }
 
     pub fn store(&self) -> PathBuf {

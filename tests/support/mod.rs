@@ -13,10 +13,13 @@ pub mod httpd;
 pub mod issuer;
 pub mod lab;
 pub mod module;
+pub mod own_ca;
 pub mod pebble;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;
+pub mod responder;
+pub mod staple;
 pub mod tls;
 
 pub use command::Command;

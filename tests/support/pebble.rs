@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use openssl::pkey::Id;
+use openssl::pkey::{Id, PKey, Private};
+use openssl::x509::X509;
 
 use super::lab::lab_dir;
 use super::process::{Process, Start, args, signal};
@@ -27,6 +28,9 @@ pub fn version() -> (u32, u32) {
     let mut numbers = text.split(['.', '+', '-']).map_while(|part| part.trim().parse().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
+
+/// Seconds.
+const LIFETIME: u32 = 90 * 86_400;
 
 /// A CA with address and certificate that need not run (yet).
 pub struct Authority {
@@ -71,25 +75,25 @@ impl Authority {
             envs: Vec::new(),
             dir,
         };
-        authority.write_config(lab, &[], 90 * 86_400);
+        authority.write_config(lab, &[], LIFETIME, "");
         authority.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "5")
     }
 
     /// It refuses to issue for this name.
     #[must_use]
     pub fn block_domain(self, lab: &Lab, name: &str) -> Authority {
-        self.write_config(lab, &[name], 90 * 86_400);
+        self.write_config(lab, &[name], LIFETIME, "");
         self
     }
 
     /// Certificates hold so many seconds.
     #[must_use]
     pub fn lifetime(self, lab: &Lab, seconds: u32) -> Authority {
-        self.write_config(lab, &[], seconds);
+        self.write_config(lab, &[], seconds, "");
         self
     }
 
-    fn write_config(&self, lab: &Lab, blocked: &[&str], lifetime: u32) {
+    fn write_config(&self, lab: &Lab, blocked: &[&str], lifetime: u32, responder: &str) {
         let config = serde_json::json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{}", self.api),
             "managementListenAddress": format!("127.0.0.1:{}", self.management),
@@ -97,13 +101,20 @@ impl Authority {
             "privateKey": self.dir.join("api.key"),
             "httpPort": lab.http,
             "tlsPort": lab.https,
-            "ocspResponderURL": "",
+            "ocspResponderURL": responder,
             "externalAccountBindingRequired": false,
             "domainBlocklist": blocked,
             "retryAfter": { "authz": 1, "order": 1 },
             "profiles": { "default": { "description": "the only one", "validityPeriod": lifetime } },
         }});
         fs::write(self.dir.join("config.json"), config.to_string()).unwrap();
+    }
+
+    /// Names this OCSP responder in the certificates.
+    #[must_use]
+    pub fn ocsp(self, lab: &Lab, responder: &str) -> Authority {
+        self.write_config(lab, &[], LIFETIME, responder);
+        self
     }
 
     /// One of pebble's own switches; the last value of a name counts.
@@ -238,6 +249,17 @@ impl Pebble {
             http::https_post(self.authority.management, "localhost", "/set-renewal-info/", &body.to_string());
         let answer = answer.unwrap();
         assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// Certificate and key of who issues.
+    pub fn issuer(&self) -> (X509, PKey<Private>) {
+        let get = |path: &str| {
+            let answer = http::https_get(self.authority.management, "localhost", path).unwrap();
+            assert_eq!(answer.status, 200, "{path}");
+            answer.body
+        };
+        let cert = X509::from_pem(get("/intermediates/0").as_bytes()).unwrap();
+        (cert, PKey::private_key_from_pem(get("/intermediate-keys/0").as_bytes()).unwrap())
     }
 
     pub fn account_count(&self) -> usize {

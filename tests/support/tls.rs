@@ -17,6 +17,8 @@ pub struct Served {
     pub verdict: String,
     /// Leaf first, as the server sent them.
     pub chain: Vec<X509>,
+    /// All that s_client said.
+    pub text: String,
 }
 
 /// Connects as `name`, trusting `root` alone, or nobody; `options` are further options of s_client.
@@ -40,7 +42,7 @@ pub fn served_to(port: u16, root: Option<&Path>, options: &[&str]) -> Served {
     let verdict =
         verdict.map_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned(), str::to_string);
     let chain = X509::stack_from_pem(text.as_bytes()).unwrap_or_default();
-    Served { verified: verdict == "0 (ok)" && !chain.is_empty(), verdict, chain }
+    Served { verified: verdict == "0 (ok)" && !chain.is_empty(), verdict, chain, text: text.into_owned() }
 }
 
 /// s_client options that make a server with several certificates answer with the one of that key type.

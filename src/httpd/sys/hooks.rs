@@ -5,7 +5,7 @@ use super::guard::callback;
 use super::pool::{self, PathArray};
 use super::request::{Answer, Request};
 use super::server::Server;
-use super::ssl;
+use super::{ocsp, ssl};
 use crate::challenge::tls_alpn01;
 use crate::httpd::{alpn, pages, refresh, request, startup, tls};
 use apache_sys::{
@@ -51,6 +51,8 @@ callback! {
             apache_sys::ap_hook_post_config(Some(post_config_after_tls), tls, watchdog, apache_sys::APR_HOOK_LAST as c_int);
             apache_sys::ap_hook_ssl_add_cert_files(Some(ssl_add_cert_files), none, none, middle);
             apache_sys::ap_hook_ssl_add_fallback_cert_files(Some(ssl_add_fallback_cert_files), none, none, middle);
+            apache_sys::ap_hook_ssl_ocsp_prime_hook(Some(ocsp::ssl_ocsp_prime), none, none, middle);
+            apache_sys::ap_hook_ssl_ocsp_get_resp_hook(Some(ocsp::ssl_ocsp_get_resp), none, none, middle);
             // mod_ssl's own hook: without mod_ssl nobody runs it. APR hands the function on as one without a type.
             let init_server = std::mem::transmute::<*const (), unsafe extern "C" fn()>(ssl::init_server as *const ());
             apache_sys::apr_optional_hook_add(c"init_server".as_ptr(), Some(init_server), none, none, middle);

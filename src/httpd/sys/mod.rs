@@ -18,6 +18,7 @@ mod guard;
 mod hooks;
 mod log;
 mod module;
+mod ocsp;
 mod pool;
 mod request;
 mod server;

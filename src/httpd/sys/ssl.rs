@@ -2,8 +2,8 @@
 //! handshake. The one place where more than bytes passes between mod_ssl and us: certificates are set on an `SSL`.
 
 use super::guard::callback;
-use super::pool;
 use super::server::Server;
+use super::{ocsp, pool};
 use crate::crypto::Identity;
 use crate::httpd::live;
 use crate::renew::live::Slot;
@@ -81,6 +81,7 @@ callback! {
         // with that pool and only in the process that made it, so it outlives every handshake.
         unsafe {
             let server = Server::new(server);
+            ocsp::install(server, pool, context);
             if let Some(slot) = live::slot_of(server) {
                 SSL_CTX_set_cert_cb(context, Some(certificate_callback), pool::own_here(pool, slot).cast_mut().cast());
                 live::attach(server, Context(context));

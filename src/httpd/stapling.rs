@@ -1,0 +1,346 @@
+//! Stapling: which certificates are stapled is found out at start, from mod_ssl's hook; the child that renews asks
+//! for responses; all children take them up from the store when they are told; handshakes are answered from memory.
+
+use super::news::News;
+use super::renewal::user_agent;
+use super::startup::Startup;
+use super::sys::Server;
+use super::{State, lock};
+use crate::config::Plan;
+use crate::crypto::{self, Chain};
+use crate::http::client::{Client, Limits, Options};
+use crate::model::Md;
+use crate::ocsp::cache::is_revoked;
+use crate::ocsp::file::{self, Unusable};
+use crate::ocsp::response::SIZE_MAX;
+use crate::ocsp::subject::{Id, OTHER, Terms, Unfit};
+use crate::ocsp::{Cache, Entry, Response, Status, Subject};
+use crate::renew::Managed;
+use crate::stapling::driver::{Connect, Surroundings};
+use crate::stapling::{Driver, Settings, staged};
+use crate::store::{Error, Group, StartStore, WorkGroup, WorkStore};
+use crate::time::{Clock, StopFlag, SystemClock, Timestamp};
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A responder gets less time than a CA: nobody waits for it, and others are to have their turn.
+const LIMITS: Limits =
+    Limits { stall: Duration::from_secs(10), exchange: Duration::from_secs(10), body: SIZE_MAX };
+/// How often to look for certificates that wait in staging.
+const STAGED_EVERY: Duration = Duration::from_secs(1);
+
+/// What the start learns.
+#[derive(Default)]
+pub struct Primed {
+    pub cache: Arc<Cache>,
+    /// By the name that mod_ssl has for a certificate.
+    subjects: Mutex<Vec<(Vec<u8>, Arc<Subject>)>>,
+}
+
+/// mod_ssl, or who else makes TLS connections, tells of a certificate of a host. Whether we staple it.
+pub fn prime(server: Server<'_>, id: &[u8], pem: &[u8]) -> bool {
+    let startup = server.conf().and_then(|conf| lock(&conf.startup).clone());
+    let Some(startup) = startup else { return false };
+    let Some((owner, terms)) = startup.with_plan(server, owner).flatten() else { return false };
+    let subject =
+        Chain::from_pem(pem).map_err(Unfit::from).and_then(|chain| Subject::new(&owner, &chain, terms));
+    match subject {
+        Ok(subject) => {
+            let mut subjects = lock(&startup.stapling.subjects);
+            if !subjects.iter().any(|(known, _)| known == id) {
+                subjects.push((id.to_vec(), Arc::new(subject)));
+            }
+            true
+        }
+        // All certificates of some CAs are like this.
+        Err(reason @ Unfit::NoResponder(_)) => {
+            crate::log!(Debug, "md[{owner}]: {reason}");
+            false
+        }
+        Err(reason) => {
+            crate::log!(Warn, "md[{owner}]: a certificate of {} cannot be stapled: {reason}", server.name());
+            false
+        }
+    }
+}
+
+/// Under which name a host's certificate is stapled, and how. `None`: not at all.
+fn owner(plan: &Plan, host: usize) -> Option<(String, Terms)> {
+    let settings = plan.hosts.get(host)?;
+    match settings.mds.as_slice() {
+        [] => settings.staple_others.then(|| {
+            let terms = Terms {
+                renew_window: settings.staple_renew_window,
+                proxy_url: settings.proxy_url.clone(),
+                proxy_ca_file: settings.proxy_ca_certs.clone(),
+            };
+            (OTHER.to_string(), terms)
+        }),
+        [md] => Some((plan.mds.get(*md)?.md.name.clone(), terms_of(plan, *md)?)),
+        // The start will end with this.
+        _ => None,
+    }
+}
+
+/// How the certificates of an MD are stapled; `None`: not at all.
+fn terms_of(plan: &Plan, md: usize) -> Option<Terms> {
+    let planned = plan.mds.get(md).filter(|planned| planned.md.stapling)?;
+    let host = planned.hosts.first().and_then(|host| plan.hosts.get(*host)).or(plan.hosts.first())?;
+    Some(Terms {
+        renew_window: host.staple_renew_window,
+        proxy_url: planned.proxy_url.clone(),
+        proxy_ca_file: planned.proxy_ca_certs.clone(),
+    })
+}
+
+/// The cache for a host whose MD is stapled, while its configuration is being put in force.
+pub fn cache_of(server: Server<'_>) -> Option<Arc<Cache>> {
+    let startup = server.conf().and_then(|conf| lock(&conf.startup).clone())?;
+    startup.with_plan(server, owner).flatten()?;
+    Some(startup.stapling.cache.clone())
+}
+
+/// One for each configuration. Children inherit it.
+pub struct Stapling {
+    pub cache: Arc<Cache>,
+    /// Those known at start, whose topics these are, and the other way round.
+    primed: Vec<Arc<Subject>>,
+    topics: HashMap<Id, usize>,
+    /// Names of certificates that are not the SHA-1 of their DER: not mod_ssl's.
+    aliases: HashMap<Vec<u8>, Id>,
+    /// By MD: how it is stapled, if it is. Their topics follow those of `primed`.
+    terms: Vec<Option<Terms>>,
+    mds: Arc<[Managed]>,
+    store: WorkStore,
+    news: News,
+    /// Some certificate of an MD has been found revoked since the renewal looked last.
+    has_revoked: AtomicBool,
+}
+
+impl Stapling {
+    /// With the responses that the store has. `None` where nothing is stapled.
+    pub fn new(startup: &Startup, plan: &Plan, mds: Arc<[Managed]>) -> io::Result<Option<Self>> {
+        let subjects = std::mem::take(&mut *lock(&startup.stapling.subjects));
+        let terms: Vec<_> = (0..mds.len()).map(|md| terms_of(plan, md)).collect();
+        if let Some(main) = plan.hosts.first() {
+            match file::remove_old(&startup.store, main.staple_keep, startup.now) {
+                Ok(0) => {}
+                Ok(count) => crate::log!(Debug, "{count} old OCSP responses removed"),
+                Err(error) => crate::log!(Warn, "old OCSP responses cannot be removed: {error}"),
+            }
+        }
+        if subjects.is_empty() && terms.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let cache = startup.stapling.cache.clone();
+        let entries = subjects.iter().map(|(_, subject)| Entry {
+            subject: subject.clone(),
+            response: stored(&startup.store, subject, startup.now),
+        });
+        cache.put(entries);
+        let is_alias = |(id, subject): &&(Vec<u8>, Arc<Subject>)| id != &subject.id;
+        Ok(Some(Stapling {
+            cache,
+            aliases: subjects.iter().filter(is_alias).map(|(id, s)| (id.clone(), s.id)).collect(),
+            topics: subjects.iter().enumerate().map(|(topic, (_, s))| (s.id, topic)).collect(),
+            news: News::new(subjects.len() + mds.len())?,
+            primed: subjects.into_iter().map(|(_, subject)| subject).collect(),
+            terms,
+            mds,
+            store: startup.store.worker(),
+            has_revoked: AtomicBool::new(true),
+        }))
+    }
+
+    /// A handshake: see [`Cache::staple`].
+    pub fn staple<R>(&self, id: &[u8], use_it: impl FnOnce(Option<&[u8]>) -> R) -> Option<R> {
+        let id = self.aliases.get(id).map_or(id, |own| own.as_slice());
+        self.cache.staple(id, SystemClock::default().now(), use_it)
+    }
+
+    /// Takes up the responses that were got since this process looked last.
+    pub fn take_up(&self) {
+        if !self.news.is_there_any() {
+            return;
+        }
+        let now = SystemClock::default().now();
+        let mut entries = Vec::new();
+        for topic in self.news.take() {
+            let Some(subjects) = self.subjects_of(topic) else { continue };
+            for subject in subjects {
+                match file::read(&self.store, WorkGroup::Ocsp, &subject, now) {
+                    Ok(response) => entries.push(Entry { subject, response: response.map(Arc::new) }),
+                    Err(Unusable::Store(Error::Io { .. })) => self.news.put_back(topic),
+                    Err(error) => unusable(&subject, &error),
+                }
+            }
+        }
+        self.cache.put(entries);
+    }
+
+    fn subjects_of(&self, topic: usize) -> Option<Vec<Arc<Subject>>> {
+        match self.primed.get(topic) {
+            Some(subject) => Some(vec![subject.clone()]),
+            None => self.staged(topic - self.primed.len()),
+        }
+    }
+
+    /// Certificates of an MD that were not there at start.
+    fn staged(&self, md: usize) -> Option<Vec<Arc<Subject>>> {
+        let (terms, managed) = (self.terms.get(md)?.as_ref()?, self.mds.get(md)?);
+        let subjects = staged::subjects(&self.store, &managed.md, terms);
+        Some(subjects.into_iter().map(Arc::new).collect())
+    }
+
+    /// There is a new response for this certificate: all are to have it.
+    fn tell(&self, subject: &Subject, response: &Response) {
+        let md = || self.mds.iter().position(|managed| managed.md.name == subject.owner);
+        let topic = self.topics.get(&subject.id).copied();
+        if let Some(topic) = topic.or_else(|| md().map(|md| self.primed.len() + md)) {
+            self.news.tell(topic);
+        }
+        if matches!(response.status, Status::Revoked(_)) {
+            self.has_revoked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The MDs with a certificate in use that is known to be revoked, if anything is new about that.
+    pub fn take_revoked(&self) -> Vec<usize> {
+        if !self.has_revoked.swap(false, Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mds = self.mds.iter().enumerate();
+        let is_revoked = |managed: &Managed| {
+            let certs = managed.served();
+            let mut known = certs.iter().filter_map(|(_, cert)| cert.as_ref());
+            known.any(|cert| is_revoked(&self.cache, &cert.fingerprint))
+        };
+        mds.filter(|(_, managed)| managed.md.stapling && is_revoked(managed)).map(|(md, _)| md).collect()
+    }
+}
+
+fn stored(store: &StartStore, subject: &Subject, now: Timestamp) -> Option<Arc<Response>> {
+    match file::read(store, Group::Ocsp, subject, now) {
+        Ok(response) => response.map(Arc::new),
+        Err(error) => {
+            unusable(subject, &error);
+            None
+        }
+    }
+}
+
+fn unusable(subject: &Subject, error: &Unusable) {
+    crate::log!(
+        Warn,
+        "md[{}]: the stored OCSP response for the certificate with serial {} is not used: {error}",
+        subject.owner,
+        subject.serial_hex
+    );
+}
+
+/// What the child that renews does for stapling.
+pub struct Runner {
+    driver: Driver,
+    stapling: Arc<Stapling>,
+    clock: SystemClock,
+    /// When staging was looked at, and what it looked like, by MD.
+    looked: Timestamp,
+    stamps: HashMap<usize, Vec<Option<Timestamp>>>,
+}
+
+impl Runner {
+    pub fn new(state: &State, stapling: Arc<Stapling>) -> Self {
+        let stop = StopFlag::default();
+        let clock = SystemClock { stop: stop.clone() };
+        let settings = Settings {
+            parallel: state.settings.parallel,
+            retry_delay: state.settings.retry.delay,
+            commands: state.settings.commands.clone(),
+        };
+        let around = Surroundings {
+            store: state.store.clone(),
+            cache: stapling.cache.clone(),
+            clock: Arc::new(clock.clone()),
+            connect: connections(stop.clone()),
+            tell: {
+                let stapling = stapling.clone();
+                Box::new(move |subject, response| stapling.tell(subject, response))
+            },
+            random: crypto::random_unit,
+        };
+        let driver = Driver::new(settings, around, stop);
+        Runner { driver, stapling, clock, looked: Timestamp::default(), stamps: HashMap::new() }
+    }
+
+    pub fn beat(&mut self) {
+        let now = self.clock.now();
+        if now.since(self.looked) >= STAGED_EVERY || now < self.looked {
+            self.looked = now;
+            self.look_at_staging(now);
+        }
+        self.driver.beat();
+    }
+
+    fn look_at_staging(&mut self, now: Timestamp) {
+        let Stapling { mds, terms, store, cache, .. } = self.stapling.as_ref();
+        let Ok(names) = store.names(WorkGroup::Staging) else { return };
+        let is_staged = |md: &Md| names.binary_search(&md.name).is_ok();
+        for (index, managed) in mds.iter().enumerate() {
+            if !terms.get(index).is_some_and(Option::is_some) || !is_staged(&managed.md) {
+                continue;
+            }
+            let stamp = staged::stamp(store, &managed.md);
+            if self.stamps.insert(index, stamp.clone()) == Some(stamp) {
+                continue;
+            }
+            for subject in self.stapling.staged(index).unwrap_or_default() {
+                if cache.find(&subject.id).is_some() {
+                    continue;
+                }
+                let response = file::read(store, WorkGroup::Ocsp, &subject, now).unwrap_or_else(|error| {
+                    unusable(&subject, &error);
+                    None
+                });
+                let entry = Entry { subject, response: response.map(Arc::new) };
+                cache.put([entry.clone()]);
+                if let Some(response) = &entry.response {
+                    self.stapling.tell(&entry.subject, response);
+                }
+                self.driver.add(entry);
+            }
+        }
+    }
+
+    pub fn stop(self) {
+        self.driver.stop();
+    }
+}
+
+/// URL, and who certifies it.
+type Proxy = (Option<String>, Option<String>);
+type Way = Arc<dyn crate::http::Transport>;
+
+/// One client, with its connections, for all that go through the same proxy.
+fn connections(stop: StopFlag) -> Connect {
+    let clients: Mutex<HashMap<Proxy, Way>> = Mutex::default();
+    Box::new(move |terms| {
+        let key = (terms.proxy_url.clone(), terms.proxy_ca_file.clone());
+        let mut clients = lock(&clients);
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let client: Way = Arc::new(Client::new(&Options {
+            ca_file: None,
+            proxy_url: terms.proxy_url.clone(),
+            proxy_ca_file: terms.proxy_ca_file.clone().map(Into::into),
+            user_agent: user_agent(),
+            limits: LIMITS,
+            stop: stop.clone(),
+        })?);
+        clients.insert(key, client.clone());
+        Ok(client)
+    })
+}

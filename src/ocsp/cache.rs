@@ -1,0 +1,106 @@
+//! What handshakes are stapled from: every certificate that is stapled, with its response, in one table that is
+//! replaced as a whole. A handshake loads a pointer, looks a certificate up and copies; it takes no lock and touches
+//! no file.
+
+use super::response::{Response, Status};
+use super::subject::{Id, Subject};
+use crate::time::Timestamp;
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// One certificate that is stapled.
+#[derive(Clone)]
+pub struct Entry {
+    pub subject: Arc<Subject>,
+    /// The last one that was taken, expired or not.
+    pub response: Option<Arc<Response>>,
+}
+
+type Table = HashMap<Id, Entry>;
+
+#[derive(Default)]
+pub struct Cache(ArcSwap<Table>);
+
+impl Cache {
+    pub fn new(entries: impl IntoIterator<Item = Entry>) -> Self {
+        let cache = Cache::default();
+        cache.put(entries);
+        cache
+    }
+
+    /// Hands the response to staple to `use_it`: none where there is none that is current. `None` as an answer says
+    /// that the certificate is not stapled by us.
+    pub fn staple<R>(&self, id: &[u8], now: Timestamp, use_it: impl FnOnce(Option<&[u8]>) -> R) -> Option<R> {
+        let id: &Id = id.try_into().ok()?;
+        let table = self.0.load();
+        let entry = table.get(id)?;
+        let current = entry.response.as_deref().filter(|response| response.is_current(now));
+        Some(use_it(current.map(|response| response.der.as_slice())))
+    }
+
+    /// All at this moment, to be shown.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.0.load().values().cloned().collect()
+    }
+
+    pub fn find(&self, id: &Id) -> Option<Entry> {
+        self.0.load().get(id).cloned()
+    }
+
+    /// By the SHA-256 fingerprint of the certificate, in lower-case hex.
+    pub fn find_fingerprint(&self, fingerprint: &str) -> Option<Entry> {
+        self.0.load().values().find(|entry| entry.subject.fingerprint == fingerprint).cloned()
+    }
+
+    /// Adds these or puts them in the place of what was there for the same certificates.
+    pub fn put(&self, entries: impl IntoIterator<Item = Entry>) {
+        let entries: Vec<(Id, Entry)> = entries.into_iter().map(|entry| (entry.subject.id, entry)).collect();
+        if !entries.is_empty() {
+            self.0.rcu(|table| {
+                let mut table = Table::clone(table);
+                table.extend(entries.iter().cloned());
+                table
+            });
+        }
+    }
+}
+
+/// Whether the certificate with this fingerprint is known to be revoked.
+pub fn is_revoked(cache: &Cache, fingerprint: &str) -> bool {
+    let response = cache.find_fingerprint(fingerprint).and_then(|entry| entry.response);
+    response.is_some_and(|response| matches!(response.status, Status::Revoked(_)))
+}
+
+/// Whether clients get a current response for it that says it is good.
+pub fn has_staple(cache: &Cache, fingerprint: &str, now: Timestamp) -> bool {
+    let response = cache.find_fingerprint(fingerprint).and_then(|entry| entry.response);
+    response.is_some_and(|response| response.is_current(now) && response.status == Status::Good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{HOUR, Responder, subject};
+    use super::*;
+    use crate::crypto::fixture::NOW;
+
+    #[test]
+    fn a_response_is_stapled_until_it_expires_and_not_a_moment_longer() {
+        let subject = Arc::new(subject(&Responder::new(), "http://o.test"));
+        let cache = Cache::new([Entry { subject: subject.clone(), response: None }]);
+        let stapled = |at| cache.staple(&subject.id, at, |der| der.map(<[u8]>::to_vec));
+        assert_eq!(stapled(NOW), Some(None), "ours, and nothing to staple");
+        assert_eq!(cache.staple(&[1; 20], NOW, |_| ()), None, "not ours");
+        assert_eq!(cache.staple(b"short", NOW, |_| ()), None);
+        let response =
+            Response { der: vec![7], status: Status::Good, from: NOW.minus(HOUR), until: NOW.plus(HOUR) };
+        cache.put([Entry { subject: subject.clone(), response: Some(Arc::new(response)) }]);
+        assert_eq!(stapled(NOW), Some(Some(vec![7])));
+        assert_eq!(
+            stapled(Timestamp::from_unix_millis(NOW.plus(HOUR).unix_millis() - 1)),
+            Some(Some(vec![7]))
+        );
+        assert_eq!(stapled(NOW.plus(HOUR)), Some(None));
+        assert_eq!(cache.find_fingerprint(&subject.fingerprint).unwrap().subject.id, subject.id);
+    }
+}

@@ -1,0 +1,133 @@
+//! Responses in the store: `ocsp/OWNER/ocsp-HEX.json`, as the C module has them, so that a restart during an outage
+//! still staples. What is read there is verified like what comes over the wire.
+
+use super::response::{self, Flaw, Response, Status};
+use super::subject::{Id, Subject};
+use crate::store::Group;
+use crate::store::{Error, Rights, StartStore, Store, WorkGroup, WorkStore};
+use crate::time::{TimeSlice, Timestamp};
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use serde_json::{Value, json};
+
+const PREFIX: &str = "ocsp-";
+const SUFFIX: &str = ".json";
+
+fn name(id: &Id) -> String {
+    format!("{PREFIX}{}{SUFFIX}", HEXLOWER.encode(id))
+}
+
+/// Why a stored response is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error("{0}")]
+    Store(#[from] Error),
+    #[error("it has no response in base64url")]
+    Encoding,
+    #[error("{0}")]
+    Flaw(#[from] Flaw),
+}
+
+/// The stored response for `subject`, verified; it may have expired. `None`: there is none.
+pub fn read<R: Rights>(
+    store: &Store<R>,
+    group: R::Group,
+    subject: &Subject,
+    now: Timestamp,
+) -> Result<Option<Response>, Unusable> {
+    let Some(json) = store.read_json(group, &subject.owner, &name(&subject.id))? else { return Ok(None) };
+    let text = json.get("response").and_then(Value::as_str).ok_or(Unusable::Encoding)?;
+    let der =
+        BASE64URL_NOPAD.decode(text.trim_end_matches('=').as_bytes()).map_err(|_| Unusable::Encoding)?;
+    let response = response::verify(&der, subject, now)?;
+    // A response that says nothing does not stand in the way of one that does.
+    Ok(Some(response).filter(|response| response.status != Status::Unknown))
+}
+
+pub fn write(store: &WorkStore, subject: &Subject, response: &Response) -> Result<(), Error> {
+    let json = json!({
+        "valid": {"from": response.from.to_http_date(), "until": response.until.to_http_date()},
+        "status": response.status.word(),
+        "response": BASE64URL_NOPAD.encode(&response.der),
+    });
+    store.write_json(WorkGroup::Ocsp, &subject.owner, &name(&subject.id), &json)
+}
+
+/// Removes responses that were not renewed for so long (`MDStaplingKeepResponse`), and the folders that have nothing
+/// else. Gives the number of removed files.
+pub fn remove_old(store: &StartStore, keep: TimeSlice, now: Timestamp) -> Result<usize, Error> {
+    // A percentage would need the lifetime of a certificate that nobody may have any more: of a usual one.
+    let limit = now.minus(keep.of(crate::time::DAY * 90));
+    let mut removed = 0;
+    for owner in store.names(Group::Ocsp)? {
+        let files = store.files(Group::Ocsp, &owner)?;
+        let responses = files.iter().filter(|file| file.starts_with(PREFIX) && file.ends_with(SUFFIX));
+        let mut left = 0;
+        for file in responses {
+            if store.modified(Group::Ocsp, &owner, file)?.is_some_and(|at| at < limit) {
+                store.remove(Group::Ocsp, &owner, file)?;
+                removed += 1;
+            } else {
+                left += 1;
+            }
+        }
+        if left == 0 && files.iter().all(|file| file == "job.json" || file.starts_with(PREFIX)) {
+            store.purge(Group::Ocsp, &owner)?;
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::wire::Say;
+    use super::super::fixture::{HOUR, Responder, subject};
+    use super::*;
+    use crate::crypto::fixture::NOW;
+    use crate::time::{Clock, DAY, SystemClock};
+
+    #[test]
+    fn a_response_is_read_as_it_was_written_and_a_forged_file_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        let (responder, worker) = (Responder::new(), store.worker());
+        let subject = subject(&responder, "http://o.test");
+        assert!(read(&store, Group::Ocsp, &subject, NOW).unwrap().is_none());
+        let der = responder.respond(&subject, Say::Good, NOW.minus(HOUR), Some(NOW.plus(HOUR)));
+        let response = response::verify(&der, &subject, NOW).unwrap();
+        write(&worker, &subject, &response).unwrap();
+        assert!(read(&worker, WorkGroup::Ocsp, &subject, NOW).unwrap() == Some(response.clone()));
+        assert!(read(&worker, WorkGroup::Ocsp, &subject, NOW.plus(DAY)).unwrap().is_some(), "expired");
+        let file = dir.path().join(format!("md/ocsp/a.test/ocsp-{}.json", subject.id_hex()));
+        let json: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(json["status"], "good");
+        assert_eq!(json["valid"]["until"], NOW.plus(HOUR).to_http_date());
+        let mut forged = response;
+        let last = forged.der.len() - 1;
+        forged.der[last] ^= 1;
+        write(&worker, &subject, &forged).unwrap();
+        assert!(matches!(read(&worker, WorkGroup::Ocsp, &subject, NOW), Err(Unusable::Flaw(_))));
+        std::fs::write(&file, "{\"response\": 5}").unwrap();
+        assert!(matches!(read(&worker, WorkGroup::Ocsp, &subject, NOW), Err(Unusable::Encoding)));
+    }
+
+    #[test]
+    fn responses_that_nobody_renews_any_more_are_removed_and_strangers_files_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        let (worker, now) = (store.worker(), SystemClock::default().now());
+        let old = format!("ocsp-{}.json", "ab".repeat(20));
+        for (owner, file) in [
+            ("old.test", old.as_str()),
+            ("old.test", "job.json"),
+            ("kept.test", &old),
+            ("kept.test", "notes"),
+        ] {
+            worker.write(WorkGroup::Ocsp, owner, file, b"{}").unwrap();
+        }
+        let week = TimeSlice::Length(DAY * 7);
+        assert_eq!(remove_old(&store, week, now).unwrap(), 0);
+        assert_eq!(remove_old(&store, week, now.plus(DAY * 8)).unwrap(), 2);
+        assert_eq!(store.names(Group::Ocsp).unwrap(), ["kept.test"]);
+        assert_eq!(store.files(Group::Ocsp, "kept.test").unwrap(), ["notes"]);
+    }
+}

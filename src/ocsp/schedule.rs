@@ -1,0 +1,146 @@
+//! When to ask a responder next: pure functions of what is known and `now`. Randomness is passed in as a number in
+//! 0..1.
+
+use super::response::Response;
+use crate::time::{DAY, TimeSlice, Timestamp};
+use std::time::Duration;
+
+/// The longest wait after a failure: responses live for days, and outages end.
+const RETRY_MAX: Duration = Duration::from_secs(3600);
+/// What a cache says may bring us back earlier, but not as if we were polling.
+const MAX_AGE_MIN: Duration = Duration::from_secs(3600);
+/// The part of the renew window over which fetches are spread.
+const SPREAD: f64 = 0.1;
+
+/// The window in which a new response is fetched, at the end of what this one holds.
+pub fn window(response: &Response, renew_window: TimeSlice) -> (Timestamp, Timestamp) {
+    let length = renew_window.of(response.until.since(response.from));
+    (response.until.minus(length), response.until)
+}
+
+/// When to ask for the successor of `response`. `max_age` is that of the answer it came in, if it came just now.
+pub fn after_success(
+    response: &Response,
+    renew_window: TimeSlice,
+    max_age: Option<Duration>,
+    random: f64,
+    now: Timestamp,
+) -> Timestamp {
+    let (begin, end) = window(response, renew_window);
+    let at = begin.plus(end.since(begin).mul_f64(SPREAD * random));
+    // RFC 5019 §6.2: obeyed to come earlier alone, because what is old there is not yet old for clients.
+    let at = max_age.map_or(at, |age| at.min(now.plus(age.max(MAX_AGE_MIN))));
+    // A responder that goes on handing out the same one is not asked at every beat.
+    at.max(now.plus(pace(response, now)))
+}
+
+/// A quarter of the time that is left.
+fn pace(response: &Response, now: Timestamp) -> Duration {
+    let shortest =
+        (response.until.since(response.from) / 50).clamp(Duration::from_secs(1), Duration::from_secs(60));
+    (response.until.since(now) / 4).clamp(shortest, RETRY_MAX)
+}
+
+/// When to try again after so many failures in a row: `base` doubled each time, ± 50 %, an hour at most; the
+/// responder's `Retry-After` is honoured as far as the response in use lets us.
+pub fn after_failure(
+    failures: u32,
+    base: Duration,
+    retry_after: Option<Timestamp>,
+    current: Option<&Response>,
+    random: f64,
+    now: Timestamp,
+) -> Timestamp {
+    let doubled = base.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(RETRY_MAX);
+    let current = current.filter(|current| current.is_current(now));
+    let delay = current.map_or(doubled, |current| doubled.min(pace(current, now).max(base)));
+    let at = now.plus(delay.mul_f64(0.5 + random.clamp(0.0, 1.0)));
+    let patience = current.map_or(DAY, |current| current.until.since(now) / 2);
+    retry_after.map_or(at, |told| at.max(told.min(now.plus(patience))))
+}
+
+/// `max-age` of a Cache-Control header (RFC 9111 §5.2.2.1).
+pub fn max_age(cache_control: &str) -> Option<Duration> {
+    let directive = |part: &str| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("max-age").then(|| value.trim().trim_matches('"').parse().ok())?
+    };
+    cache_control.split(',').find_map(directive).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::response::Status;
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+    const THIRD: TimeSlice = TimeSlice::Percent(33);
+
+    fn response(age: Duration, left: Duration) -> Response {
+        Response { der: vec![], status: Status::Good, from: NOW.minus(age), until: NOW.plus(left) }
+    }
+
+    #[test]
+    fn a_response_is_renewed_when_a_third_of_its_validity_is_left() {
+        let fresh = response(Duration::ZERO, DAY * 6);
+        let begin = NOW.plus(DAY * 6).minus(DAY * 6 * 33 / 100);
+        assert_eq!(after_success(&fresh, THIRD, None, 0.0, NOW), begin);
+        let latest = after_success(&fresh, THIRD, None, 1.0, NOW);
+        assert!(begin < latest && latest < begin.plus(DAY / 4), "spread over a tenth of the window");
+        assert_eq!(after_success(&fresh, TimeSlice::Length(DAY), None, 0.0, NOW), NOW.plus(DAY * 5));
+    }
+
+    #[test]
+    fn a_caches_age_brings_us_back_earlier_and_never_later() {
+        let fresh = response(Duration::ZERO, DAY * 6);
+        assert_eq!(after_success(&fresh, THIRD, Some(DAY), 0.0, NOW), NOW.plus(DAY));
+        let without = after_success(&fresh, THIRD, None, 0.0, NOW);
+        assert_eq!(after_success(&fresh, THIRD, Some(DAY * 30), 0.0, NOW), without);
+        assert!(after_success(&fresh, THIRD, Some(Duration::ZERO), 0.0, NOW) >= NOW.plus(HOUR));
+    }
+
+    #[test]
+    fn a_response_that_is_old_already_is_not_asked_for_at_once_again() {
+        let old = response(DAY * 6, HOUR);
+        assert_eq!(after_success(&old, THIRD, None, 0.0, NOW), NOW.plus(HOUR / 4));
+        let last = response(Duration::from_secs(10), Duration::from_secs(1));
+        assert_eq!(after_success(&last, THIRD, None, 0.0, NOW), NOW.plus(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn failures_are_tried_again_ever_more_rarely_up_to_an_hour() {
+        let base = Duration::from_secs(30);
+        let after = |n, random| after_failure(n, base, None, None, random, NOW).since(NOW).as_secs();
+        assert_eq!([after(1, 0.5), after(2, 0.5), after(4, 0.5), after(99, 0.5)], [30, 60, 240, 3600]);
+        assert_eq!([after(1, 0.0), after(1, 1.0)], [15, 45]);
+        let soon_gone = response(DAY, Duration::from_secs(600));
+        assert_eq!(after_failure(99, base, None, Some(&soon_gone), 0.5, NOW), NOW.plus(base * 5));
+    }
+
+    #[test]
+    fn retry_after_is_honoured_unless_the_response_in_use_would_expire() {
+        let base = Duration::from_secs(30);
+        let told = |after: Duration, current: Option<&Response>| {
+            after_failure(1, base, Some(NOW.plus(after)), current, 0.5, NOW)
+        };
+        assert_eq!(told(HOUR, None), NOW.plus(HOUR));
+        assert_eq!(told(Duration::from_secs(1), None), NOW.plus(base), "never earlier");
+        assert_eq!(told(DAY * 9, None), NOW.plus(DAY));
+        assert_eq!(told(DAY * 9, Some(&response(DAY, DAY * 2))), NOW.plus(DAY));
+    }
+
+    #[test]
+    fn max_age_is_found_among_other_directives() {
+        let cases = [
+            ("max-age=300", Some(300)),
+            ("public, no-transform, Max-Age=\"21600\", must-revalidate", Some(21_600)),
+            ("s-maxage=5", None),
+            ("max-age=soon", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(max_age(text), expected.map(Duration::from_secs), "{text}");
+        }
+    }
+}

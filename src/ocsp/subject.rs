@@ -1,0 +1,82 @@
+//! A certificate that is to be stapled, with all that is needed to ask for its state. One without a responder's URL
+//! or without its issuer cannot be asked for, and is no subject.
+
+use super::request::CertId;
+use crate::crypto::{Certificate, Chain, Error};
+use crate::time::TimeSlice;
+use data_encoding::HEXLOWER;
+use openssl::sha::sha1;
+
+/// The SHA-1 of the certificate's DER: what mod_ssl calls it by, and what its file is named after.
+pub type Id = [u8; 20];
+
+pub struct Subject {
+    pub id: Id,
+    /// The folder in the store: an MD's name, or [`OTHER`].
+    pub owner: String,
+    pub cert_id: CertId,
+    /// Whose signature counts.
+    pub issuer: Certificate,
+    /// URL.
+    pub responder: String,
+    pub serial_hex: String,
+    /// SHA-256 of the certificate, lower-case hex.
+    pub fingerprint: String,
+    pub terms: Terms,
+}
+
+/// What the configuration says about stapling for a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The part of a response's validity in which a new one is asked for.
+    pub renew_window: TimeSlice,
+    /// `MDHttpProxy`, and who certifies it.
+    pub proxy_url: Option<String>,
+    pub proxy_ca_file: Option<String>,
+}
+
+/// The owner of certificates that belong to no MD.
+pub const OTHER: &str = "other";
+
+/// Why a certificate cannot be stapled.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    #[error("certificate with serial {0} has no OCSP responder URL")]
+    NoResponder(String),
+    #[error("the issuer of the certificate with serial {0} is not in its chain")]
+    NoIssuer(String),
+    #[error("{0}")]
+    Unusable(#[from] Error),
+}
+
+impl Subject {
+    pub fn new(owner: &str, chain: &Chain, terms: Terms) -> Result<Self, Unfit> {
+        let leaf = chain.leaf();
+        let is_http = |url: &&String| url.starts_with("http://") || url.starts_with("https://");
+        let Some(responder) = leaf.ocsp_responders().iter().find(is_http).cloned() else {
+            return Err(Unfit::NoResponder(leaf.serial_hex()));
+        };
+        let issuer = chain.certificates().iter().skip(1).find(|issuer| leaf.was_issued_by(issuer));
+        let Some(issuer) = issuer.cloned() else { return Err(Unfit::NoIssuer(leaf.serial_hex())) };
+        Ok(Subject {
+            id: sha1(leaf.der()),
+            owner: owner.to_string(),
+            cert_id: CertId::new(leaf, &issuer).ok_or_else(|| Unfit::NoIssuer(leaf.serial_hex()))?,
+            issuer,
+            responder,
+            serial_hex: leaf.serial_hex(),
+            fingerprint: leaf.sha256_fingerprint(),
+            terms,
+        })
+    }
+
+    pub fn id_hex(&self) -> String {
+        HEXLOWER.encode(&self.id)
+    }
+
+    /// Host and port of the responder: what the number of connections is bounded by.
+    pub fn responder_host(&self) -> &str {
+        let after = self.responder.split_once("://").map_or(self.responder.as_str(), |(_, rest)| rest);
+        after.split(['/', '?', '#']).next().unwrap_or(after)
+    }
+}

@@ -1,0 +1,227 @@
+//! Asks for what is due, in threads of their own, and hands on what came of it. Ends with its process within the time
+//! in which a wait for the network notices that.
+
+use super::report::{self, End, Report};
+use super::turns::{Outcome, Turn, Turns};
+use crate::http::Transport;
+use crate::notify::Commands;
+use crate::ocsp::subject::Terms;
+use crate::ocsp::{Cache, Entry, Response, Subject, fetch, file, schedule};
+use crate::store::WorkStore;
+use crate::time::{Clock, StopFlag};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Requests to one responder at once.
+    pub parallel: usize,
+    /// The wait after a first failure.
+    pub retry_delay: Duration,
+    pub commands: Commands,
+}
+
+pub type Connect = Box<dyn Fn(&Terms) -> Result<Arc<dyn Transport>, crate::http::Error> + Send + Sync>;
+pub type Tell = Box<dyn Fn(&Subject, &Response) + Send + Sync>;
+
+/// The world around.
+pub struct Surroundings {
+    pub store: WorkStore,
+    /// What this process staples from.
+    pub cache: Arc<Cache>,
+    pub clock: Arc<dyn Clock>,
+    /// A way to responders, through the proxy of these terms if they have one.
+    pub connect: Connect,
+    /// There is a new response for this certificate in the store and in the cache.
+    pub tell: Tell,
+    /// A number in 0..1 for jitter.
+    pub random: fn() -> f64,
+}
+
+struct Shared {
+    turns: Mutex<Turns>,
+    settings: Settings,
+    around: Surroundings,
+}
+
+pub struct Driver {
+    shared: Arc<Shared>,
+    stop: StopFlag,
+    threads: Vec<(usize, JoinHandle<()>)>,
+    reports: Option<Sender<Report>>,
+    reporter: Option<JoinHandle<()>>,
+}
+
+impl Driver {
+    /// `stop` is the flag that clock and transports heed.
+    pub fn new(settings: Settings, around: Surroundings, stop: StopFlag) -> Self {
+        let turns = Mutex::new(Turns::new(settings.parallel));
+        let shared = Arc::new(Shared { turns, settings, around });
+        let mut driver = Driver { shared, stop, threads: Vec::new(), reports: None, reporter: None };
+        for entry in driver.shared.around.cache.entries() {
+            driver.add(entry);
+        }
+        driver
+    }
+
+    /// A certificate to be looked after from now on.
+    pub fn add(&mut self, entry: Entry) {
+        let around = &self.shared.around;
+        let now = around.clock.now();
+        let current = entry.response.as_deref().filter(|response| response.is_current(now));
+        let due = current.map_or(now, |response| {
+            let (begin, _) = schedule::window(response, entry.subject.terms.renew_window);
+            if begin <= now {
+                return now;
+            }
+            schedule::after_success(response, entry.subject.terms.renew_window, None, (around.random)(), now)
+        });
+        lock(&self.shared.turns).add(entry.subject, due);
+    }
+
+    /// Starts what is due.
+    pub fn beat(&mut self) {
+        for (host, thread) in self.threads.extract_if(.., |(_, thread)| thread.is_finished()) {
+            // A panic was a bug; the slot it leaves is told in the log and asked for again after a restart.
+            if thread.join().is_err() {
+                lock(&self.shared.turns).lose_thread(host);
+                crate::log!(Error, "asking for an OCSP response ended in an internal error");
+            }
+        }
+        let now = self.shared.around.clock.now();
+        let hosts = lock(&self.shared.turns).begin(now);
+        for host in hosts {
+            let reports = self.reports();
+            let shared = self.shared.clone();
+            let thread = std::thread::Builder::new().name("md-ocsp".into());
+            match thread.spawn(move || work(&shared, host, &reports)) {
+                Ok(thread) => self.threads.push((host, thread)),
+                Err(error) => {
+                    lock(&self.shared.turns).lose_thread(host);
+                    crate::log!(
+                        Error,
+                        status = error.raw_os_error().unwrap_or(0),
+                        "asking for OCSP responses cannot start its thread: {error}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Where threads send what came of it; the thread that takes it in starts with the first.
+    fn reports(&mut self) -> Sender<Report> {
+        if let Some(reports) = &self.reports {
+            return reports.clone();
+        }
+        let (sender, receiver) = mpsc::channel();
+        let shared = self.shared.clone();
+        let thread = std::thread::Builder::new().name("md-ocsp-tell".into()).spawn(move || {
+            let Surroundings { store, clock, .. } = &shared.around;
+            report::run(&receiver, store, &shared.settings.commands, clock.as_ref());
+        });
+        match thread {
+            Ok(thread) => {
+                self.reporter = Some(thread);
+                self.reports = Some(sender.clone());
+            }
+            Err(error) => crate::log!(Error, "what comes of OCSP requests cannot be reported: {error}"),
+        }
+        sender
+    }
+
+    /// Ends all requests and waits for that; what was got is on disk.
+    pub fn stop(mut self) {
+        self.stop.raise();
+        let threads = self.threads.drain(..).map(|(_, thread)| thread);
+        self.reports = None;
+        for thread in threads.chain(self.reporter.take()) {
+            // A panic at this point changes nothing for the next child.
+            let _ = thread.join();
+        }
+    }
+
+    /// One request after the other, of everything that is due, in this thread: for tests with a clock of their own.
+    pub fn run_due(&mut self) {
+        let now = self.shared.around.clock.now();
+        let hosts = lock(&self.shared.turns).begin(now);
+        let (sender, receiver) = mpsc::channel();
+        hosts.into_iter().for_each(|host| work(&self.shared, host, &sender));
+        drop(sender);
+        let Surroundings { store, clock, .. } = &self.shared.around;
+        report::run(&receiver, store, &self.shared.settings.commands, clock.as_ref());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All that is due with one responder, until there is nothing more.
+fn work(shared: &Shared, host: usize, reports: &Sender<Report>) {
+    let clock = &shared.around.clock;
+    loop {
+        let now = clock.now();
+        let Some(turn) = lock(&shared.turns).next(host, now) else { return };
+        if clock.is_stopped() {
+            return;
+        }
+        let Some((report, outcome)) = ask(shared, &turn) else { return };
+        lock(&shared.turns).end(turn.slot, outcome, report.next, clock.now());
+        // Nobody listens any more when the process ends.
+        let _ = reports.send(report);
+    }
+}
+
+/// One request and all that follows from it. `None`: the process is stopping.
+fn ask(shared: &Shared, turn: &Turn) -> Option<(Report, Outcome)> {
+    let around = &shared.around;
+    let subject = &turn.subject;
+    let window = subject.terms.renew_window;
+    let current = around.cache.find(&subject.id).and_then(|entry| entry.response);
+    let fetched = (around.connect)(&subject.terms)
+        .map_err(|error| fetch::Failed { reason: error.into(), retry_after: None })
+        .and_then(|way| fetch::fetch(subject, current.as_deref(), way.as_ref(), around.clock.as_ref()));
+    let (now, random) = (around.clock.now(), (around.random)());
+    let report = |end, next| Report { subject: subject.clone(), end, next };
+    match fetched {
+        Ok(fetched) => {
+            let response = Arc::new(fetched.response);
+            let next = schedule::after_success(&response, window, fetched.max_age, random, now);
+            if current.as_ref() == Some(&response) {
+                return Some((report(End::Same, next), Outcome::Success));
+            }
+            take(around, subject, &response);
+            Some((report(End::Renewed(response), next), Outcome::Success))
+        }
+        Err(_) if around.clock.is_stopped() => None,
+        Err(failed) => {
+            let failures = turn.failures.saturating_add(1);
+            let base = shared.settings.retry_delay;
+            let next =
+                schedule::after_failure(failures, base, failed.retry_after, current.as_deref(), random, now);
+            let outcome = if failed.reason.is_outage() { Outcome::Outage } else { Outcome::Failure };
+            let current = current.filter(|current| current.is_current(now));
+            let end = End::Failed {
+                reason: failed.to_string(),
+                failures,
+                current_until: current.map(|current| current.until),
+            };
+            Some((report(end, next), outcome))
+        }
+    }
+}
+
+/// Keeps a new response: on disk first, because the others read it there.
+fn take(around: &Surroundings, subject: &Arc<Subject>, response: &Arc<Response>) {
+    if let Err(error) = file::write(&around.store, subject, response) {
+        crate::log!(
+            Error,
+            "md[{}]: an OCSP response cannot be saved, other processes go without: {error}",
+            subject.owner
+        );
+    }
+    around.cache.put([Entry { subject: subject.clone(), response: Some(response.clone()) }]);
+    (around.tell)(subject, response);
+}

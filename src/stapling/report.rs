@@ -1,0 +1,164 @@
+//! What came of asking, told to those who want to know: `ocsp/OWNER/job.json` with the state of each certificate, the
+//! log, and the admin's commands. In a thread of its own: a slow command or disk holds up no request.
+
+use crate::model::Job;
+use crate::model::job::{Outcome, status};
+use crate::notify::{Commands, Event};
+use crate::ocsp::{Response, Status, Subject};
+use crate::store::{WorkGroup, WorkStore};
+use crate::time::{Clock, Timestamp, format_duration};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+const JOB_FILE: &str = "job.json";
+/// The key of job.json with the state of each certificate, by its id.
+pub const STAPLINGS: &str = "staplings";
+
+/// The end of one request.
+pub struct Report {
+    pub subject: Arc<Subject>,
+    pub end: End,
+    /// When it is asked for again.
+    pub next: Timestamp,
+}
+
+pub enum End {
+    /// Another response than before.
+    Renewed(Arc<Response>),
+    /// The responder still has the same.
+    Same,
+    Failed {
+        reason: String,
+        /// In a row.
+        failures: u32,
+        /// What is stapled meanwhile.
+        current_until: Option<Timestamp>,
+    },
+}
+
+/// Takes in reports until nobody can send any more.
+pub fn run(reports: &Receiver<Report>, store: &WorkStore, commands: &Commands, clock: &dyn Clock) {
+    while let Ok(first) = reports.recv() {
+        let mut by_owner: BTreeMap<String, Vec<Report>> = BTreeMap::new();
+        for report in std::iter::once(first).chain(reports.try_iter()) {
+            by_owner.entry(report.subject.owner.clone()).or_default().push(report);
+        }
+        for (owner, reports) in by_owner {
+            tell(&owner, &reports, store, commands, clock);
+        }
+    }
+}
+
+/// All for one owner at once.
+pub fn tell(owner: &str, reports: &[Report], store: &WorkStore, commands: &Commands, clock: &dyn Clock) {
+    let stored = store.read_json(WorkGroup::Ocsp, owner, JOB_FILE).unwrap_or_default();
+    let mut job = stored.and_then(|json| Job::from_json(owner, &json)).unwrap_or_else(|| Job::new(owner));
+    let now = clock.now();
+    let mut staplings = match job.extra.remove(STAPLINGS) {
+        Some(Value::Object(staplings)) => staplings,
+        _ => Map::new(),
+    };
+    let mut events = Vec::new();
+    for report in reports {
+        log(report, now);
+        staplings.insert(report.subject.id_hex(), state(report, now));
+        job.last_run = Some(now);
+        job.next_run = Some(report.next);
+        match &report.end {
+            End::Renewed(response) => {
+                job.errors = 0;
+                job.last = Outcome { valid_from: Some(response.from), ..Outcome::default() };
+                let detail = format!(
+                    "got an OCSP response for the certificate with serial {}: {}, valid until {}",
+                    report.subject.serial_hex,
+                    response.status.word(),
+                    response.until.to_http_date()
+                );
+                job.note(now, "progress", None, Some(detail));
+                events.push(Event::OcspRenewed);
+            }
+            End::Same => {
+                job.errors = 0;
+                job.last = Outcome::default();
+            }
+            End::Failed { reason, failures, .. } => {
+                job.errors = *failures;
+                job.last = Outcome {
+                    status: status::GENERAL,
+                    problem: Some("urn:org:apache:httpd:log:ocsp:".into()),
+                    detail: Some(reason.clone()),
+                    activity: Some(format!("Asking {} for OCSP", report.subject.responder)),
+                    ..Outcome::default()
+                };
+                job.note(now, "ocsp-error", None, Some(reason.clone()));
+                events.push(Event::OcspErrored);
+            }
+        }
+    }
+    job.extra.insert(STAPLINGS.into(), Value::Object(staplings));
+    for event in [Event::OcspRenewed, Event::OcspErrored] {
+        if events.contains(&event) {
+            // That a command failed is in the log; nothing depends on it.
+            let _ = commands.fire(&event, &mut job, clock);
+        }
+    }
+    if let Err(error) = store.write_json(WorkGroup::Ocsp, owner, JOB_FILE, &job.to_json()) {
+        crate::log!(Error, "md[{owner}]: the state of its stapling cannot be saved: {error}");
+    }
+}
+
+/// What status pages show of a certificate beside its response.
+fn state(report: &Report, now: Timestamp) -> Value {
+    let subject = &report.subject;
+    let mut state = json!({
+        "serial": subject.serial_hex,
+        "responder": subject.responder,
+        "next-run": report.next.to_http_date(),
+        "last-run": now.to_http_date(),
+        "errors": 0,
+    });
+    if let End::Failed { reason, failures, .. } = &report.end {
+        state["errors"] = json!(failures);
+        state["detail"] = json!(reason);
+    }
+    state
+}
+
+fn log(report: &Report, now: Timestamp) {
+    let Subject { owner, serial_hex, responder, .. } = report.subject.as_ref();
+    match &report.end {
+        End::Renewed(response) => {
+            crate::log!(
+                Info,
+                "md[{owner}]: OCSP response for the certificate with serial {serial_hex}: {}, valid until {}",
+                response.status.word(),
+                response.until.to_http_date()
+            );
+            if let Status::Revoked(since) = response.status {
+                crate::log!(
+                    Error,
+                    "AH10500: md[{owner}]: the certificate with serial {serial_hex} was revoked by its CA at {}",
+                    since.to_http_date()
+                );
+            }
+        }
+        End::Same => {
+            crate::log!(Debug, "md[{owner}]: {responder} has no newer OCSP response for serial {serial_hex}");
+        }
+        End::Failed { reason, current_until, .. } => {
+            let meanwhile = match current_until {
+                Some(until) => format!("The response in use holds until {}", until.to_http_date()),
+                None => "Nothing is stapled meanwhile".to_string(),
+            };
+            let wait = format_duration(Duration::from_secs(report.next.since(now).as_secs().max(1)));
+            crate::log!(
+                Warn,
+                "md[{owner}]: no new OCSP response for the certificate with serial {serial_hex} from {responder}: \
+                 {reason}. {meanwhile}. Next try in {wait}."
+            );
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The sections of server-status about stapling. Columns, classes and keys are those of the C module.
+
+use super::markup::Html;
+use super::words;
+use crate::stapling::snapshot::Stapled;
+use crate::time::Timestamp;
+
+/// For people. Nothing where nothing is stapled.
+pub fn html(staplings: &[Stapled], now: Timestamp) -> String {
+    let mut out = Html::default();
+    if staplings.is_empty() {
+        return out.finish();
+    }
+    out.raw("<hr>\n<h3>Managed Staplings</h3>\n<div class='md_scroll'>");
+    out.raw("<table class='md_status md_ocsp_status'><thead><tr>\n<th class='Domain'>Domain</th>");
+    out.raw("<th class='CertificateID'>Certificate ID</th><th class='OCSPStatus'>OCSP Status</th>");
+    out.raw("<th class='StaplingValid'>Stapling Valid</th><th class='Responder'>Responder</th>");
+    out.raw("<th class='Activity'>Activity</th></tr>\n</thead><tbody>\n");
+    for (index, stapled) in staplings.iter().enumerate() {
+        out.raw(match (index % 2, stapled.status == "revoked" || !stapled.is_current(now)) {
+            (0, true) => "<tr class='even md_warning'>",
+            (0, false) => "<tr class='even'>",
+            (_, true) => "<tr class='odd md_warning'>",
+            (_, false) => "<tr class='odd'>",
+        });
+        out.raw("<td>").text(&stapled.owner).raw("</td><td>").text(&stapled.id).raw("</td><td>");
+        out.text(stapled.status).raw("</td><td>");
+        if let Some((from, until)) = stapled.valid {
+            let title = format!("{} - {}", from.to_http_date(), until.to_http_date());
+            out.raw("until <span")
+                .attribute("title", &title)
+                .raw(">")
+                .text(&words::near(until, now))
+                .raw("</span>");
+        }
+        out.raw("</td><td>").link(&stapled.responder, &stapled.responder).raw("</td><td>");
+        activity(stapled, now, &mut out);
+        out.raw("</td></tr>\n");
+    }
+    out.raw("</tbody></table></div>\n");
+    out.finish()
+}
+
+fn activity(stapled: &Stapled, now: Timestamp, out: &mut Html) {
+    if stapled.errors > 0 {
+        out.raw("<b>Error</b>: ").text(stapled.detail.as_deref().unwrap_or_default());
+        out.raw(" <i>(").text(&stapled.errors.to_string()).raw(" in a row)</i><br>");
+    }
+    if let Some(at) = stapled.next_run.or(stapled.renewal.map(|(begin, _)| begin)) {
+        out.raw("Refresh <span").attribute("title", &at.to_http_date()).raw(">");
+        out.text(&words::near(at, now)).raw("</span>");
+    }
+}
+
+/// For scripts: one line for each fact.
+pub fn text(staplings: &[Stapled], now: Timestamp) -> String {
+    let count = |test: &dyn Fn(&Stapled) -> bool| staplings.iter().filter(|stapled| test(stapled)).count();
+    let is_due = |stapled: &Stapled| stapled.renewal.is_none_or(|(begin, _)| begin <= now);
+    let mut out = format!(
+        "ManagedStaplingsTotal: {}\nManagedStaplingsOK: {}\nManagedStaplingsRenew: {}\nManagedStaplingsErrored: {}\n",
+        staplings.len(),
+        count(&|stapled| stapled.status == "good" && stapled.is_current(now)),
+        count(&is_due),
+        count(&|stapled| stapled.errors > 0)
+    );
+    for (index, stapled) in staplings.iter().enumerate() {
+        let mut fact = |key: &str, value: &str| {
+            // A line each, whatever is in the value.
+            let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            out.push_str(&format!("ManagedStapling[{index}]{key}: {value}\n"));
+        };
+        fact("Domain", &stapled.owner);
+        fact("CertificateID", &stapled.id);
+        fact("OCSPStatus", stapled.status);
+        if let Some((_, until)) = stapled.valid {
+            fact("StaplingValidUntil", &until.to_http_date());
+        }
+        fact("ResponderURL", &stapled.responder);
+        stapled.detail.iter().for_each(|detail| fact("ActivityLastDetail", detail));
+        stapled.next_run.iter().for_each(|at| fact("ActivityNextRun", &at.to_http_date()));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::fixture::NOW;
+    use crate::time::DAY;
+
+    fn stapled(owner: &str) -> Stapled {
+        Stapled {
+            owner: owner.into(),
+            id: "ab".repeat(20),
+            serial: "01".into(),
+            fingerprint: "cd".repeat(32),
+            responder: "http://o.test/<x>".into(),
+            status: "good",
+            valid: Some((NOW.minus(DAY), NOW.plus(DAY))),
+            renewal: Some((NOW.plus(DAY / 2), NOW.plus(DAY))),
+            next_run: None,
+            errors: 0,
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn each_certificate_has_a_row_and_what_is_from_outside_is_escaped() {
+        assert_eq!(html(&[], NOW), "");
+        let failing = Stapled { errors: 2, detail: Some("<b>\nno".into()), ..stapled("b.test") };
+        let page = html(&[stapled("a.test"), failing], NOW);
+        assert!(page.contains("<h3>Managed Staplings</h3>") && page.contains("md_ocsp_status"));
+        assert!(page.contains("&lt;b&gt; no") && page.contains("(2 in a row)"), "{page}");
+        assert!(!page.contains("<x>") && page.contains("a.test"));
+    }
+
+    #[test]
+    fn scripts_get_counts_and_one_line_for_each_fact() {
+        let none = Stapled { status: "unknown", valid: None, renewal: None, ..stapled("b.test") };
+        let failing = Stapled { errors: 1, detail: Some("a\nb".into()), ..none };
+        let lines = text(&[stapled("a.test"), failing], NOW);
+        assert!(lines.starts_with(
+            "ManagedStaplingsTotal: 2\nManagedStaplingsOK: 1\nManagedStaplingsRenew: 1\nManagedStaplingsErrored: 1\n"
+        ));
+        assert!(lines.contains("ManagedStapling[1]ActivityLastDetail: a b\n"), "{lines}");
+        let expired = Stapled { valid: Some((NOW.minus(DAY), NOW)), ..stapled("a.test") };
+        assert!(text(&[expired], NOW).contains("ManagedStaplingsOK: 0\n"));
+    }
+}

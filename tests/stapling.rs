@@ -1,0 +1,278 @@
+//! Stapling from the first request to the last response: the real driver, schedule and store, with a responder in
+//! memory. Time is virtual.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "doubles/certificate.rs"]
+mod certificate;
+#[path = "doubles/clock.rs"]
+mod clock;
+#[path = "doubles/ocsp_response.rs"]
+mod wire;
+
+use clock::VirtualClock;
+use mod_md::crypto::Chain;
+use mod_md::http::{self, Method, Request, Response, Transport};
+use mod_md::model::Job;
+use mod_md::notify::Commands;
+use mod_md::ocsp::subject::Terms;
+use mod_md::ocsp::{Cache, Entry, Subject, cache, file};
+use mod_md::stapling::driver::Surroundings;
+use mod_md::stapling::report::STAPLINGS;
+use mod_md::stapling::{Driver, Settings};
+use mod_md::store::{Group, StartStore, WorkGroup};
+use mod_md::time::{Clock, DAY, StopFlag, SystemClock, TimeSlice, Timestamp};
+use openssl::pkey::{PKey, Private};
+use openssl::x509::X509;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use wire::{Say, Wish};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What the responder does with a request.
+#[derive(Clone)]
+enum Act {
+    /// Answers with this, valid for so long from now on.
+    Say(Say, Duration),
+    /// Hands out what it said last.
+    Repeat,
+    Status(u16, Vec<(String, String)>),
+    Dead,
+}
+
+struct Responder {
+    signer: (X509, PKey<Private>),
+    clock: Arc<VirtualClock>,
+    act: Mutex<Act>,
+    last: Mutex<Vec<u8>>,
+    /// When it was asked.
+    asked: Mutex<Vec<Timestamp>>,
+    headers: Mutex<Vec<(String, String)>>,
+}
+
+impl Transport for Responder {
+    fn send(&self, request: &Request<'_>) -> Result<Response, http::Error> {
+        let now = self.clock.now();
+        self.asked.lock().unwrap().push(now);
+        assert_eq!(request.method, Method::Get);
+        let (_, path) = request.url.rsplit_once('/').unwrap();
+        let text = path.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=");
+        let der = data_encoding::BASE64.decode(text.as_bytes()).unwrap();
+        let act = self.act.lock().unwrap().clone();
+        let body = match act {
+            Act::Dead => return Err(http::Error::Refused),
+            Act::Status(status, headers) => return Ok(Response::new(status, headers, Vec::new())),
+            Act::Repeat => self.last.lock().unwrap().clone(),
+            Act::Say(say, valid) => {
+                let date = |at: Timestamp| at.to_rfc3339().replace(['-', ':', 'T'], "");
+                let cert_id = (0..4).fold(der.as_slice(), |der, _| wire::content(der).0);
+                wire::build(&Wish {
+                    cert_id,
+                    say,
+                    from: date(now),
+                    until: Some(date(now.plus(valid))),
+                    signer: &self.signer.0,
+                    key: &self.signer.1,
+                    by_key: true,
+                    certs: &[],
+                })
+            }
+        };
+        self.last.lock().unwrap().clone_from(&body);
+        Ok(Response::new(200, self.headers.lock().unwrap().clone(), body))
+    }
+}
+
+struct Lab {
+    dir: tempfile::TempDir,
+    clock: Arc<VirtualClock>,
+    responder: Arc<Responder>,
+    chain: Chain,
+}
+
+impl Lab {
+    fn new() -> Lab {
+        // To the second, as dates in responses are.
+        let now = Timestamp::from_unix(SystemClock::default().now().unix());
+        let clock = Arc::new(VirtualClock::at(now));
+        let (ca, key) = certificate::ca("Test CA");
+        let leaf = certificate::leaf("a.test", &certificate::new_key(), (&ca, &key), "http://o.test/x");
+        let pem = [leaf.to_pem().unwrap(), ca.to_pem().unwrap()].concat();
+        let responder = Responder {
+            signer: (ca, key),
+            clock: clock.clone(),
+            act: Mutex::new(Act::Say(Say::Good, DAY * 8)),
+            last: Mutex::default(),
+            asked: Mutex::default(),
+            headers: Mutex::default(),
+        };
+        let chain = Chain::from_pem(&pem).unwrap();
+        Lab { dir: tempfile::tempdir().unwrap(), clock, responder: Arc::new(responder), chain }
+    }
+
+    fn act(&self, act: Act) {
+        *self.responder.act.lock().unwrap() = act;
+    }
+
+    fn asked(&self) -> Vec<Timestamp> {
+        self.responder.asked.lock().unwrap().clone()
+    }
+
+    fn store(&self) -> StartStore {
+        StartStore::open(&self.dir.path().join("md"), None).unwrap()
+    }
+
+    /// A start of the server: what it knows is what the store has.
+    fn start(&self) -> Server<'_> {
+        let terms = Terms { renew_window: TimeSlice::Percent(33), proxy_url: None, proxy_ca_file: None };
+        let subject = Arc::new(Subject::new("a.test", &self.chain, terms).unwrap());
+        let stored = file::read(&self.store(), Group::Ocsp, &subject, self.clock.now()).unwrap();
+        let entry = Entry { subject: subject.clone(), response: stored.map(Arc::new) };
+        let cache = Arc::new(Cache::new([entry]));
+        let settings =
+            Settings { parallel: 4, retry_delay: Duration::from_secs(30), commands: Commands::default() };
+        let responder = self.responder.clone();
+        let around = Surroundings {
+            store: self.store().worker(),
+            cache: cache.clone(),
+            clock: self.clock.clone(),
+            connect: Box::new(move |_| Ok(responder.clone())),
+            tell: Box::new(|_, _| {}),
+            random: || 0.5,
+        };
+        let driver = Driver::new(settings, around, StopFlag::default());
+        Server { lab: self, subject, cache, driver }
+    }
+
+    fn job(&self) -> Job {
+        let json = self.store().read_json(Group::Ocsp, "a.test", "job.json").unwrap().unwrap();
+        Job::from_json("a.test", &json).unwrap()
+    }
+}
+
+struct Server<'a> {
+    lab: &'a Lab,
+    subject: Arc<Subject>,
+    cache: Arc<Cache>,
+    driver: Driver,
+}
+
+impl Server<'_> {
+    fn is_stapled(&self) -> bool {
+        let now = self.lab.clock.now();
+        self.cache.staple(&self.subject.id, now, |der| der.is_some()).unwrap()
+    }
+
+    /// Lets time pass, with a beat each `step`.
+    fn run(&mut self, time: Duration, step: Duration) {
+        let end = self.lab.clock.now().plus(time);
+        while self.lab.clock.now() < end {
+            self.driver.run_due();
+            self.lab.clock.advance(step);
+        }
+        self.driver.run_due();
+    }
+}
+
+#[test]
+fn a_response_is_renewed_in_its_last_third_for_as_long_as_the_server_runs() {
+    let lab = Lab::new();
+    let mut server = lab.start();
+    assert!(!server.is_stapled());
+    for _ in 0..60 {
+        server.run(DAY, HOUR);
+        assert!(server.is_stapled());
+    }
+    // Of 8 days, each is renewed after 5.36 at the earliest.
+    let count = lab.asked().len();
+    assert!((10..=12).contains(&count), "{count}");
+    assert_eq!(lab.job().errors, 0);
+}
+
+#[test]
+fn a_responder_that_is_dead_for_a_week_and_two_restarts_is_not_felt() {
+    let lab = Lab::new();
+    let mut server = lab.start();
+    server.run(HOUR, HOUR);
+    let end = lab.asked()[0].plus(DAY * 8);
+    lab.act(Act::Dead);
+    server.run(DAY * 3, HOUR / 2);
+    assert!(server.is_stapled());
+    let mut server = lab.start();
+    assert!(server.is_stapled(), "from the first handshake on");
+    server.run(DAY * 3, HOUR / 2);
+    assert!(server.is_stapled());
+    let mut server = lab.start();
+    server.run(DAY + HOUR * 22, HOUR / 2);
+    assert!(server.is_stapled(), "an hour before it expires");
+    assert!(lab.asked().len() < 200, "no more than about one try in half an hour: {}", lab.asked().len());
+    let job = lab.job();
+    assert!(job.errors > 0);
+    let state = &job.extra[STAPLINGS][server.subject.id_hex()];
+    assert_eq!(state["detail"], "connection refused");
+    assert_eq!(state["responder"], "http://o.test/x");
+    // To the end, and not a moment longer.
+    lab.clock.advance(Duration::from_millis(end.since(lab.clock.now()).as_millis() as u64 - 1));
+    assert!(server.is_stapled());
+    lab.clock.advance(Duration::from_millis(1));
+    assert!(!server.is_stapled());
+    assert!(!lab.start().is_stapled(), "nor after a restart");
+    lab.act(Act::Say(Say::Good, DAY));
+    server.run(HOUR * 2, Duration::from_secs(60));
+    assert!(server.is_stapled(), "the end of the outage is noticed");
+    assert_eq!(lab.job().errors, 0);
+}
+
+#[test]
+fn a_responder_that_repeats_itself_is_asked_ever_more_often_but_not_polled() {
+    let lab = Lab::new();
+    let mut server = lab.start();
+    server.run(HOUR, HOUR);
+    lab.act(Act::Repeat);
+    server.run(DAY * 8 - HOUR * 2, Duration::from_secs(60));
+    assert!(server.is_stapled());
+    let count = lab.asked().len();
+    assert!((5..90).contains(&count), "{count}");
+}
+
+#[test]
+fn retry_after_and_max_age_are_heeded() {
+    let lab = Lab::new();
+    let mut server = lab.start();
+    lab.act(Act::Status(503, vec![("Retry-After".into(), "7200".into())]));
+    server.run(HOUR * 3 / 2, Duration::from_secs(60));
+    assert_eq!(lab.asked().len(), 1);
+    *lab.responder.headers.lock().unwrap() = vec![("Cache-Control".into(), "public, max-age=86400".into())];
+    lab.act(Act::Say(Say::Good, DAY * 8));
+    server.run(DAY * 2, HOUR / 2);
+    let asked = lab.asked();
+    assert!(asked[1].since(asked[0]) >= HOUR * 2);
+    assert!((DAY..DAY + HOUR).contains(&asked[2].since(asked[1])), "{asked:?}");
+}
+
+#[test]
+fn a_revoked_certificate_stays_stapled_and_is_known_as_revoked_after_a_restart() {
+    let lab = Lab::new();
+    lab.act(Act::Say(Say::Revoked, DAY));
+    let mut server = lab.start();
+    server.run(HOUR, HOUR);
+    assert!(server.is_stapled());
+    for server in [server, lab.start()] {
+        assert!(cache::is_revoked(&server.cache, &server.subject.fingerprint));
+        assert!(!cache::has_staple(&server.cache, &server.subject.fingerprint, lab.clock.now()));
+    }
+    let json = lab.store().files(Group::Ocsp, "a.test").unwrap();
+    let file = json.iter().find(|name| name.starts_with("ocsp-")).unwrap();
+    let json = lab.store().worker().read_json(WorkGroup::Ocsp, "a.test", file).unwrap().unwrap();
+    assert_eq!(json["status"], "revoked");
+}
+
+#[test]
+fn unknown_takes_the_place_of_nothing() {
+    let lab = Lab::new();
+    lab.act(Act::Say(Say::Unknown, DAY));
+    let mut server = lab.start();
+    server.run(HOUR, HOUR);
+    assert!(!server.is_stapled());
+    assert_eq!(lab.job().last.detail.as_deref(), Some("the responder does not know the certificate"));
+}
