@@ -13,7 +13,6 @@ use super::turn::earlier;
 use super::{Managed, ari, flow, inquiry};
 use crate::challenge::selection::Means;
 use crate::crypto::CertInfo;
-use crate::model::job::status;
 use crate::model::{Job, KeySpec, Outcome, Pace};
 use crate::notify::{Commands, Event};
 use crate::ocsp::Cache;
@@ -375,68 +374,6 @@ impl Engine {
             Err(error) if error.is_stopped() => Next::Never,
             Err(error) => self.failed(target, running, Some(ca), &error),
         }
-    }
-
-    /// Tells the commands about a complete set, until they have heard.
-    pub(super) fn tell_renewed(&self, running: &mut Running<'_>) -> Next {
-        let clock = self.clock.as_ref();
-        // What a CA has asked to wait for does not hold them back.
-        if let Some(at) = pace::waits_for(&running.job, "", clock.now()) {
-            // They have failed, and this look is for something else.
-            return Next::At(at);
-        }
-        let commands = &self.settings.commands;
-        let mut failure = None;
-        if !running.job.notified {
-            match commands.notify(&mut running.job, clock) {
-                Ok(()) => {
-                    running.job.notified = true;
-                    if commands.notify.is_some() {
-                        self.save(running);
-                    }
-                }
-                Err(failed) => failure = Some(failed),
-            }
-        }
-        if failure.is_none() && !running.job.notified_renewed {
-            match commands.fire(&Event::Renewed, &mut running.job, clock) {
-                Ok(()) => running.job.notified_renewed = true,
-                Err(failed) => failure = Some(failed),
-            }
-        }
-        let job = &mut running.job;
-        let next = match failure {
-            None => {
-                job.errors = 0;
-                job.next_run = None;
-                Next::Never
-            }
-            // The next child tells the command again; what is on disk says so.
-            Some(failed) if failed.is_stopped => return Next::Never,
-            Some(failed) => {
-                job.errors += 1;
-                job.last = Outcome {
-                    status: status::GENERAL,
-                    problem: Some(failed.problem),
-                    detail: Some(failed.detail),
-                    ..Outcome::default()
-                };
-                let random = (self.random)();
-                let at = policy::retry_at(
-                    job.errors,
-                    self.settings.retry.delay,
-                    DAY,
-                    false,
-                    None,
-                    random,
-                    clock.now(),
-                );
-                job.next_run = Some(at);
-                Next::At(at)
-            }
-        };
-        self.save(running);
-        next
     }
 
     pub(super) fn save(&self, running: &Running<'_>) {

@@ -8,11 +8,13 @@ use super::job::Running;
 use super::live::{self, Due};
 use super::set::Flaw;
 use super::staging::Staging;
+use super::{pace, policy};
 use crate::crypto::CertInfo;
-use crate::model::Job;
+use crate::model::job::status;
+use crate::model::{Job, Outcome};
 use crate::notify::Event;
 use crate::store;
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
 use serde_json::json;
 use std::time::Duration;
 
@@ -113,6 +115,68 @@ impl Engine {
         crate::log!(Notice, "AH10059: The Managed Domain {name} has been setup and is live now.");
         running.job.note(now, "progress", None, Some("The new certificates are live.".into()));
         Turn::Live
+    }
+
+    /// Tells the commands about a complete set, until they have heard.
+    fn tell_renewed(&self, running: &mut Running<'_>) -> Next {
+        let clock = self.clock().as_ref();
+        // What a CA has asked to wait for does not hold them back.
+        if let Some(at) = pace::waits_for(&running.job, "", clock.now()) {
+            // They have failed, and this look is for something else.
+            return Next::At(at);
+        }
+        let commands = &self.settings().commands;
+        let mut failure = None;
+        if !running.job.notified {
+            match commands.notify(&mut running.job, clock) {
+                Ok(()) => {
+                    running.job.notified = true;
+                    if commands.notify.is_some() {
+                        self.save(running);
+                    }
+                }
+                Err(failed) => failure = Some(failed),
+            }
+        }
+        if failure.is_none() && !running.job.notified_renewed {
+            match commands.fire(&Event::Renewed, &mut running.job, clock) {
+                Ok(()) => running.job.notified_renewed = true,
+                Err(failed) => failure = Some(failed),
+            }
+        }
+        let job = &mut running.job;
+        let next = match failure {
+            None => {
+                job.errors = 0;
+                job.next_run = None;
+                Next::Never
+            }
+            // The next child tells the command again; what is on disk says so.
+            Some(failed) if failed.is_stopped => return Next::Never,
+            Some(failed) => {
+                job.errors += 1;
+                job.last = Outcome {
+                    status: status::GENERAL,
+                    problem: Some(failed.problem),
+                    detail: Some(failed.detail),
+                    ..Outcome::default()
+                };
+                let random = self.random();
+                let at = policy::retry_at(
+                    job.errors,
+                    self.settings().retry.delay,
+                    DAY,
+                    false,
+                    None,
+                    random,
+                    clock.now(),
+                );
+                job.next_run = Some(at);
+                Next::At(at)
+            }
+        };
+        self.save(running);
+        next
     }
 
     /// Once for each set; what the command makes of it is its own business.

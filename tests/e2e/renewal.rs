@@ -66,7 +66,7 @@ fn the_advice_of_the_ca_is_shown_with_its_explanation_and_outlives_a_restart() {
     let clock = SystemClock::default();
     let in_days = |days: u32| clock.now().plus(DAY * days).to_rfc3339();
     let info = window(&in_days(3), &in_days(4), "https://ca.test/why");
-    let config = config(&lab, &pebble.authority).line("MDCheckInterval 1s");
+    let config = config(&lab, &pebble.authority).line("MDCheckInterval 1s").at_restarts();
     let httpd = start_advised(config, &pebble, &info);
     let advised = |httpd: &Httpd| {
         let look = || Some(httpd.md("one.test")["ari"].take()).filter(|ari| !ari.is_null());
