@@ -3,6 +3,22 @@
 /// Tests that hold our module alone to something, and why. A name that ends with `::` is that of a whole file.
 const OURS_ONLY: &[(&str, &str)] = &[
     (
+        "acme::a_ca_is_trusted_by_the_file_of_the_domain_before_that_of_the_server",
+        "it does not say why a CA is not reached",
+    ),
+    (
+        "acme::a_profile_is_ordered_where_the_ca_has_it_and_a_mandatory_one_that_it_lacks_is_an_error",
+        "its error has no text",
+    ),
+    (
+        "acme::an_external_account_is_bound_in_every_form_and_each_mistake_has_its_own_text",
+        "it does not say which directive is missing",
+    ),
+    (
+        "acme::the_ca_is_reached_through_the_proxy_of_the_server_or_of_the_domain",
+        "it does not say why a CA is not reached",
+    ),
+    (
         "challenges::a_dns_01_command_that_fails_is_told_with_status_and_output_and_its_record_is_torn_down",
         "it tells neither the output of the command nor its status with the error",
     ),
