@@ -111,6 +111,7 @@ impl Attempt<'_, '_> {
     fn open_session(&mut self) -> Result<Session, Error> {
         let (name, url) = (&self.md.name, self.authority.url());
         self.running.step(format!("Contacting ACME server for {name} at {url}"))?;
+        self.running.show()?;
         let server =
             self.authority.server(self.engine.authorities(), &self.target.route, self.engine.clock())?;
         self.running.step(format!("Selecting account to use for {name}"))?;
@@ -162,6 +163,7 @@ impl Attempt<'_, '_> {
                 }
                 Step::Poll(Poll::Authorizations(urls)) => {
                     let urls: Vec<String> = urls.into_iter().map(String::from).collect();
+                    self.running.show()?;
                     polls.wait("challenges are still being validated", self.clock())?;
                     for url in urls {
                         let polled = session.authorization(&url)?;
@@ -177,6 +179,7 @@ impl Attempt<'_, '_> {
                     }
                 }
                 Step::Poll(Poll::Order) => {
+                    self.running.show()?;
                     polls.wait(&format!("the order {} is not ready yet", order.url), self.clock())?;
                     let polled = session.order(&order.url)?;
                     polls.retry_after = polled.retry_after;

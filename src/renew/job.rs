@@ -1,13 +1,15 @@
 //! A running job: its state in memory and the job.json behind it. Every step worth keeping is saved, as
 //! the process may die at any moment and another goes on from what is on disk. Of what is only to be
 //! shown (progress) nothing waits for the disk: a power failure may take it, and begin the job's count of
-//! errors anew. Orders, keys and chains lie in files of their own.
+//! errors anew. Orders, keys and chains lie in files of their own. Steps that follow each other faster than
+//! anybody looks are written together: new files are what costs most in a renewal.
 
 use super::error::Error;
 use super::staging::Staging;
 use crate::model::job::{Job, Outcome};
 use crate::store::WorkStore;
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
+use std::time::Duration;
 
 pub struct Running<'a> {
     pub job: Job,
@@ -15,7 +17,13 @@ pub struct Running<'a> {
     /// The same store, for what is only shown.
     progress: WorkStore,
     clock: &'a dyn Clock,
+    /// When progress was last written.
+    shown: Option<Timestamp>,
+    is_shown: bool,
 }
+
+/// Progress is written so often at most, and before every wait.
+const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
 impl<'a> Running<'a> {
     /// Takes up the job of `name` where its file left it. Garbage is reported and begun anew.
@@ -24,7 +32,14 @@ impl<'a> Running<'a> {
             crate::log!(Warn, "{name}: the state of its renewal cannot be read and is begun anew: {error}");
             None
         });
-        Running { job: job.unwrap_or_else(|| Job::new(name)), store, progress: store.unsynced(), clock }
+        Running {
+            job: job.unwrap_or_else(|| Job::new(name)),
+            store,
+            progress: store.unsynced(),
+            clock,
+            shown: None,
+            is_shown: true,
+        }
     }
 
     /// Says what is being done from now on.
@@ -33,7 +48,7 @@ impl<'a> Running<'a> {
         crate::log!(Debug, "md[{}] while[{activity}]", self.job.name);
         self.job.note(self.clock.now(), "progress", None, Some(activity.clone()));
         self.job.last = Outcome { activity: Some(activity), ..Outcome::default() };
-        self.show()
+        self.progressed()
     }
 
     /// Adds a remark about the step under way.
@@ -42,11 +57,27 @@ impl<'a> Running<'a> {
         let text = format!("{activity}: {detail}");
         crate::log!(Debug, "md[{}] while[{activity}] detail[{detail}]", self.job.name);
         self.job.note(self.clock.now(), "progress", None, Some(text));
-        self.show()
+        self.progressed()
     }
 
-    fn show(&self) -> Result<(), Error> {
-        Ok(Staging::new(&self.progress, &self.job.name).save_job(&self.job)?)
+    fn progressed(&mut self) -> Result<(), Error> {
+        self.is_shown = false;
+        let now = self.clock.now();
+        // A clock that was set back does not keep the job from being seen.
+        match self.shown {
+            Some(at) if at <= now && now.since(at) < SHOWN_EVERY => Ok(()),
+            _ => self.show(),
+        }
+    }
+
+    /// Has everything on disk that happened so far: what comes next may take long.
+    pub fn show(&mut self) -> Result<(), Error> {
+        if self.is_shown {
+            return Ok(());
+        }
+        Staging::new(&self.progress, &self.job.name).save_job(&self.job)?;
+        (self.shown, self.is_shown) = (Some(self.clock.now()), true);
+        Ok(())
     }
 
     pub fn save(&self) -> Result<(), Error> {
