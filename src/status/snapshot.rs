@@ -17,8 +17,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// What was looked at so recently is not looked at again.
-const FRESH: Duration = Duration::from_millis(100);
+/// What was looked at so recently is not looked at again: so long for each managed domain, and never longer than that.
+const FRESH_PER_MD: Duration = Duration::from_micros(100);
+const FRESH_MAX: Duration = Duration::from_millis(100);
 
 /// A folder that changed so shortly before it was read may change again under the same time of modification:
 /// file systems count it in ticks of the kernel's clock.
@@ -216,7 +217,9 @@ impl Snapshots {
     /// Reads what has changed since the last look.
     fn look(&self, kept: &mut Kept, now: Timestamp) {
         let Some(store) = &self.store else { return };
-        if kept.looked.is_some_and(|at| at <= now && now.since(at) < FRESH) {
+        let mds = u32::try_from(self.mds.len()).unwrap_or(u32::MAX);
+        let fresh = FRESH_PER_MD.saturating_mul(mds).min(FRESH_MAX);
+        if kept.looked.is_some_and(|at| at <= now && now.since(at) < fresh) {
             return;
         }
         kept.looked = Some(now);
