@@ -249,7 +249,8 @@ pub const ROWS: &[Row] = &[
             let parallel = count(a).map_err(|_| Error::new("MDRenewParallel must be a number > 0"));
             set(&mut s.server.globals.renew_parallel, parallel)
         })
-        .takes("COUNT").unset(As("16")).ours(),
+        .takes("COUNT").unset(As("16")).ours()
+        .detail("At most eight of them are at work with one CA; those that wait for it to validate do not count among these."),
     row(c"MDInitialDelay", One, Global, None,
         c"Time length from start to the first check of certificates (defaults to seconds).",
         |s, a| set(&mut s.server.globals.initial_delay, duration(a, SECOND, 0, "initial delay must not be negative")))

@@ -58,8 +58,10 @@ impl Driver {
                     Err(_) => Slot::Waiting(self.engine.record_panic(index)),
                 };
             }
-            if matches!(slot, Slot::Running(_)) {
-                places.take(&self.engine.ca_of(index));
+            match slot {
+                Slot::Running(_) if self.engine.is_resting(index) => places.take_resting(),
+                Slot::Running(_) => drop(places.take(&self.engine.ca_of(index))),
+                _ => {}
             }
         }
         let mut started = false;

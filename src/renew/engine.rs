@@ -18,8 +18,8 @@ use crate::notify::{Commands, Event};
 use crate::ocsp::Cache;
 use crate::ocsp::cache::is_revoked;
 use crate::store::{WorkGroup, WorkStore};
-use crate::time::{Clock, DAY, Timestamp};
-use std::collections::HashMap;
+use crate::time::{Clock, DAY, Stopped, Timestamp};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -84,6 +84,8 @@ pub struct Engine {
     holds: Mutex<Holds>,
     /// The CA that a target asks, where it is not the first one.
     asked: Mutex<HashMap<usize, String>>,
+    /// Names of MDs whose renewal waits until it is time to ask the CA again.
+    resting: Mutex<HashSet<String>>,
     /// Who is to serve a new set at once, and `MDActivationDelay`; without, it is for the next restart.
     live: Option<(Arc<dyn Workers>, Duration)>,
     tally: Tally,
@@ -101,7 +103,7 @@ impl Engine {
         random: fn() -> f64,
     ) -> Self {
         let holds = Mutex::new(stored_holds(&store, clock.now()));
-        let asked = Mutex::default();
+        let (asked, resting) = (Mutex::default(), Mutex::default());
         let (live, tally, revocations) = (None, Tally::default(), None);
         Engine {
             targets,
@@ -112,6 +114,7 @@ impl Engine {
             random,
             holds,
             asked,
+            resting,
             live,
             tally,
             revocations,
@@ -177,6 +180,19 @@ impl Engine {
         let asked = lock(&self.asked).get(&index).cloned();
         let first = || self.targets.get(index).and_then(|target| target.md.ca.urls.first().cloned());
         asked.or_else(first).unwrap_or_default()
+    }
+
+    /// Whether the renewal of the target with this index does nothing but wait.
+    pub fn is_resting(&self, index: usize) -> bool {
+        self.targets.get(index).is_some_and(|target| lock(&self.resting).contains(&target.md.name))
+    }
+
+    /// Does nothing for a while, in the renewal of this MD.
+    pub(super) fn rest(&self, name: &str, wait: Duration) -> Result<(), Stopped> {
+        lock(&self.resting).insert(name.to_string());
+        let waited = self.clock.sleep(wait);
+        lock(&self.resting).remove(name);
+        waited
     }
 
     /// Looks at the target with this index and does what is due.

@@ -20,6 +20,7 @@ use crate::crypto::cert::{CertInfo, Chain};
 use crate::crypto::{PrivateKey, csr};
 use crate::model::{KeySpec, Md};
 use crate::time::{Clock, Timestamp};
+use std::time::Duration;
 
 /// Runs one attempt at the CA with the directory `url`. On success the set in staging is complete and checked; the answer is the instant
 /// from which all its certificates are valid.
@@ -163,8 +164,7 @@ impl Attempt<'_, '_> {
                 }
                 Step::Poll(Poll::Authorizations(urls)) => {
                     let urls: Vec<String> = urls.into_iter().map(String::from).collect();
-                    self.running.show()?;
-                    polls.wait("challenges are still being validated", self.clock())?;
+                    self.wait(&mut polls, "challenges are still being validated")?;
                     for url in urls {
                         let polled = session.authorization(&url)?;
                         polls.retry_after = polls.retry_after.max(polled.retry_after);
@@ -179,8 +179,7 @@ impl Attempt<'_, '_> {
                     }
                 }
                 Step::Poll(Poll::Order) => {
-                    self.running.show()?;
-                    polls.wait(&format!("the order {} is not ready yet", order.url), self.clock())?;
+                    self.wait(&mut polls, &format!("the order {} is not ready yet", order.url))?;
                     let polled = session.order(&order.url)?;
                     polls.retry_after = polled.retry_after;
                     order = polled.value;
@@ -197,6 +196,12 @@ impl Attempt<'_, '_> {
                 }
             }
         }
+    }
+
+    fn wait(&mut self, polls: &mut Polls, what: &str) -> Result<(), Error> {
+        self.running.show()?;
+        let delay = polls.delay(what, self.clock().now())?;
+        Ok(self.engine.rest(&self.md.name, delay)?)
     }
 
     /// The order an earlier attempt left, as far as the CA still has it; else a new one.
@@ -347,9 +352,8 @@ impl Polls {
         Polls { began: now, count: 0, retry_after: None }
     }
 
-    /// Waits until it is time to ask again, or says that it has been long enough.
-    fn wait(&mut self, what: &str, clock: &dyn Clock) -> Result<(), Error> {
-        let now = clock.now();
+    /// How long to wait until it is time to ask again. The error says that it has been long enough.
+    fn delay(&mut self, what: &str, now: Timestamp) -> Result<Duration, Error> {
         if now.since(self.began) >= order::PHASE_LIMIT {
             return Err(acme::Error::TimedOut { what: what.into() }.into());
         }
@@ -359,6 +363,6 @@ impl Polls {
             return Err(Error::NotYet { what: what.into(), until: now.plus(delay) });
         }
         self.count += 1;
-        Ok(clock.sleep(delay)?)
+        Ok(delay)
     }
 }

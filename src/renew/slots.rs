@@ -1,5 +1,7 @@
 //! How many renewals may be in flight: so many at once, and so many for one CA, so that neither a fleet of
-//! domains burdens a CA nor a CA that never answers takes every place. Pure bookkeeping.
+//! domains burdens a CA nor a CA that never answers takes every place. One that only waits for a CA to
+//! validate burdens nobody: it gives back its place at the CA, so that slow validations of others go on
+//! meanwhile. Pure bookkeeping.
 
 use std::collections::HashMap;
 
@@ -28,6 +30,11 @@ impl Slots {
         true
     }
 
+    /// Takes a place for a renewal that waits until it is time to ask its CA again.
+    pub fn take_resting(&mut self) {
+        self.free = self.free.saturating_sub(1);
+    }
+
     pub fn is_full(&self) -> bool {
         self.free == 0
     }
@@ -54,5 +61,13 @@ mod tests {
         assert!(!slots.is_full());
         assert_eq!(taken(&mut slots, "https://b.test/dir"), 2);
         assert!(slots.is_full());
+    }
+
+    #[test]
+    fn who_waits_has_a_place_over_all_and_none_at_the_ca() {
+        let mut slots = Slots::new(10);
+        (0..8).for_each(|_| slots.take_resting());
+        assert!(slots.take("https://a.test/dir") && slots.take("https://a.test/dir"));
+        assert!(!slots.take("https://a.test/dir") && slots.is_full());
     }
 }

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use data_encoding::BASE64URL_NOPAD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::module::{c_module, under_test};
-use crate::support::{Config, Lab, Need, Pebble, open_lab};
+use crate::support::{Config, Httpd, Lab, Need, Pebble, open_lab};
 
 /// `second` serves what `first` got, renews nothing, and orders the next certificate with the account of `first`.
 #[track_caller]
@@ -20,7 +20,7 @@ fn assert_takes_over(lab: &Lab, first: &Path, second: &Path) {
     let mut httpd = config.module(first).start();
     httpd.wait_staged_and_activate(&["one.test"]);
     let serial = httpd.served("one.test", &pebble, &[]).serial();
-    let known = httpd.md("one.test")["cert"].clone();
+    let known = facts(&httpd);
     let orders = pebble.order_count();
 
     let httpd = httpd.stop().module(second).start();
@@ -28,7 +28,7 @@ fn assert_takes_over(lab: &Lab, first: &Path, second: &Path) {
     let served = httpd.served("one.test", &pebble, &[]);
     assert!(served.verified, "{}", served.verdict);
     assert_eq!(served.serial(), serial);
-    assert_eq!(httpd.md("one.test")["cert"], known);
+    assert_eq!(facts(&httpd), known);
     assert_eq!(pebble.order_count(), orders, "nothing was renewed");
 
     let mut httpd = httpd.stop().line("MDomain two.test").site("two.test", &[]).start();
@@ -36,6 +36,16 @@ fn assert_takes_over(lab: &Lab, first: &Path, second: &Path) {
     let served = httpd.served("two.test", &pebble, &[]);
     assert!(served.verified, "{}", served.verdict);
     assert_eq!(pebble.account_count(), 1, "the account was found and its key could be read");
+}
+
+/// What md-status says of the certificates, without `ari-cert-id`: the C module drops the zero that a serial has in front
+/// where its first bit is set, which is against RFC 9773 §4.1.
+fn facts(httpd: &Httpd) -> Value {
+    let mut cert = httpd.md("one.test")["cert"].take();
+    for facts in cert.as_object_mut().unwrap().values_mut() {
+        facts.as_object_mut().unwrap().remove("ari-cert-id");
+    }
+    cert
 }
 
 /// A key that one in six stores has: as a pass phrase it is no C string, because of its NUL bytes.
