@@ -4,13 +4,14 @@
 use super::guard::callback;
 use super::server::Server;
 use super::{ocsp, pool};
+use crate::challenge::tls_alpn01;
 use crate::crypto::Identity;
 use crate::httpd::live;
 use crate::renew::live::Slot;
 use apache_sys::{apr_pool_t, server_rec};
 use foreign_types::{ForeignType, ForeignTypeRef};
 use openssl::error::ErrorStack;
-use openssl::ssl::{Ssl, SslContextRef};
+use openssl::ssl::{Ssl, SslContextRef, SslRef};
 use openssl_sys::{EVP_PKEY, SSL, SSL_CTX, X509, stack_st_X509};
 use std::ffi::{c_int, c_void};
 
@@ -91,14 +92,27 @@ callback! {
     }
 }
 
+/// Whether it has been agreed to speak the protocol of a challenge.
+///
+/// # Safety
+/// `ssl` is live and in no other thread's hands.
+unsafe fn answers_challenge(ssl: *mut SSL) -> bool {
+    // SAFETY: see above.
+    let ssl = unsafe { SslRef::from_ptr(ssl) };
+    ssl.selected_alpn_protocol() == Some(tls_alpn01::PROTOCOL.as_bytes())
+}
+
 callback! {
     // In a handshake, when the host is known and no session is resumed. The connection for a tls-alpn-01 challenge comes
-    // here, too: mod_ssl sets the challenge's certificate later, when protocols are chosen, and that one counts.
+    // here, too. mod_ssl sets the challenge's certificate when protocols are chosen: with TLS 1.3 that was before, and what
+    // it has set must stay; with TLS 1.2 it comes after, and that one counts.
     fn certificate_callback(ssl: *mut SSL, data: *mut c_void) -> c_int, failing GO_ON; {
         // SAFETY: `init_server` handed over a slot that lives as long as the context.
         let slot = unsafe { data.cast::<Slot>().as_ref() };
         if let Some(set) = slot.map(Slot::load).as_deref().and_then(Option::as_ref)
             // SAFETY: OpenSSL lends the connection of this handshake.
+            && !unsafe { answers_challenge(ssl) }
+            // SAFETY: as above.
             && let Err(error) = unsafe { present(ssl, &set.identities) }
         {
             crate::log!(Error, "OpenSSL refuses a live certificate in a handshake: {error}");
