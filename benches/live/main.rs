@@ -9,6 +9,7 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cpu;
 #[path = "../../tests/support/mod.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "tests use more of the lab")]
 mod support;
@@ -157,11 +158,11 @@ fn handshake(count: usize) {
         for turn in 0..2 {
             // Who comes first changes, too.
             let at = (turn + block) % 2;
-            let before = cpu_time(&servers[at]);
+            let before = cpu::time(&servers[at]);
             for _ in 0..100 {
                 leaf(&context, labs[at].https, "d0.test").expect("a handshake");
             }
-            spent[at] += cpu_time(&servers[at]) - before;
+            spent[at] += cpu::time(&servers[at]) - before;
         }
     }
     let each = spent.map(|all| all.as_secs_f64() * 1e6 / count as f64);
@@ -171,17 +172,6 @@ fn handshake(count: usize) {
         each[1],
         (each[0] / each[1] - 1.0) * 100.0
     );
-}
-
-/// User and system time of the children (schedstat counts nanoseconds, by thread).
-fn cpu_time(httpd: &Httpd) -> Duration {
-    let threads = |pid: u32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let spent = |path: &Path| {
-        let text = fs::read_to_string(path.join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    let all = process::children(httpd.pid()).into_iter().flat_map(threads);
-    Duration::from_nanos(all.filter_map(|thread| spent(&thread.path())).sum())
 }
 
 fn load(activations: usize, mpm: &'static str) {

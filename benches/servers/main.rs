@@ -6,13 +6,17 @@
 //! make bench ARGS="second-start 10000 1 floor ours"
 //! make bench ARGS="status 1000 3 c ours"
 //! make bench ARGS="issue slowca"              # 200 and 30 domains, 1 round
+//! make bench ARGS="handshake 4000"            # handshakes with each server
+//! make bench ARGS="staples 1000 ours"         # certificates
 //! ```
 //!
 //! Scenarios: `first-start` (empty store) and `second-start` (a certificate in use for every domain), or both as
 //! `startup`: seconds from exec to the first answered request; `rss`: the summed PSS of all processes; `issue`: seconds
 //! from exec until every domain has its first certificate from a local CA (pebble, which refuses one nonce in twenty)
 //! in staging; `slowca`: the same where the CA waits up to five seconds before it validates a name; `status`: how long
-//! md-status and the section in server-status take, from the request to the last byte.
+//! md-status and the section in server-status take, from the request to the last byte; `handshake`: httpd's processor
+//! time for a full TLS 1.3 handshake, with no stapling, with mod_ssl's own, with the C module's and with ours; `staples`:
+//! seconds from exec until all certificates of a responder that takes 200 ms for each answer are stapled.
 //! Modules: `floor` (the same hosts with certificate files and no module), `c` (the C module, where it is installed),
 //! `ours` (the release build, or `MODULE`), or the path of a module file.
 //!
@@ -22,9 +26,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod certificate;
+#[path = "../live/cpu.rs"]
+mod cpu;
 mod issue;
 mod server;
 mod site;
+mod staple;
 #[path = "../../tests/support/mod.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "tests do more than we")]
 mod support;
@@ -56,6 +63,8 @@ enum Scenario {
     Issue,
     SlowCa,
     Status,
+    Handshake,
+    Staples,
 }
 
 impl Scenario {
@@ -65,6 +74,8 @@ impl Scenario {
             Scenario::FirstStart | Scenario::SecondStart | Scenario::Rss | Scenario::Status => (1000, 3),
             Scenario::Issue => (200, 1),
             Scenario::SlowCa => (30, 1),
+            Scenario::Handshake => (4000, 1),
+            Scenario::Staples => (1000, 1),
         }
     }
 }
@@ -78,7 +89,9 @@ fn main() {
         }
     };
     let is_issuing = |scenario: &Scenario| matches!(scenario, Scenario::Issue | Scenario::SlowCa);
-    let (issuing, starting): (Vec<_>, Vec<_>) = request.scenarios.iter().partition(|s| is_issuing(s));
+    let is_stapling = |scenario: &Scenario| matches!(scenario, Scenario::Handshake | Scenario::Staples);
+    let (stapling, others): (Vec<_>, Vec<_>) = request.scenarios.iter().partition(|s| is_stapling(s));
+    let (issuing, starting): (Vec<_>, Vec<_>) = others.into_iter().partition(|s| is_issuing(s));
     if let Some((domains, _)) = starting.first().map(|scenario: &Scenario| scenario.defaults()) {
         let domains = request.domains.unwrap_or(domains);
         let dir = tempfile::Builder::new().prefix("mod_md-bench-").tempdir().unwrap();
@@ -86,6 +99,7 @@ fn main() {
         starting.into_iter().for_each(|scenario| measure(scenario, &site, domains, &request));
     }
     issuing.into_iter().for_each(|scenario| measure_issuance(scenario, &request));
+    stapling.into_iter().for_each(|scenario| measure_stapling(scenario, &request));
 }
 
 impl Request {
@@ -101,6 +115,8 @@ impl Request {
                 "issue" => scenarios.push(Scenario::Issue),
                 "slowca" => scenarios.push(Scenario::SlowCa),
                 "status" => scenarios.push(Scenario::Status),
+                "handshake" => scenarios.push(Scenario::Handshake),
+                "staples" => scenarios.push(Scenario::Staples),
                 "floor" => modules.push(Module::floor()),
                 "c" => modules.push(Module::c().ok_or("the C module is not installed")?),
                 "ours" => modules.push(Module::ours()),
@@ -201,4 +217,16 @@ fn measure_issuance(scenario: Scenario, request: &Request) {
     let quantities: [(&str, &[Series]); 3] =
         [("wall s", &wall), ("httpd cpu s", &cpu), ("CA cpu s", &authority)];
     table::print(&quantities, ("ms a domain", 1e3), domains);
+}
+
+fn measure_stapling(scenario: Scenario, request: &Request) {
+    let (count, rounds) = scenario.defaults();
+    let (count, rounds) = (request.domains.unwrap_or(count), request.rounds.unwrap_or(rounds));
+    let modules: Vec<&Module> = request.modules.iter().filter(|module| module.file.is_some()).collect();
+    for _ in 0..rounds {
+        match scenario {
+            Scenario::Staples => staple::staples(count, &modules),
+            _ => staple::handshake(count),
+        }
+    }
 }
