@@ -406,3 +406,30 @@ fn a_tls_proxy_is_verified_by_its_own_roots() {
     assert!(answered.contains("403"), "{answered}");
     assert!(server.heads.lock().unwrap()[0].starts_with("CONNECT ca.test:443 HTTP/1.1\r\n"));
 }
+
+#[test]
+fn plain_http_is_asked_of_the_proxy_itself_with_the_whole_url() {
+    let authority = Authority::new();
+    for acceptor in [None, Some(authority.acceptor(&["127.0.0.1"]))] {
+        let scheme = if acceptor.is_some() { "https" } else { "http" };
+        let proxy = Server::start(acceptor, |_| ok(b"from the proxy"));
+        let client = Client::new(&Options {
+            proxy_url: Some(format!("{scheme}://user:pass@127.0.0.1:{}", proxy.port)),
+            proxy_ca_file: Some(authority.file.path().to_path_buf()),
+            ..options()
+        })
+        .unwrap();
+        for url in ["http://ocsp.test/a%2Fb?c", "http://ocsp.test:8080"] {
+            assert_eq!(client.send(&Request::get(url)).unwrap().body, b"from the proxy");
+        }
+        let heads = proxy.heads.lock().unwrap();
+        assert!(heads[0].starts_with("GET http://ocsp.test/a%2Fb?c HTTP/1.1\r\n"), "{heads:?}");
+        assert!(heads[1].starts_with("GET http://ocsp.test:8080/ HTTP/1.1\r\n"), "{heads:?}");
+        for (head, host) in heads.iter().zip(["ocsp.test", "ocsp.test:8080"]) {
+            let head = head.to_ascii_lowercase();
+            assert_eq!(head.matches("\r\nhost: ").count(), 1, "{head}");
+            assert!(head.contains(&format!("\r\nhost: {host}\r\n")), "{head}");
+            assert!(head.contains("\r\nproxy-authorization: basic dxnlcjpwyxnz\r\n"), "{head}");
+        }
+    }
+}

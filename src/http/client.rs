@@ -1,12 +1,15 @@
 //! The one real [`Transport`]: ureq over TCP connections that notice a stop, with TLS by OpenSSL.
 //!
 //! ureq brings HTTP/1.1, keep-alive and the CONNECT proxy; connecting, waiting and TLS are ours, because
-//! a wait must end when the process stops. Redirects are not followed. The only file that names ureq.
+//! a wait must end when the process stops. Redirects are not followed. Only here and below is ureq named.
+
+mod proxy;
 
 use super::tls::{Failure, Stream, Tls};
 use super::wait::{SLICE, within};
 use super::{Error, MAX_BODY, Method, Request, Response, Transport};
 use crate::time::StopFlag;
+use proxy::{Forwarding, WholeUrls};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -44,7 +47,7 @@ impl Default for Limits {
 pub struct Options {
     /// PEM certificates trusted beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// `http://` or `https://` URL of a CONNECT proxy; without one the environment's (`https_proxy`,
+    /// `http://` or `https://` URL of a proxy; without one the environment's (`https_proxy`,
     /// `no_proxy`, …) is used.
     pub proxy_url: Option<String>,
     /// Like `ca_file`, for the TLS connection to the proxy itself.
@@ -58,6 +61,8 @@ pub struct Options {
 /// An HTTP client with its pool of connections.
 pub struct Client {
     agent: Agent,
+    /// Where there is a proxy.
+    forwarding: Option<Forwarding>,
     limits: Limits,
     stop: StopFlag,
 }
@@ -68,50 +73,45 @@ impl Client {
         if http::HeaderValue::from_str(&options.user_agent).is_err() {
             return Err(Error::Invalid("the user agent has characters no header can have".into()));
         }
-        let proxy = proxy(options.proxy_url.as_deref())?;
+        let proxy = proxy::find(options.proxy_url.as_deref())?;
+        let proxy_tls = || Tls::new(options.proxy_ca_file.as_deref());
         let connector = TlsConnector {
             server: Tls::new(options.ca_file.as_deref())?,
-            proxy: match &proxy {
-                Some(_) => Some(Tls::new(options.proxy_ca_file.as_deref())?),
-                None => None,
-            },
+            proxy: proxy.as_ref().map(|_| proxy_tls()).transpose()?,
         };
         let limits = options.limits;
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(proxy)
-            .user_agent(options.user_agent.as_str())
-            .accept_encoding(AutoHeaderValue::None)
-            .max_idle_connections(IDLE)
-            .max_idle_connections_per_host(IDLE)
-            .timeout_resolve(Some(limits.stall))
-            .timeout_connect(Some(limits.stall))
-            .timeout_per_read(Some(limits.stall))
-            .timeout_per_write(Some(limits.stall))
-            .timeout_global(Some(limits.exchange))
-            .build();
+        let config = |proxy: Option<Proxy>| {
+            Agent::config_builder()
+                .proxy(proxy)
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .user_agent(options.user_agent.as_str())
+                .accept_encoding(AutoHeaderValue::None)
+                .max_idle_connections(IDLE)
+                .max_idle_connections_per_host(IDLE)
+                .timeout_resolve(Some(limits.stall))
+                .timeout_connect(Some(limits.stall))
+                .timeout_per_read(Some(limits.stall))
+                .timeout_per_write(Some(limits.stall))
+                .timeout_global(Some(limits.exchange))
+                .build()
+        };
         let stop = options.stop.clone();
+        let forwarding = match &proxy {
+            Some(proxy) => {
+                let connector = TlsConnector { server: proxy_tls()?, proxy: None };
+                let chain = ().chain(TcpConnector(stop.clone())).chain(connector).chain(WholeUrls);
+                let agent = Agent::with_parts(config(None), chain, Resolver(stop.clone()));
+                Some(Forwarding { agent, proxy: proxy.clone() })
+            }
+            None => None,
+        };
         let chain =
             ().chain(ConnectProxyConnector::default()).chain(TcpConnector(stop.clone())).chain(connector);
-        Ok(Client { agent: Agent::with_parts(config, chain, Resolver(stop.clone())), limits, stop })
+        let agent = Agent::with_parts(config(proxy), chain, Resolver(stop.clone()));
+        Ok(Client { agent, forwarding, limits, stop })
     }
-}
-
-fn proxy(url: Option<&str>) -> Result<Option<Proxy>, Error> {
-    let Some(url) = url else {
-        return Ok(Proxy::try_from_env().filter(is_connect));
-    };
-    // The URL may hold a password: the message does not show it.
-    match Proxy::new(url) {
-        Ok(proxy) if is_connect(&proxy) => Ok(Some(proxy)),
-        _ => Err(Error::Invalid("the URL of the HTTP proxy is not valid".into())),
-    }
-}
-
-fn is_connect(proxy: &Proxy) -> bool {
-    matches!(proxy.protocol(), ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https)
 }
 
 impl Transport for Client {
@@ -119,7 +119,7 @@ impl Transport for Client {
         if self.stop.is_raised() {
             return Err(Error::Stopped);
         }
-        let mut builder = http::Request::builder().uri(request.url).method(match request.method {
+        let mut builder = http::Request::builder().method(match request.method {
             Method::Get => http::Method::GET,
             Method::Head => http::Method::HEAD,
             Method::Post => http::Method::POST,
@@ -130,9 +130,14 @@ impl Transport for Client {
             }
         }
         let invalid = |e: http::Error| Error::Invalid(format!("no request can be made: {e}"));
+        let forwarding = self.forwarding.as_ref();
+        let (agent, builder) = match forwarding.and_then(|way| Some((way, way.of(request.url)?))) {
+            Some((way, forward)) => (&way.agent, way.address(builder, &forward).map_err(invalid)?),
+            None => (&self.agent, builder.uri(request.url)),
+        };
         let mut response = match request.body {
-            Some(body) => self.agent.run(builder.body(body).map_err(invalid)?),
-            None => self.agent.run(builder.body(()).map_err(invalid)?),
+            Some(body) => agent.run(builder.body(body).map_err(invalid)?),
+            None => agent.run(builder.body(()).map_err(invalid)?),
         }
         .map_err(failure)?;
         let limit = u64::try_from(self.limits.body).unwrap_or(u64::MAX);

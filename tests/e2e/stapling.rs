@@ -3,7 +3,7 @@
 use crate::support::own_ca::OwnCa;
 use crate::support::responder::{Act, Responder, Signers, now};
 use crate::support::staple::{self, Staple};
-use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, module, open_lab, wait_for};
+use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, Proxy, SOON, module, open_lab, wait_for};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -224,6 +224,25 @@ fn many_certificates_of_one_responder_are_asked_for_side_by_side_and_not_by_more
     assert_eq!(responder.requests(), names.len());
     let most = responder.most_open();
     assert!((4..=8).contains(&most), "{most} at once");
+}
+
+#[test]
+fn a_responder_is_asked_through_the_proxy_without_a_tunnel() {
+    let Some(lab) = open_lab!() else { return };
+    for is_tls in [false, true] {
+        let mut proxy = Proxy::start(&lab);
+        let (ca, responder, config) = other(&lab, Act::Good(3600));
+        let url = if is_tls { proxy.tls_url() } else { proxy.url() };
+        let trust = format!("MDHttpProxyCACertificateFile {}", proxy.certificate.display());
+        let config = config.line(&format!("MDStapling on\nMDHttpProxy {url}\n{trust}\nMDomain idle.test"));
+        let httpd = config.line("MDRenewMode manual").start();
+        wait_stapled(&httpd, "own.test", &ca.root, PROMPTLY);
+        assert_eq!(responder.requests(), 1);
+        httpd.stop().forget();
+        proxy.stop();
+        assert_eq!((proxy.forwarded(), proxy.connections()), (1, (0, 0)));
+        proxy.forget();
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A CONNECT proxy: another httpd, with mod_proxy_connect, that can be asked in plain HTTP and over TLS.
+//! A proxy: another httpd, with mod_proxy_connect and mod_proxy_http, that can be asked in plain HTTP and over TLS.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,8 +17,16 @@ pub struct Proxy {
     process: Process,
 }
 
-const MODULES: &[&str] =
-    &["mpm_event", "log_config", "authz_core", "socache_shmcb", "ssl", "proxy", "proxy_connect"];
+const MODULES: &[&str] = &[
+    "mpm_event",
+    "log_config",
+    "authz_core",
+    "socache_shmcb",
+    "ssl",
+    "proxy",
+    "proxy_connect",
+    "proxy_http",
+];
 
 impl Proxy {
     /// Connects to anything on any port.
@@ -86,6 +94,18 @@ SSLCertificateKeyFile {}
             log.lines().filter(|line| line.starts_with(&wanted) && line.ends_with(" 200")).count()
         };
         (of(self.http), of(self.https))
+    }
+
+    /// How often it has passed on a request for plain http.
+    pub fn forwarded(&self) -> usize {
+        let log = read(&self.dir.join("access.log"));
+        log.lines().filter(|line| line.contains(" GET http://127.0.0.1:") && line.ends_with(" 200")).count()
+    }
+
+    /// Removes its folder with the logs, for another from nothing.
+    pub fn forget(self) {
+        drop(self.process);
+        let _ = fs::remove_dir_all(&self.dir);
     }
 
     /// Connections that are under way are logged when they end.
