@@ -3,6 +3,7 @@
 //! Needs a module built with the feature `panic-injection`, in which the hook named by `MOD_MD_PANIC` panics each time it is called.
 
 use crate::support::module::with_panic_injection;
+use crate::support::own_ca::OwnCa;
 use crate::support::{Config, Httpd, Lab, Need, SOON, http, open_lab, tls, wait_for};
 
 /// Functions that httpd calls while it starts. A panic there may stop the start, with a message.
@@ -20,6 +21,7 @@ const START: &[&str] = &[
     "post_config_after_tls",
     "ssl_add_cert_files",
     "ssl_add_fallback_cert_files",
+    "ssl_ocsp_prime",
     "init_server",
     "pool_cleanup",
 ];
@@ -39,6 +41,8 @@ const RUNNING: &[&str] = &[
     "ssl_answer_challenge",
     "news_beat",
     "certificate_callback",
+    "ssl_ocsp_get_resp",
+    "status_callback",
 ];
 
 /// Directives with every kind of arguments.
@@ -49,12 +53,16 @@ const DIRECTIVES: &str = "Protocols http/1.1 acme-tls/1\nMDCertificateAuthority 
 fn config(lab: &Lab, hook: &str) -> Config {
     // Asked only where certificates go live at a restart.
     let live = if hook == "ssl_add_fallback_cert_files" { "MDLiveActivation off" } else { "" };
+    // Nobody answers there: that a response is asked for is enough.
+    let stapled = OwnCa::new(lab, "Own CA").issue(lab, "own.test", "http://127.0.0.1:1/");
     Config::new(lab)
         .line(live)
         .module(&with_panic_injection())
         .env("MOD_MD_PANIC", hook)
         .line(DIRECTIVES)
+        .line("MDStapling on")
         .site("one.test", &[])
+        .site_with("own.test", &stapled.directives())
 }
 
 fn panics_logged(log: &str, hook: &str) -> bool {
@@ -71,6 +79,9 @@ fn use_all(lab: &Lab) {
     }
     let _ = http::https_get(lab.https, "one.test", "/.httpd/certificate-status");
     let _ = tls::served(lab.https, "one.test", None, &["-alpn", "acme-tls/1"]);
+    for stapled in ["one.test", "own.test"] {
+        let _ = tls::served(lab.https, stapled, None, &["-status"]);
+    }
 }
 
 /// httpd has lost no child, and answers a request the module has nothing to do with.
