@@ -38,6 +38,8 @@ enum Act {
     Repeat,
     Status(u16, Vec<(String, String)>),
     Dead,
+    /// Meets a bug of ours.
+    Bug,
 }
 
 struct Responder {
@@ -61,6 +63,7 @@ impl Transport for Responder {
         let act = self.act.lock().unwrap().clone();
         let body = match act {
             Act::Dead => return Err(http::Error::Refused),
+            Act::Bug => panic!("injected for a test"),
             Act::Status(status, headers) => return Ok(Response::new(status, headers, Vec::new())),
             Act::Repeat => self.last.lock().unwrap().clone(),
             Act::Say(say, valid) => {
@@ -275,4 +278,43 @@ fn unknown_takes_the_place_of_nothing() {
     server.run(HOUR, HOUR);
     assert!(!server.is_stapled());
     assert_eq!(lab.job().last.detail.as_deref(), Some("the responder does not know the certificate"));
+}
+
+#[test]
+fn a_panic_is_a_failure_that_is_tried_again_ever_more_rarely() {
+    let lab = Lab::new();
+    lab.act(Act::Bug);
+    let mut server = lab.start();
+    server.run(HOUR, Duration::from_secs(10));
+    let asked = lab.asked();
+    assert!((4..12).contains(&asked.len()), "{asked:?}");
+    let detail = lab.job().last.detail.unwrap();
+    assert!(detail.contains("internal error"), "{detail}");
+    lab.act(Act::Say(Say::Good, DAY * 8));
+    server.run(HOUR * 2, Duration::from_secs(60));
+    assert!(server.is_stapled());
+}
+
+#[test]
+fn a_restart_goes_on_with_the_backoff_and_with_what_the_responder_asked_for() {
+    let lab = Lab::new();
+    lab.act(Act::Status(503, vec![("Retry-After".into(), "7200".into())]));
+    lab.start().run(HOUR / 2, Duration::from_secs(60));
+    lab.act(Act::Say(Say::Good, DAY * 8));
+    for _ in 0..3 {
+        lab.start().run(HOUR / 4, Duration::from_secs(60));
+    }
+    assert_eq!(lab.asked().len(), 1);
+    let mut server = lab.start();
+    server.run(HOUR, Duration::from_secs(60));
+    assert!(server.is_stapled());
+
+    let lab = Lab::new();
+    lab.act(Act::Dead);
+    lab.start().run(HOUR * 4, Duration::from_secs(10));
+    let before = lab.asked().len();
+    for _ in 0..6 {
+        lab.start().run(HOUR / 6, Duration::from_secs(10));
+    }
+    assert!(lab.asked().len() - before <= 3, "each restart does not begin again: {:?}", lab.asked());
 }

@@ -36,6 +36,8 @@ pub enum Reason {
     Status(u16),
     #[error("{0}")]
     Flaw(#[from] Flaw),
+    #[error("an internal error, see the error log; please report it")]
+    Bug,
 }
 
 impl Reason {
@@ -44,7 +46,7 @@ impl Reason {
         match self {
             Reason::Http(error) => !matches!(error, http::Error::Stopped),
             Reason::Status(status) => *status >= 500,
-            Reason::Flaw(_) => false,
+            Reason::Flaw(_) | Reason::Bug => false,
         }
     }
 }

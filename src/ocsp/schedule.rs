@@ -55,8 +55,23 @@ pub fn after_failure(
     let current = current.filter(|current| current.is_current(now));
     let delay = current.map_or(doubled, |current| doubled.min(pace(current, now).max(base)));
     let at = now.plus(delay.mul_f64(0.5 + random.clamp(0.0, 1.0)));
-    let patience = current.map_or(DAY, |current| current.until.since(now) / 2);
-    retry_after.map_or(at, |told| at.max(told.min(now.plus(patience))))
+    retry_after.map_or(at, |told| at.max(told.min(now.plus(patience(current, now)))))
+}
+
+/// When to ask after a restart, where asking had failed and was to go on at `next`. As far as that may be told: files and
+/// clocks may be wrong.
+pub fn after_restart(
+    due: Timestamp,
+    next: Timestamp,
+    current: Option<&Response>,
+    now: Timestamp,
+) -> Timestamp {
+    due.max(next.min(now.plus(patience(current, now))))
+}
+
+/// The longest wait that somebody else may ask of us.
+fn patience(current: Option<&Response>, now: Timestamp) -> Duration {
+    current.map_or(DAY, |current| current.until.since(now) / 2)
 }
 
 /// `max-age` of a Cache-Control header (RFC 9111 §5.2.2.1).
@@ -128,6 +143,17 @@ mod tests {
         assert_eq!(told(Duration::from_secs(1), None), NOW.plus(base), "never earlier");
         assert_eq!(told(DAY * 9, None), NOW.plus(DAY));
         assert_eq!(told(DAY * 9, Some(&response(DAY, DAY * 2))), NOW.plus(DAY));
+    }
+
+    #[test]
+    fn a_restart_does_not_shorten_a_wait_and_no_file_makes_it_endless() {
+        let after =
+            |next: Duration, current: Option<&Response>| after_restart(NOW, NOW.plus(next), current, NOW);
+        assert_eq!(after(HOUR, None), NOW.plus(HOUR));
+        assert_eq!(after(DAY * 9999, None), NOW.plus(DAY));
+        assert_eq!(after(DAY * 9999, Some(&response(DAY, DAY))), NOW.plus(DAY / 2));
+        assert_eq!(after_restart(NOW, NOW.minus(HOUR), None, NOW), NOW);
+        assert_eq!(after_restart(NOW.plus(DAY), NOW.plus(HOUR), None, NOW), NOW.plus(DAY), "not due yet");
     }
 
     #[test]

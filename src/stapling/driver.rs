@@ -1,14 +1,17 @@
 //! Asks for what is due, in threads of their own, and hands on what came of it. Ends with its process within the time
 //! in which a wait for the network notices that.
 
+use super::past::Past;
 use super::report::{self, End, Report};
 use super::turns::{Outcome, Turn, Turns};
 use crate::http::Transport;
 use crate::notify::Commands;
+use crate::ocsp::fetch::Reason;
 use crate::ocsp::subject::Terms;
 use crate::ocsp::{Cache, Entry, Response, Subject, fetch, file, schedule};
 use crate::store::WorkStore;
 use crate::time::{Clock, StopFlag};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -60,14 +63,20 @@ impl Driver {
         let turns = Mutex::new(Turns::new(settings.parallel));
         let shared = Arc::new(Shared { turns, settings, around });
         let mut driver = Driver { shared, stop, threads: Vec::new(), reports: None, reporter: None };
+        let mut past = Past::new(driver.shared.around.store.clone());
         for entry in driver.shared.around.cache.entries() {
-            driver.add(entry);
+            driver.resume(entry, &mut past);
         }
         driver
     }
 
     /// A certificate to be looked after from now on.
     pub fn add(&mut self, entry: Entry) {
+        self.resume(entry, &mut Past::new(self.shared.around.store.clone()));
+    }
+
+    /// Goes on where the child before was.
+    fn resume(&mut self, entry: Entry, past: &mut Past) {
         let around = &self.shared.around;
         let now = around.clock.now();
         let current = entry.response.as_deref().filter(|response| response.is_current(now));
@@ -78,13 +87,15 @@ impl Driver {
             }
             schedule::after_success(response, entry.subject.terms.renew_window, None, (around.random)(), now)
         });
-        lock(&self.shared.turns).add(entry.subject, due);
+        let failed = past.failures(&entry.subject);
+        let due = failed.map_or(due, |(_, next)| schedule::after_restart(due, next, current, now));
+        lock(&self.shared.turns).add(entry.subject.clone(), due, failed.map_or(0, |(failures, _)| failures));
     }
 
     /// Starts what is due.
     pub fn beat(&mut self) {
         for (host, thread) in self.threads.extract_if(.., |(_, thread)| thread.is_finished()) {
-            // A panic was a bug; the slot it leaves is told in the log and asked for again after a restart.
+            // Requests end in a failure where they panic: this was between them.
             if thread.join().is_err() {
                 lock(&self.shared.turns).lose_thread(host);
                 crate::log!(Error, "asking for an OCSP response ended in an internal error");
@@ -167,7 +178,10 @@ fn work(shared: &Shared, host: usize, reports: &Sender<Report>) {
         if clock.is_stopped() {
             return;
         }
-        let Some((report, outcome)) = ask(shared, &turn) else { return };
+        // A panic is a bug, and must not leave the certificate unasked.
+        let asked = catch_unwind(AssertUnwindSafe(|| ask(shared, &turn)));
+        let bug = |_| Some(failed(shared, &turn, &fetch::Failed { reason: Reason::Bug, retry_after: None }));
+        let Some((report, outcome)) = asked.unwrap_or_else(bug) else { return };
         lock(&shared.turns).end(turn.slot, outcome, report.next, clock.now());
         // Nobody listens any more when the process ends.
         let _ = reports.send(report);
@@ -196,21 +210,29 @@ fn ask(shared: &Shared, turn: &Turn) -> Option<(Report, Outcome)> {
             Some((report(End::Renewed(response), next), Outcome::Success))
         }
         Err(_) if around.clock.is_stopped() => None,
-        Err(failed) => {
-            let failures = turn.failures.saturating_add(1);
-            let base = shared.settings.retry_delay;
-            let next =
-                schedule::after_failure(failures, base, failed.retry_after, current.as_deref(), random, now);
-            let outcome = if failed.reason.is_outage() { Outcome::Outage } else { Outcome::Failure };
-            let current = current.filter(|current| current.is_current(now));
-            let end = End::Failed {
-                reason: failed.to_string(),
-                failures,
-                current_until: current.map(|current| current.until),
-            };
-            Some((report(end, next), outcome))
-        }
+        Err(failure) => Some(failed(shared, turn, &failure)),
     }
+}
+
+/// No response was got.
+fn failed(shared: &Shared, turn: &Turn, failed: &fetch::Failed) -> (Report, Outcome) {
+    let around = &shared.around;
+    let (subject, now) = (turn.subject.clone(), around.clock.now());
+    let current = around.cache.find(&subject.id).and_then(|entry| entry.response);
+    let failures = turn.failures.saturating_add(1);
+    let next = schedule::after_failure(
+        failures,
+        shared.settings.retry_delay,
+        failed.retry_after,
+        current.as_deref(),
+        (around.random)(),
+        now,
+    );
+    let outcome = if failed.reason.is_outage() { Outcome::Outage } else { Outcome::Failure };
+    let current = current.filter(|current| current.is_current(now));
+    let current_until = current.map(|current| current.until);
+    let end = End::Failed { reason: failed.to_string(), failures, current_until };
+    (Report { subject, end, next }, outcome)
 }
 
 /// Keeps a new response: on disk first, because the others read it there.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-const JOB_FILE: &str = "job.json";
+pub const JOB_FILE: &str = "job.json";
 /// The key of job.json with the state of each certificate, by its id.
 pub const STAPLINGS: &str = "staplings";
 

@@ -1,7 +1,7 @@
 //! What pages show of stapling: each certificate with its response from memory, and how asking for it went from
 //! `job.json`.
 
-use super::report::STAPLINGS;
+use super::report::{JOB_FILE, STAPLINGS};
 use crate::ocsp::{Cache, Entry, schedule};
 use crate::store::{WorkGroup, WorkStore};
 use crate::time::Timestamp;
@@ -49,7 +49,7 @@ pub fn all(cache: &Cache, store: &WorkStore) -> Vec<Stapled> {
         .map(|entry| {
             let owner = &entry.subject.owner;
             let job = jobs.entry(owner.clone()).or_insert_with(|| {
-                store.read_json(WorkGroup::Ocsp, owner, "job.json").ok().flatten().unwrap_or_default()
+                store.read_json(WorkGroup::Ocsp, owner, JOB_FILE).ok().flatten().unwrap_or_default()
             });
             Stapled::new(&entry, &job[STAPLINGS][entry.subject.id_hex()])
         })

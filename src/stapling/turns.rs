@@ -51,8 +51,8 @@ impl Turns {
         Turns { parallel: parallel.max(1), ..Turns::default() }
     }
 
-    /// Adds a certificate, unless it is known.
-    pub fn add(&mut self, subject: Arc<Subject>, due: Timestamp) -> bool {
+    /// Adds a certificate, unless it is known. So many `failures` in a row there were until now.
+    pub fn add(&mut self, subject: Arc<Subject>, due: Timestamp, failures: u32) -> bool {
         if self.slots.iter().any(|slot| slot.subject.id == subject.id) {
             return false;
         }
@@ -61,7 +61,7 @@ impl Turns {
             hosts.push(Host::default());
             hosts.len() - 1
         });
-        self.slots.push(Slot { subject, host, due, is_busy: false, failures: 0 });
+        self.slots.push(Slot { subject, host, due, is_busy: false, failures });
         true
     }
 
@@ -165,7 +165,7 @@ mod tests {
 
     fn turns(parallel: usize, subjects: Vec<Arc<Subject>>) -> Turns {
         let mut turns = Turns::new(parallel);
-        subjects.into_iter().for_each(|subject| assert!(turns.add(subject, NOW)));
+        subjects.into_iter().for_each(|subject| assert!(turns.add(subject, NOW, 0)));
         turns
     }
 
@@ -173,7 +173,7 @@ mod tests {
     fn as_many_threads_as_allowed_ask_until_nothing_is_due() {
         let all = subjects(5, "http://o.test/x");
         let mut turns = turns(2, all.clone());
-        assert!(!turns.add(all[0].clone(), NOW), "known");
+        assert!(!turns.add(all[0].clone(), NOW, 0), "known");
         assert_eq!(turns.begin(NOW.minus(Duration::from_secs(1))), [0; 0]);
         assert_eq!(turns.begin(NOW), [0, 0]);
         assert_eq!(turns.begin(NOW), [0; 0], "no more at once");
