@@ -7,7 +7,7 @@ use super::sys::{Answer, Request};
 use crate::config::HostPlan;
 use crate::renew::tally::Tally;
 use crate::stapling::snapshot::{self, Responses};
-use crate::status::{Domain, Monitor, Snapshots, html, json, metrics, staplings, text};
+use crate::status::{Monitor, Snapshots, html, json, metrics, staplings, text};
 use crate::time::{Clock, SystemClock, Timestamp};
 use std::sync::Arc;
 
@@ -108,15 +108,17 @@ pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
     let state = state_of(request)?;
     let pages = state.pages.get(&request.server().key()).filter(|pages| pages.in_server_status)?;
     let now = now();
-    let domains: Vec<Domain<'_>> = state.snapshots.all(now);
-    let section = if is_short { text::certificates } else { html::certificates };
+    let certificates = match is_short {
+        true => text::certificates(&state.snapshots.all(now), &pages.monitor, now),
+        false => html::certificates(&state.snapshots, &pages.monitor, now),
+    };
     let staplings = match &state.stapling {
         Some(stapling) => snapshot::all(&stapling.cache, &state.store),
         None => Vec::new(),
     };
     let staplings =
         if is_short { staplings::text(&staplings, now) } else { staplings::html(&staplings, now) };
-    Some(section(&domains, &pages.monitor, now) + &staplings)
+    Some(certificates + &staplings)
 }
 
 fn now() -> Timestamp {

@@ -5,13 +5,15 @@
 
 use super::Monitor;
 use super::markup::Html;
-use super::snapshot::Domain;
+use super::snapshot::{Domain, Seen, Snapshots};
 use super::words::{self, Weight};
 use crate::model::Job;
 use crate::model::job::status;
 use crate::renew::policy::Decision;
 use crate::renew::state::KeyedCert;
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// So many names of one domain are shown at once.
 const NAMES_OPEN: usize = 4;
@@ -40,17 +42,19 @@ const STYLE: &str = "<style>
 ";
 
 /// All managed domains. Nothing without any.
-pub fn certificates(domains: &[Domain<'_>], monitor: &Monitor, now: Timestamp) -> String {
-    if domains.is_empty() {
+pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) -> String {
+    let mut rows: Vec<(Weight, Progress, Arc<str>)> = Vec::new();
+    snapshots.each_printed(now, |domain, kept| {
+        let row = match kept.row.take() {
+            Some(row) if row.is_of(domain, monitor, now) => row,
+            _ => Row::new(domain, monitor, now),
+        };
+        rows.push((row.weight, row.progress, row.cells.clone()));
+        kept.row = Some(row);
+    });
+    if rows.is_empty() {
         return String::new();
     }
-    let mut rows: Vec<(Weight, String, &Domain<'_>)> = domains
-        .iter()
-        .map(|domain| {
-            let (text, weight) = words::status(domain, now);
-            (weight, text, domain)
-        })
-        .collect();
     // Stable: within one weight the order of the names stays.
     rows.sort_by_key(|(weight, ..)| *weight);
     let mut out = Html::default();
@@ -60,8 +64,10 @@ pub fn certificates(domains: &[Domain<'_>], monitor: &Monitor, now: Timestamp) -
     out.raw("<th class='Domain'>Domain</th><th class='Names'>Names</th><th class='Status'>Status</th>");
     out.raw("<th class='Valid'>Valid</th><th class='CA'>CA</th><th class='Stapling'>Stapling</th>");
     out.raw("<th class='CheckAt'>CheckAt</th><th class='Activity'>Activity</th></tr>\n</thead><tbody>\n");
-    for (index, (weight, status, domain)) in rows.iter().enumerate() {
-        out.raw(match (index % 2, weight) {
+    let mut out = out.finish();
+    out.reserve(rows.iter().map(|(.., cells)| cells.len() + 40).sum());
+    for (index, (weight, _, cells)) in rows.iter().enumerate() {
+        out.push_str(match (index % 2, weight) {
             (0, Weight::Error) => "<tr class='even md_error'>",
             (0, Weight::Warning) => "<tr class='even md_warning'>",
             (0, Weight::Good) => "<tr class='even'>",
@@ -69,32 +75,99 @@ pub fn certificates(domains: &[Domain<'_>], monitor: &Monitor, now: Timestamp) -
             (_, Weight::Warning) => "<tr class='odd md_warning'>",
             (_, Weight::Good) => "<tr class='odd'>",
         });
-        row(domain, status, monitor, now, &mut out);
-        out.raw("</tr>\n");
+        out.push_str(cells);
+        out.push_str("</tr>\n");
     }
-    out.raw("</tbody></table></div>\n");
-    out.finish()
+    out.push_str("</tbody></table></div>\n");
+    out
+}
+
+/// How far a renewal has come.
+#[derive(Clone, Copy, PartialEq)]
+enum Progress {
+    None,
+    Running,
+    Ready,
+}
+
+/// The cells of one domain, as long as they would be the same.
+pub(super) struct Row {
+    cells: Arc<str>,
+    weight: Weight,
+    progress: Progress,
+    seen: Seen,
+    monitor: Monitor,
+    /// While they say the same.
+    during: Range<Timestamp>,
+}
+
+impl Row {
+    fn new(domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> Self {
+        let (status, weight) = words::status(domain, now);
+        let mut dates = Dates { now, until: now.plus(DAY) };
+        words::status_changes(domain).for_each(|at| dates.heed(at));
+        let mut out = Html::default();
+        row(domain, &status, monitor, &mut dates, &mut out);
+        let progress = match &domain.renewal {
+            None => Progress::None,
+            Some(_) if domain.ready().is_some() => Progress::Ready,
+            Some(_) => Progress::Running,
+        };
+        Row {
+            cells: out.finish().into(),
+            weight,
+            progress,
+            seen: Seen::of(domain),
+            monitor: monitor.clone(),
+            during: now..dates.until,
+        }
+    }
+
+    fn is_of(&self, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> bool {
+        self.during.contains(&now) && self.seen.is_of(domain) && self.monitor == *monitor
+    }
+}
+
+/// Writes dates as of now, and knows until when all of them read so.
+struct Dates {
+    now: Timestamp,
+    until: Timestamp,
+}
+
+impl Dates {
+    fn near(&mut self, time: Timestamp) -> String {
+        if let Some(until) = words::near_until(time, self.now) {
+            self.until = self.until.min(until);
+        }
+        words::near(time, self.now)
+    }
+
+    /// At `time` something else is to be said.
+    fn heed(&mut self, time: Timestamp) {
+        if time > self.now {
+            self.until = self.until.min(time);
+        }
+    }
 }
 
 /// How it stands with all of them, in one line.
-fn summary(rows: &[(Weight, String, &Domain<'_>)], out: &mut Html) {
-    let count = |test: &dyn Fn(Weight, &Domain<'_>) -> bool| {
-        rows.iter().filter(|(weight, _, domain)| test(*weight, domain)).count().to_string()
-    };
+fn summary(rows: &[(Weight, Progress, Arc<str>)], out: &mut Html) {
+    let weighing = |weight: Weight| rows.iter().filter(|(of_row, ..)| *of_row == weight).count().to_string();
+    let at = |progress| rows.iter().filter(|(_, of_row, _)| *of_row == progress).count().to_string();
     out.raw("<p class='md_summary'>").text(&rows.len().to_string()).raw(" managed domains: ");
-    out.text(&count(&|weight, _| weight == Weight::Good)).raw(" good, ");
-    out.text(&count(&|weight, _| weight == Weight::Warning)).raw(" to look at, ");
-    out.text(&count(&|weight, _| weight == Weight::Error)).raw(" with errors; ");
-    out.text(&count(&|_, domain| domain.renewal.is_some() && domain.ready().is_none())).raw(" in renewal, ");
-    out.text(&count(&|_, domain| domain.ready().is_some())).raw(" renewed and waiting</p>\n");
+    out.text(&weighing(Weight::Good)).raw(" good, ");
+    out.text(&weighing(Weight::Warning)).raw(" to look at, ");
+    out.text(&weighing(Weight::Error)).raw(" with errors; ");
+    out.text(&at(Progress::Running)).raw(" in renewal, ");
+    out.text(&at(Progress::Ready)).raw(" renewed and waiting</p>\n");
 }
 
-fn row(domain: &Domain<'_>, status: &str, monitor: &Monitor, now: Timestamp, out: &mut Html) {
+fn row(domain: &Domain<'_>, status: &str, monitor: &Monitor, dates: &mut Dates, out: &mut Html) {
     let md = &domain.managed.md;
     out.raw("<td>").text(&md.name).raw("</td><td>");
     names(&md.domains, out);
     out.raw("</td><td>").text(status).raw("</td><td>");
-    validity(domain.certs(), now, out);
+    validity(domain.certs(), dates, out);
     out.raw("</td><td>");
     if let Some((name, url)) = words::authority(domain) {
         out.link(&url, &name);
@@ -102,7 +175,7 @@ fn row(domain: &Domain<'_>, status: &str, monitor: &Monitor, now: Timestamp, out
     out.raw("</td><td>").raw(if md.stapling { "on" } else { "" }).raw("</td><td>");
     checks(domain, domain.certs(), monitor, out);
     out.raw("</td><td>");
-    activity(domain, monitor, now, out);
+    activity(domain, monitor, dates, out);
     out.raw("</td>");
 }
 
@@ -116,26 +189,17 @@ fn names(names: &[String], out: &mut Html) {
 }
 
 /// The period common to all certificates.
-fn validity(certs: &[KeyedCert], now: Timestamp, out: &mut Html) {
+fn validity(certs: &[KeyedCert], dates: &mut Dates, out: &mut Html) {
     let certs = || certs.iter().filter_map(|(_, cert)| cert.as_ref());
     let from = certs().map(|cert| cert.not_before).max();
     let Some((from, until)) = from.zip(certs().map(|cert| cert.not_after).min()) else { return };
-    let (word, shown) = if from > now { ("from ", from) } else { ("until ", until) };
+    let (word, shown) = if from > dates.now { ("from ", from) } else { ("until ", until) };
     let title = format!("{} - {}", from.to_http_date(), until.to_http_date());
-    out.raw(word)
-        .raw("<span")
-        .attribute("title", &title)
-        .raw(">")
-        .text(&words::near(shown, now))
-        .raw("</span>");
+    out.raw(word).raw("<span").attribute("title", &title).raw(">").text(&dates.near(shown)).raw("</span>");
 }
 
-fn moment(time: Timestamp, now: Timestamp, out: &mut Html) {
-    out.raw("<span")
-        .attribute("title", &time.to_http_date())
-        .raw(">")
-        .text(&words::near(time, now))
-        .raw("</span>");
+fn moment(time: Timestamp, dates: &mut Dates, out: &mut Html) {
+    out.raw("<span").attribute("title", &time.to_http_date()).raw(">").text(&dates.near(time)).raw("</span>");
 }
 
 fn checks(domain: &Domain<'_>, certs: &[KeyedCert], monitor: &Monitor, out: &mut Html) {
@@ -145,10 +209,10 @@ fn checks(domain: &Domain<'_>, certs: &[KeyedCert], monitor: &Monitor, out: &mut
     }
 }
 
-fn activity(domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, out: &mut Html) {
+fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Html) {
     if let Some(set) = &domain.live {
         out.raw("Live since ");
-        moment(set.since, now, out);
+        moment(set.since, dates, out);
         out.raw(", without a restart. ");
     }
     if let Some(renewal) = &domain.renewal {
@@ -159,17 +223,17 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, out: &mut Ht
             out.raw("<b>Renewed</b>, next: ").text(next.action);
             if let Some(at) = next.at {
                 out.raw(" ");
-                moment(at, now, out);
+                moment(at, dates, out);
             }
             out.raw("; ");
-            validity(&renewal.staged, now, out);
+            validity(&renewal.staged, dates, out);
             out.raw(" ");
             checks(domain, &renewal.staged, monitor, out);
         }
         (Some(next), Some(renewal)) => match next.at {
             Some(at) => {
                 out.raw("Next run ");
-                moment(at, now, out);
+                moment(at, dates, out);
             }
             None => {
                 let doing = renewal.job.last.activity.as_deref().unwrap_or("under way");
@@ -182,7 +246,7 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, out: &mut Ht
             }
             Decision::At(at, _) => {
                 out.raw("Renew ");
-                moment(*at, now, out);
+                moment(*at, dates, out);
             }
             Decision::Never(reason) => {
                 out.text(reason);

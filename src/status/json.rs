@@ -3,18 +3,15 @@
 //! Keys are those of the C module, in its order; ours are added and never change one of these. Secrets do
 //! not get here: the EAB hmac is masked by the model, keys are not read.
 
-use super::snapshot::{Domain, Renewal, Snapshots};
+use super::snapshot::{Domain, Renewal, Seen, Snapshots};
 use crate::crypto::CertInfo;
 use crate::model::KeySpec;
-use crate::renew::ari::Advice;
-use crate::renew::live::LiveSet;
 use crate::renew::policy::Decision;
 use crate::renew::state::KeyedCert;
 use crate::stapling::snapshot::Responses;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::ops::Range;
-use std::sync::Arc;
 
 /// All managed domains, sorted by name, without the logs of their jobs.
 pub fn list(snapshots: &Snapshots, responses: &Responses, now: Timestamp) -> String {
@@ -23,12 +20,12 @@ pub fn list(snapshots: &Snapshots, responses: &Responses, now: Timestamp) -> Str
     let mut is_empty = true;
     snapshots.each_printed(now, |domain, kept| {
         out.push_str(if std::mem::take(&mut is_empty) { "\n    " } else { ",\n    " });
-        let printed = match kept.take() {
-            Some(printed) if printed.is_of(domain, responses) => printed,
-            _ => Printed::new(domain, responses, now),
+        let entry = match kept.entry.take() {
+            Some(entry) if entry.is_of(domain, responses) => entry,
+            _ => Entry::new(domain, responses, now),
         };
-        printed.append(&date, &mut out);
-        *kept = Some(printed);
+        entry.append(&date, &mut out);
+        kept.entry = Some(entry);
     });
     out.push_str(if is_empty { "]\n}" } else { "\n  ]\n}" });
     out
@@ -81,18 +78,15 @@ fn pretty(value: &Value) -> String {
 
 /// The entry of one managed domain in the list, as text. A renewal that is due is due "now": that date alone changes
 /// from one request to the next.
-pub(super) struct Printed {
+pub(super) struct Entry {
     text: Box<str>,
     now: Option<Range<usize>>,
-    need: Decision,
-    live: Option<Arc<LiveSet>>,
-    renewal: Option<Arc<Renewal>>,
-    advice: Option<Advice>,
+    seen: Seen,
     /// What its certificates are stapled with.
     ocsp: Vec<Value>,
 }
 
-impl Printed {
+impl Entry {
     fn new(domain: &Domain<'_>, responses: &Responses, now: Timestamp) -> Self {
         const KEY: &str = "\n      \"renew-at\": \"";
         // No string of JSON has a line break in it.
@@ -100,24 +94,11 @@ impl Printed {
         let is_due = matches!(domain.need, Decision::Now(_));
         let start = text.find(KEY).filter(|_| is_due).map(|at| at + KEY.len());
         let now = start.and_then(|start| Some(start..start + text.get(start..)?.find('"')?));
-        let (live, renewal) = (domain.live.clone(), domain.renewal.clone());
-        Printed {
-            text,
-            now,
-            need: domain.need.clone(),
-            live,
-            renewal,
-            advice: domain.advice.clone(),
-            ocsp: ocsp(domain, responses),
-        }
+        Entry { text, now, seen: Seen::of(domain), ocsp: ocsp(domain, responses) }
     }
 
     fn is_of(&self, domain: &Domain<'_>, responses: &Responses) -> bool {
-        self.need == domain.need
-            && self.advice == domain.advice
-            && same(&self.live, &domain.live)
-            && same(&self.renewal, &domain.renewal)
-            && self.ocsp == ocsp(domain, responses)
+        self.seen.is_of(domain) && self.ocsp == ocsp(domain, responses)
     }
 
     fn append(&self, date: &str, out: &mut String) {
@@ -134,14 +115,6 @@ impl Printed {
 fn ocsp(domain: &Domain<'_>, responses: &Responses) -> Vec<Value> {
     let certs = domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
     certs.map(|cert| responses.get(&cert.fingerprint).cloned().unwrap_or_default()).collect()
-}
-
-fn same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        (None, None) => true,
-        _ => false,
-    }
 }
 
 fn entry(domain: &Domain<'_>, responses: &Responses, now: Timestamp, with_log: bool) -> Value {

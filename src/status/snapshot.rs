@@ -2,7 +2,7 @@
 //! renewals from the store. A process keeps what it has read and reads again only what has changed, so that a
 //! monitor that asks every few seconds costs next to nothing.
 
-use super::json::Printed;
+use super::{html, json};
 use crate::crypto::CertInfo;
 use crate::model::{Job, KeySpec, State};
 use crate::renew::ari::{self, Advice};
@@ -148,6 +148,47 @@ impl<'a> Domain<'a> {
     }
 }
 
+/// What a page that was made of a domain is made of, the time aside. As long as it stays, so does the page.
+pub(super) struct Seen {
+    need: Decision,
+    live: Option<Arc<LiveSet>>,
+    renewal: Option<Arc<Renewal>>,
+    advice: Option<Advice>,
+}
+
+impl Seen {
+    pub fn of(domain: &Domain<'_>) -> Self {
+        Seen {
+            need: domain.need.clone(),
+            live: domain.live.clone(),
+            renewal: domain.renewal.clone(),
+            advice: domain.advice.clone(),
+        }
+    }
+
+    pub fn is_of(&self, domain: &Domain<'_>) -> bool {
+        self.need == domain.need
+            && self.advice == domain.advice
+            && same(&self.live, &domain.live)
+            && same(&self.renewal, &domain.renewal)
+    }
+}
+
+fn same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// What was printed of a domain the last time.
+#[derive(Default)]
+pub(super) struct Printed {
+    pub entry: Option<json::Entry>,
+    pub row: Option<html::Row>,
+}
+
 /// What one process knows of all managed domains.
 pub struct Snapshots {
     mds: Arc<[Managed]>,
@@ -168,7 +209,7 @@ struct Slot {
     /// It may have changed since without the stamp telling.
     is_hot: bool,
     staged: Staged,
-    printed: Option<Printed>,
+    printed: Printed,
 }
 
 impl Snapshots {
@@ -200,11 +241,7 @@ impl Snapshots {
     }
 
     /// Hands over each managed domain, by name, with what was printed of it the last time.
-    pub(super) fn each_printed(
-        &self,
-        now: Timestamp,
-        mut show: impl FnMut(&Domain<'_>, &mut Option<Printed>),
-    ) {
+    pub(super) fn each_printed(&self, now: Timestamp, mut show: impl FnMut(&Domain<'_>, &mut Printed)) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         self.look(&mut kept, now);
         for index in &self.by_name {

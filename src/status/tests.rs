@@ -225,7 +225,7 @@ fn hostile() -> (TempDir, Snapshots) {
 #[test]
 fn the_page_shows_problems_first_and_nothing_of_them_is_markup() {
     let (_dir, snapshots) = hostile();
-    let page = html::certificates(&snapshots.all(NOW), &monitor(), NOW);
+    let page = html::certificates(&snapshots, &monitor(), NOW);
     let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("<tr class=")).collect();
     assert!(rows[0].starts_with("<tr class='even md_error'><td>bad.test<"), "{page}");
     assert!(
@@ -238,7 +238,23 @@ fn the_page_shows_problems_first_and_nothing_of_them_is_markup() {
     assert!(rows[2].contains("<summary>and 27 more</summary>"), "{page}");
     assert!(rows[2].contains("<a href='https://crt.sh?q=ab12'>crt.sh[rsa]</a>"), "{page}");
     assert!(page.contains("3 managed domains: 1 good, 0 to look at, 2 with errors; 1 in renewal"), "{page}");
-    assert_eq!(html::certificates(&[], &monitor(), NOW), "");
+    let (_dir, store) = store();
+    assert_eq!(html::certificates(&self::snapshots(vec![], &store), &monitor(), NOW), "");
+}
+
+#[test]
+fn a_row_that_was_printed_stays_as_long_as_it_is_true() {
+    let (_dir, kept) = hostile();
+    let mine = Monitor { name: "mine".into(), url: "https://mine.test/?".into() };
+    for seconds in [0, 1, 1, 0, 1800, 5400, 3 * 3600, 3 * 3600 + 5, 88 * 86_400, 90 * 86_400, 0] {
+        let now = NOW.plus(Duration::from_secs(seconds));
+        for monitor in [&monitor(), &mine] {
+            // What a process prints that has not been asked before.
+            let (_dir, fresh) = hostile();
+            let page = html::certificates(&kept, monitor, now);
+            assert_eq!(page, html::certificates(&fresh, monitor, now), "{seconds}");
+        }
+    }
 }
 
 #[test]

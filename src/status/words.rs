@@ -17,6 +17,12 @@ pub enum Weight {
     Good,
 }
 
+/// When the words of [`status`] change with nothing but the time.
+pub fn status_changes(domain: &Domain<'_>) -> impl Iterator<Item = Timestamp> {
+    let certs = domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
+    certs.flat_map(|cert| [cert.not_before, cert.not_after])
+}
+
 /// The state in words, and how serious that is.
 pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
     let certs = || domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
@@ -73,6 +79,33 @@ pub fn near(time: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// Until when [`near`] says what it says now; `None`: for good.
+pub fn near_until(time: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let (ahead, past) = (time.since(now), now.since(time));
+    // The spans that have the same words, in seconds.
+    let span = |seconds: u64| match seconds {
+        0..2 => (0, seconds + 1),
+        2..120 => (seconds, seconds + 1),
+        120..7200 => {
+            let minutes = (seconds + 30) / 60 * 60;
+            ((minutes - 30).max(120), (minutes + 30).min(7200))
+        }
+        _ => {
+            let hours = (seconds + 1800) / 3600 * 3600;
+            ((hours - 1800).max(7200), (hours + 1800).min(DAY.as_secs() * 2))
+        }
+    };
+    if past >= DAY * 2 {
+        None
+    } else if ahead >= DAY * 2 {
+        Some(time.minus(DAY * 2))
+    } else if time > now {
+        Some(time.minus(Duration::from_secs(span(ahead.as_secs()).0)))
+    } else {
+        Some(time.plus(Duration::from_secs(span(past.as_secs()).1)))
+    }
+}
+
 /// `~3 hours`.
 fn roughly(span: Duration) -> String {
     let seconds = span.as_secs().max(1);
@@ -87,6 +120,26 @@ fn roughly(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn words_for_a_time_stay_as_long_as_is_said(seconds in -300_000_i64..300_000, later in 0_i64..200_000) {
+            let time = Timestamp::from_unix(1_800_000_000);
+            let now = Timestamp::from_unix(1_800_000_000 + seconds);
+            let later = Timestamp::from_unix_millis(now.unix_millis() + later);
+            if near_until(time, now).is_none_or(|until| later < until) {
+                prop_assert_eq!(near(time, now), near(time, later));
+            }
+        }
+
+        #[test]
+        fn words_for_a_time_stay_for_a_while(millis in -300_000_000_i64..300_000_000) {
+            let time = Timestamp::from_unix(1_800_000_000);
+            let now = Timestamp::from_unix_millis(time.unix_millis() + millis);
+            prop_assert!(near_until(time, now).is_none_or(|until| until >= now));
+        }
+    }
 
     #[test]
     fn times_that_are_near_are_told_as_spans_and_others_as_days() {
