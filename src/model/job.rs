@@ -97,6 +97,17 @@ impl Job {
         Job { name: name.to_string(), ..Job::default() }
     }
 
+    /// Whether a renewal has been begun, or is asked to wait. What is kept of a domain that nobody renews is only what
+    /// was told of it.
+    pub fn is_begun(&self) -> bool {
+        self.finished
+            || self.errors > 0
+            || self.last_run.is_some()
+            || self.next_run.is_some()
+            || self.last != Outcome::default()
+            || !self.pace.is_empty()
+    }
+
     /// Puts an entry at the head of the log and drops what is too old to keep.
     pub fn note(&mut self, when: Timestamp, kind: &str, status: Option<String>, detail: Option<String>) {
         self.log.insert(0, LogEntry { when, kind: kind.to_string(), status, detail });
@@ -250,6 +261,17 @@ mod tests {
         assert_eq!(job.log[0].detail.as_deref(), Some("199"));
         assert_eq!(job.latest("progress"), Some(Timestamp::from_unix(199)));
         assert_eq!(job.latest("starting"), None);
+    }
+
+    #[test]
+    fn a_job_that_holds_only_what_was_told_is_not_begun() {
+        let now = Timestamp::from_unix(1_700_000_000);
+        let mut job = Job::new("a.test");
+        job.note(now, "message-expiring", None, None);
+        assert!(!job.is_begun());
+        assert!(Job { last_run: Some(now), ..job.clone() }.is_begun());
+        assert!(Job { finished: true, ..job.clone() }.is_begun());
+        assert!(Job { next_run: Some(now), ..job }.is_begun());
     }
 
     #[test]

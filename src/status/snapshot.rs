@@ -281,7 +281,7 @@ fn read(managed: &Managed, store: &WorkStore) -> Staged {
 }
 
 fn read_renewal(managed: &Managed, staging: Staging<'_>) -> Option<Renewal> {
-    let job = staging.job().ok().flatten()?;
+    let job = staging.job().ok().flatten().filter(Job::is_begun)?;
     let certificate = |spec: &KeySpec| {
         let chain = staging.chain(spec).ok().flatten();
         chain.map(|chain| CertInfo::from_chain(&chain))

@@ -54,6 +54,11 @@ fn store() -> (TempDir, WorkStore) {
     (dir, store)
 }
 
+/// A renewal that was started.
+fn begun(name: &str) -> Job {
+    Job { last_run: Some(NOW), ..Job::new(name) }
+}
+
 fn snapshots(mds: Vec<Managed>, store: &WorkStore) -> Snapshots {
     Snapshots::new(mds.into(), Some(store.clone()))
 }
@@ -74,7 +79,7 @@ fn monitor() -> Monitor {
 #[test]
 fn the_list_is_sorted_by_name_and_has_no_logs() {
     let (_dir, store) = store();
-    let mut job = Job::new("a.test");
+    let mut job = begun("a.test");
     job.note(NOW, "starting", None, None);
     Staging::new(&store, "a.test").save_job(&job).unwrap();
     let snapshots = snapshots(vec![managed("b.test", vec![]), managed("a.test", rsa(None))], &store);
@@ -122,7 +127,7 @@ fn what_changes_on_disk_shows_within_a_second() {
     for count in 1..20 {
         // Two changes at once, between which a look may fall.
         for errors in [0, count] {
-            let job = Job { errors, ..Job::new("a.test") };
+            let job = Job { errors, ..begun("a.test") };
             Staging::new(&store, "a.test").save_job(&job).unwrap();
             self::list(&snapshots, SystemClock::default().now());
         }
@@ -196,7 +201,7 @@ fn anyone_may_know_the_public_facts_alone() {
         facts(&domain(rsa(Some(cert(1, 89))))),
         json!({"valid": valid, "rsa": {"valid": valid, "serial": "00AB", "sha256-fingerprint": "ab12"}})
     );
-    Staging::new(&store, "a.test").save_job(&Job::new("a.test")).unwrap();
+    Staging::new(&store, "a.test").save_job(&begun("a.test")).unwrap();
     let snapshots = snapshots(vec![managed("a.test", rsa(None))], &store);
     let under_way = facts(&snapshots.one(0, NOW).unwrap());
     assert_eq!(under_way, json!({"rsa": {}, "renewal": {"cert": {}}}));
