@@ -9,6 +9,7 @@ use super::snapshot::{Domain, Seen, Snapshots};
 use super::words::{self, Weight};
 use crate::model::Job;
 use crate::model::job::status;
+use crate::model::pace::Scope;
 use crate::renew::policy::Decision;
 use crate::renew::state::KeyedCert;
 use crate::time::{DAY, Timestamp};
@@ -32,7 +33,7 @@ const STYLE: &str = "<style>
 .md_status .md_warning { background: #f9a82526; box-shadow: inset 4px 0 #f9a825; }
 .md_status .md_error td:nth-child(3), .md_status .md_warning td:nth-child(3) { font-weight: bold; }
 .md_status td:first-child { font-weight: bold; white-space: nowrap; }
-.md_status td:nth-child(2) { min-width: 10em; max-width: 24em; overflow-wrap: anywhere; }
+.md_status td:nth-child(2) { min-width: 14em; max-width: 24em; overflow-wrap: anywhere; }
 .md_status td:nth-child(3) { min-width: 7em; max-width: 16em; overflow-wrap: break-word; }
 .md_status td:nth-child(4), .md_status td:nth-child(7) { white-space: nowrap; }
 .md_status td:nth-child(8) { min-width: 18em; max-width: 44em; overflow-wrap: anywhere; }
@@ -218,6 +219,13 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut
     if let Some(renewal) = &domain.renewal {
         failure(&renewal.job, out);
     }
+    wait(domain, dates, out);
+    next(domain, monitor, dates, out);
+    advice(domain, dates, out);
+}
+
+/// What happens next.
+fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Html) {
     match (domain.next(), &domain.renewal) {
         (Some(next), Some(renewal)) if domain.ready().is_some() => {
             out.raw("<b>Renewed</b>, next: ").text(next.action);
@@ -252,6 +260,31 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut
                 out.text(reason);
             }
         },
+    }
+}
+
+/// A wait that a CA demanded (`Retry-After`).
+fn wait(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
+    let hold = domain.renewal.as_ref().and_then(|renewal| renewal.job.pace.hold.as_ref());
+    let Some(hold) = hold.filter(|hold| hold.is_in_force(dates.now)) else { return };
+    dates.heed(hold.until);
+    out.text(&words::ca_name(&hold.ca)).raw(" asked to wait");
+    if let Scope::Name(name) = &hold.scope {
+        out.raw(" with ").text(name);
+    }
+    out.raw(", and is asked again ");
+    moment(hold.until, dates, out);
+    out.raw(".<br>");
+}
+
+/// When the CA wants the certificate to be renewed (RFC 9773).
+fn advice(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
+    let Some(advice) = &domain.advice else { return };
+    let window = format!("between {} and {}", advice.start.to_http_date(), advice.end.to_http_date());
+    out.raw("<br><span").attribute("title", &window).raw(">The CA advises</span> to renew ");
+    moment(advice.renew_at, dates, out);
+    if let Some(url) = &advice.explanation {
+        out.raw(", ").link(url, "why");
     }
 }
 

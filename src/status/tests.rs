@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::crypto::CertInfo;
-use crate::model::{Eab, Job, KeySpec, Md, Outcome};
+use crate::model::{Eab, Hold, Job, KeySpec, Md, Outcome, Pace, Scope};
+use crate::renew::ari::{Advice, Entry};
 use crate::renew::staging::Staging;
 use crate::renew::state::KeyedCert;
 use crate::renew::tally::Tally;
@@ -245,6 +246,63 @@ fn the_page_shows_problems_first_and_nothing_of_them_is_markup() {
     assert!(page.contains("3 managed domains: 1 good, 0 to look at, 2 with errors; 1 in renewal"), "{page}");
     let (_dir, store) = store();
     assert_eq!(html::certificates(&self::snapshots(vec![], &store), &monitor(), NOW), "");
+}
+
+#[test]
+fn the_page_tells_what_the_ca_advises_and_what_it_asks_to_wait_for() {
+    let (_dir, store) = store();
+    let info = CertInfo { ari_cert_id: Some("AKI.00".into()), ..cert(1, 89) };
+    let advice = Advice {
+        start: NOW.plus(DAY),
+        end: NOW.plus(DAY * 2),
+        renew_at: NOW.plus(Duration::from_secs(30 * 3600)),
+        explanation: Some("https://ca.test/?<why>'".into()),
+        checked: NOW,
+    };
+    let entry = Entry { cert_id: "AKI.00".into(), advice: Some(advice), next_check: NOW.plus(DAY) };
+    let hold = Hold {
+        ca: "https://ca.test/directory".into(),
+        scope: Scope::Name("<b>.test".into()),
+        since: NOW,
+        until: NOW.plus(Duration::from_secs(3600)),
+    };
+    let staging = Staging::new(&store, "a.test");
+    let pace = Pace { hold: Some(hold), ..Pace::default() };
+    staging.save_job(&Job { errors: 1, pace, ..begun("a.test") }).unwrap();
+    staging.save_ari(&[entry]).unwrap();
+    let snapshots = snapshots(vec![managed("a.test", rsa(Some(info)))], &store);
+    let page = html::certificates(&snapshots, &monitor(), NOW);
+    assert!(page.contains("The CA advises</span> to renew <span"), "{page}");
+    assert!(page.contains("in ~30 hours"), "{page}");
+    assert!(page.contains("<a href='https://ca.test/?&lt;why&gt;&#39;'>why</a>"), "{page}");
+    assert!(page.contains("ca.test asked to wait with &lt;b&gt;.test, and is asked again <span"), "{page}");
+    let later = html::certificates(&snapshots, &monitor(), NOW.plus(Duration::from_secs(3600)));
+    assert!(!later.contains("asked to wait"), "{later}");
+}
+
+#[test]
+fn a_certificate_that_nobody_renews_in_time_is_expiring() {
+    let (_dir, store) = store();
+    let mut told = Job::new("a.test");
+    told.note(NOW, "message-expiring", None, None);
+    Staging::new(&store, "a.test").save_job(&told).unwrap();
+    let mut manual = managed("a.test", rsa(Some(cert(50, 40))));
+    manual.md.renew_mode = crate::model::RenewMode::Manual;
+    let snapshots = snapshots(vec![manual], &store);
+    let status = |days: u32| {
+        let page = html::certificates(&snapshots, &monitor(), NOW.plus(DAY * days));
+        let lines =
+            text::certificates(&snapshots.all(NOW.plus(DAY * days)), &monitor(), NOW.plus(DAY * days));
+        let row = page.lines().find(|line| line.starts_with("<tr class='even")).unwrap().to_string();
+        let status = lines.lines().find_map(|line| line.strip_prefix("ManagedDomain[0]Status: ")).unwrap();
+        assert!(row.contains(&format!("<td>{status}</td>")), "{row}");
+        (status.to_string(), row.contains("md_warning"))
+    };
+    assert_eq!(status(0), ("good".into(), false));
+    assert_eq!(status(32), ("expiring".into(), true));
+    assert_eq!(status(40), ("expired".into(), false));
+    let md = &list(&snapshots, NOW.plus(DAY * 32))["managed-domains"][0];
+    assert_eq!(md.get("renewal"), None, "what was told is no renewal");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::snapshot::Domain;
 use crate::config::KNOWN_CAS;
 use crate::model::State;
+use crate::renew::policy;
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 use url::Url;
@@ -20,7 +21,8 @@ pub enum Weight {
 /// When the words of [`status`] change with nothing but the time.
 pub fn status_changes(domain: &Domain<'_>) -> impl Iterator<Item = Timestamp> {
     let certs = domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
-    certs.flat_map(|cert| [cert.not_before, cert.not_after])
+    let warn = policy::warn_from(&domain.managed.md, domain.certs());
+    certs.flat_map(|cert| [cert.not_before, cert.not_after]).chain(warn)
 }
 
 /// The state in words, and how serious that is.
@@ -37,6 +39,7 @@ pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
         (State::Complete, _) if certs().any(|cert| cert.not_before > now) => {
             ("not valid yet".into(), Weight::Error)
         }
+        (State::Complete, _) if is_expiring(domain, now) => ("expiring".into(), weight(Weight::Warning)),
         (State::Complete, _) if domain.is_failing() => ("good".into(), Weight::Warning),
         (State::Complete, _) => ("good".into(), Weight::Good),
         (State::Incomplete, Some(why)) => (format!("incomplete: {why}"), weight(Weight::Warning)),
@@ -47,6 +50,12 @@ pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
     }
 }
 
+/// Inside the warn window (`MDWarnWindow`), and no new set is complete.
+fn is_expiring(domain: &Domain<'_>, now: Timestamp) -> bool {
+    let warn = policy::warn_from(&domain.managed.md, domain.certs());
+    warn.is_some_and(|from| from <= now) && domain.ready().is_none()
+}
+
 fn joined(what: &str, why: Option<String>) -> String {
     why.map_or_else(|| what.to_string(), |why| format!("{what}: {why}"))
 }
@@ -55,9 +64,14 @@ fn joined(what: &str, why: Option<String>) -> String {
 pub fn authority(domain: &Domain<'_>) -> Option<(String, String)> {
     let ca = &domain.managed.md.ca;
     let url = ca.url.as_ref().or_else(|| ca.urls.first())?;
-    let known = KNOWN_CAS.iter().find(|(_, known)| known == url).map(|(name, _)| (*name).to_string());
+    Some((ca_name(url), url.clone()))
+}
+
+/// What a CA is called, by its directory.
+pub fn ca_name(url: &str) -> String {
+    let known = KNOWN_CAS.iter().find(|(_, known)| *known == url).map(|(name, _)| (*name).to_string());
     let host = || Url::parse(url).ok().and_then(|url| url.host_str().map(String::from));
-    Some((known.or_else(host).unwrap_or_else(|| url.clone()), url.clone()))
+    known.or_else(host).unwrap_or_else(|| url.to_string())
 }
 
 /// `2027-01-23`.
