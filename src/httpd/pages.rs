@@ -3,10 +3,11 @@
 
 use super::State;
 use super::request::{NOT_FOUND, NOT_IMPLEMENTED, state_of};
+use super::stapling::Stapling;
 use super::sys::{Answer, Request};
 use crate::config::HostPlan;
 use crate::renew::tally::Tally;
-use crate::stapling::snapshot::{self, Responses};
+use crate::stapling::snapshot::{self, Responses, Stapled};
 use crate::status::{Monitor, Snapshots, html, json, metrics, staplings, text};
 use crate::time::{Clock, SystemClock, Timestamp};
 use std::sync::Arc;
@@ -83,8 +84,8 @@ fn json_answer(status: u16, json: String) -> Answer {
 fn md_metrics(request: &Request<'_>) -> Answer {
     let now = now();
     let body = match state_of(request) {
-        Some(state) => metrics::all(&state.snapshots.all(now), &state.tally.totals(), now),
-        None => metrics::all(&[], &Tally::default().totals(), now),
+        Some(state) => metrics::all(&state.snapshots.all(now), &stapled(&state), &state.tally.totals(), now),
+        None => metrics::all(&[], &[], &Tally::default().totals(), now),
     };
     Answer::Body { status: 200, content_type: metrics::CONTENT_TYPE, body: body.into_bytes() }
 }
@@ -112,13 +113,15 @@ pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
         true => text::certificates(&state.snapshots.all(now), &pages.monitor, now),
         false => html::certificates(&state.snapshots, &pages.monitor, now),
     };
-    let staplings = match &state.stapling {
-        Some(stapling) => snapshot::all(&stapling.cache, &state.store),
-        None => Vec::new(),
-    };
+    let staplings = stapled(&state);
     let staplings =
         if is_short { staplings::text(&staplings, now) } else { staplings::html(&staplings, now) };
     Some(certificates + &staplings)
+}
+
+fn stapled(state: &State) -> Vec<Stapled> {
+    let all = |stapling: &Arc<Stapling>| snapshot::all(&stapling.cache, &state.store);
+    state.stapling.as_ref().map(all).unwrap_or_default()
 }
 
 fn now() -> Timestamp {

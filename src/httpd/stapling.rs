@@ -16,6 +16,7 @@ use crate::ocsp::response::SIZE_MAX;
 use crate::ocsp::subject::{Id, OTHER, Terms, Unfit};
 use crate::ocsp::{Cache, Entry, Response, Status, Subject};
 use crate::renew::Managed;
+use crate::renew::tally::{OcspCounted, Tally};
 use crate::stapling::driver::{Connect, Surroundings};
 use crate::stapling::{Driver, Settings, staged};
 use crate::store::{Error, Group, StartStore, WorkGroup, WorkStore};
@@ -264,7 +265,7 @@ impl Runner {
             store: state.store.clone(),
             cache: stapling.cache.clone(),
             clock: Arc::new(clock.clone()),
-            connect: connections(stop.clone()),
+            connect: connections(stop.clone(), state.tally.clone()),
             tell: {
                 let stapling = stapling.clone();
                 Box::new(move |subject, response| stapling.tell(subject, response))
@@ -324,7 +325,7 @@ type Proxy = (Option<String>, Option<String>);
 type Way = Arc<dyn crate::http::Transport>;
 
 /// One client, with its connections, for all that go through the same proxy.
-fn connections(stop: StopFlag) -> Connect {
+fn connections(stop: StopFlag, tally: Tally) -> Connect {
     let clients: Mutex<HashMap<Proxy, Way>> = Mutex::default();
     Box::new(move |terms| {
         let key = (terms.proxy_url.clone(), terms.proxy_ca_file.clone());
@@ -332,14 +333,15 @@ fn connections(stop: StopFlag) -> Connect {
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client: Way = Arc::new(Client::new(&Options {
+        let transport = Client::new(&Options {
             ca_file: None,
             proxy_url: terms.proxy_url.clone(),
             proxy_ca_file: terms.proxy_ca_file.clone().map(Into::into),
             user_agent: user_agent(),
             limits: LIMITS,
             stop: stop.clone(),
-        })?);
+        })?;
+        let client: Way = Arc::new(OcspCounted { transport, tally: tally.clone() });
         clients.insert(key, client.clone());
         Ok(client)
     })

@@ -1,5 +1,5 @@
 //! What is counted since the configuration was put in force, for metrics: renewals and their failures, requests to
-//! CAs and how long these took. Counted by the child that renews, read by all: where the counters lie is the
+//! CAs and how long these took, requests to OCSP responders. Counted by the child that renews, read by all: where the counters lie is the
 //! caller's business.
 
 use crate::acme::problem::Kind;
@@ -60,7 +60,9 @@ const FAILURES: usize = 1;
 const ANSWERED: usize = FAILURES + PROBLEMS.len();
 const UNANSWERED: usize = ANSWERED + 1;
 const MICROSECONDS: usize = UNANSWERED + 1;
-const WITHIN: usize = MICROSECONDS + 1;
+const OCSP_ANSWERED: usize = MICROSECONDS + 1;
+const OCSP_UNANSWERED: usize = OCSP_ANSWERED + 1;
+const WITHIN: usize = OCSP_UNANSWERED + 1;
 
 #[derive(Clone)]
 pub struct Tally(Arc<dyn Counters>);
@@ -75,6 +77,9 @@ pub struct Totals {
     pub answered: u64,
     pub unanswered: u64,
     pub seconds: f64,
+    /// Requests to OCSP responders, likewise.
+    pub ocsp_answered: u64,
+    pub ocsp_unanswered: u64,
     /// How many requests took at most so many seconds.
     pub within: Vec<(f64, u64)>,
 }
@@ -106,6 +111,7 @@ impl Tally {
         self.add(FAILURES + place.unwrap_or(PROBLEMS.len() - 1), 1);
     }
 
+    /// Asked a CA.
     pub fn requested(&self, is_answered: bool, took: Duration) {
         self.add(if is_answered { ANSWERED } else { UNANSWERED }, 1);
         self.add(MICROSECONDS, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
@@ -114,6 +120,11 @@ impl Tally {
                 self.add(WITHIN + place, 1);
             }
         }
+    }
+
+    /// Asked an OCSP responder.
+    pub fn ocsp_requested(&self, is_answered: bool) {
+        self.add(if is_answered { OCSP_ANSWERED } else { OCSP_UNANSWERED }, 1);
     }
 
     pub fn totals(&self) -> Totals {
@@ -127,6 +138,8 @@ impl Tally {
             failures: failures.collect(),
             within: within.collect(),
             seconds: Duration::from_micros(self.read(MICROSECONDS)).as_secs_f64(),
+            ocsp_answered: self.read(OCSP_ANSWERED),
+            ocsp_unanswered: self.read(OCSP_UNANSWERED),
             // Last: whatever is counted meanwhile, no bucket holds more than all.
             answered: self.read(ANSWERED),
             unanswered: self.read(UNANSWERED),
@@ -141,7 +154,21 @@ impl Default for Tally {
     }
 }
 
-/// A transport whose requests are counted.
+/// A transport to OCSP responders whose requests are counted.
+pub struct OcspCounted<T> {
+    pub transport: T,
+    pub tally: Tally,
+}
+
+impl<T: Transport> Transport for OcspCounted<T> {
+    fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
+        let outcome = self.transport.send(request);
+        self.tally.ocsp_requested(outcome.is_ok());
+        outcome
+    }
+}
+
+/// A transport to CAs whose requests are counted.
 pub struct Counted<T> {
     pub transport: T,
     pub tally: Tally,
@@ -192,12 +219,21 @@ mod tests {
     }
 
     #[test]
+    fn requests_to_responders_count_by_themselves() {
+        let tally = Tally::default();
+        [true, true, false].into_iter().for_each(|is_answered| tally.ocsp_requested(is_answered));
+        let totals = tally.totals();
+        assert_eq!((totals.ocsp_answered, totals.ocsp_unanswered), (2, 1));
+        assert_eq!((totals.answered, totals.unanswered), (0, 0));
+    }
+
+    #[test]
     fn every_counter_has_a_place_of_its_own() {
         let tally = Tally::default();
         (0..Tally::SIZE).for_each(|index| tally.add(index, 1));
         let totals = tally.totals();
         let sum =
             totals.failures.iter().map(|(_, n)| n).chain(totals.within.iter().map(|(_, n)| n)).sum::<u64>();
-        assert_eq!(usize::try_from(sum).unwrap() + 4, Tally::SIZE);
+        assert_eq!(usize::try_from(sum).unwrap() + 6, Tally::SIZE);
     }
 }

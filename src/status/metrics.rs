@@ -5,17 +5,19 @@
 use super::snapshot::Domain;
 use crate::renew::policy::Decision;
 use crate::renew::tally::Totals;
+use crate::stapling::snapshot::Stapled;
 use crate::time::Timestamp;
 use std::fmt::Write;
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Everything there is.
-pub fn all(domains: &[Domain<'_>], totals: &Totals, now: Timestamp) -> String {
+pub fn all(domains: &[Domain<'_>], stapled: &[Stapled], totals: &Totals, now: Timestamp) -> String {
     let mut out = Exposition::default();
     of_certificates(domains, &mut out);
     of_domains(domains, now, &mut out);
     of_renewals(totals, &mut out);
+    of_stapling(stapled, totals, &mut out);
     out.0.push_str("# EOF\n");
     out.0
 }
@@ -94,6 +96,37 @@ fn of_renewals(totals: &Totals, out: &mut Exposition) {
     out.sample("md_ca_request_seconds_bucket", &[("le", "+Inf")], all);
     out.sample("md_ca_request_seconds_count", &[], all);
     out.sample("md_ca_request_seconds_sum", &[], totals.seconds);
+}
+
+/// `domain` is `other` for certificates of no MD.
+fn of_stapling(stapled: &[Stapled], totals: &Totals, out: &mut Exposition) {
+    let mut family = |name, unit, help, value: &dyn Fn(&Stapled) -> Option<i64>| {
+        out.family(name, "gauge", unit, help);
+        for stapled in stapled {
+            if let Some(value) = value(stapled) {
+                out.sample(name, &[("domain", &stapled.owner), ("serial", &stapled.serial)], value);
+            }
+        }
+    };
+    family(
+        "md_ocsp_next_update_seconds",
+        "seconds",
+        "Until when the OCSP response in use is valid, in seconds since the epoch.",
+        &|stapled| stapled.valid.map(|(_, until)| until.unix()),
+    );
+    family("md_ocsp_status", "", "0 good, 1 revoked, 2 unknown: there is no response.", &|stapled| {
+        Some(match stapled.status {
+            "good" => 0,
+            "revoked" => 1,
+            _ => 2,
+        })
+    });
+    family("md_ocsp_errors", "", "Failures to get an OCSP response since the last success.", &|stapled| {
+        Some(i64::from(stapled.errors))
+    });
+    out.family("md_ocsp_requests", "counter", "", "Requests to OCSP responders.");
+    out.sample("md_ocsp_requests_total", &[("result", "answered")], totals.ocsp_answered);
+    out.sample("md_ocsp_requests_total", &[("result", "unanswered")], totals.ocsp_unanswered);
 }
 
 /// Text in the making: families in order, each with its samples.

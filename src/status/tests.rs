@@ -8,7 +8,7 @@ use crate::renew::staging::Staging;
 use crate::renew::state::KeyedCert;
 use crate::renew::tally::Tally;
 use crate::renew::{Managed, Route};
-use crate::stapling::snapshot::Responses;
+use crate::stapling::snapshot::{Responses, Stapled};
 use crate::store::{StartStore, WorkStore};
 use crate::time::{Clock, DAY, SystemClock, Timestamp};
 use serde_json::{Value, json};
@@ -354,7 +354,22 @@ fn metrics_tell_of_every_certificate_domain_and_counter() {
     let tally = Tally::default();
     tally.failed(Some("urn:ietf:params:acme:error:rateLimited"));
     tally.requested(true, Duration::from_millis(300));
-    let text = metrics::all(&snapshots.all(NOW), &tally.totals(), NOW);
+    tally.ocsp_requested(true);
+    let stapled = |status, valid: bool| Stapled {
+        owner: "other".into(),
+        id: String::new(),
+        serial: format!("0{}", u8::from(valid)),
+        fingerprint: String::new(),
+        responder: "http://o.test".into(),
+        status,
+        valid: valid.then_some((NOW, NOW)),
+        renewal: None,
+        next_run: None,
+        errors: 7,
+        detail: None,
+    };
+    let staplings = [stapled("revoked", true), stapled("unknown", false)];
+    let text = metrics::all(&snapshots.all(NOW), &staplings, &tally.totals(), NOW);
     for line in [
         "# TYPE md_certificate_not_after_seconds gauge",
         "md_certificate_not_after_seconds{domain=\"a.test\",key=\"rsa\"} 1807689600",
@@ -365,8 +380,14 @@ fn metrics_tell_of_every_certificate_domain_and_counter() {
         "md_ca_request_seconds_bucket{le=\"0.25\"} 0",
         "md_ca_request_seconds_bucket{le=\"0.5\"} 1",
         "md_ca_request_seconds_sum 0.3",
+        "md_ocsp_next_update_seconds{domain=\"other\",serial=\"01\"} 1800000000",
+        "md_ocsp_status{domain=\"other\",serial=\"01\"} 1",
+        "md_ocsp_status{domain=\"other\",serial=\"00\"} 2",
+        "md_ocsp_errors{domain=\"other\",serial=\"00\"} 7",
+        "md_ocsp_requests_total{result=\"answered\"} 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
+    assert!(!text.contains("md_ocsp_next_update_seconds{domain=\"other\",serial=\"00\"}"), "{text}");
     assert!(text.ends_with("\n# EOF\n"));
 }
