@@ -33,6 +33,51 @@ pub struct Run {
     pub orders: usize,
 }
 
+/// How long pages take that are asked for while all domains get their first certificates: seconds.
+pub struct Answers {
+    pub json: Vec<f64>,
+    pub page: Vec<f64>,
+}
+
+pub fn storm(module: &Module, domains: usize) -> Answers {
+    const NO_NEEDS: &[Need] = &[];
+    let lab = Lab::open("bench::storm", NO_NEEDS).expect("what a bench needs is there");
+    let pebble = Authority::new(&lab).start();
+    let names: Vec<String> = (0..domains).map(|n| format!("d{n}.test")).collect();
+    let config = config(Config::with_ca(&lab, &pebble.authority), module, &names).line("MDServerStatus on");
+    let store = config.store();
+    let begin = Instant::now();
+    let httpd = config.start();
+    let time = |path| {
+        let begin = Instant::now();
+        assert_eq!(httpd.get("main.test", path).status, 200, "{path}");
+        begin.elapsed().as_secs_f64()
+    };
+    let mut answers = Answers { json: Vec::new(), page: Vec::new() };
+    for name in &names {
+        // A set that went live is not in staging any more.
+        while !is_staged(&store, name) && !store.join("domains").join(name).join("pubcert.p-256.pem").exists()
+        {
+            assert!(begin.elapsed() < PATIENCE, "{name} is not staged: {}", httpd.said());
+            answers.json.push(time("/md-status"));
+            answers.page.push(time("/server-status"));
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    answers
+}
+
+fn config(mut config: Config, module: &Module, names: &[String]) -> Config {
+    config = config.line("LogLevel warn\nMDPrivateKeys P-256\nThreadsPerChild 25");
+    if let Some(file) = &module.file {
+        config = config.module(file);
+    }
+    for name in names {
+        config = config.line(&format!("MDomain {name}")).site(name, &[]);
+    }
+    config
+}
+
 pub fn run(module: &Module, domains: usize, validation: Validation) -> Run {
     const NO_NEEDS: &[Need] = &[];
     let lab = Lab::open("bench::issue", NO_NEEDS).expect("what a bench needs is there");
@@ -43,14 +88,7 @@ pub fn run(module: &Module, domains: usize, validation: Validation) -> Run {
     }
     .start();
     let names: Vec<String> = (0..domains).map(|n| format!("d{n}.test")).collect();
-    let mut config = Config::with_ca(&lab, &pebble.authority)
-        .line("LogLevel warn\nMDPrivateKeys P-256\nThreadsPerChild 25");
-    if let Some(file) = &module.file {
-        config = config.module(file);
-    }
-    for name in &names {
-        config = config.line(&format!("MDomain {name}")).site(name, &[]);
-    }
+    let config = config(Config::with_ca(&lab, &pebble.authority), module, &names);
     let store = config.store();
     // What the preparations left to be written shall not slow down the run.
     rustix::fs::sync();

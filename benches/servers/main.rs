@@ -14,7 +14,8 @@
 //! `startup`: seconds from exec to the first answered request; `rss`: the summed PSS of all processes; `issue`: seconds
 //! from exec until every domain has its first certificate from a local CA (pebble, which refuses one nonce in twenty)
 //! in staging; `slowca`: the same where the CA waits up to five seconds before it validates a name; `status`: how long
-//! md-status and the section in server-status take, from the request to the last byte; `handshake`: httpd's processor
+//! md-status and the section in server-status take, from the request to the last byte; `status-storm`: the same while all
+//! domains get their first certificates; `handshake`: httpd's processor
 //! time for a full TLS 1.3 handshake, with no stapling, with mod_ssl's own, with the C module's and with ours; `staples`:
 //! seconds from exec until all certificates of a responder that takes 200 ms for each answer are stapled.
 //! Modules: `floor` (the same hosts with certificate files and no module), `c` (the C module, where it is installed),
@@ -63,6 +64,7 @@ enum Scenario {
     Issue,
     SlowCa,
     Status,
+    StatusStorm,
     Handshake,
     Staples,
 }
@@ -72,6 +74,7 @@ impl Scenario {
     fn defaults(self) -> (usize, usize) {
         match self {
             Scenario::FirstStart | Scenario::SecondStart | Scenario::Rss | Scenario::Status => (1000, 3),
+            Scenario::StatusStorm => (1000, 1),
             Scenario::Issue => (200, 1),
             Scenario::SlowCa => (30, 1),
             Scenario::Handshake => (4000, 1),
@@ -88,7 +91,8 @@ fn main() {
             std::process::exit(2);
         }
     };
-    let is_issuing = |scenario: &Scenario| matches!(scenario, Scenario::Issue | Scenario::SlowCa);
+    let is_issuing =
+        |scenario: &Scenario| matches!(scenario, Scenario::Issue | Scenario::SlowCa | Scenario::StatusStorm);
     let is_stapling = |scenario: &Scenario| matches!(scenario, Scenario::Handshake | Scenario::Staples);
     let (stapling, others): (Vec<_>, Vec<_>) = request.scenarios.iter().partition(|s| is_stapling(s));
     let (issuing, starting): (Vec<_>, Vec<_>) = others.into_iter().partition(|s| is_issuing(s));
@@ -98,7 +102,12 @@ fn main() {
         let site = Site::create(dir.path(), domains);
         starting.into_iter().for_each(|scenario| measure(scenario, &site, domains, &request));
     }
-    issuing.into_iter().for_each(|scenario| measure_issuance(scenario, &request));
+    for scenario in issuing {
+        match scenario {
+            Scenario::StatusStorm => measure_storm(&request),
+            _ => measure_issuance(scenario, &request),
+        }
+    }
     stapling.into_iter().for_each(|scenario| measure_stapling(scenario, &request));
 }
 
@@ -114,6 +123,7 @@ impl Request {
                 "rss" => scenarios.push(Scenario::Rss),
                 "issue" => scenarios.push(Scenario::Issue),
                 "slowca" => scenarios.push(Scenario::SlowCa),
+                "status-storm" => scenarios.push(Scenario::StatusStorm),
                 "status" => scenarios.push(Scenario::Status),
                 "handshake" => scenarios.push(Scenario::Handshake),
                 "staples" => scenarios.push(Scenario::Staples),
@@ -192,6 +202,26 @@ fn measure(scenario: Scenario, site: &Site, domains: usize, request: &Request) {
         _ => ("µs a domain", 1e6),
     };
     table::print(&[(first, &wall), (other, &second)], per_domain, domains);
+}
+
+fn measure_storm(request: &Request) {
+    let (domains, rounds) = Scenario::StatusStorm.defaults();
+    let (domains, rounds) = (request.domains.unwrap_or(domains), request.rounds.unwrap_or(rounds));
+    let modules: Vec<&Module> = request.modules.iter().filter(|module| module.file.is_some()).collect();
+    let mut json: Vec<Series> = modules.iter().map(|module| Series::new(&module.name)).collect();
+    let mut page = json.clone();
+    println!(
+        "\nanswers while all domains are renewed: {domains} domains, {rounds} rounds, load {}",
+        server::load()
+    );
+    for _ in 0..rounds {
+        for (i, module) in modules.iter().enumerate() {
+            let answers = issue::storm(module, domains);
+            answers.json.into_iter().for_each(|seconds| json[i].add(seconds * 1000.0));
+            answers.page.into_iter().for_each(|seconds| page[i].add(seconds * 1000.0));
+        }
+    }
+    table::print(&[("JSON ms", &json), ("page ms", &page)], ("µs a domain", 1000.0), domains);
 }
 
 fn measure_issuance(scenario: Scenario, request: &Request) {
