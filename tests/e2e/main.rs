@@ -15,6 +15,7 @@ mod first_certificate;
 mod interruption;
 mod live;
 mod live_tls;
+mod log;
 mod matching;
 mod pages;
 mod panic;

@@ -1,0 +1,40 @@
+//! What the error log tells: at notice the story of a day, in a few lines.
+
+use serde_json::json;
+
+use crate::support::{Authority, Config, SOON, open_lab, wait_for};
+
+/// Who, what, and what comes next; each line with its number.
+#[test]
+fn at_notice_a_day_is_told_in_a_few_lines() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Authority::new(&lab).set("domainBlocklist", json!(["refused.invalid"])).start();
+    let mut httpd = Config::with_ca(&lab, &pebble.authority)
+        .line("LogLevel warn md:notice\nMDRetryDelay 1h\nMDomain good.test\nMDomain refused.invalid")
+        .site("good.test", &[])
+        .site("refused.invalid", &[])
+        .start();
+    let failed = || httpd.logged("AH10056: processing refused.invalid").len();
+    wait_for("a failure and a success", SOON, || {
+        (failed() == 1 && !httpd.logged("AH10059").is_empty()).then_some(())
+    });
+    httpd.graceful();
+    wait_for("a failure after the restart", SOON, || {
+        (httpd.logged("AH10056: processing refused.invalid").len() == 2).then_some(())
+    });
+    let told: Vec<String> = httpd.logged("[md:");
+    let lines = |text: &str| told.iter().filter(|line| line.contains(text)).collect::<Vec<_>>();
+    // The step that failed and the new account have no number; each failure is one line more.
+    let (steps, accounts) = (lines("md[refused.invalid] while[Creating new order]"), lines(": new account "));
+    assert_eq!((steps.len(), accounts.len()), (2, 1), "{told:#?}");
+    assert_eq!(told.iter().filter(|line| line.contains(" AH1")).count(), 4, "{told:#?}");
+    assert_eq!(told.len(), 7, "{told:#?}");
+    let success = lines("[md:notice]").into_iter().find(|line| line.contains("AH10059")).expect("a success");
+    assert!(success.contains("Domain good.test has been setup and is live now"), "{success}");
+    for failure in lines("AH10056: processing refused.invalid") {
+        assert!(failure.contains("[md:error]") && failure.contains("rejectedIdentifier"), "{failure}");
+        assert!(failure.contains("Next try in ") && failure.contains(" GMT"), "{failure}");
+    }
+    let anew = lines("AH10064");
+    assert!(anew.len() == 1 && anew[0].contains("refused.invalid"), "{told:#?}");
+}
