@@ -19,6 +19,7 @@ mod request;
 mod stapling;
 mod startup;
 mod sys;
+mod takeover;
 mod tls;
 
 use crate::config;

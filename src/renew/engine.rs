@@ -18,7 +18,7 @@ use crate::notify::{Commands, Event};
 use crate::ocsp::Cache;
 use crate::ocsp::cache::is_revoked;
 use crate::store::{WorkGroup, WorkStore};
-use crate::time::{Clock, DAY, Stopped, Timestamp};
+use crate::time::{Clock, Stopped, Timestamp};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,9 +50,6 @@ impl Settings {
         }
     }
 }
-
-/// After a command failed that tells of an expiring certificate, it is called again.
-const WARN_AGAIN: Duration = Duration::from_secs(3600);
 
 /// When to look at a job again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,27 +299,6 @@ impl Engine {
                 pace::waits_for(job, "", now)
                     .map_or_else(|| self.failed(target, running, None, &error), Next::At)
             }
-        }
-    }
-
-    /// Tells of a certificate that ends soon. The answer is when to look at that again.
-    fn warn(&self, target: &Managed, running: &mut Running<'_>) -> Option<Timestamp> {
-        let commands = &self.settings.commands;
-        commands.message.as_ref()?;
-        let from = policy::warn_from(&target.md, &target.served())?;
-        let clock = self.clock.as_ref();
-        if from > clock.now() {
-            return Some(from);
-        }
-        let newest = running.job.log.first().cloned();
-        let told = commands.fire(&Event::Expiring, &mut running.job, clock);
-        if running.job.log.first() != newest.as_ref() {
-            self.save(running);
-        }
-        match told {
-            Ok(()) => Some(clock.now().plus(DAY)),
-            Err(failed) if failed.is_stopped => None,
-            Err(_) => Some(clock.now().plus(WARN_AGAIN)),
         }
     }
 

@@ -33,8 +33,8 @@ impl Engine {
         let at = pace::failed(job, &failure, &target.md.ca.urls, pressure, retry, self.random(), now);
         let apr_status = error.status();
         let detail = match hint::hint(error) {
-            Some(hint) => format!("{error} What to do: {hint}"),
-            None => error.to_string(),
+            Some(hint) => format!("{} What to do: {hint}", sentence(error.to_string())),
+            None => sentence(error.to_string()),
         };
         job.last = Outcome {
             status: apr_status,
@@ -53,7 +53,7 @@ impl Engine {
             job.last.activity.as_deref().unwrap_or_default(),
             problem.map(|p| format!("problem[{p}] ")).unwrap_or_default()
         );
-        let wait = format_duration(Duration::from_secs(at.since(now).as_secs().max(1)));
+        let wait = format_duration(readable(at.since(now)));
         crate::log!(
             Error,
             status = apr_status,
@@ -86,5 +86,42 @@ impl Engine {
             Next::At(at) => at,
             Next::Never => clock.now().plus(policy::RETRY_MAX),
         }
+    }
+}
+
+/// Ended by a full stop, so that other sentences can follow.
+fn sentence(mut text: String) -> String {
+    if !text.ends_with(['.', '!', '?', ')']) {
+        text.push('.');
+    }
+    text
+}
+
+/// Rounded up to what one reads at a glance: seconds, from ten minutes on minutes, from ten hours on hours.
+fn readable(wait: Duration) -> Duration {
+    let step = match wait.as_secs() {
+        0..600 => 1,
+        600..36_000 => 60,
+        _ => 3600,
+    };
+    Duration::from_secs(wait.as_secs().max(1).next_multiple_of(step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_the_unit_that_fits() {
+        let told = |secs| format_duration(readable(Duration::from_secs(secs)));
+        assert_eq!([told(0), told(59), told(601), told(35_990)], ["1s", "59s", "11mi", "10h"]);
+        assert_eq!(told(124_721), "35h");
+    }
+
+    #[test]
+    fn what_the_ca_said_ends_like_a_sentence() {
+        assert_eq!(sentence("forbidden".into()), "forbidden.");
+        assert_eq!(sentence("Is it?".into()), "Is it?");
+        assert_eq!(sentence("refused (111)".into()), "refused (111)");
     }
 }

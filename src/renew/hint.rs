@@ -59,7 +59,7 @@ fn of_kind(kind: Kind, identifier: Option<&str>) -> Option<String> {
         ),
         Kind::IncorrectResponse | Kind::Unauthorized if identifier.is_some() => format!(
             "Somebody else answered for {name}: check that its A and AAAA records lead to this server, and that \
-             no proxy in front of it answers for /.well-known/acme-challenge/."
+             no proxy in front of it answers in its place (for http-01 below /.well-known/acme-challenge/)."
         ),
         Kind::Caa => format!(
             "A CAA record in the DNS of {name} or of a domain above it does not allow this CA: add one that \

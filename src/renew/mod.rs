@@ -10,6 +10,7 @@ pub mod challenges;
 pub mod driver;
 pub mod engine;
 pub mod error;
+mod expiry;
 mod failure;
 pub mod fallback;
 #[cfg(test)]

@@ -77,7 +77,7 @@ pub fn text(staplings: &[Stapled], now: Timestamp) -> String {
         }
         fact("ResponderURL", &stapled.responder);
         stapled.detail.iter().for_each(|detail| fact("ActivityLastDetail", detail));
-        stapled.next_run.iter().for_each(|at| fact("ActivityNextRun", &at.to_http_date()));
+        stapled.next_run.iter().for_each(|at| fact("ActivityNextRun", &at.since(now).as_secs().to_string()));
     }
     out
 }

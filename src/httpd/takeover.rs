@@ -1,0 +1,105 @@
+//! What a start changes in the store before mod_ssl looks at it: staged sets come into use, failing renewals begin anew.
+//! With `MDStoreLocks` only under the lock of the store.
+
+use crate::config::Plan;
+use crate::notify::{Commands, Event};
+use crate::renew::activate::{Activated, Activation};
+use crate::renew::restart;
+use crate::renew::sync::SyncedMd;
+use crate::store::{StartStore, StoreLock};
+use crate::time::{SystemClock, Timestamp, format_duration};
+use std::time::Duration;
+
+/// What this start may do with the store.
+pub enum Right {
+    /// Change nothing of what is in use.
+    Look,
+    /// Everything, for as long as the lock is held where one is configured.
+    Change { _lock: Option<StoreLock> },
+}
+
+impl Right {
+    /// Takes the lock of `MDStoreLocks`, waiting no longer than that says.
+    pub fn to_change(store: &StartStore, wait: Option<Duration>) -> Right {
+        let Some(wait) = wait else { return Right::Change { _lock: None } };
+        let reason = match store.lock(wait) {
+            Ok(Some(lock)) => return Right::Change { _lock: Some(lock) },
+            Ok(None) => format!("another process has held it for {} (MDStoreLocks)", format_duration(wait)),
+            Err(error) => error.to_string(),
+        };
+        crate::log!(
+            Error,
+            "AH10398: unable to obtain global registry lock, renewed certificates may remain inactive on this httpd \
+             instance until it is restarted: {reason}"
+        );
+        Right::Look
+    }
+}
+
+/// Activates what is staged; what failed so far begins anew. A store that refuses leaves in use what is.
+pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp) {
+    if let Err(error) = store.write_reach(plan.can_http, plan.can_https) {
+        crate::log!(Warn, "the store's httpd.json cannot be written: {error}");
+    }
+    let mut activation = match Activation::begin(store) {
+        Ok(activation) => activation,
+        Err(error) => {
+            crate::log!(Error, "AH10069: staged sets cannot be looked at, those in use stay: {error}");
+            return;
+        }
+    };
+    for md in mds {
+        let name = md.md.name.clone();
+        match activation.activate(md, now, plan.global.activation_delay) {
+            Ok(Activated::Nothing) => {}
+            Ok(Activated::Unfinished) => begin_anew(store, &name, now),
+            Ok(Activated::Waiting(until)) => {
+                crate::log!(Info, "{name}: the staged set is to be used from {} on", until.to_http_date());
+            }
+            Ok(Activated::Done) => {
+                crate::log!(Info, "AH10068: {name}: staged set activated");
+                installed(store, &name, plan);
+                // The set was live; the renewal after it may be failing.
+                begin_anew(store, &name, now);
+            }
+            Ok(Activated::Damaged(reason)) => {
+                crate::log!(Error, "AH10069: {name}: error loading staged set, purging it: {reason}");
+            }
+            Err(error) => {
+                crate::log!(
+                    Error,
+                    "AH10069: {name}: error loading staged set, the one in use stays: {error}"
+                );
+            }
+        }
+    }
+}
+
+/// A restart is how an admin says "try again": a failing job loses its errors and what it has got so far.
+fn begin_anew(store: &StartStore, name: &str, now: Timestamp) {
+    match restart::begin_anew(store, name, now) {
+        Ok(None) => {}
+        Ok(Some(errors)) => {
+            crate::log!(
+                Notice,
+                "AH10064: {name}: staging purged after {errors} errors, the renewal begins anew"
+            );
+        }
+        Err(error) => crate::log!(Warn, "{name}: the failing renewal cannot begin anew: {error}"),
+    }
+}
+
+/// The event `installed`, while we are still who may do things.
+fn installed(store: &StartStore, name: &str, plan: &Plan) {
+    if plan.global.message_cmd.is_none() {
+        return;
+    }
+    let commands = Commands { message: plan.global.message_cmd.clone(), notify: None };
+    let outcome = restart::with_job(store, name, |job| {
+        // That the command failed is in the log; nothing depends on it here.
+        let _ = commands.fire(&Event::Installed, job, &SystemClock::default());
+    });
+    if let Err(error) = outcome {
+        crate::log!(Warn, "{name}: its job.json cannot be written: {error}");
+    }
+}
