@@ -12,11 +12,11 @@ use fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
 use mod_md::http;
 use mod_md::model::{Ca, Job, KeySpec, Md};
 use mod_md::notify::Commands;
+use mod_md::renew::Managed;
 use mod_md::renew::authority::Authorities;
 use mod_md::renew::engine::{Engine, Next, Settings};
 use mod_md::renew::pace::Retry;
 use mod_md::renew::staging::Staging;
-use mod_md::renew::{Managed, Route};
 use mod_md::store::{StartStore, WorkGroup, WorkStore};
 use mod_md::time::{Clock, Timestamp};
 use serde_json::{Value, json};
@@ -76,15 +76,7 @@ impl Lab {
             ..Md::default()
         };
         let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
-        let managed = Managed {
-            md,
-            certs,
-            in_use: true,
-            watched: true,
-            dns01: None,
-            route: Route::default(),
-            live: Default::default(),
-        };
+        let managed = Managed { md, certs, in_use: true, watched: true, ..Managed::default() };
         let settings = Settings {
             retry: Retry { delay: Duration::from_secs(30), failover: 13 },
             check_interval: Duration::from_secs(43_200),

@@ -17,7 +17,7 @@ use mod_md::renew::authority::Authorities;
 use mod_md::renew::engine::{Engine, Next, Settings};
 use mod_md::renew::pace::Retry;
 use mod_md::renew::staging::Staging;
-use mod_md::renew::{Managed, Route, restart};
+use mod_md::renew::{Managed, restart};
 use mod_md::store::{Group, StartStore, WorkStore};
 use mod_md::time::{Clock, DAY, Timestamp};
 use serde_json::{Value, json};
@@ -80,15 +80,7 @@ impl Lab {
             ..Md::default()
         };
         let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
-        Managed {
-            md,
-            certs,
-            in_use: true,
-            watched: true,
-            route: Route::default(),
-            dns01: None,
-            live: Default::default(),
-        }
+        Managed { md, certs, in_use: true, watched: true, ..Managed::default() }
     }
 
     /// With a certificate of the first CA.

@@ -14,12 +14,12 @@ use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http::{self, Request, Response, Transport};
 use mod_md::model::{Ca, Job, KeySpec, Md};
 use mod_md::notify::Commands;
+use mod_md::renew::Managed;
 use mod_md::renew::authority::Authorities;
 use mod_md::renew::driver::Driver;
 use mod_md::renew::engine::{Engine, Next, Settings};
 use mod_md::renew::pace::Retry;
 use mod_md::renew::staging::Staging;
-use mod_md::renew::{Managed, Route};
 use mod_md::store::{Fuse, StartStore, WorkGroup, WorkStore};
 use mod_md::time::{Clock, StopFlag, Timestamp};
 use std::path::PathBuf;
@@ -72,15 +72,7 @@ impl Lab {
             ..Md::default()
         };
         let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
-        Managed {
-            md,
-            certs,
-            in_use: true,
-            watched: true,
-            dns01: None,
-            route: Route::default(),
-            live: Default::default(),
-        }
+        Managed { md, certs, in_use: true, watched: true, ..Managed::default() }
     }
 
     fn store(&self, fuse: Fuse) -> WorkStore {

@@ -44,7 +44,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// A managed domain as the running server knows it: settings complete, certificates in use read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Managed {
     pub md: Md,
     /// One entry for each of the MD's keys; `None` where there is no certificate.

@@ -3,11 +3,11 @@
 use super::*;
 use crate::crypto::CertInfo;
 use crate::model::{Eab, Hold, Job, KeySpec, Md, Outcome, Pace, Scope};
+use crate::renew::Managed;
 use crate::renew::ari::{Advice, Entry};
 use crate::renew::staging::Staging;
 use crate::renew::state::KeyedCert;
 use crate::renew::tally::Tally;
-use crate::renew::{Managed, Route};
 use crate::stapling::snapshot::{Responses, Stapled};
 use crate::store::{StartStore, WorkStore};
 use crate::time::{Clock, DAY, SystemClock, Timestamp};
@@ -38,15 +38,7 @@ fn managed(name: &str, certs: Vec<KeyedCert>) -> Managed {
     let md = Md { name: name.into(), domains: vec![name.into()], ..Md::default() };
     let (state, state_descr) = crate::renew::state::assess(&md, &certs);
     let md = Md { state, state_descr, ..md };
-    Managed {
-        md,
-        certs,
-        in_use: true,
-        watched: true,
-        dns01: None,
-        route: Route::default(),
-        live: Default::default(),
-    }
+    Managed { md, certs, in_use: true, watched: true, ..Managed::default() }
 }
 
 fn store() -> (TempDir, WorkStore) {

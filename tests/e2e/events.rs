@@ -69,7 +69,7 @@ fn every_event_of_a_renewal_is_told_once_and_in_its_order() {
     let pebble = Pebble::start(&lab);
     let (message, notify) = (Recorder::new(&lab, "message", ""), Recorder::new(&lab, "notify", ""));
     let config = config(&lab, &pebble.authority, &message)
-        .line("MDLiveActivation off")
+        .at_restarts()
         .line(&format!("MDNotifyCmd {} a b", notify.program.display()));
     let mut httpd = config.start();
     message.wait(&said("renewed"), 1);
@@ -160,7 +160,7 @@ fn a_command_inherits_nothing_but_what_it_needs() {
         facts.display()
     );
     let message = Recorder::new(&lab, "message", &look);
-    let config = config(&lab, &pebble.authority, &message).line("MDLiveActivation off");
+    let config = config(&lab, &pebble.authority, &message).at_restarts();
     let mut httpd = config.env("MD_VERSION", "x").env("MD_STORE", "x").start();
     message.wait(&said("renewed"), 1);
     httpd.graceful();
