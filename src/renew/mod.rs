@@ -24,6 +24,7 @@ pub mod live;
 pub mod pace;
 pub mod policy;
 pub mod restart;
+pub mod schedule;
 pub mod session;
 pub mod set;
 pub mod slots;

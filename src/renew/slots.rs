@@ -21,13 +21,17 @@ impl Slots {
 
     /// Takes a place for a renewal at the CA with this directory URL. `false`: there is none.
     pub fn take(&mut self, ca: &str) -> bool {
-        let at_ca = self.by_ca.entry(host(ca).to_string()).or_default();
-        if self.free == 0 || *at_ca >= PER_CA {
+        if !self.has_one(ca) {
             return false;
         }
         self.free -= 1;
-        *at_ca += 1;
+        *self.by_ca.entry(host(ca).to_string()).or_default() += 1;
         true
+    }
+
+    /// Whether there is a place for a renewal at the CA with this directory URL.
+    pub fn has_one(&self, ca: &str) -> bool {
+        self.free > 0 && self.by_ca.get(host(ca)).is_none_or(|at_ca| *at_ca < PER_CA)
     }
 
     /// Takes a place for a renewal that waits until it is time to ask its CA again.
