@@ -148,6 +148,26 @@ fn a_set_with_several_keys_and_names_is_staged_with_one_account() {
     assert_eq!(lab.ca.seen().len(), before);
 }
 
+#[test]
+fn an_order_is_finalized_as_soon_as_its_names_are_validated() {
+    let lab = Lab::new();
+    lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
+    assert!(lab.job("a.test").finished);
+    // The certificate is there with the first look for it.
+    assert_eq!((lab.ca.count(Endpoint::Finalize), lab.ca.count(Endpoint::Order)), (1, 1));
+}
+
+#[test]
+fn an_order_that_is_not_ready_when_its_names_are_validated_is_waited_for() {
+    let lab = Lab::new();
+    lab.ca.rules(|r| r.ready_polls = 3);
+    lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
+    let job = lab.job("a.test");
+    assert!(job.finished && job.errors == 0, "{job:?}");
+    // Refused before each of three looks, then accepted; one look more for the certificate.
+    assert_eq!((lab.ca.count(Endpoint::Finalize), lab.ca.count(Endpoint::Order)), (4, 4));
+}
+
 /// Runs the job as children that follow each other do, until its set is complete.
 fn run_to_the_end(lab: &Lab, md: &Managed) {
     for _ in 0..4 {

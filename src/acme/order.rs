@@ -22,7 +22,8 @@ pub enum Step<'a> {
     SetUp(Vec<&'a Authorization>),
     /// Wait, then fetch again what is named.
     Poll(Poll<'a>),
-    /// Send the signing request.
+    /// Send the signing request. Where the order was not ready yet when it was last seen, the server may refuse with
+    /// `orderNotReady`: then it is to be polled.
     Finalize,
     /// Download the chain from this URL.
     Download(&'a str),
@@ -34,8 +35,7 @@ pub enum Step<'a> {
 pub enum Poll<'a> {
     /// The authorizations at these URLs are being validated.
     Authorizations(Vec<&'a str>),
-    /// The order itself is about to change its state. Delays count anew from here: where this follows
-    /// authorizations that became valid, the order usually is ready already.
+    /// The certificate is being issued.
     Order,
 }
 
@@ -74,8 +74,8 @@ fn pending<'a>(order: &'a Order, authorizations: &'a [Authorization], started: &
     if !validating.is_empty() {
         return Step::Poll(Poll::Authorizations(validating));
     }
-    // All valid, reused ones included: the order becomes ready, or already is.
-    Step::Poll(Poll::Order)
+    // All valid, reused ones included: the order becomes ready with the last of them (§7.1.6).
+    Step::Finalize
 }
 
 /// §7.1.6: a server may show that it validates by the state of the challenge.
@@ -198,7 +198,7 @@ mod tests {
             (&[(A::Pending, C::Processing), (A::Pending, C::Pending)], &[], "set up 1"),
             (&[(A::Pending, C::Processing), (A::Pending, C::Pending)], &URLS[1..], "poll 01"),
             (&[(A::Valid, C::Valid), (A::Pending, C::Processing)], &[], "poll 1"),
-            (&[(A::Valid, C::Valid), (A::Valid, C::Pending)], &[], "poll order"),
+            (&[(A::Valid, C::Valid), (A::Valid, C::Pending)], &[], "finalize"),
             (
                 &[(A::Valid, C::Valid), (A::Invalid, C::Invalid)],
                 &[],

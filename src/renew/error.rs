@@ -82,6 +82,14 @@ impl Error {
         }
     }
 
+    /// What kind of problem the CA told.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Error::Acme(e) => e.kind(),
+            _ => None,
+        }
+    }
+
     /// Whether no repetition mends it until the configuration changes.
     pub fn is_hopeless(&self, now: Timestamp) -> bool {
         match self {

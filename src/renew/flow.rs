@@ -12,7 +12,7 @@ use super::error::Error;
 use super::job::Running;
 use super::staging::{SavedOrder, Staging};
 use super::{Managed, challenges, session};
-use crate::acme::objects::{Authorization, AuthorizationStatus, Order, OrderStatus};
+use crate::acme::objects::{Authorization, Order, OrderStatus};
 use crate::acme::order::{self, Poll, Step};
 use crate::acme::problem::Kind;
 use crate::acme::{self, OrderOptions, Session};
@@ -66,30 +66,21 @@ impl Attempt<'_, '_> {
         let name = &self.md.name;
         self.prepare_staging()?;
         let mut session = None;
-        for spec in self.md.keys() {
-            if self.staged(&spec)?.is_none() {
-                if session.is_none() {
-                    session = Some(self.open_session()?);
-                }
-                if let Some(session) = &session {
-                    self.running
-                        .step(format!("Driving ACME to renew {} certificate for {name}", spec.label()))?;
-                    self.obtain(session, &spec)?;
-                }
-            }
-        }
-        self.running.step(format!("Checking the new certificates of {name}"))?;
         let mut valid_from = Timestamp::default();
         for spec in self.md.keys() {
-            match self.staged(&spec)? {
-                Some(info) => valid_from = valid_from.max(info.not_before),
+            let info = match self.staged(&spec)? {
+                Some(info) => info,
                 None => {
-                    return Err(Error::Unusable(format!(
-                        "certificate({}) is missing in staging",
-                        spec.label()
-                    )));
+                    let session = match &session {
+                        Some(session) => session,
+                        None => session.insert(self.open_session()?),
+                    };
+                    self.running
+                        .step(format!("Driving ACME to renew {} certificate for {name}", spec.label()))?;
+                    self.obtain(session, &spec)?
                 }
-            }
+            };
+            valid_from = valid_from.max(info.not_before);
         }
         Ok(valid_from)
     }
@@ -142,11 +133,12 @@ impl Attempt<'_, '_> {
     }
 
     /// Gets the certificate for one key into staging.
-    fn obtain(&mut self, session: &Session, spec: &KeySpec) -> Result<(), Error> {
+    fn obtain(&mut self, session: &Session, spec: &KeySpec) -> Result<CertInfo, Error> {
         let name = self.md.name.clone();
         let mut order = self.order(session, spec)?;
         let mut authorizations: Vec<Authorization> = Vec::new();
         let mut started: Vec<String> = Vec::new();
+        let mut key = None;
         let mut polls = Polls::begin(self.clock().now());
         loop {
             match order::step(&order, &authorizations, &started) {
@@ -171,25 +163,26 @@ impl Attempt<'_, '_> {
                         authorizations.retain(|a| a.url != url);
                         authorizations.push(polled.value);
                     }
-                    // RFC 8555 §7.1.6: the order becomes ready with the last of its authorizations, so
-                    // it is asked after at once.
-                    if authorizations.iter().all(|a| a.status == AuthorizationStatus::Valid) {
-                        order = session.order(&order.url)?.value;
-                        polls = Polls::begin(self.clock().now());
-                    }
                 }
                 Step::Poll(Poll::Order) => {
-                    self.wait(&mut polls, &format!("the order {} is not ready yet", order.url))?;
-                    let polled = session.order(&order.url)?;
-                    polls.retry_after = polled.retry_after;
-                    order = polled.value;
+                    order = self.poll(session, &order, &mut polls)?;
                 }
-                Step::Finalize => {
-                    order = self.finalize(session, spec, &order)?;
-                    self.running.step("Waiting for finalized order to become valid")?;
-                    polls = Polls::begin(self.clock().now());
-                }
-                Step::Download(url) => return self.download(session, spec, url),
+                Step::Finalize => match self.finalize(session, spec, &order, &mut key) {
+                    Ok(finalized) => {
+                        order = finalized;
+                        self.running.step("Waiting for finalized order to become valid")?;
+                        polls = Polls::begin(self.clock().now());
+                    }
+                    // RFC 8555 §7.4: this tells to ask for the order's state.
+                    Err(error)
+                        if order.status == OrderStatus::Pending
+                            && error.kind() == Some(Kind::OrderNotReady) =>
+                    {
+                        order = self.poll(session, &order, &mut polls)?;
+                    }
+                    Err(error) => return Err(error),
+                },
+                Step::Download(url) => return self.download(session, spec, url, key),
                 Step::Failed(error) => {
                     self.staging().remove_order()?;
                     return Err(error.into());
@@ -202,6 +195,14 @@ impl Attempt<'_, '_> {
         self.running.show()?;
         let delay = polls.delay(what, self.clock().now())?;
         Ok(self.engine.rest(&self.md.name, delay)?)
+    }
+
+    /// The order after a while.
+    fn poll(&mut self, session: &Session, order: &Order, polls: &mut Polls) -> Result<Order, Error> {
+        self.wait(polls, &format!("the order {} is not ready yet", order.url))?;
+        let polled = session.order(&order.url)?;
+        polls.retry_after = polled.retry_after;
+        Ok(polled.value)
     }
 
     /// The order an earlier attempt left, as far as the CA still has it; else a new one.
@@ -267,37 +268,62 @@ impl Attempt<'_, '_> {
         Ok(())
     }
 
-    fn finalize(&mut self, session: &Session, spec: &KeySpec, order: &Order) -> Result<Order, Error> {
+    /// `known`: the certificate's key, once it has been generated or read.
+    fn finalize(
+        &mut self,
+        session: &Session,
+        spec: &KeySpec,
+        order: &Order,
+        known: &mut Option<PrivateKey>,
+    ) -> Result<Order, Error> {
         let name = self.md.name.clone();
         let label = spec.label();
         self.running.step(format!("Finalizing order for {name}"))?;
         self.running.remark(&format!("Creating {label} CSR"))?;
-        let key = match self.staging().key(spec).unwrap_or_default() {
-            Some(key) if key.is_of(spec) => key,
-            _ => {
-                let key = PrivateKey::generate(spec)?;
-                self.staging().save_key(spec, &key)?;
-                key
-            }
+        let key = match known {
+            Some(key) => key,
+            None => known.insert(self.key(spec)?),
         };
-        let csr = csr::build(&key, &self.md.domains, self.md.must_staple)?;
+        let csr = csr::build(key, &self.md.domains, self.md.must_staple)?;
         self.running.remark(&format!("Submitting {label} CSR to CA"))?;
         Ok(session.finalize(order, &csr)?.value)
     }
 
-    fn download(&mut self, session: &Session, spec: &KeySpec, url: &str) -> Result<(), Error> {
+    /// The key an earlier attempt left; else a new one.
+    fn key(&self, spec: &KeySpec) -> Result<PrivateKey, Error> {
+        // What cannot be read has certified nothing yet.
+        if let Some(key) = self.staging().key(spec).unwrap_or_default().filter(|key| key.is_of(spec)) {
+            return Ok(key);
+        }
+        let key = PrivateKey::generate(spec)?;
+        self.staging().save_key(spec, &key)?;
+        Ok(key)
+    }
+
+    /// `key`: the certificate's, where this attempt has used it before.
+    fn download(
+        &mut self,
+        session: &Session,
+        spec: &KeySpec,
+        url: &str,
+        key: Option<PrivateKey>,
+    ) -> Result<CertInfo, Error> {
         let name = self.md.name.clone();
         self.running.step(format!("Retrieving {} certificate chain for {name}", spec.label()))?;
         let pem = session.certificate(url)?;
         let unusable =
             |reason: String| Error::Unusable(format!("the CA's certificate({}) {reason}", spec.label()));
         let chain = Chain::from_pem(&pem).map_err(|e| unusable(format!("cannot be read: {e}")));
-        let key = self.staging().key(spec)?.ok_or_else(|| unusable("has lost its private key".into()));
+        let key = match key {
+            Some(key) => Ok(key),
+            None => self.staging().key(spec)?.ok_or_else(|| unusable("has lost its private key".into())),
+        };
         // Whatever comes of it, this order is done with.
         self.staging().remove_order()?;
         let (chain, key) = (chain?, key?);
-        check(&chain, &key, self.md, self.clock().now()).map_err(unusable)?;
-        Ok(self.staging().save_chain(spec, &chain)?)
+        let info = check(&chain, &key, self.md, self.clock().now()).map_err(unusable)?;
+        self.staging().save_chain(spec, &chain)?;
+        Ok(info)
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Rules {
     pub validate: Validate,
     /// Which fetch of an authorization finds its started challenge validated; 0: it is at once.
     pub validation_polls: u32,
+    /// How often an order with valid authorizations is fetched before it is ready.
+    pub ready_polls: u32,
     /// Likewise for the certificate of an order after `finalize`.
     pub issuance_polls: u32,
     /// Makes issuance fail with this problem.
@@ -61,6 +63,7 @@ impl Default for Rules {
             challenge_types: vec!["http-01", "dns-01", "tls-alpn-01"],
             validate: Arc::new(|_| Ok(())),
             validation_polls: 1,
+            ready_polls: 0,
             issuance_polls: 1,
             issuance_error: None,
             retry_after: None,
@@ -95,6 +98,8 @@ struct Order {
     account: usize,
     identifiers: Vec<Value>,
     authorizations: Vec<usize>,
+    /// Fetches left until it is ready.
+    ready_polls: u32,
     /// Set by `finalize`; until then the state follows from the authorizations.
     issuance: Option<Issuance>,
 }
@@ -222,7 +227,8 @@ impl State {
             return Err(refused(400, "invalidProfile", "no such profile"));
         }
         let authorizations = identifiers.iter().map(|i| self.authorize(account, i)).collect();
-        self.orders.push(Order { account, identifiers, authorizations, issuance: None });
+        let ready_polls = self.rules.ready_polls;
+        self.orders.push(Order { account, identifiers, authorizations, ready_polls, issuance: None });
         let index = self.orders.len() - 1;
         let answer = Answer::json(201, &self.order_json(base, index));
         Ok(answer.with("Location", format!("{base}/order/{index}")))
@@ -266,6 +272,8 @@ impl State {
         let order = order.ok_or_else(|| refused(404, "malformed", "no such order"))?;
         if let Some(issuance) = &mut order.issuance {
             issuance.polls = issuance.polls.saturating_sub(1);
+        } else if order.authorizations.iter().all(|a| self.authorizations[*a].status == "valid") {
+            order.ready_polls = order.ready_polls.saturating_sub(1);
         }
         Ok(self.pollable(Answer::json(200, &self.order_json(base, index))))
     }
@@ -296,7 +304,9 @@ impl State {
                 out["error"] = error.clone();
             }
             None if authorizations.iter().any(|a| a.status == "invalid") => out["status"] = json!("invalid"),
-            None if authorizations.iter().all(|a| a.status == "valid") => out["status"] = json!("ready"),
+            None if order.ready_polls == 0 && authorizations.iter().all(|a| a.status == "valid") => {
+                out["status"] = json!("ready");
+            }
             None => {}
         }
         out
