@@ -82,6 +82,11 @@ impl Failed {
 }
 
 impl Commands {
+    /// Whether anybody hears of anything.
+    pub fn are_any(&self) -> bool {
+        self.message.is_some() || self.notify.is_some()
+    }
+
     /// Fires `event` for the domain of `job`, unless it was fired a short time ago, and notes it in the job's log.
     pub fn fire(&self, event: &Event, job: &mut Job, clock: &dyn Clock) -> Result<(), Failed> {
         let name = event.name();

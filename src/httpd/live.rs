@@ -139,15 +139,20 @@ impl Live {
     /// Takes up the sets that were published since this process looked last.
     pub fn take_up(&self) {
         if self.news.is_there_any() {
-            self.take_up_all();
+            self.take_up_all(None);
         }
     }
 
-    fn take_up_all(&self) {
+    /// `known`: a set that need not be read, and its MD.
+    fn take_up_all(&self, mut known: Option<(usize, LiveSet)>) {
         let mut failures = lock(&self.failures);
         for md in self.news.take() {
             let Some(managed) = self.mds.get(md).filter(|m| m.live.is_attached()) else { continue };
-            match self.load(md, managed) {
+            let loaded = match known.take_if(|(known, _)| *known == md) {
+                Some((_, set)) => Ok(Some(set)),
+                None => self.load(managed),
+            };
+            match loaded.and_then(|set| self.try_out(md, set)) {
                 Ok(set) => {
                     failures.remove(&md);
                     if let Some(set) = set {
@@ -175,24 +180,30 @@ impl Live {
         }
     }
 
-    fn load(&self, md: usize, managed: &Managed) -> Result<Option<LiveSet>, Flaw> {
+    fn load(&self, managed: &Managed) -> Result<Option<LiveSet>, Flaw> {
         let now = SystemClock::default().now();
         let Some(published) = live::read(&self.store, WorkGroup::Staging, &managed.md, now)? else {
             return Ok(None);
         };
-        let set = LiveSet::new(&published).map_err(|e| Flaw::Unusable(e.to_string()))?;
-        for context in self.contexts.get(md).into_iter().flatten() {
-            context.try_out(&set.identities).map_err(Flaw::Unusable)?;
+        LiveSet::new(&published).map(Some).map_err(|e| Flaw::Unusable(e.to_string()))
+    }
+
+    /// Whether the hosts of an MD can be served with this set.
+    fn try_out(&self, md: usize, set: Option<LiveSet>) -> Result<Option<LiveSet>, Flaw> {
+        if let Some(set) = &set {
+            for context in self.contexts.get(md).into_iter().flatten() {
+                context.try_out(&set.identities).map_err(Flaw::Unusable)?;
+            }
         }
-        Ok(Some(set))
+        Ok(set)
     }
 }
 
 impl Workers for Live {
-    fn tell(&self, index: usize) {
+    fn tell(&self, index: usize, set: LiveSet) {
         self.news.tell(index);
         // Waits where another thread of this process is at it.
-        self.take_up_all();
+        self.take_up_all(Some((index, set)));
     }
 
     fn have_staples(&self, _index: usize, certs: &[CertInfo]) -> bool {

@@ -573,7 +573,8 @@ mod tests {
 
     fn publish(lab: &Lab, md: &Md, set: KeyedSet) -> String {
         let fingerprint = set.info.fingerprint.clone();
-        live::publish(&lab.store.worker(), &md.name, md, &Job::new(&md.name), &[set], NOW).unwrap();
+        let set = live::Published::new(NOW, md, &Job::new(&md.name), vec![set]);
+        set.write(&lab.store.worker(), &md.name).unwrap();
         fingerprint
     }
 

@@ -200,7 +200,7 @@ impl Engine {
         crate::log!(Debug, "AH10052: md({}): state={}, driving", target.md.name, target.md.state as i32);
         let mut told = Next::Never;
         if running.job.finished && self.is_staged(target) {
-            match self.after_renewal(index, target, &mut running, false) {
+            match self.after_renewal(index, target, &mut running, None) {
                 (next, false) => return next,
                 (next, true) => told = next,
             }
@@ -338,8 +338,9 @@ impl Engine {
             running.job.note(now, "progress", None, triggered);
         }
         match flow::renew(self, target, running, ca) {
-            Ok(valid_from) => {
+            Ok(sets) => {
                 self.tally.renewed();
+                let valid_from = sets.iter().map(|set| set.info.not_before).max().unwrap_or_default();
                 let job = &mut running.job;
                 job.finished = true;
                 pace::succeeded(job, clock.now());
@@ -357,7 +358,7 @@ impl Engine {
                 job.note(clock.now(), "finished", None, None);
                 // Before any command runs: one that reloads httpd ends this process and has the set activated.
                 self.save(running);
-                match self.after_renewal(index, target, running, true) {
+                match self.after_renewal(index, target, running, Some(sets)) {
                     (next, false) => next,
                     // When the next one is due.
                     (_, true) => Next::At(clock.now()),
@@ -368,7 +369,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn save(&self, running: &Running<'_>) {
+    pub(super) fn save(&self, running: &mut Running<'_>) {
         if let Err(error) = running.save() {
             crate::log!(Error, "md[{}]: the state of its renewal cannot be saved: {error}", running.job.name);
         }

@@ -10,26 +10,26 @@ use super::authority::Authority;
 use super::engine::Engine;
 use super::error::Error;
 use super::job::Running;
+use super::set::KeyedSet;
 use super::staging::{SavedOrder, Staging};
 use super::{Managed, challenges, session};
 use crate::acme::objects::{Authorization, Order, OrderStatus};
 use crate::acme::order::{self, Poll, Step};
 use crate::acme::problem::Kind;
 use crate::acme::{self, OrderOptions, Session};
-use crate::crypto::cert::{CertInfo, Chain};
+use crate::crypto::cert::Chain;
 use crate::crypto::{PrivateKey, csr};
 use crate::model::{KeySpec, Md};
 use crate::time::{Clock, Timestamp};
 use std::time::Duration;
 
-/// Runs one attempt at the CA with the directory `url`. On success the set in staging is complete and checked; the answer is the instant
-/// from which all its certificates are valid.
+/// Runs one attempt at the CA with the directory `url`. The answer is what is in staging now, complete and checked.
 pub fn renew(
     engine: &Engine,
     target: &Managed,
     running: &mut Running<'_>,
     url: &str,
-) -> Result<Timestamp, Error> {
+) -> Result<Vec<KeyedSet>, Error> {
     let authority = engine.authorities().of(url, &target.route);
     let mut attempt = Attempt { engine, target, md: &target.md, authority: &authority, running };
     let outcome = attempt.run();
@@ -62,14 +62,14 @@ impl Attempt<'_, '_> {
         self.engine.clock().as_ref()
     }
 
-    fn run(&mut self) -> Result<Timestamp, Error> {
+    fn run(&mut self) -> Result<Vec<KeyedSet>, Error> {
         let name = &self.md.name;
         self.prepare_staging()?;
         let mut session = None;
-        let mut valid_from = Timestamp::default();
+        let mut sets = Vec::new();
         for spec in self.md.keys() {
-            let info = match self.staged(&spec)? {
-                Some(info) => info,
+            let set = match self.staged(&spec) {
+                Some(set) => set,
                 None => {
                     let session = match &session {
                         Some(session) => session,
@@ -80,9 +80,9 @@ impl Attempt<'_, '_> {
                     self.obtain(session, &spec)?
                 }
             };
-            valid_from = valid_from.max(info.not_before);
+            sets.push(set);
         }
-        Ok(valid_from)
+        Ok(sets)
     }
 
     /// Goes on with what an earlier attempt left, if it was for the same names, keys and CA; else begins anew.
@@ -112,28 +112,27 @@ impl Attempt<'_, '_> {
         session::obtain(&client, &server, self.running)
     }
 
-    /// The staged certificate for a key, if it can be used: it fits its key and the MD.
-    fn staged(&self, spec: &KeySpec) -> Result<Option<CertInfo>, Error> {
+    /// What is staged for a key, if it can be used: it fits the MD.
+    fn staged(&self, spec: &KeySpec) -> Option<KeyedSet> {
         let name = &self.md.name;
         // What cannot be read is as good as not there: it is got anew.
-        let chain = self.staging().chain(spec).unwrap_or_default();
-        let key = self.staging().key(spec).unwrap_or_default();
-        let Some((chain, key)) = chain.zip(key) else { return Ok(None) };
-        match check(&chain, &key, self.md, self.clock().now()) {
-            Ok(info) => Ok(Some(info)),
+        let chain = self.staging().chain(spec).unwrap_or_default()?;
+        let key = self.staging().key(spec).unwrap_or_default()?;
+        match self.check(spec, key, chain) {
+            Ok(set) => Some(set),
             Err(reason) => {
                 crate::log!(
                     Warn,
                     "{name}: the staged certificate({}) is ordered anew: {reason}",
                     spec.label()
                 );
-                Ok(None)
+                None
             }
         }
     }
 
     /// Gets the certificate for one key into staging.
-    fn obtain(&mut self, session: &Session, spec: &KeySpec) -> Result<CertInfo, Error> {
+    fn obtain(&mut self, session: &Session, spec: &KeySpec) -> Result<KeyedSet, Error> {
         let name = self.md.name.clone();
         let mut order = self.order(session, spec)?;
         let mut authorizations: Vec<Authorization> = Vec::new();
@@ -192,8 +191,8 @@ impl Attempt<'_, '_> {
     }
 
     fn wait(&mut self, polls: &mut Polls, what: &str) -> Result<(), Error> {
-        self.running.show()?;
         let delay = polls.delay(what, self.clock().now())?;
+        self.running.show_before(delay)?;
         Ok(self.engine.rest(&self.md.name, delay)?)
     }
 
@@ -300,6 +299,25 @@ impl Attempt<'_, '_> {
         Ok(key)
     }
 
+    /// The set of this key and chain, if it fits the MD. The error completes "the certificate …".
+    fn check(&self, spec: &KeySpec, key: PrivateKey, chain: Chain) -> Result<KeyedSet, String> {
+        let set = KeyedSet::new(spec.clone(), key, chain)
+            .map_err(|_| String::from("does not match its private key"))?;
+        if !set.chain.is_in_order() {
+            return Err("comes with a chain that is not in order".into());
+        }
+        if !self.md.is_covered_by(&set.info.dns_names) {
+            return Err("does not cover all domains".into());
+        }
+        if set.info.not_after <= self.clock().now() {
+            return Err("has expired".into());
+        }
+        if set.info.must_staple != self.md.must_staple {
+            return Err("has another 'must-staple' than was requested".into());
+        }
+        Ok(set)
+    }
+
     /// `key`: the certificate's, where this attempt has used it before.
     fn download(
         &mut self,
@@ -307,7 +325,7 @@ impl Attempt<'_, '_> {
         spec: &KeySpec,
         url: &str,
         key: Option<PrivateKey>,
-    ) -> Result<CertInfo, Error> {
+    ) -> Result<KeyedSet, Error> {
         let name = self.md.name.clone();
         self.running.step(format!("Retrieving {} certificate chain for {name}", spec.label()))?;
         let pem = session.certificate(url)?;
@@ -320,10 +338,9 @@ impl Attempt<'_, '_> {
         };
         // Whatever comes of it, this order is done with.
         self.staging().remove_order()?;
-        let (chain, key) = (chain?, key?);
-        let info = check(&chain, &key, self.md, self.clock().now()).map_err(unusable)?;
-        self.staging().save_chain(spec, &chain)?;
-        Ok(info)
+        let set = self.check(spec, key?, chain?).map_err(unusable)?;
+        self.staging().save_chain(spec, &set.chain)?;
+        Ok(set)
     }
 }
 
@@ -343,27 +360,6 @@ fn same_order(staged: &Md, md: &Md, url: &str) -> bool {
         && staged.key_specs == md.key_specs
         && staged.must_staple == md.must_staple
         && staged.profile == md.profile
-}
-
-/// Checks that a chain fits the key and the MD. The error completes "the certificate …".
-fn check(chain: &Chain, key: &PrivateKey, md: &Md, now: Timestamp) -> Result<CertInfo, String> {
-    let info = CertInfo::from_chain(chain);
-    if !chain.leaf().matches_key(key) {
-        return Err("does not match its private key".into());
-    }
-    if !chain.is_in_order() {
-        return Err("comes with a chain that is not in order".into());
-    }
-    if !md.is_covered_by(&info.dns_names) {
-        return Err("does not cover all domains".into());
-    }
-    if info.not_after <= now {
-        return Err("has expired".into());
-    }
-    if info.must_staple != md.must_staple {
-        return Err("has another 'must-staple' than was requested".into());
-    }
-    Ok(info)
 }
 
 /// How often and how long something is asked after in one phase.

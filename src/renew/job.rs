@@ -17,12 +17,14 @@ pub struct Running<'a> {
     /// The same store, for what is only shown.
     progress: WorkStore,
     clock: &'a dyn Clock,
-    /// When progress was last written.
-    shown: Option<Timestamp>,
+    /// When progress was last written, or this look began.
+    shown: Timestamp,
     is_shown: bool,
+    /// What the disk has for sure.
+    saved: Option<Job>,
 }
 
-/// Progress is written so often at most, and before every wait.
+/// Progress is written so often at most, and before everything that takes as long.
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
 impl<'a> Running<'a> {
@@ -33,12 +35,13 @@ impl<'a> Running<'a> {
             None
         });
         Running {
-            job: job.unwrap_or_else(|| Job::new(name)),
+            job: job.clone().unwrap_or_else(|| Job::new(name)),
             store,
             progress: store.unsynced(),
             clock,
-            shown: None,
+            shown: clock.now(),
             is_shown: true,
+            saved: job,
         }
     }
 
@@ -64,10 +67,12 @@ impl<'a> Running<'a> {
         self.is_shown = false;
         let now = self.clock.now();
         // A clock that was set back does not keep the job from being seen.
-        match self.shown {
-            Some(at) if at <= now && now.since(at) < SHOWN_EVERY => Ok(()),
-            _ => self.show(),
-        }
+        if self.shown <= now && now.since(self.shown) < SHOWN_EVERY { Ok(()) } else { self.show() }
+    }
+
+    /// Has everything on disk that happened so far, where nothing more will for so long.
+    pub fn show_before(&mut self, wait: Duration) -> Result<(), Error> {
+        if wait < SHOWN_EVERY { Ok(()) } else { self.show() }
     }
 
     /// Has everything on disk that happened so far: what comes next may take long.
@@ -75,12 +80,17 @@ impl<'a> Running<'a> {
         if self.is_shown {
             return Ok(());
         }
+        self.saved = None;
         Staging::new(&self.progress, &self.job.name).save_job(&self.job)?;
-        (self.shown, self.is_shown) = (Some(self.clock.now()), true);
+        (self.shown, self.is_shown) = (self.clock.now(), true);
         Ok(())
     }
 
-    pub fn save(&self) -> Result<(), Error> {
-        Ok(Staging::new(self.store, &self.job.name).save_job(&self.job)?)
+    pub fn save(&mut self) -> Result<(), Error> {
+        if self.saved.as_ref() != Some(&self.job) {
+            Staging::new(self.store, &self.job.name).save_job(&self.job)?;
+            self.saved = Some(self.job.clone());
+        }
+        Ok(())
     }
 }

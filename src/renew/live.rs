@@ -70,9 +70,17 @@ pub fn read<R: Rights>(
     Ok(Some(Published { since, md: ordered, job, sets }))
 }
 
-/// The complete set in staging, and the MD it was ordered for.
-pub fn staged(store: &WorkStore, md: &Md, now: Timestamp) -> Result<(Md, Vec<KeyedSet>), Flaw> {
+/// The complete set in staging, and the MD it was ordered for. `known`: the set, where it need not be read.
+pub fn staged(
+    store: &WorkStore,
+    md: &Md,
+    known: Option<Vec<KeyedSet>>,
+    now: Timestamp,
+) -> Result<(Md, Vec<KeyedSet>), Flaw> {
     let ordered = Staging::new(store, &md.name).md()?.ok_or(Flaw::NoMd)?;
+    if let Some(sets) = known {
+        return Ok((ordered, sets));
+    }
     let load = |spec| {
         let set = set::load(store, GROUP, &md.name, &spec)?;
         set.check(md, now).map(|()| set)
@@ -80,33 +88,41 @@ pub fn staged(store: &WorkStore, md: &Md, now: Timestamp) -> Result<(Md, Vec<Key
     Ok((ordered, md.keys().into_iter().map(load).collect::<Result<_, Flaw>>()?))
 }
 
-/// Makes a complete set the live one.
-pub fn publish(
-    store: &WorkStore,
-    name: &str,
-    ordered: &Md,
-    job: &Job,
-    sets: &[KeyedSet],
-    now: Timestamp,
-) -> Result<(), Error> {
-    let mut entries = Vec::new();
-    for set in sets {
-        let key = store.seal_key(GROUP, &set.key)?;
-        entries.push(json!({
-            "privkey-spec": set.spec.to_json(),
-            "privkey": String::from_utf8_lossy(&key),
-            "pubcert": String::from_utf8_lossy(&set.chain.to_pem()),
-        }));
+/// The certificates in staging, where there is one for each key.
+pub fn staged_certs(store: &WorkStore, md: &Md) -> Option<Vec<CertInfo>> {
+    let staging = Staging::new(store, &md.name);
+    let cert = |spec| Some(CertInfo::from_chain(&staging.chain(&spec).ok()??));
+    md.keys().into_iter().map(cert).collect()
+}
+
+impl Published {
+    /// `ordered`: the MD it was ordered for.
+    pub fn new(now: Timestamp, ordered: &Md, job: &Job, sets: Vec<KeyedSet>) -> Self {
+        // The binding to an external account is a secret, and of no use here.
+        let md = Md { eab: None, ..ordered.clone() };
+        // As the file has it.
+        Published { since: Timestamp::from_unix(now.unix()), md, job: job.to_json(), sets }
     }
-    // The binding to an external account is a secret, and of no use here.
-    let ordered = Md { eab: None, ..ordered.clone() };
-    let record = json!({
-        "since": now.to_http_date(),
-        "md": ordered.to_json(),
-        "job": job.to_json(),
-        "sets": entries,
-    });
-    store.write_json(GROUP, name, FILE, &record)
+
+    /// Makes it the live set of the MD `name`.
+    pub fn write(&self, store: &WorkStore, name: &str) -> Result<(), Error> {
+        let mut entries = Vec::new();
+        for set in &self.sets {
+            let key = store.seal_key(GROUP, &set.key)?;
+            entries.push(json!({
+                "privkey-spec": set.spec.to_json(),
+                "privkey": String::from_utf8_lossy(&key),
+                "pubcert": String::from_utf8_lossy(&set.chain.to_pem()),
+            }));
+        }
+        let record = json!({
+            "since": self.since.to_http_date(),
+            "md": self.md.to_json(),
+            "job": self.job,
+            "sets": entries,
+        });
+        store.write_json(GROUP, name, FILE, &record)
+    }
 }
 
 /// When a complete set may take the place of the one in use.
@@ -217,8 +233,8 @@ impl std::fmt::Debug for Slot {
 
 /// The processes that serve, as the renewing one knows them.
 pub trait Workers: Send + Sync {
-    /// A set was published for the MD of this index: all are to serve it, this process from now on.
-    fn tell(&self, index: usize);
+    /// This set was published for the MD of this index: all are to serve it, this process from now on.
+    fn tell(&self, index: usize, set: LiveSet);
 
     /// Whether there is a good OCSP response for each of these certificates.
     fn have_staples(&self, index: usize, certs: &[CertInfo]) -> bool;
@@ -292,7 +308,8 @@ mod tests {
         let set = lab.set(&["a.test"], &md.keys()[0]);
         let fingerprint = set.info.fingerprint.clone();
         let worker = lab.store.worker();
-        publish(&worker, "a.test", &md, &Job::new("a.test"), &[set], NOW).unwrap();
+        let set = Published::new(NOW, &md, &Job::new("a.test"), vec![set]);
+        set.write(&worker, "a.test").unwrap();
         let read = read(&lab.store, Group::Staging, &md, NOW).unwrap().unwrap();
         assert_eq!((read.since, read.sets.len()), (NOW, 1));
         assert!(read.sets[0].chain.leaf().matches_key(&read.sets[0].key));
@@ -306,7 +323,9 @@ mod tests {
         let lab = Lab::new();
         let a = md(&["a.test"]);
         let worker = lab.store.worker();
-        let publish = |set| publish(&worker, "a.test", &a, &Job::new("a.test"), &[set], NOW).unwrap();
+        let publish = |set| {
+            Published::new(NOW, &a, &Job::new("a.test"), vec![set]).write(&worker, "a.test").unwrap();
+        };
         let flaw = |md: &Md, now| read(&worker, GROUP, md, now).map(|_| ()).unwrap_err().to_string();
         publish(lab.set(&["a.test"], &a.keys()[0]));
         assert!(flaw(&md(&["a.test", "b.test"]), NOW).contains("cover"));

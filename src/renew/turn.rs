@@ -5,8 +5,8 @@ use super::Managed;
 use super::engine::{Engine, Next};
 use super::error::Error;
 use super::job::Running;
-use super::live::{self, Due};
-use super::set::Flaw;
+use super::live::{self, Due, LiveSet, Published};
+use super::set::{Flaw, KeyedSet};
 use super::staging::Staging;
 use super::{pace, policy};
 use crate::crypto::CertInfo;
@@ -38,16 +38,16 @@ const TOLD: &str = "notified-activated";
 
 impl Engine {
     /// A complete set goes live, or waits; the commands hear of it. Tells when to look again, and whether it is in use.
-    /// `is_new`: it has just been got.
+    /// `new`: what has just been got; without, it was complete before.
     pub(super) fn after_renewal(
         &self,
         index: usize,
         target: &Managed,
         running: &mut Running<'_>,
-        is_new: bool,
+        new: Option<Vec<KeyedSet>>,
     ) -> (Next, bool) {
-        let name = &target.md.name;
-        let turn = self.go_live(index, target, running);
+        let (name, is_new) = (&target.md.name, new.is_some());
+        let turn = self.go_live(index, target, running, new);
         match &turn {
             Turn::Damaged(reason) => {
                 crate::log!(Error, "AH10069: {name}: error loading staged set, it is got anew: {reason}");
@@ -69,23 +69,35 @@ impl Engine {
             _ => {}
         }
         let told = self.tell_renewed(running);
+        if let Turn::Live = turn {
+            self.tell_activated(running);
+        }
+        self.save(running);
         match turn {
-            Turn::Live => {
-                self.tell_activated(running);
-                (told, true)
-            }
+            Turn::Live => (told, true),
             Turn::Waiting(at) => (earlier(told, Next::At(at)), false),
             Turn::Restart | Turn::Damaged(_) => (told, false),
         }
     }
 
     /// Has all workers serve the staged set, if it is time.
-    fn go_live(&self, index: usize, target: &Managed, running: &mut Running<'_>) -> Turn {
+    fn go_live(
+        &self,
+        index: usize,
+        target: &Managed,
+        running: &mut Running<'_>,
+        new: Option<Vec<KeyedSet>>,
+    ) -> Turn {
         let (name, now) = (&target.md.name, self.clock().now());
         let Some((workers, delay)) = self.live().filter(|_| target.live.is_attached()) else {
             return Turn::Restart;
         };
-        let (ordered, sets) = match live::staged(self.store(), &target.md, now) {
+        if new.is_none()
+            && live::staged_certs(self.store(), &target.md).is_some_and(|c| is_served(target, &c))
+        {
+            return Turn::Live;
+        }
+        let (ordered, sets) = match live::staged(self.store(), &target.md, new, now) {
             Ok(staged) => staged,
             Err(Flaw::Store(error @ store::Error::Io { .. })) => {
                 crate::log!(Error, "{name}: the staged set cannot be read: {error}");
@@ -94,20 +106,22 @@ impl Engine {
             Err(flaw) => return Turn::Damaged(flaw.to_string()),
         };
         let certs: Vec<CertInfo> = sets.iter().map(|set| set.info.clone()).collect();
-        if is_served(target, &certs) {
-            return Turn::Live;
-        }
         let have_staples = workers.have_staples(index, &certs);
         match live::due(&target.md, &target.served(), &certs, delay, have_staples, now) {
             Due::At(at) => return Turn::Waiting(at),
             Due::Stapled => return Turn::Waiting(now.plus(PAUSE)),
             Due::Now => {}
         }
-        if let Err(error) = live::publish(self.store(), name, &ordered, &running.job, &sets, now) {
+        let published = Published::new(now, &ordered, &running.job, sets);
+        let set = match LiveSet::new(&published) {
+            Ok(set) => set,
+            Err(error) => return Turn::Damaged(error.to_string()),
+        };
+        if let Err(error) = published.write(self.store(), name) {
             crate::log!(Error, "{name}: the new set cannot go live: {error}");
             return Turn::Waiting(now.plus(PAUSE));
         }
-        workers.tell(index);
+        workers.tell(index, set);
         if !is_served(target, &certs) {
             // Why stands in the log.
             return Turn::Restart;
@@ -175,7 +189,9 @@ impl Engine {
                 Next::At(at)
             }
         };
-        self.save(running);
+        if commands.are_any() {
+            self.save(running);
+        }
         next
     }
 
@@ -190,7 +206,6 @@ impl Engine {
         if heard.is_ok() || !clock.is_stopped() {
             running.job.extra.insert(TOLD.into(), json!(true));
         }
-        self.save(running);
     }
 
     /// Makes room in staging for the renewal that follows a live set. That set stays, in a file of its own; so do

