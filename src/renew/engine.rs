@@ -371,8 +371,12 @@ impl Engine {
 
     pub(super) fn save(&self, running: &mut Running<'_>) {
         if let Err(error) = running.save() {
-            crate::log!(Error, "md[{}]: the state of its renewal cannot be saved: {error}", running.job.name);
+            self.report_unsaved(running, &error);
         }
+    }
+
+    pub(super) fn report_unsaved(&self, running: &Running<'_>, error: &Error) {
+        crate::log!(Error, "md[{}]: the state of its renewal cannot be saved: {error}", running.job.name);
     }
 }
 

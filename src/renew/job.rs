@@ -19,9 +19,8 @@ pub struct Running<'a> {
     clock: &'a dyn Clock,
     /// When progress was last written, or this look began.
     shown: Timestamp,
-    is_shown: bool,
-    /// What the disk has for sure.
-    saved: Option<Job>,
+    /// What was last written.
+    written: Option<Job>,
 }
 
 /// Progress is written so often at most, and before everything that takes as long.
@@ -40,8 +39,7 @@ impl<'a> Running<'a> {
             progress: store.unsynced(),
             clock,
             shown: clock.now(),
-            is_shown: true,
-            saved: job,
+            written: job,
         }
     }
 
@@ -64,7 +62,6 @@ impl<'a> Running<'a> {
     }
 
     fn progressed(&mut self) -> Result<(), Error> {
-        self.is_shown = false;
         let now = self.clock.now();
         // A clock that was set back does not keep the job from being seen.
         if self.shown <= now && now.since(self.shown) < SHOWN_EVERY { Ok(()) } else { self.show() }
@@ -75,21 +72,22 @@ impl<'a> Running<'a> {
         if wait < SHOWN_EVERY { Ok(()) } else { self.show() }
     }
 
-    /// Has everything on disk that happened so far: what comes next may take long.
+    /// Has everything in its file that happened so far: what comes next may take long.
     pub fn show(&mut self) -> Result<(), Error> {
-        if self.is_shown {
-            return Ok(());
-        }
-        self.saved = None;
-        Staging::new(&self.progress, &self.job.name).save_job(&self.job)?;
-        (self.shown, self.is_shown) = (self.clock.now(), true);
+        self.write(&self.progress.clone())?;
+        self.shown = self.clock.now();
         Ok(())
     }
 
+    /// Has everything on the disk that happened so far.
     pub fn save(&mut self) -> Result<(), Error> {
-        if self.saved.as_ref() != Some(&self.job) {
-            Staging::new(self.store, &self.job.name).save_job(&self.job)?;
-            self.saved = Some(self.job.clone());
+        self.write(self.store)
+    }
+
+    fn write(&mut self, store: &WorkStore) -> Result<(), Error> {
+        if self.written.as_ref() != Some(&self.job) {
+            Staging::new(store, &self.job.name).save_job(&self.job)?;
+            self.written = Some(self.job.clone());
         }
         Ok(())
     }

@@ -72,12 +72,15 @@ impl<'a> Staging<'a> {
         Ok(text("url").zip(text("key")).map(|(url, key)| SavedOrder { url, key }))
     }
 
+    /// Does not wait for the disk: what a power failure takes costs a new order.
     pub fn save_order(&self, order: &SavedOrder) -> Result<(), Error> {
-        self.store.write_json(GROUP, self.name, file::ORDER, &json!({"url": order.url, "key": order.key}))
+        let json = json!({"url": order.url, "key": order.key});
+        self.store.unsynced().write_json(GROUP, self.name, file::ORDER, &json)
     }
 
+    /// Nor does this: an order that is done with is known to the CA as such.
     pub fn remove_order(&self) -> Result<(), Error> {
-        self.store.remove(GROUP, self.name, file::ORDER)
+        self.store.unsynced().remove(GROUP, self.name, file::ORDER)
     }
 
     pub fn key(&self, spec: &KeySpec) -> Result<Option<PrivateKey>, Error> {

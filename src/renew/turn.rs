@@ -72,7 +72,12 @@ impl Engine {
         if let Turn::Live = turn {
             self.tell_activated(running);
         }
-        self.save(running);
+        if self.settings().commands.are_any() {
+            self.save(running);
+        } else if let Err(error) = running.show() {
+            // Nobody is told twice where this is lost.
+            self.report_unsaved(running, &error);
+        }
         match turn {
             Turn::Live => (told, true),
             Turn::Waiting(at) => (earlier(told, Next::At(at)), false),
