@@ -97,6 +97,33 @@ impl<'a> Reader<'a> {
         true
     }
 
+    /// Whether all lengths take the shortest form (X.690 §10.1), down to the last element. Some readers insist on it.
+    pub fn is_shortest(self) -> bool {
+        self.is_shortest_to_depth(DEPTH_MAX)
+    }
+
+    fn is_shortest_to_depth(mut self, depth: usize) -> bool {
+        while !self.is_at_end() {
+            let before = self.0.len();
+            let Some((tag, content)) = self.element() else { return false };
+            let head = before - self.0.len() - content.len();
+            let shortest = match content.len() {
+                0..=0x7f => 2,
+                0x80..=0xff => 3,
+                0x100..=0xffff => 4,
+                0x1_0000..=0xff_ffff => 5,
+                _ => 6,
+            };
+            let is_constructed = tag & CONSTRUCTED != 0;
+            if head != shortest
+                || is_constructed && (depth == 0 || !Reader(content).is_shortest_to_depth(depth - 1))
+            {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Like [`Reader::take`], for a constructed element.
     pub fn enter(&mut self, tag: u8) -> Option<Reader<'a>> {
         self.take(tag).map(Reader)
@@ -208,6 +235,28 @@ mod tests {
         }
         let deep = (0..40u8).fold(Vec::new(), |inner, i| [vec![0x30, i * 2], inner].concat());
         assert!(!Reader::new(&deep).is_sound());
+    }
+
+    #[test]
+    fn lengths_are_the_shortest_down_to_the_last_element_or_not() {
+        let long = |length: usize| {
+            let (high, low) = ((length >> 8) as u8, length as u8);
+            let head = if high == 0 { vec![0x04, 0x81, low] } else { vec![0x04, 0x82, high, low] };
+            [head, vec![0; length]].concat()
+        };
+        for good in [vec![], vec![0x30, 0x02, 0x05, 0x00], long(0x80), long(0xff), long(0x100)] {
+            assert!(Reader::new(&good).is_shortest(), "{good:02x?}");
+        }
+        for bad in [
+            vec![0x30, 0x81, 0x02, 0x05, 0x00],
+            vec![0x30, 0x03, 0x05, 0x81, 0x00],
+            vec![0x05, 0x82, 0x00, 0x00],
+            vec![0x05],
+            long(0x7f),
+            [vec![0x04, 0x82, 0x00, 0x80], vec![0; 0x80]].concat(),
+        ] {
+            assert!(!Reader::new(&bad).is_shortest(), "{bad:02x?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::crypto::der::{
 };
 use crate::crypto::read_time;
 use crate::time::Timestamp;
+use openssl::error::ErrorStack;
+use openssl::ocsp::OcspResponse;
 use std::time::Duration;
 
 /// Bytes. No real response has a tenth of it, and it has to pass through each handshake.
@@ -97,6 +99,9 @@ pub fn verify(der: &[u8], subject: &Subject, now: Timestamp) -> Result<Response,
         return Err(Flaw::TooLarge(der.len()));
     }
     let basic = basic(der)?;
+    if !is_readable(der) {
+        return Err(Flaw::Malformed);
+    }
     let (signed, answers) = parse(basic).ok_or(Flaw::Malformed)?;
     let (status, from, until) = answer(answers, subject)?;
     signer::check(&signed, &subject.issuer, now)?;
@@ -120,10 +125,23 @@ pub fn accept(new: &Response, current: Option<&Response>, now: Timestamp) -> Res
     Ok(())
 }
 
+/// Whether clients can read it to the end. Not all of it is signed: who changes the rest on its way must not make us
+/// staple what ends handshakes.
+fn is_readable(der: &[u8]) -> bool {
+    let is_readable = OcspResponse::from_der(der).and_then(|response| response.basic()).is_ok();
+    // What failed leaves its reason in the thread's queue, where others would find it.
+    drop(ErrorStack::get());
+    is_readable
+}
+
+fn is_der(reader: &Reader<'_>) -> bool {
+    reader.is_sound() && reader.is_shortest()
+}
+
 /// The BasicOCSPResponse inside.
 fn basic(der: &[u8]) -> Result<Reader<'_>, Flaw> {
     let all = Reader::new(der);
-    let mut response = all.is_sound().then(|| all.only(SEQUENCE)).flatten().ok_or(Flaw::Malformed)?;
+    let mut response = is_der(&all).then(|| all.only(SEQUENCE)).flatten().ok_or(Flaw::Malformed)?;
     match response.take(ENUMERATED) {
         Some([0]) => {}
         Some([1]) => return Err(Flaw::Unsuccessful("malformedRequest")),
@@ -138,7 +156,7 @@ fn basic(der: &[u8]) -> Result<Reader<'_>, Flaw> {
         (bytes.take(OBJECT_IDENTIFIER)? == BASIC).then_some(())?;
         let content = bytes.take(OCTET_STRING).filter(|_| bytes.is_at_end())?;
         let inner = Reader::new(content);
-        inner.is_sound().then(|| inner.only(SEQUENCE)).flatten()
+        is_der(&inner).then(|| inner.only(SEQUENCE)).flatten()
     };
     inner().ok_or(Flaw::Malformed)
 }
@@ -213,7 +231,7 @@ fn generalized(fields: &mut Reader<'_>) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::wire::{self, Say};
-    use super::super::fixture::{HOUR, OCSP_SIGNING, Responder, date, subject};
+    use super::super::fixture::{HOUR, OCSP_SIGNING, Responder, cert_id_der, date, subject};
     use super::*;
     use crate::crypto::PrivateKey;
     use crate::crypto::fixture::{Ca, NOW, flips};
@@ -330,6 +348,39 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_signed_must_not_keep_clients_from_reading_the_rest() {
+        let responder = Responder::new();
+        let subject = subject(&responder, "http://o.test");
+        let with = |along: &[u8]| {
+            let (key, cert) = (responder.ca.key().pkey(), responder.ca.certificate().x509().unwrap());
+            let wish = wire::Wish {
+                cert_id: &cert_id_der(&subject.cert_id),
+                say: Say::Good,
+                from: date(NOW.minus(HOUR)),
+                until: Some(date(NOW.plus(HOUR))),
+                signer: &cert,
+                key,
+                by_key: false,
+                certs: &[],
+            };
+            verify(&wire::with_certs(&wish, along), &subject, NOW)
+        };
+        let cert = responder.ca.certificate().der();
+        assert!(with(cert).is_ok());
+        // What says of which kind its key is has the tag of a text.
+        let key = [0x30, 0x13, 0x06, 0x07];
+        let at = cert.windows(4).position(|four| four == key).unwrap();
+        let mut broken_key = cert.to_vec();
+        broken_key[at] = 0x12;
+        let (head, content) = (vec![0x30, 0x83, 0x00], cert[2..].to_vec());
+        assert_eq!(cert[1], 0x82);
+        let long = [head, content].concat();
+        for bad in [&[0x30, 0][..], &[0x30, 2, 5, 0], &broken_key, &long] {
+            assert_eq!(with(bad).err(), Some(Flaw::Malformed), "{bad:02x?}");
+        }
+    }
+
+    #[test]
     fn signatures_are_verified_with_the_kind_of_key_they_claim() {
         let responder = Responder::new();
         let subject = subject(&responder, "http://o.test");
@@ -352,7 +403,7 @@ mod tests {
     }
 
     proptest! {
-        /// How many more cases than usual: `PROPTEST_CASES`. The corpus of the fuzz target begins from the same ones.
+        /// How many more cases than usual: `PROPTEST_CASES`. The fuzz target `ocsp_response` knows no end.
         #[test]
         fn nothing_but_what_was_signed_is_ever_taken(
             cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..5), 1..6)

@@ -29,28 +29,50 @@ pub struct Wish<'a> {
     pub certs: &'a [X509],
 }
 
+fn date(text: &str) -> Vec<u8> {
+    element(0x18, text.as_bytes())
+}
+
 /// A successful OCSPResponse.
 pub fn build(wish: &Wish<'_>) -> Vec<u8> {
-    let date = |text: &str| element(0x18, text.as_bytes());
+    build_with(&single(wish), &[], wish)
+}
+
+/// The SingleResponse.
+pub fn single(wish: &Wish<'_>) -> Vec<u8> {
     let status = match wish.say {
         Say::Good => element(0x80, &[]),
         Say::Revoked => element(0xa1, &date(&wish.from)),
         Say::Unknown => element(0x82, &[]),
     };
     let until = wish.until.as_ref().map(|until| element(0xa0, &date(until))).unwrap_or_default();
-    let single = element(0x30, &[wish.cert_id.to_vec(), status, date(&wish.from), until].concat());
+    element(0x30, &[wish.cert_id.to_vec(), status, date(&wish.from), until].concat())
+}
+
+/// With these SingleResponses, and this behind them in the ResponseData.
+pub fn build_with(singles: &[u8], extensions: &[u8], wish: &Wish<'_>) -> Vec<u8> {
+    let certs: Vec<u8> = wish.certs.iter().flat_map(|cert| cert.to_der().unwrap()).collect();
+    sign(singles, extensions, &certs, wish)
+}
+
+/// With these bytes where certificates belong.
+pub fn with_certs(wish: &Wish<'_>, certs: &[u8]) -> Vec<u8> {
+    sign(&single(wish), &[], certs, wish)
+}
+
+fn sign(singles: &[u8], extensions: &[u8], certs: &[u8], wish: &Wish<'_>) -> Vec<u8> {
     let responder = if wish.by_key {
         element(0xa2, &element(0x04, &key_hash(wish.signer)))
     } else {
         element(0xa1, &wish.signer.subject_name().to_der().unwrap())
     };
-    let data = element(0x30, &[responder, date(&wish.from), element(0x30, &single)].concat());
+    let fields = [responder, date(&wish.from), element(0x30, singles), extensions.to_vec()];
+    let data = element(0x30, &fields.concat());
     let mut signer = Signer::new(MessageDigest::sha256(), wish.key).unwrap();
     let signature = [vec![0], signer.sign_oneshot_to_vec(&data).unwrap()].concat();
     let mut fields = [data, algorithm(wish.key), element(0x03, &signature)].concat();
-    if !wish.certs.is_empty() {
-        let certs: Vec<u8> = wish.certs.iter().flat_map(|cert| cert.to_der().unwrap()).collect();
-        fields.extend(element(0xa0, &element(0x30, &certs)));
+    if !certs.is_empty() {
+        fields.extend(element(0xa0, &element(0x30, certs)));
     }
     let basic = element(0x30, &fields);
     let kind = element(0x06, &[0x2b, 6, 1, 5, 5, 7, 48, 1, 1]);
