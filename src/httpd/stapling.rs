@@ -20,7 +20,7 @@ use crate::renew::tally::{OcspCounted, Tally};
 use crate::stapling::driver::{Connect, Surroundings};
 use crate::stapling::{Driver, Settings, staged};
 use crate::store::{Error, Group, StartStore, WorkGroup, WorkStore};
-use crate::time::{Clock, StopFlag, SystemClock, Timestamp};
+use crate::time::{self, Clock, StopFlag, SystemClock, Timestamp};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -159,7 +159,7 @@ impl Stapling {
     /// A handshake: see [`Cache::staple`].
     pub fn staple<R>(&self, id: &[u8], use_it: impl FnOnce(Option<&[u8]>) -> R) -> Option<R> {
         let id = self.aliases.get(id).map_or(id, |own| own.as_slice());
-        self.cache.staple(id, SystemClock::default().now(), use_it)
+        self.cache.staple(id, time::now(), use_it)
     }
 
     /// Takes up the responses that were got since this process looked last.

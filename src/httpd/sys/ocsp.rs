@@ -5,7 +5,7 @@ use super::pool;
 use super::server::Server;
 use crate::httpd::stapling;
 use crate::ocsp::Cache;
-use crate::time::{Clock, SystemClock};
+use crate::time;
 use apache_sys::{apr_pool_t, apr_size_t, conn_rec, server_rec};
 use openssl_sys::{SSL, SSL_CTX};
 use std::ffi::{c_char, c_int, c_long, c_uchar, c_uint, c_void};
@@ -109,7 +109,7 @@ callback! {
             {
                 return SSL_TLSEXT_ERR_NOACK;
             }
-            let stapled = cache.staple(&id, SystemClock::default().now(), |der| {
+            let stapled = cache.staple(&id, time::now(), |der| {
                 let der = der?;
                 let size = c_long::try_from(der.len()).ok()?;
                 let copy = openssl_sys::OPENSSL_malloc(der.len()).cast::<u8>();
