@@ -5,7 +5,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # With libtest's default of one thread a processor the tests would mostly wait for each other.
 E2E_THREADS ?= 4
 
-.PHONY: help setup build panic-module test e2e bench lint demo demo-check install clean
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= ocsp_response ocsp_answer
+
+.PHONY: help setup build panic-module test e2e bench fuzz lint demo demo-check install clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +33,13 @@ e2e: ## Run only the end-to-end tests; MODULE=/path/mod_md.so runs them with tha
 # Not with the release profile: that would put a library without httpd's hooks where `make build` has the module.
 bench: build ## Measure starts and memory with many domains, beside the C module: ARGS="startup 2000 3", ARGS="live"
 	$(CARGO) bench --profile dev --no-default-features --bench $(if $(filter live,$(ARGS)),live,servers) -- $(ARGS)
+
+fuzz: ## Feed parsers whatever can be thought of, FUZZ_SECONDS for each of FUZZ_TARGETS; needs nightly Rust and cargo-fuzz
+	for target in $(FUZZ_TARGETS); do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 || exit 1; \
+	done
 
 lint: ## clippy with and without the httpd layer, and the format
 	$(CARGO) clippy --workspace --all-targets --no-default-features -- -D warnings

@@ -1,4 +1,5 @@
 //! Certificates of a CA of the test's own, which name whatever OCSP responder the test wants.
+#![allow(dead_code)]
 
 use super::wire;
 use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
@@ -24,13 +25,13 @@ pub fn leaf(name: &str, key: &PKey<Private>, ca: (&X509, &PKey<Private>), respon
     make(name, key, Some(ca), vec![san(name), ocsp_access(responder)])
 }
 
-fn san(name: &str) -> X509Extension {
+pub fn san(name: &str) -> X509Extension {
     let oid = Asn1Object::from_str("2.5.29.17").unwrap();
     let value = wire::element(0x30, &wire::element(0x82, name.as_bytes()));
     X509Extension::new_from_der(&oid, false, &Asn1OctetString::new_from_bytes(&value).unwrap()).unwrap()
 }
 
-fn ocsp_access(url: &str) -> X509Extension {
+pub fn ocsp_access(url: &str) -> X509Extension {
     let method = wire::element(6, &[0x2b, 6, 1, 5, 5, 7, 48, 1]);
     let access = wire::element(0x30, &[method, wire::element(0x86, url.as_bytes())].concat());
     let oid = Asn1Object::from_str("1.3.6.1.5.5.7.1.1").unwrap();
@@ -44,6 +45,18 @@ pub fn make(
     issuer: Option<(&X509, &PKey<Private>)>,
     extensions: Vec<X509Extension>,
 ) -> X509 {
+    let day = |days| Asn1Time::days_from_now(days).unwrap();
+    make_valid(name, key, issuer, extensions, (&day(0), &day(30)))
+}
+
+/// Between these dates.
+pub fn make_valid(
+    name: &str,
+    key: &PKey<Private>,
+    issuer: Option<(&X509, &PKey<Private>)>,
+    extensions: Vec<X509Extension>,
+    (from, until): (&Asn1Time, &Asn1Time),
+) -> X509 {
     let mut subject = X509NameBuilder::new().unwrap();
     subject.append_entry_by_nid(Nid::COMMONNAME, name).unwrap();
     let subject = subject.build();
@@ -55,9 +68,8 @@ pub fn make(
     builder.set_subject_name(&subject).unwrap();
     builder.set_issuer_name(issuer.map_or(&subject, |(cert, _)| cert.subject_name())).unwrap();
     builder.set_pubkey(key).unwrap();
-    let now = Asn1Time::days_from_now(0).unwrap();
-    builder.set_not_before(&now).unwrap();
-    builder.set_not_after(&Asn1Time::days_from_now(30).unwrap()).unwrap();
+    builder.set_not_before(from).unwrap();
+    builder.set_not_after(until).unwrap();
     extensions.into_iter().for_each(|extension| builder.append_extension(extension).unwrap());
     builder.sign(issuer.map_or(key, |(_, key)| key), MessageDigest::sha256()).unwrap();
     builder.build()
