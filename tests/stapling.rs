@@ -127,13 +127,18 @@ impl Lab {
 
     /// A start of the server: what it knows is what the store has.
     fn start(&self) -> Server<'_> {
+        self.take_over(self.clock.now())
+    }
+
+    /// Another child of the server that was started then.
+    fn take_over(&self, started: Timestamp) -> Server<'_> {
         let terms = Terms { renew_window: TimeSlice::Percent(33), proxy_url: None, proxy_ca_file: None };
         let subject = Arc::new(Subject::new("a.test", &self.chain, terms).unwrap());
         let stored = file::read(&self.store(), Group::Ocsp, &subject, self.clock.now()).unwrap();
         let entry = Entry { subject: subject.clone(), response: stored.map(Arc::new) };
         let cache = Arc::new(Cache::new([entry]));
-        let settings =
-            Settings { parallel: 4, retry_delay: Duration::from_secs(30), commands: Commands::default() };
+        let (retry_delay, commands) = (Duration::from_secs(30), Commands::default());
+        let settings = Settings { parallel: 4, retry_delay, started, commands };
         let responder = self.responder.clone();
         let around = Surroundings {
             store: self.store().worker(),
@@ -296,7 +301,7 @@ fn a_panic_is_a_failure_that_is_tried_again_ever_more_rarely() {
 }
 
 #[test]
-fn a_restart_goes_on_with_the_backoff_and_with_what_the_responder_asked_for() {
+fn what_the_responder_asked_for_holds_over_restarts() {
     let lab = Lab::new();
     lab.act(Act::Status(503, vec![("Retry-After".into(), "7200".into())]));
     lab.start().run(HOUR / 2, Duration::from_secs(60));
@@ -308,13 +313,29 @@ fn a_restart_goes_on_with_the_backoff_and_with_what_the_responder_asked_for() {
     let mut server = lab.start();
     server.run(HOUR, Duration::from_secs(60));
     assert!(server.is_stapled());
+}
 
+#[test]
+fn a_start_tries_once_at_once_what_has_failed_and_the_backoff_goes_on_from_there() {
     let lab = Lab::new();
     lab.act(Act::Dead);
     lab.start().run(HOUR * 4, Duration::from_secs(10));
-    let before = lab.asked().len();
-    for _ in 0..6 {
-        lab.start().run(HOUR / 6, Duration::from_secs(10));
+    let (before, errors) = (lab.asked().len(), lab.job().errors);
+    let mut started = lab.clock.now();
+    for _ in 0..3 {
+        started = lab.clock.now();
+        lab.start().run(HOUR / 6, Duration::from_secs(1));
+        assert_eq!(lab.asked().last(), Some(&started));
     }
-    assert!(lab.asked().len() - before <= 3, "each restart does not begin again: {:?}", lab.asked());
+    assert_eq!(lab.asked().len() - before, 3, "and no more: {:?}", lab.asked());
+    assert_eq!(lab.job().errors, errors + 3);
+    // Children of the same server come and go, and change nothing.
+    for _ in 0..3 {
+        lab.take_over(started).run(HOUR / 18, Duration::from_secs(1));
+    }
+    assert_eq!(lab.asked().len() - before, 3);
+    lab.act(Act::Say(Say::Good, DAY * 8));
+    let mut server = lab.start();
+    server.run(Duration::from_secs(1), Duration::from_secs(1));
+    assert!(server.is_stapled(), "what a restart has mended is noticed at once");
 }

@@ -116,6 +116,7 @@ pub struct Stapling {
     terms: Vec<Option<Terms>>,
     mds: Arc<[Managed]>,
     store: WorkStore,
+    started: Timestamp,
     news: News,
     /// Some certificate of an MD has been found revoked since the renewal looked last.
     has_revoked: AtomicBool,
@@ -152,6 +153,7 @@ impl Stapling {
             terms,
             mds,
             store: startup.store.worker(),
+            started: startup.now,
             has_revoked: AtomicBool::new(true),
         }))
     }
@@ -259,6 +261,7 @@ impl Runner {
         let settings = Settings {
             parallel: state.settings.parallel,
             retry_delay: state.settings.retry.delay,
+            started: stapling.started,
             commands: state.settings.commands.clone(),
         };
         let around = Surroundings {

@@ -58,15 +58,32 @@ pub fn after_failure(
     retry_after.map_or(at, |told| at.max(told.min(now.plus(patience(current, now)))))
 }
 
-/// When to ask after a restart, where asking had failed and was to go on at `next`. As far as that may be told: files and
-/// clocks may be wrong.
+/// How asking has gone that failed last, as another process left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// In a row.
+    pub failures: u32,
+    /// The last time, to the second.
+    pub tried: Timestamp,
+    /// When it was to go on.
+    pub next: Timestamp,
+    /// What the responder asked for.
+    pub retry_after: Option<Timestamp>,
+}
+
+/// When to ask in a process that goes on with this. The server was started at `started`: that may have mended what was
+/// wrong, so the first try comes at once, unless the responder asked us to wait; after that it is as if nothing had happened.
+/// All as far as it may be told: files and clocks may be wrong.
 pub fn after_restart(
     due: Timestamp,
-    next: Timestamp,
+    failing: &Failing,
+    started: Timestamp,
     current: Option<&Response>,
     now: Timestamp,
 ) -> Timestamp {
-    due.max(next.min(now.plus(patience(current, now))))
+    let is_first_try = failing.tried.unix() < started.unix();
+    let next = if is_first_try { failing.retry_after } else { Some(failing.next) };
+    next.map_or(due, |next| due.max(next.min(now.plus(patience(current, now)))))
 }
 
 /// The longest wait that somebody else may ask of us.
@@ -146,14 +163,30 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_does_not_shorten_a_wait_and_no_file_makes_it_endless() {
-        let after =
-            |next: Duration, current: Option<&Response>| after_restart(NOW, NOW.plus(next), current, NOW);
-        assert_eq!(after(HOUR, None), NOW.plus(HOUR));
-        assert_eq!(after(DAY * 9999, None), NOW.plus(DAY));
-        assert_eq!(after(DAY * 9999, Some(&response(DAY, DAY))), NOW.plus(DAY / 2));
-        assert_eq!(after_restart(NOW, NOW.minus(HOUR), None, NOW), NOW);
-        assert_eq!(after_restart(NOW.plus(DAY), NOW.plus(HOUR), None, NOW), NOW.plus(DAY), "not due yet");
+    fn a_start_tries_at_once_what_had_failed_and_who_takes_over_from_a_child_waits_as_that_did() {
+        let tried = NOW.minus(Duration::from_secs(60));
+        let failing = Failing { failures: 3, tried, next: NOW.plus(HOUR), retry_after: None };
+        let after = |failing: &Failing, started| after_restart(NOW, failing, started, None, NOW);
+        assert_eq!(after(&failing, NOW), NOW);
+        assert_eq!(after(&failing, tried.minus(HOUR)), NOW.plus(HOUR));
+        let same_second = Timestamp::from_unix_millis(tried.unix_millis() + 900);
+        assert_eq!(after(&failing, same_second), NOW.plus(HOUR), "dates are kept to the second");
+        let asked_to_wait = Failing { retry_after: Some(NOW.plus(HOUR / 2)), ..failing };
+        assert_eq!(after(&asked_to_wait, NOW), NOW.plus(HOUR / 2));
+        assert_eq!(after_restart(NOW.plus(DAY), &failing, NOW, None, NOW), NOW.plus(DAY), "not due yet");
+    }
+
+    #[test]
+    fn no_file_makes_a_wait_endless() {
+        let far = NOW.plus(DAY * 9999);
+        let failing = Failing { failures: 1, tried: far, next: far, retry_after: Some(far) };
+        for started in [NOW, far.plus(DAY)] {
+            let after = |current: Option<&Response>| after_restart(NOW, &failing, started, current, NOW);
+            assert_eq!(after(None), NOW.plus(DAY));
+            assert_eq!(after(Some(&response(DAY, DAY))), NOW.plus(DAY / 2));
+        }
+        let past = Failing { next: NOW.minus(HOUR), ..failing };
+        assert_eq!(after_restart(NOW, &past, NOW, None, NOW), NOW);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::ocsp::fetch::Reason;
 use crate::ocsp::subject::Terms;
 use crate::ocsp::{Cache, Entry, Response, Subject, fetch, file, schedule};
 use crate::store::WorkStore;
-use crate::time::{Clock, StopFlag};
+use crate::time::{Clock, StopFlag, Timestamp};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,8 @@ pub struct Settings {
     pub parallel: usize,
     /// The wait after a first failure.
     pub retry_delay: Duration,
+    /// When the server was started with this configuration. Children come and go after it.
+    pub started: Timestamp,
     pub commands: Commands,
 }
 
@@ -87,9 +89,12 @@ impl Driver {
             }
             schedule::after_success(response, entry.subject.terms.renew_window, None, (around.random)(), now)
         });
-        let failed = past.failures(&entry.subject);
-        let due = failed.map_or(due, |(_, next)| schedule::after_restart(due, next, current, now));
-        lock(&self.shared.turns).add(entry.subject.clone(), due, failed.map_or(0, |(failures, _)| failures));
+        let failing = past.failing(&entry.subject);
+        let started = self.shared.settings.started;
+        let due =
+            failing.map_or(due, |failing| schedule::after_restart(due, &failing, started, current, now));
+        let failures = failing.map_or(0, |failing| failing.failures);
+        lock(&self.shared.turns).add(entry.subject.clone(), due, failures);
     }
 
     /// Starts what is due.
@@ -231,7 +236,8 @@ fn failed(shared: &Shared, turn: &Turn, failed: &fetch::Failed) -> (Report, Outc
     let outcome = if failed.reason.is_outage() { Outcome::Outage } else { Outcome::Failure };
     let current = current.filter(|current| current.is_current(now));
     let current_until = current.map(|current| current.until);
-    let end = End::Failed { reason: failed.to_string(), failures, current_until };
+    let (reason, retry_after) = (failed.to_string(), failed.retry_after);
+    let end = End::Failed { reason, failures, retry_after, current_until };
     (Report { subject, end, next }, outcome)
 }
 

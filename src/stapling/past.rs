@@ -1,7 +1,8 @@
-//! How asking went before this process, from `ocsp/OWNER/job.json`: what has failed is not asked for at once again.
+//! How asking went before this process, from `ocsp/OWNER/job.json`: what has failed is not asked for ever anew.
 
 use super::report::{JOB_FILE, STAPLINGS};
 use crate::ocsp::Subject;
+use crate::ocsp::schedule::Failing;
 use crate::store::{WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use serde_json::Value;
@@ -19,8 +20,8 @@ impl Past {
         Past { store, jobs: HashMap::new() }
     }
 
-    /// Failures in a row and when to try again, where the last request failed.
-    pub fn failures(&mut self, subject: &Subject) -> Option<(u32, Timestamp)> {
+    /// Where the last request failed.
+    pub fn failing(&mut self, subject: &Subject) -> Option<Failing> {
         let job = self.jobs.entry(subject.owner.clone()).or_insert_with(|| {
             // Without one, it is a start like the first.
             self.store.read_json(WorkGroup::Ocsp, &subject.owner, JOB_FILE).ok().flatten().unwrap_or_default()
@@ -30,10 +31,16 @@ impl Past {
 }
 
 /// Another responder than at that time knows nothing of it.
-fn of(state: &Value, responder: &str) -> Option<(u32, Timestamp)> {
+fn of(state: &Value, responder: &str) -> Option<Failing> {
     let errors = state["errors"].as_u64().filter(|errors| *errors > 0)?;
-    let next = Timestamp::parse_http_date(state["next-run"].as_str()?)?;
-    (state["responder"] == responder).then_some((u32::try_from(errors).unwrap_or(u32::MAX), next))
+    let date = |key: &str| Timestamp::parse_http_date(state[key].as_str()?);
+    let failing = Failing {
+        failures: u32::try_from(errors).unwrap_or(u32::MAX),
+        tried: date("last-run")?,
+        next: date("next-run")?,
+        retry_after: date("retry-after"),
+    };
+    (state["responder"] == responder).then_some(failing)
 }
 
 #[cfg(test)]
@@ -43,10 +50,17 @@ mod tests {
 
     #[test]
     fn failures_are_those_of_the_same_responder_and_successes_are_none() {
-        let next = Timestamp::from_unix(1_800_000_000);
-        let state = |errors: Value| json!({"errors": errors, "next-run": next.to_http_date(), "responder": "http://o.test"});
-        assert_eq!(of(&state(json!(3)), "http://o.test"), Some((3, next)));
+        let (tried, next) = (Timestamp::from_unix(1_800_000_000), Timestamp::from_unix(1_800_000_060));
+        let state = |errors: Value| {
+            let (tried, next) = (tried.to_http_date(), next.to_http_date());
+            json!({"errors": errors, "last-run": tried, "next-run": next, "responder": "http://o.test"})
+        };
+        let failing = Failing { failures: 3, tried, next, retry_after: None };
+        assert_eq!(of(&state(json!(3)), "http://o.test"), Some(failing));
         assert_eq!(of(&state(json!(3)), "http://other.test"), None);
+        let mut told = state(json!(3));
+        told["retry-after"] = json!(next.to_http_date());
+        assert_eq!(of(&told, "http://o.test"), Some(Failing { retry_after: Some(next), ..failing }));
         for nothing in [
             state(json!(0)),
             state(json!(-1)),

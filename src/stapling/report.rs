@@ -34,6 +34,8 @@ pub enum End {
         reason: String,
         /// In a row.
         failures: u32,
+        /// What the responder asked for.
+        retry_after: Option<Timestamp>,
         /// What is stapled meanwhile.
         current_until: Option<Timestamp>,
     },
@@ -120,9 +122,12 @@ fn state(report: &Report, now: Timestamp) -> Value {
         "last-run": now.to_http_date(),
         "errors": 0,
     });
-    if let End::Failed { reason, failures, .. } = &report.end {
+    if let End::Failed { reason, failures, retry_after, .. } = &report.end {
         state["errors"] = json!(failures);
         state["detail"] = json!(reason);
+        if let Some(at) = retry_after {
+            state["retry-after"] = json!(at.to_http_date());
+        }
     }
     state
 }
