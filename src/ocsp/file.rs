@@ -39,6 +39,8 @@ pub fn read<R: Rights>(
     let der =
         BASE64URL_NOPAD.decode(text.trim_end_matches('=').as_bytes()).map_err(|_| Unusable::Encoding)?;
     let response = response::verify(&der, subject, now)?;
+    // The C module stores these as well, and clients refuse them.
+    response::check_begun(&response, now)?;
     // A response that says nothing does not stand in the way of one that does.
     Ok(Some(response).filter(|response| response.status != Status::Unknown))
 }
@@ -101,6 +103,8 @@ mod tests {
         let json: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(json["status"], "good");
         assert_eq!(json["valid"]["until"], NOW.plus(HOUR).to_http_date());
+        let early = read(&worker, WorkGroup::Ocsp, &subject, response.from.minus(HOUR));
+        assert!(matches!(early, Err(Unusable::Flaw(Flaw::NotYet(from))) if from == response.from));
         let mut forged = response;
         let last = forged.der.len() - 1;
         forged.der[last] ^= 1;

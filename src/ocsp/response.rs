@@ -108,11 +108,14 @@ pub fn verify(der: &[u8], subject: &Subject, now: Timestamp) -> Result<Response,
     Ok(Response { der: der.to_vec(), status, from, until })
 }
 
+/// Whether its time has come, as far as clocks agree.
+pub fn check_begun(response: &Response, now: Timestamp) -> Result<(), Flaw> {
+    if response.from > now.plus(SLACK) { Err(Flaw::NotYet(response.from)) } else { Ok(()) }
+}
+
 /// Whether a verified response may take the place of `current` at `now`.
 pub fn accept(new: &Response, current: Option<&Response>, now: Timestamp) -> Result<(), Flaw> {
-    if new.from > now.plus(SLACK) {
-        return Err(Flaw::NotYet(new.from));
-    }
+    check_begun(new, now)?;
     if !new.is_current(now) {
         return Err(Flaw::Expired(new.until));
     }
