@@ -83,6 +83,9 @@ mod tests {
     use super::super::fixture::{HOUR, Responder, subject};
     use super::*;
     use crate::crypto::fixture::NOW;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
 
     #[test]
     fn a_response_is_stapled_until_it_expires_and_not_a_moment_longer() {
@@ -102,5 +105,30 @@ mod tests {
         );
         assert_eq!(stapled(NOW.plus(HOUR)), Some(None));
         assert_eq!(cache.find_fingerprint(&subject.fingerprint).unwrap().subject.id, subject.id);
+    }
+
+    #[test]
+    fn a_handshake_holds_up_neither_a_new_response_nor_another_handshake() {
+        let subject = Arc::new(subject(&Responder::new(), "http://o.test"));
+        let entry = |der| {
+            let response =
+                Response { der, status: Status::Good, from: NOW.minus(HOUR), until: NOW.plus(HOUR) };
+            Entry { subject: subject.clone(), response: Some(Arc::new(response)) }
+        };
+        let cache = Arc::new(Cache::new([entry(vec![1])]));
+        // While one handshake copies, another thread takes up a response, and the next handshake has it.
+        let (seen, meanwhile) = cache
+            .staple(&subject.id, NOW, |der| {
+                let (sender, receiver) = mpsc::channel();
+                let (cache, id, new) = (cache.clone(), subject.id, entry(vec![2]));
+                thread::spawn(move || {
+                    cache.put([new]);
+                    sender.send(cache.staple(&id, NOW, |der| der.map(<[u8]>::to_vec)))
+                });
+                (der.map(<[u8]>::to_vec), receiver.recv_timeout(Duration::from_secs(20)))
+            })
+            .unwrap();
+        assert_eq!(seen, Some(vec![1]));
+        assert_eq!(meanwhile, Ok(Some(Some(vec![2]))), "nobody waits for anybody");
     }
 }

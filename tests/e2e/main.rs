@@ -12,6 +12,7 @@ mod compatibility;
 mod directives;
 mod events;
 mod first_certificate;
+mod handshake_path;
 mod interruption;
 mod live;
 mod live_tls;

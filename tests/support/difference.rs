@@ -103,6 +103,10 @@ const OURS_ONLY: &[(&str, &str)] = &[
     ("live::", "it knows restarts only"),
     ("live_tls::", "it knows restarts only"),
     (
+        "handshake_path::in_a_handshake_the_module_asks_the_kernel_for_nothing",
+        "a new certificate needs a restart",
+    ),
+    (
         "stapling::whatever_the_responder_does_the_good_response_stays_until_it_expires_and_not_a_second_longer",
         "it staples forged and expired responses",
     ),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use super::{apache, difference, module, pebble};
+use super::{apache, difference, module, pebble, strace};
 
 /// What a test cannot do without.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub enum Need {
     Pebble(u32, u32),
     /// A module built with the feature `panic-injection`.
     PanicModule,
+    /// System calls can be watched, with their stacks.
+    Strace,
 }
 
 pub struct Lab {
@@ -181,6 +183,7 @@ impl Need {
             Need::Pebble(major, minor) => {
                 (pebble::version() < (major, minor)).then(|| format!("needs pebble {major}.{minor}"))
             }
+            Need::Strace => strace::obstacle(),
             Need::PanicModule => {
                 let path = module::with_panic_injection();
                 (!path.exists()).then(|| format!("no module at {}: run `make panic-module`", path.display()))

@@ -20,6 +20,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod responder;
 pub mod staple;
+pub mod strace;
 pub mod tls;
 
 pub use command::Command;

@@ -1,0 +1,99 @@
+//! What system calls a process makes, each with the stack that it comes from: strace(1) with its option `-k`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{fmt, fs};
+
+use super::process::{Process, Start, args};
+use super::{Lab, SOON, lab, wait_for};
+
+pub struct Strace {
+    process: Process,
+    output: PathBuf,
+}
+
+/// One call, as strace prints it (descriptors with the paths behind them), and the files its stack runs through, innermost first.
+pub struct Call {
+    pub text: String,
+    pub stack: Vec<String>,
+}
+
+/// `None`: there is none.
+pub fn obstacle() -> Option<String> {
+    let Some(strace) = lab::in_path("strace") else { return Some("no strace here: run `make setup`".into()) };
+    let works = Command::new(strace).args(["-k", "-o", "/dev/null", "true"]).output();
+    (!lab::is_root() || !works.is_ok_and(|output| output.status.success()))
+        .then(|| "strace cannot trace httpd's children and print their stacks here".to_string())
+}
+
+impl Strace {
+    /// Of all threads of the process, those to come included. Returns once it is at it.
+    pub fn attach(lab: &Lab, pid: u32) -> Strace {
+        let output = lab.path("strace.out");
+        let mut process = Process::spawn(Start {
+            program: &lab::in_path("strace").unwrap(),
+            args: args([&"-f", &"-k", &"-y", &"-s", &"8", &"-o", &output, &"-p", &pid.to_string()]),
+            envs: Vec::new(),
+            log: &lab.path("strace.log"),
+            // Detaches.
+            stop_signal: "INT",
+            user: &[],
+        });
+        wait_for("strace at every thread", SOON, || {
+            assert!(process.exited().is_none(), "{}", fs::read_to_string(lab.path("strace.log")).unwrap());
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+            threads.into_iter().all(|thread| is_traced(&thread.path())).then_some(())
+        });
+        Strace { process, output }
+    }
+
+    /// Lets go of it.
+    pub fn stop(mut self) -> Vec<Call> {
+        self.process.stop();
+        let text = String::from_utf8_lossy(&fs::read(&self.output).unwrap()).into_owned();
+        let mut calls: Vec<Call> = Vec::new();
+        for line in text.lines() {
+            match line.strip_prefix(" > ") {
+                Some(frame) => {
+                    let file = frame.split(['(', ' ']).next().unwrap_or(frame);
+                    calls.iter_mut().last().expect("a stack follows a call").stack.push(file.to_string());
+                }
+                None => calls.push(Call { text: line.to_string(), stack: Vec::new() }),
+            }
+        }
+        calls
+    }
+}
+
+fn is_traced(thread: &Path) -> bool {
+    let status = fs::read_to_string(thread.join("status")).unwrap_or_default();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    // A thread that has ended meanwhile has none.
+    tracer.is_none_or(|pid| pid.trim() != "0")
+}
+
+impl Call {
+    /// The id of its thread.
+    pub fn thread(&self) -> &str {
+        self.text.split(' ').next().unwrap_or_default()
+    }
+
+    /// Whether its stack runs through this file.
+    pub fn is_through(&self, file: &str) -> bool {
+        self.stack.iter().any(|frame| frame.ends_with(file))
+    }
+
+    /// Whether it takes a path, or a descriptor of a file: `PID NAME(ARGUMENTS) = …`.
+    pub fn is_about_file(&self) -> bool {
+        let (name, arguments) = self.text.split_once('(').unwrap_or((&self.text, ""));
+        let name = name.rsplit(' ').next().unwrap_or(name);
+        let words = ["open", "stat", "access", "readlink", "getdents"];
+        words.iter().any(|word| name.contains(word)) || arguments.contains("</")
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n    {}", self.text, self.stack.join("\n    "))
+    }
+}
