@@ -6,7 +6,7 @@
 //! make bench ARGS="second-start 10000 1 floor ours"
 //! make bench ARGS="status 1000 3 c ours"
 //! make bench ARGS="issue slowca"              # 200 and 30 domains, 1 round
-//! make bench ARGS="handshake 4000"            # handshakes with each server
+//! make bench ARGS="handshake 2000 3"          # handshakes with each server in each round, rounds
 //! make bench ARGS="staples 1000 ours"         # certificates
 //! ```
 //!
@@ -16,8 +16,9 @@
 //! in staging; `slowca`: the same where the CA waits up to five seconds before it validates a name; `status`: how long
 //! md-status and the section in server-status take, from the request to the last byte; `status-storm`: the same while all
 //! domains get their first certificates; `handshake`: httpd's processor
-//! time for a full TLS 1.3 handshake, with no stapling, with mod_ssl's own, with the C module's and with ours; `staples`:
-//! seconds from exec until all certificates of a responder that takes 200 ms for each answer are stapled.
+//! time for a full TLS 1.3 handshake with no stapling (ours and the C module's off), with mod_ssl's own, the C module's
+//! and ours, and with a constant staple of a module that does nothing else (`constant.c`), and the instructions it takes
+//! where valgrind is installed; `staples`: seconds from exec until all certificates of a responder that takes 200 ms for each answer are stapled.
 //! Modules: `floor` (the same hosts with certificate files and no module), `c` (the C module, where it is installed),
 //! `ours` (the release build, or `MODULE`), or the path of a module file.
 //!
@@ -29,6 +30,7 @@
 mod certificate;
 #[path = "../live/cpu.rs"]
 mod cpu;
+mod handshake;
 mod issue;
 mod server;
 mod site;
@@ -77,7 +79,7 @@ impl Scenario {
             Scenario::StatusStorm => (1000, 1),
             Scenario::Issue => (200, 1),
             Scenario::SlowCa => (30, 1),
-            Scenario::Handshake => (4000, 1),
+            Scenario::Handshake => (2000, 3),
             Scenario::Staples => (1000, 1),
         }
     }
@@ -252,11 +254,11 @@ fn measure_issuance(scenario: Scenario, request: &Request) {
 fn measure_stapling(scenario: Scenario, request: &Request) {
     let (count, rounds) = scenario.defaults();
     let (count, rounds) = (request.domains.unwrap_or(count), request.rounds.unwrap_or(rounds));
+    if scenario == Scenario::Handshake {
+        return handshake::measure(count, rounds);
+    }
     let modules: Vec<&Module> = request.modules.iter().filter(|module| module.file.is_some()).collect();
     for _ in 0..rounds {
-        match scenario {
-            Scenario::Staples => staple::staples(count, &modules),
-            _ => staple::handshake(count),
-        }
+        staple::staples(count, &modules);
     }
 }

@@ -44,3 +44,18 @@ pub fn print(quantities: &[(&str, &[Series])], (unit, factor): (&str, f64), doma
         }
     }
 }
+
+/// How the series of this name compares with each other one, value by value: the median of the ratios, and between what
+/// the true median lies in 95 of 100 cases (by order, whatever the distribution).
+pub fn print_ratios(all: &[Series], name: &str) {
+    let Some(own) = all.iter().find(|series| series.name == name) else { return };
+    for other in all.iter().filter(|series| series.name != name) {
+        let ratios = own.values.iter().zip(&other.values).map(|(own, other)| own / other).collect();
+        let ratios = Series { name: String::new(), values: ratios };
+        let (sorted, count) = (ratios.sorted(), ratios.values.len() as f64);
+        let off = 0.98 * count.sqrt();
+        let at = |index: f64| sorted[(index.max(0.0) as usize).min(sorted.len() - 1)];
+        let (low, high) = (at((count / 2.0 - off).floor()), at((count / 2.0 + off).ceil()));
+        println!("{name} / {}: {:.3} ({low:.3} to {high:.3})", other.name, ratios.median());
+    }
+}

@@ -31,6 +31,8 @@ pub struct Config {
     mpm: &'static str,
     lines: Vec<String>,
     envs: Vec<(String, String)>,
+    /// The program that runs httpd, and its arguments.
+    under: Vec<String>,
 }
 
 /// An httpd that has answered at least one request.
@@ -53,6 +55,7 @@ impl Config {
             mpm: "event",
             lines: Vec::new(),
             envs: Vec::new(),
+            under: Vec::new(),
         }
     }
 
@@ -83,6 +86,14 @@ impl Config {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Config {
         self.envs.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    /// httpd as argument of another program; nothing where this is empty.
+    #[must_use]
+    #[allow(dead_code, reason = "benches alone do this")]
+    pub fn under(mut self, program: &[&str]) -> Config {
+        self.under = program.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -234,9 +245,12 @@ SetHandler md-status
     /// `Err`: httpd ended instead of serving, and said this on stderr and in its log.
     pub fn try_start(self) -> Result<Httpd, String> {
         let file = self.write();
+        let program = apache::find().unwrap().program.as_os_str();
+        let under = self.under.iter().map(OsString::from);
+        let mut command = under.chain([program.to_os_string()]).chain(args([&"-DFOREGROUND", &"-f", &file]));
         let process = Process::spawn(Start {
-            program: &apache::find().unwrap().program,
-            args: args([&"-DFOREGROUND", &"-f", &file]),
+            program: Path::new(&command.next().unwrap()),
+            args: command.collect(),
             envs: self.envs.clone(),
             log: &self.root.join("stderr.log"),
             // With SIGKILL the kernel would take httpd's parent alone and leave its children.
