@@ -11,9 +11,9 @@ use std::thread;
 use std::time::Instant;
 
 /// At the least.
-const HANDSHAKES: usize = 300;
-/// How many new responses of each responder come meanwhile.
-const RENEWALS: usize = 2;
+const HANDSHAKES: usize = 200;
+/// New responses of each responder that come meanwhile, at the least.
+const RENEWALS: usize = 1;
 /// At once.
 const CLIENTS: usize = 3;
 /// As stacks name it.
@@ -24,11 +24,11 @@ fn in_a_handshake_the_module_asks_the_kernel_for_nothing() {
     let Some(lab) = open_lab!(Need::Strace) else { return };
     // A managed domain, whose certificate went live in running children, and a certificate of the admin. Responses are
     // renewed every few seconds, so that handshakes meet new ones.
-    let responder = Responder::start(&lab, Act::Good(20));
+    let responder = Responder::start(&lab, Act::Good(40));
     let pebble = Authority::new(&lab).ocsp(&lab, &responder.url()).start();
     let (cert, key) = pebble.issuer();
     responder.sign_as(Signers::of(cert, key));
-    let own_responder = Responder::start(&lab, Act::Good(20));
+    let own_responder = Responder::start(&lab, Act::Good(40));
     let ca = OwnCa::new(&lab, "Own CA");
     own_responder.sign_as(Signers::of(ca.cert.clone(), ca.key.clone()));
     let files = ca.issue(&lab, "own.test", &own_responder.url());
