@@ -58,4 +58,4 @@ install: ## Put module and configuration where apxs says; DESTDIR is honoured
 
 clean: ## Remove everything that was built, and the lab
 	$(CARGO) clean
-	rm -rf target
+	rm -rf target fuzz/target fuzz/corpus fuzz/artifacts
