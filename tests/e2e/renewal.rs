@@ -78,6 +78,7 @@ fn the_advice_of_the_ca_is_shown_with_its_explanation_and_outlives_a_restart() {
     let status = httpd.md("one.test");
     assert_eq!(status["renew-at"], first["renew-at"], "{status:#}");
     assert!(status.get("renewal").is_none() && status.get("renew").is_none(), "{status:#}");
+    httpd.wait_logged("AH10515");
     let notice = httpd.logged("AH10515").remove(0);
     assert!(notice.contains("[md:notice]") && notice.contains("https://ca.test/why"), "{notice}");
     let httpd = httpd.stop().start();
