@@ -110,7 +110,7 @@ pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
     let pages = state.pages.get(&request.server().key()).filter(|pages| pages.in_server_status)?;
     let now = now();
     let certificates = match is_short {
-        true => text::certificates(&state.snapshots.all(now), &pages.monitor, now),
+        true => text::certificates(&state.snapshots, &pages.monitor, now),
         false => html::certificates(&state.snapshots, &pages.monitor, now),
     };
     let staplings = stapled(&state);

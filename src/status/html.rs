@@ -248,7 +248,7 @@ fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Htm
                 out.raw("Renewing: ").text(doing);
             }
         },
-        _ => match &domain.need {
+        _ => match &domain.judged.need {
             Decision::Now(reason) => {
                 out.raw("Renew now: ").text(reason);
             }
@@ -279,7 +279,7 @@ fn wait(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
 
 /// When the CA wants the certificate to be renewed (RFC 9773).
 fn advice(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
-    let Some(advice) = &domain.advice else { return };
+    let Some(advice) = &domain.judged.advice else { return };
     let window = format!("between {} and {}", advice.start.to_http_date(), advice.end.to_http_date());
     out.raw("<br><span").attribute("title", &window).raw(">The CA advises</span> to renew ");
     moment(advice.renew_at, dates, out);

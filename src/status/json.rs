@@ -83,7 +83,7 @@ pub(super) struct Entry {
     now: Option<Range<usize>>,
     seen: Seen,
     /// What its certificates are stapled with.
-    ocsp: Vec<Value>,
+    ocsp: Vec<Option<Value>>,
 }
 
 impl Entry {
@@ -91,14 +91,19 @@ impl Entry {
         const KEY: &str = "\n      \"renew-at\": \"";
         // No string of JSON has a line break in it.
         let text = pretty(&entry(domain, responses, now, false)).replace('\n', "\n    ").into_boxed_str();
-        let is_due = matches!(domain.need, Decision::Now(_));
+        let is_due = matches!(domain.judged.need, Decision::Now(_));
         let start = text.find(KEY).filter(|_| is_due).map(|at| at + KEY.len());
         let now = start.and_then(|start| Some(start..start + text.get(start..)?.find('"')?));
-        Entry { text, now, seen: Seen::of(domain), ocsp: ocsp(domain, responses) }
+        Entry {
+            text,
+            now,
+            seen: Seen::of(domain),
+            ocsp: ocsp(domain, responses).map(Option::<&Value>::cloned).collect(),
+        }
     }
 
     fn is_of(&self, domain: &Domain<'_>, responses: &Responses) -> bool {
-        self.seen.is_of(domain) && self.ocsp == ocsp(domain, responses)
+        self.seen.is_of(domain) && ocsp(domain, responses).eq(self.ocsp.iter().map(Option::as_ref))
     }
 
     fn append(&self, date: &str, out: &mut String) {
@@ -112,9 +117,9 @@ impl Entry {
 }
 
 /// In the order of the certificates there are.
-fn ocsp(domain: &Domain<'_>, responses: &Responses) -> Vec<Value> {
+fn ocsp<'o>(domain: &Domain<'_>, responses: &'o Responses) -> impl Iterator<Item = Option<&'o Value>> {
     let certs = domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
-    certs.map(|cert| responses.get(&cert.fingerprint).cloned().unwrap_or_default()).collect()
+    certs.map(|cert| responses.get(&cert.fingerprint))
 }
 
 fn entry(domain: &Domain<'_>, responses: &Responses, now: Timestamp, with_log: bool) -> Value {
@@ -125,7 +130,7 @@ fn entry(domain: &Domain<'_>, responses: &Responses, now: Timestamp, with_log: b
         _ => Map::new(),
     };
     out.insert("cert".into(), certs_json(domain, domain.certs(), responses));
-    let (renew_at, is_due, reason) = match &domain.need {
+    let (renew_at, is_due, reason) = match &domain.judged.need {
         Decision::Now(reason) => (Some(now), true, reason),
         Decision::At(at, reason) => (Some(*at), false, reason),
         Decision::Never(reason) => (None, false, reason),
@@ -133,7 +138,7 @@ fn entry(domain: &Domain<'_>, responses: &Responses, now: Timestamp, with_log: b
     if let Some(at) = renew_at {
         out.insert("renew-at".into(), json!(at.to_http_date()));
     }
-    if let Some(advice) = &domain.advice {
+    if let Some(advice) = &domain.judged.advice {
         out.insert("ari".into(), advice.to_json());
     }
     out.insert("watched".into(), json!(domain.managed.watched));

@@ -57,7 +57,7 @@ fn of_domains(domains: &[Domain<'_>], now: Timestamp, out: &mut Exposition) {
         "md_renew_at_seconds",
         "seconds",
         "When the renewal is due, in seconds since the epoch.",
-        &|domain| match &domain.need {
+        &|domain| match &domain.judged.need {
             Decision::Now(_) => Some(now.unix()),
             Decision::At(at, _) => Some(at.unix()),
             Decision::Never(_) => None,

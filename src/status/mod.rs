@@ -3,6 +3,7 @@
 
 pub mod html;
 pub mod json;
+mod judgement;
 mod markup;
 pub mod metrics;
 pub mod snapshot;

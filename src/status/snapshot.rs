@@ -2,19 +2,19 @@
 //! renewals from the store. A process keeps what it has read and reads again only what has changed, so that a
 //! monitor that asks every few seconds costs next to nothing.
 
-use super::{html, json};
+use super::judgement::Judgement;
+use super::{html, json, text};
 use crate::crypto::CertInfo;
 use crate::model::{Job, KeySpec, State};
-use crate::renew::ari::{self, Advice};
+use crate::renew::Managed;
+use crate::renew::ari;
 use crate::renew::live::LiveSet;
-use crate::renew::policy::{self, Decision};
 use crate::renew::staging::Staging;
 use crate::renew::state::{self, KeyedCert};
-use crate::renew::{Managed, Served};
 use crate::store::{Stamp, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What was looked at so recently is not looked at again: so long for each managed domain, and never longer than that.
@@ -45,10 +45,7 @@ pub struct Domain<'a> {
     /// What has come into use since the start.
     pub live: Option<Arc<LiveSet>>,
     pub renewal: Option<Arc<Renewal>>,
-    /// When the CA wants the certificates to be renewed.
-    pub advice: Option<Advice>,
-    /// Whether it needs new certificates, whoever is to get them: monitors want to know also where the admin renews.
-    pub need: Decision,
+    pub judged: Arc<Judgement>,
 }
 
 /// How a set of certificates comes, or came, into use.
@@ -68,15 +65,9 @@ pub struct Next {
 }
 
 impl<'a> Domain<'a> {
-    pub fn new(managed: &'a Managed, staged: &Staged, now: Timestamp) -> Self {
-        let served = managed.served();
-        let advice = ari::earliest(&staged.advice, &served).filter(|_| managed.md.ari_renewals).cloned();
-        let need = policy::need(&managed.current(), &served, advice.as_ref(), now);
-        let live = match served {
-            Served::Start(_) => None,
-            Served::Live(set) => Some(set),
-        };
-        Domain { managed, live, renewal: staged.renewal.clone(), advice, need }
+    fn new(managed: &'a Managed, staged: &Staged, judged: Arc<Judgement>) -> Self {
+        let live = managed.live.load().clone();
+        Domain { managed, live, renewal: staged.renewal.clone(), judged }
     }
 
     /// The certificates that this process serves, one entry for each key of the MD.
@@ -150,25 +141,18 @@ impl<'a> Domain<'a> {
 
 /// What a page that was made of a domain is made of, the time aside. As long as it stays, so does the page.
 pub(super) struct Seen {
-    need: Decision,
+    judged: Arc<Judgement>,
     live: Option<Arc<LiveSet>>,
     renewal: Option<Arc<Renewal>>,
-    advice: Option<Advice>,
 }
 
 impl Seen {
     pub fn of(domain: &Domain<'_>) -> Self {
-        Seen {
-            need: domain.need.clone(),
-            live: domain.live.clone(),
-            renewal: domain.renewal.clone(),
-            advice: domain.advice.clone(),
-        }
+        Seen { judged: domain.judged.clone(), live: domain.live.clone(), renewal: domain.renewal.clone() }
     }
 
     pub fn is_of(&self, domain: &Domain<'_>) -> bool {
-        self.need == domain.need
-            && self.advice == domain.advice
+        Arc::ptr_eq(&self.judged, &domain.judged)
             && same(&self.live, &domain.live)
             && same(&self.renewal, &domain.renewal)
     }
@@ -187,13 +171,15 @@ fn same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
 pub(super) struct Printed {
     pub entry: Option<json::Entry>,
     pub row: Option<html::Row>,
+    pub lines: Option<text::Entry>,
 }
 
 /// What one process knows of all managed domains.
 pub struct Snapshots {
     mds: Arc<[Managed]>,
     /// Indices of the MDs in the order of their names.
-    by_name: Vec<usize>,
+    sorted: Vec<usize>,
+    by_name: HashMap<String, usize>,
     store: Option<WorkStore>,
     kept: Mutex<Kept>,
 }
@@ -209,67 +195,93 @@ struct Slot {
     /// It may have changed since without the stamp telling.
     is_hot: bool,
     staged: Staged,
+    /// With the set that was live then.
+    judged: Option<(Option<Arc<LiveSet>>, Arc<Judgement>)>,
     printed: Printed,
+}
+
+impl Slot {
+    fn domain<'a>(&mut self, managed: &'a Managed, now: Timestamp) -> Domain<'a> {
+        let advice = &self.staged.advice;
+        let judged = match self.judged.take() {
+            Some((live, judged)) if same(&live, &managed.live.load()) => judged.renewed(managed, advice, now),
+            _ => Arc::new(Judgement::new(managed, advice, now)),
+        };
+        let domain = Domain::new(managed, &self.staged, judged);
+        self.judged = Some((domain.live.clone(), domain.judged.clone()));
+        domain
+    }
+
+    /// Takes in what staging has, where that has changed since the last look.
+    fn look(&mut self, stamp: Option<Stamp>, managed: &Managed, store: &WorkStore, now: Timestamp) {
+        if stamp == self.stamp && !self.is_hot {
+            return;
+        }
+        self.staged = stamp.map(|_| read(managed, store)).unwrap_or_default();
+        self.judged = None;
+        self.stamp = stamp;
+        self.is_hot = stamp.is_some_and(|stamp| stamp.modified().plus(TICK) >= now);
+    }
 }
 
 impl Snapshots {
     /// `store`: `None` where there is nothing to read, as no MD is configured.
     pub fn new(mds: Arc<[Managed]>, store: Option<WorkStore>) -> Self {
-        let mut by_name: Vec<usize> = (0..mds.len()).collect();
-        by_name.sort_by(|a, b| mds.get(*a).map(|m| &m.md.name).cmp(&mds.get(*b).map(|m| &m.md.name)));
+        let by_name = mds.iter().enumerate().map(|(index, managed)| (managed.md.name.clone(), index));
+        let by_name: HashMap<String, usize> = by_name.collect();
+        let mut sorted: Vec<usize> = (0..mds.len()).collect();
+        sorted.sort_by(|a, b| mds.get(*a).map(|m| &m.md.name).cmp(&mds.get(*b).map(|m| &m.md.name)));
         let slots = mds.iter().map(|_| Slot::default()).collect();
-        Snapshots { mds, by_name, store, kept: Mutex::new(Kept { looked: None, slots }) }
+        Snapshots { mds, sorted, by_name, store, kept: Mutex::new(Kept { looked: None, slots }) }
     }
 
     /// All managed domains, by name.
     pub fn all(&self, now: Timestamp) -> Vec<Domain<'_>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        self.look(&mut kept, now);
+        let mut kept = self.look(now);
         let domain = |index: &usize| {
-            let (managed, slot) = (self.mds.get(*index)?, kept.slots.get(*index)?);
-            Some(Domain::new(managed, &slot.staged, now))
+            let (managed, slot) = (self.mds.get(*index)?, kept.slots.get_mut(*index)?);
+            Some(slot.domain(managed, now))
         };
-        self.by_name.iter().filter_map(domain).collect()
+        self.sorted.iter().filter_map(domain).collect()
     }
 
     /// One managed domain, by its place in the configuration.
     pub fn one(&self, index: usize, now: Timestamp) -> Option<Domain<'_>> {
         let managed = self.mds.get(index)?;
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        self.look(&mut kept, now);
-        Some(Domain::new(managed, &kept.slots.get(index)?.staged, now))
+        Some(self.look(now).slots.get_mut(index)?.domain(managed, now))
     }
 
     /// Hands over each managed domain, by name, with what was printed of it the last time.
     pub(super) fn each_printed(&self, now: Timestamp, mut show: impl FnMut(&Domain<'_>, &mut Printed)) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        self.look(&mut kept, now);
-        for index in &self.by_name {
+        let mut kept = self.look(now);
+        for index in &self.sorted {
             if let (Some(managed), Some(slot)) = (self.mds.get(*index), kept.slots.get_mut(*index)) {
-                show(&Domain::new(managed, &slot.staged, now), &mut slot.printed);
+                show(&slot.domain(managed, now), &mut slot.printed);
             }
         }
     }
 
     /// Reads what has changed since the last look.
-    fn look(&self, kept: &mut Kept, now: Timestamp) {
-        let Some(store) = &self.store else { return };
+    fn look(&self, now: Timestamp) -> MutexGuard<'_, Kept> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(store) = &self.store else { return kept };
         let mds = u32::try_from(self.mds.len()).unwrap_or(u32::MAX);
         let fresh = FRESH_PER_MD.saturating_mul(mds).min(FRESH_MAX);
         if kept.looked.is_some_and(|at| at <= now && now.since(at) < fresh) {
-            return;
+            return kept;
         }
         kept.looked = Some(now);
+        let mut stamps = vec![None; self.mds.len()];
         // A group that cannot be read shows no renewals; the renewing child reports it.
-        let stamps: HashMap<String, Stamp> = store.stamps(WorkGroup::Staging).unwrap_or_default();
-        for (managed, slot) in self.mds.iter().zip(&mut kept.slots) {
-            let stamp = stamps.get(&managed.md.name).copied();
-            if stamp != slot.stamp || slot.is_hot {
-                slot.staged = stamp.map(|_| read(managed, store)).unwrap_or_default();
-                slot.stamp = stamp;
-                slot.is_hot = stamp.is_some_and(|stamp| stamp.modified().plus(TICK) >= now);
+        for (name, stamp) in store.stamps(WorkGroup::Staging).unwrap_or_default() {
+            if let Some(slot) = self.by_name.get(&name).and_then(|index| stamps.get_mut(*index)) {
+                *slot = Some(stamp);
             }
         }
+        for ((managed, slot), stamp) in self.mds.iter().zip(&mut kept.slots).zip(stamps) {
+            slot.look(stamp, managed, store, now);
+        }
+        kept
     }
 }
 

@@ -186,12 +186,12 @@ fn a_finished_renewal_waits_for_the_restart_that_activates_it() {
 #[test]
 fn anyone_may_know_the_public_facts_alone() {
     let (_dir, store) = store();
-    let domain = |certs| Domain::new(Box::leak(Box::new(managed("a.test", certs))), &Default::default(), NOW);
     let facts = |domain: &Domain<'_>| -> Value { serde_json::from_str(&json::public(domain)).unwrap() };
-    assert_eq!(facts(&domain(rsa(None))), json!({"rsa": {}}));
+    let idle = |certs| facts(&self::snapshots(vec![managed("a.test", certs)], &store).one(0, NOW).unwrap());
+    assert_eq!(idle(rsa(None)), json!({"rsa": {}}));
     let valid = json!({"from": NOW.minus(DAY).to_http_date(), "until": NOW.plus(DAY * 89).to_http_date()});
     assert_eq!(
-        facts(&domain(rsa(Some(cert(1, 89))))),
+        idle(rsa(Some(cert(1, 89)))),
         json!({"valid": valid, "rsa": {"valid": valid, "serial": "00AB", "sha256-fingerprint": "ab12"}})
     );
     Staging::new(&store, "a.test").save_job(&begun("a.test")).unwrap();
@@ -283,8 +283,7 @@ fn a_certificate_that_nobody_renews_in_time_is_expiring() {
     let snapshots = snapshots(vec![manual], &store);
     let status = |days: u32| {
         let page = html::certificates(&snapshots, &monitor(), NOW.plus(DAY * days));
-        let lines =
-            text::certificates(&snapshots.all(NOW.plus(DAY * days)), &monitor(), NOW.plus(DAY * days));
+        let lines = text::certificates(&snapshots, &monitor(), NOW.plus(DAY * days));
         let row = page.lines().find(|line| line.starts_with("<tr class='even")).unwrap().to_string();
         let status = lines.lines().find_map(|line| line.strip_prefix("ManagedDomain[0]Status: ")).unwrap();
         assert!(row.contains(&format!("<td>{status}</td>")), "{row}");
@@ -308,6 +307,8 @@ fn a_row_that_was_printed_stays_as_long_as_it_is_true() {
             let (_dir, fresh) = hostile();
             let page = html::certificates(&kept, monitor, now);
             assert_eq!(page, html::certificates(&fresh, monitor, now), "{seconds}");
+            let lines = text::certificates(&kept, monitor, now);
+            assert_eq!(lines, text::certificates(&fresh, monitor, now), "{seconds}");
         }
     }
 }
@@ -315,7 +316,7 @@ fn a_row_that_was_printed_stays_as_long_as_it_is_true() {
 #[test]
 fn the_short_page_has_a_fact_a_line_whatever_the_ca_says() {
     let (_dir, snapshots) = hostile();
-    let page = text::certificates(&snapshots.all(NOW), &monitor(), NOW);
+    let page = text::certificates(&snapshots, &monitor(), NOW);
     let counts: Vec<&str> = page.lines().take(5).collect();
     assert_eq!(
         counts,

@@ -1,29 +1,113 @@
 //! The section of `server-status?auto`: one line for each fact, for scripts. Keys are those of the C module.
 
 use super::Monitor;
-use super::snapshot::Domain;
+use super::snapshot::{Domain, Seen, Snapshots};
 use super::words;
 use crate::model::State;
 use crate::model::job::status;
 use crate::renew::policy::Decision;
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
+use std::ops::Range;
 
 /// All managed domains, sorted by name, after the counts of them.
-pub fn certificates(domains: &[Domain<'_>], monitor: &Monitor, now: Timestamp) -> String {
+pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) -> String {
+    let (mut counts, mut entries) = (Counts::default(), Lines::default());
+    snapshots.each_printed(now, |domain, kept| {
+        let entry = match kept.lines.take() {
+            Some(entry) if entry.is_of(domain, monitor, now) => entry,
+            _ => Entry::new(counts.total, domain, monitor, now),
+        };
+        counts.add(&entry);
+        entry.append(counts.total - 1, now, &mut entries);
+        kept.lines = Some(entry);
+    });
     let mut out = Lines::default();
-    let count = |test: &dyn Fn(&Domain<'_>) -> bool| domains.iter().filter(|domain| test(domain)).count();
-    out.fact("", "ManagedCertificatesTotal", &domains.len().to_string());
-    out.fact("", "ManagedCertificatesOK", &count(&|d| d.state().0 == State::Complete).to_string());
-    out.fact("", "ManagedCertificatesRenew", &count(&|d| matches!(d.need, Decision::Now(_))).to_string());
-    out.fact("", "ManagedCertificatesErrored", &count(&|d| d.is_failing()).to_string());
-    out.fact("", "ManagedCertificatesReady", &count(&|d| d.ready().is_some()).to_string());
-    for (index, domain) in domains.iter().enumerate() {
-        entry(&format!("ManagedDomain[{index}]"), domain, monitor, now, &mut out);
+    for (key, count) in [
+        ("ManagedCertificatesTotal", counts.total),
+        ("ManagedCertificatesOK", counts.complete),
+        ("ManagedCertificatesRenew", counts.due),
+        ("ManagedCertificatesErrored", counts.failing),
+        ("ManagedCertificatesReady", counts.ready),
+    ] {
+        out.fact("", key, &count.to_string());
     }
-    out.0
+    out.0 + &entries.0
 }
 
-fn entry(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, out: &mut Lines) {
+#[derive(Default)]
+struct Counts {
+    total: usize,
+    complete: usize,
+    due: usize,
+    failing: usize,
+    ready: usize,
+}
+
+impl Counts {
+    fn add(&mut self, entry: &Entry) {
+        self.total += 1;
+        self.complete += usize::from(entry.is_complete);
+        self.due += usize::from(entry.is_due);
+        self.failing += usize::from(entry.is_failing);
+        self.ready += usize::from(entry.is_ready);
+    }
+}
+
+/// The lines of one domain, as long as they would be the same. The last one counts seconds.
+pub(super) struct Entry {
+    lines: Box<str>,
+    clock: Option<(&'static str, Timestamp)>,
+    is_complete: bool,
+    is_due: bool,
+    is_failing: bool,
+    is_ready: bool,
+    seen: Seen,
+    monitor: Monitor,
+    /// While they say the same.
+    during: Range<Timestamp>,
+}
+
+impl Entry {
+    /// `index`: its place among all by name, which never changes.
+    fn new(index: usize, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> Self {
+        let mut out = Lines::default();
+        facts(&prefix(index), domain, monitor, now, &mut out);
+        let need = &domain.judged.need;
+        let changes = words::status_changes(domain).filter(|at| *at > now);
+        Entry {
+            lines: out.0.into_boxed_str(),
+            clock: match (&domain.renewal, need) {
+                (Some(renewal), _) => renewal.job.next_run.map(|at| ("ActivityNextRun", at)),
+                (None, Decision::At(at, _)) => Some(("ActivityRenew", *at)),
+                (None, _) => None,
+            },
+            is_complete: domain.state().0 == State::Complete,
+            is_due: matches!(need, Decision::Now(_)),
+            is_failing: domain.is_failing(),
+            is_ready: domain.ready().is_some(),
+            seen: Seen::of(domain),
+            monitor: monitor.clone(),
+            during: now..changes.fold(now.plus(DAY), Timestamp::min),
+        }
+    }
+
+    fn is_of(&self, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> bool {
+        self.during.contains(&now) && self.seen.is_of(domain) && self.monitor == *monitor
+    }
+
+    fn append(&self, index: usize, now: Timestamp, out: &mut Lines) {
+        out.0.push_str(&self.lines);
+        if let Some((key, at)) = self.clock {
+            out.fact(&prefix(index), key, &at.since(now).as_secs().to_string());
+        }
+    }
+}
+
+fn prefix(index: usize) -> String {
+    format!("ManagedDomain[{index}]")
+}
+
+fn facts(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, out: &mut Lines) {
     let md = &domain.managed.md;
     let mut fact = |key: &str, value: &str| out.fact(prefix, key, value);
     fact("Domain", &md.name);
@@ -57,11 +141,6 @@ fn entry(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, o
         job.last.problem.iter().for_each(|problem| fact("ActivityLastProblem", problem));
         fact("ActivityFinished", if job.finished { "yes" } else { "no" });
         job.last.detail.iter().for_each(|detail| fact("ActivityLastDetail", detail));
-        if let Some(at) = job.next_run {
-            fact("ActivityNextRun", &at.since(now).as_secs().to_string());
-        }
-    } else if let Decision::At(at, _) = &domain.need {
-        fact("ActivityRenew", &at.since(now).as_secs().to_string());
     }
 }
 

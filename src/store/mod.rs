@@ -27,7 +27,6 @@ use crate::crypto::{Chain, PrivateKey};
 use crate::time::Timestamp;
 use disk::{Access, Folder, Links};
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -160,12 +159,9 @@ impl StartStore {
 }
 
 impl WorkStore {
-    /// All names that have a folder in the group, and what tells whether anything in it has changed.
-    pub fn stamps(&self, group: WorkGroup) -> Result<HashMap<String, Stamp>, Error> {
-        let group = Group::from(group);
-        let stamps = self.layout.group(group)?.stamps()?;
-        let is_ours = |name: &str| group.folder_name(name).is_ok_and(|normal| normal == name);
-        Ok(stamps.into_iter().filter(|(name, _)| is_ours(name)).collect())
+    /// All folders in the group, those of strangers too, and what tells whether anything in them has changed.
+    pub fn stamps(&self, group: WorkGroup) -> Result<Vec<(String, Stamp)>, Error> {
+        self.layout.group(group.into())?.stamps()
     }
 
     /// The folders of all accounts.
