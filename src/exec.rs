@@ -21,7 +21,7 @@ pub enum Error {
     Empty,
     #[error("'{program}' cannot be run: {source}")]
     Start { program: String, source: std::io::Error },
-    #[error("'{program}' ended with status {status}")]
+    #[error("'{program}' failed with exit code {status}")]
     Failed { program: String, status: i32 },
     #[error("'{program}' did not end within {} seconds and was killed", .limit.as_secs())]
     TimedOut { program: String, limit: Duration },

@@ -4,7 +4,8 @@
 
 use crate::exec;
 use crate::model::Job;
-use crate::time::{Clock, DAY};
+use crate::model::job::LogEntry;
+use crate::time::{Clock, DAY, Timestamp};
 use std::time::Duration;
 
 /// What can happen; the name is the first argument of `MDMessageCmd`.
@@ -45,6 +46,11 @@ impl Event {
         }
     }
 
+    /// The type of the log entry that says it was fired.
+    fn log_kind(&self) -> String {
+        format!("message-{}", self.name())
+    }
+
     fn not_more_often_than(&self) -> Option<Duration> {
         match self {
             Event::Renewing | Event::Errored | Event::OcspErrored => Some(Duration::from_secs(3600)),
@@ -54,6 +60,27 @@ impl Event {
             Event::ChallengeSetup(..) => None,
         }
     }
+}
+
+/// Those that are not fired again at once.
+const LIMITED: [Event; 8] = [
+    Event::Renewing,
+    Event::Renewed,
+    Event::Installed,
+    Event::Activated,
+    Event::Expiring,
+    Event::Errored,
+    Event::OcspRenewed,
+    Event::OcspErrored,
+];
+
+/// What of a job's log keeps events from being fired again.
+pub fn limiting(log: &[LogEntry], now: Timestamp) -> Vec<LogEntry> {
+    let is_limiting = |entry: &&LogEntry| {
+        let event = LIMITED.iter().find(|event| event.log_kind() == entry.kind);
+        event.and_then(Event::not_more_often_than).is_some_and(|limit| now.since(entry.when) < limit)
+    };
+    log.iter().filter(is_limiting).cloned().collect()
 }
 
 /// The configured command lines.
@@ -89,8 +116,7 @@ impl Commands {
 
     /// Fires `event` for the domain of `job`, unless it was fired a short time ago, and notes it in the job's log.
     pub fn fire(&self, event: &Event, job: &mut Job, clock: &dyn Clock) -> Result<(), Failed> {
-        let name = event.name();
-        let kind = format!("message-{name}");
+        let (name, kind) = (event.name(), event.log_kind());
         let now = clock.now();
         if let (Some(limit), Some(last)) = (event.not_more_often_than(), job.latest(&kind))
             && now.since(last) < limit
@@ -100,7 +126,8 @@ impl Commands {
         if let Some(line) = &self.message
             && let Err(error) = exec::run(line, &[&name, &job.name], exec::TIME_LIMIT, clock)
         {
-            let detail = format!("MDMessageCmd {line} failed for event '{name}' of {}: {error}", job.name);
+            let detail =
+                failure(&format!("MDMessageCmd {line}"), &format!("event '{name}' of {}", job.name), &error);
             crate::log!(Error, "AH10109: {detail}");
             job.note(clock.now(), "message-error", None, Some(detail.clone()));
             return Err(Failed::new("urn:org:apache:httpd:log:AH10109:", detail, &error));
@@ -113,11 +140,21 @@ impl Commands {
     pub fn notify(&self, job: &mut Job, clock: &dyn Clock) -> Result<(), Failed> {
         let Some(line) = &self.notify else { return Ok(()) };
         exec::run(line, &[&job.name], exec::TIME_LIMIT, clock).map_err(|error| {
-            let detail = format!("MDNotifyCmd {line} failed for {}: {error}", job.name);
+            let detail = failure(&format!("MDNotifyCmd {line}"), &job.name, &error);
             crate::log!(Error, "AH10108: {detail}");
             job.note(clock.now(), "notify-error", None, Some(detail.clone()));
             Failed::new("urn:org:apache:httpd:log:AH10108:", detail, &error)
         })
+    }
+}
+
+/// In the words of the C module, where it has any: people grep for them.
+fn failure(command: &str, occasion: &str, error: &exec::Error) -> String {
+    match error {
+        exec::Error::Failed { status, .. } => {
+            format!("{command} failed with exit code {status} for {occasion}")
+        }
+        other => format!("{command} failed for {occasion}: {other}"),
     }
 }
 
@@ -148,6 +185,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_told_lately_is_not_told_again_whatever_else_of_the_log_goes() {
+        let now = Timestamp::from_unix(1_800_000_000);
+        let hour = Duration::from_secs(3600);
+        let mut job = Job::new("a.test");
+        for (kind, ago) in [
+            ("message-renewed", DAY),
+            ("message-expiring", DAY / 2),
+            ("message-errored", hour),
+            ("message-challenge-setup:http-01:a.test", Duration::ZERO),
+            ("message-error", Duration::ZERO),
+            ("progress", Duration::ZERO),
+            ("message-renewing", hour / 2),
+        ] {
+            job.note(now.minus(ago), kind, None, None);
+        }
+        let kept: Vec<String> = limiting(&job.log, now).into_iter().map(|entry| entry.kind).collect();
+        assert_eq!(kept, ["message-renewing", "message-expiring"]);
+    }
+
+    #[test]
     fn a_failing_command_is_reported_and_tried_again() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("calls");
@@ -156,9 +213,8 @@ mod tests {
         for _ in 0..2 {
             let failed = commands.fire(&Event::Renewed, &mut job, &SystemClock::default()).unwrap_err();
             assert_eq!(failed.problem, "urn:org:apache:httpd:log:AH10109:");
-            assert!(
-                commands.notify(&mut job, &SystemClock::default()).unwrap_err().detail.contains("status 2")
-            );
+            let failed = commands.notify(&mut job, &SystemClock::default()).unwrap_err();
+            assert!(failed.detail.ends_with(" failed with exit code 2 for a.test"), "{failed}");
         }
         assert_eq!(
             std::fs::read_to_string(&file).unwrap(),

@@ -267,7 +267,7 @@ fn a_challenge_that_cannot_be_set_up_is_an_error_of_its_own_kind() {
     let last = lab.job("a.test").last;
     assert_eq!(last.problem.as_deref(), Some("challenge-setup-failure"));
     let detail = last.detail.unwrap();
-    assert!(detail.contains("MDChallengeDns01: '/bin/sh' ended with status 3"), "{detail}");
+    assert!(detail.contains("MDChallengeDns01: '/bin/sh' failed with exit code 3"), "{detail}");
     assert_eq!(next.since(lab.clock.now()), Duration::from_secs(30), "the DNS may be back");
     assert_eq!(lab.ca.count(Endpoint::Challenge), 0);
 }

@@ -8,6 +8,7 @@ use super::state::KeyedCert;
 use crate::acme;
 use crate::model::pace::VALIDATIONS_KEPT;
 use crate::model::{Hold, Job, Md, Pace};
+use crate::notify;
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -220,12 +221,13 @@ pub fn waits_for(job: &Job, ca: &str, now: Timestamp) -> Option<Timestamp> {
     (!is_anothers).then_some(at)
 }
 
-/// What a start leaves of a failing job: the CA's demands, if there are any.
+/// What a start leaves of a failing job, if there is any of it: the CA's demands, and what was told of it lately.
 pub fn of_the_next_start(job: &Job, now: Timestamp) -> Option<Job> {
     let mut pace = job.pace.of_the_next_start(now);
     pace.failed_validations.retain(|at| now.since(*at) < VALIDATION_SPAN);
     let next_run = pace.hold.as_ref().map(|hold| hold.until).max(validation_pause(&pace, now));
-    (!pace.is_empty()).then(|| Job { next_run, pace, ..Job::new(&job.name) })
+    let log = notify::limiting(&job.log, now);
+    (!pace.is_empty() || !log.is_empty()).then(|| Job { next_run, pace, log, ..Job::new(&job.name) })
 }
 
 #[cfg(test)]

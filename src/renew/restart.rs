@@ -8,8 +8,8 @@ use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use std::collections::HashSet;
 
-/// Purges the staging of a job that failed and is not finished. What a CA has asked to wait for stays. The
-/// answer is how often it had failed.
+/// Purges the staging of a job that failed and is not finished. What a CA has asked to wait for stays,
+/// and what was told lately. The answer is how often it had failed.
 pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<u32>, Error> {
     let job = match store.read_json(Group::Staging, name, file::JOB) {
         Ok(json) => json.as_ref().and_then(|json| Job::from_json(name, json)),
@@ -128,6 +128,21 @@ mod tests {
         assert_eq!((job.errors, job.next_run), (0, Some(until)));
         purge(&store, "held.test").unwrap();
         assert_eq!(store.files(Group::Staging, "held.test").unwrap(), [file::ARI]);
+    }
+
+    #[test]
+    fn what_was_told_lately_outlives_the_purge() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        let mut job = Job { errors: 2, ..Job::new("a.test") };
+        job.note(NOW, "progress", None, Some("Creating new order".into()));
+        job.note(NOW, "message-errored", None, None);
+        store.write_json(Group::Staging, "a.test", file::JOB, &job.to_json()).unwrap();
+        assert_eq!(begin_anew(&store, "a.test", NOW).unwrap(), Some(2));
+        let json = store.read_json(Group::Staging, "a.test", file::JOB).unwrap().unwrap();
+        let left = Job::from_json("a.test", &json).unwrap();
+        assert_eq!((left.is_begun(), left.log.len()), (false, 1));
+        assert_eq!(left.latest("message-errored"), Some(NOW));
     }
 
     #[test]

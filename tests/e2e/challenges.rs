@@ -323,7 +323,7 @@ fn a_dns_01_command_that_fails_is_told_with_status_and_output_and_its_record_is_
     let detail = last["detail"].as_str().unwrap();
     assert!(detail.contains("could be setup successfully. Please check the log for errors."), "{detail}");
     assert!(last["activity"].as_str().unwrap().starts_with("Setting up challenge 'dns-01'"), "{last:#}");
-    assert!(!httpd.logged("ended with status 7").is_empty());
+    assert!(!httpd.logged("failed with exit code 7").is_empty());
     httpd.wait_logged("no such zone");
     let calls = dns.calls();
     assert_eq!(calls[0].replacen("setup", "teardown", 1), calls[1]);

@@ -95,7 +95,7 @@ fn a_renewal_waits_for_the_command_that_postpones_it() {
     message.wait(&said("renewing"), 2);
     let job = httpd.md("one.test")["renewal"].clone();
     assert_eq!(job["last"]["problem"], "urn:org:apache:httpd:log:AH10109:", "{job:#}");
-    assert!(job["last"]["detail"].as_str().unwrap().contains("status 3"), "{job:#}");
+    assert!(job["last"]["detail"].as_str().unwrap().contains("exit code 3"), "{job:#}");
     assert_eq!(pebble.order_count(), 0);
     httpd.wait_logged("AH10060");
     message.end_with(0);
@@ -103,7 +103,7 @@ fn a_renewal_waits_for_the_command_that_postpones_it() {
 }
 
 #[test]
-fn a_failure_is_told_once_an_hour_also_where_another_child_takes_over() {
+fn a_failure_is_told_once_an_hour_whatever_is_restarted_meanwhile() {
     let Some(lab) = open_lab!() else { return };
     // Nobody listens there.
     let authority = Authority::new(&lab);
@@ -122,6 +122,11 @@ fn a_failure_is_told_once_an_hour_also_where_another_child_takes_over() {
     crate::support::process::signal(child, "KILL");
     errors(&httpd, 4);
     assert_eq!(message.count(&said("errored")), 1);
+    // Another httpd begins the renewal anew.
+    let httpd = httpd.stop().start();
+    errors(&httpd, 2);
+    assert_eq!(message.count(&said("errored")), 1);
+    assert_eq!(message.count(&said("renewing")), 1);
 }
 
 #[test]

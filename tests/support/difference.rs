@@ -50,7 +50,6 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "it names `unknown(line 0)`",
     ),
     ("events::a_command_inherits_nothing_but_what_it_needs", "it hands its own environment on"),
-    ("events::a_renewal_waits_for_the_command_that_postpones_it", "it tells the exit code in other words"),
     (
         "events::every_event_of_a_renewal_is_told_once_and_in_its_order",
         "what commands print is not in the log",
