@@ -28,6 +28,7 @@ use crate::renew::Managed;
 use crate::renew::driver::Driver;
 use crate::renew::engine::Settings;
 use crate::renew::tally::Tally;
+use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
 use crate::store::WorkStore;
 use live::Live;
@@ -94,6 +95,8 @@ pub struct State {
     live: Option<Arc<Live>>,
     /// Where anything is stapled.
     stapling: Option<Arc<Stapling>>,
+    /// How asking for responses goes, for pages.
+    staplings: States,
     /// In the child that renews.
     staples: Mutex<Option<stapling::Runner>>,
 }

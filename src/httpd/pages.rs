@@ -84,7 +84,9 @@ fn json_answer(status: u16, json: String) -> Answer {
 fn md_metrics(request: &Request<'_>) -> Answer {
     let now = now();
     let body = match state_of(request) {
-        Some(state) => metrics::all(&state.snapshots.all(now), &stapled(&state), &state.tally.totals(), now),
+        Some(state) => {
+            metrics::all(&state.snapshots.all(now), &stapled(&state, now), &state.tally.totals(), now)
+        }
         None => metrics::all(&[], &[], &Tally::default().totals(), now),
     };
     Answer::Body { status: 200, content_type: metrics::CONTENT_TYPE, body: body.into_bytes() }
@@ -113,14 +115,14 @@ pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
         true => text::certificates(&state.snapshots, &pages.monitor, now),
         false => html::certificates(&state.snapshots, &pages.monitor, now),
     };
-    let staplings = stapled(&state);
+    let staplings = stapled(&state, now);
     let staplings =
         if is_short { staplings::text(&staplings, now) } else { staplings::html(&staplings, now) };
     Some(certificates + &staplings)
 }
 
-fn stapled(state: &State) -> Vec<Stapled> {
-    let all = |stapling: &Arc<Stapling>| snapshot::all(&stapling.cache, &state.store);
+fn stapled(state: &State, now: Timestamp) -> Vec<Stapled> {
+    let all = |stapling: &Arc<Stapling>| snapshot::all(&stapling.cache, &state.staplings, &state.store, now);
     state.stapling.as_ref().map(all).unwrap_or_default()
 }
 

@@ -20,6 +20,7 @@ use crate::renew::pace::Retry;
 use crate::renew::sync::{self, SyncedMd};
 use crate::renew::tally::Tally;
 use crate::renew::{Managed, Route, restart};
+use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
 use crate::store::StartStore;
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -220,6 +221,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         tally: tally(),
         live: live.map(Arc::new),
         stapling,
+        staplings: States::default(),
         staples: Mutex::default(),
     });
     for conf in records.iter().filter_map(Server::conf) {

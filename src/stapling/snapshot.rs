@@ -3,10 +3,11 @@
 
 use super::report::{JOB_FILE, STAPLINGS};
 use crate::ocsp::{Cache, Entry, schedule};
-use crate::store::{WorkGroup, WorkStore};
+use crate::store::{Looked, Watched, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One certificate that is stapled, at one moment.
 pub struct Stapled {
@@ -41,21 +42,53 @@ pub fn responses(cache: &Cache) -> Responses {
 }
 
 /// All, sorted by owner and id.
-pub fn all(cache: &Cache, store: &WorkStore) -> Vec<Stapled> {
-    let mut jobs: HashMap<String, Value> = HashMap::new();
-    let mut found: Vec<Stapled> = cache
-        .entries()
-        .into_iter()
-        .map(|entry| {
-            let owner = &entry.subject.owner;
-            let job = jobs.entry(owner.clone()).or_insert_with(|| {
-                store.read_json(WorkGroup::Ocsp, owner, JOB_FILE).ok().flatten().unwrap_or_default()
-            });
-            Stapled::new(&entry, &job[STAPLINGS][entry.subject.id_hex()])
-        })
-        .collect();
+pub fn all(cache: &Cache, states: &States, store: &WorkStore, now: Timestamp) -> Vec<Stapled> {
+    let entries = cache.entries();
+    let kept = states.look(store, entries.len(), now);
+    let stapled = |entry: &Entry| {
+        let state = kept.owners.get(&entry.subject.owner).map(|owner| &owner.states[entry.subject.id_hex()]);
+        Stapled::new(entry, state.unwrap_or(&Value::Null))
+    };
+    let mut found: Vec<Stapled> = entries.iter().map(stapled).collect();
     found.sort_by(|one, other| (&one.owner, &one.id).cmp(&(&other.owner, &other.id)));
     found
+}
+
+/// What the `job.json` of each owner says of its certificates. It is read again only where it has changed.
+#[derive(Default)]
+pub struct States(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    looked: Looked,
+    owners: HashMap<String, Owner>,
+}
+
+#[derive(Default)]
+struct Owner {
+    watched: Watched,
+    /// By the id of the certificate.
+    states: Value,
+}
+
+impl States {
+    /// `count`: about how many owners there are.
+    fn look(&self, store: &WorkStore, count: usize, now: Timestamp) -> MutexGuard<'_, Kept> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(found) = kept.looked.again(store, WorkGroup::Ocsp, count, now) else { return kept };
+        let mut before = std::mem::take(&mut kept.owners);
+        for (name, stamp) in found {
+            let mut owner = before.remove(&name).unwrap_or_default();
+            if owner.watched.has_changed(Some(stamp), now) {
+                // What cannot be read tells nothing; who writes it reports that.
+                let job = store.read_json(WorkGroup::Ocsp, &name, JOB_FILE).ok().flatten();
+                owner.states =
+                    job.and_then(|mut job| job.get_mut(STAPLINGS).map(Value::take)).unwrap_or_default();
+            }
+            kept.owners.insert(name, owner);
+        }
+        kept
+    }
 }
 
 impl Stapled {
@@ -90,5 +123,42 @@ impl Stapled {
         self.valid.map(|valid| out.insert("valid".into(), period(valid)));
         self.renewal.map(|renewal| out.insert("renewal".into(), period(renewal)));
         Value::Object(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ocsp::fixture::{Responder, subject};
+    use crate::store::StartStore;
+    use crate::time::{Clock, SystemClock};
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn what_changes_on_disk_shows_within_a_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap().worker();
+        let subject = Arc::new(subject(&Responder::new(), "http://o.test"));
+        let cache = Cache::new([Entry { subject: subject.clone(), response: None }]);
+        let states = States::default();
+        let errors = || all(&cache, &states, &store, SystemClock::default().now())[0].errors;
+        let assert_shows = |expected| {
+            let deadline = Instant::now() + Duration::from_secs(1);
+            while errors() != expected {
+                assert!(Instant::now() < deadline, "{expected}");
+                std::thread::yield_now();
+            }
+        };
+        assert_shows(0);
+        for count in 1..20 {
+            let states = json!({ subject.id_hex(): { "errors": count } });
+            store.write_json(WorkGroup::Ocsp, "a.test", JOB_FILE, &json!({ STAPLINGS: states })).unwrap();
+            assert_shows(count);
+        }
+        store.write(WorkGroup::Ocsp, "a.test", JOB_FILE, b"{").unwrap();
+        assert_shows(0);
+        store.purge(WorkGroup::Ocsp, "a.test").unwrap();
+        assert_eq!(errors(), 0);
     }
 }

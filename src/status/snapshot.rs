@@ -11,19 +11,10 @@ use crate::renew::ari;
 use crate::renew::live::LiveSet;
 use crate::renew::staging::Staging;
 use crate::renew::state::{self, KeyedCert};
-use crate::store::{Stamp, WorkGroup, WorkStore};
+use crate::store::{Looked, Watched, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-/// What was looked at so recently is not looked at again: so long for each managed domain, and never longer than that.
-const FRESH_PER_MD: Duration = Duration::from_micros(100);
-const FRESH_MAX: Duration = Duration::from_millis(100);
-
-/// A folder that changed so shortly before it was read may change again under the same time of modification:
-/// file systems count it in ticks of the kernel's clock.
-const TICK: Duration = Duration::from_millis(50);
 
 /// A renewal under way, or waiting for its activation.
 pub struct Renewal {
@@ -185,15 +176,13 @@ pub struct Snapshots {
 }
 
 struct Kept {
-    looked: Option<Timestamp>,
+    looked: Looked,
     slots: Vec<Slot>,
 }
 
 #[derive(Default)]
 struct Slot {
-    stamp: Option<Stamp>,
-    /// It may have changed since without the stamp telling.
-    is_hot: bool,
+    watched: Watched,
     staged: Staged,
     /// With the set that was live then.
     judged: Option<(Option<Arc<LiveSet>>, Arc<Judgement>)>,
@@ -211,17 +200,6 @@ impl Slot {
         self.judged = Some((domain.live.clone(), domain.judged.clone()));
         domain
     }
-
-    /// Takes in what staging has, where that has changed since the last look.
-    fn look(&mut self, stamp: Option<Stamp>, managed: &Managed, store: &WorkStore, now: Timestamp) {
-        if stamp == self.stamp && !self.is_hot {
-            return;
-        }
-        self.staged = stamp.map(|_| read(managed, store)).unwrap_or_default();
-        self.judged = None;
-        self.stamp = stamp;
-        self.is_hot = stamp.is_some_and(|stamp| stamp.modified().plus(TICK) >= now);
-    }
 }
 
 impl Snapshots {
@@ -232,7 +210,7 @@ impl Snapshots {
         let mut sorted: Vec<usize> = (0..mds.len()).collect();
         sorted.sort_by(|a, b| mds.get(*a).map(|m| &m.md.name).cmp(&mds.get(*b).map(|m| &m.md.name)));
         let slots = mds.iter().map(|_| Slot::default()).collect();
-        Snapshots { mds, sorted, by_name, store, kept: Mutex::new(Kept { looked: None, slots }) }
+        Snapshots { mds, sorted, by_name, store, kept: Mutex::new(Kept { looked: Looked::default(), slots }) }
     }
 
     /// All managed domains, by name.
@@ -265,21 +243,20 @@ impl Snapshots {
     fn look(&self, now: Timestamp) -> MutexGuard<'_, Kept> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(store) = &self.store else { return kept };
-        let mds = u32::try_from(self.mds.len()).unwrap_or(u32::MAX);
-        let fresh = FRESH_PER_MD.saturating_mul(mds).min(FRESH_MAX);
-        if kept.looked.is_some_and(|at| at <= now && now.since(at) < fresh) {
+        let Some(found) = kept.looked.again(store, WorkGroup::Staging, self.mds.len(), now) else {
             return kept;
-        }
-        kept.looked = Some(now);
+        };
         let mut stamps = vec![None; self.mds.len()];
-        // A group that cannot be read shows no renewals; the renewing child reports it.
-        for (name, stamp) in store.stamps(WorkGroup::Staging).unwrap_or_default() {
+        for (name, stamp) in found {
             if let Some(slot) = self.by_name.get(&name).and_then(|index| stamps.get_mut(*index)) {
                 *slot = Some(stamp);
             }
         }
         for ((managed, slot), stamp) in self.mds.iter().zip(&mut kept.slots).zip(stamps) {
-            slot.look(stamp, managed, store, now);
+            if slot.watched.has_changed(stamp, now) {
+                slot.staged = stamp.map(|_| read(managed, store)).unwrap_or_default();
+                slot.judged = None;
+            }
         }
         kept
     }

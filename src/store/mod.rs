@@ -15,6 +15,7 @@ mod place;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use admin::read_admin_file;
 pub use disk::{Fuse, Stamp};
@@ -22,6 +23,7 @@ pub use error::Error;
 pub use lock::StoreLock;
 pub use place::{Group, WorkGroup};
 pub use setup::{Owner, StoreKey};
+pub use watch::{Looked, Watched};
 
 use crate::crypto::{Chain, PrivateKey};
 use crate::time::Timestamp;

@@ -1,0 +1,58 @@
+//! What of a group is to be read again, told from the stamps of its folders: so that who asks every few seconds costs
+//! next to nothing, and nobody is told anything that is older than a second.
+
+use super::{Stamp, WorkGroup, WorkStore};
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// What was looked at so recently is not looked at again: so long for each folder, and never longer than that.
+const FRESH_PER_FOLDER: Duration = Duration::from_micros(100);
+const FRESH_MAX: Duration = Duration::from_millis(100);
+
+/// A folder that changed so shortly before it was read may change again under the same time of modification:
+/// file systems count it in ticks of the kernel's clock.
+const TICK: Duration = Duration::from_millis(50);
+
+/// When a group was looked at last.
+#[derive(Default)]
+pub struct Looked(Option<Timestamp>);
+
+impl Looked {
+    /// All folders there are, where it is time for another look. `folders`: about how many there may be. A group that
+    /// cannot be read looks empty: who writes to it reports that.
+    pub fn again(
+        &mut self,
+        store: &WorkStore,
+        group: WorkGroup,
+        folders: usize,
+        now: Timestamp,
+    ) -> Option<Vec<(String, Stamp)>> {
+        let fresh =
+            FRESH_PER_FOLDER.saturating_mul(u32::try_from(folders).unwrap_or(u32::MAX)).min(FRESH_MAX);
+        if self.0.is_some_and(|at| at <= now && now.since(at) < fresh) {
+            return None;
+        }
+        self.0 = Some(now);
+        Some(store.stamps(group).unwrap_or_default())
+    }
+}
+
+/// What is known of one folder.
+#[derive(Default)]
+pub struct Watched {
+    stamp: Option<Stamp>,
+    /// It may have changed since without the stamp telling.
+    is_hot: bool,
+}
+
+impl Watched {
+    /// Whether the folder is to be read, now that it has this stamp. `None`: it is not there.
+    pub fn has_changed(&mut self, stamp: Option<Stamp>, now: Timestamp) -> bool {
+        if stamp == self.stamp && !self.is_hot {
+            return false;
+        }
+        self.stamp = stamp;
+        self.is_hot = stamp.is_some_and(|stamp| stamp.modified().plus(TICK) >= now);
+        true
+    }
+}
