@@ -15,10 +15,10 @@ use crate::log::Level;
 use crate::model::{Md, RenewMode, RequireHttps};
 use crate::notify::Commands;
 use crate::renew::engine::Settings;
-use crate::renew::live::Slot;
 use crate::renew::pace::Retry;
 use crate::renew::sync::{self, SyncedMd};
-use crate::renew::tally::Tally;
+use crate::renew::tally::{Counters, Tally};
+use crate::renew::unsaved::Unsaved;
 use crate::renew::{Managed, Route, restart};
 use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
@@ -168,14 +168,17 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         return Ok(());
     }
     report(findings);
+    let unsaved = counters(plan.mds.len(), "md-status does not tell of what cannot be saved");
     let mds: Arc<[Managed]> = plan
         .mds
         .iter()
         .zip(lock(&startup.mds).iter_mut())
         .enumerate()
         .map(|(i, (p, m))| {
-            let slot = startup.live.as_ref().map(|hosts| hosts.slot(i)).unwrap_or_default();
-            settle(&startup.store, p, m, plan.global.dns01_version, slot)
+            let live = startup.live.as_ref().map(|hosts| hosts.slot(i)).unwrap_or_default();
+            let unsaved =
+                unsaved.as_ref().map(|counters| Unsaved::new(counters.clone(), i)).unwrap_or_default();
+            Managed { live, unsaved, ..settle(&startup.store, p, m, plan.global.dns01_version) }
         })
         .collect();
     let names = plan.mds.iter().flat_map(|p| p.md.domains.iter().map(String::as_str));
@@ -218,7 +221,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
             .map(|(s, host)| (s.key(), pages::Settings::new(host)))
             .collect(),
         snapshots,
-        tally: tally(),
+        tally: counters(Tally::SIZE, "metrics count nothing").map(Tally::new).unwrap_or_default(),
         live: live.map(Arc::new),
         stapling,
         staplings: States::default(),
@@ -232,25 +235,16 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
     Ok(())
 }
 
-/// Counters that all children share.
-fn tally() -> Tally {
-    match sys::Counters::new(Tally::SIZE) {
-        Ok(counters) => Tally::new(Arc::new(counters)),
-        Err(error) => {
-            crate::log!(Warn, "memory shared by all children cannot be had, metrics count nothing: {error}");
-            Tally::default()
-        }
-    }
+/// Counters that all children share. Without them there is still a server; `loss` is what it does not do.
+fn counters(count: usize, loss: &str) -> Option<Arc<dyn Counters>> {
+    let counters = sys::Counters::new(count).inspect_err(|error| {
+        crate::log!(Warn, "memory shared by all children cannot be had, {loss}: {error}");
+    });
+    Some(Arc::new(counters.ok()?))
 }
 
 /// The MD with its state as of now, written to the store.
-fn settle(
-    store: &StartStore,
-    planned: &PlannedMd,
-    synced: &mut SyncedMd,
-    dns01_version: u8,
-    live: Slot,
-) -> Managed {
+fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd, dns01_version: u8) -> Managed {
     synced.md.domains.clone_from(&planned.md.domains);
     synced.md.acme_tls_1.clone_from(&planned.md.acme_tls_1);
     if let Err(error) = sync::finish(store, synced) {
@@ -267,7 +261,7 @@ fn settle(
             proxy_url: planned.proxy_url.clone(),
             proxy_ca_file: planned.proxy_ca_certs.clone(),
         },
-        live,
+        ..Managed::default()
     }
 }
 

@@ -75,11 +75,16 @@ impl Presenter<'_, '_> {
         for challenge in choice {
             let type_ = &challenge.type_;
             self.running.step(format!("Setting up challenge '{type_}' for domain {domain}"))?;
+            let commands = &self.engine.settings().commands;
+            if type_ == dns01::TYPE || commands.message.is_some() {
+                // Commands may take long.
+                self.running.show()?;
+            }
             match self.set_up(domain, challenge) {
                 Ok(()) => {
                     let event = Event::ChallengeSetup(type_.clone(), domain.clone());
                     let clock = self.engine.clock().as_ref();
-                    self.engine.settings().commands.fire(&event, &mut self.running.job, clock)?;
+                    commands.fire(&event, &mut self.running.job, clock)?;
                     return Ok(challenge.url.clone());
                 }
                 Err(Obstacle::Command(exec::Error::Stopped { .. })) => return Err(Error::Stopped),

@@ -196,7 +196,7 @@ impl Engine {
     pub fn run(&self, index: usize) -> Next {
         let clock = self.clock.as_ref();
         let Some(target) = self.targets.get(index) else { return Next::Never };
-        let mut running = Running::load(&target.md.name, &self.store, clock);
+        let mut running = Running::load(target, &self.store, clock);
         crate::log!(Debug, "AH10052: md({}): state={}, driving", target.md.name, target.md.state as i32);
         let mut told = Next::Never;
         if running.job.finished && self.is_staged(target) {

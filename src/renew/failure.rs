@@ -79,7 +79,7 @@ impl Engine {
     pub fn record_panic(&self, index: usize) -> Timestamp {
         let clock = self.clock().as_ref();
         let Some(target) = self.targets().get(index) else { return clock.now().plus(policy::RETRY_MAX) };
-        let mut running = Running::load(&target.md.name, self.store(), clock);
+        let mut running = Running::load(target, self.store(), clock);
         let error =
             Error::Unusable("an internal error ended the renewal, the server's error log has more.".into());
         match self.failed(target, &mut running, None, &error) {

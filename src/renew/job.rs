@@ -4,8 +4,10 @@
 //! errors anew. Orders, keys and chains lie in files of their own. Steps that follow each other faster than
 //! anybody looks are written together: new files are what costs most in a renewal.
 
+use super::Managed;
 use super::error::Error;
 use super::staging::Staging;
+use super::unsaved::Unsaved;
 use crate::model::job::{Job, Outcome};
 use crate::store::WorkStore;
 use crate::time::{Clock, Timestamp};
@@ -17,6 +19,7 @@ pub struct Running<'a> {
     /// The same store, for what is only shown.
     progress: WorkStore,
     clock: &'a dyn Clock,
+    unsaved: Unsaved,
     /// When progress was last written, or this look began.
     shown: Timestamp,
     /// What was last written.
@@ -27,8 +30,9 @@ pub struct Running<'a> {
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
 impl<'a> Running<'a> {
-    /// Takes up the job of `name` where its file left it. Garbage is reported and begun anew.
-    pub fn load(name: &str, store: &'a WorkStore, clock: &'a dyn Clock) -> Self {
+    /// Takes up the job of `target` where its file left it. Garbage is reported and begun anew.
+    pub fn load(target: &Managed, store: &'a WorkStore, clock: &'a dyn Clock) -> Self {
+        let name = &target.md.name;
         let job = Staging::new(store, name).job().unwrap_or_else(|error| {
             crate::log!(Warn, "{name}: the state of its renewal cannot be read and is begun anew: {error}");
             None
@@ -38,6 +42,7 @@ impl<'a> Running<'a> {
             store,
             progress: store.unsynced(),
             clock,
+            unsaved: target.unsaved.clone(),
             shown: clock.now(),
             written: job,
         }
@@ -85,8 +90,11 @@ impl<'a> Running<'a> {
     }
 
     fn write(&mut self, store: &WorkStore) -> Result<(), Error> {
-        if self.written.as_ref() != Some(&self.job) {
-            Staging::new(store, &self.job.name).save_job(&self.job)?;
+        let is_there = self.written.as_ref() == Some(&self.job);
+        let outcome = if is_there { Ok(()) } else { Staging::new(store, &self.job.name).save_job(&self.job) };
+        self.unsaved.note(&outcome);
+        outcome?;
+        if !is_there {
             self.written = Some(self.job.clone());
         }
         Ok(())

@@ -35,6 +35,7 @@ pub mod state;
 pub mod sync;
 pub mod tally;
 mod turn;
+pub mod unsaved;
 
 use crate::challenge::dns01;
 use crate::model::Md;
@@ -60,6 +61,8 @@ pub struct Managed {
     pub route: Route,
     /// What has come into use since the start.
     pub live: live::Slot,
+    /// What keeps the state of its renewal from the disk.
+    pub unsaved: unsaved::Unsaved,
 }
 
 impl Managed {

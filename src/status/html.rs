@@ -219,6 +219,13 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut
     if let Some(renewal) = &domain.renewal {
         failure(&renewal.job, out);
     }
+    if let Some(status) = domain.unsaved {
+        out.raw("<b>Not saved[")
+            .text(&status::description(status))
+            .raw("]</b>: ")
+            .text(words::UNSAVED)
+            .raw("<br>");
+    }
     wait(domain, dates, out);
     next(domain, monitor, dates, out);
     advice(domain, dates, out);

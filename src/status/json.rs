@@ -4,8 +4,10 @@
 //! not get here: the EAB hmac is masked by the model, keys are not read.
 
 use super::snapshot::{Domain, Renewal, Seen, Snapshots};
+use super::words;
 use crate::crypto::CertInfo;
 use crate::model::KeySpec;
+use crate::model::job::status;
 use crate::renew::policy::Decision;
 use crate::renew::state::KeyedCert;
 use crate::stapling::snapshot::Responses;
@@ -82,7 +84,7 @@ pub(super) struct Entry {
     text: Box<str>,
     now: Option<Range<usize>>,
     seen: Seen,
-    /// What its certificates are stapled with.
+    /// What its certificates are stapled with, those that are staged too.
     ocsp: Vec<Option<Value>>,
 }
 
@@ -118,7 +120,8 @@ impl Entry {
 
 /// In the order of the certificates there are.
 fn ocsp<'o>(domain: &Domain<'_>, responses: &'o Responses) -> impl Iterator<Item = Option<&'o Value>> {
-    let certs = domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
+    let staged = domain.renewal.iter().flat_map(|renewal| &renewal.staged);
+    let certs = domain.certs().iter().chain(staged).filter_map(|(_, cert)| cert.as_ref());
     certs.map(|cert| responses.get(&cert.fingerprint))
 }
 
@@ -153,15 +156,25 @@ fn entry(domain: &Domain<'_>, responses: &Responses, now: Timestamp, with_log: b
         out.insert("activation".into(), fields);
     }
     if let Some(renewal) = &domain.renewal {
-        out.insert("renewal".into(), renewal_json(domain, renewal, reason, with_log));
+        out.insert("renewal".into(), renewal_json(domain, renewal, responses, reason, with_log));
+    }
+    if let Some(status) = domain.unsaved {
+        let unsaved = json!({"status": status, "status-description": status::description(status), "detail": words::UNSAVED});
+        out.insert("renewal-unsaved".into(), unsaved);
     }
     Value::Object(out)
 }
 
 /// The job under way or waiting for activation, and the certificates it has got.
-fn renewal_json(domain: &Domain<'_>, renewal: &Renewal, reason: &str, with_log: bool) -> Value {
+fn renewal_json(
+    domain: &Domain<'_>,
+    renewal: &Renewal,
+    responses: &Responses,
+    reason: &str,
+    with_log: bool,
+) -> Value {
     let mut out = if with_log { renewal.job.to_json() } else { renewal.job.to_brief_json() };
-    out["cert"] = certs_json(domain, &renewal.staged, &Responses::default());
+    out["cert"] = certs_json(domain, &renewal.staged, responses);
     out["reason"] = json!(reason);
     if let Some(next) = domain.next() {
         out["next"] = json!({"action": next.action});

@@ -37,6 +37,8 @@ pub struct Domain<'a> {
     pub live: Option<Arc<LiveSet>>,
     pub renewal: Option<Arc<Renewal>>,
     pub judged: Arc<Judgement>,
+    /// Why what is known of the renewal may be old: the state of it could not be written (an `apr_status_t`).
+    pub unsaved: Option<i32>,
 }
 
 /// How a set of certificates comes, or came, into use.
@@ -58,7 +60,7 @@ pub struct Next {
 impl<'a> Domain<'a> {
     fn new(managed: &'a Managed, staged: &Staged, judged: Arc<Judgement>) -> Self {
         let live = managed.live.load().clone();
-        Domain { managed, live, renewal: staged.renewal.clone(), judged }
+        Domain { managed, live, renewal: staged.renewal.clone(), judged, unsaved: managed.unsaved.status() }
     }
 
     /// The certificates that this process serves, one entry for each key of the MD.
@@ -135,15 +137,22 @@ pub(super) struct Seen {
     judged: Arc<Judgement>,
     live: Option<Arc<LiveSet>>,
     renewal: Option<Arc<Renewal>>,
+    unsaved: Option<i32>,
 }
 
 impl Seen {
     pub fn of(domain: &Domain<'_>) -> Self {
-        Seen { judged: domain.judged.clone(), live: domain.live.clone(), renewal: domain.renewal.clone() }
+        Seen {
+            judged: domain.judged.clone(),
+            live: domain.live.clone(),
+            renewal: domain.renewal.clone(),
+            unsaved: domain.unsaved,
+        }
     }
 
     pub fn is_of(&self, domain: &Domain<'_>) -> bool {
         Arc::ptr_eq(&self.judged, &domain.judged)
+            && self.unsaved == domain.unsaved
             && same(&self.live, &domain.live)
             && same(&self.renewal, &domain.renewal)
     }

@@ -18,6 +18,9 @@ pub enum Weight {
     Good,
 }
 
+/// What it means that the state of a renewal could not be written.
+pub const UNSAVED: &str = "The state of the renewal cannot be written to the store, so what is shown of it may be old. The next try writes it again.";
+
 /// When the words of [`status`] change with nothing but the time.
 pub fn status_changes(domain: &Domain<'_>) -> impl Iterator<Item = Timestamp> {
     let certs = domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
@@ -28,10 +31,8 @@ pub fn status_changes(domain: &Domain<'_>) -> impl Iterator<Item = Timestamp> {
 /// The state in words, and how serious that is.
 pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
     let certs = || domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
-    let weight = |bad: Weight| match domain.is_failing() {
-        true => Weight::Error,
-        false => bad,
-    };
+    let is_troubled = domain.is_failing() || domain.unsaved.is_some();
+    let weight = |bad: Weight| if is_troubled { Weight::Error } else { bad };
     match domain.state() {
         (State::Complete, _) if certs().any(|cert| cert.not_after <= now) => {
             ("expired".into(), Weight::Error)
@@ -40,7 +41,7 @@ pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
             ("not valid yet".into(), Weight::Error)
         }
         (State::Complete, _) if is_expiring(domain, now) => ("expiring".into(), weight(Weight::Warning)),
-        (State::Complete, _) if domain.is_failing() => ("good".into(), Weight::Warning),
+        (State::Complete, _) if is_troubled => ("good".into(), Weight::Warning),
         (State::Complete, _) => ("good".into(), Weight::Good),
         (State::Incomplete, Some(why)) => (format!("incomplete: {why}"), weight(Weight::Warning)),
         (State::Incomplete, None) => ("incomplete".into(), weight(Weight::Warning)),

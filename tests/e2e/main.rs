@@ -14,6 +14,7 @@ mod events;
 mod first_certificate;
 mod handshake_path;
 mod interruption;
+mod keys;
 mod live;
 mod live_tls;
 mod log;

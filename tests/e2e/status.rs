@@ -1,10 +1,12 @@
 //! md-status: what monitors and scripts read, from the first start to the certificate in use.
 
 use std::fs;
+use std::os::unix::fs::chown;
 
 use serde_json::{Value, json};
 
-use crate::support::{Config, Httpd, Lab, Pebble, SOON, http, open_lab, wait_for};
+use crate::support::httpd::unprivileged_user;
+use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, http, open_lab, wait_for};
 
 fn two_domains(lab: &Lab, pebble: &Pebble) -> Config {
     Config::with_ca(lab, &pebble.authority)
@@ -129,6 +131,32 @@ fn the_log_of_a_renewal_stands_in_the_status_of_a_single_domain_only() {
     let all = httpd.mds();
     assert!(all["managed-domains"][0]["renewal"].is_object());
     assert!(all["managed-domains"][0]["renewal"].get("log").is_none(), "{all:#}");
+}
+
+#[test]
+fn what_cannot_be_saved_of_a_renewal_is_told_until_it_can() {
+    let Some(lab) = open_lab!(Need::Root) else { return };
+    // Nobody listens there.
+    let authority = Authority::new(&lab);
+    let config =
+        Config::with_ca(&lab, &authority).line("MDRetryDelay 1s\nMDCheckInterval 1s\nMDServerStatus on");
+    let httpd = config.line("MDomain one.test").site("one.test", &[]).start();
+    let folder = httpd.config.store().join("staging/one.test");
+    wait_for("a failure", SOON, || (httpd.md("one.test")["renewal"]["errors"] == 1).then_some(()));
+    assert!(httpd.md("one.test").get("renewal-unsaved").is_none());
+    chown(&folder, Some(0), Some(0)).unwrap();
+    let unsaved = wait_for("what cannot be saved", SOON, || {
+        httpd.mds()["managed-domains"][0].get("renewal-unsaved").cloned()
+    });
+    assert_has(&unsaved, &json!({ "status": 13, "status-description": "Permission denied" }));
+    assert!(unsaved["detail"].as_str().unwrap().contains("may be old"), "{unsaved:#}");
+    let page = httpd.get("main.test", "/server-status").body;
+    assert!(page.contains("<b>Not saved[Permission denied]</b>"), "{page}");
+    let user = unprivileged_user();
+    chown(&folder, Some(user.uid), Some(user.gid)).unwrap();
+    wait_for("what can be saved", SOON, || {
+        httpd.mds()["managed-domains"][0].get("renewal-unsaved").is_none().then_some(())
+    });
 }
 
 #[test]

@@ -99,6 +99,7 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "it asks the one that refuses again and again",
     ),
     ("renewal::a_ca_that_never_answers_delays_neither_other_domains_nor_a_restart", "one after the other"),
+    ("keys::", "keys of ours are among them"),
     ("live::", "it knows restarts only"),
     ("live_tls::", "it knows restarts only"),
     (
@@ -130,6 +131,10 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "it asks responders without the proxy of the server",
     ),
     ("storm::", "it renews one after the other, and the test does not wait for that"),
+    (
+        "status::what_cannot_be_saved_of_a_renewal_is_told_until_it_can",
+        "only its log tells that a job cannot be written",
+    ),
     ("status::an_unknown_name_is_not_found", "it answers with all domains"),
 ];
 
