@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::{Authority, Config, SOON, open_lab, wait_for};
+use crate::support::{Authority, Config, Pebble, SOON, open_lab, wait_for};
 
-/// Who, what, and what comes next; each line with its number.
+/// Who, what, and what comes next; with its number where the C module has one.
 #[test]
 fn at_notice_a_day_is_told_in_a_few_lines() {
     let Some(lab) = open_lab!() else { return };
@@ -37,4 +37,24 @@ fn at_notice_a_day_is_told_in_a_few_lines() {
     }
     let anew = lines("AH10064");
     assert!(anew.len() == 1 && anew[0].contains("refused.invalid"), "{told:#?}");
+}
+
+/// Where sets wait for a restart, one line says so, and the restart needs none.
+#[test]
+fn at_notice_a_set_that_waits_for_a_restart_is_told_once() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let mut httpd = Config::with_ca(&lab, &pebble.authority)
+        .at_restarts()
+        .line("LogLevel warn md:notice\nMDCheckInterval 1s\nMDomain late.test")
+        .site("late.test", &[])
+        .start();
+    httpd.wait_logged("AH10059");
+    httpd.graceful();
+    assert!(httpd.served("late.test", &pebble, &[]).verified);
+    let told: Vec<String> = httpd.logged("[md:");
+    let (accounts, sets): (Vec<_>, Vec<_>) = told.iter().partition(|line| line.contains(": new account "));
+    assert_eq!((accounts.len(), sets.len()), (1, 1), "{told:#?}");
+    let text = "AH10059: The Managed Domain late.test has been setup and changes will be activated on next (graceful) server restart.";
+    assert!(sets[0].contains("[md:notice]") && sets[0].contains(text), "{told:#?}");
 }
