@@ -36,7 +36,7 @@ const STYLE: &str = "<style>
 .md_status td:nth-child(2) { min-width: 14em; max-width: 24em; overflow-wrap: anywhere; }
 .md_status td:nth-child(3) { min-width: 7em; max-width: 16em; overflow-wrap: break-word; }
 .md_status td:nth-child(4), .md_status td:nth-child(7) { white-space: nowrap; }
-.md_status td:nth-child(8) { min-width: 18em; max-width: 44em; overflow-wrap: anywhere; }
+.md_status td:nth-child(8) { min-width: 24em; max-width: 44em; overflow-wrap: anywhere; }
 .md_status span[title] { white-space: nowrap; border-bottom: 1px dotted; cursor: help; }
 .md_status summary { cursor: pointer; }
 </style>
@@ -112,6 +112,8 @@ impl Row {
         let progress = match &domain.renewal {
             None => Progress::None,
             Some(_) if domain.ready().is_some() => Progress::Ready,
+            // What it got is in use.
+            Some(_) if domain.next().is_none() => Progress::None,
             Some(_) => Progress::Running,
         };
         Row {
@@ -212,7 +214,7 @@ fn checks(domain: &Domain<'_>, certs: &[KeyedCert], monitor: &Monitor, out: &mut
 
 fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Html) {
     if let Some(set) = &domain.live {
-        out.raw("Live since ");
+        out.raw("Went live ");
         moment(set.since, dates, out);
         out.raw(", without a restart. ");
     }

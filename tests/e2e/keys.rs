@@ -177,7 +177,7 @@ fn assert_keys(what: &str, found: &Value, table: Table) {
 }
 
 /// `renewed.test` is live, stapled and advised, `busy.test` waits for a command, and the CA refuses `refused.invalid`.
-fn three_domains(lab: &Lab) -> (Pebble, Responder, Httpd) {
+pub fn three_domains(lab: &Lab) -> (Pebble, Responder, Httpd) {
     let responder = Responder::start(lab, Act::Good(3600));
     let pebble = Authority::new(lab)
         .ocsp(lab, &responder.url())
@@ -188,7 +188,7 @@ fn three_domains(lab: &Lab) -> (Pebble, Responder, Httpd) {
     let hang = Command::new(lab, "hang", "[ $1 = teardown ] || exec sleep 50");
     let httpd = Config::with_ca(lab, &pebble.authority)
         .line(
-            "MDPrivateKeys P-256\nMDRetryDelay 1h\nMDCheckInterval 1s\nMDStapling on\nMDCertificateStatus on",
+            "MDPrivateKeys P-256\nMDRetryDelay 1h\nMDCheckInterval 1s\nMDStapling on\nMDServerStatus on\nMDCertificateStatus on",
         )
         .line("MDomain renewed.test\nMDomain refused.invalid")
         .line(&format!(

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::keys;
+use crate::support::browser::Scheme;
 use crate::support::{Config, Httpd, Lab, Pebble, SOON, browser, http, open_lab, prometheus, wait_for};
 
 /// One domain with a certificate in use, one that the CA refuses, one that is left to the admin.
@@ -61,6 +63,37 @@ fn server_status_shows_people_what_needs_their_eyes() {
     has("good.test\tgood.test www.good.test\tgood\tuntil 20");
     has("and 2 more");
     assert!(!text.contains("e.manual.test"), "a long list is folded: {text}");
+}
+
+#[test]
+fn a_person_sees_what_is_under_way_what_the_ca_advises_and_what_is_stapled() {
+    let Some(lab) = open_lab!() else { return };
+    let (_pebble, _responder, httpd) = keys::three_domains(&lab);
+    let page = wait_for("all of it on the page", SOON, || {
+        let page = httpd.get("main.test", "/server-status").body;
+        let is_there = |text: &&str| page.contains(*text);
+        let last = ["rejectedIdentifier", "The CA advises", "Refresh <span", "challenge &#39;dns-01&#39;"];
+        last.iter().all(is_there).then_some(page)
+    });
+    let Some(text) = browser::read(&lab, &page) else { return };
+    let has = |wanted: &str| assert!(text.contains(wanted), "`{wanted}` in {text}");
+    has("3 managed domains: 1 good, 1 to look at, 1 with errors; 2 in renewal, 0 renewed and waiting");
+    has("Renewing: Setting up challenge 'dns-01' for domain busy.test");
+    has(", without a restart. Renew 20");
+    has("The CA advises to renew 20");
+    has("Managed Staplings");
+    has("\tgood\tuntil in ~");
+    has("Refresh in ~");
+    for (scheme, color) in [(Scheme::Light, "rgb(0, 0, 0)"), (Scheme::Dark, "rgb(255, 255, 255)")] {
+        let cell = "getComputedStyle(document.querySelector('.md_status td')).color";
+        assert_eq!(browser::evaluate(&lab, &page, scheme, cell).unwrap(), color);
+    }
+    let overflow = "document.documentElement.scrollWidth > document.documentElement.clientWidth";
+    assert_eq!(
+        browser::evaluate(&lab, &page, Scheme::Light, overflow).unwrap(),
+        "false",
+        "tables scroll, not the page"
+    );
 }
 
 #[test]

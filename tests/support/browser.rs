@@ -7,18 +7,32 @@ use std::process::Command;
 use super::Lab;
 use super::lab::{in_path, skip};
 
+/// What somebody has set the browser to.
+#[derive(Clone, Copy)]
+pub enum Scheme {
+    Dark,
+    Light,
+}
+
 /// Title and visible text of a page, cells of tables apart by tabs. `None`: there is no Chromium here, and that was printed.
 pub fn read(lab: &Lab, page: &str) -> Option<String> {
+    evaluate(lab, page, Scheme::Light, "document.title + '\\n' + document.body.innerText")
+}
+
+/// The value of an expression (JavaScript), as text, once the page is there. `None`: as for [`read`].
+pub fn evaluate(lab: &Lab, page: &str, scheme: Scheme, expression: &str) -> Option<String> {
     let Some(program) = find() else {
         skip(&format!("{} (in a browser)", lab.name), "chromium is not installed");
         return None;
     };
     // What is visible is what a script in the page can ask for; the answer replaces the page.
-    let script = "<script>addEventListener('load', () => setTimeout(() => {
-        const text = document.title + '\\n' + document.body.innerText;
+    let script = format!(
+        "<script>addEventListener('load', () => setTimeout(() => {{
+        const text = {expression};
         document.documentElement.innerHTML = '<body><pre></pre></body>';
         document.querySelector('pre').textContent = text;
-    }, 50));</script>";
+    }}, 50));</script>"
+    );
     let file = lab.path("page.html");
     fs::write(&file, format!("{page}{script}")).unwrap();
     let profile = lab.path("chromium");
@@ -26,6 +40,10 @@ pub fn read(lab: &Lab, page: &str) -> Option<String> {
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
         .args(["--virtual-time-budget=5000", "--window-size=1600,1200", "--dump-dom"])
+        .arg(match scheme {
+            Scheme::Dark => "--blink-settings=preferredColorScheme=0",
+            Scheme::Light => "--blink-settings=preferredColorScheme=1",
+        })
         .arg(format!("--user-data-dir={}", profile.display()))
         .arg(format!("file://{}", file.display()))
         .output()

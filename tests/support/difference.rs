@@ -63,6 +63,10 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "it takes those of the main server",
     ),
     ("log::", "the test waits for words of our log"),
+    (
+        "pages::a_person_sees_what_is_under_way_what_the_ca_advises_and_what_is_stapled",
+        "the test waits for words of our page",
+    ),
     ("pages::prometheus_reads_the_metrics", "it has no metrics"),
     ("pages::server_status_auto_has_counts_and_a_fact_a_line", "the test waits for words of our page"),
     (
