@@ -14,8 +14,9 @@
 //! `startup`: seconds from exec to the first answered request; `rss`: the summed PSS of all processes; `issue`: seconds
 //! from exec until every domain has its first certificate from a local CA (pebble, which refuses one nonce in twenty)
 //! in staging; `slowca`: the same where the CA waits up to five seconds before it validates a name; `status`: how long
-//! md-status and the section in server-status take, from the request to the last byte; `status-storm`: the same while all
-//! domains get their first certificates; `handshake`: httpd's processor
+//! md-status, server-status and its text for scripts take, from the request to the last byte, the first time, idle, and
+//! while renewals write their state; `status-storm`: the same while all domains get their first certificates;
+//! `handshake`: httpd's processor
 //! time for a full TLS 1.3 handshake with no stapling (ours and the C module's off), with mod_ssl's own, the C module's
 //! and ours, and with a constant staple of a module that does nothing else (`constant.c`), and the instructions it takes
 //! where valgrind is installed; `staples`: seconds from exec until all certificates of a responder that takes 200 ms for each answer are stapled.
@@ -102,7 +103,12 @@ fn main() {
         let domains = request.domains.unwrap_or(domains);
         let dir = tempfile::Builder::new().prefix("mod_md-bench-").tempdir().unwrap();
         let site = Site::create(dir.path(), domains);
-        starting.into_iter().for_each(|scenario| measure(scenario, &site, domains, &request));
+        for scenario in starting {
+            match scenario {
+                Scenario::Status => measure_status(&site, domains, &request),
+                _ => measure(scenario, &site, domains, &request),
+            }
+        }
     }
     for scenario in issuing {
         match scenario {
@@ -175,13 +181,6 @@ fn measure(scenario: Scenario, site: &Site, domains: usize, request: &Request) {
                 second[i].add(memory.parent);
                 continue;
             }
-            if scenario == Scenario::Status {
-                let server = site.start(module, site::Store::Filled, site::Children::One);
-                for (path, series) in [("/md-status", &mut wall[i]), ("/server-status", &mut second[i])] {
-                    (0..ANSWERS).for_each(|_| series.add(server.time(path).as_secs_f64() * 1000.0));
-                }
-                continue;
-            }
             let store = match scenario {
                 Scenario::FirstStart => site::Store::Empty,
                 _ => site::Store::Filled,
@@ -194,16 +193,50 @@ fn measure(scenario: Scenario, site: &Site, domains: usize, request: &Request) {
     let (what, first, other) = match scenario {
         Scenario::FirstStart => ("first start, empty store", "wall s", "cpu s"),
         Scenario::Rss => ("summed PSS of all processes", "all MB", "parent MB"),
-        Scenario::Status => ("answers, the first of a child among them", "JSON ms", "page ms"),
         _ => ("second start, filled store", "wall s", "cpu s"),
     };
     println!("\n{what}: {domains} domains, {rounds} rounds, load {}", server::load());
     let per_domain = match scenario {
         Scenario::Rss => ("kB a domain", 1024.0),
-        Scenario::Status => ("µs a domain", 1000.0),
         _ => ("µs a domain", 1e6),
     };
     table::print(&[(first, &wall), (other, &second)], per_domain, domains);
+}
+
+const PAGES: [(&str, &str); 3] =
+    [("JSON ms", "/md-status"), ("page ms", "/server-status"), ("text ms", "/server-status?auto")];
+
+/// Idle, and while twenty renewals write their state ten times a second. The first answers of a child, which has read and
+/// printed nothing yet, stand for themselves.
+fn measure_status(site: &Site, domains: usize, request: &Request) {
+    let modules: Vec<&Module> = request.modules.iter().filter(|module| module.file.is_some()).collect();
+    let rounds = request.rounds.unwrap_or(Scenario::Status.defaults().1);
+    let none: Vec<Series> = modules.iter().map(|module| Series::new(&module.name)).collect();
+    let mut all =
+        ["first answer", "idle", "while renewals write"].map(|what| (what, PAGES.map(|_| none.clone())));
+    modules.iter().for_each(|module| site.fill_store(module));
+    for _ in 0..rounds {
+        for (i, module) in modules.iter().enumerate() {
+            let server = site.start(module, site::Store::Filled, site::Children::One);
+            let time = |path| server.time(path).as_secs_f64() * 1000.0;
+            let [(_, first), (_, idle), (_, busy)] = &mut all;
+            for (page, (_, path)) in PAGES.iter().enumerate() {
+                first[page][i].add(time(path));
+                (0..ANSWERS).for_each(|_| idle[page][i].add(time(path)));
+            }
+            site.while_renewals_write(module, || {
+                for (page, (_, path)) in PAGES.iter().enumerate() {
+                    (0..ANSWERS).for_each(|_| busy[page][i].add(time(path)));
+                }
+            });
+        }
+    }
+    for (what, series) in &all {
+        println!("\nanswers, {what}: {domains} domains, {rounds} rounds, load {}", server::load());
+        let quantities: Vec<(&str, &[Series])> =
+            PAGES.iter().zip(series).map(|((page, _), series)| (*page, series.as_slice())).collect();
+        table::print(&quantities, ("µs a domain", 1000.0), domains);
+    }
 }
 
 fn measure_storm(request: &Request) {

@@ -5,12 +5,16 @@ use crate::certificate::Authority;
 use crate::server::Server;
 use crate::support::apache::{self, Apache};
 use crate::support::module;
+use serde_json::json;
 use std::cell::Cell;
 use std::fmt::Write;
 use std::fs::{self, DirBuilder};
 use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 #[derive(Clone)]
 pub struct Module {
@@ -138,6 +142,27 @@ impl Site {
         assert_eq!((complete, all.len()), (self.domains, self.domains), "{}: complete, all", module.name);
     }
 
+    /// Runs `ask` while the state of twenty renewals is written every tenth of a second, each time of the next twenty domains,
+    /// as a renewal that goes on writes it.
+    pub fn while_renewals_write(&self, module: &Module, ask: impl FnOnce()) {
+        let staging = self.store(module, Store::Filled).join("staging");
+        let (names, is_over): (Vec<String>, _) = (self.names().collect(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let rounds = names.chunks(20).enumerate().cycle();
+                for (round, twenty) in rounds.take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                    twenty.iter().for_each(|name| write_job(&staging.join(name), name, round));
+                    thread::sleep(Duration::from_millis(100));
+                }
+            });
+            ask();
+            is_over.store(true, Ordering::Relaxed);
+        });
+        for folder in names.iter().map(|name| staging.join(name)).filter(|folder| folder.exists()) {
+            fs::remove_dir_all(folder).unwrap();
+        }
+    }
+
     pub fn start(&self, module: &Module, store: Store, children: Children) -> Server {
         // A new one each time: ext4 is slow to make files where it has removed many in the last minutes.
         self.empty_stores.update(|number| number + 1);
@@ -218,6 +243,23 @@ SetHandler server-status
         );
         text
     }
+}
+
+fn write_job(folder: &Path, name: &str, round: usize) {
+    if !folder.exists() {
+        fs::create_dir(folder).unwrap();
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let entry = json!({ "when": "Thu, 29 Aug 2019 16:06:35 GMT", "type": "progress", "detail": "Creating new order" });
+    let job = json!({
+        "name": name, "finished": false, "notified": false, "notified-renewed": false, "errors": 0,
+        "last-run": "Thu, 29 Aug 2019 16:06:35 GMT",
+        "last": { "status": 0, "activity": format!("Polling the order for the {round}. time") },
+        "log": { "entries": vec![entry; 12] },
+    });
+    let new = folder.join("job.new");
+    fs::write(&new, job.to_string()).unwrap();
+    fs::rename(new, folder.join("job.json")).unwrap();
 }
 
 fn free_ports() -> [u16; 3] {
