@@ -6,31 +6,44 @@
 //! make bench ARGS="live staged 1000"   # from a set that is published to its being served by every child, among 1000 domains
 //! make bench ARGS="live handshake 4000" # processor time of a handshake, with live activation on and off, in turns
 //! make bench ARGS="live load 1000"     # handshakes while 1000 sets go live: failures, memory and open files
+//!
+//! # Only when asked for, each with its minutes and the MPM, `event` or `prefork`:
+//! make bench ARGS="live minutes 5 event" # the same with new certificates each second, and memory and open files of each process
+//! make bench ARGS="live endure 60 event" # a renewal every 20 s, a graceful restart every 30 s, and clients that verify
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cpu;
+mod endure;
+mod load;
+mod processes;
 #[path = "../../tests/support/mod.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "tests use more of the lab")]
 mod support;
+mod visitor;
 
 use openssl::ssl::{Ssl, SslContext, SslMethod};
 use openssl::x509::X509;
 use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use support::issuer::{self, Issuer};
-use support::{Authority, Config, Httpd, Lab, Pebble, module, process, tls, wait_for};
+use support::{Authority, Config, Httpd, Lab, Pebble, module, tls, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
 fn main() {
     let mut words = std::env::args().skip(1).filter(|word| !word.starts_with("--") && word != "live");
     let scenario = words.next();
-    let number = words.next().map(|word| word.parse().expect("a number"));
+    let number: Option<usize> = words.next().map(|word| word.parse().expect("a number"));
+    let mpm = if words.next().as_deref() == Some("prefork") { "prefork" } else { "event" };
+    match scenario.as_deref() {
+        Some("endure") => endure::run(number.unwrap_or(60) as u64, mpm),
+        Some("minutes") => load::minutes(number.unwrap_or(5) as u64, mpm),
+        _ => {}
+    }
     let is_asked = |name: &str| scenario.as_deref().is_none_or(|asked| asked == name);
     if is_asked("first") {
         for file in [Some(module::under_test()), module::c_module()].into_iter().flatten() {
@@ -44,8 +57,8 @@ fn main() {
         handshake(number.unwrap_or(4000));
     }
     if is_asked("load") {
-        load(number.unwrap_or(1000), "event");
-        load(number.unwrap_or(1000), "prefork");
+        load::count(number.unwrap_or(1000), "event");
+        load::count(number.unwrap_or(1000), "prefork");
     }
 }
 
@@ -172,73 +185,4 @@ fn handshake(count: usize) {
         each[1],
         (each[0] / each[1] - 1.0) * 100.0
     );
-}
-
-fn load(activations: usize, mpm: &'static str) {
-    const DOMAINS: usize = 50;
-    let lab = lab("load");
-    let issuer = Issuer::new();
-    let names = names(DOMAINS);
-    let config = sites(Config::with_ca(&lab, &Authority::new(&lab)), &names).mpm(mpm);
-    let store = config.store();
-    names.iter().for_each(|name| issuer::install(&store, &[name], &[&issuer.issue(&[name])]));
-    let httpd = config.line("MDCheckInterval 1s\nMDRetryDelay 1s").start();
-    let (done, failed, visits) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-    let (context, port) = (client(), lab.https);
-    let round = || {
-        for name in &names {
-            issuer::stage(&store, &[name], &[&issuer.issue(&[name])]);
-        }
-        let serial =
-            |name: &str| fs::read_to_string(store.join("staging").join(name).join("pubcert.p-256.pem"));
-        for name in &names {
-            let chain = serial(name).unwrap();
-            let wanted = tls::serial(&X509::from_pem(chain.as_bytes()).unwrap());
-            wait_for(name, PATIENCE, || (tls::serial(&leaf(&context, port, name)?) == wanted).then_some(()));
-        }
-    };
-    thread::scope(|scope| {
-        for client in 0..3 {
-            let (names, context, done, failed, visits) = (&names, &context, &done, &failed, &visits);
-            scope.spawn(move || {
-                for name in names.iter().cycle().skip(client * 17) {
-                    if done.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    // A key of another certificate would fail the handshake.
-                    let is_good = leaf(context, port, name).is_some();
-                    failed.fetch_add(usize::from(!is_good), Ordering::Relaxed);
-                    visits.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        // What grows at first only, as pools do, is there after some rounds.
-        (0..4).for_each(|_| round());
-        let before = resources(&httpd);
-        (0..activations.div_ceil(DOMAINS)).for_each(|_| round());
-        done.store(true, Ordering::Relaxed);
-        let after = resources(&httpd);
-        println!(
-            "load: {mpm}, {activations} activations, {} handshakes, {} failed; by child that lived through it, \
-             kB resident and open files, before and after:",
-            visits.load(Ordering::Relaxed),
-            failed.load(Ordering::Relaxed)
-        );
-        for (pid, memory, files) in &before {
-            if let Some((_, memory_after, files_after)) = after.iter().find(|(other, ..)| other == pid) {
-                println!("  {memory} {files} -> {memory_after} {files_after}");
-            }
-        }
-    });
-}
-
-fn resources(httpd: &Httpd) -> Vec<(u32, u64, usize)> {
-    let resident = |pid: u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.to_string();
-        line.trim().trim_end_matches(" kB").parse().ok()
-    };
-    let files = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or(0);
-    let children = process::children(httpd.pid()).into_iter();
-    children.filter_map(|pid| Some((pid, resident(pid)?, files(pid)))).collect()
 }

@@ -1,0 +1,199 @@
+//! Renewals, graceful restarts and clients, all at once and for long: what a site with short-lived certificates goes
+//! through in months. No request may fail.
+
+use super::processes::{self, holdings};
+use super::visitor::{Failure, Tls, Visit, Visitor, fingerprint};
+use super::{PATIENCE, lab, sites};
+use crate::support::{Authority, Config, process, wait_for};
+use openssl::x509::X509;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Seconds. A third of it is a renewal's time.
+const LIFETIME: u32 = 60;
+const WINDOW: &str = "MDRenewWindow 66%";
+const RESTART: Duration = Duration::from_secs(30);
+/// Two domains: one with a key, and one with two.
+const NAMES: [&str; 2] = ["d0.test", "d1.test"];
+/// Who comes, by domain.
+const CLIENTS: [(usize, Tls); 8] = [
+    (0, Tls::V13),
+    (1, Tls::V13),
+    (0, Tls::V12Ec),
+    (1, Tls::V12Ec),
+    (0, Tls::V13),
+    (1, Tls::V12Rsa),
+    (0, Tls::V12Ec),
+    (1, Tls::V12Rsa),
+];
+/// Requests of one connection, and the pause after each.
+const REQUESTS: usize = 4;
+const PAUSE: Duration = Duration::from_millis(200);
+/// A certificate is out of date where a newer one has been seen for so long.
+const STALE: Duration = Duration::from_secs(2);
+
+/// In the order they came.
+struct Certificate {
+    fingerprint: Vec<u8>,
+    first_seen: Instant,
+}
+
+#[derive(Default)]
+struct Seen {
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+    /// Connections that were closed between two requests: the client asks again, as RFC 9112 §9.5 has it.
+    asked_again: AtomicUsize,
+    failures: Mutex<Vec<String>>,
+    /// By name and kind of key.
+    certificates: Mutex<HashMap<(usize, i32), Vec<Certificate>>>,
+    longest: Mutex<Duration>,
+}
+
+impl Seen {
+    fn fail(&self, begin: Instant, what: &str) {
+        eprintln!("{:.1} s: {what}", begin.elapsed().as_secs_f64());
+        lock(&self.failures).push(what.to_string());
+    }
+
+    fn failed(&self) -> usize {
+        lock(&self.failures).len()
+    }
+
+    /// `Err`: it was replaced a while ago.
+    fn note(&self, domain: usize, certificate: &X509) -> Result<(), String> {
+        let kind = certificate.public_key().unwrap().id().as_raw();
+        let mut certificates = lock(&self.certificates);
+        let known = certificates.entry((domain, kind)).or_default();
+        let fingerprint = fingerprint(certificate);
+        let Some(at) = known.iter().position(|one| one.fingerprint == fingerprint) else {
+            known.push(Certificate { fingerprint, first_seen: Instant::now() });
+            return Ok(());
+        };
+        match known.get(at + 1).map(|newer| newer.first_seen.elapsed()) {
+            Some(age) if age > STALE => {
+                Err(format!("{}: a certificate that was replaced {age:?} ago", NAMES[domain]))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+pub fn run(minutes: u64, mpm: &'static str) {
+    let lab = lab("endure");
+    let pebble = Authority::new(&lab).lifetime(&lab, LIFETIME).start();
+    let config = sites(Config::with_ca(&lab, &pebble.authority), &[NAMES[0].to_string()]).mpm(mpm);
+    let httpd = config
+        .line("<MDomainSet d1.test>\nMDPrivateKeys RSA P-256\n</MDomainSet>")
+        .site(NAMES[1], &[])
+        .line(&format!("{WINDOW}\nMDCheckInterval 1s\nMDRetryDelay 1s\nLogLevel notice md:info"))
+        .start();
+    let root = &pebble.authority.root;
+    let visitor = |tls| Visitor::new(lab.https, root, tls);
+    for (domain, tls) in CLIENTS {
+        wait_for("a page with a certificate of the CA", PATIENCE, || {
+            let visit = visitor(tls).connect(NAMES[domain]);
+            visit.ok()?.request().ok()
+        });
+    }
+    let (seen, done, begin) = (Seen::default(), AtomicBool::new(false), Instant::now());
+    let first = restarts(&httpd);
+    thread::scope(|scope| {
+        for (domain, tls) in CLIENTS {
+            let (seen, done, visitor) = (&seen, &done, visitor(tls));
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    come(&visitor, domain, seen, begin);
+                }
+            });
+        }
+        let end = begin + Duration::from_secs(minutes * 60);
+        let mut next = begin + RESTART;
+        let mut before = Vec::new();
+        while Instant::now() < end {
+            thread::sleep(next.min(end).saturating_duration_since(Instant::now()));
+            if next < end {
+                process::signal(httpd.pid(), "USR1");
+            }
+            next += RESTART;
+            let count = restarts(&httpd) - first;
+            if count == 2 && before.is_empty() {
+                before = holdings(&httpd);
+            }
+            if count > 0 && count.is_multiple_of(10) {
+                println!("{:>5} s: {}", begin.elapsed().as_secs(), seen.said(count));
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        println!("endure: {mpm}, {minutes} minutes: {}", seen.said(restarts(&httpd) - first));
+        processes::print("begin", &before);
+        processes::print("end  ", &holdings(&httpd));
+    });
+    let failures = lock(&seen.failures);
+    assert!(failures.is_empty(), "{} requests failed", failures.len());
+}
+
+impl Seen {
+    fn said(&self, restarts: usize) -> String {
+        let certificates: usize = lock(&self.certificates).values().map(Vec::len).sum();
+        format!(
+            "{restarts} graceful restarts, {certificates} certificates, {} connections, {} requests, {} of them asked \
+             again after a closed connection, the longest {:.0} ms, {} failed",
+            self.connections.load(Ordering::Relaxed),
+            self.requests.load(Ordering::Relaxed),
+            self.asked_again.load(Ordering::Relaxed),
+            lock(&self.longest).as_secs_f64() * 1e3,
+            self.failed()
+        )
+    }
+}
+
+/// One client's connection: some requests, one after the other.
+fn come(visitor: &Visitor, domain: usize, seen: &Seen, begin: Instant) {
+    let mut open: Option<Visit> = None;
+    for _ in 0..REQUESTS {
+        let asked = Instant::now();
+        if let Err(what) = ask(&mut open, visitor, domain, seen) {
+            seen.fail(begin, &what);
+            open = None;
+        }
+        let took = asked.elapsed();
+        let mut longest = lock(&seen.longest);
+        *longest = took.max(*longest);
+        drop(longest);
+        thread::sleep(PAUSE);
+    }
+}
+
+fn ask(open: &mut Option<Visit>, visitor: &Visitor, domain: usize, seen: &Seen) -> Result<(), String> {
+    seen.requests.fetch_add(1, Ordering::Relaxed);
+    if let Some(mut visit) = open.take() {
+        match visit.request() {
+            Ok(keeps) => {
+                *open = keeps.then_some(visit);
+                return Ok(());
+            }
+            Err(Failure::Closed(_)) => seen.asked_again.fetch_add(1, Ordering::Relaxed),
+            Err(Failure::Wrong(what)) => return Err(what),
+        };
+    }
+    seen.connections.fetch_add(1, Ordering::Relaxed);
+    let mut visit = visitor.connect(NAMES[domain])?;
+    let certificate = visit.certificate().ok_or("no certificate")?;
+    seen.note(domain, &certificate)?;
+    let keeps = visit.request().map_err(|failure| format!("a new connection: {failure}"))?;
+    *open = keeps.then_some(visit);
+    Ok(())
+}
+
+/// How often a configuration was loaded.
+fn restarts(httpd: &crate::support::Httpd) -> usize {
+    httpd.logged("resuming normal operations").len()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,58 @@
+//! What httpd's processes hold: memory and open files.
+
+use crate::support::{Httpd, process};
+use std::fmt;
+use std::fs;
+
+/// One process.
+#[derive(Clone, Copy)]
+pub struct Holding {
+    pid: u32,
+    /// kB, with what it shares with others.
+    resident: u64,
+    /// kB, its share of what several map.
+    proportional: u64,
+    files: usize,
+}
+
+impl Holding {
+    /// `None`: it has ended.
+    fn of(pid: u32) -> Option<Holding> {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let value = |name: &str| {
+            let line = rollup.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().trim_end_matches(" kB").parse().ok()
+        };
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
+        Some(Holding { pid, resident: value("Rss:")?, proportional: value("Pss:")?, files })
+    }
+}
+
+impl fmt::Display for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Holding { resident, proportional, files, .. } = self;
+        write!(f, "{resident:>6} kB resident, {proportional:>6} kB proportional, {files:>3} open files")
+    }
+}
+
+/// The parent first.
+pub fn holdings(httpd: &Httpd) -> Vec<Holding> {
+    let all = std::iter::once(httpd.pid()).chain(process::children(httpd.pid()));
+    all.filter_map(Holding::of).collect()
+}
+
+/// The parent, and then each child that lived through it, before and after.
+pub fn print_changes(before: &[Holding], after: &[Holding]) {
+    for (at, old) in before.iter().enumerate() {
+        if let Some(new) = after.iter().find(|new| new.pid == old.pid) {
+            println!("  {} {old}\n      -> {new}", if at == 0 { "parent" } else { "child " });
+        }
+    }
+}
+
+/// The parent, and the children of the moment, whoever they are.
+pub fn print(when: &str, all: &[Holding]) {
+    for (at, one) in all.iter().enumerate() {
+        println!("  {when}: {} {one}", if at == 0 { "parent" } else { "child " });
+    }
+}
