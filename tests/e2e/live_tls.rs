@@ -127,27 +127,60 @@ fn both_versions_of_tls_and_http2_get_the_live_set() {
     }
 }
 
-#[test]
-fn a_session_from_before_is_resumed_after_a_set_went_live() {
-    let Some(lab) = open_lab!() else { return };
+/// What a client keeps is a ticket, or with these directives the name of a session in the server's cache.
+fn assert_resumes(lab: Lab, version: SslVersion, inside: &str) {
     let ready = Ready::new(lab);
     let port = ready.lab.https;
-    // One child, so that there is one ticket key and one cache.
-    let _httpd = ready
-        .config("")
-        .line("StartServers 1\nServerLimit 1\nMaxRequestWorkers 8\nMaxSpareThreads 8")
-        .start();
+    let cache = format!("SSLSessionCache shmcb:{}(512000)", ready.lab.path("sessions").display());
+    let _httpd = ready.config(inside).line(&cache).start();
     let context = client(|builder| {
-        builder.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
+        builder.set_min_proto_version(Some(version)).unwrap();
+        builder.set_max_proto_version(Some(version)).unwrap();
     });
-    let before = visit(port, &context, None).unwrap();
-    let session = before.ssl().session().unwrap().to_owned();
+    // A client forgets the session of a connection that it does not end in an orderly way.
+    let keep = |stream: &mut SslStream<TcpStream>| {
+        let _ = stream.shutdown();
+        stream.ssl().session().unwrap().to_owned()
+    };
+    let mut session = keep(&mut visit(port, &context, None).unwrap());
     let set = ready.go_live();
-    let resumed = visit(port, &context, Some(&session)).unwrap();
-    assert!(resumed.ssl().session_reused(), "the session is still good");
-    let new = visit(port, &context, None).unwrap();
+    // Several, so that no child alone takes them all; a ticket of TLS 1.3 is good for one.
+    for _ in 0..8 {
+        let mut resumed = visit(port, &context, Some(&session)).unwrap();
+        assert!(resumed.ssl().session_reused(), "a session from before the activation");
+        session = keep(&mut resumed);
+    }
+    let mut new = visit(port, &context, None).unwrap();
     assert!(!new.ssl().session_reused());
     assert_eq!(serial(&new), set.serial());
+    let session = keep(&mut new);
+    ready.go_live();
+    let resumed = visit(port, &context, Some(&session)).unwrap();
+    assert!(resumed.ssl().session_reused(), "a session that began with the set that was live before");
+}
+
+#[test]
+fn a_ticket_of_tls_1_2_is_good_after_a_set_went_live() {
+    let Some(lab) = open_lab!() else { return };
+    assert_resumes(lab, SslVersion::TLS1_2, "");
+}
+
+#[test]
+fn a_ticket_of_tls_1_3_is_good_after_a_set_went_live() {
+    let Some(lab) = open_lab!() else { return };
+    assert_resumes(lab, SslVersion::TLS1_3, "");
+}
+
+#[test]
+fn a_session_in_the_cache_of_tls_1_2_is_good_after_a_set_went_live() {
+    let Some(lab) = open_lab!() else { return };
+    assert_resumes(lab, SslVersion::TLS1_2, "SSLSessionTickets off");
+}
+
+#[test]
+fn a_session_in_the_cache_of_tls_1_3_is_good_after_a_set_went_live() {
+    let Some(lab) = open_lab!() else { return };
+    assert_resumes(lab, SslVersion::TLS1_3, "SSLSessionTickets off");
 }
 
 #[test]
