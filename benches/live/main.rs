@@ -6,6 +6,7 @@
 //! make bench ARGS="live staged 1000"   # from a set that is published to its being served by every child, among 1000 domains
 //! make bench ARGS="live handshake 4000" # processor time of a handshake, with live activation on and off, in turns
 //! make bench ARGS="live load 1000"     # handshakes while 1000 sets go live: failures, memory and open files
+//! make bench ARGS="live child 1000"    # only when asked for: a new child's way to its first answer, where 1000 sets are live
 //!
 //! # Only when asked for, each with its minutes and the MPM, `event` or `prefork`:
 //! make bench ARGS="live minutes 5 event" # the same with new certificates each second, and memory and open files of each process
@@ -13,6 +14,7 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod child;
 mod cpu;
 mod endure;
 mod load;
@@ -41,6 +43,7 @@ fn main() {
     let mpm = if words.next().as_deref() == Some("prefork") { "prefork" } else { "event" };
     match scenario.as_deref() {
         Some("endure") => endure::run(number.unwrap_or(60) as u64, mpm),
+        Some("child") => child::start(number.unwrap_or(1000)),
         Some("minutes") => load::minutes(number.unwrap_or(5) as u64, mpm),
         _ => {}
     }

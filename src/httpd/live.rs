@@ -1,8 +1,9 @@
 //! Live activation: sets that one child publishes are taken up by all, without a restart.
 //!
 //! At start the hosts that are served with certificates of ours are noted, and mod_ssl's hook puts a slot beside each of
-//! their TLS contexts. A handshake looks into the slot and does nothing else. It is filled off the handshake's path: by
-//! the child that publishes, in the others by the watchdog's beat, and in new ones before their first handshake.
+//! their TLS contexts. A handshake looks into the slot and does nothing else, except in a process that has heard of a set
+//! and not yet read it: there the first handshake that needs it does. Most sets are read off the handshake's path, by the
+//! child that publishes and in the others by the watchdog's beat.
 
 use super::lock;
 use super::news::News;
@@ -11,14 +12,19 @@ use super::sys::{Context, Server};
 use crate::crypto::CertInfo;
 use crate::ocsp::cache::has_staple;
 use crate::renew::Managed;
-use crate::renew::live::{self, LiveSet, Slot, Workers};
+use crate::renew::live::{self, LiveSet, Workers};
 use crate::renew::set::Flaw;
+use crate::renew::slot::{Slot, Source};
 use crate::store::{Error, WorkGroup, WorkStore};
 use crate::time::{Clock, SystemClock};
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
+
+/// How many sets a beat reads: each costs about a millisecond, most of it to decrypt the key.
+const AT_ONCE: usize = 8;
 
 /// What the start learns of hosts, MD by MD.
 pub struct Hosts {
@@ -91,7 +97,11 @@ pub struct Live {
     /// By server: the MD of a host that began with a self-signed certificate.
     self_signed: HashMap<usize, usize>,
     news: News,
-    /// Why a set was not taken up, by MD: told once. Locked by who takes up.
+    /// Held from the news until the slots know.
+    hearing: Mutex<()>,
+    /// Some slot may have a set to read.
+    is_behind: AtomicBool,
+    /// Why a set was not taken up, by MD: told once.
     failures: Mutex<HashMap<usize, String>>,
 }
 
@@ -116,6 +126,8 @@ impl Live {
             contexts: std::mem::take(&mut lock(&hosts.contexts)),
             self_signed: given.iter().filter(|(_, g)| g.is_self_signed).map(|(s, g)| (*s, g.md)).collect(),
             news,
+            hearing: Mutex::default(),
+            is_behind: AtomicBool::default(),
             failures: Mutex::default(),
         })
     }
@@ -123,6 +135,16 @@ impl Live {
     #[must_use]
     pub fn with_stapling(self, stapling: Option<Arc<Stapling>>) -> Self {
         Live { stapling, ..self }
+    }
+
+    /// Slots get their sets from here.
+    pub fn connect(self) -> Arc<Self> {
+        let live = Arc::new(self);
+        for (index, managed) in live.mds.iter().enumerate() {
+            let source: Weak<Live> = Arc::downgrade(&live);
+            managed.live.connect(source, index);
+        }
+        live
     }
 
     /// Whether a set of any MD can go live at all.
@@ -136,47 +158,61 @@ impl Live {
         md.is_some_and(|managed| managed.live.load().is_none())
     }
 
-    /// Takes up the sets that were published since this process looked last.
+    /// Reads sets that were published since this process looked last, a few at a time.
     pub fn take_up(&self) {
-        if self.news.is_there_any() {
-            self.take_up_all(None);
+        self.hear();
+        if self.is_behind.swap(false, Ordering::Relaxed) {
+            let mut behind = self.mds.iter().map(|managed| &managed.live).filter(|slot| slot.is_behind());
+            behind.by_ref().take(AT_ONCE).for_each(|slot| drop(slot.load()));
+            if behind.next().is_some() {
+                self.is_behind.store(true, Ordering::Relaxed);
+            }
         }
     }
 
-    /// `known`: a set that need not be read, and its MD.
-    fn take_up_all(&self, mut known: Option<(usize, LiveSet)>) {
-        let mut failures = lock(&self.failures);
+    /// From now on who asks for one of the sets that were published gets it.
+    pub fn hear(&self) {
+        if self.news.is_there_any() {
+            self.hear_all();
+        }
+    }
+
+    fn hear_all(&self) {
+        let _hearing = lock(&self.hearing);
         for md in self.news.take() {
-            let Some(managed) = self.mds.get(md).filter(|m| m.live.is_attached()) else { continue };
-            let loaded = match known.take_if(|(known, _)| *known == md) {
-                Some((_, set)) => Ok(Some(set)),
-                None => self.load(managed),
-            };
-            match loaded.and_then(|set| self.try_out(md, set)) {
-                Ok(set) => {
-                    failures.remove(&md);
-                    if let Some(set) = set {
-                        managed.live.store(set);
-                        crate::log!(Debug, "{}: a new set is live in this process", managed.md.name);
-                    }
-                }
-                Err(flaw) => {
-                    if matches!(flaw, Flaw::Store(Error::Io { .. })) {
-                        // This process may be short of something for a while. The set can be read, as others did.
-                        self.news.put_back(md);
-                    }
-                    let reason = flaw.to_string();
-                    if failures.get(&md) != Some(&reason) {
-                        crate::log!(
-                            Error,
-                            "AH10069: {}: error loading the new set, the one before stays in use in this process: \
-                             {reason}",
-                            managed.md.name
-                        );
-                        failures.insert(md, reason);
-                    }
-                }
+            if let Some(managed) = self.mds.get(md).filter(|managed| managed.live.is_attached()) {
+                managed.live.tell();
+                self.is_behind.store(true, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Puts a set where handshakes look for it, if the hosts of its MD can be served with it.
+    fn put(&self, index: usize, managed: &Managed, slot: &Slot, loaded: Result<Option<LiveSet>, Flaw>) {
+        let flaw = match loaded.and_then(|set| self.try_out(index, set)) {
+            Ok(set) => {
+                lock(&self.failures).remove(&index);
+                if let Some(set) = set {
+                    slot.store(set);
+                    crate::log!(Debug, "{}: a new set is live in this process", managed.md.name);
+                }
+                return;
+            }
+            Err(flaw) => flaw,
+        };
+        if matches!(flaw, Flaw::Store(Error::Io { .. })) {
+            // This process may be short of something for a while. The set can be read, as others did.
+            self.news.put_back(index);
+        }
+        let reason = flaw.to_string();
+        let mut failures = lock(&self.failures);
+        if failures.get(&index) != Some(&reason) {
+            crate::log!(
+                Error,
+                "AH10069: {}: error loading the new set, the one before stays in use in this process: {reason}",
+                managed.md.name
+            );
+            failures.insert(index, reason);
         }
     }
 
@@ -199,11 +235,22 @@ impl Live {
     }
 }
 
+impl Source for Live {
+    fn fill(&self, index: usize, slot: &Slot) {
+        if let Some(managed) = self.mds.get(index) {
+            self.put(index, managed, slot, self.load(managed));
+        }
+    }
+}
+
 impl Workers for Live {
     fn tell(&self, index: usize, set: LiveSet) {
         self.news.tell(index);
         // Waits where another thread of this process is at it.
-        self.take_up_all(Some((index, set)));
+        self.hear_all();
+        if let Some(managed) = self.mds.get(index).filter(|managed| managed.live.is_attached()) {
+            managed.live.replace(|slot| self.put(index, managed, slot, Ok(Some(set))));
+        }
     }
 
     fn have_staples(&self, _index: usize, certs: &[CertInfo]) -> bool {

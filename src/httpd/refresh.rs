@@ -7,7 +7,9 @@ use super::sys::Server;
 /// A new child, before it serves anyone.
 pub fn begin(main: Server<'_>) {
     if let Some(state) = main.conf().and_then(|conf| conf.state.get()) {
-        beat(state);
+        // To read all sets would keep those waiting who come first.
+        state.live.iter().for_each(|live| live.hear());
+        state.stapling.iter().for_each(|stapling| stapling.take_up());
     }
 }
 

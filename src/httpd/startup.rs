@@ -222,7 +222,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
             .collect(),
         snapshots,
         tally: counters(Tally::SIZE, "metrics count nothing").map(Tally::new).unwrap_or_default(),
-        live: live.map(Arc::new),
+        live: live.map(Live::connect),
         stapling,
         staplings: States::default(),
         staples: Mutex::default(),

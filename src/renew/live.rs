@@ -13,10 +13,7 @@ use crate::crypto::{self, CertInfo, Chain, Identity};
 use crate::model::{Job, KeySpec, Md};
 use crate::store::{Error, Rights, Store, WorkGroup, WorkStore};
 use crate::time::Timestamp;
-use arc_swap::{ArcSwapOption, Guard};
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub const FILE: &str = "live.json";
@@ -191,43 +188,6 @@ impl LiveSet {
     pub fn is_of(&self, certs: &[CertInfo]) -> bool {
         let own = self.certs.iter().filter_map(|(_, cert)| cert.as_ref());
         own.map(|cert| &cert.fingerprint).eq(certs.iter().map(|cert| &cert.fingerprint))
-    }
-}
-
-/// Where the processes of a server keep the live set of one MD: read without a lock.
-#[derive(Clone, Default)]
-pub struct Slot(Arc<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    set: ArcSwapOption<LiveSet>,
-    is_attached: AtomicBool,
-}
-
-impl Slot {
-    /// `None`: what was in use at the start still is.
-    pub fn load(&self) -> Guard<Option<Arc<LiveSet>>> {
-        self.0.set.load()
-    }
-
-    pub fn store(&self, set: LiveSet) {
-        self.0.set.store(Some(Arc::new(set)));
-    }
-
-    /// Handshakes of a host look here.
-    pub fn attach(&self) {
-        self.0.is_attached.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether a set in here is served; else only a restart brings a new one into use.
-    pub fn is_attached(&self) -> bool {
-        self.0.is_attached.load(Ordering::Relaxed)
-    }
-}
-
-impl std::fmt::Debug for Slot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slot").field("since", &self.load().as_ref().map(|set| set.since)).finish()
     }
 }
 

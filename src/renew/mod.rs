@@ -27,6 +27,7 @@ pub mod restart;
 pub mod schedule;
 pub mod session;
 pub mod set;
+pub mod slot;
 pub mod slots;
 pub mod staging;
 #[cfg(test)]
@@ -60,7 +61,7 @@ pub struct Managed {
     /// How its CA is reached: server-level settings resolved, which md.json does not show.
     pub route: Route,
     /// What has come into use since the start.
-    pub live: live::Slot,
+    pub live: slot::Slot,
     /// What keeps the state of its renewal from the disk.
     pub unsaved: unsaved::Unsaved,
 }

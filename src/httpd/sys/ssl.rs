@@ -7,7 +7,7 @@ use super::{ocsp, pool};
 use crate::challenge::tls_alpn01;
 use crate::crypto::Identity;
 use crate::httpd::live;
-use crate::renew::live::Slot;
+use crate::renew::slot::Slot;
 use apache_sys::{apr_pool_t, server_rec};
 use foreign_types::{ForeignType, ForeignTypeRef};
 use openssl::error::ErrorStack;

@@ -1,0 +1,196 @@
+//! Where a process keeps the live set of one managed domain.
+//!
+//! Who reads a slot that has been told of a newer set waits until that one is there, so that a process knows all of a
+//! thousand sets at once and reads those that are asked for. A slot that has heard of nothing new is read without a
+//! lock.
+
+use super::live::LiveSet;
+use arc_swap::{ArcSwapOption, Guard};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+/// Has the sets that slots are told of.
+pub trait Source: Send + Sync {
+    /// Fills the slot of the MD of this index with the newest set. What cannot be used leaves it as it is.
+    fn fill(&self, index: usize, slot: &Slot);
+}
+
+#[derive(Clone, Default)]
+pub struct Slot(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    set: ArcSwapOption<LiveSet>,
+    is_attached: AtomicBool,
+    /// How often it was told of a newer set, and how many of these times are dealt with.
+    told: AtomicU64,
+    dealt_with: AtomicU64,
+    /// Held while a set is read.
+    reading: Mutex<()>,
+    source: OnceLock<(Weak<dyn Source>, usize)>,
+}
+
+impl Slot {
+    /// `None`: what was in use at the start still is.
+    pub fn load(&self) -> Guard<Option<Arc<LiveSet>>> {
+        if self.is_behind() {
+            self.catch_up();
+        }
+        self.0.set.load()
+    }
+
+    pub fn store(&self, set: LiveSet) {
+        self.0.set.store(Some(Arc::new(set)));
+    }
+
+    /// Sets come from there, as those of the MD of this index.
+    pub fn connect(&self, source: Weak<dyn Source>, index: usize) {
+        let _ = self.0.source.set((source, index));
+    }
+
+    /// There is a newer set than the one in here.
+    pub fn tell(&self) {
+        self.0.told.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether it was told of a set that nobody has asked for yet.
+    pub fn is_behind(&self) -> bool {
+        self.0.dealt_with.load(Ordering::Acquire) != self.0.told.load(Ordering::Acquire)
+    }
+
+    /// `put` stores the newest set: what was told of it need not be read.
+    pub fn replace(&self, put: impl FnOnce(&Slot)) {
+        let _reading = self.lock();
+        self.deal(put);
+    }
+
+    fn catch_up(&self) {
+        let _reading = self.lock();
+        if !self.is_behind() {
+            return;
+        }
+        self.deal(|slot| {
+            if let Some((source, index)) = self.0.source.get()
+                && let Some(source) = source.upgrade()
+            {
+                source.fill(*index, slot);
+            }
+        });
+    }
+
+    fn deal(&self, put: impl FnOnce(&Slot)) {
+        // Before: what is told meanwhile is for the next time.
+        let told = self.0.told.load(Ordering::Acquire);
+        put(self);
+        self.0.dealt_with.store(told, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.0.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Handshakes of a host look here.
+    pub fn attach(&self) {
+        self.0.is_attached.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a set in here is served; else only a restart brings a new one into use.
+    pub fn is_attached(&self) -> bool {
+        self.0.is_attached.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.set.load().as_ref().map(|set| set.since);
+        f.debug_struct("Slot").field("since", &since).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::fixture::NOW;
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    /// Each set is a second younger than the one before.
+    #[derive(Default)]
+    struct Sets {
+        read: AtomicUsize,
+        is_broken: AtomicBool,
+        is_told_meanwhile: AtomicBool,
+    }
+
+    impl Source for Sets {
+        fn fill(&self, _index: usize, slot: &Slot) {
+            let count = self.read.fetch_add(1, Ordering::Relaxed);
+            if self.is_told_meanwhile.swap(false, Ordering::Relaxed) {
+                slot.tell();
+            }
+            if !self.is_broken.load(Ordering::Relaxed) {
+                let since = NOW.plus(Duration::from_secs(count as u64));
+                slot.store(LiveSet { since, ca_url: None, certs: Vec::new(), identities: Vec::new() });
+            }
+        }
+    }
+
+    fn connected() -> (Arc<Sets>, Slot) {
+        let (sets, slot) = (Arc::new(Sets::default()), Slot::default());
+        let source: Weak<Sets> = Arc::downgrade(&sets);
+        slot.connect(source, 0);
+        (sets, slot)
+    }
+
+    fn seconds(slot: &Slot) -> Option<u64> {
+        slot.load().as_ref().map(|set| set.since.since(NOW).as_secs())
+    }
+
+    #[test]
+    fn a_set_is_read_once_by_who_asks_first_after_the_slot_was_told() {
+        let (sets, slot) = connected();
+        assert_eq!(seconds(&slot), None);
+        slot.tell();
+        assert!(slot.is_behind());
+        assert_eq!(sets.read.load(Ordering::Relaxed), 0, "nobody has asked");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert_eq!(seconds(&slot), Some(0)));
+            }
+        });
+        assert_eq!(sets.read.load(Ordering::Relaxed), 1);
+        assert!(!slot.is_behind());
+    }
+
+    #[test]
+    fn a_set_that_cannot_be_used_leaves_the_one_before_and_is_not_read_again() {
+        let (sets, slot) = connected();
+        slot.tell();
+        assert_eq!(seconds(&slot), Some(0));
+        sets.is_broken.store(true, Ordering::Relaxed);
+        slot.tell();
+        assert_eq!(seconds(&slot), Some(0));
+        assert_eq!(seconds(&slot), Some(0));
+        assert_eq!(sets.read.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_set_that_is_at_hand_is_not_read() {
+        let (sets, slot) = connected();
+        slot.tell();
+        slot.replace(|slot| sets.fill(0, slot));
+        assert_eq!(seconds(&slot), Some(0));
+        assert_eq!(sets.read.load(Ordering::Relaxed), 1, "by who had it");
+    }
+
+    #[test]
+    fn what_is_told_while_a_set_is_read_is_not_lost() {
+        let (sets, slot) = connected();
+        sets.is_told_meanwhile.store(true, Ordering::Relaxed);
+        slot.tell();
+        assert_eq!(seconds(&slot), Some(0));
+        assert!(slot.is_behind());
+        assert_eq!(seconds(&slot), Some(1));
+    }
+}
