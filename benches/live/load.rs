@@ -1,6 +1,6 @@
 //! Handshakes while sets go live: whether each works out, and what the processes hold before and after.
 
-use super::processes::{holdings, print_changes};
+use super::processes::{holdings, print_changes, resident};
 use super::visitor::{Tls, Visitor};
 use super::{PATIENCE, lab, names, sites};
 use crate::support::issuer::{self, Issuer};
@@ -137,7 +137,12 @@ pub fn minutes(minutes: u64, mpm: &'static str) {
         let (before, first) = (holdings(&site.httpd), live());
         for minute in 1..=minutes {
             (0..60).for_each(|_| second());
-            println!("{minute:>3} min: {} activations, {}", live() - first, visits.said());
+            let resident = resident(&before, &holdings(&site.httpd));
+            println!(
+                "{minute:>3} min: {} activations, {}, kB resident {resident:?}",
+                live() - first,
+                visits.said()
+            );
         }
         visits.done.store(true, Ordering::Relaxed);
         let refused = site.httpd.logged("AH10069").len();

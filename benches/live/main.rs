@@ -17,6 +17,7 @@
 mod child;
 mod cpu;
 mod endure;
+mod handshake;
 mod load;
 mod processes;
 #[path = "../../tests/support/mod.rs"]
@@ -32,7 +33,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use support::issuer::{self, Issuer};
-use support::{Authority, Config, Httpd, Lab, Pebble, module, tls, wait_for};
+use support::{Authority, Config, Lab, Pebble, module, tls, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -57,7 +58,7 @@ fn main() {
         staged(number.unwrap_or(1000));
     }
     if is_asked("handshake") {
-        handshake(number.unwrap_or(4000));
+        handshake::run(number.unwrap_or(4000));
     }
     if is_asked("load") {
         load::count(number.unwrap_or(1000), "event");
@@ -151,41 +152,4 @@ fn staged(count: usize) {
     });
     times.sort_unstable();
     println!("staged: {count} domains, from published to served by every child, ms: {times:?}");
-}
-
-fn handshake(count: usize) {
-    let issuer = Issuer::new();
-    let context = client();
-    let labs = [lab("handshake-on"), lab("handshake-off")];
-    let servers: Vec<Httpd> = labs
-        .iter()
-        .zip(["on", "off"])
-        .map(|(lab, live)| {
-            let config = sites(Config::with_ca(lab, &Authority::new(lab)), &names(1));
-            issuer::install(&config.store(), &["d0.test"], &[&issuer.issue(&["d0.test"])]);
-            config.line(&format!("MDLiveActivation {live}\nStartServers 1\nServerLimit 1")).start()
-        })
-        .collect();
-    for lab in &labs {
-        (0..500).for_each(|_| drop(leaf(&context, lab.https, "d0.test")));
-    }
-    let mut spent = [Duration::ZERO; 2];
-    for block in 0..count.div_ceil(100) {
-        for turn in 0..2 {
-            // Who comes first changes, too.
-            let at = (turn + block) % 2;
-            let before = cpu::time(&servers[at]);
-            for _ in 0..100 {
-                leaf(&context, labs[at].https, "d0.test").expect("a handshake");
-            }
-            spent[at] += cpu::time(&servers[at]) - before;
-        }
-    }
-    let each = spent.map(|all| all.as_secs_f64() * 1e6 / count as f64);
-    println!(
-        "handshake: {count} each, processor time of httpd: on {:.0} µs, off {:.0} µs, {:+.1} %",
-        each[0],
-        each[1],
-        (each[0] / each[1] - 1.0) * 100.0
-    );
 }

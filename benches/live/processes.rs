@@ -50,6 +50,12 @@ pub fn print_changes(before: &[Holding], after: &[Holding]) {
     }
 }
 
+/// What those hold now that were there before.
+pub fn resident(before: &[Holding], now: &[Holding]) -> Vec<u64> {
+    let is_old = |one: &&Holding| before.iter().any(|old| old.pid == one.pid);
+    now.iter().filter(is_old).map(|one| one.resident).collect()
+}
+
 /// The parent, and the children of the moment, whoever they are.
 pub fn print(when: &str, all: &[Holding]) {
     for (at, one) in all.iter().enumerate() {

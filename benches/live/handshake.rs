@@ -1,0 +1,75 @@
+//! Processor time of a handshake, with live activation on and off.
+//!
+//! Three servers take turns in short blocks, so that whatever else the machine does meets all of them: one with live
+//! activation, one without, and another without, which tells how far two of the same are apart. They are started anew
+//! several times, as where things lie in a process' memory costs, too.
+
+use super::{client, cpu, lab, leaf, names, sites};
+use crate::support::issuer::{self, Issuer};
+use crate::support::{Authority, Config, Httpd, Lab};
+
+const SERVERS: [(&str, &str); 3] = [("on", "on"), ("off", "off"), ("off again", "off")];
+const STARTS: usize = 8;
+const BLOCK: usize = 25;
+
+pub fn run(count: usize) {
+    let blocks = count.div_ceil(STARTS * BLOCK).max(1);
+    // By server: µs of a handshake, block by block.
+    let mut spent: [Vec<f64>; 3] = Default::default();
+    for start in 0..STARTS {
+        let servers = SERVERS.map(|(name, live)| server(name, live));
+        measure(&servers, blocks, start, &mut spent);
+    }
+    let count = STARTS * blocks * BLOCK;
+    println!(
+        "handshake: {count} each, in blocks of {BLOCK}, {STARTS} starts; processor time of httpd, median (quartiles):"
+    );
+    for ((name, _), spent) in SERVERS.iter().zip(&spent) {
+        println!("  {name:<9} {} µs", spread(spent.clone(), 1));
+    }
+    for at in [0, 2] {
+        let ratios = spent[at].iter().zip(&spent[1]).map(|(one, other)| (one / other - 1.0) * 100.0);
+        println!("  {} against off, block by block: {} %", SERVERS[at].0, spread(ratios.collect(), 2));
+    }
+}
+
+fn server(name: &str, live: &str) -> (Lab, Httpd) {
+    let lab = lab(&format!("handshake-{}", name.replace(' ', "-")));
+    let issuer = Issuer::new();
+    let config = sites(Config::with_ca(&lab, &Authority::new(&lab)), &names(1));
+    issuer::install(&config.store(), &["d0.test"], &[&issuer.issue(&["d0.test"])]);
+    let httpd = config
+        .line(&format!("MDLiveActivation {live}"))
+        .line("StartServers 1\nServerLimit 1\nMaxRequestWorkers 8\nMaxSpareThreads 8")
+        .start();
+    (lab, httpd)
+}
+
+fn measure(servers: &[(Lab, Httpd); 3], blocks: usize, start: usize, spent: &mut [Vec<f64>; 3]) {
+    let context = client();
+    let shake = |lab: &Lab| {
+        for _ in 0..BLOCK {
+            leaf(&context, lab.https, "d0.test").expect("a handshake");
+        }
+    };
+    for (lab, _) in servers {
+        (0..4).for_each(|_| shake(lab));
+    }
+    for block in 0..blocks {
+        for turn in 0..servers.len() {
+            // Who comes first changes, too.
+            let at = (turn + block + start) % servers.len();
+            let (lab, httpd) = &servers[at];
+            let before = cpu::time(httpd);
+            shake(lab);
+            spent[at].push((cpu::time(httpd) - before).as_secs_f64() * 1e6 / BLOCK as f64);
+        }
+    }
+}
+
+/// The median, and between what half of the values lie.
+fn spread(mut values: Vec<f64>, digits: usize) -> String {
+    values.sort_by(f64::total_cmp);
+    let at = |quarter: usize| values[(values.len() - 1) * quarter / 4];
+    format!("{:.digits$} ({:.digits$} to {:.digits$})", at(2), at(1), at(3))
+}
