@@ -11,6 +11,7 @@
 #include "http_vhost.h"
 #include "ap_listen.h"
 #include "ap_mmn.h"
+#include "ap_mpm.h"
 #include "mod_status.h"
 #include "mod_watchdog.h"
 #include "unixd.h"

@@ -8,10 +8,11 @@
 use super::lock;
 use super::news::News;
 use super::stapling::Stapling;
-use super::sys::{Context, Server};
+use super::sys::{self, Context, Server};
 use crate::crypto::CertInfo;
 use crate::ocsp::cache::has_staple;
 use crate::renew::Managed;
+use crate::renew::census::Census;
 use crate::renew::live::{self, LiveSet, Workers};
 use crate::renew::set::Flaw;
 use crate::renew::slot::{Slot, Source};
@@ -25,6 +26,9 @@ use std::time::Duration;
 
 /// How many sets a beat reads: each costs about a millisecond, most of it to decrypt the key.
 const AT_ONCE: usize = 8;
+
+/// How many children the status pages can tell apart.
+const MOST_COUNTED: usize = 1024;
 
 /// What the start learns of hosts, MD by MD.
 pub struct Hosts {
@@ -97,6 +101,8 @@ pub struct Live {
     /// By server: the MD of a host that began with a self-signed certificate.
     self_signed: HashMap<usize, usize>,
     news: News,
+    /// Who serves what.
+    census: Census,
     /// Held from the news until the slots know.
     hearing: Mutex<()>,
     /// Some slot may have a set to read.
@@ -109,6 +115,9 @@ impl Live {
     pub fn new(hosts: &Hosts, mds: Arc<[Managed]>, store: WorkStore, delay: Duration) -> io::Result<Self> {
         let given = lock(&hosts.given);
         let news = News::new(mds.len())?;
+        let places = sys::child_limit().min(MOST_COUNTED);
+        let counters = Arc::new(sys::Counters::new(Census::size(mds.len(), places))?);
+        let census = Census::new(counters, mds.len(), places);
         // What a restart has left in staging is still the newest set there is.
         let left = |md: &&str| {
             let file = store.modified(WorkGroup::Staging, md, live::FILE);
@@ -116,7 +125,10 @@ impl Live {
         };
         let staged = store.names(WorkGroup::Staging).unwrap_or_default();
         for name in staged.iter().map(String::as_str).filter(left) {
-            mds.iter().position(|m| m.md.name == name).into_iter().for_each(|md| news.tell(md));
+            mds.iter()
+                .position(|m| m.md.name == name)
+                .into_iter()
+                .for_each(|md| census.told(md, news.tell(md)));
         }
         Ok(Live {
             delay,
@@ -126,6 +138,7 @@ impl Live {
             contexts: std::mem::take(&mut lock(&hosts.contexts)),
             self_signed: given.iter().filter(|(_, g)| g.is_self_signed).map(|(s, g)| (*s, g.md)).collect(),
             news,
+            census,
             hearing: Mutex::default(),
             is_behind: AtomicBool::default(),
             failures: Mutex::default(),
@@ -175,6 +188,7 @@ impl Live {
         if self.news.is_there_any() {
             self.hear_all();
         }
+        self.census.note(self.news.heard(), SystemClock::default().now());
     }
 
     fn hear_all(&self) {
@@ -189,7 +203,9 @@ impl Live {
 
     /// Puts a set where handshakes look for it, if the hosts of its MD can be served with it.
     fn put(&self, index: usize, managed: &Managed, slot: &Slot, loaded: Result<Option<LiveSet>, Flaw>) {
-        let flaw = match loaded.and_then(|set| self.try_out(index, set)) {
+        let tried = loaded.and_then(|set| self.try_out(index, set));
+        self.census.note_refused(index, tried.is_err());
+        let flaw = match tried {
             Ok(set) => {
                 lock(&self.failures).remove(&index);
                 if let Some(set) = set {
@@ -241,11 +257,15 @@ impl Source for Live {
             self.put(index, managed, slot, self.load(managed));
         }
     }
+
+    fn serving(&self, index: usize) -> usize {
+        self.census.serving(index, SystemClock::default().now())
+    }
 }
 
 impl Workers for Live {
     fn tell(&self, index: usize, set: LiveSet) {
-        self.news.tell(index);
+        self.census.told(index, self.news.tell(index));
         // Waits where another thread of this process is at it.
         self.hear_all();
         if let Some(managed) = self.mds.get(index).filter(|managed| managed.live.is_attached()) {

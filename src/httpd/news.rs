@@ -22,11 +22,19 @@ impl News {
         Ok(News { counters, total: AtomicU64::new(0), seen: Mutex::new(vec![0; topics]) })
     }
 
-    /// There is something new about `topic`.
-    pub fn tell(&self, topic: usize) {
-        for counter in [topic + 1, 0] {
-            self.counters.get(counter).map(|counter| counter.fetch_add(1, Ordering::Release));
-        }
+    /// There is something new about `topic`. Tells how many news there are by now.
+    pub fn tell(&self, topic: usize) -> u64 {
+        let raise = |counter| {
+            let counter = self.counters.get(counter);
+            counter.map_or(0, |counter| counter.fetch_add(1, Ordering::Release).wrapping_add(1))
+        };
+        raise(topic + 1);
+        raise(0)
+    }
+
+    /// How many of them this process has heard.
+    pub fn heard(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
     }
 
     /// Whether there is any since this process looked last.

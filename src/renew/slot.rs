@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 pub trait Source: Send + Sync {
     /// Fills the slot of the MD of this index with the newest set. What cannot be used leaves it as it is.
     fn fill(&self, index: usize, slot: &Slot);
+
+    /// How many processes serve the newest set of this MD.
+    fn serving(&self, index: usize) -> usize;
 }
 
 #[derive(Clone, Default)]
@@ -65,17 +68,23 @@ impl Slot {
         self.deal(put);
     }
 
+    /// How many processes serve the newest set.
+    pub fn serving(&self) -> usize {
+        self.with_source(|source, index| source.serving(index)).unwrap_or_default()
+    }
+
+    fn with_source<R>(&self, ask: impl FnOnce(&dyn Source, usize) -> R) -> Option<R> {
+        let (source, index) = self.0.source.get()?;
+        Some(ask(source.upgrade()?.as_ref(), *index))
+    }
+
     fn catch_up(&self) {
         let _reading = self.lock();
         if !self.is_behind() {
             return;
         }
         self.deal(|slot| {
-            if let Some((source, index)) = self.0.source.get()
-                && let Some(source) = source.upgrade()
-            {
-                source.fill(*index, slot);
-            }
+            self.with_source(|source, index| source.fill(index, slot));
         });
     }
 
@@ -133,6 +142,10 @@ mod tests {
                 let since = NOW.plus(Duration::from_secs(count as u64));
                 slot.store(LiveSet { since, ca_url: None, certs: Vec::new(), identities: Vec::new() });
             }
+        }
+
+        fn serving(&self, _index: usize) -> usize {
+            0
         }
     }
 

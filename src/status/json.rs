@@ -153,6 +153,7 @@ fn entry(domain: &Domain<'_>, responses: &Responses, now: Timestamp, with_log: b
         if let Some(since) = activation.since {
             fields["since"] = json!(since.to_http_date());
         }
+        fields["workers"] = json!(activation.workers);
         out.insert("activation".into(), fields);
     }
     if let Some(renewal) = &domain.renewal {

@@ -35,6 +35,8 @@ pub struct Domain<'a> {
     pub managed: &'a Managed,
     /// What has come into use since the start.
     pub live: Option<Arc<LiveSet>>,
+    /// How many processes serve that.
+    pub workers: usize,
     pub renewal: Option<Arc<Renewal>>,
     pub judged: Arc<Judgement>,
     /// Why what is known of the renewal may be old: the state of it could not be written (an `apr_status_t`).
@@ -48,6 +50,8 @@ pub struct Activation {
     /// Of the set's first certificate.
     pub serial: String,
     pub since: Option<Timestamp>,
+    /// How many processes serve it.
+    pub workers: usize,
 }
 
 /// What happens next in a renewal, and when, where that is known.
@@ -60,7 +64,9 @@ pub struct Next {
 impl<'a> Domain<'a> {
     fn new(managed: &'a Managed, staged: &Staged, judged: Arc<Judgement>) -> Self {
         let live = managed.live.load().clone();
-        Domain { managed, live, renewal: staged.renewal.clone(), judged, unsaved: managed.unsaved.status() }
+        let workers = live.as_ref().map_or(0, |_| managed.live.serving());
+        let (renewal, unsaved) = (staged.renewal.clone(), managed.unsaved.status());
+        Domain { managed, live, workers, renewal, judged, unsaved }
     }
 
     /// The certificates that this process serves, one entry for each key of the MD.
@@ -111,10 +117,15 @@ impl<'a> Domain<'a> {
         if let Some(renewal) = self.ready() {
             let mode = if self.managed.live.is_attached() { "pending" } else { "restart" };
             let since = renewal.job.latest("finished");
-            return Some(Activation { mode, serial: serial(&renewal.staged), since });
+            return Some(Activation { mode, serial: serial(&renewal.staged), since, workers: 0 });
         }
         let live = self.live.as_ref()?;
-        Some(Activation { mode: "live", serial: serial(&live.certs), since: Some(live.since) })
+        Some(Activation {
+            mode: "live",
+            serial: serial(&live.certs),
+            since: Some(live.since),
+            workers: self.workers,
+        })
     }
 
     /// `None` without a renewal, or where nothing is left to do.
@@ -136,6 +147,7 @@ impl<'a> Domain<'a> {
 pub(super) struct Seen {
     judged: Arc<Judgement>,
     live: Option<Arc<LiveSet>>,
+    workers: usize,
     renewal: Option<Arc<Renewal>>,
     unsaved: Option<i32>,
 }
@@ -145,6 +157,7 @@ impl Seen {
         Seen {
             judged: domain.judged.clone(),
             live: domain.live.clone(),
+            workers: domain.workers,
             renewal: domain.renewal.clone(),
             unsaved: domain.unsaved,
         }
@@ -153,6 +166,7 @@ impl Seen {
     pub fn is_of(&self, domain: &Domain<'_>) -> bool {
         Arc::ptr_eq(&self.judged, &domain.judged)
             && self.unsaved == domain.unsaved
+            && self.workers == domain.workers
             && same(&self.live, &domain.live)
             && same(&self.renewal, &domain.renewal)
     }

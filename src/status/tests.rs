@@ -179,7 +179,10 @@ fn a_finished_renewal_waits_for_the_restart_that_activates_it() {
     let chain = crate::crypto::fixture::Ca::new("CA").issue(&["a.test"], &key);
     Staging::new(&store, "a.test").save_chain(&KeySpec::default(), &chain).unwrap();
     let md = &list(&snapshots(vec![managed("a.test", rsa(None))], &store), NOW)["managed-domains"][0];
-    assert_eq!(md["activation"], json!({"mode": "restart", "serial": chain.leaf().serial_hex()}));
+    assert_eq!(
+        md["activation"],
+        json!({"mode": "restart", "serial": chain.leaf().serial_hex(), "workers": 0})
+    );
     assert_eq!(md["renewal"]["next"], json!({"action": "activate at the next restart"}));
 }
 

@@ -217,6 +217,28 @@ fn a_child_forked_later_serves_the_newest_set_from_its_first_handshake_on() {
 }
 
 #[test]
+fn md_status_counts_the_children_that_serve_the_live_set() {
+    let Some(lab) = open_lab!() else { return };
+    let ready = Ready::new(lab);
+    let httpd = ready.config().start();
+    let count = || children(httpd.pid()).len();
+    let wait_workers = |what: &str, workers: usize| {
+        wait_for(what, SOON, || (httpd.md("one.test")["activation"]["workers"] == workers).then_some(()));
+    };
+    assert_eq!(count(), 2);
+    ready.stage(&ready.issuer.issue(NAMES));
+    wait_workers("the set in all children", 2);
+    // One is stuck and hears of nothing.
+    let renewing = httpd.watchdog();
+    let stuck = children(httpd.pid()).into_iter().find(|pid| *pid != renewing).unwrap();
+    signal(stuck, "STOP");
+    ready.stage(&ready.issuer.issue(NAMES));
+    wait_workers("the set in the other child", 1);
+    signal(stuck, "CONT");
+    wait_workers("the set in all children again", 2);
+}
+
+#[test]
 fn a_bad_set_never_takes_the_place_of_a_good_one() {
     let Some(lab) = open_lab!() else { return };
     let ready = Ready::new(lab);

@@ -149,6 +149,14 @@ pub fn store_owner() -> Option<Owner> {
     }
 }
 
+/// How many children there can be at once.
+pub fn child_limit() -> usize {
+    let mut limit = 0;
+    // SAFETY: the MPM answers once the configuration has been read; it writes an int.
+    let status = unsafe { apache_sys::ap_mpm_query(apache_sys::AP_MPMQ_HARD_LIMIT_DAEMONS as _, &mut limit) };
+    usize::try_from(limit).ok().filter(|_| status == 0).unwrap_or(1).max(1)
+}
+
 /// httpd was called to test its configuration, and ends then (`apachectl configtest`).
 pub fn is_configuration_test() -> bool {
     // SAFETY: has no conditions.
