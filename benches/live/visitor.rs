@@ -6,7 +6,7 @@ use openssl::x509::X509;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How one kind of client speaks TLS.
 #[derive(Clone, Copy)]
@@ -27,6 +27,8 @@ pub struct Visitor {
 pub struct Visit {
     stream: SslStream<TcpStream>,
     name: String,
+    /// How long TCP's handshake took, and that of TLS.
+    pub took: [Duration; 2],
 }
 
 /// Why a request got no good answer.
@@ -57,14 +59,17 @@ impl Visitor {
     /// The handshake fails where the certificate is not one of the CA for this name and now, or not that of the key.
     pub fn connect(&self, name: &str) -> Result<Visit, String> {
         let say = |what: &str, e: &dyn std::fmt::Display| format!("{what}: {e}");
+        let begin = Instant::now();
         let stream = TcpStream::connect(("127.0.0.1", self.port)).map_err(|e| say("connect", &e))?;
+        let connected = begin.elapsed();
         stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(|e| say("connect", &e))?;
         stream.set_nodelay(true).map_err(|e| say("connect", &e))?;
         let mut ssl = Ssl::new(&self.context).map_err(|e| say("handshake", &e))?;
         ssl.set_hostname(name).map_err(|e| say("handshake", &e))?;
         ssl.param_mut().set_host(name).map_err(|e| say("handshake", &e))?;
         let stream = ssl.connect(stream).map_err(|e| say("handshake", &e))?;
-        Ok(Visit { stream, name: name.to_string() })
+        let took = [connected, begin.elapsed() - connected];
+        Ok(Visit { stream, name: name.to_string(), took })
     }
 }
 
