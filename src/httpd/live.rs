@@ -118,19 +118,7 @@ impl Live {
         let places = sys::child_limit().min(MOST_COUNTED);
         let counters = Arc::new(sys::Counters::new(Census::size(mds.len(), places))?);
         let census = Census::new(counters, mds.len(), places);
-        // What a restart has left in staging is still the newest set there is.
-        let left = |md: &&str| {
-            let file = store.modified(WorkGroup::Staging, md, live::FILE);
-            file.is_ok_and(|time| time.is_some())
-        };
-        let staged = store.names(WorkGroup::Staging).unwrap_or_default();
-        for name in staged.iter().map(String::as_str).filter(left) {
-            mds.iter()
-                .position(|m| m.md.name == name)
-                .into_iter()
-                .for_each(|md| census.told(md, news.tell(md)));
-        }
-        Ok(Live {
+        let live = Live {
             delay,
             stapling: None,
             mds,
@@ -142,7 +130,26 @@ impl Live {
             hearing: Mutex::default(),
             is_behind: AtomicBool::default(),
             failures: Mutex::default(),
-        })
+        };
+        // What a restart has left in staging is still the newest set there is.
+        live.find_published();
+        Ok(live)
+    }
+
+    /// Tells of the sets in staging that nobody has heard of. The renewing child of the configuration before goes on
+    /// while this one is put in force: what it publishes late, it tells to its own children alone.
+    pub fn find_published(&self) {
+        let is_published = |name: &&str| {
+            let file = self.store.modified(WorkGroup::Staging, name, live::FILE);
+            file.is_ok_and(|time| time.is_some())
+        };
+        let staged = self.store.names(WorkGroup::Staging).unwrap_or_default();
+        for name in staged.iter().map(String::as_str).filter(is_published) {
+            let md = self.mds.iter().position(|managed| managed.md.name == name);
+            if let Some(md) = md.filter(|md| !self.census.is_told(*md)) {
+                self.census.told(md, self.news.tell(md));
+            }
+        }
     }
 
     #[must_use]

@@ -77,6 +77,10 @@ fn create(state: &State) -> Driver {
         crypto::random_unit,
     )
     .counting(state.tally.clone());
+    if let Some(live) = &state.live {
+        live.find_published();
+        live.hear();
+    }
     let engine = match &state.live {
         Some(live) => engine.with_live_activation(live.clone(), live.delay),
         None => engine,

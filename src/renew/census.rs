@@ -46,6 +46,11 @@ impl Census {
         }
     }
 
+    /// Whether there was ever word of a set for `md`.
+    pub fn is_told(&self, md: usize) -> bool {
+        self.of_md(md).is_some_and(|counter| counter.load(Ordering::Acquire) != 0)
+    }
+
     /// This process lives and has heard so many news.
     pub fn note(&self, heard: u64, now: Timestamp) {
         let now = millis(now);

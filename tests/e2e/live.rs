@@ -204,6 +204,28 @@ fn a_restart_in_the_middle_of_the_next_renewal_keeps_the_set_that_is_live() {
     assert_eq!(httpd.md("one.test")["cert"]["P-256"]["serial"], live.serial());
 }
 
+/// The renewing child of the configuration before may be the last to publish. Its own children alone hear of it.
+#[test]
+fn a_set_that_was_published_while_httpd_restarted_is_found_by_the_next_renewing_child() {
+    let Some(lab) = open_lab!() else { return };
+    let ready = Ready::new(lab);
+    let mut httpd = ready.config().start();
+    let staging = ready.store().join("staging/one.test");
+    let late = ready.issuer.issue(NAMES);
+    ready.stage(&late);
+    ready.wait_serial(&late);
+    let published = fs::read(staging.join("live.json")).unwrap();
+    let set = ready.issuer.issue(NAMES);
+    ready.stage(&set);
+    ready.wait_serial(&set);
+    httpd.graceful();
+    ready.assert_serves(&set.serial());
+    assert!(!staging.join("live.json").exists());
+    issuer::put_new(&staging, "live.json", &published);
+    signal(httpd.watchdog(), "KILL");
+    ready.wait_serial(&late);
+}
+
 #[test]
 fn a_child_forked_later_serves_the_newest_set_from_its_first_handshake_on() {
     let Some(lab) = open_lab!() else { return };

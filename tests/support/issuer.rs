@@ -111,6 +111,13 @@ fn write(dir: &Path, domains: &[&str], sets: &[&Set]) {
     give_to_workers(dir);
 }
 
+/// The same in a folder that may not be there.
+pub fn put_new(dir: &Path, name: &str, content: &[u8]) {
+    fs::create_dir_all(dir).unwrap();
+    give_to_workers(dir);
+    put(dir, name, content);
+}
+
 /// Replaces a file of staging whole, as its owner.
 pub fn put(dir: &Path, name: &str, content: &[u8]) {
     let temporary = dir.join(format!(".{name}"));
