@@ -4,7 +4,7 @@
 //! make bench ARGS="live"               # all of these, with their numbers below
 //! make bench ARGS="live first 50"      # from an empty store to a certificate of the CA for each of 50 domains; and the C module
 //! make bench ARGS="live staged 1000"   # from a set that is published to its being served by every child, among 1000 domains
-//! make bench ARGS="live handshake 4000" # processor time of a handshake, with live activation on and off, in turns
+//! make bench ARGS="live handshake 4000" # processor time and instructions of a handshake, with live activation on and off
 //! make bench ARGS="live load 1000"     # handshakes while 1000 sets go live: failures, memory and open files
 //! make bench ARGS="live child 1000"    # only when asked for: a new child's way to its first answer, where 1000 sets are live
 //!
