@@ -20,12 +20,12 @@ pub enum Beat {
 
 pub fn beat(state: &State, beat: Beat) {
     let mut driver = lock(&state.driver);
+    if let Beat::Start = beat {
+        let count = state.mds.iter().filter(|m| m.watched).count();
+        crate::log!(Debug, "AH10054: md watchdog start, auto drive {count} mds");
+    }
     match beat {
-        Beat::Start => {
-            let count = state.mds.iter().filter(|m| m.watched).count();
-            crate::log!(Debug, "AH10054: md watchdog start, auto drive {count} mds");
-        }
-        Beat::Run => {
+        Beat::Start | Beat::Run => {
             let driver = driver.get_or_insert_with(|| create(state));
             if let Some(stapling) = &state.stapling {
                 lock(&state.staples).get_or_insert_with(|| Runner::new(state, stapling.clone())).beat();

@@ -51,6 +51,9 @@ impl Settings {
     }
 }
 
+/// How long after a renewal the new certificate is looked at.
+const AFTERWARDS: Duration = Duration::from_secs(5);
+
 /// When to look at a job again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -360,8 +363,11 @@ impl Engine {
                 self.save(running);
                 match self.after_renewal(index, target, running, Some(sets)) {
                     (next, false) => next,
-                    // When the next one is due.
-                    (_, true) => Next::At(clock.now()),
+                    // When the next one is due, the CA may have an opinion about; it need not tell at once.
+                    (_, true) => {
+                        let pause = AFTERWARDS.min(self.settings.check_interval);
+                        Next::At(clock.now().plus(policy::spread(pause, self.random())))
+                    }
                 }
             }
             Err(error) if error.is_stopped() => Next::Never,
