@@ -144,9 +144,10 @@ impl Live {
             file.is_ok_and(|time| time.is_some())
         };
         let staged = self.store.names(WorkGroup::Staging).unwrap_or_default();
+        let mds: HashMap<&str, usize> =
+            self.mds.iter().enumerate().map(|(md, managed)| (managed.md.name.as_str(), md)).collect();
         for name in staged.iter().map(String::as_str).filter(is_published) {
-            let md = self.mds.iter().position(|managed| managed.md.name == name);
-            if let Some(md) = md.filter(|md| !self.census.is_told(*md)) {
+            if let Some(md) = mds.get(name).copied().filter(|md| !self.census.is_told(*md)) {
                 self.census.told(md, self.news.tell(md));
             }
         }
