@@ -374,16 +374,6 @@ impl Engine {
             Err(error) => self.failed(target, running, Some(ca), &error),
         }
     }
-
-    pub(super) fn save(&self, running: &mut Running<'_>) {
-        if let Err(error) = running.save() {
-            self.report_unsaved(running, &error);
-        }
-    }
-
-    pub(super) fn report_unsaved(&self, running: &Running<'_>, error: &Error) {
-        crate::log!(Error, "md[{}]: the state of its renewal cannot be saved: {error}", running.job.name);
-    }
 }
 
 /// What jobs on disk know of CAs that are to be spared.

@@ -75,6 +75,16 @@ impl Engine {
         Next::At(at)
     }
 
+    pub(super) fn save(&self, running: &mut Running<'_>) {
+        if let Err(error) = running.save() {
+            self.report_unsaved(running, &error);
+        }
+    }
+
+    pub(super) fn report_unsaved(&self, running: &Running<'_>, error: &Error) {
+        crate::log!(Error, "md[{}]: the state of its renewal cannot be saved: {error}", running.job.name);
+    }
+
     /// A bug ended the job's thread: an error of that job like any other. The answer is the next try.
     pub fn record_panic(&self, index: usize) -> Timestamp {
         let clock = self.clock().as_ref();
