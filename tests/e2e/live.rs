@@ -69,19 +69,11 @@ impl Ready {
         served(self.lab.https, name, None, &[]).serial()
     }
 
+    /// Until this set is in every handshake, whichever child has it.
     #[track_caller]
-    fn wait_serial(&self, set: &Set) {
-        let serial = set.serial();
-        wait_for("the new serial in a handshake", SOON, || (self.serial("one.test") == serial).then_some(()));
-        self.wait_every_child(&serial);
-    }
-
-    /// Until many handshakes in a row, which no single child takes alone, have shown this serial.
-    #[track_caller]
-    fn wait_every_child(&self, serial: &str) {
-        wait_for("the new serial in all handshakes", SOON, || {
-            (0..20).all(|_| self.serial("one.test") == serial).then_some(())
-        });
+    fn wait_live(&self, httpd: &Httpd, set: &Set) {
+        httpd.wait_live("one.test", &set.serial());
+        self.assert_serves(&set.serial());
     }
 
     #[track_caller]
@@ -191,7 +183,7 @@ fn a_restart_in_the_middle_of_the_next_renewal_keeps_the_set_that_is_live() {
     // Due for renewal at once, by a CA that is down: staging holds a failing renewal beside the live set.
     let live = ready.issuer.issue_for(NAMES, Id::EC, -86_400, 3600);
     ready.stage(&live);
-    ready.wait_serial(&live);
+    ready.wait_live(&httpd, &live);
     wait_for("a failing renewal", SOON, || {
         (httpd.md("one.test")["renewal"]["errors"].as_u64() >= Some(1)).then_some(())
     });
@@ -213,17 +205,17 @@ fn a_set_that_was_published_while_httpd_restarted_is_found_by_the_next_renewing_
     let staging = ready.store().join("staging/one.test");
     let late = ready.issuer.issue(NAMES);
     ready.stage(&late);
-    ready.wait_serial(&late);
+    ready.wait_live(&httpd, &late);
     let published = fs::read(staging.join("live.json")).unwrap();
     let set = ready.issuer.issue(NAMES);
     ready.stage(&set);
-    ready.wait_serial(&set);
+    ready.wait_live(&httpd, &set);
     httpd.graceful();
     ready.assert_serves(&set.serial());
     assert!(!staging.join("live.json").exists());
     issuer::put_new(&staging, "live.json", &published);
     signal(httpd.watchdog(), "KILL");
-    ready.wait_serial(&late);
+    ready.wait_live(&httpd, &late);
 }
 
 #[test]
@@ -233,7 +225,7 @@ fn a_child_forked_later_serves_the_newest_set_from_its_first_handshake_on() {
     let httpd = ready.config().start();
     let set = ready.issuer.issue(NAMES);
     ready.stage(&set);
-    ready.wait_serial(&set);
+    ready.wait_live(&httpd, &set);
     replace_children(&httpd);
     ready.assert_serves(&set.serial());
 }
@@ -296,7 +288,7 @@ fn a_bad_set_never_takes_the_place_of_a_good_one() {
     // A good one is still welcome.
     let set = good();
     ready.stage(&set);
-    ready.wait_serial(&set);
+    ready.wait_live(&httpd, &set);
 }
 
 #[test]
@@ -319,7 +311,7 @@ fn an_unreadable_set_is_left_alone_until_it_can_be_read() {
     if ready.serial("one.test") == ready.first.serial() {
         issuer::put(&dir, "privkey.p-256.pem", &set.key_pem());
     }
-    ready.wait_serial(&set);
+    ready.wait_live(&httpd, &set);
 }
 
 #[test]
@@ -329,7 +321,7 @@ fn what_a_child_cannot_use_is_told_once_and_leaves_it_with_what_it_had() {
     let httpd = ready.config().start();
     let set = ready.issuer.issue(NAMES);
     ready.stage(&set);
-    ready.wait_serial(&set);
+    ready.wait_live(&httpd, &set);
     let file = ready.store().join("staging/one.test/live.json");
     let whole = fs::read_to_string(&file).unwrap();
     // The renewing child would publish it again.
@@ -373,13 +365,12 @@ fn several_hosts_and_all_keys_of_a_domain_follow_and_other_hosts_are_left_alone(
     let untouched = serial("own.test", &[]);
     let second = issue();
     issuer::stage(&store, names, &[&second.0, &second.1]);
+    httpd.wait_live("one.test", &second.0.serial());
     for name in ["one.test", "www.one.test", "deep.wild.test", "other.wild.test"] {
-        for (options, set) in [(RSA_ONLY, &second.0), (EC_ONLY, &second.1)] {
-            wait_for(&format!("{name} with the new serial"), SOON, || {
-                (serial(name, options) == set.serial()).then_some(())
-            });
+        for (options, set, key) in [(RSA_ONLY, &second.0, Id::RSA), (EC_ONLY, &second.1, Id::EC)] {
+            let served = served(https, name, None, options);
+            assert_eq!((served.serial(), served.key()), (set.serial(), key), "{name} with {options:?}");
         }
-        assert_eq!(served(https, name, None, RSA_ONLY).key(), Id::RSA);
         let tls13 = served(https, name, None, &["-tls1_3"]);
         assert!([second.0.serial(), second.1.serial()].contains(&tls13.serial()));
         assert_eq!(tls13.chain.len(), 2, "with its issuer");
@@ -401,7 +392,7 @@ fn a_renewed_set_waits_for_the_activation_delay_and_then_goes_live_by_itself() {
     });
     assert_eq!(md["activation"]["serial"], set.serial(), "{md:#}");
     assert_eq!(md["cert"]["P-256"]["serial"], ready.first.serial(), "{md:#}");
-    ready.wait_serial(&set);
+    ready.wait_live(&httpd, &set);
     assert_eq!(httpd.md("one.test")["activation"]["mode"], "live");
 }
 
@@ -416,7 +407,7 @@ fn a_set_that_is_not_valid_yet_waits_for_its_time() {
         (httpd.md("one.test")["activation"]["mode"] == "pending").then_some(())
     });
     ready.assert_serves(&ready.first.serial());
-    ready.wait_serial(&set);
+    ready.wait_live(&httpd, &set);
 }
 
 #[test]

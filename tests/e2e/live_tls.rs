@@ -53,21 +53,13 @@ impl Ready {
         issuer::stage(&self.store(), NAMES, &[set]);
     }
 
+    /// Another set, in every child.
     #[track_caller]
-    fn go_live(&self) -> Set {
+    fn go_live(&self, httpd: &Httpd) -> Set {
         let set = self.issuer.issue(NAMES);
         self.stage(&set);
-        self.wait_serial(&set.serial());
+        httpd.wait_live("one.test", &set.serial());
         set
-    }
-
-    #[track_caller]
-    fn wait_serial(&self, serial: &str) {
-        wait_for("the new serial in all handshakes", SOON, || {
-            (0..20)
-                .all(|_| tls::served(self.lab.https, "one.test", None, &[]).serial() == serial)
-                .then_some(())
-        });
     }
 }
 
@@ -115,8 +107,8 @@ fn both_versions_of_tls_and_http2_get_the_live_set() {
     let Some(lab) = open_lab!() else { return };
     let ready = Ready::new(lab);
     let http2 = apache::find().unwrap().load("http2");
-    let _httpd = ready.config("Protocols h2 http/1.1").line(&http2).start();
-    let set = ready.go_live();
+    let httpd = ready.config("Protocols h2 http/1.1").line(&http2).start();
+    let set = ready.go_live(&httpd);
     for version in ["-tls1_2", "-tls1_3"] {
         for protocol in ["h2", "http/1.1"] {
             let options = [version, "-alpn", protocol];
@@ -132,7 +124,7 @@ fn assert_resumes(lab: Lab, version: SslVersion, inside: &str) {
     let ready = Ready::new(lab);
     let port = ready.lab.https;
     let cache = format!("SSLSessionCache shmcb:{}(512000)", ready.lab.path("sessions").display());
-    let _httpd = ready.config(inside).line(&cache).start();
+    let httpd = ready.config(inside).line(&cache).start();
     let context = client(|builder| {
         builder.set_min_proto_version(Some(version)).unwrap();
         builder.set_max_proto_version(Some(version)).unwrap();
@@ -143,7 +135,7 @@ fn assert_resumes(lab: Lab, version: SslVersion, inside: &str) {
         stream.ssl().session().unwrap().to_owned()
     };
     let mut session = keep(&mut visit(port, &context, None).unwrap());
-    let set = ready.go_live();
+    let set = ready.go_live(&httpd);
     // Several, so that no child alone takes them all; a ticket of TLS 1.3 is good for one.
     for _ in 0..8 {
         let mut resumed = visit(port, &context, Some(&session)).unwrap();
@@ -154,7 +146,7 @@ fn assert_resumes(lab: Lab, version: SslVersion, inside: &str) {
     assert!(!new.ssl().session_reused());
     assert_eq!(serial(&new), set.serial());
     let session = keep(&mut new);
-    ready.go_live();
+    ready.go_live(&httpd);
     let resumed = visit(port, &context, Some(&session)).unwrap();
     assert!(resumed.ssl().session_reused(), "a session that began with the set that was live before");
 }
@@ -192,8 +184,8 @@ fn client_certificates_are_asked_for_and_checked_as_before() {
     let root = ready.lab.path("clients.pem");
     fs::write(&root, clients.root.to_pem().unwrap()).unwrap();
     let inside = format!("SSLCACertificateFile {}\nSSLVerifyClient require", root.display());
-    let _httpd = ready.config(&inside).start();
-    let set = ready.go_live();
+    let httpd = ready.config(&inside).start();
+    let set = ready.go_live(&httpd);
     for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
         let own = clients.issue(&["client.test"]);
         let known = client(|builder| {
@@ -220,7 +212,7 @@ fn assert_withstands_changes(lab: Lab, mpm: &'static str) {
     let (done, visits) = (AtomicBool::new(false), AtomicUsize::new(0));
     let context = client(|_| {});
     // What a child opens once is open by then.
-    ready.go_live();
+    ready.go_live(&httpd);
     let before = descriptors(&httpd);
     thread::scope(|scope| {
         let clients: Vec<_> = (0..3)
@@ -235,15 +227,16 @@ fn assert_withstands_changes(lab: Lab, mpm: &'static str) {
                 })
             })
             .collect();
-        for _ in 0..5 {
-            ready.go_live();
+        let mut changes = 0;
+        while changes < 5 || visits.load(Ordering::Relaxed) < 50 {
+            ready.go_live(&httpd);
+            changes += 1;
         }
         done.store(true, Ordering::Relaxed);
         for client in clients {
             assert_eq!(client.join().unwrap(), Vec::<String>::new());
         }
     });
-    assert!(visits.load(Ordering::Relaxed) > 50, "{visits:?}");
     // The children that were there from the start hold no more open than then.
     wait_for("as many open files as before", SOON, || {
         let after = descriptors(&httpd);

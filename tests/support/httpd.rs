@@ -382,6 +382,19 @@ impl Httpd {
         });
     }
 
+    /// Until each child says that it serves the set of this serial, which went live: from then on it is in every handshake.
+    #[track_caller]
+    pub fn wait_live(&self, name: &str, serial: &str) {
+        wait_for(&format!("{serial} of {name} in every child"), SOON, || {
+            let activation = self.md(name)["activation"].take();
+            let children = process::children(self.pid()).len();
+            (activation["mode"] == "live"
+                && activation["serial"] == serial
+                && activation["workers"] == children)
+                .then_some(())
+        });
+    }
+
     /// From a first start to certificates of the CA in use.
     #[track_caller]
     pub fn wait_staged_and_activate(&mut self, names: &[&str]) {
