@@ -1,7 +1,7 @@
 //! Private keys: made, read and written. In the store they stand as PKCS#8 PEM, plain in groups only
 //! root opens, encrypted (AES-256-CBC, the store key as pass phrase) elsewhere.
 
-use super::Error;
+use super::{Error, turnstile};
 use crate::model::KeySpec;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
@@ -27,6 +27,21 @@ impl PrivateKey {
         Ok(PrivateKey(key))
     }
 
+    /// The same where many are made at once: what takes long waits for its turn. `None`: when that came, `is_stopped`
+    /// said so.
+    pub fn generate_in_turn(
+        spec: &KeySpec,
+        is_stopped: impl Fn() -> bool + Sync,
+    ) -> Result<Option<Self>, Error> {
+        match spec {
+            KeySpec::Ec(_) => Self::generate(spec).map(Some),
+            KeySpec::Rsa(_) => turnstile::LONG.pass_behind(|| match is_stopped() {
+                true => Ok(None),
+                false => Self::generate(spec).map(Some),
+            }),
+        }
+    }
+
     /// Reads a PEM, encrypted or not. `pass_phrase` may be any bytes. Never asks at a terminal.
     pub fn from_pem(pem: &[u8], pass_phrase: Option<&[u8]>) -> Result<Self, Error> {
         let pass_phrase = pass_phrase.unwrap_or_default();
@@ -49,7 +64,8 @@ impl PrivateKey {
 
     /// PKCS#8, encrypted with AES-256-CBC.
     pub fn to_encrypted_pem(&self, pass_phrase: &[u8]) -> Result<Vec<u8>, Error> {
-        Ok(self.0.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), pass_phrase)?)
+        let seal = || self.0.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), pass_phrase);
+        Ok(turnstile::SHORT.pass(seal)?)
     }
 
     /// Whether [`generate`](Self::generate) can make such a key.

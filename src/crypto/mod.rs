@@ -14,6 +14,7 @@ mod key_info;
 mod pem;
 pub mod self_signed;
 mod tbs;
+mod turnstile;
 
 pub use cert::{CertInfo, Certificate, Chain};
 pub use identity::Identity;

@@ -65,6 +65,8 @@ enum Obstacle {
     Command(#[from] exec::Error),
     #[error("no way to answer it is configured")]
     Unknown,
+    #[error("the server process is stopping")]
+    Stopped,
 }
 
 impl Presenter<'_, '_> {
@@ -87,7 +89,9 @@ impl Presenter<'_, '_> {
                     commands.fire(&event, &mut self.running.job, clock)?;
                     return Ok(challenge.url.clone());
                 }
-                Err(Obstacle::Command(exec::Error::Stopped { .. })) => return Err(Error::Stopped),
+                Err(Obstacle::Stopped | Obstacle::Command(exec::Error::Stopped { .. })) => {
+                    return Err(Error::Stopped);
+                }
                 Err(obstacle) => {
                     let reason = format!("challenge '{type_}' cannot be set up for {domain}: {obstacle}");
                     crate::log!(Warn, "{}: {reason}", self.target.md.name);
@@ -130,7 +134,8 @@ impl Presenter<'_, '_> {
         if let Some((_, key)) = self.keys.iter().find(|(known, _)| known == spec) {
             return Ok(key.clone());
         }
-        let key = PrivateKey::generate(spec)?;
+        let clock = self.engine.clock();
+        let key = PrivateKey::generate_in_turn(spec, || clock.is_stopped())?.ok_or(Obstacle::Stopped)?;
         self.keys.push((spec.clone(), key.clone()));
         Ok(key)
     }

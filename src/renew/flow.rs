@@ -294,7 +294,7 @@ impl Attempt<'_, '_> {
         if let Some(key) = self.staging().key(spec).unwrap_or_default().filter(|key| key.is_of(spec)) {
             return Ok(key);
         }
-        let key = PrivateKey::generate(spec)?;
+        let key = PrivateKey::generate_in_turn(spec, || self.clock().is_stopped())?.ok_or(Error::Stopped)?;
         self.staging().save_key(spec, &key)?;
         Ok(key)
     }

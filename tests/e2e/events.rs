@@ -161,7 +161,7 @@ fn a_command_inherits_nothing_but_what_it_needs() {
     fs::create_dir_all(&facts).unwrap();
     fs::set_permissions(&facts, fs::Permissions::from_mode(0o777)).unwrap();
     let look = format!(
-        "f={}/$(echo $3 | tr -d :)\nls -l /proc/self/fd > $f.fds\nenv > $f.env\nid -u > $f.uid\ncat > $f.stdin",
+        "f={}/$(echo $3 | tr -d :)\nls -l /proc/self/fd > $f.fds\nenv > $f.env\nid -u > $f.uid\nnice > $f.nice\ncat > $f.stdin",
         facts.display()
     );
     let message = Recorder::new(&lab, "message", &look);
@@ -176,7 +176,9 @@ fn a_command_inherits_nothing_but_what_it_needs() {
         .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
         .collect();
     let read = |file: &str| fs::read_to_string(facts.join(file)).unwrap();
+    let own_nice = rustix::process::getpriority_process(None).unwrap().to_string();
     for event in ["renewing", "renewed", "installed"] {
+        assert_eq!(read(&format!("{event}.nice")).trim(), own_nice, "{event}: no priority of a renewal");
         let environment = read(&format!("{event}.env"));
         assert!(!environment.lines().any(|line| line.starts_with("MD_")), "{event}: {environment}");
         assert_eq!(read(&format!("{event}.stdin")), "", "{event}");
