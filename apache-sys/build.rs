@@ -28,6 +28,7 @@ const FUNCTIONS: &[&str] = &[
     "ap_log_error_",
     "ap_mpm_query",
     "ap_rwrite",
+    "ap_set_content_length",
     "ap_set_content_type",
     "ap_ssl_conn_is_ssl",
     "ap_state_query",

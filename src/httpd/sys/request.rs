@@ -132,6 +132,7 @@ impl<'r> Request<'r> {
                     let content_type = pool::copy(self.rec().pool, content_type);
                     apache_sys::ap_set_content_type(self.record, content_type);
                     let length = c_int::try_from(body.len()).unwrap_or(c_int::MAX);
+                    apache_sys::ap_set_content_length(self.record, apache_sys::apr_off_t::from(length));
                     if length > 0 {
                         apache_sys::ap_rwrite(body.as_ptr().cast(), length, self.record);
                     }
