@@ -37,6 +37,8 @@ pub struct Run {
 pub struct Answers {
     pub json: Vec<f64>,
     pub page: Vec<f64>,
+    /// A file of httpd's own, as long as the JSON: what any answer of that length takes on a machine that busy.
+    pub file: Vec<f64>,
 }
 
 pub fn storm(module: &Module, domains: usize) -> Answers {
@@ -50,17 +52,27 @@ pub fn storm(module: &Module, domains: usize) -> Answers {
     let httpd = config.start();
     let time = |path| {
         let begin = Instant::now();
-        assert_eq!(httpd.get("main.test", path).status, 200, "{path}");
-        begin.elapsed().as_secs_f64()
+        let answer = httpd.get("main.test", path);
+        let elapsed = begin.elapsed().as_secs_f64();
+        assert_eq!(answer.status, 200, "{path}");
+        (elapsed, answer.body.len())
     };
-    let mut answers = Answers { json: Vec::new(), page: Vec::new() };
+    let file = lab.path("httpd/htdocs/file");
+    fs::write(&file, "x").unwrap();
+    let mut answers = Answers { json: Vec::new(), page: Vec::new(), file: Vec::new() };
     for name in &names {
         // A set that went live is not in staging any more.
         while !is_staged(&store, name) && !store.join("domains").join(name).join("pubcert.p-256.pem").exists()
         {
             assert!(begin.elapsed() < PATIENCE, "{name} is not staged: {}", httpd.said());
-            answers.json.push(time("/md-status"));
-            answers.page.push(time("/server-status"));
+            answers.file.push(time("/file").0);
+            let (elapsed, length) = time("/md-status");
+            answers.json.push(elapsed);
+            answers.page.push(time("/server-status").0);
+            // Renewals make the JSON longer.
+            if fs::metadata(&file).map_or(0, |file| file.len()).abs_diff(length as u64) > length as u64 / 20 {
+                fs::write(&file, vec![b'x'; length]).unwrap();
+            }
             thread::sleep(Duration::from_millis(50));
         }
     }

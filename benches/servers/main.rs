@@ -15,7 +15,8 @@
 //! from exec until every domain has its first certificate from a local CA (pebble, which refuses one nonce in twenty)
 //! in staging; `slowca`: the same where the CA waits up to five seconds before it validates a name; `status`: how long
 //! md-status, server-status and its text for scripts take, from the request to the last byte, the first time, idle, and
-//! while renewals write their state; `status-storm`: the same while all domains get their first certificates;
+//! while renewals write their state; `status-storm`: the same while all domains get their first certificates, beside a
+//! file of the JSON's length;
 //! `handshake`: httpd's processor
 //! time for a full TLS 1.3 handshake with no stapling (ours and the C module's off), with mod_ssl's own, the C module's
 //! and ours, and with a constant staple of a module that does nothing else (`constant.c`), and the instructions it takes
@@ -245,6 +246,7 @@ fn measure_storm(request: &Request) {
     let modules: Vec<&Module> = request.modules.iter().filter(|module| module.file.is_some()).collect();
     let mut json: Vec<Series> = modules.iter().map(|module| Series::new(&module.name)).collect();
     let mut page = json.clone();
+    let mut file = Series::new("file of the JSON's length");
     println!(
         "\nanswers while all domains are renewed: {domains} domains, {rounds} rounds, load {}",
         server::load()
@@ -254,8 +256,10 @@ fn measure_storm(request: &Request) {
             let answers = issue::storm(module, domains);
             answers.json.into_iter().for_each(|seconds| json[i].add(seconds * 1000.0));
             answers.page.into_iter().for_each(|seconds| page[i].add(seconds * 1000.0));
+            answers.file.into_iter().for_each(|seconds| file.add(seconds * 1000.0));
         }
     }
+    json.push(file);
     table::print(&[("JSON ms", &json), ("page ms", &page)], ("µs a domain", 1000.0), domains);
 }
 

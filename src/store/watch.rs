@@ -6,8 +6,8 @@ use crate::time::Timestamp;
 use std::time::Duration;
 
 /// What was looked at so recently is not looked at again: so long for each folder, and never longer than that.
-const FRESH_PER_FOLDER: Duration = Duration::from_micros(100);
-const FRESH_MAX: Duration = Duration::from_millis(100);
+const FRESH_PER_FOLDER: Duration = Duration::from_micros(250);
+const FRESH_MAX: Duration = Duration::from_millis(250);
 
 /// A folder that changed so shortly before it was read may change again under the same time of modification:
 /// file systems count it in ticks of the kernel's clock.
