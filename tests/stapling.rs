@@ -266,8 +266,8 @@ fn a_revoked_certificate_stays_stapled_and_is_known_as_revoked_after_a_restart()
     server.run(HOUR, HOUR);
     assert!(server.is_stapled());
     for server in [server, lab.start()] {
-        assert!(cache::is_revoked(&server.cache, &server.subject.fingerprint));
-        assert!(!cache::has_staple(&server.cache, &server.subject.fingerprint, lab.clock.now()));
+        assert!(cache::is_revoked(&server.cache, &server.subject.id));
+        assert!(!cache::has_staple(&server.cache, &server.subject.id, lab.clock.now()));
     }
     let json = lab.store().files(Group::Ocsp, "a.test").unwrap();
     let file = json.iter().find(|name| name.starts_with("ocsp-")).unwrap();

@@ -212,6 +212,8 @@ fn ders(text: &[u8]) -> Option<Vec<Vec<u8>>> {
 /// The plain facts about a leaf certificate.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct CertInfo {
+    /// SHA-1 of the certificate, by which OCSP responses are kept.
+    pub id: [u8; 20],
     pub issuer_name: String,
     pub issuer_uri: Option<String>,
     pub not_before: Timestamp,
@@ -231,6 +233,7 @@ impl CertInfo {
     pub fn from_chain(chain: &Chain) -> Self {
         let leaf = chain.leaf();
         CertInfo {
+            id: openssl::sha::sha1(leaf.der()),
             issuer_name: leaf.issuer_name(),
             issuer_uri: leaf.issuer_uri().map(String::from),
             not_before: leaf.not_before(),

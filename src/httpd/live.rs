@@ -283,8 +283,7 @@ impl Workers for Live {
 
     fn have_staples(&self, _index: usize, certs: &[CertInfo]) -> bool {
         let now = SystemClock::default().now();
-        let has =
-            |stapling: &Arc<Stapling>| certs.iter().all(|c| has_staple(&stapling.cache, &c.fingerprint, now));
+        let has = |stapling: &Arc<Stapling>| certs.iter().all(|c| has_staple(&stapling.cache, &c.id, now));
         self.stapling.as_ref().is_some_and(has)
     }
 }

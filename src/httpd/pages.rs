@@ -6,8 +6,9 @@ use super::request::{NOT_FOUND, NOT_IMPLEMENTED, state_of};
 use super::stapling::Stapling;
 use super::sys::{Answer, Request};
 use crate::config::HostPlan;
+use crate::ocsp::cache::Table;
 use crate::renew::tally::Tally;
-use crate::stapling::snapshot::{self, Responses, Stapled};
+use crate::stapling::snapshot::{self, Stapled};
 use crate::status::{Monitor, Snapshots, html, json, metrics, staplings, text};
 use crate::time::{Clock, SystemClock, Timestamp};
 use std::sync::Arc;
@@ -35,8 +36,8 @@ impl Settings {
 
 impl State {
     /// What certificates are stapled with.
-    fn responses(&self) -> Responses {
-        self.stapling.as_ref().map(|stapling| snapshot::responses(&stapling.cache)).unwrap_or_default()
+    fn responses(&self) -> Arc<Table> {
+        self.stapling.as_ref().map(|stapling| stapling.cache.table()).unwrap_or_default()
     }
 }
 

@@ -219,7 +219,7 @@ impl Stapling {
         let is_revoked = |managed: &Managed| {
             let certs = managed.served();
             let mut known = certs.iter().filter_map(|(_, cert)| cert.as_ref());
-            known.any(|cert| is_revoked(&self.cache, &cert.fingerprint))
+            known.any(|cert| is_revoked(&self.cache, &cert.id))
         };
         mds.filter(|(_, managed)| managed.md.stapling && is_revoked(managed)).map(|(md, _)| md).collect()
     }

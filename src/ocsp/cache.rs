@@ -6,6 +6,7 @@ use super::response::{Response, Status};
 use super::subject::{Id, Subject};
 use crate::time::Timestamp;
 use arc_swap::ArcSwap;
+use std::array;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,7 +18,52 @@ pub struct Entry {
     pub response: Option<Arc<Response>>,
 }
 
-type Table = HashMap<Id, Entry>;
+impl Entry {
+    /// Whether it is this very one, not one that is equal.
+    pub fn is(&self, other: &Self) -> bool {
+        let responses = (&self.response, &other.response);
+        let same_response = match responses {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        same_response && Arc::ptr_eq(&self.subject, &other.subject)
+    }
+}
+
+/// A new response replaces one of so many parts, so that a table of thousands is not copied for each.
+const PARTS: usize = 64;
+
+/// All at one moment.
+#[derive(Clone)]
+pub struct Table([Arc<HashMap<Id, Entry>>; PARTS]);
+
+impl Default for Table {
+    fn default() -> Self {
+        Table(array::from_fn(|_| Arc::default()))
+    }
+}
+
+/// Ids are hashes: each byte is as good as another.
+fn part_of(id: &Id) -> usize {
+    usize::from(id[0]) % PARTS
+}
+
+impl Table {
+    pub fn get(&self, id: &Id) -> Option<&Entry> {
+        self.0.get(part_of(id))?.get(id)
+    }
+
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.0.iter().flat_map(|part| part.values())
+    }
+
+    fn put(&mut self, entry: Entry) {
+        let id = entry.subject.id;
+        if let Some(part) = self.0.get_mut(part_of(&id)) {
+            Arc::make_mut(part).insert(id, entry);
+        }
+    }
+}
 
 #[derive(Default)]
 pub struct Cache(ArcSwap<Table>);
@@ -39,42 +85,36 @@ impl Cache {
         Some(use_it(current.map(|response| response.der.as_slice())))
     }
 
-    /// All at this moment, to be shown.
-    pub fn entries(&self) -> Vec<Entry> {
-        self.0.load().values().cloned().collect()
+    pub fn table(&self) -> Arc<Table> {
+        self.0.load_full()
     }
 
     pub fn find(&self, id: &Id) -> Option<Entry> {
         self.0.load().get(id).cloned()
     }
 
-    /// By the SHA-256 fingerprint of the certificate, in lower-case hex.
-    pub fn find_fingerprint(&self, fingerprint: &str) -> Option<Entry> {
-        self.0.load().values().find(|entry| entry.subject.fingerprint == fingerprint).cloned()
-    }
-
     /// Adds these or puts them in the place of what was there for the same certificates.
     pub fn put(&self, entries: impl IntoIterator<Item = Entry>) {
-        let entries: Vec<(Id, Entry)> = entries.into_iter().map(|entry| (entry.subject.id, entry)).collect();
+        let entries: Vec<Entry> = entries.into_iter().collect();
         if !entries.is_empty() {
             self.0.rcu(|table| {
                 let mut table = Table::clone(table);
-                table.extend(entries.iter().cloned());
+                entries.iter().cloned().for_each(|entry| table.put(entry));
                 table
             });
         }
     }
 }
 
-/// Whether the certificate with this fingerprint is known to be revoked.
-pub fn is_revoked(cache: &Cache, fingerprint: &str) -> bool {
-    let response = cache.find_fingerprint(fingerprint).and_then(|entry| entry.response);
+/// Whether the certificate is known to be revoked.
+pub fn is_revoked(cache: &Cache, id: &Id) -> bool {
+    let response = cache.find(id).and_then(|entry| entry.response);
     response.is_some_and(|response| matches!(response.status, Status::Revoked(_)))
 }
 
 /// Whether clients get a current response for it that says it is good.
-pub fn has_staple(cache: &Cache, fingerprint: &str, now: Timestamp) -> bool {
-    let response = cache.find_fingerprint(fingerprint).and_then(|entry| entry.response);
+pub fn has_staple(cache: &Cache, id: &Id, now: Timestamp) -> bool {
+    let response = cache.find(id).and_then(|entry| entry.response);
     response.is_some_and(|response| response.is_current(now) && response.status == Status::Good)
 }
 
@@ -104,7 +144,25 @@ mod tests {
             Some(Some(vec![7]))
         );
         assert_eq!(stapled(NOW.plus(HOUR)), Some(None));
-        assert_eq!(cache.find_fingerprint(&subject.fingerprint).unwrap().subject.id, subject.id);
+        assert_eq!(cache.find(&subject.id).unwrap().subject.fingerprint, subject.fingerprint);
+    }
+
+    #[test]
+    fn a_table_is_what_it_was_whatever_comes_later() {
+        let responder = Responder::new();
+        let one = Arc::new(subject(&responder, "http://o.test"));
+        let other = |n| Arc::new(Subject { id: [n; 20], ..subject(&responder, "http://o.test") });
+        let cache = Cache::new((0..=255).map(|n| Entry { subject: other(n), response: None }));
+        let before = cache.table();
+        cache.put([
+            Entry { subject: one.clone(), response: None },
+            Entry { subject: other(7), response: None },
+        ]);
+        assert_eq!((before.entries().count(), cache.table().entries().count()), (256, 257));
+        assert!((0..=255).all(|n| cache.find(&[n; 20]).is_some_and(|entry| entry.subject.id == [n; 20])));
+        assert!(before.get(&one.id).is_none() && cache.find(&one.id).is_some());
+        let replaced = |n| !cache.find(&[n; 20]).unwrap().is(before.get(&[n; 20]).unwrap());
+        assert!(replaced(7) && !replaced(8));
     }
 
     #[test]

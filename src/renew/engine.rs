@@ -221,7 +221,7 @@ impl Engine {
             let advice = ari::earliest(entries, &served);
             let decision = policy::decide(&md, &served, target.in_use, advice, self.clock.now());
             let is_revoked =
-                |cert: &CertInfo| self.revocations.as_ref().is_some_and(|r| is_revoked(r, &cert.fingerprint));
+                |cert: &CertInfo| self.revocations.as_ref().is_some_and(|r| is_revoked(r, &cert.id));
             policy::heed_revocation(decision, &served, is_revoked)
         };
         let before = self.advice_known(target);

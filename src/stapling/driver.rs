@@ -66,8 +66,8 @@ impl Driver {
         let shared = Arc::new(Shared { turns, settings, around });
         let mut driver = Driver { shared, stop, threads: Vec::new(), reports: None, reporter: None };
         let mut past = Past::new(driver.shared.around.store.clone());
-        for entry in driver.shared.around.cache.entries() {
-            driver.resume(entry, &mut past);
+        for entry in driver.shared.around.cache.table().entries() {
+            driver.resume(entry.clone(), &mut past);
         }
         driver
     }

@@ -32,20 +32,17 @@ pub struct Stapled {
     pub detail: Option<String>,
 }
 
-/// The key `ocsp` of certificates in md-status, by their SHA-256 fingerprints. Takes nothing but memory.
-pub type Responses = HashMap<String, Value>;
-
-pub fn responses(cache: &Cache) -> Responses {
-    let shown =
-        |entry: Entry| (entry.subject.fingerprint.clone(), Stapled::new(&entry, &Value::Null).to_json());
-    cache.entries().into_iter().map(shown).collect()
+/// The key `ocsp` of a certificate in md-status. Takes nothing but memory.
+pub fn to_json(entry: &Entry) -> Value {
+    Stapled::new(entry, &Value::Null).to_json()
 }
 
 /// All, sorted by owner and id.
 pub fn all(cache: &Cache, states: &States, store: &WorkStore, now: Timestamp) -> Vec<Stapled> {
-    let entries = cache.entries();
+    let table = cache.table();
+    let entries: Vec<&Entry> = table.entries().collect();
     let kept = states.look(store, entries.len(), now);
-    let stapled = |entry: &Entry| {
+    let stapled = |entry: &&Entry| {
         let state = kept.owners.get(&entry.subject.owner).map(|owner| &owner.states[entry.subject.id_hex()]);
         Stapled::new(entry, state.unwrap_or(&Value::Null))
     };
@@ -115,8 +112,7 @@ impl Stapled {
         self.valid.is_some_and(|(_, until)| now < until)
     }
 
-    /// The key `ocsp` of a certificate in md-status.
-    pub fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         let mut out = Map::new();
         let period = |(from, until): (Timestamp, Timestamp)| json!({"from": from.to_http_date(), "until": until.to_http_date()});
         out.insert("status".into(), json!(self.status));

@@ -8,17 +8,22 @@ use super::words;
 use crate::crypto::CertInfo;
 use crate::model::KeySpec;
 use crate::model::job::status;
+use crate::ocsp::cache::{Entry as Response, Table};
 use crate::renew::policy::Decision;
 use crate::renew::state::KeyedCert;
-use crate::stapling::snapshot::Responses;
+use crate::stapling::snapshot;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 /// All managed domains, sorted by name, without the logs of their jobs.
-pub fn list(snapshots: &Snapshots, responses: &Responses, now: Timestamp) -> String {
+pub fn list(snapshots: &Snapshots, responses: &Table, now: Timestamp) -> String {
     let date = now.to_http_date();
-    let mut out = format!("{{\n  \"version\": \"{}\",\n  \"managed-domains\": [", crate::VERSION);
+    let mut out = String::with_capacity(snapshots.list_length.load(Ordering::Relaxed));
+    out.push_str("{\n  \"version\": \"");
+    out.push_str(crate::VERSION);
+    out.push_str("\",\n  \"managed-domains\": [");
     let mut is_empty = true;
     snapshots.each_printed(now, |domain, kept| {
         out.push_str(if std::mem::take(&mut is_empty) { "\n    " } else { ",\n    " });
@@ -30,11 +35,13 @@ pub fn list(snapshots: &Snapshots, responses: &Responses, now: Timestamp) -> Str
         kept.entry = Some(entry);
     });
     out.push_str(if is_empty { "]\n}" } else { "\n  ]\n}" });
+    // With room for what changes until the next time.
+    snapshots.list_length.store(out.len() + out.len() / 64, Ordering::Relaxed);
     out
 }
 
 /// One managed domain, with the log of its job.
-pub fn one(domain: &Domain<'_>, responses: &Responses, now: Timestamp) -> String {
+pub fn one(domain: &Domain<'_>, responses: &Table, now: Timestamp) -> String {
     pretty(&entry(domain, responses, now, true))
 }
 
@@ -85,11 +92,11 @@ pub(super) struct Entry {
     now: Option<Range<usize>>,
     seen: Seen,
     /// What its certificates are stapled with, those that are staged too.
-    ocsp: Vec<Option<Value>>,
+    ocsp: Vec<Option<Response>>,
 }
 
 impl Entry {
-    fn new(domain: &Domain<'_>, responses: &Responses, now: Timestamp) -> Self {
+    fn new(domain: &Domain<'_>, responses: &Table, now: Timestamp) -> Self {
         const KEY: &str = "\n      \"renew-at\": \"";
         // No string of JSON has a line break in it.
         let text = pretty(&entry(domain, responses, now, false)).replace('\n', "\n    ").into_boxed_str();
@@ -100,12 +107,19 @@ impl Entry {
             text,
             now,
             seen: Seen::of(domain),
-            ocsp: ocsp(domain, responses).map(Option::<&Value>::cloned).collect(),
+            ocsp: ocsp(domain, responses).map(Option::<&Response>::cloned).collect(),
         }
     }
 
-    fn is_of(&self, domain: &Domain<'_>, responses: &Responses) -> bool {
-        self.seen.is_of(domain) && ocsp(domain, responses).eq(self.ocsp.iter().map(Option::as_ref))
+    fn is_of(&self, domain: &Domain<'_>, responses: &Table) -> bool {
+        let is_same = |now: Option<&Response>, then: Option<&Response>| match (now, then) {
+            (Some(now), Some(then)) => now.is(then),
+            (now, then) => now.is_none() && then.is_none(),
+        };
+        let mut then = self.ocsp.iter().map(Option::as_ref);
+        // Where the certificates are other ones, the domain is not the same.
+        self.seen.is_of(domain)
+            && ocsp(domain, responses).all(|now| then.next().is_some_and(|then| is_same(now, then)))
     }
 
     fn append(&self, date: &str, out: &mut String) {
@@ -119,13 +133,13 @@ impl Entry {
 }
 
 /// In the order of the certificates there are.
-fn ocsp<'o>(domain: &Domain<'_>, responses: &'o Responses) -> impl Iterator<Item = Option<&'o Value>> {
+fn ocsp<'o>(domain: &Domain<'_>, responses: &'o Table) -> impl Iterator<Item = Option<&'o Response>> {
     let staged = domain.renewal.iter().flat_map(|renewal| &renewal.staged);
     let certs = domain.certs().iter().chain(staged).filter_map(|(_, cert)| cert.as_ref());
-    certs.map(|cert| responses.get(&cert.fingerprint))
+    certs.map(|cert| responses.get(&cert.id))
 }
 
-fn entry(domain: &Domain<'_>, responses: &Responses, now: Timestamp, with_log: bool) -> Value {
+fn entry(domain: &Domain<'_>, responses: &Table, now: Timestamp, with_log: bool) -> Value {
     let mut md = domain.managed.current().into_owned();
     (md.state, md.state_descr) = domain.state();
     let mut out = match md.to_public_json() {
@@ -170,7 +184,7 @@ fn entry(domain: &Domain<'_>, responses: &Responses, now: Timestamp, with_log: b
 fn renewal_json(
     domain: &Domain<'_>,
     renewal: &Renewal,
-    responses: &Responses,
+    responses: &Table,
     reason: &str,
     with_log: bool,
 ) -> Value {
@@ -187,11 +201,11 @@ fn renewal_json(
 }
 
 /// Certificates by key, and the period common to all. `{}` without any.
-fn certs_json(domain: &Domain<'_>, certs: &[KeyedCert], responses: &Responses) -> Value {
+fn certs_json(domain: &Domain<'_>, certs: &[KeyedCert], responses: &Table) -> Value {
     let facts = |cert: &CertInfo| {
         let mut facts = cert.to_json();
-        if let Some(ocsp) = responses.get(&cert.fingerprint) {
-            facts["ocsp"] = ocsp.clone();
+        if let Some(response) = responses.get(&cert.id) {
+            facts["ocsp"] = snapshot::to_json(response);
         }
         facts
     };

@@ -14,6 +14,7 @@ use crate::renew::state::{self, KeyedCert};
 use crate::store::{Looked, Watched, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A renewal under way, or waiting for its activation.
@@ -196,6 +197,8 @@ pub struct Snapshots {
     by_name: HashMap<String, usize>,
     store: Option<WorkStore>,
     kept: Mutex<Kept>,
+    /// How many bytes the list of all as JSON takes, about.
+    pub(super) list_length: AtomicUsize,
 }
 
 struct Kept {
@@ -233,7 +236,8 @@ impl Snapshots {
         let mut sorted: Vec<usize> = (0..mds.len()).collect();
         sorted.sort_by(|a, b| mds.get(*a).map(|m| &m.md.name).cmp(&mds.get(*b).map(|m| &m.md.name)));
         let slots = mds.iter().map(|_| Slot::default()).collect();
-        Snapshots { mds, sorted, by_name, store, kept: Mutex::new(Kept { looked: Looked::default(), slots }) }
+        let kept = Mutex::new(Kept { looked: Looked::default(), slots });
+        Snapshots { mds, sorted, by_name, store, kept, list_length: AtomicUsize::default() }
     }
 
     /// All managed domains, by name.

@@ -3,12 +3,13 @@
 use super::*;
 use crate::crypto::CertInfo;
 use crate::model::{Eab, Hold, Job, KeySpec, Md, Outcome, Pace, Scope};
+use crate::ocsp::cache::Table;
 use crate::renew::Managed;
 use crate::renew::ari::{Advice, Entry};
 use crate::renew::staging::Staging;
 use crate::renew::state::KeyedCert;
 use crate::renew::tally::Tally;
-use crate::stapling::snapshot::{Responses, Stapled};
+use crate::stapling::snapshot::Stapled;
 use crate::store::{StartStore, WorkStore};
 use crate::time::{Clock, DAY, SystemClock, Timestamp};
 use serde_json::{Value, json};
@@ -57,7 +58,7 @@ fn snapshots(mds: Vec<Managed>, store: &WorkStore) -> Snapshots {
 }
 
 fn list(snapshots: &Snapshots, now: Timestamp) -> Value {
-    serde_json::from_str(&json::list(snapshots, &Responses::default(), now)).unwrap()
+    serde_json::from_str(&json::list(snapshots, &Table::default(), now)).unwrap()
 }
 
 fn single(managed: Managed) -> Value {
@@ -86,8 +87,7 @@ fn the_list_is_sorted_by_name_and_has_no_logs() {
     assert_eq!(renewal["next"], json!({"action": "finish"}));
     assert_eq!(all["managed-domains"][1].get("renewal"), None);
     let one: Value =
-        serde_json::from_str(&json::one(&snapshots.one(1, NOW).unwrap(), &Responses::default(), NOW))
-            .unwrap();
+        serde_json::from_str(&json::one(&snapshots.one(1, NOW).unwrap(), &Table::default(), NOW)).unwrap();
     assert_eq!(one["renewal"]["log"]["entries"][0]["type"], "starting");
 }
 
@@ -95,9 +95,36 @@ fn the_list_is_sorted_by_name_and_has_no_logs() {
 fn the_list_is_laid_out_as_one_document() {
     let (_dir, store) = store();
     for mds in [vec![], vec![managed("a.test", rsa(Some(cert(1, 89)))), managed("b.test", rsa(None))]] {
-        let text = json::list(&snapshots(mds, &store), &Responses::default(), NOW);
+        let text = json::list(&snapshots(mds, &store), &Table::default(), NOW);
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(text, serde_json::to_string_pretty(&value).unwrap());
+    }
+}
+
+#[test]
+fn a_new_response_shows_in_the_next_list() {
+    use crate::ocsp::{Cache, cache, fixture, response};
+    let (_dir, store) = store();
+    let responder = fixture::Responder::new();
+    let subject = std::sync::Arc::new(fixture::subject(&responder, "http://o.test"));
+    let cert = CertInfo { id: subject.id, ..cert(1, 89) };
+    let snapshots = snapshots(vec![managed("a.test", rsa(Some(cert)))], &store);
+    let table = Cache::default();
+    let ocsp = || {
+        let text = json::list(&snapshots, &table.table(), NOW);
+        let list: Value = serde_json::from_str(&text).unwrap();
+        list["managed-domains"][0]["cert"]["rsa"]["ocsp"].clone()
+    };
+    let put = |response| table.put([cache::Entry { subject: subject.clone(), response }]);
+    assert_eq!(ocsp(), Value::Null, "it is not stapled");
+    put(None);
+    assert_eq!(ocsp()["status"], "unknown");
+    for days in [3, 4] {
+        let (from, until) = (NOW.minus(DAY), NOW.plus(DAY * days));
+        let response = response::Response { der: Vec::new(), status: response::Status::Good, from, until };
+        put(Some(response.into()));
+        assert_eq!(ocsp()["status"], "good");
+        assert_eq!(ocsp()["valid"]["until"], until.to_http_date());
     }
 }
 
