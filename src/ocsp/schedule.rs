@@ -41,8 +41,9 @@ fn pace(response: &Response, now: Timestamp) -> Duration {
     (response.until.since(now) / 4).clamp(shortest, RETRY_MAX)
 }
 
-/// When to try again after so many failures in a row: `base` doubled each time, ± 50 %, an hour at most; the
-/// responder's `Retry-After` is honoured as far as the response in use lets us.
+/// When to try again after so many failures in a row: `base` doubled each time, ± 50 %, an hour at most; more often
+/// around the end of the last response, which is `current`, expired or not. The responder's `Retry-After` is honoured as
+/// far as the response in use lets us.
 pub fn after_failure(
     failures: u32,
     base: Duration,
@@ -52,10 +53,13 @@ pub fn after_failure(
     now: Timestamp,
 ) -> Timestamp {
     let doubled = base.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(RETRY_MAX);
-    let current = current.filter(|current| current.is_current(now));
-    let delay = current.map_or(doubled, |current| doubled.min(pace(current, now).max(base)));
+    let in_use = current.filter(|current| current.is_current(now));
+    // Many failures while it came to an end say little about how long this will last: the waits grow anew from there.
+    let since_end = |current: &Response| now.since(current.until);
+    let most = in_use.map(|current| pace(current, now)).or_else(|| current.map(since_end));
+    let delay = most.map_or(doubled, |most| doubled.min(most.max(base)));
     let at = now.plus(delay.mul_f64(0.5 + random.clamp(0.0, 1.0)));
-    retry_after.map_or(at, |told| at.max(told.min(now.plus(patience(current, now)))))
+    retry_after.map_or(at, |told| at.max(told.min(now.plus(patience(in_use, now)))))
 }
 
 /// How asking has gone that failed last, as another process left it.
@@ -148,6 +152,12 @@ mod tests {
         assert_eq!([after(1, 0.0), after(1, 1.0)], [15, 45]);
         let soon_gone = response(DAY, Duration::from_secs(600));
         assert_eq!(after_failure(99, base, None, Some(&soon_gone), 0.5, NOW), NOW.plus(base * 5));
+        // It is gone: from the shortest wait on again, the longer it is gone the longer.
+        for (seconds, wait) in [(0, base), (30, base), (600, base * 20), (86_400, HOUR)] {
+            let until = NOW.minus(Duration::from_secs(seconds));
+            let gone = Response { until, ..response(DAY * 7, Duration::ZERO) };
+            assert_eq!(after_failure(99, base, None, Some(&gone), 0.5, NOW), NOW.plus(wait), "{seconds}");
+        }
     }
 
     #[test]
