@@ -256,6 +256,12 @@ fn no_handshake_fails_while_sets_change_under_threads() {
 }
 
 #[test]
+fn no_handshake_fails_while_sets_change_under_the_worker_mpm() {
+    let Some(lab) = open_lab!() else { return };
+    assert_withstands_changes(lab, "worker");
+}
+
+#[test]
 fn no_handshake_fails_while_sets_change_under_processes() {
     let Some(lab) = open_lab!() else { return };
     assert_withstands_changes(lab, "prefork");

@@ -169,7 +169,8 @@ impl Config {
         let mut text = format!("ServerRoot {root}\nPidFile {root}/httpd.pid\nDefaultRuntimeDir {root}\n");
         text += &apache.load(&format!("mpm_{}", self.mpm));
         BASE_MODULES.iter().for_each(|name| text += &apache.load(name));
-        if self.mpm == "event" {
+        let has_threads = self.mpm != "prefork";
+        if has_threads {
             text += "ThreadsPerChild 8\nMinSpareThreads 8\n";
         }
         let user = if lab::is_root() && self.account == Account::Own {
@@ -178,7 +179,7 @@ impl Config {
             String::new()
         };
         let Config { http, https, .. } = self;
-        let workers = if self.mpm == "event" { 64 } else { 8 };
+        let workers = if has_threads { 64 } else { 8 };
         let _ = write!(
             text,
             "LoadModule md_module {root}/mod_md.so
