@@ -21,7 +21,7 @@ use crate::stapling::driver::{Connect, Surroundings};
 use crate::stapling::{Driver, Settings, staged};
 use crate::store::{Error, Group, StartStore, WorkGroup, WorkStore};
 use crate::time::{self, Clock, StopFlag, SystemClock, Timestamp};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,7 +38,7 @@ const STAGED_EVERY: Duration = Duration::from_secs(1);
 pub struct Primed {
     pub cache: Arc<Cache>,
     /// By the name that mod_ssl has for a certificate.
-    subjects: Mutex<Vec<(Vec<u8>, Arc<Subject>)>>,
+    subjects: Mutex<BTreeMap<Vec<u8>, Arc<Subject>>>,
 }
 
 /// mod_ssl, or who else makes TLS connections, tells of a certificate of a host. Whether we staple it.
@@ -50,10 +50,7 @@ pub fn prime(server: Server<'_>, id: &[u8], pem: &[u8]) -> bool {
         Chain::from_pem(pem).map_err(Unfit::from).and_then(|chain| Subject::new(&owner, &chain, terms));
     match subject {
         Ok(subject) => {
-            let mut subjects = lock(&startup.stapling.subjects);
-            if !subjects.iter().any(|(known, _)| known == id) {
-                subjects.push((id.to_vec(), Arc::new(subject)));
-            }
+            lock(&startup.stapling.subjects).entry(id.to_vec()).or_insert_with(|| Arc::new(subject));
             true
         }
         // All certificates of some CAs are like this.
@@ -138,18 +135,18 @@ impl Stapling {
             return Ok(None);
         }
         let cache = startup.stapling.cache.clone();
-        let entries = subjects.iter().map(|(_, subject)| Entry {
+        let entries = subjects.values().map(|subject| Entry {
             subject: subject.clone(),
             response: stored(&startup.store, subject, startup.now),
         });
         cache.put(entries);
-        let is_alias = |(id, subject): &&(Vec<u8>, Arc<Subject>)| id != &subject.id;
+        let is_alias = |(id, subject): &(&Vec<u8>, &Arc<Subject>)| *id != &subject.id;
         Ok(Some(Stapling {
             cache,
             aliases: subjects.iter().filter(is_alias).map(|(id, s)| (id.clone(), s.id)).collect(),
-            topics: subjects.iter().enumerate().map(|(topic, (_, s))| (s.id, topic)).collect(),
+            topics: subjects.values().enumerate().map(|(topic, s)| (s.id, topic)).collect(),
             news: News::new(subjects.len() + mds.len())?,
-            primed: subjects.into_iter().map(|(_, subject)| subject).collect(),
+            primed: subjects.into_values().collect(),
             terms,
             mds,
             store: startup.store.worker(),
