@@ -29,13 +29,10 @@ impl PrivateKey {
 
     /// The same where many are made at once: what takes long waits for its turn. `None`: when that came, `is_stopped`
     /// said so.
-    pub fn generate_in_turn(
-        spec: &KeySpec,
-        is_stopped: impl Fn() -> bool + Sync,
-    ) -> Result<Option<Self>, Error> {
+    pub fn generate_in_turn(spec: &KeySpec, is_stopped: impl Fn() -> bool) -> Result<Option<Self>, Error> {
         match spec {
             KeySpec::Ec(_) => Self::generate(spec).map(Some),
-            KeySpec::Rsa(_) => turnstile::LONG.pass_behind(|| match is_stopped() {
+            KeySpec::Rsa(_) => turnstile::LONG.pass(|| match is_stopped() {
                 true => Ok(None),
                 false => Self::generate(spec).map(Some),
             }),

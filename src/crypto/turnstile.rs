@@ -1,6 +1,6 @@
 //! Who computes when. Whatever answers requests of sites waits for a processor behind all that compute at that moment:
-//! where many renewals run side by side, no more of them compute at once than get anywhere by it, and what takes longest
-//! leaves the processor to whoever else wants it.
+//! where many renewals run side by side, no more of them compute at once than get anywhere by it, and the signatures of
+//! requests, which are most of it, leave the processor to whoever else wants it.
 
 use std::panic::resume_unwind;
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,8 @@ use std::thread;
 /// What takes milliseconds, again and again: signatures of requests, the encryption of keys. Half of the processors.
 pub(super) static SHORT: LazyLock<Turnstile> = LazyLock::new(|| Turnstile::new(processors() / 2));
 
-/// What takes a tenth of a second and more: RSA keys. All processors.
+/// What takes a tenth of a second and more: RSA keys. All processors. Not at a lower priority: where all are busy a large
+/// key would take minutes, and a child that is to end waits for it.
 pub(super) static LONG: LazyLock<Turnstile> = LazyLock::new(|| Turnstile::new(processors()));
 
 /// With it a thread gets a tenth of what others get where all want a processor.
