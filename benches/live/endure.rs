@@ -4,7 +4,7 @@
 use super::processes::{self, holdings};
 use super::visitor::{Failure, Tls, Visit, Visitor, fingerprint};
 use super::{PATIENCE, lab, sites};
-use crate::support::{Authority, Config, process, wait_for};
+use crate::support::{Authority, Config, RaisedAtEnd, process, wait_for};
 use openssl::x509::X509;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -107,6 +107,7 @@ pub fn run(minutes: u64, mpm: &'static str) {
     let (seen, done, begin) = (Seen::default(), AtomicBool::new(false), Instant::now());
     let first = restarts(&httpd);
     thread::scope(|scope| {
+        let _done = RaisedAtEnd(&done);
         for (domain, tls) in CLIENTS {
             let (seen, done, visitor) = (&seen, &done, visitor(tls));
             scope.spawn(move || {

@@ -4,7 +4,7 @@ use super::processes::{holdings, print_changes, resident};
 use super::visitor::{Tls, Visitor};
 use super::{PATIENCE, lab, names, sites};
 use crate::support::issuer::{self, Issuer};
-use crate::support::{Authority, Config, Httpd, Lab, tls, wait_for};
+use crate::support::{Authority, Config, Httpd, Lab, RaisedAtEnd, tls, wait_for};
 use openssl::x509::X509;
 use std::fs;
 use std::path::PathBuf;
@@ -99,6 +99,7 @@ pub fn count(activations: usize, mpm: &'static str) {
         }
     };
     thread::scope(|scope| {
+        let _done = RaisedAtEnd(&visits.done);
         for (first, tls) in [(0, Tls::V13), (17, Tls::V12Ec), (34, Tls::V13)] {
             let (visits, visitor, names) = (&visits, site.visitor(tls), &site.names);
             scope.spawn(move || visits.make(&visitor, names, first, Duration::ZERO));
@@ -121,6 +122,7 @@ pub fn minutes(minutes: u64, mpm: &'static str) {
     let visits = Visits::default();
     let live = || site.httpd.logged("is live now").len();
     thread::scope(|scope| {
+        let _done = RaisedAtEnd(&visits.done);
         for (first, tls) in [(0, Tls::V13), (2, Tls::V12Ec), (4, Tls::V13), (6, Tls::V12Ec)] {
             let (visits, visitor, names) = (&visits, site.visitor(tls), &site.names);
             scope.spawn(move || visits.make(&visitor, names, first, Duration::from_millis(20)));

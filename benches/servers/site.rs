@@ -4,7 +4,7 @@
 use crate::certificate::Authority;
 use crate::server::Server;
 use crate::support::apache::{self, Apache};
-use crate::support::module;
+use crate::support::{RaisedAtEnd, module};
 use serde_json::json;
 use std::cell::Cell;
 use std::fmt::Write;
@@ -148,6 +148,7 @@ impl Site {
         let staging = self.store(module, Store::Filled).join("staging");
         let (names, is_over): (Vec<String>, _) = (self.names().collect(), AtomicBool::new(false));
         thread::scope(|scope| {
+            let _is_over = RaisedAtEnd(&is_over);
             scope.spawn(|| {
                 let rounds = names.chunks(20).enumerate().cycle();
                 for (round, twenty) in rounds.take_while(|_| !is_over.load(Ordering::Relaxed)) {

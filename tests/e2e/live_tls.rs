@@ -12,7 +12,7 @@ use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslSession, Ss
 
 use crate::support::issuer::{self, Issuer, Set};
 use crate::support::process::children;
-use crate::support::{Authority, Config, Httpd, Lab, SOON, apache, open_lab, tls, wait_for};
+use crate::support::{Authority, Config, Httpd, Lab, RaisedAtEnd, SOON, apache, open_lab, tls, wait_for};
 
 const NAMES: &[&str] = &["one.test"];
 
@@ -215,6 +215,7 @@ fn assert_withstands_changes(lab: Lab, mpm: &'static str) {
     ready.go_live(&httpd);
     let before = descriptors(&httpd);
     thread::scope(|scope| {
+        let _done = RaisedAtEnd(&done);
         let clients: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
@@ -279,16 +280,21 @@ fn a_set_that_is_replaced_while_it_is_read_never_goes_live_in_halves() {
     let known: Vec<String> = sets.iter().chain([&ready.first]).map(Set::serial).collect();
     let done = AtomicBool::new(false);
     let context = client(|_| {});
+    // Long enough to be found as it is, short enough to be found changing.
+    let pause = || thread::sleep(Duration::from_millis(20));
     thread::scope(|scope| {
+        let _done = RaisedAtEnd(&done);
         scope.spawn(|| {
             let dir = ready.store().join("staging").join(NAMES[0]);
             while !done.load(Ordering::Relaxed) {
                 for (one, other) in sets.iter().zip(sets.iter().rev()) {
                     ready.stage(one);
+                    pause();
                     // For a moment they do not belong together.
                     issuer::put(&dir, "privkey.p-256.pem", &other.key_pem());
                     thread::yield_now();
                     issuer::put(&dir, "pubcert.p-256.pem", &other.chain_pem());
+                    pause();
                 }
             }
         });
@@ -298,9 +304,6 @@ fn a_set_that_is_replaced_while_it_is_read_never_goes_live_in_halves() {
             let serial = serial(&visited.unwrap());
             assert!(known.contains(&serial));
             seen.insert(serial);
-            if seen.len() >= 3 {
-                done.store(true, Ordering::Relaxed);
-            }
             (seen.len() >= 3).then_some(())
         });
     });

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Config, Pebble, SOON, http, open_lab, wait_for};
+use crate::support::{Config, Pebble, RaisedAtEnd, SOON, http, open_lab, wait_for};
 
 const DOMAINS: usize = 24;
 const PACE: Duration = Duration::from_millis(5);
@@ -41,6 +41,7 @@ fn two_hundred_requests_a_second_see_every_step_of_a_renewal_storm() {
     let history = Mutex::new(History(vec![(Instant::now(), Value::Null)]));
     let is_over = AtomicBool::new(false);
     let answers = thread::scope(|scope| {
+        let _is_over = RaisedAtEnd(&is_over);
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 let state =

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -216,5 +216,14 @@ pub fn wait_for<T>(what: &str, within: Duration, mut look: impl FnMut() -> Optio
         assert!(Instant::now() < deadline, "not within {within:?}: {what}");
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(40));
+    }
+}
+
+/// Raises a flag when it goes, and so when a test fails: a scope whose threads wait for the flag would not end.
+pub struct RaisedAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for RaisedAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -25,7 +25,7 @@ pub mod tls;
 
 pub use command::Command;
 pub use httpd::{Account, Config, Httpd};
-pub use lab::{Lab, Need, wait_for};
+pub use lab::{Lab, Need, RaisedAtEnd, wait_for};
 pub use pebble::{Authority, Pebble};
 pub use proxy::Proxy;
 
