@@ -3,6 +3,7 @@
 
 use super::State;
 use super::sys::Server;
+use crate::time::{Clock, SystemClock};
 
 /// A new child, before it serves anyone.
 pub fn begin(main: Server<'_>) {
@@ -21,4 +22,5 @@ pub fn beat(state: &State) {
     if let Some(stapling) = &state.stapling {
         stapling.take_up();
     }
+    state.snapshots.keep_up(SystemClock::default().now());
 }

@@ -72,7 +72,8 @@ impl States {
     /// `count`: about how many owners there are.
     fn look(&self, store: &WorkStore, count: usize, now: Timestamp) -> MutexGuard<'_, Kept> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(found) = kept.looked.again(store, WorkGroup::Ocsp, count, now) else { return kept };
+        let fresh = Looked::fresh(count);
+        let Some(found) = kept.looked.again(store, WorkGroup::Ocsp, fresh, now) else { return kept };
         let mut before = std::mem::take(&mut kept.owners);
         for (name, stamp) in found {
             let mut owner = before.remove(&name).unwrap_or_default();

@@ -14,8 +14,9 @@ use crate::renew::state::{self, KeyedCert};
 use crate::store::{Looked, Watched, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use std::collections::HashMap;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// A renewal under way, or waiting for its activation.
 pub struct Renewal {
@@ -197,6 +198,8 @@ pub struct Snapshots {
     by_name: HashMap<String, usize>,
     store: Option<WorkStore>,
     kept: Mutex<Kept>,
+    /// Somebody has asked since [`keep_up`](Snapshots::keep_up) looked.
+    is_asked: AtomicBool,
     /// How many bytes the list of all as JSON takes, about.
     pub(super) list_length: AtomicUsize,
 }
@@ -237,12 +240,13 @@ impl Snapshots {
         sorted.sort_by(|a, b| mds.get(*a).map(|m| &m.md.name).cmp(&mds.get(*b).map(|m| &m.md.name)));
         let slots = mds.iter().map(|_| Slot::default()).collect();
         let kept = Mutex::new(Kept { looked: Looked::default(), slots });
-        Snapshots { mds, sorted, by_name, store, kept, list_length: AtomicUsize::default() }
+        let (is_asked, list_length) = (AtomicBool::default(), AtomicUsize::default());
+        Snapshots { mds, sorted, by_name, store, kept, is_asked, list_length }
     }
 
     /// All managed domains, by name.
     pub fn all(&self, now: Timestamp) -> Vec<Domain<'_>> {
-        let mut kept = self.look(now);
+        let mut kept = self.asked(now);
         let domain = |index: &usize| {
             let (managed, slot) = (self.mds.get(*index)?, kept.slots.get_mut(*index)?);
             Some(slot.domain(managed, now))
@@ -253,12 +257,12 @@ impl Snapshots {
     /// One managed domain, by its place in the configuration.
     pub fn one(&self, index: usize, now: Timestamp) -> Option<Domain<'_>> {
         let managed = self.mds.get(index)?;
-        Some(self.look(now).slots.get_mut(index)?.domain(managed, now))
+        Some(self.asked(now).slots.get_mut(index)?.domain(managed, now))
     }
 
     /// Hands over each managed domain, by name, with what was printed of it the last time.
     pub(super) fn each_printed(&self, now: Timestamp, mut show: impl FnMut(&Domain<'_>, &mut Printed)) {
-        let mut kept = self.look(now);
+        let mut kept = self.asked(now);
         for index in &self.sorted {
             if let (Some(managed), Some(slot)) = (self.mds.get(*index), kept.slots.get_mut(*index)) {
                 show(&slot.domain(managed, now), &mut slot.printed);
@@ -266,11 +270,27 @@ impl Snapshots {
         }
     }
 
-    /// Reads what has changed since the last look.
-    fn look(&self, now: Timestamp) -> MutexGuard<'_, Kept> {
+    /// What is known, for somebody who waits for it. It is read first only where nobody has kept it up.
+    fn asked(&self, now: Timestamp) -> MutexGuard<'_, Kept> {
+        self.is_asked.store(true, Ordering::Relaxed);
+        self.look(Looked::fresh(self.mds.len()) * 2, now)
+    }
+
+    /// Reads ahead what has changed, where somebody has asked since the last time: who asks often does not wait for that.
+    pub fn keep_up(&self, now: Timestamp) {
+        if self.is_asked.load(Ordering::Relaxed) {
+            let fresh = Looked::fresh(self.mds.len());
+            if self.look(fresh, now).looked.is_of(now) {
+                self.is_asked.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Reads what has changed since the last look, if that is older than `fresh`.
+    fn look(&self, fresh: Duration, now: Timestamp) -> MutexGuard<'_, Kept> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(store) = &self.store else { return kept };
-        let Some(found) = kept.looked.again(store, WorkGroup::Staging, self.mds.len(), now) else {
+        let Some(found) = kept.looked.again(store, WorkGroup::Staging, fresh, now) else {
             return kept;
         };
         let mut stamps = vec![None; self.mds.len()];

@@ -102,6 +102,32 @@ fn the_list_is_laid_out_as_one_document() {
 }
 
 #[test]
+fn who_asks_often_gets_what_was_read_ahead() {
+    let (_dir, store) = store();
+    // So many that what was seen is good for eight milliseconds.
+    let mds = (0..32).map(|n| managed(&format!("{n:02}.test"), rsa(None))).collect();
+    let snapshots = snapshots(mds, &store);
+    let begin = SystemClock::default().now();
+    let at = |millis| begin.plus(Duration::from_millis(millis));
+    let save = |errors| {
+        Staging::new(&store, "00.test").save_job(&Job { errors, ..begun("00.test") }).unwrap();
+    };
+    let shown = |millis| list(&snapshots, at(millis))["managed-domains"][0]["renewal"]["errors"].clone();
+    save(1);
+    assert_eq!(shown(0), 1);
+    save(2);
+    assert_eq!(shown(12), 1, "nobody waits for what may have changed in so short a time");
+    snapshots.keep_up(at(12));
+    assert_eq!(shown(13), 2);
+    save(3);
+    snapshots.keep_up(at(24));
+    save(4);
+    snapshots.keep_up(at(36));
+    assert_eq!(shown(37), 3, "nobody had asked");
+    assert_eq!(shown(41), 4, "it is too old");
+}
+
+#[test]
 fn a_new_response_shows_in_the_next_list() {
     use crate::ocsp::{Cache, cache, fixture, response};
     let (_dir, store) = store();

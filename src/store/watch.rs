@@ -5,7 +5,7 @@ use super::{Stamp, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use std::time::Duration;
 
-/// What was looked at so recently is not looked at again: so long for each folder, and never longer than that.
+/// So long for each folder, and never longer than that.
 const FRESH_PER_FOLDER: Duration = Duration::from_micros(250);
 const FRESH_MAX: Duration = Duration::from_millis(250);
 
@@ -18,17 +18,25 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Looked(Option<Timestamp>);
 
 impl Looked {
-    /// All folders there are, where it is time for another look. `folders`: about how many there may be. A group that
-    /// cannot be read looks empty: who writes to it reports that.
+    /// How long what was seen of about so many folders is good enough, so that looking takes a small part of the time.
+    pub fn fresh(folders: usize) -> Duration {
+        FRESH_PER_FOLDER.saturating_mul(u32::try_from(folders).unwrap_or(u32::MAX)).min(FRESH_MAX)
+    }
+
+    /// Whether the last look was at this moment.
+    pub fn is_of(&self, now: Timestamp) -> bool {
+        self.0 == Some(now)
+    }
+
+    /// All folders there are, where the last look is older than `fresh`. A group that cannot be read looks empty: who
+    /// writes to it reports that.
     pub fn again(
         &mut self,
         store: &WorkStore,
         group: WorkGroup,
-        folders: usize,
+        fresh: Duration,
         now: Timestamp,
     ) -> Option<Vec<(String, Stamp)>> {
-        let fresh =
-            FRESH_PER_FOLDER.saturating_mul(u32::try_from(folders).unwrap_or(u32::MAX)).min(FRESH_MAX);
         if self.0.is_some_and(|at| at <= now && now.since(at) < fresh) {
             return None;
         }
