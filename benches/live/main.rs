@@ -28,11 +28,11 @@ mod visitor;
 use openssl::ssl::{Ssl, SslContext, SslMethod};
 use openssl::x509::X509;
 use std::fs;
-use std::net::TcpStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use support::issuer::{self, Issuer};
+use support::stream::Stream;
 use support::{Authority, Config, Lab, Pebble, module, tls, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -84,9 +84,7 @@ fn sites(config: Config, names: &[String]) -> Config {
 fn leaf(context: &SslContext, port: u16, name: &str) -> Option<X509> {
     let mut ssl = Ssl::new(context).ok()?;
     ssl.set_hostname(name).ok()?;
-    let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    ssl.connect(stream).ok()?.ssl().peer_certificate()
+    ssl.connect(Stream::connect(port).ok()?).ok()?.ssl().peer_certificate()
 }
 
 fn client() -> SslContext {

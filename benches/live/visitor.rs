@@ -1,10 +1,10 @@
 //! A client that trusts the CA alone and looks closely at each answer.
 
+use crate::support::stream::Stream;
 use openssl::hash::MessageDigest;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
 use openssl::x509::X509;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub struct Visitor {
 
 /// One connection, with its handshake done.
 pub struct Visit {
-    stream: SslStream<TcpStream>,
+    stream: SslStream<Stream>,
     name: String,
     /// How long TCP's handshake took, and that of TLS.
     pub took: [Duration; 2],
@@ -60,10 +60,8 @@ impl Visitor {
     pub fn connect(&self, name: &str) -> Result<Visit, String> {
         let say = |what: &str, e: &dyn std::fmt::Display| format!("{what}: {e}");
         let begin = Instant::now();
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).map_err(|e| say("connect", &e))?;
+        let stream = Stream::connect(self.port).map_err(|e| say("connect", &e))?;
         let connected = begin.elapsed();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(|e| say("connect", &e))?;
-        stream.set_nodelay(true).map_err(|e| say("connect", &e))?;
         let mut ssl = Ssl::new(&self.context).map_err(|e| say("handshake", &e))?;
         ssl.set_hostname(name).map_err(|e| say("handshake", &e))?;
         ssl.param_mut().set_host(name).map_err(|e| say("handshake", &e))?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use openssl::pkey::Id;
 
 use crate::support::process::{children, is_alive, signal};
+use crate::support::stream::Stream;
 use crate::support::tls::{self, Served};
 use crate::support::{
     Authority, Command, Config, Httpd, Lab, Need, Pebble, SOON, apache, http, open_lab, wait_for,
@@ -245,7 +246,7 @@ fn a_host_without_the_protocol_shows_no_challenge() {
     let mut client = openssl::ssl::Ssl::new(&context).unwrap();
     client.set_hostname("one.test").unwrap();
     client.set_alpn_protos(b"\x0aacme-tls/1").unwrap();
-    let stream = std::net::TcpStream::connect(("127.0.0.1", lab.https)).unwrap();
+    let stream = Stream::connect(lab.https).unwrap();
     if let Ok(stream) = client.connect(stream) {
         assert_ne!(stream.ssl().selected_alpn_protocol(), Some(&b"acme-tls/1"[..]));
         assert!(!tls::names(&stream.ssl().peer_certificate().unwrap()).is_empty());

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -12,6 +11,7 @@ use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslSession, Ss
 
 use crate::support::issuer::{self, Issuer, Set};
 use crate::support::process::children;
+use crate::support::stream::Stream;
 use crate::support::{Authority, Config, Httpd, Lab, RaisedAtEnd, SOON, apache, open_lab, tls, wait_for};
 
 const NAMES: &[&str] = &["one.test"];
@@ -70,19 +70,14 @@ fn client(change: impl FnOnce(&mut SslContextBuilder)) -> SslContext {
 }
 
 /// One handshake and one request. `Err`: it did not work out.
-fn visit(
-    port: u16,
-    context: &SslContext,
-    session: Option<&SslSession>,
-) -> Result<SslStream<TcpStream>, String> {
+fn visit(port: u16, context: &SslContext, session: Option<&SslSession>) -> Result<SslStream<Stream>, String> {
     let say = |e: &dyn std::fmt::Display| e.to_string();
     let mut ssl = Ssl::new(context).map_err(|e| say(&e))?;
     ssl.set_hostname("one.test").map_err(|e| say(&e))?;
     if let Some(session) = session {
         set_session(&mut ssl, session);
     }
-    let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|e| say(&e))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(|e| say(&e))?;
+    let stream = Stream::connect(port).map_err(|e| say(&e))?;
     let mut stream = ssl.connect(stream).map_err(|e| say(&e))?;
     stream
         .write_all(b"GET /index.html HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n")
@@ -98,7 +93,7 @@ fn set_session(ssl: &mut Ssl, session: &SslSession) {
     unsafe { ssl.set_session(session) }.unwrap();
 }
 
-fn serial(stream: &SslStream<TcpStream>) -> String {
+fn serial(stream: &SslStream<Stream>) -> String {
     tls::serial(&stream.ssl().peer_certificate().unwrap())
 }
 
@@ -130,7 +125,7 @@ fn assert_resumes(lab: Lab, version: SslVersion, inside: &str) {
         builder.set_max_proto_version(Some(version)).unwrap();
     });
     // A client forgets the session of a connection that it does not end in an orderly way.
-    let keep = |stream: &mut SslStream<TcpStream>| {
+    let keep = |stream: &mut SslStream<Stream>| {
         let _ = stream.shutdown();
         stream.ssl().session().unwrap().to_owned()
     };

@@ -1,10 +1,10 @@
 //! One HTTP/1.1 request over one connection, plain or TLS without verification: what a test says is what goes over the wire.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
 
 use openssl::ssl::{Ssl, SslContext, SslMethod};
+
+use super::stream::Stream;
 
 #[derive(Debug)]
 pub struct Response {
@@ -35,7 +35,7 @@ pub fn request(
     path: &str,
     headers: &[(&str, &str)],
 ) -> io::Result<Response> {
-    exchange(connect(port)?, method, host, path, headers)
+    exchange(Stream::connect(port)?, method, host, path, headers)
 }
 
 pub fn https_get(port: u16, host: &str, path: &str) -> io::Result<Response> {
@@ -52,7 +52,7 @@ pub fn https_request(
     let context = SslContext::builder(SslMethod::tls_client())?.build();
     let mut tls = Ssl::new(&context)?;
     tls.set_hostname(host)?;
-    let stream = tls.connect(connect(port)?).map_err(|e| io::Error::other(e.to_string()))?;
+    let stream = tls.connect(Stream::connect(port)?).map_err(|e| io::Error::other(e.to_string()))?;
     exchange(stream, method, host, path, headers)
 }
 
@@ -61,17 +61,10 @@ pub fn https_post(port: u16, host: &str, path: &str, body: &str) -> io::Result<R
     let context = SslContext::builder(SslMethod::tls_client())?.build();
     let mut tls = Ssl::new(&context)?;
     tls.set_hostname(host)?;
-    let stream = tls.connect(connect(port)?).map_err(|e| io::Error::other(e.to_string()))?;
+    let stream = tls.connect(Stream::connect(port)?).map_err(|e| io::Error::other(e.to_string()))?;
     let length = body.len().to_string();
     let headers = [("Content-Type", "application/json"), ("Content-Length", length.as_str())];
     exchange_with(stream, "POST", host, path, &headers, body)
-}
-
-fn connect(port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
-    Ok(stream)
 }
 
 fn exchange(

@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod responder;
 pub mod staple;
 pub mod strace;
+pub mod stream;
 pub mod tls;
 
 pub use command::Command;

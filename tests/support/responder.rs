@@ -16,6 +16,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 
 use super::Lab;
+use super::stream::again;
 use wire::{Say, Wish};
 
 /// How it behaves.
@@ -241,7 +242,7 @@ fn read_request(stream: &mut TcpStream, shared: &Shared) -> Option<Vec<u8>> {
     let mut got = Vec::new();
     let mut buffer = [0; 4096];
     let head_end = loop {
-        let count = stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
+        let count = again(|| stream.read(&mut buffer)).ok().filter(|count| *count > 0)?;
         got.extend_from_slice(&buffer[..count]);
         if let Some(at) = got.windows(4).position(|four| four == b"\r\n\r\n") {
             break at + 4;
@@ -260,7 +261,7 @@ fn read_request(stream: &mut TcpStream, shared: &Shared) -> Option<Vec<u8>> {
         .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
     let length: usize = length?;
     while got.len() < head_end + length {
-        let count = stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
+        let count = again(|| stream.read(&mut buffer)).ok().filter(|count| *count > 0)?;
         got.extend_from_slice(&buffer[..count]);
     }
     Some(got[head_end..head_end + length].to_vec())

@@ -1,8 +1,6 @@
 //! What a client gets stapled, verified by OpenSSL as a client does.
 
-use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
 
 use openssl::hash::MessageDigest;
 use openssl::ocsp::{OcspCertId, OcspCertStatus, OcspFlag, OcspResponse};
@@ -12,6 +10,7 @@ use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 
 use super::responder::now;
+use super::stream::Stream;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Staple {
@@ -28,9 +27,7 @@ pub fn staple(port: u16, name: &str, root: &Path) -> Option<Staple> {
     let mut tls = Ssl::new(&context.build()).unwrap();
     tls.set_hostname(name).unwrap();
     tls.set_status_type(StatusType::OCSP).unwrap();
-    let tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let stream = tls.connect(tcp).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let stream = tls.connect(Stream::connect(port).unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"));
     let der = stream.ssl().ocsp_status()?.to_vec();
     let chain: Vec<X509> = stream.ssl().peer_cert_chain().unwrap().iter().map(ToOwned::to_owned).collect();
     let roots = X509::stack_from_pem(&std::fs::read(root).unwrap()).unwrap();
