@@ -124,6 +124,16 @@ mod tests {
     }
 
     #[test]
+    fn no_key_is_made_for_a_process_that_was_stopped_before_its_turn() {
+        let made = |spec: &KeySpec, is_stopped| {
+            PrivateKey::generate_in_turn(spec, || is_stopped).unwrap().is_some_and(|key| key.is_of(spec))
+        };
+        let (rsa, ec) = (KeySpec::Rsa(2048), KeySpec::Ec("P-256".into()));
+        assert_eq!([made(&rsa, false), made(&rsa, true)], [true, false]);
+        assert!(made(&ec, true), "there is nothing to wait for");
+    }
+
+    #[test]
     fn a_key_is_of_the_kind_it_was_made_as() {
         let p256 = PrivateKey::generate(&KeySpec::Ec("secp256r1".into())).unwrap();
         assert!(p256.is_of(&KeySpec::Ec("P-256".into())));

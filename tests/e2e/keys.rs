@@ -236,8 +236,13 @@ fn every_promised_key_is_there_with_its_type() {
             assert_keys(name, &httpd.https_get(name, "/.httpd/certificate-status").json(), PUBLIC_UNDER_WAY);
         }
     }
-    assert_keys("public", &httpd.https_get("renewed.test", "/.httpd/certificate-status").json(), PUBLIC);
-    assert_metrics(&httpd.get("main.test", "/metrics").body);
+    let public = httpd.https_get("renewed.test", "/.httpd/certificate-status");
+    assert_keys("public", &public.json(), PUBLIC);
+    let metrics = httpd.get("main.test", "/metrics");
+    assert_metrics(&metrics.body);
+    for answer in [public, metrics] {
+        assert_eq!(answer.header("content-length"), Some(answer.body.len().to_string().as_str()));
+    }
 }
 
 /// Every metric, with its labels and the family it is of.
