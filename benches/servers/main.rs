@@ -16,9 +16,8 @@
 //! in staging; `slowca`: the same where the CA waits up to five seconds before it validates a name; `status`: how long
 //! md-status, server-status and its text for scripts take, from the request to the last byte, the first time, idle, and
 //! while renewals write their state; `status-storm`: the same while all domains get their first certificates, beside a
-//! file of the JSON's length;
-//! `handshake`: httpd's processor
-//! time for a full TLS 1.3 handshake with no stapling (ours and the C module's off), with mod_ssl's own, the C module's
+//! file of the JSON's length; `handshake`: httpd's processor time for a full TLS 1.3 handshake with no stapling (ours and
+//! the C module's off), with mod_ssl's own, the C module's
 //! and ours, and with a constant staple of a module that does nothing else (`constant.c`), and the instructions it takes
 //! where valgrind is installed; `staples`: seconds from exec until all certificates of a responder that takes 200 ms for each answer are stapled.
 //! Modules: `floor` (the same hosts with certificate files and no module), `c` (the C module, where it is installed),

@@ -251,8 +251,7 @@ pub const ROWS: &[Row] = &[
         })
         .takes("COUNT").unset(As("16")).ours()
         .detail("At most eight of them are at work with one CA; those that wait for it to validate do not count among these. \
-                 No more than half of the processors sign requests of theirs at a time, and on Linux they leave the processors \
-                 to whoever else wants them while they do (nice 10)."),
+                 No more than half of the processors sign their requests at a time, and on Linux signatures run at nice 10."),
     row(c"MDInitialDelay", One, Global, None,
         c"Time length from start to the first check of certificates (defaults to seconds).",
         |s, a| set(&mut s.server.globals.initial_delay, duration(a, SECOND, 0, "initial delay must not be negative")))

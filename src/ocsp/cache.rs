@@ -21,12 +21,8 @@ pub struct Entry {
 impl Entry {
     /// Whether it is this very one, not one that is equal.
     pub fn is(&self, other: &Self) -> bool {
-        let responses = (&self.response, &other.response);
-        let same_response = match responses {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (one, other) => one.is_none() && other.is_none(),
-        };
-        same_response && Arc::ptr_eq(&self.subject, &other.subject)
+        let response = |entry: &Entry| entry.response.as_ref().map(Arc::as_ptr);
+        Arc::ptr_eq(&self.subject, &other.subject) && response(self) == response(other)
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Stamp, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use std::time::Duration;
 
-/// So long for each folder, and never longer than that.
+/// What was seen is good enough for so long, times the number of folders, and never longer than that.
 const FRESH_PER_FOLDER: Duration = Duration::from_micros(250);
 const FRESH_MAX: Duration = Duration::from_millis(250);
 
