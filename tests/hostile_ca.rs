@@ -75,7 +75,7 @@ impl Lab {
             key_specs: vec![KeySpec::Ec("P-256".into())],
             ..Md::default()
         };
-        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
+        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect::<Vec<_>>().into();
         let managed = Managed { md, certs, in_use: true, watched: true, ..Managed::default() };
         let settings = Settings {
             retry: Retry { delay: Duration::from_secs(30), failover: 13 },

@@ -79,7 +79,7 @@ impl Lab {
             key_specs: vec![KeySpec::Ec("P-256".into())],
             ..Md::default()
         };
-        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
+        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect::<Vec<_>>().into();
         Managed { md, certs, in_use: true, watched: true, ..Managed::default() }
     }
 
@@ -88,7 +88,7 @@ impl Lab {
         let mut managed = self.md(name);
         managed.md.ca.url = managed.md.ca.urls.first().cloned();
         let now = self.clock.now();
-        managed.certs[0].1 = Some(CertInfo {
+        managed.certs.keyed[0].1 = Some(CertInfo {
             dns_names: vec![name.into()],
             not_before: now.minus(age),
             not_after: now.plus(left),

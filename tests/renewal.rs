@@ -71,7 +71,7 @@ impl Lab {
             key_specs: keys.to_vec(),
             ..Md::default()
         };
-        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect();
+        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect::<Vec<_>>().into();
         Managed { md, certs, in_use: true, watched: true, ..Managed::default() }
     }
 
@@ -566,7 +566,7 @@ fn a_domain_that_is_not_due_is_looked_at_again_after_the_check_interval_or_when_
     let mut next = |not_after| {
         let dns_names = vec!["a.test".into()];
         let info = CertInfo { dns_names, not_before: now.minus(day), not_after, ..CertInfo::default() };
-        md.certs = vec![(ec(), Some(info))];
+        md.certs = vec![(ec(), Some(info))].into();
         lab.engine(vec![md.clone()], Fuse::default()).run(0)
     };
     // The engine's chance is 0.5: no jitter.

@@ -12,6 +12,7 @@ pub mod jws;
 pub mod key;
 mod key_info;
 mod pem;
+pub mod scratch;
 pub mod self_signed;
 mod tbs;
 mod turnstile;

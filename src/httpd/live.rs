@@ -8,12 +8,13 @@
 use super::lock;
 use super::news::News;
 use super::stapling::Stapling;
-use super::sys::{self, Context, Server};
+use super::sys::{self, Server};
+use super::tls_hosts::{Contexts, TlsHosts};
 use crate::crypto::CertInfo;
 use crate::ocsp::cache::has_staple;
 use crate::renew::Managed;
 use crate::renew::census::Census;
-use crate::renew::live::{self, LiveSet, Workers};
+use crate::renew::live::{self, Hosts, LiveSet, Workers};
 use crate::renew::set::Flaw;
 use crate::renew::slot::{Slot, Source};
 use crate::store::{Error, WorkGroup, WorkStore};
@@ -30,63 +31,9 @@ const AT_ONCE: usize = 8;
 /// How many children the status pages can tell apart.
 const MOST_COUNTED: usize = 1024;
 
-/// What the start learns of hosts, MD by MD.
-pub struct Hosts {
-    slots: Vec<Slot>,
-    /// By server: what it was given.
-    given: Mutex<HashMap<usize, Given>>,
-    contexts: Mutex<Vec<Vec<Context>>>,
-}
-
-#[derive(Clone, Copy)]
-struct Given {
-    md: usize,
-    is_self_signed: bool,
-}
-
-impl Hosts {
-    pub fn new(mds: usize) -> Self {
-        let contexts = Mutex::new((0..mds).map(|_| Vec::new()).collect());
-        Hosts { slots: (0..mds).map(|_| Slot::default()).collect(), given: Mutex::default(), contexts }
-    }
-
-    /// A host is served with the certificates of this MD, or with a self-signed one for lack of them.
-    pub fn give(&self, server: Server<'_>, md: usize, is_self_signed: bool) {
-        lock(&self.given).insert(server.key(), Given { md, is_self_signed });
-    }
-
-    /// Where handshakes of a host have to look; `None` for one that is not served by us.
-    pub fn slot_of(&self, server: Server<'_>) -> Option<Slot> {
-        let given = *lock(&self.given).get(&server.key())?;
-        self.slots.get(given.md).cloned()
-    }
-
-    /// From now on they look there.
-    pub fn attach(&self, server: Server<'_>, context: Context) {
-        let Some(given) = lock(&self.given).get(&server.key()).copied() else { return };
-        if let (Some(slot), Some(contexts)) =
-            (self.slots.get(given.md), lock(&self.contexts).get_mut(given.md))
-        {
-            contexts.push(context);
-            slot.attach();
-        }
-    }
-
-    pub fn slot(&self, md: usize) -> Slot {
-        self.slots.get(md).cloned().unwrap_or_default()
-    }
-}
-
-/// The slot of a host, while its configuration is being put in force.
-pub fn slot_of(server: Server<'_>) -> Option<Slot> {
-    lock(&server.conf()?.startup).as_ref()?.live.as_ref()?.slot_of(server)
-}
-
-pub fn attach(server: Server<'_>, context: Context) {
-    let startup = server.conf().and_then(|conf| lock(&conf.startup).clone());
-    if let Some(hosts) = startup.as_ref().and_then(|startup| startup.live.as_ref()) {
-        hosts.attach(server, context);
-    }
+/// The slot of a host, and whether certificates of its own stay beside a live set; `None` where none goes live.
+pub fn slot_of(server: Server<'_>) -> Option<(Slot, bool)> {
+    lock(&server.conf()?.startup).as_ref()?.hosts.slot_of(server)
 }
 
 /// One for each configuration. Children inherit it.
@@ -97,7 +44,7 @@ pub struct Live {
     stapling: Option<Arc<Stapling>>,
     mds: Arc<[Managed]>,
     store: WorkStore,
-    contexts: Vec<Vec<Context>>,
+    contexts: Arc<Contexts>,
     /// By server: the MD of a host that began with a self-signed certificate.
     self_signed: HashMap<usize, usize>,
     news: News,
@@ -112,8 +59,13 @@ pub struct Live {
 }
 
 impl Live {
-    pub fn new(hosts: &Hosts, mds: Arc<[Managed]>, store: WorkStore, delay: Duration) -> io::Result<Self> {
-        let given = lock(&hosts.given);
+    pub fn new(
+        hosts: &TlsHosts,
+        contexts: Arc<Contexts>,
+        mds: Arc<[Managed]>,
+        store: WorkStore,
+        delay: Duration,
+    ) -> io::Result<Self> {
         let news = News::new(mds.len())?;
         let places = sys::child_limit().min(MOST_COUNTED);
         let counters = Arc::new(sys::Counters::new(Census::size(mds.len(), places))?);
@@ -123,8 +75,8 @@ impl Live {
             stapling: None,
             mds,
             store,
-            contexts: std::mem::take(&mut lock(&hosts.contexts)),
-            self_signed: given.iter().filter(|(_, g)| g.is_self_signed).map(|(s, g)| (*s, g.md)).collect(),
+            contexts,
+            self_signed: hosts.self_signed(),
             news,
             census,
             hearing: Mutex::default(),
@@ -241,21 +193,20 @@ impl Live {
     }
 
     fn load(&self, managed: &Managed) -> Result<Option<LiveSet>, Flaw> {
-        let now = SystemClock::default().now();
-        let Some(published) = live::read(&self.store, WorkGroup::Staging, &managed.md, now)? else {
+        let Some(published) = live::read(&self.store, WorkGroup::Staging, &managed.md.name)? else {
             return Ok(None);
         };
-        LiveSet::new(&published).map(Some).map_err(|e| Flaw::Unusable(e.to_string()))
+        let set = LiveSet::new(&published, &managed.md.keys()).map_err(|e| Flaw::Unusable(e.to_string()))?;
+        // It may be of an earlier configuration, and what the start found serves more names of this one.
+        let (now, md) = (SystemClock::default().now(), &managed.md);
+        let is_outdone = set.certs.worth(md, now) < managed.certs.worth(md, now);
+        Ok((!is_outdone).then_some(set))
     }
 
     /// Whether the hosts of an MD can be served with this set.
     fn try_out(&self, md: usize, set: Option<LiveSet>) -> Result<Option<LiveSet>, Flaw> {
-        if let Some(set) = &set {
-            for context in self.contexts.get(md).into_iter().flatten() {
-                context.try_out(&set.identities).map_err(Flaw::Unusable)?;
-            }
-        }
-        Ok(set)
+        let refusal = set.as_ref().and_then(|set| self.contexts.try_out(md, &set.identities)?.err());
+        refusal.map_or(Ok(set), |reason| Err(Flaw::Unusable(reason)))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - `sys` is the room for `unsafe`; everything else here is safe code over its wrappers.
 //! - `startup` runs in the parent, as root where httpd is started by root: plan, store, activation.
-//! - `tls` answers mod_ssl's questions for certificates.
+//! - `tls` answers mod_ssl's questions for certificates; `tls_hosts` has what is learned of hosts on the way.
 //! - `alpn` answers tls-alpn-01 challenges in TLS handshakes.
 //! - `request` answers challenges, `pages` the questions of people and monitors.
 //! - `renewal` runs the jobs in the one child that mod_watchdog chose.
@@ -21,6 +21,7 @@ mod startup;
 mod sys;
 mod takeover;
 mod tls;
+mod tls_hosts;
 
 use crate::config;
 use crate::model::RequireHttps;
@@ -36,6 +37,7 @@ use stapling::Stapling;
 use startup::Startup;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tls_hosts::Contexts;
 
 /// What hangs at httpd's record of a server: what its directives said, and once the start is through,
 /// what all servers share.
@@ -93,6 +95,8 @@ pub struct State {
     tally: Tally,
     /// With `MDLiveActivation on`.
     live: Option<Arc<Live>>,
+    /// Where new sets are tried out.
+    contexts: Arc<Contexts>,
     /// Where anything is stapled.
     stapling: Option<Arc<Stapling>>,
     /// How asking for responses goes, for pages.

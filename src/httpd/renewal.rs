@@ -76,6 +76,7 @@ fn create(state: &State) -> Driver {
         clock,
         crypto::random_unit,
     )
+    .trying_on(state.contexts.clone())
     .counting(state.tally.clone());
     if let Some(live) = &state.live {
         live.find_published();

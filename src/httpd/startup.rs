@@ -4,10 +4,11 @@
 //! in place when it asks, and after it, when TLS hosts are known. No outside server is contacted here. A
 //! broken entry of the store never stops the start, except the file that holds its key.
 
-use super::live::{self, Live};
+use super::live::Live;
 use super::stapling::{Primed, Stapling};
 use super::sys::{self, ConfigPool, Server};
 use super::takeover::{self, Right};
+use super::tls_hosts::TlsHosts;
 use super::{State, lock, pages};
 use crate::challenge::{dns01, selection};
 use crate::config::{self, Finding, Host, Plan, PlannedMd, ServerConfig};
@@ -16,10 +17,11 @@ use crate::model::{Md, RenewMode, RequireHttps};
 use crate::notify::Commands;
 use crate::renew::engine::Settings;
 use crate::renew::pace::Retry;
+use crate::renew::serve::Own;
 use crate::renew::sync::{self, SyncedMd};
 use crate::renew::tally::{Counters, Tally};
 use crate::renew::unsaved::Unsaved;
-use crate::renew::{Managed, Route, restart};
+use crate::renew::{self, Managed, Route, recover, restart, served};
 use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
 use crate::store::StartStore;
@@ -43,12 +45,53 @@ pub struct Startup {
     index: HashMap<usize, usize>,
     /// Hosts that mod_ssl has asked certificates for.
     tls: Mutex<HashSet<usize>>,
-    /// With `MDLiveActivation on`.
-    pub live: Option<live::Hosts>,
+    pub hosts: TlsHosts,
+    /// MDs whose sets this start has put into use, each with the folder in the archive that has the one before.
+    replaced: HashMap<String, Option<String>>,
+    /// What certificate files of hosts are worth, by path: thousands of hosts may inherit one.
+    own_files: Mutex<HashMap<String, Own>>,
     pub stapling: Primed,
 }
 
 impl Startup {
+    /// What the files of a host's own are worth.
+    pub fn own_files(&self, paths: &[String]) -> Own {
+        let mut known = lock(&self.own_files);
+        let mut worth = |path: &String| match known.get(path) {
+            Some(own) => *own,
+            None => {
+                let own = sync::own_file(&self.store, Path::new(path), self.now);
+                known.insert(path.clone(), own);
+                own
+            }
+        };
+        // Each serves clients of its kind of key.
+        let all: Vec<_> = paths.iter().map(&mut worth).collect();
+        match all.as_slice() {
+            [] => Own::None,
+            all if all.contains(&Own::Unfit) => Own::Unfit,
+            _ => Own::InTime,
+        }
+    }
+
+    /// mod_ssl is about to load the certificates of this MD. Where this start has put them into use and mod_ssl ends
+    /// it, the next start puts those before back.
+    pub fn note_trial(&self, name: &str) {
+        if let Some(archived) = self.replaced.get(name)
+            && let Err(error) = recover::note_trial(&self.store, name, archived.as_deref())
+        {
+            crate::log!(Warn, "md[{name}]: cannot note that its new certificates are being loaded: {error}");
+        }
+    }
+
+    pub fn end_trial(&self) {
+        if !self.replaced.is_empty()
+            && let Err(error) = recover::end_trial(&self.store)
+        {
+            crate::log!(Warn, "cannot note that new certificates were loaded: {error}");
+        }
+    }
+
     /// Hands over the plan, and the server's index in it.
     pub fn with_plan<R>(&self, server: Server<'_>, run: impl FnOnce(&Plan, usize) -> R) -> Option<R> {
         let host = *self.index.get(&server.key())?;
@@ -121,6 +164,10 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     let configured: Vec<Md> = plan.mds.iter().map(|p| p.md.clone()).collect();
     // Held until the staged sets are in use.
     let right = if is_check { Right::Look } else { Right::to_change(&store, plan.global.store_locks) };
+    // The check comes first to where the last start ended.
+    if is_check || !matches!(right, Right::Look) {
+        takeover::revert(&store, now);
+    }
     let bring_in_line = if matches!(right, Right::Look) { sync::look } else { sync::sync };
     let mut mds = bring_in_line(&store, &configured).map_err(|error| {
         crate::log!(Error, "AH10073: synching Managed Domains with the store: {error}");
@@ -131,12 +178,15 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
             crate::log!(Warn, "{}: {problem}", md.md.name);
         }
     }
-    if !matches!(right, Right::Look) {
-        takeover::run(&store, &mut mds, &plan, now);
-    }
+    let replaced = match right {
+        Right::Look => HashMap::new(),
+        Right::Change { .. } => takeover::run(&store, &mut mds, &plan, now),
+    };
     drop(right);
     let startup = Arc::new(Startup {
-        live: plan.global.live_activation.then(|| live::Hosts::new(mds.len())),
+        hosts: TlsHosts::new(mds.len(), plan.global.live_activation),
+        replaced,
+        own_files: Mutex::default(),
         stapling: Primed::default(),
         store,
         now,
@@ -157,6 +207,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
     let records = sys::servers(main);
     let startup = main.conf().and_then(|conf| lock(&conf.startup).take());
     let Some(startup) = startup else { return Ok(()) };
+    startup.end_trial();
     for conf in records.iter().filter_map(Server::conf) {
         lock(&conf.startup).take();
     }
@@ -175,10 +226,11 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         .zip(lock(&startup.mds).iter_mut())
         .enumerate()
         .map(|(i, (p, m))| {
-            let live = startup.live.as_ref().map(|hosts| hosts.slot(i)).unwrap_or_default();
+            let live = startup.hosts.slot(i);
+            let hosts = hosts_of(&startup, &records, p);
             let unsaved =
                 unsaved.as_ref().map(|counters| Unsaved::new(counters.clone(), i)).unwrap_or_default();
-            Managed { live, unsaved, ..settle(&startup.store, p, m, plan.global.dns01_version) }
+            Managed { live, hosts, unsaved, ..settle(&startup.store, p, m, plan.global.dns01_version) }
         })
         .collect();
     let names = plan.mds.iter().flat_map(|p| p.md.domains.iter().map(String::as_str));
@@ -187,7 +239,9 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
     }
     let store = startup.store.worker();
     let delay = plan.global.activation_delay;
-    let live = startup.live.as_ref().map(|hosts| Live::new(hosts, mds.clone(), store.clone(), delay));
+    report(served::findings(mds.iter()));
+    let (hosts, contexts) = (&startup.hosts, Arc::new(startup.hosts.take_contexts()));
+    let live = hosts.is_live().then(|| Live::new(hosts, contexts.clone(), mds.clone(), store.clone(), delay));
     let no_memory = |error: std::io::Error| {
         crate::log!(
             Crit,
@@ -223,6 +277,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         snapshots,
         tally: counters(Tally::SIZE, "metrics count nothing").map(Tally::new).unwrap_or_default(),
         live: live.map(Live::connect),
+        contexts,
         stapling,
         staplings: States::default(),
         staples: Mutex::default(),
@@ -241,6 +296,17 @@ fn counters(count: usize, loss: &str) -> Option<Arc<dyn Counters>> {
         crate::log!(Warn, "memory shared by all children cannot be had, {loss}: {error}");
     });
     Some(Arc::new(counters.ok()?))
+}
+
+/// The TLS hosts of an MD.
+fn hosts_of(startup: &Startup, records: &[Server<'_>], planned: &PlannedMd) -> Vec<renew::Host> {
+    let host = |index: &usize| {
+        let server = records.get(*index)?;
+        let given = startup.hosts.given(*server)?;
+        let is_live = startup.hosts.slot_of(*server).is_some();
+        Some(renew::Host { name: server.name(), address: server.address(), source: given.source, is_live })
+    };
+    planned.hosts.iter().filter_map(host).collect()
 }
 
 /// The MD with its state as of now, written to the store.

@@ -4,10 +4,11 @@
 use crate::config::Plan;
 use crate::notify::{Commands, Event};
 use crate::renew::activate::{Activated, Activation};
-use crate::renew::restart;
 use crate::renew::sync::SyncedMd;
+use crate::renew::{recover, restart};
 use crate::store::{StartStore, StoreLock};
 use crate::time::{SystemClock, Timestamp, format_duration};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// What this start may do with the store.
@@ -36,8 +37,31 @@ impl Right {
     }
 }
 
-/// Activates what is staged; what failed so far begins anew. A store that refuses leaves in use what is.
-pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp) {
+/// Where the start before ended with new certificates, those before come back.
+pub fn revert(store: &StartStore, now: Timestamp) {
+    match recover::revert(store, now) {
+        Ok(None) => {}
+        Ok(Some(name)) => crate::log!(
+            Error,
+            "AH10069: md[{name}]: the last start of httpd ended while mod_ssl loaded the new certificates of this \
+             domain. Those before are in use again, the new ones wait in staging; the error log of that start says what \
+             mod_ssl did not like."
+        ),
+        Err(error) => crate::log!(
+            Error,
+            "AH10069: the last start of httpd ended with new certificates, and those before cannot be put back: {error}"
+        ),
+    }
+}
+
+/// Activates what is staged; what failed so far begins anew. A store that refuses leaves in use what is. Gives the MDs
+/// whose sets were put into use, each with the folder in the archive that has the one before.
+pub fn run(
+    store: &StartStore,
+    mds: &mut [SyncedMd],
+    plan: &Plan,
+    now: Timestamp,
+) -> HashMap<String, Option<String>> {
     if let Err(error) = store.write_reach(plan.can_http, plan.can_https) {
         crate::log!(Warn, "the store's httpd.json cannot be written: {error}");
     }
@@ -45,7 +69,7 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
         Ok(activation) => activation,
         Err(error) => {
             crate::log!(Error, "AH10069: staged sets cannot be looked at, those in use stay: {error}");
-            return;
+            return HashMap::new();
         }
     };
     for md in mds {
@@ -62,6 +86,15 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
                 // The set was live; the renewal after it may be failing.
                 begin_anew(store, &name, now);
             }
+            Ok(Activated::Refused(reason)) => crate::log!(
+                Error,
+                "AH10069: md[{name}]: the staged certificates are not put into use, those before stay: {reason}"
+            ),
+            Ok(Activated::Outdone) => crate::log!(
+                Notice,
+                "md[{name}]: the staged certificates were ordered for an earlier configuration and serve fewer of its \
+                 names than those in use. They are dropped."
+            ),
             Ok(Activated::Damaged(reason)) => {
                 crate::log!(Error, "AH10069: {name}: error loading staged set, purging it: {reason}");
             }
@@ -73,6 +106,7 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
             }
         }
     }
+    activation.replaced()
 }
 
 /// A restart is how an admin says "try again": a failing job loses its errors and what it has got so far.

@@ -1,51 +1,80 @@
-//! mod_ssl's questions for certificates, asked for each TLS host while httpd starts.
+//! mod_ssl's questions for certificates, asked for each TLS host while httpd starts. What each is served is decided in
+//! [`serve`]; here it is handed over.
 
 use super::lock;
 use super::startup::Startup;
-use super::sys::{PathArray, Server};
-use crate::model::{KeySpec, State};
+use super::sys::{Context, PathArray, Server};
+use super::tls_hosts::Given;
+use crate::model::KeySpec;
+use crate::renew::fallback;
+use crate::renew::serve::{self, Own, Source};
 use crate::renew::sync::{self, SyncedMd};
-use crate::renew::{fallback, state};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Certificates for a host whose MD has them all; a self-signed one where it has not and its set can go live later.
+/// The certificates of a host's MD, or a self-signed one where there is nothing else and a set can go live later.
 /// `false` leaves the host to others.
 pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mut PathArray<'_>) -> bool {
     let Some(startup) = startup(server) else { return false };
-    let added = startup.with_md_of_tls_host(server, |index, synced| {
+    let added = startup.with_md_of_tls_host(server, |md, synced| {
         let name = &synced.md.name;
-        if !certs.is_empty() {
-            let host = server.name();
+        let own = startup.own_files(&certs.paths());
+        let source = serve::decide(&synced.md, &synced.certs, own, startup.now);
+        let keeps_own = own == Own::InTime;
+        startup.hosts.give(server, Given { md, source, keeps_own });
+        if own != Own::None {
             crate::log!(
                 Debug,
-                "AH10084: {name}: host {host} has certificate files of its own (SSLCertificateFile)"
+                "AH10084: {name}: host {} has certificate files of its own (SSLCertificateFile), and serves those of \
+                 its {}",
+                server.name(),
+                if source == Source::Own { "own" } else { "MD" }
             );
-            return false;
         }
-        if synced.md.has_static_files() {
-            for (cert, key) in synced.md.cert_files.iter().zip(&synced.md.pkey_files) {
-                certs.push(cert);
-                keys.push(key);
+        match source {
+            Source::Static | Source::Md if keeps_own => pair_up(certs, keys),
+            Source::Static | Source::Md => {
+                certs.clear();
+                keys.clear();
             }
-            return true;
+            Source::Own | Source::SelfSigned => {}
         }
-        let is_complete = state::assess(&synced.md, &synced.certs).0 == State::Complete;
-        let added = match &startup.live {
-            _ if is_complete => {
+        match source {
+            Source::Own => false,
+            Source::Static => {
+                for (cert, key) in synced.md.cert_files.iter().zip(&synced.md.pkey_files) {
+                    certs.push(cert);
+                    keys.push(key);
+                }
+                true
+            }
+            Source::Md => {
                 crate::log!(Debug, "AH10077: {name}: providing certificates for server {}", server.name());
-                each_key(synced, certs, keys, |spec| sync::certificate_files(&startup.store, synced, spec))
+                startup.note_trial(name);
+                let specs = synced.certs.best(startup.now).into_iter().map(|(spec, _)| spec.clone());
+                each_key(synced, specs, certs, keys, |spec| sync::certificate_files(&startup.store, synced, spec))
             }
             // From here and not as a fallback: mod_ssl would answer 503 until the next restart.
-            Some(_) => add_self_signed(&startup, server, synced, certs, keys),
-            None => false,
-        };
-        if let Some(hosts) = startup.live.as_ref().filter(|_| added) {
-            hosts.give(server, index, !is_complete);
+            Source::SelfSigned if startup.hosts.is_live() => add_self_signed(&startup, server, synced, certs, keys),
+            Source::SelfSigned => false,
         }
-        added
     });
     added.unwrap_or(false)
+}
+
+/// mod_ssl takes the key from the certificate's file where a host names none; what is added after that must not take
+/// its place.
+fn pair_up(certs: &PathArray<'_>, keys: &mut PathArray<'_>) {
+    let given = keys.paths().len();
+    certs.paths().iter().skip(given).for_each(|path| keys.push(path));
+}
+
+/// mod_ssl has loaded all certificates of a host into this context.
+pub fn loaded(server: Server<'_>, context: Context) {
+    if let Some(startup) = startup(server) {
+        startup.hosts.attach(server, context);
+        startup.end_trial();
+    }
 }
 
 /// A self-signed certificate for a host whose MD has none yet, with `MDLiveActivation off`: mod_ssl then answers 503
@@ -67,17 +96,20 @@ fn add_self_signed(
 ) -> bool {
     let name = &synced.md.name;
     crate::log!(Debug, "AH10116: {name}: providing fallback certificates for server {}", server.name());
-    each_key(synced, certs, keys, |spec| fallback::files(&startup.store, synced, spec, startup.now))
+    each_key(synced, synced.md.keys(), certs, keys, |spec| {
+        fallback::files(&startup.store, synced, spec, startup.now)
+    })
 }
 
 fn each_key(
     synced: &SyncedMd,
+    specs: impl IntoIterator<Item = KeySpec>,
     certs: &mut PathArray<'_>,
     keys: &mut PathArray<'_>,
     files: impl Fn(&KeySpec) -> Result<(PathBuf, PathBuf), crate::store::Error>,
 ) -> bool {
     let mut added = false;
-    for spec in synced.md.keys() {
+    for spec in specs {
         match files(&spec) {
             Ok((cert, key)) => {
                 certs.push(&cert.to_string_lossy());

@@ -72,6 +72,8 @@ pub struct Job {
     pub last: Outcome,
     /// What it keeps to between its tries.
     pub pace: Pace,
+    /// What the hosts that are to serve the staged set make of it; `None`: none was asked.
+    pub trial: Option<Trial>,
     /// Newest first.
     pub log: Vec<LogEntry>,
     /// Keys we do not know.
@@ -89,8 +91,37 @@ const KNOWN_KEYS: &[&str] = &[
     "errors",
     "last",
     "pace",
+    "trial",
     "log",
 ];
+
+/// Whether TLS contexts take a staged set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// Every host of the MD does, with its own settings.
+    Accepted,
+    /// One does not, for this reason: the set is not put into use.
+    Refused(String),
+}
+
+impl Trial {
+    fn to_json(&self) -> Value {
+        match self {
+            Trial::Accepted => json!({"accepted": true}),
+            Trial::Refused(reason) => json!({"accepted": false, "reason": reason}),
+        }
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        match value.get("accepted")?.as_bool()? {
+            true => Some(Trial::Accepted),
+            false => {
+                let reason = value.get("reason").and_then(Value::as_str);
+                Some(Trial::Refused(reason.unwrap_or_default().to_string()))
+            }
+        }
+    }
+}
 
 impl Job {
     pub fn new(name: &str) -> Self {
@@ -147,6 +178,7 @@ impl Job {
         if !self.pace.is_empty() {
             put("pace", self.pace.to_json());
         }
+        self.trial.as_ref().map(|trial| put("trial", trial.to_json()));
         for (key, value) in &self.extra {
             out.entry(key.clone()).or_insert_with(|| value.clone());
         }
@@ -169,6 +201,7 @@ impl Job {
             errors: fields.get("errors").and_then(Value::as_u64).and_then(|n| n.try_into().ok()).unwrap_or(0),
             last: fields.get("last").map(Outcome::from_json).unwrap_or_default(),
             pace: fields.get("pace").map(Pace::from_json).unwrap_or_default(),
+            trial: fields.get("trial").and_then(Trial::from_json),
             log: entries.into_iter().flatten().filter_map(LogEntry::from_json).take(LOG_MAX).collect(),
             extra: fields
                 .iter()

@@ -36,6 +36,18 @@ impl KeySpec {
         }
     }
 
+    /// The kind of key that a file of this `stem` is for, where it is one; RSA with the default length.
+    pub fn of_file(file: &str, stem: &str) -> Option<Self> {
+        match file.strip_prefix(stem)?.strip_suffix(".pem")? {
+            "" => Some(KeySpec::default()),
+            // Files have no capitals, and NIST's names have one.
+            curve => curve.strip_prefix('.').filter(|c| !c.is_empty()).map(|c| match c.strip_prefix("p-") {
+                Some(bits) => KeySpec::Ec(format!("P-{bits}")),
+                None => KeySpec::Ec(c.to_string()),
+            }),
+        }
+    }
+
     /// The curve's one name in OpenSSL's spelling (`prime256v1` for P-256 and its aliases); `None` for RSA.
     pub fn curve_name(&self) -> Option<String> {
         let KeySpec::Ec(curve) = self else { return None };
@@ -79,6 +91,16 @@ impl KeySpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_name_tells_the_kind_of_its_key() {
+        for spec in [KeySpec::default(), KeySpec::Ec("P-256".into()), KeySpec::Ec("secp384r1".into())] {
+            assert_eq!(KeySpec::of_file(&spec.file_name("pubcert"), "pubcert"), Some(spec));
+        }
+        for other in ["pubcert", "pubcert..pem", "fallback-pubcert.pem", "pubcertx.pem", "job.json"] {
+            assert_eq!(KeySpec::of_file(other, "pubcert"), None, "{other}");
+        }
+    }
 
     #[test]
     fn files_are_named_by_the_curve_in_lower_case_and_plain_for_rsa() {

@@ -1,17 +1,20 @@
 //! Puts complete sets from `staging` into use when httpd starts.
 //!
-//! A set is checked, assembled in `tmp` and swapped in: the folder in `domains` goes to `archive`, the one
-//! in `tmp` takes its place. The process may die between any two steps: what is still staged is activated
-//! by the next start, and where `domains` was left empty, [`recover`] ends the swap. Staging is emptied last.
+//! A set is read, assembled in `tmp`, passes the [`gate`](super::gate) and is swapped in: the folder in `domains` goes
+//! to `archive`, the one in `tmp` takes its place. Whether it fits today's configuration does not matter here: what is
+//! better than the set in use is used, and the renewal does the rest. The process may die between any two steps: what
+//! is still staged is activated by the next start, and where `domains` was left empty, [`recover`](super::recover) ends
+//! the swap. Staging is emptied last.
 
 use super::account::Accounts;
-use super::fallback;
+use super::gate;
 use super::live;
+use super::recover::{self, archive_number};
 use super::restart;
+use super::serve::{Certs, Worth};
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
-use super::state::is_good;
 use super::sync::SyncedMd;
-use crate::model::{Job, Md};
+use crate::model::{Job, Md, Trial};
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use serde_json::Value;
@@ -29,6 +32,10 @@ pub enum Activated {
     Waiting(Timestamp),
     /// It is in use.
     Done,
+    /// It is whole, but TLS servers refuse it, for this reason. It stays in staging, and the one before in use.
+    Refused(String),
+    /// It was made under an earlier configuration and is worth less than the one in use. It was purged.
+    Outdone,
     /// It could not be used, for this reason, and was purged.
     Damaged(String),
 }
@@ -42,13 +49,17 @@ pub struct Activation<'s> {
     staged: HashSet<String>,
     /// The highest number in the archive, by MD.
     archived: HashMap<String, u32>,
+    /// What was put into use, by MD, and the archived folder it took the place of.
+    replaced: HashMap<String, Option<String>>,
 }
 
-/// A set that passed every check.
+/// A set that was read whole.
 struct Staged {
     job: Value,
     md: Md,
     sets: Vec<KeyedSet>,
+    /// What its hosts said of it.
+    trial: Option<Trial>,
 }
 
 impl Staged {
@@ -57,9 +68,20 @@ impl Staged {
         own.eq(other.sets.iter().map(|set| &set.info.fingerprint))
     }
 
-    fn waits_until(&self, synced: &SyncedMd, now: Timestamp, delay: Duration) -> Option<Timestamp> {
-        let start = self.sets.iter().map(|set| live::usable_from(&set.info, delay)).max()?;
-        (now < start && is_good(&synced.md, &synced.certs, now)).then_some(start)
+    fn certs(&self, md: &Md) -> Certs {
+        Certs::arrange(&md.keys(), self.sets.iter().map(|set| (set.spec.clone(), set.info.clone())))
+    }
+}
+
+/// Why a set was not put into use.
+enum Refusal {
+    Flaw(Flaw),
+    Store(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal::Store(error)
     }
 }
 
@@ -81,11 +103,18 @@ impl<'s> Activation<'s> {
             let highest = archived.entry(name.to_string()).or_default();
             *highest = number.max(*highest);
         }
-        Ok(Activation { store, accounts, adopted, staged: staged.into_iter().collect(), archived })
+        let (staged, replaced) = (staged.into_iter().collect(), HashMap::new());
+        Ok(Activation { store, accounts, adopted, staged, archived, replaced })
+    }
+
+    /// The MDs whose sets were put into use, each with the folder in the archive that has the one before.
+    pub fn replaced(self) -> HashMap<String, Option<String>> {
+        self.replaced
     }
 
     /// Puts the staged set of an MD into use, if there is one. One that takes the place of good certificates
-    /// has to be valid for at least `delay`. `synced` then says what is in use. An error leaves staging as it is, for the next start.
+    /// has to be valid for at least `delay`. `synced` then says what is in use. An error leaves staging as it is, for
+    /// the next start.
     pub fn activate(
         &mut self,
         synced: &mut SyncedMd,
@@ -101,27 +130,13 @@ impl<'s> Activation<'s> {
             restart::purge(self.store, &name)?;
             return Ok(Activated::Nothing);
         }
-        let staged = self.load(&synced.md, now);
-        let live = self.load_live(&synced.md, now)?;
+        let staged = self.load(&name);
+        let live = self.load_live(&name)?;
         let is_same = matches!((&staged, &live), (Ok(Some(staged)), Some(live)) if staged.is_same(live));
         let live = live.filter(|_| !is_same);
-        if let Some(live) = &live {
-            self.put_in_use(synced, live)?;
-        }
+        let is_live_used = live.is_some_and(|live| self.use_live(synced, live, now));
         let activated = match staged {
-            // What has been live does not wait.
-            Ok(Some(staged)) if !is_same && let Some(start) = staged.waits_until(synced, now, delay) => {
-                Activated::Waiting(start)
-            }
-            Ok(Some(staged)) => {
-                self.put_in_use(synced, &staged)?;
-                for domain in &synced.md.domains {
-                    // Challenge folders carry the plain name of a wildcard.
-                    self.store.purge(Group::Challenges, domain.strip_prefix("*.").unwrap_or(domain))?;
-                }
-                restart::purge(self.store, &name)?;
-                return Ok(Activated::Done);
-            }
+            Ok(Some(staged)) => self.use_staged(synced, staged, is_same, now, delay)?,
             Ok(None) => Activated::Unfinished,
             Err(Flaw::Store(error @ Error::Io { .. })) => return Err(error),
             Err(flaw) => {
@@ -129,61 +144,159 @@ impl<'s> Activation<'s> {
                 Activated::Damaged(flaw.to_string())
             }
         };
+        if activated == Activated::Done {
+            return Ok(Activated::Done);
+        }
         // A renewal is under way; what was live meanwhile has its place in `domains` now.
         self.store.remove(Group::Staging, &name, live::FILE)?;
-        match (live, activated) {
-            (None, activated) => Ok(activated),
-            (Some(_), Activated::Damaged(reason)) => {
+        Ok(match activated {
+            Activated::Damaged(reason) if is_live_used => {
                 crate::log!(Error, "AH10069: {name}: error loading staged set, purging it: {reason}");
-                Ok(Activated::Done)
+                Activated::Done
             }
-            (Some(_), _) => Ok(Activated::Done),
+            Activated::Refused(_) | Activated::Damaged(_) => activated,
+            _ if is_live_used => Activated::Done,
+            activated => activated,
+        })
+    }
+
+    /// Tells whether the set that was live is in use now. One that cannot be used is as good as none.
+    fn use_live(&mut self, synced: &mut SyncedMd, live: Staged, now: Timestamp) -> bool {
+        if self.is_outdone(synced, &live, now) {
+            return false;
+        }
+        match self.put_in_use(synced, live) {
+            Ok(()) => true,
+            Err(Refusal::Flaw(flaw)) => {
+                crate::log!(
+                    Warn,
+                    "{}: the set that was live cannot be used any more: {flaw}",
+                    synced.md.name
+                );
+                false
+            }
+            Err(Refusal::Store(error)) => {
+                crate::log!(
+                    Warn,
+                    "{}: the set that was live cannot be put into use: {error}",
+                    synced.md.name
+                );
+                false
+            }
         }
     }
 
-    /// Afterwards `domains` has the set, and `synced` says so.
-    fn put_in_use(&mut self, synced: &mut SyncedMd, staged: &Staged) -> Result<(), Error> {
+    fn use_staged(
+        &mut self,
+        synced: &mut SyncedMd,
+        staged: Staged,
+        is_live: bool,
+        now: Timestamp,
+        delay: Duration,
+    ) -> Result<Activated, Error> {
         let name = synced.md.name.clone();
-        self.name_ca(&mut synced.md, &staged.md);
-        synced.certs = staged.sets.iter().map(|set| (set.spec.clone(), Some(set.info.clone()))).collect();
+        // What has been live does not wait.
+        let new = staged.sets.iter().map(|set| &set.info);
+        if !is_live && let Some(start) = live::waits_until(&synced.md, &synced.certs, new, delay, now) {
+            return Ok(Activated::Waiting(start));
+        }
+        if self.is_outdone(synced, &staged, now) {
+            restart::purge(self.store, &name)?;
+            return Ok(Activated::Outdone);
+        }
+        let job = Job::from_json(&name, &staged.job);
+        let refused = match self.put_in_use(synced, staged) {
+            Ok(()) => None,
+            Err(Refusal::Store(error)) => return Err(error),
+            Err(Refusal::Flaw(flaw @ (Flaw::Refused(..) | Flaw::Kind(_)))) => Some(flaw.to_string()),
+            Err(Refusal::Flaw(flaw)) => {
+                restart::purge(self.store, &name)?;
+                return Ok(Activated::Damaged(flaw.to_string()));
+            }
+        };
+        if let Some(reason) = refused {
+            if let Some(job) = job {
+                recover::note_refused(self.store, job, &reason, now)?;
+            }
+            return Ok(Activated::Refused(reason));
+        }
+        for domain in &synced.md.domains {
+            // Challenge folders carry the plain name of a wildcard.
+            self.store.purge(Group::Challenges, domain.strip_prefix("*.").unwrap_or(domain))?;
+        }
+        restart::purge(self.store, &name)?;
+        Ok(Activated::Done)
+    }
+
+    /// Whether clients have more of the set in use than they would have of this one.
+    fn is_outdone(&self, synced: &SyncedMd, staged: &Staged, now: Timestamp) -> bool {
+        let worth = |certs: &Certs| -> Worth { certs.worth(&synced.md, now) };
+        !synced.md.has_static_files() && worth(&staged.certs(&synced.md)) < worth(&synced.certs)
+    }
+
+    /// Afterwards `domains` has the set, and `synced` says so.
+    fn put_in_use(&mut self, synced: &mut SyncedMd, staged: Staged) -> Result<(), Refusal> {
+        let name = synced.md.name.clone();
+        let mut md = synced.md.clone();
+        self.name_ca(&mut md, &staged.md);
+        let certs = staged.certs(&md);
+        let is_in_use = self.is_in_use(&name, &staged.sets);
+        let mut stored = None;
+        if !is_in_use {
+            let json = md.to_json();
+            self.assemble(&name, &json, &staged)?;
+            gate::admit(self.store, Group::Tmp, &name, staged.sets, staged.trial.as_ref()).map_err(
+                |flaw| {
+                    // What was assembled must not be taken for a swap that was interrupted.
+                    match self.store.purge(Group::Tmp, &name) {
+                        Ok(()) => Refusal::Flaw(flaw),
+                        Err(error) => Refusal::Store(error),
+                    }
+                },
+            )?;
+            let archived = self.swap(&name)?;
+            self.replaced.insert(name.clone(), archived);
+            stored = Some(json);
+        }
+        synced.md = md;
+        // Hosts of static files are served with these all the same.
+        if !synced.md.has_static_files() {
+            synced.certs = certs;
+        }
         synced.assess();
-        if !self.is_live(&name, &staged.sets) {
-            let json = synced.md.to_json();
-            self.assemble(&name, &json, staged)?;
-            self.swap(&name)?;
-            synced.stored = Some(json);
+        if stored.is_some() {
+            synced.stored = stored;
             synced.folder.clone_from(&name);
         }
         Ok(())
     }
 
-    /// The set that was served without a restart. One that cannot be used is reported and is as good as none.
-    fn load_live(&self, md: &Md, now: Timestamp) -> Result<Option<Staged>, Error> {
-        match live::read(self.store, Group::Staging, md, now) {
-            Ok(published) => Ok(published.map(|live| Staged { job: live.job, md: live.md, sets: live.sets })),
+    /// The set that was served without a restart. One that cannot be read is reported and is as good as none.
+    fn load_live(&self, name: &str) -> Result<Option<Staged>, Error> {
+        match live::read(self.store, Group::Staging, name) {
+            Ok(published) => Ok(published.map(|live| Staged {
+                job: live.job,
+                md: live.md,
+                sets: live.sets,
+                trial: Some(Trial::Accepted),
+            })),
             Err(Flaw::Store(error @ Error::Io { .. })) => Err(error),
             Err(flaw) => {
-                crate::log!(Warn, "{}: the set that was live cannot be used any more: {flaw}", md.name);
+                crate::log!(Warn, "{name}: the set that was live cannot be used any more: {flaw}");
                 Ok(None)
             }
         }
     }
 
-    /// Reads and checks the staged set against the MD as it is configured now.
-    fn load(&self, md: &Md, now: Timestamp) -> Result<Option<Staged>, Flaw> {
-        let Some(job) = self.store.read_json(Group::Staging, &md.name, JOB_FILE)? else { return Ok(None) };
-        if !Job::from_json(&md.name, &job).is_some_and(|job| job.finished) {
-            return Ok(None);
-        }
-        let staged_md = self.store.read_json(Group::Staging, &md.name, MD_FILE)?;
-        let staged_md = staged_md.as_ref().and_then(Md::from_json).ok_or(Flaw::NoMd)?;
-        let mut sets = Vec::new();
-        for spec in md.keys() {
-            let set = set::load(self.store, Group::Staging, &md.name, &spec)?;
-            set.check(md, now)?;
-            sets.push(set);
-        }
-        Ok(Some(Staged { job, md: staged_md, sets }))
+    /// Reads the staged set, with the keys that it was ordered for.
+    fn load(&self, name: &str) -> Result<Option<Staged>, Flaw> {
+        let Some(json) = self.store.read_json(Group::Staging, name, JOB_FILE)? else { return Ok(None) };
+        let Some(job) = Job::from_json(name, &json).filter(|job| job.finished) else { return Ok(None) };
+        let md = self.store.read_json(Group::Staging, name, MD_FILE)?;
+        let md = md.as_ref().and_then(Md::from_json).ok_or(Flaw::NoMd)?;
+        let load = |spec| set::load(self.store, Group::Staging, name, &spec);
+        let sets = md.keys().into_iter().map(load).collect::<Result<_, _>>()?;
+        Ok(Some(Staged { job: json, md, sets, trial: job.trial }))
     }
 
     /// Notes which CA issued the set, and for which account.
@@ -203,7 +316,7 @@ impl<'s> Activation<'s> {
     }
 
     /// Whether the process died after the swap, before staging was emptied.
-    fn is_live(&self, name: &str, sets: &[KeyedSet]) -> bool {
+    fn is_in_use(&self, name: &str, sets: &[KeyedSet]) -> bool {
         sets.iter().all(|staged| {
             set::load(self.store, Group::Domains, name, &staged.spec)
                 .is_ok_and(|live| live.info.fingerprint == staged.info.fingerprint)
@@ -220,7 +333,8 @@ impl<'s> Activation<'s> {
         self.store.write_json(Group::Tmp, name, MD_FILE, json)
     }
 
-    fn swap(&mut self, name: &str) -> Result<(), Error> {
+    /// Gives the folder in the archive where the set before is now.
+    fn swap(&mut self, name: &str) -> Result<Option<String>, Error> {
         let mut archived = None;
         if self.store.exists(Group::Domains, name)? {
             let number = self.archived.entry(name.to_string()).or_default();
@@ -230,78 +344,19 @@ impl<'s> Activation<'s> {
             archived = Some(folder);
         }
         let swapped = self.store.rename(Group::Tmp, name, Group::Domains, name);
-        if let (Err(_), Some(folder)) = (&swapped, archived) {
+        if let (Err(_), Some(folder)) = (&swapped, &archived) {
             // Better the old set than none, for this start.
-            self.store.rename(Group::Archive, &folder, Group::Domains, name)?;
+            self.store.rename(Group::Archive, folder, Group::Domains, name)?;
         }
-        swapped
+        swapped.map(|()| archived)
     }
-}
-
-/// Ends swaps in which the process died: where `domains` has nothing for a name and `tmp` has its complete
-/// set, that is put into use; where the set in `tmp` got damaged, the archived one comes back.
-pub(super) fn recover(store: &StartStore) -> Result<(), Error> {
-    for name in store.names(Group::Tmp)? {
-        match recover_one(store, &name) {
-            Ok(None) => {}
-            Ok(Some(group)) => crate::log!(
-                Notice,
-                "{name}: its last activation was interrupted; what was in {}/ is in use now",
-                group.dir_name()
-            ),
-            Err(e) => {
-                crate::log!(Error, "{name}: its last activation was interrupted and cannot be ended: {e}")
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Tells where the set in use came from, if anything had to be done.
-fn recover_one(store: &StartStore, name: &str) -> Result<Option<Group>, Error> {
-    if !is_vacant(store, name)? {
-        return Ok(None);
-    }
-    let source = match store.read_json(Group::Tmp, name, MD_FILE) {
-        // Not from a swap: the C module leaves a job.json here.
-        Ok(None) => None,
-        Ok(Some(json)) if is_complete(store, name, &json) => Some((Group::Tmp, name.to_string())),
-        _ => newest_archived(store, name)?.map(|folder| (Group::Archive, folder)),
-    };
-    if let Some((group, folder)) = &source {
-        store.purge(Group::Domains, name)?;
-        store.rename(*group, folder, Group::Domains, name)?;
-    }
-    Ok(source.map(|(group, _)| group))
-}
-
-/// Whether `domains` has nothing for a name, or no more than what was made meanwhile to show anything at all.
-fn is_vacant(store: &StartStore, name: &str) -> Result<bool, Error> {
-    let files = store.files(Group::Domains, name)?;
-    let exists = || store.exists(Group::Domains, name);
-    Ok(if files.is_empty() { !exists()? } else { files.iter().all(|file| fallback::is_of_fallback(file)) })
-}
-
-fn is_complete(store: &StartStore, name: &str, json: &Value) -> bool {
-    let keys = Md::from_json(json).map(|md| md.keys()).unwrap_or_default();
-    !keys.is_empty() && keys.iter().all(|spec| set::load(store, Group::Tmp, name, spec).is_ok())
-}
-
-fn newest_archived(store: &StartStore, name: &str) -> Result<Option<String>, Error> {
-    let folders = store.names(Group::Archive)?;
-    let numbered = folders.iter().filter_map(|folder| archive_number(folder));
-    let newest = numbered.filter(|(archived, _)| *archived == name).map(|(_, number)| number).max();
-    Ok(newest.map(|number| format!("{name}.{number}")))
-}
-
-fn archive_number(folder: &str) -> Option<(&str, u32)> {
-    let (name, number) = folder.rsplit_once('.')?;
-    Some((name, number.parse().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::fallback;
     use super::super::fixture::{CA_URL, Lab, account, md};
+    use super::super::gate::Admitted;
     use super::super::sync::{finish, look, sync};
     use super::*;
     use crate::crypto::Chain;
@@ -461,11 +516,6 @@ mod tests {
         }
         assert!(damage(&lab, write("md.json")).contains("md.json"));
         let stage = |set: KeyedSet| move |lab: &Lab| drop(lab.stage(&md(&["a.test"]), &set));
-        let reason = damage(&lab, stage(lab.set(&["b.test"], &spec())));
-        assert_eq!(reason, "certificate(P-256) does not cover all domains");
-        let expired = Wish { names: &["a.test"], until: NOW, ..Wish::default() };
-        let reason = damage(&lab, stage(lab.set_like(&expired, &spec())));
-        assert_eq!(reason, "certificate(P-256) has expired at Fri, 15 Jan 2027 08:00:00 GMT");
         let mut disorder = lab.set(&["a.test"], &spec());
         let chain = vec![disorder.chain.leaf().clone(), Ca::new("Other").certificate().clone()];
         disorder.chain = Chain::new(chain).unwrap();
@@ -476,6 +526,135 @@ mod tests {
         let reason =
             damage(&lab, |lab| lab.store.remove(Group::Staging, "a.test", "pubcert.p-256.pem").unwrap());
         assert_eq!(reason, "certificate(P-256) is missing");
+    }
+
+    #[test]
+    fn a_set_of_an_earlier_configuration_is_put_into_use_where_it_is_no_worse() {
+        let p384 = Md { key_specs: vec![KeySpec::Ec("P-384".into())], ..md(&["a.test"]) };
+        for (now, labels) in [
+            (md(&["a.test", "b.test"]), ["P-256"]),
+            (p384, ["P-256"]),
+            (Md { must_staple: true, ..md(&["a.test"]) }, ["P-256"]),
+            (md(&["b.test", "a.test"]), ["P-256"]),
+        ] {
+            for is_live in [false, true] {
+                let lab = Lab::new();
+                let then = Md { name: now.name.clone(), ..md(&["a.test"]) };
+                lab.install(&then);
+                let set = lab.set(&["a.test"], &spec());
+                let new = match is_live {
+                    true => publish(&lab, &then, set),
+                    false => lab.stage(&then, &set),
+                };
+                if is_live {
+                    lab.store
+                        .write_json(Group::Staging, &now.name, JOB_FILE, &Job::new("x").to_json())
+                        .unwrap();
+                }
+                let (synced, activated) = start(&lab.store, std::slice::from_ref(&now)).unwrap().remove(0);
+                assert_eq!(activated, Activated::Done);
+                assert_eq!(live(&lab, &now.name), Some(new));
+                let best: Vec<_> = synced.certs.best(NOW).iter().map(|(spec, _)| spec.label()).collect();
+                assert_eq!(best, labels, "served all the same");
+                assert_eq!(synced.md.state, State::Incomplete, "and renewed");
+            }
+        }
+    }
+
+    #[test]
+    fn a_set_that_serves_less_than_the_one_in_use_is_dropped() {
+        let a = md(&["a.test", "b.test"]);
+        let expired = Wish { names: &["a.test", "b.test"], until: NOW, ..Wish::default() };
+        for wish in [Wish { names: &["a.test"], ..Wish::default() }, expired] {
+            let lab = Lab::new();
+            let old = lab.install(&a);
+            lab.stage(&a, &lab.set_like(&wish, &spec()));
+            let (_, activated) = start(&lab.store, std::slice::from_ref(&a)).unwrap().remove(0);
+            assert_eq!(activated, Activated::Outdone);
+            assert_eq!(live(&lab, "a.test"), Some(old));
+            assert!(!lab.has("staging/a.test"));
+            let empty = Lab::new();
+            let new = empty.stage(&a, &empty.set_like(&wish, &spec()));
+            let (_, activated) = start(&empty.store, std::slice::from_ref(&a)).unwrap().remove(0);
+            assert_eq!(activated, Activated::Done, "better than none");
+            assert_eq!(live(&empty, "a.test"), Some(new));
+        }
+    }
+
+    /// A set whose key OpenSSL refuses at its usual security level.
+    fn weak(lab: &Lab) -> KeyedSet {
+        let key = openssl::pkey::PKey::from_rsa(openssl::rsa::Rsa::generate(1024).unwrap()).unwrap();
+        let key =
+            crate::crypto::PrivateKey::from_pem(&key.private_key_to_pem_pkcs8().unwrap(), None).unwrap();
+        let chain = lab.ca.issue(&["a.test"], &key);
+        KeyedSet::new(KeySpec::default(), key, chain).unwrap()
+    }
+
+    #[test]
+    fn a_set_that_tls_servers_refuse_waits_in_staging_and_says_why() {
+        let a = Md { key_specs: vec![KeySpec::default()], ..md(&["a.test"]) };
+        let lab = Lab::new();
+        let old = lab.install(&a);
+        lab.stage(&a, &weak(&lab));
+        for _ in 0..2 {
+            let (synced, activated) = start(&lab.store, std::slice::from_ref(&a)).unwrap().remove(0);
+            let Activated::Refused(reason) = activated else { panic!("{activated:?}") };
+            assert!(reason.contains("1024"), "{reason}");
+            assert_eq!(synced.certs[0].1.as_ref().unwrap().fingerprint, old);
+            let job = lab.store.read_json(Group::Staging, "a.test", JOB_FILE).unwrap().unwrap();
+            let job = Job::from_json("a.test", &job).unwrap();
+            assert!(job.finished && job.errors > 0);
+            assert!(job.last.detail.unwrap().contains("1024"));
+            assert!(lab.has("staging/a.test/privkey.pem") && !lab.has("tmp/a.test"));
+        }
+    }
+
+    #[test]
+    fn what_its_hosts_said_of_a_set_counts_for_more_than_the_settings_of_the_machine() {
+        let a = Md { key_specs: vec![KeySpec::default()], ..md(&["a.test"]) };
+        for (trial, is_used) in [(Trial::Accepted, true), (Trial::Refused("by x.test".into()), false)] {
+            let lab = Lab::new();
+            lab.install(&a);
+            let set = if is_used { weak(&lab) } else { lab.set(&["a.test"], &KeySpec::default()) };
+            lab.stage(&a, &set);
+            let job = Job { finished: true, trial: Some(trial), ..Job::new("a.test") };
+            lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job.to_json()).unwrap();
+            let (_, activated) = start(&lab.store, std::slice::from_ref(&a)).unwrap().remove(0);
+            assert_eq!(activated == Activated::Done, is_used, "{activated:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_kind_than_its_file_is_for_is_refused() {
+        let lab = Lab::new();
+        let a = md(&["a.test"]);
+        let old = lab.install(&a);
+        let key = openssl::pkey::PKey::generate_ed25519().unwrap().private_key_to_pem_pkcs8().unwrap();
+        let key = crate::crypto::PrivateKey::from_pem(&key, None).unwrap();
+        let chain = lab.ca.issue(&["a.test"], &key);
+        lab.stage(&a, &KeyedSet::new(spec(), key, chain).unwrap());
+        let (_, activated) = start(&lab.store, &[a]).unwrap().remove(0);
+        assert!(matches!(activated, Activated::Refused(_)), "{activated:?}");
+        assert_eq!(live(&lab, "a.test"), Some(old));
+    }
+
+    #[test]
+    fn an_installed_set_changes_nothing_about_static_files() {
+        let lab = Lab::new();
+        let file = |name: &str, content: Vec<u8>| {
+            let path = lab.root().join(name);
+            fs::write(&path, content).unwrap();
+            path.display().to_string()
+        };
+        let own = lab.set(&["other.test"], &spec());
+        let mut a = md(&["a.test"]);
+        a.cert_files = vec![file("own.pem", own.chain.to_pem())];
+        a.pkey_files = vec![file("own.key", own.key.to_pem().unwrap())];
+        lab.stage(&a, &lab.set(&["a.test"], &spec()));
+        let (synced, activated) = start(&lab.store, &[a]).unwrap().remove(0);
+        assert_eq!(activated, Activated::Done);
+        assert_eq!(synced.certs[0].1.as_ref().unwrap().fingerprint, own.info.fingerprint);
+        assert_eq!(synced.md.state, State::Incomplete, "the file does not cover");
     }
 
     #[test]
@@ -573,7 +752,7 @@ mod tests {
 
     fn publish(lab: &Lab, md: &Md, set: KeyedSet) -> String {
         let fingerprint = set.info.fingerprint.clone();
-        let set = live::Published::new(NOW, md, &Job::new(&md.name), vec![set]);
+        let set = live::Published::new(NOW, md, &Job::new(&md.name), Admitted::untried(vec![set]));
         set.write(&lab.store.worker(), &md.name).unwrap();
         fingerprint
     }

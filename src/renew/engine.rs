@@ -4,7 +4,7 @@ use super::authority::Authorities;
 use super::error::Error;
 use super::hold::Holds;
 use super::job::Running;
-use super::live::{self, Workers};
+use super::live::{self, Hosts, Workers};
 use super::pace::{self, Retry, Turn};
 use super::policy::{self, Decision};
 use super::staging::Staging;
@@ -88,6 +88,8 @@ pub struct Engine {
     resting: Mutex<HashSet<String>>,
     /// Who is to serve a new set at once, and `MDActivationDelay`; without, it is for the next restart.
     live: Option<(Arc<dyn Workers>, Duration)>,
+    /// Who knows whether hosts take a new set.
+    hosts: Option<Arc<dyn Hosts>>,
     tally: Tally,
     /// Where revocations show.
     revocations: Option<Arc<Cache>>,
@@ -104,7 +106,7 @@ impl Engine {
     ) -> Self {
         let holds = Mutex::new(stored_holds(&store, clock.now()));
         let (asked, resting) = (Mutex::default(), Mutex::default());
-        let (live, tally, revocations) = (None, Tally::default(), None);
+        let (live, hosts, tally, revocations) = (None, None, Tally::default(), None);
         Engine {
             targets,
             store,
@@ -116,6 +118,7 @@ impl Engine {
             asked,
             resting,
             live,
+            hosts,
             tally,
             revocations,
         }
@@ -125,6 +128,12 @@ impl Engine {
     #[must_use]
     pub fn with_live_activation(self, workers: Arc<dyn Workers>, delay: Duration) -> Self {
         Engine { live: Some((workers, delay)), ..self }
+    }
+
+    /// Has new sets tried out on the hosts that are to serve them.
+    #[must_use]
+    pub fn trying_on(self, hosts: Arc<dyn Hosts>) -> Self {
+        Engine { hosts: Some(hosts), ..self }
     }
 
     /// Has renewals and their failures counted there.
@@ -157,6 +166,10 @@ impl Engine {
 
     pub(super) fn live(&self) -> Option<(&dyn Workers, Duration)> {
         self.live.as_ref().map(|(workers, delay)| (workers.as_ref(), *delay))
+    }
+
+    pub(super) fn hosts(&self) -> Option<&dyn Hosts> {
+        self.hosts.as_deref()
     }
 
     pub(super) fn authorities(&self) -> &Authorities {

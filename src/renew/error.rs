@@ -36,6 +36,9 @@ pub enum Error {
     /// What the CA delivered cannot be used.
     #[error("{0}")]
     Unusable(String),
+    /// No host can serve what the CA delivered.
+    #[error("the new certificates are not used: {0}. Those before stay in use")]
+    Refused(String),
     #[error("the server process is stopping")]
     Stopped,
 }
@@ -47,9 +50,11 @@ impl Error {
             Error::Acme(e) => e.apr_status(),
             Error::Store(e) => e.os_error().unwrap_or(status::GENERAL),
             Error::Route(e) => e.status(),
-            Error::Crypto(_) | Error::Event(_) | Error::Unusable(_) | Error::ChallengeSetup { .. } => {
-                status::GENERAL
-            }
+            Error::Crypto(_)
+            | Error::Event(_)
+            | Error::Unusable(_)
+            | Error::Refused(_)
+            | Error::ChallengeSetup { .. } => status::GENERAL,
             Error::ChallengeMismatch(_) => status::INVALID,
             Error::Stopped | Error::NotYet { .. } => status::INCOMPLETE,
         }
@@ -94,7 +99,7 @@ impl Error {
     pub fn is_hopeless(&self, now: Timestamp) -> bool {
         match self {
             Error::Acme(e) => matches!(e.verdict(now), acme::Verdict::NextCa | acme::Verdict::Hopeless),
-            Error::ChallengeMismatch(_) => true,
+            Error::ChallengeMismatch(_) | Error::Refused(_) => true,
             _ => false,
         }
     }

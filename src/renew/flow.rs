@@ -241,7 +241,7 @@ impl Attempt<'_, '_> {
         let issued_it = self.target.current().ca.url.as_deref() == Some(self.authority.url());
         let knows = session.server().directory().renewal_info.is_some();
         let served = self.target.served();
-        let cert = served.iter().find(|(known, _)| known == spec)?.1.as_ref()?;
+        let cert = served.iter().find(|(known, _)| known.same_type(spec))?.1.as_ref()?;
         cert.ari_cert_id.clone().filter(|_| self.md.ari_renewals && issued_it && knows)
     }
 

@@ -15,6 +15,11 @@ pub fn hint(error: &Error) -> Option<String> {
              writes TXT records, and allow dns-01 where MDCAChallenges is used."
                 .into()
         }
+        Error::Refused(_) => {
+            "Let the hosts take such certificates (SSLCipherSuite with @SECLEVEL, SSLOpenSSLConfCmd), or order others \
+             with MDPrivateKeys or MDCertificateAuthority and remove the domain's folder below staging; then restart."
+                .into()
+        }
         _ => return None,
     };
     // Some errors name the remedy themselves.

@@ -6,20 +6,25 @@
 //! it leaves them with what they had. It stays there while the next renewal goes on in the same folder, and the
 //! next restart moves it to `domains`.
 
+use super::gate::Admitted;
+use super::serve::Certs;
 use super::set::{self, Flaw, KeyedSet};
 use super::staging::Staging;
-use super::state::{self, KeyedCert};
+use super::state;
 use crate::crypto::{self, CertInfo, Chain, Identity};
 use crate::model::{Job, KeySpec, Md};
 use crate::store::{Error, Rights, Store, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub const FILE: &str = "live.json";
 const GROUP: WorkGroup = WorkGroup::Staging;
+/// More kinds of keys than any configuration can name.
+const SETS_MAX: usize = 16;
 
-/// A complete set, read and checked.
+/// A complete set, read whole.
 pub struct Published {
     /// When it went live.
     pub since: Timestamp,
@@ -27,29 +32,22 @@ pub struct Published {
     pub md: Md,
     /// The job that got it.
     pub job: Value,
-    /// One for each key of the MD as it is configured now.
+    /// One for each key that the MD had then.
     pub sets: Vec<KeyedSet>,
 }
 
-/// Reads the set that is live for `md`; `None` where there is none. It serves `md` as it is configured now.
-pub fn read<R: Rights>(
-    store: &Store<R>,
-    group: R::Group,
-    md: &Md,
-    now: Timestamp,
-) -> Result<Option<Published>, Flaw> {
-    let Some(json) = store.read_json(group, &md.name, FILE)? else { return Ok(None) };
+/// Reads the set that is live for the MD `name`; `None` where there is none.
+pub fn read<R: Rights>(store: &Store<R>, group: R::Group, name: &str) -> Result<Option<Published>, Flaw> {
+    let Some(json) = store.read_json(group, name, FILE)? else { return Ok(None) };
     let unusable = |what: &str| Flaw::Unusable(format!("there is no usable {what} in {FILE}"));
     let since = json.get("since").and_then(Value::as_str).and_then(Timestamp::parse_http_date);
     let since = since.ok_or_else(|| unusable("date"))?;
     let ordered = json.get("md").and_then(Md::from_json).ok_or(Flaw::NoMd)?;
     let entries = json.get("sets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut sets = Vec::new();
-    for spec in md.keys() {
-        let is_its = |entry: &&Value| {
-            entry.get("privkey-spec").and_then(KeySpec::from_json).is_some_and(|s| s.same_type(&spec))
-        };
-        let entry = entries.iter().find(is_its).ok_or_else(|| Flaw::Missing(spec.label().into()))?;
+    for entry in entries.iter().take(SETS_MAX) {
+        let spec = entry.get("privkey-spec").and_then(KeySpec::from_json);
+        let spec = spec.ok_or_else(|| unusable("kind of key"))?;
         let pem = |what: &str| {
             let text = entry.get(what).and_then(Value::as_str);
             text.map(str::as_bytes).ok_or_else(|| unusable(what))
@@ -59,9 +57,10 @@ pub fn read<R: Rights>(
         };
         let chain = Chain::from_pem(pem("pubcert")?).map_err(|e| broken("chain", e))?;
         let key = store.open_key(group, pem("privkey")?).map_err(|e| broken("private key", e))?;
-        let set = KeyedSet::new(spec, key, chain)?;
-        set.check(md, now)?;
-        sets.push(set);
+        sets.push(KeyedSet::new(spec, key, chain)?);
+    }
+    if sets.is_empty() {
+        return Err(unusable("certificate"));
     }
     let job = json.get("job").cloned().unwrap_or(Value::Null);
     Ok(Some(Published { since, md: ordered, job, sets }))
@@ -70,35 +69,35 @@ pub fn read<R: Rights>(
 /// The complete set in staging, and the MD it was ordered for. `known`: the set, where it need not be read.
 pub fn staged(
     store: &WorkStore,
-    md: &Md,
+    name: &str,
     known: Option<Vec<KeyedSet>>,
-    now: Timestamp,
 ) -> Result<(Md, Vec<KeyedSet>), Flaw> {
-    let ordered = Staging::new(store, &md.name).md()?.ok_or(Flaw::NoMd)?;
+    let ordered = Staging::new(store, name).md()?.ok_or(Flaw::NoMd)?;
     if let Some(sets) = known {
         return Ok((ordered, sets));
     }
-    let load = |spec| {
-        let set = set::load(store, GROUP, &md.name, &spec)?;
-        set.check(md, now).map(|()| set)
-    };
-    Ok((ordered, md.keys().into_iter().map(load).collect::<Result<_, Flaw>>()?))
+    let load = |spec| set::load(store, GROUP, name, &spec);
+    let sets = ordered.keys().into_iter().map(load).collect::<Result<_, Flaw>>()?;
+    Ok((ordered, sets))
 }
 
-/// The certificates in staging, where there is one for each key.
-pub fn staged_certs(store: &WorkStore, md: &Md) -> Option<Vec<CertInfo>> {
-    let staging = Staging::new(store, &md.name);
-    let cert = |spec| Some(CertInfo::from_chain(&staging.chain(&spec).ok()??));
-    md.keys().into_iter().map(cert).collect()
+/// The certificates in staging, where there is one for each key it was ordered with.
+pub fn staged_certs(store: &WorkStore, name: &str) -> Option<Vec<(KeySpec, CertInfo)>> {
+    let staging = Staging::new(store, name);
+    let cert = |spec: KeySpec| {
+        let info = CertInfo::from_chain(&staging.chain(&spec).ok()??);
+        Some((spec, info))
+    };
+    staging.md().ok()??.keys().into_iter().map(cert).collect()
 }
 
 impl Published {
     /// `ordered`: the MD it was ordered for.
-    pub fn new(now: Timestamp, ordered: &Md, job: &Job, sets: Vec<KeyedSet>) -> Self {
+    pub fn new(now: Timestamp, ordered: &Md, job: &Job, sets: Admitted) -> Self {
         // The binding to an external account is a secret, and of no use here.
         let md = Md { eab: None, ..ordered.clone() };
         // As the file has it.
-        Published { since: Timestamp::from_unix(now.unix()), md, job: job.to_json(), sets }
+        Published { since: Timestamp::from_unix(now.unix()), md, job: job.to_json(), sets: sets.into_sets() }
     }
 
     /// Makes it the live set of the MD `name`.
@@ -131,26 +130,37 @@ pub enum Due {
     Stapled,
 }
 
-/// `delay` is `MDActivationDelay`. Where nothing good is in use, nothing waits.
+/// `delay` is `MDActivationDelay`.
 pub fn due(
     md: &Md,
-    in_use: &[KeyedCert],
+    in_use: &Certs,
     new: &[CertInfo],
     delay: Duration,
     has_staple: bool,
     now: Timestamp,
 ) -> Due {
-    let start = new.iter().map(|cert| usable_from(cert, delay)).max().unwrap_or(now);
-    if now < start && state::is_good(md, in_use, now) {
-        return Due::At(start);
+    if let Some(at) = waits_until(md, in_use, new.iter(), delay, now) {
+        return Due::At(at);
     }
     let needs_staple = new.iter().any(|cert| cert.must_staple) && !has_staple;
-    if needs_staple && state::are_valid(in_use, now) { Due::Stapled } else { Due::Now }
+    if needs_staple && in_use.are_in_time(now) { Due::Stapled } else { Due::Now }
 }
 
-/// For clients whose clocks are late a certificate has to be valid for a while.
-pub fn usable_from(cert: &CertInfo, delay: Duration) -> Timestamp {
-    cert.not_before.plus(delay)
+/// Until when new certificates wait: for the begin of their validity while any other is served that is valid, and for
+/// `delay` after that while the one in use is good in all. Otherwise nothing waits.
+pub fn waits_until<'c>(
+    md: &Md,
+    in_use: &Certs,
+    new: impl Iterator<Item = &'c CertInfo>,
+    delay: Duration,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let begin = new.map(|cert| cert.not_before).max()?;
+    if now < begin && in_use.are_in_time(now) {
+        return Some(begin.plus(delay));
+    }
+    let at = begin.plus(delay);
+    (now < at && state::is_good(md, in_use, now)).then_some(at)
 }
 
 /// Until when a live set is not replaced, although it is due already. A window that takes up most of a certificate's
@@ -169,26 +179,40 @@ pub struct LiveSet {
     pub since: Timestamp,
     /// The CA that issued it.
     pub ca_url: Option<String>,
-    pub certs: Vec<KeyedCert>,
+    pub certs: Certs,
     pub identities: Vec<Identity>,
 }
 
 impl LiveSet {
-    pub fn new(published: &Published) -> Result<Self, crypto::Error> {
+    /// For an MD that is configured to have these keys.
+    pub fn new(published: &Published, keys: &[KeySpec]) -> Result<Self, crypto::Error> {
         let identities = published.sets.iter().map(|set| Identity::new(&set.key, &set.chain));
         Ok(LiveSet {
             since: published.since,
             ca_url: published.md.ca.url.clone(),
-            certs: published.sets.iter().map(|set| (set.spec.clone(), Some(set.info.clone()))).collect(),
+            certs: Certs::arrange(
+                keys,
+                published.sets.iter().map(|set| (set.spec.clone(), set.info.clone())),
+            ),
             identities: identities.collect::<Result<_, _>>()?,
         })
     }
 
     /// Whether it has exactly these certificates.
-    pub fn is_of(&self, certs: &[CertInfo]) -> bool {
-        let own = self.certs.iter().filter_map(|(_, cert)| cert.as_ref());
-        own.map(|cert| &cert.fingerprint).eq(certs.iter().map(|cert| &cert.fingerprint))
+    pub fn is_of<'c>(&self, certs: impl Iterator<Item = &'c CertInfo>) -> bool {
+        let sorted = |certs: &mut dyn Iterator<Item = &'c CertInfo>| {
+            certs.map(|cert| cert.fingerprint.as_str()).collect::<BTreeSet<_>>()
+        };
+        let mut certs = certs;
+        sorted(&mut certs) == self.certs.all().map(|cert| cert.fingerprint.as_str()).collect()
     }
+}
+
+/// The TLS hosts of this process.
+pub trait Hosts: Send + Sync {
+    /// Whether every host of the MD of this index takes these, with its own settings; else why not. `None`: no host of
+    /// it is known.
+    fn try_out(&self, index: usize, identities: &[Identity]) -> Option<Result<(), String>>;
 }
 
 /// The processes that serve, as the renewing one knows them.
@@ -203,6 +227,7 @@ pub trait Workers: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{Lab, md};
+    use super::super::state::KeyedCert;
     use super::*;
     use crate::crypto::fixture::NOW;
     use crate::store::Group;
@@ -227,7 +252,7 @@ mod tests {
     fn a_set_waits_for_its_time_only_where_a_good_one_is_in_use() {
         let new = [cert(NOW, 90, false)];
         let due = |old: Option<CertInfo>, new: &[CertInfo], delay| {
-            due(&md(&["a.test"]), &in_use(old), new, delay, false, NOW)
+            due(&md(&["a.test"]), &in_use(old).into(), new, delay, false, NOW)
         };
         let good = || Some(cert(NOW.minus(DAY * 80), 90, false));
         assert_eq!(due(good(), &new, Duration::ZERO), Due::Now);
@@ -238,13 +263,27 @@ mod tests {
     }
 
     #[test]
+    fn a_set_that_is_not_valid_yet_waits_while_any_valid_one_is_served() {
+        let more = md(&["a.test", "b.test"]);
+        let new = [cert(NOW.plus(DAY), 90, false)];
+        let some: Certs = in_use(Some(cert(NOW.minus(DAY * 80), 90, false))).into();
+        let due = |old: &Certs, new: &[CertInfo]| due(&more, old, new, Duration::ZERO, false, NOW);
+        assert_eq!(due(&some, &new), Due::At(NOW.plus(DAY)), "some names are served");
+        let spare = Certs { keyed: in_use(None), spare: some.keyed.clone() };
+        assert_eq!(due(&spare, &new), Due::At(NOW.plus(DAY)), "a former key is served");
+        assert_eq!(due(&in_use(None).into(), &new), Due::Now);
+        let staple = Due::Stapled;
+        assert_eq!(due(&spare, &[cert(NOW, 90, true)]), staple, "the former key needs no response");
+    }
+
+    #[test]
     fn a_must_staple_set_waits_for_its_response_while_the_old_one_is_valid() {
         let md = Md { must_staple: true, ..md(&["a.test"]) };
         let new = [cert(NOW, 90, true)];
-        let old = in_use(Some(cert(NOW.minus(DAY * 80), 90, false)));
+        let old: Certs = in_use(Some(cert(NOW.minus(DAY * 80), 90, false))).into();
         assert_eq!(due(&md, &old, &new, Duration::ZERO, false, NOW), Due::Stapled);
         assert_eq!(due(&md, &old, &new, Duration::ZERO, true, NOW), Due::Now);
-        assert_eq!(due(&md, &in_use(None), &new, Duration::ZERO, false, NOW), Due::Now);
+        assert_eq!(due(&md, &in_use(None).into(), &new, Duration::ZERO, false, NOW), Due::Now);
     }
 
     #[test]
@@ -252,7 +291,7 @@ mod tests {
         let set = |days| LiveSet {
             ca_url: None,
             since: NOW,
-            certs: in_use(Some(cert(NOW, days, false))),
+            certs: in_use(Some(cert(NOW, days, false))).into(),
             identities: Vec::new(),
         };
         let pause = Duration::from_secs(30);
@@ -268,31 +307,39 @@ mod tests {
         let set = lab.set(&["a.test"], &md.keys()[0]);
         let fingerprint = set.info.fingerprint.clone();
         let worker = lab.store.worker();
-        let set = Published::new(NOW, &md, &Job::new("a.test"), vec![set]);
+        let set = Published::new(NOW, &md, &Job::new("a.test"), Admitted::untried(vec![set]));
         set.write(&worker, "a.test").unwrap();
-        let read = read(&lab.store, Group::Staging, &md, NOW).unwrap().unwrap();
+        let read = read(&lab.store, Group::Staging, "a.test").unwrap().unwrap();
         assert_eq!((read.since, read.sets.len()), (NOW, 1));
         assert!(read.sets[0].chain.leaf().matches_key(&read.sets[0].key));
-        assert!(LiveSet::new(&read).unwrap().is_of(&[CertInfo { fingerprint, ..CertInfo::default() }]));
+        let cert = CertInfo { fingerprint, ..CertInfo::default() };
+        assert!(LiveSet::new(&read, &md.keys()).unwrap().is_of([&cert].into_iter()));
+        assert!(!LiveSet::new(&read, &md.keys()).unwrap().is_of([].into_iter()));
         let file = std::fs::read_to_string(lab.root().join("staging/a.test/live.json")).unwrap();
         assert!(file.contains("BEGIN ENCRYPTED PRIVATE KEY"), "{file}");
     }
 
     #[test]
-    fn a_published_set_that_does_not_serve_the_domain_is_refused() {
+    fn a_published_set_is_read_whatever_is_configured_now_if_key_and_chain_belong_together() {
         let lab = Lab::new();
         let a = md(&["a.test"]);
         let worker = lab.store.worker();
         let publish = |set| {
-            Published::new(NOW, &a, &Job::new("a.test"), vec![set]).write(&worker, "a.test").unwrap();
+            Published::new(NOW, &a, &Job::new("a.test"), Admitted::untried(vec![set]))
+                .write(&worker, "a.test")
+                .unwrap();
         };
-        let flaw = |md: &Md, now| read(&worker, GROUP, md, now).map(|_| ()).unwrap_err().to_string();
         publish(lab.set(&["a.test"], &a.keys()[0]));
-        assert!(flaw(&md(&["a.test", "b.test"]), NOW).contains("cover"));
-        assert!(flaw(&a, NOW.plus(DAY * 999)).contains("expired"));
-        assert!(flaw(&Md { key_specs: vec![KeySpec::default()], ..a.clone() }, NOW).contains("missing"));
+        let published = read(&worker, GROUP, "a.test").unwrap().unwrap();
+        let set = LiveSet::new(&published, &[KeySpec::default()]).unwrap();
+        assert_eq!((set.certs.keyed[0].1.is_some(), set.certs.spare.len()), (false, 1));
         let other = lab.set(&["a.test"], &a.keys()[0]);
         publish(KeyedSet { key: other.key, ..lab.set(&["a.test"], &a.keys()[0]) });
-        assert!(flaw(&a, NOW).contains("private key"));
+        let flaw = read(&worker, GROUP, "a.test").map(|_| ()).unwrap_err().to_string();
+        assert!(flaw.contains("private key"), "{flaw}");
+        worker
+            .write_json(GROUP, "a.test", FILE, &json!({"since": NOW.to_http_date(), "md": a.to_json()}))
+            .unwrap();
+        assert!(read(&worker, GROUP, "a.test").is_err(), "without any certificate");
     }
 }

@@ -17,6 +17,7 @@ pub mod fallback;
 #[cfg(test)]
 pub mod fixture;
 pub mod flow;
+mod gate;
 pub mod hint;
 pub mod hold;
 mod inquiry;
@@ -24,8 +25,11 @@ pub mod job;
 pub mod live;
 pub mod pace;
 pub mod policy;
+pub mod recover;
 pub mod restart;
 pub mod schedule;
+pub mod serve;
+pub mod served;
 pub mod session;
 pub mod set;
 pub mod slot;
@@ -42,7 +46,7 @@ pub mod unsaved;
 use crate::challenge::dns01;
 use crate::model::Md;
 use live::LiveSet;
-use state::KeyedCert;
+use serve::Certs;
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -51,8 +55,10 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct Managed {
     pub md: Md,
-    /// One entry for each of the MD's keys; `None` where there is no certificate.
-    pub certs: Vec<KeyedCert>,
+    /// Those of the start.
+    pub certs: Certs,
+    /// The TLS hosts that have this MD, and who provided their certificates at the start.
+    pub hosts: Vec<Host>,
     /// Some host has this MD.
     pub in_use: bool,
     /// Renewal looks after it.
@@ -82,7 +88,7 @@ impl Managed {
         }
     }
 
-    /// The certificates that this process serves.
+    /// The certificates that this process has for it.
     pub fn served(&self) -> Served<'_> {
         match &*self.live.load() {
             Some(set) => Served::Live(set.clone()),
@@ -91,17 +97,29 @@ impl Managed {
     }
 }
 
-/// Certificates that are served, one entry for each of the MD's keys.
+/// A TLS host of an MD.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub name: String,
+    /// `ADDRESS:PORT` of its `<VirtualHost>`.
+    pub address: String,
+    /// Whose certificate it was given at the start.
+    pub source: serve::Source,
+    /// Live sets are served by it.
+    pub is_live: bool,
+}
+
+/// Certificates of an MD in a process.
 pub enum Served<'a> {
     /// Since the start.
-    Start(&'a [KeyedCert]),
+    Start(&'a Certs),
     Live(Arc<LiveSet>),
 }
 
 impl Deref for Served<'_> {
-    type Target = [KeyedCert];
+    type Target = Certs;
 
-    fn deref(&self) -> &[KeyedCert] {
+    fn deref(&self) -> &Certs {
         match self {
             Served::Start(certs) => certs,
             Served::Live(set) => &set.certs,

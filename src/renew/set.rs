@@ -1,9 +1,11 @@
 //! A private key and the chain that certifies it, as they lie together in a folder of the store.
 
-use crate::crypto::{CertInfo, Chain, PrivateKey};
+use super::serve::Certs;
+use super::staging::file::{CHAIN_STEM, KEY_STEM};
+use crate::crypto::{self, CertInfo, Chain, PrivateKey};
 use crate::model::{KeySpec, Md};
 use crate::store::{Error, Group, Rights, StartStore, Store};
-use crate::time::Timestamp;
+use std::path::Path;
 
 pub use super::staging::file::{JOB as JOB_FILE, MD as MD_FILE};
 
@@ -21,10 +23,10 @@ pub enum Flaw {
     Missing(String),
     #[error("certificate({0}) does not belong to its private key")]
     Mismatch(String),
-    #[error("certificate({0}) does not cover all domains")]
-    Uncovered(String),
-    #[error("certificate({0}) has expired at {1}")]
-    Expired(String, String),
+    #[error("certificate({0}) has a key of another kind than {0}")]
+    Kind(String),
+    #[error("OpenSSL refuses certificate({0}) for TLS: {1}")]
+    Refused(String, String),
     #[error("the chain of certificate({0}) is not in order")]
     Disorder(String),
     #[error("md.json is missing or unusable")]
@@ -42,13 +44,22 @@ pub fn load<R: Rights>(
     name: &str,
     spec: &KeySpec,
 ) -> Result<KeyedSet, Flaw> {
-    let chain = store.read_chain(group, name, &spec.file_name("pubcert"))?;
-    let key = store.read_key(group, name, &spec.file_name("privkey"))?;
+    let chain = store.read_chain(group, name, &spec.file_name(CHAIN_STEM))?;
+    let key = store.read_key(group, name, &spec.file_name(KEY_STEM))?;
     let (Some(chain), Some(key)) = (chain, key) else { return Err(Flaw::Missing(spec.label().into())) };
     KeyedSet::new(spec.clone(), key, chain)
 }
 
 impl KeyedSet {
+    /// Whether a TLS context of this machine takes it. `chain` is a file with its chain.
+    pub(super) fn try_out(&self, chain: &Path) -> Result<(), Flaw> {
+        let refused = |error: crypto::Error| Flaw::Refused(self.spec.label().to_string(), error.to_string());
+        if self.chain.leaf().key_spec().is_none() {
+            return Err(Flaw::Kind(self.spec.label().to_string()));
+        }
+        crypto::scratch::accepts(&self.key, chain).map_err(refused)
+    }
+
     /// Only of a key and a chain that belong together.
     pub fn new(spec: KeySpec, key: PrivateKey, chain: Chain) -> Result<Self, Flaw> {
         if !chain.leaf().matches_key(&key) {
@@ -57,36 +68,55 @@ impl KeyedSet {
         let info = CertInfo::from_chain(&chain);
         Ok(KeyedSet { spec, key, chain, info })
     }
-
-    /// Whether it can serve all names of `md` at `now`.
-    pub fn check(&self, md: &Md, now: Timestamp) -> Result<(), Flaw> {
-        let label = || self.spec.label().to_string();
-        if !md.is_covered_by(&self.info.dns_names) {
-            return Err(Flaw::Uncovered(label()));
-        }
-        if self.info.not_after <= now {
-            return Err(Flaw::Expired(label(), self.info.not_after.to_http_date()));
-        }
-        if !self.chain.is_in_order() {
-            return Err(Flaw::Disorder(label()));
-        }
-        Ok(())
-    }
 }
 
-/// What [`load`] says of a set in `domains`, where the key itself is of no interest.
-pub fn look(store: &StartStore, name: &str, spec: &KeySpec) -> Result<CertInfo, Flaw> {
-    let chain = store.read_chain(Group::Domains, name, &spec.file_name("pubcert"))?;
-    let key = store.read(Group::Domains, name, &spec.file_name("privkey"))?;
-    match chain.zip(key) {
-        Some((chain, key)) if chain.leaf().matches_key_file(&key) => Ok(CertInfo::from_chain(&chain)),
-        Some(_) => load(store, Group::Domains, name, spec).map(|set| set.info),
-        None => Err(Flaw::Missing(spec.label().to_string())),
+/// The certificates of `md` in `domains` that can be served, whatever it is configured to have now, and what is
+/// wrong with the others. Other kinds of keys than the configured ones are looked for only where one of these lacks.
+pub fn look(store: &StartStore, name: &str, md: &Md) -> (Certs, Vec<Flaw>) {
+    let keys = md.keys();
+    let (mut found, mut flaws) = look_for(store, name, &keys);
+    if found.len() < keys.len() {
+        let is_configured = |spec: &KeySpec| keys.iter().any(|key| key.file_name("") == spec.file_name(""));
+        let files = store.files(Group::Domains, name).unwrap_or_default();
+        let others = files.iter().filter_map(|file| KeySpec::of_file(file, CHAIN_STEM));
+        let others: Vec<_> = others.filter(|spec| !is_configured(spec)).collect();
+        let (more, wrong) = look_for(store, name, &others);
+        found.extend(more);
+        flaws.extend(wrong);
     }
+    (Certs::arrange(&keys, found), flaws)
+}
+
+fn look_for(store: &StartStore, name: &str, specs: &[KeySpec]) -> (Vec<(KeySpec, CertInfo)>, Vec<Flaw>) {
+    let (mut found, mut flaws) = (Vec::new(), Vec::new());
+    for spec in specs {
+        match look_at(store, name, spec) {
+            Ok(info) => found.push((spec.clone(), info)),
+            Err(Flaw::Missing(_)) => {}
+            Err(flaw) => flaws.push(flaw),
+        }
+    }
+    (found, flaws)
+}
+
+/// What [`load`] says of a set in `domains`, where the key itself is of no interest, if mod_ssl will take it.
+fn look_at(store: &StartStore, name: &str, spec: &KeySpec) -> Result<CertInfo, Flaw> {
+    let chain = store.read_chain(Group::Domains, name, &spec.file_name(CHAIN_STEM))?;
+    let key = store.read(Group::Domains, name, &spec.file_name(KEY_STEM))?;
+    let Some((chain, key)) = chain.zip(key) else { return Err(Flaw::Missing(spec.label().to_string())) };
+    if chain.leaf().matches_key_file(&key) && chain.has_common_keys() {
+        return Ok(CertInfo::from_chain(&chain));
+    }
+    let set = load(store, Group::Domains, name, spec)?;
+    if !set.chain.has_common_keys() {
+        let file = store.path(Group::Domains, name, &spec.file_name(CHAIN_STEM))?;
+        set.try_out(&file)?;
+    }
+    Ok(set.info)
 }
 
 /// Writes key and chain; the key first, so that a chain never stands without its key.
 pub fn write(store: &StartStore, group: Group, name: &str, set: &KeyedSet) -> Result<(), Error> {
-    store.write_key(group, name, &set.spec.file_name("privkey"), &set.key)?;
-    store.write_chain(group, name, &set.spec.file_name("pubcert"), &set.chain)
+    store.write_key(group, name, &set.spec.file_name(KEY_STEM), &set.key)?;
+    store.write_chain(group, name, &set.spec.file_name(CHAIN_STEM), &set.chain)
 }

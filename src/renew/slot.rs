@@ -119,6 +119,7 @@ impl fmt::Debug for Slot {
 
 #[cfg(test)]
 mod tests {
+    use super::super::serve::Certs;
     use super::*;
     use crate::crypto::fixture::NOW;
     use std::sync::atomic::AtomicUsize;
@@ -140,7 +141,7 @@ mod tests {
             }
             if !self.is_broken.load(Ordering::Relaxed) {
                 let since = NOW.plus(Duration::from_secs(count as u64));
-                slot.store(LiveSet { since, ca_url: None, certs: Vec::new(), identities: Vec::new() });
+                slot.store(LiveSet { since, ca_url: None, certs: Certs::default(), identities: Vec::new() });
             }
         }
 

@@ -41,7 +41,7 @@ fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> 
 }
 
 fn fingerprint(store: &StartStore, name: &str, spec: &KeySpec) -> Option<String> {
-    set::look(store, name, spec).ok().map(|info| info.fingerprint)
+    set::load(store, Group::Domains, name, spec).ok().map(|set| set.info).map(|info| info.fingerprint)
 }
 
 const NAMES: [&str; 6] = ["a.test", "b.test", "c.test", "d.test", "*.e.test", "f.test"];
@@ -147,7 +147,7 @@ proptest! {
             let expected: Vec<_> = mds.iter().map(|md| {
                 let spec = &md.keys()[0];
                 let folder = folder_to_keep(&before, mds, md)?;
-                let info = set::look(&lab.store, folder, spec).ok()?;
+                let info = set::load(&lab.store, Group::Domains, folder, spec).ok()?.info;
                 md.is_covered_by(&info.dns_names).then_some(info.fingerprint)
             }).collect();
             let staged: HashSet<_> = lab.store.names(Group::Staging).unwrap().into_iter().collect();

@@ -2,12 +2,14 @@
 //! domain, also under the name it had before, and what certificates it has. What is broken is reported
 //! and made anew; data of domains that are no longer configured stay.
 
-use super::activate;
-use super::set::{self, Flaw, MD_FILE};
+use super::recover;
+use super::serve::{Certs, Own};
+use super::set::{self, MD_FILE};
 use super::state::{KeyedCert, assess};
 use crate::crypto::{CertInfo, Chain, PrivateKey};
 use crate::model::{KeySpec, Md};
 use crate::store::{Error, Group, StartStore};
+use crate::time::Timestamp;
 use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -18,7 +20,7 @@ pub struct SyncedMd {
     /// As configured, with the account, the CA in use and unknown keys of the stored one.
     pub md: Md,
     /// One per key, or per static file.
-    pub certs: Vec<KeyedCert>,
+    pub certs: Certs,
     /// What was found broken, in sentences for the log.
     pub problems: Vec<String>,
     /// md.json as it stands in the store.
@@ -36,7 +38,7 @@ impl SyncedMd {
 /// Matches `configured` with the folders in `domains` and renames those of renamed MDs. Nothing else is
 /// written: [`finish`] does, when the MDs are final. Fails only where a whole group cannot be read.
 pub fn sync(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> {
-    activate::recover(store)?;
+    recover::swaps(store)?;
     match_up(store, configured, &|from, to| rename(store, from, to))
 }
 
@@ -178,22 +180,12 @@ fn merge(configured: &Md, stored: Option<Md>) -> Md {
     md
 }
 
-fn certificates(store: &StartStore, folder: &str, md: &Md, problems: &mut Vec<String>) -> Vec<KeyedCert> {
+fn certificates(store: &StartStore, folder: &str, md: &Md, problems: &mut Vec<String>) -> Certs {
     if md.has_static_files() {
-        return static_certificates(store, md, problems);
+        return static_certificates(store, md, problems).into();
     }
-    let mut certs = Vec::new();
-    for spec in md.keys() {
-        let info = match set::look(store, folder, &spec) {
-            Ok(info) => Some(info),
-            Err(Flaw::Missing(_)) => None,
-            Err(flaw) => {
-                problems.push(flaw.to_string());
-                None
-            }
-        };
-        certs.push((spec, info));
-    }
+    let (certs, flaws) = set::look(store, folder, md);
+    problems.extend(flaws.iter().map(ToString::to_string));
     certs
 }
 
@@ -211,6 +203,14 @@ fn static_certificates(store: &StartStore, md: &Md, problems: &mut Vec<String>) 
         });
     }
     certs
+}
+
+/// What a certificate file of a host's own is worth. One that cannot be read may be no file at all, but a name in a
+/// token: mod_ssl knows.
+pub fn own_file(store: &StartStore, path: &Path, now: Timestamp) -> Own {
+    let Ok(Some(content)) = store.read_foreign(path) else { return Own::InTime };
+    let is_in_time = |chain: Chain| chain.leaf().not_before() <= now && now < chain.leaf().not_after();
+    if Chain::from_pem(&content).is_ok_and(is_in_time) { Own::InTime } else { Own::Unfit }
 }
 
 /// A certificate that the admin provides, and the kind of its key.
@@ -239,7 +239,6 @@ mod tests {
     use super::*;
     use crate::crypto::fixture::Wish;
     use crate::model::State;
-    use crate::time::Timestamp;
     use serde_json::json;
 
     /// A whole start without activation.

@@ -4,16 +4,19 @@
 use super::Managed;
 use super::engine::{Engine, Next};
 use super::error::Error;
+use super::gate::{self, Admitted};
 use super::job::Running;
 use super::live::{self, Due, LiveSet, Published};
+use super::policy::Decision;
+use super::serve::Certs;
 use super::set::{Flaw, KeyedSet};
 use super::staging::Staging;
 use super::{pace, policy};
-use crate::crypto::CertInfo;
+use crate::crypto::{CertInfo, Identity};
 use crate::model::job::status;
-use crate::model::{Job, Outcome};
+use crate::model::{Job, Outcome, Trial};
 use crate::notify::Event;
-use crate::store;
+use crate::store::{self, WorkGroup};
 use crate::time::{DAY, Timestamp};
 use serde_json::json;
 use std::time::Duration;
@@ -26,6 +29,8 @@ enum Turn {
     Waiting(Timestamp),
     /// A restart brings it into use.
     Restart,
+    /// TLS servers refuse it, for this reason. It stays where it is, in case the hosts' settings change.
+    Refused(String),
     /// It cannot be used, for this reason.
     Damaged(String),
 }
@@ -49,8 +54,17 @@ impl Engine {
         let (name, is_new) = (&target.md.name, new.is_some());
         let turn = self.go_live(index, target, running, new);
         match &turn {
-            Turn::Damaged(reason) => {
-                crate::log!(Error, "AH10069: {name}: error loading staged set, it is got anew: {reason}");
+            // Another one may be better, once this one would have been replaced anyway.
+            Turn::Refused(reason) if !self.is_staged_set_due(target) => {
+                running.job.trial = Some(Trial::Refused(reason.clone()));
+                let error = Error::Refused(reason.clone());
+                return (self.failed(target, running, None, &error), false);
+            }
+            Turn::Damaged(reason) | Turn::Refused(reason) => {
+                crate::log!(
+                    Error,
+                    "AH10069: {name}: cannot use the staged certificates, requesting new ones: {reason}"
+                );
                 let begun = self.make_room(target, running);
                 let error = begun.err().unwrap_or_else(|| Error::Unusable(reason.clone()));
                 return (self.failed(target, running, None, &error), false);
@@ -81,11 +95,11 @@ impl Engine {
         match turn {
             Turn::Live => (told, true),
             Turn::Waiting(at) => (earlier(told, Next::At(at)), false),
-            Turn::Restart | Turn::Damaged(_) => (told, false),
+            Turn::Restart | Turn::Refused(_) | Turn::Damaged(_) => (told, false),
         }
     }
 
-    /// Has all workers serve the staged set, if it is time.
+    /// Has all workers serve the staged set, if its hosts take it and it is time.
     fn go_live(
         &self,
         index: usize,
@@ -94,22 +108,28 @@ impl Engine {
         new: Option<Vec<KeyedSet>>,
     ) -> Turn {
         let (name, now) = (&target.md.name, self.clock().now());
-        let Some((workers, delay)) = self.live().filter(|_| target.live.is_attached()) else {
-            return Turn::Restart;
-        };
         if new.is_none()
-            && live::staged_certs(self.store(), &target.md).is_some_and(|c| is_served(target, &c))
+            && live::staged_certs(self.store(), name)
+                .is_some_and(|certs| is_served(target, certs.iter().map(|(_, cert)| cert)))
         {
             return Turn::Live;
         }
-        let (ordered, sets) = match live::staged(self.store(), &target.md, new, now) {
-            Ok(staged) => staged,
+        let workers = self.live().filter(|_| target.live.is_attached());
+        if workers.is_none() && new.is_none() && running.job.trial == Some(Trial::Accepted) {
+            return Turn::Restart;
+        }
+        let admitted = live::staged(self.store(), name, new)
+            .and_then(|(ordered, sets)| Ok((ordered, self.admit(index, name, running, sets)?)));
+        let (ordered, sets) = match admitted {
+            Ok(admitted) => admitted,
             Err(Flaw::Store(error @ store::Error::Io { .. })) => {
                 crate::log!(Error, "{name}: the staged set cannot be read: {error}");
                 return Turn::Waiting(now.plus(PAUSE));
             }
+            Err(flaw @ (Flaw::Refused(..) | Flaw::Kind(_))) => return Turn::Refused(flaw.to_string()),
             Err(flaw) => return Turn::Damaged(flaw.to_string()),
         };
+        let Some((workers, delay)) = workers else { return Turn::Restart };
         let certs: Vec<CertInfo> = sets.iter().map(|set| set.info.clone()).collect();
         let have_staples = workers.have_staples(index, &certs);
         match live::due(&target.md, &target.served(), &certs, delay, have_staples, now) {
@@ -117,8 +137,13 @@ impl Engine {
             Due::Stapled => return Turn::Waiting(now.plus(PAUSE)),
             Due::Now => {}
         }
+        let new_certs =
+            Certs::arrange(&target.md.keys(), sets.iter().map(|set| (set.spec.clone(), set.info.clone())));
+        if new_certs.worth(&target.md, now) < target.served().worth(&target.md, now) {
+            return Turn::Damaged("the certificates in use serve more names, or are valid for longer".into());
+        }
         let published = Published::new(now, &ordered, &running.job, sets);
-        let set = match LiveSet::new(&published) {
+        let set = match LiveSet::new(&published, &target.md.keys()) {
             Ok(set) => set,
             Err(error) => return Turn::Damaged(error.to_string()),
         };
@@ -127,13 +152,46 @@ impl Engine {
             return Turn::Waiting(now.plus(PAUSE));
         }
         workers.tell(index, set);
-        if !is_served(target, &certs) {
+        if !is_served(target, certs.iter()) {
             // Why stands in the log.
             return Turn::Restart;
         }
         crate::log!(Notice, "AH10059: The Managed Domain {name} has been setup and is live now.");
         running.job.note(now, "progress", None, Some("The new certificates are live.".into()));
         Turn::Live
+    }
+
+    /// Has the sets pass the gate: by the hosts that will serve them, or where these are not known, by the settings of
+    /// this machine. What ended a start is not tried again by one that cannot ask the hosts.
+    fn admit(
+        &self,
+        index: usize,
+        name: &str,
+        running: &mut Running<'_>,
+        sets: Vec<KeyedSet>,
+    ) -> Result<Admitted, Flaw> {
+        let identities =
+            sets.iter().map(|set| Identity::new(&set.key, &set.chain)).collect::<Result<Vec<_>, _>>();
+        let identities = identities.map_err(|error| Flaw::Unusable(error.to_string()))?;
+        let trial = match self.hosts().and_then(|hosts| hosts.try_out(index, &identities)) {
+            Some(Ok(())) => Some(Trial::Accepted),
+            Some(Err(reason)) => Some(Trial::Refused(reason)),
+            None => running.job.trial.clone(),
+        };
+        let admitted = gate::admit(self.store(), WorkGroup::Staging, name, sets, trial.as_ref())?;
+        let job = &mut running.job;
+        if let Some(Trial::Refused(_)) = job.trial {
+            (job.errors, job.next_run, job.last) = (0, None, Outcome::default());
+        }
+        job.trial = trial;
+        Ok(admitted)
+    }
+
+    /// Whether the staged set itself would be renewed by now.
+    fn is_staged_set_due(&self, target: &Managed) -> bool {
+        let certs = live::staged_certs(self.store(), &target.md.name).unwrap_or_default();
+        let certs = Certs::arrange(&target.md.keys(), certs);
+        matches!(policy::need(&target.md, &certs, None, self.clock().now()), Decision::Now(_))
     }
 
     /// Tells the commands about a complete set, until they have heard.
@@ -224,7 +282,7 @@ impl Engine {
     }
 }
 
-fn is_served(target: &Managed, certs: &[CertInfo]) -> bool {
+fn is_served<'c>(target: &Managed, certs: impl Iterator<Item = &'c CertInfo>) -> bool {
     target.live.load().as_ref().is_some_and(|set| set.is_of(certs))
 }
 

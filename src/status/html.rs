@@ -170,13 +170,13 @@ fn row(domain: &Domain<'_>, status: &str, monitor: &Monitor, dates: &mut Dates, 
     out.raw("<td>").text(&md.name).raw("</td><td>");
     names(&md.domains, out);
     out.raw("</td><td>").text(status).raw("</td><td>");
-    validity(domain.certs(), dates, out);
+    validity(&domain.all_certs(), dates, out);
     out.raw("</td><td>");
     if let Some((name, url)) = words::authority(domain) {
         out.link(&url, &name);
     }
     out.raw("</td><td>").raw(if md.stapling { "on" } else { "" }).raw("</td><td>");
-    checks(domain, domain.certs(), monitor, out);
+    checks(domain, &domain.all_certs(), monitor, out);
     out.raw("</td><td>");
     activity(domain, monitor, dates, out);
     out.raw("</td>");
@@ -217,6 +217,9 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut
         out.raw("Went live ");
         moment(set.since, dates, out);
         out.raw(", without a restart. ");
+    }
+    if let Some(served) = words::served(domain) {
+        out.text(&served).raw("<br>");
     }
     if let Some(renewal) = &domain.renewal {
         failure(&renewal.job, out);

@@ -9,6 +9,7 @@ use crate::crypto::CertInfo;
 use crate::model::KeySpec;
 use crate::model::job::status;
 use crate::ocsp::cache::{Entry as Response, Table};
+use crate::renew::Host;
 use crate::renew::policy::Decision;
 use crate::renew::state::KeyedCert;
 use crate::stapling::snapshot;
@@ -146,7 +147,7 @@ fn entry(domain: &Domain<'_>, responses: &Table, now: Timestamp, with_log: bool)
         Value::Object(fields) => fields,
         _ => Map::new(),
     };
-    out.insert("cert".into(), certs_json(domain, domain.certs(), responses));
+    out.insert("cert".into(), certs_json(domain, &domain.all_certs(), responses));
     let (renew_at, is_due, reason) = match &domain.judged.need {
         Decision::Now(reason) => (Some(now), true, reason),
         Decision::At(at, reason) => (Some(*at), false, reason),
@@ -159,6 +160,7 @@ fn entry(domain: &Domain<'_>, responses: &Table, now: Timestamp, with_log: bool)
         out.insert("ari".into(), advice.to_json());
     }
     out.insert("watched".into(), json!(domain.managed.watched));
+    out.insert("hosts".into(), domain.hosts().map(host).collect());
     if is_due {
         out.insert("renew".into(), json!(true));
     }
@@ -178,6 +180,10 @@ fn entry(domain: &Domain<'_>, responses: &Table, now: Timestamp, with_log: bool)
         out.insert("renewal-unsaved".into(), unsaved);
     }
     Value::Object(out)
+}
+
+fn host((host, served): (&Host, &str)) -> Value {
+    json!({"name": host.name, "address": host.address, "served": served})
 }
 
 /// The job under way or waiting for activation, and the certificates it has got.

@@ -61,7 +61,7 @@ mod tests {
             ..CertInfo::default()
         };
         let md = Md { name: "a.test".into(), domains: vec!["a.test".into()], ..Md::default() };
-        Managed { md, certs: vec![(KeySpec::default(), Some(cert))], ..Managed::default() }
+        Managed { md, certs: vec![(KeySpec::default(), Some(cert))].into(), ..Managed::default() }
     }
 
     #[test]

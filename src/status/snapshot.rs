@@ -6,13 +6,15 @@ use super::judgement::Judgement;
 use super::{html, json, text};
 use crate::crypto::CertInfo;
 use crate::model::{Job, KeySpec, State};
-use crate::renew::Managed;
 use crate::renew::ari;
 use crate::renew::live::LiveSet;
+use crate::renew::serve::Source;
 use crate::renew::staging::Staging;
 use crate::renew::state::{self, KeyedCert};
+use crate::renew::{Host, Managed};
 use crate::store::{Looked, Watched, WorkGroup, WorkStore};
 use crate::time::Timestamp;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,7 +75,25 @@ impl<'a> Domain<'a> {
 
     /// The certificates that this process serves, one entry for each key of the MD.
     pub fn certs(&self) -> &[KeyedCert] {
-        self.live.as_ref().map_or(&self.managed.certs, |set| &set.certs)
+        self.live.as_ref().map_or(&*self.managed.certs, |set| &*set.certs)
+    }
+
+    /// Those and the ones for kinds of keys that are not configured any more: served where nothing else is there.
+    pub fn all_certs(&self) -> Cow<'_, [KeyedCert]> {
+        let certs = self.live.as_ref().map_or(&self.managed.certs, |set| &set.certs);
+        match certs.spare.as_slice() {
+            [] => Cow::Borrowed(&certs.keyed),
+            spare => Cow::Owned([certs.keyed.as_slice(), spare].concat()),
+        }
+    }
+
+    /// The TLS hosts of the domain, and whose certificate each serves: `md`, `file`, or `self-signed`.
+    pub fn hosts(&self) -> impl Iterator<Item = (&Host, &'static str)> {
+        let is_live = self.live.is_some();
+        self.managed.hosts.iter().map(move |host| {
+            let source = if is_live && host.is_live { Source::Md } else { host.source };
+            (host, source.label())
+        })
     }
 
     /// The certificates there are, each with the name its key has on pages.
@@ -322,6 +342,9 @@ fn read_renewal(managed: &Managed, staging: Staging<'_>) -> Option<Renewal> {
         let chain = staging.chain(spec).ok().flatten();
         chain.map(|chain| CertInfo::from_chain(&chain))
     };
-    let staged = managed.md.keys().into_iter().map(|spec| (spec.clone(), certificate(&spec))).collect();
+    // It may have been ordered for other keys than are configured now.
+    let ordered = staging.md().ok().flatten().filter(|_| job.finished);
+    let keys = ordered.map_or_else(|| managed.md.keys(), |md| md.keys());
+    let staged = keys.into_iter().map(|spec| (spec.clone(), certificate(&spec))).collect();
     Some(Renewal { job, staged })
 }

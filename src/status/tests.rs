@@ -39,7 +39,7 @@ fn managed(name: &str, certs: Vec<KeyedCert>) -> Managed {
     let md = Md { name: name.into(), domains: vec![name.into()], ..Md::default() };
     let (state, state_descr) = crate::renew::state::assess(&md, &certs);
     let md = Md { state, state_descr, ..md };
-    Managed { md, certs, in_use: true, watched: true, ..Managed::default() }
+    Managed { md, certs: certs.into(), in_use: true, watched: true, ..Managed::default() }
 }
 
 fn store() -> (TempDir, WorkStore) {
@@ -269,7 +269,7 @@ fn hostile() -> (TempDir, Snapshots) {
     Staging::new(&store, "bad.test").save_job(&job).unwrap();
     let mut long = managed("a.test", rsa(Some(cert(1, 89))));
     long.md.domains = (0..30).map(|n| format!("n{n}.a.test")).chain(["a.test".into()]).collect();
-    long.certs[0].1.as_mut().unwrap().dns_names = long.md.domains.clone();
+    long.certs.keyed[0].1.as_mut().unwrap().dns_names = long.md.domains.clone();
     let certificate = CertInfo { dns_names: vec!["c.test".into()], ..cert(90, 0) };
     let expired = managed("c.test", rsa(Some(certificate)));
     let snapshots = snapshots(vec![long, bad, expired], &store);

@@ -4,6 +4,7 @@ use super::snapshot::Domain;
 use crate::config::KNOWN_CAS;
 use crate::model::State;
 use crate::renew::policy;
+use crate::renew::serve::Source;
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 use url::Url;
@@ -20,6 +21,35 @@ pub enum Weight {
 
 /// What it means that the state of a renewal could not be written.
 pub const UNSAVED: &str = "The state of the renewal cannot be written to the store, so what is shown of it may be old. The next try writes it again.";
+
+/// What hosts serve, where it is not a certificate that has everything that is configured.
+pub fn served(domain: &Domain<'_>) -> Option<String> {
+    let named = |label: &str| {
+        let hosts: Vec<_> = domain
+            .hosts()
+            .filter(|(_, served)| *served == label)
+            .map(|(host, _)| host.name.as_str())
+            .collect();
+        let more = hosts.len().saturating_sub(HOSTS_NAMED);
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!hosts.is_empty())
+            .then(|| hosts.iter().take(HOSTS_NAMED).copied().collect::<Vec<_>>().join(", ") + &rest)
+    };
+    let mut out = Vec::new();
+    if let Some(hosts) = named(Source::SelfSigned.label()) {
+        out.push(format!("No certificate yet: {hosts} with a self-signed one and 503."));
+    }
+    if let Some(hosts) = named(Source::Own.label()) {
+        out.push(format!("SSLCertificateFile is served by {hosts}."));
+    }
+    if let (State::Incomplete, Some(hosts)) = (domain.state().0, named(Source::Md.label())) {
+        out.push(format!("The certificate there is goes on being served by {hosts}."));
+    }
+    (!out.is_empty()).then(|| out.join(" "))
+}
+
+/// More hosts than these are counted.
+const HOSTS_NAMED: usize = 5;
 
 /// When the words of [`status`] change with nothing but the time.
 pub fn status_changes(domain: &Domain<'_>) -> impl Iterator<Item = Timestamp> {

@@ -35,6 +35,8 @@ use std::sync::Arc;
 
 /// Bytes of a JSON file.
 const JSON_MAX: u64 = 4 * 1024 * 1024;
+/// In the store's own folder: the set that mod_ssl is about to load.
+const TRIAL_FILE: &str = "trial.json";
 /// Bytes of any other file.
 const FILE_MAX: u64 = 1024 * 1024;
 
@@ -113,12 +115,6 @@ impl StartStore {
         Store { layout: Arc::new(layout), rights: PhantomData }
     }
 
-    /// The path of a file, for those who open it themselves (mod_ssl).
-    pub fn path(&self, group: Group, name: &str, file: &str) -> Result<PathBuf, Error> {
-        let folder = group.folder_name(name)?;
-        Ok(self.layout.dir.join(group.dir_name()).join(folder).join(place::file_name(file)?))
-    }
-
     /// Whether the folder of `name` exists.
     pub fn exists(&self, group: Group, name: &str) -> Result<bool, Error> {
         Ok(self.layout.folder(group, name)?.is_some())
@@ -149,6 +145,24 @@ impl StartStore {
         }
         root.write(FILE, &content, Access { mode: 0o600, ..Access::default() })?;
         Ok(true)
+    }
+
+    /// Notes what this start is trying, for the next one to know where it ends with that. Does not wait for the disk: a
+    /// process that ends leaves it, and a power failure says nothing about what was tried.
+    pub fn write_trial(&self, note: &Value) -> Result<(), Error> {
+        let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(false);
+        root.write(TRIAL_FILE, &json_bytes(note), Access { mode: 0o600, ..Access::default() })
+    }
+
+    /// What an earlier start was trying when it ended.
+    pub fn read_trial(&self) -> Result<Option<Value>, Error> {
+        let content = setup::open_root(&self.layout.dir, &self.layout.fuse)?.read(TRIAL_FILE, JSON_MAX)?;
+        // What cannot be read tells nothing.
+        Ok(content.map(|content| serde_json::from_slice(&content).unwrap_or_default()))
+    }
+
+    pub fn remove_trial(&self) -> Result<(), Error> {
+        setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(false).remove(TRIAL_FILE)
     }
 
     /// A file of the admin, outside of the store. More than 1 MiB is refused.
@@ -189,6 +203,13 @@ impl<R: Rights> Store<R> {
     pub fn unsynced(&self) -> Self {
         let layout = Layout { is_synced: false, ..self.layout.as_ref().clone() };
         Store { layout: Arc::new(layout), rights: PhantomData }
+    }
+
+    /// The path of a file, for those who open it themselves (mod_ssl, OpenSSL).
+    pub fn path(&self, group: R::Group, name: &str, file: &str) -> Result<PathBuf, Error> {
+        let group = group.into();
+        let folder = group.folder_name(name)?;
+        Ok(self.layout.dir.join(group.dir_name()).join(folder).join(place::file_name(file)?))
     }
 
     /// Names that have a folder in the group, sorted. Strangers' entries are passed over.

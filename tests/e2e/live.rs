@@ -368,13 +368,15 @@ fn several_hosts_and_all_keys_of_a_domain_follow_and_other_hosts_are_left_alone(
         "<VirtualHost *:{https}>\nServerName own.test\nSSLEngine on\n{}\n</VirtualHost>",
         own.directives()
     ));
-    let httpd = config.start();
+    let other = Files::new(&lab, "other.test", Id::EC);
+    let httpd = config.site_with("other.test", &other.directives()).start();
     let serial = |name: &str, options: &[&str]| served(https, name, None, options).serial();
-    let untouched = serial("own.test", &[]);
+    let others = serial("other.test", &[]);
+    assert_eq!(serial("own.test", &[]), first.1.serial(), "before the files of the host");
     let second = issue();
     issuer::stage(&store, names, &[&second.0, &second.1]);
     httpd.wait_live("one.test", &second.0.serial());
-    for name in ["one.test", "www.one.test", "deep.wild.test", "other.wild.test"] {
+    for name in ["one.test", "www.one.test", "deep.wild.test", "other.wild.test", "own.test"] {
         for (options, set, key) in [(RSA_ONLY, &second.0, Id::RSA), (EC_ONLY, &second.1, Id::EC)] {
             let served = served(https, name, None, options);
             assert_eq!((served.serial(), served.key()), (set.serial(), key), "{name} with {options:?}");
@@ -383,7 +385,7 @@ fn several_hosts_and_all_keys_of_a_domain_follow_and_other_hosts_are_left_alone(
         assert!([second.0.serial(), second.1.serial()].contains(&tls13.serial()));
         assert_eq!(tls13.chain.len(), 2, "with its issuer");
     }
-    assert_eq!(serial("own.test", &[]), untouched);
+    assert_eq!(serial("other.test", &[]), others, "a host of no managed domain");
     drop(httpd);
 }
 

@@ -24,6 +24,7 @@ mod panic;
 mod renewal;
 mod require_https;
 mod secrets;
+mod serving;
 mod stapling;
 mod status;
 mod status_compared;

@@ -76,6 +76,7 @@ fn comparable(mut md: Value) -> Value {
     }
     let fields = md.as_object_mut().unwrap();
     fields.remove("activation");
+    fields.remove("hosts");
     if let Some(renewal) = fields.get_mut("renewal").and_then(Value::as_object_mut) {
         ["reason", "next"].iter().for_each(|key| drop(renewal.remove(*key)));
     }

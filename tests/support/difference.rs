@@ -135,6 +135,28 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "it asks responders without the proxy of the server",
     ),
     ("storm::", "it renews one after the other, and the test does not wait for that"),
+    ("serving::a_live_set_of_an_earlier_configuration_is_put_into_use", "no set goes live"),
+    ("serving::a_live_set_takes_the_place_of_the_files_of_a_host", "no set goes live"),
+    (
+        "serving::a_set_that_its_host_refuses_is_an_error_of_its_renewal_and_takes_no_server_down",
+        "no set is tried out",
+    ),
+    (
+        "serving::a_staged_set_of_an_earlier_configuration_is_put_into_use",
+        "it does not take what this test puts into staging",
+    ),
+    (
+        "serving::a_start_that_mod_ssl_ends_with_a_new_set_is_followed_by_one_with_the_set_before",
+        "it does not take what this test puts into staging",
+    ),
+    (
+        "serving::an_expired_certificate_does_not_take_the_place_of_good_files_of_the_host",
+        "it serves the expired one",
+    ),
+    (
+        "serving::files_of_a_host_are_served_until_its_domain_has_a_certificate",
+        "it does not take what this test puts into staging",
+    ),
     (
         "status::what_cannot_be_saved_of_a_renewal_is_told_until_it_can",
         "only its log tells that a job cannot be written",

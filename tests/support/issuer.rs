@@ -33,7 +33,12 @@ pub struct Set {
 
 impl Issuer {
     pub fn new() -> Issuer {
-        let key = generate(Id::EC);
+        Issuer::with_key(Id::EC)
+    }
+
+    /// With a key of this kind; RSA of 2048 bits.
+    pub fn with_key(algorithm: Id) -> Issuer {
+        let key = generate(algorithm);
         let mut builder = builder("Lab Root", "Lab Root", &key, -3600, 86_400);
         builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
         builder.sign(&key, MessageDigest::sha256()).unwrap();

@@ -90,9 +90,15 @@ impl PathArray<'_> {
         PathArray { array, pool, lent: PhantomData }
     }
 
-    pub fn is_empty(&self) -> bool {
-        // SAFETY: `array` is live (see `new`).
-        unsafe { (*self.array).nelts == 0 }
+    /// The paths it has.
+    pub fn paths(&self) -> Vec<String> {
+        // SAFETY: `array` is live and has C strings (see `new`).
+        unsafe { strings(self.array) }
+    }
+
+    pub fn clear(&mut self) {
+        // SAFETY: `array` is live (see `new`); what it pointed to belongs to the pool.
+        unsafe { (*self.array).nelts = 0 };
     }
 
     pub fn push(&mut self, path: &str) {

@@ -68,6 +68,18 @@ impl<'p> Server<'p> {
         ports
     }
 
+    /// `ADDRESS:PORT` of its `<VirtualHost>`, the first one; `*` is any.
+    pub fn address(&self) -> String {
+        let address = self.rec().addrs;
+        if address.is_null() {
+            return format!("*:{}", self.rec().port);
+        }
+        // SAFETY: as above.
+        let (host, port) = unsafe { (pool::text((*address).virthost), (*address).host_port) };
+        let port = if port == 0 { "*".to_string() } else { port.to_string() };
+        format!("{host}:{port}")
+    }
+
     pub fn admin(&self) -> Option<String> {
         // SAFETY: as above.
         let admin = unsafe { pool::text(self.rec().server_admin) }.into_owned();

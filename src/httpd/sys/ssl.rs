@@ -6,7 +6,7 @@ use super::server::Server;
 use super::{ocsp, pool};
 use crate::challenge::tls_alpn01;
 use crate::crypto::Identity;
-use crate::httpd::live;
+use crate::httpd::{live, tls};
 use crate::renew::slot::Slot;
 use apache_sys::{apr_pool_t, server_rec};
 use foreign_types::{ForeignType, ForeignTypeRef};
@@ -33,6 +33,13 @@ unsafe extern "C" {
 /// What the callback answers: the handshake goes on.
 const GO_ON: c_int = 1;
 
+/// Where handshakes of a host look.
+struct Place {
+    slot: Slot,
+    /// Certificates of the host's own serve clients that want another kind of key than the live set has.
+    keeps_own: bool,
+}
+
 /// The TLS context of a host, which mod_ssl keeps for as long as the configuration is in force.
 pub struct Context(*mut SSL_CTX);
 
@@ -49,18 +56,21 @@ impl Context {
         let context = unsafe { SslContextRef::from_ptr(self.0) };
         let ssl = Ssl::new(context).map_err(|error| error.to_string())?;
         // SAFETY: a live connection.
-        unsafe { present(ssl.as_ptr(), identities) }.map_err(|error| format!("OpenSSL refuses it: {error}"))
+        unsafe { present(ssl.as_ptr(), identities, true) }.map_err(|error| error.to_string())
     }
 }
 
-/// Puts these in the place of every certificate the connection has.
+/// Puts these in the place of the certificates the connection has: of all of them, or else of those with keys of the
+/// same kinds.
 ///
 /// # Safety
 /// `ssl` is live and in no other thread's hands.
-unsafe fn present(ssl: *mut SSL, identities: &[Identity]) -> Result<(), ErrorStack> {
+unsafe fn present(ssl: *mut SSL, identities: &[Identity], of_all: bool) -> Result<(), ErrorStack> {
     // SAFETY: see above; OpenSSL takes references of its own to what it is handed, and counts them atomically.
     unsafe {
-        SSL_certs_clear(ssl);
+        if of_all {
+            SSL_certs_clear(ssl);
+        }
         for identity in identities {
             let (leaf, key) = (identity.leaf.as_ptr(), identity.key.as_ptr());
             if SSL_use_cert_and_key(ssl, leaf, key, identity.issuers.as_ptr(), 1) != 1 {
@@ -83,9 +93,10 @@ callback! {
         unsafe {
             let server = Server::new(server);
             ocsp::install(server, pool, context);
-            if let Some(slot) = live::slot_of(server) {
-                SSL_CTX_set_cert_cb(context, Some(certificate_callback), pool::own_here(pool, slot).cast_mut().cast());
-                live::attach(server, Context(context));
+            tls::loaded(server, Context(context));
+            if let Some((slot, keeps_own)) = live::slot_of(server) {
+                let place = pool::own_here(pool, Place { slot, keeps_own });
+                SSL_CTX_set_cert_cb(context, Some(certificate_callback), place.cast_mut().cast());
             }
         }
         go_on
@@ -107,13 +118,13 @@ callback! {
     // here, too. mod_ssl sets the challenge's certificate when protocols are chosen: with TLS 1.3 that was before, and what
     // it has set must stay; with TLS 1.2 it comes after, and that one counts.
     fn certificate_callback(ssl: *mut SSL, data: *mut c_void) -> c_int, failing GO_ON; {
-        // SAFETY: `init_server` handed over a slot that lives as long as the context.
-        let slot = unsafe { data.cast::<Slot>().as_ref() };
-        if let Some(set) = slot.map(Slot::load).as_deref().and_then(Option::as_ref)
+        // SAFETY: `init_server` handed over a place that lives as long as the context.
+        let Some(place) = (unsafe { data.cast::<Place>().as_ref() }) else { return GO_ON };
+        if let Some(set) = place.slot.load().as_ref()
             // SAFETY: OpenSSL lends the connection of this handshake.
             && !unsafe { answers_challenge(ssl) }
             // SAFETY: as above.
-            && let Err(error) = unsafe { present(ssl, &set.identities) }
+            && let Err(error) = unsafe { present(ssl, &set.identities, !place.keeps_own) }
         {
             crate::log!(Error, "OpenSSL refuses a live certificate in a handshake: {error}");
         }

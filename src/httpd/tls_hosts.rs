@@ -1,0 +1,103 @@
+//! What the start learns of the TLS hosts of managed domains: who provides the certificate of each, and the TLS context
+//! that mod_ssl made for it. New sets are tried out on these contexts, with all settings of their hosts, before they
+//! are served by any.
+
+use super::lock;
+use super::sys::{Context, Server};
+use crate::crypto::Identity;
+use crate::renew::live::Hosts;
+use crate::renew::serve::Source;
+use crate::renew::slot::Slot;
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// What a host was given.
+#[derive(Clone, Copy)]
+pub struct Given {
+    /// Index of its MD.
+    pub md: usize,
+    pub source: Source,
+    /// It has files of its own as well, which serve clients that want another kind of key.
+    pub keeps_own: bool,
+}
+
+impl Given {
+    /// Whether a live set of the MD takes the place of this. Files of the MD stay.
+    fn can_go_live(self) -> bool {
+        self.source != Source::Static
+    }
+}
+
+/// The TLS hosts of one start.
+pub struct TlsHosts {
+    /// `MDLiveActivation`.
+    is_live: bool,
+    slots: Vec<Slot>,
+    /// By server.
+    given: Mutex<HashMap<usize, Given>>,
+    contexts: Mutex<Vec<Vec<Context>>>,
+}
+
+impl TlsHosts {
+    pub fn new(mds: usize, is_live: bool) -> Self {
+        let contexts = Mutex::new((0..mds).map(|_| Vec::new()).collect());
+        let slots = (0..mds).map(|_| Slot::default()).collect();
+        TlsHosts { is_live, slots, given: Mutex::default(), contexts }
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    pub fn give(&self, server: Server<'_>, given: Given) {
+        lock(&self.given).insert(server.key(), given);
+    }
+
+    pub fn given(&self, server: Server<'_>) -> Option<Given> {
+        lock(&self.given).get(&server.key()).copied()
+    }
+
+    /// By server: the MD of each host that begins with a self-signed certificate.
+    pub fn self_signed(&self) -> HashMap<usize, usize> {
+        let given = lock(&self.given);
+        given.iter().filter(|(_, g)| g.source == Source::SelfSigned).map(|(s, g)| (*s, g.md)).collect()
+    }
+
+    /// Where handshakes of a host look for a live set, and whether certificates of its own stay beside that.
+    pub fn slot_of(&self, server: Server<'_>) -> Option<(Slot, bool)> {
+        let given = self.given(server).filter(|given| self.is_live && given.can_go_live())?;
+        Some((self.slots.get(given.md)?.clone(), given.keeps_own))
+    }
+
+    /// mod_ssl has made this context for a host.
+    pub fn attach(&self, server: Server<'_>, context: Context) {
+        let Some(given) = self.given(server).filter(|given| given.can_go_live()) else { return };
+        if let (Some(slot), Some(contexts)) =
+            (self.slots.get(given.md), lock(&self.contexts).get_mut(given.md))
+        {
+            contexts.push(context);
+            if self.is_live {
+                slot.attach();
+            }
+        }
+    }
+
+    pub fn slot(&self, md: usize) -> Slot {
+        self.slots.get(md).cloned().unwrap_or_default()
+    }
+
+    /// The contexts, once all hosts have theirs.
+    pub fn take_contexts(&self) -> Contexts {
+        Contexts(std::mem::take(&mut lock(&self.contexts)))
+    }
+}
+
+/// The TLS contexts of the hosts of each MD.
+pub struct Contexts(Vec<Vec<Context>>);
+
+impl Hosts for Contexts {
+    fn try_out(&self, index: usize, identities: &[Identity]) -> Option<Result<(), String>> {
+        let contexts = self.0.get(index).filter(|contexts| !contexts.is_empty())?;
+        Some(contexts.iter().try_for_each(|context| context.try_out(identities)))
+    }
+}

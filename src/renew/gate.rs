@@ -1,0 +1,69 @@
+//! The one gate that every set of keys and chains passes before it takes the place of another: at a restart and
+//! live. It asks whether the set can be served at all. Whether it fits what is configured now is the renewal's
+//! question.
+
+use super::set::{Flaw, KeyedSet};
+use super::staging::file::CHAIN_STEM;
+use crate::model::KeySpec;
+use crate::model::Trial;
+use crate::model::key_spec::RSA_BITS_DEFAULT;
+use crate::store::{Rights, Store};
+use std::ops::Deref;
+
+/// Sets that may be put into use.
+pub struct Admitted(Vec<KeyedSet>);
+
+impl Admitted {
+    pub fn into_sets(self) -> Vec<KeyedSet> {
+        self.0
+    }
+
+    /// For tests of what comes after the gate.
+    #[cfg(test)]
+    pub fn untried(sets: Vec<KeyedSet>) -> Self {
+        Admitted(sets)
+    }
+}
+
+impl Deref for Admitted {
+    type Target = [KeyedSet];
+
+    fn deref(&self) -> &[KeyedSet] {
+        &self.0
+    }
+}
+
+/// Lets sets pass whose chains lie in the folder of `name` in `group`. What the hosts made of them that are to serve
+/// them counts for more than the settings of this machine, which hosts may loosen and tighten.
+pub fn admit<R: Rights>(
+    store: &Store<R>,
+    group: R::Group,
+    name: &str,
+    sets: Vec<KeyedSet>,
+    trial: Option<&Trial>,
+) -> Result<Admitted, Flaw> {
+    for set in &sets {
+        let label = || set.spec.label().to_string();
+        if !set.key.is_of(&set.spec) {
+            return Err(Flaw::Kind(label()));
+        }
+        if !set.chain.is_in_order() {
+            return Err(Flaw::Disorder(label()));
+        }
+        match trial {
+            Some(Trial::Accepted) => {}
+            Some(Trial::Refused(reason)) => return Err(Flaw::Refused(label(), reason.clone())),
+            None => {
+                if let Some(KeySpec::Rsa(bits)) = set.chain.leaf().key_spec()
+                    && bits < RSA_BITS_DEFAULT
+                {
+                    let reason =
+                        format!("an RSA key of {bits} bits is too short, {RSA_BITS_DEFAULT} are needed");
+                    return Err(Flaw::Refused(label(), reason));
+                }
+                set.try_out(&store.path(group, name, &set.spec.file_name(CHAIN_STEM))?)?;
+            }
+        }
+    }
+    Ok(Admitted(sets))
+}

@@ -1,0 +1,308 @@
+//! What a start mends that an earlier one left behind: a swap in which the process died, and a set with which
+//! mod_ssl ended the start.
+
+use super::fallback;
+use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
+use super::staging::file::CHAIN_STEM;
+use crate::exec;
+use crate::model::{Job, KeySpec, Md, Outcome, Trial};
+use crate::store::{Error, Group, StartStore};
+use crate::time::Timestamp;
+use serde_json::{Value, json};
+
+/// Notes in the store that mod_ssl is about to load a set that this start has put into use. Where that ends the
+/// process, the note tells the next start. `archived`: the folder of the set before.
+pub fn note_trial(store: &StartStore, name: &str, archived: Option<&str>) -> Result<(), Error> {
+    store.write_trial(&json!({"name": name, "archived": archived, "pid": exec::own_id()}))
+}
+
+/// mod_ssl took the set, or this start ends for another reason.
+pub fn end_trial(store: &StartStore) -> Result<(), Error> {
+    store.remove_trial()
+}
+
+/// Puts the archived set back where the start before ended while mod_ssl loaded its successor. That goes back to
+/// staging as an error of its renewal. Gives the name of the MD.
+pub fn revert(store: &StartStore, now: Timestamp) -> Result<Option<String>, Error> {
+    let Some(trial) = store.read_trial()? else { return Ok(None) };
+    let is_under_way = |id: u64| u32::try_from(id).is_ok_and(exec::is_another);
+    if trial.get("pid").and_then(Value::as_u64).is_some_and(is_under_way) {
+        // Another httpd on this store, which is not through yet.
+        return Ok(None);
+    }
+    let text = |key: &str| trial.get(key).and_then(Value::as_str);
+    let Some(name) = text("name").map(String::from) else {
+        return store.remove_trial().map(|()| None);
+    };
+    let archived = text("archived").filter(|folder| archive_number(folder).is_some_and(|(md, _)| md == name));
+    back_to_staging(store, &name, now)?;
+    put_back(store, &name, archived)?;
+    store.remove_trial()?;
+    Ok(Some(name))
+}
+
+/// What a refused set says of itself where nothing else is known.
+const REFUSED_BY_START: &str = "httpd did not start with it: mod_ssl refused to load it, and the server's error log of \
+                                that start says why";
+
+/// Keeps the set in `domains` as a finished renewal that was refused. What cannot be read is only archived.
+fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(), Error> {
+    let sets = match sets_in_use(store, name) {
+        Ok(sets) if !sets.is_empty() => sets,
+        Ok(_) | Err(Flaw::Store(Error::Garbage { .. })) => return Ok(()),
+        Err(Flaw::Store(error)) => return Err(error),
+        Err(_) => return Ok(()),
+    };
+    if !store.files(Group::Staging, name)?.is_empty() {
+        return Ok(());
+    }
+    let read = |file| store.read_json(Group::Domains, name, file);
+    let Some(mut md) = read(MD_FILE)?.as_ref().and_then(Md::from_json) else { return Ok(()) };
+    md.key_specs = sets.iter().map(|set| set.spec.clone()).collect();
+    for set in &sets {
+        set::write(store, Group::Staging, name, set)?;
+    }
+    store.write_json(Group::Staging, name, MD_FILE, &md.to_json())?;
+    let job = read(JOB_FILE)?.as_ref().and_then(|json| Job::from_json(name, json));
+    let job = Job { finished: true, ..job.unwrap_or_else(|| Job::new(name)) };
+    note_refused(store, job, REFUSED_BY_START, now)
+}
+
+fn sets_in_use(store: &StartStore, name: &str) -> Result<Vec<KeyedSet>, Flaw> {
+    let files = store.files(Group::Domains, name)?;
+    let kinds = files.iter().filter_map(|file| KeySpec::of_file(file, CHAIN_STEM));
+    kinds.map(|spec| set::load(store, Group::Domains, name, &spec)).collect()
+}
+
+/// Has a finished job say that TLS servers refuse its set, and why.
+pub(super) fn note_refused(store: &StartStore, job: Job, reason: &str, now: Timestamp) -> Result<(), Error> {
+    let error = super::error::Error::Refused(reason.to_string());
+    let last = Outcome { status: error.status(), detail: Some(format!("{error}.")), ..Outcome::default() };
+    let trial = Some(Trial::Refused(reason.to_string()));
+    let mut job = Job { trial, errors: job.errors.max(1), last, ..job };
+    job.note(now, "renewal-error", None, job.last.detail.clone());
+    store.write_json(Group::Staging, &job.name.clone(), JOB_FILE, &job.to_json())
+}
+
+/// The archived folder takes the place of the one in `domains`, which goes to the archive. The process may die between
+/// any two steps: `tmp` then has the set to go on with, see [`swaps`].
+fn put_back(store: &StartStore, name: &str, archived: Option<&str>) -> Result<(), Error> {
+    let before = archived.and_then(archive_number).map(|(_, number)| number);
+    let archived = match archived {
+        Some(folder) if store.exists(Group::Archive, folder)? => Some(folder),
+        _ => None,
+    };
+    if let Some(folder) = archived {
+        store.purge(Group::Tmp, name)?;
+        store.rename(Group::Archive, folder, Group::Tmp, name)?;
+    } else if !has_set(store, name)?
+        && leaves(store, Group::Domains, name) != leaves(store, Group::Staging, name)
+    {
+        // An earlier try got as far as that.
+        return Ok(());
+    }
+    if store.exists(Group::Domains, name)? {
+        // The number of the one that comes back is not given again.
+        let number = newest_number(store, name)?.max(before).unwrap_or_default() + 1;
+        store.rename(Group::Domains, name, Group::Archive, &format!("{name}.{number}"))?;
+    }
+    match has_set(store, name)? {
+        true => store.rename(Group::Tmp, name, Group::Domains, name),
+        false => Ok(()),
+    }
+}
+
+/// Whether `tmp` has a set to put into use. The C module leaves other things there.
+fn has_set(store: &StartStore, name: &str) -> Result<bool, Error> {
+    match store.read_json(Group::Tmp, name, MD_FILE) {
+        Ok(json) => Ok(json.is_some()),
+        Err(Error::Garbage { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Fingerprints of the certificates in a folder.
+fn leaves(store: &StartStore, group: Group, name: &str) -> Vec<String> {
+    let files = store.files(group, name).unwrap_or_default();
+    let chains = files.iter().filter(|file| KeySpec::of_file(file, CHAIN_STEM).is_some());
+    let chains = chains.filter_map(|file| store.read_chain(group, name, file).ok()?);
+    chains.map(|chain| chain.leaf().sha256_fingerprint()).collect()
+}
+
+/// Ends swaps in which the process died: where `domains` has nothing for a name and `tmp` has its complete
+/// set, that is put into use; where the set in `tmp` got damaged, the archived one comes back.
+pub(super) fn swaps(store: &StartStore) -> Result<(), Error> {
+    for name in store.names(Group::Tmp)? {
+        match recover_one(store, &name) {
+            Ok(None) => {}
+            Ok(Some(group)) => crate::log!(
+                Notice,
+                "{name}: its last activation was interrupted; what was in {}/ is in use now",
+                group.dir_name()
+            ),
+            Err(e) => {
+                crate::log!(Error, "{name}: its last activation was interrupted and cannot be ended: {e}")
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tells where the set in use came from, if anything had to be done.
+fn recover_one(store: &StartStore, name: &str) -> Result<Option<Group>, Error> {
+    if !is_vacant(store, name)? {
+        return Ok(None);
+    }
+    let source = match store.read_json(Group::Tmp, name, MD_FILE) {
+        // Not from a swap: the C module leaves a job.json here.
+        Ok(None) => None,
+        Ok(Some(json)) if is_complete(store, name, &json) => Some((Group::Tmp, name.to_string())),
+        _ => newest_archived(store, name)?.map(|folder| (Group::Archive, folder)),
+    };
+    if let Some((group, folder)) = &source {
+        store.purge(Group::Domains, name)?;
+        store.rename(*group, folder, Group::Domains, name)?;
+    }
+    Ok(source.map(|(group, _)| group))
+}
+
+/// Whether `domains` has nothing for a name, or no more than what was made meanwhile to show anything at all.
+fn is_vacant(store: &StartStore, name: &str) -> Result<bool, Error> {
+    let files = store.files(Group::Domains, name)?;
+    let exists = || store.exists(Group::Domains, name);
+    Ok(if files.is_empty() { !exists()? } else { files.iter().all(|file| fallback::is_of_fallback(file)) })
+}
+
+fn is_complete(store: &StartStore, name: &str, json: &Value) -> bool {
+    let keys = Md::from_json(json).map(|md| md.keys()).unwrap_or_default();
+    !keys.is_empty() && keys.iter().all(|spec| set::load(store, Group::Tmp, name, spec).is_ok())
+}
+
+fn newest_archived(store: &StartStore, name: &str) -> Result<Option<String>, Error> {
+    Ok(newest_number(store, name)?.map(|number| format!("{name}.{number}")))
+}
+
+fn newest_number(store: &StartStore, name: &str) -> Result<Option<u32>, Error> {
+    let folders = store.names(Group::Archive)?;
+    let numbered = folders.iter().filter_map(|folder| archive_number(folder));
+    Ok(numbered.filter(|(archived, _)| *archived == name).map(|(_, number)| number).max())
+}
+
+pub(super) fn archive_number(folder: &str) -> Option<(&str, u32)> {
+    let (name, number) = folder.rsplit_once('.')?;
+    Some((name, number.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::activate::{Activated, Activation};
+    use super::super::fixture::{Lab, md};
+    use super::super::sync::{finish, sync};
+    use super::*;
+    use crate::crypto::fixture::NOW;
+    use crate::store::Fuse;
+    use std::time::Duration;
+
+    /// A start up to the point where mod_ssl has been asked to load what was activated.
+    fn start(store: &StartStore, md: &Md) -> Result<Activated, Error> {
+        revert(store, NOW)?;
+        let mut synced = sync(store, std::slice::from_ref(md))?.remove(0);
+        let mut activation = Activation::begin(store)?;
+        let activated = activation.activate(&mut synced, NOW, Duration::ZERO)?;
+        finish(store, &mut synced)?;
+        if let Some(archived) = activation.replaced().get(&md.name) {
+            note_trial(store, &md.name, archived.as_deref())?;
+        }
+        Ok(activated)
+    }
+
+    fn in_use(lab: &Lab) -> Option<String> {
+        let set = set::load(&lab.store, Group::Domains, "a.test", &md(&["a.test"]).keys()[0]);
+        set.ok().map(|set| set.info.fingerprint)
+    }
+
+    #[test]
+    fn a_start_that_ends_with_a_new_set_is_followed_by_one_with_the_set_before() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        let old = lab.install(&a);
+        let new = lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        assert_eq!(start(&lab.store, &a).unwrap(), Activated::Done);
+        assert_eq!(in_use(&lab), Some(new.clone()));
+        // mod_ssl ends the process here.
+        let activated = start(&lab.store, &a).unwrap();
+        assert!(matches!(activated, Activated::Refused(_)), "{activated:?}");
+        assert_eq!(in_use(&lab), Some(old.clone()));
+        let staged = set::load(&lab.store, Group::Staging, "a.test", &a.keys()[0]).unwrap();
+        assert_eq!(staged.info.fingerprint, new, "nothing is lost");
+        let key = std::fs::read_to_string(lab.root().join("staging/a.test/privkey.p-256.pem")).unwrap();
+        assert!(key.contains("ENCRYPTED"));
+        assert!(matches!(start(&lab.store, &a).unwrap(), Activated::Refused(_)), "and it is not tried again");
+        assert_eq!(in_use(&lab), Some(old));
+    }
+
+    #[test]
+    fn a_first_set_that_ends_a_start_leaves_none_in_use() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        start(&lab.store, &a).unwrap();
+        lab.store.write(Group::Tmp, "a.test", "job.json", b"left by the C module").unwrap();
+        lab.store.remove(Group::Tmp, "a.test", "md.json").unwrap();
+        start(&lab.store, &a).unwrap();
+        assert_eq!(in_use(&lab), None);
+        assert!(lab.has("staging/a.test/pubcert.p-256.pem"));
+    }
+
+    #[test]
+    fn a_start_that_ends_for_another_reason_changes_nothing() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.install(&a);
+        let new = lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        start(&lab.store, &a).unwrap();
+        end_trial(&lab.store).unwrap();
+        start(&lab.store, &a).unwrap();
+        assert_eq!(in_use(&lab), Some(new));
+    }
+
+    #[test]
+    fn a_start_of_another_httpd_that_is_under_way_is_left_alone() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.install(&a);
+        let new = lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        start(&lab.store, &a).unwrap();
+        // The first process is always there.
+        lab.store.write_trial(&json!({"name": "a.test", "archived": "a.test.1", "pid": 1})).unwrap();
+        assert_eq!(revert(&lab.store, NOW).unwrap(), None);
+        assert_eq!(in_use(&lab), Some(new));
+        assert!(lab.has("trial.json"));
+    }
+
+    #[test]
+    fn a_note_that_is_damaged_or_of_another_name_changes_nothing() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        let old = lab.install(&a);
+        for note in ["{", "{}", r#"{"name": 1}"#, r#"{"name": "b.test", "archived": "a.test.1"}"#] {
+            std::fs::write(lab.root().join("trial.json"), note).unwrap();
+            start(&lab.store, &a).unwrap();
+            assert_eq!(in_use(&lab), Some(old.clone()), "{note}");
+            assert!(!lab.has("trial.json"), "{note}");
+        }
+    }
+
+    #[test]
+    fn a_start_that_dies_while_it_puts_the_set_before_back_is_followed_by_one_that_does() {
+        for steps in 0.. {
+            let (lab, a) = (Lab::new(), md(&["a.test"]));
+            let old = lab.install(&a);
+            lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+            start(&lab.store, &a).unwrap();
+            let dying = StartStore::open_with(&lab.root(), None, Fuse::after(steps)).unwrap();
+            let done = start(&dying, &a).is_ok();
+            start(&lab.store, &a).unwrap();
+            assert_eq!(in_use(&lab), Some(old), "{steps}");
+            if done {
+                assert!(steps > 5, "{steps}");
+                return;
+            }
+        }
+    }
+}
