@@ -8,10 +8,12 @@
 //! make bench ARGS="issue slowca"              # 200 and 30 domains, 1 round
 //! make bench ARGS="handshake 2000 3"          # handshakes with each server in each round, rounds
 //! make bench ARGS="staples 1000 ours"         # certificates
+//! make bench ARGS="fallback 200 3 ours"
 //! ```
 //!
 //! Scenarios: `first-start` (empty store) and `second-start` (a certificate in use for every domain), or both as
-//! `startup`: seconds from exec to the first answered request; `rss`: the summed PSS of all processes; `issue`: seconds
+//! `startup`: seconds from exec to the first answered request; `fallback`: the first start where domains are to have keys
+//! of P-256, and where they are to have the default, RSA; `rss`: the summed PSS of all processes; `issue`: seconds
 //! from exec until every domain has its first certificate from a local CA (pebble, which refuses one nonce in twenty)
 //! in staging; `slowca`: the same where the CA waits up to five seconds before it validates a name; `status`: how long
 //! md-status, server-status and its text for scripts take, from the request to the last byte, the first time, idle, and
@@ -63,6 +65,7 @@ const ANSWERS: usize = 20;
 enum Scenario {
     FirstStart,
     SecondStart,
+    Fallback,
     Rss,
     Issue,
     SlowCa,
@@ -79,6 +82,7 @@ impl Scenario {
             Scenario::FirstStart | Scenario::SecondStart | Scenario::Rss | Scenario::Status => (1000, 3),
             Scenario::StatusStorm => (1000, 1),
             Scenario::Issue => (200, 1),
+            Scenario::Fallback => (200, 3),
             Scenario::SlowCa => (30, 1),
             Scenario::Handshake => (2000, 3),
             Scenario::Staples => (1000, 1),
@@ -106,6 +110,7 @@ fn main() {
         for scenario in starting {
             match scenario {
                 Scenario::Status => measure_status(&site, domains, &request),
+                Scenario::Fallback => measure_fallback(&site, domains, &request),
                 _ => measure(scenario, &site, domains, &request),
             }
         }
@@ -128,6 +133,7 @@ impl Request {
                 "startup" => scenarios.extend([Scenario::FirstStart, Scenario::SecondStart]),
                 "first-start" => scenarios.push(Scenario::FirstStart),
                 "second-start" => scenarios.push(Scenario::SecondStart),
+                "fallback" => scenarios.push(Scenario::Fallback),
                 "rss" => scenarios.push(Scenario::Rss),
                 "issue" => scenarios.push(Scenario::Issue),
                 "slowca" => scenarios.push(Scenario::SlowCa),
@@ -201,6 +207,27 @@ fn measure(scenario: Scenario, site: &Site, domains: usize, request: &Request) {
         _ => ("µs a domain", 1e6),
     };
     table::print(&[(first, &wall), (other, &second)], per_domain, domains);
+}
+
+/// The kinds of keys take turns, too.
+fn measure_fallback(site: &Site, domains: usize, request: &Request) {
+    let rounds = request.rounds.unwrap_or(Scenario::Fallback.defaults().1);
+    for module in request.modules.iter().filter(|module| module.file.is_some()) {
+        let mut wall =
+            ["P-256", "RSA"].map(|keys| (keys, Series::new(&format!("{} with {keys}", module.name))));
+        for _ in 0..rounds {
+            for (keys, series) in &mut wall {
+                rustix::fs::sync();
+                let server = site.start_with_keys(keys, module, site::Store::Empty, site::Children::One);
+                series.add(server.first_answer.as_secs_f64());
+            }
+        }
+        println!(
+            "\nfirst start without certificates: {domains} domains, {rounds} rounds, load {}",
+            server::load()
+        );
+        table::print(&[("wall s", &wall.map(|(_, series)| series))], ("µs a domain", 1e6), domains);
+    }
 }
 
 const PAGES: [(&str, &str); 3] =

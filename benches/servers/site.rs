@@ -165,14 +165,19 @@ impl Site {
     }
 
     pub fn start(&self, module: &Module, store: Store, children: Children) -> Server {
+        self.start_with_keys("P-256", module, store, children)
+    }
+
+    /// `keys` is for `MDPrivateKeys`.
+    pub fn start_with_keys(&self, keys: &str, module: &Module, store: Store, children: Children) -> Server {
         // A new one each time: ext4 is slow to make files where it has removed many in the last minutes.
         self.empty_stores.update(|number| number + 1);
         let file = self.dir.join("httpd.conf");
-        fs::write(&file, self.config(module, store, children)).unwrap();
+        fs::write(&file, self.config(keys, module, store, children)).unwrap();
         Server::start(&file, self.http, children.count())
     }
 
-    fn config(&self, module: &Module, store: Store, children: Children) -> String {
+    fn config(&self, keys: &str, module: &Module, store: Store, children: Children) -> String {
         let (root, http, https) = (self.dir.display(), self.http, self.https);
         let mut text = self.server_lines(apache::find().unwrap(), children);
         if let Some(file) = &module.file {
@@ -184,7 +189,7 @@ MDPortMap http:{http} https:{https}
 MDCertificateAuthority https://127.0.0.1:{}/directory
 MDCertificateAgreement accepted
 MDContactEmail admin@example.test
-MDPrivateKeys P-256
+MDPrivateKeys {keys}
 MDServerStatus on
 # No renewal shall run beside what is measured.
 MDInitialDelay 1h

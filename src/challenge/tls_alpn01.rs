@@ -34,6 +34,12 @@ pub fn files(folder: &[String]) -> Option<(String, String)> {
     folder.iter().filter_map(pair).min_by_key(|(cert, _)| (cert.len(), cert.clone()))
 }
 
+/// Whether a file of that name belongs to the certificate of a challenge, and its key is of none of these kinds.
+pub fn is_of_other_key(file: &str, specs: &[KeySpec]) -> bool {
+    let kept = |spec: &KeySpec| cert_file(spec) == file || key_file(spec) == file;
+    (file.starts_with(CERT_STEM) || file.starts_with(KEY_STEM)) && !specs.iter().any(kept)
+}
+
 /// The key of a challenge's certificate: of the type the domain has, and no longer than it must be.
 pub fn key_spec(spec: &KeySpec) -> KeySpec {
     match spec {
@@ -79,6 +85,21 @@ mod tests {
         let (cert, _) = file("rsa");
         assert_eq!(files(&[cert]), None);
         assert_eq!(files(&folder(&[])), None);
+    }
+
+    #[test]
+    fn only_files_of_challenges_are_of_another_key() {
+        let specs = [KeySpec::Ec("P-256".into())];
+        for (file, is_other) in [
+            ("acme-tls-alpn-01-pubcert.p-256.pem", false),
+            ("acme-tls-alpn-01-privkey.p-256.pem", false),
+            ("acme-tls-alpn-01-pubcert.pem", true),
+            ("acme-tls-alpn-01-privkey.secp384r1.pem", true),
+            ("acme-http-01.txt", false),
+            ("acme-dns-01.json", false),
+        ] {
+            assert_eq!(is_of_other_key(file, &specs), is_other, "{file}");
+        }
     }
 
     #[test]

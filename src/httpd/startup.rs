@@ -16,6 +16,7 @@ use crate::log::Level;
 use crate::model::{Md, RenewMode, RequireHttps};
 use crate::notify::Commands;
 use crate::renew::engine::Settings;
+use crate::renew::fallback::Fallbacks;
 use crate::renew::pace::Retry;
 use crate::renew::serve::Own;
 use crate::renew::sync::{self, SyncedMd};
@@ -37,6 +38,7 @@ pub struct StartFailed;
 pub struct Startup {
     pub store: StartStore,
     pub now: Timestamp,
+    pub fallbacks: Fallbacks,
     /// In the order of the plan's MDs.
     pub mds: Mutex<Vec<SyncedMd>>,
     servers: Vec<(ServerConfig, Host)>,
@@ -190,6 +192,7 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         stapling: Primed::default(),
         store,
         now,
+        fallbacks: Fallbacks::default(),
         mds: Mutex::new(mds),
         index: records.iter().enumerate().map(|(i, s)| (s.key(), i)).collect(),
         servers,
@@ -230,7 +233,9 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
             let hosts = hosts_of(&startup, &records, p);
             let unsaved =
                 unsaved.as_ref().map(|counters| Unsaved::new(counters.clone(), i)).unwrap_or_default();
-            Managed { live, hosts, unsaved, ..settle(&startup.store, p, m, plan.global.dns01_version) }
+            let self_signed = startup.fallbacks.given_to(m);
+            let known = settle(&startup.store, p, m, plan.global.dns01_version);
+            Managed { live, hosts, unsaved, self_signed, ..known }
         })
         .collect();
     let names = plan.mds.iter().flat_map(|p| p.md.domains.iter().map(String::as_str));

@@ -6,7 +6,6 @@ use super::startup::Startup;
 use super::sys::{Context, PathArray, Server};
 use super::tls_hosts::Given;
 use crate::model::KeySpec;
-use crate::renew::fallback;
 use crate::renew::serve::{self, Own, Source};
 use crate::renew::sync::{self, SyncedMd};
 use std::path::PathBuf;
@@ -96,9 +95,17 @@ fn add_self_signed(
 ) -> bool {
     let name = &synced.md.name;
     crate::log!(Debug, "AH10116: {name}: providing fallback certificates for server {}", server.name());
-    each_key(synced, synced.md.keys(), certs, keys, |spec| {
-        fallback::files(&startup.store, synced, spec, startup.now)
-    })
+    match startup.fallbacks.files(&startup.store, synced, startup.now) {
+        Ok((cert, key)) => {
+            certs.push(&cert.to_string_lossy());
+            keys.push(&key.to_string_lossy());
+            true
+        }
+        Err(error) => {
+            crate::log!(Error, "{name}: no self-signed certificate for mod_ssl: {error}");
+            false
+        }
+    }
 }
 
 fn each_key(

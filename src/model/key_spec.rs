@@ -109,6 +109,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_tells_of_which_key_it_is() {
+        for spec in [KeySpec::default(), KeySpec::Ec("p-256".into()), KeySpec::Ec("brainpoolp256r1".into())] {
+            assert_eq!(KeySpec::of_file(&spec.file_name("x-pubcert"), "x-pubcert"), Some(spec));
+        }
+        for other in [
+            "x-pubcert",
+            "x-pubcert..pem",
+            "x-pubcert.pem.old",
+            "x-pubcertpem",
+            "pubcert.pem",
+            "x-pubcerts.pem",
+        ] {
+            assert_eq!(KeySpec::of_file(other, "x-pubcert"), None, "{other}");
+        }
+    }
+
+    #[test]
     fn curves_are_the_same_under_their_aliases() {
         let p256 = KeySpec::Ec("P-256".into());
         assert!(p256.same_type(&KeySpec::Ec("PRIME256V1".into())));

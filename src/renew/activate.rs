@@ -733,7 +733,7 @@ mod tests {
         let old = lab.install(&a);
         lab.store.rename(Group::Domains, "a.test", Group::Tmp, "a.test").unwrap();
         let looked = look(&lab.store, std::slice::from_ref(&a)).unwrap().remove(0);
-        fallback::files(&lab.store, &looked, &spec(), NOW).unwrap();
+        fallback::Fallbacks::default().files(&lab.store, &looked, NOW).unwrap();
         start(&lab.store, &[a]).unwrap();
         assert_eq!(live(&lab, "a.test"), Some(old));
     }

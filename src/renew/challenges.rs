@@ -120,7 +120,18 @@ impl Presenter<'_, '_> {
 
     fn set_up_certificates(&mut self, domain: &str, answer: &str) -> Result<(), Obstacle> {
         let store = self.engine.store();
-        for spec in self.target.md.keys() {
+        // mod_ssl replaces the host's certificate of the same key type. One of another type would stay beside the
+        // challenge's, and which of them the CA gets to see depends on what its client prefers.
+        let specs = match &self.target.self_signed {
+            Some(spec) if self.target.live.load().is_none() => vec![spec.clone()],
+            _ => self.target.md.keys(),
+        };
+        for file in store.files(GROUP, domain)? {
+            if tls_alpn01::is_of_other_key(&file, &specs) {
+                store.remove(GROUP, domain, &file)?;
+            }
+        }
+        for spec in specs {
             let key = self.key(&tls_alpn01::key_spec(&spec))?;
             let chain = tls_alpn01::certificate(domain, answer, &key, self.engine.clock().now())?;
             // The certificate comes last: with it the pair is looked for.

@@ -2,11 +2,13 @@
 //! mod_ssl is handed the same files at every start.
 
 use super::sync::SyncedMd;
-use crate::crypto::{PrivateKey, self_signed};
+use crate::crypto::{self, PrivateKey, self_signed};
 use crate::model::KeySpec;
 use crate::store::{Error, Group, StartStore};
 use crate::time::{DAY, Timestamp};
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const CHAIN_STEM: &str = "fallback-pubcert";
 const KEY_STEM: &str = "fallback-privkey";
@@ -16,41 +18,83 @@ pub fn is_of_fallback(file: &str) -> bool {
     file.starts_with(CHAIN_STEM) || file.starts_with(KEY_STEM)
 }
 
-/// Chain and key file of the fallback certificate for `spec`. It is made anew where there is none, it
-/// does not serve all names, or less than a day of it is left.
-pub fn files(
-    store: &StartStore,
-    synced: &SyncedMd,
-    spec: &KeySpec,
-    now: Timestamp,
-) -> Result<(PathBuf, PathBuf), Error> {
-    let (chain_file, key_file) = (spec.file_name(CHAIN_STEM), spec.file_name(KEY_STEM));
-    let folder = &synced.folder;
-    let paths =
-        (store.path(Group::Domains, folder, &chain_file)?, store.path(Group::Domains, folder, &key_file)?);
-    if is_usable(store, synced, &chain_file, &key_file, now) {
-        return Ok(paths);
+/// Makes the fallback certificates of one start. They share a key of P-256, whatever keys the domains are to have:
+/// making an RSA key for each takes a third of a second, and the server answers nobody meanwhile.
+#[derive(Default)]
+pub struct Fallbacks {
+    key: Mutex<Option<PrivateKey>>,
+    /// What keys those have that were handed out, by folder.
+    given: Mutex<HashMap<String, KeySpec>>,
+}
+
+impl Fallbacks {
+    /// Chain and key file of the MD's fallback certificate. It is made anew where there is none, be its key of whatever
+    /// type, none serves all names, or less than a day of it is left.
+    pub fn files(
+        &self,
+        store: &StartStore,
+        synced: &SyncedMd,
+        now: Timestamp,
+    ) -> Result<(PathBuf, PathBuf), Error> {
+        let folder = &synced.folder;
+        let found = self.usable(store, synced, now)?.map_or_else(|| self.make(store, synced, now), Ok)?;
+        lock(&self.given).insert(folder.clone(), found.clone());
+        let path = |stem| store.path(Group::Domains, folder, &found.file_name(stem));
+        Ok((path(CHAIN_STEM)?, path(KEY_STEM)?))
     }
-    let made = PrivateKey::generate(spec)
-        .and_then(|key| Ok((self_signed::fallback(&synced.md.domains, &key, now)?, key)));
-    let (chain, key) = made.map_err(|source| Error::Crypto { path: paths.0.clone(), source })?;
-    // A start with thousands of new domains would wait for the disk most of the time.
-    let store = store.unsynced();
-    store.write_key(Group::Domains, folder, &key_file, &key)?;
-    store.write_chain(Group::Domains, folder, &chain_file, &chain)?;
-    Ok(paths)
+
+    /// The key that the MD's hosts show in a fallback certificate, where they do.
+    pub fn given_to(&self, synced: &SyncedMd) -> Option<KeySpec> {
+        lock(&self.given).get(&synced.folder).cloned()
+    }
+
+    fn usable(
+        &self,
+        store: &StartStore,
+        synced: &SyncedMd,
+        now: Timestamp,
+    ) -> Result<Option<KeySpec>, Error> {
+        if is_usable(store, synced, &own_spec(), now) {
+            return Ok(Some(own_spec()));
+        }
+        let files = store.files(Group::Domains, &synced.folder)?;
+        let mut specs = files.iter().filter_map(|file| KeySpec::of_file(file, CHAIN_STEM));
+        Ok(specs.find(|spec| is_usable(store, synced, spec, now)))
+    }
+
+    fn make(&self, store: &StartStore, synced: &SyncedMd, now: Timestamp) -> Result<KeySpec, Error> {
+        let (spec, folder) = (own_spec(), &synced.folder);
+        let chain_file = spec.file_name(CHAIN_STEM);
+        let made = self.key(&spec).and_then(|key| {
+            let chain = self_signed::fallback(&synced.md.domains, &key, now)?;
+            Ok((chain, key))
+        });
+        let path = store.path(Group::Domains, folder, &chain_file)?;
+        let (chain, key) = made.map_err(|source| Error::Crypto { path, source })?;
+        // A start with thousands of new domains would wait for the disk most of the time.
+        let store = store.unsynced();
+        store.write_key(Group::Domains, folder, &spec.file_name(KEY_STEM), &key)?;
+        store.write_chain(Group::Domains, folder, &chain_file, &chain)?;
+        Ok(spec)
+    }
+
+    fn key(&self, spec: &KeySpec) -> Result<PrivateKey, crypto::Error> {
+        let mut known = lock(&self.key);
+        if let Some(key) = &*known {
+            return Ok(key.clone());
+        }
+        Ok(known.insert(PrivateKey::generate(spec)?).clone())
+    }
+}
+
+fn own_spec() -> KeySpec {
+    KeySpec::Ec("P-256".into())
 }
 
 /// Files that cannot be read are as good as none, and so is a key in another form than ours.
-fn is_usable(
-    store: &StartStore,
-    synced: &SyncedMd,
-    chain_file: &str,
-    key_file: &str,
-    now: Timestamp,
-) -> bool {
-    let chain = store.read_chain(Group::Domains, &synced.folder, chain_file).ok().flatten();
-    let key = store.read(Group::Domains, &synced.folder, key_file).ok().flatten();
+fn is_usable(store: &StartStore, synced: &SyncedMd, spec: &KeySpec, now: Timestamp) -> bool {
+    let chain = store.read_chain(Group::Domains, &synced.folder, &spec.file_name(CHAIN_STEM)).ok().flatten();
+    let key = store.read(Group::Domains, &synced.folder, &spec.file_name(KEY_STEM)).ok().flatten();
     chain.zip(key).is_some_and(|(chain, key)| {
         let leaf = chain.leaf();
         leaf.matches_key_file(&key)
@@ -60,35 +104,81 @@ fn is_usable(
     })
 }
 
+/// A thread that panicked has left nothing half-done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::{Lab, md};
     use super::super::sync::look;
     use super::*;
+    use crate::crypto::Chain;
     use crate::crypto::fixture::NOW;
     use crate::model::Md;
 
+    /// A start of its own.
+    fn files(lab: &Lab, md: &Md, now: Timestamp) -> (String, Chain) {
+        shared(&Fallbacks::default(), lab, md, now)
+    }
+
+    fn shared(fallbacks: &Fallbacks, lab: &Lab, md: &Md, now: Timestamp) -> (String, Chain) {
+        let synced = look(&lab.store, std::slice::from_ref(md)).unwrap().remove(0);
+        let (chain, key) = fallbacks.files(&lab.store, &synced, now).unwrap();
+        let file = chain.file_name().unwrap().to_str().unwrap().to_string();
+        assert_eq!(key.file_name().unwrap().to_str().unwrap(), file.replace("pubcert", "privkey"));
+        let chain = lab.store.read_chain(Group::Domains, &md.name, &file).unwrap().unwrap();
+        assert!(chain.leaf().matches_key_file(&std::fs::read(key).unwrap()));
+        (file, chain)
+    }
+
+    fn fingerprint((file, chain): (String, Chain)) -> String {
+        assert_eq!(file, "fallback-pubcert.p-256.pem");
+        chain.leaf().sha256_fingerprint()
+    }
+
     #[test]
     fn a_fallback_is_kept_until_a_name_is_added_or_its_last_day() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = StartStore::open(dir.path(), None).unwrap();
-        let mut md = Md { name: "a.test".into(), domains: vec!["a.test".into()], ..Md::default() };
-        let spec = KeySpec::Ec("P-256".into());
-        let fingerprint = |md: &Md, now| {
-            let synced = look(&store, std::slice::from_ref(md)).unwrap().remove(0);
-            let (chain, _) = files(&store, &synced, &spec, now).unwrap();
-            assert!(chain.ends_with("domains/a.test/fallback-pubcert.p-256.pem"));
-            let file = "fallback-pubcert.p-256.pem";
-            let chain = store.read_chain(Group::Domains, "a.test", file).unwrap().unwrap();
-            chain.leaf().sha256_fingerprint()
-        };
-        let first = fingerprint(&md, NOW);
-        assert_eq!(fingerprint(&md, NOW.plus(DAY * 13)), first);
-        assert_ne!(fingerprint(&md, NOW.plus(DAY * 13 + DAY / 2)), first);
-        let second = fingerprint(&md, NOW.plus(DAY * 14));
-        md.domains.push("b.test".into());
-        let third = fingerprint(&md, NOW.plus(DAY * 14));
+        let lab = Lab::new();
+        let mut a = md(&["a.test"]);
+        let first = fingerprint(files(&lab, &a, NOW));
+        assert_eq!(fingerprint(files(&lab, &a, NOW.plus(DAY * 13))), first);
+        assert_ne!(fingerprint(files(&lab, &a, NOW.plus(DAY * 13 + DAY / 2))), first);
+        let second = fingerprint(files(&lab, &a, NOW.plus(DAY * 14)));
+        a.domains.push("b.test".into());
+        let third = fingerprint(files(&lab, &a, NOW.plus(DAY * 14)));
         assert_ne!(third, second);
-        store.write(Group::Domains, "a.test", "fallback-privkey.p-256.pem", b"garbage").unwrap();
-        assert_ne!(fingerprint(&md, NOW.plus(DAY * 14)), third);
+        lab.store.write(Group::Domains, "a.test", "fallback-privkey.p-256.pem", b"garbage").unwrap();
+        assert_ne!(fingerprint(files(&lab, &a, NOW.plus(DAY * 14))), third);
+    }
+
+    #[test]
+    fn domains_of_one_start_share_a_key_of_p_256_whatever_keys_they_are_to_have() {
+        let lab = Lab::new();
+        let fallbacks = Fallbacks::default();
+        let rsa = Md { key_specs: Vec::new(), ..md(&["a.test"]) };
+        let both = Md { key_specs: vec![KeySpec::default(), KeySpec::Ec("P-384".into())], ..md(&["b.test"]) };
+        let [a, b] = [&rsa, &both].map(|md| shared(&fallbacks, &lab, md, NOW));
+        assert_eq!(a.1.leaf().public_key(), b.1.leaf().public_key());
+        assert_eq!([a.1.leaf().dns_names(), b.1.leaf().dns_names()], [["a.test"], ["b.test"]]);
+        assert_ne!(a.1.leaf().serial(), b.1.leaf().serial());
+        assert_ne!(files(&lab, &md(&["c.test"]), NOW).1.leaf().public_key(), a.1.leaf().public_key());
+    }
+
+    #[test]
+    fn a_fallback_of_any_key_type_is_kept_as_the_c_module_left_it() {
+        for spec in [KeySpec::default(), KeySpec::Ec("P-384".into())] {
+            let lab = Lab::new();
+            let key = PrivateKey::generate(&spec).unwrap();
+            let chain = self_signed::fallback(&["a.test".into()], &key, NOW).unwrap();
+            let file = spec.file_name(CHAIN_STEM);
+            lab.store.write_key(Group::Domains, "a.test", &spec.file_name(KEY_STEM), &key).unwrap();
+            lab.store.write_chain(Group::Domains, "a.test", &file, &chain).unwrap();
+            let found = files(&lab, &md(&["a.test"]), NOW);
+            assert_eq!((found.0, found.1.to_pem()), (file, chain.to_pem()), "{spec:?}");
+            let expired = files(&lab, &md(&["a.test"]), NOW.plus(DAY * 14));
+            assert_eq!(expired.0, "fallback-pubcert.p-256.pem");
+        }
     }
 }

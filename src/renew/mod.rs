@@ -44,7 +44,7 @@ mod turn;
 pub mod unsaved;
 
 use crate::challenge::dns01;
-use crate::model::Md;
+use crate::model::{KeySpec, Md};
 use live::LiveSet;
 use serve::Certs;
 use std::borrow::Cow;
@@ -59,6 +59,9 @@ pub struct Managed {
     pub certs: Certs,
     /// The TLS hosts that have this MD, and who provided their certificates at the start.
     pub hosts: Vec<Host>,
+    /// The key of the self-signed certificate that hosts show while the MD has no certificate; `None` where it had one
+    /// at the start.
+    pub self_signed: Option<KeySpec>,
     /// Some host has this MD.
     pub in_use: bool,
     /// Renewal looks after it.

@@ -3,12 +3,13 @@
 
 use super::account::Accounts;
 use super::activate::{Activated, Activation};
+use super::fallback::Fallbacks;
 use super::fixture::{CA_URL, Lab, account, md};
+use super::restart;
 use super::set::{self, JOB_FILE, MD_FILE};
 use super::staging::file;
 use super::state::assess;
 use super::sync::{SyncedMd, finish, sync};
-use super::{fallback, restart};
 use crate::crypto::fixture::NOW;
 use crate::model::{Job, KeySpec, Md, State};
 use crate::store::{Error, Fuse, Group, StartStore};
@@ -31,7 +32,7 @@ fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> 
     }
     for md in &mut synced {
         if assess(&md.md, &md.certs).0 != State::Complete {
-            fallback::files(store, md, &md.md.keys()[0], NOW)?;
+            Fallbacks::default().files(store, md, NOW)?;
         }
         finish(store, md)?;
     }

@@ -199,6 +199,26 @@ fn tls_alpn_01_gets_a_certificate_where_http_2_is_spoken() {
     assert_tls_alpn_01(&lab, &format!("{}Protocols h2 http/1.1 acme-tls/1", modules(&["http2"])));
 }
 
+/// Whatever key the certificate has that is shown until then, the challenge's takes its place, also where the server
+/// chooses between key types; and so it is when the next name is asked for.
+#[test]
+fn tls_alpn_01_gets_the_first_certificate_and_the_next_with_keys_of_one_type() {
+    let Some(lab) = open_lab!() else { return };
+    for keys in ["RSA", "secp384r1"] {
+        let pebble = Pebble::start(&lab);
+        let base = Config::with_ca(&lab, &pebble.authority)
+            .line("Protocols http/1.1 acme-tls/1\nMDCAChallenges tls-alpn-01\nSSLHonorCipherOrder on")
+            .line(&format!("MDPrivateKeys {keys}"));
+        let config = base.clone().line("MDomain one.test").site("one.test", &[]);
+        let mut httpd = config.start();
+        assert_certificate(&mut httpd, &pebble, "one.test", &["one.test"]);
+        httpd.stop();
+        let mut httpd = base.line("MDomain one.test two.test").site("one.test", &["two.test"]).start();
+        assert_certificate(&mut httpd, &pebble, "one.test", &["one.test", "two.test"]);
+        httpd.stop().forget();
+    }
+}
+
 /// With the signature algorithms of CAs that are written in Go, and in their order. mod_ssl puts the certificate of a challenge beside those
 /// of other types that the host has, so who would rather have ECDSA is shown the host's own.
 fn handshake(httpd: &Httpd, name: &str, alpn: &str) -> Served {

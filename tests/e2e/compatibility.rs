@@ -7,6 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
 use crate::support::module::{c_module, under_test};
+use crate::support::tls;
 use crate::support::{Config, Httpd, Lab, Need, Pebble, open_lab};
 
 /// `second` serves what `first` got, renews nothing, and orders the next certificate with the account of `first`.
@@ -90,4 +91,34 @@ fn what_one_module_leaves_in_staging_the_other_activates() {
     assert_activates(&lab, &ours, &c);
     Config::new(&lab).forget();
     assert_activates(&lab, &c, &ours);
+}
+
+/// Domains that have no certificate yet start with each module, whatever self-signed ones the other has left.
+#[test]
+fn self_signed_certificates_of_one_module_do_not_stand_in_the_way_of_the_other() {
+    let Some(lab) = open_lab!(Need::BothModules) else { return };
+    let (ours, c) = (under_test(), c_module().unwrap());
+    let names = ["one.test", "two.test"];
+    for keys in ["Default", "P-256 RSA", "secp384r1"] {
+        let mut config = Config::new(&lab)
+            .line(&format!("MDRenewMode manual\nMDPrivateKeys {keys}\nMDomain one.test\nMDomain two.test"));
+        config = names.into_iter().fold(config, |config, name| config.site(name, &[]));
+        // The C module's are kept, so are ours.
+        for order in [[&ours, &c, &ours], [&c, &ours, &c]] {
+            let mut shown = Vec::new();
+            for module in order {
+                let httpd = config.clone().module(module).start();
+                for name in names {
+                    let served = tls::served(httpd.config.https_port(), name, None, &[]);
+                    assert_eq!(served.common_name(), "Apache Managed Domain Fallback", "{keys}");
+                    assert_eq!(served.names(), [name]);
+                    assert_eq!(httpd.https_get(name, "/").status, 503);
+                    shown.push(served.serial());
+                }
+                httpd.stop();
+            }
+            assert_eq!(shown[..2], shown[4..], "{keys}: the first module finds its own again");
+            config.forget();
+        }
+    }
 }
