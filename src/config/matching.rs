@@ -75,6 +75,18 @@ fn match_text(host: &Host, md: &str, domain: &str, count: usize) -> String {
     )
 }
 
+impl Plan {
+    /// The names of the hosts that this MD and no other matches, with wildcards that a certificate could have. `host`
+    /// gives what is known of each.
+    pub fn host_names<'a>(&self, md: usize, host: impl Fn(usize) -> Option<&'a Host>) -> Vec<String> {
+        let matched = self.mds.get(md).into_iter().flat_map(|planned| &planned.hosts);
+        let alone = matched.filter(|at| self.hosts.get(**at).is_some_and(|plan| plan.mds.len() == 1));
+        let hosts = alone.filter_map(|at| host(*at));
+        let names = hosts.flat_map(|host| std::iter::once(&host.server_name).chain(&host.aliases));
+        names.filter_map(|name| names::normalize(name).ok()).collect()
+    }
+}
+
 /// The names a host is known by that are no patterns, in normal form or as they are.
 pub(super) fn plain_names(host: &Host) -> impl Iterator<Item = Result<String, (&str, names::NameError)>> {
     std::iter::once(&host.server_name)
@@ -163,6 +175,19 @@ mod tests {
                 "AH10041: Server a.test:0 matches md x.test (config test.conf:3) for domain x.test, has now 2 MDs",
             ]
         );
+    }
+
+    #[test]
+    fn names_of_hosts_are_those_of_hosts_that_belong_to_one_md() {
+        let text = String::from("MDomain a.test\nMDomain b.test\nMDomain none.test\n")
+            + &host("A.test", "www.a.test *.w.test x?.test")
+            + &host("q.test", "a.test")
+            + &host("c.test", "a.test b.test");
+        let site = Site::read(&text).unwrap();
+        let (servers, plan) = (site.servers(), site.plan().unwrap());
+        let names = |md| plan.host_names(md, |at| servers.get(at).map(|server| &server.host));
+        assert_eq!(names(0), ["a.test", "www.a.test", "*.w.test", "q.test", "a.test"]);
+        assert_eq!([names(1), names(2), names(3)], [const { Vec::<String>::new() }; 3]);
     }
 
     #[test]

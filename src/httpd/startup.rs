@@ -171,7 +171,8 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         takeover::revert(&store, now);
     }
     let bring_in_line = if matches!(right, Right::Look) { sync::look } else { sync::sync };
-    let mut mds = bring_in_line(&store, &configured).map_err(|error| {
+    let hosts = |md| plan.host_names(md, |at| servers.get(at).map(|(_, host)| host));
+    let mut mds = bring_in_line(&store, &configured, &hosts).map_err(|error| {
         crate::log!(Error, "AH10073: synching Managed Domains with the store: {error}");
         StartFailed
     })?;

@@ -355,9 +355,9 @@ impl<'s> Activation<'s> {
 #[cfg(test)]
 mod tests {
     use super::super::fallback;
-    use super::super::fixture::{CA_URL, Lab, account, md};
+    use super::super::fixture::{CA_URL, Lab, account, look, md, sync};
     use super::super::gate::Admitted;
-    use super::super::sync::{finish, look, sync};
+    use super::super::sync::finish;
     use super::*;
     use crate::crypto::Chain;
     use crate::crypto::fixture::{Ca, NOW, Wish};

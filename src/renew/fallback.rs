@@ -111,8 +111,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Lab, md};
-    use super::super::sync::look;
+    use super::super::fixture::{Lab, look, md};
     use super::*;
     use crate::crypto::Chain;
     use crate::crypto::fixture::NOW;

@@ -2,10 +2,11 @@
 
 use super::set::{self, JOB_FILE, KeyedSet, MD_FILE};
 use super::staging::file;
+use super::sync::{self, SyncedMd};
 use crate::crypto::fixture::{Ca, NOW, Wish};
 use crate::crypto::{CertInfo, PrivateKey};
 use crate::model::{Job, KeySpec, Md};
-use crate::store::{Fuse, Group, StartStore};
+use crate::store::{Error, Fuse, Group, StartStore};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -102,6 +103,16 @@ fn walk(dir: &Path, found: &mut BTreeMap<PathBuf, Written>) {
             found.insert(entry.path(), (meta.ino(), changed, fs::read(entry.path()).unwrap()));
         }
     }
+}
+
+/// [`sync::sync`] where hosts have no names but those of their MDs.
+pub fn sync(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> {
+    sync::sync(store, configured, &|_| Vec::new())
+}
+
+/// [`sync::look`] likewise.
+pub fn look(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> {
+    sync::look(store, configured, &|_| Vec::new())
 }
 
 /// An MD with a key that is made quickly.

@@ -22,6 +22,7 @@ pub mod hint;
 pub mod hold;
 mod inquiry;
 pub mod job;
+mod lineage;
 pub mod live;
 pub mod pace;
 pub mod policy;

@@ -196,8 +196,8 @@ pub(super) fn archive_number(folder: &str) -> Option<(&str, u32)> {
 #[cfg(test)]
 mod tests {
     use super::super::activate::{Activated, Activation};
-    use super::super::fixture::{Lab, md};
-    use super::super::sync::{finish, sync};
+    use super::super::fixture::{Lab, md, sync};
+    use super::super::sync::finish;
     use super::*;
     use crate::crypto::fixture::NOW;
     use crate::store::Fuse;

@@ -4,12 +4,12 @@
 use super::account::Accounts;
 use super::activate::{Activated, Activation};
 use super::fallback::Fallbacks;
-use super::fixture::{CA_URL, Lab, account, md};
+use super::fixture::{CA_URL, Lab, account, md, sync};
 use super::restart;
 use super::set::{self, JOB_FILE, MD_FILE};
 use super::staging::file;
 use super::state::assess;
-use super::sync::{SyncedMd, finish, sync};
+use super::sync::{SyncedMd, finish};
 use crate::crypto::fixture::NOW;
 use crate::model::{Job, KeySpec, Md, State};
 use crate::store::{Error, Fuse, Group, StartStore};

@@ -1,7 +1,8 @@
 //! Brings the store in line with the configuration when httpd starts: finds the folder of every managed
-//! domain, also under the name it had before, and what certificates it has. What is broken is reported
+//! domain, also under the name it had before ([`super::lineage`]), and what certificates it has. What is broken is reported
 //! and made anew; data of domains that are no longer configured stay.
 
+use super::lineage::{self, Folder, Seeker};
 use super::recover;
 use super::serve::{Certs, Own};
 use super::set::{self, MD_FILE};
@@ -11,7 +12,6 @@ use crate::model::{KeySpec, Md};
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use serde_json::Value;
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -35,41 +35,49 @@ impl SyncedMd {
     }
 }
 
+/// The names of the hosts that belong to an MD alone, by the MD's place in the configuration.
+pub type HostNames<'a> = &'a dyn Fn(usize) -> Vec<String>;
+
 /// Matches `configured` with the folders in `domains` and renames those of renamed MDs. Nothing else is
 /// written: [`finish`] does, when the MDs are final. Fails only where a whole group cannot be read.
-pub fn sync(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> {
+pub fn sync(store: &StartStore, configured: &[Md], hosts: HostNames<'_>) -> Result<Vec<SyncedMd>, Error> {
     recover::swaps(store)?;
-    match_up(store, configured, &|from, to| rename(store, from, to))
+    match_up(store, configured, hosts, &|from, to| rename(store, from, to))
 }
 
 /// The same for a start that must not change the store: renamed MDs have their certificates in the folders
 /// where they are.
-pub fn look(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> {
-    match_up(store, configured, &|_, _| Ok(false))
+pub fn look(store: &StartStore, configured: &[Md], hosts: HostNames<'_>) -> Result<Vec<SyncedMd>, Error> {
+    match_up(store, configured, hosts, &|_, _| Ok(false))
 }
 
 /// `rename` tells whether it moved the folder; where it did not, that is used under its present name.
 fn match_up(
     store: &StartStore,
     configured: &[Md],
+    hosts: HostNames<'_>,
     rename: &dyn Fn(&str, &str) -> Result<bool, Error>,
 ) -> Result<Vec<SyncedMd>, Error> {
     let mut stored = Stored::read(store)?;
     let same_name: Vec<_> = configured.iter().map(|md| stored.unclaimed.remove(&md.name)).collect();
-    stored.index();
+    let previous = stored.claim(store, configured, &same_name, hosts);
     let mut synced = Vec::new();
-    for (md, same_name) in configured.iter().zip(same_name) {
+    for ((md, same_name), previous) in configured.iter().zip(same_name).zip(previous) {
         let mut problems = Vec::new();
-        let entry = same_name.or_else(|| {
-            let mut previous = stored.claim_by_names(md)?;
-            match rename(&previous.folder, &md.name) {
-                Ok(true) => previous.folder.clone_from(&md.name),
-                Ok(false) => {}
-                Err(e) => problems.push(e.to_string()),
+        let entry = match (same_name, previous) {
+            (None, Some(mut previous)) => {
+                match rename(&previous.folder, &md.name) {
+                    Ok(true) => previous.folder.clone_from(&md.name),
+                    Ok(false) => {}
+                    Err(e) => problems.push(e.to_string()),
+                }
+                previous
             }
-            Some(previous)
-        });
-        let entry = entry.unwrap_or_else(|| Entry { folder: md.name.clone(), ..Entry::default() });
+            // Both stay where they are. The next set goes into the folder of the MD's name.
+            (Some(_), Some(previous)) => previous,
+            (Some(same_name), None) => same_name,
+            (None, None) => Entry { folder: md.name.clone(), ..Entry::default() },
+        };
         problems.extend(entry.problem);
         let md = merge(md, entry.json.as_ref().and_then(Md::from_json));
         let certs = certificates(store, &entry.folder, &md, &mut problems);
@@ -118,8 +126,6 @@ struct Entry {
 struct Stored {
     /// By folder.
     unclaimed: HashMap<String, Entry>,
-    /// Folders of unclaimed entries, by each of their DNS names.
-    by_name: HashMap<String, Vec<String>>,
 }
 
 impl Stored {
@@ -135,36 +141,79 @@ impl Stored {
         Ok(stored)
     }
 
-    fn index(&mut self) {
-        for entry in self.unclaimed.values() {
-            let md = entry.json.as_ref().and_then(Md::from_json);
-            for name in md.into_iter().flat_map(|md| md.domains) {
-                self.by_name.entry(name).or_default().push(entry.folder.clone());
-            }
+    /// For each MD the entry that it had under another name.
+    fn claim(
+        &mut self,
+        store: &StartStore,
+        configured: &[Md],
+        same_name: &[Option<Entry>],
+        hosts: HostNames<'_>,
+    ) -> Vec<Option<Entry>> {
+        if self.unclaimed.is_empty() {
+            return configured.iter().map(|_| None).collect();
         }
-    }
-
-    /// Takes the entry that has most names in common with `md`.
-    fn claim_by_names(&mut self, md: &Md) -> Option<Entry> {
-        let mut common: HashMap<&str, usize> = HashMap::new();
-        for folder in md.domains.iter().filter_map(|name| self.by_name.get(name)).flatten() {
-            if self.unclaimed.contains_key(folder) {
-                *common.entry(folder).or_default() += 1;
-            }
-        }
-        let best = common.into_iter().max_by_key(|(folder, count)| (*count, Reverse(*folder)));
-        let folder = best?.0.to_string();
-        self.unclaimed.remove(&folder)
+        let mut folders: Vec<Folder> = self.unclaimed.values().map(|entry| entry.to_folder(store)).collect();
+        folders.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let seekers: Vec<Seeker<'_>> = configured
+            .iter()
+            .zip(same_name)
+            .enumerate()
+            .map(|(at, (md, same_name))| Seeker {
+                names: &md.domains,
+                host_names: hosts(at),
+                has_folder: same_name.is_some(),
+            })
+            .collect();
+        let is_served = |at: usize| {
+            let own = same_name.get(at).and_then(Option::as_ref);
+            let is_static = configured.get(at).is_some_and(Md::has_static_files);
+            is_static || own.is_some_and(|own| has_certificate(store, &own.folder))
+        };
+        let found =
+            lineage::find(&seekers, &folders, &|folder| has_certificate(store, &folder.name), &is_served);
+        let mut entry = |at: usize| self.unclaimed.remove(&folders.get(at)?.name);
+        found.into_iter().map(|at| at.and_then(&mut entry)).collect()
     }
 }
 
-/// Staging goes first: if the process dies in between, the next start finds the old folder in `domains`
-/// and ends the move.
+impl Entry {
+    /// Where md.json does not tell the names, the certificates do.
+    fn to_folder(&self, store: &StartStore) -> Folder {
+        let md = self.json.as_ref().and_then(Md::from_json);
+        let names = md.map(|md| md.domains).unwrap_or_else(|| {
+            let chains = certificate_files_in(store, &self.folder)
+                .into_iter()
+                .filter_map(|file| store.read_chain(Group::Domains, &self.folder, &file).ok().flatten());
+            chains.flat_map(|chain| chain.leaf().dns_names()).collect()
+        });
+        Folder { name: self.folder.clone(), names }
+    }
+}
+
+fn has_certificate(store: &StartStore, folder: &str) -> bool {
+    !certificate_files_in(store, folder).is_empty()
+}
+
+/// A folder that cannot be read has none that could be used.
+fn certificate_files_in(store: &StartStore, folder: &str) -> Vec<String> {
+    let mut files = store.files(Group::Domains, folder).unwrap_or_default();
+    files.retain(|file| KeySpec::of_file(file, "pubcert").is_some());
+    files
+}
+
+/// The folder in `domains` goes last: if the process dies in between, the next start finds it there and ends the move.
+/// OCSP responses go along, for a must-staple site is not reached without one.
 fn rename(store: &StartStore, from: &str, to: &str) -> Result<bool, Error> {
-    if store.exists(Group::Staging, from)? && !store.exists(Group::Staging, to)? {
-        store.rename(Group::Staging, from, Group::Staging, to)?;
+    for group in [Group::Staging, Group::Ocsp] {
+        if store.exists(group, from)? && !store.exists(group, to)? {
+            store.rename(group, from, group, to)?;
+        }
     }
     store.rename(Group::Domains, from, Group::Domains, to)?;
+    crate::log!(
+        Notice,
+        "md[{to}]: takes over the certificates and the history of md[{from}], of which it has names"
+    );
     Ok(true)
 }
 
@@ -235,7 +284,7 @@ fn static_certificate(store: &StartStore, cert: &Path, key: &Path) -> Result<(Ke
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{CA_URL, Lab, md};
+    use super::super::fixture::{CA_URL, Lab, look, md, sync};
     use super::*;
     use crate::crypto::fixture::Wish;
     use crate::model::State;
@@ -300,6 +349,72 @@ mod tests {
         assert!(lab.has("domains/one.test"), "data of a removed MD stay");
     }
 
+    /// The names of its host are known to the only MD.
+    fn host(names: &'static str) -> impl Fn(usize) -> Vec<String> {
+        move |at| if at == 0 { names.split(' ').map(String::from).collect() } else { Vec::new() }
+    }
+
+    #[test]
+    fn an_md_finds_the_folder_of_its_host_s_names_with_all_that_is_kept_of_it() {
+        let lab = Lab::new();
+        let mut old = md(&["a.test", "b.test"]);
+        old.ca.account = Some("ACME-ca.test-0000".into());
+        let wanted = lab.install(&old);
+        for group in [Group::Staging, Group::Ocsp] {
+            lab.store.write(group, "a.test", "job.json", b"{}").unwrap();
+        }
+        lab.store.write(Group::Archive, "a.test.1", "job.json", b"{}").unwrap();
+        let hosts = host("c.test a.test b.test");
+        let looked = super::look(&lab.store, &[md(&["c.test"])], &hosts).unwrap();
+        assert_eq!(fingerprint(&looked[0]), Some(wanted.as_str()));
+        let mut synced = super::sync(&lab.store, &[md(&["c.test"])], &hosts).unwrap();
+        assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
+        assert_eq!(synced[0].md.ca.account, old.ca.account);
+        assert!(finish(&lab.store, &mut synced[0]).unwrap());
+        for kept in
+            ["domains/c.test/md.json", "staging/c.test/job.json", "ocsp/c.test/job.json", "archive/a.test.1"]
+        {
+            assert!(lab.has(kept), "{kept}");
+        }
+        for moved in ["domains/a.test", "staging/a.test", "ocsp/a.test"] {
+            assert!(!lab.has(moved), "{moved}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_a_usable_md_json_is_found_by_the_names_of_its_certificates() {
+        for content in [None, Some(&b"{garbage"[..]), Some(b"[]")] {
+            let lab = Lab::new();
+            let wanted = lab.install(&md(&["a.test", "b.test"]));
+            lab.store.remove(Group::Domains, "a.test", MD_FILE).unwrap();
+            if let Some(content) = content {
+                lab.store.write(Group::Domains, "a.test", MD_FILE, content).unwrap();
+            }
+            let synced = start(&lab, &[md(&["b.test"])]);
+            assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
+            assert!(lab.has("domains/b.test/md.json") && !lab.has("domains/a.test"));
+        }
+    }
+
+    #[test]
+    fn an_md_whose_own_folder_has_no_certificate_uses_that_of_its_other_names_until_it_has_one() {
+        let lab = Lab::new();
+        let wanted = lab.install(&md(&["a.test", "b.test"]));
+        let configured = [md(&["c.test"])];
+        lab.store.write_json(Group::Domains, "c.test", MD_FILE, &configured[0].to_json()).unwrap();
+        let before = lab.files();
+        for _ in 0..2 {
+            let mut synced = super::sync(&lab.store, &configured, &host("c.test a.test")).unwrap();
+            assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
+            assert!(!finish(&lab.store, &mut synced[0]).unwrap());
+            assert_eq!(lab.files(), before);
+        }
+        let own = lab.install(&configured[0]);
+        let synced = super::sync(&lab.store, &configured, &host("c.test a.test")).unwrap();
+        assert_eq!(fingerprint(&synced[0]), Some(own.as_str()));
+        assert!(lab.has("domains/a.test"));
+    }
+
     #[test]
     fn a_look_changes_nothing_and_finds_the_certificate_of_a_renamed_md() {
         let lab = Lab::new();
@@ -333,12 +448,13 @@ mod tests {
             let lab = Lab::new();
             let wanted = lab.install(&md(&["old.test", "a.test"]));
             lab.store.write(Group::Staging, "old.test", "job.json", b"{}").unwrap();
+            lab.store.write(Group::Ocsp, "old.test", "job.json", b"{}").unwrap();
             let configured = [md(&["a.test", "old.test"])];
             let dying = lab.dying(steps);
             let done = sync(&dying, &configured).unwrap()[0].problems.is_empty();
             let synced = start(&lab, &configured);
             assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()), "{steps}");
-            assert!(lab.has("staging/a.test/job.json"), "{steps}");
+            assert!(lab.has("staging/a.test/job.json") && lab.has("ocsp/a.test/job.json"), "{steps}");
             if done {
                 assert!(steps > 2);
                 return;

@@ -95,6 +95,38 @@ fn certificates_that_still_cover_are_served_through_every_change_of_names() {
     assert_eq!((httpd.serial_of("one.test"), httpd.serial_of("two.test")), (both, two));
 }
 
+/// Hosts are renamed, or their domain is defined by other names than before, while no CA answers.
+#[test]
+fn a_renamed_host_goes_on_with_the_certificate_of_the_names_it_had() {
+    let Some(lab) = open_lab!() else { return };
+    let base = Config::new(&lab)
+        .line("MDCertificateAuthority https://127.0.0.1:1/dir\nMDCertificateAgreement accepted");
+    // The certificate of one.test has the new name as well.
+    let one = install(&base, &["one.test", "www.one.test", "new.test"]);
+    let md = json!({"name": "one.test", "domains": ["one.test", "www.one.test"], "state": 2});
+    fs::write(base.store().join("domains/one.test/md.json"), md.to_string()).unwrap();
+    let wild = install(&base, &["*.wild.test"]);
+    let two = install(&base, &["two.test", "www.two.test"]);
+    let httpd = base
+        .line("MDomain new.test\nMDomain a.wild.test\nMDomain three.test")
+        .site("new.test", &["one.test", "www.one.test"])
+        .site("a.wild.test", &[])
+        .site("three.test", &["two.test", "www.two.test"])
+        .start();
+    for name in ["new.test", "one.test", "www.one.test"] {
+        assert_eq!(httpd.serial_of(name), one, "{name}");
+        assert_eq!(httpd.https_get(name, "/index.html").body, "site new.test");
+    }
+    assert_eq!(httpd.serial_of("a.wild.test"), wild);
+    assert_eq!(md_json(&httpd, "new.test")["domains"], json!(["new.test", "one.test", "www.one.test"]));
+    assert_eq!(httpd.md("three.test")["cert"]["rsa"]["serial"], two);
+    assert!(
+        ["one.test", "*.wild.test", "two.test"]
+            .iter()
+            .all(|old| !has(&httpd.config, &format!("domains/{old}")))
+    );
+}
+
 #[test]
 fn another_name_key_and_ca_have_the_certificate_renewed_and_the_old_one_served_meanwhile() {
     let Some(lab) = open_lab!() else { return };

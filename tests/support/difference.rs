@@ -85,6 +85,10 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "sync::a_store_that_cannot_be_written_is_told_and_the_certificate_in_use_stays",
         "its error leaves the reason to the number",
     ),
+    (
+        "sync::a_renamed_host_goes_on_with_the_certificate_of_the_names_it_had",
+        "it looks for the folder by the names that MDomain lists",
+    ),
     ("sync::names_that_could_leave_the_store_are_refused_and_make_nothing", "its configtest accepts them"),
     (
         "sync::the_dry_pass_of_a_start_waits_for_no_lock_and_a_renamed_domain_is_served_without_it",

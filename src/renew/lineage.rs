@@ -1,0 +1,293 @@
+//! Which folder an MD had under another name: told by its names, and where these say nothing, by the names of its hosts.
+//!
+//! Names are looked up in an index, and of each only so many folders are looked at: the cost grows with the number of
+//! names and not with its square.
+
+use crate::names;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+
+/// Folders that are looked at for one name. That more than a few have it is hardly ever so.
+const LOOKED_AT: usize = 64;
+
+/// An MD whose data are looked for.
+pub struct Seeker<'a> {
+    pub names: &'a [String],
+    /// Of the hosts that belong to it alone.
+    pub host_names: Vec<String>,
+    /// It has a folder of its own name. Without a certificate in there, it takes another one that has one.
+    pub has_folder: bool,
+}
+
+/// A folder that belongs to no MD of its name.
+pub struct Folder {
+    pub name: String,
+    /// Of the MD it was made for.
+    pub names: Vec<String>,
+}
+
+/// How an MD and a folder are known to belong together. The first kinds are the stronger ones.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// The MD has the folder's names.
+    Own,
+    /// A wildcard of one covers names of the other.
+    OwnCovered,
+    Hosts,
+    HostsCovered,
+}
+
+const KINDS: [Kind; 4] = [Kind::Own, Kind::OwnCovered, Kind::Hosts, Kind::HostsCovered];
+
+/// For each of `seekers` its folder, by its place in `folders`, which are sorted by name. Each goes to one MD. With each
+/// kind of evidence, those come first that have most names in common, then those with a certificate. `is_served` tells of
+/// a seeker with a folder whether it has a certificate.
+pub fn find(
+    seekers: &[Seeker<'_>],
+    folders: &[Folder],
+    has_certificate: &dyn Fn(&Folder) -> bool,
+    is_served: &dyn Fn(usize) -> bool,
+) -> Vec<Option<usize>> {
+    let index = Index::new(folders);
+    let mut found = vec![None; seekers.len()];
+    let mut is_taken = vec![false; folders.len()];
+    let mut certified: HashMap<usize, bool> = HashMap::new();
+    for kind in KINDS {
+        let mut pairs = Vec::new();
+        for (seeker, wanted) in seekers.iter().enumerate().filter(|(at, _)| found.get(*at) == Some(&None)) {
+            let common = index.common(wanted, kind);
+            if !common.is_empty() && wanted.has_folder && is_served(seeker) {
+                continue;
+            }
+            for (folder, common) in common {
+                let Some(record) = folders.get(folder) else { continue };
+                let is_certified = *certified.entry(folder).or_insert_with(|| has_certificate(record));
+                if is_certified || !wanted.has_folder {
+                    pairs.push((Reverse(common), !is_certified, seeker, folder));
+                }
+            }
+        }
+        pairs.sort_unstable();
+        for (_, _, seeker, folder) in pairs {
+            if let (Some(place @ None), Some(taken @ false)) =
+                (found.get_mut(seeker), is_taken.get_mut(folder))
+            {
+                *place = Some(folder);
+                *taken = true;
+            }
+        }
+    }
+    found
+}
+
+/// Places of folders by what is asked.
+struct Index<'a> {
+    by_name: HashMap<&'a str, Vec<usize>>,
+    /// By what follows the first label of names that are no wildcards.
+    by_parent: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Index<'a> {
+    fn new(folders: &'a [Folder]) -> Self {
+        let (mut by_name, mut by_parent) = (HashMap::new(), HashMap::new());
+        let add = |map: &mut HashMap<&'a str, Vec<usize>>, name: &'a str, at: usize| {
+            let places = map.entry(name).or_default();
+            if places.len() < LOOKED_AT && places.last() != Some(&at) {
+                places.push(at);
+            }
+        };
+        for (at, folder) in folders.iter().enumerate() {
+            for name in &folder.names {
+                add(&mut by_name, name, at);
+                if let Some((_, parent)) = name.split_once('.').filter(|_| !names::is_wildcard(name)) {
+                    add(&mut by_parent, parent, at);
+                }
+            }
+        }
+        Index { by_name, by_parent }
+    }
+
+    /// Folders with the number of names that `seeker` has in common with each.
+    fn common(&self, seeker: &Seeker<'_>, kind: Kind) -> HashMap<usize, usize> {
+        let names = match kind {
+            Kind::Own | Kind::OwnCovered => seeker.names,
+            Kind::Hosts | Kind::HostsCovered => &seeker.host_names,
+        };
+        let mut common = HashMap::new();
+        // A host has names in more than one spelling.
+        let mut seen = HashSet::new();
+        for name in names.iter().filter(|name| seen.insert(*name)) {
+            let places = match kind {
+                Kind::Own | Kind::Hosts => self.by_name.get(name.as_str()),
+                Kind::OwnCovered | Kind::HostsCovered => self.covered(name),
+            };
+            for place in places.into_iter().flatten() {
+                *common.entry(*place).or_default() += 1;
+            }
+        }
+        common
+    }
+
+    /// Of a wildcard the names below it, of another name the wildcard above.
+    fn covered(&self, name: &str) -> Option<&Vec<usize>> {
+        match (name.strip_prefix("*."), name.split_once('.')) {
+            (Some(parent), _) => self.by_parent.get(parent),
+            (None, Some((_, parent))) => self.by_name.get(format!("*.{parent}").as_str()),
+            (None, None) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(String::from).collect()
+    }
+
+    /// Each MD as `names`, `names | names of its hosts`, with `+` in front where it has a folder without a certificate, and
+    /// `=` with one; each folder as `name: names`, with `!` in front where it has a certificate. Gives the folders' names, `-` for none.
+    fn outcome(mds: &[&str], folders: &[&str]) -> String {
+        let names: Vec<_> = mds
+            .iter()
+            .map(|md| {
+                let (names, hosts) = md
+                    .trim_start_matches(['+', '='])
+                    .split_once('|')
+                    .unwrap_or((md.trim_start_matches(['+', '=']), ""));
+                (words(names), words(hosts))
+            })
+            .collect();
+        let seekers: Vec<_> = names
+            .iter()
+            .zip(mds)
+            .map(|((names, hosts), md)| Seeker {
+                names,
+                host_names: hosts.clone(),
+                has_folder: md.starts_with(['+', '=']),
+            })
+            .collect();
+        let mut certified = HashSet::new();
+        let folders: Vec<_> = folders
+            .iter()
+            .map(|folder| {
+                let (name, names) = folder.trim_start_matches('!').split_once(':').unwrap();
+                if folder.starts_with('!') {
+                    certified.insert(name.to_string());
+                }
+                Folder { name: name.into(), names: words(names) }
+            })
+            .collect();
+        let found = find(&seekers, &folders, &|folder| certified.contains(&folder.name), &|at| {
+            mds[at].starts_with('=')
+        });
+        let found: Vec<_> = found.iter().map(|at| at.map_or("-", |at| folders[at].name.as_str())).collect();
+        found.join(" ")
+    }
+
+    #[test]
+    fn a_folder_is_found_by_names_then_wildcards_then_the_names_of_hosts() {
+        for (mds, folders, expected) in [
+            (&["c b a"][..], &["a: a b"][..], "a"),
+            (&["c"], &["a: a b"], "-"),
+            // A host is renamed: names a and b become its aliases.
+            (&["c | c a b"], &["a: a b"], "a"),
+            // The host's old names went to another MD.
+            (&["c | c a b", "b a"], &["a: a b"], "- a"),
+            (&["c | c a", "b | b"], &["a: a b"], "- a"),
+            // Most names in common first, whichever MD comes first; then certificates; then the order.
+            (&["a", "b c"], &["x: a b c"], "- x"),
+            (&["a b c"], &["x: a", "y: b c"], "y"),
+            (&["a b"], &["x: a", "!y: b"], "y"),
+            (&["a b"], &["x: a", "y: b"], "x"),
+            (&["a", "b"], &["x: a b"], "x -"),
+            (&["a", "b"], &["x: a b", "y: b"], "x y"),
+            // Merged: one goes on, the others stay.
+            (&["m a b"], &["!a: a", "!b: b"], "a"),
+            // Wildcards, both ways, and never over two labels.
+            (&["www.a.test"], &["*.a.test: *.a.test"], "*.a.test"),
+            (&["*.a.test"], &["w.a.test: w.a.test", "x.a.test: x.a.test y.a.test"], "w.a.test"),
+            (&["a.test"], &["*.a.test: *.a.test"], "-"),
+            (&["x.www.a.test"], &["*.a.test: *.a.test"], "-"),
+            (&["c.test | c.test x.a.test"], &["*.a.test: *.a.test"], "*.a.test"),
+            (&["x.a.test", "*.a.test"], &["y: *.a.test"], "- y"),
+            (&["z.test | x.a.test", "x.a.test"], &["y: *.a.test"], "- y"),
+            // Names of hosts come last, also where they are more.
+            (&["c | c a b", "d a"], &["a: a b"], "- a"),
+            // A folder of its own is left only for a certificate.
+            (&["+c | c a"], &["a: a b"], "-"),
+            (&["+c | c a"], &["!a: a b"], "a"),
+            (&["+c | c a", "b"], &["!a: a b"], "- a"),
+            (&["=c | c a"], &["!a: a b"], "-"),
+            (&[], &["a: a"], ""),
+            (&["a"], &[], "-"),
+        ] {
+            assert_eq!(outcome(mds, folders), expected, "{mds:?} {folders:?}");
+        }
+    }
+
+    fn names() -> impl Strategy<Value = Vec<String>> {
+        let name = prop::sample::select(vec!["a.x", "b.x", "*.x", "x", "a.y", "*.y", "y", "c.a.x"]);
+        prop::collection::vec(name.prop_map(String::from), 0..4)
+    }
+
+    proptest! {
+        #[test]
+        fn a_folder_goes_to_one_md_that_has_to_do_with_it_and_none_is_left_to_who_could_have_it(
+            mds in prop::collection::vec((names(), names(), any::<bool>()), 0..5),
+            folders in prop::collection::vec((names(), any::<bool>()), 0..5),
+        ) {
+            let seekers: Vec<_> = mds
+                .iter()
+                .map(|(names, hosts, has_folder)| Seeker { names, host_names: hosts.clone(), has_folder: *has_folder })
+                .collect();
+            let records: Vec<_> = folders
+                .iter()
+                .enumerate()
+                .map(|(at, (names, _))| Folder { name: at.to_string(), names: names.clone() })
+                .collect();
+            let is_certified = |folder: &Folder| folders[folder.name.parse::<usize>().unwrap()].1;
+            let found = find(&seekers, &records, &is_certified, &|_| false);
+            let touches = |ours: &[String], theirs: &[String]| {
+                ours.iter().any(|a| theirs.iter().any(|b| names::covers(a, b) || names::covers(b, a)))
+            };
+            let fits = |seeker: &Seeker<'_>, folder: &Folder| {
+                let hosts = touches(&seeker.host_names, &folder.names);
+                (touches(seeker.names, &folder.names) || hosts) && (is_certified(folder) || !seeker.has_folder)
+            };
+            let taken: Vec<_> = found.iter().flatten().copied().collect();
+            prop_assert_eq!(taken.iter().collect::<HashSet<_>>().len(), taken.len());
+            for (seeker, folder) in seekers.iter().zip(&found) {
+                match folder {
+                    Some(at) => prop_assert!(fits(seeker, &records[*at])),
+                    None => {
+                        let left = |at: &usize| !taken.contains(at) && fits(seeker, &records[*at]);
+                        prop_assert_eq!((0..records.len()).find(left), None);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ten_thousand_mds_that_share_names_are_matched_at_once() {
+        let many = 10_000;
+        let folders: Vec<_> = (0..many)
+            .map(|n| Folder {
+                name: format!("old{n}"),
+                names: vec!["shared.test".into(), format!("old{n}.test")],
+            })
+            .collect();
+        let names: Vec<_> =
+            (0..many).map(|n| vec![format!("new{n}.test"), "shared.test".into(), "*.test".into()]).collect();
+        let seekers: Vec<_> = names
+            .iter()
+            .enumerate()
+            .map(|(n, names)| Seeker { names, host_names: vec![format!("old{n}.test")], has_folder: false })
+            .collect();
+        let found = find(&seekers, &folders, &|_| false, &|_| false);
+        assert_eq!(found.iter().flatten().count(), many);
+    }
+}
