@@ -280,7 +280,8 @@ fn redirects_are_not_followed_also_not_in_a_circle() {
 fn bodies_that_are_cut_off_or_too_large_are_errors() {
     let with_bodies: Vec<Endpoint> = ALL.into_iter().filter(|e| *e != Endpoint::NewNonce).collect();
     assert_each_fails_and_mends(&with_bodies, "", || {
-        Fault::Alter(|answer| answer.body.truncate(answer.body.len() / 2))
+        // A chain is cut inside of its leaf: the leaf alone is a chain, too.
+        Fault::Alter(|answer| answer.body.truncate(answer.body.len() / 3))
     });
     assert_each_fails_and_mends(&with_bodies, "", || Fault::Alter(|answer| answer.body.clear()));
     assert_each_fails_and_mends(&ALL, "larger than what is accepted", || {

@@ -8,7 +8,7 @@ mod clock;
 mod fake_ca;
 
 use clock::VirtualClock;
-use fake_ca::{Endpoint, FakeCa, Fault, problem};
+use fake_ca::{Endpoint, FakeCa, Fault, Sends, problem};
 use mod_md::challenge::{dns01, http01};
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http::{self, Request, Response, Transport};
@@ -146,6 +146,40 @@ fn a_set_with_several_keys_and_names_is_staged_with_one_account() {
     let before = lab.ca.seen().len();
     assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never);
     assert_eq!(lab.ca.seen().len(), before);
+}
+
+#[test]
+fn whatever_a_ca_sends_beside_the_chain_one_order_is_enough() {
+    use Sends::{Issuer, Leaf, Stranger, Text};
+    for sends in [
+        vec![Leaf, Issuer, Issuer],
+        vec![Leaf, Leaf, Issuer],
+        vec![Leaf, Issuer, Stranger],
+        vec![Leaf, Stranger, Issuer],
+        vec![Issuer, Leaf],
+        vec![Text, Leaf, Text, Issuer, Text],
+    ] {
+        let lab = Lab::new().with_account_key("a.test");
+        lab.ca.rules(|rules| rules.sends.clone_from(&sends));
+        lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
+        let job = lab.job("a.test");
+        assert!(job.finished && job.errors == 0, "{sends:?} {job:?}");
+        let store = lab.store(Fuse::default());
+        let chain = Staging::new(&store, "a.test").chain(&ec()).unwrap().unwrap();
+        let [leaf, issuer] = chain.certificates() else { panic!("{sends:?}") };
+        assert_eq!(leaf.dns_names(), ["a.test"], "{sends:?}");
+        assert_eq!(issuer.to_pem(), lab.ca.issuer_pem(), "{sends:?}");
+        assert_eq!(lab.ca.count(Endpoint::NewOrder), 1, "{sends:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_comes_without_its_issuer_is_taken() {
+    let lab = Lab::new().with_account_key("a.test");
+    lab.ca.rules(|rules| rules.sends = vec![Sends::Leaf]);
+    lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
+    assert!(lab.job("a.test").finished);
+    assert_eq!(lab.ca.count(Endpoint::NewOrder), 1);
 }
 
 #[test]

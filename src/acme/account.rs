@@ -217,7 +217,7 @@ impl Session {
         Ok(self.polled(after, &response))
     }
 
-    /// The chain, leaf first: PEM certificates and nothing else (RFC 8555 §7.4.2, §9.1).
+    /// The chain as it was sent: PEM certificates and text around them (RFC 8555 §7.4.2, §9.1).
     pub fn certificate(&self, url: &str) -> Result<Vec<u8>, Error> {
         self.certificate_with_alternates(url).map(|download| download.chain)
     }
@@ -239,14 +239,15 @@ impl Session {
     }
 }
 
-/// RFC 8555 §9.1 with RFC 7468: one or more CERTIFICATE blocks, nothing but blank lines around them.
+/// RFC 8555 §9.1: one or more CERTIFICATE blocks and none of another kind. Around them may stand explanatory text
+/// (RFC 7468 §2), which is no part of what is read.
 pub(super) fn is_chain(body: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(body) else { return false };
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    let text = String::from_utf8_lossy(body);
     let (mut count, mut block) = (0, None::<String>);
     for line in text.lines().map(str::trim_end) {
         match (&mut block, line) {
-            (None, "") => {}
-            (None, "-----BEGIN CERTIFICATE-----") => block = Some(String::new()),
+            (None, BEGIN) => block = Some(String::new()),
             (Some(base64), "-----END CERTIFICATE-----") => {
                 // Every certificate is an ASN.1 SEQUENCE.
                 if !BASE64.decode(base64.as_bytes()).is_ok_and(|der| der.first() == Some(&0x30)) {
@@ -259,7 +260,11 @@ pub(super) fn is_chain(body: &[u8]) -> bool {
                 block = None;
             }
             (Some(base64), line) => base64.push_str(line),
-            (None, _) => return false,
+            // Another block, or one that is cut off where it begins.
+            (None, line) if line.starts_with("-----") || (!line.is_empty() && BEGIN.starts_with(line)) => {
+                return false;
+            }
+            (None, _) => {}
         }
     }
     block.is_none() && count > 0
@@ -271,22 +276,25 @@ mod tests {
     use data_encoding::BASE64URL;
 
     #[test]
-    fn a_chain_is_certificates_and_nothing_else() {
+    fn a_chain_is_certificates_and_text_around_them() {
         let one = "-----BEGIN CERTIFICATE-----\nMAMC\nAQU=\n-----END CERTIFICATE-----\n";
         assert!(is_chain(one.as_bytes()));
         assert!(is_chain(format!("{one}\n{one}").as_bytes()));
         assert!(is_chain(one.replace('\n', "\r\n").as_bytes()));
+        assert!(is_chain(format!("subject=CN = a\n{one} Issuer:\n{one}trailing").as_bytes()));
+        assert!(is_chain(&[b"\xfcber\n", one.as_bytes()].concat()));
         for bad in [
             String::new(),
             "\n".into(),
             "<html>".into(),
-            format!("{one}trailing"),
             one.replace("CERTIFICATE", "PRIVATE KEY"),
             format!("{one}{}", one.replace("CERTIFICATE", "PRIVATE KEY")),
             one.replace("MAMC", "M%MC"),
             one.replace("MAMC", "AAMC"),
             one.replace("-----END CERTIFICATE-----\n", ""),
             one.repeat(MAX_CHAIN + 1),
+            format!("{one}--"),
+            format!("{one}-----BEGIN CERT"),
         ] {
             assert!(!is_chain(bad.as_bytes()), "{bad}");
         }

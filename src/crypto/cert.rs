@@ -58,6 +58,11 @@ impl Certificate {
         self.fields.extensions.may_sign_ocsp
     }
 
+    /// Subject and issuer have the same name, as those of roots.
+    pub fn is_self_issued(&self) -> bool {
+        self.fields.issuer == self.fields.subject
+    }
+
     /// For what only OpenSSL can do. It has its own word on whether this is a certificate.
     pub fn x509(&self) -> Result<X509, ErrorStack> {
         X509::from_der(&self.der)
@@ -157,7 +162,7 @@ impl Certificate {
     }
 }
 
-/// One certificate and those that lead to its root, leaf first. Never empty.
+/// Certificates as they stand in a file or were sent: the leaf first, and those that lead to its root. Never empty.
 #[derive(Clone)]
 pub struct Chain(Vec<Certificate>);
 
@@ -207,11 +212,6 @@ impl Chain {
             None => false,
         };
         self.0.iter().all(is_common)
-    }
-
-    /// Whether each certificate was issued by the one after it.
-    pub fn is_in_order(&self) -> bool {
-        self.0.iter().zip(self.0.iter().skip(1)).all(|(cert, issuer)| cert.was_issued_by(issuer))
     }
 }
 
@@ -357,21 +357,6 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_is_in_order_when_each_issued_the_one_before() {
-        let (ca, impostor) = (Ca::new("CA"), Ca::new("CA"));
-        let chain = ca.issue(&["a.test"], &key());
-        assert!(chain.is_in_order());
-        let leaf = chain.leaf().clone();
-        for wrong in [
-            vec![ca.certificate().clone(), leaf.clone()],
-            vec![leaf.clone(), impostor.certificate().clone()],
-            vec![leaf.clone(), Ca::new("Other").certificate().clone()],
-        ] {
-            assert!(!Chain::new(wrong).unwrap().is_in_order());
-        }
-    }
-
-    #[test]
     fn a_certificate_matches_its_own_key_alone() {
         let key = key();
         let chain = Ca::new("CA").issue(&["a.test"], &key);
@@ -388,6 +373,23 @@ mod tests {
         let pem = Ca::new("CA").certificate().to_pem();
         assert_eq!(Chain::from_pem(&pem.repeat(20)).unwrap().certificates().len(), 20);
         assert!(Chain::from_pem(&pem.repeat(21)).is_err());
+    }
+
+    #[test]
+    fn text_around_the_blocks_of_a_chain_is_passed_over() {
+        let chain = Ca::new("CA").issue(&["a.test"], &key());
+        for text in [
+            "\u{feff}subject=/CN=a.test\n",
+            "Bag Attributes\n  friendlyName: \u{fc}\r\n\r\n",
+            "# -- a note --\n",
+        ] {
+            let [leaf, issuer] = chain.certificates() else { panic!() };
+            let pem = [text.as_bytes(), &leaf.to_pem(), text.as_bytes(), &issuer.to_pem(), text.as_bytes()]
+                .concat();
+            assert_eq!(Chain::from_pem(&pem).unwrap().to_pem(), chain.to_pem());
+            let latin = [b"\xfcber\n", pem.as_slice()].concat();
+            assert_eq!(Chain::from_pem(&latin).unwrap().to_pem(), chain.to_pem());
+        }
     }
 
     #[test]

@@ -52,6 +52,19 @@ impl Ca {
         &self.key
     }
 
+    /// A CA that this one has certified.
+    pub fn intermediate(&self, name: &str) -> Self {
+        let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        let cert = certificate(name, &key, Some(self), &Wish::default());
+        Ca { cert, key }
+    }
+
+    /// What this CA says of the key of another one.
+    pub fn cross_sign(&self, other: &Ca) -> Certificate {
+        let name = &other.cert.dns_names()[0];
+        certificate(name, &other.key, Some(self), &Wish::default())
+    }
+
     pub fn issue(&self, names: &[&str], key: &PrivateKey) -> Chain {
         self.grant(&Wish { names, ..Wish::default() }, key)
     }
@@ -78,8 +91,8 @@ fn certificate(name: &str, key: &PrivateKey, issuer: Option<&Ca>, wish: &Wish<'_
     builder.set_not_after(&Asn1Time::from_unix(wish.until.unix()).unwrap()).unwrap();
     let mut extensions = Vec::new();
     let context = builder.x509v3_context(issuer_cert.as_deref(), None);
-    match issuer {
-        Some(_) => {
+    match wish.names {
+        [_, ..] => {
             let mut names = SubjectAlternativeName::new();
             for name in wish.names {
                 names.dns(name);
@@ -87,7 +100,7 @@ fn certificate(name: &str, key: &PrivateKey, issuer: Option<&Ca>, wish: &Wish<'_
             extensions.push(names.build(&context).unwrap());
             extensions.push(AuthorityKeyIdentifier::new().keyid(true).build(&context).unwrap());
         }
-        None => {
+        [] => {
             extensions.push(BasicConstraints::new().critical().ca().build().unwrap());
             extensions.push(SubjectKeyIdentifier::new().build(&context).unwrap());
         }

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod jws;
 pub mod key;
 mod key_info;
+pub mod path;
 mod pem;
 pub mod scratch;
 pub mod self_signed;

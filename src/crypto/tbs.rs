@@ -103,7 +103,7 @@ pub fn time(validity: &mut Reader<'_>) -> Option<Timestamp> {
 }
 
 /// A distinguished name: pairs of attribute type (an object identifier) and value, in their order.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Name(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Name {

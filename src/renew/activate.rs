@@ -359,7 +359,6 @@ mod tests {
     use super::super::gate::Admitted;
     use super::super::sync::finish;
     use super::*;
-    use crate::crypto::Chain;
     use crate::crypto::fixture::{Ca, NOW, Wish};
     use crate::model::{KeySpec, State};
     use crate::time::DAY;
@@ -516,10 +515,6 @@ mod tests {
         }
         assert!(damage(&lab, write("md.json")).contains("md.json"));
         let stage = |set: KeyedSet| move |lab: &Lab| drop(lab.stage(&md(&["a.test"]), &set));
-        let mut disorder = lab.set(&["a.test"], &spec());
-        let chain = vec![disorder.chain.leaf().clone(), Ca::new("Other").certificate().clone()];
-        disorder.chain = Chain::new(chain).unwrap();
-        assert_eq!(damage(&lab, stage(disorder)), "the chain of certificate(P-256) is not in order");
         let mut mismatch = lab.set(&["a.test"], &spec());
         mismatch.key = lab.set(&["a.test"], &spec()).key;
         assert_eq!(damage(&lab, stage(mismatch)), "certificate(P-256) does not belong to its private key");
@@ -587,7 +582,7 @@ mod tests {
         let key =
             crate::crypto::PrivateKey::from_pem(&key.private_key_to_pem_pkcs8().unwrap(), None).unwrap();
         let chain = lab.ca.issue(&["a.test"], &key);
-        KeyedSet::new(KeySpec::default(), key, chain).unwrap()
+        KeyedSet::from_sent(KeySpec::default(), key, chain).unwrap().0
     }
 
     #[test]
@@ -632,7 +627,7 @@ mod tests {
         let key = openssl::pkey::PKey::generate_ed25519().unwrap().private_key_to_pem_pkcs8().unwrap();
         let key = crate::crypto::PrivateKey::from_pem(&key, None).unwrap();
         let chain = lab.ca.issue(&["a.test"], &key);
-        lab.stage(&a, &KeyedSet::new(spec(), key, chain).unwrap());
+        lab.stage(&a, &KeyedSet::from_sent(spec(), key, chain).unwrap().0);
         let (_, activated) = start(&lab.store, &[a]).unwrap().remove(0);
         assert!(matches!(activated, Activated::Refused(_)), "{activated:?}");
         assert_eq!(live(&lab, "a.test"), Some(old));
@@ -655,6 +650,24 @@ mod tests {
         assert_eq!(activated, Activated::Done);
         assert_eq!(synced.certs[0].1.as_ref().unwrap().fingerprint, own.info.fingerprint);
         assert_eq!(synced.md.state, State::Incomplete, "the file does not cover");
+    }
+
+    #[test]
+    fn a_staged_chain_with_more_than_its_path_is_put_into_use_without_the_rest() {
+        let lab = Lab::new();
+        let a = md(&["a.test"]);
+        let set = lab.set(&["a.test"], &spec());
+        let new = lab.stage(&a, &set);
+        let path = set.chain.to_pem();
+        let [leaf, issuer] = set.chain.certificates() else { panic!("two were issued") };
+        let other = Ca::new("Other");
+        let sent = [issuer, leaf, leaf, issuer, other.certificate()].map(|cert| cert.to_pem());
+        let sent = [b"issuer=CA\n".to_vec(), sent.concat()].concat();
+        lab.store.write(Group::Staging, "a.test", "pubcert.p-256.pem", &sent).unwrap();
+        let started = start(&lab.store, &[a]).unwrap();
+        assert_eq!(started[0].1, Activated::Done);
+        assert_eq!(live(&lab, "a.test"), Some(new));
+        assert_eq!(lab.store.read(Group::Domains, "a.test", "pubcert.p-256.pem").unwrap(), Some(path));
     }
 
     #[test]

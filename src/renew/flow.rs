@@ -301,10 +301,14 @@ impl Attempt<'_, '_> {
 
     /// The set of this key and chain, if it fits the MD. The error completes "the certificate …".
     fn check(&self, spec: &KeySpec, key: PrivateKey, chain: Chain) -> Result<KeyedSet, String> {
-        let set = KeyedSet::new(spec.clone(), key, chain)
+        let (set, dropped) = KeyedSet::from_sent(spec.clone(), key, chain)
             .map_err(|_| String::from("does not match its private key"))?;
-        if !set.chain.is_in_order() {
-            return Err("comes with a chain that is not in order".into());
+        if !dropped.is_nothing() {
+            let (name, label) = (&self.md.name, spec.label());
+            crate::log!(
+                Info,
+                "md[{name}]: the CA sent more than the chain of certificate({label}), which is used: {dropped}"
+            );
         }
         if !self.md.is_covered_by(&set.info.dns_names) {
             return Err("does not cover all domains".into());

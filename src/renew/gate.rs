@@ -47,9 +47,6 @@ pub fn admit<R: Rights>(
         if !set.key.is_of(&set.spec) {
             return Err(Flaw::Kind(label()));
         }
-        if !set.chain.is_in_order() {
-            return Err(Flaw::Disorder(label()));
-        }
         match trial {
             Some(Trial::Accepted) => {}
             Some(Trial::Refused(reason)) => return Err(Flaw::Refused(label(), reason.clone())),

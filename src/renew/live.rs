@@ -57,7 +57,7 @@ pub fn read<R: Rights>(store: &Store<R>, group: R::Group, name: &str) -> Result<
         };
         let chain = Chain::from_pem(pem("pubcert")?).map_err(|e| broken("chain", e))?;
         let key = store.open_key(group, pem("privkey")?).map_err(|e| broken("private key", e))?;
-        sets.push(KeyedSet::new(spec, key, chain)?);
+        sets.push(KeyedSet::from_sent(spec, key, chain)?.0);
     }
     if sets.is_empty() {
         return Err(unusable("certificate"));

@@ -2,6 +2,7 @@
 
 use super::serve::Certs;
 use super::staging::file::{CHAIN_STEM, KEY_STEM};
+use crate::crypto::path::Dropped;
 use crate::crypto::{self, CertInfo, Chain, PrivateKey};
 use crate::model::{KeySpec, Md};
 use crate::store::{Error, Group, Rights, StartStore, Store};
@@ -27,8 +28,6 @@ pub enum Flaw {
     Kind(String),
     #[error("OpenSSL refuses certificate({0}) for TLS: {1}")]
     Refused(String, String),
-    #[error("the chain of certificate({0}) is not in order")]
-    Disorder(String),
     #[error("md.json is missing or unusable")]
     NoMd,
     #[error("{0}")]
@@ -47,7 +46,15 @@ pub fn load<R: Rights>(
     let chain = store.read_chain(group, name, &spec.file_name(CHAIN_STEM))?;
     let key = store.read_key(group, name, &spec.file_name(KEY_STEM))?;
     let (Some(chain), Some(key)) = (chain, key) else { return Err(Flaw::Missing(spec.label().into())) };
-    KeyedSet::new(spec.clone(), key, chain)
+    let (set, dropped) = KeyedSet::from_sent(spec.clone(), key, chain)?;
+    if !dropped.is_nothing() {
+        crate::log!(
+            Info,
+            "md[{name}]: the file of certificate({}) holds more than its chain, which is used: {dropped}",
+            spec.label()
+        );
+    }
+    Ok(set)
 }
 
 impl KeyedSet {
@@ -60,13 +67,13 @@ impl KeyedSet {
         crypto::scratch::accepts(&self.key, chain).map_err(refused)
     }
 
-    /// Only of a key and a chain that belong together.
-    pub fn new(spec: KeySpec, key: PrivateKey, chain: Chain) -> Result<Self, Flaw> {
-        if !chain.leaf().matches_key(&key) {
-            return Err(Flaw::Mismatch(spec.label().to_string()));
-        }
+    /// Only of a key and certificates of which one belongs to it. The chain is the path from that one on; what else
+    /// was sent with it is left behind.
+    pub fn from_sent(spec: KeySpec, key: PrivateKey, sent: Chain) -> Result<(Self, Dropped), Flaw> {
+        let path = sent.into_path(&key);
+        let (chain, dropped) = path.ok_or_else(|| Flaw::Mismatch(spec.label().to_string()))?;
         let info = CertInfo::from_chain(&chain);
-        Ok(KeyedSet { spec, key, chain, info })
+        Ok((KeyedSet { spec, key, chain, info }, dropped))
     }
 }
 
@@ -108,6 +115,10 @@ fn look_at(store: &StartStore, name: &str, spec: &KeySpec) -> Result<CertInfo, F
         return Ok(CertInfo::from_chain(&chain));
     }
     let set = load(store, Group::Domains, name, spec)?;
+    // mod_ssl reads the same file, and takes the first certificate in it.
+    if set.chain.leaf().der() != chain.leaf().der() {
+        return Err(Flaw::Mismatch(spec.label().to_string()));
+    }
     if !set.chain.has_common_keys() {
         let file = store.path(Group::Domains, name, &spec.file_name(CHAIN_STEM))?;
         set.try_out(&file)?;

@@ -11,7 +11,8 @@ mod issuer;
 mod jws;
 mod state;
 
-pub use state::Rules;
+#[allow(unused_imports, reason = "not every test names them")]
+pub use state::{Rules, Sends};
 
 use issuer::Issuer;
 use jws::By;

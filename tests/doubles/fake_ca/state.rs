@@ -51,6 +51,19 @@ pub struct Rules {
     pub lifetime: Duration,
     /// The chain comes with a link to another one.
     pub alternates: bool,
+    /// Which certificates of a chain are sent, in which order; empty: all, as RFC 8555 §9.1 wants them.
+    pub sends: Vec<Sends>,
+}
+
+/// What a CA may put into the answer that is to be a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sends {
+    Leaf,
+    Issuer,
+    /// A root that has issued none of the others.
+    Stranger,
+    /// Explanatory text (RFC 7468 §2).
+    Text,
 }
 
 impl Default for Rules {
@@ -72,6 +85,7 @@ impl Default for Rules {
             refuse_nonce: Box::new(|| false),
             lifetime: Duration::from_secs(90 * 86_400),
             alternates: false,
+            sends: Vec::new(),
         }
     }
 }
@@ -417,16 +431,31 @@ impl State {
     }
 
     fn certificate(&self, base: &str, account: usize, index: usize) -> Outcome {
-        let chain = self.chain(account, index)?;
+        let chain = self.sent(self.chain(account, index)?);
         let answer = Answer {
             status: 200,
             headers: vec![("Content-Type".into(), "application/pem-certificate-chain".into())],
-            body: chain.to_vec(),
+            body: chain,
         };
         match self.rules.alternates {
             true => Ok(answer.with("Link", format!("<{base}/alternate/{index}>;rel=\"alternate\""))),
             false => Ok(answer),
         }
+    }
+
+    /// The chain as the rules have it sent.
+    fn sent(&self, chain: &[u8]) -> Vec<u8> {
+        if self.rules.sends.is_empty() {
+            return chain.to_vec();
+        }
+        let certificates = X509::stack_from_pem(chain).unwrap();
+        let pem = |what: &Sends| match what {
+            Sends::Leaf => certificates[0].to_pem().unwrap(),
+            Sends::Issuer => certificates[1].to_pem().unwrap(),
+            Sends::Stranger => Issuer::new("stranger.test", Timestamp::from_unix(1_600_000_000)).pem(),
+            Sends::Text => b"subject=CN = a.test\r\n\r\n".to_vec(),
+        };
+        self.rules.sends.iter().flat_map(pem).collect()
     }
 
     /// The leaf alone, as if a root had signed it.
