@@ -11,7 +11,7 @@ use clock::VirtualClock;
 use fake_ca::{Endpoint, FakeCa, Fault, problem};
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http::{self, Request, Response, Transport};
-use mod_md::model::{Ca, Job, KeySpec, Md, Scope};
+use mod_md::model::{Ca, Eab, Job, KeySpec, Md, Scope};
 use mod_md::notify::Commands;
 use mod_md::renew::authority::Authorities;
 use mod_md::renew::engine::{Engine, Next, Settings};
@@ -276,7 +276,7 @@ fn the_second_ca_issues_where_the_first_is_down_and_nothing_of_one_goes_to_the_o
     let (work, second) = (lab.work(), lab.cas[1].directory_url());
     let staging = Staging::new(&work, "a.test");
     assert_eq!(staging.md().unwrap().unwrap().ca.url, Some(second.clone()));
-    let accounts: Vec<Value> = staging.accounts().into_iter().map(|(json, _)| json).collect();
+    let accounts: Vec<Value> = staging.accounts().into_iter().map(|(_, json, _)| json).collect();
     let of: Vec<&str> = accounts.iter().filter_map(|json| json["ca-url"].as_str()).collect();
     assert_eq!(of, [lab.cas[0].directory_url(), second], "each with its own account");
     // A CA notes as violations what another CA's account or order would be; dropping it panics then.
@@ -339,45 +339,139 @@ fn an_expiring_certificate_without_a_new_one_is_told_once_a_day() {
 fn stored_account(lab: &Lab) -> String {
     lab.engine(&[lab.md("first.test")]).run(0);
     let (work, folder) = (lab.work(), "ACME-ca.test-0000".to_string());
-    let (json, key) = Staging::new(&work, "first.test").accounts().remove(0);
+    let (_, json, key) = Staging::new(&work, "first.test").accounts().remove(0);
     lab.store.write_json(Group::Accounts, &folder, "account.json", &json).unwrap();
     lab.store.write_key(Group::Accounts, &folder, "account.pem", &key).unwrap();
     lab.store.purge(Group::Staging, "first.test").unwrap();
     folder
 }
 
+/// The contacts that the CA was told for accounts that it has, one entry for each time.
+fn told_contacts(lab: &Lab) -> Vec<Value> {
+    let seen = lab.cas[0].seen();
+    let told = seen.iter().filter(|s| s.endpoint == Endpoint::Account);
+    told.filter_map(|s| s.payload.get("contact").cloned()).collect()
+}
+
+fn with_contact(mut managed: Managed, contact: Option<&str>) -> Managed {
+    managed.md.contacts = contact.map(String::from).into_iter().collect();
+    managed
+}
+
 #[test]
-fn changed_contacts_are_told_to_the_ca_for_the_same_account() {
+fn changed_contacts_are_told_to_the_ca_once_for_the_same_account() {
     let lab = Lab::new(&["ca.test"]).with_account_key("first.test");
     let folder = stored_account(&lab);
-    let mut changed = lab.md("a.test");
+    let mut changed = with_contact(lab.md("a.test"), Some("mailto:new@a.test"));
     changed.md.ca.account = Some(folder.clone());
-    changed.md.contacts = vec!["mailto:new@a.test".into()];
     assert_eq!(lab.engine(std::slice::from_ref(&changed)).run(0), Next::Never);
     assert_eq!(lab.cas[0].account_count(), 1);
-    let seen = lab.cas[0].seen();
-    let updates: Vec<_> = seen.iter().filter(|s| s.payload.get("contact").is_some()).collect();
-    assert_eq!(updates.last().unwrap().payload, json!({"contact": ["mailto:new@a.test"]}));
-    let staged = Staging::new(&lab.work(), "a.test").accounts().remove(0).0;
+    assert_eq!(told_contacts(&lab), [json!(["mailto:new@a.test"])]);
+    let staged = Staging::new(&lab.work(), "a.test").accounts().remove(0).1;
     assert_eq!(staged["contact"], json!(["mailto:new@a.test"]));
     // The next child finds it so.
     let mut other = changed;
     (other.md.name, other.md.domains) = ("b.test".into(), vec!["b.test".into()]);
     assert_eq!(lab.engine(&[other]).run(0), Next::Never);
-    assert_eq!(lab.cas[0].account_count(), 1);
+    assert_eq!((lab.cas[0].account_count(), told_contacts(&lab).len()), (1, 1));
+    // Back to what is stored is a change as well.
+    let mut back = lab.md("c.test");
+    back.md.ca.account = Some(folder);
+    assert_eq!(lab.engine(&[back]).run(0), Next::Never);
+    assert_eq!(told_contacts(&lab).last(), Some(&json!(["mailto:admin@a.test"])));
+    let staged = Staging::new(&lab.work(), "a.test").accounts().remove(0).1;
+    assert_eq!(staged["contact"], json!(["mailto:admin@a.test"]));
+    assert_eq!(Staging::new(&lab.work(), "c.test").accounts().len(), 0, "told where it was");
 }
 
 #[test]
-fn an_account_that_another_domain_uses_keeps_its_contacts() {
-    let lab = Lab::new(&["ca.test"]).with_account_key("first.test").with_account_key("a.test");
+fn contacts_that_domains_of_one_account_do_not_agree_on_stay_as_they_are() {
+    let lab = Lab::new(&["ca.test"]).with_account_key("first.test");
     let folder = stored_account(&lab);
-    let mut shares = lab.md("b.test");
-    shares.md.ca.account = Some(folder.clone());
-    let mut changed = lab.md("a.test");
+    let new = "mailto:new@a.test";
+    for (other, contact) in
+        [("named.test", Some("mailto:admin@a.test")), ("later.test", Some("mailto:third@a.test"))]
+    {
+        let mut changed = with_contact(lab.md("a.test"), Some(new));
+        changed.md.ca.account = Some(folder.clone());
+        let mut shares = with_contact(lab.md(other), contact);
+        shares.md.ca.account = (other == "named.test").then(|| folder.clone());
+        let engine = lab.engine(&[changed, shares]);
+        assert_eq!((engine.run(0), engine.run(1)), (Next::Never, Next::Never));
+        assert_eq!((lab.cas[0].account_count(), told_contacts(&lab).len()), (1, 0), "{other}");
+        lab.store.purge(Group::Staging, "a.test").unwrap();
+    }
+}
+
+#[test]
+fn domains_of_one_ca_and_external_account_share_an_account_whatever_their_contacts() {
+    for eab in [None, Some(Eab { kid: "kid-1".into(), hmac: "c2VjcmV0".into() })] {
+        let lab = Lab::new(&["ca.test"]).with_account_key("a.test");
+        if eab.is_some() {
+            lab.cas[0].rules(|rules| {
+                rules.eab_required = true;
+                rules.eab = Some(("kid-1".into(), b"secret".to_vec()));
+            });
+        }
+        let contacts =
+            [("a.test", Some("mailto:a@a.test")), ("b.test", Some("mailto:b@b.test")), ("c.test", None)];
+        let mut mds = contacts.map(|(name, contact)| with_contact(lab.md(name), contact));
+        mds.iter_mut().for_each(|managed| managed.md.eab.clone_from(&eab));
+        let engine = lab.engine(&mds);
+        assert_eq!([engine.run(0), engine.run(1), engine.run(2)], [Next::Never; 3]);
+        // Nor does another child register.
+        lab.store.purge(Group::Staging, "c.test").unwrap();
+        assert_eq!(lab.engine(&mds).run(2), Next::Never);
+        assert_eq!((lab.cas[0].account_count(), lab.cas[0].count(Endpoint::NewAccount)), (1, 1), "{eab:?}");
+        assert!(told_contacts(&lab).is_empty());
+    }
+}
+
+#[test]
+fn the_account_that_a_domain_has_is_used_although_another_one_would_fit_as_well() {
+    let lab = Lab::new(&["ca.test"]).with_account_key("first.test");
+    let first = stored_account(&lab);
+    let second = "ACME-ca.test-0001";
+    for (folder, file) in [("account.json", "account.json"), ("account.pem", "account.pem")] {
+        let content = lab.store.read(Group::Accounts, &first, folder).unwrap().unwrap();
+        lab.store.write(Group::Accounts, second, file, &content).unwrap();
+    }
+    // The one that comes first by name is a stranger's.
+    let mut json = lab.store.read_json(Group::Accounts, &first, "account.json").unwrap().unwrap();
+    json["url"] = json!("https://ca.test/account/77");
+    lab.store.write_json(Group::Accounts, &first, "account.json", &json).unwrap();
+    let mut md = with_contact(lab.md("a.test"), Some("mailto:other@a.test"));
+    md.md.ca.account = Some(second.into());
+    let before = lab.cas[0].seen().len();
+    assert_eq!(lab.engine(&[md]).run(0), Next::Never);
+    assert_eq!(lab.cas[0].account_count(), 1);
+    let seen = lab.cas[0].seen();
+    assert!(seen[before..].iter().all(|s| s.url != "https://ca.test/account/77"), "{seen:?}");
+}
+
+#[test]
+fn without_a_contact_the_account_keeps_the_one_it_has() {
+    let lab = Lab::new(&["ca.test"]).with_account_key("first.test");
+    let folder = stored_account(&lab);
+    let mut removed = with_contact(lab.md("a.test"), None);
+    removed.md.ca.account = Some(folder);
+    assert_eq!(lab.engine(&[removed]).run(0), Next::Never);
+    assert_eq!((lab.cas[0].account_count(), told_contacts(&lab).len()), (1, 0));
+}
+
+#[test]
+fn contacts_that_the_ca_refuses_end_no_renewal() {
+    let lab = Lab::new(&["ca.test"]).with_account_key("first.test");
+    let folder = stored_account(&lab);
+    let mut changed = with_contact(lab.md("a.test"), Some("mailto:new@a.test"));
     changed.md.ca.account = Some(folder);
-    changed.md.contacts = vec!["mailto:new@a.test".into()];
-    assert_eq!(lab.engine(&[changed, shares]).run(0), Next::Never);
-    assert_eq!(lab.cas[0].account_count(), 2);
+    // The first request is the look whether the CA knows the account.
+    lab.cas[0].fault(Endpoint::Account, Fault::Alter(|_| {}));
+    let document = problem("invalidContact", "no such domain");
+    lab.cas[0].fault(Endpoint::Account, Fault::Problem { status: 400, document, retry_after: None });
+    assert_eq!(lab.engine(&[changed]).run(0), Next::Never);
+    assert!(lab.job("a.test").finished);
+    assert_eq!(lab.cas[0].account_count(), 1);
 }
 
 #[test]

@@ -301,8 +301,9 @@ impl<'s> Activation<'s> {
 
     /// Notes which CA issued the set, and for which account.
     fn name_ca(&self, md: &mut Md, staged: &Md) {
-        let known = |folder: &&String| self.accounts.contains(folder);
         let staged_url = staged.ca.url.clone();
+        let known =
+            |folder: &&String| self.accounts.contains(folder, staged_url.as_deref().unwrap_or_default());
         let shared = || self.accounts.find(staged_url.as_deref()?, md).map(String::from);
         let adopted = self.adopted.get(&md.name).into_iter().flatten();
         let adopted =
@@ -428,7 +429,11 @@ mod tests {
     #[test]
     fn an_md_without_an_account_of_its_own_takes_the_one_it_shares() {
         let lab = Lab::new();
-        let configured = [md(&["a.test"]), md(&["b.test"])];
+        let mut configured = [md(&["a.test"]), md(&["b.test"])];
+        configured[0].contacts = vec!["mailto:other@a.test".into()];
+        // What an earlier CA has is not for this one.
+        configured[0].ca.account = Some("ACME-old.test-0000".into());
+        lab.store.write_json(Group::Accounts, "ACME-old.test-0000", "account.json", &elsewhere()).unwrap();
         for md in &configured {
             lab.stage(md, &lab.set(&[&md.name], &spec()));
         }
@@ -437,7 +442,11 @@ mod tests {
         for (synced, _) in &started {
             assert_eq!(synced.md.ca.account.as_deref(), Some("ACME-ca.test-0000"));
         }
-        assert_eq!(lab.store.names(Group::Accounts).unwrap().len(), 1);
+        assert_eq!(lab.store.names(Group::Accounts).unwrap().len(), 2);
+    }
+
+    fn elsewhere() -> Value {
+        serde_json::json!({"url": "https://old.test/account/1", "ca-url": "https://old.test/dir"})
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The CAs a run deals with, shared by all jobs: one directory and nonce pool each, one session for each
-//! account. Where many jobs need the same thing at the same moment, one gets it and the others wait for it.
+//! account, one registration at a time. Where many jobs need the same thing at the same moment, one gets it and the others wait for it.
 
 use super::Route;
 use super::error::Error;
@@ -25,8 +25,14 @@ impl Authorities {
     /// The CA with this directory URL, as reached by this route.
     pub fn of(&self, url: &str, route: &Route) -> Arc<Authority> {
         let mut known = lock(&self.known);
+        let registering =
+            known.values().find(|other| other.url == url).map(|other| other.registering.clone());
         let entry = known.entry((url.to_string(), route.clone()));
-        entry.or_insert_with(|| Arc::new(Authority { url: url.into(), ..Authority::default() })).clone()
+        let new = || {
+            let registering = registering.unwrap_or_default();
+            Arc::new(Authority { url: url.into(), registering, ..Authority::default() })
+        };
+        entry.or_insert_with(new).clone()
     }
 }
 
@@ -35,6 +41,8 @@ pub struct Authority {
     url: String,
     contact: Mutex<Contact>,
     sessions: Mutex<Sessions>,
+    /// Held while an account is looked for or registered, by whatever route: jobs that start together share one.
+    registering: Arc<Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -44,14 +52,15 @@ struct Contact {
     failure: Option<(Timestamp, Arc<acme::Error>)>,
 }
 
-/// Open sessions, by what tells accounts apart.
+/// Open sessions, by what they are found with.
 pub type Sessions = HashMap<AccountKey, Session>;
 
-/// One account for each CA, contacts and external account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AccountKey {
-    pub contacts: Vec<String>,
-    pub eab_kid: Option<String>,
+pub enum AccountKey {
+    /// The account with this URL, or what has taken its place.
+    Url(String),
+    /// The account of MDs without one of their own that have this external account, or none.
+    Shared(Option<String>),
 }
 
 impl Authority {
@@ -92,7 +101,10 @@ impl Authority {
         }
     }
 
-    /// Held while an account is looked for or registered, so that jobs which start together share one.
+    pub fn registering(&self) -> MutexGuard<'_, ()> {
+        lock(&self.registering)
+    }
+
     pub fn sessions(&self) -> MutexGuard<'_, Sessions> {
         lock(&self.sessions)
     }
@@ -106,4 +118,21 @@ impl Authority {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_routes_to_a_ca_one_job_registers_at_a_time() {
+        let ways = Authorities::new(Box::new(|_| Err(http::Error::Stopped)));
+        let route = Route { proxy_url: Some("http://proxy.test".into()), ..Route::default() };
+        let (direct, proxied) =
+            (ways.of("https://ca.test/dir", &Route::default()), ways.of("https://ca.test/dir", &route));
+        let other = ways.of("https://other.test/dir", &Route::default());
+        let _registering = direct.registering();
+        assert!(proxied.registering.try_lock().is_err());
+        assert!(other.registering.try_lock().is_ok());
+    }
 }

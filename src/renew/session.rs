@@ -1,5 +1,6 @@
-//! The account to order with: one for each CA, contacts and external account, whoever of the MDs made
-//! it. Looked for among stored accounts and those that wait in staging; registered only where there is none.
+//! The account to order with: the one that the MD's md.json names, else one for each CA and external account, whoever
+//! of the MDs made it and whatever their contacts. Looked for among stored accounts and those that wait in staging;
+//! registered only where there is none.
 
 use super::Managed;
 use super::authority::{AccountKey, Authority};
@@ -26,28 +27,62 @@ pub struct Client<'a> {
     pub store: &'a WorkStore,
 }
 
-/// The session to use for the client's MD. The lock on the CA's sessions is held meanwhile: of jobs that
-/// start together one registers, the others find its account.
+/// Where an account was found.
+enum Place {
+    /// This folder in `accounts`, which is not ours to write.
+    Stored(String),
+    /// This file of this MD.
+    Staged(String, usize),
+}
+
+/// A known account of the client's CA and external account.
+struct Known {
+    place: Place,
+    url: String,
+    json: Value,
+    key: PrivateKey,
+}
+
+/// The session to use for the client's MD. Of jobs that start together one registers, the others find its account.
 pub fn obtain(
     client: &Client<'_>,
     server: &Arc<Server>,
     running: &mut Running<'_>,
 ) -> Result<Session, Error> {
-    let md = client.md;
-    let wanted =
-        AccountKey { contacts: md.contacts.clone(), eab_kid: md.eab.as_ref().map(|e| e.kid.clone()) };
+    let _registering = client.authority.registering();
     let mut sessions = client.authority.sessions();
-    if let Some(session) = sessions.get(&wanted) {
+    let shared = AccountKey::Shared(eab_kid(client.md).map(String::from));
+    let own = client.own_account().map(AccountKey::Url);
+    if let Some(session) = sessions.get(own.as_ref().unwrap_or(&shared)) {
         return Ok(session.clone());
     }
-    let session = match client.find(server, &wanted)? {
-        Some(session) => session,
-        None => match client.update(server, &wanted, running)? {
-            Some(session) => session,
-            None => client.register(server, running)?,
-        },
+    let accounts = client.accounts();
+    let mut found = None;
+    for account in &accounts {
+        let open = sessions.get(&AccountKey::Url(account.url.clone())).cloned();
+        let session = match open {
+            Some(session) => Some(session),
+            None => confirmed(server, account)?,
+        };
+        if let Some(session) = session {
+            found = Some((account, session));
+            break;
+        }
+    }
+    let (url, session) = match found {
+        Some((account, session)) => {
+            client.tell_contacts(account, &accounts, &session, running)?;
+            (account.url.clone(), session)
+        }
+        None => client.register(server, running)?,
     };
-    sessions.insert(wanted, session.clone());
+    let url = AccountKey::Url(url);
+    if own.as_ref() != Some(&url) {
+        sessions.insert(shared, session.clone());
+    }
+    for key in own.into_iter().chain([url]) {
+        sessions.insert(key, session.clone());
+    }
     Ok(session)
 }
 
@@ -56,55 +91,104 @@ impl Client<'_> {
         Staging::new(self.store, &self.md.name)
     }
 
-    /// A known account that fits and that the CA still knows.
-    fn find(&self, server: &Arc<Server>, wanted: &AccountKey) -> Result<Option<Session>, Error> {
-        for (json, key) in candidates(self.md, self.store) {
-            if fits(&json, self.authority.url(), wanted)
-                && let Some(session) = confirmed(server, &json, key)?
-            {
-                return Ok(Some(session));
-            }
-        }
-        Ok(None)
+    /// The URL of the account that md.json names, where it is one of this CA and external account.
+    fn own_account(&self) -> Option<String> {
+        // An account that cannot be read is none.
+        let json = self.store.read_account_json(self.md.ca.account.as_ref()?).ok().flatten()?;
+        let url = json.get("url").and_then(Value::as_str)?;
+        fits(&json, self.authority.url(), eab_kid(self.md)).then(|| url.to_string())
     }
 
-    /// The MD's own account, told about the MD's new contacts: it stays the one that CAA records name
-    /// (RFC 8657). `None` where there is none, or where another MD goes on with the old contacts.
-    fn update(
-        &self,
-        server: &Arc<Server>,
-        wanted: &AccountKey,
-        running: &mut Running<'_>,
-    ) -> Result<Option<Session>, Error> {
-        let Some(folder) = &self.md.ca.account else { return Ok(None) };
-        // An account that cannot be read is none.
-        let json = self.store.read_account_json(folder).ok().flatten();
-        let key = self.store.read_account_key(folder).ok().flatten();
-        let Some((mut json, key)) = json.zip(key) else { return Ok(None) };
-        let stored = AccountKey { contacts: contacts(&json), ..wanted.clone() };
-        let shares = |other: &Managed| {
-            other.md.ca.account.as_ref() == Some(folder) && other.md.contacts == stored.contacts
+    /// Accounts of the CA and the MD's external account: the MD's own first, then stored ones, then those that wait in
+    /// staging. One that cannot be read is none.
+    fn accounts(&self) -> Vec<Known> {
+        let (store, own) = (self.store, self.md.ca.account.as_ref());
+        let mut names = store.account_names().unwrap_or_default();
+        names.sort_by_key(|name| Some(name) != own);
+        let stored = names.into_iter().filter_map(|name| {
+            let json = store.read_account_json(&name).ok().flatten()?;
+            let key = store.read_account_key(&name).ok().flatten()?;
+            Some((Place::Stored(name), json, key))
+        });
+        let staged = store.names(WorkGroup::Staging).unwrap_or_default();
+        let staged = staged.into_iter().flat_map(|name| {
+            let accounts = Staging::new(store, &name).accounts();
+            accounts.into_iter().map(move |(slot, json, key)| (Place::Staged(name.clone(), slot), json, key))
+        });
+        let known = |(place, json, key): (Place, Value, PrivateKey)| {
+            let url = json.get("url").and_then(Value::as_str)?.to_string();
+            let is_one = fits(&json, self.authority.url(), eab_kid(self.md));
+            is_one.then_some(Known { place, url, json, key })
         };
-        if !fits(&json, self.authority.url(), &stored) || self.targets.iter().any(shares) {
-            return Ok(None);
+        stored.chain(staged).filter_map(known).collect()
+    }
+
+    /// Tells the CA the contacts of an account where they have changed and the configuration leaves no doubt: the
+    /// account stays the one that CAA records name (RFC 8657). What the CA says to that ends no renewal.
+    fn tell_contacts(
+        &self,
+        account: &Known,
+        accounts: &[Known],
+        session: &Session,
+        running: &mut Running<'_>,
+    ) -> Result<(), Error> {
+        let users = self.targets.iter().map(|target| (&target.md, target.watched));
+        let users = users.filter(|(md, watched)| self.uses(md, *watched, account, accounts));
+        let Some(contacts) = agreed(users.map(|(md, _)| md.contacts.as_slice())) else { return Ok(()) };
+        // What was told since the start stands in staging.
+        let copies = || accounts.iter().filter(|copy| copy.url == account.url);
+        let staged = || copies().filter(|copy| matches!(copy.place, Place::Staged(..)));
+        if same(&contacts_of(&staged().next().unwrap_or(account).json), contacts) {
+            return Ok(());
         }
-        let Some(session) = confirmed(server, &json, key)? else { return Ok(None) };
         running.step(format!("Updating contacts of the ACME account for {}", self.md.name))?;
-        let registration = session.update_contacts(&self.md.contacts)?;
+        let registration = match session.update_contacts(contacts) {
+            Ok(registration) => registration,
+            Err(error) => {
+                crate::log!(
+                    Warn,
+                    "md[{}]: the CA does not take the new contacts of {}: {error}",
+                    self.md.name,
+                    account.url
+                );
+                return Ok(());
+            }
+        };
+        let mut json = account.json.clone();
         if let Value::Object(fields) = &mut json {
-            fields.insert("contact".into(), json!(self.md.contacts));
+            fields.insert("contact".into(), json!(contacts));
             fields.insert("registration".into(), registration.object);
         }
-        let (staging, slot) = (self.staging(), self.staging().account_slot(self.authority.url()));
-        staging.remove_account(slot)?;
-        staging.save_account_key(slot, session.key())?;
-        staging.save_account(slot, &json)?;
-        Ok(Some(session))
+        for copy in staged() {
+            if let Place::Staged(name, slot) = &copy.place {
+                Staging::new(self.store, name).save_account(*slot, &json)?;
+            }
+        }
+        if staged().next().is_none() {
+            let (staging, slot) = (self.staging(), self.staging().account_slot(self.authority.url()));
+            staging.remove_account(slot)?;
+            staging.save_account_key(slot, session.key())?;
+            staging.save_account(slot, &json)?;
+        }
+        Ok(())
+    }
+
+    /// Whether an MD orders with `account`: it is its own, or it may be, where the MD has none.
+    fn uses(&self, md: &Md, is_watched: bool, account: &Known, accounts: &[Known]) -> bool {
+        let named = |known: &&Known| matches!(&known.place, Place::Stored(folder) if Some(folder) == md.ca.account.as_ref());
+        match accounts.iter().find(named) {
+            Some(own) => own.url == account.url,
+            None => {
+                is_watched
+                    && eab_kid(md) == eab_kid(self.md)
+                    && md.ca.urls.iter().any(|url| url == self.authority.url())
+            }
+        }
     }
 
     /// Registers a new account (RFC 8555 §7.3). Its key is on disk first: where the answer is lost, the next
     /// try gets the same account instead of a second one (§7.3.1).
-    fn register(&self, server: &Arc<Server>, running: &mut Running<'_>) -> Result<Session, Error> {
+    fn register(&self, server: &Arc<Server>, running: &mut Running<'_>) -> Result<(String, Session), Error> {
         let (md, url) = (self.md, self.authority.url());
         running.step(format!("Creating new ACME account for {}", md.name))?;
         let staging = self.staging();
@@ -131,14 +215,15 @@ impl Client<'_> {
             registration.url,
             registration.url
         );
-        Ok(Session::new(server.clone(), key, registration.url))
+        let session = Session::new(server.clone(), key, registration.url.clone());
+        Ok((registration.url, session))
     }
 }
 
-/// The session of a stored account, if the CA still knows it.
-fn confirmed(server: &Arc<Server>, json: &Value, key: PrivateKey) -> Result<Option<Session>, Error> {
-    let Some(kid) = json.get("url").and_then(Value::as_str) else { return Ok(None) };
-    let session = Session::new(server.clone(), key, kid.to_string());
+/// The session of a known account, if the CA still knows it.
+fn confirmed(server: &Arc<Server>, account: &Known) -> Result<Option<Session>, Error> {
+    let kid = &account.url;
+    let session = Session::new(server.clone(), account.key.clone(), kid.clone());
     match session.account() {
         // One that is deactivated or revoked never comes back.
         Ok(registration) => Ok((registration.status == "valid").then_some(session)),
@@ -156,31 +241,35 @@ fn confirmed(server: &Arc<Server>, json: &Value, key: PrivateKey) -> Result<Opti
     }
 }
 
-/// Stored accounts, the MD's own first; then those waiting in staging. One that cannot be read is no candidate.
-fn candidates(md: &Md, store: &WorkStore) -> Vec<(Value, PrivateKey)> {
-    let mut names = store.account_names().unwrap_or_default();
-    if let Some(own) = md.ca.account.as_ref().and_then(|own| names.iter().position(|n| n == own)) {
-        names.swap(0, own);
-    }
-    let stored = names.iter().filter_map(|name| {
-        let json = store.read_account_json(name).ok().flatten()?;
-        Some((json, store.read_account_key(name).ok().flatten()?))
-    });
-    let staged = store.names(WorkGroup::Staging).unwrap_or_default();
-    stored.chain(staged.iter().flat_map(|name| Staging::new(store, name).accounts())).collect()
+fn eab_kid(md: &Md) -> Option<&str> {
+    md.eab.as_ref().map(|eab| eab.kid.as_str())
 }
 
-fn contacts(account: &Value) -> Vec<String> {
+fn contacts_of(account: &Value) -> Vec<String> {
     let contacts = account.get("contact").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     contacts.iter().filter_map(Value::as_str).map(String::from).collect()
 }
 
-fn fits(account: &Value, url: &str, wanted: &AccountKey) -> bool {
+fn same(one: &[String], other: &[String]) -> bool {
+    let sorted = |contacts: &[String]| {
+        let mut contacts = contacts.to_vec();
+        contacts.sort();
+        contacts
+    };
+    sorted(one) == sorted(other)
+}
+
+/// The contacts that all configurations with any agree on.
+fn agreed<'a>(mut configured: impl Iterator<Item = &'a [String]>) -> Option<&'a [String]> {
+    let first = configured.find(|contacts| !contacts.is_empty())?;
+    configured.all(|other| other.is_empty() || same(first, other)).then_some(first)
+}
+
+fn fits(account: &Value, url: &str, eab_kid: Option<&str>) -> bool {
     let text = |pointer: &str| account.pointer(pointer).and_then(Value::as_str);
     text("/ca-url") == Some(url)
         && text("/status").is_none_or(|status| status == "valid")
-        && text("/eab/kid") == wanted.eab_kid.as_deref()
-        && contacts(account) == wanted.contacts
+        && text("/eab/kid") == eab_kid
 }
 
 /// account.json as the C module writes it.
@@ -205,19 +294,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_fits_by_authority_contacts_and_external_account() {
+    fn an_account_fits_by_authority_and_external_account_whatever_the_contacts() {
         let account = json!({"status": "valid", "url": "https://ca/acct/1", "ca-url": "https://ca/dir",
             "contact": ["mailto:a@x"], "eab": {"kid": "k", "hmac": "h"}});
-        let wanted = |contact: &str, kid: Option<&str>| AccountKey {
-            contacts: vec![contact.to_string()],
-            eab_kid: kid.map(String::from),
-        };
-        assert!(fits(&account, "https://ca/dir", &wanted("mailto:a@x", Some("k"))));
-        assert!(!fits(&account, "https://other/dir", &wanted("mailto:a@x", Some("k"))));
-        assert!(!fits(&account, "https://ca/dir", &wanted("mailto:b@x", Some("k"))));
-        assert!(!fits(&account, "https://ca/dir", &wanted("mailto:a@x", None)));
+        assert!(fits(&account, "https://ca/dir", Some("k")));
+        assert!(!fits(&account, "https://other/dir", Some("k")));
+        assert!(!fits(&account, "https://ca/dir", Some("l")));
+        assert!(!fits(&account, "https://ca/dir", None));
         let gone = json!({"status": "deactivated", "ca-url": "https://ca/dir", "contact": []});
-        assert!(!fits(&gone, "https://ca/dir", &AccountKey { contacts: vec![], eab_kid: None }));
-        assert!(!fits(&json!("garbage"), "https://ca/dir", &wanted("mailto:a@x", None)));
+        assert!(!fits(&gone, "https://ca/dir", None));
+        assert!(!fits(&json!("garbage"), "https://ca/dir", None));
+    }
+
+    #[test]
+    fn contacts_are_agreed_on_where_no_two_configurations_differ() {
+        let of = |lists: &[&[&str]]| {
+            let lists: Vec<Vec<String>> =
+                lists.iter().map(|list| list.iter().map(ToString::to_string).collect()).collect();
+            agreed(lists.iter().map(Vec::as_slice)).map(<[String]>::to_vec)
+        };
+        assert_eq!(of(&[&["a", "b"], &["b", "a"]]), Some(vec!["a".into(), "b".into()]));
+        assert_eq!(of(&[&[], &["a"], &[]]), Some(vec!["a".into()]), "none says nothing");
+        assert_eq!(of(&[&["a"], &["b"]]), None);
+        assert_eq!(of(&[&[], &[]]), None);
+        assert_eq!(of(&[]), None);
     }
 }

@@ -109,13 +109,13 @@ impl<'a> Staging<'a> {
         self.store.write_json(GROUP, self.name, file::ARI, &ari::to_json(entries))
     }
 
-    /// The accounts waiting here with their keys. One that cannot be read is none.
-    pub fn accounts(&self) -> Vec<(Value, PrivateKey)> {
-        let read = |(json, key): &(&str, &str)| {
+    /// The accounts waiting here with their slots and keys. One that cannot be read is none.
+    pub fn accounts(&self) -> Vec<(usize, Value, PrivateKey)> {
+        let read = |(slot, (json, key)): (usize, &(&str, &str))| {
             let json = self.store.read_json(GROUP, self.name, json).ok().flatten()?;
-            Some((json, self.store.read_key(GROUP, self.name, key).ok().flatten()?))
+            Some((slot, json, self.store.read_key(GROUP, self.name, key).ok().flatten()?))
         };
-        file::ACCOUNTS.iter().filter_map(read).collect()
+        file::ACCOUNTS.iter().enumerate().filter_map(read).collect()
     }
 
     /// Where the account for this CA stands, or may: the account of one CA never stands beside the key for

@@ -75,6 +75,36 @@ fn a_key_that_is_added_to_the_configuration_is_certified_and_one_that_is_dropped
 }
 
 #[test]
+fn domains_with_other_contacts_share_the_account_of_their_ca_and_keep_it_when_contacts_change() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let contact = |who: &str| format!("MDContactEmail {who}@example.test");
+    let mut config = Config::with_ca(&lab, &pebble.authority);
+    config = domain(config, "one.test", &contact("one"));
+    config = domain(config, "two.test", &contact("two"));
+    let mut httpd = config.start();
+    httpd.wait_staged_and_activate(&["one.test", "two.test"]);
+    let account = |httpd: &Httpd, name: &str| {
+        let file = httpd.config.store().join("domains").join(name).join("md.json");
+        serde_json::from_slice::<Value>(&fs::read(file).unwrap()).unwrap()["ca"]["account"].take()
+    };
+    let first = account(&httpd, "one.test");
+    assert!(first.is_string(), "{first}");
+    // All are due at any time, one has a new contact, another none of its own, a third is new.
+    let mut config = Config::with_ca(&lab, &pebble.authority).line("MDRenewWindow 9999d");
+    config = domain(config, "one.test", &contact("changed"));
+    config = domain(config, "two.test", "");
+    config = domain(config, "three.test", &contact("three"));
+    httpd.stop();
+    let mut httpd = config.start();
+    httpd.wait_staged_and_activate(&["one.test", "two.test", "three.test"]);
+    for name in ["one.test", "two.test", "three.test"] {
+        assert_eq!(account(&httpd, name), first, "{name}");
+    }
+    assert_eq!((pebble.order_count(), pebble.account_count()), (5, 1));
+}
+
+#[test]
 fn must_staple_is_asked_for_and_a_change_of_mind_renews() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
