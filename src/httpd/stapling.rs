@@ -21,7 +21,7 @@ use crate::stapling::driver::{Connect, Surroundings};
 use crate::stapling::{Driver, Settings, staged};
 use crate::store::{Error, Group, StartStore, WorkGroup, WorkStore};
 use crate::time::{self, Clock, StopFlag, SystemClock, Timestamp};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -124,8 +124,25 @@ impl Stapling {
     pub fn new(startup: &Startup, plan: &Plan, mds: Arc<[Managed]>) -> io::Result<Option<Self>> {
         let subjects = std::mem::take(&mut *lock(&startup.stapling.subjects));
         let terms: Vec<_> = (0..mds.len()).map(|md| terms_of(plan, md)).collect();
+        let cache = startup.stapling.cache.clone();
+        let entries = subjects.values().map(|subject| Entry {
+            subject: subject.clone(),
+            response: stored(&startup.store, subject, startup.now),
+        });
+        cache.put(entries);
+        // Only now: what is still valid is stapled, however old its file is.
         if let Some(main) = plan.hosts.first() {
-            match file::remove_old(&startup.store, main.staple_keep, startup.now) {
+            let mds = mds.iter().map(|managed| &managed.md).zip(&terms);
+            let users = Users {
+                cache: &cache,
+                owners: subjects.values().map(|subject| subject.owner.as_str()).collect(),
+                stapled_mds: mds
+                    .filter_map(|(md, terms)| Some((md.name.as_str(), (md, terms.as_ref()?))))
+                    .collect(),
+                store: startup.store.worker(),
+                now: startup.now,
+            };
+            match file::remove_old(&startup.store, main.staple_keep, startup.now, &users) {
                 Ok(0) => {}
                 Ok(count) => crate::log!(Debug, "{count} old OCSP responses removed"),
                 Err(error) => crate::log!(Warn, "old OCSP responses cannot be removed: {error}"),
@@ -134,12 +151,6 @@ impl Stapling {
         if subjects.is_empty() && terms.iter().all(Option::is_none) {
             return Ok(None);
         }
-        let cache = startup.stapling.cache.clone();
-        let entries = subjects.values().map(|subject| Entry {
-            subject: subject.clone(),
-            response: stored(&startup.store, subject, startup.now),
-        });
-        cache.put(entries);
         let is_alias = |(id, subject): &(&Vec<u8>, &Arc<Subject>)| *id != &subject.id;
         Ok(Some(Stapling {
             cache,
@@ -219,6 +230,31 @@ impl Stapling {
             known.any(|cert| is_revoked(&self.cache, &cert.id))
         };
         mds.filter(|(_, managed)| managed.md.stapling && is_revoked(managed)).map(|(md, _)| md).collect()
+    }
+}
+
+/// Whose responses are in use at a start.
+struct Users<'a> {
+    cache: &'a Cache,
+    /// Of the certificates in the cache.
+    owners: HashSet<&'a str>,
+    stapled_mds: HashMap<&'a str, (&'a Md, &'a Terms)>,
+    store: WorkStore,
+    now: Timestamp,
+}
+
+impl file::Users for Users<'_> {
+    fn is_owner(&self, owner: &str) -> bool {
+        self.owners.contains(owner) || self.stapled_mds.contains_key(owner)
+    }
+
+    fn is_used(&self, owner: &str, id: &Id) -> bool {
+        if let Some(entry) = self.cache.find(id).filter(|entry| entry.subject.owner == owner) {
+            return entry.response.is_some_and(|response| response.is_current(self.now));
+        }
+        // What waits in staging is stapled from its first handshake on.
+        let staged = self.stapled_mds.get(owner).map(|(md, terms)| staged::subjects(&self.store, md, terms));
+        staged.into_iter().flatten().any(|subject| subject.id == *id)
     }
 }
 

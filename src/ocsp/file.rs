@@ -54,29 +54,55 @@ pub fn write(store: &WorkStore, subject: &Subject, response: &Response) -> Resul
     store.write_json(WorkGroup::Ocsp, &subject.owner, &name(&subject.id), &json)
 }
 
-/// Removes responses that were not renewed for so long (`MDStaplingKeepResponse`), and the folders that have nothing
-/// else. Gives the number of removed files.
-pub fn remove_old(store: &StartStore, keep: TimeSlice, now: Timestamp) -> Result<usize, Error> {
+/// Who still has a use for what is stored.
+pub trait Users {
+    /// Certificates are stapled for this owner.
+    fn is_owner(&self, owner: &str) -> bool;
+    /// The response of this certificate of an owner is stapled or will be.
+    fn is_used(&self, owner: &str, id: &Id) -> bool;
+}
+
+/// Removes responses that were not renewed for so long (`MDStaplingKeepResponse`) and that nobody uses any more, and
+/// folders of which nothing else is left. Gives the number of removed responses.
+pub fn remove_old(
+    store: &StartStore,
+    keep: TimeSlice,
+    now: Timestamp,
+    users: &dyn Users,
+) -> Result<usize, Error> {
     // A percentage would need the lifetime of a certificate that nobody may have any more: of a usual one.
     let limit = now.minus(keep.of(crate::time::DAY * 90));
     let mut removed = 0;
     for owner in store.names(Group::Ocsp)? {
-        let files = store.files(Group::Ocsp, &owner)?;
-        let responses = files.iter().filter(|file| file.starts_with(PREFIX) && file.ends_with(SUFFIX));
-        let mut left = 0;
-        for file in responses {
-            if store.modified(Group::Ocsp, &owner, file)?.is_some_and(|at| at < limit) {
-                store.remove(Group::Ocsp, &owner, file)?;
+        let is_old = |file: &str| {
+            let modified = store.modified(Group::Ocsp, &owner, file)?;
+            Ok::<bool, Error>(modified.is_some_and(|at| at < limit))
+        };
+        let is_used = |file: &str| id_of(file).is_some_and(|id| users.is_used(&owner, &id));
+        let mut left = Vec::new();
+        for file in store.files(Group::Ocsp, &owner)? {
+            let is_response = file.starts_with(PREFIX) && file.ends_with(SUFFIX);
+            if is_response && is_old(&file)? && !is_used(&file) {
+                store.remove(Group::Ocsp, &owner, &file)?;
                 removed += 1;
             } else {
-                left += 1;
+                left.push(file);
             }
         }
-        if left == 0 && files.iter().all(|file| file == "job.json" || file.starts_with(PREFIX)) {
+        // When to ask again stands in the job of an owner that has no response yet.
+        if users.is_owner(&owner) {
+            continue;
+        }
+        if left.is_empty() || (left == ["job.json"] && is_old("job.json")?) {
             store.purge(Group::Ocsp, &owner)?;
         }
     }
     Ok(removed)
+}
+
+fn id_of(file: &str) -> Option<Id> {
+    let hex = file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+    HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -114,24 +140,43 @@ mod tests {
         assert!(matches!(read(&worker, WorkGroup::Ocsp, &subject, NOW), Err(Unusable::Encoding)));
     }
 
+    /// Who staples, and what.
+    struct Stapled(&'static [(&'static str, Id)]);
+
+    impl Users for Stapled {
+        fn is_owner(&self, owner: &str) -> bool {
+            self.0.iter().any(|(known, _)| *known == owner)
+        }
+
+        fn is_used(&self, owner: &str, id: &Id) -> bool {
+            self.0.contains(&(owner, *id))
+        }
+    }
+
     #[test]
-    fn responses_that_nobody_renews_any_more_are_removed_and_strangers_files_stay() {
+    fn old_responses_that_nobody_uses_any_more_are_removed_and_all_else_stays() {
         let dir = tempfile::tempdir().unwrap();
         let store = StartStore::open(&dir.path().join("md"), None).unwrap();
         let (worker, now) = (store.worker(), SystemClock::default().now());
-        let old = format!("ocsp-{}.json", "ab".repeat(20));
+        let (old, used) = (name(&[0xab; 20]), name(&[0xcd; 20]));
         for (owner, file) in [
             ("old.test", old.as_str()),
             ("old.test", "job.json"),
             ("kept.test", &old),
             ("kept.test", "notes"),
+            ("used.test", &old),
+            ("used.test", &used),
+            ("failing.test", "job.json"),
         ] {
             worker.write(WorkGroup::Ocsp, owner, file, b"{}").unwrap();
         }
+        let users = Stapled(&[("used.test", [0xcd; 20]), ("failing.test", [0xcd; 20])]);
         let week = TimeSlice::Length(DAY * 7);
-        assert_eq!(remove_old(&store, week, now).unwrap(), 0);
-        assert_eq!(remove_old(&store, week, now.plus(DAY * 8)).unwrap(), 2);
-        assert_eq!(store.names(Group::Ocsp).unwrap(), ["kept.test"]);
+        assert_eq!(remove_old(&store, week, now, &users).unwrap(), 0);
+        assert_eq!(remove_old(&store, week, now.plus(DAY * 8), &users).unwrap(), 3);
+        assert_eq!(store.names(Group::Ocsp).unwrap(), ["failing.test", "kept.test", "used.test"]);
         assert_eq!(store.files(Group::Ocsp, "kept.test").unwrap(), ["notes"]);
+        assert_eq!(store.files(Group::Ocsp, "used.test").unwrap(), [used]);
+        assert_eq!(store.files(Group::Ocsp, "failing.test").unwrap(), ["job.json"]);
     }
 }

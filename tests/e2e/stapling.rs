@@ -5,7 +5,7 @@ use crate::support::responder::{Act, Responder, Signers, now};
 use crate::support::staple::{self, Staple};
 use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, Proxy, SOON, module, open_lab, wait_for};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Within this time of the moment it can be had, a response is stapled.
 const PROMPTLY: Duration = Duration::from_secs(5);
@@ -76,6 +76,40 @@ fn a_new_certificate_is_stapled_at_once_in_every_child_and_again_after_a_restart
     assert_eq!(stapled(&httpd, "one.test", &root), Some(first.clone()), "from the first handshake on");
     let httpd = httpd.stop().start();
     assert_eq!(stapled(&httpd, "one.test", &root), Some(first));
+}
+
+#[test]
+fn a_response_that_is_valid_is_stapled_after_a_restart_however_old_its_file_is() {
+    let Some(lab) = open_lab!() else { return };
+    const DAY: u64 = 86_400;
+    let (ca, responder, config) = other(&lab, Act::Good(30 * DAY as i64));
+    let httpd = config.line("MDStapling on\nMDomain idle.test\nMDRenewMode manual").start();
+    let got = wait_stapled(&httpd, "own.test", &ca.root, SOON);
+    let asked = responder.requests();
+    responder.act(Act::Dead);
+    let config = httpd.stop();
+    let folder = config.store().join("ocsp/other");
+    let long_ago = SystemTime::now() - Duration::from_secs(8 * DAY);
+    let age = |name: &str| {
+        let file = std::fs::File::options().write(true).open(folder.join(name)).unwrap();
+        file.set_modified(long_ago).unwrap();
+    };
+    let names = || -> Vec<String> {
+        let files = std::fs::read_dir(&folder).unwrap().flatten();
+        let names = files.map(|file| file.file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("ocsp-")).collect()
+    };
+    let used = names();
+    // One of a certificate that no host has any more.
+    let unused = format!("ocsp-{}.json", "ab".repeat(20));
+    std::fs::copy(folder.join(&used[0]), folder.join(&unused)).unwrap();
+    [&used[0], &unused].into_iter().for_each(|name| age(name));
+    let httpd = config.start();
+    assert_eq!(wait_stapled(&httpd, "own.test", &ca.root, PROMPTLY), got);
+    assert_eq!(responder.requests(), asked);
+    if !module::is_c(&module::under_test()) {
+        assert_eq!(names(), used, "what nobody uses is removed");
+    }
 }
 
 /// A host for each way to do wrong, with a responder of its own. All begin with a good response of the same length.
