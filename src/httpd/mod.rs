@@ -13,6 +13,7 @@ mod alpn;
 mod live;
 mod news;
 mod pages;
+mod primed;
 mod refresh;
 mod renewal;
 mod request;

@@ -1,19 +1,19 @@
-//! Stapling: which certificates are stapled is found out at start, from mod_ssl's hook; the child that renews asks
-//! for responses; all children take them up from the store when they are told; handshakes are answered from memory.
+//! Stapling: which certificates are stapled is found out at start ([`primed`]); the child that renews asks for responses;
+//! all children take them up from the store when they are told; handshakes are answered from memory.
 
 use super::news::News;
+use super::primed;
 use super::renewal::user_agent;
 use super::startup::Startup;
-use super::sys::Server;
 use super::{State, lock};
 use crate::config::Plan;
-use crate::crypto::{self, Chain};
+use crate::crypto;
 use crate::http::client::{Client, Limits, Options};
 use crate::model::Md;
 use crate::ocsp::cache::is_revoked;
 use crate::ocsp::file::{self, Unusable};
 use crate::ocsp::response::SIZE_MAX;
-use crate::ocsp::subject::{Id, OTHER, Terms, Unfit};
+use crate::ocsp::subject::{Id, Terms};
 use crate::ocsp::{Cache, Entry, Response, Status, Subject};
 use crate::renew::Managed;
 use crate::renew::tally::{OcspCounted, Tally};
@@ -21,7 +21,7 @@ use crate::stapling::driver::{Connect, Surroundings};
 use crate::stapling::{Driver, Settings, staged};
 use crate::store::{Error, Group, StartStore, WorkGroup, WorkStore};
 use crate::time::{self, Clock, StopFlag, SystemClock, Timestamp};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,74 +33,6 @@ const LIMITS: Limits =
 /// How often to look for certificates that wait in staging.
 const STAGED_EVERY: Duration = Duration::from_secs(1);
 
-/// What the start learns.
-#[derive(Default)]
-pub struct Primed {
-    pub cache: Arc<Cache>,
-    /// By the name that mod_ssl has for a certificate.
-    subjects: Mutex<BTreeMap<Vec<u8>, Arc<Subject>>>,
-}
-
-/// mod_ssl, or who else makes TLS connections, tells of a certificate of a host. Whether we staple it.
-pub fn prime(server: Server<'_>, id: &[u8], pem: &[u8]) -> bool {
-    let startup = server.conf().and_then(|conf| lock(&conf.startup).clone());
-    let Some(startup) = startup else { return false };
-    let Some((owner, terms)) = startup.with_plan(server, owner).flatten() else { return false };
-    let subject =
-        Chain::from_pem(pem).map_err(Unfit::from).and_then(|chain| Subject::new(&owner, &chain, terms));
-    match subject {
-        Ok(subject) => {
-            lock(&startup.stapling.subjects).entry(id.to_vec()).or_insert_with(|| Arc::new(subject));
-            true
-        }
-        // All certificates of some CAs are like this.
-        Err(reason @ Unfit::NoResponder(_)) => {
-            crate::log!(Debug, "md[{owner}]: {reason}");
-            false
-        }
-        Err(reason) => {
-            crate::log!(Warn, "md[{owner}]: a certificate of {} cannot be stapled: {reason}", server.name());
-            false
-        }
-    }
-}
-
-/// Under which name a host's certificate is stapled, and how. `None`: not at all.
-fn owner(plan: &Plan, host: usize) -> Option<(String, Terms)> {
-    let settings = plan.hosts.get(host)?;
-    match settings.mds.as_slice() {
-        [] => settings.staple_others.then(|| {
-            let terms = Terms {
-                renew_window: settings.staple_renew_window,
-                proxy_url: settings.proxy_url.clone(),
-                proxy_ca_file: settings.proxy_ca_certs.clone(),
-            };
-            (OTHER.to_string(), terms)
-        }),
-        [md] => Some((plan.mds.get(*md)?.md.name.clone(), terms_of(plan, *md)?)),
-        // The start will end with this.
-        _ => None,
-    }
-}
-
-/// How the certificates of an MD are stapled; `None`: not at all.
-fn terms_of(plan: &Plan, md: usize) -> Option<Terms> {
-    let planned = plan.mds.get(md).filter(|planned| planned.md.stapling)?;
-    let host = planned.hosts.first().and_then(|host| plan.hosts.get(*host)).or(plan.hosts.first())?;
-    Some(Terms {
-        renew_window: host.staple_renew_window,
-        proxy_url: planned.proxy_url.clone(),
-        proxy_ca_file: planned.proxy_ca_certs.clone(),
-    })
-}
-
-/// The cache for a host whose MD is stapled, while its configuration is being put in force.
-pub fn cache_of(server: Server<'_>) -> Option<Arc<Cache>> {
-    let startup = server.conf().and_then(|conf| lock(&conf.startup).clone())?;
-    startup.with_plan(server, owner).flatten()?;
-    Some(startup.stapling.cache.clone())
-}
-
 /// One for each configuration. Children inherit it.
 pub struct Stapling {
     pub cache: Arc<Cache>,
@@ -111,6 +43,8 @@ pub struct Stapling {
     aliases: HashMap<Vec<u8>, Id>,
     /// By MD: how it is stapled, if it is. Their topics follow those of `primed`.
     terms: Vec<Option<Terms>>,
+    /// MDs whose certificates of the start mod_ssl staples.
+    by_mod_ssl: HashSet<String>,
     mds: Arc<[Managed]>,
     store: WorkStore,
     started: Timestamp,
@@ -123,7 +57,12 @@ impl Stapling {
     /// With the responses that the store has. `None` where nothing is stapled.
     pub fn new(startup: &Startup, plan: &Plan, mds: Arc<[Managed]>) -> io::Result<Option<Self>> {
         let subjects = std::mem::take(&mut *lock(&startup.stapling.subjects));
-        let terms: Vec<_> = (0..mds.len()).map(|md| terms_of(plan, md)).collect();
+        let by_mod_ssl = std::mem::take(&mut *lock(&startup.stapling.by_mod_ssl));
+        let terms_of = |md| match by_mod_ssl.contains(&md) {
+            true => primed::terms_where_stapled(plan, md),
+            false => primed::terms_of(plan, md),
+        };
+        let terms: Vec<_> = (0..mds.len()).map(terms_of).collect();
         let cache = startup.stapling.cache.clone();
         let entries = subjects.values().map(|subject| Entry {
             subject: subject.clone(),
@@ -132,21 +71,7 @@ impl Stapling {
         cache.put(entries);
         // Only now: what is still valid is stapled, however old its file is.
         if let Some(main) = plan.hosts.first() {
-            let mds = mds.iter().map(|managed| &managed.md).zip(&terms);
-            let users = Users {
-                cache: &cache,
-                owners: subjects.values().map(|subject| subject.owner.as_str()).collect(),
-                stapled_mds: mds
-                    .filter_map(|(md, terms)| Some((md.name.as_str(), (md, terms.as_ref()?))))
-                    .collect(),
-                store: startup.store.worker(),
-                now: startup.now,
-            };
-            match file::remove_old(&startup.store, main.staple_keep, startup.now, &users) {
-                Ok(0) => {}
-                Ok(count) => crate::log!(Debug, "{count} old OCSP responses removed"),
-                Err(error) => crate::log!(Warn, "old OCSP responses cannot be removed: {error}"),
-            }
+            primed::clean_up(startup, main.staple_keep, &subjects, &terms, &mds);
         }
         if subjects.is_empty() && terms.iter().all(Option::is_none) {
             return Ok(None);
@@ -159,6 +84,7 @@ impl Stapling {
             news: News::new(subjects.len() + mds.len())?,
             primed: subjects.into_values().collect(),
             terms,
+            by_mod_ssl: by_mod_ssl.iter().filter_map(|md| Some(mds.get(*md)?.md.name.clone())).collect(),
             mds,
             store: startup.store.worker(),
             started: startup.now,
@@ -169,7 +95,17 @@ impl Stapling {
     /// A handshake: see [`Cache::staple`].
     pub fn staple<R>(&self, id: &[u8], use_it: impl FnOnce(Option<&[u8]>) -> R) -> Option<R> {
         let id = self.aliases.get(id).map_or(id, |own| own.as_slice());
-        self.cache.staple(id, time::now(), use_it)
+        let answered = self.cache.staple(id, time::now(), |der| {
+            // Where we have nothing, mod_ssl may have something.
+            (der.is_some() || !self.is_by_mod_ssl(id)).then(|| use_it(der))
+        });
+        answered.flatten()
+    }
+
+    fn is_by_mod_ssl(&self, id: &[u8]) -> bool {
+        let entry =
+            id.try_into().ok().filter(|_| !self.by_mod_ssl.is_empty()).and_then(|id| self.cache.find(id));
+        entry.is_some_and(|entry| self.by_mod_ssl.contains(&entry.subject.owner))
     }
 
     /// Takes up the responses that were got since this process looked last.
@@ -229,32 +165,8 @@ impl Stapling {
             let mut known = certs.iter().filter_map(|(_, cert)| cert.as_ref());
             known.any(|cert| is_revoked(&self.cache, &cert.id))
         };
-        mds.filter(|(_, managed)| managed.md.stapling && is_revoked(managed)).map(|(md, _)| md).collect()
-    }
-}
-
-/// Whose responses are in use at a start.
-struct Users<'a> {
-    cache: &'a Cache,
-    /// Of the certificates in the cache.
-    owners: HashSet<&'a str>,
-    stapled_mds: HashMap<&'a str, (&'a Md, &'a Terms)>,
-    store: WorkStore,
-    now: Timestamp,
-}
-
-impl file::Users for Users<'_> {
-    fn is_owner(&self, owner: &str) -> bool {
-        self.owners.contains(owner) || self.stapled_mds.contains_key(owner)
-    }
-
-    fn is_used(&self, owner: &str, id: &Id) -> bool {
-        if let Some(entry) = self.cache.find(id).filter(|entry| entry.subject.owner == owner) {
-            return entry.response.is_some_and(|response| response.is_current(self.now));
-        }
-        // What waits in staging is stapled from its first handshake on.
-        let staged = self.stapled_mds.get(owner).map(|(md, terms)| staged::subjects(&self.store, md, terms));
-        staged.into_iter().flatten().any(|subject| subject.id == *id)
+        let is_stapled = |md: usize| self.terms.get(md).is_some_and(Option::is_some);
+        mds.filter(|(md, managed)| is_stapled(*md) && is_revoked(managed)).map(|(md, _)| md).collect()
     }
 }
 

@@ -5,7 +5,8 @@
 //! broken entry of the store never stops the start, except the file that holds its key.
 
 use super::live::Live;
-use super::stapling::{Primed, Stapling};
+use super::primed::Primed;
+use super::stapling::Stapling;
 use super::sys::{self, ConfigPool, Server};
 use super::takeover::{self, Right};
 use super::tls_hosts::TlsHosts;

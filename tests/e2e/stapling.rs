@@ -296,6 +296,51 @@ fn where_ours_is_off_mod_ssl_staples_by_itself() {
 }
 
 #[test]
+fn where_mod_ssl_staples_by_itself_certificates_that_go_live_are_stapled_as_well() {
+    let Some(lab) = open_lab!() else { return };
+    let responder = Responder::start(&lab, Act::Good(3600));
+    let (pebble, config) = managed(&lab, &responder);
+    let root = pebble.authority.root.clone();
+    let own = format!("SSLUseStapling on\nSSLStaplingCache shmcb:{}(128000)", lab.path("staples").display());
+    let mut httpd = config.line("MDStapling off").line(&own).start();
+    let is_c = module::is_c(&module::under_test());
+    if is_c {
+        httpd.wait_staged_and_activate(&["one.test"]);
+    }
+    let first = wait_served(&httpd, &pebble, "");
+    wait_stapled(&httpd, "one.test", &root, PROMPTLY);
+    // From now on mod_ssl knows this one, and another one goes live. It is due at any time.
+    let mut httpd = httpd.stop().line("MDRenewWindow 9999d").start();
+    wait_stapled(&httpd, "one.test", &root, PROMPTLY);
+    if is_c {
+        httpd.wait_staged_and_activate(&["one.test"]);
+    }
+    wait_served(&httpd, &pebble, &first);
+    wait_stapled(&httpd, "one.test", &root, PROMPTLY);
+    if !is_c {
+        wait_for("every child has it", SOON, || {
+            (0..20).all(|_| stapled(&httpd, "one.test", &root).is_some()).then_some(())
+        });
+        assert_eq!(httpd.md("one.test")["stapling"], false, "what MDStapling says");
+    }
+}
+
+#[test]
+fn where_nobody_staples_what_goes_live_is_neither_stapled_nor_asked_for() {
+    let Some(lab) = open_lab!() else { return };
+    let responder = Responder::start(&lab, Act::Good(3600));
+    let (pebble, config) = managed(&lab, &responder);
+    let mut httpd = config.line("MDStapling off").start();
+    if module::is_c(&module::under_test()) {
+        httpd.wait_staged_and_activate(&["one.test"]);
+    }
+    wait_served(&httpd, &pebble, "");
+    httpd.wait_looked_twice();
+    assert_eq!(stapled(&httpd, "one.test", &pebble.authority.root), None);
+    assert_eq!(responder.requests(), 0);
+}
+
+#[test]
 fn a_certificate_that_its_ca_revokes_is_renewed_at_once_with_a_new_key() {
     let Some(lab) = open_lab!() else { return };
     let responder = Responder::start(&lab, Act::Good(8));

@@ -3,7 +3,7 @@
 use super::guard::callback;
 use super::pool;
 use super::server::Server;
-use crate::httpd::stapling;
+use crate::httpd::primed;
 use crate::ocsp::Cache;
 use crate::time;
 use apache_sys::{apr_pool_t, apr_size_t, conn_rec, server_rec};
@@ -26,7 +26,7 @@ callback! {
         let (server, id, pem) = unsafe {
             (Server::new(server), bytes(id.cast(), length), std::ffi::CStr::from_ptr(pem).to_bytes())
         };
-        if stapling::prime(server, id, pem) { OK } else { apache_sys::DECLINED }
+        if primed::prime(server, id, pem) { OK } else { apache_sys::DECLINED }
     }
 }
 
@@ -74,18 +74,21 @@ const SSL_TLSEXT_ERR_NOACK: c_int = 3;
 const SSL_TLSEXT_ERR_OK: c_int = 0;
 
 /// Has OpenSSL ask us for what to staple on this context, if it asks nobody else: mod_ssl has itself asked only where
-/// it has told us of a certificate, and a self-signed one is none.
+/// it has told us of a certificate, and a self-signed one is none, or where it staples by itself.
 ///
 /// # Safety
 /// Server, pool and context are live; the pool lives as long as the context is used.
 pub(super) unsafe fn install(server: Server<'_>, pool: *mut apr_pool_t, context: *mut SSL_CTX) {
-    let Some(cache) = stapling::cache_of(server) else { return };
     let mut installed: Option<StatusCallback> = None;
     // SAFETY: see above; OpenSSL writes a function pointer to where the last argument points. The cache is freed with
     // the pool and only in the process that made it, so it outlives every handshake.
     unsafe {
         SSL_CTX_ctrl(context, GET_STATUS_CALLBACK, 0, (&raw mut installed).cast());
-        if installed.is_none() {
+        if installed.is_some() {
+            // mod_ssl's, which asks our hook first, for each certificate. It has set it for one that it told us of, or
+            // because of `SSLUseStapling on`.
+            primed::note_by_mod_ssl(server);
+        } else if let Some(cache) = primed::cache_of(server) {
             let callback: StatusCallback = status_callback;
             // OpenSSL hands it on as one without a type.
             let callback = std::mem::transmute::<StatusCallback, unsafe extern "C" fn()>(callback);
