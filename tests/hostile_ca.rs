@@ -8,7 +8,7 @@ mod clock;
 mod fake_ca;
 
 use clock::VirtualClock;
-use fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
+use fake_ca::{Answer, Endpoint, FakeCa, Fault, Sends, problem};
 use mod_md::http;
 use mod_md::model::{Ca, Job, KeySpec, Md};
 use mod_md::notify::Commands;
@@ -386,15 +386,17 @@ fn a_chain_of_ten_thousand_certificates_is_refused() {
 }
 
 #[test]
-fn a_chain_that_is_for_something_else_is_refused() {
+fn a_certificate_for_something_else_is_refused_and_the_next_one_ordered_a_day_later() {
+    let lab = Lab::new();
     // The issuer alone: neither our key nor our name.
-    assert_each_fails_and_mends(&[Endpoint::Certificate], "certificate(P-256)", || {
-        Fault::Alter(|answer| {
-            let text = String::from_utf8(answer.body.clone()).unwrap();
-            let second = text.rfind("-----BEGIN").unwrap();
-            answer.body = text.as_bytes()[second..].to_vec();
-        })
-    });
+    lab.ca.rules(|rules| rules.sends = vec![Sends::Issuer]);
+    let (job, wait) = lab.failure();
+    assert!(job.last.detail.unwrap().contains("certificate(P-256)"));
+    assert_eq!(pace(wait), Pace::Daily);
+    lab.ca.rules(|rules| rules.sends.clear());
+    lab.clock.advance(wait);
+    lab.assert_mends();
+    assert_eq!(lab.ca.count(Endpoint::NewOrder), 2);
 }
 
 /// Changes the JSON of an answer.

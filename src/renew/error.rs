@@ -39,6 +39,9 @@ pub enum Error {
     /// No host can serve what the CA delivered.
     #[error("the new certificates are not used: {0}. Those before stay in use")]
     Refused(String),
+    /// The certificate that the CA has issued cannot be used: another order would only use up one more.
+    #[error("{0}")]
+    Misissued(String),
     #[error("the server process is stopping")]
     Stopped,
 }
@@ -54,6 +57,7 @@ impl Error {
             | Error::Event(_)
             | Error::Unusable(_)
             | Error::Refused(_)
+            | Error::Misissued(_)
             | Error::ChallengeSetup { .. } => status::GENERAL,
             Error::ChallengeMismatch(_) => status::INVALID,
             Error::Stopped | Error::NotYet { .. } => status::INCOMPLETE,
@@ -99,7 +103,7 @@ impl Error {
     pub fn is_hopeless(&self, now: Timestamp) -> bool {
         match self {
             Error::Acme(e) => matches!(e.verdict(now), acme::Verdict::NextCa | acme::Verdict::Hopeless),
-            Error::ChallengeMismatch(_) | Error::Refused(_) => true,
+            Error::ChallengeMismatch(_) | Error::Refused(_) | Error::Misissued(_) => true,
             _ => false,
         }
     }

@@ -333,12 +333,15 @@ impl Attempt<'_, '_> {
         let name = self.md.name.clone();
         self.running.step(format!("Retrieving {} certificate chain for {name}", spec.label()))?;
         let pem = session.certificate(url)?;
-        let unusable =
-            |reason: String| Error::Unusable(format!("the CA's certificate({}) {reason}", spec.label()));
+        let about = |reason: &str| format!("the CA's certificate({}) {reason}", spec.label());
+        let unusable = |reason: String| Error::Misissued(about(&reason));
         let chain = Chain::from_pem(&pem).map_err(|e| unusable(format!("cannot be read: {e}")));
         let key = match key {
             Some(key) => Ok(key),
-            None => self.staging().key(spec)?.ok_or_else(|| unusable("has lost its private key".into())),
+            None => {
+                let key = self.staging().key(spec)?;
+                key.ok_or_else(|| Error::Unusable(about("has lost its private key")))
+            }
         };
         // Whatever comes of it, this order is done with.
         self.staging().remove_order()?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use data_encoding::BASE64URL_NOPAD;
+use openssl::x509::X509;
 use serde_json::{Value, json};
 
 use crate::support::module::{c_module, under_test};
@@ -120,5 +121,30 @@ fn self_signed_certificates_of_one_module_do_not_stand_in_the_way_of_the_other()
             assert_eq!(shown[..2], shown[4..], "{keys}: the first module finds its own again");
             config.forget();
         }
+    }
+}
+
+#[test]
+fn a_set_of_the_c_module_whose_ca_sent_more_than_the_chain_is_activated() {
+    let Some(lab) = open_lab!(Need::BothModules) else { return };
+    let (ours, c) = (under_test(), c_module().unwrap());
+    for second in [&c, &ours] {
+        let pebble = Pebble::start(&lab);
+        let config = Config::with_ca(&lab, &pebble.authority).line("MDomain one.test").site("one.test", &[]);
+        let httpd = config.module(&c).start();
+        httpd.wait_staged("one.test");
+        let serial = httpd.md("one.test")["renewal"]["cert"]["rsa"]["serial"].clone();
+        let config = httpd.stop();
+        let file = config.store().join("staging/one.test/pubcert.pem");
+        let chain = X509::stack_from_pem(&fs::read(&file).unwrap()).unwrap();
+        let root = X509::stack_from_pem(&fs::read(&pebble.authority.root).unwrap()).unwrap().remove(0);
+        let sent = [&chain[0], &chain[1], &chain[1], &chain[0], &root].map(|cert| cert.to_pem().unwrap());
+        fs::write(&file, [b"subject=one\n".to_vec(), sent.concat()].concat()).unwrap();
+        let httpd = config.module(second).start();
+        let served = httpd.served("one.test", &pebble, &[]);
+        assert!(served.verified, "{}", served.verdict);
+        assert_eq!(serial, served.serial());
+        assert_eq!(pebble.order_count(), 1);
+        httpd.stop().forget();
     }
 }
