@@ -1,6 +1,8 @@
 //! The http-01 challenge (RFC 8555 §8.3): what is served below `/.well-known/acme-challenge/`, from the
 //! file of a name that holds its key authorization.
 
+use crate::model::RenewMode;
+
 /// Its type in ACME and in `MDCAChallenges`.
 pub const TYPE: &str = "http-01";
 
@@ -15,6 +17,18 @@ pub fn answer<'a>(content: &'a str, token: &str) -> Option<&'a str> {
         Some((own, _)) => (own == token).then_some(content),
         None => Some(content),
     }
+}
+
+/// Whether a request below the path that finds no answer ends with 404, so that no other content can pass for one: where
+/// this module renews, and may do so by http-01. All else is left to others: certbot and lego serve their own answers
+/// from the web root.
+pub fn is_ours(mode: RenewMode, has_static_files: bool, configured: &[String]) -> bool {
+    let is_renewed = match mode {
+        RenewMode::Manual => false,
+        RenewMode::Auto => !has_static_files,
+        RenewMode::Always => true,
+    };
+    is_renewed && (configured.is_empty() || configured.iter().any(|kind| kind == TYPE))
 }
 
 #[cfg(test)]
@@ -36,5 +50,26 @@ mod tests {
     fn a_plain_text_without_a_dot_is_served_as_it_is() {
         assert_eq!(answer("hello there\n", "any"), Some("hello there\n"));
         assert_eq!(answer("", "any"), Some(""));
+    }
+
+    #[test]
+    fn the_path_belongs_to_the_module_where_it_renews_and_may_use_http_01() {
+        use RenewMode::{Always, Auto, Manual};
+        let types = |types: &[&str]| types.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (mode, has_static_files, expected) in [
+            (Auto, false, true),
+            (Auto, true, false),
+            (Always, false, true),
+            (Always, true, true),
+            (Manual, false, false),
+            (Manual, true, false),
+        ] {
+            for possible in [types(&[]), types(&[TYPE]), types(&["dns-01", TYPE])] {
+                assert_eq!(is_ours(mode, has_static_files, &possible), expected, "{mode:?} {possible:?}");
+            }
+            for other in [types(&["dns-01"]), types(&["tls-alpn-01", "dns-01"])] {
+                assert!(!is_ours(mode, has_static_files, &other), "{mode:?} {other:?}");
+            }
+        }
     }
 }

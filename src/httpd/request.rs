@@ -18,8 +18,6 @@ const PUBLIC: &str = "/.httpd/";
 
 /// Before authentication, redirects and 503: answers the CA's validation requests (RFC 8555 §8.3).
 ///
-/// A name without challenge data is answered with 404 where the MD is ours to renew, so that no other
-/// content can pass for an answer; everything else is left to others.
 pub fn before_all(request: &Request<'_>) -> Answer {
     let path = request.path();
     let Some(state) = state_of(request) else { return Answer::Declined };
@@ -36,7 +34,18 @@ pub fn before_all(request: &Request<'_>) -> Answer {
         let mode = state.require_https.get(&request.server().key()).copied().filter(|_| is_managed());
         return mode.map_or(Answer::Declined, |mode| require_https(request, mode));
     };
+    challenge(request, &state, token)
+}
+
+/// The answer to a challenge, or that there is none.
+fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
     let host = request.host();
+    let without = || match state.find(&host).map(|managed| &managed.md) {
+        Some(md) if http01::is_ours(md.renew_mode, md.has_static_files(), &md.ca.challenges) => {
+            Answer::Status(NOT_FOUND)
+        }
+        _ => Answer::Declined,
+    };
     match state.store.read(WorkGroup::Challenges, &host, http01::FILE_NAME) {
         Ok(Some(_)) if !request.is_read() => Answer::Status(NOT_IMPLEMENTED),
         Ok(Some(content)) => match http01::answer(&String::from_utf8_lossy(&content), token) {
@@ -44,19 +53,14 @@ pub fn before_all(request: &Request<'_>) -> Answer {
                 let body = body.as_bytes().to_vec();
                 Answer::Body { status: 200, content_type: "text/plain", body }
             }
-            None => Answer::Status(NOT_FOUND),
+            None => without(),
         },
-        Ok(None) => match state.find(&host) {
-            Some(managed) if managed.watched && offers_http01(&managed.md.ca.challenges) => {
-                Answer::Status(NOT_FOUND)
-            }
-            _ => Answer::Declined,
-        },
+        Ok(None) => without(),
         // A Host header that can be no name is nobody's challenge.
         Err(store::Error::Name(_)) => Answer::Declined,
         Err(error) => {
             crate::log!(Error, "AH10081: the http-01 challenge of {host} cannot be read: {error}");
-            Answer::Status(NOT_FOUND)
+            without()
         }
     }
 }
@@ -87,11 +91,6 @@ fn require_https(request: &Request<'_>, mode: RequireHttps) -> Answer {
         }
         Ruling::Redirect { status, location } => Answer::Redirect { status, location },
     }
-}
-
-/// Configured challenge types that leave http-01 out leave its path to others.
-fn offers_http01(configured: &[String]) -> bool {
-    configured.is_empty() || configured.iter().any(|c| c == http01::TYPE)
 }
 
 pub(super) fn state_of(request: &Request<'_>) -> Option<Arc<State>> {

@@ -149,15 +149,51 @@ fn http_01_is_answered_in_tls_by_a_host_that_has_no_certificate_yet() {
     assert_eq!(httpd.https_get("one.test", "/").status, 503);
 }
 
+/// certbot and lego renew beside the module, from the web root.
 #[test]
-fn http_01_paths_without_data_are_404_for_managed_names_and_left_to_others_elsewhere() {
+fn http_01_paths_without_data_are_404_where_the_module_renews_by_them_and_left_to_others_elsewhere() {
     let Some(lab) = open_lab!() else { return };
-    let httpd = bystanders(&lab, "MDomain one.test\nMDCAChallenges http-01").start();
-    assert_eq!(method(&httpd, "GET", "one.test", TOKEN_PATH).0, 404);
-    assert_eq!(method(&httpd, "GET", "unmanaged.test", TOKEN_PATH), (200, "of others".into()));
-    httpd.stop().forget();
-    let httpd = bystanders(&lab, "MDomain one.test\nMDCAChallenges tls-alpn-01 dns-01").start();
-    assert_eq!(method(&httpd, "GET", "one.test", TOKEN_PATH), (200, "of others".into()));
+    let [cert, key] = [lab.path("static.pem"), lab.path("static.key")];
+    tls::self_signed("DNS:static.test", Id::EC, &cert, &key);
+    let files = format!("MDCertificateFile {}\nMDCertificateKeyFile {}", cert.display(), key.display());
+    let (not_found, of_others) = ((404, None), (200, Some("of others")));
+    let mut cases = Vec::new();
+    for (mode, expected, with_files) in [
+        ("", not_found, of_others),
+        ("auto", not_found, of_others),
+        ("always", not_found, not_found),
+        ("manual", of_others, of_others),
+    ] {
+        let line = if mode.is_empty() { String::new() } else { format!("MDRenewMode {mode}\n") };
+        for (files, expected) in [("", expected), (files.as_str(), with_files)] {
+            cases.push((format!("{line}{files}"), expected));
+            cases.push((format!("{line}MDCAChallenges dns-01 http-01\n{files}"), expected));
+            cases.push((format!("{line}MDCAChallenges tls-alpn-01 dns-01\n{files}"), of_others));
+        }
+    }
+    let named = |index: usize| (format!("used{index}.test"), format!("unused{index}.test"));
+    let mut config = bystanders(&lab, "MDInitialDelay 1h\nMDPrivateKeys P-256\nMDomain one.test");
+    for (index, (lines, _)) in cases.iter().enumerate() {
+        let (used, unused) = named(index);
+        config = config.line(&format!("<MDomain {used} www.{used} *.{used}>\n{lines}\n</MDomain>"));
+        config = config.line(&format!("<MDomain {unused}>\n{lines}\n</MDomain>"));
+        config = config
+            .line(&format!("<VirtualHost *:{}>\nServerName {used}\nSSLEngine on\n</VirtualHost>", lab.https));
+    }
+    let httpd = config.start();
+    let answer = |host: &str| method(&httpd, "GET", host, TOKEN_PATH);
+    let mut wrong = Vec::new();
+    for (index, (lines, (status, body))) in cases.iter().enumerate() {
+        let (used, unused) = named(index);
+        for host in [used.clone(), format!("www.{used}"), format!("any.{used}"), unused] {
+            let (found, text) = answer(&host);
+            if found != *status || body.is_some_and(|body| body != text) {
+                wrong.push(format!("{host}: {found} {text}: {lines}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(answer("unmanaged.test"), (200, "of others".into()));
 }
 
 #[test]
