@@ -4,7 +4,7 @@
 
 use crate::exec;
 use crate::model::Job;
-use crate::model::job::LogEntry;
+use crate::model::job::{LogEntry, MESSAGE_FAILED};
 use crate::time::{Clock, DAY, Timestamp};
 use std::time::Duration;
 
@@ -130,7 +130,7 @@ impl Commands {
                 failure(&format!("MDMessageCmd {line}"), &format!("event '{name}' of {}", job.name), &error);
             crate::log!(Error, "AH10109: {detail}");
             job.note(clock.now(), "message-error", None, Some(detail.clone()));
-            return Err(Failed::new("urn:org:apache:httpd:log:AH10109:", detail, &error));
+            return Err(Failed::new(MESSAGE_FAILED, detail, &error));
         }
         job.note(clock.now(), &kind, None, None);
         Ok(())

@@ -311,6 +311,79 @@ fn a_limit_of_the_first_ca_is_not_waited_for_once_a_renewal_is_late() {
     assert!(lab.orders(1)[0].get("replaces").is_none(), "the second CA has not issued what is in use");
 }
 
+/// A command that notes its events, and fails for those that are named in a file.
+fn listening(lab: &mut Lab) -> (impl Fn() -> Vec<String> + use<>, std::path::PathBuf) {
+    let [calls, refused] = ["calls", "refused"].map(|name| lab._dir.path().join(name));
+    std::fs::write(&refused, "").unwrap();
+    lab.commands.message =
+        Some(format!("/bin/sh -c 'echo $1 >> {}; ! grep -qx $1 {}' sh", calls.display(), refused.display()));
+    let told =
+        move || std::fs::read_to_string(&calls).unwrap_or_default().lines().map(String::from).collect();
+    (told, refused)
+}
+
+#[test]
+fn a_command_that_wants_no_renewal_now_postpones_it_to_the_next_check_and_that_is_no_error() {
+    let mut lab = Lab::new(&["ca.test"]).with_account_key("a.test");
+    let (told, refused) = listening(&mut lab);
+    std::fs::write(&refused, "renewing\nerrored\n").unwrap();
+    let mds = [lab.certified("a.test", DAY * 70, DAY * 20)];
+    let engine = lab.engine(&mds);
+    let next = engine.run(0);
+    assert_eq!(next, Next::At(lab.clock.now().plus(HOUR * 12)));
+    assert_eq!(told(), ["renewing"]);
+    let job = lab.job("a.test");
+    assert_eq!((job.errors, job.last_run, job.is_postponed()), (0, None, true));
+    assert_eq!(job.last.problem.as_deref(), Some("urn:org:apache:httpd:log:AH10109:"));
+    assert!(job.last.detail.as_ref().unwrap().contains("exit code 1"));
+    assert_eq!(job.latest("renewal-error"), None);
+    // Looks before that, whatever they are for, and those of another child, do not call it again.
+    for _ in 0..3 {
+        lab.clock.advance(HOUR * 2);
+        for engine in [&engine, &lab.engine(&mds)] {
+            assert!(matches!(engine.run(0), Next::At(at) if at >= lab.job("a.test").next_run.unwrap()));
+        }
+    }
+    assert_eq!(told(), ["renewing"]);
+    lab.advance_to(next);
+    let next = engine.run(0);
+    assert_eq!((told().len(), lab.job("a.test").errors, lab.orders(0).len()), (2, 0, 0));
+    std::fs::write(&refused, "").unwrap();
+    lab.advance_to(next);
+    engine.run(0);
+    let job = lab.job("a.test");
+    assert!(job.finished && !job.is_postponed(), "{job:?}");
+}
+
+#[test]
+fn an_expiring_certificate_is_told_of_after_the_attempt_and_not_where_that_succeeded() {
+    let mut lab = Lab::new(&["ca.test"]).with_account_key("a.test");
+    let (told, refused) = listening(&mut lab);
+    lab.cas[0].rules(|rules| rules.renewal_info = None);
+    let mds = [lab.certified("a.test", DAY * 85, DAY * 5)];
+    lab.cas[0].fault(Endpoint::NewOrder, limited("3600"));
+    lab.engine(&mds).run(0);
+    let failed = ["renewing", "errored", "expiring"];
+    assert_eq!(told(), failed);
+    // Where the renewal waits, too, but once a day.
+    lab.clock.advance(HOUR / 2);
+    lab.engine(&mds).run(0);
+    assert_eq!(told(), failed);
+    lab.clock.advance(HOUR * 30);
+    lab.engine(&mds).run(0);
+    assert!(lab.job("a.test").finished);
+    assert_eq!(told()[3..], ["renewing", "challenge-setup:http-01:a.test", "renewed"]);
+    // Nor while the new set waits for a restart.
+    lab.clock.advance(DAY * 2);
+    lab.engine(&mds).run(0);
+    assert_eq!(told().len(), 6);
+    // Where it is postponed, it is told of as well.
+    std::fs::write(&refused, "renewing\n").unwrap();
+    lab.store.purge(Group::Staging, "a.test").unwrap();
+    lab.engine(&mds).run(0);
+    assert_eq!(told()[6..], ["renewing", "expiring"]);
+}
+
 #[test]
 fn an_expiring_certificate_without_a_new_one_is_told_once_a_day() {
     let mut lab = Lab::new(&["ca.test"]);

@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 /// At most this many log entries are kept, newest first.
 pub const LOG_MAX: usize = 128;
 
+/// The problem of an `MDMessageCmd` that failed.
+pub const MESSAGE_FAILED: &str = "urn:org:apache:httpd:log:AH10109:";
+
 /// `apr_status_t` numbers the status JSON speaks in.
 pub mod status {
     pub const OK: i32 = 0;
@@ -137,6 +140,22 @@ impl Job {
             || self.next_run.is_some()
             || self.last != Outcome::default()
             || !self.pace.is_empty()
+    }
+
+    /// A command had its say before the renewal began: it is called again then.
+    pub fn postpone(&mut self, problem: String, detail: String, until: Timestamp) {
+        self.last = Outcome {
+            status: status::GENERAL,
+            problem: Some(problem),
+            detail: Some(detail),
+            ..Outcome::default()
+        };
+        self.next_run = Some(until);
+    }
+
+    /// Whether the renewal waits because a command said so.
+    pub fn is_postponed(&self) -> bool {
+        !self.finished && self.next_run.is_some() && self.last.problem.as_deref() == Some(MESSAGE_FAILED)
     }
 
     /// Puts an entry at the head of the log and drops what is too old to keep.

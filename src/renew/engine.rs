@@ -224,8 +224,9 @@ impl Engine {
             crate::log!(Warn, "{}: the staged set is gone, the renewal begins anew", target.md.name);
             running.job = Job::new(&target.md.name);
         }
-        let warned = self.warn(target, &mut running);
-        earlier(told, self.look(index, target, &mut running).or_sooner(warned))
+        let next = earlier(told, self.look(index, target, &mut running));
+        // After the attempt: where that has succeeded, nothing ends without a successor.
+        next.or_sooner(self.warn(target, &mut running))
     }
 
     fn look(&self, index: usize, target: &Managed, running: &mut Running<'_>) -> Next {
@@ -344,8 +345,7 @@ impl Engine {
             if failed.is_stopped {
                 return Next::Never;
             }
-            crate::log!(Error, "AH10060: {}: the renewal is postponed: {failed}", target.md.name);
-            return self.failed(target, running, None, &Error::Event(failed));
+            return self.postponed(running, failed);
         }
         running.job.note(now, "starting", None, None);
         running.job.last_run = Some(now);
@@ -356,6 +356,7 @@ impl Engine {
         match flow::renew(self, target, running, ca) {
             Ok(sets) => {
                 self.tally.renewed();
+                running.has_new_set = true;
                 let valid_from = sets.iter().map(|set| set.info.not_before).max().unwrap_or_default();
                 let job = &mut running.job;
                 job.finished = true;

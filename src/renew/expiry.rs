@@ -11,12 +11,16 @@ use std::time::Duration;
 const WARN_AGAIN: Duration = Duration::from_secs(3600);
 
 impl Engine {
-    /// Tells of a certificate that ends soon. The answer is when to look at that again.
+    /// Tells of a certificate that ends soon and has no successor, at the end of a look. The answer is when to look at that
+    /// again.
     pub(super) fn warn(&self, target: &Managed, running: &mut Running<'_>) -> Option<Timestamp> {
         let commands = &self.settings().commands;
         commands.message.as_ref()?;
-        let from = policy::warn_from(&target.md, &target.served())?;
         let clock = self.clock().as_ref();
+        if running.has_new_set || clock.is_stopped() {
+            return None;
+        }
+        let from = policy::warn_from(&target.md, &target.served())?;
         if from > clock.now() {
             return Some(from);
         }

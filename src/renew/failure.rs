@@ -6,7 +6,7 @@ use super::job::Running;
 use super::pace::{self, Failure};
 use super::{Managed, hint, policy};
 use crate::model::Outcome;
-use crate::notify::Event;
+use crate::notify::{self, Event};
 use crate::time::{Timestamp, format_duration};
 use std::time::Duration;
 
@@ -71,6 +71,23 @@ impl Engine {
         let job = &mut running.job;
         // The failure is recorded already; that this command failed too stands in the log.
         let _ = self.settings().commands.fire(&Event::Errored, job, clock);
+        self.save(running);
+        Next::At(at)
+    }
+
+    /// The command for `renewing` wants no renewal here and now, which is no error. The answer is when it is called again:
+    /// at the next regular check, and by no look before that.
+    pub(super) fn postponed(&self, running: &mut Running<'_>, veto: notify::Failed) -> Next {
+        let now = self.clock().now();
+        let at = now.plus(policy::spread(self.settings().check_interval, self.random()));
+        let job = &mut running.job;
+        crate::log!(
+            Info,
+            "AH10060: {}: the command for 'renewing' failed, the renewal is postponed until {}: {veto}",
+            job.name,
+            at.to_http_date()
+        );
+        job.postpone(veto.problem, veto.detail, at);
         self.save(running);
         Next::At(at)
     }

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 pub struct Running<'a> {
     pub job: Job,
+    /// This look has made the set complete.
+    pub has_new_set: bool,
     store: &'a WorkStore,
     /// The same store, for what is only shown.
     progress: WorkStore,
@@ -39,6 +41,7 @@ impl<'a> Running<'a> {
         });
         Running {
             job: job.clone().unwrap_or_else(|| Job::new(name)),
+            has_new_set: false,
             store,
             progress: store.unsynced(),
             clock,

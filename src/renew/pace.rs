@@ -215,6 +215,9 @@ pub fn waits_for(job: &Job, ca: &str, now: Timestamp) -> Option<Timestamp> {
     if job.last_run.is_some_and(|last| last > now) || job.pace.hold.as_ref().is_some_and(|h| h.since > now) {
         return None;
     }
+    if job.is_postponed() {
+        return Some(at);
+    }
     let is_anothers = job.pace.hold.as_ref().is_some_and(|hold| {
         hold.ca != ca && at <= hold.until && job.pace.ca.as_ref().is_none_or(|asked| *asked == hold.ca)
     });

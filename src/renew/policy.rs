@@ -2,9 +2,9 @@
 //! outcome carries the reason that status pages print. Randomness is passed in as a number.
 
 use super::ari::Advice;
-use super::state::KeyedCert;
+use super::state::{self, KeyedCert};
 use crate::crypto::CertInfo;
-use crate::model::{Md, RenewMode};
+use crate::model::{Md, RenewMode, State};
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 
@@ -51,6 +51,39 @@ pub fn heed_revocation(
 /// the CA's advice or the renew window, whichever is earlier. The certificate that expires first decides,
 /// all are renewed together.
 pub fn need(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) -> Decision {
+    if let Some(flaw) = certs.iter().find_map(|(spec, cert)| flaw(md, spec.label(), cert.as_ref(), now)) {
+        return Decision::Now(flaw);
+    }
+    let Some((at, reason)) = window(md, certs, ari) else {
+        return Decision::Never("it has no keys".into());
+    };
+    match former_ca(md) {
+        Some(ca) => Decision::Now(format!("it is from {ca}, which is not configured any more")),
+        None if at > now => Decision::At(at, reason),
+        None => Decision::Now(reason.replace("begins", "has begun")),
+    }
+}
+
+/// Since when a renewal that is due has been due: since the begin of its time, however long ago, where there is a complete
+/// set; else now.
+pub fn due_since(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) -> Timestamp {
+    let begin = window(md, certs, ari).filter(|_| state::assess(md, certs).0 == State::Complete);
+    begin.map_or(now, |(at, _)| at.min(now))
+}
+
+fn flaw(md: &Md, label: &str, cert: Option<&CertInfo>, now: Timestamp) -> Option<String> {
+    let Some(cert) = cert else { return Some(format!("certificate({label}) is missing")) };
+    if !md.is_covered_by(&cert.dns_names) {
+        Some(format!("certificate({label}) does not cover all domains"))
+    } else if cert.must_staple != md.must_staple {
+        Some(format!("certificate({label}) has another 'must-staple' than is requested"))
+    } else {
+        (cert.not_after <= now).then(|| format!("certificate({label}) has expired"))
+    }
+}
+
+/// When the time to renew begins, and why then.
+fn window(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>) -> Option<(Timestamp, String)> {
     let ari = ari.filter(|_| md.ari_renewals);
     let mut next: Option<(Timestamp, String)> = None;
     let mut sooner = |at: Timestamp, reason: String| {
@@ -65,24 +98,11 @@ pub fn need(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) 
         }
         sooner(advice.renew_at, reason);
     }
-    for (spec, cert) in certs {
+    for (spec, cert) in certs.iter().filter_map(|(spec, cert)| Some((spec, cert.as_ref()?))) {
         let label = spec.label();
-        let Some(cert) = cert else { return Decision::Now(format!("certificate({label}) is missing")) };
-        if !md.is_covered_by(&cert.dns_names) {
-            return Decision::Now(format!("certificate({label}) does not cover all domains"));
-        }
-        if cert.must_staple != md.must_staple {
-            return Decision::Now(format!(
-                "certificate({label}) has another 'must-staple' than is requested"
-            ));
-        }
-        if cert.not_after <= now {
-            return Decision::Now(format!("certificate({label}) has expired"));
-        }
         let lifetime = cert.not_after.since(cert.not_before);
-        let window = md.renew_window.of(lifetime);
         sooner(
-            cert.not_after.minus(window),
+            cert.not_after.minus(md.renew_window.of(lifetime)),
             format!("the renew window of certificate({label}), {}, begins", md.renew_window),
         );
         if ari.is_some() {
@@ -92,16 +112,7 @@ pub fn need(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) 
             );
         }
     }
-    if let Some(ca) = former_ca(md)
-        && next.is_some()
-    {
-        return Decision::Now(format!("it is from {ca}, which is not configured any more"));
-    }
-    match next {
-        Some((at, reason)) if at > now => Decision::At(at, reason),
-        Some((_, reason)) => Decision::Now(reason.replace("begins", "has begun")),
-        None => Decision::Never("it has no keys".into()),
-    }
+    next
 }
 
 /// The CA that issued the certificates in use, where it is none of those configured.
@@ -222,6 +233,23 @@ mod tests {
         assert!(never(&md(), false));
         assert!(!never(&Md { renew_mode: RenewMode::Always, ..md() }, false));
         assert!(!never(&Md { renew_mode: RenewMode::Always, cert_files: vec!["x".into()], ..md() }, true));
+    }
+
+    #[test]
+    fn a_renewal_is_due_since_its_window_began_however_long_ago_and_now_where_the_set_is_incomplete() {
+        let since = |md: &Md, certs: &[KeyedCert]| due_since(md, certs, None, NOW);
+        let begin = |left: i64| Timestamp::from_unix(NOW.unix() + left * 86_400 - 90 * 86_400 * 33 / 100);
+        assert_eq!(since(&md(), &one(Some(cert(&GOOD, 85, 5)))), begin(5));
+        let mut expired = cert(&GOOD, 95, 0);
+        expired.not_after = NOW.minus(DAY * 5);
+        assert_eq!(since(&md(), &one(Some(expired))), begin(-5));
+        assert_eq!(since(&md(), &one(None)), NOW);
+        assert_eq!(since(&md(), &one(Some(cert(&["a.test"], 85, 5)))), NOW);
+        assert_eq!(since(&Md { must_staple: true, ..md() }, &one(Some(cert(&GOOD, 85, 5)))), NOW);
+        // Due for another reason before its time.
+        assert_eq!(since(&md(), &one(Some(cert(&GOOD, 5, 85)))), NOW);
+        let advised = due_since(&md(), &one(Some(cert(&GOOD, 5, 85))), Some(&advice(NOW.minus(DAY))), NOW);
+        assert_eq!(advised, NOW.minus(DAY));
     }
 
     const GOOD: [&str; 2] = ["a.test", "www.a.test"];

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use std::collections::HashSet;
 
 /// Purges the staging of a job that failed and is not finished. What a CA has asked to wait for stays,
-/// and what was told lately. The answer is how often it had failed.
+/// and what was told lately. One that a command postponed is postponed no more. The answer is how often it had failed.
 pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<u32>, Error> {
     let job = match store.read_json(Group::Staging, name, file::JOB) {
         Ok(json) => json.as_ref().and_then(|json| Job::from_json(name, json)),
@@ -26,6 +26,12 @@ pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
             }
             purge_files(store, name, if kept.is_some() { &[file::JOB, file::ARI] } else { &[file::ARI] })?;
             Ok(Some(job.errors))
+        }
+        // Its command is called at once.
+        Some(job) if job.is_postponed() => {
+            let job = Job { next_run: None, ..job };
+            store.write_json(Group::Staging, name, file::JOB, &job.to_json())?;
+            Ok(None)
         }
         _ => Ok(None),
     }
@@ -79,6 +85,7 @@ fn warn_of_records(store: &StartStore, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::job::MESSAGE_FAILED;
     use crate::model::{Hold, Pace, Scope};
     use crate::time::DAY;
 
@@ -128,6 +135,20 @@ mod tests {
         assert_eq!((job.errors, job.next_run), (0, Some(until)));
         purge(&store, "held.test").unwrap();
         assert_eq!(store.files(Group::Staging, "held.test").unwrap(), [file::ARI]);
+    }
+
+    #[test]
+    fn a_restart_ends_the_wait_of_a_postponed_renewal_and_keeps_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        let mut job = Job::new("a.test");
+        job.postpone(MESSAGE_FAILED.into(), "exit code 3".into(), NOW.plus(DAY));
+        store.write_json(Group::Staging, "a.test", file::JOB, &job.to_json()).unwrap();
+        store.write(Group::Staging, "a.test", file::ORDER, b"{}").unwrap();
+        assert_eq!(begin_anew(&store, "a.test", NOW).unwrap(), None);
+        let json = store.read_json(Group::Staging, "a.test", file::JOB).unwrap().unwrap();
+        assert_eq!(Job::from_json("a.test", &json).unwrap(), Job { next_run: None, ..job });
+        assert_eq!(store.files(Group::Staging, "a.test").unwrap(), [file::JOB, file::ORDER]);
     }
 
     #[test]

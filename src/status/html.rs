@@ -311,12 +311,17 @@ fn folded(text: &str, out: &mut Html) {
     out.text(first).raw("<details><summary>more</summary>").text(rest).raw("</details>");
 }
 
-/// The last error, as long as there was no success.
+/// The last error, as long as there was no success, or why the renewal waits.
 fn failure(job: &Job, out: &mut Html) {
+    let last = &job.last;
     if job.errors == 0 {
+        if job.is_postponed() {
+            out.raw("Postponed: ");
+            folded(last.detail.as_deref().unwrap_or_default(), out);
+            out.raw("<br>");
+        }
         return;
     }
-    let last = &job.last;
     let what = last.problem.clone().unwrap_or_else(|| status::description(last.status));
     if last.status != status::OK || last.problem.is_some() {
         out.raw("<b>Error[").text(&what).raw("]</b>: ");

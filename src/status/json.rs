@@ -15,12 +15,10 @@ use crate::renew::state::KeyedCert;
 use crate::stapling::snapshot;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
-use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 /// All managed domains, sorted by name, without the logs of their jobs.
 pub fn list(snapshots: &Snapshots, responses: &Table, now: Timestamp) -> String {
-    let date = now.to_http_date();
     let mut out = String::with_capacity(snapshots.list_length.load(Ordering::Relaxed));
     out.push_str("{\n  \"version\": \"");
     out.push_str(crate::VERSION);
@@ -30,9 +28,9 @@ pub fn list(snapshots: &Snapshots, responses: &Table, now: Timestamp) -> String 
         out.push_str(if std::mem::take(&mut is_empty) { "\n    " } else { ",\n    " });
         let entry = match kept.entry.take() {
             Some(entry) if entry.is_of(domain, responses) => entry,
-            _ => Entry::new(domain, responses, now),
+            _ => Entry::new(domain, responses),
         };
-        entry.append(&date, &mut out);
+        out.push_str(&entry.text);
         kept.entry = Some(entry);
     });
     out.push_str(if is_empty { "]\n}" } else { "\n  ]\n}" });
@@ -42,8 +40,8 @@ pub fn list(snapshots: &Snapshots, responses: &Table, now: Timestamp) -> String 
 }
 
 /// One managed domain, with the log of its job.
-pub fn one(domain: &Domain<'_>, responses: &Table, now: Timestamp) -> String {
-    pretty(&entry(domain, responses, now, true))
+pub fn one(domain: &Domain<'_>, responses: &Table) -> String {
+    pretty(&entry(domain, responses, true))
 }
 
 /// The answer for a name that no managed domain has.
@@ -86,30 +84,20 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-/// The entry of one managed domain in the list, as text. A renewal that is due is due "now": that date alone changes
-/// from one request to the next.
+/// The entry of one managed domain in the list, as text.
 pub(super) struct Entry {
     text: Box<str>,
-    now: Option<Range<usize>>,
     seen: Seen,
     /// What its certificates are stapled with, those that are staged too.
     ocsp: Vec<Option<Response>>,
 }
 
 impl Entry {
-    fn new(domain: &Domain<'_>, responses: &Table, now: Timestamp) -> Self {
-        const KEY: &str = "\n      \"renew-at\": \"";
+    fn new(domain: &Domain<'_>, responses: &Table) -> Self {
         // No string of JSON has a line break in it.
-        let text = pretty(&entry(domain, responses, now, false)).replace('\n', "\n    ").into_boxed_str();
-        let is_due = matches!(domain.judged.need, Decision::Now(_));
-        let start = text.find(KEY).filter(|_| is_due).map(|at| at + KEY.len());
-        let now = start.and_then(|start| Some(start..start + text.get(start..)?.find('"')?));
-        Entry {
-            text,
-            now,
-            seen: Seen::of(domain),
-            ocsp: ocsp(domain, responses).map(Option::<&Response>::cloned).collect(),
-        }
+        let text = pretty(&entry(domain, responses, false)).replace('\n', "\n    ").into_boxed_str();
+        let ocsp = ocsp(domain, responses).map(Option::<&Response>::cloned).collect();
+        Entry { text, seen: Seen::of(domain), ocsp }
     }
 
     fn is_of(&self, domain: &Domain<'_>, responses: &Table) -> bool {
@@ -122,15 +110,6 @@ impl Entry {
         self.seen.is_of(domain)
             && ocsp(domain, responses).all(|now| then.next().is_some_and(|then| is_same(now, then)))
     }
-
-    fn append(&self, date: &str, out: &mut String) {
-        let parts =
-            self.now.as_ref().and_then(|now| Some((self.text.get(..now.start)?, self.text.get(now.end..)?)));
-        match parts {
-            Some((before, after)) => [before, date, after].iter().for_each(|part| out.push_str(part)),
-            None => out.push_str(&self.text),
-        }
-    }
 }
 
 /// In the order of the certificates there are.
@@ -140,7 +119,7 @@ fn ocsp<'o>(domain: &Domain<'_>, responses: &'o Table) -> impl Iterator<Item = O
     certs.map(|cert| responses.get(&cert.id))
 }
 
-fn entry(domain: &Domain<'_>, responses: &Table, now: Timestamp, with_log: bool) -> Value {
+fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool) -> Value {
     let mut md = domain.managed.current().into_owned();
     (md.state, md.state_descr) = domain.state();
     let mut out = match md.to_public_json() {
@@ -148,20 +127,17 @@ fn entry(domain: &Domain<'_>, responses: &Table, now: Timestamp, with_log: bool)
         _ => Map::new(),
     };
     out.insert("cert".into(), certs_json(domain, &domain.all_certs(), responses));
-    let (renew_at, is_due, reason) = match &domain.judged.need {
-        Decision::Now(reason) => (Some(now), true, reason),
-        Decision::At(at, reason) => (Some(*at), false, reason),
-        Decision::Never(reason) => (None, false, reason),
-    };
-    if let Some(at) = renew_at {
+    let judged = &domain.judged;
+    let (Decision::Now(reason) | Decision::At(_, reason) | Decision::Never(reason)) = &judged.need;
+    if let Some(at) = judged.renew_at {
         out.insert("renew-at".into(), json!(at.to_http_date()));
     }
-    if let Some(advice) = &domain.judged.advice {
+    if let Some(advice) = &judged.advice {
         out.insert("ari".into(), advice.to_json());
     }
     out.insert("watched".into(), json!(domain.managed.watched));
     out.insert("hosts".into(), domain.hosts().map(host).collect());
-    if is_due {
+    if let Decision::Now(_) = judged.need {
         out.insert("renew".into(), json!(true));
     }
     if let Some(activation) = domain.activation() {

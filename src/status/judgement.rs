@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub struct Judgement {
     /// Whether it needs new certificates, whoever is to get them: monitors want to know also where the admin renews.
     pub need: Decision,
+    /// When the renewal is due, or since when; `None`: never.
+    pub renew_at: Option<Timestamp>,
     /// When the CA wants the certificates to be renewed.
     pub advice: Option<Advice>,
     /// As long as the same certificates are served and the CA advises the same.
@@ -24,9 +26,14 @@ impl Judgement {
         let served = managed.served();
         let advice = ari::earliest(advice, &served).filter(|_| managed.md.ari_renewals).cloned();
         let need = policy::need(&managed.current(), &served, advice.as_ref(), now);
+        let renew_at = match &need {
+            Decision::Now(_) => Some(policy::due_since(&managed.md, &served, advice.as_ref(), now)),
+            Decision::At(at, _) => Some(*at),
+            Decision::Never(_) => None,
+        };
         let certs = served.iter().filter_map(|(_, cert)| cert.as_ref());
         let until = holds_until(&need, certs, now);
-        Judgement { need, advice, during: now..until }
+        Judgement { need, renew_at, advice, during: now..until }
     }
 
     /// This, where it holds now, else a new one.

@@ -3,7 +3,6 @@
 //! Names and labels are an interface: monitoring is built on them. They are listed in docs/status.md.
 
 use super::snapshot::Domain;
-use crate::renew::policy::Decision;
 use crate::renew::tally::Totals;
 use crate::stapling::snapshot::Stapled;
 use crate::time::Timestamp;
@@ -12,10 +11,10 @@ use std::fmt::Write;
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Everything there is.
-pub fn all(domains: &[Domain<'_>], stapled: &[Stapled], totals: &Totals, now: Timestamp) -> String {
+pub fn all(domains: &[Domain<'_>], stapled: &[Stapled], totals: &Totals) -> String {
     let mut out = Exposition::default();
     of_certificates(domains, &mut out);
-    of_domains(domains, now, &mut out);
+    of_domains(domains, &mut out);
     of_renewals(totals, &mut out);
     of_stapling(stapled, totals, &mut out);
     out.0.push_str("# EOF\n");
@@ -44,7 +43,7 @@ fn of_certificates(domains: &[Domain<'_>], out: &mut Exposition) {
     );
 }
 
-fn of_domains(domains: &[Domain<'_>], now: Timestamp, out: &mut Exposition) {
+fn of_domains(domains: &[Domain<'_>], out: &mut Exposition) {
     let mut family = |name, unit, help, value: &dyn Fn(&Domain<'_>) -> Option<i64>| {
         out.family(name, "gauge", unit, help);
         for domain in domains {
@@ -56,12 +55,8 @@ fn of_domains(domains: &[Domain<'_>], now: Timestamp, out: &mut Exposition) {
     family(
         "md_renew_at_seconds",
         "seconds",
-        "When the renewal is due, in seconds since the epoch.",
-        &|domain| match &domain.judged.need {
-            Decision::Now(_) => Some(now.unix()),
-            Decision::At(at, _) => Some(at.unix()),
-            Decision::Never(_) => None,
-        },
+        "When the renewal is due, or since when, in seconds since the epoch.",
+        &|domain| domain.judged.renew_at.map(Timestamp::unix),
     );
     family("md_renewal_errors", "", "Failures of the renewal since its last success.", &|domain| {
         Some(domain.renewal.as_ref().map_or(0, |renewal| i64::from(renewal.job.errors)))

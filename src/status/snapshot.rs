@@ -158,6 +158,7 @@ impl<'a> Domain<'a> {
             (true, None) if self.ready().is_none() => return None,
             (true, None) if self.managed.live.is_attached() => "activate",
             (true, None) => "activate at the next restart",
+            (false, Some(_)) if job.is_postponed() => "tell the command again",
             (false, Some(_)) => "try again",
             (false, None) => "finish",
         };

@@ -87,7 +87,7 @@ fn the_list_is_sorted_by_name_and_has_no_logs() {
     assert_eq!(renewal["next"], json!({"action": "finish"}));
     assert_eq!(all["managed-domains"][1].get("renewal"), None);
     let one: Value =
-        serde_json::from_str(&json::one(&snapshots.one(1, NOW).unwrap(), &Table::default(), NOW)).unwrap();
+        serde_json::from_str(&json::one(&snapshots.one(1, NOW).unwrap(), &Table::default())).unwrap();
     assert_eq!(one["renewal"]["log"]["entries"][0]["type"], "starting");
 }
 
@@ -184,12 +184,17 @@ fn what_changes_on_disk_shows_within_a_second() {
 }
 
 #[test]
-fn a_renewal_is_due_now_at_every_request() {
+fn a_renewal_that_is_due_shows_since_when() {
     let (_dir, store) = store();
-    let snapshots = snapshots(vec![managed("a.test", rsa(Some(cert(80, 10))))], &store);
-    for now in [NOW, NOW.plus(Duration::from_secs(5)), NOW.plus(DAY)] {
-        let md = &list(&snapshots, now)["managed-domains"][0];
-        assert_eq!((&md["renew"], &md["renew-at"]), (&json!(true), &json!(now.to_http_date())));
+    let mds = vec![managed("a.test", rsa(Some(cert(80, 10)))), managed("b.test", rsa(None))];
+    let snapshots = snapshots(mds, &store);
+    let begin = NOW.plus(DAY * 10).minus((DAY * 90).mul_f64(0.33));
+    // The second lacks its certificate, and is seen for the first time.
+    for now in [NOW, NOW.plus(Duration::from_secs(5)), NOW.plus(DAY / 2)] {
+        let all = list(&snapshots, now);
+        for (md, since) in all["managed-domains"].as_array().unwrap().iter().zip([begin, NOW]) {
+            assert_eq!((&md["renew"], &md["renew-at"]), (&json!(true), &json!(since.to_http_date())));
+        }
     }
     let (_dir, store) = self::store();
     let mds = vec![managed("a.test", rsa(Some(cert(1, 89))))];
@@ -418,7 +423,7 @@ fn metrics_tell_of_every_certificate_domain_and_counter() {
         detail: None,
     };
     let staplings = [stapled("revoked", true), stapled("unknown", false)];
-    let text = metrics::all(&snapshots.all(NOW), &staplings, &tally.totals(), NOW);
+    let text = metrics::all(&snapshots.all(NOW), &staplings, &tally.totals());
     for line in [
         "# TYPE md_certificate_not_after_seconds gauge",
         "md_certificate_not_after_seconds{domain=\"a.test\",key=\"rsa\"} 1807689600",

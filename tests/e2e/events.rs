@@ -4,7 +4,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
+use mod_md::time::{Timestamp, now};
+use openssl::pkey::Id;
+
 use crate::support::httpd::unprivileged_user;
+use crate::support::issuer::{self, Issuer};
 use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
 
 /// A command that notes each call in a file, as a line of its arguments, and ends as it is told.
@@ -93,13 +97,37 @@ fn a_renewal_waits_for_the_command_that_postpones_it() {
     message.end_with(3);
     let httpd = config(&lab, &pebble.authority, &message).start();
     message.wait(&said("renewing"), 2);
+    // That is no error: nobody has to look.
     let job = httpd.md("one.test")["renewal"].clone();
     assert_eq!(job["last"]["problem"], "urn:org:apache:httpd:log:AH10109:", "{job:#}");
     assert!(job["last"]["detail"].as_str().unwrap().contains("exit code 3"), "{job:#}");
+    assert_eq!(job["errors"], 0, "{job:#}");
     assert_eq!(pebble.order_count(), 0);
     httpd.wait_logged("AH10060");
+    assert!(httpd.logged("AH10060").iter().all(|line| line.contains("[md:info]")));
+    assert_eq!(httpd.logged("AH10056"), Vec::<String>::new());
+    assert_eq!(message.count(&said("errored")), 0);
     message.end_with(0);
     httpd.wait_staged("one.test");
+}
+
+#[test]
+fn a_certificate_that_expires_is_told_of_after_the_attempt_to_renew_it_has_failed() {
+    let Some(lab) = open_lab!() else { return };
+    // Nobody listens there.
+    let authority = Authority::new(&lab);
+    let message = Recorder::new(&lab, "message", "");
+    let config = config(&lab, &authority, &message).line("MDPrivateKeys P-256");
+    let day = 86_400;
+    let set = Issuer::new().issue_for(&["one.test"], Id::EC, -85 * day, 5 * day);
+    issuer::install(&config.store(), &["one.test"], &[&set]);
+    let httpd = config.start();
+    message.wait(&said("expiring"), 1);
+    assert_eq!(message.calls(), ["renewing", "errored", "expiring"].map(said));
+    // Due since a third of the lifetime was left.
+    let due = httpd.md("one.test")["renew-at"].as_str().and_then(Timestamp::parse_http_date).unwrap();
+    let begin = now().unix() + 5 * day - 90 * day * 33 / 100;
+    assert!((due.unix() - begin).abs() < 600, "{}", due.to_http_date());
 }
 
 #[test]
