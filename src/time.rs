@@ -76,11 +76,12 @@ impl Timestamp {
 
 /// Reads `integer + d|h|mi|s|ms` (any case); a bare number counts in `unit`. `None`: not in that form.
 /// Only the first letters of the unit count, as in httpd's other directives: `5min`, `3days`.
-/// The sign is kept, because some directives say so in their own words.
+/// The sign is kept, because some directives say so in their own words; blanks and a plus may stand in front.
 pub fn parse_duration_millis(text: &str, unit: Duration) -> Option<i64> {
+    let text = text.trim_ascii_start();
     let (sign, digits) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
-        None => (1, text),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     let number: i64 = digits.get(..end)?.parse().ok()?;
@@ -115,15 +116,20 @@ pub enum TimeSlice {
 }
 
 impl TimeSlice {
-    /// Reads `14d`, `33%`, a bare number of days. `None`: another form. Percentages of 100 and more are
-    /// read (up to 255) so that the caller can refuse them in the directive's own words.
+    /// Reads `14d`, `33%`, a bare number of days; a bare `%` is 0 %. `None`: another form. Percentages of 100 and more
+    /// are read (up to 255) so that the caller can refuse them in the directive's own words.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(number) = text.strip_suffix('%') {
-            let percent: u32 = number.parse().ok()?;
+            let number = number.trim_ascii_start();
+            let percent: u32 = if number.is_empty() { 0 } else { number.parse().ok()? };
             return Some(TimeSlice::Percent(u8::try_from(percent).unwrap_or(u8::MAX)));
         }
         let millis = u64::try_from(parse_duration_millis(text, DAY)?).ok()?;
         Some(TimeSlice::Length(Duration::from_millis(millis)))
+    }
+
+    pub fn is_nothing(self) -> bool {
+        matches!(self, TimeSlice::Percent(0) | TimeSlice::Length(Duration::ZERO))
     }
 
     /// How long this is for a certificate that lives for `lifetime`.
@@ -138,6 +144,7 @@ impl TimeSlice {
 impl fmt::Display for TimeSlice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            TimeSlice::Length(Duration::ZERO) => f.write_str("0d"),
             TimeSlice::Length(d) => f.write_str(&format_duration(*d)),
             TimeSlice::Percent(p) => write!(f, "{p}%"),
         }
@@ -246,6 +253,10 @@ mod tests {
             ("100ms", Some(100)),
             ("-1", Some(-1000)),
             ("5x", None),
+            ("+30d", Some(30 * 86_400_000)),
+            (" +30", Some(30_000)),
+            ("+-5", None),
+            ("+", None),
             ("", None),
             ("d", None),
             ("99999999999999999999d", None),
@@ -258,11 +269,16 @@ mod tests {
 
     #[test]
     fn a_time_slice_shows_as_it_was_written() {
-        for text in ["14d", "33%", "12h", "90mi", "30s", "100ms"] {
+        for text in ["14d", "33%", "12h", "90mi", "30s", "100ms", "0d", "0%"] {
             assert_eq!(TimeSlice::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(TimeSlice::parse("33").unwrap().to_string(), "33d");
-        assert_eq!(TimeSlice::parse("5.5%"), None);
+        for (text, shown) in [("+30d", "30d"), ("%", "0%"), (" +33%", "33%"), ("0", "0d"), ("010d", "10d")] {
+            assert_eq!(TimeSlice::parse(text).unwrap().to_string(), shown, "{text}");
+        }
+        for text in ["5.5%", "33%%", "+%", "-5d", "x%"] {
+            assert_eq!(TimeSlice::parse(text), None, "{text}");
+        }
         assert_eq!(TimeSlice::parse("foo"), None);
         assert_eq!(TimeSlice::Percent(33).of(DAY * 90), DAY * 90 * 33 / 100);
     }

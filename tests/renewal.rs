@@ -447,6 +447,7 @@ fn terms_that_are_not_agreed_to_are_a_clear_error() {
         "{detail}"
     );
     assert!(next.since(lab.clock.now()) >= Duration::from_secs(43_200));
+    assert!(detail.ends_with("a graceful restart of httpd has it tried at once."), "{detail}");
     assert_eq!(lab.ca.account_count(), 0);
 }
 

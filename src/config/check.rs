@@ -1,10 +1,11 @@
 //! What a configuration cannot have although each directive is right: MDs that overlap, static files
-//! without their counterpart, files that do not exist, a protocol or a curve that nobody speaks. Each
-//! finding here ends the start.
+//! without their counterpart, files that do not exist, a protocol or a curve that nobody speaks. These
+//! end the start; what is only doubtful does not.
 
-use super::plan::{Finding, PlannedMd};
+use super::plan::{Finding, Plan, PlannedMd};
 use super::{MatchNames, Settings};
 use crate::crypto::PrivateKey;
+use crate::log::Level;
 use crate::names;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -82,6 +83,30 @@ pub(super) fn settings(planned: &PlannedMd) -> Vec<Finding> {
         )));
     }
     findings
+}
+
+/// What is allowed and cannot be meant: windows of no length. All that have the same are told together.
+pub(super) fn doubts(plan: &Plan) -> Vec<Finding> {
+    let late: Vec<&PlannedMd> = plan.mds.iter().filter(|p| p.md.renew_window.is_nothing()).collect();
+    let of_mds = late.first().map(|first| {
+        let (name, window) = (&first.md.name, first.md.renew_window);
+        let others = match late.len() - 1 {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        format!(
+            "md[{name}]{others}: MDRenewWindow {window}: the certificate is renewed only when it has expired, if its CA does \
+             not advise to do so earlier. A length or a percentage is missing."
+        )
+    });
+    let of_staples = plan.hosts.iter().find(|host| host.staple_renew_window.is_nothing()).map(|host| {
+        format!(
+            "MDStaplingRenewWindow {}: OCSP responses are renewed only when they have ended. A length or a percentage is \
+             missing.",
+            host.staple_renew_window
+        )
+    });
+    of_mds.into_iter().chain(of_staples).map(|text| Finding::new(Level::Warn, text)).collect()
 }
 
 /// CA certificate files that are not there, each told once.

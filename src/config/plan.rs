@@ -202,6 +202,7 @@ pub fn plan(
     if !errors.is_empty() {
         return Err(errors);
     }
+    plan.findings.extend(check::doubts(&plan));
     plan.match_hosts(servers);
     plan.complete_from_hosts(servers);
     Ok(plan)
@@ -492,6 +493,21 @@ mod tests {
         }
         let plan = planned("MDCertificateProtocol acme\nMDomain a.test");
         assert_eq!(plan.mds[0].md.ca.proto, "ACME");
+    }
+
+    #[test]
+    fn a_window_of_no_length_is_told_once() {
+        let told = |text: &str| {
+            let plan = planned(text);
+            texts(&plan.findings, Level::Warn).into_iter().map(String::from).collect::<Vec<_>>()
+        };
+        let late = told("MDRenewWindow %\nMDomain a.test\nMDomain b.test\nMDomain c.test");
+        assert_eq!(late.len(), 1);
+        assert!(late[0].starts_with("md[a.test] and 2 more: MDRenewWindow 0%: "), "{late:?}");
+        assert!(told("MDRenewWindow 0\nMDomain a.test")[0].starts_with("md[a.test]: MDRenewWindow 0d: "));
+        let staples = told("MDStaplingRenewWindow %\nMDomain a.test");
+        assert!(staples[0].starts_with("MDStaplingRenewWindow 0%: "), "{staples:?}");
+        assert_eq!(told("MDRenewWindow 1%\nMDWarnWindow 0\nMDomain a.test"), Vec::<String>::new());
     }
 
     #[test]

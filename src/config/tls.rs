@@ -103,9 +103,10 @@ fn tell_use(planned: &PlannedMd, has_tls: bool) -> Vec<Finding> {
     findings
 }
 
-/// An MD that no host uses is left alone, unless it is to be renewed always.
+/// An MD that is renewed because a host uses it is left alone where none does. Of the others it is told when they expire.
 fn is_watched(planned: &PlannedMd) -> bool {
-    planned.md.renew_mode == RenewMode::Always || !planned.hosts.is_empty()
+    let needs_host = planned.md.renew_mode == RenewMode::Auto && !planned.md.has_static_files();
+    !needs_host || !planned.hosts.is_empty()
 }
 
 /// Adds the names of TLS hosts to an MD that takes them; complains about those it does not take.
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn an_md_without_host_is_told_and_watched_in_mode_always_only() {
+    fn an_md_without_host_is_told_and_not_watched_where_it_would_be_renewed_for_a_host() {
         let outcome = run(&format!(
             "MDomain unused.test
              <MDomain kept.test>
@@ -259,6 +260,13 @@ mod tests {
              MDCertificateFile c
              MDCertificateKeyFile k
              </MDomain>
+             <MDomain unused-hand.test>
+             MDRenewMode manual
+             </MDomain>
+             <MDomain unused-file.test>
+             MDCertificateFile c
+             MDCertificateKeyFile k
+             </MDomain>
              {}",
             host(443, "a.test", "a.test") + &host(443, "hand.test", "") + &host(443, "file.test", "")
         ));
@@ -267,10 +275,12 @@ mod tests {
             [
                 "AH10045: No VirtualHost matches Managed Domain unused.test (defined in test.conf:1)",
                 "AH10045: No VirtualHost matches Managed Domain kept.test (defined in test.conf:2)",
+                "AH10045: No VirtualHost matches Managed Domain unused-hand.test (defined in test.conf:13)",
+                "AH10045: No VirtualHost matches Managed Domain unused-file.test (defined in test.conf:16)",
             ]
         );
         let watched: Vec<bool> = outcome.plan.mds.iter().map(|p| p.watched).collect();
-        assert_eq!(watched, [false, true, true, true, true]);
+        assert_eq!(watched, [false, true, true, true, true, true, true]);
     }
 
     #[test]

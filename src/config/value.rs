@@ -98,7 +98,7 @@ pub(super) fn store_locks(args: &[&str]) -> Result<Option<Duration>, Error> {
 
 /// A count from 1 up.
 pub(super) fn count(args: &[&str]) -> Result<u32, Error> {
-    match first(args).parse::<i32>().map(u32::try_from) {
+    match first(args).trim_ascii_start().parse::<i32>().map(u32::try_from) {
         Ok(Ok(number)) if number > 0 => Ok(number),
         _ => Err(Error::new("invalid argument, must be a number > 0")),
     }

@@ -10,6 +10,9 @@ use crate::notify::{self, Event};
 use crate::time::{Timestamp, format_duration};
 use std::time::Duration;
 
+/// A wait for the next try that who has mended the cause need not sit out.
+const LONG: Duration = Duration::from_secs(3600);
+
 impl Engine {
     /// Records a failure in log, job and events. `ca` is the one that was asked. The answer is when to try
     /// again.
@@ -32,10 +35,13 @@ impl Engine {
         let retry = self.settings().retry;
         let at = pace::failed(job, &failure, &target.md.ca.urls, pressure, retry, self.random(), now);
         let apr_status = error.status();
-        let detail = match hint::hint(error) {
+        let mut detail = match hint::hint(error) {
             Some(hint) => format!("{} What to do: {hint}", sentence(error.to_string())),
             None => sentence(error.to_string()),
         };
+        if failure.is_hopeless && failure.hold.is_none() && at.since(now) >= LONG {
+            detail.push_str(" Once that is mended, a graceful restart of httpd has it tried at once.");
+        }
         job.last = Outcome {
             status: apr_status,
             problem: error.problem(),

@@ -218,7 +218,11 @@ impl Engine {
         if failure.is_none() && !running.job.notified_renewed {
             match commands.fire(&Event::Renewed, &mut running.job, clock) {
                 Ok(()) => running.job.notified_renewed = true,
-                Err(failed) => failure = Some(failed),
+                Err(failed) => {
+                    // The next time both hear of the set, in their order.
+                    running.job.notified &= failed.is_stopped;
+                    failure = Some(failed);
+                }
             }
         }
         let job = &mut running.job;

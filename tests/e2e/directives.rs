@@ -246,6 +246,18 @@ MDRenewWindow 33%
 MDRenewWindow 30d
 MDRenewWindow 720h
 MDRenewWindow 21
+MDRenewWindow +30d
+MDRenewWindow %
+MDRenewWindow " +33%"
+MDWarnWindow +10d
+MDStaplingRenewWindow %
+MDStaplingKeepResponse +7d
+MDRetryDelay +5s
+MDCheckInterval " 12h"
+MDInitialDelay +0
+MDActivationDelay +5d
+MDStoreLocks +5s
+MDRetryFailover " +13"
 MDWarnWindow 10%
 MDWarnWindow 3D
 MDRenewViaARI on

@@ -46,6 +46,13 @@ fn config(lab: &Lab, pebble: &Pebble) -> Config {
             format!("<VirtualHost *:{}>\nServerName {}\n</VirtualHost>", lab.http, name.replace('*', "x"));
         config = config.line(&host);
     }
+    for (name, lines) in [
+        ("unused.test", ""),
+        ("unused-always.test", "MDRenewMode always"),
+        ("unused-manual.test", "MDRenewMode manual"),
+    ] {
+        config = config.line(&format!("<MDomain {name}>\n{lines}\n</MDomain>"));
+    }
     config.line("MDomain used.test www.used.test").site("used.test", &["www.used.test"])
 }
 
