@@ -130,6 +130,9 @@ impl<'s> Activation<'s> {
             restart::purge(self.store, &name)?;
             return Ok(Activated::Nothing);
         }
+        if restart::has_only_told(self.store, &name)? {
+            return Ok(Activated::Unfinished);
+        }
         let staged = self.load(&name);
         let live = self.load_live(&name)?;
         let is_same = matches!((&staged, &live), (Ok(Some(staged)), Some(live)) if staged.is_same(live));

@@ -220,9 +220,13 @@ impl Engine {
                 (next, false) => return next,
                 (next, true) => told = next,
             }
-        } else if std::mem::take(&mut running.job.finished) {
-            crate::log!(Warn, "{}: the staged set is gone, the renewal begins anew", target.md.name);
-            running.job = Job::new(&target.md.name);
+        } else if running.job.finished {
+            // The C module leaves finished jobs that never had a set.
+            if running.job.valid_from.is_some() {
+                crate::log!(Warn, "{}: the staged set is gone, the renewal begins anew", target.md.name);
+            }
+            let Job { log, pace, .. } = std::mem::take(&mut running.job);
+            running.job = Job { log, pace, ..Job::new(&target.md.name) };
         }
         let next = earlier(told, self.look(index, target, &mut running));
         // After the attempt: where that has succeeded, nothing ends without a successor.

@@ -65,7 +65,8 @@ impl Lab {
         staged.ca.url = Some(CA_URL.into());
         set::write(&self.store, Group::Staging, &md.name, set).unwrap();
         self.store.write_json(Group::Staging, &md.name, MD_FILE, &staged.to_json()).unwrap();
-        let job = Job { finished: true, last_run: Some(NOW), ..Job::new(&md.name) };
+        let (last_run, valid_from) = (Some(NOW), Some(set.info.not_before));
+        let job = Job { finished: true, last_run, valid_from, ..Job::new(&md.name) };
         self.store.write_json(Group::Staging, &md.name, JOB_FILE, &job.to_json()).unwrap();
         set.info.fingerprint.clone()
     }

@@ -1,14 +1,32 @@
 //! What a start does beside activation: failing jobs begin anew, challenge data of nobody goes.
 
-use super::pace;
 use super::staging::file;
+use super::{live, pace};
 use crate::challenge::dns01;
 use crate::model::Job;
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use std::collections::HashSet;
 
-/// Purges the staging of a job that failed and is not finished. What a CA has asked to wait for stays,
+/// Whether a job that says it is finished has only told of something: the C module leaves such jobs where it has told that
+/// a certificate expires.
+pub fn has_only_told(store: &StartStore, name: &str) -> Result<bool, Error> {
+    let json = match store.read_json(Group::Staging, name, file::JOB) {
+        Err(Error::Garbage { .. }) => None,
+        other => other?,
+    };
+    let job = json.and_then(|json| Job::from_json(name, &json)).filter(|job| job.finished);
+    job.map_or(Ok(false), |job| is_empty(store, &job))
+}
+
+/// Whether a finished job never had a certificate, nor a set that is live.
+fn is_empty(store: &StartStore, job: &Job) -> Result<bool, Error> {
+    let files = store.files(Group::Staging, &job.name)?;
+    let has_set = files.iter().any(|found| found.starts_with(file::CHAIN_STEM) || found == live::FILE);
+    Ok(job.valid_from.is_none() && !has_set)
+}
+
+/// Purges the staging of a job that failed and is not finished, or has nothing to show. What a CA has asked to wait for stays,
 /// and what was told lately. One that a command postponed is postponed no more. The answer is how often it had failed.
 pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<u32>, Error> {
     let job = match store.read_json(Group::Staging, name, file::JOB) {
@@ -18,14 +36,15 @@ pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
         Err(error) => return Err(error),
     };
     match job {
-        Some(job) if job.errors > 0 && !job.finished => {
+        Some(job) if job.finished && !is_empty(store, &job)? => Ok(None),
+        Some(job) if job.errors > 0 || job.finished => {
             // First what must not get lost: without errors, the next start finds nothing to purge.
             let kept = pace::of_the_next_start(&job, now);
             if let Some(kept) = &kept {
                 store.write_json(Group::Staging, name, file::JOB, &kept.to_json())?;
             }
             purge_files(store, name, if kept.is_some() { &[file::JOB, file::ARI] } else { &[file::ARI] })?;
-            Ok(Some(job.errors))
+            Ok((job.errors > 0).then_some(job.errors))
         }
         // Its command is called at once.
         Some(job) if job.is_postponed() => {
@@ -103,6 +122,7 @@ mod tests {
         job(&store, "failing.test", 3, false);
         job(&store, "under-way.test", 0, false);
         job(&store, "finished.test", 1, true);
+        store.write(Group::Staging, "finished.test", "pubcert.pem", b"x").unwrap();
         store.write(Group::Staging, "garbage.test", file::JOB, b"{").unwrap();
         assert_eq!(begin_anew(&store, "failing.test", NOW).unwrap(), Some(3));
         for name in ["under-way.test", "finished.test", "garbage.test", "none.test"] {
@@ -149,6 +169,42 @@ mod tests {
         let json = store.read_json(Group::Staging, "a.test", file::JOB).unwrap().unwrap();
         assert_eq!(Job::from_json("a.test", &json).unwrap(), Job { next_run: None, ..job });
         assert_eq!(store.files(Group::Staging, "a.test").unwrap(), [file::JOB, file::ORDER]);
+    }
+
+    #[test]
+    fn a_finished_job_without_certificates_is_none_and_what_it_told_lately_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        // As the C module leaves it: renewal is manual, or has failed.
+        for (name, errors, told) in [("a.test", 0, true), ("b.test", 2, true), ("c.test", 0, false)] {
+            let last_run = Some(NOW.minus(DAY / 2));
+            let mut job = Job { finished: true, notified: true, errors, last_run, ..Job::new(name) };
+            job.note(NOW.minus(DAY / 2), "finished", None, None);
+            if told {
+                job.note(NOW.minus(DAY / 2), "message-expiring", None, None);
+            }
+            store.write_json(Group::Staging, name, file::JOB, &job.to_json()).unwrap();
+            store.write(Group::Staging, name, file::MD, b"{}").unwrap();
+            assert!(has_only_told(&store, name).unwrap());
+            assert_eq!(begin_anew(&store, name, NOW).unwrap(), (errors > 0).then_some(errors), "{name}");
+            let left = store.read_json(Group::Staging, name, file::JOB).unwrap();
+            let left = left.and_then(|json| Job::from_json(name, &json));
+            assert_eq!(left.is_some(), told, "{name}");
+            if let Some(job) = left {
+                assert!(!job.is_begun() && job.latest("message-expiring").is_some(), "{job:?}");
+            }
+            assert_eq!(store.read_json(Group::Staging, name, file::MD).unwrap(), None);
+        }
+        job(&store, "set.test", 0, true);
+        store.write(Group::Staging, "set.test", "pubcert.p-256.pem", b"x").unwrap();
+        job(&store, "live.test", 0, true);
+        store.write(Group::Staging, "live.test", live::FILE, b"x").unwrap();
+        job(&store, "under-way.test", 1, false);
+        let lost = Job { finished: true, valid_from: Some(NOW), ..Job::new("lost.test") };
+        store.write_json(Group::Staging, "lost.test", file::JOB, &lost.to_json()).unwrap();
+        for name in ["set.test", "lost.test", "live.test", "under-way.test", "none.test"] {
+            assert!(!has_only_told(&store, name).unwrap(), "{name}");
+        }
     }
 
     #[test]

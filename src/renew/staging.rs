@@ -99,6 +99,12 @@ impl<'a> Staging<'a> {
         self.store.write_chain(GROUP, self.name, &spec.file_name(file::CHAIN_STEM), chain)
     }
 
+    /// Whether any certificate is here, for whichever key.
+    pub fn has_chain(&self) -> bool {
+        let files = self.store.files(GROUP, self.name).unwrap_or_default();
+        files.iter().any(|found| found.starts_with(file::CHAIN_STEM))
+    }
+
     /// What CAs advise about the certificates in use.
     pub fn ari(&self) -> Result<Vec<ari::Entry>, Error> {
         let json = self.store.read_json(GROUP, self.name, file::ARI)?;

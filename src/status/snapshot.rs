@@ -346,6 +346,9 @@ fn read_renewal(managed: &Managed, staging: Staging<'_>) -> Option<Renewal> {
     // It may have been ordered for other keys than are configured now.
     let ordered = staging.md().ok().flatten().filter(|_| job.finished);
     let keys = ordered.map_or_else(|| managed.md.keys(), |md| md.keys());
-    let staged = keys.into_iter().map(|spec| (spec.clone(), certificate(&spec))).collect();
-    Some(Renewal { job, staged })
+    let staged: Vec<KeyedCert> = keys.into_iter().map(|spec| (spec.clone(), certificate(&spec))).collect();
+    // The C module leaves finished jobs that have only told of something.
+    let has_any = job.valid_from.is_some() || job.errors > 0 || staged.iter().any(|(_, cert)| cert.is_some());
+    let is_renewal = !job.finished || has_any || staging.has_chain();
+    is_renewal.then_some(Renewal { job, staged })
 }

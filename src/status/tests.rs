@@ -183,6 +183,23 @@ fn what_changes_on_disk_shows_within_a_second() {
     assert_shows(Value::Null);
 }
 
+/// The C module writes a job that calls itself finished where it has told that a certificate expires.
+#[test]
+fn a_finished_job_without_a_set_is_no_renewal_unless_it_failed_or_lost_one() {
+    let told = Job { finished: true, notified: true, ..begun("a.test") };
+    for (job, is_shown) in [
+        (told.clone(), false),
+        (Job { errors: 2, ..told.clone() }, true),
+        (Job { valid_from: Some(NOW), ..told.clone() }, true),
+        (Job { finished: false, ..told }, true),
+    ] {
+        let (_dir, store) = store();
+        Staging::new(&store, "a.test").save_job(&job).unwrap();
+        let snapshots = snapshots(vec![managed("a.test", rsa(Some(cert(85, 5))))], &store);
+        assert_eq!(list(&snapshots, NOW)["managed-domains"][0].get("renewal").is_some(), is_shown, "{job:?}");
+    }
+}
+
 #[test]
 fn a_renewal_that_is_due_shows_since_when() {
     let (_dir, store) = store();

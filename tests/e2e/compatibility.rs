@@ -7,9 +7,12 @@ use data_encoding::BASE64URL_NOPAD;
 use openssl::x509::X509;
 use serde_json::{Value, json};
 
+use openssl::pkey::Id;
+
+use crate::support::issuer::{self, Issuer};
 use crate::support::module::{c_module, under_test};
 use crate::support::tls;
-use crate::support::{Config, Httpd, Lab, Need, Pebble, open_lab};
+use crate::support::{Command, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
 
 /// `second` serves what `first` got, renews nothing, and orders the next certificate with the account of `first`.
 #[track_caller]
@@ -147,4 +150,33 @@ fn a_set_of_the_c_module_whose_ca_sent_more_than_the_chain_is_activated() {
         assert_eq!(pebble.order_count(), 1);
         httpd.stop().forget();
     }
+}
+
+/// What the C module notes of having told that a certificate expires looks like a renewal that is finished.
+#[test]
+fn ours_finds_no_renewal_where_the_c_module_has_only_told_of_an_expiry() {
+    let Some(lab) = open_lab!(Need::BothModules) else { return };
+    let message = Command::new(&lab, "message", "");
+    let config = Config::new(&lab)
+        .line("MDCertificateAuthority https://127.0.0.1:1/dir\nMDCertificateAgreement accepted")
+        .line(&format!("MDRenewMode manual\nMDCheckInterval 1s\nMDMessageCmd {}", message.line))
+        .line("MDPrivateKeys P-256\nMDomain one.test")
+        .site("one.test", &[]);
+    let day = 86_400;
+    let set = Issuer::new().issue_for(&["one.test"], Id::EC, -85 * day, 5 * day);
+    issuer::install(&config.store(), &["one.test"], &[&set]);
+    let httpd = config.module(&c_module().unwrap()).start();
+    wait_for("a finished job", SOON, || {
+        let job = fs::read_to_string(httpd.config.store().join("staging/one.test/job.json")).ok()?;
+        job.contains("message-expiring").then_some(())
+    });
+    let config = httpd.stop();
+    fs::remove_file(config.server_root().join("error.log")).unwrap();
+    let httpd = config.module(&under_test()).start();
+    httpd.wait_logged("AH10052: md(one.test)");
+    assert_eq!(httpd.md("one.test")["renewal"], Value::Null);
+    assert_eq!(httpd.logged(":error]"), Vec::<String>::new());
+    // A look that has begun ends before httpd does.
+    drop(httpd.stop());
+    assert_eq!(message.calls(), ["expiring one.test"], "not more than once a day");
 }
