@@ -153,9 +153,14 @@ impl Job {
         self.next_run = Some(until);
     }
 
+    /// Whether the last that happened is that a command wanted no renewal.
+    pub fn is_vetoed(&self) -> bool {
+        !self.finished && self.last.problem.as_deref() == Some(MESSAGE_FAILED)
+    }
+
     /// Whether the renewal waits because a command said so.
     pub fn is_postponed(&self) -> bool {
-        !self.finished && self.next_run.is_some() && self.last.problem.as_deref() == Some(MESSAGE_FAILED)
+        self.is_vetoed() && self.next_run.is_some()
     }
 
     /// Puts an entry at the head of the log and drops what is too old to keep.

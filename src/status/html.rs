@@ -6,7 +6,7 @@
 use super::Monitor;
 use super::markup::Html;
 use super::snapshot::{Domain, Seen, Snapshots};
-use super::words::{self, Weight};
+use super::words::{self, PENDING, Weight};
 use crate::model::Job;
 use crate::model::job::status;
 use crate::model::pace::Scope;
@@ -196,9 +196,16 @@ fn validity(certs: &[KeyedCert], dates: &mut Dates, out: &mut Html) {
     let certs = || certs.iter().filter_map(|(_, cert)| cert.as_ref());
     let from = certs().map(|cert| cert.not_before).max();
     let Some((from, until)) = from.zip(certs().map(|cert| cert.not_after).min()) else { return };
-    let (word, shown) = if from > dates.now { ("from ", from) } else { ("until ", until) };
-    let title = format!("{} - {}", from.to_http_date(), until.to_http_date());
-    out.raw(word).raw("<span").attribute("title", &title).raw(">").text(&dates.near(shown)).raw("</span>");
+    let (is_early, title) = (from > dates.now, format!("{} - {}", from.to_http_date(), until.to_http_date()));
+    let mut show = |word: &'static str, time: Timestamp| {
+        out.raw(word).raw("<span").attribute("title", &title).raw(">").text(&dates.near(time)).raw("</span>");
+    };
+    if is_early {
+        show("from ", from);
+        show(" until ", until);
+    } else {
+        show("until ", until);
+    }
 }
 
 fn moment(time: Timestamp, dates: &mut Dates, out: &mut Html) {
@@ -213,6 +220,9 @@ fn checks(domain: &Domain<'_>, certs: &[KeyedCert], monitor: &Monitor, out: &mut
 }
 
 fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Html) {
+    if let Some(remark) = words::remark(domain, dates.now) {
+        out.raw("<b>").text(remark).raw("</b><br>");
+    }
     if let Some(set) = &domain.live {
         out.raw("Went live ");
         moment(set.since, dates, out);
@@ -262,7 +272,7 @@ fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Htm
         },
         _ => match &domain.judged.need {
             Decision::Now(reason) => {
-                out.raw("Renew now: ").text(reason);
+                out.raw(PENDING).raw(": ").text(reason);
             }
             Decision::At(at, _) => {
                 out.raw("Renew ");
@@ -315,7 +325,7 @@ fn folded(text: &str, out: &mut Html) {
 fn failure(job: &Job, out: &mut Html) {
     let last = &job.last;
     if job.errors == 0 {
-        if job.is_postponed() {
+        if job.is_vetoed() {
             out.raw("Postponed: ");
             folded(last.detail.as_deref().unwrap_or_default(), out);
             out.raw("<br>");

@@ -351,7 +351,7 @@ fn the_page_tells_what_the_ca_advises_and_what_it_asks_to_wait_for() {
 }
 
 #[test]
-fn a_certificate_that_nobody_renews_in_time_is_expiring() {
+fn a_certificate_that_nobody_renews_in_time_is_good_by_the_words_of_scripts_and_stands_out() {
     let (_dir, store) = store();
     let mut told = Job::new("a.test");
     told.note(NOW, "message-expiring", None, None);
@@ -365,13 +365,60 @@ fn a_certificate_that_nobody_renews_in_time_is_expiring() {
         let row = page.lines().find(|line| line.starts_with("<tr class='even")).unwrap().to_string();
         let status = lines.lines().find_map(|line| line.strip_prefix("ManagedDomain[0]Status: ")).unwrap();
         assert!(row.contains(&format!("<td>{status}</td>")), "{row}");
-        (status.to_string(), row.contains("md_warning"))
+        let remark = lines.lines().find_map(|line| line.strip_prefix("ManagedDomain[0]Remark: "));
+        assert!(remark.is_none_or(|remark| row.contains(&format!("<b>{remark}</b>"))), "{row}");
+        (status.to_string(), remark.map(String::from), row.contains("md_warning"))
     };
-    assert_eq!(status(0), ("good".into(), false));
-    assert_eq!(status(32), ("expiring".into(), true));
-    assert_eq!(status(40), ("expired".into(), false));
+    assert_eq!(status(0), ("good".into(), None, false));
+    assert_eq!(status(32), ("good".into(), Some("expires soon".into()), true));
+    assert_eq!(status(40), ("expired".into(), None, false));
     let md = &list(&snapshots, NOW.plus(DAY * 32))["managed-domains"][0];
     assert_eq!(md.get("renewal"), None, "what was told is no renewal");
+}
+
+#[test]
+fn scripts_find_the_words_of_the_c_module() {
+    let (_dir, store) = store();
+    let with = |name: &str, cert| managed(name, rsa(Some(CertInfo { dns_names: vec![name.into()], ..cert })));
+    let mut stapled = with("stapled.test", cert(5, 85));
+    stapled.md.stapling = true;
+    let early = CertInfo { not_before: NOW.plus(DAY), ..cert(0, 89) };
+    let mds = vec![
+        with("due.test", cert(70, 20)),
+        with("early.test", early),
+        managed("missing.test", rsa(None)),
+        stapled,
+        with("vetoed.test", cert(70, 20)),
+    ];
+    let mut job = Job::new("vetoed.test");
+    job.postpone(crate::model::job::MESSAGE_FAILED.into(), "not <now>".into(), NOW.plus(DAY));
+    Staging::new(&store, "vetoed.test").save_job(&job).unwrap();
+    let snapshots = snapshots(mds, &store);
+    let lines = text::certificates(&snapshots, &monitor(), NOW);
+    let of = |index: usize, key: &str| {
+        let key = format!("ManagedDomain[{index}]{key}: ");
+        lines.lines().find_map(|line| line.strip_prefix(key.as_str())).map(String::from)
+    };
+    let some = |text: &str| Some(text.to_string());
+    let statuses: Vec<_> = (0..5).filter_map(|index| of(index, "Status")).collect();
+    assert_eq!(statuses, ["good", "good", "incomplete: certificate(rsa) is missing", "good", "good"]);
+    assert_eq!((0..5).map(|i| of(i, "Stapling")).collect::<Vec<_>>(), [None, None, None, some("on"), None]);
+    let pending = some("Pending");
+    let activities: Vec<_> = (0..5).map(|index| of(index, "Activity")).collect();
+    assert_eq!(activities, [pending.clone(), None, pending, None, None]);
+    assert_eq!(of(1, "Remark"), some("not valid yet"));
+    let page = html::certificates(&snapshots, &monitor(), NOW);
+    let activity = |name: &str| {
+        let row = page.lines().find(|line| line.contains(&format!("<td>{name}</td>"))).unwrap();
+        row.rsplit("<td>").next().unwrap().to_string()
+    };
+    assert!(
+        activity("due.test").starts_with("Pending: the renew window of certificate(rsa), 33%, has begun")
+    );
+    assert!(activity("missing.test").starts_with("Pending: certificate(rsa) is missing"));
+    assert!(activity("early.test").starts_with("<b>not valid yet</b>"));
+    let vetoed = activity("vetoed.test");
+    assert!(vetoed.starts_with("Postponed: not &lt;now&gt;<br>Next run <span"), "{vetoed}");
 }
 
 #[test]

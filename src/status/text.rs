@@ -2,7 +2,7 @@
 
 use super::Monitor;
 use super::snapshot::{Domain, Seen, Snapshots};
-use super::words;
+use super::words::{self, PENDING};
 use crate::model::State;
 use crate::model::job::status;
 use crate::renew::policy::Decision;
@@ -115,6 +115,7 @@ fn facts(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, o
         fact(&format!("Names[{index}]"), name);
     }
     fact("Status", &words::status(domain, now).0);
+    words::remark(domain, now).into_iter().for_each(|remark| fact("Remark", remark));
     let certs = || domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
     if let Some(from) = certs().map(|cert| cert.not_before).max().filter(|from| *from > now) {
         fact("ValidFrom", &words::day(from));
@@ -126,12 +127,17 @@ fn facts(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, o
         fact("CAName", &name);
         fact("CAURL", &url);
     }
-    fact("Stapling", if md.stapling { "on" } else { "off" });
+    if md.stapling {
+        fact("Stapling", "on");
+    }
     for (label, cert) in domain.labeled(domain.certs()) {
         fact("CheckAtType", &label);
         fact("CheckAtName", &monitor.name);
         fact("CheckAtURL", &format!("{}{}", monitor.url, cert.fingerprint));
         fact("CheckAtFingerprint", &cert.fingerprint);
+    }
+    if domain.renewal.is_none() && matches!(domain.judged.need, Decision::Now(_)) {
+        fact("Activity", PENDING);
     }
     if let Some(renewal) = &domain.renewal {
         let job = &renewal.job;

@@ -19,6 +19,9 @@ pub enum Weight {
     Good,
 }
 
+/// A renewal is due and has not begun.
+pub const PENDING: &str = "Pending";
+
 /// What it means that the state of a renewal could not be written.
 pub const UNSAVED: &str = "The state of the renewal cannot be written to the store, so what is shown of it may be old. The next try writes it again.";
 
@@ -58,7 +61,7 @@ pub fn status_changes(domain: &Domain<'_>) -> impl Iterator<Item = Timestamp> {
     certs.flat_map(|cert| [cert.not_before, cert.not_after]).chain(warn)
 }
 
-/// The state in words, and how serious that is.
+/// The state in the words of the C module, which scripts look for, and how serious it is.
 pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
     let certs = || domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
     let is_troubled = domain.is_failing() || domain.unsaved.is_some();
@@ -67,10 +70,8 @@ pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
         (State::Complete, _) if certs().any(|cert| cert.not_after <= now) => {
             ("expired".into(), Weight::Error)
         }
-        (State::Complete, _) if certs().any(|cert| cert.not_before > now) => {
-            ("not valid yet".into(), Weight::Error)
-        }
-        (State::Complete, _) if is_expiring(domain, now) => ("expiring".into(), weight(Weight::Warning)),
+        (State::Complete, _) if is_early(domain, now) => ("good".into(), Weight::Error),
+        (State::Complete, _) if is_expiring(domain, now) => ("good".into(), weight(Weight::Warning)),
         (State::Complete, _) if is_troubled => ("good".into(), Weight::Warning),
         (State::Complete, _) => ("good".into(), Weight::Good),
         (State::Incomplete, Some(why)) => (format!("incomplete: {why}"), weight(Weight::Warning)),
@@ -79,6 +80,22 @@ pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
         (State::MissingInformation, why) => (joined("missing information", why), Weight::Error),
         (State::Unknown, _) => ("unknown".into(), Weight::Warning),
     }
+}
+
+/// What our pages say beside a state that is good by the C module's words.
+pub fn remark(domain: &Domain<'_>, now: Timestamp) -> Option<&'static str> {
+    let is_expired =
+        || domain.certs().iter().filter_map(|(_, cert)| cert.as_ref()).any(|c| c.not_after <= now);
+    match domain.state().0 {
+        State::Complete if is_expired() => None,
+        State::Complete if is_early(domain, now) => Some("not valid yet"),
+        State::Complete if is_expiring(domain, now) => Some("expires soon"),
+        _ => None,
+    }
+}
+
+fn is_early(domain: &Domain<'_>, now: Timestamp) -> bool {
+    domain.certs().iter().filter_map(|(_, cert)| cert.as_ref()).any(|cert| cert.not_before > now)
 }
 
 /// Inside the warn window (`MDWarnWindow`), and no new set is complete.

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use openssl::pkey::Id;
 use serde_json::{Value, json};
 
 use crate::keys;
 use crate::support::browser::Scheme;
+use crate::support::issuer::{self, Issuer};
 use crate::support::{Config, Httpd, Lab, Pebble, SOON, browser, http, open_lab, prometheus, wait_for};
 
 /// One domain with a certificate in use, one that the CA refuses, one that is left to the admin.
@@ -63,6 +65,49 @@ fn server_status_shows_people_what_needs_their_eyes() {
     has("good.test\tgood.test www.good.test\tgood\tuntil 20");
     has("and 2 more");
     assert!(!text.contains("e.manual.test"), "a long list is folded: {text}");
+}
+
+/// Scripts look for these words, which are those of the C module; and neither module lists in the order of the configuration.
+#[test]
+fn server_status_has_the_words_that_scripts_look_for_by_name() {
+    let Some(lab) = open_lab!() else { return };
+    let config = Config::new(&lab)
+        .line("MDCertificateAuthority https://127.0.0.1:1/dir\nMDRenewMode manual\nMDServerStatus on\nMDInitialDelay 1h")
+        .line("MDPrivateKeys P-256");
+    let (issuer, day) = (Issuer::new(), 86_400);
+    let cases = [
+        ("warned.test", Some((-85, 5)), ["good", "", "Pending"]),
+        ("missing.test", None, ["incomplete: certificate(P-256) is missing", "", "Pending"]),
+        ("good.test", Some((-5, 85)), ["good", "", ""]),
+        ("early.test", Some((2, 90)), ["good", "", ""]),
+        ("stapled.test", Some((-5, 85)), ["good", "on", ""]),
+        ("expired.test", Some((-95, -5)), ["expired", "", "Pending"]),
+    ];
+    let config = cases.iter().fold(config, |config, (name, times, [_, stapling, _])| {
+        if let Some((from, until)) = times {
+            let set = issuer.issue_for(&[name], Id::EC, from * day, until * day);
+            issuer::install(&config.store(), &[name], &[&set]);
+        }
+        let stapling = if stapling.is_empty() { "" } else { "MDStapling on\n" };
+        config.line(&format!("<MDomain {name}>\n{stapling}</MDomain>")).site(name, &[])
+    });
+    let httpd = config.start();
+    let text = httpd.get("main.test", "/server-status?auto").body;
+    let page = httpd.get("main.test", "/server-status").body;
+    let mut sorted = cases;
+    sorted.sort_by_key(|(name, ..)| *name);
+    for (index, (name, _, words)) in sorted.iter().enumerate() {
+        let value = |key: &str| {
+            let key = format!("ManagedDomain[{index}]{key}: ");
+            text.lines().find_map(|line| line.strip_prefix(key.as_str())).unwrap_or_default()
+        };
+        assert_eq!(value("Domain"), *name, "{text}");
+        assert_eq!(&["Status", "Stapling", "Activity"].map(value), words, "{name}: {text}");
+        let row = page.split("<tr").find(|row| row.contains(&format!("<td>{name}</td>"))).unwrap();
+        assert!(row.contains(&format!("<td>{}</td>", words[0])), "{name}: {row}");
+        assert!(row.contains(&format!("<td>{}</td>", words[1])), "{name}: {row}");
+        assert!(row.contains(words[2]), "{name}: {row}");
+    }
 }
 
 #[test]
