@@ -2,10 +2,11 @@
 //! without their counterpart, files that do not exist, a protocol or a curve that nobody speaks. These
 //! end the start; what is only doubtful does not.
 
-use super::plan::{Finding, Plan, PlannedMd};
+use super::plan::{Finding, Host, Plan, PlannedMd};
 use super::{MatchNames, Settings};
 use crate::crypto::PrivateKey;
 use crate::log::Level;
+use crate::model::{Md, RequireHttps};
 use crate::names;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -107,6 +108,29 @@ pub(super) fn doubts(plan: &Plan) -> Vec<Finding> {
         )
     });
     of_mds.into_iter().chain(of_staples).map(|text| Finding::new(Level::Warn, text)).collect()
+}
+
+/// Hosts that require https otherwise than their MD does, told together: other versions of mod_md take no notice of what
+/// stands in a virtual host.
+pub(super) fn other_https(hosts: &[(&Host, RequireHttps, &Md)]) -> Option<Finding> {
+    let (host, own, md) = hosts.iter().min_by_key(|(host, ..)| &host.defined_at)?;
+    let others = match hosts.len() - 1 {
+        0 => String::new(),
+        1 => " The same goes for one more host.".into(),
+        count => format!(" The same goes for {count} more hosts."),
+    };
+    Some(Finding::new(
+        Level::Notice,
+        format!(
+            "md[{}]: MDRequireHttps {} of the virtual host {} ({}) holds for that host, where the managed domain has {}; \
+             mod_md 2 takes no notice of it there.{others}",
+            md.name,
+            own.word(),
+            host.server_name,
+            host.place(),
+            md.require_https.word()
+        ),
+    ))
 }
 
 /// CA certificate files that are not there, each told once.

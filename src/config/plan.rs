@@ -244,12 +244,17 @@ impl Plan {
                 md.contacts = admins.filter_map(admin_contact).take(1).collect();
             }
         }
+        let mut differing = Vec::new();
         for (host, server) in self.hosts.iter_mut().zip(servers) {
             if let Some(planned) = host.mds.first().and_then(|at| self.mds.get(*at)) {
                 let own = server.config.settings.require_https.filter(|_| !server.host.is_main);
                 host.require_https = own.unwrap_or(planned.md.require_https);
+                if host.require_https != planned.md.require_https {
+                    differing.push((&server.host, host.require_https, &planned.md));
+                }
             }
         }
+        self.findings.extend(check::other_https(&differing));
     }
 }
 
@@ -530,5 +535,23 @@ mod tests {
         let of_hosts: Vec<_> = plan.hosts.iter().map(|h| h.require_https).collect();
         use RequireHttps::{Off, Temporary};
         assert_eq!(of_hosts, [Off, Off, Temporary, Off]);
+        assert_eq!(
+            texts(&plan.findings, Level::Notice),
+            [
+                "md[a.test]: MDRequireHttps off of the virtual host a.test (test.conf:3) holds for that host, where the \
+              managed domain has temporary; mod_md 2 takes no notice of it there."
+            ]
+        );
+        let many = |count: usize| {
+            let host = "<VirtualHost *:80>\nServerName a.test\nMDRequireHttps permanent\n</VirtualHost>\n";
+            let plan = planned(&format!("MDomain a.test\n{}", host.repeat(count)));
+            texts(&plan.findings, Level::Notice).into_iter().map(String::from).collect::<Vec<_>>()
+        };
+        assert!(many(2)[0].ends_with(" one more host.") && many(3)[0].ends_with(" 2 more hosts."));
+        assert_eq!(many(1000).len(), 1);
+        let same = planned(
+            "MDRequireHttps temporary\nMDomain a.test\n<VirtualHost *:80>\nServerName a.test\nMDRequireHttps temporary\n</VirtualHost>",
+        );
+        assert_eq!(texts(&same.findings, Level::Notice), Vec::<&str>::new());
     }
 }

@@ -22,6 +22,17 @@ pub enum RequireHttps {
     Permanent,
 }
 
+impl RequireHttps {
+    /// As the directive has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            RequireHttps::Off => "off",
+            RequireHttps::Temporary => "temporary",
+            RequireHttps::Permanent => "permanent",
+        }
+    }
+}
+
 /// `state` in md.json. 0 is what has not been looked at yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum State {
@@ -212,11 +223,9 @@ impl Md {
         put("renew-mode", json!(self.renew_mode as i32));
         put("renew-window", json!(self.renew_window.to_string()));
         put("warn-window", json!(self.warn_window.to_string()));
-        match self.require_https {
-            RequireHttps::Off => None,
-            RequireHttps::Temporary => put("require-https", json!("temporary")),
-            RequireHttps::Permanent => put("require-https", json!("permanent")),
-        };
+        if self.require_https != RequireHttps::Off {
+            put("require-https", json!(self.require_https.word()));
+        }
         put("must-staple", json!(self.must_staple));
         put("proto", json!({"acme-tls/1": self.acme_tls_1}));
         if !self.cert_files.is_empty() {

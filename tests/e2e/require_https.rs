@@ -38,6 +38,31 @@ fn plain_requests_to_a_managed_host_are_redirected_and_challenges_are_not() {
 }
 
 #[test]
+fn a_virtual_host_requires_https_otherwise_than_its_domain_and_the_start_tells() {
+    let Some(lab) = open_lab!() else { return };
+    let port = lab.http;
+    let host = |name: &str, mode: &str| {
+        format!("<VirtualHost *:{port}>\nServerName {name}\nMDRequireHttps {mode}\n</VirtualHost>")
+    };
+    let httpd = Config::new(&lab)
+        .line(CA)
+        .line("MDomain one.test\n<MDomain two.test>\nMDRequireHttps temporary\n</MDomain>")
+        .line(&[host("one.test", "permanent"), host("two.test", "off")].join("\n"))
+        .site("one.test", &[])
+        .site("two.test", &[])
+        .start();
+    let moved = Some("https://one.test/two.test/index.html".to_string());
+    assert_eq!(location(&lab, "one.test", "GET", "/two.test/index.html"), (301, moved));
+    assert_eq!(location(&lab, "two.test", "GET", "/two.test/index.html"), (200, None));
+    let told = httpd.logged(":notice]");
+    let told: Vec<&String> = told.iter().filter(|line| line.contains("MDRequireHttps permanent")).collect();
+    assert!(
+        !told.is_empty() && told[0].contains("md[one.test]") && told[0].contains("one more host"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_section_requires_https_for_the_requests_it_applies_to() {
     let Some(lab) = open_lab!() else { return };
     let section = "<If \"%{QUERY_STRING} == 'secure'\">\nMDRequireHttps temporary\n</If>";

@@ -75,6 +75,10 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "the test waits for words of our page",
     ),
     (
+        "require_https::a_virtual_host_requires_https_otherwise_than_its_domain_and_the_start_tells",
+        "it takes the directive in a virtual host and does nothing",
+    ),
+    (
         "require_https::a_section_requires_https_for_the_requests_it_applies_to",
         "it takes the directive in a section for all of the server",
     ),
