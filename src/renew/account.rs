@@ -66,16 +66,21 @@ impl Accounts {
         }
     }
 
-    /// Whether `folder` holds an account at `ca_url`.
-    pub fn contains(&self, folder: &str, ca_url: &str) -> bool {
-        self.accounts.iter().any(|account| account.folder == folder && account.ca_url == ca_url)
+    /// Whether MDs with the binding of `md` can order at `ca_url` with the account in `folder`.
+    pub fn fits(&self, folder: &str, ca_url: &str, md: &Md) -> bool {
+        self.fitting(ca_url, md).any(|account| account.folder == folder)
     }
 
     /// The folder of the account at `ca_url` that MDs with the binding of `md` share, whatever their contacts.
     pub fn find(&self, ca_url: &str, md: &Md) -> Option<&str> {
+        self.fitting(ca_url, md).next().map(|account| account.folder.as_str())
+    }
+
+    fn fitting(&self, ca_url: &str, md: &Md) -> impl Iterator<Item = &Account> {
         let wanted = md.eab.as_ref().map(|eab| eab.kid.as_str());
-        let is_it = |account: &&Account| account.ca_url == ca_url && account.eab_kid.as_deref() == wanted;
-        self.accounts.iter().find(is_it).map(|account| account.folder.as_str())
+        self.accounts
+            .iter()
+            .filter(move |account| account.ca_url == ca_url && account.eab_kid.as_deref() == wanted)
     }
 
     /// Copies the accounts that wait in the staging folder of `name` to `accounts`, unless they are there
@@ -202,6 +207,9 @@ mod tests {
         assert_eq!(accounts.find(CA_URL, &md), with_eab.as_deref());
         md.contacts.push("mailto:two@a.test".into());
         assert_eq!(accounts.find(CA_URL, &md), with_eab.as_deref());
+        let fits = |folder: &Option<String>| accounts.fits(folder.as_deref().unwrap(), CA_URL, &md);
+        assert!(fits(&with_eab) && !fits(&plain));
+        assert!(!accounts.fits(with_eab.as_deref().unwrap(), "https://other.test/dir", &md));
         md.eab = Some(Eab { kid: "other".into(), hmac: "h".into() });
         assert_eq!(accounts.find(CA_URL, &md), None);
     }

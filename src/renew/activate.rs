@@ -306,7 +306,7 @@ impl<'s> Activation<'s> {
     fn name_ca(&self, md: &mut Md, staged: &Md) {
         let staged_url = staged.ca.url.clone();
         let known =
-            |folder: &&String| self.accounts.contains(folder, staged_url.as_deref().unwrap_or_default());
+            |folder: &&String| staged_url.as_deref().is_some_and(|url| self.accounts.fits(folder, url, md));
         let shared = || self.accounts.find(staged_url.as_deref()?, md).map(String::from);
         let adopted = self.adopted.get(&md.name).into_iter().flatten();
         let adopted =

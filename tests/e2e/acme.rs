@@ -277,3 +277,24 @@ fn domains_that_start_together_register_one_account() {
     let accounts = fs::read_dir(httpd.config.store().join("accounts")).unwrap();
     assert_eq!(accounts.count(), 1, "the start keeps it once");
 }
+#[test]
+fn an_account_belongs_to_one_external_account_and_is_found_again_with_it() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble =
+        Authority::new(&lab).set("externalAccountMACKeys", json!({"kid-1": HMAC, "kid-2": HMAC})).start();
+    let account_with = |directives: &str| {
+        // The CA lets only the account of a certificate replace it, and the C module asks for that alone.
+        let config = Config::with_ca(&lab, &pebble.authority).line("MDRenewWindow 9999d\nMDRenewViaARI off");
+        let mut httpd = domain(config, "one.test", directives).start();
+        httpd.wait_staged_and_activate(&["one.test"]);
+        let account = httpd.md("one.test")["ca"]["account"].take();
+        httpd.stop();
+        (account, pebble.account_count())
+    };
+    let eab = |kid: &str| format!("MDExternalAccountBinding {kid} {HMAC}");
+    let first = account_with(&eab("kid-1"));
+    let others = [account_with(""), account_with(&eab("kid-2"))];
+    assert_eq!([first.1, others[0].1, others[1].1], [1, 2, 3]);
+    assert!(first.0 != others[0].0 && first.0 != others[1].0 && others[0].0 != others[1].0);
+    assert_eq!(account_with(&eab("kid-1")), (first.0, 3));
+}
