@@ -8,7 +8,7 @@ E2E_THREADS ?= 4
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= ocsp_response ocsp_answer
 
-.PHONY: help setup build panic-module test e2e bench fuzz lint demo demo-check install clean
+.PHONY: help setup build panic-module test e2e differential bench fuzz lint demo demo-check install clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: setup build panic-module ## Run all tests: units, use cases, and end to en
 
 e2e: ## Run only the end-to-end tests; MODULE=/path/mod_md.so runs them with that module
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --test e2e -- --test-threads=$(E2E_THREADS)
+
+differential: ## Compare with the C module over the whole grid of changes: ten minutes or more. `make test` does the most telling part
+	LAB_REQUIRED=1 DIFFERENTIAL=full $(CARGO) test --no-default-features --test differential -- --test-threads=$(E2E_THREADS)
 
 # Not with the release profile: that would put a library without httpd's hooks where `make build` has the module.
 bench: build ## Measure starts and memory with many domains, beside the C module: ARGS="startup 2000 3", ARGS="live"
