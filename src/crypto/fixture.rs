@@ -38,7 +38,10 @@ pub struct Ca {
 
 impl Ca {
     pub fn new(name: &str) -> Self {
-        let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        Ca::with_key(name, PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap())
+    }
+
+    pub fn with_key(name: &str, key: PrivateKey) -> Self {
         let wish = Wish { from: NOW.minus(DAY * 999), until: NOW.plus(DAY * 999), ..Wish::default() };
         let cert = certificate(name, &key, None, &wish);
         Ca { cert, key }

@@ -48,8 +48,11 @@ mod tests {
         assert!(verdict(&key, b"garbage").is_err());
         let short = PKey::from_rsa(Rsa::generate(512).unwrap()).unwrap();
         let short = PrivateKey::from_pem(&short.private_key_to_pem_pkcs8().unwrap(), None).unwrap();
-        let chain = Ca::new("CA").issue(&["a.test"], &short);
-        let reason = verdict(&short, &chain.to_pem()).unwrap_err();
-        assert!(reason.contains("key too small"), "{reason}");
+        let leaf = Ca::new("CA").issue(&["a.test"], &short);
+        let issuer = Ca::with_key("CA", short.clone()).issue(&["a.test"], &key);
+        for (key, chain, reason) in [(&short, leaf, "ee key too small"), (&key, issuer, "ca key too small")] {
+            let said = verdict(key, &chain.to_pem()).unwrap_err();
+            assert!(said.contains(reason), "{said}");
+        }
     }
 }

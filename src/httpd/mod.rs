@@ -2,7 +2,7 @@
 //!
 //! - `sys` is the room for `unsafe`; everything else here is safe code over its wrappers.
 //! - `startup` runs in the parent, as root where httpd is started by root: plan, store, activation.
-//! - `tls` answers mod_ssl's questions for certificates; `tls_hosts` has what is learned of hosts on the way.
+//! - `starting` is what a start knows while mod_ssl asks; `tls` answers mod_ssl's questions for certificates; `tls_hosts` has what is learned of hosts on the way.
 //! - `alpn` answers tls-alpn-01 challenges in TLS handshakes.
 //! - `request` answers challenges, `pages` the questions of people and monitors.
 //! - `renewal` runs the jobs in the one child that mod_watchdog chose.
@@ -18,6 +18,7 @@ mod refresh;
 mod renewal;
 mod request;
 mod stapling;
+mod starting;
 mod startup;
 mod sys;
 mod takeover;
@@ -35,7 +36,7 @@ use crate::status::Snapshots;
 use crate::store::WorkStore;
 use live::Live;
 use stapling::Stapling;
-use startup::Startup;
+use starting::Startup;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tls_hosts::Contexts;

@@ -2,7 +2,7 @@
 
 use super::live;
 use super::lock;
-use super::startup::Startup;
+use super::starting::Startup;
 use super::sys::Server;
 use crate::config::Plan;
 use crate::crypto::Chain;

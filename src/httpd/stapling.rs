@@ -4,7 +4,7 @@
 use super::news::News;
 use super::primed;
 use super::renewal::user_agent;
-use super::startup::Startup;
+use super::starting::Startup;
 use super::{State, lock};
 use crate::config::Plan;
 use crate::crypto;

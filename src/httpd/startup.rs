@@ -7,6 +7,7 @@
 use super::live::Live;
 use super::primed::Primed;
 use super::stapling::Stapling;
+use super::starting::Startup;
 use super::sys::{self, ConfigPool, Server};
 use super::takeover::{self, Right};
 use super::tls_hosts::TlsHosts;
@@ -19,108 +20,20 @@ use crate::notify::Commands;
 use crate::renew::engine::Settings;
 use crate::renew::fallback::Fallbacks;
 use crate::renew::pace::Retry;
-use crate::renew::serve::Own;
 use crate::renew::sync::{self, SyncedMd};
 use crate::renew::tally::{Counters, Tally};
 use crate::renew::unsaved::Unsaved;
-use crate::renew::{self, Managed, Route, recover, restart, served};
+use crate::renew::{self, Managed, Route, restart, served};
 use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
 use crate::store::StartStore;
-use crate::time::{Clock, SystemClock, Timestamp};
-use std::collections::{HashMap, HashSet};
+use crate::time::{Clock, SystemClock};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// The start must not go on. Why stands in the log.
 pub struct StartFailed;
-
-/// What is known between the two halves.
-pub struct Startup {
-    pub store: StartStore,
-    pub now: Timestamp,
-    pub fallbacks: Fallbacks,
-    /// In the order of the plan's MDs.
-    pub mds: Mutex<Vec<SyncedMd>>,
-    servers: Vec<(ServerConfig, Host)>,
-    plan: Mutex<Plan>,
-    /// Server to its index in `servers`.
-    index: HashMap<usize, usize>,
-    /// Hosts that mod_ssl has asked certificates for.
-    tls: Mutex<HashSet<usize>>,
-    pub hosts: TlsHosts,
-    /// MDs whose sets this start has put into use, each with the folder in the archive that has the one before.
-    replaced: HashMap<String, Option<String>>,
-    /// What certificate files of hosts are worth, by path: thousands of hosts may inherit one.
-    own_files: Mutex<HashMap<String, Own>>,
-    pub stapling: Primed,
-}
-
-impl Startup {
-    /// What the files of a host's own are worth.
-    pub fn own_files(&self, paths: &[String]) -> Own {
-        let mut known = lock(&self.own_files);
-        let mut worth = |path: &String| match known.get(path) {
-            Some(own) => *own,
-            None => {
-                let own = sync::own_file(&self.store, Path::new(path), self.now);
-                known.insert(path.clone(), own);
-                own
-            }
-        };
-        // Each serves clients of its kind of key.
-        let all: Vec<_> = paths.iter().map(&mut worth).collect();
-        match all.as_slice() {
-            [] => Own::None,
-            all if all.contains(&Own::Unfit) => Own::Unfit,
-            _ => Own::InTime,
-        }
-    }
-
-    /// mod_ssl is about to load the certificates of this MD. Where this start has put them into use and mod_ssl ends
-    /// it, the next start puts those before back.
-    pub fn note_trial(&self, name: &str) {
-        if let Some(archived) = self.replaced.get(name)
-            && let Err(error) = recover::note_trial(&self.store, name, archived.as_deref())
-        {
-            crate::log!(Warn, "md[{name}]: cannot note that its new certificates are being loaded: {error}");
-        }
-    }
-
-    pub fn end_trial(&self) {
-        if !self.replaced.is_empty()
-            && let Err(error) = recover::end_trial(&self.store)
-        {
-            crate::log!(Warn, "cannot note that new certificates were loaded: {error}");
-        }
-    }
-
-    /// Hands over the plan, and the server's index in it.
-    pub fn with_plan<R>(&self, server: Server<'_>, run: impl FnOnce(&Plan, usize) -> R) -> Option<R> {
-        let host = *self.index.get(&server.key())?;
-        Some(run(&lock(&self.plan), host))
-    }
-
-    /// Hands over the MD of a TLS host and its index, noting that it is one. `None` where it has none, or several:
-    /// then the second half stops the start.
-    pub fn with_md_of_tls_host<R>(
-        &self,
-        server: Server<'_>,
-        run: impl FnOnce(usize, &SyncedMd) -> R,
-    ) -> Option<R> {
-        let host = *self.index.get(&server.key())?;
-        lock(&self.tls).insert(host);
-        let plan = lock(&self.plan);
-        match plan.hosts.get(host)?.mds.as_slice() {
-            [one] => lock(&self.mds).get(*one).map(|md| run(*one, md)),
-            [] => None,
-            _ => {
-                report(plan.conflict(&config_servers(&self.servers), host));
-                None
-            }
-        }
-    }
-}
 
 /// `apachectl configtest`: tells what would end the start, and changes nothing. What depends on TLS hosts is
 /// known only to a real start.
@@ -404,11 +317,11 @@ fn collect(main: Server<'_>, records: &[Server<'_>]) -> Vec<(ServerConfig, Host)
     records.iter().map(|server| (own_conf(server), host(server))).collect()
 }
 
-fn config_servers(servers: &[(ServerConfig, Host)]) -> Vec<config::Server<'_>> {
+pub(super) fn config_servers(servers: &[(ServerConfig, Host)]) -> Vec<config::Server<'_>> {
     servers.iter().map(|(config, host)| config::Server { config, host: host.clone() }).collect()
 }
 
-fn report(findings: impl IntoIterator<Item = Finding>) {
+pub(super) fn report(findings: impl IntoIterator<Item = Finding>) {
     for finding in findings {
         crate::log::write(finding.level, 0, format_args!("{}", finding.text));
     }

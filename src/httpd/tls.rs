@@ -2,7 +2,7 @@
 //! [`serve`]; here it is handed over.
 
 use super::lock;
-use super::startup::Startup;
+use super::starting::Startup;
 use super::sys::{Context, PathArray, Server};
 use super::tls_hosts::Given;
 use crate::model::KeySpec;

@@ -270,6 +270,7 @@ impl<'s> Activation<'s> {
         if stored.is_some() {
             synced.stored = stored;
             synced.folder.clone_from(&name);
+            synced.is_home = true;
         }
         Ok(())
     }

@@ -6,9 +6,9 @@ use super::activate::{Activated, Activation};
 use super::fallback::Fallbacks;
 use super::fixture::{CA_URL, Lab, account, md, sync};
 use super::restart;
+use super::serve::{self, Own, Source};
 use super::set::{self, JOB_FILE, MD_FILE};
 use super::staging::file;
-use super::state::assess;
 use super::sync::{SyncedMd, finish};
 use crate::crypto::fixture::NOW;
 use crate::model::{Job, KeySpec, Md, State};
@@ -31,7 +31,7 @@ fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> 
         }
     }
     for md in &mut synced {
-        if assess(&md.md, &md.certs).0 != State::Complete {
+        if serve::decide(&md.md, &md.certs, Own::None, NOW) == Source::SelfSigned {
             Fallbacks::default().files(store, md, NOW)?;
         }
         finish(store, md)?;

@@ -23,9 +23,12 @@ pub struct SyncedMd {
     pub certs: Certs,
     /// What was found broken, in sentences for the log.
     pub problems: Vec<String>,
-    /// md.json as it stands in the store.
+    /// md.json as it stands in the folder of its name.
     pub(super) stored: Option<Value>,
-    /// Its folder in `domains`. Has the MD's name, unless the folder it had before could not be renamed.
+    /// md.json goes there. Not where the folder it had before is still to be renamed.
+    pub(super) is_home: bool,
+    /// The folder in `domains` that has its certificates. Has the MD's name, unless the folder it had before could not be
+    /// renamed, or lends them until its own have come.
     pub(super) folder: String,
 }
 
@@ -63,7 +66,7 @@ fn match_up(
     let previous = stored.claim(store, configured, &same_name, hosts);
     let mut synced = Vec::new();
     for ((md, same_name), previous) in configured.iter().zip(same_name).zip(previous) {
-        let mut problems = Vec::new();
+        let (mut problems, mut lent_to) = (Vec::new(), None);
         let entry = match (same_name, previous) {
             (None, Some(mut previous)) => {
                 match rename(&previous.folder, &md.name) {
@@ -73,15 +76,21 @@ fn match_up(
                 }
                 previous
             }
-            // Both stay where they are. The next set goes into the folder of the MD's name.
-            (Some(_), Some(previous)) => previous,
+            // Both stay where they are. The next set, and md.json now, go into the folder of the MD's name.
+            (Some(same_name), Some(previous)) => {
+                lent_to = Some(same_name.json);
+                previous
+            }
             (Some(same_name), None) => same_name,
             (None, None) => Entry { folder: md.name.clone(), ..Entry::default() },
         };
         problems.extend(entry.problem);
         let md = merge(md, entry.json.as_ref().and_then(Md::from_json));
         let certs = certificates(store, &entry.folder, &md, &mut problems);
-        synced.push(SyncedMd { md, certs, problems, stored: entry.json, folder: entry.folder });
+        // A folder of another name is renamed first, by a later start.
+        let is_home = lent_to.is_some() || entry.folder == md.name;
+        let stored = lent_to.unwrap_or(entry.json);
+        synced.push(SyncedMd { md, certs, problems, stored, is_home, folder: entry.folder });
     }
     Ok(synced)
 }
@@ -91,8 +100,7 @@ fn match_up(
 pub fn finish(store: &StartStore, synced: &mut SyncedMd) -> Result<bool, Error> {
     synced.assess();
     let json = synced.md.to_json();
-    // A folder of another name is renamed first, by a later start.
-    if synced.stored.as_ref() == Some(&json) || synced.folder != synced.md.name {
+    if synced.stored.as_ref() == Some(&json) || !synced.is_home {
         return Ok(false);
     }
     // The first one has nothing in it that is not configured. Waiting for the disk would slow down a start

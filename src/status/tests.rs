@@ -4,11 +4,12 @@ use super::*;
 use crate::crypto::CertInfo;
 use crate::model::{Eab, Hold, Job, KeySpec, Md, Outcome, Pace, Scope};
 use crate::ocsp::cache::Table;
-use crate::renew::Managed;
 use crate::renew::ari::{Advice, Entry};
+use crate::renew::serve::{Certs, Source};
 use crate::renew::staging::Staging;
 use crate::renew::state::KeyedCert;
 use crate::renew::tally::Tally;
+use crate::renew::{Host, Managed};
 use crate::stapling::snapshot::Stapled;
 use crate::store::{StartStore, WorkStore};
 use crate::time::{Clock, DAY, SystemClock, Timestamp};
@@ -236,6 +237,44 @@ fn certificates_stand_by_key_with_the_period_common_to_all() {
     with_files.md.cert_files = vec!["/x".into(), "/y".into()];
     let keys: Vec<_> = single(with_files)["cert"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(keys, ["0", "1", "valid"]);
+}
+
+#[test]
+fn what_each_host_serves_stands_in_json_and_on_the_page() {
+    let host =
+        |name: &str, source| Host { name: name.into(), address: "*:443".into(), source, is_live: false };
+    let with = |certs, hosts| Managed { hosts, ..managed("a.test", certs) };
+    let (_dir, store) = store();
+    let all = vec![
+        host("a.test", Source::SelfSigned),
+        host("b.test", Source::Own),
+        host("c.test", Source::Md),
+        host("d.test", Source::Static),
+    ];
+    let incomplete = with(rsa(None), all);
+    let page = html::certificates(&snapshots(vec![incomplete.clone()], &store), &monitor(), NOW);
+    for text in [
+        "No certificate yet: a.test with a self-signed one and 503.",
+        "SSLCertificateFile is served by b.test.",
+        "The certificate there is goes on being served by c.test, d.test.",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    let hosts = single(incomplete)["hosts"].clone();
+    let expected = [("a.test", "self-signed"), ("b.test", "file"), ("c.test", "md"), ("d.test", "md")];
+    let expected = expected.map(|(name, by)| json!({"name": name, "address": "*:443", "served": by}));
+    assert_eq!(hosts, json!(expected));
+    let good = with(rsa(Some(cert(1, 89))), vec![host("a.test", Source::Md)]);
+    let page = html::certificates(&snapshots(vec![good], &store), &monitor(), NOW);
+    assert!(!page.contains("served by") && !page.contains("self-signed"), "{page}");
+}
+
+#[test]
+fn a_certificate_of_a_former_key_shows_where_it_is_served() {
+    let certs = Certs { keyed: vec![(KeySpec::Ec("P-256".into()), None)], spare: rsa(Some(cert(1, 89))) };
+    let json = single(Managed { certs, ..managed("a.test", rsa(None)) });
+    assert_eq!(json["cert"]["rsa"]["serial"], "00AB");
+    assert_eq!(json["cert"].get("P-256"), None);
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! What a start knows between its two halves: while mod_ssl, in between, asks for certificates and loads them.
+
+use super::lock;
+use super::primed::Primed;
+use super::startup::{config_servers, report};
+use super::sys::Server;
+use super::tls_hosts::TlsHosts;
+use crate::config::{Host, Plan, ServerConfig};
+use crate::renew::fallback::Fallbacks;
+use crate::renew::recover;
+use crate::renew::serve::Own;
+use crate::renew::sync::{self, SyncedMd};
+use crate::store::StartStore;
+use crate::time::Timestamp;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Mutex;
+
+/// What is known between the two halves.
+pub struct Startup {
+    pub store: StartStore,
+    pub now: Timestamp,
+    pub fallbacks: Fallbacks,
+    /// In the order of the plan's MDs.
+    pub mds: Mutex<Vec<SyncedMd>>,
+    pub(super) servers: Vec<(ServerConfig, Host)>,
+    pub(super) plan: Mutex<Plan>,
+    /// Server to its index in `servers`.
+    pub(super) index: HashMap<usize, usize>,
+    /// Hosts that mod_ssl has asked certificates for.
+    pub(super) tls: Mutex<HashSet<usize>>,
+    pub hosts: TlsHosts,
+    /// MDs whose sets this start has put into use, each with the folder in the archive that has the one before.
+    pub(super) replaced: HashMap<String, Option<String>>,
+    /// What certificate files of hosts are worth, by path: thousands of hosts may inherit one.
+    pub(super) own_files: Mutex<HashMap<String, Own>>,
+    pub stapling: Primed,
+}
+
+impl Startup {
+    /// What the files of a host's own are worth.
+    pub fn own_files(&self, paths: &[String]) -> Own {
+        let mut known = lock(&self.own_files);
+        let mut worth = |path: &String| match known.get(path) {
+            Some(own) => *own,
+            None => {
+                let own = sync::own_file(&self.store, Path::new(path), self.now);
+                known.insert(path.clone(), own);
+                own
+            }
+        };
+        // Each serves clients of its kind of key.
+        let all: Vec<_> = paths.iter().map(&mut worth).collect();
+        match all.as_slice() {
+            [] => Own::None,
+            all if all.contains(&Own::Unfit) => Own::Unfit,
+            _ => Own::InTime,
+        }
+    }
+
+    /// mod_ssl is about to load the certificates of this MD. Where this start has put them into use and mod_ssl ends
+    /// it, the next start puts those before back.
+    pub fn note_trial(&self, name: &str) {
+        if let Some(archived) = self.replaced.get(name)
+            && let Err(error) = recover::note_trial(&self.store, name, archived.as_deref())
+        {
+            crate::log!(Warn, "md[{name}]: cannot note that its new certificates are being loaded: {error}");
+        }
+    }
+
+    pub fn end_trial(&self) {
+        if !self.replaced.is_empty()
+            && let Err(error) = recover::end_trial(&self.store)
+        {
+            crate::log!(Warn, "cannot note that new certificates were loaded: {error}");
+        }
+    }
+
+    /// Hands over the plan, and the server's index in it.
+    pub fn with_plan<R>(&self, server: Server<'_>, run: impl FnOnce(&Plan, usize) -> R) -> Option<R> {
+        let host = *self.index.get(&server.key())?;
+        Some(run(&lock(&self.plan), host))
+    }
+
+    /// Hands over the MD of a TLS host and its index, noting that it is one. `None` where it has none, or several:
+    /// then the second half stops the start.
+    pub fn with_md_of_tls_host<R>(
+        &self,
+        server: Server<'_>,
+        run: impl FnOnce(usize, &SyncedMd) -> R,
+    ) -> Option<R> {
+        let host = *self.index.get(&server.key())?;
+        lock(&self.tls).insert(host);
+        let plan = lock(&self.plan);
+        match plan.hosts.get(host)?.mds.as_slice() {
+            [one] => lock(&self.mds).get(*one).map(|md| run(*one, md)),
+            [] => None,
+            _ => {
+                report(plan.conflict(&config_servers(&self.servers), host));
+                None
+            }
+        }
+    }
+}
