@@ -87,6 +87,14 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Every name that something in the store can have: those of MDs, and of hosts, which may join them.
+    pub fn known_names<'a>(&self, hosts: impl Iterator<Item = &'a Host>) -> HashSet<String> {
+        let own = self.mds.iter().flat_map(|planned| &planned.md.domains).cloned();
+        own.chain(hosts.flat_map(plain_names).flatten()).collect()
+    }
+}
+
 /// The names a host is known by that are no patterns, in normal form or as they are.
 pub(super) fn plain_names(host: &Host) -> impl Iterator<Item = Result<String, (&str, names::NameError)>> {
     std::iter::once(&host.server_name)
@@ -188,6 +196,14 @@ mod tests {
         let names = |md| plan.host_names(md, |at| servers.get(at).map(|server| &server.host));
         assert_eq!(names(0), ["a.test", "www.a.test", "*.w.test", "q.test", "a.test"]);
         assert_eq!([names(1), names(2), names(3)], [const { Vec::<String>::new() }; 3]);
+        let mut known: Vec<_> =
+            plan.known_names(servers.iter().map(|server| &server.host)).into_iter().collect();
+        known.sort();
+        let main = &servers[0].host.server_name;
+        let mut expected =
+            ["a.test", "b.test", "c.test", "none.test", "q.test", "www.a.test", main].map(String::from);
+        expected.sort();
+        assert_eq!(known, expected);
     }
 
     #[test]

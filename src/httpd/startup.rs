@@ -90,6 +90,9 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         crate::log!(Error, "AH10073: synching Managed Domains with the store: {error}");
         StartFailed
     })?;
+    if !is_check {
+        store.hand_over(|| plan.known_names(servers.iter().map(|(_, host)| host)));
+    }
     for md in &mds {
         for problem in &md.problems {
             crate::log!(Warn, "{}: {problem}", md.md.name);

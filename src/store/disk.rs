@@ -3,6 +3,8 @@
 //! Where workers write, symbolic links are not followed and only plain files are read. Every file is
 //! written whole or not at all.
 
+pub(super) mod rights;
+
 use super::Error;
 use crate::time::Timestamp;
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};

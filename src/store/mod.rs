@@ -11,6 +11,7 @@ mod disk;
 mod error;
 mod lock;
 mod migrate;
+mod owners;
 mod place;
 mod setup;
 #[cfg(test)]
@@ -98,6 +99,7 @@ impl StartStore {
     pub fn open_with(dir: &Path, owner: Option<Owner>, fuse: Fuse) -> Result<Self, Error> {
         setup::make_root(dir)?;
         let root = setup::open_root(dir, &fuse)?;
+        owners::take_root(&root, owner)?;
         setup::make_groups(&root, owner)?;
         let setup::StoreFile { key, older } = setup::store_file(&root)?;
         let mut layout = Layout { dir: dir.to_path_buf(), key, owner, fuse, is_synced: true, groups: None };

@@ -63,7 +63,7 @@ impl Group {
     }
 
     /// Only who starts httpd may look into it.
-    fn is_private(self) -> bool {
+    pub(super) fn is_private(self) -> bool {
         matches!(self, Group::Domains | Group::Archive | Group::Tmp)
     }
 

@@ -2,7 +2,7 @@
 //! once and never again.
 
 use super::disk::{Access, Folder, Fuse, Links};
-use super::{Error, Group};
+use super::{Error, Group, owners};
 use data_encoding::{BASE64URL, BASE64URL_NOPAD};
 use serde_json::{Value, json};
 use std::fs::{DirBuilder, Permissions, set_permissions};
@@ -49,9 +49,19 @@ pub(super) fn make_root(dir: &Path) -> Result<(), Error> {
 /// Makes the folders of all groups and gives them their rights.
 pub(super) fn make_groups(root: &Folder, owner: Option<Owner>) -> Result<(), Error> {
     for group in Group::ALL {
-        let owner = owner.filter(|_| group.is_of_workers());
-        let access = Access { mode: group.dir_mode(), uid: owner.map(|o| o.uid), gid: None };
-        root.make_child(group.dir_name(), access)?.grant(access)?;
+        let name = group.dir_name();
+        if owner.is_some() && root.is_strangers_link(name) {
+            let reason = "it is a symbolic link that is not root's: put a folder in its place, or give the link to root \
+                          (chown -h root)";
+            return Err(Error::garbage(&root.path().join(name), reason));
+        }
+        let workers = owner.filter(|_| group.is_of_workers());
+        let access = Access { mode: group.dir_mode(), uid: workers.map(|o| o.uid), gid: None };
+        let folder = root.make_child(name, access)?;
+        match owner.filter(|_| !group.is_of_workers()) {
+            Some(owner) => owners::take_back(group, &folder, owner)?,
+            None => folder.grant(access)?,
+        }
     }
     Ok(())
 }

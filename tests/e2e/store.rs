@@ -9,7 +9,7 @@ use openssl::x509::X509;
 use serde_json::Value;
 
 use crate::support::httpd::unprivileged_user;
-use crate::support::{Account, Config, Lab, Need, Pebble, open_lab};
+use crate::support::{Account, Config, Lab, Need, Pebble, SOON, open_lab, wait_for};
 
 fn one_domain(lab: &Lab, pebble: &Pebble) -> Config {
     Config::with_ca(lab, &pebble.authority)
@@ -80,6 +80,68 @@ fn workers_own_what_they_write_and_cannot_read_the_keys_in_use() {
         ],
     );
     assert!(!store.join("staging/one.test").exists() && !store.join("challenges/one.test").exists());
+}
+
+/// Everything below, as `chown -R` does it.
+fn give_all(path: &Path, uid: u32) {
+    std::os::unix::fs::lchown(path, Some(uid), Some(uid)).unwrap();
+    if fs::symlink_metadata(path).unwrap().is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| give_all(&entry.unwrap().path(), uid));
+    }
+}
+
+/// A renewal is under way when httpd is stopped, and goes on after `change` has been made.
+#[track_caller]
+fn assert_goes_on(lab: &Lab, user: &str, change: impl FnOnce(&Path)) {
+    let pebble = Pebble::start(lab);
+    pebble.hold();
+    let httpd = one_domain(lab, &pebble).start();
+    let store = httpd.config.store();
+    let job = store.join("staging/one.test/job.json");
+    wait_for("a renewal under way", SOON, || job.exists().then_some(()));
+    let config = httpd.stop();
+    pebble.go_on();
+    change(&store);
+    let mut httpd = config.line(&format!("User {user}\nGroup {user}")).start();
+    httpd.wait_staged("one.test");
+    let owner = fs::metadata(&job).unwrap();
+    assert_eq!((owner.uid(), owner.gid()), user_named(user), "{user}");
+    httpd.graceful();
+    assert!(httpd.served("one.test", &pebble, &[]).verified);
+    let root =
+        ["", "md_store.json", "domains", "domains/one.test", "domains/one.test/privkey.pem", "accounts"];
+    for path in root {
+        assert_eq!(fs::metadata(store.join(path)).unwrap().uid(), 0, "owner of {path}");
+    }
+    assert_modes(
+        &store,
+        &[("", 0o755, 0), ("domains", 0o700, 0), ("domains/one.test/privkey.pem", 0o600, 0)],
+    );
+    httpd.stop().forget();
+}
+
+fn user_named(name: &str) -> (u32, u32) {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let fields: Vec<&str> =
+        passwd.lines().map(|l| l.split(':').collect::<Vec<_>>()).find(|f| f[0] == name).unwrap();
+    (fields[2].parse().unwrap(), fields[3].parse().unwrap())
+}
+
+#[test]
+fn renewals_go_on_after_the_user_of_workers_has_changed() {
+    let Some(lab) = open_lab!(Need::Root) else { return };
+    assert_goes_on(&lab, "daemon", |_| {});
+}
+
+#[test]
+fn renewals_go_on_in_a_store_that_was_restored_with_other_owners() {
+    let Some(lab) = open_lab!(Need::Root) else { return };
+    for uid in [0, 4321] {
+        assert_goes_on(&lab, "daemon", |store| give_all(store, uid));
+    }
+    // The workers themselves had all of it.
+    let (daemon, _) = user_named("daemon");
+    assert_goes_on(&lab, "daemon", |store| give_all(store, daemon));
 }
 
 #[test]
