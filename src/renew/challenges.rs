@@ -122,10 +122,7 @@ impl Presenter<'_, '_> {
         let store = self.engine.store();
         // mod_ssl replaces the host's certificate of the same key type. One of another type would stay beside the
         // challenge's, and which of them the CA gets to see depends on what its client prefers.
-        let specs = match &self.target.self_signed {
-            Some(spec) if self.target.live.load().is_none() => vec![spec.clone()],
-            _ => self.target.md.keys(),
-        };
+        let specs = self.target.shown_keys(self.engine.clock().now());
         for file in store.files(GROUP, domain)? {
             if tls_alpn01::is_of_other_key(&file, &specs) {
                 store.remove(GROUP, domain, &file)?;

@@ -1,7 +1,7 @@
 //! Which folder an MD had under another name: told by its names, and where these say nothing, by the names of its hosts.
 //!
-//! Names are looked up in an index, and of each only so many folders are looked at: the cost grows with the number of
-//! names and not with its square.
+//! Names are looked up in an index, and the number of folders looked at for each is limited: the cost grows with the
+//! number of names and not with its square.
 
 use crate::names;
 use std::cmp::Reverse;

@@ -46,6 +46,7 @@ pub mod unsaved;
 
 use crate::challenge::dns01;
 use crate::model::{KeySpec, Md};
+use crate::time::Timestamp;
 use live::LiveSet;
 use serve::Certs;
 use std::borrow::Cow;
@@ -98,6 +99,19 @@ impl Managed {
             Some(set) => Served::Live(set.clone()),
             None => Served::Start(&self.certs),
         }
+    }
+}
+
+impl Managed {
+    /// The keys of what its hosts show. Where these have certificates of their own, nothing is known of them.
+    pub fn shown_keys(&self, now: Timestamp) -> Vec<KeySpec> {
+        match &self.self_signed {
+            Some(spec) if self.live.load().is_none() => return vec![spec.clone()],
+            _ => {}
+        }
+        let served = self.served();
+        let shown: Vec<_> = served.best(now).into_iter().map(|(spec, _)| spec.clone()).collect();
+        if shown.is_empty() { self.md.keys() } else { shown }
     }
 }
 

@@ -255,6 +255,31 @@ fn tls_alpn_01_gets_the_first_certificate_and_the_next_with_keys_of_one_type() {
     }
 }
 
+/// The certificate in use has a key of another type than is configured now, and whichever side chooses takes that one.
+#[test]
+fn tls_alpn_01_gets_a_certificate_with_a_key_of_another_type_than_the_one_in_use() {
+    let Some(lab) = open_lab!() else { return };
+    for (first, second, honor) in [("RSA", "secp384r1", "off"), ("secp384r1", "RSA", "on")] {
+        let pebble = Pebble::start(&lab);
+        let config = Config::with_ca(&lab, &pebble.authority)
+            .line("Protocols http/1.1 acme-tls/1\nMDCAChallenges tls-alpn-01")
+            .line(&format!("SSLHonorCipherOrder {honor}"))
+            .site("one.test", &["two.test"]);
+        let mut httpd = config
+            .clone()
+            .line(&format!("MDPrivateKeys {first}\nMDMembers manual\nMDomain one.test"))
+            .start();
+        assert_certificate(&mut httpd, &pebble, "one.test", &["one.test"]);
+        let old = httpd.served("one.test", &pebble, &[]).key();
+        httpd.stop();
+        // The CA knows that one.test is ours.
+        let mut httpd = config.line(&format!("MDPrivateKeys {second}\nMDomain one.test two.test")).start();
+        assert_certificate(&mut httpd, &pebble, "one.test", &["one.test", "two.test"]);
+        assert_ne!(httpd.served("one.test", &pebble, &[]).key(), old);
+        httpd.stop().forget();
+    }
+}
+
 /// With the signature algorithms of CAs that are written in Go, and in their order. mod_ssl puts the certificate of a challenge beside those
 /// of other types that the host has, so who would rather have ECDSA is shown the host's own.
 fn handshake(httpd: &Httpd, name: &str, alpn: &str) -> Served {
