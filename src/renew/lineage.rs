@@ -39,9 +39,10 @@ enum Kind {
 
 const KINDS: [Kind; 4] = [Kind::Own, Kind::OwnCovered, Kind::Hosts, Kind::HostsCovered];
 
-/// For each of `seekers` its folder, by its place in `folders`, which are sorted by name. Each goes to one MD. With each
-/// kind of evidence, those come first that have most names in common, then those with a certificate. `is_served` tells of
-/// a seeker with a folder whether it has a certificate.
+/// For each of `seekers` its folder, by its place in `folders`, which are sorted by name. Each goes to one MD. Folders with
+/// a certificate come before all others, so that the next start has nothing better to find; then, with each kind of
+/// evidence, those that have most names in common. `is_served` tells of a seeker with a folder whether it has a
+/// certificate.
 pub fn find(
     seekers: &[Seeker<'_>],
     folders: &[Folder],
@@ -52,23 +53,26 @@ pub fn find(
     let mut found = vec![None; seekers.len()];
     let mut is_taken = vec![false; folders.len()];
     let mut certified: HashMap<usize, bool> = HashMap::new();
-    for kind in KINDS {
+    for (is_certified, kind) in [true, false].into_iter().flat_map(|is| KINDS.map(|kind| (is, kind))) {
         let mut pairs = Vec::new();
         for (seeker, wanted) in seekers.iter().enumerate().filter(|(at, _)| found.get(*at) == Some(&None)) {
+            // Its own folder is as good as another one without a certificate.
+            if wanted.has_folder && !is_certified {
+                continue;
+            }
             let common = index.common(wanted, kind);
             if !common.is_empty() && wanted.has_folder && is_served(seeker) {
                 continue;
             }
             for (folder, common) in common {
                 let Some(record) = folders.get(folder) else { continue };
-                let is_certified = *certified.entry(folder).or_insert_with(|| has_certificate(record));
-                if is_certified || !wanted.has_folder {
-                    pairs.push((Reverse(common), !is_certified, seeker, folder));
+                if *certified.entry(folder).or_insert_with(|| has_certificate(record)) == is_certified {
+                    pairs.push((Reverse(common), seeker, folder));
                 }
             }
         }
         pairs.sort_unstable();
-        for (_, _, seeker, folder) in pairs {
+        for (_, seeker, folder) in pairs {
             if let (Some(place @ None), Some(taken @ false)) =
                 (found.get_mut(seeker), is_taken.get_mut(folder))
             {

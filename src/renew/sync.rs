@@ -410,12 +410,16 @@ mod tests {
         let wanted = lab.install(&md(&["a.test", "b.test"]));
         let configured = [md(&["c.test"])];
         lab.store.write_json(Group::Domains, "c.test", MD_FILE, &configured[0].to_json()).unwrap();
-        let before = lab.files();
-        for _ in 0..2 {
+        let lender = || {
+            let files = lab.files().into_iter();
+            files.filter(|(path, _)| path.starts_with(lab.root().join("domains/a.test"))).collect::<Vec<_>>()
+        };
+        let before = lender();
+        for is_first in [true, false] {
             let mut synced = super::sync(&lab.store, &configured, &host("c.test a.test")).unwrap();
             assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
-            assert!(!finish(&lab.store, &mut synced[0]).unwrap());
-            assert_eq!(lab.files(), before);
+            assert_eq!(finish(&lab.store, &mut synced[0]).unwrap(), is_first, "its md.json is as configured");
+            assert_eq!(lender(), before);
         }
         let own = lab.install(&configured[0]);
         let synced = super::sync(&lab.store, &configured, &host("c.test a.test")).unwrap();
