@@ -61,6 +61,17 @@ impl KeySpec {
         })
     }
 
+    /// With the name that people configure where OpenSSL has another one.
+    #[must_use]
+    pub fn commonly_named(self) -> Self {
+        match self.curve_name().as_deref() {
+            Some("prime256v1") => KeySpec::Ec("P-256".into()),
+            Some("secp384r1") => KeySpec::Ec("P-384".into()),
+            Some("secp521r1") => KeySpec::Ec("P-521".into()),
+            _ => self,
+        }
+    }
+
     /// Two keys of one type cannot stand beside each other.
     pub fn same_type(&self, other: &KeySpec) -> bool {
         match (self, other) {

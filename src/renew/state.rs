@@ -10,12 +10,7 @@ pub type KeyedCert = (KeySpec, Option<CertInfo>);
 
 /// The state of `md` with these certificates, one per key, and what is wrong where it is incomplete.
 pub fn assess(md: &Md, certs: &[KeyedCert]) -> (State, Option<String>) {
-    let flaw = certs.iter().enumerate().find_map(|(i, (spec, cert))| {
-        // Keys of static files have no configured kind; their place in the list names them.
-        let label = if md.has_static_files() { i.to_string() } else { spec.label().to_string() };
-        flaw(md, &label, cert.as_ref())
-    });
-    match flaw {
+    match certs.iter().find_map(|(spec, cert)| flaw(md, spec.label(), cert.as_ref())) {
         Some(flaw) => (State::Incomplete, Some(flaw)),
         None => (State::Complete, None),
     }
@@ -72,8 +67,9 @@ mod tests {
         assert_eq!(descr(&md, &missing[1..]).unwrap(), "certificate(P-256) is missing");
         assert_eq!(descr(&md, &certs(&["a.test"])).unwrap(), "certificate(rsa) does not cover all domains.");
         assert_eq!(descr(&md, &certs(&["a.test", "b.test", "c.test"])), None);
+        // Static files, too, go by the kind of their keys.
         let with_files = Md { cert_files: vec!["/x".into()], ..md };
-        assert_eq!(descr(&with_files, &missing).unwrap(), "certificate(0) is missing");
+        assert_eq!(descr(&with_files, &missing[1..]).unwrap(), "certificate(P-256) is missing");
     }
 
     #[test]

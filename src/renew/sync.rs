@@ -255,7 +255,8 @@ fn static_certificates(store: &StartStore, md: &Md, problems: &mut Vec<String>) 
             Ok((spec, info)) => (spec, Some(info)),
             Err(problem) => {
                 problems.push(problem);
-                (KeySpec::default(), None)
+                // It would be that of the key configured for its place.
+                (md.key_specs.get(i).cloned().unwrap_or_default(), None)
             }
         });
     }
@@ -286,7 +287,7 @@ fn static_certificate(store: &StartStore, cert: &Path, key: &Path) -> Result<(Ke
     if !chain.leaf().matches_key_file(&private) && !matches(&private).map_err(failed(key))? {
         return Err(format!("{} does not belong to the private key in {}", cert.display(), key.display()));
     }
-    let spec = chain.leaf().key_spec().unwrap_or_default();
+    let spec = chain.leaf().key_spec().unwrap_or_default().commonly_named();
     Ok((spec, CertInfo::from_chain(&chain)))
 }
 
@@ -515,9 +516,9 @@ mod tests {
         let configured = Md { cert_files: vec![good, none], ..md(&["a.test"]) };
         let synced = start(&lab, &[configured]);
         assert_eq!(fingerprint(&synced[0]), Some(set.info.fingerprint.as_str()));
-        assert_eq!(synced[0].certs[0].0, KeySpec::Ec("prime256v1".into()));
+        assert_eq!(synced[0].certs[0].0, KeySpec::Ec("P-256".into()));
         assert!(synced[0].problems[0].ends_with("none.pem does not exist"));
-        assert_eq!(synced[0].md.state_descr.as_deref(), Some("certificate(1) is missing"));
+        assert_eq!(synced[0].md.state_descr.as_deref(), Some("certificate(rsa) is missing"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::Monitor;
 use super::markup::Html;
 use super::snapshot::{Domain, Seen, Snapshots};
 use super::words::{self, PENDING, Weight};
+use crate::crypto::CertInfo;
 use crate::model::Job;
 use crate::model::job::status;
 use crate::model::pace::Scope;
@@ -176,7 +177,7 @@ fn row(domain: &Domain<'_>, status: &str, monitor: &Monitor, dates: &mut Dates, 
         out.link(&url, &name);
     }
     out.raw("</td><td>").raw(if md.stapling { "on" } else { "" }).raw("</td><td>");
-    checks(domain, &domain.all_certs(), monitor, out);
+    checks(domain.labeled(), monitor, out);
     out.raw("</td><td>");
     activity(domain, monitor, dates, out);
     out.raw("</td>");
@@ -212,8 +213,8 @@ fn moment(time: Timestamp, dates: &mut Dates, out: &mut Html) {
     out.raw("<span").attribute("title", &time.to_http_date()).raw(">").text(&dates.near(time)).raw("</span>");
 }
 
-fn checks(domain: &Domain<'_>, certs: &[KeyedCert], monitor: &Monitor, out: &mut Html) {
-    for (label, cert) in domain.labeled(certs) {
+fn checks<'c>(certs: impl Iterator<Item = (String, &'c CertInfo)>, monitor: &Monitor, out: &mut Html) {
+    for (label, cert) in certs {
         let url = format!("{}{}", monitor.url, cert.fingerprint);
         out.link(&url, &format!("{}[{label}]", monitor.name)).raw("<br>");
     }
@@ -258,7 +259,7 @@ fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Htm
             out.raw("; ");
             validity(&renewal.staged, dates, out);
             out.raw(" ");
-            checks(domain, &renewal.staged, monitor, out);
+            checks(renewal.labeled(), monitor, out);
         }
         (Some(next), Some(renewal)) => match next.at {
             Some(at) => {

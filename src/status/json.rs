@@ -126,7 +126,7 @@ fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool) -> Value {
         Value::Object(fields) => fields,
         _ => Map::new(),
     };
-    out.insert("cert".into(), certs_json(domain, &domain.all_certs(), responses));
+    out.insert("cert".into(), certs_json(domain.labeled(), &domain.all_certs(), responses));
     let judged = &domain.judged;
     let (Decision::Now(reason) | Decision::At(_, reason) | Decision::Never(reason)) = &judged.need;
     if let Some(at) = judged.renew_at {
@@ -171,7 +171,7 @@ fn renewal_json(
     with_log: bool,
 ) -> Value {
     let mut out = if with_log { renewal.job.to_json() } else { renewal.job.to_brief_json() };
-    out["cert"] = certs_json(domain, &renewal.staged, responses);
+    out["cert"] = certs_json(renewal.labeled(), &renewal.staged, responses);
     out["reason"] = json!(reason);
     if let Some(next) = domain.next() {
         out["next"] = json!({"action": next.action});
@@ -183,7 +183,11 @@ fn renewal_json(
 }
 
 /// Certificates by key, and the period common to all. `{}` without any.
-fn certs_json(domain: &Domain<'_>, certs: &[KeyedCert], responses: &Table) -> Value {
+fn certs_json<'c>(
+    labeled: impl Iterator<Item = (String, &'c CertInfo)>,
+    certs: &[KeyedCert],
+    responses: &Table,
+) -> Value {
     let facts = |cert: &CertInfo| {
         let mut facts = cert.to_json();
         if let Some(response) = responses.get(&cert.id) {
@@ -191,8 +195,7 @@ fn certs_json(domain: &Domain<'_>, certs: &[KeyedCert], responses: &Table) -> Va
         }
         facts
     };
-    let mut out: Map<String, Value> =
-        domain.labeled(certs).map(|(label, cert)| (label, facts(cert))).collect();
+    let mut out: Map<String, Value> = labeled.map(|(label, cert)| (label, facts(cert))).collect();
     if let Some(valid) = common_period(certs) {
         out.insert("valid".into(), valid);
     }

@@ -25,7 +25,7 @@ fn of_certificates(domains: &[Domain<'_>], out: &mut Exposition) {
     let mut family = |name, help, value: &dyn Fn(&crate::crypto::CertInfo) -> Timestamp| {
         out.family(name, "gauge", "seconds", help);
         for domain in domains {
-            for (key, cert) in domain.labeled(domain.certs()) {
+            for (key, cert) in domain.labeled() {
                 let labels = [("domain", domain.managed.md.name.as_str()), ("key", &key)];
                 out.sample(name, &labels, value(cert).unix());
             }

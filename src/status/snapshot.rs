@@ -27,6 +27,13 @@ pub struct Renewal {
     pub staged: Vec<KeyedCert>,
 }
 
+impl Renewal {
+    /// The certificates there are, each with the name of its key.
+    pub fn labeled(&self) -> impl Iterator<Item = (String, &CertInfo)> {
+        self.staged.iter().filter_map(|(spec, cert)| Some((spec.label().to_string(), cert.as_ref()?)))
+    }
+}
+
 /// What staging has of a managed domain.
 #[derive(Default)]
 pub struct Staged {
@@ -96,11 +103,11 @@ impl<'a> Domain<'a> {
         })
     }
 
-    /// The certificates there are, each with the name its key has on pages.
-    pub fn labeled<'s>(&'s self, certs: &'s [KeyedCert]) -> impl Iterator<Item = (String, &'s CertInfo)> {
-        // Static files have no configured kind of key: their place in the list names them.
+    /// The certificates in use, each with the name its key has on pages: static files go by their place in the list.
+    pub fn labeled(&self) -> impl Iterator<Item = (String, &CertInfo)> {
         let is_static = self.managed.md.has_static_files();
-        certs.iter().enumerate().filter_map(move |(index, (spec, cert))| {
+        let certs = self.live.as_ref().map_or(&self.managed.certs, |set| &set.certs);
+        certs.keyed.iter().chain(&certs.spare).enumerate().filter_map(move |(index, (spec, cert))| {
             let label = if is_static { index.to_string() } else { spec.label().to_string() };
             cert.as_ref().map(|cert| (label, cert))
         })

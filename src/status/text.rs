@@ -130,7 +130,7 @@ fn facts(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, o
     if md.stapling {
         fact("Stapling", "on");
     }
-    for (label, cert) in domain.labeled(domain.certs()) {
+    for (label, cert) in domain.labeled() {
         fact("CheckAtType", &label);
         fact("CheckAtName", &monitor.name);
         fact("CheckAtURL", &format!("{}{}", monitor.url, cert.fingerprint));

@@ -32,7 +32,11 @@ const SITUATIONS: &[(&str, &str)] = &[
     ("expired.test", "MDPrivateKeys P-256"),
     ("more.test", "MDPrivateKeys P-256\nMDMember www.more.test"),
     ("files.test", "MDCertificateFile FILES.pem\nMDCertificateKeyFile FILES.key"),
+    (UNCOVERED, "MDPrivateKeys P-256\nMDCertificateFile FILES.pem\nMDCertificateKeyFile FILES.key"),
 ];
+
+/// By its files.
+const UNCOVERED: &str = "uncovered.test";
 
 fn config(lab: &Lab, pebble: &Pebble) -> Config {
     let files = lab.path("files").display().to_string();
@@ -56,10 +60,10 @@ fn config(lab: &Lab, pebble: &Pebble) -> Config {
     config.line("MDomain used.test www.used.test").site("used.test", &["www.used.test"])
 }
 
-/// A job as a renewal that has failed leaves it, with the certificate that `used.test` has.
-fn plant(httpd: &Httpd) {
+/// A job as a renewal that has failed leaves it, with the certificate that `used.test` has in this file.
+fn plant(httpd: &Httpd, name: &str, file: &str) {
     let job = json!({
-        "name": "used.test", "finished": false, "notified": false, "notified-renewed": false,
+        "name": name, "finished": false, "notified": false, "notified-renewed": false,
         "next-run": "Thu, 29 Aug 2030 16:06:35 GMT", "last-run": "Thu, 29 Aug 2019 16:06:35 GMT", "errors": 4,
         "last": {
             "status": 22, "status-description": "Invalid argument", "problem": "urn:ietf:params:acme:error:rateLimited", "detail": "too many",
@@ -69,9 +73,9 @@ fn plant(httpd: &Httpd) {
         "log": { "entries": [{ "when": "Thu, 29 Aug 2019 16:06:35 GMT", "type": "starting" }] },
     });
     let store = httpd.config.store();
-    let folder = store.join("staging/used.test");
+    let folder = store.join("staging").join(name);
     fs::create_dir_all(&folder).unwrap();
-    fs::copy(store.join("domains/used.test/pubcert.pem"), folder.join("pubcert.pem")).unwrap();
+    fs::copy(store.join("domains/used.test/pubcert.pem"), folder.join(file)).unwrap();
     let readable = Command::new("chmod").args(["-R", "a+rX"]).arg(&folder).status().unwrap();
     assert!(readable.success());
     fs::write(folder.join("job.new"), job.to_string()).unwrap();
@@ -114,13 +118,16 @@ fn all(httpd: &Httpd) -> Map<String, Value> {
 fn ask(config: &Config, module: &Path) -> [Map<String, Value>; 2] {
     let httpd = config.clone().module(module).start();
     let first = all(&httpd);
-    plant(&httpd);
+    let planted = [("used.test", "pubcert.pem"), (UNCOVERED, "pubcert.p-256.pem")];
+    planted.iter().for_each(|(name, file)| plant(&httpd, name, file));
     // Children may be behind each other by a moment.
-    let shows = || httpd.md("used.test")["renewal"].is_object();
+    let shows = || planted.iter().all(|(name, _)| httpd.md(name)["renewal"].is_object());
     wait_for("the planted job", SOON, || (0..20).all(|_| shows()).then_some(()));
     let mut second = all(&httpd);
     second.insert("used.test, alone".into(), comparable(httpd.md("www.used.test")));
-    fs::remove_dir_all(httpd.config.store().join("staging/used.test")).unwrap();
+    for (name, _) in planted {
+        fs::remove_dir_all(httpd.config.store().join("staging").join(name)).unwrap();
+    }
     [first, second]
 }
 
