@@ -375,6 +375,10 @@ mod tests {
         wait(&mut job, until, Some(&Hold { ca: first.clone(), scope, since, until }));
         assert_eq!(waits_for(&job, &first, NOW), Some(NOW.plus(DAY)));
         assert_eq!(waits_for(&job, &second, NOW), None);
+        // Nor but for a command that wants no renewal now, whichever CA it is.
+        let mut vetoed = job.clone();
+        vetoed.postpone(crate::model::job::MESSAGE_FAILED.into(), "exit code 3".into(), NOW.plus(DAY / 2));
+        assert_eq!(waits_for(&vetoed, &second, NOW), Some(NOW.plus(DAY / 2)));
         let next = fail(&mut job, problem("serverInternal"), 1, NOW);
         assert_eq!(waits_for(&job, &second, NOW).map(|at| at.since(NOW).as_secs()), Some(next));
         // Written by a clock that was wrong.
