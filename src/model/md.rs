@@ -220,7 +220,10 @@ impl Md {
         };
         put("state", json!(self.state as i32));
         self.state_descr.as_ref().map(|s| put("state-descr", json!(s)));
-        put("renew-mode", json!(self.renew_mode as i32));
+        // As the C module has it: nobody renews files of the admin unless told to.
+        let is_left_alone = self.has_static_files() && self.renew_mode == RenewMode::Auto;
+        let renew_mode = if is_left_alone { RenewMode::Manual } else { self.renew_mode };
+        put("renew-mode", json!(renew_mode as i32));
         put("renew-window", json!(self.renew_window.to_string()));
         put("warn-window", json!(self.warn_window.to_string()));
         if self.require_https != RequireHttps::Off {
@@ -426,6 +429,14 @@ mod tests {
         let md = Md::from_json(&stored).unwrap();
         assert_eq!(md.to_json(), stored);
         assert_eq!(Md { extra: Map::new(), ..md }, sample());
+    }
+
+    #[test]
+    fn static_files_are_not_renewed_unless_always() {
+        for (renew_mode, number) in [(RenewMode::Manual, 0), (RenewMode::Auto, 0), (RenewMode::Always, 2)] {
+            let md = Md { renew_mode, cert_files: vec!["/x".into()], ..sample() };
+            assert_eq!(md.to_json()["renew-mode"], number);
+        }
     }
 
     #[test]

@@ -26,6 +26,25 @@ pub struct Folder {
     pub names: Vec<String>,
 }
 
+/// A folder for an MD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its place in the list.
+    pub folder: usize,
+    /// It stays where it is, and others may have it as well.
+    pub is_lent: bool,
+}
+
+/// What becomes of a folder.
+#[derive(Clone, Copy)]
+enum State {
+    Free,
+    /// It stays, and MDs use its certificate.
+    Lent,
+    /// It becomes that of one MD.
+    Moves,
+}
+
 /// How an MD and a folder are known to belong together. The first kinds are the stronger ones.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -39,7 +58,8 @@ enum Kind {
 
 const KINDS: [Kind; 4] = [Kind::Own, Kind::OwnCovered, Kind::Hosts, Kind::HostsCovered];
 
-/// For each of `seekers` its folder, by its place in `folders`, which are sorted by name. Each goes to one MD. Folders with
+/// For each of `seekers` its folder, by its place in `folders`, which are sorted by name. Each is moved to one MD, or lent to some.
+/// Folders with
 /// a certificate come before all others, so that the next start has nothing better to find; then, with each kind of
 /// evidence, those that have most names in common. `is_served` tells of a seeker with a folder whether it has a
 /// certificate.
@@ -48,10 +68,10 @@ pub fn find(
     folders: &[Folder],
     has_certificate: &dyn Fn(&Folder) -> bool,
     is_served: &dyn Fn(usize) -> bool,
-) -> Vec<Option<usize>> {
+) -> Vec<Option<Found>> {
     let index = Index::new(folders);
     let mut found = vec![None; seekers.len()];
-    let mut is_taken = vec![false; folders.len()];
+    let mut states = vec![State::Free; folders.len()];
     let mut certified: HashMap<usize, bool> = HashMap::new();
     for (is_certified, kind) in [true, false].into_iter().flat_map(|is| KINDS.map(|kind| (is, kind))) {
         let mut pairs = Vec::new();
@@ -73,12 +93,17 @@ pub fn find(
         }
         pairs.sort_unstable();
         for (_, seeker, folder) in pairs {
-            if let (Some(place @ None), Some(taken @ false)) =
-                (found.get_mut(seeker), is_taken.get_mut(folder))
-            {
-                *place = Some(folder);
-                *taken = true;
+            let (Some(place @ None), Some(state)) = (found.get_mut(seeker), states.get_mut(folder)) else {
+                continue;
+            };
+            let has_folder = seekers.get(seeker).is_some_and(|wanted| wanted.has_folder);
+            match (&state, has_folder) {
+                (State::Free, false) => *state = State::Moves,
+                (State::Free, true) => *state = State::Lent,
+                (State::Lent, _) => {}
+                (State::Moves, _) => continue,
             }
+            *place = Some(Found { folder, is_lent: matches!(state, State::Lent) });
         }
     }
     found
@@ -187,7 +212,8 @@ mod tests {
         let found = find(&seekers, &folders, &|folder| certified.contains(&folder.name), &|at| {
             mds[at].starts_with('=')
         });
-        let found: Vec<_> = found.iter().map(|at| at.map_or("-", |at| folders[at].name.as_str())).collect();
+        let found: Vec<_> =
+            found.iter().map(|at| at.map_or("-", |at| folders[at.folder].name.as_str())).collect();
         found.join(" ")
     }
 
@@ -239,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_folder_goes_to_one_md_that_has_to_do_with_it_and_none_is_left_to_who_could_have_it(
+        fn a_folder_moves_to_one_md_or_is_lent_and_none_is_left_that_would_fit(
             mds in prop::collection::vec((names(), names(), any::<bool>()), 0..5),
             folders in prop::collection::vec((names(), any::<bool>()), 0..5),
         ) {
@@ -261,13 +287,19 @@ mod tests {
                 let hosts = touches(&seeker.host_names, &folder.names);
                 (touches(seeker.names, &folder.names) || hosts) && (is_certified(folder) || !seeker.has_folder)
             };
-            let taken: Vec<_> = found.iter().flatten().copied().collect();
-            prop_assert_eq!(taken.iter().collect::<HashSet<_>>().len(), taken.len());
+            let (lent, moved): (Vec<Found>, Vec<Found>) = found.iter().flatten().partition(|found| found.is_lent);
+            let [moved, lent] = [moved, lent].map(|all| all.iter().map(|found| found.folder).collect::<Vec<_>>());
+            prop_assert_eq!(moved.iter().collect::<HashSet<_>>().len(), moved.len());
+            prop_assert!(!lent.iter().any(|at| moved.contains(at)));
             for (seeker, folder) in seekers.iter().zip(&found) {
                 match folder {
-                    Some(at) => prop_assert!(fits(seeker, &records[*at])),
+                    Some(Found { folder, is_lent }) => {
+                        prop_assert!(fits(seeker, &records[*folder]));
+                        prop_assert!(*is_lent || !seeker.has_folder);
+                        prop_assert!(!is_lent || is_certified(&records[*folder]));
+                    }
                     None => {
-                        let left = |at: &usize| !taken.contains(at) && fits(seeker, &records[*at]);
+                        let left = |at: &usize| !moved.contains(at) && fits(seeker, &records[*at]);
                         prop_assert_eq!((0..records.len()).find(left), None);
                     }
                 }

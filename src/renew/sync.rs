@@ -2,7 +2,7 @@
 //! domain, also under the name it had before ([`super::lineage`]), and what certificates it has. What is broken is reported
 //! and made anew; data of domains that are no longer configured stay.
 
-use super::lineage::{self, Folder, Seeker};
+use super::lineage::{self, Folder, Found, Seeker};
 use super::recover;
 use super::serve::{Certs, Own};
 use super::set::{self, MD_FILE};
@@ -68,7 +68,7 @@ fn match_up(
     for ((md, same_name), previous) in configured.iter().zip(same_name).zip(previous) {
         let (mut problems, mut lent_to) = (Vec::new(), None);
         let entry = match (same_name, previous) {
-            (None, Some(mut previous)) => {
+            (None, Some((mut previous, false))) => {
                 match rename(&previous.folder, &md.name) {
                     Ok(true) => previous.folder.clone_from(&md.name),
                     Ok(false) => {}
@@ -77,8 +77,8 @@ fn match_up(
                 previous
             }
             // Both stay where they are. The next set, and md.json now, go into the folder of the MD's name.
-            (Some(same_name), Some(previous)) => {
-                lent_to = Some(same_name.json);
+            (same_name, Some((previous, _))) => {
+                lent_to = Some(same_name.and_then(|own| own.json));
                 previous
             }
             (Some(same_name), None) => same_name,
@@ -123,7 +123,7 @@ pub fn certificate_files(
 }
 
 /// A folder in `domains`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Entry {
     folder: String,
     json: Option<Value>,
@@ -149,14 +149,14 @@ impl Stored {
         Ok(stored)
     }
 
-    /// For each MD the entry that it had under another name.
+    /// For each MD the entry that it had under another name, and whether that is lent.
     fn claim(
-        &mut self,
+        &self,
         store: &StartStore,
         configured: &[Md],
         same_name: &[Option<Entry>],
         hosts: HostNames<'_>,
-    ) -> Vec<Option<Entry>> {
+    ) -> Vec<Option<(Entry, bool)>> {
         if self.unclaimed.is_empty() {
             return configured.iter().map(|_| None).collect();
         }
@@ -179,8 +179,11 @@ impl Stored {
         };
         let found =
             lineage::find(&seekers, &folders, &|folder| has_certificate(store, &folder.name), &is_served);
-        let mut entry = |at: usize| self.unclaimed.remove(&folders.get(at)?.name);
-        found.into_iter().map(|at| at.and_then(&mut entry)).collect()
+        let entry = |found: Found| {
+            let entry = self.unclaimed.get(&folders.get(found.folder)?.name)?;
+            Some((entry.clone(), found.is_lent))
+        };
+        found.into_iter().map(|found| found.and_then(entry)).collect()
     }
 }
 

@@ -5,6 +5,28 @@ pub const DIFFERENCES: &[(&str, &str)] = &[
     ("*: md */ari/* | - | *", "`renewal.reason`, `renewal.next`, `renewal.pace`, `ari`"),
     ("*: md */activation/* | - | *", "`renewal.reason`, `renewal.next`, `renewal.pace`, `ari`, `activation`"),
     ("*: md */renew | under way | -", "`renew` in md-status is true where a renewal is due"),
+    ("*: md */hosts | - | *", "`hosts` in md-status"),
+    (
+        "static_file_in_the_domain*: md */state-descr | certificate(rsa) * | certificate(P-256) *",
+        "`state-descr` of static files",
+    ),
+    (
+        "static_file_in_the_domain*: auto */Status | incomplete: certificate(rsa) * | incomplete: certificate(P-256) *",
+        "`state-descr` of static files",
+    ),
+    ("first_name_changed::*: md */ca/account | - | *", "an MD that is renamed keeps its account"),
+    ("first_name_changed::*: md */ca/url | - | *", "an MD that is renamed keeps its account"),
+    ("domain_removed::*: auto * | 0 | -", "without any MD `server-status?auto` says nothing"),
+    ("challenges_without_any_domain: auto * | 0 | -", "without any MD `server-status?auto` says nothing"),
+    (
+        "certificate_not_yet_valid: auto */Remark | - | not valid yet",
+        "the line `Remark` of `server-status?auto`",
+    ),
+    ("certificate_expired: auto Ready | 1 | 0", "`Ready` of `server-status?auto` counts sets that wait"),
+    (
+        "https_required_with_canonical_names: redirect * | * | *",
+        "`MDRequireHttps` redirects to the name that was asked",
+    ),
     (
         "ca_changed::*: md */renew | - | *",
         "a certificate whose CA is not configured any more is renewed at once",

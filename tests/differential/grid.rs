@@ -86,12 +86,13 @@ fn domains(world: &World, config: Config, lines: &str, hosts: &[&[&str]]) -> Con
     hosts.iter().fold(config, |config, names| world.host(config, names, ""))
 }
 
-/// Directives that name an admin's own certificate, made when it is first asked for. It ends before those in the store, so that one sees
-/// which of them is served.
+/// Directives that name an admin's own certificate, made when it is first asked for. That of a domain (`MD`) ends before those in the store,
+/// and that of a host (`SSL`) still earlier, so that one sees which of them is served.
 fn own_file(world: &World, names: &[&str], prefix: &str) -> String {
-    let [chain, key] = ["pem", "key"].map(|kind| world.lab.path(format!("own-{}.{kind}", names[0])));
+    let [chain, key] = ["pem", "key"].map(|kind| world.lab.path(format!("own-{prefix}-{}.{kind}", names[0])));
     if !chain.exists() {
-        let set = world.issuer.issue_for(names, Id::EC, -60, 43_200);
+        let lifetime = if prefix == "MD" { 64_800 } else { 43_200 };
+        let set = world.issuer.issue_for(names, Id::EC, -60, lifetime);
         fs::write(&chain, set.chain_pem()).unwrap();
         fs::write(&key, set.key_pem()).unwrap();
     }
@@ -169,8 +170,13 @@ changes! {
         let c = c.line(&format!("<MDomain one.test www.one.test>\n{file}\n</MDomain>"));
         w.host(c, ONE, "")
     };
-    static_file_in_the_domain_and_on_the_host [Down] [] [] ONE, |w, c| {
+    static_file_in_the_domain_for_fewer_names [Down] [] [] ONE, |w, c| {
         let file = own_file(w, &["www.one.test"], "MD");
+        let c = c.line(&format!("<MDomain one.test www.one.test>\n{file}\n</MDomain>"));
+        w.host(c, ONE, "")
+    };
+    static_file_in_the_domain_and_on_the_host [Down] [] [] ONE, |w, c| {
+        let file = own_file(w, ONE, "MD");
         let c = c.line(&format!("<MDomain one.test www.one.test>\n{file}\n</MDomain>"));
         w.host(c, ONE, &own_file(w, ONE, "SSL"))
     };

@@ -158,7 +158,7 @@ fn worse(row: &str, c: &Look, ours: &Look) -> Vec<String> {
         let is_explained =
             |line: &str| documented::explains(row, line) || (is_better && facts::is_of_certificate(line));
         let unexplained = differences.into_iter().filter(|line| !is_explained(line));
-        problems.extend(unexplained.map(|line| format!("[{}] {line}", c.moment)));
+        problems.extend(unexplained.map(|line| format!("[{moment}] {line}")));
     }
     problems
 }
@@ -271,11 +271,11 @@ fn see(
 
 /// Until every renewal has ended, one way or the other, and all children serve what goes live. What takes longer is compared as it is.
 fn settle(httpd: &Httpd, ca: Ca) {
-    let mut deadline = Instant::now() + Duration::from_secs(if ca == Ca::Up { 30 } else { 8 });
+    let mut deadline = Instant::now() + Duration::from_secs(if ca == Ca::Up { 40 } else { 8 });
     let is_over = |md: &Value| {
         let is_to_come = md["renew"] == true && md["watched"] == true && md["renew-mode"] != 0;
         let renewal = &md["renewal"];
-        let has_failed = ca != Ca::Up && renewal["errors"].as_u64().is_some_and(|errors| errors > 0);
+        let has_failed = renewal["errors"].as_u64().is_some_and(|errors| errors > 0);
         renewal["finished"] == true || has_failed || (renewal.is_null() && !is_to_come)
     };
     let children = || process::children(httpd.pid()).len();
