@@ -362,6 +362,7 @@ mod tests {
     use super::super::fallback;
     use super::super::fixture::{CA_URL, Lab, account, look, md, sync};
     use super::super::gate::Admitted;
+    use super::super::serve;
     use super::super::sync::finish;
     use super::*;
     use crate::crypto::fixture::{Ca, NOW, Wish};
@@ -567,6 +568,54 @@ mod tests {
                 assert_eq!(synced.md.state, State::Incomplete, "and renewed");
             }
         }
+    }
+
+    /// For each condition of the set in use, the live one and the staged one: the best is served, of equal ones the
+    /// newest. The self-signed certificate is left to an MD that has none of them.
+    #[test]
+    fn of_the_sets_in_use_live_and_staged_the_best_and_newest_is_served() {
+        let (a, ca) = (md(&["a.test", "b.test"]), Lab::new());
+        let expired = Wish { names: &["a.test", "b.test"], until: NOW, ..Wish::default() };
+        let named = |names| Wish { names, ..Wish::default() };
+        // The better ones come later.
+        let wishes = [expired, named(&["x.test"]), named(&["a.test"]), named(&["a.test", "b.test"])];
+        let sets = |_| wishes.iter().map(|wish| ca.set_like(wish, &spec())).collect::<Vec<_>>();
+        let [in_use, was_live, staged] = [0, 1, 2].map(sets);
+        let choices = || (0..=wishes.len()).map(|rank| rank.checked_sub(1));
+        for used in choices() {
+            for live_set in choices() {
+                for staged_set in choices() {
+                    let lab = Lab::new();
+                    if let Some(at) = used {
+                        set::write(&lab.store, Group::Domains, "a.test", &in_use[at]).unwrap();
+                        lab.store.write_json(Group::Domains, "a.test", MD_FILE, &a.to_json()).unwrap();
+                    }
+                    if let Some(at) = live_set {
+                        publish(&lab, &a, copy(&was_live[at]));
+                        lab.store
+                            .write_json(Group::Staging, "a.test", JOB_FILE, &Job::new("x").to_json())
+                            .unwrap();
+                    }
+                    if let Some(at) = staged_set {
+                        lab.stage(&a, &staged[at]);
+                    }
+                    let (synced, _) = start(&lab.store, std::slice::from_ref(&a)).unwrap().remove(0);
+                    let candidates = [(used, &in_use), (live_set, &was_live), (staged_set, &staged)];
+                    let best = candidates.into_iter().filter_map(|(at, sets)| Some((at?, sets)));
+                    // Of equal ones the last.
+                    let best = best.max_by_key(|(at, _)| *at).map(|(at, sets)| &sets[at].info.fingerprint);
+                    let what = format!("{used:?} {live_set:?} {staged_set:?}");
+                    assert_eq!(live(&lab, "a.test").as_ref(), best, "{what}");
+                    let source = serve::decide(&synced.md, &synced.certs, serve::Own::None, NOW);
+                    assert_eq!(source == serve::Source::SelfSigned, best.is_none(), "{what}");
+                }
+            }
+        }
+    }
+
+    fn copy(set: &KeyedSet) -> KeyedSet {
+        let KeyedSet { spec, key, chain, info } = set;
+        KeyedSet { spec: spec.clone(), key: key.clone(), chain: chain.clone(), info: info.clone() }
     }
 
     #[test]

@@ -254,9 +254,9 @@ fn what_each_host_serves_stands_in_json_and_on_the_page() {
     let incomplete = with(rsa(None), all);
     let page = html::certificates(&snapshots(vec![incomplete.clone()], &store), &monitor(), NOW);
     for text in [
-        "No certificate yet: a.test with a self-signed one and 503.",
-        "SSLCertificateFile is served by b.test.",
-        "The certificate there is goes on being served by c.test, d.test.",
+        "Self-signed certificate and 503: a.test.",
+        "Own SSLCertificateFile served: b.test.",
+        "The present certificate is served meanwhile: c.test, d.test.",
     ] {
         assert!(page.contains(text), "{text}: {page}");
     }
@@ -266,7 +266,7 @@ fn what_each_host_serves_stands_in_json_and_on_the_page() {
     assert_eq!(hosts, json!(expected));
     let good = with(rsa(Some(cert(1, 89))), vec![host("a.test", Source::Md)]);
     let page = html::certificates(&snapshots(vec![good], &store), &monitor(), NOW);
-    assert!(!page.contains("served by") && !page.contains("self-signed"), "{page}");
+    assert!(!page.contains("served") && !page.contains("Self-signed"), "{page}");
 }
 
 #[test]

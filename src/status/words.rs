@@ -40,13 +40,13 @@ pub fn served(domain: &Domain<'_>) -> Option<String> {
     };
     let mut out = Vec::new();
     if let Some(hosts) = named(Source::SelfSigned.label()) {
-        out.push(format!("No certificate yet: {hosts} with a self-signed one and 503."));
+        out.push(format!("Self-signed certificate and 503: {hosts}."));
     }
     if let Some(hosts) = named(Source::Own.label()) {
-        out.push(format!("SSLCertificateFile is served by {hosts}."));
+        out.push(format!("Own SSLCertificateFile served: {hosts}."));
     }
     if let (State::Incomplete, Some(hosts)) = (domain.state().0, named(Source::Md.label())) {
-        out.push(format!("The certificate there is goes on being served by {hosts}."));
+        out.push(format!("The present certificate is served meanwhile: {hosts}."));
     }
     (!out.is_empty()).then(|| out.join(" "))
 }
