@@ -29,18 +29,6 @@ pub enum Error {
     Stopped { program: String },
 }
 
-/// This process, as others know it.
-pub fn own_id() -> u32 {
-    std::process::id()
-}
-
-/// Whether another process than this one has that id.
-pub fn is_another(id: u32) -> bool {
-    let pid = i32::try_from(id).ok().filter(|_| id != own_id()).and_then(Pid::from_raw);
-    // One that must not be signalled is there, too.
-    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
-}
-
 /// Splits a command line into words as httpd does: blanks separate, quotes hold together, a backslash
 /// takes the next quote or backslash as it is.
 pub fn split(line: &str) -> Vec<String> {
@@ -138,17 +126,6 @@ fn log_output(program: &str, pipe: Option<impl Read + Send + 'static>) -> Receiv
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn another_process_is_one_that_runs_and_is_not_this() {
-        assert!(!is_another(own_id()) && !is_another(0) && !is_another(u32::MAX));
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        assert!(is_another(child.id()));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(!is_another(child.id()));
-    }
-
     use crate::time::SystemClock;
 
     #[test]

@@ -10,7 +10,7 @@ use crate::renew::fallback::Fallbacks;
 use crate::renew::recover;
 use crate::renew::serve::Own;
 use crate::renew::sync::{self, SyncedMd};
-use crate::store::StartStore;
+use crate::store::{StartStore, StoreLock};
 use crate::time::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -32,6 +32,8 @@ pub struct Startup {
     pub hosts: TlsHosts,
     /// MDs whose sets this start has put into use, each with the folder in the archive that has the one before.
     pub(super) replaced: HashMap<String, Option<String>>,
+    /// Held while these are on trial.
+    pub(super) trial: Mutex<Option<StoreLock>>,
     /// What certificate files of hosts are worth, by path: thousands of hosts may inherit one.
     pub(super) own_files: Mutex<HashMap<String, Own>>,
     pub stapling: Primed,
@@ -62,14 +64,16 @@ impl Startup {
     /// it, the next start puts those before back.
     pub fn note_trial(&self, name: &str) {
         if let Some(archived) = self.replaced.get(name)
+            && lock(&self.trial).is_some()
             && let Err(error) = recover::note_trial(&self.store, name, archived.as_deref())
         {
             crate::log!(Warn, "md[{name}]: cannot note that its new certificates are being loaded: {error}");
         }
     }
 
+    /// It has loaded them.
     pub fn end_trial(&self) {
-        if !self.replaced.is_empty()
+        if lock(&self.trial).is_some()
             && let Err(error) = recover::end_trial(&self.store)
         {
             crate::log!(Warn, "cannot note that new certificates were loaded: {error}");

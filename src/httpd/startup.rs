@@ -105,6 +105,7 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     drop(right);
     let startup = Arc::new(Startup {
         hosts: TlsHosts::new(mds.len(), plan.global.live_activation),
+        trial: Mutex::new(takeover::begin_trial(&store, &replaced)),
         replaced,
         own_files: Mutex::default(),
         stapling: Primed::default(),
@@ -129,6 +130,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
     let startup = main.conf().and_then(|conf| lock(&conf.startup).take());
     let Some(startup) = startup else { return Ok(()) };
     startup.end_trial();
+    lock(&startup.trial).take();
     for conf in records.iter().filter_map(Server::conf) {
         lock(&conf.startup).take();
     }

@@ -54,6 +54,20 @@ pub fn revert(store: &StartStore, now: Timestamp) {
     }
 }
 
+/// The lock under which mod_ssl loads what this start has put into use; `None` where that is nothing.
+pub fn begin_trial(store: &StartStore, replaced: &HashMap<String, Option<String>>) -> Option<StoreLock> {
+    if replaced.is_empty() {
+        return None;
+    }
+    store.lock_trial().unwrap_or_else(|error| {
+        crate::log!(
+            Warn,
+            "should httpd not start with the new certificates, they are not taken back: {error}"
+        );
+        None
+    })
+}
+
 /// Activates what is staged; what failed so far begins anew. A store that refuses leaves in use what is. Gives the MDs
 /// whose sets were put into use, each with the folder in the archive that has the one before.
 pub fn run(

@@ -4,16 +4,16 @@
 use super::fallback;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
 use super::staging::file::CHAIN_STEM;
-use crate::exec;
 use crate::model::{Job, KeySpec, Md, Outcome, Trial};
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use serde_json::{Value, json};
 
 /// Notes in the store that mod_ssl is about to load a set that this start has put into use. Where that ends the
-/// process, the note tells the next start. `archived`: the folder of the set before.
+/// process, and with it the lock that [`StartStore::lock_trial`] gives, the note tells the next start. `archived`: the
+/// folder of the set before.
 pub fn note_trial(store: &StartStore, name: &str, archived: Option<&str>) -> Result<(), Error> {
-    store.write_trial(&json!({"name": name, "archived": archived, "pid": exec::own_id()}))
+    store.write_trial(&json!({"name": name, "archived": archived}))
 }
 
 /// mod_ssl took the set, or this start ends for another reason.
@@ -25,11 +25,8 @@ pub fn end_trial(store: &StartStore) -> Result<(), Error> {
 /// staging as an error of its renewal. Gives the name of the MD.
 pub fn revert(store: &StartStore, now: Timestamp) -> Result<Option<String>, Error> {
     let Some(trial) = store.read_trial()? else { return Ok(None) };
-    let is_under_way = |id: u64| u32::try_from(id).is_ok_and(exec::is_another);
-    if trial.get("pid").and_then(Value::as_u64).is_some_and(is_under_way) {
-        // Another httpd on this store, which is not through yet.
-        return Ok(None);
-    }
+    // Another httpd on this store that is not through yet has it.
+    let Some(_lock) = store.lock_trial()? else { return Ok(None) };
     let text = |key: &str| trial.get(key).and_then(Value::as_str);
     let Some(name) = text("name").map(String::from) else {
         return store.remove_trial().map(|()| None);
@@ -269,11 +266,13 @@ mod tests {
         lab.install(&a);
         let new = lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
         start(&lab.store, &a).unwrap();
-        // The first process is always there.
-        lab.store.write_trial(&json!({"name": "a.test", "archived": "a.test.1", "pid": 1})).unwrap();
+        let other = lab.store.lock_trial().unwrap();
+        assert!(other.is_some());
         assert_eq!(revert(&lab.store, NOW).unwrap(), None);
         assert_eq!(in_use(&lab), Some(new));
         assert!(lab.has("trial.json"));
+        drop(other);
+        assert_eq!(revert(&lab.store, NOW).unwrap().as_deref(), Some("a.test"));
     }
 
     #[test]

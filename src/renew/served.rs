@@ -4,6 +4,8 @@ use super::serve::Source;
 use super::{Host, Managed};
 use crate::config::Finding;
 use crate::log::Level;
+use crate::model::State;
+use crate::names;
 
 /// More hosts than these are counted, not named: the log of a start with thousands is to stay readable.
 const NAMED: usize = 10;
@@ -39,27 +41,45 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone) -> Vec<Findi
             ),
         });
     }
-    let former =
-        hosts(|md, host| host.source == Source::Md && !md.certs.iter().any(|(_, cert)| cert.is_some()));
-    if !former.is_empty() {
+    let incomplete: Vec<_> = mds.filter_map(incomplete).collect();
+    if !incomplete.is_empty() {
         findings.push(Finding {
             level: Level::Notice,
             text: format!(
-                "no certificate yet for the keys of MDPrivateKeys, and one of another kind of key is served by {}",
-                list(&former)
+                "the certificates there are go on being served until new ones have come: {}",
+                shortened(incomplete.iter().map(String::as_str), "managed domains")
             ),
         });
     }
     findings
 }
 
+/// What an MD lacks whose hosts are served with a certificate of it.
+fn incomplete(managed: &Managed) -> Option<String> {
+    let md = &managed.md;
+    let is_served = managed.hosts.iter().any(|host| host.source == Source::Md);
+    let why = md.state_descr.as_ref().filter(|_| is_served && md.state == State::Incomplete)?;
+    let is_covered = |name: &&String| {
+        managed.certs.all().all(|cert| cert.dns_names.iter().any(|pattern| names::covers(pattern, name)))
+    };
+    let uncovered: Vec<_> = md.domains.iter().filter(|name| !is_covered(name)).map(String::as_str).collect();
+    let names = match uncovered.as_slice() {
+        [] => String::new(),
+        names => format!(", not for {}", shortened(names.iter().copied(), "names")),
+    };
+    Some(format!("md[{}] ({}{names})", md.name, why.trim_end_matches('.')))
+}
+
 fn list(hosts: &[(&Managed, &Host)]) -> String {
-    let named = hosts.iter().take(NAMED).map(|(md, host)| format!("{} (md[{}])", host.name, md.md.name));
-    let named = named.collect::<Vec<_>>().join(", ");
-    match hosts.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more hosts"),
-    }
+    let named: Vec<_> =
+        hosts.iter().map(|(md, host)| format!("{} (md[{}])", host.name, md.md.name)).collect();
+    shortened(named.iter().map(String::as_str), "hosts")
+}
+
+fn shortened<'t>(all: impl ExactSizeIterator<Item = &'t str>, what: &str) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    let named = all.take(NAMED).collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more {what}") }
 }
 
 #[cfg(test)]
@@ -70,23 +90,31 @@ mod tests {
 
     fn managed(name: &str, source: Source, certs: Vec<super::super::state::KeyedCert>) -> Managed {
         let host = Host { name: format!("www.{name}"), address: "*:443".into(), source, is_live: true };
-        let md = Md { name: name.into(), domains: vec![name.into()], ..Md::default() };
+        let mut md = Md { name: name.into(), domains: vec![name.into(), "new.test".into()], ..Md::default() };
+        (md.state, md.state_descr) = super::super::state::assess(&md, &certs);
         Managed { md, certs: certs.into(), hosts: vec![host], ..Managed::default() }
     }
 
     #[test]
     fn a_start_tells_of_hosts_that_do_not_serve_what_is_configured() {
-        let good = || vec![(KeySpec::default(), Some(CertInfo::default()))];
+        let of = |names: &[&str]| {
+            let dns_names = names.iter().map(ToString::to_string).collect();
+            vec![(KeySpec::default(), Some(CertInfo { dns_names, ..CertInfo::default() }))]
+        };
         let mds = [
             managed("a.test", Source::SelfSigned, Vec::new()),
             managed("b.test", Source::Own, Vec::new()),
-            managed("c.test", Source::Md, good()),
-            managed("d.test", Source::Md, vec![(KeySpec::default(), None)]),
+            managed("c.test", Source::Md, of(&["c.test", "new.test"])),
+            managed("d.test", Source::Md, of(&["d.test"])),
         ];
         let found = findings(mds.iter());
         let levels: Vec<_> = found.iter().map(|finding| finding.level).collect();
         assert_eq!(levels, [Level::Warn, Level::Notice, Level::Notice]);
-        for (finding, text) in found.iter().zip(["www.a.test (md[a.test])", "www.b.test", "www.d.test"]) {
+        for (finding, text) in found.iter().zip([
+            "www.a.test (md[a.test])",
+            "www.b.test",
+            "md[d.test] (certificate(rsa) does not cover all domains, not for new.test)",
+        ]) {
             assert!(finding.text.contains(text) && !finding.text.contains("c.test"), "{}", finding.text);
         }
         assert!(findings(mds.iter().skip(2).take(1)).is_empty());

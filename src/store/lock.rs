@@ -1,5 +1,6 @@
-//! `store.lock`: keeps several httpd that share a store from bringing it in line at the same time. An
-//! flock(2), so that it ends with whoever holds it, and other programs can take it, too.
+//! Locks of the store: `store.lock` keeps several httpd that share a store from bringing it in line at the same time,
+//! `trial.lock` is held by a start while mod_ssl loads what it has put into use. They are flock(2)s, so that they end
+//! with whoever holds them, however that ends, and other programs can take them, too.
 
 use super::disk::Folder;
 use super::{Error, StartStore, setup};
@@ -9,6 +10,7 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 const LOCK_FILE: &str = "store.lock";
+const TRIAL_LOCK_FILE: &str = "trial.lock";
 /// The time between two tries: flock(2) itself knows no deadline.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -21,9 +23,18 @@ pub struct StoreLock {
 impl StartStore {
     /// Takes the lock of the store; `None` where another holds it for longer than `within`.
     pub fn lock(&self, within: Duration) -> Result<Option<StoreLock>, Error> {
+        self.lock_file(LOCK_FILE, within)
+    }
+
+    /// Takes the lock of starts that try new sets; `None` where another start has it.
+    pub fn lock_trial(&self) -> Result<Option<StoreLock>, Error> {
+        self.lock_file(TRIAL_LOCK_FILE, Duration::ZERO)
+    }
+
+    fn lock_file(&self, name: &str, within: Duration) -> Result<Option<StoreLock>, Error> {
         let root: Folder = setup::open_root(&self.layout.dir, &self.layout.fuse)?;
-        let file = root.open_lock(LOCK_FILE)?;
-        let path = root.path().join(LOCK_FILE);
+        let file = root.open_lock(name)?;
+        let path = root.path().join(name);
         let deadline = Instant::now() + within;
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
