@@ -2,7 +2,7 @@
 //! refer to them.
 
 use super::{Chain, Error, PrivateKey};
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{Id, PKey, Private};
 use openssl::stack::Stack;
 use openssl::x509::X509;
 
@@ -21,5 +21,9 @@ impl Identity {
             issuers.push(certificate.x509()?)?;
         }
         Ok(Identity { key: key.pkey().clone(), leaf: chain.leaf().x509()?, issuers })
+    }
+
+    pub fn is_rsa(&self) -> bool {
+        self.key.id() == Id::RSA
     }
 }

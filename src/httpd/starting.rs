@@ -8,7 +8,7 @@ use super::tls_hosts::TlsHosts;
 use crate::config::{Host, Plan, ServerConfig};
 use crate::renew::fallback::Fallbacks;
 use crate::renew::recover;
-use crate::renew::serve::Own;
+use crate::renew::serve::OwnFile;
 use crate::renew::sync::{self, SyncedMd};
 use crate::store::{StartStore, StoreLock};
 use crate::time::Timestamp;
@@ -35,15 +35,15 @@ pub struct Startup {
     /// Held while these are on trial.
     pub(super) trial: Mutex<Option<StoreLock>>,
     /// What certificate files of hosts are worth, by path: thousands of hosts may inherit one.
-    pub(super) own_files: Mutex<HashMap<String, Own>>,
+    pub(super) own_files: Mutex<HashMap<String, OwnFile>>,
     pub stapling: Primed,
 }
 
 impl Startup {
-    /// What the files of a host's own are worth.
-    pub fn own_files(&self, paths: &[String]) -> Own {
+    /// What each of the files of a host's own is worth.
+    pub fn own_files(&self, paths: &[String]) -> Vec<OwnFile> {
         let mut known = lock(&self.own_files);
-        let mut worth = |path: &String| match known.get(path) {
+        let worth = |path: &String| match known.get(path) {
             Some(own) => *own,
             None => {
                 let own = sync::own_file(&self.store, Path::new(path), self.now);
@@ -51,22 +51,14 @@ impl Startup {
                 own
             }
         };
-        // Each serves clients of its kind of key.
-        let all: Vec<_> = paths.iter().map(&mut worth).collect();
-        match all.as_slice() {
-            [] => Own::None,
-            all if all.contains(&Own::Unfit) => Own::Unfit,
-            _ => Own::InTime,
-        }
+        paths.iter().map(worth).collect()
     }
 
     /// mod_ssl is about to load the certificates of this MD. Where this start has put them into use and mod_ssl ends
     /// it, the next start puts those before back.
     pub fn note_trial(&self, name: &str) {
-        if let Some(archived) = self.replaced.get(name)
-            && lock(&self.trial).is_some()
-            && let Err(error) = recover::note_trial(&self.store, name, archived.as_deref())
-        {
+        let Some(archived) = self.replaced.get(name).filter(|_| lock(&self.trial).is_some()) else { return };
+        if let Err(error) = recover::note_trial(&self.store, name, archived.as_deref()) {
             crate::log!(Warn, "md[{name}]: cannot note that its new certificates are being loaded: {error}");
         }
     }

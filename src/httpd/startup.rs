@@ -164,7 +164,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
     }
     let store = startup.store.worker();
     let delay = plan.global.activation_delay;
-    report(served::findings(mds.iter()));
+    report(served::findings(mds.iter(), startup.now));
     let (hosts, contexts) = (&startup.hosts, Arc::new(startup.hosts.take_contexts()));
     let live = hosts.is_live().then(|| Live::new(hosts, contexts.clone(), mds.clone(), store.clone(), delay));
     let no_memory = |error: std::io::Error| {

@@ -6,7 +6,7 @@ use super::starting::Startup;
 use super::sys::{Context, PathArray, Server};
 use super::tls_hosts::Given;
 use crate::model::KeySpec;
-use crate::renew::serve::{self, Own, Source};
+use crate::renew::serve::{self, Own, OwnFile, Source};
 use crate::renew::sync::{self, SyncedMd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,9 +17,10 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
     let Some(startup) = startup(server) else { return false };
     let added = startup.with_md_of_tls_host(server, |md, synced| {
         let name = &synced.md.name;
-        let own = startup.own_files(&certs.paths());
-        let source = serve::decide(&synced.md, &synced.certs, own, startup.now);
-        let keeps_own = own == Own::InTime;
+        let own_files = startup.own_files(&certs.paths());
+        let own = Own::of_all(&own_files);
+        let source = serve::decide(&synced.md, &server.name(), &synced.certs, own, startup.now);
+        let keeps_own = own_files.iter().any(OwnFile::stays_beside_others);
         startup.hosts.give(server, Given { md, source, keeps_own });
         if own != Own::None {
             crate::log!(
@@ -30,13 +31,13 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
                 if source == Source::Own { "own" } else { "MD" }
             );
         }
-        match source {
-            Source::Static | Source::Md if keeps_own => pair_up(certs, keys),
-            Source::Static | Source::Md => {
-                certs.clear();
-                keys.clear();
-            }
-            Source::Own | Source::SelfSigned => {}
+        let specs = match source {
+            Source::Static => synced.certs.iter().map(|(spec, _)| spec.clone()).collect(),
+            Source::Md => synced.certs.best(startup.now).into_iter().map(|(spec, _)| spec.clone()).collect(),
+            Source::Own | Source::SelfSigned => Vec::new(),
+        };
+        if !specs.is_empty() {
+            keep(&own_files, &specs, certs, keys);
         }
         match source {
             Source::Own => false,
@@ -50,8 +51,8 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
             Source::Md => {
                 crate::log!(Debug, "AH10077: {name}: providing certificates for server {}", server.name());
                 startup.note_trial(name);
-                let specs = synced.certs.best(startup.now).into_iter().map(|(spec, _)| spec.clone());
-                each_key(synced, specs, certs, keys, |spec| sync::certificate_files(&startup.store, synced, spec))
+                let files = |spec: &KeySpec| sync::certificate_files(&startup.store, synced, spec);
+                each_key(synced, specs, certs, keys, files)
             }
             // From here and not as a fallback: mod_ssl would answer 503 until the next restart.
             Source::SelfSigned if startup.hosts.is_live() => add_self_signed(&startup, server, synced, certs, keys),
@@ -61,11 +62,19 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
     added.unwrap_or(false)
 }
 
-/// mod_ssl takes the key from the certificate's file where a host names none; what is added after that must not take
-/// its place.
-fn pair_up(certs: &PathArray<'_>, keys: &mut PathArray<'_>) {
-    let given = keys.paths().len();
-    certs.paths().iter().skip(given).for_each(|path| keys.push(path));
+/// Leaves those of a host's own files that serve clients beside certificates for keys of these kinds. mod_ssl takes the
+/// key from the certificate's file where a host names none; what is added after that must not take its place.
+fn keep(own: &[OwnFile], specs: &[KeySpec], certs: &mut PathArray<'_>, keys: &mut PathArray<'_>) {
+    let (cert_paths, key_paths) = (certs.paths(), keys.paths());
+    certs.clear();
+    keys.clear();
+    let is_needed = !specs.iter().any(|spec| matches!(spec, KeySpec::Rsa(_)));
+    for (index, (cert, own)) in cert_paths.iter().zip(own).enumerate() {
+        if is_needed && own.stays_beside_others() {
+            certs.push(cert);
+            keys.push(key_paths.get(index).unwrap_or(cert));
+        }
+    }
 }
 
 /// mod_ssl has loaded all certificates of a host into this context.

@@ -35,7 +35,7 @@ pub struct TlsHosts {
     slots: Vec<Slot>,
     /// By server.
     given: Mutex<HashMap<usize, Given>>,
-    contexts: Mutex<Vec<Vec<Context>>>,
+    contexts: Mutex<Vec<Vec<(String, Context)>>>,
 }
 
 impl TlsHosts {
@@ -75,7 +75,7 @@ impl TlsHosts {
         if let (Some(slot), Some(contexts)) =
             (self.slots.get(given.md), lock(&self.contexts).get_mut(given.md))
         {
-            contexts.push(context);
+            contexts.push((server.name(), context));
             if self.is_live {
                 slot.attach();
             }
@@ -92,12 +92,16 @@ impl TlsHosts {
     }
 }
 
-/// The TLS contexts of the hosts of each MD.
-pub struct Contexts(Vec<Vec<Context>>);
+/// The TLS contexts of the hosts of each MD, with the names of the hosts.
+pub struct Contexts(Vec<Vec<(String, Context)>>);
 
 impl Hosts for Contexts {
     fn try_out(&self, index: usize, identities: &[Identity]) -> Option<Result<(), String>> {
         let contexts = self.0.get(index).filter(|contexts| !contexts.is_empty())?;
-        Some(contexts.iter().try_for_each(|context| context.try_out(identities)))
+        let try_out = |(host, context): &(String, Context)| {
+            let refused = |reason| format!("the host {host} does not take it, {reason}");
+            context.try_out(identities).map_err(refused)
+        };
+        Some(contexts.iter().try_for_each(try_out))
     }
 }

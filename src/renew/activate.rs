@@ -137,7 +137,10 @@ impl<'s> Activation<'s> {
         let live = self.load_live(&name)?;
         let is_same = matches!((&staged, &live), (Ok(Some(staged)), Some(live)) if staged.is_same(live));
         let live = live.filter(|_| !is_same);
-        let is_live_used = live.is_some_and(|live| self.use_live(synced, live, now));
+        let is_live_used = match live {
+            Some(live) => self.use_live(synced, live, now)?,
+            None => false,
+        };
         let activated = match staged {
             Ok(Some(staged)) => self.use_staged(synced, staged, is_same, now, delay)?,
             Ok(None) => Activated::Unfinished,
@@ -163,29 +166,20 @@ impl<'s> Activation<'s> {
         })
     }
 
-    /// Tells whether the set that was live is in use now. One that cannot be used is as good as none.
-    fn use_live(&mut self, synced: &mut SyncedMd, live: Staged, now: Timestamp) -> bool {
+    /// Tells whether the set that was live is in use now. One that cannot be used is as good as none; one that cannot be
+    /// put into use now is kept, as the error says.
+    fn use_live(&mut self, synced: &mut SyncedMd, live: Staged, now: Timestamp) -> Result<bool, Error> {
         if self.is_outdone(synced, &live, now) {
-            return false;
+            return Ok(false);
         }
         match self.put_in_use(synced, live) {
-            Ok(()) => true,
+            Ok(()) => Ok(true),
             Err(Refusal::Flaw(flaw)) => {
-                crate::log!(
-                    Warn,
-                    "{}: the set that was live cannot be used any more: {flaw}",
-                    synced.md.name
-                );
-                false
+                let name = &synced.md.name;
+                crate::log!(Warn, "md[{name}]: the set that was live cannot be used any more: {flaw}");
+                Ok(false)
             }
-            Err(Refusal::Store(error)) => {
-                crate::log!(
-                    Warn,
-                    "{}: the set that was live cannot be put into use: {error}",
-                    synced.md.name
-                );
-                false
-            }
+            Err(Refusal::Store(error)) => Err(error),
         }
     }
 
@@ -211,7 +205,7 @@ impl<'s> Activation<'s> {
         let refused = match self.put_in_use(synced, staged) {
             Ok(()) => None,
             Err(Refusal::Store(error)) => return Err(error),
-            Err(Refusal::Flaw(flaw @ (Flaw::Refused(..) | Flaw::Kind(_)))) => Some(flaw.to_string()),
+            Err(Refusal::Flaw(flaw)) if flaw.is_refusal() => Some(flaw.to_string()),
             Err(Refusal::Flaw(flaw)) => {
                 restart::purge(self.store, &name)?;
                 return Ok(Activated::Damaged(flaw.to_string()));
@@ -606,7 +600,7 @@ mod tests {
                     let best = best.max_by_key(|(at, _)| *at).map(|(at, sets)| &sets[at].info.fingerprint);
                     let what = format!("{used:?} {live_set:?} {staged_set:?}");
                     assert_eq!(live(&lab, "a.test").as_ref(), best, "{what}");
-                    let source = serve::decide(&synced.md, &synced.certs, serve::Own::None, NOW);
+                    let source = serve::decide(&synced.md, "a.test", &synced.certs, serve::Own::None, NOW);
                     assert_eq!(source == serve::Source::SelfSigned, best.is_none(), "{what}");
                 }
             }
@@ -845,6 +839,27 @@ mod tests {
         assert!(lab.has("staging/a.test/job.json"), "the renewal under way stays");
         assert!(!lab.has("staging/a.test/live.json"));
         assert!(lab.has("archive/a.test.1"));
+    }
+
+    #[test]
+    fn a_live_set_is_not_lost_whatever_step_the_store_refuses() {
+        let a = md(&["a.test"]);
+        for steps in 0.. {
+            let lab = Lab::new();
+            lab.install(&a);
+            let served = publish(&lab, &a, lab.set(&["a.test"], &spec()));
+            let job = Job { errors: 1, ..Job::new("a.test") };
+            lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job.to_json()).unwrap();
+            // The process goes on after what failed, as httpd does.
+            let dying = lab.dying(steps);
+            let is_done = start(&dying, std::slice::from_ref(&a)).is_ok();
+            start(&lab.store, std::slice::from_ref(&a)).unwrap();
+            assert_eq!(live(&lab, "a.test"), Some(served), "{steps}");
+            if is_done {
+                assert!(steps > 5);
+                return;
+            }
+        }
     }
 
     #[test]

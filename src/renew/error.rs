@@ -37,7 +37,7 @@ pub enum Error {
     #[error("{0}")]
     Unusable(String),
     /// No host can serve what the CA delivered.
-    #[error("the new certificates are not used: {0}. Those before stay in use")]
+    #[error("the new certificates are not used: {0}. What was served before still is")]
     Refused(String),
     /// The certificate that the CA has issued cannot be used: another order would only use up one more.
     #[error("{0}")]

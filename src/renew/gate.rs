@@ -49,7 +49,7 @@ pub fn admit<R: Rights>(
         }
         match trial {
             Some(Trial::Accepted) => {}
-            Some(Trial::Refused(reason)) => return Err(Flaw::Refused(label(), reason.clone())),
+            Some(Trial::Refused(reason)) => return Err(Flaw::RefusedByHosts(reason.clone())),
             None => {
                 if let Some(KeySpec::Rsa(bits)) = set.chain.leaf().key_spec()
                     && bits < RSA_BITS_DEFAULT

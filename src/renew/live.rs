@@ -198,6 +198,11 @@ impl LiveSet {
         })
     }
 
+    /// Whether clients that can do with RSA alone are served.
+    pub fn has_rsa(&self) -> bool {
+        self.identities.iter().any(Identity::is_rsa)
+    }
+
     /// Whether it has exactly these certificates.
     pub fn is_of<'c>(&self, certs: impl Iterator<Item = &'c CertInfo>) -> bool {
         let sorted = |certs: &mut dyn Iterator<Item = &'c CertInfo>| {

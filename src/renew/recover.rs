@@ -39,8 +39,8 @@ pub fn revert(store: &StartStore, now: Timestamp) -> Result<Option<String>, Erro
 }
 
 /// What a refused set says of itself where nothing else is known.
-const REFUSED_BY_START: &str = "httpd did not start with it: mod_ssl refused to load it, and the server's error log of \
-                                that start says why";
+const REFUSED_BY_START: &str = "httpd ended while mod_ssl loaded them, and the server's error log of that start says \
+                                why";
 
 /// Keeps the set in `domains` as a finished renewal that was refused. What cannot be read is only archived.
 fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(), Error> {

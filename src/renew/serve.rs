@@ -5,6 +5,7 @@
 use super::state::KeyedCert;
 use crate::crypto::CertInfo;
 use crate::model::{KeySpec, Md};
+use crate::names;
 use crate::time::Timestamp;
 use std::cmp::Ordering;
 use std::ops::Deref;
@@ -111,7 +112,7 @@ fn names_covered(md: &Md, cert: &CertInfo) -> usize {
     if md.is_covered_by(&cert.dns_names) {
         return md.domains.len();
     }
-    let covers = |name: &&String| cert.dns_names.iter().any(|pattern| crate::names::covers(pattern, name));
+    let covers = |name: &&String| cert.dns_names.iter().any(|pattern| names::covers(pattern, name));
     md.domains.iter().filter(covers).count()
 }
 
@@ -131,11 +132,6 @@ impl Worth {
     fn rank(self) -> (bool, bool, usize, usize) {
         (self.is_any, self.is_in_time, self.names, self.keys)
     }
-
-    /// Clients accept it for a name of the MD at least.
-    fn is_of_use(self) -> bool {
-        self.is_in_time && self.names > 0
-    }
 }
 
 impl PartialOrd for Worth {
@@ -148,10 +144,35 @@ impl PartialOrd for Worth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
     None,
-    /// They can be read, and are valid by their dates.
+    /// They can be read, and one is valid by its dates.
     InTime,
     /// Expired, not yet valid, or not to be read as a certificate.
     Unfit,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnFile {
+    pub is_in_time: bool,
+    pub is_rsa: bool,
+}
+
+impl OwnFile {
+    /// All clients can do with RSA. So it stays for those that can do with nothing else where an MD has no RSA key; a file
+    /// with another kind of key would be shown instead of the MD's certificate, and expire one day.
+    pub fn stays_beside_others(&self) -> bool {
+        self.is_in_time && self.is_rsa
+    }
+}
+
+impl Own {
+    pub fn of_all(files: &[OwnFile]) -> Own {
+        match files {
+            [] => Own::None,
+            files if files.iter().any(|file| file.is_in_time) => Own::InTime,
+            _ => Own::Unfit,
+        }
+    }
 }
 
 /// Who provides the certificate of a host.
@@ -178,17 +199,20 @@ impl Source {
     }
 }
 
-/// Decides for one host of `md`. `certs` are those that mod_ssl takes.
-pub fn decide(md: &Md, certs: &Certs, own: Own, now: Timestamp) -> Source {
+/// Decides for the host of this name, which has `md`. `certs` are those that mod_ssl takes.
+pub fn decide(md: &Md, host: &str, certs: &Certs, own: Own, now: Timestamp) -> Source {
     if md.has_static_files() {
         return Source::Static;
     }
-    let worth = certs.worth(md, now);
+    let best = certs.best(now);
+    let serves_host = |(_, cert): &(&KeySpec, &CertInfo)| {
+        is_in_time(cert, now) && cert.dns_names.iter().any(|pattern| names::covers(pattern, host))
+    };
     match own {
-        _ if worth.is_of_use() => Source::Md,
+        _ if !best.is_empty() && best.iter().all(serves_host) => Source::Md,
         // Better a good certificate of the host's than one that clients refuse.
         Own::InTime => Source::Own,
-        _ if worth.is_any => Source::Md,
+        _ if !best.is_empty() => Source::Md,
         Own::Unfit => Source::Own,
         Own::None => Source::SelfSigned,
     }
@@ -274,11 +298,31 @@ mod tests {
                     (None, Own::None) => Source::SelfSigned,
                 };
                 let what = format!("{configured:?} {former:?} {own:?}");
-                assert_eq!(decide(&md(), &certs, own, NOW), expected, "{what}");
+                assert_eq!(decide(&md(), "a.test", &certs, own, NOW), expected, "{what}");
                 let with_files = Md { cert_files: vec!["/x".into()], ..md() };
-                assert_eq!(decide(&with_files, &certs, own, NOW), Source::Static, "{what}");
+                assert_eq!(decide(&with_files, "a.test", &certs, own, NOW), Source::Static, "{what}");
             }
         }
+    }
+
+    #[test]
+    fn a_certificate_without_the_name_of_a_host_does_not_take_the_place_of_its_own_file() {
+        let certs = certs(&[p256()], Is::Missing, Is::SomeNames);
+        let source = |host, own| decide(&md(), host, &certs, own, NOW);
+        assert_eq!(source("a.test", Own::InTime), Source::Md);
+        assert_eq!(source("b.test", Own::InTime), Source::Own);
+        assert_eq!(source("b.test", Own::Unfit), Source::Md);
+        assert_eq!(source("b.test", Own::None), Source::Md);
+    }
+
+    #[test]
+    fn of_the_files_of_a_host_valid_ones_with_rsa_keys_stay() {
+        let file = |is_in_time, is_rsa| OwnFile { is_in_time, is_rsa };
+        assert!(file(true, true).stays_beside_others());
+        assert!(!file(true, false).stays_beside_others() && !file(false, true).stays_beside_others());
+        assert_eq!(Own::of_all(&[]), Own::None);
+        assert_eq!(Own::of_all(&[file(false, true), file(true, false)]), Own::InTime);
+        assert_eq!(Own::of_all(&[file(false, true)]), Own::Unfit);
     }
 
     #[test]

@@ -4,14 +4,15 @@ use super::serve::Source;
 use super::{Host, Managed};
 use crate::config::Finding;
 use crate::log::Level;
-use crate::model::State;
+use crate::model::{RenewMode, State};
 use crate::names;
+use crate::time::Timestamp;
 
 /// More hosts than these are counted, not named: the log of a start with thousands is to stay readable.
 const NAMED: usize = 10;
 
 /// For the log: hosts that have nothing but a self-signed certificate, and hosts with files of their own.
-pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone) -> Vec<Finding> {
+pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timestamp) -> Vec<Finding> {
     let hosts = |is: fn(&Managed, &Host) -> bool| {
         let mds = mds.clone();
         let hosts =
@@ -30,7 +31,17 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone) -> Vec<Findi
             ),
         });
     }
-    let own = hosts(|_, host| host.source == Source::Own);
+    let out_of_time: Vec<_> = mds.clone().filter_map(|md| out_of_time(md, now)).collect();
+    if !out_of_time.is_empty() {
+        findings.push(Finding {
+            level: Level::Warn,
+            text: format!(
+                "certificates that clients refuse are served for lack of others: {}",
+                shortened(out_of_time.iter().map(String::as_str), "managed domains")
+            ),
+        });
+    }
+    let own = hosts(|md, host| host.source == Source::Own && md.md.renew_mode != RenewMode::Manual);
     if !own.is_empty() {
         findings.push(Finding {
             level: Level::Notice,
@@ -52,6 +63,18 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone) -> Vec<Findi
         });
     }
     findings
+}
+
+/// Until or from when the certificate is valid that the hosts of an MD are served with, where that is not now.
+fn out_of_time(managed: &Managed, now: Timestamp) -> Option<String> {
+    let is_served = managed.hosts.iter().any(|host| host.source == Source::Md);
+    let best = managed.certs.best(now);
+    let (_, cert) = best.first().filter(|_| is_served && !managed.certs.are_in_time(now))?;
+    let name = &managed.md.name;
+    Some(match cert.not_after <= now {
+        true => format!("md[{name}] (expired at {})", cert.not_after.to_http_date()),
+        false => format!("md[{name}] (valid from {} on)", cert.not_before.to_http_date()),
+    })
 }
 
 /// What an MD lacks whose hosts are served with a certificate of it.
@@ -86,7 +109,9 @@ fn shortened<'t>(all: impl ExactSizeIterator<Item = &'t str>, what: &str) -> Str
 mod tests {
     use super::*;
     use crate::crypto::CertInfo;
+    use crate::crypto::fixture::NOW;
     use crate::model::{KeySpec, Md};
+    use crate::time::DAY;
 
     fn managed(name: &str, source: Source, certs: Vec<super::super::state::KeyedCert>) -> Managed {
         let host = Host { name: format!("www.{name}"), address: "*:443".into(), source, is_live: true };
@@ -99,7 +124,8 @@ mod tests {
     fn a_start_tells_of_hosts_that_do_not_serve_what_is_configured() {
         let of = |names: &[&str]| {
             let dns_names = names.iter().map(ToString::to_string).collect();
-            vec![(KeySpec::default(), Some(CertInfo { dns_names, ..CertInfo::default() }))]
+            let not_after = NOW.plus(DAY);
+            vec![(KeySpec::default(), Some(CertInfo { dns_names, not_after, ..CertInfo::default() }))]
         };
         let mds = [
             managed("a.test", Source::SelfSigned, Vec::new()),
@@ -107,7 +133,7 @@ mod tests {
             managed("c.test", Source::Md, of(&["c.test", "new.test"])),
             managed("d.test", Source::Md, of(&["d.test"])),
         ];
-        let found = findings(mds.iter());
+        let found = findings(mds.iter(), NOW);
         let levels: Vec<_> = found.iter().map(|finding| finding.level).collect();
         assert_eq!(levels, [Level::Warn, Level::Notice, Level::Notice]);
         for (finding, text) in found.iter().zip([
@@ -117,14 +143,23 @@ mod tests {
         ]) {
             assert!(finding.text.contains(text) && !finding.text.contains("c.test"), "{}", finding.text);
         }
-        assert!(findings(mds.iter().skip(2).take(1)).is_empty());
+        assert!(findings(mds.iter().skip(2).take(1), NOW).is_empty());
+    }
+
+    #[test]
+    fn a_certificate_that_has_expired_is_named_while_it_is_served() {
+        let expired = CertInfo { dns_names: vec!["a.test".into()], not_after: NOW, ..CertInfo::default() };
+        let mds = [managed("a.test", Source::Md, vec![(KeySpec::default(), Some(expired))])];
+        let found = findings(mds.iter(), NOW);
+        assert_eq!(found[0].level, Level::Warn);
+        assert!(found[0].text.contains("md[a.test] (expired at Fri, 15 Jan 2027 08:00:00 GMT)"), "{found:?}");
     }
 
     #[test]
     fn thousands_of_hosts_take_one_line() {
         let mds: Vec<_> =
             (0..1000).map(|n| managed(&format!("h{n}.test"), Source::SelfSigned, Vec::new())).collect();
-        let found = findings(mds.iter());
+        let found = findings(mds.iter(), NOW);
         assert_eq!(found.len(), 1);
         assert!(found[0].text.contains("h9.test") && found[0].text.contains("and 990 more hosts"));
         assert!(!found[0].text.contains("h10.test"));

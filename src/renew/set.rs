@@ -28,6 +28,9 @@ pub enum Flaw {
     Kind(String),
     #[error("OpenSSL refuses certificate({0}) for TLS: {1}")]
     Refused(String, String),
+    /// In the words of the hosts that were asked before.
+    #[error("{0}")]
+    RefusedByHosts(String),
     #[error("md.json is missing or unusable")]
     NoMd,
     #[error("{0}")]
@@ -55,6 +58,13 @@ pub fn load<R: Rights>(
         );
     }
     Ok(set)
+}
+
+impl Flaw {
+    /// Whether the set is whole, and TLS servers do not take it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Flaw::Refused(..) | Flaw::RefusedByHosts(_) | Flaw::Kind(_))
+    }
 }
 
 impl KeyedSet {

@@ -31,7 +31,7 @@ fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> 
         }
     }
     for md in &mut synced {
-        if serve::decide(&md.md, &md.certs, Own::None, NOW) == Source::SelfSigned {
+        if serve::decide(&md.md, &md.md.name, &md.certs, Own::None, NOW) == Source::SelfSigned {
             Fallbacks::default().files(store, md, NOW)?;
         }
         finish(store, md)?;

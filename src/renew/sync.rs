@@ -3,12 +3,13 @@
 //! and made anew; data of domains that are no longer configured stay.
 
 use super::lineage::{self, Folder, Found, Seeker};
+use super::live;
 use super::recover;
-use super::serve::{Certs, Own};
-use super::set::{self, MD_FILE};
+use super::serve::{Certs, OwnFile};
+use super::set::{self, JOB_FILE, MD_FILE};
 use super::state::{KeyedCert, assess};
 use crate::crypto::{CertInfo, Chain, PrivateKey};
-use crate::model::{KeySpec, Md};
+use crate::model::{Job, KeySpec, Md};
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use serde_json::Value;
@@ -45,21 +46,28 @@ pub type HostNames<'a> = &'a dyn Fn(usize) -> Vec<String>;
 /// written: [`finish`] does, when the MDs are final. Fails only where a whole group cannot be read.
 pub fn sync(store: &StartStore, configured: &[Md], hosts: HostNames<'_>) -> Result<Vec<SyncedMd>, Error> {
     recover::swaps(store)?;
-    match_up(store, configured, hosts, &|from, to| rename(store, from, to))
+    match_up(store, configured, hosts, Right::Change)
 }
 
 /// The same for a start that must not change the store: renamed MDs have their certificates in the folders
 /// where they are.
 pub fn look(store: &StartStore, configured: &[Md], hosts: HostNames<'_>) -> Result<Vec<SyncedMd>, Error> {
-    match_up(store, configured, hosts, &|_, _| Ok(false))
+    match_up(store, configured, hosts, Right::Look)
 }
 
-/// `rename` tells whether it moved the folder; where it did not, that is used under its present name.
+/// What may be done to the store.
+#[derive(Clone, Copy, PartialEq)]
+enum Right {
+    Change,
+    Look,
+}
+
+/// A folder that is not moved is used under its present name.
 fn match_up(
     store: &StartStore,
     configured: &[Md],
     hosts: HostNames<'_>,
-    rename: &dyn Fn(&str, &str) -> Result<bool, Error>,
+    right: Right,
 ) -> Result<Vec<SyncedMd>, Error> {
     let mut stored = Stored::read(store)?;
     let same_name: Vec<_> = configured.iter().map(|md| stored.unclaimed.remove(&md.name)).collect();
@@ -69,12 +77,22 @@ fn match_up(
         let (mut problems, mut lent_to) = (Vec::new(), None);
         let entry = match (same_name, previous) {
             (None, Some((mut previous, false))) => {
-                match rename(&previous.folder, &md.name) {
-                    Ok(true) => previous.folder.clone_from(&md.name),
-                    Ok(false) => {}
-                    Err(e) => problems.push(e.to_string()),
+                if right == Right::Change {
+                    match rename(store, &previous.folder, &md.name) {
+                        Ok(()) => previous.folder.clone_from(&md.name),
+                        Err(e) => problems.push(e.to_string()),
+                    }
                 }
                 previous
+            }
+            // It has no more than a set in staging, which goes to where the MD has its own.
+            (same_name, Some((previous, _))) if certificate_files_in(store, &previous.folder).is_empty() => {
+                if right == Right::Change
+                    && let Err(error) = take_staged(store, &previous.folder, &md.name)
+                {
+                    problems.push(error.to_string());
+                }
+                same_name.unwrap_or_else(|| Entry { folder: md.name.clone(), ..Entry::default() })
             }
             // Both stay where they are. The next set, and md.json now, go into the folder of the MD's name.
             (same_name, Some((previous, _))) => {
@@ -201,8 +219,9 @@ impl Entry {
     }
 }
 
+/// Also one that this start is going to put into use.
 fn has_certificate(store: &StartStore, folder: &str) -> bool {
-    !certificate_files_in(store, folder).is_empty()
+    !certificate_files_in(store, folder).is_empty() || has_staged_set(store, folder)
 }
 
 /// A folder that cannot be read has none that could be used.
@@ -214,18 +233,42 @@ fn certificate_files_in(store: &StartStore, folder: &str) -> Vec<String> {
 
 /// The folder in `domains` goes last: if the process dies in between, the next start finds it there and ends the move.
 /// OCSP responses go along, for a must-staple site is not reached without one.
-fn rename(store: &StartStore, from: &str, to: &str) -> Result<bool, Error> {
-    for group in [Group::Staging, Group::Ocsp] {
-        if store.exists(group, from)? && !store.exists(group, to)? {
-            store.rename(group, from, group, to)?;
-        }
+fn rename(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    take_staged(store, from, to)?;
+    if store.exists(Group::Ocsp, from)? && !store.exists(Group::Ocsp, to)? {
+        store.rename(Group::Ocsp, from, Group::Ocsp, to)?;
     }
     store.rename(Group::Domains, from, Group::Domains, to)?;
     crate::log!(
         Notice,
         "md[{to}]: takes over the certificates and the history of md[{from}], of which it has names"
     );
-    Ok(true)
+    Ok(())
+}
+
+/// What is staged moves along, a complete set also to where something less is.
+fn take_staged(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    if !store.exists(Group::Staging, from)? {
+        return Ok(());
+    }
+    if store.exists(Group::Staging, to)? {
+        if !has_staged_set(store, from) || has_staged_set(store, to) {
+            return Ok(());
+        }
+        store.purge(Group::Staging, to)?;
+    }
+    store.rename(Group::Staging, from, Group::Staging, to)
+}
+
+/// Whether a complete set waits in staging, or was served from there.
+fn has_staged_set(store: &StartStore, name: &str) -> bool {
+    let files = store.files(Group::Staging, name).unwrap_or_default();
+    let is_finished = || {
+        let job = store.read_json(Group::Staging, name, JOB_FILE).ok().flatten();
+        job.and_then(|json| Job::from_json(name, &json)).is_some_and(|job| job.finished)
+    };
+    files.iter().any(|file| file == live::FILE)
+        || (files.iter().any(|file| KeySpec::of_file(file, "pubcert").is_some()) && is_finished())
 }
 
 fn merge(configured: &Md, stored: Option<Md>) -> Md {
@@ -268,10 +311,16 @@ fn static_certificates(store: &StartStore, md: &Md, problems: &mut Vec<String>) 
 
 /// What a certificate file of a host's own is worth. One that cannot be read may be no file at all, but a name in a
 /// token: mod_ssl knows.
-pub fn own_file(store: &StartStore, path: &Path, now: Timestamp) -> Own {
-    let Ok(Some(content)) = store.read_foreign(path) else { return Own::InTime };
-    let is_in_time = |chain: Chain| chain.leaf().not_before() <= now && now < chain.leaf().not_after();
-    if Chain::from_pem(&content).is_ok_and(is_in_time) { Own::InTime } else { Own::Unfit }
+pub fn own_file(store: &StartStore, path: &Path, now: Timestamp) -> OwnFile {
+    let Ok(Some(content)) = store.read_foreign(path) else {
+        return OwnFile { is_in_time: true, is_rsa: true };
+    };
+    let Ok(chain) = Chain::from_pem(&content) else { return OwnFile { is_in_time: false, is_rsa: false } };
+    let leaf = chain.leaf();
+    OwnFile {
+        is_in_time: leaf.not_before() <= now && now < leaf.not_after(),
+        is_rsa: matches!(leaf.key_spec(), Some(KeySpec::Rsa(_))),
+    }
 }
 
 /// A certificate that the admin provides, and the kind of its key.
@@ -297,8 +346,9 @@ fn static_certificate(store: &StartStore, cert: &Path, key: &Path) -> Result<(Ke
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{CA_URL, Lab, look, md, sync};
+    use super::super::gate::Admitted;
     use super::*;
-    use crate::crypto::fixture::Wish;
+    use crate::crypto::fixture::{NOW, Wish};
     use crate::model::State;
     use serde_json::json;
 
@@ -429,6 +479,38 @@ mod tests {
         let synced = super::sync(&lab.store, &configured, &host("c.test a.test")).unwrap();
         assert_eq!(fingerprint(&synced[0]), Some(own.as_str()));
         assert!(lab.has("domains/a.test"));
+    }
+
+    #[test]
+    fn a_set_that_has_only_been_live_or_staged_goes_along_with_its_names() {
+        let a = md(&["a.test", "b.test"]);
+        // The MD is renamed, or merged into one that has a folder, with and without a failing renewal of its own.
+        for (is_live, has_folder, is_failing) in
+            [true, false].into_iter().flat_map(|l| [(l, false, false), (l, true, false), (l, true, true)])
+        {
+            let lab = Lab::new();
+            lab.store.write_json(Group::Domains, "a.test", MD_FILE, &a.to_json()).unwrap();
+            let set = lab.set(&["a.test", "b.test"], &a.keys()[0]);
+            match is_live {
+                true => {
+                    let set = Admitted::untried(vec![set]);
+                    let set = live::Published::new(NOW, &a, &Job::new("a.test"), set);
+                    set.write(&lab.store.worker(), "a.test").unwrap();
+                }
+                false => drop(lab.stage(&a, &set)),
+            }
+            let merged = md(&["c.test", "a.test", "b.test"]);
+            if has_folder {
+                lab.store.write_json(Group::Domains, "c.test", MD_FILE, &md(&["c.test"]).to_json()).unwrap();
+            }
+            if is_failing {
+                let job = Job { errors: 3, ..Job::new("c.test") };
+                lab.store.write_json(Group::Staging, "c.test", JOB_FILE, &job.to_json()).unwrap();
+            }
+            start(&lab, &[merged]);
+            let file = if is_live { live::FILE } else { "pubcert.p-256.pem" };
+            assert!(lab.has(&format!("staging/c.test/{file}")), "{is_live} {has_folder} {is_failing}");
+        }
     }
 
     #[test]

@@ -52,11 +52,14 @@ impl Engine {
         new: Option<Vec<KeyedSet>>,
     ) -> (Next, bool) {
         let (name, is_new) = (&target.md.name, new.is_some());
+        let was_refused = matches!(running.job.trial, Some(Trial::Refused(_)));
         let turn = self.go_live(index, target, running, new);
         match &turn {
             // Another one may be better, once this one would have been replaced anyway.
             Turn::Refused(reason) if !self.is_staged_set_due(target) => {
                 running.job.trial = Some(Trial::Refused(reason.clone()));
+                running.job.last.activity =
+                    Some(format!("Trying the new certificates of {name} on its hosts"));
                 let error = Error::Refused(reason.clone());
                 return (self.failed(target, running, None, &error), false);
             }
@@ -69,7 +72,7 @@ impl Engine {
                 let error = begun.err().unwrap_or_else(|| Error::Unusable(reason.clone()));
                 return (self.failed(target, running, None, &error), false);
             }
-            Turn::Restart if is_new => crate::log!(
+            Turn::Restart if is_new || was_refused => crate::log!(
                 Notice,
                 "AH10059: The Managed Domain {name} has been setup and changes will be activated on next (graceful) \
                  server restart."
@@ -126,7 +129,7 @@ impl Engine {
                 crate::log!(Error, "{name}: the staged set cannot be read: {error}");
                 return Turn::Waiting(now.plus(PAUSE));
             }
-            Err(flaw @ (Flaw::Refused(..) | Flaw::Kind(_))) => return Turn::Refused(flaw.to_string()),
+            Err(flaw) if flaw.is_refusal() => return Turn::Refused(flaw.to_string()),
             Err(flaw) => return Turn::Damaged(flaw.to_string()),
         };
         let Some((workers, delay)) = workers else { return Turn::Restart };

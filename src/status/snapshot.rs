@@ -5,7 +5,7 @@
 use super::judgement::Judgement;
 use super::{html, json, text};
 use crate::crypto::CertInfo;
-use crate::model::{Job, KeySpec, State};
+use crate::model::{Job, KeySpec, State, Trial};
 use crate::renew::ari;
 use crate::renew::live::LiveSet;
 use crate::renew::serve::Source;
@@ -128,7 +128,8 @@ impl<'a> Domain<'a> {
 
     /// The finished renewal whose set is not in use yet.
     pub fn ready(&self) -> Option<&Renewal> {
-        let renewal = self.renewal.as_deref().filter(|renewal| renewal.job.finished)?;
+        let is_waiting = |job: &Job| job.finished && !matches!(job.trial, Some(Trial::Refused(_)));
+        let renewal = self.renewal.as_deref().filter(|renewal| is_waiting(&renewal.job))?;
         let serials = |certs: &[KeyedCert]| -> Vec<String> {
             certs.iter().filter_map(|(_, cert)| cert.as_ref().map(|cert| cert.fingerprint.clone())).collect()
         };
@@ -160,7 +161,8 @@ impl<'a> Domain<'a> {
     /// `None` without a renewal, or where nothing is left to do.
     pub fn next(&self) -> Option<Next> {
         let job = &self.renewal.as_ref()?.job;
-        let action = match (job.finished, job.next_run) {
+        let is_refused = matches!(job.trial, Some(Trial::Refused(_)));
+        let action = match (job.finished && !is_refused, job.next_run) {
             (true, Some(_)) => "tell the command again",
             (true, None) if self.ready().is_none() => return None,
             (true, None) if self.managed.live.is_attached() => "activate",

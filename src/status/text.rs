@@ -116,7 +116,8 @@ fn facts(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, o
     }
     fact("Status", &words::status(domain, now).0);
     words::remark(domain, now).into_iter().for_each(|remark| fact("Remark", remark));
-    let certs = || domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
+    let all = domain.all_certs();
+    let certs = || all.iter().filter_map(|(_, cert)| cert.as_ref());
     if let Some(from) = certs().map(|cert| cert.not_before).max().filter(|from| *from > now) {
         fact("ValidFrom", &words::day(from));
     }

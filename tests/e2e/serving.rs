@@ -198,6 +198,51 @@ fn a_live_set_takes_the_place_of_the_files_of_a_host() {
 }
 
 #[test]
+fn of_the_files_of_a_host_those_that_are_valid_stay_beside_the_certificate_of_its_domain() {
+    let Some(lab) = open_lab!() else { return };
+    let issuer = Issuer::new();
+    let put = |name: &str, content: Vec<u8>| {
+        let path = lab.path(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let rsa = issuer.issue_for(&["one.test"], Id::RSA, -60, 86_400);
+    let expired = issuer.issue_for(&["one.test"], Id::EC, -7200, -3600);
+    // The one has its key in the same file, as mod_ssl allows.
+    let both = |set: &Set| [set.chain_pem(), set.key_pem()].concat();
+    let own = format!(
+        "SSLCertificateFile {}\nSSLCertificateFile {}",
+        put("rsa.pem", both(&rsa)),
+        put("expired.pem", both(&expired))
+    );
+    for (keys, algorithm, to_rsa) in [("P-256", Id::EC, Some(&rsa)), ("RSA", Id::RSA, None)] {
+        let config = fresh(&lab).line(&format!("MDPrivateKeys {keys}\nMDomain one.test"));
+        let config = config.site_with("one.test", &own);
+        let set = issuer.issue_for(ONE, algorithm, -60, 86_400);
+        issuer::install(&config.store(), ONE, &[&set]);
+        let httpd = config.start();
+        let served =
+            |options: &[&str]| tls::served(httpd.config.https_port(), "one.test", None, options).serial();
+        assert_eq!(served(&[]), set.serial(), "{keys}");
+        assert_eq!(served(RSA_ONLY), to_rsa.unwrap_or(&set).serial(), "{keys}");
+        httpd.stop();
+    }
+}
+
+#[test]
+fn a_certificate_that_lacks_the_name_of_a_host_does_not_take_the_place_of_its_files() {
+    let Some(lab) = open_lab!() else { return };
+    let own = Files::new(&lab, "two.test", Id::EC);
+    let config = config(&lab).line("MDPrivateKeys P-256\nMDomain one.test two.test").site("one.test", &[]);
+    let set = Issuer::new().issue(ONE);
+    issuer::install(&config.store(), ONE, &[&set]);
+    let httpd = config.site_with("two.test", &own.directives()).start();
+    httpd.assert_serves("one.test", &set, "the certificate there is");
+    let served = tls::served(httpd.config.https_port(), "two.test", None, &[]);
+    assert_eq!(served.names(), ["two.test"]);
+}
+
+#[test]
 fn an_expired_certificate_does_not_take_the_place_of_good_files_of_the_host() {
     let Some(lab) = open_lab!() else { return };
     let issuer = Issuer::new();
@@ -244,7 +289,7 @@ fn a_set_that_its_host_refuses_is_an_error_of_its_renewal_and_takes_no_server_do
         wait_for("the refusal in md-status", SOON, || {
             let renewal = &httpd.md("one.test")["renewal"];
             let is_said = renewal["last"]["detail"].as_str().is_some_and(|detail| {
-                detail.contains("certificate(P-256)") && detail.contains("ca key too small")
+                detail.contains("the host one.test does not take it") && detail.contains("ca key too small")
             });
             (is_said && renewal["errors"].as_u64() > Some(0)).then_some(())
         });

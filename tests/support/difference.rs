@@ -147,6 +147,14 @@ const OURS_ONLY: &[(&str, &str)] = &[
     ("serving::a_live_set_of_an_earlier_configuration_is_put_into_use", "no set goes live"),
     ("serving::a_live_set_takes_the_place_of_the_files_of_a_host", "no set goes live"),
     (
+        "serving::a_certificate_that_lacks_the_name_of_a_host_does_not_take_the_place_of_its_files",
+        "it serves that of the domain",
+    ),
+    (
+        "serving::of_the_files_of_a_host_those_that_are_valid_stay_beside_the_certificate_of_its_domain",
+        "it does not start where a host has its key in the file of its certificate",
+    ),
+    (
         "serving::a_set_that_its_host_refuses_is_an_error_of_its_renewal_and_takes_no_server_down",
         "no set is tried out",
     ),

@@ -124,7 +124,7 @@ callback! {
             // SAFETY: OpenSSL lends the connection of this handshake.
             && !unsafe { answers_challenge(ssl) }
             // SAFETY: as above.
-            && let Err(error) = unsafe { present(ssl, &set.identities, !place.keeps_own) }
+            && let Err(error) = unsafe { present(ssl, &set.identities, !place.keeps_own || set.has_rsa()) }
         {
             crate::log!(Error, "OpenSSL refuses a live certificate in a handshake: {error}");
         }
