@@ -7,7 +7,7 @@ use super::sys::Server;
 use super::tls_hosts::TlsHosts;
 use crate::config::{Host, Plan, ServerConfig};
 use crate::renew::fallback::Fallbacks;
-use crate::renew::recover;
+use crate::renew::recover::{self, OnTrial};
 use crate::renew::serve::OwnFile;
 use crate::renew::sync::{self, SyncedMd};
 use crate::store::{StartStore, StoreLock};
@@ -30,8 +30,8 @@ pub struct Startup {
     /// Hosts that mod_ssl has asked certificates for.
     pub(super) tls: Mutex<HashSet<usize>>,
     pub hosts: TlsHosts,
-    /// MDs whose sets this start has put into use, each with the folder in the archive that has the one before.
-    pub(super) replaced: HashMap<String, Option<String>>,
+    /// Sets that no start has come up with yet.
+    pub(super) on_trial: OnTrial,
     /// Held while these are on trial.
     pub(super) trial: Mutex<Option<StoreLock>>,
     /// What certificate files of hosts are worth, by path: thousands of hosts may inherit one.
@@ -54,18 +54,28 @@ impl Startup {
         paths.iter().map(worth).collect()
     }
 
-    /// mod_ssl is about to load the certificates of this MD. Where this start has put them into use and mod_ssl ends
-    /// it, the next start puts those before back.
-    pub fn note_trial(&self, name: &str) {
-        let Some(archived) = self.replaced.get(name).filter(|_| lock(&self.trial).is_some()) else { return };
-        if let Err(error) = recover::note_trial(&self.store, name, archived.as_deref()) {
+    /// mod_ssl is about to load the certificates of this MD. Where they are on trial and it ends the start, the next one
+    /// puts those before back.
+    pub fn note_loading(&self, name: &str) {
+        if let Some(archived) = self.on_trial.get(name).filter(|_| lock(&self.trial).is_some())
+            && let Err(error) = recover::note_loading(&self.store, name, archived.as_deref())
+        {
             crate::log!(Warn, "md[{name}]: cannot note that its new certificates are being loaded: {error}");
         }
     }
 
-    /// It has loaded them.
-    pub fn end_trial(&self) {
+    /// It has loaded all of a host.
+    pub fn note_loaded(&self) {
         if lock(&self.trial).is_some()
+            && let Err(error) = recover::note_loaded(&self.store)
+        {
+            crate::log!(Warn, "cannot note that new certificates were loaded: {error}");
+        }
+    }
+
+    /// It has loaded all of all hosts.
+    pub fn end_trial(&self) {
+        if lock(&self.trial).take().is_some()
             && let Err(error) = recover::end_trial(&self.store)
         {
             crate::log!(Warn, "cannot note that new certificates were loaded: {error}");

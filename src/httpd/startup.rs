@@ -20,6 +20,7 @@ use crate::notify::Commands;
 use crate::renew::engine::Settings;
 use crate::renew::fallback::Fallbacks;
 use crate::renew::pace::Retry;
+use crate::renew::recover::OnTrial;
 use crate::renew::sync::{self, SyncedMd};
 use crate::renew::tally::{Counters, Tally};
 use crate::renew::unsaved::Unsaved;
@@ -28,7 +29,6 @@ use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
 use crate::store::StartStore;
 use crate::time::{Clock, SystemClock};
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -81,9 +81,10 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     // Held until the staged sets are in use.
     let right = if is_check { Right::Look } else { Right::to_change(&store, plan.global.store_locks) };
     // The check comes first to where the last start ended.
-    if is_check || !matches!(right, Right::Look) {
-        takeover::revert(&store, now);
-    }
+    let mut on_trial = match right {
+        Right::Look if !is_check => OnTrial::new(),
+        _ => takeover::revert(&store, now),
+    };
     let bring_in_line = if matches!(right, Right::Look) { sync::look } else { sync::sync };
     let hosts = |md| plan.host_names(md, |at| servers.get(at).map(|(_, host)| host));
     let mut mds = bring_in_line(&store, &configured, &hosts).map_err(|error| {
@@ -98,15 +99,14 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
             crate::log!(Warn, "{}: {problem}", md.md.name);
         }
     }
-    let replaced = match right {
-        Right::Look => HashMap::new(),
-        Right::Change { .. } => takeover::run(&store, &mut mds, &plan, now),
-    };
+    if let Right::Change { .. } = right {
+        on_trial.extend(takeover::run(&store, &mut mds, &plan, now));
+    }
     drop(right);
     let startup = Arc::new(Startup {
         hosts: TlsHosts::new(mds.len(), plan.global.live_activation),
-        trial: Mutex::new(takeover::begin_trial(&store, &replaced)),
-        replaced,
+        trial: Mutex::new(takeover::begin_trial(&store, &on_trial)),
+        on_trial,
         own_files: Mutex::default(),
         stapling: Primed::default(),
         store,
@@ -130,7 +130,6 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
     let startup = main.conf().and_then(|conf| lock(&conf.startup).take());
     let Some(startup) = startup else { return Ok(()) };
     startup.end_trial();
-    lock(&startup.trial).take();
     for conf in records.iter().filter_map(Server::conf) {
         lock(&conf.startup).take();
     }

@@ -4,11 +4,11 @@
 use crate::config::Plan;
 use crate::notify::{Commands, Event};
 use crate::renew::activate::{Activated, Activation};
+use crate::renew::recover::{OnTrial, Reverted};
 use crate::renew::sync::SyncedMd;
 use crate::renew::{recover, restart};
-use crate::store::{StartStore, StoreLock};
+use crate::store::{Error, StartStore, StoreLock};
 use crate::time::{SystemClock, Timestamp, format_duration};
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// What this start may do with the store.
@@ -37,29 +37,39 @@ impl Right {
     }
 }
 
-/// Where the start before ended with new certificates, those before come back.
-pub fn revert(store: &StartStore, now: Timestamp) {
-    match recover::revert(store, now) {
-        Ok(None) => {}
-        Ok(Some(name)) => crate::log!(
-            Error,
-            "AH10069: md[{name}]: the last start of httpd ended while mod_ssl loaded the new certificates of this \
-             domain. Those before are in use again, the new ones wait in staging; the error log of that start says what \
-             mod_ssl did not like."
-        ),
-        Err(error) => crate::log!(
+/// Where the start before ended with new certificates, those before come back. Gives what is on trial still.
+pub fn revert(store: &StartStore, now: Timestamp) -> OnTrial {
+    let reverted = recover::revert(store, now).unwrap_or_else(|error| {
+        crate::log!(
             Error,
             "AH10069: the last start of httpd ended with new certificates, and those before cannot be put back: {error}"
-        ),
+        );
+        Reverted::default()
+    });
+    for name in reverted.names {
+        crate::log!(
+            Error,
+            "AH10069: md[{name}]: the last start of httpd ended before the new certificates of all domains were loaded. \
+             Those before are in use again, the new ones wait in staging; the error log of that start says what mod_ssl \
+             did not like."
+        );
     }
+    reverted.left
 }
 
-/// The lock under which mod_ssl loads what this start has put into use; `None` where that is nothing.
-pub fn begin_trial(store: &StartStore, replaced: &HashMap<String, Option<String>>) -> Option<StoreLock> {
-    if replaced.is_empty() {
+/// Notes what is on trial, and gives the lock that says so while this start goes on; `None` where nothing is.
+pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Option<StoreLock> {
+    if sets.is_empty() {
         return None;
     }
-    store.lock_trial().unwrap_or_else(|error| {
+    let begin = || {
+        let lock = store.lock_trial()?;
+        if lock.is_some() {
+            recover::begin_trial(store, sets)?;
+        }
+        Ok(lock)
+    };
+    begin().unwrap_or_else(|error: Error| {
         crate::log!(
             Warn,
             "should httpd not start with the new certificates, they are not taken back: {error}"
@@ -70,12 +80,7 @@ pub fn begin_trial(store: &StartStore, replaced: &HashMap<String, Option<String>
 
 /// Activates what is staged; what failed so far begins anew. A store that refuses leaves in use what is. Gives the MDs
 /// whose sets were put into use, each with the folder in the archive that has the one before.
-pub fn run(
-    store: &StartStore,
-    mds: &mut [SyncedMd],
-    plan: &Plan,
-    now: Timestamp,
-) -> HashMap<String, Option<String>> {
+pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp) -> OnTrial {
     if let Err(error) = store.write_reach(plan.can_http, plan.can_https) {
         crate::log!(Warn, "the store's httpd.json cannot be written: {error}");
     }
@@ -83,7 +88,7 @@ pub fn run(
         Ok(activation) => activation,
         Err(error) => {
             crate::log!(Error, "AH10069: staged sets cannot be looked at, those in use stay: {error}");
-            return HashMap::new();
+            return OnTrial::new();
         }
     };
     for md in mds {

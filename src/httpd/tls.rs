@@ -50,7 +50,7 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
             }
             Source::Md => {
                 crate::log!(Debug, "AH10077: {name}: providing certificates for server {}", server.name());
-                startup.note_trial(name);
+                startup.note_loading(name);
                 let files = |spec: &KeySpec| sync::certificate_files(&startup.store, synced, spec);
                 each_key(synced, specs, certs, keys, files)
             }
@@ -81,7 +81,7 @@ fn keep(own: &[OwnFile], specs: &[KeySpec], certs: &mut PathArray<'_>, keys: &mu
 pub fn loaded(server: Server<'_>, context: Context) {
     if let Some(startup) = startup(server) {
         startup.hosts.attach(server, context);
-        startup.end_trial();
+        startup.note_loaded();
     }
 }
 

@@ -9,7 +9,7 @@
 use super::account::Accounts;
 use super::gate;
 use super::live;
-use super::recover::{self, archive_number};
+use super::recover::{self, OnTrial, archive_number};
 use super::restart;
 use super::serve::{Certs, Worth};
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
@@ -50,7 +50,7 @@ pub struct Activation<'s> {
     /// The highest number in the archive, by MD.
     archived: HashMap<String, u32>,
     /// What was put into use, by MD, and the archived folder it took the place of.
-    replaced: HashMap<String, Option<String>>,
+    replaced: OnTrial,
 }
 
 /// A set that was read whole.
@@ -103,12 +103,12 @@ impl<'s> Activation<'s> {
             let highest = archived.entry(name.to_string()).or_default();
             *highest = number.max(*highest);
         }
-        let (staged, replaced) = (staged.into_iter().collect(), HashMap::new());
+        let (staged, replaced) = (staged.into_iter().collect(), OnTrial::new());
         Ok(Activation { store, accounts, adopted, staged, archived, replaced })
     }
 
     /// The MDs whose sets were put into use, each with the folder in the archive that has the one before.
-    pub fn replaced(self) -> HashMap<String, Option<String>> {
+    pub fn replaced(self) -> OnTrial {
         self.replaced
     }
 

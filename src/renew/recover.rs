@@ -5,42 +5,99 @@ use super::fallback;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
 use super::staging::file::CHAIN_STEM;
 use crate::model::{Job, KeySpec, Md, Outcome, Trial};
-use crate::store::{Error, Group, StartStore};
+use crate::store::{Error, Group, Note, StartStore};
 use crate::time::Timestamp;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-/// Notes in the store that mod_ssl is about to load a set that this start has put into use. Where that ends the
-/// process, and with it the lock that [`StartStore::lock_trial`] gives, the note tells the next start. `archived`: the
-/// folder of the set before.
-pub fn note_trial(store: &StartStore, name: &str, archived: Option<&str>) -> Result<(), Error> {
-    store.write_trial(&json!({"name": name, "archived": archived}))
+/// Sets that a start has put into use and no start has come up with yet: by MD the folder in the archive that has the
+/// one before.
+pub type OnTrial = BTreeMap<String, Option<String>>;
+
+/// Notes in the store what is on trial, for the next start to know where this one ends, and with it the lock that
+/// [`StartStore::lock_trial`] gives.
+pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Result<(), Error> {
+    store.write_note(Note::Trial, &json!(sets))
 }
 
-/// mod_ssl took the set, or this start ends for another reason.
+/// mod_ssl is about to load the set of this MD for a host.
+pub fn note_loading(store: &StartStore, name: &str, archived: Option<&str>) -> Result<(), Error> {
+    store.write_note(Note::Loading, &json!({"name": name, "archived": archived}))
+}
+
+/// It has loaded it.
+pub fn note_loaded(store: &StartStore) -> Result<(), Error> {
+    store.remove_note(Note::Loading)
+}
+
+/// All that was on trial is loaded.
 pub fn end_trial(store: &StartStore) -> Result<(), Error> {
-    store.remove_trial()
+    store.remove_note(Note::Loading)?;
+    store.remove_note(Note::Trial)
 }
 
-/// Puts the archived set back where the start before ended while mod_ssl loaded its successor. That goes back to
-/// staging as an error of its renewal. Gives the name of the MD.
-pub fn revert(store: &StartStore, now: Timestamp) -> Result<Option<String>, Error> {
-    let Some(trial) = store.read_trial()? else { return Ok(None) };
-    // Another httpd on this store that is not through yet has it.
-    let Some(_lock) = store.lock_trial()? else { return Ok(None) };
-    let text = |key: &str| trial.get(key).and_then(Value::as_str);
-    let Some(name) = text("name").map(String::from) else {
-        return store.remove_trial().map(|()| None);
+/// What became of sets on trial.
+#[derive(Debug, Default, PartialEq)]
+pub struct Reverted {
+    /// MDs that have the set before in use again.
+    pub names: Vec<String>,
+    /// What is on trial still.
+    pub left: OnTrial,
+}
+
+/// Puts the archived set back where the start before ended while mod_ssl loaded its successor; that goes back to
+/// staging as an error of its renewal. So do the other sets on trial where the ones before are valid: one of them may be
+/// the next to end a start.
+pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
+    let (Some(trial), loading) = (store.read_note(Note::Trial)?, store.read_note(Note::Loading)?) else {
+        return Ok(Reverted::default());
     };
-    let archived = text("archived").filter(|folder| archive_number(folder).is_some_and(|(md, _)| md == name));
-    back_to_staging(store, &name, now)?;
-    put_back(store, &name, archived)?;
-    store.remove_trial()?;
-    Ok(Some(name))
+    // Another httpd on this store that is not through yet has it.
+    let Some(_lock) = store.lock_trial()? else { return Ok(Reverted::default()) };
+    let mut left = on_trial(&trial);
+    let loading = loading.as_ref().and_then(|note| note.get("name")).and_then(Value::as_str);
+    let Some(guilty) = loading.filter(|name| left.contains_key(*name)) else {
+        return Ok(Reverted { names: Vec::new(), left });
+    };
+    let is_valid = |archived: &Option<String>| archived.as_ref().is_some_and(|f| are_in_time(store, f, now));
+    let back = |(name, archived): &(&String, &Option<String>)| *name == guilty || is_valid(archived);
+    let names: Vec<String> = left.iter().filter(back).map(|(name, _)| name.clone()).collect();
+    for name in &names {
+        let archived = left.remove(name).flatten();
+        back_to_staging(store, name, now)?;
+        put_back(store, name, archived.as_deref())?;
+        store.write_note(Note::Trial, &json!(left))?;
+    }
+    store.remove_note(Note::Loading)?;
+    Ok(Reverted { names, left })
+}
+
+/// Whatever else stands there is nothing.
+fn on_trial(note: &Value) -> OnTrial {
+    let sets = note.as_object().into_iter().flatten();
+    let own = |name: &str, folder: &str| archive_number(folder).is_some_and(|(md, _)| md == name);
+    let set = |(name, archived): (&String, &Value)| {
+        let archived = archived.as_str().filter(|folder| own(name, folder));
+        (name.clone(), archived.map(String::from))
+    };
+    sets.map(set).collect()
+}
+
+/// Whether all certificates of an archived folder are valid by their dates.
+fn are_in_time(store: &StartStore, folder: &str, now: Timestamp) -> bool {
+    let files = store.files(Group::Archive, folder).unwrap_or_default();
+    let chains = files.iter().filter(|file| KeySpec::of_file(file, CHAIN_STEM).is_some());
+    let mut chains =
+        chains.map(|file| store.read_chain(Group::Archive, folder, file).ok().flatten()).peekable();
+    chains.peek().is_some()
+        && chains.all(|chain| {
+            chain.is_some_and(|chain| chain.leaf().not_before() <= now && now < chain.leaf().not_after())
+        })
 }
 
 /// What a refused set says of itself where nothing else is known.
-const REFUSED_BY_START: &str = "httpd ended while mod_ssl loaded them, and the server's error log of that start says \
-                                why";
+const REFUSED_BY_START: &str = "httpd ended before all new certificates were loaded, and the server's error log of \
+                                that start says why";
 
 /// Keeps the set in `domains` as a finished renewal that was refused. What cannot be read is only archived.
 fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(), Error> {
@@ -50,7 +107,8 @@ fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(),
         Err(Flaw::Store(error)) => return Err(error),
         Err(_) => return Ok(()),
     };
-    if !store.files(Group::Staging, name)?.is_empty() {
+    // What else is kept there stays.
+    if store.files(Group::Staging, name)?.iter().any(|file| file == JOB_FILE) {
         return Ok(());
     }
     let read = |file| store.read_json(Group::Domains, name, file);
@@ -196,19 +254,23 @@ mod tests {
     use super::super::fixture::{Lab, md, sync};
     use super::super::sync::finish;
     use super::*;
-    use crate::crypto::fixture::NOW;
+    use crate::crypto::fixture::{NOW, Wish};
     use crate::store::Fuse;
     use std::time::Duration;
 
     /// A start up to the point where mod_ssl has been asked to load what was activated.
     fn start(store: &StartStore, md: &Md) -> Result<Activated, Error> {
-        revert(store, NOW)?;
+        let mut on_trial = revert(store, NOW)?.left;
         let mut synced = sync(store, std::slice::from_ref(md))?.remove(0);
         let mut activation = Activation::begin(store)?;
         let activated = activation.activate(&mut synced, NOW, Duration::ZERO)?;
         finish(store, &mut synced)?;
-        if let Some(archived) = activation.replaced().get(&md.name) {
-            note_trial(store, &md.name, archived.as_deref())?;
+        on_trial.extend(activation.replaced());
+        if !on_trial.is_empty() {
+            begin_trial(store, &on_trial)?;
+        }
+        if let Some(archived) = on_trial.get(&md.name) {
+            note_loading(store, &md.name, archived.as_deref())?;
         }
         Ok(activated)
     }
@@ -268,23 +330,69 @@ mod tests {
         start(&lab.store, &a).unwrap();
         let other = lab.store.lock_trial().unwrap();
         assert!(other.is_some());
-        assert_eq!(revert(&lab.store, NOW).unwrap(), None);
+        assert_eq!(revert(&lab.store, NOW).unwrap(), Reverted::default());
         assert_eq!(in_use(&lab), Some(new));
         assert!(lab.has("trial.json"));
         drop(other);
-        assert_eq!(revert(&lab.store, NOW).unwrap().as_deref(), Some("a.test"));
+        assert_eq!(revert(&lab.store, NOW).unwrap().names, ["a.test"]);
     }
 
     #[test]
     fn a_note_that_is_damaged_or_of_another_name_changes_nothing() {
         let (lab, a) = (Lab::new(), md(&["a.test"]));
         let old = lab.install(&a);
-        for note in ["{", "{}", r#"{"name": 1}"#, r#"{"name": "b.test", "archived": "a.test.1"}"#] {
-            std::fs::write(lab.root().join("trial.json"), note).unwrap();
-            start(&lab.store, &a).unwrap();
-            assert_eq!(in_use(&lab), Some(old.clone()), "{note}");
-            assert!(!lab.has("trial.json"), "{note}");
+        for note in ["{", "{}", "[1]", r#"{"b.test": "a.test.1"}"#, r#"{"a.test": "../../x"}"#] {
+            for loading in ["{", "{}", r#"{"name": 1}"#, r#"{"name": "c.test"}"#] {
+                std::fs::write(lab.root().join("trial.json"), note).unwrap();
+                std::fs::write(lab.root().join("trial-loading.json"), loading).unwrap();
+                assert_eq!(revert(&lab.store, NOW).unwrap().names, [""; 0]);
+                assert_eq!(in_use(&lab), Some(old.clone()), "{note} {loading}");
+            }
         }
+    }
+
+    /// Two sets, of which mod_ssl takes neither.
+    #[test]
+    fn other_sets_on_trial_go_back_with_the_one_that_ended_the_start_where_those_before_are_valid() {
+        let lab = Lab::new();
+        let names = ["a.test", "b.test", "c.test"];
+        let mds = names.map(|name| md(&[name]));
+        let expired = Wish { names: &["c.test"], until: NOW, ..Wish::default() };
+        for md in &mds[..2] {
+            lab.install(md);
+        }
+        let old = lab.set_like(&expired, &mds[2].keys()[0]);
+        set::write(&lab.store, Group::Domains, "c.test", &old).unwrap();
+        lab.store.write_json(Group::Domains, "c.test", MD_FILE, &mds[2].to_json()).unwrap();
+        for md in &mds {
+            lab.stage(md, &lab.set(&[&md.name], &md.keys()[0]));
+        }
+        let mut synced = sync(&lab.store, &mds).unwrap();
+        let mut activation = Activation::begin(&lab.store).unwrap();
+        for md in &mut synced {
+            assert_eq!(activation.activate(md, NOW, Duration::ZERO).unwrap(), Activated::Done);
+        }
+        let on_trial: OnTrial = activation.replaced().into_iter().collect();
+        begin_trial(&lab.store, &on_trial).unwrap();
+        note_loading(&lab.store, "b.test", on_trial["b.test"].as_deref()).unwrap();
+        let reverted = revert(&lab.store, NOW).unwrap();
+        assert_eq!(reverted.names, ["a.test", "b.test"]);
+        assert_eq!(reverted.left.keys().collect::<Vec<_>>(), ["c.test"], "better than an expired one");
+        assert!(lab.has("staging/a.test/job.json") && lab.has("staging/b.test/job.json"));
+        note_loading(&lab.store, "c.test", on_trial["c.test"].as_deref()).unwrap();
+        assert_eq!(revert(&lab.store, NOW).unwrap().names, ["c.test"], "unless it ends the next start");
+        assert_eq!(revert(&lab.store, NOW).unwrap(), Reverted::default());
+    }
+
+    #[test]
+    fn what_a_ca_advised_does_not_keep_a_refused_set_from_staging() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.install(&a);
+        lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        lab.store.write(Group::Staging, "a.test", "ari.json", b"[]").unwrap();
+        start(&lab.store, &a).unwrap();
+        start(&lab.store, &a).unwrap();
+        assert!(lab.has("staging/a.test/pubcert.p-256.pem") && lab.has("staging/a.test/ari.json"));
     }
 
     #[test]

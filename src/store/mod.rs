@@ -36,10 +36,26 @@ use std::sync::Arc;
 
 /// Bytes of a JSON file.
 const JSON_MAX: u64 = 4 * 1024 * 1024;
-/// In the store's own folder: the set that mod_ssl is about to load.
-const TRIAL_FILE: &str = "trial.json";
 /// Bytes of any other file.
 const FILE_MAX: u64 = 1024 * 1024;
+
+/// Files in the store's own folder by which a start tells the next one what it was trying.
+#[derive(Clone, Copy)]
+pub enum Note {
+    /// The sets it has put into use.
+    Trial,
+    /// The one that mod_ssl is loading.
+    Loading,
+}
+
+impl Note {
+    fn file(self) -> &'static str {
+        match self {
+            Note::Trial => "trial.json",
+            Note::Loading => "trial-loading.json",
+        }
+    }
+}
 
 /// Which groups a handle opens.
 pub trait Rights {
@@ -151,20 +167,20 @@ impl StartStore {
 
     /// Notes what this start is trying, for the next one to know where it ends with that. Does not wait for the disk: a
     /// process that ends leaves it, and a power failure says nothing about what was tried.
-    pub fn write_trial(&self, note: &Value) -> Result<(), Error> {
+    pub fn write_note(&self, note: Note, content: &Value) -> Result<(), Error> {
         let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(false);
-        root.write(TRIAL_FILE, &json_bytes(note), Access { mode: 0o600, ..Access::default() })
+        root.write(note.file(), &json_bytes(content), Access { mode: 0o600, ..Access::default() })
     }
 
-    /// What an earlier start was trying when it ended.
-    pub fn read_trial(&self) -> Result<Option<Value>, Error> {
-        let content = setup::open_root(&self.layout.dir, &self.layout.fuse)?.read(TRIAL_FILE, JSON_MAX)?;
+    /// What an earlier start has left.
+    pub fn read_note(&self, note: Note) -> Result<Option<Value>, Error> {
+        let content = setup::open_root(&self.layout.dir, &self.layout.fuse)?.read(note.file(), JSON_MAX)?;
         // What cannot be read tells nothing.
         Ok(content.map(|content| serde_json::from_slice(&content).unwrap_or_default()))
     }
 
-    pub fn remove_trial(&self) -> Result<(), Error> {
-        setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(false).remove(TRIAL_FILE)
+    pub fn remove_note(&self, note: Note) -> Result<(), Error> {
+        setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(false).remove(note.file())
     }
 
     /// A file of the admin, outside of the store. More than 1 MiB is refused.

@@ -315,3 +315,23 @@ fn a_start_that_mod_ssl_ends_with_a_new_set_is_followed_by_one_with_the_set_befo
     httpd.graceful();
     httpd.assert_serves("one.test", &old, "after a restart");
 }
+
+#[test]
+fn a_start_that_several_new_sets_would_end_is_followed_by_one_with_the_sets_before() {
+    let Some(lab) = open_lab!() else { return };
+    let (good, weak) = (Issuer::new(), Issuer::with_key(Id::RSA));
+    let mut config = config(&lab).at_restarts().line("MDPrivateKeys P-256");
+    let names = ["one.test", "two.test", "three.test"];
+    let mut old = Vec::new();
+    for name in names {
+        config = config.line(&format!("MDomain {name}")).site_with(name, "SSLCipherSuite ALL:@SECLEVEL=3");
+        old.push(good.issue(&[name]));
+        issuer::install(&config.store(), &[name], &[&old[old.len() - 1]]);
+        issuer::stage(&config.store(), &[name], &[&weak.issue(&[name])]);
+    }
+    assert!(config.clone().try_start().is_err(), "mod_ssl takes none of them");
+    let httpd = config.start();
+    for (name, old) in names.into_iter().zip(&old) {
+        httpd.assert_serves(name, old, "the set before");
+    }
+}
