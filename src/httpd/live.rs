@@ -199,7 +199,7 @@ impl Live {
         let set = LiveSet::new(&published, &managed.md.keys()).map_err(|e| Flaw::Unusable(e.to_string()))?;
         // It may be of an earlier configuration, and what the start found serves more names of this one.
         let (now, md) = (SystemClock::default().now(), &managed.md);
-        let is_outdone = set.certs.worth(md, now) < managed.certs.worth(md, now);
+        let is_outdone = managed.certs.outdo(&set.certs, md, now);
         Ok((!is_outdone).then_some(set))
     }
 

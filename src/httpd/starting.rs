@@ -57,8 +57,9 @@ impl Startup {
     /// mod_ssl is about to load the certificates of this MD. Where they are on trial and it ends the start, the next one
     /// puts those before back.
     pub fn note_loading(&self, name: &str) {
-        if let Some(archived) = self.on_trial.get(name).filter(|_| lock(&self.trial).is_some())
-            && let Err(error) = recover::note_loading(&self.store, name, archived.as_deref())
+        if self.on_trial.contains_key(name)
+            && lock(&self.trial).is_some()
+            && let Err(error) = recover::note_loading(&self.store, name)
         {
             crate::log!(Warn, "md[{name}]: cannot note that its new certificates are being loaded: {error}");
         }

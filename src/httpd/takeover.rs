@@ -111,8 +111,8 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
             ),
             Ok(Activated::Outdone) => crate::log!(
                 Notice,
-                "md[{name}]: the staged certificates were ordered for an earlier configuration and serve fewer of its \
-                 names than those in use. They are dropped."
+                "md[{name}]: the staged certificates were ordered for an earlier configuration, and clients would get \
+                 less from them than from those in use. They are dropped."
             ),
             Ok(Activated::Damaged(reason)) => {
                 crate::log!(Error, "AH10069: {name}: error loading staged set, purging it: {reason}");

@@ -9,9 +9,9 @@
 use super::account::Accounts;
 use super::gate;
 use super::live;
-use super::recover::{self, OnTrial, archive_number};
+use super::recover::{self, NewSet, OnTrial, archive_number};
 use super::restart;
-use super::serve::{Certs, Worth};
+use super::serve::Certs;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
 use super::sync::SyncedMd;
 use crate::model::{Job, Md, Trial};
@@ -49,7 +49,7 @@ pub struct Activation<'s> {
     staged: HashSet<String>,
     /// The highest number in the archive, by MD.
     archived: HashMap<String, u32>,
-    /// What was put into use, by MD, and the archived folder it took the place of.
+    /// What was put into use.
     replaced: OnTrial,
 }
 
@@ -107,7 +107,7 @@ impl<'s> Activation<'s> {
         Ok(Activation { store, accounts, adopted, staged, archived, replaced })
     }
 
-    /// The MDs whose sets were put into use, each with the folder in the archive that has the one before.
+    /// The sets that were put into use.
     pub fn replaced(self) -> OnTrial {
         self.replaced
     }
@@ -227,8 +227,7 @@ impl<'s> Activation<'s> {
 
     /// Whether clients have more of the set in use than they would have of this one.
     fn is_outdone(&self, synced: &SyncedMd, staged: &Staged, now: Timestamp) -> bool {
-        let worth = |certs: &Certs| -> Worth { certs.worth(&synced.md, now) };
-        !synced.md.has_static_files() && worth(&staged.certs(&synced.md)) < worth(&synced.certs)
+        !synced.md.has_static_files() && synced.certs.outdo(&staged.certs(&synced.md), &synced.md, now)
     }
 
     /// Afterwards `domains` has the set, and `synced` says so.
@@ -252,7 +251,8 @@ impl<'s> Activation<'s> {
                 },
             )?;
             let archived = self.swap(&name)?;
-            self.replaced.insert(name.clone(), archived);
+            let leaves = recover::leaves(self.store, Group::Domains, &name);
+            self.replaced.insert(name.clone(), NewSet { leaves, archived });
             stored = Some(json);
         }
         synced.md = md;

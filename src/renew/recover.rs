@@ -10,19 +10,35 @@ use crate::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Sets that a start has put into use and no start has come up with yet: by MD the folder in the archive that has the
-/// one before.
-pub type OnTrial = BTreeMap<String, Option<String>>;
+/// A set that a start has put into use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSet {
+    /// Fingerprints of its certificates, sorted: by hand there may come others.
+    pub leaves: Vec<String>,
+    /// The folder in the archive that has the set before.
+    pub archived: Option<String>,
+}
+
+/// Those that no start has come up with yet, by MD.
+pub type OnTrial = BTreeMap<String, NewSet>;
 
 /// Notes in the store what is on trial, for the next start to know where this one ends, and with it the lock that
 /// [`StartStore::lock_trial`] gives.
 pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Result<(), Error> {
-    store.write_note(Note::Trial, &json!(sets))
+    store.remove_note(Note::Loading)?;
+    write_trial(store, sets)
+}
+
+fn write_trial(store: &StartStore, sets: &OnTrial) -> Result<(), Error> {
+    let entry = |(name, set): (&String, &NewSet)| {
+        (name.clone(), json!({"certs": set.leaves, "archived": set.archived}))
+    };
+    store.write_note(Note::Trial, &Value::Object(sets.iter().map(entry).collect()))
 }
 
 /// mod_ssl is about to load the set of this MD for a host.
-pub fn note_loading(store: &StartStore, name: &str, archived: Option<&str>) -> Result<(), Error> {
-    store.write_note(Note::Loading, &json!({"name": name, "archived": archived}))
+pub fn note_loading(store: &StartStore, name: &str) -> Result<(), Error> {
+    store.write_note(Note::Loading, &json!({"name": name}))
 }
 
 /// It has loaded it.
@@ -55,18 +71,20 @@ pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
     // Another httpd on this store that is not through yet has it.
     let Some(_lock) = store.lock_trial()? else { return Ok(Reverted::default()) };
     let mut left = on_trial(&trial);
+    left.retain(|name, set| is_under_way(store, name, set));
     let loading = loading.as_ref().and_then(|note| note.get("name")).and_then(Value::as_str);
     let Some(guilty) = loading.filter(|name| left.contains_key(*name)) else {
         return Ok(Reverted { names: Vec::new(), left });
     };
-    let is_valid = |archived: &Option<String>| archived.as_ref().is_some_and(|f| are_in_time(store, f, now));
-    let back = |(name, archived): &(&String, &Option<String>)| *name == guilty || is_valid(archived);
+    let is_valid = |folder: &String| are_in_time(store, folder, now);
+    let back =
+        |(name, set): &(&String, &NewSet)| *name == guilty || set.archived.as_ref().is_some_and(is_valid);
     let names: Vec<String> = left.iter().filter(back).map(|(name, _)| name.clone()).collect();
     for name in &names {
-        let archived = left.remove(name).flatten();
+        let archived = left.remove(name).and_then(|set| set.archived);
         back_to_staging(store, name, now)?;
         put_back(store, name, archived.as_deref())?;
-        store.write_note(Note::Trial, &json!(left))?;
+        write_trial(store, &left)?;
     }
     store.remove_note(Note::Loading)?;
     Ok(Reverted { names, left })
@@ -76,11 +94,19 @@ pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
 fn on_trial(note: &Value) -> OnTrial {
     let sets = note.as_object().into_iter().flatten();
     let own = |name: &str, folder: &str| archive_number(folder).is_some_and(|(md, _)| md == name);
-    let set = |(name, archived): (&String, &Value)| {
-        let archived = archived.as_str().filter(|folder| own(name, folder));
-        (name.clone(), archived.map(String::from))
+    let set = |(name, set): (&String, &Value)| {
+        let archived = set.get("archived").and_then(Value::as_str).filter(|folder| own(name, folder));
+        let leaves = set.get("certs").and_then(Value::as_array).into_iter().flatten();
+        let leaves = leaves.filter_map(Value::as_str).map(String::from).collect();
+        (name.clone(), NewSet { leaves, archived: archived.map(String::from) })
     };
     sets.map(set).collect()
+}
+
+/// Whether the noted set is in use, or a start ended while it put the one before back.
+fn is_under_way(store: &StartStore, name: &str, set: &NewSet) -> bool {
+    let found = leaves(store, Group::Domains, name);
+    found == set.leaves || (found.is_empty() && has_set(store, name).unwrap_or(false))
 }
 
 /// Whether all certificates of an archived folder are valid by their dates.
@@ -177,11 +203,13 @@ fn has_set(store: &StartStore, name: &str) -> Result<bool, Error> {
 }
 
 /// Fingerprints of the certificates in a folder.
-fn leaves(store: &StartStore, group: Group, name: &str) -> Vec<String> {
+pub(super) fn leaves(store: &StartStore, group: Group, name: &str) -> Vec<String> {
     let files = store.files(group, name).unwrap_or_default();
     let chains = files.iter().filter(|file| KeySpec::of_file(file, CHAIN_STEM).is_some());
     let chains = chains.filter_map(|file| store.read_chain(group, name, file).ok()?);
-    chains.map(|chain| chain.leaf().sha256_fingerprint()).collect()
+    let mut leaves: Vec<_> = chains.map(|chain| chain.leaf().sha256_fingerprint()).collect();
+    leaves.sort_unstable();
+    leaves
 }
 
 /// Ends swaps in which the process died: where `domains` has nothing for a name and `tmp` has its complete
@@ -269,8 +297,8 @@ mod tests {
         if !on_trial.is_empty() {
             begin_trial(store, &on_trial)?;
         }
-        if let Some(archived) = on_trial.get(&md.name) {
-            note_loading(store, &md.name, archived.as_deref())?;
+        if on_trial.contains_key(&md.name) {
+            note_loading(store, &md.name)?;
         }
         Ok(activated)
     }
@@ -341,7 +369,13 @@ mod tests {
     fn a_note_that_is_damaged_or_of_another_name_changes_nothing() {
         let (lab, a) = (Lab::new(), md(&["a.test"]));
         let old = lab.install(&a);
-        for note in ["{", "{}", "[1]", r#"{"b.test": "a.test.1"}"#, r#"{"a.test": "../../x"}"#] {
+        for note in [
+            "{",
+            "{}",
+            "[1]",
+            r#"{"b.test": "a.test.1"}"#,
+            r#"{"a.test": {"archived": "../../x", "certs": 1}}"#,
+        ] {
             for loading in ["{", "{}", r#"{"name": 1}"#, r#"{"name": "c.test"}"#] {
                 std::fs::write(lab.root().join("trial.json"), note).unwrap();
                 std::fs::write(lab.root().join("trial-loading.json"), loading).unwrap();
@@ -349,6 +383,17 @@ mod tests {
                 assert_eq!(in_use(&lab), Some(old.clone()), "{note} {loading}");
             }
         }
+    }
+
+    #[test]
+    fn a_set_that_the_admin_has_put_in_the_place_of_the_refused_one_stays() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.install(&a);
+        lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        start(&lab.store, &a).unwrap();
+        let by_hand = lab.install(&a);
+        start(&lab.store, &a).unwrap();
+        assert_eq!(in_use(&lab), Some(by_hand));
     }
 
     /// Two sets, of which mod_ssl takes neither.
@@ -374,12 +419,12 @@ mod tests {
         }
         let on_trial: OnTrial = activation.replaced().into_iter().collect();
         begin_trial(&lab.store, &on_trial).unwrap();
-        note_loading(&lab.store, "b.test", on_trial["b.test"].as_deref()).unwrap();
+        note_loading(&lab.store, "b.test").unwrap();
         let reverted = revert(&lab.store, NOW).unwrap();
         assert_eq!(reverted.names, ["a.test", "b.test"]);
         assert_eq!(reverted.left.keys().collect::<Vec<_>>(), ["c.test"], "better than an expired one");
         assert!(lab.has("staging/a.test/job.json") && lab.has("staging/b.test/job.json"));
-        note_loading(&lab.store, "c.test", on_trial["c.test"].as_deref()).unwrap();
+        note_loading(&lab.store, "c.test").unwrap();
         assert_eq!(revert(&lab.store, NOW).unwrap().names, ["c.test"], "unless it ends the next start");
         assert_eq!(revert(&lab.store, NOW).unwrap(), Reverted::default());
     }

@@ -100,6 +100,17 @@ impl From<Vec<KeyedCert>> for Certs {
     }
 }
 
+impl Certs {
+    /// Whether clients have more of these than of `other`. What is only for fewer of the configured keys is no loss where
+    /// it is valid for longer.
+    pub fn outdo(&self, other: &Certs, md: &Md, now: Timestamp) -> bool {
+        let (own, others) = (self.worth(md, now), other.worth(md, now));
+        let end = |certs: &Certs| certs.best(now).iter().map(|(_, cert)| cert.not_after).min();
+        let is_only_for_keys = Worth { keys: own.keys, ..others } == own;
+        others < own && !(is_only_for_keys && end(other) > end(self))
+    }
+}
+
 fn existing(certs: &[KeyedCert]) -> impl Iterator<Item = (&KeySpec, &CertInfo)> {
     certs.iter().filter_map(|(spec, cert)| Some((spec, cert.as_ref()?)))
 }
@@ -350,6 +361,21 @@ mod tests {
         let own = (KeySpec::Ec("secp256r1".into()), good());
         let certs = Certs::arrange(&[KeySpec::Ec("secp256r1".into())], [(p256(), good()), own]);
         assert_eq!((certs.keyed[0].0.label(), certs.spare.len()), ("secp256r1", 1));
+    }
+
+    #[test]
+    fn fewer_keys_do_not_count_where_a_set_is_valid_for_longer() {
+        let keys = [KeySpec::default()];
+        let (configured, former) = (certs(&keys, Is::Good, Is::Missing), certs(&keys, Is::Missing, Is::Good));
+        assert!(configured.outdo(&former, &md(), NOW) && !former.outdo(&configured, &md(), NOW));
+        let longer = cert(&["a.test", "b.test"], NOW, NOW.plus(DAY * 9));
+        let longer = Certs::arrange(&keys, [(p256(), longer)]);
+        assert!(!configured.outdo(&longer, &md(), NOW) && !longer.outdo(&configured, &md(), NOW));
+        assert!(certs(&keys, Is::Good, Is::Good).outdo(
+            &certs(&keys, Is::Missing, Is::SomeNames),
+            &md(),
+            NOW
+        ));
     }
 
     #[test]

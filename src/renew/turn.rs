@@ -142,7 +142,7 @@ impl Engine {
         }
         let new_certs =
             Certs::arrange(&target.md.keys(), sets.iter().map(|set| (set.spec.clone(), set.info.clone())));
-        if new_certs.worth(&target.md, now) < target.served().worth(&target.md, now) {
+        if target.served().outdo(&new_certs, &target.md, now) {
             return Turn::Damaged("the certificates in use serve more names, or are valid for longer".into());
         }
         let published = Published::new(now, &ordered, &running.job, sets);

@@ -14,8 +14,8 @@ pub const DIFFERENCES: &[(&str, &str)] = &[
         "static_file_in_the_domain*: auto */Status | incomplete: certificate(rsa) * | incomplete: certificate(P-256) *",
         "`state-descr` of static files",
     ),
-    ("first_name_changed::*: md */ca/account | - | *", "an MD that is renamed keeps its account"),
-    ("first_name_changed::*: md */ca/url | - | *", "an MD that is renamed keeps its account"),
+    ("first_name_changed::*: md */ca/* | - | *", "the account and the CA of a staged set of a renamed MD"),
+    ("host_renamed::*: md */ca/* | - | *", "the account and the CA of a staged set of a renamed MD"),
     ("domain_removed::*: auto * | 0 | -", "without any MD `server-status?auto` says nothing"),
     ("challenges_without_any_domain: auto * | 0 | -", "without any MD `server-status?auto` says nothing"),
     (
