@@ -29,7 +29,7 @@ use crate::config;
 use crate::model::RequireHttps;
 use crate::renew::Managed;
 use crate::renew::driver::Driver;
-use crate::renew::engine::Settings;
+use crate::renew::settings::Settings;
 use crate::renew::tally::Tally;
 use crate::stapling::snapshot::States;
 use crate::status::Snapshots;

@@ -5,16 +5,16 @@ use super::error::Error;
 use super::hold::Holds;
 use super::job::Running;
 use super::live::{self, Hosts, Workers};
-use super::pace::{self, Retry, Turn};
+use super::pace::{self, Turn};
 use super::policy::{self, Decision};
+use super::settings::Settings;
 use super::staging::Staging;
 use super::tally::Tally;
 use super::turn::earlier;
 use super::{Managed, ari, flow, inquiry};
-use crate::challenge::selection::Means;
 use crate::crypto::CertInfo;
 use crate::model::{Job, KeySpec, Outcome, Pace};
-use crate::notify::{Commands, Event};
+use crate::notify::Event;
 use crate::ocsp::Cache;
 use crate::ocsp::cache::is_revoked;
 use crate::store::{WorkGroup, WorkStore};
@@ -22,34 +22,6 @@ use crate::time::{Clock, Stopped, Timestamp};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// The global settings of renewals.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub retry: Retry,
-    pub check_interval: Duration,
-    pub initial_delay: Duration,
-    /// Renewals in flight at once.
-    pub parallel: usize,
-    /// Requests from outside reach us as http, on whatever local port.
-    pub reachable_by_http: bool,
-    /// The same for https.
-    pub reachable_by_https: bool,
-    pub commands: Commands,
-}
-
-impl Settings {
-    /// What decides about the challenges of `target`.
-    pub fn means<'a>(&self, target: &'a Managed) -> Means<'a> {
-        Means {
-            configured: &target.md.ca.challenges,
-            http: self.reachable_by_http,
-            https: self.reachable_by_https,
-            acme_tls: &target.md.acme_tls_1,
-            dns01: target.dns01.is_some(),
-        }
-    }
-}
 
 /// How long after a renewal the new certificate is looked at.
 const AFTERWARDS: Duration = Duration::from_secs(5);

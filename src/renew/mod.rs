@@ -33,6 +33,7 @@ pub mod serve;
 pub mod served;
 pub mod session;
 pub mod set;
+pub mod settings;
 pub mod slot;
 pub mod slots;
 pub mod staging;
