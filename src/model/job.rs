@@ -77,6 +77,8 @@ pub struct Job {
     pub pace: Pace,
     /// What the hosts that are to serve the staged set make of it; `None`: none was asked.
     pub trial: Option<Trial>,
+    /// How many starts of httpd ended while they loaded new sets, this one among them.
+    pub ended_starts: u32,
     /// Newest first.
     pub log: Vec<LogEntry>,
     /// Keys we do not know.
@@ -95,6 +97,7 @@ const KNOWN_KEYS: &[&str] = &[
     "last",
     "pace",
     "trial",
+    "ended-starts",
     "log",
 ];
 
@@ -203,6 +206,9 @@ impl Job {
             put("pace", self.pace.to_json());
         }
         self.trial.as_ref().map(|trial| put("trial", trial.to_json()));
+        if self.ended_starts > 0 {
+            put("ended-starts", json!(self.ended_starts));
+        }
         for (key, value) in &self.extra {
             out.entry(key.clone()).or_insert_with(|| value.clone());
         }
@@ -213,6 +219,9 @@ impl Job {
     pub fn from_json(name: &str, value: &Value) -> Option<Self> {
         let fields = value.as_object()?;
         let flag = |key: &str| fields.get(key).and_then(Value::as_bool).unwrap_or(false);
+        let number = |key: &str| {
+            fields.get(key).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
+        };
         let entries = fields.get("log").and_then(|l| l.get("entries")).and_then(Value::as_array);
         Some(Job {
             name: name.to_string(),
@@ -222,10 +231,11 @@ impl Job {
             next_run: date(fields.get("next-run")),
             last_run: date(fields.get("last-run")),
             valid_from: date(fields.get("valid-from")),
-            errors: fields.get("errors").and_then(Value::as_u64).and_then(|n| n.try_into().ok()).unwrap_or(0),
+            errors: number("errors"),
             last: fields.get("last").map(Outcome::from_json).unwrap_or_default(),
             pace: fields.get("pace").map(Pace::from_json).unwrap_or_default(),
             trial: fields.get("trial").and_then(Trial::from_json),
+            ended_starts: number("ended-starts"),
             log: entries.into_iter().flatten().filter_map(LogEntry::from_json).take(LOG_MAX).collect(),
             extra: fields
                 .iter()

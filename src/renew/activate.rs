@@ -40,6 +40,11 @@ pub enum Activated {
     Damaged(String),
 }
 
+/// A set with which so many starts have ended is put into use by none any more. Once may have had another reason.
+const ENDED_STARTS_MAX: u64 = 2;
+const HELD: &str = "httpd has ended twice when it started with it. It stays in staging, and is served from there as far \
+                    as its hosts take it";
+
 /// The activation of all MDs in one start.
 pub struct Activation<'s> {
     store: &'s StartStore,
@@ -66,6 +71,11 @@ impl Staged {
     fn is_same(&self, other: &Staged) -> bool {
         let own = self.sets.iter().map(|set| &set.info.fingerprint);
         own.eq(other.sets.iter().map(|set| &set.info.fingerprint))
+    }
+
+    /// Whether no start tries it again, though its hosts may take it when they are asked.
+    fn is_held(&self) -> bool {
+        self.job.get("ended-starts").and_then(Value::as_u64) >= Some(ENDED_STARTS_MAX)
     }
 
     fn certs(&self, md: &Md) -> Certs {
@@ -136,7 +146,8 @@ impl<'s> Activation<'s> {
         let staged = self.load(&name);
         let live = self.load_live(&name)?;
         let is_same = matches!((&staged, &live), (Ok(Some(staged)), Some(live)) if staged.is_same(live));
-        let live = live.filter(|_| !is_same);
+        let is_held = live.as_ref().is_some_and(Staged::is_held);
+        let live = live.filter(|live| !is_same && !live.is_held());
         let is_live_used = match live {
             Some(live) => self.use_live(synced, live, now)?,
             None => false,
@@ -153,8 +164,10 @@ impl<'s> Activation<'s> {
         if activated == Activated::Done {
             return Ok(Activated::Done);
         }
-        // A renewal is under way; what was live meanwhile has its place in `domains` now.
-        self.store.remove(Group::Staging, &name, live::FILE)?;
+        // A renewal is under way; what was live meanwhile has its place in `domains` now, or must never have one.
+        if !is_held {
+            self.store.remove(Group::Staging, &name, live::FILE)?;
+        }
         Ok(match activated {
             Activated::Damaged(reason) if is_live_used => {
                 crate::log!(Error, "AH10069: {name}: error loading staged set, purging it: {reason}");
@@ -196,6 +209,9 @@ impl<'s> Activation<'s> {
         let new = staged.sets.iter().map(|set| &set.info);
         if !is_live && let Some(start) = live::waits_until(&synced.md, &synced.certs, new, delay, now) {
             return Ok(Activated::Waiting(start));
+        }
+        if staged.is_held() {
+            return Ok(Activated::Refused(HELD.into()));
         }
         if self.is_outdone(synced, &staged, now) {
             restart::purge(self.store, &name)?;
@@ -839,6 +855,32 @@ mod tests {
         assert!(lab.has("staging/a.test/job.json"), "the renewal under way stays");
         assert!(!lab.has("staging/a.test/live.json"));
         assert!(lab.has("archive/a.test.1"));
+    }
+
+    #[test]
+    fn a_set_that_has_ended_two_starts_is_served_from_staging_alone() {
+        let a = md(&["a.test"]);
+        for (ended_starts, is_used) in [(1, true), (2, false)] {
+            for is_live in [true, false] {
+                let lab = Lab::new();
+                let old = lab.install(&a);
+                let set = lab.set(&["a.test"], &spec());
+                let new = lab.stage(&a, &set);
+                let job =
+                    Job { finished: true, ended_starts, trial: Some(Trial::Accepted), ..Job::new("a.test") };
+                lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job.to_json()).unwrap();
+                if is_live {
+                    let set = live::Published::new(NOW, &a, &job, Admitted::untried(vec![set]));
+                    set.write(&lab.store.worker(), "a.test").unwrap();
+                }
+                for _ in 0..2 {
+                    start(&lab.store, std::slice::from_ref(&a)).unwrap();
+                    let expected = if is_used { new.clone() } else { old.clone() };
+                    assert_eq!(live(&lab, "a.test"), Some(expected), "{ended_starts} {is_live}");
+                    assert_eq!(lab.has("staging/a.test/live.json"), is_live && !is_used);
+                }
+            }
+        }
     }
 
     #[test]

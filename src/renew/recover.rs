@@ -145,7 +145,8 @@ fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(),
     }
     store.write_json(Group::Staging, name, MD_FILE, &md.to_json())?;
     let job = read(JOB_FILE)?.as_ref().and_then(|json| Job::from_json(name, json));
-    let job = Job { finished: true, ..job.unwrap_or_else(|| Job::new(name)) };
+    let job = job.unwrap_or_else(|| Job::new(name));
+    let job = Job { finished: true, ended_starts: job.ended_starts.saturating_add(1), ..job };
     note_refused(store, job, REFUSED_BY_START, now)
 }
 
