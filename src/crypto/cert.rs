@@ -6,7 +6,6 @@ use super::extension::Sct;
 use super::tbs::Fields;
 use super::{Error, PrivateKey, key_info, pem};
 use crate::model::KeySpec;
-use crate::model::key_spec::RSA_BITS_DEFAULT;
 use crate::time::Timestamp;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use openssl::error::ErrorStack;
@@ -204,14 +203,7 @@ impl Chain {
     /// Whether all keys in it are of a kind and length that TLS servers take everywhere. `false` means no more than
     /// that it has to be tried.
     pub fn has_common_keys(&self) -> bool {
-        let is_common = |cert: &Certificate| match cert.key_spec() {
-            Some(KeySpec::Rsa(bits)) => bits >= RSA_BITS_DEFAULT,
-            Some(spec) => {
-                matches!(spec.curve_name().as_deref(), Some("prime256v1" | "secp384r1" | "secp521r1"))
-            }
-            None => false,
-        };
-        self.0.iter().all(is_common)
+        self.0.iter().all(|cert| key_info::is_common(&cert.fields.public_key))
     }
 }
 

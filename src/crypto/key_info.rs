@@ -64,6 +64,30 @@ fn ec_point(key: Reader<'_>) -> Option<&[u8]> {
     fields.enter(0xa1)?.take(BIT_STRING)
 }
 
+/// P-256, P-384 and P-521 (RFC 5480 §2.1.1.1).
+const COMMON_CURVES: [&[u8]; 3] =
+    [&[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7], &[0x2b, 0x81, 4, 0, 0x22], &[0x2b, 0x81, 4, 0, 0x23]];
+/// Of 2048 bits.
+const MODULUS_MIN: usize = 256;
+
+/// Whether the key of a SubjectPublicKeyInfo is surely one that TLS servers take everywhere: RSA with 2048 bits at
+/// least, or one of the curves everybody has.
+pub fn is_common(public: &[u8]) -> bool {
+    let is_common = || {
+        let mut public = Reader::new(public).enter(SEQUENCE)?;
+        let mut algorithm = public.enter(SEQUENCE)?;
+        Some(match algorithm.take(OBJECT_IDENTIFIER)? {
+            RSA_ENCRYPTION => {
+                let (modulus, _) = rsa_public(public.take(BIT_STRING)?)?;
+                modulus.strip_prefix(&[0]).unwrap_or(modulus).len() >= MODULUS_MIN
+            }
+            EC_PUBLIC_KEY => COMMON_CURVES.contains(&algorithm.take(OBJECT_IDENTIFIER)?),
+            _ => false,
+        })
+    };
+    is_common().unwrap_or(false)
+}
+
 /// The kind of a key by its SubjectPublicKeyInfo; `None` for kinds that no configuration can ask for.
 pub fn spec(public: &[u8]) -> Option<KeySpec> {
     let mut public = Reader::new(public).enter(SEQUENCE)?;
@@ -119,6 +143,26 @@ mod tests {
             }
         }
         assert_eq!(spec(&PKey::generate_ed25519().unwrap().public_key_to_der().unwrap()), None);
+    }
+
+    #[test]
+    fn common_keys_are_long_enough_and_of_the_curves_everybody_has() {
+        let curve = |name: &str| KeySpec::Ec(name.into());
+        for (kind, expected) in [
+            (KeySpec::default(), true),
+            (KeySpec::Rsa(3072), true),
+            (KeySpec::Rsa(1024), false),
+            (KeySpec::Rsa(2040), false),
+            (curve("P-256"), true),
+            (curve("P-384"), true),
+            (curve("P-521"), true),
+            (curve("secp256k1"), false),
+            (curve("secp224r1"), false),
+        ] {
+            assert_eq!(is_common(&public(&PrivateKey::generate(&kind).unwrap())), expected, "{kind:?}");
+        }
+        assert!(!is_common(&PKey::generate_ed25519().unwrap().public_key_to_der().unwrap()));
+        assert!(!is_common(b"") && !is_common(b"\x30\x80"));
     }
 
     #[test]
