@@ -15,7 +15,8 @@ pub const DIFFERENCES: &[(&str, &str)] = &[
         "`state-descr` of static files",
     ),
     ("first_name_changed::*: md */ca/* | - | *", "the account and the CA of a staged set of a renamed MD"),
-    ("host_renamed::*: md */ca/* | - | *", "the account and the CA of a staged set of a renamed MD"),
+    // Now and then the C module shows bytes of freed memory there.
+    ("host_renamed::*: md */ca/* | * | *", "the account and the CA of a staged set of a renamed MD"),
     ("domain_removed::*: auto * | 0 | -", "without any MD `server-status?auto` says nothing"),
     ("challenges_without_any_domain: auto * | 0 | -", "without any MD `server-status?auto` says nothing"),
     (
