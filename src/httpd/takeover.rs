@@ -78,8 +78,8 @@ pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Option<StoreLock> {
     })
 }
 
-/// Activates what is staged; what failed so far begins anew. A store that refuses leaves in use what is. Gives the MDs
-/// whose sets were put into use, each with the folder in the archive that has the one before.
+/// Activates the staged sets and restarts failing renewals. Where the store refuses, the sets in use stay. Returns the sets
+/// that were put into use.
 pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp) -> OnTrial {
     if let Err(error) = store.write_reach(plan.can_http, plan.can_https) {
         crate::log!(Warn, "the store's httpd.json cannot be written: {error}");

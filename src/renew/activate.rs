@@ -40,7 +40,7 @@ pub enum Activated {
     Damaged(String),
 }
 
-/// A set with which so many starts have ended is put into use by none any more. Once may have had another reason.
+/// No start puts a set into use that has ended this many starts. One may have had another reason.
 const ENDED_STARTS_MAX: u64 = 2;
 const HELD: &str = "httpd has ended twice when it started with it. It stays in staging, and is served from there as far \
                     as its hosts take it";

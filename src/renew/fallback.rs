@@ -28,8 +28,8 @@ pub struct Fallbacks {
 }
 
 impl Fallbacks {
-    /// Chain and key file of the MD's fallback certificate. It is made anew where there is none, be its key of whatever
-    /// type, none serves all names, or less than a day of it is left.
+    /// Chain and key file of the MD's fallback certificate. A new one is made where none, of whatever key type, covers all
+    /// names and is valid for another day.
     pub fn files(
         &self,
         store: &StartStore,

@@ -74,6 +74,7 @@ pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
     left.retain(|name, set| is_under_way(store, name, set));
     let loading = loading.as_ref().and_then(|note| note.get("name")).and_then(Value::as_str);
     let Some(guilty) = loading.filter(|name| left.contains_key(*name)) else {
+        clear(store, &left)?;
         return Ok(Reverted { names: Vec::new(), left });
     };
     let is_valid = |folder: &String| are_in_time(store, folder, now);
@@ -86,8 +87,14 @@ pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
         put_back(store, name, archived.as_deref())?;
         write_trial(store, &left)?;
     }
-    store.remove_note(Note::Loading)?;
+    clear(store, &left)?;
     Ok(Reverted { names, left })
+}
+
+/// Notes that were acted on must not be met by a later start, with other sets in use by then.
+fn clear(store: &StartStore, left: &OnTrial) -> Result<(), Error> {
+    store.remove_note(Note::Loading)?;
+    if left.is_empty() { store.remove_note(Note::Trial) } else { Ok(()) }
 }
 
 /// Whatever else stands there is nothing.
@@ -395,6 +402,7 @@ mod tests {
         let by_hand = lab.install(&a);
         start(&lab.store, &a).unwrap();
         assert_eq!(in_use(&lab), Some(by_hand));
+        assert!(!lab.has("trial.json") && !lab.has("trial-loading.json"), "and no later start thinks of it");
     }
 
     /// Two sets, of which mod_ssl takes neither.
