@@ -19,6 +19,7 @@ mod live;
 mod live_tls;
 mod log;
 mod matching;
+mod memory;
 mod pages;
 mod panic;
 mod renewal;

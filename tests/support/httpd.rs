@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use std::{fmt::Write, fs};
 
 use serde_json::Value;
@@ -33,6 +34,8 @@ pub struct Config {
     envs: Vec<(String, String)>,
     /// The program that runs httpd, and its arguments.
     under: Vec<String>,
+    /// How long it may take to its first answer.
+    patience: Duration,
 }
 
 /// An httpd that has answered at least one request.
@@ -56,6 +59,7 @@ impl Config {
             lines: Vec::new(),
             envs: Vec::new(),
             under: Vec::new(),
+            patience: SOON,
         }
     }
 
@@ -91,9 +95,16 @@ impl Config {
 
     /// httpd as argument of another program; nothing where this is empty.
     #[must_use]
-    #[allow(dead_code, reason = "benches alone do this")]
     pub fn under(mut self, program: &[&str]) -> Config {
         self.under = program.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// How long it may take to its first answer.
+    #[must_use]
+    #[allow(dead_code, reason = "benches have it begin as fast as ever")]
+    pub fn patience(mut self, patience: Duration) -> Config {
+        self.patience = patience;
         self
     }
 
@@ -259,7 +270,7 @@ SetHandler md-status
             user: &self.user_options(),
         });
         let mut httpd = Httpd { config: self, process };
-        let up = wait_for("an answer of httpd", SOON, || {
+        let up = wait_for("an answer of httpd", httpd.config.patience, || {
             let ended = httpd.process.exited().map(|_| false);
             ended.or_else(|| http::get(httpd.config.http, "main.test", "/").ok().map(|_| true))
         });

@@ -27,6 +27,8 @@ pub enum Need {
     PanicModule,
     /// System calls can be watched, with their stacks.
     Strace,
+    /// Reads and writes of httpd are checked.
+    Valgrind,
 }
 
 pub struct Lab {
@@ -184,6 +186,9 @@ impl Need {
                 (pebble::version() < (major, minor)).then(|| format!("needs pebble {major}.{minor}"))
             }
             Need::Strace => strace::obstacle(),
+            Need::Valgrind => {
+                in_path("valgrind").is_none().then(|| "no valgrind here: run `make setup`".to_string())
+            }
             Need::PanicModule => {
                 let path = module::with_panic_injection();
                 (!path.exists()).then(|| format!("no module at {}: run `make panic-module`", path.display()))

@@ -1,0 +1,67 @@
+//! valgrind over the whole life of a server: what our code and what it hands to OpenSSL and httpd reads and writes.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::process::{is_alive, signal};
+use crate::support::responder::{Act, Responder, Signers};
+use crate::support::{Authority, Config, Need, open_lab, wait_for};
+
+/// Everything takes some thirty times as long under valgrind.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+const ERRORS: [&str; 3] = ["Invalid ", "Mismatched free", "overlap in "];
+
+#[test]
+fn nothing_reads_or_writes_where_it_must_not_from_start_to_stop() {
+    let Some(lab) = open_lab!(Need::Valgrind) else { return };
+    let responder = Responder::start(&lab, Act::Good(3600));
+    let pebble = Authority::new(&lab).ocsp(&lab, &responder.url()).start();
+    let (cert, key) = pebble.issuer();
+    responder.sign_as(Signers::of(cert, key));
+    let reports = lab.path("valgrind");
+    fs::create_dir(&reports).unwrap();
+    let log = format!("--log-file={}/%p", reports.display());
+    // Children are forks of the parent, and each reports for itself.
+    let valgrind = ["valgrind", "--keep-debuginfo=yes", "--leak-check=no", "--undef-value-errors=no", &log];
+    let config = Config::with_ca(&lab, &pebble.authority)
+        .under(&valgrind)
+        .patience(PATIENCE)
+        .line("MDCheckInterval 1s\nMDRetryDelay 1s\nMDPrivateKeys P-256\nStartServers 1\nMDStapling on\nMDomain one.test\nMDomain two.test")
+        .site("one.test", &[])
+        .site("two.test", &[]);
+    let httpd = config.start();
+    for name in ["one.test", "two.test"] {
+        wait_for(&format!("a certificate of the CA for {name}"), PATIENCE, || {
+            let seen = httpd.served(name, &pebble, &["-status"]);
+            (seen.verified && seen.text.contains("Cert Status: good")).then_some(())
+        });
+    }
+    // Handshakes after the library was unloaded and loaded again, and pages of the new children.
+    for restart in 1..=2 {
+        signal(httpd.pid(), "USR1");
+        let loaded = || httpd.logged("resuming normal operations").len() > restart;
+        wait_for("the next generation", PATIENCE, || loaded().then_some(()));
+        for _ in 0..5 {
+            assert!(httpd.served("one.test", &pebble, &["-tls1_2"]).verified);
+            assert!(httpd.served("two.test", &pebble, &[]).verified);
+        }
+        assert_eq!(httpd.mds()["managed-domains"].as_array().map(Vec::len), Some(2));
+    }
+    let parent = httpd.pid();
+    signal(parent, "TERM");
+    wait_for("the end of httpd", PATIENCE, || (!is_alive(parent)).then_some(()));
+    let reported = reports_of(&reports);
+    assert!(reported.len() >= 4, "the parent and a child of each generation: {}", reported.len());
+    for text in reported {
+        assert!(text.contains("ERROR SUMMARY"), "it did not end in peace: {text}");
+        let found = ERRORS.iter().find(|error| text.contains(*error));
+        assert_eq!(found, None, "{text}");
+    }
+}
+
+fn reports_of(dir: &Path) -> Vec<String> {
+    let files = fs::read_dir(dir).unwrap().flatten();
+    files.map(|file| fs::read_to_string(file.path()).unwrap()).collect()
+}
