@@ -1,10 +1,11 @@
-//! Renewals, graceful restarts and clients, all at once and for long: what a site with short-lived certificates goes
-//! through in months. No request may fail.
+//! Renewals, graceful restarts, swaps of the module, killed children and clients, all at once and for long: what a site
+//! with short-lived certificates goes through in years. No request may fail, and no child may crash.
 
+use super::events::{Event, Events, restarts};
 use super::processes::{self, holdings};
 use super::visitor::{Failure, Tls, Visit, Visitor, fingerprint};
 use super::{PATIENCE, lab, sites};
-use crate::support::{Authority, Config, RaisedAtEnd, process, wait_for};
+use crate::support::{Authority, Config, Httpd, RaisedAtEnd, wait_for};
 use openssl::x509::X509;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Seconds. A third of it is a renewal's time.
 const LIFETIME: u32 = 60;
 const WINDOW: &str = "MDRenewWindow 66%";
-const RESTART: Duration = Duration::from_secs(30);
+const PAUSE_BETWEEN_EVENTS: Duration = Duration::from_secs(15);
 /// Two domains: one with a key, and one with two.
 const NAMES: [&str; 2] = ["d0.test", "d1.test"];
 /// Who comes, by domain.
@@ -50,9 +51,17 @@ struct Seen {
     requests: AtomicUsize,
     /// Connections that were closed between two requests: the client asks again, as RFC 9112 §9.5 has it.
     asked_again: AtomicUsize,
+    /// New connections that failed when a child was killed: whoever it had accepted is lost with it.
+    lost_with_child: AtomicUsize,
     failures: Mutex<Vec<String>>,
     /// By name and kind of key.
     certificates: Mutex<HashMap<(usize, i32), Vec<Certificate>>>,
+    /// How many there were before these.
+    earlier: AtomicUsize,
+    /// The C module has new certificates at restarts alone.
+    judges_age: AtomicBool,
+    /// When a child was killed last.
+    killed: Mutex<Option<Instant>>,
     longest: Mutex<Duration>,
 }
 
@@ -66,6 +75,17 @@ impl Seen {
         lock(&self.failures).len()
     }
 
+    /// Whether a child was killed after this, or right before.
+    fn was_killed_since(&self, asked: Instant) -> bool {
+        lock(&self.killed).is_some_and(|killed| killed + Duration::from_millis(200) > asked)
+    }
+
+    /// Forgets which certificates came after which.
+    fn begin_order(&self) {
+        let known = std::mem::take(&mut *lock(&self.certificates));
+        self.earlier.fetch_add(known.values().map(Vec::len).sum(), Ordering::Relaxed);
+    }
+
     /// `Err`: it was replaced a while ago.
     fn note(&self, domain: usize, certificate: &X509) -> Result<(), String> {
         let kind = certificate.public_key().unwrap().id().as_raw();
@@ -77,7 +97,7 @@ impl Seen {
             return Ok(());
         };
         match known.get(at + 1).map(|newer| newer.first_seen.elapsed()) {
-            Some(age) if age > STALE => {
+            Some(age) if age > STALE && self.judges_age.load(Ordering::Relaxed) => {
                 Err(format!("{}: a certificate that was replaced {age:?} ago", NAMES[domain]))
             }
             _ => Ok(()),
@@ -105,7 +125,7 @@ pub fn run(minutes: u64, mpm: &'static str) {
         });
     }
     let (seen, done, begin) = (Seen::default(), AtomicBool::new(false), Instant::now());
-    let first = restarts(&httpd);
+    let (first, mut events) = (restarts(&httpd), Events::new());
     thread::scope(|scope| {
         let _done = RaisedAtEnd(&done);
         for (domain, tls) in CLIENTS {
@@ -117,40 +137,62 @@ pub fn run(minutes: u64, mpm: &'static str) {
             });
         }
         let end = begin + Duration::from_secs(minutes * 60);
-        let mut next = begin + RESTART;
+        let mut next = begin + PAUSE_BETWEEN_EVENTS;
         let mut before = Vec::new();
         while Instant::now() < end {
             thread::sleep(next.min(end).saturating_duration_since(Instant::now()));
             if next < end {
-                process::signal(httpd.pid(), "USR1");
+                happen(&mut events, &httpd, &seen, begin);
             }
-            next += RESTART;
+            next = next.max(Instant::now()) + PAUSE_BETWEEN_EVENTS;
             let count = restarts(&httpd) - first;
-            if count == 2 && before.is_empty() {
+            if count >= 2 && before.is_empty() {
                 before = holdings(&httpd);
             }
-            if count > 0 && count.is_multiple_of(10) {
-                println!("{:>5} s: {}", begin.elapsed().as_secs(), seen.said(count));
-            }
+            println!("{:>5} s: {}", begin.elapsed().as_secs(), seen.said(count));
         }
         done.store(true, Ordering::Relaxed);
         println!("endure: {mpm}, {minutes} minutes: {}", seen.said(restarts(&httpd) - first));
         processes::print("begin", &before);
         processes::print("end  ", &holdings(&httpd));
     });
+    let [ours, c] = events.crashes(&httpd);
+    println!("endure: children that crashed: {} of this module, {} of the C module", ours.len(), c.len());
+    ours.iter().for_each(|line| println!("  {line}"));
     let failures = lock(&seen.failures);
     assert!(failures.is_empty(), "{} requests failed", failures.len());
+    assert!(ours.is_empty(), "{} children crashed", ours.len());
+}
+
+fn happen(events: &mut Events, httpd: &Httpd, seen: &Seen, begin: Instant) {
+    let event = events.next();
+    println!("{:>5} s: {event:?}", begin.elapsed().as_secs());
+    if event == Event::KillChild {
+        *lock(&seen.killed) = Some(Instant::now());
+    }
+    if event == Event::ToC {
+        seen.judges_age.store(false, Ordering::Relaxed);
+    }
+    if let Err(what) = events.happen(event, httpd) {
+        seen.fail(begin, &what);
+    }
+    if !events.is_c() && !seen.judges_age.swap(true, Ordering::Relaxed) {
+        // The C module may have gone back to one that was stored before it came.
+        seen.begin_order();
+    }
 }
 
 impl Seen {
     fn said(&self, restarts: usize) -> String {
-        let certificates: usize = lock(&self.certificates).values().map(Vec::len).sum();
+        let known: usize = lock(&self.certificates).values().map(Vec::len).sum();
+        let certificates = self.earlier.load(Ordering::Relaxed) + known;
         format!(
-            "{restarts} graceful restarts, {certificates} certificates, {} connections, {} requests, {} of them asked \
-             again after a closed connection, the longest {:.0} ms, {} failed",
+            "{restarts} restarts, {certificates} certificates, {} connections, {} requests, {} of them asked \
+             again after a closed connection, {} lost with a killed child, the longest {:.0} ms, {} failed",
             self.connections.load(Ordering::Relaxed),
             self.requests.load(Ordering::Relaxed),
             self.asked_again.load(Ordering::Relaxed),
+            self.lost_with_child.load(Ordering::Relaxed),
             lock(&self.longest).as_secs_f64() * 1e3,
             self.failed()
         )
@@ -162,7 +204,12 @@ fn come(visitor: &Visitor, domain: usize, seen: &Seen, begin: Instant) {
     let mut open: Option<Visit> = None;
     for _ in 0..REQUESTS {
         let asked = Instant::now();
-        if let Err(what) = ask(&mut open, visitor, domain, seen) {
+        let mut asked_for = ask(&mut open, visitor, domain, seen);
+        if asked_for.is_err() && seen.was_killed_since(asked) {
+            seen.lost_with_child.fetch_add(1, Ordering::Relaxed);
+            asked_for = ask(&mut None, visitor, domain, seen);
+        }
+        if let Err(what) = asked_for {
             seen.fail(begin, &what);
             open = None;
         }
@@ -197,11 +244,6 @@ fn ask(open: &mut Option<Visit>, visitor: &Visitor, domain: usize, seen: &Seen) 
     let keeps = visit.request().map_err(|failure| format!("a new connection: {failure}"))?;
     *open = keeps.then_some(visit);
     Ok(())
-}
-
-/// How often a configuration was loaded.
-fn restarts(httpd: &crate::support::Httpd) -> usize {
-    httpd.logged("resuming normal operations").len()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -10,13 +10,14 @@
 //!
 //! # Only when asked for, each with its minutes and the MPM, `event` or `prefork`:
 //! make bench ARGS="live minutes 5 event" # the same with new certificates each second, and memory and open files of each process
-//! make bench ARGS="live endure 60 event" # a renewal every 20 s, a graceful restart every 30 s, and clients that verify
+//! make bench ARGS="live endure 60 event" # a renewal every 20 s, restarts, module swaps, killed children, and clients that verify
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod child;
 mod cpu;
 mod endure;
+mod events;
 mod handshake;
 mod load;
 mod processes;
