@@ -1,19 +1,19 @@
 //! Commands of the admin: run without a shell, with an empty stdin and a time limit. Their output goes
 //! into our log at debug.
 
+mod output;
+mod spawn;
+
 use crate::time::Clock;
-use rustix::process::{Pid, Signal};
-use std::io::Read;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::Receiver;
+use output::Output;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpid};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// After this long a command is killed and counts as failed.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
-
-/// How much of a command's output is kept for the log.
-const OUTPUT_MAX: u64 = 4096;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -21,6 +21,8 @@ pub enum Error {
     Empty,
     #[error("'{program}' cannot be run: {source}")]
     Start { program: String, source: std::io::Error },
+    #[error("how '{program}' has ended is not known: {source}")]
+    Wait { program: String, source: std::io::Error },
     #[error("'{program}' failed with exit code {status}")]
     Failed { program: String, status: i32 },
     #[error("'{program}' did not end within {} seconds and was killed", .limit.as_secs())]
@@ -54,73 +56,67 @@ pub fn split(line: &str) -> Vec<String> {
     words
 }
 
-/// Runs `line` with `arguments` appended and waits for its end, at most `limit`. Success is exit status 0.
+/// Runs `line` with `arguments` appended and waits for its end, at most `limit`. Success is exit status 0. Whatever the
+/// command has left running, nothing of it stays with this process: no thread, no pipe.
 pub fn run(line: &str, arguments: &[&str], limit: Duration, clock: &dyn Clock) -> Result<(), Error> {
     let words = split(line);
-    let (program, rest) = words.split_first().ok_or(Error::Empty)?;
-    let mut child = Command::new(program)
-        .args(rest)
-        .args(arguments)
-        .env_remove("MD_VERSION")
-        .env_remove("MD_STORE")
-        // A group of its own, so that a kill reaches what it has started too.
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|source| Error::Start { program: program.clone(), source })?;
-    let output = [log_output(program, child.stdout.take()), log_output(program, child.stderr.take())];
-    let outcome = wait(&mut child, program, limit, clock);
-    // What the command has left running may hold the pipes open: its readers end by themselves, some day.
-    for reader in output {
-        let _ = reader.recv_timeout(Duration::from_millis(200));
+    let program = words.first().ok_or(Error::Empty)?;
+    let words: Vec<&str> = words.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+    let failed = |source| Error::Start { program: program.clone(), source };
+    let mut output = [Output::new().map_err(failed)?, Output::new().map_err(failed)?];
+    let pid = spawn::spawn(&words, output.each_ref().map(Output::writer)).map_err(failed)?;
+    let outcome = wait(pid, &mut output, program, limit, clock);
+    for line in output.into_iter().flat_map(Output::close) {
+        crate::log!(Debug, "{program}: {line}");
     }
     outcome
 }
 
-fn wait(child: &mut Child, program: &str, limit: Duration, clock: &dyn Clock) -> Result<(), Error> {
+fn wait(
+    pid: Pid,
+    output: &mut [Output; 2],
+    program: &str,
+    limit: Duration,
+    clock: &dyn Clock,
+) -> Result<(), Error> {
+    let program = || program.to_string();
     // Of the machine, not of `clock`: the command lives in real time, whatever a test does with ours.
     let deadline = Instant::now() + limit;
+    // Ready for reading once the command has ended. Where the system has none, we look again and again.
+    let end = pidfd_open(pid, PidfdFlags::empty()).ok();
     let failure = loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => {
-                return Err(Error::Failed {
-                    program: program.to_string(),
-                    status: status.code().unwrap_or(-1),
-                });
+        output.iter_mut().for_each(Output::read);
+        match waitpid(Some(pid), WaitOptions::NOHANG) {
+            Ok(Some((_, status))) if status.exit_status() == Some(0) => return Ok(()),
+            Ok(Some((_, status))) => {
+                return Err(Error::Failed { program: program(), status: status.exit_status().unwrap_or(-1) });
             }
-            Ok(None) if Instant::now() >= deadline => {
-                break Error::TimedOut { program: program.to_string(), limit };
-            }
-            Ok(None) if clock.is_stopped() => break Error::Stopped { program: program.to_string() },
-            Ok(None) => std::thread::sleep(Duration::from_millis(20)),
-            Err(source) => break Error::Start { program: program.to_string(), source },
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(source) => return Err(Error::Wait { program: program(), source: source.into() }),
         }
+        if Instant::now() >= deadline {
+            break Error::TimedOut { program: program(), limit };
+        }
+        if clock.is_stopped() {
+            break Error::Stopped { program: program() };
+        }
+        pause(end.as_ref(), output, deadline);
     };
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
-    }
-    let _ = child.wait();
+    let _ = kill_process_group(pid, Signal::KILL);
+    while matches!(waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
     Err(failure)
 }
 
-/// The answer comes when all output is read.
-fn log_output(program: &str, pipe: Option<impl Read + Send + 'static>) -> Receiver<()> {
-    let program = program.to_string();
-    let (done, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let Some(mut pipe) = pipe else { return };
-        let mut head = Vec::new();
-        let _ = pipe.by_ref().take(OUTPUT_MAX).read_to_end(&mut head);
-        let _ = std::io::copy(&mut pipe, &mut std::io::sink());
-        for line in String::from_utf8_lossy(&head).lines() {
-            crate::log!(Debug, "{program}: {line}");
-        }
-        let _ = done.send(());
-    });
-    receiver
+/// Until there is output, or the command has ended, or it is time to look whether it must.
+fn pause(end: Option<&OwnedFd>, output: &[Output; 2], deadline: Instant) {
+    let longest = if end.is_some() { Duration::from_millis(100) } else { Duration::from_millis(20) };
+    let left = deadline.saturating_duration_since(Instant::now()).min(longest);
+    let readers = output.iter().map(|output| PollFd::from_borrowed_fd(output.reader(), PollFlags::IN));
+    let mut waited_for: Vec<PollFd<'_>> =
+        readers.chain(end.map(|end| PollFd::new(end, PollFlags::IN))).collect();
+    let left = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
+    // Interrupted or refused, it was a shorter pause.
+    let _ = poll(&mut waited_for, Some(&left));
 }
 
 #[cfg(test)]
@@ -152,6 +148,78 @@ mod tests {
         let daemon = "/bin/sh -c 'sleep 30 & exit 0'";
         assert!(run(daemon, &[], TIME_LIMIT, &SystemClock::default()).is_ok());
         assert!(begin.elapsed() < Duration::from_secs(20));
+    }
+
+    /// A shell's lines as a command.
+    fn shell(dir: &std::path::Path, script: &str) -> String {
+        let file = dir.join("script");
+        std::fs::write(&file, script).unwrap();
+        format!("/bin/sh {} {}", file.display(), dir.display())
+    }
+
+    fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_command_inherits_neither_blocked_nor_ignored_signals_nor_descriptors() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "cat /proc/self/status > $1/status; ls -l /proc/self/fd > $1/fds";
+        let line = shell(dir.path(), script);
+        // Rust's own start has SIGPIPE ignored.
+        let open: Vec<_> = (0..300).map(|_| std::fs::File::open("/dev/zero").unwrap()).collect();
+        for file in &open {
+            rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty()).unwrap();
+        }
+        nix::sys::signal::SigSet::all().thread_block().unwrap();
+        run(&line, &[], TIME_LIMIT, &SystemClock::default()).unwrap();
+        let status = std::fs::read_to_string(dir.path().join("status")).unwrap();
+        let signals = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        };
+        assert_eq!(signals("SigBlk:"), 0, "{status}");
+        // The C library keeps 32 and 33 for itself.
+        assert_eq!(signals("SigIgn:") & !(0b11 << 31), 0, "{status}");
+        let files = std::fs::read_to_string(dir.path().join("fds")).unwrap();
+        // The shell holds its script in one that it closes, and `ls` what it looks into.
+        assert!(!files.contains("/dev/zero"), "{files}");
+    }
+
+    #[test]
+    fn a_daemon_that_goes_on_printing_is_neither_ended_nor_held_up() {
+        let dir = tempfile::tempdir().unwrap();
+        // Some 400 kB, most of them after the end of the command, to a pipe that holds 64 kB.
+        let script = "{ head -c 200000 /dev/zero; touch $1/under-way; until [ -e $1/go ]; do sleep 0.01; done
+                      head -c 200000 /dev/zero 2>&1; echo $? > $1/printed; } &";
+        run(&shell(dir.path(), script), &[], TIME_LIMIT, &SystemClock::default()).unwrap();
+        eventually("what was begun ends", || dir.path().join("under-way").exists());
+        std::fs::write(dir.path().join("go"), "").unwrap();
+        let status = || std::fs::read_to_string(dir.path().join("printed")).unwrap_or_default();
+        eventually("what comes later ends", || status().ends_with('\n'));
+        // An error of `head`, and not 128 + SIGPIPE.
+        assert_eq!(status().trim(), "1");
+    }
+
+    #[test]
+    fn all_that_a_command_prints_is_taken_and_its_head_kept() {
+        let mut output = Output::new().unwrap();
+        let script = ["/bin/sh", "-c", "echo first; head -c 3000000 /dev/zero; echo last >&2"];
+        let mut other = Output::new().unwrap();
+        let pid = spawn::spawn(&script, [output.writer(), other.writer()]).unwrap();
+        eventually("its end", || {
+            output.read();
+            other.read();
+            waitpid(Some(pid), WaitOptions::NOHANG).unwrap().is_some()
+        });
+        let kept = output.close();
+        assert_eq!(kept[0], "first");
+        assert_eq!(kept.concat().len(), 4096 - 1);
+        assert_eq!(other.close(), ["last"]);
     }
 
     #[test]

@@ -21,6 +21,8 @@ const LAYERS: &[&[&str]] = &[
 const PLACES: &[(&str, &[&str])] = &[
     ("apache_sys", &["httpd/sys/"]),
     ("std::process", &["exec.rs", "exec/", "bin/"]),
+    // What has no place for it in std: a clean start of a program.
+    ("nix", &["exec/"]),
     ("std::fs", &["store/", "bin/"]),
     // The HTTP client's TLS is the system's, too, and so is mod_ssl's, where live certificates are set.
     ("openssl", &["crypto/", "ocsp/", "http/", "httpd/sys/"]),

@@ -1,15 +1,14 @@
 //! Commands of the admin: which are called when, with what, as whom, and what their end means.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use mod_md::time::{Timestamp, now};
 use openssl::pkey::Id;
 
-use crate::support::httpd::unprivileged_user;
 use crate::support::issuer::{self, Issuer};
-use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
+use crate::support::{Authority, Config, Httpd, Lab, Pebble, SOON, open_lab, wait_for};
 
 /// A command that notes each call in a file, as a line of its arguments, and ends as it is told.
 struct Recorder {
@@ -181,49 +180,4 @@ fn a_command_that_fails_is_told_of_the_renewed_set_until_it_succeeds() {
     let calls = notify.count("one.test");
     httpd.wait_looked_twice();
     assert_eq!(notify.count("one.test"), calls, "once it has heard, no more");
-}
-
-/// What a command is given beside its arguments: the environment without ours, nothing to read, no files of httpd.
-#[test]
-fn a_command_inherits_nothing_but_what_it_needs() {
-    let Some(lab) = open_lab!(Need::Root) else { return };
-    let pebble = Pebble::start(&lab);
-    let facts = lab.path("facts");
-    fs::create_dir_all(&facts).unwrap();
-    fs::set_permissions(&facts, fs::Permissions::from_mode(0o777)).unwrap();
-    let look = format!(
-        "f={}/$(echo $3 | tr -d :)\nls -l /proc/self/fd > $f.fds\nenv > $f.env\nid -u > $f.uid\nnice > $f.nice\ncat > $f.stdin",
-        facts.display()
-    );
-    let message = Recorder::new(&lab, "message", &look);
-    let config = config(&lab, &pebble.authority, &message).at_restarts();
-    let mut httpd = config.env("MD_VERSION", "x").env("MD_STORE", "x").start();
-    message.wait(&said("renewed"), 1);
-    httpd.graceful();
-    message.wait(&said("installed"), 1);
-    wait_for("the last fact", SOON, || facts.join("installed.stdin").exists().then_some(()));
-    let given: Vec<PathBuf> = fs::read_dir("/proc/self/fd")
-        .unwrap()
-        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
-        .collect();
-    let read = |file: &str| fs::read_to_string(facts.join(file)).unwrap();
-    let own_nice = rustix::process::getpriority_process(None).unwrap().to_string();
-    for event in ["renewing", "renewed", "installed"] {
-        assert_eq!(read(&format!("{event}.nice")).trim(), own_nice, "{event}: no priority of a renewal");
-        let environment = read(&format!("{event}.env"));
-        assert!(!environment.lines().any(|line| line.starts_with("MD_")), "{event}: {environment}");
-        assert_eq!(read(&format!("{event}.stdin")), "", "{event}");
-        let files = read(&format!("{event}.fds"));
-        // 3 is what `ls` looks into. What this test was given itself it has handed on to httpd.
-        let is_expected = |line: &str| {
-            let (left, target) = line.split_once(" -> ").unwrap_or_default();
-            ["0", "1", "2", "3"].contains(&left.rsplit(' ').next().unwrap_or_default())
-                || given.iter().any(|own| own.as_os_str() == target)
-        };
-        let others: Vec<&str> = files.lines().skip(1).filter(|line| !is_expected(line)).collect();
-        assert!(others.is_empty(), "{event}: {others:#?}");
-    }
-    let own = fs::metadata("/proc/self").unwrap().uid().to_string();
-    assert_eq!(read("installed.uid").trim(), own, "as who starts httpd");
-    assert_eq!(read("renewed.uid").trim(), unprivileged_user().uid.to_string());
 }

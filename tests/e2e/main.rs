@@ -8,6 +8,7 @@ mod support;
 
 mod acme;
 mod challenges;
+mod commands;
 mod compatibility;
 mod directives;
 mod events;

@@ -49,7 +49,7 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "directives::the_overlap_of_two_domains_is_told_with_the_file_and_line_of_both",
         "it names `unknown(line 0)`",
     ),
-    ("events::a_command_inherits_nothing_but_what_it_needs", "it hands its own environment on"),
+    ("commands::", "they inherit blocked signals, descriptors and the log"),
     (
         "events::every_event_of_a_renewal_is_told_once_and_in_its_order",
         "what commands print is not in the log",

@@ -1,0 +1,69 @@
+//! What a command prints: read while it runs, without a thread. The head is kept, the rest dropped.
+
+use rustix::fs::{Mode, OFlags, fcntl_setfl, open};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, read};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// How much is kept for the log.
+const KEPT: usize = 4096;
+
+/// More than a pipe holds: reading ends even while somebody goes on writing.
+const READS: usize = 32;
+
+/// A stream of a command: the command has one end, we read at the other.
+pub(super) struct Output {
+    reader: OwnedFd,
+    writer: OwnedFd,
+    head: Vec<u8>,
+}
+
+impl Output {
+    pub fn new() -> io::Result<Output> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        // Above the three that a command has.
+        let (reader, writer) = (fcntl_dupfd_cloexec(reader, 3)?, fcntl_dupfd_cloexec(writer, 3)?);
+        fcntl_setfl(&reader, OFlags::NONBLOCK)?;
+        // Opened for reading as well, the pipe always has a reader: a daemon that the command leaves running is not ended
+        // by SIGPIPE when we have gone. Where /proc is not mounted, it is.
+        let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+        let both = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let writer = both.and_then(|both| fcntl_dupfd_cloexec(both, 3)).unwrap_or(writer);
+        Ok(Output { reader, writer, head: Vec::new() })
+    }
+
+    pub fn reader(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    /// The end for the command.
+    pub fn writer(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
+    }
+
+    /// Reads what is there.
+    pub fn read(&mut self) {
+        let mut buffer = [0; 16 * 1024];
+        for _ in 0..READS {
+            match read(&self.reader, &mut buffer) {
+                Ok(0) => return,
+                Ok(count) => {
+                    let room = KEPT.saturating_sub(self.head.len()).min(count);
+                    self.head.extend(buffer.iter().take(room));
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// The first lines of what the command printed. Its end is set so that what it has left running is never held up:
+    /// once the pipe is full, writes there fail with EAGAIN.
+    pub fn close(mut self) -> Vec<String> {
+        // First this, then reading: that wakes who waits for room in the pipe.
+        let _ = fcntl_setfl(&self.writer, OFlags::NONBLOCK);
+        self.read();
+        String::from_utf8_lossy(&self.head).lines().map(String::from).collect()
+    }
+}

@@ -1,0 +1,81 @@
+//! Starting a program with nothing of this process but its environment, working directory and umask.
+//!
+//! httpd blocks signals in its threads and ignores some, and it holds descriptors that it was started with and that its
+//! modules have opened. A program that inherits these cannot be ended, holds locks and sockets of others, and passes all
+//! of it on to what it starts. posix_spawn(3) sets them right between fork and exec.
+
+use nix::errno::Errno;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
+use nix::sys::signal::SigSet;
+use rustix::fs::{Dir, Mode, OFlags, open};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::{Pid, Resource, getrlimit};
+use std::env;
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+
+/// Of our own, for whoever has set them for httpd.
+const KEPT_FROM_COMMANDS: [&str; 2] = ["MD_VERSION", "MD_STORE"];
+
+/// Descriptors that other threads may open between our look and the fork.
+const MARGIN: RawFd = 256;
+/// Where the system does not list the open descriptors.
+const UNLISTED: RawFd = 4096;
+
+/// Starts `words`, a program and its arguments, as leader of a process group of its own. `output`: its stdout and stderr,
+/// none of which is one of the descriptors 0 to 2.
+pub(super) fn spawn(words: &[&str], output: [BorrowedFd<'_>; 2]) -> io::Result<Pid> {
+    let words = words.iter().map(|word| CString::new(*word)).collect::<Result<Vec<_>, _>>()?;
+    let program = words.first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut files = PosixSpawnFileActions::init()?;
+    let nothing = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let nothing = fcntl_dupfd_cloexec(nothing, 3)?;
+    for (number, end) in (0..).zip([nothing.as_fd(), output[0], output[1]]) {
+        files.add_dup2(end.as_raw_fd(), number)?;
+    }
+    for number in others() {
+        files.add_close(number)?;
+    }
+    let mut state = PosixSpawnAttr::init()?;
+    state.set_sigmask(&SigSet::empty())?;
+    state.set_sigdefault(&SigSet::all())?;
+    state.set_pgroup(nix::unistd::Pid::from_raw(0))?;
+    state.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
+            | PosixSpawnFlags::POSIX_SPAWN_SETPGROUP,
+    )?;
+    let pid = posix_spawnp(program, &files, &state, &words, &environment())?;
+    Pid::from_raw(pid.as_raw()).ok_or_else(|| Errno::ESRCH.into())
+}
+
+fn environment() -> Vec<CString> {
+    let kept = env::vars_os().filter(|(name, _)| !KEPT_FROM_COMMANDS.iter().any(|own| name == own));
+    let entries = kept.filter_map(|(mut entry, value): (OsString, OsString)| {
+        entry.push("=");
+        entry.push(value);
+        CString::new(entry.into_vec()).ok()
+    });
+    entries.collect()
+}
+
+/// Everything from 3 on that is open, and what other threads may open before the fork: that takes the lowest numbers.
+fn others() -> Vec<RawFd> {
+    let open = descriptors();
+    let low = open.as_ref().map_or(UNLISTED, |open| RawFd::try_from(open.len()).unwrap_or(RawFd::MAX));
+    let low = low.saturating_add(MARGIN);
+    let high = open.into_iter().flatten().filter(|number| *number >= low);
+    // posix_spawn refuses what lies above.
+    let limit = getrlimit(Resource::Nofile).current.and_then(|limit| RawFd::try_from(limit).ok());
+    (3..low).chain(high).filter(|number| limit.is_none_or(|limit| *number < limit)).collect()
+}
+
+fn descriptors() -> Option<Vec<RawFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder =
+        open("/proc/self/fd", flags, Mode::empty()).or_else(|_| open("/dev/fd", flags, Mode::empty()));
+    let entries = Dir::new(folder.ok()?).ok()?;
+    Some(entries.filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse().ok()).collect())
+}
