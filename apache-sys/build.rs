@@ -16,6 +16,7 @@ const FUNCTIONS: &[&str] = &[
     "ap_hook_handler",
     "ap_hook_post_config",
     "ap_hook_post_read_request",
+    "ap_hook_process_connection",
     "ap_hook_protocol_get",
     "ap_hook_protocol_propose",
     "ap_hook_protocol_switch",
@@ -44,7 +45,6 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 const VARIABLES: &[&str] = &[
-    "AP_CONN_CLOSE",
     "ap_listeners",
     "ap_server_root",
     "ap_unixd_config",

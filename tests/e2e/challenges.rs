@@ -1,9 +1,11 @@
 //! Challenges: each type from the order to the certificate, what a client sees of them, which one is chosen, and that nothing stays behind.
 
 use std::fs;
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use openssl::pkey::Id;
+use openssl::ssl::SslVersion;
 
 use crate::support::process::{children, is_alive, signal};
 use crate::support::stream::Stream;
@@ -331,6 +333,54 @@ fn a_host_without_the_protocol_shows_no_challenge() {
     if let Ok(stream) = client.connect(stream) {
         assert_ne!(stream.ssl().selected_alpn_protocol(), Some(&b"acme-tls/1"[..]));
         assert!(!tls::names(&stream.ssl().peer_certificate().unwrap()).is_empty());
+    }
+}
+
+/// What the server sends to a client that speaks HTTP after a handshake with these protocols on offer (ALPN), and the one
+/// it chose.
+fn http_after_handshake(httpd: &Httpd, version: SslVersion, offers: &[u8]) -> (Option<Vec<u8>>, Vec<u8>) {
+    let mut context = openssl::ssl::SslContext::builder(openssl::ssl::SslMethod::tls_client()).unwrap();
+    context.set_min_proto_version(Some(version)).unwrap();
+    context.set_max_proto_version(Some(version)).unwrap();
+    let mut client = openssl::ssl::Ssl::new(&context.build()).unwrap();
+    client.set_hostname("one.test").unwrap();
+    client.set_alpn_protos(offers).unwrap();
+    let mut stream = client.connect(Stream::connect(httpd.config.https_port()).unwrap()).unwrap();
+    let chosen = stream.ssl().selected_alpn_protocol().map(<[u8]>::to_vec);
+    // The server may be gone already.
+    let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n");
+    let mut answer = Vec::new();
+    let end = stream.read_to_end(&mut answer).map_err(|e| e.kind());
+    assert!(!matches!(end, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "it is left open");
+    (chosen, answer)
+}
+
+#[test]
+fn a_connection_of_tls_alpn_01_is_closed_after_the_handshake() {
+    let Some(lab) = open_lab!() else { return };
+    for mpm in ["event", "prefork"] {
+        let lines = format!("{}Protocols h2 http/1.1 acme-tls/1\nMDomain one.test", modules(&["http2"]));
+        let httpd = bystanders(&lab, &lines).mpm(mpm).start();
+        let versions = [SslVersion::TLS1_2, SslVersion::TLS1_3];
+        for has_challenge in [false, true] {
+            if has_challenge {
+                let files = tls::Files::new(&lab, "one.test", Id::RSA);
+                let [cert, key] = [&files.certificate, &files.key].map(|file| fs::read(file).unwrap());
+                present(&httpd, "one.test", "acme-tls-alpn-01-pubcert.pem", cert);
+                present(&httpd, "one.test", "acme-tls-alpn-01-privkey.pem", key);
+            }
+            for version in versions {
+                let (chosen, answer) = http_after_handshake(&httpd, version, b"\x0aacme-tls/1");
+                assert_eq!(chosen.as_deref(), Some(&b"acme-tls/1"[..]), "{mpm} {version:?}");
+                assert_eq!(String::from_utf8_lossy(&answer), "", "{mpm} {version:?} {has_challenge}");
+            }
+        }
+        for version in versions {
+            let (_, answer) = http_after_handshake(&httpd, version, b"\x08http/1.1");
+            assert!(answer.starts_with(b"HTTP/1.1 503"), "{mpm} {version:?}: {answer:?}");
+        }
+        assert_eq!(httpd.logged("exit signal"), [""; 0]);
+        httpd.stop().forget();
     }
 }
 

@@ -38,6 +38,7 @@ const RUNNING: &[&str] = &[
     "protocol_propose",
     "protocol_switch",
     "protocol_get",
+    "process_connection",
     "ssl_answer_challenge",
     "news_beat",
     "certificate_callback",

@@ -25,6 +25,7 @@ const OURS_ONLY: &[(&str, &str)] = &[
     ("challenges::a_wildcard_without_dns_01_is_told", "it tells nothing before the CA has been asked"),
     ("challenges::an_address_gets_a_certificate_by_http_01", "it asks the CA for a DNS name"),
     ("challenges::an_address_gets_a_certificate_by_tls_alpn_01", "it asks the CA for a DNS name"),
+    ("challenges::a_connection_of_tls_alpn_01_is_closed_after_the_handshake", "it answers a request on it"),
     ("challenges::an_http_01_token_of_another_order_is_not_answered", "it answers any token"),
     (
         "challenges::without_configured_types_each_name_gets_the_first_that_works_for_it",

@@ -34,17 +34,24 @@ impl<'c> Connection<'c> {
         unsafe { Server::new((*self.record).base_server) }
     }
 
-    /// From here on it speaks `acme-tls/1`, and is closed after the handshake (RFC 8737 §3).
+    /// From here on it speaks `acme-tls/1`: it is closed after the handshake, whatever the client sends (RFC 8737 §3).
     pub fn switch_to_acme_tls(&self) {
         // SAFETY: the record is live, and the text static.
-        unsafe {
-            (*self.record).keepalive = apache_sys::AP_CONN_CLOSE;
-            module::mark_connection(self.record, ACME_TLS.as_ptr());
-        }
+        unsafe { module::mark_connection(self.record, ACME_TLS.as_ptr()) }
     }
 
     pub fn is_acme_tls(&self) -> bool {
         !self.switched_protocol().is_null()
+    }
+
+    /// Nothing more is read from it: the MPM closes it when the hook that processes connections has returned.
+    pub(super) fn close(&self) {
+        // SAFETY: the record is live; an MPM that keeps no state of connections leaves null.
+        unsafe {
+            if let Some(state) = (*self.record).cs.as_mut() {
+                state.state = apache_sys::CONN_STATE_LINGER;
+            }
+        }
     }
 
     /// What we have switched to; null where that is nothing.

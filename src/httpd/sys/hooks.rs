@@ -62,6 +62,8 @@ callback! {
             apache_sys::ap_hook_child_init(Some(child_init), none, none, middle);
             // Challenges are answered before mod_ssl says 503 for a host that has no certificate yet.
             apache_sys::ap_hook_post_read_request(Some(post_read_request), none, tls, apache_sys::APR_HOOK_FIRST as c_int);
+            // mod_ssl shakes hands in this hook, HTTP begins at its end.
+            apache_sys::ap_hook_process_connection(Some(process_connection), tls, none, middle);
             apache_sys::ap_hook_protocol_propose(Some(protocol_propose), none, none, middle);
             apache_sys::ap_hook_protocol_switch(Some(protocol_switch), none, none, middle);
             apache_sys::ap_hook_protocol_get(Some(protocol_get), none, none, middle);
@@ -176,6 +178,18 @@ callback! {
     fn protocol_get(record: *const conn_rec) -> *const c_char, failing ptr::null(); {
         // SAFETY: httpd lends the connection, which is only read here.
         unsafe { Connection::new(record.cast_mut()) }.switched_protocol()
+    }
+}
+
+callback! {
+    fn process_connection(record: *mut conn_rec) -> c_int, failing apache_sys::DECLINED; {
+        // SAFETY: httpd lends the connection.
+        let connection = unsafe { Connection::new(record) };
+        if !connection.is_acme_tls() {
+            return apache_sys::DECLINED;
+        }
+        connection.close();
+        OK
     }
 }
 
