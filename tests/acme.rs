@@ -495,3 +495,40 @@ fn the_fake_ca_refuses_forged_requests() {
     assert_eq!(lab.ca.take_violations().len(), 4);
     drop(session);
 }
+
+type Edit = fn(&mut Answer);
+
+#[test]
+fn a_ca_that_is_read_over_https_leads_to_nothing_without_encryption() {
+    // On the directory's own host, by any port.
+    fn in_clear(answer: &mut Answer) {
+        let text = String::from_utf8(std::mem::take(&mut answer.body)).unwrap();
+        answer.body = text.replace("https://", "http://").into_bytes();
+    }
+    let lab = Lab::new();
+    lab.ca.fault(Endpoint::Directory, Fault::Alter(in_clear));
+    let error = lab.server().map(drop).unwrap_err().to_string();
+    assert!(error.contains("http://ca.test") && error.contains("not encrypted"), "{error}");
+    let cases: [(Endpoint, Edit); 4] = [
+        (Endpoint::NewOrder, in_clear),
+        (Endpoint::NewOrder, |a| {
+            let location = a.headers.iter().find(|(name, _)| name == "Location").unwrap().1.clone();
+            a.set("Location", Some(location.replace("https://", "http://")));
+        }),
+        (Endpoint::Authorization, in_clear),
+        (Endpoint::Finalize, |a| {
+            let mut order: Value = serde_json::from_slice(&a.body).unwrap();
+            order["status"] = json!("valid");
+            order["certificate"] = json!("http://ca.test/certificate/0");
+            a.body = order.to_string().into_bytes();
+        }),
+    ];
+    for (n, (endpoint, change)) in cases.into_iter().enumerate() {
+        let lab = Lab::new();
+        let session = lab.session();
+        lab.ca.fault(endpoint, Fault::Alter(change));
+        let error = lab.issue(&session, &["a.test"]).unwrap_err().to_string();
+        assert!(error.contains("which is not encrypted, although its directory is"), "{n}: {error}");
+        assert!(lab.ca.seen().iter().all(|seen| seen.endpoint != Endpoint::Unknown), "{n}");
+    }
+}

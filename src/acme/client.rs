@@ -28,6 +28,8 @@ pub struct Server {
     nonces: Mutex<Vec<String>>,
     /// Of the directory and of what it names. Resources of the CA lie there and nowhere else.
     origins: Vec<url::Origin>,
+    /// The directory was read over https, and so is all else.
+    is_encrypted: bool,
 }
 
 /// Who signs (RFC 8555 §6.2).
@@ -44,10 +46,18 @@ impl Server {
     pub fn connect(url: &str, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let link = Link { transport, clock };
         let response = link.accepted(url, link.send(&Request::get(url))?)?;
-        let directory = Directory::parse(&json_of(url, &response)?)?;
-        let named = [url, &directory.new_nonce, &directory.new_account, &directory.new_order];
-        let origins = named.into_iter().filter_map(objects::origin).collect();
-        Ok(Server { directory, link, nonces: Mutex::default(), origins })
+        let directory = Directory::parse_at(url, &json_of(url, &response)?)?;
+        let needed = [url, &directory.new_nonce, &directory.new_account, &directory.new_order];
+        let offered =
+            [&directory.revoke_cert, &directory.key_change].into_iter().flatten().map(String::as_str);
+        let origins = needed.into_iter().chain(offered).filter_map(objects::origin).collect();
+        Ok(Server {
+            directory,
+            link,
+            nonces: Mutex::default(),
+            origins,
+            is_encrypted: objects::is_encrypted(url),
+        })
     }
 
     pub fn directory(&self) -> &Directory {
@@ -60,6 +70,11 @@ impl Server {
 
     /// A CA that is not what it was must not make us send requests into our own network.
     pub(super) fn check_origin(&self, url: &str) -> Result<(), Error> {
+        if self.is_encrypted && !objects::is_encrypted(url) {
+            return Err(Error::Protocol(format!(
+                "the server sent the URL {url}, which is not encrypted, although its directory is"
+            )));
+        }
         match objects::origin(url) {
             Some(origin) if self.origins.contains(&origin) => Ok(()),
             _ => Err(Error::Protocol(format!(

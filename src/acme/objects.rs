@@ -118,6 +118,40 @@ impl Identifier {
 }
 
 impl Directory {
+    /// `directory_url`: where it was read from. One that was read over https names no server that is asked without
+    /// encryption; what a client can do without is then taken for missing.
+    pub fn parse_at(directory_url: &str, value: &Value) -> Result<Self, Error> {
+        let mut directory = Directory::parse(value)?;
+        if !is_encrypted(directory_url) {
+            return Ok(directory);
+        }
+        for (key, url) in [
+            ("newNonce", &directory.new_nonce),
+            ("newAccount", &directory.new_account),
+            ("newOrder", &directory.new_order),
+        ] {
+            if !is_encrypted(url) {
+                return Err(Error::Protocol(format!(
+                    "the directory {directory_url} names {url} for '{key}', which is not encrypted: that is for its operator to \
+                     set right (a server behind a proxy has to know that it is reached by https)"
+                )));
+            }
+        }
+        for (key, url) in [
+            ("revokeCert", &mut directory.revoke_cert),
+            ("keyChange", &mut directory.key_change),
+            ("renewalInfo", &mut directory.renewal_info),
+        ] {
+            if let Some(refused) = url.take_if(|url| !is_encrypted(url)) {
+                crate::log!(
+                    Warn,
+                    "the directory {directory_url} names {refused} for '{key}', which is not encrypted: it is not used"
+                );
+            }
+        }
+        Ok(directory)
+    }
+
     pub fn parse(value: &Value) -> Result<Self, Error> {
         let fields = object(value, "directory")?;
         let none = Map::new();
@@ -255,12 +289,19 @@ fn has_token(type_: &str) -> bool {
     matches!(type_, "http-01" | "dns-01" | "tls-alpn-01")
 }
 
-/// An absolute http(s) URL, as every URL of the protocol has to be.
+/// An absolute http(s) URL, as every URL of the protocol has to be. None has a user and a password.
 pub(super) fn is_url(text: &str) -> bool {
+    let is_good = |u: url::Url| {
+        let is_anonymous = u.username().is_empty() && u.password().is_none();
+        matches!(u.scheme(), "http" | "https") && u.host_str().is_some() && is_anonymous
+    };
     text.len() <= MAX_URL
         && text.bytes().all(|b| b.is_ascii_graphic())
-        && url::Url::parse(text)
-            .is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.host_str().is_some())
+        && url::Url::parse(text).is_ok_and(is_good)
+}
+
+pub(super) fn is_encrypted(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| url.scheme() == "https")
 }
 
 /// Scheme, host and port. `None`: no absolute http(s) URL.
@@ -366,6 +407,8 @@ mod tests {
             ("newAccount", json!("ftp://ca.test/x")),
             ("newAccount", json!("file:///etc/passwd")),
             ("newAccount", json!("https://ca.test/a b")),
+            ("newAccount", json!("https://user:word@ca.test/")),
+            ("newAccount", json!("https://ca.test@other.test/")),
             ("newAccount", json!("https://ca.test/a\r\nX: y")),
             ("newAccount", json!(format!("https://ca.test/{}", "a".repeat(3000)))),
         ] {
@@ -374,6 +417,34 @@ mod tests {
             assert!(matches!(Directory::parse(&broken), Err(Error::Protocol(_))), "{key} {bad}");
         }
         assert!(matches!(Directory::parse(&json!([])), Err(Error::Protocol(_))));
+    }
+
+    #[test]
+    fn a_directory_read_over_https_names_no_server_that_is_asked_without_encryption() {
+        let at = |url: &str, key: &str| {
+            let mut value = directory();
+            value[key] = json!("http://ca.test/x");
+            Directory::parse_at(url, &value)
+        };
+        for key in ["newNonce", "newAccount", "newOrder"] {
+            let error = at("https://ca.test/dir", key).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("http://ca.test/x"), "{error}");
+            assert!(at("http://ca.test/dir", key).is_ok());
+        }
+        for key in ["revokeCert", "keyChange", "renewalInfo"] {
+            let parsed = at("https://ca.test/dir", key).unwrap();
+            assert!(
+                ![parsed.revoke_cert, parsed.key_change, parsed.renewal_info]
+                    .contains(&Some("http://ca.test/x".into())),
+                "{key}"
+            );
+            let parsed = at("http://ca.test/dir", key).unwrap();
+            assert!(
+                [parsed.revoke_cert, parsed.key_change, parsed.renewal_info]
+                    .contains(&Some("http://ca.test/x".into())),
+                "{key}"
+            );
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::value::first;
-use url::{ParseError, Url};
+use url::{Host, ParseError, Url};
 
 /// CAs that may be called by name, any case, and their ACME directories.
 pub const KNOWN_CAS: &[(&str, &str)] = &[
@@ -89,6 +89,24 @@ fn check_uri(text: &str) -> Result<(), &'static str> {
     }
 }
 
+/// What speaks against asking a CA at this URL. On this machine nobody listens in.
+pub(super) fn doubt(url: &str) -> Option<&'static str> {
+    let url = Url::parse(url).ok()?;
+    let is_here = match url.host()? {
+        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    };
+    match url.scheme() {
+        "https" => None,
+        "http" => (!is_here).then_some(
+            "requests to this CA are not encrypted and its answers come from nobody in particular: whoever is on the way can \
+             choose what is issued. Use an https URL.",
+        ),
+        _ => Some("it is no http or https URL, so no certificate can be ordered there."),
+    }
+}
+
 fn has_numeric_port(location: &str) -> bool {
     let authority = location.split(['/', '?', '#']).next().unwrap_or_default();
     authority.rsplit(':').next().is_some_and(|port| port.parse::<i64>().is_ok())
@@ -103,6 +121,28 @@ mod tests {
         assert_eq!(contact("me@x.test"), "mailto:me@x.test");
         assert_eq!(contact("mailto:me@x.test"), "mailto:me@x.test");
         assert_eq!(contact("tel:123"), "tel:123");
+    }
+
+    #[test]
+    fn a_ca_is_doubted_that_is_asked_without_encryption_beyond_this_machine() {
+        let is_doubted = |url: &str| doubt(url).is_some();
+        for (_, url) in KNOWN_CAS {
+            assert!(!is_doubted(url), "{url}");
+        }
+        for url in
+            ["http://127.0.0.1:14000/dir", "http://[::1]/", "http://localhost:4001/acme", "https://10.0.0.1/"]
+        {
+            assert!(!is_doubted(url), "{url}");
+        }
+        for url in [
+            "http://ca.test/dir",
+            "HTTP://10.0.0.1/",
+            "http://[fe80::1]/",
+            "http://127.0.0.1.ca.test/",
+            "ftp://ca.test/",
+        ] {
+            assert!(is_doubted(url), "{url}");
+        }
     }
 
     #[test]

@@ -3,12 +3,12 @@
 //! end the start; what is only doubtful does not.
 
 use super::plan::{Finding, Host, Plan, PlannedMd};
-use super::{MatchNames, Settings};
+use super::{MatchNames, Settings, authority};
 use crate::crypto::PrivateKey;
 use crate::log::Level;
-use crate::model::{Md, RequireHttps};
+use crate::model::{Md, RenewMode, RequireHttps};
 use crate::names;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 /// Names that two MDs have. With `MDMatchNames servernames` they may share names, but not the first one:
@@ -86,18 +86,16 @@ pub(super) fn settings(planned: &PlannedMd) -> Vec<Finding> {
     findings
 }
 
-/// What is allowed and cannot be meant: windows of no length. All that have the same are told together.
+/// What is allowed and cannot be meant: windows of no length, CAs that are asked without encryption. All that have the
+/// same are told together.
 pub(super) fn doubts(plan: &Plan) -> Vec<Finding> {
     let late: Vec<&PlannedMd> = plan.mds.iter().filter(|p| p.md.renew_window.is_nothing()).collect();
-    let of_mds = late.first().map(|first| {
-        let (name, window) = (&first.md.name, first.md.renew_window);
-        let others = match late.len() - 1 {
-            0 => String::new(),
-            count => format!(" and {count} more"),
-        };
+    let of_windows = late.first().map(|first| {
         format!(
-            "md[{name}]{others}: MDRenewWindow {window}: the certificate is renewed only when it has expired, if its CA does \
-             not advise to do so earlier. A length or a percentage is missing."
+            "{}: MDRenewWindow {}: the certificate is renewed only when it has expired, if its CA does not advise to do so \
+             earlier. A length or a percentage is missing.",
+            together(&late),
+            first.md.renew_window
         )
     });
     let of_staples = plan.hosts.iter().find(|host| host.staple_renew_window.is_nothing()).map(|host| {
@@ -107,7 +105,32 @@ pub(super) fn doubts(plan: &Plan) -> Vec<Finding> {
             host.staple_renew_window
         )
     });
-    of_mds.into_iter().chain(of_staples).map(|text| Finding::new(Level::Warn, text)).collect()
+    let texts = of_windows.into_iter().chain(of_staples).chain(of_authorities(&plan.mds));
+    texts.map(|text| Finding::new(Level::Warn, text)).collect()
+}
+
+/// Each CA is told of once.
+fn of_authorities(mds: &[PlannedMd]) -> impl Iterator<Item = String> {
+    let mut users: BTreeMap<&str, Vec<&PlannedMd>> = BTreeMap::new();
+    for planned in mds.iter().filter(|planned| planned.md.renew_mode != RenewMode::Manual) {
+        for url in &planned.md.ca.urls {
+            users.entry(url).or_default().push(planned);
+        }
+    }
+    let told = |(url, users): (&str, Vec<&PlannedMd>)| {
+        let doubt = authority::doubt(url)?;
+        Some(format!("{}: MDCertificateAuthority {url}: {doubt}", together(&users)))
+    };
+    users.into_iter().filter_map(told)
+}
+
+/// The first one by name.
+fn together(mds: &[&PlannedMd]) -> String {
+    let name = mds.first().map(|first| first.md.name.as_str()).unwrap_or_default();
+    match mds.len() {
+        0 | 1 => format!("md[{name}]"),
+        count => format!("md[{name}] and {} more", count - 1),
+    }
 }
 
 /// Hosts that require https otherwise than their MD does, told together: other versions of mod_md take no notice of what

@@ -516,6 +516,17 @@ mod tests {
     }
 
     #[test]
+    fn a_ca_that_is_asked_without_encryption_is_told_of_once() {
+        let text = "MDCertificateAuthority http://ca.test/dir http://127.0.0.1/dir https://ca.test/dir\nMDomain a.test\n\
+                    MDomain b.test\n<MDomain c.test>\nMDRenewMode manual\nMDCertificateAuthority http://other.test/\n</MDomain>";
+        let plan = Site::read(text).unwrap().plan().unwrap();
+        let told = texts(&plan.findings, Level::Warn);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let begin = "md[a.test] and 1 more: MDCertificateAuthority http://ca.test/dir: requests to this CA are not encrypted";
+        assert!(told[0].starts_with(begin), "{told:?}");
+    }
+
+    #[test]
     fn a_virtual_host_may_require_https_otherwise_than_its_md() {
         let plan = planned(
             "MDRequireHttps temporary

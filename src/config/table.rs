@@ -83,7 +83,8 @@ pub const ROWS: &[Row] = &[
         .takes("NAME|URL…").unset(As("LetsEncrypt"))
         .detail("The URL is that of the CA's ACME directory. The next CA in the list is used after \
             [MDRetryFailover](#mdretryfailover) failures in a row. For first steps take `LetsEncrypt-Test`: browsers do not trust \
-            its certificates, and its limits are wide.")
+            its certificates, and its limits are wide. An `http` URL on another machine is told of at the start, since its answers \
+            come from whoever is on the way; a CA that is asked by `https` is asked for nothing without it.")
         .example("MDCertificateAuthority LetsEncrypt https://ca.example.org/acme/directory"),
     row(c"MDCertificateProtocol", One, ServerOrMd, Some("ca.proto"),
         c"Protocol used to obtain/renew certificates",

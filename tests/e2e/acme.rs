@@ -298,3 +298,18 @@ fn an_account_belongs_to_one_external_account_and_is_found_again_with_it() {
     assert!(first.0 != others[0].0 && first.0 != others[1].0 && others[0].0 != others[1].0);
     assert_eq!(account_with(&eab("kid-1")), (first.0, 3));
 }
+
+#[test]
+fn a_ca_that_is_asked_without_encryption_is_told_of_once_at_the_start() {
+    let Some(lab) = open_lab!() else { return };
+    let httpd = Config::new(&lab)
+        .line("MDCertificateAgreement accepted\nMDCertificateAuthority http://ca.invalid/dir http://127.0.0.1:1/dir")
+        .line("MDRenewMode auto\nMDomain one.test\nMDomain two.test")
+        .site("one.test", &[])
+        .site("two.test", &[])
+        .start();
+    let lines = httpd.logged("not encrypted");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let begin = "md[one.test] and 1 more: MDCertificateAuthority http://ca.invalid/dir: ";
+    assert!(lines[0].contains("[md:warn]") && lines[0].contains(begin), "{lines:?}");
+}

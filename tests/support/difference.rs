@@ -6,6 +6,7 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "acme::a_ca_is_trusted_by_the_file_of_the_domain_before_that_of_the_server",
         "it does not say why a CA is not reached",
     ),
+    ("acme::a_ca_that_is_asked_without_encryption_is_told_of_once_at_the_start", "it tells nothing"),
     (
         "acme::a_profile_is_ordered_where_the_ca_has_it_and_a_mandatory_one_that_it_lacks_is_an_error",
         "its error has no text",
