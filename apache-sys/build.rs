@@ -28,6 +28,8 @@ const FUNCTIONS: &[&str] = &[
     "ap_is_allowed_protocol",
     "ap_log_error_",
     "ap_mpm_query",
+    "ap_retained_data_create",
+    "ap_retained_data_get",
     "ap_rwrite",
     "ap_set_content_length",
     "ap_set_content_type",

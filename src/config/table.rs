@@ -285,7 +285,7 @@ pub const ROWS: &[Row] = &[
         |s, a| set(&mut s.server.globals.store_locks, store_locks(a)))
         .takes("on|off|DURATION").unset(As("off"))
         .detail("For a store that several httpds share. `on` waits five seconds. An httpd that does not get the lock starts with what \
-            is in use and activates nothing.")
+            is in use and activates nothing. Renewals are not locked: see [store.md](store.md).")
         .example("MDStoreLocks 10s"),
 
     row(c"MDStapling", One, ServerOrMd, Some("stapling"),

@@ -89,6 +89,10 @@ pub struct State {
     require_https: HashMap<usize, RequireHttps>,
     store: WorkStore,
     settings: Settings,
+    /// Tells this httpd from others on the same store.
+    instance: u64,
+    /// The admin knows that others use the store: they are kept apart by `MDStoreLocks` and a command.
+    is_store_shared: bool,
     driver: Mutex<Option<Driver>>,
     /// By server: what its directives say about pages.
     pages: HashMap<usize, pages::Settings>,

@@ -6,6 +6,7 @@ use crate::http::client::Limits;
 use crate::renew::authority::Authorities;
 use crate::renew::driver::Driver;
 use crate::renew::engine::Engine;
+use crate::renew::neighbour::Neighbour;
 use crate::renew::tally::Counted;
 use crate::time::{StopFlag, SystemClock};
 use crate::{crypto, http};
@@ -90,5 +91,11 @@ fn create(state: &State) -> Driver {
         Some(stapling) => engine.with_revocations(stapling.cache.clone()),
         None => engine,
     };
-    Driver::new(Arc::new(engine), stop)
+    let driver = Driver::new(Arc::new(engine), stop);
+    match state.mds.iter().any(|managed| managed.watched) {
+        true => {
+            driver.beside(Neighbour::new(&state.store, state.instance, state.is_store_shared, &state.tally))
+        }
+        false => driver,
+    }
 }

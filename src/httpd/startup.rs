@@ -192,6 +192,8 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
             .collect(),
         store,
         settings: settings(&plan),
+        instance: sys::instance(),
+        is_store_shared: plan.global.store_locks.is_some() && plan.global.message_cmd.is_some(),
         driver: Mutex::default(),
         pages: records
             .iter()

@@ -3,6 +3,7 @@
 //! that is due. A job that panics ends as an error of that job.
 
 use super::engine::{Engine, Next};
+use super::neighbour::Neighbour;
 use super::policy;
 use super::schedule::Schedule;
 use super::slots::Slots;
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub struct Driver {
     jobs: Arc<Jobs>,
     threads: Vec<JoinHandle<()>>,
+    neighbour: Option<Neighbour>,
 }
 
 /// What all threads share.
@@ -31,7 +33,13 @@ impl Driver {
         let first = engine.clock().now().plus(engine.settings().initial_delay);
         let jobs = engine.targets().iter().map(|t| if t.watched { Next::At(first) } else { Next::Never });
         let schedule = Mutex::new(Schedule::new(jobs));
-        Driver { jobs: Arc::new(Jobs { engine, stop, schedule }), threads: Vec::new() }
+        Driver { jobs: Arc::new(Jobs { engine, stop, schedule }), threads: Vec::new(), neighbour: None }
+    }
+
+    /// Looks for another httpd that renews in the store as well.
+    #[must_use]
+    pub fn beside(self, neighbour: Neighbour) -> Self {
+        Driver { neighbour: Some(neighbour), ..self }
     }
 
     /// Starts what is due and has a place.
@@ -39,6 +47,9 @@ impl Driver {
         self.threads.retain(|thread| !thread.is_finished());
         let (engine, now) = (&self.jobs.engine, self.jobs.engine.clock().now());
         self.jobs.schedule().heed_clock(now);
+        if let Some(neighbour) = &mut self.neighbour {
+            neighbour.look(now);
+        }
         let mut is_first = true;
         while let Some(index) = self.jobs.begin() {
             if std::mem::take(&mut is_first) {

@@ -24,6 +24,7 @@ mod inquiry;
 pub mod job;
 mod lineage;
 pub mod live;
+pub mod neighbour;
 pub mod pace;
 pub mod policy;
 pub mod recover;

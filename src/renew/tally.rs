@@ -4,6 +4,7 @@
 
 use crate::acme::problem::Kind;
 use crate::http::{Error, Request, Response, Transport};
+use crate::time::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -63,6 +64,8 @@ const MICROSECONDS: usize = UNANSWERED + 1;
 const OCSP_ANSWERED: usize = MICROSECONDS + 1;
 const OCSP_UNANSWERED: usize = OCSP_ANSWERED + 1;
 const WITHIN: usize = OCSP_UNANSWERED + 1;
+/// No count: when another httpd on the store was last told of, in seconds since the epoch.
+const NEIGHBOUR_TOLD: usize = WITHIN + BOUNDS.len();
 
 #[derive(Clone)]
 pub struct Tally(Arc<dyn Counters>);
@@ -86,7 +89,7 @@ pub struct Totals {
 
 impl Tally {
     /// How many counters there have to be.
-    pub const SIZE: usize = WITHIN + BOUNDS.len();
+    pub const SIZE: usize = NEIGHBOUR_TOLD + 1;
 
     pub fn new(counters: Arc<dyn Counters>) -> Self {
         Tally(counters)
@@ -125,6 +128,16 @@ impl Tally {
     /// Asked an OCSP responder.
     pub fn ocsp_requested(&self, is_answered: bool) {
         self.add(if is_answered { OCSP_ANSWERED } else { OCSP_UNANSWERED }, 1);
+    }
+
+    /// Whether another httpd on the store is to be told of: once in `every`, whichever process does.
+    pub fn tells_of_neighbour(&self, now: Timestamp, every: Duration) -> bool {
+        let told = i64::try_from(self.read(NEIGHBOUR_TOLD)).unwrap_or_default();
+        let is_due = told == 0 || now.since(Timestamp::from_unix(told)) >= every;
+        if let (true, Some(counter)) = (is_due, self.0.counter(NEIGHBOUR_TOLD)) {
+            counter.store(u64::try_from(now.unix()).unwrap_or_default(), Ordering::Relaxed);
+        }
+        is_due
     }
 
     pub fn totals(&self) -> Totals {
@@ -234,6 +247,6 @@ mod tests {
         let totals = tally.totals();
         let sum =
             totals.failures.iter().map(|(_, n)| n).chain(totals.within.iter().map(|(_, n)| n)).sum::<u64>();
-        assert_eq!(usize::try_from(sum).unwrap() + 6, Tally::SIZE);
+        assert_eq!(usize::try_from(sum).unwrap() + 7, Tally::SIZE);
     }
 }

@@ -3,6 +3,7 @@
 //! Where workers write, symbolic links are not followed and only plain files are read. Every file is
 //! written whole or not at all.
 
+mod lock_file;
 pub(super) mod rights;
 
 use super::Error;
@@ -210,14 +211,6 @@ impl Folder {
             Ok(_) => Err(Error::garbage(path, "it is not a file")),
             Err(e) => Err(Error::io("reading", path, e)),
         }
-    }
-
-    /// A file for flock(2), made where there is none; its content is nobody's business.
-    pub fn open_lock(&self, name: &str) -> Result<File, Error> {
-        // Commands that are run while it is held must not keep it: CLOEXEC.
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = fs::openat(self.file.as_ref(), name, flags, Mode::RUSR | Mode::WUSR);
-        fd.map(File::from).map_err(|e| Error::io("opening", &self.path.join(name), e))
     }
 
     /// Puts a file in place, whole: readers see the old content or the new one, whatever happens.

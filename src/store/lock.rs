@@ -1,16 +1,24 @@
 //! Locks of the store: `store.lock` keeps several httpd that share a store from bringing it in line at the same time,
 //! `trial.lock` is held by a start while mod_ssl loads what it has put into use. They are flock(2)s, so that they end
-//! with whoever holds them, however that ends, and other programs can take them, too.
+//! with whoever holds them, however that ends, and other programs can take them, too. `staging/renewing.lock` is held by
+//! the process that renews: it keeps nobody away, and tells two httpd of each other.
 
 use super::disk::Folder;
-use super::{Error, StartStore, setup};
+use super::{Error, Group, StartStore, WorkStore, json_bytes, setup};
+use crate::time::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use serde_json::{Value, json};
 use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 const LOCK_FILE: &str = "store.lock";
 const TRIAL_LOCK_FILE: &str = "trial.lock";
+const RENEWING_LOCK_FILE: &str = "renewing.lock";
+/// Bytes of what its holder says.
+const HOLDER_MAX: u64 = 4096;
 /// The time between two tries: flock(2) itself knows no deadline.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,6 +55,97 @@ impl StartStore {
                 return Ok(None);
             }
             std::thread::sleep(left.min(PAUSE));
+        }
+    }
+}
+
+/// The process that renews in a store, as it says itself: any process of httpd's user can write that.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Holder {
+    /// Of its httpd.
+    pub instance: String,
+    pub host: String,
+    pub pid: u64,
+    pub since: Option<Timestamp>,
+}
+
+impl Holder {
+    /// This process.
+    pub fn own(instance: u64, now: Timestamp) -> Self {
+        Holder {
+            instance: format!("{instance:016x}"),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            pid: std::process::id().into(),
+            since: Some(now),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let since = self.since.map(Timestamp::to_rfc3339);
+        json!({"instance": self.instance, "host": self.host, "pid": self.pid, "since": since})
+    }
+
+    /// What is missing or damaged stays empty.
+    fn parse(content: &[u8]) -> Self {
+        let value: Value = serde_json::from_slice(content).unwrap_or_default();
+        let text = |key: &str| {
+            let text = value.get(key).and_then(Value::as_str).unwrap_or_default();
+            text.chars().filter(char::is_ascii_graphic).take(255).collect::<String>()
+        };
+        Holder {
+            instance: text("instance"),
+            host: text("host"),
+            pid: value.get("pid").and_then(Value::as_u64).unwrap_or_default(),
+            since: Timestamp::parse_rfc3339(&text("since")),
+        }
+    }
+}
+
+/// The lock of the process that renews. Released by the kernel when the process ends, and not passed on to commands.
+pub struct RenewingLock {
+    store: WorkStore,
+    held: Option<File>,
+}
+
+impl RenewingLock {
+    pub fn new(store: WorkStore) -> Self {
+        RenewingLock { store, held: None }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.store.layout.dir.join(Group::Staging.dir_name()).join(RENEWING_LOCK_FILE)
+    }
+
+    /// Takes the lock in the name of `own`, or sees to it that it still has it: the file may have been removed, and be
+    /// another's since. `Some`: another process has it.
+    pub fn take(&mut self, own: &Holder) -> Result<Option<Holder>, Error> {
+        let staging = self.store.layout.group(Group::Staging)?;
+        if let Some(held) = &self.held
+            && staging.holds(RENEWING_LOCK_FILE, held)
+        {
+            return Ok(None);
+        }
+        self.held = None;
+        let mut file = staging.open_lock(RENEWING_LOCK_FILE).or_else(|_| {
+            // Of an earlier `User`, or no file: the folder is ours.
+            staging.remove(RENEWING_LOCK_FILE)?;
+            staging.open_lock(RENEWING_LOCK_FILE)
+        })?;
+        let failed = |error: io::Error| Error::io("locking", &self.path(), error);
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                let content = json_bytes(&own.to_json());
+                file.set_len(0).and_then(|()| file.write_all(&content)).map_err(failed)?;
+                self.held = Some(file);
+                Ok(None)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {
+                let mut content = Vec::new();
+                let read = file.rewind().and_then(|()| file.take(HOLDER_MAX).read_to_end(&mut content));
+                read.map_err(failed)?;
+                Ok(Some(Holder::parse(&content)))
+            }
+            Err(error) => Err(failed(error.into())),
         }
     }
 }

@@ -21,7 +21,7 @@ mod watch;
 pub use admin::read_admin_file;
 pub use disk::{Fuse, Stamp};
 pub use error::Error;
-pub use lock::StoreLock;
+pub use lock::{Holder, RenewingLock, StoreLock};
 pub use place::{Group, WorkGroup};
 pub use setup::{Owner, StoreKey};
 pub use watch::{Looked, Watched};

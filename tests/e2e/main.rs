@@ -21,6 +21,7 @@ mod live_tls;
 mod log;
 mod matching;
 mod memory;
+mod neighbours;
 mod pages;
 mod panic;
 mod renewal;

@@ -115,6 +115,7 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "it asks the one that refuses again and again",
     ),
     ("renewal::a_ca_that_never_answers_delays_neither_other_domains_nor_a_restart", "one after the other"),
+    ("neighbours::", "it does not look for another httpd"),
     ("keys::", "keys of ours are among them"),
     ("live::", "it knows restarts only"),
     ("live_tls::", "it knows restarts only"),

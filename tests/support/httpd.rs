@@ -149,6 +149,14 @@ impl Config {
         self
     }
 
+    /// Other ports, where the first ones are in use.
+    #[must_use]
+    #[allow(dead_code, reason = "not everyone does this")]
+    pub fn ports(mut self, http: u16, https: u16) -> Config {
+        (self.http, self.https) = (http, https);
+        self
+    }
+
     /// Removes ServerRoot with its store and logs, for another start from nothing.
     pub fn forget(&self) {
         let _ = fs::remove_dir_all(&self.root);

@@ -31,8 +31,8 @@ pub use hooks::ConfigPool;
 pub use pool::PathArray;
 pub use request::{Answer, Request};
 pub use server::{
-    Server, child_limit, is_configuration_check, is_configuration_test, listener_ports, server_root, servers,
-    store_owner,
+    Server, child_limit, instance, is_configuration_check, is_configuration_test, listener_ports,
+    server_root, servers, store_owner,
 };
 pub use shared::Counters;
 pub use ssl::Context;

@@ -161,6 +161,21 @@ pub fn store_owner() -> Option<Owner> {
     }
 }
 
+/// A number of this httpd, by chance: the same in all of its processes and over its reloads. To be asked in the parent first.
+pub fn instance() -> u64 {
+    const KEY: &std::ffi::CStr = c"mod_md_instance";
+    // SAFETY: httpd keeps the eight bytes, aligned for anything, as long as it runs, and a copy of the key; only the
+    // parent writes to them, and has one thread then.
+    unsafe {
+        let mut kept = apache_sys::ap_retained_data_get(KEY.as_ptr()).cast::<u64>();
+        if kept.is_null() {
+            kept = apache_sys::ap_retained_data_create(KEY.as_ptr(), size_of::<u64>()).cast();
+            kept.write(crate::crypto::random().map_or(0, u64::from_be_bytes));
+        }
+        kept.read()
+    }
+}
+
 /// How many children there can be at once.
 pub fn child_limit() -> usize {
     let mut limit = 0;
