@@ -2,11 +2,21 @@
 //! a child process that dies is followed by one that knows where to go on.
 
 use super::Pace;
+use super::bounded::{self, Room, TEXT_MAX};
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 /// At most this many log entries are kept, newest first.
 pub const LOG_MAX: usize = 128;
+
+/// Bytes of a text in a log entry.
+const ENTRY_TEXT_MAX: usize = 1024;
+/// Bytes of what kind an entry is of.
+const KIND_MAX: usize = 128;
+/// Of the subproblems of a CA, which has one for each name at most.
+const SUBPROBLEMS_ROOM: Room = Room { values: 1024, text: 64 * 1024 };
+/// Of all keys we do not know.
+const EXTRA_ROOM: Room = Room { values: 1024, text: 64 * 1024 };
 
 /// The problem of an `MDMessageCmd` that failed.
 pub const MESSAGE_FAILED: &str = "urn:org:apache:httpd:log:AH10109:";
@@ -121,10 +131,7 @@ impl Trial {
     fn from_json(value: &Value) -> Option<Self> {
         match value.get("accepted")?.as_bool()? {
             true => Some(Trial::Accepted),
-            false => {
-                let reason = value.get("reason").and_then(Value::as_str);
-                Some(Trial::Refused(reason.unwrap_or_default().to_string()))
-            }
+            false => Some(Trial::Refused(bounded::text_at(value, "reason", TEXT_MAX).unwrap_or_default())),
         }
     }
 }
@@ -215,7 +222,8 @@ impl Job {
         Value::Object(out)
     }
 
-    /// Reads job.json; `None` where it is not an object. Fields of wrong types take their defaults.
+    /// Reads job.json; `None` where it is not an object. Fields of wrong types take their defaults, and what is long is
+    /// cut: workers can write it, and all of this is shown and logged.
     pub fn from_json(name: &str, value: &Value) -> Option<Self> {
         let fields = value.as_object()?;
         let flag = |key: &str| fields.get(key).and_then(Value::as_bool).unwrap_or(false);
@@ -223,6 +231,7 @@ impl Job {
             fields.get(key).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
         };
         let entries = fields.get("log").and_then(|l| l.get("entries")).and_then(Value::as_array);
+        let unknown = fields.iter().filter(|(key, _)| !KNOWN_KEYS.contains(&key.as_str()));
         Some(Job {
             name: name.to_string(),
             finished: flag("finished"),
@@ -237,11 +246,7 @@ impl Job {
             trial: fields.get("trial").and_then(Trial::from_json),
             ended_starts: number("ended-starts"),
             log: entries.into_iter().flatten().filter_map(LogEntry::from_json).take(LOG_MAX).collect(),
-            extra: fields
-                .iter()
-                .filter(|(k, _)| !KNOWN_KEYS.contains(&k.as_str()))
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect(),
+            extra: EXTRA_ROOM.take_fields(unknown),
         })
     }
 }
@@ -263,14 +268,14 @@ impl Outcome {
     }
 
     fn from_json(value: &Value) -> Self {
-        let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
+        let text = |key: &str| bounded::text_at(value, key, TEXT_MAX);
         Outcome {
             status: value.get("status").and_then(Value::as_i64).and_then(|n| n.try_into().ok()).unwrap_or(0),
             problem: text("problem"),
             detail: text("detail"),
             activity: text("activity"),
             valid_from: date(value.get("valid-from")),
-            subproblems: value.get("subproblems").cloned(),
+            subproblems: value.get("subproblems").and_then(|found| SUBPROBLEMS_ROOM.take(found)),
         }
     }
 }
@@ -286,12 +291,11 @@ impl LogEntry {
     }
 
     fn from_json(value: &Value) -> Option<Self> {
-        let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
         Some(LogEntry {
             when: date(value.get("when"))?,
-            kind: text("type")?,
-            status: text("status"),
-            detail: text("detail"),
+            kind: bounded::text_at(value, "type", KIND_MAX)?,
+            status: bounded::text_at(value, "status", ENTRY_TEXT_MAX),
+            detail: bounded::text_at(value, "detail", ENTRY_TEXT_MAX),
         })
     }
 }
@@ -347,5 +351,40 @@ mod tests {
             .unwrap();
         assert_eq!(job, Job::new("a.test"));
         assert_eq!(Job::from_json("a.test", &json!("x")), None);
+    }
+
+    #[test]
+    fn a_job_of_others_takes_no_more_room_than_one_of_ours_could() {
+        let long = "x\u{1b}[2J\n".repeat(2_000);
+        let deep = (0..100).fold(json!(1), |inner, _| json!({"a": [inner]}));
+        let entry = json!({
+            "when": "Thu, 01 Jan 2026 00:00:00 GMT", "type": long, "status": long, "detail": long,
+        });
+        let planted = json!({
+            "last": {
+                "problem": long, "detail": long, "activity": long,
+                "subproblems": vec![json!({"detail": long, "deep": deep}); 100],
+            },
+            "pace": {"ca": long, "hold": {"ca": long, "name": long}},
+            "trial": {"accepted": false, "reason": long},
+            "log": {"entries": vec![entry; 1000]},
+            "of-a-stranger": vec![json!([long, deep]); 100],
+            (long.clone()): 1,
+        });
+        let job = Job::from_json("a.test", &planted).unwrap();
+        assert_eq!(job.log.len(), LOG_MAX);
+        assert!(job.last.detail.as_ref().unwrap().ends_with('…'));
+        let kept = job.to_json();
+        assert!(kept.to_string().len() < 1024 * 1024, "{}", kept.to_string().len());
+        fn assert_plain(value: &Value) {
+            match value {
+                Value::String(text) => assert!(!text.contains(char::is_control)),
+                Value::Array(items) => items.iter().for_each(assert_plain),
+                Value::Object(fields) => fields.values().for_each(assert_plain),
+                _ => {}
+            }
+        }
+        assert_plain(&kept);
+        assert_eq!(Job::from_json("a.test", &kept).unwrap(), job, "it stays as it is");
     }
 }

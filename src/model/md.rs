@@ -2,6 +2,7 @@
 //! Its JSON is `md.json` of the store; unknown keys of a stored one are kept.
 
 use super::KeySpec;
+use super::bounded::{self, Room, TEXT_MAX};
 use crate::names;
 use crate::time::TimeSlice;
 use serde_json::{Map, Value, json};
@@ -146,6 +147,11 @@ impl Default for Md {
     }
 }
 
+/// Bytes of a line of httpd's configuration.
+const LINE_MAX: usize = 16 * 1024;
+/// Of all keys we do not know.
+const EXTRA_ROOM: Room = Room { values: 1024, text: 64 * 1024 };
+
 const KNOWN_KEYS: &[&str] = &[
     "name",
     "domains",
@@ -261,10 +267,11 @@ impl Md {
     pub fn from_json(value: &Value) -> Option<Self> {
         let fields = value.as_object()?;
         let name = names::normalize(fields.get("name")?.as_str()?).ok()?;
-        let text = |key: &str| fields.get(key).and_then(Value::as_str).map(String::from);
+        let text = |key: &str| fields.get(key).and_then(Value::as_str).and_then(usable);
         let flag = |key: &str| fields.get(key).and_then(as_bool);
         let slice = |key: &str| text(key).and_then(|t| TimeSlice::parse(&t));
         let defaults = Md::default();
+        let unknown = fields.iter().filter(|(key, _)| !KNOWN_KEYS.contains(&key.as_str()));
         let mut domains: Vec<String> =
             strings(fields.get("domains")).iter().filter_map(|d| names::normalize(d).ok()).collect();
         if domains.is_empty() {
@@ -282,7 +289,7 @@ impl Md {
                 None => Vec::new(),
             },
             state: State::from_number(fields.get("state").and_then(Value::as_i64)),
-            state_descr: text("state-descr"),
+            state_descr: bounded::text_at(value, "state-descr", TEXT_MAX),
             renew_mode: match fields.get("renew-mode").and_then(Value::as_i64) {
                 Some(0) => RenewMode::Manual,
                 Some(2) => RenewMode::Always,
@@ -305,16 +312,13 @@ impl Md {
             ca_certs: text("ca-certs"),
             proxy_ca_certs: text("proxy-ca-certs"),
             eab: fields.get("eab").and_then(|e| {
-                Some(Eab { kid: e.get("kid")?.as_str()?.into(), hmac: e.get("hmac")?.as_str()?.into() })
+                let text = |key: &str| e.get(key)?.as_str().and_then(usable);
+                Some(Eab { kid: text("kid")?, hmac: text("hmac")? })
             }),
             profile: text("profile"),
             profile_mandatory: flag("profile-mandatory").unwrap_or(false),
             ari_renewals: flag("ari-renewals").unwrap_or(true),
-            extra: fields
-                .iter()
-                .filter(|(k, _)| !KNOWN_KEYS.contains(&k.as_str()))
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect(),
+            extra: EXTRA_ROOM.take_fields(unknown),
         })
     }
 }
@@ -337,7 +341,7 @@ impl Ca {
     }
 
     fn from_json(value: &Value) -> Self {
-        let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
+        let text = |key: &str| value.get(key).and_then(Value::as_str).and_then(usable);
         Ca {
             account: text("account"),
             proto: text("proto").unwrap_or_else(|| "ACME".into()),
@@ -368,7 +372,12 @@ fn as_bool(value: &Value) -> Option<bool> {
 
 fn strings(value: Option<&Value>) -> Vec<String> {
     let items = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    items.iter().filter_map(Value::as_str).map(String::from).collect()
+    items.iter().filter_map(Value::as_str).filter_map(usable).collect()
+}
+
+/// A text that a configuration could hold: longer than its lines can be, others have written it.
+fn usable(text: &str) -> Option<String> {
+    (text.len() <= LINE_MAX).then(|| text.to_string())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! asked to wait for, and when validations failed. Part of job.json, so that the next child and the next
 //! start keep to it.
 
+use super::bounded;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -86,13 +87,12 @@ impl Pace {
     }
 
     pub(super) fn from_json(value: &Value) -> Self {
-        let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
         let dates = value.get("failed-validations").and_then(Value::as_array);
         let mut failed_validations: Vec<Timestamp> =
             dates.into_iter().flatten().filter_map(date).take(VALIDATIONS_KEPT).collect();
         failed_validations.sort();
         Pace {
-            ca: text("ca"),
+            ca: bounded::name_at(value, "ca"),
             ca_errors: value
                 .get("ca-errors")
                 .and_then(Value::as_u64)
@@ -112,10 +112,10 @@ impl Hold {
     }
 
     fn from_json(value: &Value) -> Option<Self> {
-        let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
+        let scope = value.get("scope").and_then(Value::as_str);
         Some(Hold {
-            ca: text("ca")?,
-            scope: match (text("scope").as_deref(), text("name")) {
+            ca: bounded::name_at(value, "ca")?,
+            scope: match (scope, bounded::name_at(value, "name")) {
                 (Some("ca"), _) => Scope::Ca,
                 (_, Some(name)) => Scope::Name(name),
                 _ => Scope::Job,

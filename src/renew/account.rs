@@ -3,6 +3,7 @@
 
 use super::staging::file;
 use crate::model::Md;
+use crate::model::bounded::Room;
 use crate::store::{Error, Group, StartStore};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -10,6 +11,8 @@ use std::collections::{HashMap, HashSet};
 /// JSON and key of an account in `accounts`, and of the first one in staging.
 const ACCOUNT_FILE: &str = file::ACCOUNTS[0].0;
 const ACCOUNT_KEY_FILE: &str = file::ACCOUNTS[0].1;
+/// What is kept of a staged account's JSON.
+const ROOM: Room = Room { values: 1024, text: 64 * 1024 };
 /// Folders are numbered with four digits.
 const NUMBER_MAX: u32 = 9999;
 
@@ -101,7 +104,8 @@ impl Accounts {
         json_file: &str,
         key_file: &str,
     ) -> Result<Option<(String, String)>, Error> {
-        let Some(mut json) = store.read_json(Group::Staging, name, json_file)? else { return Ok(None) };
+        let json = store.read_json(Group::Staging, name, json_file)?;
+        let Some(mut json) = json.and_then(|json| ROOM.take(&json)) else { return Ok(None) };
         let Some(key) = store.read_key(Group::Staging, name, key_file)? else { return Ok(None) };
         let (Some(url), Some(ca_url)) = (text(&json, "url"), text(&json, "ca-url")) else { return Ok(None) };
         if let Some(folder) = self.by_url.get(&url).cloned() {

@@ -4,6 +4,7 @@
 
 use super::state::KeyedCert;
 use crate::acme::RenewalInfo;
+use crate::model::bounded;
 use crate::time::{DAY, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -118,7 +119,7 @@ pub fn from_json(value: &Value) -> Vec<Entry> {
     let entries = value.get("certificates").and_then(Value::as_array);
     let date = |value: Option<&Value>| value.and_then(Value::as_str).and_then(Timestamp::parse_http_date);
     let entry = |value: &Value| {
-        let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
+        let text = |key: &str| bounded::name_at(value, key);
         let window = |key: &str| date(value.get("window").and_then(|window| window.get(key)));
         let advice = || {
             Some(Advice {

@@ -4,7 +4,7 @@ use super::ari;
 use super::live;
 use crate::crypto::PrivateKey;
 use crate::crypto::cert::Chain;
-use crate::model::{Job, KeySpec, Md};
+use crate::model::{Job, KeySpec, Md, bounded};
 use crate::store::{Error, WorkGroup, WorkStore};
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ impl<'a> Staging<'a> {
 
     pub fn order(&self) -> Result<Option<SavedOrder>, Error> {
         let json = self.store.read_json(GROUP, self.name, file::ORDER)?;
-        let text = |key: &str| json.as_ref()?.get(key).and_then(Value::as_str).map(String::from);
+        let text = |key: &str| bounded::name_at(json.as_ref()?, key);
         Ok(text("url").zip(text("key")).map(|(url, key)| SavedOrder { url, key }))
     }
 

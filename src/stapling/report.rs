@@ -2,6 +2,7 @@
 //! log, and the admin's commands. In a thread of its own: a slow command or disk holds up no request.
 
 use crate::model::Job;
+use crate::model::bounded::Room;
 use crate::model::job::{Outcome, status};
 use crate::notify::{Commands, Event};
 use crate::ocsp::{Response, Status, Subject};
@@ -16,6 +17,8 @@ use std::time::Duration;
 pub const JOB_FILE: &str = "job.json";
 /// The key of job.json with the state of each certificate, by its id.
 pub const STAPLINGS: &str = "staplings";
+/// Of thousands of certificates.
+const STAPLINGS_ROOM: Room = Room { values: 65_536, text: 2 * 1024 * 1024 };
 
 /// The end of one request.
 pub struct Report {
@@ -56,10 +59,11 @@ pub fn run(reports: &Receiver<Report>, store: &WorkStore, commands: &Commands, c
 
 /// All for one owner at once.
 pub fn tell(owner: &str, reports: &[Report], store: &WorkStore, commands: &Commands, clock: &dyn Clock) {
-    let stored = store.read_json(WorkGroup::Ocsp, owner, JOB_FILE).unwrap_or_default();
+    let mut stored = store.read_json(WorkGroup::Ocsp, owner, JOB_FILE).unwrap_or_default();
+    let staplings = stored.as_mut().and_then(|job| job.get_mut(STAPLINGS)).map(Value::take);
     let mut job = stored.and_then(|json| Job::from_json(owner, &json)).unwrap_or_else(|| Job::new(owner));
     let now = clock.now();
-    let mut staplings = match job.extra.remove(STAPLINGS) {
+    let mut staplings = match staplings.and_then(|staplings| STAPLINGS_ROOM.take(&staplings)) {
         Some(Value::Object(staplings)) => staplings,
         _ => Map::new(),
     };

@@ -2,6 +2,7 @@
 //! `job.json`.
 
 use super::report::{JOB_FILE, STAPLINGS};
+use crate::model::bounded;
 use crate::ocsp::{Cache, Entry, schedule};
 use crate::store::{Looked, Watched, WorkGroup, WorkStore};
 use crate::time::Timestamp;
@@ -105,7 +106,7 @@ impl Stapled {
             renewal: response.map(|response| schedule::window(response, subject.terms.renew_window)),
             next_run: date("next-run"),
             errors: u32::try_from(errors).unwrap_or(u32::MAX),
-            detail: state.get("detail").and_then(Value::as_str).map(str::to_string),
+            detail: bounded::text_at(state, "detail", bounded::TEXT_MAX),
         }
     }
 
