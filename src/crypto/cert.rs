@@ -173,6 +173,9 @@ impl Chain {
         }
         let ders = match ders(pem) {
             Some(ders) => ders,
+            None if pem::has_encrypted_certificate(pem) => {
+                return Err(Error::Invalid("a certificate in it is encrypted".into()));
+            }
             // Not in the strict form: OpenSSL knows more.
             None => X509::stack_from_pem(pem)?.iter().map(|x509| x509.to_der()).collect::<Result<_, _>>()?,
         };

@@ -6,7 +6,7 @@ pub const BOOLEAN: u8 = 0x01;
 pub const INTEGER: u8 = 0x02;
 pub const BIT_STRING: u8 = 0x03;
 pub const OCTET_STRING: u8 = 0x04;
-const NULL: u8 = 0x05;
+pub const NULL: u8 = 0x05;
 pub const OBJECT_IDENTIFIER: u8 = 0x06;
 pub const ENUMERATED: u8 = 0x0a;
 const UTF8_STRING: u8 = 0x0c;
@@ -69,6 +69,11 @@ impl<'a> Reader<'a> {
     /// The content of an element with this tag that is all there is left.
     pub fn only(mut self, tag: u8) -> Option<Reader<'a>> {
         self.enter(tag).filter(|_| self.is_at_end())
+    }
+
+    /// The same, where its content is of interest as a whole.
+    pub fn only_content(mut self, tag: u8) -> Option<&'a [u8]> {
+        self.take(tag).filter(|_| self.is_at_end())
     }
 
     pub fn is_at_end(&self) -> bool {

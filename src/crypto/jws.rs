@@ -127,7 +127,7 @@ mod tests {
     }
 
     fn private(key: PKey<Private>) -> PrivateKey {
-        PrivateKey::from_pem(&key.private_key_to_pem_pkcs8().unwrap(), None).unwrap()
+        PrivateKey::from_pem(&key.private_key_to_pem_pkcs8().unwrap()).unwrap()
     }
 
     /// The members OpenSSL cannot do without (RFC 8017 §3.2).

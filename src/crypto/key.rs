@@ -1,13 +1,19 @@
 //! Private keys: made, read and written. In the store they stand as PKCS#8 PEM, plain in groups only
-//! root opens, encrypted (AES-256-CBC, the store key as pass phrase) elsewhere.
+//! root opens and for challenges, sealed (AES-256-CBC, the store key as pass phrase) elsewhere.
 
-use super::{Error, turnstile};
+use super::der::oid_text;
+use super::{Error, key_form, pem, sealed, turnstile};
 use crate::model::KeySpec;
+use openssl::asn1::Asn1Object;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::symm::Cipher;
+use zeroize::Zeroizing;
+
+/// Of a plain key in PEM.
+const LABEL: &str = "PRIVATE KEY";
 
 /// A private key. Has no `Debug`, so that it cannot slip into a log.
 #[derive(Clone)]
@@ -39,28 +45,46 @@ impl PrivateKey {
         }
     }
 
-    /// Reads a PEM, encrypted or not. `pass_phrase` may be any bytes. Never asks at a terminal.
-    pub fn from_pem(pem: &[u8], pass_phrase: Option<&[u8]>) -> Result<Self, Error> {
-        let pass_phrase = pass_phrase.unwrap_or_default();
-        // The callback takes bytes; the other form takes a C string, and store keys have NUL bytes in them.
-        let key =
-            PKey::private_key_from_pem_callback(pem, |buffer| match buffer.get_mut(..pass_phrase.len()) {
-                Some(room) => {
-                    room.copy_from_slice(pass_phrase);
-                    Ok(pass_phrase.len())
-                }
-                None => Ok(0),
-            })?;
-        Ok(PrivateKey(key))
+    /// Reads the key in a PEM file of the admin or root, in any plain form. One that is encrypted is refused, and nobody is
+    /// asked for its pass phrase.
+    pub fn from_pem(file: &[u8]) -> Result<Self, Error> {
+        pem::refuse_encrypted(file)?;
+        // Reached by nothing that is encrypted.
+        Ok(PrivateKey(PKey::private_key_from_pem_callback(file, |_| Ok(0))?))
+    }
+
+    /// Reads a PEM file that others may have written: plain PKCS#8, and nothing else.
+    pub fn from_plain_pem(file: &[u8]) -> Result<Self, Error> {
+        pem::refuse_encrypted(file)?;
+        let blocks = if file.len() <= sealed::FILE_MAX { pem::private_blocks(file) } else { None };
+        match blocks.unwrap_or_default().as_slice() {
+            [(LABEL, der)] => PrivateKey::from_pkcs8(der),
+            _ => Err(Error::Invalid(format!("it is not one PEM block '{LABEL}'"))),
+        }
+    }
+
+    /// Opens what [`seal`](Self::seal) made, here or in the C module. `pass_phrase` may be any bytes.
+    pub fn open(file: &[u8], pass_phrase: &[u8]) -> Result<Self, Error> {
+        let der = sealed::open(file, pass_phrase)?;
+        PrivateKey::from_pkcs8(&der)
+    }
+
+    fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
+        if !key_form::is_safe(der) {
+            let text =
+                "there is no private key in it that can be used: RSA of at most 16384 bits, or a named curve";
+            return Err(Error::Invalid(text.into()));
+        }
+        Ok(PrivateKey(PKey::private_key_from_pkcs8(der)?))
     }
 
     /// PKCS#8, not encrypted.
-    pub fn to_pem(&self) -> Result<Vec<u8>, Error> {
-        Ok(self.0.private_key_to_pem_pkcs8()?)
+    pub fn to_pem(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
+        Ok(Zeroizing::new(self.0.private_key_to_pem_pkcs8()?))
     }
 
     /// PKCS#8, encrypted with AES-256-CBC.
-    pub fn to_encrypted_pem(&self, pass_phrase: &[u8]) -> Result<Vec<u8>, Error> {
+    pub fn seal(&self, pass_phrase: &[u8]) -> Result<Vec<u8>, Error> {
         let seal = || self.0.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), pass_phrase);
         Ok(turnstile::SHORT.pass(seal)?)
     }
@@ -87,23 +111,28 @@ impl PrivateKey {
     }
 }
 
+/// Names as OpenSSL has them, in lower case.
+const CURVES: [(&str, Nid); 9] = [
+    ("prime256v1", Nid::X9_62_PRIME256V1),
+    ("secp384r1", Nid::SECP384R1),
+    ("secp521r1", Nid::SECP521R1),
+    ("prime192v1", Nid::X9_62_PRIME192V1),
+    ("secp256k1", Nid::SECP256K1),
+    ("secp224r1", Nid::SECP224R1),
+    ("brainpoolp256r1", Nid::BRAINPOOL_P256R1),
+    ("brainpoolp384r1", Nid::BRAINPOOL_P384R1),
+    ("brainpoolp512r1", Nid::BRAINPOOL_P512R1),
+];
+
 fn nid(spec: &KeySpec) -> Option<Nid> {
-    match spec.curve_name()?.as_str() {
-        "prime256v1" => Some(Nid::X9_62_PRIME256V1),
-        "secp384r1" => Some(Nid::SECP384R1),
-        "secp521r1" => Some(Nid::SECP521R1),
-        "prime192v1" => Some(Nid::X9_62_PRIME192V1),
-        other => [
-            ("secp256k1", Nid::SECP256K1),
-            ("secp224r1", Nid::SECP224R1),
-            ("brainpoolp256r1", Nid::BRAINPOOL_P256R1),
-            ("brainpoolp384r1", Nid::BRAINPOOL_P384R1),
-            ("brainpoolp512r1", Nid::BRAINPOOL_P512R1),
-        ]
-        .iter()
-        .find(|(name, _)| *name == other)
-        .map(|(_, nid)| *nid),
-    }
+    let name = spec.curve_name()?;
+    CURVES.iter().find(|(known, _)| *known == name).map(|(_, nid)| *nid)
+}
+
+/// Whether an object identifier is that of a curve a configuration can ask for.
+pub(super) fn is_known_curve(oid: &[u8]) -> bool {
+    let object = oid_text(oid).and_then(|text| Asn1Object::from_str(&text).ok());
+    object.is_some_and(|object| CURVES.iter().any(|(_, nid)| *nid == object.nid()))
 }
 
 #[cfg(test)]
@@ -111,16 +140,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_encrypted_key_opens_with_its_pass_phrase_alone() {
+    fn a_sealed_key_opens_with_its_pass_phrase_alone() {
         let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
         let pass = [0u8, 1, 2, 255, 0, 7];
-        let pem = key.to_encrypted_pem(&pass).unwrap();
+        let pem = key.seal(&pass).unwrap();
         assert!(pem.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----"));
-        let read = PrivateKey::from_pem(&pem, Some(&pass)).unwrap();
+        let read = PrivateKey::open(&pem, &pass).unwrap();
         assert!(read.pkey().public_eq(key.pkey()));
-        assert!(PrivateKey::from_pem(&pem, Some(b"other")).is_err());
-        assert!(PrivateKey::from_pem(&pem, None).is_err());
-        assert!(PrivateKey::from_pem(b"garbage", None).is_err());
+        for i in 0..=u8::MAX {
+            // About one of them decrypts to something.
+            assert!(PrivateKey::open(&pem, &[i]).is_err());
+        }
+        for read in [PrivateKey::from_pem, PrivateKey::from_plain_pem] {
+            assert!(read(&pem).is_err());
+            assert!(read(b"garbage").is_err());
+            assert!(read(&key.to_pem().unwrap()).unwrap().pkey().public_eq(key.pkey()));
+        }
+    }
+
+    #[test]
+    fn files_of_the_admin_may_hold_keys_in_older_forms_and_others_may_not() {
+        let rsa = Rsa::generate(1024).unwrap();
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        let ec = EcKey::generate(&group).unwrap();
+        let parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+        for file in
+            [rsa.private_key_to_pem().unwrap(), [&parameters[..], &ec.private_key_to_pem().unwrap()].concat()]
+        {
+            assert!(PrivateKey::from_pem(&file).is_ok());
+            assert!(PrivateKey::from_plain_pem(&file).is_err());
+        }
+        let file = rsa.private_key_to_pem_passphrase(Cipher::aes_128_cbc(), b"").unwrap();
+        assert!(PrivateKey::from_pem(&file).err().unwrap().to_string().contains("pass phrase"));
     }
 
     #[test]

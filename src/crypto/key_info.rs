@@ -8,13 +8,13 @@ use super::pem;
 use crate::model::KeySpec;
 use openssl::asn1::Asn1Object;
 
-const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
-const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+pub(super) const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+pub(super) const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
 
 /// Whether the key in `pem` is surely the one of `public`, a SubjectPublicKeyInfo. `false`: it is not, or
 /// that cannot be told from here.
 pub fn is_pair(pem: &[u8], public: &[u8]) -> bool {
-    let blocks = pem::blocks(pem).unwrap_or_default();
+    let blocks = pem::private_blocks(pem).unwrap_or_default();
     // The first private key counts, and certificates may lie beside it.
     let first = blocks.iter().find(|(label, _)| label.ends_with("PRIVATE KEY"));
     let Some(("PRIVATE KEY", private)) = first else { return false };
@@ -191,9 +191,9 @@ mod tests {
                 assert!(!Reader::new(&der[..end]).is_sound() || end == 0);
                 assert!(!compare(&der[..end], &public(&key)).unwrap_or(false));
             }
-            assert!(!is_pair(&key.to_encrypted_pem(b"x").unwrap(), &public(&key)));
+            assert!(!is_pair(&key.seal(b"x").unwrap(), &public(&key)));
             let other = PrivateKey::generate(&kind).unwrap().to_pem().unwrap();
-            assert!(!is_pair(&[other, key.to_pem().unwrap()].concat(), &public(&key)));
+            assert!(!is_pair(&[other.as_slice(), &key.to_pem().unwrap()].concat(), &public(&key)));
         }
         let other = PKey::generate_ed25519().unwrap();
         let pem = other.private_key_to_pem_pkcs8().unwrap();

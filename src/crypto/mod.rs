@@ -10,10 +10,12 @@ pub mod fixture;
 pub mod identity;
 pub mod jws;
 pub mod key;
+mod key_form;
 mod key_info;
 pub mod path;
 mod pem;
 pub mod scratch;
+mod sealed;
 pub mod self_signed;
 mod tbs;
 mod turnstile;
@@ -26,8 +28,13 @@ pub use tbs::time as read_time;
 /// Bytes that nobody can guess.
 pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    openssl::rand::rand_bytes(&mut bytes)?;
+    fill_with_random(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The same where they shall not be copied.
+pub fn fill_with_random(bytes: &mut [u8]) -> Result<(), Error> {
+    Ok(openssl::rand::rand_bytes(bytes)?)
 }
 
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {

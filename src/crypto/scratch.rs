@@ -47,7 +47,7 @@ mod tests {
         assert!(verdict(&other, &chain.to_pem()).is_err(), "another key");
         assert!(verdict(&key, b"garbage").is_err());
         let short = PKey::from_rsa(Rsa::generate(512).unwrap()).unwrap();
-        let short = PrivateKey::from_pem(&short.private_key_to_pem_pkcs8().unwrap(), None).unwrap();
+        let short = PrivateKey::from_pem(&short.private_key_to_pem_pkcs8().unwrap()).unwrap();
         let leaf = Ca::new("CA").issue(&["a.test"], &short);
         let issuer = Ca::with_key("CA", short.clone()).issue(&["a.test"], &key);
         for (key, chain, reason) in [(&short, leaf, "ee key too small"), (&key, issuer, "ca key too small")] {

@@ -6,11 +6,13 @@ use super::sys::{Connection, Server};
 use crate::challenge::tls_alpn01;
 use crate::store::{self, WorkGroup, WorkStore};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
-/// Certificate chain and key, as PEM.
+/// Certificate chain and key, as PEM: what was read from the files, written again. mod_ssl hands it to OpenSSL, and any
+/// worker can have written the files.
 pub struct Answer {
     pub cert: String,
-    pub key: String,
+    pub key: Zeroizing<String>,
 }
 
 /// Whether a handshake for `server` may go on with `acme-tls/1`, which the client offers.
@@ -45,11 +47,11 @@ pub fn answer(connection: &Connection<'_>, server_name: &str) -> Option<Answer> 
 fn read(store: &WorkStore, name: &str) -> Result<Option<Answer>, store::Error> {
     const GROUP: WorkGroup = WorkGroup::Challenges;
     let Some((cert, key)) = tls_alpn01::files(&store.files(GROUP, name)?) else { return Ok(None) };
-    let text = |file: &str| {
-        let content = store.read(GROUP, name, file)?;
-        Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned()))
-    };
-    Ok(text(&cert)?.zip(text(&key)?).map(|(cert, key)| Answer { cert, key }))
+    let (chain, private) = (store.read_chain(GROUP, name, &cert)?, store.read_key(GROUP, name, &key)?);
+    let Some((chain, private)) = chain.zip(private) else { return Ok(None) };
+    let cert = String::from_utf8_lossy(&chain.to_pem()).into_owned();
+    let key = Zeroizing::new(String::from_utf8_lossy(&store.seal_key(GROUP, &private)?).into_owned());
+    Ok(Some(Answer { cert, key }))
 }
 
 fn state_of(server: Server<'_>) -> Option<Arc<State>> {

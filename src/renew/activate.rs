@@ -651,8 +651,7 @@ mod tests {
     /// A set whose key OpenSSL refuses at its usual security level.
     fn weak(lab: &Lab) -> KeyedSet {
         let key = openssl::pkey::PKey::from_rsa(openssl::rsa::Rsa::generate(1024).unwrap()).unwrap();
-        let key =
-            crate::crypto::PrivateKey::from_pem(&key.private_key_to_pem_pkcs8().unwrap(), None).unwrap();
+        let key = crate::crypto::PrivateKey::from_pem(&key.private_key_to_pem_pkcs8().unwrap()).unwrap();
         let chain = lab.ca.issue(&["a.test"], &key);
         KeyedSet::from_sent(KeySpec::default(), key, chain).unwrap().0
     }
@@ -697,7 +696,7 @@ mod tests {
         let a = md(&["a.test"]);
         let old = lab.install(&a);
         let key = openssl::pkey::PKey::generate_ed25519().unwrap().private_key_to_pem_pkcs8().unwrap();
-        let key = crate::crypto::PrivateKey::from_pem(&key, None).unwrap();
+        let key = crate::crypto::PrivateKey::from_pem(&key).unwrap();
         let chain = lab.ca.issue(&["a.test"], &key);
         lab.stage(&a, &KeyedSet::from_sent(spec(), key, chain).unwrap().0);
         let (_, activated) = start(&lab.store, &[a]).unwrap().remove(0);
@@ -716,7 +715,7 @@ mod tests {
         let own = lab.set(&["other.test"], &spec());
         let mut a = md(&["a.test"]);
         a.cert_files = vec![file("own.pem", own.chain.to_pem())];
-        a.pkey_files = vec![file("own.key", own.key.to_pem().unwrap())];
+        a.pkey_files = vec![file("own.key", own.key.to_pem().unwrap().to_vec())];
         lab.stage(&a, &lab.set(&["a.test"], &spec()));
         let (synced, activated) = start(&lab.store, &[a]).unwrap().remove(0);
         assert_eq!(activated, Activated::Done);

@@ -9,6 +9,7 @@ use crate::time::{DAY, Timestamp};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use zeroize::Zeroizing;
 
 const CHAIN_STEM: &str = "fallback-pubcert";
 const KEY_STEM: &str = "fallback-privkey";
@@ -95,6 +96,7 @@ fn own_spec() -> KeySpec {
 fn is_usable(store: &StartStore, synced: &SyncedMd, spec: &KeySpec, now: Timestamp) -> bool {
     let chain = store.read_chain(Group::Domains, &synced.folder, &spec.file_name(CHAIN_STEM)).ok().flatten();
     let key = store.read(Group::Domains, &synced.folder, &spec.file_name(KEY_STEM)).ok().flatten();
+    let key = key.map(Zeroizing::new);
     chain.zip(key).is_some_and(|(chain, key)| {
         let leaf = chain.leaf();
         leaf.matches_key_file(&key)

@@ -117,7 +117,7 @@ impl Attempt<'_, '_> {
         let name = &self.md.name;
         // What cannot be read is as good as not there: it is got anew.
         let chain = self.staging().chain(spec).unwrap_or_default()?;
-        let key = self.staging().key(spec).unwrap_or_default()?;
+        let key = self.staged_key(spec)?;
         match self.check(spec, key, chain) {
             Ok(set) => Some(set),
             Err(reason) => {
@@ -290,13 +290,20 @@ impl Attempt<'_, '_> {
 
     /// The key an earlier attempt left; else a new one.
     fn key(&self, spec: &KeySpec) -> Result<PrivateKey, Error> {
-        // What cannot be read has certified nothing yet.
-        if let Some(key) = self.staging().key(spec).unwrap_or_default().filter(|key| key.is_of(spec)) {
+        if let Some(key) = self.staged_key(spec).filter(|key| key.is_of(spec)) {
             return Ok(key);
         }
         let key = PrivateKey::generate_in_turn(spec, || self.clock().is_stopped())?.ok_or(Error::Stopped)?;
         self.staging().save_key(spec, &key)?;
         Ok(key)
+    }
+
+    /// One that cannot be read has certified nothing yet.
+    fn staged_key(&self, spec: &KeySpec) -> Option<PrivateKey> {
+        self.staging().key(spec).unwrap_or_else(|error| {
+            crate::log!(Warn, "md[{}]: {error}", self.md.name);
+            None
+        })
     }
 
     /// The set of this key and chain, if it fits the MD. The error completes "the certificate …".

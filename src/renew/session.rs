@@ -107,8 +107,11 @@ impl Client<'_> {
         names.sort_by_key(|name| Some(name) != own);
         let stored = names.into_iter().filter_map(|name| {
             let json = store.read_account_json(&name).ok().flatten()?;
-            let key = store.read_account_key(&name).ok().flatten()?;
-            Some((Place::Stored(name), json, key))
+            let key = store.read_account_key(&name).unwrap_or_else(|error| {
+                crate::log!(Warn, "md[{}]: {error}", self.md.name);
+                None
+            });
+            Some((Place::Stored(name), json, key?))
         });
         let staged = store.names(WorkGroup::Staging).unwrap_or_default();
         let staged = staged.into_iter().flat_map(|name| {

@@ -7,6 +7,7 @@ use crate::crypto::{self, CertInfo, Chain, PrivateKey};
 use crate::model::{KeySpec, Md};
 use crate::store::{Error, Group, Rights, StartStore, Store};
 use std::path::Path;
+use zeroize::Zeroizing;
 
 pub use super::staging::file::{JOB as JOB_FILE, MD as MD_FILE};
 
@@ -119,7 +120,7 @@ fn look_for(store: &StartStore, name: &str, specs: &[KeySpec]) -> (Vec<(KeySpec,
 /// What [`load`] says of a set in `domains`, where the key itself is of no interest, if mod_ssl will take it.
 fn look_at(store: &StartStore, name: &str, spec: &KeySpec) -> Result<CertInfo, Flaw> {
     let chain = store.read_chain(Group::Domains, name, &spec.file_name(CHAIN_STEM))?;
-    let key = store.read(Group::Domains, name, &spec.file_name(KEY_STEM))?;
+    let key = store.read(Group::Domains, name, &spec.file_name(KEY_STEM))?.map(Zeroizing::new);
     let Some((chain, key)) = chain.zip(key) else { return Err(Flaw::Missing(spec.label().to_string())) };
     if chain.leaf().matches_key_file(&key) && chain.has_common_keys() {
         return Ok(CertInfo::from_chain(&chain));

@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// A configured MD with what the store holds for it.
 pub struct SyncedMd {
@@ -334,8 +335,8 @@ fn static_certificate(store: &StartStore, cert: &Path, key: &Path) -> Result<(Ke
         move |e: crate::crypto::Error| format!("{path}: {e}")
     };
     let chain = Chain::from_pem(&read(cert)?).map_err(failed(cert))?;
-    let private = read(key)?;
-    let matches = |private| Ok(chain.leaf().matches_key(&PrivateKey::from_pem(private, None)?));
+    let private = Zeroizing::new(read(key)?);
+    let matches = |private: &[u8]| Ok(chain.leaf().matches_key(&PrivateKey::from_pem(private)?));
     if !chain.leaf().matches_key_file(&private) && !matches(&private).map_err(failed(key))? {
         return Err(format!("{} does not belong to the private key in {}", cert.display(), key.display()));
     }
@@ -594,7 +595,7 @@ mod tests {
     fn static_files_are_looked_at_where_they_lie() {
         let lab = Lab::new();
         let set = lab.set(&["a.test"], &KeySpec::Ec("P-256".into()));
-        let both = [set.chain.to_pem(), set.key.to_pem().unwrap()].concat();
+        let both = [set.chain.to_pem(), set.key.to_pem().unwrap().to_vec()].concat();
         let path = lab.root().join("both.pem");
         std::fs::write(&path, both).unwrap();
         let (good, none) = (path.display().to_string(), lab.root().join("none.pem").display().to_string());

@@ -86,14 +86,18 @@ mod tests {
         let pem = String::from_utf8(chain.to_pem()).unwrap();
         let (cert, rest) = pem.split_at(pem.find("-----END").unwrap());
         let (end, rest) = rest.split_at(rest.find('\n').unwrap() + 1);
-        for folder in FOLDERS {
-            let folder = root.join(folder);
+        let pass_phrase = random::<48>().unwrap();
+        for name in FOLDERS {
+            let folder = root.join(name);
             fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join("pkey.pem"), key.to_pem().unwrap()).unwrap();
+            let is_sealed = name.starts_with("staging");
+            let pem =
+                if is_sealed { key.seal(&pass_phrase).unwrap() } else { key.to_pem().unwrap().to_vec() };
+            fs::write(folder.join("pkey.pem"), pem).unwrap();
             fs::write(folder.join("cert.pem"), format!("{cert}{end}")).unwrap();
             fs::write(folder.join("chain.pem"), rest).unwrap();
         }
-        let text = data_encoding::BASE64URL.encode(&random::<48>().unwrap());
+        let text = data_encoding::BASE64URL.encode(&pass_phrase);
         let record = json!({"store": {"version": 1.0}, "key": text, "of-a-stranger": [1]});
         fs::write(root.join("md_store.json"), record.to_string()).unwrap();
         Old { _dir: dir, root, key, chain, record }

@@ -9,6 +9,8 @@
 mod admin;
 mod disk;
 mod error;
+mod json;
+mod keys;
 mod lock;
 mod migrate;
 mod owners;
@@ -26,13 +28,15 @@ pub use place::{Group, WorkGroup};
 pub use setup::{Owner, StoreKey};
 pub use watch::{Looked, Watched};
 
-use crate::crypto::{Chain, PrivateKey};
+use crate::crypto::{self, Chain, PrivateKey};
 use crate::time::Timestamp;
 use disk::{Access, Folder, Links};
+use json::{holds_hmac, json_bytes};
 use serde_json::{Value, json};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// Bytes of a JSON file.
 const JSON_MAX: u64 = 4 * 1024 * 1024;
@@ -158,7 +162,7 @@ impl StartStore {
         const FILE: &str = "httpd.json";
         let content = json_bytes(&json!({"proto": {"http": http, "https": https}}));
         let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?;
-        if root.read(FILE, JSON_MAX).is_ok_and(|old| old.as_deref() == Some(&content)) {
+        if root.read(FILE, JSON_MAX).is_ok_and(|old| old.as_ref() == Some(&content)) {
             return Ok(false);
         }
         root.write(FILE, &content, Access { mode: 0o600, ..Access::default() })?;
@@ -280,7 +284,7 @@ impl<R: Rights> Store<R> {
         self.layout.write(group.into(), name, file, &json_bytes(value), holds_hmac(value))
     }
 
-    /// Encrypted or not as it stands there.
+    /// In the form that keys have in the group, and no other.
     pub fn read_key(&self, group: R::Group, name: &str, file: &str) -> Result<Option<PrivateKey>, Error> {
         self.layout.read_key(group.into(), name, file)
     }
@@ -292,17 +296,13 @@ impl<R: Rights> Store<R> {
     }
 
     /// A key as it stands in files of the group (PEM): for one that becomes a part of another file.
-    pub fn seal_key(&self, group: R::Group, key: &PrivateKey) -> Result<Vec<u8>, Error> {
-        let group = group.into();
-        let pem =
-            if group.encrypts_keys() { key.to_encrypted_pem(self.layout.key.bytes()) } else { key.to_pem() };
-        pem.map_err(|source| Error::Crypto { path: self.layout.dir.join(group.dir_name()), source })
+    pub fn seal_key(&self, group: R::Group, key: &PrivateKey) -> Result<Zeroizing<Vec<u8>>, Error> {
+        self.layout.seal_key(group.into(), key)
     }
 
-    /// What [`Store::seal_key`] made.
-    pub fn open_key(&self, group: R::Group, pem: &[u8]) -> Result<PrivateKey, crate::crypto::Error> {
-        let pass_phrase = group.into().encrypts_keys().then(|| self.layout.key.bytes());
-        PrivateKey::from_pem(pem, pass_phrase)
+    /// What [`Store::seal_key`] made, and nothing in another form: others may have written it.
+    pub fn open_key(&self, group: R::Group, pem: &[u8]) -> Result<PrivateKey, crypto::Error> {
+        self.layout.open_key(group.into(), pem)
     }
 
     pub fn read_chain(&self, group: R::Group, name: &str, file: &str) -> Result<Option<Chain>, Error> {
@@ -366,30 +366,10 @@ impl Layout {
 
     fn read_json(&self, group: Group, name: &str, file: &str) -> Result<Option<Value>, Error> {
         let Some(content) = self.read(group, name, file, JSON_MAX)? else { return Ok(None) };
-        serde_json::from_slice(&content).map(Some).map_err(|e| self.garbage(group, name, file, e))
-    }
-
-    fn read_key(&self, group: Group, name: &str, file: &str) -> Result<Option<PrivateKey>, Error> {
-        let Some(pem) = self.read(group, name, file, FILE_MAX)? else { return Ok(None) };
-        let pass_phrase = group.encrypts_keys().then(|| self.key.bytes());
-        let key = PrivateKey::from_pem(&pem, pass_phrase);
-        key.map(Some).map_err(|e| self.garbage(group, name, file, e))
+        json::read(content).map(Some).map_err(|reason| self.garbage(group, name, file, reason))
     }
 
     fn garbage(&self, group: Group, name: &str, file: &str, reason: impl ToString) -> Error {
         Error::garbage(&self.dir.join(group.dir_name()).join(name).join(file), reason)
-    }
-}
-
-/// As the C module lays it out.
-fn json_bytes(value: &Value) -> Vec<u8> {
-    format!("{value:#}").into_bytes()
-}
-
-fn holds_hmac(value: &Value) -> bool {
-    match value {
-        Value::Object(fields) => fields.iter().any(|(key, value)| key == "hmac" || holds_hmac(value)),
-        Value::Array(items) => items.iter().any(holds_hmac),
-        _ => false,
     }
 }

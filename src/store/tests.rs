@@ -169,6 +169,34 @@ fn keys_are_encrypted_in_accounts_and_staging_alone() {
 }
 
 #[test]
+fn each_group_takes_keys_in_its_own_form_alone() {
+    let (_dir, store) = store();
+    let plain = key().to_pem().unwrap().to_vec();
+    let sealed = store.seal_key(Group::Staging, &key()).unwrap().to_vec();
+    let traditional = openssl::rsa::Rsa::generate(1024).unwrap();
+    let cipher = openssl::symm::Cipher::aes_128_cbc();
+    let encrypted = traditional.private_key_to_pem_passphrase(cipher, b"").unwrap();
+    let traditional = traditional.private_key_to_pem().unwrap();
+    let forms = [&plain, &sealed, &traditional, &encrypted, &key().seal(b"").unwrap()];
+    for (group, taken) in [
+        (Group::Accounts, [false, true, false, false, false]),
+        (Group::Staging, [false, true, false, false, false]),
+        (Group::Challenges, [true, false, false, false, false]),
+        (Group::Domains, [true, false, true, false, false]),
+        (Group::Tmp, [true, false, true, false, false]),
+    ] {
+        for (form, is_taken) in forms.iter().zip(taken) {
+            store.write(group, "a.test", "k.pem", form).unwrap();
+            let read = store.read_key(group, "a.test", "k.pem");
+            assert_eq!(read.is_ok(), is_taken, "{group:?} {}", String::from_utf8_lossy(form));
+            if let Err(error) = read {
+                assert!(matches!(error, Error::Garbage { .. }), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn chains_are_read_back() {
     let (_dir, store) = store();
     let chain = Ca::new("CA").issue(&["a.test"], &key());

@@ -318,14 +318,15 @@ fn an_unreadable_set_is_left_alone_until_it_can_be_read() {
     // Root's, and nobody else may read it.
     let key = dir.join("privkey.p-256.pem");
     fs::remove_file(&key).unwrap();
-    fs::write(&key, set.key_pem()).unwrap();
+    let sealed = set.sealed_pem(&ready.store());
+    fs::write(&key, &sealed).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     wait_for("word of it", SOON, || {
         let said = httpd.logged("the staged set cannot be read");
         (!said.is_empty() || ready.serial("one.test") == set.serial()).then_some(())
     });
     if ready.serial("one.test") == ready.first.serial() {
-        issuer::put(&dir, "privkey.p-256.pem", &set.key_pem());
+        issuer::put(&dir, "privkey.p-256.pem", &sealed);
     }
     ready.wait_live(&httpd, &set);
 }

@@ -286,7 +286,7 @@ fn a_set_that_is_replaced_while_it_is_read_never_goes_live_in_halves() {
                     ready.stage(one);
                     pause();
                     // For a moment they do not belong together.
-                    issuer::put(&dir, "privkey.p-256.pem", &other.key_pem());
+                    issuer::put(&dir, "privkey.p-256.pem", &other.sealed_pem(&ready.store()));
                     thread::yield_now();
                     issuer::put(&dir, "pubcert.p-256.pem", &other.chain_pem());
                     pause();

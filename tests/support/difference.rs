@@ -64,6 +64,7 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "matching::a_domain_takes_the_values_of_the_virtual_host_it_is_defined_in",
         "it takes those of the main server",
     ),
+    ("planted_keys::", "it computes with any key, takes plain ones and asks for pass phrases"),
     ("log::", "the test waits for words of our log"),
     ("memory::", "live activation brings its certificates into use"),
     (

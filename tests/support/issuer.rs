@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
 
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
@@ -11,9 +12,10 @@ use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::rsa::Rsa;
+use openssl::symm::Cipher;
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509NameBuilder};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::httpd::unprivileged_user;
 use super::{lab, tls};
@@ -74,6 +76,11 @@ impl Set {
         self.key.private_key_to_pem_pkcs8().unwrap()
     }
 
+    /// As a renewal leaves it in the staging of `store`.
+    pub fn sealed_pem(&self, store: &Path) -> Vec<u8> {
+        seal(&self.key, store)
+    }
+
     pub fn chain_pem(&self) -> Vec<u8> {
         self.chain.iter().flat_map(|certificate| certificate.to_pem().unwrap()).collect()
     }
@@ -83,9 +90,59 @@ impl Set {
     }
 }
 
+/// A key as it stands in the staging and accounts of `store`.
+pub fn seal(key: &PKey<Private>, store: &Path) -> Vec<u8> {
+    key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), &store_key(store)).unwrap()
+}
+
+/// The same, claiming to be sealed with 2^31 - 1 rounds of PBKDF2: an hour of work for who believes it.
+pub fn seal_slowly(key: &PKey<Private>, store: &Path) -> Vec<u8> {
+    let sealed = String::from_utf8(seal(key, store)).unwrap();
+    let base64: String = sealed.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = BASE64.decode(base64.as_bytes()).unwrap();
+    let text = BASE64.encode(&with_many_rounds(&der));
+    format!("-----BEGIN ENCRYPTED PRIVATE KEY-----\n{text}\n-----END ENCRYPTED PRIVATE KEY-----\n")
+        .into_bytes()
+}
+
+/// DER with each INTEGER of 2048 in it replaced.
+fn with_many_rounds(der: &[u8]) -> Vec<u8> {
+    let (mut rest, mut out) = (der, Vec::new());
+    while let [tag, first, ..] = *rest {
+        let count = usize::from(first & 0x7f) * usize::from(first >> 7);
+        let length = rest[2..2 + count].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+        let length = if count == 0 { usize::from(first) } else { length };
+        let content;
+        (content, rest) = rest[2 + count..].split_at(length);
+        let content = match tag {
+            0x30 => with_many_rounds(content),
+            0x02 if content == [8, 0] => vec![0x7f, 0xff, 0xff, 0xff],
+            _ => content.to_vec(),
+        };
+        out.extend([tag, 0x82]);
+        out.extend(u16::try_from(content.len()).unwrap().to_be_bytes());
+        out.extend(content);
+    }
+    out
+}
+
+/// The key of a store, which gets one where there is none yet.
+pub fn store_key(store: &Path) -> Vec<u8> {
+    let file = store.join("md_store.json");
+    if !file.exists() {
+        let mut key = [0; 48];
+        openssl::rand::rand_bytes(&mut key).unwrap();
+        let record = json!({ "store": { "version": 3.0 }, "key": BASE64URL_NOPAD.encode(&key) });
+        fs::create_dir_all(store).unwrap();
+        fs::write(&file, record.to_string()).unwrap();
+    }
+    let record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    BASE64URL_NOPAD.decode(record["key"].as_str().unwrap().as_bytes()).unwrap()
+}
+
 /// Puts sets into use, as if a restart had activated them. For a server that does not run.
 pub fn install(store: &Path, domains: &[&str], sets: &[&Set]) {
-    write(&store.join("domains").join(domains[0]), domains, sets);
+    write(&store.join("domains").join(domains[0]), domains, sets, Set::key_pem);
 }
 
 /// Leaves sets in staging, as a renewal does that has just succeeded.
@@ -93,12 +150,12 @@ pub fn stage(store: &Path, domains: &[&str], sets: &[&Set]) {
     let dir = store.join("staging").join(domains[0]);
     // Until all is there, this is no finished renewal.
     let _ = fs::remove_file(dir.join("job.json"));
-    write(&dir, domains, sets);
+    write(&dir, domains, sets, |set| set.sealed_pem(store));
     let job = json!({ "name": domains[0], "finished": true, "errors": 0 });
     put(&dir, "job.json", job.to_string().as_bytes());
 }
 
-fn write(dir: &Path, domains: &[&str], sets: &[&Set]) {
+fn write(dir: &Path, domains: &[&str], sets: &[&Set], key_pem: impl Fn(&Set) -> Vec<u8>) {
     let specs: Vec<_> = sets
         .iter()
         .map(|set| match set.key.id() {
@@ -109,7 +166,7 @@ fn write(dir: &Path, domains: &[&str], sets: &[&Set]) {
     let md = json!({ "name": domains[0], "domains": domains, "privkey": specs, "state": 2 });
     fs::create_dir_all(dir).unwrap();
     for set in sets {
-        put(dir, &format!("privkey{}.pem", set.suffix()), &set.key_pem());
+        put(dir, &format!("privkey{}.pem", set.suffix()), &key_pem(set));
         put(dir, &format!("pubcert{}.pem", set.suffix()), &set.chain_pem());
     }
     put(dir, "md.json", md.to_string().as_bytes());
@@ -160,7 +217,7 @@ fn builder(subject: &str, issuer: &str, key: &PKey<Private>, from: i64, until: i
     builder
 }
 
-fn generate(algorithm: Id) -> PKey<Private> {
+pub fn generate(algorithm: Id) -> PKey<Private> {
     match algorithm {
         Id::RSA => PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap(),
         _ => {

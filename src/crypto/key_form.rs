@@ -1,0 +1,195 @@
+//! What a private key may look like before OpenSSL reads it: a PKCS#8 PrivateKeyInfo (RFC 5958) for RSA up to 16384
+//! bits, a named curve, or Ed25519 and Ed448, all numbers no longer than the kind of key has them. OpenSSL would
+//! compute for minutes with what others can write.
+
+use super::der::{BIT_STRING, INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
+use super::key::is_known_curve;
+use super::key_info::{EC_PUBLIC_KEY, RSA_ENCRYPTION};
+
+const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+const ED448: &[u8] = &[0x2b, 0x65, 0x71];
+/// Bytes of a PrivateKeyInfo. That of RSA 16384 has less than 9400.
+pub const DER_MAX: usize = 12 * 1024;
+/// Bytes of an RSA modulus: 16384 bits.
+const MODULUS_MAX: usize = 2048;
+/// OpenSSL takes no longer one with a long modulus.
+const EXPONENT_MAX: usize = 8;
+/// Bytes of a number on the largest curve, P-521.
+const SCALAR_MAX: usize = 66;
+
+/// Whether OpenSSL may read it.
+pub fn is_safe(pkcs8: &[u8]) -> bool {
+    pkcs8.len() <= DER_MAX && Reader::new(pkcs8).is_sound() && check(pkcs8).is_some()
+}
+
+fn check(pkcs8: &[u8]) -> Option<()> {
+    let mut info = Reader::new(pkcs8).only(SEQUENCE)?;
+    // Version 1 has the public key beside the private one.
+    matches!(info.take(INTEGER)?, [0 | 1]).then_some(())?;
+    let mut algorithm = info.enter(SEQUENCE)?;
+    let key = Reader::new(info.take(OCTET_STRING)?);
+    info.take(0xa0);
+    info.take(0x81);
+    info.is_at_end().then_some(())?;
+    let kind = algorithm.take(OBJECT_IDENTIFIER)?;
+    let is_safe = match kind {
+        RSA_ENCRYPTION => {
+            algorithm.take(NULL);
+            key.is_sound() && is_rsa(key)?
+        }
+        EC_PUBLIC_KEY => {
+            let curve = algorithm.take(OBJECT_IDENTIFIER)?;
+            key.is_sound() && is_known_curve(curve) && is_elliptic(key, curve)?
+        }
+        ED25519 => key.only_content(OCTET_STRING)?.len() == 32,
+        ED448 => key.only_content(OCTET_STRING)?.len() == 57,
+        _ => false,
+    };
+    (is_safe && algorithm.is_at_end()).then_some(())
+}
+
+/// RFC 8017 §A.1.2: version, modulus, the public exponent, and six numbers that are no longer than the modulus.
+fn is_rsa(key: Reader<'_>) -> Option<bool> {
+    let mut numbers = key.only(SEQUENCE)?;
+    (numbers.take(INTEGER)? == [0]).then_some(())?;
+    let modulus = length(numbers.take(INTEGER)?)?;
+    let exponent = length(numbers.take(INTEGER)?)?;
+    for _ in 0..6 {
+        (length(numbers.take(INTEGER)?)? <= modulus).then_some(())?;
+    }
+    Some(numbers.is_at_end() && modulus <= MODULUS_MAX && exponent <= EXPONENT_MAX)
+}
+
+/// RFC 5915: version, number, and perhaps the curve once more and the point.
+fn is_elliptic(key: Reader<'_>, curve: &[u8]) -> Option<bool> {
+    let mut fields = key.only(SEQUENCE)?;
+    (fields.take(INTEGER)? == [1]).then_some(())?;
+    let number = fields.take(OCTET_STRING)?;
+    let is_same_curve = match fields.enter(0xa0) {
+        Some(named) => named.only_content(OBJECT_IDENTIFIER)? == curve,
+        None => true,
+    };
+    let is_point = match fields.enter(0xa1) {
+        Some(point) => point.only_content(BIT_STRING)?.len() <= 2 * SCALAR_MAX + 2,
+        None => true,
+    };
+    Some(fields.is_at_end() && number.len() <= SCALAR_MAX && is_same_curve && is_point)
+}
+
+/// Bytes of a number above 0.
+fn length(integer: &[u8]) -> Option<usize> {
+    let digits = integer.strip_prefix(&[0]).unwrap_or(integer);
+    let is_positive = integer.first()? & 0x80 == 0 && !digits.is_empty();
+    is_positive.then_some(digits.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::PrivateKey;
+    use super::super::fixture::{flips, tlv};
+    use super::*;
+    use crate::model::KeySpec;
+    use openssl::ec::{Asn1Flag, EcGroup, EcKey};
+    use openssl::nid::Nid;
+    use openssl::pkey::PKey;
+
+    const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+
+    fn info(kind: &[u8], parameters: &[u8], key: &[u8]) -> Vec<u8> {
+        let algorithm = tlv(SEQUENCE, &[&tlv(OBJECT_IDENTIFIER, &[kind]), parameters]);
+        tlv(SEQUENCE, &[&[INTEGER, 1, 0], &algorithm, &tlv(OCTET_STRING, &[key])])
+    }
+
+    /// A modulus and a public exponent of so many bytes; the other numbers have as many as the third says.
+    fn rsa(modulus: usize, exponent: usize, others: usize) -> Vec<u8> {
+        let number = |length: usize| tlv(INTEGER, &[&vec![0x55; length]]);
+        let key = [vec![INTEGER, 1, 0], number(modulus), number(exponent), number(others).repeat(6)].concat();
+        info(RSA_ENCRYPTION, &[NULL, 0], &tlv(SEQUENCE, &[&key]))
+    }
+
+    #[test]
+    fn keys_of_all_kinds_that_can_be_configured_pass() {
+        let curves = ["P-256", "P-384", "P-521", "P-192", "secp224r1", "secp256k1", "brainpoolP512r1"];
+        let curves = curves.map(|curve| KeySpec::Ec(curve.into()));
+        for spec in curves.into_iter().chain([KeySpec::Rsa(1024), KeySpec::default(), KeySpec::Rsa(3072)]) {
+            let key = PrivateKey::generate(&spec).unwrap();
+            assert!(is_safe(&key.pkey().private_key_to_pkcs8().unwrap()), "{spec:?}");
+        }
+        for key in [PKey::generate_ed25519().unwrap(), PKey::generate_ed448().unwrap()] {
+            assert!(is_safe(&key.private_key_to_pkcs8().unwrap()));
+        }
+        assert!(is_safe(&rsa(MODULUS_MAX, EXPONENT_MAX, MODULUS_MAX / 2)), "of 16384 bits");
+    }
+
+    #[test]
+    fn numbers_are_no_longer_than_the_kind_of_key_has_them() {
+        for (is_good, der) in [
+            (true, rsa(256, 3, 256)),
+            (false, rsa(MODULUS_MAX + 1, 3, 256)),
+            (false, rsa(12_500, 3, 1)),
+            (false, rsa(256, EXPONENT_MAX + 1, 256)),
+            (false, rsa(256, 3, 257)),
+            (false, rsa(0, 3, 256)),
+            (false, info(RSA_ENCRYPTION, &[NULL, 0], &[])),
+        ] {
+            assert_eq!(is_safe(&der), is_good, "{} bytes", der.len());
+        }
+        let zero = tlv(SEQUENCE, &[&[INTEGER, 1, 0].repeat(9)]);
+        assert!(!is_safe(&info(RSA_ENCRYPTION, &[NULL, 0], &zero)));
+        let negative = tlv(SEQUENCE, &[&[INTEGER, 1, 0], &[INTEGER, 1, 0x81].repeat(8)]);
+        assert!(!is_safe(&info(RSA_ENCRYPTION, &[NULL, 0], &negative)));
+    }
+
+    #[test]
+    fn curves_are_named_and_known() {
+        let named = |oid: &[u8]| tlv(OBJECT_IDENTIFIER, &[oid]);
+        let key = |number: usize, more: &[u8]| {
+            tlv(SEQUENCE, &[&[INTEGER, 1, 1], &tlv(OCTET_STRING, &[&vec![1; number]]), more])
+        };
+        let elliptic = |parameters: &[u8], key: &[u8]| info(EC_PUBLIC_KEY, parameters, key);
+        let point = |length: usize| tlv(0xa1, &[&tlv(BIT_STRING, &[&[0], &vec![4; length]])]);
+        for (is_good, der) in [
+            (true, elliptic(&named(P256), &key(32, &[]))),
+            (true, elliptic(&named(P256), &key(32, &tlv(0xa0, &[&named(P256)])))),
+            (true, elliptic(&named(P256), &key(32, &point(133)))),
+            (false, elliptic(&named(P256), &key(32, &tlv(0xa0, &[&named(&[0x2b, 0x81, 4, 0, 0x22])])))),
+            (false, elliptic(&named(P256), &key(32, &tlv(0xa0, &[&tlv(SEQUENCE, &[])])))),
+            (false, elliptic(&named(P256), &key(32, &point(134)))),
+            (false, elliptic(&named(P256), &key(67, &[]))),
+            (false, elliptic(&tlv(SEQUENCE, &[&[INTEGER, 1, 1]]), &key(32, &[]))),
+            (false, elliptic(&[], &key(32, &[]))),
+            // sect571r1 and an unknown one.
+            (false, elliptic(&named(&[0x2b, 0x81, 4, 0, 0x27]), &key(66, &[]))),
+            (false, elliptic(&named(&[0x88, 0x37, 3]), &key(32, &[]))),
+        ] {
+            assert_eq!(is_safe(&der), is_good, "{der:02x?}");
+        }
+        let mut group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        group.set_asn1_flag(Asn1Flag::EXPLICIT_CURVE);
+        let explicit = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+        assert!(!is_safe(&explicit.private_key_to_pkcs8().unwrap()));
+    }
+
+    #[test]
+    fn other_kinds_and_damage_are_refused() {
+        assert!(!is_safe(&PKey::generate_x25519().unwrap().private_key_to_pkcs8().unwrap()));
+        let der = PrivateKey::generate(&KeySpec::Rsa(1024)).unwrap().pkey().private_key_to_pkcs8().unwrap();
+        for end in 0..der.len() {
+            assert!(!is_safe(&der[..end]));
+        }
+        assert!(!is_safe(&[der, vec![NULL, 0]].concat()));
+        assert!(!is_safe(&tlv(SEQUENCE, &[&[INTEGER, 1, 2], &[0; DER_MAX]])));
+    }
+
+    #[test]
+    fn openssl_is_done_at_once_with_what_passes() {
+        for spec in [KeySpec::Rsa(512), KeySpec::Ec("P-256".into())] {
+            let der = PrivateKey::generate(&spec).unwrap().pkey().private_key_to_pkcs8().unwrap();
+            let read = flips(&der).filter(|flipped| is_safe(flipped)).filter(|flipped| {
+                // Whether OpenSSL takes it is not the question.
+                PKey::private_key_from_pkcs8(flipped).is_ok()
+            });
+            assert!(read.count() > 100);
+        }
+    }
+}
