@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 pub(super) const PEM_CHAIN: &str = "application/pem-certificate-chain";
 const MAX_CHAIN: usize = 20;
@@ -121,12 +122,12 @@ fn external_binding(url: &str, key: &PrivateKey, eab: &Eab) -> Result<Value, Err
 }
 
 /// CAs hand the secret out as base64url; some as plain base64, some with padding.
-fn eab_secret(hmac: &str) -> Option<Vec<u8>> {
+fn eab_secret(hmac: &str) -> Option<Zeroizing<Vec<u8>>> {
     let bare = hmac.trim().trim_end_matches('=');
-    let padded = format!("{bare}{}", "=".repeat((4 - bare.len() % 4) % 4));
+    let padded = Zeroizing::new(format!("{bare}{}", "=".repeat((4 - bare.len() % 4) % 4)));
     let secret =
         BASE64URL_NOPAD.decode(bare.as_bytes()).or_else(|_| BASE64.decode(padded.as_bytes())).ok()?;
-    (!secret.is_empty()).then_some(secret)
+    (!secret.is_empty()).then(|| Zeroizing::new(secret))
 }
 
 /// An account at work. Clones share the server.
@@ -305,7 +306,7 @@ mod tests {
     fn the_eab_secret_is_read_in_every_base64_and_garbage_is_not() {
         let secret = [0xfbu8, 0xff, 0xfe, 1];
         for text in [BASE64URL_NOPAD.encode(&secret), BASE64URL.encode(&secret), BASE64.encode(&secret)] {
-            assert_eq!(eab_secret(&text).as_deref(), Some(&secret[..]), "{text}");
+            assert_eq!(eab_secret(&text).as_deref().map(Vec::as_slice), Some(&secret[..]), "{text}");
         }
         for bad in ["", "=", "not base64!", "a", "+_"] {
             assert_eq!(eab_secret(bad), None, "{bad}");

@@ -5,6 +5,7 @@ use super::{Env, Error};
 use crate::model::Eab;
 use serde_json::Value;
 use std::io::ErrorKind;
+use zeroize::Zeroizing;
 
 /// Far more than a key id and an hmac need.
 const FILE_SIZE_MAX: usize = 64 * 1024;
@@ -22,7 +23,7 @@ pub(super) fn external_account(env: &Env<'_>, args: &[&str]) -> Result<Option<Ea
 fn from_file(env: &Env<'_>, file: &str) -> Result<Eab, Error> {
     let path = env.server_root.join(file);
     let shown = path.display();
-    let bytes = (env.read_file)(&path).map_err(|e| match e.kind() {
+    let bytes = (env.read_file)(&path).map(Zeroizing::new).map_err(|e| match e.kind() {
         ErrorKind::NotFound | ErrorKind::IsADirectory => {
             Error(format!("MDExternalAccountBinding: file not found: {shown}"))
         }
@@ -30,12 +31,16 @@ fn from_file(env: &Env<'_>, file: &str) -> Result<Eab, Error> {
     })?;
     let json: Option<Value> =
         Some(bytes).filter(|b| b.len() <= FILE_SIZE_MAX).and_then(|b| serde_json::from_slice(&b).ok());
-    let json =
+    let mut json =
         json.ok_or_else(|| Error(format!("MDExternalAccountBinding: error reading JSON file {shown}")))?;
-    let element = |name: &str| {
-        json.get(name).and_then(Value::as_str).map(String::from).ok_or_else(|| {
-            Error(format!("MDExternalAccountBinding: JSON does not contain '{name}' element in file {shown}"))
-        })
+    // Taken out, so that no copy stays behind.
+    let mut element = |name: &str| match json.get_mut(name).map(Value::take) {
+        Some(Value::String(text)) => Ok(text),
+        _ => {
+            let text =
+                format!("MDExternalAccountBinding: JSON does not contain '{name}' element in file {shown}");
+            Err(Error(text))
+        }
     };
     Ok(Eab { kid: element("kid")?, hmac: element("hmac")? })
 }

@@ -77,6 +77,7 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         );
         StartFailed
     })?;
+    let store = store.with_key_in(sys::keep_secret);
     let configured: Vec<Md> = plan.mds.iter().map(|p| p.md.clone()).collect();
     // Held until the staged sets are in use.
     let right = if is_check { Right::Look } else { Right::to_change(&store, plan.global.store_locks) };

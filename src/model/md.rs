@@ -6,6 +6,7 @@ use super::bounded::{self, Room, TEXT_MAX};
 use crate::names;
 use crate::time::TimeSlice;
 use serde_json::{Map, Value, json};
+use zeroize::Zeroize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum RenewMode {
@@ -45,12 +46,18 @@ pub enum State {
     MissingInformation = 5,
 }
 
-/// External account binding (RFC 8555 §7.3.4). The hmac is a secret: `Debug` hides it.
+/// External account binding (RFC 8555 §7.3.4). The hmac is a secret: `Debug` hides it, and it is wiped when it goes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Eab {
     pub kid: String,
     /// base64url, as the CA handed it out.
     pub hmac: String,
+}
+
+impl Drop for Eab {
+    fn drop(&mut self) {
+        self.hmac.zeroize();
+    }
 }
 
 impl std::fmt::Debug for Eab {

@@ -25,7 +25,7 @@ pub use disk::{Fuse, Stamp};
 pub use error::Error;
 pub use lock::{Holder, RenewingLock, StoreLock};
 pub use place::{Group, WorkGroup};
-pub use setup::{Owner, StoreKey};
+pub use setup::{Owner, Secret, StoreKey};
 pub use watch::{Looked, Watched};
 
 use crate::crypto::{self, Chain, PrivateKey};
@@ -129,6 +129,14 @@ impl StartStore {
             migrate::run(&layout, &root, record)?;
         }
         Ok(Store { layout: Arc::new(layout), rights: PhantomData })
+    }
+
+    /// Puts the store's key elsewhere in memory, for this handle and all that are made from it.
+    #[must_use]
+    pub fn with_key_in(self, place: impl FnOnce(&[u8]) -> Secret) -> Self {
+        let key = self.layout.key.moved(place);
+        let layout = Layout { key, ..self.layout.as_ref().clone() };
+        Store { layout: Arc::new(layout), rights: PhantomData }
     }
 
     /// The handle to give to workers.

@@ -3,26 +3,37 @@
 
 use super::disk::{Access, Folder, Fuse, Links};
 use super::{Error, Group, owners};
+use crate::crypto;
 use data_encoding::{BASE64URL, BASE64URL_NOPAD};
 use serde_json::{Value, json};
 use std::fs::{DirBuilder, Permissions, set_permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
+use zeroize::Zeroizing;
 
 pub(super) const STORE_FILE: &str = "md_store.json";
 const STORE_FILE_MAX: u64 = 64 * 1024;
 pub(super) const VERSION: f64 = 3.0;
 const KEY_LENGTH: usize = 48;
 
-/// The pass phrase of every private key in `accounts` and `staging`. Has no `Debug`, so that it cannot
-/// slip into a log.
+/// Memory that holds a secret and wipes it before it is given back.
+pub type Secret = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// The pass phrase of every private key in `accounts` and `staging`: once in memory, however many refer to it. Has no
+/// `Debug`, so that it cannot slip into a log.
 #[derive(Clone)]
-pub struct StoreKey([u8; KEY_LENGTH]);
+pub struct StoreKey(Secret);
 
 impl StoreKey {
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_ref().as_ref()
+    }
+
+    /// The same in other memory.
+    pub(super) fn moved(&self, place: impl FnOnce(&[u8]) -> Secret) -> Self {
+        StoreKey(place(self.bytes()))
     }
 }
 
@@ -78,36 +89,49 @@ pub(super) const STORE_FILE_ACCESS: Access = Access { mode: 0o600, uid: None, gi
 
 /// The content of md_store.json, which is made where there is none.
 pub(super) fn store_file(root: &Folder) -> Result<StoreFile, Error> {
-    if let Some(content) = root.read(STORE_FILE, STORE_FILE_MAX)? {
-        return parse(&root.path().join(STORE_FILE), &content);
+    let path = root.path().join(STORE_FILE);
+    let read = || Ok::<_, Error>(root.read(STORE_FILE, STORE_FILE_MAX)?.map(Zeroizing::new));
+    if let Some(content) = read()? {
+        return parse(&path, &content);
     }
-    let key = crate::crypto::random()
-        .map_err(|source| Error::Crypto { path: root.path().join(STORE_FILE), source })?;
-    let record = json!({"store": {"version": VERSION}, "key": BASE64URL_NOPAD.encode(&key)});
-    if root.write_new(STORE_FILE, &super::json_bytes(&record), STORE_FILE_ACCESS)? {
-        return Ok(StoreFile { key: StoreKey(key), older: None });
+    let mut key = Zeroizing::new(vec![0; KEY_LENGTH]);
+    crypto::fill_with_random(&mut key).map_err(|source| Error::Crypto { path: path.clone(), source })?;
+    let text = Zeroizing::new(BASE64URL_NOPAD.encode(&key));
+    let mut record = json!({"store": {"version": VERSION}, "key": *text});
+    let content = super::json_bytes(&record);
+    drop(take_key(&mut record));
+    if root.write_new(STORE_FILE, &content, STORE_FILE_ACCESS)? {
+        return Ok(StoreFile { key: StoreKey(Arc::new(key)), older: None });
     }
     // Another httpd on the same store was faster.
-    let content = root.read(STORE_FILE, STORE_FILE_MAX)?.unwrap_or_default();
-    parse(&root.path().join(STORE_FILE), &content)
+    parse(&path, &read()?.unwrap_or_default())
+}
+
+/// The text of the key, out of a record that is not needed any more.
+fn take_key(record: &mut Value) -> Option<Zeroizing<String>> {
+    match record.get_mut("key")?.take() {
+        Value::String(text) => Some(Zeroizing::new(text)),
+        _ => None,
+    }
 }
 
 fn parse(path: &Path, content: &[u8]) -> Result<StoreFile, Error> {
     let bad = |reason: String| Error::BadKey { path: path.to_path_buf(), reason };
-    let record: Value = serde_json::from_slice(content).map_err(|e| bad(format!("it is no JSON ({e})")))?;
+    let mut record: Value =
+        serde_json::from_slice(content).map_err(|e| bad(format!("it is no JSON ({e})")))?;
     let version = record.pointer("/store/version").and_then(Value::as_f64);
     let version = version.ok_or_else(|| bad("there is no version in it".into()))?;
     if version > VERSION {
         return Err(Error::NewerVersion { path: path.to_path_buf(), version });
     }
-    let text =
-        record.get("key").and_then(Value::as_str).ok_or_else(|| bad("there is no key in it".into()))?;
+    let older = (version < VERSION).then(|| record.clone());
+    let text = take_key(&mut record).ok_or_else(|| bad("there is no key in it".into()))?;
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).or_else(|_| BASE64URL.decode(text.as_bytes()));
-    let bytes = bytes.map_err(|_| bad("its key is not base64url".into()))?;
-    let length = bytes.len();
-    let key = bytes.try_into().map(StoreKey);
-    let key = key.map_err(|_| bad(format!("its key has {length} bytes instead of {KEY_LENGTH}")))?;
-    Ok(StoreFile { key, older: (version < VERSION).then_some(record) })
+    let bytes = bytes.map(Zeroizing::new).map_err(|_| bad("its key is not base64url".into()))?;
+    match bytes.len() {
+        KEY_LENGTH => Ok(StoreFile { key: StoreKey(Arc::new(bytes)), older }),
+        length => Err(bad(format!("its key has {length} bytes instead of {KEY_LENGTH}"))),
+    }
 }
 
 /// The root folder, with links below it followed: only who starts httpd can make one there.

@@ -197,6 +197,19 @@ fn each_group_takes_keys_in_its_own_form_alone() {
 }
 
 #[test]
+fn the_key_of_the_store_serves_wherever_it_is_kept() {
+    let (_dir, store) = store();
+    store.write_key(Group::Staging, "a.test", "k.pem", &key()).unwrap();
+    let mut length = 0;
+    let moved = store.with_key_in(|key| {
+        length = key.len();
+        Arc::new(key.to_vec())
+    });
+    assert_eq!(length, 48);
+    assert!(moved.worker().read_key(WorkGroup::Staging, "a.test", "k.pem").unwrap().is_some());
+}
+
+#[test]
 fn chains_are_read_back() {
     let (_dir, store) = store();
     let chain = Ca::new("CA").issue(&["a.test"], &key());

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::issuer::{self, Issuer, Set, seal_slowly};
 use crate::support::process::{children, is_alive, signal};
-use crate::support::{Authority, Config, Httpd, Lab, Pebble, SOON, open_lab, tls, wait_for};
+use crate::support::{Authority, Config, Httpd, Lab, Pebble, SOON, lab, open_lab, tls, wait_for};
 
 const NAMES: &[&str] = &["one.test"];
 const CA_URL: &str = "https://127.0.0.1:1/dir";
@@ -254,4 +254,50 @@ fn a_planted_job_of_megabytes_is_cut() {
         assert!(!body.contains('\u{1b}') && !body.contains("\\u001b"), "{path}");
     }
     assert!(httpd.get("main.test", "/md-status/one.test").body.contains("planted"));
+}
+
+/// The key of the store stands in no memory that goes into a core dump.
+#[test]
+fn the_key_of_the_store_is_kept_out_of_core_dumps() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let mut httpd = config(&lab, &pebble.authority).at_restarts().start();
+    httpd.wait_staged_and_activate(NAMES);
+    let key = issuer::store_key(&store(&lab));
+    if !lab::is_root() {
+        eprintln!("only root may look into the memory of other processes");
+        return;
+    }
+    for pid in children(httpd.pid()).into_iter().chain([httpd.pid()]) {
+        let found = mappings_with(pid, &key);
+        assert!(!found.is_empty(), "{pid} has it");
+        for (range, flags) in found {
+            assert!(flags.split(' ').any(|flag| flag == "dd"), "{pid} {range}: {flags}");
+        }
+    }
+}
+
+/// Range and flags of each mapping in which these bytes are.
+fn mappings_with(pid: u32, bytes: &[u8]) -> Vec<(String, String)> {
+    use std::os::unix::fs::FileExt;
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+    let mut found = Vec::new();
+    let mut range = String::new();
+    for line in smaps.lines() {
+        let first = line.split(' ').next().unwrap();
+        if let Some(flags) = line.strip_prefix("VmFlags: ") {
+            let (start, end) = range.split_once('-').unwrap();
+            let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).unwrap());
+            let is_writable = flags.split(' ').any(|flag| flag == "wr");
+            let mut content = vec![0; usize::try_from(end - start).unwrap()];
+            if is_writable && memory.read_exact_at(&mut content, start).is_ok() {
+                let has = content.windows(bytes.len()).any(|window| window == bytes);
+                found.extend(has.then(|| (range.clone(), flags.to_string())));
+            }
+        } else if !first.ends_with(':') {
+            range = first.to_string();
+        }
+    }
+    found
 }

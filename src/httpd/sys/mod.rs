@@ -21,6 +21,7 @@ mod module;
 mod ocsp;
 mod pool;
 mod request;
+mod secret;
 mod server;
 mod shared;
 mod ssl;
@@ -30,6 +31,7 @@ pub use connection::Connection;
 pub use hooks::ConfigPool;
 pub use pool::PathArray;
 pub use request::{Answer, Request};
+pub use secret::keep as keep_secret;
 pub use server::{
     Server, child_limit, instance, is_configuration_check, is_configuration_test, listener_ports,
     server_root, servers, store_owner,
