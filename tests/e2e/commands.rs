@@ -111,8 +111,8 @@ fn what_a_command_starts_can_be_ended_by_a_signal() {
     let notes = open_folder(&lab, "notes");
     let script = format!(
         "cd {}; [ $1 = renewing ] || exit 0
-        sleep 3600 & kill $!; wait $!; echo $? > killed
-        sleep 3600 & echo $! > daemon",
+        sleep 300 & kill $!; wait $!; echo $? > killed
+        sleep 300 & echo $! > daemon",
         notes.display()
     );
     let message = Command::new(&lab, "message", &script);
@@ -139,7 +139,7 @@ fn a_start_keeps_neither_thread_nor_pipe_of_what_its_commands_leave_running() {
     let script = format!(
         "cd {}; [ $1 = installed ] || exit 0
         echo to be logged
-        {{ while sleep 0.05; do head -c 30000 /dev/zero 2>&1; echo x >> printed; done; }} &
+        {{ for n in $(seq 1000); do sleep 0.05; head -c 30000 /dev/zero 2>&1; echo x >> printed; done; }} &
         echo $! > daemon",
         notes.display()
     );

@@ -92,7 +92,7 @@ fn keys_of_2_to_the_31_rounds_cost_a_start_nothing() {
     let (httpd, duration) = started(config);
     assert_eq!(serial(&lab), first.serial());
     // The log is on a machine that may be busy; an hour is no measurement.
-    assert!(duration < 10 * without, "{duration:?} instead of {without:?}");
+    assert!(duration < 30 * without, "{duration:?} instead of {without:?}");
     let said = httpd.log();
     for file in ["staging/one.test/privkey.p-256.pem", "staging/one.test/account.pem", "live.json"] {
         let is_refusal = |line: &str| line.contains("rounds of PBKDF2") && line.contains(file);
