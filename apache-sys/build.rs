@@ -41,6 +41,8 @@ const FUNCTIONS: &[&str] = &[
     "apr_optional_hook_add",
     "apr_pool_cleanup_null",
     "apr_pool_cleanup_register",
+    "apr_pool_userdata_get",
+    "apr_pool_userdata_set",
     "apr_pstrmemdup",
     "apr_table_get",
     "apr_table_setn",

@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 use arc_swap::ArcSwap;
 use std::array;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// One certificate that is stapled.
 #[derive(Clone)]
@@ -61,8 +61,14 @@ impl Table {
     }
 }
 
+/// A table that nobody has stapled from yet stays as it is in httpd's parent: what can be replaced while handshakes look
+/// at it would leave a thread-local destructor behind there, which keeps the library loaded (docs/unsafe.md).
 #[derive(Default)]
-pub struct Cache(ArcSwap<Table>);
+pub struct Cache {
+    /// Until the first handshake.
+    first: Mutex<Arc<Table>>,
+    table: OnceLock<ArcSwap<Table>>,
+}
 
 impl Cache {
     pub fn new(entries: impl IntoIterator<Item = Entry>) -> Self {
@@ -75,30 +81,55 @@ impl Cache {
     /// that the certificate is not stapled by us.
     pub fn staple<R>(&self, id: &[u8], now: Timestamp, use_it: impl FnOnce(Option<&[u8]>) -> R) -> Option<R> {
         let id: &Id = id.try_into().ok()?;
-        let table = self.0.load();
+        let table = self.in_use().load();
         let entry = table.get(id)?;
         let current = entry.response.as_deref().filter(|response| response.is_current(now));
         Some(use_it(current.map(|response| response.der.as_slice())))
     }
 
     pub fn table(&self) -> Arc<Table> {
-        self.0.load_full()
+        self.table.get().map_or_else(|| self.first().clone(), ArcSwap::load_full)
     }
 
     pub fn find(&self, id: &Id) -> Option<Entry> {
-        self.0.load().get(id).cloned()
+        match self.table.get() {
+            Some(table) => table.load().get(id).cloned(),
+            None => self.first().get(id).cloned(),
+        }
     }
 
     /// Adds these or puts them in the place of what was there for the same certificates.
     pub fn put(&self, entries: impl IntoIterator<Item = Entry>) {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        if !entries.is_empty() {
-            self.0.rcu(|table| {
-                let mut table = Table::clone(table);
-                entries.iter().cloned().for_each(|entry| table.put(entry));
-                table
-            });
+        if entries.is_empty() {
+            return;
         }
+        let added = |table: &Arc<Table>| {
+            let mut table = Table::clone(table);
+            entries.iter().cloned().for_each(|entry| table.put(entry));
+            Arc::new(table)
+        };
+        let mut first = self.first();
+        match self.table.get() {
+            Some(table) => {
+                drop(first);
+                table.rcu(added);
+            }
+            None => *first = added(&first),
+        }
+    }
+
+    /// What handshakes are stapled from, made by the first of them.
+    fn in_use(&self) -> &ArcSwap<Table> {
+        self.table.get().unwrap_or_else(|| {
+            // Held until it is in use: what is added meanwhile is added to that.
+            let mut first = self.first();
+            self.table.get_or_init(|| ArcSwap::new(std::mem::take(&mut first)))
+        })
+    }
+
+    fn first(&self) -> MutexGuard<'_, Arc<Table>> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,6 +190,26 @@ mod tests {
         assert!(before.get(&one.id).is_none() && cache.find(&one.id).is_some());
         let replaced = |n| !cache.find(&[n; 20]).unwrap().is(before.get(&[n; 20]).unwrap());
         assert!(replaced(7) && !replaced(8));
+    }
+
+    #[test]
+    fn what_is_added_while_the_first_handshake_begins_is_not_lost() {
+        let responder = Responder::new();
+        let entry = |n| {
+            let subject = Subject { id: [n; 20], ..subject(&responder, "http://o.test") };
+            Entry { subject: Arc::new(subject), response: None }
+        };
+        let entries = [0, 1, 2].map(entry);
+        for _ in 0..200 {
+            let cache = Cache::new([entries[0].clone()]);
+            thread::scope(|scope| {
+                scope.spawn(|| assert_eq!(cache.staple(&[0; 20], NOW, |_| ()), Some(())));
+                scope.spawn(|| cache.put([entries[1].clone()]));
+                scope.spawn(|| cache.put([entries[2].clone()]));
+            });
+            assert!((0..3).all(|n| cache.find(&[n; 20]).is_some()));
+            assert_eq!(cache.table().entries().count(), 3);
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct Slot(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    set: ArcSwapOption<LiveSet>,
+    set: Place,
     is_attached: AtomicBool,
     /// How often it was told of a newer set, and how many of these times are dealt with.
     told: AtomicU64,
@@ -32,6 +32,22 @@ struct Inner {
     /// Held while a set is read.
     reading: Mutex<()>,
     source: OnceLock<(Weak<dyn Source>, usize)>,
+}
+
+/// What can be replaced while others look at it is there with the first set only, and that comes in children. Where
+/// there was one in httpd's parent, its end would leave a thread-local destructor behind, which keeps the library
+/// loaded (docs/unsafe.md).
+#[derive(Default)]
+struct Place(OnceLock<ArcSwapOption<LiveSet>>);
+
+impl Place {
+    fn load(&self) -> Guard<Option<Arc<LiveSet>>> {
+        self.0.get().map_or_else(|| Guard::from_inner(None), |set| set.load())
+    }
+
+    fn store(&self, set: Option<Arc<LiveSet>>) {
+        self.0.get_or_init(ArcSwapOption::default).store(set);
+    }
 }
 
 impl Slot {

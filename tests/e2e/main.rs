@@ -35,3 +35,4 @@ mod status_compared;
 mod store;
 mod storm;
 mod sync;
+mod unload;

@@ -28,6 +28,7 @@ pub struct Config {
     http: u16,
     https: u16,
     module: PathBuf,
+    has_module: bool,
     account: Account,
     mpm: &'static str,
     lines: Vec<String>,
@@ -54,6 +55,7 @@ impl Config {
             http: lab.http,
             https: lab.https,
             module: module::under_test(),
+            has_module: true,
             account: Account::Own,
             mpm: "event",
             lines: Vec::new(),
@@ -105,6 +107,19 @@ impl Config {
     #[allow(dead_code, reason = "benches have it begin as fast as ever")]
     pub fn patience(mut self, patience: Duration) -> Config {
         self.patience = patience;
+        self
+    }
+
+    /// No module, and nothing that is for it.
+    #[must_use]
+    pub fn without_module(mut self) -> Config {
+        self.has_module = false;
+        self
+    }
+
+    #[must_use]
+    pub fn with_module(mut self) -> Config {
+        self.has_module = true;
         self
     }
 
@@ -224,6 +239,12 @@ SetHandler md-status
 "
         );
         self.lines.iter().for_each(|line| text += &format!("{line}\n"));
+        if !self.has_module {
+            let is_for_module =
+                |line: &&str| line.starts_with("MD") || line.starts_with("LoadModule md_module");
+            text = text.lines().filter(|line| !is_for_module(line)).collect::<Vec<_>>().join("\n") + "\n";
+            text = text.replace(" md:debug", "");
+        }
         text
     }
 
@@ -325,6 +346,12 @@ impl Httpd {
             assert!(self.process.exited().is_none(), "httpd ended: {}", self.stderr());
             (self.generation() > generation && !old.iter().any(|&pid| process::is_alive(pid))).then_some(())
         });
+    }
+
+    /// Writes what it reads at its next reload.
+    pub fn rewrite(&mut self, change: impl FnOnce(Config) -> Config) {
+        self.config = change(self.config.clone());
+        self.config.write();
     }
 
     /// Stops it, and gives its configuration back for another start.

@@ -15,6 +15,7 @@ pub mod lab;
 pub mod module;
 pub mod own_ca;
 pub mod pebble;
+pub mod preload;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;

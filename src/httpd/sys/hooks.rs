@@ -84,9 +84,12 @@ callback! {
 }
 
 callback! {
-    fn post_config_before_tls(_conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
-        // SAFETY: httpd lends the main server.
-        result(startup::before_tls(unsafe { Server::new(main) }))
+    fn post_config_before_tls(conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
+        // SAFETY: httpd lends the main server and the pool of its configuration, and has a single thread.
+        unsafe {
+            pool::claim(conf);
+            result(startup::before_tls(Server::new(main)))
+        }
     }
 }
 

@@ -109,6 +109,7 @@ super::guard::callback! {
             if (*server).is_virtual == 0 {
                 super::log::open(server);
                 hooks::close_log_with(pool);
+                pool::keep_together(pool);
             }
             pool::own(pool, ServerConf::default()).cast()
         }

@@ -93,7 +93,7 @@ pub(super) unsafe fn install(server: Server<'_>, pool: *mut apr_pool_t, context:
             // OpenSSL hands it on as one without a type.
             let callback = std::mem::transmute::<StatusCallback, unsafe extern "C" fn()>(callback);
             SSL_CTX_callback_ctrl(context, SET_STATUS_CALLBACK, Some(callback));
-            SSL_CTX_ctrl(context, SET_STATUS_DATA, 0, pool::own_here(pool, cache).cast_mut().cast());
+            SSL_CTX_ctrl(context, SET_STATUS_DATA, 0, pool::own(pool, cache).cast());
         }
     }
 }

@@ -5,7 +5,7 @@ use apache_sys::{
 };
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::ptr;
 
 /// Copies text into the pool, NUL-terminated. A NUL inside ends it early, as C would see it.
 ///
@@ -16,52 +16,108 @@ pub unsafe fn copy(pool: *mut apr_pool_t, text: &str) -> *const c_char {
     unsafe { apache_sys::apr_pstrmemdup(pool, text.as_ptr().cast(), text.len()) }
 }
 
-/// Hands `value` to the pool, which drops it when it is cleared. The pointer is valid until then.
+/// What the values of one configuration are kept in, in the order in which they were made.
+struct Kept {
+    /// All processes that httpd makes inherit them. Only this one drops them: in a child other threads may read them.
+    owner: u32,
+    values: Vec<Value>,
+}
+
+struct Value {
+    pointer: *mut c_void,
+    drop: unsafe fn(*mut c_void),
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        // SAFETY: made by `own`, for a pointer of this type, and dropped once.
+        unsafe { (self.drop)(self.pointer) };
+    }
+}
+
+/// httpd's pools find by it what [`keep_together`] has made.
+const KEPT: &CStr = c"mod_md: values of the configuration";
+
+/// From now on what [`own`] hands to this pool, that of a configuration, is dropped together.
 ///
 /// # Safety
+/// `pool` is a live pool, and this is called once for it until it is cleared.
+pub unsafe fn keep_together(pool: *mut apr_pool_t) {
+    // SAFETY: see above. The pool copies the key, and forgets the pointer when it is cleared.
+    unsafe {
+        let kept = keep(pool, Vec::new());
+        apache_sys::apr_pool_userdata_set(kept.cast(), KEPT.as_ptr(), None, pool);
+    }
+}
+
+/// # Safety
 /// `pool` is a live pool.
-pub unsafe fn own<T>(pool: *mut apr_pool_t, value: T) -> *mut T {
-    unsafe extern "C" fn drop_box<T>(data: *mut c_void) -> apr_status_t {
+unsafe fn keep(pool: *mut apr_pool_t, values: Vec<Value>) -> *mut Kept {
+    unsafe extern "C" fn clean_up(data: *mut c_void) -> apr_status_t {
         super::guard::guard("pool_cleanup", apache_sys::APR_EGENERAL as apr_status_t, || {
-            // SAFETY: the pointer came from Box::into_raw below, and a cleanup runs once.
-            drop(unsafe { Box::from_raw(data.cast::<T>()) });
+            // SAFETY: the pointer came from Box::into_raw below, and a cleanup runs once. In other processes it is left alone.
+            unsafe {
+                if (*data.cast::<Kept>()).owner == std::process::id() {
+                    let kept = *Box::from_raw(data.cast::<Kept>());
+                    kept.values.into_iter().rev().for_each(drop);
+                }
+            }
             apache_sys::APR_SUCCESS as apr_status_t
         })
     }
-    let pointer = Box::into_raw(Box::new(value));
-    // SAFETY: both functions live as long as the loaded library, and httpd unloads it by a cleanup that
-    // was registered before this one and so runs after it.
-    unsafe {
-        apr_pool_cleanup_register(pool, pointer.cast(), Some(drop_box::<T>), Some(apr_pool_cleanup_null));
-    }
-    pointer
+    let kept = Box::into_raw(Box::new(Kept { owner: std::process::id(), values }));
+    // SAFETY: the functions live as long as the loaded library, and httpd unloads it by a cleanup that was registered
+    // before this one and so runs after it.
+    unsafe { apr_pool_cleanup_register(pool, kept.cast(), Some(clean_up), Some(apr_pool_cleanup_null)) };
+    kept
 }
 
-/// Like [`own`], but a child that ends does not drop the value, which its other threads may still be reading: only the
-/// process that made it does.
+/// This process is the one that drops what is kept in this pool: httpd becomes a daemon between reading its
+/// configuration and putting it in force.
 ///
 /// # Safety
-/// `pool` is a live pool.
-pub unsafe fn own_here<T>(pool: *mut apr_pool_t, value: T) -> *const T {
+/// `pool` is a live pool, and no other thread uses it.
+pub unsafe fn claim(pool: *mut apr_pool_t) {
     // SAFETY: see above.
-    let keeper = unsafe { own(pool, Keeper { value: ManuallyDrop::new(value), owner: std::process::id() }) };
-    // SAFETY: it has just been made, and stays where it is until the pool drops it. ManuallyDrop has the layout of
-    // what is in it.
-    unsafe { (&raw const (*keeper).value).cast() }
+    if let Some(kept) = unsafe { kept_in(pool) } {
+        kept.owner = std::process::id();
+    }
 }
 
-struct Keeper<T> {
-    value: ManuallyDrop<T>,
-    owner: u32,
+/// # Safety
+/// As for [`claim`]; what is returned is not used after the pool is.
+unsafe fn kept_in<'a>(pool: *mut apr_pool_t) -> Option<&'a mut Kept> {
+    let mut kept = ptr::null_mut();
+    // SAFETY: what stands under our key came from `keep_together`, and lives until the pool is cleared.
+    unsafe {
+        apache_sys::apr_pool_userdata_get(&mut kept, KEPT.as_ptr(), pool);
+        kept.cast::<Kept>().as_mut()
+    }
 }
 
-impl<T> Drop for Keeper<T> {
-    fn drop(&mut self) {
-        if std::process::id() == self.owner {
-            // SAFETY: the keeper is dropped once, and nobody sees the value afterwards.
-            unsafe { ManuallyDrop::drop(&mut self.value) };
+/// Hands `value` to the pool, which drops it when it is cleared, in the process that owns it. The pointer is valid until
+/// then, and in a child until that ends.
+///
+/// # Safety
+/// `pool` is a live pool, and no other thread uses it.
+pub unsafe fn own<T>(pool: *mut apr_pool_t, value: T) -> *mut T {
+    unsafe fn drop_value<T>(pointer: *mut c_void) {
+        // SAFETY: the pointer came from Box::into_raw below, and this is called once.
+        drop(unsafe { Box::from_raw(pointer.cast::<T>()) });
+    }
+    let pointer = Box::into_raw(Box::new(value));
+    let value = Value { pointer: pointer.cast(), drop: drop_value::<T> };
+    // SAFETY: see above.
+    unsafe {
+        match kept_in(pool) {
+            Some(kept) => kept.values.push(value),
+            // The pool of a request.
+            None => {
+                keep(pool, vec![value]);
+            }
         }
     }
+    pointer
 }
 
 /// Text of a C string, or empty for a null pointer. What is not UTF-8 is replaced.

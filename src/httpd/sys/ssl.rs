@@ -95,8 +95,8 @@ callback! {
             ocsp::install(server, pool, context);
             tls::loaded(server, Context(context));
             if let Some((slot, keeps_own)) = live::slot_of(server) {
-                let place = pool::own_here(pool, Place { slot, keeps_own });
-                SSL_CTX_set_cert_cb(context, Some(certificate_callback), place.cast_mut().cast());
+                let place = pool::own(pool, Place { slot, keeps_own });
+                SSL_CTX_set_cert_cb(context, Some(certificate_callback), place.cast());
             }
         }
         go_on

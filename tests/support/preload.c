@@ -1,0 +1,147 @@
+/*
+ * Loaded before httpd (LD_PRELOAD): writes a line for each function or object of the module that httpd's parent hands to a
+ * library that outlives the module.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <execinfo.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static pid_t parent;
+static int output = -1;
+static __thread int is_busy;
+
+__attribute__((constructor)) static void begin(void)
+{
+    const char *path = getenv("PRELOAD_LOG");
+    void *ignored[1];
+    parent = getpid();
+    if (path) output = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    /* Has what it needs loaded before anybody asks. */
+    backtrace(ignored, 1);
+}
+
+static int is_of_module(const void *address)
+{
+    Dl_info info;
+    const char *file;
+    if (!address || !dladdr(address, &info) || !info.dli_fname) return 0;
+    file = strrchr(info.dli_fname, '/');
+    return strncmp(file ? file + 1 : info.dli_fname, "mod_md", 6) == 0;
+}
+
+/* This was handed to `what`. */
+static void note(const char *what, int count, ...)
+{
+    va_list list;
+    int is_ours = 0;
+    if (output < 0 || getpid() != parent || is_busy) return;
+    is_busy = 1;
+    va_start(list, count);
+    while (count-- > 0) is_ours |= is_of_module(va_arg(list, const void *));
+    va_end(list);
+    if (is_ours) {
+        void *frames[40];
+        char line[4096];
+        int depth = backtrace(frames, 40), length = snprintf(line, sizeof line, "%s", what);
+        for (int i = 1; i < depth && length < 3900; i++) {
+            Dl_info info;
+            if (dladdr(frames[i], &info) && info.dli_fname)
+                length += snprintf(line + length, sizeof line - length, " %s+0x%lx", info.dli_fname,
+                                   (unsigned long)((char *)frames[i] - (char *)info.dli_fbase - 1));
+        }
+        line[length++] = '\n';
+        if (write(output, line, length) < 0) _exit(99);
+    }
+    is_busy = 0;
+}
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#define REAL_AS(type, name) ((type)dlsym(RTLD_NEXT, #name))
+
+/* Keeps the library of `handle` until the thread ends: the main thread never does. */
+int __cxa_thread_atexit_impl(void (*function)(void *), void *object, void *handle)
+{
+    if (getpid() == (pid_t)syscall(SYS_gettid)) note("__cxa_thread_atexit_impl", 2, function, handle);
+    return REAL_AS(int (*)(void (*)(void *), void *, void *), __cxa_thread_atexit_impl)(function, object, handle);
+}
+
+/* With the handle of a library it is called when that is unloaded; without one, at the end of the process. */
+int __cxa_atexit(void (*function)(void *), void *object, void *handle)
+{
+    if (!is_of_module(handle)) note("__cxa_atexit", 1, function);
+    return REAL_AS(int (*)(void (*)(void *), void *, void *), __cxa_atexit)(function, object, handle);
+}
+
+int on_exit(void (*function)(int, void *), void *argument)
+{
+    note("on_exit", 2, function, argument);
+    return REAL(on_exit)(function, argument);
+}
+
+int pthread_key_create(pthread_key_t *key, void (*destructor)(void *))
+{
+    note("pthread_key_create", 1, destructor);
+    return REAL(pthread_key_create)(key, destructor);
+}
+
+/* Children inherit that there was a thread: malloc takes its lock from then on, in signal handlers as well. */
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument)
+{
+    note("pthread_create", 1, (void *)start);
+    return REAL(pthread_create)(thread, attributes, start, argument);
+}
+
+int __register_atfork(void (*prepare)(void), void (*in_parent)(void), void (*in_child)(void), void *handle)
+{
+    if (!is_of_module(handle)) note("pthread_atfork", 3, prepare, in_parent, in_child);
+    return REAL_AS(int (*)(void (*)(void), void (*)(void), void (*)(void), void *), __register_atfork)(
+        prepare, in_parent, in_child, handle);
+}
+
+int sigaction(int signal, const struct sigaction *action, struct sigaction *before)
+{
+    if (action) note("sigaction", 1, (void *)action->sa_handler);
+    return REAL(sigaction)(signal, action, before);
+}
+
+/* OpenSSL keeps these for ever. Its headers are not needed. */
+int CRYPTO_get_ex_new_index(int class, long argl, void *argp, void *new_func, void *dup_func, void *free_func)
+{
+    note("CRYPTO_get_ex_new_index", 4, argp, new_func, dup_func, free_func);
+    return REAL_AS(int (*)(int, long, void *, void *, void *, void *), CRYPTO_get_ex_new_index)(
+        class, argl, argp, new_func, dup_func, free_func);
+}
+
+int OPENSSL_atexit(void (*function)(void))
+{
+    note("OPENSSL_atexit", 1, function);
+    return REAL_AS(int (*)(void (*)(void)), OPENSSL_atexit)(function);
+}
+
+int CRYPTO_set_mem_functions(void *allocate, void *again, void *release)
+{
+    note("CRYPTO_set_mem_functions", 3, allocate, again, release);
+    return REAL_AS(int (*)(void *, void *, void *), CRYPTO_set_mem_functions)(allocate, again, release);
+}
+
+/* The functions come later; who calls it tells enough. */
+void *BIO_meth_new(int type, const char *name)
+{
+    note("BIO_meth_new", 2, name, __builtin_return_address(0));
+    return REAL_AS(void *(*)(int, const char *), BIO_meth_new)(type, name);
+}
+
+int ERR_load_strings(int library, void *strings)
+{
+    note("ERR_load_strings", 1, strings);
+    return REAL_AS(int (*)(int, void *), ERR_load_strings)(library, strings);
+}

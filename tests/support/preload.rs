@@ -1,0 +1,56 @@
+//! A library in front of httpd's (`preload.c`) that notes which pointers into the module its parent hands to libraries
+//! that outlive the module.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use super::{Config, Lab};
+
+pub struct Preload {
+    library: PathBuf,
+    log: PathBuf,
+}
+
+impl Preload {
+    pub fn build(lab: &Lab) -> Preload {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/preload.c");
+        let library = lab.path("preload.so");
+        let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
+        let output = Command::new(compiler)
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .args([&library, &source])
+            .arg("-ldl")
+            .output()
+            .expect("a C compiler, which Rust has for a linker");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Preload { library, log: lab.path("preload.notes") }
+    }
+
+    pub fn before(&self, config: Config) -> Config {
+        let text = |path: &Path| path.display().to_string();
+        config.env("LD_PRELOAD", &text(&self.library)).env("PRELOAD_LOG", &text(&self.log))
+    }
+
+    /// Each pointer, with the functions of the module on the way to who was handed it.
+    pub fn notes(&self) -> Vec<String> {
+        let text = fs::read_to_string(&self.log).expect("the library was loaded");
+        text.lines().map(explain).collect()
+    }
+}
+
+/// `WHAT FILE+OFFSET …`, innermost first.
+fn explain(line: &str) -> String {
+    let mut words = line.split(' ');
+    let what = words.next().unwrap_or_default();
+    let ours = words.filter(|frame| frame.contains("/mod_md.so")).filter_map(|frame| frame.rsplit_once('+'));
+    let functions: Vec<String> = ours.map(|(file, offset)| function(file, offset)).collect();
+    format!("{what} by\n    {}", functions.join("\n    "))
+}
+
+/// By addr2line(1), where it is installed.
+fn function(file: &str, offset: &str) -> String {
+    let output = Command::new("addr2line").args(["-Cfpse", file, offset]).output().ok();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string());
+    text.filter(|text| !text.is_empty()).unwrap_or_else(|| format!("{file}+{offset}"))
+}
