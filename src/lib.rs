@@ -10,7 +10,7 @@
 //! | L3 | `acme`, `challenge`, `ocsp` | protocols |
 //! | L2 | `config`, `store`, `http`, `exec` | ports: a trait and its one real implementation |
 //! | L1 | `crypto`, `model` | values |
-//! | L0 | `time`, `names`, `log` | ground |
+//! | L0 | `time`, `names`, `log`, `library` | ground |
 //!
 //! Decisions (`renew::policy`, `acme::order::step`, configuration merge, host matching) are pure
 //! functions of values and `now`. What they return is performed by `renew::flow` and `httpd`.
@@ -19,6 +19,7 @@
 //! is the loadable module, without it the crate links into test binaries.
 
 // L0
+pub mod library;
 pub mod log;
 pub mod names;
 pub mod time;

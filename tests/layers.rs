@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules of the crate by layer, L0 first. A module may import from its own layer and from those below.
 const LAYERS: &[&[&str]] = &[
-    &["time", "names", "log"],
+    &["time", "names", "log", "library"],
     &["crypto", "model"],
     &["config", "store", "http", "exec"],
     &["acme", "challenge", "ocsp"],

@@ -57,6 +57,16 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         crate::log!(Trace1, "AH10070: initializing post config dry run");
     } else {
         crate::log!(Info, "AH10071: mod_md (v{}), initializing...", crate::VERSION);
+        if let Some(path) = sys::outdated() {
+            crate::log!(
+                Warn,
+                "{} is another file than the one that httpd has loaded and goes on with (mod_md {}). If it was replaced \
+                 during this reload, the next one takes it up. If this line stays, something keeps the old one loaded: \
+                 stop httpd and start it",
+                path.display(),
+                crate::VERSION
+            );
+        }
     }
     let now = SystemClock::default().now();
     let records = sys::servers(main);

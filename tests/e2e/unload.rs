@@ -198,6 +198,7 @@ fn a_reload_runs_the_new_file_of_the_same_name() {
         assert_mapped(&httpd, &linked(&httpd));
         assert_eq!(httpd.logged(&starts(mark)).len(), 1);
     }
+    assert_eq!(httpd.logged("is another file than"), Vec::<String>::new());
     assert_ends_well(httpd);
 }
 
@@ -359,6 +360,25 @@ fn the_parent_leaves_no_pointer_into_the_module_behind() {
     }
     let notes = preload.notes();
     assert!(notes.is_empty(), "\n{}\n", notes.join("\n"));
+}
+
+#[test]
+fn a_start_says_that_something_keeps_the_module_that_was_replaced() {
+    let Some(lab) = open_lab!() else { return };
+    let site = Site::new(lab);
+    let preload = Preload::build(&site.lab);
+    let config = site.config("");
+    let module = config.server_root().join("mod_md.so");
+    let mut httpd = preload.pin(config, &module).start();
+    httpd.graceful();
+    assert_eq!(httpd.logged("is another file than"), Vec::<String>::new());
+    replace(&module, &marked(9));
+    httpd.graceful();
+    assert_eq!(httpd.logged(&starts(9)), Vec::<String>::new(), "the first one was kept");
+    let said = httpd.logged("is another file than the one that httpd has loaded");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("md:warn") && said[0].contains(&*module.to_string_lossy()), "{said:?}");
+    assert_ends_well(httpd);
 }
 
 /// What httpd's parent has of the system.

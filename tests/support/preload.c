@@ -1,6 +1,6 @@
 /*
  * Loaded before httpd (LD_PRELOAD): writes a line for each function or object of the module that httpd's parent hands to a
- * library that outlives the module.
+ * library that outlives the module. And it never lets go of the library that PRELOAD_PIN names.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -22,11 +22,13 @@ static __thread int is_busy;
 __attribute__((constructor)) static void begin(void)
 {
     const char *path = getenv("PRELOAD_LOG");
+    const char *pin = getenv("PRELOAD_PIN");
     void *ignored[1];
     parent = getpid();
     if (path) output = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     /* Has what it needs loaded before anybody asks. */
     backtrace(ignored, 1);
+    if (pin) dlopen(pin, RTLD_LAZY | RTLD_NODELETE);
 }
 
 static int is_of_module(const void *address)

@@ -32,6 +32,11 @@ impl Preload {
         config.env("LD_PRELOAD", &text(&self.library)).env("PRELOAD_LOG", &text(&self.log))
     }
 
+    /// This library is never unloaded.
+    pub fn pin(&self, config: Config, library: &Path) -> Config {
+        self.before(config).env("PRELOAD_PIN", &library.display().to_string())
+    }
+
     /// Each pointer, with the functions of the module on the way to who was handed it.
     pub fn notes(&self) -> Vec<String> {
         let text = fs::read_to_string(&self.log).expect("the library was loaded");

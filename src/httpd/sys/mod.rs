@@ -16,6 +16,7 @@ mod command;
 mod connection;
 mod guard;
 mod hooks;
+mod loaded;
 mod log;
 mod module;
 mod ocsp;
@@ -29,6 +30,7 @@ mod watchdog;
 
 pub use connection::Connection;
 pub use hooks::ConfigPool;
+pub use loaded::outdated;
 pub use pool::PathArray;
 pub use request::{Answer, Request};
 pub use secret::keep as keep_secret;
