@@ -1,6 +1,7 @@
 //! Keys, certificates, signing requests and JSON web signatures, on the system OpenSSL.
 //! Everything takes and gives bytes (PEM, DER); files and network are elsewhere.
 
+pub mod auth;
 pub mod cert;
 pub mod csr;
 pub mod der;

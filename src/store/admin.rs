@@ -1,5 +1,7 @@
 //! Files that the configuration names, outside of the store.
 
+use super::disk::{Folder, Links};
+use super::{Error, FILE_MAX, StartStore};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -14,4 +16,14 @@ pub fn read_admin_file(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
     }
     Ok(content)
+}
+
+impl StartStore {
+    /// A file of the admin, outside of the store. More than 1 MiB is refused.
+    pub fn read_foreign(&self, path: &Path) -> Result<Option<Vec<u8>>, Error> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
+            return Err(Error::Name(path.display().to_string()));
+        };
+        Folder::open(parent, Links::Follow, &self.layout.fuse)?.read(name, FILE_MAX)
+    }
 }

@@ -4,7 +4,10 @@
 //! written whole or not at all.
 
 mod lock_file;
+mod purge;
 pub(super) mod rights;
+
+pub(super) use purge::Kind;
 
 use super::Error;
 use crate::time::Timestamp;
@@ -18,9 +21,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-/// Folders of the store have no folders in them; a stranger's may.
-const DEPTH_MAX: usize = 8;
 
 /// Lets a test end the process, as far as the disk can tell, before any single step that changes it.
 /// The default never does.
@@ -133,9 +133,16 @@ impl Folder {
     }
 
     /// The folder `name` in this one, made if there is none, with these rights.
+    /// Where links are refused, whatever else has its name goes.
     pub fn make_child(&self, name: &str, access: Access) -> Result<Folder, Error> {
-        if let Some(child) = self.child(name)? {
-            return Ok(child);
+        match self.child(name) {
+            Ok(Some(child)) => return Ok(child),
+            Ok(None) => {}
+            Err(error @ Error::Garbage { .. }) if self.links == Links::Refuse => {
+                self.remove(name)?;
+                crate::log!(Warn, "{error}, and is removed");
+            }
+            Err(error) => return Err(error),
         }
         let path = self.path.join(name);
         let failed = |e: io::Error| Error::io("making folder", &path, e);
@@ -207,8 +214,12 @@ impl Folder {
             Err(e) => return Err(Error::io("opening", path, e)),
         };
         match file.metadata() {
-            Ok(meta) if meta.is_file() => Ok(Some((file, meta.len()))),
-            Ok(_) => Err(Error::garbage(path, "it is not a file")),
+            Ok(meta) if !meta.is_file() => Err(Error::garbage(path, "it is not a file")),
+            Ok(meta) if self.links == Links::Refuse => match self.stranger(&meta)? {
+                Some(reason) => Err(Error::garbage(path, reason)),
+                None => Ok(Some((file, meta.len()))),
+            },
+            Ok(meta) => Ok(Some((file, meta.len()))),
             Err(e) => Err(Error::io("reading", path, e)),
         }
     }
@@ -275,9 +286,21 @@ impl Folder {
         }
     }
 
-    /// Removes a file. That there is none is fine.
+    /// Removes a file, or what somebody has put in its place. That there is none is fine.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
-        self.unlink(OsStr::new(name), AtFlags::empty())
+        match self.unlink(OsStr::new(name), AtFlags::empty()) {
+            // POSIX has the second one for it.
+            Err(Error::Io { source, .. })
+                if self.links == Links::Refuse
+                    && matches!(
+                        source.kind(),
+                        io::ErrorKind::IsADirectory | io::ErrorKind::PermissionDenied
+                    ) =>
+            {
+                self.purge(name)
+            }
+            removed => removed,
+        }
     }
 
     fn unlink(&self, name: &OsStr, flags: AtFlags) -> Result<(), Error> {
@@ -334,32 +357,6 @@ impl Folder {
 
     fn leads_to_folder(&self, name: &OsStr) -> bool {
         fs::openat(self.file.as_ref(), name, FOLDER | self.links.flags(), Mode::empty()).is_ok()
-    }
-
-    /// Removes `name`, be it a folder with all its content, in the order of the names, or anything else.
-    /// Links are removed, never followed.
-    pub fn purge(&self, name: &str) -> Result<(), Error> {
-        self.purge_to_depth(OsStr::new(name), DEPTH_MAX)
-    }
-
-    fn purge_to_depth(&self, name: &OsStr, depth: usize) -> Result<(), Error> {
-        let path = self.path.join(name);
-        let fd = match fs::openat(self.file.as_ref(), name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
-            Ok(fd) if depth > 0 => fd,
-            Ok(_) => return Err(Error::garbage(&path, "its folders are nested too deeply")),
-            Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::NOTDIR | Errno::LOOP) => return self.unlink(name, AtFlags::empty()),
-            Err(e) => return Err(Error::io("opening folder", &path, e)),
-        };
-        let folder = self.below(fd.into(), path, Links::Refuse);
-        for (entry, is_folder) in folder.entries()? {
-            if is_folder {
-                folder.purge_to_depth(&entry, depth - 1)?;
-            } else {
-                folder.unlink(&entry, AtFlags::empty())?;
-            }
-        }
-        self.unlink(name, AtFlags::REMOVEDIR)
     }
 
     /// Moves `name` from here to `new_name` in `target`, where nothing of that name may be but an empty

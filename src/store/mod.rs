@@ -7,6 +7,7 @@
 //! `place.rs`; where workers can write, no symbolic link is followed.
 
 mod admin;
+pub mod auth;
 mod disk;
 mod error;
 mod json;
@@ -15,6 +16,7 @@ mod lock;
 mod migrate;
 mod owners;
 mod place;
+mod present;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ pub use place::{Group, WorkGroup};
 pub use setup::{Owner, Secret, StoreKey};
 pub use watch::{Looked, Watched};
 
+use crate::crypto::auth::AuthKey;
 use crate::crypto::{self, Chain, PrivateKey};
 use crate::time::Timestamp;
 use disk::{Access, Folder, Links};
@@ -93,6 +96,8 @@ pub type WorkStore = Store<Work>;
 struct Layout {
     dir: PathBuf,
     key: StoreKey,
+    /// Made from it.
+    auth: AuthKey,
     owner: Option<Owner>,
     fuse: Fuse,
     is_synced: bool,
@@ -122,7 +127,10 @@ impl StartStore {
         owners::take_root(&root, owner)?;
         setup::make_groups(&root, owner)?;
         let setup::StoreFile { key, older } = setup::store_file(&root)?;
-        let mut layout = Layout { dir: dir.to_path_buf(), key, owner, fuse, is_synced: true, groups: None };
+        let auth = auth::key(key.bytes())
+            .map_err(|source| Error::Crypto { path: dir.join(setup::STORE_FILE), source })?;
+        let mut layout =
+            Layout { dir: dir.to_path_buf(), key, auth, owner, fuse, is_synced: true, groups: None };
         layout.groups =
             Some(Group::ALL.into_iter().map(|group| layout.group(group)).collect::<Result<_, _>>()?);
         if let Some(record) = older {
@@ -194,14 +202,6 @@ impl StartStore {
     pub fn remove_note(&self, note: Note) -> Result<(), Error> {
         setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(false).remove(note.file())
     }
-
-    /// A file of the admin, outside of the store. More than 1 MiB is refused.
-    pub fn read_foreign(&self, path: &Path) -> Result<Option<Vec<u8>>, Error> {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
-            return Err(Error::Name(path.display().to_string()));
-        };
-        Folder::open(parent, Links::Follow, &self.layout.fuse)?.read(name, FILE_MAX)
-    }
 }
 
 impl WorkStore {
@@ -269,12 +269,6 @@ impl<R: Rights> Store<R> {
             Some(folder) => folder.remove(place::file_name(file)?),
             None => Ok(()),
         }
-    }
-
-    /// Removes the folder of a name with all that is in it, in the order of the names.
-    pub fn purge(&self, group: R::Group, name: &str) -> Result<(), Error> {
-        let group = group.into();
-        self.layout.group(group)?.purge(&group.folder_name(name)?)
     }
 
     /// When a file was last written.
@@ -357,7 +351,11 @@ impl Layout {
         let access = self.file_access(group, secret);
         let folder_access = Access { mode: group.dir_mode(), ..self.file_access(group, false) };
         let folder = self.group(group)?.make_child(&group.folder_name(name)?, folder_access)?;
-        folder.write(file, content, access)
+        if group.is_of_workers() {
+            folder.write_over(file, content, access)
+        } else {
+            folder.write(file, content, access)
+        }
     }
 
     fn file_access(&self, group: Group, secret: bool) -> Access {

@@ -287,13 +287,76 @@ fn links_planted_by_workers_are_not_followed() {
     assert_eq!(store.names(Group::Staging).unwrap(), ["file.test"]);
     assert!(store.read_json(Group::Staging, "folder.test", "job.json").is_err());
     assert!(store.read_json(Group::Staging, "file.test", "job.json").is_err());
-    assert!(store.write(Group::Staging, "folder.test", "job.json", b"x").is_err());
     store.write(Group::Staging, "file.test", "job.json", b"x").unwrap();
     symlink(outside.join("job.json"), root.join("staging/file.test/md.json")).unwrap();
+    symlink(&outside, root.join("staging/gone.test")).unwrap();
+    symlink("nowhere", root.join("staging/nowhere.test")).unwrap();
+    let names = ["gone.test", "nowhere.test", "file.test", "none.test"];
+    let removed = store.remove_strangers(Group::Staging, names.into_iter()).unwrap().into_iter();
+    let mut removed: Vec<_> = removed.filter(|(_, error)| error.is_none()).map(|(name, _)| name).collect();
+    removed.sort();
+    assert_eq!(removed, ["gone.test", "nowhere.test"]);
+    // A worker does not fail for ever because of it.
+    store.worker().write(WorkGroup::Staging, "folder.test", "job.json", b"x").unwrap();
+    assert!(root.join("staging/folder.test").symlink_metadata().unwrap().is_dir());
     store.purge(Group::Staging, "folder.test").unwrap();
     store.purge(Group::Staging, "file.test").unwrap();
     assert_eq!(fs::read_to_string(outside.join("job.json")).unwrap(), r#"{"finished": true}"#);
     assert_eq!(fs::read_dir(root.join("staging")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_with_a_name_elsewhere_is_not_read_where_workers_write() {
+    let (dir, store) = store();
+    let root = dir.path().join("md");
+    for group in Group::ALL {
+        let name = if group == Group::Archive { "a.test.1" } else { "a.test" };
+        store.write(group, name, "f", b"x").unwrap();
+        let file = store.path(group, name, "f").unwrap();
+        let other = root.join("other");
+        fs::hard_link(&file, &other).unwrap();
+        let read = store.read(group, name, "f");
+        match group.is_of_workers() {
+            true => assert!(read.err().unwrap().to_string().contains("a hard link"), "{group:?}"),
+            false => assert!(read.unwrap().is_some(), "{group:?}: only root can have made it"),
+        }
+        // What is written takes its place, and the other one stays as it is.
+        store.write(group, name, "f", b"y").unwrap();
+        assert_eq!(store.read(group, name, "f").unwrap().unwrap(), b"y");
+        assert_eq!(fs::read(&other).unwrap(), b"x");
+        fs::remove_file(&other).unwrap();
+    }
+}
+
+#[test]
+fn a_file_of_somebody_else_is_not_read_where_workers_write() {
+    if rustix::process::geteuid().as_raw() != 0 {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("md");
+    let store = StartStore::open(&root, Some(Owner { uid: 33, gid: 34 })).unwrap();
+    store.write(Group::Staging, "a.test", "f", b"x").unwrap();
+    let file = root.join("staging/a.test/f");
+    for (uid, is_read) in [(33, true), (0, true), (1234, false)] {
+        std::os::unix::fs::chown(&file, Some(uid), None).unwrap();
+        assert_eq!(store.read(Group::Staging, "a.test", "f").is_ok(), is_read, "{uid}");
+    }
+}
+
+#[test]
+fn a_folder_in_place_of_a_file_gives_way_where_workers_write() {
+    let (dir, store) = store();
+    let folder = dir.path().join("md/staging/a.test");
+    for change in [
+        |store: &StartStore| store.worker().write(WorkGroup::Staging, "a.test", "job.json", b"x"),
+        |store: &StartStore| store.worker().remove(WorkGroup::Staging, "a.test", "job.json"),
+    ] {
+        fs::create_dir_all(folder.join("job.json/in/it")).unwrap();
+        change(&store).unwrap();
+        assert!(!folder.join("job.json").is_dir());
+        store.purge(Group::Staging, "a.test").unwrap();
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::store::Error;
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -32,6 +32,16 @@ impl Folder {
     pub fn uid(&self) -> Result<u32, Error> {
         let meta = self.file.metadata().map_err(|e| Error::io("reading", &self.path, e))?;
         Ok(meta.uid())
+    }
+
+    /// Why a file here was not put here by who may: it is another one that was given a name here.
+    pub(super) fn stranger(&self, meta: &Metadata) -> Result<Option<String>, Error> {
+        if meta.nlink() > 1 {
+            return Ok(Some("it has another name elsewhere (a hard link)".into()));
+        }
+        let uid = meta.uid();
+        let is_ours = uid == own_uid() || uid == self.uid()?;
+        Ok((!is_ours).then(|| format!("it belongs to the user of number {uid}, who does not own its folder")))
     }
 
     /// Whether owner and mode are these.

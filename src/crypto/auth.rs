@@ -1,0 +1,81 @@
+//! Codes by which a process knows again what one with the same secret has written (HMAC-SHA256, RFC 2104).
+
+use super::Error;
+use openssl::hash::MessageDigest;
+use openssl::memcmp;
+use openssl::pkey::PKey;
+use openssl::sign::Signer;
+use zeroize::Zeroizing;
+
+/// The length of a code.
+pub const LENGTH: usize = 32;
+
+/// A key for one use. Has no `Debug`, so that it cannot slip into a log.
+#[derive(Clone)]
+pub struct AuthKey(Zeroizing<[u8; LENGTH]>);
+
+impl AuthKey {
+    /// From a secret that has other uses: HKDF-SHA256 without a salt (RFC 5869).
+    pub fn derive(secret: &[u8], info: &str) -> Result<Self, Error> {
+        let extracted = AuthKey(code(&[0; LENGTH], &[secret])?);
+        Ok(AuthKey(code(&*extracted.0, &[info.as_bytes(), &[1]])?))
+    }
+
+    /// The code of these parts, one after the other; their borders count.
+    pub fn code(&self, parts: &[&[u8]]) -> Result<[u8; LENGTH], Error> {
+        let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_be_bytes()).collect();
+        let framed: Vec<&[u8]> =
+            lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], *part]).collect();
+        Ok(*code(&*self.0, &framed)?)
+    }
+
+    /// Whether `found` is the code of these parts. Takes as long wherever it differs.
+    pub fn fits(&self, parts: &[&[u8]], found: &[u8]) -> bool {
+        let wanted = self.code(parts);
+        wanted.is_ok_and(|wanted| found.len() == LENGTH && memcmp::eq(&wanted, found))
+    }
+}
+
+fn code(key: &[u8], parts: &[&[u8]]) -> Result<Zeroizing<[u8; LENGTH]>, Error> {
+    let key = PKey::hmac(key)?;
+    let mut signer = Signer::new(MessageDigest::sha256(), &key)?;
+    for part in parts {
+        signer.update(part)?;
+    }
+    let mut code = Zeroizing::new([0; LENGTH]);
+    signer.sign(&mut *code)?;
+    Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data_encoding::HEXLOWER;
+
+    #[test]
+    fn the_key_is_that_of_rfc_5869() {
+        let key = AuthKey::derive(&[0x0b; 22], "").unwrap();
+        let expected = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d";
+        assert_eq!(HEXLOWER.encode(&*key.0), expected, "A.3, its first 32 bytes");
+    }
+
+    #[test]
+    fn the_code_is_that_of_rfc_4231() {
+        let found = code(&[0x0b; 20], &[b"Hi", b" There"]).unwrap();
+        let expected = "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7";
+        assert_eq!(HEXLOWER.encode(&*found), expected);
+    }
+
+    #[test]
+    fn only_the_code_of_the_same_parts_and_the_same_key_fits() {
+        let key = AuthKey::derive(b"secret", "use").unwrap();
+        let parts: [&[u8]; 2] = [b"ab", b"c"];
+        let code = key.code(&parts).unwrap();
+        assert!(key.fits(&parts, &code));
+        assert!(!key.fits(&[b"a", b"bc"], &code) && !key.fits(&[b"abc"], &code));
+        assert!(!key.fits(&parts, &code[..31]) && !key.fits(&parts, b""));
+        for (secret, info) in [("secret", "other use"), ("other secret", "use")] {
+            assert!(!AuthKey::derive(secret.as_bytes(), info).unwrap().fits(&parts, &code));
+        }
+    }
+}
