@@ -425,11 +425,11 @@ fn a_ca_that_cannot_be_reached_is_an_error_with_its_status_and_success_when_it_c
 fn an_account_the_ca_has_forgotten_is_replaced() {
     let lab = Lab::new();
     let md = lab.md(&["a.test"], &[ec()]);
-    lab.engine(vec![md], Fuse::default()).run(0);
+    lab.engine(vec![md.clone()], Fuse::default()).run(0);
     let forgetful = FakeCa::new("ca.test", lab.clock.clone());
     let other = lab.md(&["b.test"], &[ec()]);
     let ca = forgetful.clone();
-    let engine = lab.engine_by(vec![other], Fuse::default(), move || ca.clone());
+    let engine = lab.engine_by(vec![other, md], Fuse::default(), move || ca.clone());
     assert_eq!(engine.run(0), Next::Never, "{:?}", lab.job("b.test").last);
     // To this CA any unknown account is a mistake of the client; here it is its own doing.
     assert_eq!(forgetful.take_violations().len(), 1);

@@ -95,13 +95,11 @@ impl Live {
             let file = self.store.modified(WorkGroup::Staging, name, live::FILE);
             file.is_ok_and(|time| time.is_some())
         };
-        let staged = self.store.names(WorkGroup::Staging).unwrap_or_default();
-        let mds: HashMap<&str, usize> =
-            self.mds.iter().enumerate().map(|(md, managed)| (managed.md.name.as_str(), md)).collect();
-        for name in staged.iter().map(String::as_str).filter(is_published) {
-            if let Some(md) = mds.get(name).copied().filter(|md| !self.census.is_told(*md)) {
-                self.census.told(md, self.news.tell(md));
-            }
+        let names = || self.mds.iter().map(|managed| managed.md.name.as_str());
+        let staged = self.store.present(WorkGroup::Staging, names()).unwrap_or_default();
+        let published = names().enumerate().filter(|(_, name)| staged.contains(*name) && is_published(name));
+        for (md, _) in published.filter(|(md, _)| !self.census.is_told(*md)) {
+            self.census.told(md, self.news.tell(md));
         }
     }
 

@@ -235,8 +235,9 @@ impl Runner {
 
     fn look_at_staging(&mut self, now: Timestamp) {
         let Stapling { mds, terms, store, cache, .. } = self.stapling.as_ref();
-        let Ok(names) = store.names(WorkGroup::Staging) else { return };
-        let is_staged = |md: &Md| names.binary_search(&md.name).is_ok();
+        let names = mds.iter().map(|managed| managed.md.name.as_str());
+        let Ok(names) = store.present(WorkGroup::Staging, names) else { return };
+        let is_staged = |md: &Md| names.contains(&md.name);
         for (index, managed) in mds.iter().enumerate() {
             if !terms.get(index).is_some_and(Option::is_some) || !is_staged(&managed.md) {
                 continue;

@@ -84,7 +84,7 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
     if let Err(error) = store.write_reach(plan.can_http, plan.can_https) {
         crate::log!(Warn, "the store's httpd.json cannot be written: {error}");
     }
-    let mut activation = match Activation::begin(store) {
+    let mut activation = match Activation::begin(store, mds) {
         Ok(activation) => activation,
         Err(error) => {
             crate::log!(Error, "AH10069: staged sets cannot be looked at, those in use stay: {error}");
@@ -115,7 +115,10 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
                  less from them than from those in use. They are dropped."
             ),
             Ok(Activated::Damaged(reason)) => {
-                crate::log!(Error, "AH10069: {name}: error loading staged set, purging it: {reason}");
+                crate::log!(
+                    Error,
+                    "AH10069: md[{name}]: error loading staged set, purging it and requesting a new one: {reason}"
+                );
             }
             Err(error) => {
                 crate::log!(

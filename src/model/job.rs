@@ -87,6 +87,8 @@ pub struct Job {
     pub pace: Pace,
     /// What the hosts that are to serve the staged set make of it; `None`: none was asked.
     pub trial: Option<Trial>,
+    /// By which a start knows again the set that belongs to it. No page shows it.
+    pub auth: Option<String>,
     /// How many starts of httpd ended while they loaded new sets, this one among them.
     pub ended_starts: u32,
     /// Newest first.
@@ -107,6 +109,7 @@ const KNOWN_KEYS: &[&str] = &[
     "last",
     "pace",
     "trial",
+    "auth",
     "ended-starts",
     "log",
 ];
@@ -184,7 +187,16 @@ impl Job {
         self.log.iter().find(|e| e.kind == kind).map(|e| e.when)
     }
 
-    /// job.json, whole.
+    /// job.json in staging, whole.
+    pub fn to_record(&self) -> Value {
+        let mut out = self.to_json();
+        if let (Value::Object(fields), Some(auth)) = (&mut out, &self.auth) {
+            fields.insert("auth".into(), json!(auth));
+        }
+        out
+    }
+
+    /// What of job.json is for everyone to see.
     pub fn to_json(&self) -> Value {
         let mut out = self.to_brief_json();
         if let Value::Object(fields) = &mut out
@@ -244,6 +256,7 @@ impl Job {
             last: fields.get("last").map(Outcome::from_json).unwrap_or_default(),
             pace: fields.get("pace").map(Pace::from_json).unwrap_or_default(),
             trial: fields.get("trial").and_then(Trial::from_json),
+            auth: bounded::name_at(value, "auth"),
             ended_starts: number("ended-starts"),
             log: entries.into_iter().flatten().filter_map(LogEntry::from_json).take(LOG_MAX).collect(),
             extra: EXTRA_ROOM.take_fields(unknown),

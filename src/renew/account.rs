@@ -1,9 +1,10 @@
 //! Accounts registered by workers wait in `staging`, because workers cannot write to `accounts`. When
 //! httpd starts they move there: each CA account once, however many MDs share it.
 
-use super::staging::file;
+use super::staging::{account_author, file};
 use crate::model::Md;
-use crate::model::bounded::Room;
+use crate::model::bounded::{self, Room};
+use crate::store::auth::{self, Author};
 use crate::store::{Error, Group, StartStore};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -13,6 +14,10 @@ const ACCOUNT_FILE: &str = file::ACCOUNTS[0].0;
 const ACCOUNT_KEY_FILE: &str = file::ACCOUNTS[0].1;
 /// What is kept of a staged account's JSON.
 const ROOM: Room = Room { values: 1024, text: 64 * 1024 };
+/// Accounts at one CA, for one external account, beyond which none is added of those that we have left in staging, and
+/// of those that anybody may have left there.
+const OURS_MAX: usize = 64;
+const OTHERS_MAX: usize = 4;
 /// Folders are numbered with four digits.
 const NUMBER_MAX: u32 = 9999;
 
@@ -80,19 +85,34 @@ impl Accounts {
     }
 
     fn fitting(&self, ca_url: &str, md: &Md) -> impl Iterator<Item = &Account> {
-        let wanted = md.eab.as_ref().map(|eab| eab.kid.as_str());
+        self.of(ca_url, md.eab.as_ref().map(|eab| eab.kid.as_str()))
+    }
+
+    fn of(&self, ca_url: &str, eab_kid: Option<&str>) -> impl Iterator<Item = &Account> {
         self.accounts
             .iter()
-            .filter(move |account| account.ca_url == ca_url && account.eab_kid.as_deref() == wanted)
+            .filter(move |account| account.ca_url == ca_url && account.eab_kid.as_deref() == eab_kid)
     }
 
     /// Copies the accounts that wait in the staging folder of `name` to `accounts`, unless they are there
     /// already, and takes over their new contacts. Gives the directory URL of each one's CA and its folder;
-    /// nothing usable is passed over.
-    pub fn adopt(&mut self, store: &StartStore, name: &str) -> Result<Vec<(String, String)>, Error> {
+    /// nothing usable is passed over. An account that we have not left there is one of the C module, if `is_wanted` says
+    /// so of the URL of its CA and its external account, and there are not enough of them yet.
+    pub fn adopt(
+        &mut self,
+        store: &StartStore,
+        name: &str,
+        is_wanted: &dyn Fn(&str, Option<&str>) -> bool,
+    ) -> Result<Vec<(String, String)>, Error> {
         let mut adopted = Vec::new();
         for (json_file, key_file) in file::ACCOUNTS {
-            adopted.extend(self.adopt_one(store, name, json_file, key_file)?);
+            match self.adopt_one(store, name, json_file, key_file, is_wanted) {
+                Ok(account) => adopted.extend(account),
+                Err(error @ Error::Garbage { .. }) => {
+                    crate::log!(Warn, "md[{name}]: an ACME account in its staging is not used: {error}");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(adopted)
     }
@@ -103,16 +123,52 @@ impl Accounts {
         name: &str,
         json_file: &str,
         key_file: &str,
+        is_wanted: &dyn Fn(&str, Option<&str>) -> bool,
     ) -> Result<Option<(String, String)>, Error> {
-        let json = store.read_json(Group::Staging, name, json_file)?;
-        let Some(mut json) = json.and_then(|json| ROOM.take(&json)) else { return Ok(None) };
-        let Some(key) = store.read_key(Group::Staging, name, key_file)? else { return Ok(None) };
+        let Some(json) = store.read_json(Group::Staging, name, json_file)? else { return Ok(None) };
         let (Some(url), Some(ca_url)) = (text(&json, "url"), text(&json, "ca-url")) else { return Ok(None) };
-        if let Some(folder) = self.by_url.get(&url).cloned() {
+        let known = self.accounts.iter().find(|account| Some(&account.folder) == self.by_url.get(&url));
+        if let Some(known) = known.filter(|known| known.ca_url == ca_url && known.contacts == contacts(&json))
+        {
+            return Ok(Some((ca_url, known.folder.clone())));
+        }
+        let known = known.map(|known| known.folder.clone());
+        let Some(key) = store.read_key(Group::Staging, name, key_file)? else { return Ok(None) };
+        let refused = |reason: &str| {
+            crate::log!(
+                Warn,
+                "md[{name}]: the ACME account {url} in {json_file} of its staging is not used: {reason}"
+            );
+            Ok(None)
+        };
+        let author = account_author(store, name, &json, &key);
+        match author {
+            Author::Ours => {}
+            Author::Forger => {
+                drop_staged(store, name, json_file, key_file)?;
+                return refused(
+                    "its `auth` does not fit, because somebody with the rights of httpd's User has changed it or brought \
+                     it from elsewhere",
+                );
+            }
+            Author::Unknown if known.is_some() || !is_wanted(&ca_url, eab_kid(&json).as_deref()) => {
+                return refused(
+                    "it was not left there by this server, and nothing is ordered with such accounts",
+                );
+            }
+            Author::Unknown => {}
+        }
+        if let Some(folder) = known {
             self.take_contacts(store, &folder, &json)?;
             return Ok(Some((ca_url, folder)));
         }
+        let most = if author == Author::Ours { OURS_MAX } else { OTHERS_MAX };
+        if self.of(&ca_url, eab_kid(&json).as_deref()).count() >= most {
+            return refused("there are enough accounts of this CA");
+        }
         let Some(folder) = self.free_folder(&ca_url) else { return Ok(None) };
+        // What stands in `accounts` nobody but who starts httpd can write.
+        let Some(mut json) = ROOM.take(&auth::bare(&json)) else { return Ok(None) };
         // The C module leaves out the CA's own object here, too; it is asked for when it is needed.
         if let Value::Object(fields) = &mut json {
             fields.remove("registration");
@@ -144,8 +200,14 @@ impl Accounts {
     }
 }
 
+/// Nobody uses it, and no start has to say so again.
+fn drop_staged(store: &StartStore, name: &str, json_file: &str, key_file: &str) -> Result<(), Error> {
+    store.remove(Group::Staging, name, json_file)?;
+    store.remove(Group::Staging, name, key_file)
+}
+
 fn text(json: &Value, key: &str) -> Option<String> {
-    json.get(key).and_then(Value::as_str).map(String::from)
+    bounded::name_at(json, key)
 }
 
 fn contacts(json: &Value) -> Vec<String> {
@@ -168,6 +230,10 @@ mod tests {
     use crate::model::{Eab, KeySpec};
     use serde_json::json;
 
+    fn all(_: &str, _: Option<&str>) -> bool {
+        true
+    }
+
     #[test]
     fn an_account_moves_once_however_often_it_is_staged() {
         let lab = Lab::new();
@@ -176,14 +242,14 @@ mod tests {
         }
         lab.stage_account("c.test", &account(2));
         let mut accounts = Accounts::read(&lab.store).unwrap();
-        let mut adopt = |name| accounts.adopt(&lab.store, name).unwrap();
+        let mut adopt = |name| accounts.adopt(&lab.store, name, &all).unwrap();
         let at = |folder: &str| vec![(CA_URL.to_string(), folder.to_string())];
         assert_eq!(adopt("a.test"), at("ACME-ca.test-0000"));
         assert_eq!(adopt("b.test"), at("ACME-ca.test-0000"));
         assert_eq!(adopt("c.test"), at("ACME-ca.test-0001"));
         assert_eq!(adopt("d.test"), []);
         let mut again = Accounts::read(&lab.store).unwrap();
-        assert_eq!(again.adopt(&lab.store, "a.test").unwrap(), at("ACME-ca.test-0000"));
+        assert_eq!(again.adopt(&lab.store, "a.test", &all).unwrap(), at("ACME-ca.test-0000"));
         assert_eq!(lab.store.names(Group::Accounts).unwrap(), ["ACME-ca.test-0000", "ACME-ca.test-0001"]);
         let json = lab.store.read_json(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE).unwrap().unwrap();
         let keys: Vec<_> = json.as_object().unwrap().keys().collect();
@@ -201,7 +267,8 @@ mod tests {
         lab.stage_account("a.test", &account(1));
         lab.stage_account("b.test", &bound);
         let mut accounts = Accounts::read(&lab.store).unwrap();
-        let mut adopt = |name| accounts.adopt(&lab.store, name).unwrap().pop().map(|(_, folder)| folder);
+        let mut adopt =
+            |name| accounts.adopt(&lab.store, name, &all).unwrap().pop().map(|(_, folder)| folder);
         let plain = adopt("a.test");
         let with_eab = adopt("b.test");
         let mut md = md(&["x.test"]);
@@ -226,7 +293,7 @@ mod tests {
         let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
         lab.store.write_key(Group::Staging, "a.test", file::ACCOUNTS[1].1, &key).unwrap();
         lab.store.write_json(Group::Staging, "a.test", file::ACCOUNTS[1].0, &other).unwrap();
-        let adopted = Accounts::read(&lab.store).unwrap().adopt(&lab.store, "a.test").unwrap();
+        let adopted = Accounts::read(&lab.store).unwrap().adopt(&lab.store, "a.test", &all).unwrap();
         let folders: Vec<&str> = adopted.iter().map(|(_, folder)| folder.as_str()).collect();
         assert_eq!(folders, ["ACME-ca.test-0000", "ACME-second.test-0000"]);
 
@@ -234,7 +301,7 @@ mod tests {
         changed["contact"] = json!(["mailto:new@a.test"]);
         lab.stage_account("a.test", &changed);
         let mut accounts = Accounts::read(&lab.store).unwrap();
-        accounts.adopt(&lab.store, "a.test").unwrap();
+        accounts.adopt(&lab.store, "a.test", &all).unwrap();
         let stored = lab.store.read_json(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE).unwrap();
         assert_eq!(stored.unwrap()["contact"], json!(["mailto:new@a.test"]));
     }
@@ -260,10 +327,10 @@ mod tests {
         lab.stage_account("d.test", &account(2));
         lab.store.write(Group::Staging, "d.test", ACCOUNT_KEY_FILE, b"garbage").unwrap();
         let mut accounts = Accounts::read(&lab.store).unwrap();
-        assert_eq!(accounts.adopt(&lab.store, "a.test").unwrap(), []);
-        assert_eq!(accounts.adopt(&lab.store, "b.test").unwrap(), []);
-        assert!(accounts.adopt(&lab.store, "d.test").is_err());
-        let adopted = accounts.adopt(&lab.store, "c.test").unwrap();
+        assert_eq!(accounts.adopt(&lab.store, "a.test", &all).unwrap(), []);
+        assert_eq!(accounts.adopt(&lab.store, "b.test", &all).unwrap(), []);
+        assert_eq!(accounts.adopt(&lab.store, "d.test", &all).unwrap(), []);
+        let adopted = accounts.adopt(&lab.store, "c.test", &all).unwrap();
         assert_eq!(adopted, [(CA_URL.to_string(), "ACME-ca.test-0001".to_string())]);
         let kept = lab.store.read(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE).unwrap();
         assert_eq!(kept.unwrap(), b"garbage");

@@ -15,6 +15,7 @@ use super::serve::Certs;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
 use super::sync::SyncedMd;
 use crate::model::{Job, Md, Trial};
+use crate::store::auth;
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use serde_json::Value;
@@ -96,25 +97,45 @@ impl From<Error> for Refusal {
 }
 
 impl<'s> Activation<'s> {
-    /// Looks at staging, accounts and archive, and moves the accounts that wait in staging.
-    pub fn begin(store: &'s StartStore) -> Result<Self, Error> {
+    /// Looks at staging, accounts and archive, and moves the accounts that wait in staging. Folders of other names than
+    /// the configured ones cost nothing: anybody may have made them.
+    pub fn begin(store: &'s StartStore, mds: &[SyncedMd]) -> Result<Self, Error> {
         let mut accounts = Accounts::read(store)?;
         let mut adopted = HashMap::new();
-        let staged = store.names(Group::Staging)?;
-        for name in &staged {
-            match accounts.adopt(store, name) {
-                Ok(accounts) => drop(adopted.insert(name.clone(), accounts)),
-                Err(e) => crate::log!(Warn, "{name}: the new ACME account cannot be kept: {e}"),
+        let names = || mds.iter().map(|synced| synced.md.name.as_str());
+        for (name, error) in store.remove_strangers(Group::Staging, names())? {
+            let outcome =
+                error.map_or("is removed".to_string(), |error| format!("has to be removed: {error}"));
+            crate::log!(
+                Warn,
+                "md[{name}]: what has the name of its folder in staging, a symbolic link or a file, {outcome}. No renewal \
+                 could write there."
+            );
+        }
+        // An account outlives the domain that registered it. Folders in `domains` nobody but who starts httpd has made.
+        let former = store.names(Group::Domains)?;
+        let mut staged = store.present(Group::Staging, names().chain(former.iter().map(String::as_str)))?;
+        let asks = |md: &Md, ca: &str| md.ca.urls.iter().any(|url| url == ca);
+        let is_bound = |md: &Md, kid: Option<&str>| md.eab.as_ref().map(|eab| eab.kid.as_str()) == kid;
+        let is_wanted = |ca: &str, kid: Option<&str>| {
+            mds.iter().any(|synced| asks(&synced.md, ca) && is_bound(&synced.md, kid))
+        };
+        let configured: HashSet<&str> = names().collect();
+        let former = former.iter().map(String::as_str).filter(|name| !configured.contains(name));
+        for name in names().chain(former).filter(|name| staged.contains(*name)) {
+            match accounts.adopt(store, name, &is_wanted) {
+                Ok(accounts) => drop(adopted.insert(name.to_string(), accounts)),
+                Err(e) => crate::log!(Warn, "md[{name}]: the new ACME account cannot be kept: {e}"),
             }
         }
+        staged.retain(|name| configured.contains(name.as_str()));
         let mut archived = HashMap::new();
         for (name, number) in store.names(Group::Archive)?.iter().filter_map(|folder| archive_number(folder))
         {
             let highest = archived.entry(name.to_string()).or_default();
             *highest = number.max(*highest);
         }
-        let (staged, replaced) = (staged.into_iter().collect(), OnTrial::new());
-        Ok(Activation { store, accounts, adopted, staged, archived, replaced })
+        Ok(Activation { store, accounts, adopted, staged, archived, replaced: OnTrial::new() })
     }
 
     /// The sets that were put into use.
@@ -170,7 +191,7 @@ impl<'s> Activation<'s> {
         }
         Ok(match activated {
             Activated::Damaged(reason) if is_live_used => {
-                crate::log!(Error, "AH10069: {name}: error loading staged set, purging it: {reason}");
+                crate::log!(Error, "AH10069: md[{name}]: error loading staged set, purging it: {reason}");
                 Activated::Done
             }
             Activated::Refused(_) | Activated::Damaged(_) => activated,
@@ -287,16 +308,16 @@ impl<'s> Activation<'s> {
 
     /// The set that was served without a restart. One that cannot be read is reported and is as good as none.
     fn load_live(&self, name: &str) -> Result<Option<Staged>, Error> {
-        match live::read(self.store, Group::Staging, name) {
-            Ok(published) => Ok(published.map(|live| Staged {
+        match live::read_at_start(self.store, name) {
+            Ok(published) => Ok(published.map(|(live, is_ours)| Staged {
                 job: live.job,
                 md: live.md,
                 sets: live.sets,
-                trial: Some(Trial::Accepted),
+                trial: is_ours.then_some(Trial::Accepted),
             })),
             Err(Flaw::Store(error @ Error::Io { .. })) => Err(error),
             Err(flaw) => {
-                crate::log!(Warn, "{name}: the set that was live cannot be used any more: {flaw}");
+                crate::log!(Warn, "md[{name}]: the set that was live cannot be used any more: {flaw}");
                 Ok(None)
             }
         }
@@ -309,8 +330,9 @@ impl<'s> Activation<'s> {
         let md = self.store.read_json(Group::Staging, name, MD_FILE)?;
         let md = md.as_ref().and_then(Md::from_json).ok_or(Flaw::NoMd)?;
         let load = |spec| set::load(self.store, Group::Staging, name, &spec);
-        let sets = md.keys().into_iter().map(load).collect::<Result<_, _>>()?;
-        Ok(Some(Staged { job: json, md, sets, trial: job.trial }))
+        let sets: Vec<KeyedSet> = md.keys().into_iter().map(load).collect::<Result<_, _>>()?;
+        let trial = set::trial(self.store, &job, &md, &sets)?;
+        Ok(Some(Staged { job: json, md, sets, trial }))
     }
 
     /// Notes which CA issued the set, and for which account.
@@ -344,7 +366,8 @@ impl<'s> Activation<'s> {
         for set in &staged.sets {
             set::write(self.store, Group::Tmp, name, set)?;
         }
-        self.store.write_json(Group::Tmp, name, JOB_FILE, &staged.job)?;
+        // The code was for staging.
+        self.store.write_json(Group::Tmp, name, JOB_FILE, &auth::bare(&staged.job))?;
         self.store.write_json(Group::Tmp, name, MD_FILE, json)
     }
 
@@ -380,11 +403,12 @@ mod tests {
     use crate::time::DAY;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::slice;
 
     /// A whole start.
     fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<(SyncedMd, Activated)>, Error> {
         let synced = sync(store, configured)?;
-        let mut activation = Activation::begin(store)?;
+        let mut activation = Activation::begin(store, &synced)?;
         let mut started = Vec::new();
         for mut md in synced {
             let activated = activation.activate(&mut md, NOW, Duration::ZERO)?;
@@ -492,7 +516,7 @@ mod tests {
         let old = lab.install(&a);
         lab.stage(&a, &lab.set(&["a.test"], &spec()));
         let mut synced = sync(&lab.store, &[a]).unwrap().remove(0);
-        let mut activation = Activation::begin(&lab.store).unwrap();
+        let mut activation = Activation::begin(&lab.store, slice::from_ref(&synced)).unwrap();
         let activated = activation.activate(&mut synced, NOW, DAY * 2).unwrap();
         assert_eq!(activated, Activated::Waiting(NOW.plus(DAY)));
         assert_eq!(live(&lab, "a.test"), Some(old));
@@ -508,7 +532,11 @@ mod tests {
         for lab in [first, uncovered] {
             lab.stage(&more, &lab.set(&["a.test", "b.test"], &spec()));
             let mut synced = sync(&lab.store, std::slice::from_ref(&more)).unwrap().remove(0);
-            let activated = Activation::begin(&lab.store).unwrap().activate(&mut synced, NOW, DAY * 2);
+            let activated = Activation::begin(&lab.store, slice::from_ref(&synced)).unwrap().activate(
+                &mut synced,
+                NOW,
+                DAY * 2,
+            );
             assert_eq!(activated.unwrap(), Activated::Done);
         }
     }
@@ -682,9 +710,7 @@ mod tests {
             let lab = Lab::new();
             lab.install(&a);
             let set = if is_used { weak(&lab) } else { lab.set(&["a.test"], &KeySpec::default()) };
-            lab.stage(&a, &set);
-            let job = Job { finished: true, trial: Some(trial), ..Job::new("a.test") };
-            lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job.to_json()).unwrap();
+            lab.stage_tried(&a, &set, Some(trial));
             let (_, activated) = start(&lab.store, std::slice::from_ref(&a)).unwrap().remove(0);
             assert_eq!(activated == Activated::Done, is_used, "{activated:?}");
         }
@@ -916,7 +942,7 @@ mod tests {
             let served = publish(&lab, &a, lab.set(&["a.test"], &a.keys()[0]));
             let mut synced = sync(&lab.store, std::slice::from_ref(&a)).unwrap();
             let activated =
-                Activation::begin(&lab.store).unwrap().activate(&mut synced[0], NOW, delay).unwrap();
+                Activation::begin(&lab.store, &synced).unwrap().activate(&mut synced[0], NOW, delay).unwrap();
             assert_eq!(activated, Activated::Done);
             assert_eq!(live(&lab, "a.test"), Some(served));
             assert_eq!(lab.has("staging/a.test/md.json"), !is_damaged);

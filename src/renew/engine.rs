@@ -76,7 +76,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
         random: fn() -> f64,
     ) -> Self {
-        let holds = Mutex::new(stored_holds(&store, clock.now()));
+        let holds = Mutex::new(stored_holds(&targets, &store, clock.now()));
         let (asked, resting) = (Mutex::default(), Mutex::default());
         let (live, hosts, tally, revocations) = (None, None, Tally::default(), None);
         Engine {
@@ -349,6 +349,9 @@ impl Engine {
                     valid_from.to_http_date()
                 )));
                 job.note(clock.now(), "finished", None, None);
+                if let Ok(Some(ordered)) = Staging::new(&self.store, &target.md.name).md() {
+                    self.sign(job, &ordered, &sets);
+                }
                 // Before any command runs: one that reloads httpd ends this process and has the set activated.
                 self.save(running);
                 match self.after_renewal(index, target, running, Some(sets)) {
@@ -367,9 +370,10 @@ impl Engine {
 }
 
 /// What jobs on disk know of CAs that are to be spared.
-fn stored_holds(store: &WorkStore, now: Timestamp) -> Holds {
+fn stored_holds(targets: &[Managed], store: &WorkStore, now: Timestamp) -> Holds {
     let mut holds = Holds::default();
-    for name in store.names(WorkGroup::Staging).unwrap_or_default() {
+    let names = targets.iter().map(|target| target.md.name.as_str());
+    for name in store.present(WorkGroup::Staging, names).unwrap_or_default() {
         // A job that cannot be read is reported when its turn comes.
         if let Ok(Some(Job { pace: Pace { hold: Some(hold), .. }, .. })) = Staging::new(store, &name).job() {
             holds.add(&hold, now);

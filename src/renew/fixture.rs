@@ -1,11 +1,11 @@
 //! A store in a temporary folder, with certificates in use and in staging, for tests.
 
 use super::set::{self, JOB_FILE, KeyedSet, MD_FILE};
-use super::staging::file;
+use super::staging::{file, signed_account};
 use super::sync::{self, SyncedMd};
 use crate::crypto::fixture::{Ca, NOW, Wish};
 use crate::crypto::{CertInfo, PrivateKey};
-use crate::model::{Job, KeySpec, Md};
+use crate::model::{Job, KeySpec, Md, Trial};
 use crate::store::{Error, Fuse, Group, StartStore};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -61,13 +61,21 @@ impl Lab {
 
     /// Puts a finished job with this set into staging. Gives the fingerprint of the certificate.
     pub fn stage(&self, md: &Md, set: &KeyedSet) -> String {
+        self.stage_tried(md, set, None)
+    }
+
+    /// The same where hosts have said this of it.
+    pub fn stage_tried(&self, md: &Md, set: &KeyedSet, trial: Option<Trial>) -> String {
         let mut staged = md.clone();
         staged.ca.url = Some(CA_URL.into());
         set::write(&self.store, Group::Staging, &md.name, set).unwrap();
         self.store.write_json(Group::Staging, &md.name, MD_FILE, &staged.to_json()).unwrap();
         let (last_run, valid_from) = (Some(NOW), Some(set.info.not_before));
-        let job = Job { finished: true, last_run, valid_from, ..Job::new(&md.name) };
-        self.store.write_json(Group::Staging, &md.name, JOB_FILE, &job.to_json()).unwrap();
+        let is_tried = trial == Some(Trial::Accepted);
+        let auth = set::vouch(&self.store, &md.name, &staged, std::slice::from_ref(set), is_tried).unwrap();
+        let job = Job { finished: true, last_run, valid_from, trial, ..Job::new(&md.name) };
+        let job = Job { auth: Some(auth), ..job };
+        self.store.write_json(Group::Staging, &md.name, JOB_FILE, &job.to_record()).unwrap();
         set.info.fingerprint.clone()
     }
 
@@ -75,7 +83,8 @@ impl Lab {
     pub fn stage_account(&self, name: &str, json: &Value) {
         let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
         self.store.write_key(Group::Staging, name, file::ACCOUNTS[0].1, &key).unwrap();
-        self.store.write_json(Group::Staging, name, file::ACCOUNTS[0].0, json).unwrap();
+        let json = signed_account(&self.store, name, json, &key).unwrap();
+        self.store.write_json(Group::Staging, name, file::ACCOUNTS[0].0, &json).unwrap();
     }
 
     /// Every file of the store, with what changes when it is written.

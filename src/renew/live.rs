@@ -13,7 +13,8 @@ use super::staging::Staging;
 use super::state;
 use crate::crypto::{self, CertInfo, Chain, Identity};
 use crate::model::{Job, KeySpec, Md};
-use crate::store::{Error, Rights, Store, WorkGroup, WorkStore};
+use crate::store::auth::{self, Author, Purpose};
+use crate::store::{Error, Group, Rights, StartStore, Store, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -39,6 +40,57 @@ pub struct Published {
 /// Reads the set that is live for the MD `name`; `None` where there is none.
 pub fn read<R: Rights>(store: &Store<R>, group: R::Group, name: &str) -> Result<Option<Published>, Flaw> {
     let Some(json) = store.read_json(group, name, FILE)? else { return Ok(None) };
+    match author(store, name, &json) {
+        Author::Ours => parse(store, group, &json).map(Some),
+        Author::Unknown => Err(Flaw::Unsigned(FILE)),
+        Author::Forger => Err(Flaw::Forged(FILE)),
+    }
+}
+
+/// The same for a start, which takes over what a version before has left, and whether it is known to be ours.
+pub fn read_at_start(store: &StartStore, name: &str) -> Result<Option<(Published, bool)>, Flaw> {
+    let Some(json) = store.read_json(Group::Staging, name, FILE)? else { return Ok(None) };
+    match author(store, name, &json) {
+        Author::Forger => Err(Flaw::Forged(FILE)),
+        author => Ok(Some((parse(store, Group::Staging, &json)?, author == Author::Ours))),
+    }
+}
+
+/// The chains of the set that is live for the MD `name`, without its keys.
+pub fn chains(store: &WorkStore, name: &str) -> Vec<Chain> {
+    let record = store.read_json(GROUP, name, FILE).ok().flatten().unwrap_or_default();
+    if author(store, name, &record) != Author::Ours {
+        return Vec::new();
+    }
+    let sets = record.get("sets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let chain = |set: &Value| Chain::from_pem(set.get("pubcert")?.as_str()?.as_bytes()).ok();
+    sets.iter().filter_map(chain).collect()
+}
+
+fn author<R: Rights>(store: &Store<R>, name: &str, record: &Value) -> Author {
+    store.author(Purpose::Live, name, &auth::bare(record), record.get(auth::FIELD))
+}
+
+/// Makes what is live for one name that of another one, in whose folder it is going to be. What is not ours stays as it is.
+pub(super) fn sign_over(store: &StartStore, folder: &str, name: &str) -> Result<(), Error> {
+    match store.read_json(Group::Staging, folder, FILE) {
+        Ok(Some(record)) if author(store, folder, &record) == Author::Ours => {
+            store.write_json(Group::Staging, folder, FILE, &signed(store, name, record)?)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn signed<R: Rights>(store: &Store<R>, name: &str, record: Value) -> Result<Value, Error> {
+    let mut record = auth::bare(&record);
+    let code = store.vouch(Purpose::Live, name, &record)?;
+    if let Value::Object(fields) = &mut record {
+        fields.insert(auth::FIELD.into(), json!(code));
+    }
+    Ok(record)
+}
+
+fn parse<R: Rights>(store: &Store<R>, group: R::Group, json: &Value) -> Result<Published, Flaw> {
     let unusable = |what: &str| Flaw::Unusable(format!("there is no usable {what} in {FILE}"));
     let since = json.get("since").and_then(Value::as_str).and_then(Timestamp::parse_http_date);
     let since = since.ok_or_else(|| unusable("date"))?;
@@ -63,21 +115,24 @@ pub fn read<R: Rights>(store: &Store<R>, group: R::Group, name: &str) -> Result<
         return Err(unusable("certificate"));
     }
     let job = json.get("job").cloned().unwrap_or(Value::Null);
-    Ok(Some(Published { since, md: ordered, job, sets }))
+    Ok(Published { since, md: ordered, job, sets })
 }
 
-/// The complete set in staging, and the MD it was ordered for. `known`: the set, where it need not be read.
+/// The complete set in staging, and the MD it was ordered for. `known`: the set, where it need not be read. What `job`
+/// says of a set that was read is what can be believed.
 pub fn staged(
     store: &WorkStore,
-    name: &str,
+    job: &mut Job,
     known: Option<Vec<KeyedSet>>,
 ) -> Result<(Md, Vec<KeyedSet>), Flaw> {
+    let name = &job.name;
     let ordered = Staging::new(store, name).md()?.ok_or(Flaw::NoMd)?;
     if let Some(sets) = known {
         return Ok((ordered, sets));
     }
     let load = |spec| set::load(store, GROUP, name, &spec);
-    let sets = ordered.keys().into_iter().map(load).collect::<Result<_, Flaw>>()?;
+    let sets: Vec<KeyedSet> = ordered.keys().into_iter().map(load).collect::<Result<_, Flaw>>()?;
+    job.trial = set::trial(store, job, &ordered, &sets)?;
     Ok((ordered, sets))
 }
 
@@ -117,7 +172,7 @@ impl Published {
             "job": self.job,
             "sets": entries,
         });
-        store.write_json(GROUP, name, FILE, &record)
+        store.write_json(GROUP, name, FILE, &signed(store, name, record)?)
     }
 }
 

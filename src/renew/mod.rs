@@ -43,6 +43,8 @@ mod start_tests;
 pub mod state;
 pub mod sync;
 pub mod tally;
+#[cfg(test)]
+mod trust_tests;
 mod turn;
 pub mod unsaved;
 

@@ -153,7 +153,8 @@ fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(),
     store.write_json(Group::Staging, name, MD_FILE, &md.to_json())?;
     let job = read(JOB_FILE)?.as_ref().and_then(|json| Job::from_json(name, json));
     let job = job.unwrap_or_else(|| Job::new(name));
-    let job = Job { finished: true, ended_starts: job.ended_starts.saturating_add(1), ..job };
+    let auth = Some(set::vouch(store, name, &md, &sets, false)?);
+    let job = Job { finished: true, auth, ended_starts: job.ended_starts.saturating_add(1), ..job };
     note_refused(store, job, REFUSED_BY_START, now)
 }
 
@@ -170,7 +171,7 @@ pub(super) fn note_refused(store: &StartStore, job: Job, reason: &str, now: Time
     let trial = Some(Trial::Refused(reason.to_string()));
     let mut job = Job { trial, errors: job.errors.max(1), last, ..job };
     job.note(now, "renewal-error", None, job.last.detail.clone());
-    store.write_json(Group::Staging, &job.name.clone(), JOB_FILE, &job.to_json())
+    store.write_json(Group::Staging, &job.name.clone(), JOB_FILE, &job.to_record())
 }
 
 /// The archived folder takes the place of the one in `domains`, which goes to the archive. The process may die between
@@ -298,7 +299,7 @@ mod tests {
     fn start(store: &StartStore, md: &Md) -> Result<Activated, Error> {
         let mut on_trial = revert(store, NOW)?.left;
         let mut synced = sync(store, std::slice::from_ref(md))?.remove(0);
-        let mut activation = Activation::begin(store)?;
+        let mut activation = Activation::begin(store, std::slice::from_ref(&synced))?;
         let activated = activation.activate(&mut synced, NOW, Duration::ZERO)?;
         finish(store, &mut synced)?;
         on_trial.extend(activation.replaced());
@@ -422,7 +423,7 @@ mod tests {
             lab.stage(md, &lab.set(&[&md.name], &md.keys()[0]));
         }
         let mut synced = sync(&lab.store, &mds).unwrap();
-        let mut activation = Activation::begin(&lab.store).unwrap();
+        let mut activation = Activation::begin(&lab.store, &synced).unwrap();
         for md in &mut synced {
             assert_eq!(activation.activate(md, NOW, Duration::ZERO).unwrap(), Activated::Done);
         }

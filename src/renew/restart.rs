@@ -1,9 +1,11 @@
-//! What a start does beside activation: failing jobs begin anew, challenge data of nobody goes.
+//! What a start does beside activation: failing jobs begin anew, staging goes along with a renamed domain, challenge data of
+//! nobody goes.
 
-use super::staging::file;
-use super::{live, pace};
+use super::staging::{account_author, file, signed_account};
+use super::{live, pace, set};
 use crate::challenge::dns01;
-use crate::model::Job;
+use crate::model::{Job, Md, Trial};
+use crate::store::auth::Author;
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use std::collections::HashSet;
@@ -43,7 +45,8 @@ pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
             if let Some(kept) = &kept {
                 store.write_json(Group::Staging, name, file::JOB, &kept.to_json())?;
             }
-            purge_files(store, name, if kept.is_some() { &[file::JOB, file::ARI] } else { &[file::ARI] })?;
+            let files: &[&str] = if kept.is_some() { &[file::JOB, file::ARI] } else { &[file::ARI] };
+            store.purge_but(Group::Staging, name, files)?;
             Ok((job.errors > 0).then_some(job.errors))
         }
         // Its command is called at once.
@@ -56,20 +59,42 @@ pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
     }
 }
 
-/// Empties the staging of a name, but for what is known of the certificates in use.
-pub fn purge(store: &StartStore, name: &str) -> Result<(), Error> {
-    purge_files(store, name, &[file::ARI])
-}
-
-fn purge_files(store: &StartStore, name: &str, kept: &[&str]) -> Result<(), Error> {
-    let files = store.files(Group::Staging, name)?;
-    if !files.iter().any(|file| kept.contains(&file.as_str())) {
-        return store.purge(Group::Staging, name);
-    }
-    for file in files.iter().filter(|file| !kept.contains(&file.as_str())) {
-        store.remove(Group::Staging, name, file)?;
+/// Makes what we have left in the folder of one name that of another one, which it is about to be given. What is not ours
+/// stays as it is, and is none there either; so does what an interrupted start has done already.
+pub fn sign_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    sign_set_over(store, from, to)?;
+    live::sign_over(store, from, to)?;
+    for (json_file, key_file) in file::ACCOUNTS {
+        let json = store.read_json(Group::Staging, from, json_file).ok().flatten();
+        let key = store.read_key(Group::Staging, from, key_file).ok().flatten();
+        if let Some((json, key)) = json.zip(key)
+            && account_author(store, from, &json, &key) == Author::Ours
+        {
+            let json = signed_account(store, to, &json, &key)?;
+            store.write_json(Group::Staging, from, json_file, &json)?;
+        }
     }
     Ok(())
+}
+
+fn sign_set_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    let read = |file: &str| store.read_json(Group::Staging, from, file).ok().flatten();
+    let job = read(file::JOB).and_then(|json| Job::from_json(from, &json)).filter(|job| job.auth.is_some());
+    let Some((job, md)) = job.zip(read(file::MD).as_ref().and_then(Md::from_json)) else { return Ok(()) };
+    let load = |spec| set::load(store, Group::Staging, from, &spec);
+    let sets: Result<Vec<_>, _> = md.keys().into_iter().map(load).collect();
+    if let Ok(sets) = sets
+        && let Ok(trial) = set::trial(store, &job, &md, &sets)
+    {
+        let auth = set::vouch(store, to, &md, &sets, trial == Some(Trial::Accepted))?;
+        store.write_json(Group::Staging, from, file::JOB, &Job { auth: Some(auth), ..job }.to_record())?;
+    }
+    Ok(())
+}
+
+/// Empties the staging of a name, but for what is known of the certificates in use.
+pub fn purge(store: &StartStore, name: &str) -> Result<(), Error> {
+    store.purge_but(Group::Staging, name, &[file::ARI])
 }
 
 /// Lets `change` work on the job of an active set.

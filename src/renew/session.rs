@@ -13,6 +13,7 @@ use crate::crypto::PrivateKey;
 use crate::model::{KeySpec, Md};
 use crate::store::{WorkGroup, WorkStore};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// New account keys: what the C module understands, so that going back works.
@@ -113,7 +114,10 @@ impl Client<'_> {
             });
             Some((Place::Stored(name), json, key?))
         });
-        let staged = store.names(WorkGroup::Staging).unwrap_or_default();
+        let configured = self.targets.iter().map(|target| target.md.name.as_str());
+        let staged = store.present(WorkGroup::Staging, configured).unwrap_or_default();
+        // The same one each time.
+        let staged: BTreeSet<String> = staged.into_iter().collect();
         let staged = staged.into_iter().flat_map(|name| {
             let accounts = Staging::new(store, &name).accounts();
             accounts.into_iter().map(move |(slot, json, key)| (Place::Staged(name.clone(), slot), json, key))
@@ -164,14 +168,14 @@ impl Client<'_> {
         }
         for copy in staged() {
             if let Place::Staged(name, slot) = &copy.place {
-                Staging::new(self.store, name).save_account(*slot, &json)?;
+                Staging::new(self.store, name).save_account(*slot, &json, &account.key)?;
             }
         }
         if staged().next().is_none() {
             let (staging, slot) = (self.staging(), self.staging().account_slot(self.authority.url()));
             staging.remove_account(slot)?;
             staging.save_account_key(slot, session.key())?;
-            staging.save_account(slot, &json)?;
+            staging.save_account(slot, &json, session.key())?;
         }
         Ok(())
     }
@@ -210,7 +214,7 @@ impl Client<'_> {
         };
         let agreement = md.ca.agreement.as_deref();
         let registration = server.register(&key, &md.contacts, agreement, md.eab.as_ref())?;
-        staging.save_account(slot, &account_json(url, md, &registration))?;
+        staging.save_account(slot, &account_json(url, md, &registration), &key)?;
         crate::log!(
             Notice,
             "{}: new account {} at {url}; a CAA record can allow it alone (RFC 8657): accounturi={}",

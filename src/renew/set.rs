@@ -4,8 +4,10 @@ use super::serve::Certs;
 use super::staging::file::{CHAIN_STEM, KEY_STEM};
 use crate::crypto::path::Dropped;
 use crate::crypto::{self, CertInfo, Chain, PrivateKey};
-use crate::model::{KeySpec, Md};
+use crate::model::{Job, KeySpec, Md, Trial};
+use crate::store::auth::{Author, Purpose};
 use crate::store::{Error, Group, Rights, StartStore, Store};
+use serde_json::{Value, json};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -34,6 +36,14 @@ pub enum Flaw {
     RefusedByHosts(String),
     #[error("md.json is missing or unusable")]
     NoMd,
+    /// `what` is in staging, and has a code that is not its own.
+    #[error(
+        "{0} in staging is not what this server has left there: its `auth` does not fit, because somebody with the rights          of httpd's User has changed it or brought it from elsewhere"
+    )]
+    Forged(&'static str),
+    /// What only we write has no code.
+    #[error("{0} in staging was not left there by this server: it has no `auth`")]
+    Unsigned(&'static str),
     #[error("{0}")]
     Unusable(String),
     #[error("{0}")]
@@ -59,6 +69,47 @@ pub fn load<R: Rights>(
         );
     }
     Ok(set)
+}
+
+/// The code of a complete set in staging, which was ordered for `md`. Keys need not be in it: what certificates of
+/// theirs are in there does not belong to any other key.
+pub fn vouch<R: Rights>(
+    store: &Store<R>,
+    name: &str,
+    md: &Md,
+    sets: &[KeyedSet],
+    is_tried: bool,
+) -> Result<String, Error> {
+    store.vouch(purpose(is_tried), name, &content(md, sets))
+}
+
+/// What can be believed of what a job says about a set in staging that was read with it: whether hosts take it. Sets of
+/// the C module have no code; that hosts take them is tried again.
+pub fn trial<R: Rights>(
+    store: &Store<R>,
+    job: &Job,
+    md: &Md,
+    sets: &[KeyedSet],
+) -> Result<Option<Trial>, Flaw> {
+    let refused = || job.trial.clone().filter(|trial| *trial != Trial::Accepted);
+    let Some(code) = job.auth.as_ref().map(|code| json!(code)) else { return Ok(refused()) };
+    let content = content(md, sets);
+    let is = |is_tried| store.author(purpose(is_tried), &job.name, &content, Some(&code)) == Author::Ours;
+    match (is(true), is(false)) {
+        (true, _) => Ok(job.trial.clone()),
+        (_, true) => Ok(refused()),
+        _ => Err(Flaw::Forged("the set")),
+    }
+}
+
+fn purpose(is_tried: bool) -> Purpose {
+    if is_tried { Purpose::TriedSet } else { Purpose::Set }
+}
+
+fn content(md: &Md, sets: &[KeyedSet]) -> Value {
+    let chain = |set: &KeyedSet| String::from_utf8_lossy(&set.chain.to_pem()).into_owned();
+    let entry = |set: &KeyedSet| json!({"privkey-spec": set.spec.to_json(), "pubcert": chain(set)});
+    json!({"md": md.to_json(), "sets": sets.iter().map(entry).collect::<Vec<_>>()})
 }
 
 impl Flaw {

@@ -2,10 +2,11 @@
 
 use super::ari;
 use super::live;
-use crate::crypto::PrivateKey;
 use crate::crypto::cert::Chain;
+use crate::crypto::{self, PrivateKey, jws};
 use crate::model::{Job, KeySpec, Md, bounded};
-use crate::store::{Error, WorkGroup, WorkStore};
+use crate::store::auth::{self, Author, Purpose};
+use crate::store::{Error, Rights, Store, WorkGroup, WorkStore};
 use serde_json::{Value, json};
 
 const GROUP: WorkGroup = WorkGroup::Staging;
@@ -63,7 +64,7 @@ impl<'a> Staging<'a> {
     }
 
     pub fn save_job(&self, job: &Job) -> Result<(), Error> {
-        self.store.write_json(GROUP, self.name, file::JOB, &job.to_json())
+        self.store.write_json(GROUP, self.name, file::JOB, &job.to_record())
     }
 
     pub fn order(&self) -> Result<Option<SavedOrder>, Error> {
@@ -115,13 +116,16 @@ impl<'a> Staging<'a> {
         self.store.write_json(GROUP, self.name, file::ARI, &ari::to_json(entries))
     }
 
-    /// The accounts waiting here with their slots and keys. One that cannot be read is none.
+    /// The accounts waiting here with their slots and keys. One that cannot be read is none, nor is one that was not left
+    /// here by us: those of the C module a start puts where they belong.
     pub fn accounts(&self) -> Vec<(usize, Value, PrivateKey)> {
-        let read = |(slot, (json, key)): (usize, &(&str, &str))| {
-            let json = self.store.read_json(GROUP, self.name, json).ok().flatten()?;
-            Some((slot, json, self.store.read_key(GROUP, self.name, key).ok().flatten()?))
+        let read = |slot: usize| {
+            let (json, key) = self.account(slot).ok()?;
+            let (json, key) = json.zip(key)?;
+            let is_ours = account_author(self.store, self.name, &json, &key) == Author::Ours;
+            is_ours.then_some((slot, json, key))
         };
-        file::ACCOUNTS.iter().enumerate().filter_map(read).collect()
+        (0..file::ACCOUNTS.len()).filter_map(read).collect()
     }
 
     /// Where the account for this CA stands, or may: the account of one CA never stands beside the key for
@@ -146,8 +150,10 @@ impl<'a> Staging<'a> {
         self.store.write_key(GROUP, self.name, account_files(slot).1, key)
     }
 
-    pub fn save_account(&self, slot: usize, json: &Value) -> Result<(), Error> {
-        self.store.write_json(GROUP, self.name, account_files(slot).0, json)
+    /// `key` is the one that stands there.
+    pub fn save_account(&self, slot: usize, json: &Value, key: &PrivateKey) -> Result<(), Error> {
+        let json = signed_account(self.store, self.name, json, key)?;
+        self.store.write_json(GROUP, self.name, account_files(slot).0, &json)
     }
 
     pub fn remove_account(&self, slot: usize) -> Result<(), Error> {
@@ -165,6 +171,39 @@ impl<'a> Staging<'a> {
         }
         Ok(())
     }
+}
+
+/// Who has left an account with this key in the folder of `name`.
+pub(super) fn account_author<R: Rights>(
+    store: &Store<R>,
+    name: &str,
+    json: &Value,
+    key: &PrivateKey,
+) -> Author {
+    match account_content(json, key) {
+        Ok(content) => store.author(Purpose::Account, name, &content, json.get(auth::FIELD)),
+        // No CA has such a key.
+        Err(_) => Author::Forger,
+    }
+}
+
+/// The account as it is left in the folder of `name`.
+pub(super) fn signed_account<R: Rights>(
+    store: &Store<R>,
+    name: &str,
+    json: &Value,
+    key: &PrivateKey,
+) -> Result<Value, Error> {
+    let mut signed = auth::bare(json);
+    // A key that no CA takes is found out when it is used.
+    if let (Value::Object(fields), Ok(content)) = (&mut signed, account_content(json, key)) {
+        fields.insert(auth::FIELD.into(), json!(store.vouch(Purpose::Account, name, &content)?));
+    }
+    Ok(signed)
+}
+
+fn account_content(json: &Value, key: &PrivateKey) -> Result<Value, crypto::Error> {
+    Ok(json!({"account": auth::bare(json), "key": jws::thumbprint(key)?}))
 }
 
 fn account_files(slot: usize) -> (&'static str, &'static str) {

@@ -5,6 +5,7 @@
 use super::lineage::{self, Folder, Found, Seeker};
 use super::live;
 use super::recover;
+use super::restart;
 use super::serve::{Certs, OwnFile};
 use super::set::{self, JOB_FILE, MD_FILE};
 use super::state::{KeyedCert, assess};
@@ -258,6 +259,7 @@ fn take_staged(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
         }
         store.purge(Group::Staging, to)?;
     }
+    restart::sign_over(store, from, to)?;
     store.rename(Group::Staging, from, Group::Staging, to)
 }
 
@@ -346,6 +348,7 @@ fn static_certificate(store: &StartStore, cert: &Path, key: &Path) -> Result<(Ke
 
 #[cfg(test)]
 mod tests {
+    use super::super::activate::{Activated, Activation};
     use super::super::fixture::{CA_URL, Lab, look, md, sync};
     use super::super::gate::Admitted;
     use super::*;
@@ -497,6 +500,8 @@ mod tests {
                     let set = Admitted::untried(vec![set]);
                     let set = live::Published::new(NOW, &a, &Job::new("a.test"), set);
                     set.write(&lab.store.worker(), "a.test").unwrap();
+                    let job = Job::new("a.test").to_json();
+                    lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job).unwrap();
                 }
                 false => drop(lab.stage(&a, &set)),
             }
@@ -508,9 +513,14 @@ mod tests {
                 let job = Job { errors: 3, ..Job::new("c.test") };
                 lab.store.write_json(Group::Staging, "c.test", JOB_FILE, &job.to_json()).unwrap();
             }
-            start(&lab, &[merged]);
+            start(&lab, std::slice::from_ref(&merged));
             let file = if is_live { live::FILE } else { "pubcert.p-256.pem" };
             assert!(lab.has(&format!("staging/c.test/{file}")), "{is_live} {has_folder} {is_failing}");
+            // It is known to be ours under the new name.
+            let mut synced = sync(&lab.store, &[merged]).unwrap();
+            let mut activation = Activation::begin(&lab.store, &synced).unwrap();
+            let activated = activation.activate(&mut synced[0], NOW, std::time::Duration::ZERO).unwrap();
+            assert_eq!(activated, Activated::Done, "{is_live} {has_folder} {is_failing}");
         }
     }
 

@@ -9,12 +9,12 @@ use super::job::Running;
 use super::live::{self, Due, LiveSet, Published};
 use super::policy::Decision;
 use super::serve::Certs;
-use super::set::{Flaw, KeyedSet};
+use super::set::{self, Flaw, KeyedSet};
 use super::staging::Staging;
 use super::{pace, policy};
 use crate::crypto::{CertInfo, Identity};
 use crate::model::job::status;
-use crate::model::{Job, Outcome, Trial};
+use crate::model::{Job, Md, Outcome, Trial};
 use crate::notify::Event;
 use crate::store::{self, WorkGroup};
 use crate::time::{DAY, Timestamp};
@@ -66,7 +66,7 @@ impl Engine {
             Turn::Damaged(reason) | Turn::Refused(reason) => {
                 crate::log!(
                     Error,
-                    "AH10069: {name}: cannot use the staged certificates, requesting new ones: {reason}"
+                    "AH10069: md[{name}]: cannot use the staged certificates, requesting new ones: {reason}"
                 );
                 let begun = self.make_room(target, running);
                 let error = begun.err().unwrap_or_else(|| Error::Unusable(reason.clone()));
@@ -121,8 +121,11 @@ impl Engine {
         if workers.is_none() && new.is_none() && running.job.trial == Some(Trial::Accepted) {
             return Turn::Restart;
         }
-        let admitted = live::staged(self.store(), name, new)
-            .and_then(|(ordered, sets)| Ok((ordered, self.admit(index, name, running, sets)?)));
+        let admitted = live::staged(self.store(), &mut running.job, new).and_then(|(ordered, sets)| {
+            let sets = self.admit(index, name, running, sets)?;
+            self.sign(&mut running.job, &ordered, &sets);
+            Ok((ordered, sets))
+        });
         let (ordered, sets) = match admitted {
             Ok(admitted) => admitted,
             Err(Flaw::Store(error @ store::Error::Io { .. })) => {
@@ -188,6 +191,15 @@ impl Engine {
         }
         job.trial = trial;
         Ok(admitted)
+    }
+
+    /// Has a start know the set again that the job has got. Without that it is worth no less than one of the C module.
+    pub(super) fn sign(&self, job: &mut Job, ordered: &Md, sets: &[KeyedSet]) {
+        let is_tried = job.trial == Some(Trial::Accepted);
+        let code = set::vouch(self.store(), &job.name, ordered, sets, is_tried);
+        job.auth = code
+            .inspect_err(|error| crate::log!(Warn, "md[{}]: its new set gets no `auth`: {error}", job.name))
+            .ok();
     }
 
     /// Whether the staged set itself would be renewed by now.

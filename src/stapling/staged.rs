@@ -8,13 +8,12 @@ use crate::ocsp::subject::{Terms, Unfit};
 use crate::renew::live;
 use crate::store::{WorkGroup, WorkStore};
 use crate::time::Timestamp;
-use serde_json::Value;
 
 const GROUP: WorkGroup = WorkGroup::Staging;
 
 /// The certificates of `md` in staging that can be stapled.
 pub fn subjects(store: &WorkStore, md: &Md, terms: &Terms) -> Vec<Subject> {
-    let chains = staged(store, md).chain(live(store, md));
+    let chains = staged(store, md).chain(live::chains(store, &md.name));
     chains
         .filter_map(|chain| match Subject::new(&md.name, &chain, terms.clone()) {
             Ok(subject) => Some(subject),
@@ -30,13 +29,6 @@ pub fn subjects(store: &WorkStore, md: &Md, terms: &Terms) -> Vec<Subject> {
 fn staged(store: &WorkStore, md: &Md) -> impl Iterator<Item = Chain> {
     let read = |file: String| store.read_chain(GROUP, &md.name, &file).ok().flatten();
     md.keys().into_iter().map(|spec| spec.file_name("pubcert")).filter_map(read)
-}
-
-fn live(store: &WorkStore, md: &Md) -> impl Iterator<Item = Chain> {
-    let json = store.read_json(GROUP, &md.name, live::FILE).ok().flatten().unwrap_or_default();
-    let sets = json.get("sets").and_then(Value::as_array).cloned().unwrap_or_default();
-    let chain = |set: Value| Chain::from_pem(set.get("pubcert")?.as_str()?.as_bytes()).ok();
-    sets.into_iter().filter_map(chain)
 }
 
 /// When anything changed there: another value, something new.

@@ -24,6 +24,7 @@ mod memory;
 mod neighbours;
 mod pages;
 mod panic;
+mod planted;
 mod planted_keys;
 mod renewal;
 mod require_https;

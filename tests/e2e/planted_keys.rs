@@ -37,8 +37,8 @@ fn started(config: Config) -> (Httpd, Duration) {
 
 /// An account that fits, whose key takes an hour to open.
 fn put_account(dir: &Path, store: &Path) {
-    let account =
-        json!({"status": "valid", "url": "https://127.0.0.1:1/account/1", "ca-url": CA_URL, "contact": []});
+    let url = format!("https://127.0.0.1:1/account/{}", dir.file_name().unwrap().to_string_lossy());
+    let account = json!({"status": "valid", "url": url, "ca-url": CA_URL, "contact": []});
     issuer::put_new(dir, "account.json", account.to_string().as_bytes());
     issuer::put(dir, "account.pem", &seal_slowly(&issuer::generate(Id::RSA), store));
 }

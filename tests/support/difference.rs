@@ -118,6 +118,7 @@ const OURS_ONLY: &[(&str, &str)] = &[
     ("renewal::a_ca_that_never_answers_delays_neither_other_domains_nor_a_restart", "one after the other"),
     ("neighbours::", "it does not look for another httpd"),
     ("keys::", "keys of ours are among them"),
+    ("planted::", "it takes for its own whatever is in staging"),
     ("live::", "it knows restarts only"),
     ("live_tls::", "it knows restarts only"),
     (
