@@ -9,6 +9,7 @@
 //! make bench ARGS="handshake 2000 3"          # handshakes with each server in each round, rounds
 //! make bench ARGS="staples 1000 ours"         # certificates
 //! make bench ARGS="fallback 200 3 ours"
+//! make bench ARGS="planted 2000 5 ours"       # folders, rounds
 //! ```
 //!
 //! Scenarios: `first-start` (empty store) and `second-start` (a certificate in use for every domain), or both as
@@ -21,7 +22,8 @@
 //! file of the JSON's length; `handshake`: httpd's processor time for a full TLS 1.3 handshake with no stapling (ours and
 //! the C module's off), with mod_ssl's own, the C module's
 //! and ours, and with a constant staple of a module that does nothing else (`constant.c`), and the instructions it takes
-//! where valgrind is installed; `staples`: seconds from exec until all certificates of a responder that takes 200 ms for each answer are stapled.
+//! where valgrind is installed; `planted`: starts with folders in staging of names that are not configured, as any process of
+//! httpd's `User` can make them, beside starts without; `staples`: seconds from exec until all certificates of a responder that takes 200 ms for each answer are stapled.
 //! Modules: `floor` (the same hosts with certificate files and no module), `c` (the C module, where it is installed),
 //! `ours` (the release build, or `MODULE`), or the path of a module file.
 //!
@@ -35,6 +37,7 @@ mod certificate;
 mod cpu;
 mod handshake;
 mod issue;
+mod planted;
 mod server;
 mod site;
 mod staple;
@@ -73,6 +76,7 @@ enum Scenario {
     StatusStorm,
     Handshake,
     Staples,
+    Planted,
 }
 
 impl Scenario {
@@ -86,6 +90,8 @@ impl Scenario {
             Scenario::SlowCa => (30, 1),
             Scenario::Handshake => (2000, 3),
             Scenario::Staples => (1000, 1),
+            // Folders.
+            Scenario::Planted => (2000, 5),
         }
     }
 }
@@ -101,7 +107,9 @@ fn main() {
     let is_issuing =
         |scenario: &Scenario| matches!(scenario, Scenario::Issue | Scenario::SlowCa | Scenario::StatusStorm);
     let is_stapling = |scenario: &Scenario| matches!(scenario, Scenario::Handshake | Scenario::Staples);
-    let (stapling, others): (Vec<_>, Vec<_>) = request.scenarios.iter().partition(|s| is_stapling(s));
+    let is_planted = |scenario: &&Scenario| **scenario == Scenario::Planted;
+    let (planted, others): (Vec<_>, Vec<_>) = request.scenarios.iter().partition(is_planted);
+    let (stapling, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|s| is_stapling(s));
     let (issuing, starting): (Vec<_>, Vec<_>) = others.into_iter().partition(|s| is_issuing(s));
     if let Some((domains, _)) = starting.first().map(|scenario: &Scenario| scenario.defaults()) {
         let domains = request.domains.unwrap_or(domains);
@@ -122,6 +130,16 @@ fn main() {
         }
     }
     stapling.into_iter().for_each(|scenario| measure_stapling(scenario, &request));
+    planted.into_iter().for_each(|_| measure_planted(&request));
+}
+
+fn measure_planted(request: &Request) {
+    let (folders, rounds) = Scenario::Planted.defaults();
+    let (folders, rounds) = (request.domains.unwrap_or(folders), request.rounds.unwrap_or(rounds));
+    for module in request.modules.iter().filter(|module| module.file.is_some()) {
+        let dir = tempfile::Builder::new().prefix("mod_md-bench-").tempdir().unwrap();
+        planted::measure(&Site::create(dir.path(), planted::DOMAINS), module, folders, rounds);
+    }
 }
 
 impl Request {
@@ -140,6 +158,7 @@ impl Request {
                 "status-storm" => scenarios.push(Scenario::StatusStorm),
                 "status" => scenarios.push(Scenario::Status),
                 "handshake" => scenarios.push(Scenario::Handshake),
+                "planted" => scenarios.push(Scenario::Planted),
                 "staples" => scenarios.push(Scenario::Staples),
                 "floor" => modules.push(Module::floor()),
                 "c" => modules.push(Module::c().ok_or("the C module is not installed")?),

@@ -103,11 +103,11 @@ impl Site {
         (0..self.domains).map(|n| format!("d{n}.test"))
     }
 
-    fn certificate(&self, domain: &str, kind: &str) -> PathBuf {
+    pub fn certificate(&self, domain: &str, kind: &str) -> PathBuf {
         self.dir.join("cert").join(format!("{domain}.{kind}"))
     }
 
-    fn store(&self, module: &Module, store: Store) -> PathBuf {
+    pub fn store(&self, module: &Module, store: Store) -> PathBuf {
         self.dir.join(match store {
             Store::Empty => format!("{}-empty-{}", module.name, self.empty_stores.get()),
             Store::Filled => format!("{}-filled", module.name),
