@@ -43,6 +43,7 @@ const FUNCTIONS: &[&str] = &[
     "apr_pool_cleanup_register",
     "apr_pool_userdata_get",
     "apr_pool_userdata_set",
+    "apr_pool_pre_cleanup_register",
     "apr_pstrmemdup",
     "apr_table_get",
     "apr_table_setn",

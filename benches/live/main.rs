@@ -11,11 +11,13 @@
 //! # Only when asked for, each with its minutes and the MPM, `event` or `prefork`:
 //! make bench ARGS="live minutes 5 event" # the same with new certificates each second, and memory and open files of each process
 //! make bench ARGS="live endure 60 event" # a renewal every 20 s, restarts, module swaps, killed children, and clients that verify
+//! make bench ARGS="live ends 500"       # children that end in the middle of renewals: so many graceful restarts and a fifth as many stops, on each MPM (or the one named)
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod child;
 mod cpu;
+mod ends;
 mod endure;
 mod events;
 mod handshake;
@@ -42,8 +44,10 @@ fn main() {
     let mut words = std::env::args().skip(1).filter(|word| !word.starts_with("--") && word != "live");
     let scenario = words.next();
     let number: Option<usize> = words.next().map(|word| word.parse().expect("a number"));
-    let mpm = if words.next().as_deref() == Some("prefork") { "prefork" } else { "event" };
+    let named = words.next();
+    let mpm = if named.as_deref() == Some("prefork") { "prefork" } else { "event" };
     match scenario.as_deref() {
+        Some("ends") => ends::run(number.unwrap_or(500), named.as_deref()),
         Some("endure") => endure::run(number.unwrap_or(60) as u64, mpm),
         Some("child") => child::start(number.unwrap_or(1000)),
         Some("minutes") => load::minutes(number.unwrap_or(5) as u64, mpm),

@@ -2,7 +2,7 @@
 //! thumbprints): RS256, ES256, ES384 and ES512 by account keys, HS256 for external account binding.
 //! Only signs. Refuses keys of any other kind.
 
-use super::{Error, PrivateKey, turnstile};
+use super::{Error, PrivateKey, ending, turnstile};
 use data_encoding::BASE64URL_NOPAD;
 use openssl::ec::EcKey;
 use openssl::ecdsa::EcdsaSig;
@@ -55,10 +55,11 @@ fn digest_of(jwk: &Value) -> String {
 pub fn sign(key: &PrivateKey, protected: Header, payload: &[u8]) -> Result<Value, Error> {
     if key.is_rsa() {
         return flattened("RS256", protected, payload, |input| {
-            turnstile::SHORT.pass_behind(|| {
+            let signature = turnstile::SHORT.pass_behind(ending::is_stopped, || {
                 let mut signer = Signer::new(MessageDigest::sha256(), key.pkey())?;
                 Ok(signer.sign_oneshot_to_vec(input)?)
-            })
+            });
+            signature.unwrap_or(Err(Error::Stopped))
         });
     }
     let (ec, curve) = elliptic(key)?;

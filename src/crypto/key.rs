@@ -2,13 +2,12 @@
 //! root opens and for challenges, sealed (AES-256-CBC, the store key as pass phrase) elsewhere.
 
 use super::der::oid_text;
-use super::{Error, key_form, pem, sealed, turnstile};
+use super::{Error, ending, key_form, pem, sealed, turnstile};
 use crate::model::KeySpec;
 use openssl::asn1::Asn1Object;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
-use openssl::rsa::Rsa;
 use openssl::symm::Cipher;
 use zeroize::Zeroizing;
 
@@ -22,7 +21,7 @@ pub struct PrivateKey(PKey<Private>);
 impl PrivateKey {
     pub fn generate(spec: &KeySpec) -> Result<Self, Error> {
         let key = match spec {
-            KeySpec::Rsa(bits) => PKey::from_rsa(Rsa::generate(*bits)?)?,
+            KeySpec::Rsa(bits) => PKey::from_rsa(ending::make_rsa(*bits)?)?,
             KeySpec::Ec(curve) => {
                 let group = EcGroup::from_curve_name(nid(spec).ok_or_else(|| {
                     Error::Invalid(format!("the elliptic curve '{curve}' is not known to OpenSSL"))
@@ -33,15 +32,15 @@ impl PrivateKey {
         Ok(PrivateKey(key))
     }
 
-    /// The same where many are made at once: what takes long waits for its turn. `None`: when that came, `is_stopped`
-    /// said so.
+    /// The same where many are made at once: what takes long waits for its turn. `None`: the process is stopping, or
+    /// `is_stopped` said so before the turn came.
     pub fn generate_in_turn(spec: &KeySpec, is_stopped: impl Fn() -> bool) -> Result<Option<Self>, Error> {
         match spec {
             KeySpec::Ec(_) => Self::generate(spec).map(Some),
-            KeySpec::Rsa(_) => turnstile::LONG.pass(|| match is_stopped() {
-                true => Ok(None),
-                false => Self::generate(spec).map(Some),
-            }),
+            KeySpec::Rsa(_) => match turnstile::LONG.pass_unless(is_stopped, || Self::generate(spec)) {
+                None | Some(Err(Error::Stopped)) => Ok(None),
+                Some(made) => made.map(Some),
+            },
         }
     }
 

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod cert;
 pub mod csr;
 pub mod der;
+pub mod ending;
 pub mod extension;
 #[cfg(test)]
 pub mod fixture;
@@ -49,6 +50,9 @@ pub enum Error {
     Openssl(#[from] openssl::error::ErrorStack),
     #[error("{0}")]
     Invalid(String),
+    /// It took long, and was given up.
+    #[error("the server process is stopping")]
+    Stopped,
 }
 
 /// A random number in 0..1, for jitter and draws. Without randomness (never seen) it is the middle.

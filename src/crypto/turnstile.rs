@@ -5,12 +5,16 @@
 use std::panic::resume_unwind;
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
+
+/// How long somebody who waits for a place may miss that the process is stopping.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What takes milliseconds, again and again: signatures of requests, the encryption of keys. Half of the processors.
 pub(super) static SHORT: LazyLock<Turnstile> = LazyLock::new(|| Turnstile::new(processors() / 2));
 
 /// What takes a tenth of a second and more: RSA keys. All processors. Not at a lower priority: where all are busy a large
-/// key would take minutes, and a child that is to end waits for it.
+/// key would take minutes.
 pub(super) static LONG: LazyLock<Turnstile> = LazyLock::new(|| Turnstile::new(processors()));
 
 /// With it a thread gets a tenth of what others get where all want a processor.
@@ -49,14 +53,24 @@ impl Turnstile {
         work()
     }
 
+    /// The same, but for nobody who is told to stop before there is a place.
+    pub fn pass_unless<R>(&self, is_stopped: impl Fn() -> bool, work: impl FnOnce() -> R) -> Option<R> {
+        let _place = self.enter_unless(&is_stopped)?;
+        (!is_stopped()).then(work)
+    }
+
     /// The same at a lower priority: in a thread of its own, as nobody may raise the priority of a thread again, and
     /// commands inherit it. It ends before this returns, so that neither a fork nor an unloaded module leaves it behind.
-    pub fn pass_behind<R: Send>(&self, work: impl Fn() -> R + Sync) -> R {
+    pub fn pass_behind<R: Send>(
+        &self,
+        is_stopped: impl Fn() -> bool,
+        work: impl Fn() -> R + Sync,
+    ) -> Option<R> {
         let behind = || {
             lower_priority();
             work()
         };
-        self.pass(|| {
+        self.pass_unless(is_stopped, || {
             thread::scope(|scope| {
                 match thread::Builder::new().name("md-compute".into()).spawn_scoped(scope, behind) {
                     Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
@@ -71,6 +85,18 @@ impl Turnstile {
         let free = self.freed.wait_while(self.free(), |free| *free == 0);
         *free.unwrap_or_else(PoisonError::into_inner) -= 1;
         Place(self)
+    }
+
+    fn enter_unless(&self, is_stopped: &impl Fn() -> bool) -> Option<Place<'_>> {
+        let mut free = self.free();
+        while *free == 0 {
+            if is_stopped() {
+                return None;
+            }
+            free = self.freed.wait_timeout(free, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *free -= 1;
+        Some(Place(self))
     }
 
     fn free(&self) -> MutexGuard<'_, usize> {
@@ -89,8 +115,8 @@ impl Drop for Place<'_> {
 mod tests {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     #[test]
     fn as_many_as_there_are_places_are_inside_and_all_get_their_turn() {
@@ -118,8 +144,30 @@ mod tests {
     fn what_computes_behind_others_has_a_lower_priority_and_who_waits_for_it_keeps_its_own() {
         let nice = || rustix::process::getpriority_process(None).unwrap();
         let own = nice();
-        let behind = Turnstile::new(1).pass_behind(nice);
-        assert_eq!((behind, nice()), (own.max(NICE), own));
+        let behind = Turnstile::new(1).pass_behind(|| false, nice);
+        assert_eq!((behind, nice()), (Some(own.max(NICE)), own));
+    }
+
+    #[test]
+    fn who_waits_for_a_place_leaves_when_the_process_stops_and_nothing_more_is_begun() {
+        let (turnstile, is_stopped) = (Turnstile::new(1), AtomicBool::new(false));
+        let stopped = || is_stopped.load(Ordering::SeqCst);
+        assert_eq!(turnstile.pass_unless(stopped, || 7), Some(7));
+        let (begun, go_on) = (Barrier::new(2), Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                turnstile.pass(|| {
+                    begun.wait();
+                    go_on.wait();
+                });
+            });
+            begun.wait();
+            let waits = [(); 4].map(|()| scope.spawn(|| turnstile.pass_behind(stopped, || panic!("begun"))));
+            is_stopped.store(true, Ordering::SeqCst);
+            waits.into_iter().for_each(|wait| assert_eq!(wait.join().unwrap(), None));
+            go_on.wait();
+        });
+        assert_eq!(turnstile.pass_unless(stopped, || panic!("begun")), None);
     }
 
     #[test]
@@ -128,7 +176,8 @@ mod tests {
         for _ in 0..3 {
             let panicked = catch_unwind(AssertUnwindSafe(|| turnstile.pass(|| panic!("inside"))));
             assert!(panicked.is_err());
-            let panicked = catch_unwind(AssertUnwindSafe(|| turnstile.pass_behind(|| panic!("inside"))));
+            let panicked =
+                catch_unwind(AssertUnwindSafe(|| turnstile.pass_behind(|| false, || panic!("inside"))));
             assert!(panicked.is_err());
         }
         assert_eq!(turnstile.pass(|| 7), 7, "there is one place at least");

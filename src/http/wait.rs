@@ -16,8 +16,11 @@ pub fn within<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     let (sender, receiver) = mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new().name("md-connect".into());
-    thread.spawn(move || sender.send(call()))?;
+    let aside = stop.step_aside().ok_or(Error::Stopped)?;
+    std::thread::Builder::new().name("md-connect".into()).spawn(move || {
+        let _aside = aside;
+        let _ = sender.send(call());
+    })?;
     let started = Instant::now();
     loop {
         match receiver.recv_timeout(SLICE.min(limit)) {

@@ -34,6 +34,7 @@ use crate::renew::tally::Tally;
 use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
 use crate::store::WorkStore;
+use crate::time::StopFlag;
 use live::Live;
 use stapling::Stapling;
 use starting::Startup;
@@ -93,6 +94,8 @@ pub struct State {
     instance: u64,
     /// The admin knows that others use the store: they are kept apart by `MDStoreLocks` and a command.
     is_store_shared: bool,
+    /// Raised when a child ends. Whatever works beside httpd's own threads is counted there.
+    stop: StopFlag,
     driver: Mutex<Option<Driver>>,
     /// By server: what its directives say about pages.
     pages: HashMap<usize, pages::Settings>,

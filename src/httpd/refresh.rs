@@ -1,13 +1,21 @@
 //! What every child does beside serving: it takes up what another process has news of, off the path of requests
-//! and handshakes.
+//! and handshakes. And how it ends.
 
 use super::State;
-use super::sys::Server;
-use crate::time::{Clock, SystemClock};
+use super::sys::{self, ChildPool, Server};
+use crate::crypto;
+use crate::time::{Clock, StopFlag, SystemClock};
+use std::time::Duration;
+
+/// How long the end of a child waits for our threads. They notice within a tenth of a second; httpd looks for the end of
+/// its children after a third of a second, after 1.4 seconds, and then each second.
+const BOUND: Duration = Duration::from_millis(600);
 
 /// A new child, before it serves anyone.
-pub fn begin(main: Server<'_>) {
+pub fn begin(main: Server<'_>, child: ChildPool) {
     if let Some(state) = main.conf().and_then(|conf| conf.state.get()) {
+        crypto::ending::end_with(state.stop.clone(), sys::make_rsa);
+        child.end_with(state.stop.clone());
         // To read all sets would keep those waiting who come first.
         state.live.iter().for_each(|live| live.hear());
         state.stapling.iter().for_each(|stapling| stapling.take_up());
@@ -16,6 +24,7 @@ pub fn begin(main: Server<'_>) {
 
 /// Ten times a second.
 pub fn beat(state: &State) {
+    let Some(_at_work) = state.stop.enter() else { return };
     if let Some(live) = &state.live {
         live.take_up();
     }
@@ -23,4 +32,10 @@ pub fn beat(state: &State) {
         stapling.take_up();
     }
     state.snapshots.keep_up(SystemClock::default().now());
+}
+
+/// The child ends: nothing of ours begins any more, and what is under way gets a while to end. May run in a signal handler.
+pub fn end(stop: &StopFlag) {
+    stop.raise();
+    stop.wait_for_all(BOUND);
 }

@@ -8,7 +8,7 @@ use crate::renew::driver::Driver;
 use crate::renew::engine::Engine;
 use crate::renew::neighbour::Neighbour;
 use crate::renew::tally::Counted;
-use crate::time::{StopFlag, SystemClock};
+use crate::time::SystemClock;
 use crate::{crypto, http};
 use std::sync::Arc;
 
@@ -20,29 +20,36 @@ pub enum Beat {
 }
 
 pub fn beat(state: &State, beat: Beat) {
+    if let Beat::Stop = beat {
+        return stop(state);
+    }
+    // The end of the child waits for a beat that has begun, and none begins after it.
+    let Some(_at_work) = state.stop.enter() else { return };
     let mut driver = lock(&state.driver);
     if let Beat::Start = beat {
         let count = state.mds.iter().filter(|m| m.watched).count();
         crate::log!(Debug, "AH10054: md watchdog start, auto drive {count} mds");
     }
-    match beat {
-        Beat::Start | Beat::Run => {
-            let driver = driver.get_or_insert_with(|| create(state));
-            if let Some(stapling) = &state.stapling {
-                lock(&state.staples).get_or_insert_with(|| Runner::new(state, stapling.clone())).beat();
-                stapling.take_revoked().into_iter().for_each(|md| driver.look_at(md));
-            }
-            driver.beat();
-        }
-        Beat::Stop => {
-            crate::log!(Debug, "AH10058: md watchdog stopping");
-            if let Some(driver) = driver.take() {
-                driver.stop();
-            }
-            if let Some(staples) = lock(&state.staples).take() {
-                staples.stop();
-            }
-        }
+    let driver = driver.get_or_insert_with(|| create(state));
+    if let Some(stapling) = &state.stapling {
+        lock(&state.staples).get_or_insert_with(|| Runner::new(state, stapling.clone())).beat();
+        stapling.take_revoked().into_iter().for_each(|md| driver.look_at(md));
+    }
+    driver.beat();
+}
+
+/// mod_watchdog has noticed that the child ends, which may be long before it does: connections go on. Who gets its lock
+/// next finds nobody at work.
+fn stop(state: &State) {
+    crate::log!(Debug, "AH10058: md watchdog stopping");
+    // What is freed here is OpenSSL's for a part. Where the child has come to its end already, nobody frees it.
+    let Some(_at_work) = state.stop.enter() else { return };
+    state.stop.raise();
+    if let Some(driver) = lock(&state.driver).take() {
+        driver.stop();
+    }
+    if let Some(staples) = lock(&state.staples).take() {
+        staples.stop();
     }
 }
 
@@ -53,7 +60,7 @@ pub fn user_agent() -> String {
 
 /// Threads and connections begin here, in the child.
 fn create(state: &State) -> Driver {
-    let stop = StopFlag::default();
+    let stop = state.stop.clone();
     let clock = Arc::new(SystemClock { stop: stop.clone() });
     let authorities = Authorities::new({
         let (stop, tally) = (stop.clone(), state.tally.clone());

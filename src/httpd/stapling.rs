@@ -201,7 +201,7 @@ pub struct Runner {
 
 impl Runner {
     pub fn new(state: &State, stapling: Arc<Stapling>) -> Self {
-        let stop = StopFlag::default();
+        let stop = state.stop.clone();
         let clock = SystemClock { stop: stop.clone() };
         let settings = Settings {
             parallel: state.settings.parallel,

@@ -28,7 +28,7 @@ use crate::renew::{self, Managed, Route, restart, served};
 use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
 use crate::store::StartStore;
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, StopFlag, SystemClock};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -205,6 +205,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         settings: settings(&plan),
         instance: sys::instance(),
         is_store_shared: plan.global.store_locks.is_some() && plan.global.message_cmd.is_some(),
+        stop: StopFlag::with_farewell(sys::leave_thread),
         driver: Mutex::default(),
         pages: records
             .iter()

@@ -57,7 +57,8 @@ impl Driver {
                 crate::log!(Debug, "AH10055: md watchdog run, auto drive {count} mds");
             }
             match start(&self.jobs, index) {
-                Ok(thread) => self.threads.push(thread),
+                Ok(Some(thread)) => self.threads.push(thread),
+                Ok(None) => return,
                 Err(error) => {
                     crate::log!(
                         Error,
@@ -88,14 +89,15 @@ impl Driver {
     }
 }
 
-fn start(jobs: &Arc<Jobs>, index: usize) -> std::io::Result<JoinHandle<()>> {
-    let jobs = jobs.clone();
-    std::thread::Builder::new().name("md-renew".into()).spawn(move || {
+/// `None`: the process is stopping.
+fn start(jobs: &Arc<Jobs>, index: usize) -> std::io::Result<Option<JoinHandle<()>>> {
+    let mine = jobs.clone();
+    jobs.stop.spawn("md-renew", move || {
         let mut turn = Some(index);
         while let Some(index) = turn {
-            let next = jobs.run(index);
-            jobs.schedule().ended(index, next);
-            turn = jobs.begin();
+            let next = mine.run(index);
+            mine.schedule().ended(index, next);
+            turn = mine.begin();
         }
     })
 }

@@ -125,9 +125,13 @@ impl Error {
 
     pub fn is_stopped(&self) -> bool {
         match self {
-            Error::Stopped | Error::Route(http::Error::Stopped) => true,
+            Error::Stopped | Error::Route(http::Error::Stopped) | Error::Crypto(crypto::Error::Stopped) => {
+                true
+            }
             Error::Event(e) => e.is_stopped,
-            Error::Acme(e) => matches!(**e, acme::Error::Stopped),
+            Error::Acme(e) => {
+                matches!(**e, acme::Error::Stopped | acme::Error::Crypto(crypto::Error::Stopped))
+            }
             _ => false,
         }
     }

@@ -10,7 +10,7 @@ use crate::ocsp::fetch::Reason;
 use crate::ocsp::subject::Terms;
 use crate::ocsp::{Cache, Entry, Response, Subject, fetch, file, schedule};
 use crate::store::WorkStore;
-use crate::time::{Clock, StopFlag, Timestamp};
+use crate::time::{AtWork, Clock, StopFlag, Timestamp};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,17 +45,20 @@ pub struct Surroundings {
     pub random: fn() -> f64,
 }
 
+/// With each goes the word that somebody is at work, until it has been told.
+type Reports = Sender<(Report, AtWork)>;
+
 struct Shared {
     turns: Mutex<Turns>,
+    stop: StopFlag,
     settings: Settings,
     around: Surroundings,
 }
 
 pub struct Driver {
     shared: Arc<Shared>,
-    stop: StopFlag,
     threads: Vec<(usize, JoinHandle<()>)>,
-    reports: Option<Sender<Report>>,
+    reports: Option<Reports>,
     reporter: Option<JoinHandle<()>>,
 }
 
@@ -63,8 +66,8 @@ impl Driver {
     /// `stop` is the flag that clock and transports heed.
     pub fn new(settings: Settings, around: Surroundings, stop: StopFlag) -> Self {
         let turns = Mutex::new(Turns::new(settings.parallel));
-        let shared = Arc::new(Shared { turns, settings, around });
-        let mut driver = Driver { shared, stop, threads: Vec::new(), reports: None, reporter: None };
+        let shared = Arc::new(Shared { turns, stop, settings, around });
+        let mut driver = Driver { shared, threads: Vec::new(), reports: None, reporter: None };
         let mut past = Past::new(driver.shared.around.store.clone());
         for entry in driver.shared.around.cache.table().entries() {
             driver.resume(entry.clone(), &mut past);
@@ -111,9 +114,9 @@ impl Driver {
         for host in hosts {
             let reports = self.reports();
             let shared = self.shared.clone();
-            let thread = std::thread::Builder::new().name("md-ocsp".into());
-            match thread.spawn(move || work(&shared, host, &reports)) {
-                Ok(thread) => self.threads.push((host, thread)),
+            match self.shared.stop.spawn("md-ocsp", move || work(&shared, host, &reports)) {
+                Ok(Some(thread)) => self.threads.push((host, thread)),
+                Ok(None) => return,
                 Err(error) => {
                     lock(&self.shared.turns).lose_thread(host);
                     crate::log!(
@@ -127,7 +130,7 @@ impl Driver {
     }
 
     /// Where threads send what came of it; the thread that takes it in starts with the first.
-    fn reports(&mut self) -> Sender<Report> {
+    fn reports(&mut self) -> Reports {
         if let Some(reports) = &self.reports {
             return reports.clone();
         }
@@ -149,7 +152,7 @@ impl Driver {
 
     /// Ends all requests and waits for that; what was got is on disk.
     pub fn stop(mut self) {
-        self.stop.raise();
+        self.shared.stop.raise();
         let threads = self.threads.drain(..).map(|(_, thread)| thread);
         self.reports = None;
         for thread in threads.chain(self.reporter.take()) {
@@ -175,7 +178,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// All that is due with one responder, until there is nothing more.
-fn work(shared: &Shared, host: usize, reports: &Sender<Report>) {
+fn work(shared: &Shared, host: usize, reports: &Reports) {
     let clock = &shared.around.clock;
     loop {
         let now = clock.now();
@@ -189,7 +192,7 @@ fn work(shared: &Shared, host: usize, reports: &Sender<Report>) {
         let Some((report, outcome)) = asked.unwrap_or_else(bug) else { return };
         lock(&shared.turns).end(turn.slot, outcome, report.next, clock.now());
         // Nobody listens any more when the process ends.
-        let _ = reports.send(report);
+        let _ = reports.send((report, shared.stop.stay()));
     }
 }
 

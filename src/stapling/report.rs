@@ -7,7 +7,7 @@ use crate::model::job::{Outcome, status};
 use crate::notify::{Commands, Event};
 use crate::ocsp::{Response, Status, Subject};
 use crate::store::{WorkGroup, WorkStore};
-use crate::time::{Clock, Timestamp, format_duration};
+use crate::time::{AtWork, Clock, Timestamp, format_duration};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,11 +44,13 @@ pub enum End {
     },
 }
 
-/// Takes in reports until nobody can send any more.
-pub fn run(reports: &Receiver<Report>, store: &WorkStore, commands: &Commands, clock: &dyn Clock) {
+/// Takes in reports until nobody can send any more. Between them it is not at work: the end of the process does not wait
+/// for somebody who waits.
+pub fn run(reports: &Receiver<(Report, AtWork)>, store: &WorkStore, commands: &Commands, clock: &dyn Clock) {
     while let Ok(first) = reports.recv() {
+        let (all, _at_work): (Vec<_>, Vec<_>) = std::iter::once(first).chain(reports.try_iter()).unzip();
         let mut by_owner: BTreeMap<String, Vec<Report>> = BTreeMap::new();
-        for report in std::iter::once(first).chain(reports.try_iter()) {
+        for report in all {
             by_owner.entry(report.subject.owner.clone()).or_default().push(report);
         }
         for (owner, reports) in by_owner {

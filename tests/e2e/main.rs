@@ -11,6 +11,7 @@ mod challenges;
 mod commands;
 mod compatibility;
 mod directives;
+mod ends;
 mod events;
 mod first_certificate;
 mod handshake_path;

@@ -52,6 +52,7 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "it names `unknown(line 0)`",
     ),
     ("commands::", "they inherit blocked signals, descriptors and the log"),
+    ("ends::", "its children may crash at their end, and new certificates wait for a restart"),
     (
         "events::every_event_of_a_renewal_is_told_once_and_in_its_order",
         "what commands print is not in the log",

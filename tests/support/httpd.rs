@@ -354,6 +354,17 @@ impl Httpd {
         self.config.write();
     }
 
+    /// Like [`graceful`](Self::graceful), but the old children may still be at it.
+    #[track_caller]
+    pub fn next_generation(&mut self) {
+        let generation = self.generation();
+        process::signal(self.pid(), "USR1");
+        wait_for("the next generation of httpd's children", SOON, || {
+            assert!(self.process.exited().is_none(), "httpd ended: {}", self.stderr());
+            (self.generation() > generation).then_some(())
+        });
+    }
+
     /// Stops it, and gives its configuration back for another start.
     pub fn stop(mut self) -> Config {
         self.process.stop();

@@ -8,6 +8,7 @@ pub mod apache;
 pub mod browser;
 pub mod command;
 pub mod difference;
+pub mod ends;
 pub mod http;
 pub mod httpd;
 pub mod issuer;

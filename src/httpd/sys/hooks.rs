@@ -1,5 +1,6 @@
 //! The hooks we join, in the order httpd runs them, and the functions behind them.
 
+use super::child::ChildPool;
 use super::connection::{self, Connection};
 use super::guard::callback;
 use super::pool::{self, PathArray};
@@ -101,9 +102,9 @@ callback! {
 }
 
 callback! {
-    fn child_init(_pool: *mut apr_pool_t, main: *mut server_rec) -> (), failing (); {
-        // SAFETY: as above.
-        refresh::begin(unsafe { Server::new(main) });
+    fn child_init(pool: *mut apr_pool_t, main: *mut server_rec) -> (), failing (); {
+        // SAFETY: as above; the pool is the child's.
+        unsafe { refresh::begin(Server::new(main), ChildPool::new(pool)) };
     }
 }
 

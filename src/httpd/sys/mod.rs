@@ -12,6 +12,7 @@
 
 #![allow(unsafe_code)]
 
+mod child;
 mod command;
 mod connection;
 mod guard;
@@ -23,17 +24,20 @@ mod ocsp;
 mod pool;
 mod request;
 mod secret;
+mod rsa;
 mod server;
 mod shared;
 mod ssl;
 mod watchdog;
 
+pub use child::ChildPool;
 pub use connection::Connection;
 pub use hooks::ConfigPool;
 pub use loaded::outdated;
 pub use pool::PathArray;
 pub use request::{Answer, Request};
 pub use secret::keep as keep_secret;
+pub use rsa::{leave_thread, make as make_rsa};
 pub use server::{
     Server, child_limit, instance, is_configuration_check, is_configuration_test, listener_ports,
     server_root, servers, store_owner,

@@ -1,0 +1,96 @@
+//! The end of a child: what is ours ends before OpenSSL is torn down.
+//!
+//! A child that ends destroys its pool and calls `exit`, which runs the handler by which OpenSSL frees all it has. A clean-up
+//! that comes before all others of that pool has our threads end, and waits for them, for a while. Where one is still out
+//! then, in a call that nobody can interrupt, a handler of ours, which runs before OpenSSL's, ends the process there.
+//!
+//! In prefork both run in a signal handler, in the middle of whatever the one thread of httpd was doing: they touch atomics
+//! and sleep, and take neither locks nor memory.
+
+use super::guard::callback;
+use crate::httpd::refresh;
+use crate::time::StopFlag;
+use apache_sys::{apr_pool_t, apr_status_t};
+use std::ffi::{c_int, c_void};
+
+/// The pool of a child, as long as `child_init` lasts.
+#[derive(Clone, Copy)]
+pub struct ChildPool(*mut apr_pool_t);
+
+/// Lives until the process ends.
+struct End {
+    stop: StopFlag,
+    /// A process that was forked for a command and could not become it runs the handlers of its parent.
+    owner: u32,
+}
+
+impl ChildPool {
+    /// # Safety
+    /// `pool` is the pool that lives as long as this child.
+    pub(super) unsafe fn new(pool: *mut apr_pool_t) -> Self {
+        ChildPool(pool)
+    }
+
+    /// Has this flag raised and waited for when the child ends.
+    pub fn end_with(self, stop: StopFlag) {
+        let end = Box::into_raw(Box::new(End { stop, owner: std::process::id() }));
+        // SAFETY: the pool is live, and children neither unload this library nor free what was just made.
+        unsafe {
+            apache_sys::apr_pool_pre_cleanup_register(self.0, end.cast(), Some(child_ends));
+            before_openssl(end.cast());
+        }
+    }
+}
+
+/// Has `process_ends` called at `exit`, before the handlers that are there already.
+///
+/// # Safety
+/// `end` is an [`End`] that is never freed.
+#[cfg(target_env = "gnu")]
+unsafe fn before_openssl(end: *mut c_void) {
+    unsafe extern "C" {
+        // Of glibc, and missing from the crate libc. Other systems have only `atexit`, which does not tell the status.
+        fn on_exit(
+            handler: Option<unsafe extern "C" fn(status: c_int, data: *mut c_void)>,
+            data: *mut c_void,
+        ) -> c_int;
+    }
+    // SAFETY: see above.
+    unsafe { on_exit(Some(process_ends), end) };
+}
+
+#[cfg(not(target_env = "gnu"))]
+unsafe fn before_openssl(_end: *mut c_void) {}
+
+/// # Safety
+/// `data` is null or an [`End`].
+unsafe fn own<'a>(data: *mut c_void) -> Option<&'a End> {
+    // SAFETY: see above.
+    unsafe { data.cast::<End>().as_ref() }.filter(|end| end.owner == std::process::id())
+}
+
+callback! {
+    fn child_ends(data: *mut c_void) -> apr_status_t, failing 0; {
+        // SAFETY: as `end_with` registered it.
+        if let Some(end) = unsafe { own(data) } {
+            refresh::end(&end.stop);
+        }
+        0
+    }
+}
+
+#[cfg(target_env = "gnu")]
+callback! {
+    fn process_ends(status: c_int, data: *mut c_void) -> (), failing (); {
+        // SAFETY: as `before_openssl` registered it.
+        let Some(end) = (unsafe { own(data) }) else { return };
+        // Where the child's pool was not destroyed.
+        if !end.stop.is_raised() {
+            refresh::end(&end.stop);
+        }
+        if !end.stop.is_quiet() {
+            // SAFETY: has no conditions. What httpd had to write is written: its pool is gone.
+            unsafe { libc::_exit(status) };
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! RSA keys whose making can be given up: OpenSSL asks at each number it tries.
+
+use super::guard::callback;
+use foreign_types::ForeignType;
+use openssl::bn::BigNum;
+use openssl::error::ErrorStack;
+use openssl::pkey::Private;
+use openssl::rsa::Rsa;
+use openssl_sys::{BN_GENCB, RSA_generate_key_ex, RSA_new};
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+
+type Ask = unsafe extern "C" fn(step: c_int, count: c_int, asking: *mut BN_GENCB) -> c_int;
+
+// In every OpenSSL from 1.1.1 on, and missing from openssl-sys.
+unsafe extern "C" {
+    fn BN_GENCB_new() -> *mut BN_GENCB;
+    fn BN_GENCB_free(asking: *mut BN_GENCB);
+    fn BN_GENCB_set(asking: *mut BN_GENCB, ask: Option<Ask>, data: *mut c_void);
+    fn BN_GENCB_get_arg(asking: *mut BN_GENCB) -> *mut c_void;
+    fn OPENSSL_thread_stop();
+}
+
+struct Question<'a> {
+    is_stopped: &'a dyn Fn() -> bool,
+    given_up: Cell<bool>,
+}
+
+/// A key of so many bits with the usual exponent; `None`: `is_stopped` said so meanwhile.
+pub fn make(bits: u32, is_stopped: &dyn Fn() -> bool) -> Result<Option<Rsa<Private>>, ErrorStack> {
+    let exponent = BigNum::from_u32(0x1_0001)?;
+    let question = Question { is_stopped, given_up: Cell::new(false) };
+    let bits = c_int::try_from(bits).unwrap_or(c_int::MAX);
+    // SAFETY: OpenSSL's own objects, looked at before they are used and freed once; the question outlives the call that
+    // asks it.
+    let (key, made) = unsafe {
+        let key = RSA_new();
+        if key.is_null() {
+            return Err(ErrorStack::get());
+        }
+        let key = Rsa::<Private>::from_ptr(key);
+        let asking = BN_GENCB_new();
+        if asking.is_null() {
+            return Err(ErrorStack::get());
+        }
+        BN_GENCB_set(asking, Some(ask_to_go_on), (&raw const question).cast_mut().cast());
+        let made = RSA_generate_key_ex(key.as_ptr(), bits, exponent.as_ptr(), asking);
+        BN_GENCB_free(asking);
+        (key, made)
+    };
+    match made {
+        1 => Ok(Some(key)),
+        _ => {
+            let errors = ErrorStack::get();
+            if question.given_up.get() { Ok(None) } else { Err(errors) }
+        }
+    }
+}
+
+callback! {
+    // 0: it is given up.
+    fn ask_to_go_on(_step: c_int, _count: c_int, asking: *mut BN_GENCB) -> c_int, failing 0; {
+        // SAFETY: `make` has set the question, which lives until it returns.
+        let question = unsafe { BN_GENCB_get_arg(asking).cast::<Question<'_>>().as_ref() };
+        let given_up = question.is_none_or(|question| {
+            question.given_up.set((question.is_stopped)());
+            question.given_up.get()
+        });
+        c_int::from(!given_up)
+    }
+}
+
+/// Frees what OpenSSL keeps for the calling thread. Without it OpenSSL does so when the thread ends, which may be while
+/// the process tears it down.
+pub fn leave_thread() {
+    // SAFETY: has no conditions; what this thread does next with OpenSSL begins from nothing.
+    unsafe { OPENSSL_thread_stop() };
+}
