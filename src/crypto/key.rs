@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn files_of_the_admin_may_hold_keys_in_older_forms_and_others_may_not() {
-        let rsa = Rsa::generate(1024).unwrap();
+        let rsa = openssl::rsa::Rsa::generate(1024).unwrap();
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
         let ec = EcKey::generate(&group).unwrap();
         let parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";

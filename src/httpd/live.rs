@@ -1,9 +1,8 @@
 //! Live activation: sets that one child publishes are taken up by all, without a restart.
 //!
 //! At start the hosts that are served with certificates of ours are noted, and mod_ssl's hook puts a slot beside each of
-//! their TLS contexts. A handshake looks into the slot and does nothing else, except in a process that has heard of a set
-//! and not yet read it: there the first handshake that needs it does. Most sets are read off the handshake's path, by the
-//! child that publishes and in the others by the watchdog's beat.
+//! their TLS contexts. A handshake looks into the slot and does nothing else. Sets are read off its path: by the child that
+//! publishes, in the others by the watchdog's beat, and in a new child by threads that are ahead of its first client.
 
 use super::lock;
 use super::news::News;
@@ -18,15 +17,25 @@ use crate::renew::live::{self, Hosts, LiveSet, Workers};
 use crate::renew::set::Flaw;
 use crate::renew::slot::{Slot, Source};
 use crate::store::{Error, WorkGroup, WorkStore};
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, StopFlag, SystemClock};
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// How many sets a beat reads: each costs about a millisecond, most of it to decrypt the key.
-const AT_ONCE: usize = 8;
+/// How long a beat reads sets, of the tenth of a second until the next one: each costs about a millisecond, most of it to
+/// decrypt the key.
+const OF_A_BEAT: Duration = Duration::from_millis(50);
+
+/// How long a new child waits for the sets that it needs: those of hosts that had no good certificate at the start. And
+/// for all others.
+const FOR_NEEDED: Duration = Duration::from_secs(10);
+const FOR_ALL: Duration = Duration::from_millis(400);
+
+/// Threads of a new child that read sets, at the most.
+const READERS: usize = 4;
 
 /// How many children the status pages can tell apart.
 const MOST_COUNTED: usize = 1024;
@@ -54,6 +63,8 @@ pub struct Live {
     hearing: Mutex<()>,
     /// Some slot may have a set to read.
     is_behind: AtomicBool,
+    /// How many of the news this process had heard when it had read all their sets.
+    caught_up: AtomicU64,
     /// Why a set was not taken up, by MD: told once.
     failures: Mutex<HashMap<usize, String>>,
 }
@@ -81,6 +92,7 @@ impl Live {
             census,
             hearing: Mutex::default(),
             is_behind: AtomicBool::default(),
+            caught_up: AtomicU64::default(),
             failures: Mutex::default(),
         };
         // What a restart has left in staging is still the newest set there is.
@@ -129,24 +141,66 @@ impl Live {
         md.is_some_and(|managed| managed.live.load().is_none())
     }
 
+    /// A new child, before it serves anyone: reads what went live since the start. It does not wait for long, and never
+    /// for one set that cannot be read: the threads that read go on beside it.
+    pub fn begin(&self, stop: &StopFlag) {
+        self.hear();
+        let now = SystemClock::default().now();
+        let behind = self.mds.iter().filter(|managed| managed.live.is_behind());
+        let (others, needed): (Vec<_>, Vec<_>) = behind.partition(|managed| managed.started_well(now));
+        let count = needed.len();
+        let slots: Vec<Slot> = needed.into_iter().chain(others).map(|managed| managed.live.clone()).collect();
+        if slots.is_empty() {
+            return;
+        }
+        let reading = Arc::new(Reading { slots, needed: count, ..Reading::default() });
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from).min(READERS) {
+            let (mine, flag) = (reading.clone(), stop.clone());
+            if let Err(error) = stop.spawn("md-load", move || mine.read_all(&flag)) {
+                crate::log!(
+                    Error,
+                    status = error.raw_os_error().unwrap_or(0),
+                    "live certificates come into use later in this process, no thread can be started: {error}"
+                );
+                return;
+            }
+        }
+        let begin = Instant::now();
+        while !reading.is_enough(begin.elapsed()) && !stop.is_raised() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Reads sets that were published since this process looked last, a few at a time.
     pub fn take_up(&self) {
         self.hear();
         if self.is_behind.swap(false, Ordering::Relaxed) {
-            let mut behind = self.mds.iter().map(|managed| &managed.live).filter(|slot| slot.is_behind());
-            behind.by_ref().take(AT_ONCE).for_each(|slot| drop(slot.load()));
-            if behind.next().is_some() {
+            let begin = Instant::now();
+            let behind = || self.mds.iter().map(|managed| &managed.live).filter(|slot| slot.is_behind());
+            behind().take_while(|_| begin.elapsed() < OF_A_BEAT).for_each(Slot::catch_up_if_free);
+            if behind().next().is_some() {
                 self.is_behind.store(true, Ordering::Relaxed);
             }
         }
+        self.note();
     }
 
-    /// From now on who asks for one of the sets that were published gets it.
+    /// From now on this process knows which sets were published.
     pub fn hear(&self) {
         if self.news.is_there_any() {
             self.hear_all();
         }
-        self.census.note(self.news.heard(), SystemClock::default().now());
+        self.note();
+    }
+
+    /// Tells that this process lives, and which sets it serves.
+    fn note(&self) {
+        let hearing = lock(&self.hearing);
+        if !self.is_behind.load(Ordering::Relaxed) {
+            self.caught_up.store(self.news.heard(), Ordering::Relaxed);
+        }
+        drop(hearing);
+        self.census.note(self.caught_up.load(Ordering::Relaxed), SystemClock::default().now());
     }
 
     fn hear_all(&self) {
@@ -205,6 +259,38 @@ impl Live {
     fn try_out(&self, md: usize, set: Option<LiveSet>) -> Result<Option<LiveSet>, Flaw> {
         let refusal = set.as_ref().and_then(|set| self.contexts.try_out(md, &set.identities)?.err());
         refusal.map_or(Ok(set), |reason| Err(Flaw::Unusable(reason)))
+    }
+}
+
+/// The sets that a new child reads, the needed ones first.
+#[derive(Default)]
+struct Reading {
+    slots: Vec<Slot>,
+    /// The first of them.
+    needed: usize,
+    begun: AtomicUsize,
+    done: AtomicUsize,
+    done_of_needed: AtomicUsize,
+}
+
+impl Reading {
+    fn read_all(&self, stop: &StopFlag) {
+        let next = || self.begun.fetch_add(1, Ordering::Relaxed);
+        for place in std::iter::repeat_with(next) {
+            let Some(slot) = self.slots.get(place).filter(|_| !stop.is_raised()) else { return };
+            slot.catch_up();
+            if place < self.needed {
+                self.done_of_needed.fetch_add(1, Ordering::Release);
+            }
+            self.done.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Whether a child serves that has waited for so long.
+    fn is_enough(&self, waited: Duration) -> bool {
+        let is_served = self.done_of_needed.load(Ordering::Acquire) == self.needed;
+        waited >= FOR_NEEDED
+            || is_served && (waited >= FOR_ALL || self.done.load(Ordering::Acquire) == self.slots.len())
     }
 }
 

@@ -16,8 +16,7 @@ pub fn begin(main: Server<'_>, child: ChildPool) {
     if let Some(state) = main.conf().and_then(|conf| conf.state.get()) {
         crypto::ending::end_with(state.stop.clone(), sys::make_rsa);
         child.end_with(state.stop.clone());
-        // To read all sets would keep those waiting who come first.
-        state.live.iter().for_each(|live| live.hear());
+        state.live.iter().for_each(|live| live.begin(&state.stop));
         state.stapling.iter().for_each(|stapling| stapling.take_up());
     }
 }

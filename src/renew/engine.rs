@@ -184,6 +184,8 @@ impl Engine {
     pub fn run(&self, index: usize) -> Next {
         let clock = self.clock.as_ref();
         let Some(target) = self.targets.get(index) else { return Next::Never };
+        // What another process has put into use is not to be renewed again.
+        target.live.catch_up();
         let mut running = Running::load(target, &self.store, clock);
         crate::log!(Debug, "AH10052: md({}): state={}, driving", target.md.name, target.md.state as i32);
         let mut told = Next::Never;

@@ -49,7 +49,7 @@ mod turn;
 pub mod unsaved;
 
 use crate::challenge::dns01;
-use crate::model::{KeySpec, Md};
+use crate::model::{KeySpec, Md, State};
 use crate::time::Timestamp;
 use live::LiveSet;
 use serve::Certs;
@@ -95,6 +95,11 @@ impl Managed {
             }
             _ => Cow::Borrowed(&self.md),
         }
+    }
+
+    /// Whether the start has found certificates that serve all its names at this time.
+    pub fn started_well(&self, now: Timestamp) -> bool {
+        self.md.state == State::Complete && self.certs.are_in_time(now)
     }
 
     /// The certificates that this process has for it.

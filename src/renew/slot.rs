@@ -1,14 +1,13 @@
 //! Where a process keeps the live set of one managed domain.
 //!
-//! Who reads a slot that has been told of a newer set waits until that one is there, so that a process knows all of a
-//! thousand sets at once and reads those that are asked for. A slot that has heard of nothing new is read without a
-//! lock.
+//! Who asks what is in a slot, as each handshake does, gets what is there, without a lock and whatever lies on disk. The
+//! newer set that a slot was told of is read by those that keep it up.
 
 use super::live::LiveSet;
 use arc_swap::{ArcSwapOption, Guard};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 
 /// Has the sets that slots are told of.
 pub trait Source: Send + Sync {
@@ -53,10 +52,24 @@ impl Place {
 impl Slot {
     /// `None`: what was in use at the start still is.
     pub fn load(&self) -> Guard<Option<Arc<LiveSet>>> {
-        if self.is_behind() {
-            self.catch_up();
-        }
         self.0.set.load()
+    }
+
+    /// Reads the set it was told of. Waits where somebody else is at it.
+    pub fn catch_up(&self) {
+        if self.is_behind() {
+            self.read(&self.lock());
+        }
+    }
+
+    /// The same, but leaves it to somebody else who is at it.
+    pub fn catch_up_if_free(&self) {
+        let reading = match self.0.reading.try_lock() {
+            Ok(reading) => reading,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        self.read(&reading);
     }
 
     pub fn store(&self, set: LiveSet) {
@@ -73,7 +86,7 @@ impl Slot {
         self.0.told.fetch_add(1, Ordering::Release);
     }
 
-    /// Whether it was told of a set that nobody has asked for yet.
+    /// Whether it was told of a set that is not read yet.
     pub fn is_behind(&self) -> bool {
         self.0.dealt_with.load(Ordering::Acquire) != self.0.told.load(Ordering::Acquire)
     }
@@ -94,14 +107,12 @@ impl Slot {
         Some(ask(source.upgrade()?.as_ref(), *index))
     }
 
-    fn catch_up(&self) {
-        let _reading = self.lock();
-        if !self.is_behind() {
-            return;
+    fn read(&self, _reading: &MutexGuard<'_, ()>) {
+        if self.is_behind() {
+            self.deal(|slot| {
+                self.with_source(|source, index| source.fill(index, slot));
+            });
         }
-        self.deal(|slot| {
-            self.with_source(|source, index| source.fill(index, slot));
-        });
     }
 
     fn deal(&self, put: impl FnOnce(&Slot)) {
@@ -138,6 +149,7 @@ mod tests {
     use super::super::serve::Certs;
     use super::*;
     use crate::crypto::fixture::NOW;
+    use std::sync::Barrier;
     use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
@@ -178,15 +190,18 @@ mod tests {
     }
 
     #[test]
-    fn a_set_is_read_once_by_who_asks_first_after_the_slot_was_told() {
+    fn a_set_is_read_once_by_those_who_keep_the_slot_up_and_not_by_who_asks() {
         let (sets, slot) = connected();
-        assert_eq!(seconds(&slot), None);
         slot.tell();
+        assert_eq!(seconds(&slot), None, "what there was");
         assert!(slot.is_behind());
-        assert_eq!(sets.read.load(Ordering::Relaxed), 0, "nobody has asked");
+        assert_eq!(sets.read.load(Ordering::Relaxed), 0);
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| assert_eq!(seconds(&slot), Some(0)));
+                scope.spawn(|| {
+                    slot.catch_up();
+                    assert_eq!(seconds(&slot), Some(0));
+                });
             }
         });
         assert_eq!(sets.read.load(Ordering::Relaxed), 1);
@@ -196,12 +211,16 @@ mod tests {
     #[test]
     fn a_set_that_cannot_be_used_leaves_the_one_before_and_is_not_read_again() {
         let (sets, slot) = connected();
+        let caught_up = || {
+            slot.catch_up();
+            seconds(&slot)
+        };
         slot.tell();
-        assert_eq!(seconds(&slot), Some(0));
+        assert_eq!(caught_up(), Some(0));
         sets.is_broken.store(true, Ordering::Relaxed);
         slot.tell();
-        assert_eq!(seconds(&slot), Some(0));
-        assert_eq!(seconds(&slot), Some(0));
+        assert_eq!(caught_up(), Some(0));
+        assert_eq!(caught_up(), Some(0));
         assert_eq!(sets.read.load(Ordering::Relaxed), 2);
     }
 
@@ -219,8 +238,35 @@ mod tests {
         let (sets, slot) = connected();
         sets.is_told_meanwhile.store(true, Ordering::Relaxed);
         slot.tell();
+        slot.catch_up();
         assert_eq!(seconds(&slot), Some(0));
         assert!(slot.is_behind());
+        slot.catch_up_if_free();
+        assert_eq!(seconds(&slot), Some(1));
+    }
+
+    #[test]
+    fn nobody_who_asks_waits_for_a_set_that_is_being_read() {
+        let (sets, slot) = connected();
+        slot.tell();
+        slot.catch_up();
+        slot.tell();
+        let (reading, go_on) = (Barrier::new(2), Barrier::new(2));
+        std::thread::scope(|scope| {
+            // As a disk does that does not answer.
+            scope.spawn(|| {
+                slot.replace(|slot| {
+                    reading.wait();
+                    go_on.wait();
+                    sets.fill(0, slot);
+                });
+            });
+            reading.wait();
+            assert_eq!(seconds(&slot), Some(0), "the one before");
+            slot.catch_up_if_free();
+            assert!(slot.is_behind());
+            go_on.wait();
+        });
         assert_eq!(seconds(&slot), Some(1));
     }
 }

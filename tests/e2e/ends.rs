@@ -1,10 +1,20 @@
-//! How children end, in the middle of whatever our threads do: none crashes, none goes on, none keeps httpd waiting.
+//! How children end, in the middle of whatever our threads do: none crashes, none goes on, none keeps httpd waiting. And what
+//! handshakes do meanwhile that could wait for the disk: nothing.
 
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use openssl::ec::{EcGroup, EcKey};
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::symm::Cipher;
+
 use crate::support::ends::{Ends, Way, config, visited};
-use crate::support::{Config, Lab, Pebble, SOON, open_lab, wait_for};
+use crate::support::issuer::{self, Issuer};
+use crate::support::process::{children, is_alive, signal};
+use crate::support::strace::Strace;
+use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, tls, wait_for};
 
 const DOMAINS: usize = 60;
 /// Of each kind, on each MPM. `make bench ARGS="live ends 500"` does more.
@@ -73,4 +83,135 @@ fn a_stop_does_not_wait_for_a_large_key() {
     assert!(begin.elapsed() < SOON / 4, "{:?}", begin.elapsed());
     let log = fs::read_to_string(config.server_root().join("error.log")).unwrap();
     assert!(!log.contains("exit signal") && !log.contains("still did not exit"), "it was killed");
+}
+
+const NAMES: &[&str] = &["one.test"];
+/// What each read of a set takes, on a disk that does not answer.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// A server with a set that is live, and one that serves it from the start.
+fn live(lab: &Lab, mpm: &'static str) -> (Httpd, String) {
+    let issuer = Issuer::new();
+    let config = Config::with_ca(lab, &Authority::new(lab))
+        .line("MDCheckInterval 1s\nMDRetryDelay 1s\nMDPrivateKeys P-256\nMDomain one.test")
+        .mpm(mpm)
+        .site("one.test", &[]);
+    issuer::install(&config.store(), NAMES, &[&issuer.issue(NAMES)]);
+    let httpd = config.start();
+    let set = issuer.issue(NAMES);
+    issuer::stage(&httpd.config.store(), NAMES, &[&set]);
+    httpd.wait_live("one.test", &set.serial());
+    (httpd, set.serial())
+}
+
+fn serial(httpd: &Httpd) -> String {
+    tls::served(httpd.config.https(), "one.test", None, &[]).serial()
+}
+
+/// Kills all children, and waits until others are there.
+#[track_caller]
+fn replace_children(httpd: &Httpd) {
+    let old = children(httpd.pid());
+    old.iter().for_each(|pid| signal(*pid, "KILL"));
+    wait_for("new children", SOON, || {
+        let new = children(httpd.pid());
+        (!old.iter().any(|pid| is_alive(*pid)) && !new.is_empty()).then_some(())
+    });
+}
+
+#[test]
+fn no_handshake_waits_for_a_set_that_cannot_be_read() {
+    let Some(lab) = open_lab!(Need::Strace) else { return };
+    let (httpd, new) = live(&lab, "event");
+    let file = httpd.config.store().join("staging/one.test/live.json");
+    let _strace = Strace::slow_down(&lab, httpd.pid(), &file, SLOW);
+    replace_children(&httpd);
+    let begin = Instant::now();
+    // New children wait for a moment, and then serve what they have.
+    let (mut served, mut slowest) = (0, Duration::ZERO);
+    let first = serial(&httpd);
+    let is_in_time = || begin.elapsed() < SLOW;
+    assert!(is_in_time(), "the first handshake took {:?}", begin.elapsed());
+    assert_ne!(first, new, "what was there at the start");
+    while is_in_time() {
+        let begin = Instant::now();
+        let now = serial(&httpd);
+        assert!(now == first || now == new, "{now}");
+        slowest = slowest.max(begin.elapsed());
+        served += 1;
+    }
+    assert!(served > 10, "{served} handshakes");
+    assert!(slowest < SLOW / 2, "{slowest:?}");
+    wait_for("the set in all children", SOON, || (0..10).all(|_| serial(&httpd) == new).then_some(()));
+}
+
+#[test]
+fn a_key_that_takes_hours_to_open_holds_up_neither_handshakes_nor_the_stop() {
+    let Some(lab) = open_lab!() else { return };
+    for mpm in ["event", "prefork"] {
+        let (httpd, new) = live(&lab, mpm);
+        let dir = httpd.config.store().join("staging/one.test");
+        let mut set: serde_json::Value =
+            serde_json::from_slice(&fs::read(dir.join("live.json")).unwrap()).unwrap();
+        set["sets"][0]["privkey"] = endless_key().into();
+        issuer::put(&dir, "live.json", set.to_string().as_bytes());
+        replace_children(&httpd);
+        let first = serial(&httpd);
+        assert_ne!(first, new, "what was there at the start");
+        (0..10).for_each(|_| assert_eq!(serial(&httpd), first));
+        let config = httpd.stop();
+        let log = fs::read_to_string(config.server_root().join("error.log")).unwrap();
+        assert!(!log.contains("exit signal") && !log.contains("still did not exit"), "{log}");
+        config.forget();
+    }
+}
+
+/// Encrypted with 2^31 - 1 rounds of PBKDF2, as far as it says.
+fn endless_key() -> String {
+    let key = PKey::from_ec_key(
+        EcKey::generate(&EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap()).unwrap(),
+    );
+    let pem = key.unwrap().private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), b"x").unwrap();
+    let text = String::from_utf8(pem).unwrap();
+    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let mut der = openssl::base64::decode_block(&body).unwrap();
+    let rounds = der.windows(4).position(|bytes| bytes == [0x02, 0x02, 0x08, 0x00]).unwrap();
+    der.splice(rounds..rounds + 4, [0x02, 0x04, 0x7f, 0xff, 0xff, 0xff]);
+    // The lengths of all that the number lies in.
+    for at in [2, 4, 17, 19, 32] {
+        der[at] += 2;
+    }
+    let lines: Vec<String> = openssl::base64::encode_block(&der)
+        .as_bytes()
+        .chunks(64)
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
+    format!(
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\n{}\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        lines.join("\n")
+    )
+}
+
+#[test]
+fn a_child_forked_later_never_shows_a_self_signed_certificate_where_a_set_is_live() {
+    let Some(lab) = open_lab!(Need::Strace) else { return };
+    let pebble = Pebble::start(&lab);
+    let httpd = Config::with_ca(&lab, &pebble.authority)
+        .line("MDPrivateKeys P-256\nMDomain one.test")
+        .site("one.test", &[])
+        .start();
+    let new = wait_for("a live set", SOON, || {
+        let served = httpd.served("one.test", &pebble, &[]);
+        served.verified.then(|| served.serial())
+    });
+    httpd.wait_live("one.test", &new);
+    let file = httpd.config.store().join("staging/one.test/live.json");
+    // Far longer than the first handshake takes.
+    let _strace = Strace::slow_down(&lab, httpd.pid(), &file, Duration::from_millis(1500));
+    replace_children(&httpd);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..4).for_each(|_| assert_eq!(serial(&httpd), new)));
+        }
+    });
 }

@@ -1,7 +1,9 @@
 //! What system calls a process makes, each with the stack that it comes from: strace(1) with its option `-k`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use std::{fmt, fs};
 
 use super::process::{Process, Start, args};
@@ -29,10 +31,20 @@ pub fn obstacle() -> Option<String> {
 impl Strace {
     /// Of all threads of the process, those to come included. Returns once it is at it.
     pub fn attach(lab: &Lab, pid: u32) -> Strace {
+        Strace::start(lab, pid, args([&"-k", &"-y", &"-s", &"8"]))
+    }
+
+    /// From now on each read from this file takes so long, in the process and its children.
+    pub fn slow_down(lab: &Lab, pid: u32, file: &Path, pause: Duration) -> Strace {
+        let inject = format!("inject=read:delay_enter={}", pause.as_micros());
+        Strace::start(lab, pid, args([&"-P", &file, &"-e", &"trace=read", &"-e", &inject]))
+    }
+
+    fn start(lab: &Lab, pid: u32, options: Vec<OsString>) -> Strace {
         let output = lab.path("strace.out");
         let mut process = Process::spawn(Start {
             program: &lab::in_path("strace").unwrap(),
-            args: args([&"-f", &"-k", &"-y", &"-s", &"8", &"-o", &output, &"-p", &pid.to_string()]),
+            args: [options, args([&"-f", &"-o", &output, &"-p", &pid.to_string()])].concat(),
             envs: Vec::new(),
             log: &lab.path("strace.log"),
             // Detaches.

@@ -23,8 +23,8 @@ mod module;
 mod ocsp;
 mod pool;
 mod request;
-mod secret;
 mod rsa;
+mod secret;
 mod server;
 mod shared;
 mod ssl;
@@ -36,8 +36,8 @@ pub use hooks::ConfigPool;
 pub use loaded::outdated;
 pub use pool::PathArray;
 pub use request::{Answer, Request};
-pub use secret::keep as keep_secret;
 pub use rsa::{leave_thread, make as make_rsa};
+pub use secret::keep as keep_secret;
 pub use server::{
     Server, child_limit, instance, is_configuration_check, is_configuration_test, listener_ports,
     server_root, servers, store_owner,
