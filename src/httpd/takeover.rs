@@ -123,7 +123,7 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
             Err(error) => {
                 crate::log!(
                     Error,
-                    "AH10069: {name}: error loading staged set, the one in use stays: {error}"
+                    "AH10069: md[{name}]: error loading staged set, the one in use stays: {error}"
                 );
             }
         }

@@ -239,6 +239,8 @@ fn a_store_that_cannot_be_written_is_told_and_the_certificate_in_use_stays() {
     // Due at once, with no place to note anything: root owns the folder. Without a job in it the start would remove it.
     let config = httpd.stop().line("MDRenewWindow 9999d\nMDRetryDelay 1s");
     let folder = config.store().join("staging/one.test");
+    // What the CA advises may be there.
+    let _ = fs::remove_dir_all(&folder);
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("job.json"), "{}").unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
