@@ -32,7 +32,7 @@ const OF_A_BEAT: Duration = Duration::from_millis(50);
 /// How long a new child waits for the sets that it needs: those of hosts that had no good certificate at the start. And
 /// for all others.
 const FOR_NEEDED: Duration = Duration::from_secs(10);
-const FOR_ALL: Duration = Duration::from_millis(100);
+const FOR_ALL: Duration = Duration::from_millis(500);
 
 /// Threads of a new child that read sets, at the most.
 const READERS: usize = 4;
