@@ -445,6 +445,39 @@ fn answers_that_are_not_acme_are_protocol_errors() {
 }
 
 #[test]
+fn a_directory_url_that_leads_elsewhere_is_told() {
+    let page = |status| Answer {
+        status,
+        headers: vec![("Content-Type".into(), "text/html".into())],
+        body: b"<h1>oops</h1>".to_vec(),
+    };
+    let first = json!({"new-reg": "https://ca.test/reg", "new-authz": "https://ca.test/authz"});
+    for (answer, said) in [
+        (page(404), "the server answered 404 without a problem document"),
+        (Answer::problem(404, &problem("malformed", "Page not found")), "Page not found"),
+        (page(200), "not the JSON it should be"),
+        (Answer::json(200, &json!({"version": 7})), "'newNonce' is missing"),
+        (Answer::json(200, &first), "ACME's first version"),
+        (page(301).with("Location", "https://ca.test/other"), "redirect (301) to https://ca.test/other"),
+    ] {
+        let lab = Lab::new();
+        lab.ca.fault(Endpoint::Directory, Fault::Raw(answer));
+        let Err(error) = lab.server() else { panic!("connected") };
+        let text = error.detail();
+        assert!(
+            text.contains("no ACME directory at https://ca.test/dir")
+                && text.contains("'MDCertificateAuthority'")
+                && text.contains(said),
+            "{text}"
+        );
+    }
+    // Trouble of the right server is no reason to doubt its URL.
+    let lab = Lab::new();
+    lab.ca.fault(Endpoint::Directory, Fault::Raw(page(503)));
+    assert!(!lab.server().err().unwrap().detail().contains("MDCertificateAuthority"));
+}
+
+#[test]
 fn an_error_page_is_told_by_its_status() {
     let lab = Lab::new();
     let session = lab.session();

@@ -151,6 +151,11 @@ const ALL: [Endpoint; 8] = [
     Endpoint::Certificate,
 ];
 
+/// Those whose answers are read. What starts a challenge is not: its authorization tells what comes of it.
+fn with_bodies() -> Vec<Endpoint> {
+    ALL.into_iter().filter(|e| !matches!(e, Endpoint::NewNonce | Endpoint::Challenge)).collect()
+}
+
 /// `fault` at each of these endpoints: an error each time, that says `about`, and that mends.
 #[track_caller]
 fn assert_each_fails_and_mends(endpoints: &[Endpoint], about: &str, fault: impl Fn() -> Fault) {
@@ -279,7 +284,7 @@ fn redirects_are_not_followed_also_not_in_a_circle() {
 
 #[test]
 fn bodies_that_are_cut_off_or_too_large_are_errors() {
-    let with_bodies: Vec<Endpoint> = ALL.into_iter().filter(|e| *e != Endpoint::NewNonce).collect();
+    let with_bodies = with_bodies();
     assert_each_fails_and_mends(&with_bodies, "", || {
         // A chain is cut inside of its leaf: the leaf alone is a chain, too.
         Fault::Alter(|answer| answer.body.truncate(answer.body.len() / 3))
@@ -298,7 +303,6 @@ fn json_bombs_are_errors() {
         Endpoint::NewAccount,
         Endpoint::NewOrder,
         Endpoint::Authorization,
-        Endpoint::Challenge,
         Endpoint::Finalize,
     ];
     let deep = ["[".repeat(500_000), "]".repeat(500_000)].concat();
@@ -370,7 +374,7 @@ fn a_nonce_of_64_kib_is_not_used() {
 
 #[test]
 fn a_page_instead_of_a_resource_is_an_error() {
-    let with_bodies: Vec<Endpoint> = ALL.into_iter().filter(|e| *e != Endpoint::NewNonce).collect();
+    let with_bodies = with_bodies();
     assert_each_fails_and_mends(&with_bodies, "", || {
         raw(200, "text/html", b"<html><script>alert(1)</script></html>")
     });
@@ -409,7 +413,7 @@ fn edit(answer: &mut Answer, change: impl FnOnce(&mut Value)) {
 
 #[test]
 fn an_authorization_for_a_name_that_was_not_ordered_is_refused() {
-    for name in ["evil.test", "../../../etc", "", "*.a.test", "a.test/../b", ".."] {
+    for name in ["evil.test", "../../../etc", "*.a.test", "a.test/../b", ".."] {
         static NAMES: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
         *NAMES.lock().unwrap() = name.into();
         let lab = Lab::new();
@@ -422,6 +426,43 @@ fn an_authorization_for_a_name_that_was_not_ordered_is_refused() {
         assert_eq!(lab.ca.count(Endpoint::Challenge), 0);
         lab.assert_mends();
     }
+}
+
+/// It would be for the one that was: nothing else is proven by answering.
+#[test]
+fn an_authorization_without_a_name_is_for_the_only_one_of_the_order() {
+    let lab = Lab::new();
+    lab.ca.fault(Endpoint::Authorization, Fault::Alter(|a| edit(a, |v| v["identifier"] = Value::Null)));
+    lab.attempt();
+    assert!(lab.job().finished, "{:?}", lab.job().last);
+}
+
+#[test]
+fn what_says_nothing_heads_no_message() {
+    for (document, said) in [
+        (json!({}), "the server answered 403 without a problem document"),
+        (json!({"title": "Forbidden by policy"}), "Forbidden by policy"),
+        (json!({"error": "Forbidden", "status": "403"}), "Forbidden"),
+    ] {
+        let lab = Lab::new();
+        lab.ca.fault(Endpoint::NewOrder, Fault::Problem { status: 403, document, retry_after: None });
+        let (job, _) = lab.failure();
+        assert_eq!(job.last.problem, None);
+        assert!(job.last.detail.as_deref().unwrap().starts_with(said), "{job:?}");
+        assert!(!job.to_json().to_string().contains("about:blank"));
+    }
+}
+
+#[test]
+fn the_page_to_visit_is_kept_in_the_job() {
+    let lab = Lab::new();
+    let page = "https://ca.test/unpause/v1?jwt=e30";
+    let mut document = problem("userActionRequired", "Terms of service have changed");
+    document["instance"] = json!(page);
+    lab.ca.fault(Endpoint::NewOrder, Fault::Problem { status: 403, document, retry_after: None });
+    let (job, _) = lab.failure();
+    let detail = job.last.detail.unwrap();
+    assert!(detail.contains(&format!("visit {page}")), "{detail}");
 }
 
 #[test]
@@ -499,14 +540,12 @@ fn states_that_never_were_are_errors() {
         (Endpoint::NewOrder, "finished"),
         (Endpoint::NewOrder, ""),
         (Endpoint::Authorization, "maybe"),
-        (Endpoint::Challenge, "perhaps"),
         (Endpoint::Finalize, "issued"),
     ] {
         assert_each_fails_and_mends(&[endpoint], "status", || {
             Fault::Alter(match status {
                 "finished" => |a| edit(a, |v| v["status"] = json!("finished")),
                 "maybe" => |a| edit(a, |v| v["status"] = json!("maybe")),
-                "perhaps" => |a| edit(a, |v| v["status"] = json!("perhaps")),
                 "issued" => |a| edit(a, |v| v["status"] = json!("issued")),
                 _ => |a| edit(a, |v| v["status"] = json!("")),
             })

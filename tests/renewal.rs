@@ -8,7 +8,7 @@ mod clock;
 mod fake_ca;
 
 use clock::VirtualClock;
-use fake_ca::{Endpoint, FakeCa, Fault, Sends, problem};
+use fake_ca::{Endpoint, FakeCa, Fault, Quirk, Sends, problem};
 use mod_md::challenge::{dns01, http01};
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http::{self, Request, Response, Transport};
@@ -274,6 +274,36 @@ fn all_records_are_there_before_the_ca_looks_for_one_and_gone_in_the_end() {
 }
 
 #[test]
+fn a_ca_that_writes_its_objects_in_its_own_way_issues() {
+    let one_by_one = Quirk::ALL.iter().map(|quirk| vec![*quirk]);
+    for quirks in one_by_one.chain([Quirk::ALL.to_vec()]) {
+        for names in [&["a.test", "*.a.test"][..], &["*.a.test"]] {
+            let lab = Lab::new().with_account_key("a.test").with_account_key("*.a.test");
+            lab.ca.rules(|rules| {
+                // The second order finds its names validated.
+                (rules.quirks, rules.reuse_authorizations) = (quirks.clone(), true);
+                (rules.validation_polls, rules.ready_polls, rules.issuance_polls) = (2, 1, 2);
+            });
+            let (mut md, _) = with_dns01(&lab);
+            (md.md.name, md.md.domains) = (names[0].into(), names.iter().map(ToString::to_string).collect());
+            let name = names[0];
+            for orders in 1..=2 {
+                lab.engine(vec![md.clone()], Fuse::default()).run(0);
+                let job = lab.job(name);
+                assert!(job.finished && job.errors == 0, "{quirks:?} {names:?}: {job:?}");
+                assert_eq!(lab.ca.count(Endpoint::NewOrder), orders);
+                let store = lab.store(Fuse::default());
+                let staging = Staging::new(&store, name);
+                let chain = staging.chain(&ec()).unwrap().unwrap();
+                assert_eq!(chain.leaf().dns_names(), names);
+                staging.reset().unwrap();
+                staging.save_job(&Job::new(name)).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
 fn records_are_torn_down_wherever_the_child_died() {
     for steps in (0..).step_by(3) {
         let lab = Lab::new().with_account_key("a.test");
@@ -388,6 +418,21 @@ fn a_failed_validation_is_told_in_the_words_of_the_ca_with_domain_and_next_try()
     let again = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
     assert!(matches!(again, Next::At(at) if at.unix() == next.unix()));
     assert_eq!(lab.ca.seen().len(), before);
+}
+
+#[test]
+fn errors_that_say_nothing_hide_none_that_does() {
+    let lab = Lab::new().with_account_key("a.test");
+    lab.ca.rules(|rules| {
+        // Of three challenges one is tried; the others have an error too, an empty one.
+        rules.quirks = vec![Quirk::EmptyErrors];
+        rules.validate = Arc::new(|_| Err(problem("incorrectResponse", "it says 404")));
+        rules.challenge_types = vec!["dns-01", "tls-alpn-01", "http-01"];
+    });
+    lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
+    let last = lab.job("a.test").last;
+    assert_eq!(last.problem.as_deref(), Some("urn:ietf:params:acme:error:incorrectResponse"));
+    assert!(last.detail.as_deref().is_some_and(|said| said.contains("it says 404")), "{last:?}");
 }
 
 #[test]

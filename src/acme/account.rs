@@ -3,14 +3,14 @@
 //! and URL is the caller's.
 
 use super::client::{Signer, json_of, location};
-use super::objects::{Authorization, Challenge, Order};
+use super::objects::{Authorization, Order};
 use super::problem::{EAB_HMAC_INVALID, Problem};
 use super::{Error, Server};
 use crate::crypto::{PrivateKey, jws};
 use crate::http::Response;
 use crate::model::Eab;
 use crate::time::Timestamp;
-use data_encoding::{BASE64, BASE64URL_NOPAD};
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -23,7 +23,7 @@ const MAX_CHAIN: usize = 20;
 pub struct Registration {
     /// The account URL: `kid` of requests, and what a CAA record can name (RFC 8657).
     pub url: String,
-    /// `valid`, `deactivated` or `revoked` (RFC 8555 §7.1.2).
+    /// `valid`, `deactivated` or `revoked` (RFC 8555 §7.1.2); `valid` where the server says nothing.
     pub status: String,
     pub orders: Option<String>,
     /// The object as sent. Nothing in it is secret.
@@ -101,9 +101,12 @@ impl Server {
 
 impl Registration {
     pub(super) fn parse(url: String, object: Value) -> Result<Self, Error> {
+        if !object.is_object() {
+            return Err(Error::Protocol("the server sent no account object".into()));
+        }
         let text = |key: &str| object.get(key).and_then(Value::as_str).map(String::from);
-        let status = text("status")
-            .ok_or_else(|| Error::Protocol("the server sent an account without status".into()))?;
+        // A server does not answer for an account that is not valid (RFC 8555 §7.3.6).
+        let status = text("status").map_or_else(|| "valid".into(), |status| status.to_ascii_lowercase());
         Ok(Registration { url, status, orders: text("orders"), object })
     }
 }
@@ -121,12 +124,15 @@ fn external_binding(url: &str, key: &PrivateKey, eab: &Eab) -> Result<Value, Err
     Ok(jws::hmac_sign(&secret, header, jws::jwk(key)?.to_string().as_bytes())?)
 }
 
-/// CAs hand the secret out as base64url; some as plain base64, some with padding.
+/// CAs hand the secret out as base64url; some as plain base64, some with padding, some with bits in the last
+/// character that belong to no byte.
 fn eab_secret(hmac: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let bare = hmac.trim().trim_end_matches('=');
-    let padded = Zeroizing::new(format!("{bare}{}", "=".repeat((4 - bare.len() % 4) % 4)));
-    let secret =
-        BASE64URL_NOPAD.decode(bare.as_bytes()).or_else(|_| BASE64.decode(padded.as_bytes())).ok()?;
+    let bare = hmac.trim().trim_end_matches('=').as_bytes();
+    let secret = [BASE64URL_NOPAD, BASE64_NOPAD].into_iter().find_map(|encoding| {
+        let mut lenient = encoding.specification();
+        lenient.check_trailing_bits = false;
+        lenient.encoding().ok()?.decode(bare).ok()
+    })?;
     (!secret.is_empty()).then(|| Zeroizing::new(secret))
 }
 
@@ -206,15 +212,20 @@ impl Session {
     }
 
     /// Tells the server that the challenge can be validated (RFC 8555 §7.5.1).
-    pub fn start_challenge(&self, url: &str) -> Result<Polled<Challenge>, Error> {
+    ///
+    /// What the answer says of the challenge is not read: the authorization tells what comes of it.
+    pub fn start_challenge(&self, url: &str) -> Result<Polled<()>, Error> {
         let response = self.send(url, &json!({}))?;
-        Ok(self.polled(Challenge::parse(&json_of(url, &response)?)?, &response))
+        Ok(self.polled((), &response))
     }
 
     /// Sends the DER signing request (RFC 8555 §7.4).
     pub fn finalize(&self, order: &Order, csr: &[u8]) -> Result<Polled<Order>, Error> {
-        let response = self.send(&order.finalize, &json!({"csr": BASE64URL_NOPAD.encode(csr)}))?;
-        let after = Order::parse(&order.url, &json_of(&order.finalize, &response)?)?;
+        let url = order.finalize.as_deref().ok_or_else(|| {
+            Error::Protocol(format!("the order {} has no 'finalize' that is an http(s) URL", order.url))
+        })?;
+        let response = self.send(url, &json!({"csr": BASE64URL_NOPAD.encode(csr)}))?;
+        let after = Order::parse(&order.url, &json_of(url, &response)?)?;
         Ok(self.polled(after, &response))
     }
 
@@ -308,6 +319,9 @@ mod tests {
         for text in [BASE64URL_NOPAD.encode(&secret), BASE64URL.encode(&secret), BASE64.encode(&secret)] {
             assert_eq!(eab_secret(&text).as_deref().map(Vec::as_slice), Some(&secret[..]), "{text}");
         }
+        // "YWE" has two bits beyond its two bytes, "YWF" has them set.
+        assert_eq!(eab_secret("YWF").as_deref().map(Vec::as_slice), Some(&b"aa"[..]));
+        assert_eq!(eab_secret("YR==").as_deref().map(Vec::as_slice), Some(&b"a"[..]));
         for bad in ["", "=", "not base64!", "a", "+_"] {
             assert_eq!(eab_secret(bad), None, "{bad}");
         }

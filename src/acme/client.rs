@@ -4,7 +4,7 @@
 //! usually finds the nonce of an earlier answer. Redirects are never followed.
 
 use super::objects::Directory;
-use super::problem::{Kind, Problem};
+use super::problem::{Kind, Problem, line};
 use super::{Error, objects};
 use crate::crypto::{PrivateKey, jws};
 use crate::http::{Request, Response, Transport};
@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Nonces kept for later. Old ones may have expired at the server, so the newest is used first.
 const MAX_NONCES: usize = 64;
 const MAX_NONCE: usize = 1024;
+/// Of a redirect's target, in a text.
+const MAX_URL: usize = 256;
 /// How often a request is signed anew because of `badNonce`: a server that refuses every second one at
 /// random still gets everything done, one that refuses all is not asked forever.
 const MAX_TRIES: usize = 16;
@@ -45,8 +47,7 @@ impl Server {
     /// Fetches the directory.
     pub fn connect(url: &str, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let link = Link { transport, clock };
-        let response = link.accepted(url, link.send(&Request::get(url))?)?;
-        let directory = Directory::parse_at(url, &json_of(url, &response)?)?;
+        let directory = link.directory(url)?.read_from(url)?;
         let needed = [url, &directory.new_nonce, &directory.new_account, &directory.new_order];
         let offered =
             [&directory.revoke_cert, &directory.key_change].into_iter().flatten().map(String::as_str);
@@ -166,11 +167,37 @@ impl Link {
         })
     }
 
+    /// What is no directory was most likely asked for at a wrong URL.
+    fn directory(&self, url: &str) -> Result<Directory, Error> {
+        const CHECK: &str = "probably the URL is wrong: check 'MDCertificateAuthority'";
+        let response = self.send(&Request::get(url))?;
+        let is_missing = matches!(response.status, 404 | 405 | 410);
+        let found =
+            self.accepted(url, response).and_then(|response| Directory::parse(&json_of(url, &response)?));
+        found.map_err(|error| match error {
+            Error::Problem { mut problem, retry_after } if is_missing => {
+                problem.detail = format!(
+                    "there is no ACME directory at {url}, {CHECK} (the server says: {})",
+                    problem.text()
+                );
+                problem.subproblems.clear();
+                Error::Problem { problem, retry_after }
+            }
+            Error::Protocol(why) => {
+                Error::Protocol(format!("there is no ACME directory at {url}, {CHECK} ({why})"))
+            }
+            other => other,
+        })
+    }
+
     fn accepted(&self, url: &str, response: Response) -> Result<Response, Error> {
         match response.status {
             200..=299 => Ok(response),
             status @ 300..=399 => Err(Error::Protocol(format!(
-                "{url} answered with a redirect ({status}), which is not followed"
+                "{url} answered with a redirect ({status}){}, which is not followed",
+                response
+                    .header("location")
+                    .map_or_else(String::new, |to| format!(" to {}", line(to, MAX_URL)))
             ))),
             _ => Err(Error::Problem {
                 problem: Box::new(Problem::from_response(&response)),

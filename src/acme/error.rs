@@ -155,7 +155,7 @@ impl Error {
     pub fn problem_type(&self) -> Option<&str> {
         match self {
             Error::AgreementRequired { .. } => Some("urn:ietf:params:acme:error:userActionRequired"),
-            _ => self.problem().map(|p| p.type_.as_str()),
+            _ => self.problem().and_then(Problem::stated_type),
         }
     }
 

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod client;
 pub mod error;
+mod fields;
 pub mod link;
 pub mod manage;
 pub mod objects;

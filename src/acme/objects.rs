@@ -1,13 +1,18 @@
 //! ACME's resources as a server sends them (RFC 8555 §7.1), parsed and checked: a value of these types
 //! has known states only, absolute http(s) URLs and tokens that are safe as file content and path.
+//!
+//! Each state asks for what comes next and for nothing else: CAs leave out, misspell or null the fields that
+//! their own tests never read.
 
 use super::Error;
+use super::fields::{
+    MAX_LIST, checked_url, date, flag, list, needed, object, state, string, unknown_status, url,
+};
 use super::problem::Problem;
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
 
-const MAX_LIST: usize = 200;
 const MAX_URL: usize = 2048;
 const MAX_TOKEN: usize = 512;
 
@@ -62,10 +67,11 @@ pub enum ChallengeStatus {
 pub struct Order {
     pub url: String,
     pub status: OrderStatus,
-    pub identifiers: Vec<Identifier>,
-    /// URLs.
+    /// URLs; empty where the state does not need them.
     pub authorizations: Vec<String>,
-    pub finalize: String,
+    /// There once the order is ready.
+    pub finalize: Option<String>,
+    /// Well-formed, or not there.
     pub certificate: Option<String>,
     pub error: Option<Problem>,
     pub expires: Option<Timestamp>,
@@ -84,8 +90,10 @@ pub struct Identifier {
 pub struct Authorization {
     pub url: String,
     pub status: AuthorizationStatus,
+    /// Without `*.`.
     pub identifier: Identifier,
     pub wildcard: bool,
+    /// While it is pending, those that can be answered; afterwards, what came of them.
     pub challenges: Vec<Challenge>,
 }
 
@@ -94,9 +102,10 @@ pub struct Authorization {
 pub struct Challenge {
     /// `http-01`, `dns-01`, `tls-alpn-01`, …
     pub type_: String,
+    /// Not empty while the authorization is pending.
     pub url: String,
     pub status: ChallengeStatus,
-    /// base64url; never empty for the types named above.
+    /// base64url; not empty for the types named above while the authorization is pending.
     pub token: String,
     pub error: Option<Problem>,
     pub validated: Option<Timestamp>,
@@ -108,20 +117,23 @@ impl Identifier {
         Identifier { type_: type_.into(), value: name.into() }
     }
 
-    fn parse(value: &Value) -> Result<Self, Error> {
-        let fields = object(value, "identifier")?;
-        Ok(Identifier {
-            type_: string(fields, "type", "identifier")?.to_string(),
-            value: string(fields, "value", "identifier")?.to_ascii_lowercase(),
-        })
+    /// In lower case and without the dot of the root, as the names of an order are; empty where there is none.
+    fn parse(value: Option<&Value>) -> Self {
+        let text = |key: &str| value.and_then(|v| v.get(key)).and_then(Value::as_str).unwrap_or_default();
+        let name = text("value").trim().to_ascii_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(&name);
+        match text("type") {
+            "" => Identifier::of(name),
+            type_ => Identifier { type_: type_.to_ascii_lowercase(), value: name.into() },
+        }
     }
 }
 
 impl Directory {
     /// `directory_url`: where it was read from. One that was read over https names no server that is asked without
     /// encryption; what a client can do without is then taken for missing.
-    pub fn parse_at(directory_url: &str, value: &Value) -> Result<Self, Error> {
-        let mut directory = Directory::parse(value)?;
+    pub fn read_from(self, directory_url: &str) -> Result<Self, Error> {
+        let mut directory = self;
         if !is_encrypted(directory_url) {
             return Ok(directory);
         }
@@ -154,18 +166,23 @@ impl Directory {
 
     pub fn parse(value: &Value) -> Result<Self, Error> {
         let fields = object(value, "directory")?;
+        if !fields.contains_key("newOrder") && fields.contains_key("new-authz") {
+            return Err(Error::Protocol(
+                "it is that of ACME's first version, which came before RFC 8555 and is not supported: the CA has \
+                 another URL for version 2"
+                    .into(),
+            ));
+        }
         let none = Map::new();
         let meta = fields.get("meta").and_then(Value::as_object).unwrap_or(&none);
-        let profiles = meta.get("profiles").and_then(Value::as_object).unwrap_or(&none);
-        let described =
-            |(name, text): (&String, &Value)| (name.clone(), text.as_str().unwrap_or_default().to_string());
+        let terms = meta.get("termsOfService").and_then(Value::as_str).filter(|terms| !terms.is_empty());
         Ok(Directory {
             new_nonce: url(fields, "newNonce", "directory")?,
             new_account: url(fields, "newAccount", "directory")?,
             new_order: url(fields, "newOrder", "directory")?,
-            terms_of_service: meta.get("termsOfService").and_then(Value::as_str).map(String::from),
-            external_account_required: meta.get("externalAccountRequired") == Some(&Value::Bool(true)),
-            profiles: profiles.iter().take(MAX_LIST).map(described).collect(),
+            terms_of_service: terms.map(String::from),
+            external_account_required: flag(meta, "externalAccountRequired"),
+            profiles: profiles(meta.get("profiles")),
             revoke_cert: url(fields, "revokeCert", "directory").ok(),
             key_change: url(fields, "keyChange", "directory").ok(),
             renewal_info: url(fields, "renewalInfo", "directory").ok(),
@@ -173,33 +190,46 @@ impl Directory {
     }
 }
 
+/// Names with descriptions, or names alone.
+fn profiles(value: Option<&Value>) -> Vec<(String, String)> {
+    let described =
+        |(name, text): (&String, &Value)| (name.clone(), text.as_str().unwrap_or_default().to_string());
+    match value {
+        Some(Value::Object(profiles)) => profiles.iter().take(MAX_LIST).map(described).collect(),
+        Some(Value::Array(names)) => {
+            let names = names.iter().take(MAX_LIST).filter_map(Value::as_str);
+            names.map(|name| (name.to_string(), String::new())).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 impl Order {
     /// `order_url`: where the object was read from, or the `Location` it came with.
     pub fn parse(order_url: &str, value: &Value) -> Result<Self, Error> {
         let fields = object(value, "order")?;
-        let mut authorizations = Vec::new();
-        for item in list(fields, "authorizations", "order")? {
-            authorizations.push(checked_url(item, "authorizations", "order")?);
-        }
+        let status = match state(fields, "order")?.as_str() {
+            "pending" => OrderStatus::Pending,
+            "ready" => OrderStatus::Ready,
+            "processing" => OrderStatus::Processing,
+            "valid" => OrderStatus::Valid,
+            // The others are states of other objects (RFC 8555 §7.1.6); an order in them is lost.
+            "invalid" | "deactivated" | "expired" | "revoked" => OrderStatus::Invalid,
+            other => return Err(unknown_status("order", other)),
+        };
+        let needs = |state: OrderStatus| status == state;
+        let authorizations = list(fields, "authorizations", "order").and_then(|items| {
+            items.iter().map(|item| checked_url(item, "authorizations", "order")).collect::<Result<_, _>>()
+        });
         Ok(Order {
             url: order_url.to_string(),
-            status: match string(fields, "status", "order")? {
-                "pending" => OrderStatus::Pending,
-                "ready" => OrderStatus::Ready,
-                "processing" => OrderStatus::Processing,
-                "valid" => OrderStatus::Valid,
-                "invalid" => OrderStatus::Invalid,
-                other => return Err(unknown_status("order", other)),
-            },
-            identifiers: list(fields, "identifiers", "order")?
-                .iter()
-                .map(Identifier::parse)
-                .collect::<Result<_, _>>()?,
-            authorizations,
-            finalize: url(fields, "finalize", "order")?,
-            certificate: match fields.get("certificate") {
-                None | Some(Value::Null) => None,
-                Some(value) => Some(checked_url(value, "certificate", "order")?),
+            status,
+            authorizations: needed(authorizations, needs(OrderStatus::Pending))?.unwrap_or_default(),
+            finalize: needed(url(fields, "finalize", "order"), needs(OrderStatus::Ready))?,
+            // Where it is missing, `step` says so.
+            certificate: match fields.get("certificate").filter(|value| !value.is_null()) {
+                Some(value) => needed(checked_url(value, "certificate", "order"), needs(OrderStatus::Valid))?,
+                None => None,
             },
             error: fields.get("error").and_then(Problem::parse),
             expires: date(fields, "expires"),
@@ -210,25 +240,48 @@ impl Order {
 impl Authorization {
     pub fn parse(authorization_url: &str, value: &Value) -> Result<Self, Error> {
         let fields = object(value, "authorization")?;
-        let mut challenges = Vec::new();
-        for item in list(fields, "challenges", "authorization")? {
-            challenges.extend(Challenge::parse_listed(item)?);
+        let status = match state(fields, "authorization")?.as_str() {
+            // `processing` is the state of the challenge that is being validated.
+            "pending" | "processing" => AuthorizationStatus::Pending,
+            "valid" => AuthorizationStatus::Valid,
+            "invalid" => AuthorizationStatus::Invalid,
+            "deactivated" => AuthorizationStatus::Deactivated,
+            "expired" => AuthorizationStatus::Expired,
+            "revoked" => AuthorizationStatus::Revoked,
+            other => return Err(unknown_status("authorization", other)),
+        };
+        let challenges = match status {
+            AuthorizationStatus::Pending => Challenge::offered(list(fields, "challenges", "authorization")?)?,
+            _ => list(fields, "challenges", "authorization")
+                .unwrap_or_default()
+                .iter()
+                .filter_map(Challenge::decided)
+                .collect(),
+        };
+        let mut identifier = Identifier::parse(fields.get("identifier"));
+        let name = identifier.value.strip_prefix("*.").map(String::from);
+        let wildcard = name.is_some() || flag(fields, "wildcard");
+        identifier.value = name.unwrap_or(identifier.value);
+        Ok(Authorization { url: authorization_url.to_string(), status, identifier, wildcard, challenges })
+    }
+
+    /// As one of an order for these names. RFC 8555 §7.1.4 marks an authorization for a wildcard; where the mark is
+    /// missing, what was ordered tells. Likewise for the name itself, where the order has only one.
+    #[must_use]
+    pub fn of_order(mut self, names: &[String]) -> Self {
+        if self.identifier.value.is_empty()
+            && let [only] = names
+        {
+            let name = only.strip_prefix("*.");
+            self.identifier = Identifier::of(name.unwrap_or(only));
+            self.wildcard = name.is_some();
         }
-        Ok(Authorization {
-            url: authorization_url.to_string(),
-            status: match string(fields, "status", "authorization")? {
-                "pending" => AuthorizationStatus::Pending,
-                "valid" => AuthorizationStatus::Valid,
-                "invalid" => AuthorizationStatus::Invalid,
-                "deactivated" => AuthorizationStatus::Deactivated,
-                "expired" => AuthorizationStatus::Expired,
-                "revoked" => AuthorizationStatus::Revoked,
-                other => return Err(unknown_status("authorization", other)),
-            },
-            identifier: Identifier::parse(fields.get("identifier").unwrap_or(&Value::Null))?,
-            wildcard: fields.get("wildcard") == Some(&Value::Bool(true)),
-            challenges,
-        })
+        let is_ordered = |authorization: &Self| names.contains(&authorization.name());
+        if !self.wildcard && !is_ordered(&self) {
+            self.wildcard = true;
+            self.wildcard = is_ordered(&self);
+        }
+        self
     }
 
     /// The name as it stands in the order, with `*.` where it is a wildcard.
@@ -243,6 +296,7 @@ impl Authorization {
 }
 
 impl Challenge {
+    /// One that is to be answered.
     pub fn parse(value: &Value) -> Result<Self, Error> {
         let fields = object(value, "challenge")?;
         let type_ = string(fields, "type", "challenge")?;
@@ -258,28 +312,49 @@ impl Challenge {
                 "the server sent a challenge of type '{type_}' with a token that is not base64url"
             )));
         }
-        Ok(Challenge {
+        let url = url(fields, "url", "challenge")?;
+        Ok(Challenge { url, token: token.to_string(), ..Challenge::described(type_, fields) })
+    }
+
+    /// One of an authorization that is not pending any more: only what came of it is of interest.
+    fn decided(value: &Value) -> Option<Self> {
+        let fields = value.as_object()?;
+        Some(Challenge::described(fields.get("type").and_then(Value::as_str)?, fields))
+    }
+
+    fn described(type_: &str, fields: &Map<String, Value>) -> Self {
+        Challenge {
             type_: type_.to_string(),
-            url: url(fields, "url", "challenge")?,
-            status: match string(fields, "status", "challenge")? {
-                "pending" => ChallengeStatus::Pending,
+            url: String::new(),
+            status: match state(fields, "challenge").unwrap_or_default().as_str() {
                 "processing" => ChallengeStatus::Processing,
                 "valid" => ChallengeStatus::Valid,
                 "invalid" => ChallengeStatus::Invalid,
-                other => return Err(unknown_status("challenge", other)),
+                // One that is on offer, whatever else is said of it.
+                _ => ChallengeStatus::Pending,
             },
-            token: token.to_string(),
+            token: String::new(),
             error: fields.get("error").and_then(Problem::parse),
             validated: date(fields, "validated"),
-        })
+        }
     }
 
-    /// As one of several on offer: a type we do not speak may look as it likes, and is left out.
-    fn parse_listed(value: &Value) -> Result<Option<Self>, Error> {
-        match Challenge::parse(value) {
-            Ok(challenge) => Ok(Some(challenge)),
-            Err(e) if value.get("type").and_then(Value::as_str).is_some_and(has_token) => Err(e),
-            Err(_) => Ok(None),
+    /// Those that can be answered. One that is broken is left out, unless nothing else of what we know is on offer; a
+    /// type we do not know may look as it likes.
+    fn offered(items: &[Value]) -> Result<Vec<Self>, Error> {
+        let (mut usable, mut broken) = (Vec::new(), None);
+        for item in items {
+            match Challenge::parse(item) {
+                Ok(challenge) => usable.push(challenge),
+                Err(error) if item.get("type").and_then(Value::as_str).is_some_and(has_token) => {
+                    broken = broken.or(Some(error));
+                }
+                Err(_) => {}
+            }
+        }
+        match broken {
+            Some(error) if !usable.iter().any(|c| has_token(&c.type_)) => Err(error),
+            _ => Ok(usable),
         }
     }
 }
@@ -307,47 +382,6 @@ pub(super) fn is_encrypted(text: &str) -> bool {
 /// Scheme, host and port. `None`: no absolute http(s) URL.
 pub(super) fn origin(text: &str) -> Option<url::Origin> {
     url::Url::parse(text).ok().map(|url| url.origin()).filter(url::Origin::is_tuple)
-}
-
-fn object<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>, Error> {
-    value.as_object().ok_or_else(|| Error::Protocol(format!("the server sent no {what} object")))
-}
-
-fn string<'a>(fields: &'a Map<String, Value>, key: &str, what: &str) -> Result<&'a str, Error> {
-    fields.get(key).and_then(Value::as_str).ok_or_else(|| missing(key, what))
-}
-
-fn list<'a>(fields: &'a Map<String, Value>, key: &str, what: &str) -> Result<&'a [Value], Error> {
-    let items = fields.get(key).and_then(Value::as_array).ok_or_else(|| missing(key, what))?;
-    if items.len() > MAX_LIST {
-        return Err(Error::Protocol(format!("'{key}' of the {what} has more than {MAX_LIST} entries")));
-    }
-    Ok(items)
-}
-
-fn url(fields: &Map<String, Value>, key: &str, what: &str) -> Result<String, Error> {
-    checked_url(fields.get(key).unwrap_or(&Value::Null), key, what)
-}
-
-fn checked_url(value: &Value, key: &str, what: &str) -> Result<String, Error> {
-    let text = value.as_str().ok_or_else(|| missing(key, what))?;
-    if !is_url(text) {
-        return Err(Error::Protocol(format!("'{key}' of the {what} is not an absolute http(s) URL")));
-    }
-    Ok(text.to_string())
-}
-
-fn date(fields: &Map<String, Value>, key: &str) -> Option<Timestamp> {
-    fields.get(key).and_then(Value::as_str).and_then(Timestamp::parse_rfc3339)
-}
-
-fn missing(key: &str, what: &str) -> Error {
-    Error::Protocol(format!("the server sent no ACME {what}: '{key}' is missing or of a wrong type"))
-}
-
-fn unknown_status(what: &str, status: &str) -> Error {
-    let status = super::problem::line(status, 40);
-    Error::Protocol(format!("the server sent an {what} with the unknown status '{status}'"))
 }
 
 #[cfg(test)]
@@ -419,12 +453,35 @@ mod tests {
         assert!(matches!(Directory::parse(&json!([])), Err(Error::Protocol(_))));
     }
 
+    fn changed(mut value: Value, changes: &[(&str, Value)]) -> Value {
+        for (key, change) in changes {
+            value[*key] = change.clone();
+        }
+        value
+    }
+
+    #[test]
+    fn a_directory_of_another_protocol_says_so() {
+        let first = json!({"new-authz": "https://ca.test/acme/new-authz", "new-cert": "x", "new-reg": "x"});
+        assert!(Directory::parse(&first).unwrap_err().to_string().contains("ACME's first version"));
+    }
+
+    #[test]
+    fn a_directory_may_write_its_meta_in_other_ways() {
+        let meta = json!({"termsOfService": "", "externalAccountRequired": "true", "profiles": ["one", 2]});
+        let parsed = Directory::parse(&changed(directory(), &[("meta", meta)])).unwrap();
+        assert_eq!(parsed.terms_of_service, None, "no terms, nothing to agree to");
+        assert!(parsed.external_account_required);
+        assert_eq!(parsed.profiles, [("one".into(), String::new())]);
+        assert!(Directory::parse(&changed(directory(), &[("meta", Value::Null)])).is_ok());
+    }
+
     #[test]
     fn a_directory_read_over_https_names_no_server_that_is_asked_without_encryption() {
         let at = |url: &str, key: &str| {
             let mut value = directory();
             value[key] = json!("http://ca.test/x");
-            Directory::parse_at(url, &value)
+            Directory::parse(&value).and_then(|directory| directory.read_from(url))
         };
         for key in ["newNonce", "newAccount", "newOrder"] {
             let error = at("https://ca.test/dir", key).unwrap_err().to_string();
@@ -451,25 +508,111 @@ mod tests {
     fn an_order_has_a_known_status_and_absolute_urls() {
         let parsed = Order::parse("https://ca.test/order/1", &order()).unwrap();
         assert_eq!(parsed.status, OrderStatus::Pending);
-        assert_eq!(parsed.identifiers, [Identifier::of("www.example.org")]);
+        assert_eq!(parsed.authorizations, ["https://ca.test/authz/1"]);
         assert_eq!(parsed.expires, Timestamp::parse_rfc3339("2016-01-05T14:09:07.99Z"));
-        for (key, bad) in [
-            ("status", json!("finished")),
-            ("status", json!(null)),
-            ("identifiers", json!([{"type": "dns"}])),
-            ("authorizations", json!("https://ca.test/authz/1")),
-            ("authorizations", json!(["authz/1"])),
-            ("authorizations", json!(vec!["https://ca.test/authz/1"; MAX_LIST + 1])),
-            ("finalize", json!("")),
-            ("certificate", json!("javascript:x")),
+        for (status, key, bad) in [
+            ("finished", "expires", Value::Null),
+            ("", "expires", Value::Null),
+            ("pending", "authorizations", json!("https://ca.test/authz/1")),
+            ("pending", "authorizations", json!(["authz/1"])),
+            ("pending", "authorizations", json!(vec!["https://ca.test/authz/1"; MAX_LIST + 1])),
+            ("ready", "finalize", json!("")),
+            ("ready", "finalize", Value::Null),
+            ("valid", "certificate", json!("javascript:x")),
         ] {
-            let mut broken = order();
-            broken[key] = bad.clone();
+            let broken = changed(order(), &[("status", json!(status)), (key, bad.clone())]);
             assert!(
                 matches!(Order::parse("https://ca.test/order/1", &broken), Err(Error::Protocol(_))),
-                "{key} {bad}"
+                "{status} {key} {bad}"
             );
         }
+        let broken = changed(order(), &[("status", Value::Null)]);
+        assert!(matches!(Order::parse("https://ca.test/order/1", &broken), Err(Error::Protocol(_))));
+    }
+
+    #[test]
+    fn an_order_is_asked_only_for_what_its_state_needs() {
+        let url = "https://ca.test/order/1";
+        let certificate = "https://ca.test/cert/1";
+        for (status, needed) in [
+            ("pending", json!({"authorizations": ["https://ca.test/authz/1"]})),
+            ("Pending ", json!({"authorizations": null})),
+            ("ready", json!({"finalize": "https://ca.test/order/1/finalize", "authorizations": null})),
+            ("processing", json!({"authorizations": 7, "certificate": "", "expires": 99, "error": {}})),
+            (
+                "valid",
+                json!({"certificate": certificate, "identifier": [], "authorizations": ["x"], "error": null}),
+            ),
+            ("invalid", json!({"finalize": false, "certificate": ["x"], "error": "broken"})),
+            ("expired", json!({})),
+        ] {
+            let parsed = Order::parse(url, &changed(needed, &[("status", json!(status))])).unwrap();
+            assert_eq!(parsed.certificate.is_some(), status == "valid");
+            assert_eq!(parsed.error.map(|e| e.detail), (status == "invalid").then(|| "broken".into()));
+            if status == "expired" {
+                assert_eq!(parsed.status, OrderStatus::Invalid);
+            }
+        }
+    }
+
+    #[test]
+    fn an_authorization_that_is_decided_needs_no_challenges() {
+        let url = "https://ca.test/authz/1";
+        for status in ["valid", "invalid", "deactivated", "expired", "revoked"] {
+            for challenges in
+                [Value::Null, json!("none"), json!([{"type": "http-01"}, 7, {"status": "valid"}])]
+            {
+                let value = changed(authorization(challenges), &[("status", json!(status))]);
+                assert!(Authorization::parse(url, &value).is_ok(), "{value}");
+            }
+            assert!(Authorization::parse(url, &json!({"status": status})).is_ok());
+        }
+        let failed =
+            json!([{"type": "http-01", "error": {"detail": "got 404"}}, {"type": "dns-01", "error": {}}]);
+        let value = changed(authorization(failed), &[("status", json!("invalid"))]);
+        let parsed = Authorization::parse(url, &value).unwrap();
+        assert_eq!(parsed.challenges[0].error.as_ref().unwrap().detail, "got 404");
+        assert_eq!(parsed.challenges[1].error, None);
+        assert!(Authorization::parse(url, &authorization(json!("none"))).is_err(), "pending ones do");
+        let working = changed(authorization(json!([])), &[("status", json!("processing"))]);
+        assert_eq!(Authorization::parse(url, &working).unwrap().status, AuthorizationStatus::Pending);
+    }
+
+    #[test]
+    fn a_broken_challenge_is_left_out_where_another_can_be_answered() {
+        let good = json!({"type": "dns-01", "url": "https://ca.test/c/2", "token": "t"});
+        let bad = json!({"type": "http-01", "url": "https://ca.test/c/1", "token": "a.b"});
+        let of = |list: Value| Authorization::parse("https://ca.test/authz/1", &authorization(list));
+        let parsed = of(json!([bad, good])).unwrap();
+        assert_eq!(parsed.challenges.len(), 1);
+        assert_eq!(parsed.challenges[0].status, ChallengeStatus::Pending, "its state goes without saying");
+        assert!(of(json!([bad, {"type": "future-01", "url": "https://ca.test/c/3"}])).is_err());
+    }
+
+    #[test]
+    fn a_wildcard_is_known_by_its_mark_its_name_or_what_was_ordered() {
+        let of = |value: &str, mark: Value, ordered: &[&str]| {
+            let identifier = json!({"type": "dns", "value": value});
+            let fields = [("identifier", identifier), ("wildcard", mark)];
+            let parsed =
+                Authorization::parse("https://ca.test/a", &changed(authorization(json!([])), &fields))
+                    .unwrap();
+            let ordered: Vec<String> = ordered.iter().map(ToString::to_string).collect();
+            let parsed = parsed.of_order(&ordered);
+            (parsed.identifier.value.clone(), parsed.name())
+        };
+        let (plain, wildcard) = (("a.test".into(), "a.test".into()), ("a.test".into(), "*.a.test".into()));
+        let wild = &["*.a.test"][..];
+        assert_eq!(of("a.test", json!(true), wild), wildcard);
+        assert_eq!(of("a.test", json!("true"), wild), wildcard);
+        assert_eq!(of("a.test", Value::Null, wild), wildcard, "nothing else was ordered");
+        assert_eq!(of("*.A.test", Value::Null, wild), wildcard);
+        assert_eq!(of("*.a.test.", json!(true), wild), wildcard);
+        assert_eq!(of("a.test.", json!(false), &["a.test", "*.a.test"]), plain);
+        assert_eq!(of("a.test", json!(true), &["a.test", "*.a.test"]), wildcard);
+        assert_eq!(of("a.test", Value::Null, &["b.test"]), plain, "no name of the order");
+        assert_eq!(of("", Value::Null, wild), wildcard, "which else should it be");
+        assert_eq!(of("", Value::Null, &["a.test", "b.test"]).1, "");
     }
 
     #[test]

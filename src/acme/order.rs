@@ -75,7 +75,7 @@ fn pending<'a>(order: &'a Order, authorizations: &'a [Authorization], started: &
         return Step::Poll(Poll::Authorizations(validating));
     }
     // All valid, reused ones included: the order becomes ready with the last of them (§7.1.6).
-    Step::Finalize
+    if order.finalize.is_some() { Step::Finalize } else { Step::Poll(Poll::Order) }
 }
 
 /// §7.1.6: a server may show that it validates by the state of the challenge.
@@ -140,9 +140,8 @@ mod tests {
         Order {
             url: "https://ca.test/order/1".into(),
             status,
-            identifiers: vec![Identifier::of("a.test"), Identifier::of("b.test")],
             authorizations: URLS.iter().map(ToString::to_string).collect(),
-            finalize: "https://ca.test/order/1/finalize".into(),
+            finalize: Some("https://ca.test/order/1/finalize".into()),
             certificate: None,
             error: None,
             expires: None,
@@ -233,6 +232,14 @@ mod tests {
             let order = order(OrderStatus::Pending);
             assert_eq!(told(&step(&order, &list, &started)), *expected, "{states:?}");
         }
+    }
+
+    #[test]
+    fn an_order_that_names_no_url_to_finalize_is_polled_until_it_does() {
+        let list: Vec<_> =
+            (0..2).map(|n| authorization(n, AuthorizationStatus::Valid, ChallengeStatus::Valid)).collect();
+        let order = Order { finalize: None, ..order(OrderStatus::Pending) };
+        assert_eq!(told(&step(&order, &list, &[])), "poll order");
     }
 
     #[test]

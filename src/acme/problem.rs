@@ -3,11 +3,12 @@
 //! Reading is lenient, because a CA in trouble seldom sends perfect documents, and bounded: texts are
 //! cut, control characters become blanks, so that what a CA says can go into logs and status pages.
 
+use super::objects::is_url;
 use crate::http::Response;
 use serde_json::{Value, json};
 
 const URN: &str = "urn:ietf:params:acme:error:";
-/// Type of problems that have none (RFC 7807 §4.2).
+/// Type of problems that have none (RFC 7807 §4.2). It says nothing, and is shown to nobody.
 pub const ABOUT_BLANK: &str = "about:blank";
 /// Our own type: the hmac of `MDExternalAccountBinding` is not base64url.
 pub const EAB_HMAC_INVALID: &str = "apache:eab-hmac-invalid";
@@ -28,6 +29,8 @@ pub struct Problem {
     pub detail: String,
     /// The HTTP status; 0 for problems that did not come as an answer.
     pub status: u16,
+    /// An http(s) URL that is about this occurrence: what a person has to visit for `userActionRequired` (RFC 8555 §7.3.3).
+    pub instance: Option<String>,
     pub subproblems: Vec<Subproblem>,
     /// The subproblems as the CA sent them, for job.json.
     pub raw_subproblems: Option<Value>,
@@ -49,6 +52,7 @@ impl Problem {
             title: None,
             detail: detail.into(),
             status: 0,
+            instance: None,
             subproblems: Vec::new(),
             raw_subproblems: None,
         }
@@ -69,38 +73,62 @@ impl Problem {
         problem
     }
 
-    /// Reads a problem document; `None` where it is not an object.
+    /// Reads a problem document, or a text in its place; `None` where nothing is said.
     pub fn parse(value: &Value) -> Option<Self> {
+        if let Some(said) = value.as_str().map(|said| line(said, MAX_TEXT)) {
+            return (!said.is_empty()).then(|| Problem::new(ABOUT_BLANK, said));
+        }
         let fields = value.as_object()?;
         let subproblems: &[Value] =
             fields.get("subproblems").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        Some(Problem {
+        let title = Some(text(value, "title")).filter(|title| !title.is_empty());
+        // What frameworks say where no one has written a problem document.
+        let mut said = ["detail", "message", "error"].into_iter().map(|key| text(value, key));
+        let problem = Problem {
             type_: type_of(value),
-            title: fields.get("title").and_then(Value::as_str).map(|t| line(t, MAX_TEXT)),
-            detail: text(value, "detail"),
-            status: fields
-                .get("status")
-                .and_then(Value::as_u64)
-                .and_then(|n| u16::try_from(n).ok())
-                .unwrap_or(0),
+            title,
+            detail: said.find(|said| !said.is_empty()).unwrap_or_default(),
+            status: fields.get("status").and_then(http_status).unwrap_or(0),
+            instance: Some(text(value, "instance")).filter(|url| is_url(url)),
             subproblems: subproblems.iter().take(MAX_SUBPROBLEMS).filter_map(Subproblem::parse).collect(),
             raw_subproblems: raw(subproblems),
-        })
+        };
+        let is_empty = problem.type_ == ABOUT_BLANK
+            && problem.title.is_none()
+            && problem.detail.is_empty()
+            && problem.instance.is_none()
+            && problem.subproblems.is_empty();
+        (!is_empty).then_some(problem)
     }
 
     pub fn kind(&self) -> Kind {
         Kind::of(&self.type_)
     }
 
-    /// Everything the CA said in one line: detail (or title), then each subproblem with its name.
+    /// The type, where there is one.
+    pub fn stated_type(&self) -> Option<&str> {
+        Some(self.type_.as_str()).filter(|type_| *type_ != ABOUT_BLANK)
+    }
+
+    /// Everything the CA said in one line: detail (or title, or type), the page it names, then each subproblem with its
+    /// name.
     pub fn text(&self) -> String {
         let mut out = match (&self.title, self.detail.as_str()) {
             (Some(title), "") => title.clone(),
-            (None, "") => self.type_.clone(),
+            (None, "") => self.stated_type().unwrap_or("the CA gave no reason").to_string(),
             (_, detail) => detail.to_string(),
         };
+        if let Some(url) = &self.instance
+            && !out.contains(url.as_str())
+        {
+            out.push_str(&format!(" (see {url})"));
+        }
         for sub in &self.subproblems {
-            let said = if sub.detail.is_empty() { &sub.type_ } else { &sub.detail };
+            let said = match (sub.detail.as_str(), sub.type_.as_str()) {
+                ("", ABOUT_BLANK) => "no reason given",
+                ("", type_) => type_,
+                (detail, _) => detail,
+            };
             match &sub.identifier {
                 Some(name) => out.push_str(&format!("; {name}: {said}")),
                 None => out.push_str(&format!("; {said}")),
@@ -210,6 +238,14 @@ fn normal(type_: &str) -> String {
     name.map_or_else(|| type_.to_string(), |name| format!("{URN}{name}"))
 }
 
+/// A number, or one that is written as text.
+fn http_status(value: &Value) -> Option<u16> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        _ => value.as_u64().and_then(|n| u16::try_from(n).ok()),
+    }
+}
+
 fn text(value: &Value, key: &str) -> String {
     line(value.get(key).and_then(Value::as_str).unwrap_or_default(), MAX_TEXT)
 }
@@ -284,12 +320,64 @@ mod tests {
             assert_eq!((problem.type_.as_str(), problem.status), (ABOUT_BLANK, 404), "{body:?}");
         }
         // A well-formed document of a wrong media type, and one whose own status differs.
+        for body in [&b"{}"[..], b"{\"type\":null,\"detail\":\"\"}"] {
+            let problem = Problem::from_response(&response(404, "application/problem+json", body));
+            assert_eq!(
+                problem.text(),
+                "the server answered 404 without a problem document (application/problem+json)"
+            );
+        }
         let problem = Problem::from_response(&response(
             429,
             "text/plain",
             br#"{"type":"urn:ietf:params:acme:error:rateLimited","status":200,"detail":"x"}"#,
         ));
         assert_eq!((problem.kind(), problem.status), (Kind::RateLimited, 429));
+    }
+
+    #[test]
+    fn what_says_nothing_is_no_problem_and_what_says_little_is_one() {
+        for nothing in [
+            json!({}),
+            json!(null),
+            json!(""),
+            json!([1]),
+            json!({"type": "", "detail": null, "status": 400}),
+        ] {
+            assert_eq!(Problem::parse(&nothing), None, "{nothing}");
+        }
+        for (little, text) in [
+            (json!("queue is full"), "queue is full"),
+            (json!({"status": "404", "error": "Not Found", "path": "/acme"}), "Not Found"),
+            (json!({"message": "Too many requests"}), "Too many requests"),
+            (json!({"type": "urn:ietf:params:acme:error:caa"}), "urn:ietf:params:acme:error:caa"),
+            (
+                json!({"subproblems": [{"identifier": {"value": "a.test"}}]}),
+                "the CA gave no reason; a.test: no reason given",
+            ),
+        ] {
+            let problem = Problem::parse(&little).unwrap();
+            assert_eq!(problem.text(), text);
+            assert!(!problem.text().contains(ABOUT_BLANK));
+        }
+        assert_eq!(Problem::parse(&json!({"status": "429", "title": "slow down"})).unwrap().status, 429);
+    }
+
+    #[test]
+    fn the_page_that_a_ca_wants_to_be_visited_is_told() {
+        let of = |instance: &str| {
+            Problem::parse(&json!({"type": "urn:ietf:params:acme:error:userActionRequired",
+                "detail": "Terms of service have changed", "instance": instance}))
+            .unwrap()
+        };
+        let url = "https://ca.test/acme/agreement/?token=W8Ih3PswD-8";
+        assert_eq!(of(url).instance.as_deref(), Some(url));
+        assert_eq!(of(url).text(), format!("Terms of service have changed (see {url})"));
+        for other in ["javascript:alert(1)", "/acme/agreement", ""] {
+            assert_eq!(of(other).text(), "Terms of service have changed");
+        }
+        let said = Problem::parse(&json!({"detail": format!("visit {url}"), "instance": url})).unwrap();
+        assert_eq!(said.text(), format!("visit {url}"), "once is enough");
     }
 
     #[test]
@@ -312,6 +400,6 @@ mod tests {
         );
         let odd = odd.unwrap();
         assert_eq!((odd.type_.as_str(), odd.subproblems.len()), (ABOUT_BLANK, 1));
-        assert_eq!(Problem::parse(&json!({"subproblems": "x"})).unwrap().raw_subproblems, None);
+        assert_eq!(Problem::parse(&json!({"title": "t", "subproblems": "x"})).unwrap().raw_subproblems, None);
     }
 }

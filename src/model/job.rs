@@ -30,6 +30,11 @@ pub mod status {
     pub const GENERAL: i32 = 20014;
     pub const INCOMPLETE: i32 = 20022;
 
+    /// Whether the number says why: the operating system's do. Those above stand for "failed", or for less.
+    pub fn tells(status: i32) -> bool {
+        (1..20_000).contains(&status) && status != INVALID
+    }
+
     /// The text APR has for a number.
     pub fn description(status: i32) -> String {
         match status {

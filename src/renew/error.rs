@@ -64,6 +64,20 @@ impl Error {
         }
     }
 
+    /// The error number of the operating system behind it, as far as it adds to what the text says; 0 for none.
+    pub fn os_error(&self) -> i32 {
+        let status = match self {
+            Error::Acme(e) => match &**e {
+                acme::Error::Transport { source, .. } => source.status(),
+                _ => 0,
+            },
+            Error::Store(e) => e.os_error().unwrap_or(0),
+            Error::Route(e) => e.status(),
+            _ => 0,
+        };
+        if status::tells(status) { status } else { 0 }
+    }
+
     /// The problem type for `last.problem`.
     pub fn problem(&self) -> Option<String> {
         match self {
@@ -146,5 +160,28 @@ impl From<acme::Error> for Error {
 impl From<Stopped> for Error {
     fn from(_: Stopped) -> Self {
         Error::Stopped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_has_a_number_only_where_it_says_why() {
+        let unreached =
+            |source| Error::from(acme::Error::Transport { url: "https://ca.test/dir".into(), source });
+        let said: acme::Error = acme::Problem::new("acme:error:unauthorized", "no").into();
+        for (error, status, os_error) in [
+            (unreached(http::Error::Refused), 111, 111),
+            (unreached(http::Error::Timeout), 70007, 0),
+            (unreached(http::Error::Tls("x".into())), status::GENERAL, 0),
+            (Error::from(said), status::PERMISSION_DENIED, 0),
+            (Error::Unusable("x".into()), status::GENERAL, 0),
+            (Error::ChallengeMismatch("x".into()), status::INVALID, 0),
+            (Error::NotYet { what: "x".into(), until: Timestamp::default() }, status::INCOMPLETE, 0),
+        ] {
+            assert_eq!((error.status(), error.os_error()), (status, os_error), "{error}");
+        }
     }
 }

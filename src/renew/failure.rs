@@ -54,7 +54,7 @@ impl Engine {
         self.tally().failed(problem);
         crate::log!(
             Warn,
-            status = apr_status,
+            status = error.os_error(),
             "md[{name}] while[{}] {}detail[{error}]",
             job.last.activity.as_deref().unwrap_or_default(),
             problem.map(|p| format!("problem[{p}] ")).unwrap_or_default()
@@ -62,7 +62,7 @@ impl Engine {
         let wait = format_duration(readable(at.since(now)));
         crate::log!(
             Error,
-            status = apr_status,
+            status = error.os_error(),
             "AH10056: processing {name}: {detail} {}Next try in {wait}, at {}.",
             problem.map(|p| format!("Problem: {p}. ")).unwrap_or_default(),
             at.to_http_date()

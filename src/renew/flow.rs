@@ -143,7 +143,7 @@ impl Attempt<'_, '_> {
             match order::step(&order, &authorizations, &started) {
                 Step::Fetch(urls) => {
                     for url in urls.into_iter().map(String::from).collect::<Vec<_>>() {
-                        authorizations.push(session.authorization(&url)?.value);
+                        authorizations.push(session.authorization(&url)?.value.of_order(&self.md.domains));
                     }
                 }
                 Step::SetUp(pending) => {
@@ -160,7 +160,7 @@ impl Attempt<'_, '_> {
                         let polled = session.authorization(&url)?;
                         polls.retry_after = polls.retry_after.max(polled.retry_after);
                         authorizations.retain(|a| a.url != url);
-                        authorizations.push(polled.value);
+                        authorizations.push(polled.value.of_order(&self.md.domains));
                     }
                 }
                 Step::Poll(Poll::Order) => {

@@ -34,6 +34,13 @@ fn of_acme(error: &acme::Error) -> Option<String> {
         acme::Error::Invalid { identifier, problem: Some(problem), .. } => {
             of_kind(kind_that_counts(problem), identifier.as_deref())
         }
+        // RFC 8555 §7.3.3: the page that the CA names says what is to be done, whatever it is.
+        acme::Error::Problem { problem, .. }
+            if problem.kind() == Kind::UserActionRequired && problem.instance.is_some() =>
+        {
+            let url = problem.instance.as_deref().unwrap_or_default();
+            Some(format!("The CA waits for somebody to visit {url} and to do there what it asks for."))
+        }
         acme::Error::Problem { problem, .. } => of_kind(kind_that_counts(problem), None),
         _ => None,
     }
@@ -169,6 +176,16 @@ mod tests {
             let hint = hint(&error).unwrap_or_default();
             assert!(hint.contains(expected), "{cause}: {hint}");
         }
+    }
+
+    #[test]
+    fn the_page_that_a_ca_names_is_where_to_go() {
+        let page = "https://ca.test/terms/v7";
+        let document = serde_json::json!({"type": "urn:ietf:params:acme:error:userActionRequired",
+            "detail": "Terms of service have changed", "instance": page});
+        let problem = Box::new(Problem::parse(&document).unwrap());
+        let hint = hint(&acme::Error::Problem { problem, retry_after: None }.into()).unwrap();
+        assert!(hint.contains(page) && !hint.contains("MDCertificateAgreement"), "{hint}");
     }
 
     #[test]

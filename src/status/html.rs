@@ -333,9 +333,13 @@ fn failure(job: &Job, out: &mut Html) {
         }
         return;
     }
-    let what = last.problem.clone().unwrap_or_else(|| status::description(last.status));
+    let what = last.problem.clone();
+    let what = what.or_else(|| status::tells(last.status).then(|| status::description(last.status)));
     if last.status != status::OK || last.problem.is_some() {
-        out.raw("<b>Error[").text(&what).raw("]</b>: ");
+        match what {
+            Some(what) => out.raw("<b>Error[").text(&what).raw("]</b>: "),
+            None => out.raw("<b>Error</b>: "),
+        };
         folded(last.detail.as_deref().unwrap_or_default(), out);
     }
     out.raw(" <i>(").text(&job.errors.to_string()).raw(if job.errors == 1 {

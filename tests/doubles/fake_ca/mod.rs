@@ -9,8 +9,11 @@
 
 mod issuer;
 mod jws;
+mod quirks;
 mod state;
 
+#[allow(unused_imports, reason = "not every test names them")]
+pub use quirks::Quirk;
 #[allow(unused_imports, reason = "not every test names them")]
 pub use state::{Rules, Sends};
 
@@ -282,7 +285,13 @@ impl Transport for FakeCa {
         });
         let script = inner.faults.iter_mut().find(|(e, _)| *e == endpoint);
         let answer = match script.and_then(|(_, queue)| queue.pop_front()) {
-            None => self.answer(&mut inner, endpoint, request),
+            None => {
+                let mut answer = self.answer(&mut inner, endpoint, request);
+                for quirk in inner.state.rules.quirks.iter().filter(|_| answer.status < 300) {
+                    answer.body = quirk.distort(endpoint, &answer.body);
+                }
+                answer
+            }
             Some(Fault::Unreached(error)) => return Err(error),
             Some(Fault::Lost(error)) => {
                 self.answer(&mut inner, endpoint, request);

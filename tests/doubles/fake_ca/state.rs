@@ -2,7 +2,7 @@
 
 use super::issuer::Issuer;
 use super::jws::{Message, is_bound, is_certified, key_change, thumbprint};
-use super::{Answer, Endpoint, problem};
+use super::{Answer, Endpoint, Quirk, problem};
 use data_encoding::BASE64URL_NOPAD;
 use mod_md::time::Timestamp;
 use openssl::x509::X509;
@@ -53,6 +53,8 @@ pub struct Rules {
     pub alternates: bool,
     /// Which certificates of a chain are sent, in which order; empty: all, as RFC 8555 §9.1 wants them.
     pub sends: Vec<Sends>,
+    /// How its objects differ from RFC 8555; later ones find what earlier ones have made of them.
+    pub quirks: Vec<Quirk>,
 }
 
 /// What a CA may put into the answer that is to be a chain.
@@ -86,6 +88,7 @@ impl Default for Rules {
             lifetime: Duration::from_secs(90 * 86_400),
             alternates: false,
             sends: Vec::new(),
+            quirks: Vec::new(),
         }
     }
 }
