@@ -13,8 +13,9 @@ use openssl::ssl::{SslAcceptor, SslMethod};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,10 @@ fn serve(stream: impl Stream, reply: &impl Fn(&str) -> Vec<u8>, seen: &Mutex<Vec
         let answer = reply(&head);
         seen.lock().unwrap().push(format!("{head}{}", String::from_utf8_lossy(&body)));
         if reader.get_mut().write_all(&answer).is_err() || reader.get_mut().flush().is_err() {
+            return;
+        }
+        // An answer that breaks off is the last of its connection.
+        if !answer.windows(4).any(|four| four == b"\r\n\r\n") {
             return;
         }
     }
@@ -342,29 +347,182 @@ fn a_refused_connection_is_111_and_a_lost_one_is_told() {
     assert_eq!(error.to_string(), "the server closed the connection without an answer");
 }
 
+/// Requests to a server that answers all but these, by number from 1; those it leaves with this begin of an answer.
+struct Losing {
+    server: Server,
+    client: Client,
+    url: String,
+}
+
+impl Losing {
+    fn new(lost: &'static [usize], left_with: &'static [u8], authority: Option<&Authority>) -> Self {
+        let count = AtomicUsize::new(0);
+        let reply = move |_: &str| {
+            let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+            if lost.contains(&number) { left_with.to_vec() } else { ok(number.to_string().as_bytes()) }
+        };
+        let server = Server::start(authority.map(|a| a.acceptor(&["127.0.0.1"])), reply);
+        let client = Client::new(&authority.map_or_else(options, Authority::options)).unwrap();
+        let url = server.url(if authority.is_some() { "https" } else { "http" }, "127.0.0.1");
+        Losing { server, client, url }
+    }
+
+    fn through(self, proxy: u16, authority: &Authority) -> Self {
+        let proxy_url = Some(format!("http://127.0.0.1:{proxy}"));
+        let client = Client::new(&Options { proxy_url, ..authority.options() }).unwrap();
+        Losing { client, ..self }
+    }
+
+    fn post(&self) -> Result<String, Error> {
+        let body = vec![b'x'; 100_000];
+        let response = self.client.send(&Request::post(&self.url, "application/jose+json", &body))?;
+        Ok(String::from_utf8(response.body).unwrap())
+    }
+
+    fn get(&self) -> Result<String, Error> {
+        let response = self.client.send(&Request::get(&self.url))?;
+        Ok(String::from_utf8(response.body).unwrap())
+    }
+
+    fn requests(&self) -> usize {
+        self.server.heads.lock().unwrap().len()
+    }
+
+    fn connections(&self) -> usize {
+        *self.server.connections.lock().unwrap()
+    }
+}
+
+#[test]
+fn a_request_lost_on_a_kept_connection_is_repeated_on_a_new_one() {
+    let authority = Authority::new();
+    for authority in [None, Some(&authority)] {
+        let losing = Losing::new(&[2, 5], b"", authority);
+        assert_eq!(losing.post().unwrap(), "1");
+        assert_eq!(losing.post().unwrap(), "3", "the second is lost");
+        assert_eq!(losing.connections(), 2);
+        assert_eq!(losing.get().unwrap(), "4", "the new connection is kept");
+        assert_eq!(losing.get().unwrap(), "6");
+        assert_eq!(losing.connections(), 3);
+        let heads = losing.server.heads.lock().unwrap();
+        assert_eq!(heads[1], heads[2], "the same is sent again");
+    }
+}
+
+#[test]
+fn a_request_lost_in_the_tunnel_of_a_proxy_is_repeated_in_another() {
+    let authority = Authority::new();
+    let (port, _) = proxy();
+    let losing = Losing::new(&[2], b"", Some(&authority)).through(port, &authority);
+    assert_eq!([losing.post().unwrap(), losing.post().unwrap(), losing.get().unwrap()], ["1", "3", "4"]);
+    assert_eq!(losing.connections(), 2);
+}
+
+#[test]
+fn a_request_is_repeated_once() {
+    let losing = Losing::new(&[2, 3], b"", None);
+    assert_eq!(losing.get().unwrap(), "1");
+    let error = losing.get().unwrap_err();
+    assert_eq!(error.to_string(), "the server closed the connection without an answer");
+    assert_eq!(losing.requests(), 3);
+    assert_eq!(losing.get().unwrap(), "4");
+}
+
+#[test]
+fn a_request_on_a_new_connection_is_not_repeated() {
+    let losing = Losing::new(&[1], b"", None);
+    losing.post().unwrap_err();
+    assert_eq!(losing.requests(), 1);
+}
+
+#[test]
+fn a_request_whose_answer_was_begun_is_not_repeated() {
+    let authority = Authority::new();
+    for authority in [None, Some(&authority)] {
+        for begin in [&b"H"[..], b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"] {
+            let losing = Losing::new(&[2], begin, authority);
+            assert_eq!(losing.post().unwrap(), "1");
+            losing.post().unwrap_err();
+            assert_eq!(losing.requests(), 2, "{begin:?}");
+            assert_eq!(losing.post().unwrap(), "3");
+        }
+    }
+}
+
+#[test]
+fn a_request_whose_connection_ends_while_it_is_sent_is_repeated() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let answering = thread::spawn(move || {
+        let (first, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(first);
+        head(&mut reader).unwrap();
+        reader.get_mut().write_all(&ok(b"first")).unwrap();
+        // The next one is closed with most of it unread, which is told by a reset.
+        head(&mut reader).unwrap();
+        drop(reader);
+        let (second, _) = listener.accept().unwrap();
+        serve(second, &|_: &str| ok(b"second"), &Mutex::default());
+    });
+    let client = client();
+    assert_eq!(client.send(&Request::get(&url)).unwrap().body, b"first");
+    let body = vec![b'x'; 8 * 1024 * 1024];
+    assert_eq!(client.send(&Request::post(&url, "text/x", &body)).unwrap().body, b"second");
+    drop(client);
+    answering.join().unwrap();
+}
+
+#[test]
+fn a_lost_request_is_not_repeated_on_another_connection_that_may_be_stale() {
+    let barrier = Arc::new(Barrier::new(2));
+    let (meeting, count) = (barrier.clone(), AtomicUsize::new(0));
+    let server = Server::start(None, move |head| {
+        if head.contains("/dir?meet") {
+            // So that each of the two has a connection of its own.
+            meeting.wait();
+            return ok(b"met");
+        }
+        // Both connections are given up; what comes on a third is answered.
+        if count.fetch_add(1, Ordering::SeqCst) == 0 { Vec::new() } else { ok(b"third") }
+    });
+    let (client, url) = (client(), server.url("http", "127.0.0.1"));
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| client.send(&Request::get(&format!("{url}?meet"))).unwrap());
+        }
+    });
+    assert_eq!(*server.connections.lock().unwrap(), 2);
+    assert_eq!(client.send(&Request::get(&url)).unwrap().body, b"third");
+    assert_eq!(*server.connections.lock().unwrap(), 3);
+}
+
 #[test]
 fn an_unknown_host_is_a_dns_failure() {
     let error = client().send(&Request::get("https://nowhere.invalid/")).unwrap_err();
     assert!(matches!(error, Error::Dns(_)), "{error:?}");
 }
 
-/// One CONNECT proxy connection: keeps its request, then copies bytes both ways.
+/// A CONNECT proxy: keeps the request of its latest connection, then copies bytes both ways.
 fn proxy() -> (u16, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let request = Arc::<Mutex<String>>::default();
     let seen = request.clone();
     thread::spawn(move || {
-        let (client, _) = listener.accept().unwrap();
-        let mut reader = BufReader::new(client.try_clone().unwrap());
-        let head = head(&mut reader).unwrap();
-        let target = head.split(' ').nth(1).unwrap().to_string();
-        *seen.lock().unwrap() = head;
-        let server = TcpStream::connect(target).unwrap();
-        (&client).write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
-        let (mut from, mut to) = (server.try_clone().unwrap(), client);
-        thread::spawn(move || std::io::copy(&mut from, &mut to));
-        let _ = std::io::copy(&mut reader, &mut &server);
+        for client in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(client.try_clone().unwrap());
+            let head = head(&mut reader).unwrap();
+            let target = head.split(' ').nth(1).unwrap().to_string();
+            *seen.lock().unwrap() = head;
+            let server = TcpStream::connect(target).unwrap();
+            (&client).write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
+            let (mut from, mut to) = (server.try_clone().unwrap(), client);
+            thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+            thread::spawn(move || std::io::copy(&mut reader, &mut &server));
+        }
     });
     (port, request)
 }

@@ -303,6 +303,30 @@ fn a_ca_that_writes_its_objects_in_its_own_way_issues() {
     }
 }
 
+/// What the HTTP client does where a kept connection is closed: the nonce is spent, the request may be obeyed twice.
+#[test]
+fn a_request_that_arrives_twice_does_no_harm() {
+    for endpoint in [
+        Endpoint::NewAccount,
+        Endpoint::NewOrder,
+        Endpoint::Authorization,
+        Endpoint::Challenge,
+        Endpoint::Finalize,
+        Endpoint::Certificate,
+    ] {
+        let lab = Lab::new().with_account_key("a.test");
+        lab.ca.fault(endpoint, Fault::Repeated);
+        let md = lab.md(&["a.test"], &[ec()]);
+        run_to_the_end(&lab, &md);
+        assert_eq!(lab.ca.account_count(), 1);
+        let orders = lab.ca.count(Endpoint::NewOrder);
+        assert!(
+            orders == 1 || endpoint == Endpoint::NewOrder && orders == 2,
+            "{endpoint:?}: {orders} orders"
+        );
+    }
+}
+
 #[test]
 fn records_are_torn_down_wherever_the_child_died() {
     for steps in (0..).step_by(3) {

@@ -3,25 +3,38 @@
 //! ureq brings HTTP/1.1, keep-alive and the CONNECT proxy; connecting, waiting and TLS are ours, because
 //! a wait must end when the process stops. Redirects are not followed. Only here and below is ureq named.
 
+mod kept;
 mod proxy;
+mod tcp;
 
 use super::tls::{Failure, Stream, Tls};
-use super::wait::{SLICE, within};
 use super::{Error, MAX_BODY, Method, Request, Response, Transport};
 use crate::time::StopFlag;
+use kept::{Keep, Lost};
 use proxy::{Forwarding, WholeUrls};
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tcp::{Resolver, TcpConnector};
 use ureq::config::AutoHeaderValue;
-use ureq::unversioned::resolver::{self, ResolvedSocketAddrs};
 use ureq::unversioned::transport::{
     self, Buffers, ConnectProxyConnector, ConnectionDetails, Connector, LazyBuffers, NextTimeout,
     TransportAdapter,
 };
-use ureq::{Agent, Proxy, http};
+use ureq::{Agent, AsSendBody, Body, Proxy, http};
+
+/// ureq asks for `Debug` of everything in a chain; names are all that may be shown.
+macro_rules! opaque {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        }
+    )*};
+}
+use opaque;
 
 /// Connections kept open for the next request: as many as jobs use in turns, because a handshake costs both sides more
 /// than most requests do.
@@ -101,23 +114,64 @@ impl Client {
         let forwarding = match &proxy {
             Some(proxy) => {
                 let connector = TlsConnector { server: proxy_tls()?, proxy: None };
-                let chain = ().chain(TcpConnector(stop.clone())).chain(connector).chain(WholeUrls);
+                let chain = ().chain(TcpConnector(stop.clone())).chain(connector);
+                let chain = chain.chain(Keep { has_proxy: false }).chain(WholeUrls);
                 let agent = Agent::with_parts(config(None), chain, Resolver(stop.clone()));
                 Some(Forwarding { agent, proxy: proxy.clone() })
             }
             None => None,
         };
-        let chain =
-            ().chain(ConnectProxyConnector::default()).chain(TcpConnector(stop.clone())).chain(connector);
+        let chain = ().chain(ConnectProxyConnector::default()).chain(TcpConnector(stop.clone()));
+        let chain = chain.chain(connector).chain(Keep { has_proxy: proxy.is_some() });
         let agent = Agent::with_parts(config(proxy), chain, Resolver(stop.clone()));
         Ok(Client { agent, forwarding, limits, stop })
     }
 }
 
+/// Which connection a request may use.
+#[derive(Clone, Copy, PartialEq)]
+enum Connection {
+    /// One that is open already, or a new one.
+    Any,
+    New,
+}
+
+/// Why there is no response.
+struct Failed {
+    error: Error,
+    /// The connection was an old one, and the server has closed it.
+    is_lost: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Failed { error, is_lost: false }
+    }
+}
+
+impl From<ureq::Error> for Failed {
+    fn from(error: ureq::Error) -> Self {
+        let (error, is_lost) = Lost::found_in(error);
+        Failed { error: failure(error), is_lost }
+    }
+}
+
 impl Transport for Client {
     fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
+        match self.exchange(request, Connection::Any) {
+            Err(lost) if lost.is_lost => {
+                crate::log!(Debug, "{}: {}, the request is repeated", request.url, lost.error);
+                self.exchange(request, Connection::New).map_err(|failed| failed.error)
+            }
+            result => result.map_err(|failed| failed.error),
+        }
+    }
+}
+
+impl Client {
+    fn exchange(&self, request: &Request<'_>, connection: Connection) -> Result<Response, Failed> {
         if self.stop.is_raised() {
-            return Err(Error::Stopped);
+            return Err(Error::Stopped.into());
         }
         let mut builder = http::Request::builder().method(match request.method {
             Method::Get => http::Method::GET,
@@ -136,15 +190,26 @@ impl Transport for Client {
             None => (&self.agent, builder.uri(request.url)),
         };
         let mut response = match request.body {
-            Some(body) => agent.run(builder.body(body).map_err(invalid)?),
-            None => agent.run(builder.body(()).map_err(invalid)?),
-        }
-        .map_err(failure)?;
+            Some(body) => run(agent, builder.body(body).map_err(invalid)?, connection),
+            None => run(agent, builder.body(()).map_err(invalid)?, connection),
+        }?;
         let limit = u64::try_from(self.limits.body).unwrap_or(u64::MAX);
-        let body = response.body_mut().with_config().limit(limit).read_to_vec().map_err(failure)?;
+        let body = response.body_mut().with_config().limit(limit).read_to_vec()?;
         let text = |v: &http::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
         let headers = response.headers().iter().map(|(n, v)| (n.to_string(), text(v))).collect();
         Ok(Response::new(response.status().as_u16(), headers, body))
+    }
+}
+
+fn run(
+    agent: &Agent,
+    request: http::Request<impl AsSendBody>,
+    connection: Connection,
+) -> Result<http::Response<Body>, ureq::Error> {
+    match connection {
+        Connection::Any => agent.run(request),
+        // However young, an open one is too old.
+        Connection::New => agent.run(agent.configure_request(request).max_idle_age(Duration::ZERO).build()),
     }
 }
 
@@ -164,142 +229,6 @@ fn failure(error: ureq::Error) -> Error {
         ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => Error::TooLarge,
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => Error::Invalid(error.to_string()),
         other => Error::other(other.to_string()),
-    }
-}
-
-struct Resolver(StopFlag);
-
-impl resolver::Resolver for Resolver {
-    fn resolve(
-        &self,
-        uri: &http::Uri,
-        _: &ureq::config::Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
-        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-        let name = format!("{host}:{port}");
-        let found: Vec<SocketAddr> = match name.parse() {
-            Ok(literal) => vec![literal],
-            Err(_) => within(&self.0, *timeout.after, move || name.to_socket_addrs())
-                .map_err(carried)?
-                .map_err(|e| carried(Error::Dns(e.to_string())))?
-                .collect(),
-        };
-        let mut out = self.empty();
-        for address in found.into_iter().take(16) {
-            out.push(address);
-        }
-        if out.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(out) }
-    }
-}
-
-struct TcpConnector(StopFlag);
-
-impl<In: transport::Transport> Connector<In> for TcpConnector {
-    type Out = transport::Either<In, Tcp>;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails,
-        below: Option<In>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
-        if let Some(tunnel) = below {
-            return Ok(Some(transport::Either::A(tunnel)));
-        }
-        let (started, mut last) = (Instant::now(), ureq::Error::HostNotFound);
-        for (position, address) in details.addrs.iter().copied().enumerate() {
-            // Half of the time that is left for each address but the last, which may use it all.
-            let left = details.timeout.after.saturating_sub(started.elapsed());
-            let limit = if position + 1 == details.addrs.len() { left } else { left / 2 };
-            let limit = limit.max(SLICE);
-            match within(&self.0, limit, move || TcpStream::connect_timeout(&address, limit)) {
-                Ok(Ok(stream)) => {
-                    let tcp = Tcp::new(stream, self.0.clone(), details)?;
-                    return Ok(Some(transport::Either::B(tcp)));
-                }
-                Ok(Err(e)) => last = ureq::Error::Io(e),
-                Err(Error::Timeout) => last = carried(Error::Timeout),
-                Err(other) => return Err(carried(other)),
-            }
-        }
-        Err(last)
-    }
-}
-
-/// A TCP connection whose waits are cut into slices, so that a stop is noticed.
-struct Tcp {
-    stream: TcpStream,
-    buffers: LazyBuffers,
-    stop: StopFlag,
-}
-
-impl Tcp {
-    fn new(stream: TcpStream, stop: StopFlag, details: &ConnectionDetails) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SLICE))?;
-        stream.set_write_timeout(Some(SLICE))?;
-        Ok(Tcp { stream, buffers: buffers(details), stop })
-    }
-}
-
-/// Repeats `step` as long as it would block; it says how many bytes it moved.
-fn persist(
-    stop: &StopFlag,
-    timeout: NextTimeout,
-    mut step: impl FnMut() -> io::Result<usize>,
-) -> Result<usize, ureq::Error> {
-    let started = Instant::now();
-    loop {
-        if stop.is_raised() {
-            return Err(carried(Error::Stopped));
-        }
-        match step() {
-            Ok(amount) => return Ok(amount),
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                ) =>
-            {
-                if started.elapsed() >= *timeout.after {
-                    return Err(ureq::Error::Timeout(timeout.reason));
-                }
-            }
-            Err(e) => return Err(e.into()),
-        }
-    }
-}
-
-impl transport::Transport for Tcp {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        let mut rest = self.buffers.output().get(..amount).unwrap_or_default();
-        while !rest.is_empty() {
-            match persist(&self.stop, timeout.for_write(), || self.stream.write(rest))? {
-                0 => return Err(io::Error::from(ErrorKind::WriteZero).into()),
-                sent => rest = rest.get(sent..).unwrap_or_default(),
-            }
-        }
-        Ok(())
-    }
-
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let room = self.buffers.input_append_buf();
-        let amount = persist(&self.stop, timeout.for_read(), || self.stream.read(room))?;
-        self.buffers.input_appended(amount);
-        Ok(amount > 0)
-    }
-
-    fn is_open(&mut self) -> bool {
-        // Nothing may be waiting on an idle connection: bytes nobody asked for and an end both tell that
-        // it cannot be used again.
-        let idle = self.stream.set_nonblocking(true).is_ok()
-            && matches!(self.stream.peek(&mut [0]), Err(e) if e.kind() == ErrorKind::WouldBlock);
-        idle && self.stream.set_nonblocking(false).is_ok()
     }
 }
 
@@ -375,14 +304,4 @@ impl transport::Transport for Secured {
     }
 }
 
-/// ureq asks for `Debug` of everything in a chain; names are all that may be shown.
-macro_rules! opaque {
-    ($($name:ident),*) => {$(
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(stringify!($name))
-            }
-        }
-    )*};
-}
-opaque!(Resolver, TcpConnector, Tcp, TlsConnector, Secured);
+opaque!(TlsConnector, Secured);

@@ -57,6 +57,8 @@ pub enum Fault {
     Unreached(Error),
     /// The request is obeyed, but its answer is lost.
     Lost(Error),
+    /// The request is obeyed, its answer lost with the connection, and the very same request comes once more.
+    Repeated,
     /// The request is obeyed, and its answer changed.
     Alter(fn(&mut Answer)),
 }
@@ -296,6 +298,10 @@ impl Transport for FakeCa {
             Some(Fault::Lost(error)) => {
                 self.answer(&mut inner, endpoint, request);
                 return Err(error);
+            }
+            Some(Fault::Repeated) => {
+                self.answer(&mut inner, endpoint, request);
+                self.answer(&mut inner, endpoint, request)
             }
             Some(Fault::Raw(answer)) => answer,
             Some(Fault::Problem { status, document, retry_after }) => {
