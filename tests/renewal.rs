@@ -35,6 +35,7 @@ struct Lab {
     ca: Arc<FakeCa>,
     commands: Commands,
     initial_delay: Duration,
+    parallel: usize,
 }
 
 impl Lab {
@@ -56,7 +57,8 @@ impl Lab {
                 }
             });
         });
-        Lab { _dir: dir, path, clock, ca, commands: Commands::default(), initial_delay: Duration::ZERO }
+        let (commands, initial_delay) = (Commands::default(), Duration::ZERO);
+        Lab { _dir: dir, path, clock, ca, commands, initial_delay, parallel: 16 }
     }
 
     fn md(&self, names: &[&str], keys: &[KeySpec]) -> Managed {
@@ -97,7 +99,7 @@ impl Lab {
             retry: Retry { delay: Duration::from_secs(30), failover: 13 },
             check_interval: Duration::from_secs(43_200),
             initial_delay: self.initial_delay,
-            parallel: 16,
+            parallel: self.parallel,
             reachable_by_http: true,
             reachable_by_https: true,
             commands: self.commands.clone(),
@@ -254,7 +256,7 @@ fn with_dns01(lab: &Lab) -> (Managed, PathBuf) {
     let mut md = lab.md(&["a.test", "*.a.test"], &[ec()]);
     md.md.ca.challenges = vec![dns01::TYPE.into()];
     let line = format!("/bin/sh -c 'echo \"$@\" >> {}' sh", calls.display());
-    md.dns01 = Some(dns01::Command { line, version: 2 });
+    md.dns01 = Some(dns01::Command { line, version: 2, limit: Duration::from_secs(60) });
     (md, calls)
 }
 
@@ -347,11 +349,124 @@ fn records_are_torn_down_wherever_the_child_died() {
     }
 }
 
+/// The records that a command has set up and not taken away, as the DNS has them.
+fn records(calls: &std::path::Path) -> Vec<(String, String)> {
+    let mut records: Vec<(String, String)> = Vec::new();
+    for call in calls_of(calls) {
+        let words: Vec<&str> = call.split(' ').collect();
+        match words[..] {
+            ["setup", name, value] => records.push((name.into(), value.into())),
+            ["teardown", name, value] => records.retain(|known| *known != (name.into(), value.into())),
+            ["teardown", name] => records.retain(|(known, _)| known != name),
+            _ => panic!("{call}"),
+        }
+    }
+    records
+}
+
+#[test]
+fn domains_with_a_name_in_common_leave_each_other_their_records() {
+    for version in [1, 2] {
+        for first in ["a.test", "*.a.test"] {
+            let second = if first == "a.test" { "*.a.test" } else { "a.test" };
+            let mut lab = Lab::new().with_account_key(first).with_account_key(second);
+            let (mut base, calls) = with_dns01(&lab);
+            let seen = calls.clone();
+            lab.ca.rules(|rules| {
+                rules.validate = Arc::new(move |asked| {
+                    let record = (asked.name.to_string(), dns01::value(asked.key_authorization));
+                    let is_there = records(&seen).contains(&record);
+                    if is_there { Ok(()) } else { Err(problem("dns", "no such record")) }
+                });
+            });
+            base.dns01.as_mut().unwrap().version = version;
+            let md = |name: &str| {
+                let mut managed = base.clone();
+                (managed.md.name, managed.md.domains) = (name.into(), vec![name.into()]);
+                managed
+            };
+            // The CA is about to look for the records of the first when all of the second happens.
+            run_until(&mut lab, Endpoint::Challenge, &md(first));
+            assert_eq!(records(&calls).len(), 1);
+            lab.engine(vec![md(second)], Fuse::default()).run(0);
+            let job = lab.job(second);
+            assert!(job.finished && job.errors == 0, "{job:?}");
+            lab.engine(vec![md(first)], Fuse::default()).run(0);
+            let job = lab.job(first);
+            assert!(job.finished && job.errors == 0, "version {version}, {first} first: {job:?}");
+            assert_eq!(records(&calls), [], "version {version}, {first} first");
+            let left = lab.store(Fuse::default()).names(WorkGroup::Challenges).unwrap();
+            assert_eq!(left, Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
+fn a_wildcard_leaves_the_answers_of_its_name_in_place() {
+    let mut lab = Lab::new().with_account_key("a.test").with_account_key("*.a.test");
+    let plain = lab.md(&["a.test"], &[ec()]);
+    let mut wildcard = lab.md(&["*.a.test"], &[ec()]);
+    wildcard.dns01 =
+        Some(dns01::Command { line: "/bin/true".into(), version: 1, limit: Duration::from_secs(60) });
+    run_until(&mut lab, Endpoint::Challenge, &plain);
+    let store = lab.store(Fuse::default());
+    let text = || store.read(WorkGroup::Challenges, "a.test", http01::FILE_NAME).unwrap();
+    let before = text();
+    assert!(before.is_some());
+    lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
+    lab.engine(vec![wildcard], Fuse::default()).run(0);
+    assert!(lab.job("*.a.test").finished, "{:?}", lab.job("*.a.test"));
+    assert_eq!(text(), before);
+    run_to_the_end(&lab, &plain);
+    assert_eq!(store.names(WorkGroup::Challenges).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_command_that_fails_for_a_challenge_is_a_failure_to_set_it_up() {
+    let mut lab = Lab::new().with_account_key("a.test");
+    let line = "/bin/sh -c 'case \"$1\" in challenge-setup*) exit 7; esac' sh";
+    lab.commands.message = Some(line.into());
+    let Next::At(next) = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0) else {
+        panic!("no next try")
+    };
+    let last = lab.job("a.test").last;
+    assert_eq!(last.problem.as_deref(), Some("challenge-setup-failure"));
+    let detail = last.detail.unwrap();
+    assert!(detail.contains("MDMessageCmd") && detail.contains("exit code 7"), "{detail}");
+    assert_eq!(next.since(lab.clock.now()), Duration::from_secs(30));
+    assert_eq!(lab.ca.count(Endpoint::Challenge), 0);
+}
+
+#[test]
+fn a_command_that_takes_long_holds_up_no_other_domain() {
+    let mut lab = Lab::new().with_account_key("a.test").with_account_key("b.test");
+    lab.parallel = 1;
+    let done = lab.path.join("staging/b.test/pubcert.p-256.pem");
+    let mut slow = lab.md(&["a.test"], &[ec()]);
+    slow.md.ca.challenges = vec![dns01::TYPE.into()];
+    let line = format!("/bin/sh -c 'while ! test -e {}; do sleep 0.05; done' sh", done.display());
+    slow.dns01 = Some(dns01::Command { line, version: 1, limit: Duration::from_secs(60) });
+    lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
+    let engine = lab.engine(vec![slow, lab.md(&["b.test"], &[ec()])], Fuse::default());
+    let mut driver = Driver::new(Arc::new(engine), lab.clock.stop.clone());
+    let store = lab.store(Fuse::default());
+    let is_finished = |name: &str| Staging::new(&store, name).job().unwrap().is_some_and(|job| job.finished);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while !(is_finished("a.test") && is_finished("b.test")) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", lab.job("a.test"));
+        driver.beat();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(lab.job("a.test").errors, 0);
+    driver.stop();
+}
+
 #[test]
 fn a_challenge_that_cannot_be_set_up_is_an_error_of_its_own_kind() {
     let lab = Lab::new().with_account_key("a.test");
     let (mut md, _) = with_dns01(&lab);
-    md.dns01 = Some(dns01::Command { line: "/bin/sh -c 'exit 3'".into(), version: 1 });
+    let line = "/bin/sh -c 'exit 3'".into();
+    md.dns01 = Some(dns01::Command { line, version: 1, limit: Duration::from_secs(60) });
     let Next::At(next) = lab.engine(vec![md], Fuse::default()).run(0) else { panic!("no next try") };
     let last = lab.job("a.test").last;
     assert_eq!(last.problem.as_deref(), Some("challenge-setup-failure"));
@@ -569,16 +684,28 @@ fn the_set_is_finished_on_disk_before_any_command_hears_of_it() {
 }
 
 /// Stops the process once the chain is downloaded, when only the commands are left.
-struct StoppingLast(Arc<FakeCa>, Arc<VirtualClock>);
+/// Stops the process when a request to this endpoint has been answered.
+struct StoppingAt(Endpoint, Arc<FakeCa>, Arc<VirtualClock>);
 
-impl Transport for StoppingLast {
+impl Transport for StoppingAt {
     fn send(&self, request: &Request<'_>) -> Result<Response, http::Error> {
-        let response = self.0.send(request);
-        if self.0.count(Endpoint::Certificate) > 0 {
-            self.1.stop.raise();
+        let response = self.1.send(request);
+        if self.1.count(self.0) > 0 {
+            self.2.stop.raise();
         }
         response
     }
+}
+
+/// Runs the renewal of this MD until the CA has been asked for this, as a child that is stopped then.
+fn run_until(lab: &mut Lab, endpoint: Endpoint, md: &Managed) {
+    let (ca, clock) = (lab.ca.clone(), lab.clock.clone());
+    let engine = lab.engine_by(vec![md.clone()], Fuse::default(), move || {
+        Arc::new(StoppingAt(endpoint, ca.clone(), clock.clone()))
+    });
+    engine.run(0);
+    assert!(lab.clock.is_stopped());
+    lab.clock = Arc::new(VirtualClock::at(lab.clock.now()));
 }
 
 #[test]
@@ -587,14 +714,9 @@ fn a_command_ended_by_a_stop_is_no_failure_and_is_called_by_the_next_child() {
     let calls = lab.path.with_extension("calls");
     lab.commands.notify = Some(format!("/bin/sh -c 'sleep 30; echo >> {}' sh", calls.display()));
     let md = lab.md(&["a.test"], &[ec()]);
-    let (ca, clock) = (lab.ca.clone(), lab.clock.clone());
-    let engine = lab.engine_by(vec![md.clone()], Fuse::default(), move || {
-        Arc::new(StoppingLast(ca.clone(), clock.clone()))
-    });
-    assert_eq!(engine.run(0), Next::Never);
+    run_until(&mut lab, Endpoint::Certificate, &md);
     let job = lab.job("a.test");
     assert_eq!((job.finished, job.notified, job.errors), (true, false, 0));
-    lab.clock = Arc::new(VirtualClock::at(lab.clock.now()));
     lab.commands.notify = Some(format!("/bin/sh -c 'echo >> {}' sh", calls.display()));
     assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never);
     assert!(lab.job("a.test").notified);

@@ -6,13 +6,13 @@ use crate::crypto;
 use crate::exec;
 use crate::time::Clock;
 use data_encoding::BASE64URL_NOPAD;
-use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Its type in ACME and in `MDCAChallenges`.
 pub const TYPE: &str = "dns-01";
 
-/// The note in `challenges/NAME/`.
-pub const FILE_NAME: &str = "acme-dns-01.json";
+/// The note in `challenges/NAME/`: the values that were set up, each with its owner.
+pub const NOTE: &str = "acme-dns-01.json";
 
 /// What the record has to say (RFC 8555 §8.4).
 pub fn value(key_authorization: &str) -> String {
@@ -25,34 +25,31 @@ pub struct Command {
     pub line: String,
     /// `MDChallengeDns01Version`: from 2 on `teardown` is given the challenge too.
     pub version: u8,
+    /// `MDChallengeDns01Timeout`.
+    pub limit: Duration,
 }
 
 impl Command {
     /// `domain` without `*.`: the record of a wildcard is that of the name below it.
     pub fn set_up(&self, domain: &str, value: &str, clock: &dyn Clock) -> Result<(), exec::Error> {
-        exec::run(&self.line, &["setup", domain, value], exec::TIME_LIMIT, clock)
+        exec::run(&self.line, &["setup", domain, value], self.limit, clock)
+    }
+
+    /// Whether `teardown` takes away one record; without the challenge it cannot know which.
+    pub fn knows_records(&self) -> bool {
+        self.version >= 2
     }
 
     pub fn tear_down(&self, domain: &str, value: &str, clock: &dyn Clock) -> Result<(), exec::Error> {
         let all = ["teardown", domain, value];
-        let arguments = if self.version < 2 { &all[..2] } else { &all[..] };
-        exec::run(&self.line, arguments, exec::TIME_LIMIT, clock)
+        let arguments = if self.knows_records() { &all[..] } else { &all[..2] };
+        exec::run(&self.line, arguments, self.limit, clock)
     }
 }
 
 /// Asks the admin to do what no command can do any more.
 pub fn left_behind(domain: &str, value: &str) -> String {
     format!("the TXT record '{value}' of _acme-challenge.{domain} may still be there, remove it yourself")
-}
-
-/// The values that were set up for one name: a wildcard and the name below it have one each.
-pub fn noted(note: Option<&Value>) -> Vec<String> {
-    let values = note.and_then(|note| note.get("values")).and_then(Value::as_array);
-    values.into_iter().flatten().filter_map(Value::as_str).map(String::from).collect()
-}
-
-pub fn note(values: &[String]) -> Value {
-    json!({ "values": values })
 }
 
 #[cfg(test)]
@@ -73,7 +70,7 @@ mod tests {
         let clock = SystemClock::default();
         for version in [1, 2] {
             let line = format!("/bin/sh -c 'echo \"$@\" >> {}' sh first", file.display());
-            let command = Command { line, version };
+            let command = Command { line, version, limit: Duration::from_secs(60) };
             command.set_up("a.test", "v-1", &clock).unwrap();
             command.tear_down("a.test", "v-1", &clock).unwrap();
         }
@@ -84,10 +81,10 @@ mod tests {
     }
 
     #[test]
-    fn a_note_is_read_back_and_garbage_says_nothing() {
-        let values = ["a".to_string(), "b".into()];
-        assert_eq!(noted(Some(&note(&values))), values);
-        assert!(noted(None).is_empty() && noted(Some(&json!({"values": 7}))).is_empty());
-        assert_eq!(noted(Some(&json!({"values": [1, "x"]}))), ["x"]);
+    fn a_command_has_the_time_that_is_configured() {
+        let line = "/bin/sh -c 'sleep 600' sh".to_string();
+        let command = Command { line, version: 1, limit: Duration::from_secs(1) };
+        let error = command.set_up("a.test", "v-1", &SystemClock::default()).unwrap_err();
+        assert!(error.to_string().contains("did not end within 1 seconds"), "{error}");
     }
 }

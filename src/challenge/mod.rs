@@ -1,5 +1,6 @@
 //! How control of a name is shown to a CA (RFC 8555 §8).
 
+pub mod answers;
 pub mod dns01;
 pub mod http01;
 pub mod selection;

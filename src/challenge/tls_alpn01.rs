@@ -13,6 +13,9 @@ pub const TYPE: &str = "tls-alpn-01";
 /// Its protocol in ALPN (RFC 8737 §6.2) and in `Protocols`.
 pub const PROTOCOL: &str = "acme-tls/1";
 
+/// The note beside the certificate: whose it is.
+pub const NOTE: &str = "acme-tls-alpn-01.json";
+
 const CERT_STEM: &str = "acme-tls-alpn-01-pubcert";
 const KEY_STEM: &str = "acme-tls-alpn-01-privkey";
 

@@ -8,9 +8,13 @@ use super::plan::PlannedMd;
 use super::{MdSection, Settings};
 use crate::model::{Ca, Md};
 use std::collections::HashSet;
+use std::time::Duration;
 
 /// `ServerAdmin` where nobody has set one.
 const ADMIN_DEFAULTS: [&str; 2] = ["you@example.com", "[no address given]"];
+
+/// `MDChallengeDns01Timeout` where nobody has set one: many commands wait until every name server has the record.
+const DNS01_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// `server` are the settings of the server of the definition, main server included; `admin` its ServerAdmin.
 pub(super) fn complete(section: &MdSection, server: &Settings, admin: Option<&str>) -> PlannedMd {
@@ -49,6 +53,7 @@ pub(super) fn complete(section: &MdSection, server: &Settings, admin: Option<&st
         hosts: Vec::new(),
         defined_at: section.defined_at.clone(),
         dns01_cmd: all.dns01_cmd.filter(|c| !c.is_empty()),
+        dns01_timeout: all.dns01_timeout.unwrap_or(DNS01_TIMEOUT),
         proxy_url: all.proxy_url,
         proxy_ca_certs: all.proxy_ca_certs.flatten(),
         ca_certs: all.ca_certs.flatten(),

@@ -116,6 +116,8 @@ pub struct PlannedMd {
     pub defined_at: (String, u32),
     /// In force, be it of the MD or of the server; [`Md`] has only the MD's own.
     pub dns01_cmd: Option<String>,
+    /// The longest time for that command.
+    pub dns01_timeout: Duration,
     pub proxy_url: Option<String>,
     pub proxy_ca_certs: Option<String>,
     pub ca_certs: Option<String>,
@@ -366,6 +368,7 @@ mod tests {
              MDomain a.test
              <MDomain b.test>
              MDChallengeDns01 /bin/dns own
+             MDChallengeDns01Timeout 20mi
              MDHttpProxy http://own.test
              MDCACertificateFile none
              MDHttpProxyCACertificateFile own.pem
@@ -377,6 +380,7 @@ mod tests {
             (&None, &None, &None, &None)
         );
         assert_eq!(a.dns01_cmd.as_deref(), Some("/bin/dns main"));
+        assert_eq!([a.dns01_timeout.as_secs(), b.dns01_timeout.as_secs()], [600, 1200]);
         assert_eq!(a.proxy_url.as_deref(), Some("http://proxy.test"));
         assert_eq!(a.ca_certs.as_deref(), Some("/srv/ca.pem"));
         assert_eq!(a.proxy_ca_certs.as_deref(), Some("/srv/proxy.pem"));

@@ -77,6 +77,7 @@ pub struct Settings {
     pub eab: Option<Option<Eab>>,
     pub challenges: Option<Vec<String>>,
     pub dns01_cmd: Option<String>,
+    pub dns01_timeout: Option<Duration>,
     /// Empty: the default key.
     pub key_specs: Option<Vec<KeySpec>>,
     pub renew_mode: Option<RenewMode>,
@@ -166,6 +167,7 @@ impl Settings {
                 eab,
                 challenges,
                 dns01_cmd,
+                dns01_timeout,
                 key_specs,
                 renew_mode,
                 renew_window,

@@ -148,14 +148,26 @@ pub const ROWS: &[Row] = &[
         .detail("Called as `COMMAND… setup DOMAIN CHALLENGE`, which puts the TXT record `CHALLENGE` at `_acme-challenge.DOMAIN` and ends \
             when it can be seen, and as `COMMAND… teardown DOMAIN`. A wildcard comes without its `*.`; where an MD has both \
             `*.example.org` and `example.org`, `setup` is called twice, and both records have to be there together. It runs as httpd's \
-            `User`, without a shell, for 60 seconds at most. What it prints is in the log at `debug`. An exit status that is not 0 ends \
+            `User`, without a shell, and has the time of [MDChallengeDns01Timeout](#mdchallengedns01timeout). What it prints is in the log at `debug`. An exit status that is not 0 ends \
             the try, unless another type works. `teardown` follows in any case, by the next child if this one was killed.")
         .example("MDChallengeDns01 /usr/local/bin/acme-dns --zone example.org"),
     row(c"MDChallengeDns01Version", One, Global, None,
         c"Set the type of arguments to call `MDChallengeDns01` with",
         |s, a| set(&mut s.server.globals.dns01_version, dns01_version(a)))
         .takes("1|2").unset(As("1"))
-        .detail("With `2` the challenge is an argument of `teardown` too: `COMMAND… teardown DOMAIN CHALLENGE`."),
+        .detail("With `2` the challenge is an argument of `teardown` too: `COMMAND… teardown DOMAIN CHALLENGE`. With `1` it cannot \
+            say which of several records of one name is meant: where `example.org` and `*.example.org` are two MDs, the one that ends \
+            last calls it."),
+    row(c"MDChallengeDns01Timeout", One, ServerOrMd, None,
+        c"Time length after which a command of MDChallengeDns01 is killed (defaults to seconds).",
+        |s, a| {
+            let limit = duration(a, SECOND, 1000, "MDChallengeDns01Timeout must be one second or more");
+            set(&mut s.settings().dns01_timeout, limit)
+        })
+        .takes("DURATION").unset(As("600s")).ours()
+        .detail("Changes of the DNS take minutes until every name server has them, and many commands wait for that. One that is killed \
+            has failed. While a command runs, renewals of other MDs go on.")
+        .example("MDChallengeDns01Timeout 20mi"),
     row(c"MDPortMap", OneOrTwo, Global, None,
         c"Declare the mapped ports 80 and 443 on the local server. E.g. 80:8000 to indicate that the server port 8000 is reachable as port 80 from the internet. Use 80:- to indicate that port 80 is not reachable from the outside.",
         port_map)
@@ -436,6 +448,8 @@ mod tests {
             ("MDExternalAccountBinding /abs/garbage", &format!("{json} /abs/garbage")),
             ("MDExternalAccountBinding /abs/huge", &format!("{json} /abs/huge")),
             ("MDExternalAccountBinding /abs/secret", &format!("{json} /abs/secret: permission denied")),
+            ("MDChallengeDns01Timeout 0", "MDChallengeDns01Timeout must be one second or more"),
+            ("MDChallengeDns01Timeout foo", "unrecognized duration format"),
             ("MDChallengeDns01Version 3", "Only versions `1` and `2` are supported"),
             ("MDPrivateKeys", "needs to specify the private key type"),
             ("MDPrivateKeys Default RSA", "'Default' allows no other parameter"),

@@ -3,6 +3,7 @@
 use super::live::Live;
 use super::sys::{Answer, Request};
 use super::{DirConf, State, pages};
+use crate::challenge::answers::Folder;
 use crate::challenge::http01;
 use crate::model::RequireHttps;
 use crate::require_https::{self, Asked, Ruling};
@@ -48,13 +49,17 @@ fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
     };
     match state.store.read(WorkGroup::Challenges, &host, http01::FILE_NAME) {
         Ok(Some(_)) if !request.is_read() => Answer::Status(NOT_IMPLEMENTED),
-        Ok(Some(content)) => match http01::answer(&String::from_utf8_lossy(&content), token) {
-            Some(body) => {
-                let body = body.as_bytes().to_vec();
-                Answer::Body { status: 200, content_type: "text/plain", body }
+        Ok(Some(content)) => {
+            let content = String::from_utf8_lossy(&content);
+            let folder = Folder { store: &state.store, group: WorkGroup::Challenges, name: &host };
+            let beside = || http01::noted(&folder.read(http01::NOTE), token);
+            match http01::answer(&content, token).map(String::from).or_else(beside) {
+                Some(body) => {
+                    Answer::Body { status: 200, content_type: "text/plain", body: body.into_bytes() }
+                }
+                None => without(),
             }
-            None => without(),
-        },
+        }
         Ok(None) => without(),
         // A Host header that can be no name is nobody's challenge.
         Err(store::Error::Name(_)) => Answer::Declined,

@@ -168,8 +168,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
             Managed { live, hosts, unsaved, self_signed, ..known }
         })
         .collect();
-    let names = plan.mds.iter().flat_map(|p| p.md.domains.iter().map(String::as_str));
-    if let Err(error) = restart::purge_challenges(&startup.store, &names.collect()) {
+    if let Err(error) = restart::purge_challenges(&startup.store, mds.iter().map(|managed| &managed.md)) {
         crate::log!(Warn, "old challenge data cannot be removed: {error}");
     }
     let store = startup.store.worker();
@@ -259,7 +258,11 @@ fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd, dns01_
         certs: synced.certs.clone(),
         in_use: !planned.hosts.is_empty(),
         watched: planned.watched,
-        dns01: planned.dns01_cmd.clone().map(|line| dns01::Command { line, version: dns01_version }),
+        dns01: planned.dns01_cmd.clone().map(|line| dns01::Command {
+            line,
+            version: dns01_version,
+            limit: planned.dns01_timeout,
+        }),
         route: Route {
             ca_file: planned.ca_certs.clone(),
             proxy_url: planned.proxy_url.clone(),

@@ -14,6 +14,7 @@ use super::restart;
 use super::serve::Certs;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
 use super::sync::SyncedMd;
+use crate::challenge::answers::Folder;
 use crate::model::{Job, Md, Trial};
 use crate::store::auth;
 use crate::store::{Error, Group, StartStore};
@@ -256,7 +257,8 @@ impl<'s> Activation<'s> {
         }
         for domain in &synced.md.domains {
             // Challenge folders carry the plain name of a wildcard.
-            self.store.purge(Group::Challenges, domain.strip_prefix("*.").unwrap_or(domain))?;
+            let name = domain.strip_prefix("*.").unwrap_or(domain);
+            Folder { store: self.store, group: Group::Challenges, name }.remove(&synced.md.name)?;
         }
         restart::purge(self.store, &name)?;
         Ok(Activated::Done)

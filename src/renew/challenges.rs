@@ -1,17 +1,19 @@
 //! The answers to an order's challenges: chosen and put in place, all of them before the CA is told to
-//! look at the first (RFC 8555 §7.5.1), and taken away again whatever came of the order.
+//! look at the first (RFC 8555 §7.5.1), and taken away again whatever came of the order. Those of other MDs for the same
+//! name stay.
 
 use super::Managed;
-use super::engine::Engine;
+use super::engine::{Engine, Pause};
 use super::error::Error;
 use super::job::Running;
 use crate::acme::objects::{Authorization, Challenge};
+use crate::challenge::answers::Folder;
 use crate::challenge::{self, dns01, http01, selection, tls_alpn01};
 use crate::crypto::PrivateKey;
 use crate::exec;
 use crate::model::KeySpec;
-use crate::notify::Event;
-use crate::store::WorkGroup;
+use crate::notify::{self, Event};
+use crate::store::{Work, WorkGroup};
 
 const GROUP: WorkGroup = WorkGroup::Challenges;
 
@@ -63,10 +65,27 @@ enum Obstacle {
     Crypto(#[from] crate::crypto::Error),
     #[error("MDChallengeDns01: {0}")]
     Command(#[from] exec::Error),
+    #[error("{0}")]
+    Event(#[from] notify::Failed),
     #[error("no way to answer it is configured")]
     Unknown,
     #[error("the server process is stopping")]
     Stopped,
+}
+
+impl Obstacle {
+    fn is_stopped(&self) -> bool {
+        match self {
+            Obstacle::Stopped | Obstacle::Command(exec::Error::Stopped { .. }) => true,
+            Obstacle::Event(failed) => failed.is_stopped,
+            _ => false,
+        }
+    }
+}
+
+/// `domain` without `*.`.
+fn folder<'a>(engine: &'a Engine, domain: &'a str) -> Folder<'a, Work> {
+    Folder { store: engine.store(), group: GROUP, name: domain }
 }
 
 impl Presenter<'_, '_> {
@@ -77,21 +96,13 @@ impl Presenter<'_, '_> {
         for challenge in choice {
             let type_ = &challenge.type_;
             self.running.step(format!("Setting up challenge '{type_}' for domain {domain}"))?;
-            let commands = &self.engine.settings().commands;
-            if type_ == dns01::TYPE || commands.message.is_some() {
+            if type_ == dns01::TYPE || self.engine.settings().commands.message.is_some() {
                 // Commands may take long.
                 self.running.show()?;
             }
-            match self.set_up(domain, challenge) {
-                Ok(()) => {
-                    let event = Event::ChallengeSetup(type_.clone(), domain.clone());
-                    let clock = self.engine.clock().as_ref();
-                    commands.fire(&event, &mut self.running.job, clock)?;
-                    return Ok(challenge.url.clone());
-                }
-                Err(Obstacle::Stopped | Obstacle::Command(exec::Error::Stopped { .. })) => {
-                    return Err(Error::Stopped);
-                }
+            match self.set_up(domain, challenge).and_then(|()| self.tell(domain, challenge)) {
+                Ok(()) => return Ok(challenge.url.clone()),
+                Err(obstacle) if obstacle.is_stopped() => return Err(Error::Stopped),
                 Err(obstacle) => {
                     let reason = format!("challenge '{type_}' cannot be set up for {domain}: {obstacle}");
                     crate::log!(Warn, "{}: {reason}", self.target.md.name);
@@ -107,11 +118,19 @@ impl Presenter<'_, '_> {
         })
     }
 
+    fn tell(&mut self, domain: &str, challenge: &Challenge) -> Result<(), Obstacle> {
+        let event = Event::ChallengeSetup(challenge.type_.clone(), domain.to_string());
+        let (commands, clock) = (&self.engine.settings().commands, self.engine.clock().as_ref());
+        Ok(commands.fire(&event, &mut self.running.job, clock)?)
+    }
+
     fn set_up(&mut self, domain: &str, challenge: &Challenge) -> Result<(), Obstacle> {
-        let store = self.engine.store();
         let answer = challenge::key_authorization(&challenge.token, self.thumbprint);
         match challenge.type_.as_str() {
-            http01::TYPE => Ok(store.write(GROUP, domain, http01::FILE_NAME, answer.as_bytes())?),
+            http01::TYPE => {
+                let _held = self.engine.answers();
+                Ok(folder(self.engine, domain).put_http(&self.target.md.name, &answer)?)
+            }
             tls_alpn01::TYPE => self.set_up_certificates(domain, &answer),
             dns01::TYPE => self.set_up_record(domain, &dns01::value(&answer)),
             _ => Err(Obstacle::Unknown),
@@ -123,13 +142,16 @@ impl Presenter<'_, '_> {
         // mod_ssl replaces the host's certificate of the same key type. One of another type would stay beside the
         // challenge's, and which of them the CA gets to see depends on what its client prefers.
         let specs = self.target.shown_keys(self.engine.clock().now());
+        let keys: Vec<PrivateKey> =
+            specs.iter().map(|spec| self.key(&tls_alpn01::key_spec(spec))).collect::<Result<_, _>>()?;
+        let _held = self.engine.answers();
+        folder(self.engine, domain).note_certificate(&self.target.md.name, answer)?;
         for file in store.files(GROUP, domain)? {
             if tls_alpn01::is_of_other_key(&file, &specs) {
                 store.remove(GROUP, domain, &file)?;
             }
         }
-        for spec in specs {
-            let key = self.key(&tls_alpn01::key_spec(&spec))?;
+        for (spec, key) in specs.into_iter().zip(keys) {
             let chain = tls_alpn01::certificate(domain, answer, &key, self.engine.clock().now())?;
             // The certificate comes last: with it the pair is looked for.
             store.write_key(GROUP, domain, &tls_alpn01::key_file(&spec), &key)?;
@@ -150,30 +172,29 @@ impl Presenter<'_, '_> {
 
     /// Noted first: also a record whose command was killed half-way is taken away.
     fn set_up_record(&self, domain: &str, value: &str) -> Result<(), Obstacle> {
-        let store = self.engine.store();
+        let (engine, name) = (self.engine, &self.target.md.name);
         let command = self.target.dns01.as_ref().ok_or(Obstacle::Unknown)?;
-        // What cannot be read is nothing that could be taken away.
-        let mut values =
-            dns01::noted(store.read_json(GROUP, domain, dns01::FILE_NAME).unwrap_or_default().as_ref());
-        if !values.iter().any(|known| known == value) {
-            values.push(value.to_string());
-            store.write_json(GROUP, domain, dns01::FILE_NAME, &dns01::note(&values))?;
+        {
+            let _held = engine.answers();
+            folder(engine, domain).note_record(name, value)?;
         }
-        Ok(command.set_up(domain, value, self.engine.clock().as_ref())?)
+        let set_up = || command.set_up(domain, value, engine.clock().as_ref());
+        Ok(engine.pause(name, Pause::Command, set_up)?)
     }
 }
 
-/// Takes every answer away again, also after a failure, and also those an earlier child has left.
+/// Takes every answer of this MD away again, also after a failure, and also those an earlier child has left.
 pub fn clean_up(engine: &Engine, target: &Managed) {
     let md = &target.md;
     for domain in &md.domains {
-        let folder = domain.strip_prefix("*.").unwrap_or(domain);
-        if tear_down_records(engine, target, folder).is_err() {
+        let domain = domain.strip_prefix("*.").unwrap_or(domain);
+        if tear_down_records(engine, target, domain).is_err() {
             // The next child finds the note.
             return;
         }
-        if let Err(error) = engine.store().purge(GROUP, folder) {
-            crate::log!(Warn, "{}: the challenge data of {folder} stays behind: {error}", md.name);
+        let _held = engine.answers();
+        if let Err(error) = folder(engine, domain).remove(&md.name) {
+            crate::log!(Warn, "md[{}]: the challenge data of {domain} stays behind: {error}", md.name);
         }
     }
 }
@@ -181,25 +202,34 @@ pub fn clean_up(engine: &Engine, target: &Managed) {
 /// `Err`: the process is stopping.
 fn tear_down_records(engine: &Engine, target: &Managed, domain: &str) -> Result<(), ()> {
     let name = &target.md.name;
-    let note = engine.store().read_json(GROUP, domain, dns01::FILE_NAME).unwrap_or_else(|error| {
-        crate::log!(Warn, "{name}: what dns-01 records {domain} has is not known any more: {error}");
-        None
-    });
-    for value in dns01::noted(note.as_ref()) {
+    let values: Vec<String> = {
+        let _held = engine.answers();
+        let folder = folder(engine, domain);
+        let values: Vec<String> = folder.read(dns01::NOTE).of(name).map(String::from).collect();
+        let knows_records = target.dns01.as_ref().is_none_or(dns01::Command::knows_records);
+        if !values.is_empty() && !knows_records && folder.has_records_of_others(name) {
+            // It would take away all of them. The MD that has the last one does.
+            crate::log!(Debug, "md[{name}]: 'teardown {domain}' is left to the other MD with a record there");
+            if let Err(error) = folder.forget_records(name) {
+                crate::log!(Warn, "md[{name}]: the challenge data of {domain} stays behind: {error}");
+            }
+            return Ok(());
+        }
+        values
+    };
+    for value in values {
         let Some(command) = &target.dns01 else {
             let left = dns01::left_behind(domain, &value);
-            crate::log!(Warn, "{name}: MDChallengeDns01 is not configured any more: {left}");
+            crate::log!(Warn, "md[{name}]: MDChallengeDns01 is not configured any more: {left}");
             continue;
         };
-        match command.tear_down(domain, &value, engine.clock().as_ref()) {
+        let tear_down = || command.tear_down(domain, &value, engine.clock().as_ref());
+        match engine.pause(name, Pause::Command, tear_down) {
             Ok(()) => {}
             Err(exec::Error::Stopped { .. }) => return Err(()),
             Err(error) => {
-                crate::log!(
-                    Warn,
-                    "{name}: MDChallengeDns01: {error}: {}",
-                    dns01::left_behind(domain, &value)
-                );
+                let left = dns01::left_behind(domain, &value);
+                crate::log!(Warn, "md[{name}]: MDChallengeDns01: {error}: {left}");
             }
         }
     }

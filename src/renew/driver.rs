@@ -2,7 +2,7 @@
 //! [`Slots`], and ends them all when the process stops. A thread that is done with a job goes on with the next one
 //! that is due. A job that panics ends as an error of that job.
 
-use super::engine::{Engine, Next};
+use super::engine::{Engine, Next, Pause};
 use super::neighbour::Neighbour;
 use super::policy;
 use super::schedule::Schedule;
@@ -115,9 +115,10 @@ impl Jobs {
         let mut schedule = self.schedule();
         let mut places = Slots::new(self.engine.settings().parallel);
         for index in schedule.running() {
-            match self.engine.is_resting(index) {
-                true => places.take_resting(),
-                false => drop(places.take(&self.engine.ca_of(index))),
+            match self.engine.pause_of(index) {
+                Some(Pause::Rest) => places.take_resting(),
+                Some(Pause::Command) => places.take_in_command(),
+                None => drop(places.take(&self.engine.ca_of(index))),
             }
         }
         if places.is_full() {

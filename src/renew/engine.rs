@@ -19,7 +19,7 @@ use crate::ocsp::Cache;
 use crate::ocsp::cache::is_revoked;
 use crate::store::{WorkGroup, WorkStore};
 use crate::time::{Clock, Stopped, Timestamp};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,15 @@ const AFTERWARDS: Duration = Duration::from_secs(5);
 pub enum Next {
     At(Timestamp),
     Never,
+}
+
+/// What a renewal waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// The time to ask the CA again.
+    Rest,
+    /// A command of the admin.
+    Command,
 }
 
 impl Next {
@@ -56,8 +65,10 @@ pub struct Engine {
     holds: Mutex<Holds>,
     /// The CA that a target asks, where it is not the first one.
     asked: Mutex<HashMap<usize, String>>,
-    /// Names of MDs whose renewal waits until it is time to ask the CA again.
-    resting: Mutex<HashSet<String>>,
+    /// Held while answers to challenges are changed.
+    answers: Mutex<()>,
+    /// What renewals wait for, by the names of their MDs.
+    pauses: Mutex<HashMap<String, Pause>>,
     /// Who is to serve a new set at once, and `MDActivationDelay`; without, it is for the next restart.
     live: Option<(Arc<dyn Workers>, Duration)>,
     /// Who knows whether hosts take a new set.
@@ -77,7 +88,7 @@ impl Engine {
         random: fn() -> f64,
     ) -> Self {
         let holds = Mutex::new(stored_holds(&targets, &store, clock.now()));
-        let (asked, resting) = (Mutex::default(), Mutex::default());
+        let (asked, answers, pauses) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (live, hosts, tally, revocations) = (None, None, Tally::default(), None);
         Engine {
             targets,
@@ -88,7 +99,8 @@ impl Engine {
             random,
             holds,
             asked,
-            resting,
+            answers,
+            pauses,
             live,
             hosts,
             tally,
@@ -167,16 +179,26 @@ impl Engine {
         asked.or_else(first).unwrap_or_default()
     }
 
-    /// Whether the renewal of the target with this index does nothing but wait.
-    pub fn is_resting(&self, index: usize) -> bool {
-        self.targets.get(index).is_some_and(|target| lock(&self.resting).contains(&target.md.name))
+    /// To change the answers to challenges: renewals of several MDs may have a name in common.
+    pub(super) fn answers(&self) -> MutexGuard<'_, ()> {
+        lock(&self.answers)
+    }
+
+    /// What the renewal of the target with this index waits for, if it does nothing else.
+    pub fn pause_of(&self, index: usize) -> Option<Pause> {
+        self.targets.get(index).and_then(|target| lock(&self.pauses).get(&target.md.name).copied())
     }
 
     /// Does nothing for a while, in the renewal of this MD.
     pub(super) fn rest(&self, name: &str, wait: Duration) -> Result<(), Stopped> {
-        lock(&self.resting).insert(name.to_string());
-        let waited = self.clock.sleep(wait);
-        lock(&self.resting).remove(name);
+        self.pause(name, Pause::Rest, || self.clock.sleep(wait))
+    }
+
+    /// Does nothing but this, in the renewal of this MD.
+    pub(super) fn pause<T>(&self, name: &str, pause: Pause, wait: impl FnOnce() -> T) -> T {
+        lock(&self.pauses).insert(name.to_string(), pause);
+        let waited = wait();
+        lock(&self.pauses).remove(name);
         waited
     }
 

@@ -3,12 +3,13 @@
 
 use super::staging::{account_author, file, signed_account};
 use super::{live, pace, set};
+use crate::challenge::answers::Folder;
 use crate::challenge::dns01;
 use crate::model::{Job, Md, Trial};
 use crate::store::auth::Author;
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// Whether a job that says it is finished has only told of something: the C module leaves such jobs where it has told that
 /// a certificate expires.
@@ -105,24 +106,34 @@ pub fn with_job(store: &StartStore, name: &str, change: impl FnOnce(&mut Job)) -
     store.write_json(Group::Domains, name, file::JOB, &job.to_json())
 }
 
-/// Removes challenge data of names that no MD has.
-pub fn purge_challenges(store: &StartStore, managed: &HashSet<&str>) -> Result<(), Error> {
+/// Removes challenge data of names that no MD has, and of MDs that do not have the name any more.
+pub fn purge_challenges<'a>(store: &StartStore, mds: impl Iterator<Item = &'a Md>) -> Result<(), Error> {
+    let mut owners: HashMap<&str, Vec<&str>> = HashMap::new();
+    for md in mds {
+        for domain in &md.domains {
+            let name = domain.strip_prefix("*.").unwrap_or(domain);
+            owners.entry(name).or_default().push(&md.name);
+        }
+    }
     for name in store.names(Group::Challenges)? {
-        let wildcard = format!("*.{name}");
-        if !managed.contains(name.as_str()) && !managed.contains(wildcard.as_str()) {
-            warn_of_records(store, &name);
+        let folder = Folder { store, group: Group::Challenges, name: &name };
+        let Some(owners) = owners.get(name.as_str()) else {
+            warn_of_records(&name, folder.read(dns01::NOTE).all());
             store.purge(Group::Challenges, &name)?;
+            continue;
+        };
+        for gone in folder.owners().iter().filter(|owner| !owners.contains(&owner.as_str())) {
+            warn_of_records(&name, folder.read(dns01::NOTE).of(gone));
+            folder.remove(gone)?;
         }
     }
     Ok(())
 }
 
 /// Nobody knows any more with which command they could be taken away.
-fn warn_of_records(store: &StartStore, name: &str) {
-    // A note that cannot be read names no record.
-    let note = store.read_json(Group::Challenges, name, dns01::FILE_NAME).unwrap_or_default();
-    for value in dns01::noted(note.as_ref()) {
-        crate::log!(Warn, "{name}: it is not managed any more: {}", dns01::left_behind(name, &value));
+fn warn_of_records<'a>(name: &str, values: impl Iterator<Item = &'a str>) {
+    for value in values {
+        crate::log!(Warn, "{name}: it is not managed any more: {}", dns01::left_behind(name, value));
     }
 }
 
@@ -254,7 +265,21 @@ mod tests {
         for name in ["a.test", "wild.test", "gone.test"] {
             store.write(Group::Challenges, name, "acme-http-01.txt", b"x").unwrap();
         }
-        purge_challenges(&store, &HashSet::from(["a.test", "*.wild.test"])).unwrap();
+        let md = |names: &[&str]| Md {
+            name: names[0].into(),
+            domains: names.iter().map(ToString::to_string).collect(),
+            ..Md::default()
+        };
+        let mds = [md(&["a.test"]), md(&["b.test", "*.wild.test"])];
+        purge_challenges(&store, mds.iter()).unwrap();
         assert_eq!(store.names(Group::Challenges).unwrap(), ["a.test", "wild.test"]);
+        // What an MD has put there that has not the name any more goes, and nothing else.
+        let folder = Folder { store: &store, group: Group::Challenges, name: "a.test" };
+        folder.put_http("a.test", "one.x").unwrap();
+        folder.note_record("*.a.test", "record").unwrap();
+        folder.note_record("b.test", "record").unwrap();
+        purge_challenges(&store, mds.iter()).unwrap();
+        assert_eq!(folder.owners(), ["a.test"]);
+        assert!(store.read(Group::Challenges, "a.test", "acme-http-01.txt").unwrap().is_some());
     }
 }

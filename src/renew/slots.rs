@@ -10,13 +10,15 @@ pub const PER_CA: usize = 8;
 
 pub struct Slots {
     free: usize,
+    /// Beside those, for renewals that wait for a command of the admin.
+    free_for_commands: usize,
     by_ca: HashMap<String, usize>,
 }
 
 impl Slots {
     /// `parallel`: over all CAs.
     pub fn new(parallel: usize) -> Self {
-        Slots { free: parallel, by_ca: HashMap::new() }
+        Slots { free: parallel, free_for_commands: parallel, by_ca: HashMap::new() }
     }
 
     /// Takes a place for a renewal at the CA with this directory URL. `false`: there is none.
@@ -37,6 +39,15 @@ impl Slots {
     /// Takes a place for a renewal that waits until it is time to ask its CA again.
     pub fn take_resting(&mut self) {
         self.free = self.free.saturating_sub(1);
+    }
+
+    /// Takes a place for a renewal that waits for a command, which may take minutes: one beside those of all others, as
+    /// long as there are any.
+    pub fn take_in_command(&mut self) {
+        match self.free_for_commands.checked_sub(1) {
+            Some(left) => self.free_for_commands = left,
+            None => self.take_resting(),
+        }
     }
 
     pub fn is_full(&self) -> bool {
@@ -73,5 +84,17 @@ mod tests {
         (0..8).for_each(|_| slots.take_resting());
         assert!(slots.take("https://a.test/dir") && slots.take("https://a.test/dir"));
         assert!(!slots.take("https://a.test/dir") && slots.is_full());
+    }
+
+    #[test]
+    fn commands_have_places_of_their_own_until_there_are_too_many() {
+        let mut slots = Slots::new(2);
+        slots.take_in_command();
+        slots.take_in_command();
+        assert!(slots.has_one("https://a.test/dir"));
+        slots.take_in_command();
+        assert!(!slots.is_full());
+        slots.take_in_command();
+        assert!(slots.is_full(), "processes are no more than twice the renewals");
     }
 }

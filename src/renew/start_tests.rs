@@ -36,8 +36,7 @@ fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> 
         }
         finish(store, md)?;
     }
-    let managed = configured.iter().flat_map(|md| md.domains.iter().map(String::as_str)).collect();
-    restart::purge_challenges(store, &managed)?;
+    restart::purge_challenges(store, configured.iter())?;
     Ok(synced)
 }
 

@@ -1,0 +1,290 @@
+//! Answers to challenges on disk, each with its owner: the name of the MD that it is for. MDs may have one DNS name in
+//! common, as `a.org` and `*.a.org` have; none takes away what another has put there. The files that are looked at by
+//! whoever validates are the C module's; a note beside them, one for each type, says whose they are.
+
+use super::{dns01, http01, tls_alpn01};
+use crate::store::{Error, Rights, Store};
+use serde_json::{Value, json};
+
+/// More than there can be of one name and type.
+const MAX: usize = 1000;
+
+/// The notes in the folder of a name.
+const NOTES: [&str; 3] = [http01::NOTE, tls_alpn01::NOTE, dns01::NOTE];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    /// `None`: of an earlier version of the module; everyone's who has the name.
+    owner: Option<String>,
+    value: String,
+}
+
+/// The answers of one type that are in place for one name, the latest last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers(Vec<Answer>);
+
+impl Answers {
+    pub fn parse(note: &Value) -> Self {
+        let answer = |value: &Value| match value {
+            Value::String(value) => Some(Answer { owner: None, value: value.clone() }),
+            _ => Some(Answer {
+                owner: Some(value.get("owner")?.as_str()?.to_string()),
+                value: value.get("value")?.as_str()?.to_string(),
+            }),
+        };
+        let values = note.get("values").and_then(Value::as_array);
+        Answers(values.into_iter().flatten().filter_map(answer).take(MAX).collect())
+    }
+
+    pub fn to_json(&self) -> Value {
+        let values: Vec<Value> = self
+            .0
+            .iter()
+            .map(|answer| match &answer.owner {
+                Some(owner) => json!({"owner": owner, "value": answer.value}),
+                None => json!(answer.value),
+            })
+            .collect();
+        json!({ "values": values })
+    }
+
+    /// `false`: it is there already.
+    fn add(&mut self, owner: &str, value: &str) -> bool {
+        let answer = Answer { owner: Some(owner.into()), value: value.into() };
+        let is_new = !self.0.contains(&answer);
+        if is_new {
+            self.0.push(answer);
+        }
+        is_new
+    }
+
+    /// Those of `owner`.
+    pub fn of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |answer| answer.is_of(owner)).map(|answer| answer.value.as_str())
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|answer| answer.value.as_str())
+    }
+
+    /// Who has any, each once.
+    pub fn owners(&self) -> Vec<String> {
+        let mut owners: Vec<String> = self.0.iter().filter_map(|answer| answer.owner.clone()).collect();
+        owners.sort();
+        owners.dedup();
+        owners
+    }
+
+    pub fn has_others_than(&self, owner: &str) -> bool {
+        self.0.iter().any(|answer| !answer.is_of(owner))
+    }
+}
+
+impl Answer {
+    fn is_of(&self, owner: &str) -> bool {
+        self.owner.as_deref().is_none_or(|own| own == owner)
+    }
+}
+
+/// The folder of a name, to work on its answers. Who changes anything keeps others in the process from it meanwhile.
+pub struct Folder<'a, R: Rights> {
+    pub store: &'a Store<R>,
+    pub group: R::Group,
+    /// The DNS name; that of a wildcard without its `*.`.
+    pub name: &'a str,
+}
+
+impl<R: Rights> Folder<'_, R> {
+    /// What a note says. One that cannot be read says nothing.
+    pub fn read(&self, note: &str) -> Answers {
+        let json = self.store.read_json(self.group, self.name, note).unwrap_or_default();
+        json.as_ref().map(Answers::parse).unwrap_or_default()
+    }
+
+    fn write(&self, note: &str, answers: &Answers) -> Result<(), Error> {
+        self.store.write_json(self.group, self.name, note, &answers.to_json())
+    }
+
+    /// For http-01. Beside it, those for other tokens are answered too.
+    pub fn put_http(&self, owner: &str, key_authorization: &str) -> Result<(), Error> {
+        self.note(http01::NOTE, owner, key_authorization)?;
+        self.store.write(self.group, self.name, http01::FILE_NAME, key_authorization.as_bytes())
+    }
+
+    /// Notes a TXT record that is to be set up.
+    pub fn note_record(&self, owner: &str, value: &str) -> Result<(), Error> {
+        self.note(dns01::NOTE, owner, value)
+    }
+
+    /// Notes whose certificate answers tls-alpn-01: there can be one only.
+    pub fn note_certificate(&self, owner: &str, key_authorization: &str) -> Result<(), Error> {
+        let mut answers = Answers::default();
+        answers.add(owner, key_authorization);
+        self.write(tls_alpn01::NOTE, &answers)
+    }
+
+    fn note(&self, note: &str, owner: &str, value: &str) -> Result<(), Error> {
+        let mut answers = self.read(note);
+        if answers.add(owner, value) { self.write(note, &answers) } else { Ok(()) }
+    }
+
+    /// Whether MDs but this one have records here.
+    pub fn has_records_of_others(&self, owner: &str) -> bool {
+        self.read(dns01::NOTE).has_others_than(owner)
+    }
+
+    /// Removes the note of records that are taken away, or left to somebody else.
+    pub fn forget_records(&self, owner: &str) -> Result<(), Error> {
+        let mut answers = self.read(dns01::NOTE);
+        answers.0.retain(|answer| !answer.is_of(owner));
+        self.write(dns01::NOTE, &answers)
+    }
+
+    /// Removes the answers of `owner`, and the folder where nobody else has any.
+    pub fn remove(&self, owner: &str) -> Result<(), Error> {
+        let notes = NOTES.map(|note| (note, self.read(note)));
+        if !notes.iter().any(|(_, answers)| answers.has_others_than(owner)) {
+            return self.store.purge(self.group, self.name);
+        }
+        for (note, mut answers) in notes {
+            let before = answers.0.len();
+            answers.0.retain(|answer| !answer.is_of(owner));
+            if answers.0.len() == before {
+                continue;
+            }
+            match (note, answers.0.last()) {
+                (http01::NOTE, Some(last)) => {
+                    self.store.write(self.group, self.name, http01::FILE_NAME, last.value.as_bytes())?;
+                }
+                (http01::NOTE, None) => self.store.remove(self.group, self.name, http01::FILE_NAME)?,
+                (tls_alpn01::NOTE, _) => {
+                    for file in self.store.files(self.group, self.name)? {
+                        if tls_alpn01::is_of_other_key(&file, &[]) {
+                            self.store.remove(self.group, self.name, &file)?;
+                        }
+                    }
+                }
+                _ => {}
+            }
+            // Last: whoever dies before finds what is still to be done.
+            match answers.0.is_empty() {
+                true => self.store.remove(self.group, self.name, note)?,
+                false => self.write(note, &answers)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an answer of `owner` is in place.
+    pub fn has_any_of(&self, owner: &str) -> bool {
+        NOTES.iter().any(|note| self.read(note).of(owner).next().is_some())
+    }
+
+    /// Who has answers here.
+    pub fn owners(&self) -> Vec<String> {
+        let mut owners: Vec<String> = NOTES.iter().flat_map(|note| self.read(note).owners()).collect();
+        owners.sort();
+        owners.dedup();
+        owners
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::KeySpec;
+    use crate::store::{Group, StartStore};
+
+    struct Lab {
+        _dir: tempfile::TempDir,
+        store: StartStore,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+            Lab { _dir: dir, store }
+        }
+
+        fn folder(&self) -> Folder<'_, crate::store::Start> {
+            Folder { store: &self.store, group: Group::Challenges, name: "a.test" }
+        }
+
+        fn files(&self) -> Vec<String> {
+            let mut files = self.store.files(Group::Challenges, "a.test").unwrap();
+            files.sort();
+            files
+        }
+
+        fn text(&self) -> Option<String> {
+            let text = self.store.read(Group::Challenges, "a.test", http01::FILE_NAME).unwrap();
+            text.map(|text| String::from_utf8(text).unwrap())
+        }
+    }
+
+    #[test]
+    fn an_answer_is_removed_by_its_owner_alone() {
+        let lab = Lab::new();
+        let folder = lab.folder();
+        folder.put_http("a.test", "one.x").unwrap();
+        folder.note_record("*.a.test", "record").unwrap();
+        folder.remove("*.a.test").unwrap();
+        assert_eq!(lab.text().as_deref(), Some("one.x"));
+        assert_eq!(lab.files(), [http01::NOTE, http01::FILE_NAME]);
+        folder.remove("b.test").unwrap();
+        assert_eq!(lab.text().as_deref(), Some("one.x"), "nothing is a stranger's");
+        folder.remove("a.test").unwrap();
+        assert_eq!(lab.store.names(Group::Challenges).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn several_answers_for_http_01_stand_side_by_side() {
+        let lab = Lab::new();
+        let folder = lab.folder();
+        for (owner, value) in [("a", "one.x"), ("b", "two.x"), ("b", "two.x"), ("a", "three.x")] {
+            folder.put_http(owner, value).unwrap();
+        }
+        assert_eq!(folder.read(http01::NOTE).all().collect::<Vec<_>>(), ["one.x", "two.x", "three.x"]);
+        assert_eq!(lab.text().as_deref(), Some("three.x"), "the latest is where the C module looks");
+        folder.remove("a").unwrap();
+        assert_eq!(folder.read(http01::NOTE).all().collect::<Vec<_>>(), ["two.x"]);
+        assert_eq!(lab.text().as_deref(), Some("two.x"));
+    }
+
+    #[test]
+    fn the_certificate_of_tls_alpn_01_goes_with_its_owner() {
+        let lab = Lab::new();
+        let folder = lab.folder();
+        let (cert, key) =
+            (tls_alpn01::cert_file(&KeySpec::default()), tls_alpn01::key_file(&KeySpec::default()));
+        folder.note_record("*.a.test", "record").unwrap();
+        folder.note_certificate("b", "older").unwrap();
+        folder.note_certificate("a.test", "x").unwrap();
+        for file in [&cert, &key] {
+            lab.store.write(Group::Challenges, "a.test", file, b"PEM").unwrap();
+        }
+        folder.remove("b").unwrap();
+        assert!(lab.files().contains(&cert), "another has taken its place");
+        folder.remove("a.test").unwrap();
+        assert_eq!(lab.files(), [dns01::NOTE]);
+        assert_eq!(folder.owners(), ["*.a.test"]);
+        assert!(folder.has_any_of("*.a.test") && !folder.has_any_of("a.test"));
+    }
+
+    #[test]
+    fn what_has_no_owner_belongs_to_everyone_who_has_the_name() {
+        let lab = Lab::new();
+        let folder = lab.folder();
+        lab.store.write(Group::Challenges, "a.test", http01::FILE_NAME, b"of the C module").unwrap();
+        folder.remove("a.test").unwrap();
+        assert_eq!(lab.store.names(Group::Challenges).unwrap(), Vec::<String>::new());
+        let answers =
+            Answers::parse(&json!({"values": ["old", 7, {"owner": "b"}, {"owner": "b", "value": "new"}]}));
+        assert_eq!(answers.of("a").collect::<Vec<_>>(), ["old"]);
+        assert_eq!(answers.of("b").collect::<Vec<_>>(), ["old", "new"]);
+        assert!(answers.has_others_than("a") && !answers.has_others_than("b"));
+        assert_eq!(Answers::parse(&answers.to_json()), answers);
+        assert_eq!(Answers::parse(&json!("x")), Answers::default());
+    }
+}
