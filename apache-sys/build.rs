@@ -39,6 +39,7 @@ const FUNCTIONS: &[&str] = &[
     "apr_array_push",
     "apr_dynamic_fn_retrieve",
     "apr_optional_hook_add",
+    "apr_palloc",
     "apr_pool_cleanup_null",
     "apr_pool_cleanup_register",
     "apr_pool_userdata_get",

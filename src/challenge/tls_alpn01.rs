@@ -1,6 +1,7 @@
 //! The tls-alpn-01 challenge (RFC 8737): a self-signed certificate that holds the digest of the key
 //! authorization, shown to who offers the protocol `acme-tls/1` and asks for the name. The files are the
-//! C module's: one certificate and plain key per key type, in `challenges/NAME/`.
+//! C module's: one certificate and plain key per key type, in `challenges/NAME/`. There is always one of RSA and one of
+//! P-256, because it is the validator that says which it takes.
 
 use crate::crypto::{self, Chain, PrivateKey, self_signed};
 use crate::model::KeySpec;
@@ -27,28 +28,39 @@ pub fn key_file(spec: &KeySpec) -> String {
     spec.file_name(KEY_STEM)
 }
 
-/// Certificate and key to show, of the files in a name's folder: RSA first, which every client can check,
-/// and which is there where the domain has an RSA key.
-pub fn files(folder: &[String]) -> Option<(String, String)> {
+/// Certificates and keys to show, of the files in a name's folder: one of an elliptic curve, the one that most clients can
+/// check, and one of RSA, as far as they are there.
+pub fn files(folder: &[String]) -> Vec<(String, String)> {
     let pair = |cert: &String| {
         let key = format!("{KEY_STEM}{}", cert.strip_prefix(CERT_STEM)?);
         folder.contains(&key).then(|| (cert.clone(), key))
     };
-    folder.iter().filter_map(pair).min_by_key(|(cert, _)| (cert.len(), cert.clone()))
+    let rsa = cert_file(&KeySpec::default());
+    let (rsa, ec): (Vec<_>, Vec<_>) = folder.iter().filter_map(pair).partition(|(cert, _)| *cert == rsa);
+    let ec = ec.into_iter().min_by_key(|(cert, _)| (*cert != cert_file(&usual_ec()), cert.clone()));
+    ec.into_iter().chain(rsa).collect()
+}
+
+fn usual_ec() -> KeySpec {
+    KeySpec::Ec("P-256".into())
+}
+
+/// The keys of certificates that answer for an MD with these: those that any validator takes, and besides those by which
+/// the C module looks for files.
+pub fn key_specs(md: &[KeySpec]) -> Vec<KeySpec> {
+    let mut specs = vec![KeySpec::default(), usual_ec()];
+    for spec in md {
+        if !specs.iter().any(|known| cert_file(known) == cert_file(spec)) {
+            specs.push(spec.clone());
+        }
+    }
+    specs
 }
 
 /// Whether a file of that name belongs to the certificate of a challenge, and its key is of none of these kinds.
 pub fn is_of_other_key(file: &str, specs: &[KeySpec]) -> bool {
     let kept = |spec: &KeySpec| cert_file(spec) == file || key_file(spec) == file;
     (file.starts_with(CERT_STEM) || file.starts_with(KEY_STEM)) && !specs.iter().any(kept)
-}
-
-/// The key of a challenge's certificate: of the type the domain has, and no longer than it must be.
-pub fn key_spec(spec: &KeySpec) -> KeySpec {
-    match spec {
-        KeySpec::Rsa(_) => KeySpec::default(),
-        KeySpec::Ec(_) => spec.clone(),
-    }
 }
 
 /// The certificate that answers for `name`, a DNS name or an address (RFC 8737 §3, RFC 8738 §6).
@@ -73,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rsa_comes_first_and_a_certificate_without_its_key_is_not_shown() {
+    fn one_of_each_type_is_shown_and_no_certificate_without_its_key() {
         let file = |spec: &str| {
             let spec = if spec == "rsa" { KeySpec::default() } else { KeySpec::Ec(spec.into()) };
             (cert_file(&spec), key_file(&spec))
@@ -82,12 +94,21 @@ mod tests {
             let files = specs.iter().flat_map(|spec| <[String; 2]>::from(file(spec)));
             files.chain(["acme-http-01.txt".to_string()]).collect::<Vec<_>>()
         };
-        assert_eq!(files(&folder(&["P-256", "rsa", "secp384r1"])), Some(file("rsa")));
-        assert_eq!(files(&folder(&["secp384r1", "P-256"])), Some(file("P-256")));
+        assert_eq!(files(&folder(&["secp384r1", "P-256", "rsa"])), [file("P-256"), file("rsa")]);
+        assert_eq!(files(&folder(&["rsa", "secp384r1"])), [file("secp384r1"), file("rsa")]);
+        assert_eq!(files(&folder(&["secp384r1"])), [file("secp384r1")]);
         assert_eq!(file("P-256").0, "acme-tls-alpn-01-pubcert.p-256.pem");
         let (cert, _) = file("rsa");
-        assert_eq!(files(&[cert]), None);
-        assert_eq!(files(&folder(&[])), None);
+        assert_eq!(files(&[cert]), []);
+        assert_eq!(files(&folder(&[])), []);
+    }
+
+    #[test]
+    fn both_types_are_made_whatever_keys_the_domain_has() {
+        let ec = |curve: &str| KeySpec::Ec(curve.into());
+        assert_eq!(key_specs(&[ec("P-256")]), [KeySpec::default(), ec("P-256")]);
+        assert_eq!(key_specs(&[KeySpec::Rsa(4096)]), [KeySpec::default(), ec("P-256")]);
+        assert_eq!(key_specs(&[ec("secp384r1")]), [KeySpec::default(), ec("P-256"), ec("secp384r1")]);
     }
 
     #[test]

@@ -1,18 +1,30 @@
-//! The tls-alpn-01 challenge in a handshake (RFC 8737): who offers `acme-tls/1` alone gets the certificate
-//! that the renewal has put in the store for the name asked for, in whichever host that comes in.
+//! The tls-alpn-01 challenge in a handshake (RFC 8737): who offers `acme-tls/1` alone gets a certificate
+//! that the renewal has put in the store for the name asked for, in whichever host that comes in. There is one of an
+//! elliptic curve and one of RSA, and nothing else is shown: the validator has the choice of the key type alone.
 
 use super::State;
 use super::sys::{Connection, Server};
 use crate::challenge::tls_alpn01;
+use crate::crypto::{self, Identity};
 use crate::store::{self, WorkGroup, WorkStore};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Certificate chain and key, as PEM: what was read from the files, written again. mod_ssl hands it to OpenSSL, and any
-/// worker can have written the files.
 pub struct Answer {
+    /// Certificate chain and key of the first, as PEM: what was read from the files, written again. mod_ssl hands it to
+    /// OpenSSL, and any worker can have written the files.
     pub cert: String,
     pub key: Zeroizing<String>,
+    /// Never none.
+    pub identities: Vec<Identity>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Store(#[from] store::Error),
+    #[error("{0}")]
+    Crypto(#[from] crypto::Error),
 }
 
 /// Whether a handshake for `server` may go on with `acme-tls/1`, which the client offers.
@@ -20,18 +32,13 @@ pub fn accepts(connection: &Connection<'_>, server: Server<'_>) -> bool {
     connection.is_tls() && server.allows_acme_tls() && state_of(server).is_some()
 }
 
-/// The certificate for a connection that speaks `acme-tls/1`. `None`: not ours, or no challenge of that
+/// The certificates for a connection that speaks `acme-tls/1`. `None`: not ours, or no challenge of that
 /// name is under way; the handshake then goes on with the host's own, which proves nothing.
 pub fn answer(connection: &Connection<'_>, server_name: &str) -> Option<Answer> {
     if !connection.is_acme_tls() {
         return None;
     }
-    let state = state_of(connection.base_server())?;
-    let found = match tls_alpn01::asked(server_name) {
-        Some(name) => read(&state.store, &name),
-        None => Ok(None),
-    };
-    match found {
+    match find(connection, server_name)? {
         Ok(Some(answer)) => Some(answer),
         Ok(None) => {
             crate::log!(Info, "AH10080: {server_name}: unknown tls-alpn-01 challenge host");
@@ -44,14 +51,38 @@ pub fn answer(connection: &Connection<'_>, server_name: &str) -> Option<Answer> 
     }
 }
 
-fn read(store: &WorkStore, name: &str) -> Result<Option<Answer>, store::Error> {
+/// The certificates of a challenge of that name, for a handshake that is about to choose one. In the log is what
+/// [`answer`] finds.
+pub fn certificates(connection: &Connection<'_>, server_name: &str) -> Option<Vec<Identity>> {
+    find(connection, server_name)?.ok().flatten().map(|answer| answer.identities)
+}
+
+fn find(connection: &Connection<'_>, server_name: &str) -> Option<Result<Option<Answer>, Failure>> {
+    let state = state_of(connection.base_server())?;
+    Some(match tls_alpn01::asked(server_name) {
+        Some(name) => read(&state.store, &name),
+        None => Ok(None),
+    })
+}
+
+fn read(store: &WorkStore, name: &str) -> Result<Option<Answer>, Failure> {
     const GROUP: WorkGroup = WorkGroup::Challenges;
-    let Some((cert, key)) = tls_alpn01::files(&store.files(GROUP, name)?) else { return Ok(None) };
-    let (chain, private) = (store.read_chain(GROUP, name, &cert)?, store.read_key(GROUP, name, &key)?);
-    let Some((chain, private)) = chain.zip(private) else { return Ok(None) };
-    let cert = String::from_utf8_lossy(&chain.to_pem()).into_owned();
-    let key = Zeroizing::new(String::from_utf8_lossy(&store.seal_key(GROUP, &private)?).into_owned());
-    Ok(Some(Answer { cert, key }))
+    let mut answer: Option<Answer> = None;
+    for (cert, key) in tls_alpn01::files(&store.files(GROUP, name)?) {
+        let (chain, private) = (store.read_chain(GROUP, name, &cert)?, store.read_key(GROUP, name, &key)?);
+        let Some((chain, private)) = chain.zip(private) else { continue };
+        let identity = Identity::new(&private, &chain)?;
+        match &mut answer {
+            Some(answer) => answer.identities.push(identity),
+            None => {
+                let text = |pem: &[u8]| String::from_utf8_lossy(pem).into_owned();
+                let key = Zeroizing::new(text(&store.seal_key(GROUP, &private)?));
+                let cert = text(&chain.to_pem());
+                answer = Some(Answer { cert, key, identities: vec![identity] });
+            }
+        }
+    }
+    Ok(answer)
 }
 
 fn state_of(server: Server<'_>) -> Option<Arc<State>> {

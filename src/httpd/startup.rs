@@ -163,9 +163,8 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
             let hosts = hosts_of(&startup, &records, p);
             let unsaved =
                 unsaved.as_ref().map(|counters| Unsaved::new(counters.clone(), i)).unwrap_or_default();
-            let self_signed = startup.fallbacks.given_to(m);
             let known = settle(&startup.store, p, m, plan.global.dns01_version);
-            Managed { live, hosts, unsaved, self_signed, ..known }
+            Managed { live, hosts, unsaved, ..known }
         })
         .collect();
     if let Err(error) = restart::purge_challenges(&startup.store, mds.iter().map(|managed| &managed.md)) {

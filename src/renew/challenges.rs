@@ -3,9 +3,10 @@
 //! name stay.
 
 use super::Managed;
-use super::engine::{Engine, Pause};
+use super::engine::Engine;
 use super::error::Error;
 use super::job::Running;
+use super::slots::Pause;
 use crate::acme::objects::{Authorization, Challenge};
 use crate::challenge::answers::Folder;
 use crate::challenge::{self, dns01, http01, selection, tls_alpn01};
@@ -14,8 +15,28 @@ use crate::exec;
 use crate::model::KeySpec;
 use crate::notify::{self, Event};
 use crate::store::{Work, WorkGroup};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const GROUP: WorkGroup = WorkGroup::Challenges;
+
+/// What all renewals of a process share to answer challenges.
+#[derive(Default)]
+pub struct Answering {
+    changing: Mutex<()>,
+    /// Of certificates that answer tls-alpn-01.
+    keys: Mutex<Vec<(KeySpec, PrivateKey)>>,
+}
+
+impl Answering {
+    /// Held while answers are changed: several MDs may have a name in common.
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Vec<(KeySpec, PrivateKey)>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Puts an answer in place for each authorization. The answer is the URLs of the challenges to start.
 pub fn present(
@@ -29,7 +50,7 @@ pub fn present(
     for authorization in pending {
         choices.push((authorization, choose(engine, target, authorization)?));
     }
-    let mut presenter = Presenter { engine, target, running, thumbprint, keys: Vec::new() };
+    let mut presenter = Presenter { engine, target, running, thumbprint };
     choices.into_iter().map(|(authorization, choice)| presenter.answer(authorization, &choice)).collect()
 }
 
@@ -52,8 +73,6 @@ struct Presenter<'a, 'r> {
     target: &'a Managed,
     running: &'a mut Running<'r>,
     thumbprint: &'a str,
-    /// Of certificates that answer tls-alpn-01: made once for all names, because making them takes long.
-    keys: Vec<(KeySpec, PrivateKey)>,
 }
 
 /// Why an answer is not in place.
@@ -128,7 +147,7 @@ impl Presenter<'_, '_> {
         let answer = challenge::key_authorization(&challenge.token, self.thumbprint);
         match challenge.type_.as_str() {
             http01::TYPE => {
-                let _held = self.engine.answers();
+                let _held = self.engine.answering().changing();
                 Ok(folder(self.engine, domain).put_http(&self.target.md.name, &answer)?)
             }
             tls_alpn01::TYPE => self.set_up_certificates(domain, &answer),
@@ -137,14 +156,11 @@ impl Presenter<'_, '_> {
         }
     }
 
-    fn set_up_certificates(&mut self, domain: &str, answer: &str) -> Result<(), Obstacle> {
+    fn set_up_certificates(&self, domain: &str, answer: &str) -> Result<(), Obstacle> {
         let store = self.engine.store();
-        // mod_ssl replaces the host's certificate of the same key type. One of another type would stay beside the
-        // challenge's, and which of them the CA gets to see depends on what its client prefers.
-        let specs = self.target.shown_keys(self.engine.clock().now());
-        let keys: Vec<PrivateKey> =
-            specs.iter().map(|spec| self.key(&tls_alpn01::key_spec(spec))).collect::<Result<_, _>>()?;
-        let _held = self.engine.answers();
+        let specs = tls_alpn01::key_specs(&self.target.md.keys());
+        let keys: Vec<PrivateKey> = specs.iter().map(|spec| self.key(spec)).collect::<Result<_, _>>()?;
+        let _held = self.engine.answering().changing();
         folder(self.engine, domain).note_certificate(&self.target.md.name, answer)?;
         for file in store.files(GROUP, domain)? {
             if tls_alpn01::is_of_other_key(&file, &specs) {
@@ -160,13 +176,16 @@ impl Presenter<'_, '_> {
         Ok(())
     }
 
-    fn key(&mut self, spec: &KeySpec) -> Result<PrivateKey, Obstacle> {
-        if let Some((_, key)) = self.keys.iter().find(|(known, _)| known == spec) {
+    /// Made once for all names and orders, because making it takes long: the CA looks for what the certificate says, and
+    /// not for its key.
+    fn key(&self, spec: &KeySpec) -> Result<PrivateKey, Obstacle> {
+        let mut keys = self.engine.answering().keys();
+        if let Some((_, key)) = keys.iter().find(|(known, _)| known == spec) {
             return Ok(key.clone());
         }
         let clock = self.engine.clock();
         let key = PrivateKey::generate_in_turn(spec, || clock.is_stopped())?.ok_or(Obstacle::Stopped)?;
-        self.keys.push((spec.clone(), key.clone()));
+        keys.push((spec.clone(), key.clone()));
         Ok(key)
     }
 
@@ -175,7 +194,7 @@ impl Presenter<'_, '_> {
         let (engine, name) = (self.engine, &self.target.md.name);
         let command = self.target.dns01.as_ref().ok_or(Obstacle::Unknown)?;
         {
-            let _held = engine.answers();
+            let _held = engine.answering().changing();
             folder(engine, domain).note_record(name, value)?;
         }
         let set_up = || command.set_up(domain, value, engine.clock().as_ref());
@@ -192,7 +211,7 @@ pub fn clean_up(engine: &Engine, target: &Managed) {
             // The next child finds the note.
             return;
         }
-        let _held = engine.answers();
+        let _held = engine.answering().changing();
         if let Err(error) = folder(engine, domain).remove(&md.name) {
             crate::log!(Warn, "md[{}]: the challenge data of {domain} stays behind: {error}", md.name);
         }
@@ -203,7 +222,7 @@ pub fn clean_up(engine: &Engine, target: &Managed) {
 fn tear_down_records(engine: &Engine, target: &Managed, domain: &str) -> Result<(), ()> {
     let name = &target.md.name;
     let values: Vec<String> = {
-        let _held = engine.answers();
+        let _held = engine.answering().changing();
         let folder = folder(engine, domain);
         let values: Vec<String> = folder.read(dns01::NOTE).of(name).map(String::from).collect();
         let knows_records = target.dns01.as_ref().is_none_or(dns01::Command::knows_records);

@@ -2,11 +2,11 @@
 //! [`Slots`], and ends them all when the process stops. A thread that is done with a job goes on with the next one
 //! that is due. A job that panics ends as an error of that job.
 
-use super::engine::{Engine, Next, Pause};
+use super::engine::{Engine, Next};
 use super::neighbour::Neighbour;
 use super::policy;
 use super::schedule::Schedule;
-use super::slots::Slots;
+use super::slots::{Pause, Slots};
 use crate::time::StopFlag;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -8,10 +8,11 @@ use super::live::{self, Hosts, Workers};
 use super::pace::{self, Turn};
 use super::policy::{self, Decision};
 use super::settings::Settings;
+use super::slots::Pause;
 use super::staging::Staging;
 use super::tally::Tally;
 use super::turn::earlier;
-use super::{Managed, ari, flow, inquiry};
+use super::{Managed, ari, challenges, flow, inquiry};
 use crate::crypto::CertInfo;
 use crate::model::{Job, KeySpec, Outcome, Pace};
 use crate::notify::Event;
@@ -31,15 +32,6 @@ const AFTERWARDS: Duration = Duration::from_secs(5);
 pub enum Next {
     At(Timestamp),
     Never,
-}
-
-/// What a renewal waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pause {
-    /// The time to ask the CA again.
-    Rest,
-    /// A command of the admin.
-    Command,
 }
 
 impl Next {
@@ -65,8 +57,8 @@ pub struct Engine {
     holds: Mutex<Holds>,
     /// The CA that a target asks, where it is not the first one.
     asked: Mutex<HashMap<usize, String>>,
-    /// Held while answers to challenges are changed.
-    answers: Mutex<()>,
+    /// What renewals share to answer challenges.
+    answering: challenges::Answering,
     /// What renewals wait for, by the names of their MDs.
     pauses: Mutex<HashMap<String, Pause>>,
     /// Who is to serve a new set at once, and `MDActivationDelay`; without, it is for the next restart.
@@ -88,7 +80,7 @@ impl Engine {
         random: fn() -> f64,
     ) -> Self {
         let holds = Mutex::new(stored_holds(&targets, &store, clock.now()));
-        let (asked, answers, pauses) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (asked, answering, pauses) = Default::default();
         let (live, hosts, tally, revocations) = (None, None, Tally::default(), None);
         Engine {
             targets,
@@ -99,7 +91,7 @@ impl Engine {
             random,
             holds,
             asked,
-            answers,
+            answering,
             pauses,
             live,
             hosts,
@@ -179,9 +171,8 @@ impl Engine {
         asked.or_else(first).unwrap_or_default()
     }
 
-    /// To change the answers to challenges: renewals of several MDs may have a name in common.
-    pub(super) fn answers(&self) -> MutexGuard<'_, ()> {
-        lock(&self.answers)
+    pub(super) fn answering(&self) -> &challenges::Answering {
+        &self.answering
     }
 
     /// What the renewal of the target with this index waits for, if it does nothing else.

@@ -6,7 +6,6 @@ use crate::crypto::{self, PrivateKey, self_signed};
 use crate::model::KeySpec;
 use crate::store::{Error, Group, StartStore};
 use crate::time::{DAY, Timestamp};
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
@@ -24,8 +23,6 @@ pub fn is_of_fallback(file: &str) -> bool {
 #[derive(Default)]
 pub struct Fallbacks {
     key: Mutex<Option<PrivateKey>>,
-    /// What keys those have that were handed out, by folder.
-    given: Mutex<HashMap<String, KeySpec>>,
 }
 
 impl Fallbacks {
@@ -39,14 +36,8 @@ impl Fallbacks {
     ) -> Result<(PathBuf, PathBuf), Error> {
         let folder = &synced.folder;
         let found = self.usable(store, synced, now)?.map_or_else(|| self.make(store, synced, now), Ok)?;
-        lock(&self.given).insert(folder.clone(), found.clone());
         let path = |stem| store.path(Group::Domains, folder, &found.file_name(stem));
         Ok((path(CHAIN_STEM)?, path(KEY_STEM)?))
-    }
-
-    /// The key that the MD's hosts show in a fallback certificate, where they do.
-    pub fn given_to(&self, synced: &SyncedMd) -> Option<KeySpec> {
-        lock(&self.given).get(&synced.folder).cloned()
     }
 
     fn usable(

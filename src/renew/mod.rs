@@ -49,7 +49,7 @@ mod turn;
 pub mod unsaved;
 
 use crate::challenge::dns01;
-use crate::model::{KeySpec, Md, State};
+use crate::model::{Md, State};
 use crate::time::Timestamp;
 use live::LiveSet;
 use serve::Certs;
@@ -65,9 +65,6 @@ pub struct Managed {
     pub certs: Certs,
     /// The TLS hosts that have this MD, and who provided their certificates at the start.
     pub hosts: Vec<Host>,
-    /// The key of the self-signed certificate that hosts show while the MD has no certificate; `None` where it had one
-    /// at the start.
-    pub self_signed: Option<KeySpec>,
     /// Some host has this MD.
     pub in_use: bool,
     /// Renewal looks after it.
@@ -108,19 +105,6 @@ impl Managed {
             Some(set) => Served::Live(set.clone()),
             None => Served::Start(&self.certs),
         }
-    }
-}
-
-impl Managed {
-    /// The keys of what its hosts show. Where these have certificates of their own, nothing is known of them.
-    pub fn shown_keys(&self, now: Timestamp) -> Vec<KeySpec> {
-        match &self.self_signed {
-            Some(spec) if self.live.load().is_none() => return vec![spec.clone()],
-            _ => {}
-        }
-        let served = self.served();
-        let shown: Vec<_> = served.best(now).into_iter().map(|(spec, _)| spec.clone()).collect();
-        if shown.is_empty() { self.md.keys() } else { shown }
     }
 }
 

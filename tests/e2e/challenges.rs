@@ -282,8 +282,7 @@ fn tls_alpn_01_gets_a_certificate_with_a_key_of_another_type_than_the_one_in_use
     }
 }
 
-/// With the signature algorithms of CAs that are written in Go, and in their order. mod_ssl puts the certificate of a challenge beside those
-/// of other types that the host has, so who would rather have ECDSA is shown the host's own.
+/// With the signature algorithms of CAs that are written in Go, and in their order.
 fn handshake(httpd: &Httpd, name: &str, alpn: &str) -> Served {
     let options = ["-alpn", alpn, "-sigalgs", "rsa_pss_rsae_sha256:ecdsa_secp256r1_sha256"];
     tls::served(httpd.config.https_port(), name, None, &options)
@@ -314,6 +313,107 @@ fn the_certificate_of_a_challenge_is_shown_to_who_asks_in_its_protocol_alone() {
         let unknown = handshake(&httpd, "nobody.test", "acme-tls/1");
         assert_eq!(unknown.common_name(), "Apache Managed Domain Fallback");
         httpd.wait_logged("AH10080: nobody.test: unknown tls-alpn-01 challenge host");
+        httpd.stop().forget();
+    }
+}
+
+/// What validators take, and the key of the certificate that they get to see then.
+const VALIDATORS: &[(&[&str], Id)] = &[
+    (&["-tls1_2", "-cipher", "ECDHE+aRSA"], Id::RSA),
+    (&["-tls1_2", "-cipher", "ECDHE+aECDSA"], Id::EC),
+    (&["-tls1_3", "-sigalgs", "rsa_pss_rsae_sha256"], Id::RSA),
+    (&["-tls1_3", "-sigalgs", "ecdsa_secp256r1_sha256"], Id::EC),
+];
+
+/// What validators take that take both: which they get to see may be the host's choice.
+const UNDECIDED: &[&[&str]] = &[
+    &["-tls1_3", "-sigalgs", "rsa_pss_rsae_sha256:ecdsa_secp256r1_sha256"],
+    &["-tls1_3", "-sigalgs", "ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256"],
+    &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256"],
+    &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"],
+];
+
+#[test]
+fn a_challenge_shows_its_certificates_alone_whatever_a_host_has_and_a_validator_takes() {
+    let Some(lab) = open_lab!() else { return };
+    let own = |algorithm| tls::Files::new(&lab, "own.test", algorithm).directives();
+    let (rsa, ec) = (own(Id::RSA), own(Id::EC));
+    for (files, honor, live) in [
+        (format!("{rsa}\n{ec}"), "on", "on"),
+        (format!("{ec}\n{rsa}"), "off", "off"),
+        (ec.clone(), "on", "off"),
+        (rsa.clone(), "on", "on"),
+        (String::new(), "on", "on"),
+    ] {
+        // A host that no MD has is the first one, to which handshakes for names of no host go.
+        let httpd = Config::new(&lab)
+            .line("MDCertificateAuthority https://127.0.0.1:1/dir\nMDCertificateAgreement accepted")
+            .line(&format!(
+                "Protocols http/1.1 acme-tls/1\nSSLHonorCipherOrder {honor}\nMDLiveActivation {live}"
+            ))
+            .line("MDMembers manual\nMDomain one.test homeless.test")
+            .site_with("first.test", &format!("{rsa}\n{ec}"))
+            .site_with("one.test", &files)
+            .start();
+        for name in ["one.test", "homeless.test"] {
+            let answers = [(Id::RSA, ""), (Id::EC, ".p-256")].map(|(algorithm, spec)| {
+                let files = tls::Files::new(&lab, name, algorithm);
+                let certificate = fs::read(&files.certificate).unwrap();
+                present(&httpd, name, &format!("acme-tls-alpn-01-pubcert{spec}.pem"), &certificate);
+                present(
+                    &httpd,
+                    name,
+                    &format!("acme-tls-alpn-01-privkey{spec}.pem"),
+                    fs::read(&files.key).unwrap(),
+                );
+                (algorithm, openssl::x509::X509::from_pem(&certificate).unwrap().to_der().unwrap())
+            });
+            let shown = |options: &[&str], alpn: &str| {
+                let options = [&["-alpn", alpn], options].concat();
+                tls::served(httpd.config.https_port(), name, None, &options)
+            };
+            for (options, algorithm) in VALIDATORS {
+                let served = shown(options, "acme-tls/1");
+                let expected = answers.iter().find(|(own, _)| own == algorithm).unwrap();
+                let context = format!("{name} {options:?} at {files:?} {honor}: {}", served.verdict);
+                assert_eq!(
+                    served.chain.first().map(|leaf| leaf.to_der().unwrap()).as_ref(),
+                    Some(&expected.1),
+                    "{context}"
+                );
+                assert_ne!(
+                    shown(options, "http/1.1").chain.first().map(tls::names),
+                    Some(vec![name.into()]),
+                    "{context}"
+                );
+            }
+            for options in UNDECIDED {
+                let leaf = shown(options, "acme-tls/1").leaf().to_der().unwrap();
+                assert!(answers.iter().any(|(_, answer)| *answer == leaf), "{name} {options:?} at {files:?}");
+            }
+        }
+        httpd.stop().forget();
+    }
+}
+
+#[test]
+fn tls_alpn_01_gets_a_certificate_where_the_host_has_certificates_of_any_type() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let own = |algorithm| tls::Files::new(&lab, "own.test", algorithm).directives();
+    let (rsa, ec) = (own(Id::RSA), own(Id::EC));
+    for (keys, files) in [
+        ("RSA", format!("{ec}\n{rsa}")),
+        ("secp384r1", format!("{rsa}\n{ec}")),
+        ("RSA", ec.clone()),
+        ("P-256", rsa.clone()),
+    ] {
+        let mut httpd = Config::with_ca(&lab, &pebble.authority)
+            .line("Protocols http/1.1 acme-tls/1\nMDCAChallenges tls-alpn-01\nSSLHonorCipherOrder on")
+            .line(&format!("MDPrivateKeys {keys}\nMDomain one.test"))
+            .site_with("one.test", &files)
+            .start();
+        assert_certificate(&mut httpd, &pebble, "one.test", &["one.test"]);
         httpd.stop().forget();
     }
 }

@@ -42,6 +42,7 @@ const RUNNING: &[&str] = &[
     "ssl_answer_challenge",
     "news_beat",
     "certificate_callback",
+    "message_callback",
     "ssl_ocsp_get_resp",
     "status_callback",
 ];

@@ -6,10 +6,18 @@ use crate::challenge::tls_alpn01;
 use apache_sys::{apr_array_header_t, conn_rec};
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
+use std::ptr;
 
-/// [`tls_alpn01::PROTOCOL`] as httpd wants it. What a connection that switched to it carries is a pointer
-/// to this text.
+/// [`tls_alpn01::PROTOCOL`] as httpd wants it.
 const ACME_TLS: &CStr = c"acme-tls/1";
+
+/// What a connection that may be a challenge carries.
+struct Mark {
+    /// What it has switched to: [`ACME_TLS`], or null.
+    protocol: *const c_char,
+    /// The client offers [`ACME_TLS`] and nothing else.
+    is_offered: bool,
+}
 
 pub struct Connection<'c> {
     record: *mut conn_rec,
@@ -36,8 +44,35 @@ impl<'c> Connection<'c> {
 
     /// From here on it speaks `acme-tls/1`: it is closed after the handshake, whatever the client sends (RFC 8737 §3).
     pub fn switch_to_acme_tls(&self) {
-        // SAFETY: the record is live, and the text static.
-        unsafe { module::mark_connection(self.record, ACME_TLS.as_ptr()) }
+        self.mark(|mark| mark.protocol = ACME_TLS.as_ptr());
+    }
+
+    /// The client offers `acme-tls/1` and nothing else.
+    pub(super) fn offer_acme_tls(&self) {
+        self.mark(|mark| mark.is_offered = true);
+    }
+
+    pub fn is_offered_acme_tls(&self) -> bool {
+        // SAFETY: the record is live; what stands there came from `mark`, and lives as long.
+        unsafe { module::connection_mark(self.record).cast::<Mark>().as_ref() }
+            .is_some_and(|mark| mark.is_offered)
+    }
+
+    fn mark(&self, change: impl FnOnce(&mut Mark)) {
+        // SAFETY: the record and its pool are live, and the pool's memory fits any type. One thread at a time has a
+        // connection, and no reference to its mark outlives these methods.
+        unsafe {
+            let mut mark = module::connection_mark(self.record).cast::<Mark>();
+            if mark.is_null() {
+                mark = apache_sys::apr_palloc((*self.record).pool, size_of::<Mark>()).cast();
+                if mark.is_null() {
+                    return;
+                }
+                mark.write(Mark { protocol: ptr::null(), is_offered: false });
+                module::mark_connection(self.record, mark.cast());
+            }
+            change(&mut *mark);
+        }
     }
 
     pub fn is_acme_tls(&self) -> bool {
@@ -56,8 +91,9 @@ impl<'c> Connection<'c> {
 
     /// What we have switched to; null where that is nothing.
     pub(super) fn switched_protocol(&self) -> *const c_char {
-        // SAFETY: the record is live.
-        unsafe { module::connection_mark(self.record) }
+        // SAFETY: as above.
+        let mark = unsafe { module::connection_mark(self.record).cast::<Mark>().as_ref() };
+        mark.map_or(ptr::null(), |mark| mark.protocol)
     }
 
     /// Copies text for the time of the connection, NUL-terminated.

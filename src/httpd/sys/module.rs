@@ -72,18 +72,16 @@ pub unsafe fn dir_conf<'a>(vector: *const ap_conf_vector_t) -> Option<&'a DirCon
 ///
 /// # Safety
 /// `connection` is live.
-pub unsafe fn connection_mark(connection: *const conn_rec) -> *const c_char {
+pub unsafe fn connection_mark(connection: *const conn_rec) -> *mut c_void {
     // SAFETY: what stands at our index is null or came from `mark_connection`.
     unsafe { apache_sys::module_config((*connection).conn_config, md_module.0.get()).cast() }
 }
 
 /// # Safety
-/// `connection` is live, and nobody else uses it at the time.
-pub unsafe fn mark_connection(connection: *mut conn_rec, mark: *const c_char) {
+/// `connection` is live, and nobody else uses it at the time; `mark` is live as long as it.
+pub unsafe fn mark_connection(connection: *mut conn_rec, mark: *mut c_void) {
     // SAFETY: the caller vouches for the record; the place at our index is ours alone.
-    unsafe {
-        apache_sys::set_module_config((*connection).conn_config, md_module.0.get(), mark.cast_mut().cast())
-    }
+    unsafe { apache_sys::set_module_config((*connection).conn_config, md_module.0.get(), mark) }
 }
 
 super::guard::callback! {

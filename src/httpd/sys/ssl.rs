@@ -1,25 +1,37 @@
 //! mod_ssl's TLS contexts: what is set on them at start, and the callback that OpenSSL calls in every full
 //! handshake. The one place where more than bytes passes between mod_ssl and us: certificates are set on an `SSL`.
 
+use super::connection::Connection;
 use super::guard::callback;
 use super::server::Server;
 use super::{ocsp, pool};
 use crate::challenge::tls_alpn01;
 use crate::crypto::Identity;
-use crate::httpd::{live, tls};
+use crate::httpd::{alpn, live, tls};
 use crate::renew::slot::Slot;
 use apache_sys::{apr_pool_t, server_rec};
 use foreign_types::{ForeignType, ForeignTypeRef};
 use openssl::error::ErrorStack;
-use openssl::ssl::{Ssl, SslContextRef, SslRef};
+use openssl::ssl::{NameType, Ssl, SslContextRef, SslRef, SslVersion};
 use openssl_sys::{EVP_PKEY, SSL, SSL_CTX, X509, stack_st_X509};
 use std::ffi::{c_int, c_void};
 
+type MessageCallback = unsafe extern "C" fn(
+    is_sent: c_int,
+    version: c_int,
+    content_type: c_int,
+    message: *const c_void,
+    length: usize,
+    ssl: *mut SSL,
+    data: *mut c_void,
+);
 type CertCallback = unsafe extern "C" fn(ssl: *mut SSL, data: *mut c_void) -> c_int;
 
 // In every OpenSSL from 1.1.1 on, and missing from openssl-sys.
 unsafe extern "C" {
     fn SSL_CTX_set_cert_cb(context: *mut SSL_CTX, callback: Option<CertCallback>, data: *mut c_void);
+    fn SSL_CTX_set_msg_callback(context: *mut SSL_CTX, callback: Option<MessageCallback>);
+    fn SSL_set_msg_callback(ssl: *mut SSL, callback: Option<MessageCallback>);
     fn SSL_certs_clear(ssl: *mut SSL);
     fn SSL_use_cert_and_key(
         ssl: *mut SSL,
@@ -30,14 +42,21 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
+/// `SSL_get_app_data` of OpenSSL's headers.
+const APP_DATA: c_int = 0;
+/// `SSL3_RT_HANDSHAKE`.
+const HANDSHAKE: c_int = 22;
+
 /// What the callback answers: the handshake goes on.
 const GO_ON: c_int = 1;
 
 /// Where handshakes of a host look.
 struct Place {
-    slot: Slot,
-    /// Certificates of the host's own serve clients that want another kind of key than the live set has.
-    keeps_own: bool,
+    /// Where sets go live, and whether certificates of the host's own serve clients that want another kind of key than the
+    /// live set has.
+    live: Option<(Slot, bool)>,
+    /// `acme-tls/1` is among its `Protocols`.
+    speaks_acme_tls: bool,
 }
 
 /// The TLS context of a host, which mod_ssl keeps for as long as the configuration is in force.
@@ -94,8 +113,11 @@ callback! {
             let server = Server::new(server);
             ocsp::install(server, pool, context);
             tls::loaded(server, Context(context));
-            if let Some((slot, keeps_own)) = live::slot_of(server) {
-                let place = pool::own(pool, Place { slot, keeps_own });
+            // Connections are made from the context of the first host at an address, whichever they are for.
+            SSL_CTX_set_msg_callback(context, Some(message_callback));
+            let (live, speaks_acme_tls) = (live::slot_of(server), server.allows_acme_tls());
+            if live.is_some() || speaks_acme_tls {
+                let place = pool::own(pool, Place { live, speaks_acme_tls });
                 SSL_CTX_set_cert_cb(context, Some(certificate_callback), place.cast());
             }
         }
@@ -103,28 +125,99 @@ callback! {
     }
 }
 
-/// Whether it has been agreed to speak the protocol of a challenge.
+/// An extension of a ClientHello: ALPN (type 16) with `acme-tls/1` as its only protocol, as validators send it
+/// (RFC 8737 §3).
+const OFFER: &[u8] = b"\x00\x10\x00\x0d\x00\x0b\x0aacme-tls/1";
+
+callback! {
+    // OpenSSL shows every message before it looks at it; what is wanted is the first, that of the client. With TLS 1.2 a
+    // certificate is chosen before the protocol is agreed on, and only here is to be seen then what the client offers.
+    fn message_callback(
+        is_sent: c_int,
+        _version: c_int,
+        content_type: c_int,
+        message: *const c_void,
+        length: usize,
+        ssl: *mut SSL,
+        _data: *mut c_void,
+    ) -> (), failing (); {
+        if is_sent != 0 || content_type != HANDSHAKE || message.is_null() || ssl.is_null() {
+            return;
+        }
+        // SAFETY: OpenSSL lends the connection and the message.
+        unsafe {
+            SSL_set_msg_callback(ssl, None);
+            let message = std::slice::from_raw_parts(message.cast::<u8>(), length);
+            if message.windows(OFFER.len()).any(|part| part == OFFER)
+                && let Some(connection) = connection_of(ssl)
+            {
+                connection.offer_acme_tls();
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `ssl` is a live connection of mod_ssl's and in no other thread's hands; what is returned is not used longer.
+unsafe fn connection_of<'a>(ssl: *mut SSL) -> Option<Connection<'a>> {
+    // SAFETY: mod_ssl keeps the record of the connection in the place for the application's data, and it lives longer than
+    // the handshake.
+    unsafe {
+        let record = openssl_sys::SSL_get_ex_data(ssl, APP_DATA);
+        (!record.is_null()).then(|| Connection::new(record.cast()))
+    }
+}
+
+/// Leaves a handshake nothing to show but certificates that answer a challenge, one for each kind of key: which of them
+/// is shown is the choice of the validator, or of the host (`SSLHonorCipherOrder`). What mod_ssl does by itself is to put
+/// one of them beside those of the host. `false`: this is no handshake for a challenge that is under way.
 ///
 /// # Safety
-/// `ssl` is live and in no other thread's hands.
-unsafe fn answers_challenge(ssl: *mut SSL) -> bool {
+/// `ssl` is a live connection of mod_ssl's and in no other thread's hands.
+unsafe fn shows_challenge(ssl: *mut SSL) -> bool {
     // SAFETY: see above.
-    let ssl = unsafe { SslRef::from_ptr(ssl) };
-    ssl.selected_alpn_protocol() == Some(tls_alpn01::PROTOCOL.as_bytes())
+    let (tls, connection) = unsafe { (SslRef::from_ptr(ssl), connection_of(ssl)) };
+    let Some(connection) = connection else { return false };
+    // With TLS 1.3 the protocol is agreed on, with TLS 1.2 it will be.
+    let is_agreed = tls.selected_alpn_protocol() == Some(tls_alpn01::PROTOCOL.as_bytes());
+    let will_be = || connection.is_offered_acme_tls() && tls.version2() != Some(SslVersion::TLS1_3);
+    if !is_agreed && !will_be() {
+        return false;
+    }
+    let name = tls.servername(NameType::HOST_NAME).unwrap_or_default();
+    let Some(identities) = alpn::certificates(&connection, name) else { return is_agreed };
+    // SAFETY: see above.
+    unsafe { SSL_certs_clear(ssl) };
+    // A host's settings may refuse one kind.
+    let refusals = identities.iter().filter_map(|identity| {
+        // SAFETY: see above.
+        unsafe { present(ssl, std::slice::from_ref(identity), false) }.err()
+    });
+    let refusals: Vec<String> = refusals.map(|refusal| refusal.to_string()).collect();
+    if refusals.len() == identities.len() {
+        let reasons = refusals.join("; ");
+        crate::log!(
+            Error,
+            "OpenSSL refuses the certificates of the tls-alpn-01 challenge of {name}: {reasons}"
+        );
+    }
+    true
 }
 
 callback! {
     // In a handshake, when the host is known and no session is resumed. The connection for a tls-alpn-01 challenge comes
-    // here, too. mod_ssl sets the challenge's certificate when protocols are chosen: with TLS 1.3 that was before, and what
-    // it has set must stay; with TLS 1.2 it comes after, and that one counts.
+    // here, too.
     fn certificate_callback(ssl: *mut SSL, data: *mut c_void) -> c_int, failing GO_ON; {
         // SAFETY: `init_server` handed over a place that lives as long as the context.
         let Some(place) = (unsafe { data.cast::<Place>().as_ref() }) else { return GO_ON };
-        if let Some(set) = place.slot.load().as_ref()
-            // SAFETY: OpenSSL lends the connection of this handshake.
-            && !unsafe { answers_challenge(ssl) }
+        // SAFETY: OpenSSL lends the connection of this handshake.
+        if place.speaks_acme_tls && unsafe { shows_challenge(ssl) } {
+            return GO_ON;
+        }
+        if let Some((slot, keeps_own)) = &place.live
+            && let Some(set) = slot.load().as_ref()
             // SAFETY: as above.
-            && let Err(error) = unsafe { present(ssl, &set.identities, !place.keeps_own || set.has_rsa()) }
+            && let Err(error) = unsafe { present(ssl, &set.identities, !keeps_own || set.has_rsa()) }
         {
             crate::log!(Error, "OpenSSL refuses a live certificate in a handshake: {error}");
         }
