@@ -8,6 +8,9 @@ use crate::model::job::{LogEntry, MESSAGE_FAILED};
 use crate::time::{Clock, DAY, Timestamp};
 use std::time::Duration;
 
+/// The type of log entries that say that `MDMessageCmd` failed.
+pub const MESSAGE_ERROR: &str = "message-error";
+
 /// What can happen; the name is the first argument of `MDMessageCmd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -129,7 +132,7 @@ impl Commands {
             let detail =
                 failure(&format!("MDMessageCmd {line}"), &format!("event '{name}' of {}", job.name), &error);
             crate::log!(Error, "AH10109: {detail}");
-            job.note(clock.now(), "message-error", None, Some(detail.clone()));
+            job.note(clock.now(), MESSAGE_ERROR, None, Some(detail.clone()));
             return Err(Failed::new(MESSAGE_FAILED, detail, &error));
         }
         job.note(clock.now(), &kind, None, None);

@@ -409,6 +409,33 @@ fn an_expiring_certificate_without_a_new_one_is_told_once_a_day() {
     assert_eq!(told(), "expiring a.test\nexpiring a.test\n");
 }
 
+#[test]
+fn a_command_that_fails_for_an_expiring_certificate_is_shown_and_told_again_at_the_pace_of_errors() {
+    let mut lab = Lab::new(&["ca.test"]);
+    let (told, refused) = listening(&mut lab);
+    std::fs::write(&refused, "expiring\n").unwrap();
+    lab.cas[0].rules(|rules| rules.renewal_info = None);
+    let mut md = lab.certified("a.test", DAY * 85, DAY * 5);
+    md.md.renew_mode = mod_md::model::RenewMode::Manual;
+    let engine = lab.engine(&[md]);
+    let mut waits = Vec::new();
+    for calls in 1..=9 {
+        let Next::At(next) = engine.run(0) else { panic!("it is not told again") };
+        waits.push(next.since(lab.clock.now()).as_secs());
+        lab.advance_to(Next::At(next));
+        assert_eq!(told().len(), calls);
+        let job = lab.job("a.test");
+        assert_eq!(job.last.problem.as_deref(), Some("urn:org:apache:httpd:log:AH10109:"));
+        assert!(job.last.detail.is_some_and(|detail| detail.contains("exit code 1")));
+        assert_eq!((job.errors, job.next_run), (0, None), "no renewal has failed or waits");
+    }
+    assert_eq!(waits, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
+    std::fs::write(&refused, "").unwrap();
+    let Next::At(next) = engine.run(0) else { panic!("it is not told tomorrow") };
+    assert_eq!((next.since(lab.clock.now()), told().len()), (DAY, 10));
+    assert_eq!(lab.job("a.test").last, mod_md::model::Outcome::default());
+}
+
 /// An account in `accounts`, registered at the first CA with the contact of [`Lab::md`].
 fn stored_account(lab: &Lab) -> String {
     lab.engine(&[lab.md("first.test")]).run(0);
@@ -457,6 +484,17 @@ fn changed_contacts_are_told_to_the_ca_once_for_the_same_account() {
     let staged = Staging::new(&lab.work(), "a.test").accounts().remove(0).1;
     assert_eq!(staged["contact"], json!(["mailto:admin@a.test"]));
     assert_eq!(Staging::new(&lab.work(), "c.test").accounts().len(), 0, "told where it was");
+}
+
+#[test]
+fn a_contact_that_is_removed_stays_with_the_ca() {
+    let lab = Lab::new(&["ca.test"]).with_account_key("first.test");
+    let folder = stored_account(&lab);
+    let mut without = with_contact(lab.md("a.test"), None);
+    without.md.ca.account = Some(folder);
+    lab.engine(&[without]).run(0);
+    assert!(lab.job("a.test").finished);
+    assert_eq!(told_contacts(&lab), Vec::<Value>::new());
 }
 
 #[test]

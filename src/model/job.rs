@@ -17,6 +17,8 @@ const KIND_MAX: usize = 128;
 const SUBPROBLEMS_ROOM: Room = Room { values: 1024, text: 64 * 1024 };
 /// Of all keys we do not know.
 const EXTRA_ROOM: Room = Room { values: 1024, text: 64 * 1024 };
+/// What is done when commands hear that a certificate expires.
+const TELLING_EXPIRY: &str = "Telling that a certificate expires";
 
 /// The problem of an `MDMessageCmd` that failed.
 pub const MESSAGE_FAILED: &str = "urn:org:apache:httpd:log:AH10109:";
@@ -173,7 +175,26 @@ impl Job {
 
     /// Whether the last that happened is that a command wanted no renewal.
     pub fn is_vetoed(&self) -> bool {
-        !self.finished && self.last.problem.as_deref() == Some(MESSAGE_FAILED)
+        !self.finished && self.last.problem.as_deref() == Some(MESSAGE_FAILED) && !self.is_told_in_vain()
+    }
+
+    /// A command that is told of an expiring certificate has failed. What a renewal has to say comes first.
+    pub fn told_in_vain(&mut self, problem: String, detail: String) {
+        if self.finished || self.errors > 0 || self.is_vetoed() {
+            return;
+        }
+        self.last = Outcome {
+            status: status::GENERAL,
+            problem: Some(problem),
+            detail: Some(detail),
+            activity: Some(TELLING_EXPIRY.into()),
+            ..Outcome::default()
+        };
+    }
+
+    /// Whether the last that happened is that a command failed which is told of an expiring certificate.
+    pub fn is_told_in_vain(&self) -> bool {
+        self.last.activity.as_deref() == Some(TELLING_EXPIRY)
     }
 
     /// Whether the renewal waits because a command said so.
@@ -361,6 +382,21 @@ mod tests {
         assert!(Job { last_run: Some(now), ..job.clone() }.is_begun());
         assert!(Job { finished: true, ..job.clone() }.is_begun());
         assert!(Job { next_run: Some(now), ..job }.is_begun());
+    }
+
+    #[test]
+    fn a_command_that_fails_for_an_expiring_certificate_vetoes_nothing_and_hides_nothing() {
+        let told = |mut job: Job| {
+            job.told_in_vain(MESSAGE_FAILED.into(), "exit code 1".into());
+            job
+        };
+        let job = told(Job::new("a.test"));
+        assert!(job.is_told_in_vain() && !job.is_vetoed());
+        assert!(told(job).is_told_in_vain(), "and once more");
+        let mut vetoed = Job::new("a.test");
+        vetoed.postpone(MESSAGE_FAILED.into(), "not now".into(), Timestamp::from_unix(5));
+        assert!(told(vetoed).is_postponed());
+        assert_eq!(told(Job { errors: 1, ..Job::new("a.test") }).last, Outcome::default());
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use super::engine::Engine;
 use super::job::Running;
 use super::{Managed, policy};
-use crate::notify::Event;
+use crate::model::Outcome;
+use crate::notify::{Event, MESSAGE_ERROR};
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 
-/// After a command failed that tells of an expiring certificate, it is called again.
-const WARN_AGAIN: Duration = Duration::from_secs(3600);
+/// The longest wait until a command that failed is told again of an expiring certificate.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Engine {
     /// Tells of a certificate that ends soon and has no successor, at the end of a look. The answer is when to look at that
@@ -25,14 +26,27 @@ impl Engine {
             return Some(from);
         }
         let newest = running.job.log.first().cloned();
-        let told = commands.fire(&Event::Expiring, &mut running.job, clock);
+        let job = &mut running.job;
+        let told = commands.fire(&Event::Expiring, job, clock);
+        let next = match told {
+            Ok(()) => {
+                if job.is_told_in_vain() {
+                    job.last = Outcome::default();
+                }
+                Some(clock.now().plus(DAY))
+            }
+            Err(failed) if failed.is_stopped => None,
+            Err(failed) => {
+                job.told_in_vain(failed.problem, failed.detail);
+                let failures = job.log.iter().take_while(|entry| entry.kind == MESSAGE_ERROR).count();
+                let failures = u32::try_from(failures).unwrap_or(u32::MAX);
+                let delay = self.settings().retry.delay;
+                Some(policy::retry_at(failures, delay, LONGEST, false, None, self.random(), clock.now()))
+            }
+        };
         if running.job.log.first() != newest.as_ref() {
             self.save(running);
         }
-        match told {
-            Ok(()) => Some(clock.now().plus(DAY)),
-            Err(failed) if failed.is_stopped => None,
-            Err(_) => Some(clock.now().plus(WARN_AGAIN)),
-        }
+        next
     }
 }

@@ -330,6 +330,10 @@ fn failure(job: &Job, out: &mut Html) {
             out.raw("Postponed: ");
             folded(last.detail.as_deref().unwrap_or_default(), out);
             out.raw("<br>");
+        } else if job.is_told_in_vain() {
+            out.raw("<b>Error</b>: ");
+            folded(last.detail.as_deref().unwrap_or_default(), out);
+            out.raw("<br>");
         }
         return;
     }

@@ -167,6 +167,7 @@ impl<'a> Domain<'a> {
             (true, None) if self.ready().is_none() => return None,
             (true, None) if self.managed.live.is_attached() => "activate",
             (true, None) => "activate at the next restart",
+            (false, None) if job.is_told_in_vain() => return None,
             (false, Some(_)) if job.is_postponed() => "tell the command again",
             (false, Some(_)) => "try again",
             (false, None) => "finish",

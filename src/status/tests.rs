@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::crypto::CertInfo;
+use crate::model::job::MESSAGE_FAILED;
 use crate::model::{Eab, Hold, Job, KeySpec, Md, Outcome, Pace, Scope};
 use crate::ocsp::cache::Table;
 use crate::renew::ari::{Advice, Entry};
@@ -413,6 +414,33 @@ fn a_certificate_that_nobody_renews_in_time_is_good_by_the_words_of_scripts_and_
     assert_eq!(status(40), ("expired".into(), None, false));
     let md = &list(&snapshots, NOW.plus(DAY * 32))["managed-domains"][0];
     assert_eq!(md.get("renewal"), None, "what was told is no renewal");
+}
+
+#[test]
+fn numbers_that_say_nothing_head_no_failure_and_a_command_told_in_vain_shows() {
+    let (_dir, store) = store();
+    let failed = |name: &str, status: i32| {
+        let last = Outcome { status, detail: Some("the CA gave no reason".into()), ..Outcome::default() };
+        Staging::new(&store, name).save_job(&Job { errors: 1, last, ..Job::new(name) }).unwrap();
+    };
+    failed("general.test", 20014);
+    failed("part.test", 20022);
+    failed("refused.test", 111);
+    let mut told = Job::new("told.test");
+    told.told_in_vain(MESSAGE_FAILED.into(), "exit code 1".into());
+    Staging::new(&store, "told.test").save_job(&told).unwrap();
+    let names = ["general.test", "part.test", "refused.test", "told.test"];
+    let mds = names.map(|name| managed(name, rsa(Some(cert(50, 40))))).to_vec();
+    let page = html::certificates(&snapshots(mds, &store), &monitor(), NOW);
+    let activity = |name: &str| {
+        let row = page.lines().find(|line| line.contains(&format!("<td>{name}</td>"))).unwrap();
+        row.rsplit("<td>").next().unwrap().to_string()
+    };
+    assert!(activity("general.test").starts_with("<b>Error</b>: the CA gave no reason"), "{page}");
+    assert!(activity("part.test").starts_with("<b>Error</b>: the CA gave no reason"), "{page}");
+    assert!(activity("refused.test").starts_with("<b>Error[Connection refused]</b>: the CA"), "{page}");
+    let told = activity("told.test");
+    assert!(told.starts_with("<b>Error</b>: exit code 1") && !told.contains("Renewing"), "{told}");
 }
 
 #[test]

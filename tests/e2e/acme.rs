@@ -182,6 +182,23 @@ fn an_external_account_is_bound_in_every_form_and_each_mistake_has_its_own_text(
     }
 }
 
+/// The last of 43 characters has two bits beyond the 32 bytes.
+#[test]
+fn an_external_account_is_bound_whatever_the_bits_beyond_its_hmac_are() {
+    let Some(lab) = open_lab!() else { return };
+    let (good, stray) = (format!("{}E", &HMAC[..42]), format!("{}F", &HMAC[..42]));
+    let pebble = Authority::new(&lab)
+        .set("externalAccountBindingRequired", json!(true))
+        .set("externalAccountMACKeys", json!({"kid-1": good}))
+        .start();
+    let mut httpd = Config::with_ca(&lab, &pebble.authority)
+        .line(&format!("MDExternalAccountBinding kid-1 {stray}\nMDomain one.test"))
+        .site("one.test", &[])
+        .start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    assert!(httpd.served("one.test", &pebble, &[]).verified);
+}
+
 #[test]
 fn a_domain_may_do_without_the_external_account_of_the_server() {
     let Some(lab) = open_lab!() else { return };

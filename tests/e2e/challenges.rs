@@ -206,6 +206,52 @@ fn an_http_01_token_of_another_order_is_not_answered() {
     assert_eq!(method(&httpd, "GET", "one.test", &TOKEN_PATH.replace("tok-1", "tok-2")).0, 404);
 }
 
+#[test]
+fn http_01_tokens_of_several_orders_are_answered_side_by_side() {
+    let Some(lab) = open_lab!() else { return };
+    let httpd = bystanders(&lab, "MDomain one.test\nMDCAChallenges http-01").start();
+    http_01(&httpd, "one.test");
+    let note = r#"{"values": [{"owner": "x", "value": "tok-2.thumb"}, {"owner": "one.test", "value": "tok-1.thumb"}]}"#;
+    present(&httpd, "one.test", "acme-http-01.json", note);
+    for (token, expected) in [("tok-1", 200), ("tok-2", 200), ("tok-3", 404)] {
+        let (status, body) = method(&httpd, "GET", "one.test", &TOKEN_PATH.replace("tok-1", token));
+        assert_eq!(status, expected, "{token}");
+        assert!(status == 404 || body == format!("{token}.thumb"), "{body}");
+    }
+}
+
+/// What both modules say, and that the next type is tried.
+#[test]
+fn a_command_that_fails_for_a_challenge_is_a_failure_to_set_it_up() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let messages = Command::new(&lab, "message", "[[ $1 != challenge-setup* ]]");
+    let httpd = Config::with_ca(&lab, &pebble.authority)
+        .line("Protocols http/1.1 acme-tls/1\nMDCAChallenges tls-alpn-01 http-01")
+        .line(&format!("MDMessageCmd {}\nMDomain one.test", messages.line))
+        .site("one.test", &[])
+        .start();
+    assert_eq!(last_failure(&httpd)["problem"], "challenge-setup-failure");
+    let calls = challenges_heard(&messages);
+    assert!(calls.iter().any(|call| call.starts_with("tls-alpn-01:")), "{calls:?}");
+    assert!(calls.iter().any(|call| call.starts_with("http-01:")), "{calls:?}");
+}
+
+#[test]
+fn a_dns_01_command_has_the_time_that_is_configured() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let httpd = Config::with_ca(&lab, &pebble.authority)
+        .line("MDChallengeDns01 /bin/sh -c 'sleep 600' sh\nMDChallengeDns01Timeout 2s\nMDCAChallenges dns-01")
+        .line("MDomain one.test")
+        .site("one.test", &[])
+        .start();
+    let last = last_failure(&httpd);
+    assert_eq!(last["problem"], "challenge-setup-failure", "{last:#}");
+    let detail = last["detail"].as_str().unwrap();
+    assert!(detail.contains("did not end within 2 seconds"), "{detail}");
+}
+
 /// The name has a host, another of the domain has none, and the CA finds the answers for both, in RSA and P-256.
 #[track_caller]
 fn assert_tls_alpn_01(lab: &Lab, more: &str) {

@@ -180,6 +180,8 @@ const REFUSED_BY_OURS: &[(&str, &str)] = &[
     ("MDLiveActivation maybe", BOOLEAN),
     ("<MDomain one.test>\nMDLiveActivation on\n</MDomain>", IN_SECTION),
     ("MDRenewParallel", "MDRenewParallel takes one argument"),
+    ("MDChallengeDns01Timeout", "MDChallengeDns01Timeout takes one argument"),
+    ("MDChallengeDns01Timeout 0", "MDChallengeDns01Timeout must be one second or more"),
     ("MDRenewParallel 0", "MDRenewParallel must be a number > 0"),
     ("<MDomain one.test>\nMDRenewParallel 2\n</MDomain>", IN_SECTION),
 ];
@@ -347,6 +349,10 @@ const ACCEPTED_BY_OURS: &str = "
 MDLiveActivation on
 MDLiveActivation off
 MDRenewParallel 1
+MDChallengeDns01Timeout 300
+<MDomain timeout.test>
+MDChallengeDns01Timeout 20mi
+</MDomain>
 MDRenewParallel 64
 MDCertificateMonitor crt.sh https://crt.test/?q=
 MDCertificateProtocol acme

@@ -28,6 +28,16 @@ const OURS_ONLY: &[(&str, &str)] = &[
     ("challenges::an_address_gets_a_certificate_by_tls_alpn_01", "it asks the CA for a DNS name"),
     ("challenges::a_connection_of_tls_alpn_01_is_closed_after_the_handshake", "it answers a request on it"),
     ("challenges::an_http_01_token_of_another_order_is_not_answered", "it answers any token"),
+    ("challenges::http_01_tokens_of_several_orders_are_answered_side_by_side", "it knows the latest alone"),
+    ("challenges::a_dns_01_command_has_the_time_that_is_configured", "it has no such directive"),
+    (
+        "challenges::a_challenge_shows_its_certificates_alone_whatever_a_host_has_and_a_validator_takes",
+        "it puts them beside those of the host",
+    ),
+    (
+        "challenges::tls_alpn_01_gets_a_certificate_where_the_host_has_certificates_of_any_type",
+        "there the CA sees the host's own",
+    ),
     (
         "challenges::without_configured_types_each_name_gets_the_first_that_works_for_it",
         "it tries tls-alpn-01 for a name whose host does not speak it, if another of the domain does",
