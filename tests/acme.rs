@@ -53,8 +53,9 @@ impl Lab {
 
     fn finish(&self, session: &Session, mut order: Order, names: &[String]) -> Result<Vec<u8>, Error> {
         let certificate_key = key("P-256");
-        let (mut authorizations, mut started, mut attempt) = (Vec::new(), Vec::new(), 0);
+        let (mut authorizations, mut started, mut polls) = (Vec::new(), Vec::new(), 0);
         let mut retry_after = None;
+        let begin = self.clock.now();
         loop {
             match step(&order, &authorizations, &started) {
                 Step::Fetch(urls) => {
@@ -71,13 +72,14 @@ impl Lab {
                     }
                 }
                 Step::Poll(what) => {
-                    assert!(attempt < 50, "polls forever");
+                    assert!(polls < 50, "polls forever");
                     let urls: Vec<String> = match what {
                         Poll::Authorizations(urls) => urls.into_iter().map(String::from).collect(),
                         Poll::Order => Vec::new(),
                     };
-                    self.clock.sleep(order::poll_delay(attempt, retry_after, self.clock.now()))?;
-                    attempt += 1;
+                    let now = self.clock.now();
+                    self.clock.sleep(order::poll_delay(now.since(begin), retry_after, now))?;
+                    polls += 1;
                     for url in &urls {
                         let fetched = session.authorization(url)?;
                         retry_after = fetched.retry_after;

@@ -112,6 +112,39 @@ impl Error {
         Problem::new("acme:error:invalidProfile", text).into()
     }
 
+    /// Whether the server says of a challenge or an order that it is under way already: Let's Encrypt by a problem of
+    /// this type, others by the status alone.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Error::Problem { problem, .. } if problem.status == 409 || problem.kind() == Kind::Conflict)
+    }
+
+    /// Whether the server refuses to do with a resource what is asked, whatever the reason. Its own trouble, limits and the
+    /// account are another matter.
+    pub fn is_refusal(&self) -> bool {
+        let Error::Problem { problem, .. } = self else { return false };
+        let is_other = matches!(
+            problem.kind(),
+            Kind::AccountDoesNotExist
+                | Kind::BadNonce
+                | Kind::RateLimited
+                | Kind::ServerInternal
+                | Kind::UserActionRequired
+        );
+        !is_other && matches!(problem.status, 400..=428 | 430..=499)
+    }
+
+    /// Whether the server says of a resource that it is not there any more, or has expired. Nothing has failed then.
+    pub fn is_of_the_past(&self) -> bool {
+        match self {
+            Error::Problem { problem, .. } => {
+                let is_said = problem.detail.to_ascii_lowercase().contains("expired");
+                self.is_refusal() && (matches!(problem.status, 404 | 410) || is_said)
+            }
+            Error::Invalid { what, problem: None, .. } => !what.ends_with(" invalid"),
+            _ => false,
+        }
+    }
+
     /// When the server wants to be asked again, whatever was wrong.
     pub fn retry_after(&self) -> Option<Timestamp> {
         match self {
@@ -187,6 +220,7 @@ fn of_kind(kind: Kind) -> Verdict {
         | Kind::AlreadyReplaced
         | Kind::BadNonce
         | Kind::Compound
+        | Kind::Conflict
         | Kind::Connection
         | Kind::Dns
         | Kind::IncorrectResponse
@@ -254,8 +288,9 @@ mod tests {
             ("unsupportedContact", NextCa, 22),
             ("unsupportedIdentifier", NextCa, 22),
             ("userActionRequired", NextCa, 22),
-            // RFC 9773, profiles, and what is not known.
+            // RFC 9773, profiles, what Let's Encrypt has beside, and what is not known.
             ("alreadyReplaced", Retry, 20014),
+            ("conflict", Retry, 20014),
             ("invalidProfile", NextCa, 22),
             ("inventedTomorrow", Retry, 20014),
         ];

@@ -8,11 +8,12 @@ use super::problem::Problem;
 use crate::time::Timestamp;
 use std::time::Duration;
 
-/// The longest time to poll for authorizations, and again for the certificate.
-pub const PHASE_LIMIT: Duration = Duration::from_secs(300);
-
-/// The slowest pace of polling, where the server names none.
-const SLOWEST: Duration = Duration::from_secs(30);
+/// Between two polls at first, until something has been waited for so long that a tenth of that is more.
+const USUAL: Duration = Duration::from_secs(30);
+/// Between two polls at last.
+const SLOWEST: Duration = Duration::from_secs(600);
+/// A `Retry-After` up to this is the pace of polls; what is longer cannot be meant for these.
+const ADVICE_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub enum Step<'a> {
@@ -79,7 +80,7 @@ fn pending<'a>(order: &'a Order, authorizations: &'a [Authorization], started: &
 }
 
 /// §7.1.6: a server may show that it validates by the state of the challenge.
-fn is_processing(authorization: &Authorization) -> bool {
+pub fn is_processing(authorization: &Authorization) -> bool {
     authorization.challenges.iter().any(|c| c.status == ChallengeStatus::Processing)
 }
 
@@ -115,17 +116,19 @@ fn failed_order(order: &Order, authorizations: &[Authorization]) -> Error {
     }
 }
 
-/// How long to wait before poll number `attempt` (from 0) of a phase. `retry_after` of the latest answer
-/// is obeyed; without one, first polls are quick, because small CAs answer at once.
-pub fn poll_delay(attempt: u32, retry_after: Option<Timestamp>, now: Timestamp) -> Duration {
-    let own = match attempt {
+/// How long to wait until the next poll of what has been waited for since `waited`. First polls are quick, because small
+/// CAs answer at once. `retry_after` of the latest answer is the pace where it is a minute at most. A longer one is advice
+/// that slows polls down: some CAs say a day for what is done in seconds.
+pub fn poll_delay(waited: Duration, retry_after: Option<Timestamp>, now: Timestamp) -> Duration {
+    let patient = (waited / 10).min(SLOWEST);
+    let own = match waited.as_millis() {
         0 => Duration::from_millis(100),
-        1 => Duration::from_millis(400),
-        n => Duration::from_secs(1).saturating_mul(1 << (n - 2).min(5)).min(SLOWEST),
+        _ => waited.clamp(Duration::from_millis(400), USUAL).max(patient),
     };
-    match retry_after {
-        Some(at) if at > now => at.since(now).max(Duration::from_millis(200)),
-        _ => own,
+    match retry_after.filter(|at| *at > now).map(|at| at.since(now)) {
+        None => own,
+        Some(advice) if advice <= ADVICE_MAX => advice.max(Duration::from_millis(200)).max(patient),
+        Some(advice) => advice.min(own * 4).min(patient.max(ADVICE_MAX)),
     }
 }
 
@@ -268,18 +271,41 @@ mod tests {
         }
     }
 
+    /// The seconds between polls, in milliseconds, where each is told this `Retry-After`.
+    fn polls(retry_after: Option<i64>, count: usize) -> Vec<u128> {
+        let begin = Timestamp::from_unix(1000);
+        let mut now = begin;
+        let poll = |_| {
+            let told = retry_after.map(|s| Timestamp::from_unix_millis(now.unix_millis() + s * 1000));
+            let delay = poll_delay(now.since(begin), told, now);
+            now = now.plus(delay);
+            delay.as_millis()
+        };
+        (0..count).map(poll).collect()
+    }
+
     #[test]
-    fn polling_obeys_retry_after_and_slows_down_without_it() {
-        let now = Timestamp::from_unix(1000);
-        let own: Vec<u128> = (0..10).map(|n| poll_delay(n, None, now).as_millis()).collect();
-        assert_eq!(own, [100, 400, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
-        assert_eq!(poll_delay(u32::MAX, None, now), SLOWEST);
-        let after = |s: i64| Some(Timestamp::from_unix(1000 + s));
-        assert_eq!(poll_delay(0, after(3), now), Duration::from_secs(3));
-        assert_eq!(poll_delay(9, after(3), now), Duration::from_secs(3));
-        assert_eq!(poll_delay(0, after(600), now), Duration::from_secs(600));
+    fn polls_are_quick_at_first_and_slow_down_the_longer_something_takes() {
+        let own = [100, 400, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000];
+        assert_eq!(polls(None, 10), own);
         // "Now" and the past would be a busy loop.
-        assert_eq!(poll_delay(4, after(0), now), Duration::from_secs(4));
-        assert_eq!(poll_delay(4, after(-50), now), Duration::from_secs(4));
+        assert_eq!(polls(Some(0), 10), own);
+        assert_eq!(polls(Some(-50), 10), own);
+        let day = polls(None, 1000).into_iter().scan(0, |at, delay| {
+            *at += delay;
+            Some(*at)
+        });
+        assert!((150..250).contains(&day.take_while(|at| *at < 86_400_000).count()));
+    }
+
+    #[test]
+    fn a_retry_after_that_fits_polls_is_their_pace_and_a_longer_one_is_advice() {
+        assert_eq!(polls(Some(3), 4), [3000; 4]);
+        assert_eq!(polls(Some(60), 3), [60_000; 3]);
+        // ZeroSSL says a day of authorizations that it validates in seconds.
+        let day = polls(Some(86_400), 10);
+        assert_eq!(day[..7], [400, 1600, 8000, 40_000, 60_000, 60_000, 60_000]);
+        assert!(polls(Some(86_400), 300).iter().all(|delay| *delay <= 600_000));
+        assert!(polls(Some(600), 300).contains(&600_000), "it is followed in the end");
     }
 }

@@ -154,7 +154,7 @@ impl Subproblem {
     }
 }
 
-/// The types of RFC 8555 §6.7, RFC 9773 §7.4 and of the profiles extension, and ours.
+/// The types of RFC 8555 §6.7, RFC 9773 §7.4, of the profiles extension and of Let's Encrypt, and ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     AccountDoesNotExist,
@@ -167,6 +167,7 @@ pub enum Kind {
     BadSignatureAlgorithm,
     Caa,
     Compound,
+    Conflict,
     Connection,
     Dns,
     EabHmacInvalid,
@@ -204,6 +205,7 @@ impl Kind {
             "badSignatureAlgorithm" => Kind::BadSignatureAlgorithm,
             "caa" => Kind::Caa,
             "compound" => Kind::Compound,
+            "conflict" => Kind::Conflict,
             "connection" => Kind::Connection,
             "dns" => Kind::Dns,
             "externalAccountRequired" => Kind::ExternalAccountRequired,

@@ -92,6 +92,8 @@ pub struct Job {
     pub last: Outcome,
     /// What it keeps to between its tries.
     pub pace: Pace,
+    /// What its order waits for; the CA is asked again at `next_run`.
+    pub waiting: Option<Waiting>,
     /// What the hosts that are to serve the staged set make of it; `None`: none was asked.
     pub trial: Option<Trial>,
     /// By which a start knows again the set that belongs to it. No page shows it.
@@ -115,11 +117,31 @@ const KNOWN_KEYS: &[&str] = &[
     "errors",
     "last",
     "pace",
+    "waiting",
     "trial",
     "auth",
     "ended-starts",
     "log",
 ];
+
+/// A CA at work on an order, for longer than an attempt to renew takes. No error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What the CA does: "validating www.example.org".
+    pub what: String,
+    pub since: Timestamp,
+}
+
+impl Waiting {
+    fn to_json(&self) -> Value {
+        json!({"what": self.what, "since": self.since.to_http_date()})
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let what = bounded::text_at(value, "what", TEXT_MAX)?;
+        Some(Waiting { what, since: date(value.get("since"))? })
+    }
+}
 
 /// Whether TLS contexts take a staged set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,6 +272,7 @@ impl Job {
         if !self.pace.is_empty() {
             put("pace", self.pace.to_json());
         }
+        self.waiting.as_ref().map(|waiting| put("waiting", waiting.to_json()));
         self.trial.as_ref().map(|trial| put("trial", trial.to_json()));
         if self.ended_starts > 0 {
             put("ended-starts", json!(self.ended_starts));
@@ -281,6 +304,7 @@ impl Job {
             errors: number("errors"),
             last: fields.get("last").map(Outcome::from_json).unwrap_or_default(),
             pace: fields.get("pace").map(Pace::from_json).unwrap_or_default(),
+            waiting: fields.get("waiting").and_then(Waiting::from_json),
             trial: fields.get("trial").and_then(Trial::from_json),
             auth: bounded::name_at(value, "auth"),
             ended_starts: number("ended-starts"),
@@ -352,6 +376,7 @@ mod tests {
         let mut job = Job::new("a.test");
         job.errors = 2;
         job.next_run = Some(Timestamp::from_unix(1_700_000_000));
+        job.waiting = Some(Waiting { what: "issuing".into(), since: Timestamp::from_unix(1_650_000_000) });
         job.last = Outcome { status: status::REFUSED, detail: Some("x".into()), ..Outcome::default() };
         job.note(Timestamp::from_unix(1_600_000_000), "progress", None, Some("Creating new order".into()));
         let mut stored = job.to_json();

@@ -7,7 +7,7 @@ pub mod key_spec;
 pub mod md;
 pub mod pace;
 
-pub use job::{Job, LogEntry, Outcome, Trial};
+pub use job::{Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
 pub use md::{Ca, Eab, Md, RenewMode, RequireHttps, State};
 pub use pace::{Hold, Pace, Scope};

@@ -54,6 +54,11 @@ pub fn present(
     choices.into_iter().map(|(authorization, choice)| presenter.answer(authorization, &choice)).collect()
 }
 
+/// Whether an answer for this authorization is in place, put there for the MD `owner`.
+pub fn is_presented(engine: &Engine, owner: &str, authorization: &Authorization) -> bool {
+    folder(engine, &authorization.identifier.value).has_any_of(owner)
+}
+
 /// The challenges that can be answered for a name, or why none of those offered can be.
 fn choose<'c>(
     engine: &Engine,

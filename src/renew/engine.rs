@@ -2,6 +2,7 @@
 
 use super::authority::Authorities;
 use super::error::Error;
+use super::flow::Progress;
 use super::hold::Holds;
 use super::job::Running;
 use super::live::{self, Hosts, Workers};
@@ -332,25 +333,30 @@ impl Engine {
         {
             return self.failed(target, running, None, &error);
         }
-        if let Err(failed) = self.settings.commands.fire(&Event::Renewing, &mut running.job, clock) {
-            if failed.is_stopped {
-                return Next::Never;
+        // One that has begun is not begun again while its CA is at work.
+        if running.job.waiting.is_none() {
+            if let Err(failed) = self.settings.commands.fire(&Event::Renewing, &mut running.job, clock) {
+                if failed.is_stopped {
+                    return Next::Never;
+                }
+                return self.postponed(running, failed);
             }
-            return self.postponed(running, failed);
+            running.job.note(now, "starting", None, None);
+            running.job.last_run = Some(now);
+            if triggered.is_some() {
+                running.job.note(now, "progress", None, triggered);
+            }
         }
-        running.job.note(now, "starting", None, None);
-        running.job.last_run = Some(now);
         running.job.next_run = None;
-        if triggered.is_some() {
-            running.job.note(now, "progress", None, triggered);
-        }
         match flow::renew(self, target, running, ca) {
-            Ok(sets) => {
+            Ok(Progress::Waiting(wait)) => self.waiting(running, wait),
+            Ok(Progress::Complete(sets)) => {
                 self.tally.renewed();
                 running.has_new_set = true;
                 let valid_from = sets.iter().map(|set| set.info.not_before).max().unwrap_or_default();
                 let job = &mut running.job;
                 job.finished = true;
+                job.waiting = None;
                 pace::succeeded(job, clock.now());
                 job.valid_from = Some(valid_from);
                 job.last = Outcome { valid_from: Some(valid_from), ..Outcome::default() };

@@ -30,9 +30,6 @@ pub enum Error {
          Please check the log for errors. The reason: {reason}."
     )]
     ChallengeSetup { offered: String, domain: String, reason: String },
-    /// The CA wants to be asked again only at this instant, which is too far away to wait for.
-    #[error("{what}, and the CA wants to be asked again at {}", .until.to_http_date())]
-    NotYet { what: String, until: Timestamp },
     /// What the CA delivered cannot be used.
     #[error("{0}")]
     Unusable(String),
@@ -60,7 +57,7 @@ impl Error {
             | Error::Misissued(_)
             | Error::ChallengeSetup { .. } => status::GENERAL,
             Error::ChallengeMismatch(_) => status::INVALID,
-            Error::Stopped | Error::NotYet { .. } => status::INCOMPLETE,
+            Error::Stopped => status::INCOMPLETE,
         }
     }
 
@@ -100,7 +97,6 @@ impl Error {
     pub fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Error::Acme(e) => e.retry_after().filter(|at| *at > now),
-            Error::NotYet { until, .. } => Some(*until),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 use super::engine::{Engine, Next};
 use super::error::Error;
 use super::job::Running;
+use super::order::Wait;
 use super::pace::{self, Failure};
 use super::{Managed, hint, policy};
 use crate::model::Outcome;
@@ -32,6 +33,7 @@ impl Engine {
         }
         let pressure = pace::pressure(&target.md, &target.served(), now);
         let job = &mut running.job;
+        job.waiting = None;
         let retry = self.settings().retry;
         let at = pace::failed(job, &failure, &target.md.ca.urls, pressure, retry, self.random(), now);
         let apr_status = error.status();
@@ -96,6 +98,34 @@ impl Engine {
         job.postpone(veto.problem, veto.detail, at);
         self.save(running);
         Next::At(at)
+    }
+
+    /// The CA is at work on the order, which is no error. The answer is when it is asked again.
+    pub(super) fn waiting(&self, running: &mut Running<'_>, wait: Wait) -> Next {
+        let now = self.clock().now();
+        let Wait { waiting, until } = wait;
+        let (until, what) = (until.ceil(), waiting.what.as_str());
+        let job = &mut running.job;
+        let [took, left] = [now.since(waiting.since), until.since(now)].map(|t| format_duration(readable(t)));
+        let text = format!("the CA has been {what} for {took} and is asked again in {left}");
+        job.last.detail = Some(format!(
+            "The CA has been {what} since {}, and is asked again at {}. Nothing needs to be done.",
+            waiting.since.to_http_date(),
+            until.to_http_date()
+        ));
+        let is_news = job.waiting.as_ref().is_none_or(|known| known.what != waiting.what);
+        if is_news {
+            crate::log!(Notice, "md[{}]: {text}", job.name);
+            job.note(now, "progress", None, Some(text));
+        } else {
+            crate::log!(Debug, "md[{}]: {text}", job.name);
+        }
+        (job.waiting, job.next_run) = (Some(waiting), Some(until));
+        // What is lost of this costs one more look.
+        if let Err(error) = running.show() {
+            self.report_unsaved(running, &error);
+        }
+        Next::At(until)
     }
 
     pub(super) fn save(&self, running: &mut Running<'_>) {

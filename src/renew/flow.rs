@@ -1,68 +1,101 @@
-//! One attempt to renew a managed domain: account, then for each key an order, its challenges, and the
-//! chain, until the set in staging is complete. Does no more than perform what `acme::order::step` says
-//! comes next; refuses to touch anything outside staging and challenges.
+//! One attempt to renew a managed domain: account, then for each key an order ([`ordering`](super::ordering)) and the
+//! chain, until the set in staging is complete. Touches nothing outside staging and challenges.
 //!
 //! Everything that costs the CA or us something is on disk before the next step: the account key before
 //! the registration, the order's URL as soon as there is one, the certificate key before the CSR is sent.
-//! So an attempt that died goes on with the same account, order and key.
+//! So an attempt that died goes on with the same account, order and key; and one that the CA keeps waiting ends, and is
+//! followed by another that looks how far the order has come.
 
 use super::authority::Authority;
 use super::engine::Engine;
 use super::error::Error;
 use super::job::Running;
+use super::order::{SavedOrder, Wait};
 use super::set::KeyedSet;
-use super::staging::{SavedOrder, Staging};
+use super::staging::Staging;
 use super::{Managed, challenges, session};
-use crate::acme::objects::{Authorization, Order, OrderStatus};
-use crate::acme::order::{self, Poll, Step};
-use crate::acme::problem::Kind;
-use crate::acme::{self, OrderOptions, Session};
+use crate::acme::Session;
+use crate::acme::objects::Order;
 use crate::crypto::cert::Chain;
 use crate::crypto::{PrivateKey, csr};
 use crate::model::{KeySpec, Md};
 use crate::time::{Clock, Timestamp};
 use std::time::Duration;
 
-/// Runs one attempt at the CA with the directory `url`. The answer is what is in staging now, complete and checked.
+pub enum Progress<T> {
+    Complete(T),
+    /// The CA is at work, and takes its time.
+    Waiting(Wait),
+}
+
+/// Runs one attempt at the CA with the directory `url`. Complete is what is in staging now, and checked.
 pub fn renew(
     engine: &Engine,
     target: &Managed,
     running: &mut Running<'_>,
     url: &str,
-) -> Result<Vec<KeyedSet>, Error> {
+) -> Result<Progress<Vec<KeyedSet>>, Error> {
     let authority = engine.authorities().of(url, &target.route);
-    let mut attempt = Attempt { engine, target, md: &target.md, authority: &authority, running };
+    // A file that cannot be read costs a new order, nothing else.
+    let saved = Staging::new(engine.store(), &target.md.name).order().unwrap_or_default();
+    let mut attempt = Attempt {
+        engine,
+        target,
+        md: &target.md,
+        authority: &authority,
+        running,
+        saved,
+        is_kept: true,
+        stayed: Duration::ZERO,
+    };
     let outcome = attempt.run();
-    match &outcome {
-        // The CA may be looking at the answers right now, and the next child goes on from there.
-        Err(error) if error.is_stopped() => {}
-        Err(error) if error.is_of_the_authority() => {
-            challenges::clean_up(engine, target);
-            authority.forget();
-        }
-        _ => challenges::clean_up(engine, target),
-    }
+    attempt.end(outcome.as_ref().err());
     outcome
 }
 
-struct Attempt<'a, 'r> {
-    engine: &'a Engine,
-    target: &'a Managed,
-    md: &'a Md,
-    authority: &'a Authority,
-    running: &'a mut Running<'r>,
+pub(super) struct Attempt<'a, 'r> {
+    pub(super) engine: &'a Engine,
+    pub(super) target: &'a Managed,
+    pub(super) md: &'a Md,
+    pub(super) authority: &'a Authority,
+    pub(super) running: &'a mut Running<'r>,
+    /// The order under way.
+    pub(super) saved: Option<SavedOrder>,
+    /// It is on disk like this.
+    pub(super) is_kept: bool,
+    /// How long it has waited for the CA.
+    pub(super) stayed: Duration,
 }
 
 impl Attempt<'_, '_> {
-    fn staging(&self) -> Staging<'_> {
+    /// Answers stay where the CA may come for them: whatever else has ended the attempt.
+    fn end(&mut self, error: Option<&Error>) {
+        if let Err(error) = self.keep_order() {
+            crate::log!(Warn, "md[{}]: how far its order has come cannot be kept: {error}", self.md.name);
+        }
+        if error.is_some_and(Error::is_of_the_authority) {
+            self.authority.forget();
+        }
+        let is_stopped = error.is_some_and(Error::is_stopped);
+        let now = self.clock().now();
+        // Where nothing came of this look, there is nothing new to take away.
+        if !is_stopped
+            && !self.running.is_quiet()
+            && !self.saved.as_ref().is_some_and(|order| order.is_awaiting_the_ca(now))
+        {
+            challenges::clean_up(self.engine, self.target);
+        }
+    }
+
+    pub(super) fn staging(&self) -> Staging<'_> {
         Staging::new(self.engine.store(), &self.md.name)
     }
 
-    fn clock(&self) -> &dyn Clock {
+    pub(super) fn clock(&self) -> &dyn Clock {
         self.engine.clock().as_ref()
     }
 
-    fn run(&mut self) -> Result<Vec<KeyedSet>, Error> {
+    fn run(&mut self) -> Result<Progress<Vec<KeyedSet>>, Error> {
         let name = &self.md.name;
         self.prepare_staging()?;
         let mut session = None;
@@ -77,12 +110,15 @@ impl Attempt<'_, '_> {
                     };
                     self.running
                         .step(format!("Driving ACME to renew {} certificate for {name}", spec.label()))?;
-                    self.obtain(session, &spec)?
+                    match self.obtain(session, &spec)? {
+                        Progress::Complete(set) => set,
+                        Progress::Waiting(wait) => return Ok(Progress::Waiting(wait)),
+                    }
                 }
             };
             sets.push(set);
         }
-        Ok(sets)
+        Ok(Progress::Complete(sets))
     }
 
     /// Goes on with what an earlier attempt left, if it was for the same names, keys and CA; else begins anew.
@@ -93,7 +129,9 @@ impl Attempt<'_, '_> {
         if staged.is_some_and(|staged| same_order(&staged, self.md, self.authority.url())) {
             return Ok(());
         }
+        self.running.has_news();
         self.running.step(format!("Resetting staging for {name}"))?;
+        self.drop_order()?;
         self.staging().reset()?;
         let mut md = self.md.clone();
         md.ca.url = Some(self.authority.url().to_string());
@@ -131,150 +169,14 @@ impl Attempt<'_, '_> {
         }
     }
 
-    /// Gets the certificate for one key into staging.
-    fn obtain(&mut self, session: &Session, spec: &KeySpec) -> Result<KeyedSet, Error> {
-        let name = self.md.name.clone();
-        let mut order = self.order(session, spec)?;
-        let mut authorizations: Vec<Authorization> = Vec::new();
-        let mut started: Vec<String> = Vec::new();
-        let mut key = None;
-        let mut polls = Polls::begin(self.clock().now());
-        loop {
-            match order::step(&order, &authorizations, &started) {
-                Step::Fetch(urls) => {
-                    for url in urls.into_iter().map(String::from).collect::<Vec<_>>() {
-                        authorizations.push(session.authorization(&url)?.value.of_order(&self.md.domains));
-                    }
-                }
-                Step::SetUp(pending) => {
-                    let pending: Vec<Authorization> = pending.into_iter().cloned().collect();
-                    self.answer_challenges(session, &pending)?;
-                    started.extend(pending.into_iter().map(|a| a.url));
-                    self.running.step(format!("Monitoring challenge status for {name}"))?;
-                    polls = Polls::begin(self.clock().now());
-                }
-                Step::Poll(Poll::Authorizations(urls)) => {
-                    let urls: Vec<String> = urls.into_iter().map(String::from).collect();
-                    self.wait(&mut polls, "challenges are still being validated")?;
-                    for url in urls {
-                        let polled = session.authorization(&url)?;
-                        polls.retry_after = polls.retry_after.max(polled.retry_after);
-                        authorizations.retain(|a| a.url != url);
-                        authorizations.push(polled.value.of_order(&self.md.domains));
-                    }
-                }
-                Step::Poll(Poll::Order) => {
-                    order = self.poll(session, &order, &mut polls)?;
-                }
-                Step::Finalize => match self.finalize(session, spec, &order, &mut key) {
-                    Ok(finalized) => {
-                        order = finalized;
-                        self.running.step("Waiting for finalized order to become valid")?;
-                        polls = Polls::begin(self.clock().now());
-                    }
-                    // RFC 8555 §7.4: this tells to ask for the order's state.
-                    Err(error)
-                        if order.status == OrderStatus::Pending
-                            && error.kind() == Some(Kind::OrderNotReady) =>
-                    {
-                        order = self.poll(session, &order, &mut polls)?;
-                    }
-                    Err(error) => return Err(error),
-                },
-                Step::Download(url) => return self.download(session, spec, url, key),
-                Step::Failed(error) => {
-                    self.staging().remove_order()?;
-                    return Err(error.into());
-                }
-            }
-        }
-    }
-
-    fn wait(&mut self, polls: &mut Polls, what: &str) -> Result<(), Error> {
-        let delay = polls.delay(what, self.clock().now())?;
-        self.running.show_before(delay)?;
-        Ok(self.engine.rest(&self.md.name, delay)?)
-    }
-
-    /// The order after a while.
-    fn poll(&mut self, session: &Session, order: &Order, polls: &mut Polls) -> Result<Order, Error> {
-        self.wait(polls, &format!("the order {} is not ready yet", order.url))?;
-        let polled = session.order(&order.url)?;
-        polls.retry_after = polled.retry_after;
-        Ok(polled.value)
-    }
-
-    /// The order an earlier attempt left, as far as the CA still has it; else a new one.
-    fn order(&mut self, session: &Session, spec: &KeySpec) -> Result<Order, Error> {
-        let name = self.md.name.clone();
-        // A file that cannot be read costs a new order, nothing else.
-        if let Some(saved) = self.staging().order().unwrap_or_default()
-            && saved.key == spec.label()
-        {
-            self.running.step(format!("Resuming order for {name}"))?;
-            match session.order(&saved.url) {
-                Ok(polled) if polled.value.status != OrderStatus::Invalid => return Ok(polled.value),
-                Ok(_) => {}
-                Err(error) if error.problem().is_some() => {
-                    self.running.remark(&format!("the CA does not give it out any more: {error}"))?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.running.step("Creating new order")?;
-        let profile = self.profile(session)?;
-        let options = OrderOptions { profile, replaces: self.replaced(session, spec), not_after: None };
-        let order = match session.new_order(&self.md.domains, &options) {
-            Err(error) if options.replaces.is_some() && is_about_replacement(&error) => {
-                self.running.remark(&format!("the CA does not have it replace the present one: {error}"))?;
-                session.new_order(&self.md.domains, &OrderOptions { replaces: None, ..options })?.value
-            }
-            other => other?.value,
-        };
-        self.staging().save_order(&SavedOrder { url: order.url.clone(), key: spec.label().into() })?;
-        Ok(order)
-    }
-
-    /// The certificate in use that a new one takes the place of (RFC 9773 §5): the CA has issued it, and
-    /// knows what that means.
-    fn replaced(&self, session: &Session, spec: &KeySpec) -> Option<String> {
-        let issued_it = self.target.current().ca.url.as_deref() == Some(self.authority.url());
-        let knows = session.server().directory().renewal_info.is_some();
-        let served = self.target.served();
-        let cert = served.iter().find(|(known, _)| known.same_type(spec))?.1.as_ref()?;
-        cert.ari_cert_id.clone().filter(|_| self.md.ari_renewals && issued_it && knows)
-    }
-
-    /// A profile that the CA does not have is left out of the order; where it is mandatory, nothing is ordered.
-    fn profile(&self, session: &Session) -> Result<Option<String>, Error> {
-        let offered = &session.server().directory().profiles;
-        match &self.md.profile {
-            Some(name) if offered.iter().any(|(known, _)| known == name) => Ok(Some(name.clone())),
-            Some(name) if self.md.profile_mandatory => {
-                Err(acme::Error::without_profile(name, offered).into())
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// Presents the answers of all challenges, then has the CA look (RFC 8555 §7.5.1).
-    fn answer_challenges(&mut self, session: &Session, pending: &[Authorization]) -> Result<(), Error> {
-        self.running.step("Starting challenges for domains")?;
-        let thumbprint = session.thumbprint()?;
-        for url in challenges::present(self.engine, self.target, self.running, pending, &thumbprint)? {
-            session.start_challenge(&url)?;
-        }
-        Ok(())
-    }
-
     /// `known`: the certificate's key, once it has been generated or read.
-    fn finalize(
+    pub(super) fn finalize(
         &mut self,
         session: &Session,
         spec: &KeySpec,
         order: &Order,
         known: &mut Option<PrivateKey>,
-    ) -> Result<Order, Error> {
+    ) -> Result<(Order, Option<Timestamp>), Error> {
         let name = self.md.name.clone();
         let label = spec.label();
         self.running.step(format!("Finalizing order for {name}"))?;
@@ -285,7 +187,9 @@ impl Attempt<'_, '_> {
         };
         let csr = csr::build(key, &self.md.domains, self.md.must_staple)?;
         self.running.remark(&format!("Submitting {label} CSR to CA"))?;
-        Ok(session.finalize(order, &csr)?.value)
+        let polled = session.finalize(order, &csr)?;
+        self.change_order(|order, now| order.issue(now));
+        Ok((polled.value, polled.retry_after))
     }
 
     /// The key an earlier attempt left; else a new one.
@@ -330,7 +234,7 @@ impl Attempt<'_, '_> {
     }
 
     /// `key`: the certificate's, where this attempt has used it before.
-    fn download(
+    pub(super) fn download(
         &mut self,
         session: &Session,
         spec: &KeySpec,
@@ -351,20 +255,11 @@ impl Attempt<'_, '_> {
             }
         };
         // Whatever comes of it, this order is done with.
-        self.staging().remove_order()?;
+        self.remove_order()?;
         let set = self.check(spec, key?, chain?).map_err(unusable)?;
         self.staging().save_chain(spec, &set.chain)?;
         Ok(set)
     }
-}
-
-/// Whether an order may have been refused for what it replaces: that was replaced before (RFC 9773 §7.4), or
-/// the CA does not know it any more.
-fn is_about_replacement(error: &acme::Error) -> bool {
-    matches!(
-        error.kind(),
-        Some(Kind::AlreadyReplaced | Kind::Malformed | Kind::Unauthorized | Kind::ServerInternal)
-    )
 }
 
 /// Whether what was staged for `staged` serves to renew `md` at the CA `url`.
@@ -374,31 +269,4 @@ fn same_order(staged: &Md, md: &Md, url: &str) -> bool {
         && staged.key_specs == md.key_specs
         && staged.must_staple == md.must_staple
         && staged.profile == md.profile
-}
-
-/// How often and how long something is asked after in one phase.
-struct Polls {
-    began: Timestamp,
-    count: u32,
-    retry_after: Option<Timestamp>,
-}
-
-impl Polls {
-    fn begin(now: Timestamp) -> Self {
-        Polls { began: now, count: 0, retry_after: None }
-    }
-
-    /// How long to wait until it is time to ask again. The error says that it has been long enough.
-    fn delay(&mut self, what: &str, now: Timestamp) -> Result<Duration, Error> {
-        if now.since(self.began) >= order::PHASE_LIMIT {
-            return Err(acme::Error::TimedOut { what: what.into() }.into());
-        }
-        let delay = order::poll_delay(self.count, self.retry_after.take(), now);
-        if now.plus(delay).since(self.began) > order::PHASE_LIMIT {
-            // The order stays on disk: the next try goes on with it.
-            return Err(Error::NotYet { what: what.into(), until: now.plus(delay) });
-        }
-        self.count += 1;
-        Ok(delay)
-    }
 }

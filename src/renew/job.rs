@@ -22,6 +22,8 @@ pub struct Running<'a> {
     progress: WorkStore,
     clock: &'a dyn Clock,
     unsaved: Unsaved,
+    /// This look goes on with an order that the CA is at work on: until something comes of that, its steps are no news.
+    is_quiet: bool,
     /// When progress was last written, or this look began.
     shown: Timestamp,
     /// What was last written.
@@ -40,6 +42,7 @@ impl<'a> Running<'a> {
             None
         });
         Running {
+            is_quiet: job.as_ref().is_some_and(|job| job.waiting.is_some()),
             job: job.clone().unwrap_or_else(|| Job::new(name)),
             has_new_set: false,
             store,
@@ -55,9 +58,23 @@ impl<'a> Running<'a> {
     pub fn step(&mut self, activity: impl Into<String>) -> Result<(), Error> {
         let activity = activity.into();
         crate::log!(Debug, "md[{}] while[{activity}]", self.job.name);
+        if self.is_quiet {
+            return Ok(());
+        }
         self.job.note(self.clock.now(), "progress", None, Some(activity.clone()));
         self.job.last = Outcome { activity: Some(activity), ..Outcome::default() };
         self.progressed()
+    }
+
+    /// Nothing has come so far of what the job waits for.
+    pub fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+
+    /// Something comes of what the job has waited for.
+    pub fn has_news(&mut self) {
+        self.is_quiet = false;
+        self.job.waiting = None;
     }
 
     /// Adds a remark about the step under way.
@@ -65,6 +82,9 @@ impl<'a> Running<'a> {
         let activity = self.job.last.activity.as_deref().unwrap_or_default();
         let text = format!("{activity}: {detail}");
         crate::log!(Debug, "md[{}] while[{activity}] detail[{detail}]", self.job.name);
+        if self.is_quiet {
+            return Ok(());
+        }
         self.job.note(self.clock.now(), "progress", None, Some(text));
         self.progressed()
     }

@@ -25,6 +25,8 @@ pub mod job;
 mod lineage;
 pub mod live;
 pub mod neighbour;
+pub mod order;
+mod ordering;
 pub mod pace;
 pub mod policy;
 pub mod recover;

@@ -125,7 +125,10 @@ impl Failure {
         Failure {
             ca: ca.map(String::from),
             is_hopeless: error.is_hopeless(now),
-            is_refusal: of_acme.is_some_and(|e| e.verdict(now) == acme::Verdict::NextCa),
+            // One that has been waited for long enough is left alone, too.
+            is_refusal: of_acme.is_some_and(|e| {
+                e.verdict(now) == acme::Verdict::NextCa || matches!(e, acme::Error::TimedOut { .. })
+            }),
             is_validation: matches!(of_acme, Some(acme::Error::Invalid { identifier: Some(_), .. })),
             not_before: error.not_before(now).max(hold.as_ref().map(|hold| hold.until)).map(Timestamp::ceil),
             hold,

@@ -1,6 +1,7 @@
 //! What a start does beside activation: failing jobs begin anew, staging goes along with a renamed domain, challenge data of
 //! nobody goes.
 
+use super::order::SavedOrder;
 use super::staging::{account_author, file, signed_account};
 use super::{live, pace, set};
 use crate::challenge::answers::Folder;
@@ -30,7 +31,7 @@ fn is_empty(store: &StartStore, job: &Job) -> Result<bool, Error> {
 }
 
 /// Purges the staging of a job that failed and is not finished, or has nothing to show. What a CA has asked to wait for stays,
-/// and what was told lately. One that a command postponed is postponed no more. The answer is how often it had failed.
+/// what was told lately, and an order that a CA is at work on with all that belongs to it. One that a command postponed is postponed no more. The answer is how often one that was purged had failed.
 pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<u32>, Error> {
     let job = match store.read_json(Group::Staging, name, file::JOB) {
         Ok(json) => json.as_ref().and_then(|json| Job::from_json(name, json)),
@@ -42,9 +43,21 @@ pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
         Some(job) if job.finished && !is_empty(store, &job)? => Ok(None),
         Some(job) if job.errors > 0 || job.finished => {
             // First what must not get lost: without errors, the next start finds nothing to purge.
-            let kept = pace::of_the_next_start(&job, now);
+            let mut kept = pace::of_the_next_start(&job, now);
+            let is_under_way = !job.finished && is_under_way(store, name, now);
+            if is_under_way {
+                kept = kept.or_else(|| Some(Job { last_run: job.last_run, ..Job::new(name) }));
+            }
             if let Some(kept) = &kept {
                 store.write_json(Group::Staging, name, file::JOB, &kept.to_json())?;
+            }
+            if is_under_way {
+                crate::log!(
+                    Notice,
+                    "AH10064: {name}: the order that its CA is at work on goes on, {} errors are forgotten",
+                    job.errors
+                );
+                return Ok(None);
             }
             let files: &[&str] = if kept.is_some() { &[file::JOB, file::ARI] } else { &[file::ARI] };
             store.purge_but(Group::Staging, name, files)?;
@@ -58,6 +71,13 @@ pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
         }
         _ => Ok(None),
     }
+}
+
+/// Whether a CA is at work on its order: it may come for the answers to the challenges, and what it issues needs the key.
+fn is_under_way(store: &StartStore, name: &str, now: Timestamp) -> bool {
+    // One that cannot be read is none.
+    let json = store.read_json(Group::Staging, name, file::ORDER).unwrap_or_default();
+    json.as_ref().and_then(SavedOrder::from_json).is_some_and(|order| order.is_under_way(now))
 }
 
 /// Makes what we have left in the folder of one name that of another one, which it is about to be given. What is not ours

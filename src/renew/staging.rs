@@ -2,9 +2,10 @@
 
 use super::ari;
 use super::live;
+use super::order::SavedOrder;
 use crate::crypto::cert::Chain;
 use crate::crypto::{self, PrivateKey, jws};
-use crate::model::{Job, KeySpec, Md, bounded};
+use crate::model::{Job, KeySpec, Md};
 use crate::store::auth::{self, Author, Purpose};
 use crate::store::{Error, Rights, Store, WorkGroup, WorkStore};
 use serde_json::{Value, json};
@@ -37,13 +38,6 @@ pub struct Staging<'a> {
     name: &'a str,
 }
 
-/// An order under way: where the CA has it, and for which of the MD's keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SavedOrder {
-    pub url: String,
-    pub key: String,
-}
-
 impl<'a> Staging<'a> {
     pub fn new(store: &'a WorkStore, name: &'a str) -> Self {
         Staging { store, name }
@@ -69,14 +63,12 @@ impl<'a> Staging<'a> {
 
     pub fn order(&self) -> Result<Option<SavedOrder>, Error> {
         let json = self.store.read_json(GROUP, self.name, file::ORDER)?;
-        let text = |key: &str| bounded::name_at(json.as_ref()?, key);
-        Ok(text("url").zip(text("key")).map(|(url, key)| SavedOrder { url, key }))
+        Ok(json.as_ref().and_then(SavedOrder::from_json))
     }
 
     /// Does not wait for the disk: what a power failure takes costs a new order.
     pub fn save_order(&self, order: &SavedOrder) -> Result<(), Error> {
-        let json = json!({"url": order.url, "key": order.key});
-        self.store.unsynced().write_json(GROUP, self.name, file::ORDER, &json)
+        self.store.unsynced().write_json(GROUP, self.name, file::ORDER, &order.to_json())
     }
 
     /// Nor does this: an order that is done with is known to the CA as such.

@@ -32,6 +32,7 @@ const PROBLEMS: &[(Option<Kind>, &str)] = &[
     (Some(Kind::BadSignatureAlgorithm), "badSignatureAlgorithm"),
     (Some(Kind::Caa), "caa"),
     (Some(Kind::Compound), "compound"),
+    (Some(Kind::Conflict), "conflict"),
     (Some(Kind::Connection), "connection"),
     (Some(Kind::Dns), "dns"),
     (Some(Kind::EabHmacInvalid), "eabHmacInvalid"),

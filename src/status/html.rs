@@ -242,6 +242,7 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut
             .text(words::UNSAVED)
             .raw("<br>");
     }
+    waiting(domain, dates, out);
     wait(domain, dates, out);
     next(domain, monitor, dates, out);
     advice(domain, dates, out);
@@ -284,6 +285,16 @@ fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Htm
             }
         },
     }
+}
+
+/// What the CA is at work on.
+fn waiting(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
+    let Some(waiting) = domain.renewal.as_ref().and_then(|renewal| renewal.job.waiting.as_ref()) else {
+        return;
+    };
+    out.raw("The CA is ").text(&waiting.what).raw(", since ");
+    moment(waiting.since, dates, out);
+    out.raw(".<br>");
 }
 
 /// A wait that a CA demanded (`Retry-After`).

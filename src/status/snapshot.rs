@@ -169,6 +169,7 @@ impl<'a> Domain<'a> {
             (true, None) => "activate at the next restart",
             (false, None) if job.is_told_in_vain() => return None,
             (false, Some(_)) if job.is_postponed() => "tell the command again",
+            (false, Some(_)) if job.waiting.is_some() => "ask the CA again",
             (false, Some(_)) => "try again",
             (false, None) => "finish",
         };

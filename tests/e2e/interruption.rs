@@ -92,6 +92,42 @@ fn the_next_child_finishes_what_a_child_killed_before_finalizing_began() {
 }
 
 #[test]
+fn a_ca_that_takes_its_time_is_waited_for_without_an_error_and_over_a_restart() {
+    let Some(lab) = open_lab!() else { return };
+    // Of so many names one takes longer than a try waits.
+    let names: Vec<String> = (1..9).map(|n| format!("n{n}.test")).collect();
+    let pebble = Authority::new(&lab).slow_validation(60).start();
+    let md = format!("MDomain one.test {}", names.join(" "));
+    let aliases: Vec<&str> = names.iter().map(String::as_str).collect();
+    let config = Config::with_ca(&lab, &pebble.authority).line(&md).site("one.test", &aliases);
+    let mut httpd = config.start();
+    let waiting = |httpd: &Httpd| {
+        let renewal = || Some(httpd.md("one.test")["renewal"].take()).filter(|r| r["waiting"].is_object());
+        wait_for("the CA at work in md-status", SOON, renewal)
+    };
+    let renewal = waiting(&httpd);
+    assert!(renewal["waiting"]["what"].as_str().unwrap().starts_with("validating "), "{renewal:#}");
+    assert_eq!((&renewal["errors"], &renewal["last"]["status"]), (&0.into(), &0.into()), "{renewal:#}");
+    assert_eq!(renewal["next"]["action"], "ask the CA again", "{renewal:#}");
+    httpd.wait_logged("and is asked again in");
+    let store = httpd.config.store();
+    let answers = || files_below(&store.join("challenges"));
+    let before = answers();
+    assert!(!before.is_empty());
+    httpd.graceful();
+    // The next child asks at the time that was set, and leaves all in place.
+    let looked = wait_for("the next look", SOON * 2, || {
+        let next = httpd.md("one.test")["renewal"].take();
+        (next["next-run"] != renewal["next-run"]).then_some(next)
+    });
+    assert_eq!(looked["errors"], 0, "{looked:#}");
+    if looked["waiting"].is_object() {
+        assert_eq!((&looked["waiting"]["since"], answers()), (&renewal["waiting"]["since"], before));
+    }
+    assert_eq!(pebble.order_count(), 1);
+}
+
+#[test]
 fn a_ca_that_refuses_half_of_all_nonces_still_issues() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Authority::new(&lab).env("PEBBLE_WFE_NONCEREJECT", "50").start();

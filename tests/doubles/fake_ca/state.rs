@@ -34,8 +34,22 @@ pub struct Rules {
     pub validate: Validate,
     /// Which fetch of an authorization finds its started challenge validated; 0: it is at once.
     pub validation_polls: u32,
+    /// How long a validation takes beside that.
+    pub validation_time: Duration,
+    /// A challenge under way is shown as pending, as Boulder does.
+    pub shows_pending: bool,
+    /// A challenge that is under way is not to be started again: that is a conflict, as Boulder says since 2026.
+    pub conflicts: bool,
+    /// A failed validation leaves the challenge pending with its error, until it is started again, as step-ca does.
+    pub looks_once: bool,
+    /// Orders expire after this time, and are not there any more then.
+    pub expires: Option<Duration>,
     /// How often an order with valid authorizations is fetched before it is ready.
     pub ready_polls: u32,
+    /// What finalizing an order that is not ready is answered with: status and type.
+    pub not_ready: (u16, &'static str),
+    /// How long an issuance takes beside `issuance_polls`.
+    pub issuance_time: Duration,
     /// Likewise for the certificate of an order after `finalize`.
     pub issuance_polls: u32,
     /// Makes issuance fail with this problem.
@@ -78,7 +92,14 @@ impl Default for Rules {
             challenge_types: vec!["http-01", "dns-01", "tls-alpn-01"],
             validate: Arc::new(|_| Ok(())),
             validation_polls: 1,
+            validation_time: Duration::ZERO,
+            shows_pending: false,
+            conflicts: false,
+            looks_once: false,
+            expires: None,
             ready_polls: 0,
+            not_ready: (403, "orderNotReady"),
+            issuance_time: Duration::ZERO,
             issuance_polls: 1,
             issuance_error: None,
             retry_after: None,
@@ -96,6 +117,7 @@ impl Default for Rules {
 #[derive(Default)]
 pub struct State {
     pub rules: Rules,
+    now: Timestamp,
     nonces: HashSet<String>,
     nonce_count: u64,
     accounts: Vec<Account>,
@@ -115,6 +137,7 @@ struct Order {
     account: usize,
     identifiers: Vec<Value>,
     authorizations: Vec<usize>,
+    placed: Timestamp,
     /// Fetches left until it is ready.
     ready_polls: u32,
     /// Set by `finalize`; until then the state follows from the authorizations.
@@ -123,6 +146,7 @@ struct Order {
 
 struct Issuance {
     polls: u32,
+    ends: Timestamp,
     result: Result<Vec<u8>, Value>,
 }
 
@@ -134,6 +158,7 @@ struct Authorization {
     challenges: Vec<usize>,
     /// Polls until the started challenge is validated.
     polls: Option<u32>,
+    started: Timestamp,
 }
 
 struct Challenge {
@@ -180,6 +205,7 @@ impl State {
         issuer: &Issuer,
         now: Timestamp,
     ) -> Answer {
+        self.now = now;
         let digits = message.url.rsplit('/').next().unwrap_or_default();
         let index = digits.parse::<usize>().unwrap_or(usize::MAX);
         let account = self.accounts.iter().position(|a| Some(&a.url) == message.kid.as_ref());
@@ -245,7 +271,8 @@ impl State {
         }
         let authorizations = identifiers.iter().map(|i| self.authorize(account, i)).collect();
         let ready_polls = self.rules.ready_polls;
-        self.orders.push(Order { account, identifiers, authorizations, ready_polls, issuance: None });
+        let placed = self.now;
+        self.orders.push(Order { account, identifiers, authorizations, placed, ready_polls, issuance: None });
         let index = self.orders.len() - 1;
         let answer = Answer::json(201, &self.order_json(base, index));
         Ok(answer.with("Location", format!("{base}/order/{index}")))
@@ -279,12 +306,26 @@ impl State {
             self.challenges.push(challenge);
         }
         let challenges = (first..first + types.len()).collect();
-        let (status, polls) = ("pending", None);
-        self.authorizations.push(Authorization { account, identifier, wildcard, status, challenges, polls });
+        let (status, polls, started) = ("pending", None, self.now);
+        let new = Authorization { account, identifier, wildcard, status, challenges, polls, started };
+        self.authorizations.push(new);
         index
     }
 
+    /// Whether an order is there no more.
+    fn has_expired(&self, order: &Order) -> bool {
+        self.rules.expires.is_some_and(|lifetime| self.now >= order.placed.plus(lifetime))
+    }
+
+    fn check_expiry(&self, index: usize) -> Result<(), Answer> {
+        match self.orders.get(index).is_some_and(|order| self.has_expired(order)) {
+            true => Err(refused(404, "malformed", "the order has expired")),
+            false => Ok(()),
+        }
+    }
+
     fn order(&mut self, base: &str, account: usize, index: usize) -> Outcome {
+        self.check_expiry(index)?;
         let order = self.orders.get_mut(index).filter(|o| o.account == account);
         let order = order.ok_or_else(|| refused(404, "malformed", "no such order"))?;
         if let Some(issuance) = &mut order.issuance {
@@ -310,8 +351,12 @@ impl State {
                 order.authorizations.iter().map(|a| format!("{base}/authz/{a}")).collect::<Vec<_>>(),
             "finalize": format!("{base}/finalize/{index}"),
         });
+        if let Some(lifetime) = self.rules.expires {
+            out["expires"] = json!(order.placed.plus(lifetime).to_rfc3339());
+        }
         match &order.issuance {
             Some(Issuance { polls: 1.., .. }) => out["status"] = json!("processing"),
+            Some(Issuance { ends, .. }) if self.now < *ends => out["status"] = json!("processing"),
             Some(Issuance { result: Ok(_), .. }) => {
                 out["status"] = json!("valid");
                 out["certificate"] = json!(format!("{base}/cert/{index}"));
@@ -330,10 +375,13 @@ impl State {
     }
 
     fn authorization(&mut self, base: &str, account: usize, index: usize) -> Outcome {
+        let of_order = self.orders.iter().rposition(|order| order.authorizations.contains(&index));
+        of_order.map_or(Ok(()), |order| self.check_expiry(order))?;
         let found = self.authorizations.get(index).filter(|a| a.account == account);
         let polls = found.ok_or_else(|| refused(404, "malformed", "no such authorization"))?.polls;
         match polls {
             Some(left) if left > 0 => self.authorizations[index].polls = Some(left - 1),
+            Some(_) if self.now < self.authorizations[index].started.plus(self.rules.validation_time) => {}
             Some(_) => self.validate(index),
             None => {}
         }
@@ -355,6 +403,9 @@ impl State {
             "type": challenge.type_, "url": format!("{base}/chall/{index}"),
             "status": challenge.status, "token": challenge.token,
         });
+        if challenge.status == "processing" && self.rules.shows_pending {
+            out["status"] = json!("pending");
+        }
         if let Some(error) = &challenge.error {
             out["error"] = error.clone();
         }
@@ -362,7 +413,7 @@ impl State {
     }
 
     /// Looks for the answer to the challenge that was started.
-    fn validate(&mut self, index: usize) {
+    pub fn validate(&mut self, index: usize) {
         let authorization = &mut self.authorizations[index];
         let started =
             authorization.challenges.iter().copied().find(|c| self.challenges[*c].status == "processing");
@@ -375,6 +426,12 @@ impl State {
             token: &challenge.token,
             key_authorization: &format!("{}.{thumbprint}", challenge.token),
         });
+        if self.rules.looks_once && result.is_err() {
+            challenge.error = result.err();
+            challenge.status = "pending";
+            authorization.polls = None;
+            return;
+        }
         let status = if result.is_ok() { "valid" } else { "invalid" };
         challenge.error = result.err();
         challenge.status = status;
@@ -391,11 +448,15 @@ impl State {
         if *payload != json!({}) && !payload.is_null() {
             return Err(refused(400, "malformed", "a challenge is started by an empty object"));
         }
+        if self.rules.conflicts && self.challenges[index].status == "processing" {
+            return Err(refused(409, "conflict", "the challenge is under way"));
+        }
         if !payload.is_null() && self.challenges[index].status == "pending" {
             if self.authorizations[authorization].status != "pending" {
                 return Err(refused(400, "malformed", "the authorization is not pending"));
             }
             self.challenges[index].status = "processing";
+            self.authorizations[authorization].started = self.now;
             match self.rules.validation_polls {
                 0 => self.validate(authorization),
                 n => self.authorizations[authorization].polls = Some(n - 1),
@@ -413,10 +474,12 @@ impl State {
         issuer: &Issuer,
         now: Timestamp,
     ) -> Outcome {
+        self.check_expiry(index)?;
         let order = self.orders.get(index).filter(|o| o.account == account);
         let order = order.ok_or_else(|| refused(404, "malformed", "no such order"))?;
         if self.order_json(base, index)["status"] != "ready" {
-            return Err(refused(403, "orderNotReady", "the order is not ready"));
+            let (status, kind) = self.rules.not_ready;
+            return Err(refused(status, kind, "the order is not ready"));
         }
         let csr = payload["csr"].as_str().and_then(|c| BASE64URL_NOPAD.decode(c.as_bytes()).ok());
         let csr = csr.ok_or_else(|| refused(400, "malformed", "no csr"))?;
@@ -429,7 +492,8 @@ impl State {
             Some(error) => Err(error.clone()),
             None => Ok(chain),
         };
-        self.orders[index].issuance = Some(Issuance { polls: self.rules.issuance_polls, result });
+        let (polls, ends) = (self.rules.issuance_polls, now.plus(self.rules.issuance_time));
+        self.orders[index].issuance = Some(Issuance { polls, ends, result });
         Ok(self.pollable(Answer::json(200, &self.order_json(base, index))))
     }
 
@@ -470,7 +534,7 @@ impl State {
     fn chain(&self, account: usize, index: usize) -> Result<&[u8], Answer> {
         let order = self.orders.get(index).filter(|o| o.account == account);
         match order.and_then(|o| o.issuance.as_ref()) {
-            Some(Issuance { polls: 0, result: Ok(chain) }) => Ok(chain),
+            Some(Issuance { polls: 0, result: Ok(chain), ends }) if *ends <= self.now => Ok(chain),
             _ => Err(refused(404, "malformed", "no such certificate")),
         }
     }

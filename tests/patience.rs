@@ -1,0 +1,406 @@
+//! Orders that outlive attempts, children and restarts, with CAs that are slow, sloppy or strange: the real engine, flow
+//! and store, and a CA in memory that looks for the answers to its challenges where httpd serves them from. Time is virtual.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "doubles/clock.rs"]
+mod clock;
+#[path = "doubles/fake_ca/mod.rs"]
+mod fake_ca;
+
+use clock::VirtualClock;
+use fake_ca::{Endpoint, FakeCa, Fault, problem};
+use mod_md::challenge::http01;
+use mod_md::crypto::PrivateKey;
+use mod_md::http;
+use mod_md::model::{Ca, Job, KeySpec, Md};
+use mod_md::notify::Commands;
+use mod_md::renew::authority::Authorities;
+use mod_md::renew::driver::Driver;
+use mod_md::renew::engine::{Engine, Next};
+use mod_md::renew::order::{Phase, SavedOrder};
+use mod_md::renew::pace::Retry;
+use mod_md::renew::settings::Settings;
+use mod_md::renew::staging::Staging;
+use mod_md::renew::{Managed, restart};
+use mod_md::store::{Group, StartStore, WorkStore};
+use mod_md::time::{Clock, Timestamp};
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+const NAME: &str = "a.test";
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Lab {
+    dir: tempfile::TempDir,
+    store: StartStore,
+    clock: Arc<VirtualClock>,
+    ca: Arc<FakeCa>,
+    parallel: usize,
+}
+
+impl Lab {
+    fn new() -> Self {
+        static KEY: OnceLock<PrivateKey> = OnceLock::new();
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap().unsynced();
+        let clock = Arc::new(VirtualClock::at(Timestamp::from_unix(1_700_000_000)));
+        let ca = FakeCa::new("ca.test", clock.clone());
+        let challenges = dir.path().join("md/challenges");
+        ca.rules(|rules| {
+            rules.validate = Arc::new(move |asked| {
+                let file = challenges.join(asked.name).join(http01::FILE_NAME);
+                match std::fs::read_to_string(file) {
+                    Ok(content) if content == asked.key_authorization => Ok(()),
+                    Ok(other) => Err(problem("incorrectResponse", &other)),
+                    Err(error) => Err(problem("connection", &error.to_string())),
+                }
+            });
+        });
+        // An account key as a child leaves it that died before the registration: making one takes long.
+        let key = KEY.get_or_init(|| PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap());
+        Staging::new(&store.worker(), NAME).save_account_key(0, key).unwrap();
+        Lab { dir, store, clock, ca, parallel: 16 }
+    }
+
+    fn md(&self, name: &str) -> Managed {
+        let urls = vec![self.ca.directory_url()];
+        let md = Md {
+            name: name.into(),
+            domains: vec![name.into()],
+            contacts: vec!["mailto:admin@a.test".into()],
+            ca: Ca { urls, agreement: Some("accepted".into()), ..Md::default().ca },
+            key_specs: vec![KeySpec::Ec("P-256".into())],
+            ..Md::default()
+        };
+        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect::<Vec<_>>().into();
+        Managed { md, certs, in_use: true, watched: true, ..Managed::default() }
+    }
+
+    fn work(&self) -> WorkStore {
+        self.store.worker()
+    }
+
+    /// Of a new child.
+    fn engine(&self, names: &[&str]) -> Engine {
+        let settings = Settings {
+            retry: Retry { delay: Duration::from_secs(30), failover: 13 },
+            check_interval: HOUR * 12,
+            initial_delay: Duration::ZERO,
+            parallel: self.parallel,
+            reachable_by_http: true,
+            reachable_by_https: true,
+            commands: Commands::default(),
+        };
+        let ca = self.ca.clone();
+        let authorities = Authorities::new(Box::new(move |_| Ok(ca.clone())));
+        let mds: Vec<Managed> = names.iter().map(|name| self.md(name)).collect();
+        Engine::new(mds.into(), self.work(), settings, authorities, self.clock.clone(), || 0.5)
+    }
+
+    fn job(&self) -> Job {
+        Staging::new(&self.work(), NAME).job().unwrap().unwrap()
+    }
+
+    /// One look of a new child, and the time until the next.
+    fn look(&self) -> Next {
+        let next = self.engine(&[NAME]).run(0);
+        if let Next::At(at) = next {
+            self.clock.advance(at.since(self.clock.now()));
+        }
+        next
+    }
+
+    /// Looks until the set is complete. How many it took.
+    #[track_caller]
+    fn finish(&self) -> usize {
+        let looks = (1..200).find(|_| self.look() == Next::Never);
+        assert!(self.job().finished, "{:?}", self.job());
+        assert!(!self.has_answer(), "answers are taken away in the end");
+        looks.unwrap()
+    }
+
+    fn restart(&self) {
+        restart::begin_anew(&self.store, NAME, self.clock.now()).unwrap();
+        restart::purge_challenges(&self.store, &HashSet::from([NAME])).unwrap();
+    }
+
+    fn has_answer(&self) -> bool {
+        !self.store.files(Group::Challenges, NAME).unwrap().is_empty()
+    }
+
+    fn order(&self) -> Option<SavedOrder> {
+        Staging::new(&self.work(), NAME).order().unwrap()
+    }
+
+    fn orders(&self) -> usize {
+        self.ca.count(Endpoint::NewOrder)
+    }
+
+    fn fault(&self, endpoint: Endpoint, status: u16, kind: &str, retry_after: Option<&'static str>) {
+        let document = problem(kind, "in the words of the CA");
+        self.ca.fault(endpoint, Fault::Problem { status, document, retry_after });
+    }
+}
+
+#[test]
+fn a_day_as_the_time_until_the_next_poll_is_advice_where_all_is_done_in_seconds() {
+    // ZeroSSL.
+    let lab = Lab::new();
+    lab.ca.rules(|rules| {
+        (rules.retry_after, rules.validation_time) = (Some("86400".into()), Duration::from_secs(5));
+    });
+    let begin = lab.clock.now();
+    assert_eq!(lab.look(), Next::Never, "{:?}", lab.job());
+    assert!(lab.clock.now().since(begin) < Duration::from_secs(30));
+    assert_eq!((lab.job().errors, lab.orders(), lab.has_answer()), (0, 1, false));
+}
+
+#[test]
+fn ten_minutes_as_the_time_until_the_next_poll_of_an_issuance_are_advice_too() {
+    // acme2certifier.
+    let lab = Lab::new();
+    lab.ca.rules(|rules| (rules.retry_after, rules.issuance_time) = (Some("600".into()), MINUTE));
+    let begin = lab.clock.now();
+    lab.look();
+    let job = lab.job();
+    assert_eq!(job.waiting.unwrap().what, "issuing the certificate");
+    assert_eq!((job.errors, job.last.status), (0, 0));
+    assert!(!lab.has_answer(), "all names are validated");
+    lab.finish();
+    assert!(lab.clock.now().since(begin) < MINUTE * 3);
+    assert_eq!((lab.orders(), lab.ca.count(Endpoint::Finalize)), (1, 1));
+}
+
+#[test]
+fn a_validation_of_an_hour_is_waited_for_over_children_and_restarts_and_is_no_error() {
+    for retry_after in [None, Some("86400"), Some("30")] {
+        let lab = Lab::new();
+        lab.ca.rules(|rules| {
+            (rules.validation_time, rules.conflicts, rules.shows_pending) = (HOUR, true, true);
+            rules.retry_after = retry_after.map(String::from);
+        });
+        let begin = lab.clock.now();
+        while lab.clock.now().since(begin) < HOUR {
+            let (looked, next) = (lab.clock.now(), lab.look());
+            let job = lab.job();
+            let waiting = job.waiting.unwrap();
+            assert_eq!((waiting.what.as_str(), waiting.since), ("validating a.test", begin));
+            assert_eq!((job.errors, job.last.status, job.last.problem), (0, 0, None));
+            assert_eq!(job.next_run.map(Next::At), Some(next), "it is shown when the CA is asked again");
+            let detail = job.last.detail.unwrap();
+            assert!(
+                detail.contains("validating a.test since") && detail.contains("asked again at"),
+                "{detail}"
+            );
+            assert!(lab.clock.now().since(looked) <= MINUTE * 10);
+            assert!(lab.has_answer(), "the CA may come for it");
+            lab.restart();
+        }
+        lab.finish();
+        let job = lab.job();
+        assert_eq!((job.errors, job.waiting), (0, None));
+        let starts = job.log.iter().filter(|entry| entry.kind == "starting").count();
+        assert_eq!(starts, 1, "it is one renewal, and its log stays short");
+        assert_eq!((lab.orders(), lab.ca.count(Endpoint::Challenge)), (1, 1));
+        assert!(lab.ca.count(Endpoint::Authorization) < 70, "{}", lab.ca.count(Endpoint::Authorization));
+    }
+}
+
+#[test]
+fn answers_and_order_outlive_whatever_befalls_a_poll_and_the_restart_after_it() {
+    for fault in ["gone", "500", "429"] {
+        let lab = Lab::new();
+        lab.ca.rules(|rules| (rules.validation_time, rules.conflicts) = (MINUTE * 20, true));
+        lab.look();
+        match fault {
+            "gone" => lab.ca.fault(Endpoint::Authorization, Fault::Unreached(http::Error::Timeout)),
+            "500" => lab.fault(Endpoint::Authorization, 500, "serverInternal", None),
+            _ => lab.fault(Endpoint::Authorization, 429, "rateLimited", Some("300")),
+        }
+        lab.look();
+        assert_eq!((lab.job().errors, lab.job().waiting), (1, None), "{fault}");
+        assert!(lab.has_answer(), "{fault}");
+        lab.restart();
+        assert_eq!(lab.job().errors, 0, "{fault}");
+        assert!(lab.has_answer() && lab.order().is_some(), "{fault}");
+        lab.finish();
+        assert_eq!((lab.orders(), lab.ca.count(Endpoint::Challenge)), (1, 1), "{fault}");
+    }
+}
+
+#[test]
+fn an_answer_that_was_lost_meanwhile_is_given_again() {
+    let lab = Lab::new();
+    lab.ca.rules(|rules| (rules.validation_time, rules.conflicts) = (MINUTE * 5, true));
+    lab.look();
+    std::fs::remove_dir_all(lab.dir.path().join("md/challenges/a.test")).unwrap();
+    lab.look();
+    assert!(lab.has_answer());
+    lab.finish();
+    assert_eq!((lab.orders(), lab.job().errors), (1, 0));
+}
+
+#[test]
+fn a_validation_that_fails_while_nobody_looks_is_an_error_in_the_words_of_the_ca() {
+    let lab = Lab::new();
+    lab.ca.rules(|rules| {
+        rules.validation_time = MINUTE * 2;
+        rules.validate = Arc::new(|_| Err(problem("connection", "timeout during connect")));
+    });
+    while lab.job_errors() == 0 {
+        lab.look();
+    }
+    let job = lab.job();
+    assert_eq!((job.errors, lab.orders(), lab.has_answer()), (1, 1, false));
+    assert!(job.last.detail.unwrap().contains("timeout during connect"));
+    assert_eq!(job.pace.failed_validations.len(), 1);
+}
+
+impl Lab {
+    fn job_errors(&self) -> u32 {
+        Staging::new(&self.work(), NAME).job().unwrap().map_or(0, |job| job.errors)
+    }
+}
+
+#[test]
+fn an_order_that_became_invalid_while_nobody_looked_tells_why() {
+    let lab = Lab::new();
+    lab.ca.rules(|rules| {
+        rules.validation_time = MINUTE * 2;
+        rules.validate = Arc::new(|_| Err(problem("dns", "no such host")));
+    });
+    lab.look();
+    lab.clock.advance(HOUR);
+    // The CA looks by itself: the next that asks for the order finds it invalid.
+    let order = lab.order().unwrap();
+    let authorization = order.started()[0].clone();
+    lab.ca.look_at(&authorization);
+    lab.look();
+    let job = lab.job();
+    assert_eq!((job.errors, lab.orders()), (1, 1));
+    assert!(job.last.detail.unwrap().contains("no such host"));
+}
+
+#[test]
+fn a_challenge_that_is_started_twice_is_under_way() {
+    for status in [409, 400] {
+        let lab = Lab::new();
+        lab.ca.rules(|rules| {
+            (rules.validation_time, rules.conflicts) = (MINUTE, true);
+            rules.shows_pending = status == 409;
+        });
+        lab.look();
+        // The child was killed before it could note that the challenge was started.
+        let order = SavedOrder { phase: Phase::Placed, ..lab.order().unwrap() };
+        Staging::new(&lab.work(), NAME).save_order(&order).unwrap();
+        if status == 400 {
+            lab.fault(Endpoint::Challenge, 400, "malformed", None);
+        }
+        lab.finish();
+        assert_eq!((lab.orders(), lab.job().errors), (1, 0), "{status}");
+    }
+}
+
+#[test]
+fn an_order_that_is_not_ready_right_after_the_validation_is_waited_for_whatever_the_ca_calls_it() {
+    for not_ready in [(403, "orderNotReady"), (400, "malformed"), (403, "unauthorized"), (409, "conflict")] {
+        for ready_polls in [1, 3, 30] {
+            let lab = Lab::new();
+            lab.ca.rules(|rules| (rules.not_ready, rules.ready_polls) = (not_ready, ready_polls));
+            lab.finish();
+            assert_eq!((lab.orders(), lab.job().errors), (1, 0), "{not_ready:?} {ready_polls}");
+            assert_eq!(lab.ca.count(Endpoint::Finalize), 2, "{not_ready:?} {ready_polls}");
+        }
+    }
+}
+
+#[test]
+fn an_order_past_its_end_is_dropped_and_not_taken_up() {
+    // By the date it came with, by the word of the CA about the order, and about its authorization.
+    for case in ["date", "order", "authorization"] {
+        let lab = Lab::new();
+        lab.ca.rules(|rules| rules.expires = (case == "date").then_some(HOUR));
+        lab.fault(Endpoint::Authorization, 500, "serverInternal", None);
+        lab.look();
+        assert_eq!((lab.job_errors(), lab.orders()), (1, 1));
+        lab.clock.advance(HOUR * 2);
+        let gone = || Fault::Problem {
+            status: 404,
+            document: problem("malformed", "Expired authorization"),
+            retry_after: None,
+        };
+        match case {
+            "order" => lab.ca.fault(Endpoint::Order, gone()),
+            "authorization" => lab.ca.fault(Endpoint::Authorization, gone()),
+            _ => {}
+        }
+        assert_eq!(lab.look(), Next::Never, "{case}: {:?}", lab.job().last);
+        assert_eq!(lab.orders(), 2, "{case}");
+        if case == "date" {
+            assert_eq!(lab.ca.count(Endpoint::Order), 1, "the one that has expired is not asked for");
+        }
+    }
+}
+
+#[test]
+fn trouble_and_limits_of_the_ca_while_an_order_is_taken_up_do_not_cost_it() {
+    for (status, kind) in
+        [(500, "serverInternal"), (502, "about:blank"), (503, "serverInternal"), (429, "rateLimited")]
+    {
+        let lab = Lab::new();
+        lab.fault(Endpoint::Authorization, 500, "serverInternal", None);
+        lab.look();
+        lab.fault(Endpoint::Order, status, kind, Some("120"));
+        let begin = lab.clock.now();
+        lab.look();
+        assert_eq!((lab.job_errors(), lab.orders()), (2, 1), "{status}");
+        if status == 429 || status == 503 {
+            assert!(lab.clock.now().since(begin) >= MINUTE * 2, "{status}");
+        }
+        lab.finish();
+        assert_eq!(lab.orders(), 1, "{status}");
+    }
+}
+
+#[test]
+fn a_ca_that_looks_once_and_tells_why_not_is_asked_to_look_again() {
+    // step-ca.
+    let lab = Lab::new();
+    lab.ca.rules(|rules| {
+        rules.looks_once = true;
+        rules.validate = Arc::new(|_| Err(problem("connection", "connection refused")));
+    });
+    let begin = lab.clock.now();
+    lab.look();
+    let job = lab.job();
+    assert_eq!(job.errors, 1);
+    let detail = job.last.detail.unwrap();
+    assert!(detail.contains("a.test: connection refused"), "{detail}");
+    assert!(lab.clock.now().since(begin) < MINUTE * 2);
+    lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
+    lab.finish();
+    assert_eq!((lab.orders(), lab.ca.count(Endpoint::Challenge)), (1, 2));
+}
+
+#[test]
+fn one_that_waits_for_its_ca_takes_no_place_of_others() {
+    let mut lab = Lab::new();
+    lab.parallel = 1;
+    lab.ca.rules(|rules| rules.validation_time = HOUR);
+    let engine = Arc::new(lab.engine(&[NAME, "b.test"]));
+    let mut driver = Driver::new(engine, lab.clock.stop.clone());
+    let begin = Instant::now();
+    let is_waiting = |name: &str| {
+        let job = Staging::new(&lab.work(), name).job().unwrap();
+        job.is_some_and(|job| job.waiting.is_some())
+    };
+    while !(is_waiting(NAME) && is_waiting("b.test")) {
+        driver.beat();
+        assert!(begin.elapsed() < MINUTE, "the second one waits for the first");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(lab.clock.now().since(Timestamp::from_unix(1_700_000_000)) < MINUTE * 10);
+    driver.stop();
+}
