@@ -10,21 +10,23 @@ mod fake_ca;
 use clock::VirtualClock;
 use fake_ca::{Endpoint, FakeCa, Fault, problem};
 use mod_md::challenge::http01;
-use mod_md::crypto::PrivateKey;
+use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http;
 use mod_md::model::{Ca, Job, KeySpec, Md};
 use mod_md::notify::Commands;
 use mod_md::renew::authority::Authorities;
 use mod_md::renew::driver::Driver;
 use mod_md::renew::engine::{Engine, Next};
+use mod_md::renew::live::{LiveSet, Workers};
 use mod_md::renew::order::{Phase, SavedOrder};
 use mod_md::renew::pace::Retry;
 use mod_md::renew::settings::Settings;
+use mod_md::renew::slot::Slot;
 use mod_md::renew::staging::Staging;
 use mod_md::renew::{Managed, restart};
 use mod_md::store::{Group, StartStore, WorkStore};
-use mod_md::time::{Clock, Timestamp};
-use std::collections::HashSet;
+use mod_md::time::{Clock, DAY, Timestamp};
+use serde_json::json;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -42,11 +44,22 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        static KEY: OnceLock<PrivateKey> = OnceLock::new();
         let dir = tempfile::tempdir().unwrap();
         let store = StartStore::open(&dir.path().join("md"), None).unwrap().unsynced();
         let clock = Arc::new(VirtualClock::at(Timestamp::from_unix(1_700_000_000)));
         let ca = FakeCa::new("ca.test", clock.clone());
+        Lab::with(dir, store, clock, ca)
+    }
+
+    /// This machine's clock is ahead of the CA's.
+    fn ahead(by: Duration) -> Self {
+        let lab = Lab::new();
+        let clock = VirtualClock::at(lab.clock.now().plus(by));
+        Lab { clock: Arc::new(clock), ..lab }
+    }
+
+    fn with(dir: tempfile::TempDir, store: StartStore, clock: Arc<VirtualClock>, ca: Arc<FakeCa>) -> Self {
+        static KEY: OnceLock<PrivateKey> = OnceLock::new();
         let challenges = dir.path().join("md/challenges");
         ca.rules(|rules| {
             rules.validate = Arc::new(move |asked| {
@@ -84,6 +97,10 @@ impl Lab {
 
     /// Of a new child.
     fn engine(&self, names: &[&str]) -> Engine {
+        self.engine_of(names.iter().map(|name| self.md(name)).collect())
+    }
+
+    fn engine_of(&self, mds: Vec<Managed>) -> Engine {
         let settings = Settings {
             retry: Retry { delay: Duration::from_secs(30), failover: 13 },
             check_interval: HOUR * 12,
@@ -95,7 +112,6 @@ impl Lab {
         };
         let ca = self.ca.clone();
         let authorities = Authorities::new(Box::new(move |_| Ok(ca.clone())));
-        let mds: Vec<Managed> = names.iter().map(|name| self.md(name)).collect();
         Engine::new(mds.into(), self.work(), settings, authorities, self.clock.clone(), || 0.5)
     }
 
@@ -123,7 +139,7 @@ impl Lab {
 
     fn restart(&self) {
         restart::begin_anew(&self.store, NAME, self.clock.now()).unwrap();
-        restart::purge_challenges(&self.store, &HashSet::from([NAME])).unwrap();
+        restart::purge_challenges(&self.store, std::iter::once(&self.md(NAME).md)).unwrap();
     }
 
     fn has_answer(&self) -> bool {
@@ -382,6 +398,121 @@ fn a_ca_that_looks_once_and_tells_why_not_is_asked_to_look_again() {
     lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
     lab.finish();
     assert_eq!((lab.orders(), lab.ca.count(Endpoint::Challenge)), (1, 2));
+}
+
+/// All that is complete is served at once.
+struct Serving(Vec<Slot>);
+
+impl Workers for Serving {
+    fn tell(&self, index: usize, set: LiveSet) {
+        self.0[index].store(set);
+    }
+
+    fn have_staples(&self, _: usize, _: &[CertInfo]) -> bool {
+        true
+    }
+}
+
+/// How many certificates the CA issues in `span`, with live activation.
+fn issued_in(lab: &Lab, span: Duration) -> usize {
+    let md = lab.md(NAME);
+    md.live.attach();
+    let serving = Arc::new(Serving(vec![md.live.clone()]));
+    let begin = lab.clock.now();
+    while lab.clock.now().since(begin) < span {
+        // Each time another child.
+        let engine = lab.engine_of(vec![md.clone()]).with_live_activation(serving.clone(), Duration::ZERO);
+        let Next::At(at) = engine.run(0) else { panic!("it is not looked after any more: {:?}", lab.job()) };
+        assert_eq!(lab.job().errors, 0, "{:?}", lab.job());
+        assert!(lab.ca.count(Endpoint::Certificate) < 100, "it does not end");
+        lab.clock.advance(at.since(lab.clock.now()).max(Duration::from_millis(100)));
+    }
+    assert!(md.live.load().is_some());
+    lab.ca.count(Endpoint::Certificate)
+}
+
+#[test]
+fn advice_that_is_in_the_past_for_ever_does_not_have_certificates_renewed_without_end() {
+    let lab = Lab::new();
+    let past = |days: u32| lab.clock.now().minus(DAY * days).to_rfc3339();
+    let info = json!({"suggestedWindow": {"start": past(3), "end": past(2)}});
+    lab.ca.rules(|rules| rules.renewal_info = Some(info));
+    let issued = issued_in(&lab, DAY * 5);
+    assert!((5..=7).contains(&issued), "{issued} in five days");
+    let held = lab.job().held_back.unwrap();
+    assert!(held.reason.contains("ARI") && held.until > lab.clock.now().minus(DAY), "{held:?}");
+    // The CA comes to its senses.
+    let future = |days: u32| lab.clock.now().plus(DAY * days).to_rfc3339();
+    let info = json!({"suggestedWindow": {"start": future(60), "end": future(61)}});
+    lab.ca.rules(|rules| rules.renewal_info = Some(info));
+    assert!(issued_in_addition(&lab, DAY * 5) <= 2);
+    assert_eq!(lab.job().held_back, None);
+}
+
+fn issued_in_addition(lab: &Lab, span: Duration) -> usize {
+    let before = lab.ca.count(Endpoint::Certificate);
+    issued_in(lab, span) - before
+}
+
+#[test]
+fn a_clock_that_is_months_ahead_does_not_have_certificates_renewed_without_end() {
+    for days in [70, 85] {
+        let lab = Lab::ahead(DAY * days);
+        let issued = issued_in(&lab, DAY * 5);
+        assert!((5..=7).contains(&issued), "{days} days ahead: {issued} in five days");
+        let held = lab.job().held_back.unwrap();
+        assert!(held.reason.contains("date and time"), "{held:?}");
+    }
+}
+
+#[test]
+fn certificates_of_two_minutes_are_renewed_all_the_same() {
+    let lab = Lab::new();
+    lab.ca.rules(|rules| rules.lifetime = MINUTE * 2);
+    let issued = issued_in(&lab, MINUTE * 40);
+    assert!((25..40).contains(&issued), "{issued} in forty minutes");
+    assert_eq!(lab.job().held_back, None);
+}
+
+#[test]
+fn what_was_issued_lately_counts_over_the_restarts_that_put_it_into_use() {
+    let lab = Lab::new();
+    let past = |days: u32| lab.clock.now().minus(DAY * days).to_rfc3339();
+    let info = json!({"suggestedWindow": {"start": past(3), "end": past(2)}});
+    lab.ca.rules(|rules| rules.renewal_info = Some(info));
+    let mut certs = Vec::new();
+    let begin = lab.clock.now();
+    for _ in 0..40 {
+        let mut md = lab.md(NAME);
+        md.md.ca.url = md.md.ca.urls.first().cloned();
+        md.certs.keyed[0].1 = certs.last().cloned();
+        lab.engine_of(vec![md]).run(0);
+        let staging = lab.work();
+        if let Some(chain) = Staging::new(&staging, NAME).chain(&KeySpec::Ec("P-256".into())).unwrap() {
+            certs.push(CertInfo::from_chain(&chain));
+            restart::purge(&lab.store, NAME).unwrap();
+        }
+        restart::begin_anew(&lab.store, NAME, lab.clock.now()).unwrap();
+        lab.clock.advance(HOUR * 3);
+    }
+    let days = lab.clock.now().since(begin).as_secs() / 86_400;
+    assert!((3..=7).contains(&certs.len()), "{} in {days} days", certs.len());
+}
+
+#[test]
+fn five_failed_validations_in_an_hour_are_told_with_the_pause_they_cause_over_restarts() {
+    let lab = Lab::new();
+    lab.ca.rules(|rules| rules.validate = Arc::new(|_| Err(problem("connection", "timeout"))));
+    let begin = lab.clock.now();
+    for failures in 1..=5 {
+        let looked = lab.clock.now();
+        lab.look();
+        let detail = lab.job().last.detail.unwrap();
+        assert_eq!(detail.contains("Five validations failed within an hour"), failures == 5, "{detail}");
+        assert!(failures == 5 || lab.clock.now().since(looked) < MINUTE * 30);
+        lab.restart();
+    }
+    assert!(lab.clock.now().since(begin) >= HOUR);
 }
 
 #[test]

@@ -243,7 +243,8 @@ pub const ROWS: &[Row] = &[
         c"Renew when the CA says so (ACME renewal information, RFC 9773).",
         |s, a| set(&mut s.settings().ari_renewals, on_off(a)))
         .takes("on|off").unset(As("on"))
-        .detail("The earlier of the CA's time and [MDRenewWindow](#mdrenewwindow) counts. md-status shows what the CA advises as `ari`."),
+        .detail("The earlier of the CA's time and [MDRenewWindow](#mdrenewwindow) counts. md-status shows what the CA advises as `ari`. \
+            A set is not renewed on advice before a third of its lifetime or a day has passed since it was issued on advice."),
     row(c"MDRetryDelay", One, Global, None,
         c"Time length to wait after a first error, doubled with every further one (defaults to seconds).",
         |s, a| set(&mut s.server.globals.retry_delay, duration(a, SECOND, 1, "minimum delay must be greater than 0")))

@@ -94,6 +94,8 @@ pub struct Job {
     pub pace: Pace,
     /// What its order waits for; the CA is asked again at `next_run`.
     pub waiting: Option<Waiting>,
+    /// Why a renewal that is due does not begin.
+    pub held_back: Option<HeldBack>,
     /// What the hosts that are to serve the staged set make of it; `None`: none was asked.
     pub trial: Option<Trial>,
     /// By which a start knows again the set that belongs to it. No page shows it.
@@ -118,6 +120,7 @@ const KNOWN_KEYS: &[&str] = &[
     "last",
     "pace",
     "waiting",
+    "held-back",
     "trial",
     "auth",
     "ended-starts",
@@ -140,6 +143,24 @@ impl Waiting {
     fn from_json(value: &Value) -> Option<Self> {
         let what = bounded::text_at(value, "what", TEXT_MAX)?;
         Some(Waiting { what, since: date(value.get("since"))? })
+    }
+}
+
+/// A renewal that is due and would use up what the CA allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    pub reason: String,
+    pub until: Timestamp,
+}
+
+impl HeldBack {
+    fn to_json(&self) -> Value {
+        json!({"reason": self.reason, "until": self.until.to_http_date()})
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let reason = bounded::text_at(value, "reason", TEXT_MAX)?;
+        Some(HeldBack { reason, until: date(value.get("until"))? })
     }
 }
 
@@ -180,6 +201,7 @@ impl Job {
             || self.errors > 0
             || self.last_run.is_some()
             || self.next_run.is_some()
+            || self.held_back.is_some()
             || self.last != Outcome::default()
             || !self.pace.is_empty()
     }
@@ -273,6 +295,7 @@ impl Job {
             put("pace", self.pace.to_json());
         }
         self.waiting.as_ref().map(|waiting| put("waiting", waiting.to_json()));
+        self.held_back.as_ref().map(|held| put("held-back", held.to_json()));
         self.trial.as_ref().map(|trial| put("trial", trial.to_json()));
         if self.ended_starts > 0 {
             put("ended-starts", json!(self.ended_starts));
@@ -305,6 +328,7 @@ impl Job {
             last: fields.get("last").map(Outcome::from_json).unwrap_or_default(),
             pace: fields.get("pace").map(Pace::from_json).unwrap_or_default(),
             waiting: fields.get("waiting").and_then(Waiting::from_json),
+            held_back: fields.get("held-back").and_then(HeldBack::from_json),
             trial: fields.get("trial").and_then(Trial::from_json),
             auth: bounded::name_at(value, "auth"),
             ended_starts: number("ended-starts"),
@@ -377,6 +401,8 @@ mod tests {
         job.errors = 2;
         job.next_run = Some(Timestamp::from_unix(1_700_000_000));
         job.waiting = Some(Waiting { what: "issuing".into(), since: Timestamp::from_unix(1_650_000_000) });
+        job.held_back =
+            Some(HeldBack { reason: "enough".into(), until: Timestamp::from_unix(1_750_000_000) });
         job.last = Outcome { status: status::REFUSED, detail: Some("x".into()), ..Outcome::default() };
         job.note(Timestamp::from_unix(1_600_000_000), "progress", None, Some("Creating new order".into()));
         let mut stored = job.to_json();

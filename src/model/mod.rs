@@ -4,10 +4,11 @@
 pub mod bounded;
 pub mod job;
 pub mod key_spec;
+pub mod ledger;
 pub mod md;
 pub mod pace;
 
-pub use job::{Job, LogEntry, Outcome, Trial, Waiting};
+pub use job::{HeldBack, Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
 pub use md::{Ca, Eab, Md, RenewMode, RequireHttps, State};
 pub use pace::{Hold, Pace, Scope};

@@ -2,6 +2,7 @@
 
 use super::authority::Authorities;
 use super::error::Error;
+use super::failure::stored_holds;
 use super::flow::Progress;
 use super::hold::Holds;
 use super::job::Running;
@@ -15,11 +16,12 @@ use super::tally::Tally;
 use super::turn::earlier;
 use super::{Managed, ari, challenges, flow, inquiry};
 use crate::crypto::CertInfo;
-use crate::model::{Job, KeySpec, Outcome, Pace};
+use crate::model::ledger::Cause;
+use crate::model::{Job, Outcome};
 use crate::notify::Event;
 use crate::ocsp::Cache;
 use crate::ocsp::cache::is_revoked;
-use crate::store::{WorkGroup, WorkStore};
+use crate::store::WorkStore;
 use crate::time::{Clock, Stopped, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -203,7 +205,7 @@ impl Engine {
         let mut running = Running::load(target, &self.store, clock);
         crate::log!(Debug, "AH10052: md({}): state={}, driving", target.md.name, target.md.state as i32);
         let mut told = Next::Never;
-        if running.job.finished && self.is_staged(target) {
+        if running.job.finished && Staging::new(&self.store, &target.md.name).is_complete() {
             match self.after_renewal(index, target, &mut running, None) {
                 (next, false) => return next,
                 (next, true) => told = next,
@@ -240,6 +242,9 @@ impl Engine {
         let advice = ari::earliest(&known, &served);
         inquiry::report(&target.md.name, &decision, advice, ari::earliest(&before, &served));
         let now = self.clock.now();
+        if !matches!(decision, Decision::Now(_)) {
+            self.release(running);
+        }
         match decision {
             Decision::Never(_) => Next::Never,
             Decision::At(at, _) => {
@@ -248,14 +253,20 @@ impl Engine {
                 let asks = known.iter().map(|entry| entry.next_check).filter(|at| *at > now).min();
                 Next::At(at.min(check)).or_sooner(asks)
             }
-            Decision::Now(_) => {
+            Decision::Now(reason) => {
                 let live = target.live.load();
                 let rests_until =
                     live.as_ref().map(|set| live::rests_until(&target.md, set, self.settings.retry.delay));
                 if let Some(at) = rests_until.filter(|at| now < *at) {
                     return Next::At(at);
                 }
-                let next = self.renew_in_turn(index, target, running, || {
+                if let Some(until) = self.held_back(target, running, reason.cause) {
+                    // What the CA advises may change meanwhile.
+                    self.inquire(target, known);
+                    let check = now.plus(policy::spread(self.settings.check_interval, self.random()));
+                    return Next::At(until.min(check));
+                }
+                let next = self.renew_in_turn(index, target, running, reason.cause, || {
                     inquiry::report_triggered(&target.md.name, advice.filter(|_| target.md.ari_renewals), now)
                 });
                 // With less of the window left, another CA's turn may come sooner.
@@ -273,6 +284,7 @@ impl Engine {
         index: usize,
         target: &Managed,
         running: &mut Running<'_>,
+        cause: Cause,
         triggered: impl FnOnce() -> Option<String>,
     ) -> Next {
         let now = self.clock.now();
@@ -288,7 +300,7 @@ impl Engine {
                 lock(&self.asked).insert(index, url.to_string());
                 match pace::waits_for(job, url, now) {
                     Some(at) => Next::At(at),
-                    None => self.renew(index, target, running, url, triggered()),
+                    None => self.renew(index, target, running, (url, cause), triggered()),
                 }
             }
             Turn::Wait(url, until) => {
@@ -311,19 +323,12 @@ impl Engine {
         }
     }
 
-    /// Whether staging holds what a finished job says.
-    fn is_staged(&self, target: &Managed) -> bool {
-        let staging = Staging::new(&self.store, &target.md.name);
-        let has_chain = |spec: &KeySpec| staging.chain(spec).is_ok_and(|chain| chain.is_some());
-        staging.md().is_ok_and(|md| md.is_some_and(|md| md.keys().iter().all(has_chain)))
-    }
-
     fn renew(
         &self,
         index: usize,
         target: &Managed,
         running: &mut Running<'_>,
-        ca: &str,
+        (ca, cause): (&str, Cause),
         triggered: Option<String>,
     ) -> Next {
         let clock = self.clock.as_ref();
@@ -352,6 +357,7 @@ impl Engine {
             Ok(Progress::Waiting(wait)) => self.waiting(running, wait),
             Ok(Progress::Complete(sets)) => {
                 self.tally.renewed();
+                self.note_issued(target, ca, cause, Some(&sets));
                 running.has_new_set = true;
                 let valid_from = sets.iter().map(|set| set.info.not_before).max().unwrap_or_default();
                 let job = &mut running.job;
@@ -385,22 +391,14 @@ impl Engine {
                 }
             }
             Err(error) if error.is_stopped() => Next::Never,
-            Err(error) => self.failed(target, running, Some(ca), &error),
+            Err(error) => {
+                if let Error::Misissued(_) = error {
+                    self.note_issued(target, ca, cause, None);
+                }
+                self.failed(target, running, Some(ca), &error)
+            }
         }
     }
-}
-
-/// What jobs on disk know of CAs that are to be spared.
-fn stored_holds(targets: &[Managed], store: &WorkStore, now: Timestamp) -> Holds {
-    let mut holds = Holds::default();
-    let names = targets.iter().map(|target| target.md.name.as_str());
-    for name in store.present(WorkGroup::Staging, names).unwrap_or_default() {
-        // A job that cannot be read is reported when its turn comes.
-        if let Ok(Some(Job { pace: Pace { hold: Some(hold), .. }, .. })) = Staging::new(store, &name).job() {
-            holds.add(&hold, now);
-        }
-    }
-    holds
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

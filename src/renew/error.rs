@@ -175,7 +175,6 @@ mod tests {
             (Error::from(said), status::PERMISSION_DENIED, 0),
             (Error::Unusable("x".into()), status::GENERAL, 0),
             (Error::ChallengeMismatch("x".into()), status::INVALID, 0),
-            (Error::NotYet { what: "x".into(), until: Timestamp::default() }, status::INCOMPLETE, 0),
         ] {
             assert_eq!((error.status(), error.os_error()), (status, os_error), "{error}");
         }

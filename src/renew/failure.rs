@@ -1,18 +1,27 @@
-//! A renewal has failed: what is told to whom, and when the next try is.
+//! A renewal has failed, waits or is held back: what is told to whom, and when the next try is.
 
+use super::brake::{self, Request};
 use super::engine::{Engine, Next};
 use super::error::Error;
+use super::hold::Holds;
 use super::job::Running;
 use super::order::Wait;
 use super::pace::{self, Failure};
+use super::set::KeyedSet;
+use super::staging::Staging;
 use super::{Managed, hint, policy};
-use crate::model::Outcome;
+use crate::model::ledger::Cause;
+use crate::model::{Job, Outcome, Pace};
 use crate::notify::{self, Event};
-use crate::time::{Timestamp, format_duration};
+use crate::store::{WorkGroup, WorkStore};
+use crate::time::{DAY, Timestamp, format_duration};
 use std::time::Duration;
 
 /// A wait for the next try that who has mended the cause need not sit out.
 const LONG: Duration = Duration::from_secs(3600);
+
+/// Of a certificate that cannot be used.
+const UNKNOWN_LIFETIME: Duration = DAY.saturating_mul(90);
 
 impl Engine {
     /// Records a failure in log, job and events. `ca` is the one that was asked. The answer is when to try
@@ -41,6 +50,9 @@ impl Engine {
             Some(hint) => format!("{} What to do: {hint}", sentence(error.to_string())),
             None => sentence(error.to_string()),
         };
+        if pace::validation_pause(&job.pace, now) == Some(at) {
+            detail.push_str(" Five validations failed within an hour, and CAs allow no more: the next try waits for that.");
+        }
         if failure.is_hopeless && failure.hold.is_none() && at.since(now) >= LONG {
             detail.push_str(" Once that is mended, a graceful restart of httpd has it tried at once.");
         }
@@ -128,6 +140,76 @@ impl Engine {
         Next::At(until)
     }
 
+    /// Until when a renewal that is due does not begin, because so much was issued lately. One that has begun is finished.
+    pub(super) fn held_back(
+        &self,
+        target: &Managed,
+        running: &mut Running<'_>,
+        cause: Cause,
+    ) -> Option<Timestamp> {
+        let now = self.clock().now();
+        let name = &target.md.name;
+        let is_begun = !running.job.finished && running.job.last_run.is_some();
+        // The CA that is asked first: what another one has issued counts all the same.
+        let ca = running.job.pace.ca.as_ref().or(target.md.ca.urls.first()).cloned().unwrap_or_default();
+        let request = self.request(target, &ca, cause);
+        let ledger = Staging::new(self.store(), name).ledger();
+        let Some(held) = brake::brake(&ledger, &request, now).filter(|_| !is_begun) else {
+            self.release(running);
+            return None;
+        };
+        let job = &mut running.job;
+        let until = held.until;
+        if job.held_back.as_ref().is_none_or(|known| known.until != until) {
+            let text = format!("it is held back until {}, because {}", until.to_http_date(), held.reason);
+            crate::log!(
+                Warn,
+                "md[{name}]: its certificates are due for renewal, but {text}. What is in use stays."
+            );
+            job.note(now, "progress", None, Some(format!("The renewal is due, but {text}.")));
+            if !job.finished {
+                let detail = Some(format!("The renewal is due, but {text}. What is in use stays."));
+                job.last = Outcome { detail, ..Outcome::default() };
+                job.next_run = Some(until);
+            }
+            job.held_back = Some(held);
+            self.save(running);
+        }
+        Some(until)
+    }
+
+    /// The renewal is not held back any more.
+    pub(super) fn release(&self, running: &mut Running<'_>) {
+        let job = &mut running.job;
+        if job.held_back.take().is_some() {
+            if !job.finished {
+                (job.last, job.next_run) = (Outcome::default(), None);
+            }
+            self.save(running);
+        }
+    }
+
+    fn request<'r>(&self, target: &'r Managed, ca: &'r str, cause: Cause) -> Request<'r> {
+        let served = target.served();
+        let is_known = served.iter().any(|(_, cert)| cert.as_ref().is_some_and(|c| c.ari_cert_id.is_some()));
+        let is_of_this_ca = target.current().ca.url.as_deref() == Some(ca);
+        let is_replacement = target.md.ari_renewals && is_known && is_of_this_ca;
+        Request { md: &target.md, ca, cause, is_replacement }
+    }
+
+    /// `sets`: what was got; without, it was issued in vain.
+    pub(super) fn note_issued(&self, target: &Managed, ca: &str, cause: Cause, sets: Option<&[KeyedSet]>) {
+        let staging = Staging::new(self.store(), &target.md.name);
+        let lifetimes = sets.into_iter().flatten().map(|set| set.info.not_after.since(set.info.not_before));
+        let lifetime = lifetimes.min().unwrap_or(UNKNOWN_LIFETIME);
+        let mut ledger = staging.ledger();
+        let request = self.request(target, ca, cause);
+        ledger.add(brake::issued(&request, lifetime, sets.map_or(1, <[_]>::len), self.clock().now()));
+        if let Err(error) = staging.save_ledger(&ledger) {
+            crate::log!(Warn, "md[{}]: what was issued cannot be noted: {error}", target.md.name);
+        }
+    }
+
     pub(super) fn save(&self, running: &mut Running<'_>) {
         if let Err(error) = running.save() {
             self.report_unsaved(running, &error);
@@ -150,6 +232,19 @@ impl Engine {
             Next::Never => clock.now().plus(policy::RETRY_MAX),
         }
     }
+}
+
+/// What jobs on disk know of CAs that are to be spared.
+pub(super) fn stored_holds(targets: &[Managed], store: &WorkStore, now: Timestamp) -> Holds {
+    let mut holds = Holds::default();
+    let names = targets.iter().map(|target| target.md.name.as_str());
+    for name in store.present(WorkGroup::Staging, names).unwrap_or_default() {
+        // A job that cannot be read is reported when its turn comes.
+        if let Ok(Some(Job { pace: Pace { hold: Some(hold), .. }, .. })) = Staging::new(store, &name).job() {
+            holds.add(&hold, now);
+        }
+    }
+    holds
 }
 
 /// Ended by a full stop, so that other sentences can follow.

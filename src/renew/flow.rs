@@ -225,7 +225,7 @@ impl Attempt<'_, '_> {
             return Err("does not cover all domains".into());
         }
         if set.info.not_after <= self.clock().now() {
-            return Err("has expired".into());
+            return Err("has expired by the clock of this machine".into());
         }
         if set.info.must_staple != self.md.must_staple {
             return Err("has another 'must-staple' than was requested".into());

@@ -6,6 +6,7 @@ pub mod account;
 pub mod activate;
 pub mod ari;
 pub mod authority;
+pub mod brake;
 pub mod census;
 pub mod challenges;
 pub mod driver;

@@ -185,7 +185,7 @@ pub fn failed(
 
 /// When the oldest of as many failed validations as an hour may have lies an hour back. Those from the
 /// future were noted by a clock that was wrong.
-fn validation_pause(pace: &Pace, now: Timestamp) -> Option<Timestamp> {
+pub fn validation_pause(pace: &Pace, now: Timestamp) -> Option<Timestamp> {
     let is_recent = |at: &&Timestamp| **at <= now.ceil() && now.since(**at) < VALIDATION_SPAN;
     let recent = pace.failed_validations.iter().filter(is_recent);
     let oldest = recent.clone().next().filter(|_| recent.count() >= VALIDATIONS_KEPT)?;

@@ -4,16 +4,53 @@
 use super::ari::Advice;
 use super::state::{self, KeyedCert};
 use crate::crypto::CertInfo;
+use crate::model::ledger::Cause;
 use crate::model::{Md, RenewMode, State};
 use crate::time::{DAY, Timestamp};
+use std::fmt;
+use std::ops::Deref;
 use std::time::Duration;
 
 /// The outcome of [`decide`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    Now(String),
+    Now(Reason),
     At(Timestamp, String),
     Never(String),
+}
+
+/// Why something is to be renewed, for the brake and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    pub cause: Cause,
+    text: String,
+}
+
+impl Deref for Reason {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Decision {
+    fn now(cause: Cause, text: String) -> Self {
+        Decision::Now(Reason { cause, text })
+    }
+
+    pub fn reason(&self) -> &str {
+        match self {
+            Decision::Now(reason) => reason,
+            Decision::At(_, reason) | Decision::Never(reason) => reason,
+        }
+    }
 }
 
 /// Whether to renew `md`. `certs` are those in use, one entry for each key of the MD, `None` where there is
@@ -41,7 +78,7 @@ pub fn heed_revocation(
     let revoked = |(_, cert): &&KeyedCert| cert.as_ref().is_some_and(&is_revoked);
     match (decision, certs.iter().find(revoked)) {
         (Decision::At(..), Some((spec, _))) => {
-            Decision::Now(format!("certificate({}) was revoked by its CA", spec.label()))
+            Decision::now(Cause::Revoked, format!("certificate({}) was revoked by its CA", spec.label()))
         }
         (decision, _) => decision,
     }
@@ -51,16 +88,19 @@ pub fn heed_revocation(
 /// the CA's advice or the renew window, whichever is earlier. The certificate that expires first decides,
 /// all are renewed together.
 pub fn need(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) -> Decision {
-    if let Some(flaw) = certs.iter().find_map(|(spec, cert)| flaw(md, spec.label(), cert.as_ref(), now)) {
-        return Decision::Now(flaw);
+    let flaw = certs.iter().find_map(|(spec, cert)| flaw(md, spec.label(), cert.as_ref(), now));
+    if let Some((cause, flaw)) = flaw {
+        return Decision::now(cause, flaw);
     }
-    let Some((at, reason)) = window(md, certs, ari) else {
+    let Some((at, cause, reason)) = window(md, certs, ari) else {
         return Decision::Never("it has no keys".into());
     };
     match former_ca(md) {
-        Some(ca) => Decision::Now(format!("it is from {ca}, which is not configured any more")),
+        Some(ca) => {
+            Decision::now(Cause::FormerCa, format!("it is from {ca}, which is not configured any more"))
+        }
         None if at > now => Decision::At(at, reason),
-        None => Decision::Now(reason.replace("begins", "has begun")),
+        None => Decision::now(cause, reason.replace("begins", "has begun")),
     }
 }
 
@@ -68,27 +108,28 @@ pub fn need(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) 
 /// set; else now.
 pub fn due_since(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) -> Timestamp {
     let begin = window(md, certs, ari).filter(|_| state::assess(md, certs).0 == State::Complete);
-    begin.map_or(now, |(at, _)| at.min(now))
+    begin.map_or(now, |(at, ..)| at.min(now))
 }
 
-fn flaw(md: &Md, label: &str, cert: Option<&CertInfo>, now: Timestamp) -> Option<String> {
-    let Some(cert) = cert else { return Some(format!("certificate({label}) is missing")) };
+fn flaw(md: &Md, label: &str, cert: Option<&CertInfo>, now: Timestamp) -> Option<(Cause, String)> {
+    let Some(cert) = cert else { return Some((Cause::Missing, format!("certificate({label}) is missing"))) };
     if !md.is_covered_by(&cert.dns_names) {
-        Some(format!("certificate({label}) does not cover all domains"))
+        Some((Cause::Names, format!("certificate({label}) does not cover all domains")))
     } else if cert.must_staple != md.must_staple {
-        Some(format!("certificate({label}) has another 'must-staple' than is requested"))
+        let text = format!("certificate({label}) has another 'must-staple' than is requested");
+        Some((Cause::MustStaple, text))
     } else {
-        (cert.not_after <= now).then(|| format!("certificate({label}) has expired"))
+        (cert.not_after <= now).then(|| (Cause::Expired, format!("certificate({label}) has expired")))
     }
 }
 
 /// When the time to renew begins, and why then.
-fn window(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>) -> Option<(Timestamp, String)> {
+fn window(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>) -> Option<(Timestamp, Cause, String)> {
     let ari = ari.filter(|_| md.ari_renewals);
-    let mut next: Option<(Timestamp, String)> = None;
-    let mut sooner = |at: Timestamp, reason: String| {
-        if next.as_ref().is_none_or(|(earliest, _)| at < *earliest) {
-            next = Some((at, reason));
+    let mut next: Option<(Timestamp, Cause, String)> = None;
+    let mut sooner = |at: Timestamp, cause: Cause, reason: String| {
+        if next.as_ref().is_none_or(|(earliest, ..)| at < *earliest) {
+            next = Some((at, cause, reason));
         }
     };
     if let Some(advice) = ari {
@@ -96,18 +137,20 @@ fn window(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>) -> Option<(Timesta
         if let Some(url) = &advice.explanation {
             reason = format!("{reason}, for explanation see {url}");
         }
-        sooner(advice.renew_at, reason);
+        sooner(advice.renew_at, Cause::Advice, reason);
     }
     for (spec, cert) in certs.iter().filter_map(|(spec, cert)| Some((spec, cert.as_ref()?))) {
         let label = spec.label();
         let lifetime = cert.not_after.since(cert.not_before);
         sooner(
             cert.not_after.minus(md.renew_window.of(lifetime)),
+            Cause::Window,
             format!("the renew window of certificate({label}), {}, begins", md.renew_window),
         );
         if ari.is_some() {
             sooner(
                 cert.not_after.minus(lifetime / EMERGENCY_PART),
+                Cause::Window,
                 format!("the last twentieth of the lifetime of certificate({label}) begins"),
             );
         }

@@ -12,6 +12,9 @@ use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use std::collections::HashMap;
 
+/// What is known of the certificates in use, and of those issued lately.
+const KEPT: [&str; 2] = [file::ARI, file::LEDGER];
+
 /// Whether a job that says it is finished has only told of something: the C module leaves such jobs where it has told that
 /// a certificate expires.
 pub fn has_only_told(store: &StartStore, name: &str) -> Result<bool, Error> {
@@ -59,7 +62,7 @@ pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
                 );
                 return Ok(None);
             }
-            let files: &[&str] = if kept.is_some() { &[file::JOB, file::ARI] } else { &[file::ARI] };
+            let files: &[&str] = if kept.is_some() { &[file::JOB, file::ARI, file::LEDGER] } else { &KEPT };
             store.purge_but(Group::Staging, name, files)?;
             Ok((job.errors > 0).then_some(job.errors))
         }
@@ -115,7 +118,7 @@ fn sign_set_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> 
 
 /// Empties the staging of a name, but for what is known of the certificates in use.
 pub fn purge(store: &StartStore, name: &str) -> Result<(), Error> {
-    store.purge_but(Group::Staging, name, &[file::ARI])
+    store.purge_but(Group::Staging, name, &KEPT)
 }
 
 /// Lets `change` work on the job of an active set.

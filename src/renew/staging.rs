@@ -5,6 +5,7 @@ use super::live;
 use super::order::SavedOrder;
 use crate::crypto::cert::Chain;
 use crate::crypto::{self, PrivateKey, jws};
+use crate::model::ledger::Ledger;
 use crate::model::{Job, KeySpec, Md};
 use crate::store::auth::{self, Author, Purpose};
 use crate::store::{Error, Rights, Store, WorkGroup, WorkStore};
@@ -19,6 +20,8 @@ pub mod file {
     pub const ORDER: &str = "order.json";
     /// What CAs advise about the certificates in use: there without a job, too.
     pub const ARI: &str = "ari.json";
+    /// What was issued lately: likewise.
+    pub const LEDGER: &str = "issued.json";
     /// JSON and key of the first account that waits here, and of further ones, each of another CA.
     pub const ACCOUNTS: [(&str, &str); 4] = [
         ("account.json", "account.pem"),
@@ -98,6 +101,12 @@ impl<'a> Staging<'a> {
         files.iter().any(|found| found.starts_with(file::CHAIN_STEM))
     }
 
+    /// Whether it holds what a finished job says.
+    pub fn is_complete(&self) -> bool {
+        let has_chain = |spec: &KeySpec| self.chain(spec).is_ok_and(|chain| chain.is_some());
+        self.md().is_ok_and(|md| md.is_some_and(|md| md.keys().iter().all(has_chain)))
+    }
+
     /// What CAs advise about the certificates in use.
     pub fn ari(&self) -> Result<Vec<ari::Entry>, Error> {
         let json = self.store.read_json(GROUP, self.name, file::ARI)?;
@@ -106,6 +115,17 @@ impl<'a> Staging<'a> {
 
     pub fn save_ari(&self, entries: &[ari::Entry]) -> Result<(), Error> {
         self.store.write_json(GROUP, self.name, file::ARI, &ari::to_json(entries))
+    }
+
+    /// What was issued lately. What cannot be read begins anew.
+    pub fn ledger(&self) -> Ledger {
+        let json = self.store.read_json(GROUP, self.name, file::LEDGER).unwrap_or_default();
+        json.as_ref().map(Ledger::from_json).unwrap_or_default()
+    }
+
+    /// Does not wait for the disk.
+    pub fn save_ledger(&self, ledger: &Ledger) -> Result<(), Error> {
+        self.store.unsynced().write_json(GROUP, self.name, file::LEDGER, &ledger.to_json())
     }
 
     /// The accounts waiting here with their slots and keys. One that cannot be read is none, nor is one that was not left
@@ -153,11 +173,11 @@ impl<'a> Staging<'a> {
     }
 
     /// Removes what belongs to one order of certificates. The job's history stays, and so do accounts that
-    /// other jobs may be using, what is known of the certificates in use, and the set that is live.
+    /// other jobs may be using, what is known of the certificates in use and of those issued lately, and the set that is live.
     pub fn reset(&self) -> Result<(), Error> {
         for name in self.store.files(GROUP, self.name)? {
             let is_account = file::ACCOUNTS.iter().any(|(json, key)| [*json, *key].contains(&name.as_str()));
-            if !is_account && ![file::JOB, file::ARI, live::FILE].contains(&name.as_str()) {
+            if !is_account && ![file::JOB, file::ARI, file::LEDGER, live::FILE].contains(&name.as_str()) {
                 self.store.remove(GROUP, self.name, &name)?;
             }
         }

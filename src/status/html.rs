@@ -336,6 +336,13 @@ fn folded(text: &str, out: &mut Html) {
 /// The last error, as long as there was no success, or why the renewal waits.
 fn failure(job: &Job, out: &mut Html) {
     let last = &job.last;
+    if let Some(held) = &job.held_back {
+        out.raw("<b>Held back</b> until ")
+            .text(&held.until.to_http_date())
+            .raw(": ")
+            .text(&held.reason)
+            .raw(".<br>");
+    }
     if job.errors == 0 {
         if job.is_vetoed() {
             out.raw("Postponed: ");

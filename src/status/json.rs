@@ -128,7 +128,7 @@ fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool) -> Value {
     };
     out.insert("cert".into(), certs_json(domain.labeled(), &domain.all_certs(), responses));
     let judged = &domain.judged;
-    let (Decision::Now(reason) | Decision::At(_, reason) | Decision::Never(reason)) = &judged.need;
+    let reason = judged.need.reason();
     if let Some(at) = judged.renew_at {
         out.insert("renew-at".into(), json!(at.to_http_date()));
     }

@@ -170,6 +170,7 @@ impl<'a> Domain<'a> {
             (false, None) if job.is_told_in_vain() => return None,
             (false, Some(_)) if job.is_postponed() => "tell the command again",
             (false, Some(_)) if job.waiting.is_some() => "ask the CA again",
+            (false, Some(_)) if job.held_back.is_some() => "renew",
             (false, Some(_)) => "try again",
             (false, None) => "finish",
         };

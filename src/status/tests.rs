@@ -3,7 +3,7 @@
 use super::*;
 use crate::crypto::CertInfo;
 use crate::model::job::MESSAGE_FAILED;
-use crate::model::{Eab, Hold, Job, KeySpec, Md, Outcome, Pace, Scope};
+use crate::model::{Eab, HeldBack, Hold, Job, KeySpec, Md, Outcome, Pace, Scope, Waiting};
 use crate::ocsp::cache::Table;
 use crate::renew::ari::{Advice, Entry};
 use crate::renew::serve::{Certs, Source};
@@ -388,6 +388,44 @@ fn the_page_tells_what_the_ca_advises_and_what_it_asks_to_wait_for() {
     assert!(page.contains("ca.test asked to wait with &lt;b&gt;.test, and is asked again <span"), "{page}");
     let later = html::certificates(&snapshots, &monitor(), NOW.plus(Duration::from_secs(3600)));
     assert!(!later.contains("asked to wait"), "{later}");
+}
+
+#[test]
+fn what_a_ca_is_at_work_on_and_what_holds_a_renewal_back_is_shown_and_is_no_error() {
+    let (_dir, store) = store();
+    let minute = Duration::from_secs(60);
+    let waiting = Waiting { what: "validating <b>.test".into(), since: NOW.minus(minute) };
+    let last = Outcome { detail: Some("The CA has been validating.".into()), ..Outcome::default() };
+    let next_run = Some(NOW.plus(minute));
+    let job = Job { waiting: Some(waiting), last, next_run, ..begun("a.test") };
+    Staging::new(&store, "a.test").save_job(&job).unwrap();
+    let held = HeldBack { reason: "its window makes <no> sense".into(), until: NOW.plus(DAY) };
+    let job = Job { held_back: Some(held), next_run: Some(NOW.plus(DAY)), ..Job::new("b.test") };
+    Staging::new(&store, "b.test").save_job(&job).unwrap();
+    let certs = || rsa(Some(cert(85, 5)));
+    let snapshots = snapshots(vec![managed("a.test", certs()), managed("b.test", certs())], &store);
+    let page = html::certificates(&snapshots, &monitor(), NOW);
+    assert!(
+        page.contains("The CA is validating &lt;b&gt;.test, since <span") && page.contains("~60 seconds ago"),
+        "{page}"
+    );
+    assert!(
+        page.contains("<b>Held back</b> until") && page.contains("its window makes &lt;no&gt; sense."),
+        "{page}"
+    );
+    assert!(!page.contains("Error["), "{page}");
+    let all = list(&snapshots, NOW);
+    let renewal = |index: usize| all["managed-domains"][index]["renewal"].clone();
+    assert_eq!(renewal(0)["waiting"]["what"], "validating <b>.test");
+    assert_eq!(
+        (&renewal(0)["next"]["action"], &renewal(0)["errors"]),
+        (&json!("ask the CA again"), &json!(0))
+    );
+    assert_eq!(renewal(1)["held-back"]["until"], NOW.plus(DAY).to_http_date());
+    assert_eq!(renewal(1)["next"]["action"], "renew");
+    let lines = text::certificates(&snapshots, &monitor(), NOW);
+    assert!(lines.contains("ManagedDomain[0]ActivityLastDetail: The CA has been validating."), "{lines}");
+    assert!(lines.contains("ManagedCertificatesErrored: 0"), "{lines}");
 }
 
 #[test]

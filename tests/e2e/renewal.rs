@@ -33,11 +33,17 @@ fn wait_serial_changed(httpd: &mut Httpd, pebble: &Pebble, old: &str) -> String 
 #[track_caller]
 fn start_advised(config: Config, pebble: &Pebble, info: &Value) -> Httpd {
     let mut httpd = config.at_restarts().start();
+    activate_advised(&mut httpd, pebble, info);
+    httpd
+}
+
+/// Gets the certificate that is being renewed into use, about which the CA says this.
+#[track_caller]
+fn activate_advised(httpd: &mut Httpd, pebble: &Pebble, info: &Value) {
     httpd.wait_staged("one.test");
     let chain = fs::read(httpd.config.store().join("staging/one.test/pubcert.pem")).unwrap();
     pebble.set_renewal_info(&X509::stack_from_pem(&chain).unwrap()[0].to_pem().unwrap(), info);
     httpd.graceful();
-    httpd
 }
 
 #[test]
@@ -57,6 +63,29 @@ fn a_window_of_the_ca_in_the_past_renews_at_once_and_tells_why() {
     wait_serial_changed(&mut httpd, &pebble, &first.serial());
     assert_eq!((pebble.account_count(), pebble.order_count()), (1, 2));
     assert!(pebble.log().contains("is a replacement of"), "{}", pebble.log());
+}
+
+#[test]
+fn a_window_in_the_past_for_what_was_just_issued_is_not_followed_and_the_status_says_until_when() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let past = window("2021-01-03T00:00:00Z", "2021-01-04T00:00:00Z", "https://ca.test/incident");
+    let mut httpd = start_advised(config(&lab, &pebble.authority), &pebble, &past);
+    activate_advised(&mut httpd, &pebble, &past);
+    for _ in 0..2 {
+        let held_back =
+            || Some(httpd.md("one.test")["renewal"].take()).filter(|r| r["held-back"].is_object());
+        let renewal = wait_for("the renewal that is held back", SOON, held_back);
+        let reason = renewal["held-back"]["reason"].as_str().unwrap();
+        assert!(reason.contains("ARI") && reason.contains("MDRenewViaARI"), "{renewal:#}");
+        assert_eq!((&renewal["errors"], &renewal["last"]["status"]), (&json!(0), &json!(0)), "{renewal:#}");
+        assert_eq!(renewal["next"]["at"], renewal["held-back"]["until"], "{renewal:#}");
+        httpd.graceful();
+    }
+    let warning = httpd.logged("it is held back until").remove(0);
+    assert!(warning.contains("[md:warn]") && warning.contains("md[one.test]"), "{warning}");
+    assert_eq!(pebble.order_count(), 2);
+    assert!(httpd.served("one.test", &pebble, &[]).verified);
 }
 
 #[test]

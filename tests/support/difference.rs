@@ -115,6 +115,14 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "it waits in the dry pass as well, and renames without the lock",
     ),
     (
+        "interruption::a_ca_that_takes_its_time_is_waited_for_without_an_error_and_over_a_restart",
+        "it has no such state",
+    ),
+    (
+        "renewal::a_window_in_the_past_for_what_was_just_issued_is_not_followed_and_the_status_says_until_when",
+        "it has no such limit",
+    ),
+    (
         "renewal::the_advice_of_the_ca_is_shown_with_its_explanation_and_outlives_a_restart",
         "it asks and draws at every look",
     ),

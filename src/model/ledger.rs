@@ -1,0 +1,145 @@
+//! What was issued for a managed domain lately: kept over renewals and restarts, so that no sum of reasons has certificates
+//! ordered without end.
+
+use super::bounded;
+use crate::time::Timestamp;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// More entries are not kept.
+const ENTRIES_MAX: usize = 32;
+
+/// Why certificates are renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    Missing,
+    Names,
+    MustStaple,
+    Expired,
+    Revoked,
+    /// The CA's advice (RFC 9773).
+    Advice,
+    /// The renew window, or what of it counts beside an advice.
+    Window,
+    FormerCa,
+}
+
+const CAUSES: [(Cause, &str); 8] = [
+    (Cause::Missing, "missing"),
+    (Cause::Names, "names"),
+    (Cause::MustStaple, "must-staple"),
+    (Cause::Expired, "expired"),
+    (Cause::Revoked, "revoked"),
+    (Cause::Advice, "ari"),
+    (Cause::Window, "window"),
+    (Cause::FormerCa, "former-ca"),
+];
+
+/// A set of certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    pub at: Timestamp,
+    /// Directory URL.
+    pub ca: String,
+    pub cause: Cause,
+    /// What it was ordered for: the same again is the same text.
+    pub order: String,
+    /// The same of the DNS names alone.
+    pub names: String,
+    /// Of its shortest-lived certificate.
+    pub lifetime: Duration,
+    pub certificates: u32,
+    /// The orders said what they replace, which CAs do not count.
+    pub is_replacement: bool,
+}
+
+/// Oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Ledger(Vec<Issued>);
+
+impl Ledger {
+    pub fn entries(&self) -> &[Issued] {
+        &self.0
+    }
+
+    pub fn add(&mut self, issued: Issued) {
+        self.0.push(issued);
+        let excess = self.0.len().saturating_sub(ENTRIES_MAX);
+        self.0.drain(..excess);
+    }
+
+    pub fn to_json(&self) -> Value {
+        let entries: Vec<Value> = self.0.iter().map(Issued::to_json).collect();
+        json!({"issued": entries})
+    }
+
+    /// Entries that say too little are left out.
+    pub fn from_json(value: &Value) -> Self {
+        let entries = value.get("issued").and_then(Value::as_array);
+        let mut entries: Vec<Issued> =
+            entries.into_iter().flatten().take(ENTRIES_MAX).filter_map(Issued::from_json).collect();
+        entries.sort_by_key(|issued| issued.at);
+        Ledger(entries)
+    }
+}
+
+impl Issued {
+    fn to_json(&self) -> Value {
+        let cause = CAUSES.iter().find(|(cause, _)| *cause == self.cause).map(|(_, name)| *name);
+        json!({
+            "when": self.at.to_http_date(), "ca": self.ca, "cause": cause, "order": self.order, "names": self.names,
+            "lifetime": self.lifetime.as_secs(), "certificates": self.certificates,
+            "replacement": self.is_replacement,
+        })
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let text = |key: &str| bounded::name_at(value, key);
+        let cause = text("cause")?;
+        Some(Issued {
+            at: Timestamp::parse_http_date(&text("when")?)?,
+            ca: text("ca")?,
+            cause: CAUSES.iter().find(|(_, name)| *name == cause)?.0,
+            order: text("order")?,
+            names: text("names")?,
+            lifetime: Duration::from_secs(value.get("lifetime").and_then(Value::as_u64)?),
+            certificates: value.get("certificates").and_then(Value::as_u64)?.try_into().ok()?,
+            is_replacement: value.get("replacement") == Some(&Value::Bool(true)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+    #[test]
+    fn json_is_read_back_and_garbage_left_out() {
+        let mut ledger = Ledger::default();
+        for (cause, _) in CAUSES {
+            ledger.add(Issued {
+                at: NOW,
+                ca: "https://ca.test/dir".into(),
+                cause,
+                order: "0a".into(),
+                names: "0b".into(),
+                lifetime: Duration::from_secs(120),
+                certificates: 2,
+                is_replacement: cause == Cause::Advice,
+            });
+        }
+        assert_eq!(Ledger::from_json(&ledger.to_json()), ledger);
+        let mut odd = ledger.to_json();
+        odd["issued"][0] = json!(5);
+        odd["issued"][1]["cause"] = json!("whim");
+        odd["issued"][2]["certificates"] = json!(-1);
+        assert_eq!(Ledger::from_json(&odd).entries(), &ledger.entries()[3..]);
+        for garbage in [json!(5), json!({"issued": "x"}), json!([])] {
+            assert_eq!(Ledger::from_json(&garbage), Ledger::default());
+        }
+        (0..100).for_each(|_| ledger.add(ledger.entries()[0].clone()));
+        assert_eq!(ledger.entries().len(), ENTRIES_MAX);
+    }
+}
