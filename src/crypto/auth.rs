@@ -11,7 +11,6 @@ use zeroize::Zeroizing;
 pub const LENGTH: usize = 32;
 
 /// A key for one use. Has no `Debug`, so that it cannot slip into a log.
-#[derive(Clone)]
 pub struct AuthKey(Zeroizing<[u8; LENGTH]>);
 
 impl AuthKey {

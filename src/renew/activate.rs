@@ -158,9 +158,7 @@ impl<'s> Activation<'s> {
             return Ok(Activated::Nothing);
         }
         if self.store.modified(Group::Staging, &name, JOB_FILE).is_ok_and(|time| time.is_none()) {
-            // A purge that was interrupted: by name, the job goes before the files of the set.
-            restart::purge(self.store, &name)?;
-            return Ok(Activated::Nothing);
+            return self.activate_without_job(synced, now);
         }
         if restart::has_only_told(self.store, &name)? {
             return Ok(Activated::Unfinished);
@@ -199,6 +197,22 @@ impl<'s> Activation<'s> {
             _ if is_live_used => Activated::Done,
             activated => activated,
         })
+    }
+
+    /// A purge that was interrupted: by name, the job goes before the files of the set. Or somebody has removed the job,
+    /// and the set that is live may be in no other place.
+    fn activate_without_job(&mut self, synced: &mut SyncedMd, now: Timestamp) -> Result<Activated, Error> {
+        let name = synced.md.name.clone();
+        let live = self.load_live(&name)?;
+        if live.as_ref().is_some_and(Staged::is_held) {
+            return Ok(Activated::Nothing);
+        }
+        let is_used = match live {
+            Some(live) => self.use_live(synced, live, now)?,
+            None => false,
+        };
+        restart::purge(self.store, &name)?;
+        Ok(if is_used { Activated::Done } else { Activated::Nothing })
     }
 
     /// Tells whether the set that was live is in use now. One that cannot be used is as good as none; one that cannot be
@@ -344,9 +358,9 @@ impl<'s> Activation<'s> {
             |folder: &&String| staged_url.as_deref().is_some_and(|url| self.accounts.fits(folder, url, md));
         let shared = || self.accounts.find(staged_url.as_deref()?, md).map(String::from);
         let adopted = self.adopted.get(&md.name).into_iter().flatten();
-        let adopted =
-            adopted.filter(|(ca, _)| Some(ca) == staged_url.as_ref()).map(|(_, folder)| folder).next();
-        let account = adopted.or(staged.ca.account.as_ref().filter(known)).cloned();
+        let mut adopted =
+            adopted.filter(|(ca, _)| Some(ca) == staged_url.as_ref()).map(|(_, folder)| folder).filter(known);
+        let account = adopted.next().or(staged.ca.account.as_ref().filter(known)).cloned();
         let account = account.or_else(shared);
         if staged.ca.url.is_some() {
             md.ca.account = account.or_else(|| md.ca.account.take().filter(|_| md.ca.url == staged.ca.url));
@@ -929,6 +943,33 @@ mod tests {
                 return;
             }
         }
+    }
+
+    #[test]
+    fn what_was_live_comes_into_use_where_its_job_is_missing() {
+        let lab = Lab::new();
+        let a = md(&["a.test"]);
+        lab.install(&a);
+        let served = publish(&lab, &a, lab.set(&["a.test"], &spec()));
+        // Of a purge that was interrupted.
+        lab.store.write(Group::Staging, "a.test", "pubcert.p-256.pem", b"left").unwrap();
+        let started = start(&lab.store, std::slice::from_ref(&a)).unwrap();
+        assert_eq!(started[0].1, Activated::Done);
+        assert_eq!(live(&lab, "a.test"), Some(served.clone()));
+        assert!(!lab.has("staging/a.test/live.json") && !lab.has("staging/a.test/pubcert.p-256.pem"));
+        assert!(lab.has("archive/a.test.1"));
+        // The same set, in use already.
+        publish_again(&lab, &a, &served);
+        start(&lab.store, &[a]).unwrap();
+        assert_eq!(live(&lab, "a.test"), Some(served));
+        assert!(!lab.has("staging/a.test/live.json") && !lab.has("archive/a.test.2"));
+    }
+
+    /// Puts what is in use where a live set is.
+    fn publish_again(lab: &Lab, md: &Md, fingerprint: &str) {
+        let set = set::load(&lab.store, Group::Domains, &md.name, &spec()).unwrap();
+        assert_eq!(set.info.fingerprint, fingerprint);
+        publish(lab, md, set);
     }
 
     #[test]

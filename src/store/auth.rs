@@ -2,7 +2,7 @@
 //! purpose, name and content. Its key comes from the store's. Any process of httpd's `User` can write there; those that
 //! httpd did not fork as its children do not have the key.
 
-use super::{Error, Layout, Rights, Store};
+use super::{Error, Rights, Store};
 use crate::crypto::auth::AuthKey;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
@@ -47,17 +47,13 @@ pub enum Author {
     Forger,
 }
 
-pub(super) fn key(store_key: &[u8]) -> Result<AuthKey, crate::crypto::Error> {
-    AuthKey::derive(store_key, INFO)
-}
-
 impl<R: Rights> Store<R> {
     /// The code of `content` as the thing of this purpose that belongs to `name`.
     pub fn vouch(&self, purpose: Purpose, name: &str, content: &Value) -> Result<String, Error> {
         let text = canonical(content);
-        let Layout { auth, dir, .. } = self.layout.as_ref();
-        let code = auth.code(&[purpose.label().as_bytes(), name.as_bytes(), text.as_bytes()]);
-        let code = code.map_err(|source| Error::Crypto { path: dir.clone(), source })?;
+        let parts = [purpose.label().as_bytes(), name.as_bytes(), text.as_bytes()];
+        let code = self.auth_key().and_then(|key| key.code(&parts));
+        let code = code.map_err(|source| Error::Crypto { path: self.layout.dir.clone(), source })?;
         Ok(BASE64URL_NOPAD.encode(&code))
     }
 
@@ -67,10 +63,13 @@ impl<R: Rights> Store<R> {
         let code = code.as_str().and_then(|code| BASE64URL_NOPAD.decode(code.as_bytes()).ok());
         let text = canonical(content);
         let parts = [purpose.label().as_bytes(), name.as_bytes(), text.as_bytes()];
-        match code.is_some_and(|code| self.layout.auth.fits(&parts, &code)) {
-            true => Author::Ours,
-            false => Author::Forger,
-        }
+        let fits = |code: Vec<u8>| self.auth_key().is_ok_and(|key| key.fits(&parts, &code));
+        if code.is_some_and(fits) { Author::Ours } else { Author::Forger }
+    }
+
+    /// Derived for each use, which takes microseconds: the store's key alone is kept, where core dumps do not go.
+    fn auth_key(&self) -> Result<AuthKey, crate::crypto::Error> {
+        AuthKey::derive(self.layout.key.bytes(), INFO)
     }
 }
 

@@ -30,7 +30,6 @@ pub use place::{Group, WorkGroup};
 pub use setup::{Owner, Secret, StoreKey};
 pub use watch::{Looked, Watched};
 
-use crate::crypto::auth::AuthKey;
 use crate::crypto::{self, Chain, PrivateKey};
 use crate::time::Timestamp;
 use disk::{Access, Folder, Links};
@@ -96,8 +95,6 @@ pub type WorkStore = Store<Work>;
 struct Layout {
     dir: PathBuf,
     key: StoreKey,
-    /// Made from it.
-    auth: AuthKey,
     owner: Option<Owner>,
     fuse: Fuse,
     is_synced: bool,
@@ -127,10 +124,7 @@ impl StartStore {
         owners::take_root(&root, owner)?;
         setup::make_groups(&root, owner)?;
         let setup::StoreFile { key, older } = setup::store_file(&root)?;
-        let auth = auth::key(key.bytes())
-            .map_err(|source| Error::Crypto { path: dir.join(setup::STORE_FILE), source })?;
-        let mut layout =
-            Layout { dir: dir.to_path_buf(), key, auth, owner, fuse, is_synced: true, groups: None };
+        let mut layout = Layout { dir: dir.to_path_buf(), key, owner, fuse, is_synced: true, groups: None };
         layout.groups =
             Some(Group::ALL.into_iter().map(|group| layout.group(group)).collect::<Result<_, _>>()?);
         if let Some(record) = older {

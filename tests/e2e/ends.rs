@@ -5,14 +5,10 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use openssl::ec::{EcGroup, EcKey};
-use openssl::nid::Nid;
-use openssl::pkey::PKey;
-use openssl::symm::Cipher;
-
 use crate::support::ends::{Ends, Way, config, visited};
 use crate::support::issuer::{self, Issuer};
-use crate::support::process::{children, is_alive, signal};
+use crate::support::preload::Preload;
+use crate::support::process::children;
 use crate::support::strace::Strace;
 use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, tls, wait_for};
 
@@ -68,6 +64,52 @@ fn children_end_well_in_the_middle_of_renewals_without_threads() {
 }
 
 #[test]
+fn no_thread_of_ours_is_left_where_openssl_is_torn_down() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let preload = Preload::build(&lab);
+    for mpm in ["event", "prefork"] {
+        let config =
+            config(&lab, &pebble.authority, Way { mpm, live: true, few_connections: false }, DOMAINS);
+        let mut httpd = preload.before(config.line("LogLevel md:debug")).start();
+        let keys = |httpd: &Httpd| httpd.logged("Creating rsa CSR").len();
+        wait_for("keys that are being made", SOON, || (keys(&httpd) > 0).then_some(()));
+        httpd.next_generation();
+        let before = keys(&httpd);
+        wait_for("more of them", SOON, || (keys(&httpd) > before).then_some(()));
+        httpd.stop().forget();
+    }
+    assert_eq!(preload.notes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_thread_that_nothing_can_end_is_not_left_where_openssl_is_torn_down() {
+    let Some(lab) = open_lab!() else { return };
+    let preload = Preload::build(&lab);
+    for mpm in ["event", "prefork"] {
+        let config = Config::new(&lab)
+            .mpm(mpm)
+            .line("MDCertificateAgreement accepted\nMDCertificateAuthority https://ca.invalid/dir\nMDomain one.test")
+            .site("one.test", &[]);
+        let httpd = preload.hang_lookups(config).start();
+        let has_thread = |pid: &u32| {
+            let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            tasks.into_iter().any(|task| {
+                fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "md-connect")
+            })
+        };
+        wait_for("a lookup that hangs", SOON, || children(httpd.pid()).iter().any(has_thread).then_some(()));
+        let begin = Instant::now();
+        let config = httpd.stop();
+        assert!(begin.elapsed() < SOON / 4, "{:?}", begin.elapsed());
+        let log = fs::read_to_string(config.server_root().join("error.log")).unwrap();
+        assert!(!log.contains("exit signal") && !log.contains("still did not exit"), "{log}");
+        config.forget();
+    }
+    assert_eq!(preload.notes(), Vec::<String>::new());
+}
+
+#[test]
 fn a_stop_does_not_wait_for_a_large_key() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
@@ -109,24 +151,13 @@ fn serial(httpd: &Httpd) -> String {
     tls::served(httpd.config.https(), "one.test", None, &[]).serial()
 }
 
-/// Kills all children, and waits until others are there.
-#[track_caller]
-fn replace_children(httpd: &Httpd) {
-    let old = children(httpd.pid());
-    old.iter().for_each(|pid| signal(*pid, "KILL"));
-    wait_for("new children", SOON, || {
-        let new = children(httpd.pid());
-        (!old.iter().any(|pid| is_alive(*pid)) && !new.is_empty()).then_some(())
-    });
-}
-
 #[test]
 fn no_handshake_waits_for_a_set_that_cannot_be_read() {
     let Some(lab) = open_lab!(Need::Strace) else { return };
     let (httpd, start, new) = live(&lab, "event");
     let file = httpd.config.store().join("staging/one.test/live.json");
     let _strace = Strace::slow_down(&lab, httpd.pid(), &file, SLOW);
-    replace_children(&httpd);
+    httpd.replace_children();
     let begin = Instant::now();
     // New children wait for a moment, and then serve what they have.
     let (mut served, mut slowest) = (0, Duration::ZERO);
@@ -147,52 +178,6 @@ fn no_handshake_waits_for_a_set_that_cannot_be_read() {
 }
 
 #[test]
-fn a_key_that_takes_hours_to_open_holds_up_neither_handshakes_nor_the_stop() {
-    let Some(lab) = open_lab!() else { return };
-    for mpm in ["event", "prefork"] {
-        let (httpd, start, new) = live(&lab, mpm);
-        let dir = httpd.config.store().join("staging/one.test");
-        let mut set: serde_json::Value =
-            serde_json::from_slice(&fs::read(dir.join("live.json")).unwrap()).unwrap();
-        set["sets"][0]["privkey"] = endless_key().into();
-        issuer::put(&dir, "live.json", set.to_string().as_bytes());
-        replace_children(&httpd);
-        // What was there at the start, or what is published once more from staging in the place of the file.
-        (0..10).for_each(|_| assert!([&start, &new].contains(&&serial(&httpd))));
-        let config = httpd.stop();
-        let log = fs::read_to_string(config.server_root().join("error.log")).unwrap();
-        assert!(!log.contains("exit signal") && !log.contains("still did not exit"), "{log}");
-        config.forget();
-    }
-}
-
-/// Encrypted with 2^31 - 1 rounds of PBKDF2, as far as it says.
-fn endless_key() -> String {
-    let key = PKey::from_ec_key(
-        EcKey::generate(&EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap()).unwrap(),
-    );
-    let pem = key.unwrap().private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), b"x").unwrap();
-    let text = String::from_utf8(pem).unwrap();
-    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
-    let mut der = openssl::base64::decode_block(&body).unwrap();
-    let rounds = der.windows(4).position(|bytes| bytes == [0x02, 0x02, 0x08, 0x00]).unwrap();
-    der.splice(rounds..rounds + 4, [0x02, 0x04, 0x7f, 0xff, 0xff, 0xff]);
-    // The lengths of all that the number lies in.
-    for at in [2, 4, 17, 19, 32] {
-        der[at] += 2;
-    }
-    let lines: Vec<String> = openssl::base64::encode_block(&der)
-        .as_bytes()
-        .chunks(64)
-        .map(|line| String::from_utf8_lossy(line).into_owned())
-        .collect();
-    format!(
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\n{}\n-----END ENCRYPTED PRIVATE KEY-----\n",
-        lines.join("\n")
-    )
-}
-
-#[test]
 fn a_child_forked_later_never_shows_a_self_signed_certificate_where_a_set_is_live() {
     let Some(lab) = open_lab!(Need::Strace) else { return };
     let pebble = Pebble::start(&lab);
@@ -208,7 +193,7 @@ fn a_child_forked_later_never_shows_a_self_signed_certificate_where_a_set_is_liv
     let file = httpd.config.store().join("staging/one.test/live.json");
     // Far longer than the first handshake takes.
     let _strace = Strace::slow_down(&lab, httpd.pid(), &file, Duration::from_millis(1500));
-    replace_children(&httpd);
+    httpd.replace_children();
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| (0..4).for_each(|_| assert_eq!(serial(&httpd), new)));

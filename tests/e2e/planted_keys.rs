@@ -9,7 +9,7 @@ use openssl::pkey::Id;
 use serde_json::{Value, json};
 
 use crate::support::issuer::{self, Issuer, Set, seal_slowly};
-use crate::support::process::{children, is_alive, signal};
+use crate::support::process::children;
 use crate::support::{Authority, Config, Httpd, Lab, Pebble, SOON, lab, open_lab, tls, wait_for};
 
 const NAMES: &[&str] = &["one.test"];
@@ -119,7 +119,7 @@ fn keys_of_2_to_the_31_rounds_are_refused_by_running_children() {
     assert_eq!(serial(&lab), first.serial());
 
     issuer::put(&store.join("staging/one.test"), "live.json", published(&planted, &slow).as_bytes());
-    replace_children(&httpd);
+    httpd.replace_children();
     wait_for("word of each child", SOON, || {
         let lines = httpd.logged("AH10069");
         let told = |pid: &u32| lines.iter().any(|line| line.contains(&format!("[pid {pid}:")));
@@ -178,7 +178,7 @@ fn a_set_with_a_plain_key_is_not_served() {
         "live.json",
         published(&planted, &planted.key_pem()).as_bytes(),
     );
-    replace_children(&httpd);
+    httpd.replace_children();
     httpd.wait_logged("live.json");
     assert_eq!(serial(&lab), first.serial());
     let job = store.join("staging/one.test/job.json");
@@ -215,16 +215,6 @@ fn a_planted_key_of_a_challenge_holds_up_no_handshake() {
     let text = String::from_utf8(encrypted).unwrap().replace("EC PRIVATE KEY", "CERTIFICATE");
     assert_eq!(shown(&good, text.as_bytes()), "Apache Managed Domain Fallback");
     assert!(httpd.logged("AH10081").len() >= 4);
-}
-
-#[track_caller]
-fn replace_children(httpd: &Httpd) {
-    let old = children(httpd.pid());
-    old.iter().for_each(|pid| signal(*pid, "KILL"));
-    wait_for("new children", SOON, || {
-        let new = children(httpd.pid());
-        (!old.iter().any(|pid| is_alive(*pid)) && !new.is_empty()).then_some(())
-    });
 }
 
 /// Pages show what a job says, and the whole of it is kept in memory for each domain.

@@ -365,6 +365,18 @@ impl Httpd {
         });
     }
 
+    /// Kills all children, and waits until others are there.
+    #[track_caller]
+    pub fn replace_children(&self) {
+        let old = process::children(self.pid());
+        old.iter().for_each(|pid| process::signal(*pid, "KILL"));
+        wait_for("new children", SOON, || {
+            let is_over =
+                !old.iter().any(|pid| process::is_alive(*pid)) && !process::children(self.pid()).is_empty();
+            is_over.then_some(())
+        });
+    }
+
     /// Stops it, and gives its configuration back for another start.
     pub fn stop(mut self) -> Config {
         self.process.stop();

@@ -1,11 +1,14 @@
 /*
  * Loaded before httpd (LD_PRELOAD): writes a line for each function or object of the module that httpd's parent hands to a
- * library that outlives the module. And it never lets go of the library that PRELOAD_PIN names.
+ * library that outlives the module, and for each thread of the module that is left where a child has torn OpenSSL down. It
+ * never lets go of the library that PRELOAD_PIN names, and with PRELOAD_HANG no name lookup of a child ever ends.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <dirent.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -19,12 +22,40 @@ static pid_t parent;
 static int output = -1;
 static __thread int is_busy;
 
+/* May run in a signal handler: no memory is asked for. */
+static void end(void)
+{
+    char entries[4096], path[64], name[32], line[64];
+    struct dirent64 *entry;
+    long length, at;
+    int tasks;
+    if (output < 0 || getpid() == parent) return;
+    tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (tasks >= 0 && (length = syscall(SYS_getdents64, tasks, entries, sizeof entries)) > 0) {
+        for (at = 0; at < length; at += entry->d_reclen) {
+            int file;
+            long read_in;
+            entry = (struct dirent64 *)(entries + at);
+            snprintf(path, sizeof path, "/proc/self/task/%.20s/comm", entry->d_name);
+            file = open(path, O_RDONLY | O_CLOEXEC);
+            read_in = file < 0 ? 0 : read(file, name, sizeof name - 1);
+            if (file >= 0) close(file);
+            if (read_in < 4 || strncmp(name, "md-", 3) != 0) continue;
+            name[read_in - 1] = 0;
+            if (write(output, line, snprintf(line, sizeof line, "OPENSSL_cleanup-beside-%s\n", name)) < 0) _exit(99);
+        }
+    }
+    if (tasks >= 0) close(tasks);
+}
+
 __attribute__((constructor)) static void begin(void)
 {
     const char *path = getenv("PRELOAD_LOG");
     const char *pin = getenv("PRELOAD_PIN");
     void *ignored[1];
     parent = getpid();
+    /* Before that of OpenSSL, so it runs after it. */
+    atexit(end);
     if (path) output = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     /* Has what it needs loaded before anybody asks. */
     backtrace(ignored, 1);
@@ -68,6 +99,12 @@ static void note(const char *what, int count, ...)
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 #define REAL_AS(type, name) ((type)dlsym(RTLD_NEXT, #name))
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result)
+{
+    while (getpid() != parent && getenv("PRELOAD_HANG")) pause();
+    return REAL(getaddrinfo)(node, service, hints, result);
+}
 
 /* Keeps the library of `handle` until the thread ends: the main thread never does. */
 int __cxa_thread_atexit_impl(void (*function)(void *), void *object, void *handle)

@@ -37,6 +37,11 @@ impl Preload {
         self.before(config).env("PRELOAD_PIN", &library.display().to_string())
     }
 
+    /// No name lookup of a child ever ends.
+    pub fn hang_lookups(&self, config: Config) -> Config {
+        self.before(config).env("PRELOAD_HANG", "yes")
+    }
+
     /// Each pointer, with the functions of the module on the way to who was handed it.
     pub fn notes(&self) -> Vec<String> {
         let text = fs::read_to_string(&self.log).expect("the library was loaded");
