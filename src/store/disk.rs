@@ -210,6 +210,7 @@ impl Folder {
             Ok(fd) => File::from(fd),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP) => return Err(Error::garbage(path, "it is a symbolic link")),
+            Err(Errno::NXIO) => return Err(Error::garbage(path, "it is a socket")),
             Err(Errno::NOTDIR) => return Err(Error::garbage(path, "its folder is not a folder")),
             Err(e) => return Err(Error::io("opening", path, e)),
         };

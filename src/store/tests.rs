@@ -360,13 +360,17 @@ fn a_folder_in_place_of_a_file_gives_way_where_workers_write() {
 }
 
 #[test]
-fn a_fifo_in_place_of_a_file_does_not_hold_up_the_start() {
+fn a_fifo_or_socket_in_place_of_a_file_does_not_hold_up_the_start() {
     let (dir, store) = store();
     store.write(Group::Staging, "a.test", "f", b"x").unwrap();
     let path = dir.path().join("md/staging/a.test/job.json");
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap();
     let error = store.read(Group::Staging, "a.test", "job.json").err().unwrap();
     assert!(error.to_string().contains("it is not a file"), "{error}");
+    fs::remove_file(&path).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let error = store.read(Group::Staging, "a.test", "job.json").err().unwrap();
+    assert!(matches!(&error, Error::Garbage { .. }), "{error}");
 }
 
 #[test]

@@ -14,8 +14,10 @@ use std::os::unix::ffi::OsStrExt;
 
 /// How deep one descends. What lies deeper is moved up first.
 const DEPTH_MAX: usize = 8;
-/// What one removes at a time. A folder of the store has a few dozen files.
-const REMOVED_MAX: usize = 100_000;
+/// What one removes at a time. A folder of the store has a few dozen files, and on a slow disk each takes a millisecond.
+const REMOVED_MAX: usize = 500;
+/// What has more entries gets a name that nothing looks for.
+const SET_ASIDE: &str = ".removed.";
 /// Strangers that are passed over for each wanted entry, before the wanted ones are looked for one by one.
 const STRANGERS_EACH: usize = 16;
 
@@ -38,7 +40,14 @@ impl Folder {
         let name = OsStr::new(name);
         let Some(folder) = self.to_purge(name)? else { return Ok(()) };
         let mut left = REMOVED_MAX;
-        while folder.empty(&folder, DEPTH_MAX, kept, &mut left)? {}
+        loop {
+            match folder.empty(&folder, DEPTH_MAX, kept, &mut left) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) if left == 0 => return self.set_aside(name),
+                Err(error) => return Err(error),
+            }
+        }
         if kept.is_empty() || folder.some_entries(0)?.is_empty() {
             self.unlink(name, AtFlags::REMOVEDIR)?;
         }
@@ -76,8 +85,7 @@ impl Folder {
                 continue;
             }
             *left = left.checked_sub(1).ok_or_else(|| {
-                let reason = format!("it has more than {REMOVED_MAX} entries; the next attempt removes more");
-                Error::garbage(&top.path, reason)
+                Error::garbage(&top.path, format!("it has more than {REMOVED_MAX} entries"))
             })?;
             if depth == 0 {
                 has_moved |= self.move_up(&entry, top)?;
@@ -89,16 +97,35 @@ impl Folder {
         Ok(has_moved)
     }
 
-    /// Under a name that nobody can have taken before.
+    /// Takes a folder out of the way that is too large to be removed while others wait.
+    fn set_aside(&self, name: &OsStr) -> Result<(), Error> {
+        let path = self.path.join(name);
+        if let Some(aside) = self.move_to(name, self, SET_ASIDE)? {
+            crate::log!(
+                Warn,
+                "{} was to be removed and has more than {REMOVED_MAX} entries, which takes too long: it is {} now. Remove \
+                 that, and where mod_md has not made it, look for who has",
+                path.display(),
+                self.path.join(aside).display()
+            );
+        }
+        Ok(())
+    }
+
     fn move_up(&self, entry: &OsStr, top: &Folder) -> Result<bool, Error> {
+        Ok(self.move_to(entry, top, ".deep.")?.is_some())
+    }
+
+    /// Under a name that nobody can have taken before.
+    fn move_to(&self, entry: &OsStr, top: &Folder, prefix: &str) -> Result<Option<String>, Error> {
         let path = self.path.join(entry);
         let failed = |e: io::Error| Error::io("removing", &path, e);
         let random: [u8; 16] = crypto::random().map_err(|e| failed(io::Error::other(e)))?;
         self.fuse.burn().map_err(failed)?;
-        let name = format!(".deep.{}", HEXLOWER.encode(&random));
-        match fs::renameat(self.file.as_ref(), entry, top.file.as_ref(), name) {
-            Ok(()) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
+        let name = format!("{prefix}{}", HEXLOWER.encode(&random));
+        match fs::renameat(self.file.as_ref(), entry, top.file.as_ref(), &name) {
+            Ok(()) => Ok(Some(name)),
+            Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(failed(e.into())),
         }
     }
@@ -175,7 +202,7 @@ mod tests {
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("kept"), "x").unwrap();
         let here = dir.path().join("here");
-        for depth in [0, 7, 8, 9, 10, 25, 300] {
+        for depth in [0, 7, 8, 9, 10, 25, 100] {
             let mut path = here.join("a.test");
             fs::create_dir_all(&path).unwrap();
             for level in 0..depth {
@@ -190,6 +217,23 @@ mod tests {
         symlink(&outside, here.join("a.test")).unwrap();
         folder(&here).purge("a.test").unwrap();
         assert!(outside.join("kept").exists() && !here.join("a.test").exists());
+    }
+
+    #[test]
+    fn what_would_take_too_long_to_remove_is_out_of_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path().join("a.test");
+        let deep: PathBuf = iter::repeat_n("d", REMOVED_MAX + 100).collect();
+        fs::create_dir_all(here.join(deep)).unwrap();
+        folder(dir.path()).purge("a.test").unwrap();
+        assert!(!here.exists());
+        fs::create_dir(&here).unwrap();
+        (0..=REMOVED_MAX).for_each(|n| fs::write(here.join(n.to_string()), "").unwrap());
+        folder(dir.path()).purge("a.test").unwrap();
+        assert!(!here.exists());
+        let left = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = left.map(|name| name.to_string_lossy().starts_with(SET_ASIDE)).collect();
+        assert_eq!(left, [true; 2]);
     }
 
     #[test]
