@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts the module ($MODULE) and its configuration where apxs says, below $DESTDIR. Run by `make install`.
 #
-# A module that is not ours is kept once as mod_md.so.orig; configuration files that exist are left as they are.
+# A module that is not ours is kept as mod_md.so.orig, the latest one; configuration files that exist are left as they are.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -16,8 +16,9 @@ target=$dest$libexec/mod_md.so
 
 mkdir -p "$dest$libexec"
 # Every library built by rustc carries that path; the C module does not.
-if [ -f "$target" ] && ! grep -qa /rustc/ "$target" && [ ! -e "$target.orig" ]; then
-    cp -p "$target" "$target.orig"
+if [ -f "$target" ] && ! grep -qa /rustc/ "$target"; then
+    cp -p "$target" "$target.orig.new"
+    mv -f "$target.orig.new" "$target.orig"
     echo "install: the module that was there is now $target.orig"
 fi
 # Renamed into place: a running httpd has the old file mapped.

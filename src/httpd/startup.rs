@@ -60,9 +60,8 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         if let Some(path) = sys::outdated() {
             crate::log!(
                 Warn,
-                "{} is another file than the one that httpd has loaded and goes on with (mod_md {}). If it was replaced \
-                 during this reload, the next one takes it up. If this line stays, something keeps the old one loaded: \
-                 stop httpd and start it",
+                "{} has been replaced, but httpd still runs the old file (mod_md {}). Reload once more; if this warning \
+                 stays, stop and start httpd.",
                 path.display(),
                 crate::VERSION
             );

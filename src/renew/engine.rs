@@ -12,6 +12,7 @@ use super::policy::{self, Decision};
 use super::settings::Settings;
 use super::slots::Pause;
 use super::staging::Staging;
+use super::state::assess;
 use super::tally::Tally;
 use super::turn::earlier;
 use super::{Managed, ari, challenges, flow, inquiry};
@@ -203,7 +204,11 @@ impl Engine {
         // What another process has put into use is not to be renewed again.
         target.live.catch_up();
         let mut running = Running::load(target, &self.store, clock);
-        crate::log!(Debug, "AH10052: md({}): state={}, driving", target.md.name, target.md.state as i32);
+        let state = match &*target.live.load() {
+            Some(set) => assess(&target.md, &set.certs).0,
+            None => target.md.state,
+        };
+        crate::log!(Debug, "AH10052: md({}): state={}, driving", target.md.name, state as i32);
         let mut told = Next::Never;
         if running.job.finished && Staging::new(&self.store, &target.md.name).is_complete() {
             match self.after_renewal(index, target, &mut running, None) {

@@ -38,7 +38,7 @@ pub enum Flaw {
     NoMd,
     /// `what` is in staging, and has a code that is not its own.
     #[error(
-        "{0} in staging is not what this server has left there: its `auth` does not fit, because somebody with the rights          of httpd's User has changed it or brought it from elsewhere"
+        "{0} in staging is not what this server has left there: its `auth` does not fit, because somebody with the rights of httpd's User has changed it or brought it from elsewhere"
     )]
     Forged(&'static str),
     /// What only we write has no code.

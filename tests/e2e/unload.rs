@@ -191,7 +191,7 @@ fn a_reload_runs_the_new_file_of_the_same_name() {
         assert_mapped(&httpd, &linked(&httpd));
         assert_eq!(httpd.logged(&starts(mark)).len(), 1);
     }
-    assert_eq!(httpd.logged("is another file than"), Vec::<String>::new());
+    assert_eq!(httpd.logged("still runs the old file"), Vec::<String>::new());
     assert_ends_well(httpd);
 }
 
@@ -364,11 +364,11 @@ fn a_start_says_that_something_keeps_the_module_that_was_replaced() {
     let module = config.server_root().join("mod_md.so");
     let mut httpd = preload.pin(config, &module).start();
     httpd.graceful();
-    assert_eq!(httpd.logged("is another file than"), Vec::<String>::new());
+    assert_eq!(httpd.logged("still runs the old file"), Vec::<String>::new());
     replace(&module, &marked(9));
     httpd.graceful();
     assert_eq!(httpd.logged(&starts(9)), Vec::<String>::new(), "the first one was kept");
-    let said = httpd.logged("is another file than the one that httpd has loaded");
+    let said = httpd.logged("has been replaced, but httpd still runs the old file");
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("md:warn") && said[0].contains(&*module.to_string_lossy()), "{said:?}");
     assert_ends_well(httpd);
