@@ -37,7 +37,7 @@ differential: ## Compare with the C module over the whole grid of changes: ten m
 bench: build ## Measure starts and memory with many domains, beside the C module: ARGS="startup 2000 3", ARGS="live"
 	$(CARGO) bench --profile dev --no-default-features --bench $(if $(filter live,$(ARGS)),live,servers) -- $(ARGS)
 
-fuzz: ## Feed parsers whatever can be thought of, FUZZ_SECONDS for each of FUZZ_TARGETS; needs nightly Rust and cargo-fuzz
+fuzz: ## Feed parsers fuzzed input, FUZZ_SECONDS for each of FUZZ_TARGETS; needs nightly Rust and cargo-fuzz
 	for target in $(FUZZ_TARGETS); do \
 	  mkdir -p fuzz/corpus/$$target; \
 	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \

@@ -21,7 +21,7 @@ const INTRODUCTION: &str = "\
 # Directives
 
 This page is made from the table that the module reads its configuration with. `UPDATE_DOCS=1 cargo test --no-default-features
-directives_md` writes it anew.
+directives_md` regenerates it.
 
 - **Names** of directives and the words `on`, `off`, `auto`, `manual` may be written in any case.
 - **Where**: *server* is the main server or a `<VirtualHost>`; *MD section* is the inside of `<MDomain …>`; *once* is a value that the

@@ -34,8 +34,8 @@ pub const ROWS: &[Row] = &[
         c"Container for a managed domain with settings of its own.",
         domain::open_section)
         .takes("NAME… [auto|manual]")
-        .detail("What stands in the section holds for this MD alone. A value it does not have comes from the server or virtual \
-            host that the section stands in, then from the main server, then it is the default. Sections cannot be nested.")
+        .detail("The directives in the section apply to this MD alone. A value that it lacks comes from the server or virtual \
+            host that contains the section, then from the main server, then it is the default. Sections cannot be nested.")
         .example("<MDomain shop.example.org>\n    MDMembers www.shop.example.org\n    MDPrivateKeys P-256 RSA\n    \
             MDRenewWindow 50%\n</MDomain>"),
     row(c"<MDomainSet", Section, Server, Some("domains"),
@@ -83,8 +83,8 @@ pub const ROWS: &[Row] = &[
         .takes("NAME|URL…").unset(As("LetsEncrypt"))
         .detail("The URL is that of the CA's ACME directory. The next CA in the list is used after \
             [MDRetryFailover](#mdretryfailover) failures in a row. For first steps take `LetsEncrypt-Test`: browsers do not trust \
-            its certificates, and its limits are wide. An `http` URL on another machine is told of at the start, since its answers \
-            come from whoever is on the way; a CA that is asked by `https` is asked for nothing without it.")
+            its certificates, and its limits are wide. The start warns of an `http` URL on another machine, since anybody on the way can \
+            change its answers; a CA that is asked by `https` is asked for nothing without it.")
         .example("MDCertificateAuthority LetsEncrypt https://ca.example.org/acme/directory"),
     row(c"MDCertificateProtocol", One, ServerOrMd, Some("ca.proto"),
         c"Protocol used to obtain/renew certificates",
@@ -190,10 +190,10 @@ pub const ROWS: &[Row] = &[
         .takes("on|off").unset(As("off"))
         .detail("Many CAs refuse such orders today. A change makes the certificate due for renewal."),
     row(c"MDProfile", One, ServerOrMd, Some("profile"),
-        c"The name of an CA profile to order certificates for.",
+        c"The name of a CA profile to order certificates for.",
         |s, a| set(&mut s.settings().profile, text(a)))
         .takes("NAME")
-        .detail("Which there are is for the CA to say. It is left out of orders at a CA that does not know it, unless \
+        .detail("The CA says which profiles it has. The profile is left out of orders at a CA that does not know it, unless \
             [MDProfileMandatory](#mdprofilemandatory) is on.")
         .example("MDProfile shortlived"),
     row(c"MDProfileMandatory", One, ServerOrMd, Some("profile-mandatory"),
@@ -274,13 +274,13 @@ pub const ROWS: &[Row] = &[
         c"Time length between checks of certificates (defaults to seconds).",
         |s, a| set(&mut s.server.globals.check_interval, duration(a, SECOND, 1000, "check interval cannot be less than one second")))
         .takes("DURATION").unset(As("12h"))
-        .detail("± 50 %, so that the servers of the world do not knock at the same time. A renewal under way has its own pace."),
+        .detail("Jittered by ±50 % so that servers do not contact the CA all at once. A renewal in progress follows [MDRetryDelay](#mdretrydelay) instead."),
 
     row(c"MDActivationDelay", One, Global, None,
         c"How old a renewed certificate must be to be activated (defaults to days).",
         |s, a| set(&mut s.server.globals.activation_delay, duration(a, DAY, 0, "activation delay must not be negative")))
         .takes("DURATION").unset(As("0s"))
-        .detail("For clients whose clocks are late. Where no good certificate is in use, none waits."),
+        .detail("Gives clients with slow clocks time to catch up. Ignored while no valid certificate is in use."),
     row(c"MDLiveActivation", One, Global, None,
         c"Off to activate renewed certificates at a restart only.",
         |s, a| set(&mut s.server.globals.live_activation, on_off(a)))
