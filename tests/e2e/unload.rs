@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use openssl::pkey::Id;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode, SslVersion};
 use openssl::x509::store::X509StoreBuilder;
 
@@ -19,7 +20,7 @@ use crate::support::preload::Preload;
 use crate::support::process::children;
 use crate::support::responder::{Act, Responder, Signers};
 use crate::support::stream::Stream;
-use crate::support::{Command, Config, Httpd, Lab, Need, RaisedAtEnd, open_lab, tls};
+use crate::support::{Command, Config, Httpd, Lab, Need, RaisedAtEnd, SOON, open_lab, tls, wait_for};
 
 /// The files of the module that a process has mapped, with their inodes; what was removed ends with `(deleted)`. `None`: it
 /// is not there.
@@ -242,6 +243,39 @@ fn the_c_module_takes_the_place_of_ours_by_a_reload_and_ours_its_own_again() {
 fn the_same_holds_with_processes_instead_of_threads() {
     let Some(lab) = open_lab!(Need::BothModules) else { return };
     swaps(lab, "prefork");
+}
+
+/// In the order of docs/migrating.md. The C module would put that set into use, and mod_ssl end httpd.
+#[test]
+fn the_way_back_to_the_c_module_is_open_once_a_set_that_hosts_refuse_is_removed() {
+    let Some(lab) = open_lab!(Need::BothModules) else { return };
+    let site = Site::new(lab);
+    let (ours, c) = (under_test(), c_module().unwrap());
+    let strict = "SSLCipherSuite ALL:@SECLEVEL=3";
+    let mut httpd = site.config(strict).line("MDRenewMode auto\nMDCheckInterval 1s").module(&ours).start();
+    issuer::stage(&httpd.config.store(), &[NAME], &[&Issuer::with_key(Id::RSA).issue(&[NAME])]);
+    wait_for("the refusal in md-status", SOON, || {
+        let last = &httpd.md(NAME)["renewal"]["last"];
+        last["detail"].as_str()?.contains("the new certificates are not used").then_some(())
+    });
+    httpd.graceful();
+    let staged = httpd.config.store().join("staging").join(NAME);
+    assert!(staged.join("pubcert.p-256.pem").exists());
+    // The C module takes sets alone that say which CA they are from.
+    let file = staged.join("md.json");
+    let mut md: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    md["ca"]["url"] = "https://127.0.0.1:1/dir".into();
+    fs::write(file, md.to_string()).unwrap();
+    // The child may write its job meanwhile.
+    wait_for("staging without the set", SOON, || {
+        let _ = fs::remove_dir_all(&staged);
+        (!staged.join("pubcert.p-256.pem").exists()).then_some(())
+    });
+    httpd.rewrite(|config| config.module(&c));
+    site.visited_during(|| httpd.graceful());
+    assert!(is_c(&linked(&httpd)));
+    site.visit_often(20);
+    assert_ends_well(httpd);
 }
 
 #[test]
