@@ -84,6 +84,11 @@ impl Certificate {
     }
 
     /// Lower-case hex of the SHA-256 over the DER.
+    /// Of its public key, SHA-256.
+    pub fn key_fingerprint(&self) -> String {
+        HEXLOWER.encode(&sha256(self.public_key()))
+    }
+
     pub fn sha256_fingerprint(&self) -> String {
         HEXLOWER.encode(&sha256(&self.der))
     }

@@ -84,7 +84,7 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
     if let Err(error) = store.write_reach(plan.can_http, plan.can_https) {
         crate::log!(Warn, "the store's httpd.json cannot be written: {error}");
     }
-    let mut activation = match Activation::begin(store, mds) {
+    let mut activation = match Activation::begin(store, mds, now) {
         Ok(activation) => activation,
         Err(error) => {
             crate::log!(Error, "AH10069: staged sets cannot be looked at, those in use stay: {error}");
@@ -113,6 +113,11 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
                 Notice,
                 "md[{name}]: the staged certificates were ordered for an earlier configuration, and clients would get \
                  less from them than from those in use. They are dropped."
+            ),
+            Ok(Activated::OfOtherNames) => crate::log!(
+                Warn,
+                "md[{name}]: the staged certificates are for none of the names that the domain has now. They are dropped, \
+                 and new ones are requested where those in use do not do."
             ),
             Ok(Activated::Damaged(reason)) => {
                 crate::log!(

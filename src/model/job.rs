@@ -100,8 +100,6 @@ pub struct Job {
     pub trial: Option<Trial>,
     /// By which a start knows again the set that belongs to it. No page shows it.
     pub auth: Option<String>,
-    /// How many starts of httpd ended while they loaded new sets, this one among them.
-    pub ended_starts: u32,
     /// Newest first.
     pub log: Vec<LogEntry>,
     /// Keys we do not know.
@@ -123,7 +121,6 @@ const KNOWN_KEYS: &[&str] = &[
     "held-back",
     "trial",
     "auth",
-    "ended-starts",
     "log",
 ];
 
@@ -297,9 +294,6 @@ impl Job {
         self.waiting.as_ref().map(|waiting| put("waiting", waiting.to_json()));
         self.held_back.as_ref().map(|held| put("held-back", held.to_json()));
         self.trial.as_ref().map(|trial| put("trial", trial.to_json()));
-        if self.ended_starts > 0 {
-            put("ended-starts", json!(self.ended_starts));
-        }
         for (key, value) in &self.extra {
             out.entry(key.clone()).or_insert_with(|| value.clone());
         }
@@ -331,7 +325,6 @@ impl Job {
             held_back: fields.get("held-back").and_then(HeldBack::from_json),
             trial: fields.get("trial").and_then(Trial::from_json),
             auth: bounded::name_at(value, "auth"),
-            ended_starts: number("ended-starts"),
             log: entries.into_iter().flatten().filter_map(LogEntry::from_json).take(LOG_MAX).collect(),
             extra: EXTRA_ROOM.take_fields(unknown),
         })

@@ -84,6 +84,18 @@ impl Accounts {
         self.fitting(ca_url, md).next().map(|account| account.folder.as_str())
     }
 
+    /// Notes in `md` which CA issued a set, and for which account. `staged`: what it was ordered for; `adopted`: the
+    /// accounts that came with it, by their CAs.
+    pub fn name_ca(&self, adopted: &[(String, String)], md: &mut Md, staged: &Md) {
+        let Some(url) = &staged.ca.url else { return };
+        let known = |folder: &&String| self.fits(folder, url, md);
+        let mut adopted = adopted.iter().filter(|(ca, _)| ca == url).map(|(_, folder)| folder).filter(known);
+        let account = adopted.next().or(staged.ca.account.as_ref().filter(known)).cloned();
+        let account = account.or_else(|| self.find(url, md).map(String::from));
+        md.ca.account = account.or_else(|| md.ca.account.take().filter(|_| md.ca.url.as_ref() == Some(url)));
+        md.ca.url = Some(url.clone());
+    }
+
     fn fitting(&self, ca_url: &str, md: &Md) -> impl Iterator<Item = &Account> {
         self.of(ca_url, md.eab.as_ref().map(|eab| eab.kid.as_str()))
     }

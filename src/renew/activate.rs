@@ -7,7 +7,7 @@
 //! the swap. Staging is emptied last.
 
 use super::account::Accounts;
-use super::gate;
+use super::gate::{self, EndedStarts};
 use super::live;
 use super::recover::{self, NewSet, OnTrial, archive_number};
 use super::restart;
@@ -38,14 +38,11 @@ pub enum Activated {
     Refused(String),
     /// It was made under an earlier configuration and is worth less than the one in use. It was purged.
     Outdone,
+    /// It has none of the names that the MD has now. It was purged.
+    OfOtherNames,
     /// It could not be used, for this reason, and was purged.
     Damaged(String),
 }
-
-/// No start puts a set into use that has ended this many starts. One may have had another reason.
-const ENDED_STARTS_MAX: u64 = 2;
-const HELD: &str = "httpd has ended twice when it started with it. It stays in staging, and is served from there as far \
-                    as its hosts take it";
 
 /// The activation of all MDs in one start.
 pub struct Activation<'s> {
@@ -56,6 +53,7 @@ pub struct Activation<'s> {
     staged: HashSet<String>,
     /// The highest number in the archive, by MD.
     archived: HashMap<String, u32>,
+    ended: EndedStarts,
     /// What was put into use.
     replaced: OnTrial,
 }
@@ -75,9 +73,14 @@ impl Staged {
         own.eq(other.sets.iter().map(|set| &set.info.fingerprint))
     }
 
-    /// Whether no start tries it again, though its hosts may take it when they are asked.
-    fn is_held(&self) -> bool {
-        self.job.get("ended-starts").and_then(Value::as_u64) >= Some(ENDED_STARTS_MAX)
+    /// Fingerprints of its keys.
+    fn keys(&self) -> Vec<String> {
+        self.sets.iter().map(|set| set.chain.leaf().key_fingerprint()).collect()
+    }
+
+    /// Whether a child says that all hosts take it.
+    fn is_tried(&self) -> bool {
+        self.trial == Some(Trial::Accepted)
     }
 
     fn certs(&self, md: &Md) -> Certs {
@@ -100,7 +103,8 @@ impl From<Error> for Refusal {
 impl<'s> Activation<'s> {
     /// Looks at staging, accounts and archive, and moves the accounts that wait in staging. Folders of other names than
     /// the configured ones cost nothing: anybody may have made them.
-    pub fn begin(store: &'s StartStore, mds: &[SyncedMd]) -> Result<Self, Error> {
+    pub fn begin(store: &'s StartStore, mds: &[SyncedMd], now: Timestamp) -> Result<Self, Error> {
+        let ended = EndedStarts::read(store, now)?;
         let mut accounts = Accounts::read(store)?;
         let mut adopted = HashMap::new();
         let names = || mds.iter().map(|synced| synced.md.name.as_str());
@@ -136,7 +140,7 @@ impl<'s> Activation<'s> {
             let highest = archived.entry(name.to_string()).or_default();
             *highest = number.max(*highest);
         }
-        Ok(Activation { store, accounts, adopted, staged, archived, replaced: OnTrial::new() })
+        Ok(Activation { store, accounts, adopted, staged, archived, ended, replaced: OnTrial::new() })
     }
 
     /// The sets that were put into use.
@@ -166,8 +170,13 @@ impl<'s> Activation<'s> {
         let staged = self.load(&name);
         let live = self.load_live(&name)?;
         let is_same = matches!((&staged, &live), (Ok(Some(staged)), Some(live)) if staged.is_same(live));
-        let is_held = live.as_ref().is_some_and(Staged::is_held);
-        let live = live.filter(|live| !is_same && !live.is_held());
+        let objection = live.as_ref().and_then(|live| self.objection(&name, live));
+        // Children serve what one of them has published.
+        let is_held = objection.is_some() && live.as_ref().is_some_and(Staged::is_tried);
+        if let Some(reason) = objection.as_ref().filter(|_| !is_same) {
+            crate::log!(Error, "AH10069: md[{name}]: the set that was live is not put into use: {reason}");
+        }
+        let live = live.filter(|_| !is_same && objection.is_none());
         let is_live_used = match live {
             Some(live) => self.use_live(synced, live, now)?,
             None => false,
@@ -204,7 +213,14 @@ impl<'s> Activation<'s> {
     fn activate_without_job(&mut self, synced: &mut SyncedMd, now: Timestamp) -> Result<Activated, Error> {
         let name = synced.md.name.clone();
         let live = self.load_live(&name)?;
-        if live.as_ref().is_some_and(Staged::is_held) {
+        if let Some((live, reason)) =
+            live.as_ref().and_then(|live| Some((live, self.objection(&name, live)?)))
+        {
+            crate::log!(Error, "AH10069: md[{name}]: the set that was live is not put into use: {reason}");
+            // What a child has tried is served by children.
+            if !live.is_tried() {
+                restart::purge(self.store, &name)?;
+            }
             return Ok(Activated::Nothing);
         }
         let is_used = match live {
@@ -218,7 +234,7 @@ impl<'s> Activation<'s> {
     /// Tells whether the set that was live is in use now. One that cannot be used is as good as none; one that cannot be
     /// put into use now is kept, as the error says.
     fn use_live(&mut self, synced: &mut SyncedMd, live: Staged, now: Timestamp) -> Result<bool, Error> {
-        if self.is_outdone(synced, &live, now) {
+        if self.is_of_no_use(synced, &live, now).is_some() {
             return Ok(false);
         }
         match self.put_in_use(synced, live) {
@@ -246,12 +262,12 @@ impl<'s> Activation<'s> {
         if !is_live && let Some(start) = live::waits_until(&synced.md, &synced.certs, new, delay, now) {
             return Ok(Activated::Waiting(start));
         }
-        if staged.is_held() {
-            return Ok(Activated::Refused(HELD.into()));
+        if let Some(reason) = self.objection(&name, &staged) {
+            return Ok(Activated::Refused(reason));
         }
-        if self.is_outdone(synced, &staged, now) {
+        if let Some(reason) = self.is_of_no_use(synced, &staged, now) {
             restart::purge(self.store, &name)?;
-            return Ok(Activated::Outdone);
+            return Ok(reason);
         }
         let job = Job::from_json(&name, &staged.job);
         let refused = match self.put_in_use(synced, staged) {
@@ -278,22 +294,32 @@ impl<'s> Activation<'s> {
         Ok(Activated::Done)
     }
 
-    /// Whether clients have more of the set in use than they would have of this one.
-    fn is_outdone(&self, synced: &SyncedMd, staged: &Staged, now: Timestamp) -> bool {
-        !synced.md.has_static_files() && synced.certs.outdo(&staged.certs(&synced.md), &synced.md, now)
+    fn objection(&self, name: &str, staged: &Staged) -> Option<String> {
+        self.ended.objection(name, &staged.keys(), staged.is_tried())
+    }
+
+    /// Whether clients would have nothing of the set, or have more of the one in use.
+    fn is_of_no_use(&self, synced: &SyncedMd, staged: &Staged, now: Timestamp) -> Option<Activated> {
+        let (md, certs) = (&synced.md, staged.certs(&synced.md));
+        if !certs.are_for(md, now) {
+            return Some(Activated::OfOtherNames);
+        }
+        (!md.has_static_files() && synced.certs.outdo(&certs, md, now)).then_some(Activated::Outdone)
     }
 
     /// Afterwards `domains` has the set, and `synced` says so.
     fn put_in_use(&mut self, synced: &mut SyncedMd, staged: Staged) -> Result<(), Refusal> {
         let name = synced.md.name.clone();
         let mut md = synced.md.clone();
-        self.name_ca(&mut md, &staged.md);
+        let adopted = self.adopted.get(&name).map(Vec::as_slice).unwrap_or_default();
+        self.accounts.name_ca(adopted, &mut md, &staged.md);
         let certs = staged.certs(&md);
         let is_in_use = self.is_in_use(&name, &staged.sets);
         let mut stored = None;
         if !is_in_use {
             let json = md.to_json();
             self.assemble(&name, &json, &staged)?;
+            let keys = staged.keys();
             gate::admit(self.store, Group::Tmp, &name, staged.sets, staged.trial.as_ref()).map_err(
                 |flaw| {
                     // What was assembled must not be taken for a swap that was interrupted.
@@ -305,7 +331,7 @@ impl<'s> Activation<'s> {
             )?;
             let archived = self.swap(&name)?;
             let leaves = recover::leaves(self.store, Group::Domains, &name);
-            self.replaced.insert(name.clone(), NewSet { leaves, archived });
+            self.replaced.insert(name.clone(), NewSet { leaves, keys, archived });
             stored = Some(json);
         }
         synced.md = md;
@@ -349,23 +375,6 @@ impl<'s> Activation<'s> {
         let sets: Vec<KeyedSet> = md.keys().into_iter().map(load).collect::<Result<_, _>>()?;
         let trial = set::trial(self.store, &job, &md, &sets)?;
         Ok(Some(Staged { job: json, md, sets, trial }))
-    }
-
-    /// Notes which CA issued the set, and for which account.
-    fn name_ca(&self, md: &mut Md, staged: &Md) {
-        let staged_url = staged.ca.url.clone();
-        let known =
-            |folder: &&String| staged_url.as_deref().is_some_and(|url| self.accounts.fits(folder, url, md));
-        let shared = || self.accounts.find(staged_url.as_deref()?, md).map(String::from);
-        let adopted = self.adopted.get(&md.name).into_iter().flatten();
-        let mut adopted =
-            adopted.filter(|(ca, _)| Some(ca) == staged_url.as_ref()).map(|(_, folder)| folder).filter(known);
-        let account = adopted.next().or(staged.ca.account.as_ref().filter(known)).cloned();
-        let account = account.or_else(shared);
-        if staged.ca.url.is_some() {
-            md.ca.account = account.or_else(|| md.ca.account.take().filter(|_| md.ca.url == staged.ca.url));
-            md.ca.url.clone_from(&staged.ca.url);
-        }
     }
 
     /// Whether the process died after the swap, before staging was emptied.
@@ -424,7 +433,7 @@ mod tests {
     /// A whole start.
     fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<(SyncedMd, Activated)>, Error> {
         let synced = sync(store, configured)?;
-        let mut activation = Activation::begin(store, &synced)?;
+        let mut activation = Activation::begin(store, &synced, NOW)?;
         let mut started = Vec::new();
         for mut md in synced {
             let activated = activation.activate(&mut md, NOW, Duration::ZERO)?;
@@ -532,7 +541,7 @@ mod tests {
         let old = lab.install(&a);
         lab.stage(&a, &lab.set(&["a.test"], &spec()));
         let mut synced = sync(&lab.store, &[a]).unwrap().remove(0);
-        let mut activation = Activation::begin(&lab.store, slice::from_ref(&synced)).unwrap();
+        let mut activation = Activation::begin(&lab.store, slice::from_ref(&synced), NOW).unwrap();
         let activated = activation.activate(&mut synced, NOW, DAY * 2).unwrap();
         assert_eq!(activated, Activated::Waiting(NOW.plus(DAY)));
         assert_eq!(live(&lab, "a.test"), Some(old));
@@ -548,7 +557,7 @@ mod tests {
         for lab in [first, uncovered] {
             lab.stage(&more, &lab.set(&["a.test", "b.test"], &spec()));
             let mut synced = sync(&lab.store, std::slice::from_ref(&more)).unwrap().remove(0);
-            let activated = Activation::begin(&lab.store, slice::from_ref(&synced)).unwrap().activate(
+            let activated = Activation::begin(&lab.store, slice::from_ref(&synced), NOW).unwrap().activate(
                 &mut synced,
                 NOW,
                 DAY * 2,
@@ -654,7 +663,10 @@ mod tests {
                         lab.stage(&a, &staged[at]);
                     }
                     let (synced, _) = start(&lab.store, std::slice::from_ref(&a)).unwrap().remove(0);
-                    let candidates = [(used, &in_use), (live_set, &was_live), (staged_set, &staged)];
+                    // Of other names: it is served where it is in use alone.
+                    let new = |at: Option<usize>| at.filter(|at| *at != 1);
+                    let candidates =
+                        [(used, &in_use), (new(live_set), &was_live), (new(staged_set), &staged)];
                     let best = candidates.into_iter().filter_map(|(at, sets)| Some((at?, sets)));
                     // Of equal ones the last.
                     let best = best.max_by_key(|(at, _)| *at).map(|(at, sets)| &sets[at].info.fingerprint);
@@ -682,8 +694,14 @@ mod tests {
             lab.stage(&a, &lab.set_like(&wish, &spec()));
             let (_, activated) = start(&lab.store, std::slice::from_ref(&a)).unwrap().remove(0);
             assert_eq!(activated, Activated::Outdone);
-            assert_eq!(live(&lab, "a.test"), Some(old));
+            assert_eq!(live(&lab, "a.test"), Some(old.clone()));
             assert!(!lab.has("staging/a.test"));
+            // Without a code, as those of the C module, it has no more rights.
+            lab.stage(&a, &lab.set_like(&wish, &spec()));
+            let job = Job { finished: true, ..Job::new("a.test") };
+            lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job.to_json()).unwrap();
+            let (_, activated) = start(&lab.store, std::slice::from_ref(&a)).unwrap().remove(0);
+            assert_eq!((activated, live(&lab, "a.test")), (Activated::Outdone, Some(old)));
             let empty = Lab::new();
             let new = empty.stage(&a, &empty.set_like(&wish, &spec()));
             let (_, activated) = start(&empty.store, std::slice::from_ref(&a)).unwrap().remove(0);
@@ -898,28 +916,117 @@ mod tests {
         assert!(lab.has("archive/a.test.1"));
     }
 
+    /// As often as that, starts ended with sets of these keys for the MD.
+    fn end_starts(lab: &Lab, name: &str, keys: &[String], times: usize) {
+        let mut ended = EndedStarts::read(&lab.store, NOW).unwrap();
+        (0..times).for_each(|_| ended.count(Some(name), keys, NOW));
+        ended.write(&lab.store).unwrap();
+    }
+
     #[test]
     fn a_set_that_has_ended_two_starts_is_served_from_staging_alone() {
         let a = md(&["a.test"]);
-        for (ended_starts, is_used) in [(1, true), (2, false)] {
+        for (times, is_used) in [(1, true), (2, false)] {
             for is_live in [true, false] {
                 let lab = Lab::new();
                 let old = lab.install(&a);
                 let set = lab.set(&["a.test"], &spec());
-                let new = lab.stage(&a, &set);
-                let job =
-                    Job { finished: true, ended_starts, trial: Some(Trial::Accepted), ..Job::new("a.test") };
-                lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job.to_json()).unwrap();
+                let new = lab.stage_tried(&a, &set, Some(Trial::Accepted));
+                end_starts(&lab, "a.test", &[set.chain.leaf().key_fingerprint()], times);
                 if is_live {
-                    let set = live::Published::new(NOW, &a, &job, Admitted::untried(vec![set]));
+                    let set =
+                        live::Published::new(NOW, &a, &Job::new("a.test"), Admitted::untried(vec![set]));
                     set.write(&lab.store.worker(), "a.test").unwrap();
                 }
                 for _ in 0..2 {
                     start(&lab.store, std::slice::from_ref(&a)).unwrap();
                     let expected = if is_used { new.clone() } else { old.clone() };
-                    assert_eq!(live(&lab, "a.test"), Some(expected), "{ended_starts} {is_live}");
+                    assert_eq!(live(&lab, "a.test"), Some(expected), "{times} {is_live}");
                     assert_eq!(lab.has("staging/a.test/live.json"), is_live && !is_used);
                 }
+            }
+        }
+    }
+
+    /// Who can write to staging says in job.json what they like, and makes other certificates for a key of ours. What
+    /// ended a start is asked of those that have no code of a child that had it tried.
+    #[test]
+    fn a_set_that_no_child_has_tried_ends_one_start_alone() {
+        let a = md(&["a.test"]);
+        let strip = |lab: &Lab, fields: &[&str]| {
+            let mut job = lab.store.read_json(Group::Staging, "a.test", JOB_FILE).unwrap().unwrap();
+            fields.iter().for_each(|field| drop(job.as_object_mut().unwrap().remove(*field)));
+            job["trial"] = serde_json::json!({"accepted": true});
+            lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job).unwrap();
+        };
+        let same_key = |_: &Lab, set: &KeyedSet| {
+            let chain = Ca::new("Theirs").issue(&["a.test"], &set.key);
+            KeyedSet::from_sent(spec(), set.key.clone(), chain).unwrap().0
+        };
+        let other = |lab: &Lab, _: &KeyedSet| lab.set(&["a.test"], &spec());
+        type Plant = fn(&Lab, &KeyedSet) -> KeyedSet;
+        let plants: [(&str, Plant); 3] =
+            [("the same", |_, set| copy(set)), ("of the same key", same_key), ("of another key", other)];
+        for (what, plant) in plants {
+            for is_signed in [true, false] {
+                for of_whom in ["nobody", "another.test", "a.test"] {
+                    let lab = Lab::new();
+                    let old = lab.install(&a);
+                    let guilty = lab.set(&["a.test"], &spec());
+                    if of_whom != "nobody" {
+                        end_starts(&lab, of_whom, &[guilty.chain.leaf().key_fingerprint()], 1);
+                    }
+                    let planted = plant(&lab, &guilty);
+                    let new = lab.stage(&a, &planted);
+                    strip(&lab, if is_signed { &[] } else { &["auth"] });
+                    let (_, activated) = start(&lab.store, slice::from_ref(&a)).unwrap().remove(0);
+                    let is_known =
+                        of_whom == "a.test" || (of_whom == "another.test" && what != "of another key");
+                    let case = format!("{what} {is_signed} {of_whom}: {activated:?}");
+                    assert_eq!(matches!(activated, Activated::Refused(_)), is_known, "{case}");
+                    assert_eq!(
+                        live(&lab, "a.test"),
+                        Some(if is_known { old } else { new.clone() }),
+                        "{case}"
+                    );
+                    if is_known {
+                        // Its hosts take it.
+                        lab.stage_tried(&a, &planted, Some(Trial::Accepted));
+                        assert_eq!(start(&lab.store, slice::from_ref(&a)).unwrap()[0].1, Activated::Done);
+                        assert_eq!(live(&lab, "a.test"), Some(new), "{case}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whatever is in use, and nothing too.
+    #[test]
+    fn a_set_for_none_of_the_names_is_put_into_use_by_no_start() {
+        let a = md(&["a.test", "b.test"]);
+        for names in [&["x.test"][..], &["*.a.test"], &["a.test", "x.test"]] {
+            for (is_live, has_old) in [(false, false), (false, true), (true, false), (true, true)] {
+                let lab = Lab::new();
+                // Expired, it is worth less than any that has a name.
+                let old = Wish { names: &["a.test"], until: NOW, ..Wish::default() };
+                let old = has_old.then(|| lab.set_like(&old, &spec()));
+                if let Some(set) = &old {
+                    set::write(&lab.store, Group::Domains, "a.test", set).unwrap();
+                    lab.store.write_json(Group::Domains, "a.test", MD_FILE, &a.to_json()).unwrap();
+                }
+                let set = lab.set(names, &spec());
+                let new = if is_live { publish(&lab, &a, set) } else { lab.stage(&a, &set) };
+                let job = Job::new("a.test");
+                if is_live {
+                    lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job.to_json()).unwrap();
+                }
+                let (_, activated) = start(&lab.store, slice::from_ref(&a)).unwrap().remove(0);
+                let (case, is_used) = (format!("{names:?} {is_live} {has_old}"), names.len() > 1);
+                let expected = if is_used { Some(new) } else { old.map(|set| set.info.fingerprint) };
+                assert_eq!(live(&lab, "a.test"), expected, "{case}");
+                assert_eq!(activated == Activated::Done, is_used, "{case}");
+                assert_eq!(activated == Activated::OfOtherNames, !is_used && !is_live, "{case}");
+                assert!(!lab.has("staging/a.test/pubcert.p-256.pem") && !lab.has("staging/a.test/live.json"));
             }
         }
     }
@@ -984,8 +1091,10 @@ mod tests {
             }
             let served = publish(&lab, &a, lab.set(&["a.test"], &a.keys()[0]));
             let mut synced = sync(&lab.store, std::slice::from_ref(&a)).unwrap();
-            let activated =
-                Activation::begin(&lab.store, &synced).unwrap().activate(&mut synced[0], NOW, delay).unwrap();
+            let activated = Activation::begin(&lab.store, &synced, NOW)
+                .unwrap()
+                .activate(&mut synced[0], NOW, delay)
+                .unwrap();
             assert_eq!(activated, Activated::Done);
             assert_eq!(live(&lab, "a.test"), Some(served));
             assert_eq!(lab.has("staging/a.test/md.json"), !is_damaged);

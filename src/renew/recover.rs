@@ -2,6 +2,7 @@
 //! mod_ssl ended the start.
 
 use super::fallback;
+use super::gate::EndedStarts;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
 use super::staging::file::CHAIN_STEM;
 use crate::model::{Job, KeySpec, Md, Outcome, Trial};
@@ -15,6 +16,8 @@ use std::collections::BTreeMap;
 pub struct NewSet {
     /// Fingerprints of its certificates, sorted: by hand there may come others.
     pub leaves: Vec<String>,
+    /// Those of its keys.
+    pub keys: Vec<String>,
     /// The folder in the archive that has the set before.
     pub archived: Option<String>,
 }
@@ -31,7 +34,7 @@ pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Result<(), Error> {
 
 fn write_trial(store: &StartStore, sets: &OnTrial) -> Result<(), Error> {
     let entry = |(name, set): (&String, &NewSet)| {
-        (name.clone(), json!({"certs": set.leaves, "archived": set.archived}))
+        (name.clone(), json!({"certs": set.leaves, "keys": set.keys, "archived": set.archived}))
     };
     store.write_note(Note::Trial, &Value::Object(sets.iter().map(entry).collect()))
 }
@@ -81,6 +84,14 @@ pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
     let back =
         |(name, set): &(&String, &NewSet)| *name == guilty || set.archived.as_ref().is_some_and(is_valid);
     let names: Vec<String> = left.iter().filter(back).map(|(name, _)| name.clone()).collect();
+    if let Err(error) = note_ended(store, guilty, &names, &left, now) {
+        crate::log!(
+            Warn,
+            "that the last start of httpd ended with new certificates for {} cannot be noted, and they may end another one: \
+             {error}",
+            names.join(", ")
+        );
+    }
     for name in &names {
         let archived = left.remove(name).and_then(|set| set.archived);
         back_to_staging(store, name, now)?;
@@ -89,6 +100,21 @@ pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
     }
     clear(store, &left)?;
     Ok(Reverted { names, left })
+}
+
+fn note_ended(
+    store: &StartStore,
+    guilty: &str,
+    names: &[String],
+    sets: &OnTrial,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut ended = EndedStarts::read(store, now)?;
+    for (name, set) in names.iter().filter_map(|name| sets.get_key_value(name)) {
+        // An MD without a host that loads its sets has nobody to try them.
+        ended.count((name == guilty).then_some(guilty), &set.keys, now);
+    }
+    ended.write(store)
 }
 
 /// Notes that were acted on must not be met by a later start, with other sets in use by then.
@@ -103,9 +129,12 @@ fn on_trial(note: &Value) -> OnTrial {
     let own = |name: &str, folder: &str| archive_number(folder).is_some_and(|(md, _)| md == name);
     let set = |(name, set): (&String, &Value)| {
         let archived = set.get("archived").and_then(Value::as_str).filter(|folder| own(name, folder));
-        let leaves = set.get("certs").and_then(Value::as_array).into_iter().flatten();
-        let leaves = leaves.filter_map(Value::as_str).map(String::from).collect();
-        (name.clone(), NewSet { leaves, archived: archived.map(String::from) })
+        let texts = |field| {
+            let texts = set.get(field).and_then(Value::as_array).into_iter().flatten();
+            texts.filter_map(Value::as_str).map(String::from).collect()
+        };
+        let archived = archived.map(String::from);
+        (name.clone(), NewSet { leaves: texts("certs"), keys: texts("keys"), archived })
     };
     sets.map(set).collect()
 }
@@ -154,7 +183,7 @@ fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(),
     let job = read(JOB_FILE)?.as_ref().and_then(|json| Job::from_json(name, json));
     let job = job.unwrap_or_else(|| Job::new(name));
     let auth = Some(set::vouch(store, name, &md, &sets, false)?);
-    let job = Job { finished: true, auth, ended_starts: job.ended_starts.saturating_add(1), ..job };
+    let job = Job { finished: true, auth, ..job };
     note_refused(store, job, REFUSED_BY_START, now)
 }
 
@@ -299,7 +328,7 @@ mod tests {
     fn start(store: &StartStore, md: &Md) -> Result<Activated, Error> {
         let mut on_trial = revert(store, NOW)?.left;
         let mut synced = sync(store, std::slice::from_ref(md))?.remove(0);
-        let mut activation = Activation::begin(store, std::slice::from_ref(&synced))?;
+        let mut activation = Activation::begin(store, std::slice::from_ref(&synced), NOW)?;
         let activated = activation.activate(&mut synced, NOW, Duration::ZERO)?;
         finish(store, &mut synced)?;
         on_trial.extend(activation.replaced());
@@ -332,6 +361,13 @@ mod tests {
         assert_eq!(staged.info.fingerprint, new, "nothing is lost");
         let key = std::fs::read_to_string(lab.root().join("staging/a.test/privkey.p-256.pem")).unwrap();
         assert!(key.contains("ENCRYPTED"));
+        let ended = EndedStarts::read(&lab.store, NOW).unwrap();
+        let key = [staged.chain.leaf().key_fingerprint()];
+        assert!(
+            ended.objection("other.test", &key, false).is_some()
+                && ended.objection("a.test", &[], false).is_some()
+        );
+        assert!(ended.objection("a.test", &key, true).is_none(), "once");
         assert!(matches!(start(&lab.store, &a).unwrap(), Activated::Refused(_)), "and it is not tried again");
         assert_eq!(in_use(&lab), Some(old));
     }
@@ -423,7 +459,7 @@ mod tests {
             lab.stage(md, &lab.set(&[&md.name], &md.keys()[0]));
         }
         let mut synced = sync(&lab.store, &mds).unwrap();
-        let mut activation = Activation::begin(&lab.store, &synced).unwrap();
+        let mut activation = Activation::begin(&lab.store, &synced, NOW).unwrap();
         for md in &mut synced {
             assert_eq!(activation.activate(md, NOW, Duration::ZERO).unwrap(), Activated::Done);
         }
@@ -433,6 +469,14 @@ mod tests {
         let reverted = revert(&lab.store, NOW).unwrap();
         assert_eq!(reverted.names, ["a.test", "b.test"]);
         assert_eq!(reverted.left.keys().collect::<Vec<_>>(), ["c.test"], "better than an expired one");
+        let ended = EndedStarts::read(&lab.store, NOW).unwrap();
+        let is_known = |name| {
+            let staged = set::load(&lab.store, Group::Staging, name, &mds[0].keys()[0]);
+            let key = staged.map(|set| set.chain.leaf().key_fingerprint()).unwrap_or_default();
+            [ended.objection("x.test", &[key], false), ended.objection(name, &[], false)]
+                .map(|it| it.is_some())
+        };
+        assert_eq!(names.map(is_known), [[true, false], [true, true], [false, false]]);
         assert!(lab.has("staging/a.test/job.json") && lab.has("staging/b.test/job.json"));
         note_loading(&lab.store, "c.test").unwrap();
         assert_eq!(revert(&lab.store, NOW).unwrap().names, ["c.test"], "unless it ends the next start");

@@ -72,6 +72,11 @@ impl Certs {
         self.best(now).first().is_some_and(|(_, cert)| is_in_time(cert, now))
     }
 
+    /// Whether what is served of them has a name of `md`, expired or not.
+    pub fn are_for(&self, md: &Md, now: Timestamp) -> bool {
+        self.worth(md, now).names > 0
+    }
+
     /// What they are worth to `md`, the best of them.
     pub fn worth(&self, md: &Md, now: Timestamp) -> Worth {
         let best = self.best(now);

@@ -24,7 +24,7 @@ use std::time::Duration;
 fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> {
     let mut synced = sync(store, configured)?;
     store.write_reach(true, true)?;
-    let mut activation = Activation::begin(store, &synced)?;
+    let mut activation = Activation::begin(store, &synced, NOW)?;
     for md in &mut synced {
         if activation.activate(md, NOW, Duration::ZERO)? == Activated::Unfinished {
             restart::begin_anew(store, &md.md.name, NOW)?;

@@ -518,7 +518,7 @@ mod tests {
             assert!(lab.has(&format!("staging/c.test/{file}")), "{is_live} {has_folder} {is_failing}");
             // It is known to be ours under the new name.
             let mut synced = sync(&lab.store, &[merged]).unwrap();
-            let mut activation = Activation::begin(&lab.store, &synced).unwrap();
+            let mut activation = Activation::begin(&lab.store, &synced, NOW).unwrap();
             let activated = activation.activate(&mut synced[0], NOW, std::time::Duration::ZERO).unwrap();
             assert_eq!(activated, Activated::Done, "{is_live} {has_folder} {is_failing}");
         }

@@ -22,7 +22,7 @@ fn spec() -> KeySpec {
 
 fn start(lab: &Lab, configured: &[Md]) -> Vec<Activated> {
     let mut synced = sync(&lab.store, configured).unwrap();
-    let mut activation = Activation::begin(&lab.store, &synced).unwrap();
+    let mut activation = Activation::begin(&lab.store, &synced, NOW).unwrap();
     let activate = |md: &mut SyncedMd| {
         let activated = activation.activate(md, NOW, Duration::ZERO).unwrap();
         finish(&lab.store, md).unwrap();

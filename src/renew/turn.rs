@@ -145,6 +145,9 @@ impl Engine {
         }
         let new_certs =
             Certs::arrange(&target.md.keys(), sets.iter().map(|set| (set.spec.clone(), set.info.clone())));
+        if !new_certs.are_for(&target.md, now) {
+            return Turn::Damaged("they are for none of the names that the domain has now".into());
+        }
         if target.served().outdo(&new_certs, &target.md, now) {
             return Turn::Damaged("the certificates in use serve more names, or are valid for longer".into());
         }

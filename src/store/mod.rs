@@ -46,12 +46,14 @@ const JSON_MAX: u64 = 4 * 1024 * 1024;
 const FILE_MAX: u64 = 1024 * 1024;
 
 /// Files in the store's own folder by which a start tells the next one what it was trying.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Note {
     /// The sets it has put into use.
     Trial,
     /// The one that mod_ssl is loading.
     Loading,
+    /// What has ended starts. It stays.
+    Ended,
 }
 
 impl Note {
@@ -59,6 +61,7 @@ impl Note {
         match self {
             Note::Trial => "trial.json",
             Note::Loading => "trial-loading.json",
+            Note::Ended => "trial-ended.json",
         }
     }
 }
@@ -179,10 +182,10 @@ impl StartStore {
         Ok(true)
     }
 
-    /// Notes what this start is trying, for the next one to know where it ends with that. Does not wait for the disk: a
-    /// process that ends leaves it, and a power failure says nothing about what was tried.
+    /// Notes what this start is trying, for the next one to know where it ends with that. What does not stay does not
+    /// wait for the disk: a process that ends leaves it, and a power failure says nothing about what was tried.
     pub fn write_note(&self, note: Note, content: &Value) -> Result<(), Error> {
-        let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(false);
+        let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(note == Note::Ended);
         root.write(note.file(), &json_bytes(content), Access { mode: 0o600, ..Access::default() })
     }
 

@@ -8,8 +8,15 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// Files of root's beside the folders.
-const ROOT_FILES: [&str; 6] =
-    [setup::STORE_FILE, "httpd.json", "store.lock", "trial.lock", "trial.json", "trial-loading.json"];
+const ROOT_FILES: [&str; 7] = [
+    setup::STORE_FILE,
+    "httpd.json",
+    "store.lock",
+    "trial.lock",
+    "trial.json",
+    "trial-loading.json",
+    "trial-ended.json",
+];
 
 /// Takes back the store's own folder where it was given away together with its key. A folder that is somebody else's for
 /// other reasons stays so.

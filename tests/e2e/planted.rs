@@ -5,13 +5,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{Id, PKey, Private};
 use serde_json::{Value, json};
 
 use crate::support::issuer::{self, Issuer, Set};
 use crate::support::process::{children, is_alive, signal};
 use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, tls, wait_for};
 
+const SELDOM: &str = "MDCheckInterval 1h\nMDRetryDelay 1h\nMDPrivateKeys P-256";
 const QUICK: &str = "MDCheckInterval 1s\nMDRetryDelay 1s\nMDPrivateKeys P-256";
 
 fn config(lab: &Lab, authority: &Authority) -> Config {
@@ -298,4 +299,90 @@ fn an_old_set_of_our_own_that_is_put_back_is_worth_what_it_was() {
     httpd.graceful();
     assert_eq!(httpd.served("www.one.test", &pebble, &[]).serial(), serial);
     assert!(!staging(&httpd.config, "one.test").join("pubcert.p-256.pem").exists());
+}
+
+/// Leaves a set in staging as the C module does, or whoever copies the sealed key of another domain there.
+fn plant_sealed(config: &Config, name: &str, set: &Set) {
+    issuer::stage(&config.store(), &[name], &[set]);
+}
+
+/// Takes from the job in staging what says whose the set is, and that hosts refuse it.
+fn strip(config: &Config, name: &str) {
+    let dir = staging(config, name);
+    let mut job = read_json(&dir.join("job.json"));
+    let fields = job.as_object_mut().unwrap();
+    ["auth", "trial", "ended-starts"].iter().for_each(|field| drop(fields.remove(*field)));
+    fields.insert("errors".into(), json!(0));
+    issuer::put(&dir, "job.json", job.to_string().as_bytes());
+}
+
+/// Sealed keys of other domains are there to be copied. A host that takes no key of 2048 bits, and has no certificate.
+#[test]
+fn a_set_that_its_host_does_not_take_ends_one_start_however_often_it_is_planted() {
+    let Some(lab) = open_lab!(Need::Root) else { return };
+    let (issuer, forger) = (Issuer::new(), Issuer::new());
+    let config = Config::with_ca(&lab, &Authority::new(&lab))
+        // What a child makes of it comes later.
+        .line(SELDOM)
+        .line("MDomain one.test\nMDomain two.test")
+        .site("one.test", &[])
+        .site_with("two.test", "SSLCipherSuite ALL:@SECLEVEL=3");
+    let one = issuer.issue(&["one.test"]);
+    issuer::install(&config.store(), &["one.test"], &[&one]);
+    let rsa = || issuer.issue_for(&["two.test"], Id::RSA, -60, 86_400);
+    let weak = rsa();
+    config.clone().start().stop();
+    plant_sealed(&config, "two.test", &weak);
+    let Err(said) = config.clone().try_start() else { panic!("mod_ssl takes it") };
+    assert!(said.contains("small"), "{said}");
+    config.clone().start().stop();
+    let of_the_same_key = Set { chain: forger.certify(&["two.test"], &weak.key), ..weak.clone() };
+    let plants: [(&str, &dyn Fn()); 4] = [
+        ("the same", &|| plant_sealed(&config, "two.test", &weak)),
+        ("what the start before has put back", &|| strip(&config, "two.test")),
+        ("another certificate of its key", &|| plant_sealed(&config, "two.test", &of_the_same_key)),
+        ("another key", &|| plant_sealed(&config, "two.test", &rsa())),
+    ];
+    for (what, plant) in plants {
+        plant();
+        let started = config.clone().try_start();
+        let httpd = started.unwrap_or_else(|said| panic!("{what}: {said}"));
+        assert_serves(&httpd, "one.test", &one);
+        assert_told(
+            &httpd,
+            "AH10069",
+            &["md[two.test]", "httpd ended when it started with", "next restart uses it"],
+        );
+        httpd.stop();
+    }
+    // One that its host takes comes into use by way of a child.
+    let good = issuer.issue(&["two.test"]);
+    let config = config.line("MDCheckInterval 1s");
+    plant_sealed(&config, "two.test", &good);
+    let mut httpd = config.start();
+    httpd.wait_live("two.test", &good.serial());
+    httpd.graceful();
+    assert_serves(&httpd, "two.test", &good);
+    assert!(httpd.config.store().join("domains/two.test/pubcert.p-256.pem").exists());
+}
+
+/// Whoever can write to staging has `md.json` say which names it is for.
+#[test]
+fn a_set_for_other_names_is_put_into_use_by_no_start_and_no_child() {
+    let Some(lab) = open_lab!(Need::Root) else { return };
+    let config = Config::with_ca(&lab, &Authority::new(&lab)).line(SELDOM).line("MDomain two.test");
+    let (config, other) = (config.site("two.test", &[]), Issuer::new().issue(&["one.test"]));
+    plant_sealed(&config, "two.test", &other);
+    let httpd = config.start();
+    httpd.wait_logged("for none of the names that the domain has now. They are dropped");
+    let own = tls::served(httpd.config.https_port(), "two.test", None, &[]);
+    assert_ne!(own.serial(), other.serial(), "the self-signed one");
+    // No child is at work on another renewal.
+    httpd.wait_logged("AH10057: two.test");
+    plant_sealed(&httpd.config, "two.test", &other);
+    kill_children(&httpd);
+    assert_told(&httpd, "AH10069", &["md[two.test]", "requesting new ones", "none of the names"]);
+    assert_eq!(tls::served(httpd.config.https_port(), "two.test", None, &[]).serial(), own.serial());
+    let key = staging(&httpd.config, "two.test").join("privkey.p-256.pem");
+    wait_for("nothing left of it", SOON, || (!key.exists()).then_some(()));
 }

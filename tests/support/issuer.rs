@@ -55,7 +55,16 @@ impl Issuer {
     /// Valid from and until so many seconds from now.
     pub fn issue_for(&self, names: &[&str], algorithm: Id, from: i64, until: i64) -> Set {
         let key = generate(algorithm);
-        let mut builder = builder(names[0], "Lab Root", &key, from, until);
+        Set { chain: self.certify_for(names, &key, from, until), key }
+    }
+
+    /// A certificate of a key that somebody else may have, for a day.
+    pub fn certify(&self, names: &[&str], key: &PKey<Private>) -> Vec<X509> {
+        self.certify_for(names, key, -60, 86_400)
+    }
+
+    fn certify_for(&self, names: &[&str], key: &PKey<Private>, from: i64, until: i64) -> Vec<X509> {
+        let mut builder = builder(names[0], "Lab Root", key, from, until);
         let mut san = SubjectAlternativeName::new();
         names.iter().for_each(|name| {
             san.dns(name);
@@ -63,7 +72,7 @@ impl Issuer {
         let san = san.build(&builder.x509v3_context(None, None)).unwrap();
         builder.append_extension(san).unwrap();
         builder.sign(&self.key, MessageDigest::sha256()).unwrap();
-        Set { key, chain: vec![builder.build(), self.root.clone()] }
+        vec![builder.build(), self.root.clone()]
     }
 }
 
