@@ -27,8 +27,11 @@ pub enum Error {
     Failed { program: String, status: i32 },
     #[error("'{program}' did not end within {} seconds and was killed", .limit.as_secs())]
     TimedOut { program: String, limit: Duration },
-    #[error("'{program}' was killed because the server process is stopping")]
+    #[error("'{program}' was ended, or not begun, because the server process is stopping")]
     Stopped { program: String },
+    /// No error of the command's: how it ends nobody knows.
+    #[error("'{program}' goes on without the server process, which is stopping")]
+    Left { program: String },
 }
 
 /// Splits a command line into words as httpd does: blanks separate, quotes hold together, a backslash
@@ -59,13 +62,31 @@ pub fn split(line: &str) -> Vec<String> {
 /// Runs `line` with `arguments` appended and waits for its end, at most `limit`. Success is exit status 0. Whatever the
 /// command has left running, nothing of it stays with this process: no thread, no pipe.
 pub fn run(line: &str, arguments: &[&str], limit: Duration, clock: &dyn Clock) -> Result<(), Error> {
+    execute(line, arguments, limit, clock, |program| Error::Stopped { program })
+}
+
+/// The same for a command that goes on by itself where this process ends before it: [`Error::Left`].
+pub fn run_or_leave(line: &str, arguments: &[&str], limit: Duration, clock: &dyn Clock) -> Result<(), Error> {
+    execute(line, arguments, limit, clock, |program| Error::Left { program })
+}
+
+fn execute(
+    line: &str,
+    arguments: &[&str],
+    limit: Duration,
+    clock: &dyn Clock,
+    stopped: fn(String) -> Error,
+) -> Result<(), Error> {
     let words = split(line);
     let program = words.first().ok_or(Error::Empty)?;
+    if clock.is_stopped() {
+        return Err(Error::Stopped { program: program.clone() });
+    }
     let words: Vec<&str> = words.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
     let failed = |source| Error::Start { program: program.clone(), source };
     let mut output = [Output::new().map_err(failed)?, Output::new().map_err(failed)?];
     let pid = spawn::spawn(&words, output.each_ref().map(Output::writer)).map_err(failed)?;
-    let outcome = wait(pid, &mut output, program, limit, clock);
+    let outcome = wait(pid, &mut output, program, limit, clock, stopped);
     for line in output.into_iter().flat_map(Output::close) {
         crate::log!(Debug, "{program}: {line}");
     }
@@ -78,6 +99,7 @@ fn wait(
     program: &str,
     limit: Duration,
     clock: &dyn Clock,
+    stopped: fn(String) -> Error,
 ) -> Result<(), Error> {
     let program = || program.to_string();
     // Of the machine, not of `clock`: the command lives in real time, whatever a test does with ours.
@@ -98,10 +120,13 @@ fn wait(
             break Error::TimedOut { program: program(), limit };
         }
         if clock.is_stopped() {
-            break Error::Stopped { program: program() };
+            break stopped(program());
         }
         pause(end.as_ref(), output, deadline);
     };
+    if let Error::Left { .. } = failure {
+        return Err(failure);
+    }
     let _ = kill_process_group(pid, Signal::KILL);
     while matches!(waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
     Err(failure)
@@ -244,7 +269,32 @@ mod tests {
         let clock = SystemClock::default();
         let hang = "/bin/sleep 600";
         assert!(matches!(run(hang, &[], Duration::from_millis(50), &clock), Err(Error::TimedOut { .. })));
-        clock.stop.raise();
-        assert!(matches!(run(hang, &[], TIME_LIMIT, &clock), Err(Error::Stopped { .. })));
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| run(hang, &[], TIME_LIMIT, &clock));
+            clock.stop.raise();
+            assert!(matches!(running.join().unwrap(), Err(Error::Stopped { .. })));
+        });
+    }
+
+    #[test]
+    fn a_command_that_may_outlive_this_process_is_left_alone_and_none_is_begun_while_that_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "touch $1/begun; until [ -e $1/go ]; do sleep 0.01; done; touch $1/done";
+        let line = shell(dir.path(), script);
+        let there = |file: &str| dir.path().join(file).exists();
+        let clock = SystemClock::default();
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| run_or_leave(&line, &[], TIME_LIMIT, &clock));
+            eventually("its begin", || there("begun"));
+            clock.stop.raise();
+            assert!(matches!(running.join().unwrap(), Err(Error::Left { .. })));
+        });
+        std::fs::write(dir.path().join("go"), "").unwrap();
+        eventually("its end", || there("done"));
+        std::fs::remove_file(dir.path().join("begun")).unwrap();
+        for run in [run, run_or_leave] {
+            assert!(matches!(run(&line, &[], TIME_LIMIT, &clock), Err(Error::Stopped { .. })));
+        }
+        assert!(!there("begun"));
     }
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 /// The type of log entries that say that `MDMessageCmd` failed.
 pub const MESSAGE_ERROR: &str = "message-error";
 
+const NOTIFY_FAILED: &str = "urn:org:apache:httpd:log:AH10108:";
+
 /// What can happen; the name is the first argument of `MDMessageCmd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -54,6 +56,11 @@ impl Event {
         format!("message-{}", self.name())
     }
 
+    /// Whether it only tells: nothing waits for what a command makes of it.
+    pub fn is_report(&self) -> bool {
+        !matches!(self, Event::Renewing | Event::ChallengeSetup(..))
+    }
+
     fn not_more_often_than(&self) -> Option<Duration> {
         match self {
             Event::Renewing | Event::Errored | Event::OcspErrored => Some(Duration::from_secs(3600)),
@@ -81,7 +88,9 @@ const LIMITED: [Event; 8] = [
 pub fn limiting(log: &[LogEntry], now: Timestamp) -> Vec<LogEntry> {
     let is_limiting = |entry: &&LogEntry| {
         let event = LIMITED.iter().find(|event| event.log_kind() == entry.kind);
-        event.and_then(Event::not_more_often_than).is_some_and(|limit| now.since(entry.when) < limit)
+        event
+            .and_then(Event::not_more_often_than)
+            .is_some_and(|limit| entry.when <= now && now.since(entry.when) < limit)
     };
     log.iter().filter(is_limiting).cloned().collect()
 }
@@ -105,9 +114,10 @@ pub struct Failed {
 }
 
 impl Failed {
-    fn new(problem: &str, detail: String, error: &exec::Error) -> Self {
-        let is_stopped = matches!(error, exec::Error::Stopped { .. });
-        Failed { problem: problem.into(), detail, is_stopped }
+    fn stopped(problem: &str, call: String) -> Self {
+        let detail = format!("{call}: this child of httpd ends, the next one makes this call");
+        crate::log!(Info, "{detail}");
+        Failed { problem: problem.into(), detail, is_stopped: true }
     }
 }
 
@@ -119,35 +129,88 @@ impl Commands {
 
     /// Fires `event` for the domain of `job`, unless it was fired a short time ago, and notes it in the job's log.
     pub fn fire(&self, event: &Event, job: &mut Job, clock: &dyn Clock) -> Result<(), Failed> {
-        let (name, kind) = (event.name(), event.log_kind());
-        let now = clock.now();
-        if let (Some(limit), Some(last)) = (event.not_more_often_than(), job.latest(&kind))
+        if self.begin(event, job, clock)? { self.call(event, job, clock) } else { Ok(()) }
+    }
+
+    /// Notes that `event` is fired, unless it was a short time ago. A command may end this process by a reload: what it was
+    /// called for must be noted before.
+    pub fn begin(&self, event: &Event, job: &mut Job, clock: &dyn Clock) -> Result<bool, Failed> {
+        let (kind, now) = (event.log_kind(), clock.now());
+        if let (Some(limit), Some(last)) = (event.not_more_often_than(), last_of(job, &kind, now))
             && now.since(last) < limit
         {
-            return Ok(());
+            return Ok(false);
         }
-        if let Some(line) = &self.message
-            && let Err(error) = exec::run(line, &[&name, &job.name], exec::TIME_LIMIT, clock)
-        {
-            let detail =
-                failure(&format!("MDMessageCmd {line}"), &format!("event '{name}' of {}", job.name), &error);
-            crate::log!(Error, "AH10109: {detail}");
-            job.note(clock.now(), MESSAGE_ERROR, None, Some(detail.clone()));
-            return Err(Failed::new(MESSAGE_FAILED, detail, &error));
+        if self.message.is_some() && clock.is_stopped() {
+            return Err(Failed::stopped(MESSAGE_FAILED, format!("event '{}' of {}", event.name(), job.name)));
         }
-        job.note(clock.now(), &kind, None, None);
-        Ok(())
+        job.note(now, &kind, None, None);
+        Ok(true)
+    }
+
+    /// Calls `MDMessageCmd` for an event that is noted. Where that fails, it is not noted any more.
+    pub fn call(&self, event: &Event, job: &mut Job, clock: &dyn Clock) -> Result<(), Failed> {
+        let Some(line) = &self.message else { return Ok(()) };
+        let name = event.name();
+        let run = if event.is_report() { exec::run_or_leave } else { exec::run };
+        let command = format!("MDMessageCmd {line}");
+        let occasion = format!("event '{name}' of {}", job.name);
+        let outcome = run(line, &[&name, &job.name], exec::TIME_LIMIT, clock);
+        let outcome = judge(outcome, "AH10109", MESSAGE_FAILED, &command, &occasion);
+        if let Err(failed) = &outcome {
+            job.take_back(&event.log_kind());
+            if !failed.is_stopped {
+                job.note(clock.now(), MESSAGE_ERROR, None, Some(failed.detail.clone()));
+            }
+        }
+        outcome
     }
 
     /// Calls `MDNotifyCmd` with the name of a domain that was renewed.
     pub fn notify(&self, job: &mut Job, clock: &dyn Clock) -> Result<(), Failed> {
         let Some(line) = &self.notify else { return Ok(()) };
-        exec::run(line, &[&job.name], exec::TIME_LIMIT, clock).map_err(|error| {
-            let detail = failure(&format!("MDNotifyCmd {line}"), &job.name, &error);
-            crate::log!(Error, "AH10108: {detail}");
-            job.note(clock.now(), "notify-error", None, Some(detail.clone()));
-            Failed::new("urn:org:apache:httpd:log:AH10108:", detail, &error)
-        })
+        let outcome = exec::run_or_leave(line, &[&job.name], exec::TIME_LIMIT, clock);
+        let outcome = judge(outcome, "AH10108", NOTIFY_FAILED, &format!("MDNotifyCmd {line}"), &job.name);
+        if let Err(failed) = outcome.as_ref()
+            && !failed.is_stopped
+        {
+            job.note(clock.now(), "notify-error", None, Some(failed.detail.clone()));
+        }
+        outcome
+    }
+}
+
+/// When the job's log says that it was last fired. What it says of the future was noted by a clock that was wrong, or not by
+/// us.
+fn last_of(job: &Job, kind: &str, now: Timestamp) -> Option<Timestamp> {
+    job.log.iter().find(|entry| entry.kind == kind && entry.when <= now).map(|entry| entry.when)
+}
+
+/// What the end of a command means: only that of the command itself is its failure.
+fn judge(
+    outcome: Result<(), exec::Error>,
+    number: &str,
+    problem: &str,
+    command: &str,
+    occasion: &str,
+) -> Result<(), Failed> {
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(exec::Error::Left { .. }) => {
+            crate::log!(
+                Info,
+                "{command} for {occasion} goes on by itself, because this child of httpd ends: it counts as called"
+            );
+            Ok(())
+        }
+        Err(exec::Error::Stopped { .. }) => {
+            Err(Failed::stopped(problem, format!("{command} for {occasion}")))
+        }
+        Err(error) => {
+            let detail = failure(command, occasion, &error);
+            crate::log!(Error, "{number}: {detail}");
+            Err(Failed { problem: problem.into(), detail, is_stopped: false })
+        }
     }
 }
 
@@ -205,6 +268,34 @@ mod tests {
         }
         let kept: Vec<String> = limiting(&job.log, now).into_iter().map(|entry| entry.kind).collect();
         assert_eq!(kept, ["message-renewing", "message-expiring"]);
+    }
+
+    #[test]
+    fn what_a_log_says_of_the_future_silences_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("calls");
+        let commands = Commands { message: Some(appending(&file, 0)), notify: None };
+        let clock = SystemClock::default();
+        let mut job = Job::new("a.test");
+        job.note(clock.now().plus(DAY * 300), "message-expiring", None, None);
+        for _ in 0..2 {
+            commands.fire(&Event::Expiring, &mut job, &clock).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "expiring a.test\n");
+        assert_eq!(limiting(&job.log, clock.now()).len(), 1);
+    }
+
+    #[test]
+    fn a_call_that_the_end_of_the_process_prevents_is_neither_made_nor_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("calls");
+        let commands = Commands { message: Some(appending(&file, 0)), notify: Some(appending(&file, 0)) };
+        let clock = SystemClock::default();
+        clock.stop.raise();
+        let mut job = Job::new("a.test");
+        assert!(commands.fire(&Event::Renewed, &mut job, &clock).unwrap_err().is_stopped);
+        assert!(commands.notify(&mut job, &clock).unwrap_err().is_stopped);
+        assert!(!file.exists() && job.log.is_empty(), "{job:?}");
     }
 
     #[test]

@@ -10,7 +10,7 @@
 use mod_md::acme::{self, Problem, RenewalInfo};
 use mod_md::crypto::CertInfo;
 use mod_md::http;
-use mod_md::model::{Job, KeySpec, Md};
+use mod_md::model::{Hold, Job, KeySpec, Md};
 use mod_md::renew::hold::Holds;
 use mod_md::renew::pace::{self, Failure, Retry, Turn};
 use mod_md::renew::policy::{self, Decision};
@@ -361,14 +361,15 @@ impl World {
         let domain = &self.domains[n];
         let pressure = pace::pressure(&domain.md, &domain.certs, now);
         let own = domain.job.pace.hold.clone().filter(|hold| hold.is_in_force(now));
-        let held = |url: &str| {
-            let own = own.as_ref().filter(|hold| hold.ca == url).map(|hold| hold.until);
-            own.max(self.holds.until(url, &domain.md.domains, now))
+        let held = |url: &str, until: fn(&Hold, Option<Timestamp>) -> Timestamp| {
+            let own = own.as_ref().filter(|hold| hold.ca == url);
+            let all = self.holds.concerning(url, &domain.md.domains, now).chain(own);
+            all.map(|hold| until(hold, pressure.end)).max().filter(|until| *until > now)
         };
         let failover = World::retry().failover;
-        let turn = pace::turn(&domain.md.ca.urls, &domain.job.pace, failover, pressure.urgency, held);
+        let turn = pace::patient_turn(&domain.md.ca.urls, &domain.job.pace, failover, pressure.urgency, held);
         let (url, waits) = match turn {
-            Turn::Ask(url) => (url.to_string(), pace::waits_for(&domain.job, url, now)),
+            Turn::Ask(url) => (url.to_string(), pace::waits_for(&domain.job, url, pressure.end, now)),
             Turn::Wait(url, until) => (url.to_string(), Some(until)),
             Turn::Nobody => panic!("no CA"),
         };

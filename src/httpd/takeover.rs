@@ -150,15 +150,22 @@ fn begin_anew(store: &StartStore, name: &str, now: Timestamp) {
     }
 }
 
-/// The event `installed`, while we are still who may do things.
+/// The event `installed`, while we are still who may do things. What commands should have heard before that, the next child
+/// tells them.
 fn installed(store: &StartStore, name: &str, plan: &Plan) {
-    if plan.global.message_cmd.is_none() {
+    let commands =
+        Commands { message: plan.global.message_cmd.clone(), notify: plan.global.notify_cmd.clone() };
+    if !commands.are_any() {
         return;
     }
-    let commands = Commands { message: plan.global.message_cmd.clone(), notify: None };
     let outcome = restart::with_job(store, name, |job| {
-        // That the command failed is in the log; nothing depends on it here.
-        let _ = commands.fire(&Event::Installed, job, &SystemClock::default());
+        if commands.message.is_some() {
+            // That the command failed is in the log; nothing depends on it here.
+            let _ = commands.fire(&Event::Installed, job, &SystemClock::default());
+        }
+        if let Err(error) = restart::hand_over(store, job, &commands) {
+            crate::log!(Warn, "md[{name}]: commands will not hear that it was renewed: {error}");
+        }
     });
     if let Err(error) = outcome {
         crate::log!(Warn, "{name}: its job.json cannot be written: {error}");

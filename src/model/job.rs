@@ -84,6 +84,8 @@ pub struct Job {
     pub finished: bool,
     pub notified: bool,
     pub notified_renewed: bool,
+    /// Commands have not heard yet of the set that a start has put into use.
+    pub untold: Option<Untold>,
     pub next_run: Option<Timestamp>,
     pub last_run: Option<Timestamp>,
     pub valid_from: Option<Timestamp>,
@@ -111,6 +113,7 @@ const KNOWN_KEYS: &[&str] = &[
     "finished",
     "notified",
     "notified-renewed",
+    "untold",
     "next-run",
     "last-run",
     "valid-from",
@@ -123,6 +126,36 @@ const KNOWN_KEYS: &[&str] = &[
     "auth",
     "log",
 ];
+
+/// A set that is in use, of which commands have not heard: what of it they have heard, and the pace of further calls.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Untold {
+    pub notified: bool,
+    pub notified_renewed: bool,
+    /// In a row.
+    pub failures: u32,
+    pub next: Option<Timestamp>,
+}
+
+impl Untold {
+    fn to_json(&self) -> Value {
+        let mut out = json!({"notified": self.notified, "notified-renewed": self.notified_renewed});
+        if let Some(next) = self.next {
+            (out["failures"], out["next-run"]) = (json!(self.failures), json!(next.to_http_date()));
+        }
+        out
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let flag = |key: &str| value.get(key).and_then(Value::as_bool);
+        Some(Untold {
+            notified: flag("notified")?,
+            notified_renewed: flag("notified-renewed")?,
+            failures: value.get("failures").and_then(Value::as_u64).unwrap_or(0).try_into().ok()?,
+            next: date(value.get("next-run")),
+        })
+    }
+}
 
 /// A CA at work on an order, for longer than an attempt to renew takes. No error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,6 +282,21 @@ impl Job {
         self.log.truncate(LOG_MAX);
     }
 
+    /// Removes the latest log entry of this kind.
+    pub fn take_back(&mut self, kind: &str) {
+        if let Some(at) = self.log.iter().position(|entry| entry.kind == kind) {
+            self.log.remove(at);
+        }
+    }
+
+    /// What commands have heard of the set: by `MDNotifyCmd`, and by `renewed`.
+    pub fn told(&mut self) -> (&mut bool, &mut bool) {
+        match &mut self.untold {
+            Some(untold) => (&mut untold.notified, &mut untold.notified_renewed),
+            None => (&mut self.notified, &mut self.notified_renewed),
+        }
+    }
+
     /// When the latest log entry of this kind was made.
     pub fn latest(&self, kind: &str) -> Option<Timestamp> {
         self.log.iter().find(|e| e.kind == kind).map(|e| e.when)
@@ -283,6 +331,7 @@ impl Job {
         put("finished", json!(self.finished));
         put("notified", json!(self.notified));
         put("notified-renewed", json!(self.notified_renewed));
+        self.untold.as_ref().map(|untold| put("untold", untold.to_json()));
         self.next_run.map(|t| put("next-run", json!(t.to_http_date())));
         self.last_run.map(|t| put("last-run", json!(t.to_http_date())));
         self.valid_from.map(|t| put("valid-from", json!(t.to_http_date())));
@@ -315,6 +364,7 @@ impl Job {
             finished: flag("finished"),
             notified: flag("notified"),
             notified_renewed: flag("notified-renewed"),
+            untold: fields.get("untold").and_then(Untold::from_json),
             next_run: date(fields.get("next-run")),
             last_run: date(fields.get("last-run")),
             valid_from: date(fields.get("valid-from")),

@@ -5,6 +5,10 @@
 use super::bounded;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// No CA is believed to want more than ten days, nor is any file.
+pub const WAIT_MAX: Duration = Duration::from_secs(11 * 86_400);
 
 /// As many failed validations as are worth remembering.
 pub const VALIDATIONS_KEPT: usize = 5;
@@ -106,9 +110,10 @@ impl Pace {
 }
 
 impl Hold {
-    /// Whether it holds at `now`. One from the future was noted by a clock that was wrong.
+    /// Whether it holds at `now`. One from the future was noted by a clock that was wrong, one that is longer than any that
+    /// is obeyed was not noted by us.
     pub fn is_in_force(&self, now: Timestamp) -> bool {
-        self.since <= now && now < self.until
+        self.since <= now && now < self.until && self.until.since(self.since) <= WAIT_MAX
     }
 
     fn from_json(value: &Value) -> Option<Self> {
@@ -133,6 +138,7 @@ fn date(value: &Value) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::DAY;
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
     const BEFORE: Timestamp = Timestamp::from_unix(1_799_999_999);
@@ -158,6 +164,19 @@ mod tests {
         ] {
             assert_eq!(Pace::from_json(&garbage), Pace::default());
         }
+    }
+
+    #[test]
+    fn a_hold_that_is_longer_than_any_that_is_obeyed_holds_nobody() {
+        let hold = |days: u32| Hold {
+            ca: "https://ca.test/dir".into(),
+            scope: Scope::Ca,
+            since: BEFORE,
+            until: BEFORE.plus(DAY * days),
+        };
+        assert!(hold(10).is_in_force(NOW));
+        assert!(!hold(12).is_in_force(NOW));
+        assert!(!hold(300).is_in_force(BEFORE.plus(DAY * 299)));
     }
 
     #[test]

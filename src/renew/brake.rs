@@ -84,11 +84,14 @@ fn duplicates<'l>(
         return None;
     }
     // When all that was taken will be there again.
-    let full = same
-        .filter(|issued| issued.ca == limit.ca && !issued.is_replacement)
-        .fold(Timestamp::default(), |full, issued| {
-            full.max(issued.at).plus(limit.refill * issued.certificates.min(limit.most))
-        });
+    let full = same.filter(|issued| issued.ca == limit.ca && !issued.is_replacement).fold(
+        Timestamp::default(),
+        |full, issued| {
+            let taken = full.max(issued.at).plus(limit.refill * issued.certificates.min(limit.most));
+            // No more can be taken than there is.
+            taken.min(issued.at.plus(limit.refill * limit.most))
+        },
+    );
     let wanted = u32::try_from(request.md.keys().len()).unwrap_or(u32::MAX).min(limit.most);
     let until = full.minus(limit.refill * (limit.most - wanted));
     let reason = format!(
@@ -270,6 +273,16 @@ mod tests {
             assert!(words.iter().all(|word| held.reason.contains(word)), "{}", held.reason);
             assert_eq!(held.until, NOW.plus(DAY));
         }
+    }
+
+    #[test]
+    fn no_ledger_has_a_ca_full_for_longer_than_it_takes_to_refill() {
+        let md = md();
+        let request = Request { md: &md, ca: LE, cause: Cause::Window, is_replacement: false };
+        let mut ledger = Ledger::default();
+        (0..32).for_each(|_| ledger.add(issued(&request, QUARTER, usize::MAX, NOW)));
+        let held = brake(&ledger, &request, NOW).unwrap();
+        assert!(held.until.since(NOW) < DAY * 7, "{}", held.until.to_http_date());
     }
 
     #[test]

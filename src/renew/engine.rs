@@ -18,7 +18,7 @@ use super::turn::earlier;
 use super::{Managed, ari, challenges, flow, inquiry};
 use crate::crypto::CertInfo;
 use crate::model::ledger::Cause;
-use crate::model::{Job, Outcome};
+use crate::model::{Hold, Job, Outcome};
 use crate::notify::Event;
 use crate::ocsp::Cache;
 use crate::ocsp::cache::is_revoked;
@@ -61,6 +61,8 @@ pub struct Engine {
     holds: Mutex<Holds>,
     /// The CA that a target asks, where it is not the first one.
     asked: Mutex<HashMap<usize, String>>,
+    /// Until when MDs wait, as this process has told.
+    waits: Mutex<HashMap<String, Timestamp>>,
     /// What renewals share to answer challenges.
     answering: challenges::Answering,
     /// What renewals wait for, by the names of their MDs.
@@ -84,7 +86,7 @@ impl Engine {
         random: fn() -> f64,
     ) -> Self {
         let holds = Mutex::new(stored_holds(&targets, &store, clock.now()));
-        let (asked, answering, pauses) = Default::default();
+        let (asked, waits, answering, pauses) = Default::default();
         let (live, hosts, tally, revocations) = (None, None, Tally::default(), None);
         Engine {
             targets,
@@ -95,6 +97,7 @@ impl Engine {
             random,
             holds,
             asked,
+            waits,
             answering,
             pauses,
             live,
@@ -175,6 +178,11 @@ impl Engine {
         asked.or_else(first).unwrap_or_default()
     }
 
+    /// Whether this process has not told yet that this MD waits until then.
+    pub(super) fn is_news(&self, name: &str, until: Timestamp) -> bool {
+        lock(&self.waits).insert(name.to_string(), until) != Some(until)
+    }
+
     pub(super) fn answering(&self) -> &challenges::Answering {
         &self.answering
     }
@@ -209,6 +217,10 @@ impl Engine {
             None => target.md.state,
         };
         crate::log!(Debug, "AH10052: md({}): state={}, driving", target.md.name, state as i32);
+        if running.job.finished {
+            running.job.untold = None;
+        }
+        let untold = self.tell_untold(&mut running);
         let mut told = Next::Never;
         if running.job.finished && Staging::new(&self.store, &target.md.name).is_complete() {
             match self.after_renewal(index, target, &mut running, None) {
@@ -225,7 +237,7 @@ impl Engine {
         }
         let next = earlier(told, self.look(index, target, &mut running));
         // After the attempt: where that has succeeded, nothing ends without a successor.
-        next.or_sooner(self.warn(target, &mut running))
+        next.or_sooner(untold).or_sooner(self.warn(target, &mut running))
     }
 
     fn look(&self, index: usize, target: &Managed, running: &mut Running<'_>) -> Next {
@@ -293,26 +305,41 @@ impl Engine {
         triggered: impl FnOnce() -> Option<String>,
     ) -> Next {
         let now = self.clock.now();
-        let urgency = pace::pressure(&target.md, &target.served(), now).urgency;
+        let pressure = pace::pressure(&target.md, &target.served(), now);
+        let (name, end) = (&target.md.name, pressure.end);
         let job = &running.job;
         let demanded = job.pace.hold.as_ref().filter(|hold| hold.is_in_force(now));
-        let held = |url: &str| {
-            let own = demanded.filter(|hold| hold.ca == url).map(|hold| hold.until);
-            own.max(self.holds().until(url, &target.md.domains, now))
+        let held = |url: &str, until: fn(&Hold, Option<Timestamp>) -> Timestamp| {
+            let own = demanded.filter(|hold| hold.ca == url);
+            let holds = self.holds();
+            let all = holds.concerning(url, &target.md.domains, now).chain(own);
+            all.map(|hold| until(hold, end)).max().filter(|until| *until > now)
         };
-        match pace::turn(&target.md.ca.urls, &job.pace, self.settings.retry.failover, urgency, held) {
+        match pace::patient_turn(
+            &target.md.ca.urls,
+            &job.pace,
+            self.settings.retry.failover,
+            pressure.urgency,
+            held,
+        ) {
             Turn::Ask(url) => {
                 lock(&self.asked).insert(index, url.to_string());
-                match pace::waits_for(job, url, now) {
-                    Some(at) => Next::At(at),
+                match pace::waits_for(job, url, end, now) {
+                    Some(at) => {
+                        // Longer than after any error of its own.
+                        if at.since(now) > pressure.longest * 2 {
+                            self.tell_wait(name, &pressure, at, "its next try is then");
+                        }
+                        Next::At(at)
+                    }
                     None => self.renew(index, target, running, (url, cause), triggered()),
                 }
             }
             Turn::Wait(url, until) => {
-                let until = until.max(pace::waits_for(job, url, now).unwrap_or(until));
+                let until = until.max(pace::waits_for(job, url, end, now).unwrap_or(until));
+                self.tell_wait(name, &pressure, until, &format!("{url} asked for that"));
                 if job.next_run != Some(until) {
                     let text = format!("Waiting until {}: {url} asked for that", until.to_http_date());
-                    crate::log!(Info, "md[{}]: {text}", target.md.name);
                     running.job.note(now, "progress", None, Some(text));
                     let hold = self.holds().find(url, &target.md.domains, now).cloned();
                     pace::wait(&mut running.job, until, hold.as_ref());
@@ -322,7 +349,7 @@ impl Engine {
             }
             Turn::Nobody => {
                 let error = Error::Unusable("no CA is configured (MDCertificateAuthority)".into());
-                pace::waits_for(job, "", now)
+                pace::waits_for(job, "", end, now)
                     .map_or_else(|| self.failed(target, running, None, &error), Next::At)
             }
         }
@@ -367,6 +394,7 @@ impl Engine {
                 let valid_from = sets.iter().map(|set| set.info.not_before).max().unwrap_or_default();
                 let job = &mut running.job;
                 job.finished = true;
+                job.untold = None;
                 job.waiting = None;
                 pace::succeeded(job, clock.now());
                 job.valid_from = Some(valid_from);

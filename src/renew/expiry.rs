@@ -26,8 +26,8 @@ impl Engine {
             return Some(from);
         }
         let newest = running.job.log.first().cloned();
+        let told = running.tell(commands, &Event::Expiring);
         let job = &mut running.job;
-        let told = commands.fire(&Event::Expiring, job, clock);
         let next = match told {
             Ok(()) => {
                 if job.is_told_in_vain() {

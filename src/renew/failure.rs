@@ -6,12 +6,12 @@ use super::error::Error;
 use super::hold::Holds;
 use super::job::Running;
 use super::order::Wait;
-use super::pace::{self, Failure};
+use super::pace::{self, Failure, Pressure, Urgency};
 use super::set::KeyedSet;
 use super::staging::Staging;
 use super::{Managed, hint, policy};
 use crate::model::ledger::Cause;
-use crate::model::{Job, Outcome, Pace};
+use crate::model::{HeldBack, Job, Outcome, Pace};
 use crate::notify::{self, Event};
 use crate::store::{WorkGroup, WorkStore};
 use crate::time::{DAY, Timestamp, format_duration};
@@ -88,9 +88,8 @@ impl Engine {
         );
         job.note(now, "renewal-error", job.last.problem.clone(), Some(detail));
         self.save(running);
-        let job = &mut running.job;
         // The failure is recorded already; that this command failed too stands in the log.
-        let _ = self.settings().commands.fire(&Event::Errored, job, clock);
+        let _ = running.tell(&self.settings().commands, &Event::Errored);
         self.save(running);
         Next::At(at)
     }
@@ -154,19 +153,30 @@ impl Engine {
         let ca = running.job.pace.ca.as_ref().or(target.md.ca.urls.first()).cloned().unwrap_or_default();
         let request = self.request(target, &ca, cause);
         let ledger = Staging::new(self.store(), name).ledger();
-        let Some(held) = brake::brake(&ledger, &request, now).filter(|_| !is_begun) else {
+        let held = brake::brake(&ledger, &request, now).filter(|_| !is_begun);
+        // Whoever writes in staging can write a ledger.
+        let end = pace::pressure(&target.md, &target.served(), now).end;
+        let latest = ledger.entries().iter().map(|issued| issued.at).filter(|at| *at <= now).max();
+        let held = held.zip(latest).map(|(held, latest)| {
+            let until = held.until.min(latest.plus(pace::patience(end, latest).max(DAY)));
+            HeldBack { until, ..held }
+        });
+        let Some(held) = held.filter(|held| held.until > now) else {
             self.release(running);
             return None;
         };
         let job = &mut running.job;
         let until = held.until;
-        if job.held_back.as_ref().is_none_or(|known| known.until != until) {
+        let is_noted = job.held_back.as_ref().is_some_and(|known| known.until == until);
+        if self.is_news(name, until) || !is_noted {
             let text = format!("it is held back until {}, because {}", until.to_http_date(), held.reason);
             crate::log!(
                 Warn,
                 "md[{name}]: its certificates are due for renewal, but {text}. What is in use stays."
             );
-            job.note(now, "progress", None, Some(format!("The renewal is due, but {text}.")));
+            if !is_noted {
+                job.note(now, "progress", None, Some(format!("The renewal is due, but {text}.")));
+            }
             if !job.finished {
                 let detail = Some(format!("The renewal is due, but {text}. What is in use stays."));
                 job.last = Outcome { detail, ..Outcome::default() };
@@ -176,6 +186,30 @@ impl Engine {
             self.save(running);
         }
         Some(until)
+    }
+
+    /// A renewal waits, and so far this process has not told that it does until then. Where its certificate is missing or
+    /// soon ends, somebody should know: the wait is what a file says, and there is no error.
+    pub(super) fn tell_wait(&self, name: &str, pressure: &Pressure, until: Timestamp, whose: &str) {
+        let now = self.clock().now();
+        let until_date = until.to_http_date();
+        if !self.is_news(name, until) {
+            return;
+        }
+        let state = match (pressure.urgency, pressure.end) {
+            (Urgency::Usual, _) => {
+                crate::log!(Info, "md[{name}]: Waiting until {until_date}: {whose}");
+                return;
+            }
+            (_, Some(end)) if end <= now => format!("its certificate has expired at {}", end.to_http_date()),
+            (_, Some(end)) => format!("its certificate expires at {}", end.to_http_date()),
+            (_, None) => "it has no usable certificate".into(),
+        };
+        crate::log!(
+            Warn,
+            "md[{name}]: {state}, and its renewal waits until {until_date}: {whose}, says job.json in staging, of this domain \
+             or of another one. Should that be wrong, remove it and restart httpd gracefully."
+        );
     }
 
     /// The renewal is not held back any more.
@@ -241,7 +275,7 @@ pub(super) fn stored_holds(targets: &[Managed], store: &WorkStore, now: Timestam
     for name in store.present(WorkGroup::Staging, names).unwrap_or_default() {
         // A job that cannot be read is reported when its turn comes.
         if let Ok(Some(Job { pace: Pace { hold: Some(hold), .. }, .. })) = Staging::new(store, &name).job() {
-            holds.add(&hold, now);
+            holds.add_stored(&hold, now);
         }
     }
     holds

@@ -5,7 +5,7 @@
 use crate::acme::problem::{Kind, Problem};
 use crate::acme::{self};
 use crate::model::{Hold, Scope};
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 
 /// How long a CA is spared that says "too many" without saying until when.
@@ -70,6 +70,14 @@ fn is_within(domain: &str, name: &str) -> bool {
 pub struct Holds(Vec<Hold>);
 
 impl Holds {
+    /// Takes in a demand that the file of a job tells of. Whoever writes in staging can have written it: it holds others for
+    /// a day at most, and each start.
+    pub fn add_stored(&mut self, hold: &Hold, now: Timestamp) {
+        if hold.is_in_force(now) {
+            self.add(&Hold { until: hold.until.min(now.plus(DAY)), ..hold.clone() }, now);
+        }
+    }
+
     /// Takes in a demand that concerns more than one job. A later one replaces an earlier one.
     pub fn add(&mut self, hold: &Hold, now: Timestamp) {
         self.0.retain(|known| known.is_in_force(now));
@@ -77,7 +85,9 @@ impl Holds {
             return;
         }
         match self.0.iter_mut().find(|known| known.ca == hold.ca && known.scope == hold.scope) {
-            Some(known) => known.until = known.until.max(hold.until),
+            Some(known) => {
+                (known.since, known.until) = (known.since.max(hold.since), known.until.max(hold.until));
+            }
             None => self.0.push(hold.clone()),
         }
     }
@@ -89,7 +99,12 @@ impl Holds {
 
     /// The demand that holds `domains` back longest.
     pub fn find(&self, ca: &str, domains: &[String], now: Timestamp) -> Option<&Hold> {
-        let concerns = |hold: &&Hold| {
+        self.concerning(ca, domains, now).max_by_key(|hold| hold.until)
+    }
+
+    /// All demands that hold `domains` back.
+    pub fn concerning(&self, ca: &str, domains: &[String], now: Timestamp) -> impl Iterator<Item = &Hold> {
+        let concerns = move |hold: &&Hold| {
             hold.ca == ca
                 && match &hold.scope {
                     Scope::Ca => true,
@@ -97,7 +112,7 @@ impl Holds {
                     Scope::Job => false,
                 }
         };
-        self.0.iter().filter(|hold| hold.is_in_force(now)).filter(concerns).max_by_key(|hold| hold.until)
+        self.0.iter().filter(move |hold| hold.is_in_force(now)).filter(concerns)
     }
 }
 
@@ -175,6 +190,18 @@ mod tests {
         let problem = Box::new(Problem::parse(&document).unwrap());
         let error = acme::Error::Problem { problem, retry_after: Some(NOW.plus(Duration::from_secs(9))) };
         assert_eq!(demand(&error), name("b.test"));
+    }
+
+    #[test]
+    fn what_a_file_says_holds_others_for_a_day_at_most() {
+        let until = |days: u32| {
+            let mut holds = Holds::default();
+            let (ca, scope, until) = (CA.into(), Scope::Ca, NOW.plus(DAY * days));
+            holds.add_stored(&Hold { ca, scope, since: NOW.minus(DAY), until }, NOW);
+            holds.until(CA, &names(&["b.test"]), NOW)
+        };
+        assert_eq!([until(1), until(9)], [Some(NOW.plus(DAY)); 2]);
+        assert_eq!(until(300), None, "no CA was obeyed for so long");
     }
 
     #[test]

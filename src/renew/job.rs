@@ -9,6 +9,7 @@ use super::error::Error;
 use super::staging::Staging;
 use super::unsaved::Unsaved;
 use crate::model::job::{Job, Outcome};
+use crate::notify::{self, Commands, Event};
 use crate::store::WorkStore;
 use crate::time::{Clock, Timestamp};
 use std::time::Duration;
@@ -87,6 +88,35 @@ impl<'a> Running<'a> {
         }
         self.job.note(self.clock.now(), "progress", None, Some(text));
         self.progressed()
+    }
+
+    /// Fires `event`. That it is is on disk before a command hears of it, which may reload httpd.
+    pub fn tell(&mut self, commands: &Commands, event: &Event) -> Result<(), notify::Failed> {
+        if !commands.begin(event, &mut self.job, self.clock)? {
+            return Ok(());
+        }
+        if commands.message.is_some() {
+            self.show_call();
+        }
+        commands.call(event, &mut self.job, self.clock)
+    }
+
+    /// Calls `MDNotifyCmd`, likewise.
+    pub fn notify(&mut self, commands: &Commands) -> Result<(), notify::Failed> {
+        let is_called = commands.notify.is_some() && !self.clock.is_stopped();
+        *self.job.told().0 = true;
+        if is_called {
+            self.show_call();
+        }
+        let outcome = commands.notify(&mut self.job, self.clock);
+        *self.job.told().0 = outcome.is_ok();
+        outcome
+    }
+
+    fn show_call(&mut self) {
+        if let Err(error) = self.show() {
+            crate::log!(Warn, "md[{}]: a call of a command cannot be noted: {error}", self.job.name);
+        }
     }
 
     fn progressed(&mut self) -> Result<(), Error> {

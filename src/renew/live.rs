@@ -151,6 +151,8 @@ impl Published {
     pub fn new(now: Timestamp, ordered: &Md, job: &Job, sets: Admitted) -> Self {
         // The binding to an external account is a secret, and of no use here.
         let md = Md { eab: None, ..ordered.clone() };
+        // What commands have heard of it the job in staging says, until the next renewal.
+        let job = Job { notified: true, notified_renewed: true, ..job.clone() };
         // As the file has it.
         Published { since: Timestamp::from_unix(now.unix()), md, job: job.to_json(), sets: sets.into_sets() }
     }

@@ -6,10 +6,10 @@ use super::hold;
 use super::policy;
 use super::state::KeyedCert;
 use crate::acme;
-use crate::model::pace::VALIDATIONS_KEPT;
+use crate::model::pace::{VALIDATIONS_KEPT, WAIT_MAX};
 use crate::model::{Hold, Job, Md, Pace};
 use crate::notify;
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 
 /// CAs limit the failed validations of a name to this many in an hour.
@@ -34,6 +34,23 @@ pub struct Pressure {
     /// The longest pause between two tries, so that several fit in before the certificate ends. Long after
     /// its end nothing is pressing any more.
     pub longest: Duration,
+    /// When the first certificate ends; `None` where one is missing.
+    pub end: Option<Timestamp>,
+}
+
+/// As long as tries go by themselves, with what is added at random.
+const WAIT_MIN: Duration = DAY.saturating_mul(2);
+
+/// How long anybody may have a renewal wait from `since` on: half of the time that is left of its certificate, a day where
+/// there is none.
+pub fn patience(end: Option<Timestamp>, since: Timestamp) -> Duration {
+    let left = end.map(|end| end.since(since)).filter(|left| !left.is_zero());
+    left.map_or(policy::RETRY_MAX, |left| (left / 2).clamp(LONGEST_MIN, WAIT_MAX))
+}
+
+/// Until when a demand is met by a renewal whose certificate ends then.
+pub fn is_met_until(hold: &Hold, end: Option<Timestamp>) -> Timestamp {
+    hold.until.min(hold.since.plus(patience(end, hold.since)))
 }
 
 /// Between two tries for a certificate that is about to end, or just has ended.
@@ -42,7 +59,8 @@ const LONGEST_MIN: Duration = Duration::from_secs(3600);
 const TRIES_LEFT: u32 = 8;
 
 pub fn pressure(md: &Md, certs: &[KeyedCert], now: Timestamp) -> Pressure {
-    let missing = Pressure { urgency: Urgency::Missing, late_at: None, longest: policy::RETRY_MAX };
+    let missing =
+        Pressure { urgency: Urgency::Missing, late_at: None, longest: policy::RETRY_MAX, end: None };
     let mut first: Option<(Timestamp, Timestamp)> = None;
     for (_, cert) in certs {
         let Some(cert) = cert else { return missing };
@@ -54,9 +72,10 @@ pub fn pressure(md: &Md, certs: &[KeyedCert], now: Timestamp) -> Pressure {
     let Some((end, late_at)) = first else { return missing };
     let distance = end.since(now).max(now.since(end));
     let longest = (distance / TRIES_LEFT).clamp(LONGEST_MIN, policy::RETRY_MAX);
+    let end = Some(end);
     match late_at > now {
-        true => Pressure { urgency: Urgency::Usual, late_at: Some(late_at), longest },
-        false => Pressure { urgency: Urgency::Late, late_at: None, longest },
+        true => Pressure { urgency: Urgency::Usual, late_at: Some(late_at), longest, end },
+        false => Pressure { urgency: Urgency::Late, late_at: None, longest, end },
     }
 }
 
@@ -97,6 +116,23 @@ pub fn turn<'u>(
         }
     }
     turn
+}
+
+/// The same where demands are met: in full where there is another CA, which is asked when time presses, and else as far as
+/// the certificate lets us. `held` tells until when, of the demands as they are, and as they are met.
+pub fn patient_turn<'u>(
+    urls: &'u [String],
+    pace: &Pace,
+    failover: u32,
+    urgency: Urgency,
+    held: impl Fn(&str, fn(&Hold, Option<Timestamp>) -> Timestamp) -> Option<Timestamp>,
+) -> Turn<'u> {
+    match turn(urls, pace, failover, urgency, |url| held(url, |hold, _| hold.until)) {
+        Turn::Wait(..) if urls.len() == 1 => {
+            turn(urls, pace, failover, urgency, |url| held(url, is_met_until))
+        }
+        other => other,
+    }
 }
 
 /// What a failure means for the next try.
@@ -179,6 +215,7 @@ pub fn failed(
     let not_before = failure.not_before.filter(|_| !passes_on).max(validation_pause(pace, now));
     let longest = pressure.longest;
     let at = policy::retry_at(job.errors, retry.delay, longest, is_hopeless, not_before, random, now);
+    let at = at.min(now.plus(wait_max(pressure.end, now)));
     job.next_run = Some(at);
     at
 }
@@ -208,13 +245,15 @@ pub fn succeeded(job: &mut Job, now: Timestamp) {
     job.errors = 0;
 }
 
-/// A next run further away was written by a clock that was wrong: no CA is believed to want more than ten days.
-const WAIT_MAX: Duration = Duration::from_secs(11 * 86_400);
+/// A next run further away was written by a clock that was wrong, or not by us.
+fn wait_max(end: Option<Timestamp>, now: Timestamp) -> Duration {
+    patience(end, now).max(WAIT_MIN)
+}
 
 /// Until when the job waits before it asks `ca`. What another CA demanded does not count, and nothing that
-/// was noted by a clock that was ahead.
-pub fn waits_for(job: &Job, ca: &str, now: Timestamp) -> Option<Timestamp> {
-    let at = job.next_run.filter(|at| *at > now && at.since(now) < WAIT_MAX)?;
+/// was noted by a clock that was ahead. `end`: that of the certificate in use.
+pub fn waits_for(job: &Job, ca: &str, end: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    let at = job.next_run.filter(|at| *at > now && at.since(now) <= wait_max(end, now))?;
     if job.last_run.is_some_and(|last| last > now) || job.pace.hold.as_ref().is_some_and(|h| h.since > now) {
         return None;
     }
@@ -233,7 +272,9 @@ pub fn of_the_next_start(job: &Job, now: Timestamp) -> Option<Job> {
     pace.failed_validations.retain(|at| now.since(*at) < VALIDATION_SPAN);
     let next_run = pace.hold.as_ref().map(|hold| hold.until).max(validation_pause(&pace, now));
     let log = notify::limiting(&job.log, now);
-    (!pace.is_empty() || !log.is_empty()).then(|| Job { next_run, pace, log, ..Job::new(&job.name) })
+    let untold = job.untold.clone();
+    let is_any = !pace.is_empty() || !log.is_empty() || untold.is_some();
+    is_any.then(|| Job { next_run, pace, log, untold, ..Job::new(&job.name) })
 }
 
 #[cfg(test)]
@@ -242,9 +283,10 @@ mod tests {
     use crate::acme::Problem;
     use crate::crypto::CertInfo;
     use crate::model::{KeySpec, Scope};
-    use crate::time::{DAY, TimeSlice};
+    use crate::time::TimeSlice;
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+    const END: Option<Timestamp> = Some(Timestamp::from_unix(1_800_000_000 + 90 * 86_400));
     const RETRY: Retry = Retry { delay: Duration::from_secs(30), failover: 13 };
 
     fn urls() -> Vec<String> {
@@ -332,7 +374,7 @@ mod tests {
     fn fail(job: &mut Job, error: acme::Error, ca: usize, now: Timestamp) -> u64 {
         let urls = urls();
         let failure = Failure::of(&error.into(), urls.get(ca).map(String::as_str), &["a.test".into()], now);
-        let pressure = Pressure { urgency: Urgency::Usual, late_at: None, longest: DAY };
+        let pressure = Pressure { urgency: Urgency::Usual, late_at: None, longest: DAY, end: END };
         failed(job, &failure, &urls, pressure, RETRY, 0.5, now).since(now).as_secs()
     }
 
@@ -376,16 +418,34 @@ mod tests {
         let mut job = Job::new("a.test");
         let (scope, since, until) = (Scope::Ca, NOW, NOW.plus(DAY));
         wait(&mut job, until, Some(&Hold { ca: first.clone(), scope, since, until }));
-        assert_eq!(waits_for(&job, &first, NOW), Some(NOW.plus(DAY)));
-        assert_eq!(waits_for(&job, &second, NOW), None);
+        assert_eq!(waits_for(&job, &first, END, NOW), Some(NOW.plus(DAY)));
+        assert_eq!(waits_for(&job, &second, END, NOW), None);
         // Nor but for a command that wants no renewal now, whichever CA it is.
         let mut vetoed = job.clone();
         vetoed.postpone(crate::model::job::MESSAGE_FAILED.into(), "exit code 3".into(), NOW.plus(DAY / 2));
-        assert_eq!(waits_for(&vetoed, &second, NOW), Some(NOW.plus(DAY / 2)));
+        assert_eq!(waits_for(&vetoed, &second, END, NOW), Some(NOW.plus(DAY / 2)));
         let next = fail(&mut job, problem("serverInternal"), 1, NOW);
-        assert_eq!(waits_for(&job, &second, NOW).map(|at| at.since(NOW).as_secs()), Some(next));
+        assert_eq!(waits_for(&job, &second, END, NOW).map(|at| at.since(NOW).as_secs()), Some(next));
         // Written by a clock that was wrong.
-        assert_eq!(waits_for(&job, &second, NOW.minus(DAY * 12)), None);
+        assert_eq!(waits_for(&job, &second, END, NOW.minus(DAY * 12)), None);
+    }
+
+    #[test]
+    fn no_wait_on_disk_takes_more_than_half_of_what_is_left_of_a_certificate() {
+        let hold = |since: Timestamp, until| Hold { ca: urls()[0].clone(), scope: Scope::Ca, since, until };
+        let met = |left: Option<u32>, since: Timestamp, days: u32| {
+            let end = left.map(|days| NOW.plus(DAY * days));
+            is_met_until(&hold(since, since.plus(DAY * days)), end).since(NOW)
+        };
+        assert_eq!(met(Some(60), NOW, 10), DAY * 10);
+        assert_eq!(met(Some(10), NOW, 10), DAY * 5);
+        assert_eq!(met(None, NOW, 10), DAY);
+        assert_eq!(met(Some(10), NOW.minus(DAY * 20), 10_000), Duration::ZERO);
+        let planted = |days: u32| Job { next_run: Some(NOW.plus(DAY * days)), ..Job::new("a.test") };
+        let waits = |days, left| waits_for(&planted(days), &urls()[0], Some(NOW.plus(DAY * left)), NOW);
+        assert_eq!(waits(4, 10), Some(NOW.plus(DAY * 4)));
+        assert_eq!([waits(6, 10), waits(12, 90)], [None; 2]);
+        assert_eq!(waits_for(&planted(3), &urls()[0], None, NOW), None);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use super::staging::{account_author, file, signed_account};
 use super::{live, pace, set};
 use crate::challenge::answers::Folder;
 use crate::challenge::dns01;
+use crate::model::job::Untold;
 use crate::model::{Job, Md, Trial};
+use crate::notify::Commands;
 use crate::store::auth::Author;
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
@@ -127,6 +129,24 @@ pub fn with_job(store: &StartStore, name: &str, change: impl FnOnce(&mut Job)) -
     let mut job = json.as_ref().and_then(|json| Job::from_json(name, json)).unwrap_or_else(|| Job::new(name));
     change(&mut job);
     store.write_json(Group::Domains, name, file::JOB, &job.to_json())
+}
+
+/// Has the next child tell the commands of a set that is put into use, where they have not heard. Then the job in `domains`
+/// says that they have.
+pub fn hand_over(store: &StartStore, job: &mut Job, commands: &Commands) -> Result<(), Error> {
+    let untold = Untold {
+        notified: job.notified || commands.notify.is_none(),
+        notified_renewed: job.notified_renewed || commands.message.is_none(),
+        ..Untold::default()
+    };
+    if !untold.notified || !untold.notified_renewed {
+        let json = store.read_json(Group::Staging, &job.name, file::JOB).ok().flatten();
+        let next = json.as_ref().and_then(|json| Job::from_json(&job.name, json));
+        let next = Job { untold: Some(untold), ..next.unwrap_or_else(|| Job::new(&job.name)) };
+        store.write_json(Group::Staging, &job.name, file::JOB, &next.to_record())?;
+    }
+    (job.notified, job.notified_renewed) = (true, true);
+    Ok(())
 }
 
 /// Removes challenge data of names that no MD has, and of MDs that do not have the name any more.

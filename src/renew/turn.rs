@@ -15,7 +15,7 @@ use super::{pace, policy};
 use crate::crypto::{CertInfo, Identity};
 use crate::model::job::status;
 use crate::model::{Job, Md, Outcome, Trial};
-use crate::notify::Event;
+use crate::notify::{self, Event};
 use crate::store::{self, WorkGroup};
 use crate::time::{DAY, Timestamp};
 use serde_json::json;
@@ -90,7 +90,7 @@ impl Engine {
             self.tell_activated(running);
         }
         if self.settings().commands.are_any() {
-            self.save(running);
+            self.save_told(running);
         } else if let Err(error) = running.show() {
             // Nobody is told twice where this is lost.
             self.report_unsaved(running, &error);
@@ -216,33 +216,12 @@ impl Engine {
     fn tell_renewed(&self, running: &mut Running<'_>) -> Next {
         let clock = self.clock().as_ref();
         // What a CA has asked to wait for does not hold them back.
-        if let Some(at) = pace::waits_for(&running.job, "", clock.now()) {
+        if let Some(at) = pace::waits_for(&running.job, "", None, clock.now()) {
             // They have failed, and this look is for something else.
             return Next::At(at);
         }
         let commands = &self.settings().commands;
-        let mut failure = None;
-        if !running.job.notified {
-            match commands.notify(&mut running.job, clock) {
-                Ok(()) => {
-                    running.job.notified = true;
-                    if commands.notify.is_some() {
-                        self.save(running);
-                    }
-                }
-                Err(failed) => failure = Some(failed),
-            }
-        }
-        if failure.is_none() && !running.job.notified_renewed {
-            match commands.fire(&Event::Renewed, &mut running.job, clock) {
-                Ok(()) => running.job.notified_renewed = true,
-                Err(failed) => {
-                    // The next time both hear of the set, in their order.
-                    running.job.notified &= failed.is_stopped;
-                    failure = Some(failed);
-                }
-            }
-        }
+        let failure = self.tell_of_set(running).err();
         let job = &mut running.job;
         let next = match failure {
             None => {
@@ -275,8 +254,62 @@ impl Engine {
             }
         };
         if commands.are_any() {
+            self.save_told(running);
+        }
+        next
+    }
+
+    /// Where this process ends, what was told is on disk already, and the start may have taken the set from staging.
+    fn save_told(&self, running: &mut Running<'_>) {
+        if !self.clock().is_stopped() {
             self.save(running);
         }
+    }
+
+    /// Has both commands hear of a set, one after the other. What is on disk says so before they do: one that reloads httpd
+    /// must not be called for it again.
+    fn tell_of_set(&self, running: &mut Running<'_>) -> Result<(), notify::Failed> {
+        let commands = &self.settings().commands;
+        if !*running.job.told().0 {
+            running.notify(commands)?;
+        }
+        if !*running.job.told().1 {
+            *running.job.told().1 = true;
+            if let Err(failed) = running.tell(commands, &Event::Renewed) {
+                let (notified, renewed) = running.job.told();
+                *renewed = false;
+                // The next time both hear of the set, in their order.
+                *notified &= failed.is_stopped;
+                return Err(failed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the commands about a set that a start has put into use before they have heard. The answer is when to go on.
+    pub(super) fn tell_untold(&self, running: &mut Running<'_>) -> Option<Timestamp> {
+        let untold = running.job.untold.as_ref()?;
+        let now = self.clock().now();
+        if let Some(next) = untold.next.filter(|next| *next > now && next.since(now) < DAY * 2) {
+            return Some(next);
+        }
+        let outcome = self.tell_of_set(running);
+        let next = match (outcome, &mut running.job.untold) {
+            (Err(failed), Some(untold)) if !failed.is_stopped => {
+                untold.failures = untold.failures.saturating_add(1);
+                let delay = self.settings().retry.delay;
+                let now = self.clock().now();
+                untold.next =
+                    Some(policy::retry_at(untold.failures, delay, DAY, false, None, self.random(), now));
+                untold.next
+            }
+            (Err(_), _) => None,
+            (Ok(()), untold) => {
+                *untold = None;
+                None
+            }
+        };
+        self.save_told(running);
         next
     }
 
@@ -285,11 +318,11 @@ impl Engine {
         if running.job.extra.contains_key(TOLD) {
             return;
         }
-        let clock = self.clock().as_ref();
-        let heard = self.settings().commands.fire(&Event::Activated, &mut running.job, clock);
-        // Ended with this process: the next child tells it again.
-        if heard.is_ok() || !clock.is_stopped() {
-            running.job.extra.insert(TOLD.into(), json!(true));
+        running.job.extra.insert(TOLD.into(), json!(true));
+        let heard = running.tell(&self.settings().commands, &Event::Activated);
+        // Prevented by the end of this process: the next child tells it.
+        if heard.is_err_and(|failed| failed.is_stopped) {
+            running.job.extra.remove(TOLD);
         }
     }
 

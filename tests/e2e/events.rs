@@ -181,3 +181,77 @@ fn a_command_that_fails_is_told_of_the_renewed_set_until_it_succeeds() {
     httpd.wait_looked_twice();
     assert_eq!(notify.count("one.test"), calls, "once it has heard, no more");
 }
+
+/// Whose calls last until a file is there.
+fn lasting(lab: &Lab, name: &str) -> (Recorder, PathBuf, PathBuf) {
+    let [go, done] = ["go", "done"].map(|file| lab.path(name).join(file));
+    let also = format!("until [ -e {} ]; do sleep 0.05; done\necho $* >> {}", go.display(), done.display());
+    (Recorder::new(lab, name, &also), go, done)
+}
+
+fn lines(file: &std::path::Path) -> Vec<String> {
+    fs::read_to_string(file).unwrap_or_default().lines().map(String::from).collect()
+}
+
+/// As where the command reloads httpd: it is not called again by each child that this brings.
+#[test]
+fn a_reload_leaves_a_command_that_is_told_of_a_set_to_its_end_and_calls_it_no_more() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    for live in [true, false] {
+        let (message, (notify, go, done)) = if live {
+            (Recorder::new(&lab, "message-live", ""), lasting(&lab, "notify-live"))
+        } else {
+            (Recorder::new(&lab, "message", ""), lasting(&lab, "notify"))
+        };
+        let config = config(&lab, &pebble.authority, &message);
+        let config = if live { config } else { config.at_restarts() };
+        let mut httpd = config.line(&format!("MDNotifyCmd {}", notify.program.display())).start();
+        notify.wait("one.test", 1);
+        httpd.graceful();
+        message.wait(&said("renewed"), 1);
+        httpd.graceful();
+        httpd.wait_looked_twice();
+        assert!(!done.exists());
+        fs::write(go, "").unwrap();
+        wait_for("the end of the command", SOON, || done.exists().then_some(()));
+        assert_eq!(lines(&done), ["one.test"]);
+        assert_eq!(notify.calls(), ["one.test"]);
+        assert_eq!(message.count(&said("renewed")), 1);
+        let told = httpd.logged("goes on by itself");
+        assert!(told.len() == 1 && told[0].contains("[md:info]"), "{told:#?}");
+        for number in ["AH10108", "AH10109"] {
+            assert_eq!(httpd.logged(number), Vec::<String>::new());
+        }
+        httpd.stop().forget();
+    }
+}
+
+#[test]
+fn commands_hear_of_a_set_that_a_restart_has_put_into_use_until_they_succeed() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let (message, notify) = (Recorder::new(&lab, "message", ""), Recorder::new(&lab, "notify", ""));
+    notify.end_with(1);
+    let mut httpd = config(&lab, &pebble.authority, &message)
+        .at_restarts()
+        .line(&format!("MDNotifyCmd {}", notify.program.display()))
+        .start();
+    notify.wait("one.test", 1);
+    httpd.graceful();
+    assert!(httpd.served("one.test", &pebble, &[]).verified);
+    // Also over another restart.
+    for _ in 0..2 {
+        let calls = notify.calls().len();
+        notify.wait("one.test", calls + 2);
+        httpd.graceful();
+    }
+    assert_eq!(message.count(&said("renewed")), 0);
+    assert!(httpd.md("one.test").get("renewal").is_none(), "no renewal is under way");
+    notify.end_with(0);
+    message.wait(&said("renewed"), 1);
+    let calls = notify.calls().len();
+    httpd.graceful();
+    httpd.wait_looked_twice();
+    assert_eq!((notify.calls().len(), message.count(&said("renewed"))), (calls, 1));
+}

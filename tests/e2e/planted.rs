@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use mod_md::time::{Timestamp, now};
 use openssl::pkey::{Id, PKey, Private};
 use serde_json::{Value, json};
 
@@ -385,4 +386,60 @@ fn a_set_for_other_names_is_put_into_use_by_no_start_and_no_child() {
     assert_eq!(tls::served(httpd.config.https_port(), "two.test", None, &[]).serial(), own.serial());
     let key = staging(&httpd.config, "two.test").join("privkey.p-256.pem");
     wait_for("nothing left of it", SOON, || (!key.exists()).then_some(()));
+}
+
+fn in_days(days: i64) -> String {
+    Timestamp::from_unix(now().unix() + days * 86_400).to_http_date()
+}
+
+fn plant_job(config: &Config, name: &str, job: Value) {
+    let mut job = job;
+    job["name"] = json!(name);
+    issuer::put_new(&staging(config, name), "job.json", job.to_string().as_bytes());
+}
+
+fn hold(authority: &Authority, since: i64, until: i64) -> Value {
+    json!({"ca": authority.directory(), "scope": "ca", "since": in_days(since), "until": in_days(until)})
+}
+
+#[test]
+fn a_wait_that_no_ca_can_have_asked_for_holds_no_renewal_back() {
+    let Some(lab) = open_lab!(Need::Root) else { return };
+    let pebble = Pebble::start(&lab);
+    let config = config(&lab, &pebble.authority);
+    config.clone().line("MDRenewMode manual").start().stop();
+    let hold = hold(&pebble.authority, -1, 300);
+    plant_job(
+        &config,
+        "one.test",
+        json!({"errors": 1, "last-run": in_days(-1), "next-run": in_days(300), "pace": {"hold": hold}}),
+    );
+    plant_job(&config, "two.test", json!({"errors": 0, "next-run": in_days(10)}));
+    let httpd = config.start();
+    for name in ["one.test", "two.test"] {
+        wait_for(name, SOON, || httpd.served(name, &pebble, &[]).verified.then_some(()));
+    }
+}
+
+/// What is not stopped: whoever writes there again and again can have a renewal wait.
+#[test]
+fn a_wait_that_a_ca_could_have_asked_for_is_told_where_a_certificate_is_missing() {
+    let Some(lab) = open_lab!(Need::Root) else { return };
+    let pebble = Pebble::start(&lab);
+    let config = config(&lab, &pebble.authority);
+    config.clone().line("MDRenewMode manual").start().stop();
+    plant_job(&config, "one.test", json!({"errors": 0, "pace": {"hold": hold(&pebble.authority, 0, 10)}}));
+    let httpd = config.start();
+    for name in ["one.test", "two.test"] {
+        assert_told(
+            &httpd,
+            "its renewal waits until",
+            &[":warn]", &format!("md[{name}]"), "no usable certificate"],
+        );
+        let until = wait_for("the end of the wait", SOON, || {
+            httpd.md(name)["renewal"]["next-run"].as_str().and_then(Timestamp::parse_http_date)
+        });
+        assert!(until.unix() - now().unix() <= 86_400, "{name}");
+    }
+    assert_eq!(httpd.logged("its renewal waits until").len(), 2, "once each");
 }

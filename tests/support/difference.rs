@@ -64,6 +64,14 @@ const OURS_ONLY: &[(&str, &str)] = &[
     ("commands::", "they inherit blocked signals, descriptors and the log"),
     ("ends::", "its children may crash at their end, and new certificates wait for a restart"),
     (
+        "events::a_reload_leaves_a_command_that_is_told_of_a_set_to_its_end_and_calls_it_no_more",
+        "its child waits for the end of the command",
+    ),
+    (
+        "events::commands_hear_of_a_set_that_a_restart_has_put_into_use_until_they_succeed",
+        "a restart ends the repetition",
+    ),
+    (
         "events::every_event_of_a_renewal_is_told_once_and_in_its_order",
         "what commands print is not in the log",
     ),
