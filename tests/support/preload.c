@@ -42,6 +42,8 @@ static void end(void)
             if (file >= 0) close(file);
             if (read_in < 4 || strncmp(name, "md-", 3) != 0) continue;
             name[read_in - 1] = 0;
+            /* Waits for reports, and while it has none there is nothing of OpenSSL that it touches. */
+            if (strncmp(name, "md-ocsp-tell", 12) == 0) continue;
             if (write(output, line, snprintf(line, sizeof line, "OPENSSL_cleanup-beside-%s\n", name)) < 0) _exit(99);
         }
     }
