@@ -8,7 +8,7 @@ use openssl::pkey::Private;
 use openssl::rsa::Rsa;
 use std::sync::OnceLock;
 
-/// Makes an RSA key of so many bits, and asks again and again whether to give up; then the answer is `None`. The safe
+/// Makes an RSA key of this many bits, and asks again and again whether to give up; then the answer is `None`. The safe
 /// bindings of OpenSSL have no such thing: the layer that may call C hands it in.
 pub type MakeRsa = fn(bits: u32, is_stopped: &dyn Fn() -> bool) -> Result<Option<Rsa<Private>>, ErrorStack>;
 

@@ -100,7 +100,7 @@ mod tests {
         tlv(SEQUENCE, &[&[INTEGER, 1, 0], &algorithm, &tlv(OCTET_STRING, &[key])])
     }
 
-    /// A modulus and a public exponent of so many bytes; the other numbers have as many as the third says.
+    /// A modulus and a public exponent of these lengths in bytes; the other numbers have as many as the third says.
     fn rsa(modulus: usize, exponent: usize, others: usize) -> Vec<u8> {
         let number = |length: usize| tlv(INTEGER, &[&vec![0x55; length]]);
         let key = [vec![INTEGER, 1, 0], number(modulus), number(exponent), number(others).repeat(6)].concat();

@@ -10,7 +10,7 @@ pub const NAME_MAX: usize = 1024;
 const DEPTH_MAX: usize = 8;
 const ENDING: &str = "…";
 
-/// At most so many bytes of it, without control characters.
+/// At most this many bytes of it, without control characters.
 pub fn text(text: &str, limit: usize) -> String {
     let mut kept = text;
     if text.len() > limit {

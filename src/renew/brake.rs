@@ -21,7 +21,7 @@ const DUPLICATES: &[Duplicates] = &[Duplicates {
     refill: Duration::from_secs(7 * 86_400 / 5),
 }];
 
-/// So many at once, and one more each time this has passed.
+/// The most at once, and how long until there is one more.
 struct Duplicates {
     ca: &'static str,
     most: u32,

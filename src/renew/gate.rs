@@ -73,7 +73,7 @@ pub fn admit<R: Rights>(
 /// have had another reason.
 const ENDED_MAX: u64 = 2;
 const FORGOTTEN_AFTER: Duration = DAY.saturating_mul(90);
-/// So many keys are known, and so many MDs.
+/// The most keys that are known, and the most MDs.
 const ENDED_KEPT: usize = 4096;
 
 /// Starts of httpd that ended while mod_ssl loaded new certificates, as a note says in which `User` cannot write: by the

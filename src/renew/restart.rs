@@ -1,4 +1,4 @@
-//! What a start does beside activation: failing jobs begin anew, staging goes along with a renamed domain, challenge data of
+//! What a start does beside activation: failing jobs start over, staging goes along with a renamed domain, challenge data of
 //! nobody goes.
 
 use super::order::SavedOrder;

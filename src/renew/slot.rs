@@ -1,6 +1,6 @@
 //! Where a process keeps the live set of one managed domain.
 //!
-//! Who asks what is in a slot, as each handshake does, gets what is there, without a lock and whatever lies on disk. The
+//! A handshake gets what is in the slot, without a lock and whatever is on disk. The
 //! newer set that a slot was told of is read by those that keep it up.
 
 use super::live::LiveSet;

@@ -117,7 +117,7 @@ impl<'a> Staging<'a> {
         self.store.write_json(GROUP, self.name, file::ARI, &ari::to_json(entries))
     }
 
-    /// What was issued lately. What cannot be read begins anew.
+    /// What was issued lately; empty where it cannot be read.
     pub fn ledger(&self) -> Ledger {
         let json = self.store.read_json(GROUP, self.name, file::LEDGER).unwrap_or_default();
         json.as_ref().map(Ledger::from_json).unwrap_or_default()

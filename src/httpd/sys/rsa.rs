@@ -26,7 +26,7 @@ struct Question<'a> {
     given_up: Cell<bool>,
 }
 
-/// A key of so many bits with the usual exponent; `None`: `is_stopped` said so meanwhile.
+/// A key of this many bits with the usual exponent; `None`: `is_stopped` said so meanwhile.
 pub fn make(bits: u32, is_stopped: &dyn Fn() -> bool) -> Result<Option<Rsa<Private>>, ErrorStack> {
     let exponent = BigNum::from_u32(0x1_0001)?;
     let question = Question { is_stopped, given_up: Cell::new(false) };
