@@ -10,7 +10,6 @@ use openssl::pkey::{Id, PKey, Private};
 use serde_json::{Value, json};
 
 use crate::support::issuer::{self, Issuer, Set};
-use crate::support::process::{children, is_alive, signal};
 use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, tls, wait_for};
 
 const SELDOM: &str = "MDCheckInterval 1h\nMDRetryDelay 1h\nMDPrivateKeys P-256";
@@ -53,15 +52,6 @@ fn assert_told(httpd: &Httpd, number: &str, words: &[&str]) {
         lines.into_iter().find(|line| words.iter().all(|word| line.contains(word)))
     });
     assert!(line.contains("md["), "{line}");
-}
-
-fn kill_children(httpd: &Httpd) {
-    let old = children(httpd.pid());
-    old.iter().for_each(|pid| signal(*pid, "KILL"));
-    wait_for("new children", SOON, || {
-        let is_over = !old.iter().any(|pid| is_alive(*pid)) && !children(httpd.pid()).is_empty();
-        is_over.then_some(())
-    });
 }
 
 fn read_json(file: &Path) -> Value {
@@ -126,7 +116,7 @@ fn a_live_set_that_no_child_has_published_is_served_by_none() {
     for (record, told) in [unsigned, published].iter().zip(told) {
         let dir = staging(&httpd.config, "one.test");
         issuer::put_new(&dir, "live.json", record.to_string().as_bytes());
-        kill_children(&httpd);
+        httpd.replace_children();
         httpd.wait_logged(told);
         assert_serves(&httpd, "one.test", &one);
         assert_serves(&httpd, "two.test", &set);
@@ -381,7 +371,7 @@ fn a_set_for_other_names_is_put_into_use_by_no_start_and_no_child() {
     // No child is at work on another renewal.
     httpd.wait_logged("AH10057: two.test");
     plant_sealed(&httpd.config, "two.test", &other);
-    kill_children(&httpd);
+    httpd.replace_children();
     assert_told(&httpd, "AH10069", &["md[two.test]", "requesting new ones", "none of the names"]);
     assert_eq!(tls::served(httpd.config.https_port(), "two.test", None, &[]).serial(), own.serial());
     let key = staging(&httpd.config, "two.test").join("privkey.p-256.pem");
