@@ -14,10 +14,25 @@ pub struct Strace {
     output: PathBuf,
 }
 
-/// One call, as strace prints it (descriptors with the paths behind them), and the files its stack runs through, innermost first.
+/// One call, as strace prints it (descriptors with the paths behind them), and its stack, innermost first.
 pub struct Call {
     pub text: String,
-    pub stack: Vec<String>,
+    stack: Vec<Frame>,
+}
+
+struct Frame {
+    file: String,
+    /// Empty: unknown.
+    function: String,
+}
+
+impl Frame {
+    /// From `FILE(FUNCTION+OFFSET) [ADDRESS]`.
+    fn of(line: &str) -> Frame {
+        let (file, rest) = line.split_once(['(', ' ']).unwrap_or((line, ""));
+        let function = rest.split(['+', ')', ' ']).next().unwrap_or_default();
+        Frame { file: file.to_string(), function: function.to_string() }
+    }
 }
 
 /// `None`: there is none.
@@ -67,8 +82,7 @@ impl Strace {
         for line in text.lines() {
             match line.strip_prefix(" > ") {
                 Some(frame) => {
-                    let file = frame.split(['(', ' ']).next().unwrap_or(frame);
-                    calls.iter_mut().last().expect("a stack follows a call").stack.push(file.to_string());
+                    calls.iter_mut().last().expect("a stack follows a call").stack.push(Frame::of(frame));
                 }
                 None => calls.push(Call { text: line.to_string(), stack: Vec::new() }),
             }
@@ -92,7 +106,15 @@ impl Call {
 
     /// Whether its stack runs through this file.
     pub fn is_through(&self, file: &str) -> bool {
-        self.stack.iter().any(|frame| frame.ends_with(file))
+        self.stack.iter().any(|frame| frame.file.ends_with(file))
+    }
+
+    /// Whether memory is taken or given back: every now and then the C library asks the kernel for more, or waits for another
+    /// thread that does, whoever calls it.
+    pub fn is_for_memory(&self) -> bool {
+        const FUNCTIONS: [&str; 7] =
+            ["malloc", "calloc", "realloc", "free", "cfree", "memalign", "posix_memalign"];
+        self.stack.iter().any(|frame| FUNCTIONS.contains(&frame.function.trim_start_matches("__libc_")))
     }
 
     /// Whether it takes a path, or a descriptor of a file: `PID NAME(ARGUMENTS) = …`.
@@ -106,6 +128,7 @@ impl Call {
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n    {}", self.text, self.stack.join("\n    "))
+        writeln!(f, "{}", self.text)?;
+        self.stack.iter().try_for_each(|frame| writeln!(f, "    {} {}", frame.file, frame.function))
     }
 }
