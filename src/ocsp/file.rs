@@ -62,8 +62,14 @@ pub trait Users {
     fn is_used(&self, owner: &str, id: &Id) -> bool;
 }
 
+/// Strangers whose folders one start looks at, and files in each folder. Any process of httpd's user can make more of them,
+/// and a start waits for this.
+const STRANGERS: usize = 100;
+const FILES: usize = 1000;
+
 /// Removes responses that were not renewed for so long (`MDStaplingKeepResponse`) and that nobody uses any more, and
-/// folders of which nothing else is left. Gives the number of removed responses.
+/// folders of which nothing else is left. Gives the number of removed responses. Where there is too much of it, the rest is
+/// left to later starts.
 pub fn remove_old(
     store: &StartStore,
     keep: TimeSlice,
@@ -73,16 +79,18 @@ pub fn remove_old(
     // A percentage would need the lifetime of a certificate that nobody may have any more: of a usual one.
     let limit = now.minus(keep.of(crate::time::DAY * 90));
     let mut removed = 0;
-    for owner in store.names(Group::Ocsp)? {
+    let (known, strangers): (Vec<_>, Vec<_>) =
+        store.names(Group::Ocsp)?.into_iter().partition(|owner| users.is_owner(owner));
+    for owner in known.into_iter().chain(strangers.into_iter().take(STRANGERS)) {
         let is_old = |file: &str| {
             let modified = store.modified(Group::Ocsp, &owner, file)?;
             Ok::<bool, Error>(modified.is_some_and(|at| at < limit))
         };
         let is_used = |file: &str| id_of(file).is_some_and(|id| users.is_used(&owner, &id));
         let mut left = Vec::new();
-        for file in store.files(Group::Ocsp, &owner)? {
+        for (count, file) in store.files(Group::Ocsp, &owner)?.into_iter().enumerate() {
             let is_response = file.starts_with(PREFIX) && file.ends_with(SUFFIX);
-            if is_response && is_old(&file)? && !is_used(&file) {
+            if count < FILES && is_response && is_old(&file)? && !is_used(&file) {
                 store.remove(Group::Ocsp, &owner, &file)?;
                 removed += 1;
             } else {
@@ -151,6 +159,19 @@ mod tests {
         fn is_used(&self, owner: &str, id: &Id) -> bool {
             self.0.contains(&(owner, *id))
         }
+    }
+
+    #[test]
+    fn a_start_looks_at_few_folders_of_strangers_and_later_ones_at_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        let (worker, later) = (store.worker(), SystemClock::default().now().plus(DAY * 8));
+        let old = name(&[0xab; 20]);
+        let owners = (0..STRANGERS + 20).map(|count| format!("a{count}.test")).chain(["used.test".into()]);
+        owners.for_each(|owner| worker.write(WorkGroup::Ocsp, &owner, &old, b"{}").unwrap());
+        let users = Stapled(&[("used.test", [0xcd; 20])]);
+        let start = || remove_old(&store, TimeSlice::Length(DAY * 7), later, &users).unwrap();
+        assert_eq!([start(), start(), start()], [STRANGERS + 1, 20, 0]);
     }
 
     #[test]
