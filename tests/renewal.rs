@@ -21,10 +21,11 @@ use mod_md::renew::engine::{Engine, Next};
 use mod_md::renew::pace::Retry;
 use mod_md::renew::settings::Settings;
 use mod_md::renew::staging::Staging;
+use mod_md::renew::unsaved::Unsaved;
 use mod_md::store::{Fuse, StartStore, WorkGroup, WorkStore};
 use mod_md::time::{Clock, StopFlag, Timestamp};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -725,6 +726,46 @@ fn a_command_ended_by_a_stop_is_no_failure_and_is_called_by_the_next_child() {
     assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never);
     assert!(lab.job("a.test").notified);
     assert_eq!(std::fs::read_to_string(calls).unwrap(), "\n");
+}
+
+/// As where the disk is full, or the folder is another user's.
+#[test]
+fn a_job_that_cannot_be_saved_is_gone_on_with_from_memory() {
+    let mut lab = Lab::new();
+    let calls = lab.path.with_extension("calls");
+    lab.commands.message = Some(format!("/bin/sh -c 'echo \"$1\" >> {}' sh", calls.display()));
+    let counters: Arc<Vec<AtomicU64>> = Arc::new((0..Unsaved::SIZE).map(|_| AtomicU64::new(0)).collect());
+    let unsaved = Unsaved::new(counters, 0);
+    let md = Managed { unsaved: unsaved.clone(), ..lab.md(&["a.test"], &[ec()]) };
+    StartStore::open(&lab.path, None).unwrap();
+    let fuse = Fuse::after(0);
+    let engine = lab.engine(vec![md], fuse.clone());
+    let mut pauses = Vec::new();
+    for count in 1..=4 {
+        let begin = lab.clock.now();
+        let Next::At(look) = engine.run(0) else { panic!("no next look") };
+        assert_eq!(look, begin.plus(Duration::from_secs(30)), "it is soon looked whether it can be saved");
+        assert_eq!(unsaved.loss().map(|loss| loss.errors), Some(count));
+        // Looks before its time are no tries.
+        while unsaved.loss().is_some_and(|loss| loss.errors == count) {
+            lab.clock.advance(Duration::from_secs(10));
+            if lab.clock.now().since(begin) >= Duration::from_secs(30 << (count - 1)) {
+                break;
+            }
+            engine.run(0);
+        }
+        assert_eq!(unsaved.loss().map(|loss| loss.errors), Some(count), "no try before the pause is over");
+        pauses.push(lab.clock.now().since(begin).as_secs());
+    }
+    assert_eq!(pauses, [30, 60, 120, 240]);
+    assert_eq!(calls_of(&calls), ["renewing", "errored"], "once an hour");
+    assert_eq!(lab.ca.count(Endpoint::NewOrder), 0);
+    fuse.mend();
+    engine.run(0);
+    assert_eq!(unsaved.loss(), None);
+    let job = lab.job("a.test");
+    assert!(job.finished, "{:?}", job.last);
+    assert!(job.log.iter().any(|entry| entry.kind == "message-errored"), "{:?}", job.log);
 }
 
 #[test]

@@ -151,7 +151,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         return Ok(());
     }
     report(findings);
-    let unsaved = counters(plan.mds.len(), "md-status does not tell of what cannot be saved");
+    let unsaved = counters(plan.mds.len() * Unsaved::SIZE, "md-status does not tell of what cannot be saved");
     let mds: Arc<[Managed]> = plan
         .mds
         .iter()

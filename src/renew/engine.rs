@@ -31,6 +31,9 @@ use std::time::Duration;
 /// How long after a renewal the new certificate is looked at.
 const AFTERWARDS: Duration = Duration::from_secs(5);
 
+/// How often to look whether a job that could not be saved can be.
+const UNSAVED: Duration = Duration::from_secs(30);
+
 /// When to look at a job again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -212,6 +215,11 @@ impl Engine {
         // What another process has put into use is not to be renewed again.
         target.live.catch_up();
         let mut running = Running::load(target, &self.store, clock);
+        let next = self.go_on(index, target, &mut running);
+        next.or_sooner(running.is_unsaved().then(|| clock.now().plus(UNSAVED)))
+    }
+
+    fn go_on(&self, index: usize, target: &Managed, running: &mut Running<'_>) -> Next {
         let state = match &*target.live.load() {
             Some(set) => assess(&target.md, &set.certs).0,
             None => target.md.state,
@@ -220,10 +228,10 @@ impl Engine {
         if running.job.finished {
             running.job.untold = None;
         }
-        let untold = self.tell_untold(&mut running);
+        let untold = self.tell_untold(running);
         let mut told = Next::Never;
         if running.job.finished && Staging::new(&self.store, &target.md.name).is_complete() {
-            match self.after_renewal(index, target, &mut running, None) {
+            match self.after_renewal(index, target, running, None) {
                 (next, false) => return next,
                 (next, true) => told = next,
             }
@@ -235,9 +243,9 @@ impl Engine {
             let Job { log, pace, .. } = std::mem::take(&mut running.job);
             running.job = Job { log, pace, ..Job::new(&target.md.name) };
         }
-        let next = earlier(told, self.look(index, target, &mut running));
+        let next = earlier(told, self.look(index, target, running));
         // After the attempt: where that has succeeded, nothing ends without a successor.
-        next.or_sooner(untold).or_sooner(self.warn(target, &mut running))
+        next.or_sooner(untold).or_sooner(self.warn(target, running))
     }
 
     fn look(&self, index: usize, target: &Managed, running: &mut Running<'_>) -> Next {

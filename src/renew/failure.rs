@@ -134,7 +134,7 @@ impl Engine {
         (job.waiting, job.next_run) = (Some(waiting), Some(until));
         // What is lost of this costs one more look.
         if let Err(error) = running.show() {
-            self.report_unsaved(running, &error);
+            running.report_unsaved(&error);
         }
         Next::At(until)
     }
@@ -246,12 +246,8 @@ impl Engine {
 
     pub(super) fn save(&self, running: &mut Running<'_>) {
         if let Err(error) = running.save() {
-            self.report_unsaved(running, &error);
+            running.report_unsaved(&error);
         }
-    }
-
-    pub(super) fn report_unsaved(&self, running: &Running<'_>, error: &Error) {
-        crate::log!(Error, "md[{}]: the state of its renewal cannot be saved: {error}", running.job.name);
     }
 
     /// A bug ended the job's thread: an error of that job like any other. The answer is the next try.

@@ -1,7 +1,7 @@
 //! A running job: its state in memory and the job.json behind it. Every step worth keeping is saved, as
 //! the process may die at any moment and another goes on from what is on disk. Of what is only to be
 //! shown (progress) nothing waits for the disk: a power failure may take it, and begin the job's count of
-//! errors anew. Orders, keys and chains lie in files of their own. Steps that follow each other faster than
+//! errors anew. Where the disk refuses, the process goes on with what it has in memory. Orders, keys and chains lie in files of their own. Steps that follow each other faster than
 //! anybody looks are written together: new files are what costs most in a renewal.
 
 use super::Managed;
@@ -29,30 +29,50 @@ pub struct Running<'a> {
     shown: Timestamp,
     /// What was last written.
     written: Option<Job>,
+    /// What happened since could not be written.
+    is_unsaved: bool,
+    /// That stands in the log.
+    is_reported: bool,
 }
 
 /// Progress is written so often at most, and before everything that takes as long.
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
 impl<'a> Running<'a> {
-    /// Takes up the job of `target` where its file left it. Garbage is reported and begun anew.
+    /// Takes up the job of `target` where its file left it, or where this process did, if it could not write that.
+    /// Garbage is reported and begun anew.
     pub fn load(target: &Managed, store: &'a WorkStore, clock: &'a dyn Clock) -> Self {
         let name = &target.md.name;
-        let job = Staging::new(store, name).job().unwrap_or_else(|error| {
-            crate::log!(Warn, "{name}: the state of its renewal cannot be read and is begun anew: {error}");
-            None
-        });
-        Running {
+        let unsaved = target.unsaved.take();
+        let is_unsaved = unsaved.is_some();
+        let stored = || {
+            Staging::new(store, name).job().unwrap_or_else(|error| {
+                crate::log!(
+                    Warn,
+                    "{name}: the state of its renewal cannot be read and is begun anew: {error}"
+                );
+                None
+            })
+        };
+        let written = if is_unsaved { None } else { stored() };
+        let job = unsaved.or_else(|| written.clone());
+        let mut running = Running {
             is_quiet: job.as_ref().is_some_and(|job| job.waiting.is_some()),
-            job: job.clone().unwrap_or_else(|| Job::new(name)),
+            job: job.unwrap_or_else(|| Job::new(name)),
             has_new_set: false,
             store,
             progress: store.unsynced(),
             clock,
             unsaved: target.unsaved.clone(),
             shown: clock.now(),
-            written: job,
+            written,
+            is_unsaved,
+            is_reported: is_unsaved,
+        };
+        if is_unsaved && running.save().is_ok() {
+            crate::log!(Notice, "md[{name}]: the state of its renewal can be saved again");
         }
+        running
     }
 
     /// Says what is being done from now on.
@@ -142,14 +162,39 @@ impl<'a> Running<'a> {
         self.write(self.store)
     }
 
+    /// Whether only memory has all that happened.
+    pub fn is_unsaved(&self) -> bool {
+        self.is_unsaved
+    }
+
+    /// Tells once that the state cannot be saved: until it can, nothing about that is new.
+    pub fn report_unsaved(&mut self, error: &Error) {
+        if !std::mem::replace(&mut self.is_reported, true) {
+            crate::log!(
+                Error,
+                "md[{}]: the state of its renewal cannot be saved, and is kept in memory until it can: {error}",
+                self.job.name
+            );
+        }
+    }
+
     fn write(&mut self, store: &WorkStore) -> Result<(), Error> {
         let is_there = self.written.as_ref() == Some(&self.job);
         let outcome = if is_there { Ok(()) } else { Staging::new(store, &self.job.name).save_job(&self.job) };
-        self.unsaved.note(&outcome);
+        self.unsaved.note(&self.job, &outcome);
+        self.is_unsaved = outcome.is_err();
+        self.is_reported &= self.is_unsaved;
         outcome?;
         if !is_there {
             self.written = Some(self.job.clone());
         }
         Ok(())
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let job = self.is_unsaved.then(|| std::mem::take(&mut self.job));
+        self.unsaved.keep(job);
     }
 }

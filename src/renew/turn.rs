@@ -93,7 +93,7 @@ impl Engine {
             self.save_told(running);
         } else if let Err(error) = running.show() {
             // Nobody is told twice where this is lost.
-            self.report_unsaved(running, &error);
+            running.report_unsaved(&error);
         }
         match turn {
             Turn::Live => (told, true),

@@ -235,12 +235,10 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut
     if let Some(renewal) = &domain.renewal {
         failure(&renewal.job, out);
     }
-    if let Some(status) = domain.unsaved {
-        out.raw("<b>Not saved[")
-            .text(&status::description(status))
-            .raw("]</b>: ")
-            .text(words::UNSAVED)
-            .raw("<br>");
+    if let Some(loss) = domain.unsaved {
+        out.raw("<b>Not saved[").text(&status::description(loss.status)).raw("]</b>: ").text(words::UNSAVED);
+        errors(loss.errors, out);
+        out.raw("<br>");
     }
     waiting(domain, dates, out);
     wait(domain, dates, out);
@@ -364,10 +362,14 @@ fn failure(job: &Job, out: &mut Html) {
         };
         folded(last.detail.as_deref().unwrap_or_default(), out);
     }
-    out.raw(" <i>(").text(&job.errors.to_string()).raw(if job.errors == 1 {
-        " error"
-    } else {
-        " errors in a row"
-    });
-    out.raw(")</i><br>");
+    errors(job.errors, out);
+    out.raw("<br>");
+}
+
+fn errors(count: u32, out: &mut Html) {
+    match count {
+        0 => {}
+        1 => drop(out.raw(" <i>(1 error)</i>")),
+        _ => drop(out.raw(" <i>(").text(&count.to_string()).raw(" errors in a row)</i>")),
+    }
 }

@@ -12,6 +12,7 @@ use crate::ocsp::cache::{Entry as Response, Table};
 use crate::renew::Host;
 use crate::renew::policy::Decision;
 use crate::renew::state::KeyedCert;
+use crate::renew::unsaved::Loss;
 use crate::stapling::snapshot;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -151,8 +152,13 @@ fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool) -> Value {
     if let Some(renewal) = &domain.renewal {
         out.insert("renewal".into(), renewal_json(domain, renewal, responses, reason, with_log));
     }
-    if let Some(status) = domain.unsaved {
-        let unsaved = json!({"status": status, "status-description": status::description(status), "detail": words::UNSAVED});
+    if let Some(Loss { status, errors }) = domain.unsaved {
+        let unsaved = json!({
+            "status": status,
+            "status-description": status::description(status),
+            "errors": errors,
+            "detail": words::UNSAVED,
+        });
         out.insert("renewal-unsaved".into(), unsaved);
     }
     Value::Object(out)

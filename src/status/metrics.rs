@@ -59,7 +59,7 @@ fn of_domains(domains: &[Domain<'_>], out: &mut Exposition) {
         &|domain| domain.judged.renew_at.map(Timestamp::unix),
     );
     family("md_renewal_errors", "", "Failures of the renewal since its last success.", &|domain| {
-        Some(domain.renewal.as_ref().map_or(0, |renewal| i64::from(renewal.job.errors)))
+        Some(i64::from(domain.errors()))
     });
     family("md_renewal_ready", "", "1 where a renewed set waits to come into use.", &|domain| {
         Some(i64::from(domain.ready().is_some()))

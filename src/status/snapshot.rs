@@ -11,6 +11,7 @@ use crate::renew::live::LiveSet;
 use crate::renew::serve::Source;
 use crate::renew::staging::Staging;
 use crate::renew::state::{self, KeyedCert};
+use crate::renew::unsaved::Loss;
 use crate::renew::{Host, Managed};
 use crate::store::{Looked, Watched, WorkGroup, WorkStore};
 use crate::time::Timestamp;
@@ -50,8 +51,8 @@ pub struct Domain<'a> {
     pub workers: usize,
     pub renewal: Option<Arc<Renewal>>,
     pub judged: Arc<Judgement>,
-    /// Why what is known of the renewal may be old: the state of it could not be written (an `apr_status_t`).
-    pub unsaved: Option<i32>,
+    /// What is known of the renewal may be old: the state of it could not be written.
+    pub unsaved: Option<Loss>,
 }
 
 /// How a set of certificates comes, or came, into use.
@@ -76,7 +77,7 @@ impl<'a> Domain<'a> {
     fn new(managed: &'a Managed, staged: &Staged, judged: Arc<Judgement>) -> Self {
         let live = managed.live.load().clone();
         let workers = live.as_ref().map_or(0, |_| managed.live.serving());
-        let (renewal, unsaved) = (staged.renewal.clone(), managed.unsaved.status());
+        let (renewal, unsaved) = (staged.renewal.clone(), managed.unsaved.loss());
         Domain { managed, live, workers, renewal, judged, unsaved }
     }
 
@@ -123,7 +124,13 @@ impl<'a> Domain<'a> {
 
     /// Whether the renewal has failed and was not successful since.
     pub fn is_failing(&self) -> bool {
-        self.renewal.as_ref().is_some_and(|renewal| renewal.job.errors > 0)
+        self.errors() > 0
+    }
+
+    /// How often it has failed in a row, also where only memory knows.
+    pub fn errors(&self) -> u32 {
+        let stored = || self.renewal.as_ref().map_or(0, |renewal| renewal.job.errors);
+        self.unsaved.map_or_else(stored, |loss| loss.errors)
     }
 
     /// The finished renewal whose set is not in use yet.
@@ -184,7 +191,7 @@ pub(super) struct Seen {
     live: Option<Arc<LiveSet>>,
     workers: usize,
     renewal: Option<Arc<Renewal>>,
-    unsaved: Option<i32>,
+    unsaved: Option<Loss>,
 }
 
 impl Seen {

@@ -33,6 +33,13 @@ impl Fuse {
         Fuse(Some(Arc::new(AtomicUsize::new(steps))))
     }
 
+    /// From now on all changes happen: the disk is well again.
+    pub fn mend(&self) {
+        if let Some(left) = &self.0 {
+            left.store(usize::MAX, Ordering::Relaxed);
+        }
+    }
+
     fn burn(&self) -> io::Result<()> {
         let Some(left) = &self.0 else { return Ok(()) };
         let step = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));

@@ -140,6 +140,7 @@ fn what_cannot_be_saved_of_a_renewal_is_told_until_it_can() {
     let authority = Authority::new(&lab);
     let config =
         Config::with_ca(&lab, &authority).line("MDRetryDelay 1s\nMDCheckInterval 1s\nMDServerStatus on");
+    let config = config.line("<Location /md-metrics>\nSetHandler md-metrics\n</Location>");
     let httpd = config.line("MDomain one.test").site("one.test", &[]).start();
     let folder = httpd.config.store().join("staging/one.test");
     wait_for("a failure", SOON, || (httpd.md("one.test")["renewal"]["errors"] == 1).then_some(()));
@@ -148,6 +149,15 @@ fn what_cannot_be_saved_of_a_renewal_is_told_until_it_can() {
     let unsaved = wait_for("what cannot be saved", SOON, || {
         httpd.mds()["managed-domains"][0].get("renewal-unsaved").cloned()
     });
+    // Those that the disk does not know.
+    wait_for("errors of what cannot be saved", SOON, || {
+        let errors = httpd.md("one.test")["renewal-unsaved"]["errors"].as_u64()?;
+        let metrics = httpd.get("main.test", "/md-metrics").body;
+        let line =
+            metrics.lines().find_map(|line| line.strip_prefix("md_renewal_errors{domain=\"one.test\"} "))?;
+        (errors >= 3 && line.parse::<u64>().ok()? >= errors).then_some(())
+    });
+    assert_eq!(httpd.logged("cannot be saved").len(), 1);
     assert_has(&unsaved, &json!({ "status": 13, "status-description": "Permission denied" }));
     assert!(unsaved["detail"].as_str().unwrap().contains("may be old"), "{unsaved:#}");
     let page = httpd.get("main.test", "/server-status").body;
