@@ -268,12 +268,56 @@ fn calls_of(file: &std::path::Path) -> Vec<String> {
 #[test]
 fn all_records_are_there_before_the_ca_looks_for_one_and_gone_in_the_end() {
     let lab = Lab::new().with_account_key("a.test");
-    let (md, calls) = with_dns01(&lab);
+    let (mut md, calls) = with_dns01(&lab);
+    md.md.domains = vec!["a.test".into(), "b.test".into()];
+    let seen = calls.clone();
+    lab.ca.rules(|rules| {
+        let validate = rules.validate.clone();
+        rules.validate = Arc::new(move |asked| {
+            assert_eq!(records(&seen).len(), 2);
+            validate(asked)
+        });
+    });
     assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never, "{:?}", lab.job("a.test").last);
     let verbs: Vec<_> =
         calls_of(&calls).iter().map(|call| call.split(' ').next().unwrap().to_string()).collect();
     assert_eq!(verbs, ["setup", "setup", "teardown", "teardown"]);
     assert_eq!(lab.store(Fuse::default()).names(WorkGroup::Challenges).unwrap(), Vec::<String>::new());
+}
+
+/// As for the C module, which sets it up for one after the other.
+#[test]
+fn a_command_may_replace_the_record_that_a_name_and_its_wildcard_share() {
+    for is_slow in [false, true] {
+        let lab = Lab::new().with_account_key("a.test");
+        let (mut md, calls) = with_dns01(&lab);
+        md.md.domains.push("b.test".into());
+        let seen = calls.clone();
+        lab.ca.rules(|rules| {
+            rules.validation_time = Duration::from_secs(if is_slow { 20 } else { 0 });
+            rules.validate = Arc::new(move |asked| {
+                let value = dns01::value(asked.key_authorization);
+                // The last one of the name is the only one.
+                let last = records(&seen).into_iter().rfind(|(name, _)| name == asked.name);
+                if last == Some((asked.name.into(), value)) {
+                    Ok(())
+                } else {
+                    Err(problem("dns", "replaced"))
+                }
+            });
+        });
+        let engine = lab.engine(vec![md], Fuse::default());
+        for _ in 0..10 {
+            match engine.run(0) {
+                Next::Never => break,
+                Next::At(at) => lab.clock.advance(at.since(lab.clock.now())),
+            }
+        }
+        let job = lab.job("a.test");
+        assert!(job.finished && job.errors == 0, "{job:?}");
+        assert_eq!(calls_of(&calls).iter().filter(|call| call.starts_with("setup")).count(), 3);
+        assert_eq!(records(&calls), []);
+    }
 }
 
 #[test]

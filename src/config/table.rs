@@ -147,7 +147,9 @@ pub const ROWS: &[Row] = &[
         .takes("COMMAND…")
         .detail("Called as `COMMAND… setup DOMAIN CHALLENGE`, which puts the TXT record `CHALLENGE` at `_acme-challenge.DOMAIN` and ends \
             when it can be seen, and as `COMMAND… teardown DOMAIN`. A wildcard comes without its `*.`; where an MD has both \
-            `*.example.org` and `example.org`, `setup` is called twice, and both records have to be there together. It runs as httpd's \
+            `*.example.org` and `example.org`, `setup` is called for the second once the CA has validated the first, and may replace \
+            its record. Where they are two MDs, or several names lead to one record by CNAME, the record has to be added to those that \
+            are there. It runs as httpd's \
             `User`, without a shell, and has the time of [MDChallengeDns01Timeout](#mdchallengedns01timeout). What it prints is in the log at `debug`. An exit status that is not 0 ends \
             the try, unless another type works. `teardown` follows in any case, by the next child if this one was killed.")
         .example("MDChallengeDns01 /usr/local/bin/acme-dns --zone example.org"),

@@ -1,6 +1,7 @@
 //! The answers to an order's challenges: chosen and put in place, all of them before the CA is told to
-//! look at the first (RFC 8555 §7.5.1), and taken away again whatever came of the order. Those of other MDs for the same
-//! name stay.
+//! look at the first (RFC 8555 §7.5.1), and taken away again whatever came of the order. Only TXT records of one name
+//! follow each other: there are commands that replace the record that is there. Answers of other MDs for the same name
+//! stay.
 
 use super::Managed;
 use super::engine::Engine;
@@ -36,6 +37,31 @@ impl Answering {
     fn keys(&self) -> MutexGuard<'_, Vec<(KeySpec, PrivateKey)>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Those of `idle` that can be answered while the CA looks at `validating`. A name and the wildcard above it share a TXT
+/// record, which answers one of them at a time: many commands replace it, and the C module sets it up for one after the
+/// other.
+pub fn next<'a>(
+    engine: &Engine,
+    target: &Managed,
+    idle: &[&Authorization],
+    validating: impl Iterator<Item = &'a Authorization>,
+) -> Vec<Authorization> {
+    let means = engine.settings().means(target);
+    let has_record = |authorization: &Authorization| {
+        // One that cannot be answered at all is told as that.
+        let chosen = selection::choose(authorization, &means).unwrap_or_default();
+        chosen.iter().any(|challenge| challenge.type_ == dns01::TYPE)
+    };
+    let mut taken: Vec<String> = validating.map(|a| a.identifier.value.clone()).collect();
+    let mut is_free = |authorization: &&&Authorization| {
+        let name = &authorization.identifier.value;
+        let is_free = !has_record(authorization) || !taken.contains(name);
+        taken.push(name.clone());
+        is_free
+    };
+    idle.iter().filter(&mut is_free).map(|authorization| (*authorization).clone()).collect()
 }
 
 /// Puts an answer in place for each authorization. The answer is the URLs of the challenges to start.

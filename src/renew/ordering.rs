@@ -69,12 +69,21 @@ impl Attempt<'_, '_> {
                     self.restore_answers(session, &authorizations)?;
                     continue;
                 }
-                Step::SetUp(pending) => {
-                    let pending: Vec<Authorization> = pending.into_iter().cloned().collect();
-                    self.running.has_news();
-                    self.answer_challenges(session, &pending)?;
-                    self.running.step(format!("Monitoring challenge status for {}", self.md.name))?;
-                    continue;
+                Step::SetUp(idle) => {
+                    let validating = || {
+                        authorizations.iter().filter(|a| {
+                            a.status == AuthorizationStatus::Pending && !idle.iter().any(|i| i.url == a.url)
+                        })
+                    };
+                    let next = challenges::next(self.engine, self.target, &idle, validating());
+                    if next.is_empty() {
+                        validating().map(|a| a.url.clone()).collect()
+                    } else {
+                        self.running.has_news();
+                        self.answer_challenges(session, &next)?;
+                        self.running.step(format!("Monitoring challenge status for {}", self.md.name))?;
+                        continue;
+                    }
                 }
                 Step::Poll(poll) => match poll {
                     Poll::Authorizations(urls) => owned(&urls),

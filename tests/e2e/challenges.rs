@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use openssl::pkey::Id;
@@ -586,6 +587,27 @@ fn dns_01_gets_a_wildcard_certificate_with_commands_of_version_2() {
     assert_dns_01(&lab, 2);
 }
 
+/// Such commands work with the C module, which sets the record up for one after the other.
+#[test]
+fn a_dns_01_command_may_replace_the_record_of_a_name_and_its_wildcard() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let dns = Command::dns(&lab, &pebble.authority);
+    let replacing = dns.line.replace("dns.sh", "replacing.sh");
+    let script =
+        format!("#!/bin/bash\n[ $1 != setup ] || {0} teardown $2 || exit\nexec {0} \"$@\"\n", dns.line);
+    fs::write(&replacing, script).unwrap();
+    fs::set_permissions(&replacing, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut httpd = Config::with_ca(&lab, &pebble.authority)
+        .line(&format!("MDChallengeDns01 {replacing}\nMDCAChallenges dns-01\nMDRetryDelay 1h"))
+        .line("MDomain one.test *.one.test www.one.test")
+        .site("one.test", &["*.one.test"])
+        .start();
+    assert_certificate(&mut httpd, &pebble, "one.test", &["one.test", "x.one.test"]);
+    let set_up = dns.calls().iter().filter(|call| call.starts_with("setup")).count();
+    assert_eq!(set_up, 3, "{:?}", dns.calls());
+}
+
 #[test]
 fn a_dns_01_command_that_fails_is_told_with_status_and_output_and_its_record_is_torn_down() {
     let Some(lab) = open_lab!() else { return };
@@ -629,8 +651,8 @@ fn records_that_a_killed_child_has_set_up_are_torn_down_by_the_next() {
     let dns = Command::dns(&lab, &pebble.authority);
     let mut httpd = Config::with_ca(&lab, &pebble.authority)
         .line(&format!("MDChallengeDns01 {}\nMDChallengeDns01Version 2\nMDCAChallenges dns-01", dns.line))
-        .line("MDomain one.test *.one.test\nMDRetryDelay 1s")
-        .site("one.test", &["*.one.test"])
+        .line("MDomain one.test www.one.test\nMDRetryDelay 1s")
+        .site("one.test", &["www.one.test"])
         .start();
     wait_for("both records", SOON, || (dns.calls().len() == 2).then_some(()));
     pebble.hold();
