@@ -4,12 +4,14 @@
 //! - `startup` runs in the parent, as root where httpd is started by root: plan, store, activation.
 //! - `starting` is what a start knows while mod_ssl asks; `tls` answers mod_ssl's questions for certificates; `tls_hosts` has what is learned of hosts on the way.
 //! - `alpn` answers tls-alpn-01 challenges in TLS handshakes.
+//! - `guest` is an httpd without MDs, which answers challenges that others have put into the store.
 //! - `request` answers challenges, `pages` the questions of people and monitors.
 //! - `renewal` runs the jobs in the one child that mod_watchdog chose.
 //! - `stapling` has OCSP responses fetched and hands them to handshakes.
 //! - `live` has new certificates served without a restart; `refresh` runs it in every child, `news` tells them.
 
 mod alpn;
+mod guest;
 mod live;
 mod news;
 mod pages;

@@ -13,7 +13,9 @@ const BOUND: Duration = Duration::from_millis(600);
 
 /// A new child, before it serves anyone.
 pub fn begin(main: Server<'_>, child: ChildPool) {
-    if let Some(state) = main.conf().and_then(|conf| conf.state.get()) {
+    let state = main.conf().and_then(|conf| conf.state.get());
+    // Others have no threads.
+    if let Some(state) = state.filter(|state| !state.mds.is_empty() || state.stapling.is_some()) {
         crypto::ending::end_with(state.stop.clone(), sys::make_rsa);
         child.end_with(state.stop.clone());
         state.live.iter().for_each(|live| live.begin(&state.stop));

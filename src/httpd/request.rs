@@ -61,6 +61,8 @@ fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
             }
         }
         Ok(None) => without(),
+        // Without a store there are no challenges.
+        Err(error) if error.is_not_found() => without(),
         // A Host header that can be no name is nobody's challenge.
         Err(store::Error::Name(_)) => Answer::Declined,
         Err(error) => {

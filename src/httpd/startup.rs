@@ -11,7 +11,7 @@ use super::starting::Startup;
 use super::sys::{self, ConfigPool, Server};
 use super::takeover::{self, Right};
 use super::tls_hosts::TlsHosts;
-use super::{State, lock, pages};
+use super::{State, guest, lock, pages};
 use crate::challenge::{dns01, selection};
 use crate::config::{self, Finding, Host, Plan, PlannedMd, ServerConfig};
 use crate::log::Level;
@@ -29,6 +29,7 @@ use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
 use crate::store::StartStore;
 use crate::time::{Clock, StopFlag, SystemClock};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -74,10 +75,13 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     if !is_check {
         report(std::mem::take(&mut plan.findings));
     }
-    if plan.mds.is_empty() && !plan.hosts.iter().any(|host| host.staple_others) {
+    let dir = sys::server_root().join(&plan.global.store_dir);
+    if guest::is_one(&plan) {
+        if !is_check {
+            share(guest::state(&plan, &records, &dir), &records);
+        }
         return Ok(());
     }
-    let dir = sys::server_root().join(&plan.global.store_dir);
     let store = StartStore::open(&dir, sys::store_owner()).map_err(|error| {
         crate::log!(
             Error,
@@ -166,7 +170,10 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
             Managed { live, hosts, unsaved, ..known }
         })
         .collect();
-    if let Err(error) = restart::purge_challenges(&startup.store, mds.iter().map(|managed| &managed.md)) {
+    // Without MDs they are of others on the same store.
+    if !mds.is_empty()
+        && let Err(error) = restart::purge_challenges(&startup.store, mds.iter().map(|managed| &managed.md))
+    {
         crate::log!(Warn, "old challenge data cannot be removed: {error}");
     }
     let store = startup.store.worker();
@@ -185,7 +192,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
     let stapling = Stapling::new(&startup, &plan, mds.clone()).map_err(no_memory)?.map(Arc::new);
     let live = live.transpose().map_err(no_memory)?.map(|live| live.with_stapling(stapling.clone()));
     let snapshots = Snapshots::new(mds.clone(), Some(store.clone()));
-    let state = Arc::new(State {
+    let state = State {
         by_name: mds
             .iter()
             .enumerate()
@@ -204,11 +211,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         is_store_shared: plan.global.store_locks.is_some() && plan.global.message_cmd.is_some(),
         stop: StopFlag::with_farewell(sys::leave_thread),
         driver: Mutex::default(),
-        pages: records
-            .iter()
-            .zip(&plan.hosts)
-            .map(|(s, host)| (s.key(), pages::Settings::new(host)))
-            .collect(),
+        pages: pages_of(&records, &plan),
         snapshots,
         tally: counters(Tally::SIZE, "metrics count nothing").map(Tally::new).unwrap_or_default(),
         live: live.map(Live::connect),
@@ -216,13 +219,23 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         stapling,
         staplings: States::default(),
         staples: Mutex::default(),
-    });
+    };
+    watch(&share(state, &records), pool);
+    Ok(())
+}
+
+/// Has all servers know.
+fn share(state: State, records: &[Server<'_>]) -> Arc<State> {
+    let state = Arc::new(state);
     for conf in records.iter().filter_map(Server::conf) {
         // Hosts without directives of ours share the main server's configuration.
         let _ = conf.state.set(state.clone());
     }
-    watch(&state, pool);
-    Ok(())
+    state
+}
+
+pub(super) fn pages_of(records: &[Server<'_>], plan: &Plan) -> HashMap<usize, pages::Settings> {
+    records.iter().zip(&plan.hosts).map(|(s, host)| (s.key(), pages::Settings::new(host))).collect()
 }
 
 /// Counters that all children share. Without them there is still a server; `loss` is what it does not do.
@@ -270,7 +283,7 @@ fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd, dns01_
     }
 }
 
-fn settings(plan: &Plan) -> Settings {
+pub(super) fn settings(plan: &Plan) -> Settings {
     let global = &plan.global;
     Settings {
         retry: Retry { delay: global.retry_delay, failover: global.retry_failover },

@@ -41,6 +41,11 @@ impl Error {
         Error::Garbage { path: path.to_path_buf(), reason: reason.to_string() }
     }
 
+    /// The file or folder, or the whole store, is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+
     /// The `errno` behind this error, for logs that show it.
     pub fn os_error(&self) -> Option<i32> {
         match self {

@@ -223,6 +223,16 @@ impl WorkStore {
 
 /// `name` is that of an MD, a challenge's host or an account; `file` that of a file in its folder. What
 /// is not there reads as `None`; what is there and cannot be used is [`Error::Garbage`].
+impl WorkStore {
+    /// The store of other servers, to look for challenges in it: nothing is made, and nothing is read before somebody
+    /// asks. What is sealed with its key stays closed.
+    pub fn of_others(dir: &Path) -> Self {
+        let (key, fuse) = (StoreKey::none(), Fuse::default());
+        let layout = Layout { dir: dir.to_path_buf(), key, owner: None, fuse, is_synced: true, groups: None };
+        Store { layout: Arc::new(layout), rights: PhantomData }
+    }
+}
+
 impl<R: Rights> Store<R> {
     /// The same store for writing what can be made anew: nothing waits for the disk, so a power failure may
     /// leave such files empty or take them away.

@@ -27,6 +27,11 @@ pub type Secret = Arc<dyn AsRef<[u8]> + Send + Sync>;
 pub struct StoreKey(Secret);
 
 impl StoreKey {
+    /// Fits nothing.
+    pub(super) fn none() -> Self {
+        StoreKey(Arc::new(Vec::new()))
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.as_ref().as_ref()
     }

@@ -64,6 +64,49 @@ fn last_failure(httpd: &Httpd) -> serde_json::Value {
     })
 }
 
+/// As in front of servers that renew, with which it shares the store.
+#[test]
+fn without_domains_challenges_in_the_store_are_answered_and_nothing_else_is_done() {
+    let Some(lab) = open_lab!() else { return };
+    let (own, other) =
+        (tls::Files::new(&lab, "one.test", Id::RSA), tls::Files::new(&lab, "other.test", Id::RSA));
+    let for_stapling = "MDStapleOthers on\nMDStapling on";
+    for lines in ["", for_stapling] {
+        let config = Config::new(&lab).line(lines).line("MDServerStatus on");
+        let mut httpd = config
+            .site_with("one.test", &format!("Protocols http/1.1 acme-tls/1\n{}", own.directives()))
+            .start();
+        let store = httpd.config.store();
+        assert_eq!(store.exists(), lines == for_stapling, "no store is made where there is nothing to keep");
+        let alpn = |httpd: &Httpd| {
+            let served = tls::served(httpd.config.https(), "one.test", None, &["-alpn", "acme-tls/1"]);
+            served.names()
+        };
+        assert_eq!(method(&httpd, "GET", "one.test", TOKEN_PATH).0, 404);
+        assert_eq!(alpn(&httpd), ["one.test"]);
+        http_01(&httpd, "one.test");
+        for (file, from) in [("pubcert", &other.certificate), ("privkey", &other.key)] {
+            present(&httpd, "one.test", &format!("acme-tls-alpn-01-{file}.pem"), fs::read(from).unwrap());
+        }
+        for _ in 0..2 {
+            assert_eq!(method(&httpd, "GET", "one.test", TOKEN_PATH), (200, "tok-1.thumb".into()));
+            assert_eq!(method(&httpd, "GET", "main.test", TOKEN_PATH).0, 404);
+            assert_eq!(alpn(&httpd), ["other.test"]);
+            let totals = httpd.get("main.test", "/server-status?auto").body;
+            for key in ["Total", "OK", "Renew", "Errored", "Ready"] {
+                assert!(totals.contains(&format!("\nManagedCertificates{key}: 0\n")), "{totals}");
+            }
+            httpd.graceful();
+        }
+        let trouble = httpd.logged("AH10081");
+        assert!(
+            trouble.is_empty() && !httpd.get("main.test", "/server-status").body.contains("Managed Cert"),
+            "{trouble:?}"
+        );
+        httpd.stop().forget();
+    }
+}
+
 /// What is in the way of other requests of a site is in the way of no challenge.
 #[test]
 fn http_01_gets_through_redirects_proxies_authentication_and_503() {

@@ -29,6 +29,10 @@ const OURS_ONLY: &[(&str, &str)] = &[
     ("challenges::a_connection_of_tls_alpn_01_is_closed_after_the_handshake", "it answers a request on it"),
     ("challenges::an_http_01_token_of_another_order_is_not_answered", "it answers any token"),
     ("challenges::http_01_tokens_of_several_orders_are_answered_side_by_side", "it knows the latest alone"),
+    (
+        "challenges::without_domains_challenges_in_the_store_are_answered_and_nothing_else_is_done",
+        "it makes a store, and each start removes the challenges of others",
+    ),
     ("challenges::a_dns_01_command_has_the_time_that_is_configured", "it has no such directive"),
     (
         "challenges::a_challenge_shows_its_certificates_alone_whatever_a_host_has_and_a_validator_takes",

@@ -1,0 +1,45 @@
+//! An httpd without MDs, and with nothing to staple: it makes no store and does nothing by itself. It answers challenges
+//! that stand in the store all the same, as the C module does: in front of servers that renew it may share theirs.
+
+use super::State;
+use super::startup::{pages_of, settings};
+use super::sys::{self, Server};
+use super::tls_hosts::TlsHosts;
+use crate::config::Plan;
+use crate::renew::Managed;
+use crate::stapling::snapshot::States;
+use crate::status::Snapshots;
+use crate::store::WorkStore;
+use crate::time::StopFlag;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// Whether there is nothing to do but that.
+pub fn is_one(plan: &Plan) -> bool {
+    plan.mds.is_empty() && !plan.hosts.iter().any(|host| host.staple_others)
+}
+
+/// `dir`: the folder of the store, which need not be there.
+pub fn state(plan: &Plan, records: &[Server<'_>], dir: &Path) -> State {
+    let mds: Arc<[Managed]> = Arc::new([]);
+    State {
+        snapshots: Snapshots::new(mds.clone(), None),
+        mds,
+        by_name: HashMap::new(),
+        require_https: HashMap::new(),
+        store: WorkStore::of_others(dir),
+        settings: settings(plan),
+        instance: sys::instance(),
+        is_store_shared: false,
+        stop: StopFlag::default(),
+        driver: Mutex::default(),
+        pages: pages_of(records, plan),
+        tally: Default::default(),
+        live: None,
+        contexts: Arc::new(TlsHosts::new(0, false).take_contexts()),
+        stapling: None,
+        staplings: States::default(),
+        staples: Mutex::default(),
+    }
+}
