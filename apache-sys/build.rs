@@ -10,6 +10,7 @@ use std::process::{Command, exit};
 /// Everything the module names. Types that these mention come along by themselves.
 const FUNCTIONS: &[&str] = &[
     "ap_check_cmd_context",
+    "ap_get_server_name",
     "ap_hook_access_checker",
     "ap_hook_check_config",
     "ap_hook_child_init",

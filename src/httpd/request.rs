@@ -30,10 +30,8 @@ pub fn before_all(request: &Request<'_>) -> Answer {
         if state.live.as_ref().is_some_and(without) && !path.starts_with(PUBLIC) {
             return Answer::Status(UNAVAILABLE);
         }
-        // A host may be asked for names that are not its own: those have no certificate to go to.
-        let is_managed = || state.find(&request.host()).is_some();
-        let mode = state.require_https.get(&request.server().key()).copied().filter(|_| is_managed());
-        return mode.map_or(Answer::Declined, |mode| require_https(request, mode));
+        let mode = state.require_https.get(&request.server().key()).copied();
+        return mode.map_or(Answer::Declined, |mode| require_https(request, &state, mode));
     };
     challenge(request, &state, token)
 }
@@ -75,14 +73,17 @@ fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
 /// `MDRequireHttps` inside `<If>`: for the hosts that have an MD, like the one outside.
 pub fn in_section(request: &Request<'_>) -> Answer {
     let Some(mode) = request.dir_conf().and_then(DirConf::require_https) else { return Answer::Declined };
-    match state_of(request) {
-        Some(state) if state.find(&request.host()).is_some() => require_https(request, mode),
-        _ => Answer::Declined,
-    }
+    state_of(request).map_or(Answer::Declined, |state| require_https(request, &state, mode))
 }
 
-fn require_https(request: &Request<'_>, mode: RequireHttps) -> Answer {
-    let (host, path, query) = (request.host(), request.path(), request.query());
+/// A host may be asked for names that are not those of an MD, which have no certificate to go to.
+fn require_https(request: &Request<'_>, state: &State, mode: RequireHttps) -> Answer {
+    let is_managed = |name: &String| state.find(name).is_some();
+    let canonical = || Some(request.canonical_host()).filter(|_| !request.is_https()).filter(is_managed);
+    let Some(host) = Some(request.host()).filter(is_managed).or_else(canonical) else {
+        return Answer::Declined;
+    };
+    let (path, query) = (request.path(), request.query());
     let asked = Asked {
         is_https: request.is_https(),
         is_read: request.is_read(),

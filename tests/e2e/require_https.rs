@@ -1,6 +1,6 @@
 //! `MDRequireHttps`: plain requests to managed hosts go to https, others are left alone.
 
-use crate::support::{Config, Lab, Pebble, http, open_lab};
+use crate::support::{Config, Lab, Pebble, http, module, open_lab};
 
 const CA: &str = "MDCertificateAuthority https://127.0.0.1:1/dir\nMDCertificateAgreement accepted\n";
 
@@ -60,6 +60,35 @@ fn a_virtual_host_requires_https_otherwise_than_its_domain_and_the_start_tells()
         !told.is_empty() && told[0].contains("md[one.test]") && told[0].contains("one more host"),
         "{told:?}"
     );
+}
+
+/// Names that no MD has, with a wildcard alias for instance, have no certificate of their own to go to.
+#[test]
+fn with_canonical_names_a_name_without_a_domain_is_redirected_to_that_of_its_host() {
+    let Some(lab) = open_lab!() else { return };
+    let host = |canonical: &str, name: &str| {
+        format!(
+            "<VirtualHost *:{}>\nServerName {name}\nServerAlias *.{name} *.sub.{name}\nUseCanonicalName {canonical}\n</VirtualHost>",
+            lab.http
+        )
+    };
+    let _httpd = Config::new(&lab)
+        .line(CA)
+        .line("MDMembers manual\nMDomain one.test *.sub.one.test\nMDomain two.test\nMDRequireHttps temporary")
+        .line(&[host("On", "main.test"), host("On", "one.test"), host("Off", "two.test")].join("\n"))
+        .site("one.test", &[])
+        .site("two.test", &[])
+        .start();
+    let to_one = (302, Some("https://one.test/x".to_string()));
+    assert_eq!(location(&lab, "one.test", "GET", "/x"), to_one);
+    assert_eq!(location(&lab, "www.one.test", "GET", "/x"), to_one);
+    assert_eq!(location(&lab, "www.two.test", "GET", "/x").0, 404, "without canonical names");
+    assert_eq!(location(&lab, "www.main.test", "GET", "/x").0, 404, "the host has no domain");
+    assert_eq!(location(&lab, "www.one.test", "GET", "/.well-known/acme-challenge/x").0, 404);
+    // A name that has a certificate stays.
+    let stays = location(&lab, "www.sub.one.test", "GET", "/x");
+    let own = (302, Some("https://www.sub.one.test/x".to_string()));
+    assert_eq!(stays, if module::is_c(&module::under_test()) { to_one } else { own });
 }
 
 #[test]
