@@ -116,7 +116,9 @@ pub const ROWS: &[Row] = &[
         c"URL of the HTTP(S) proxy for connections to CAs and OCSP responders.",
         |s, a| set(&mut s.settings().proxy_url, authority::proxy_url(a)))
         .takes("URL")
-        .detail("Connections to a CA go through it as a CONNECT tunnel.")
+        .detail("Connections to a CA go through it as a CONNECT tunnel. Without this directive the proxies that httpd's environment names are \
+            used, as curl does: `https_proxy` (`http_proxy` for URLs of http), or `all_proxy`. In either case hosts in `no_proxy` are reached \
+            directly: names with all that is below them, addresses and networks (`10.0.0.0/8`), separated by commas or blanks, or `*` for all.")
         .example("MDHttpProxy http://proxy.example.org:3128"),
     row(c"MDHttpProxyCACertificateFile", One, ServerOrMd, Some("proxy-ca-certs"),
         c"File with the CA certificates to verify the proxy with, or 'none'.",

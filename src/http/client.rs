@@ -4,6 +4,7 @@
 //! a wait must end when the process stops. Redirects are not followed. Only here and below is ureq named.
 
 mod kept;
+mod no_proxy;
 mod proxy;
 mod tcp;
 
@@ -11,7 +12,8 @@ use super::tls::{Failure, Stream, Tls};
 use super::{Error, MAX_BODY, Method, Request, Response, Transport};
 use crate::time::StopFlag;
 use kept::{Keep, Lost};
-use proxy::{Forwarding, WholeUrls};
+use no_proxy::NoProxy;
+use proxy::{Forward, Forwarding, Proxies, WholeUrls};
 use std::fmt;
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -73,9 +75,13 @@ pub struct Options {
 
 /// An HTTP client with its pool of connections.
 pub struct Client {
+    /// Without a proxy.
     agent: Agent,
-    /// Where there is a proxy.
+    /// Through the proxy of https.
+    tunnels: Option<Agent>,
+    /// Through that of plain http.
     forwarding: Option<Forwarding>,
+    no_proxy: NoProxy,
     limits: Limits,
     stop: StopFlag,
 }
@@ -86,12 +92,9 @@ impl Client {
         if http::HeaderValue::from_str(&options.user_agent).is_err() {
             return Err(Error::Invalid("the user agent has characters no header can have".into()));
         }
-        let proxy = proxy::find(options.proxy_url.as_deref())?;
+        let proxies = Proxies::find(options.proxy_url.as_deref())?;
         let proxy_tls = || Tls::new(options.proxy_ca_file.as_deref());
-        let connector = TlsConnector {
-            server: Tls::new(options.ca_file.as_deref())?,
-            proxy: proxy.as_ref().map(|_| proxy_tls()).transpose()?,
-        };
+        let server_tls = || Tls::new(options.ca_file.as_deref());
         let limits = options.limits;
         let config = |proxy: Option<Proxy>| {
             Agent::config_builder()
@@ -111,20 +114,29 @@ impl Client {
                 .build()
         };
         let stop = options.stop.clone();
-        let forwarding = match &proxy {
+        let forwarding = match proxies.http {
             Some(proxy) => {
                 let connector = TlsConnector { server: proxy_tls()?, proxy: None };
                 let chain = ().chain(TcpConnector(stop.clone())).chain(connector);
                 let chain = chain.chain(Keep { has_proxy: false }).chain(WholeUrls);
                 let agent = Agent::with_parts(config(None), chain, Resolver(stop.clone()));
-                Some(Forwarding { agent, proxy: proxy.clone() })
+                Some(Forwarding { agent, proxy })
             }
             None => None,
         };
-        let chain = ().chain(ConnectProxyConnector::default()).chain(TcpConnector(stop.clone()));
-        let chain = chain.chain(connector).chain(Keep { has_proxy: proxy.is_some() });
-        let agent = Agent::with_parts(config(proxy), chain, Resolver(stop.clone()));
-        Ok(Client { agent, forwarding, limits, stop })
+        let tunnels = match proxies.https {
+            Some(proxy) => {
+                let connector = TlsConnector { server: server_tls()?, proxy: Some(proxy_tls()?) };
+                let chain = ().chain(ConnectProxyConnector::default()).chain(TcpConnector(stop.clone()));
+                let chain = chain.chain(connector).chain(Keep { has_proxy: true });
+                Some(Agent::with_parts(config(Some(proxy)), chain, Resolver(stop.clone())))
+            }
+            None => None,
+        };
+        let connector = TlsConnector { server: server_tls()?, proxy: None };
+        let chain = ().chain(TcpConnector(stop.clone())).chain(connector).chain(Keep { has_proxy: false });
+        let agent = Agent::with_parts(config(None), chain, Resolver(stop.clone()));
+        Ok(Client { agent, tunnels, forwarding, no_proxy: proxies.none, limits, stop })
     }
 }
 
@@ -184,10 +196,13 @@ impl Client {
             }
         }
         let invalid = |e: http::Error| Error::Invalid(format!("no request can be made: {e}"));
-        let forwarding = self.forwarding.as_ref();
-        let (agent, builder) = match forwarding.and_then(|way| Some((way, way.of(request.url)?))) {
-            Some((way, forward)) => (&way.agent, way.address(builder, &forward).map_err(invalid)?),
-            None => (&self.agent, builder.uri(request.url)),
+        let is_direct = Proxies::is_direct(&self.no_proxy, request.url);
+        let forwarding = self.forwarding.as_ref().filter(|_| !is_direct);
+        let tunnels = self.tunnels.as_ref().filter(|_| !is_direct);
+        let (agent, builder) = match (Forward::of(request.url), forwarding) {
+            (Some(forward), Some(way)) => (&way.agent, way.address(builder, &forward).map_err(invalid)?),
+            (Some(_), None) => (&self.agent, builder.uri(request.url)),
+            (None, _) => (tunnels.unwrap_or(&self.agent), builder.uri(request.url)),
         };
         let mut response = match request.body {
             Some(body) => run(agent, builder.body(body).map_err(invalid)?, connection),

@@ -244,6 +244,34 @@ fn the_ca_is_reached_through_the_proxy_of_the_server_or_of_the_domain() {
     assert!(plain > 0 && tls > 0, "{plain} plain connections, {tls} over TLS");
 }
 
+/// As curl does, and so the C module.
+#[test]
+fn the_environment_says_which_hosts_are_reached_without_a_proxy() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let dead = format!("http://127.0.0.1:{}", lab.port());
+    let dead = dead.as_str();
+    let directive = format!("MDHttpProxy {dead}");
+    let cases: [(&str, &[(&str, &str)], bool); 5] = [
+        ("", &[("https_proxy", dead), ("no_proxy", "a.test, 127.0.0.0/8")], true),
+        (&directive, &[("NO_PROXY", "a.test, 127.0.0.1")], true),
+        ("", &[("http_proxy", dead)], true),
+        ("", &[("all_proxy", dead)], false),
+        ("", &[("HTTPS_PROXY", dead), ("NO_PROXY", "127.0.0.1"), ("no_proxy", "a.test")], false),
+    ];
+    for (line, variables, is_reached) in cases {
+        let config =
+            one_domain(&lab, &pebble.authority).line(line).line("MDPrivateKeys P-256\nMDRetryDelay 1h");
+        let httpd = variables.iter().fold(config, |config, (name, value)| config.env(name, value)).start();
+        let reached = wait_for("an end of the first attempt", SOON, || {
+            let renewal = httpd.md("one.test")["renewal"].take();
+            (renewal["finished"] == true || renewal["errors"] == 1).then(|| renewal["finished"] == true)
+        });
+        assert_eq!(reached, is_reached, "{line} {variables:?}");
+        httpd.stop().forget();
+    }
+}
+
 #[test]
 fn the_proxy_of_the_server_may_be_a_tls_one_with_roots_of_its_own() {
     let Some(lab) = open_lab!() else { return };

@@ -2,6 +2,7 @@
 //! the request (RFC 9112 §3.2.2), because few proxies make tunnels to port 80.
 
 use super::super::Error;
+use super::no_proxy::{self, NoProxy};
 use data_encoding::BASE64;
 use std::fmt;
 use ureq::http::{self, request::Builder};
@@ -9,15 +10,41 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 use ureq::{Agent, Proxy, ProxyProtocol};
 use url::{Position, Url};
 
-/// The proxy of this URL, or without one that of the environment.
-pub(super) fn find(url: Option<&str>) -> Result<Option<Proxy>, Error> {
-    let Some(url) = url else {
-        return Ok(Proxy::try_from_env().filter(is_http));
-    };
-    // The URL may hold a password: the message does not show it.
-    match Proxy::new(url) {
-        Ok(proxy) if is_http(&proxy) => Ok(Some(proxy)),
-        _ => Err(Error::Invalid("the URL of the HTTP proxy is not valid".into())),
+/// Which way requests go.
+#[derive(Default)]
+pub(super) struct Proxies {
+    pub https: Option<Proxy>,
+    pub http: Option<Proxy>,
+    /// For these hosts neither.
+    pub none: NoProxy,
+}
+
+impl Proxies {
+    /// The proxy of this URL, or without one those of the environment.
+    pub fn find(url: Option<&str>) -> Result<Self, Error> {
+        let env = |name: &str| std::env::var(name).ok();
+        let none = NoProxy::from_env(env);
+        let Some(url) = url else {
+            let found = |scheme| no_proxy::proxy_for(scheme, env).and_then(|url| Proxy::new(&url).ok());
+            return Ok(Proxies {
+                https: found("https").filter(is_http),
+                http: found("http").filter(is_http),
+                none,
+            });
+        };
+        // The URL may hold a password: the message does not show it.
+        match Proxy::new(url) {
+            Ok(proxy) if is_http(&proxy) => {
+                Ok(Proxies { https: Some(proxy.clone()), http: Some(proxy), none })
+            }
+            _ => Err(Error::Invalid("the URL of the HTTP proxy is not valid".into())),
+        }
+    }
+
+    /// Whether this URL is asked for without a proxy.
+    pub fn is_direct(none: &NoProxy, url: &str) -> bool {
+        let host = |url: Url| url.host_str().map(|host| none.has(host));
+        !none.is_empty() && Url::parse(url).ok().and_then(host).unwrap_or_default()
     }
 }
 
@@ -33,12 +60,6 @@ pub(super) struct Forwarding {
 }
 
 impl Forwarding {
-    /// `None`: this URL goes another way.
-    pub fn of(&self, url: &str) -> Option<Forward> {
-        let is_direct = url.parse().is_ok_and(|uri| self.proxy.is_no_proxy(&uri));
-        Forward::of(url).filter(|_| !is_direct)
-    }
-
     pub fn address(&self, request: Builder, forward: &Forward) -> Result<Builder, http::Error> {
         let uri = http::Uri::builder()
             .scheme(if self.proxy.protocol() == ProxyProtocol::Https { "https" } else { "http" })
@@ -60,7 +81,8 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    fn of(url: &str) -> Option<Forward> {
+    /// `None`: it is no URL of plain http.
+    pub fn of(url: &str) -> Option<Forward> {
         let url = Url::parse(url).ok().filter(|url| url.scheme() == "http")?;
         let host = url[Position::BeforeHost..Position::AfterPort].to_string();
         // Neither user nor fragment.
