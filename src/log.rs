@@ -48,6 +48,11 @@ pub fn install(sink: Option<Sink>) {
     }
 }
 
+/// `1 error`, `2 errors`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Hands a message to the sink. Use the macro below, where the level is known.
 #[track_caller]
 pub fn write(level: Level, status: i32, text: fmt::Arguments<'_>) {

@@ -97,11 +97,13 @@ impl Startup {
         run: impl FnOnce(usize, &SyncedMd) -> R,
     ) -> Option<R> {
         let host = *self.index.get(&server.key())?;
-        lock(&self.tls).insert(host);
+        let is_new = lock(&self.tls).insert(host);
         let plan = lock(&self.plan);
         match plan.hosts.get(host)?.mds.as_slice() {
             [one] => lock(&self.mds).get(*one).map(|md| run(*one, md)),
             [] => None,
+            // mod_ssl asks twice.
+            _ if !is_new => None,
             _ => {
                 report(plan.conflict(&config_servers(&self.servers), host));
                 None

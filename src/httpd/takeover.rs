@@ -143,7 +143,8 @@ fn begin_anew(store: &StartStore, name: &str, now: Timestamp) {
         Ok(Some(errors)) => {
             crate::log!(
                 Notice,
-                "AH10064: {name}: staging purged after {errors} errors, the renewal begins anew"
+                "AH10064: md[{name}]: previous drive job showed {}, purging STAGING area: the renewal begins again",
+                restart::errors(errors)
             );
         }
         Err(error) => crate::log!(Warn, "{name}: the failing renewal cannot begin anew: {error}"),

@@ -164,7 +164,7 @@ impl<'s> Activation<'s> {
         if self.store.modified(Group::Staging, &name, JOB_FILE).is_ok_and(|time| time.is_none()) {
             return self.activate_without_job(synced, now);
         }
-        if restart::has_only_told(self.store, &name)? {
+        if restart::has_no_set(self.store, &name)? {
             return Ok(Activated::Unfinished);
         }
         let staged = self.load(&name);
@@ -582,6 +582,18 @@ mod tests {
     }
 
     #[test]
+    fn a_finished_job_whose_certificates_are_gone_begins_again() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        let old = lab.install(&a);
+        lab.stage(&a, &lab.set(&["a.test"], &spec()));
+        lab.store.remove(Group::Staging, "a.test", "pubcert.p-256.pem").unwrap();
+        let (_, activated) = start(&lab.store, &[a]).unwrap().remove(0);
+        assert_eq!((activated, live(&lab, "a.test")), (Activated::Unfinished, Some(old)));
+        assert_eq!(restart::begin_anew(&lab.store, "a.test", NOW).unwrap(), None);
+        assert!(!lab.has("staging/a.test/job.json"));
+    }
+
+    #[test]
     fn a_damaged_set_is_purged_and_the_old_one_stays() {
         let lab = Lab::new();
         let write = |file: &'static str| {
@@ -595,9 +607,9 @@ mod tests {
         let mut mismatch = lab.set(&["a.test"], &spec());
         mismatch.key = lab.set(&["a.test"], &spec()).key;
         assert_eq!(damage(&lab, stage(mismatch)), "certificate(P-256) does not belong to its private key");
-        let reason =
-            damage(&lab, |lab| lab.store.remove(Group::Staging, "a.test", "pubcert.p-256.pem").unwrap());
-        assert_eq!(reason, "certificate(P-256) is missing");
+        let two = Md { key_specs: vec![spec(), KeySpec::Rsa(2048)], ..md(&["a.test"]) };
+        let half = lab.set(&["a.test"], &spec());
+        assert_eq!(damage(&lab, |lab| drop(lab.stage(&two, &half))), "certificate(rsa) is missing");
     }
 
     #[test]

@@ -238,7 +238,11 @@ impl Engine {
         } else if running.job.finished {
             // The C module leaves finished jobs that never had a set.
             if running.job.valid_from.is_some() {
-                crate::log!(Warn, "{}: the staged set is gone, the renewal begins anew", target.md.name);
+                crate::log!(
+                    Warn,
+                    "md[{}]: the renewed certificates are not in staging any more, new ones are requested",
+                    target.md.name
+                );
             }
             let Job { log, pace, .. } = std::mem::take(&mut running.job);
             running.job = Job { log, pace, ..Job::new(&target.md.name) };

@@ -17,9 +17,9 @@ use std::collections::HashMap;
 /// What is known of the certificates in use, and of those issued lately.
 const KEPT: [&str; 2] = [file::ARI, file::LEDGER];
 
-/// Whether a job that says it is finished has only told of something: the C module leaves such jobs where it has told that
-/// a certificate expires.
-pub fn has_only_told(store: &StartStore, name: &str) -> Result<bool, Error> {
+/// Whether a job that says it is finished has nothing to show: the C module leaves such jobs where it has told that a
+/// certificate expires. Or somebody has removed what it had.
+pub fn has_no_set(store: &StartStore, name: &str) -> Result<bool, Error> {
     let json = match store.read_json(Group::Staging, name, file::JOB) {
         Err(Error::Garbage { .. }) => None,
         other => other?,
@@ -28,11 +28,11 @@ pub fn has_only_told(store: &StartStore, name: &str) -> Result<bool, Error> {
     job.map_or(Ok(false), |job| is_empty(store, &job))
 }
 
-/// Whether a finished job never had a certificate, nor a set that is live.
+/// Whether a finished job has no certificate, nor a set that is live.
 fn is_empty(store: &StartStore, job: &Job) -> Result<bool, Error> {
     let files = store.files(Group::Staging, &job.name)?;
     let has_set = files.iter().any(|found| found.starts_with(file::CHAIN_STEM) || found == live::FILE);
-    Ok(job.valid_from.is_none() && !has_set)
+    Ok(!has_set)
 }
 
 /// Purges the staging of a job that failed and is not finished, or has nothing to show. What a CA has asked to wait for stays,
@@ -47,6 +47,12 @@ pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
     match job {
         Some(job) if job.finished && !is_empty(store, &job)? => Ok(None),
         Some(job) if job.errors > 0 || job.finished => {
+            if job.finished && job.valid_from.is_some() {
+                crate::log!(
+                    Warn,
+                    "md[{name}]: the renewed certificates are not in staging any more, new ones are requested"
+                );
+            }
             // First what must not get lost: without errors, the next start finds nothing to purge.
             let mut kept = pace::of_the_next_start(&job, now);
             let is_under_way = !job.finished && is_under_way(store, name, now);
@@ -59,8 +65,8 @@ pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
             if is_under_way {
                 crate::log!(
                     Notice,
-                    "AH10064: {name}: the order that its CA is at work on goes on, {} errors are forgotten",
-                    job.errors
+                    "AH10064: md[{name}]: the order that its CA is at work on goes on, and the count of {} begins again",
+                    errors(job.errors)
                 );
                 return Ok(None);
             }
@@ -76,6 +82,11 @@ pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
         }
         _ => Ok(None),
     }
+}
+
+/// `1 error`.
+pub fn errors(count: u32) -> String {
+    crate::log::counted(usize::try_from(count).unwrap_or(usize::MAX), "error")
 }
 
 /// Whether a CA is at work on its order: it may come for the answers to the challenges, and what it issues needs the key.
@@ -264,7 +275,7 @@ mod tests {
             }
             store.write_json(Group::Staging, name, file::JOB, &job.to_json()).unwrap();
             store.write(Group::Staging, name, file::MD, b"{}").unwrap();
-            assert!(has_only_told(&store, name).unwrap());
+            assert!(has_no_set(&store, name).unwrap());
             assert_eq!(begin_anew(&store, name, NOW).unwrap(), (errors > 0).then_some(errors), "{name}");
             let left = store.read_json(Group::Staging, name, file::JOB).unwrap();
             let left = left.and_then(|json| Job::from_json(name, &json));
@@ -281,8 +292,9 @@ mod tests {
         job(&store, "under-way.test", 1, false);
         let lost = Job { finished: true, valid_from: Some(NOW), ..Job::new("lost.test") };
         store.write_json(Group::Staging, "lost.test", file::JOB, &lost.to_json()).unwrap();
-        for name in ["set.test", "lost.test", "live.test", "under-way.test", "none.test"] {
-            assert!(!has_only_told(&store, name).unwrap(), "{name}");
+        assert!(has_no_set(&store, "lost.test").unwrap(), "it had one");
+        for name in ["set.test", "live.test", "under-way.test", "none.test"] {
+            assert!(!has_no_set(&store, name).unwrap(), "{name}");
         }
     }
 

@@ -60,19 +60,22 @@ pub fn public(domain: &Domain<'_>) -> String {
     pretty(&Value::Object(out))
 }
 
-/// The period common to all certificates, and each of them by its key; `all`: also keys without one.
+/// The period common to all certificates, and each of them by its key; `all`: also keys without one. Of those in use it is
+/// what a client sees; of others everything, as the C module has it.
 fn public_certs(certs: &[KeyedCert], all: bool) -> Map<String, Value> {
     let mut out = Map::new();
     if let Some(valid) = common_period(certs) {
         out.insert("valid".into(), valid);
     }
     for (spec, cert) in certs {
-        let facts = cert.as_ref().map(|cert| {
-            json!({
+        let facts = cert.as_ref().map(|cert| match all {
+            // What is not in use yet nobody sees in a handshake.
+            false => cert.to_json(),
+            true => json!({
                 "valid": period(cert.not_before, cert.not_after),
                 "serial": cert.serial,
                 "sha256-fingerprint": cert.fingerprint,
-            })
+            }),
         });
         if facts.is_some() || all {
             out.insert(KeySpec::label(spec).to_string(), facts.unwrap_or_else(|| json!({})));

@@ -1,8 +1,12 @@
 //! What the error log tells: at notice the story of a day, in a few lines.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use serde_json::json;
 
-use crate::support::{Authority, Config, Pebble, SOON, open_lab, wait_for};
+use crate::support::module::{c_module, under_test};
+use crate::support::{Authority, Command, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
 
 /// Who, what, and what comes next; with its number where the C module has one.
 #[test]
@@ -60,4 +64,83 @@ fn at_notice_a_set_that_waits_for_a_restart_is_told_once() {
     assert_eq!(told.len(), 3, "{told:#?}");
     let text = "AH10059: The Managed Domain late.test has been setup and changes will be activated on next (graceful) server restart.";
     assert!(sets[0].contains("[md:notice]") && sets[0].contains(text), "{told:#?}");
+}
+
+/// Level and number of each line of ours or the C module's at notice and above that has a number.
+fn numbered(httpd: &Httpd) -> BTreeSet<String> {
+    let of_line = |line: &str| {
+        let level = line.split_once("[md:")?.1.split(']').next()?;
+        let number = line.match_indices("AH10").next().map(|(at, _)| &line[at..at + 7])?;
+        ["notice", "warn", "error", "crit"].contains(&level).then(|| format!("{level} {number}"))
+    };
+    httpd.log().lines().filter_map(of_line).collect()
+}
+
+type Situation = (&'static str, fn(&Lab, Config) -> Httpd);
+
+fn failing(lab: &Lab, config: Config, directive: &str, event: &str, calls: usize) -> Httpd {
+    let command = Command::new(lab, "failing", &format!("case \"$1\" in {event}*) exit 3;; esac"));
+    let httpd =
+        config.line(&format!("{directive} {}\nMDomain one.test", command.line)).site("one.test", &[]).start();
+    wait_for("calls that fail", SOON, || {
+        (command.calls().iter().filter(|call| call.starts_with(event)).count() >= calls).then_some(())
+    });
+    httpd
+}
+
+const SITUATIONS: &[Situation] = &[
+    ("first certificates and a restart", |_, config| {
+        let names = ["one.test", "two.test", "three.test"];
+        let config =
+            config.line("MDomain unused.test\n<MDomain always.test>\nMDRenewMode always\n</MDomain>");
+        let config = names.iter().fold(config, |c, name| c.line(&format!("MDomain {name}")).site(name, &[]));
+        let mut httpd = config.start();
+        httpd.wait_staged_and_activate(&["one.test", "two.test", "three.test", "always.test"]);
+        httpd
+    }),
+    ("a renewal that fails, and a restart", |_, config| {
+        let httpd = config.line("MDomain refused.invalid").site("refused.invalid", &[]).start();
+        httpd.wait_logged("AH10056");
+        let httpd = httpd.stop().start();
+        httpd.wait_logged("AH10064");
+        httpd
+    }),
+    ("a finished job without certificates", |_, config| {
+        let config = config.line("MDInitialDelay 1h\nMDomain one.test").site("one.test", &[]);
+        let config = config.start().stop();
+        let valid_from = "Thu, 29 Aug 2019 16:06:35 GMT";
+        let job = json!({"name": "one.test", "finished": true, "valid-from": valid_from, "errors": 0});
+        let folder = config.store().join("staging/one.test");
+        crate::support::issuer::put_new(&folder, "job.json", job.to_string().as_bytes());
+        config.start()
+    }),
+    ("a veto", |lab, config| failing(lab, config, "MDMessageCmd", "renewing", 2)),
+    ("MDNotifyCmd fails", |lab, config| failing(lab, config, "MDNotifyCmd", "one.test", 2)),
+    ("MDMessageCmd fails for `renewed`", |lab, config| failing(lab, config, "MDMessageCmd", "renewed", 2)),
+];
+
+/// What only ours says, in which situation; the reasons are in docs/compat.md.
+const OURS: &[(&str, &str)] = &[("", "warn AH10116"), ("MDNotifyCmd fails", "notice AH10059")];
+
+#[test]
+fn from_notice_on_the_numbers_in_the_log_are_those_of_the_c_module() {
+    let Some(lab) = open_lab!(Need::BothModules) else { return };
+    let pebble = Authority::new(&lab).set("domainBlocklist", json!(["refused.invalid"])).start();
+    let config = || {
+        Config::with_ca(&lab, &pebble.authority)
+            .line("MDPrivateKeys P-256\nMDRetryDelay 1s\nMDCheckInterval 1s")
+    };
+    for (what, run) in SITUATIONS {
+        let told = |module: &Path| {
+            let httpd = run(&lab, config().module(module).at_restarts());
+            let told = numbered(&httpd);
+            httpd.stop().forget();
+            told
+        };
+        let (theirs, mut ours) = (told(&c_module().unwrap()), told(&under_test()));
+        for (_, line) in OURS.iter().filter(|(situation, _)| situation.is_empty() || situation == what) {
+            ours.remove(*line);
+        }
+        assert_eq!(ours, theirs, "{what}: ours, and those of the C module");
+    }
 }

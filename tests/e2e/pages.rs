@@ -209,6 +209,7 @@ fn anyone_can_see_the_public_facts_about_the_certificate_of_a_host() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let mut httpd = Config::with_ca(&lab, &pebble.authority)
+        .at_restarts()
         .line("MDomain one.test\nMDCertificateStatus on\n<Location />\nRequire all denied\n</Location>")
         .line("<Location /md-status>\nRequire all granted\n</Location>\n<Location /server-status>\nRequire all granted\n</Location>")
         .site("one.test", &[])
@@ -217,7 +218,17 @@ fn anyone_can_see_the_public_facts_about_the_certificate_of_a_host() {
     let first = httpd.https_get("one.test", path);
     assert_eq!((first.status, first.header("content-type")), (200, Some("application/json")));
     assert_eq!(first.json()["rsa"], json!({}), "before the first certificate, and before any 503");
-    httpd.wait_staged_and_activate(&["one.test"]);
+    httpd.wait_staged("one.test");
+    // Children may be behind each other by a moment.
+    let staged = wait_for("facts about the staged certificate", SOON, || {
+        let staged = httpd.https_get("one.test", path).json()["renewal"]["cert"]["rsa"].take();
+        staged.is_object().then_some(staged)
+    });
+    for key in ["issuer-name", "valid", "serial", "sha256-fingerprint", "ari-cert-id"] {
+        assert_eq!(staged[key], httpd.md("one.test")["renewal"]["cert"]["rsa"][key], "{key}");
+        assert!(!staged[key].is_null(), "{staged:#}");
+    }
+    httpd.graceful();
     let known = httpd.md("one.test")["cert"]["rsa"].clone();
     let facts = httpd.https_get("one.test", path).json();
     assert_eq!(facts["valid"], known["valid"]);
