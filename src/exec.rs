@@ -25,13 +25,17 @@ pub enum Error {
     Wait { program: String, source: std::io::Error },
     #[error("'{program}' failed with exit code {status}")]
     Failed { program: String, status: i32 },
-    #[error("'{program}' did not end within {} seconds and was killed", .limit.as_secs())]
+    #[error("'{program}' did not end within {} and was killed", seconds(.limit))]
     TimedOut { program: String, limit: Duration },
     #[error("'{program}' was ended, or not begun, because the server process is stopping")]
     Stopped { program: String },
     /// No error of the command's: how it ends nobody knows.
     #[error("'{program}' goes on without the server process, which is stopping")]
     Left { program: String },
+}
+
+fn seconds(limit: &Duration) -> String {
+    crate::log::counted(usize::try_from(limit.as_secs()).unwrap_or(usize::MAX), "second")
 }
 
 /// Splits a command line into words as httpd does: blanks separate, quotes hold together, a backslash

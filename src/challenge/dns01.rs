@@ -85,6 +85,6 @@ mod tests {
         let line = "/bin/sh -c 'sleep 600' sh".to_string();
         let command = Command { line, version: 1, limit: Duration::from_secs(1) };
         let error = command.set_up("a.test", "v-1", &SystemClock::default()).unwrap_err();
-        assert!(error.to_string().contains("did not end within 1 seconds"), "{error}");
+        assert!(error.to_string().contains("did not end within 1 second and"), "{error}");
     }
 }

@@ -222,14 +222,14 @@ pub const ROWS: &[Row] = &[
 
     row(c"MDRenewMode", One, ServerOrMd, Some("renew-mode"),
         c"Controls how renewal of Managed Domain certificates shall be handled.",
-        |s, a| set(&mut s.settings().renew_mode, renew_mode(a)))
+        |s, a| set(&mut s.settings().renew_mode, renew_mode("MDRenewMode", a)))
         .takes("auto|always|manual").unset(As("auto"))
         .detail("`auto`: MDs that a host uses and that have no static files are renewed. `always`: the others too. `manual`: none. \
             `automatic` and `stick` are older words for `auto` and `always`.")
         .example("MDRenewMode always"),
     row(c"MDDriveMode", One, ServerOrMd, Some("renew-mode"),
         c"Controls how renewal of Managed Domain certificates shall be handled.",
-        |s, a| set(&mut s.settings().renew_mode, renew_mode(a)))
+        |s, a| set(&mut s.settings().renew_mode, renew_mode("MDDriveMode", a)))
         .same_as("MDRenewMode"),
     row(c"MDRenewWindow", One, ServerOrMd, Some("renew-window"),
         c"Time length for renewal before certificate expires (defaults to days).",
@@ -470,7 +470,7 @@ mod tests {
             ("MDPrivateKeys RSA P-256 rsa", "two keys of type 'RSA' are not possible."),
             ("MDPrivateKeys P-256 p-256", "two keys of type 'p-256' are not possible."),
             ("MDPrivateKeys prime256v1 RSA secp256r1", "two keys of type 'secp256r1' are not possible."),
-            ("MDRenewMode foo", "unknown MDDriveMode foo"),
+            ("MDRenewMode foo", "unknown MDRenewMode foo"),
             ("MDDriveMode foo", "unknown MDDriveMode foo"),
             ("MDRenewWindow foo", "MDRenewWindow has unrecognized format"),
             ("MDRenewWindow 1w", "MDRenewWindow has unrecognized format"),

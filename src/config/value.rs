@@ -120,13 +120,13 @@ pub(super) fn match_names(args: &[&str]) -> Result<MatchNames, Error> {
     }
 }
 
-pub(super) fn renew_mode(args: &[&str]) -> Result<RenewMode, Error> {
+/// `directive`: which of the two names it was given by.
+pub(super) fn renew_mode(directive: &str, args: &[&str]) -> Result<RenewMode, Error> {
     match first(args).to_ascii_lowercase().as_str() {
         "auto" | "automatic" => Ok(RenewMode::Auto),
         "always" | "stick" => Ok(RenewMode::Always),
         "manual" => Ok(RenewMode::Manual),
-        // The older of the two names, in both: people search for this text.
-        _ => Err(Error(format!("unknown MDDriveMode {}", first(args)))),
+        _ => Err(Error(format!("unknown {directive} {}", first(args)))),
     }
 }
 

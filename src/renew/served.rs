@@ -88,7 +88,7 @@ fn incomplete(managed: &Managed) -> Option<String> {
     let uncovered: Vec<_> = md.domains.iter().filter(|name| !is_covered(name)).map(String::as_str).collect();
     let names = match uncovered.as_slice() {
         [] => String::new(),
-        names => format!(", not for {}", shortened(names.iter().copied(), "names")),
+        names => format!(", not for {}", shortened(names.iter().copied(), "name")),
     };
     Some(format!("md[{}] ({}{names})", md.name, why.trim_end_matches('.')))
 }
@@ -96,13 +96,17 @@ fn incomplete(managed: &Managed) -> Option<String> {
 fn list(hosts: &[(&Managed, &Host)]) -> String {
     let named: Vec<_> =
         hosts.iter().map(|(md, host)| format!("{} (md[{}])", host.name, md.md.name)).collect();
-    shortened(named.iter().map(String::as_str), "hosts")
+    shortened(named.iter().map(String::as_str), "host")
 }
 
 fn shortened<'t>(all: impl ExactSizeIterator<Item = &'t str>, what: &str) -> String {
     let more = all.len().saturating_sub(NAMED);
     let named = all.take(NAMED).collect::<Vec<_>>().join(", ");
-    if more == 0 { named } else { format!("{named} and {more} more {what}") }
+    if more == 0 {
+        named
+    } else {
+        format!("{named} and {}", crate::log::counted(more, &format!("more {what}")))
+    }
 }
 
 #[cfg(test)]

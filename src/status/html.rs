@@ -11,7 +11,7 @@ use crate::crypto::CertInfo;
 use crate::model::Job;
 use crate::model::job::status;
 use crate::model::pace::Scope;
-use crate::renew::policy::Decision;
+use crate::renew::policy::{self, Decision};
 use crate::renew::state::KeyedCert;
 use crate::time::{DAY, Timestamp};
 use std::ops::Range;
@@ -158,7 +158,11 @@ impl Dates {
 fn summary(rows: &[(Weight, Progress, Arc<str>)], out: &mut Html) {
     let weighing = |weight: Weight| rows.iter().filter(|(of_row, ..)| *of_row == weight).count().to_string();
     let at = |progress| rows.iter().filter(|(_, of_row, _)| *of_row == progress).count().to_string();
-    out.raw("<p class='md_summary'>").text(&rows.len().to_string()).raw(" managed domains: ");
+    out.raw("<p class='md_summary'>").text(&rows.len().to_string()).raw(if rows.len() == 1 {
+        " managed domain: "
+    } else {
+        " managed domains: "
+    });
     out.text(&weighing(Weight::Good)).raw(" good, ");
     out.text(&weighing(Weight::Warning)).raw(" to look at, ");
     out.text(&weighing(Weight::Error)).raw(" with errors; ");
@@ -282,6 +286,14 @@ fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Htm
                 out.text(reason);
             }
         },
+    }
+    let managed = domain.managed;
+    if domain.renewal.is_none()
+        && !matches!(domain.judged.need, Decision::Never(_))
+        && let Decision::Never(reason) =
+            policy::decide(&managed.md, domain.certs(), managed.in_use, None, dates.now)
+    {
+        out.raw("; not by this module: ").text(&reason);
     }
 }
 

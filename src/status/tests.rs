@@ -356,6 +356,8 @@ fn the_page_shows_problems_first_and_nothing_of_them_is_markup() {
     assert!(page.contains("3 managed domains: 1 good, 0 to look at, 2 with errors; 1 in renewal"), "{page}");
     let (_dir, store) = store();
     assert_eq!(html::certificates(&self::snapshots(vec![], &store), &monitor(), NOW), "");
+    let one = self::snapshots(vec![managed("a.test", rsa(None))], &store);
+    assert!(html::certificates(&one, &monitor(), NOW).contains(">1 managed domain: "));
 }
 
 #[test]
@@ -452,6 +454,38 @@ fn a_certificate_that_nobody_renews_in_time_is_good_by_the_words_of_scripts_and_
     assert_eq!(status(40), ("expired".into(), None, false));
     let md = &list(&snapshots, NOW.plus(DAY * 32))["managed-domains"][0];
     assert_eq!(md.get("renewal"), None, "what was told is no renewal");
+}
+
+#[test]
+fn what_nobody_renews_here_is_pending_by_the_words_of_scripts_and_told_to_people() {
+    let (_dir, store) = store();
+    let never = |name: &str, change: fn(&mut Managed)| {
+        let mut managed = managed(name, rsa(Some(cert(85, 5))));
+        managed.md.domains = vec!["a.test".into()];
+        change(&mut managed);
+        managed
+    };
+    let snapshots = snapshots(
+        vec![
+            never("always.test", |m| m.md.renew_mode = crate::model::RenewMode::Always),
+            never("files.test", |m| m.md.cert_files = vec!["x".into()]),
+            never("hand.test", |m| m.md.renew_mode = crate::model::RenewMode::Manual),
+            never("unused.test", |m| m.in_use = false),
+        ],
+        &store,
+    );
+    let page = html::certificates(&snapshots, &monitor(), NOW);
+    let row = |name: &str| page.lines().find(|line| line.contains(&format!("<td>{name}</td>"))).unwrap();
+    for (name, why) in [
+        ("files.test", "not by this module: its certificate files are configured (MDCertificateFile)"),
+        ("hand.test", "not by this module: renewal is manual (MDRenewMode)"),
+        ("unused.test", "not by this module: no host uses it"),
+    ] {
+        assert!(row(name).contains("Pending: ") && row(name).contains(why), "{}", row(name));
+    }
+    assert!(!row("always.test").contains("not by this module"), "{}", row("always.test"));
+    let lines = text::certificates(&snapshots, &monitor(), NOW);
+    assert_eq!(lines.matches("Activity: Pending\n").count(), 4, "{lines}");
 }
 
 #[test]

@@ -79,7 +79,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("<MDomain one.test>\nMDCertificateFile\n</MDomain>", "MDCertificateFile takes one argument"),
     ("<MDomain one.test>\nMDCertificateFile a b\n</MDomain>", "MDCertificateFile takes one argument"),
     ("MDRenewMode", "MDRenewMode takes one argument"),
-    ("MDRenewMode sometimes", "unknown MDDriveMode sometimes"),
+    ("MDRenewMode sometimes", "Mode sometimes"),
     ("MDDriveMode sometimes", "unknown MDDriveMode sometimes"),
     ("MDRenewWindow", "MDRenewWindow takes one argument"),
     ("MDRenewWindow 33 %", "MDRenewWindow takes one argument"),
@@ -500,6 +500,9 @@ fn two_domains_for_one_tls_host_stop_the_start() {
         config,
         &["AH10238", told, "one.test which uses SSL, however there can be at most 1."],
     );
+    let said = Config::new(&lab).line(mds).site("one.test", &["two.test"]).try_start().err().unwrap();
+    // The log is that of both starts.
+    assert_eq!(said.lines().filter(|line| line.contains("AH10238")).count(), 2, "{said}");
     // mod_ssl is content with a host that has a certificate, we are not.
     let own = Files::new(&lab, "one.test", Id::EC).directives();
     let host = format!(
@@ -568,6 +571,7 @@ fn what_is_only_odd_does_not_stop_the_start() {
     let httpd = Config::new(&lab)
         .line("MDRenewMode manual\nMDCertificateAuthority https://127.0.0.1:1/dir")
         .line("MDomain one.test\nMDomain two.test\nMDomain unused.test\nMDomain one.one.test")
+        .line("<MDomain always.test>\nMDRenewMode always\n</MDomain>")
         .line("<MDomain plain.test>\nMDRequireHttps temporary\n</MDomain>")
         .line(&format!("<VirtualHost *:{}>\nServerName main.test\n</VirtualHost>", lab.http))
         // Without TLS nobody asks which certificate is meant.
