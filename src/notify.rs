@@ -251,6 +251,32 @@ mod tests {
     }
 
     #[test]
+    fn every_event_is_documented_with_its_limit() {
+        let page = include_str!("../docs/status.md");
+        let table = page.split("| event |").nth(1).unwrap().split("\n\n").next().unwrap();
+        let documented: Vec<(&str, Option<Duration>)> = table
+            .lines()
+            .filter_map(|row| {
+                let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+                let limit = match *cells.get(3)? {
+                    "daily" => Some(DAY),
+                    "hourly" => Some(Duration::from_secs(3600)),
+                    _ => None,
+                };
+                Some((cells.get(1)?.strip_prefix('`')?.strip_suffix('`')?, limit))
+            })
+            .collect();
+        let setup = Event::ChallengeSetup("TYPE".into(), "DNSNAME".into());
+        let events = LIMITED.into_iter().chain([setup]);
+        let known: Vec<(String, Option<Duration>)> =
+            events.map(|event| (event.name(), event.not_more_often_than())).collect();
+        for (name, limit) in &known {
+            assert!(documented.contains(&(name, *limit)), "{name} {limit:?}: {documented:?}");
+        }
+        assert_eq!(documented.len(), known.len(), "{documented:?}");
+    }
+
+    #[test]
     fn what_was_told_lately_is_not_told_again_whatever_else_of_the_log_goes() {
         let now = Timestamp::from_unix(1_800_000_000);
         let hour = Duration::from_secs(3600);

@@ -99,7 +99,10 @@ SSLCertificateKeyFile {}
     /// How often it has passed on a request for plain http.
     pub fn forwarded(&self) -> usize {
         let log = read(&self.dir.join("access.log"));
-        log.lines().filter(|line| line.contains(" GET http://127.0.0.1:") && line.ends_with(" 200")).count()
+        let is_one = |line: &&str| {
+            [" GET ", " POST "].iter().any(|verb| line.contains(&format!("{verb}http://127.0.0.1:")))
+        };
+        log.lines().filter(is_one).filter(|line| line.ends_with(" 200")).count()
     }
 
     /// Removes its folder with the logs, for another from nothing.
