@@ -49,9 +49,13 @@ fn written() -> Levels {
     let mut levels = Levels::new();
     for source in found {
         for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
-            numbers(line).for_each(|number| drop(levels.entry(number.to_string()).or_default()));
+            for number in numbers(line) {
+                levels.entry(number.to_string()).or_default();
+            }
         }
-        calls(&source).for_each(|(number, level)| drop(levels.entry(number).or_default().insert(level)));
+        for (number, level) in calls(&source) {
+            levels.entry(number).or_default().insert(level);
+        }
     }
     levels
 }

@@ -47,6 +47,7 @@ pub enum End {
 /// Takes in reports until nobody can send any more. Between them it is not at work: the end of the process does not wait
 /// for somebody who waits.
 pub fn run(reports: &Receiver<(Report, AtWork)>, store: &WorkStore, commands: &Commands, clock: &dyn Clock) {
+    let mut unsaved = BTreeMap::new();
     while let Ok(first) = reports.recv() {
         let (all, _at_work): (Vec<_>, Vec<_>) = std::iter::once(first).chain(reports.try_iter()).unzip();
         let mut by_owner: BTreeMap<String, Vec<Report>> = BTreeMap::new();
@@ -54,14 +55,22 @@ pub fn run(reports: &Receiver<(Report, AtWork)>, store: &WorkStore, commands: &C
             by_owner.entry(report.subject.owner.clone()).or_default().push(report);
         }
         for (owner, reports) in by_owner {
-            tell(&owner, &reports, store, commands, clock);
+            tell(&owner, &reports, &mut unsaved, (store, commands, clock));
         }
     }
 }
 
-/// All for one owner at once.
-pub fn tell(owner: &str, reports: &[Report], store: &WorkStore, commands: &Commands, clock: &dyn Clock) {
-    let mut stored = store.read_json(WorkGroup::Ocsp, owner, JOB_FILE).unwrap_or_default();
+/// All for one owner at once. `unsaved`: what could not be written, by owner: without it commands would hear of each failure
+/// instead of one in an hour.
+fn tell(
+    owner: &str,
+    reports: &[Report],
+    unsaved: &mut BTreeMap<String, Value>,
+    (store, commands, clock): (&WorkStore, &Commands, &dyn Clock),
+) {
+    let kept = unsaved.remove(owner);
+    let is_known = kept.is_some();
+    let mut stored = kept.or_else(|| store.read_json(WorkGroup::Ocsp, owner, JOB_FILE).unwrap_or_default());
     let staplings = stored.as_mut().and_then(|job| job.get_mut(STAPLINGS)).map(Value::take);
     let mut job = stored.and_then(|json| Job::from_json(owner, &json)).unwrap_or_else(|| Job::new(owner));
     let now = clock.now();
@@ -113,8 +122,15 @@ pub fn tell(owner: &str, reports: &[Report], store: &WorkStore, commands: &Comma
             let _ = commands.fire(&event, &mut job, clock);
         }
     }
-    if let Err(error) = store.write_json(WorkGroup::Ocsp, owner, JOB_FILE, &job.to_json()) {
-        crate::log!(Error, "md[{owner}]: the state of its stapling cannot be saved: {error}");
+    let json = job.to_json();
+    if let Err(error) = store.write_json(WorkGroup::Ocsp, owner, JOB_FILE, &json) {
+        if !is_known {
+            crate::log!(
+                Error,
+                "md[{owner}]: the state of its stapling cannot be saved, and is kept in memory until it can: {error}"
+            );
+        }
+        unsaved.insert(owner.to_string(), json);
     }
 }
 
@@ -171,5 +187,42 @@ fn log(report: &Report, now: Timestamp) {
                  {reason}. {meanwhile}. Next try in {wait}."
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ocsp::fixture::{self, Responder};
+    use crate::store::{Fuse, StartStore};
+    use crate::time::SystemClock;
+
+    /// As where the disk is full.
+    #[test]
+    fn commands_hear_of_failures_once_an_hour_also_where_that_cannot_be_noted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, calls) = (dir.path().join("md"), dir.path().join("calls"));
+        let fuse = Fuse::after(usize::MAX);
+        let store = StartStore::open_with(&path, None, fuse.clone()).unwrap().worker();
+        fuse.blow();
+        let message = Some(format!("/bin/sh -c 'echo \"$@\" >> {}' sh", calls.display()));
+        let commands = Commands { message, notify: None };
+        let subject = Arc::new(fixture::subject(&Responder::new(), "http://r.test/"));
+        let owner = subject.owner.clone();
+        let clock = SystemClock::default();
+        let mut unsaved = BTreeMap::new();
+        let mut fail = |failures| {
+            let reason = String::from("no answer");
+            let end = End::Failed { reason, failures, retry_after: None, current_until: None };
+            let report = Report { subject: subject.clone(), end, next: clock.now() };
+            tell(&owner, &[report], &mut unsaved, (&store, &commands, &clock));
+            unsaved.len()
+        };
+        assert_eq!([fail(1), fail(2)], [1, 1]);
+        fuse.mend();
+        assert_eq!(fail(3), 0);
+        assert_eq!(std::fs::read_to_string(calls).unwrap(), format!("ocsp-errored {owner}\n"));
+        let json = store.read_json(WorkGroup::Ocsp, &owner, JOB_FILE).unwrap().unwrap();
+        assert_eq!((&json["errors"], json["staplings"].as_object().unwrap().len()), (&json!(3), 1));
     }
 }

@@ -33,10 +33,19 @@ impl Fuse {
         Fuse(Some(Arc::new(AtomicUsize::new(steps))))
     }
 
+    /// From now on nothing changes any more: the disk is full.
+    pub fn blow(&self) {
+        self.set(0);
+    }
+
     /// From now on all changes happen: the disk is well again.
     pub fn mend(&self) {
+        self.set(usize::MAX);
+    }
+
+    fn set(&self, steps: usize) {
         if let Some(left) = &self.0 {
-            left.store(usize::MAX, Ordering::Relaxed);
+            left.store(steps, Ordering::Relaxed);
         }
     }
 

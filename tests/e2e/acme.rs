@@ -252,12 +252,12 @@ fn the_environment_says_which_hosts_are_reached_without_a_proxy() {
     let dead = format!("http://127.0.0.1:{}", lab.port());
     let dead = dead.as_str();
     let directive = format!("MDHttpProxy {dead}");
-    let cases: [(&str, &[(&str, &str)], bool); 5] = [
-        ("", &[("https_proxy", dead), ("no_proxy", "a.test, 127.0.0.0/8")], true),
-        (&directive, &[("NO_PROXY", "a.test, 127.0.0.1")], true),
-        ("", &[("http_proxy", dead)], true),
-        ("", &[("all_proxy", dead)], false),
-        ("", &[("HTTPS_PROXY", dead), ("NO_PROXY", "127.0.0.1"), ("no_proxy", "a.test")], false),
+    let cases = [
+        ("", vec![("https_proxy", dead), ("no_proxy", "a.test, 127.0.0.0/8")], true),
+        (&directive, vec![("NO_PROXY", "a.test, 127.0.0.1")], true),
+        ("", vec![("http_proxy", dead)], true),
+        ("", vec![("all_proxy", dead)], false),
+        ("", vec![("HTTPS_PROXY", dead), ("NO_PROXY", "127.0.0.1"), ("no_proxy", "a.test")], false),
     ];
     for (line, variables, is_reached) in cases {
         let config =
