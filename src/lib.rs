@@ -47,3 +47,10 @@ pub mod httpd;
 
 /// The version shown in md-status, the log and the User-Agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Which build of that version this is: what the builder has called it (`MOD_MD_BUILD`), or how it was compiled.
+pub const BUILD: &str = match option_env!("MOD_MD_BUILD") {
+    Some(build) => build,
+    None if cfg!(debug_assertions) => "debug",
+    None => "release",
+};

@@ -65,7 +65,7 @@ fn md_status(request: &Request<'_>) -> Answer {
     // Where DocumentRoot does not exist httpd takes the whole path for path info, the handler's location included.
     let is_location = path_info.ends_with(&path);
     let (status, json) = match found {
-        Some(domain) => (200, json::one(&domain, &responses)),
+        Some(domain) => (200, json::one(&domain, &responses, now)),
         None if name.is_empty() || is_location => (
             200,
             match &state {
@@ -85,8 +85,10 @@ fn json_answer(status: u16, json: String) -> Answer {
 fn md_metrics(request: &Request<'_>) -> Answer {
     let now = now();
     let body = match state_of(request) {
-        Some(state) => metrics::all(&state.snapshots.all(now), &stapled(&state, now), &state.tally.totals()),
-        None => metrics::all(&[], &[], &Tally::default().totals()),
+        Some(state) => {
+            metrics::all(&state.snapshots.all(now), &stapled(&state, now), &state.tally.totals(), now)
+        }
+        None => metrics::all(&[], &[], &Tally::default().totals(), now),
     };
     Answer::Body { status: 200, content_type: metrics::CONTENT_TYPE, body: body.into_bytes() }
 }

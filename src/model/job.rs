@@ -94,7 +94,7 @@ pub struct Job {
     pub last: Outcome,
     /// What it keeps to between its tries.
     pub pace: Pace,
-    /// What its order waits for; the CA is asked again at `next_run`.
+    /// What its order waits for. Where that takes longer than a try, the next one is at `next_run`.
     pub waiting: Option<Waiting>,
     /// Why a renewal that is due does not begin.
     pub held_back: Option<HeldBack>,
@@ -157,22 +157,28 @@ impl Untold {
     }
 }
 
-/// A CA at work on an order, for longer than an attempt to renew takes. No error.
+/// A CA at work on an order. No error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// What the CA does: "validating www.example.org".
     pub what: String,
     pub since: Timestamp,
+    /// When it is asked again.
+    pub next: Option<Timestamp>,
 }
 
 impl Waiting {
     fn to_json(&self) -> Value {
-        json!({"what": self.what, "since": self.since.to_http_date()})
+        let mut out = json!({"what": self.what, "since": self.since.to_http_date()});
+        if let Some(next) = self.next {
+            out["next"] = json!(next.to_http_date());
+        }
+        out
     }
 
     fn from_json(value: &Value) -> Option<Self> {
         let what = bounded::text_at(value, "what", TEXT_MAX)?;
-        Some(Waiting { what, since: date(value.get("since"))? })
+        Some(Waiting { what, since: date(value.get("since"))?, next: date(value.get("next")) })
     }
 }
 
@@ -443,7 +449,11 @@ mod tests {
         let mut job = Job::new("a.test");
         job.errors = 2;
         job.next_run = Some(Timestamp::from_unix(1_700_000_000));
-        job.waiting = Some(Waiting { what: "issuing".into(), since: Timestamp::from_unix(1_650_000_000) });
+        job.waiting = Some(Waiting {
+            what: "issuing".into(),
+            since: Timestamp::from_unix(1_650_000_000),
+            next: Some(Timestamp::from_unix(1_650_000_060)),
+        });
         job.held_back =
             Some(HeldBack { reason: "enough".into(), until: Timestamp::from_unix(1_750_000_000) });
         job.last = Outcome { status: status::REFUSED, detail: Some("x".into()), ..Outcome::default() };

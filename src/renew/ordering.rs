@@ -158,12 +158,13 @@ impl Attempt<'_, '_> {
         }
         let delay = order::poll_delay(now.since(since), retry_after, now).min(deadline.since(now));
         self.stayed += delay;
+        let waiting = Waiting { what: what.into(), since, next: Some(now.plus(delay).ceil()) };
         if self.stayed >= STAY {
-            let waiting = Waiting { what: what.into(), since };
             return Ok(Some(Wait { waiting, until: now.plus(delay) }));
         }
         if delay >= KEPT_BEFORE {
             self.keep_order()?;
+            self.running.job.waiting = Some(waiting);
         }
         self.running.show_before(delay)?;
         self.engine.rest(&self.md.name, delay)?;

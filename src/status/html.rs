@@ -6,6 +6,7 @@
 use super::Monitor;
 use super::markup::Html;
 use super::snapshot::{Domain, Seen, Snapshots};
+use super::standing::{Action, Next, Standing};
 use super::words::{self, PENDING, Weight};
 use crate::crypto::CertInfo;
 use crate::model::Job;
@@ -45,13 +46,13 @@ const STYLE: &str = "<style>
 
 /// All managed domains. Nothing without any.
 pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) -> String {
-    let mut rows: Vec<(Weight, Progress, Arc<str>)> = Vec::new();
+    let mut rows: Vec<Shown> = Vec::new();
     snapshots.each_printed(now, |domain, kept| {
         let row = match kept.row.take() {
             Some(row) if row.is_of(domain, monitor, now) => row,
             _ => Row::new(domain, monitor, now),
         };
-        rows.push((row.weight, row.progress, row.cells.clone()));
+        rows.push((row.weight, row.standing, row.progress, row.cells.clone()));
         kept.row = Some(row);
     });
     if rows.is_empty() {
@@ -68,7 +69,7 @@ pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) ->
     out.raw("<th class='CheckAt'>CheckAt</th><th class='Activity'>Activity</th></tr>\n</thead><tbody>\n");
     let mut out = out.finish();
     out.reserve(rows.iter().map(|(.., cells)| cells.len() + 40).sum());
-    for (index, (weight, _, cells)) in rows.iter().enumerate() {
+    for (index, (weight, .., cells)) in rows.iter().enumerate() {
         out.push_str(match (index % 2, weight) {
             (0, Weight::Error) => "<tr class='even md_error'>",
             (0, Weight::Warning) => "<tr class='even md_warning'>",
@@ -92,10 +93,14 @@ enum Progress {
     Ready,
 }
 
+/// A row in the making of the page.
+type Shown = (Weight, Standing, Progress, Arc<str>);
+
 /// The cells of one domain, as long as they would be the same.
 pub(super) struct Row {
     cells: Arc<str>,
     weight: Weight,
+    standing: Standing,
     progress: Progress,
     seen: Seen,
     monitor: Monitor,
@@ -107,7 +112,6 @@ impl Row {
     fn new(domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> Self {
         let (status, weight) = words::status(domain, now);
         let mut dates = Dates { now, until: now.plus(DAY) };
-        words::status_changes(domain).for_each(|at| dates.heed(at));
         let mut out = Html::default();
         row(domain, &status, monitor, &mut dates, &mut out);
         let progress = match &domain.renewal {
@@ -120,6 +124,7 @@ impl Row {
         Row {
             cells: out.finish().into(),
             weight,
+            standing: domain.standing(now),
             progress,
             seen: Seen::of(domain),
             monitor: monitor.clone(),
@@ -155,17 +160,18 @@ impl Dates {
 }
 
 /// How it stands with all of them, in one line.
-fn summary(rows: &[(Weight, Progress, Arc<str>)], out: &mut Html) {
-    let weighing = |weight: Weight| rows.iter().filter(|(of_row, ..)| *of_row == weight).count().to_string();
-    let at = |progress| rows.iter().filter(|(_, of_row, _)| *of_row == progress).count().to_string();
+fn summary(rows: &[Shown], out: &mut Html) {
+    let at = |progress| rows.iter().filter(|(.., of_row, _)| *of_row == progress).count().to_string();
     out.raw("<p class='md_summary'>").text(&rows.len().to_string()).raw(if rows.len() == 1 {
         " managed domain: "
     } else {
         " managed domains: "
     });
-    out.text(&weighing(Weight::Good)).raw(" good, ");
-    out.text(&weighing(Weight::Warning)).raw(" to look at, ");
-    out.text(&weighing(Weight::Error)).raw(" with errors; ");
+    let counted = Standing::all().map(|standing| {
+        (rows.iter().filter(|(_, of_row, ..)| *of_row == standing).count(), standing.words())
+    });
+    let counted = counted.filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}"));
+    out.text(&counted.collect::<Vec<_>>().join(", ")).raw("; ");
     out.text(&at(Progress::Running)).raw(" in renewal, ");
     out.text(&at(Progress::Ready)).raw(" renewed and waiting</p>\n");
 }
@@ -225,9 +231,11 @@ fn checks<'c>(certs: impl Iterator<Item = (String, &'c CertInfo)>, monitor: &Mon
 }
 
 fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Html) {
+    out.raw("<b class='md_word'>").text(domain.standing(dates.now).words());
     if let Some(remark) = words::remark(domain, dates.now) {
-        out.raw("<b>").text(remark).raw("</b><br>");
+        out.raw(": ").text(remark);
     }
+    out.raw("</b><br>");
     if let Some(set) = &domain.live {
         out.raw("Went live ");
         moment(set.since, dates, out);
@@ -254,7 +262,7 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut
 fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Html) {
     match (domain.next(), &domain.renewal) {
         (Some(next), Some(renewal)) if domain.ready().is_some() => {
-            out.raw("<b>Renewed</b>, next: ").text(next.action);
+            out.raw("<b>Renewed</b>, next: ").text(next.action.words());
             if let Some(at) = next.at {
                 out.raw(" ");
                 moment(at, dates, out);
@@ -264,6 +272,8 @@ fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Htm
             out.raw(" ");
             checks(renewal.labeled(), monitor, out);
         }
+        // That is told already.
+        (Some(Next { action: Action::WaitForCa, .. }), _) => {}
         (Some(next), Some(renewal)) => match next.at {
             Some(at) => {
                 out.raw("Next run ");
@@ -304,6 +314,10 @@ fn waiting(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
     };
     out.raw("The CA is ").text(&waiting.what).raw(", since ");
     moment(waiting.since, dates, out);
+    if let Some(at) = domain.next().and_then(|next| next.at) {
+        out.raw("; it is asked again ");
+        moment(at, dates, out);
+    }
     out.raw(".<br>");
 }
 

@@ -23,13 +23,15 @@ pub fn list(snapshots: &Snapshots, responses: &Table, now: Timestamp) -> String 
     let mut out = String::with_capacity(snapshots.list_length.load(Ordering::Relaxed));
     out.push_str("{\n  \"version\": \"");
     out.push_str(crate::VERSION);
+    out.push_str("\",\n  \"build\": \"");
+    out.push_str(crate::BUILD);
     out.push_str("\",\n  \"managed-domains\": [");
     let mut is_empty = true;
     snapshots.each_printed(now, |domain, kept| {
         out.push_str(if std::mem::take(&mut is_empty) { "\n    " } else { ",\n    " });
         let entry = match kept.entry.take() {
             Some(entry) if entry.is_of(domain, responses) => entry,
-            _ => Entry::new(domain, responses),
+            _ => Entry::new(domain, responses, now),
         };
         out.push_str(&entry.text);
         kept.entry = Some(entry);
@@ -41,8 +43,8 @@ pub fn list(snapshots: &Snapshots, responses: &Table, now: Timestamp) -> String 
 }
 
 /// One managed domain, with the log of its job.
-pub fn one(domain: &Domain<'_>, responses: &Table) -> String {
-    pretty(&entry(domain, responses, true))
+pub fn one(domain: &Domain<'_>, responses: &Table, now: Timestamp) -> String {
+    pretty(&entry(domain, responses, true, now))
 }
 
 /// The answer for a name that no managed domain has.
@@ -97,9 +99,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn new(domain: &Domain<'_>, responses: &Table) -> Self {
+    fn new(domain: &Domain<'_>, responses: &Table, now: Timestamp) -> Self {
         // No string of JSON has a line break in it.
-        let text = pretty(&entry(domain, responses, false)).replace('\n', "\n    ").into_boxed_str();
+        let text = pretty(&entry(domain, responses, false, now)).replace('\n', "\n    ").into_boxed_str();
         let ocsp = ocsp(domain, responses).map(Option::<&Response>::cloned).collect();
         Entry { text, seen: Seen::of(domain), ocsp }
     }
@@ -123,13 +125,14 @@ fn ocsp<'o>(domain: &Domain<'_>, responses: &'o Table) -> impl Iterator<Item = O
     certs.map(|cert| responses.get(&cert.id))
 }
 
-fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool) -> Value {
+fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool, now: Timestamp) -> Value {
     let mut md = domain.managed.current().into_owned();
     (md.state, md.state_descr) = domain.state();
     let mut out = match md.to_public_json() {
         Value::Object(fields) => fields,
         _ => Map::new(),
     };
+    out.insert("status".into(), json!(domain.standing(now).token()));
     out.insert("cert".into(), certs_json(domain.labeled(), &domain.all_certs(), responses));
     let judged = &domain.judged;
     let reason = judged.need.reason();
@@ -183,7 +186,7 @@ fn renewal_json(
     out["cert"] = certs_json(renewal.labeled(), &renewal.staged, responses);
     out["reason"] = json!(reason);
     if let Some(next) = domain.next() {
-        out["next"] = json!({"action": next.action});
+        out["next"] = json!({"action": next.action.token()});
         if let Some(at) = next.at {
             out["next"]["at"] = json!(at.to_http_date());
         }

@@ -1,10 +1,12 @@
 //! What the time and the CA make of a managed domain: whether it needs new certificates. To judge a thousand domains
 //! takes longer than to print what was printed before, so a judgement is kept as long as it holds.
 
-use crate::crypto::CertInfo;
+use super::standing::Period;
+use crate::model::Md;
 use crate::renew::Managed;
 use crate::renew::ari::{self, Advice};
 use crate::renew::policy::{self, Decision};
+use crate::renew::serve::Certs;
 use crate::time::{DAY, Timestamp};
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,7 +19,10 @@ pub struct Judgement {
     pub renew_at: Option<Timestamp>,
     /// When the CA wants the certificates to be renewed.
     pub advice: Option<Advice>,
-    /// As long as the same certificates are served and the CA advises the same.
+    /// Of the certificates that are served.
+    pub certs: Option<Period>,
+    /// As long as the same certificates are served and the CA advises the same. So long all that pages say of them stays, but
+    /// for spans of time.
     during: Range<Timestamp>,
 }
 
@@ -31,9 +36,10 @@ impl Judgement {
             Decision::At(at, _) => Some(*at),
             Decision::Never(_) => None,
         };
-        let certs = served.iter().filter_map(|(_, cert)| cert.as_ref());
-        let until = holds_until(&need, certs, now);
-        Judgement { need, renew_at, advice, during: now..until }
+        let certs = period(&managed.md, &served);
+        let ends = served.iter().filter_map(|(_, cert)| cert.as_ref()).map(|cert| cert.not_after);
+        let until = holds_until(&need, certs, ends, now);
+        Judgement { need, renew_at, advice, certs, during: now..until }
     }
 
     /// This, where it holds now, else a new one.
@@ -43,19 +49,37 @@ impl Judgement {
 }
 
 /// Before that, nothing changes but by other certificates or another advice. A clock that is set back begins anew.
-fn holds_until<'c>(need: &Decision, certs: impl Iterator<Item = &'c CertInfo>, now: Timestamp) -> Timestamp {
+fn holds_until(
+    need: &Decision,
+    certs: Option<Period>,
+    ends: impl Iterator<Item = Timestamp>,
+    now: Timestamp,
+) -> Timestamp {
     let due = match need {
         Decision::At(at, _) => Some(*at),
         Decision::Now(_) | Decision::Never(_) => None,
     };
-    let ends = certs.map(|cert| cert.not_after).chain(due).filter(|at| *at > now);
-    ends.fold(now.plus(DAY), Timestamp::min)
+    let dates = certs.into_iter().flat_map(|certs| [certs.from, certs.warn, certs.until]);
+    dates.chain(ends).chain(due).filter(|at| *at > now).fold(now.plus(DAY), Timestamp::min)
+}
+
+/// What certificates have in common; `None` without any. Those for other kinds of keys count where there is nothing else.
+pub fn period(md: &Md, certs: &Certs) -> Option<Period> {
+    let is_any = certs.keyed.iter().any(|(_, cert)| cert.is_some());
+    let certs = if is_any { &certs.keyed } else { &certs.spare };
+    let infos = || certs.iter().filter_map(|(_, cert)| cert.as_ref());
+    Some(Period {
+        from: infos().map(|cert| cert.not_before).max()?,
+        warn: policy::warn_from(md, certs)?,
+        until: infos().map(|cert| cert.not_after).min()?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{KeySpec, Md};
+    use crate::crypto::CertInfo;
+    use crate::model::KeySpec;
     use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);

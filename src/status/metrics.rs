@@ -11,10 +11,10 @@ use std::fmt::Write;
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Everything there is.
-pub fn all(domains: &[Domain<'_>], stapled: &[Stapled], totals: &Totals) -> String {
+pub fn all(domains: &[Domain<'_>], stapled: &[Stapled], totals: &Totals, now: Timestamp) -> String {
     let mut out = Exposition::default();
     of_certificates(domains, &mut out);
-    of_domains(domains, &mut out);
+    of_domains(domains, now, &mut out);
     of_renewals(totals, &mut out);
     of_stapling(stapled, totals, &mut out);
     out.0.push_str("# EOF\n");
@@ -43,7 +43,7 @@ fn of_certificates(domains: &[Domain<'_>], out: &mut Exposition) {
     );
 }
 
-fn of_domains(domains: &[Domain<'_>], out: &mut Exposition) {
+fn of_domains(domains: &[Domain<'_>], now: Timestamp, out: &mut Exposition) {
     let mut family = |name, unit, help, value: &dyn Fn(&Domain<'_>) -> Option<i64>| {
         out.family(name, "gauge", unit, help);
         for domain in domains {
@@ -70,6 +70,11 @@ fn of_domains(domains: &[Domain<'_>], out: &mut Exposition) {
     family("md_live", "", "1 where the set in use came into use without a restart.", &|domain| {
         Some(i64::from(domain.live.is_some()))
     });
+    out.family("md_status", "gauge", "", "1 for the word that md-status has for how the domain stands.");
+    for domain in domains {
+        let labels = [("domain", domain.managed.md.name.as_str()), ("status", domain.standing(now).token())];
+        out.sample("md_status", &labels, 1);
+    }
 }
 
 fn of_renewals(totals: &Totals, out: &mut Exposition) {

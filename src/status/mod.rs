@@ -7,6 +7,7 @@ mod judgement;
 mod markup;
 pub mod metrics;
 pub mod snapshot;
+pub mod standing;
 pub mod staplings;
 #[cfg(test)]
 mod tests;

@@ -3,11 +3,13 @@
 //! monitor that asks every few seconds costs next to nothing.
 
 use super::judgement::Judgement;
+use super::standing::{Action, Facts, Next, Standing};
 use super::{html, json, text};
 use crate::crypto::CertInfo;
 use crate::model::{Job, KeySpec, State, Trial};
 use crate::renew::ari;
 use crate::renew::live::LiveSet;
+use crate::renew::policy::{self, Decision};
 use crate::renew::serve::Source;
 use crate::renew::staging::Staging;
 use crate::renew::state::{self, KeyedCert};
@@ -66,13 +68,6 @@ pub struct Activation {
     pub workers: usize,
 }
 
-/// What happens next in a renewal, and when, where that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Next {
-    pub action: &'static str,
-    pub at: Option<Timestamp>,
-}
-
 impl<'a> Domain<'a> {
     fn new(managed: &'a Managed, staged: &Staged, judged: Arc<Judgement>) -> Self {
         let live = managed.live.load().clone();
@@ -122,6 +117,24 @@ impl<'a> Domain<'a> {
         }
     }
 
+    /// What the word for how it stands follows from.
+    pub fn facts(&self) -> Facts {
+        let (managed, judged) = (self.managed, &self.judged);
+        Facts {
+            is_used: policy::is_wanted(&managed.md, managed.in_use),
+            is_renewed: policy::left_alone(&managed.md).is_none(),
+            certs: judged.certs,
+            has_successor: self.ready().is_some(),
+            is_due: matches!(judged.need, Decision::Now(_)) || self.next().is_some(),
+            is_failing: self.is_failing() || self.unsaved.is_some(),
+        }
+    }
+
+    /// How it stands, in the word that all pages use.
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        self.facts().standing(now)
+    }
+
     /// Whether the renewal has failed and was not successful since.
     pub fn is_failing(&self) -> bool {
         self.errors() > 0
@@ -169,23 +182,26 @@ impl<'a> Domain<'a> {
     pub fn next(&self) -> Option<Next> {
         let job = &self.renewal.as_ref()?.job;
         let is_refused = matches!(job.trial, Some(Trial::Refused(_)));
+        // Also between the looks of one try.
+        if let Some(waiting) = job.waiting.as_ref().filter(|_| !job.finished) {
+            return Some(Next { action: Action::WaitForCa, at: job.next_run.or(waiting.next) });
+        }
         let action = match (job.finished && !is_refused, job.next_run) {
-            (true, Some(_)) => "tell the command again",
+            (true, Some(_)) => Action::RetryCommand,
             (true, None) if self.ready().is_none() => return None,
-            (true, None) if self.managed.live.is_attached() => "activate",
-            (true, None) => "activate at the next restart",
+            (true, None) if self.managed.live.is_attached() => Action::Activate,
+            (true, None) => Action::ActivateOnRestart,
             (false, None) if job.is_told_in_vain() => return None,
-            (false, Some(_)) if job.is_postponed() => "tell the command again",
-            (false, Some(_)) if job.waiting.is_some() => "ask the CA again",
-            (false, Some(_)) if job.held_back.is_some() => "renew",
-            (false, Some(_)) => "try again",
-            (false, None) => "finish",
+            (false, Some(_)) if job.is_postponed() => Action::RetryCommand,
+            (false, Some(_)) if job.held_back.is_some() => Action::Renew,
+            (false, Some(_)) => Action::Retry,
+            (false, None) => Action::Finish,
         };
         Some(Next { action, at: job.next_run })
     }
 }
 
-/// What a page that was made of a domain is made of, the time aside. As long as it stays, so does the page.
+/// What a page that was made of a domain is made of, spans of time aside. As long as it stays, so does the page.
 pub(super) struct Seen {
     judged: Arc<Judgement>,
     live: Option<Arc<LiveSet>>,

@@ -89,7 +89,7 @@ fn the_list_is_sorted_by_name_and_has_no_logs() {
     assert_eq!(renewal["next"], json!({"action": "finish"}));
     assert_eq!(all["managed-domains"][1].get("renewal"), None);
     let one: Value =
-        serde_json::from_str(&json::one(&snapshots.one(1, NOW).unwrap(), &Table::default())).unwrap();
+        serde_json::from_str(&json::one(&snapshots.one(1, NOW).unwrap(), &Table::default(), NOW)).unwrap();
     assert_eq!(one["renewal"]["log"]["entries"][0]["type"], "starting");
 }
 
@@ -298,7 +298,7 @@ fn a_finished_renewal_waits_for_the_restart_that_activates_it() {
         md["activation"],
         json!({"mode": "restart", "serial": chain.leaf().serial_hex(), "workers": 0})
     );
-    assert_eq!(md["renewal"]["next"], json!({"action": "activate at the next restart"}));
+    assert_eq!(md["renewal"]["next"], json!({"action": "activate-on-restart"}));
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn the_page_shows_problems_first_and_nothing_of_them_is_markup() {
     assert!(rows[0].contains("in ~3 hours") && rows[0].contains("(3 errors in a row)"), "{page}");
     assert!(rows[2].contains("<summary>and 27 more</summary>"), "{page}");
     assert!(rows[2].contains("<a href='https://crt.sh?q=ab12'>crt.sh[rsa]</a>"), "{page}");
-    assert!(page.contains("3 managed domains: 1 good, 0 to look at, 2 with errors; 1 in renewal"), "{page}");
+    assert!(page.contains("3 managed domains: 1 no certificate, 1 expired, 1 ok; 1 in renewal"), "{page}");
     let (_dir, store) = store();
     assert_eq!(html::certificates(&self::snapshots(vec![], &store), &monitor(), NOW), "");
     let one = self::snapshots(vec![managed("a.test", rsa(None))], &store);
@@ -396,7 +396,7 @@ fn the_page_tells_what_the_ca_advises_and_what_it_asks_to_wait_for() {
 fn what_a_ca_is_at_work_on_and_what_holds_a_renewal_back_is_shown_and_is_no_error() {
     let (_dir, store) = store();
     let minute = Duration::from_secs(60);
-    let waiting = Waiting { what: "validating <b>.test".into(), since: NOW.minus(minute) };
+    let waiting = Waiting { what: "validating <b>.test".into(), since: NOW.minus(minute), next: None };
     let last = Outcome { detail: Some("The CA has been validating.".into()), ..Outcome::default() };
     let next_run = Some(NOW.plus(minute));
     let job = Job { waiting: Some(waiting), last, next_run, ..begun("a.test") };
@@ -408,7 +408,9 @@ fn what_a_ca_is_at_work_on_and_what_holds_a_renewal_back_is_shown_and_is_no_erro
     let snapshots = snapshots(vec![managed("a.test", certs()), managed("b.test", certs())], &store);
     let page = html::certificates(&snapshots, &monitor(), NOW);
     assert!(
-        page.contains("The CA is validating &lt;b&gt;.test, since <span") && page.contains("~60 seconds ago"),
+        page.contains("The CA is validating &lt;b&gt;.test, since <span")
+            && page.contains("~60 seconds ago</span>; it is asked again <span")
+            && page.contains(">in ~60 seconds</span>.<br></td>"),
         "{page}"
     );
     assert!(
@@ -419,10 +421,7 @@ fn what_a_ca_is_at_work_on_and_what_holds_a_renewal_back_is_shown_and_is_no_erro
     let all = list(&snapshots, NOW);
     let renewal = |index: usize| all["managed-domains"][index]["renewal"].clone();
     assert_eq!(renewal(0)["waiting"]["what"], "validating <b>.test");
-    assert_eq!(
-        (&renewal(0)["next"]["action"], &renewal(0)["errors"]),
-        (&json!("ask the CA again"), &json!(0))
-    );
+    assert_eq!((&renewal(0)["next"]["action"], &renewal(0)["errors"]), (&json!("wait-for-ca"), &json!(0)));
     assert_eq!(renewal(1)["held-back"]["until"], NOW.plus(DAY).to_http_date());
     assert_eq!(renewal(1)["next"]["action"], "renew");
     let lines = text::certificates(&snapshots, &monitor(), NOW);
@@ -445,13 +444,21 @@ fn a_certificate_that_nobody_renews_in_time_is_good_by_the_words_of_scripts_and_
         let row = page.lines().find(|line| line.starts_with("<tr class='even")).unwrap().to_string();
         let status = lines.lines().find_map(|line| line.strip_prefix("ManagedDomain[0]Status: ")).unwrap();
         assert!(row.contains(&format!("<td>{status}</td>")), "{row}");
-        let remark = lines.lines().find_map(|line| line.strip_prefix("ManagedDomain[0]Remark: "));
-        assert!(remark.is_none_or(|remark| row.contains(&format!("<b>{remark}</b>"))), "{row}");
-        (status.to_string(), remark.map(String::from), row.contains("md_warning"))
+        let word = lines.lines().find_map(|line| line.strip_prefix("ManagedDomain[0]StatusWord: ")).unwrap();
+        assert!(row.contains(&format!("<b class='md_word'>{}</b>", word.replace('-', " "))), "{row}");
+        let all = snapshots.all(NOW.plus(DAY * days));
+        let metrics = metrics::all(&all, &[], &Tally::default().totals(), NOW.plus(DAY * days));
+        let sample = format!("md_status{{domain=\"a.test\",status=\"{word}\"}} 1");
+        assert!(metrics.lines().any(|line| line == sample), "{metrics}");
+        assert_eq!(list(&snapshots, NOW.plus(DAY * days))["managed-domains"][0]["status"], word);
+        (status.to_string(), word.to_string(), row.contains("md_warning"))
     };
-    assert_eq!(status(0), ("good".into(), None, false));
-    assert_eq!(status(32), ("good".into(), Some("expires soon".into()), true));
-    assert_eq!(status(40), ("expired".into(), None, false));
+    let is = |days, expected: (&str, &str, bool)| {
+        assert_eq!(status(days), (expected.0.to_string(), expected.1.to_string(), expected.2));
+    };
+    is(0, ("good", "not-renewed", false));
+    is(32, ("good", "expires-soon", true));
+    is(40, ("expired", "expired", false));
     let md = &list(&snapshots, NOW.plus(DAY * 32))["managed-domains"][0];
     assert_eq!(md.get("renewal"), None, "what was told is no renewal");
 }
@@ -508,11 +515,13 @@ fn numbers_that_say_nothing_head_no_failure_and_a_command_told_in_vain_shows() {
         let row = page.lines().find(|line| line.contains(&format!("<td>{name}</td>"))).unwrap();
         row.rsplit("<td>").next().unwrap().to_string()
     };
-    assert!(activity("general.test").starts_with("<b>Error</b>: the CA gave no reason"), "{page}");
-    assert!(activity("part.test").starts_with("<b>Error</b>: the CA gave no reason"), "{page}");
-    assert!(activity("refused.test").starts_with("<b>Error[Connection refused]</b>: the CA"), "{page}");
+    let failing = "<b class='md_word'>renewal failing</b><br>";
+    let begins = |name: &str, text: &str| activity(name).starts_with(&format!("{failing}{text}"));
+    assert!(begins("general.test", "<b>Error</b>: the CA gave no reason"), "{page}");
+    assert!(begins("part.test", "<b>Error</b>: the CA gave no reason"), "{page}");
+    assert!(begins("refused.test", "<b>Error[Connection refused]</b>: the CA"), "{page}");
     let told = activity("told.test");
-    assert!(told.starts_with("<b>Error</b>: exit code 1") && !told.contains("Renewing"), "{told}");
+    assert!(told.contains("<br><b>Error</b>: exit code 1") && !told.contains("Renewing"), "{told}");
 }
 
 #[test]
@@ -551,13 +560,19 @@ fn scripts_find_the_words_of_the_c_module() {
         let row = page.lines().find(|line| line.contains(&format!("<td>{name}</td>"))).unwrap();
         row.rsplit("<td>").next().unwrap().to_string()
     };
-    assert!(
-        activity("due.test").starts_with("Pending: the renew window of certificate(rsa), 33%, has begun")
-    );
-    assert!(activity("missing.test").starts_with("Pending: certificate(rsa) is missing"));
-    assert!(activity("early.test").starts_with("<b>not valid yet</b>"));
-    let vetoed = activity("vetoed.test");
-    assert!(vetoed.starts_with("Postponed: not &lt;now&gt;<br>Next run <span"), "{vetoed}");
+    let begins = |name: &str, words: &str, text: &str| {
+        let activity = activity(name);
+        assert!(
+            activity.starts_with(&format!("<b class='md_word'>{words}</b><br>{text}")),
+            "{name}: {activity}"
+        );
+    };
+    begins("due.test", "renewing", "Pending: the renew window of certificate(rsa), 33%, has begun");
+    begins("missing.test", "no certificate", "Pending: certificate(rsa) is missing");
+    begins("early.test", "no certificate: not valid yet", "");
+    begins("vetoed.test", "renewing", "Postponed: not &lt;now&gt;<br>Next run <span");
+    let words: Vec<_> = (0..5).filter_map(|index| of(index, "StatusWord")).collect();
+    assert_eq!(words, ["renewing", "no-certificate", "no-certificate", "ok", "renewing"]);
 }
 
 #[test]
@@ -626,7 +641,7 @@ fn metrics_tell_of_every_certificate_domain_and_counter() {
         detail: None,
     };
     let staplings = [stapled("revoked", true), stapled("unknown", false)];
-    let text = metrics::all(&snapshots.all(NOW), &staplings, &tally.totals());
+    let text = metrics::all(&snapshots.all(NOW), &staplings, &tally.totals(), NOW);
     for line in [
         "# TYPE md_certificate_not_after_seconds gauge",
         "md_certificate_not_after_seconds{domain=\"a.test\",key=\"rsa\"} 1807689600",

@@ -6,15 +6,14 @@ use super::words::{self, PENDING};
 use crate::model::State;
 use crate::model::job::status;
 use crate::renew::policy::Decision;
-use crate::time::{DAY, Timestamp};
-use std::ops::Range;
+use crate::time::Timestamp;
 
 /// All managed domains, sorted by name, after the counts of them.
 pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) -> String {
     let (mut counts, mut entries) = (Counts::default(), Lines::default());
     snapshots.each_printed(now, |domain, kept| {
         let entry = match kept.lines.take() {
-            Some(entry) if entry.is_of(domain, monitor, now) => entry,
+            Some(entry) if entry.is_of(domain, monitor) => entry,
             _ => Entry::new(counts.total, domain, monitor, now),
         };
         counts.add(&entry);
@@ -63,8 +62,6 @@ pub(super) struct Entry {
     is_ready: bool,
     seen: Seen,
     monitor: Monitor,
-    /// While they say the same.
-    during: Range<Timestamp>,
 }
 
 impl Entry {
@@ -73,7 +70,6 @@ impl Entry {
         let mut out = Lines::default();
         facts(&prefix(index), domain, monitor, now, &mut out);
         let need = &domain.judged.need;
-        let changes = words::status_changes(domain).filter(|at| *at > now);
         Entry {
             lines: out.0.into_boxed_str(),
             clock: match (&domain.renewal, need) {
@@ -87,12 +83,11 @@ impl Entry {
             is_ready: domain.ready().is_some(),
             seen: Seen::of(domain),
             monitor: monitor.clone(),
-            during: now..changes.fold(now.plus(DAY), Timestamp::min),
         }
     }
 
-    fn is_of(&self, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> bool {
-        self.during.contains(&now) && self.seen.is_of(domain) && self.monitor == *monitor
+    fn is_of(&self, domain: &Domain<'_>, monitor: &Monitor) -> bool {
+        self.seen.is_of(domain) && self.monitor == *monitor
     }
 
     fn append(&self, index: usize, now: Timestamp, out: &mut Lines) {
@@ -115,6 +110,7 @@ fn facts(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, o
         fact(&format!("Names[{index}]"), name);
     }
     fact("Status", &words::status(domain, now).0);
+    fact("StatusWord", domain.standing(now).token());
     words::remark(domain, now).into_iter().for_each(|remark| fact("Remark", remark));
     let all = domain.all_certs();
     let certs = || all.iter().filter_map(|(_, cert)| cert.as_ref());

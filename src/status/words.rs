@@ -3,7 +3,6 @@
 use super::snapshot::Domain;
 use crate::config::KNOWN_CAS;
 use crate::model::State;
-use crate::renew::policy;
 use crate::renew::serve::Source;
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
@@ -54,25 +53,17 @@ pub fn served(domain: &Domain<'_>) -> Option<String> {
 /// More hosts than these are counted.
 const HOSTS_NAMED: usize = 5;
 
-/// When the words of [`status`] change with nothing but the time.
-pub fn status_changes(domain: &Domain<'_>) -> impl Iterator<Item = Timestamp> {
-    let certs = domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
-    let warn = policy::warn_from(&domain.managed.md, domain.certs());
-    certs.flat_map(|cert| [cert.not_before, cert.not_after]).chain(warn)
-}
-
 /// The state in the words of the C module, which scripts look for, and how serious it is.
 pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
-    let certs = || domain.certs().iter().filter_map(|(_, cert)| cert.as_ref());
-    let is_troubled = domain.is_failing() || domain.unsaved.is_some();
-    let weight = |bad: Weight| if is_troubled { Weight::Error } else { bad };
+    let facts = domain.facts();
+    let has_expired = facts.certs.is_some_and(|certs| certs.until <= now);
+    let expires_soon = facts.certs.is_some_and(|certs| certs.warn <= now) && !facts.has_successor;
+    let weight = |bad: Weight| if facts.is_failing { Weight::Error } else { bad };
     match domain.state() {
-        (State::Complete, _) if certs().any(|cert| cert.not_after <= now) => {
-            ("expired".into(), Weight::Error)
-        }
+        (State::Complete, _) if has_expired => ("expired".into(), Weight::Error),
         (State::Complete, _) if is_early(domain, now) => ("good".into(), Weight::Error),
-        (State::Complete, _) if is_expiring(domain, now) => ("good".into(), weight(Weight::Warning)),
-        (State::Complete, _) if is_troubled => ("good".into(), Weight::Warning),
+        (State::Complete, _) if expires_soon => ("good".into(), weight(Weight::Warning)),
+        (State::Complete, _) if facts.is_failing => ("good".into(), Weight::Warning),
         (State::Complete, _) => ("good".into(), Weight::Good),
         (State::Incomplete, Some(why)) => (format!("incomplete: {why}"), weight(Weight::Warning)),
         (State::Incomplete, None) => ("incomplete".into(), weight(Weight::Warning)),
@@ -82,26 +73,13 @@ pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
     }
 }
 
-/// What our pages say beside a state that is good by the C module's words.
+/// What our pages say beside a state that is good by the C module's words, and beside ours.
 pub fn remark(domain: &Domain<'_>, now: Timestamp) -> Option<&'static str> {
-    let is_expired =
-        || domain.certs().iter().filter_map(|(_, cert)| cert.as_ref()).any(|c| c.not_after <= now);
-    match domain.state().0 {
-        State::Complete if is_expired() => None,
-        State::Complete if is_early(domain, now) => Some("not valid yet"),
-        State::Complete if is_expiring(domain, now) => Some("expires soon"),
-        _ => None,
-    }
+    is_early(domain, now).then_some("not valid yet")
 }
 
 fn is_early(domain: &Domain<'_>, now: Timestamp) -> bool {
-    domain.certs().iter().filter_map(|(_, cert)| cert.as_ref()).any(|cert| cert.not_before > now)
-}
-
-/// Inside the warn window (`MDWarnWindow`), and no new set is complete.
-fn is_expiring(domain: &Domain<'_>, now: Timestamp) -> bool {
-    let warn = policy::warn_from(&domain.managed.md, domain.certs());
-    warn.is_some_and(|from| from <= now) && domain.ready().is_none()
+    domain.judged.certs.is_some_and(|certs| certs.from > now && certs.until > now)
 }
 
 fn joined(what: &str, why: Option<String>) -> String {

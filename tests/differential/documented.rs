@@ -23,6 +23,8 @@ pub const DIFFERENCES: &[(&str, &str)] = &[
         "certificate_not_yet_valid: auto */Remark | - | not valid yet",
         "the line `Remark` of `server-status?auto`",
     ),
+    ("*: auto */StatusWord | - | *", "the line `StatusWord` of `server-status?auto`"),
+    ("*: md */status | - | *", "`status` in md-status"),
     ("certificate_expired: auto Ready | 1 | 0", "`Ready` of `server-status?auto` counts sets that wait"),
     (
         "https_required_with_canonical_names: redirect * | * | *",

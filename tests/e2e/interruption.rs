@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::support::process::{children, is_alive, signal};
 use crate::support::{Authority, Config, Httpd, Lab, Pebble, SOON, open_lab, wait_for};
 
@@ -101,14 +103,28 @@ fn a_ca_that_takes_its_time_is_waited_for_without_an_error_and_over_a_restart() 
     let aliases: Vec<&str> = names.iter().map(String::as_str).collect();
     let config = Config::with_ca(&lab, &pebble.authority).line(&md).site("one.test", &aliases);
     let mut httpd = config.start();
-    let waiting = |httpd: &Httpd| {
-        let renewal = || Some(httpd.md("one.test")["renewal"].take()).filter(|r| r["waiting"].is_object());
-        wait_for("the CA at work in md-status", SOON, renewal)
+    let waiting = |is_long: bool| {
+        wait_for("the CA at work in md-status", SOON * 2, || {
+            let renewal = httpd.md("one.test")["renewal"].take();
+            (renewal["waiting"].is_object() && renewal["next-run"].is_string() == is_long).then_some(renewal)
+        })
     };
-    let renewal = waiting(&httpd);
+    // First between the looks of one try, then between tries.
+    let renewal = waiting(false);
+    let is_told = |renewal: &Value| {
+        let next = &renewal["next"];
+        assert_eq!(
+            (&next["action"], &next["at"]),
+            (&"wait-for-ca".into(), &renewal["waiting"]["next"]),
+            "{renewal:#}"
+        );
+        assert!(next["at"].is_string(), "{renewal:#}");
+    };
+    is_told(&renewal);
+    let renewal = waiting(true);
+    is_told(&renewal);
     assert!(renewal["waiting"]["what"].as_str().unwrap().starts_with("validating "), "{renewal:#}");
     assert_eq!((&renewal["errors"], &renewal["last"]["status"]), (&0.into(), &0.into()), "{renewal:#}");
-    assert_eq!(renewal["next"]["action"], "ask the CA again", "{renewal:#}");
     httpd.wait_logged("and is asked again in");
     let store = httpd.config.store();
     let answers = || files_below(&store.join("challenges"));

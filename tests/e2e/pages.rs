@@ -111,6 +111,80 @@ fn server_status_has_the_words_that_scripts_look_for_by_name() {
 }
 
 #[test]
+fn one_word_says_how_a_domain_stands_on_every_page() {
+    let Some(lab) = open_lab!() else { return };
+    // A CA that takes connections and never answers.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mute = format!("https://{}/dir", mute.local_addr().unwrap());
+    let (issuer, day) = (Issuer::new(), 86_400);
+    let cases = [
+        ("ok.test", Some((-5, 85)), "MDRenewMode auto", "ok"),
+        ("renewing.test", Some((-70, 20)), "", "renewing"),
+        (
+            "failing.test",
+            Some((-70, 20)),
+            "MDCertificateAuthority https://127.0.0.1:1/dir",
+            "renewal failing",
+        ),
+        ("soon.test", Some((-86, 4)), "MDRenewMode manual", "expires soon"),
+        ("expired.test", Some((-95, -5)), "", "expired"),
+        ("none.test", None, "MDRenewMode manual", "no certificate"),
+        ("manual.test", Some((-5, 85)), "MDRenewMode manual", "not renewed"),
+        ("unused.test", Some((-5, 85)), "", "not used by any host"),
+    ];
+    let config = Config::new(&lab).line("MDServerStatus on\nMDPrivateKeys P-256\nMDRetryDelay 1h");
+    let config = config.line(&format!("MDCertificateAuthority {mute}"));
+    let config = config.line("<Location /metrics>\nSetHandler md-metrics\n</Location>");
+    let config = cases.iter().fold(config, |config, (name, times, line, word)| {
+        if let Some((from, until)) = times {
+            let set = issuer.issue_for(&[name], Id::EC, from * day, until * day);
+            issuer::install(&config.store(), &[name], &[&set]);
+        }
+        let config = config.line(&format!("<MDomain {name}>\n{line}\n</MDomain>"));
+        if *word == "not used by any host" { config } else { config.site(name, &[]) }
+    });
+    let httpd = config.start();
+    let token =
+        |word: &str| if word.starts_with("not used") { "unused".to_string() } else { word.replace(' ', "-") };
+    wait_for("every word in md-status", SOON, || {
+        cases.iter().all(|(name, .., word)| httpd.md(name)["status"] == token(word)).then_some(())
+    });
+    let all = ["/server-status", "/server-status?auto", "/metrics"];
+    let shown = || all.map(|path| httpd.get("main.test", path).body);
+    let [page, lines, metrics] = wait_for("every word on every page", SOON, || {
+        let shown = shown();
+        let failing =
+            ["<b class='md_word'>renewal failing", "StatusWord: renewal-failing", "\"renewal-failing\"} 1"];
+        shown.iter().zip(failing).all(|(page, text)| page.contains(text)).then_some(shown)
+    });
+    for (name, .., word) in &cases {
+        let row = page.split("<tr").find(|row| row.contains(&format!("<td>{name}</td>"))).unwrap();
+        assert!(row.contains(&format!("<b class='md_word'>{word}</b>")), "{name}: {row}");
+        let number = lines.lines().find_map(|line| line.strip_suffix(&format!("]Domain: {name}"))).unwrap();
+        let line = format!("{number}]StatusWord: {}", token(word));
+        assert!(lines.lines().any(|found| found == line), "{line}: {lines}");
+        let sample = format!("md_status{{domain=\"{name}\",status=\"{}\"}} 1", token(word));
+        assert!(metrics.lines().any(|found| found == sample), "{sample}: {metrics}");
+    }
+    let hosts = |name: &str| httpd.md(name)["hosts"].clone();
+    assert_eq!(hosts("unused.test"), json!([]));
+    for (name, served) in [("ok.test", "md"), ("none.test", "self-signed")] {
+        let hosts = hosts(name);
+        let host = |key: &str| hosts[0][key].as_str().unwrap_or_default().to_string();
+        assert_eq!((host("name"), host("served")), (name.to_string(), served.to_string()), "{hosts}");
+        assert!(host("address").contains(':'), "{hosts}");
+    }
+    let Some(text) = browser::read(&lab, &page) else { return };
+    let summary = "8 managed domains: 1 not used by any host, 1 no certificate, 1 expired, 1 expires soon, 1 not renewed, \
+                   1 renewal failing, 1 renewing, 1 ok; ";
+    assert!(text.contains(summary), "{text}");
+    for (name, .., word) in &cases {
+        let row = text.lines().skip_while(|line| !line.starts_with(&format!("{name}\t"))).take(3);
+        assert!(row.collect::<Vec<_>>().join(" ").contains(word), "{name}: {text}");
+    }
+}
+
+#[test]
 fn a_person_sees_what_is_under_way_what_the_ca_advises_and_what_is_stapled() {
     let Some(lab) = open_lab!() else { return };
     let (_pebble, _responder, httpd) = keys::three_domains(&lab);
@@ -122,7 +196,7 @@ fn a_person_sees_what_is_under_way_what_the_ca_advises_and_what_is_stapled() {
     });
     let Some(text) = browser::read(&lab, &page) else { return };
     let has = |wanted: &str| assert!(text.contains(wanted), "`{wanted}` in {text}");
-    has("3 managed domains: 1 good, 1 to look at, 1 with errors; 2 in renewal, 0 renewed and waiting");
+    has("3 managed domains: 2 no certificate, 1 ok; 2 in renewal, 0 renewed and waiting");
     has("Renewing: Setting up challenge 'dns-01' for domain busy.test");
     has(", without a restart. Renew 20");
     has("The CA advises to renew 20");

@@ -1,0 +1,214 @@
+//! How a managed domain stands, in one word: the same word on every page, in md-status and in metrics; and what its renewal
+//! does next. Pure.
+
+use crate::time::Timestamp;
+
+/// The most serious first. Of those that apply, the first one counts: so no word hides one that is worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// No host uses it, and so nothing is renewed.
+    Unused,
+    /// There is none in use that is valid yet.
+    NoCertificate,
+    Expired,
+    /// Inside `MDWarnWindow`, and no new set is complete.
+    ExpiresSoon,
+    /// The configuration leaves its certificates to somebody else.
+    NotRenewed,
+    RenewalFailing,
+    /// New certificates are due, under way, held back, or complete and not in use yet.
+    Renewing,
+    Ok,
+}
+
+/// Each with its token for programs and its words for people.
+const WORDS: [(Standing, &str, &str); 8] = [
+    (Standing::Unused, "unused", "not used by any host"),
+    (Standing::NoCertificate, "no-certificate", "no certificate"),
+    (Standing::Expired, "expired", "expired"),
+    (Standing::ExpiresSoon, "expires-soon", "expires soon"),
+    (Standing::NotRenewed, "not-renewed", "not renewed"),
+    (Standing::RenewalFailing, "renewal-failing", "renewal failing"),
+    (Standing::Renewing, "renewing", "renewing"),
+    (Standing::Ok, "ok", "ok"),
+];
+
+impl Standing {
+    pub fn all() -> impl Iterator<Item = Standing> {
+        WORDS.into_iter().map(|(standing, ..)| standing)
+    }
+
+    /// `renewal-failing`.
+    pub fn token(self) -> &'static str {
+        self.of_table().1
+    }
+
+    /// `renewal failing`.
+    pub fn words(self) -> &'static str {
+        self.of_table().2
+    }
+
+    fn of_table(self) -> (Standing, &'static str, &'static str) {
+        WORDS.into_iter().find(|(standing, ..)| *standing == self).unwrap_or((self, "", ""))
+    }
+}
+
+/// What the word follows from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// A host uses it, or it is renewed without one.
+    pub is_used: bool,
+    /// The certificates are to come from us.
+    pub is_renewed: bool,
+    /// Of the certificates in use.
+    pub certs: Option<Period>,
+    /// A complete set waits to come into use.
+    pub has_successor: bool,
+    /// New certificates are due, or on their way.
+    pub is_due: bool,
+    /// The last try has failed, or its outcome could not be written.
+    pub is_failing: bool,
+}
+
+/// What is common to certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    pub from: Timestamp,
+    /// When the warn window begins.
+    pub warn: Timestamp,
+    pub until: Timestamp,
+}
+
+impl Facts {
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        match self.certs {
+            _ if !self.is_used => Standing::Unused,
+            None => Standing::NoCertificate,
+            Some(certs) if certs.until <= now => Standing::Expired,
+            Some(certs) if certs.from > now => Standing::NoCertificate,
+            Some(certs) if certs.warn <= now && !self.has_successor => Standing::ExpiresSoon,
+            Some(_) if !self.is_renewed => Standing::NotRenewed,
+            Some(_) if self.is_failing => Standing::RenewalFailing,
+            Some(_) if self.is_due || self.has_successor => Standing::Renewing,
+            Some(_) => Standing::Ok,
+        }
+    }
+}
+
+/// What happens next in a renewal, and when, where that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next {
+    pub action: Action,
+    pub at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It is under way.
+    Finish,
+    /// It was held back, and begins.
+    Renew,
+    Retry,
+    RetryCommand,
+    Activate,
+    ActivateOnRestart,
+    /// The CA is at work, and is asked how far it has come.
+    WaitForCa,
+}
+
+impl Action {
+    /// For programs.
+    pub fn token(self) -> &'static str {
+        match self {
+            Action::Finish => "finish",
+            Action::Renew => "renew",
+            Action::Retry => "retry",
+            Action::RetryCommand => "retry-command",
+            Action::Activate => "activate",
+            Action::ActivateOnRestart => "activate-on-restart",
+            Action::WaitForCa => "wait-for-ca",
+        }
+    }
+
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Action::Finish => "finish",
+            Action::Renew => "renew",
+            Action::Retry => "try again",
+            Action::RetryCommand => "call the command again",
+            Action::Activate => "activate",
+            Action::ActivateOnRestart => "activate at the next restart",
+            Action::WaitForCa => "ask the CA again",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::DAY;
+    use proptest::prelude::*;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+    fn good() -> Facts {
+        let certs = Period { from: NOW.minus(DAY), warn: NOW.plus(DAY * 80), until: NOW.plus(DAY * 89) };
+        Facts { is_used: true, is_renewed: true, certs: Some(certs), ..Facts::default() }
+    }
+
+    fn after(days: u32) -> Timestamp {
+        NOW.plus(DAY * days)
+    }
+
+    #[test]
+    fn each_word_is_told_where_it_is_the_worst_that_applies() {
+        let good = good();
+        let failing = Facts { is_failing: true, is_due: true, ..good };
+        for (facts, now, expected) in [
+            (good, NOW, "ok"),
+            (good, after(80), "expires-soon"),
+            (good, after(89), "expired"),
+            (good, NOW.minus(DAY * 2), "no-certificate"),
+            (Facts { is_due: true, ..good }, after(79), "renewing"),
+            (Facts { has_successor: true, ..good }, after(85), "renewing"),
+            (Facts { has_successor: true, ..good }, after(89), "expired"),
+            (failing, NOW, "renewal-failing"),
+            (failing, after(80), "expires-soon"),
+            (Facts { certs: None, ..failing }, NOW, "no-certificate"),
+            (Facts { is_renewed: false, ..good }, NOW, "not-renewed"),
+            (Facts { is_renewed: false, ..failing }, NOW, "not-renewed"),
+            (Facts { is_renewed: false, ..good }, after(80), "expires-soon"),
+            (Facts { is_used: false, ..failing }, after(100), "unused"),
+            (Facts { is_used: false, certs: None, ..good }, NOW, "unused"),
+        ] {
+            assert_eq!(facts.standing(now).token(), expected, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn words_are_the_tokens_but_for_hyphens_and_each_is_in_the_table_once() {
+        assert_eq!(Standing::all().count(), WORDS.len());
+        for standing in Standing::all().filter(|standing| *standing != Standing::Unused) {
+            assert_eq!(standing.words(), standing.token().replace('-', " "));
+        }
+        assert!(WORDS.is_sorted_by_key(|(standing, ..)| *standing), "the most serious first");
+    }
+
+    proptest! {
+        #[test]
+        fn the_word_changes_with_nothing_but_facts_and_at_the_dates_of_the_certificates(
+            flags in any::<[bool; 5]>(),
+            at in -3_i64..100,
+        ) {
+            let [is_used, is_renewed, has_successor, is_due, is_failing] = flags;
+            let facts = Facts { is_used, is_renewed, has_successor, is_due, is_failing, ..good() };
+            let now = Timestamp::from_unix(NOW.unix() + at * 86_400);
+            let certs = good().certs.unwrap();
+            let last = [certs.from, certs.warn, certs.until].into_iter().filter(|date| *date <= now).max();
+            if let Some(last) = last {
+                prop_assert_eq!(facts.standing(last), facts.standing(now));
+            }
+        }
+    }
+}
