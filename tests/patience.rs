@@ -12,6 +12,7 @@ use fake_ca::{Endpoint, FakeCa, Fault, problem};
 use mod_md::challenge::http01;
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http;
+use mod_md::model::ledger::Ledger;
 use mod_md::model::{Ca, Job, KeySpec, Md};
 use mod_md::notify::Commands;
 use mod_md::renew::authority::Authorities;
@@ -497,6 +498,63 @@ fn what_was_issued_lately_counts_over_the_restarts_that_put_it_into_use() {
     }
     let days = lab.clock.now().since(begin).as_secs() / 86_400;
     assert!((3..=7).contains(&certs.len()), "{} in {days} days", certs.len());
+}
+
+#[test]
+fn a_first_start_of_hundreds_of_domains_keeps_to_the_orders_that_its_ca_takes_over_children() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = StartStore::open(&dir.path().join("md"), None).unwrap().unsynced();
+    let clock = Arc::new(VirtualClock::at(Timestamp::from_unix(1_700_000_000)));
+    let ca = FakeCa::new("acme-v02.api.letsencrypt.org", clock.clone());
+    let lab = Lab::with(dir, store, clock, ca);
+    let mds: Vec<Managed> =
+        (0..20).map(|n| lab.md(&if n == 0 { NAME.into() } else { format!("n{n}.test") })).collect();
+    let begin = lab.clock.now();
+    // An earlier child has placed most of those that the CA takes at once; a part of them is left to others.
+    let work = lab.work();
+    for managed in mds.iter().take(9) {
+        let mut ledger = Ledger::default();
+        (0..29).for_each(|_| ledger.place(&lab.ca.directory_url(), begin));
+        Staging::new(&work, &managed.md.name).save_ledger(&ledger).unwrap();
+    }
+    let engine = lab.engine_of(mds.clone());
+    let waits: Vec<bool> = (0..mds.len())
+        .map(|index| {
+            matches!(engine.run(index), Next::At(at) if at > begin) && !is_finished(&lab, &mds[index])
+        })
+        .collect();
+    let waiting = waits.iter().filter(|waits| **waits).count();
+    let placed = lab.orders();
+    // The clock goes on meanwhile.
+    assert!((9..=10).contains(&placed) && waiting + placed == mds.len(), "{placed} placed, {waiting} wait");
+    let job = |index: usize| Staging::new(&lab.work(), &mds[index].md.name).job().unwrap().unwrap();
+    let first = waits.iter().position(|waits| *waits).unwrap();
+    let (held, last) = (job(first).held_back.unwrap(), job(mds.len() - 1).held_back.unwrap());
+    assert!(held.reason.contains("300 new orders of an account in 3h"), "{held:?}");
+    assert!(held.until.since(begin) <= Duration::from_secs(37), "{held:?}");
+    assert!(last.until.since(begin) > Duration::from_secs(320), "each has its turn: {last:?}");
+    assert_eq!((job(first).errors, job(first).last.status), (0, 0));
+    // The next child knows what this one has ordered.
+    let engine = lab.engine_of(mds.clone());
+    engine.run(first);
+    assert_eq!(lab.orders(), placed);
+    // And each renewal begins when its turn has come.
+    for index in (first..mds.len()).filter(|index| waits[*index]) {
+        while !is_finished(&lab, &mds[index]) {
+            if let Next::At(at) = engine.run(index) {
+                lab.clock.advance(at.since(lab.clock.now()).min(HOUR));
+            }
+            assert_eq!(job(index).errors, 0);
+        }
+        assert_eq!(job(index).held_back, None);
+    }
+    assert_eq!(lab.orders(), mds.len());
+    assert!(lab.clock.now().since(begin) < HOUR);
+}
+
+fn is_finished(lab: &Lab, managed: &Managed) -> bool {
+    let job = Staging::new(&lab.work(), &managed.md.name).job().unwrap();
+    job.is_some_and(|job| job.finished)
 }
 
 #[test]

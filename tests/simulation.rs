@@ -1,8 +1,8 @@
 //! Four hundred days of a thousand managed domains on a virtual clock, with certificates of 6, 45 and 90 days.
 //!
 //! Real are the decisions: when to renew (`policy::decide`), what the CA's advice makes of it (`ari`), whose
-//! turn among the CAs it is and when to try again (`pace`), what a CA's refusal holds back (`hold`), how many
-//! are in flight (`Slots`), and what a restart keeps of a failing job. Models are the CAs, the network and
+//! turn among the CAs it is and when to try again (`pace`), what a CA's refusal holds back (`hold`), what no reason passes
+//! (`brake`), how many are in flight (`Slots`), and what a restart keeps of a failing job. Models are the CAs, the network and
 //! httpd's daily restart, which activates what is staged: no key is made, no request sent. A CA counts orders
 //! and failed validations as public ones do, and answers with the errors the real client makes of its answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -10,7 +10,9 @@
 use mod_md::acme::{self, Problem, RenewalInfo};
 use mod_md::crypto::CertInfo;
 use mod_md::http;
-use mod_md::model::{Hold, Job, KeySpec, Md};
+use mod_md::model::ledger::{Cause, Ledger};
+use mod_md::model::{HeldBack, Hold, Job, KeySpec, Md};
+use mod_md::renew::brake::{self, Request};
 use mod_md::renew::hold::Holds;
 use mod_md::renew::pace::{self, Failure, Retry, Turn};
 use mod_md::renew::policy::{self, Decision};
@@ -135,6 +137,10 @@ struct Domain {
     job: Job,
     staged: Option<CertInfo>,
     entries: Vec<ari::Entry>,
+    ledger: Ledger,
+    cause: Cause,
+    /// When it got certificates, in true time.
+    issued: Vec<Timestamp>,
     /// Its port 80 is closed in this time.
     unreachable: Option<(Timestamp, Timestamp)>,
     renewals: u32,
@@ -165,6 +171,8 @@ struct World {
     in_flight: [usize; 2],
     queue: VecDeque<usize>,
     peak: [usize; 2],
+    /// Of the CAs: they advise to renew what is new, and call it revoked.
+    has_whims: bool,
 }
 
 /// Where the driver has a job.
@@ -223,6 +231,9 @@ impl World {
                     job,
                     staged,
                     entries: Vec::new(),
+                    ledger: Ledger::default(),
+                    cause: Cause::Missing,
+                    issued: Vec::new(),
                     unreachable,
                     renewals: 0,
                     least_left: 100.0,
@@ -247,6 +258,7 @@ impl World {
             in_flight: [0; 2],
             queue: VecDeque::new(),
             peak: [0; 2],
+            has_whims: false,
         }
     }
 
@@ -308,10 +320,12 @@ impl World {
             let advice = ari::earliest(&domain.entries, &domain.certs);
             policy::decide(&domain.md, &domain.certs, true, advice, now)
         };
+        let is_revoked = self.has_whims && self.random.next() < 0.3;
         let mut decision = decide(domain);
         if matches!(decision, Decision::At(..)) && self.inquire(n) {
             decision = decide(&self.domains[n]);
         }
+        decision = policy::heed_revocation(decision, &self.domains[n].certs, |_| is_revoked);
         let domain = &self.domains[n];
         match decision {
             Decision::Never(reason) => panic!("{reason}"),
@@ -321,8 +335,24 @@ impl World {
                 let next = at.min(check).min(asks.unwrap_or(check));
                 self.look_at(n, next);
             }
-            Decision::Now(_) => self.renew(n),
+            Decision::Now(reason) => match self.brake(n, reason.cause) {
+                Some(held) => {
+                    let check = now.plus(policy::spread(DAY, self.random.next()));
+                    self.look_at(n, held.until.min(check));
+                }
+                None => self.renew(n),
+            },
         }
+    }
+
+    /// What `Engine::held_back` asks.
+    fn brake(&mut self, n: usize, cause: Cause) -> Option<HeldBack> {
+        let now = self.clock();
+        let domain = &mut self.domains[n];
+        domain.cause = cause;
+        let ca = domain.job.pace.ca.as_ref().or(domain.md.ca.urls.first()).unwrap();
+        let request = Request { md: &domain.md, ca, cause, is_replacement: true };
+        brake::brake(&domain.ledger, &request, now).filter(|_| domain.job.errors == 0)
     }
 
     /// Whether the CA was asked when to renew.
@@ -340,7 +370,8 @@ impl World {
             Weather::Fair => {
                 let cert = self.domains[n].certs[0].1.as_ref().unwrap();
                 // As public CAs do: a window of a day about two thirds into the lifetime.
-                let start = cert.not_before.plus(self.domains[n].lifetime.mul_f64(0.6));
+                let into = if self.has_whims { 0.0 } else { 0.6 };
+                let start = cert.not_before.plus(self.domains[n].lifetime.mul_f64(into));
                 let info =
                     RenewalInfo { start, end: start.plus(self.domains[n].lifetime / 60), explanation: None };
                 let random = self.random.next();
@@ -430,13 +461,16 @@ impl World {
                 domain.least_left = domain.least_left.min(100.0 * left / domain.lifetime.as_secs_f64());
             }
             domain.staged = Some(cert(n, now, domain.lifetime));
+            domain.issued.push(now);
+            let request = Request { md: &domain.md, ca: CAS[ca], cause: domain.cause, is_replacement: true };
+            let local = shifted(now, self.clock_ahead);
+            domain.ledger.add(brake::issued(&request, domain.lifetime, 1, local));
             domain.slot = Slot::Done;
             domain.md.ca.url = Some(CAS[ca].into());
-            let local = shifted(now, self.clock_ahead);
             pace::succeeded(&mut domain.job, local);
             domain.job.next_run = None;
             domain.renewals += 1;
-            if domain.certs[0].1.as_ref().is_none_or(|old| old.not_after <= now) {
+            if self.has_whims || domain.certs[0].1.as_ref().is_none_or(|old| old.not_after <= now) {
                 // A site without a good certificate is not made to wait for the night.
                 self.activate(n);
             }
@@ -459,6 +493,16 @@ impl World {
             domain.entries.clear();
             self.look_at(n, self.clock());
         }
+    }
+
+    /// How many sets a domain got in a day at most.
+    fn most_a_day(&self) -> usize {
+        let in_a_day = |issued: &[Timestamp]| {
+            let within =
+                |from: &Timestamp| issued.iter().filter(|at| *at >= from && at.since(*from) < DAY).count();
+            issued.iter().map(within).max().unwrap_or_default()
+        };
+        self.domains.iter().map(|domain| in_a_day(&domain.issued)).max().unwrap_or_default()
     }
 
     /// Activates what is staged; failing jobs begin anew. What runs goes on, what waits is looked at again.
@@ -515,6 +559,7 @@ impl World {
 fn assert_good(world: &World, title: &str) {
     world.print(title);
     assert_eq!(world.expired(), 0, "expired certificates");
+    assert!(world.most_a_day() <= 2, "{} sets in a day", world.most_a_day());
     for (peak, ca) in world.peak.iter().zip(&world.cas) {
         assert!(*peak <= PER_CA, "{peak} at one CA at once");
         assert_eq!(ca.intrusions, 0, "requests to a CA that had asked to be spared");
@@ -561,6 +606,25 @@ fn with_two_cas_no_certificate_expires_in_a_week_of_refusals_and_days_of_outage(
     world.run(BEGIN.plus(DAY * DAYS));
     assert_good(&world, "two CAs, the first limited for a week, down for days");
     assert!(world.cas[1].requests > 0, "the second one is asked");
+}
+
+#[test]
+fn no_sum_of_reasons_has_more_than_two_sets_a_day_issued() {
+    for (ahead, days) in [(0, 15), (70 * 86_400, 15), (88 * 86_400, 15)] {
+        let mut world = World::new(1);
+        world.has_whims = true;
+        world.run(BEGIN.plus(DAY));
+        world.set_clock(ahead);
+        world.run(BEGIN.plus(DAY * 2));
+        // What came before the clock was set is by another clock.
+        world.domains.iter_mut().for_each(|domain| domain.issued.clear());
+        world.run(BEGIN.plus(DAY * days));
+        let sets: usize = world.domains.iter().map(|domain| domain.issued.len()).sum();
+        let (most, average) = (world.most_a_day(), sets as f64 / DOMAINS as f64 / f64::from(days));
+        println!("{ahead} s ahead: {average:.2} sets a day, {most} at most");
+        assert!(most <= 2, "{most} sets in a day");
+        assert!(average > 0.5, "the CA's whims are what is tried here: {average}");
+    }
 }
 
 #[test]

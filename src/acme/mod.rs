@@ -8,6 +8,7 @@ pub mod account;
 pub mod client;
 pub mod error;
 mod fields;
+pub mod limits;
 pub mod link;
 pub mod manage;
 pub mod objects;

@@ -140,6 +140,18 @@ impl<R: Rights> Folder<'_, R> {
         self.write(dns01::NOTE, &answers)
     }
 
+    /// Makes what one MD has here that of another one, which goes on as it.
+    pub fn hand_over(&self, from: &str, to: &str) -> Result<(), Error> {
+        for note in NOTES {
+            let mut answers = self.read(note);
+            let of_from = answers.0.iter_mut().filter(|answer| answer.owner.as_deref() == Some(from));
+            if of_from.map(|answer| answer.owner = Some(to.into())).count() > 0 {
+                self.write(note, &answers)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the answers of `owner`, and the folder where nobody else has any.
     pub fn remove(&self, owner: &str) -> Result<(), Error> {
         let notes = NOTES.map(|note| (note, self.read(note)));

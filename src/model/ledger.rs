@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// More entries are not kept.
+/// More entries are not kept, nor more orders.
 const ENTRIES_MAX: usize = 32;
 
 /// Why certificates are renewed.
@@ -53,33 +53,89 @@ pub struct Issued {
     pub is_replacement: bool,
 }
 
+/// An order that was placed at a CA which limits them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub at: Timestamp,
+    /// Directory URL.
+    pub ca: String,
+}
+
 /// Oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Ledger(Vec<Issued>);
+pub struct Ledger {
+    issued: Vec<Issued>,
+    placed: Vec<Placed>,
+}
 
 impl Ledger {
     pub fn entries(&self) -> &[Issued] {
-        &self.0
+        &self.issued
+    }
+
+    pub fn placed(&self) -> &[Placed] {
+        &self.placed
     }
 
     pub fn add(&mut self, issued: Issued) {
-        self.0.push(issued);
-        let excess = self.0.len().saturating_sub(ENTRIES_MAX);
-        self.0.drain(..excess);
+        self.issued.push(issued);
+        drop_oldest(&mut self.issued);
+    }
+
+    pub fn place(&mut self, ca: &str, at: Timestamp) {
+        self.placed.push(Placed { at: Timestamp::from_unix(at.unix()), ca: ca.into() });
+        drop_oldest(&mut self.placed);
+    }
+
+    /// What another one has that this one lacks: of an MD that goes on as this one.
+    pub fn take_in(&mut self, other: Ledger) {
+        let Ledger { issued, placed } = other;
+        let lacks = issued.into_iter().filter(|entry| !self.issued.contains(entry)).collect::<Vec<_>>();
+        self.issued.extend(lacks);
+        self.issued.sort_by_key(|entry| entry.at);
+        drop_oldest(&mut self.issued);
+        let lacks = placed.into_iter().filter(|entry| !self.placed.contains(entry)).collect::<Vec<_>>();
+        self.placed.extend(lacks);
+        self.placed.sort_by_key(|entry| entry.at);
+        drop_oldest(&mut self.placed);
     }
 
     pub fn to_json(&self) -> Value {
-        let entries: Vec<Value> = self.0.iter().map(Issued::to_json).collect();
-        json!({"issued": entries})
+        let entries: Vec<Value> = self.issued.iter().map(Issued::to_json).collect();
+        let mut out = json!({"issued": entries});
+        if !self.placed.is_empty() {
+            out["placed"] = self.placed.iter().map(Placed::to_json).collect();
+        }
+        out
     }
 
     /// Entries that say too little are left out.
     pub fn from_json(value: &Value) -> Self {
-        let entries = value.get("issued").and_then(Value::as_array);
-        let mut entries: Vec<Issued> =
-            entries.into_iter().flatten().take(ENTRIES_MAX).filter_map(Issued::from_json).collect();
-        entries.sort_by_key(|issued| issued.at);
-        Ledger(entries)
+        let entries = |key: &str| {
+            let entries = value.get(key).and_then(Value::as_array);
+            entries.into_iter().flatten().take(ENTRIES_MAX)
+        };
+        let mut issued: Vec<Issued> = entries("issued").filter_map(Issued::from_json).collect();
+        issued.sort_by_key(|issued| issued.at);
+        let mut placed: Vec<Placed> = entries("placed").filter_map(Placed::from_json).collect();
+        placed.sort_by_key(|placed| placed.at);
+        Ledger { issued, placed }
+    }
+}
+
+fn drop_oldest<T>(entries: &mut Vec<T>) {
+    let excess = entries.len().saturating_sub(ENTRIES_MAX);
+    entries.drain(..excess);
+}
+
+impl Placed {
+    fn to_json(&self) -> Value {
+        json!({"when": self.at.to_http_date(), "ca": self.ca})
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let at = Timestamp::parse_http_date(&bounded::name_at(value, "when")?)?;
+        Some(Placed { at, ca: bounded::name_at(value, "ca")? })
     }
 }
 
@@ -130,16 +186,40 @@ mod tests {
                 is_replacement: cause == Cause::Advice,
             });
         }
+        ledger.place("https://ca.test/dir", NOW);
         assert_eq!(Ledger::from_json(&ledger.to_json()), ledger);
         let mut odd = ledger.to_json();
         odd["issued"][0] = json!(5);
         odd["issued"][1]["cause"] = json!("whim");
         odd["issued"][2]["certificates"] = json!(-1);
         assert_eq!(Ledger::from_json(&odd).entries(), &ledger.entries()[3..]);
-        for garbage in [json!(5), json!({"issued": "x"}), json!([])] {
+        for garbage in [json!(5), json!({"issued": "x", "placed": [5, {"when": "x", "ca": "y"}]}), json!([])]
+        {
             assert_eq!(Ledger::from_json(&garbage), Ledger::default());
         }
         (0..100).for_each(|_| ledger.add(ledger.entries()[0].clone()));
         assert_eq!(ledger.entries().len(), ENTRIES_MAX);
+    }
+
+    #[test]
+    fn two_become_one_without_counting_twice() {
+        let issued = |seconds: i64| Issued {
+            at: Timestamp::from_unix(NOW.unix() + seconds),
+            ca: "https://ca.test/dir".into(),
+            cause: Cause::Window,
+            order: "0a".into(),
+            names: "0b".into(),
+            lifetime: Duration::from_secs(120),
+            certificates: 1,
+            is_replacement: false,
+        };
+        let (mut one, mut other) = (Ledger::default(), Ledger::default());
+        [0, 2].into_iter().for_each(|at| one.add(issued(at)));
+        [1, 2].into_iter().for_each(|at| other.add(issued(at)));
+        [&mut one, &mut other].into_iter().for_each(|ledger| ledger.place("https://ca.test/dir", NOW));
+        one.take_in(other.clone());
+        one.take_in(other);
+        assert_eq!(one.entries(), [issued(0), issued(1), issued(2)]);
+        assert_eq!(one.placed().len(), 1);
     }
 }

@@ -1,8 +1,9 @@
 //! One look at one managed domain: is a renewal due, then do it, and say when to look again.
 
 use super::authority::Authorities;
+use super::brake::Queue;
 use super::error::Error;
-use super::failure::stored_holds;
+use super::failure::{stored_holds, stored_orders};
 use super::flow::Progress;
 use super::hold::Holds;
 use super::job::Running;
@@ -62,6 +63,8 @@ pub struct Engine {
     random: fn() -> f64,
     /// CAs that want no requests for a while.
     holds: Mutex<Holds>,
+    /// Whose turn it is to place orders, where CAs limit them.
+    queue: Mutex<Queue>,
     /// The CA that a target asks, where it is not the first one.
     asked: Mutex<HashMap<usize, String>>,
     /// Until when MDs wait, as this process has told.
@@ -89,6 +92,7 @@ impl Engine {
         random: fn() -> f64,
     ) -> Self {
         let holds = Mutex::new(stored_holds(&targets, &store, clock.now()));
+        let queue = Mutex::new(stored_orders(&targets, &store, clock.now()));
         let (asked, waits, answering, pauses) = Default::default();
         let (live, hosts, tally, revocations) = (None, None, Tally::default(), None);
         Engine {
@@ -99,6 +103,7 @@ impl Engine {
             clock,
             random,
             holds,
+            queue,
             asked,
             waits,
             answering,
@@ -172,6 +177,10 @@ impl Engine {
 
     pub(super) fn holds(&self) -> MutexGuard<'_, Holds> {
         lock(&self.holds)
+    }
+
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        lock(&self.queue)
     }
 
     /// The directory URL of the CA that the target with this index asks, as far as is known.
@@ -272,6 +281,7 @@ impl Engine {
         inquiry::report(&target.md.name, &decision, advice, ari::earliest(&before, &served));
         let now = self.clock.now();
         if !matches!(decision, Decision::Now(_)) {
+            self.queue().leave(&target.md.name);
             self.release(running);
         }
         match decision {
@@ -397,7 +407,11 @@ impl Engine {
             }
         }
         running.job.next_run = None;
-        match flow::renew(self, target, running, ca) {
+        let outcome = flow::renew(self, target, running, ca);
+        if !matches!(outcome, Ok(Progress::Waiting(_))) {
+            self.queue().leave(&target.md.name);
+        }
+        match outcome {
             Ok(Progress::Waiting(wait)) => self.waiting(running, wait),
             Ok(Progress::Complete(sets)) => {
                 self.tally.renewed();

@@ -1,6 +1,6 @@
 //! A renewal has failed, waits or is held back: what is told to whom, and when the next try is.
 
-use super::brake::{self, Request};
+use super::brake::{self, Queue, Request};
 use super::engine::{Engine, Next};
 use super::error::Error;
 use super::hold::Holds;
@@ -10,6 +10,7 @@ use super::pace::{self, Failure, Pressure, Urgency};
 use super::set::KeyedSet;
 use super::staging::Staging;
 use super::{Managed, hint, policy};
+use crate::acme::limits;
 use crate::model::ledger::Cause;
 use crate::model::{HeldBack, Job, Outcome, Pace};
 use crate::notify::{self, Event};
@@ -148,19 +149,25 @@ impl Engine {
     ) -> Option<Timestamp> {
         let now = self.clock().now();
         let name = &target.md.name;
-        let is_begun = !running.job.finished && running.job.last_run.is_some();
         // The CA that is asked first: what another one has issued counts all the same.
         let ca = running.job.pace.ca.as_ref().or(target.md.ca.urls.first()).cloned().unwrap_or_default();
         let request = self.request(target, &ca, cause);
         let ledger = Staging::new(self.store(), name).ledger();
+        // What has begun is finished, unless something has been issued since: in vain, then.
+        let latest = ledger.entries().iter().map(|issued| issued.at).filter(|at| *at <= now).max();
+        let begun = running.job.last_run.filter(|_| !running.job.finished);
+        let is_begun = begun.is_some_and(|begun| latest.is_none_or(|latest| latest.unix() < begun.unix()));
         let held = brake::brake(&ledger, &request, now).filter(|_| !is_begun);
         // Whoever writes in staging can write a ledger.
         let end = pace::pressure(&target.md, &target.served(), now).end;
-        let latest = ledger.entries().iter().map(|issued| issued.at).filter(|at| *at <= now).max();
         let held = held.zip(latest).map(|(held, latest)| {
             let until = held.until.min(latest.plus(pace::patience(end, latest).max(DAY)));
             HeldBack { until, ..held }
         });
+        let turn = self.turn(&request, end);
+        let is_turn =
+            turn.as_ref().is_some_and(|turn| held.as_ref().is_none_or(|held| held.until < turn.until));
+        let held = if is_turn { turn } else { held };
         let Some(held) = held.filter(|held| held.until > now) else {
             self.release(running);
             return None;
@@ -170,22 +177,60 @@ impl Engine {
         let is_noted = job.held_back.as_ref().is_some_and(|known| known.until == until);
         if self.is_news(name, until) || !is_noted {
             let text = format!("it is held back until {}, because {}", until.to_http_date(), held.reason);
-            crate::log!(
-                Warn,
+            let message = format!(
                 "md[{name}]: its certificates are due for renewal, but {text}. What is in use stays."
             );
+            // There may be thousands of these, and nothing is wrong.
+            if is_turn {
+                crate::log!(Info, "{message}");
+            } else {
+                crate::log!(Warn, "{message}");
+            }
             if !is_noted {
                 job.note(now, "progress", None, Some(format!("The renewal is due, but {text}.")));
             }
-            if !job.finished {
+            if !job.finished && job.errors == 0 {
                 let detail = Some(format!("The renewal is due, but {text}. What is in use stays."));
                 job.last = Outcome { detail, ..Outcome::default() };
                 job.next_run = Some(until);
+            } else if !job.finished {
+                job.next_run = job.next_run.max(Some(until));
             }
             job.held_back = Some(held);
             self.save(running);
         }
         Some(until)
+    }
+
+    /// Until when this renewal is not to place orders, as others come first. An order that it has is gone on with, and a
+    /// certificate that would end meanwhile does not wait for that.
+    fn turn(&self, request: &Request<'_>, end: Option<Timestamp>) -> Option<HeldBack> {
+        let (now, name) = (self.clock().now(), request.md.name.as_str());
+        limits::of(request.ca)?;
+        if matches!(Staging::new(self.store(), name).order(), Ok(Some(_))) {
+            return None;
+        }
+        let mut queue = self.queue();
+        let held = queue.turn(request, now)?;
+        let since = queue.waits_since(request.ca, name).unwrap_or(now);
+        let until =
+            end.map_or(held.until, |end| held.until.min(since.plus(pace::patience(Some(end), since))));
+        (until > now).then_some(HeldBack { until, ..held })
+    }
+
+    /// An order is about to be placed at this CA: it counts, whatever comes of it.
+    pub(super) fn note_order(&self, name: &str, ca: &str) {
+        if limits::of(ca).is_none() {
+            return;
+        }
+        let now = self.clock().now();
+        self.queue().place(ca, name, now);
+        let staging = Staging::new(self.store(), name);
+        let mut ledger = staging.ledger();
+        ledger.place(ca, now);
+        if let Err(error) = staging.save_ledger(&ledger) {
+            crate::log!(Warn, "md[{name}]: that an order was placed cannot be noted: {error}");
+        }
     }
 
     /// A renewal waits, and so far this process has not told that it does until then. Where its certificate is missing or
@@ -216,7 +261,7 @@ impl Engine {
     pub(super) fn release(&self, running: &mut Running<'_>) {
         let job = &mut running.job;
         if job.held_back.take().is_some() {
-            if !job.finished {
+            if !job.finished && job.errors == 0 {
                 (job.last, job.next_run) = (Outcome::default(), None);
             }
             self.save(running);
@@ -275,6 +320,21 @@ pub(super) fn stored_holds(targets: &[Managed], store: &WorkStore, now: Timestam
         }
     }
     holds
+}
+
+/// The orders that earlier processes have placed at CAs which limit them.
+pub(super) fn stored_orders(targets: &[Managed], store: &WorkStore, now: Timestamp) -> Queue {
+    let mut queue = Queue::default();
+    let is_limited = |target: &&Managed| target.md.ca.urls.iter().any(|url| limits::of(url).is_some());
+    let names = targets.iter().filter(is_limited).map(|target| target.md.name.as_str());
+    let mut placed = Vec::new();
+    for name in store.present(WorkGroup::Staging, names).unwrap_or_default() {
+        let ledger = Staging::new(store, &name).ledger();
+        placed.extend(ledger.placed().iter().map(|placed| (placed.at, placed.ca.clone())));
+    }
+    placed.sort();
+    placed.iter().for_each(|(at, ca)| queue.add_placed(ca, *at, now));
+    queue
 }
 
 /// Ended by a full stop, so that other sentences can follow.

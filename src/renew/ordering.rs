@@ -202,9 +202,15 @@ impl Attempt<'_, '_> {
         self.running.step("Creating new order")?;
         let profile = self.profile(session)?;
         let options = OrderOptions { profile, replaces: self.replaced(session, spec), not_after: None };
+        // What takes the place of a certificate is not counted.
+        let note = || self.engine.note_order(&self.md.name, self.authority.url());
+        if options.replaces.is_none() {
+            note();
+        }
         let order = match session.new_order(&self.md.domains, &options) {
             Err(error) if options.replaces.is_some() && is_about_replacement(&error) => {
                 self.running.remark(&format!("the CA does not have it replace the present one: {error}"))?;
+                note();
                 session.new_order(&self.md.domains, &OrderOptions { replaces: None, ..options })?.value
             }
             other => other?.value,

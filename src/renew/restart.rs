@@ -7,6 +7,7 @@ use super::{live, pace, set};
 use crate::challenge::answers::Folder;
 use crate::challenge::dns01;
 use crate::model::job::Untold;
+use crate::model::ledger::Ledger;
 use crate::model::{Job, Md, Trial};
 use crate::notify::Commands;
 use crate::store::auth::Author;
@@ -97,8 +98,18 @@ fn is_under_way(store: &StartStore, name: &str, now: Timestamp) -> bool {
 }
 
 /// Makes what we have left in the folder of one name that of another one, which it is about to be given. What is not ours
-/// stays as it is, and is none there either; so does what an interrupted start has done already.
+/// stays as it is, and is none there either; so does what an interrupted start has done already. The answers that its CA may
+/// come for go along.
 pub fn sign_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    let json = store.read_json(Group::Staging, from, file::MD).ok().flatten();
+    for name in json.as_ref().and_then(Md::from_json).map(|md| md.domains).unwrap_or_default() {
+        let name = name.strip_prefix("*.").unwrap_or(&name);
+        let folder = Folder { store, group: Group::Challenges, name };
+        // What is lost of this is given again.
+        if let Err(error) = folder.hand_over(from, to) {
+            crate::log!(Warn, "md[{to}]: the challenge data of {name} stays that of md[{from}]: {error}");
+        }
+    }
     sign_set_over(store, from, to)?;
     live::sign_over(store, from, to)?;
     for (json_file, key_file) in file::ACCOUNTS {
@@ -112,6 +123,21 @@ pub fn sign_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> 
         }
     }
     Ok(())
+}
+
+/// What was issued to the MD under its former name counts: it is in the folder that stays behind, or is about to be purged.
+pub fn merge_ledgers(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    let read = |name: &str| {
+        let json = store.read_json(Group::Staging, name, file::LEDGER).ok().flatten();
+        json.as_ref().map(Ledger::from_json).unwrap_or_default()
+    };
+    let (mut ledger, known) = (read(from), read(to));
+    ledger.take_in(known.clone());
+    if ledger == known {
+        Ok(())
+    } else {
+        store.write_json(Group::Staging, to, file::LEDGER, &ledger.to_json())
+    }
 }
 
 fn sign_set_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {

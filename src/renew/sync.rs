@@ -255,8 +255,9 @@ fn take_staged(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
     }
     if store.exists(Group::Staging, to)? {
         if !has_staged_set(store, from) || has_staged_set(store, to) {
-            return Ok(());
+            return restart::merge_ledgers(store, from, to);
         }
+        restart::merge_ledgers(store, to, from)?;
         store.purge(Group::Staging, to)?;
     }
     restart::sign_over(store, from, to)?;
@@ -351,9 +352,12 @@ mod tests {
     use super::super::activate::{Activated, Activation};
     use super::super::fixture::{CA_URL, Lab, look, md, sync};
     use super::super::gate::Admitted;
+    use super::super::staging::file;
     use super::*;
+    use crate::challenge::answers::Folder;
     use crate::crypto::fixture::{NOW, Wish};
     use crate::model::State;
+    use crate::model::ledger::{Cause, Issued, Ledger};
     use serde_json::json;
 
     /// A whole start without activation.
@@ -413,6 +417,57 @@ mod tests {
         assert!(lab.has("domains/a.test/md.json") && !lab.has("domains/two.test"));
         assert!(lab.has("staging/a.test/job.json") && !lab.has("staging/two.test"));
         assert!(lab.has("domains/one.test"), "data of a removed MD stay");
+    }
+
+    #[test]
+    fn a_renamed_md_keeps_what_was_issued_to_it_lately_its_order_and_the_answers_to_its_challenges() {
+        let issued = |seconds: i64| Issued {
+            at: Timestamp::from_unix(1_800_000_000 + seconds),
+            ca: "https://ca.test/dir".into(),
+            cause: Cause::Window,
+            order: "0a".into(),
+            names: "0b".into(),
+            lifetime: std::time::Duration::from_secs(120),
+            certificates: 1,
+            is_replacement: false,
+        };
+        let ledger_of = |lab: &Lab, name: &str| {
+            let json = lab.store.read_json(Group::Staging, name, file::LEDGER).unwrap();
+            Ledger::from_json(&json.unwrap())
+                .entries()
+                .iter()
+                .map(|entry| entry.at.unix())
+                .collect::<Vec<_>>()
+        };
+        let note = |lab: &Lab, name: &str, seconds: i64| {
+            let mut ledger = Ledger::default();
+            ledger.add(issued(seconds));
+            lab.store.write_json(Group::Staging, name, file::LEDGER, &ledger.to_json()).unwrap();
+        };
+        // Something of the new name is in staging already, or the old one has a finished set there.
+        for (is_there, is_finished) in [(false, false), (true, false), (true, true)] {
+            let lab = Lab::new();
+            let old = md(&["two.test", "a.test"]);
+            lab.install(&old);
+            note(&lab, "two.test", 0);
+            lab.store.write_json(Group::Staging, "two.test", file::MD, &old.to_json()).unwrap();
+            lab.store.write(Group::Staging, "two.test", file::ORDER, b"{}").unwrap();
+            if is_there {
+                note(&lab, "a.test", 1);
+            }
+            if is_finished {
+                lab.store.write(Group::Staging, "two.test", live::FILE, b"{}").unwrap();
+            }
+            let folder = Folder { store: &lab.store, group: Group::Challenges, name: "a.test" };
+            folder.put_http("two.test", "token.thumb").unwrap();
+            start(&lab, &[md(&["a.test", "x.test"])]);
+            let expected: &[i64] = if is_there { &[1_800_000_000, 1_800_000_001] } else { &[1_800_000_000] };
+            assert_eq!(ledger_of(&lab, "a.test"), expected, "{is_there} {is_finished}");
+            assert_eq!(lab.has("staging/a.test/order.json"), !is_there || is_finished);
+            if !is_there || is_finished {
+                assert_eq!(folder.owners(), ["a.test"], "{is_there} {is_finished}");
+            }
+        }
     }
 
     /// The names of its host are known to the only MD.
