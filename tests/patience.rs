@@ -23,9 +23,9 @@ use mod_md::renew::order::{Phase, SavedOrder};
 use mod_md::renew::pace::Retry;
 use mod_md::renew::settings::Settings;
 use mod_md::renew::slot::Slot;
-use mod_md::renew::staging::Staging;
+use mod_md::renew::staging::{self, Staging};
 use mod_md::renew::{Managed, restart};
-use mod_md::store::{Group, StartStore, WorkStore};
+use mod_md::store::{Group, StartStore, WorkGroup, WorkStore};
 use mod_md::time::{Clock, DAY, Timestamp};
 use serde_json::json;
 use std::sync::{Arc, OnceLock};
@@ -358,6 +358,70 @@ fn an_order_past_its_end_is_dropped_and_not_taken_up() {
         if case == "date" {
             assert_eq!(lab.ca.count(Endpoint::Order), 1, "the one that has expired is not asked for");
         }
+    }
+}
+
+/// Whoever writes in staging can write anything there, and a CA can forget what it likes.
+#[test]
+fn an_order_that_is_not_of_this_renewal_is_dropped_and_another_one_is_placed() {
+    const OTHER: &str = "b.test";
+    let begun = |now: Timestamp| Phase::Validating { since: now.plus(DAY * 300), started: Vec::new() };
+    for (case, is_begun, errors) in [
+        ("foreign", false, 0),
+        ("foreign", true, 1),
+        ("garbage", false, 0),
+        ("garbage", true, 1),
+        ("directory", false, 0),
+        ("pending of another", false, 0),
+        ("pending of another", true, 0),
+        ("ready of another", false, 0),
+        ("ready of another", true, 0),
+        ("valid of another", false, 0),
+        ("valid of another", true, 0),
+        ("former account", false, 0),
+    ] {
+        let lab = Lab::new();
+        let work = lab.work();
+        let mine = Staging::new(&work, NAME);
+        lab.fault(Endpoint::Authorization, 500, "serverInternal", None);
+        lab.look();
+        assert_eq!((lab.job_errors(), lab.orders()), (1, 1));
+        let own = lab.order().unwrap();
+        // One of another MD, of the same account.
+        let failing = if case == "ready of another" { Endpoint::Finalize } else { Endpoint::Authorization };
+        lab.fault(failing, 500, "serverInternal", None);
+        lab.engine(&[NAME, OTHER]).run(1);
+        let others = Staging::new(&work, OTHER).order().unwrap().unwrap();
+        let url = match case {
+            "foreign" => "https://elsewhere.test/order/1".to_string(),
+            "garbage" => "x y".to_string(),
+            "directory" => lab.ca.directory_url(),
+            "former account" => own.url.clone(),
+            _ => others.url.clone(),
+        };
+        if case == "valid of another" {
+            lab.clock.advance(HOUR);
+            while lab.engine(&[NAME, OTHER]).run(1) != Next::Never {
+                lab.clock.advance(HOUR);
+            }
+        }
+        if case == "former account" {
+            for (json, key) in staging::file::ACCOUNTS {
+                [json, key]
+                    .into_iter()
+                    .for_each(|file| lab.work().remove(WorkGroup::Staging, NAME, file).unwrap());
+            }
+        }
+        let phase = if is_begun { begun(lab.clock.now()) } else { Phase::Placed };
+        mine.save_order(&SavedOrder { url, phase, ..own }).unwrap();
+        let before = lab.ca.count(Endpoint::NewOrder);
+        let mut more = 0;
+        while lab.look() != Next::Never {
+            more += 1;
+            assert!(more <= errors, "{case}, begun: {is_begun}: {:?}", lab.job().last);
+        }
+        assert_eq!(more, errors, "{case}, begun: {is_begun}");
+        assert_eq!(lab.ca.count(Endpoint::NewOrder) - before, 1, "{case}, begun: {is_begun}");
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Order {
     pub certificate: Option<String>,
     pub error: Option<Problem>,
     pub expires: Option<Timestamp>,
+    /// What the server says it is for, as far as it does.
+    pub identifiers: Vec<Identifier>,
 }
 
 /// A DNS name, or an IP address (RFC 8738).
@@ -115,6 +117,11 @@ impl Identifier {
     pub fn of(name: &str) -> Self {
         let type_ = if name.parse::<IpAddr>().is_ok() { "ip" } else { "dns" };
         Identifier { type_: type_.into(), value: name.into() }
+    }
+
+    /// Addresses have more than one spelling.
+    fn canonical(self) -> String {
+        self.value.parse::<IpAddr>().map_or(self.value, |address| address.to_string())
     }
 
     /// In lower case and without the dot of the root, as the names of an order are; empty where there is none.
@@ -233,7 +240,19 @@ impl Order {
             },
             error: fields.get("error").and_then(Problem::parse),
             expires: date(fields, "expires"),
+            identifiers: match fields.get("identifiers") {
+                Some(Value::Array(items)) => items.iter().map(|item| Identifier::parse(Some(item))).collect(),
+                _ => Vec::new(),
+            },
         })
+    }
+
+    /// Whether it is for a name that is none of these. Wildcards are not told apart: nor do all servers.
+    pub fn is_of_others(&self, names: &[String]) -> bool {
+        let bare = |name: &str| Identifier::of(name.strip_prefix("*.").unwrap_or(name)).canonical();
+        let names: Vec<String> = names.iter().map(|name| bare(name)).collect();
+        let mut told = self.identifiers.iter().filter(|identifier| !identifier.value.is_empty());
+        told.any(|identifier| !names.contains(&bare(&identifier.value)))
     }
 }
 

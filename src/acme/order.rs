@@ -148,6 +148,7 @@ mod tests {
             certificate: None,
             error: None,
             expires: None,
+            identifiers: Vec::new(),
         }
     }
 

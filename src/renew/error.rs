@@ -133,6 +133,15 @@ impl Error {
         }
     }
 
+    /// Whether it is about an order that was left by an earlier attempt, and that nothing can come of any more.
+    pub fn is_of_the_past(&self) -> bool {
+        match self {
+            Error::Acme(error) => error.is_of_the_past(),
+            Error::Unusable(_) => true,
+            _ => false,
+        }
+    }
+
     pub fn is_stopped(&self) -> bool {
         match self {
             Error::Stopped | Error::Route(http::Error::Stopped) | Error::Crypto(crypto::Error::Stopped) => {

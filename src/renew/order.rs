@@ -105,6 +105,13 @@ impl SavedOrder {
         self.phase = Phase::Issuing { since: now };
     }
 
+    /// What was noted by a clock that was ahead has been so since now: else it would be waited for until that time has come.
+    pub fn believe_up_to(&mut self, now: Timestamp) {
+        if let Phase::Validating { since, .. } | Phase::Issuing { since } = &mut self.phase {
+            *since = (*since).min(now);
+        }
+    }
+
     /// Since when the CA has been at work in this phase. What was noted by a clock that was ahead is not believed.
     pub fn since(&self, now: Timestamp) -> Timestamp {
         match self.phase {
@@ -207,6 +214,8 @@ mod tests {
         assert!(!order.is_awaiting_the_ca(NOW) && order.is_under_way(NOW));
         assert_eq!(order.since(NOW.plus(DAY)), NOW);
         assert_eq!(order.since(NOW.minus(DAY)), NOW.minus(DAY), "noted by a clock that was ahead");
+        order.believe_up_to(NOW.minus(DAY));
+        assert_eq!(order.since(NOW), NOW.minus(DAY), "and so it stays");
     }
 
     #[test]

@@ -21,6 +21,8 @@ const STAY: Duration = Duration::from_secs(30);
 /// and where it does by itself.
 const IN_VAIN: Duration = Duration::from_secs(10);
 const AGAIN_IN_VAIN: Duration = Duration::from_secs(300);
+/// After so many errors in a row, what cannot be read as an order is none.
+const GARBLED_MAX: u32 = 2;
 /// What is known of the order is on disk before a longer wait.
 const KEPT_BEFORE: Duration = Duration::from_millis(500);
 
@@ -32,8 +34,8 @@ impl Attempt<'_, '_> {
             return self.drive(session, spec, order);
         };
         match self.drive(session, spec, order) {
-            // It ended while nobody looked: that is no failure.
-            Err(Error::Acme(error)) if error.is_of_the_past() => {
+            // It ended while nobody looked, or nothing can come of it: that is no failure.
+            Err(error) if error.is_of_the_past() => {
                 self.running.has_news();
                 self.running.remark(&format!("the order is dropped: {error}"))?;
                 self.drop_order()?;
@@ -176,14 +178,22 @@ impl Attempt<'_, '_> {
         let Some(saved) = self.saved.clone().filter(|saved| saved.key == spec.label()) else {
             return Ok(None);
         };
+        self.change_order(SavedOrder::believe_up_to);
         let reason = if saved.is_alive(self.clock().now()) {
             self.running.step(format!("Resuming order for {}", self.md.name))?;
             match session.order(&saved.url) {
+                Ok(polled) if polled.value.is_of_others(&self.md.domains) => "it is for other names".into(),
                 Ok(polled) if polled.value.status != OrderStatus::Invalid || saved.is_begun() => {
                     return Ok(Some(polled.value));
                 }
                 Ok(_) => "the CA calls it invalid".into(),
                 Err(error) if error.is_refusal() => format!("the CA does not give it out any more: {error}"),
+                // An answer that makes no sense may be that of something in between. What is at work is not dropped for one.
+                Err(error @ acme::Error::Protocol(_))
+                    if !saved.is_begun() || self.running.job.errors >= GARBLED_MAX =>
+                {
+                    format!("what the CA has in its place is none: {error}")
+                }
                 // It is there still, and so are the answers to its challenges.
                 Err(error) => return Err(error.into()),
             }
@@ -250,8 +260,9 @@ impl Attempt<'_, '_> {
     pub(super) fn change_order(&mut self, change: impl FnOnce(&mut SavedOrder, Timestamp)) {
         let now = self.clock().now();
         if let Some(order) = &mut self.saved {
+            let before = order.clone();
             change(order, now);
-            self.is_kept = false;
+            self.is_kept &= *order == before;
         }
     }
 
