@@ -9,6 +9,7 @@ use mod_md::time::{Clock, DAY, SystemClock};
 use openssl::x509::X509;
 use serde_json::{Value, json};
 
+use crate::support::preload::Preload;
 use crate::support::process::is_alive;
 use crate::support::{Authority, Config, Httpd, Lab, Pebble, SOON, open_lab, wait_for};
 
@@ -85,6 +86,29 @@ fn a_window_in_the_past_for_what_was_just_issued_is_not_followed_and_the_status_
     let warning = httpd.logged("it is held back until").remove(0);
     assert!(warning.contains("[md:warn]") && warning.contains("md[one.test]"), "{warning}");
     assert_eq!(pebble.order_count(), 2);
+    assert!(httpd.served("one.test", &pebble, &[]).verified);
+}
+
+#[test]
+fn a_clock_that_is_months_ahead_has_one_renewal_begun_and_the_status_says_what_is_wrong() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Authority::new(&lab).lifetime(&lab, 90 * 86_400).start();
+    let preload = Preload::build(&lab);
+    // By this clock what is issued now is due again at once.
+    let config = config(&lab, &pebble.authority).line("MDRenewViaARI off\nMDCheckInterval 1s");
+    let mut httpd = preload.ahead(config, DAY * 70).start();
+    for _ in 0..2 {
+        let renewal = wait_for("the renewal that is held back", SOON * 2, || {
+            Some(httpd.md("one.test")["renewal"].take()).filter(|r| r["held-back"].is_object())
+        });
+        let reason = renewal["held-back"]["reason"].as_str().unwrap();
+        assert!(reason.contains("date and time") && reason.contains("MDRenewWindow"), "{renewal:#}");
+        assert_eq!(httpd.md("one.test")["status"], "renewing");
+        httpd.graceful();
+    }
+    assert_eq!(pebble.order_count(), 2, "one for the first certificate, one for the window");
+    let warning = httpd.logged("it is held back until").remove(0);
+    assert!(warning.contains("[md:warn]") && warning.contains("md[one.test]"), "{warning}");
     assert!(httpd.served("one.test", &pebble, &[]).verified);
 }
 

@@ -94,6 +94,7 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "pages::a_person_sees_what_is_under_way_what_the_ca_advises_and_what_is_stapled",
         "the test waits for words of our page",
     ),
+    ("pages::one_word_says_how_a_domain_stands_on_every_page", "it has no such words"),
     ("pages::prometheus_reads_the_metrics", "it has no metrics"),
     ("pages::server_status_auto_has_counts_and_a_fact_a_line", "the test waits for words of our page"),
     ("pages::server_status_shows_people_what_needs_their_eyes", "its page is sorted by name"),
@@ -129,6 +130,10 @@ const OURS_ONLY: &[(&str, &str)] = &[
     (
         "interruption::a_ca_that_takes_its_time_is_waited_for_without_an_error_and_over_a_restart",
         "it has no such state",
+    ),
+    (
+        "renewal::a_clock_that_is_months_ahead_has_one_renewal_begun_and_the_status_says_what_is_wrong",
+        "it has no such limit",
     ),
     (
         "renewal::a_window_in_the_past_for_what_was_just_issued_is_not_followed_and_the_status_says_until_when",

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use std::{env, fs};
 
 use super::{Config, Lab};
@@ -35,6 +36,11 @@ impl Preload {
     /// This library is never unloaded.
     pub fn pin(&self, config: Config, library: &Path) -> Config {
         self.before(config).env("PRELOAD_PIN", &library.display().to_string())
+    }
+
+    /// The module's clock is ahead.
+    pub fn ahead(&self, config: Config, by: Duration) -> Config {
+        self.before(config).env("PRELOAD_AHEAD", &by.as_secs().to_string())
     }
 
     /// No name lookup of a child ever ends.
