@@ -4,6 +4,7 @@
 mod output;
 mod spawn;
 
+use crate::log::plain;
 use crate::time::Clock;
 use output::Output;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,9 +20,9 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 pub enum Error {
     #[error("the command line is empty")]
     Empty,
-    #[error("'{program}' cannot be run: {source}")]
+    #[error("'{program}' cannot be run: {}", plain(.source))]
     Start { program: String, source: std::io::Error },
-    #[error("how '{program}' has ended is not known: {source}")]
+    #[error("how '{program}' has ended is not known: {}", plain(.source))]
     Wait { program: String, source: std::io::Error },
     #[error("'{program}' failed with exit code {status}")]
     Failed { program: String, status: i32 },

@@ -53,6 +53,12 @@ pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
+/// What the operating system says, without its number ("(os error 13)"), which the log shows before the message.
+pub fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
+
 /// Hands a message to the sink. Use the macro below, where the level is known.
 #[track_caller]
 pub fn write(level: Level, status: i32, text: fmt::Arguments<'_>) {

@@ -113,7 +113,15 @@ pub struct Failed {
     pub is_stopped: bool,
 }
 
+/// What to do about a command that failed.
+pub const ADVICE: &str = "Run the command as httpd's User and mend what it says; what it prints is in the error log with 'LogLevel md:debug'.";
+
 impl Failed {
+    /// With what to do.
+    pub fn advised(&self) -> String {
+        format!("{}. What to do: {ADVICE}", self.detail)
+    }
+
     fn stopped(problem: &str, call: String) -> Self {
         let detail = format!("{call}: this child of httpd ends, the next one makes this call");
         crate::log!(Info, "{detail}");
@@ -208,8 +216,9 @@ fn judge(
         }
         Err(error) => {
             let detail = failure(command, occasion, &error);
-            crate::log!(Error, "{number}: {detail}");
-            Err(Failed { problem: problem.into(), detail, is_stopped: false })
+            let failed = Failed { problem: problem.into(), detail, is_stopped: false };
+            crate::log!(Error, "{number}: {}", failed.advised());
+            Err(failed)
         }
     }
 }

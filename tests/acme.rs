@@ -362,7 +362,7 @@ fn a_failed_validation_names_domain_and_reason() {
     let error = lab.issue(&lab.session(), &["a.test", "b.test"]).unwrap_err();
     assert_eq!(
         error.detail(),
-        "the authorization is invalid for domain b.test: Invalid response from http://b.test: 404"
+        "the CA could not validate b.test by http-01: Invalid response from http://b.test: 404"
     );
     assert_eq!(error.problem_type(), Some("urn:ietf:params:acme:error:unauthorized"));
     assert_eq!(lab.ca.count(Endpoint::Finalize), 0);
@@ -455,7 +455,7 @@ fn a_directory_url_that_leads_elsewhere_is_told() {
     };
     let first = json!({"new-reg": "https://ca.test/reg", "new-authz": "https://ca.test/authz"});
     for (answer, said) in [
-        (page(404), "the server answered 404 without a problem document"),
+        (page(404), "https://ca.test/dir answered 404 without a problem document"),
         (Answer::problem(404, &problem("malformed", "Page not found")), "Page not found"),
         (page(200), "not the JSON it should be"),
         (Answer::json(200, &json!({"version": 7})), "'newNonce' is missing"),
@@ -468,7 +468,7 @@ fn a_directory_url_that_leads_elsewhere_is_told() {
         let text = error.detail();
         assert!(
             text.contains("no ACME directory at https://ca.test/dir")
-                && text.contains("'MDCertificateAuthority'")
+                && text.contains("probably the URL is wrong")
                 && text.contains(said),
             "{text}"
         );
@@ -476,7 +476,7 @@ fn a_directory_url_that_leads_elsewhere_is_told() {
     // Trouble of the right server is no reason to doubt its URL.
     let lab = Lab::new();
     lab.ca.fault(Endpoint::Directory, Fault::Raw(page(503)));
-    assert!(!lab.server().err().unwrap().detail().contains("MDCertificateAuthority"));
+    assert!(!lab.server().err().unwrap().detail().contains("the URL is wrong"));
 }
 
 #[test]
@@ -490,7 +490,10 @@ fn an_error_page_is_told_by_its_status() {
     };
     lab.ca.fault(Endpoint::NewOrder, Fault::Raw(page));
     let error = lab.issue(&session, &["a.test"]).unwrap_err();
-    assert_eq!(error.detail(), "the server answered 500 without a problem document (text/html)");
+    assert_eq!(
+        error.detail(),
+        "https://ca.test/new-order answered 500 without a problem document (text/html)"
+    );
     assert_eq!(error.verdict(lab.clock.now()), Verdict::Retry);
 }
 

@@ -451,9 +451,9 @@ fn an_authorization_without_a_name_is_for_the_only_one_of_the_order() {
 #[test]
 fn what_says_nothing_heads_no_message() {
     for (document, said) in [
-        (json!({}), "the server answered 403 without a problem document"),
-        (json!({"title": "Forbidden by policy"}), "Forbidden by policy"),
-        (json!({"error": "Forbidden", "status": "403"}), "Forbidden"),
+        (json!({}), "https://ca.test/new-order answered 403 without a problem document"),
+        (json!({"title": "Forbidden by policy"}), "the CA says: Forbidden by policy"),
+        (json!({"error": "Forbidden", "status": "403"}), "the CA says: Forbidden"),
     ] {
         let lab = Lab::new();
         lab.ca.fault(Endpoint::NewOrder, Fault::Problem { status: 403, document, retry_after: None });
@@ -473,7 +473,7 @@ fn the_page_to_visit_is_kept_in_the_job() {
     lab.ca.fault(Endpoint::NewOrder, Fault::Problem { status: 403, document, retry_after: None });
     let (job, _) = lab.failure();
     let detail = job.last.detail.unwrap();
-    assert!(detail.contains(&format!("visit {page}")), "{detail}");
+    assert!(detail.contains(&format!("Visit {page}")), "{detail}");
 }
 
 #[test]

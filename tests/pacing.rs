@@ -599,9 +599,10 @@ fn a_failure_tells_the_words_of_the_ca_first_and_then_what_to_do() {
     lab.engine(&[lab.md("a.test")]).run(0);
     let detail = lab.job("a.test").last.detail.unwrap();
     assert!(
-        detail
-            .starts_with("the authorization is invalid for domain a.test: Timeout (likely firewall problem)"),
+        detail.starts_with(
+            "the CA could not validate a.test by http-01: Timeout (likely firewall problem). What"
+        ),
         "{detail}"
     );
-    assert!(detail.contains("What to do: ") && detail.contains("open port 80"), "{detail}");
+    assert!(detail.contains("What to do: ") && detail.contains("Open port 80"), "{detail}");
 }

@@ -640,11 +640,12 @@ fn a_ca_that_cannot_be_reached_is_an_error_with_its_status_and_success_when_it_c
     let Next::At(next) = engine.run(0) else { panic!("no next try") };
     let job = lab.job("a.test");
     assert_eq!((job.last.status, job.errors), (111, 1));
+    let detail = job.last.detail.unwrap();
     assert!(
-        job.last
-            .detail
-            .unwrap()
-            .starts_with("Unsuccessful in contacting ACME server at <https://ca.test/dir>.")
+        detail
+            .starts_with("the CA cannot be reached at https://ca.test/dir: connection refused. What to do: ")
+            && detail.contains("Unsuccessful in contacting ACME server at <https://ca.test/dir>. If this"),
+        "{detail}"
     );
     lab.clock.advance(next.since(lab.clock.now()));
     assert_eq!(engine.run(0), Next::Never);

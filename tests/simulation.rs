@@ -115,6 +115,7 @@ impl ModelCa {
         Err(acme::Error::Invalid {
             what: "the authorization is invalid".into(),
             identifier: Some(format!("d{domain}.test")),
+            tried: None,
             problem: Some(Box::new(Problem::new("acme:error:connection", "timeout"))),
         })
     }

@@ -21,6 +21,9 @@ const MAX_URL: usize = 256;
 /// random still gets everything done, one that refuses all is not asked forever.
 const MAX_TRIES: usize = 16;
 
+/// In the text of an error where no directory was found.
+pub const WRONG_URL: &str = "probably the URL is wrong";
+
 const JOSE: &str = "application/jose+json";
 
 /// An ACME server and what it told once for all requests of a run.
@@ -169,7 +172,6 @@ impl Link {
 
     /// What is no directory was most likely asked for at a wrong URL.
     fn directory(&self, url: &str) -> Result<Directory, Error> {
-        const CHECK: &str = "probably the URL is wrong: check 'MDCertificateAuthority'";
         let response = self.send(&Request::get(url))?;
         let is_missing = matches!(response.status, 404 | 405 | 410);
         let found =
@@ -177,14 +179,15 @@ impl Link {
         found.map_err(|error| match error {
             Error::Problem { mut problem, retry_after } if is_missing => {
                 problem.detail = format!(
-                    "there is no ACME directory at {url}, {CHECK} (the server says: {})",
+                    "there is no ACME directory at {url}, {WRONG_URL} (the server says: {})",
                     problem.text()
                 );
+                problem.is_quote = false;
                 problem.subproblems.clear();
                 Error::Problem { problem, retry_after }
             }
             Error::Protocol(why) => {
-                Error::Protocol(format!("there is no ACME directory at {url}, {CHECK} ({why})"))
+                Error::Protocol(format!("there is no ACME directory at {url}, {WRONG_URL} ({why})"))
             }
             other => other,
         })
@@ -200,7 +203,7 @@ impl Link {
                     .map_or_else(String::new, |to| format!(" to {}", line(to, MAX_URL)))
             ))),
             _ => Err(Error::Problem {
-                problem: Box::new(Problem::from_response(&response)),
+                problem: Box::new(Problem::from_response(url, &response)),
                 retry_after: response.retry_after(self.clock.now()),
             }),
         }
@@ -234,8 +237,11 @@ fn replay_nonce(response: &Response) -> Option<String> {
 
 /// The JSON body of a successful response.
 pub(super) fn json_of(url: &str, response: &Response) -> Result<Value, Error> {
-    serde_json::from_slice(&response.body)
-        .map_err(|_| Error::Protocol(format!("the answer of {url} is not the JSON it should be")))
+    serde_json::from_slice(&response.body).map_err(|_| {
+        let kind = response.media_type().filter(|kind| !kind.ends_with("json"));
+        let what = kind.map_or_else(String::new, |kind| format!(", but {}", line(&kind, MAX_URL)));
+        Error::Protocol(format!("the answer of {url} is not the JSON it should be{what}"))
+    })
 }
 
 /// The `Location` of a new resource (RFC 8555 §7.3, §7.4).

@@ -10,13 +10,7 @@ use serde_json::Value;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server was not reached, or did not answer in HTTP.
-    #[error(
-        "Unsuccessful in contacting ACME server at <{url}>. If this problem persists, please check your \
-         network connectivity from your Apache server to the ACME server. Also, older servers might have \
-         trouble verifying the certificates of the ACME server. You can check if you are able to contact it \
-         manually via the curl command. Sometimes, the ACME server might be down for maintenance, so failing \
-         to contact it is not an immediate problem. Apache will continue retrying this. ({source})"
-    )]
+    #[error("{} ({source})", out_of_reach(.url))]
     Transport { url: String, source: http::Error },
     /// The server refused, or would have to (then we say so ourselves and `status` is 0).
     #[error("{}", .problem.text())]
@@ -29,12 +23,14 @@ pub enum Error {
     #[error("{0}")]
     Protocol(String),
     /// An order or an authorization can never become valid any more; a new order is needed.
-    #[error("{}", invalid_text(.what, .identifier.as_deref(), .problem.as_deref()))]
+    #[error("{}", invalid_text(.what, .identifier.as_deref(), .tried.as_ref(), .problem.as_deref()))]
     Invalid {
         /// `the order is invalid`, `the authorization is expired`, …
         what: String,
         /// The name that failed, where one is known.
         identifier: Option<String>,
+        /// The challenge that the CA looked at.
+        tried: Option<Tried>,
         problem: Option<Box<Problem>>,
     },
     /// A phase took longer than the caller waits.
@@ -63,10 +59,38 @@ impl From<Problem> for Error {
     }
 }
 
-fn invalid_text(what: &str, identifier: Option<&str>, problem: Option<&Problem>) -> String {
-    let name = identifier.map(|name| format!(" for domain {name}")).unwrap_or_default();
+/// A challenge whose answer the CA did not find, or found wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// `http-01`, `dns-01`, `tls-alpn-01`.
+    pub type_: String,
+    pub token: String,
+}
+
+/// What the C module says where the CA is not reached: people search for it.
+pub fn out_of_reach(url: &str) -> String {
+    format!(
+        "Unsuccessful in contacting ACME server at <{url}>. If this problem persists, please check your \
+         network connectivity from your Apache server to the ACME server. Also, older servers might have \
+         trouble verifying the certificates of the ACME server. You can check if you are able to contact it \
+         manually via the curl command. Sometimes, the ACME server might be down for maintenance, so failing \
+         to contact it is not an immediate problem. Apache will continue retrying this."
+    )
+}
+
+fn invalid_text(
+    what: &str,
+    identifier: Option<&str>,
+    tried: Option<&Tried>,
+    problem: Option<&Problem>,
+) -> String {
+    let begin = match (identifier, tried) {
+        (Some(name), Some(tried)) => format!("the CA could not validate {name} by {}", tried.type_),
+        (Some(name), None) => format!("{what} for domain {name}"),
+        (None, _) => what.to_string(),
+    };
     let said = problem.map_or_else(|| "the CA gave no reason".into(), Problem::text);
-    format!("{what}{name}: {said}")
+    format!("{begin}: {said}")
 }
 
 /// What a failure means for the next try. From mild to severe.
@@ -332,6 +356,7 @@ mod tests {
         let error = Error::Invalid {
             what: "the order is invalid".into(),
             identifier: None,
+            tried: None,
             problem: Problem::parse(&document).map(Box::new),
         };
         assert_eq!(error.verdict(Timestamp::default()), Verdict::NextCa);
@@ -355,7 +380,7 @@ mod tests {
             Error::TimedOut { what: "x".into() },
             Error::Stopped,
             Error::Crypto(crypto::Error::Invalid("x".into())),
-            Error::Invalid { what: "x".into(), identifier: None, problem: None },
+            Error::Invalid { what: "x".into(), identifier: None, tried: None, problem: None },
         ] {
             assert_eq!(error.verdict(now), Verdict::Retry, "{error}");
         }
@@ -381,8 +406,9 @@ mod tests {
         let error = Error::Invalid {
             what: "the authorization is invalid".into(),
             identifier: Some("a.test".into()),
+            tried: Some(Tried { type_: "http-01".into(), token: "t".into() }),
             problem: Some(Box::new(Problem::new("acme:error:unauthorized", "got 404"))),
         };
-        assert_eq!(error.detail(), "the authorization is invalid for domain a.test: got 404");
+        assert_eq!(error.detail(), "the CA could not validate a.test by http-01: got 404");
     }
 }

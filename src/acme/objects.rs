@@ -5,6 +5,7 @@
 //! their own tests never read.
 
 use super::Error;
+use super::error::Tried;
 use super::fields::{
     MAX_LIST, checked_url, date, flag, list, needed, object, state, string, unknown_status, url,
 };
@@ -314,7 +315,18 @@ impl Authorization {
     }
 }
 
+/// RFC 8555 §8.3: "It MUST NOT contain any characters outside the base64url alphabet".
+fn is_token(text: &str) -> bool {
+    let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    text.len() <= MAX_TOKEN && text.bytes().all(base64url)
+}
+
 impl Challenge {
+    /// For the words about a failure.
+    pub fn tried(&self) -> Tried {
+        Tried { type_: self.type_.clone(), token: self.token.clone() }
+    }
+
     /// One that is to be answered.
     pub fn parse(value: &Value) -> Result<Self, Error> {
         let fields = object(value, "challenge")?;
@@ -323,10 +335,7 @@ impl Challenge {
             None if !has_token(type_) => "",
             _ => string(fields, "token", "challenge")?,
         };
-        // RFC 8555 §8.3: "It MUST NOT contain any characters outside the base64url alphabet".
-        let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        if token.len() > MAX_TOKEN || !token.bytes().all(base64url) || (token.is_empty() && has_token(type_))
-        {
+        if !is_token(token) || (token.is_empty() && has_token(type_)) {
             return Err(Error::Protocol(format!(
                 "the server sent a challenge of type '{type_}' with a token that is not base64url"
             )));
@@ -338,7 +347,9 @@ impl Challenge {
     /// One of an authorization that is not pending any more: only what came of it is of interest.
     fn decided(value: &Value) -> Option<Self> {
         let fields = value.as_object()?;
-        Some(Challenge::described(fields.get("type").and_then(Value::as_str)?, fields))
+        let token = fields.get("token").and_then(Value::as_str).filter(|token| is_token(token));
+        let token = token.unwrap_or_default().to_string();
+        Some(Challenge { token, ..Challenge::described(fields.get("type").and_then(Value::as_str)?, fields) })
     }
 
     fn described(type_: &str, fields: &Map<String, Value>) -> Self {

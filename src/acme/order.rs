@@ -3,7 +3,7 @@
 //! and go on from the same resources later.
 
 use super::Error;
-use super::objects::{Authorization, AuthorizationStatus, ChallengeStatus, Order, OrderStatus};
+use super::objects::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Order, OrderStatus};
 use super::problem::Problem;
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -95,6 +95,7 @@ fn failed_authorization(authorization: &Authorization) -> Option<Error> {
     Some(Error::Invalid {
         what: format!("the authorization is {state}"),
         identifier: Some(authorization.name()),
+        tried: authorization.challenges.iter().find(|c| c.error.is_some()).map(Challenge::tried),
         problem: challenge_problem(authorization).map(Box::new),
     })
 }
@@ -111,6 +112,7 @@ fn failed_order(order: &Order, authorizations: &[Authorization]) -> Error {
         (_, problem) => Error::Invalid {
             what: "the order is invalid".into(),
             identifier: failed.map(Authorization::name),
+            tried: None,
             problem: problem.clone().map(Box::new),
         },
     }
@@ -205,13 +207,13 @@ mod tests {
             (
                 &[(A::Valid, C::Valid), (A::Invalid, C::Invalid)],
                 &[],
-                "failed: the authorization is invalid for domain b.test: wrong content",
+                "failed: the CA could not validate b.test by http-01: wrong content",
             ),
             // Nothing is fetched or set up for an order that is lost.
             (
                 &[(A::Invalid, C::Invalid)],
                 &[],
-                "failed: the authorization is invalid for domain a.test: wrong content",
+                "failed: the CA could not validate a.test by http-01: wrong content",
             ),
             (
                 &[(A::Deactivated, C::Valid), (A::Valid, C::Valid)],
@@ -263,7 +265,7 @@ mod tests {
         let reasoned = Order { error: Some(Problem::new("acme:error:caa", "forbidden")), ..bare.clone() };
         let cases = [
             (&bare, &[][..], "failed: the order is invalid: the CA gave no reason"),
-            (&bare, &failed[..], "failed: the authorization is invalid for domain b.test: wrong content"),
+            (&bare, &failed[..], "failed: the CA could not validate b.test by http-01: wrong content"),
             (&reasoned, &[][..], "failed: the order is invalid: forbidden"),
             (&reasoned, &failed[..], "failed: the order is invalid for domain b.test: forbidden"),
         ];

@@ -27,6 +27,8 @@ pub struct Problem {
     pub title: Option<String>,
     /// What is wrong in the CA's words; empty where it said nothing.
     pub detail: String,
+    /// The text is the CA's own.
+    pub is_quote: bool,
     /// The HTTP status; 0 for problems that did not come as an answer.
     pub status: u16,
     /// An http(s) URL that is about this occurrence: what a person has to visit for `userActionRequired` (RFC 8555 §7.3.3).
@@ -51,6 +53,7 @@ impl Problem {
             type_: normal(type_),
             title: None,
             detail: detail.into(),
+            is_quote: false,
             status: 0,
             instance: None,
             subproblems: Vec::new(),
@@ -59,14 +62,14 @@ impl Problem {
     }
 
     /// The problem behind an error response, whatever its body is.
-    pub fn from_response(response: &Response) -> Self {
+    pub fn from_response(url: &str, response: &Response) -> Self {
         let parsed = serde_json::from_slice(&response.body).ok().and_then(|v| Problem::parse(&v));
         let mut problem = parsed.unwrap_or_else(|| {
             let what =
                 response.media_type().map_or_else(String::new, |t| format!(" ({})", line(&t, MAX_TYPE)));
             Problem::new(
                 ABOUT_BLANK,
-                format!("the server answered {} without a problem document{what}", response.status),
+                format!("{url} answered {} without a problem document{what}", response.status),
             )
         });
         problem.status = response.status;
@@ -76,7 +79,7 @@ impl Problem {
     /// Reads a problem document, or a text in its place; `None` where nothing is said.
     pub fn parse(value: &Value) -> Option<Self> {
         if let Some(said) = value.as_str().map(|said| line(said, MAX_TEXT)) {
-            return (!said.is_empty()).then(|| Problem::new(ABOUT_BLANK, said));
+            return (!said.is_empty()).then(|| Problem { is_quote: true, ..Problem::new(ABOUT_BLANK, said) });
         }
         let fields = value.as_object()?;
         let subproblems: &[Value] =
@@ -84,10 +87,12 @@ impl Problem {
         let title = Some(text(value, "title")).filter(|title| !title.is_empty());
         // What frameworks say where no one has written a problem document.
         let mut said = ["detail", "message", "error"].into_iter().map(|key| text(value, key));
+        let detail = said.find(|said| !said.is_empty()).unwrap_or_default();
         let problem = Problem {
             type_: type_of(value),
+            is_quote: title.is_some() || !detail.is_empty(),
             title,
-            detail: said.find(|said| !said.is_empty()).unwrap_or_default(),
+            detail,
             status: fields.get("status").and_then(http_status).unwrap_or(0),
             instance: Some(text(value, "instance")).filter(|url| is_url(url)),
             subproblems: subproblems.iter().take(MAX_SUBPROBLEMS).filter_map(Subproblem::parse).collect(),
@@ -105,17 +110,22 @@ impl Problem {
         Kind::of(&self.type_)
     }
 
+    /// Whether it did not come from a CA, but is what we found ourselves.
+    pub fn is_ours(&self) -> bool {
+        self.status == 0
+    }
+
     /// The type, where there is one.
     pub fn stated_type(&self) -> Option<&str> {
         Some(self.type_.as_str()).filter(|type_| *type_ != ABOUT_BLANK)
     }
 
-    /// Everything the CA said in one line: detail (or title, or type), the page it names, then each subproblem with its
+    /// Everything the CA said in one line: detail (or title, or what the type says), the page it names, then each subproblem with its
     /// name.
     pub fn text(&self) -> String {
         let mut out = match (&self.title, self.detail.as_str()) {
             (Some(title), "") => title.clone(),
-            (None, "") => self.stated_type().unwrap_or("the CA gave no reason").to_string(),
+            (None, "") => said_by(&self.type_).unwrap_or("the CA gave no reason").to_string(),
             (_, detail) => detail.to_string(),
         };
         if let Some(url) = &self.instance
@@ -124,10 +134,9 @@ impl Problem {
             out.push_str(&format!(" (see {url})"));
         }
         for sub in &self.subproblems {
-            let said = match (sub.detail.as_str(), sub.type_.as_str()) {
-                ("", ABOUT_BLANK) => "no reason given",
-                ("", type_) => type_,
-                (detail, _) => detail,
+            let said = match sub.detail.as_str() {
+                "" => said_by(&sub.type_).unwrap_or("no reason given"),
+                detail => detail,
             };
             match &sub.identifier {
                 Some(name) => out.push_str(&format!("; {name}: {said}")),
@@ -227,6 +236,50 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// What it means, for problems without a detail. `None`: nobody here knows.
+    pub fn meaning(self) -> Option<&'static str> {
+        Some(match self {
+            Kind::AccountDoesNotExist => "the CA does not know this ACME account",
+            Kind::AlreadyReplaced => "another order has replaced this certificate already",
+            Kind::AlreadyRevoked => "the certificate was revoked before",
+            Kind::BadCsr => "the CA does not accept the request for the certificate (CSR)",
+            Kind::BadNonce => "the CA does not accept the nonces that it has given out itself",
+            Kind::BadPublicKey => "the CA does not accept the type or the size of the key",
+            Kind::BadRevocationReason => "the CA does not accept the reason of the revocation",
+            Kind::BadSignatureAlgorithm => {
+                "the CA does not accept the algorithm of the account key's signature"
+            }
+            Kind::Caa => "a CAA record in DNS does not allow this CA",
+            Kind::Compound => "the CA found several things wrong",
+            Kind::Conflict => "the CA is at work on this already",
+            Kind::Connection => "the CA could not connect to the server",
+            Kind::Dns => "the CA could not look up the name in DNS",
+            Kind::EabHmacInvalid => "the hmac of the external account cannot be used",
+            Kind::ExternalAccountRequired => "the CA requires an external account binding",
+            Kind::IncorrectResponse => "the CA did not find the answer that it expects to its challenge",
+            Kind::InvalidContact => "the CA does not accept a contact address",
+            Kind::InvalidProfile => "the CA does not have this certificate profile",
+            Kind::Malformed => "the CA cannot make sense of the request",
+            Kind::OrderNotReady => "the order is not ready yet",
+            Kind::RateLimited => "a rate limit of the CA is exceeded",
+            Kind::RejectedIdentifier => "the CA does not issue certificates for this name",
+            Kind::ServerInternal => "the CA has an internal error",
+            Kind::Tls => "the CA found no usable TLS at the server",
+            Kind::Unauthorized => "the CA does not allow this",
+            Kind::UnsupportedContact => "the CA does not support this kind of contact address",
+            Kind::UnsupportedIdentifier => "the CA does not issue certificates for names of this type",
+            Kind::UserActionRequired => "the CA waits for something that somebody has to do",
+            Kind::Other => return None,
+        })
+    }
+}
+
+/// What a type says by itself.
+fn said_by(type_: &str) -> Option<&str> {
+    Kind::of(type_).meaning().or(Some(type_)).filter(|said| *said != ABOUT_BLANK)
+}
+
 fn type_of(value: &Value) -> String {
     match value.get("type").and_then(Value::as_str).map(|t| line(t, MAX_TYPE)) {
         Some(type_) if !type_.is_empty() => normal(&type_),
@@ -272,6 +325,8 @@ fn raw(subproblems: &[Value]) -> Option<Value> {
 mod tests {
     use super::*;
 
+    const URL: &str = "https://ca.test/x";
+
     fn response(status: u16, media_type: &str, body: &[u8]) -> Response {
         Response::new(status, vec![("Content-Type".into(), media_type.into())], body.to_vec())
     }
@@ -292,7 +347,7 @@ mod tests {
         assert_eq!(
             problem.text(),
             "Some of the identifiers requested were rejected; _example.org: Invalid underscore; \
-             example.net: urn:ietf:params:acme:error:rejectedIdentifier"
+             example.net: the CA does not issue certificates for this name"
         );
         assert_eq!(problem.kind(), Kind::Malformed);
         assert_eq!(problem.subproblems[1].kind(), Kind::RejectedIdentifier);
@@ -313,27 +368,32 @@ mod tests {
 
     #[test]
     fn every_error_response_is_some_problem() {
-        let html =
-            Problem::from_response(&response(500, "text/html; charset=utf-8", b"<html><script>x</script>"));
+        let html = Problem::from_response(
+            URL,
+            &response(500, "text/html; charset=utf-8", b"<html><script>x</script>"),
+        );
         assert_eq!((html.type_.as_str(), html.status), (ABOUT_BLANK, 500));
-        assert_eq!(html.text(), "the server answered 500 without a problem document (text/html)");
+        assert_eq!(html.text(), "https://ca.test/x answered 500 without a problem document (text/html)");
         for body in [&b""[..], b"null", b"[1]", b"\"x\"", b"{\"type\":", b"\xff\xfe"] {
-            let problem = Problem::from_response(&response(404, "application/problem+json", body));
+            let problem = Problem::from_response(URL, &response(404, "application/problem+json", body));
             assert_eq!((problem.type_.as_str(), problem.status), (ABOUT_BLANK, 404), "{body:?}");
         }
         // A well-formed document of a wrong media type, and one whose own status differs.
         for body in [&b"{}"[..], b"{\"type\":null,\"detail\":\"\"}"] {
-            let problem = Problem::from_response(&response(404, "application/problem+json", body));
+            let problem = Problem::from_response(URL, &response(404, "application/problem+json", body));
             assert_eq!(
                 problem.text(),
-                "the server answered 404 without a problem document (application/problem+json)"
+                "https://ca.test/x answered 404 without a problem document (application/problem+json)"
             );
         }
-        let problem = Problem::from_response(&response(
-            429,
-            "text/plain",
-            br#"{"type":"urn:ietf:params:acme:error:rateLimited","status":200,"detail":"x"}"#,
-        ));
+        let problem = Problem::from_response(
+            URL,
+            &response(
+                429,
+                "text/plain",
+                br#"{"type":"urn:ietf:params:acme:error:rateLimited","status":200,"detail":"x"}"#,
+            ),
+        );
         assert_eq!((problem.kind(), problem.status), (Kind::RateLimited, 429));
     }
 
@@ -352,7 +412,8 @@ mod tests {
             (json!("queue is full"), "queue is full"),
             (json!({"status": "404", "error": "Not Found", "path": "/acme"}), "Not Found"),
             (json!({"message": "Too many requests"}), "Too many requests"),
-            (json!({"type": "urn:ietf:params:acme:error:caa"}), "urn:ietf:params:acme:error:caa"),
+            (json!({"type": "urn:ietf:params:acme:error:caa"}), "a CAA record in DNS does not allow this CA"),
+            (json!({"type": "urn:example:tomorrow"}), "urn:example:tomorrow"),
             (
                 json!({"subproblems": [{"identifier": {"value": "a.test"}}]}),
                 "the CA gave no reason; a.test: no reason given",

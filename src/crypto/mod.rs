@@ -39,6 +39,10 @@ pub fn fill_with_random(bytes: &mut [u8]) -> Result<(), Error> {
     Ok(openssl::rand::rand_bytes(bytes)?)
 }
 
+/// What to do where OpenSSL fails at what it can do.
+pub const ADVICE: &str =
+    "Check free memory and openssl.cnf, then restart httpd: OpenSSL failed on this machine.";
+
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     openssl::sha::sha256(bytes)
 }

@@ -243,6 +243,10 @@ fn failure(error: ureq::Error) -> Error {
         ureq::Error::HostNotFound => Error::Dns("no address is known".into()),
         ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => Error::TooLarge,
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => Error::Invalid(error.to_string()),
+        ureq::Error::ConnectProxyFailed(why) => Error::other(format!(
+            "the HTTP proxy refuses the connection ({})",
+            why.rsplit('/').next().unwrap_or(&why)
+        )),
         other => Error::other(other.to_string()),
     }
 }

@@ -94,7 +94,7 @@ impl Response {
     }
 }
 
-/// No response was got.
+/// There is no response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error("connection refused")]
@@ -145,7 +145,7 @@ impl From<io::Error> for Error {
             (ErrorKind::UnexpectedEof, _) => {
                 Error::other("the server closed the connection without an answer")
             }
-            (_, Some(status)) => Error::Other { status, reason: error.to_string() },
+            (_, Some(status)) => Error::Other { status, reason: crate::log::plain(&error) },
             (_, None) => Error::other(error.to_string()),
         }
     }

@@ -62,6 +62,10 @@ impl Tls {
 /// OpenSSL's own words for its first error, without its numbers and source files.
 fn reason(stack: &ErrorStack) -> String {
     let text = |e: &openssl::error::Error| match (e.reason(), e.data()) {
+        // The number is that of the operating system.
+        _ if e.library().is_some_and(|library| library.contains("system")) => {
+            crate::log::plain(&io::Error::from_raw_os_error(e.reason_code()))
+        }
         (Some(reason), Some(data)) if !data.is_empty() => format!("{reason} ({data})"),
         (Some(reason), _) => reason.to_string(),
         (None, _) => e.to_string(),

@@ -160,7 +160,9 @@ impl Live {
                 crate::log!(
                     Error,
                     status = error.raw_os_error().unwrap_or(0),
-                    "live certificates come into use later in this process, no thread can be started: {error}"
+                    "this process keeps the certificates that it has for now, because the thread that loads new ones cannot be \
+                     started: {}. Raise the limit of threads (ulimit -u, TasksMax of the service).",
+                    crate::log::plain(&error)
                 );
                 return;
             }
@@ -237,7 +239,8 @@ impl Live {
         if failures.get(&index) != Some(&reason) {
             crate::log!(
                 Error,
-                "AH10069: md[{}]: error loading the new set, the one before stays in use in this process: {reason}",
+                "AH10069: md[{}]: error loading the new set, the one before stays in use in this process until httpd is restarted: \
+                 {reason}",
                 managed.md.name
             );
             failures.insert(index, reason);

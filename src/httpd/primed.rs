@@ -127,7 +127,7 @@ pub fn clean_up(
     match file::remove_old(&startup.store, keep, startup.now, &users) {
         Ok(0) => {}
         Ok(count) => crate::log!(Debug, "{count} old OCSP responses removed"),
-        Err(error) => crate::log!(Warn, "old OCSP responses cannot be removed: {error}"),
+        Err(error) => crate::log!(Warn, "old OCSP responses cannot be removed: {}", error.advised()),
     }
 }
 

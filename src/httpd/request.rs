@@ -64,7 +64,11 @@ fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
         // A Host header that can be no name is nobody's challenge.
         Err(store::Error::Name(_)) => Answer::Declined,
         Err(error) => {
-            crate::log!(Error, "AH10081: the http-01 challenge of {host} cannot be read: {error}");
+            crate::log!(
+                Error,
+                "AH10081: the http-01 challenge of {host} cannot be read: {}",
+                error.advised()
+            );
             without()
         }
     }

@@ -183,7 +183,7 @@ fn stored(store: &StartStore, subject: &Subject, now: Timestamp) -> Option<Arc<R
 fn unusable(subject: &Subject, error: &Unusable) {
     crate::log!(
         Warn,
-        "md[{}]: the stored OCSP response for the certificate with serial {} is not used: {error}",
+        "md[{}]: the stored OCSP response for the certificate with serial {} is not used, and a new one is asked for: {error}",
         subject.owner,
         subject.serial_hex
     );

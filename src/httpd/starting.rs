@@ -61,7 +61,11 @@ impl Startup {
             && lock(&self.trial).is_some()
             && let Err(error) = recover::note_loading(&self.store, name)
         {
-            crate::log!(Warn, "md[{name}]: cannot note that its new certificates are being loaded: {error}");
+            crate::log!(
+                Warn,
+                "md[{name}]: cannot note that its new certificates are being loaded: {}",
+                error.advised()
+            );
         }
     }
 
@@ -70,7 +74,7 @@ impl Startup {
         if lock(&self.trial).is_some()
             && let Err(error) = recover::note_loaded(&self.store)
         {
-            crate::log!(Warn, "cannot note that new certificates were loaded: {error}");
+            crate::log!(Warn, "cannot note that new certificates were loaded: {}", error.advised());
         }
     }
 
@@ -79,7 +83,7 @@ impl Startup {
         if lock(&self.trial).take().is_some()
             && let Err(error) = recover::end_trial(&self.store)
         {
-            crate::log!(Warn, "cannot note that new certificates were loaded: {error}");
+            crate::log!(Warn, "cannot note that new certificates were loaded: {}", error.advised());
         }
     }
 

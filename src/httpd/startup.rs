@@ -17,7 +17,9 @@ use crate::config::{self, Finding, Host, Plan, PlannedMd, ServerConfig};
 use crate::log::Level;
 use crate::model::{Md, RenewMode, RequireHttps};
 use crate::notify::Commands;
+use crate::renew::error::Error;
 use crate::renew::fallback::Fallbacks;
+use crate::renew::hint::{self, Facts};
 use crate::renew::pace::Retry;
 use crate::renew::recover::OnTrial;
 use crate::renew::settings::Settings;
@@ -86,7 +88,8 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         crate::log!(
             Error,
             status = error.os_error().unwrap_or(0),
-            "AH10046: setup store for Managed Domains: {error}"
+            "AH10046: setup store for Managed Domains: {}",
+            error.advised()
         );
         StartFailed
     })?;
@@ -102,7 +105,7 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     let bring_in_line = if matches!(right, Right::Look) { sync::look } else { sync::sync };
     let hosts = |md| plan.host_names(md, |at| servers.get(at).map(|(_, host)| host));
     let mut mds = bring_in_line(&store, &configured, &hosts).map_err(|error| {
-        crate::log!(Error, "AH10073: synching Managed Domains with the store: {error}");
+        crate::log!(Error, "AH10073: synching Managed Domains with the store: {}", error.advised());
         StartFailed
     })?;
     if !is_check {
@@ -110,7 +113,7 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     }
     for md in &mds {
         for problem in &md.problems {
-            crate::log!(Warn, "{}: {problem}", md.md.name);
+            crate::log!(Warn, "md[{}]: {problem}", md.md.name);
         }
     }
     if let Right::Change { .. } = right {
@@ -174,7 +177,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
     if !mds.is_empty()
         && let Err(error) = restart::purge_challenges(&startup.store, mds.iter().map(|managed| &managed.md))
     {
-        crate::log!(Warn, "old challenge data cannot be removed: {error}");
+        crate::log!(Warn, "old challenge data cannot be removed: {}", error.advised());
     }
     let store = startup.store.worker();
     let delay = plan.global.activation_delay;
@@ -185,7 +188,9 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         crate::log!(
             Crit,
             status = error.raw_os_error().unwrap_or(0),
-            "memory shared by all children, for live activation and stapling, cannot be had: {error}"
+            "cannot allocate the memory that all children share for live activation and stapling: {}. Free memory, then \
+             start httpd again.",
+            crate::log::plain(&error)
         );
         StartFailed
     };
@@ -241,7 +246,11 @@ pub(super) fn pages_of(records: &[Server<'_>], plan: &Plan) -> HashMap<usize, pa
 /// Counters that all children share. Without them there is still a server; `loss` is what it does not do.
 fn counters(count: usize, loss: &str) -> Option<Arc<dyn Counters>> {
     let counters = sys::Counters::new(count).inspect_err(|error| {
-        crate::log!(Warn, "memory shared by all children cannot be had, {loss}: {error}");
+        crate::log!(
+            Warn,
+            "cannot allocate memory that all children share, {loss}: {}",
+            crate::log::plain(error)
+        );
     });
     Some(Arc::new(counters.ok()?))
 }
@@ -262,7 +271,12 @@ fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd, dns01_
     synced.md.domains.clone_from(&planned.md.domains);
     synced.md.acme_tls_1.clone_from(&planned.md.acme_tls_1);
     if let Err(error) = sync::finish(store, synced) {
-        crate::log!(Error, "AH10073: {}: its md.json cannot be written: {error}", synced.md.name);
+        crate::log!(
+            Error,
+            "AH10073: md[{}]: its md.json cannot be written: {}",
+            synced.md.name,
+            error.advised()
+        );
     }
     Managed {
         md: synced.md.clone(),
@@ -302,7 +316,9 @@ fn watch(state: &Arc<State>, pool: ConfigPool) {
     for managed in state.mds.iter().filter(renewed_here) {
         // Told at once, instead of when the renewal is due.
         if let Err(reason) = selection::check(&managed.md.domains, &state.settings.means(managed)) {
-            crate::log!(Error, "AH10173: md[{}]: {reason}", managed.md.name);
+            let error = Error::ChallengeMismatch { reason, offered: Vec::new() };
+            let text = hint::told(&error, &Facts::of(managed));
+            crate::log!(Error, "AH10173: md[{}]: {text}", managed.md.name);
         }
     }
     let count = state.mds.iter().filter(|m| m.watched).count();
@@ -322,7 +338,11 @@ fn watch(state: &Arc<State>, pool: ConfigPool) {
             "AH10061: mod_watchdog is required to renew certificates and to staple, but it is not loaded. Add it: LoadModule \
              watchdog_module modules/mod_watchdog.so"
         ),
-        Err(Some(status)) => crate::log!(Crit, status = status, "AH10062: the renewal cannot be registered"),
+        Err(Some(status)) => crate::log!(
+            Crit,
+            status = status,
+            "AH10062: the renewals cannot be registered with mod_watchdog, so no certificate is renewed: restart httpd"
+        ),
     }
 }
 

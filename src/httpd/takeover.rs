@@ -6,7 +6,7 @@ use crate::notify::{Commands, Event};
 use crate::renew::activate::{Activated, Activation};
 use crate::renew::recover::{OnTrial, Reverted};
 use crate::renew::sync::SyncedMd;
-use crate::renew::{recover, restart};
+use crate::renew::{hint, recover, restart};
 use crate::store::{Error, StartStore, StoreLock};
 use crate::time::{SystemClock, Timestamp, format_duration};
 use std::time::Duration;
@@ -42,7 +42,8 @@ pub fn revert(store: &StartStore, now: Timestamp) -> OnTrial {
     let reverted = recover::revert(store, now).unwrap_or_else(|error| {
         crate::log!(
             Error,
-            "AH10069: the last start of httpd ended with new certificates, and those before cannot be put back: {error}"
+            "AH10069: the last start of httpd ended with new certificates, and those before cannot be put back: {}",
+            error.advised()
         );
         Reverted::default()
     });
@@ -72,7 +73,8 @@ pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Option<StoreLock> {
     begin().unwrap_or_else(|error: Error| {
         crate::log!(
             Warn,
-            "should httpd not start with the new certificates, they are not taken back: {error}"
+            "should httpd not start with the new certificates, those before will not come back by themselves: {}",
+            error.advised()
         );
         None
     })
@@ -82,12 +84,12 @@ pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Option<StoreLock> {
 /// that were put into use.
 pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp) -> OnTrial {
     if let Err(error) = store.write_reach(plan.can_http, plan.can_https) {
-        crate::log!(Warn, "the store's httpd.json cannot be written: {error}");
+        crate::log!(Warn, "the store's httpd.json cannot be written: {}", error.advised());
     }
     let mut activation = match Activation::begin(store, mds, now) {
         Ok(activation) => activation,
         Err(error) => {
-            crate::log!(Error, "AH10069: staged sets cannot be looked at, those in use stay: {error}");
+            crate::log!(Error, "AH10069: staged sets cannot be read, those in use stay: {}", error.advised());
             return OnTrial::new();
         }
     };
@@ -107,7 +109,9 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
             }
             Ok(Activated::Refused(reason)) => crate::log!(
                 Error,
-                "AH10069: md[{name}]: the staged certificates are not put into use, those before stay: {reason}"
+                "AH10069: md[{name}]: the staged certificates are not put into use, those before stay: {reason}. What to do: {} \
+                 Then restart httpd.",
+                hint::REFUSED
             ),
             Ok(Activated::Outdone) => crate::log!(
                 Notice,
@@ -128,7 +132,8 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
             Err(error) => {
                 crate::log!(
                     Error,
-                    "AH10069: md[{name}]: error loading staged set, the one in use stays: {error}"
+                    "AH10069: md[{name}]: error loading staged set, the one in use stays: {}",
+                    error.advised()
                 );
             }
         }
@@ -147,7 +152,9 @@ fn begin_anew(store: &StartStore, name: &str, now: Timestamp) {
                 restart::errors(errors)
             );
         }
-        Err(error) => crate::log!(Warn, "{name}: the failing renewal cannot begin anew: {error}"),
+        Err(error) => {
+            crate::log!(Warn, "md[{name}]: the failing renewal cannot begin again: {}", error.advised())
+        }
     }
 }
 
@@ -165,10 +172,10 @@ fn installed(store: &StartStore, name: &str, plan: &Plan) {
             let _ = commands.fire(&Event::Installed, job, &SystemClock::default());
         }
         if let Err(error) = restart::hand_over(store, job, &commands) {
-            crate::log!(Warn, "md[{name}]: commands will not hear that it was renewed: {error}");
+            crate::log!(Warn, "md[{name}]: the commands are not called for its renewal: {}", error.advised());
         }
     });
     if let Err(error) = outcome {
-        crate::log!(Warn, "{name}: its job.json cannot be written: {error}");
+        crate::log!(Warn, "md[{name}]: its job.json cannot be written: {}", error.advised());
     }
 }

@@ -111,7 +111,7 @@ fn add_self_signed(
             true
         }
         Err(error) => {
-            crate::log!(Error, "{name}: no self-signed certificate for mod_ssl: {error}");
+            crate::log!(Error, "md[{name}]: no self-signed certificate for mod_ssl: {}", error.advised());
             false
         }
     }
@@ -135,9 +135,10 @@ fn each_key(
             Err(error) => {
                 crate::log!(
                     Error,
-                    "{}: no {} certificate for mod_ssl: {error}",
+                    "md[{}]: no {} certificate for mod_ssl: {}",
                     synced.md.name,
-                    spec.label()
+                    spec.label(),
+                    error.advised()
                 );
             }
         }

@@ -50,7 +50,7 @@ impl Accounts {
                         // The C module leaves it for everyone to read.
                         let hidden = store.hide(Group::Accounts, &folder, ACCOUNT_FILE);
                         if let Err(e) = hidden {
-                            crate::log!(Warn, "{e}: everyone may read the EAB hmac in it");
+                            crate::log!(Warn, "everyone may read the EAB hmac: {}", e.advised());
                         }
                     }
                     found.add(folder, &json);
@@ -58,7 +58,7 @@ impl Accounts {
                 // The move of an account ended before its last file: the number is free.
                 Ok(None) => {}
                 Err(e) => {
-                    crate::log!(Warn, "{e}: this ACME account is not used any more");
+                    crate::log!(Warn, "this ACME account is not used any more: {}", e.advised());
                     found.taken.insert(folder);
                 }
             }

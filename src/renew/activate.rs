@@ -130,7 +130,9 @@ impl<'s> Activation<'s> {
         for name in names().chain(former).filter(|name| staged.contains(*name)) {
             match accounts.adopt(store, name, &is_wanted) {
                 Ok(accounts) => drop(adopted.insert(name.to_string(), accounts)),
-                Err(e) => crate::log!(Warn, "md[{name}]: the new ACME account cannot be kept: {e}"),
+                Err(e) => {
+                    crate::log!(Warn, "md[{name}]: the new ACME account cannot be saved: {}", e.advised())
+                }
             }
         }
         staged.retain(|name| configured.contains(name.as_str()));
@@ -174,7 +176,10 @@ impl<'s> Activation<'s> {
         // Children serve what one of them has published.
         let is_held = objection.is_some() && live.as_ref().is_some_and(Staged::is_tried);
         if let Some(reason) = objection.as_ref().filter(|_| !is_same) {
-            crate::log!(Error, "AH10069: md[{name}]: the set that was live is not put into use: {reason}");
+            crate::log!(
+                Error,
+                "AH10069: md[{name}]: the set that was live is not put into use, what is installed stays: {reason}"
+            );
         }
         let live = live.filter(|_| !is_same && objection.is_none());
         let is_live_used = match live {
@@ -216,7 +221,10 @@ impl<'s> Activation<'s> {
         if let Some((live, reason)) =
             live.as_ref().and_then(|live| Some((live, self.objection(&name, live)?)))
         {
-            crate::log!(Error, "AH10069: md[{name}]: the set that was live is not put into use: {reason}");
+            crate::log!(
+                Error,
+                "AH10069: md[{name}]: the set that was live is not put into use, what is installed stays: {reason}"
+            );
             // What a child has tried is served by children.
             if !live.is_tried() {
                 restart::purge(self.store, &name)?;

@@ -5,9 +5,10 @@
 
 use super::Managed;
 use super::engine::Engine;
-use super::error::Error;
+use super::error::{Error, Fault};
 use super::job::Running;
 use super::slots::Pause;
+use crate::acme;
 use crate::acme::objects::{Authorization, Challenge};
 use crate::challenge::answers::Folder;
 use crate::challenge::{self, dns01, http01, selection, tls_alpn01};
@@ -93,10 +94,14 @@ fn choose<'c>(
 ) -> Result<Vec<&'c Challenge>, Error> {
     if !target.md.domains.contains(&authorization.name()) {
         let name = authorization.name();
-        return Err(Error::Unusable(format!("the CA asks for {name}, which is not in the order")));
+        let text = format!("the CA asks to prove control of {name}, which is not in the order");
+        return Err(acme::Error::Protocol(text).into());
     }
     let means = engine.settings().means(target);
-    selection::choose(authorization, &means).map_err(Error::ChallengeMismatch)
+    selection::choose(authorization, &means).map_err(|reason| Error::ChallengeMismatch {
+        reason,
+        offered: authorization.challenges.iter().map(|challenge| challenge.type_.clone()).collect(),
+    })
 }
 
 struct Presenter<'a, 'r> {
@@ -124,6 +129,14 @@ enum Obstacle {
 }
 
 impl Obstacle {
+    fn fault(&self) -> Fault {
+        match self {
+            Obstacle::Command(_) => Fault::Command,
+            Obstacle::Event(_) => Fault::Message,
+            _ => Fault::Other,
+        }
+    }
+
     fn is_stopped(&self) -> bool {
         match self {
             Obstacle::Stopped | Obstacle::Command(exec::Error::Stopped { .. }) => true,
@@ -142,7 +155,7 @@ impl Presenter<'_, '_> {
     /// Sets up the first of these challenges that can be. Its URL is the answer.
     fn answer(&mut self, authorization: &Authorization, choice: &[&Challenge]) -> Result<String, Error> {
         let domain = &authorization.identifier.value;
-        let mut reasons = Vec::new();
+        let (mut reasons, mut fault) = (Vec::new(), Fault::Other);
         for challenge in choice {
             let type_ = &challenge.type_;
             self.running.step(format!("Setting up challenge '{type_}' for domain {domain}"))?;
@@ -155,8 +168,9 @@ impl Presenter<'_, '_> {
                 Err(obstacle) if obstacle.is_stopped() => return Err(Error::Stopped),
                 Err(obstacle) => {
                     let reason = format!("challenge '{type_}' cannot be set up for {domain}: {obstacle}");
-                    crate::log!(Warn, "{}: {reason}", self.target.md.name);
+                    crate::log!(Warn, "md[{}]: {reason}", self.target.md.name);
                     self.running.remark(&reason)?;
+                    fault = obstacle.fault();
                     reasons.push(reason);
                 }
             }
@@ -165,6 +179,7 @@ impl Presenter<'_, '_> {
             offered: selection::offered(authorization),
             domain: domain.clone(),
             reason: reasons.join("; "),
+            fault,
         })
     }
 
@@ -244,7 +259,12 @@ pub fn clean_up(engine: &Engine, target: &Managed) {
         }
         let _held = engine.answering().changing();
         if let Err(error) = folder(engine, domain).remove(&md.name) {
-            crate::log!(Warn, "md[{}]: the challenge data of {domain} stays behind: {error}", md.name);
+            crate::log!(
+                Warn,
+                "md[{}]: the challenge data of {domain} cannot be removed: {}",
+                md.name,
+                error.advised()
+            );
         }
     }
 }
@@ -261,7 +281,11 @@ fn tear_down_records(engine: &Engine, target: &Managed, domain: &str) -> Result<
             // It would take away all of them. The MD that has the last one does.
             crate::log!(Debug, "md[{name}]: 'teardown {domain}' is left to the other MD with a record there");
             if let Err(error) = folder.forget_records(name) {
-                crate::log!(Warn, "md[{name}]: the challenge data of {domain} stays behind: {error}");
+                crate::log!(
+                    Warn,
+                    "md[{name}]: the challenge data of {domain} cannot be removed: {}",
+                    error.advised()
+                );
             }
             return Ok(());
         }

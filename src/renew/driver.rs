@@ -63,7 +63,9 @@ impl Driver {
                     crate::log!(
                         Error,
                         status = error.raw_os_error().unwrap_or(0),
-                        "a renewal cannot start its thread: {error}"
+                        "a renewal cannot start its thread and is tried again in 30 seconds: {}. Raise the limit of threads (ulimit -u, \
+                         TasksMax of the service).",
+                        crate::log::plain(&error)
                     );
                     self.jobs.schedule().ended(index, Next::At(now.plus(Duration::from_secs(30))));
                 }

@@ -249,7 +249,7 @@ impl Engine {
             if running.job.valid_from.is_some() {
                 crate::log!(
                     Warn,
-                    "md[{}]: the renewed certificates are not in staging any more, new ones are requested",
+                    "md[{}]: the staged certificates have been removed, so the renewal begins again",
                     target.md.name
                 );
             }
@@ -369,11 +369,8 @@ impl Engine {
                 }
                 Next::At(until)
             }
-            Turn::Nobody => {
-                let error = Error::Unusable("no CA is configured (MDCertificateAuthority)".into());
-                pace::waits_for(job, "", end, now)
-                    .map_or_else(|| self.failed(target, running, None, &error), Next::At)
-            }
+            Turn::Nobody => pace::waits_for(job, "", end, now)
+                .map_or_else(|| self.failed(target, running, None, &Error::NoAuthority), Next::At),
         }
     }
 
@@ -451,7 +448,7 @@ impl Engine {
             }
             Err(error) if error.is_stopped() => Next::Never,
             Err(error) => {
-                if let Error::Misissued(_) = error {
+                if let Error::Misissued { .. } = error {
                     self.note_issued(target, ca, cause, None);
                 }
                 self.failed(target, running, Some(ca), &error)

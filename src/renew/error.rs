@@ -11,6 +11,9 @@ use std::sync::Arc;
 pub enum Error {
     #[error("{0}")]
     Acme(Arc<acme::Error>),
+    /// The same while an account was registered.
+    #[error("{0}")]
+    Account(Arc<acme::Error>),
     #[error("{0}")]
     Store(#[from] store::Error),
     #[error("{0}")]
@@ -22,41 +25,82 @@ pub enum Error {
     #[error("{0}")]
     Event(#[from] notify::Failed),
     /// No challenge type is possible for a domain.
-    #[error("{0}")]
-    ChallengeMismatch(String),
+    #[error("{reason}")]
+    ChallengeMismatch { reason: String, offered: Vec<String> },
     /// No answer to a challenge can be put in place.
-    #[error(
-        "None of the offered challenge types {offered} offered for domain {domain} could be setup successfully. \
-         Please check the log for errors. The reason: {reason}."
-    )]
-    ChallengeSetup { offered: String, domain: String, reason: String },
-    /// What the CA delivered cannot be used.
+    #[error("{reason}")]
+    ChallengeSetup { offered: String, domain: String, reason: String, fault: Fault },
+    /// What is in staging cannot be used.
     #[error("{0}")]
     Unusable(String),
+    #[error("no CA is configured (MDCertificateAuthority)")]
+    NoAuthority,
+    #[error("an internal error ended the renewal")]
+    Panicked,
     /// No host can serve what the CA delivered.
     #[error("the new certificates are not used: {0}. What was served before still is")]
     Refused(String),
     /// The certificate that the CA has issued cannot be used: another order would only use up one more.
-    #[error("{0}")]
-    Misissued(String),
+    #[error("the CA's certificate({label}) {unfit}")]
+    Misissued { label: String, unfit: Unfit },
     #[error("the server process is stopping")]
     Stopped,
 }
 
+/// Whose fault it is that an answer to a challenge is not in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `MDChallengeDns01`'s.
+    Command,
+    /// `MDMessageCmd`'s, which was called for `challenge-setup`.
+    Message,
+    Other,
+}
+
+/// Why a certificate and its key are not what was ordered. Completes "the certificate …".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    #[error("does not match its private key")]
+    Key,
+    #[error("does not cover all domains")]
+    Names,
+    #[error("has expired by the clock of this machine")]
+    Expired,
+    #[error("has another 'must-staple' than was requested")]
+    MustStaple,
+}
+
 impl Error {
+    /// What stands behind it where a CA was talked to.
+    pub fn acme(&self) -> Option<&acme::Error> {
+        match self {
+            Error::Acme(e) | Error::Account(e) => Some(e),
+            _ => None,
+        }
+    }
+
+    /// Of the registration of an account.
+    pub fn of_account(error: acme::Error) -> Self {
+        Error::Account(Arc::new(error))
+    }
+
     /// `apr_status_t` for `last.status`.
     pub fn status(&self) -> i32 {
         match self {
-            Error::Acme(e) => e.apr_status(),
+            Error::Acme(e) | Error::Account(e) => e.apr_status(),
             Error::Store(e) => e.os_error().unwrap_or(status::GENERAL),
             Error::Route(e) => e.status(),
             Error::Crypto(_)
             | Error::Event(_)
             | Error::Unusable(_)
+            | Error::NoAuthority
+            | Error::Panicked
             | Error::Refused(_)
-            | Error::Misissued(_)
+            | Error::Misissued { .. }
             | Error::ChallengeSetup { .. } => status::GENERAL,
-            Error::ChallengeMismatch(_) => status::INVALID,
+            Error::ChallengeMismatch { .. } => status::INVALID,
             Error::Stopped => status::INCOMPLETE,
         }
     }
@@ -64,7 +108,7 @@ impl Error {
     /// The error number of the operating system behind it, as far as it adds to what the text says; 0 for none.
     pub fn os_error(&self) -> i32 {
         let status = match self {
-            Error::Acme(e) => match &**e {
+            Error::Acme(e) | Error::Account(e) => match &**e {
                 acme::Error::Transport { source, .. } => source.status(),
                 _ => 0,
             },
@@ -78,42 +122,35 @@ impl Error {
     /// The problem type for `last.problem`.
     pub fn problem(&self) -> Option<String> {
         match self {
-            Error::Acme(e) => e.problem_type().map(String::from),
+            Error::Acme(e) | Error::Account(e) => e.problem_type().map(String::from),
             Error::Event(e) => Some(e.problem.clone()),
-            Error::ChallengeMismatch(_) => Some("challenge-mismatch".into()),
+            Error::ChallengeMismatch { .. } => Some("challenge-mismatch".into()),
             Error::ChallengeSetup { .. } => Some("challenge-setup-failure".into()),
             _ => None,
         }
     }
 
     pub fn subproblems(&self) -> Option<Value> {
-        match self {
-            Error::Acme(e) => e.subproblems().cloned(),
-            _ => None,
-        }
+        self.acme().and_then(acme::Error::subproblems).cloned()
     }
 
     /// The CA's word on when to come again.
     pub fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
-        match self {
-            Error::Acme(e) => e.retry_after().filter(|at| *at > now),
-            _ => None,
-        }
+        self.acme().and_then(acme::Error::retry_after).filter(|at| *at > now)
     }
 
     /// What kind of problem the CA told.
     pub fn kind(&self) -> Option<Kind> {
-        match self {
-            Error::Acme(e) => e.kind(),
-            _ => None,
-        }
+        self.acme().and_then(acme::Error::kind)
     }
 
     /// Whether no repetition mends it until the configuration changes.
     pub fn is_hopeless(&self, now: Timestamp) -> bool {
         match self {
-            Error::Acme(e) => matches!(e.verdict(now), acme::Verdict::NextCa | acme::Verdict::Hopeless),
-            Error::ChallengeMismatch(_) | Error::Refused(_) | Error::Misissued(_) => true,
+            Error::Acme(e) | Error::Account(e) => {
+                matches!(e.verdict(now), acme::Verdict::NextCa | acme::Verdict::Hopeless)
+            }
+            Error::ChallengeMismatch { .. } | Error::Refused(_) | Error::Misissued { .. } => true,
             _ => false,
         }
     }
@@ -121,14 +158,11 @@ impl Error {
     /// Whether what is known of the CA may have become wrong: it was not reached, forgot the account, or
     /// broke the protocol.
     pub fn is_of_the_authority(&self) -> bool {
-        match self {
-            Error::Acme(e) => match &**e {
-                acme::Error::Transport { .. } | acme::Error::Protocol(_) => true,
-                acme::Error::Problem { .. } => {
-                    matches!(e.kind(), Some(Kind::AccountDoesNotExist | Kind::Unauthorized))
-                }
-                _ => false,
-            },
+        match self.acme() {
+            Some(acme::Error::Transport { .. } | acme::Error::Protocol(_)) => true,
+            Some(acme::Error::Problem { .. }) => {
+                matches!(self.kind(), Some(Kind::AccountDoesNotExist | Kind::Unauthorized))
+            }
             _ => false,
         }
     }
@@ -148,7 +182,7 @@ impl Error {
                 true
             }
             Error::Event(e) => e.is_stopped,
-            Error::Acme(e) => {
+            Error::Acme(e) | Error::Account(e) => {
                 matches!(**e, acme::Error::Stopped | acme::Error::Crypto(crypto::Error::Stopped))
             }
             _ => false,
@@ -183,7 +217,7 @@ mod tests {
             (unreached(http::Error::Tls("x".into())), status::GENERAL, 0),
             (Error::from(said), status::PERMISSION_DENIED, 0),
             (Error::Unusable("x".into()), status::GENERAL, 0),
-            (Error::ChallengeMismatch("x".into()), status::INVALID, 0),
+            (Error::ChallengeMismatch { reason: "x".into(), offered: Vec::new() }, status::INVALID, 0),
         ] {
             assert_eq!((error.status(), error.os_error()), (status, os_error), "{error}");
         }

@@ -37,7 +37,8 @@ impl Engine {
             }
             Err(failed) if failed.is_stopped => None,
             Err(failed) => {
-                job.told_in_vain(failed.problem, failed.detail);
+                let detail = failed.advised();
+                job.told_in_vain(failed.problem, detail);
                 let failures = job.log.iter().take_while(|entry| entry.kind == MESSAGE_ERROR).count();
                 let failures = u32::try_from(failures).unwrap_or(u32::MAX);
                 let delay = self.settings().retry.delay;

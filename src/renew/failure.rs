@@ -3,19 +3,22 @@
 use super::brake::{self, Queue, Request};
 use super::engine::{Engine, Next};
 use super::error::Error;
+use super::hint::{self, Facts};
 use super::hold::Holds;
 use super::job::Running;
 use super::order::Wait;
 use super::pace::{self, Failure, Pressure, Urgency};
 use super::set::KeyedSet;
 use super::staging::Staging;
-use super::{Managed, hint, policy};
+use super::{Managed, policy};
+use crate::acme;
+use crate::acme::error::out_of_reach;
 use crate::acme::limits;
 use crate::model::ledger::Cause;
 use crate::model::{HeldBack, Job, Outcome, Pace};
 use crate::notify::{self, Event};
 use crate::store::{WorkGroup, WorkStore};
-use crate::time::{DAY, Timestamp, format_duration};
+use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 
 /// A wait for the next try that who has mended the cause need not sit out.
@@ -47,15 +50,17 @@ impl Engine {
         let retry = self.settings().retry;
         let at = pace::failed(job, &failure, &target.md.ca.urls, pressure, retry, self.random(), now);
         let apr_status = error.status();
-        let mut detail = match hint::hint(error) {
-            Some(hint) => format!("{} What to do: {hint}", sentence(error.to_string())),
-            None => sentence(error.to_string()),
-        };
+        let until = failure.hold.as_ref().map(|hold| hold.until);
+        let mut detail = hint::told(error, &Facts { ca, until, ..Facts::of(target) });
         if pace::validation_pause(&job.pace, now) == Some(at) {
             detail.push_str(" Five validations failed within an hour, and CAs allow no more: the next try waits for that.");
-        }
-        if failure.is_hopeless && failure.hold.is_none() && at.since(now) >= LONG {
+        } else if failure.hold.is_none() && at.since(now) >= LONG {
             detail.push_str(" Once that is mended, a graceful restart of httpd has it tried at once.");
+        }
+        // What people search for in the words of the C module: it is long, and the same for all causes.
+        if let Some(known) = in_known_words(error) {
+            detail.push(' ');
+            detail.push_str(&known);
         }
         job.last = Outcome {
             status: apr_status,
@@ -74,12 +79,11 @@ impl Engine {
             job.last.activity.as_deref().unwrap_or_default(),
             problem.map(|p| format!("problem[{p}] ")).unwrap_or_default()
         );
-        let wait = format_duration(readable(at.since(now)));
+        let wait = readable(at.since(now));
         crate::log!(
             Error,
             status = error.os_error(),
-            "AH10056: processing {name}: {detail} {}Next try in {wait}, at {}.",
-            problem.map(|p| format!("Problem: {p}. ")).unwrap_or_default(),
+            "AH10056: processing {name}: {detail} Next try in {wait}, at {}.",
             at.to_http_date()
         );
         crate::log!(
@@ -107,7 +111,8 @@ impl Engine {
             job.name,
             at.to_http_date()
         );
-        job.postpone(veto.problem, veto.detail, at);
+        let until = at.to_http_date();
+        job.postpone(veto.problem, format!("{}: the renewal is postponed until {until}.", veto.detail), at);
         self.save(running);
         Next::At(at)
     }
@@ -118,8 +123,10 @@ impl Engine {
         let Wait { waiting, until } = wait;
         let (until, what) = (until.ceil(), waiting.what.as_str());
         let job = &mut running.job;
-        let [took, left] = [now.since(waiting.since), until.since(now)].map(|t| format_duration(readable(t)));
-        let text = format!("the CA has been {what} for {took} and is asked again in {left}");
+        let [took, left] = [now.since(waiting.since), until.since(now)].map(readable);
+        let text = format!(
+            "the CA has been {what} for {took} and is asked again in {left}; nothing needs to be done"
+        );
         job.last.detail = Some(format!(
             "The CA has been {what} since {}, and is asked again at {}. Nothing needs to be done.",
             waiting.since.to_http_date(),
@@ -285,7 +292,11 @@ impl Engine {
         let request = self.request(target, ca, cause);
         ledger.add(brake::issued(&request, lifetime, sets.map_or(1, <[_]>::len), self.clock().now()));
         if let Err(error) = staging.save_ledger(&ledger) {
-            crate::log!(Warn, "md[{}]: what was issued cannot be noted: {error}", target.md.name);
+            crate::log!(
+                Warn,
+                "md[{}]: what was issued cannot be saved, and does not count for limits: {error}",
+                target.md.name
+            );
         }
     }
 
@@ -300,9 +311,7 @@ impl Engine {
         let clock = self.clock().as_ref();
         let Some(target) = self.targets().get(index) else { return clock.now().plus(policy::RETRY_MAX) };
         let mut running = Running::load(target, self.store(), clock);
-        let error =
-            Error::Unusable("an internal error ended the renewal, the server's error log has more.".into());
-        match self.failed(target, &mut running, None, &error) {
+        match self.failed(target, &mut running, None, &Error::Panicked) {
             Next::At(at) => at,
             Next::Never => clock.now().plus(policy::RETRY_MAX),
         }
@@ -337,22 +346,26 @@ pub(super) fn stored_orders(targets: &[Managed], store: &WorkStore, now: Timesta
     queue
 }
 
-/// Ended by a full stop, so that other sentences can follow.
-fn sentence(mut text: String) -> String {
-    if !text.ends_with(['.', '!', '?', ')']) {
-        text.push('.');
+fn in_known_words(error: &Error) -> Option<String> {
+    match (error, error.acme()) {
+        (Error::ChallengeSetup { offered, domain, .. }, _) => Some(format!(
+            "None of the offered challenge types {offered} offered for domain {domain} could be setup successfully. \
+             Please check the log for errors."
+        )),
+        (_, Some(acme::Error::Transport { url, .. })) => Some(out_of_reach(url)),
+        _ => None,
     }
-    text
 }
 
-/// Rounded up to what one reads at a glance: seconds, from ten minutes on minutes, from ten hours on hours.
-fn readable(wait: Duration) -> Duration {
-    let step = match wait.as_secs() {
-        0..600 => 1,
-        600..36_000 => 60,
-        _ => 3600,
+/// What one reads at a glance, rounded up: seconds, from two minutes on minutes, from two hours on hours.
+fn readable(wait: Duration) -> String {
+    let seconds = wait.as_secs().max(1);
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "second"),
+        120..7200 => (seconds.div_ceil(60), "minute"),
+        _ => (seconds.div_ceil(3600), "hour"),
     };
-    Duration::from_secs(wait.as_secs().max(1).next_multiple_of(step))
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -361,15 +374,11 @@ mod tests {
 
     #[test]
     fn a_wait_is_told_in_the_unit_that_fits() {
-        let told = |secs| format_duration(readable(Duration::from_secs(secs)));
-        assert_eq!([told(0), told(59), told(601), told(35_990)], ["1s", "59s", "11mi", "10h"]);
-        assert_eq!(told(124_721), "35h");
-    }
-
-    #[test]
-    fn what_the_ca_said_ends_like_a_sentence() {
-        assert_eq!(sentence("forbidden".into()), "forbidden.");
-        assert_eq!(sentence("Is it?".into()), "Is it?");
-        assert_eq!(sentence("refused (111)".into()), "refused (111)");
+        let told = |secs| readable(Duration::from_secs(secs));
+        assert_eq!(
+            [told(0), told(59), told(601), told(35_990)],
+            ["1 second", "59 seconds", "11 minutes", "10 hours"]
+        );
+        assert_eq!(told(124_721), "35 hours");
     }
 }

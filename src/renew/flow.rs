@@ -8,7 +8,7 @@
 
 use super::authority::Authority;
 use super::engine::Engine;
-use super::error::Error;
+use super::error::{Error, Unfit};
 use super::job::Running;
 use super::order::{SavedOrder, Wait};
 use super::set::KeyedSet;
@@ -71,7 +71,7 @@ impl Attempt<'_, '_> {
     /// Answers stay where the CA may come for them: whatever else has ended the attempt.
     fn end(&mut self, error: Option<&Error>) {
         if let Err(error) = self.keep_order() {
-            crate::log!(Warn, "md[{}]: how far its order has come cannot be kept: {error}", self.md.name);
+            crate::log!(Warn, "md[{}]: the state of its order cannot be saved: {}", self.md.name, error);
         }
         if error.is_some_and(Error::is_of_the_authority) {
             self.authority.forget();
@@ -161,7 +161,7 @@ impl Attempt<'_, '_> {
             Err(reason) => {
                 crate::log!(
                     Warn,
-                    "{name}: the staged certificate({}) is ordered anew: {reason}",
+                    "md[{name}]: the staged certificate({}) {reason}, so a new one is ordered",
                     spec.label()
                 );
                 None
@@ -210,10 +210,9 @@ impl Attempt<'_, '_> {
         })
     }
 
-    /// The set of this key and chain, if it fits the MD. The error completes "the certificate …".
-    fn check(&self, spec: &KeySpec, key: PrivateKey, chain: Chain) -> Result<KeyedSet, String> {
-        let (set, dropped) = KeyedSet::from_sent(spec.clone(), key, chain)
-            .map_err(|_| String::from("does not match its private key"))?;
+    /// The set of this key and chain, if it fits the MD.
+    fn check(&self, spec: &KeySpec, key: PrivateKey, chain: Chain) -> Result<KeyedSet, Unfit> {
+        let (set, dropped) = KeyedSet::from_sent(spec.clone(), key, chain).map_err(|_| Unfit::Key)?;
         if !dropped.is_nothing() {
             let (name, label) = (&self.md.name, spec.label());
             crate::log!(
@@ -222,13 +221,13 @@ impl Attempt<'_, '_> {
             );
         }
         if !self.md.is_covered_by(&set.info.dns_names) {
-            return Err("does not cover all domains".into());
+            return Err(Unfit::Names);
         }
         if set.info.not_after <= self.clock().now() {
-            return Err("has expired by the clock of this machine".into());
+            return Err(Unfit::Expired);
         }
         if set.info.must_staple != self.md.must_staple {
-            return Err("has another 'must-staple' than was requested".into());
+            return Err(Unfit::MustStaple);
         }
         Ok(set)
     }
@@ -244,14 +243,15 @@ impl Attempt<'_, '_> {
         let name = self.md.name.clone();
         self.running.step(format!("Retrieving {} certificate chain for {name}", spec.label()))?;
         let pem = session.certificate(url)?;
-        let about = |reason: &str| format!("the CA's certificate({}) {reason}", spec.label());
-        let unusable = |reason: String| Error::Misissued(about(&reason));
-        let chain = Chain::from_pem(&pem).map_err(|e| unusable(format!("cannot be read: {e}")));
+        let unusable = |unfit| Error::Misissued { label: spec.label().into(), unfit };
+        let chain = Chain::from_pem(&pem).map_err(|e| unusable(Unfit::Unreadable(e.to_string())));
         let key = match key {
             Some(key) => Ok(key),
             None => {
                 let key = self.staging().key(spec)?;
-                key.ok_or_else(|| Error::Unusable(about("has lost its private key")))
+                let lost =
+                    || format!("the private key of certificate({}) is missing in staging", spec.label());
+                key.ok_or_else(|| Error::Unusable(lost()))
             }
         };
         // Whatever comes of it, this order is done with.

@@ -12,6 +12,8 @@ use std::time::Duration;
 const LIMITED: Duration = Duration::from_secs(3600);
 /// The same for one that is overloaded or under maintenance.
 const UNAVAILABLE: Duration = Duration::from_secs(60);
+/// What a text can ask for, as much as a header can.
+const LONGEST: Duration = Duration::from_secs(10 * 86_400);
 
 /// The demand that stands in a failure of an order for `domains`.
 pub fn demanded(error: &acme::Error, ca: &str, domains: &[String], now: Timestamp) -> Option<Hold> {
@@ -28,8 +30,18 @@ pub fn demanded(error: &acme::Error, ca: &str, domains: &[String], now: Timestam
         }
         _ => return None,
     };
-    let until = error.retry_after().filter(|at| *at > now).unwrap_or_else(|| now.plus(pause));
+    let stated =
+        error.problem().filter(|problem| is_limit(problem)).and_then(|problem| dated(&problem.detail));
+    let until = error.retry_after().or(stated.map(|at| at.min(now.plus(LONGEST)))).filter(|at| *at > now);
+    let until = until.unwrap_or_else(|| now.plus(pause));
     Some(Hold { ca: ca.to_string(), scope, since: Timestamp::from_unix(now.unix()), until: until.ceil() })
+}
+
+/// Large CAs say it in the text: `retry after 2026-11-16 00:00:00 UTC`.
+fn dated(text: &str) -> Option<Timestamp> {
+    let (_, rest) = text.split_once("retry after ")?;
+    let date = rest.get(..19)?.replacen(' ', "T", 1);
+    Timestamp::parse_rfc3339(&format!("{date}Z"))
 }
 
 fn is_limit(problem: &Problem) -> bool {

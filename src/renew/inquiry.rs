@@ -20,7 +20,7 @@ impl Engine {
         Staging::new(self.store(), &target.md.name).ari().unwrap_or_else(|error| {
             crate::log!(
                 Warn,
-                "{}: what the CA advised cannot be read and is asked anew: {error}",
+                "md[{}]: what the CA advised (ARI) cannot be read, and the CA is asked again: {error}",
                 target.md.name
             );
             Vec::new()
@@ -56,7 +56,7 @@ impl Engine {
             }
         }
         if let Err(error) = Staging::new(self.store(), name).save_ari(&entries) {
-            crate::log!(Warn, "{name}: what the CA advises cannot be kept: {error}");
+            crate::log!(Warn, "md[{name}]: what the CA advises (ARI) cannot be saved: {}", error.advised());
         }
         entries
     }

@@ -49,7 +49,8 @@ impl<'a> Running<'a> {
             Staging::new(store, name).job().unwrap_or_else(|error| {
                 crate::log!(
                     Warn,
-                    "{name}: the state of its renewal cannot be read and is begun anew: {error}"
+                    "md[{name}]: the state of its renewal cannot be read, so the renewal begins again: {}",
+                    error.advised()
                 );
                 None
             })
@@ -170,9 +171,13 @@ impl<'a> Running<'a> {
     /// Tells once that the state cannot be saved: until it can, nothing about that is new.
     pub fn report_unsaved(&mut self, error: &Error) {
         if !std::mem::replace(&mut self.is_reported, true) {
+            let text = match error {
+                Error::Store(error) => error.advised(),
+                other => other.to_string(),
+            };
             crate::log!(
                 Error,
-                "md[{}]: the state of its renewal cannot be saved, and is kept in memory until it can: {error}",
+                "md[{}]: the state of its renewal cannot be saved, and is kept in memory until it can: {text}",
                 self.job.name
             );
         }

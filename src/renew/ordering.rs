@@ -358,6 +358,7 @@ impl Attempt<'_, '_> {
         let error = acme::Error::Invalid {
             what: "the authorization is still pending".into(),
             identifier: Some(authorization.name()),
+            tried: Some(challenge.tried()),
             problem: challenge.error.clone().map(Box::new),
         };
         Some(error.into())

@@ -153,10 +153,7 @@ pub struct Failure {
 
 impl Failure {
     pub fn of(error: &Error, ca: Option<&str>, domains: &[String], now: Timestamp) -> Self {
-        let of_acme = match error {
-            Error::Acme(error) => Some(error.as_ref()),
-            _ => None,
-        };
+        let of_acme = error.acme();
         let hold = of_acme.zip(ca).and_then(|(error, ca)| hold::demanded(error, ca, domains, now));
         Failure {
             ca: ca.map(String::from),
@@ -453,6 +450,7 @@ mod tests {
         let invalid = || acme::Error::Invalid {
             what: "the authorization is invalid".into(),
             identifier: Some("a.test".into()),
+            tried: None,
             problem: Some(Box::new(Problem::new("acme:error:connection", "timeout"))),
         };
         let mut job = Job::new("a.test");

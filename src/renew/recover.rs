@@ -3,6 +3,7 @@
 
 use super::fallback;
 use super::gate::EndedStarts;
+use super::hint;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
 use super::staging::file::CHAIN_STEM;
 use crate::model::{Job, KeySpec, Md, Outcome, Trial};
@@ -87,8 +88,7 @@ pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
     if let Err(error) = note_ended(store, guilty, &names, &left, now) {
         crate::log!(
             Warn,
-            "that the last start of httpd ended with new certificates for {} cannot be noted, and they may end another one: \
-             {error}",
+            "cannot note that the last start of httpd ended with new certificates for {}, which may end another one: {error}",
             names.join(", ")
         );
     }
@@ -196,7 +196,8 @@ fn sets_in_use(store: &StartStore, name: &str) -> Result<Vec<KeyedSet>, Flaw> {
 /// Has a finished job say that TLS servers refuse its set, and why.
 pub(super) fn note_refused(store: &StartStore, job: Job, reason: &str, now: Timestamp) -> Result<(), Error> {
     let error = super::error::Error::Refused(reason.to_string());
-    let last = Outcome { status: error.status(), detail: Some(format!("{error}.")), ..Outcome::default() };
+    let detail = format!("{error}. What to do: {} Then restart httpd.", hint::REFUSED);
+    let last = Outcome { status: error.status(), detail: Some(detail), ..Outcome::default() };
     let trial = Some(Trial::Refused(reason.to_string()));
     let mut job = Job { trial, errors: job.errors.max(1), last, ..job };
     job.note(now, "renewal-error", None, job.last.detail.clone());
@@ -258,11 +259,15 @@ pub(super) fn swaps(store: &StartStore) -> Result<(), Error> {
             Ok(None) => {}
             Ok(Some(group)) => crate::log!(
                 Notice,
-                "{name}: its last activation was interrupted; what was in {}/ is in use now",
+                "md[{name}]: its last activation was interrupted; what was in {}/ is in use now",
                 group.dir_name()
             ),
             Err(e) => {
-                crate::log!(Error, "{name}: its last activation was interrupted and cannot be ended: {e}")
+                crate::log!(
+                    Error,
+                    "md[{name}]: its last activation was interrupted and cannot be ended: {}",
+                    e.advised()
+                )
             }
         }
     }

@@ -213,7 +213,7 @@ pub fn purge_challenges<'a>(store: &StartStore, mds: impl Iterator<Item = &'a Md
 /// Nobody knows any more with which command they could be taken away.
 fn warn_of_records<'a>(name: &str, values: impl Iterator<Item = &'a str>) {
     for value in values {
-        crate::log!(Warn, "{name}: it is not managed any more: {}", dns01::left_behind(name, value));
+        crate::log!(Warn, "md[{name}] is no longer managed: {}", dns01::left_behind(name, value));
     }
 }
 

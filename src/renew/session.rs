@@ -154,7 +154,7 @@ impl Client<'_> {
             Err(error) => {
                 crate::log!(
                     Warn,
-                    "md[{}]: the CA does not take the new contacts of {}: {error}",
+                    "md[{}]: the CA does not take the new contacts of {}, so those before stay: {error}. Check MDContactEmail.",
                     self.md.name,
                     account.url
                 );
@@ -213,11 +213,12 @@ impl Client<'_> {
             }
         };
         let agreement = md.ca.agreement.as_deref();
-        let registration = server.register(&key, &md.contacts, agreement, md.eab.as_ref())?;
+        let registration =
+            server.register(&key, &md.contacts, agreement, md.eab.as_ref()).map_err(Error::of_account)?;
         staging.save_account(slot, &account_json(url, md, &registration), &key)?;
         crate::log!(
             Notice,
-            "{}: new account {} at {url}; a CAA record can allow it alone (RFC 8657): accounturi={}",
+            "md[{}]: new account {} at {url}; a CAA record can allow it alone (RFC 8657): accounturi={}",
             md.name,
             registration.url,
             registration.url

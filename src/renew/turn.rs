@@ -77,10 +77,11 @@ impl Engine {
                 "AH10059: The Managed Domain {name} has been setup and changes will be activated on next (graceful) \
                  server restart."
             ),
-            Turn::Waiting(_) if is_new => {
+            Turn::Waiting(at) if is_new => {
                 crate::log!(
                     Notice,
-                    "AH10059: The Managed Domain {name} has been setup and goes live in due time."
+                    "AH10059: The Managed Domain {name} has been setup and goes live in due time, at {} at the earliest.",
+                    at.to_http_date()
                 );
             }
             _ => {}
@@ -129,7 +130,7 @@ impl Engine {
         let (ordered, sets) = match admitted {
             Ok(admitted) => admitted,
             Err(Flaw::Store(error @ store::Error::Io { .. })) => {
-                crate::log!(Error, "{name}: the staged set cannot be read: {error}");
+                crate::log!(Error, "md[{name}]: the staged certificates cannot be read: {}", error.advised());
                 return Turn::Waiting(now.plus(PAUSE));
             }
             Err(flaw) if flaw.is_refusal() => return Turn::Refused(flaw.to_string()),
@@ -157,7 +158,7 @@ impl Engine {
             Err(error) => return Turn::Damaged(error.to_string()),
         };
         if let Err(error) = published.write(self.store(), name) {
-            crate::log!(Error, "{name}: the new set cannot go live: {error}");
+            crate::log!(Error, "md[{name}]: the new certificates cannot go live: {}", error.advised());
             return Turn::Waiting(now.plus(PAUSE));
         }
         workers.tell(index, set);
@@ -233,10 +234,11 @@ impl Engine {
             Some(failed) if failed.is_stopped => return Next::Never,
             Some(failed) => {
                 job.errors += 1;
+                let detail = failed.advised();
                 job.last = Outcome {
                     status: status::GENERAL,
                     problem: Some(failed.problem),
-                    detail: Some(failed.detail),
+                    detail: Some(detail),
                     ..Outcome::default()
                 };
                 let random = self.random();

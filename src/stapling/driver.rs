@@ -106,7 +106,10 @@ impl Driver {
             // Requests end in a failure where they panic: this was between them.
             if thread.join().is_err() {
                 lock(&self.shared.turns).lose_thread(host);
-                crate::log!(Error, "asking for an OCSP response ended in an internal error");
+                crate::log!(
+                    Error,
+                    "asking for an OCSP response ended in an internal error and is tried again: report this bug of mod_md"
+                );
             }
         }
         let now = self.shared.around.clock.now();
@@ -122,7 +125,9 @@ impl Driver {
                     crate::log!(
                         Error,
                         status = error.raw_os_error().unwrap_or(0),
-                        "asking for OCSP responses cannot start its thread: {error}"
+                        "asking for OCSP responses cannot start its thread and is tried again: {}. Raise the limit of threads (ulimit -u, \
+                         TasksMax of the service).",
+                        crate::log::plain(&error)
                     );
                 }
             }
@@ -145,7 +150,11 @@ impl Driver {
                 self.reporter = Some(thread);
                 self.reports = Some(sender.clone());
             }
-            Err(error) => crate::log!(Error, "what comes of OCSP requests cannot be reported: {error}"),
+            Err(error) => crate::log!(
+                Error,
+                "what comes of OCSP requests is not shown and not told to commands: {}",
+                crate::log::plain(&error)
+            ),
         }
         sender
     }
@@ -249,8 +258,9 @@ fn take(around: &Surroundings, subject: &Arc<Subject>, response: &Arc<Response>)
     if let Err(error) = file::write(&around.store, subject, response) {
         crate::log!(
             Error,
-            "md[{}]: an OCSP response cannot be saved, other processes go without: {error}",
-            subject.owner
+            "md[{}]: an OCSP response cannot be saved, and only this process staples it: {}",
+            subject.owner,
+            error.advised()
         );
     }
     around.cache.put([Entry { subject: subject.clone(), response: Some(response.clone()) }]);

@@ -127,7 +127,8 @@ fn tell(
         if !is_known {
             crate::log!(
                 Error,
-                "md[{owner}]: the state of its stapling cannot be saved, and is kept in memory until it can: {error}"
+                "md[{owner}]: the state of its stapling cannot be saved, and is kept in memory until it can: {}",
+                error.advised()
             );
         }
         unsaved.insert(owner.to_string(), json);
@@ -167,7 +168,8 @@ fn log(report: &Report, now: Timestamp) {
             if let Status::Revoked(since) = response.status {
                 crate::log!(
                     Error,
-                    "AH10500: md[{owner}]: the certificate with serial {serial_hex} was revoked by its CA at {}",
+                    "AH10500: md[{owner}]: the certificate with serial {serial_hex} was revoked by its CA at {}. A managed one is renewed at \
+                     once; find out why it was revoked, because others may have its private key",
                     since.to_http_date()
                 );
             }
@@ -184,7 +186,8 @@ fn log(report: &Report, now: Timestamp) {
             crate::log!(
                 Warn,
                 "md[{owner}]: no new OCSP response for the certificate with serial {serial_hex} from {responder}: \
-                 {reason}. {meanwhile}. Next try in {wait}."
+                 {reason}. {meanwhile}. Next try in {wait}. Where this stays, try 'curl {responder}' on this machine: a firewall may \
+                 have to let it out, or you configure MDHttpProxy."
             );
         }
     }

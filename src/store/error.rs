@@ -1,12 +1,13 @@
 //! What can go wrong with the store, told so that an admin can act on it.
 
-use std::io;
+use crate::log::plain;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `what` was being done with `path` when the operating system refused.
-    #[error("{what} {}: {}", path.display(), reason(source))]
+    #[error("{what} {}: {}", path.display(), plain(source))]
     Io { what: &'static str, path: PathBuf, source: io::Error },
     /// The file is there but is not what it should be.
     #[error("{} is damaged: {reason}", path.display())]
@@ -53,10 +54,48 @@ impl Error {
             _ => None,
         }
     }
-}
 
-/// Without "(os error 13)": the log adds the number itself.
-fn reason(source: &io::Error) -> String {
-    let text = source.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_string()
+    /// With what to do about it, in whole sentences.
+    pub fn advised(&self) -> String {
+        self.advice().map_or_else(|| format!("{self}."), |advice| format!("{self}. What to do: {advice}"))
+    }
+
+    /// `None` where the text says what is to be done.
+    pub fn advice(&self) -> Option<String> {
+        Some(match self {
+            Error::Io { path, source, .. } => {
+                let path = path.display();
+                match source.kind() {
+                    ErrorKind::PermissionDenied => format!(
+                        "Give httpd's User the right to read and write {path} (docs/store.md has the owners and modes); a \
+                         security module (SELinux, AppArmor) or a mount option may forbid it, too."
+                    ),
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                        format!("Make room in the file system of {path} ('df -h', 'df -i', 'quota').")
+                    }
+                    ErrorKind::ReadOnlyFilesystem => {
+                        format!(
+                            "Mount the file system of {path} for writing; the system's log says why it is read-only."
+                        )
+                    }
+                    ErrorKind::NotFound => {
+                        format!("Restart httpd, which makes {path} again: it has been removed.")
+                    }
+                    ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+                        format!("Move away what is in the place of {path}, and restart httpd.")
+                    }
+                    _ => format!(
+                        "Look at the disk and the file system of {path}: the operating system refuses."
+                    ),
+                }
+            }
+            Error::Garbage { path, .. } => format!(
+                "Restore {0} from a backup, or remove it: what it held is requested from the CA again.",
+                path.display()
+            ),
+            Error::Crypto { .. } => crate::crypto::ADVICE.into(),
+            Error::Name(_) => "Rename the managed domain (MDomain): the store cannot hold this name.".into(),
+            Error::BadKey { .. } | Error::NewerVersion { .. } => return None,
+        })
+    }
 }

@@ -8,8 +8,11 @@ use zeroize::Zeroizing;
 impl Layout {
     pub(super) fn read_key(&self, group: Group, name: &str, file: &str) -> Result<Option<PrivateKey>, Error> {
         let Some(pem) = self.read(group, name, file, FILE_MAX)?.map(Zeroizing::new) else { return Ok(None) };
-        let what_next =
-            if group.encrypts_keys() { ". It is not used; what needs it is made again" } else { "" };
+        let what_next = if group.encrypts_keys() {
+            ". It is not used, and a new key is made: find out who can write there"
+        } else {
+            ""
+        };
         let refused = |e| self.garbage(group, name, file, format!("{e}{what_next}"));
         self.open_key(group, &pem).map(Some).map_err(refused)
     }

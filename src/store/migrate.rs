@@ -20,7 +20,11 @@ pub(super) fn run(layout: &Layout, root: &Folder, mut record: Value) -> Result<(
     for group in [Group::Domains, Group::Archive, Group::Staging] {
         for name in layout.names(group)? {
             if let Err(error) = convert(layout, group, &name) {
-                crate::log!(Warn, "{name}: its files of mod_md 1.0 cannot be taken over: {error}");
+                crate::log!(
+                    Warn,
+                    "md[{name}]: its files of mod_md 1.0 cannot be taken over: {}",
+                    error.advised()
+                );
                 is_complete &= !matches!(error, Error::Io { .. });
             }
         }

@@ -322,7 +322,7 @@ fn an_unreadable_set_is_left_alone_until_it_can_be_read() {
     fs::write(&key, &sealed).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     wait_for("word of it", SOON, || {
-        let said = httpd.logged("the staged set cannot be read");
+        let said = httpd.logged("the staged certificates cannot be read");
         (!said.is_empty() || ready.serial("one.test") == set.serial()).then_some(())
     });
     if ready.serial("one.test") == ready.first.serial() {

@@ -31,13 +31,14 @@ fn at_notice_a_day_is_told_in_a_few_lines() {
     // The step that failed and the new account have no number; each failure is one line more.
     let (steps, accounts) = (lines("md[refused.invalid] while[Creating new order]"), lines(": new account "));
     assert_eq!((steps.len(), accounts.len()), (2, 1), "{told:#?}");
+    assert!(steps.iter().all(|step| step.contains("error:rejectedIdentifier")), "{steps:#?}");
     assert_eq!(lines("AH10116: no certificate yet for ").len(), 2, "one for each start: {told:#?}");
     assert_eq!(told.iter().filter(|line| line.contains(" AH1")).count(), 6, "{told:#?}");
     assert_eq!(told.len(), 9, "{told:#?}");
     let success = lines("[md:notice]").into_iter().find(|line| line.contains("AH10059")).expect("a success");
     assert!(success.contains("Domain good.test has been setup and is live now"), "{success}");
     for failure in lines("AH10056: processing refused.invalid") {
-        assert!(failure.contains("[md:error]") && failure.contains("rejectedIdentifier"), "{failure}");
+        assert!(failure.contains("[md:error]") && failure.contains("What to do: Check"), "{failure}");
         assert!(failure.contains("Next try in ") && failure.contains(" GMT"), "{failure}");
     }
     let anew = lines("AH10064");

@@ -28,7 +28,7 @@ impl resolver::Resolver for Resolver {
             Ok(literal) => vec![literal],
             Err(_) => within(&self.0, *timeout.after, move || name.to_socket_addrs())
                 .map_err(carried)?
-                .map_err(|e| carried(Error::Dns(e.to_string())))?
+                .map_err(|e| carried(Error::Dns(unknown(&e))))?
                 .collect(),
         };
         let mut out = self.empty();
@@ -37,6 +37,12 @@ impl resolver::Resolver for Resolver {
         }
         if out.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(out) }
     }
+}
+
+/// The resolver's words, without those of the library around it.
+fn unknown(error: &io::Error) -> String {
+    let text = crate::log::plain(error);
+    text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_string()
 }
 
 pub(super) struct TcpConnector(pub StopFlag);

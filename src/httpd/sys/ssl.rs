@@ -198,7 +198,8 @@ unsafe fn shows_challenge(ssl: *mut SSL) -> bool {
         let reasons = refusals.join("; ");
         crate::log!(
             Error,
-            "OpenSSL refuses the certificates of the tls-alpn-01 challenge of {name}: {reasons}"
+            "OpenSSL refuses the certificates of the tls-alpn-01 challenge of {name}, so that its validation fails: \
+             {reasons}. Check openssl.cnf and SSLOpenSSLConfCmd"
         );
     }
     true
