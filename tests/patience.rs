@@ -450,7 +450,7 @@ fn a_ca_that_looks_once_and_tells_why_not_is_asked_to_look_again() {
     // step-ca.
     let lab = Lab::new();
     lab.ca.rules(|rules| {
-        rules.looks_once = true;
+        rules.looks_once = Some("pending");
         rules.validate = Arc::new(|_| Err(problem("connection", "connection refused")));
     });
     let begin = lab.clock.now();
@@ -460,6 +460,47 @@ fn a_ca_that_looks_once_and_tells_why_not_is_asked_to_look_again() {
     let detail = job.last.detail.unwrap();
     assert!(detail.contains("a.test by http-01: connection refused"), "{detail}");
     assert!(lab.clock.now().since(begin) < MINUTE * 2);
+    lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
+    lab.finish();
+    assert_eq!((lab.orders(), lab.ca.count(Endpoint::Challenge)), (1, 2));
+}
+
+#[test]
+fn a_ca_that_looks_at_once_and_refuses_the_start_of_what_it_did_not_find_is_asked_to_look_again() {
+    // serles.
+    let lab = Lab::new();
+    lab.ca.rules(|rules| {
+        (rules.validation_polls, rules.looks_once) = (0, Some("processing"));
+        rules.refuses_in_vain = true;
+        rules.validate = Arc::new(|_| Err(problem("connection", "connection refused")));
+    });
+    let begin = lab.clock.now();
+    lab.look();
+    let job = lab.job();
+    assert_eq!((job.errors, job.pace.failed_validations.len()), (1, 1));
+    let detail = job.last.detail.unwrap();
+    assert!(detail.contains("a.test: connection refused"), "{detail}");
+    assert!(lab.clock.now().since(begin) < MINUTE);
+    lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
+    lab.finish();
+    assert_eq!((lab.orders(), lab.ca.count(Endpoint::Challenge)), (1, 2));
+}
+
+#[test]
+fn a_ca_that_finds_no_answer_and_goes_on_is_asked_to_look_again_by_the_next_try() {
+    let lab = Lab::new();
+    lab.ca.rules(|rules| {
+        rules.looks_once = Some("processing");
+        rules.validate = Arc::new(|_| Err(problem("connection", "connection refused")));
+    });
+    let begin = lab.clock.now();
+    let first_error = (1..50).find(|_| {
+        lab.look();
+        lab.job().errors == 1
+    });
+    // It may look again by itself, so it is given its time (RFC 8555 §8.2).
+    let waited = lab.clock.now().since(begin);
+    assert!(first_error.is_some() && waited > MINUTE * 5 && waited < MINUTE * 15, "{waited:?}");
     lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
     lab.finish();
     assert_eq!((lab.orders(), lab.ca.count(Endpoint::Challenge)), (1, 2));

@@ -79,9 +79,10 @@ fn pending<'a>(order: &'a Order, authorizations: &'a [Authorization], started: &
     if order.finalize.is_some() { Step::Finalize } else { Step::Poll(Poll::Order) }
 }
 
-/// §7.1.6: a server may show that it validates by the state of the challenge.
+/// §7.1.6: a server may show that it validates by the state of the challenge. Where that has an error, the server has looked, and may wait
+/// to be asked again (§8.2).
 pub fn is_processing(authorization: &Authorization) -> bool {
-    authorization.challenges.iter().any(|c| c.status == ChallengeStatus::Processing)
+    authorization.challenges.iter().any(|c| c.status == ChallengeStatus::Processing && c.error.is_none())
 }
 
 fn failed_authorization(authorization: &Authorization) -> Option<Error> {

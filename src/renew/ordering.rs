@@ -7,9 +7,9 @@ use super::flow::{Attempt, Progress};
 use super::order::{SavedOrder, Wait};
 use super::set::KeyedSet;
 use super::{challenges, pace};
-use crate::acme::objects::{Authorization, AuthorizationStatus, ChallengeStatus, Order, OrderStatus};
+use crate::acme::objects::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Order, OrderStatus};
 use crate::acme::order::{self, Poll, Step};
-use crate::acme::problem::Kind;
+use crate::acme::problem::{Kind, Problem};
 use crate::acme::{self, OrderOptions, Session};
 use crate::model::{KeySpec, Waiting};
 use crate::time::Timestamp;
@@ -303,11 +303,12 @@ impl Attempt<'_, '_> {
         for (authorization, url) in pending.iter().zip(urls) {
             match session.start_challenge(&url) {
                 Ok(_) => {}
-                Err(error)
-                    if error.is_conflict()
-                        || (error.is_refusal() && is_begun(session, authorization, &url)) =>
-                {
-                    self.running.remark(&format!("the CA looks already: {error}"))?;
+                Err(error) if error.is_conflict() || error.is_refusal() => {
+                    match seen(session, authorization, &url, &error) {
+                        Seen::InVain => return Err(in_vain(authorization, &url, error.problem())),
+                        Seen::Idle if !error.is_conflict() => return Err(error.into()),
+                        _ => self.running.remark(&format!("the CA looks already: {error}"))?,
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -351,18 +352,23 @@ impl Attempt<'_, '_> {
             });
             Some((authorization, in_vain?))
         })?;
-        if challenge.status != ChallengeStatus::Processing {
-            self.change_order(|order, _| order.unstart(&authorization.url));
-        }
+        // Whatever its state: to start it again asks the CA to look again.
+        self.change_order(|order, _| order.unstart(&authorization.url));
         self.running.has_news();
-        let error = acme::Error::Invalid {
-            what: "the authorization is still pending".into(),
-            identifier: Some(authorization.name()),
-            tried: Some(challenge.tried()),
-            problem: challenge.error.clone().map(Box::new),
-        };
-        Some(error.into())
+        Some(in_vain(authorization, &challenge.url, challenge.error.as_ref()))
     }
+}
+
+/// The CA has looked for the answer to the challenge with this URL, which it did not find.
+fn in_vain(authorization: &Authorization, url: &str, problem: Option<&Problem>) -> Error {
+    let challenge = authorization.challenges.iter().find(|challenge| challenge.url == url);
+    let error = acme::Error::Invalid {
+        what: "the authorization is still pending".into(),
+        identifier: Some(authorization.name()),
+        tried: challenge.map(Challenge::tried),
+        problem: problem.cloned().map(Box::new),
+    };
+    error.into()
 }
 
 /// Whether an order may have been refused for what it replaces: that was replaced before (RFC 9773 §7.4), or
@@ -384,13 +390,28 @@ fn is_not_ready(order: &Order, error: &Error) -> bool {
     }
 }
 
-/// Whether the challenge with this URL is not to be started any more.
-fn is_begun(session: &Session, authorization: &Authorization, url: &str) -> bool {
-    session.authorization(&authorization.url).is_ok_and(|polled| {
-        let mut challenges = polled.value.challenges.iter();
-        polled.value.status != AuthorizationStatus::Pending
-            || challenges.any(|c| c.url == url && c.status != ChallengeStatus::Pending)
-    })
+/// What has become of a challenge whose start was refused.
+enum Seen {
+    /// Nothing.
+    Idle,
+    /// It was started before, and is under way or decided.
+    Begun,
+    /// The CA looked at once, and what it found is why it refuses (serles).
+    InVain,
+}
+
+fn seen(session: &Session, authorization: &Authorization, url: &str, refusal: &acme::Error) -> Seen {
+    let Ok(polled) = session.authorization(&authorization.url) else { return Seen::Idle };
+    let challenge = polled.value.challenges.iter().find(|c| c.url == url);
+    let found = challenge.and_then(|c| c.error.as_ref()).map(|problem| &problem.type_);
+    let is_pending = polled.value.status == AuthorizationStatus::Pending;
+    if is_pending && found.is_some() && found == refusal.problem().map(|problem| &problem.type_) {
+        return Seen::InVain;
+    }
+    match is_pending && challenge.is_none_or(|c| c.status == ChallengeStatus::Pending) {
+        true => Seen::Idle,
+        false => Seen::Begun,
+    }
 }
 
 /// What the CA does while it is waited for.

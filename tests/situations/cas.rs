@@ -145,7 +145,7 @@ pub fn validations() -> Vec<Situation> {
         ),
         failing("a CA that looks in vain and goes on", &["connection refused", "open port 80"], |lab| {
             finds(lab, "http-01", "connection", "connection refused");
-            lab.ca.rules(|rules| rules.looks_once = true);
+            lab.ca.rules(|rules| rules.looks_once = Some("pending"));
         }),
         situation(
             "five failed validations",

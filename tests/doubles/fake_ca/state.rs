@@ -40,8 +40,11 @@ pub struct Rules {
     pub shows_pending: bool,
     /// A challenge that is under way is not to be started again: that is a conflict, as Boulder says since 2026.
     pub conflicts: bool,
-    /// A failed validation leaves the challenge pending with its error, until it is started again, as step-ca does.
-    pub looks_once: bool,
+    /// A failed validation leaves the challenge in this state with its error, until it is started again: `pending`, as step-ca does, or
+    /// `processing`.
+    pub looks_once: Option<&'static str>,
+    /// What a validation found that failed at once is the answer to the start of the challenge, whose error has no text, as with serles.
+    pub refuses_in_vain: bool,
     /// Orders expire after this time, and are not there any more then.
     pub expires: Option<Duration>,
     /// How often an order with valid authorizations is fetched before it is ready.
@@ -95,7 +98,8 @@ impl Default for Rules {
             validation_time: Duration::ZERO,
             shows_pending: false,
             conflicts: false,
-            looks_once: false,
+            looks_once: None,
+            refuses_in_vain: false,
             expires: None,
             ready_polls: 0,
             not_ready: (403, "orderNotReady"),
@@ -426,9 +430,9 @@ impl State {
             token: &challenge.token,
             key_authorization: &format!("{}.{thumbprint}", challenge.token),
         });
-        if self.rules.looks_once && result.is_err() {
+        if let Some(status) = self.rules.looks_once.filter(|_| result.is_err()) {
             challenge.error = result.err();
-            challenge.status = "pending";
+            challenge.status = status;
             authorization.polls = None;
             return;
         }
@@ -451,15 +455,22 @@ impl State {
         if self.rules.conflicts && self.challenges[index].status == "processing" {
             return Err(refused(409, "conflict", "the challenge is under way"));
         }
-        if !payload.is_null() && self.challenges[index].status == "pending" {
+        let is_idle = self.challenges[index].status == "pending" || self.challenges[index].error.is_some();
+        if !payload.is_null() && is_idle {
             if self.authorizations[authorization].status != "pending" {
                 return Err(refused(400, "malformed", "the authorization is not pending"));
             }
             self.challenges[index].status = "processing";
+            self.challenges[index].error = None;
             self.authorizations[authorization].started = self.now;
             match self.rules.validation_polls {
                 0 => self.validate(authorization),
                 n => self.authorizations[authorization].polls = Some(n - 1),
+            }
+            if let Some(error) = self.challenges[index].error.as_mut().filter(|_| self.rules.refuses_in_vain)
+            {
+                let told = std::mem::replace(error, json!({"type": error["type"]}));
+                return Err(Answer::problem(400, &told));
             }
         }
         Ok(self.pollable(Answer::json(200, &self.challenge_json(base, index))))
