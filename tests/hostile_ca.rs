@@ -415,6 +415,23 @@ fn a_certificate_for_something_else_is_refused_and_the_next_one_ordered_a_day_la
     assert_eq!(lab.ca.count(Endpoint::NewOrder), 2);
 }
 
+#[test]
+fn a_certificate_without_alternative_names_is_refused_as_clients_would() {
+    // serles with its own OpenSSL backend.
+    let lab = Lab::new();
+    lab.ca.rules(|rules| rules.drops_extensions = true);
+    let (job, wait) = lab.failure();
+    let detail = job.last.detail.unwrap();
+    assert!(
+        detail.contains("subjectAltName is missing") && detail.contains("operator of the CA"),
+        "{detail}"
+    );
+    assert_eq!(pace(wait), Pace::Daily);
+    lab.ca.rules(|rules| rules.drops_extensions = false);
+    lab.clock.advance(wait);
+    lab.assert_mends();
+}
+
 /// Changes the JSON of an answer.
 fn edit(answer: &mut Answer, change: impl FnOnce(&mut Value)) {
     let mut value = serde_json::from_slice(&answer.body).unwrap();

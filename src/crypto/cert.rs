@@ -115,6 +115,11 @@ impl Certificate {
         self.fields.subject.common_names().map(str::to_ascii_lowercase).collect()
     }
 
+    /// Whether it has its names where clients look for them (RFC 9525 §6.3). Few still look into the subject.
+    pub fn has_alternative_names(&self) -> bool {
+        !self.fields.extensions.names.is_empty()
+    }
+
     /// RFC 7633: clients refuse it without a stapled OCSP response.
     pub fn must_staple(&self) -> bool {
         self.fields.extensions.must_staple
@@ -394,6 +399,9 @@ mod tests {
 
     #[test]
     fn a_certificate_without_alternative_names_stands_for_its_common_name() {
-        assert_eq!(Ca::new("Old.Test").certificate().dns_names(), ["old.test"]);
+        let old = Ca::new("Old.Test");
+        let old = old.certificate();
+        assert_eq!(old.dns_names(), ["old.test"]);
+        assert!(!old.has_alternative_names());
     }
 }

@@ -220,6 +220,11 @@ impl Attempt<'_, '_> {
                 "md[{name}]: the CA sent more than the chain of certificate({label}), which is used: {dropped}"
             );
         }
+        if !set.chain.leaf().has_alternative_names() {
+            return Err("has no names but in its subject, where clients do not look (the subjectAltName is missing): \
+                        that is for the operator of the CA to set right"
+                .into());
+        }
         if !self.md.is_covered_by(&set.info.dns_names) {
             return Err(Unfit::Names);
         }

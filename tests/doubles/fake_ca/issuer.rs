@@ -38,13 +38,15 @@ impl Issuer {
         self.certificate.to_pem().unwrap()
     }
 
-    /// Leaf and issuer in PEM, for a request that asks for exactly `names`. `Err` says what is wrong.
+    /// Leaf and issuer in PEM, for a request that asks for exactly `names`. `Err` says what is wrong. `drops_extensions`: what the request
+    /// asks for beside its subject is left out, the names with it.
     pub fn issue(
         &self,
         csr: &[u8],
         names: &[String],
         now: Timestamp,
         lifetime: Duration,
+        drops_extensions: bool,
     ) -> Result<Vec<u8>, String> {
         let request = X509Req::from_der(csr).map_err(|e| e.to_string())?;
         let key = request.public_key().map_err(|e| e.to_string())?;
@@ -55,7 +57,8 @@ impl Issuer {
         builder.set_subject_name(request.subject_name()).unwrap();
         builder.set_issuer_name(self.certificate.subject_name()).unwrap();
         builder.set_pubkey(&key).unwrap();
-        for extension in request.extensions().map_err(|e| e.to_string())? {
+        let extensions = request.extensions().map_err(|e| e.to_string())?;
+        for extension in extensions.into_iter().filter(|_| !drops_extensions) {
             builder.append_extension(extension).unwrap();
         }
         let context = builder.x509v3_context(Some(&self.certificate), None);
@@ -63,6 +66,9 @@ impl Issuer {
         builder.append_extension(id).unwrap();
         builder.sign(&self.key, MessageDigest::sha256()).unwrap();
         let leaf = builder.build();
+        if drops_extensions {
+            return Ok([leaf.to_pem().unwrap(), self.pem()].concat());
+        }
         let (mut asked, mut ordered) = (names_of(&leaf), names.to_vec());
         asked.sort();
         ordered.sort();

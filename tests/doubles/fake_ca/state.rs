@@ -66,6 +66,8 @@ pub struct Rules {
     /// Asked for each signed request: whether its nonce is refused, however good it is.
     pub refuse_nonce: Box<dyn FnMut() -> bool + Send>,
     pub lifetime: Duration,
+    /// Certificates have the subject of the request and none of its extensions, as those of `openssl x509 -req` (serles).
+    pub drops_extensions: bool,
     /// The chain comes with a link to another one.
     pub alternates: bool,
     /// Which certificates of a chain are sent, in which order; empty: all, as RFC 8555 §9.1 wants them.
@@ -111,6 +113,7 @@ impl Default for Rules {
             reuse_authorizations: false,
             refuse_nonce: Box::new(|| false),
             lifetime: Duration::from_secs(90 * 86_400),
+            drops_extensions: false,
             alternates: false,
             sends: Vec::new(),
             quirks: Vec::new(),
@@ -497,7 +500,7 @@ impl State {
         let name = |i: &Value| i["value"].as_str().unwrap_or_default().to_string();
         let names: Vec<String> = order.identifiers.iter().map(name).collect();
         let chain = issuer
-            .issue(&csr, &names, now, self.rules.lifetime)
+            .issue(&csr, &names, now, self.rules.lifetime, self.rules.drops_extensions)
             .map_err(|why| refused(400, "badCSR", &why))?;
         let result = match &self.rules.issuance_error {
             Some(error) => Err(error.clone()),
