@@ -8,7 +8,7 @@ E2E_THREADS ?= 4
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= ocsp_response ocsp_answer
 
-.PHONY: help setup build panic-module test e2e differential bench fuzz lint demo demo-check install clean
+.PHONY: help setup build panic-module test test-interop e2e differential bench fuzz lint demo demo-check install clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ panic-module: ## Build the module for the test of the panic boundary
 test: setup build panic-module ## Run all tests: units, use cases, and end to end with real httpd and a real CA
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features -- --test-threads=$(E2E_THREADS)
 	$(CARGO) test -p apache-sys
+
+test-interop: setup build ## Get certificates from CAs that others have written, which it installs below target/lab, and through nginx
+	sh tests/interop/setup.sh
+	LAB_REQUIRED=1 $(CARGO) test --no-default-features --test interop -- --ignored --test-threads=$(E2E_THREADS)
 
 e2e: ## Run only the end-to-end tests; MODULE=/path/mod_md.so runs them with that module
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --test e2e -- --test-threads=$(E2E_THREADS)

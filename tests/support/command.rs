@@ -26,6 +26,11 @@ impl Command {
 
     /// For `MDChallengeDns01`: changes the DNS that this CA asks.
     pub fn dns(lab: &Lab, authority: &Authority) -> Command {
+        Command::dns_at(lab, authority.dns_management)
+    }
+
+    /// For `MDChallengeDns01`: changes the DNS that is managed at this port.
+    pub fn dns_at(lab: &Lab, management: u16) -> Command {
         let script = format!(
             r#"case $1 in
                 setup) path=set-txt; body='{{"host":"_acme-challenge.'$2'.","value":"'$3'"}}';;
@@ -35,7 +40,7 @@ impl Command {
             printf 'POST /%s HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s' "$path" "${{#body}}" "$body" >&3
             read -r version status rest <&3
             [ "$status" = 200 ]"#,
-            authority.dns_management
+            management
         );
         Command::new(lab, "dns", &script)
     }

@@ -56,6 +56,13 @@ pub fn https_request(
     exchange(stream, method, host, path, headers)
 }
 
+/// A POST in plain HTTP, of this body.
+#[allow(dead_code, reason = "tests with CAs of others alone do this")]
+pub fn post(port: u16, host: &str, path: &str, body: &str) -> io::Result<Response> {
+    let length = body.len().to_string();
+    exchange_with(Stream::connect(port)?, "POST", host, path, &[("Content-Length", length.as_str())], body)
+}
+
 /// A POST over TLS, of this body.
 pub fn https_post(port: u16, host: &str, path: &str, body: &str) -> io::Result<Response> {
     let context = SslContext::builder(SslMethod::tls_client())?.build();

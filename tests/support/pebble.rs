@@ -175,30 +175,28 @@ impl Authority {
     }
 
     fn start_dns(&self) -> Process {
-        let program = binary("pebble-challtestsrv").unwrap();
-        let mut args: Vec<OsString> = Vec::new();
-        let mut option = |name: &str, value: &str| args.extend([name.into(), value.into()]);
-        option("-defaultIPv4", "127.0.0.1");
-        option("-defaultIPv6", "");
-        ["-http01", "-https01", "-tlsalpn01"].iter().for_each(|server| option(server, ""));
-        option("-management", &format!("127.0.0.1:{}", self.dns_management));
-        let address = format!("127.0.0.1:{}", self.dns);
-        if knows_option(&program, "-dnsserver") {
-            option("-dnsserver", &address);
-            option("-doh", "");
-        } else {
-            option("-dns01", &address);
-        }
-        let log = self.dir.join("dns.log");
-        Process::spawn(Start {
-            program: &program,
-            args,
-            envs: vec![],
-            log: &log,
-            stop_signal: "KILL",
-            user: &[],
-        })
+        start_dns(&self.dir, self.dns, self.dns_management)
     }
+}
+
+/// DNS on `port`, which is told what to answer on `management`.
+pub fn start_dns(dir: &Path, port: u16, management: u16) -> Process {
+    let program = binary("pebble-challtestsrv").unwrap();
+    let mut args: Vec<OsString> = Vec::new();
+    let mut option = |name: &str, value: &str| args.extend([name.into(), value.into()]);
+    option("-defaultIPv4", "127.0.0.1");
+    option("-defaultIPv6", "");
+    ["-http01", "-https01", "-tlsalpn01"].iter().for_each(|server| option(server, ""));
+    option("-management", &format!("127.0.0.1:{management}"));
+    let address = format!("127.0.0.1:{port}");
+    if knows_option(&program, "-dnsserver") {
+        option("-dnsserver", &address);
+        option("-doh", "");
+    } else {
+        option("-dns01", &address);
+    }
+    let log = dir.join("dns.log");
+    Process::spawn(Start { program: &program, args, envs: vec![], log: &log, stop_signal: "KILL", user: &[] })
 }
 
 /// Older versions have other names for some.
