@@ -66,6 +66,8 @@ pub enum Unfit {
     Key,
     #[error("does not cover all domains")]
     Names,
+    #[error("has no names but in its subject, where clients do not look: the subjectAltName is missing")]
+    SubjectAlone,
     #[error("has expired by the clock of this machine")]
     Expired,
     #[error("has another 'must-staple' than was requested")]

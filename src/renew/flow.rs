@@ -221,9 +221,7 @@ impl Attempt<'_, '_> {
             );
         }
         if !set.chain.leaf().has_alternative_names() {
-            return Err("has no names but in its subject, where clients do not look (the subjectAltName is missing): \
-                        that is for the operator of the CA to set right"
-                .into());
+            return Err(Unfit::SubjectAlone);
         }
         if !self.md.is_covered_by(&set.info.dns_names) {
             return Err(Unfit::Names);

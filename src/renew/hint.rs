@@ -202,7 +202,7 @@ fn of_unfit(unfit: &Unfit) -> String {
             "Configure MDMustStaple as the CA issues certificates, or use another CA (MDCertificateAuthority)."
                 .into()
         }
-        Unfit::Unreadable(_) | Unfit::Key | Unfit::Names => {
+        Unfit::Unreadable(_) | Unfit::Key | Unfit::Names | Unfit::SubjectAlone => {
             "Tell the CA's operator, or use another CA (MDCertificateAuthority): it has issued something else than was ordered. \
              What was served before still is."
                 .into()

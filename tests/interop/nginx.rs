@@ -131,7 +131,7 @@ fn assert_issues(lab: Option<Lab>, fault: &str, check: impl Fn(&Nginx, &Pebble, 
     let config = Config::new(&lab)
         .line(&nginx.directives)
         .line(
-            "MDContactEmail admin@example.test\nMDCheckInterval 1s\nMDRetryDelay 1s\nMDPrivateKeys P-256 RSA",
+            "MDContactEmail admin@example.test\nMDCheckInterval 1s\nMDRetryDelay 1s\nMDPrivateKeys RSA 2048 P-256",
         )
         .line("MDCAChallenges http-01");
     let httpd = names
