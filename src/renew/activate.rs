@@ -191,7 +191,7 @@ impl<'s> Activation<'s> {
             Ok(None) => Activated::Unfinished,
             Err(Flaw::Store(error @ Error::Io { .. })) => return Err(error),
             Err(flaw) => {
-                restart::purge(self.store, &name)?;
+                restart::purge_job(self.store, &name)?;
                 Activated::Damaged(flaw.to_string())
             }
         };
@@ -274,7 +274,7 @@ impl<'s> Activation<'s> {
             return Ok(Activated::Refused(reason));
         }
         if let Some(reason) = self.is_of_no_use(synced, &staged, now) {
-            restart::purge(self.store, &name)?;
+            restart::purge_job(self.store, &name)?;
             return Ok(reason);
         }
         let job = Job::from_json(&name, &staged.job);
@@ -283,7 +283,7 @@ impl<'s> Activation<'s> {
             Err(Refusal::Store(error)) => return Err(error),
             Err(Refusal::Flaw(flaw)) if flaw.is_refusal() => Some(flaw.to_string()),
             Err(Refusal::Flaw(flaw)) => {
-                restart::purge(self.store, &name)?;
+                restart::purge_job(self.store, &name)?;
                 return Ok(Activated::Damaged(flaw.to_string()));
             }
         };
@@ -1118,6 +1118,29 @@ mod tests {
             assert_eq!(activated, Activated::Done);
             assert_eq!(live(&lab, "a.test"), Some(served));
             assert_eq!(lab.has("staging/a.test/md.json"), !is_damaged);
+        }
+    }
+
+    /// Children serve it on, with which starts of httpd have ended.
+    #[test]
+    fn a_live_set_that_no_start_may_use_outlives_a_failing_renewal_and_a_damaged_set() {
+        for is_damaged in [true, false] {
+            let (lab, a) = (Lab::new(), md(&["a.test"]));
+            lab.install(&a);
+            let set = lab.set(&["a.test"], &spec());
+            end_starts(&lab, "a.test", &[set.chain.leaf().key_fingerprint()], 2);
+            if is_damaged {
+                lab.stage(&a, &lab.set(&["a.test"], &spec()));
+                lab.store.write(Group::Staging, "a.test", "pubcert.p-256.pem", b"garbage").unwrap();
+            } else {
+                let job = Job { errors: 2, ..Job::new("a.test") };
+                lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job.to_json()).unwrap();
+            }
+            publish(&lab, &a, set);
+            start(&lab.store, slice::from_ref(&a)).unwrap();
+            restart::begin_anew(&lab.store, "a.test", NOW).unwrap();
+            assert!(lab.has("staging/a.test/live.json"), "{is_damaged}");
+            assert!(!lab.has("staging/a.test/pubcert.p-256.pem") && !lab.has("staging/a.test/job.json"));
         }
     }
 

@@ -5,7 +5,7 @@ use super::fallback;
 use super::gate::EndedStarts;
 use super::hint;
 use super::set::{self, Flaw, JOB_FILE, KeyedSet, MD_FILE};
-use super::staging::file::CHAIN_STEM;
+use super::staging::file::{self, CHAIN_STEM, KEY_STEM};
 use crate::model::{Job, KeySpec, Md, Outcome, Trial};
 use crate::store::{Error, Group, Note, StartStore};
 use crate::time::Timestamp;
@@ -169,10 +169,16 @@ fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(),
         Err(Flaw::Store(error)) => return Err(error),
         Err(_) => return Ok(()),
     };
-    // What else is kept there stays.
-    if store.files(Group::Staging, name)?.iter().any(|file| file == JOB_FILE) {
+    // A renewal that has got something stays. What is only kept, and what has to be told of the set, goes on with it.
+    let files = store.files(Group::Staging, name)?;
+    if files.iter().any(|found| is_of_renewal(found)) {
         return Ok(());
     }
+    let waiting = match store.read_json(Group::Staging, name, JOB_FILE) {
+        Ok(json) => json.as_ref().and_then(|json| Job::from_json(name, json)),
+        Err(Error::Garbage { .. }) => None,
+        Err(error) => return Err(error),
+    };
     let read = |file| store.read_json(Group::Domains, name, file);
     let Some(mut md) = read(MD_FILE)?.as_ref().and_then(Md::from_json) else { return Ok(()) };
     md.key_specs = sets.iter().map(|set| set.spec.clone()).collect();
@@ -183,8 +189,18 @@ fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(),
     let job = read(JOB_FILE)?.as_ref().and_then(|json| Job::from_json(name, json));
     let job = job.unwrap_or_else(|| Job::new(name));
     let auth = Some(set::vouch(store, name, &md, &sets, false)?);
-    let job = Job { finished: true, auth, ..job };
+    let mut job = Job { finished: true, auth, ..job };
+    if let Some(waiting) = waiting {
+        job.pace = waiting.pace;
+        if let Some(untold) = waiting.untold {
+            (job.notified, job.notified_renewed) = (untold.notified, untold.notified_renewed);
+        }
+    }
     note_refused(store, job, REFUSED_BY_START, now)
+}
+
+fn is_of_renewal(found: &str) -> bool {
+    found == file::ORDER || [KEY_STEM, CHAIN_STEM].iter().any(|stem| found.starts_with(stem))
 }
 
 fn sets_in_use(store: &StartStore, name: &str) -> Result<Vec<KeyedSet>, Flaw> {
@@ -323,9 +339,11 @@ pub(super) fn archive_number(folder: &str) -> Option<(&str, u32)> {
 mod tests {
     use super::super::activate::{Activated, Activation};
     use super::super::fixture::{Lab, md, sync};
+    use super::super::restart::{hand_over, with_job};
     use super::super::sync::finish;
     use super::*;
     use crate::crypto::fixture::{NOW, Wish};
+    use crate::notify::Commands;
     use crate::store::Fuse;
     use std::time::Duration;
 
@@ -486,6 +504,24 @@ mod tests {
         note_loading(&lab.store, "c.test").unwrap();
         assert_eq!(revert(&lab.store, NOW).unwrap().names, ["c.test"], "unless it ends the next start");
         assert_eq!(revert(&lab.store, NOW).unwrap(), Reverted::default());
+    }
+
+    #[test]
+    fn what_is_to_be_told_of_a_set_goes_back_to_staging_with_it() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.install(&a);
+        let new = lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        start(&lab.store, &a).unwrap();
+        let commands = Commands { message: Some("/bin/true".into()), notify: Some("/bin/true".into()) };
+        with_job(&lab.store, "a.test", |job| hand_over(&lab.store, job, &commands).unwrap()).unwrap();
+        assert!(lab.has("staging/a.test/job.json"));
+        // mod_ssl ends the process here.
+        start(&lab.store, &a).unwrap();
+        let staged = set::load(&lab.store, Group::Staging, "a.test", &a.keys()[0]).unwrap();
+        assert_eq!(staged.info.fingerprint, new);
+        let job = lab.store.read_json(Group::Staging, "a.test", JOB_FILE).unwrap().unwrap();
+        let job = Job::from_json("a.test", &job).unwrap();
+        assert!(job.finished && !job.notified && !job.notified_renewed && job.untold.is_none(), "{job:?}");
     }
 
     #[test]

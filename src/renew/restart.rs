@@ -17,6 +17,8 @@ use std::collections::HashMap;
 
 /// What is known of the certificates in use, and of those issued lately.
 const KEPT: [&str; 2] = [file::ARI, file::LEDGER];
+/// The same where a renewal is given up, and what is live is not.
+const KEPT_BESIDE: [&str; 3] = [file::ARI, file::LEDGER, live::FILE];
 
 /// Whether a job that says it is finished has nothing to show: the C module leaves such jobs where it has told that a
 /// certificate expires. Or somebody has removed what it had.
@@ -71,7 +73,8 @@ pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
                 );
                 return Ok(None);
             }
-            let files: &[&str] = if kept.is_some() { &[file::JOB, file::ARI, file::LEDGER] } else { &KEPT };
+            let [ari, ledger, live] = KEPT_BESIDE;
+            let files: &[&str] = if kept.is_some() { &[file::JOB, ari, ledger, live] } else { &KEPT_BESIDE };
             store.purge_but(Group::Staging, name, files)?;
             Ok((job.errors > 0).then_some(job.errors))
         }
@@ -158,6 +161,11 @@ fn sign_set_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> 
 /// Empties the staging of a name, but for what is known of the certificates in use.
 pub fn purge(store: &StartStore, name: &str) -> Result<(), Error> {
     store.purge_but(Group::Staging, name, &KEPT)
+}
+
+/// The same, but a set that is live stays: where starts may not use it, children do.
+pub fn purge_job(store: &StartStore, name: &str) -> Result<(), Error> {
+    store.purge_but(Group::Staging, name, &KEPT_BESIDE)
 }
 
 /// Lets `change` work on the job of an active set.
