@@ -67,10 +67,15 @@ pub fn split(line: &str) -> Vec<String> {
 /// Runs `line` with `arguments` appended and waits for its end, at most `limit`. Success is exit status 0. Whatever the
 /// command has left running, nothing of it stays with this process: no thread, no pipe.
 pub fn run(line: &str, arguments: &[&str], limit: Duration, clock: &dyn Clock) -> Result<(), Error> {
+    if clock.is_stopped() {
+        let program = split(line).into_iter().next().ok_or(Error::Empty)?;
+        return Err(Error::Stopped { program });
+    }
     execute(line, arguments, limit, clock, |program| Error::Stopped { program })
 }
 
-/// The same for a command that goes on by itself where this process ends before it: [`Error::Left`].
+/// The same for a command that goes on by itself where this process ends before it: [`Error::Left`]. It is begun in any
+/// case: that it is has been noted.
 pub fn run_or_leave(line: &str, arguments: &[&str], limit: Duration, clock: &dyn Clock) -> Result<(), Error> {
     execute(line, arguments, limit, clock, |program| Error::Left { program })
 }
@@ -84,9 +89,6 @@ fn execute(
 ) -> Result<(), Error> {
     let words = split(line);
     let program = words.first().ok_or(Error::Empty)?;
-    if clock.is_stopped() {
-        return Err(Error::Stopped { program: program.clone() });
-    }
     let words: Vec<&str> = words.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
     let failed = |source| Error::Start { program: program.clone(), source };
     let mut output = [Output::new().map_err(failed)?, Output::new().map_err(failed)?];
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_may_outlive_this_process_is_left_alone_and_none_is_begun_while_that_stops() {
+    fn a_command_that_may_outlive_this_process_is_begun_and_left_alone_whenever_that_stops() {
         let dir = tempfile::tempdir().unwrap();
         let script = "touch $1/begun; until [ -e $1/go ]; do sleep 0.01; done; touch $1/done";
         let line = shell(dir.path(), script);
@@ -297,9 +299,11 @@ mod tests {
         std::fs::write(dir.path().join("go"), "").unwrap();
         eventually("its end", || there("done"));
         std::fs::remove_file(dir.path().join("begun")).unwrap();
-        for run in [run, run_or_leave] {
-            assert!(matches!(run(&line, &[], TIME_LIMIT, &clock), Err(Error::Stopped { .. })));
-        }
+        assert!(matches!(run(&line, &[], TIME_LIMIT, &clock), Err(Error::Stopped { .. })));
         assert!(!there("begun"));
+        // What is noted as begun is.
+        let outcome = run_or_leave(&line, &[], TIME_LIMIT, &clock);
+        assert!(matches!(outcome, Ok(()) | Err(Error::Left { .. })));
+        eventually("its begin", || there("begun"));
     }
 }

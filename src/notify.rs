@@ -174,6 +174,16 @@ impl Commands {
         outcome
     }
 
+    /// Whether there is an `MDNotifyCmd` to call. Not where this process ends.
+    pub fn begin_notify(&self, job: &Job, clock: &dyn Clock) -> Result<bool, Failed> {
+        match &self.notify {
+            Some(line) if clock.is_stopped() => {
+                Err(Failed::stopped(NOTIFY_FAILED, format!("MDNotifyCmd {line} for {}", job.name)))
+            }
+            line => Ok(line.is_some()),
+        }
+    }
+
     /// Calls `MDNotifyCmd` with the name of a domain that was renewed.
     pub fn notify(&self, job: &mut Job, clock: &dyn Clock) -> Result<(), Failed> {
         let Some(line) = &self.notify else { return Ok(()) };
@@ -329,8 +339,47 @@ mod tests {
         clock.stop.raise();
         let mut job = Job::new("a.test");
         assert!(commands.fire(&Event::Renewed, &mut job, &clock).unwrap_err().is_stopped);
-        assert!(commands.notify(&mut job, &clock).unwrap_err().is_stopped);
+        assert!(commands.begin_notify(&job, &clock).unwrap_err().is_stopped);
         assert!(!file.exists() && job.log.is_empty(), "{job:?}");
+    }
+
+    /// Stops while it is asked.
+    struct Stopping(std::sync::atomic::AtomicBool);
+
+    impl Clock for Stopping {
+        fn now(&self) -> Timestamp {
+            SystemClock::default().now()
+        }
+
+        fn sleep(&self, _: Duration) -> Result<(), crate::time::Stopped> {
+            Err(crate::time::Stopped)
+        }
+
+        fn is_stopped(&self) -> bool {
+            self.0.swap(true, std::sync::atomic::Ordering::SeqCst)
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_noted_is_made_though_the_process_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let [message, notify] = ["message", "notify"].map(|name| dir.path().join(name));
+        let commands =
+            Commands { message: Some(appending(&message, 0)), notify: Some(appending(&notify, 0)) };
+        let mut job = Job::new("a.test");
+        commands.fire(&Event::Renewed, &mut job, &Stopping(false.into())).unwrap();
+        let clock = Stopping(false.into());
+        assert!(commands.begin_notify(&job, &clock).unwrap());
+        commands.notify(&mut job, &clock).unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while [&message, &notify]
+            .iter()
+            .any(|file| std::fs::read_to_string(file).unwrap_or_default().is_empty())
+        {
+            assert!(std::time::Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(job.latest("message-renewed").is_some());
     }
 
     #[test]

@@ -167,12 +167,13 @@ fn installed(store: &StartStore, name: &str, plan: &Plan) {
         return;
     }
     let outcome = restart::with_job(store, name, |job| {
+        // First: the command may take a minute, in which the start may be ended.
+        if let Err(error) = restart::hand_over(store, job, &commands) {
+            crate::log!(Warn, "md[{name}]: commands will not hear that it was renewed: {}", error.advised());
+        }
         if commands.message.is_some() {
             // That the command failed is in the log; nothing depends on it here.
             let _ = commands.fire(&Event::Installed, job, &SystemClock::default());
-        }
-        if let Err(error) = restart::hand_over(store, job, &commands) {
-            crate::log!(Warn, "md[{name}]: the commands are not called for its renewal: {}", error.advised());
         }
     });
     if let Err(error) = outcome {

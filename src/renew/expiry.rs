@@ -46,7 +46,7 @@ impl Engine {
             }
         };
         if running.job.log.first() != newest.as_ref() {
-            self.save(running);
+            self.save_told(running);
         }
         next
     }

@@ -95,7 +95,7 @@ impl Engine {
         self.save(running);
         // The failure is recorded already; that this command failed too stands in the log.
         let _ = running.tell(&self.settings().commands, &Event::Errored);
-        self.save(running);
+        self.save_told(running);
         Next::At(at)
     }
 

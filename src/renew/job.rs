@@ -8,7 +8,7 @@ use super::Managed;
 use super::error::Error;
 use super::staging::Staging;
 use super::unsaved::Unsaved;
-use crate::model::job::{Job, Outcome};
+use crate::model::job::{Job, Outcome, Untold};
 use crate::notify::{self, Commands, Event};
 use crate::store::WorkStore;
 use crate::time::{Clock, Timestamp};
@@ -124,7 +124,7 @@ impl<'a> Running<'a> {
 
     /// Calls `MDNotifyCmd`, likewise.
     pub fn notify(&mut self, commands: &Commands) -> Result<(), notify::Failed> {
-        let is_called = commands.notify.is_some() && !self.clock.is_stopped();
+        let is_called = commands.begin_notify(&self.job, self.clock)?;
         *self.job.told().0 = true;
         if is_called {
             self.show_call();
@@ -183,9 +183,33 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// A start may have put the set of a finished job into use meanwhile: what is to be written then, if anything, instead of
+    /// that job. It is what is there now, with what commands have heard of the set since.
+    fn handed_over(&self, staging: &Staging<'_>) -> Option<Option<Job>> {
+        let was_finished = self.job.finished && self.written.as_ref().is_some_and(|job| job.finished);
+        if !was_finished || staging.has_chain() {
+            return None;
+        }
+        let found = staging.job().ok()?;
+        if found.as_ref().is_some_and(|job| job.finished) {
+            return None;
+        }
+        let Job { notified, notified_renewed, .. } = self.job;
+        let before = found.as_ref().and_then(|job| job.untold.clone());
+        let is_told = notified && notified_renewed;
+        let untold =
+            (!is_told).then(|| Untold { notified, notified_renewed, ..before.clone().unwrap_or_default() });
+        Some((untold != before).then(|| Job { untold, ..found.unwrap_or_else(|| Job::new(&self.job.name)) }))
+    }
+
     fn write(&mut self, store: &WorkStore) -> Result<(), Error> {
         let is_there = self.written.as_ref() == Some(&self.job);
-        let outcome = if is_there { Ok(()) } else { Staging::new(store, &self.job.name).save_job(&self.job) };
+        let staging = Staging::new(store, &self.job.name);
+        let outcome = match self.handed_over(&staging) {
+            _ if is_there => Ok(()),
+            Some(job) => job.map_or(Ok(()), |job| staging.save_job(&job)),
+            None => staging.save_job(&self.job),
+        };
         self.unsaved.note(&self.job, &outcome);
         self.is_unsaved = outcome.is_err();
         self.is_reported &= self.is_unsaved;
@@ -201,5 +225,47 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let job = self.is_unsaved.then(|| std::mem::take(&mut self.job));
         self.unsaved.keep(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Lab, md};
+    use super::*;
+    use crate::time::SystemClock;
+
+    #[test]
+    fn what_a_start_has_made_of_a_finished_job_stays_and_learns_what_commands_have_heard() {
+        let untold =
+            |notified, notified_renewed| Some(Untold { notified, notified_renewed, ..Untold::default() });
+        for (handed_over, told, expected) in [
+            (None, (true, true), None),
+            (None, (true, false), untold(true, false)),
+            (untold(false, false), (true, true), None),
+            (untold(true, false), (false, false), untold(false, false)),
+            (untold(true, true), (true, false), untold(true, false)),
+        ] {
+            let (lab, a) = (Lab::new(), md(&["a.test"]));
+            lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+            let (store, clock) = (lab.store.worker(), SystemClock::default());
+            let target = Managed { md: a, ..Managed::default() };
+            let mut running = Running::load(&target, &store, &clock);
+            super::super::restart::purge(&lab.store, "a.test").unwrap();
+            if handed_over.is_some() {
+                let job = Job { untold: handed_over.clone(), ..Job::new("a.test") };
+                Staging::new(&store, "a.test").save_job(&job).unwrap();
+            }
+            (running.job.notified, running.job.notified_renewed) = told;
+            running.job.errors = 1;
+            running.save().unwrap();
+            let found = Staging::new(&store, "a.test").job().unwrap();
+            assert_eq!(found.is_some(), handed_over.is_some() || expected.is_some());
+            let found = found.unwrap_or_default();
+            assert_eq!(
+                (found.finished, found.errors, &found.untold),
+                (false, 0, &expected),
+                "{handed_over:?} {told:?}"
+            );
+        }
     }
 }

@@ -261,9 +261,10 @@ impl Engine {
         next
     }
 
-    /// Where this process ends, what was told is on disk already, and the start may have taken the set from staging.
-    fn save_told(&self, running: &mut Running<'_>) {
-        if !self.clock().is_stopped() {
+    /// Where this process ends, a start may have purged a failing job: what was told is on disk already.
+    pub(super) fn save_told(&self, running: &mut Running<'_>) {
+        let job = &running.job;
+        if !self.clock().is_stopped() || job.finished || job.untold.is_some() {
             self.save(running);
         }
     }
