@@ -12,6 +12,7 @@ use fake_ca::{Endpoint, FakeCa, Fault, Quirk, Sends, problem};
 use mod_md::challenge::{dns01, http01};
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http::{self, Request, Response, Transport};
+use mod_md::model::job::Untold;
 use mod_md::model::{Ca, Job, KeySpec, Md};
 use mod_md::notify::Commands;
 use mod_md::renew::Managed;
@@ -811,6 +812,34 @@ fn a_job_that_cannot_be_saved_is_gone_on_with_from_memory() {
     let job = lab.job("a.test");
     assert!(job.finished, "{:?}", job.last);
     assert!(job.log.iter().any(|entry| entry.kind == "message-errored"), "{:?}", job.log);
+}
+
+/// The child that has called it is about to end, and may still note that it failed.
+#[test]
+fn what_came_of_a_call_that_another_child_has_made_is_waited_for_a_moment_and_no_longer() {
+    for has_failed in [true, false] {
+        let mut lab = Lab::new();
+        let calls = lab.path.with_extension("calls");
+        lab.commands.notify = Some(format!("/bin/sh -c 'echo >> {}' sh", calls.display()));
+        let mut md = lab.md(&["a.test"], &[ec()]);
+        md.in_use = false;
+        let save = |notified, is_called: bool| {
+            let mut job = Job::new("a.test");
+            job.untold = Some(Untold { notified, notified_renewed: true, ..Untold::default() });
+            is_called.then(|| job.extra.insert("calling".into(), true.into()));
+            Staging::new(&lab.store(Fuse::default()), "a.test").save_job(&job).unwrap();
+        };
+        save(true, true);
+        let engine = lab.engine(vec![md], Fuse::default());
+        let moment = lab.clock.now().plus(Duration::from_secs(1));
+        assert_eq!(engine.run(0), Next::At(moment));
+        if has_failed {
+            save(false, false);
+        }
+        engine.run(0);
+        assert_eq!(calls.exists(), has_failed);
+        assert_eq!(lab.job("a.test").untold, None);
+    }
 }
 
 #[test]

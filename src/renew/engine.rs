@@ -25,7 +25,7 @@ use crate::ocsp::Cache;
 use crate::ocsp::cache::is_revoked;
 use crate::store::WorkStore;
 use crate::time::{Clock, Stopped, Timestamp};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ const AFTERWARDS: Duration = Duration::from_secs(5);
 
 /// How often to look whether a job that could not be saved can be.
 const UNSAVED: Duration = Duration::from_secs(30);
+
+/// In so long a child that ends has noted all.
+const END_OF_OTHERS: Duration = Duration::from_secs(1);
 
 /// When to look at a job again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub struct Engine {
     asked: Mutex<HashMap<usize, String>>,
     /// Until when MDs wait, as this process has told.
     waits: Mutex<HashMap<String, Timestamp>>,
+    /// MDs of which a process before this one may still note what came of a call.
+    called: Mutex<HashSet<String>>,
     /// What renewals share to answer challenges.
     answering: challenges::Answering,
     /// What renewals wait for, by the names of their MDs.
@@ -93,7 +98,7 @@ impl Engine {
     ) -> Self {
         let holds = Mutex::new(stored_holds(&targets, &store, clock.now()));
         let queue = Mutex::new(stored_orders(&targets, &store, clock.now()));
-        let (asked, waits, answering, pauses) = Default::default();
+        let (asked, waits, called, answering, pauses) = Default::default();
         let (live, hosts, tally, revocations) = (None, None, Tally::default(), None);
         Engine {
             targets,
@@ -106,6 +111,7 @@ impl Engine {
             queue,
             asked,
             waits,
+            called,
             answering,
             pauses,
             live,
@@ -234,6 +240,9 @@ impl Engine {
             None => target.md.state,
         };
         crate::log!(Debug, "AH10052: md({}): state={}, driving", target.md.name, state as i32);
+        if running.takes_over_call() && lock(&self.called).insert(target.md.name.clone()) {
+            return Next::At(clock.now().plus(END_OF_OTHERS));
+        }
         if running.job.finished {
             running.job.untold = None;
         }

@@ -12,6 +12,7 @@ use crate::model::job::{Job, Outcome, Untold};
 use crate::notify::{self, Commands, Event};
 use crate::store::WorkStore;
 use crate::time::{Clock, Timestamp};
+use serde_json::json;
 use std::time::Duration;
 
 pub struct Running<'a> {
@@ -34,6 +35,9 @@ pub struct Running<'a> {
     /// That stands in the log.
     is_reported: bool,
 }
+
+/// In job.json while a command runs that is told of something.
+const CALLING: &str = "calling";
 
 /// Progress is written so often at most, and before everything that takes as long.
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
@@ -119,7 +123,9 @@ impl<'a> Running<'a> {
         if commands.message.is_some() {
             self.show_call();
         }
-        commands.call(event, &mut self.job, self.clock)
+        let outcome = commands.call(event, &mut self.job, self.clock);
+        self.job.extra.remove(CALLING);
+        outcome
     }
 
     /// Calls `MDNotifyCmd`, likewise.
@@ -130,11 +136,18 @@ impl<'a> Running<'a> {
             self.show_call();
         }
         let outcome = commands.notify(&mut self.job, self.clock);
+        self.job.extra.remove(CALLING);
         *self.job.told().0 = outcome.is_ok();
         outcome
     }
 
+    /// Whether a process before this one has noted a call, and not what came of it. Asked once.
+    pub fn takes_over_call(&mut self) -> bool {
+        self.job.extra.remove(CALLING).is_some()
+    }
+
     fn show_call(&mut self) {
+        self.job.extra.insert(CALLING.into(), json!(true));
         if let Err(error) = self.show() {
             crate::log!(Warn, "md[{}]: a call of a command cannot be noted: {error}", self.job.name);
         }
