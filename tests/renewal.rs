@@ -286,6 +286,18 @@ fn all_records_are_there_before_the_ca_looks_for_one_and_gone_in_the_end() {
     assert_eq!(lab.store(Fuse::default()).names(WorkGroup::Challenges).unwrap(), Vec::<String>::new());
 }
 
+/// Let's Encrypt refuses such an order; the C module leaves the names out.
+#[test]
+fn names_that_a_wildcard_covers_are_not_ordered() {
+    let lab = Lab::new().with_account_key("a.test");
+    let (mut md, calls) = with_dns01(&lab);
+    md.md.domains = ["a.test", "www.a.test", "*.a.test", "x.y.a.test"].map(String::from).to_vec();
+    assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never, "{:?}", lab.job("a.test").last);
+    assert_eq!(calls_of(&calls).iter().filter(|call| call.starts_with("setup")).count(), 3);
+    let chain = Staging::new(&lab.store(Fuse::default()), "a.test").chain(&ec()).unwrap().unwrap();
+    assert_eq!(CertInfo::from_chain(&chain).dns_names, ["a.test", "*.a.test", "x.y.a.test"]);
+}
+
 /// As for the C module, which sets it up for one after the other.
 #[test]
 fn a_command_may_replace_the_record_that_a_name_and_its_wildcard_share() {

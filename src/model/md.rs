@@ -198,6 +198,12 @@ impl Md {
         self.domains.iter().any(|d| names::covers(d, name))
     }
 
+    /// The names that are ordered: CAs refuse those that a wildcard of the same order covers.
+    pub fn ordered_names(&self) -> Vec<String> {
+        let is_covered = |name: &String| self.domains.iter().any(|d| d != name && names::covers(d, name));
+        self.domains.iter().filter(|name| !is_covered(name)).cloned().collect()
+    }
+
     /// Whether a certificate for `cert_names` serves all our names.
     pub fn is_covered_by(&self, cert_names: &[String]) -> bool {
         self.domains.iter().all(|d| cert_names.iter().any(|c| names::covers(c, d)))

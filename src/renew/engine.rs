@@ -241,7 +241,7 @@ impl Engine {
         };
         crate::log!(Debug, "AH10052: md({}): state={}, driving", target.md.name, state as i32);
         if running.takes_over_call() && lock(&self.called).insert(target.md.name.clone()) {
-            return Next::At(clock.now().plus(END_OF_OTHERS));
+            return Next::At(self.clock().now().plus(END_OF_OTHERS));
         }
         if running.job.finished {
             running.job.untold = None;

@@ -185,7 +185,7 @@ impl Attempt<'_, '_> {
             Some(key) => key,
             None => known.insert(self.key(spec)?),
         };
-        let csr = csr::build(key, &self.md.domains, self.md.must_staple)?;
+        let csr = csr::build(key, &self.md.ordered_names(), self.md.must_staple)?;
         self.running.remark(&format!("Submitting {label} CSR to CA"))?;
         let polled = session.finalize(order, &csr)?;
         self.change_order(|order, now| order.issue(now));

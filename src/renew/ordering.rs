@@ -7,7 +7,9 @@ use super::flow::{Attempt, Progress};
 use super::order::{SavedOrder, Wait};
 use super::set::KeyedSet;
 use super::{challenges, pace};
-use crate::acme::objects::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Order, OrderStatus};
+use crate::acme::objects::{
+    Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Order, OrderStatus,
+};
 use crate::acme::order::{self, Poll, Step};
 use crate::acme::problem::{Kind, Problem};
 use crate::acme::{self, OrderOptions, Session};
@@ -66,7 +68,7 @@ impl Attempt<'_, '_> {
                     for url in owned(&urls) {
                         let polled = session.authorization(&url)?;
                         retry_after = retry_after.max(polled.retry_after);
-                        authorizations.push(polled.value.of_order(&self.md.domains));
+                        authorizations.push(polled.value.of_order(&self.md.ordered_names()));
                     }
                     self.restore_answers(session, &authorizations)?;
                     continue;
@@ -118,7 +120,8 @@ impl Attempt<'_, '_> {
                         is_asked_why = true;
                         let known =
                             order.authorizations.iter().filter_map(|url| session.authorization(url).ok());
-                        authorizations.extend(known.map(|polled| polled.value.of_order(&self.md.domains)));
+                        authorizations
+                            .extend(known.map(|polled| polled.value.of_order(&self.md.ordered_names())));
                         continue;
                     }
                     self.remove_order()?;
@@ -140,7 +143,7 @@ impl Attempt<'_, '_> {
                 let polled = session.authorization(&url)?;
                 retry_after = retry_after.max(polled.retry_after);
                 authorizations.retain(|a| a.url != url);
-                authorizations.push(polled.value.of_order(&self.md.domains));
+                authorizations.push(polled.value.of_order(&self.md.ordered_names()));
             }
         }
     }
@@ -182,7 +185,9 @@ impl Attempt<'_, '_> {
         let reason = if saved.is_alive(self.clock().now()) {
             self.running.step(format!("Resuming order for {}", self.md.name))?;
             match session.order(&saved.url) {
-                Ok(polled) if polled.value.is_of_others(&self.md.domains) => "it is for other names".into(),
+                Ok(polled) if polled.value.is_of_others(&self.md.ordered_names()) => {
+                    "it is for other names".into()
+                }
                 Ok(polled) if polled.value.status != OrderStatus::Invalid || saved.is_begun() => {
                     return Ok(Some(polled.value));
                 }
@@ -212,16 +217,17 @@ impl Attempt<'_, '_> {
         self.running.step("Creating new order")?;
         let profile = self.profile(session)?;
         let options = OrderOptions { profile, replaces: self.replaced(session, spec), not_after: None };
+        let names = self.md.ordered_names();
         // What takes the place of a certificate is not counted.
         let note = || self.engine.note_order(&self.md.name, self.authority.url());
         if options.replaces.is_none() {
             note();
         }
-        let order = match session.new_order(&self.md.domains, &options) {
+        let order = match session.new_order(&names, &options) {
             Err(error) if options.replaces.is_some() && is_about_replacement(&error) => {
                 self.running.remark(&format!("the CA does not have it replace the present one: {error}"))?;
                 note();
-                session.new_order(&self.md.domains, &OrderOptions { replaces: None, ..options })?.value
+                session.new_order(&names, &OrderOptions { replaces: None, ..options })?.value
             }
             other => other?.value,
         };
@@ -408,10 +414,8 @@ fn seen(session: &Session, authorization: &Authorization, url: &str, refusal: &a
     if is_pending && found.is_some() && found == refusal.problem().map(|problem| &problem.type_) {
         return Seen::InVain;
     }
-    match is_pending && challenge.is_none_or(|c| c.status == ChallengeStatus::Pending) {
-        true => Seen::Idle,
-        false => Seen::Begun,
-    }
+    let is_idle = is_pending && challenge.is_none_or(|c| c.status == ChallengeStatus::Pending);
+    if is_idle { Seen::Idle } else { Seen::Begun }
 }
 
 /// What the CA does while it is waited for.

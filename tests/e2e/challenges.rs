@@ -648,7 +648,7 @@ fn a_dns_01_command_may_replace_the_record_of_a_name_and_its_wildcard() {
         .start();
     assert_certificate(&mut httpd, &pebble, "one.test", &["one.test", "x.one.test"]);
     let set_up = dns.calls().iter().filter(|call| call.starts_with("setup")).count();
-    assert_eq!(set_up, 3, "{:?}", dns.calls());
+    assert_eq!(set_up, 2, "a name that the wildcard covers is not ordered: {:?}", dns.calls());
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn comparable(mut md: Value) -> Value {
     }
     let fields = md.as_object_mut().unwrap();
     fields.remove("activation");
-    fields.remove("hosts");
+    ["hosts", "status"].iter().for_each(|key| drop(fields.remove(*key)));
     if let Some(renewal) = fields.get_mut("renewal").and_then(Value::as_object_mut) {
         ["reason", "next"].iter().for_each(|key| drop(renewal.remove(*key)));
     }
