@@ -17,8 +17,6 @@ pub const DIFFERENCES: &[(&str, &str)] = &[
     ("first_name_changed::*: md */ca/* | - | *", "the account and the CA of a staged set of a renamed MD"),
     // Now and then the C module shows bytes of freed memory there.
     ("host_renamed::*: md */ca/* | * | *", "the account and the CA of a staged set of a renamed MD"),
-    ("domain_removed::*: auto * | 0 | -", "without any MD `server-status?auto` says nothing"),
-    ("challenges_without_any_domain: auto * | 0 | -", "without any MD `server-status?auto` says nothing"),
     (
         "certificate_not_yet_valid: auto */Remark | - | not valid yet",
         "the line `Remark` of `server-status?auto`",
