@@ -21,7 +21,7 @@ pub(super) fn open_section(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), E
     let Some((line, _)) = first(args).rsplit_once('>') else {
         return Err(Error(format!("{}> directive missing closing '>'", scope.directive)));
     };
-    let words = split(line);
+    let words = split_arguments(line);
     let mut section = section(scope);
     add_members(&mut section, &words.iter().map(String::as_str).collect::<Vec<_>>())?;
     if section.names.is_empty() {
@@ -78,26 +78,34 @@ fn is_transitive(word: &str) -> Option<bool> {
     }
 }
 
-/// Splits at white space; a word in quotes may contain it, and a quote after a backslash.
-pub(super) fn split(line: &str) -> Vec<String> {
+/// The arguments on a line, as httpd splits one: at white space; a word in quotes may contain it. A backslash before another one,
+/// or in quotes before such a quote, stands for what follows it.
+pub fn split_arguments(line: &str) -> Vec<String> {
     let mut words = Vec::new();
-    let mut chars = line.trim_start().chars().peekable();
+    let mut chars = line.trim_start_matches(is_space).chars().peekable();
     while chars.peek().is_some() {
         let quote = chars.next_if(|c| matches!(c, '"' | '\''));
         let mut word = String::new();
-        while let Some(c) = chars.next_if(|c| quote.is_some() || !c.is_whitespace()) {
+        while let Some(c) = chars.next_if(|c| quote.is_some() || !is_space(*c)) {
             if Some(c) == quote {
                 break;
             }
-            match quote {
-                Some(q) if c == '\\' => word.push(chars.next_if_eq(&q).unwrap_or(c)),
-                _ => word.push(c),
-            }
+            let escaped = |next: &char| c == '\\' && (*next == '\\' || Some(*next) == quote);
+            word.push(chars.next_if(escaped).unwrap_or(c));
+        }
+        while chars.next_if(|c| is_space(*c)).is_some() {}
+        // What httpd takes for the end of the line.
+        if word.is_empty() && chars.peek().is_none() {
+            break;
         }
         words.push(word);
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
     }
     words
+}
+
+/// As C counts them.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
 }
 
 #[cfg(test)]
@@ -110,11 +118,13 @@ mod tests {
             ("a.test  b.test ", vec!["a.test", "b.test"]),
             ("\"a.test\" 'b.test'auto", vec!["a.test", "b.test", "auto"]),
             (r#""a\"b" c"#, vec!["a\"b", "c"]),
+            (r#""a\\" 'b\'' c\\d e\" f\g"#, vec!["a\\", "b'", "c\\d", "e\\\"", "f\\g"]),
             ("\"a.test", vec!["a.test"]),
-            ("\"\"", vec![""]),
+            ("\"\" a \"\"", vec!["", "a"]),
+            ("\"\"", vec![]),
             ("", vec![]),
         ] {
-            assert_eq!(split(line), words, "{line}");
+            assert_eq!(split_arguments(line), words, "{line}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reads a configuration as httpd would, as far as the tests here need it: main server, virtual hosts,
 //! sections. Line N of the text is `test.conf:N`.
 
-use super::domain::split;
+use super::domain::split_arguments;
 use super::{Args, Env, Error, Finding, Host, Plan, ROWS, Scope, Server, ServerConfig, close_section, plan};
 use std::io;
 use std::path::Path;
@@ -18,7 +18,7 @@ impl Site {
             let (server, host) = &mut all[current];
             match name {
                 "<VirtualHost" => {
-                    let ports = split(raw.trim_end_matches('>'));
+                    let ports = split_arguments(raw.trim_end_matches('>'));
                     let ports = ports.iter().map(|p| p.trim_start_matches("*:").parse().unwrap()).collect();
                     let defined_at = ("test.conf".to_string(), number);
                     let admin = all[0].1.admin.clone();
@@ -28,7 +28,7 @@ impl Site {
                 "</VirtualHost>" => current = 0,
                 "</MDomain>" => close_section(server)?,
                 "ServerName" => host.server_name = raw.to_string(),
-                "ServerAlias" => host.aliases.extend(split(raw)),
+                "ServerAlias" => host.aliases.extend(split_arguments(raw)),
                 "ServerAdmin" => host.admin = Some(raw.to_string()),
                 _ => directive(server, name, raw, number)?,
             }
@@ -64,7 +64,7 @@ pub fn apply(scope: &mut Scope<'_>, name: &str, raw: &str) -> Result<(), Error> 
         .iter()
         .find(|row| row.name.to_str().unwrap().eq_ignore_ascii_case(name))
         .unwrap_or_else(|| panic!("no directive {name}"));
-    let words = split(raw);
+    let words = split_arguments(raw);
     match row.args {
         Args::Raw | Args::Section => row.apply(scope, &[raw]),
         _ => row.apply(scope, &words.iter().map(String::as_str).collect::<Vec<_>>()),

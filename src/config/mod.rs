@@ -26,7 +26,7 @@ mod tls;
 mod value;
 
 pub use authority::KNOWN_CAS;
-pub use domain::close_section;
+pub use domain::{close_section, split_arguments};
 pub use plan::{Finding, Global, Host, HostPlan, Plan, PlannedMd, Server, plan};
 pub use scope::{Env, Globals, HostSettings, MatchNames, MdSection, PortMap, Scope, ServerConfig, Settings};
 pub use table::{Args, Places, ROWS, Row};

@@ -587,7 +587,7 @@ mod tests {
                 "'a/b' is not a valid domain name: it contains a character that no domain name can have",
             ),
             (&["MDomain .."], "'..' is not a valid domain name: it is empty"),
-            (&["MDomain a.test \"\""], "'' is not a valid domain name: it is empty"),
+            (&["MDomain \"\" a.test"], "'' is not a valid domain name: it is empty"),
             (
                 &["MDomain b\u{fc}cher.test"],
                 "'b\u{fc}cher.test' is not a valid domain name: it contains a character that no domain name can have",

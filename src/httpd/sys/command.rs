@@ -43,7 +43,8 @@ const fn build() -> [command_rec; COUNT + 1] {
             Args::One => (apache_sys::TAKE1, cmd_func { take1: Some(take_one) }),
             Args::OneOrTwo => (apache_sys::TAKE12, cmd_func { take2: Some(take_two) }),
             Args::Two => (apache_sys::TAKE2, cmd_func { take2: Some(take_two) }),
-            Args::Many => (apache_sys::TAKE_ARGV, cmd_func { take_argv: Some(take_many) }),
+            // httpd drops what comes after the 64th of a TAKE_ARGV list: the line is split here.
+            Args::Many => (apache_sys::RAW_ARGS, cmd_func { raw_args: Some(take_many) }),
             Args::Raw => (apache_sys::RAW_ARGS, cmd_func { raw_args: Some(take_raw) }),
             Args::Section => (apache_sys::RAW_ARGS, cmd_func { raw_args: Some(take_section) }),
         };
@@ -82,12 +83,11 @@ callback! {
 }
 
 callback! {
-    fn take_many(parms: *mut cmd_parms, dir: *mut c_void, argc: c_int, argv: *const *mut c_char) -> *const c_char, failing BROKEN; {
-        let count = usize::try_from(argc).unwrap_or(0);
-        // SAFETY: httpd lends argc arguments.
+    fn take_many(parms: *mut cmd_parms, dir: *mut c_void, line: *const c_char) -> *const c_char, failing BROKEN; {
+        // SAFETY: as above.
         unsafe {
-            let args: Vec<*const c_char> = (0..count).map(|i| (*argv.add(i)).cast_const()).collect();
-            apply(parms, dir, &args)
+            let words = config::split_arguments(&pool::text(line));
+            apply_texts(parms, dir, &words)
         }
     }
 }
@@ -137,6 +137,18 @@ unsafe fn conf_of<'a>(parms: *mut cmd_parms) -> Result<&'a httpd::ServerConf, St
 /// `parms`, `dir` and `args` are what httpd lends to a directive's function.
 unsafe fn apply(parms: *mut cmd_parms, dir: *mut c_void, args: &[*const c_char]) -> *const c_char {
     super::guard::guard("directive", BROKEN, || {
+        // SAFETY: see above.
+        unsafe {
+            let texts: Vec<String> = args.iter().map(|a| pool::text(*a).into_owned()).collect();
+            apply_texts(parms, dir, &texts)
+        }
+    })
+}
+
+/// # Safety
+/// As [`apply`].
+unsafe fn apply_texts(parms: *mut cmd_parms, dir: *mut c_void, args: &[String]) -> *const c_char {
+    super::guard::guard("directive", BROKEN, || {
         // SAFETY: see above; `info` is the row's index, put there by `build`, and `dir` came from
         // `create_dir_config`.
         unsafe {
@@ -145,8 +157,7 @@ unsafe fn apply(parms: *mut cmd_parms, dir: *mut c_void, args: &[*const c_char])
             if !refusal.is_null() {
                 return refusal;
             }
-            let texts: Vec<String> = args.iter().map(|a| pool::text(*a).into_owned()).collect();
-            match parse(parms, row, &texts, dir.cast::<DirConf>().as_ref()) {
+            match parse(parms, row, args, dir.cast::<DirConf>().as_ref()) {
                 Ok(()) => ptr::null(),
                 Err(text) => pool::copy((*parms).pool, &text),
             }
