@@ -10,10 +10,13 @@ use std::process::{Command, exit};
 /// Everything the module names. Types that these mention come along by themselves.
 const FUNCTIONS: &[&str] = &[
     "ap_check_cmd_context",
+    "ap_find_linked_module",
     "ap_get_server_name",
     "ap_hook_access_checker",
     "ap_hook_check_config",
     "ap_hook_child_init",
+    "ap_hook_get_ssl_add_cert_files",
+    "ap_hook_get_ssl_add_fallback_cert_files",
     "ap_hook_handler",
     "ap_hook_post_config",
     "ap_hook_post_read_request",
@@ -52,6 +55,7 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 const VARIABLES: &[&str] = &[
+    "ap_conftree",
     "ap_listeners",
     "ap_server_root",
     "ap_unixd_config",

@@ -125,7 +125,7 @@ fn of_authorities(mds: &[PlannedMd]) -> impl Iterator<Item = String> {
 }
 
 /// The first one by name.
-fn together(mds: &[&PlannedMd]) -> String {
+pub(super) fn together(mds: &[&PlannedMd]) -> String {
     let name = mds.first().map(|first| first.md.name.as_str()).unwrap_or_default();
     match mds.len() {
         0 | 1 => format!("md[{name}]"),

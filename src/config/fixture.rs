@@ -2,20 +2,40 @@
 //! sections. Line N of the text is `test.conf:N`.
 
 use super::domain::split_arguments;
+use super::tree::{Directive, Tree};
 use super::{Args, Env, Error, Finding, Host, Plan, ROWS, Scope, Server, ServerConfig, close_section, plan};
 use std::io;
 use std::path::Path;
 
-pub struct Site(Vec<(ServerConfig, Host)>);
+pub struct Site(Vec<(ServerConfig, Host)>, Vec<Directive>);
 
 impl Site {
     pub fn read(text: &str) -> Result<Self, Error> {
         let main = Host { server_name: "main.test".into(), is_main: true, ..Host::default() };
         let mut all = vec![(ServerConfig::default(), main)];
         let mut current = 0;
+        // Sections that are open, the outermost is the whole file.
+        let mut open = vec![Directive::default()];
         for (line, number) in text.lines().map(str::trim).zip(1u32..).filter(|(line, _)| !line.is_empty()) {
             let (name, raw) = line.split_once(' ').unwrap_or((line, ""));
             let (server, host) = &mut all[current];
+            if name.starts_with("</") {
+                let section = open.pop().unwrap();
+                open.last_mut().unwrap().inside.push(section);
+            } else {
+                let args = raw.trim_end_matches('>').into();
+                let read = Directive {
+                    name: name.into(),
+                    args,
+                    file: "test.conf".into(),
+                    line: number,
+                    inside: vec![],
+                };
+                match name.starts_with('<') {
+                    true => open.push(read),
+                    false => open.last_mut().unwrap().inside.push(read),
+                }
+            }
             match name {
                 "<VirtualHost" => {
                     let ports = split_arguments(raw.trim_end_matches('>'));
@@ -29,15 +49,20 @@ impl Site {
                 "</MDomain>" => close_section(server)?,
                 "ServerName" => host.server_name = raw.to_string(),
                 "ServerAlias" => host.aliases.extend(split_arguments(raw)),
+                "SSLEngine" | "SSLCertificateFile" => {}
                 "ServerAdmin" => host.admin = Some(raw.to_string()),
                 _ => directive(server, name, raw, number)?,
             }
         }
-        Ok(Site(all))
+        Ok(Site(all, open.swap_remove(0).inside))
     }
 
     pub fn servers(&self) -> Vec<Server<'_>> {
         self.0.iter().map(|(config, host)| Server { config, host: host.clone() }).collect()
+    }
+
+    pub fn tree(&self) -> Tree {
+        Tree::new(self.1.clone())
     }
 
     /// With listeners on 80 and 443, and every file but those called `nofile` there.

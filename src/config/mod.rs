@@ -7,6 +7,7 @@
 //! domains to hosts. [`Plan::after_tls`] does what needs to know which hosts speak TLS. Files are read or
 //! looked for through functions that the caller hands in; nothing is logged here, findings are returned.
 
+pub mod advice;
 mod authority;
 mod binding;
 mod check;
@@ -23,6 +24,7 @@ mod row;
 mod scope;
 pub mod table;
 mod tls;
+pub mod tree;
 mod value;
 
 pub use authority::KNOWN_CAS;

@@ -34,7 +34,25 @@ directives_md` regenerates it.
 - **FILE, FOLDER** are relative to `ServerRoot`.
 - **status** is the key that shows the value in [md-status](status.md#md-status) and md.json.
 
-Errors are told by `apachectl configtest`, with file and line. Both `<IfModule md_module>` and `<IfModule mod_md.c>` are true.
+Both `<IfModule md_module>` and `<IfModule mod_md.c>` are true.
+
+## What configtest reports
+
+`apachectl configtest` lists what is wrong, with file and line, what was probably meant, and what to do. It changes nothing and asks no server. Each start
+and reload writes the same list to the error log, before mod_ssl can end it. Of each kind the first five are told one by one, the others by name.
+
+- **Errors** end the test. They are what ends the start: a value that a directive does not take, overlapping MDs (AH10038), several MDs for one TLS host (AH10042),
+  a TLS host that has neither an MD nor an `SSLCertificateFile` (mod_ssl's AH02572), files of `MDCertificateFile` and `MDCertificateKeyFile` that do
+  not exist or do not belong together, where a TLS host uses them.
+- **Warnings** do not: MDs that no host matches (AH10045) or that no TLS host uses; names of hosts that an MD lacks (AH10040); `MDRequireHttps` without a TLS host
+  (AH10105); names for which no challenge can work, such as a wildcard without [MDChallengeDns01](#mdchallengedns01) (AH10173); commands that do not exist or that httpd's
+  `User` cannot execute; a store that the `User` cannot enter; certificate files that cannot be used, have expired or are for other names; mod_ssl or
+  mod_watchdog that is not loaded; and what Let's Encrypt, ZeroSSL and Google are known to refuse: no `MDCertificateAgreement accepted`, no
+  `MDExternalAccountBinding` where they need one, both only where the store has no account of that CA; names that are not public, keys they do not take, too many
+  names, `MDMustStaple`; and CAs that have ended their service (Buypass, ACME v1).
+
+No warning is given for a certificate that is meant for others: `MDRenewMode always` for an MD that no host here uses, `MDPortMap https:-` where somebody else
+has the TLS. The names of `MDomain` and `<MDomain …>`, and the arguments of all directives that take a list, may be more than the 64 that httpd passes to modules.
 ";
 
 /// docs/directives.md, as it has to be.

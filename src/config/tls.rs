@@ -1,6 +1,7 @@
 //! The second half of the plan, once it is known which hosts speak TLS: one MD per TLS host, names that
 //! join or are missing, MDs without use, and names that can answer `tls-alpn-01` (RFC 8737).
 
+use super::advice::{Item, gathered};
 use super::host_index::HostIndex;
 use super::matching::plain_names;
 use super::plan::{Finding, Plan, PlannedMd, Server};
@@ -64,12 +65,14 @@ impl Plan {
         };
         // Names that are no host's go to the first.
         let default = first(public.all());
-        let mut findings = Vec::new();
+        let (mut unmanaged, mut without_tls) = (Vec::new(), Vec::new());
         for planned in &mut self.mds {
             let tls_hosts: Vec<&Server<'_>> =
                 planned.hosts.iter().filter(|at| is(tls, **at)).filter_map(|at| servers.get(*at)).collect();
-            findings.extend(tell_use(planned, !tls_hosts.is_empty()));
-            findings.extend(join(&mut planned.md, &tls_hosts));
+            if planned.md.require_https != RequireHttps::Off && tls_hosts.is_empty() {
+                without_tls.push(without_https(planned));
+            }
+            unmanaged.extend(join(&mut planned.md, &planned.defined_at, &tls_hosts));
             planned.watched = is_watched(planned);
             let can_alpn = |domain: &&String| {
                 // The CA asks for the reverse name of an address (RFC 8738 §6), which no host has.
@@ -79,29 +82,21 @@ impl Plan {
             };
             planned.md.acme_tls_1 = planned.md.domains.iter().filter(can_alpn).cloned().collect();
         }
-        Ok(findings)
+        let unmanaged =
+            gathered("AH10040: ", "names of hosts that their managed domain does not have", unmanaged);
+        let without_tls =
+            gathered("AH10105: ", "managed domains with MDRequireHttps and no TLS host", without_tls);
+        Ok([unmanaged, without_tls].concat())
     }
 }
 
-fn tell_use(planned: &PlannedMd, has_tls: bool) -> Vec<Finding> {
-    let md = &planned.md;
-    let mut findings = Vec::new();
-    if md.require_https != RequireHttps::Off && !has_tls {
-        let text = format!(
-            "AH10105: MD {} does not match any VirtualHost with 'SSLEngine on', but is configured to require \
-             https. This cannot work.",
-            md.name
-        );
-        findings.push(Finding::new(Level::Warn, text));
-    }
-    // One that is renewed whatever uses it may be for another server.
-    if planned.hosts.is_empty() && md.renew_mode != RenewMode::Always {
-        let (file, line) = &planned.defined_at;
-        let text =
-            format!("AH10045: No VirtualHost matches Managed Domain {} (defined in {file}:{line})", md.name);
-        findings.push(Finding::new(Level::Warn, text));
-    }
-    findings
+fn without_https(planned: &PlannedMd) -> Item<'static> {
+    let (name, (file, line)) = (&planned.md.name, &planned.defined_at);
+    let text = format!(
+        "AH10105: MD {name} does not match any VirtualHost with 'SSLEngine on', but is configured to require https. This \
+         cannot work. It is defined in {file}:{line}: add a host with TLS for it, or set 'MDRequireHttps off'."
+    );
+    Item { level: Level::Warn, name: format!("{name} ({file}:{line})"), text: Box::new(move || text.clone()) }
 }
 
 /// An MD that is renewed because a host uses it is left alone where none does. Of the others it is told when they expire.
@@ -111,18 +106,23 @@ fn is_watched(planned: &PlannedMd) -> bool {
 }
 
 /// Adds the names of TLS hosts to an MD that takes them; complains about those it does not take.
-fn join(md: &mut Md, tls_hosts: &[&Server<'_>]) -> Vec<Finding> {
-    let mut findings = Vec::new();
+fn join(md: &mut Md, defined_at: &(String, u32), tls_hosts: &[&Server<'_>]) -> Vec<Item<'static>> {
+    let mut items = Vec::new();
     let mut known: HashSet<String> = md.domains.iter().cloned().collect();
+    let md_name = md.name.clone();
+    let (file, line) = defined_at;
     for server in tls_hosts {
         let host = &server.host;
-        let mut warn = |name: &str, why: &str| {
+        let mut warn = |name: &str, reason: &str, remedy: &str| {
             let text = format!(
-                "AH10040: Virtual Host {}:{} matches Managed Domain '{}', but the name/alias {name} itself {why}. \
-                 A requested MD certificate will not match ServerName.",
-                host.server_name, host.port, md.name
+                "AH10040: Virtual Host {}:{} matches Managed Domain '{md_name}', but the name/alias {name} itself is not \
+                 managed{reason}. A requested MD certificate will not match ServerName. The host is defined in {}{remedy}.",
+                host.server_name,
+                host.port,
+                host.place()
             );
-            findings.push(Finding::new(Level::Warn, text));
+            let name = format!("{name} ({})", host.place());
+            items.push(Item { level: Level::Warn, name, text: Box::new(move || text.clone()) });
         };
         for name in plain_names(host) {
             match name {
@@ -132,14 +132,16 @@ fn join(md: &mut Md, tls_hosts: &[&Server<'_>]) -> Vec<Finding> {
                     known.insert(name);
                 }
                 Ok(name) => {
-                    warn(&name, "is not managed");
+                    let remedy =
+                        format!(": add the name to the domain ({file}:{line}), or set 'MDMembers auto'");
+                    warn(&name, "", &remedy);
                     known.insert(name);
                 }
-                Err((name, reason)) => warn(name, &format!("is not managed, as {reason}")),
+                Err((name, reason)) => warn(name, &format!(", as {reason}"), ""),
             }
         }
     }
-    findings
+    items
 }
 
 /// [`Md::covers`] for many names.
@@ -232,7 +234,8 @@ mod tests {
             outcome.warnings(),
             [
                 "AH10040: Virtual Host a.test:0 matches Managed Domain 'a.test', but the name/alias www.a.test \
-              itself is not managed. A requested MD certificate will not match ServerName."
+              itself is not managed. A requested MD certificate will not match ServerName. The host is defined in \
+              test.conf:2: add the name to the domain (test.conf:1), or set 'MDMembers auto'."
             ]
         );
     }
@@ -247,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_md_without_host_is_told_and_not_watched_where_it_would_be_renewed_for_a_host() {
+    fn an_md_without_host_is_not_watched_where_it_would_be_renewed_for_a_host() {
         let outcome = run(&format!(
             "MDomain unused.test
              <MDomain kept.test>
@@ -271,14 +274,7 @@ mod tests {
              {}",
             host(443, "a.test", "a.test") + &host(443, "hand.test", "") + &host(443, "file.test", "")
         ));
-        assert_eq!(
-            outcome.warnings(),
-            [
-                "AH10045: No VirtualHost matches Managed Domain unused.test (defined in test.conf:1)",
-                "AH10045: No VirtualHost matches Managed Domain unused-hand.test (defined in test.conf:13)",
-                "AH10045: No VirtualHost matches Managed Domain unused-file.test (defined in test.conf:16)",
-            ]
-        );
+        assert!(outcome.warnings().is_empty());
         let watched: Vec<bool> = outcome.plan.mds.iter().map(|p| p.watched).collect();
         assert_eq!(watched, [false, true, true, true, true, true, true]);
     }
@@ -289,7 +285,8 @@ mod tests {
         assert_eq!(
             run(&format!("{mds}{}", host(80, "a.test", ""))).warnings(),
             ["AH10105: MD a.test does not match any VirtualHost with 'SSLEngine on', but is configured to \
-              require https. This cannot work."]
+              require https. This cannot work. It is defined in test.conf:2: add a host with TLS for it, or set \
+              'MDRequireHttps off'."]
         );
         assert!(
             run(&format!("{mds}{}{}", host(80, "a.test", ""), host(443, "a.test", ""))).warnings().is_empty()

@@ -11,15 +11,13 @@ use super::starting::Startup;
 use super::sys::{self, ConfigPool, Server};
 use super::takeover::{self, Right};
 use super::tls_hosts::TlsHosts;
-use super::{State, guest, lock, pages};
-use crate::challenge::{dns01, selection};
+use super::{State, advice, guest, lock, pages};
+use crate::challenge::dns01;
 use crate::config::{self, Finding, Host, Plan, PlannedMd, ServerConfig};
 use crate::log::Level;
-use crate::model::{Md, RenewMode, RequireHttps};
+use crate::model::{Md, RequireHttps};
 use crate::notify::Commands;
-use crate::renew::error::Error;
 use crate::renew::fallback::Fallbacks;
-use crate::renew::hint::{self, Facts};
 use crate::renew::pace::Retry;
 use crate::renew::recover::OnTrial;
 use crate::renew::settings::Settings;
@@ -38,19 +36,38 @@ use std::sync::{Arc, Mutex};
 /// The start must not go on. Why stands in the log.
 pub struct StartFailed;
 
-/// `apachectl configtest`: tells what would end the start, and changes nothing. What depends on TLS hosts is
-/// known only to a real start.
+/// `apachectl configtest`: tells on the terminal all that can be known, and changes nothing. Only what would end the start
+/// ends it.
 pub fn check(main: Server<'_>) -> Result<(), StartFailed> {
     if !sys::is_configuration_test() {
         return Ok(());
     }
-    let servers = collect(main, &sys::servers(main));
-    make_plan(&servers).map(drop)
+    let records = sys::servers(main);
+    let servers = collect(main, &records);
+    let tell = |findings: Vec<Finding>| findings.iter().for_each(|finding| sys::tell_terminal(&finding.text));
+    let list = make_plan(&servers).and_then(|plan| {
+        let advice = advice::of(&plan, &servers);
+        advice::list(plan, advice, &servers, &records)
+    });
+    list.map(tell).map_err(|findings| {
+        tell(findings);
+        StartFailed
+    })
 }
 
-fn make_plan(servers: &[(ServerConfig, Host)]) -> Result<Plan, StartFailed> {
+fn make_plan(servers: &[(ServerConfig, Host)]) -> Result<Plan, Vec<Finding>> {
     config::plan(&config_servers(servers), &sys::listener_ports(), &|path: &Path| path.exists())
-        .map_err(refuse)
+}
+
+/// Tells what is known before mod_ssl begins. Where mod_ssl is going to end the start, in its first pass already, the whole list.
+fn advise(plan: &Plan, servers: &[(ServerConfig, Host)], records: &[Server<'_>], is_check: bool) {
+    let advice = advice::of(plan, servers);
+    if advice.ends_start() {
+        let (Ok(findings) | Err(findings)) = advice::list(plan.clone(), advice, servers, records);
+        report(findings);
+    } else if !is_check {
+        report(advice.findings);
+    }
 }
 
 /// Before mod_ssl: the plan, the store in line with it, staged sets activated.
@@ -73,7 +90,8 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     let now = SystemClock::default().now();
     let records = sys::servers(main);
     let servers = collect(main, &records);
-    let mut plan = make_plan(&servers)?;
+    let mut plan = make_plan(&servers).map_err(refuse)?;
+    advise(&plan, &servers, &records, is_check);
     if !is_check {
         report(std::mem::take(&mut plan.findings));
     }
@@ -111,7 +129,8 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     if !is_check {
         store.hand_over(|| plan.known_names(servers.iter().map(|(_, host)| host)));
     }
-    for md in &mds {
+    // Of the admin's own files the advice has told.
+    for md in mds.iter().filter(|synced| !synced.md.has_static_files()) {
         for problem in &md.problems {
             crate::log!(Warn, "md[{}]: {problem}", md.md.name);
         }
@@ -158,6 +177,8 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         return Ok(());
     }
     report(findings);
+    // Told at once, instead of when the renewal is due.
+    report(advice::unprovable(&plan));
     let unsaved = counters(plan.mds.len() * Unsaved::SIZE, "md-status does not tell of what cannot be saved");
     let mds: Arc<[Managed]> = plan
         .mds
@@ -311,16 +332,6 @@ pub(super) fn settings(plan: &Plan) -> Settings {
 }
 
 fn watch(state: &Arc<State>, pool: ConfigPool) {
-    let renewed_here =
-        |m: &&Managed| m.watched && m.md.renew_mode != RenewMode::Manual && !m.md.has_static_files();
-    for managed in state.mds.iter().filter(renewed_here) {
-        // Told at once, instead of when the renewal is due.
-        if let Err(reason) = selection::check(&managed.md.domains, &state.settings.means(managed)) {
-            let error = Error::ChallengeMismatch { reason, offered: Vec::new() };
-            let text = hint::told(&error, &Facts::of(managed));
-            crate::log!(Error, "AH10173: md[{}]: {text}", managed.md.name);
-        }
-    }
     let count = state.mds.iter().filter(|m| m.watched).count();
     crate::log!(Debug, "AH10074: {count} out of {} mds need watching", state.mds.len());
     if count == 0 && state.stapling.is_none() {
@@ -333,11 +344,7 @@ fn watch(state: &Arc<State>, pool: ConfigPool) {
     });
     match renewals {
         Ok(()) => crate::log!(Debug, "AH10067: register md renew watchdog"),
-        Err(None) => crate::log!(
-            Crit,
-            "AH10061: mod_watchdog is required to renew certificates and to staple, but it is not loaded. Add it: LoadModule \
-             watchdog_module modules/mod_watchdog.so"
-        ),
+        Err(None) => crate::log!(Crit, "{}", advice::NO_WATCHDOG),
         Err(Some(status)) => crate::log!(
             Crit,
             status = status,

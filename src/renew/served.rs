@@ -13,14 +13,13 @@ const NAMED: usize = 10;
 
 /// For the log: hosts that have nothing but a self-signed certificate, and hosts with files of their own.
 pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timestamp) -> Vec<Finding> {
-    let hosts = |is: fn(&Managed, &Host) -> bool| {
+    let hosts = |is: &dyn Fn(&Managed, &Host) -> bool| {
         let mds = mds.clone();
-        let hosts =
-            mds.flat_map(move |md| md.hosts.iter().filter(move |host| is(md, host)).map(move |h| (md, h)));
+        let hosts = mds.flat_map(|md| md.hosts.iter().filter(|host| is(md, host)).map(move |h| (md, h)));
         hosts.collect::<Vec<_>>()
     };
     let mut findings = Vec::new();
-    let self_signed = hosts(|_, host| host.source == Source::SelfSigned);
+    let self_signed = hosts(&|_, host| host.source == Source::SelfSigned);
     if !self_signed.is_empty() {
         findings.push(Finding {
             level: Level::Warn,
@@ -41,7 +40,21 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timesta
             ),
         });
     }
-    let own = hosts(|md, host| host.source == Source::Own && md.md.renew_mode != RenewMode::Manual);
+    let is_own =
+        |md: &Managed, host: &Host| host.source == Source::Own && md.md.renew_mode != RenewMode::Manual;
+    let spurned = hosts(&|md, host| is_own(md, host) && md.certs.all().next().is_some());
+    if !spurned.is_empty() {
+        findings.push(Finding {
+            level: Level::Warn,
+            text: format!(
+                "AH10084: the files of SSLCertificateFile are served by {}, as the certificate of the managed domain has \
+                 expired or does not have the name of the host. It is replaced at the next renewal; md-status tells \
+                 how that goes",
+                list(&spurned)
+            ),
+        });
+    }
+    let own = hosts(&|md, host| is_own(md, host) && md.certs.all().next().is_none());
     if !own.is_empty() {
         findings.push(Finding {
             level: Level::Notice,
@@ -136,12 +149,14 @@ mod tests {
             managed("b.test", Source::Own, Vec::new()),
             managed("c.test", Source::Md, of(&["c.test", "new.test"])),
             managed("d.test", Source::Md, of(&["d.test"])),
+            managed("e.test", Source::Own, of(&["other.test"])),
         ];
         let found = findings(mds.iter(), NOW);
         let levels: Vec<_> = found.iter().map(|finding| finding.level).collect();
-        assert_eq!(levels, [Level::Warn, Level::Notice, Level::Notice]);
+        assert_eq!(levels, [Level::Warn, Level::Warn, Level::Notice, Level::Notice]);
         for (finding, text) in found.iter().zip([
             "www.a.test (md[a.test])",
+            "AH10084: the files of SSLCertificateFile are served by www.e.test (md[e.test]), as the certificate",
             "www.b.test",
             "md[d.test] (certificate(rsa) does not cover all domains, not for new.test)",
         ]) {

@@ -17,6 +17,7 @@ mod migrate;
 mod owners;
 mod place;
 mod present;
+pub mod reach;
 mod setup;
 #[cfg(test)]
 mod tests;

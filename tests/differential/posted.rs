@@ -4,7 +4,8 @@
 //! `# ask: NAME…` names clients ask for, `NAME@OTHER` at the second TLS port; `# store: NAME… ; NAME…` domains with a certificate in use;
 //! `# modules: NAME…` further modules of httpd; `# refused: WORDS` ours refuses it, `# answers: WORDS` ours answers with another
 //! status, `# without EC clients: WORDS` clients that cannot do with RSA are not served by ours, and these words stand in
-//! docs/compat.md; `# ends: WHY` httpd does not start with the C module.
+//! docs/compat.md; `# ends: WHY` httpd does not start with the C module; `# told: WORDS; WORDS` our configtest warns of these, and
+//! of nothing else.
 //! `#--- PATH` begins a file beside it that it includes. In the text `@HTTP@`, `@HTTPS@` and `@OTHER@` are ports, `@DIR@` is ServerRoot,
 //! `@FILE NAME@` the directives' arguments of an admin's certificate for that name, chain and key.
 
@@ -111,6 +112,10 @@ impl Posted {
         if !taken {
             return refused("configtest refuses", &said);
         }
+        let untold = self.untold(&said);
+        if !untold.is_empty() {
+            return untold;
+        }
         match self.ask(world, ours, other) {
             Err(said) => refused("httpd does not start with", &said),
             Ok(ours) => {
@@ -126,6 +131,19 @@ impl Posted {
                 pairs.filter_map(worse).filter(|said| !is_told(said)).collect()
             }
         }
+    }
+
+    /// Whether configtest warns of what is wrong, and of nothing else: admins leave alone what cries for nothing.
+    fn untold(&self, said: &str) -> Vec<String> {
+        let expected: Vec<&str> =
+            self.head("told").map(|parts| parts.split("; ").collect()).unwrap_or_default();
+        let is_ours = |line: &&str| !line.starts_with('[') && *line != "Syntax OK";
+        let warnings: Vec<&str> = said.lines().filter(is_ours).collect();
+        let needless = warnings.iter().filter(|line| !expected.iter().any(|part| line.contains(part)));
+        let needless = needless.map(|line| format!("configtest warns needlessly: {line}"));
+        let missing = expected.iter().filter(|part| !warnings.iter().any(|line| line.contains(**part)));
+        let missing = missing.map(|part| format!("configtest does not warn of `{part}`"));
+        needless.chain(missing).collect()
     }
 
     fn ask(&self, world: &World, config: Config, other: u16) -> Result<Vec<Seen>, String> {

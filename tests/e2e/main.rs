@@ -10,6 +10,7 @@ mod acme;
 mod challenges;
 mod commands;
 mod compatibility;
+mod configtest;
 mod directives;
 mod ends;
 mod events;

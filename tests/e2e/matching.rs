@@ -172,7 +172,7 @@ fn names_join_as_auto_and_manual_say_and_may_be_quoted() {
     );
     let told = httpd.logged("AH10040");
     assert!(
-        told.iter().all(|line| line.ends_with(
+        told.iter().all(|line| line.contains(
             "AH10040: Virtual Host one.test:0 matches Managed Domain 'one.test', but the name/alias www.one.test itself is not \
              managed. A requested MD certificate will not match ServerName."
         )),

@@ -29,6 +29,8 @@ pub struct Config {
     https: u16,
     module: PathBuf,
     has_module: bool,
+    /// Modules of httpd that are not loaded.
+    left_out: Vec<&'static str>,
     account: Account,
     mpm: &'static str,
     lines: Vec<String>,
@@ -56,6 +58,7 @@ impl Config {
             https: lab.https,
             module: module::under_test(),
             has_module: true,
+            left_out: Vec::new(),
             account: Account::Own,
             mpm: "event",
             lines: Vec::new(),
@@ -114,6 +117,14 @@ impl Config {
     #[must_use]
     pub fn without_module(mut self) -> Config {
         self.has_module = false;
+        self
+    }
+
+    /// httpd without one of its own modules.
+    #[must_use]
+    #[allow(dead_code, reason = "not everyone does this")]
+    pub fn without_module_named(mut self, name: &'static str) -> Config {
+        self.left_out.push(name);
         self
     }
 
@@ -202,7 +213,8 @@ impl Config {
         let root = self.root.display();
         let mut text = format!("ServerRoot {root}\nPidFile {root}/httpd.pid\nDefaultRuntimeDir {root}\n");
         text += &apache.load(&format!("mpm_{}", self.mpm));
-        BASE_MODULES.iter().for_each(|name| text += &apache.load(name));
+        let loaded = BASE_MODULES.iter().filter(|name| !self.left_out.contains(name));
+        loaded.for_each(|name| text += &apache.load(name));
         let has_threads = self.mpm != "prefork";
         if has_threads {
             text += "ThreadsPerChild 8\nMinSpareThreads 8\n";

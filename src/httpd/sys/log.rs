@@ -26,6 +26,25 @@ pub fn close() {
     MAIN.store(ptr::null_mut(), Ordering::Release);
 }
 
+/// To who tests the configuration: without time and number of the process, and whatever `LogLevel` says.
+pub fn tell_terminal(text: &str) {
+    let Ok(text) = CString::new(text.replace('\0', " ")) else { return };
+    let level = apache_sys::APLOG_WARNING | apache_sys::APLOG_STARTUP;
+    // SAFETY: the format takes one string, which outlives the call; without a server httpd writes to standard error.
+    unsafe {
+        apache_sys::ap_log_error_(
+            c"mod_md".as_ptr(),
+            0,
+            super::module::index(),
+            level as c_int,
+            0,
+            ptr::null(),
+            c"%s".as_ptr(),
+            text.as_ptr(),
+        );
+    }
+}
+
 fn sink(record: &Record<'_>) {
     let level = match record.level {
         Level::Emerg => apache_sys::APLOG_EMERG,

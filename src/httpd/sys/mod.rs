@@ -28,12 +28,14 @@ mod secret;
 mod server;
 mod shared;
 mod ssl;
+mod tree;
 mod watchdog;
 
 pub use child::ChildPool;
 pub use connection::Connection;
 pub use hooks::ConfigPool;
 pub use loaded::outdated;
+pub use log::tell_terminal;
 pub use pool::PathArray;
 pub use request::{Answer, Request};
 pub use rsa::{leave_thread, make as make_rsa};
@@ -44,4 +46,5 @@ pub use server::{
 };
 pub use shared::Counters;
 pub use ssl::Context;
+pub use tree::{directives, has_module, has_other_certificates};
 pub use watchdog::{watch_news, watch_renewals};

@@ -1,0 +1,190 @@
+//! What CAs are known to refuse. Of others nothing is assumed.
+
+use super::super::plan::{Finding, Plan, PlannedMd};
+use super::spelling::nearest;
+use super::{Surroundings, at, is_private, is_renewed, together};
+use crate::log::Level;
+use crate::model::KeySpec;
+use std::collections::BTreeMap;
+use url::Url;
+
+/// A CA whose certificates browsers accept.
+struct Authority {
+    name: &'static str,
+    /// Of the host in its URLs.
+    domain: &'static str,
+    needs_binding: bool,
+    /// What it says of keys beyond what all have to.
+    keys: Option<&'static str>,
+    has_key: fn(&KeySpec) -> bool,
+    /// The names a certificate can have, if that is known.
+    names_max: usize,
+    has_must_staple: bool,
+}
+
+const AUTHORITIES: [Authority; 3] = [
+    Authority {
+        name: "Let's Encrypt",
+        domain: "letsencrypt.org",
+        needs_binding: false,
+        keys: Some("RSA with 2048, 3072 or 4096 bits, P-256 and P-384"),
+        has_key: |spec| match spec {
+            KeySpec::Rsa(bits) => matches!(bits, 2048 | 3072 | 4096),
+            KeySpec::Ec(_) => is_one_of(spec, &["prime256v1", "secp384r1"]),
+        },
+        names_max: 100,
+        has_must_staple: false,
+    },
+    Authority {
+        name: "ZeroSSL",
+        domain: "zerossl.com",
+        needs_binding: true,
+        keys: None,
+        has_key: is_common,
+        names_max: usize::MAX,
+        has_must_staple: true,
+    },
+    Authority {
+        name: "Google Trust Services",
+        domain: "pki.goog",
+        needs_binding: true,
+        keys: None,
+        has_key: is_common,
+        names_max: usize::MAX,
+        has_must_staple: true,
+    },
+];
+
+/// Directories that nobody answers at any more, and why.
+const CLOSED: [(&str, &str); 4] = [
+    ("api.buypass.com", "Buypass ended its ACME service in 2025"),
+    ("api.test4.buypass.no", "Buypass ended its ACME service in 2025"),
+    ("acme-v01.api.letsencrypt.org", "Let's Encrypt ended this old protocol (ACME v1) in 2021"),
+    ("acme-staging.api.letsencrypt.org", "Let's Encrypt ended this old protocol (ACME v1) in 2021"),
+];
+
+fn is_one_of(spec: &KeySpec, curves: &[&str]) -> bool {
+    spec.curve_name().is_some_and(|curve| curves.contains(&curve.as_str()))
+}
+
+/// What the rules of browsers allow.
+fn is_common(spec: &KeySpec) -> bool {
+    matches!(spec, KeySpec::Rsa(_)) || is_one_of(spec, &["prime256v1", "secp384r1", "secp521r1"])
+}
+
+pub(super) fn advice(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Finding> {
+    let mut users: BTreeMap<&str, Vec<&PlannedMd>> = BTreeMap::new();
+    for planned in plan.mds.iter().filter(|planned| is_renewed(planned)) {
+        for url in &planned.md.ca.urls {
+            users.entry(url).or_default().push(planned);
+        }
+    }
+    let of_cas = users.into_iter().flat_map(|(url, users)| of_one(url, &users, surroundings));
+    of_cas.chain(challenges(plan)).collect()
+}
+
+/// Words of `MDCAChallenges` that no CA offers.
+fn challenges(plan: &Plan) -> impl Iterator<Item = Finding> {
+    const TYPES: [&str; 3] = ["http-01", "tls-alpn-01", "dns-01"];
+    let mut users: BTreeMap<&str, Vec<&PlannedMd>> = BTreeMap::new();
+    for planned in plan.mds.iter().filter(|planned| is_renewed(planned)) {
+        for word in planned.md.ca.challenges.iter().filter(|word| !TYPES.contains(&word.as_str())) {
+            users.entry(word).or_default().push(planned);
+        }
+    }
+    let of_word = |(word, users): (&str, Vec<&PlannedMd>)| {
+        let meant = nearest(word, TYPES.into_iter()).map(|meant| format!("Did you mean {meant}? "));
+        let text = format!(
+            "MDCAChallenges has {word}, which is no type of challenge. {}The types are {}.",
+            meant.unwrap_or_default(),
+            TYPES.join(", ")
+        );
+        told(&users, &text)
+    };
+    users.into_iter().filter_map(of_word)
+}
+
+/// What speaks against asking one CA.
+fn of_one(url: &str, users: &[&PlannedMd], surroundings: &Surroundings<'_>) -> Vec<Finding> {
+    let Some(host) = Url::parse(url).ok().and_then(|url| url.host_str().map(String::from)) else {
+        return Vec::new();
+    };
+    if let Some((_, why)) = CLOSED.iter().find(|(closed, _)| *closed == host) {
+        let text = format!(
+            "{why}, so no certificate comes from {url}. Choose another CA with MDCertificateAuthority, or remove the \
+             directive to use Let's Encrypt."
+        );
+        return told(users, &text).into_iter().collect();
+    }
+    let is_its = |ca: &&Authority| {
+        host.strip_suffix(ca.domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    };
+    let Some(ca) = AUTHORITIES.iter().find(is_its) else { return Vec::new() };
+    let name = ca.name;
+    let has_account = (surroundings.has_account)(url);
+    let those = |is: &dyn Fn(&PlannedMd) -> bool| -> Vec<&PlannedMd> {
+        users.iter().copied().filter(|planned| is(planned)).collect()
+    };
+    let of_account = [
+        told(
+            &those(&|p| !has_account && p.md.ca.agreement.is_none()),
+            &format!(
+                "'MDCertificateAgreement accepted' is missing, so {name} registers no account and issues no certificate. \
+                 Read its terms of service, and add the line if you agree to them."
+            ),
+        ),
+        told(
+            &those(&|p| !has_account && ca.needs_binding && p.md.eab.is_none()),
+            &format!(
+                "'MDExternalAccountBinding' is missing, and {name} registers no account without it. Take the key id and \
+                 the HMAC key from your account there, and add them."
+            ),
+        ),
+    ];
+    let private = |p: &PlannedMd| p.md.domains.iter().find(|name| is_private(name)).cloned();
+    let first_private = users.iter().find_map(|p| private(p)).unwrap_or_default();
+    let first_key = users.iter().flat_map(|p| &p.md.key_specs).find(|spec| !(ca.has_key)(spec));
+    let of_order = [
+        told(
+            &those(&|p| private(p).is_some()),
+            &format!(
+                "{name} issues no certificate for {first_private}, which is not a name or an address of the public \
+                 internet. Remove the name, or choose a CA of your own with MDCertificateAuthority."
+            ),
+        ),
+        told(
+            &those(&|p| p.md.key_specs.iter().any(|spec| !(ca.has_key)(spec))),
+            &format!(
+                "{name} issues no certificate for the key {} of MDPrivateKeys. It takes {}.",
+                first_key.map(of_key).unwrap_or_default(),
+                ca.keys.unwrap_or("RSA, P-256, P-384 and P-521")
+            ),
+        ),
+        told(
+            &those(&|p| p.md.domains.len() > ca.names_max),
+            &format!(
+                "the domain has more than {} names, and {name} issues no certificate for that many. Split it into several \
+                 MDomain lines.",
+                ca.names_max
+            ),
+        ),
+        told(
+            &those(&|p| !ca.has_must_staple && p.md.must_staple),
+            &format!("'MDMustStaple on' makes {name} refuse the order since 2025. Set it to off."),
+        ),
+    ];
+    of_account.into_iter().chain(of_order).flatten().collect()
+}
+
+fn of_key(spec: &KeySpec) -> String {
+    match spec {
+        KeySpec::Rsa(bits) => format!("RSA {bits}"),
+        KeySpec::Ec(curve) => curve.clone(),
+    }
+}
+
+/// `None` where it is nobody's.
+fn told(mds: &[&PlannedMd], text: &str) -> Option<Finding> {
+    let place = at(&mds.first()?.defined_at);
+    Some(Finding::new(Level::Warn, format!("{place}: {}: {text}", together(mds))))
+}

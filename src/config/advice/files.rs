@@ -1,0 +1,111 @@
+//! Files, commands and the folder of the store.
+
+use super::super::plan::{Finding, Plan, PlannedMd};
+use super::super::tree::Engine;
+use super::{Item, Surroundings, at, gathered};
+use crate::log::Level;
+use std::collections::BTreeMap;
+
+pub(super) fn advice(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Finding> {
+    if plan.mds.is_empty() {
+        return Vec::new();
+    }
+    let mut findings = gathered(
+        "",
+        "faults of certificate files",
+        plan.mds.iter().flat_map(|planned| static_files(planned, surroundings)).collect(),
+    );
+    findings.extend(gathered("", "commands that cannot be started", commands(plan, surroundings)));
+    findings.extend(store(plan, surroundings));
+    findings
+}
+
+fn static_files(planned: &PlannedMd, surroundings: &Surroundings<'_>) -> Vec<Item<'static>> {
+    let md = &planned.md;
+    let is_tls = |host: &usize| surroundings.tls.get(*host).is_some_and(|tls| tls.engine == Engine::On);
+    let is_used = planned.hosts.iter().any(is_tls);
+    let mut items = Vec::new();
+    for (cert, key) in md.cert_files.iter().zip(&md.pkey_files) {
+        for fault in (surroundings.file_faults)(md, cert, key) {
+            let (directive, file) =
+                if fault.is_of_key { ("MDCertificateKeyFile", key) } else { ("MDCertificateFile", cert) };
+            let place = surroundings.tree.find_in_section(&planned.defined_at, directive, file);
+            let place = place.unwrap_or_else(|| planned.defined_at.clone());
+            let is_fatal = fault.is_fatal && is_used;
+            let effect = if is_fatal { " httpd does not start like this." } else { "" };
+            let text = format!("{}: md[{}]: {directive} {file} {}{effect}", at(&place), md.name, fault.text);
+            items.push(Item {
+                level: if is_fatal { Level::Error } else { Level::Warn },
+                name: format!("{} ({})", md.name, at(&place)),
+                text: Box::new(move || text.clone()),
+            });
+        }
+    }
+    items
+}
+
+fn commands(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Item<'static>> {
+    let place = |directive: &str, line: &str| {
+        let tree = surroundings.tree;
+        tree.find(directive, |args| args == line).or_else(|| tree.find(directive, |_| true))
+    };
+    let item = |directive: &str, line: &str, of: Option<(&PlannedMd, usize)>, loss: &str| {
+        let fault = (surroundings.command_fault)(line)?;
+        let place = place(directive, line).or_else(|| of.map(|(first, _)| first.defined_at.clone()));
+        let place = place.map(|place| format!("{}: ", at(&place))).unwrap_or_default();
+        let mds = match of {
+            None => String::new(),
+            Some((first, 1)) => format!("md[{}]: ", first.md.name),
+            Some((first, count)) => format!("md[{}] and {} more: ", first.md.name, count - 1),
+        };
+        let text = format!("{place}{mds}{directive} {line}: {fault}. {loss}");
+        Some(Item {
+            level: Level::Warn,
+            name: format!("{directive} {line}"),
+            text: Box::new(move || text.clone()),
+        })
+    };
+    let global = &plan.global;
+    let notify = global
+        .notify_cmd
+        .as_deref()
+        .and_then(|line| item("MDNotifyCmd", line, None, "Nobody is told of renewed certificates."));
+    let message = global.message_cmd.as_deref().and_then(|line| {
+        item(
+            "MDMessageCmd",
+            line,
+            None,
+            "Each renewal is postponed until this command can \
+             be started (event 'renewing'), and nobody is told.",
+        )
+    });
+    let mut dns01: BTreeMap<&str, (&PlannedMd, usize)> = BTreeMap::new();
+    for planned in plan.mds.iter().filter(|planned| super::is_renewed(planned)) {
+        if let Some(line) = &planned.dns01_cmd {
+            dns01.entry(line).or_insert((planned, 0)).1 += 1;
+        }
+    }
+    let dns01 = dns01.into_iter().filter_map(|(line, of)| {
+        item(
+            "MDChallengeDns01",
+            line,
+            Some(of),
+            "Challenges of type dns-01 fail, so no wildcard gets a certificate.",
+        )
+    });
+    notify.into_iter().chain(message).chain(dns01).collect()
+}
+
+fn store(plan: &Plan, surroundings: &Surroundings<'_>) -> Option<Finding> {
+    let fault = surroundings.store_fault.as_ref()?;
+    let place = surroundings.tree.find("MDStoreDir", |_| true).map(|place| format!("{}: ", at(&place)));
+    Some(Finding::new(
+        Level::Warn,
+        format!(
+            "{}the store (MDStoreDir {}) cannot be used by the children of httpd: {fault}. No certificate can be renewed, \
+             and no challenge answered. Let them pass with 'chmod o+x', or choose another folder.",
+            place.unwrap_or_default(),
+            plan.global.store_dir
+        ),
+    ))
+}

@@ -1,0 +1,330 @@
+//! Configurations, and what is told of them.
+
+use super::super::fixture::Site;
+use super::*;
+use std::collections::HashSet;
+
+/// A configuration with this around it.
+#[derive(Default)]
+struct World {
+    missing_modules: Vec<&'static str>,
+    more_modules: Vec<&'static str>,
+    has_other_source: bool,
+    accounts: bool,
+    faults: Vec<FileFault>,
+    store_fault: Option<String>,
+}
+
+impl World {
+    fn told(&self, text: &str) -> Vec<(Level, String)> {
+        let site = Site::read(text).unwrap();
+        let (servers, plan, tree) = (site.servers(), site.plan().unwrap(), site.tree());
+        let tls = tree.tls_settings(&servers);
+        let surroundings = Surroundings {
+            tree: &tree,
+            tls: &tls,
+            has_module: &|name| {
+                let has = ["mod_ssl.c", "mod_watchdog.c"].iter().chain(&self.more_modules);
+                has.into_iter().any(|has| *has == name) && !self.missing_modules.contains(&name)
+            },
+            has_other_source: self.has_other_source,
+            command_fault: &|line| line.starts_with("/no/").then(|| "/no does not exist".into()),
+            file_faults: &|_, _, _| self.faults.clone(),
+            has_account: &|_| self.accounts,
+            store_fault: self.store_fault.clone(),
+        };
+        advice(&plan, &servers, &surroundings).into_iter().map(|f| (f.level, f.text)).collect()
+    }
+}
+
+/// An account is there, so that hosts alone are looked at.
+fn told(text: &str) -> Vec<(Level, String)> {
+    World { accounts: true, ..World::default() }.told(text)
+}
+
+#[track_caller]
+fn assert_told(found: &[(Level, String)], expected: &[(Level, &[&str])]) {
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for ((level, text), (expected, parts)) in found.iter().zip(expected) {
+        assert_eq!(level, expected, "{text}");
+        for part in *parts {
+            assert!(text.contains(part), "`{part}` in {text}");
+        }
+    }
+}
+
+fn tls_host(name: &str) -> String {
+    format!("<VirtualHost *:443>\nServerName {name}\nSSLEngine on\n</VirtualHost>\n")
+}
+
+fn plain_host(name: &str) -> String {
+    format!("<VirtualHost *:80>\nServerName {name}\n</VirtualHost>\n")
+}
+
+use Level::{Error, Notice, Warn};
+
+#[test]
+fn a_slip_of_the_pen_is_told_of_host_and_domain_with_what_was_meant() {
+    let found = told(&format!("MDomain www.exmaple.org\n{}", tls_host("www.example.org")));
+    assert_told(
+        &found,
+        &[
+            (
+                Error,
+                &[
+                    "test.conf:2: the host www.example.org has 'SSLEngine on' but no certificate",
+                    "AH02572",
+                    "Did you mean www.exmaple.org of md[www.exmaple.org] (test.conf:1)?",
+                ],
+            ),
+            (
+                Warn,
+                &[
+                    "AH10045: No VirtualHost matches Managed Domain www.exmaple.org (defined in test.conf:1)",
+                    "Did you mean www.example.org, the host in test.conf:2?",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_to_do_with_a_host_without_certificate_depends_on_what_there_is() {
+    let main = "SSLEngine on\nServerName main.org\n";
+    for (text, part) in [
+        (
+            format!("MDomain other.org\n{}{}", tls_host("other.org"), tls_host("a.example.org")),
+            "Add 'MDomain a.example.org'",
+        ),
+        (
+            format!("MDomain example.org manual\n{}{}", tls_host("example.org"), tls_host("www.example.org")),
+            "md[example.org] (test.conf:1) has example.org: add www.example.org to it",
+        ),
+        (
+            format!("MDomain www.example.org\n{}{}", tls_host("example.org"), tls_host("www.example.org")),
+            "has www.example.org: add example.org to it",
+        ),
+        (
+            format!(
+                "MDMatchNames servernames\nMDomain shop.org\n<VirtualHost *:443>\nServerName a.example.org\nServerAlias \
+                 shop.org\nSSLEngine on\n</VirtualHost>\n{}",
+                tls_host("shop.org")
+            ),
+            "with 'MDMatchNames servernames' a ServerAlias does not count: add a.example.org to it",
+        ),
+        (format!("{main}MDomain main.org\n{}", tls_host("main.org")), "set 'MDBaseServer on'"),
+        (
+            format!("{main}MDomain a.org\n{}", tls_host("a.org")),
+            "test.conf:1: the main server, named main.org has 'SSLEngine on'",
+        ),
+    ] {
+        let found = told(&text);
+        assert!(found.len() == 1 && found[0].0 == Error && found[0].1.contains(part), "{part}: {found:#?}");
+    }
+}
+
+#[test]
+fn hosts_that_have_or_inherit_a_certificate_and_hosts_without_tls_are_in_order() {
+    let md = "MDomain a.org\n";
+    let own = "<VirtualHost *:443>\nServerName b.org\nSSLEngine on\nSSLCertificateFile x\n</VirtualHost>\n";
+    for text in [
+        // certbot's files beside a managed domain.
+        format!("{md}{}{own}", tls_host("a.org")),
+        format!("SSLCertificateFile x\n{md}{}{}", tls_host("a.org"), tls_host("b.org")),
+        format!("{md}{}{}", tls_host("a.org"), plain_host("a.org")),
+        format!(
+            "SSLEngine on\nServerName main.org\nMDBaseServer on\nMDomain main.org\n{}",
+            plain_host("c.org").replace("</", "SSLEngine off\n</")
+        ),
+        format!(
+            "{md}{}<VirtualHost *:443>\nServerName o.org\nSSLEngine optional\n</VirtualHost>\n",
+            tls_host("a.org")
+        ),
+        // Whoever has no domains has other certificates.
+        tls_host("b.org"),
+        // For others than this httpd.
+        format!("MDRenewMode always\nMDomain mail.org\n{}", plain_host("c.org")),
+        format!("MDPortMap https:-\n{md}{}", plain_host("a.org")),
+        format!("MDRenewMode manual\n{md}{}", plain_host("a.org")),
+        format!("{md}<VirtualHost *:443>\nServerName a.org\nSSLEngine optional\n</VirtualHost>\n"),
+        format!("{md}<VirtualHost *:443>\nServerName a.org\nsslengine \"On\"\n</VirtualHost>\n")
+            .replace("sslengine", "SSLEngine"),
+    ] {
+        assert!(told(&text).is_empty(), "{text}: {:#?}", told(&text));
+    }
+}
+
+#[test]
+fn a_certificate_that_may_come_from_another_module_is_no_reason_to_end_a_test() {
+    let text = format!("MDomain a.org\n{}{}", tls_host("a.org"), tls_host("b.org"));
+    let world = World { has_other_source: true, accounts: true, ..World::default() };
+    assert_told(&world.told(&text), &[(Warn, &["the host b.org"])]);
+    for module in ["mod_tls.c", "mod_gnutls.c"] {
+        let world = World { more_modules: vec![module], accounts: true, ..World::default() };
+        assert!(world.told(&format!("MDomain a.org\n{}", plain_host("a.org"))).is_empty());
+    }
+}
+
+#[test]
+fn a_domain_without_a_host_or_without_tls_is_told() {
+    let text = format!("MDomain a.org\nMDomain b.org\n{}", plain_host("b.org"));
+    assert_told(
+        &told(&text),
+        &[
+            (
+                Warn,
+                &[
+                    "AH10045: No VirtualHost matches Managed Domain a.org (defined in test.conf:1)",
+                    "MDRenewMode always",
+                ],
+            ),
+            (Warn, &["test.conf:2: md[b.org]: no host with 'SSLEngine on' uses it", "b.org (test.conf:3)"]),
+        ],
+    );
+    let manual = told(&format!("MDRenewMode manual\n{text}"));
+    assert_told(&manual, &[(Notice, &["AH10045", "a.org"])]);
+    let files = "<MDomain f.org>\nMDCertificateFile c\nMDCertificateKeyFile k\n</MDomain>";
+    assert_told(&told(files), &[(Warn, &["AH10045", "its certificate files are not used"])]);
+}
+
+#[test]
+fn without_mod_ssl_one_line_tells_of_all_domains() {
+    let text = format!("MDomain a.org\nMDomain b.org\n{}{}", plain_host("a.org"), plain_host("b.org"));
+    let world = World { missing_modules: vec!["mod_ssl.c"], accounts: true, ..World::default() };
+    assert_told(&world.told(&text), &[(Warn, &["test.conf:1: md[a.org] and 1 more: mod_ssl is not loaded"])]);
+}
+
+#[test]
+fn thousands_of_a_kind_take_a_few_lines_and_little_time() {
+    let mut text = String::new();
+    for n in 0..2_000 {
+        text += &format!("MDomain www.site{n}.example.org\n");
+        text += &tls_host(&format!("www.sitte{n}.example.org"));
+    }
+    let found = told(&text);
+    assert_eq!(found.len(), 2 * (TOLD + 1));
+    assert!(found[0].1.contains("Did you mean www.site0.example.org"), "{}", found[0].1);
+    assert!(found[TOLD].1.contains("1995 more TLS hosts without a certificate: www.sitte5.example.org"));
+    assert!(found[TOLD].1.ends_with("and 1985 more"), "{}", found[TOLD].1);
+}
+
+#[test]
+fn a_command_that_cannot_be_started_is_told_with_its_line_and_what_comes_of_it() {
+    let text = format!(
+        "MDNotifyCmd /no/a b\nMDMessageCmd /no/c\nMDChallengeDns01 /no/d\nMDomain a.org\n<MDomain b.org>\nMDChallengeDns01 \
+         /bin/e\n</MDomain>\nMDomain c.org\n{}{}{}",
+        tls_host("a.org"),
+        tls_host("b.org"),
+        tls_host("c.org")
+    );
+    assert_told(
+        &told(&text),
+        &[
+            (Warn, &["test.conf:1: MDNotifyCmd /no/a b: /no does not exist"]),
+            (Warn, &["test.conf:2: MDMessageCmd /no/c: /no does not exist", "Each renewal is postponed"]),
+            (Warn, &["test.conf:3: md[a.org] and 1 more: MDChallengeDns01 /no/d: /no does not exist"]),
+        ],
+    );
+}
+
+#[test]
+fn a_certificate_file_at_fault_ends_the_test_where_mod_ssl_loads_it() {
+    let section = "<MDomain a.org>\nMDCertificateFile c.pem\nMDCertificateKeyFile k.pem\n</MDomain>\n";
+    let fault = |is_of_key, is_fatal| FileFault { is_of_key, is_fatal, text: "is at fault.".into() };
+    let world = World { faults: vec![fault(true, true), fault(false, false)], ..World::default() };
+    assert_told(
+        &world.told(&format!("{section}{}", tls_host("a.org"))),
+        &[
+            (
+                Error,
+                &[
+                    "test.conf:3: md[a.org]: MDCertificateKeyFile /srv/k.pem is at fault. httpd does not start",
+                ],
+            ),
+            (Warn, &["test.conf:2: md[a.org]: MDCertificateFile /srv/c.pem is at fault."]),
+        ],
+    );
+    let unused = world.told(&format!("MDPortMap https:-\n{section}{}", plain_host("a.org")));
+    assert!(unused.len() == 2 && unused.iter().all(|(level, _)| *level == Warn), "{unused:#?}");
+}
+
+#[test]
+fn a_store_that_children_cannot_enter_is_told() {
+    let world = World {
+        store_fault: Some("their User cannot enter /root".into()),
+        accounts: true,
+        ..World::default()
+    };
+    let text = format!("MDStoreDir /root/md\nMDomain a.org\n{}", tls_host("a.org"));
+    assert_told(
+        &world.told(&text),
+        &[(Warn, &["test.conf:1: the store (MDStoreDir /root/md)", "cannot enter /root"])],
+    );
+}
+
+#[test]
+fn what_a_ca_is_known_to_refuse_is_told_before_it_is_asked() {
+    let agreed = "MDCertificateAgreement accepted\n";
+    let bound = "MDExternalAccountBinding a aG1hYw\n";
+    for (lines, has_account, parts) in [
+        ("", false, &["md[a.org]: 'MDCertificateAgreement accepted' is missing, so Let's Encrypt"][..]),
+        ("", true, &[]),
+        (agreed, false, &[]),
+        ("MDCertificateAuthority https://ca.example.com/dir\n", false, &[]),
+        ("MDCertificateAuthority https://notletsencrypt.org/dir\n", false, &[]),
+        ("MDRenewMode manual\n", false, &[]),
+        (
+            "MDCertificateAgreement accepted\nMDCertificateAuthority zerossl\n",
+            false,
+            &["'MDExternalAccountBinding' is missing"],
+        ),
+        ("MDCertificateAgreement accepted\nMDCertificateAuthority zerossl\n", true, &[]),
+        ("MDCertificateAuthority google\n", false, &["MDCertificateAgreement", "MDExternalAccountBinding"]),
+        ("MDCertificateAuthority Buypass letsencrypt\n", true, &["Buypass ended its ACME service in 2025"]),
+        ("MDCertificateAuthority https://acme-v01.api.letsencrypt.org/directory\n", true, &["ACME v1"]),
+        ("MDCAChallenges http01\n", true, &["MDCAChallenges has http01", "Did you mean http-01?"]),
+        ("MDCAChallenges http-01 device-attest-01\n", true, &["The types are"]),
+        ("MDMustStaple on\n", true, &["'MDMustStaple on' makes Let's Encrypt refuse"]),
+        ("MDPrivateKeys P-384 RSA 4096 secp256r1\n", true, &[]),
+        ("MDPrivateKeys RSA 5000\n", true, &["for the key RSA 5000 of MDPrivateKeys"]),
+        ("MDPrivateKeys P-256 P-521\n", true, &["for the key P-521 of MDPrivateKeys"]),
+        ("MDCertificateAuthority zerossl\nMDPrivateKeys P-521 secp256k1\n", true, &["for the key secp256k1"]),
+    ] {
+        let world = World { accounts: has_account, ..World::default() };
+        let found = world.told(&format!("{lines}MDomain a.org\n{}", tls_host("a.org")));
+        let parts: HashSet<_> = parts.iter().collect();
+        let is_told =
+            |part: &&&str| found.iter().any(|(level, text)| *level == Warn && text.contains(**part));
+        assert!(found.len() <= parts.len().max(1) && parts.iter().all(is_told), "{lines}: {found:#?}");
+        assert_eq!(found.is_empty(), parts.is_empty(), "{lines}: {found:#?}");
+    }
+    let with_binding =
+        format!("{agreed}{bound}MDCertificateAuthority zerossl\nMDomain a.org\n{}", tls_host("a.org"));
+    assert!(World::default().told(&with_binding).is_empty());
+}
+
+#[test]
+fn names_that_no_public_ca_issues_for_are_told() {
+    for (name, is_told) in [
+        ("host.local", true),
+        ("localhost", true),
+        ("10.1.2.3", true),
+        ("fd00::1", true),
+        ("192.0.1.1", false),
+        ("*.internal.example.org", false),
+        ("example.org", false),
+        ("xn--bcher-kva.example", true),
+    ] {
+        let text =
+            format!("MDomain {name}\nMDChallengeDns01 /bin/x\n{}", tls_host(name.trim_start_matches("*.")));
+        let found = told(&text.replace("ServerName internal", "ServerName x.internal"));
+        let tells =
+            found.iter().any(|(_, text)| text.contains("issues no certificate for") && text.contains(name));
+        assert_eq!(tells, is_told, "{name}: {found:#?}");
+        let own = told(&format!("MDCertificateAuthority https://ca.local/dir\n{text}"));
+        assert!(!own.iter().any(|(_, text)| text.contains("issues no certificate")), "{own:#?}");
+    }
+    let many: String = (0..101).map(|n| format!(" n{n}.example.org")).collect();
+    let found = told(&format!("MDomain{many}\n{}", tls_host("n0.example.org")));
+    assert_told(&found, &[(Warn, &["md[n0.example.org]: the domain has more than 100 names"])]);
+}
