@@ -12,9 +12,28 @@
 #include "ap_listen.h"
 #include "ap_mmn.h"
 #include "ap_mpm.h"
+#include "ap_release.h"
 #include "mod_status.h"
 #include "mod_watchdog.h"
 #include "unixd.h"
 #include "apr_optional.h"
 #include "apr_optional_hooks.h"
 #include "apr_strings.h"
+
+/* mod_ssl's own hooks. Not every distribution ships this header with the others (Debian: apache2-ssl-dev). */
+#if defined(__has_include)
+#if __has_include("mod_ssl_openssl.h")
+#include "mod_ssl_openssl.h"
+#define HAVE_MOD_SSL_OPENSSL_H 1
+#endif
+#endif
+
+/* What openssl-sys leaves out. */
+#include <openssl/bn.h>
+#include <openssl/crypto.h>
+#include <openssl/ssl.h>
+
+/* on_exit of glibc, which the crate libc leaves out. */
+#include <stdlib.h>
+
+#include "shim.h"

@@ -48,9 +48,6 @@ pub mod httpd;
 /// The version shown in md-status, the log and the User-Agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Which build of that version this is: what the builder has called it (`MOD_MD_BUILD`), or how it was compiled.
-pub const BUILD: &str = match option_env!("MOD_MD_BUILD") {
-    Some(build) => build,
-    None if cfg!(debug_assertions) => "debug",
-    None => "release",
-};
+/// Which build of that version this is: its profile, what the builder has called it (`MOD_MD_BUILD`) or its commit, for which
+/// httpd and OpenSSL it was compiled, and by which compiler. Printable ASCII without quotes and backslashes.
+pub const BUILD: &str = env!("MOD_MD_BUILD");

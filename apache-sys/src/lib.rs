@@ -1,39 +1,16 @@
-//! Raw bindings to Apache httpd 2.4.48 and later, made by bindgen from the installed headers.
+//! Raw bindings to Apache httpd 2.4.48 and later, made by bindgen from the installed headers, with a shim in C for what only
+//! their compiler can say: what the macros do (`shim_…`, see `shim.h`).
 //!
-//! The layout of every struct is compared with the C compiler's when this crate compiles (bindgen's
-//! constant assertions), and the fields the module reads once more in the tests below. What macros of
-//! httpd do and bindgen cannot see is written out at the end.
+//! The layout of every struct with public fields is compared with Rust's (bindgen's constant assertions) and with the C
+//! compiler's (`layout.h`, see `build.rs`) when this crate compiles; all other structs keep their fields to themselves.
+//! Functions of mod_ssl's, mod_status', mod_watchdog's and OpenSSL's headers are here as well, so that no declaration is
+//! written by hand.
 
 #![no_std]
 #![allow(unsafe_code, non_camel_case_types, non_snake_case, non_upper_case_globals, dead_code)]
 #![allow(clippy::all, clippy::undocumented_unsafe_blocks)]
 
 include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
-
-/// `ap_get_module_config`: a macro over the vector that `module_index` counts in.
-///
-/// # Safety
-/// `vector` is the configuration vector of a live record, `record` a module httpd has loaded.
-pub unsafe fn module_config(
-    vector: *const ap_conf_vector_t,
-    record: *const module,
-) -> *mut core::ffi::c_void {
-    // SAFETY: httpd lays the vector out as one pointer per module.
-    unsafe { *vector.cast::<*mut core::ffi::c_void>().offset((*record).module_index as isize) }
-}
-
-/// `ap_set_module_config`, likewise.
-///
-/// # Safety
-/// As for [`module_config`]; nobody else reads or writes the vector meanwhile.
-pub unsafe fn set_module_config(
-    vector: *mut ap_conf_vector_t,
-    record: *const module,
-    value: *mut core::ffi::c_void,
-) {
-    // SAFETY: as above.
-    unsafe { *vector.cast::<*mut core::ffi::c_void>().offset((*record).module_index as isize) = value }
-}
 
 #[cfg(test)]
 mod tests {
@@ -47,6 +24,22 @@ mod tests {
         assert_eq!(core::mem::size_of::<apr_time_t>(), 8);
         assert!(core::mem::offset_of!(command_rec, errmsg) > core::mem::offset_of!(command_rec, func));
         assert!(core::mem::offset_of!(request_rec, uri) > core::mem::offset_of!(request_rec, method));
+    }
+
+    #[test]
+    fn the_c_compiler_compares_every_field_that_is_public() {
+        let bindings = include_str!(concat!(env!("OUT_DIR"), "/bindings.rs"));
+        let layout = include_str!(concat!(env!("OUT_DIR"), "/layout.h"));
+        // Names of ours begin with a letter, those that bindgen has made up with an underscore.
+        let is_field = |line: &&str| {
+            line.strip_prefix("    pub ").and_then(|rest| rest.split_once(':')).is_some_and(|(name, _)| {
+                name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.contains(' ')
+            })
+        };
+        let public = bindings.lines().filter(is_field).count();
+        let compared = layout.lines().filter(|line| line.starts_with("_Static_assert(offsetof(")).count();
+        assert!(public > 100, "{public}");
+        assert_eq!(compared, public);
     }
 
     #[test]

@@ -452,3 +452,17 @@ fn the_parent_does_not_grow_by_a_hundred_reloads() {
     println!("{seen}");
     assert_ends_well(httpd);
 }
+
+/// httpd loads modules so that all libraries after them are bound to what they export, also to what goes away with them.
+#[test]
+fn the_module_exports_its_record_and_nothing_else() {
+    let Some(_lab) = open_lab!() else { return };
+    let symbols = std::process::Command::new("nm")
+        .args(["--dynamic", "--defined-only", "--format=posix"])
+        .arg(under_test())
+        .output()
+        .unwrap();
+    let symbols = String::from_utf8(symbols.stdout).unwrap();
+    let names: Vec<&str> = symbols.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["md_module"]);
+}

@@ -123,6 +123,8 @@ if ! command -v apt-get >/dev/null 2>&1; then
 fi
 # shellcheck disable=SC2086 # a list of words
 install_packages $packages
+# With mod_ssl's own header a build checks one hook more. It has to be of the same version as the others.
+install_packages apache2-ssl-dev || say "no mod_ssl_openssl.h: its hook is taken as mod_md declares it"
 # shellcheck disable=SC2086 # a list of words
 install_packages $readers || say "not to be had: $readers"
 fetch_promtool || say "promtool could not be had"

@@ -48,15 +48,9 @@ impl ChildPool {
 /// `end` is an [`End`] that is never freed.
 #[cfg(target_env = "gnu")]
 unsafe fn before_openssl(end: *mut c_void) {
-    unsafe extern "C" {
-        // Of glibc, and missing from the crate libc. Other systems have only `atexit`, which does not tell the status.
-        fn on_exit(
-            handler: Option<unsafe extern "C" fn(status: c_int, data: *mut c_void)>,
-            data: *mut c_void,
-        ) -> c_int;
-    }
+    // Other systems have only `atexit`, which does not tell the status.
     // SAFETY: see above.
-    unsafe { on_exit(Some(process_ends), end) };
+    unsafe { apache_sys::on_exit(Some(process_ends), end) };
 }
 
 #[cfg(not(target_env = "gnu"))]

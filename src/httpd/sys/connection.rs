@@ -115,6 +115,6 @@ pub(super) unsafe fn offers_acme_tls(offers: *const apr_array_header_t) -> bool 
 /// # Safety
 /// `proposals` is a live array of C strings.
 pub(super) unsafe fn propose_acme_tls(proposals: *mut apr_array_header_t) {
-    // SAFETY: apr_array_push returns room for one element; the text is static.
-    unsafe { *apache_sys::apr_array_push(proposals).cast::<*const c_char>() = ACME_TLS.as_ptr() }
+    // SAFETY: see above; the text is static.
+    unsafe { apache_sys::shim_push_string(proposals, ACME_TLS.as_ptr()) }
 }

@@ -54,12 +54,9 @@ callback! {
             apache_sys::ap_hook_ssl_add_fallback_cert_files(Some(ssl_add_fallback_cert_files), none, none, middle);
             apache_sys::ap_hook_ssl_ocsp_prime_hook(Some(ocsp::ssl_ocsp_prime), none, none, middle);
             apache_sys::ap_hook_ssl_ocsp_get_resp_hook(Some(ocsp::ssl_ocsp_get_resp), none, none, middle);
-            // mod_ssl's own hook: without mod_ssl nobody runs it. APR hands the function on as one without a type.
-            let init_server = std::mem::transmute::<*const (), unsafe extern "C" fn()>(ssl::init_server as *const ());
-            apache_sys::apr_optional_hook_add(c"init_server".as_ptr(), Some(init_server), none, none, middle);
-            // mod_status's, in the same way.
-            let status = std::mem::transmute::<*const (), unsafe extern "C" fn()>(status_hook as *const ());
-            apache_sys::apr_optional_hook_add(c"status_hook".as_ptr(), Some(status), none, none, middle);
+            // mod_ssl's own hook, and mod_status's: without these modules nobody runs them.
+            apache_sys::shim_hook_init_server(Some(ssl::init_server), none, none, middle);
+            apache_sys::shim_hook_status(Some(status_hook), none, none, middle);
             apache_sys::ap_hook_child_init(Some(child_init), none, none, middle);
             // Challenges are answered before mod_ssl says 503 for a host that has no certificate yet.
             apache_sys::ap_hook_post_read_request(Some(post_read_request), none, tls, apache_sys::APR_HOOK_FIRST as c_int);

@@ -1,5 +1,5 @@
 //! The sink of [`crate::log`]: httpd's error log of the main server, module `md`, so that
-//! `LogLevel md:debug` works.
+//! `LogLevel md:debug` works. What that level leaves out is not even formatted.
 
 use crate::log::{Level, Record, install};
 use apache_sys::server_rec;
@@ -30,16 +30,15 @@ pub fn close() {
 pub fn tell_terminal(text: &str) {
     let Ok(text) = CString::new(text.replace('\0', " ")) else { return };
     let level = apache_sys::APLOG_WARNING | apache_sys::APLOG_STARTUP;
-    // SAFETY: the format takes one string, which outlives the call; without a server httpd writes to standard error.
+    // SAFETY: the strings outlive the call; without a server httpd writes to standard error.
     unsafe {
-        apache_sys::ap_log_error_(
+        apache_sys::shim_log(
             c"mod_md".as_ptr(),
             0,
             super::module::index(),
             level as c_int,
             0,
             ptr::null(),
-            c"%s".as_ptr(),
             text.as_ptr(),
         );
     }
@@ -58,19 +57,23 @@ fn sink(record: &Record<'_>) {
         Level::Trace1 => apache_sys::APLOG_TRACE1,
         Level::Trace2 => apache_sys::APLOG_TRACE2,
     };
+    let (main, level) = (MAIN.load(Ordering::Acquire), level as c_int);
+    // SAFETY: the server is null or live: `close` is called by the cleanup of the pool it lies in.
+    if unsafe { apache_sys::shim_is_logged(main, super::module::index(), level) } == 0 {
+        return;
+    }
     let text = record.text.to_string().replace('\0', " ");
     let (Ok(text), Ok(file)) = (CString::new(text), CString::new(record.file)) else { return };
-    // SAFETY: the format takes one string, both strings outlive the call, and the server is null or live:
-    // `close` is called by the cleanup of the pool it lies in.
+    let line = record.line as c_int;
+    // SAFETY: as above; both strings outlive the call.
     unsafe {
-        apache_sys::ap_log_error_(
+        apache_sys::shim_log(
             file.as_ptr(),
-            record.line as c_int,
+            line,
             super::module::index(),
-            level as c_int,
+            level,
             record.status,
-            MAIN.load(Ordering::Acquire),
-            c"%s".as_ptr(),
+            main,
             text.as_ptr(),
         );
     }

@@ -51,7 +51,9 @@ pub unsafe fn server_conf<'a>(server: *const server_rec) -> Option<&'a ServerCon
     // SAFETY: the caller vouches for the record; what stands at our index is null or came from
     // `create_server_config`, and httpd frees it with the configuration.
     unsafe {
-        apache_sys::module_config((*server).module_config, md_module.0.get()).cast::<ServerConf>().as_ref()
+        apache_sys::shim_module_config((*server).module_config, md_module.0.get())
+            .cast::<ServerConf>()
+            .as_ref()
     }
 }
 
@@ -65,7 +67,7 @@ pub unsafe fn dir_conf<'a>(vector: *const ap_conf_vector_t) -> Option<&'a DirCon
     }
     // SAFETY: the caller vouches for the vector; what stands at our index came from `create_dir_config`
     // or `merge_dir_config`.
-    unsafe { apache_sys::module_config(vector, md_module.0.get()).cast::<DirConf>().as_ref() }
+    unsafe { apache_sys::shim_module_config(vector, md_module.0.get()).cast::<DirConf>().as_ref() }
 }
 
 /// What [`mark_connection`] has put there; null where it has not.
@@ -74,14 +76,14 @@ pub unsafe fn dir_conf<'a>(vector: *const ap_conf_vector_t) -> Option<&'a DirCon
 /// `connection` is live.
 pub unsafe fn connection_mark(connection: *const conn_rec) -> *mut c_void {
     // SAFETY: what stands at our index is null or came from `mark_connection`.
-    unsafe { apache_sys::module_config((*connection).conn_config, md_module.0.get()).cast() }
+    unsafe { apache_sys::shim_module_config((*connection).conn_config, md_module.0.get()).cast() }
 }
 
 /// # Safety
 /// `connection` is live, and nobody else uses it at the time; `mark` is live as long as it.
 pub unsafe fn mark_connection(connection: *mut conn_rec, mark: *mut c_void) {
     // SAFETY: the caller vouches for the record; the place at our index is ours alone.
-    unsafe { apache_sys::set_module_config((*connection).conn_config, md_module.0.get(), mark) }
+    unsafe { apache_sys::shim_set_module_config((*connection).conn_config, md_module.0.get(), mark) }
 }
 
 super::guard::callback! {

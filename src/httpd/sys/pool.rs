@@ -158,11 +158,8 @@ impl PathArray<'_> {
     }
 
     pub fn push(&mut self, path: &str) {
-        // SAFETY: `array` and `pool` are live (see `new`); apr_array_push returns room for one element.
-        unsafe {
-            let slot = apache_sys::apr_array_push(self.array).cast::<*const c_char>();
-            *slot = copy(self.pool, path);
-        }
+        // SAFETY: `array` and `pool` are live, and the array has C strings (see `new`).
+        unsafe { apache_sys::shim_push_string(self.array, copy(self.pool, path)) }
     }
 }
 
@@ -174,9 +171,6 @@ pub unsafe fn strings(array: *const apr_array_header_t) -> Vec<String> {
     if array.is_null() {
         return Vec::new();
     }
-    // SAFETY: the caller vouches for array and elements; nelts counts the elements at elts.
-    unsafe {
-        let elements = (*array).elts.cast::<*const c_char>();
-        (0..(*array).nelts as usize).map(|i| text(*elements.add(i)).into_owned()).collect()
-    }
+    // SAFETY: the caller vouches for array and elements; there are nelts of them.
+    unsafe { (0..(*array).nelts).map(|i| text(apache_sys::shim_string(array, i)).into_owned()).collect() }
 }

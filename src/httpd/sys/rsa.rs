@@ -8,18 +8,7 @@ use openssl::pkey::Private;
 use openssl::rsa::Rsa;
 use openssl_sys::{BN_GENCB, RSA_generate_key_ex, RSA_new};
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
-
-type Ask = unsafe extern "C" fn(step: c_int, count: c_int, asking: *mut BN_GENCB) -> c_int;
-
-// In every OpenSSL from 1.1.1 on, and missing from openssl-sys.
-unsafe extern "C" {
-    fn BN_GENCB_new() -> *mut BN_GENCB;
-    fn BN_GENCB_free(asking: *mut BN_GENCB);
-    fn BN_GENCB_set(asking: *mut BN_GENCB, ask: Option<Ask>, data: *mut c_void);
-    fn BN_GENCB_get_arg(asking: *mut BN_GENCB) -> *mut c_void;
-    fn OPENSSL_thread_stop();
-}
+use std::ffi::c_int;
 
 struct Question<'a> {
     is_stopped: &'a dyn Fn() -> bool,
@@ -39,13 +28,13 @@ pub fn make(bits: u32, is_stopped: &dyn Fn() -> bool) -> Result<Option<Rsa<Priva
             return Err(ErrorStack::get());
         }
         let key = Rsa::<Private>::from_ptr(key);
-        let asking = BN_GENCB_new();
+        let asking = apache_sys::BN_GENCB_new();
         if asking.is_null() {
             return Err(ErrorStack::get());
         }
-        BN_GENCB_set(asking, Some(ask_to_go_on), (&raw const question).cast_mut().cast());
+        apache_sys::BN_GENCB_set(asking, Some(ask_to_go_on), (&raw const question).cast_mut().cast());
         let made = RSA_generate_key_ex(key.as_ptr(), bits, exponent.as_ptr(), asking);
-        BN_GENCB_free(asking);
+        apache_sys::BN_GENCB_free(asking);
         (key, made)
     };
     match made {
@@ -61,7 +50,7 @@ callback! {
     // 0: it is given up.
     fn ask_to_go_on(_step: c_int, _count: c_int, asking: *mut BN_GENCB) -> c_int, failing 0; {
         // SAFETY: `make` has set the question, which lives until it returns.
-        let question = unsafe { BN_GENCB_get_arg(asking).cast::<Question<'_>>().as_ref() };
+        let question = unsafe { apache_sys::BN_GENCB_get_arg(asking).cast::<Question<'_>>().as_ref() };
         let given_up = question.is_none_or(|question| {
             question.given_up.set((question.is_stopped)());
             question.given_up.get()
@@ -74,5 +63,5 @@ callback! {
 /// the process tears it down.
 pub fn leave_thread() {
     // SAFETY: has no conditions; what this thread does next with OpenSSL begins from nothing.
-    unsafe { OPENSSL_thread_stop() };
+    unsafe { apache_sys::OPENSSL_thread_stop() };
 }

@@ -13,39 +13,8 @@ use apache_sys::{apr_pool_t, server_rec};
 use foreign_types::{ForeignType, ForeignTypeRef};
 use openssl::error::ErrorStack;
 use openssl::ssl::{NameType, Ssl, SslContextRef, SslRef, SslVersion};
-use openssl_sys::{EVP_PKEY, SSL, SSL_CTX, X509, stack_st_X509};
+use openssl_sys::{SSL, SSL_CTX};
 use std::ffi::{c_int, c_void};
-
-type MessageCallback = unsafe extern "C" fn(
-    is_sent: c_int,
-    version: c_int,
-    content_type: c_int,
-    message: *const c_void,
-    length: usize,
-    ssl: *mut SSL,
-    data: *mut c_void,
-);
-type CertCallback = unsafe extern "C" fn(ssl: *mut SSL, data: *mut c_void) -> c_int;
-
-// In every OpenSSL from 1.1.1 on, and missing from openssl-sys.
-unsafe extern "C" {
-    fn SSL_CTX_set_cert_cb(context: *mut SSL_CTX, callback: Option<CertCallback>, data: *mut c_void);
-    fn SSL_CTX_set_msg_callback(context: *mut SSL_CTX, callback: Option<MessageCallback>);
-    fn SSL_set_msg_callback(ssl: *mut SSL, callback: Option<MessageCallback>);
-    fn SSL_certs_clear(ssl: *mut SSL);
-    fn SSL_use_cert_and_key(
-        ssl: *mut SSL,
-        leaf: *mut X509,
-        key: *mut EVP_PKEY,
-        chain: *mut stack_st_X509,
-        replace: c_int,
-    ) -> c_int;
-}
-
-/// `SSL_get_app_data` of OpenSSL's headers.
-const APP_DATA: c_int = 0;
-/// `SSL3_RT_HANDSHAKE`.
-const HANDSHAKE: c_int = 22;
 
 /// What the callback answers: the handshake goes on.
 const GO_ON: c_int = 1;
@@ -88,11 +57,11 @@ unsafe fn present(ssl: *mut SSL, identities: &[Identity], of_all: bool) -> Resul
     // SAFETY: see above; OpenSSL takes references of its own to what it is handed, and counts them atomically.
     unsafe {
         if of_all {
-            SSL_certs_clear(ssl);
+            apache_sys::SSL_certs_clear(ssl);
         }
         for identity in identities {
             let (leaf, key) = (identity.leaf.as_ptr(), identity.key.as_ptr());
-            if SSL_use_cert_and_key(ssl, leaf, key, identity.issuers.as_ptr(), 1) != 1 {
+            if apache_sys::SSL_use_cert_and_key(ssl, leaf, key, identity.issuers.as_ptr(), 1) != 1 {
                 return Err(ErrorStack::get());
             }
         }
@@ -114,11 +83,11 @@ callback! {
             ocsp::install(server, pool, context);
             tls::loaded(server, Context(context));
             // Connections are made from the context of the first host at an address, whichever they are for.
-            SSL_CTX_set_msg_callback(context, Some(message_callback));
+            apache_sys::SSL_CTX_set_msg_callback(context, Some(message_callback));
             let (live, speaks_acme_tls) = (live::slot_of(server), server.allows_acme_tls());
             if live.is_some() || speaks_acme_tls {
                 let place = pool::own(pool, Place { live, speaks_acme_tls });
-                SSL_CTX_set_cert_cb(context, Some(certificate_callback), place.cast());
+                apache_sys::SSL_CTX_set_cert_cb(context, Some(certificate_callback), place.cast());
             }
         }
         go_on
@@ -141,12 +110,12 @@ callback! {
         ssl: *mut SSL,
         _data: *mut c_void,
     ) -> (), failing (); {
-        if is_sent != 0 || content_type != HANDSHAKE || message.is_null() || ssl.is_null() {
+        if is_sent != 0 || content_type != apache_sys::SSL3_RT_HANDSHAKE as c_int || message.is_null() || ssl.is_null() {
             return;
         }
         // SAFETY: OpenSSL lends the connection and the message.
         unsafe {
-            SSL_set_msg_callback(ssl, None);
+            apache_sys::SSL_set_msg_callback(ssl, None);
             let message = std::slice::from_raw_parts(message.cast::<u8>(), length);
             if message.windows(OFFER.len()).any(|part| part == OFFER)
                 && let Some(connection) = connection_of(ssl)
@@ -163,8 +132,8 @@ unsafe fn connection_of<'a>(ssl: *mut SSL) -> Option<Connection<'a>> {
     // SAFETY: mod_ssl keeps the record of the connection in the place for the application's data, and it lives longer than
     // the handshake.
     unsafe {
-        let record = openssl_sys::SSL_get_ex_data(ssl, APP_DATA);
-        (!record.is_null()).then(|| Connection::new(record.cast()))
+        let record = apache_sys::shim_connection_of(ssl);
+        (!record.is_null()).then(|| Connection::new(record))
     }
 }
 
@@ -187,7 +156,7 @@ unsafe fn shows_challenge(ssl: *mut SSL) -> bool {
     let name = tls.servername(NameType::HOST_NAME).unwrap_or_default();
     let Some(identities) = alpn::certificates(&connection, name) else { return is_agreed };
     // SAFETY: see above.
-    unsafe { SSL_certs_clear(ssl) };
+    unsafe { apache_sys::SSL_certs_clear(ssl) };
     // A host's settings may refuse one kind.
     let refusals = identities.iter().filter_map(|identity| {
         // SAFETY: see above.
