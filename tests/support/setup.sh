@@ -76,6 +76,8 @@ unpack() {
     [ -n "$deb" ] || return 1
     rm -rf "$lab/pebble.new"
     dpkg -x "$deb" "$lab/pebble.new"
+    # That of a newer release wants a newer C library than an old system has.
+    "$lab/pebble.new/usr/bin/pebble" -help 2>&1 | grep -q -e -config || return 1
     dpkg-deb -f "$deb" Version > "$lab/pebble.new/VERSION"
     rm -rf "$lab/pebble" "$lab/apt"
     mv "$lab/pebble.new" "$lab/pebble"

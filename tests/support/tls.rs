@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use openssl::nid::Nid;
 use openssl::pkey::Id;
@@ -31,7 +32,7 @@ pub fn served_to(port: u16, root: Option<&Path>, options: &[&str]) -> Served {
     let root = root.map(|root| ["-CAfile".into(), root.as_os_str().to_os_string()]);
     let output = Command::new("openssl")
         .args(["s_client", "-showcerts", "-connect", &format!("127.0.0.1:{port}")])
-        .args(["-no-CApath", "-no-CAstore"])
+        .args(trusting_nobody())
         .args(root.map_or_else(|| vec!["-no-CAfile".into()], Vec::from))
         .args(options)
         .stdin(Stdio::null())
@@ -43,6 +44,16 @@ pub fn served_to(port: u16, root: Option<&Path>, options: &[&str]) -> Served {
         verdict.map_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned(), str::to_string);
     let chain = X509::stack_from_pem(text.as_bytes()).unwrap_or_default();
     Served { verified: verdict == "0 (ok)" && !chain.is_empty(), verdict, chain, text: text.into_owned() }
+}
+
+/// s_client options that leave out the machine's own CAs. OpenSSL 1.1.1 knows no CA store, and refuses the option.
+fn trusting_nobody() -> &'static [&'static str] {
+    static HAS_STORE: OnceLock<bool> = OnceLock::new();
+    let has_store = HAS_STORE.get_or_init(|| {
+        let help = Command::new("openssl").args(["s_client", "-help"]).output().expect("openssl starts");
+        String::from_utf8_lossy(&[help.stdout, help.stderr].concat()).contains("-no-CAstore")
+    });
+    if *has_store { &["-no-CApath", "-no-CAstore"] } else { &["-no-CApath"] }
 }
 
 /// s_client options that make a server with several certificates answer with the one of that key type.
