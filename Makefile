@@ -5,16 +5,30 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # With libtest's default of one thread a processor the tests would mostly wait for each other.
 E2E_THREADS ?= 4
 
+# The oldest Rust that builds this.
+MSRV ?= $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+# Another httpd than the machine's: `make test HTTPD=2.4.48` builds that release below target/lab and uses it.
+ifdef HTTPD
+export APXS := $(CURDIR)/target/lab/httpd-$(HTTPD)/bin/apxs
+export PATH := $(dir $(APXS)):$(PATH)
+endif
+
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= ocsp_response ocsp_answer
 
-.PHONY: help setup build panic-module test test-interop e2e differential bench fuzz lint demo demo-check install clean
+.PHONY: help setup tools build panic-module test test-interop e2e differential bench fuzz lint advisories msrv demo demo-check install clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what build and tests need (as root or with sudo), and fetch the test CA
 	sh tests/support/setup.sh
+	$(if $(HTTPD),sh tests/support/httpd.sh $(HTTPD))
+
+tools: ## Install what `make lint` and `make advisories` need beside that
+	-rustup component add clippy rustfmt
+	$(CARGO) install --locked cargo-deny
 
 build: ## Build the module: target/release/libmod_md.so
 	$(CARGO) build --release
@@ -48,11 +62,26 @@ fuzz: ## Feed parsers fuzzed input, FUZZ_SECONDS for each of FUZZ_TARGETS; needs
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 || exit 1; \
 	done
 
-lint: ## clippy with and without the httpd layer, and the format
+lint: ## clippy with and without the httpd layer, the format, and licences and sources of dependencies where cargo-deny is
 	$(CARGO) clippy --workspace --all-targets --no-default-features -- -D warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --features panic-injection -- -D warnings
 	$(CARGO) fmt --all --check
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+	  echo "$(CARGO) deny check licenses bans sources"; $(CARGO) deny --locked check licenses bans sources; \
+	else echo "not checked: licences and sources of dependencies (cargo install cargo-deny)"; fi
+
+advisories: ## Look for known vulnerabilities in dependencies; needs the network and cargo-deny
+	$(CARGO) deny --locked check advisories
+	$(CARGO) deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check advisories
+
+msrv: ## Build the module, and check all tests, with the oldest Rust that Cargo.toml promises; MSRV=1.95 tries another
+	@cargo="$(CARGO)"; \
+	case "$$(rustc --version)" in "rustc $(MSRV)."*) ;; *) cargo="$$cargo +$(MSRV)" ;; esac; \
+	$$cargo --version 2>/dev/null || { echo "msrv: Rust $(MSRV) is missing: rustup toolchain install $(MSRV)" >&2; exit 1; }; \
+	set -x; \
+	$$cargo build --locked --target-dir $(TARGET)/msrv && \
+	$$cargo check --locked --workspace --all-targets --no-default-features --target-dir $(TARGET)/msrv
 
 demo: ## Two example sites with certificates of a CA on this machine, until Ctrl-C; MODULE=… for another module
 	@sh conf/demo.sh

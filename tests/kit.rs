@@ -1,0 +1,130 @@
+//! Holds what maintainers read and run to itself: versions, targets, dependencies and links that several files name.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const WORKFLOW: &str = ".github/workflows/ci.yml";
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+#[test]
+fn the_oldest_rust_is_the_same_everywhere() {
+    let manifest = read("Cargo.toml");
+    let oldest = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap();
+    let oldest = oldest.trim_matches('"');
+    for file in ["README.md", "CONTRIBUTING.md", WORKFLOW] {
+        assert_eq!(versions_of_rust(&read(file)), BTreeSet::from([oldest.to_string()]), "{file}");
+    }
+}
+
+/// Every 1.N that a text names, for Rust: none of what else these files name has such a version.
+fn versions_of_rust(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_digit() || c == '.';
+    text.split(|c: char| !is_part(c))
+        .map(|word| word.trim_end_matches('.'))
+        .filter(|word| word.strip_prefix("1.").is_some_and(|minor| minor.len() == 2 && !minor.contains('.')))
+        .map(str::to_string)
+        .collect()
+}
+
+#[test]
+fn each_step_of_the_workflow_is_a_target_of_the_makefile() {
+    let makefile = read("Makefile");
+    let workflow = read(WORKFLOW);
+    let steps: Vec<&str> = workflow.lines().filter_map(|line| line.trim().strip_prefix("- run: ")).collect();
+    assert!(!steps.is_empty(), "the steps are found");
+    for step in steps {
+        let target = step.strip_prefix("make ").unwrap_or_else(|| panic!("'{step}' is no call of make"));
+        let target = target.split(' ').next().unwrap();
+        assert!(makefile.lines().any(|line| line.starts_with(&format!("{target}:"))), "no target {target}");
+    }
+}
+
+#[test]
+fn every_dependency_is_listed_with_its_reason() {
+    let manifests = ["Cargo.toml", "apache-sys/Cargo.toml", "fuzz/Cargo.toml"];
+    let used: BTreeSet<String> = manifests.iter().flat_map(|file| dependencies(&read(file))).collect();
+    let table = read("CONTRIBUTING.md");
+    let listed: BTreeSet<String> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "))
+        .filter_map(|row| row.split([' ', '|']).next())
+        .filter(|name| *name != "crate")
+        .map(str::to_string)
+        .collect();
+    assert_eq!(used, listed);
+}
+
+/// Without the crates of this repository.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut inside = false;
+    for line in manifest.lines() {
+        if let Some(section) = line.strip_prefix('[') {
+            inside = section.trim_end_matches(']').ends_with("dependencies");
+        } else if inside
+            && !line.contains("path = ")
+            && let Some((name, _)) = line.split_once(" = ")
+            && !name.starts_with('#')
+        {
+            names.push(name.to_string());
+        }
+    }
+    names
+}
+
+#[test]
+fn links_between_pages_lead_to_what_is_there() {
+    let pages: Vec<PathBuf> = [root(), root().join("docs")]
+        .iter()
+        .flat_map(|dir| files_in(dir))
+        .filter(|file| is(file, "md"))
+        .collect();
+    let broken: Vec<String> = pages.iter().flat_map(|page| broken_links(page)).collect();
+    assert!(pages.len() > 10, "the pages are found");
+    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+}
+
+fn broken_links(page: &Path) -> Vec<String> {
+    let text = fs::read_to_string(page).unwrap();
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+    targets
+        .filter(|target| !leads_somewhere(page, target))
+        .map(|to| format!("{}: {to}", page.display()))
+        .collect()
+}
+
+fn leads_somewhere(page: &Path, target: &str) -> bool {
+    if target.contains("://") {
+        return true;
+    }
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let file = if file.is_empty() { page.to_path_buf() } else { page.parent().unwrap().join(file) };
+    let Ok(text) = fs::read_to_string(&file) else { return file.is_dir() };
+    anchor.is_empty()
+        || text.contains(&format!("<a id=\"{anchor}\">"))
+        || text.lines().any(|line| line.starts_with('#') && slug(line) == anchor)
+}
+
+/// The anchor that forges give a heading.
+fn slug(heading: &str) -> String {
+    let title = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+fn files_in(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
+}
+
+fn is(file: &Path, extension: &str) -> bool {
+    file.extension().is_some_and(|found| found == extension)
+}
