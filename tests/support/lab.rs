@@ -180,7 +180,7 @@ impl Need {
                 Some("needs our module as the one under test".to_string())
             }
             Need::BothModules => {
-                module::c_module().is_none().then(|| "the C module is not installed".to_string())
+                module::c_module().is_none().then(|| "the C module 2.6 is not installed".to_string())
             }
             Need::Pebble(major, minor) => {
                 (pebble::version() < (major, minor)).then(|| format!("needs pebble {major}.{minor}"))

@@ -70,14 +70,30 @@ own_apt() {
         -o APT::Sandbox::User=root -o Acquire::Languages=none "$@"
 }
 
+pebble_runs() { "$lab/pebble.new/usr/bin/pebble" -help 2>&1 | grep -q -e -config; }
+
+# A pebble of a newer release may want a newer C library than the machine has. It gets that one, for itself.
+own_library() {
+    (cd "$lab/apt/deb" && own_apt download libc6) && dpkg -x "$lab"/apt/deb/libc6_*.deb "$lab/pebble.new/libc6" || return 1
+    loader=$(cd "$lab/pebble.new/libc6" && find . -type f -name 'ld-linux*' | head -n 1)
+    for program in pebble pebble-challtestsrv; do
+        mv "$lab/pebble.new/usr/bin/$program" "$lab/pebble.new/libc6/"
+        cat > "$lab/pebble.new/usr/bin/$program" <<RUN
+#!/bin/sh
+libc6=\$(dirname "\$0")/../../libc6
+exec "\$libc6/$loader" --library-path "\$libc6/$(dirname "$loader")" "\$libc6/$program" "\$@"
+RUN
+        chmod 755 "$lab/pebble.new/usr/bin/$program"
+    done
+}
+
 # Unpacks the one .deb in $lab/apt/deb and records its version: pebble itself does not know it.
 unpack() {
     deb=$(find "$lab/apt/deb" -name 'pebble_*.deb' | head -n 1)
     [ -n "$deb" ] || return 1
     rm -rf "$lab/pebble.new"
     dpkg -x "$deb" "$lab/pebble.new"
-    # That of a newer release wants a newer C library than an old system has.
-    "$lab/pebble.new/usr/bin/pebble" -help 2>&1 | grep -q -e -config || return 1
+    pebble_runs || { own_library && pebble_runs; } || return 1
     dpkg-deb -f "$deb" Version > "$lab/pebble.new/VERSION"
     rm -rf "$lab/pebble" "$lab/apt"
     mv "$lab/pebble.new" "$lab/pebble"
