@@ -423,7 +423,7 @@ fn a_certificate_without_alternative_names_is_refused_as_clients_would() {
     let (job, wait) = lab.failure();
     let detail = job.last.detail.unwrap();
     assert!(
-        detail.contains("subjectAltName is missing") && detail.contains("operator of the CA"),
+        detail.contains("subjectAltName is missing") && detail.contains("Tell the CA's operator"),
         "{detail}"
     );
     assert_eq!(pace(wait), Pace::Daily);

@@ -479,7 +479,7 @@ fn a_ca_that_looks_at_once_and_refuses_the_start_of_what_it_did_not_find_is_aske
     let job = lab.job();
     assert_eq!((job.errors, job.pace.failed_validations.len()), (1, 1));
     let detail = job.last.detail.unwrap();
-    assert!(detail.contains("a.test: connection refused"), "{detail}");
+    assert!(detail.contains("a.test by http-01: connection refused"), "{detail}");
     assert!(lab.clock.now().since(begin) < MINUTE);
     lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
     lab.finish();

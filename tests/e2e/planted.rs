@@ -368,8 +368,11 @@ fn a_set_for_other_names_is_put_into_use_by_no_start_and_no_child() {
     httpd.wait_logged("for none of the names that the domain has now. They are dropped");
     let own = tls::served(httpd.config.https_port(), "two.test", None, &[]);
     assert_ne!(own.serial(), other.serial(), "the self-signed one");
-    // No child is at work on another renewal.
-    httpd.wait_logged("AH10057: two.test");
+    // No child is at work on another renewal, and none will write of one.
+    let job = staging(&httpd.config, "two.test").join("job.json");
+    wait_for("a failure that is noted", SOON, || {
+        (job.exists() && read_json(&job)["errors"] == 1).then_some(())
+    });
     plant_sealed(&httpd.config, "two.test", &other);
     httpd.replace_children();
     assert_told(&httpd, "AH10069", &["md[two.test]", "requesting new ones", "none of the names"]);

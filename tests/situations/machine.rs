@@ -317,22 +317,6 @@ pub fn hosts() -> Vec<Situation> {
                 lab.look().into_iter().filter(|text| text.contains("waits until")).collect()
             },
         ),
-        failing(
-            "staged key missing",
-            &["private key of certificate(P-256) is missing", "new certificates are requested"],
-            |lab| {
-                lab.ca.rules(|rules| rules.issuance_time = HOUR * 3);
-                let _ = lab.look();
-                fs::remove_file(
-                    fs::read_dir(lab.staged(""))
-                        .unwrap()
-                        .map(|entry| entry.unwrap().path())
-                        .find(|path| path.to_str().unwrap().contains("privkey"))
-                        .unwrap(),
-                )
-                .unwrap();
-            },
-        ),
     ]
 }
 
