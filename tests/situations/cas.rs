@@ -50,6 +50,15 @@ pub fn validations() -> Vec<Situation> {
             &["a.test by http-01", "likely firewall problem", "open port 80", "A and AAAA"],
         ),
         validation(
+            "port 80 refused",
+            (
+                "http-01",
+                "connection",
+                "203.0.113.5: Fetching http://a.test/.well-known/acme-challenge/x: Connection refused",
+            ),
+            &["a.test by http-01", "Connection refused", "open port 80", "A and AAAA"],
+        ),
+        validation(
             "http-01 answered by another server",
             (
                 "http-01",
@@ -109,6 +118,11 @@ pub fn validations() -> Vec<Situation> {
             "no TXT record",
             ("dns-01", "dns", "DNS problem: NXDOMAIN looking up TXT for _acme-challenge.a.test"),
             &["NXDOMAIN looking up TXT", "dig TXT _acme-challenge.a.test", "MDChallengeDns01"],
+        ),
+        validation(
+            "no TXT record beside others",
+            ("dns-01", "unauthorized", "No TXT record found at _acme-challenge.a.test"),
+            &["No TXT record found", "dig TXT _acme-challenge.a.test", "MDChallengeDns01"],
         ),
         validation(
             "another TXT record",
