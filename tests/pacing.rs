@@ -338,6 +338,8 @@ fn a_command_that_wants_no_renewal_now_postpones_it_to_the_next_check_and_that_i
     assert_eq!(told(), ["renewing"]);
     let job = lab.job("a.test");
     assert_eq!((job.errors, job.last_run, job.is_postponed()), (0, None, true));
+    let detail = job.last.detail.clone().unwrap_or_default();
+    assert!(detail.ends_with("A graceful restart of httpd has the command called at once."), "{detail}");
     assert_eq!(job.last.problem.as_deref(), Some("urn:org:apache:httpd:log:AH10109:"));
     assert!(job.last.detail.as_ref().unwrap().contains("exit code 1"));
     assert_eq!(job.latest("renewal-error"), None);

@@ -112,7 +112,11 @@ impl Engine {
             at.to_http_date()
         );
         let until = at.to_http_date();
-        job.postpone(veto.problem, format!("{}: the renewal is postponed until {until}.", veto.detail), at);
+        let detail = format!(
+            "{}: the renewal is postponed until {until}. A graceful restart of httpd has the command called at once.",
+            veto.detail
+        );
+        job.postpone(veto.problem, detail, at);
         self.save(running);
         Next::At(at)
     }
