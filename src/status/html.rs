@@ -312,10 +312,10 @@ fn waiting(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
     let Some(waiting) = domain.renewal.as_ref().and_then(|renewal| renewal.job.waiting.as_ref()) else {
         return;
     };
-    out.raw("The CA is ").text(&waiting.what).raw(", since ");
+    out.raw("The CA is ").text(&waiting.what).raw("; it began ");
     moment(waiting.since, dates, out);
     if let Some(at) = domain.next().and_then(|next| next.at) {
-        out.raw("; it is asked again ");
+        out.raw(", and is asked again ");
         moment(at, dates, out);
     }
     out.raw(".<br>");

@@ -408,8 +408,8 @@ fn what_a_ca_is_at_work_on_and_what_holds_a_renewal_back_is_shown_and_is_no_erro
     let snapshots = snapshots(vec![managed("a.test", certs()), managed("b.test", certs())], &store);
     let page = html::certificates(&snapshots, &monitor(), NOW);
     assert!(
-        page.contains("The CA is validating &lt;b&gt;.test, since <span")
-            && page.contains("~60 seconds ago</span>; it is asked again <span")
+        page.contains("The CA is validating &lt;b&gt;.test; it began <span")
+            && page.contains("~60 seconds ago</span>, and is asked again <span")
             && page.contains(">in ~60 seconds</span>.<br></td>"),
         "{page}"
     );
