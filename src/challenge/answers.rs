@@ -133,6 +133,13 @@ impl<R: Rights> Folder<'_, R> {
         self.read(dns01::NOTE).has_others_than(owner)
     }
 
+    /// Removes the note of one record that was never set up.
+    pub fn forget_record(&self, owner: &str, value: &str) -> Result<(), Error> {
+        let mut answers = self.read(dns01::NOTE);
+        answers.0.retain(|answer| !(answer.is_of(owner) && answer.value == value));
+        self.write(dns01::NOTE, &answers)
+    }
+
     /// Removes the note of records that are taken away, or left to somebody else.
     pub fn forget_records(&self, owner: &str) -> Result<(), Error> {
         let mut answers = self.read(dns01::NOTE);

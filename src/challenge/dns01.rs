@@ -49,7 +49,7 @@ impl Command {
 
 /// Asks the admin to do what no command can do any more.
 pub fn left_behind(domain: &str, value: &str) -> String {
-    format!("the TXT record '{value}' of _acme-challenge.{domain} may still be there, remove it yourself")
+    format!("the TXT record '{value}' of _acme-challenge.{domain} may still be there: remove it by hand")
 }
 
 #[cfg(test)]

@@ -131,6 +131,8 @@ enum Obstacle {
 impl Obstacle {
     fn fault(&self) -> Fault {
         match self {
+            Obstacle::Command(exec::Error::Empty | exec::Error::Start { .. }) => Fault::NoCommand,
+            Obstacle::Command(exec::Error::TimedOut { .. }) => Fault::SlowCommand,
             Obstacle::Command(_) => Fault::Command,
             Obstacle::Event(_) => Fault::Message,
             _ => Fault::Other,
@@ -239,12 +241,21 @@ impl Presenter<'_, '_> {
     fn set_up_record(&self, domain: &str, value: &str) -> Result<(), Obstacle> {
         let (engine, name) = (self.engine, &self.target.md.name);
         let command = self.target.dns01.as_ref().ok_or(Obstacle::Unknown)?;
-        {
+        let is_new = {
             let _held = engine.answering().changing();
-            folder(engine, domain).note_record(name, value)?;
-        }
+            let folder = folder(engine, domain);
+            let is_new = !folder.read(dns01::NOTE).all().any(|noted| noted == value);
+            folder.note_record(name, value)?;
+            is_new
+        };
         let set_up = || command.set_up(domain, value, engine.clock().as_ref());
-        Ok(engine.pause(name, Pause::Command, set_up)?)
+        let outcome = engine.pause(name, Pause::Command, set_up);
+        if is_new && matches!(outcome, Err(exec::Error::Empty | exec::Error::Start { .. })) {
+            // It has not run, so there is no record to take away, and no admin to be told of one.
+            let _held = engine.answering().changing();
+            folder(engine, domain).forget_record(name, value)?;
+        }
+        Ok(outcome?)
     }
 }
 

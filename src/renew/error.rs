@@ -52,6 +52,10 @@ pub enum Error {
 pub enum Fault {
     /// `MDChallengeDns01`'s.
     Command,
+    /// Of the same: it cannot be run at all.
+    NoCommand,
+    /// Of the same: it has taken too long.
+    SlowCommand,
     /// `MDMessageCmd`'s, which was called for `challenge-setup`.
     Message,
     Other,

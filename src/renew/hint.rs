@@ -86,7 +86,14 @@ pub fn hint(error: &Error, facts: &Facts<'_>) -> Option<String> {
         Error::ChallengeSetup { fault, domain, .. } => match (fault, facts.dns01) {
             (Fault::Command, Some(line)) => format!(
                 "Run '{line} setup {domain} test' as httpd's User and mend what it says; what it prints is in the error \
-                 log with 'LogLevel md:debug', and MDChallengeDns01Timeout gives it more time."
+                 log with 'LogLevel md:debug'."
+            ),
+            (Fault::NoCommand, _) => "Correct the path in MDChallengeDns01, or have httpd's User allowed to execute the \
+                 command (its mode, that of the folders above it, and the program a script is for)."
+                .into(),
+            (Fault::SlowCommand, Some(line)) => format!(
+                "Give it more time with MDChallengeDns01Timeout, or find out what it waits for: run '{line} setup {domain} \
+                 test' as httpd's User; what it prints is in the error log with 'LogLevel md:debug'."
             ),
             (Fault::Message, _) => of_command(),
             _ => "Mend what the reason names: httpd's User has to write below 'challenges' in the store (MDStoreDir).".into(),

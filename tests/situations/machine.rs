@@ -148,21 +148,26 @@ pub fn commands() -> Vec<Situation> {
     vec![
         failing(
             "MDChallengeDns01 fails",
-            &["failed with exit code 3", "setup a.test test'", "LogLevel md:debug"],
+            &[
+                "failed with exit code 3",
+                "mend what it says",
+                "setup a.test test'",
+                "LogLevel md:debug'. None",
+            ],
             |lab| {
                 lab.dns01("exit 3", HOUR);
             },
         ),
         failing(
             "MDChallengeDns01 is not there",
-            &["No such file or directory", "setup a.test test'"],
+            &["No such file or directory. What to do: Correct the path in MDChallengeDns01"],
             |lab| {
                 lab.command("/no/such/command", HOUR);
             },
         ),
         failing(
             "MDChallengeDns01 takes too long",
-            &["did not end within 1 second", "MDChallengeDns01Timeout"],
+            &["did not end within 1 second", "What to do: Give it more time with MDChallengeDns01Timeout"],
             |lab| {
                 lab.dns01("sleep 60", Duration::from_secs(1));
             },
