@@ -19,7 +19,19 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timesta
         hosts.collect::<Vec<_>>()
     };
     let mut findings = Vec::new();
-    let self_signed = hosts(&|_, host| host.source == Source::SelfSigned);
+    let is_by_hand = |md: &Managed| md.md.renew_mode == RenewMode::Manual;
+    let by_hand = hosts(&|md, host| host.source == Source::SelfSigned && is_by_hand(md));
+    if !by_hand.is_empty() {
+        findings.push(Finding {
+            level: Level::Warn,
+            text: format!(
+                "AH10116: no certificate for {}: a self-signed one is shown, requests get 503, and with 'MDRenewMode manual' \
+                 none is requested. Set 'MDRenewMode auto', or name files with MDCertificateFile",
+                list(&by_hand)
+            ),
+        });
+    }
+    let self_signed = hosts(&|md, host| host.source == Source::SelfSigned && !is_by_hand(md));
     if !self_signed.is_empty() {
         findings.push(Finding {
             level: Level::Warn,
@@ -163,6 +175,32 @@ mod tests {
             assert!(finding.text.contains(text) && !finding.text.contains("c.test"), "{}", finding.text);
         }
         assert!(findings(mds.iter().skip(2).take(1), NOW).is_empty());
+    }
+
+    #[test]
+    fn a_host_whose_renewal_is_manual_is_told_that_no_certificate_comes() {
+        let mut mds = [
+            managed("a.test", Source::SelfSigned, Vec::new()),
+            managed("b.test", Source::SelfSigned, Vec::new()),
+        ];
+        mds[0].md.renew_mode = RenewMode::Manual;
+        let found = findings(mds.iter(), NOW);
+        assert_eq!(found.len(), 2);
+        for (finding, is, is_not) in [
+            (
+                &found[0],
+                "www.a.test (md[a.test]): a self-signed one is shown, requests get 503, and with 'MDRenewMode",
+                "b.test",
+            ),
+            (
+                &found[1],
+                "www.b.test (md[b.test]): a self-signed one is shown, and requests get 503 until",
+                "a.test",
+            ),
+        ] {
+            assert!(finding.text.contains(is) && !finding.text.contains(is_not), "{}", finding.text);
+        }
+        assert!(found[0].text.contains("Set 'MDRenewMode auto'"), "{}", found[0].text);
     }
 
     #[test]
