@@ -124,6 +124,11 @@ fn external_binding(url: &str, key: &PrivateKey, eab: &Eab) -> Result<Value, Err
     Ok(jws::hmac_sign(&secret, header, jws::jwk(key)?.to_string().as_bytes())?)
 }
 
+/// Whether the hmac of an external account can be read.
+pub fn is_eab_hmac(hmac: &str) -> bool {
+    eab_secret(hmac).is_some()
+}
+
 /// CAs hand the secret out as base64url; some as plain base64, some with padding, some with bits in the last
 /// character that belong to no byte.
 fn eab_secret(hmac: &str) -> Option<Zeroizing<Vec<u8>>> {

@@ -49,7 +49,8 @@ fn overlap(mds: &[PlannedMd], name: &str, a: usize, b: usize) -> Finding {
         format!("{file}(line {line})")
     };
     Finding::error(format!(
-        "AH10038: two Managed Domains have an overlap in domain '{name}', first definition in {}, second in {}",
+        "AH10038: two Managed Domains have an overlap in domain '{name}', first definition in {}, second in {}. Remove the name from \
+         one of them",
         place(a.min(b)),
         place(a.max(b))
     ))

@@ -454,7 +454,7 @@ mod tests {
         ] {
             let text = format!(
                 "AH10038: two Managed Domains have an overlap in domain '{name}', first definition in \
-                 test.conf(line 1), second in test.conf(line 2)"
+                 test.conf(line 1), second in test.conf(line 2). Remove the name from one of them"
             );
             assert_eq!(refused(lines), [text], "{lines}");
         }

@@ -28,7 +28,7 @@ impl Plan {
             .collect();
         Some(format!(
             "conflict: {} MDs match Virtualhost {} which uses SSL, however there can be at most 1. \
-             The host is defined in {}, matching are {}",
+             The host is defined in {}, matching are {}. Put these names into one MDomain, or give each its own host",
             mds.len(),
             server.server_name,
             server.place(),
@@ -191,7 +191,8 @@ mod tests {
         let text = format!("{mds}{}", host(443, "a.test", "b.test"));
         let errors = run(&text).result.unwrap_err();
         let expected = "conflict: 2 MDs match Virtualhost a.test which uses SSL, however there can be at most 1. \
-                        The host is defined in test.conf:3, matching are a.test (test.conf:1), b.test (test.conf:2)";
+                        The host is defined in test.conf:3, matching are a.test (test.conf:1), b.test (test.conf:2). \
+                        Put these names into one MDomain, or give each its own host";
         assert_eq!(texts(&errors, Level::Error), [format!("AH10042: {expected}")]);
         let site = Site::read(&text).unwrap();
         let plan = site.plan().unwrap();

@@ -3,6 +3,7 @@
 
 use super::startup::config_servers;
 use super::sys::{self, Server};
+use crate::acme::account;
 use crate::challenge::selection::{self, Means};
 use crate::config::advice::{self, FileFault, Item, Surroundings};
 use crate::config::tree::{Directive, Engine, TlsSettings, Tree};
@@ -61,7 +62,8 @@ pub fn of(plan: &Plan, servers: &[(ServerConfig, Host)]) -> Advice {
         store_fault: reach::closed_folder(&dir, user)
             .map(|folder| format!("their User cannot enter {folder}")),
     };
-    let findings = advice::advice(plan, &servers, &surroundings);
+    let mut findings = advice::advice(plan, &servers, &surroundings);
+    findings.extend(unreadable_bindings(plan));
     let has_other_tls = ["mod_tls.c", "mod_gnutls.c", "mod_nss.c"].into_iter().any(sys::has_module);
     Advice { findings, tls, has_other_tls }
 }
@@ -75,6 +77,7 @@ pub fn list(
     records: &[Server<'_>],
 ) -> Result<Vec<Finding>, Vec<Finding>> {
     let ends = advice.ends_start();
+    let is_told = |finding: &Finding| finding.level <= Level::Warn;
     let mut findings = advice.findings;
     findings.append(&mut plan.findings);
     let is_known = !advice.has_other_tls && advice.tls.iter().all(|tls| tls.engine != Engine::Unknown);
@@ -83,6 +86,7 @@ pub fn list(
     match plan.after_tls(&config_servers(servers), &tls, &alpn) {
         Err(conflicts) => {
             findings.splice(0..0, conflicts);
+            findings.retain(is_told);
             return Err(findings);
         }
         Ok(later) if is_known => {
@@ -96,8 +100,30 @@ pub fn list(
     if needs_watchdog && !sys::has_module("mod_watchdog.c") {
         findings.push(Finding { level: Level::Warn, text: NO_WATCHDOG.into() });
     }
-    findings.retain(|finding| finding.level <= Level::Warn);
+    findings.retain(is_told);
     if ends { Err(findings) } else { Ok(findings) }
+}
+
+/// Accounts that no CA can be asked for. The text does not hold the hmac.
+fn unreadable_bindings(plan: &Plan) -> Vec<Finding> {
+    let is_unreadable = |p: &&PlannedMd| {
+        advice::is_renewed(p) && p.md.eab.as_ref().is_some_and(|eab| !account::is_eab_hmac(&eab.hmac))
+    };
+    let item = |planned: &PlannedMd| {
+        let (md, place) = (planned.md.name.clone(), advice::at(&planned.defined_at));
+        Item {
+            level: Level::Warn,
+            name: format!("{md} ({place})"),
+            text: Box::new(move || {
+                format!(
+                    "{place}: md[{md}]: the hmac of 'MDExternalAccountBinding' is not base64url: copy it exactly as the \
+                     CA gave it. No account is registered with this one."
+                )
+            }),
+        }
+    };
+    let items = plan.mds.iter().filter(is_unreadable).map(item).collect();
+    advice::gathered("", "managed domains whose external account cannot be read", items)
 }
 
 /// Domains with names that no challenge can be answered for, as far as that is known.
@@ -169,11 +195,12 @@ fn file_faults(md: &Md, cert: &Path, key: &Path, now: Timestamp) -> Vec<FileFaul
         }
     };
     let (chain, private) = (read(false, cert), read(true, key));
-    let Some(chain) = chain else { return faults };
-    let chain = match Chain::from_pem(&chain) {
+    let Some(content) = chain else { return faults };
+    let chain = match Chain::from_pem(&content) {
         Ok(chain) => chain,
         Err(e) => {
-            faults.push(fault(false, false, format!("cannot be used: {e}.")));
+            let is_fatal = !has_block(&content, "CERTIFICATE");
+            faults.push(fault(false, is_fatal, format!("cannot be used: {e}. {IN_PEM}")));
             return faults;
         }
     };
@@ -190,7 +217,15 @@ fn file_faults(md: &Md, cert: &Path, key: &Path, now: Timestamp) -> Vec<FileFaul
                 );
                 faults.push(fault(true, true, text));
             }
-            Err(e) => faults.push(fault(true, false, format!("cannot be used: {e}."))),
+            Err(e) => {
+                let is_fatal = !has_block(&private, "PRIVATE KEY");
+                let advice = if is_fatal { IN_PEM } else { "" };
+                faults.push(fault(
+                    true,
+                    is_fatal,
+                    format!("cannot be used: {e}. {advice}").trim_end().into(),
+                ));
+            }
         }
     }
     if leaf.not_after() <= now {
@@ -205,4 +240,14 @@ fn file_faults(md: &Md, cert: &Path, key: &Path, now: Timestamp) -> Vec<FileFaul
         faults.push(fault(false, false, text));
     }
     faults
+}
+
+/// What mod_ssl loads.
+const IN_PEM: &str = "Put a file in PEM format there ('-----BEGIN').";
+
+/// Whether a block of PEM of this kind begins somewhere; without one mod_ssl loads nothing.
+fn has_block(content: &[u8], kind: &str) -> bool {
+    String::from_utf8_lossy(content)
+        .lines()
+        .any(|line| line.starts_with("-----BEGIN ") && line.contains(&format!("{kind}-----")))
 }

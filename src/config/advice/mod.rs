@@ -93,7 +93,7 @@ pub fn at(place: &Place) -> String {
 }
 
 /// Whether certificates of a CA are going to be ordered for it here.
-fn is_renewed(planned: &PlannedMd) -> bool {
+pub fn is_renewed(planned: &PlannedMd) -> bool {
     let md = &planned.md;
     match md.renew_mode {
         _ if md.has_static_files() => false,
