@@ -144,13 +144,18 @@ impl Stapling {
 
     /// There is a new response for this certificate: all are to have it.
     fn tell(&self, subject: &Subject, response: &Response) {
+        self.tell_of(subject);
+        if matches!(response.status, Status::Revoked(_)) {
+            self.has_revoked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// There is this certificate: the pages of all are to have it.
+    fn tell_of(&self, subject: &Subject) {
         let md = || self.mds.iter().position(|managed| managed.md.name == subject.owner);
         let topic = self.topics.get(&subject.id).copied();
         if let Some(topic) = topic.or_else(|| md().map(|md| self.primed.len() + md)) {
             self.news.tell(topic);
-        }
-        if matches!(response.status, Status::Revoked(_)) {
-            self.has_revoked.store(true, Ordering::Relaxed);
         }
     }
 
@@ -256,8 +261,9 @@ impl Runner {
                 });
                 let entry = Entry { subject, response: response.map(Arc::new) };
                 cache.put([entry.clone()]);
-                if let Some(response) = &entry.response {
-                    self.stapling.tell(&entry.subject, response);
+                match &entry.response {
+                    Some(response) => self.stapling.tell(&entry.subject, response),
+                    None => self.stapling.tell_of(&entry.subject),
                 }
                 self.driver.add(entry);
             }

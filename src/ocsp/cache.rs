@@ -55,7 +55,10 @@ impl Table {
 
     fn put(&mut self, entry: Entry) {
         let id = entry.subject.id;
-        if let Some(part) = self.0.get_mut(part_of(&id)) {
+        let Some(part) = self.0.get_mut(part_of(&id)) else { return };
+        // Who has looked for a response before there was one may come last.
+        let has_response = |known: &Entry| known.response.is_some();
+        if entry.response.is_some() || !part.get(&id).is_some_and(has_response) {
             Arc::make_mut(part).insert(id, entry);
         }
     }

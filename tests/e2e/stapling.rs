@@ -79,6 +79,25 @@ fn a_new_certificate_is_stapled_at_once_in_every_child_and_again_after_a_restart
 }
 
 #[test]
+fn every_child_shows_that_there_is_no_response_for_a_certificate_that_went_live() {
+    let Some(lab) = open_lab!() else { return };
+    let responder = Responder::start(&lab, Act::Dead);
+    let (pebble, config) = managed(&lab, &responder);
+    let httpd = config.start();
+    if module::is_c(&module::under_test()) {
+        return;
+    }
+    wait_served(&httpd, &pebble, "");
+    wait_for("every page has it", SOON, || {
+        let has = || {
+            let lines = httpd.get("main.test", "/server-status?auto").body;
+            lines.contains("ManagedStaplingsTotal: 1\n") && lines.contains("ManagedStaplingsErrored: 1\n")
+        };
+        (0..40).all(|_| has()).then_some(())
+    });
+}
+
+#[test]
 fn a_response_that_is_valid_is_stapled_after_a_restart_however_old_its_file_is() {
     let Some(lab) = open_lab!() else { return };
     const DAY: u64 = 86_400;
