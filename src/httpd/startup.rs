@@ -191,7 +191,8 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
             let unsaved =
                 unsaved.as_ref().map(|counters| Unsaved::new(counters.clone(), i)).unwrap_or_default();
             let known = settle(&startup.store, p, m, plan.global.dns01_version);
-            Managed { live, hosts, unsaved, ..known }
+            let lacks_tls = hosts.is_empty() && plan.global.port_map.https.is_some();
+            Managed { live, hosts, lacks_tls, unsaved, ..known }
         })
         .collect();
     // Without MDs they are of others on the same store.

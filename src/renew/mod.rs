@@ -70,6 +70,8 @@ pub struct Managed {
     pub hosts: Vec<Host>,
     /// Some host has this MD.
     pub in_use: bool,
+    /// No host shows its certificates: none has TLS, nor has somebody else who takes connections for this httpd.
+    pub lacks_tls: bool,
     /// Renewal looks after it.
     pub watched: bool,
     /// The command that answers dns-01, the server's or its own.

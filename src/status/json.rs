@@ -135,7 +135,7 @@ fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool, now: Timestamp)
     out.insert("status".into(), json!(domain.standing(now).token()));
     out.insert("cert".into(), certs_json(domain.labeled(), &domain.all_certs(), responses));
     let judged = &domain.judged;
-    let reason = judged.need.reason();
+    let reason = matches!(judged.need, Decision::Now(_)).then(|| judged.need.reason());
     if let Some(at) = judged.renew_at {
         out.insert("renew-at".into(), json!(at.to_http_date()));
     }
@@ -179,12 +179,14 @@ fn renewal_json(
     domain: &Domain<'_>,
     renewal: &Renewal,
     responses: &Table,
-    reason: &str,
+    reason: Option<&str>,
     with_log: bool,
 ) -> Value {
     let mut out = if with_log { renewal.job.to_json() } else { renewal.job.to_brief_json() };
     out["cert"] = certs_json(renewal.labeled(), &renewal.staged, responses);
-    out["reason"] = json!(reason);
+    if let Some(reason) = reason {
+        out["reason"] = json!(reason);
+    }
     if let Some(next) = domain.next() {
         out["next"] = json!({"action": next.action.token()});
         if let Some(at) = next.at {

@@ -121,7 +121,7 @@ impl<'a> Domain<'a> {
     pub fn facts(&self) -> Facts {
         let (managed, judged) = (self.managed, &self.judged);
         Facts {
-            is_used: policy::is_wanted(&managed.md, managed.in_use),
+            is_used: policy::is_wanted(&managed.md, managed.in_use && !managed.lacks_tls),
             is_renewed: policy::left_alone(&managed.md).is_none(),
             certs: judged.certs,
             has_successor: self.ready().is_some(),

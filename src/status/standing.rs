@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 /// The most serious first. Of those that apply, the first one counts: so no word hides one that is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// No host uses it, and so nothing is renewed.
+    /// No TLS host uses it.
     Unused,
     /// There is none in use that is valid yet.
     NoCertificate,
@@ -56,7 +56,7 @@ impl Standing {
 /// What the word follows from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// A host uses it, or it is renewed without one.
+    /// A TLS host uses it, or it is renewed without one.
     pub is_used: bool,
     /// The certificates are to come from us.
     pub is_renewed: bool,

@@ -94,6 +94,16 @@ fn the_list_is_sorted_by_name_and_has_no_logs() {
 }
 
 #[test]
+fn a_renewal_has_a_reason_as_long_as_it_is_due() {
+    for (certs, is_due) in [(rsa(None), true), (rsa(Some(cert(1, 89))), false)] {
+        let (_dir, store) = store();
+        Staging::new(&store, "a.test").save_job(&begun("a.test")).unwrap();
+        let all = list(&snapshots(vec![managed("a.test", certs)], &store), NOW);
+        assert_eq!(all["managed-domains"][0]["renewal"].get("reason").is_some(), is_due, "{all:#}");
+    }
+}
+
+#[test]
 fn the_list_is_laid_out_as_one_document() {
     let (_dir, store) = store();
     for mds in [vec![], vec![managed("a.test", rsa(Some(cert(1, 89)))), managed("b.test", rsa(None))]] {

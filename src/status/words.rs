@@ -22,7 +22,7 @@ pub enum Weight {
 pub const PENDING: &str = "Pending";
 
 /// What it means that the state of a renewal could not be written.
-pub const UNSAVED: &str = "The state of the renewal cannot be written to the store, so what is shown of it may be old. The renewal goes on from memory until the disk takes it again.";
+pub const UNSAVED: &str = "The state of the renewal cannot be written to the store, so what is shown of it may be old. The renewal goes on from memory until the disk takes it again. What to do: free space on the disk, or have the folder `staging` of the store (MDStoreDir) and all in it belong to httpd's User, which a restart of httpd does; the error log names the file.";
 
 /// What hosts serve, where it is not a certificate that has everything that is configured.
 pub fn served(domain: &Domain<'_>) -> Option<String> {

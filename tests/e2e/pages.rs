@@ -131,17 +131,25 @@ fn one_word_says_how_a_domain_stands_on_every_page() {
         ("none.test", None, "MDRenewMode manual", "no certificate"),
         ("manual.test", Some((-5, 85)), "MDRenewMode manual", "not renewed"),
         ("unused.test", Some((-5, 85)), "", "not used by any host"),
+        ("plain.test", Some((-5, 85)), "", "not used by any host"),
     ];
     let config = Config::new(&lab).line("MDServerStatus on\nMDPrivateKeys P-256\nMDRetryDelay 1h");
     let config = config.line(&format!("MDCertificateAuthority {mute}"));
     let config = config.line("<Location /metrics>\nSetHandler md-metrics\n</Location>");
-    let config = cases.iter().fold(config, |config, (name, times, line, word)| {
+    let config = cases.iter().fold(config, |config, (name, times, line, _)| {
         if let Some((from, until)) = times {
             let set = issuer.issue_for(&[name], Id::EC, from * day, until * day);
             issuer::install(&config.store(), &[name], &[&set]);
         }
         let config = config.line(&format!("<MDomain {name}>\n{line}\n</MDomain>"));
-        if *word == "not used by any host" { config } else { config.site(name, &[]) }
+        match *name {
+            "unused.test" => config,
+            // Without TLS.
+            "plain.test" => {
+                config.line(&format!("<VirtualHost *:{}>\nServerName {name}\n</VirtualHost>", lab.http))
+            }
+            _ => config.site(name, &[]),
+        }
     });
     let httpd = config.start();
     let token =
@@ -167,7 +175,7 @@ fn one_word_says_how_a_domain_stands_on_every_page() {
         assert!(metrics.lines().any(|found| found == sample), "{sample}: {metrics}");
     }
     let hosts = |name: &str| httpd.md(name)["hosts"].clone();
-    assert_eq!(hosts("unused.test"), json!([]));
+    ["unused.test", "plain.test"].iter().for_each(|name| assert_eq!(hosts(name), json!([])));
     for (name, served) in [("ok.test", "md"), ("none.test", "self-signed")] {
         let hosts = hosts(name);
         let host = |key: &str| hosts[0][key].as_str().unwrap_or_default().to_string();
@@ -175,7 +183,7 @@ fn one_word_says_how_a_domain_stands_on_every_page() {
         assert!(host("address").contains(':'), "{hosts}");
     }
     let Some(text) = browser::read(&lab, &page) else { return };
-    let summary = "8 managed domains: 1 not used by any host, 1 no certificate, 1 expired, 1 expires soon, 1 not renewed, \
+    let summary = "9 managed domains: 2 not used by any host, 1 no certificate, 1 expired, 1 expires soon, 1 not renewed, \
                    1 renewal failing, 1 renewing, 1 ok; ";
     assert!(text.contains(summary), "{text}");
     for (name, .., word) in &cases {
