@@ -8,7 +8,7 @@ mod clock;
 mod fake_ca;
 
 use clock::VirtualClock;
-use fake_ca::{Endpoint, FakeCa, Fault, Quirk, Sends, problem};
+use fake_ca::{Endpoint, FakeCa, Fault, Quirk, Rules, Sends, problem};
 use mod_md::challenge::{dns01, http01};
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http::{self, Request, Response, Transport};
@@ -83,7 +83,7 @@ impl Lab {
     fn store(&self, fuse: Fuse) -> WorkStore {
         // The folders are there before anything can die.
         StartStore::open(&self.path, None).unwrap();
-        StartStore::open_with(&self.path, None, fuse).unwrap().worker()
+        StartStore::open_with(&self.path, None, fuse).unwrap().unsynced().worker()
     }
 
     fn engine(&self, mds: Vec<Managed>, fuse: Fuse) -> Engine {
@@ -248,8 +248,7 @@ fn with_dns01(lab: &Lab) -> (Managed, PathBuf) {
     lab.ca.rules(|rules| {
         rules.validate = Arc::new(move |asked| {
             let (name, value) = (asked.name, dns01::value(asked.key_authorization));
-            let has = |verb: &str| calls_of(&records).contains(&format!("{verb} {name} {value}"));
-            if asked.type_ == "dns-01" && has("setup") && !has("teardown") {
+            if asked.type_ == "dns-01" && self::records(&records).contains(&(name.into(), value)) {
                 return Ok(());
             }
             Err(problem("dns", "no such record"))
@@ -361,6 +360,89 @@ fn a_ca_that_writes_its_objects_in_its_own_way_issues() {
             }
         }
     }
+}
+
+/// The ways that CAs have beside how they write their objects, each a switch of its own.
+type Way = (&'static str, fn(&mut Rules));
+
+const WAYS: [Way; 13] = [
+    ("slow validation", |rules| rules.validation_time = Duration::from_secs(1200)),
+    ("shows pending", |rules| rules.shows_pending = true),
+    ("conflicts", |rules| rules.conflicts = true),
+    ("looks once", |rules| {
+        // The first look is in vain.
+        let (validate, looks) = (rules.validate.clone(), AtomicUsize::new(0));
+        rules.looks_once = Some("pending");
+        rules.validate = Arc::new(move |asked| match looks.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(problem("dns", "not yet")),
+            _ => validate(asked),
+        });
+    }),
+    ("expires", |rules| rules.expires = Some(Duration::from_secs(7 * 86_400))),
+    ("ready late", |rules| rules.ready_polls = 3),
+    ("not ready is malformed", |rules| rules.not_ready = (400, "malformed")),
+    ("slow issuance", |rules| rules.issuance_time = Duration::from_secs(600)),
+    ("polls", |rules| (rules.validation_polls, rules.issuance_polls) = (3, 3)),
+    ("a day until the next poll", |rules| rules.retry_after = Some("86400".into())),
+    ("refuses nonces", |rules| {
+        let mut count = 0;
+        rules.refuse_nonce = Box::new(move || {
+            count += 1;
+            count % 2 == 0
+        });
+    }),
+    ("other chains", |rules| rules.alternates = true),
+    ("disorderly chain", |rules| {
+        rules.sends = vec![Sends::Text, Sends::Leaf, Sends::Leaf, Sends::Stranger, Sends::Issuer];
+    }),
+];
+
+/// A CA with these switches on: first those of [`WAYS`], then those of [`Quirk::ALL`].
+fn assert_one_order_is_enough(switches: u64) {
+    let is_on = |place: usize| switches >> place & 1 == 1;
+    let ways: Vec<&Way> = (0..).zip(&WAYS).filter(|(n, _)| is_on(*n)).map(|(_, way)| way).collect();
+    let quirks: Vec<Quirk> =
+        (WAYS.len()..).zip(Quirk::ALL).filter(|(n, _)| is_on(*n)).map(|(_, quirk)| quirk).collect();
+    let names: Vec<&str> = ways.iter().map(|(name, _)| *name).collect();
+    let lab = Lab::new().with_account_key("a.test");
+    let (md, calls) = with_dns01(&lab);
+    lab.ca.rules(|rules| {
+        rules.quirks = quirks.clone();
+        ways.iter().for_each(|(_, change)| change(rules));
+    });
+    // Each look is that of a new child.
+    let is_over = (0..200).any(|_| match lab.engine(vec![md.clone()], Fuse::default()).run(0) {
+        Next::Never => true,
+        Next::At(at) => {
+            lab.clock.advance(at.since(lab.clock.now()));
+            false
+        }
+    });
+    let job = lab.job("a.test");
+    assert!(is_over && job.finished, "{names:?} {quirks:?}: {job:?}");
+    let errors = job.log.iter().filter(|entry| entry.kind == "renewal-error").count();
+    assert!(errors == 0 || names.contains(&"looks once"), "{names:?} {quirks:?}: {job:?}");
+    // One with a nonce that was refused is sent again.
+    let orders = lab.ca.count(Endpoint::NewOrder);
+    let most = if names.contains(&"refuses nonces") { 2 } else { 1 };
+    assert!((1..=most).contains(&orders), "{orders} {names:?} {quirks:?}: {job:?}");
+    assert_eq!(records(&calls), [], "{names:?} {quirks:?}");
+}
+
+#[test]
+fn whatever_ways_of_cas_come_together_one_order_is_enough() {
+    let all = (1_u64 << (WAYS.len() + Quirk::ALL.len())) - 1;
+    // All together, each way with all that is written otherwise, and some by a fixed chance.
+    let written = all >> WAYS.len() << WAYS.len();
+    let alone = (0..WAYS.len()).map(|way| 1 << way | written);
+    let some = (1_u64..=10).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20 & all);
+    let cases: Vec<u64> = std::iter::once(all).chain(alone).chain(some).collect();
+    // They wait for commands most of the time.
+    std::thread::scope(|scope| {
+        for part in cases.chunks(cases.len().div_ceil(6)) {
+            scope.spawn(move || part.iter().for_each(|switches| assert_one_order_is_enough(*switches)));
+        }
+    });
 }
 
 /// What the HTTP client does where a kept connection is closed: the nonce is spent, the request may be obeyed twice.
