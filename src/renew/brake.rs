@@ -232,7 +232,7 @@ pub fn issued(request: &Request<'_>, lifetime: Duration, certificates: usize, no
 }
 
 fn names_of(md: &Md) -> String {
-    let mut names = md.domains.clone();
+    let mut names = md.ordered_names();
     names.sort_unstable();
     digest(&names.join(" "))
 }
@@ -339,6 +339,11 @@ mod tests {
         ] {
             assert_eq!(brake(&ledger, &request(&other, Cause::Window), NOW), None);
         }
+        // What a wildcard covers is not ordered.
+        let wild = Md { domains: vec!["*.a.test".into()], ..md() };
+        let more = Md { domains: vec!["*.a.test".into(), "www.a.test".into()], ..md() };
+        ledger.add(issued(&request(&wild, Cause::Window), QUARTER, 1, NOW));
+        assert!(brake(&ledger, &request(&more, Cause::Window), NOW).is_some());
         let turned = Md { domains: vec!["b.test".into(), "a.test".into()], ..md() };
         assert!(brake(&ledger, &request(&turned, Cause::Window), NOW).is_some());
         assert_eq!(brake(&ledger, &request(&one, Cause::Window), NOW.minus(DAY)), None);

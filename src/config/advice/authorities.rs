@@ -161,7 +161,7 @@ fn of_one(url: &str, users: &[&PlannedMd], surroundings: &Surroundings<'_>) -> V
             ),
         ),
         told(
-            &those(&|p| p.md.domains.len() > ca.names_max),
+            &those(&|p| p.md.ordered_names().len() > ca.names_max),
             &format!(
                 "the domain has more than {} names, and {name} issues no certificate for that many. Split it into several \
                  MDomain lines.",
