@@ -492,15 +492,16 @@ fn tls_alpn_01_gets_a_certificate_where_the_host_has_certificates_of_any_type() 
     let pebble = Pebble::start(&lab);
     let own = |algorithm| tls::Files::new(&lab, "own.test", algorithm).directives();
     let (rsa, ec) = (own(Id::RSA), own(Id::EC));
-    for (keys, files) in [
-        ("RSA", format!("{ec}\n{rsa}")),
-        ("secp384r1", format!("{rsa}\n{ec}")),
-        ("RSA", ec.clone()),
-        ("P-256", rsa.clone()),
+    // Of the types that both can do, the host chooses, or the validator.
+    for (keys, files, host_chooses) in [
+        ("RSA", format!("{ec}\n{rsa}"), "on"),
+        ("secp384r1", format!("{rsa}\n{ec}"), "off"),
+        ("RSA", ec.clone(), "on"),
+        ("P-256", rsa.clone(), "off"),
     ] {
         let mut httpd = Config::with_ca(&lab, &pebble.authority)
-            .line("Protocols http/1.1 acme-tls/1\nMDCAChallenges tls-alpn-01\nSSLHonorCipherOrder on")
-            .line(&format!("MDPrivateKeys {keys}\nMDomain one.test"))
+            .line("Protocols http/1.1 acme-tls/1\nMDCAChallenges tls-alpn-01")
+            .line(&format!("SSLHonorCipherOrder {host_chooses}\nMDPrivateKeys {keys}\nMDomain one.test"))
             .site_with("one.test", &files)
             .start();
         assert_certificate(&mut httpd, &pebble, "one.test", &["one.test"]);
