@@ -37,7 +37,7 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timesta
             level: Level::Warn,
             text: format!(
                 "AH10116: no certificate yet for {}: a self-signed one is shown, and requests get 503 until the CA \
-                 has issued a certificate",
+                 has issued a certificate. Look at md-status for how that goes",
                 list(&self_signed)
             ),
         });

@@ -4,11 +4,12 @@ use crate::certificate;
 use crate::lab::{HOUR, Lab, NAME, logged};
 use crate::table::{Situation, failing, situation};
 use mod_md::crypto::{CertInfo, Identity, PrivateKey};
-use mod_md::model::KeySpec;
-use mod_md::model::{Hold, Scope};
+use mod_md::model::{Hold, KeySpec, RenewMode, Scope};
 use mod_md::notify::Commands;
 use mod_md::renew::live::Hosts;
+use mod_md::renew::serve::Source;
 use mod_md::renew::staging::Staging;
+use mod_md::renew::{Host, served};
 use mod_md::store::StartStore;
 use mod_md::time::{Clock, DAY};
 use openssl::asn1::Asn1Time;
@@ -294,8 +295,24 @@ impl Hosts for Picky {
     }
 }
 
+/// What a start says of the one TLS host of the domain, which has nothing to show.
+fn without_certificate(lab: &mut Lab, renew_mode: RenewMode) -> Vec<String> {
+    lab.md.md.renew_mode = renew_mode;
+    let source = Source::SelfSigned;
+    lab.md.hosts = vec![Host { name: NAME.into(), address: "*:443".into(), source, is_live: true }];
+    served::findings(std::iter::once(&lab.md), lab.clock.now()).into_iter().map(|found| found.text).collect()
+}
+
 pub fn hosts() -> Vec<Situation> {
     vec![
+        situation("a host starts without a certificate", &["self-signed", "503", "md-status"], |lab| {
+            without_certificate(lab, RenewMode::Auto)
+        }),
+        situation(
+            "a host without a certificate that anybody orders",
+            &["self-signed", "503", "MDCertificateFile", "'MDRenewMode auto'"],
+            |lab| without_certificate(lab, RenewMode::Manual),
+        ),
         situation("hosts refuse the certificate", &["ee key too small", "@SECLEVEL", "restart"], |lab| {
             let engine = lab.engine().trying_on(Arc::new(Picky));
             let lines = logged(|| {
