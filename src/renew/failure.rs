@@ -188,9 +188,9 @@ impl Engine {
         let is_noted = job.held_back.as_ref().is_some_and(|known| known.until == until);
         if self.is_news(name, until) || !is_noted {
             let text = format!("it is held back until {}, because {}", until.to_http_date(), held.reason);
-            let message = format!(
-                "md[{name}]: its certificates are due for renewal, but {text}. What is in use stays."
-            );
+            let advice = advice_on_brake(is_turn, cause);
+            let message =
+                format!("md[{name}]: its certificates are due for renewal, but {text}. What to do: {advice}");
             // There may be thousands of these, and nothing is wrong.
             if is_turn {
                 crate::log!(Info, "{message}");
@@ -201,7 +201,7 @@ impl Engine {
                 job.note(now, "progress", None, Some(format!("The renewal is due, but {text}.")));
             }
             if !job.finished && job.errors == 0 {
-                let detail = Some(format!("The renewal is due, but {text}. What is in use stays."));
+                let detail = Some(format!("The renewal is due, but {text}. What to do: {advice}"));
                 job.last = Outcome { detail, ..Outcome::default() };
                 job.next_run = Some(until);
             } else if !job.finished {
@@ -348,6 +348,27 @@ pub(super) fn stored_orders(targets: &[Managed], store: &WorkStore, now: Timesta
     placed.sort();
     placed.iter().for_each(|(at, ca)| queue.add_placed(ca, *at, now));
     queue
+}
+
+/// What an admin can do about a renewal that is held back.
+fn advice_on_brake(is_turn: bool, cause: Cause) -> &'static str {
+    match cause {
+        _ if is_turn => "Nothing needs to be done: it begins by itself then.",
+        Cause::Missing => {
+            "Find out why what was issued did not come into use: the error log has the failures."
+        }
+        Cause::FormerCa => {
+            "Compare MDCertificateAuthority with the issuer of the certificate. What is in use stays in use."
+        }
+        Cause::Names | Cause::MustStaple => {
+            "Compare what the CA issues with MDomain and MDMustStaple. What is in use stays in use."
+        }
+        Cause::Revoked => "Ask the CA why it revokes what it has just issued. What is in use stays in use.",
+        Cause::Expired | Cause::Advice | Cause::Window => {
+            "Check the clock of this machine, MDRenewWindow, and what the CA advises ('ari' in md-status; MDRenewViaARI off \
+             leaves that out). What is in use stays in use."
+        }
+    }
 }
 
 fn in_known_words(error: &Error) -> Option<String> {
