@@ -8,7 +8,7 @@ mod clock;
 mod fake_ca;
 
 use clock::VirtualClock;
-use fake_ca::{Endpoint, FakeCa, Fault, problem};
+use fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
 use mod_md::challenge::http01;
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http;
@@ -334,6 +334,31 @@ fn an_order_that_is_not_ready_right_after_the_validation_is_waited_for_whatever_
 }
 
 #[test]
+fn an_order_that_is_as_before_when_it_was_finalized_is_finalized_again_in_ever_longer_steps() {
+    for status in ["ready", "pending"] {
+        let lab = Lab::new();
+        lab.ca.fault(Endpoint::Finalize, Fault::Unreached(http::Error::Timeout));
+        lab.look();
+        let url = |endpoint| lab.ca.seen().into_iter().find(|seen| seen.endpoint == endpoint).unwrap().url;
+        let object = json!({
+            "status": status, "identifiers": [{"type": "dns", "value": NAME}],
+            "authorizations": [url(Endpoint::Authorization)], "finalize": url(Endpoint::Finalize),
+        });
+        for _ in 0..300 {
+            lab.ca.fault(Endpoint::Finalize, Fault::Raw(Answer::json(200, &object)));
+        }
+        let (begin, before) = (lab.clock.now(), lab.ca.count(Endpoint::Finalize));
+        while lab.clock.now().since(begin) < HOUR {
+            lab.look();
+            assert_eq!(lab.job().waiting.unwrap().what, "issuing the certificate", "{status}");
+        }
+        let finalized = lab.ca.count(Endpoint::Finalize) - before;
+        assert!((2..80).contains(&finalized), "{status}: finalized {finalized} times in an hour");
+        assert_eq!(lab.orders(), 1, "{status}");
+    }
+}
+
+#[test]
 fn an_order_past_its_end_is_dropped_and_not_taken_up() {
     // By the date it came with, by the word of the CA about the order, and about its authorization.
     for case in ["date", "order", "authorization"] {
@@ -458,7 +483,7 @@ fn a_ca_that_looks_once_and_tells_why_not_is_asked_to_look_again() {
     let job = lab.job();
     assert_eq!(job.errors, 1);
     let detail = job.last.detail.unwrap();
-    assert!(detail.contains("a.test by http-01: connection refused"), "{detail}");
+    assert!(detail.contains("a.test: connection refused"), "{detail}");
     assert!(lab.clock.now().since(begin) < MINUTE * 2);
     lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
     lab.finish();

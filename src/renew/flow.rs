@@ -188,7 +188,6 @@ impl Attempt<'_, '_> {
         let csr = csr::build(key, &self.md.ordered_names(), self.md.must_staple)?;
         self.running.remark(&format!("Submitting {label} CSR to CA"))?;
         let polled = session.finalize(order, &csr)?;
-        self.change_order(|order, now| order.issue(now));
         Ok((polled.value, polled.retry_after))
     }
 

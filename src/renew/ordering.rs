@@ -60,6 +60,8 @@ impl Attempt<'_, '_> {
         // Most CAs finalize an order that was pending when it was last seen, once all its names are validated: tried once.
         let mut is_early = !self.saved.as_ref().is_some_and(SavedOrder::is_validated);
         let mut is_asked_why = false;
+        // Some CAs take the request, and show the order as it was before.
+        let mut is_requested = false;
         let mut key = None;
         loop {
             let started = self.saved.as_ref().map(|order| order.started().to_vec()).unwrap_or_default();
@@ -94,11 +96,13 @@ impl Attempt<'_, '_> {
                     Poll::Order => Vec::new(),
                 },
                 Step::Finalize if order.status == OrderStatus::Pending && !is_early => Vec::new(),
+                Step::Finalize if std::mem::take(&mut is_requested) => Vec::new(),
                 Step::Finalize => {
                     self.note_validated();
                     match self.finalize(session, spec, &order, &mut key) {
                         Ok(finalized) => {
                             (order, retry_after) = finalized;
+                            (is_early, is_requested) = (false, true);
                             self.running.step("Waiting for finalized order to become valid")?;
                             continue;
                         }
