@@ -359,6 +359,24 @@ fn an_order_that_is_as_before_when_it_was_finalized_is_finalized_again_in_ever_l
 }
 
 #[test]
+fn a_key_that_is_damaged_while_the_ca_issues_costs_one_certificate_and_no_more() {
+    let lab = Lab::new();
+    lab.ca.rules(|rules| rules.issuance_time = MINUTE * 2);
+    lab.look();
+    assert!(lab.order().unwrap().is_validated());
+    let key = lab.dir.path().join("md/staging/a.test/privkey.p-256.pem");
+    std::fs::write(key, "").unwrap();
+    lab.clock.advance(HOUR);
+    lab.look();
+    let job = lab.job();
+    let detail = job.last.detail.unwrap();
+    assert!(detail.contains("privkey.p-256.pem is damaged"), "{detail}");
+    assert_eq!((job.errors, lab.order()), (1, None));
+    lab.finish();
+    assert_eq!(lab.orders(), 2);
+}
+
+#[test]
 fn an_order_past_its_end_is_dropped_and_not_taken_up() {
     // By the date it came with, by the word of the CA about the order, and about its authorization.
     for case in ["date", "order", "authorization"] {

@@ -19,6 +19,7 @@ use crate::acme::objects::Order;
 use crate::crypto::cert::Chain;
 use crate::crypto::{PrivateKey, csr};
 use crate::model::{KeySpec, Md};
+use crate::store;
 use crate::time::{Clock, Timestamp};
 use std::time::Duration;
 
@@ -249,12 +250,18 @@ impl Attempt<'_, '_> {
         let chain = Chain::from_pem(&pem).map_err(|e| unusable(Unfit::Unreadable(e.to_string())));
         let key = match key {
             Some(key) => Ok(key),
-            None => {
-                let key = self.staging().key(spec)?;
-                let lost =
-                    || format!("the private key of certificate({}) is missing in staging", spec.label());
-                key.ok_or_else(|| Error::Unusable(lost()))
-            }
+            None => match self.staging().key(spec) {
+                Ok(Some(key)) => Ok(key),
+                Ok(None) => {
+                    let label = spec.label();
+                    Err(Error::Unusable(format!(
+                        "the private key of certificate({label}) is missing in staging"
+                    )))
+                }
+                Err(error @ store::Error::Garbage { .. }) => Err(error.into()),
+                // It may be there, and be read by the next try.
+                Err(error) => return Err(error.into()),
+            },
         };
         // Whatever comes of it, this order is done with.
         self.remove_order()?;
