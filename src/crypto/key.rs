@@ -52,6 +52,11 @@ impl PrivateKey {
         Ok(PrivateKey(PKey::private_key_from_pem_callback(file, |_| Ok(0))?))
     }
 
+    /// Whether [`from_pem`](Self::from_pem) refuses a file because there may be an encrypted key in it.
+    pub fn is_encrypted(file: &[u8]) -> bool {
+        pem::refuse_encrypted(file).is_err()
+    }
+
     /// Reads a PEM file that others may have written: plain PKCS#8, and nothing else.
     pub fn from_plain_pem(file: &[u8]) -> Result<Self, Error> {
         pem::refuse_encrypted(file)?;

@@ -205,8 +205,10 @@ fn file_faults(md: &Md, cert: &Path, key: &Path, now: Timestamp) -> Vec<FileFaul
         }
     };
     let leaf = chain.leaf();
+    // mod_ssl has the pass phrase of an encrypted key, or asks for it.
     if let Some(private) = private
         && !leaf.matches_key_file(&private)
+        && !PrivateKey::is_encrypted(&private)
     {
         match PrivateKey::from_pem(&private) {
             Ok(key) if leaf.matches_key(&key) => {}

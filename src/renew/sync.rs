@@ -340,7 +340,9 @@ fn static_certificate(store: &StartStore, cert: &Path, key: &Path) -> Result<(Ke
     let chain = Chain::from_pem(&read(cert)?).map_err(failed(cert))?;
     let private = Zeroizing::new(read(key)?);
     let matches = |private: &[u8]| Ok(chain.leaf().matches_key(&PrivateKey::from_pem(private)?));
-    if !chain.leaf().matches_key_file(&private) && !matches(&private).map_err(failed(key))? {
+    // Of an encrypted key mod_ssl knows, which has the pass phrase or asks for it.
+    let is_known = PrivateKey::is_encrypted(&private) || chain.leaf().matches_key_file(&private);
+    if !is_known && !matches(&private).map_err(failed(key))? {
         return Err(format!("{} does not belong to the private key in {}", cert.display(), key.display()));
     }
     let spec = chain.leaf().key_spec().unwrap_or_default().commonly_named();

@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use openssl::pkey::Id;
+use openssl::pkey::{Id, PKey};
+use openssl::symm::Cipher;
 
 use crate::support::httpd::unprivileged_user;
 use crate::support::issuer::Issuer;
@@ -261,6 +262,31 @@ fn several_domains_for_one_tls_host_end_the_test() {
     assert!(said.contains("Put these names into one MDomain"), "{said}");
     // What is for `LogLevel md:debug`.
     assert!(!said.contains("AH10041") && !said.contains("AH10037"), "{said}");
+}
+
+#[test]
+fn an_encrypted_key_of_the_admin_is_for_mod_ssl_to_open() {
+    let Some(lab) = open_lab!() else { return };
+    let set = Issuer::new().issue(&["one.test"]);
+    let key = PKey::private_key_from_pem(&set.key_pem()).unwrap();
+    let sealed = key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), b"secret").unwrap();
+    let (cert, key, dialog) = (lab.path("a.pem"), lab.path("a.key"), lab.path("dialog"));
+    fs::write(&cert, set.chain_pem()).unwrap();
+    fs::write(&key, sealed).unwrap();
+    fs::write(&dialog, "#!/bin/sh\necho secret\n").unwrap();
+    fs::set_permissions(&dialog, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = Config::new(&lab)
+        .line(QUIET)
+        .line(&format!("SSLPassPhraseDialog exec:{}", dialog.display()))
+        .line(&format!(
+            "<MDomain one.test>\nMDCertificateFile {}\nMDCertificateKeyFile {}\n</MDomain>",
+            cert.display(),
+            key.display()
+        ))
+        .site("one.test", &[]);
+    assert_silent(&config);
+    let httpd = config.start();
+    assert_eq!(httpd.md("one.test")["state"], 2);
 }
 
 #[test]
