@@ -241,6 +241,23 @@ fn a_job_that_dies_before_any_write_is_finished_by_the_next_child_with_the_same_
     }
 }
 
+#[test]
+fn a_certificate_that_was_issued_is_used_whatever_write_comes_to_nothing() {
+    for steps in 0.. {
+        let lab = Lab::new().with_account_key("a.test");
+        let md = lab.md(&["a.test"], &[ec()]);
+        lab.engine(vec![md.clone()], Fuse::after(steps)).run(0);
+        let (issued, job) =
+            (lab.ca.count(Endpoint::Certificate), Staging::new(&lab.store(Fuse::default()), "a.test").job());
+        run_to_the_end(&lab, &md);
+        assert!(issued == 0 || lab.ca.count(Endpoint::NewOrder) == 1, "after {steps} steps");
+        if job.unwrap().is_some_and(|job| job.notified_renewed) {
+            assert!(issued == 1 && steps > 20, "only {steps} steps");
+            return;
+        }
+    }
+}
+
 /// A domain with a wildcard that answers dns-01 by a command which notes what it is called with, and a CA that looks for its records there.
 fn with_dns01(lab: &Lab) -> (Managed, PathBuf) {
     let calls = lab.path.with_extension("dns");

@@ -263,11 +263,15 @@ impl Attempt<'_, '_> {
                 Err(error) => return Err(error.into()),
             },
         };
+        let checked =
+            key.and_then(|key| chain.and_then(|chain| self.check(spec, key, chain).map_err(unusable)));
+        if let Ok(set) = &checked {
+            // Where there is no room for it, the next try downloads it again.
+            self.staging().save_chain(spec, &set.chain)?;
+        }
         // Whatever comes of it, this order is done with.
         self.remove_order()?;
-        let set = self.check(spec, key?, chain?).map_err(unusable)?;
-        self.staging().save_chain(spec, &set.chain)?;
-        Ok(set)
+        checked
     }
 }
 
