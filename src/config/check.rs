@@ -2,8 +2,9 @@
 //! without their counterpart, files that do not exist, a protocol or a curve that nobody speaks. These
 //! end the start; what is only doubtful does not.
 
+use super::advice::{Item, at};
 use super::plan::{Finding, Host, Plan, PlannedMd};
-use super::{MatchNames, Settings, authority};
+use super::{MatchNames, MdSection, Settings, authority};
 use crate::crypto::PrivateKey;
 use crate::log::Level;
 use crate::model::{Md, RenewMode, RequireHttps};
@@ -85,6 +86,13 @@ pub(super) fn settings(planned: &PlannedMd) -> Vec<Finding> {
         )));
     }
     findings
+}
+
+/// Something among the names of a domain that can be no name.
+pub(super) fn left_out<'s>(section: &'s MdSection, word: &str, told: &'s str) -> Item<'s> {
+    let (name, place) = (section.names.first().map_or("", String::as_str), at(&section.defined_at));
+    let text = Box::new(move || format!("{place}: md[{name}]: {told} The domain is managed without it."));
+    Item { level: Level::Warn, name: format!("{word} ({})", at(&section.defined_at)), text }
 }
 
 /// What is allowed and cannot be meant: windows of no length, CAs that are asked without encryption. All that have the

@@ -8,9 +8,9 @@ use crate::names;
 /// `MDomain NAME… [auto|manual]`
 pub(super) fn single(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), Error> {
     let mut section = section(scope);
-    add_members(&mut section, args)?;
+    add_members(&mut section, args);
     if section.names.is_empty() {
-        return Err(Error::new("needs at least one domain name"));
+        return Err(nameless(&section, || "needs at least one domain name".into()));
     }
     scope.server.mds.push(section);
     Ok(())
@@ -23,9 +23,10 @@ pub(super) fn open_section(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), E
     };
     let words = split_arguments(line);
     let mut section = section(scope);
-    add_members(&mut section, &words.iter().map(String::as_str).collect::<Vec<_>>())?;
+    add_members(&mut section, &words.iter().map(String::as_str).collect::<Vec<_>>());
     if section.names.is_empty() {
-        return Err(Error(format!("{}> section must specify a unique domain name", scope.directive)));
+        let missing = || format!("{}> section must specify a unique domain name", scope.directive);
+        return Err(nameless(&section, missing));
     }
     scope.server.open = Some(section);
     Ok(())
@@ -41,7 +42,8 @@ pub fn close_section(server: &mut ServerConfig) -> Result<(), Error> {
 /// `MDMembers`: names in a section; for a server just what its MDs do by default.
 pub(super) fn members(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), Error> {
     if let Some(section) = &mut scope.server.open {
-        return add_members(section, args);
+        add_members(section, args);
+        return Ok(());
     }
     let &[word] = args else {
         return Err(Error(format!(
@@ -57,17 +59,35 @@ fn section(scope: &Scope<'_>) -> MdSection {
     MdSection { defined_at: (scope.env.file.to_string(), scope.env.line), ..MdSection::default() }
 }
 
-fn add_members(section: &mut MdSection, words: &[&str]) -> Result<(), Error> {
+/// Other versions of mod_md start with names that can be none, and serve the others.
+fn add_members(section: &mut MdSection, words: &[&str]) {
     for word in words {
         if let Some(transitive) = is_transitive(word) {
             section.settings.transitive = Some(transitive);
             continue;
         }
-        let name = names::normalize(word)
-            .map_err(|reason| Error(format!("'{word}' is not a valid domain name: {reason}")))?;
-        section.names.push(name);
+        match names::normalize(word) {
+            Ok(name) => section.names.push(name),
+            Err(reason) => {
+                let told = format!("'{word}' is not a valid domain name: {reason}. {}", remedy(word));
+                section.left_out.push(((*word).to_string(), told));
+            }
+        }
     }
-    Ok(())
+}
+
+/// A domain without any name.
+fn nameless(section: &MdSection, missing: impl FnOnce() -> String) -> Error {
+    Error(section.left_out.first().map_or_else(missing, |(_, told)| told.clone()))
+}
+
+fn remedy(word: &str) -> &'static str {
+    let has_port = word.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    match word {
+        _ if !word.is_ascii() => "Write it as DNS has it, in its form that begins with xn--.",
+        _ if has_port => "Write it without the port.",
+        _ => "Correct or remove it.",
+    }
 }
 
 fn is_transitive(word: &str) -> Option<bool> {

@@ -2,6 +2,7 @@
 //! domains completed and matched to hosts. Ends the start when the parts do not fit together. Does nothing
 //! itself: what is to be logged comes back as findings.
 
+use super::advice::gathered;
 use super::check;
 use super::complete::{admin_contact, complete};
 use super::{Globals, HostSettings, MatchNames, PortMap, ServerConfig, Settings};
@@ -226,15 +227,19 @@ impl Plan {
     fn add_servers(&mut self, servers: &[Server<'_>], exists: &dyn Fn(&Path) -> bool) -> Vec<Finding> {
         let main = servers.iter().find(|s| s.host.is_main).map(|s| s.config).cloned().unwrap_or_default();
         let mut missing = check::MissingFiles::default();
+        let mut left_out = Vec::new();
         for Server { config, host } in servers {
             let settings = config.settings.over(&main.settings);
             missing.look(&settings, exists);
             for section in &config.mds {
                 missing.look(&section.settings, exists);
+                left_out
+                    .extend(section.left_out.iter().map(|(word, told)| check::left_out(section, word, told)));
                 self.mds.push(complete(section, &settings, host.admin.as_deref()));
             }
             self.hosts.push(HostPlan::resolve(&settings, config.host.over(&main.host)));
         }
+        self.findings.extend(gathered("", "names that can be none", left_out));
         missing.findings
     }
 

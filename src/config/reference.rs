@@ -44,7 +44,7 @@ and reload writes the same list to the error log, before mod_ssl can end it. Of 
 - **Errors** end the test. They are what ends the start: a value that a directive does not take, overlapping MDs (AH10038), several MDs for one TLS host (AH10042),
   a TLS host that has neither an MD nor an `SSLCertificateFile` (mod_ssl's AH02572), files of `MDCertificateFile` and `MDCertificateKeyFile` that do
   not exist, do not belong together, or hold no certificate or key in PEM format, where a TLS host uses them.
-- **Warnings** do not: MDs that no host matches (AH10045) or that no TLS host uses; names of hosts that an MD lacks (AH10040); `MDRequireHttps` without a TLS host
+- **Warnings** do not: names that can be none, which are left out of their MD; MDs that no host matches (AH10045) or that no TLS host uses; names of hosts that an MD lacks (AH10040); `MDRequireHttps` without a TLS host
   (AH10105); names for which no challenge can work, such as a wildcard without [MDChallengeDns01](#mdchallengedns01) (AH10173); commands that do not exist or that httpd's
   `User` cannot execute; a store that the `User` cannot enter; certificate files that cannot be used, have expired or are for other names; an hmac of
   `MDExternalAccountBinding` that is not base64url; mod_ssl or mod_watchdog that is not loaded; and what Let's Encrypt, ZeroSSL and Google are known to refuse: no `MDCertificateAgreement accepted`, no

@@ -58,6 +58,8 @@ pub struct ServerConfig {
 pub struct MdSection {
     /// In normal form, as written: never empty, maybe repeated; the first is the MD's name.
     pub names: Vec<String>,
+    /// What was written among them and can be no name, with the reason and what to do.
+    pub left_out: Vec<(String, String)>,
     pub settings: Settings,
     pub cert_files: Vec<String>,
     pub key_files: Vec<String>,

@@ -307,13 +307,22 @@ fn a_full_disk_is_told_and_the_renewal_goes_on_once_there_is_room() {
 }
 
 #[test]
-fn names_that_could_leave_the_store_are_refused_and_make_nothing() {
+fn names_that_could_leave_the_store_are_left_out_and_make_nothing() {
     let Some(lab) = open_lab!() else { return };
     let long = format!("{}.test", "a".repeat(300));
     for name in ["..", "../x.test", "a/b.test", "/etc", "a..b", "*.*.x", "*", "a\\b", "ü.test", &long] {
         let config = Config::new(&lab).line(&format!("MDRenewMode manual\nMDomain one.test \"{name}\""));
         let (passed, said) = config.site("one.test", &[]).configtest();
-        assert!(!passed && said.contains("is not a valid domain name"), "{name}: {said}");
+        assert!(passed && said.contains("is not a valid domain name"), "{name}: {said}");
+        assert!(said.contains("md[one.test]") && said.contains("managed without it"), "{name}: {said}");
         assert!(!Path::new(&Config::new(&lab).store()).exists(), "{name}");
+        let config = Config::new(&lab).line(&format!("MDomain \"{name}\""));
+        let (passed, said) = config.configtest();
+        assert!(!passed && said.contains("is not a valid domain name"), "a domain without any: {said}");
     }
+    // The rest of the server starts.
+    let config = Config::new(&lab).line("MDRenewMode manual\nMDomain one.test ../x.test one.test:443");
+    let httpd = config.site("one.test", &[]).start();
+    assert_eq!(httpd.md("one.test")["domains"], json!(["one.test"]));
+    assert!(httpd.logged("Write it without the port").len() == 1, "{:?}", httpd.logged("md:warn"));
 }
