@@ -100,10 +100,10 @@ pub(super) fn doubt(url: &str) -> Option<&'static str> {
     match url.scheme() {
         "https" => None,
         "http" => (!is_here).then_some(
-            "requests to this CA are not encrypted and its answers come from nobody in particular: whoever is on the way can \
-             choose what is issued. Use an https URL.",
+            "requests to this CA are not encrypted: whoever is on the way can change its answers, and so choose what is issued. \
+             Use an https URL.",
         ),
-        _ => Some("it is no http or https URL, so no certificate can be ordered there."),
+        _ => Some("it is no http or https URL, so no certificate can be ordered there. Correct it."),
     }
 }
 

@@ -3,10 +3,10 @@
 //! end the start; what is only doubtful does not.
 
 use super::advice::{Item, at};
-use super::plan::{Finding, Host, Plan, PlannedMd};
+use super::plan::{Finding, Host, Plan, PlannedMd, Server};
 use super::{MatchNames, MdSection, Settings, authority};
 use crate::crypto::PrivateKey;
-use crate::log::Level;
+use crate::log::{Level, counted};
 use crate::model::{Md, RenewMode, RequireHttps};
 use crate::names;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -45,13 +45,13 @@ fn claimed_names(mds: &[PlannedMd], mode: MatchNames) -> impl Iterator<Item = (u
 }
 
 fn overlap(mds: &[PlannedMd], name: &str, a: usize, b: usize) -> Finding {
-    let place = |at: usize| {
-        let (file, line) = mds.get(at).map(|p| p.defined_at.clone()).unwrap_or_default();
+    let place = |index: usize| {
+        let (file, line) = mds.get(index).map(|p| p.defined_at.clone()).unwrap_or_default();
         format!("{file}(line {line})")
     };
     Finding::error(format!(
-        "AH10038: two Managed Domains have an overlap in domain '{name}', first definition in {}, second in {}. Remove the name from \
-         one of them",
+        "AH10038: two Managed Domains have an overlap in domain '{name}', first definition in {}, second in {}. \
+         A name belongs to one managed domain: remove it from one of the two, or write both as one MDomain.",
         place(a.min(b)),
         place(a.max(b))
     ))
@@ -60,27 +60,34 @@ fn overlap(mds: &[PlannedMd], name: &str, a: usize, b: usize) -> Finding {
 /// What is wrong with one MD alone.
 pub(super) fn settings(planned: &PlannedMd) -> Vec<Finding> {
     let md = &planned.md;
+    let place = at(&planned.defined_at);
     let mut findings = Vec::new();
     if md.cert_files.is_empty() && !md.pkey_files.is_empty() {
         findings.push(Finding::error(format!(
-            "AH10171: The Managed Domain '{}' has MDCertificateKeyFile(s) but no MDCertificateFile.",
+            "AH10171: The Managed Domain '{}' has MDCertificateKeyFile(s) but no MDCertificateFile. It is defined in {place}: add \
+             an MDCertificateFile for each key file, or remove the key files.",
             md.name
         )));
     } else if md.cert_files.len() != md.pkey_files.len() {
         findings.push(Finding::error(format!(
-            "AH10170: The Managed Domain '{}' needs one MDCertificateKeyFile for each MDCertificateFile.",
-            md.name
+            "AH10170: The Managed Domain '{}' needs one MDCertificateKeyFile for each MDCertificateFile. It is defined in {place} \
+             with {} and {}: give each certificate file the file of its key.",
+            md.name,
+            counted(md.cert_files.len(), "certificate file"),
+            counted(md.pkey_files.len(), "key file")
         )));
     }
     if md.ca.proto != "ACME" {
         findings.push(Finding::error(format!(
-            "AH10172: [{}] uses unknown CA protocol '{}' in MDCertificateProtocol, the only one is ACME",
+            "AH10172: [{}] uses unknown CA protocol '{}' in MDCertificateProtocol, the only one is ACME. Remove the directive; the domain \
+             is defined in {place}.",
             md.name, md.ca.proto
         )));
     }
     for spec in md.key_specs.iter().filter(|spec| !PrivateKey::can_generate(spec)) {
         findings.push(Finding::error(format!(
-            "AH10174: [{}] uses unknown elliptic curve '{}' in MDPrivateKeys",
+            "AH10174: [{}] uses unknown elliptic curve '{}' in MDPrivateKeys. Use RSA, 'RSA 4096', P-256 or P-384; the \
+             domain is defined in {place}.",
             md.name,
             spec.label()
         )));
@@ -97,21 +104,23 @@ pub(super) fn left_out<'s>(section: &'s MdSection, word: &str, told: &'s str) ->
 
 /// What is allowed and cannot be meant: windows of no length, CAs that are asked without encryption. All that have the
 /// same are told together.
-pub(super) fn doubts(plan: &Plan) -> Vec<Finding> {
+pub(super) fn doubts(plan: &Plan, servers: &[Server<'_>]) -> Vec<Finding> {
     let late: Vec<&PlannedMd> = plan.mds.iter().filter(|p| p.md.renew_window.is_nothing()).collect();
     let of_windows = late.first().map(|first| {
         format!(
             "{}: MDRenewWindow {}: the certificate is renewed only when it has expired, if its CA does not advise to do so \
-             earlier. A length or a percentage is missing.",
+             earlier. Set it to a length or a percentage, such as 33%.",
             together(&late),
             first.md.renew_window
         )
     });
-    let of_staples = plan.hosts.iter().find(|host| host.staple_renew_window.is_nothing()).map(|host| {
+    let mut hosts = plan.hosts.iter().zip(servers);
+    let of_staples = hosts.find(|(host, _)| host.staple_renew_window.is_nothing()).map(|(host, server)| {
         format!(
-            "MDStaplingRenewWindow {}: OCSP responses are renewed only when they have ended. A length or a percentage is \
-             missing.",
-            host.staple_renew_window
+            "MDStaplingRenewWindow {} ({}): OCSP responses are renewed only when they have ended. Set it to a length or a \
+             percentage, such as 33%.",
+            host.staple_renew_window,
+            server.host.place()
         )
     });
     let texts = of_windows.into_iter().chain(of_staples).chain(of_authorities(&plan.mds));
@@ -136,7 +145,12 @@ fn of_authorities(mds: &[PlannedMd]) -> impl Iterator<Item = String> {
 /// The first one by name.
 pub(super) fn together(mds: &[&PlannedMd]) -> String {
     let name = mds.first().map(|first| first.md.name.as_str()).unwrap_or_default();
-    match mds.len() {
+    named(name, mds.len())
+}
+
+/// The first one of so many.
+pub(super) fn named(name: &str, count: usize) -> String {
+    match count {
         0 | 1 => format!("md[{name}]"),
         count => format!("md[{name}] and {} more", count - 1),
     }
@@ -155,7 +169,8 @@ pub(super) fn other_https(hosts: &[(&Host, RequireHttps, &Md)]) -> Option<Findin
         Level::Notice,
         format!(
             "md[{}]: MDRequireHttps {} of the virtual host {} ({}) holds for that host, where the managed domain has {}; \
-             mod_md 2 takes no notice of it there.{others}",
+             mod_md 2 takes no notice of it there. Nothing needs to be done, unless mod_md 2 is to read this \
+             configuration, too.{others}",
             md.name,
             own.word(),
             host.server_name,
@@ -165,11 +180,11 @@ pub(super) fn other_https(hosts: &[(&Host, RequireHttps, &Md)]) -> Option<Findin
     ))
 }
 
-/// CA certificate files that are not there, each told once.
+/// CA certificate files that do not exist, each told once, with the first domain that uses it.
 #[derive(Default)]
 pub(super) struct MissingFiles {
     seen: HashSet<(&'static str, String)>,
-    pub(super) findings: Vec<Finding>,
+    missing: Vec<(&'static str, String)>,
 }
 
 impl MissingFiles {
@@ -180,8 +195,24 @@ impl MissingFiles {
         ] {
             let Some(Some(file)) = file else { continue };
             if self.seen.insert((directive, file.clone())) && !exists(Path::new(file)) {
-                self.findings.push(Finding::error(format!("{directive}: file not found: {file}")));
+                self.missing.push((directive, file.clone()));
             }
         }
+    }
+
+    pub(super) fn findings(self, mds: &[PlannedMd]) -> Vec<Finding> {
+        let told = |(directive, file): (&'static str, String)| {
+            let is_user = |planned: &&PlannedMd| match directive {
+                "MDCACertificateFile" => planned.ca_certs.as_ref() == Some(&file),
+                _ => planned.proxy_ca_certs.as_ref() == Some(&file),
+            };
+            let user = mds.iter().find(is_user);
+            let user = user.map(|p| format!(" It is for md[{}] ({}).", p.md.name, at(&p.defined_at)));
+            Finding::error(format!(
+                "{directive}: file not found: {file}.{} Put the file there, or correct the path.",
+                user.unwrap_or_default()
+            ))
+        };
+        self.missing.into_iter().map(told).collect()
     }
 }

@@ -1,9 +1,11 @@
 //! Reads a configuration as httpd would, as far as the tests here need it: main server, virtual hosts,
-//! sections. Line N of the text is `test.conf:N`.
+//! sections. Line N of the text is `test.conf:N`. Compiled into tests/situations, too.
 
-use super::domain::split_arguments;
 use super::tree::{Directive, Tree};
-use super::{Args, Env, Error, Finding, Host, Plan, ROWS, Scope, Server, ServerConfig, close_section, plan};
+use super::{
+    Args, Env, Error, Finding, Host, Plan, ROWS, Scope, Server, ServerConfig, close_section, plan,
+    split_arguments,
+};
 use std::io;
 use std::path::Path;
 
@@ -94,9 +96,4 @@ pub fn apply(scope: &mut Scope<'_>, name: &str, raw: &str) -> Result<(), Error> 
         Args::Raw | Args::Section => row.apply(scope, &[raw]),
         _ => row.apply(scope, &words.iter().map(String::as_str).collect::<Vec<_>>()),
     }
-}
-
-/// Texts of findings of a level.
-pub fn texts(findings: &[Finding], level: crate::log::Level) -> Vec<&str> {
-    findings.iter().filter(|f| f.level == level).map(|f| f.text.as_str()).collect()
 }

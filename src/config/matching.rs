@@ -105,7 +105,8 @@ pub(super) fn plain_names(host: &Host) -> impl Iterator<Item = Result<String, (&
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Site, texts};
+    use super::super::fixture::Site;
+    use super::super::texts;
     use super::*;
 
     fn host(name: &str, aliases: &str) -> String {

@@ -33,6 +33,12 @@ pub use plan::{Finding, Global, Host, HostPlan, Plan, PlannedMd, Server, plan};
 pub use scope::{Env, Globals, HostSettings, MatchNames, MdSection, PortMap, Scope, ServerConfig, Settings};
 pub use table::{Args, Places, ROWS, Row};
 
+/// Texts of findings of a level.
+#[cfg(test)]
+fn texts(findings: &[Finding], level: crate::log::Level) -> Vec<&str> {
+    findings.iter().filter(|f| f.level == level).map(|f| f.text.as_str()).collect()
+}
+
 /// What the admin wrote cannot be accepted: the text httpd shows to the admin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -205,7 +205,7 @@ pub fn plan(
     if !errors.is_empty() {
         return Err(errors);
     }
-    plan.findings.extend(check::doubts(&plan));
+    plan.findings.extend(check::doubts(&plan, servers));
     plan.match_hosts(servers);
     plan.complete_from_hosts(servers);
     Ok(plan)
@@ -240,7 +240,7 @@ impl Plan {
             self.hosts.push(HostPlan::resolve(&settings, config.host.over(&main.host)));
         }
         self.findings.extend(gathered("", "names that can be none", left_out));
-        missing.findings
+        missing.findings(&self.mds)
     }
 
     /// What an MD takes from its hosts and they from it.
@@ -267,7 +267,8 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Site, texts};
+    use super::super::fixture::Site;
+    use super::super::texts;
     use super::*;
     use crate::model::{Ca, Eab, KeySpec, RenewMode};
 
@@ -459,7 +460,8 @@ mod tests {
         ] {
             let text = format!(
                 "AH10038: two Managed Domains have an overlap in domain '{name}', first definition in \
-                 test.conf(line 1), second in test.conf(line 2). Remove the name from one of them"
+                 test.conf(line 1), second in test.conf(line 2). A name belongs to one managed domain: remove it from one \
+                 of the two, or write both as one MDomain."
             );
             assert_eq!(refused(lines), [text], "{lines}");
         }
@@ -480,27 +482,33 @@ mod tests {
         for (lines, text) in [
             (
                 "<MDomain a.test>\nMDCertificateFile x\n</MDomain>",
-                "AH10170: The Managed Domain 'a.test' needs one MDCertificateKeyFile for each MDCertificateFile.",
+                "AH10170: The Managed Domain 'a.test' needs one MDCertificateKeyFile for each MDCertificateFile. \
+                 It is defined in test.conf:1 with 1 certificate file and 0 key files: give each certificate file the file \
+                 of its key.",
             ),
             (
                 "<MDomain a.test>\nMDCertificateKeyFile x\n</MDomain>",
-                "AH10171: The Managed Domain 'a.test' has MDCertificateKeyFile(s) but no MDCertificateFile.",
+                "AH10171: The Managed Domain 'a.test' has MDCertificateKeyFile(s) but no MDCertificateFile. It is \
+                 defined in test.conf:1: add an MDCertificateFile for each key file, or remove the key files.",
             ),
             (
                 "MDCertificateProtocol foo\nMDomain a.test",
-                "AH10172: [a.test] uses unknown CA protocol 'foo' in MDCertificateProtocol, the only one is ACME",
+                "AH10172: [a.test] uses unknown CA protocol 'foo' in MDCertificateProtocol, the only one is ACME. \
+                 Remove the directive; the domain is defined in test.conf:2.",
             ),
             (
                 "MDPrivateKeys RSA 4096 4096\nMDomain a.test",
-                "AH10174: [a.test] uses unknown elliptic curve '4096' in MDPrivateKeys",
+                "AH10174: [a.test] uses unknown elliptic curve '4096' in MDPrivateKeys. Use RSA, 'RSA 4096', P-256 \
+                 or P-384; the domain is defined in test.conf:2.",
             ),
             (
                 "MDCACertificateFile nofile\n<VirtualHost *:443>\nServerName a.test\n</VirtualHost>",
-                "MDCACertificateFile: file not found: /srv/nofile",
+                "MDCACertificateFile: file not found: /srv/nofile. Put the file there, or correct the path.",
             ),
             (
                 "<MDomain a.test>\nMDHttpProxyCACertificateFile x/nofile\n</MDomain>",
-                "MDHttpProxyCACertificateFile: file not found: /srv/x/nofile",
+                "MDHttpProxyCACertificateFile: file not found: /srv/x/nofile. It is for md[a.test] (test.conf:1). Put \
+                 the file there, or correct the path.",
             ),
         ] {
             assert_eq!(refused(lines), [text], "{lines}");
@@ -520,7 +528,7 @@ mod tests {
         assert!(late[0].starts_with("md[a.test] and 2 more: MDRenewWindow 0%: "), "{late:?}");
         assert!(told("MDRenewWindow 0\nMDomain a.test")[0].starts_with("md[a.test]: MDRenewWindow 0d: "));
         let staples = told("MDStaplingRenewWindow %\nMDomain a.test");
-        assert!(staples[0].starts_with("MDStaplingRenewWindow 0%: "), "{staples:?}");
+        assert!(staples[0].starts_with("MDStaplingRenewWindow 0% (main server): "), "{staples:?}");
         assert_eq!(told("MDRenewWindow 1%\nMDWarnWindow 0\nMDomain a.test"), Vec::<String>::new());
     }
 
@@ -559,7 +567,8 @@ mod tests {
             texts(&plan.findings, Level::Notice),
             [
                 "md[a.test]: MDRequireHttps off of the virtual host a.test (test.conf:3) holds for that host, where the \
-              managed domain has temporary; mod_md 2 takes no notice of it there."
+              managed domain has temporary; mod_md 2 takes no notice of it there. Nothing needs to be done, unless mod_md 2 is to \
+              read this configuration, too."
             ]
         );
         let many = |count: usize| {

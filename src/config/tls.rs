@@ -28,7 +28,8 @@ impl Plan {
             .collect();
         Some(format!(
             "conflict: {} MDs match Virtualhost {} which uses SSL, however there can be at most 1. \
-             The host is defined in {}, matching are {}. Put these names into one MDomain, or give each its own host",
+             The host is defined in {}, matching are {}. Join these domains in one MDomain, or give each a <VirtualHost> of \
+             its own.",
             mds.len(),
             server.server_name,
             server.place(),
@@ -137,7 +138,10 @@ fn join(md: &mut Md, defined_at: &(String, u32), tls_hosts: &[&Server<'_>]) -> V
                     warn(&name, "", &remedy);
                     known.insert(name);
                 }
-                Err((name, reason)) => warn(name, &format!(", as {reason}"), ""),
+                Err((name, reason)) => {
+                    let remedy = ": correct the name, or remove it where no client uses it";
+                    warn(name, &format!(", as {reason}"), remedy);
+                }
             }
         }
     }
@@ -152,7 +156,8 @@ fn is_known(known: &HashSet<String>, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Site, texts};
+    use super::super::fixture::Site;
+    use super::super::texts;
     use super::*;
 
     struct Outcome {
@@ -191,8 +196,8 @@ mod tests {
         let text = format!("{mds}{}", host(443, "a.test", "b.test"));
         let errors = run(&text).result.unwrap_err();
         let expected = "conflict: 2 MDs match Virtualhost a.test which uses SSL, however there can be at most 1. \
-                        The host is defined in test.conf:3, matching are a.test (test.conf:1), b.test (test.conf:2). \
-                        Put these names into one MDomain, or give each its own host";
+                        The host is defined in test.conf:3, matching are a.test (test.conf:1), b.test (test.conf:2). Join these \
+                        domains in one MDomain, or give each a <VirtualHost> of its own.";
         assert_eq!(texts(&errors, Level::Error), [format!("AH10042: {expected}")]);
         let site = Site::read(&text).unwrap();
         let plan = site.plan().unwrap();

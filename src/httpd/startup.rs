@@ -178,7 +178,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
     }
     report(findings);
     // Told at once, instead of when the renewal is due.
-    report(advice::unprovable(&plan));
+    report(served::unprovable(&plan));
     let unsaved = counters(plan.mds.len() * Unsaved::SIZE, "md-status does not tell of what cannot be saved");
     let mds: Arc<[Managed]> = plan
         .mds
@@ -345,7 +345,10 @@ fn watch(state: &Arc<State>, pool: ConfigPool) {
     });
     match renewals {
         Ok(()) => crate::log!(Debug, "AH10067: register md renew watchdog"),
-        Err(None) => crate::log!(Crit, "{}", advice::NO_WATCHDOG),
+        Err(None) => {
+            let watched = state.mds.iter().filter(|m| m.watched);
+            crate::log!(Crit, "{}", config::advice::no_watchdog(watched.map(|m| m.md.name.as_str())));
+        }
         Err(Some(status)) => crate::log!(
             Crit,
             status = status,

@@ -1,10 +1,15 @@
-//! What a start says of the certificates that hosts are served with, where it is not what an admin expects. Pure.
+//! What a start says of domains: those that no challenge can be answered for, and hosts that are not served with the
+//! certificates that an admin expects. Pure.
 
+use super::error::Error;
+use super::hint::{self, Facts};
 use super::serve::Source;
 use super::{Host, Managed};
-use crate::config::Finding;
+use crate::challenge::selection::{self, Means};
+use crate::config::advice::{self, Item};
+use crate::config::{Finding, Plan, PlannedMd};
 use crate::log::Level;
-use crate::model::{RenewMode, State};
+use crate::model::{Md, RenewMode, State};
 use crate::names;
 use crate::time::Timestamp;
 
@@ -19,26 +24,28 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timesta
         hosts.collect::<Vec<_>>()
     };
     let mut findings = Vec::new();
-    let is_by_hand = |md: &Managed| md.md.renew_mode == RenewMode::Manual;
-    let by_hand = hosts(&|md, host| host.source == Source::SelfSigned && is_by_hand(md));
-    if !by_hand.is_empty() {
-        findings.push(Finding {
-            level: Level::Warn,
-            text: format!(
-                "AH10116: no certificate for {}: a self-signed one is shown, requests get 503, and with 'MDRenewMode manual' \
-                 none is requested. Set 'MDRenewMode auto', or name files with MDCertificateFile",
-                list(&by_hand)
-            ),
-        });
-    }
-    let self_signed = hosts(&|md, host| host.source == Source::SelfSigned && !is_by_hand(md));
+    let is_renewed = |md: &Managed| md.md.renew_mode != RenewMode::Manual;
+    let self_signed = hosts(&|md, host| host.source == Source::SelfSigned && is_renewed(md));
     if !self_signed.is_empty() {
         findings.push(Finding {
             level: Level::Warn,
             text: format!(
                 "AH10116: no certificate yet for {}: a self-signed one is shown, and requests get 503 until the CA \
-                 has issued a certificate. Look at md-status for how that goes",
+                 has issued a certificate. For new domains nothing needs to be done; where this lasts, \
+                 md-status says why",
                 list(&self_signed)
+            ),
+        });
+    }
+    let by_hand = hosts(&|md, host| host.source == Source::SelfSigned && !is_renewed(md));
+    if !by_hand.is_empty() {
+        findings.push(Finding {
+            level: Level::Warn,
+            text: format!(
+                "AH10116: no certificate yet for {}: a self-signed one is shown, and requests get 503. None is requested \
+                 because of 'MDRenewMode manual': set 'MDRenewMode auto', or name the files of a certificate with \
+                 MDCertificateFile and MDCertificateKeyFile",
+                list(&by_hand)
             ),
         });
     }
@@ -47,20 +54,21 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timesta
         findings.push(Finding {
             level: Level::Warn,
             text: format!(
-                "certificates that clients refuse are served for lack of others: {}",
+                "certificates that clients refuse are served for lack of others: {}. Check date and time of this machine. \
+                 Certificates of a CA are renewed at once: where this lasts, md-status says why. Files of \
+                 MDCertificateFile have to be replaced",
                 shortened(out_of_time.iter().map(String::as_str), "managed domains")
             ),
         });
     }
-    let is_own =
-        |md: &Managed, host: &Host| host.source == Source::Own && md.md.renew_mode != RenewMode::Manual;
+    let is_own = |md: &Managed, host: &Host| host.source == Source::Own && is_renewed(md);
     let spurned = hosts(&|md, host| is_own(md, host) && md.certs.all().next().is_some());
     if !spurned.is_empty() {
         findings.push(Finding {
             level: Level::Warn,
             text: format!(
                 "AH10084: the files of SSLCertificateFile are served by {}, as the certificate of the managed domain has \
-                 expired or does not have the name of the host. It is replaced at the next renewal; md-status tells \
+                 expired or does not have the name of the host. It is replaced at the next renewal: look at md-status for \
                  how that goes",
                 list(&spurned)
             ),
@@ -72,7 +80,7 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timesta
             level: Level::Notice,
             text: format!(
                 "AH10084: the files of SSLCertificateFile are served by {}, until there is a valid certificate of the \
-                 managed domain",
+                 managed domain. Nothing needs to be done",
                 list(&own)
             ),
         });
@@ -82,7 +90,8 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timesta
         findings.push(Finding {
             level: Level::Notice,
             text: format!(
-                "the certificates there are go on being served until new ones have come: {}",
+                "certificates that are not as configured are served until new ones are issued: {}. Nothing needs to be \
+                 done, unless md-status says that the renewal fails",
                 shortened(incomplete.iter().map(String::as_str), "managed domains")
             ),
         });
@@ -90,15 +99,48 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timesta
     findings
 }
 
+/// Domains with names that no challenge can be answered for, as far as that is known.
+pub fn unprovable(plan: &Plan) -> Vec<Finding> {
+    let is_renewed =
+        |p: &&PlannedMd| p.watched && p.md.renew_mode != RenewMode::Manual && !p.md.has_static_files();
+    let items =
+        plan.mds.iter().filter(is_renewed).filter_map(|planned| without_challenge(plan, planned)).collect();
+    advice::gathered("AH10173: ", "managed domains without a suitable challenge method", items)
+}
+
+fn without_challenge<'a>(plan: &Plan, planned: &'a PlannedMd) -> Option<Item<'a>> {
+    let md = &planned.md;
+    let means = Means {
+        configured: &md.ca.challenges,
+        http: plan.can_http,
+        https: plan.can_https,
+        acme_tls: &md.acme_tls_1,
+        dns01: planned.dns01_cmd.is_some(),
+    };
+    let reason = selection::check(&md.domains, &means).err()?;
+    let place = advice::at(&planned.defined_at);
+    let name = format!("{} ({place})", md.name);
+    let facts = Facts {
+        md,
+        ca: None,
+        has_proxy: planned.proxy_url.is_some(),
+        dns01: planned.dns01_cmd.as_deref(),
+        until: None,
+    };
+    let text = hint::told(&Error::ChallengeMismatch { reason, offered: Vec::new() }, &facts);
+    let text = move || format!("AH10173: md[{}]: {text} The domain is defined in {place}.", md.name);
+    Some(Item { level: Level::Error, name, text: Box::new(text) })
+}
+
 /// Until or from when the certificate is valid that the hosts of an MD are served with, where that is not now.
 fn out_of_time(managed: &Managed, now: Timestamp) -> Option<String> {
     let is_served = managed.hosts.iter().any(|host| host.source == Source::Md);
     let best = managed.certs.best(now);
     let (_, cert) = best.first().filter(|_| is_served && !managed.certs.are_in_time(now))?;
-    let name = &managed.md.name;
+    let (name, by_hand) = (&managed.md.name, by_hand(&managed.md));
     Some(match cert.not_after <= now {
-        true => format!("md[{name}] (expired at {})", cert.not_after.to_http_date()),
-        false => format!("md[{name}] (valid from {} on)", cert.not_before.to_http_date()),
+        true => format!("md[{name}] (expired at {}{by_hand})", cert.not_after.to_http_date()),
+        false => format!("md[{name}] (valid from {} on{by_hand})", cert.not_before.to_http_date()),
     })
 }
 
@@ -115,7 +157,15 @@ fn incomplete(managed: &Managed) -> Option<String> {
         [] => String::new(),
         names => format!(", not for {}", shortened(names.iter().copied(), "name")),
     };
-    Some(format!("md[{}] ({}{names})", md.name, why.trim_end_matches('.')))
+    Some(format!("md[{}] ({}{names}{})", md.name, why.trim_end_matches('.'), by_hand(md)))
+}
+
+/// Nobody brings a new one.
+fn by_hand(md: &Md) -> &'static str {
+    match md.renew_mode {
+        RenewMode::Manual => ", not renewed because of 'MDRenewMode manual'",
+        RenewMode::Auto | RenewMode::Always => "",
+    }
 }
 
 fn list(hosts: &[(&Managed, &Host)]) -> String {
@@ -139,7 +189,7 @@ mod tests {
     use super::*;
     use crate::crypto::CertInfo;
     use crate::crypto::fixture::NOW;
-    use crate::model::{KeySpec, Md};
+    use crate::model::KeySpec;
     use crate::time::DAY;
 
     fn managed(name: &str, source: Source, certs: Vec<super::super::state::KeyedCert>) -> Managed {
@@ -189,18 +239,18 @@ mod tests {
         for (finding, is, is_not) in [
             (
                 &found[0],
-                "www.a.test (md[a.test]): a self-signed one is shown, requests get 503, and with 'MDRenewMode",
-                "b.test",
+                "www.b.test (md[b.test]): a self-signed one is shown, and requests get 503 until",
+                "a.test",
             ),
             (
                 &found[1],
-                "www.b.test (md[b.test]): a self-signed one is shown, and requests get 503 until",
-                "a.test",
+                "www.a.test (md[a.test]): a self-signed one is shown, and requests get 503.",
+                "b.test",
             ),
         ] {
             assert!(finding.text.contains(is) && !finding.text.contains(is_not), "{}", finding.text);
         }
-        assert!(found[0].text.contains("Set 'MDRenewMode auto'"), "{}", found[0].text);
+        assert!(found[1].text.contains("set 'MDRenewMode auto'"), "{}", found[1].text);
     }
 
     #[test]

@@ -2,12 +2,33 @@
 //! more than owner, group and mode, nothing is claimed.
 
 use super::Owner;
+use crate::exec;
 use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const EXECUTE: u32 = 0o1;
+
+/// Why a command, given by its line, cannot be started. `path`: where programs without a folder are searched for.
+pub fn line_fault(line: &str, path: Option<&str>, user: Option<Owner>) -> Option<String> {
+    let words = exec::split(line);
+    let Some(program) = words.first().filter(|program| !program.is_empty()) else {
+        return Some("there is no command".into());
+    };
+    if program.starts_with('/') {
+        return command_fault(Path::new(program), user);
+    }
+    // Relative to a folder that is known to the children alone.
+    if program.contains('/') {
+        return None;
+    }
+    let path = path?;
+    match in_path(program, path) {
+        Some(found) => command_fault(&found, user),
+        None => Some(format!("there is no program {program} in PATH ({path}); write its whole path")),
+    }
+}
 
 /// Why `program`, an absolute path, cannot be started by `user`; by whoever this is, where there is none.
 pub fn command_fault(program: &Path, user: Option<Owner>) -> Option<String> {
@@ -76,7 +97,7 @@ fn is_denied(meta: &Metadata, user: Owner) -> bool {
 }
 
 /// The program of this name in `PATH`.
-pub fn in_path(name: &str, path: &str) -> Option<PathBuf> {
+fn in_path(name: &str, path: &str) -> Option<PathBuf> {
     let candidates =
         path.split(':').filter(|folder| !folder.is_empty()).map(|folder| Path::new(folder).join(name));
     candidates.into_iter().find(|candidate| fs::metadata(candidate).is_ok_and(|meta| meta.is_file()))

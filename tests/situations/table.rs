@@ -76,6 +76,7 @@ pub fn met() -> &'static [Met] {
             crate::machine::stores(),
             crate::machine::hosts(),
             crate::stapling::situations(),
+            crate::configuration::situations(),
         ];
         all.into_iter()
             .flatten()

@@ -95,7 +95,7 @@ fn challenges(plan: &Plan) -> impl Iterator<Item = Finding> {
     let of_word = |(word, users): (&str, Vec<&PlannedMd>)| {
         let meant = nearest(word, TYPES.into_iter()).map(|meant| format!("Did you mean {meant}? "));
         let text = format!(
-            "MDCAChallenges has {word}, which is no type of challenge. {}The types are {}.",
+            "MDCAChallenges has {word}, which is no type of challenge. {}Correct it: the types are {}.",
             meant.unwrap_or_default(),
             TYPES.join(", ")
         );
@@ -155,7 +155,7 @@ fn of_one(url: &str, users: &[&PlannedMd], surroundings: &Surroundings<'_>) -> V
         told(
             &those(&|p| p.md.key_specs.iter().any(|spec| !(ca.has_key)(spec))),
             &format!(
-                "{name} issues no certificate for the key {} of MDPrivateKeys. It takes {}.",
+                "{name} issues no certificate for the key {} of MDPrivateKeys. Set that to keys that it takes: {}.",
                 first_key.map(of_key).unwrap_or_default(),
                 ca.keys.unwrap_or("RSA, P-256, P-384 and P-521")
             ),

@@ -2,7 +2,7 @@
 
 use super::super::plan::{Finding, Plan, PlannedMd};
 use super::super::tree::Engine;
-use super::{Item, Surroundings, at, gathered};
+use super::{Item, Surroundings, at, gathered, together};
 use crate::log::Level;
 use std::collections::BTreeMap;
 
@@ -58,7 +58,9 @@ fn commands(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Item<'static>> 
             Some((first, 1)) => format!("md[{}]: ", first.md.name),
             Some((first, count)) => format!("md[{}] and {} more: ", first.md.name, count - 1),
         };
-        let text = format!("{place}{mds}{directive} {line}: {fault}. {loss}");
+        let text = format!(
+            "{place}{mds}{directive} {line}: {fault}. {loss} Correct the line, or the file that it names."
+        );
         Some(Item {
             level: Level::Warn,
             name: format!("{directive} {line}"),
@@ -98,13 +100,14 @@ fn commands(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Item<'static>> 
 
 fn store(plan: &Plan, surroundings: &Surroundings<'_>) -> Option<Finding> {
     let fault = surroundings.store_fault.as_ref()?;
-    let place = surroundings.tree.find("MDStoreDir", |_| true).map(|place| format!("{}: ", at(&place)));
+    let place = surroundings.tree.find("MDStoreDir", |_| true).map(|place| at(&place));
+    let mds: Vec<&PlannedMd> = plan.mds.iter().collect();
     Some(Finding::new(
         Level::Warn,
         format!(
-            "{}the store (MDStoreDir {}) cannot be used by the children of httpd: {fault}. No certificate can be renewed, \
+            "{}: the store (MDStoreDir {}) cannot be used by the children of httpd: {fault}. No certificate can be renewed, \
              and no challenge answered. Let them pass with 'chmod o+x', or choose another folder.",
-            place.unwrap_or_default(),
+            place.unwrap_or_else(|| together(&mds)),
             plan.global.store_dir
         ),
     ))

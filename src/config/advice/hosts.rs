@@ -83,7 +83,7 @@ impl<'a> Sight<'a> {
         let host = &server.host;
         let level = if self.surroundings.has_other_source { Level::Warn } else { Level::Error };
         let (place, which) = match &tls.engine_at {
-            Some(engine) if host.is_main => (at(engine), "the main server, named"),
+            Some(engine) if host.is_main => (at(engine), "the main server"),
             _ => (at(&host.defined_at), "the host"),
         };
         let text = move || {

@@ -3,13 +3,12 @@
 //! store are asked through [`Surroundings`].
 
 mod authorities;
+pub mod certificates;
 mod files;
 mod hosts;
 mod spelling;
-#[cfg(test)]
-mod tests;
 
-use super::check::together;
+use super::check::{named, together};
 use super::plan::{Finding, Plan, PlannedMd, Server};
 use super::tree::{Place, TlsSettings, Tree};
 use crate::log::Level;
@@ -87,6 +86,18 @@ pub fn gathered(number: &str, kind: &str, items: Vec<Item<'_>>) -> Vec<Finding> 
     told.chain(rest).collect()
 }
 
+/// What is missing where nothing runs at intervals. `names`: of the domains that are not renewed without it.
+pub fn no_watchdog<'m>(mut names: impl Iterator<Item = &'m str>) -> String {
+    let first = names
+        .next()
+        .map(|name| format!(", so no certificate of {} is renewed", named(name, names.count() + 1)));
+    format!(
+        "AH10061: mod_watchdog is required to renew certificates and to staple, but it is not loaded{}. Add it: LoadModule \
+         watchdog_module modules/mod_watchdog.so",
+        first.unwrap_or_default()
+    )
+}
+
 /// `file:line`
 pub fn at(place: &Place) -> String {
     format!("{}:{}", place.0, place.1)
@@ -119,3 +130,6 @@ fn is_private(name: &str) -> bool {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,7 +115,7 @@ fn what_to_do_with_a_host_without_certificate_depends_on_what_there_is() {
         (format!("{main}MDomain main.org\n{}", tls_host("main.org")), "set 'MDBaseServer on'"),
         (
             format!("{main}MDomain a.org\n{}", tls_host("a.org")),
-            "test.conf:1: the main server, named main.org has 'SSLEngine on'",
+            "test.conf:1: the main server main.org has 'SSLEngine on'",
         ),
     ] {
         let found = told(&text);
@@ -283,7 +283,7 @@ fn what_a_ca_is_known_to_refuse_is_told_before_it_is_asked() {
         ("MDCertificateAuthority Buypass letsencrypt\n", true, &["Buypass ended its ACME service in 2025"]),
         ("MDCertificateAuthority https://acme-v01.api.letsencrypt.org/directory\n", true, &["ACME v1"]),
         ("MDCAChallenges http01\n", true, &["MDCAChallenges has http01", "Did you mean http-01?"]),
-        ("MDCAChallenges http-01 device-attest-01\n", true, &["The types are"]),
+        ("MDCAChallenges http-01 device-attest-01\n", true, &["Correct it: the types are"]),
         ("MDMustStaple on\n", true, &["'MDMustStaple on' makes Let's Encrypt refuse"]),
         ("MDPrivateKeys P-384 RSA 4096 secp256r1\n", true, &[]),
         ("MDPrivateKeys RSA 5000\n", true, &["for the key RSA 5000 of MDPrivateKeys"]),
