@@ -259,7 +259,7 @@ fn several_domains_for_one_tls_host_end_the_test() {
         .site("one.test", &["two.test"]);
     let (passed, said) = config.configtest();
     assert!(!passed && said.contains("AH10042: conflict: 2 MDs match Virtualhost one.test"), "{said}");
-    assert!(said.contains("Put these names into one MDomain"), "{said}");
+    assert!(said.contains("Join these domains in one MDomain"), "{said}");
     // What is for `LogLevel md:debug`.
     assert!(!said.contains("AH10041") && !said.contains("AH10037"), "{said}");
 }
