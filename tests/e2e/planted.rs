@@ -368,11 +368,12 @@ fn a_set_for_other_names_is_put_into_use_by_no_start_and_no_child() {
     httpd.wait_logged("for none of the names that the domain has now. They are dropped");
     let own = tls::served(httpd.config.https_port(), "two.test", None, &[]);
     assert_ne!(own.serial(), other.serial(), "the self-signed one");
-    // No child is at work on another renewal, and none will write of one.
+    // No child is at work on another renewal, as the next try is far away; nor is one still writing of the last.
     let job = staging(&httpd.config, "two.test").join("job.json");
     wait_for("a failure that is noted", SOON, || {
         (job.exists() && read_json(&job)["errors"] == 1).then_some(())
     });
+    httpd.replace_children();
     plant_sealed(&httpd.config, "two.test", &other);
     httpd.replace_children();
     assert_told(&httpd, "AH10069", &["md[two.test]", "requesting new ones", "none of the names"]);
