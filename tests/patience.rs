@@ -501,7 +501,7 @@ fn a_ca_that_looks_once_and_tells_why_not_is_asked_to_look_again() {
     let job = lab.job();
     assert_eq!(job.errors, 1);
     let detail = job.last.detail.unwrap();
-    assert!(detail.contains("a.test: connection refused"), "{detail}");
+    assert!(detail.contains("a.test by http-01: connection refused"), "{detail}");
     assert!(lab.clock.now().since(begin) < MINUTE * 2);
     lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
     lab.finish();
