@@ -44,7 +44,7 @@ const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
 impl<'a> Running<'a> {
     /// Takes up the job of `target` where its file left it, or where this process did, if it could not write that.
-    /// Garbage is reported and begun anew.
+    /// Garbage is reported, and the renewal begins again.
     pub fn load(target: &Managed, store: &'a WorkStore, clock: &'a dyn Clock) -> Self {
         let name = &target.md.name;
         let unsaved = target.unsaved.take();

@@ -23,7 +23,7 @@ const STAY: Duration = Duration::from_secs(30);
 /// and where it does by itself.
 const IN_VAIN: Duration = Duration::from_secs(10);
 const AGAIN_IN_VAIN: Duration = Duration::from_secs(300);
-/// After so many errors in a row, what cannot be read as an order is none.
+/// After this many errors in a row, what cannot be read as an order is none.
 const GARBLED_MAX: u32 = 2;
 /// What is known of the order is on disk before a longer wait.
 const KEPT_BEFORE: Duration = Duration::from_millis(500);

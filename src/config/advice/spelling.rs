@@ -1,6 +1,6 @@
 //! Names that were probably meant.
 
-/// More names than these are not looked through: a configuration with so many left over has no slip of the pen.
+/// More names than these are not looked through: a configuration with that many left over has no slip of the pen.
 const CANDIDATES_MAX: usize = 20_000;
 
 /// The candidate that a slip of the pen would make of `name`, the nearest one. `None` where none is near.

@@ -113,7 +113,7 @@ impl<'p> Server<'p> {
     }
 }
 
-/// The main server and its virtual hosts, in the order of the configuration.
+/// The main server and its virtual hosts, in the order of httpd's list: the last one of the configuration comes first.
 pub fn servers<'p>(main: Server<'p>) -> Vec<Server<'p>> {
     let mut all = Vec::new();
     let mut next = main.record;
