@@ -16,7 +16,7 @@ pub struct Limits {
     pub orders: Limit,
 }
 
-/// So many at once, and then one more whenever `span / most` has passed.
+/// As many at once, and then one more whenever `span / most` has passed.
 #[derive(Debug)]
 pub struct Limit {
     pub most: u32,

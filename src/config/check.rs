@@ -148,7 +148,7 @@ pub(super) fn together(mds: &[&PlannedMd]) -> String {
     named(name, mds.len())
 }
 
-/// The first one of so many.
+/// The first one, where there are more.
 pub(super) fn named(name: &str, count: usize) -> String {
     match count {
         0 | 1 => format!("md[{name}]"),

@@ -385,7 +385,7 @@ mod tests {
         Request { md, ca: LE, cause: Cause::Missing, is_replacement: false }
     }
 
-    /// When each of so many domains places its order, all due at `NOW`.
+    /// When each of this many domains places its order, all due at `NOW`.
     fn placed(queue: &mut Queue, count: usize) -> Vec<Timestamp> {
         let mds: Vec<Md> = (0..count).map(|n| named(&n.to_string())).collect();
         let turns = mds.iter().map(|md| queue.turn(&first(md), NOW).map_or(NOW, |held| held.until));

@@ -1,7 +1,7 @@
 //! A running job: its state in memory and the job.json behind it. Every step worth keeping is saved, as
 //! the process may die at any moment and another goes on from what is on disk. Of what is only to be
 //! shown (progress) nothing waits for the disk: a power failure may take it, and begin the job's count of
-//! errors anew. Where the disk refuses, the process goes on with what it has in memory. Orders, keys and chains lie in files of their own. Steps that follow each other faster than
+//! errors from zero. Where the disk refuses, the process goes on with what it has in memory. Orders, keys and chains lie in files of their own. Steps that follow each other faster than
 //! anybody looks are written together: new files are what costs most in a renewal.
 
 use super::Managed;
