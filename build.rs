@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Says which build this is (`mod_md::BUILD`): of which sources, for which httpd, by which compiler.
 //!
 //! What is known of httpd comes from apache-sys, which has read its headers (`DEP_HTTPD_…`). Without the feature `httpd` there

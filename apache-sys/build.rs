@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Makes the bindings from the headers of the httpd that `apxs` belongs to, and compiles `shim.c` against the same headers.
 //!
 //! `APXS=/path/to/apxs` chooses another httpd. What is missing is said in one sentence with the package

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* See shim.h. No constructors and no data that changes: the library stays one that can be unloaded. */
 #include "wrapper.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* What only a C compiler can make of the headers: their macros, as functions. bindgen makes the Rust declarations from this
  * file, and shim.c is compiled against it, so that the three cannot differ. */
 #ifndef MOD_MD_SHIM_H

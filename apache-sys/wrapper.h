@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* The headers behind the bindings: the hooks a module joins, and what these are handed. */
 #include "httpd.h"
 #include "http_config.h"

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Two example sites on loopback whose certificates come from a CA on this machine: `make demo` and `make demo-check`.
 #
 # Installs and builds what is missing, starts DNS, CA and httpd, waits until both sites are served with certificates of the CA, and says

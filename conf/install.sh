@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Puts the module ($MODULE) and its configuration where apxs says, below $DESTDIR. Run by `make install`.
 #
 # A module that is not ours is kept as mod_md.so.orig, the latest one; configuration files that exist are left as they are.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Commands of the admin: run without a shell, with an empty stdin and a time limit. Their output goes
 //! into our log at debug.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! mod_md: an Apache httpd module that gets certificates from an ACME CA and keeps them valid.
 //!
 //! The code is laid in layers; a module imports only from layers below its own

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whether the file that a library was loaded from is still the one at its path.
 
 use rustix::fs::{Mode, OFlags, Stat, open, stat};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The log as every layer sees it: a level, an `apr_status_t` where an operating system error stands
 //! behind the message, and a text.
 //!

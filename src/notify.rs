@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Events: what happens to a managed domain is told to the admin's commands (`MDMessageCmd`,
 //! `MDNotifyCmd`), not more often than their rate limits allow. The limits are kept in the job's log, so
 //! they survive a restart.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `MDRequireHttps`: which plain requests are sent to https, and which answers carry HSTS (RFC 6797). A pure
 //! function of the request; the glue performs it.
 

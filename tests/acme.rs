@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The ACME client against a CA in memory that is strict about the protocol and fails on demand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the ACME client can do outside of an order, against the CA in memory: other chains, revocation, key change, and the
 //! end of an account.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

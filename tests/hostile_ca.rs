@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A CA that answers anything but what RFC 8555 says, through the whole engine: every attempt ends in the right verdict,
 //! within its time (the clock is virtual), and the next one, with the same CA in its right mind, succeeds from what is on disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The HTTP client against real sockets and real TLS on loopback; certificates are made at run time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

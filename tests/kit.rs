@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Holds what maintainers read and run to itself: versions, targets, dependencies and links that several files name.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -79,6 +80,35 @@ fn dependencies(manifest: &str) -> Vec<String> {
         }
     }
     names
+}
+
+#[test]
+fn every_source_file_begins_with_its_licence() {
+    let manifest = read("Cargo.toml");
+    let licence =
+        manifest.lines().find_map(|line| line.strip_prefix("license = ")).unwrap().trim_matches('"');
+    let head = format!("SPDX-License-Identifier: {licence}");
+    let files =
+        ["src", "tests", "benches", "apache-sys", "fuzz", "conf"].map(|dir| sources(&root().join(dir)));
+    let files: Vec<PathBuf> = files.into_iter().flatten().chain([root().join(".ci/run")]).collect();
+    assert!(files.len() > 100, "the sources are found");
+    let without: Vec<String> = files
+        .iter()
+        .filter(|file| !fs::read_to_string(file).unwrap().lines().take(2).any(|line| line.ends_with(&head)))
+        .map(|file| file.display().to_string())
+        .collect();
+    assert!(without.is_empty(), "no line '{head}' in:\n{}\n", without.join("\n"));
+}
+
+/// What is compiled or run, below `dir`.
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let deeper = |path: PathBuf| match path.is_dir() {
+        true if path.ends_with("target") => Vec::new(),
+        true => sources(&path),
+        false => vec![path],
+    };
+    entries.flat_map(deeper).filter(|file| ["rs", "c", "h", "sh"].iter().any(|kind| is(file, kind))).collect()
 }
 
 #[test]

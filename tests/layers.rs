@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Holds `src/` to its architecture: imports run downward, and what touches the world stands in one place.
 //!
 //! Reads the sources as text, without comments, strings and test modules. It knows paths, not types: what comes in through a

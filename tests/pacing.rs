@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! When renewals begin, which CA they ask, and how long they leave one alone: the real engine and store,
 //! with CAs in memory. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Renewals from the decision to the staged set: the real engine, flow and store, with a CA in memory that
 //! is strict about the protocol. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Four hundred days of a thousand managed domains on a virtual clock, with certificates of 6, 45 and 90 days.
 //!
 //! Real are the decisions: when to renew (`policy::decide`), what the CA's advice makes of it (`ari`), whose

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Raw bindings to Apache httpd 2.4.48 and later, made by bindgen from the installed headers, with a shim in C for what only
 //! their compiler can say: what the macros do (`shim_…`, see `shim.h`).
 //!

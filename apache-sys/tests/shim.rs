@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the shim says of headers that are not as the bindings have them: it does not compile.
 #![allow(clippy::unwrap_used)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a new child costs where many sets are live.
 
 use super::visitor::{Tls, Visitor};

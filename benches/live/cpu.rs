@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Processor time of httpd's children.
 
 use crate::support::{Httpd, process};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Children that end in the middle of renewals: by graceful restarts, stops, and for having served their connections.
 
 use super::lab;

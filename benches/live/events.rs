@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What happens to httpd while clients come: restarts, other module files, and children that are killed.
 
 use super::PATIENCE;

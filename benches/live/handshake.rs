@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Processor time of a handshake, with live activation on and off.
 //!
 //! Three servers take turns in short blocks, so that whatever else the machine does meets all of them: one with live

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Handshakes while sets go live: whether each works out, and what the processes hold before and after.
 
 use super::processes::{holdings, print_changes, resident};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Measures live activation with real servers and a real CA: `make bench ARGS=live`.
 //!
 //! ```text

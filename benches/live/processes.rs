@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What httpd's processes hold: memory and open files.
 
 use crate::support::{Httpd, process};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A client that trusts the CA alone and looks closely at each answer.
 
 use crate::support::stream::Stream;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A local CA, and the chain a domain would get from a public one: leaf of 90 days and intermediate.
 
 use openssl::asn1::Asn1Time;

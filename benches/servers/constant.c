@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* Staples the same bytes to every certificate: what a staple costs with no module's work behind it, to compare with.
  * `ConstantStaple FILE` at server level; the file is read when the configuration is. Built by the bench that uses it. */
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a staple costs a handshake: the same certificate and the same client, with servers that staple in different ways
 //! or not at all. They take turns in short blocks, so that whatever else the machine does meets all of them, and what is
 //! compared are blocks of the same round.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! First certificates from a local CA: seconds from exec until every domain has a complete set in staging. Each run has an
 //! empty store and a CA that knows nobody.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Measures whole httpd processes with many domains, module against module: `make bench`.
 //!
 //! ```text

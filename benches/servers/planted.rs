@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What folders cost that anybody has made in staging: the same store with them and without.
 
 use crate::server;

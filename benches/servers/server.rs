@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One httpd under the clock: from exec to its first answer, and how much memory its processes share and own.
 
 use crate::support::process::{self, Process, Start, args};

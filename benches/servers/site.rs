@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What all modules are measured with: for each domain a TLS host and a plain one, a certificate, and with a module a
 //! managed domain. Each module has stores of its own.
 

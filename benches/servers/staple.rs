@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! OCSP stapling with a real responder: how long many certificates wait for their responses.
 
 use crate::site::Module;

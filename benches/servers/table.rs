@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Medians of what was measured, and how they compare, as a table for people.
 
 #[derive(Clone)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What must hold for whatever bytes come as an OCSP response: nothing panics, and what is taken was signed for this
 //! certificate by its issuer or a delegate. The seeds are all that was ever signed; OpenSSL has to agree.
 

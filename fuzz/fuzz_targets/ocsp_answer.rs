@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Any bytes as the headers and the body of a responder's answer: see `checks/answer.rs`.
 #![no_main]
 

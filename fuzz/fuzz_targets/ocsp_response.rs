@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Any bytes as an OCSP response: see `checks/response.rs`.
 #![no_main]
 

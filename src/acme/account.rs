@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Accounts, and what is done in their name: orders, authorizations, challenges, certificates
 //! (RFC 8555 §7.3 to §7.5). Whether a key already has an account is the server's knowledge; keeping key
 //! and URL is the caller's.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests to one ACME server: directory, nonces and signed POSTs (RFC 8555 §6, §7.1.1, §7.2).
 //!
 //! Threads share a [`Server`], and with it the directory and a pool of nonces, so that each request

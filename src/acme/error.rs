@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Why an ACME operation failed, what that means for the next try, and how status pages tell it.
 
 use super::problem::{Kind, Problem};

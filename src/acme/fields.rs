@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Fields of ACME's objects: what is needed is there and well-formed, or an error that names it.
 
 use super::Error;

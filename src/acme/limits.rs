@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What CAs allow by their own word, where that is certain: kept to before they refuse. A CA is known by the host of its
 //! directory. Pure.
 

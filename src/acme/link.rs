@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `Link` headers (RFC 8288 §3), as far as ACME needs them: the targets of one relation. Refuses to guess: a
 //! header that is not in this form has no links.
 

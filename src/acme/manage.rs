@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What can be asked of a CA outside of an order: other chains of a certificate (RFC 8555 §7.4.2), revocation (§7.6),
 //! another key for the account (§7.3.5), and its end (§7.3.6). Nothing here asks whether that is wise.
 

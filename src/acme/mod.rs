@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The client side of ACME (RFC 8555): resources, problems, signed requests, and what an order needs
 //! next. Decides nothing about when to renew and keeps nothing on disk; see `renew` for both.
 //!

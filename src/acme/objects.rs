@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! ACME's resources as a server sends them (RFC 8555 §7.1), parsed and checked: a value of these types
 //! has known states only, absolute http(s) URLs and tokens that are safe as file content and path.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What an order needs next (RFC 8555 §7.1.6, §7.4, §7.5): a pure function of the order, its
 //! authorizations and what was started already. Whoever performs the steps can stop after any of them
 //! and go on from the same resources later.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Problem documents (RFC 7807) with ACME's types and subproblems (RFC 8555 §6.7).
 //!
 //! Reading is lenient, because a CA in trouble seldom sends perfect documents, and bounded: texts are

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Renewal information (RFC 9773): when the CA wants a certificate to be replaced. Asked without a
 //! signature, for a certificate that is named by its issuer's key and its serial.
 

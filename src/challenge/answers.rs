@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Answers to challenges on disk, each with its owner: the name of the MD that it is for. MDs may have one DNS name in
 //! common, as `a.org` and `*.a.org` have; none takes away what another has put there. The files that are looked at by
 //! whoever validates are the C module's; a note beside them, one for each type, says whose they are.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The http-01 challenge (RFC 8555 §8.3): what is served below `/.well-known/acme-challenge/`, from the
 //! file of a name that holds its key authorization.
 

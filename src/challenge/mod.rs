@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How control of a name is shown to a CA (RFC 8555 §8).
 
 pub mod answers;

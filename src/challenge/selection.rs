@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which challenges can be answered for a name: those that are configured, or else those that are found
 //! to work, in order of preference. Pure functions; where nothing fits, the text says why each type is out.
 

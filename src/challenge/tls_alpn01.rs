@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The tls-alpn-01 challenge (RFC 8737): a self-signed certificate that holds the digest of the key
 //! authorization, shown to who offers the protocol `acme-tls/1` and asks for the name. The files are the
 //! C module's: one certificate and plain key per key type, in `challenges/NAME/`. There is always one of RSA and one of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The CA, who to tell about it, and the way there: known CA names, URLs, contacts, proxies.
 
 use super::Error;

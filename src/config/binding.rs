@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `MDExternalAccountBinding` (RFC 8555 §7.3.4): key id and hmac, in the directive or in a JSON file that
 //! only its owner can read. No text made here holds the hmac.
 

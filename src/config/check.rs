@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a configuration cannot have although each directive is right: MDs that overlap, static files
 //! without their counterpart, files that do not exist, a protocol or a curve that nobody speaks. These
 //! end the start; what is only doubtful does not.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Completes an MD: its own settings, then those of the server it was defined in, then the defaults.
 //!
 //! md.json keeps what the C module keeps there: commands, proxy and CA files only where the MD's own

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `MDomain`, its sections and their members: lists of names in which `auto` and `manual` may stand
 //! anywhere.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reads a configuration as httpd would, as far as the tests here need it: main server, virtual hosts,
 //! sections. Line N of the text is `test.conf:N`. Compiled into tests/situations, too.
 

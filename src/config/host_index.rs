@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which hosts answer to a name: built once from all hosts, then asked per name, so that matching many
 //! managed domains to many hosts stays linear. Follows httpd's `ServerName` and `ServerAlias`, whose
 //! wildcards reach across dots.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `MDPrivateKeys`: `Default`, or keys of different types. A curve that OpenSSL does not know passes here,
 //! as it always has, and ends the start instead.
 

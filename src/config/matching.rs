@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Matches MDs to hosts, as `MDMatchNames` says. Each name of an MD is looked up in the index of hosts, so
 //! the cost grows with the number of names and not with its square.
 

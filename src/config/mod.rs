@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Configuration: what the admin may write, what it means when put together, and which managed domains
 //! the server ends up with.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! From the configuration of all servers to what the module works with: global values resolved, managed
 //! domains completed and matched to hosts. Ends the start when the parts do not fit together. Does nothing
 //! itself: what is to be logged comes back as findings.

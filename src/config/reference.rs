@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The reference of all directives, docs/directives.md: made from the table, so that it tells what the
 //! module reads.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What is to be known of a directive: for httpd how to read it, for the admin what it is for.
 
 use super::{Error, Scope};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the directives of one `server_rec` have set so far. Every field is an `Option`: unset means that
 //! the next one in line (server of the definition, main server, default) decides.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The directives: one row each, the only place that knows a directive's name, help text, arguments,
 //! places, parser and documentation. httpd's command table, docs/directives.md and the tests are made from
 //! it; its order is that of the documentation.

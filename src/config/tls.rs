@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The second half of the plan, once it is known which hosts speak TLS: one MD per TLS host, names that
 //! join or are missing, MDs without use, and names that can answer `tls-alpn-01` (RFC 8737).
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The configuration as httpd has read it: directives with file and line, in their sections. What belongs to `<IfModule>`,
 //! `Include` or a macro stands where it takes effect. From it comes what httpd tells nobody before mod_ssl has begun:
 //! which hosts have TLS, and which have certificates of their own.

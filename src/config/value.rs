@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Values that several directives share: on/off, durations, windows, paths, numbers. Each reads the first
 //! argument and refuses it in the directive's own words.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Codes by which a process knows again what one with the same secret has written (HMAC-SHA256, RFC 2104).
 
 use super::Error;

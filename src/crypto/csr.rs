@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Certificate signing requests (RFC 2986) as RFC 8555 §7.4 wants them: every name in the subject
 //! alternative names, signed by the key the certificate is for.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A reader of DER (X.690 §8, §10): takes elements off a slice one by one. It knows single-byte tags and
 //! definite lengths, which is all that certificates have; everything else, and whatever claims to be
 //! longer than its surroundings, ends the reading.

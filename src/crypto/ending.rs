@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Long computations end with the process: in a child nothing of them may go on while it tears OpenSSL down. Elsewhere
 //! (a start, commands, tests) nobody interrupts them.
 

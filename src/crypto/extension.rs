@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the extensions of a certificate say (RFC 5280 §4.2): names, where its issuer is found, who
 //! answers for its revocation, must-staple (RFC 7633), certificate transparency (RFC 6962 §3.3).
 //! An extension that cannot be read counts as absent.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! JSON web signatures as ACME uses them (RFC 7515 flattened serialization, RFC 7517 keys, RFC 7638
 //! thumbprints): RS256, ES256, ES384 and ES512 by account keys, HS256 for external account binding.
 //! Only signs. Refuses keys of any other kind.

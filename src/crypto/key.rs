@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Private keys: made, read and written. In the store they stand as PKCS#8 PEM, plain in groups only
 //! root opens and for challenges, sealed (AES-256-CBC, the store key as pass phrase) elsewhere.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a private key may look like before OpenSSL reads it: a PKCS#8 PrivateKeyInfo (RFC 5958) for RSA up to 16384
 //! bits, a named curve, or Ed25519 and Ed448, all numbers no longer than the kind of key has them. OpenSSL would
 //! compute for minutes with what others can write.

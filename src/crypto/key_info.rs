@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a file with a private key (PKCS#8, RFC 5958) and a certificate (SubjectPublicKeyInfo, RFC 5280
 //! §4.1.2.7) say of the public key, read without OpenSSL: that takes several hundred microseconds for a
 //! key, which a start with thousands of domains cannot afford. Knows RSA (RFC 8017 §A.1) and elliptic

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Keys, certificates, signing requests and JSON web signatures, on the system OpenSSL.
 //! Everything takes and gives bytes (PEM, DER); files and network are elsewhere.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The textual encoding of keys and certificates (RFC 7468), strict: base64 between two lines that name
 //! what it is, nothing else in between. Headers, as encrypted keys of old had them, are refused.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A TLS context made only to see whether OpenSSL takes a key and its chain, as it would take them for a server:
 //! at the security level of the system's configuration, which refuses short keys and old digests. Nothing is set
 //! on it that leaves a pointer into this library behind (docs/unsafe.md).

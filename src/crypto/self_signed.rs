@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Certificates that no client trusts: the one a host shows while it has no real one, so that TLS can
 //! start and the CA's challenge reach it, and the one that answers such a challenge in TLS itself.
 

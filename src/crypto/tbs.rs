@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The fields of a certificate (RFC 5280 §4.1), read from its DER. OpenSSL decodes the public key of each
 //! certificate it reads, which takes a hundred microseconds; a start with thousands of domains reads them all.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who computes when. Whatever answers requests of sites waits for a processor behind all that compute at that moment:
 //! where many renewals run side by side, no more of them compute at once than get anywhere by it, and the signatures of
 //! requests, which are most of it, leave the processor to whoever else wants it.

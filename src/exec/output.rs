@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a command prints: read while it runs, without a thread. The head is kept, the rest dropped.
 
 use rustix::fs::{Mode, OFlags, fcntl_setfl, open};

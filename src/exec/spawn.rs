@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Starting a program with nothing of this process but its environment, working directory and umask.
 //!
 //! httpd blocks signals in its threads and ignores some, and it holds descriptors that it was started with and that its

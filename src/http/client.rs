@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The one real [`Transport`]: ureq over TCP connections that notice a stop, with TLS by OpenSSL.
 //!
 //! ureq brings HTTP/1.1, keep-alive and the CONNECT proxy; connecting, waiting and TLS are ours, because

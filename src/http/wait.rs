@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Waiting for the operating system without missing that the process stops.
 
 use super::Error;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What can be known of a configuration before anything is renewed or served: asks httpd, files and the store for
 //! [`config::advice`], and tells. Changes nothing, asks nobody on the network.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The tls-alpn-01 challenge in a handshake (RFC 8737): who offers `acme-tls/1` alone gets a certificate
 //! that the renewal has put in the store for the name asked for, in whichever host that comes in. There is one of an
 //! elliptic curve and one of RSA, and nothing else is shown: the validator has the choice of the key type alone.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! An httpd without MDs, and with nothing to staple: it makes no store and does nothing by itself. It answers challenges
 //! that stand in the store all the same, as the C module does: in front of servers that renew it may share theirs.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Live activation: sets that one child publishes are taken up by all, without a restart.
 //!
 //! At start the hosts that are served with certificates of ours are noted, and mod_ssl's hook puts a slot beside each of

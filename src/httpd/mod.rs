@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The glue to httpd: performs its hooks with what the layers below decide.
 //!
 //! - `sys` is the room for `unsafe`; everything else here is safe code over its wrappers.

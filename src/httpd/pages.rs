@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the module tells of itself over HTTP: the handlers md-status and md-metrics, a section in server-status, and
 //! the public facts about the certificate of a host.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the start learns of certificates that are stapled: mod_ssl's hooks tell of them while it makes its contexts.
 
 use super::live;

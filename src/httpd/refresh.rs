@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What every child does beside serving: it takes up what another process has news of, off the path of requests
 //! and handshakes. And how it ends.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The renewing child: mod_watchdog calls at every beat; the driver keeps the jobs going.
 
 use super::stapling::Runner;

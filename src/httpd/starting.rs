@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a start knows between its two halves: while mod_ssl, in between, asks for certificates and loads them.
 
 use super::lock;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The start, in the parent and usually as root: plan, store, activation, and the renewal's registration.
 //!
 //! post_config runs twice for each reading of the configuration: before mod_ssl, so that certificates are

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a start changes in the store before mod_ssl looks at it: staged sets come into use, failing renewals begin anew.
 //! With `MDStoreLocks` only under the lock of the store.
 

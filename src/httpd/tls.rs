@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! mod_ssl's questions for certificates, asked for each TLS host while httpd starts. What each is served is decided in
 //! [`serve`]; here it is handed over.
 

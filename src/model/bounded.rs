@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What is taken from JSON that others can write: texts and values cut to what pages and logs have room for.
 
 use serde_json::{Map, Value};

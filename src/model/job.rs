@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The state of one renewal as `job.json` keeps it: counters, the last result and a short log, so that
 //! a child process that dies is followed by one that knows where to go on.
 

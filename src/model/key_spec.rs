@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What kind of private key a certificate is to have, and how that names its files.
 
 use serde_json::{Value, json};

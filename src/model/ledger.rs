@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What was issued for a managed domain lately: kept over renewals and restarts, so that no sum of reasons has certificates
 //! ordered without end.
 

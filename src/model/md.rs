@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The managed domain: names that share certificates, and everything that decides how these are got.
 //! Its JSON is `md.json` of the store; unknown keys of a stored one are kept.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Values of the domain: a managed domain and its settings, its keys, the state of a renewal job.
 //! They know their JSON in the store, and nothing about files, network or clock.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a failing job must remember for longer than one try: whose turn among the CAs it is, what a CA
 //! asked to wait for, and when validations failed. Part of job.json, so that the next child and the next
 //! start keep to it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What handshakes are stapled from: every certificate that is stapled, with its response, in one table that is
 //! replaced as a whole. A handshake loads a pointer, looks a certificate up and copies; it takes no lock and touches
 //! no file.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One exchange with a responder: ask, read, verify. What comes back is a response that may be stapled, or the
 //! reason why there is none.
 

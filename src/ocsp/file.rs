@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Responses in the store: `ocsp/OWNER/ocsp-HEX.json`, as the C module has them, so that a restart during an outage
 //! still staples. What is read there is verified like what comes over the wire.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A responder for tests: a CA, a certificate of it, and whatever responses are wished for.
 
 #[path = "../../tests/doubles/ocsp_response.rs"]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Asking a CA whether a certificate is revoked, and judging what comes back: OCSP (RFC 6960) in the lightweight
 //! profile of RFC 5019.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The question to a responder (RFC 6960 §4.1, RFC 5019 §2): one certificate, SHA-1, no nonce, no signature; in the
 //! URL of a GET where that stays short enough for caches, else as a POST.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a responder says (RFC 6960 §4.2), and whether it is to be believed: the whole of it is read, it answers for
 //! our certificate, the issuer or one it appointed has signed it, and it is of use now.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! When to ask a responder next: pure functions of what is known and `now`. Randomness is passed in as a number in
 //! 0..1.
 

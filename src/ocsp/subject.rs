@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A certificate that is to be stapled, with all that is needed to ask for its state. One without a responder's URL
 //! or without its issuer cannot be asked for, and is no subject.
 

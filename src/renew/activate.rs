@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Puts complete sets from `staging` into use when httpd starts.
 //!
 //! A set is read, assembled in `tmp`, passes the [`gate`](super::gate) and is swapped in: the folder in `domains` goes

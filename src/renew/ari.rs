@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The CA's advice on when to renew (RFC 9773), as a job keeps it. Pure: what an answer makes of what is
 //! known. An instant inside the CA's window is drawn once and kept until the window changes, so that
 //! neither restarts nor further looks move it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The CAs a run deals with, shared by all jobs: one directory and nonce pool each, one session for each
 //! account, one registration at a time. Where many jobs need the same thing at the same moment, one gets it and the others wait for it.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How many processes serve the newest set of a managed domain: each has a place in counters that all share, where it
 //! says that it lives, how much of the news it has heard, and which sets it could not use.
 //!

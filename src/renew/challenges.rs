@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The answers to an order's challenges: chosen and put in place, all of them before the CA is told to
 //! look at the first (RFC 8555 §7.5.1), and taken away again whatever came of the order. Only TXT records of one name
 //! follow each other: there are commands that replace the record that is there. Answers of other MDs for the same name

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which jobs run: looks at every beat for those that are due, runs each in a thread, as many as there are
 //! [`Slots`], and ends them all when the process stops. A thread that is done with a job goes on with the next one
 //! that is due. A job that panics ends as an error of that job.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One look at one managed domain: is a renewal due, then do it, and say when to look again.
 
 use super::authority::Authorities;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Why a renewal failed, as job.json, status and log tell it.
 
 use crate::acme::problem::Kind;

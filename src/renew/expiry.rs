@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Certificates that end soon without a new one: the commands are told.
 
 use super::engine::Engine;

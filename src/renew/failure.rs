@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A renewal has failed, waits or is held back: what is told to whom, and when the next try is.
 
 use super::brake::{self, Queue, Request};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The self-signed certificate a host shows while it has no real one: made once and kept, because
 //! mod_ssl is handed the same files at every start.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A store in a temporary folder, with certificates in use and in staging, for tests.
 
 use super::set::{self, JOB_FILE, KeyedSet, MD_FILE};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One attempt to renew a managed domain: account, then for each key an order ([`ordering`](super::ordering)) and the
 //! chain, until the set in staging is complete. Touches nothing outside staging and challenges.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The one gate that every set of keys and chains passes before it takes the place of another: at a restart and
 //! live. It asks whether the set can be served at all. Whether it fits what is configured now is the renewal's
 //! question. A start asks [`EndedStarts`] before.

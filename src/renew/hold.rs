@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a CA asks to be spared, and until when: rate limits and overload (RFC 8555 §6.6, RFC 9110
 //! §10.2.3). Pure. A demand is told by the answer that carries it; [`Holds`] are those in force, shared by
 //! all jobs, while each job keeps its own in job.json.

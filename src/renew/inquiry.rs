@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Asks CAs when they want certificates to be renewed (RFC 9773), and tells what they said. The answers
 //! lie in staging, also where no renewal is under way, so that neither the next child nor a restart asks
 //! or draws again. That a CA cannot be asked is no failure: then the configured window counts.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A running job: its state in memory and the job.json behind it. Every step worth keeping is saved, as
 //! the process may die at any moment and another goes on from what is on disk. Of what is only to be
 //! shown (progress) nothing waits for the disk: a power failure may take it, and begin the job's count of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which folder an MD had under another name: told by its names, and where these say nothing, by the names of its hosts.
 //!
 //! Names are looked up in an index, and the number of folders looked at for each is limited: the cost grows with the

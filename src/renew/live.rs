@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Sets that go live without a restart.
 //!
 //! The renewing child puts a complete set, when its time has come, into one file beside what is staged:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Renewing certificates: when ([`policy`]), what one attempt does ([`flow`]), which jobs run
 //! ([`driver`]), how the store follows the configuration ([`sync`]), and how new sets come into use: at once
 //! ([`live`]), or at a restart ([`activate`]).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Another httpd that renews in the same store: found by a lock that the renewing process of each holds, and told of, since
 //! each writes over what the other has in staging. Nobody is kept from renewing.
 //!

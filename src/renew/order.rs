@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! An order under way as staging keeps it: it lives over attempts, children and restarts, and so do the answers to its
 //! challenges, as long as the CA may come for them. Pure.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! An order from its placement to the certificate: performs what `acme::order::step` says comes next, waits for the CA a
 //! while, and leaves the rest to a later attempt. Whatever ends an attempt, the order goes on with the next, until it
 //! has failed, has expired or was waited for long enough.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How a job goes on after a failure: which CA's turn it is, and when. Pure functions of the job, the
 //! failure and `now`; the engine performs what they say, and the simulation drives them for years.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! When to renew, and when to try again: pure functions of settings, certificates and `now`. Every
 //! outcome carries the reason that status pages print. Randomness is passed in as a number.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a start mends that an earlier one left behind: a swap in which the process died, and a set with which
 //! mod_ssl ended the start.
 

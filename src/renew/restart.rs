@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a start does beside activation: failing jobs start over, staging goes along with a renamed domain, challenge data of
 //! nobody goes.
 

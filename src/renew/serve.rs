@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a host serves: a decision of its own, apart from whether to renew. Whatever certificate there is goes on
 //! being served until its successor is in use, also where the configuration asks for more than it has; the
 //! self-signed one comes last. Pure functions of certificates and `now`.

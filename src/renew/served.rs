@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a start says of domains: those that no challenge can be answered for, and hosts that are not served with the
 //! certificates that an admin expects. Pure.
 

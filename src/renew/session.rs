@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The account to order with: the one that the MD's md.json names, else one for each CA and external account, whoever
 //! of the MDs made it and whatever their contacts. Looked for among stored accounts and those that wait in staging;
 //! registered only where there is none.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A private key and the chain that certifies it, as they lie together in a folder of the store.
 
 use super::serve::Certs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where a process keeps the live set of one managed domain.
 //!
 //! A handshake gets what is in the slot, without a lock and whatever is on disk. The

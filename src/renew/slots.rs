@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How many renewals may be in flight: so many at once, and so many for one CA, so that neither a fleet of
 //! domains burdens a CA nor a CA that never answers takes every place. One that only waits for a CA to
 //! validate burdens nobody: it gives back its place at the CA, so that slow validations of others go on

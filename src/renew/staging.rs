@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `staging/NAME/`: what a renewal has got so far. The start takes over what is complete here.
 
 use super::ari;

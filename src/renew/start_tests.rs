@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whole starts, as `httpd::startup` performs them, against stores in every condition: after any sequence of
 //! configurations, with the process ended before any step, and with garbage in any file.
 

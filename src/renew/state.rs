@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whether a managed domain has what it needs: derived from its certificates, never from a flag alone.
 //! An expired certificate is still a complete set; that it must be renewed is the renewal's decision.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What is counted since the configuration was put in force, for metrics: renewals and their failures, requests to
 //! CAs and how long these took, requests to OCSP responders. Counted by the child that renews, read by all: where the counters lie is the
 //! caller's business.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What any process of httpd's `User` can write into staging, and what a start and children make of it.
 
 use super::account::Accounts;

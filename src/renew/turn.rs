@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A complete set's turn: whether it goes live now, later or at a restart, and then does. The engine calls this at each
 //! look at a renewal that is finished.
 

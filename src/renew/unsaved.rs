@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A renewal whose state cannot be written to the store (a full disk, a folder of another owner): the process that
 //! renews goes on with what it has in memory, and all processes know how often it has failed, because what stands in
 //! the store is old.

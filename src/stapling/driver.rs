@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Asks for what is due, in threads of their own, and hands on what came of it. Ends with its process within the time
 //! in which a wait for the network notices that.
 

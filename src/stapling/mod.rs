@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Keeping OCSP responses at hand for every certificate that is stapled, so that an outage of the CA's responder is
 //! not felt. Runs in the child that renews; the others take up from the store what it has got.
 //!

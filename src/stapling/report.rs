@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What came of asking, told to those who want to know: `ocsp/OWNER/job.json` with the state of each certificate, the
 //! log, and the admin's commands. In a thread of its own: a slow command or disk holds up no request.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What pages show of stapling: each certificate with its response from memory, and how asking for it went from
 //! `job.json`.
 

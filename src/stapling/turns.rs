@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whose turn it is: which certificate is asked for next, and how many at once with one responder and in all. A
 //! responder that is down is asked by one request at a time, and rests in between.
 

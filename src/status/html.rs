@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The section of server-status for people: one table, in which what needs somebody's eyes comes first.
 //!
 //! Class names and columns are those of the C module, for style sheets and scripts. Everything from the CA, the store

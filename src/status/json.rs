@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! md-status and certificate-status: what is valid, what happens next and what went wrong, as JSON.
 //!
 //! Keys are those of the C module, in its order; ours are added and never change one of these. Secrets do

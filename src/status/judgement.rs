@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the time and the CA make of a managed domain: whether it needs new certificates. To judge a thousand domains
 //! takes longer than to print what was printed before, so a judgement is kept as long as it holds.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! HTML that is escaped by construction: markup is text of the program, and whatever is found out at run time gets in
 //! as text or as the value of an attribute.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Metrics for Prometheus and its kin: OpenMetrics 1.0 text.
 //!
 //! Names and labels are an interface: monitoring is built on them. They are listed in docs/status.md.

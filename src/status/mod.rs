@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the module tells of itself: one [`snapshot`] of plain values, and its renderings as JSON, as sections of
 //! server-status for people ([`html`]) and for scripts ([`text`]), and as metrics.
 

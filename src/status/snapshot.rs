@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What all pages show of managed domains, as plain values: settings and certificates from memory, the state of
 //! renewals from the store. A process keeps what it has read and reads again only what has changed, so that a
 //! monitor that asks every few seconds costs next to nothing.

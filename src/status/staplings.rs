@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The sections of server-status about stapling. Columns, classes and keys are those of the C module.
 
 use super::markup::Html;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What all renderings say of the same domains.
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The section of `server-status?auto`: one line for each fact, for scripts. Keys are those of the C module.
 
 use super::Monitor;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Words that pages for people and for scripts have in common: states, CAs by name, dates and spans.
 
 use super::snapshot::Domain;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Files that the configuration names, outside of the store.
 
 use super::disk::{Folder, Links};

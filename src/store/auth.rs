@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What tells a start, and children, that something in a folder of workers was left there by one of them: a code over
 //! purpose, name and content. Its key comes from the store's. Any process of httpd's `User` can write there; those that
 //! httpd did not fork as its children do not have the key.

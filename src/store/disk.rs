@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Folders and files, below everything the store knows of them. Folders are held open and everything is
 //! done relative to them, so that nobody who can write to a folder can turn a path elsewhere in between.
 //! Where workers write, symbolic links are not followed and only plain files are read. Every file is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What can go wrong with the store, told so that an admin can act on it.
 
 use crate::log::plain;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! JSON as it stands in the store's files.
 
 use serde_json::Value;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Private keys in files: sealed with the store's key in `accounts` and `staging`, plain elsewhere. Each group takes
 //! that form and no other, for where workers write, others can as well.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Locks of the store: `store.lock` keeps several httpd that share a store from bringing it in line at the same time,
 //! `trial.lock` is held by a start while mod_ssl loads what it has put into use. They are flock(2)s, so that they end
 //! with whoever holds them, however that ends, and other programs can take them, too. `staging/renewing.lock` is held by

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A store of mod_md 1.0 brought to the present version. There, a folder held `pkey.pem`, `cert.pem` and
 //! `chain.pem`; now it holds `privkey.pem` and `pubcert.pem`, made from the latter two, which stay. The
 //! version in md_store.json is raised last: what was interrupted is done again by the next start.

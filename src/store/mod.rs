@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The store: a folder that holds accounts, keys, certificates and the state of renewals, readable by
 //! and from mod_md 2.x.
 //!

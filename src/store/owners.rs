@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whose the store is where root starts httpd: workers own what they write, root the rest. Set right where `User` has changed
 //! or a store was restored with other owners. Only folders with the wrong owner are walked through.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where things lie in the store, who may read them, and which names can stand in a path: the only
 //! place that decides any of this. A name that passes never leaves its group's folder.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Folders of known names, where anybody may have made any number of others and put anything into these.
 
 use super::disk::Kind;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a start can tell in advance of files and folders that httpd's children will need. Where the rights depend on
 //! more than owner, group and mode, nothing is claimed.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Opening the store when httpd starts: folders, their rights, and the store's own key, which is made
 //! once and never again.
 

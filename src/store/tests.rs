@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 use super::*;
 use crate::crypto::fixture::Ca;
 use crate::model::KeySpec;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What of a group is to be read again, told from the stamps of its folders: so that who asks every few seconds costs
 //! next to nothing, and nobody is told anything that is older than a second.
 

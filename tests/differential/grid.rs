@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The grid: what an admin changes, what the store may hold, and what the CA does meanwhile.
 //!
 //! Each change meets three stores: a certificate in use, a set of the C module that waits for a restart, and a set of ours that went live without

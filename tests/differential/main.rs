@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The C module and ours side by side, on copies of one store and under one configuration: ours never serves less.
 //!
 //! `grid` has the changes of a configuration or a store, each with a CA that is down, refuses, or issues; `posted` has configurations in the

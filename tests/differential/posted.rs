@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Configurations in the style of those that people post: ours takes what the C module takes, starts where it starts, and serves as well.
 //!
 //! Each file below `posted` is one. Lines of comment at its head tell what the test does with it:

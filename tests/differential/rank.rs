@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whether a client is served as well by our module as by the C module.
 
 use crate::seen::{Certificate, Seen};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a client gets from a host: certificates for each kind of key, and answers.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One case: a store is made, both modules are started in turn on a copy of it with the second configuration, and asked the same.
 
 use std::fmt::Write;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Certificates of a CA of the test's own, which name whatever OCSP responder the test wants.
 #![allow(dead_code)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A clock that moves only when someone sleeps: 400 days pass in milliseconds.
 #![allow(dead_code, clippy::unwrap_used)]
 

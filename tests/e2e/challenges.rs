@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Challenges: each type from the order to the certificate, what a client sees of them, which one is chosen, and that nothing stays behind.
 
 use std::fs;

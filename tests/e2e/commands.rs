@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What commands of the admin are started with, in whichever process, and what they leave behind there.
 
 use std::fs::{self, Permissions};

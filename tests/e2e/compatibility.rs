@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The module file is swapped and httpd restarted: every certificate, key and account of the other module is found. Both ways.
 
 use std::fs;

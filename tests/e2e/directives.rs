@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The configuration an admin writes: what passes, and the words in which the rest is refused.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Commands of the admin: which are called when, with what, as whom, and what their end means.
 
 use std::fs;

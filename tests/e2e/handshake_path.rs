@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What handshakes cost: what is stapled and which certificate is shown comes from memory alone. Each file is a system
 //! call, and so is each lock that has to be waited for; that there is none at all, `ocsp::cache` tests.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What gets in the way of a renewal: a killed worker, refused nonces, a CA that is down. The next try makes it good.
 
 use std::fs;

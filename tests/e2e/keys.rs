@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every key that pages promise to scripts, with its type: of a domain that was renewed, of one in renewal, of one in error.
 
 use serde_json::{Value, json};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Live activation: what the CA issues is served by every running child, without a restart.
 //!
 //! Where no CA is needed, sets are put into staging as a renewal leaves them; the next look at the domain finds them.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Live activation as TLS clients see it: protocols, resumption, client certificates, and handshakes while sets change.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the error log tells: at notice the story of a day, in a few lines.
 
 use std::collections::BTreeSet;

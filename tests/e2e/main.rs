@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! End to end: real httpd with the module, a real ACME CA, on loopback. One file per feature.
 //!
 //! `make test` runs them with our module, `MODULE=… make e2e` with another one. Without the lab (`make setup build`) each says that it is skipped.

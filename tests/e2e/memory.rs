@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! valgrind over the whole life of a server: what our code and what it hands to OpenSSL and httpd reads and writes.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Two httpd that renew in one store: each is served, and the log tells.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What people and monitors read: the sections in server-status, the facts about a host's certificate, metrics.
 
 use std::fs;

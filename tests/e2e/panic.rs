@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A bug in any hook stays in that hook: the panic is logged, httpd goes on.
 //!
 //! Needs a module built with the feature `panic-injection`, in which the hook named by `MOD_MD_PANIC` panics each time it is called.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Files that any process of httpd's `User` can put into the store, a CGI or PHP for one, row by row as in SECURITY.md.
 //! Here the test puts them there, as that user's.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Files that somebody else has put into the store: whatever runs as httpd's user can write to staging and challenges.
 //! Keys of theirs are neither used nor computed with, and sites go on.
 

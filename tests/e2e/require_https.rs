@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `MDRequireHttps`: plain requests to managed hosts go to https, others are left alone.
 
 use crate::support::{Config, Lab, Pebble, http, module, open_lab};

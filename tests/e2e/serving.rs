@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A good site stays up: whatever certificate there is goes on being served until its successor is, whatever the
 //! configuration asks for beyond it, and a set that mod_ssl refuses takes no server down. The CA of these tests is
 //! down, so that nothing is renewed meanwhile.

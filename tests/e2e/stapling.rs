@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! OCSP stapling: what a client gets stapled while the responder works, misbehaves and is gone.
 
 use crate::support::own_ca::OwnCa;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! md-status: what monitors and scripts read, from the first start to the certificate in use.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! md-status of both modules for the same configuration and store: what the C module says, ours says too.
 
 use std::fs;

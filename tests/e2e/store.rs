@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The store as it lies on disk: layout, owners, modes, encryption, and what broken entries do.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A reload lets go of the module: httpd's parent goes on with the file that is there then, whichever it is, or with none.
 //! Nothing in the parent points to where the module was.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! acme2certifier: Python, with an OpenSSL CA, external accounts, advice on renewals (ARI) and profiles.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A network for one test: its own loopback device, with every port free. httpd and DNS are at 127.0.0.1, the CA is at 127.0.0.2.
 
 use std::fs;

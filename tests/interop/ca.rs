@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A CA of others as a test sees it: its address, its root, and what a site gets from it.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Caddy's built-in CA, which is smallstep's code.
 //!
 //! A validation that failed leaves challenge, authorization and order `pending`: the CA looks again when it is asked to. It has neither external

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! With CAs that nobody here wrote, and servers that others put before one: real httpd, real TLS clients, `make test-interop`.
 //!
 //! Each test has a network of its own, in which it holds the ports 53, 80 and 443 of 127.0.0.1: these CAs validate there and nowhere else, and

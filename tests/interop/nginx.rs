@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! nginx before pebble, as reverse proxies and load balancers stand before CAs, with what befalls requests there.
 //!
 //! Connections are open for a second of silence or for five requests. h2 is offered; a handshake without a name is refused; answers are chunked,

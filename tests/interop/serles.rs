@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! serles: Python, a small server between ACME and the CA of a company.
 
 use std::fs;

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Brings what `make test-interop` needs beside the lab: CAs that others have written, and servers and proxies to put before one.
 #
 # Debian packages are unpacked below target/lab/interop and never installed, so that no service of theirs starts; the Python ones are

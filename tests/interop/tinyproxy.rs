@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! tinyproxy between the server and its CA, asking for a name and a password.
 
 use std::fs;

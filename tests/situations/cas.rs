@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What CAs say and do.
 
 use crate::fake_ca::{Answer, Endpoint, Fault, problem};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What configtest and each start report of a configuration, in the order in which they look.
 
 use crate::certificate;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One situation at a time: the real engine, flow and store, a CA in memory, and the log as an admin reads it.
 
 use crate::clock::VirtualClock;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What this machine does: its network, its commands, its disk, its hosts.
 
 use crate::certificate;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! OCSP responders, as stapling meets them.
 
 use crate::clock::VirtualClock;

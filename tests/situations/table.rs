@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Situations, and what was met in each.
 
 use crate::lab::{Lab, NAME};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where this machine has its httpd, and what is built into it.
 
 use std::path::{Path, PathBuf};

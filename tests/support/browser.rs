@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Headless Chromium: a page as people see it.
 
 use std::fs;

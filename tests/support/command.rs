@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A command of the admin: a script that notes its arguments, and does what a test wants.
 
 use std::fs::{self, Permissions};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the C module does otherwise, so that the same tests can run with it (`MODULE=… make e2e`). The reasons are in docs/compat.md.
 
 /// Tests that hold our module alone to something, and why. A name that ends with `::` is that of a whole file.

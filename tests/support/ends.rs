@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A server whose renewals are always under way, so that its children end in the middle of them, and what their ends leave behind.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One httpd with its own ServerRoot: its configuration, its processes, its log, its answers.
 
 use std::ffi::OsString;

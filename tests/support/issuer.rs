@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Sets of key and certificate as a renewal leaves them, without a CA to ask: for what no CA would issue, and quickly.
 
 use std::fs;

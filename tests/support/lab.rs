@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The folder and the ports of one test, what it needs from the machine, and waiting with a deadline.
 
 use std::ffi::OsStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The lab: real httpd, a real ACME CA and its DNS, each started by the test on free ports of 127.0.0.1 and stopped by it.
 //!
 //! A test opens a [`Lab`] with [`lab!`], which gives it a folder and ports, or says why the test is skipped. Everything waits for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which module file a test loads: ours, the C module, or ours with panics on demand.
 
 use std::path::{Path, PathBuf};

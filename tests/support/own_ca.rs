@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A CA of the test's own for certificates of the admin's, and for who signs its OCSP responses.
 
 use std::fs;

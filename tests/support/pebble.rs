@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The ACME CA (pebble) and the DNS it asks (pebble-challtestsrv, which answers 127.0.0.1 for every name).
 
 use std::ffi::OsString;

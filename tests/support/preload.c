@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Loaded before httpd (LD_PRELOAD): writes a line for each function or object of the module that httpd's parent hands to a
  * library that outlives the module, and for each thread of the module that is left where a child has torn OpenSSL down. It

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A library in front of httpd's (`preload.c`) that notes which pointers into the module its parent hands to libraries
 //! that outlive the module.
 

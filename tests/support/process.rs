@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A child process that ends with the test, even where the test itself is killed.
 
 use std::ffi::{OsStr, OsString};

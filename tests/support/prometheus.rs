@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Prometheus' own readers: the parser of its client library for Python, and promtool.
 
 use std::io::Write;

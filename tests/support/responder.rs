@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! An OCSP responder on a real socket that signs real responses, and can do wrong on demand.
 
 #[path = "../doubles/ocsp_response.rs"]

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Brings what a build and the end-to-end tests need: httpd with its headers, libclang, OpenSSL, and pebble (the ACME CA).
 #
 # Beside these, what tests read our pages with (Chromium, Prometheus' parser and promtool), strace, which says what handshakes cost,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a client gets stapled, verified by OpenSSL as a client does.
 
 use std::path::Path;

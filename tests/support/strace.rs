@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What system calls a process makes, each with the stack that it comes from: strace(1) with its option `-k`.
 
 use std::ffi::OsString;

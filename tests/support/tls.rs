@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a browser would see: `openssl s_client` against a running server.
 
 use std::path::{Path, PathBuf};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What CAs are known to refuse. Of others nothing is assumed.
 
 use super::super::plan::{Finding, Plan, PlannedMd};

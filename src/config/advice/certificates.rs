@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The files of certificates and keys that an admin provides for a domain.
 
 use super::FileFault;

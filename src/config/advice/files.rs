@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Files, commands and the folder of the store.
 
 use super::super::plan::{Finding, Plan, PlannedMd};

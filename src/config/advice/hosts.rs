@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Hosts and managed domains that do not find each other.
 
 use super::super::plan::{Finding, Host, Plan, PlannedMd, Server};

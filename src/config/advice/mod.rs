@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What is wrong with a configuration that can be known before anything is renewed or served: told by configtest and at
 //! each start, before mod_ssl can end it. Errors are only what ends the start in any case. Pure: files, other modules and the
 //! store are asked through [`Surroundings`].

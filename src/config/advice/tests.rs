@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Configurations, and what is told of them.
 
 use super::super::fixture::Site;

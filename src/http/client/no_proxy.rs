@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the environment says of proxies (`https_proxy`, `no_proxy`, …), as curl reads it, and with it the C module.
 
 use std::net::IpAddr;

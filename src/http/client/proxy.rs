@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Proxies. For https they make a tunnel (ureq's part); plain http is asked of the proxy itself, with the whole URL in
 //! the request (RFC 9112 §3.2.2), because few proxies make tunnels to port 80.
 

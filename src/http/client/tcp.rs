@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! TCP connections, and the addresses they lead to: every wait is cut into slices, so that a stop is noticed.
 
 use super::super::Error;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The end of a child: what is ours ends before OpenSSL is torn down.
 //!
 //! A child that ends destroys its pool and calls `exit`, which runs the handler by which OpenSSL frees all it has. A clean-up

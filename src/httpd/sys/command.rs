@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! httpd's command table, made at compile time from [`crate::config::table::ROWS`], and the functions
 //! that carry a directive's arguments over to the row's parser.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A connection, lent for the time of a hook, and the protocol `acme-tls/1` on it (RFC 8737).
 
 use super::server::Server;

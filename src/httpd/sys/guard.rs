@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The panic boundary. A panic is a bug of ours: it is logged with the hook's name and becomes that
 //! hook's failure value, and httpd goes on.
 

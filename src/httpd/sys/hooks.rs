@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The hooks we join, in the order httpd runs them, and the functions behind them.
 
 use super::child::ChildPool;

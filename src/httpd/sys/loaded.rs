@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The library that this code is in, as the system has loaded it.
 
 use crate::library;

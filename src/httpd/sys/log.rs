@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The sink of [`crate::log`]: httpd's error log of the main server, module `md`, so that
 //! `LogLevel md:debug` works. What that level leaves out is not even formatted.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The only room for `unsafe`: between httpd's C and the safe code above.
 //!
 //! What is kept here, so that nobody above needs to think of it:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The module record, the one symbol httpd looks for, and the creation of per-server configuration.
 
 use super::{command, hooks, pool};

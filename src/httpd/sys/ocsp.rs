@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! httpd's hooks for stapling, and the callback that OpenSSL asks where mod_ssl has not installed its own.
 
 use super::guard::callback;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! APR pools: strings copied into them, boxes they drop, arrays of paths that other modules read.
 
 use apache_sys::{

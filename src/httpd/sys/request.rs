@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A request, lent for the time of a hook, and what we answer to it.
 
 use super::server::Server;

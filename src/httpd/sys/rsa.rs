@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! RSA keys whose making can be given up: OpenSSL asks at each number it tries.
 
 use super::guard::callback;

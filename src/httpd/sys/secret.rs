@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Memory for a secret: pages of its own, which the kernel leaves out of core dumps where it can, and which are wiped
 //! before they go.
 

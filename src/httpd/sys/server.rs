@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Server records and what httpd knows before it serves: listeners, owner of files, root folder.
 
 use super::{module, pool};

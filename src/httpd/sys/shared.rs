@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Counters that all processes of one configuration see: an anonymous shared mapping, made before httpd forks,
 //! inherited by every child, without a lock. A child keeps it until it ends, also when the parent has gone on to
 //! the next configuration.

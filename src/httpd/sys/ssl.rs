@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! mod_ssl's TLS contexts: what is set on them at start, and the callback that OpenSSL calls in every full
 //! handshake. The one place where more than bytes passes between mod_ssl and us: certificates are set on an `SSL`.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! httpd's tree of directives, copied, and which modules take part.
 
 use super::pool;

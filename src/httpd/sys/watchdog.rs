@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! mod_watchdog: one child at a time runs our renewals. Its functions are optional, so a server without
 //! that module is told so instead of failing to load ours.
 

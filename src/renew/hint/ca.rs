@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Advice on what CAs say: problems of requests, and of validations.
 
 use super::{Facts, url_of};

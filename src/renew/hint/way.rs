@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Advice where a CA was not reached: DNS, TCP, TLS, proxies.
 
 use super::{Facts, is_about_time, tls_reason};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Files that are locked, and neither read nor replaced as others are.
 
 use super::Folder;

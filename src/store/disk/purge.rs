@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Removing folders in which anybody may have put anything, and finding those that are wanted among all others. The work
 //! is bounded, whatever is there.
 

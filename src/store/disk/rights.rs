@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Owners of what stands in the store already: after `User` has changed, or where the store was restored by somebody else.
 //!
 //! Whoever could write to a folder may have put anything there: links to files elsewhere, or files that only they could

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The part of the CA that signs certificates.
 
 use mod_md::time::Timestamp;

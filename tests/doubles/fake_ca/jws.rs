@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reading signed requests as RFC 8555 §6.2 wants them. Verification is by OpenSSL alone, so that it
 //! shares no mistake with the code that signs.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A CA in memory, behind `http::Transport`: RFC 8555 from the directory to the chain.
 //!
 //! It is strict where real servers are: signatures, `url` and one-time nonces are checked, state moves

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Accounts, orders, authorizations and challenges of the CA, and how they change (RFC 8555 §7.1.6).
 
 use super::issuer::Issuer;
