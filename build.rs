@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Says which build this is (`mod_md::BUILD`): of which sources, for which httpd, by which compiler.
 //!
-//! What is known of httpd comes from apache-sys, which has read its headers (`DEP_HTTPD_…`). Without the feature `httpd` there
-//! is nothing to know: this needs no httpd, no libclang and no C compiler.
+//! What is known of httpd comes from apache-sys, which has read its headers (`DEP_HTTPD_…`). Without the
+//! feature `httpd` there is nothing to know: this needs no httpd, no libclang and no C compiler.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,8 @@ fn main() {
     println!("cargo:rustc-env=MOD_MD_BUILD={build}");
 }
 
-/// The commit that is checked out, with a plus where the sources are not as they are there; `None`: these sources are in no
-/// repository of their own.
+/// The commit that is checked out, with a plus where the sources are not as they are there; `None`: these
+/// sources are in no repository of their own.
 fn commit() -> Option<String> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR")?);
     let git = |args: &[&str]| output(Command::new("git").current_dir(&root).args(args));

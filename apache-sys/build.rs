@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Makes the bindings from the headers of the httpd that `apxs` belongs to, and compiles `shim.c` against the same headers.
+//! Makes the bindings from the headers of the httpd that `apxs` belongs to, and compiles `shim.c` against the
+//! same headers.
 //!
 //! `APXS=/path/to/apxs` chooses another httpd. What is missing is said in one sentence with the package
 //! that holds it, because this is where a first build fails.
 //!
-//! Three compilers have to agree on every struct whose fields the module reads: bindgen writes down what libclang has found
-//! (`bindings.rs`), rustc compares that with its own layout, and the compiler that httpd was built with compares it in
-//! `layout.h`, which is made here. Crates that depend on this one are told which httpd it is (`DEP_HTTPD_VERSION`,
-//! `DEP_HTTPD_MMN`, `DEP_HTTPD_OPENSSL`).
+//! Three compilers have to agree on every struct whose fields the module reads: bindgen writes down what
+//! libclang has found (`bindings.rs`), rustc compares that with its own layout, and the compiler that httpd
+//! was built with compares it in `layout.h`, which is made here. Crates that depend on this one are told
+//! which httpd it is (`DEP_HTTPD_VERSION`, `DEP_HTTPD_MMN`, `DEP_HTTPD_OPENSSL`).
 
 use bindgen::FieldVisibilityKind;
 use bindgen::callbacks::{FieldInfo, IntKind, ParseCallbacks};
@@ -106,8 +107,8 @@ const VARIABLES: &[&str] = &[
 
 const TYPES: &[&str] = &["ap_watchdog_t", "ap_watchdog_callback_fn_t", "cmd_how_.*", "command_rec", "module"];
 
-/// Structs whose fields the module reads or writes: as bindgen calls them, and as C does. Only these have public fields, so
-/// the module touches no struct that is not in `layout.h`.
+/// Structs whose fields the module reads or writes: as bindgen calls them, and as C does. Only these have
+/// public fields, so the module touches no struct that is not in `layout.h`.
 const TOUCHED: &[(&str, &str)] = &[
     ("ap_directive_t", "ap_directive_t"),
     ("ap_listen_rec", "ap_listen_rec"),

@@ -1,9 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Two example sites on loopback whose certificates come from a CA on this machine: `make demo` and `make demo-check`.
+# Two example sites on loopback whose certificates come from a CA on this machine: `make demo` and
+# `make demo-check`.
 #
-# Installs and builds what is missing, starts DNS, CA and httpd, waits until both sites are served with certificates of the CA, and says
-# where to look. Runs until Ctrl-C; with --check it verifies everything with openssl and curl instead, and ends. Leaves nothing behind.
+# Installs and builds what is missing, starts DNS, CA and httpd, waits until both sites are served with
+# certificates of the CA, and says where to look. Runs until Ctrl-C; with --check it verifies everything with
+# openssl and curl instead, and ends. Leaves nothing behind.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -49,7 +51,8 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 0' INT TERM
 
-# In a session of its own, because httpd signals its whole process group when it ends; ended by the kernel where this script is killed.
+# In a session of its own, because httpd signals its whole process group when it ends; ended by the kernel
+# where this script is killed.
 start() {
     log=$1; signal=$2; shift 2
     setsid setpriv --pdeathsig "$signal" -- "$@" >>"$demo/$log" 2>&1 </dev/null &

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Puts the module ($MODULE) and its configuration where apxs says, below $DESTDIR. Run by `make install`.
 #
-# A module that is not ours is kept as mod_md.so.orig, the latest one; configuration files that exist are left as they are.
+# A module that is not ours is kept as mod_md.so.orig, the latest one; configuration files that exist are left
+# as they are.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)

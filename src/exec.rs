@@ -65,8 +65,8 @@ pub fn split(line: &str) -> Vec<String> {
     words
 }
 
-/// Runs `line` with `arguments` appended and waits for its end, at most `limit`. Success is exit status 0. Whatever the
-/// command has left running, nothing of it stays with this process: no thread, no pipe.
+/// Runs `line` with `arguments` appended and waits for its end, at most `limit`. Success is exit status 0.
+/// Whatever the command has left running, nothing of it stays with this process: no thread, no pipe.
 pub fn run(line: &str, arguments: &[&str], limit: Duration, clock: &dyn Clock) -> Result<(), Error> {
     if clock.is_stopped() {
         let program = split(line).into_iter().next().ok_or(Error::Empty)?;
@@ -75,8 +75,8 @@ pub fn run(line: &str, arguments: &[&str], limit: Duration, clock: &dyn Clock) -
     execute(line, arguments, limit, clock, |program| Error::Stopped { program })
 }
 
-/// The same for a command that goes on by itself where this process ends before it: [`Error::Left`]. It is begun in any
-/// case: that it is has been noted.
+/// The same for a command that goes on by itself where this process ends before it: [`Error::Left`]. It is
+/// begun in any case: that it is has been noted.
 pub fn run_or_leave(line: &str, arguments: &[&str], limit: Duration, clock: &dyn Clock) -> Result<(), Error> {
     execute(line, arguments, limit, clock, |program| Error::Left { program })
 }

@@ -49,6 +49,7 @@ pub mod httpd;
 /// The version shown in md-status, the log and the User-Agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Which build of that version this is: its profile, what the builder has called it (`MOD_MD_BUILD`) or its commit, for which
-/// httpd and OpenSSL it was compiled, and by which compiler. Printable ASCII without quotes and backslashes.
+/// Which build of that version this is: its profile, what the builder has called it (`MOD_MD_BUILD`) or its
+/// commit, for which httpd and OpenSSL it was compiled, and by which compiler. Printable ASCII without quotes
+/// and backslashes.
 pub const BUILD: &str = env!("MOD_MD_BUILD");

@@ -54,7 +54,8 @@ pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// What the operating system says, without its number ("(os error 13)"), which the log shows before the message.
+/// What the operating system says, without its number ("(os error 13)"), which the log shows before the
+/// message.
 pub fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_string()

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! DNS names: the form in which they are kept and compared, and what a wildcard covers.
 //!
-//! Names may be IP addresses (RFC 8738). Refuses whatever could not be a name on the wire or could leave a folder of the store.
+//! Names may be IP addresses (RFC 8738). Refuses whatever could not be a name on the wire or could leave a
+//! folder of the store.
 
 use std::net::IpAddr;
 

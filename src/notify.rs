@@ -136,13 +136,14 @@ impl Commands {
         self.message.is_some() || self.notify.is_some()
     }
 
-    /// Fires `event` for the domain of `job`, unless it was fired a short time ago, and notes it in the job's log.
+    /// Fires `event` for the domain of `job`, unless it was fired a short time ago, and notes it in the job's
+    /// log.
     pub fn fire(&self, event: &Event, job: &mut Job, clock: &dyn Clock) -> Result<(), Failed> {
         if self.begin(event, job, clock)? { self.call(event, job, clock) } else { Ok(()) }
     }
 
-    /// Notes that `event` is fired, unless it was a short time ago. A command may end this process by a reload: what it was
-    /// called for must be noted before.
+    /// Notes that `event` is fired, unless it was a short time ago. A command may end this process by a
+    /// reload: what it was called for must be noted before.
     pub fn begin(&self, event: &Event, job: &mut Job, clock: &dyn Clock) -> Result<bool, Failed> {
         let (kind, now) = (event.log_kind(), clock.now());
         if let (Some(limit), Some(last)) = (event.not_more_often_than(), last_of(job, &kind, now))
@@ -199,8 +200,8 @@ impl Commands {
     }
 }
 
-/// When the job's log says that it was last fired. What it says of the future was noted by a clock that was wrong, or not by
-/// us.
+/// When the job's log says that it was last fired. What it says of the future was noted by a clock that was
+/// wrong, or not by us.
 fn last_of(job: &Job, kind: &str, now: Timestamp) -> Option<Timestamp> {
     job.log.iter().find(|entry| entry.kind == kind && entry.when <= now).map(|entry| entry.when)
 }

@@ -120,8 +120,8 @@ pub enum TimeSlice {
 }
 
 impl TimeSlice {
-    /// Reads `14d`, `33%`, a bare number of days; a bare `%` is 0 %. `None`: another form. Percentages of 100 and more
-    /// are read (up to 255) so that the caller can refuse them in the directive's own words.
+    /// Reads `14d`, `33%`, a bare number of days; a bare `%` is 0 %. `None`: another form. Percentages of 100
+    /// and more are read (up to 255) so that the caller can refuse them in the directive's own words.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(number) = text.strip_suffix('%') {
             let number = number.trim_ascii_start();
@@ -219,8 +219,8 @@ impl StopFlag {
         Err(Stopped)
     }
 
-    /// From here until the answer is dropped the end of the process waits, for a while. `None`: it has begun, and nothing
-    /// new does.
+    /// From here until the answer is dropped the end of the process waits, for a while. `None`: it has begun,
+    /// and nothing new does.
     pub fn enter(&self) -> Option<AtWork> {
         self.unless_raised(self.count(|stopping| &stopping.at_work))
     }
@@ -230,7 +230,8 @@ impl StopFlag {
         self.count(|stopping| &stopping.at_work)
     }
 
-    /// Like [`enter`](Self::enter), for a call of the operating system that nobody can interrupt: the end does not wait for it.
+    /// Like [`enter`](Self::enter), for a call of the operating system that nobody can interrupt: the end
+    /// does not wait for it.
     pub fn step_aside(&self) -> Option<AtWork> {
         self.unless_raised(self.count(|stopping| &stopping.aside))
     }
@@ -245,7 +246,8 @@ impl StopFlag {
         (!self.is_raised()).then_some(at_work)
     }
 
-    /// Runs `work` in a thread that counts as at work until it has dropped all it has. `None`: the process is stopping.
+    /// Runs `work` in a thread that counts as at work until it has dropped all it has. `None`: the process is
+    /// stopping.
     pub fn spawn(
         &self,
         name: &str,

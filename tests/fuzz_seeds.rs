@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The seeds of the fuzz targets, through the very checks that the targets make. `UPDATE_SEEDS=1` makes them anew, with
-//! a CA of their own.
+//! The seeds of the fuzz targets, through the very checks that the targets make. `UPDATE_SEEDS=1` makes them
+//! anew, with a CA of their own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../fuzz/checks/answer.rs"]
@@ -29,7 +29,8 @@ use wire::{Say, Wish};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Each seed, and what is said of it: the state of the certificate, or words of the reason why it is not taken.
+/// Each seed, and what is said of it: the state of the certificate, or words of the reason why it is not
+/// taken.
 const VERDICTS: &[(&str, &str)] = &[
     ("about-another", "not about this certificate"),
     ("about-another-and-ours", "good"),

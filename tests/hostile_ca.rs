@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A CA that answers anything but what RFC 8555 says, through the whole engine: every attempt ends in the right verdict,
-//! within its time (the clock is virtual), and the next one, with the same CA in its right mind, succeeds from what is on disk.
+//! A CA that answers anything but what RFC 8555 says, through the whole engine: every attempt ends in the
+//! right verdict, within its time (the clock is virtual), and the next one, with the same CA in its right
+//! mind, succeeds from what is on disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "doubles/clock.rs"]
@@ -216,7 +217,8 @@ fn every_error_type_of_rfc_8555_ends_in_its_pace() {
     for (name, status, expected) in table {
         for endpoint in [Endpoint::NewAccount, Endpoint::NewOrder, Endpoint::Finalize] {
             let lab = Lab::new();
-            // Told so once, right after the validation, the client asks after the order, finds it ready and tries once more.
+            // Told so once, right after the validation, the client asks after the order, finds it ready and
+            // tries once more.
             let is_doubted = endpoint == Endpoint::Finalize
                 && ["orderNotReady", "malformed", "unauthorized"].contains(&name);
             for _ in 0..if is_doubted { 2 } else { 1 } {

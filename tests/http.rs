@@ -348,7 +348,8 @@ fn a_refused_connection_is_111_and_a_lost_one_is_told() {
     assert_eq!(error.to_string(), "the server closed the connection without an answer");
 }
 
-/// Requests to a server that answers all but these, by number from 1; those it leaves with this begin of an answer.
+/// Requests to a server that answers all but these, by number from 1; those it leaves with this begin of an
+/// answer.
 struct Losing {
     server: Server,
     client: Client,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The HTTP client against servers on real sockets that break HTTP, or never come to an end. Each request has to end in an
-//! error, in time, and leave the client usable.
+//! The HTTP client against servers on real sockets that break HTTP, or never come to an end. Each request has
+//! to end in an error, in time, and leave the client usable.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use mod_md::http::{Client, Error, Limits, MAX_BODY, Options, Request, Response, Transport};

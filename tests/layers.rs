@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Holds `src/` to its architecture: imports run downward, and what touches the world stands in one place.
 //!
-//! Reads the sources as text, without comments, strings and test modules. It knows paths, not types: what comes in through a
-//! re-export or a macro of another crate it does not see.
+//! Reads the sources as text, without comments, strings and test modules. It knows paths, not types: what
+//! comes in through a re-export or a macro of another crate it does not see.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
@@ -113,7 +113,8 @@ fn begins(path: &[String], with: &str) -> bool {
     with.split("::").enumerate().all(|(i, segment)| path.get(i).is_some_and(|found| found == segment))
 }
 
-/// All paths named in the code with their lines, `use` trees spread out; and the keyword `unsafe` as a path of its own.
+/// All paths named in the code with their lines, `use` trees spread out; and the keyword `unsafe` as a path
+/// of its own.
 fn paths(code: &str) -> Vec<(usize, Vec<String>)> {
     let mut found = Vec::new();
     let tokens = tokens(code);
@@ -258,7 +259,8 @@ fn quoted(rest: &str, end: char) -> usize {
 
 const TEST: &str = "#[cfg(test)]";
 
-/// The code with the items behind `#[cfg(test)]` blanked. Braces are counted, so literals must be gone already.
+/// The code with the items behind `#[cfg(test)]` blanked. Braces are counted, so literals must be gone
+/// already.
 fn without_tests(code: &str) -> String {
     let mut kept = String::with_capacity(code.len());
     let mut rest = code;

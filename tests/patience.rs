@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Orders that outlive attempts, children and restarts, with CAs that are slow, sloppy or strange: the real engine, flow
-//! and store, and a CA in memory that looks for the answers to its challenges where httpd serves them from. Time is virtual.
+//! Orders that outlive attempts, children and restarts, with CAs that are slow, sloppy or strange: the real
+//! engine, flow and store, and a CA in memory that looks for the answers to its challenges where httpd serves
+//! them from. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "doubles/clock.rs"]

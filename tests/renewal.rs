@@ -259,7 +259,8 @@ fn a_certificate_that_was_issued_is_used_whatever_write_comes_to_nothing() {
     }
 }
 
-/// A domain with a wildcard that answers dns-01 by a command which notes what it is called with, and a CA that looks for its records there.
+/// A domain with a wildcard that answers dns-01 by a command which notes what it is called with, and a CA
+/// that looks for its records there.
 fn with_dns01(lab: &Lab) -> (Managed, PathBuf) {
     let calls = lab.path.with_extension("dns");
     let records = calls.clone();
@@ -463,7 +464,8 @@ fn whatever_ways_of_cas_come_together_one_order_is_enough() {
     });
 }
 
-/// What the HTTP client does where a kept connection is closed: the nonce is spent, the request may be obeyed twice.
+/// What the HTTP client does where a kept connection is closed: the nonce is spent, the request may be obeyed
+/// twice.
 #[test]
 fn a_request_that_arrives_twice_does_no_harm() {
     for endpoint in [

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Four hundred days of a thousand managed domains on a virtual clock, with certificates of 6, 45 and 90 days.
+//! Four hundred days of a thousand managed domains on a virtual clock, with certificates of 6, 45 and 90
+//! days.
 //!
 //! Real are the decisions: when to renew (`policy::decide`), what the CA's advice makes of it (`ari`), whose
-//! turn among the CAs it is and when to try again (`pace`), what a CA's refusal holds back (`hold`), what no reason passes
-//! (`brake`), how many are in flight (`Slots`), and what a restart keeps of a failing job. Models are the CAs, the network and
-//! httpd's daily restart, which activates what is staged: no key is made, no request sent. A CA counts orders
-//! and failed validations as public ones do, and answers with the errors the real client makes of its answers.
+//! turn among the CAs it is and when to try again (`pace`), what a CA's refusal holds back (`hold`), what no
+//! reason passes (`brake`), how many are in flight (`Slots`), and what a restart keeps of a failing job.
+//! Models are the CAs, the network and httpd's daily restart, which activates what is staged: no key is made,
+//! no request sent. A CA counts orders and failed validations as public ones do, and answers with the errors
+//! the real client makes of its answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use mod_md::acme::{self, Problem, RenewalInfo};

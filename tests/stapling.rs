@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Stapling from the first request to the last response: the real driver, schedule and store, with a responder in
-//! memory. Time is virtual.
+//! Stapling from the first request to the last response: the real driver, schedule and store, with a
+//! responder in memory. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "doubles/certificate.rs"]

@@ -7,8 +7,8 @@ use std::process::Command;
 
 const LAYOUT: &str = include_str!(concat!(env!("OUT_DIR"), "/layout.h"));
 
-/// The shim compiled against the headers that were there at the build, with this layout in the place of theirs; what the
-/// compiler says, if it refuses.
+/// The shim compiled against the headers that were there at the build, with this layout in the place of
+/// theirs; what the compiler says, if it refuses.
 fn compile(layout: &str) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("layout.h"), layout).unwrap();

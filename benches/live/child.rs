@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 9;
 
-/// From the fork of a child until it has answered: with so many sets that went live since the start, and with none.
+/// From the fork of a child until it has answered: with so many sets that went live since the start, and with
+/// none.
 pub fn start(count: usize) {
     for live in ["on", "off"] {
         let lab = lab("child");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Children that end in the middle of renewals: by graceful restarts, stops, and for having served their connections.
+//! Children that end in the middle of renewals: by graceful restarts, stops, and for having served their
+//! connections.
 
 use super::lab;
 use crate::support::Pebble;
@@ -7,7 +8,8 @@ use crate::support::ends::{Ends, Way, config, visited};
 
 const DOMAINS: usize = 120;
 
-/// On each MPM: so many graceful restarts, a fifth of them with `MaxConnectionsPerChild 5`, and a fifth as many stops.
+/// On each MPM: so many graceful restarts, a fifth of them with `MaxConnectionsPerChild 5`, and a fifth as
+/// many stops.
 pub fn run(restarts: usize, mpm: Option<&str>) {
     for way in
         ["event", "worker", "prefork"].into_iter().filter(|name| mpm.is_none_or(|asked| asked == *name))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Renewals, graceful restarts, swaps of the module, killed children and clients, all at once and for long: what a site
-//! with short-lived certificates goes through in years. No request may fail, and no child may crash.
+//! Renewals, graceful restarts, swaps of the module, killed children and clients, all at once and for long:
+//! what a site with short-lived certificates goes through in years. No request may fail, and no child may
+//! crash.
 
 use super::events::{Event, Events, restarts};
 use super::processes::{self, holdings};

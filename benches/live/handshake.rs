@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Processor time of a handshake, with live activation on and off.
 //!
-//! Three servers take turns in short blocks, so that whatever else the machine does meets all of them: one with live
-//! activation, one without, and another without, which tells how far two of the same are apart. They are started anew
-//! several times, as where things lie in a process' memory costs, too.
+//! Three servers take turns in short blocks, so that whatever else the machine does meets all of them: one
+//! with live activation, one without, and another without, which tells how far two of the same are apart.
+//! They are started anew several times, as where things lie in a process' memory costs, too.
 
 use super::{client, cpu, lab, leaf, names, sites};
 use crate::support::issuer::{self, Issuer};

@@ -57,7 +57,8 @@ struct Visits {
 }
 
 impl Visits {
-    /// Visits one domain after the other until all is done. A key of another certificate would fail the handshake.
+    /// Visits one domain after the other until all is done. A key of another certificate would fail the
+    /// handshake.
     fn make(&self, visitor: &Visitor, names: &[String], first: usize, pause: Duration) {
         for name in names.iter().cycle().skip(first) {
             if self.done.load(Ordering::Relaxed) {

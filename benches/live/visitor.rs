@@ -57,7 +57,8 @@ impl Visitor {
         Visitor { context: context.build(), port }
     }
 
-    /// The handshake fails where the certificate is not one of the CA for this name and now, or not that of the key.
+    /// The handshake fails where the certificate is not one of the CA for this name and now, or not that of
+    /// the key.
     pub fn connect(&self, name: &str) -> Result<Visit, String> {
         let say = |what: &str, e: &dyn std::fmt::Display| format!("{what}: {e}");
         let begin = Instant::now();

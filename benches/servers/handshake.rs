@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a staple costs a handshake: the same certificate and the same client, with servers that staple in different ways
-//! or not at all. They take turns in short blocks, so that whatever else the machine does meets all of them, and what is
-//! compared are blocks of the same round.
+//! What a staple costs a handshake: the same certificate and the same client, with servers that staple in
+//! different ways or not at all. They take turns in short blocks, so that whatever else the machine does
+//! meets all of them, and what is compared are blocks of the same round.
 
 use crate::cpu;
 use crate::staple::{IDLE, authority, lab};
@@ -51,8 +51,9 @@ struct Site {
     _responder: Responder,
 }
 
-/// Processor time of httpd's child for a full TLS 1.3 handshake of a client that asks for a staple; `count` handshakes
-/// with each server in each round, and new servers for each round: where in memory things lie makes a difference, too.
+/// Processor time of httpd's child for a full TLS 1.3 handshake of a client that asks for a staple; `count`
+/// handshakes with each server in each round, and new servers for each round: where in memory things lie
+/// makes a difference, too.
 pub fn measure(count: usize, rounds: usize) {
     let site = Site::new();
     let mut spent: Vec<Series> = site.ways.iter().map(|way| Series::new(way.name)).collect();

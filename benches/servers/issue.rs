@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! First certificates from a local CA: seconds from exec until every domain has a complete set in staging. Each run has an
-//! empty store and a CA that knows nobody.
+//! First certificates from a local CA: seconds from exec until every domain has a complete set in staging.
+//! Each run has an empty store and a CA that knows nobody.
 
 use crate::server;
 use crate::site::Module;
@@ -38,7 +38,8 @@ pub struct Run {
 pub struct Answers {
     pub json: Vec<f64>,
     pub page: Vec<f64>,
-    /// A file of httpd's own, as long as the JSON: what any answer of that length takes on a machine that busy.
+    /// A file of httpd's own, as long as the JSON: what any answer of that length takes on a machine that
+    /// busy.
     pub file: Vec<f64>,
 }
 

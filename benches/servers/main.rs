@@ -13,24 +13,27 @@
 //! make bench ARGS="planted 2000 5 ours"       # folders, rounds
 //! ```
 //!
-//! Scenarios: `first-start` (empty store) and `second-start` (a certificate in use for every domain), or both as
-//! `startup`: seconds from exec to the first answered request; `fallback`: the first start where domains are to have keys
-//! of P-256, and where they are to have the default, RSA; `rss`: the summed PSS of all processes; `issue`: seconds
-//! from exec until every domain has its first certificate from a local CA (pebble, which refuses one nonce in twenty)
-//! in staging; `slowca`: the same where the CA waits up to five seconds before it validates a name; `status`: how long
-//! md-status, server-status and its text for scripts take, from the request to the last byte, the first time, idle, and
-//! while renewals write their state; `status-storm`: the same while all domains get their first certificates, beside a
-//! file of the JSON's length; `handshake`: httpd's processor time for a full TLS 1.3 handshake with no stapling (ours and
-//! the C module's off), with mod_ssl's own, the C module's
-//! and ours, and with a constant staple of a module that does nothing else (`constant.c`), and the instructions it takes
-//! where valgrind is installed; `planted`: starts with folders in staging of names that are not configured, as any process of
-//! httpd's `User` can make them, beside starts without; `staples`: seconds from exec until all certificates of a responder that takes 200 ms for each answer are stapled.
-//! Modules: `floor` (the same hosts with certificate files and no module), `c` (the C module, where it is installed),
-//! `ours` (the release build, or `MODULE`), or the path of a module file.
+//! Scenarios: `first-start` (empty store) and `second-start` (a certificate in use for every domain), or both
+//! as `startup`: seconds from exec to the first answered request; `fallback`: the first start where domains
+//! are to have keys of P-256, and where they are to have the default, RSA; `rss`: the summed PSS of all
+//! processes; `issue`: seconds from exec until every domain has its first certificate from a local CA
+//! (pebble, which refuses one nonce in twenty) in staging; `slowca`: the same where the CA waits up to five
+//! seconds before it validates a name; `status`: how long md-status, server-status and its text for scripts
+//! take, from the request to the last byte, the first time, idle, and while renewals write their state;
+//! `status-storm`: the same while all domains get their first certificates, beside a file of the JSON's
+//! length; `handshake`: httpd's processor time for a full TLS 1.3 handshake with no stapling (ours and the C
+//! module's off), with mod_ssl's own, the C module's and ours, and with a constant staple of a module that
+//! does nothing else (`constant.c`), and the instructions it takes where valgrind is installed; `planted`:
+//! starts with folders in staging of names that are not configured, as any process of httpd's `User` can make
+//! them, beside starts without; `staples`: seconds from exec until all certificates of a responder that takes
+//! 200 ms for each answer are stapled. Modules: `floor` (the same hosts with certificate files and no
+//! module), `c` (the C module, where it is installed), `ours` (the release build, or `MODULE`), or the path
+//! of a module file.
 //!
-//! Every round runs each module once, so that whatever else the machine does meets all of them. What is measured
-//! lies in the temporary folder (`TMPDIR`) and is removed at the end. On a file system in memory a first start says
-//! little; on ext4 it is slow for minutes after many files were removed, as by an earlier run.
+//! Every round runs each module once, so that whatever else the machine does meets all of them. What is
+//! measured lies in the temporary folder (`TMPDIR`) and is removed at the end. On a file system in memory a
+//! first start says little; on ext4 it is slow for minutes after many files were removed, as by an earlier
+//! run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod certificate;
@@ -144,7 +147,8 @@ fn measure_planted(request: &Request) {
 }
 
 impl Request {
-    /// Words in any order; of two numbers the first is that of domains. `cargo bench` adds options of its own.
+    /// Words in any order; of two numbers the first is that of domains. `cargo bench` adds options of its
+    /// own.
     fn parse(args: impl Iterator<Item = String>) -> Result<Request, String> {
         let (mut scenarios, mut modules, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
         for word in args.filter(|word| !word.starts_with("--")) {
@@ -253,8 +257,8 @@ fn measure_fallback(site: &Site, domains: usize, request: &Request) {
 const PAGES: [(&str, &str); 3] =
     [("JSON ms", "/md-status"), ("page ms", "/server-status"), ("text ms", "/server-status?auto")];
 
-/// Idle, and while twenty renewals write their state ten times a second. The first answers of a child, which has read and
-/// printed nothing yet, stand for themselves.
+/// Idle, and while twenty renewals write their state ten times a second. The first answers of a child, which
+/// has read and printed nothing yet, stand for themselves.
 fn measure_status(site: &Site, domains: usize, request: &Request) {
     let modules: Vec<&Module> = request.modules.iter().filter(|module| module.file.is_some()).collect();
     let rounds = request.rounds.unwrap_or(Scenario::Status.defaults().1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What all modules are measured with: for each domain a TLS host and a plain one, a certificate, and with a module a
-//! managed domain. Each module has stores of its own.
+//! What all modules are measured with: for each domain a TLS host and a plain one, a certificate, and with a
+//! module a managed domain. Each module has stores of its own.
 
 use crate::certificate::Authority;
 use crate::server::Server;
@@ -115,8 +115,8 @@ impl Site {
         })
     }
 
-    /// A first start lays out the store as the module likes it; then every domain gets its certificate as an activation
-    /// would have put it there, and one more start writes what there is to write about that.
+    /// A first start lays out the store as the module likes it; then every domain gets its certificate as an
+    /// activation would have put it there, and one more start writes what there is to write about that.
     pub fn fill_store(&self, module: &Module) {
         let store = self.store(module, Store::Filled);
         if module.file.is_none() || store.exists() {
@@ -143,8 +143,8 @@ impl Site {
         assert_eq!((complete, all.len()), (self.domains, self.domains), "{}: complete, all", module.name);
     }
 
-    /// Runs `ask` while the state of twenty renewals is written every tenth of a second, each time of the next twenty domains,
-    /// as a renewal that goes on writes it.
+    /// Runs `ask` while the state of twenty renewals is written every tenth of a second, each time of the
+    /// next twenty domains, as a renewal that goes on writes it.
     pub fn while_renewals_write(&self, module: &Module, ask: impl FnOnce()) {
         let staging = self.store(module, Store::Filled).join("staging");
         let (names, is_over): (Vec<String>, _) = (self.names().collect(), AtomicBool::new(false));

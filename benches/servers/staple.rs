@@ -23,7 +23,8 @@ pub fn authority(lab: &Lab) -> (OwnCa, Responder) {
     (ca, responder)
 }
 
-/// Seconds from exec until so many certificates of one responder, which takes 200 ms for each answer, are stapled.
+/// Seconds from exec until so many certificates of one responder, which takes 200 ms for each answer, are
+/// stapled.
 pub fn staples(count: usize, modules: &[&Module]) {
     for module in modules {
         let lab = lab("staples");

@@ -46,8 +46,8 @@ pub fn print(quantities: &[(&str, &[Series])], (unit, factor): (&str, f64), doma
     }
 }
 
-/// How the series of this name compares with each other one, value by value: the median of the ratios, and between what
-/// the true median lies in 95 of 100 cases (by order, whatever the distribution).
+/// How the series of this name compares with each other one, value by value: the median of the ratios, and
+/// between what the true median lies in 95 of 100 cases (by order, whatever the distribution).
 pub fn print_ratios(all: &[Series], name: &str) {
     let Some(own) = all.iter().find(|series| series.name == name) else { return };
     for other in all.iter().filter(|series| series.name != name) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What must hold for whatever a responder answers with over HTTP: nothing panics, only what [`Judge`] lets pass is
-//! taken, and the next request is neither made at once nor put off for ever.
+//! What must hold for whatever a responder answers with over HTTP: nothing panics, only what [`Judge`] lets
+//! pass is taken, and the next request is neither made at once nor put off for ever.
 
 use super::response::{Judge, NOW};
 use mod_md::http::{Error, Request, Response, Transport};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What must hold for whatever bytes come as an OCSP response: nothing panics, and what is taken was signed for this
-//! certificate by its issuer or a delegate. The seeds are all that was ever signed; OpenSSL has to agree.
+//! What must hold for whatever bytes come as an OCSP response: nothing panics, and what is taken was signed
+//! for this certificate by its issuer or a delegate. The seeds are all that was ever signed; OpenSSL has to
+//! agree.
 
 use mod_md::crypto::Chain;
 use mod_md::ocsp::subject::Terms;
@@ -87,8 +88,8 @@ impl Judge {
     }
 }
 
-/// The ResponseData of a response that was taken and so is whole: OCSPResponse, \[0\], ResponseBytes, OCTET STRING,
-/// BasicOCSPResponse.
+/// The ResponseData of a response that was taken and so is whole: OCSPResponse, \[0\], ResponseBytes, OCTET
+/// STRING, BasicOCSPResponse.
 fn signed(der: &[u8]) -> &[u8] {
     let (response, _) = content(der);
     let (bytes, _) = content(content(response).1);

@@ -257,8 +257,8 @@ impl Session {
     }
 }
 
-/// RFC 8555 §9.1: one or more CERTIFICATE blocks and none of another kind. Around them may stand explanatory text
-/// (RFC 7468 §2), which is no part of what is read.
+/// RFC 8555 §9.1: one or more CERTIFICATE blocks and none of another kind. Around them may stand explanatory
+/// text (RFC 7468 §2), which is no part of what is read.
 pub(super) fn is_chain(body: &[u8]) -> bool {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     let text = String::from_utf8_lossy(body);

@@ -137,14 +137,14 @@ impl Error {
         Problem::new("acme:error:invalidProfile", text).into()
     }
 
-    /// Whether the server says of a challenge or an order that it is under way already: Let's Encrypt by a problem of
-    /// this type, others by the status alone.
+    /// Whether the server says of a challenge or an order that it is under way already: Let's Encrypt by a
+    /// problem of this type, others by the status alone.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Error::Problem { problem, .. } if problem.status == 409 || problem.kind() == Kind::Conflict)
     }
 
-    /// Whether the server refuses to do with a resource what is asked, whatever the reason. Its own trouble, limits and the
-    /// account are another matter.
+    /// Whether the server refuses to do with a resource what is asked, whatever the reason. Its own trouble,
+    /// limits and the account are another matter.
     pub fn is_refusal(&self) -> bool {
         let Error::Problem { problem, .. } = self else { return false };
         let is_other = matches!(
@@ -158,7 +158,8 @@ impl Error {
         !is_other && matches!(problem.status, 400..=428 | 430..=499)
     }
 
-    /// Whether the server says of a resource that it is not there any more, or has expired. Nothing has failed then.
+    /// Whether the server says of a resource that it is not there any more, or has expired. Nothing has
+    /// failed then.
     pub fn is_of_the_past(&self) -> bool {
         match self {
             Error::Problem { problem, .. } => {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What CAs allow by their own word, where that is certain: kept to before they refuse. A CA is known by the host of its
-//! directory. Pure.
+//! What CAs allow by their own word, where that is certain: kept to before they refuse. A CA is known by the
+//! host of its directory. Pure.
 
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 use url::Url;
 
-/// The limits of one CA. What no entry has, others are asked for: their refusals (`rateLimited`, 429) are kept to.
+/// The limits of one CA. What no entry has, others are asked for: their refusals (`rateLimited`, 429) are
+/// kept to.
 #[derive(Debug)]
 pub struct Limits {
     pub ca: &'static str,
@@ -56,7 +57,8 @@ impl Limit {
         self.span / self.most
     }
 
-    /// What is taken after `count` more at `at`, as the time when all will be there again. `full`: that time before.
+    /// What is taken after `count` more at `at`, as the time when all will be there again. `full`: that time
+    /// before.
     pub fn taken(&self, full: Timestamp, at: Timestamp, count: u32) -> Timestamp {
         full.max(at).plus(self.refill() * count.min(self.most))
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can be asked of a CA outside of an order: other chains of a certificate (RFC 8555 §7.4.2), revocation (§7.6),
-//! another key for the account (§7.3.5), and its end (§7.3.6). Nothing here asks whether that is wise.
+//! What can be asked of a CA outside of an order: other chains of a certificate (RFC 8555 §7.4.2), revocation
+//! (§7.6), another key for the account (§7.3.5), and its end (§7.3.6). Nothing here asks whether that is
+//! wise.
 
 use super::account::{PEM_CHAIN, Registration, Session, is_chain};
 use super::client::{Signer, json_of};
@@ -29,8 +30,8 @@ pub enum Reason {
 }
 
 impl Server {
-    /// Revokes a DER certificate in the name of its own key, without an account (RFC 8555 §7.6): for one whose
-    /// account is lost, or whose key is known to too many. One that is revoked already is the problem
+    /// Revokes a DER certificate in the name of its own key, without an account (RFC 8555 §7.6): for one
+    /// whose account is lost, or whose key is known to too many. One that is revoked already is the problem
     /// `alreadyRevoked`.
     pub fn revoke(&self, certificate: &[u8], key: &PrivateKey, reason: Option<Reason>) -> Result<(), Error> {
         let url = offered(self.directory().revoke_cert.as_deref(), "revokeCert")?;
@@ -57,8 +58,8 @@ impl Session {
         self.send(url, &revocation(certificate, reason)).map(drop)
     }
 
-    /// Gives the account another key (RFC 8555 §7.3.5), and returns the account under it. The new key has to be
-    /// on disk before; where the answer is lost, `Server::find_account` tells which of the two counts.
+    /// Gives the account another key (RFC 8555 §7.3.5), and returns the account under it. The new key has to
+    /// be on disk before; where the answer is lost, `Server::find_account` tells which of the two counts.
     pub fn change_key(&self, new: &PrivateKey) -> Result<Session, Error> {
         let url = offered(self.server().directory().key_change.as_deref(), "keyChange")?;
         let mut header = jws::Header::new();

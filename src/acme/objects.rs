@@ -126,7 +126,8 @@ impl Identifier {
         self.value.parse::<IpAddr>().map_or(self.value, |address| address.to_string())
     }
 
-    /// In lower case and without the dot of the root, as the names of an order are; empty where there is none.
+    /// In lower case and without the dot of the root, as the names of an order are; empty where there is
+    /// none.
     fn parse(value: Option<&Value>) -> Self {
         let text = |key: &str| value.and_then(|v| v.get(key)).and_then(Value::as_str).unwrap_or_default();
         let name = text("value").trim().to_ascii_lowercase();
@@ -139,8 +140,8 @@ impl Identifier {
 }
 
 impl Directory {
-    /// `directory_url`: where it was read from. One that was read over https names no server that is asked without
-    /// encryption; what a client can do without is then taken for missing.
+    /// `directory_url`: where it was read from. One that was read over https names no server that is asked
+    /// without encryption; what a client can do without is then taken for missing.
     pub fn read_from(self, directory_url: &str) -> Result<Self, Error> {
         let mut directory = self;
         if !is_encrypted(directory_url) {
@@ -286,8 +287,8 @@ impl Authorization {
         Ok(Authorization { url: authorization_url.to_string(), status, identifier, wildcard, challenges })
     }
 
-    /// As one of an order for these names. RFC 8555 §7.1.4 marks an authorization for a wildcard; where the mark is
-    /// missing, what was ordered tells. Likewise for the name itself, where the order has only one.
+    /// As one of an order for these names. RFC 8555 §7.1.4 marks an authorization for a wildcard; where the
+    /// mark is missing, what was ordered tells. Likewise for the name itself, where the order has only one.
     #[must_use]
     pub fn of_order(mut self, names: &[String]) -> Self {
         if self.identifier.value.is_empty()
@@ -370,8 +371,8 @@ impl Challenge {
         }
     }
 
-    /// Those that can be answered. One that is broken is left out, unless nothing else of what we know is on offer; a
-    /// type we do not know may look as it likes.
+    /// Those that can be answered. One that is broken is left out, unless nothing else of what we know is on
+    /// offer; a type we do not know may look as it likes.
     fn offered(items: &[Value]) -> Result<Vec<Self>, Error> {
         let (mut usable, mut broken) = (Vec::new(), None);
         for item in items {

@@ -24,8 +24,8 @@ pub enum Step<'a> {
     SetUp(Vec<&'a Authorization>),
     /// Wait, then fetch again what is named.
     Poll(Poll<'a>),
-    /// Send the signing request. Where the order was not ready yet when it was last seen, the server may refuse with
-    /// `orderNotReady`: then it is to be polled.
+    /// Send the signing request. Where the order was not ready yet when it was last seen, the server may
+    /// refuse with `orderNotReady`: then it is to be polled.
     Finalize,
     /// Download the chain from this URL.
     Download(&'a str),
@@ -80,8 +80,8 @@ fn pending<'a>(order: &'a Order, authorizations: &'a [Authorization], started: &
     if order.finalize.is_some() { Step::Finalize } else { Step::Poll(Poll::Order) }
 }
 
-/// §7.1.6: a server may show that it validates by the state of the challenge. Where that has an error, the server has looked, and may wait
-/// to be asked again (§8.2).
+/// §7.1.6: a server may show that it validates by the state of the challenge. Where that has an error, the
+/// server has looked, and may wait to be asked again (§8.2).
 pub fn is_processing(authorization: &Authorization) -> bool {
     authorization.challenges.iter().any(|c| c.status == ChallengeStatus::Processing && c.error.is_none())
 }
@@ -120,9 +120,9 @@ fn failed_order(order: &Order, authorizations: &[Authorization]) -> Error {
     }
 }
 
-/// How long to wait until the next poll of what has been waited for since `waited`. First polls are quick, because small
-/// CAs answer at once. `retry_after` of the latest answer is the pace where it is a minute at most. A longer one is advice
-/// that slows polls down: some CAs say a day for what is done in seconds.
+/// How long to wait until the next poll of what has been waited for since `waited`. First polls are quick,
+/// because small CAs answer at once. `retry_after` of the latest answer is the pace where it is a minute at
+/// most. A longer one is advice that slows polls down: some CAs say a day for what is done in seconds.
 pub fn poll_delay(waited: Duration, retry_after: Option<Timestamp>, now: Timestamp) -> Duration {
     let patient = (waited / 10).min(SLOWEST);
     let own = match waited.as_millis() {

@@ -32,7 +32,8 @@ pub struct Problem {
     pub is_quote: bool,
     /// The HTTP status; 0 for problems that did not come as an answer.
     pub status: u16,
-    /// An http(s) URL that is about this occurrence: what a person has to visit for `userActionRequired` (RFC 8555 §7.3.3).
+    /// An http(s) URL that is about this occurrence: what a person has to visit for `userActionRequired` (RFC
+    /// 8555 §7.3.3).
     pub instance: Option<String>,
     pub subproblems: Vec<Subproblem>,
     /// The subproblems as the CA sent them, for job.json.
@@ -121,8 +122,8 @@ impl Problem {
         Some(self.type_.as_str()).filter(|type_| *type_ != ABOUT_BLANK)
     }
 
-    /// Everything the CA said in one line: detail (or title, or what the type says), the page it names, then each subproblem with its
-    /// name.
+    /// Everything the CA said in one line: detail (or title, or what the type says), the page it names, then
+    /// each subproblem with its name.
     pub fn text(&self) -> String {
         let mut out = match (&self.title, self.detail.as_str()) {
             (Some(title), "") => title.clone(),

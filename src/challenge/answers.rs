@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Answers to challenges on disk, each with its owner: the name of the MD that it is for. MDs may have one DNS name in
-//! common, as `a.org` and `*.a.org` have; none takes away what another has put there. The files that are looked at by
-//! whoever validates are the C module's; a note beside them, one for each type, says whose they are.
+//! Answers to challenges on disk, each with its owner: the name of the MD that it is for. MDs may have one
+//! DNS name in common, as `a.org` and `*.a.org` have; none takes away what another has put there. The files
+//! that are looked at by whoever validates are the C module's; a note beside them, one for each type, says
+//! whose they are.
 
 use super::{dns01, http01, tls_alpn01};
 use crate::store::{Error, Rights, Store};
@@ -87,7 +88,8 @@ impl Answer {
     }
 }
 
-/// The folder of a name, to work on its answers. Who changes anything keeps others in the process from it meanwhile.
+/// The folder of a name, to work on its answers. Who changes anything keeps others in the process from it
+/// meanwhile.
 pub struct Folder<'a, R: Rights> {
     pub store: &'a Store<R>,
     pub group: R::Group,

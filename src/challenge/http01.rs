@@ -30,9 +30,9 @@ pub fn answer<'a>(content: &'a str, token: &str) -> Option<&'a str> {
     }
 }
 
-/// Whether a request below the path that finds no answer ends with 404, so that no other content can pass for one: where
-/// this module renews, and may do so by http-01. All else is left to others: certbot and lego serve their own answers
-/// from the web root.
+/// Whether a request below the path that finds no answer ends with 404, so that no other content can pass for
+/// one: where this module renews, and may do so by http-01. All else is left to others: certbot and lego
+/// serve their own answers from the web root.
 pub fn is_ours(mode: RenewMode, has_static_files: bool, configured: &[String]) -> bool {
     let is_renewed = match mode {
         RenewMode::Manual => false,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tls-alpn-01 challenge (RFC 8737): a self-signed certificate that holds the digest of the key
-//! authorization, shown to who offers the protocol `acme-tls/1` and asks for the name. The files are the
-//! C module's: one certificate and plain key per key type, in `challenges/NAME/`. There is always one of RSA and one of
-//! P-256, because it is the validator that says which it takes.
+//! authorization, shown to who offers the protocol `acme-tls/1` and asks for the name. The files are the C
+//! module's: one certificate and plain key per key type, in `challenges/NAME/`. There is always one of RSA
+//! and one of P-256, because it is the validator that says which it takes.
 
 use crate::crypto::{self, Chain, PrivateKey, self_signed};
 use crate::model::KeySpec;
@@ -29,8 +29,8 @@ pub fn key_file(spec: &KeySpec) -> String {
     spec.file_name(KEY_STEM)
 }
 
-/// Certificates and keys to show, of the files in a name's folder: one of an elliptic curve, the one that most clients can
-/// check, and one of RSA, as far as they are there.
+/// Certificates and keys to show, of the files in a name's folder: one of an elliptic curve, the one that
+/// most clients can check, and one of RSA, as far as they are there.
 pub fn files(folder: &[String]) -> Vec<(String, String)> {
     let pair = |cert: &String| {
         let key = format!("{KEY_STEM}{}", cert.strip_prefix(CERT_STEM)?);
@@ -46,8 +46,8 @@ fn usual_ec() -> KeySpec {
     KeySpec::Ec("P-256".into())
 }
 
-/// The keys of certificates that answer for an MD with these: those that any validator takes, and besides those by which
-/// the C module looks for files.
+/// The keys of certificates that answer for an MD with these: those that any validator takes, and besides
+/// those by which the C module looks for files.
 pub fn key_specs(md: &[KeySpec]) -> Vec<KeySpec> {
     let mut specs = vec![KeySpec::default(), usual_ec()];
     for spec in md {
@@ -58,7 +58,8 @@ pub fn key_specs(md: &[KeySpec]) -> Vec<KeySpec> {
     specs
 }
 
-/// Whether a file of that name belongs to the certificate of a challenge, and its key is of none of these kinds.
+/// Whether a file of that name belongs to the certificate of a challenge, and its key is of none of these
+/// kinds.
 pub fn is_of_other_key(file: &str, specs: &[KeySpec]) -> bool {
     let kept = |spec: &KeySpec| cert_file(spec) == file || key_file(spec) == file;
     (file.starts_with(CERT_STEM) || file.starts_with(KEY_STEM)) && !specs.iter().any(kept)

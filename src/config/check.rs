@@ -103,8 +103,8 @@ pub(super) fn left_out<'s>(section: &'s MdSection, word: &str, told: &'s str) ->
     Item { level: Level::Warn, name: format!("{word} ({})", at(&section.defined_at)), text }
 }
 
-/// What is allowed and cannot be meant: windows of no length, CAs that are asked without encryption. All that have the
-/// same are told together.
+/// What is allowed and cannot be meant: windows of no length, CAs that are asked without encryption. All that
+/// have the same are told together.
 pub(super) fn doubts(plan: &Plan, servers: &[Server<'_>]) -> Vec<Finding> {
     let late: Vec<&PlannedMd> = plan.mds.iter().filter(|p| p.md.renew_window.is_nothing()).collect();
     let of_windows = late.first().map(|first| {
@@ -157,8 +157,8 @@ pub(super) fn named(name: &str, count: usize) -> String {
     }
 }
 
-/// Hosts that require https otherwise than their MD does, told together: other versions of mod_md take no notice of what
-/// stands in a virtual host.
+/// Hosts that require https otherwise than their MD does, told together: other versions of mod_md take no
+/// notice of what stands in a virtual host.
 pub(super) fn other_https(hosts: &[(&Host, RequireHttps, &Md)]) -> Option<Finding> {
     let (host, own, md) = hosts.iter().min_by_key(|(host, ..)| &host.defined_at)?;
     let others = match hosts.len() - 1 {

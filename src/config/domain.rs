@@ -99,8 +99,8 @@ fn is_transitive(word: &str) -> Option<bool> {
     }
 }
 
-/// The arguments on a line, as httpd splits one: at white space; a word in quotes may contain it. A backslash before another one,
-/// or in quotes before such a quote, stands for what follows it.
+/// The arguments on a line, as httpd splits one: at white space; a word in quotes may contain it. A backslash
+/// before another one, or in quotes before such a quote, stands for what follows it.
 pub fn split_arguments(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut chars = line.trim_start_matches(is_space).chars().peekable();

@@ -77,8 +77,8 @@ fn match_text(host: &Host, md: &str, domain: &str, count: usize) -> String {
 }
 
 impl Plan {
-    /// The names of the hosts that this MD and no other matches, with wildcards that a certificate could have. `host`
-    /// gives what is known of each.
+    /// The names of the hosts that this MD and no other matches, with wildcards that a certificate could
+    /// have. `host` gives what is known of each.
     pub fn host_names<'a>(&self, md: usize, host: impl Fn(usize) -> Option<&'a Host>) -> Vec<String> {
         let matched = self.mds.get(md).into_iter().flat_map(|planned| &planned.hosts);
         let alone = matched.filter(|at| self.hosts.get(**at).is_some_and(|plan| plan.mds.len() == 1));

@@ -101,7 +101,8 @@ fn without_https(planned: &PlannedMd) -> Item<'static> {
     Item { level: Level::Warn, name: format!("{name} ({file}:{line})"), text: Box::new(move || text.clone()) }
 }
 
-/// An MD that is renewed because a host uses it is left alone where none does. Of the others it is told when they expire.
+/// An MD that is renewed because a host uses it is left alone where none does. Of the others it is told when
+/// they expire.
 fn is_watched(planned: &PlannedMd) -> bool {
     let needs_host = planned.md.renew_mode == RenewMode::Auto && !planned.md.has_static_files();
     !needs_host || !planned.hosts.is_empty()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The configuration as httpd has read it: directives with file and line, in their sections. What belongs to `<IfModule>`,
-//! `Include` or a macro stands where it takes effect. From it comes what httpd tells nobody before mod_ssl has begun:
-//! which hosts have TLS, and which have certificates of their own.
+//! The configuration as httpd has read it: directives with file and line, in their sections. What belongs to
+//! `<IfModule>`, `Include` or a macro stands where it takes effect. From it comes what httpd tells nobody
+//! before mod_ssl has begun: which hosts have TLS, and which have certificates of their own.
 
 use super::plan::Server;
 use super::split_arguments;
@@ -81,7 +81,8 @@ impl Tree {
         for host in self.0.iter().filter(|directive| is_virtual_host(&directive.name)) {
             let own = settings(&host.inside, &main);
             let known = hosts.entry((&host.file, host.line)).or_insert_with(|| own.clone());
-            // Of several in one place, as a file gives that is included twice, it is not known which is which.
+            // Of several in one place, as a file gives that is included twice, it is not known which is
+            // which.
             if *known != own {
                 known.clone_from(&unknown);
             }

@@ -172,7 +172,8 @@ impl Certificate {
     }
 }
 
-/// Certificates as they stand in a file or were sent: the leaf first, and those that lead to its root. Never empty.
+/// Certificates as they stand in a file or were sent: the leaf first, and those that lead to its root. Never
+/// empty.
 #[derive(Clone)]
 pub struct Chain(Vec<Certificate>);
 
@@ -214,8 +215,8 @@ impl Chain {
         &self.0[0]
     }
 
-    /// Whether all keys in it are of a kind and length that TLS servers take everywhere. `false` means no more than
-    /// that it has to be tried.
+    /// Whether all keys in it are of a kind and length that TLS servers take everywhere. `false` means no
+    /// more than that it has to be tried.
     pub fn has_common_keys(&self) -> bool {
         self.0.iter().all(|cert| key_info::is_common(&cert.fields.public_key))
     }

@@ -103,7 +103,8 @@ impl<'a> Reader<'a> {
         true
     }
 
-    /// Whether all lengths take the shortest form (X.690 §10.1), down to the last element. Some readers insist on it.
+    /// Whether all lengths take the shortest form (X.690 §10.1), down to the last element. Some readers
+    /// insist on it.
     pub fn is_shortest(self) -> bool {
         self.is_shortest_to_depth(DEPTH_MAX)
     }

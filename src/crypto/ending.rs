@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Long computations end with the process: in a child nothing of them may go on while it tears OpenSSL down. Elsewhere
-//! (a start, commands, tests) nobody interrupts them.
+//! Long computations end with the process: in a child nothing of them may go on while it tears OpenSSL down.
+//! Elsewhere (a start, commands, tests) nobody interrupts them.
 
 use super::Error;
 use crate::time::StopFlag;
@@ -9,8 +9,8 @@ use openssl::pkey::Private;
 use openssl::rsa::Rsa;
 use std::sync::OnceLock;
 
-/// Makes an RSA key of this many bits, and asks again and again whether to give up; then the answer is `None`. The safe
-/// bindings of OpenSSL have no such thing: the layer that may call C hands it in.
+/// Makes an RSA key of this many bits, and asks again and again whether to give up; then the answer is
+/// `None`. The safe bindings of OpenSSL have no such thing: the layer that may call C hands it in.
 pub type MakeRsa = fn(bits: u32, is_stopped: &dyn Fn() -> bool) -> Result<Option<Rsa<Private>>, ErrorStack>;
 
 static CHILD: OnceLock<(StopFlag, MakeRsa)> = OnceLock::new();

@@ -33,8 +33,8 @@ impl PrivateKey {
         Ok(PrivateKey(key))
     }
 
-    /// The same where many are made at once: what takes long waits for its turn. `None`: the process is stopping, or
-    /// `is_stopped` said so before the turn came.
+    /// The same where many are made at once: what takes long waits for its turn. `None`: the process is
+    /// stopping, or `is_stopped` said so before the turn came.
     pub fn generate_in_turn(spec: &KeySpec, is_stopped: impl Fn() -> bool) -> Result<Option<Self>, Error> {
         match spec {
             KeySpec::Ec(_) => Self::generate(spec).map(Some),
@@ -45,8 +45,8 @@ impl PrivateKey {
         }
     }
 
-    /// Reads the key in a PEM file of the admin or root, in any plain form. One that is encrypted is refused, and nobody is
-    /// asked for its pass phrase.
+    /// Reads the key in a PEM file of the admin or root, in any plain form. One that is encrypted is refused,
+    /// and nobody is asked for its pass phrase.
     pub fn from_pem(file: &[u8]) -> Result<Self, Error> {
         pem::refuse_encrypted(file)?;
         // Reached by nothing that is encrypted.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a private key may look like before OpenSSL reads it: a PKCS#8 PrivateKeyInfo (RFC 5958) for RSA up to 16384
-//! bits, a named curve, or Ed25519 and Ed448, all numbers no longer than the kind of key has them. OpenSSL would
-//! compute for minutes with what others can write.
+//! What a private key may look like before OpenSSL reads it: a PKCS#8 PrivateKeyInfo (RFC 5958) for RSA up to
+//! 16384 bits, a named curve, or Ed25519 and Ed448, all numbers no longer than the kind of key has them.
+//! OpenSSL would compute for minutes with what others can write.
 
 use super::der::{BIT_STRING, INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
 use super::key::is_known_curve;
@@ -49,7 +49,8 @@ fn check(pkcs8: &[u8]) -> Option<()> {
     (is_safe && algorithm.is_at_end()).then_some(())
 }
 
-/// RFC 8017 §A.1.2: version, modulus, the public exponent, and six numbers that are no longer than the modulus.
+/// RFC 8017 §A.1.2: version, modulus, the public exponent, and six numbers that are no longer than the
+/// modulus.
 fn is_rsa(key: Reader<'_>) -> Option<bool> {
     let mut numbers = key.only(SEQUENCE)?;
     (numbers.take(INTEGER)? == [0]).then_some(())?;
@@ -101,7 +102,8 @@ mod tests {
         tlv(SEQUENCE, &[&[INTEGER, 1, 0], &algorithm, &tlv(OCTET_STRING, &[key])])
     }
 
-    /// A modulus and a public exponent of these lengths in bytes; the other numbers have as many as the third says.
+    /// A modulus and a public exponent of these lengths in bytes; the other numbers have as many as the third
+    /// says.
     fn rsa(modulus: usize, exponent: usize, others: usize) -> Vec<u8> {
         let number = |length: usize| tlv(INTEGER, &[&vec![0x55; length]]);
         let key = [vec![INTEGER, 1, 0], number(modulus), number(exponent), number(others).repeat(6)].concat();

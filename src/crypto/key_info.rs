@@ -71,8 +71,8 @@ const COMMON_CURVES: [&[u8]; 3] =
 /// Of 2048 bits.
 const MODULUS_MIN: usize = 256;
 
-/// Whether the key of a SubjectPublicKeyInfo is surely one that TLS servers take everywhere: RSA with 2048 bits at
-/// least, or one of the curves everybody has.
+/// Whether the key of a SubjectPublicKeyInfo is surely one that TLS servers take everywhere: RSA with 2048
+/// bits at least, or one of the curves everybody has.
 pub fn is_common(public: &[u8]) -> bool {
     let is_common = || {
         let mut public = Reader::new(public).enter(SEQUENCE)?;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The certification path (RFC 5280 §6.1) out of what a CA sends. RFC 8555 §9.1 wants the end-entity certificate first
-//! and each of the others to certify the one before; real CAs repeat certificates, add roots, or sort differently. None
-//! of that makes a good certificate worse, so the path is picked out and the rest is left behind.
+//! The certification path (RFC 5280 §6.1) out of what a CA sends. RFC 8555 §9.1 wants the end-entity
+//! certificate first and each of the others to certify the one before; real CAs repeat certificates, add
+//! roots, or sort differently. None of that makes a good certificate worse, so the path is picked out and the
+//! rest is left behind.
 
 use super::{Certificate, Chain, PrivateKey};
 use std::collections::HashSet;
@@ -35,9 +36,9 @@ impl fmt::Display for Dropped {
 }
 
 impl Chain {
-    /// The certificate of `key`, its issuer, and so on as far as they were sent. `None`: no certificate is for that key.
-    /// Of several issuers with the same key the first counts that another CA has issued: it leads further than a root
-    /// that certifies itself.
+    /// The certificate of `key`, its issuer, and so on as far as they were sent. `None`: no certificate is
+    /// for that key. Of several issuers with the same key the first counts that another CA has issued: it
+    /// leads further than a root that certifies itself.
     pub fn into_path(self, key: &PrivateKey) -> Option<(Chain, Dropped)> {
         let sent = self.certificates();
         let mut seen = HashSet::new();

@@ -51,8 +51,8 @@ fn read(text: &[u8], is_private: bool) -> Option<Vec<(&str, Vec<u8>)>> {
     Some(found)
 }
 
-/// Refuses a file in which OpenSSL might find a private key that is encrypted, in whatever form. It would ask for the pass
-/// phrase at the terminal, or compute for as long as the file says.
+/// Refuses a file in which OpenSSL might find a private key that is encrypted, in whatever form. It would ask
+/// for the pass phrase at the terminal, or compute for as long as the file says.
 pub fn refuse_encrypted(file: &[u8]) -> Result<(), Error> {
     if find(file, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_none() && find(file, HEADER).is_none() {
         return Ok(());
@@ -62,7 +62,8 @@ pub fn refuse_encrypted(file: &[u8]) -> Result<(), Error> {
     Err(Error::Invalid(text.into()))
 }
 
-/// Whether OpenSSL would ask at the terminal for the pass phrase of a certificate: any block can have headers.
+/// Whether OpenSSL would ask at the terminal for the pass phrase of a certificate: any block can have
+/// headers.
 pub fn has_encrypted_certificate(file: &[u8]) -> bool {
     let mut rest = file;
     while let Some(at) = find(rest, HEADER) {

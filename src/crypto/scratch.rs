@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A TLS context made only to see whether OpenSSL takes a key and its chain, as it would take them for a server:
-//! at the security level of the system's configuration, which refuses short keys and old digests. Nothing is set
-//! on it that leaves a pointer into this library behind (docs/unsafe.md).
+//! A TLS context made only to see whether OpenSSL takes a key and its chain, as it would take them for a
+//! server: at the security level of the system's configuration, which refuses short keys and old digests.
+//! Nothing is set on it that leaves a pointer into this library behind (docs/unsafe.md).
 
 use super::{Error, PrivateKey};
 use openssl::ssl::{SslContext, SslMethod};
 use std::path::Path;
 
-/// Loads `key` and the certificates in the file `chain` (PEM, leaf first) the way mod_ssl does. Use this only for
-/// a file that no less privileged user can replace.
+/// Loads `key` and the certificates in the file `chain` (PEM, leaf first) the way mod_ssl does. Use this only
+/// for a file that no less privileged user can replace.
 pub fn accepts(key: &PrivateKey, chain: &Path) -> Result<(), Error> {
     let mut context = SslContext::builder(SslMethod::tls_server())?;
     context.set_certificate_chain_file(chain)?;

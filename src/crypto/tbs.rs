@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The fields of a certificate (RFC 5280 §4.1), read from its DER. OpenSSL decodes the public key of each
-//! certificate it reads, which takes a hundred microseconds; a start with thousands of domains reads them all.
+//! certificate it reads, which takes a hundred microseconds; a start with thousands of domains reads them
+//! all.
 //!
 //! Certificates whose DER is not sound as a whole are refused, because mod_ssl would refuse them too, and end
 //! the start with that.

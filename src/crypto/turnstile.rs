@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who computes when. Whatever answers requests of sites waits for a processor behind all that compute at that moment:
-//! where many renewals run side by side, no more of them compute at once than get anywhere by it, and the signatures of
-//! requests, which are most of it, leave the processor to whoever else wants it.
+//! Who computes when. Whatever answers requests of sites waits for a processor behind all that compute at
+//! that moment: where many renewals run side by side, no more of them compute at once than get anywhere by
+//! it, and the signatures of requests, which are most of it, leave the processor to whoever else wants it.
 
 use std::panic::resume_unwind;
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,12 @@ use std::time::Duration;
 /// How long somebody who waits for a place may miss that the process is stopping.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What takes milliseconds, again and again: signatures of requests, the encryption of keys. Half of the processors.
+/// What takes milliseconds, again and again: signatures of requests, the encryption of keys. Half of the
+/// processors.
 pub(super) static SHORT: LazyLock<Turnstile> = LazyLock::new(|| Turnstile::new(processors() / 2));
 
-/// What takes a tenth of a second and more: RSA keys. All processors. Not at a lower priority: where all are busy a large
-/// key would take minutes.
+/// What takes a tenth of a second and more: RSA keys. All processors. Not at a lower priority: where all are
+/// busy a large key would take minutes.
 pub(super) static LONG: LazyLock<Turnstile> = LazyLock::new(|| Turnstile::new(processors()));
 
 /// With it a thread gets a tenth of what others get where all want a processor.
@@ -60,8 +61,9 @@ impl Turnstile {
         (!is_stopped()).then(work)
     }
 
-    /// The same at a lower priority: in a thread of its own, as nobody may raise the priority of a thread again, and
-    /// commands inherit it. It ends before this returns, so that neither a fork nor an unloaded module leaves it behind.
+    /// The same at a lower priority: in a thread of its own, as nobody may raise the priority of a thread
+    /// again, and commands inherit it. It ends before this returns, so that neither a fork nor an unloaded
+    /// module leaves it behind.
     pub fn pass_behind<R: Send>(
         &self,
         is_stopped: impl Fn() -> bool,

@@ -26,8 +26,8 @@ impl Output {
         // Above the three that a command has.
         let (reader, writer) = (fcntl_dupfd_cloexec(reader, 3)?, fcntl_dupfd_cloexec(writer, 3)?);
         fcntl_setfl(&reader, OFlags::NONBLOCK)?;
-        // Opened for reading as well, the pipe always has a reader: a daemon that the command leaves running is not ended
-        // by SIGPIPE when we have gone. Where /proc is not mounted, it is.
+        // Opened for reading as well, the pipe always has a reader: a daemon that the command leaves running
+        // is not ended by SIGPIPE when we have gone. Where /proc is not mounted, it is.
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
         let both = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let writer = both.and_then(|both| fcntl_dupfd_cloexec(both, 3)).unwrap_or(writer);
@@ -59,8 +59,8 @@ impl Output {
         }
     }
 
-    /// The first lines of what the command printed. Its end is set so that what it has left running is never held up:
-    /// once the pipe is full, writes there fail with EAGAIN.
+    /// The first lines of what the command printed. Its end is set so that what it has left running is never
+    /// held up: once the pipe is full, writes there fail with EAGAIN.
     pub fn close(mut self) -> Vec<String> {
         // First this, then reading: that wakes who waits for room in the pipe.
         let _ = fcntl_setfl(&self.writer, OFlags::NONBLOCK);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Starting a program with nothing of this process but its environment, working directory and umask.
 //!
-//! httpd blocks signals in its threads and ignores some, and it holds descriptors that it was started with and that its
-//! modules have opened. A program that inherits these cannot be ended, holds locks and sockets of others, and passes all
-//! of it on to what it starts. posix_spawn(3) sets them right between fork and exec.
+//! httpd blocks signals in its threads and ignores some, and it holds descriptors that it was started with
+//! and that its modules have opened. A program that inherits these cannot be ended, holds locks and sockets
+//! of others, and passes all of it on to what it starts. posix_spawn(3) sets them right between fork and
+//! exec.
 
 use nix::errno::Errno;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
@@ -25,8 +26,8 @@ const MARGIN: RawFd = 256;
 /// Where the system does not list the open descriptors.
 const UNLISTED: RawFd = 4096;
 
-/// Starts `words`, a program and its arguments, as leader of a process group of its own. `output`: its stdout and stderr,
-/// none of which is one of the descriptors 0 to 2.
+/// Starts `words`, a program and its arguments, as leader of a process group of its own. `output`: its stdout
+/// and stderr, none of which is one of the descriptors 0 to 2.
 pub(super) fn spawn(words: &[&str], output: [BorrowedFd<'_>; 2]) -> io::Result<Pid> {
     let words = words.iter().map(|word| CString::new(*word)).collect::<Result<Vec<_>, _>>()?;
     let program = words.first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -62,7 +63,8 @@ fn environment() -> Vec<CString> {
     entries.collect()
 }
 
-/// Everything from 3 on that is open, and what other threads may open before the fork: that takes the lowest numbers.
+/// Everything from 3 on that is open, and what other threads may open before the fork: that takes the lowest
+/// numbers.
 fn others() -> Vec<RawFd> {
     let open = descriptors();
     let low = open.as_ref().map_or(UNLISTED, |open| RawFd::try_from(open.len()).unwrap_or(RawFd::MAX));

@@ -39,8 +39,8 @@ macro_rules! opaque {
 }
 use opaque;
 
-/// Connections kept open for the next request: as many as jobs use in turns, because a handshake costs both sides more
-/// than most requests do.
+/// Connections kept open for the next request: as many as jobs use in turns, because a handshake costs both
+/// sides more than most requests do.
 const IDLE: usize = 32;
 
 /// How patient a client is with a server, and how much it takes from it.

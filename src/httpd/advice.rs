@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can be known of a configuration before anything is renewed or served: asks httpd, files and the store for
-//! [`config::advice`], and tells. Changes nothing, asks nobody on the network.
+//! What can be known of a configuration before anything is renewed or served: asks httpd, files and the store
+//! for [`config::advice`], and tells. Changes nothing, asks nobody on the network.
 
 use super::startup::config_servers;
 use super::sys::{self, Server};
@@ -60,8 +60,8 @@ pub fn of(plan: &Plan, servers: &[(ServerConfig, Host)]) -> Advice {
     Advice { findings, tls, has_other_tls }
 }
 
-/// The whole list: what the plan has said, this advice, and what is going to be known after mod_ssl. `Err`: it ends the start,
-/// or mod_ssl does.
+/// The whole list: what the plan has said, this advice, and what is going to be known after mod_ssl. `Err`:
+/// it ends the start, or mod_ssl does.
 pub fn list(
     mut plan: Plan,
     advice: Advice,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tls-alpn-01 challenge in a handshake (RFC 8737): who offers `acme-tls/1` alone gets a certificate
-//! that the renewal has put in the store for the name asked for, in whichever host that comes in. There is one of an
-//! elliptic curve and one of RSA, and nothing else is shown: the validator has the choice of the key type alone.
+//! The tls-alpn-01 challenge in a handshake (RFC 8737): who offers `acme-tls/1` alone gets a certificate that
+//! the renewal has put in the store for the name asked for, in whichever host that comes in. There is one of
+//! an elliptic curve and one of RSA, and nothing else is shown: the validator has the choice of the key type
+//! alone.
 
 use super::State;
 use super::sys::{Connection, Server};
@@ -12,8 +13,8 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 pub struct Answer {
-    /// Certificate chain and key of the first, as PEM: what was read from the files, written again. mod_ssl hands it to
-    /// OpenSSL, and any worker can have written the files.
+    /// Certificate chain and key of the first, as PEM: what was read from the files, written again. mod_ssl
+    /// hands it to OpenSSL, and any worker can have written the files.
     pub cert: String,
     pub key: Zeroizing<String>,
     /// Never none.
@@ -52,8 +53,8 @@ pub fn answer(connection: &Connection<'_>, server_name: &str) -> Option<Answer> 
     }
 }
 
-/// The certificates of a challenge of that name, for a handshake that is about to choose one. In the log is what
-/// [`answer`] finds.
+/// The certificates of a challenge of that name, for a handshake that is about to choose one. In the log is
+/// what [`answer`] finds.
 pub fn certificates(connection: &Connection<'_>, server_name: &str) -> Option<Vec<Identity>> {
     find(connection, server_name)?.ok().flatten().map(|answer| answer.identities)
 }

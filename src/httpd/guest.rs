@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An httpd without MDs, and with nothing to staple: it makes no store and does nothing by itself. It answers challenges
-//! that stand in the store all the same, as the C module does: in front of servers that renew it may share theirs.
+//! An httpd without MDs, and with nothing to staple: it makes no store and does nothing by itself. It answers
+//! challenges that stand in the store all the same, as the C module does: in front of servers that renew it
+//! may share theirs.
 
 use super::State;
 use super::startup::{pages_of, settings};

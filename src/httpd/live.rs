@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Live activation: sets that one child publishes are taken up by all, without a restart.
 //!
-//! At start the hosts that are served with certificates of ours are noted, and mod_ssl's hook puts a slot beside each of
-//! their TLS contexts. A handshake looks into the slot and does nothing else. Sets are read off its path: by the child that
-//! publishes, in the others by the watchdog's beat, and in a new child by threads that are ahead of its first client.
+//! At start the hosts that are served with certificates of ours are noted, and mod_ssl's hook puts a slot
+//! beside each of their TLS contexts. A handshake looks into the slot and does nothing else. Sets are read
+//! off its path: by the child that publishes, in the others by the watchdog's beat, and in a new child by
+//! threads that are ahead of its first client.
 
 use super::lock;
 use super::news::News;
@@ -26,12 +27,12 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a beat reads sets, of the tenth of a second until the next one: each costs about a millisecond, most of it to
-/// decrypt the key.
+/// How long a beat reads sets, of the tenth of a second until the next one: each costs about a millisecond,
+/// most of it to decrypt the key.
 const OF_A_BEAT: Duration = Duration::from_millis(50);
 
-/// How long a new child waits for the sets that it needs: those of hosts that had no good certificate at the start. And
-/// for all others.
+/// How long a new child waits for the sets that it needs: those of hosts that had no good certificate at the
+/// start. And for all others.
 const FOR_NEEDED: Duration = Duration::from_secs(10);
 const FOR_ALL: Duration = Duration::from_millis(500);
 
@@ -41,7 +42,8 @@ const READERS: usize = 4;
 /// How many children the status pages can tell apart.
 const MOST_COUNTED: usize = 1024;
 
-/// The slot of a host, and whether certificates of its own stay beside a live set; `None` where none goes live.
+/// The slot of a host, and whether certificates of its own stay beside a live set; `None` where none goes
+/// live.
 pub fn slot_of(server: Server<'_>) -> Option<(Slot, bool)> {
     lock(&server.conf()?.startup).as_ref()?.hosts.slot_of(server)
 }
@@ -101,8 +103,8 @@ impl Live {
         Ok(live)
     }
 
-    /// Tells of the sets in staging that nobody has heard of. The renewing child of the configuration before goes on
-    /// while this one is put in force: what it publishes late, it tells to its own children alone.
+    /// Tells of the sets in staging that nobody has heard of. The renewing child of the configuration before
+    /// goes on while this one is put in force: what it publishes late, it tells to its own children alone.
     pub fn find_published(&self) {
         let is_published = |name: &&str| {
             let file = self.store.modified(WorkGroup::Staging, name, live::FILE);
@@ -142,8 +144,8 @@ impl Live {
         md.is_some_and(|managed| managed.live.load().is_none())
     }
 
-    /// A new child, before it serves anyone: reads what went live since the start. It does not wait for long, and never
-    /// for one set that cannot be read: the threads that read go on beside it.
+    /// A new child, before it serves anyone: reads what went live since the start. It does not wait for long,
+    /// and never for one set that cannot be read: the threads that read go on beside it.
     pub fn begin(&self, stop: &StopFlag) {
         self.hear();
         let now = SystemClock::default().now();

@@ -4,13 +4,15 @@
 //! - `sys` is the room for `unsafe`; everything else here is safe code over its wrappers.
 //! - `startup` runs in the parent, as root where httpd is started by root: plan, store, activation.
 //! - `advice` tells what is wrong with the configuration, at configtest and at each start.
-//! - `starting` is what a start knows while mod_ssl asks; `tls` answers mod_ssl's questions for certificates; `tls_hosts` has what is learned of hosts on the way.
+//! - `starting` is what a start knows while mod_ssl asks; `tls` answers mod_ssl's questions for certificates;
+//!   `tls_hosts` has what is learned of hosts on the way.
 //! - `alpn` answers tls-alpn-01 challenges in TLS handshakes.
 //! - `guest` is an httpd without MDs, which answers challenges that others have put into the store.
 //! - `request` answers challenges, `pages` the questions of people and monitors.
 //! - `renewal` runs the jobs in the one child that mod_watchdog chose.
 //! - `stapling` has OCSP responses fetched and hands them to handshakes.
-//! - `live` has new certificates served without a restart; `refresh` runs it in every child, `news` tells them.
+//! - `live` has new certificates served without a restart; `refresh` runs it in every child, `news` tells
+//!   them.
 
 mod advice;
 mod alpn;

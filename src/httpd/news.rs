@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! News that one process has for all of its configuration: each topic has a counter that all of them see. Who has
-//! news raises it; the others notice at their next look, which costs one atomic load as long as there is none.
+//! News that one process has for all of its configuration: each topic has a counter that all of them see. Who
+//! has news raises it; the others notice at their next look, which costs one atomic load as long as there is
+//! none.
 
 use super::lock;
 use super::sys::Counters;

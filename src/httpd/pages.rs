@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the module tells of itself over HTTP: the handlers md-status and md-metrics, a section in server-status, and
-//! the public facts about the certificate of a host.
+//! What the module tells of itself over HTTP: the handlers md-status and md-metrics, a section in
+//! server-status, and the public facts about the certificate of a host.
 
 use super::State;
 use super::request::{NOT_FOUND, NOT_IMPLEMENTED, state_of};
@@ -63,7 +63,8 @@ fn md_status(request: &Request<'_>) -> Answer {
         state.snapshots.one(index, now)
     });
     let responses = state.as_ref().map(|state| state.responses()).unwrap_or_default();
-    // Where DocumentRoot does not exist httpd takes the whole path for path info, the handler's location included.
+    // Where DocumentRoot does not exist httpd takes the whole path for path info, the handler's location
+    // included.
     let is_location = path_info.ends_with(&path);
     let (status, json) = match found {
         Some(domain) => (200, json::one(&domain, &responses, now)),
@@ -94,7 +95,8 @@ fn md_metrics(request: &Request<'_>) -> Answer {
     Answer::Body { status: 200, content_type: metrics::CONTENT_TYPE, body: body.into_bytes() }
 }
 
-/// The public facts about the certificates of the host that is asked; `None` where that is not what is asked for.
+/// The public facts about the certificates of the host that is asked; `None` where that is not what is asked
+/// for.
 pub fn certificate_status(request: &Request<'_>, state: &State, path: &str) -> Option<Answer> {
     let is_on = || state.pages.get(&request.server().key()).is_some_and(|pages| pages.certificate_status);
     if path != CERTIFICATE_STATUS || !is_on() {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the start learns of certificates that are stapled: mod_ssl's hooks tell of them while it makes its contexts.
+//! What the start learns of certificates that are stapled: mod_ssl's hooks tell of them while it makes its
+//! contexts.
 
 use super::live;
 use super::lock;
@@ -70,8 +71,8 @@ fn owner(plan: &Plan, host: usize) -> Option<(String, Terms)> {
     }
 }
 
-/// mod_ssl staples the certificates of this host by itself. It knows those of the start alone: what goes live later is
-/// ours to staple.
+/// mod_ssl staples the certificates of this host by itself. It knows those of the start alone: what goes live
+/// later is ours to staple.
 pub fn note_by_mod_ssl(server: Server<'_>) {
     let Some(startup) = server.conf().and_then(|conf| lock(&conf.startup).clone()) else { return };
     if live::slot_of(server).is_none() {
@@ -109,7 +110,8 @@ pub fn cache_of(server: Server<'_>) -> Option<Arc<Cache>> {
     Some(startup.stapling.cache.clone())
 }
 
-/// Removes old responses that neither these certificates nor those in staging use. What they use was read before.
+/// Removes old responses that neither these certificates nor those in staging use. What they use was read
+/// before.
 pub fn clean_up(
     startup: &Startup,
     keep: TimeSlice,

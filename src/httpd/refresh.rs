@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What every child does beside serving: it takes up what another process has news of, off the path of requests
-//! and handshakes. And how it ends.
+//! What every child does beside serving: it takes up what another process has news of, off the path of
+//! requests and handshakes. And how it ends.
 
 use super::State;
 use super::sys::{self, ChildPool, Server};
@@ -8,8 +8,8 @@ use crate::crypto;
 use crate::time::{Clock, StopFlag, SystemClock};
 use std::time::Duration;
 
-/// How long the end of a child waits for our threads. They notice within a tenth of a second; httpd looks for the end of
-/// its children after a third of a second, after 1.4 seconds, and then each second.
+/// How long the end of a child waits for our threads. They notice within a tenth of a second; httpd looks for
+/// the end of its children after a third of a second, after 1.4 seconds, and then each second.
 const BOUND: Duration = Duration::from_millis(600);
 
 /// A new child, before it serves anyone.
@@ -36,7 +36,8 @@ pub fn beat(state: &State) {
     state.snapshots.keep_up(SystemClock::default().now());
 }
 
-/// The child ends: nothing of ours begins any more, and what is under way gets a while to end. May run in a signal handler.
+/// The child ends: nothing of ours begins any more, and what is under way gets a while to end. May run in a
+/// signal handler.
 pub fn end(stop: &StopFlag) {
     stop.raise();
     stop.wait_for_all(BOUND);

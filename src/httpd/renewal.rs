@@ -39,11 +39,12 @@ pub fn beat(state: &State, beat: Beat) {
     driver.beat();
 }
 
-/// mod_watchdog has noticed that the child ends, which may be long before it does: connections go on. Who gets its lock
-/// next finds nobody at work.
+/// mod_watchdog has noticed that the child ends, which may be long before it does: connections go on. Who
+/// gets its lock next finds nobody at work.
 fn stop(state: &State) {
     crate::log!(Debug, "AH10058: md watchdog stopping");
-    // What is freed here is OpenSSL's for a part. Where the child has come to its end already, nobody frees it.
+    // What is freed here is OpenSSL's for a part. Where the child has come to its end already, nobody frees
+    // it.
     let Some(_at_work) = state.stop.enter() else { return };
     state.stop.raise();
     if let Some(driver) = lock(&state.driver).take() {

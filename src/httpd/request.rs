@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Requests that are ours before anything else looks at them: http-01 challenges, and what MDRequireHttps says.
+//! Requests that are ours before anything else looks at them: http-01 challenges, and what MDRequireHttps
+//! says.
 
 use super::live::Live;
 use super::sys::{Answer, Request};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Stapling: which certificates are stapled is found out at start ([`primed`]); the child that renews asks for responses;
-//! all children take them up from the store when they are told; handshakes are answered from memory.
+//! Stapling: which certificates are stapled is found out at start ([`primed`]); the child that renews asks
+//! for responses; all children take them up from the store when they are told; handshakes are answered from
+//! memory.
 
 use super::news::News;
 use super::primed;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start knows between its two halves: while mod_ssl, in between, asks for certificates and loads them.
+//! What a start knows between its two halves: while mod_ssl, in between, asks for certificates and loads
+//! them.
 
 use super::lock;
 use super::primed::Primed;
@@ -55,8 +56,8 @@ impl Startup {
         paths.iter().map(worth).collect()
     }
 
-    /// mod_ssl is about to load the certificates of this MD. Where they are on trial and it ends the start, the next one
-    /// puts those before back.
+    /// mod_ssl is about to load the certificates of this MD. Where they are on trial and it ends the start,
+    /// the next one puts those before back.
     pub fn note_loading(&self, name: &str) {
         if self.on_trial.contains_key(name)
             && lock(&self.trial).is_some()
@@ -94,8 +95,8 @@ impl Startup {
         Some(run(&lock(&self.plan), host))
     }
 
-    /// Hands over the MD of a TLS host and its index, noting that it is one. `None` where it has none, or several:
-    /// then the second half stops the start.
+    /// Hands over the MD of a TLS host and its index, noting that it is one. `None` where it has none, or
+    /// several: then the second half stops the start.
     pub fn with_md_of_tls_host<R>(
         &self,
         server: Server<'_>,

@@ -37,8 +37,8 @@ use std::sync::{Arc, Mutex};
 /// The start must not go on. Why stands in the log.
 pub struct StartFailed;
 
-/// `apachectl configtest`: tells on the terminal all that can be known, and changes nothing. Only what would end the start
-/// ends it.
+/// `apachectl configtest`: tells on the terminal all that can be known, and changes nothing. Only what would
+/// end the start ends it.
 pub fn check(main: Server<'_>) -> Result<(), StartFailed> {
     if !sys::is_configuration_test() {
         return Ok(());
@@ -60,7 +60,8 @@ fn make_plan(servers: &[(ServerConfig, Host)]) -> Result<Plan, Vec<Finding>> {
     config::plan(&config_servers(servers), &sys::listener_ports(), &|path: &Path| path.exists())
 }
 
-/// Tells what is known before mod_ssl begins. Where mod_ssl is going to end the start, in its first pass already, the whole list.
+/// Tells what is known before mod_ssl begins. Where mod_ssl is going to end the start, in its first pass
+/// already, the whole list.
 fn advise(plan: &Plan, servers: &[(ServerConfig, Host)], records: &[Server<'_>], is_check: bool) {
     let advice = advice::of(plan, servers);
     if advice.ends_start() {

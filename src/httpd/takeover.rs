@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start changes in the store before mod_ssl looks at it: staged sets come into use, failing renewals begin anew.
-//! With `MDStoreLocks` only under the lock of the store.
+//! What a start changes in the store before mod_ssl looks at it: staged sets come into use, failing renewals
+//! begin anew. With `MDStoreLocks` only under the lock of the store.
 
 use crate::config::Plan;
 use crate::notify::{Commands, Event};
@@ -81,8 +81,8 @@ pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Option<StoreLock> {
     })
 }
 
-/// Activates the staged sets and restarts failing renewals. Where the store refuses, the sets in use stay. Returns the sets
-/// that were put into use.
+/// Activates the staged sets and restarts failing renewals. Where the store refuses, the sets in use stay.
+/// Returns the sets that were put into use.
 pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp) -> OnTrial {
     if let Err(error) = store.write_reach(plan.can_http, plan.can_https) {
         crate::log!(Warn, "the store's httpd.json cannot be written: {}", error.advised());
@@ -159,8 +159,8 @@ fn begin_anew(store: &StartStore, name: &str, now: Timestamp) {
     }
 }
 
-/// The event `installed`, while we are still who may do things. What commands should have heard before that, the next child
-/// tells them.
+/// The event `installed`, while we are still who may do things. What commands should have heard before that,
+/// the next child tells them.
 fn installed(store: &StartStore, name: &str, plan: &Plan) {
     let commands =
         Commands { message: plan.global.message_cmd.clone(), notify: plan.global.notify_cmd.clone() };

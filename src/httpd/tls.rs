@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! mod_ssl's questions for certificates, asked for each TLS host while httpd starts. What each is served is decided in
-//! [`serve`]; here it is handed over.
+//! mod_ssl's questions for certificates, asked for each TLS host while httpd starts. What each is served is
+//! decided in [`serve`]; here it is handed over.
 
 use super::lock;
 use super::starting::Startup;
@@ -12,8 +12,8 @@ use crate::renew::sync::{self, SyncedMd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The certificates of a host's MD, or a self-signed one where there is nothing else and a set can go live later.
-/// `false` leaves the host to others.
+/// The certificates of a host's MD, or a self-signed one where there is nothing else and a set can go live
+/// later. `false` leaves the host to others.
 pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mut PathArray<'_>) -> bool {
     let Some(startup) = startup(server) else { return false };
     let added = startup.with_md_of_tls_host(server, |md, synced| {
@@ -63,8 +63,9 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
     added.unwrap_or(false)
 }
 
-/// Leaves those of a host's own files that serve clients beside certificates for keys of these kinds. mod_ssl takes the
-/// key from the certificate's file where a host names none; what is added after that must not take its place.
+/// Leaves those of a host's own files that serve clients beside certificates for keys of these kinds. mod_ssl
+/// takes the key from the certificate's file where a host names none; what is added after that must not take
+/// its place.
 fn keep(own: &[OwnFile], specs: &[KeySpec], certs: &mut PathArray<'_>, keys: &mut PathArray<'_>) {
     let (cert_paths, key_paths) = (certs.paths(), keys.paths());
     certs.clear();
@@ -86,8 +87,8 @@ pub fn loaded(server: Server<'_>, context: Context) {
     }
 }
 
-/// A self-signed certificate for a host whose MD has none yet, with `MDLiveActivation off`: mod_ssl then answers 503
-/// for it.
+/// A self-signed certificate for a host whose MD has none yet, with `MDLiveActivation off`: mod_ssl then
+/// answers 503 for it.
 pub fn add_fallback(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mut PathArray<'_>) -> bool {
     let Some(startup) = startup(server) else { return false };
     let added = startup.with_md_of_tls_host(server, |_, synced| {

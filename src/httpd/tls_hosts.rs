@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the start learns of the TLS hosts of managed domains: who provides the certificate of each, and the TLS context
-//! that mod_ssl made for it. New sets are tried out on these contexts, with all settings of their hosts, before they
-//! are served by any.
+//! What the start learns of the TLS hosts of managed domains: who provides the certificate of each, and the
+//! TLS context that mod_ssl made for it. New sets are tried out on these contexts, with all settings of their
+//! hosts, before they are served by any.
 
 use super::lock;
 use super::sys::{Context, Server};

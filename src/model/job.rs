@@ -128,7 +128,8 @@ const KNOWN_KEYS: &[&str] = &[
     "log",
 ];
 
-/// A set that is in use, of which commands have not heard: what of it they have heard, and the pace of further calls.
+/// A set that is in use, of which commands have not heard: what of it they have heard, and the pace of
+/// further calls.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Untold {
     pub notified: bool,
@@ -231,8 +232,8 @@ impl Job {
         Job { name: name.to_string(), ..Job::default() }
     }
 
-    /// Whether a renewal has been begun, or is asked to wait. What is kept of a domain that nobody renews is only what
-    /// was told of it.
+    /// Whether a renewal has been begun, or is asked to wait. What is kept of a domain that nobody renews is
+    /// only what was told of it.
     pub fn is_begun(&self) -> bool {
         self.finished
             || self.errors > 0
@@ -356,8 +357,8 @@ impl Job {
         Value::Object(out)
     }
 
-    /// Reads job.json; `None` where it is not an object. Fields of wrong types take their defaults, and what is long is
-    /// cut: workers can write it, and all of this is shown and logged.
+    /// Reads job.json; `None` where it is not an object. Fields of wrong types take their defaults, and what
+    /// is long is cut: workers can write it, and all of this is shown and logged.
     pub fn from_json(name: &str, value: &Value) -> Option<Self> {
         let fields = value.as_object()?;
         let flag = |key: &str| fields.get(key).and_then(Value::as_bool).unwrap_or(false);

@@ -47,7 +47,8 @@ pub enum State {
     MissingInformation = 5,
 }
 
-/// External account binding (RFC 8555 §7.3.4). The hmac is a secret: `Debug` hides it, and it is wiped when it goes.
+/// External account binding (RFC 8555 §7.3.4). The hmac is a secret: `Debug` hides it, and it is wiped when
+/// it goes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Eab {
     pub kid: String,

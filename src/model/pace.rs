@@ -111,8 +111,8 @@ impl Pace {
 }
 
 impl Hold {
-    /// Whether it holds at `now`. One from the future was noted by a clock that was wrong, one that is longer than any that
-    /// is obeyed was not noted by us.
+    /// Whether it holds at `now`. One from the future was noted by a clock that was wrong, one that is longer
+    /// than any that is obeyed was not noted by us.
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.since <= now && now < self.until && self.until.since(self.since) <= WAIT_MAX
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What handshakes are stapled from: every certificate that is stapled, with its response, in one table that is
-//! replaced as a whole. A handshake loads a pointer, looks a certificate up and copies; it takes no lock and touches
-//! no file.
+//! What handshakes are stapled from: every certificate that is stapled, with its response, in one table that
+//! is replaced as a whole. A handshake loads a pointer, looks a certificate up and copies; it takes no lock
+//! and touches no file.
 
 use super::response::{Response, Status};
 use super::subject::{Id, Subject};
@@ -65,8 +65,9 @@ impl Table {
     }
 }
 
-/// A table that nobody has stapled from yet stays as it is in httpd's parent: what can be replaced while handshakes look
-/// at it would leave a thread-local destructor behind there, which keeps the library loaded (docs/unsafe.md).
+/// A table that nobody has stapled from yet stays as it is in httpd's parent: what can be replaced while
+/// handshakes look at it would leave a thread-local destructor behind there, which keeps the library loaded
+/// (docs/unsafe.md).
 #[derive(Default)]
 pub struct Cache {
     /// Until the first handshake.
@@ -81,8 +82,8 @@ impl Cache {
         cache
     }
 
-    /// Hands the response to staple to `use_it`: none where there is none that is current. `None` as an answer says
-    /// that the certificate is not stapled by us.
+    /// Hands the response to staple to `use_it`: none where there is none that is current. `None` as an
+    /// answer says that the certificate is not stapled by us.
     pub fn staple<R>(&self, id: &[u8], now: Timestamp, use_it: impl FnOnce(Option<&[u8]>) -> R) -> Option<R> {
         let id: &Id = id.try_into().ok()?;
         let table = self.in_use().load();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One exchange with a responder: ask, read, verify. What comes back is a response that may be stapled, or the
-//! reason why there is none.
+//! One exchange with a responder: ask, read, verify. What comes back is a response that may be stapled, or
+//! the reason why there is none.
 
 use super::request::{Form, form};
 use super::response::{self, Flaw, Response};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Responses in the store: `ocsp/OWNER/ocsp-HEX.json`, as the C module has them, so that a restart during an outage
-//! still staples. What is read there is verified like what comes over the wire.
+//! Responses in the store: `ocsp/OWNER/ocsp-HEX.json`, as the C module has them, so that a restart during an
+//! outage still staples. What is read there is verified like what comes over the wire.
 
 use super::response::{self, Flaw, Response, Status};
 use super::subject::{Id, Subject};
@@ -63,14 +63,14 @@ pub trait Users {
     fn is_used(&self, owner: &str, id: &Id) -> bool;
 }
 
-/// Strangers whose folders one start looks at, and files in each folder. Any process of httpd's user can make more of them,
-/// and a start waits for this.
+/// Strangers whose folders one start looks at, and files in each folder. Any process of httpd's user can make
+/// more of them, and a start waits for this.
 const STRANGERS: usize = 100;
 const FILES: usize = 1000;
 
-/// Removes responses that were not renewed for so long (`MDStaplingKeepResponse`) and that nobody uses any more, and
-/// folders of which nothing else is left. Gives the number of removed responses. Where there is too much of it, the rest is
-/// left to later starts.
+/// Removes responses that were not renewed for so long (`MDStaplingKeepResponse`) and that nobody uses any
+/// more, and folders of which nothing else is left. Gives the number of removed responses. Where there is too
+/// much of it, the rest is left to later starts.
 pub fn remove_old(
     store: &StartStore,
     keep: TimeSlice,

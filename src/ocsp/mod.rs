@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Asking a CA whether a certificate is revoked, and judging what comes back: OCSP (RFC 6960) in the lightweight
-//! profile of RFC 5019.
+//! Asking a CA whether a certificate is revoked, and judging what comes back: OCSP (RFC 6960) in the
+//! lightweight profile of RFC 5019.
 //!
 //! - [`Subject`] is a certificate with all that is needed to ask for it; [`request`] asks.
 //! - [`response`] parses and verifies. Nothing that fails is ever stored, let alone stapled.

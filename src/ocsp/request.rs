@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The question to a responder (RFC 6960 §4.1, RFC 5019 §2): one certificate, SHA-1, no nonce, no signature; in the
-//! URL of a GET where that stays short enough for caches, else as a POST.
+//! The question to a responder (RFC 6960 §4.1, RFC 5019 §2): one certificate, SHA-1, no nonce, no signature;
+//! in the URL of a GET where that stays short enough for caches, else as a POST.
 
 use crate::crypto::Certificate;
 use crate::crypto::der::{BIT_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a responder says (RFC 6960 §4.2), and whether it is to be believed: the whole of it is read, it answers for
-//! our certificate, the issuer or one it appointed has signed it, and it is of use now.
+//! What a responder says (RFC 6960 §4.2), and whether it is to be believed: the whole of it is read, it
+//! answers for our certificate, the issuer or one it appointed has signed it, and it is of use now.
 
 use super::signer::{self, Signed};
 use super::subject::Subject;
@@ -94,7 +94,8 @@ pub enum Flaw {
     Older,
 }
 
-/// Reads and verifies a response about `subject`, except for its dates: what lies in the store may have expired.
+/// Reads and verifies a response about `subject`, except for its dates: what lies in the store may have
+/// expired.
 pub fn verify(der: &[u8], subject: &Subject, now: Timestamp) -> Result<Response, Flaw> {
     if der.len() > SIZE_MAX {
         return Err(Flaw::TooLarge(der.len()));
@@ -129,8 +130,8 @@ pub fn accept(new: &Response, current: Option<&Response>, now: Timestamp) -> Res
     Ok(())
 }
 
-/// Whether clients can read it to the end. Not all of it is signed: who changes the rest on its way must not make us
-/// staple what ends handshakes.
+/// Whether clients can read it to the end. Not all of it is signed: who changes the rest on its way must not
+/// make us staple what ends handshakes.
 fn is_readable(der: &[u8]) -> bool {
     let is_readable = OcspResponse::from_der(der).and_then(|response| response.basic()).is_ok();
     // What failed leaves its reason in the thread's queue, where others would find it.
@@ -346,7 +347,8 @@ mod tests {
         ] {
             let taken: Vec<_> =
                 flips(&der).enumerate().filter(|(_, der)| verify(der, &subject, NOW).is_ok()).collect();
-            // What may differ: bits that nobody signs and that mean nothing, as the parameters of the algorithm.
+            // What may differ: bits that nobody signs and that mean nothing, as the parameters of the
+            // algorithm.
             assert!(taken.is_empty(), "bits {:?}", taken.iter().map(|(bit, _)| bit).collect::<Vec<_>>());
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When to ask a responder next: pure functions of what is known and `now`. Randomness is passed in as a number in
-//! 0..1.
+//! When to ask a responder next: pure functions of what is known and `now`. Randomness is passed in as a
+//! number in 0..1.
 
 use super::response::Response;
 use crate::time::{DAY, TimeSlice, Timestamp};
@@ -19,7 +19,8 @@ pub fn window(response: &Response, renew_window: TimeSlice) -> (Timestamp, Times
     (response.until.minus(length), response.until)
 }
 
-/// When to ask for the successor of `response`. `max_age` is that of the answer it came in, if it came just now.
+/// When to ask for the successor of `response`. `max_age` is that of the answer it came in, if it came just
+/// now.
 pub fn after_success(
     response: &Response,
     renew_window: TimeSlice,
@@ -42,9 +43,9 @@ fn pace(response: &Response, now: Timestamp) -> Duration {
     (response.until.since(now) / 4).clamp(shortest, RETRY_MAX)
 }
 
-/// When to try again after so many failures in a row: `base` doubled each time, ± 50 %, an hour at most; more often
-/// around the end of the last response, which is `current`, expired or not. The responder's `Retry-After` is honoured as
-/// far as the response in use lets us.
+/// When to try again after so many failures in a row: `base` doubled each time, ± 50 %, an hour at most; more
+/// often around the end of the last response, which is `current`, expired or not. The responder's
+/// `Retry-After` is honoured as far as the response in use lets us.
 pub fn after_failure(
     failures: u32,
     base: Duration,
@@ -55,7 +56,8 @@ pub fn after_failure(
 ) -> Timestamp {
     let doubled = base.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(RETRY_MAX);
     let in_use = current.filter(|current| current.is_current(now));
-    // Many failures while it came to an end say little about how long this will last: the waits grow anew from there.
+    // Many failures while it came to an end say little about how long this will last: the waits grow anew
+    // from there.
     let since_end = |current: &Response| now.since(current.until);
     let most = in_use.map(|current| pace(current, now)).or_else(|| current.map(since_end));
     let delay = most.map_or(doubled, |most| doubled.min(most.max(base)));
@@ -76,9 +78,9 @@ pub struct Failing {
     pub retry_after: Option<Timestamp>,
 }
 
-/// When to ask in a process that goes on with this. The server was started at `started`: that may have mended what was
-/// wrong, so the first try comes at once, unless the responder asked us to wait; after that it is as if nothing had happened.
-/// All as far as it may be told: files and clocks may be wrong.
+/// When to ask in a process that goes on with this. The server was started at `started`: that may have mended
+/// what was wrong, so the first try comes at once, unless the responder asked us to wait; after that it is as
+/// if nothing had happened. All as far as it may be told: files and clocks may be wrong.
 pub fn after_restart(
     due: Timestamp,
     failing: &Failing,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who signed a response, and whether the issuer of the certificate stands behind that (RFC 6960 §4.2.2.2): the
-//! issuer itself, or a certificate that it issued for this purpose. The bytes as they came are what is verified.
+//! Who signed a response, and whether the issuer of the certificate stands behind that (RFC 6960 §4.2.2.2):
+//! the issuer itself, or a certificate that it issued for this purpose. The bytes as they came are what is
+//! verified.
 
 use super::request::key_hash;
 use super::response::Flaw;

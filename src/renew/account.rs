@@ -15,8 +15,8 @@ const ACCOUNT_FILE: &str = file::ACCOUNTS[0].0;
 const ACCOUNT_KEY_FILE: &str = file::ACCOUNTS[0].1;
 /// What is kept of a staged account's JSON.
 const ROOM: Room = Room { values: 1024, text: 64 * 1024 };
-/// Accounts at one CA, for one external account, beyond which none is added of those that we have left in staging, and
-/// of those that anybody may have left there.
+/// Accounts at one CA, for one external account, beyond which none is added of those that we have left in
+/// staging, and of those that anybody may have left there.
 const OURS_MAX: usize = 64;
 const OTHERS_MAX: usize = 4;
 /// Folders are numbered with four digits.
@@ -80,13 +80,14 @@ impl Accounts {
         self.fitting(ca_url, md).any(|account| account.folder == folder)
     }
 
-    /// The folder of the account at `ca_url` that MDs with the binding of `md` share, whatever their contacts.
+    /// The folder of the account at `ca_url` that MDs with the binding of `md` share, whatever their
+    /// contacts.
     pub fn find(&self, ca_url: &str, md: &Md) -> Option<&str> {
         self.fitting(ca_url, md).next().map(|account| account.folder.as_str())
     }
 
-    /// Notes in `md` which CA issued a set, and for which account. `staged`: what it was ordered for; `adopted`: the
-    /// accounts that came with it, by their CAs.
+    /// Notes in `md` which CA issued a set, and for which account. `staged`: what it was ordered for;
+    /// `adopted`: the accounts that came with it, by their CAs.
     pub fn name_ca(&self, adopted: &[(String, String)], md: &mut Md, staged: &Md) {
         let Some(url) = &staged.ca.url else { return };
         let known = |folder: &&String| self.fits(folder, url, md);
@@ -109,8 +110,9 @@ impl Accounts {
 
     /// Copies the accounts that wait in the staging folder of `name` to `accounts`, unless they are there
     /// already, and takes over their new contacts. Gives the directory URL of each one's CA and its folder;
-    /// nothing usable is passed over. An account that we have not left there is one of the C module, if `is_wanted` says
-    /// so of the URL of its CA and its external account, and there are not enough of them yet.
+    /// nothing usable is passed over. An account that we have not left there is one of the C module, if
+    /// `is_wanted` says so of the URL of its CA and its external account, and there are not enough of them
+    /// yet.
     pub fn adopt(
         &mut self,
         store: &StartStore,

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Puts complete sets from `staging` into use when httpd starts.
 //!
-//! A set is read, assembled in `tmp`, passes the [`gate`](super::gate) and is swapped in: the folder in `domains` goes
-//! to `archive`, the one in `tmp` takes its place. Whether it fits today's configuration does not matter here: what is
-//! better than the set in use is used, and the renewal does the rest. The process may die between any two steps: what
-//! is still staged is activated by the next start, and where `domains` was left empty, [`recover`](super::recover) ends
-//! the swap. Staging is emptied last.
+//! A set is read, assembled in `tmp`, passes the [`gate`](super::gate) and is swapped in: the folder in
+//! `domains` goes to `archive`, the one in `tmp` takes its place. Whether it fits today's configuration does
+//! not matter here: what is better than the set in use is used, and the renewal does the rest. The process
+//! may die between any two steps: what is still staged is activated by the next start, and where `domains`
+//! was left empty, [`recover`](super::recover) ends the swap. Staging is emptied last.
 
 use super::account::Accounts;
 use super::gate::{self, EndedStarts};
@@ -35,7 +35,8 @@ pub enum Activated {
     Waiting(Timestamp),
     /// It is in use.
     Done,
-    /// It is whole, but TLS servers refuse it, for this reason. It stays in staging, and the one before in use.
+    /// It is whole, but TLS servers refuse it, for this reason. It stays in staging, and the one before in
+    /// use.
     Refused(String),
     /// It was made under an earlier configuration and is worth less than the one in use. It was purged.
     Outdone,
@@ -102,8 +103,8 @@ impl From<Error> for Refusal {
 }
 
 impl<'s> Activation<'s> {
-    /// Looks at staging, accounts and archive, and moves the accounts that wait in staging. Folders of other names than
-    /// the configured ones cost nothing: anybody may have made them.
+    /// Looks at staging, accounts and archive, and moves the accounts that wait in staging. Folders of other
+    /// names than the configured ones cost nothing: anybody may have made them.
     pub fn begin(store: &'s StartStore, mds: &[SyncedMd], now: Timestamp) -> Result<Self, Error> {
         let ended = EndedStarts::read(store, now)?;
         let mut accounts = Accounts::read(store)?;
@@ -118,7 +119,8 @@ impl<'s> Activation<'s> {
                  could write there."
             );
         }
-        // An account outlives the domain that registered it. Folders in `domains` nobody but who starts httpd has made.
+        // An account outlives the domain that registered it. Folders in `domains` nobody but who starts httpd
+        // has made.
         let former = store.names(Group::Domains)?;
         let mut staged = store.present(Group::Staging, names().chain(former.iter().map(String::as_str)))?;
         let asks = |md: &Md, ca: &str| md.ca.urls.iter().any(|url| url == ca);
@@ -152,8 +154,8 @@ impl<'s> Activation<'s> {
     }
 
     /// Puts the staged set of an MD into use, if there is one. One that takes the place of good certificates
-    /// has to be valid for at least `delay`. `synced` then says what is in use. An error leaves staging as it is, for
-    /// the next start.
+    /// has to be valid for at least `delay`. `synced` then says what is in use. An error leaves staging as it
+    /// is, for the next start.
     pub fn activate(
         &mut self,
         synced: &mut SyncedMd,
@@ -199,7 +201,8 @@ impl<'s> Activation<'s> {
         if activated == Activated::Done {
             return Ok(Activated::Done);
         }
-        // A renewal is under way; what was live meanwhile has its place in `domains` now, or must never have one.
+        // A renewal is under way; what was live meanwhile has its place in `domains` now, or must never have
+        // one.
         if !is_held {
             self.store.remove(Group::Staging, &name, live::FILE)?;
         }
@@ -214,8 +217,8 @@ impl<'s> Activation<'s> {
         })
     }
 
-    /// A purge that was interrupted: by name, the job goes before the files of the set. Or somebody has removed the job,
-    /// and the set that is live may be in no other place.
+    /// A purge that was interrupted: by name, the job goes before the files of the set. Or somebody has
+    /// removed the job, and the set that is live may be in no other place.
     fn activate_without_job(&mut self, synced: &mut SyncedMd, now: Timestamp) -> Result<Activated, Error> {
         let name = synced.md.name.clone();
         let live = self.load_live(&name)?;
@@ -240,8 +243,8 @@ impl<'s> Activation<'s> {
         Ok(if is_used { Activated::Done } else { Activated::Nothing })
     }
 
-    /// Tells whether the set that was live is in use now. One that cannot be used is as good as none; one that cannot be
-    /// put into use now is kept, as the error says.
+    /// Tells whether the set that was live is in use now. One that cannot be used is as good as none; one
+    /// that cannot be put into use now is kept, as the error says.
     fn use_live(&mut self, synced: &mut SyncedMd, live: Staged, now: Timestamp) -> Result<bool, Error> {
         if self.is_of_no_use(synced, &live, now).is_some() {
             return Ok(false);
@@ -654,8 +657,8 @@ mod tests {
         }
     }
 
-    /// For each condition of the set in use, the live one and the staged one: the best is served, of equal ones the
-    /// newest. The self-signed certificate is left to an MD that has none of them.
+    /// For each condition of the set in use, the live one and the staged one: the best is served, of equal
+    /// ones the newest. The self-signed certificate is left to an MD that has none of them.
     #[test]
     fn of_the_sets_in_use_live_and_staged_the_best_and_newest_is_served() {
         let (a, ca) = (md(&["a.test", "b.test"]), Lab::new());
@@ -969,8 +972,8 @@ mod tests {
         }
     }
 
-    /// Who can write to staging says in job.json what they like, and makes other certificates for a key of ours. What
-    /// ended a start is asked of those that have no code of a child that had it tried.
+    /// Who can write to staging says in job.json what they like, and makes other certificates for a key of
+    /// ours. What ended a start is asked of those that have no code of a child that had it tried.
     #[test]
     fn a_set_that_no_child_has_tried_ends_one_start_alone() {
         let a = md(&["a.test"]);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The CAs a run deals with, shared by all jobs: one directory and nonce pool each, one session for each
-//! account, one registration at a time. Where many jobs need the same thing at the same moment, one gets it and the others wait for it.
+//! account, one registration at a time. Where many jobs need the same thing at the same moment, one gets it
+//! and the others wait for it.
 
 use super::Route;
 use super::error::Error;
@@ -42,7 +43,8 @@ pub struct Authority {
     url: String,
     contact: Mutex<Contact>,
     sessions: Mutex<Sessions>,
-    /// Held while an account is looked for or registered, by whatever route: jobs that start together share one.
+    /// Held while an account is looked for or registered, by whatever route: jobs that start together share
+    /// one.
     registering: Arc<Mutex<()>>,
 }
 

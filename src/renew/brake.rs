@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What no reason to renew can pass: after a set was issued, none is ordered for the same reason for a while, and only so
-//! many for all reasons together, so that a CA's advice or a clock that make no sense do not use up what the CA allows. Pure;
-//! the demands of CAs themselves are in [`hold`](super::hold).
+//! What no reason to renew can pass: after a set was issued, none is ordered for the same reason for a while,
+//! and only so many for all reasons together, so that a CA's advice or a clock that make no sense do not use
+//! up what the CA allows. Pure; the demands of CAs themselves are in [`hold`](super::hold).
 
 use crate::acme::limits::{self, Limit, Limits};
 use crate::crypto;
@@ -12,8 +12,8 @@ use data_encoding::HEXLOWER;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Sets of one order in the time in which a set rests, and where there is no certificate at all: then somebody may just
-/// have removed it.
+/// Sets of one order in the time in which a set rests, and where there is no certificate at all: then
+/// somebody may just have removed it.
 const SETS: usize = 2;
 const SETS_MISSING: usize = 5;
 
@@ -94,8 +94,9 @@ fn orders_of(md: &Md) -> u32 {
     u32::try_from(md.keys().len()).unwrap_or(u32::MAX)
 }
 
-/// The renewals of this server that order at CAs which limit the orders of an account: each has its turn, so that the first
-/// start of thousands of domains takes its time and is not refused. Renewals that say what they replace need none.
+/// The renewals of this server that order at CAs which limit the orders of an account: each has its turn, so
+/// that the first start of thousands of domains takes its time and is not refused. Renewals that say what
+/// they replace need none.
 #[derive(Debug, Default)]
 pub struct Queue {
     /// By the name of the CA.
@@ -481,7 +482,8 @@ mod tests {
         assert_eq!(held.until.since(NOW), Duration::from_secs(7 * 86_400 / 5), "{}", held.reason);
         assert!(held.reason.contains("5 certificates for the same names in 7d"), "{}", held.reason);
         assert_eq!(brake(&ledger, &wanted(LE, false), held.until), None);
-        // What says what it replaces is not counted, nor is what another CA has issued, or one without limits.
+        // What says what it replaces is not counted, nor is what another CA has issued, or one without
+        // limits.
         assert_eq!(brake(&ledger, &wanted(LE, true), at(20)), None);
         assert_eq!(brake(&ordered(LE, true), &wanted(LE, false), at(20)), None);
         assert_eq!(brake(&ledger, &wanted(CA, false), at(20)), None);

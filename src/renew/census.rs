@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How many processes serve the newest set of a managed domain: each has a place in counters that all share, where it
-//! says that it lives, how much of the news it has heard, and which sets it could not use.
+//! How many processes serve the newest set of a managed domain: each has a place in counters that all share,
+//! where it says that it lives, how much of the news it has heard, and which sets it could not use.
 //!
-//! Nobody clears the place of a process that was killed. Who has not been heard of for a while does not count, and
-//! the next process takes its place.
+//! Nobody clears the place of a process that was killed. Who has not been heard of for a while does not
+//! count, and the next process takes its place.
 
 use super::tally::Counters;
 use crate::time::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Milliseconds after which a process that says nothing is taken for dead. It says something ten times a second.
+/// Milliseconds after which a process that says nothing is taken for dead. It says something ten times a
+/// second.
 const SILENCE: u64 = 3000;
 
 /// In a place, before the bits of refused sets.

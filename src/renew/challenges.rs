@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The answers to an order's challenges: chosen and put in place, all of them before the CA is told to
-//! look at the first (RFC 8555 §7.5.1), and taken away again whatever came of the order. Only TXT records of one name
-//! follow each other: there are commands that replace the record that is there. Answers of other MDs for the same name
-//! stay.
+//! The answers to an order's challenges: chosen and put in place, all of them before the CA is told to look
+//! at the first (RFC 8555 §7.5.1), and taken away again whatever came of the order. Only TXT records of one
+//! name follow each other: there are commands that replace the record that is there. Answers of other MDs for
+//! the same name stay.
 
 use super::Managed;
 use super::engine::Engine;
@@ -41,9 +41,9 @@ impl Answering {
     }
 }
 
-/// Those of `idle` that can be answered while the CA looks at `validating`. A name and the wildcard above it share a TXT
-/// record, which answers one of them at a time: many commands replace it, and the C module sets it up for one after the
-/// other.
+/// Those of `idle` that can be answered while the CA looks at `validating`. A name and the wildcard above it
+/// share a TXT record, which answers one of them at a time: many commands replace it, and the C module sets
+/// it up for one after the other.
 pub fn next<'a>(
     engine: &Engine,
     target: &Managed,
@@ -225,8 +225,8 @@ impl Presenter<'_, '_> {
         Ok(())
     }
 
-    /// Made once for all names and orders, because making it takes long: the CA looks for what the certificate says, and
-    /// not for its key.
+    /// Made once for all names and orders, because making it takes long: the CA looks for what the
+    /// certificate says, and not for its key.
     fn key(&self, spec: &KeySpec) -> Result<PrivateKey, Obstacle> {
         let mut keys = self.engine.answering().keys();
         if let Some((_, key)) = keys.iter().find(|(known, _)| known == spec) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which jobs run: looks at every beat for those that are due, runs each in a thread, as many as there are
-//! [`Slots`], and ends them all when the process stops. A thread that is done with a job goes on with the next one
-//! that is due. A job that panics ends as an error of that job.
+//! [`Slots`], and ends them all when the process stops. A thread that is done with a job goes on with the
+//! next one that is due. A job that panics ends as an error of that job.
 
 use super::engine::{Engine, Next};
 use super::neighbour::Neighbour;
@@ -74,7 +74,8 @@ impl Driver {
         }
     }
 
-    /// Something is new about the MD of this index: it is looked at by the next beat, unless that is under way.
+    /// Something is new about the MD of this index: it is looked at by the next beat, unless that is under
+    /// way.
     pub fn look_at(&mut self, index: usize) {
         let engine = &self.jobs.engine;
         if engine.targets().get(index).is_some_and(|target| target.watched) {

@@ -445,7 +445,8 @@ impl Engine {
                 if let Ok(Some(ordered)) = Staging::new(&self.store, &target.md.name).md() {
                     self.sign(job, &ordered, &sets);
                 }
-                // Before any command runs: one that reloads httpd ends this process and has the set activated.
+                // Before any command runs: one that reloads httpd ends this process and has the set
+                // activated.
                 self.save(running);
                 match self.after_renewal(index, target, running, Some(sets)) {
                     (next, false) => next,

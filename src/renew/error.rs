@@ -112,7 +112,8 @@ impl Error {
         }
     }
 
-    /// The error number of the operating system behind it, as far as it adds to what the text says; 0 for none.
+    /// The error number of the operating system behind it, as far as it adds to what the text says; 0 for
+    /// none.
     pub fn os_error(&self) -> i32 {
         let status = match self {
             Error::Acme(e) | Error::Account(e) => match &**e {
@@ -174,7 +175,8 @@ impl Error {
         }
     }
 
-    /// Whether it is about an order that was left by an earlier attempt, and that nothing can come of any more.
+    /// Whether it is about an order that was left by an earlier attempt, and that nothing can come of any
+    /// more.
     pub fn is_of_the_past(&self) -> bool {
         match self {
             Error::Acme(error) => error.is_of_the_past(),

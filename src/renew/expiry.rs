@@ -13,8 +13,8 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Engine {
-    /// Tells of a certificate that ends soon and has no successor, at the end of a look. The answer is when to look at that
-    /// again.
+    /// Tells of a certificate that ends soon and has no successor, at the end of a look. The answer is when
+    /// to look at that again.
     pub(super) fn warn(&self, target: &Managed, running: &mut Running<'_>) -> Option<Timestamp> {
         let commands = &self.settings().commands;
         commands.message.as_ref()?;

@@ -100,8 +100,8 @@ impl Engine {
         Next::At(at)
     }
 
-    /// The command for `renewing` wants no renewal here and now, which is no error. The answer is when it is called again:
-    /// at the next regular check, and by no look before that.
+    /// The command for `renewing` wants no renewal here and now, which is no error. The answer is when it is
+    /// called again: at the next regular check, and by no look before that.
     pub(super) fn postponed(&self, running: &mut Running<'_>, veto: notify::Failed) -> Next {
         let now = self.clock().now();
         let at = now.plus(policy::spread(self.settings().check_interval, self.random()));
@@ -152,7 +152,8 @@ impl Engine {
         Next::At(until)
     }
 
-    /// Until when a renewal that is due does not begin, because so much was issued lately. One that has begun is finished.
+    /// Until when a renewal that is due does not begin, because so much was issued lately. One that has begun
+    /// is finished.
     pub(super) fn held_back(
         &self,
         target: &Managed,
@@ -214,8 +215,8 @@ impl Engine {
         Some(until)
     }
 
-    /// Until when this renewal is not to place orders, as others come first. An order that it has is gone on with, and a
-    /// certificate that would end meanwhile does not wait for that.
+    /// Until when this renewal is not to place orders, as others come first. An order that it has is gone on
+    /// with, and a certificate that would end meanwhile does not wait for that.
     fn turn(&self, request: &Request<'_>, end: Option<Timestamp>) -> Option<HeldBack> {
         let (now, name) = (self.clock().now(), request.md.name.as_str());
         limits::of(request.ca)?;
@@ -245,8 +246,8 @@ impl Engine {
         }
     }
 
-    /// A renewal waits, and so far this process has not told that it does until then. Where its certificate is missing or
-    /// soon ends, somebody should know: the wait is what a file says, and there is no error.
+    /// A renewal waits, and so far this process has not told that it does until then. Where its certificate
+    /// is missing or soon ends, somebody should know: the wait is what a file says, and there is no error.
     pub(super) fn tell_wait(&self, name: &str, pressure: &Pressure, until: Timestamp, whose: &str) {
         let now = self.clock().now();
         let until_date = until.to_http_date();

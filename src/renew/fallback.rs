@@ -19,16 +19,16 @@ pub fn is_of_fallback(file: &str) -> bool {
     file.starts_with(CHAIN_STEM) || file.starts_with(KEY_STEM)
 }
 
-/// Makes the fallback certificates of one start. They share a key of P-256, whatever keys the domains are to have:
-/// making an RSA key for each takes a third of a second, and the server answers nobody meanwhile.
+/// Makes the fallback certificates of one start. They share a key of P-256, whatever keys the domains are to
+/// have: making an RSA key for each takes a third of a second, and the server answers nobody meanwhile.
 #[derive(Default)]
 pub struct Fallbacks {
     key: Mutex<Option<PrivateKey>>,
 }
 
 impl Fallbacks {
-    /// Chain and key file of the MD's fallback certificate. A new one is made where none, of whatever key type, covers all
-    /// names and is valid for another day.
+    /// Chain and key file of the MD's fallback certificate. A new one is made where none, of whatever key
+    /// type, covers all names and is valid for another day.
     pub fn files(
         &self,
         store: &StartStore,

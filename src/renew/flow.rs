@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One attempt to renew a managed domain: account, then for each key an order ([`ordering`](super::ordering)) and the
-//! chain, until the set in staging is complete. Touches nothing outside staging and challenges.
+//! One attempt to renew a managed domain: account, then for each key an order ([`ordering`](super::ordering))
+//! and the chain, until the set in staging is complete. Touches nothing outside staging and challenges.
 //!
-//! Everything that costs the CA or us something is on disk before the next step: the account key before
-//! the registration, the order's URL as soon as there is one, the certificate key before the CSR is sent.
-//! So an attempt that died goes on with the same account, order and key; and one that the CA keeps waiting ends, and is
-//! followed by another that looks how far the order has come.
+//! Everything that costs the CA or us something is on disk before the next step: the account key before the
+//! registration, the order's URL as soon as there is one, the certificate key before the CSR is sent. So an
+//! attempt that died goes on with the same account, order and key; and one that the CA keeps waiting ends,
+//! and is followed by another that looks how far the order has come.
 
 use super::authority::Authority;
 use super::engine::Engine;
@@ -123,7 +123,8 @@ impl Attempt<'_, '_> {
         Ok(Progress::Complete(sets))
     }
 
-    /// Goes on with what an earlier attempt left, if it was for the same names, keys and CA; else begins anew.
+    /// Goes on with what an earlier attempt left, if it was for the same names, keys and CA; else begins
+    /// anew.
     fn prepare_staging(&mut self) -> Result<(), Error> {
         let name = self.md.name.clone();
         self.running.step("Checking staging area")?;

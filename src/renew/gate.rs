@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The one gate that every set of keys and chains passes before it takes the place of another: at a restart and
-//! live. It asks whether the set can be served at all. Whether it fits what is configured now is the renewal's
-//! question. A start asks [`EndedStarts`] before.
+//! The one gate that every set of keys and chains passes before it takes the place of another: at a restart
+//! and live. It asks whether the set can be served at all. Whether it fits what is configured now is the
+//! renewal's question. A start asks [`EndedStarts`] before.
 
 use super::set::{Flaw, KeyedSet};
 use super::staging::file::CHAIN_STEM;
@@ -38,8 +38,8 @@ impl Deref for Admitted {
     }
 }
 
-/// Lets sets pass whose chains lie in the folder of `name` in `group`. What the hosts made of them that are to serve
-/// them counts for more than the settings of this machine, which hosts may loosen and tighten.
+/// Lets sets pass whose chains lie in the folder of `name` in `group`. What the hosts made of them that are
+/// to serve them counts for more than the settings of this machine, which hosts may loosen and tighten.
 pub fn admit<R: Rights>(
     store: &Store<R>,
     group: R::Group,
@@ -70,15 +70,16 @@ pub fn admit<R: Rights>(
     Ok(Admitted(sets))
 }
 
-/// No start puts a set into use that has ended this many starts, though its hosts take it when they are asked. One may
-/// have had another reason.
+/// No start puts a set into use that has ended this many starts, though its hosts take it when they are
+/// asked. One may have had another reason.
 const ENDED_MAX: u64 = 2;
 const FORGOTTEN_AFTER: Duration = DAY.saturating_mul(90);
 /// The most keys that are known, and the most MDs.
 const ENDED_KEPT: usize = 4096;
 
-/// Starts of httpd that ended while mod_ssl loaded new certificates, as a note says in which `User` cannot write: by the
-/// keys of these, as anybody can make other certificates for a key, and by the MDs they were for.
+/// Starts of httpd that ended while mod_ssl loaded new certificates, as a note says in which `User` cannot
+/// write: by the keys of these, as anybody can make other certificates for a key, and by the MDs they were
+/// for.
 #[derive(Debug, Default, PartialEq)]
 pub struct EndedStarts {
     keys: BTreeMap<String, Ended>,
@@ -135,8 +136,8 @@ impl EndedStarts {
         keys.iter().for_each(|key| count(&mut self.keys, key));
     }
 
-    /// Why a start does not put a set of these keys into use for the MD `name`. `is_tried`: a child has had the hosts try
-    /// it, which whoever else writes to staging cannot say.
+    /// Why a start does not put a set of these keys into use for the MD `name`. `is_tried`: a child has had
+    /// the hosts try it, which whoever else writes to staging cannot say.
     pub fn objection(&self, name: &str, keys: &[String], is_tried: bool) -> Option<String> {
         let of_keys = keys.iter().filter_map(|key| self.keys.get(key)).max_by_key(|ended| ended.starts);
         if of_keys.is_some_and(|ended| ended.starts >= ENDED_MAX) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an admin can do about a failed renewal, beside the words of the CA or of the operating system. Pure: a table from
-//! errors, and the facts they have met, to sentences. Advice never contradicts the facts: who has configured a thing is
-//! not told to configure it.
+//! What an admin can do about a failed renewal, beside the words of the CA or of the operating system. Pure:
+//! a table from errors, and the facts they have met, to sentences. Advice never contradicts the facts: who
+//! has configured a thing is not told to configure it.
 
 mod ca;
 mod way;

@@ -83,8 +83,8 @@ fn is_within(domain: &str, name: &str) -> bool {
 pub struct Holds(Vec<Hold>);
 
 impl Holds {
-    /// Takes in a demand that the file of a job tells of. Whoever writes in staging can have written it: it holds others for
-    /// a day at most, and each start.
+    /// Takes in a demand that the file of a job tells of. Whoever writes in staging can have written it: it
+    /// holds others for a day at most, and each start.
     pub fn add_stored(&mut self, hold: &Hold, now: Timestamp) {
         if hold.is_in_force(now) {
             self.add(&Hold { until: hold.until.min(now.plus(DAY)), ..hold.clone() }, now);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A running job: its state in memory and the job.json behind it. Every step worth keeping is saved, as
-//! the process may die at any moment and another goes on from what is on disk. Of what is only to be
-//! shown (progress) nothing waits for the disk: a power failure may take it, and begin the job's count of
-//! errors from zero. Where the disk refuses, the process goes on with what it has in memory. Orders, keys and chains lie in files of their own. Steps that follow each other faster than
-//! anybody looks are written together: new files are what costs most in a renewal.
+//! A running job: its state in memory and the job.json behind it. Every step worth keeping is saved, as the
+//! process may die at any moment and another goes on from what is on disk. Of what is only to be shown
+//! (progress) nothing waits for the disk: a power failure may take it, and begin the job's count of errors
+//! from zero. Where the disk refuses, the process goes on with what it has in memory. Orders, keys and chains
+//! lie in files of their own. Steps that follow each other faster than anybody looks are written together:
+//! new files are what costs most in a renewal.
 
 use super::Managed;
 use super::error::Error;
@@ -25,7 +26,8 @@ pub struct Running<'a> {
     progress: WorkStore,
     clock: &'a dyn Clock,
     unsaved: Unsaved,
-    /// This look goes on with an order that the CA is at work on: until something comes of that, its steps are no news.
+    /// This look goes on with an order that the CA is at work on: until something comes of that, its steps
+    /// are no news.
     is_quiet: bool,
     /// When progress was last written, or this look began.
     shown: Timestamp,
@@ -44,8 +46,8 @@ const CALLING: &str = "calling";
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
 impl<'a> Running<'a> {
-    /// Takes up the job of `target` where its file left it, or where this process did, if it could not write that.
-    /// Garbage is reported, and the renewal begins again.
+    /// Takes up the job of `target` where its file left it, or where this process did, if it could not write
+    /// that. Garbage is reported, and the renewal begins again.
     pub fn load(target: &Managed, store: &'a WorkStore, clock: &'a dyn Clock) -> Self {
         let name = &target.md.name;
         let unsaved = target.unsaved.take();
@@ -197,8 +199,9 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// A start may have put the set of a finished job into use meanwhile: what is to be written then, if anything, instead of
-    /// that job. It is what is there now, with what commands have heard of the set since.
+    /// A start may have put the set of a finished job into use meanwhile: what is to be written then, if
+    /// anything, instead of that job. It is what is there now, with what commands have heard of the set
+    /// since.
     fn handed_over(&self, staging: &Staging<'_>) -> Option<Option<Job>> {
         let was_finished = self.job.finished && self.written.as_ref().is_some_and(|job| job.finished);
         if !was_finished || staging.has_chain() {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which folder an MD had under another name: told by its names, and where these say nothing, by the names of its hosts.
+//! Which folder an MD had under another name: told by its names, and where these say nothing, by the names of
+//! its hosts.
 //!
-//! Names are looked up in an index, and the number of folders looked at for each is limited: the cost grows with the
-//! number of names and not with its square.
+//! Names are looked up in an index, and the number of folders looked at for each is limited: the cost grows
+//! with the number of names and not with its square.
 
 use crate::names;
 use std::cmp::Reverse;
@@ -59,11 +60,10 @@ enum Kind {
 
 const KINDS: [Kind; 4] = [Kind::Own, Kind::OwnCovered, Kind::Hosts, Kind::HostsCovered];
 
-/// For each of `seekers` its folder, by its place in `folders`, which are sorted by name. Each is moved to one MD, or lent to some.
-/// Folders with
-/// a certificate come before all others, so that the next start has nothing better to find; then, with each kind of
-/// evidence, those that have most names in common. `is_served` tells of a seeker with a folder whether it has a
-/// certificate.
+/// For each of `seekers` its folder, by its place in `folders`, which are sorted by name. Each is moved to
+/// one MD, or lent to some. Folders with a certificate come before all others, so that the next start has
+/// nothing better to find; then, with each kind of evidence, those that have most names in common.
+/// `is_served` tells of a seeker with a folder whether it has a certificate.
 pub fn find(
     seekers: &[Seeker<'_>],
     folders: &[Folder],
@@ -177,8 +177,9 @@ mod tests {
         text.split_whitespace().map(String::from).collect()
     }
 
-    /// Each MD as `names`, `names | names of its hosts`, with `+` in front where it has a folder without a certificate, and
-    /// `=` with one; each folder as `name: names`, with `!` in front where it has a certificate. Gives the folders' names, `-` for none.
+    /// Each MD as `names`, `names | names of its hosts`, with `+` in front where it has a folder without a
+    /// certificate, and `=` with one; each folder as `name: names`, with `!` in front where it has a
+    /// certificate. Gives the folders' names, `-` for none.
     fn outcome(mds: &[&str], folders: &[&str]) -> String {
         let names: Vec<_> = mds
             .iter()

@@ -2,10 +2,10 @@
 //! Sets that go live without a restart.
 //!
 //! The renewing child puts a complete set, when its time has come, into one file beside what is staged:
-//! `staging/NAME/live.json`, replaced whole or not at all, so that nobody ever reads half of one set and half of
-//! another. Workers are told (shared counters in the httpd layer), read it and check it once more; what is wrong with
-//! it leaves them with what they had. It stays there while the next renewal goes on in the same folder, and the
-//! next restart moves it to `domains`.
+//! `staging/NAME/live.json`, replaced whole or not at all, so that nobody ever reads half of one set and half
+//! of another. Workers are told (shared counters in the httpd layer), read it and check it once more; what is
+//! wrong with it leaves them with what they had. It stays there while the next renewal goes on in the same
+//! folder, and the next restart moves it to `domains`.
 
 use super::gate::Admitted;
 use super::serve::Certs;
@@ -72,7 +72,8 @@ fn author<R: Rights>(store: &Store<R>, name: &str, record: &Value) -> Author {
     store.author(Purpose::Live, name, &auth::bare(record), record.get(auth::FIELD))
 }
 
-/// Makes what is live for one name that of another one, in whose folder it is going to be. What is not ours stays as it is.
+/// Makes what is live for one name that of another one, in whose folder it is going to be. What is not ours
+/// stays as it is.
 pub(super) fn sign_over(store: &StartStore, folder: &str, name: &str) -> Result<(), Error> {
     match store.read_json(Group::Staging, folder, FILE) {
         Ok(Some(record)) if author(store, folder, &record) == Author::Ours => {
@@ -119,8 +120,8 @@ fn parse<R: Rights>(store: &Store<R>, group: R::Group, json: &Value) -> Result<P
     Ok(Published { since, md: ordered, job, sets })
 }
 
-/// The complete set in staging, and the MD it was ordered for. `known`: the set, where it need not be read. What `job`
-/// says of a set that was read is what can be believed.
+/// The complete set in staging, and the MD it was ordered for. `known`: the set, where it need not be read.
+/// What `job` says of a set that was read is what can be believed.
 pub fn staged(
     store: &WorkStore,
     job: &mut Job,
@@ -204,8 +205,8 @@ pub fn due(
     if needs_staple && in_use.are_in_time(now) { Due::Stapled } else { Due::Now }
 }
 
-/// Until when new certificates wait: for the begin of their validity while any other is served that is valid, and for
-/// `delay` after that while the one in use is good in all. Otherwise nothing waits.
+/// Until when new certificates wait: for the begin of their validity while any other is served that is valid,
+/// and for `delay` after that while the one in use is good in all. Otherwise nothing waits.
 pub fn waits_until<'c>(
     md: &Md,
     in_use: &Certs,
@@ -221,8 +222,9 @@ pub fn waits_until<'c>(
     (now < at && state::is_good(md, in_use, now)).then_some(at)
 }
 
-/// Until when a live set is not replaced, although it is due already. A window that takes up most of a certificate's
-/// lifetime (`MDRenewWindow 30d` with certificates of six days) would have each set replaced as soon as it is there.
+/// Until when a live set is not replaced, although it is due already. A window that takes up most of a
+/// certificate's lifetime (`MDRenewWindow 30d` with certificates of six days) would have each set replaced as
+/// soon as it is there.
 pub fn rests_until(md: &Md, set: &LiveSet, pause: Duration) -> Timestamp {
     let rest = |cert: &CertInfo| {
         let lifetime = cert.not_after.since(cert.not_before);
@@ -273,8 +275,8 @@ impl LiveSet {
 
 /// The TLS hosts of this process.
 pub trait Hosts: Send + Sync {
-    /// Whether every host of the MD of this index takes these, with its own settings; else why not. `None`: no host of
-    /// it is known.
+    /// Whether every host of the MD of this index takes these, with its own settings; else why not. `None`:
+    /// no host of it is known.
     fn try_out(&self, index: usize, identities: &[Identity]) -> Option<Result<(), String>>;
 }
 

@@ -71,7 +71,8 @@ pub struct Managed {
     pub hosts: Vec<Host>,
     /// Some host has this MD.
     pub in_use: bool,
-    /// No host shows its certificates: none has TLS, nor has somebody else who takes connections for this httpd.
+    /// No host shows its certificates: none has TLS, nor has somebody else who takes connections for this
+    /// httpd.
     pub lacks_tls: bool,
     /// Renewal looks after it.
     pub watched: bool,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Another httpd that renews in the same store: found by a lock that the renewing process of each holds, and told of, since
-//! each writes over what the other has in staging. Nobody is kept from renewing.
+//! Another httpd that renews in the same store: found by a lock that the renewing process of each holds, and
+//! told of, since each writes over what the other has in staging. Nobody is kept from renewing.
 //!
 //! Any process of httpd's user can hold the lock. What it gains is the line in the log.
 
@@ -24,7 +24,8 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// `instance`: of this httpd. `is_expected`: the admin has several httpd share the store, and does what keeps them apart.
+    /// `instance`: of this httpd. `is_expected`: the admin has several httpd share the store, and does what
+    /// keeps them apart.
     pub fn new(store: &WorkStore, instance: u64, is_expected: bool, tally: &Tally) -> Self {
         Neighbour {
             lock: RenewingLock::new(store.clone()),

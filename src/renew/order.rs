@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An order under way as staging keeps it: it lives over attempts, children and restarts, and so do the answers to its
-//! challenges, as long as the CA may come for them. Pure.
+//! An order under way as staging keeps it: it lives over attempts, children and restarts, and so do the
+//! answers to its challenges, as long as the CA may come for them. Pure.
 
 use super::pace::Urgency;
 use crate::model::{Waiting, bounded};
@@ -22,14 +22,15 @@ pub struct SavedOrder {
 pub enum Phase {
     /// No challenge was started.
     Placed,
-    /// These authorizations, by their URLs, wait for the CA, which was told to look. Since when the first one has.
+    /// These authorizations, by their URLs, wait for the CA, which was told to look. Since when the first one
+    /// has.
     Validating { since: Timestamp, started: Vec<String> },
     /// All names are validated.
     Issuing { since: Timestamp },
 }
 
-/// An order whose CA does not come to an end in the time of one attempt: what it does and since when, and when it is asked
-/// again.
+/// An order whose CA does not come to an end in the time of one attempt: what it does and since when, and
+/// when it is asked again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     pub waiting: Waiting,
@@ -38,7 +39,8 @@ pub struct Wait {
 
 /// More authorizations than an order has.
 const STARTED_MAX: usize = 200;
-/// So much longer than a validation an issuance may take, while nothing presses: some CAs have people approve it.
+/// So much longer than a validation an issuance may take, while nothing presses: some CAs have people approve
+/// it.
 const ISSUANCE_MAX: Duration = DAY.saturating_mul(7);
 /// Where time presses and another CA may be faster.
 const PRESSED_MAX: Duration = Duration::from_secs(3600);
@@ -106,14 +108,16 @@ impl SavedOrder {
         self.phase = Phase::Issuing { since: now };
     }
 
-    /// What was noted by a clock that was ahead has been so since now: else it would be waited for until that time has come.
+    /// What was noted by a clock that was ahead has been so since now: else it would be waited for until that
+    /// time has come.
     pub fn believe_up_to(&mut self, now: Timestamp) {
         if let Phase::Validating { since, .. } | Phase::Issuing { since } = &mut self.phase {
             *since = (*since).min(now);
         }
     }
 
-    /// Since when the CA has been at work in this phase. What was noted by a clock that was ahead is not believed.
+    /// Since when the CA has been at work in this phase. What was noted by a clock that was ahead is not
+    /// believed.
     pub fn since(&self, now: Timestamp) -> Timestamp {
         match self.phase {
             Phase::Validating { since, .. } | Phase::Issuing { since } => since.min(now),

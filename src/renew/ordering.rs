@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An order from its placement to the certificate: performs what `acme::order::step` says comes next, waits for the CA a
-//! while, and leaves the rest to a later attempt. Whatever ends an attempt, the order goes on with the next, until it
-//! has failed, has expired or was waited for long enough.
+//! An order from its placement to the certificate: performs what `acme::order::step` says comes next, waits
+//! for the CA a while, and leaves the rest to a later attempt. Whatever ends an attempt, the order goes on
+//! with the next, until it has failed, has expired or was waited for long enough.
 
 use super::error::Error;
 use super::flow::{Attempt, Progress};
@@ -20,8 +20,8 @@ use std::time::Duration;
 
 /// An attempt waits so long for the CA, all in all, and ends then: others need its place.
 const STAY: Duration = Duration::from_secs(30);
-/// The CA's looks for an answer have been in vain so long that it is told: where it does not look again unless asked,
-/// and where it does by itself.
+/// The CA's looks for an answer have been in vain so long that it is told: where it does not look again
+/// unless asked, and where it does by itself.
 const IN_VAIN: Duration = Duration::from_secs(10);
 const AGAIN_IN_VAIN: Duration = Duration::from_secs(300);
 /// After this many errors in a row, what cannot be read as an order is none.
@@ -58,7 +58,8 @@ impl Attempt<'_, '_> {
     ) -> Result<Progress<KeyedSet>, Error> {
         let mut authorizations: Vec<Authorization> = Vec::new();
         let mut retry_after = None;
-        // Most CAs finalize an order that was pending when it was last seen, once all its names are validated: tried once.
+        // Most CAs finalize an order that was pending when it was last seen, once all its names are
+        // validated: tried once.
         let mut is_early = !self.saved.as_ref().is_some_and(SavedOrder::is_validated);
         let mut is_asked_why = false;
         // Some CAs take the request, and show the order as it was before.
@@ -198,7 +199,8 @@ impl Attempt<'_, '_> {
                 }
                 Ok(_) => "the CA calls it invalid".into(),
                 Err(error) if error.is_refusal() => format!("the CA does not give it out any more: {error}"),
-                // An answer that makes no sense may be that of something in between. What is at work is not dropped for one.
+                // An answer that makes no sense may be that of something in between. What is at work is not
+                // dropped for one.
                 Err(error @ acme::Error::Protocol(_))
                     if !saved.is_begun() || self.running.job.errors >= GARBLED_MAX =>
                 {
@@ -294,7 +296,8 @@ impl Attempt<'_, '_> {
         cert.ari_cert_id.clone().filter(|_| self.md.ari_renewals && issued_it && knows)
     }
 
-    /// A profile that the CA does not have is left out of the order; where it is mandatory, nothing is ordered.
+    /// A profile that the CA does not have is left out of the order; where it is mandatory, nothing is
+    /// ordered.
     fn profile(&self, session: &Session) -> Result<Option<String>, Error> {
         let offered = &session.server().directory().profiles;
         match &self.md.profile {
@@ -350,8 +353,8 @@ impl Attempt<'_, '_> {
         self.answer_challenges(session, &lost)
     }
 
-    /// What the CA has found in vain so far. Some CAs look once, tell the reason, and look again when the challenge is
-    /// started again; some look again by themselves (RFC 8555 §8.2).
+    /// What the CA has found in vain so far. Some CAs look once, tell the reason, and look again when the
+    /// challenge is started again; some look again by themselves (RFC 8555 §8.2).
     fn complaint(&mut self, authorizations: &[Authorization]) -> Option<Error> {
         let now = self.clock().now();
         let waited = now.since(self.saved.as_ref()?.since(now));
@@ -391,8 +394,8 @@ fn is_about_replacement(error: &acme::Error) -> bool {
     )
 }
 
-/// Whether an order that was finalized is only not ready for that yet. Right after the validation some CAs say so in other
-/// words than `orderNotReady`.
+/// Whether an order that was finalized is only not ready for that yet. Right after the validation some CAs
+/// say so in other words than `orderNotReady`.
 fn is_not_ready(order: &Order, error: &Error) -> bool {
     match error.kind() {
         Some(Kind::OrderNotReady) => true,

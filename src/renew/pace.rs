@@ -42,8 +42,8 @@ pub struct Pressure {
 /// As long as tries go by themselves, with what is added at random.
 const WAIT_MIN: Duration = DAY.saturating_mul(2);
 
-/// How long anybody may have a renewal wait from `since` on: half of the time that is left of its certificate, a day where
-/// there is none.
+/// How long anybody may have a renewal wait from `since` on: half of the time that is left of its
+/// certificate, a day where there is none.
 pub fn patience(end: Option<Timestamp>, since: Timestamp) -> Duration {
     let left = end.map(|end| end.since(since)).filter(|left| !left.is_zero());
     left.map_or(policy::RETRY_MAX, |left| (left / 2).clamp(LONGEST_MIN, WAIT_MAX))
@@ -119,8 +119,9 @@ pub fn turn<'u>(
     turn
 }
 
-/// The same where demands are met: in full where there is another CA, which is asked when time presses, and else as far as
-/// the certificate lets us. `held` tells until when, of the demands as they are, and as they are met.
+/// The same where demands are met: in full where there is another CA, which is asked when time presses, and
+/// else as far as the certificate lets us. `held` tells until when, of the demands as they are, and as they
+/// are met.
 pub fn patient_turn<'u>(
     urls: &'u [String],
     pace: &Pace,
@@ -264,7 +265,8 @@ pub fn waits_for(job: &Job, ca: &str, end: Option<Timestamp>, now: Timestamp) ->
     (!is_anothers).then_some(at)
 }
 
-/// What a start leaves of a failing job, if there is any of it: the CA's demands, and what was told of it lately.
+/// What a start leaves of a failing job, if there is any of it: the CA's demands, and what was told of it
+/// lately.
 pub fn of_the_next_start(job: &Job, now: Timestamp) -> Option<Job> {
     let mut pace = job.pace.of_the_next_start(now);
     pace.failed_validations.retain(|at| now.since(*at) < VALIDATION_SPAN);

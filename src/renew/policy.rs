@@ -82,8 +82,8 @@ pub fn is_wanted(md: &Md, in_use: bool) -> bool {
 
 /// With less than this part of its lifetime left, a certificate is renewed whatever the CA advises.
 const EMERGENCY_PART: u32 = 20;
-/// The same with what OCSP says: where a certificate is revoked and a renewal comes at all, it comes now, because
-/// clients refuse what is stapled to it.
+/// The same with what OCSP says: where a certificate is revoked and a renewal comes at all, it comes now,
+/// because clients refuse what is stapled to it.
 pub fn heed_revocation(
     decision: Decision,
     certs: &[KeyedCert],
@@ -118,8 +118,8 @@ pub fn need(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) 
     }
 }
 
-/// Since when a renewal that is due has been due: since the begin of its time, however long ago, where there is a complete
-/// set; else now.
+/// Since when a renewal that is due has been due: since the begin of its time, however long ago, where there
+/// is a complete set; else now.
 pub fn due_since(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) -> Timestamp {
     let begin = window(md, certs, ari).filter(|_| state::assess(md, certs).0 == State::Complete);
     begin.map_or(now, |(at, ..)| at.min(now))

@@ -27,8 +27,8 @@ pub struct NewSet {
 /// Those that no start has come up with yet, by MD.
 pub type OnTrial = BTreeMap<String, NewSet>;
 
-/// Notes in the store what is on trial, for the next start to know where this one ends, and with it the lock that
-/// [`StartStore::lock_trial`] gives.
+/// Notes in the store what is on trial, for the next start to know where this one ends, and with it the lock
+/// that [`StartStore::lock_trial`] gives.
 pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Result<(), Error> {
     store.remove_note(Note::Loading)?;
     write_trial(store, sets)
@@ -66,9 +66,9 @@ pub struct Reverted {
     pub left: OnTrial,
 }
 
-/// Puts the archived set back where the start before ended while mod_ssl loaded its successor; that goes back to
-/// staging as an error of its renewal. So do the other sets on trial where the ones before are valid: one of them may be
-/// the next to end a start.
+/// Puts the archived set back where the start before ended while mod_ssl loaded its successor; that goes back
+/// to staging as an error of its renewal. So do the other sets on trial where the ones before are valid: one
+/// of them may be the next to end a start.
 pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
     let (Some(trial), loading) = (store.read_note(Note::Trial)?, store.read_note(Note::Loading)?) else {
         return Ok(Reverted::default());
@@ -170,7 +170,8 @@ fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(),
         Err(Flaw::Store(error)) => return Err(error),
         Err(_) => return Ok(()),
     };
-    // A renewal that has got something stays. What is only kept, and what has to be told of the set, goes on with it.
+    // A renewal that has got something stays. What is only kept, and what has to be told of the set, goes on
+    // with it.
     let files = store.files(Group::Staging, name)?;
     if files.iter().any(|found| is_of_renewal(found)) {
         return Ok(());
@@ -221,8 +222,8 @@ pub(super) fn note_refused(store: &StartStore, job: Job, reason: &str, now: Time
     store.write_json(Group::Staging, &job.name.clone(), JOB_FILE, &job.to_record())
 }
 
-/// The archived folder takes the place of the one in `domains`, which goes to the archive. The process may die between
-/// any two steps: `tmp` then has the set to go on with, see [`swaps`].
+/// The archived folder takes the place of the one in `domains`, which goes to the archive. The process may
+/// die between any two steps: `tmp` then has the set to go on with, see [`swaps`].
 fn put_back(store: &StartStore, name: &str, archived: Option<&str>) -> Result<(), Error> {
     let before = archived.and_then(archive_number).map(|(_, number)| number);
     let archived = match archived {

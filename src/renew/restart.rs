@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start does beside activation: failing jobs start over, staging goes along with a renamed domain, challenge data of
-//! nobody goes.
+//! What a start does beside activation: failing jobs start over, staging goes along with a renamed domain,
+//! challenge data of nobody goes.
 
 use super::order::SavedOrder;
 use super::staging::{account_author, file, signed_account};
@@ -21,8 +21,8 @@ const KEPT: [&str; 2] = [file::ARI, file::LEDGER];
 /// The same where a renewal is given up, and what is live is not.
 const KEPT_BESIDE: [&str; 3] = [file::ARI, file::LEDGER, live::FILE];
 
-/// Whether a job that says it is finished has nothing to show: the C module leaves such jobs where it has told that a
-/// certificate expires. Or somebody has removed what it had.
+/// Whether a job that says it is finished has nothing to show: the C module leaves such jobs where it has
+/// told that a certificate expires. Or somebody has removed what it had.
 pub fn has_no_set(store: &StartStore, name: &str) -> Result<bool, Error> {
     let json = match store.read_json(Group::Staging, name, file::JOB) {
         Err(Error::Garbage { .. }) => None,
@@ -39,8 +39,9 @@ fn is_empty(store: &StartStore, job: &Job) -> Result<bool, Error> {
     Ok(!has_set)
 }
 
-/// Purges the staging of a job that failed and is not finished, or has nothing to show. What a CA has asked to wait for stays,
-/// what was told lately, and an order that a CA is at work on with all that belongs to it. One that a command postponed is postponed no more. The answer is how often one that was purged had failed.
+/// Purges the staging of a job that failed and is not finished, or has nothing to show. What a CA has asked
+/// to wait for stays, what was told lately, and an order that a CA is at work on with all that belongs to it.
+/// One that a command postponed is postponed no more. The answer is how often one that was purged had failed.
 pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<u32>, Error> {
     let job = match store.read_json(Group::Staging, name, file::JOB) {
         Ok(json) => json.as_ref().and_then(|json| Job::from_json(name, json)),
@@ -94,16 +95,17 @@ pub fn errors(count: u32) -> String {
     crate::log::counted(usize::try_from(count).unwrap_or(usize::MAX), "error")
 }
 
-/// Whether a CA is at work on its order: it may come for the answers to the challenges, and what it issues needs the key.
+/// Whether a CA is at work on its order: it may come for the answers to the challenges, and what it issues
+/// needs the key.
 fn is_under_way(store: &StartStore, name: &str, now: Timestamp) -> bool {
     // One that cannot be read is none.
     let json = store.read_json(Group::Staging, name, file::ORDER).unwrap_or_default();
     json.as_ref().and_then(SavedOrder::from_json).is_some_and(|order| order.is_under_way(now))
 }
 
-/// Makes what we have left in the folder of one name that of another one, which it is about to be given. What is not ours
-/// stays as it is, and is none there either; so does what an interrupted start has done already. The answers that its CA may
-/// come for go along.
+/// Makes what we have left in the folder of one name that of another one, which it is about to be given. What
+/// is not ours stays as it is, and is none there either; so does what an interrupted start has done already.
+/// The answers that its CA may come for go along.
 pub fn sign_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
     let json = store.read_json(Group::Staging, from, file::MD).ok().flatten();
     for name in json.as_ref().and_then(Md::from_json).map(|md| md.domains).unwrap_or_default() {
@@ -129,7 +131,8 @@ pub fn sign_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> 
     Ok(())
 }
 
-/// What was issued to the MD under its former name counts: it is in the folder that stays behind, or is about to be purged.
+/// What was issued to the MD under its former name counts: it is in the folder that stays behind, or is about
+/// to be purged.
 pub fn merge_ledgers(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
     let read = |name: &str| {
         let json = store.read_json(Group::Staging, name, file::LEDGER).ok().flatten();
@@ -177,8 +180,8 @@ pub fn with_job(store: &StartStore, name: &str, change: impl FnOnce(&mut Job)) -
     store.write_json(Group::Domains, name, file::JOB, &job.to_json())
 }
 
-/// Has the next child tell the commands of a set that is put into use, where they have not heard. Then the job in `domains`
-/// says that they have.
+/// Has the next child tell the commands of a set that is put into use, where they have not heard. Then the
+/// job in `domains` says that they have.
 pub fn hand_over(store: &StartStore, job: &mut Job, commands: &Commands) -> Result<(), Error> {
     let untold = Untold {
         notified: job.notified || commands.notify.is_none(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whose turn it is: of the jobs that are due and have a place, the one whose time came first. So what has to be
-//! looked at once more queues up behind those that have not had their turn yet. Pure bookkeeping.
+//! Whose turn it is: of the jobs that are due and have a place, the one whose time came first. So what has to
+//! be looked at once more queues up behind those that have not had their turn yet. Pure bookkeeping.
 
 use super::engine::Next;
 use crate::time::Timestamp;

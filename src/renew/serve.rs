@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a host serves: a decision of its own, apart from whether to renew. Whatever certificate there is goes on
-//! being served until its successor is in use, also where the configuration asks for more than it has; the
+//! What a host serves: a decision of its own, apart from whether to renew. Whatever certificate there is goes
+//! on being served until its successor is in use, also where the configuration asks for more than it has; the
 //! self-signed one comes last. Pure functions of certificates and `now`.
 
 use super::state::KeyedCert;
@@ -55,8 +55,8 @@ impl Certs {
         existing(&self.spare)
     }
 
-    /// Those to serve: of the configured keys, or of others where these have none in time. Without any in time,
-    /// those of the configured keys, or else whatever there is.
+    /// Those to serve: of the configured keys, or of others where these have none in time. Without any in
+    /// time, those of the configured keys, or else whatever there is.
     pub fn best(&self, now: Timestamp) -> Vec<(&KeySpec, &CertInfo)> {
         let in_time = |(_, cert): &(&KeySpec, &CertInfo)| is_in_time(cert, now);
         let choices = [
@@ -107,8 +107,8 @@ impl From<Vec<KeyedCert>> for Certs {
 }
 
 impl Certs {
-    /// Whether clients have more of these than of `other`. What is only for fewer of the configured keys is no loss where
-    /// it is valid for longer.
+    /// Whether clients have more of these than of `other`. What is only for fewer of the configured keys is
+    /// no loss where it is valid for longer.
     pub fn outdo(&self, other: &Certs, md: &Md, now: Timestamp) -> bool {
         let (own, others) = (self.worth(md, now), other.worth(md, now));
         let end = |certs: &Certs| certs.best(now).iter().map(|(_, cert)| cert.not_after).min();
@@ -133,7 +133,8 @@ fn names_covered(md: &Md, cert: &CertInfo) -> usize {
     md.domains.iter().filter(covers).count()
 }
 
-/// How much clients get from a set of certificates. The greater one is better; equal ones are as good as each other.
+/// How much clients get from a set of certificates. The greater one is better; equal ones are as good as each
+/// other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Worth {
     is_any: bool,
@@ -175,8 +176,9 @@ pub struct OwnFile {
 }
 
 impl OwnFile {
-    /// All clients can do with RSA. So it stays for those that can do with nothing else where an MD has no RSA key; a file
-    /// with another kind of key would be shown instead of the MD's certificate, and expire one day.
+    /// All clients can do with RSA. So it stays for those that can do with nothing else where an MD has no
+    /// RSA key; a file with another kind of key would be shown instead of the MD's certificate, and expire
+    /// one day.
     pub fn stays_beside_others(&self) -> bool {
         self.is_in_time && self.is_rsa
     }
@@ -290,8 +292,8 @@ mod tests {
         certs.best(NOW).iter().map(|(spec, _)| spec.label().to_string()).collect()
     }
 
-    /// What each host serves, for every condition of the one configured key, of a key that is not configured any
-    /// more, and of the host's own files.
+    /// What each host serves, for every condition of the one configured key, of a key that is not configured
+    /// any more, and of the host's own files.
     #[test]
     fn every_combination_serves_the_best_there_is() {
         for (configured, former) in CONDITIONS.iter().flat_map(|a| CONDITIONS.map(|b| (*a, b))) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start says of domains: those that no challenge can be answered for, and hosts that are not served with the
-//! certificates that an admin expects. Pure.
+//! What a start says of domains: those that no challenge can be answered for, and hosts that are not served
+//! with the certificates that an admin expects. Pure.
 
 use super::error::Error;
 use super::hint::{self, Facts};
@@ -133,7 +133,8 @@ fn without_challenge<'a>(plan: &Plan, planned: &'a PlannedMd) -> Option<Item<'a>
     Some(Item { level: Level::Error, name, text: Box::new(text) })
 }
 
-/// Until or from when the certificate is valid that the hosts of an MD are served with, where that is not now.
+/// Until or from when the certificate is valid that the hosts of an MD are served with, where that is not
+/// now.
 fn out_of_time(managed: &Managed, now: Timestamp) -> Option<String> {
     let is_served = managed.hosts.iter().any(|host| host.source == Source::Md);
     let best = managed.certs.best(now);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The account to order with: the one that the MD's md.json names, else one for each CA and external account, whoever
-//! of the MDs made it and whatever their contacts. Looked for among stored accounts and those that wait in staging;
-//! registered only where there is none.
+//! The account to order with: the one that the MD's md.json names, else one for each CA and external account,
+//! whoever of the MDs made it and whatever their contacts. Looked for among stored accounts and those that
+//! wait in staging; registered only where there is none.
 
 use super::Managed;
 use super::authority::{AccountKey, Authority};
@@ -45,7 +45,8 @@ struct Known {
     key: PrivateKey,
 }
 
-/// The session to use for the client's MD. Of jobs that start together one registers, the others find its account.
+/// The session to use for the client's MD. Of jobs that start together one registers, the others find its
+/// account.
 pub fn obtain(
     client: &Client<'_>,
     server: &Arc<Server>,
@@ -101,8 +102,8 @@ impl Client<'_> {
         fits(&json, self.authority.url(), eab_kid(self.md)).then(|| url.to_string())
     }
 
-    /// Accounts of the CA and the MD's external account: the MD's own first, then stored ones, then those that wait in
-    /// staging. One that cannot be read is none.
+    /// Accounts of the CA and the MD's external account: the MD's own first, then stored ones, then those
+    /// that wait in staging. One that cannot be read is none.
     fn accounts(&self) -> Vec<Known> {
         let (store, own) = (self.store, self.md.ca.account.as_ref());
         let mut names = store.account_names().unwrap_or_default();
@@ -131,8 +132,8 @@ impl Client<'_> {
         stored.chain(staged).filter_map(known).collect()
     }
 
-    /// Tells the CA the contacts of an account where they have changed and the configuration leaves no doubt: the
-    /// account stays the one that CAA records name (RFC 8657). What the CA says to that ends no renewal.
+    /// Tells the CA the contacts of an account where they have changed and the configuration leaves no doubt:
+    /// the account stays the one that CAA records name (RFC 8657). What the CA says to that ends no renewal.
     fn tell_contacts(
         &self,
         account: &Known,

@@ -72,8 +72,8 @@ pub fn load<R: Rights>(
     Ok(set)
 }
 
-/// The code of a complete set in staging, which was ordered for `md`. Keys need not be in it: what certificates of
-/// theirs are in there does not belong to any other key.
+/// The code of a complete set in staging, which was ordered for `md`. Keys need not be in it: what
+/// certificates of theirs are in there does not belong to any other key.
 pub fn vouch<R: Rights>(
     store: &Store<R>,
     name: &str,
@@ -84,8 +84,8 @@ pub fn vouch<R: Rights>(
     store.vouch(purpose(is_tried), name, &content(md, sets))
 }
 
-/// What can be believed of what a job says about a set in staging that was read with it: whether hosts take it. Sets of
-/// the C module have no code; that hosts take them is tried again.
+/// What can be believed of what a job says about a set in staging that was read with it: whether hosts take
+/// it. Sets of the C module have no code; that hosts take them is tried again.
 pub fn trial<R: Rights>(
     store: &Store<R>,
     job: &Job,
@@ -130,8 +130,8 @@ impl KeyedSet {
         crypto::scratch::accepts(&self.key, chain).map_err(refused)
     }
 
-    /// Only of a key and certificates of which one belongs to it. The chain is the path from that one on; what else
-    /// was sent with it is left behind.
+    /// Only of a key and certificates of which one belongs to it. The chain is the path from that one on;
+    /// what else was sent with it is left behind.
     pub fn from_sent(spec: KeySpec, key: PrivateKey, sent: Chain) -> Result<(Self, Dropped), Flaw> {
         let path = sent.into_path(&key);
         let (chain, dropped) = path.ok_or_else(|| Flaw::Mismatch(spec.label().to_string()))?;
@@ -140,8 +140,9 @@ impl KeyedSet {
     }
 }
 
-/// The certificates of `md` in `domains` that can be served, whatever it is configured to have now, and what is
-/// wrong with the others. Other kinds of keys than the configured ones are looked for only where one of these lacks.
+/// The certificates of `md` in `domains` that can be served, whatever it is configured to have now, and what
+/// is wrong with the others. Other kinds of keys than the configured ones are looked for only where one of
+/// these lacks.
 pub fn look(store: &StartStore, name: &str, md: &Md) -> (Certs, Vec<Flaw>) {
     let keys = md.keys();
     let (mut found, mut flaws) = look_for(store, name, &keys);

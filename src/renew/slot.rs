@@ -34,9 +34,9 @@ struct Inner {
     source: OnceLock<(Weak<dyn Source>, usize)>,
 }
 
-/// What can be replaced while others look at it is there with the first set only, and that comes in children. Where
-/// there was one in httpd's parent, its end would leave a thread-local destructor behind, which keeps the library
-/// loaded (docs/unsafe.md).
+/// What can be replaced while others look at it is there with the first set only, and that comes in children.
+/// Where there was one in httpd's parent, its end would leave a thread-local destructor behind, which keeps
+/// the library loaded (docs/unsafe.md).
 #[derive(Default)]
 struct Place(OnceLock<ArcSwapOption<LiveSet>>);
 

@@ -51,8 +51,8 @@ impl Slots {
         self.free = self.free.saturating_sub(1);
     }
 
-    /// Takes a place for a renewal that waits for a command, which may take minutes: one beside those of all others, as
-    /// long as there are any.
+    /// Takes a place for a renewal that waits for a command, which may take minutes: one beside those of all
+    /// others, as long as there are any.
     pub fn take_in_command(&mut self) {
         match self.free_for_commands.checked_sub(1) {
             Some(left) => self.free_for_commands = left,

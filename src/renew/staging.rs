@@ -129,8 +129,8 @@ impl<'a> Staging<'a> {
         self.store.unsynced().write_json(GROUP, self.name, file::LEDGER, &ledger.to_json())
     }
 
-    /// The accounts waiting here with their slots and keys. One that cannot be read is none, nor is one that was not left
-    /// here by us: those of the C module a start puts where they belong.
+    /// The accounts waiting here with their slots and keys. One that cannot be read is none, nor is one that
+    /// was not left here by us: those of the C module a start puts where they belong.
     pub fn accounts(&self) -> Vec<(usize, Value, PrivateKey)> {
         let read = |slot: usize| {
             let (json, key) = self.account(slot).ok()?;
@@ -174,7 +174,8 @@ impl<'a> Staging<'a> {
     }
 
     /// Removes what belongs to one order of certificates. The job's history stays, and so do accounts that
-    /// other jobs may be using, what is known of the certificates in use and of those issued lately, and the set that is live.
+    /// other jobs may be using, what is known of the certificates in use and of those issued lately, and the
+    /// set that is live.
     pub fn reset(&self) -> Result<(), Error> {
         for name in self.store.files(GROUP, self.name)? {
             let is_account = file::ACCOUNTS.iter().any(|(json, key)| [*json, *key].contains(&name.as_str()));

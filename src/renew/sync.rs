@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Brings the store in line with the configuration when httpd starts: finds the folder of every managed
-//! domain, also under the name it had before ([`super::lineage`]), and what certificates it has. What is broken is reported
-//! and made anew; data of domains that are no longer configured stay.
+//! domain, also under the name it had before ([`super::lineage`]), and what certificates it has. What is
+//! broken is reported and made anew; data of domains that are no longer configured stay.
 
 use super::lineage::{self, Folder, Found, Seeker};
 use super::live;
@@ -31,8 +31,8 @@ pub struct SyncedMd {
     pub(super) stored: Option<Value>,
     /// md.json goes there. Not where the folder it had before is still to be renamed.
     pub(super) is_home: bool,
-    /// The folder in `domains` that has its certificates. Has the MD's name, unless the folder it had before could not be
-    /// renamed, or lends them until its own have come.
+    /// The folder in `domains` that has its certificates. Has the MD's name, unless the folder it had before
+    /// could not be renamed, or lends them until its own have come.
     pub(super) folder: String,
 }
 
@@ -234,8 +234,8 @@ fn certificate_files_in(store: &StartStore, folder: &str) -> Vec<String> {
     files
 }
 
-/// The folder in `domains` goes last: if the process dies in between, the next start finds it there and ends the move.
-/// OCSP responses go along, for a must-staple site is not reached without one.
+/// The folder in `domains` goes last: if the process dies in between, the next start finds it there and ends
+/// the move. OCSP responses go along, for a must-staple site is not reached without one.
 fn rename(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
     take_staged(store, from, to)?;
     if store.exists(Group::Ocsp, from)? && !store.exists(Group::Ocsp, to)? {
@@ -314,8 +314,8 @@ fn static_certificates(store: &StartStore, md: &Md, problems: &mut Vec<String>) 
     certs
 }
 
-/// What a certificate file of a host's own is worth. One that cannot be read may be no file at all, but a name in a
-/// token: mod_ssl knows.
+/// What a certificate file of a host's own is worth. One that cannot be read may be no file at all, but a
+/// name in a token: mod_ssl knows.
 pub fn own_file(store: &StartStore, path: &Path, now: Timestamp) -> OwnFile {
     let Ok(Some(content)) = store.read_foreign(path) else {
         return OwnFile { is_in_time: true, is_rsa: true };
@@ -546,7 +546,8 @@ mod tests {
     #[test]
     fn a_set_that_has_only_been_live_or_staged_goes_along_with_its_names() {
         let a = md(&["a.test", "b.test"]);
-        // The MD is renamed, or merged into one that has a folder, with and without a failing renewal of its own.
+        // The MD is renamed, or merged into one that has a folder, with and without a failing renewal of its
+        // own.
         for (is_live, has_folder, is_failing) in
             [true, false].into_iter().flat_map(|l| [(l, false, false), (l, true, false), (l, true, true)])
         {

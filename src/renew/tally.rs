@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is counted since the configuration was put in force, for metrics: renewals and their failures, requests to
-//! CAs and how long these took, requests to OCSP responders. Counted by the child that renews, read by all: where the counters lie is the
-//! caller's business.
+//! What is counted since the configuration was put in force, for metrics: renewals and their failures,
+//! requests to CAs and how long these took, requests to OCSP responders. Counted by the child that renews,
+//! read by all: where the counters lie is the caller's business.
 
 use crate::acme::problem::Kind;
 use crate::http::{Error, Request, Response, Transport};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A complete set's turn: whether it goes live now, later or at a restart, and then does. The engine calls this at each
-//! look at a renewal that is finished.
+//! A complete set's turn: whether it goes live now, later or at a restart, and then does. The engine calls
+//! this at each look at a renewal that is finished.
 
 use super::Managed;
 use super::engine::{Engine, Next};
@@ -43,8 +43,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 const TOLD: &str = "notified-activated";
 
 impl Engine {
-    /// A complete set goes live, or waits; the commands hear of it. Tells when to look again, and whether it is in use.
-    /// `new`: what has just been got; without, it was complete before.
+    /// A complete set goes live, or waits; the commands hear of it. Tells when to look again, and whether it
+    /// is in use. `new`: what has just been got; without, it was complete before.
     pub(super) fn after_renewal(
         &self,
         index: usize,
@@ -172,8 +172,8 @@ impl Engine {
         Turn::Live
     }
 
-    /// Has the sets pass the gate: by the hosts that will serve them, or where these are not known, by the settings of
-    /// this machine. What ended a start is not tried again by one that cannot ask the hosts.
+    /// Has the sets pass the gate: by the hosts that will serve them, or where these are not known, by the
+    /// settings of this machine. What ended a start is not tried again by one that cannot ask the hosts.
     fn admit(
         &self,
         index: usize,
@@ -198,7 +198,8 @@ impl Engine {
         Ok(admitted)
     }
 
-    /// Has a start know the set again that the job has got. Without that it is worth no less than one of the C module.
+    /// Has a start know the set again that the job has got. Without that it is worth no less than one of the
+    /// C module.
     pub(super) fn sign(&self, job: &mut Job, ordered: &Md, sets: &[KeyedSet]) {
         let is_tried = job.trial == Some(Trial::Accepted);
         let code = set::vouch(self.store(), &job.name, ordered, sets, is_tried);
@@ -270,8 +271,8 @@ impl Engine {
         }
     }
 
-    /// Has both commands hear of a set, one after the other. What is on disk says so before they do: one that reloads httpd
-    /// must not be called for it again.
+    /// Has both commands hear of a set, one after the other. What is on disk says so before they do: one that
+    /// reloads httpd must not be called for it again.
     fn tell_of_set(&self, running: &mut Running<'_>) -> Result<(), notify::Failed> {
         let commands = &self.settings().commands;
         if !*running.job.told().0 {
@@ -290,7 +291,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Tells the commands about a set that a start has put into use before they have heard. The answer is when to go on.
+    /// Tells the commands about a set that a start has put into use before they have heard. The answer is
+    /// when to go on.
     pub(super) fn tell_untold(&self, running: &mut Running<'_>) -> Option<Timestamp> {
         let untold = running.job.untold.as_ref()?;
         let now = self.clock().now();
@@ -330,8 +332,8 @@ impl Engine {
         }
     }
 
-    /// Makes room in staging for the renewal that follows a live set. That set stays, in a file of its own; so do
-    /// the log, which says which command was called when, and what the CA has asked to wait for.
+    /// Makes room in staging for the renewal that follows a live set. That set stays, in a file of its own;
+    /// so do the log, which says which command was called when, and what the CA has asked to wait for.
     pub(super) fn make_room(&self, target: &Managed, running: &mut Running<'_>) -> Result<(), Error> {
         let Job { log, pace, .. } = std::mem::take(&mut running.job);
         running.job = Job { log, pace, ..Job::new(&target.md.name) };

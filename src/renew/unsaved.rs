@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A renewal whose state cannot be written to the store (a full disk, a folder of another owner): the process that
-//! renews goes on with what it has in memory, and all processes know how often it has failed, because what stands in
-//! the store is old.
+//! A renewal whose state cannot be written to the store (a full disk, a folder of another owner): the process
+//! that renews goes on with what it has in memory, and all processes know how often it has failed, because
+//! what stands in the store is old.
 
 use super::tally::Counters;
 use crate::model::Job;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Asks for what is due, in threads of their own, and hands on what came of it. Ends with its process within the time
-//! in which a wait for the network notices that.
+//! Asks for what is due, in threads of their own, and hands on what came of it. Ends with its process within
+//! the time in which a wait for the network notices that.
 
 use super::past::Past;
 use super::report::{self, End, Report};
@@ -171,7 +171,8 @@ impl Driver {
         }
     }
 
-    /// One request after the other, of everything that is due, in this thread: for tests with a clock of their own.
+    /// One request after the other, of everything that is due, in this thread: for tests with a clock of
+    /// their own.
     pub fn run_due(&mut self) {
         let now = self.shared.around.clock.now();
         let hosts = lock(&self.shared.turns).begin(now);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How asking went before this process, from `ocsp/OWNER/job.json`: what has failed is not asked for ever anew.
+//! How asking went before this process, from `ocsp/OWNER/job.json`: what has failed is not asked for ever
+//! anew.
 
 use super::report::{JOB_FILE, STAPLINGS};
 use crate::ocsp::Subject;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What came of asking, told to those who want to know: `ocsp/OWNER/job.json` with the state of each certificate, the
-//! log, and the admin's commands. In a thread of its own: a slow command or disk holds up no request.
+//! What came of asking, told to those who want to know: `ocsp/OWNER/job.json` with the state of each
+//! certificate, the log, and the admin's commands. In a thread of its own: a slow command or disk holds up no
+//! request.
 
 use crate::model::Job;
 use crate::model::bounded::Room;
@@ -45,8 +46,8 @@ pub enum End {
     },
 }
 
-/// Takes in reports until nobody can send any more. Between them it is not at work: the end of the process does not wait
-/// for somebody who waits.
+/// Takes in reports until nobody can send any more. Between them it is not at work: the end of the process
+/// does not wait for somebody who waits.
 pub fn run(reports: &Receiver<(Report, AtWork)>, store: &WorkStore, commands: &Commands, clock: &dyn Clock) {
     let mut unsaved = BTreeMap::new();
     while let Ok(first) = reports.recv() {
@@ -61,8 +62,8 @@ pub fn run(reports: &Receiver<(Report, AtWork)>, store: &WorkStore, commands: &C
     }
 }
 
-/// All for one owner at once. `unsaved`: what could not be written, by owner: without it commands would hear of each failure
-/// instead of one in an hour.
+/// All for one owner at once. `unsaved`: what could not be written, by owner: without it commands would hear
+/// of each failure instead of one in an hour.
 fn tell(
     owner: &str,
     reports: &[Report],

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What pages show of stapling: each certificate with its response from memory, and how asking for it went from
-//! `job.json`.
+//! What pages show of stapling: each certificate with its response from memory, and how asking for it went
+//! from `job.json`.
 
 use super::report::{JOB_FILE, STAPLINGS};
 use crate::model::bounded;

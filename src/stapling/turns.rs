@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whose turn it is: which certificate is asked for next, and how many at once with one responder and in all. A
-//! responder that is down is asked by one request at a time, and rests in between.
+//! Whose turn it is: which certificate is asked for next, and how many at once with one responder and in all.
+//! A responder that is down is asked by one request at a time, and rests in between.
 
 use crate::ocsp::Subject;
 use crate::time::Timestamp;
@@ -66,7 +66,8 @@ impl Turns {
         true
     }
 
-    /// The responders for which a thread has to be started now, one entry each thread. They count from now on.
+    /// The responders for which a thread has to be started now, one entry each thread. They count from now
+    /// on.
     pub fn begin(&mut self, now: Timestamp) -> Vec<usize> {
         let mut waiting = vec![0; self.hosts.len()];
         for slot in self.slots.iter().filter(|slot| !slot.is_busy && slot.due <= now) {

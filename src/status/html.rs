@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The section of server-status for people: one table, in which what needs somebody's eyes comes first.
 //!
-//! Class names and columns are those of the C module, for style sheets and scripts. Everything from the CA, the store
-//! and the configuration is escaped by [`Html`].
+//! Class names and columns are those of the C module, for style sheets and scripts. Everything from the CA,
+//! the store and the configuration is escaped by [`Html`].
 
 use super::Monitor;
 use super::markup::Html;

@@ -63,8 +63,8 @@ pub fn public(domain: &Domain<'_>) -> String {
     pretty(&Value::Object(out))
 }
 
-/// The period common to all certificates, and each of them by its key; `all`: also keys without one. Of those in use it is
-/// what a client sees; of others everything, as the C module has it.
+/// The period common to all certificates, and each of them by its key; `all`: also keys without one. Of those
+/// in use it is what a client sees; of others everything, as the C module has it.
 fn public_certs(certs: &[KeyedCert], all: bool) -> Map<String, Value> {
     let mut out = Map::new();
     if let Some(valid) = common_period(certs) {

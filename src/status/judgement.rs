@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the time and the CA make of a managed domain: whether it needs new certificates. To judge a thousand domains
-//! takes longer than to print what was printed before, so a judgement is kept as long as it holds.
+//! What the time and the CA make of a managed domain: whether it needs new certificates. To judge a thousand
+//! domains takes longer than to print what was printed before, so a judgement is kept as long as it holds.
 
 use super::standing::Period;
 use crate::model::Md;
@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 #[derive(Debug)]
 pub struct Judgement {
-    /// Whether it needs new certificates, whoever is to get them: monitors want to know also where the admin renews.
+    /// Whether it needs new certificates, whoever is to get them: monitors want to know also where the admin
+    /// renews.
     pub need: Decision,
     /// When the renewal is due, or since when; `None`: never.
     pub renew_at: Option<Timestamp>,
@@ -22,8 +23,8 @@ pub struct Judgement {
     pub advice: Option<Advice>,
     /// Of the certificates that are served.
     pub certs: Option<Period>,
-    /// As long as the same certificates are served and the CA advises the same. So long all that pages say of them stays, but
-    /// for spans of time.
+    /// As long as the same certificates are served and the CA advises the same. So long all that pages say of
+    /// them stays, but for spans of time.
     during: Range<Timestamp>,
 }
 
@@ -49,7 +50,8 @@ impl Judgement {
     }
 }
 
-/// Before that, nothing changes but by other certificates or another advice. A clock that is set back begins anew.
+/// Before that, nothing changes but by other certificates or another advice. A clock that is set back begins
+/// anew.
 fn holds_until(
     need: &Decision,
     certs: Option<Period>,
@@ -64,7 +66,8 @@ fn holds_until(
     dates.chain(ends).chain(due).filter(|at| *at > now).fold(now.plus(DAY), Timestamp::min)
 }
 
-/// What certificates have in common; `None` without any. Those for other kinds of keys count where there is nothing else.
+/// What certificates have in common; `None` without any. Those for other kinds of keys count where there is
+/// nothing else.
 pub fn period(md: &Md, certs: &Certs) -> Option<Period> {
     let is_any = certs.keyed.iter().any(|(_, cert)| cert.is_some());
     let certs = if is_any { &certs.keyed } else { &certs.spare };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! HTML that is escaped by construction: markup is text of the program, and whatever is found out at run time gets in
-//! as text or as the value of an attribute.
+//! HTML that is escaped by construction: markup is text of the program, and whatever is found out at run time
+//! gets in as text or as the value of an attribute.
 
 /// Letters of other alphabets become numeric references: the page around this has an encoding of its own.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the module tells of itself: one [`snapshot`] of plain values, and its renderings as JSON, as sections of
-//! server-status for people ([`html`]) and for scripts ([`text`]), and as metrics.
+//! What the module tells of itself: one [`snapshot`] of plain values, and its renderings as JSON, as sections
+//! of server-status for people ([`html`]) and for scripts ([`text`]), and as metrics.
 
 pub mod html;
 pub mod json;

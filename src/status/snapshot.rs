@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What all pages show of managed domains, as plain values: settings and certificates from memory, the state of
-//! renewals from the store. A process keeps what it has read and reads again only what has changed, so that a
-//! monitor that asks every few seconds costs next to nothing.
+//! What all pages show of managed domains, as plain values: settings and certificates from memory, the state
+//! of renewals from the store. A process keeps what it has read and reads again only what has changed, so
+//! that a monitor that asks every few seconds costs next to nothing.
 
 use super::judgement::Judgement;
 use super::standing::{Action, Facts, Next, Standing};
@@ -82,7 +82,8 @@ impl<'a> Domain<'a> {
         self.live.as_ref().map_or(&*self.managed.certs, |set| &*set.certs)
     }
 
-    /// Those and the ones for kinds of keys that are not configured any more: served where nothing else is there.
+    /// Those and the ones for kinds of keys that are not configured any more: served where nothing else is
+    /// there.
     pub fn all_certs(&self) -> Cow<'_, [KeyedCert]> {
         let certs = self.live.as_ref().map_or(&self.managed.certs, |set| &set.certs);
         match certs.spare.as_slice() {
@@ -100,7 +101,8 @@ impl<'a> Domain<'a> {
         })
     }
 
-    /// The certificates in use, each with the name its key has on pages: static files go by their place in the list.
+    /// The certificates in use, each with the name its key has on pages: static files go by their place in
+    /// the list.
     pub fn labeled(&self) -> impl Iterator<Item = (String, &CertInfo)> {
         let is_static = self.managed.md.has_static_files();
         let certs = self.live.as_ref().map_or(&self.managed.certs, |set| &set.certs);
@@ -202,7 +204,8 @@ impl<'a> Domain<'a> {
     }
 }
 
-/// What a page that was made of a domain is made of, spans of time aside. As long as it stays, so does the page.
+/// What a page that was made of a domain is made of, spans of time aside. As long as it stays, so does the
+/// page.
 pub(super) struct Seen {
     judged: Arc<Judgement>,
     live: Option<Arc<LiveSet>>,
@@ -333,7 +336,8 @@ impl Snapshots {
         self.look(Looked::fresh(self.mds.len()) * 2, now)
     }
 
-    /// Reads ahead what has changed, where somebody has asked since the last time: who asks often does not wait for that.
+    /// Reads ahead what has changed, where somebody has asked since the last time: who asks often does not
+    /// wait for that.
     pub fn keep_up(&self, now: Timestamp) {
         if self.is_asked.load(Ordering::Relaxed) {
             let fresh = Looked::fresh(self.mds.len());

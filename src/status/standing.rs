@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How a managed domain stands, in one word: the same word on every page, in md-status and in metrics; and what its renewal
-//! does next. Pure.
+//! How a managed domain stands, in one word: the same word on every page, in md-status and in metrics; and
+//! what its renewal does next. Pure.
 
 use crate::time::Timestamp;
 

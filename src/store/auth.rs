@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What tells a start, and children, that something in a folder of workers was left there by one of them: a code over
-//! purpose, name and content. Its key comes from the store's. Any process of httpd's `User` can write there; those that
-//! httpd did not fork as its children do not have the key.
+//! What tells a start, and children, that something in a folder of workers was left there by one of them: a
+//! code over purpose, name and content. Its key comes from the store's. Any process of httpd's `User` can
+//! write there; those that httpd did not fork as its children do not have the key.
 
 use super::{Error, Rights, Store};
 use crate::crypto::auth::AuthKey;
@@ -68,7 +68,8 @@ impl<R: Rights> Store<R> {
         if code.is_some_and(fits) { Author::Ours } else { Author::Forger }
     }
 
-    /// Derived for each use, which takes microseconds: the store's key alone is kept, where core dumps do not go.
+    /// Derived for each use, which takes microseconds: the store's key alone is kept, where core dumps do not
+    /// go.
     fn auth_key(&self) -> Result<AuthKey, crate::crypto::Error> {
         AuthKey::derive(self.layout.key.bytes(), INFO)
     }

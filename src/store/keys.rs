@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Private keys in files: sealed with the store's key in `accounts` and `staging`, plain elsewhere. Each group takes
-//! that form and no other, for where workers write, others can as well.
+//! Private keys in files: sealed with the store's key in `accounts` and `staging`, plain elsewhere. Each
+//! group takes that form and no other, for where workers write, others can as well.
 
 use super::{Error, FILE_MAX, Group, Layout};
 use crate::crypto::{self, PrivateKey};

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Locks of the store: `store.lock` keeps several httpd that share a store from bringing it in line at the same time,
-//! `trial.lock` is held by a start while mod_ssl loads what it has put into use. They are flock(2)s, so that they end
-//! with whoever holds them, however that ends, and other programs can take them, too. `staging/renewing.lock` is held by
-//! the process that renews: it keeps nobody away, and tells two httpd of each other.
+//! Locks of the store: `store.lock` keeps several httpd that share a store from bringing it in line at the
+//! same time, `trial.lock` is held by a start while mod_ssl loads what it has put into use. They are
+//! flock(2)s, so that they end with whoever holds them, however that ends, and other programs can take them,
+//! too. `staging/renewing.lock` is held by the process that renews: it keeps nobody away, and tells two httpd
+//! of each other.
 
 use super::disk::Folder;
 use super::{Error, Group, StartStore, WorkStore, json_bytes, setup};
@@ -102,7 +103,8 @@ impl Holder {
     }
 }
 
-/// The lock of the process that renews. Released by the kernel when the process ends, and not passed on to commands.
+/// The lock of the process that renews. Released by the kernel when the process ends, and not passed on to
+/// commands.
 pub struct RenewingLock {
     store: WorkStore,
     held: Option<File>,
@@ -117,8 +119,8 @@ impl RenewingLock {
         self.store.layout.dir.join(Group::Staging.dir_name()).join(RENEWING_LOCK_FILE)
     }
 
-    /// Takes the lock in the name of `own`, or sees to it that it still has it: the file may have been removed, and be
-    /// another's since. `Some`: another process has it.
+    /// Takes the lock in the name of `own`, or sees to it that it still has it: the file may have been
+    /// removed, and be another's since. `Some`: another process has it.
     pub fn take(&mut self, own: &Holder) -> Result<Option<Holder>, Error> {
         let staging = self.store.layout.group(Group::Staging)?;
         if let Some(held) = &self.held

@@ -184,8 +184,9 @@ impl StartStore {
         Ok(true)
     }
 
-    /// Notes what this start is trying, for the next one to know where it ends with that. What does not stay does not
-    /// wait for the disk: a process that ends leaves it, and a power failure says nothing about what was tried.
+    /// Notes what this start is trying, for the next one to know where it ends with that. What does not stay
+    /// does not wait for the disk: a process that ends leaves it, and a power failure says nothing about what
+    /// was tried.
     pub fn write_note(&self, note: Note, content: &Value) -> Result<(), Error> {
         let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(note == Note::Ended);
         root.write(note.file(), &json_bytes(content), Access { mode: 0o600, ..Access::default() })
@@ -226,8 +227,8 @@ impl WorkStore {
 /// `name` is that of an MD, a challenge's host or an account; `file` that of a file in its folder. What
 /// is not there reads as `None`; what is there and cannot be used is [`Error::Garbage`].
 impl WorkStore {
-    /// The store of other servers, to look for challenges in it: nothing is made, and nothing is read before somebody
-    /// asks. What is sealed with its key stays closed.
+    /// The store of other servers, to look for challenges in it: nothing is made, and nothing is read before
+    /// somebody asks. What is sealed with its key stays closed.
     pub fn of_others(dir: &Path) -> Self {
         let (key, fuse) = (StoreKey::none(), Fuse::default());
         let layout = Layout { dir: dir.to_path_buf(), key, owner: None, fuse, is_synced: true, groups: None };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whose the store is where root starts httpd: workers own what they write, root the rest. Set right where `User` has changed
-//! or a store was restored with other owners. Only folders with the wrong owner are walked through.
+//! Whose the store is where root starts httpd: workers own what they write, root the rest. Set right where
+//! `User` has changed or a store was restored with other owners. Only folders with the wrong owner are walked
+//! through.
 
 use super::disk::rights::{Giver, own_uid};
 use super::disk::{Access, Folder};
@@ -19,8 +20,8 @@ const ROOT_FILES: [&str; 7] = [
     "trial-ended.json",
 ];
 
-/// Takes back the store's own folder where it was given away together with its key. A folder that is somebody else's for
-/// other reasons stays so.
+/// Takes back the store's own folder where it was given away together with its key. A folder that is somebody
+/// else's for other reasons stays so.
 pub(super) fn take_root(root: &Folder, owner: Option<Owner>) -> Result<(), Error> {
     let own = own_uid();
     let holder = root.uid()?;
@@ -41,7 +42,8 @@ pub(super) fn take_root(root: &Folder, owner: Option<Owner>) -> Result<(), Error
     Ok(())
 }
 
-/// Takes back a folder in which workers do not write, with all that is in it, and gives it the mode of its group.
+/// Takes back a folder in which workers do not write, with all that is in it, and gives it the mode of its
+/// group.
 pub(super) fn take_back(group: Group, folder: &Folder, owner: Owner) -> Result<(), Error> {
     let access = Access { mode: group.dir_mode(), uid: Some(own_uid()), gid: None };
     if let Err(error) = try_take_back(group, folder, access, owner) {
@@ -86,8 +88,8 @@ fn try_take_back(group: Group, folder: &Folder, access: Access, owner: Owner) ->
 }
 
 impl StartStore {
-    /// Gives to httpd's `User` what its workers write and somebody else owns: folders of these names with their files.
-    /// `known` is asked only where there is one.
+    /// Gives to httpd's `User` what its workers write and somebody else owns: folders of these names with
+    /// their files. `known` is asked only where there is one.
     pub fn hand_over(&self, known: impl Fn() -> HashSet<String>) {
         let Some(owner) = self.layout.owner else { return };
         let mut names = None;
@@ -120,8 +122,8 @@ impl StartStore {
     }
 }
 
-/// A folder of challenges has the name of a wildcard without its first label, and responses for certificates of no MD are
-/// in one of their own.
+/// A folder of challenges has the name of a wildcard without its first label, and responses for certificates
+/// of no MD are in one of their own.
 fn is_known(names: &HashSet<String>, folder: &str) -> bool {
     folder == "other" || names.contains(folder) || names.contains(&format!("*.{folder}"))
 }
@@ -355,7 +357,8 @@ mod tests {
             start(&root);
             let wrong: Vec<_> =
                 facts(&root).into_iter().filter(|(path, found)| good.get(path) != Some(found)).collect();
-            // Files of the one folder at which it ended stay with who had them; they are replaced, not written to.
+            // Files of the one folder at which it ended stay with who had them; they are replaced, not
+            // written to.
             assert!(
                 wrong.len() <= 2
                     && wrong

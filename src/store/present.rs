@@ -6,7 +6,8 @@ use super::{Error, Group, Layout, Rights, StartStore, Store};
 use std::collections::HashSet;
 
 impl<R: Rights> Store<R> {
-    /// Which of these names have a folder in the group. What costs time is how many are asked for, not how many there are.
+    /// Which of these names have a folder in the group. What costs time is how many are asked for, not how
+    /// many there are.
     pub fn present<'n>(
         &self,
         group: R::Group,
@@ -30,8 +31,8 @@ impl<R: Rights> Store<R> {
 }
 
 impl StartStore {
-    /// Removes whatever has one of these names in the group and is no folder; links are not followed. Tells which,
-    /// and why one stays.
+    /// Removes whatever has one of these names in the group and is no folder; links are not followed. Tells
+    /// which, and why one stays.
     pub fn remove_strangers<'n>(
         &self,
         group: Group,

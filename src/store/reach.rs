@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start can tell in advance of files and folders that httpd's children will need. Where the rights depend on
-//! more than owner, group and mode, nothing is claimed.
+//! What a start can tell in advance of files and folders that httpd's children will need. Where the rights
+//! depend on more than owner, group and mode, nothing is claimed.
 
 use super::Owner;
 use crate::exec;
@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 const EXECUTE: u32 = 0o1;
 
-/// Why a command, given by its line, cannot be started. `path`: where programs without a folder are searched for.
+/// Why a command, given by its line, cannot be started. `path`: where programs without a folder are searched
+/// for.
 pub fn line_fault(line: &str, path: Option<&str>, user: Option<Owner>) -> Option<String> {
     let words = exec::split(line);
     let Some(program) = words.first().filter(|program| !program.is_empty()) else {
@@ -73,8 +74,8 @@ fn missing_interpreter(program: &Path) -> Option<String> {
     is_missing.then(|| interpreter.to_string())
 }
 
-/// The first of the folders down to this one that `user` cannot enter, with its mode. Those that do not exist (yet) count
-/// as open.
+/// The first of the folders down to this one that `user` cannot enter, with its mode. Those that do not exist
+/// (yet) count as open.
 pub fn closed_folder(folder: &Path, user: Option<Owner>) -> Option<String> {
     let user = user?;
     let mut folders: Vec<&Path> = folder.ancestors().collect();
@@ -86,7 +87,8 @@ pub fn closed_folder(folder: &Path, user: Option<Owner>) -> Option<String> {
     closed.map(|(folder, mode)| format!("{} (mode {mode:04o})", folder.display()))
 }
 
-/// Whether `user` certainly may not execute a file or enter a folder. Of the groups of a user only one is known.
+/// Whether `user` certainly may not execute a file or enter a folder. Of the groups of a user only one is
+/// known.
 fn is_denied(meta: &Metadata, user: Owner) -> bool {
     let has = |shift: u32| meta.mode() & (EXECUTE << shift) != 0;
     match () {
@@ -104,8 +106,8 @@ fn in_path(name: &str, path: &str) -> Option<PathBuf> {
     candidates.into_iter().find(|candidate| fs::metadata(candidate).is_ok_and(|meta| meta.is_file()))
 }
 
-/// The directory URLs of the CAs that the store in `dir` has accounts for. Opens no store and changes nothing. `None`: it
-/// cannot be told.
+/// The directory URLs of the CAs that the store in `dir` has accounts for. Opens no store and changes
+/// nothing. `None`: it cannot be told.
 pub fn account_authorities(dir: &Path) -> Option<Vec<String>> {
     let folders = match fs::read_dir(dir.join("accounts")) {
         Ok(folders) => folders,

@@ -22,8 +22,8 @@ const KEY_LENGTH: usize = 48;
 /// Memory that holds a secret and wipes it before it is given back.
 pub type Secret = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
-/// The pass phrase of every private key in `accounts` and `staging`: once in memory, however many refer to it. Has no
-/// `Debug`, so that it cannot slip into a log.
+/// The pass phrase of every private key in `accounts` and `staging`: once in memory, however many refer to
+/// it. Has no `Debug`, so that it cannot slip into a log.
 #[derive(Clone)]
 pub struct StoreKey(Secret);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What of a group is to be read again, told from the stamps of its folders: so that who asks every few seconds costs
-//! next to nothing, and nobody is told anything that is older than a second.
+//! What of a group is to be read again, told from the stamps of its folders: so that who asks every few
+//! seconds costs next to nothing, and nobody is told anything that is older than a second.
 
 use super::{Stamp, WorkGroup, WorkStore};
 use crate::time::Timestamp;
@@ -19,7 +19,8 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Looked(Option<Timestamp>);
 
 impl Looked {
-    /// How long what was seen of about so many folders is good enough, so that looking takes a small part of the time.
+    /// How long what was seen of about so many folders is good enough, so that looking takes a small part of
+    /// the time.
     pub fn fresh(folders: usize) -> Duration {
         FRESH_PER_FOLDER.saturating_mul(u32::try_from(folders).unwrap_or(u32::MAX)).min(FRESH_MAX)
     }
@@ -29,8 +30,8 @@ impl Looked {
         self.0 == Some(now)
     }
 
-    /// All folders there are, where the last look is older than `fresh`. A group that cannot be read looks empty: who
-    /// writes to it reports that.
+    /// All folders there are, where the last look is older than `fresh`. A group that cannot be read looks
+    /// empty: who writes to it reports that.
     pub fn again(
         &mut self,
         store: &WorkStore,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the modules say differently on purpose. Each row names words of the row of docs/compat.md that explains it.
+//! What the modules say differently on purpose. Each row names words of the row of docs/compat.md that
+//! explains it.
 
 /// `CASE: PLACE | C's | ours`, where `*` stands for anything, and the words.
 pub const DIFFERENCES: &[(&str, &str)] = &[

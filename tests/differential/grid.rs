@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The grid: what an admin changes, what the store may hold, and what the CA does meanwhile.
 //!
-//! Each change meets three stores: a certificate in use, a set of the C module that waits for a restart, and a set of ours that went live without
-//! one. The last two were made under the earlier configuration.
+//! Each change meets three stores: a certificate in use, a set of the C module that waits for a restart, and
+//! a set of ours that went live without one. The last two were made under the earlier configuration.
 
 use std::fs;
 use std::path::Path;
@@ -87,8 +87,9 @@ fn domains(world: &World, config: Config, lines: &str, hosts: &[&[&str]]) -> Con
     hosts.iter().fold(config, |config, names| world.host(config, names, ""))
 }
 
-/// Directives that name an admin's own certificate, made when it is first asked for. That of a domain (`MD`) ends before those in the store,
-/// and that of a host (`SSL`) still earlier, so that one sees which of them is served.
+/// Directives that name an admin's own certificate, made when it is first asked for. That of a domain (`MD`)
+/// ends before those in the store, and that of a host (`SSL`) still earlier, so that one sees which of them
+/// is served.
 fn own_file(world: &World, names: &[&str], prefix: &str) -> String {
     let [chain, key] = ["pem", "key"].map(|kind| world.lab.path(format!("own-{prefix}-{}.{kind}", names[0])));
     if !chain.exists() {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Configurations in the style of those that people post: ours takes what the C module takes, starts where it starts, and serves as well.
+//! Configurations in the style of those that people post: ours takes what the C module takes, starts where it
+//! starts, and serves as well.
 //!
 //! Each file below `posted` is one. Lines of comment at its head tell what the test does with it:
-//! `# ask: NAME…` names clients ask for, `NAME@OTHER` at the second TLS port; `# store: NAME… ; NAME…` domains with a certificate in use;
-//! `# modules: NAME…` further modules of httpd; `# refused: WORDS` ours refuses it, `# answers: WORDS` ours answers with another
-//! status, `# without EC clients: WORDS` clients that cannot do with RSA are not served by ours, and these words stand in
-//! docs/compat.md; `# ends: WHY` httpd does not start with the C module; `# told: WORDS; WORDS` our configtest warns of these, and
-//! of nothing else.
-//! `#--- PATH` begins a file beside it that it includes. In the text `@HTTP@`, `@HTTPS@` and `@OTHER@` are ports, `@DIR@` is ServerRoot,
-//! `@FILE NAME@` the directives' arguments of an admin's certificate for that name, chain and key.
+//! `# ask: NAME…` names clients ask for, `NAME@OTHER` at the second TLS port; `# store: NAME… ; NAME…`
+//! domains with a certificate in use; `# modules: NAME…` further modules of httpd; `# refused: WORDS` ours
+//! refuses it, `# answers: WORDS` ours answers with another status, `# without EC clients: WORDS` clients
+//! that cannot do with RSA are not served by ours, and these words stand in docs/compat.md; `# ends: WHY`
+//! httpd does not start with the C module; `# told: WORDS; WORDS` our configtest warns of these, and of
+//! nothing else. `#--- PATH` begins a file beside it that it includes. In the text `@HTTP@`, `@HTTPS@` and
+//! `@OTHER@` are ports, `@DIR@` is ServerRoot, `@FILE NAME@` the directives' arguments of an admin's
+//! certificate for that name, chain and key.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -134,7 +136,8 @@ impl Posted {
         }
     }
 
-    /// Whether configtest warns of what is wrong, and of nothing else: admins leave alone what cries for nothing.
+    /// Whether configtest warns of what is wrong, and of nothing else: admins leave alone what cries for
+    /// nothing.
     fn untold(&self, said: &str) -> Vec<String> {
         let expected: Vec<&str> =
             self.head("told").map(|parts| parts.split("; ").collect()).unwrap_or_default();

@@ -3,7 +3,8 @@
 
 use crate::seen::{Certificate, Seen};
 
-/// Certificates of the same pair of key and file end at the same second; those of two orders follow each other.
+/// Certificates of the same pair of key and file end at the same second; those of two orders follow each
+/// other.
 const ONE_ORDER_LATER: i64 = 600;
 
 /// `Err` says in which respect ours is worse.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One case: a store is made, both modules are started in turn on a copy of it with the second configuration, and asked the same.
+//! One case: a store is made, both modules are started in turn on a copy of it with the second configuration,
+//! and asked the same.
 
 use std::fmt::Write;
 use std::fs;
@@ -93,7 +94,8 @@ pub fn open(name: &str) -> Option<World> {
     Some(World { lab, issuer, roots, ca: String::new() })
 }
 
-/// Runs a row of the grid with these answers of the CA, and fails with all that is worse than the C module or unexplained.
+/// Runs a row of the grid with these answers of the CA, and fails with all that is worse than the C module or
+/// unexplained.
 #[track_caller]
 pub fn run(row: &str, usual: &[Ca], whole: &[Ca], case: &Case) {
     let mut worlds = Vec::new();
@@ -214,7 +216,8 @@ pub fn base(world: &World, who: Who, folder: &str) -> Config {
     config.line(&world.ca).line(&pages).line("MDContactEmail admin@example.test\nMDServerStatus on")
 }
 
-/// Starts a module on its copy, and looks: at once, when its renewals have ended for now, and after a restart.
+/// Starts a module on its copy, and looks: at once, when its renewals have ended for now, and after a
+/// restart.
 fn look(
     world: &World,
     case: &Case,
@@ -254,7 +257,8 @@ fn look(
     Ok(looks)
 }
 
-/// `is_other_order` as of [`facts::ask`]; `None`: what is said now depends on when the module uses what it got.
+/// `is_other_order` as of [`facts::ask`]; `None`: what is said now depends on when the module uses what it
+/// got.
 fn see(
     world: &World,
     case: &Case,
@@ -270,7 +274,8 @@ fn see(
     }
 }
 
-/// Until every renewal has ended, one way or the other, and all children serve what goes live. What takes longer is compared as it is.
+/// Until every renewal has ended, one way or the other, and all children serve what goes live. What takes
+/// longer is compared as it is.
 fn settle(httpd: &Httpd, ca: Ca) {
     let mut deadline = Instant::now() + Duration::from_secs(if ca == Ca::Up { 40 } else { 8 });
     let is_over = |md: &Value| {
@@ -313,7 +318,8 @@ pub fn tail(said: &str) -> String {
 }
 
 impl World {
-    /// A host of these names, with and without TLS, and with these directives where it has TLS. Its pages have a challenge's file.
+    /// A host of these names, with and without TLS, and with these directives where it has TLS. Its pages
+    /// have a challenge's file.
     pub fn host(&self, config: Config, names: &[&str], directives: &str) -> Config {
         let pages = config.server_root().join("htdocs").join(names[0].replace('*', "_"));
         let challenges = pages.join(".well-known/acme-challenge");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Challenges: each type from the order to the certificate, what a client sees of them, which one is chosen, and that nothing stays behind.
+//! Challenges: each type from the order to the certificate, what a client sees of them, which one is chosen,
+//! and that nothing stays behind.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -297,7 +298,8 @@ fn a_dns_01_command_has_the_time_that_is_configured() {
     assert!(detail.contains("did not end within 2 seconds"), "{detail}");
 }
 
-/// The name has a host, another of the domain has none, and the CA finds the answers for both, in RSA and P-256.
+/// The name has a host, another of the domain has none, and the CA finds the answers for both, in RSA and
+/// P-256.
 #[track_caller]
 fn assert_tls_alpn_01(lab: &Lab, more: &str) {
     let pebble = Pebble::start(lab);
@@ -328,8 +330,8 @@ fn tls_alpn_01_gets_a_certificate_where_http_2_is_spoken() {
     assert_tls_alpn_01(&lab, &format!("{}Protocols h2 http/1.1 acme-tls/1", modules(&["http2"])));
 }
 
-/// Whatever key the certificate has that is shown until then, the challenge's takes its place, also where the server
-/// chooses between key types; and so it is when the next name is asked for.
+/// Whatever key the certificate has that is shown until then, the challenge's takes its place, also where the
+/// server chooses between key types; and so it is when the next name is asked for.
 #[test]
 fn tls_alpn_01_gets_the_first_certificate_and_the_next_with_keys_of_one_type() {
     let Some(lab) = open_lab!() else { return };
@@ -348,7 +350,8 @@ fn tls_alpn_01_gets_the_first_certificate_and_the_next_with_keys_of_one_type() {
     }
 }
 
-/// The certificate in use has a key of another type than is configured now, and whichever side chooses takes that one.
+/// The certificate in use has a key of another type than is configured now, and whichever side chooses takes
+/// that one.
 #[test]
 fn tls_alpn_01_gets_a_certificate_with_a_key_of_another_type_than_the_one_in_use() {
     let Some(lab) = open_lab!() else { return };
@@ -528,8 +531,8 @@ fn a_host_without_the_protocol_shows_no_challenge() {
     }
 }
 
-/// What the server sends to a client that speaks HTTP after a handshake with these protocols on offer (ALPN), and the one
-/// it chose.
+/// What the server sends to a client that speaks HTTP after a handshake with these protocols on offer (ALPN),
+/// and the one it chose.
 fn http_after_handshake(httpd: &Httpd, version: SslVersion, offers: &[u8]) -> (Option<Vec<u8>>, Vec<u8>) {
     let mut context = openssl::ssl::SslContext::builder(openssl::ssl::SslMethod::tls_client()).unwrap();
     context.set_min_proto_version(Some(version)).unwrap();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The module file is swapped and httpd restarted: every certificate, key and account of the other module is found. Both ways.
+//! The module file is swapped and httpd restarted: every certificate, key and account of the other module is
+//! found. Both ways.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,8 @@ use crate::support::module::{c_module, under_test};
 use crate::support::tls;
 use crate::support::{Command, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
 
-/// `second` serves what `first` got, renews nothing, and orders the next certificate with the account of `first`.
+/// `second` serves what `first` got, renews nothing, and orders the next certificate with the account of
+/// `first`.
 #[track_caller]
 fn assert_takes_over(lab: &Lab, first: &Path, second: &Path) {
     let pebble = Pebble::start(lab);
@@ -44,8 +46,8 @@ fn assert_takes_over(lab: &Lab, first: &Path, second: &Path) {
     assert_eq!(pebble.account_count(), 1, "the account was found and its key could be read");
 }
 
-/// What md-status says of the certificates, without `ari-cert-id`: the C module drops the zero that a serial has in front
-/// where its first bit is set, which is against RFC 9773 §4.1.
+/// What md-status says of the certificates, without `ari-cert-id`: the C module drops the zero that a serial
+/// has in front where its first bit is set, which is against RFC 9773 §4.1.
 fn facts(httpd: &Httpd) -> Value {
     let mut cert = httpd.md("one.test")["cert"].take();
     for facts in cert.as_object_mut().unwrap().values_mut() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What handshakes cost: what is stapled and which certificate is shown comes from memory alone. Each file is a system
-//! call, and so is each lock that has to be waited for; that there is none at all, `ocsp::cache` tests.
+//! What handshakes cost: what is stapled and which certificate is shown comes from memory alone. Each file is
+//! a system call, and so is each lock that has to be waited for; that there is none at all, `ocsp::cache`
+//! tests.
 
 use crate::support::own_ca::OwnCa;
 use crate::support::responder::{Act, Responder, Signers};
@@ -23,8 +24,8 @@ const MODULE: &str = "/mod_md.so";
 #[test]
 fn in_a_handshake_the_module_asks_the_kernel_for_nothing() {
     let Some(lab) = open_lab!(Need::Strace) else { return };
-    // A managed domain, whose certificate went live in running children, and a certificate of the admin. Responses are
-    // renewed every few seconds, so that handshakes meet new ones.
+    // A managed domain, whose certificate went live in running children, and a certificate of the admin.
+    // Responses are renewed every few seconds, so that handshakes meet new ones.
     let responder = Responder::start(&lab, Act::Good(40));
     let pebble = Authority::new(&lab).ocsp(&lab, &responder.url()).start();
     let (cert, key) = pebble.issuer();
@@ -68,8 +69,8 @@ fn in_a_handshake_the_module_asks_the_kernel_for_nothing() {
     });
     let calls = strace.stop();
 
-    // The threads that serve connections, and all they did. Stacks may end early, so that one cannot ask each call whether
-    // it is part of a handshake. There were no requests, nothing but handshakes.
+    // The threads that serve connections, and all they did. Stacks may end early, so that one cannot ask each
+    // call whether it is part of a handshake. There were no requests, nothing but handshakes.
     let serving: HashSet<&str> =
         calls.iter().filter(|call| call.is_through("/mod_ssl.so")).map(Call::thread).collect();
     let (served, others): (Vec<&Call>, Vec<_>) =

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What gets in the way of a renewal: a killed worker, refused nonces, a CA that is down. The next try makes it good.
+//! What gets in the way of a renewal: a killed worker, refused nonces, a CA that is down. The next try makes
+//! it good.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,8 +34,8 @@ fn assert_no_half_file(store: &Path) {
     }
 }
 
-/// Kills the worker at a moment of its order, with the CA held still so that the order cannot get any further. One account must do, and an
-/// order that was noted: the next worker goes on where this one stopped.
+/// Kills the worker at a moment of its order, with the CA held still so that the order cannot get any
+/// further. One account must do, and an order that was noted: the next worker goes on where this one stopped.
 #[track_caller]
 fn assert_next_worker_finishes(lab: &Lab, key: &str, moment: impl Fn(&Path, &Pebble) -> bool) {
     let pebble = Authority::new(lab).slow_validation(3).start();

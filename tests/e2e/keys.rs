@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every key that pages promise to scripts, with its type: of a domain that was renewed, of one in renewal, of one in error.
+//! Every key that pages promise to scripts, with its type: of a domain that was renewed, of one in renewal,
+//! of one in error.
 
 use serde_json::{Value, json};
 
@@ -177,7 +178,8 @@ fn assert_keys(what: &str, found: &Value, table: Table) {
     assert!(wrong.is_empty(), "{what}: {wrong:?} in {found:#}");
 }
 
-/// `renewed.test` is live, stapled and advised, `busy.test` waits for a command, and the CA refuses `refused.invalid`.
+/// `renewed.test` is live, stapled and advised, `busy.test` waits for a command, and the CA refuses
+/// `refused.invalid`.
 pub fn three_domains(lab: &Lab) -> (Pebble, Responder, Httpd) {
     let responder = Responder::start(lab, Act::Good(3600));
     let pebble = Authority::new(lab)

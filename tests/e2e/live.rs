@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Live activation: what the CA issues is served by every running child, without a restart.
 //!
-//! Where no CA is needed, sets are put into staging as a renewal leaves them; the next look at the domain finds them.
+//! Where no CA is needed, sets are put into staging as a renewal leaves them; the next look at the domain
+//! finds them.
 
 use std::collections::HashSet;
 use std::fs;
@@ -205,7 +206,8 @@ fn a_restart_in_the_middle_of_the_next_renewal_keeps_the_set_that_is_live() {
     assert_eq!(httpd.md("one.test")["cert"]["P-256"]["serial"], live.serial());
 }
 
-/// The renewing child of the configuration before may be the last to publish. Its own children alone hear of it.
+/// The renewing child of the configuration before may be the last to publish. Its own children alone hear of
+/// it.
 #[test]
 fn a_set_that_was_published_while_httpd_restarted_is_found_by_the_next_renewing_child() {
     let Some(lab) = open_lab!() else { return };

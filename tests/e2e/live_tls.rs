@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Live activation as TLS clients see it: protocols, resumption, client certificates, and handshakes while sets change.
+//! Live activation as TLS clients see it: protocols, resumption, client certificates, and handshakes while
+//! sets change.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -198,8 +199,8 @@ fn client_certificates_are_asked_for_and_checked_as_before() {
     }
 }
 
-/// Sets go live several times a second while clients come and go: every handshake works out, shows one of the sets
-/// with the chain of that set, and nothing is left behind.
+/// Sets go live several times a second while clients come and go: every handshake works out, shows one of the
+/// sets with the chain of that set, and nothing is left behind.
 #[track_caller]
 fn assert_withstands_changes(lab: Lab, mpm: &'static str) {
     let ready = Ready::new(lab);
@@ -264,8 +265,8 @@ fn no_handshake_fails_while_sets_change_under_processes() {
     assert_withstands_changes(lab, "prefork");
 }
 
-/// Files of two sets are written over each other, out of order, while the domain is looked at: what gets live is one or
-/// the other, with its own key.
+/// Files of two sets are written over each other, out of order, while the domain is looked at: what gets live
+/// is one or the other, with its own key.
 #[test]
 fn a_set_that_is_replaced_while_it_is_read_never_goes_live_in_halves() {
     let Some(lab) = open_lab!() else { return };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! End to end: real httpd with the module, a real ACME CA, on loopback. One file per feature.
 //!
-//! `make test` runs them with our module, `MODULE=… make e2e` with another one. Without the lab (`make setup build`) each says that it is skipped.
+//! `make test` runs them with our module, `MODULE=… make e2e` with another one. Without the lab
+//! (`make setup build`) each says that it is skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../support/mod.rs"]

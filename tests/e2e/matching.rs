@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which hosts a managed domain belongs to, which names join it, whose settings are in force for it, and which certificate a host
-//! serves. No CA is needed: nothing is renewed.
+//! Which hosts a managed domain belongs to, which names join it, whose settings are in force for it, and
+//! which certificate a host serves. No CA is needed: nothing is renewed.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What people and monitors read: the sections in server-status, the facts about a host's certificate, metrics.
+//! What people and monitors read: the sections in server-status, the facts about a host's certificate,
+//! metrics.
 
 use std::fs;
 use std::path::Path;
@@ -68,7 +69,8 @@ fn server_status_shows_people_what_needs_their_eyes() {
     assert!(!text.contains("e.manual.test"), "a long list is folded: {text}");
 }
 
-/// Scripts look for these words, which are those of the C module; and neither module lists in the order of the configuration.
+/// Scripts look for these words, which are those of the C module; and neither module lists in the order of
+/// the configuration.
 #[test]
 fn server_status_has_the_words_that_scripts_look_for_by_name() {
     let Some(lab) = open_lab!() else { return };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A bug in any hook stays in that hook: the panic is logged, httpd goes on.
 //!
-//! Needs a module built with the feature `panic-injection`, in which the hook named by `MOD_MD_PANIC` panics each time it is called.
+//! Needs a module built with the feature `panic-injection`, in which the hook named by `MOD_MD_PANIC` panics
+//! each time it is called.
 
 use crate::support::module::with_panic_injection;
 use crate::support::own_ca::OwnCa;

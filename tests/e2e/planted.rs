@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files that any process of httpd's `User` can put into the store, a CGI or PHP for one, row by row as in SECURITY.md.
-//! Here the test puts them there, as that user's.
+//! Files that any process of httpd's `User` can put into the store, a CGI or PHP for one, row by row as in
+//! SECURITY.md. Here the test puts them there, as that user's.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -254,7 +254,8 @@ fn folders_of_names_that_are_not_configured_leave_nothing_behind() {
     let mut account = read_json(&registered.join("account.json"));
     account.as_object_mut().unwrap().remove("auth").unwrap();
     for n in 0..200 {
-        // Whatever is told of one would be told of it, and its account is one that the C module could have left.
+        // Whatever is told of one would be told of it, and its account is one that the C module could have
+        // left.
         let dir = staging(&config, &format!("stranger{n}.test"));
         copy(&registered, &dir);
         account["url"] = json!(format!("{}stranger{n}", account["url"].as_str().unwrap()));
@@ -267,8 +268,8 @@ fn folders_of_names_that_are_not_configured_leave_nothing_behind() {
     assert!(!httpd.said().contains("stranger"));
 }
 
-/// What is not stopped: whatever we have written for a domain can be put there again. It is used only where clients get no
-/// less from it than from what is in use.
+/// What is not stopped: whatever we have written for a domain can be put there again. It is used only where
+/// clients get no less from it than from what is in use.
 #[test]
 fn an_old_set_of_our_own_that_is_put_back_is_worth_what_it_was() {
     let Some(lab) = open_lab!(Need::Root) else { return };
@@ -308,7 +309,8 @@ fn strip(config: &Config, name: &str) {
     issuer::put(&dir, "job.json", job.to_string().as_bytes());
 }
 
-/// Sealed keys of other domains are there to be copied. A host that takes no key of 2048 bits, and has no certificate.
+/// Sealed keys of other domains are there to be copied. A host that takes no key of 2048 bits, and has no
+/// certificate.
 #[test]
 fn a_set_that_its_host_does_not_take_ends_one_start_however_often_it_is_planted() {
     let Some(lab) = open_lab!(Need::Root) else { return };
@@ -369,7 +371,8 @@ fn a_set_for_other_names_is_put_into_use_by_no_start_and_no_child() {
     httpd.wait_logged("for none of the names that the domain has now. They are dropped");
     let own = tls::served(httpd.config.https_port(), "two.test", None, &[]);
     assert_ne!(own.serial(), other.serial(), "the self-signed one");
-    // No child is at work on another renewal, as the next try is far away; nor is one still writing of the last.
+    // No child is at work on another renewal, as the next try is far away; nor is one still writing of the
+    // last.
     let job = staging(&httpd.config, "two.test").join("job.json");
     wait_for("a failure that is noted", SOON, || {
         (job.exists() && read_json(&job)["errors"] == 1).then_some(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files that somebody else has put into the store: whatever runs as httpd's user can write to staging and challenges.
-//! Keys of theirs are neither used nor computed with, and sites go on.
+//! Files that somebody else has put into the store: whatever runs as httpd's user can write to staging and
+//! challenges. Keys of theirs are neither used nor computed with, and sites go on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -128,7 +128,8 @@ fn keys_of_2_to_the_31_rounds_are_refused_by_running_children() {
     });
     assert_eq!(serial(&lab), first.serial());
 
-    // The child that renews is not busy either. It may note that the one before has failed when this one is there already.
+    // The child that renews is not busy either. It may note that the one before has failed when this one is
+    // there already.
     let job = store.join("staging/one.test/job.json");
     issuer::stage(&store, NAMES, &[&next]);
     wait_for("the next set", SOON, || {

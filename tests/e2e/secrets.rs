@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Secrets stay where they belong: not in the log at any level, not on any page, not in a file that everyone can read.
+//! Secrets stay where they belong: not in the log at any level, not on any page, not in a file that everyone
+//! can read.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A good site stays up: whatever certificate there is goes on being served until its successor is, whatever the
-//! configuration asks for beyond it, and a set that mod_ssl refuses takes no server down. The CA of these tests is
-//! down, so that nothing is renewed meanwhile.
+//! A good site stays up: whatever certificate there is goes on being served until its successor is, whatever
+//! the configuration asks for beyond it, and a set that mod_ssl refuses takes no server down. The CA of these
+//! tests is down, so that nothing is renewed meanwhile.
 
 use openssl::pkey::Id;
 use serde_json::{Value, json};
@@ -270,7 +270,8 @@ fn the_static_files_of_a_domain_come_before_those_of_its_host() {
     assert_eq!(httpd.https_get("one.test", "/index.html").status, 200);
 }
 
-/// A host that takes no RSA key of 2048 bits, and two sets: one that it takes, and one with such a key in its chain.
+/// A host that takes no RSA key of 2048 bits, and two sets: one that it takes, and one with such a key in its
+/// chain.
 fn strict(lab: &Lab) -> (Config, Set, Set) {
     let config = config(lab)
         .line("MDPrivateKeys P-256\nMDCheckInterval 1s\nMDomain one.test")

@@ -132,7 +132,8 @@ fn a_response_that_is_valid_is_stapled_after_a_restart_however_old_its_file_is()
     }
 }
 
-/// A host for each way to do wrong, with a responder of its own. All begin with a good response of the same length.
+/// A host for each way to do wrong, with a responder of its own. All begin with a good response of the same
+/// length.
 #[test]
 fn whatever_the_responder_does_the_good_response_stays_until_it_expires_and_not_a_second_longer() {
     let Some(lab) = open_lab!() else { return };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Monitors that ask all the time while many domains are renewed at once: every answer is whole, and none is old.
+//! Monitors that ask all the time while many domains are renewed at once: every answer is whole, and none is
+//! old.
 
 use std::fs;
 use std::sync::Mutex;

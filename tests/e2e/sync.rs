@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The store through the changes an admin makes: names come and go, domains are renamed, merged, split, removed and added again. What still fits is
-//! served on without a renewal. And what does not go well: a held lock, a folder that cannot be written.
+//! The store through the changes an admin makes: names come and go, domains are renamed, merged, split,
+//! removed and added again. What still fits is served on without a renewal. And what does not go well: a held
+//! lock, a folder that cannot be written.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -17,7 +18,8 @@ use crate::support::lab::skip;
 use crate::support::tls::{self, self_signed};
 use crate::support::{Account, Config, Httpd, Need, Pebble, open_lab};
 
-/// Puts a certificate into use as if it had been activated; `name` is the first of `names`. Gives its serial number.
+/// Puts a certificate into use as if it had been activated; `name` is the first of `names`. Gives its serial
+/// number.
 fn install(config: &Config, names: &[&str]) -> String {
     let folder = config.store().join("domains").join(names[0]);
     fs::create_dir_all(&folder).unwrap();
@@ -237,7 +239,8 @@ fn a_store_that_cannot_be_written_is_told_and_the_certificate_in_use_stays() {
     httpd.wait_staged_and_activate(&["one.test"]);
     let serial = httpd.served("one.test", &pebble, &[]).serial();
 
-    // Due at once, with no place to note anything: root owns the folder. Without a job in it the start would remove it.
+    // Due at once, with no place to note anything: root owns the folder. Without a job in it the start would
+    // remove it.
     let config = httpd.stop().line("MDRenewWindow 9999d\nMDRetryDelay 1s");
     let folder = config.store().join("staging/one.test");
     // What the CA advises may be there.

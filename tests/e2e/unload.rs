@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A reload lets go of the module: httpd's parent goes on with the file that is there then, whichever it is, or with none.
-//! Nothing in the parent points to where the module was.
+//! A reload lets go of the module: httpd's parent goes on with the file that is there then, whichever it is,
+//! or with none. Nothing in the parent points to where the module was.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,8 +23,8 @@ use crate::support::responder::{Act, Responder, Signers};
 use crate::support::stream::Stream;
 use crate::support::{Command, Config, Httpd, Lab, Need, RaisedAtEnd, SOON, open_lab, tls, wait_for};
 
-/// The files of the module that a process has mapped, with their inodes; what was removed ends with `(deleted)`. `None`: it
-/// is not there.
+/// The files of the module that a process has mapped, with their inodes; what was removed ends with
+/// `(deleted)`. `None`: it is not there.
 fn mapped(pid: u32) -> Option<BTreeSet<String>> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
     let files = maps.lines().filter_map(|line| line.splitn(5, ' ').nth(4));
@@ -59,8 +59,8 @@ fn starts(mark: u8) -> String {
     format!("initializing #{mark}")
 }
 
-/// The module with another text in it: another file, whose code is known by the log. (Shorter texts, as its version, may
-/// stand in the midst of instructions.)
+/// The module with another text in it: another file, whose code is known by the log. (Shorter texts, as its
+/// version, may stand in the midst of instructions.)
 fn marked(mark: u8) -> Vec<u8> {
     let (mut module, text) = (fs::read(under_test()).unwrap(), starts(mark));
     assert_eq!(text.len(), STARTS.len());
@@ -305,8 +305,9 @@ fn the_module_is_taken_out_of_the_configuration_by_a_reload_and_put_in_again() {
     assert_ends_well(httpd);
 }
 
-/// All that can happen in the parent: a set that comes into use at this start and is on trial, its command, a domain without
-/// a certificate, one with files, stapling of a domain's and of others, live activation, the lock of the store.
+/// All that can happen in the parent: a set that comes into use at this start and is on trial, its command, a
+/// domain without a certificate, one with files, stapling of a domain's and of others, live activation, the
+/// lock of the store.
 struct Everything {
     issuer: Issuer,
     message: Command,
@@ -369,8 +370,8 @@ fn whatever_a_start_does_a_reload_lets_go_of_the_module() {
     assert_ends_well(httpd);
 }
 
-/// Destructors of thread-local storage on the main thread would keep the library. Functions that OpenSSL or the C library
-/// keep would be called where it was. This names whoever brings one: see docs/unsafe.md.
+/// Destructors of thread-local storage on the main thread would keep the library. Functions that OpenSSL or
+/// the C library keep would be called where it was. This names whoever brings one: see docs/unsafe.md.
 #[test]
 fn the_parent_leaves_no_pointer_into_the_module_behind() {
     let Some(lab) = open_lab!() else { return };
@@ -454,7 +455,8 @@ fn the_parent_does_not_grow_by_a_hundred_reloads() {
     assert_ends_well(httpd);
 }
 
-/// httpd loads modules so that all libraries after them are bound to what they export, also to what goes away with them.
+/// httpd loads modules so that all libraries after them are bound to what they export, also to what goes away
+/// with them.
 #[test]
 fn the_module_exports_its_record_and_nothing_else() {
     let Some(_lab) = open_lab!() else { return };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A network for one test: its own loopback device, with every port free. httpd and DNS are at 127.0.0.1, the CA is at 127.0.0.2.
+//! A network for one test: its own loopback device, with every port free. httpd and DNS are at 127.0.0.1, the
+//! CA is at 127.0.0.2.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,8 @@ impl Dns {
     }
 }
 
-/// Runs the test where no one else is, once `programs` are there. Otherwise it is skipped, and the reason is printed.
+/// Runs the test where no one else is, once `programs` are there. Otherwise it is skipped, and the reason is
+/// printed.
 pub fn alone(lab: Option<Lab>, programs: &[&str], test: impl FnOnce(Lab, Dns) + Send + 'static) {
     let Some(mut lab) = lab else { return };
     let missing = programs.iter().find(|name| program(name).is_none());

@@ -36,7 +36,8 @@ pub enum Challenge {
 }
 
 impl Ca {
-    /// Waits until it listens at https://ca.test, with a certificate that leads to the one in `api`. The CA makes the files when it starts.
+    /// Waits until it listens at https://ca.test, with a certificate that leads to the one in `api`. The CA
+    /// makes the files when it starts.
     pub fn up(lab: &Lab, mut process: Process, log: PathBuf, path: &str, api: &Path, root: &Path) -> Ca {
         wait_for("the CA", PATIENCE, || {
             assert!(process.exited().is_none(), "it ended: {}", fs::read_to_string(&log).unwrap_or_default());
@@ -53,7 +54,8 @@ impl Ca {
         Ca { directives, root, log, _process: process }
     }
 
-    /// A WSGI application under gunicorn, which keeps connections open for five seconds. `dir` has `root.pem` and `root.key` for it to issue with.
+    /// A WSGI application under gunicorn, which keeps connections open for five seconds. `dir` has `root.pem`
+    /// and `root.key` for it to issue with.
     pub fn wsgi(lab: &Lab, dir: &Path, application: &str, path: &str, envs: &[(&str, &Path)]) -> Ca {
         let [api, api_key] = [dir.join("api.pem"), dir.join("api.key")];
         tls::self_signed("DNS:ca.test", Id::EC, &api, &api_key);
@@ -118,7 +120,8 @@ impl Challenge {
     }
 }
 
-/// A server with one TLS host and keys of both types. Each domain is looked at every second, and nobody waits long after a failure.
+/// A server with one TLS host and keys of both types. Each domain is looked at every second, and nobody waits
+/// long after a failure.
 pub fn config(lab: &Lab, ca: &Ca) -> Config {
     Config::new(lab)
         .line(&ca.directives)
@@ -126,8 +129,8 @@ pub fn config(lab: &Lab, ca: &Ca) -> Config {
         .line("MDCheckInterval 1s\nMDRetryDelay 2s\nMDPrivateKeys RSA 2048 P-256")
 }
 
-/// From an empty store to certificates of both key types, live without a restart; then, after a restart, for one more name,
-/// ordered with the same account, which gets another contact.
+/// From an empty store to certificates of both key types, live without a restart; then, after a restart, for
+/// one more name, ordered with the same account, which gets another contact.
 #[track_caller]
 pub fn assert_issues(lab: &Lab, dns: &Dns, ca: &Ca, challenge: Challenge) {
     let names = ["one.test", challenge.alias()];
@@ -151,7 +154,8 @@ pub fn assert_issues(lab: &Lab, dns: &Dns, ca: &Ca, challenge: Challenge) {
     assert_no_errors(&httpd);
 }
 
-/// A name leads elsewhere at first. That is an error which names it; once the name leads to the server, the next try gets the certificates.
+/// A name leads elsewhere at first. That is an error which names it; once the name leads to the server, the
+/// next try gets the certificates.
 #[track_caller]
 pub fn assert_recovers(lab: &Lab, dns: &Dns, ca: &Ca, challenge: Challenge) {
     dns.lead_astray("www.one.test");
@@ -173,7 +177,8 @@ pub fn assert_no_errors(httpd: &Httpd) {
     assert!(errors.is_empty(), "{}", errors.join("\n"));
 }
 
-/// Until a client that trusts the CA alone gets certificates of both key types, for these names. Gives the EC one first.
+/// Until a client that trusts the CA alone gets certificates of both key types, for these names. Gives the EC
+/// one first.
 #[track_caller]
 pub fn wait_served(httpd: &Httpd, ca: &Ca, names: &[&str]) -> [Served; 2] {
     let mut names = names.to_vec();

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Caddy's built-in CA, which is smallstep's code.
 //!
-//! A validation that failed leaves challenge, authorization and order `pending`: the CA looks again when it is asked to. It has neither external
-//! accounts (in this version) nor advice on renewals. Its certificates hold twelve hours, which this version does not let one change.
-//! The URLs of its directory have the host's name without a port: it has to listen at 443.
+//! A validation that failed leaves challenge, authorization and order `pending`: the CA looks again when it
+//! is asked to. It has neither external accounts (in this version) nor advice on renewals. Its certificates
+//! hold twelve hours, which this version does not let one change. The URLs of its directory have the host's
+//! name without a port: it has to listen at 443.
 
 use crate::alone::{Dns, alone, program};
 use crate::ca::{Ca, Challenge, assert_issues, assert_recovers};

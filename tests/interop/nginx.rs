@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! nginx before pebble, as reverse proxies and load balancers stand before CAs, with what befalls requests there.
+//! nginx before pebble, as reverse proxies and load balancers stand before CAs, with what befalls requests
+//! there.
 //!
-//! Connections are open for a second of silence or for five requests. h2 is offered; a handshake without a name is refused; answers are chunked,
-//! and compressed for those who take that. Some requests meet a fault before they reach the CA: it knows only of what was done.
+//! Connections are open for a second of silence or for five requests. h2 is offered; a handshake without a
+//! name is refused; answers are chunked, and compressed for those who take that. Some requests meet a fault
+//! before they reach the CA: it knows only of what was done.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,7 +26,8 @@ struct Nginx {
     _process: Process,
 }
 
-/// `fault`: what a request meets, in nginx' scripting language: `function fault(r)` answers it and returns true, or returns false.
+/// `fault`: what a request meets, in nginx' scripting language: `function fault(r)` answers it and returns
+/// true, or returns false.
 fn start(lab: &Lab, pebble: &Pebble, fault: &str) -> Nginx {
     let dir = lab.path("nginx");
     fs::create_dir_all(&dir).unwrap();

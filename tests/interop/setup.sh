@@ -1,15 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Brings what `make test-interop` needs beside the lab: CAs that others have written, and servers and proxies to put before one.
+# Brings what `make test-interop` needs beside the lab: CAs that others have written, and servers and proxies
+# to put before one.
 #
-# Debian packages are unpacked below target/lab/interop and never installed, so that no service of theirs starts; the Python ones are
-# installed into a venv there, in the versions of requirements.txt. What is missing in the end has its tests skipped by name.
+# Debian packages are unpacked below target/lab/interop and never installed, so that no service of theirs
+# starts; the Python ones are installed into a venv there, in the versions of requirements.txt. What is
+# missing in the end has its tests skipped by name.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=$(CDPATH='' cd -- "$here/../.." && pwd)
 interop=${LAB_DIR:-$root/target/lab}/interop
-# nginx' scripting is a module of its own. iproute2 brings up the loopback device of a test's network; python3-venv makes venvs.
+# nginx' scripting is a module of its own. iproute2 brings up the loopback device of a test's network;
+# python3-venv makes venvs.
 unpacked="caddy nginx libnginx-mod-http-js tinyproxy-bin"
 installed="iproute2 python3-venv"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One situation at a time: the real engine, flow and store, a CA in memory, and the log as an admin reads it.
+//! One situation at a time: the real engine, flow and store, a CA in memory, and the log as an admin reads
+//! it.
 
 use crate::clock::VirtualClock;
 use crate::fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};

@@ -15,7 +15,8 @@ pub enum Scheme {
     Light,
 }
 
-/// Title and visible text of a page, cells of tables apart by tabs. `None`: there is no Chromium here, and that was printed.
+/// Title and visible text of a page, cells of tables apart by tabs. `None`: there is no Chromium here, and
+/// that was printed.
 pub fn read(lab: &Lab, page: &str) -> Option<String> {
     evaluate(lab, page, Scheme::Light, "document.title + '\\n' + document.body.innerText")
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the C module does otherwise, so that the same tests can run with it (`MODULE=… make e2e`). The reasons are in docs/compat.md.
+//! What the C module does otherwise, so that the same tests can run with it (`MODULE=… make e2e`). The
+//! reasons are in docs/compat.md.
 
-/// Tests that hold our module alone to something, and why. A name that ends with `::` is that of a whole file.
+/// Tests that hold our module alone to something, and why. A name that ends with `::` is that of a whole
+/// file.
 const OURS_ONLY: &[(&str, &str)] = &[
     (
         "acme::a_ca_is_trusted_by_the_file_of_the_domain_before_that_of_the_server",

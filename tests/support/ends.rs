@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A server whose renewals are always under way, so that its children end in the middle of them, and what their ends leave behind.
+//! A server whose renewals are always under way, so that its children end in the middle of them, and what
+//! their ends leave behind.
 
 use std::fs;
 use std::path::Path;
@@ -32,7 +33,8 @@ pub struct Ends {
     pub stops: Vec<Duration>,
 }
 
-/// A child that goes on for longer than that has not been told of its end, or does not care. One that was told ends its connections.
+/// A child that goes on for longer than that has not been told of its end, or does not care. One that was
+/// told ends its connections.
 const BOUND: Duration = Duration::from_secs(10);
 
 /// `domains` with RSA keys, all of which are to be renewed.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One HTTP/1.1 request over one connection, plain or TLS without verification: what a test says is what goes over the wire.
+//! One HTTP/1.1 request over one connection, plain or TLS without verification: what a test says is what goes
+//! over the wire.
 
 use std::io::{self, Read, Write};
 

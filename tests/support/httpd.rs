@@ -22,7 +22,8 @@ pub enum Account {
     Ordinary,
 }
 
-/// What httpd is started with. A clone of it can be started after the first has stopped: it means the same ServerRoot and store.
+/// What httpd is started with. A clone of it can be started after the first has stopped: it means the same
+/// ServerRoot and store.
 #[derive(Clone)]
 pub struct Config {
     root: PathBuf,
@@ -261,7 +262,8 @@ SetHandler md-status
         text
     }
 
-    /// Puts ServerRoot in order and writes the configuration. The module is linked into it, where every user can reach it.
+    /// Puts ServerRoot in order and writes the configuration. The module is linked into it, where every user
+    /// can reach it.
     fn write(&self) -> PathBuf {
         let apache = apache::find().unwrap();
         for dir in ["htdocs", "mutex"] {
@@ -349,7 +351,8 @@ impl Httpd {
         line.trim().parse().ok()
     }
 
-    /// A graceful restart; returns once a worker of the new generation has answered and none of the old is left.
+    /// A graceful restart; returns once a worker of the new generation has answered and none of the old is
+    /// left.
     #[track_caller]
     pub fn graceful(&mut self) {
         let old = process::children(self.pid());
@@ -435,7 +438,8 @@ impl Httpd {
         })
     }
 
-    /// Until the watchdog has looked at all domains and begun another look: what the first one made of them has happened by then.
+    /// Until the watchdog has looked at all domains and begun another look: what the first one made of them
+    /// has happened by then.
     #[track_caller]
     pub fn wait_looked_twice(&self) {
         let marker = format!("[pid {}:", self.watchdog());
@@ -465,7 +469,8 @@ impl Httpd {
         });
     }
 
-    /// Until each child says that it serves the set of this serial, which went live: from then on it is in every handshake.
+    /// Until each child says that it serves the set of this serial, which went live: from then on it is in
+    /// every handshake.
     #[track_caller]
     pub fn wait_live(&self, name: &str, serial: &str) {
         wait_for(&format!("{serial} of {name} in every child"), SOON, || {

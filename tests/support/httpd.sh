@@ -1,9 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Builds httpd $1 (2.4.48, …) below target/lab/httpd-$1, with mod_ssl and all MPMs. `make test HTTPD=2.4.48` runs this and uses it.
+# Builds httpd $1 (2.4.48, …) below target/lab/httpd-$1, with mod_ssl and all MPMs. `make test HTTPD=2.4.48`
+# runs this and uses it.
 #
-# The sources come from the archive of the Apache Software Foundation, with their checksum, or from the folder HTTPD_SOURCES, which has
-# httpd-$1.tar.gz. APR, PCRE and OpenSSL are the machine's; `setup.sh` has installed compiler and make.
+# The sources come from the archive of the Apache Software Foundation, with their checksum, or from the folder
+# HTTPD_SOURCES, which has httpd-$1.tar.gz. APR, PCRE and OpenSSL are the machine's; `setup.sh` has installed
+# compiler and make.
 set -eu
 
 version=${1:?names a version of httpd, such as 2.4.48}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sets of key and certificate as a renewal leaves them, without a CA to ask: for what no CA would issue, and quickly.
+//! Sets of key and certificate as a renewal leaves them, without a CA to ask: for what no CA would issue, and
+//! quickly.
 
 use std::fs;
 use std::os::unix::fs::chown;

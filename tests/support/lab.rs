@@ -42,7 +42,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// `place` is the path of a function inside the test. `None`: the test is skipped, and the reason was printed.
+    /// `place` is the path of a function inside the test. `None`: the test is skipped, and the reason was
+    /// printed.
     pub fn open(place: &str, needs: &[Need]) -> Option<Lab> {
         let name = place.trim_end_matches("::here").split_once("::").map_or(place, |(_, rest)| rest);
         let name = name.trim_end_matches("::here").to_string();
@@ -73,8 +74,9 @@ impl Lab {
 
     /// A port of 127.0.0.1 that is free for TCP and UDP and stays ours until the lab closes.
     ///
-    /// The claim on a number is a listener in the abstract socket namespace: unique on the machine, and gone with the process that holds it.
-    /// The numbers lie below the range from which outgoing connections are taken.
+    /// The claim on a number is a listener in the abstract socket namespace: unique on the machine, and gone
+    /// with the process that holds it. The numbers lie below the range from which outgoing connections are
+    /// taken.
     pub fn port(&self) -> u16 {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         const FIRST: u16 = 20_000;
@@ -147,7 +149,8 @@ pub fn is_root() -> bool {
 
 fn obstacle(name: &str, needs: &[Need]) -> Option<String> {
     if let Some(missing) = missing_ground() {
-        // `make test` says that the ground must be there: then its absence is a failure, not a reason to skip.
+        // `make test` says that the ground must be there: then its absence is a failure, not a reason to
+        // skip.
         assert!(env::var_os("LAB_REQUIRED").is_none(), "{missing}");
         return Some(missing);
     }
@@ -225,7 +228,8 @@ pub fn wait_for<T>(what: &str, within: Duration, mut look: impl FnMut() -> Optio
     }
 }
 
-/// Raises a flag when it goes, and so when a test fails: a scope whose threads wait for the flag would not end.
+/// Raises a flag when it goes, and so when a test fails: a scope whose threads wait for the flag would not
+/// end.
 pub struct RaisedAtEnd<'a>(pub &'a AtomicBool);
 
 impl Drop for RaisedAtEnd<'_> {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The lab: real httpd, a real ACME CA and its DNS, each started by the test on free ports of 127.0.0.1 and stopped by it.
+//! The lab: real httpd, a real ACME CA and its DNS, each started by the test on free ports of 127.0.0.1 and
+//! stopped by it.
 //!
-//! A test opens a [`Lab`] with [`lab!`], which gives it a folder and ports, or says why the test is skipped. Everything waits for
-//! conditions with a deadline. Nothing is left running: children die with the test, and the folder of a passed test goes.
+//! A test opens a [`Lab`] with [`lab!`], which gives it a folder and ports, or says why the test is skipped.
+//! Everything waits for conditions with a deadline. Nothing is left running: children die with the test, and
+//! the folder of a passed test goes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod apache;
@@ -35,10 +37,12 @@ pub use proxy::Proxy;
 
 use std::time::Duration;
 
-/// The time in which anything that needs one or a few round trips must have happened, on a machine that is busy.
+/// The time in which anything that needs one or a few round trips must have happened, on a machine that is
+/// busy.
 pub const SOON: Duration = Duration::from_secs(40);
 
-/// Opens the lab of the calling test: `open_lab!()` or `open_lab!(Need::Root, …)`. `None`: skipped, and the reason is printed.
+/// Opens the lab of the calling test: `open_lab!()` or `open_lab!(Need::Root, …)`. `None`: skipped, and the
+/// reason is printed.
 macro_rules! open_lab {
     ($($need:expr),* $(,)?) => {{
         fn here() {}

@@ -27,8 +27,8 @@ pub fn with_panic_injection() -> PathBuf {
     )
 }
 
-/// The C module of this machine, also where `make install` has put ours in its place. Only a version 2.6: that is the one
-/// that ours succeeds, and earlier ones behave otherwise.
+/// The C module of this machine, also where `make install` has put ours in its place. Only a version 2.6:
+/// that is the one that ours succeeds, and earlier ones behave otherwise.
 pub fn c_module() -> Option<PathBuf> {
     let dir = &apache::find()?.modules;
     [dir.join("mod_md.so"), dir.join("mod_md.so.orig")].into_iter().find(|path| is_c(path) && is_of_2_6(path))
@@ -39,7 +39,8 @@ fn is_of_2_6(module: &Path) -> bool {
     fs::read(module).unwrap_or_default().windows(5).any(|five| five == b"\x002.6.")
 }
 
-/// Told by its content, because `make install` gives ours the same name. Rust's runtime leaves the path of its sources in every library.
+/// Told by its content, because `make install` gives ours the same name. Rust's runtime leaves the path of
+/// its sources in every library.
 pub fn is_c(module: &Path) -> bool {
     let content = fs::read(module).unwrap_or_default();
     !content.windows(7).any(|seven| seven == b"/rustc/")

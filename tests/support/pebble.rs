@@ -55,7 +55,8 @@ pub struct Pebble {
 }
 
 impl Authority {
-    /// Validates against the ports of the lab's httpd. Certificates hold 90 days, 5 % of good nonces are refused.
+    /// Validates against the ports of the lab's httpd. Certificates hold 90 days, 5 % of good nonces are
+    /// refused.
     pub fn new(lab: &Lab) -> Authority {
         Authority::named(lab, "pebble")
     }

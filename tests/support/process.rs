@@ -28,7 +28,8 @@ pub struct Start<'a> {
 }
 
 impl Process {
-    /// Its own process group, because httpd sends its signals to the whole group. setpriv replaces itself, so the process id is that of the program.
+    /// Its own process group, because httpd sends its signals to the whole group. setpriv replaces itself, so
+    /// the process id is that of the program.
     pub fn spawn(start: Start) -> Process {
         let log = File::options().create(true).append(true).open(start.log).unwrap();
         let mut command = Command::new("setpriv");

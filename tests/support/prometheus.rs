@@ -17,7 +17,8 @@ samples = [s for family in parse(sys.stdin.read()) for s in family.samples]
 print(json.dumps([{'name': s.name, 'labels': s.labels, 'value': s.value} for s in samples]))
 ";
 
-/// All samples, as `{name, labels, value}`; fails where the parser does. `None`: it is not installed, and that was printed.
+/// All samples, as `{name, labels, value}`; fails where the parser does. `None`: it is not installed, and
+/// that was printed.
 pub fn parse(lab: &Lab, text: &str) -> Option<Vec<Value>> {
     let knows = |python: &&str| {
         let tried =

@@ -1,19 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Brings what a build and the end-to-end tests need: httpd with its headers, libclang, OpenSSL, and pebble (the ACME CA).
+# Brings what a build and the end-to-end tests need: httpd with its headers, libclang, OpenSSL, and pebble
+# (the ACME CA).
 #
-# Beside these, what tests read our pages with (Chromium, Prometheus' parser and promtool), strace, which says what handshakes cost,
-# and valgrind, which watches what is read and written.
+# Beside these, what tests read our pages with (Chromium, Prometheus' parser and promtool), strace, which says
+# what handshakes cost, and valgrind, which watches what is read and written.
 #
-# Debian packages are installed only where they are missing, as root or through sudo. pebble 2.10 comes from a newer suite of
-# the mirror this machine already uses; it is unpacked below target/lab and never installed, and the machine's own
-# package sources stay as they are. The system's apache service is never started.
+# Debian packages are installed only where they are missing, as root or through sudo. pebble 2.10 comes from a
+# newer suite of the mirror this machine already uses; it is unpacked below target/lab and never installed,
+# and the machine's own package sources stay as they are. The system's apache service is never started.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
 lab=${LAB_DIR:-$root/target/lab}
 packages="apache2-bin apache2-dev libclang-dev pkg-config libssl-dev gcc libc6-dev make curl openssl ca-certificates util-linux"
-# What some tests look at our pages, our system calls and our memory with. Where it cannot be had, these are skipped by name.
+# What some tests look at our pages, our system calls and our memory with. Where it cannot be had, these are
+# skipped by name.
 readers="chromium python3-prometheus-client strace valgrind"
 wanted=2.10
 suite=forky

@@ -19,7 +19,8 @@ pub struct Staple {
     pub der: Vec<u8>,
 }
 
-/// One handshake. `None`: nothing was stapled. What is stapled has to be right for the certificate that came with it.
+/// One handshake. `None`: nothing was stapled. What is stapled has to be right for the certificate that came
+/// with it.
 #[track_caller]
 pub fn staple(port: u16, name: &str, root: &Path) -> Option<Staple> {
     let mut context = SslContext::builder(SslMethod::tls_client()).unwrap();

@@ -110,8 +110,8 @@ impl Call {
         self.stack.iter().any(|frame| frame.file.ends_with(file))
     }
 
-    /// Whether memory is taken or given back: every now and then the C library asks the kernel for more, or waits for another
-    /// thread that does, whoever calls it.
+    /// Whether memory is taken or given back: every now and then the C library asks the kernel for more, or
+    /// waits for another thread that does, whoever calls it.
     pub fn is_for_memory(&self) -> bool {
         const FUNCTIONS: [&str; 7] =
             ["malloc", "calloc", "realloc", "free", "cfree", "memalign", "posix_memalign"];

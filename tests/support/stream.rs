@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A connection of a test to httpd: no wait is endless, and none ends because the machine was paused. Linux ends waits
-//! with a time limit then (signal(7)), and OpenSSL takes that for an error.
+//! A connection of a test to httpd: no wait is endless, and none ends because the machine was paused. Linux
+//! ends waits with a time limit then (signal(7)), and OpenSSL takes that for an error.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;

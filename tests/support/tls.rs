@@ -47,7 +47,8 @@ pub fn served_to(port: u16, root: Option<&Path>, options: &[&str]) -> Served {
     Served { verified: verdict == "0 (ok)" && !chain.is_empty(), verdict, chain, text: text.into_owned() }
 }
 
-/// s_client options that leave out the machine's own CAs. OpenSSL 1.1.1 knows no CA store, and refuses the option.
+/// s_client options that leave out the machine's own CAs. OpenSSL 1.1.1 knows no CA store, and refuses the
+/// option.
 fn trusting_nobody() -> &'static [&'static str] {
     static HAS_STORE: OnceLock<bool> = OnceLock::new();
     let has_store = HAS_STORE.get_or_init(|| {
@@ -103,7 +104,8 @@ pub fn names(certificate: &X509) -> Vec<String> {
     names
 }
 
-/// Makes a certificate of two days that nobody trusts, and its key. `names` as in a subjectAltName of openssl(1).
+/// Makes a certificate of two days that nobody trusts, and its key. `names` as in a subjectAltName of
+/// openssl(1).
 pub fn self_signed(names: &str, algorithm: Id, certificate: &Path, key: &Path) {
     let new_key: &[&str] = match algorithm {
         Id::RSA => &["rsa:2048"],

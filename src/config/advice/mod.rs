@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is wrong with a configuration that can be known before anything is renewed or served: told by configtest and at
-//! each start, before mod_ssl can end it. Errors are only what ends the start in any case. Pure: files, other modules and the
-//! store are asked through [`Surroundings`].
+//! What is wrong with a configuration that can be known before anything is renewed or served: told by
+//! configtest and at each start, before mod_ssl can end it. Errors are only what ends the start in any case.
+//! Pure: files, other modules and the store are asked through [`Surroundings`].
 
 mod authorities;
 pub mod certificates;
@@ -68,8 +68,8 @@ pub struct Item<'a> {
     pub text: Box<dyn Fn() -> String + 'a>,
 }
 
-/// A few of a kind are told as they are, the names of some more follow. `number`: of the log, or nothing; `kind`: what
-/// all have in common.
+/// A few of a kind are told as they are, the names of some more follow. `number`: of the log, or nothing;
+/// `kind`: what all have in common.
 pub fn gathered(number: &str, kind: &str, items: Vec<Item<'_>>) -> Vec<Finding> {
     let more = items.get(TOLD..).unwrap_or_default();
     let rest = more.first().map(|first| {
@@ -115,7 +115,8 @@ pub fn is_renewed(planned: &PlannedMd) -> bool {
     }
 }
 
-/// Whether no CA whose root browsers trust may issue for it: the public DNS does not have it, or an address is not public.
+/// Whether no CA whose root browsers trust may issue for it: the public DNS does not have it, or an address
+/// is not public.
 fn is_private(name: &str) -> bool {
     const PRIVATE: [&str; 9] =
         ["test", "example", "invalid", "localhost", "local", "internal", "lan", "home", "corp"];

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Names that were probably meant.
 
-/// More names than these are not looked through: a configuration with that many left over has no slip of the pen.
+/// More names than these are not looked through: a configuration with that many left over has no slip of the
+/// pen.
 const CANDIDATES_MAX: usize = 20_000;
 
 /// The candidate that a slip of the pen would make of `name`, the nearest one. `None` where none is near.
@@ -12,8 +13,8 @@ pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>)
     near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
-/// How many slips may lie between two names: one for three characters of the longest label, three at most. The last
-/// label does not count, where there is another.
+/// How many slips may lie between two names: one for three characters of the longest label, three at most.
+/// The last label does not count, where there is another.
 fn limit(a: &str, b: &str) -> usize {
     let longest = |name: &str| {
         let labels = name.rsplit_once('.').map_or(name, |(labels, _)| labels);
@@ -22,7 +23,8 @@ fn limit(a: &str, b: &str) -> usize {
     (longest(a).min(longest(b)) / 3).min(3)
 }
 
-/// The characters to insert, leave out, replace or swap with their neighbour, where these are no more than `limit`.
+/// The characters to insert, leave out, replace or swap with their neighbour, where these are no more than
+/// `limit`.
 fn distance(a: &str, b: &str, limit: usize) -> Option<usize> {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len().abs_diff(b.len()) > limit {

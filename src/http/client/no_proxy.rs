@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the environment says of proxies (`https_proxy`, `no_proxy`, …), as curl reads it, and with it the C module.
+//! What the environment says of proxies (`https_proxy`, `no_proxy`, …), as curl reads it, and with it the C
+//! module.
 
 use std::net::IpAddr;
 
-/// The proxy for URLs of this scheme. `http_proxy` in capital letters is left alone: in a CGI it is a header of the client.
+/// The proxy for URLs of this scheme. `http_proxy` in capital letters is left alone: in a CGI it is a header
+/// of the client.
 pub(super) fn proxy_for(scheme: &str, env: impl Fn(&str) -> Option<String>) -> Option<String> {
     let names: &[&str] = match scheme {
         "https" => &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],

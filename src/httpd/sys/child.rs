@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The end of a child: what is ours ends before OpenSSL is torn down.
 //!
-//! A child that ends destroys its pool and calls `exit`, which runs the handler by which OpenSSL frees all it has. A clean-up
-//! that comes before all others of that pool has our threads end, and waits for them, for a while. Where one is still out
-//! then, in a call that nobody can interrupt, a handler of ours, which runs before OpenSSL's, ends the process there.
+//! A child that ends destroys its pool and calls `exit`, which runs the handler by which OpenSSL frees all it
+//! has. A clean-up that comes before all others of that pool has our threads end, and waits for them, for a
+//! while. Where one is still out then, in a call that nobody can interrupt, a handler of ours, which runs
+//! before OpenSSL's, ends the process there.
 //!
-//! In prefork both run in a signal handler, in the middle of whatever the one thread of httpd was doing: they touch atomics,
-//! wake sleepers and sleep, and take neither locks nor memory.
+//! In prefork both run in a signal handler, in the middle of whatever the one thread of httpd was doing: they
+//! touch atomics, wake sleepers and sleep, and take neither locks nor memory.
 
 use super::guard::callback;
 use crate::httpd::refresh;

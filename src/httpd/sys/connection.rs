@@ -43,7 +43,8 @@ impl<'c> Connection<'c> {
         unsafe { Server::new((*self.record).base_server) }
     }
 
-    /// From here on it speaks `acme-tls/1`: it is closed after the handshake, whatever the client sends (RFC 8737 §3).
+    /// From here on it speaks `acme-tls/1`: it is closed after the handshake, whatever the client sends (RFC
+    /// 8737 §3).
     pub fn switch_to_acme_tls(&self) {
         self.mark(|mark| mark.protocol = ACME_TLS.as_ptr());
     }
@@ -60,8 +61,8 @@ impl<'c> Connection<'c> {
     }
 
     fn mark(&self, change: impl FnOnce(&mut Mark)) {
-        // SAFETY: the record and its pool are live, and the pool's memory fits any type. One thread at a time has a
-        // connection, and no reference to its mark outlives these methods.
+        // SAFETY: the record and its pool are live, and the pool's memory fits any type. One thread at a time
+        // has a connection, and no reference to its mark outlives these methods.
         unsafe {
             let mut mark = module::connection_mark(self.record).cast::<Mark>();
             if mark.is_null() {

@@ -141,7 +141,8 @@ callback! {
     ) -> c_int, failing apache_sys::DECLINED; {
         // SAFETY: httpd lends connection and server, and arrays of C strings.
         unsafe {
-            // With a request it would be an Upgrade of HTTP/1.1, and without offers anything goes: neither is a CA.
+            // With a request it would be an Upgrade of HTTP/1.1, and without offers anything goes: neither is
+            // a CA.
             if request.is_null()
                 && connection::offers_acme_tls(offers)
                 && alpn::accepts(&Connection::new(record), Server::new(server))

@@ -4,8 +4,8 @@
 //! What is kept here, so that nobody above needs to think of it:
 //! - every function that C calls is made by [`guard::callback!`]: a panic ends inside it, as that hook's
 //!   failure value, and never unwinds into C;
-//! - wrappers carry the lifetime of the call that lent the record ([`Server`], [`Request`], [`Connection`]), are not
-//!   `Send` and never `'static`;
+//! - wrappers carry the lifetime of the call that lent the record ([`Server`], [`Request`], [`Connection`]),
+//!   are not `Send` and never `'static`;
 //! - what outlives a call is a `Box` handed to an APR pool together with a cleanup that drops it; nothing
 //!   with `Drop` lies in pool memory;
 //! - no process globals but the module record and the log sink's server: httpd reads its configuration

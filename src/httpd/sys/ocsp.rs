@@ -55,18 +55,18 @@ unsafe fn bytes<'a>(start: *const u8, length: apr_size_t) -> &'a [u8] {
 /// What the callback answers where there is nothing to staple.
 const NOTHING: c_int = apache_sys::SSL_TLSEXT_ERR_NOACK as c_int;
 
-/// Has OpenSSL ask us for what to staple on this context, if it asks nobody else: mod_ssl has itself asked only where
-/// it has told us of a certificate, and a self-signed one is none, or where it staples by itself.
+/// Has OpenSSL ask us for what to staple on this context, if it asks nobody else: mod_ssl has itself asked
+/// only where it has told us of a certificate, and a self-signed one is none, or where it staples by itself.
 ///
 /// # Safety
 /// Server, pool and context are live; the pool lives as long as the context is used.
 pub(super) unsafe fn install(server: Server<'_>, pool: *mut apr_pool_t, context: *mut SSL_CTX) {
-    // SAFETY: see above. The cache is freed with the pool and only in the process that made it, so it outlives every
-    // handshake.
+    // SAFETY: see above. The cache is freed with the pool and only in the process that made it, so it
+    // outlives every handshake.
     unsafe {
         if apache_sys::shim_status_callback(context).is_some() {
-            // mod_ssl's, which asks our hook first, for each certificate. It has set it for one that it told us of, or
-            // because of `SSLUseStapling on`.
+            // mod_ssl's, which asks our hook first, for each certificate. It has set it for one that it told
+            // us of, or because of `SSLUseStapling on`.
             primed::note_by_mod_ssl(server);
         } else if let Some(cache) = primed::cache_of(server) {
             let cache = pool::own(pool, cache);
@@ -78,8 +78,9 @@ pub(super) unsafe fn install(server: Server<'_>, pool: *mut apr_pool_t, context:
 callback! {
     // In a handshake whose client wants a response, when the certificate is chosen.
     fn status_callback(ssl: *mut SSL, data: *mut c_void) -> c_int, failing NOTHING; {
-        // SAFETY: `install` handed over a cache that lives as long as the context; OpenSSL lends the connection, and its
-        // certificate for as long. What is stapled is copied into memory that OpenSSL frees.
+        // SAFETY: `install` handed over a cache that lives as long as the context; OpenSSL lends the
+        // connection, and its certificate for as long. What is stapled is copied into memory that OpenSSL
+        // frees.
         unsafe {
             let Some(cache) = data.cast::<Arc<Cache>>().as_ref() else { return NOTHING };
             let cert = openssl_sys::SSL_get_certificate(ssl);

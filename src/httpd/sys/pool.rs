@@ -19,7 +19,8 @@ pub unsafe fn copy(pool: *mut apr_pool_t, text: &str) -> *const c_char {
 
 /// What the values of one configuration are kept in, in the order in which they were made.
 struct Kept {
-    /// All processes that httpd makes inherit them. Only this one drops them: in a child other threads may read them.
+    /// All processes that httpd makes inherit them. Only this one drops them: in a child other threads may
+    /// read them.
     owner: u32,
     values: Vec<Value>,
 }
@@ -56,7 +57,8 @@ pub unsafe fn keep_together(pool: *mut apr_pool_t) {
 unsafe fn keep(pool: *mut apr_pool_t, values: Vec<Value>) -> *mut Kept {
     unsafe extern "C" fn clean_up(data: *mut c_void) -> apr_status_t {
         super::guard::guard("pool_cleanup", apache_sys::APR_EGENERAL as apr_status_t, || {
-            // SAFETY: the pointer came from Box::into_raw below, and a cleanup runs once. In other processes it is left alone.
+            // SAFETY: the pointer came from Box::into_raw below, and a cleanup runs once. In other processes
+            // it is left alone.
             unsafe {
                 if (*data.cast::<Kept>()).owner == std::process::id() {
                     let kept = *Box::from_raw(data.cast::<Kept>());
@@ -67,8 +69,8 @@ unsafe fn keep(pool: *mut apr_pool_t, values: Vec<Value>) -> *mut Kept {
         })
     }
     let kept = Box::into_raw(Box::new(Kept { owner: std::process::id(), values }));
-    // SAFETY: the functions live as long as the loaded library, and httpd unloads it by a cleanup that was registered
-    // before this one and so runs after it.
+    // SAFETY: the functions live as long as the loaded library, and httpd unloads it by a cleanup that was
+    // registered before this one and so runs after it.
     unsafe { apr_pool_cleanup_register(pool, kept.cast(), Some(clean_up), Some(apr_pool_cleanup_null)) };
     kept
 }
@@ -96,8 +98,8 @@ unsafe fn kept_in<'a>(pool: *mut apr_pool_t) -> Option<&'a mut Kept> {
     }
 }
 
-/// Hands `value` to the pool, which drops it when it is cleared, in the process that owns it. The pointer is valid until
-/// then, and in a child until that ends.
+/// Hands `value` to the pool, which drops it when it is cleared, in the process that owns it. The pointer is
+/// valid until then, and in a child until that ends.
 ///
 /// # Safety
 /// `pool` is a live pool, and no other thread uses it.

@@ -62,7 +62,8 @@ impl<'r> Request<'r> {
         names::normalize(&host).unwrap_or_else(|_| host.to_ascii_lowercase())
     }
 
-    /// The name that the server gives itself: with `UseCanonicalName` its ServerName, whatever the client asked for.
+    /// The name that the server gives itself: with `UseCanonicalName` its ServerName, whatever the client
+    /// asked for.
     pub fn canonical_host(&self) -> String {
         // SAFETY: the record is a live request; the name lives in its pool.
         let name = self.text(unsafe { apache_sys::ap_get_server_name(self.record) });

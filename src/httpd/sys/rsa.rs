@@ -21,8 +21,8 @@ pub fn make(bits: u32, is_stopped: &dyn Fn() -> bool) -> Result<Option<Rsa<Priva
     let exponent = BigNum::from_u32(0x1_0001)?;
     let question = Question { is_stopped, given_up: Cell::new(false) };
     let bits = c_int::try_from(bits).unwrap_or(c_int::MAX);
-    // SAFETY: OpenSSL's own objects, looked at before they are used and freed once; the question outlives the call that
-    // asks it.
+    // SAFETY: OpenSSL's own objects, looked at before they are used and freed once; the question outlives the
+    // call that asks it.
     let (key, made) = unsafe {
         let key = RSA_new();
         if key.is_null() {
@@ -60,8 +60,8 @@ callback! {
     }
 }
 
-/// Frees what OpenSSL keeps for the calling thread. Without it OpenSSL does so when the thread ends, which may be while
-/// the process tears it down.
+/// Frees what OpenSSL keeps for the calling thread. Without it OpenSSL does so when the thread ends, which
+/// may be while the process tears it down.
 pub fn leave_thread() {
     // SAFETY: has no conditions; what this thread does next with OpenSSL begins from nothing.
     unsafe { apache_sys::OPENSSL_thread_stop() };

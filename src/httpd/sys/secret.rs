@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Memory for a secret: pages of its own, which the kernel leaves out of core dumps where it can, and which are wiped
-//! before they go.
+//! Memory for a secret: pages of its own, which the kernel leaves out of core dumps where it can, and which
+//! are wiped before they go.
 
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -12,7 +12,8 @@ struct Pages {
     length: usize,
 }
 
-// SAFETY: the mapping stays where it is for as long as the value lives, and nobody writes to it but its destructor.
+// SAFETY: the mapping stays where it is for as long as the value lives, and nobody writes to it but its
+// destructor.
 unsafe impl Send for Pages {}
 // SAFETY: as above.
 unsafe impl Sync for Pages {}
@@ -56,15 +57,16 @@ impl Pages {
 
 impl AsRef<[u8]> for Pages {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: within the mapping, all of it written, and not changed while anybody borrows from this value.
+        // SAFETY: within the mapping, all of it written, and not changed while anybody borrows from this
+        // value.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: nobody borrows from this value any more; the mapping is ours, of this size. A process that was forked
-        // has a copy of its own.
+        // SAFETY: nobody borrows from this value any more; the mapping is ours, of this size. A process that
+        // was forked has a copy of its own.
         unsafe {
             slice::from_raw_parts_mut(self.start.as_ptr(), self.length).zeroize();
             libc::munmap(self.start.as_ptr().cast(), self.length);

@@ -114,7 +114,8 @@ impl<'p> Server<'p> {
     }
 }
 
-/// The main server and its virtual hosts, in the order of httpd's list: the last one of the configuration comes first.
+/// The main server and its virtual hosts, in the order of httpd's list: the last one of the configuration
+/// comes first.
 pub fn servers<'p>(main: Server<'p>) -> Vec<Server<'p>> {
     let mut all = Vec::new();
     let mut next = main.record;
@@ -162,11 +163,12 @@ pub fn store_owner() -> Option<Owner> {
     }
 }
 
-/// A number of this httpd, by chance: the same in all of its processes and over its reloads. To be asked in the parent first.
+/// A number of this httpd, by chance: the same in all of its processes and over its reloads. To be asked in
+/// the parent first.
 pub fn instance() -> u64 {
     const KEY: &std::ffi::CStr = c"mod_md_instance";
-    // SAFETY: httpd keeps the eight bytes, aligned for anything, as long as it runs, and a copy of the key; only the
-    // parent writes to them, and has one thread then.
+    // SAFETY: httpd keeps the eight bytes, aligned for anything, as long as it runs, and a copy of the key;
+    // only the parent writes to them, and has one thread then.
     unsafe {
         let mut kept = apache_sys::ap_retained_data_get(KEY.as_ptr()).cast::<u64>();
         if kept.is_null() {

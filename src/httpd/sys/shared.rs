@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Counters that all processes of one configuration see: an anonymous shared mapping, made before httpd forks,
-//! inherited by every child, without a lock. A child keeps it until it ends, also when the parent has gone on to
-//! the next configuration.
+//! Counters that all processes of one configuration see: an anonymous shared mapping, made before httpd
+//! forks, inherited by every child, without a lock. A child keeps it until it ends, also when the parent has
+//! gone on to the next configuration.
 
 use std::io;
 use std::ptr::{self, NonNull};
@@ -14,7 +14,8 @@ pub struct Counters {
     owner: u32,
 }
 
-// SAFETY: the mapping stays where it is for as long as the value lives, and atomics may be used from everywhere.
+// SAFETY: the mapping stays where it is for as long as the value lives, and atomics may be used from
+// everywhere.
 unsafe impl Send for Counters {}
 // SAFETY: as above.
 unsafe impl Sync for Counters {}
@@ -47,7 +48,8 @@ impl crate::renew::tally::Counters for Counters {
 
 impl Drop for Counters {
     fn drop(&mut self) {
-        // A child that ends drops this while its other threads may still be at work. The kernel cleans up after it.
+        // A child that ends drops this while its other threads may still be at work. The kernel cleans up
+        // after it.
         if std::process::id() == self.owner {
             // SAFETY: the mapping is ours, of this size, and nobody borrows from this value any more.
             unsafe { libc::munmap(self.first.as_ptr().cast(), size(self.count)) };

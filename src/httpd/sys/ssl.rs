@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! mod_ssl's TLS contexts: what is set on them at start, and the callback that OpenSSL calls in every full
-//! handshake. The one place where more than bytes passes between mod_ssl and us: certificates are set on an `SSL`.
+//! handshake. The one place where more than bytes passes between mod_ssl and us: certificates are set on an
+//! `SSL`.
 
 use super::connection::Connection;
 use super::guard::callback;
@@ -22,8 +23,8 @@ const GO_ON: c_int = 1;
 
 /// Where handshakes of a host look.
 struct Place {
-    /// Where sets go live, and whether certificates of the host's own serve clients that want another kind of key than the
-    /// live set has.
+    /// Where sets go live, and whether certificates of the host's own serve clients that want another kind of
+    /// key than the live set has.
     live: Option<(Slot, bool)>,
     /// `acme-tls/1` is among its `Protocols`.
     speaks_acme_tls: bool,
@@ -38,10 +39,11 @@ unsafe impl Send for Context {}
 unsafe impl Sync for Context {}
 
 impl Context {
-    /// Sets these on a connection of this host that nobody uses: what the host's settings do not allow (a key that
-    /// is too short for its security level) shows here and not in a handshake.
+    /// Sets these on a connection of this host that nobody uses: what the host's settings do not allow (a key
+    /// that is too short for its security level) shows here and not in a handshake.
     pub fn try_out(&self, identities: &[Identity]) -> Result<(), String> {
-        // SAFETY: mod_ssl's context outlives the configuration's pool, and who has this value is gone by then.
+        // SAFETY: mod_ssl's context outlives the configuration's pool, and who has this value is gone by
+        // then.
         let context = unsafe { SslContextRef::from_ptr(self.0) };
         let ssl = Ssl::new(context).map_err(|error| error.to_string())?;
         // SAFETY: a live connection.
@@ -49,13 +51,14 @@ impl Context {
     }
 }
 
-/// Puts these in the place of the certificates the connection has: of all of them, or else of those with keys of the
-/// same kinds.
+/// Puts these in the place of the certificates the connection has: of all of them, or else of those with keys
+/// of the same kinds.
 ///
 /// # Safety
 /// `ssl` is live and in no other thread's hands.
 unsafe fn present(ssl: *mut SSL, identities: &[Identity], of_all: bool) -> Result<(), ErrorStack> {
-    // SAFETY: see above; OpenSSL takes references of its own to what it is handed, and counts them atomically.
+    // SAFETY: see above; OpenSSL takes references of its own to what it is handed, and counts them
+    // atomically.
     unsafe {
         if of_all {
             apache_sys::SSL_certs_clear(ssl);
@@ -77,8 +80,8 @@ callback! {
         if is_proxy != 0 || context.is_null() {
             return go_on;
         }
-        // SAFETY: mod_ssl lends the server, the configuration's pool and the context it has just made. The slot is freed
-        // with that pool and only in the process that made it, so it outlives every handshake.
+        // SAFETY: mod_ssl lends the server, the configuration's pool and the context it has just made. The
+        // slot is freed with that pool and only in the process that made it, so it outlives every handshake.
         unsafe {
             let server = Server::new(server);
             ocsp::install(server, pool, context);
@@ -95,13 +98,14 @@ callback! {
     }
 }
 
-/// An extension of a ClientHello: ALPN (type 16) with `acme-tls/1` as its only protocol, as validators send it
-/// (RFC 8737 §3).
+/// An extension of a ClientHello: ALPN (type 16) with `acme-tls/1` as its only protocol, as validators send
+/// it (RFC 8737 §3).
 const OFFER: &[u8] = b"\x00\x10\x00\x0d\x00\x0b\x0aacme-tls/1";
 
 callback! {
-    // OpenSSL shows every message before it looks at it; what is wanted is the first, that of the client. With TLS 1.2 a
-    // certificate is chosen before the protocol is agreed on, and only here is to be seen then what the client offers.
+    // OpenSSL shows every message before it looks at it; what is wanted is the first, that of the client.
+    // With TLS 1.2 a certificate is chosen before the protocol is agreed on, and only here is to be seen then
+    // what the client offers.
     fn message_callback(
         is_sent: c_int,
         _version: c_int,
@@ -128,19 +132,21 @@ callback! {
 }
 
 /// # Safety
-/// `ssl` is a live connection of mod_ssl's and in no other thread's hands; what is returned is not used longer.
+/// `ssl` is a live connection of mod_ssl's and in no other thread's hands; what is returned is not used
+/// longer.
 unsafe fn connection_of<'a>(ssl: *mut SSL) -> Option<Connection<'a>> {
-    // SAFETY: mod_ssl keeps the record of the connection in the place for the application's data, and it lives longer than
-    // the handshake.
+    // SAFETY: mod_ssl keeps the record of the connection in the place for the application's data, and it
+    // lives longer than the handshake.
     unsafe {
         let record = apache_sys::shim_connection_of(ssl);
         (!record.is_null()).then(|| Connection::new(record))
     }
 }
 
-/// Leaves a handshake nothing to show but certificates that answer a challenge, one for each kind of key: which of them
-/// is shown is the choice of the validator, or of the host (`SSLHonorCipherOrder`). What mod_ssl does by itself is to put
-/// one of them beside those of the host. `false`: this is no handshake for a challenge that is under way.
+/// Leaves a handshake nothing to show but certificates that answer a challenge, one for each kind of key:
+/// which of them is shown is the choice of the validator, or of the host (`SSLHonorCipherOrder`). What
+/// mod_ssl does by itself is to put one of them beside those of the host. `false`: this is no handshake for a
+/// challenge that is under way.
 ///
 /// # Safety
 /// `ssl` is a live connection of mod_ssl's and in no other thread's hands.
@@ -176,8 +182,8 @@ unsafe fn shows_challenge(ssl: *mut SSL) -> bool {
 }
 
 callback! {
-    // In a handshake, when the host is known and no session is resumed. The connection for a tls-alpn-01 challenge comes
-    // here, too.
+    // In a handshake, when the host is known and no session is resumed. The connection for a tls-alpn-01
+    // challenge comes here, too.
     fn certificate_callback(ssl: *mut SSL, data: *mut c_void) -> c_int, failing GO_ON; {
         // SAFETY: `init_server` handed over a place that lives as long as the context.
         let Some(place) = (unsafe { data.cast::<Place>().as_ref() }) else { return GO_ON };

@@ -9,10 +9,11 @@ use std::ffi::CString;
 /// Sections within sections beyond this are not looked into.
 const DEPTH_MAX: usize = 8;
 
-/// The directives that `is_needed` by their names, in the order of the configuration. To be called while httpd puts it in
-/// force.
+/// The directives that `is_needed` by their names, in the order of the configuration. To be called while
+/// httpd puts it in force.
 pub fn directives(is_needed: fn(&str) -> bool) -> Vec<Directive> {
-    // SAFETY: httpd has read the whole tree by then, keeps it until the next configuration, and has a single thread.
+    // SAFETY: httpd has read the whole tree by then, keeps it until the next configuration, and has a single
+    // thread.
     unsafe { copy(apache_sys::ap_conftree, is_needed, 0) }
 }
 

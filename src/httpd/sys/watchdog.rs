@@ -15,8 +15,8 @@ const RENEW: &CStr = c"_md_renew_";
 /// The one that every child has.
 const NEWS: &CStr = c"_md_news_";
 
-/// How often the driver looks for due jobs and finished threads: one look costs a comparison per job. And how often each
-/// child looks for news, which costs an atomic load.
+/// How often the driver looks for due jobs and finished threads: one look costs a comparison per job. And how
+/// often each child looks for news, which costs an atomic load.
 const BEAT_MICROS: apr_interval_time_t = 100_000;
 
 /// Registers `state`'s renewals with mod_watchdog, to run in one child at a time.

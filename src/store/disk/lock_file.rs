@@ -11,7 +11,8 @@ impl Folder {
     /// A file for flock(2), made where there is none.
     pub fn open_lock(&self, name: &str) -> Result<File, Error> {
         let path = self.path.join(name);
-        // Commands that are run while it is held must not keep it: CLOEXEC. A planted FIFO holds up nobody: NONBLOCK.
+        // Commands that are run while it is held must not keep it: CLOEXEC. A planted FIFO holds up nobody:
+        // NONBLOCK.
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = fs::openat(self.file.as_ref(), name, flags, Mode::RUSR | Mode::WUSR);
         let file = fd.map(File::from).map_err(|e| Error::io("opening", &path, e))?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Removing folders in which anybody may have put anything, and finding those that are wanted among all others. The work
-//! is bounded, whatever is there.
+//! Removing folders in which anybody may have put anything, and finding those that are wanted among all
+//! others. The work is bounded, whatever is there.
 
 use super::{Access, FOLDER, Folder, Links};
 use crate::crypto;
@@ -15,7 +15,8 @@ use std::os::unix::ffi::OsStrExt;
 
 /// How deep one descends. What lies deeper is moved up first.
 const DEPTH_MAX: usize = 8;
-/// What one removes at a time. A folder of the store has a few dozen files, and on a slow disk each takes a millisecond.
+/// What one removes at a time. A folder of the store has a few dozen files, and on a slow disk each takes a
+/// millisecond.
 const REMOVED_MAX: usize = 500;
 /// What has more entries gets a name that nothing looks for.
 const SET_ASIDE: &str = ".removed.";

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Owners of what stands in the store already: after `User` has changed, or where the store was restored by somebody else.
+//! Owners of what stands in the store already: after `User` has changed, or where the store was restored by
+//! somebody else.
 //!
-//! Whoever could write to a folder may have put anything there: links to files elsewhere, or files that only they could
-//! not read. So a folder is closed first, links are never followed, and a file with another name elsewhere is left alone.
+//! Whoever could write to a folder may have put anything there: links to files elsewhere, or files that only
+//! they could not read. So a folder is closed first, links are never followed, and a file with another name
+//! elsewhere is left alone.
 
 use super::{Access, FOLDER, Folder, grant};
 use crate::store::Error;
@@ -58,7 +60,8 @@ impl Folder {
         self.grant(closed)
     }
 
-    /// The folders in here that have another owner, or where `mode` is given another mode, sorted. No link is one.
+    /// The folders in here that have another owner, or where `mode` is given another mode, sorted. No link is
+    /// one.
     pub fn folders_unlike(&self, uid: u32, mode: Option<u32>) -> Result<Vec<String>, Error> {
         let failed = |e: Errno| Error::io("listing", &self.path, e);
         let mut found = Vec::new();
@@ -83,8 +86,8 @@ impl Folder {
         Ok(found)
     }
 
-    /// Gives the folder `name` and the plain files in it these rights; none of them becomes readable for more people
-    /// than before. Tells which files were left alone, for they have names elsewhere as well.
+    /// Gives the folder `name` and the plain files in it these rights; none of them becomes readable for more
+    /// people than before. Tells which files were left alone, for they have names elsewhere as well.
     pub fn hand_over(
         &self,
         name: &str,

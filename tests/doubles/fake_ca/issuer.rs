@@ -39,8 +39,8 @@ impl Issuer {
         self.certificate.to_pem().unwrap()
     }
 
-    /// Leaf and issuer in PEM, for a request that asks for exactly `names`. `Err` says what is wrong. `drops_extensions`: what the request
-    /// asks for beside its subject is left out, the names with it.
+    /// Leaf and issuer in PEM, for a request that asks for exactly `names`. `Err` says what is wrong.
+    /// `drops_extensions`: what the request asks for beside its subject is left out, the names with it.
     pub fn issue(
         &self,
         csr: &[u8],

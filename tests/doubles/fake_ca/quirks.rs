@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How CAs in the field write their objects beside RFC 8555: each a switch, so that all can be combined. The CA behind
-//! them stays what it is.
+//! How CAs in the field write their objects beside RFC 8555: each a switch, so that all can be combined. The
+//! CA behind them stays what it is.
 
 use super::Endpoint;
 use serde_json::{Map, Value, json};

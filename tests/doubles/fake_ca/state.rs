@@ -39,12 +39,14 @@ pub struct Rules {
     pub validation_time: Duration,
     /// A challenge under way is shown as pending, as Boulder does.
     pub shows_pending: bool,
-    /// A challenge that is under way is not to be started again: that is a conflict, as Boulder says since 2026.
+    /// A challenge that is under way is not to be started again: that is a conflict, as Boulder says
+    /// since 2026.
     pub conflicts: bool,
-    /// A failed validation leaves the challenge in this state with its error, until it is started again: `pending`, as step-ca does, or
-    /// `processing`.
+    /// A failed validation leaves the challenge in this state with its error, until it is started again:
+    /// `pending`, as step-ca does, or `processing`.
     pub looks_once: Option<&'static str>,
-    /// What a validation found that failed at once is the answer to the start of the challenge, whose error has no text, as with serles.
+    /// What a validation found that failed at once is the answer to the start of the challenge, whose error
+    /// has no text, as with serles.
     pub refuses_in_vain: bool,
     /// Orders expire after this time, and are not there any more then.
     pub expires: Option<Duration>,
@@ -67,7 +69,8 @@ pub struct Rules {
     /// Asked for each signed request: whether its nonce is refused, however good it is.
     pub refuse_nonce: Box<dyn FnMut() -> bool + Send>,
     pub lifetime: Duration,
-    /// Certificates have the subject of the request and none of its extensions, as those of `openssl x509 -req` (serles).
+    /// Certificates have the subject of the request and none of its extensions, as those of
+    /// `openssl x509 -req` (serles).
     pub drops_extensions: bool,
     /// The chain comes with a link to another one.
     pub alternates: bool,
