@@ -7,19 +7,20 @@
 //! | layer | modules | what it is |
 //! |---|---|---|
 //! | L5 | `httpd` | glue: performs httpd's hooks, the only place that knows httpd |
-//! | L4 | `renew`, `stapling`, `status`, `notify`, `require_https` | use cases |
-//! | L3 | `acme`, `challenge`, `ocsp` | protocols |
+//! | L4 | `startup`, `renew`, `live`, `stapling`, `status`, `notify`, `require_https` | use cases |
+//! | L3 | `managed`, `metrics`, `acme`, `challenge`, `ocsp` | what a process knows; protocols |
 //! | L2 | `config`, `store`, `http`, `exec` | ports: a trait and its one real implementation |
 //! | L1 | `crypto`, `model` | values |
-//! | L0 | `time`, `names`, `log`, `library` | ground |
+//! | L0 | `counters`, `time`, `names`, `log`, `library` | ground |
 //!
-//! Decisions (`renew::policy`, `acme::order::step`, configuration merge, host matching) are pure
-//! functions of values and `now`. What they return is performed by `renew::flow` and `httpd`.
+//! Decisions (`renew::decide`, `acme::order::step`, configuration merge, host matching) are pure
+//! functions of values and `now`. What they return is performed by `renew::worker`, `startup` and `httpd`.
 //!
 //! The feature `httpd` (default) holds everything that references httpd's symbols: with it the crate
 //! is the loadable module, without it the crate links into test binaries.
 
 // L0
+pub mod counters;
 pub mod library;
 pub mod log;
 pub mod names;
@@ -35,12 +36,16 @@ pub mod store;
 // L3
 pub mod acme;
 pub mod challenge;
+pub mod managed;
+pub mod metrics;
 pub mod ocsp;
 // L4
+pub mod live;
 pub mod notify;
 pub mod renew;
 pub mod require_https;
 pub mod stapling;
+pub mod startup;
 pub mod status;
 // L5
 #[cfg(feature = "httpd")]

@@ -12,14 +12,15 @@ use clock::VirtualClock;
 use fake_ca::{Endpoint, FakeCa, Fault, problem};
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http::{self, Request, Response, Transport};
+use mod_md::managed::Managed;
+use mod_md::managed::staging::Staging;
 use mod_md::model::{Ca, Eab, Job, KeySpec, Md, Scope};
 use mod_md::notify::Commands;
-use mod_md::renew::authority::Authorities;
-use mod_md::renew::engine::{Engine, Next};
-use mod_md::renew::pace::Retry;
-use mod_md::renew::settings::Settings;
-use mod_md::renew::staging::Staging;
-use mod_md::renew::{Managed, restart};
+use mod_md::renew::attempt::ca_pool::Authorities;
+use mod_md::renew::attempt::settings::Settings;
+use mod_md::renew::decide::retry::Retry;
+use mod_md::renew::worker::check::{Engine, Next};
+use mod_md::startup::cleanup;
 use mod_md::store::{Group, StartStore, WorkStore};
 use mod_md::time::{Clock, DAY, Timestamp};
 use serde_json::{Value, json};
@@ -161,8 +162,8 @@ fn the_advice_of_the_ca_is_asked_for_once_and_kept_over_restarts() {
     // Neither this child, nor the next, nor a restart asks before its time.
     let before = lab.requests();
     assert_eq!(engine.run(0), Next::At(look));
-    restart::begin_anew(&lab.store, "a.test", lab.clock.now()).unwrap();
-    restart::purge(&lab.store, "a.test").unwrap();
+    cleanup::begin_anew(&lab.store, "a.test", lab.clock.now()).unwrap();
+    cleanup::purge(&lab.store, "a.test").unwrap();
     assert_eq!(lab.engine(std::slice::from_ref(&md)).run(0), Next::At(look));
     assert_eq!(lab.requests(), before);
     // Asked again, the instant that was drawn stays.
@@ -241,7 +242,7 @@ fn a_rate_limit_holds_back_every_job_of_that_ca_in_every_child_until_it_is_over(
     assert_eq!(lab.job("b.test").next_run, Some(until));
     assert!(lab.job("b.test").log[0].detail.as_ref().unwrap().contains("https://ca.test/dir asked for that"));
     // A restart clears the errors, and not what the CA asked for.
-    restart::begin_anew(&lab.store, "a.test", lab.clock.now()).unwrap();
+    cleanup::begin_anew(&lab.store, "a.test", lab.clock.now()).unwrap();
     lab.clock.advance(until.since(lab.clock.now()) - Duration::from_secs(1));
     let engine = lab.engine(&mds);
     assert_eq!([engine.run(0), engine.run(1)], [Next::At(until); 2]);

@@ -14,19 +14,21 @@ use fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
 use mod_md::challenge::http01;
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http;
+use mod_md::managed::Managed;
+use mod_md::managed::published::{LiveSet, Workers};
+use mod_md::managed::saved_order::{Phase, SavedOrder};
+use mod_md::managed::slot::Slot;
+use mod_md::managed::staging;
+use mod_md::managed::staging::Staging;
 use mod_md::model::ledger::Ledger;
 use mod_md::model::{Ca, Job, KeySpec, Md};
 use mod_md::notify::Commands;
-use mod_md::renew::authority::Authorities;
-use mod_md::renew::driver::Driver;
-use mod_md::renew::engine::{Engine, Next};
-use mod_md::renew::live::{LiveSet, Workers};
-use mod_md::renew::order::{Phase, SavedOrder};
-use mod_md::renew::pace::Retry;
-use mod_md::renew::settings::Settings;
-use mod_md::renew::slot::Slot;
-use mod_md::renew::staging::{self, Staging};
-use mod_md::renew::{Managed, restart};
+use mod_md::renew::attempt::ca_pool::Authorities;
+use mod_md::renew::attempt::settings::Settings;
+use mod_md::renew::decide::retry::Retry;
+use mod_md::renew::worker::check::{Engine, Next};
+use mod_md::renew::worker::pool::Driver;
+use mod_md::startup::cleanup;
 use mod_md::store::{Group, StartStore, WorkGroup, WorkStore};
 use mod_md::time::{Clock, DAY, Timestamp};
 use serde_json::json;
@@ -141,8 +143,8 @@ impl Lab {
     }
 
     fn restart(&self) {
-        restart::begin_anew(&self.store, NAME, self.clock.now()).unwrap();
-        restart::purge_challenges(&self.store, std::iter::once(&self.md(NAME).md)).unwrap();
+        cleanup::begin_anew(&self.store, NAME, self.clock.now()).unwrap();
+        cleanup::purge_challenges(&self.store, std::iter::once(&self.md(NAME).md)).unwrap();
     }
 
     fn has_answer(&self) -> bool {
@@ -641,9 +643,9 @@ fn what_was_issued_lately_counts_over_the_restarts_that_put_it_into_use() {
         let staging = lab.work();
         if let Some(chain) = Staging::new(&staging, NAME).chain(&KeySpec::Ec("P-256".into())).unwrap() {
             certs.push(CertInfo::from_chain(&chain));
-            restart::purge(&lab.store, NAME).unwrap();
+            cleanup::purge(&lab.store, NAME).unwrap();
         }
-        restart::begin_anew(&lab.store, NAME, lab.clock.now()).unwrap();
+        cleanup::begin_anew(&lab.store, NAME, lab.clock.now()).unwrap();
         lab.clock.advance(HOUR * 3);
     }
     let days = lab.clock.now().since(begin).as_secs() / 86_400;

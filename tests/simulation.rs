@@ -2,7 +2,7 @@
 //! Four hundred days of a thousand managed domains on a virtual clock, with certificates of 6, 45 and 90
 //! days.
 //!
-//! Real are the decisions: when to renew (`policy::decide`), what the CA's advice makes of it (`ari`), whose
+//! Real are the decisions: when to renew (`due::decide`), what the CA's advice makes of it (`ari`), whose
 //! turn among the CAs it is and when to try again (`pace`), what a CA's refusal holds back (`hold`), what no
 //! reason passes (`brake`), how many are in flight (`Slots`), and what a restart keeps of a failing job.
 //! Models are the CAs, the network and httpd's daily restart, which activates what is staged: no key is made,
@@ -13,15 +13,18 @@
 use mod_md::acme::{self, Problem, RenewalInfo};
 use mod_md::crypto::CertInfo;
 use mod_md::http;
+use mod_md::managed::certificates::KeyedCert;
 use mod_md::model::ledger::{Cause, Ledger};
 use mod_md::model::{HeldBack, Hold, Job, KeySpec, Md};
-use mod_md::renew::brake::{self, Request};
-use mod_md::renew::hold::Holds;
-use mod_md::renew::pace::{self, Failure, Retry, Turn};
-use mod_md::renew::policy::{self, Decision};
-use mod_md::renew::slots::{PER_CA, Slots};
-use mod_md::renew::state::KeyedCert;
-use mod_md::renew::{ari, error};
+use mod_md::renew::decide::brake;
+use mod_md::renew::decide::brake::Request;
+use mod_md::renew::decide::due;
+use mod_md::renew::decide::due::Decision;
+use mod_md::renew::decide::rate_limits::Holds;
+use mod_md::renew::decide::retry;
+use mod_md::renew::decide::retry::{Failure, Retry, Turn};
+use mod_md::renew::decide::{ari, error};
+use mod_md::renew::worker::limits::{PER_CA, Slots};
 use mod_md::time::{DAY, TimeSlice, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -322,26 +325,26 @@ impl World {
         let domain = &self.domains[n];
         let decide = |domain: &Domain| {
             let advice = ari::earliest(&domain.entries, &domain.certs);
-            policy::decide(&domain.md, &domain.certs, true, advice, now)
+            due::decide(&domain.md, &domain.certs, true, advice, now)
         };
         let is_revoked = self.has_whims && self.random.next() < 0.3;
         let mut decision = decide(domain);
         if matches!(decision, Decision::At(..)) && self.inquire(n) {
             decision = decide(&self.domains[n]);
         }
-        decision = policy::heed_revocation(decision, &self.domains[n].certs, |_| is_revoked);
+        decision = due::heed_revocation(decision, &self.domains[n].certs, |_| is_revoked);
         let domain = &self.domains[n];
         match decision {
             Decision::Never(reason) => panic!("{reason}"),
             Decision::At(at, _) => {
-                let check = now.plus(policy::spread(DAY, self.random.next()));
+                let check = now.plus(due::spread(DAY, self.random.next()));
                 let asks = domain.entries.iter().map(|entry| entry.next_check).filter(|at| *at > now).min();
                 let next = at.min(check).min(asks.unwrap_or(check));
                 self.look_at(n, next);
             }
             Decision::Now(reason) => match self.brake(n, reason.cause) {
                 Some(held) => {
-                    let check = now.plus(policy::spread(DAY, self.random.next()));
+                    let check = now.plus(due::spread(DAY, self.random.next()));
                     self.look_at(n, held.until.min(check));
                 }
                 None => self.renew(n),
@@ -394,7 +397,7 @@ impl World {
     fn renew(&mut self, n: usize) {
         let now = self.clock();
         let domain = &self.domains[n];
-        let pressure = pace::pressure(&domain.md, &domain.certs, now);
+        let pressure = retry::pressure(&domain.md, &domain.certs, now);
         let own = domain.job.pace.hold.clone().filter(|hold| hold.is_in_force(now));
         let held = |url: &str, until: fn(&Hold, Option<Timestamp>) -> Timestamp| {
             let own = own.as_ref().filter(|hold| hold.ca == url);
@@ -402,16 +405,17 @@ impl World {
             all.map(|hold| until(hold, pressure.end)).max().filter(|until| *until > now)
         };
         let failover = World::retry().failover;
-        let turn = pace::patient_turn(&domain.md.ca.urls, &domain.job.pace, failover, pressure.urgency, held);
+        let turn =
+            retry::patient_turn(&domain.md.ca.urls, &domain.job.pace, failover, pressure.urgency, held);
         let (url, waits) = match turn {
-            Turn::Ask(url) => (url.to_string(), pace::waits_for(&domain.job, url, pressure.end, now)),
+            Turn::Ask(url) => (url.to_string(), retry::waits_for(&domain.job, url, pressure.end, now)),
             Turn::Wait(url, until) => (url.to_string(), Some(until)),
             Turn::Nobody => panic!("no CA"),
         };
         if let Some(until) = waits {
             if let Turn::Wait(..) = turn {
                 let hold = self.holds.find(&url, &self.domains[n].md.domains, now).cloned();
-                pace::wait(&mut self.domains[n].job, until, hold.as_ref());
+                retry::wait(&mut self.domains[n].job, until, hold.as_ref());
             }
             let late = pressure.late_at.filter(|_| self.domains[n].md.ca.urls.len() > 1);
             return self.look_at(n, until.min(late.unwrap_or(until)));
@@ -450,9 +454,9 @@ impl World {
         if let Some(hold) = &failure.hold {
             self.holds.add(hold, now);
         }
-        let pressure = pace::pressure(&domain.md, &domain.certs, now);
+        let pressure = retry::pressure(&domain.md, &domain.certs, now);
         let urls = domain.md.ca.urls.clone();
-        pace::failed(&mut domain.job, &failure, &urls, pressure, World::retry(), self.random.next(), now);
+        retry::failed(&mut domain.job, &failure, &urls, pressure, World::retry(), self.random.next(), now);
     }
 
     fn issued(&mut self, n: usize, ca: usize) {
@@ -471,7 +475,7 @@ impl World {
             domain.ledger.add(brake::issued(&request, domain.lifetime, 1, local));
             domain.slot = Slot::Done;
             domain.md.ca.url = Some(CAS[ca].into());
-            pace::succeeded(&mut domain.job, local);
+            retry::succeeded(&mut domain.job, local);
             domain.job.next_run = None;
             domain.renewals += 1;
             if self.has_whims || domain.certs[0].1.as_ref().is_none_or(|old| old.not_after <= now) {
@@ -517,7 +521,7 @@ impl World {
             let job = &self.domains[n].job;
             if job.errors > 0 && matches!(self.domains[n].slot, Slot::Waiting(_)) {
                 self.domains[n].job =
-                    pace::of_the_next_start(job, now).unwrap_or_else(|| Job::new(&job.name));
+                    retry::of_the_next_start(job, now).unwrap_or_else(|| Job::new(&job.name));
                 self.look_at(n, now);
             }
         }

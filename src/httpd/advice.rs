@@ -9,7 +9,7 @@ use crate::config::advice::{self, Item, Surroundings, certificates};
 use crate::config::tree::{Directive, Engine, TlsSettings, Tree};
 use crate::config::{Finding, Host, Plan, PlannedMd, ServerConfig};
 use crate::log::Level;
-use crate::renew::served;
+use crate::startup::findings;
 use crate::store::{reach, read_admin_file};
 use crate::time::{Clock, SystemClock};
 use std::cell::OnceCell;
@@ -83,7 +83,7 @@ pub fn list(
         }
         Ok(later) if is_known => {
             findings.extend(later);
-            findings.extend(served::unprovable(&plan));
+            findings.extend(findings::unprovable(&plan));
         }
         Ok(_) => {}
     }

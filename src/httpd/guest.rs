@@ -8,7 +8,7 @@ use super::startup::{pages_of, settings};
 use super::sys::{self, Server};
 use super::tls_hosts::TlsHosts;
 use crate::config::Plan;
-use crate::renew::Managed;
+use crate::managed::Managed;
 use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
 use crate::store::WorkStore;

@@ -12,12 +12,13 @@ use super::stapling::Stapling;
 use super::sys::{self, Server};
 use super::tls_hosts::{Contexts, TlsHosts};
 use crate::crypto::CertInfo;
+use crate::live::roster::Census;
+use crate::managed::Managed;
+use crate::managed::bundle::Flaw;
+use crate::managed::published;
+use crate::managed::published::{Hosts, LiveSet, Workers};
+use crate::managed::slot::{Slot, Source};
 use crate::ocsp::cache::has_staple;
-use crate::renew::Managed;
-use crate::renew::census::Census;
-use crate::renew::live::{self, Hosts, LiveSet, Workers};
-use crate::renew::set::Flaw;
-use crate::renew::slot::{Slot, Source};
 use crate::store::{Error, WorkGroup, WorkStore};
 use crate::time::{Clock, StopFlag, SystemClock};
 use std::collections::HashMap;
@@ -107,7 +108,7 @@ impl Live {
     /// goes on while this one is put in force: what it publishes late, it tells to its own children alone.
     pub fn find_published(&self) {
         let is_published = |name: &&str| {
-            let file = self.store.modified(WorkGroup::Staging, name, live::FILE);
+            let file = self.store.modified(WorkGroup::Staging, name, published::FILE);
             file.is_ok_and(|time| time.is_some())
         };
         let names = || self.mds.iter().map(|managed| managed.md.name.as_str());
@@ -251,7 +252,7 @@ impl Live {
     }
 
     fn load(&self, managed: &Managed) -> Result<Option<LiveSet>, Flaw> {
-        let Some(published) = live::read(&self.store, WorkGroup::Staging, &managed.md.name)? else {
+        let Some(published) = published::read(&self.store, WorkGroup::Staging, &managed.md.name)? else {
             return Ok(None);
         };
         let set = LiveSet::new(&published, &managed.md.keys()).map_err(|e| Flaw::Unusable(e.to_string()))?;

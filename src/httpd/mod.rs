@@ -33,11 +33,11 @@ mod tls;
 mod tls_hosts;
 
 use crate::config;
+use crate::managed::Managed;
+use crate::metrics::Tally;
 use crate::model::RequireHttps;
-use crate::renew::Managed;
-use crate::renew::driver::Driver;
-use crate::renew::settings::Settings;
-use crate::renew::tally::Tally;
+use crate::renew::attempt::settings::Settings;
+use crate::renew::worker::pool::Driver;
 use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
 use crate::store::WorkStore;

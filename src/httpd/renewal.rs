@@ -4,11 +4,11 @@
 use super::stapling::Runner;
 use super::{State, lock};
 use crate::http::client::Limits;
-use crate::renew::authority::Authorities;
-use crate::renew::driver::Driver;
-use crate::renew::engine::Engine;
-use crate::renew::neighbour::Neighbour;
-use crate::renew::tally::Counted;
+use crate::metrics::Counted;
+use crate::renew::attempt::ca_pool::Authorities;
+use crate::renew::worker::check::Engine;
+use crate::renew::worker::neighbour::Neighbour;
+use crate::renew::worker::pool::Driver;
 use crate::time::SystemClock;
 use crate::{crypto, http};
 use std::sync::Arc;

@@ -8,10 +8,12 @@ use super::startup::{config_servers, report};
 use super::sys::Server;
 use super::tls_hosts::TlsHosts;
 use crate::config::{Host, Plan, ServerConfig};
-use crate::renew::fallback::Fallbacks;
-use crate::renew::recover::{self, OnTrial};
-use crate::renew::serve::OwnFile;
-use crate::renew::sync::{self, SyncedMd};
+use crate::managed::serve::OwnFile;
+use crate::startup::fallback::Fallbacks;
+use crate::startup::reconcile;
+use crate::startup::reconcile::SyncedMd;
+use crate::startup::recover;
+use crate::startup::recover::OnTrial;
 use crate::store::{StartStore, StoreLock};
 use crate::time::Timestamp;
 use std::collections::{HashMap, HashSet};
@@ -48,7 +50,7 @@ impl Startup {
         let worth = |path: &String| match known.get(path) {
             Some(own) => *own,
             None => {
-                let own = sync::own_file(&self.store, Path::new(path), self.now);
+                let own = reconcile::own_file(&self.store, Path::new(path), self.now);
                 known.insert(path.clone(), own);
                 own
             }

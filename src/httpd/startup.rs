@@ -15,18 +15,21 @@ use super::tls_hosts::TlsHosts;
 use super::{State, advice, guest, lock, pages};
 use crate::challenge::dns01;
 use crate::config::{self, Finding, Host, Plan, PlannedMd, ServerConfig};
+use crate::counters::Counters;
 use crate::log::Level;
+use crate::managed::save_error::Unsaved;
+use crate::managed::{Managed, Route};
+use crate::metrics::Tally;
 use crate::model::{Md, RequireHttps};
 use crate::notify::Commands;
-use crate::renew::fallback::Fallbacks;
-use crate::renew::pace::Retry;
-use crate::renew::recover::OnTrial;
-use crate::renew::settings::Settings;
-use crate::renew::sync::{self, SyncedMd};
-use crate::renew::tally::{Counters, Tally};
-use crate::renew::unsaved::Unsaved;
-use crate::renew::{self, Managed, Route, restart, served};
+use crate::renew::attempt::settings::Settings;
+use crate::renew::decide::retry::Retry;
 use crate::stapling::snapshot::States;
+use crate::startup::fallback::Fallbacks;
+use crate::startup::reconcile;
+use crate::startup::reconcile::SyncedMd;
+use crate::startup::recover::OnTrial;
+use crate::startup::{cleanup, findings};
 use crate::status::Snapshots;
 use crate::store::StartStore;
 use crate::time::{Clock, StopFlag, SystemClock};
@@ -122,7 +125,7 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         Right::Look if !is_check => OnTrial::new(),
         _ => takeover::revert(&store, now),
     };
-    let bring_in_line = if matches!(right, Right::Look) { sync::look } else { sync::sync };
+    let bring_in_line = if matches!(right, Right::Look) { reconcile::look } else { reconcile::sync };
     let hosts = |md| plan.host_names(md, |at| servers.get(at).map(|(_, host)| host));
     let mut mds = bring_in_line(&store, &configured, &hosts).map_err(|error| {
         crate::log!(Error, "AH10073: synching Managed Domains with the store: {}", error.advised());
@@ -180,7 +183,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
     }
     report(findings);
     // Told at once, instead of when the renewal is due.
-    report(served::unprovable(&plan));
+    report(findings::unprovable(&plan));
     let unsaved = counters(plan.mds.len() * Unsaved::SIZE, "md-status does not tell of what cannot be saved");
     let mds: Arc<[Managed]> = plan
         .mds
@@ -199,13 +202,13 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         .collect();
     // Without MDs they are of others on the same store.
     if !mds.is_empty()
-        && let Err(error) = restart::purge_challenges(&startup.store, mds.iter().map(|managed| &managed.md))
+        && let Err(error) = cleanup::purge_challenges(&startup.store, mds.iter().map(|managed| &managed.md))
     {
         crate::log!(Warn, "old challenge data cannot be removed: {}", error.advised());
     }
     let store = startup.store.worker();
     let delay = plan.global.activation_delay;
-    report(served::findings(mds.iter(), startup.now));
+    report(findings::findings(mds.iter(), startup.now));
     let (hosts, contexts) = (&startup.hosts, Arc::new(startup.hosts.take_contexts()));
     let live = hosts.is_live().then(|| Live::new(hosts, contexts.clone(), mds.clone(), store.clone(), delay));
     let no_memory = |error: std::io::Error| {
@@ -280,12 +283,17 @@ fn counters(count: usize, loss: &str) -> Option<Arc<dyn Counters>> {
 }
 
 /// The TLS hosts of an MD.
-fn hosts_of(startup: &Startup, records: &[Server<'_>], planned: &PlannedMd) -> Vec<renew::Host> {
+fn hosts_of(startup: &Startup, records: &[Server<'_>], planned: &PlannedMd) -> Vec<crate::managed::Host> {
     let host = |index: &usize| {
         let server = records.get(*index)?;
         let given = startup.hosts.given(*server)?;
         let is_live = startup.hosts.slot_of(*server).is_some();
-        Some(renew::Host { name: server.name(), address: server.address(), source: given.source, is_live })
+        Some(crate::managed::Host {
+            name: server.name(),
+            address: server.address(),
+            source: given.source,
+            is_live,
+        })
     };
     planned.hosts.iter().filter_map(host).collect()
 }
@@ -294,7 +302,7 @@ fn hosts_of(startup: &Startup, records: &[Server<'_>], planned: &PlannedMd) -> V
 fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd, dns01_version: u8) -> Managed {
     synced.md.domains.clone_from(&planned.md.domains);
     synced.md.acme_tls_1.clone_from(&planned.md.acme_tls_1);
-    if let Err(error) = sync::finish(store, synced) {
+    if let Err(error) = reconcile::finish(store, synced) {
         crate::log!(
             Error,
             "AH10073: md[{}]: its md.json cannot be written: {}",

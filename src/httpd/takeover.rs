@@ -4,10 +4,11 @@
 
 use crate::config::Plan;
 use crate::notify::{Commands, Event};
-use crate::renew::activate::{Activated, Activation};
-use crate::renew::recover::{OnTrial, Reverted};
-use crate::renew::sync::SyncedMd;
-use crate::renew::{hint, recover, restart};
+use crate::renew::decide::remedies;
+use crate::startup::activate::{Activated, Activation};
+use crate::startup::reconcile::SyncedMd;
+use crate::startup::recover::{OnTrial, Reverted};
+use crate::startup::{cleanup, recover};
 use crate::store::{Error, StartStore, StoreLock};
 use crate::time::{SystemClock, Timestamp, format_duration};
 use std::time::Duration;
@@ -112,7 +113,7 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
                 Error,
                 "AH10069: md[{name}]: the staged certificates are not put into use, those before stay: {reason}. What to do: {} \
                  Then restart httpd.",
-                hint::REFUSED
+                remedies::REFUSED
             ),
             Ok(Activated::Outdone) => crate::log!(
                 Notice,
@@ -144,13 +145,13 @@ pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp
 
 /// A restart is how an admin says "try again": a failing job loses its errors and what it has got so far.
 fn begin_anew(store: &StartStore, name: &str, now: Timestamp) {
-    match restart::begin_anew(store, name, now) {
+    match cleanup::begin_anew(store, name, now) {
         Ok(None) => {}
         Ok(Some(errors)) => {
             crate::log!(
                 Notice,
                 "AH10064: md[{name}]: previous drive job showed {}, purging STAGING area: the renewal begins again",
-                restart::errors(errors)
+                cleanup::errors(errors)
             );
         }
         Err(error) => {
@@ -167,9 +168,9 @@ fn installed(store: &StartStore, name: &str, plan: &Plan) {
     if !commands.are_any() {
         return;
     }
-    let outcome = restart::with_job(store, name, |job| {
+    let outcome = cleanup::with_job(store, name, |job| {
         // First: the command may take a minute, in which the start may be ended.
-        if let Err(error) = restart::hand_over(store, job, &commands) {
+        if let Err(error) = cleanup::hand_over(store, job, &commands) {
             crate::log!(Warn, "md[{name}]: commands will not hear that it was renewed: {}", error.advised());
         }
         if commands.message.is_some() {

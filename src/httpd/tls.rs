@@ -6,9 +6,11 @@ use super::lock;
 use super::starting::Startup;
 use super::sys::{Context, PathArray, Server};
 use super::tls_hosts::Given;
+use crate::managed::serve;
+use crate::managed::serve::{Own, OwnFile, Source};
 use crate::model::KeySpec;
-use crate::renew::serve::{self, Own, OwnFile, Source};
-use crate::renew::sync::{self, SyncedMd};
+use crate::startup::reconcile;
+use crate::startup::reconcile::SyncedMd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,7 +54,7 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
             Source::Md => {
                 crate::log!(Debug, "AH10077: {name}: providing certificates for server {}", server.name());
                 startup.note_loading(name);
-                let files = |spec: &KeySpec| sync::certificate_files(&startup.store, synced, spec);
+                let files = |spec: &KeySpec| reconcile::certificate_files(&startup.store, synced, spec);
                 each_key(synced, specs, certs, keys, files)
             }
             // From here and not as a fallback: mod_ssl would answer 503 until the next restart.

@@ -6,9 +6,9 @@
 use super::lock;
 use super::sys::{Context, Server};
 use crate::crypto::Identity;
-use crate::renew::live::Hosts;
-use crate::renew::serve::Source;
-use crate::renew::slot::Slot;
+use crate::managed::published::Hosts;
+use crate::managed::serve::Source;
+use crate::managed::slot::Slot;
 use std::collections::HashMap;
 use std::sync::Mutex;
 

@@ -3,10 +3,10 @@
 //! went live from there. They are stapled, too, and asked for before their first handshake.
 
 use crate::crypto::Chain;
+use crate::managed::published;
 use crate::model::Md;
 use crate::ocsp::Subject;
 use crate::ocsp::subject::{Terms, Unfit};
-use crate::renew::live;
 use crate::store::{WorkGroup, WorkStore};
 use crate::time::Timestamp;
 
@@ -14,7 +14,7 @@ const GROUP: WorkGroup = WorkGroup::Staging;
 
 /// The certificates of `md` in staging that can be stapled.
 pub fn subjects(store: &WorkStore, md: &Md, terms: &Terms) -> Vec<Subject> {
-    let chains = staged(store, md).chain(live::chains(store, &md.name));
+    let chains = staged(store, md).chain(published::chains(store, &md.name));
     chains
         .filter_map(|chain| match Subject::new(&md.name, &chain, terms.clone()) {
             Ok(subject) => Some(subject),
@@ -34,6 +34,7 @@ fn staged(store: &WorkStore, md: &Md) -> impl Iterator<Item = Chain> {
 
 /// When anything changed there: another value, something new.
 pub fn stamp(store: &WorkStore, md: &Md) -> Vec<Option<Timestamp>> {
-    let files = md.keys().into_iter().map(|spec| spec.file_name("pubcert")).chain([live::FILE.to_string()]);
+    let files =
+        md.keys().into_iter().map(|spec| spec.file_name("pubcert")).chain([published::FILE.to_string()]);
     files.map(|file| store.modified(GROUP, &md.name, &file).ok().flatten()).collect()
 }

@@ -10,11 +10,12 @@ use super::snapshot::{Domain, Seen, Snapshots};
 use super::standing::{Action, Next, Standing};
 use super::words::{self, PENDING, Weight};
 use crate::crypto::CertInfo;
+use crate::managed::certificates::KeyedCert;
 use crate::model::Job;
 use crate::model::job::status;
 use crate::model::pace::Scope;
-use crate::renew::policy::{self, Decision};
-use crate::renew::state::KeyedCert;
+use crate::renew::decide::due;
+use crate::renew::decide::due::Decision;
 use crate::time::{DAY, Timestamp};
 use std::ops::Range;
 use std::sync::Arc;
@@ -302,7 +303,7 @@ fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Htm
     if domain.renewal.is_none()
         && !matches!(domain.judged.need, Decision::Never(_))
         && let Decision::Never(reason) =
-            policy::decide(&managed.md, domain.certs(), managed.in_use, None, dates.now)
+            due::decide(&managed.md, domain.certs(), managed.in_use, None, dates.now)
     {
         out.raw("; not by this module: ").text(&reason);
     }

@@ -7,13 +7,13 @@
 use super::snapshot::{Domain, Renewal, Seen, Snapshots};
 use super::words;
 use crate::crypto::CertInfo;
+use crate::managed::Host;
+use crate::managed::certificates::KeyedCert;
+use crate::managed::save_error::Loss;
 use crate::model::KeySpec;
 use crate::model::job::status;
 use crate::ocsp::cache::{Entry as Response, Table};
-use crate::renew::Host;
-use crate::renew::policy::Decision;
-use crate::renew::state::KeyedCert;
-use crate::renew::unsaved::Loss;
+use crate::renew::decide::due::Decision;
 use crate::stapling::snapshot;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};

@@ -3,11 +3,13 @@
 //! domains takes longer than to print what was printed before, so a judgement is kept as long as it holds.
 
 use super::standing::Period;
+use crate::managed::Managed;
+use crate::managed::serve::Certs;
 use crate::model::Md;
-use crate::renew::Managed;
-use crate::renew::ari::{self, Advice};
-use crate::renew::policy::{self, Decision};
-use crate::renew::serve::Certs;
+use crate::renew::decide::ari;
+use crate::renew::decide::ari::Advice;
+use crate::renew::decide::due;
+use crate::renew::decide::due::Decision;
 use crate::time::{DAY, Timestamp};
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,9 +34,9 @@ impl Judgement {
     pub fn new(managed: &Managed, advice: &[ari::Entry], now: Timestamp) -> Self {
         let served = managed.served();
         let advice = ari::earliest(advice, &served).filter(|_| managed.md.ari_renewals).cloned();
-        let need = policy::need(&managed.current(), &served, advice.as_ref(), now);
+        let need = due::need(&managed.current(), &served, advice.as_ref(), now);
         let renew_at = match &need {
-            Decision::Now(_) => Some(policy::due_since(&managed.md, &served, advice.as_ref(), now)),
+            Decision::Now(_) => Some(due::due_since(&managed.md, &served, advice.as_ref(), now)),
             Decision::At(at, _) => Some(*at),
             Decision::Never(_) => None,
         };
@@ -74,7 +76,7 @@ pub fn period(md: &Md, certs: &Certs) -> Option<Period> {
     let infos = || certs.iter().filter_map(|(_, cert)| cert.as_ref());
     Some(Period {
         from: infos().map(|cert| cert.not_before).max()?,
-        warn: policy::warn_from(md, certs)?,
+        warn: due::warn_from(md, certs)?,
         until: infos().map(|cert| cert.not_after).min()?,
     })
 }

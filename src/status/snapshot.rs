@@ -7,15 +7,17 @@ use super::judgement::Judgement;
 use super::standing::{Action, Facts, Next, Standing};
 use super::{html, json, text};
 use crate::crypto::CertInfo;
+use crate::managed::certificates;
+use crate::managed::certificates::KeyedCert;
+use crate::managed::published::LiveSet;
+use crate::managed::save_error::Loss;
+use crate::managed::serve::Source;
+use crate::managed::staging::Staging;
+use crate::managed::{Host, Managed};
 use crate::model::{Job, KeySpec, State, Trial};
-use crate::renew::ari;
-use crate::renew::live::LiveSet;
-use crate::renew::policy::{self, Decision};
-use crate::renew::serve::Source;
-use crate::renew::staging::Staging;
-use crate::renew::state::{self, KeyedCert};
-use crate::renew::unsaved::Loss;
-use crate::renew::{Host, Managed};
+use crate::renew::decide::ari;
+use crate::renew::decide::due;
+use crate::renew::decide::due::Decision;
 use crate::store::{Looked, Watched, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use std::borrow::Cow;
@@ -115,7 +117,7 @@ impl<'a> Domain<'a> {
     /// As of what is served now.
     pub fn state(&self) -> (State, Option<String>) {
         match &self.live {
-            Some(set) => state::assess(&self.managed.md, &set.certs),
+            Some(set) => certificates::assess(&self.managed.md, &set.certs),
             None => (self.managed.md.state, self.managed.md.state_descr.clone()),
         }
     }
@@ -124,8 +126,8 @@ impl<'a> Domain<'a> {
     pub fn facts(&self) -> Facts {
         let (managed, judged) = (self.managed, &self.judged);
         Facts {
-            is_used: policy::is_wanted(&managed.md, managed.in_use && !managed.lacks_tls),
-            is_renewed: policy::left_alone(&managed.md).is_none(),
+            is_used: due::is_wanted(&managed.md, managed.in_use && !managed.lacks_tls),
+            is_renewed: due::left_alone(&managed.md).is_none(),
             certs: judged.certs,
             has_successor: self.ready().is_some(),
             is_due: matches!(judged.need, Decision::Now(_)) || self.next().is_some(),

@@ -3,15 +3,15 @@
 
 use super::*;
 use crate::crypto::CertInfo;
+use crate::managed::certificates::KeyedCert;
+use crate::managed::serve::{Certs, Source};
+use crate::managed::staging::Staging;
+use crate::managed::{Host, Managed};
+use crate::metrics::Tally;
 use crate::model::job::MESSAGE_FAILED;
 use crate::model::{Eab, HeldBack, Hold, Job, KeySpec, Md, Outcome, Pace, Scope, Waiting};
 use crate::ocsp::cache::Table;
-use crate::renew::ari::{Advice, Entry};
-use crate::renew::serve::{Certs, Source};
-use crate::renew::staging::Staging;
-use crate::renew::state::KeyedCert;
-use crate::renew::tally::Tally;
-use crate::renew::{Host, Managed};
+use crate::renew::decide::ari::{Advice, Entry};
 use crate::stapling::snapshot::Stapled;
 use crate::store::{StartStore, WorkStore};
 use crate::time::{Clock, DAY, SystemClock, Timestamp};
@@ -40,7 +40,7 @@ fn rsa(cert: Option<CertInfo>) -> Vec<KeyedCert> {
 
 fn managed(name: &str, certs: Vec<KeyedCert>) -> Managed {
     let md = Md { name: name.into(), domains: vec![name.into()], ..Md::default() };
-    let (state, state_descr) = crate::renew::state::assess(&md, &certs);
+    let (state, state_descr) = crate::managed::certificates::assess(&md, &certs);
     let md = Md { state, state_descr, ..md };
     Managed { md, certs: certs.into(), in_use: true, watched: true, ..Managed::default() }
 }

@@ -6,7 +6,7 @@ use super::snapshot::{Domain, Seen, Snapshots};
 use super::words::{self, PENDING};
 use crate::model::State;
 use crate::model::job::status;
-use crate::renew::policy::Decision;
+use crate::renew::decide::due::Decision;
 use crate::time::Timestamp;
 
 /// All managed domains, sorted by name, after the counts of them.

@@ -3,8 +3,8 @@
 
 use super::snapshot::Domain;
 use crate::config::KNOWN_CAS;
+use crate::managed::serve::Source;
 use crate::model::State;
-use crate::renew::serve::Source;
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 use url::Url;

@@ -10,9 +10,10 @@ use mod_md::config::tree::Engine;
 use mod_md::config::*;
 use mod_md::crypto::CertInfo;
 use mod_md::log::Level;
+use mod_md::managed::Managed;
+use mod_md::managed::serve::Source;
 use mod_md::model::{KeySpec, Md, RenewMode};
-use mod_md::renew::serve::Source;
-use mod_md::renew::{self, Managed, served};
+use mod_md::startup::findings;
 use mod_md::store::{Owner, reach, read_admin_file};
 use mod_md::time::{Clock, DAY, SystemClock, Timestamp};
 use openssl::asn1::Asn1Time;
@@ -71,7 +72,7 @@ fn reported(world: World, text: &str) -> Vec<String> {
         Ok(later) => all.extend(texts(later)),
         Err(conflicts) => all.extend(texts(conflicts)),
     }
-    all.extend(texts(served::unprovable(&plan)));
+    all.extend(texts(findings::unprovable(&plan)));
     all.extend(texts(plan.findings));
     all
 }
@@ -453,10 +454,11 @@ fn starts() -> Vec<Situation> {
         let domains = vec![NAME.to_string(), "new.test".to_string()];
         let mut md = Md { name: NAME.into(), domains, renew_mode: mode, ..Md::default() };
         let certs: Vec<_> = [(KeySpec::default(), cert)].into();
-        (md.state, md.state_descr) = renew::state::assess(&md, &certs);
-        let host = renew::Host { name: NAME.into(), address: "*:443".into(), source, is_live: true };
+        (md.state, md.state_descr) = mod_md::managed::certificates::assess(&md, &certs);
+        let host =
+            mod_md::managed::Host { name: NAME.into(), address: "*:443".into(), source, is_live: true };
         let md = Managed { md, certs: certs.into(), hosts: vec![host], ..Managed::default() };
-        texts(served::findings([md].iter(), now)).collect::<Vec<_>>()
+        texts(findings::findings([md].iter(), now)).collect::<Vec<_>>()
     };
     let cert = move |names: &[&str], not_after| {
         let dns_names = names.iter().map(ToString::to_string).collect();

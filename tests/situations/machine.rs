@@ -5,12 +5,13 @@ use crate::certificate;
 use crate::lab::{HOUR, Lab, NAME, logged};
 use crate::table::{Situation, failing, situation};
 use mod_md::crypto::{CertInfo, Identity, PrivateKey};
+use mod_md::managed::Host;
+use mod_md::managed::published::Hosts;
+use mod_md::managed::serve::Source;
+use mod_md::managed::staging::Staging;
 use mod_md::model::{Hold, KeySpec, RenewMode, Scope};
 use mod_md::notify::Commands;
-use mod_md::renew::live::Hosts;
-use mod_md::renew::serve::Source;
-use mod_md::renew::staging::Staging;
-use mod_md::renew::{Host, served};
+use mod_md::startup::findings;
 use mod_md::store::StartStore;
 use mod_md::time::{Clock, DAY};
 use openssl::asn1::Asn1Time;
@@ -301,7 +302,10 @@ fn without_certificate(lab: &mut Lab, renew_mode: RenewMode) -> Vec<String> {
     lab.md.md.renew_mode = renew_mode;
     let source = Source::SelfSigned;
     lab.md.hosts = vec![Host { name: NAME.into(), address: "*:443".into(), source, is_live: true }];
-    served::findings(std::iter::once(&lab.md), lab.clock.now()).into_iter().map(|found| found.text).collect()
+    findings::findings(std::iter::once(&lab.md), lab.clock.now())
+        .into_iter()
+        .map(|found| found.text)
+        .collect()
 }
 
 pub fn hosts() -> Vec<Situation> {
@@ -356,7 +360,7 @@ pub fn renewed_and_due_again(lab: &mut Lab) -> Vec<String> {
         let work = lab.work();
         if let Some(chain) = Staging::new(&work, NAME).chain(&spec).unwrap() {
             lab.md.certs.keyed[0].1 = Some(CertInfo::from_chain(&chain));
-            mod_md::renew::restart::purge(&lab.store, NAME).unwrap();
+            mod_md::startup::cleanup::purge(&lab.store, NAME).unwrap();
         }
         lab.clock.advance(HOUR);
     }

@@ -2,7 +2,7 @@
 //! Situations, and what was met in each.
 
 use crate::lab::{Lab, NAME};
-use mod_md::renew::engine::Next;
+use mod_md::renew::worker::check::Next;
 use mod_md::time::Clock;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;

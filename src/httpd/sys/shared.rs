@@ -40,7 +40,7 @@ impl Counters {
     }
 }
 
-impl crate::renew::tally::Counters for Counters {
+impl crate::counters::Counters for Counters {
     fn counter(&self, index: usize) -> Option<&AtomicU64> {
         self.get(index)
     }

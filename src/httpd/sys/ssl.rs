@@ -10,7 +10,7 @@ use super::{ocsp, pool};
 use crate::challenge::tls_alpn01;
 use crate::crypto::Identity;
 use crate::httpd::{alpn, live, tls};
-use crate::renew::slot::Slot;
+use crate::managed::slot::Slot;
 use apache_sys::{apr_pool_t, server_rec};
 use foreign_types::{ForeignType, ForeignTypeRef};
 use openssl::error::ErrorStack;

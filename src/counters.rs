@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Shared memory as the layers see it: counters that every process of a configuration reads and raises. Where they
+//! lie is the caller's business; in tests it is a vector.
+
+use std::sync::atomic::AtomicU64;
+
+/// A fixed number of counters, all 0 at first.
+pub trait Counters: Send + Sync {
+    fn counter(&self, index: usize) -> Option<&AtomicU64>;
+}
+
+impl Counters for Vec<AtomicU64> {
+    fn counter(&self, index: usize) -> Option<&AtomicU64> {
+        self.get(index)
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A private key and the chain that certifies it, as they lie together in a folder of the store.
+
+use super::serve::Certs;
+use super::staging::file::{CHAIN_STEM, KEY_STEM};
+use crate::crypto::path::Dropped;
+use crate::crypto::{self, CertInfo, Chain, PrivateKey};
+use crate::model::{Job, KeySpec, Md, Trial};
+use crate::store::auth::{Author, Purpose};
+use crate::store::{Error, Group, Rights, StartStore, Store};
+use serde_json::{Value, json};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+pub use super::staging::file::{JOB as JOB_FILE, MD as MD_FILE};
+
+pub struct KeyedSet {
+    pub spec: KeySpec,
+    pub key: PrivateKey,
+    pub chain: Chain,
+    pub info: CertInfo,
+}
+
+/// Why there is no set.
+#[derive(Debug, thiserror::Error)]
+pub enum Flaw {
+    #[error("certificate({0}) is missing")]
+    Missing(String),
+    #[error("certificate({0}) does not belong to its private key")]
+    Mismatch(String),
+    #[error("certificate({0}) has a key of another kind than {0}")]
+    Kind(String),
+    #[error("OpenSSL refuses certificate({0}) for TLS: {1}")]
+    Refused(String, String),
+    /// In the words of the hosts that were asked before.
+    #[error("{0}")]
+    RefusedByHosts(String),
+    #[error("md.json is missing or unusable")]
+    NoMd,
+    /// `what` is in staging, and has a code that is not its own.
+    #[error(
+        "{0} in staging is not what this server has left there: its `auth` does not fit, because somebody with the rights of httpd's User has changed it or brought it from elsewhere"
+    )]
+    Forged(&'static str),
+    /// What only we write has no code.
+    #[error("{0} in staging was not left there by this server: it has no `auth`")]
+    Unsigned(&'static str),
+    #[error("{0}")]
+    Unusable(String),
+    #[error("{0}")]
+    Store(#[from] Error),
+}
+
+/// Reads key and chain for `spec` and checks that they belong together.
+pub fn load<R: Rights>(
+    store: &Store<R>,
+    group: R::Group,
+    name: &str,
+    spec: &KeySpec,
+) -> Result<KeyedSet, Flaw> {
+    let chain = store.read_chain(group, name, &spec.file_name(CHAIN_STEM))?;
+    let key = store.read_key(group, name, &spec.file_name(KEY_STEM))?;
+    let (Some(chain), Some(key)) = (chain, key) else { return Err(Flaw::Missing(spec.label().into())) };
+    let (set, dropped) = KeyedSet::from_sent(spec.clone(), key, chain)?;
+    if !dropped.is_nothing() {
+        crate::log!(
+            Info,
+            "md[{name}]: the file of certificate({}) holds more than its chain, which is used: {dropped}",
+            spec.label()
+        );
+    }
+    Ok(set)
+}
+
+/// The code of a complete set in staging, which was ordered for `md`. Keys need not be in it: what
+/// certificates of theirs are in there does not belong to any other key.
+pub fn vouch<R: Rights>(
+    store: &Store<R>,
+    name: &str,
+    md: &Md,
+    sets: &[KeyedSet],
+    is_tried: bool,
+) -> Result<String, Error> {
+    store.vouch(purpose(is_tried), name, &content(md, sets))
+}
+
+/// What can be believed of what a job says about a set in staging that was read with it: whether hosts take
+/// it. Sets of the C module have no code; that hosts take them is tried again.
+pub fn trial<R: Rights>(
+    store: &Store<R>,
+    job: &Job,
+    md: &Md,
+    sets: &[KeyedSet],
+) -> Result<Option<Trial>, Flaw> {
+    let refused = || job.trial.clone().filter(|trial| *trial != Trial::Accepted);
+    let Some(code) = job.auth.as_ref().map(|code| json!(code)) else { return Ok(refused()) };
+    let content = content(md, sets);
+    let is = |is_tried| store.author(purpose(is_tried), &job.name, &content, Some(&code)) == Author::Ours;
+    match (is(true), is(false)) {
+        (true, _) => Ok(job.trial.clone()),
+        (_, true) => Ok(refused()),
+        _ => Err(Flaw::Forged("the set")),
+    }
+}
+
+fn purpose(is_tried: bool) -> Purpose {
+    if is_tried { Purpose::TriedSet } else { Purpose::Set }
+}
+
+fn content(md: &Md, sets: &[KeyedSet]) -> Value {
+    let chain = |set: &KeyedSet| String::from_utf8_lossy(&set.chain.to_pem()).into_owned();
+    let entry = |set: &KeyedSet| json!({"privkey-spec": set.spec.to_json(), "pubcert": chain(set)});
+    json!({"md": md.to_json(), "sets": sets.iter().map(entry).collect::<Vec<_>>()})
+}
+
+impl Flaw {
+    /// Whether the set is whole, and TLS servers do not take it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Flaw::Refused(..) | Flaw::RefusedByHosts(_) | Flaw::Kind(_))
+    }
+}
+
+impl KeyedSet {
+    /// Whether a TLS context of this machine takes it. `chain` is a file with its chain.
+    pub(crate) fn try_out(&self, chain: &Path) -> Result<(), Flaw> {
+        let refused = |error: crypto::Error| Flaw::Refused(self.spec.label().to_string(), error.to_string());
+        if self.chain.leaf().key_spec().is_none() {
+            return Err(Flaw::Kind(self.spec.label().to_string()));
+        }
+        crypto::scratch::accepts(&self.key, chain).map_err(refused)
+    }
+
+    /// Only of a key and certificates of which one belongs to it. The chain is the path from that one on;
+    /// what else was sent with it is left behind.
+    pub fn from_sent(spec: KeySpec, key: PrivateKey, sent: Chain) -> Result<(Self, Dropped), Flaw> {
+        let path = sent.into_path(&key);
+        let (chain, dropped) = path.ok_or_else(|| Flaw::Mismatch(spec.label().to_string()))?;
+        let info = CertInfo::from_chain(&chain);
+        Ok((KeyedSet { spec, key, chain, info }, dropped))
+    }
+}
+
+/// The certificates of `md` in `domains` that can be served, whatever it is configured to have now, and what
+/// is wrong with the others. Other kinds of keys than the configured ones are looked for only where one of
+/// these lacks.
+pub fn look(store: &StartStore, name: &str, md: &Md) -> (Certs, Vec<Flaw>) {
+    let keys = md.keys();
+    let (mut found, mut flaws) = look_for(store, name, &keys);
+    if found.len() < keys.len() {
+        let is_configured = |spec: &KeySpec| keys.iter().any(|key| key.file_name("") == spec.file_name(""));
+        let files = store.files(Group::Domains, name).unwrap_or_default();
+        let others = files.iter().filter_map(|file| KeySpec::of_file(file, CHAIN_STEM));
+        let others: Vec<_> = others.filter(|spec| !is_configured(spec)).collect();
+        let (more, wrong) = look_for(store, name, &others);
+        found.extend(more);
+        flaws.extend(wrong);
+    }
+    (Certs::arrange(&keys, found), flaws)
+}
+
+fn look_for(store: &StartStore, name: &str, specs: &[KeySpec]) -> (Vec<(KeySpec, CertInfo)>, Vec<Flaw>) {
+    let (mut found, mut flaws) = (Vec::new(), Vec::new());
+    for spec in specs {
+        match look_at(store, name, spec) {
+            Ok(info) => found.push((spec.clone(), info)),
+            Err(Flaw::Missing(_)) => {}
+            Err(flaw) => flaws.push(flaw),
+        }
+    }
+    (found, flaws)
+}
+
+/// What [`load`] says of a set in `domains`, where the key itself is of no interest, if mod_ssl will take it.
+fn look_at(store: &StartStore, name: &str, spec: &KeySpec) -> Result<CertInfo, Flaw> {
+    let chain = store.read_chain(Group::Domains, name, &spec.file_name(CHAIN_STEM))?;
+    let key = store.read(Group::Domains, name, &spec.file_name(KEY_STEM))?.map(Zeroizing::new);
+    let Some((chain, key)) = chain.zip(key) else { return Err(Flaw::Missing(spec.label().to_string())) };
+    if chain.leaf().matches_key_file(&key) && chain.has_common_keys() {
+        return Ok(CertInfo::from_chain(&chain));
+    }
+    let set = load(store, Group::Domains, name, spec)?;
+    // mod_ssl reads the same file, and takes the first certificate in it.
+    if set.chain.leaf().der() != chain.leaf().der() {
+        return Err(Flaw::Mismatch(spec.label().to_string()));
+    }
+    if !set.chain.has_common_keys() {
+        let file = store.path(Group::Domains, name, &spec.file_name(CHAIN_STEM))?;
+        set.try_out(&file)?;
+    }
+    Ok(set.info)
+}
+
+/// Writes key and chain; the key first, so that a chain never stands without its key.
+pub fn write(store: &StartStore, group: Group, name: &str, set: &KeyedSet) -> Result<(), Error> {
+    store.write_key(group, name, &set.spec.file_name(KEY_STEM), &set.key)?;
+    store.write_chain(group, name, &set.spec.file_name(CHAIN_STEM), &set.chain)
+}

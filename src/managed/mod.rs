@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a process knows of a managed domain: its settings, the certificates in use and in staging, the hosts that
+//! show them. Files of the store are read, checked and written here; what should happen to them is decided in
+//! `renew::decide`, and done by `startup`, `renew` and `live`, which this room never imports.
+
+pub mod bundle;
+pub mod certificates;
+pub mod gate;
+pub mod published;
+pub mod save_error;
+pub mod saved_order;
+pub mod serve;
+pub mod slot;
+pub mod staging;
+
+use crate::challenge::dns01;
+use crate::model::{Md, State};
+use crate::time::Timestamp;
+use published::LiveSet;
+use serve::Certs;
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// A managed domain as the running server knows it: settings complete, certificates in use read.
+#[derive(Clone, Debug, Default)]
+pub struct Managed {
+    pub md: Md,
+    /// Those of the start.
+    pub certs: Certs,
+    /// The TLS hosts that have this MD, and who provided their certificates at the start.
+    pub hosts: Vec<Host>,
+    /// Some host has this MD.
+    pub in_use: bool,
+    /// No host shows its certificates: none has TLS, nor has somebody else who takes connections for this
+    /// httpd.
+    pub lacks_tls: bool,
+    /// Renewal looks after it.
+    pub watched: bool,
+    /// The command that answers dns-01, the server's or its own.
+    pub dns01: Option<dns01::Command>,
+    /// How its CA is reached: server-level settings resolved, which md.json does not show.
+    pub route: Route,
+    /// What has come into use since the start.
+    pub live: slot::Slot,
+    /// What keeps the state of its renewal from the disk.
+    pub unsaved: save_error::Unsaved,
+}
+
+impl Managed {
+    /// The MD with the CA that issued what this process serves.
+    pub fn current(&self) -> Cow<'_, Md> {
+        match &*self.live.load() {
+            Some(set) if set.ca_url != self.md.ca.url => {
+                let mut md = self.md.clone();
+                md.ca.url.clone_from(&set.ca_url);
+                // The account was one at the CA before.
+                md.ca.account = None;
+                Cow::Owned(md)
+            }
+            _ => Cow::Borrowed(&self.md),
+        }
+    }
+
+    /// Whether the start has found certificates that serve all its names at this time.
+    pub fn started_well(&self, now: Timestamp) -> bool {
+        self.md.state == State::Complete && self.certs.are_in_time(now)
+    }
+
+    /// The certificates that this process has for it.
+    pub fn served(&self) -> Served<'_> {
+        match &*self.live.load() {
+            Some(set) => Served::Live(set.clone()),
+            None => Served::Start(&self.certs),
+        }
+    }
+}
+
+/// A TLS host of an MD.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub name: String,
+    /// `ADDRESS:PORT` of its `<VirtualHost>`.
+    pub address: String,
+    /// Whose certificate it was given at the start.
+    pub source: serve::Source,
+    /// Live sets are served by it.
+    pub is_live: bool,
+}
+
+/// Certificates of an MD in a process.
+pub enum Served<'a> {
+    /// Since the start.
+    Start(&'a Certs),
+    Live(Arc<LiveSet>),
+}
+
+impl Deref for Served<'_> {
+    type Target = Certs;
+
+    fn deref(&self) -> &Certs {
+        match self {
+            Served::Start(certs) => certs,
+            Served::Live(set) => &set.certs,
+        }
+    }
+}
+
+/// The way to a CA. Paths are absolute.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Route {
+    pub ca_file: Option<String>,
+    pub proxy_url: Option<String>,
+    pub proxy_ca_file: Option<String>,
+}

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sets that go live without a restart.
+//!
+//! The renewing child puts a complete set, when its time has come, into one file beside what is staged:
+//! `staging/NAME/live.json`, replaced whole or not at all, so that nobody ever reads half of one set and half
+//! of another. Workers are told (shared counters in the httpd layer), read it and check it once more; what is
+//! wrong with it leaves them with what they had. It stays there while the next renewal goes on in the same
+//! folder, and the next restart moves it to `domains`.
+
+use super::bundle;
+use super::bundle::{Flaw, KeyedSet};
+use super::certificates;
+use super::gate::Admitted;
+use super::serve::Certs;
+use super::staging::Staging;
+use crate::crypto::{self, CertInfo, Chain, Identity};
+use crate::model::{Job, KeySpec, Md};
+use crate::store::auth::{self, Author, Purpose};
+use crate::store::{Error, Group, Rights, StartStore, Store, WorkGroup, WorkStore};
+use crate::time::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+pub const FILE: &str = "live.json";
+const GROUP: WorkGroup = WorkGroup::Staging;
+/// More kinds of keys than any configuration can name.
+const SETS_MAX: usize = 16;
+
+/// A complete set, read whole.
+pub struct Published {
+    /// When it went live.
+    pub since: Timestamp,
+    /// The MD it was ordered for, with the CA in use.
+    pub md: Md,
+    /// The job that got it.
+    pub job: Value,
+    /// One for each key that the MD had then.
+    pub sets: Vec<KeyedSet>,
+}
+
+/// Reads the set that is live for the MD `name`; `None` where there is none.
+pub fn read<R: Rights>(store: &Store<R>, group: R::Group, name: &str) -> Result<Option<Published>, Flaw> {
+    let Some(json) = store.read_json(group, name, FILE)? else { return Ok(None) };
+    match author(store, name, &json) {
+        Author::Ours => parse(store, group, &json).map(Some),
+        Author::Unknown => Err(Flaw::Unsigned(FILE)),
+        Author::Forger => Err(Flaw::Forged(FILE)),
+    }
+}
+
+/// The same for a start, which takes over what a version before has left, and whether it is known to be ours.
+pub fn read_at_start(store: &StartStore, name: &str) -> Result<Option<(Published, bool)>, Flaw> {
+    let Some(json) = store.read_json(Group::Staging, name, FILE)? else { return Ok(None) };
+    match author(store, name, &json) {
+        Author::Forger => Err(Flaw::Forged(FILE)),
+        author => Ok(Some((parse(store, Group::Staging, &json)?, author == Author::Ours))),
+    }
+}
+
+/// The chains of the set that is live for the MD `name`, without its keys.
+pub fn chains(store: &WorkStore, name: &str) -> Vec<Chain> {
+    let record = store.read_json(GROUP, name, FILE).ok().flatten().unwrap_or_default();
+    if author(store, name, &record) != Author::Ours {
+        return Vec::new();
+    }
+    let sets = record.get("sets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let chain = |set: &Value| Chain::from_pem(set.get("pubcert")?.as_str()?.as_bytes()).ok();
+    sets.iter().filter_map(chain).collect()
+}
+
+fn author<R: Rights>(store: &Store<R>, name: &str, record: &Value) -> Author {
+    store.author(Purpose::Live, name, &auth::bare(record), record.get(auth::FIELD))
+}
+
+/// Makes what is live for one name that of another one, in whose folder it is going to be. What is not ours
+/// stays as it is.
+pub(crate) fn sign_over(store: &StartStore, folder: &str, name: &str) -> Result<(), Error> {
+    match store.read_json(Group::Staging, folder, FILE) {
+        Ok(Some(record)) if author(store, folder, &record) == Author::Ours => {
+            store.write_json(Group::Staging, folder, FILE, &signed(store, name, record)?)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn signed<R: Rights>(store: &Store<R>, name: &str, record: Value) -> Result<Value, Error> {
+    let mut record = auth::bare(&record);
+    let code = store.vouch(Purpose::Live, name, &record)?;
+    if let Value::Object(fields) = &mut record {
+        fields.insert(auth::FIELD.into(), json!(code));
+    }
+    Ok(record)
+}
+
+fn parse<R: Rights>(store: &Store<R>, group: R::Group, json: &Value) -> Result<Published, Flaw> {
+    let unusable = |what: &str| Flaw::Unusable(format!("there is no usable {what} in {FILE}"));
+    let since = json.get("since").and_then(Value::as_str).and_then(Timestamp::parse_http_date);
+    let since = since.ok_or_else(|| unusable("date"))?;
+    let ordered = json.get("md").and_then(Md::from_json).ok_or(Flaw::NoMd)?;
+    let entries = json.get("sets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut sets = Vec::new();
+    for entry in entries.iter().take(SETS_MAX) {
+        let spec = entry.get("privkey-spec").and_then(KeySpec::from_json);
+        let spec = spec.ok_or_else(|| unusable("kind of key"))?;
+        let pem = |what: &str| {
+            let text = entry.get(what).and_then(Value::as_str);
+            text.map(str::as_bytes).ok_or_else(|| unusable(what))
+        };
+        let broken = |what: &str, error: crypto::Error| {
+            Flaw::Unusable(format!("the {what} of {} in {FILE}: {error}", spec.label()))
+        };
+        let chain = Chain::from_pem(pem("pubcert")?).map_err(|e| broken("chain", e))?;
+        let key = store.open_key(group, pem("privkey")?).map_err(|e| broken("private key", e))?;
+        sets.push(KeyedSet::from_sent(spec, key, chain)?.0);
+    }
+    if sets.is_empty() {
+        return Err(unusable("certificate"));
+    }
+    let job = json.get("job").cloned().unwrap_or(Value::Null);
+    Ok(Published { since, md: ordered, job, sets })
+}
+
+/// The complete set in staging, and the MD it was ordered for. `known`: the set, where it need not be read.
+/// What `job` says of a set that was read is what can be believed.
+pub fn staged(
+    store: &WorkStore,
+    job: &mut Job,
+    known: Option<Vec<KeyedSet>>,
+) -> Result<(Md, Vec<KeyedSet>), Flaw> {
+    let name = &job.name;
+    let ordered = Staging::new(store, name).md()?.ok_or(Flaw::NoMd)?;
+    if let Some(sets) = known {
+        return Ok((ordered, sets));
+    }
+    let load = |spec| bundle::load(store, GROUP, name, &spec);
+    let sets: Vec<KeyedSet> = ordered.keys().into_iter().map(load).collect::<Result<_, Flaw>>()?;
+    job.trial = bundle::trial(store, job, &ordered, &sets)?;
+    Ok((ordered, sets))
+}
+
+/// The certificates in staging, where there is one for each key it was ordered with.
+pub fn staged_certs(store: &WorkStore, name: &str) -> Option<Vec<(KeySpec, CertInfo)>> {
+    let staging = Staging::new(store, name);
+    let cert = |spec: KeySpec| {
+        let info = CertInfo::from_chain(&staging.chain(&spec).ok()??);
+        Some((spec, info))
+    };
+    staging.md().ok()??.keys().into_iter().map(cert).collect()
+}
+
+impl Published {
+    /// `ordered`: the MD it was ordered for.
+    pub fn new(now: Timestamp, ordered: &Md, job: &Job, sets: Admitted) -> Self {
+        // The binding to an external account is a secret, and of no use here.
+        let md = Md { eab: None, ..ordered.clone() };
+        // What commands have heard of it the job in staging says, until the next renewal.
+        let job = Job { notified: true, notified_renewed: true, ..job.clone() };
+        // As the file has it.
+        Published { since: Timestamp::from_unix(now.unix()), md, job: job.to_json(), sets: sets.into_sets() }
+    }
+
+    /// Makes it the live set of the MD `name`.
+    pub fn write(&self, store: &WorkStore, name: &str) -> Result<(), Error> {
+        let mut entries = Vec::new();
+        for set in &self.sets {
+            let key = store.seal_key(GROUP, &set.key)?;
+            entries.push(json!({
+                "privkey-spec": set.spec.to_json(),
+                "privkey": String::from_utf8_lossy(&key),
+                "pubcert": String::from_utf8_lossy(&set.chain.to_pem()),
+            }));
+        }
+        let record = json!({
+            "since": self.since.to_http_date(),
+            "md": self.md.to_json(),
+            "job": self.job,
+            "sets": entries,
+        });
+        store.write_json(GROUP, name, FILE, &signed(store, name, record)?)
+    }
+}
+
+/// When a complete set may take the place of the one in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    Now,
+    At(Timestamp),
+    /// As soon as there is an OCSP response for it: clients refuse it without (RFC 7633).
+    Stapled,
+}
+
+/// `delay` is `MDActivationDelay`.
+pub fn due(
+    md: &Md,
+    in_use: &Certs,
+    new: &[CertInfo],
+    delay: Duration,
+    has_staple: bool,
+    now: Timestamp,
+) -> Due {
+    if let Some(at) = waits_until(md, in_use, new.iter(), delay, now) {
+        return Due::At(at);
+    }
+    let needs_staple = new.iter().any(|cert| cert.must_staple) && !has_staple;
+    if needs_staple && in_use.are_in_time(now) { Due::Stapled } else { Due::Now }
+}
+
+/// Until when new certificates wait: for the begin of their validity while any other is served that is valid,
+/// and for `delay` after that while the one in use is good in all. Otherwise nothing waits.
+pub fn waits_until<'c>(
+    md: &Md,
+    in_use: &Certs,
+    new: impl Iterator<Item = &'c CertInfo>,
+    delay: Duration,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let begin = new.map(|cert| cert.not_before).max()?;
+    if now < begin && in_use.are_in_time(now) {
+        return Some(begin.plus(delay));
+    }
+    let at = begin.plus(delay);
+    (now < at && certificates::is_good(md, in_use, now)).then_some(at)
+}
+
+/// Until when a live set is not replaced, although it is due already. A window that takes up most of a
+/// certificate's lifetime (`MDRenewWindow 30d` with certificates of six days) would have each set replaced as
+/// soon as it is there.
+pub fn rests_until(md: &Md, set: &LiveSet, pause: Duration) -> Timestamp {
+    let rest = |cert: &CertInfo| {
+        let lifetime = cert.not_after.since(cert.not_before);
+        (md.renew_window.of(lifetime) > lifetime * 2 / 3).then(|| cert.not_before.plus(lifetime / 3))
+    };
+    let rests = set.certs.iter().filter_map(|(_, cert)| rest(cert.as_ref()?));
+    rests.fold(set.since.plus(pause), Timestamp::max)
+}
+
+/// What handshakes and status pages need of a live set.
+pub struct LiveSet {
+    pub since: Timestamp,
+    /// The CA that issued it.
+    pub ca_url: Option<String>,
+    pub certs: Certs,
+    pub identities: Vec<Identity>,
+}
+
+impl LiveSet {
+    /// For an MD that is configured to have these keys.
+    pub fn new(published: &Published, keys: &[KeySpec]) -> Result<Self, crypto::Error> {
+        let identities = published.sets.iter().map(|set| Identity::new(&set.key, &set.chain));
+        Ok(LiveSet {
+            since: published.since,
+            ca_url: published.md.ca.url.clone(),
+            certs: Certs::arrange(
+                keys,
+                published.sets.iter().map(|set| (set.spec.clone(), set.info.clone())),
+            ),
+            identities: identities.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether clients that can do with RSA alone are served.
+    pub fn has_rsa(&self) -> bool {
+        self.identities.iter().any(Identity::is_rsa)
+    }
+
+    /// Whether it has exactly these certificates.
+    pub fn is_of<'c>(&self, certs: impl Iterator<Item = &'c CertInfo>) -> bool {
+        let sorted = |certs: &mut dyn Iterator<Item = &'c CertInfo>| {
+            certs.map(|cert| cert.fingerprint.as_str()).collect::<BTreeSet<_>>()
+        };
+        let mut certs = certs;
+        sorted(&mut certs) == self.certs.all().map(|cert| cert.fingerprint.as_str()).collect()
+    }
+}
+
+/// The TLS hosts of this process.
+pub trait Hosts: Send + Sync {
+    /// Whether every host of the MD of this index takes these, with its own settings; else why not. `None`:
+    /// no host of it is known.
+    fn try_out(&self, index: usize, identities: &[Identity]) -> Option<Result<(), String>>;
+}
+
+/// The processes that serve, as the renewing one knows them.
+pub trait Workers: Send + Sync {
+    /// This set was published for the MD of this index: all are to serve it, this process from now on.
+    fn tell(&self, index: usize, set: LiveSet);
+
+    /// Whether there is a good OCSP response for each of these certificates.
+    fn have_staples(&self, index: usize, certs: &[CertInfo]) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::fixture::NOW;
+    use crate::managed::certificates::KeyedCert;
+    use crate::startup::fixture::{Lab, md};
+    use crate::store::Group;
+    use crate::time::{DAY, TimeSlice};
+
+    fn cert(from: Timestamp, days: u32, must_staple: bool) -> CertInfo {
+        let dns_names = vec!["a.test".into()];
+        CertInfo {
+            dns_names,
+            not_before: from,
+            not_after: from.plus(DAY * days),
+            must_staple,
+            ..CertInfo::default()
+        }
+    }
+
+    fn in_use(cert: Option<CertInfo>) -> Vec<KeyedCert> {
+        vec![(KeySpec::Ec("P-256".into()), cert)]
+    }
+
+    #[test]
+    fn a_set_waits_for_its_time_only_where_a_good_one_is_in_use() {
+        let new = [cert(NOW, 90, false)];
+        let due = |old: Option<CertInfo>, new: &[CertInfo], delay| {
+            due(&md(&["a.test"]), &in_use(old).into(), new, delay, false, NOW)
+        };
+        let good = || Some(cert(NOW.minus(DAY * 80), 90, false));
+        assert_eq!(due(good(), &new, Duration::ZERO), Due::Now);
+        assert_eq!(due(good(), &new, DAY), Due::At(NOW.plus(DAY)));
+        assert_eq!(due(good(), &[cert(NOW.plus(DAY), 90, false)], Duration::ZERO), Due::At(NOW.plus(DAY)));
+        assert_eq!(due(None, &new, DAY), Due::Now);
+        assert_eq!(due(Some(cert(NOW.minus(DAY * 90), 90, false)), &new, DAY), Due::Now, "it has expired");
+    }
+
+    #[test]
+    fn a_set_that_is_not_valid_yet_waits_while_any_valid_one_is_served() {
+        let more = md(&["a.test", "b.test"]);
+        let new = [cert(NOW.plus(DAY), 90, false)];
+        let some: Certs = in_use(Some(cert(NOW.minus(DAY * 80), 90, false))).into();
+        let due = |old: &Certs, new: &[CertInfo]| due(&more, old, new, Duration::ZERO, false, NOW);
+        assert_eq!(due(&some, &new), Due::At(NOW.plus(DAY)), "some names are served");
+        let spare = Certs { keyed: in_use(None), spare: some.keyed.clone() };
+        assert_eq!(due(&spare, &new), Due::At(NOW.plus(DAY)), "a former key is served");
+        assert_eq!(due(&in_use(None).into(), &new), Due::Now);
+        let staple = Due::Stapled;
+        assert_eq!(due(&spare, &[cert(NOW, 90, true)]), staple, "the former key needs no response");
+    }
+
+    #[test]
+    fn a_must_staple_set_waits_for_its_response_while_the_old_one_is_valid() {
+        let md = Md { must_staple: true, ..md(&["a.test"]) };
+        let new = [cert(NOW, 90, true)];
+        let old: Certs = in_use(Some(cert(NOW.minus(DAY * 80), 90, false))).into();
+        assert_eq!(due(&md, &old, &new, Duration::ZERO, false, NOW), Due::Stapled);
+        assert_eq!(due(&md, &old, &new, Duration::ZERO, true, NOW), Due::Now);
+        assert_eq!(due(&md, &in_use(None).into(), &new, Duration::ZERO, false, NOW), Due::Now);
+    }
+
+    #[test]
+    fn a_window_longer_than_a_lifetime_does_not_replace_a_set_at_once() {
+        let set = |days| LiveSet {
+            ca_url: None,
+            since: NOW,
+            certs: in_use(Some(cert(NOW, days, false))).into(),
+            identities: Vec::new(),
+        };
+        let pause = Duration::from_secs(30);
+        let month = Md { renew_window: TimeSlice::Length(DAY * 30), ..md(&["a.test"]) };
+        assert_eq!(rests_until(&month, &set(90), pause), NOW.plus(pause));
+        assert_eq!(rests_until(&month, &set(6), pause), NOW.plus(DAY * 2));
+    }
+
+    #[test]
+    fn what_is_published_is_read_again_with_key_and_chain() {
+        let lab = Lab::new();
+        let md = md(&["a.test"]);
+        let set = lab.set(&["a.test"], &md.keys()[0]);
+        let fingerprint = set.info.fingerprint.clone();
+        let worker = lab.store.worker();
+        let set = Published::new(NOW, &md, &Job::new("a.test"), Admitted::untried(vec![set]));
+        set.write(&worker, "a.test").unwrap();
+        let read = read(&lab.store, Group::Staging, "a.test").unwrap().unwrap();
+        assert_eq!((read.since, read.sets.len()), (NOW, 1));
+        assert!(read.sets[0].chain.leaf().matches_key(&read.sets[0].key));
+        let cert = CertInfo { fingerprint, ..CertInfo::default() };
+        assert!(LiveSet::new(&read, &md.keys()).unwrap().is_of([&cert].into_iter()));
+        assert!(!LiveSet::new(&read, &md.keys()).unwrap().is_of([].into_iter()));
+        let file = std::fs::read_to_string(lab.root().join("staging/a.test/live.json")).unwrap();
+        assert!(file.contains("BEGIN ENCRYPTED PRIVATE KEY"), "{file}");
+    }
+
+    #[test]
+    fn a_published_set_is_read_whatever_is_configured_now_if_key_and_chain_belong_together() {
+        let lab = Lab::new();
+        let a = md(&["a.test"]);
+        let worker = lab.store.worker();
+        let publish = |set| {
+            Published::new(NOW, &a, &Job::new("a.test"), Admitted::untried(vec![set]))
+                .write(&worker, "a.test")
+                .unwrap();
+        };
+        publish(lab.set(&["a.test"], &a.keys()[0]));
+        let published = read(&worker, GROUP, "a.test").unwrap().unwrap();
+        let set = LiveSet::new(&published, &[KeySpec::default()]).unwrap();
+        assert_eq!((set.certs.keyed[0].1.is_some(), set.certs.spare.len()), (false, 1));
+        let other = lab.set(&["a.test"], &a.keys()[0]);
+        publish(KeyedSet { key: other.key, ..lab.set(&["a.test"], &a.keys()[0]) });
+        let flaw = read(&worker, GROUP, "a.test").map(|_| ()).unwrap_err().to_string();
+        assert!(flaw.contains("private key"), "{flaw}");
+        worker
+            .write_json(GROUP, "a.test", FILE, &json!({"since": NOW.to_http_date(), "md": a.to_json()}))
+            .unwrap();
+        assert!(read(&worker, GROUP, "a.test").is_err(), "without any certificate");
+    }
+}

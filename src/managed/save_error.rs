@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A renewal whose state cannot be written to the store (a full disk, a folder of another owner): the process
+//! that renews goes on with what it has in memory, and all processes know how often it has failed, because
+//! what stands in the store is old.
+
+use crate::counters::Counters;
+use crate::model::Job;
+use crate::model::job::status;
+use crate::store::Error;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Of one managed domain. The default shares nothing with other processes.
+#[derive(Clone, Default)]
+pub struct Unsaved {
+    shared: Option<(Arc<dyn Counters>, usize)>,
+    job: Arc<Mutex<Option<Job>>>,
+}
+
+/// What of it all processes know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Why it could not be written the last time, as an `apr_status_t`.
+    pub status: i32,
+    /// How often the renewal has failed in a row.
+    pub errors: u32,
+}
+
+impl Unsaved {
+    /// How many counters each managed domain needs.
+    pub const SIZE: usize = 2;
+
+    /// The managed domain of this index, in counters that all processes share.
+    pub fn new(counters: Arc<dyn Counters>, index: usize) -> Self {
+        Unsaved { shared: Some((counters, index * Unsaved::SIZE)), job: Arc::default() }
+    }
+
+    /// Notes whether `job` could be written.
+    pub fn note(&self, job: &Job, outcome: &Result<(), Error>) {
+        let value = outcome.as_ref().err().map_or(0, |error| error.os_error().unwrap_or(status::GENERAL));
+        // Whoever sees that it is unsaved sees the errors.
+        self.store(1, if value == 0 { 0 } else { u64::from(job.errors) });
+        self.store(0, u64::try_from(value).unwrap_or(0));
+    }
+
+    fn store(&self, place: usize, value: u64) {
+        if let Some(counter) = self.shared.as_ref().and_then(|(all, first)| all.counter(first + place)) {
+            counter.store(value, Ordering::Release);
+        }
+    }
+
+    fn load(&self, place: usize) -> Option<u64> {
+        let (all, first) = self.shared.as_ref()?;
+        Some(all.counter(first + place)?.load(Ordering::Acquire))
+    }
+
+    /// `None`: the last time it could be written.
+    pub fn loss(&self) -> Option<Loss> {
+        let status = i32::try_from(self.load(0)?).ok().filter(|status| *status != 0)?;
+        Some(Loss { status, errors: self.load(1)?.try_into().unwrap_or(u32::MAX) })
+    }
+
+    /// Keeps what could not be written, for the next look of this process.
+    pub fn keep(&self, job: Option<Job>) {
+        *self.kept() = job;
+    }
+
+    /// What the last look of this process could not write.
+    pub fn take(&self) -> Option<Job> {
+        self.kept().take()
+    }
+
+    /// Whether there is anything of the kind.
+    pub fn is_kept(&self) -> bool {
+        self.kept().is_some()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Job>> {
+        self.job.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Unsaved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Unsaved").field(&self.loss()).finish()
+    }
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The account to order with: the one that the MD's md.json names, else one for each CA and external account,
+//! whoever of the MDs made it and whatever their contacts. Looked for among stored accounts and those that
+//! wait in staging; registered only where there is none.
+
+use super::ca_pool::{AccountKey, Authority};
+use super::progress::Running;
+use crate::acme::problem::Kind;
+use crate::acme::{Registration, Server, Session};
+use crate::crypto::PrivateKey;
+use crate::managed::Managed;
+use crate::managed::staging::Staging;
+use crate::model::{KeySpec, Md};
+use crate::renew::decide::error::Error;
+use crate::store::{WorkGroup, WorkStore};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// New account keys: what the C module understands, so that going back works.
+const KEY: KeySpec = KeySpec::Rsa(3072);
+
+/// Who wants a session, and where accounts are kept.
+pub struct Client<'a> {
+    pub authority: &'a Authority,
+    pub md: &'a Md,
+    /// All MDs of the server.
+    pub targets: &'a [Managed],
+    pub store: &'a WorkStore,
+}
+
+/// Where an account was found.
+enum Place {
+    /// This folder in `accounts`, which is not ours to write.
+    Stored(String),
+    /// This file of this MD.
+    Staged(String, usize),
+}
+
+/// A known account of the client's CA and external account.
+struct Known {
+    place: Place,
+    url: String,
+    json: Value,
+    key: PrivateKey,
+}
+
+/// The session to use for the client's MD. Of jobs that start together one registers, the others find its
+/// account.
+pub fn obtain(
+    client: &Client<'_>,
+    server: &Arc<Server>,
+    running: &mut Running<'_>,
+) -> Result<Session, Error> {
+    let _registering = client.authority.registering();
+    let mut sessions = client.authority.sessions();
+    let shared = AccountKey::Shared(eab_kid(client.md).map(String::from));
+    let own = client.own_account().map(AccountKey::Url);
+    if let Some(session) = sessions.get(own.as_ref().unwrap_or(&shared)) {
+        return Ok(session.clone());
+    }
+    let accounts = client.accounts();
+    let mut found = None;
+    for account in &accounts {
+        let open = sessions.get(&AccountKey::Url(account.url.clone())).cloned();
+        let session = match open {
+            Some(session) => Some(session),
+            None => confirmed(server, account)?,
+        };
+        if let Some(session) = session {
+            found = Some((account, session));
+            break;
+        }
+    }
+    let (url, session) = match found {
+        Some((account, session)) => {
+            client.tell_contacts(account, &accounts, &session, running)?;
+            (account.url.clone(), session)
+        }
+        None => client.register(server, running)?,
+    };
+    let url = AccountKey::Url(url);
+    if own.as_ref() != Some(&url) {
+        sessions.insert(shared, session.clone());
+    }
+    for key in own.into_iter().chain([url]) {
+        sessions.insert(key, session.clone());
+    }
+    Ok(session)
+}
+
+impl Client<'_> {
+    fn staging(&self) -> Staging<'_> {
+        Staging::new(self.store, &self.md.name)
+    }
+
+    /// The URL of the account that md.json names, where it is one of this CA and external account.
+    fn own_account(&self) -> Option<String> {
+        // An account that cannot be read is none.
+        let json = self.store.read_account_json(self.md.ca.account.as_ref()?).ok().flatten()?;
+        let url = json.get("url").and_then(Value::as_str)?;
+        fits(&json, self.authority.url(), eab_kid(self.md)).then(|| url.to_string())
+    }
+
+    /// Accounts of the CA and the MD's external account: the MD's own first, then stored ones, then those
+    /// that wait in staging. One that cannot be read is none.
+    fn accounts(&self) -> Vec<Known> {
+        let (store, own) = (self.store, self.md.ca.account.as_ref());
+        let mut names = store.account_names().unwrap_or_default();
+        names.sort_by_key(|name| Some(name) != own);
+        let stored = names.into_iter().filter_map(|name| {
+            let json = store.read_account_json(&name).ok().flatten()?;
+            let key = store.read_account_key(&name).unwrap_or_else(|error| {
+                crate::log!(Warn, "md[{}]: {error}", self.md.name);
+                None
+            });
+            Some((Place::Stored(name), json, key?))
+        });
+        let configured = self.targets.iter().map(|target| target.md.name.as_str());
+        let staged = store.present(WorkGroup::Staging, configured).unwrap_or_default();
+        // The same one each time.
+        let staged: BTreeSet<String> = staged.into_iter().collect();
+        let staged = staged.into_iter().flat_map(|name| {
+            let accounts = Staging::new(store, &name).accounts();
+            accounts.into_iter().map(move |(slot, json, key)| (Place::Staged(name.clone(), slot), json, key))
+        });
+        let known = |(place, json, key): (Place, Value, PrivateKey)| {
+            let url = json.get("url").and_then(Value::as_str)?.to_string();
+            let is_one = fits(&json, self.authority.url(), eab_kid(self.md));
+            is_one.then_some(Known { place, url, json, key })
+        };
+        stored.chain(staged).filter_map(known).collect()
+    }
+
+    /// Tells the CA the contacts of an account where they have changed and the configuration leaves no doubt:
+    /// the account stays the one that CAA records name (RFC 8657). What the CA says to that ends no renewal.
+    fn tell_contacts(
+        &self,
+        account: &Known,
+        accounts: &[Known],
+        session: &Session,
+        running: &mut Running<'_>,
+    ) -> Result<(), Error> {
+        let users = self.targets.iter().map(|target| (&target.md, target.watched));
+        let users = users.filter(|(md, watched)| self.uses(md, *watched, account, accounts));
+        let Some(contacts) = agreed(users.map(|(md, _)| md.contacts.as_slice())) else { return Ok(()) };
+        // What was told since the start stands in staging.
+        let copies = || accounts.iter().filter(|copy| copy.url == account.url);
+        let staged = || copies().filter(|copy| matches!(copy.place, Place::Staged(..)));
+        if same(&contacts_of(&staged().next().unwrap_or(account).json), contacts) {
+            return Ok(());
+        }
+        running.step(format!("Updating contacts of the ACME account for {}", self.md.name))?;
+        let registration = match session.update_contacts(contacts) {
+            Ok(registration) => registration,
+            Err(error) => {
+                crate::log!(
+                    Warn,
+                    "md[{}]: the CA does not take the new contacts of {}, so those before stay: {error}. Check MDContactEmail.",
+                    self.md.name,
+                    account.url
+                );
+                return Ok(());
+            }
+        };
+        let mut json = account.json.clone();
+        if let Value::Object(fields) = &mut json {
+            fields.insert("contact".into(), json!(contacts));
+            fields.insert("registration".into(), registration.object);
+        }
+        for copy in staged() {
+            if let Place::Staged(name, slot) = &copy.place {
+                Staging::new(self.store, name).save_account(*slot, &json, &account.key)?;
+            }
+        }
+        if staged().next().is_none() {
+            let (staging, slot) = (self.staging(), self.staging().account_slot(self.authority.url()));
+            staging.remove_account(slot)?;
+            staging.save_account_key(slot, session.key())?;
+            staging.save_account(slot, &json, session.key())?;
+        }
+        Ok(())
+    }
+
+    /// Whether an MD orders with `account`: it is its own, or it may be, where the MD has none.
+    fn uses(&self, md: &Md, is_watched: bool, account: &Known, accounts: &[Known]) -> bool {
+        let named = |known: &&Known| matches!(&known.place, Place::Stored(folder) if Some(folder) == md.ca.account.as_ref());
+        match accounts.iter().find(named) {
+            Some(own) => own.url == account.url,
+            None => {
+                is_watched
+                    && eab_kid(md) == eab_kid(self.md)
+                    && md.ca.urls.iter().any(|url| url == self.authority.url())
+            }
+        }
+    }
+
+    /// Registers a new account (RFC 8555 §7.3). Its key is on disk first: where the answer is lost, the next
+    /// try gets the same account instead of a second one (§7.3.1).
+    fn register(&self, server: &Arc<Server>, running: &mut Running<'_>) -> Result<(String, Session), Error> {
+        let (md, url) = (self.md, self.authority.url());
+        running.step(format!("Creating new ACME account for {}", md.name))?;
+        let staging = self.staging();
+        let slot = staging.account_slot(url);
+        let key = match staging.account(slot).unwrap_or_default() {
+            (None, Some(key)) => key,
+            (account, _) => {
+                if account.is_some() {
+                    // It must never stand beside a key that is not its own.
+                    staging.remove_account(slot)?;
+                }
+                let key = PrivateKey::generate(&KEY)?;
+                staging.save_account_key(slot, &key)?;
+                key
+            }
+        };
+        let agreement = md.ca.agreement.as_deref();
+        let registration =
+            server.register(&key, &md.contacts, agreement, md.eab.as_ref()).map_err(Error::of_account)?;
+        staging.save_account(slot, &account_json(url, md, &registration), &key)?;
+        crate::log!(
+            Notice,
+            "md[{}]: new account {} at {url}; a CAA record can allow it alone (RFC 8657): accounturi={}",
+            md.name,
+            registration.url,
+            registration.url
+        );
+        let session = Session::new(server.clone(), key, registration.url.clone());
+        Ok((registration.url, session))
+    }
+}
+
+/// The session of a known account, if the CA still knows it.
+fn confirmed(server: &Arc<Server>, account: &Known) -> Result<Option<Session>, Error> {
+    let kid = &account.url;
+    let session = Session::new(server.clone(), account.key.clone(), kid.clone());
+    match session.account() {
+        // One that is deactivated or revoked never comes back.
+        Ok(registration) => Ok((registration.status == "valid").then_some(session)),
+        // RFC 8555 §6.7 has a type of its own for an unknown account; some CAs say it in other words.
+        Err(error)
+            if matches!(
+                error.kind(),
+                Some(Kind::AccountDoesNotExist | Kind::Unauthorized | Kind::Malformed)
+            ) =>
+        {
+            crate::log!(Debug, "the CA does not know the account {kid} any more: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn eab_kid(md: &Md) -> Option<&str> {
+    md.eab.as_ref().map(|eab| eab.kid.as_str())
+}
+
+fn contacts_of(account: &Value) -> Vec<String> {
+    let contacts = account.get("contact").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    contacts.iter().filter_map(Value::as_str).map(String::from).collect()
+}
+
+fn same(one: &[String], other: &[String]) -> bool {
+    let sorted = |contacts: &[String]| {
+        let mut contacts = contacts.to_vec();
+        contacts.sort();
+        contacts
+    };
+    sorted(one) == sorted(other)
+}
+
+/// The contacts that all configurations with any agree on.
+fn agreed<'a>(mut configured: impl Iterator<Item = &'a [String]>) -> Option<&'a [String]> {
+    let first = configured.find(|contacts| !contacts.is_empty())?;
+    configured.all(|other| other.is_empty() || same(first, other)).then_some(first)
+}
+
+fn fits(account: &Value, url: &str, eab_kid: Option<&str>) -> bool {
+    let text = |pointer: &str| account.pointer(pointer).and_then(Value::as_str);
+    text("/ca-url") == Some(url)
+        && text("/status").is_none_or(|status| status == "valid")
+        && text("/eab/kid") == eab_kid
+}
+
+/// account.json as the C module writes it.
+fn account_json(url: &str, md: &Md, registration: &Registration) -> Value {
+    let mut out = Map::new();
+    out.insert("status".into(), json!(registration.status));
+    out.insert("url".into(), json!(registration.url));
+    out.insert("ca-url".into(), json!(url));
+    out.insert("contact".into(), json!(md.contacts));
+    if let Some(orders) = &registration.orders {
+        out.insert("orders".into(), json!(orders));
+    }
+    out.insert("registration".into(), registration.object.clone());
+    if let Some(eab) = &md.eab {
+        out.insert("eab".into(), json!({"kid": eab.kid, "hmac": eab.hmac}));
+    }
+    Value::Object(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_fits_by_authority_and_external_account_whatever_the_contacts() {
+        let account = json!({"status": "valid", "url": "https://ca/acct/1", "ca-url": "https://ca/dir",
+            "contact": ["mailto:a@x"], "eab": {"kid": "k", "hmac": "h"}});
+        assert!(fits(&account, "https://ca/dir", Some("k")));
+        assert!(!fits(&account, "https://other/dir", Some("k")));
+        assert!(!fits(&account, "https://ca/dir", Some("l")));
+        assert!(!fits(&account, "https://ca/dir", None));
+        let gone = json!({"status": "deactivated", "ca-url": "https://ca/dir", "contact": []});
+        assert!(!fits(&gone, "https://ca/dir", None));
+        assert!(!fits(&json!("garbage"), "https://ca/dir", None));
+    }
+
+    #[test]
+    fn contacts_are_agreed_on_where_no_two_configurations_differ() {
+        let of = |lists: &[&[&str]]| {
+            let lists: Vec<Vec<String>> =
+                lists.iter().map(|list| list.iter().map(ToString::to_string).collect()).collect();
+            agreed(lists.iter().map(Vec::as_slice)).map(<[String]>::to_vec)
+        };
+        assert_eq!(of(&[&["a", "b"], &["b", "a"]]), Some(vec!["a".into(), "b".into()]));
+        assert_eq!(of(&[&[], &["a"], &[]]), Some(vec!["a".into()]), "none says nothing");
+        assert_eq!(of(&[&["a"], &["b"]]), None);
+        assert_eq!(of(&[&[], &[]]), None);
+        assert_eq!(of(&[]), None);
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The CAs a run deals with, shared by all jobs: one directory and nonce pool each, one session for each
+//! account, one registration at a time. Where many jobs need the same thing at the same moment, one gets it
+//! and the others wait for it.
+
+use crate::acme::{self, Server, Session};
+use crate::http::{self, Transport};
+use crate::managed::Route;
+use crate::renew::decide::error::Error;
+use crate::time::{Clock, Timestamp};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Opens a transport that goes this way.
+pub type Connect = Box<dyn Fn(&Route) -> Result<Arc<dyn Transport>, http::Error> + Send + Sync>;
+
+pub struct Authorities {
+    connect: Connect,
+    known: Mutex<HashMap<(String, Route), Arc<Authority>>>,
+}
+
+impl Authorities {
+    pub fn new(connect: Connect) -> Self {
+        Authorities { connect, known: Mutex::default() }
+    }
+
+    /// The CA with this directory URL, as reached by this route.
+    pub fn of(&self, url: &str, route: &Route) -> Arc<Authority> {
+        let mut known = lock(&self.known);
+        let registering =
+            known.values().find(|other| other.url == url).map(|other| other.registering.clone());
+        let entry = known.entry((url.to_string(), route.clone()));
+        let new = || {
+            let registering = registering.unwrap_or_default();
+            Arc::new(Authority { url: url.into(), registering, ..Authority::default() })
+        };
+        entry.or_insert_with(new).clone()
+    }
+}
+
+#[derive(Default)]
+pub struct Authority {
+    url: String,
+    contact: Mutex<Contact>,
+    sessions: Mutex<Sessions>,
+    /// Held while an account is looked for or registered, by whatever route: jobs that start together share
+    /// one.
+    registering: Arc<Mutex<()>>,
+}
+
+#[derive(Default)]
+struct Contact {
+    server: Option<Arc<Server>>,
+    /// When the latest attempt to reach the CA ended in vain, and how.
+    failure: Option<(Timestamp, Arc<acme::Error>)>,
+}
+
+/// Open sessions, by what they are found with.
+pub type Sessions = HashMap<AccountKey, Session>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AccountKey {
+    /// The account with this URL, or what has taken its place.
+    Url(String),
+    /// The account of MDs without one of their own that have this external account, or none.
+    Shared(Option<String>),
+}
+
+impl Authority {
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The CA's server, its directory fetched. Whoever waited here while somebody else failed shares that
+    /// failure: a CA that accepts and never answers costs its time-out once, not once for each job.
+    pub fn server(
+        &self,
+        ways: &Authorities,
+        route: &Route,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Arc<Server>, Error> {
+        let arrived = clock.now();
+        let mut contact = lock(&self.contact);
+        if let Some(server) = &contact.server {
+            return Ok(server.clone());
+        }
+        if let Some((at, error)) = &contact.failure
+            && *at >= arrived
+        {
+            return Err(Error::Acme(error.clone()));
+        }
+        let transport = (ways.connect)(route)?;
+        match Server::connect(&self.url, transport, clock.clone()) {
+            Ok(server) => {
+                let server = Arc::new(server);
+                contact.server = Some(server.clone());
+                Ok(server)
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                contact.failure = Some((clock.now(), error.clone()));
+                Err(Error::Acme(error))
+            }
+        }
+    }
+
+    pub fn registering(&self) -> MutexGuard<'_, ()> {
+        lock(&self.registering)
+    }
+
+    pub fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        lock(&self.sessions)
+    }
+
+    /// After a failure everything is fetched anew at the next try: directory, nonces, accounts.
+    pub fn forget(&self) {
+        lock(&self.contact).server = None;
+        lock(&self.sessions).clear();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_routes_to_a_ca_one_job_registers_at_a_time() {
+        let ways = Authorities::new(Box::new(|_| Err(http::Error::Stopped)));
+        let route = Route { proxy_url: Some("http://proxy.test".into()), ..Route::default() };
+        let (direct, proxied) =
+            (ways.of("https://ca.test/dir", &Route::default()), ways.of("https://ca.test/dir", &route));
+        let other = ways.of("https://other.test/dir", &Route::default());
+        let _registering = direct.registering();
+        assert!(proxied.registering.try_lock().is_err());
+        assert!(other.registering.try_lock().is_ok());
+    }
+}

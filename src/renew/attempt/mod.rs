@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One attempt to renew one managed domain at one CA: account, order, challenges, chain, each step saved in
+//! `staging`. Which domain, when, and what follows is the business of [`worker`](super::worker).
+
+pub mod account;
+pub mod ca_pool;
+pub mod challenges;
+pub mod issue;
+pub mod order;
+pub mod progress;
+pub mod settings;

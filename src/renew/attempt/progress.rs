@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A running job: its state in memory and the job.json behind it. Every step worth keeping is saved, as the
+//! process may die at any moment and another goes on from what is on disk. Of what is only to be shown
+//! (progress) nothing waits for the disk: a power failure may take it, and begin the job's count of errors
+//! from zero. Where the disk refuses, the process goes on with what it has in memory. Orders, keys and chains
+//! lie in files of their own. Steps that follow each other faster than anybody looks are written together:
+//! new files are what costs most in a renewal.
+
+use crate::managed::Managed;
+use crate::managed::save_error::Unsaved;
+use crate::managed::staging::Staging;
+use crate::model::job::{Job, Outcome, Untold};
+use crate::notify::{self, Commands, Event};
+use crate::renew::decide::error::Error;
+use crate::store::WorkStore;
+use crate::time::{Clock, Timestamp};
+use serde_json::json;
+use std::time::Duration;
+
+pub struct Running<'a> {
+    pub job: Job,
+    /// This look has made the set complete.
+    pub has_new_set: bool,
+    store: &'a WorkStore,
+    /// The same store, for what is only shown.
+    progress: WorkStore,
+    clock: &'a dyn Clock,
+    unsaved: Unsaved,
+    /// This look goes on with an order that the CA is at work on: until something comes of that, its steps
+    /// are no news.
+    is_quiet: bool,
+    /// When progress was last written, or this look began.
+    shown: Timestamp,
+    /// What was last written.
+    written: Option<Job>,
+    /// What happened since could not be written.
+    is_unsaved: bool,
+    /// That stands in the log.
+    is_reported: bool,
+}
+
+/// In job.json while a command runs that is told of something.
+const CALLING: &str = "calling";
+
+/// Progress is written so often at most, and before everything that takes as long.
+const SHOWN_EVERY: Duration = Duration::from_millis(500);
+
+impl<'a> Running<'a> {
+    /// Takes up the job of `target` where its file left it, or where this process did, if it could not write
+    /// that. Garbage is reported, and the renewal begins again.
+    pub fn load(target: &Managed, store: &'a WorkStore, clock: &'a dyn Clock) -> Self {
+        let name = &target.md.name;
+        let unsaved = target.unsaved.take();
+        let is_unsaved = unsaved.is_some();
+        let stored = || {
+            Staging::new(store, name).job().unwrap_or_else(|error| {
+                crate::log!(
+                    Warn,
+                    "md[{name}]: the state of its renewal cannot be read, so the renewal begins again: {}",
+                    error.advised()
+                );
+                None
+            })
+        };
+        let written = if is_unsaved { None } else { stored() };
+        let job = unsaved.or_else(|| written.clone());
+        let mut running = Running {
+            is_quiet: job.as_ref().is_some_and(|job| job.waiting.is_some()),
+            job: job.unwrap_or_else(|| Job::new(name)),
+            has_new_set: false,
+            store,
+            progress: store.unsynced(),
+            clock,
+            unsaved: target.unsaved.clone(),
+            shown: clock.now(),
+            written,
+            is_unsaved,
+            is_reported: is_unsaved,
+        };
+        if is_unsaved && running.save().is_ok() {
+            crate::log!(Notice, "md[{name}]: the state of its renewal can be saved again");
+        }
+        running
+    }
+
+    /// Says what is being done from now on.
+    pub fn step(&mut self, activity: impl Into<String>) -> Result<(), Error> {
+        let activity = activity.into();
+        crate::log!(Debug, "md[{}] while[{activity}]", self.job.name);
+        if self.is_quiet {
+            return Ok(());
+        }
+        self.job.note(self.clock.now(), "progress", None, Some(activity.clone()));
+        self.job.last = Outcome { activity: Some(activity), ..Outcome::default() };
+        self.progressed()
+    }
+
+    /// Nothing has come so far of what the job waits for.
+    pub fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+
+    /// Something comes of what the job has waited for.
+    pub fn has_news(&mut self) {
+        self.is_quiet = false;
+        self.job.waiting = None;
+    }
+
+    /// Adds a remark about the step under way.
+    pub fn remark(&mut self, detail: &str) -> Result<(), Error> {
+        let activity = self.job.last.activity.as_deref().unwrap_or_default();
+        let text = format!("{activity}: {detail}");
+        crate::log!(Debug, "md[{}] while[{activity}] detail[{detail}]", self.job.name);
+        if self.is_quiet {
+            return Ok(());
+        }
+        self.job.note(self.clock.now(), "progress", None, Some(text));
+        self.progressed()
+    }
+
+    /// Fires `event`. That it is is on disk before a command hears of it, which may reload httpd.
+    pub fn tell(&mut self, commands: &Commands, event: &Event) -> Result<(), notify::Failed> {
+        if !commands.begin(event, &mut self.job, self.clock)? {
+            return Ok(());
+        }
+        if commands.message.is_some() {
+            self.show_call();
+        }
+        let outcome = commands.call(event, &mut self.job, self.clock);
+        self.job.extra.remove(CALLING);
+        outcome
+    }
+
+    /// Calls `MDNotifyCmd`, likewise.
+    pub fn notify(&mut self, commands: &Commands) -> Result<(), notify::Failed> {
+        let is_called = commands.begin_notify(&self.job, self.clock)?;
+        *self.job.told().0 = true;
+        if is_called {
+            self.show_call();
+        }
+        let outcome = commands.notify(&mut self.job, self.clock);
+        self.job.extra.remove(CALLING);
+        *self.job.told().0 = outcome.is_ok();
+        outcome
+    }
+
+    /// Whether a process before this one has noted a call, and not what came of it. Asked once.
+    pub fn takes_over_call(&mut self) -> bool {
+        self.job.extra.remove(CALLING).is_some()
+    }
+
+    fn show_call(&mut self) {
+        self.job.extra.insert(CALLING.into(), json!(true));
+        if let Err(error) = self.show() {
+            crate::log!(Warn, "md[{}]: a call of a command cannot be noted: {error}", self.job.name);
+        }
+    }
+
+    fn progressed(&mut self) -> Result<(), Error> {
+        let now = self.clock.now();
+        // A clock that was set back does not keep the job from being seen.
+        if self.shown <= now && now.since(self.shown) < SHOWN_EVERY { Ok(()) } else { self.show() }
+    }
+
+    /// Has everything on disk that happened so far, where nothing more will for so long.
+    pub fn show_before(&mut self, wait: Duration) -> Result<(), Error> {
+        if wait < SHOWN_EVERY { Ok(()) } else { self.show() }
+    }
+
+    /// Has everything in its file that happened so far: what comes next may take long.
+    pub fn show(&mut self) -> Result<(), Error> {
+        self.write(&self.progress.clone())?;
+        self.shown = self.clock.now();
+        Ok(())
+    }
+
+    /// Has everything on the disk that happened so far.
+    pub fn save(&mut self) -> Result<(), Error> {
+        self.write(self.store)
+    }
+
+    /// Whether only memory has all that happened.
+    pub fn is_unsaved(&self) -> bool {
+        self.is_unsaved
+    }
+
+    /// Tells once that the state cannot be saved: until it can, nothing about that is new.
+    pub fn report_unsaved(&mut self, error: &Error) {
+        if !std::mem::replace(&mut self.is_reported, true) {
+            let text = match error {
+                Error::Store(error) => error.advised(),
+                other => other.to_string(),
+            };
+            crate::log!(
+                Error,
+                "md[{}]: the state of its renewal cannot be saved, and is kept in memory until it can: {text}",
+                self.job.name
+            );
+        }
+    }
+
+    /// A start may have put the set of a finished job into use meanwhile: what is to be written then, if
+    /// anything, instead of that job. It is what is there now, with what commands have heard of the set
+    /// since.
+    fn handed_over(&self, staging: &Staging<'_>) -> Option<Option<Job>> {
+        let was_finished = self.job.finished && self.written.as_ref().is_some_and(|job| job.finished);
+        if !was_finished || staging.has_chain() {
+            return None;
+        }
+        let found = staging.job().ok()?;
+        if found.as_ref().is_some_and(|job| job.finished) {
+            return None;
+        }
+        let Job { notified, notified_renewed, .. } = self.job;
+        let before = found.as_ref().and_then(|job| job.untold.clone());
+        let is_told = notified && notified_renewed;
+        let untold =
+            (!is_told).then(|| Untold { notified, notified_renewed, ..before.clone().unwrap_or_default() });
+        Some((untold != before).then(|| Job { untold, ..found.unwrap_or_else(|| Job::new(&self.job.name)) }))
+    }
+
+    fn write(&mut self, store: &WorkStore) -> Result<(), Error> {
+        let is_there = self.written.as_ref() == Some(&self.job);
+        let staging = Staging::new(store, &self.job.name);
+        let outcome = match self.handed_over(&staging) {
+            _ if is_there => Ok(()),
+            Some(job) => job.map_or(Ok(()), |job| staging.save_job(&job)),
+            None => staging.save_job(&self.job),
+        };
+        self.unsaved.note(&self.job, &outcome);
+        self.is_unsaved = outcome.is_err();
+        self.is_reported &= self.is_unsaved;
+        outcome?;
+        if !is_there {
+            self.written = Some(self.job.clone());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let job = self.is_unsaved.then(|| std::mem::take(&mut self.job));
+        self.unsaved.keep(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::startup::fixture::{Lab, md};
+    use crate::time::SystemClock;
+
+    #[test]
+    fn what_a_start_has_made_of_a_finished_job_stays_and_learns_what_commands_have_heard() {
+        let untold =
+            |notified, notified_renewed| Some(Untold { notified, notified_renewed, ..Untold::default() });
+        for (handed_over, told, expected) in [
+            (None, (true, true), None),
+            (None, (true, false), untold(true, false)),
+            (untold(false, false), (true, true), None),
+            (untold(true, false), (false, false), untold(false, false)),
+            (untold(true, true), (true, false), untold(true, false)),
+        ] {
+            let (lab, a) = (Lab::new(), md(&["a.test"]));
+            lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+            let (store, clock) = (lab.store.worker(), SystemClock::default());
+            let target = Managed { md: a, ..Managed::default() };
+            let mut running = Running::load(&target, &store, &clock);
+            crate::startup::cleanup::purge(&lab.store, "a.test").unwrap();
+            if handed_over.is_some() {
+                let job = Job { untold: handed_over.clone(), ..Job::new("a.test") };
+                Staging::new(&store, "a.test").save_job(&job).unwrap();
+            }
+            (running.job.notified, running.job.notified_renewed) = told;
+            running.job.errors = 1;
+            running.save().unwrap();
+            let found = Staging::new(&store, "a.test").job().unwrap();
+            assert_eq!(found.is_some(), handed_over.is_some() || expected.is_some());
+            let found = found.unwrap_or_default();
+            assert_eq!(
+                (found.finished, found.errors, &found.untold),
+                (false, 0, &expected),
+                "{handed_over:?} {told:?}"
+            );
+        }
+    }
+}

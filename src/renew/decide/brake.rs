@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What no reason to renew can pass: after a set was issued, none is ordered for the same reason for a while,
+//! and only so many for all reasons together, so that a CA's advice or a clock that make no sense do not use
+//! up what the CA allows. Pure; the demands of CAs themselves are in [`hold`](crate::renew::decide::rate_limits).
+
+use crate::acme::limits::{self, Limit, Limits};
+use crate::crypto;
+use crate::model::ledger::{Cause, Issued, Ledger};
+use crate::model::{HeldBack, Md};
+use crate::time::{DAY, Timestamp, format_duration};
+use data_encoding::HEXLOWER;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Sets of one order in the time in which a set rests, and where there is no certificate at all: then
+/// somebody may just have removed it.
+const SETS: usize = 2;
+const SETS_MISSING: usize = 5;
+
+/// A renewal that would begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub md: &'a Md,
+    pub ca: &'a str,
+    pub cause: Cause,
+    /// Its orders can say what they replace.
+    pub is_replacement: bool,
+}
+
+/// How long a set is not replaced for the reason that it was ordered for.
+fn rest(lifetime: Duration) -> Duration {
+    (lifetime / 3).min(DAY)
+}
+
+/// Why, and until when, this renewal does not begin.
+pub fn brake(ledger: &Ledger, request: &Request<'_>, now: Timestamp) -> Option<HeldBack> {
+    let (order, names) = (order_of(request.md), names_of(request.md));
+    // Those from the future were noted by a clock that was wrong.
+    let past = || ledger.entries().iter().filter(|issued| issued.at <= now);
+    let same = || past().filter(|issued| issued.order == order);
+    let resting = |issued: &&Issued| now < issued.at.plus(rest(issued.lifetime));
+    let again = same().next_back().filter(resting).filter(|issued| issued.cause == request.cause);
+    let again = again.filter(|_| request.cause != Cause::Missing).map(|issued| HeldBack {
+        reason: in_words(request.cause, issued.at, now),
+        until: issued.at.plus(rest(issued.lifetime)),
+    });
+    let most = if request.cause == Cause::Missing { SETS_MISSING } else { SETS };
+    let mut ends: Vec<Timestamp> =
+        same().filter(resting).map(|issued| issued.at.plus(rest(issued.lifetime))).collect();
+    ends.sort_unstable();
+    let too_many = ends.len().checked_sub(most).and_then(|more| ends.get(more)).map(|until| HeldBack {
+        reason: format!(
+            "{} sets of certificates have been issued for the same names in {}",
+            ends.len(),
+            format_duration(same().next_back().map_or(DAY, |issued| rest(issued.lifetime)))
+        ),
+        until: *until,
+    });
+    [again, too_many, duplicates(past().filter(|issued| issued.names == names), request, now)]
+        .into_iter()
+        .flatten()
+        .max_by_key(|held| held.until)
+}
+
+/// The limit of the CA for the same names.
+fn duplicates<'l>(
+    same: impl Iterator<Item = &'l Issued>,
+    request: &Request<'_>,
+    now: Timestamp,
+) -> Option<HeldBack> {
+    let known = limits::of(request.ca)?;
+    let limit = &known.duplicates;
+    if request.is_replacement {
+        return None;
+    }
+    let of_this_ca = |issued: &&Issued| limits::of(&issued.ca).is_some_and(|ca| ca.ca == known.ca);
+    let counted = same.filter(of_this_ca).filter(|issued| !issued.is_replacement);
+    let full = counted.fold(Timestamp::default(), |full, issued| {
+        // No more can be taken than there is.
+        limit.taken(full, issued.at, issued.certificates).min(issued.at.plus(limit.span))
+    });
+    let until = limit.free_at(full, orders_of(request.md));
+    let reason = format!(
+        "{} issues no more than {} certificates for the same names in {}",
+        known.ca,
+        limit.most,
+        format_duration(limit.span)
+    );
+    (until > now).then_some(HeldBack { reason, until })
+}
+
+/// One for each key.
+fn orders_of(md: &Md) -> u32 {
+    u32::try_from(md.keys().len()).unwrap_or(u32::MAX)
+}
+
+/// The renewals of this server that order at CAs which limit the orders of an account: each has its turn, so
+/// that the first start of thousands of domains takes its time and is not refused. Renewals that say what
+/// they replace need none.
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// By the name of the CA.
+    cas: HashMap<&'static str, Turns>,
+}
+
+#[derive(Debug)]
+struct Turns {
+    limit: &'static Limit,
+    /// When all that was taken will be there again, by orders and by turns.
+    full: Timestamp,
+    /// By the names of MDs. One that has come stays until its orders are placed.
+    given: HashMap<String, Given>,
+    /// A clock that is set back begins afresh.
+    seen: Timestamp,
+}
+
+#[derive(Debug)]
+struct Given {
+    since: Timestamp,
+    at: Timestamp,
+    /// Orders that are not placed yet.
+    left: u32,
+}
+
+/// A part of this is left to others with the same account.
+const SPARED: u32 = 10;
+
+impl Queue {
+    /// Counts an order that an earlier process has placed: to be told oldest first.
+    pub fn add_placed(&mut self, ca: &str, at: Timestamp, now: Timestamp) {
+        if let Some(known) = limits::of(ca).filter(|known| at <= now && now.since(at) < known.orders.span) {
+            let turns = self.turns(known);
+            turns.full = turns.limit.taken(turns.full, at, 1).min(at.plus(turns.limit.span));
+        }
+    }
+
+    /// Counts an order that is placed now.
+    pub fn place(&mut self, ca: &str, name: &str, now: Timestamp) {
+        let Some(known) = limits::of(ca) else { return };
+        let turns = self.turns(known);
+        match turns.given.get_mut(name) {
+            Some(given) if given.left > 0 => given.left -= 1,
+            _ => turns.full = turns.limit.taken(turns.full, now, 1),
+        }
+    }
+
+    /// Until when the renewal does not begin; `None`: it has its turn now.
+    pub fn turn(&mut self, request: &Request<'_>, now: Timestamp) -> Option<HeldBack> {
+        let known = limits::of(request.ca).filter(|_| !request.is_replacement)?;
+        let turns = self.turns(known);
+        let limit = turns.limit;
+        if now < turns.seen {
+            (turns.full, turns.given) = (turns.full.min(now.plus(limit.span)), HashMap::new());
+        }
+        turns.seen = now;
+        let given = turns.given.entry(request.md.name.clone()).or_insert_with(|| {
+            let left = orders_of(request.md).min(limit.most);
+            let at = limit.free_at(turns.full, left.saturating_add(limit.most / SPARED)).max(now);
+            turns.full = limit.taken(turns.full, at, left);
+            Given { since: now, at, left }
+        });
+        let reason = format!(
+            "{} takes no more than {} new orders of an account in {}, and other domains of this server come first",
+            known.ca,
+            limit.most,
+            format_duration(limit.span)
+        );
+        (given.at > now).then(|| HeldBack { reason, until: given.at.ceil() })
+    }
+
+    /// Since when the renewal of this name has waited.
+    pub fn waits_since(&self, ca: &str, name: &str) -> Option<Timestamp> {
+        self.cas.get(limits::of(ca)?.ca)?.given.get(name).map(|given| given.since)
+    }
+
+    /// The renewal is over, or has become unnecessary: what it has not ordered is for others.
+    pub fn leave(&mut self, name: &str) {
+        for turns in self.cas.values_mut() {
+            if let Some(given) = turns.given.remove(name) {
+                turns.full = turns.full.minus(turns.limit.refill() * given.left);
+            }
+        }
+    }
+
+    fn turns(&mut self, known: &'static Limits) -> &mut Turns {
+        self.cas.entry(known.ca).or_insert_with(|| Turns {
+            limit: &known.orders,
+            full: Timestamp::default(),
+            given: HashMap::new(),
+            seen: Timestamp::default(),
+        })
+    }
+}
+
+fn in_words(cause: Cause, at: Timestamp, now: Timestamp) -> String {
+    let at = at.to_http_date();
+    match cause {
+        Cause::Advice => format!(
+            "the CA advises (ARI) to renew what was issued as lately as {at}: its window makes no sense, or the clock of \
+             this machine ({}) is wrong. 'MDRenewViaARI off' ignores the advice",
+            now.to_http_date()
+        ),
+        Cause::Window | Cause::Expired => format!(
+            "what was issued as lately as {at} would have to be renewed again by the clock of this machine ({}): check \
+             date and time, and MDRenewWindow",
+            now.to_http_date()
+        ),
+        Cause::Revoked => {
+            format!(
+                "the CA calls revoked (OCSP) what it issued as lately as {at} in place of something revoked"
+            )
+        }
+        Cause::FormerCa => format!(
+            "what was issued at {at} is not from a CA that is configured either: check MDCertificateAuthority"
+        ),
+        Cause::Missing | Cause::Names | Cause::MustStaple => {
+            format!("what was issued at {at} for the same reason has not mended it")
+        }
+    }
+}
+
+/// For the ledger. `lifetime`: of the shortest-lived of these certificates.
+pub fn issued(request: &Request<'_>, lifetime: Duration, certificates: usize, now: Timestamp) -> Issued {
+    Issued {
+        at: Timestamp::from_unix(now.unix()),
+        ca: request.ca.into(),
+        cause: request.cause,
+        order: order_of(request.md),
+        names: names_of(request.md),
+        lifetime,
+        certificates: u32::try_from(certificates).unwrap_or(u32::MAX),
+        is_replacement: request.is_replacement,
+    }
+}
+
+fn names_of(md: &Md) -> String {
+    let mut names = md.ordered_names();
+    names.sort_unstable();
+    digest(&names.join(" "))
+}
+
+fn order_of(md: &Md) -> String {
+    let keys: Vec<String> = md.keys().iter().map(|spec| spec.to_json().to_string()).collect();
+    let profile = md.profile.as_deref().unwrap_or_default();
+    digest(&format!("{} {} {} {profile}", names_of(md), keys.join(","), md.must_staple))
+}
+
+/// Short: it only has to differ.
+fn digest(text: &str) -> String {
+    let digest = crypto::sha256(text.as_bytes());
+    HEXLOWER.encode(&digest.first_chunk::<8>().copied().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::KeySpec;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+    const CA: &str = "https://ca.test/dir";
+    const LE: &str = "https://acme-v02.api.letsencrypt.org/directory";
+    const QUARTER: Duration = DAY.saturating_mul(90);
+
+    fn md() -> Md {
+        Md { domains: vec!["a.test".into(), "b.test".into()], ..Md::default() }
+    }
+
+    fn request(md: &Md, cause: Cause) -> Request<'_> {
+        Request { md, ca: CA, cause, is_replacement: false }
+    }
+
+    /// How often a renewal that is always due is done in `span`, looked at when it may go on.
+    fn renewals(request: &Request<'_>, lifetime: Duration, span: Duration) -> usize {
+        let (mut ledger, mut now, mut count) = (Ledger::default(), NOW, 0);
+        while now.since(NOW) < span {
+            match brake(&ledger, request, now) {
+                Some(held) => now = held.until,
+                None => {
+                    ledger.add(issued(request, lifetime, 1, now));
+                    (now, count) = (now.plus(Duration::from_secs(8)), count + 1);
+                }
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn whatever_is_due_again_at_once_is_renewed_once_a_day_or_in_a_third_of_a_lifetime() {
+        let md = md();
+        use Cause::{Advice, Expired, FormerCa, MustStaple, Names, Revoked, Window};
+        for cause in [Advice, Expired, FormerCa, MustStaple, Names, Revoked, Window] {
+            let request = request(&md, cause);
+            assert_eq!(renewals(&request, QUARTER, DAY * 10), 10, "{cause:?}");
+            assert_eq!(
+                renewals(&request, Duration::from_secs(120), Duration::from_secs(400)),
+                10,
+                "{cause:?}"
+            );
+        }
+        assert_eq!(renewals(&request(&md, Cause::Missing), QUARTER, DAY), 5);
+    }
+
+    #[test]
+    fn no_sum_of_reasons_passes_two_sets_a_day() {
+        let md = md();
+        let mut ledger = Ledger::default();
+        let causes = [Cause::Advice, Cause::Window, Cause::Revoked, Cause::FormerCa];
+        let mut count = 0;
+        for minutes in 0..24 * 60 {
+            let now = NOW.plus(Duration::from_secs(minutes * 60));
+            for cause in causes {
+                if brake(&ledger, &request(&md, cause), now).is_none() {
+                    ledger.add(issued(&request(&md, cause), QUARTER, 1, now));
+                    count += 1;
+                }
+            }
+        }
+        assert_eq!(count, 2);
+        let held = brake(&ledger, &request(&md, Cause::Advice), NOW.plus(DAY / 2)).unwrap();
+        assert_eq!(held.until, NOW.plus(DAY));
+        assert!(held.reason.contains("2 sets of certificates"), "{}", held.reason);
+        assert_eq!(
+            brake(&ledger, &request(&md, Cause::Missing), NOW),
+            None,
+            "a site without certificate goes on"
+        );
+    }
+
+    #[test]
+    fn another_order_is_another_matter_and_what_a_clock_that_was_ahead_has_noted_does_not_count() {
+        let mut ledger = Ledger::default();
+        let one = md();
+        ledger.add(issued(&request(&one, Cause::Window), QUARTER, 1, NOW));
+        ledger.add(issued(&request(&one, Cause::Advice), QUARTER, 1, NOW));
+        assert!(brake(&ledger, &request(&one, Cause::Window), NOW).is_some());
+        for other in [
+            Md { domains: vec!["a.test".into()], ..md() },
+            Md { must_staple: true, ..md() },
+            Md { key_specs: vec![KeySpec::Ec("P-256".into())], ..md() },
+            Md { profile: Some("shortlived".into()), ..md() },
+        ] {
+            assert_eq!(brake(&ledger, &request(&other, Cause::Window), NOW), None);
+        }
+        // What a wildcard covers is not ordered.
+        let wild = Md { domains: vec!["*.a.test".into()], ..md() };
+        let more = Md { domains: vec!["*.a.test".into(), "www.a.test".into()], ..md() };
+        ledger.add(issued(&request(&wild, Cause::Window), QUARTER, 1, NOW));
+        assert!(brake(&ledger, &request(&more, Cause::Window), NOW).is_some());
+        let turned = Md { domains: vec!["b.test".into(), "a.test".into()], ..md() };
+        assert!(brake(&ledger, &request(&turned, Cause::Window), NOW).is_some());
+        assert_eq!(brake(&ledger, &request(&one, Cause::Window), NOW.minus(DAY)), None);
+    }
+
+    #[test]
+    fn what_is_told_names_cause_and_remedy() {
+        let md = md();
+        for (cause, words) in [
+            (Cause::Advice, ["MDRenewViaARI", "Fri, 15 Jan 2027 08:00:00 GMT"]),
+            (Cause::Window, ["MDRenewWindow", "date and time"]),
+            (Cause::Expired, ["date and time", "Fri, 15 Jan 2027 09:00:00 GMT"]),
+            (Cause::FormerCa, ["MDCertificateAuthority", "08:00:00"]),
+        ] {
+            let mut ledger = Ledger::default();
+            ledger.add(issued(&request(&md, cause), QUARTER, 1, NOW));
+            let later = NOW.plus(Duration::from_secs(3600));
+            let held = brake(&ledger, &request(&md, cause), later).unwrap();
+            assert!(words.iter().all(|word| held.reason.contains(word)), "{}", held.reason);
+            assert_eq!(held.until, NOW.plus(DAY));
+        }
+    }
+
+    #[test]
+    fn no_ledger_has_a_ca_full_for_longer_than_it_takes_to_refill() {
+        let md = md();
+        let request = Request { md: &md, ca: LE, cause: Cause::Window, is_replacement: false };
+        let mut ledger = Ledger::default();
+        (0..32).for_each(|_| ledger.add(issued(&request, QUARTER, usize::MAX, NOW)));
+        let held = brake(&ledger, &request, NOW).unwrap();
+        assert!(held.until.since(NOW) < DAY * 7, "{}", held.until.to_http_date());
+    }
+
+    fn named(name: &str) -> Md {
+        Md { name: name.into(), ..md() }
+    }
+
+    fn first(md: &Md) -> Request<'_> {
+        Request { md, ca: LE, cause: Cause::Missing, is_replacement: false }
+    }
+
+    /// When each of this many domains places its order, all due at `NOW`.
+    fn placed(queue: &mut Queue, count: usize) -> Vec<Timestamp> {
+        let mds: Vec<Md> = (0..count).map(|n| named(&n.to_string())).collect();
+        let turns = mds.iter().map(|md| queue.turn(&first(md), NOW).map_or(NOW, |held| held.until));
+        let placed: Vec<Timestamp> = turns.collect();
+        for (md, at) in mds.iter().zip(&placed) {
+            assert_eq!(queue.turn(&first(md), *at), None, "its turn has come");
+        }
+        placed
+    }
+
+    #[test]
+    fn a_first_start_of_thousands_of_domains_keeps_to_the_orders_that_the_ca_takes() {
+        let placed = placed(&mut Queue::default(), 10_000);
+        let span = Duration::from_secs(3 * 3600);
+        for (n, at) in placed.iter().enumerate() {
+            let within = placed.iter().skip(n).take_while(|later| later.since(*at) < span).count();
+            // Until there is one more, all but a part is there at once.
+            assert!(within <= 570, "{within} in three hours");
+        }
+        assert_eq!(placed.iter().filter(|at| **at == NOW).count(), 270, "a part is left to others");
+        let days = placed.last().unwrap().since(NOW).as_secs() / 86_400;
+        assert_eq!(days, 4, "one every 36 seconds");
+    }
+
+    #[test]
+    fn orders_of_earlier_processes_count_and_turns_without_orders_are_for_others() {
+        let until =
+            |queue: &mut Queue, name: &str| queue.turn(&first(&named(name)), NOW).map(|held| held.until);
+        let mut queue = Queue::default();
+        let long_ago = NOW.minus(Duration::from_secs(4 * 3600));
+        (0..500).for_each(|_| queue.add_placed(LE, long_ago, NOW));
+        (0..500).for_each(|_| queue.add_placed(LE, NOW.plus(DAY), NOW));
+        assert_eq!(until(&mut queue, "a"), None, "they are long ago, or noted by a clock that was ahead");
+        (0..500).for_each(|_| queue.add_placed(LE, NOW, NOW));
+        let held = queue.turn(&first(&named("b")), NOW).unwrap();
+        assert!(held.until > NOW && held.until.since(NOW) <= Duration::from_secs(3 * 3600));
+        assert!(held.reason.contains("300 new orders of an account in 3h"), "{}", held.reason);
+        // Neither counts twice: what has its turn, and then places its order.
+        let mut queue = Queue::default();
+        for n in 0..270 {
+            assert_eq!(until(&mut queue, &n.to_string()), None);
+            queue.place(LE, &n.to_string(), NOW);
+        }
+        let next = until(&mut queue, "next").unwrap();
+        assert!(next.since(NOW) <= Duration::from_secs(36), "{}", next.to_http_date());
+        // A CA that cannot be reached: nothing was ordered.
+        let mut queue = Queue::default();
+        for n in 0..1000 {
+            assert_eq!(until(&mut queue, &n.to_string()), None);
+            queue.leave(&n.to_string());
+        }
+        assert!((0..300).filter_map(|n| until(&mut queue, &n.to_string())).count() > 0);
+        let md = md();
+        let mut replacing = Request { is_replacement: true, ..first(&md) };
+        assert_eq!(queue.turn(&replacing, NOW), None);
+        (replacing.is_replacement, replacing.ca) = (false, CA);
+        assert_eq!(queue.turn(&replacing, NOW), None, "a CA whose limits are not known");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_hold_back_for_longer_than_the_ca_would() {
+        let mut queue = Queue::default();
+        placed(&mut queue, 10_000);
+        let before = NOW.minus(DAY * 70);
+        let md = named("a");
+        let held = queue.turn(&first(&md), before).unwrap();
+        assert!(
+            held.until.since(before) <= Duration::from_secs(3 * 3600 + 36),
+            "{}",
+            held.until.to_http_date()
+        );
+    }
+
+    #[test]
+    fn the_limit_of_a_ca_for_the_same_names_is_kept() {
+        let keys = [KeySpec::Rsa(2048), KeySpec::Ec("P-256".into())];
+        let at = |hours: u32| NOW.plus(Duration::from_secs(3600) * hours);
+        let ordered = |ca, is_replacement| {
+            let md = Md { must_staple: true, key_specs: keys.to_vec(), ..md() };
+            let mut ledger = Ledger::default();
+            for hours in [0, 10] {
+                let request = Request { md: &md, ca, cause: Cause::Window, is_replacement };
+                ledger.add(issued(&request, QUARTER, 2, at(hours)));
+            }
+            ledger
+        };
+        let md = Md { key_specs: keys.to_vec(), ..md() };
+        let wanted = |ca, is_replacement| Request { md: &md, ca, cause: Cause::Missing, is_replacement };
+        // Four of five are taken, and must-staple or not is no other set of names.
+        let ledger = ordered(LE, false);
+        let held = brake(&ledger, &wanted(LE, false), at(20)).unwrap();
+        assert_eq!(held.until.since(NOW), Duration::from_secs(7 * 86_400 / 5), "{}", held.reason);
+        assert!(held.reason.contains("5 certificates for the same names in 7d"), "{}", held.reason);
+        assert_eq!(brake(&ledger, &wanted(LE, false), held.until), None);
+        // What says what it replaces is not counted, nor is what another CA has issued, or one without
+        // limits.
+        assert_eq!(brake(&ledger, &wanted(LE, true), at(20)), None);
+        assert_eq!(brake(&ordered(LE, true), &wanted(LE, false), at(20)), None);
+        assert_eq!(brake(&ledger, &wanted(CA, false), at(20)), None);
+        assert_eq!(brake(&ordered(CA, false), &wanted(CA, false), at(20)), None);
+    }
+}

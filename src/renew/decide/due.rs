@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: Apache-2.0
+//! When to renew, and when to try again: pure functions of settings, certificates and `now`. Every
+//! outcome carries the reason that status pages print. Randomness is passed in as a number.
+
+use super::ari::Advice;
+use crate::crypto::CertInfo;
+use crate::managed::certificates;
+use crate::managed::certificates::KeyedCert;
+use crate::model::ledger::Cause;
+use crate::model::{Md, RenewMode, State};
+use crate::time::{DAY, Timestamp};
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+/// The outcome of [`decide`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Now(Reason),
+    At(Timestamp, String),
+    Never(String),
+}
+
+/// Why something is to be renewed, for the brake and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    pub cause: Cause,
+    text: String,
+}
+
+impl Deref for Reason {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Decision {
+    fn now(cause: Cause, text: String) -> Self {
+        Decision::Now(Reason { cause, text })
+    }
+
+    pub fn reason(&self) -> &str {
+        match self {
+            Decision::Now(reason) => reason,
+            Decision::At(_, reason) | Decision::Never(reason) => reason,
+        }
+    }
+}
+
+/// Whether to renew `md`. `certs` are those in use, one entry for each key of the MD, `None` where there is
+/// none; `in_use` tells whether any host has this MD; `ari` is what the CA advises.
+pub fn decide(md: &Md, certs: &[KeyedCert], in_use: bool, ari: Option<&Advice>, now: Timestamp) -> Decision {
+    match left_alone(md) {
+        Some(reason) => Decision::Never(reason.into()),
+        None if !is_wanted(md, in_use) => Decision::Never("no host uses it".into()),
+        None => need(md, certs, ari, now),
+    }
+}
+
+/// Why the configuration leaves the certificates of `md` to somebody else, where it does.
+pub fn left_alone(md: &Md) -> Option<&'static str> {
+    match md.renew_mode {
+        RenewMode::Manual => Some("renewal is manual (MDRenewMode)"),
+        RenewMode::Auto if md.has_static_files() => {
+            Some("its certificate files are configured (MDCertificateFile)")
+        }
+        RenewMode::Auto | RenewMode::Always => None,
+    }
+}
+
+/// Whether a host uses `md`, or it is renewed without one.
+pub fn is_wanted(md: &Md, in_use: bool) -> bool {
+    in_use || md.renew_mode == RenewMode::Always
+}
+
+/// With less than this part of its lifetime left, a certificate is renewed whatever the CA advises.
+const EMERGENCY_PART: u32 = 20;
+/// The same with what OCSP says: where a certificate is revoked and a renewal comes at all, it comes now,
+/// because clients refuse what is stapled to it.
+pub fn heed_revocation(
+    decision: Decision,
+    certs: &[KeyedCert],
+    is_revoked: impl Fn(&CertInfo) -> bool,
+) -> Decision {
+    let revoked = |(_, cert): &&KeyedCert| cert.as_ref().is_some_and(&is_revoked);
+    match (decision, certs.iter().find(revoked)) {
+        (Decision::At(..), Some((spec, _))) => {
+            Decision::now(Cause::Revoked, format!("certificate({}) was revoked by its CA", spec.label()))
+        }
+        (decision, _) => decision,
+    }
+}
+
+/// Whether `md` needs new certificates, whoever is to get them. What is missing or wrong comes first, then
+/// the CA's advice or the renew window, whichever is earlier. The certificate that expires first decides,
+/// all are renewed together.
+pub fn need(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) -> Decision {
+    let flaw = certs.iter().find_map(|(spec, cert)| flaw(md, spec.label(), cert.as_ref(), now));
+    if let Some((cause, flaw)) = flaw {
+        return Decision::now(cause, flaw);
+    }
+    let Some((at, cause, reason)) = window(md, certs, ari) else {
+        return Decision::Never("it has no keys".into());
+    };
+    match former_ca(md) {
+        Some(ca) => {
+            Decision::now(Cause::FormerCa, format!("it is from {ca}, which is not configured any more"))
+        }
+        None if at > now => Decision::At(at, reason),
+        None => Decision::now(cause, reason.replace("begins", "has begun")),
+    }
+}
+
+/// Since when a renewal that is due has been due: since the begin of its time, however long ago, where there
+/// is a complete set; else now.
+pub fn due_since(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) -> Timestamp {
+    let begin = window(md, certs, ari).filter(|_| certificates::assess(md, certs).0 == State::Complete);
+    begin.map_or(now, |(at, ..)| at.min(now))
+}
+
+fn flaw(md: &Md, label: &str, cert: Option<&CertInfo>, now: Timestamp) -> Option<(Cause, String)> {
+    let Some(cert) = cert else { return Some((Cause::Missing, format!("certificate({label}) is missing"))) };
+    if !md.is_covered_by(&cert.dns_names) {
+        Some((Cause::Names, format!("certificate({label}) does not cover all domains")))
+    } else if cert.must_staple != md.must_staple {
+        let text = format!("certificate({label}) has another 'must-staple' than is requested");
+        Some((Cause::MustStaple, text))
+    } else {
+        (cert.not_after <= now).then(|| (Cause::Expired, format!("certificate({label}) has expired")))
+    }
+}
+
+/// When the time to renew begins, and why then.
+fn window(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>) -> Option<(Timestamp, Cause, String)> {
+    let ari = ari.filter(|_| md.ari_renewals);
+    let mut next: Option<(Timestamp, Cause, String)> = None;
+    let mut sooner = |at: Timestamp, cause: Cause, reason: String| {
+        if next.as_ref().is_none_or(|(earliest, ..)| at < *earliest) {
+            next = Some((at, cause, reason));
+        }
+    };
+    if let Some(advice) = ari {
+        let mut reason = "the time the CA advises (ARI) begins".to_string();
+        if let Some(url) = &advice.explanation {
+            reason = format!("{reason}, for explanation see {url}");
+        }
+        sooner(advice.renew_at, Cause::Advice, reason);
+    }
+    for (spec, cert) in certs.iter().filter_map(|(spec, cert)| Some((spec, cert.as_ref()?))) {
+        let label = spec.label();
+        let lifetime = cert.not_after.since(cert.not_before);
+        sooner(
+            cert.not_after.minus(md.renew_window.of(lifetime)),
+            Cause::Window,
+            format!("the renew window of certificate({label}), {}, begins", md.renew_window),
+        );
+        if ari.is_some() {
+            sooner(
+                cert.not_after.minus(lifetime / EMERGENCY_PART),
+                Cause::Window,
+                format!("the last twentieth of the lifetime of certificate({label}) begins"),
+            );
+        }
+    }
+    next
+}
+
+/// The CA that issued the certificates in use, where it is none of those configured.
+fn former_ca(md: &Md) -> Option<&str> {
+    let issuer = md.ca.url.as_deref().filter(|_| !md.has_static_files() && !md.ca.urls.is_empty())?;
+    let same = |url: &String| url.trim_end_matches('/') == issuer.trim_end_matches('/');
+    (!md.ca.urls.iter().any(same)).then_some(issuer)
+}
+
+/// When the warn window of the first certificate to expire begins; `None` without certificates.
+pub fn warn_from(md: &Md, certs: &[KeyedCert]) -> Option<Timestamp> {
+    let certs = certs.iter().filter_map(|(_, cert)| cert.as_ref());
+    certs.map(|c| c.not_after.minus(md.warn_window.of(c.not_after.since(c.not_before)))).min()
+}
+
+/// The longest wait between two tries.
+pub const RETRY_MAX: Duration = DAY;
+
+/// When to try again after the `errors`-th failure in a row: `base · 2^(errors-1)`, at most `longest`, spread
+/// by ±50 % (`random` in 0..1), never before `not_before` (the CA's Retry-After). What no repetition can
+/// mend goes straight to the daily pace.
+pub fn retry_at(
+    errors: u32,
+    base: Duration,
+    longest: Duration,
+    hopeless: bool,
+    not_before: Option<Timestamp>,
+    random: f64,
+    now: Timestamp,
+) -> Timestamp {
+    let doubled = base.saturating_mul(2u32.saturating_pow(errors.saturating_sub(1)));
+    let delay = if hopeless { RETRY_MAX } else { doubled.min(longest) };
+    let at = now.plus(spread(delay, random));
+    not_before.map_or(at, |earliest| at.max(earliest))
+}
+
+/// `delay` ± 50 %: so that a fleet of servers does not come all at once.
+pub fn spread(delay: Duration, random: f64) -> Duration {
+    delay.mul_f64(0.5 + random.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::CertInfo;
+    use crate::model::KeySpec;
+    use crate::time::TimeSlice;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+    fn cert(names: &[&str], age_days: u32, left_days: u32) -> CertInfo {
+        CertInfo {
+            dns_names: names.iter().map(|n| (*n).to_string()).collect(),
+            not_before: NOW.minus(DAY * age_days),
+            not_after: NOW.plus(DAY * left_days),
+            ..CertInfo::default()
+        }
+    }
+
+    fn md() -> Md {
+        Md { name: "a.test".into(), domains: vec!["a.test".into(), "www.a.test".into()], ..Md::default() }
+    }
+
+    fn one(cert: Option<CertInfo>) -> Vec<KeyedCert> {
+        vec![(KeySpec::default(), cert)]
+    }
+
+    fn is_now(decision: &Decision, about: &str) -> bool {
+        matches!(decision, Decision::Now(reason) if reason.contains(about))
+    }
+
+    #[test]
+    fn a_missing_expired_or_unfit_certificate_is_renewed_now() {
+        let good = ["a.test", "www.a.test"];
+        assert!(is_now(&decide(&md(), &one(None), true, None, NOW), "missing"));
+        assert!(is_now(&decide(&md(), &one(Some(cert(&["a.test"], 1, 89))), true, None, NOW), "cover"));
+        assert!(is_now(&decide(&md(), &one(Some(cert(&good, 91, 0))), true, None, NOW), "expired"));
+        let stapled = CertInfo { must_staple: true, ..cert(&good, 1, 89) };
+        assert!(is_now(&decide(&md(), &one(Some(stapled)), true, None, NOW), "must-staple"));
+    }
+
+    #[test]
+    fn renewal_is_due_once_the_window_of_this_certificate_has_begun() {
+        let good = ["*.a.test", "a.test"];
+        // 33 % of 90 days are 29.7 days.
+        let early = decide(&md(), &one(Some(cert(&good, 30, 60))), true, None, NOW);
+        let at = NOW.plus(DAY * 60).minus(DAY * 90 * 33 / 100);
+        assert!(matches!(&early, Decision::At(t, _) if *t == at), "{early:?}");
+        assert!(is_now(&decide(&md(), &one(Some(cert(&good, 61, 29))), true, None, NOW), "window"));
+    }
+
+    #[test]
+    fn a_revoked_certificate_is_renewed_now_where_it_is_renewed_at_all() {
+        let certs = one(Some(cert(&["a.test", "www.a.test"], 1, 89)));
+        let heed =
+            |md: &Md, revoked| heed_revocation(decide(md, &certs, true, None, NOW), &certs, |_| revoked);
+        assert!(is_now(&heed(&md(), true), "revoked"));
+        assert!(matches!(heed(&md(), false), Decision::At(..)));
+        let manual = Md { renew_mode: RenewMode::Manual, ..md() };
+        assert!(matches!(heed(&manual, true), Decision::Never(_)));
+    }
+
+    #[test]
+    fn of_several_keys_the_one_that_expires_first_decides() {
+        let good = ["a.test", "www.a.test"];
+        let certs = vec![
+            (KeySpec::default(), Some(cert(&good, 1, 89))),
+            (KeySpec::Ec("P-256".into()), Some(cert(&good, 70, 20))),
+        ];
+        assert!(is_now(&decide(&md(), &certs, true, None, NOW), "P-256"));
+    }
+
+    #[test]
+    fn manual_static_and_unused_domains_are_left_alone() {
+        let never = |md: &Md, used| matches!(decide(md, &one(None), used, None, NOW), Decision::Never(_));
+        assert!(never(&Md { renew_mode: RenewMode::Manual, ..md() }, true));
+        assert!(never(&Md { cert_files: vec!["x".into()], ..md() }, true));
+        assert!(never(&md(), false));
+        assert!(!never(&Md { renew_mode: RenewMode::Always, ..md() }, false));
+        assert!(!never(&Md { renew_mode: RenewMode::Always, cert_files: vec!["x".into()], ..md() }, true));
+    }
+
+    #[test]
+    fn a_renewal_is_due_since_its_window_began_however_long_ago_and_now_where_the_set_is_incomplete() {
+        let since = |md: &Md, certs: &[KeyedCert]| due_since(md, certs, None, NOW);
+        let begin = |left: i64| Timestamp::from_unix(NOW.unix() + left * 86_400 - 90 * 86_400 * 33 / 100);
+        assert_eq!(since(&md(), &one(Some(cert(&GOOD, 85, 5)))), begin(5));
+        let mut expired = cert(&GOOD, 95, 0);
+        expired.not_after = NOW.minus(DAY * 5);
+        assert_eq!(since(&md(), &one(Some(expired))), begin(-5));
+        assert_eq!(since(&md(), &one(None)), NOW);
+        assert_eq!(since(&md(), &one(Some(cert(&["a.test"], 85, 5)))), NOW);
+        assert_eq!(since(&Md { must_staple: true, ..md() }, &one(Some(cert(&GOOD, 85, 5)))), NOW);
+        // Due for another reason before its time.
+        assert_eq!(since(&md(), &one(Some(cert(&GOOD, 5, 85)))), NOW);
+        let advised = due_since(&md(), &one(Some(cert(&GOOD, 5, 85))), Some(&advice(NOW.minus(DAY))), NOW);
+        assert_eq!(advised, NOW.minus(DAY));
+    }
+
+    const GOOD: [&str; 2] = ["a.test", "www.a.test"];
+
+    fn advice(renew_at: Timestamp) -> Advice {
+        let explanation = Some("https://ca.test/why".to_string());
+        Advice { start: renew_at, end: renew_at, renew_at, explanation, checked: NOW }
+    }
+
+    #[test]
+    fn the_earlier_of_the_cas_advice_and_the_window_counts() {
+        // 90 days with a window of 33 %: 29.7 days.
+        let certs = one(Some(cert(&GOOD, 10, 80)));
+        let window = NOW.plus(DAY * 80).minus((DAY * 90).mul_f64(0.33));
+        let at = |at: Option<Timestamp>| match need(&md(), &certs, at.map(advice).as_ref(), NOW) {
+            Decision::At(at, _) => at,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(at(None), window);
+        assert_eq!(at(Some(NOW.plus(DAY * 20))), NOW.plus(DAY * 20));
+        assert_eq!(at(Some(NOW.plus(DAY * 70))), window);
+        let now = need(&md(), &certs, Some(&advice(NOW)), NOW);
+        assert!(is_now(&now, "ARI") && is_now(&now, "https://ca.test/why"), "{now:?}");
+        assert!(is_now(&need(&md(), &certs, Some(&advice(NOW.minus(DAY * 400))), NOW), "ARI"));
+        let off = Md { ari_renewals: false, ..md() };
+        assert_eq!(need(&off, &certs, Some(&advice(NOW)), NOW), need(&off, &certs, None, NOW));
+    }
+
+    #[test]
+    fn the_last_twentieth_of_a_lifetime_overrides_a_later_advice() {
+        let late = Md { renew_window: TimeSlice::Percent(1), ..md() };
+        let later = advice(NOW.plus(DAY * 3));
+        let certs = |left| one(Some(cert(&GOOD, 100 - left, left)));
+        assert!(is_now(&need(&late, &certs(5), Some(&later), NOW), "twentieth"));
+        assert!(matches!(need(&late, &certs(5), None, NOW), Decision::At(at, _) if at == NOW.plus(DAY * 4)));
+        assert!(
+            matches!(need(&late, &certs(6), Some(&later), NOW), Decision::At(at, _) if at == NOW.plus(DAY))
+        );
+    }
+
+    #[test]
+    fn a_certificate_of_a_ca_that_is_not_configured_any_more_is_renewed_at_once() {
+        let certs = one(Some(cert(&GOOD, 10, 80)));
+        let mut md = md();
+        md.ca.urls = vec!["https://new.test/dir".into(), "https://second.test/dir".into()];
+        for (issuer, is_former) in [
+            (None, false),
+            (Some("https://new.test/dir"), false),
+            (Some("https://second.test/dir/"), false),
+            (Some("https://old.test/dir"), true),
+        ] {
+            md.ca.url = issuer.map(String::from);
+            assert_eq!(
+                is_now(&need(&md, &certs, None, NOW), "https://old.test/dir"),
+                is_former,
+                "{issuer:?}"
+            );
+        }
+        md.cert_files = vec!["/x".into()];
+        assert!(!is_now(&need(&md, &certs, None, NOW), ""));
+    }
+
+    #[test]
+    fn the_warn_window_is_that_of_the_first_certificate_to_expire() {
+        let certs = [one(Some(cert(&GOOD, 10, 90))), one(Some(cert(&GOOD, 10, 30)))].concat();
+        assert_eq!(warn_from(&md(), &certs), Some(NOW.plus(DAY * 26)));
+        assert_eq!(warn_from(&md(), &one(None)), None);
+    }
+
+    #[test]
+    fn retries_double_up_to_a_day_and_heed_the_ca() {
+        let base = Duration::from_secs(30);
+        let after =
+            |errors, hopeless| retry_at(errors, base, DAY, hopeless, None, 0.5, NOW).since(NOW).as_secs();
+        assert_eq!([after(1, false), after(2, false), after(5, false)], [30, 60, 480]);
+        assert_eq!(after(60, false), 86_400);
+        assert_eq!(after(1, true), 86_400);
+        assert_eq!(retry_at(1, base, DAY, false, None, 0.0, NOW), NOW.plus(base / 2));
+        assert_eq!(retry_at(1, base, DAY, false, None, 1.0, NOW), NOW.plus(base * 3 / 2));
+        let told = NOW.plus(Duration::from_secs(3600));
+        assert_eq!(retry_at(1, base, DAY, false, Some(told), 0.5, NOW), told);
+    }
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The decisions of renewals: functions of values and `now`. No store, no clock, no log, no randomness: a number is
+//! passed in.
+
+pub mod ari;
+pub mod brake;
+pub mod due;
+pub mod error;
+pub mod rate_limits;
+pub mod remedies;
+pub mod retry;

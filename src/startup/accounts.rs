@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Accounts registered by workers wait in `staging`, because workers cannot write to `accounts`. When
+//! httpd starts they move there: each CA account once, however many MDs share it.
+
+use crate::managed::staging::{account_author, file};
+use crate::model::Md;
+use crate::model::bounded::{self, Room};
+use crate::store::auth::{self, Author};
+use crate::store::{Error, Group, StartStore};
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+
+/// JSON and key of an account in `accounts`, and of the first one in staging.
+const ACCOUNT_FILE: &str = file::ACCOUNTS[0].0;
+const ACCOUNT_KEY_FILE: &str = file::ACCOUNTS[0].1;
+/// What is kept of a staged account's JSON.
+const ROOM: Room = Room { values: 1024, text: 64 * 1024 };
+/// Accounts at one CA, for one external account, beyond which none is added of those that we have left in
+/// staging, and of those that anybody may have left there.
+const OURS_MAX: usize = 64;
+const OTHERS_MAX: usize = 4;
+/// Folders are numbered with four digits.
+const NUMBER_MAX: u32 = 9999;
+
+/// What tells accounts apart.
+struct Account {
+    folder: String,
+    /// The directory of its CA.
+    ca_url: String,
+    contacts: Vec<String>,
+    /// The external account it is bound to.
+    eab_kid: Option<String>,
+}
+
+/// The accounts of the store.
+pub struct Accounts {
+    accounts: Vec<Account>,
+    /// Folders by account URL.
+    by_url: HashMap<String, String>,
+    /// Folders that are in use, by accounts or by something that cannot be read.
+    taken: HashSet<String>,
+}
+
+impl Accounts {
+    pub fn read(store: &StartStore) -> Result<Self, Error> {
+        let mut found = Accounts { accounts: Vec::new(), by_url: HashMap::new(), taken: HashSet::new() };
+        for folder in store.names(Group::Accounts)? {
+            match store.read_json(Group::Accounts, &folder, ACCOUNT_FILE) {
+                Ok(Some(json)) => {
+                    if eab_kid(&json).is_some() {
+                        // The C module leaves it for everyone to read.
+                        let hidden = store.hide(Group::Accounts, &folder, ACCOUNT_FILE);
+                        if let Err(e) = hidden {
+                            crate::log!(Warn, "everyone may read the EAB hmac: {}", e.advised());
+                        }
+                    }
+                    found.add(folder, &json);
+                }
+                // The move of an account ended before its last file: the number is free.
+                Ok(None) => {}
+                Err(e) => {
+                    crate::log!(Warn, "this ACME account is not used any more: {}", e.advised());
+                    found.taken.insert(folder);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, folder: String, json: &Value) {
+        self.taken.insert(folder.clone());
+        if let (Some(url), Some(ca_url)) = (text(json, "url"), text(json, "ca-url")) {
+            self.by_url.insert(url, folder.clone());
+            self.accounts.push(Account { folder, ca_url, contacts: contacts(json), eab_kid: eab_kid(json) });
+        }
+    }
+
+    /// Whether MDs with the binding of `md` can order at `ca_url` with the account in `folder`.
+    pub fn fits(&self, folder: &str, ca_url: &str, md: &Md) -> bool {
+        self.fitting(ca_url, md).any(|account| account.folder == folder)
+    }
+
+    /// The folder of the account at `ca_url` that MDs with the binding of `md` share, whatever their
+    /// contacts.
+    pub fn find(&self, ca_url: &str, md: &Md) -> Option<&str> {
+        self.fitting(ca_url, md).next().map(|account| account.folder.as_str())
+    }
+
+    /// Notes in `md` which CA issued a set, and for which account. `staged`: what it was ordered for;
+    /// `adopted`: the accounts that came with it, by their CAs.
+    pub fn name_ca(&self, adopted: &[(String, String)], md: &mut Md, staged: &Md) {
+        let Some(url) = &staged.ca.url else { return };
+        let known = |folder: &&String| self.fits(folder, url, md);
+        let mut adopted = adopted.iter().filter(|(ca, _)| ca == url).map(|(_, folder)| folder).filter(known);
+        let account = adopted.next().or(staged.ca.account.as_ref().filter(known)).cloned();
+        let account = account.or_else(|| self.find(url, md).map(String::from));
+        md.ca.account = account.or_else(|| md.ca.account.take().filter(|_| md.ca.url.as_ref() == Some(url)));
+        md.ca.url = Some(url.clone());
+    }
+
+    fn fitting(&self, ca_url: &str, md: &Md) -> impl Iterator<Item = &Account> {
+        self.of(ca_url, md.eab.as_ref().map(|eab| eab.kid.as_str()))
+    }
+
+    fn of(&self, ca_url: &str, eab_kid: Option<&str>) -> impl Iterator<Item = &Account> {
+        self.accounts
+            .iter()
+            .filter(move |account| account.ca_url == ca_url && account.eab_kid.as_deref() == eab_kid)
+    }
+
+    /// Copies the accounts that wait in the staging folder of `name` to `accounts`, unless they are there
+    /// already, and takes over their new contacts. Gives the directory URL of each one's CA and its folder;
+    /// nothing usable is passed over. An account that we have not left there is one of the C module, if
+    /// `is_wanted` says so of the URL of its CA and its external account, and there are not enough of them
+    /// yet.
+    pub fn adopt(
+        &mut self,
+        store: &StartStore,
+        name: &str,
+        is_wanted: &dyn Fn(&str, Option<&str>) -> bool,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let mut adopted = Vec::new();
+        for (json_file, key_file) in file::ACCOUNTS {
+            match self.adopt_one(store, name, json_file, key_file, is_wanted) {
+                Ok(account) => adopted.extend(account),
+                Err(error @ Error::Garbage { .. }) => {
+                    crate::log!(Warn, "md[{name}]: an ACME account in its staging is not used: {error}");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(adopted)
+    }
+
+    fn adopt_one(
+        &mut self,
+        store: &StartStore,
+        name: &str,
+        json_file: &str,
+        key_file: &str,
+        is_wanted: &dyn Fn(&str, Option<&str>) -> bool,
+    ) -> Result<Option<(String, String)>, Error> {
+        let Some(json) = store.read_json(Group::Staging, name, json_file)? else { return Ok(None) };
+        let (Some(url), Some(ca_url)) = (text(&json, "url"), text(&json, "ca-url")) else { return Ok(None) };
+        let known = self.accounts.iter().find(|account| Some(&account.folder) == self.by_url.get(&url));
+        if let Some(known) = known.filter(|known| known.ca_url == ca_url && known.contacts == contacts(&json))
+        {
+            return Ok(Some((ca_url, known.folder.clone())));
+        }
+        let known = known.map(|known| known.folder.clone());
+        let Some(key) = store.read_key(Group::Staging, name, key_file)? else { return Ok(None) };
+        let refused = |reason: &str| {
+            crate::log!(
+                Warn,
+                "md[{name}]: the ACME account {url} in {json_file} of its staging is not used: {reason}"
+            );
+            Ok(None)
+        };
+        let author = account_author(store, name, &json, &key);
+        match author {
+            Author::Ours => {}
+            Author::Forger => {
+                drop_staged(store, name, json_file, key_file)?;
+                return refused(
+                    "its `auth` does not fit, because somebody with the rights of httpd's User has changed it or brought \
+                     it from elsewhere",
+                );
+            }
+            Author::Unknown if known.is_some() || !is_wanted(&ca_url, eab_kid(&json).as_deref()) => {
+                return refused(
+                    "it was not left there by this server, and nothing is ordered with such accounts",
+                );
+            }
+            Author::Unknown => {}
+        }
+        if let Some(folder) = known {
+            self.take_contacts(store, &folder, &json)?;
+            return Ok(Some((ca_url, folder)));
+        }
+        let most = if author == Author::Ours { OURS_MAX } else { OTHERS_MAX };
+        if self.of(&ca_url, eab_kid(&json).as_deref()).count() >= most {
+            return refused("there are enough accounts of this CA");
+        }
+        let Some(folder) = self.free_folder(&ca_url) else { return Ok(None) };
+        // What stands in `accounts` nobody but who starts httpd can write.
+        let Some(mut json) = ROOM.take(&auth::bare(&json)) else { return Ok(None) };
+        // The C module leaves out the CA's own object here, too; it is asked for when it is needed.
+        if let Value::Object(fields) = &mut json {
+            fields.remove("registration");
+        }
+        store.write_key(Group::Accounts, &folder, ACCOUNT_KEY_FILE, &key)?;
+        store.write_json(Group::Accounts, &folder, ACCOUNT_FILE, &json)?;
+        self.add(folder.clone(), &json);
+        Ok(Some((ca_url, folder)))
+    }
+
+    /// A worker has told the CA other contacts for an account than those stored.
+    fn take_contacts(&mut self, store: &StartStore, folder: &str, staged: &Value) -> Result<(), Error> {
+        let new = contacts(staged);
+        let known = self.accounts.iter_mut().find(|account| account.folder == folder);
+        let Some(known) = known.filter(|account| account.contacts != new) else { return Ok(()) };
+        let Some(mut json) = store.read_json(Group::Accounts, folder, ACCOUNT_FILE)? else { return Ok(()) };
+        if let (Value::Object(fields), Some(contact)) = (&mut json, staged.get("contact")) {
+            fields.insert("contact".into(), contact.clone());
+        }
+        store.write_json(Group::Accounts, folder, ACCOUNT_FILE, &json)?;
+        known.contacts = new;
+        Ok(())
+    }
+
+    /// `ACME-<ca host>-NNNN` with the lowest free number.
+    fn free_folder(&self, ca_url: &str) -> Option<String> {
+        let host = url::Url::parse(ca_url).ok()?.host_str()?.to_string();
+        (0..=NUMBER_MAX).map(|n| format!("ACME-{host}-{n:04}")).find(|folder| !self.taken.contains(folder))
+    }
+}
+
+/// Nobody uses it, and no start has to say so again.
+fn drop_staged(store: &StartStore, name: &str, json_file: &str, key_file: &str) -> Result<(), Error> {
+    store.remove(Group::Staging, name, json_file)?;
+    store.remove(Group::Staging, name, key_file)
+}
+
+fn text(json: &Value, key: &str) -> Option<String> {
+    bounded::name_at(json, key)
+}
+
+fn contacts(json: &Value) -> Vec<String> {
+    let items = json.get("contact").and_then(Value::as_array);
+    let mut contacts: Vec<String> =
+        items.into_iter().flatten().filter_map(Value::as_str).map(String::from).collect();
+    contacts.sort();
+    contacts
+}
+
+fn eab_kid(json: &Value) -> Option<String> {
+    text(json.get("eab")?, "kid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::PrivateKey;
+    use crate::model::{Eab, KeySpec};
+    use crate::startup::fixture::{CA_URL, Lab, account, md};
+    use serde_json::json;
+
+    fn all(_: &str, _: Option<&str>) -> bool {
+        true
+    }
+
+    #[test]
+    fn an_account_moves_once_however_often_it_is_staged() {
+        let lab = Lab::new();
+        for name in ["a.test", "b.test"] {
+            lab.stage_account(name, &account(1));
+        }
+        lab.stage_account("c.test", &account(2));
+        let mut accounts = Accounts::read(&lab.store).unwrap();
+        let mut adopt = |name| accounts.adopt(&lab.store, name, &all).unwrap();
+        let at = |folder: &str| vec![(CA_URL.to_string(), folder.to_string())];
+        assert_eq!(adopt("a.test"), at("ACME-ca.test-0000"));
+        assert_eq!(adopt("b.test"), at("ACME-ca.test-0000"));
+        assert_eq!(adopt("c.test"), at("ACME-ca.test-0001"));
+        assert_eq!(adopt("d.test"), []);
+        let mut again = Accounts::read(&lab.store).unwrap();
+        assert_eq!(again.adopt(&lab.store, "a.test", &all).unwrap(), at("ACME-ca.test-0000"));
+        assert_eq!(lab.store.names(Group::Accounts).unwrap(), ["ACME-ca.test-0000", "ACME-ca.test-0001"]);
+        let json = lab.store.read_json(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE).unwrap().unwrap();
+        let keys: Vec<_> = json.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["status", "url", "ca-url", "contact", "orders"]);
+        assert!(
+            lab.store.read_key(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_KEY_FILE).unwrap().is_some()
+        );
+    }
+
+    #[test]
+    fn an_account_fits_with_the_same_ca_and_binding_whatever_the_contacts() {
+        let lab = Lab::new();
+        let mut bound = account(2);
+        bound["eab"] = json!({"kid": "k", "hmac": "h"});
+        lab.stage_account("a.test", &account(1));
+        lab.stage_account("b.test", &bound);
+        let mut accounts = Accounts::read(&lab.store).unwrap();
+        let mut adopt =
+            |name| accounts.adopt(&lab.store, name, &all).unwrap().pop().map(|(_, folder)| folder);
+        let plain = adopt("a.test");
+        let with_eab = adopt("b.test");
+        let mut md = md(&["x.test"]);
+        assert_eq!(accounts.find(CA_URL, &md), plain.as_deref());
+        assert_eq!(accounts.find("https://other.test/dir", &md), None);
+        md.eab = Some(Eab { kid: "k".into(), hmac: "h".into() });
+        assert_eq!(accounts.find(CA_URL, &md), with_eab.as_deref());
+        md.contacts.push("mailto:two@a.test".into());
+        assert_eq!(accounts.find(CA_URL, &md), with_eab.as_deref());
+        let fits = |folder: &Option<String>| accounts.fits(folder.as_deref().unwrap(), CA_URL, &md);
+        assert!(fits(&with_eab) && !fits(&plain));
+        assert!(!accounts.fits(with_eab.as_deref().unwrap(), "https://other.test/dir", &md));
+        md.eab = Some(Eab { kid: "other".into(), hmac: "h".into() });
+        assert_eq!(accounts.find(CA_URL, &md), None);
+    }
+
+    #[test]
+    fn accounts_of_several_cas_move_each_and_contacts_told_since_are_taken_over() {
+        let lab = Lab::new();
+        let other = json!({"url": "https://second.test/account/1", "ca-url": "https://second.test/dir"});
+        lab.stage_account("a.test", &account(1));
+        let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        lab.store.write_key(Group::Staging, "a.test", file::ACCOUNTS[1].1, &key).unwrap();
+        lab.store.write_json(Group::Staging, "a.test", file::ACCOUNTS[1].0, &other).unwrap();
+        let adopted = Accounts::read(&lab.store).unwrap().adopt(&lab.store, "a.test", &all).unwrap();
+        let folders: Vec<&str> = adopted.iter().map(|(_, folder)| folder.as_str()).collect();
+        assert_eq!(folders, ["ACME-ca.test-0000", "ACME-second.test-0000"]);
+
+        let mut changed = account(1);
+        changed["contact"] = json!(["mailto:new@a.test"]);
+        lab.stage_account("a.test", &changed);
+        let mut accounts = Accounts::read(&lab.store).unwrap();
+        accounts.adopt(&lab.store, "a.test", &all).unwrap();
+        let stored = lab.store.read_json(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE).unwrap();
+        assert_eq!(stored.unwrap()["contact"], json!(["mailto:new@a.test"]));
+    }
+
+    #[test]
+    fn a_binding_that_everyone_could_read_is_hidden() {
+        use std::os::unix::fs::PermissionsExt;
+        let lab = Lab::new();
+        let json = json!({"eab": {"kid": "k", "hmac": "h"}}).to_string();
+        lab.store.write(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE, json.as_bytes()).unwrap();
+        Accounts::read(&lab.store).unwrap();
+        let path = lab.root().join("accounts/ACME-ca.test-0000/account.json");
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_no_account_is_left_where_it_is() {
+        let lab = Lab::new();
+        lab.store.write(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE, b"garbage").unwrap();
+        lab.stage_account("a.test", &json!({"url": 5}));
+        lab.stage_account("b.test", &json!({"url": "https://x.test", "ca-url": "../../etc"}));
+        lab.stage_account("c.test", &account(1));
+        lab.stage_account("d.test", &account(2));
+        lab.store.write(Group::Staging, "d.test", ACCOUNT_KEY_FILE, b"garbage").unwrap();
+        let mut accounts = Accounts::read(&lab.store).unwrap();
+        assert_eq!(accounts.adopt(&lab.store, "a.test", &all).unwrap(), []);
+        assert_eq!(accounts.adopt(&lab.store, "b.test", &all).unwrap(), []);
+        assert_eq!(accounts.adopt(&lab.store, "d.test", &all).unwrap(), []);
+        let adopted = accounts.adopt(&lab.store, "c.test", &all).unwrap();
+        assert_eq!(adopted, [(CA_URL.to_string(), "ACME-ca.test-0001".to_string())]);
+        let kept = lab.store.read(Group::Accounts, "ACME-ca.test-0000", ACCOUNT_FILE).unwrap();
+        assert_eq!(kept.unwrap(), b"garbage");
+    }
+}

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a start does beside activation: failing jobs start over, staging goes along with a renamed domain,
+//! challenge data of nobody goes.
+
+use crate::challenge::answers::Folder;
+use crate::challenge::dns01;
+use crate::managed::saved_order::SavedOrder;
+use crate::managed::staging::{account_author, file, signed_account};
+use crate::managed::{bundle, published};
+use crate::model::job::Untold;
+use crate::model::ledger::Ledger;
+use crate::model::{Job, Md, Trial};
+use crate::notify::Commands;
+use crate::renew::decide::retry;
+use crate::store::auth::Author;
+use crate::store::{Error, Group, StartStore};
+use crate::time::Timestamp;
+use std::collections::HashMap;
+
+/// What is known of the certificates in use, and of those issued lately.
+const KEPT: [&str; 2] = [file::ARI, file::LEDGER];
+/// The same where a renewal is given up, and what is live is not.
+const KEPT_BESIDE: [&str; 3] = [file::ARI, file::LEDGER, published::FILE];
+
+/// Whether a job that says it is finished has nothing to show: the C module leaves such jobs where it has
+/// told that a certificate expires. Or somebody has removed what it had.
+pub fn has_no_set(store: &StartStore, name: &str) -> Result<bool, Error> {
+    let json = match store.read_json(Group::Staging, name, file::JOB) {
+        Err(Error::Garbage { .. }) => None,
+        other => other?,
+    };
+    let job = json.and_then(|json| Job::from_json(name, &json)).filter(|job| job.finished);
+    job.map_or(Ok(false), |job| is_empty(store, &job))
+}
+
+/// Whether a finished job has no certificate, nor a set that is live.
+fn is_empty(store: &StartStore, job: &Job) -> Result<bool, Error> {
+    let files = store.files(Group::Staging, &job.name)?;
+    let has_set = files.iter().any(|found| found.starts_with(file::CHAIN_STEM) || found == published::FILE);
+    Ok(!has_set)
+}
+
+/// Purges the staging of a job that failed and is not finished, or has nothing to show. What a CA has asked
+/// to wait for stays, what was told lately, and an order that a CA is at work on with all that belongs to it.
+/// One that a command postponed is postponed no more. The answer is how often one that was purged had failed.
+pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<u32>, Error> {
+    let job = match store.read_json(Group::Staging, name, file::JOB) {
+        Ok(json) => json.as_ref().and_then(|json| Job::from_json(name, json)),
+        // A job that cannot be read begins anew by itself.
+        Err(Error::Garbage { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    match job {
+        Some(job) if job.finished && !is_empty(store, &job)? => Ok(None),
+        Some(job) if job.errors > 0 || job.finished => {
+            if job.finished && job.valid_from.is_some() {
+                crate::log!(
+                    Warn,
+                    "md[{name}]: the renewed certificates are not in staging any more, new ones are requested"
+                );
+            }
+            // First what must not get lost: without errors, the next start finds nothing to purge.
+            let mut kept = retry::of_the_next_start(&job, now);
+            let is_under_way = !job.finished && is_under_way(store, name, now);
+            if is_under_way {
+                kept = kept.or_else(|| Some(Job { last_run: job.last_run, ..Job::new(name) }));
+            }
+            if let Some(kept) = &kept {
+                store.write_json(Group::Staging, name, file::JOB, &kept.to_json())?;
+            }
+            if is_under_way {
+                crate::log!(
+                    Notice,
+                    "AH10064: md[{name}]: the order that its CA is at work on goes on, and the count of {} begins again",
+                    errors(job.errors)
+                );
+                return Ok(None);
+            }
+            let [ari, ledger, live] = KEPT_BESIDE;
+            let files: &[&str] = if kept.is_some() { &[file::JOB, ari, ledger, live] } else { &KEPT_BESIDE };
+            store.purge_but(Group::Staging, name, files)?;
+            Ok((job.errors > 0).then_some(job.errors))
+        }
+        // Its command is called at once.
+        Some(job) if job.is_postponed() => {
+            let job = Job { next_run: None, ..job };
+            store.write_json(Group::Staging, name, file::JOB, &job.to_json())?;
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// `1 error`.
+pub fn errors(count: u32) -> String {
+    crate::log::counted(usize::try_from(count).unwrap_or(usize::MAX), "error")
+}
+
+/// Whether a CA is at work on its order: it may come for the answers to the challenges, and what it issues
+/// needs the key.
+fn is_under_way(store: &StartStore, name: &str, now: Timestamp) -> bool {
+    // One that cannot be read is none.
+    let json = store.read_json(Group::Staging, name, file::ORDER).unwrap_or_default();
+    json.as_ref().and_then(SavedOrder::from_json).is_some_and(|order| order.is_under_way(now))
+}
+
+/// Makes what we have left in the folder of one name that of another one, which it is about to be given. What
+/// is not ours stays as it is, and is none there either; so does what an interrupted start has done already.
+/// The answers that its CA may come for go along.
+pub fn sign_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    let json = store.read_json(Group::Staging, from, file::MD).ok().flatten();
+    for name in json.as_ref().and_then(Md::from_json).map(|md| md.domains).unwrap_or_default() {
+        let name = name.strip_prefix("*.").unwrap_or(&name);
+        let folder = Folder { store, group: Group::Challenges, name };
+        // What is lost of this is given again.
+        if let Err(error) = folder.hand_over(from, to) {
+            crate::log!(Warn, "md[{to}]: the challenge data of {name} stays that of md[{from}]: {error}");
+        }
+    }
+    sign_set_over(store, from, to)?;
+    published::sign_over(store, from, to)?;
+    for (json_file, key_file) in file::ACCOUNTS {
+        let json = store.read_json(Group::Staging, from, json_file).ok().flatten();
+        let key = store.read_key(Group::Staging, from, key_file).ok().flatten();
+        if let Some((json, key)) = json.zip(key)
+            && account_author(store, from, &json, &key) == Author::Ours
+        {
+            let json = signed_account(store, to, &json, &key)?;
+            store.write_json(Group::Staging, from, json_file, &json)?;
+        }
+    }
+    Ok(())
+}
+
+/// What was issued to the MD under its former name counts: it is in the folder that stays behind, or is about
+/// to be purged.
+pub fn merge_ledgers(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    let read = |name: &str| {
+        let json = store.read_json(Group::Staging, name, file::LEDGER).ok().flatten();
+        json.as_ref().map(Ledger::from_json).unwrap_or_default()
+    };
+    let (mut ledger, known) = (read(from), read(to));
+    ledger.take_in(known.clone());
+    if ledger == known {
+        Ok(())
+    } else {
+        store.write_json(Group::Staging, to, file::LEDGER, &ledger.to_json())
+    }
+}
+
+fn sign_set_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    let read = |file: &str| store.read_json(Group::Staging, from, file).ok().flatten();
+    let job = read(file::JOB).and_then(|json| Job::from_json(from, &json)).filter(|job| job.auth.is_some());
+    let Some((job, md)) = job.zip(read(file::MD).as_ref().and_then(Md::from_json)) else { return Ok(()) };
+    let load = |spec| bundle::load(store, Group::Staging, from, &spec);
+    let sets: Result<Vec<_>, _> = md.keys().into_iter().map(load).collect();
+    if let Ok(sets) = sets
+        && let Ok(trial) = bundle::trial(store, &job, &md, &sets)
+    {
+        let auth = bundle::vouch(store, to, &md, &sets, trial == Some(Trial::Accepted))?;
+        store.write_json(Group::Staging, from, file::JOB, &Job { auth: Some(auth), ..job }.to_record())?;
+    }
+    Ok(())
+}
+
+/// Empties the staging of a name, but for what is known of the certificates in use.
+pub fn purge(store: &StartStore, name: &str) -> Result<(), Error> {
+    store.purge_but(Group::Staging, name, &KEPT)
+}
+
+/// The same, but a set that is live stays: where starts may not use it, children do.
+pub fn purge_job(store: &StartStore, name: &str) -> Result<(), Error> {
+    store.purge_but(Group::Staging, name, &KEPT_BESIDE)
+}
+
+/// Lets `change` work on the job of an active set.
+pub fn with_job(store: &StartStore, name: &str, change: impl FnOnce(&mut Job)) -> Result<(), Error> {
+    let json = store.read_json(Group::Domains, name, file::JOB)?;
+    let mut job = json.as_ref().and_then(|json| Job::from_json(name, json)).unwrap_or_else(|| Job::new(name));
+    change(&mut job);
+    store.write_json(Group::Domains, name, file::JOB, &job.to_json())
+}
+
+/// Has the next child tell the commands of a set that is put into use, where they have not heard. Then the
+/// job in `domains` says that they have.
+pub fn hand_over(store: &StartStore, job: &mut Job, commands: &Commands) -> Result<(), Error> {
+    let untold = Untold {
+        notified: job.notified || commands.notify.is_none(),
+        notified_renewed: job.notified_renewed || commands.message.is_none(),
+        ..Untold::default()
+    };
+    if !untold.notified || !untold.notified_renewed {
+        let json = store.read_json(Group::Staging, &job.name, file::JOB).ok().flatten();
+        let next = json.as_ref().and_then(|json| Job::from_json(&job.name, json));
+        let next = Job { untold: Some(untold), ..next.unwrap_or_else(|| Job::new(&job.name)) };
+        store.write_json(Group::Staging, &job.name, file::JOB, &next.to_record())?;
+    }
+    (job.notified, job.notified_renewed) = (true, true);
+    Ok(())
+}
+
+/// Removes challenge data of names that no MD has, and of MDs that do not have the name any more.
+pub fn purge_challenges<'a>(store: &StartStore, mds: impl Iterator<Item = &'a Md>) -> Result<(), Error> {
+    let mut owners: HashMap<&str, Vec<&str>> = HashMap::new();
+    for md in mds {
+        for domain in &md.domains {
+            let name = domain.strip_prefix("*.").unwrap_or(domain);
+            owners.entry(name).or_default().push(&md.name);
+        }
+    }
+    for name in store.names(Group::Challenges)? {
+        let folder = Folder { store, group: Group::Challenges, name: &name };
+        let Some(owners) = owners.get(name.as_str()) else {
+            warn_of_records(&name, folder.read(dns01::NOTE).all());
+            store.purge(Group::Challenges, &name)?;
+            continue;
+        };
+        for gone in folder.owners().iter().filter(|owner| !owners.contains(&owner.as_str())) {
+            warn_of_records(&name, folder.read(dns01::NOTE).of(gone));
+            folder.remove(gone)?;
+        }
+    }
+    Ok(())
+}
+
+/// Nobody knows any more with which command they could be taken away.
+fn warn_of_records<'a>(name: &str, values: impl Iterator<Item = &'a str>) {
+    for value in values {
+        crate::log!(Warn, "md[{name}] is no longer managed: {}", dns01::left_behind(name, value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::job::MESSAGE_FAILED;
+    use crate::model::{Hold, Pace, Scope};
+    use crate::time::DAY;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+    fn job(store: &StartStore, name: &str, errors: u32, finished: bool) {
+        let job = Job { errors, finished, ..Job::new(name) };
+        store.write_json(Group::Staging, name, file::JOB, &job.to_json()).unwrap();
+    }
+
+    #[test]
+    fn only_failing_unfinished_jobs_begin_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        job(&store, "failing.test", 3, false);
+        job(&store, "under-way.test", 0, false);
+        job(&store, "finished.test", 1, true);
+        store.write(Group::Staging, "finished.test", "pubcert.pem", b"x").unwrap();
+        store.write(Group::Staging, "garbage.test", file::JOB, b"{").unwrap();
+        assert_eq!(begin_anew(&store, "failing.test", NOW).unwrap(), Some(3));
+        for name in ["under-way.test", "finished.test", "garbage.test", "none.test"] {
+            assert_eq!(begin_anew(&store, name, NOW).unwrap(), None, "{name}");
+        }
+        let left = store.names(Group::Staging).unwrap();
+        assert_eq!(left, ["finished.test", "garbage.test", "under-way.test"]);
+    }
+
+    #[test]
+    fn what_a_ca_has_asked_to_wait_for_and_what_it_advises_outlive_the_purge() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        let until = NOW.plus(DAY * 7);
+        let hold = Hold { ca: "https://ca.test/dir".into(), scope: Scope::Ca, since: NOW, until };
+        let pace = Pace { hold: Some(hold), ca_errors: 2, ..Pace::default() };
+        for (name, now, kept) in [("held.test", NOW, true), ("over.test", until, false)] {
+            let job = Job { errors: 2, next_run: Some(until), pace: pace.clone(), ..Job::new(name) };
+            store.write_json(Group::Staging, name, file::JOB, &job.to_json()).unwrap();
+            for other in [file::ARI, file::MD, file::ORDER] {
+                store.write(Group::Staging, name, other, b"{}").unwrap();
+            }
+            assert_eq!(begin_anew(&store, name, now).unwrap(), Some(2));
+            let files = store.files(Group::Staging, name).unwrap();
+            let expected: &[&str] = if kept { &[file::ARI, file::JOB] } else { &[file::ARI] };
+            assert_eq!(files, expected, "{name}");
+        }
+        let json = store.read_json(Group::Staging, "held.test", file::JOB).unwrap().unwrap();
+        let job = Job::from_json("held.test", &json).unwrap();
+        assert_eq!((job.errors, job.next_run), (0, Some(until)));
+        purge(&store, "held.test").unwrap();
+        assert_eq!(store.files(Group::Staging, "held.test").unwrap(), [file::ARI]);
+    }
+
+    #[test]
+    fn a_restart_ends_the_wait_of_a_postponed_renewal_and_keeps_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        let mut job = Job::new("a.test");
+        job.postpone(MESSAGE_FAILED.into(), "exit code 3".into(), NOW.plus(DAY));
+        store.write_json(Group::Staging, "a.test", file::JOB, &job.to_json()).unwrap();
+        store.write(Group::Staging, "a.test", file::ORDER, b"{}").unwrap();
+        assert_eq!(begin_anew(&store, "a.test", NOW).unwrap(), None);
+        let json = store.read_json(Group::Staging, "a.test", file::JOB).unwrap().unwrap();
+        assert_eq!(Job::from_json("a.test", &json).unwrap(), Job { next_run: None, ..job });
+        assert_eq!(store.files(Group::Staging, "a.test").unwrap(), [file::JOB, file::ORDER]);
+    }
+
+    #[test]
+    fn a_finished_job_without_certificates_is_none_and_what_it_told_lately_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        // As the C module leaves it: renewal is manual, or has failed.
+        for (name, errors, told) in [("a.test", 0, true), ("b.test", 2, true), ("c.test", 0, false)] {
+            let last_run = Some(NOW.minus(DAY / 2));
+            let mut job = Job { finished: true, notified: true, errors, last_run, ..Job::new(name) };
+            job.note(NOW.minus(DAY / 2), "finished", None, None);
+            if told {
+                job.note(NOW.minus(DAY / 2), "message-expiring", None, None);
+            }
+            store.write_json(Group::Staging, name, file::JOB, &job.to_json()).unwrap();
+            store.write(Group::Staging, name, file::MD, b"{}").unwrap();
+            assert!(has_no_set(&store, name).unwrap());
+            assert_eq!(begin_anew(&store, name, NOW).unwrap(), (errors > 0).then_some(errors), "{name}");
+            let left = store.read_json(Group::Staging, name, file::JOB).unwrap();
+            let left = left.and_then(|json| Job::from_json(name, &json));
+            assert_eq!(left.is_some(), told, "{name}");
+            if let Some(job) = left {
+                assert!(!job.is_begun() && job.latest("message-expiring").is_some(), "{job:?}");
+            }
+            assert_eq!(store.read_json(Group::Staging, name, file::MD).unwrap(), None);
+        }
+        job(&store, "set.test", 0, true);
+        store.write(Group::Staging, "set.test", "pubcert.p-256.pem", b"x").unwrap();
+        job(&store, "live.test", 0, true);
+        store.write(Group::Staging, "live.test", published::FILE, b"x").unwrap();
+        job(&store, "under-way.test", 1, false);
+        let lost = Job { finished: true, valid_from: Some(NOW), ..Job::new("lost.test") };
+        store.write_json(Group::Staging, "lost.test", file::JOB, &lost.to_json()).unwrap();
+        assert!(has_no_set(&store, "lost.test").unwrap(), "it had one");
+        for name in ["set.test", "live.test", "under-way.test", "none.test"] {
+            assert!(!has_no_set(&store, name).unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_told_lately_outlives_the_purge() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        let mut job = Job { errors: 2, ..Job::new("a.test") };
+        job.note(NOW, "progress", None, Some("Creating new order".into()));
+        job.note(NOW, "message-errored", None, None);
+        store.write_json(Group::Staging, "a.test", file::JOB, &job.to_json()).unwrap();
+        assert_eq!(begin_anew(&store, "a.test", NOW).unwrap(), Some(2));
+        let json = store.read_json(Group::Staging, "a.test", file::JOB).unwrap().unwrap();
+        let left = Job::from_json("a.test", &json).unwrap();
+        assert_eq!((left.is_begun(), left.log.len()), (false, 1));
+        assert_eq!(left.latest("message-errored"), Some(NOW));
+    }
+
+    #[test]
+    fn challenge_data_of_managed_names_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        for name in ["a.test", "wild.test", "gone.test"] {
+            store.write(Group::Challenges, name, "acme-http-01.txt", b"x").unwrap();
+        }
+        let md = |names: &[&str]| Md {
+            name: names[0].into(),
+            domains: names.iter().map(ToString::to_string).collect(),
+            ..Md::default()
+        };
+        let mds = [md(&["a.test"]), md(&["b.test", "*.wild.test"])];
+        purge_challenges(&store, mds.iter()).unwrap();
+        assert_eq!(store.names(Group::Challenges).unwrap(), ["a.test", "wild.test"]);
+        // What an MD has put there that has not the name any more goes, and nothing else.
+        let folder = Folder { store: &store, group: Group::Challenges, name: "a.test" };
+        folder.put_http("a.test", "one.x").unwrap();
+        folder.note_record("*.a.test", "record").unwrap();
+        folder.note_record("b.test", "record").unwrap();
+        purge_challenges(&store, mds.iter()).unwrap();
+        assert_eq!(folder.owners(), ["a.test"]);
+        assert!(store.read(Group::Challenges, "a.test", "acme-http-01.txt").unwrap().is_some());
+    }
+}

@@ -1,0 +1,699 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Brings the store in line with the configuration when httpd starts: finds the folder of every managed
+//! domain, also under the name it had before ([`crate::startup::lineage`]), and what certificates it has. What is
+//! broken is reported and made anew; data of domains that are no longer configured stay.
+
+use super::cleanup;
+use super::lineage;
+use super::lineage::{Folder, Found, Seeker};
+use super::recover;
+use crate::crypto::{CertInfo, Chain, PrivateKey};
+use crate::managed::bundle;
+use crate::managed::bundle::{JOB_FILE, MD_FILE};
+use crate::managed::certificates::{KeyedCert, assess};
+use crate::managed::published;
+use crate::managed::serve::{Certs, OwnFile};
+use crate::model::{Job, KeySpec, Md};
+use crate::store::{Error, Group, StartStore};
+use crate::time::Timestamp;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// A configured MD with what the store holds for it.
+pub struct SyncedMd {
+    /// As configured, with the account, the CA in use and unknown keys of the stored one.
+    pub md: Md,
+    /// One per key, or per static file.
+    pub certs: Certs,
+    /// What was found broken, in sentences for the log.
+    pub problems: Vec<String>,
+    /// md.json as it stands in the folder of its name.
+    pub(crate) stored: Option<Value>,
+    /// md.json goes there. Not where the folder it had before is still to be renamed.
+    pub(crate) is_home: bool,
+    /// The folder in `domains` that has its certificates. Has the MD's name, unless the folder it had before
+    /// could not be renamed, or lends them until its own have come.
+    pub(crate) folder: String,
+}
+
+impl SyncedMd {
+    pub(crate) fn assess(&mut self) {
+        (self.md.state, self.md.state_descr) = assess(&self.md, &self.certs);
+    }
+}
+
+/// The names of the hosts that belong to an MD alone, by the MD's place in the configuration.
+pub type HostNames<'a> = &'a dyn Fn(usize) -> Vec<String>;
+
+/// Matches `configured` with the folders in `domains` and renames those of renamed MDs. Nothing else is
+/// written: [`finish`] does, when the MDs are final. Fails only where a whole group cannot be read.
+pub fn sync(store: &StartStore, configured: &[Md], hosts: HostNames<'_>) -> Result<Vec<SyncedMd>, Error> {
+    recover::swaps(store)?;
+    match_up(store, configured, hosts, Right::Change)
+}
+
+/// The same for a start that must not change the store: renamed MDs have their certificates in the folders
+/// where they are.
+pub fn look(store: &StartStore, configured: &[Md], hosts: HostNames<'_>) -> Result<Vec<SyncedMd>, Error> {
+    match_up(store, configured, hosts, Right::Look)
+}
+
+/// What may be done to the store.
+#[derive(Clone, Copy, PartialEq)]
+enum Right {
+    Change,
+    Look,
+}
+
+/// A folder that is not moved is used under its present name.
+fn match_up(
+    store: &StartStore,
+    configured: &[Md],
+    hosts: HostNames<'_>,
+    right: Right,
+) -> Result<Vec<SyncedMd>, Error> {
+    let mut stored = Stored::read(store)?;
+    let same_name: Vec<_> = configured.iter().map(|md| stored.unclaimed.remove(&md.name)).collect();
+    let previous = stored.claim(store, configured, &same_name, hosts);
+    let mut synced = Vec::new();
+    for ((md, same_name), previous) in configured.iter().zip(same_name).zip(previous) {
+        let (mut problems, mut lent_to) = (Vec::new(), None);
+        let entry = match (same_name, previous) {
+            (None, Some((mut previous, false))) => {
+                if right == Right::Change {
+                    match rename(store, &previous.folder, &md.name) {
+                        Ok(()) => previous.folder.clone_from(&md.name),
+                        Err(e) => problems.push(e.to_string()),
+                    }
+                }
+                previous
+            }
+            // It has no more than a set in staging, which goes to where the MD has its own.
+            (same_name, Some((previous, _))) if certificate_files_in(store, &previous.folder).is_empty() => {
+                if right == Right::Change
+                    && let Err(error) = take_staged(store, &previous.folder, &md.name)
+                {
+                    problems.push(error.to_string());
+                }
+                same_name.unwrap_or_else(|| Entry { folder: md.name.clone(), ..Entry::default() })
+            }
+            // Both stay where they are. The next set, and md.json now, go into the folder of the MD's name.
+            (same_name, Some((previous, _))) => {
+                lent_to = Some(same_name.and_then(|own| own.json));
+                previous
+            }
+            (Some(same_name), None) => same_name,
+            (None, None) => Entry { folder: md.name.clone(), ..Entry::default() },
+        };
+        problems.extend(entry.problem);
+        let md = merge(md, entry.json.as_ref().and_then(Md::from_json));
+        let certs = certificates(store, &entry.folder, &md, &mut problems);
+        // A folder of another name is renamed first, by a later start.
+        let is_home = lent_to.is_some() || entry.folder == md.name;
+        let stored = lent_to.unwrap_or(entry.json);
+        synced.push(SyncedMd { md, certs, problems, stored, is_home, folder: entry.folder });
+    }
+    Ok(synced)
+}
+
+/// Sets the state and writes md.json, where it differs from what is stored. To be called when names and
+/// `acme_tls_1` of the MD are final. Tells whether it wrote.
+pub fn finish(store: &StartStore, synced: &mut SyncedMd) -> Result<bool, Error> {
+    synced.assess();
+    let json = synced.md.to_json();
+    if synced.stored.as_ref() == Some(&json) || !synced.is_home {
+        return Ok(false);
+    }
+    // The first one has nothing in it that is not configured. Waiting for the disk would slow down a start
+    // with thousands of new domains.
+    let unsynced = synced.stored.is_none().then(|| store.unsynced());
+    let store = unsynced.as_ref().unwrap_or(store);
+    store.write_json(Group::Domains, &synced.md.name, MD_FILE, &json)?;
+    synced.stored = Some(json);
+    Ok(true)
+}
+
+/// Chain and key file for `spec`, for mod_ssl.
+pub fn certificate_files(
+    store: &StartStore,
+    synced: &SyncedMd,
+    spec: &KeySpec,
+) -> Result<(PathBuf, PathBuf), Error> {
+    let path = |stem| store.path(Group::Domains, &synced.folder, &spec.file_name(stem));
+    Ok((path("pubcert")?, path("privkey")?))
+}
+
+/// A folder in `domains`.
+#[derive(Clone, Default)]
+struct Entry {
+    folder: String,
+    json: Option<Value>,
+    problem: Option<String>,
+}
+
+#[derive(Default)]
+struct Stored {
+    /// By folder.
+    unclaimed: HashMap<String, Entry>,
+}
+
+impl Stored {
+    fn read(store: &StartStore) -> Result<Self, Error> {
+        let mut stored = Stored::default();
+        for folder in store.names(Group::Domains)? {
+            let (json, problem) = match store.read_json(Group::Domains, &folder, MD_FILE) {
+                Ok(json) => (json, None),
+                Err(e) => (None, Some(e.to_string())),
+            };
+            stored.unclaimed.insert(folder.clone(), Entry { folder, json, problem });
+        }
+        Ok(stored)
+    }
+
+    /// For each MD the entry that it had under another name, and whether that is lent.
+    fn claim(
+        &self,
+        store: &StartStore,
+        configured: &[Md],
+        same_name: &[Option<Entry>],
+        hosts: HostNames<'_>,
+    ) -> Vec<Option<(Entry, bool)>> {
+        if self.unclaimed.is_empty() {
+            return configured.iter().map(|_| None).collect();
+        }
+        let mut folders: Vec<Folder> = self.unclaimed.values().map(|entry| entry.to_folder(store)).collect();
+        folders.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let seekers: Vec<Seeker<'_>> = configured
+            .iter()
+            .zip(same_name)
+            .enumerate()
+            .map(|(at, (md, same_name))| Seeker {
+                names: &md.domains,
+                host_names: hosts(at),
+                has_folder: same_name.is_some(),
+            })
+            .collect();
+        let is_served = |at: usize| {
+            let own = same_name.get(at).and_then(Option::as_ref);
+            let is_static = configured.get(at).is_some_and(Md::has_static_files);
+            is_static || own.is_some_and(|own| has_certificate(store, &own.folder))
+        };
+        let found =
+            lineage::find(&seekers, &folders, &|folder| has_certificate(store, &folder.name), &is_served);
+        let entry = |found: Found| {
+            let entry = self.unclaimed.get(&folders.get(found.folder)?.name)?;
+            Some((entry.clone(), found.is_lent))
+        };
+        found.into_iter().map(|found| found.and_then(entry)).collect()
+    }
+}
+
+impl Entry {
+    /// Where md.json does not tell the names, the certificates do.
+    fn to_folder(&self, store: &StartStore) -> Folder {
+        let md = self.json.as_ref().and_then(Md::from_json);
+        let names = md.map(|md| md.domains).unwrap_or_else(|| {
+            let chains = certificate_files_in(store, &self.folder)
+                .into_iter()
+                .filter_map(|file| store.read_chain(Group::Domains, &self.folder, &file).ok().flatten());
+            chains.flat_map(|chain| chain.leaf().dns_names()).collect()
+        });
+        Folder { name: self.folder.clone(), names }
+    }
+}
+
+/// Also one that this start is going to put into use.
+fn has_certificate(store: &StartStore, folder: &str) -> bool {
+    !certificate_files_in(store, folder).is_empty() || has_staged_set(store, folder)
+}
+
+/// A folder that cannot be read has none that could be used.
+fn certificate_files_in(store: &StartStore, folder: &str) -> Vec<String> {
+    let mut files = store.files(Group::Domains, folder).unwrap_or_default();
+    files.retain(|file| KeySpec::of_file(file, "pubcert").is_some());
+    files
+}
+
+/// The folder in `domains` goes last: if the process dies in between, the next start finds it there and ends
+/// the move. OCSP responses go along, for a must-staple site is not reached without one.
+fn rename(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    take_staged(store, from, to)?;
+    if store.exists(Group::Ocsp, from)? && !store.exists(Group::Ocsp, to)? {
+        store.rename(Group::Ocsp, from, Group::Ocsp, to)?;
+    }
+    store.rename(Group::Domains, from, Group::Domains, to)?;
+    crate::log!(
+        Notice,
+        "md[{to}]: takes over the certificates and the history of md[{from}], of which it has names"
+    );
+    Ok(())
+}
+
+/// What is staged moves along, a complete set also to where something less is.
+fn take_staged(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    if !store.exists(Group::Staging, from)? {
+        return Ok(());
+    }
+    if store.exists(Group::Staging, to)? {
+        if !has_staged_set(store, from) || has_staged_set(store, to) {
+            return cleanup::merge_ledgers(store, from, to);
+        }
+        cleanup::merge_ledgers(store, to, from)?;
+        store.purge(Group::Staging, to)?;
+    }
+    cleanup::sign_over(store, from, to)?;
+    store.rename(Group::Staging, from, Group::Staging, to)
+}
+
+/// Whether a complete set waits in staging, or was served from there.
+fn has_staged_set(store: &StartStore, name: &str) -> bool {
+    let files = store.files(Group::Staging, name).unwrap_or_default();
+    let is_finished = || {
+        let job = store.read_json(Group::Staging, name, JOB_FILE).ok().flatten();
+        job.and_then(|json| Job::from_json(name, &json)).is_some_and(|job| job.finished)
+    };
+    files.iter().any(|file| file == published::FILE)
+        || (files.iter().any(|file| KeySpec::of_file(file, "pubcert").is_some()) && is_finished())
+}
+
+fn merge(configured: &Md, stored: Option<Md>) -> Md {
+    let mut md = configured.clone();
+    if let Some(stored) = stored {
+        // Both stay when another CA is configured: they say where the present certificate comes from.
+        md.ca.account = stored.ca.account;
+        md.ca.url = stored.ca.url;
+        md.acme_tls_1 = stored.acme_tls_1;
+        md.extra = stored.extra;
+    }
+    md
+}
+
+fn certificates(store: &StartStore, folder: &str, md: &Md, problems: &mut Vec<String>) -> Certs {
+    if md.has_static_files() {
+        return static_certificates(store, md, problems).into();
+    }
+    let (certs, flaws) = bundle::look(store, folder, md);
+    problems.extend(flaws.iter().map(ToString::to_string));
+    certs
+}
+
+fn static_certificates(store: &StartStore, md: &Md, problems: &mut Vec<String>) -> Vec<KeyedCert> {
+    let mut certs = Vec::new();
+    for (i, file) in md.cert_files.iter().enumerate() {
+        let key_file = md.pkey_files.get(i).unwrap_or(file);
+        let found = static_certificate(store, Path::new(file), Path::new(key_file));
+        certs.push(match found {
+            Ok((spec, info)) => (spec, Some(info)),
+            Err(problem) => {
+                problems.push(problem);
+                // It would be that of the key configured for its place.
+                (md.key_specs.get(i).cloned().unwrap_or_default(), None)
+            }
+        });
+    }
+    certs
+}
+
+/// What a certificate file of a host's own is worth. One that cannot be read may be no file at all, but a
+/// name in a token: mod_ssl knows.
+pub fn own_file(store: &StartStore, path: &Path, now: Timestamp) -> OwnFile {
+    let Ok(Some(content)) = store.read_foreign(path) else {
+        return OwnFile { is_in_time: true, is_rsa: true };
+    };
+    let Ok(chain) = Chain::from_pem(&content) else { return OwnFile { is_in_time: false, is_rsa: false } };
+    let leaf = chain.leaf();
+    OwnFile {
+        is_in_time: leaf.not_before() <= now && now < leaf.not_after(),
+        is_rsa: matches!(leaf.key_spec(), Some(KeySpec::Rsa(_))),
+    }
+}
+
+/// A certificate that the admin provides, and the kind of its key.
+fn static_certificate(store: &StartStore, cert: &Path, key: &Path) -> Result<(KeySpec, CertInfo), String> {
+    let read = |path: &Path| {
+        let content = store.read_foreign(path).map_err(|e| e.to_string())?;
+        content.ok_or_else(|| format!("{} does not exist", path.display()))
+    };
+    let failed = |path: &Path| {
+        let path = path.display().to_string();
+        move |e: crate::crypto::Error| format!("{path}: {e}")
+    };
+    let chain = Chain::from_pem(&read(cert)?).map_err(failed(cert))?;
+    let private = Zeroizing::new(read(key)?);
+    let matches = |private: &[u8]| Ok(chain.leaf().matches_key(&PrivateKey::from_pem(private)?));
+    // Of an encrypted key mod_ssl knows, which has the pass phrase or asks for it.
+    let is_known = PrivateKey::is_encrypted(&private) || chain.leaf().matches_key_file(&private);
+    if !is_known && !matches(&private).map_err(failed(key))? {
+        return Err(format!("{} does not belong to the private key in {}", cert.display(), key.display()));
+    }
+    let spec = chain.leaf().key_spec().unwrap_or_default().commonly_named();
+    Ok((spec, CertInfo::from_chain(&chain)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::challenge::answers::Folder;
+    use crate::crypto::fixture::{NOW, Wish};
+    use crate::managed::gate::Admitted;
+    use crate::managed::staging::file;
+    use crate::model::State;
+    use crate::model::ledger::{Cause, Issued, Ledger};
+    use crate::startup::activate::{Activated, Activation};
+    use crate::startup::fixture::{CA_URL, Lab, look, md, sync};
+    use serde_json::json;
+
+    /// A whole start without activation.
+    fn start(lab: &Lab, configured: &[Md]) -> Vec<SyncedMd> {
+        let mut synced = sync(&lab.store, configured).unwrap();
+        for entry in &mut synced {
+            finish(&lab.store, entry).unwrap();
+        }
+        synced
+    }
+
+    fn fingerprint(synced: &SyncedMd) -> Option<&str> {
+        synced.certs[0].1.as_ref().map(|info| info.fingerprint.as_str())
+    }
+
+    #[test]
+    fn a_second_start_writes_nothing() {
+        let lab = Lab::new();
+        let configured = [md(&["a.test", "www.a.test"]), md(&["*.b.test"])];
+        lab.install(&configured[0]);
+        start(&lab, &configured);
+        let before = lab.files();
+        let synced = start(&lab, &configured);
+        assert_eq!(lab.files(), before);
+        assert_eq!(synced[0].md.state, State::Complete);
+        assert_eq!(synced[1].md.state, State::Incomplete);
+        assert_eq!(synced[1].md.state_descr.as_deref(), Some("certificate(P-256) is missing"));
+    }
+
+    #[test]
+    fn what_only_the_store_knows_is_kept_and_the_rest_is_as_configured() {
+        let lab = Lab::new();
+        let old = md(&["a.test", "b.test"]);
+        let mut stored = old.to_json();
+        stored["ca"] = json!({"account": "ACME-old-0001", "proto": "ACME", "url": "https://old.test/dir"});
+        stored["unheard-of"] = json!([1]);
+        stored["proto"] = json!({"acme-tls/1": ["a.test"]});
+        lab.store.write_json(Group::Domains, "a.test", MD_FILE, &stored).unwrap();
+        start(&lab, &[Md { domains: vec!["b.test".into(), "a.test".into()], must_staple: true, ..old }]);
+        let found = lab.store.read_json(Group::Domains, "a.test", MD_FILE).unwrap().unwrap();
+        assert_eq!(found["domains"], json!(["b.test", "a.test"]));
+        assert_eq!(found["must-staple"], json!(true));
+        assert_eq!(found["unheard-of"], json!([1]));
+        assert_eq!(found["proto"]["acme-tls/1"], json!(["a.test"]));
+        let ca = json!({"account": "ACME-old-0001", "proto": "ACME", "url": "https://old.test/dir", "urls": [CA_URL]});
+        assert_eq!(found["ca"], ca);
+    }
+
+    #[test]
+    fn an_md_finds_the_folder_it_had_under_another_name() {
+        let lab = Lab::new();
+        lab.install(&md(&["one.test", "x.test"]));
+        let wanted = lab.install(&md(&["two.test", "a.test", "b.test"]));
+        lab.store.write(Group::Staging, "two.test", "job.json", b"{}").unwrap();
+        let synced = start(&lab, &[md(&["a.test", "b.test", "x.test"])]);
+        assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
+        assert!(lab.has("domains/a.test/md.json") && !lab.has("domains/two.test"));
+        assert!(lab.has("staging/a.test/job.json") && !lab.has("staging/two.test"));
+        assert!(lab.has("domains/one.test"), "data of a removed MD stay");
+    }
+
+    #[test]
+    fn a_renamed_md_keeps_what_was_issued_to_it_lately_its_order_and_the_answers_to_its_challenges() {
+        let issued = |seconds: i64| Issued {
+            at: Timestamp::from_unix(1_800_000_000 + seconds),
+            ca: "https://ca.test/dir".into(),
+            cause: Cause::Window,
+            order: "0a".into(),
+            names: "0b".into(),
+            lifetime: std::time::Duration::from_secs(120),
+            certificates: 1,
+            is_replacement: false,
+        };
+        let ledger_of = |lab: &Lab, name: &str| {
+            let json = lab.store.read_json(Group::Staging, name, file::LEDGER).unwrap();
+            Ledger::from_json(&json.unwrap())
+                .entries()
+                .iter()
+                .map(|entry| entry.at.unix())
+                .collect::<Vec<_>>()
+        };
+        let note = |lab: &Lab, name: &str, seconds: i64| {
+            let mut ledger = Ledger::default();
+            ledger.add(issued(seconds));
+            lab.store.write_json(Group::Staging, name, file::LEDGER, &ledger.to_json()).unwrap();
+        };
+        // Something of the new name is in staging already, or the old one has a finished set there.
+        for (is_there, is_finished) in [(false, false), (true, false), (true, true)] {
+            let lab = Lab::new();
+            let old = md(&["two.test", "a.test"]);
+            lab.install(&old);
+            note(&lab, "two.test", 0);
+            lab.store.write_json(Group::Staging, "two.test", file::MD, &old.to_json()).unwrap();
+            lab.store.write(Group::Staging, "two.test", file::ORDER, b"{}").unwrap();
+            if is_there {
+                note(&lab, "a.test", 1);
+            }
+            if is_finished {
+                lab.store.write(Group::Staging, "two.test", published::FILE, b"{}").unwrap();
+            }
+            let folder = Folder { store: &lab.store, group: Group::Challenges, name: "a.test" };
+            folder.put_http("two.test", "token.thumb").unwrap();
+            start(&lab, &[md(&["a.test", "x.test"])]);
+            let expected: &[i64] = if is_there { &[1_800_000_000, 1_800_000_001] } else { &[1_800_000_000] };
+            assert_eq!(ledger_of(&lab, "a.test"), expected, "{is_there} {is_finished}");
+            assert_eq!(lab.has("staging/a.test/order.json"), !is_there || is_finished);
+            if !is_there || is_finished {
+                assert_eq!(folder.owners(), ["a.test"], "{is_there} {is_finished}");
+            }
+        }
+    }
+
+    /// The names of its host are known to the only MD.
+    fn host(names: &'static str) -> impl Fn(usize) -> Vec<String> {
+        move |at| if at == 0 { names.split(' ').map(String::from).collect() } else { Vec::new() }
+    }
+
+    #[test]
+    fn an_md_finds_the_folder_of_its_host_s_names_with_all_that_is_kept_of_it() {
+        let lab = Lab::new();
+        let mut old = md(&["a.test", "b.test"]);
+        old.ca.account = Some("ACME-ca.test-0000".into());
+        let wanted = lab.install(&old);
+        for group in [Group::Staging, Group::Ocsp] {
+            lab.store.write(group, "a.test", "job.json", b"{}").unwrap();
+        }
+        lab.store.write(Group::Archive, "a.test.1", "job.json", b"{}").unwrap();
+        let hosts = host("c.test a.test b.test");
+        let looked = super::look(&lab.store, &[md(&["c.test"])], &hosts).unwrap();
+        assert_eq!(fingerprint(&looked[0]), Some(wanted.as_str()));
+        let mut synced = super::sync(&lab.store, &[md(&["c.test"])], &hosts).unwrap();
+        assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
+        assert_eq!(synced[0].md.ca.account, old.ca.account);
+        assert!(finish(&lab.store, &mut synced[0]).unwrap());
+        for kept in
+            ["domains/c.test/md.json", "staging/c.test/job.json", "ocsp/c.test/job.json", "archive/a.test.1"]
+        {
+            assert!(lab.has(kept), "{kept}");
+        }
+        for moved in ["domains/a.test", "staging/a.test", "ocsp/a.test"] {
+            assert!(!lab.has(moved), "{moved}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_a_usable_md_json_is_found_by_the_names_of_its_certificates() {
+        for content in [None, Some(&b"{garbage"[..]), Some(b"[]")] {
+            let lab = Lab::new();
+            let wanted = lab.install(&md(&["a.test", "b.test"]));
+            lab.store.remove(Group::Domains, "a.test", MD_FILE).unwrap();
+            if let Some(content) = content {
+                lab.store.write(Group::Domains, "a.test", MD_FILE, content).unwrap();
+            }
+            let synced = start(&lab, &[md(&["b.test"])]);
+            assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
+            assert!(lab.has("domains/b.test/md.json") && !lab.has("domains/a.test"));
+        }
+    }
+
+    #[test]
+    fn an_md_whose_own_folder_has_no_certificate_uses_that_of_its_other_names_until_it_has_one() {
+        let lab = Lab::new();
+        let wanted = lab.install(&md(&["a.test", "b.test"]));
+        let configured = [md(&["c.test"])];
+        lab.store.write_json(Group::Domains, "c.test", MD_FILE, &configured[0].to_json()).unwrap();
+        let lender = || {
+            let files = lab.files().into_iter();
+            files.filter(|(path, _)| path.starts_with(lab.root().join("domains/a.test"))).collect::<Vec<_>>()
+        };
+        let before = lender();
+        for is_first in [true, false] {
+            let mut synced = super::sync(&lab.store, &configured, &host("c.test a.test")).unwrap();
+            assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
+            assert_eq!(finish(&lab.store, &mut synced[0]).unwrap(), is_first, "its md.json is as configured");
+            assert_eq!(lender(), before);
+        }
+        let own = lab.install(&configured[0]);
+        let synced = super::sync(&lab.store, &configured, &host("c.test a.test")).unwrap();
+        assert_eq!(fingerprint(&synced[0]), Some(own.as_str()));
+        assert!(lab.has("domains/a.test"));
+    }
+
+    #[test]
+    fn a_set_that_has_only_been_live_or_staged_goes_along_with_its_names() {
+        let a = md(&["a.test", "b.test"]);
+        // The MD is renamed, or merged into one that has a folder, with and without a failing renewal of its
+        // own.
+        for (is_live, has_folder, is_failing) in
+            [true, false].into_iter().flat_map(|l| [(l, false, false), (l, true, false), (l, true, true)])
+        {
+            let lab = Lab::new();
+            lab.store.write_json(Group::Domains, "a.test", MD_FILE, &a.to_json()).unwrap();
+            let set = lab.set(&["a.test", "b.test"], &a.keys()[0]);
+            match is_live {
+                true => {
+                    let set = Admitted::untried(vec![set]);
+                    let set = published::Published::new(NOW, &a, &Job::new("a.test"), set);
+                    set.write(&lab.store.worker(), "a.test").unwrap();
+                    let job = Job::new("a.test").to_json();
+                    lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job).unwrap();
+                }
+                false => drop(lab.stage(&a, &set)),
+            }
+            let merged = md(&["c.test", "a.test", "b.test"]);
+            if has_folder {
+                lab.store.write_json(Group::Domains, "c.test", MD_FILE, &md(&["c.test"]).to_json()).unwrap();
+            }
+            if is_failing {
+                let job = Job { errors: 3, ..Job::new("c.test") };
+                lab.store.write_json(Group::Staging, "c.test", JOB_FILE, &job.to_json()).unwrap();
+            }
+            start(&lab, std::slice::from_ref(&merged));
+            let file = if is_live { published::FILE } else { "pubcert.p-256.pem" };
+            assert!(lab.has(&format!("staging/c.test/{file}")), "{is_live} {has_folder} {is_failing}");
+            // It is known to be ours under the new name.
+            let mut synced = sync(&lab.store, &[merged]).unwrap();
+            let mut activation = Activation::begin(&lab.store, &synced, NOW).unwrap();
+            let activated = activation.activate(&mut synced[0], NOW, std::time::Duration::ZERO).unwrap();
+            assert_eq!(activated, Activated::Done, "{is_live} {has_folder} {is_failing}");
+        }
+    }
+
+    #[test]
+    fn a_look_changes_nothing_and_finds_the_certificate_of_a_renamed_md() {
+        let lab = Lab::new();
+        let wanted = lab.install(&md(&["old.test", "a.test"]));
+        let before = lab.files();
+        let mut synced = look(&lab.store, &[md(&["a.test", "old.test"])]).unwrap();
+        assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
+        let (chain, _) = certificate_files(&lab.store, &synced[0], &synced[0].md.keys()[0]).unwrap();
+        assert!(chain.ends_with("domains/old.test/pubcert.p-256.pem"));
+        assert!(!finish(&lab.store, &mut synced[0]).unwrap());
+        assert_eq!(synced[0].md.state, State::Complete);
+        assert_eq!(lab.files(), before);
+    }
+
+    #[test]
+    fn the_folder_of_the_same_name_comes_first_and_is_given_to_one_md_only() {
+        let lab = Lab::new();
+        let a = lab.install(&md(&["a.test", "b.test", "c.test"]));
+        let d = lab.install(&md(&["d.test"]));
+        let synced = start(&lab, &[md(&["b.test", "c.test", "d.test"]), md(&["a.test"])]);
+        assert_eq!(fingerprint(&synced[1]), Some(a.as_str()));
+        assert_eq!(fingerprint(&synced[0]), Some(d.as_str()));
+        let synced = start(&lab, &[md(&["x.test", "b.test"]), md(&["y.test", "c.test"]), md(&["a.test"])]);
+        assert_eq!(fingerprint(&synced[0]), Some(d.as_str()));
+        assert_eq!(fingerprint(&synced[1]), None);
+    }
+
+    #[test]
+    fn a_rename_that_ends_anywhere_is_ended_by_the_next_start() {
+        for steps in 0.. {
+            let lab = Lab::new();
+            let wanted = lab.install(&md(&["old.test", "a.test"]));
+            lab.store.write(Group::Staging, "old.test", "job.json", b"{}").unwrap();
+            lab.store.write(Group::Ocsp, "old.test", "job.json", b"{}").unwrap();
+            let configured = [md(&["a.test", "old.test"])];
+            let dying = lab.dying(steps);
+            let done = sync(&dying, &configured).unwrap()[0].problems.is_empty();
+            let synced = start(&lab, &configured);
+            assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()), "{steps}");
+            assert!(lab.has("staging/a.test/job.json") && lab.has("ocsp/a.test/job.json"), "{steps}");
+            if done {
+                assert!(steps > 2);
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_broken_in_one_md_is_reported_and_made_anew() {
+        let lab = Lab::new();
+        let configured = [md(&["a.test"]), md(&["b.test"]), md(&["c.test"]), md(&["d.test"])];
+        configured.iter().for_each(|md| drop(lab.install(md)));
+        lab.store.write(Group::Domains, "a.test", MD_FILE, b"{garbage").unwrap();
+        lab.store.write(Group::Domains, "b.test", "pubcert.p-256.pem", b"garbage").unwrap();
+        let other = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        lab.store.write_key(Group::Domains, "c.test", "privkey.p-256.pem", &other).unwrap();
+        let synced = start(&lab, &configured);
+        assert!(synced[0].problems[0].contains("domains/a.test/md.json is damaged"));
+        assert_eq!(synced[0].md.state, State::Complete);
+        assert!(synced[1].problems[0].contains("domains/b.test/pubcert.p-256.pem is damaged"));
+        assert_eq!(synced[1].md.state, State::Incomplete);
+        assert_eq!(synced[2].problems, ["certificate(P-256) does not belong to its private key"]);
+        assert_eq!(synced[3].problems, [""; 0]);
+        assert_eq!(start(&lab, &configured)[0].problems, [""; 0]);
+    }
+
+    #[test]
+    fn a_stranger_in_place_of_an_md_s_folder_does_not_stop_the_others() {
+        let lab = Lab::new();
+        std::fs::write(lab.root().join("domains/a.test"), "x").unwrap();
+        std::fs::write(lab.root().join("staging/b.test"), "x").unwrap();
+        lab.store.write(Group::Tmp, "a.test", MD_FILE, b"{}").unwrap();
+        let mut synced = sync(&lab.store, &[md(&["a.test"]), md(&["b.test"])]).unwrap();
+        assert!(finish(&lab.store, &mut synced[0]).is_err());
+        assert!(finish(&lab.store, &mut synced[1]).unwrap());
+    }
+
+    #[test]
+    fn static_files_are_looked_at_where_they_lie() {
+        let lab = Lab::new();
+        let set = lab.set(&["a.test"], &KeySpec::Ec("P-256".into()));
+        let both = [set.chain.to_pem(), set.key.to_pem().unwrap().to_vec()].concat();
+        let path = lab.root().join("both.pem");
+        std::fs::write(&path, both).unwrap();
+        let (good, none) = (path.display().to_string(), lab.root().join("none.pem").display().to_string());
+        let configured = Md { cert_files: vec![good, none], ..md(&["a.test"]) };
+        let synced = start(&lab, &[configured]);
+        assert_eq!(fingerprint(&synced[0]), Some(set.info.fingerprint.as_str()));
+        assert_eq!(synced[0].certs[0].0, KeySpec::Ec("P-256".into()));
+        assert!(synced[0].problems[0].ends_with("none.pem does not exist"));
+        assert_eq!(synced[0].md.state_descr.as_deref(), Some("certificate(rsa) is missing"));
+    }
+
+    #[test]
+    fn an_expired_set_is_complete() {
+        let lab = Lab::new();
+        let configured = [md(&["a.test"])];
+        let wish = Wish { names: &["a.test"], until: Timestamp::from_unix(1_000_000_000), ..Wish::default() };
+        let set = lab.set_like(&wish, &configured[0].keys()[0]);
+        bundle::write(&lab.store, Group::Domains, "a.test", &set).unwrap();
+        assert_eq!(start(&lab, &configured)[0].md.state, State::Complete);
+    }
+
+    #[test]
+    fn mod_ssl_gets_chain_and_key_of_each_kind() {
+        let lab = Lab::new();
+        let synced = look(&lab.store, &[md(&["*.a.test"])]).unwrap().remove(0);
+        let (chain, key) = certificate_files(&lab.store, &synced, &KeySpec::default()).unwrap();
+        assert_eq!(chain, lab.root().join("domains/*.a.test/pubcert.pem"));
+        assert_eq!(key, lab.root().join("domains/*.a.test/privkey.pem"));
+    }
+}

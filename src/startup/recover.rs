@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a start mends that an earlier one left behind: a swap in which the process died, and a set with which
+//! mod_ssl ended the start.
+
+use super::fallback;
+use crate::managed::bundle;
+use crate::managed::bundle::{Flaw, JOB_FILE, KeyedSet, MD_FILE};
+use crate::managed::gate::EndedStarts;
+use crate::managed::staging::file;
+use crate::managed::staging::file::{CHAIN_STEM, KEY_STEM};
+use crate::model::{Job, KeySpec, Md, Outcome, Trial};
+use crate::renew::decide::remedies;
+use crate::store::{Error, Group, Note, StartStore};
+use crate::time::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// A set that a start has put into use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSet {
+    /// Fingerprints of its certificates, sorted: by hand there may come others.
+    pub leaves: Vec<String>,
+    /// Those of its keys.
+    pub keys: Vec<String>,
+    /// The folder in the archive that has the set before.
+    pub archived: Option<String>,
+}
+
+/// Those that no start has come up with yet, by MD.
+pub type OnTrial = BTreeMap<String, NewSet>;
+
+/// Notes in the store what is on trial, for the next start to know where this one ends, and with it the lock
+/// that [`StartStore::lock_trial`] gives.
+pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Result<(), Error> {
+    store.remove_note(Note::Loading)?;
+    write_trial(store, sets)
+}
+
+fn write_trial(store: &StartStore, sets: &OnTrial) -> Result<(), Error> {
+    let entry = |(name, set): (&String, &NewSet)| {
+        (name.clone(), json!({"certs": set.leaves, "keys": set.keys, "archived": set.archived}))
+    };
+    store.write_note(Note::Trial, &Value::Object(sets.iter().map(entry).collect()))
+}
+
+/// mod_ssl is about to load the set of this MD for a host.
+pub fn note_loading(store: &StartStore, name: &str) -> Result<(), Error> {
+    store.write_note(Note::Loading, &json!({"name": name}))
+}
+
+/// It has loaded it.
+pub fn note_loaded(store: &StartStore) -> Result<(), Error> {
+    store.remove_note(Note::Loading)
+}
+
+/// All that was on trial is loaded.
+pub fn end_trial(store: &StartStore) -> Result<(), Error> {
+    store.remove_note(Note::Loading)?;
+    store.remove_note(Note::Trial)
+}
+
+/// What became of sets on trial.
+#[derive(Debug, Default, PartialEq)]
+pub struct Reverted {
+    /// MDs that have the set before in use again.
+    pub names: Vec<String>,
+    /// What is on trial still.
+    pub left: OnTrial,
+}
+
+/// Puts the archived set back where the start before ended while mod_ssl loaded its successor; that goes back
+/// to staging as an error of its renewal. So do the other sets on trial where the ones before are valid: one
+/// of them may be the next to end a start.
+pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
+    let (Some(trial), loading) = (store.read_note(Note::Trial)?, store.read_note(Note::Loading)?) else {
+        return Ok(Reverted::default());
+    };
+    // Another httpd on this store that is not through yet has it.
+    let Some(_lock) = store.lock_trial()? else { return Ok(Reverted::default()) };
+    let mut left = on_trial(&trial);
+    left.retain(|name, set| is_under_way(store, name, set));
+    let loading = loading.as_ref().and_then(|note| note.get("name")).and_then(Value::as_str);
+    let Some(guilty) = loading.filter(|name| left.contains_key(*name)) else {
+        clear(store, &left)?;
+        return Ok(Reverted { names: Vec::new(), left });
+    };
+    let is_valid = |folder: &String| are_in_time(store, folder, now);
+    let back =
+        |(name, set): &(&String, &NewSet)| *name == guilty || set.archived.as_ref().is_some_and(is_valid);
+    let names: Vec<String> = left.iter().filter(back).map(|(name, _)| name.clone()).collect();
+    if let Err(error) = note_ended(store, guilty, &names, &left, now) {
+        crate::log!(
+            Warn,
+            "cannot note that the last start of httpd ended with new certificates for {}, which may end another one: {error}",
+            names.join(", ")
+        );
+    }
+    for name in &names {
+        let archived = left.remove(name).and_then(|set| set.archived);
+        back_to_staging(store, name, now)?;
+        put_back(store, name, archived.as_deref())?;
+        write_trial(store, &left)?;
+    }
+    clear(store, &left)?;
+    Ok(Reverted { names, left })
+}
+
+fn note_ended(
+    store: &StartStore,
+    guilty: &str,
+    names: &[String],
+    sets: &OnTrial,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut ended = EndedStarts::read(store, now)?;
+    for (name, set) in names.iter().filter_map(|name| sets.get_key_value(name)) {
+        // An MD without a host that loads its sets has nobody to try them.
+        ended.count((name == guilty).then_some(guilty), &set.keys, now);
+    }
+    ended.write(store)
+}
+
+/// Notes that were acted on must not be met by a later start, with other sets in use by then.
+fn clear(store: &StartStore, left: &OnTrial) -> Result<(), Error> {
+    store.remove_note(Note::Loading)?;
+    if left.is_empty() { store.remove_note(Note::Trial) } else { Ok(()) }
+}
+
+/// Whatever else stands there is nothing.
+fn on_trial(note: &Value) -> OnTrial {
+    let sets = note.as_object().into_iter().flatten();
+    let own = |name: &str, folder: &str| archive_number(folder).is_some_and(|(md, _)| md == name);
+    let set = |(name, set): (&String, &Value)| {
+        let archived = set.get("archived").and_then(Value::as_str).filter(|folder| own(name, folder));
+        let texts = |field| {
+            let texts = set.get(field).and_then(Value::as_array).into_iter().flatten();
+            texts.filter_map(Value::as_str).map(String::from).collect()
+        };
+        let archived = archived.map(String::from);
+        (name.clone(), NewSet { leaves: texts("certs"), keys: texts("keys"), archived })
+    };
+    sets.map(set).collect()
+}
+
+/// Whether the noted set is in use, or a start ended while it put the one before back.
+fn is_under_way(store: &StartStore, name: &str, set: &NewSet) -> bool {
+    let found = leaves(store, Group::Domains, name);
+    found == set.leaves || (found.is_empty() && has_set(store, name).unwrap_or(false))
+}
+
+/// Whether all certificates of an archived folder are valid by their dates.
+fn are_in_time(store: &StartStore, folder: &str, now: Timestamp) -> bool {
+    let files = store.files(Group::Archive, folder).unwrap_or_default();
+    let chains = files.iter().filter(|file| KeySpec::of_file(file, CHAIN_STEM).is_some());
+    let mut chains =
+        chains.map(|file| store.read_chain(Group::Archive, folder, file).ok().flatten()).peekable();
+    chains.peek().is_some()
+        && chains.all(|chain| {
+            chain.is_some_and(|chain| chain.leaf().not_before() <= now && now < chain.leaf().not_after())
+        })
+}
+
+/// What a refused set says of itself where nothing else is known.
+const REFUSED_BY_START: &str = "httpd ended before all new certificates were loaded, and the server's error log of \
+                                that start says why";
+
+/// Keeps the set in `domains` as a finished renewal that was refused. What cannot be read is only archived.
+fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(), Error> {
+    let sets = match sets_in_use(store, name) {
+        Ok(sets) if !sets.is_empty() => sets,
+        Ok(_) | Err(Flaw::Store(Error::Garbage { .. })) => return Ok(()),
+        Err(Flaw::Store(error)) => return Err(error),
+        Err(_) => return Ok(()),
+    };
+    // A renewal that has got something stays. What is only kept, and what has to be told of the set, goes on
+    // with it.
+    let files = store.files(Group::Staging, name)?;
+    if files.iter().any(|found| is_of_renewal(found)) {
+        return Ok(());
+    }
+    let waiting = match store.read_json(Group::Staging, name, JOB_FILE) {
+        Ok(json) => json.as_ref().and_then(|json| Job::from_json(name, json)),
+        Err(Error::Garbage { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let read = |file| store.read_json(Group::Domains, name, file);
+    let Some(mut md) = read(MD_FILE)?.as_ref().and_then(Md::from_json) else { return Ok(()) };
+    md.key_specs = sets.iter().map(|set| set.spec.clone()).collect();
+    for set in &sets {
+        bundle::write(store, Group::Staging, name, set)?;
+    }
+    store.write_json(Group::Staging, name, MD_FILE, &md.to_json())?;
+    let job = read(JOB_FILE)?.as_ref().and_then(|json| Job::from_json(name, json));
+    let job = job.unwrap_or_else(|| Job::new(name));
+    let auth = Some(bundle::vouch(store, name, &md, &sets, false)?);
+    let mut job = Job { finished: true, auth, ..job };
+    if let Some(waiting) = waiting {
+        job.pace = waiting.pace;
+        if let Some(untold) = waiting.untold {
+            (job.notified, job.notified_renewed) = (untold.notified, untold.notified_renewed);
+        }
+    }
+    note_refused(store, job, REFUSED_BY_START, now)
+}
+
+fn is_of_renewal(found: &str) -> bool {
+    found == file::ORDER || [KEY_STEM, CHAIN_STEM].iter().any(|stem| found.starts_with(stem))
+}
+
+fn sets_in_use(store: &StartStore, name: &str) -> Result<Vec<KeyedSet>, Flaw> {
+    let files = store.files(Group::Domains, name)?;
+    let kinds = files.iter().filter_map(|file| KeySpec::of_file(file, CHAIN_STEM));
+    kinds.map(|spec| bundle::load(store, Group::Domains, name, &spec)).collect()
+}
+
+/// Has a finished job say that TLS servers refuse its set, and why.
+pub(crate) fn note_refused(store: &StartStore, job: Job, reason: &str, now: Timestamp) -> Result<(), Error> {
+    let error = crate::renew::decide::error::Error::Refused(reason.to_string());
+    let detail = format!("{error}. What to do: {} Then restart httpd.", remedies::REFUSED);
+    let last = Outcome { status: error.status(), detail: Some(detail), ..Outcome::default() };
+    let trial = Some(Trial::Refused(reason.to_string()));
+    let mut job = Job { trial, errors: job.errors.max(1), last, ..job };
+    job.note(now, "renewal-error", None, job.last.detail.clone());
+    store.write_json(Group::Staging, &job.name.clone(), JOB_FILE, &job.to_record())
+}
+
+/// The archived folder takes the place of the one in `domains`, which goes to the archive. The process may
+/// die between any two steps: `tmp` then has the set to go on with, see [`swaps`].
+fn put_back(store: &StartStore, name: &str, archived: Option<&str>) -> Result<(), Error> {
+    let before = archived.and_then(archive_number).map(|(_, number)| number);
+    let archived = match archived {
+        Some(folder) if store.exists(Group::Archive, folder)? => Some(folder),
+        _ => None,
+    };
+    if let Some(folder) = archived {
+        store.purge(Group::Tmp, name)?;
+        store.rename(Group::Archive, folder, Group::Tmp, name)?;
+    } else if !has_set(store, name)?
+        && leaves(store, Group::Domains, name) != leaves(store, Group::Staging, name)
+    {
+        // An earlier try got as far as that.
+        return Ok(());
+    }
+    if store.exists(Group::Domains, name)? {
+        // The number of the one that comes back is not given again.
+        let number = newest_number(store, name)?.max(before).unwrap_or_default() + 1;
+        store.rename(Group::Domains, name, Group::Archive, &format!("{name}.{number}"))?;
+    }
+    match has_set(store, name)? {
+        true => store.rename(Group::Tmp, name, Group::Domains, name),
+        false => Ok(()),
+    }
+}
+
+/// Whether `tmp` has a set to put into use. The C module leaves other things there.
+fn has_set(store: &StartStore, name: &str) -> Result<bool, Error> {
+    match store.read_json(Group::Tmp, name, MD_FILE) {
+        Ok(json) => Ok(json.is_some()),
+        Err(Error::Garbage { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Fingerprints of the certificates in a folder.
+pub(crate) fn leaves(store: &StartStore, group: Group, name: &str) -> Vec<String> {
+    let files = store.files(group, name).unwrap_or_default();
+    let chains = files.iter().filter(|file| KeySpec::of_file(file, CHAIN_STEM).is_some());
+    let chains = chains.filter_map(|file| store.read_chain(group, name, file).ok()?);
+    let mut leaves: Vec<_> = chains.map(|chain| chain.leaf().sha256_fingerprint()).collect();
+    leaves.sort_unstable();
+    leaves
+}
+
+/// Ends swaps in which the process died: where `domains` has nothing for a name and `tmp` has its complete
+/// set, that is put into use; where the set in `tmp` got damaged, the archived one comes back.
+pub(crate) fn swaps(store: &StartStore) -> Result<(), Error> {
+    for name in store.names(Group::Tmp)? {
+        match recover_one(store, &name) {
+            Ok(None) => {}
+            Ok(Some(group)) => crate::log!(
+                Notice,
+                "md[{name}]: its last activation was interrupted; what was in {}/ is in use now",
+                group.dir_name()
+            ),
+            Err(e) => {
+                crate::log!(
+                    Error,
+                    "md[{name}]: its last activation was interrupted and cannot be ended: {}",
+                    e.advised()
+                )
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tells where the set in use came from, if anything had to be done.
+fn recover_one(store: &StartStore, name: &str) -> Result<Option<Group>, Error> {
+    if !is_vacant(store, name)? {
+        return Ok(None);
+    }
+    let source = match store.read_json(Group::Tmp, name, MD_FILE) {
+        // Not from a swap: the C module leaves a job.json here.
+        Ok(None) => None,
+        Ok(Some(json)) if is_complete(store, name, &json) => Some((Group::Tmp, name.to_string())),
+        _ => newest_archived(store, name)?.map(|folder| (Group::Archive, folder)),
+    };
+    if let Some((group, folder)) = &source {
+        store.purge(Group::Domains, name)?;
+        store.rename(*group, folder, Group::Domains, name)?;
+    }
+    Ok(source.map(|(group, _)| group))
+}
+
+/// Whether `domains` has nothing for a name, or no more than what was made meanwhile to show anything at all.
+fn is_vacant(store: &StartStore, name: &str) -> Result<bool, Error> {
+    let files = store.files(Group::Domains, name)?;
+    let exists = || store.exists(Group::Domains, name);
+    Ok(if files.is_empty() { !exists()? } else { files.iter().all(|file| fallback::is_of_fallback(file)) })
+}
+
+fn is_complete(store: &StartStore, name: &str, json: &Value) -> bool {
+    let keys = Md::from_json(json).map(|md| md.keys()).unwrap_or_default();
+    !keys.is_empty() && keys.iter().all(|spec| bundle::load(store, Group::Tmp, name, spec).is_ok())
+}
+
+fn newest_archived(store: &StartStore, name: &str) -> Result<Option<String>, Error> {
+    Ok(newest_number(store, name)?.map(|number| format!("{name}.{number}")))
+}
+
+fn newest_number(store: &StartStore, name: &str) -> Result<Option<u32>, Error> {
+    let folders = store.names(Group::Archive)?;
+    let numbered = folders.iter().filter_map(|folder| archive_number(folder));
+    Ok(numbered.filter(|(archived, _)| *archived == name).map(|(_, number)| number).max())
+}
+
+pub(crate) fn archive_number(folder: &str) -> Option<(&str, u32)> {
+    let (name, number) = folder.rsplit_once('.')?;
+    Some((name, number.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::fixture::{NOW, Wish};
+    use crate::notify::Commands;
+    use crate::startup::activate::{Activated, Activation};
+    use crate::startup::cleanup::{hand_over, with_job};
+    use crate::startup::fixture::{Lab, md, sync};
+    use crate::startup::reconcile::finish;
+    use crate::store::Fuse;
+    use std::time::Duration;
+
+    /// A start up to the point where mod_ssl has been asked to load what was activated.
+    fn start(store: &StartStore, md: &Md) -> Result<Activated, Error> {
+        let mut on_trial = revert(store, NOW)?.left;
+        let mut synced = sync(store, std::slice::from_ref(md))?.remove(0);
+        let mut activation = Activation::begin(store, std::slice::from_ref(&synced), NOW)?;
+        let activated = activation.activate(&mut synced, NOW, Duration::ZERO)?;
+        finish(store, &mut synced)?;
+        on_trial.extend(activation.replaced());
+        if !on_trial.is_empty() {
+            begin_trial(store, &on_trial)?;
+        }
+        if on_trial.contains_key(&md.name) {
+            note_loading(store, &md.name)?;
+        }
+        Ok(activated)
+    }
+
+    fn in_use(lab: &Lab) -> Option<String> {
+        let set = bundle::load(&lab.store, Group::Domains, "a.test", &md(&["a.test"]).keys()[0]);
+        set.ok().map(|set| set.info.fingerprint)
+    }
+
+    #[test]
+    fn a_start_that_ends_with_a_new_set_is_followed_by_one_with_the_set_before() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        let old = lab.install(&a);
+        let new = lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        assert_eq!(start(&lab.store, &a).unwrap(), Activated::Done);
+        assert_eq!(in_use(&lab), Some(new.clone()));
+        // mod_ssl ends the process here.
+        let activated = start(&lab.store, &a).unwrap();
+        assert!(matches!(activated, Activated::Refused(_)), "{activated:?}");
+        assert_eq!(in_use(&lab), Some(old.clone()));
+        let staged = bundle::load(&lab.store, Group::Staging, "a.test", &a.keys()[0]).unwrap();
+        assert_eq!(staged.info.fingerprint, new, "nothing is lost");
+        let key = std::fs::read_to_string(lab.root().join("staging/a.test/privkey.p-256.pem")).unwrap();
+        assert!(key.contains("ENCRYPTED"));
+        let ended = EndedStarts::read(&lab.store, NOW).unwrap();
+        let key = [staged.chain.leaf().key_fingerprint()];
+        assert!(
+            ended.objection("other.test", &key, false).is_some()
+                && ended.objection("a.test", &[], false).is_some()
+        );
+        assert!(ended.objection("a.test", &key, true).is_none(), "once");
+        assert!(matches!(start(&lab.store, &a).unwrap(), Activated::Refused(_)), "and it is not tried again");
+        assert_eq!(in_use(&lab), Some(old));
+    }
+
+    #[test]
+    fn a_first_set_that_ends_a_start_leaves_none_in_use() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        start(&lab.store, &a).unwrap();
+        lab.store.write(Group::Tmp, "a.test", "job.json", b"left by the C module").unwrap();
+        lab.store.remove(Group::Tmp, "a.test", "md.json").unwrap();
+        start(&lab.store, &a).unwrap();
+        assert_eq!(in_use(&lab), None);
+        assert!(lab.has("staging/a.test/pubcert.p-256.pem"));
+    }
+
+    #[test]
+    fn a_start_that_ends_for_another_reason_changes_nothing() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.install(&a);
+        let new = lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        start(&lab.store, &a).unwrap();
+        end_trial(&lab.store).unwrap();
+        start(&lab.store, &a).unwrap();
+        assert_eq!(in_use(&lab), Some(new));
+    }
+
+    #[test]
+    fn a_start_of_another_httpd_that_is_under_way_is_left_alone() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.install(&a);
+        let new = lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        start(&lab.store, &a).unwrap();
+        let other = lab.store.lock_trial().unwrap();
+        assert!(other.is_some());
+        assert_eq!(revert(&lab.store, NOW).unwrap(), Reverted::default());
+        assert_eq!(in_use(&lab), Some(new));
+        assert!(lab.has("trial.json"));
+        drop(other);
+        assert_eq!(revert(&lab.store, NOW).unwrap().names, ["a.test"]);
+    }
+
+    #[test]
+    fn a_note_that_is_damaged_or_of_another_name_changes_nothing() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        let old = lab.install(&a);
+        for note in [
+            "{",
+            "{}",
+            "[1]",
+            r#"{"b.test": "a.test.1"}"#,
+            r#"{"a.test": {"archived": "../../x", "certs": 1}}"#,
+        ] {
+            for loading in ["{", "{}", r#"{"name": 1}"#, r#"{"name": "c.test"}"#] {
+                std::fs::write(lab.root().join("trial.json"), note).unwrap();
+                std::fs::write(lab.root().join("trial-loading.json"), loading).unwrap();
+                assert_eq!(revert(&lab.store, NOW).unwrap().names, [""; 0]);
+                assert_eq!(in_use(&lab), Some(old.clone()), "{note} {loading}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_set_that_the_admin_has_put_in_the_place_of_the_refused_one_stays() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.install(&a);
+        lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        start(&lab.store, &a).unwrap();
+        let by_hand = lab.install(&a);
+        start(&lab.store, &a).unwrap();
+        assert_eq!(in_use(&lab), Some(by_hand));
+        assert!(!lab.has("trial.json") && !lab.has("trial-loading.json"), "and no later start thinks of it");
+    }
+
+    /// Two sets, of which mod_ssl takes neither.
+    #[test]
+    fn other_sets_on_trial_go_back_with_the_one_that_ended_the_start_where_those_before_are_valid() {
+        let lab = Lab::new();
+        let names = ["a.test", "b.test", "c.test"];
+        let mds = names.map(|name| md(&[name]));
+        let expired = Wish { names: &["c.test"], until: NOW, ..Wish::default() };
+        for md in &mds[..2] {
+            lab.install(md);
+        }
+        let old = lab.set_like(&expired, &mds[2].keys()[0]);
+        bundle::write(&lab.store, Group::Domains, "c.test", &old).unwrap();
+        lab.store.write_json(Group::Domains, "c.test", MD_FILE, &mds[2].to_json()).unwrap();
+        for md in &mds {
+            lab.stage(md, &lab.set(&[&md.name], &md.keys()[0]));
+        }
+        let mut synced = sync(&lab.store, &mds).unwrap();
+        let mut activation = Activation::begin(&lab.store, &synced, NOW).unwrap();
+        for md in &mut synced {
+            assert_eq!(activation.activate(md, NOW, Duration::ZERO).unwrap(), Activated::Done);
+        }
+        let on_trial: OnTrial = activation.replaced().into_iter().collect();
+        begin_trial(&lab.store, &on_trial).unwrap();
+        note_loading(&lab.store, "b.test").unwrap();
+        let reverted = revert(&lab.store, NOW).unwrap();
+        assert_eq!(reverted.names, ["a.test", "b.test"]);
+        assert_eq!(reverted.left.keys().collect::<Vec<_>>(), ["c.test"], "better than an expired one");
+        let ended = EndedStarts::read(&lab.store, NOW).unwrap();
+        let is_known = |name| {
+            let staged = bundle::load(&lab.store, Group::Staging, name, &mds[0].keys()[0]);
+            let key = staged.map(|set| set.chain.leaf().key_fingerprint()).unwrap_or_default();
+            [ended.objection("x.test", &[key], false), ended.objection(name, &[], false)]
+                .map(|it| it.is_some())
+        };
+        assert_eq!(names.map(is_known), [[true, false], [true, true], [false, false]]);
+        assert!(lab.has("staging/a.test/job.json") && lab.has("staging/b.test/job.json"));
+        note_loading(&lab.store, "c.test").unwrap();
+        assert_eq!(revert(&lab.store, NOW).unwrap().names, ["c.test"], "unless it ends the next start");
+        assert_eq!(revert(&lab.store, NOW).unwrap(), Reverted::default());
+    }
+
+    #[test]
+    fn what_is_to_be_told_of_a_set_goes_back_to_staging_with_it() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.install(&a);
+        let new = lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        start(&lab.store, &a).unwrap();
+        let commands = Commands { message: Some("/bin/true".into()), notify: Some("/bin/true".into()) };
+        with_job(&lab.store, "a.test", |job| hand_over(&lab.store, job, &commands).unwrap()).unwrap();
+        assert!(lab.has("staging/a.test/job.json"));
+        // mod_ssl ends the process here.
+        start(&lab.store, &a).unwrap();
+        let staged = bundle::load(&lab.store, Group::Staging, "a.test", &a.keys()[0]).unwrap();
+        assert_eq!(staged.info.fingerprint, new);
+        let job = lab.store.read_json(Group::Staging, "a.test", JOB_FILE).unwrap().unwrap();
+        let job = Job::from_json("a.test", &job).unwrap();
+        assert!(job.finished && !job.notified && !job.notified_renewed && job.untold.is_none(), "{job:?}");
+    }
+
+    #[test]
+    fn what_a_ca_advised_does_not_keep_a_refused_set_from_staging() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.install(&a);
+        lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        lab.store.write(Group::Staging, "a.test", "ari.json", b"[]").unwrap();
+        start(&lab.store, &a).unwrap();
+        start(&lab.store, &a).unwrap();
+        assert!(lab.has("staging/a.test/pubcert.p-256.pem") && lab.has("staging/a.test/ari.json"));
+    }
+
+    #[test]
+    fn a_start_that_dies_while_it_puts_the_set_before_back_is_followed_by_one_that_does() {
+        for steps in 0.. {
+            let (lab, a) = (Lab::new(), md(&["a.test"]));
+            let old = lab.install(&a);
+            lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+            start(&lab.store, &a).unwrap();
+            let dying = StartStore::open_with(&lab.root(), None, Fuse::after(steps)).unwrap();
+            let done = start(&dying, &a).is_ok();
+            start(&lab.store, &a).unwrap();
+            assert_eq!(in_use(&lab), Some(old), "{steps}");
+            if done {
+                assert!(steps > 5, "{steps}");
+                return;
+            }
+        }
+    }
+}

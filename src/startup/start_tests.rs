@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whole starts, as `httpd::startup` performs them, against stores in every condition: after any sequence of
+//! configurations, with the process ended before any step, and with garbage in any file.
+
+use super::accounts::Accounts;
+use super::activate::{Activated, Activation};
+use super::cleanup;
+use super::fallback::Fallbacks;
+use super::fixture::{CA_URL, Lab, account, md, sync};
+use super::reconcile::{SyncedMd, finish};
+use crate::crypto::fixture::NOW;
+use crate::managed::bundle;
+use crate::managed::bundle::{JOB_FILE, MD_FILE};
+use crate::managed::serve;
+use crate::managed::serve::{Own, Source};
+use crate::managed::staging::file;
+use crate::model::{Job, KeySpec, Md, State};
+use crate::store::{Error, Fuse, Group, StartStore};
+use crate::time::TimeSlice;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::time::Duration;
+
+/// Every step of a start that changes the store, in its order.
+fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> {
+    let mut synced = sync(store, configured)?;
+    store.write_reach(true, true)?;
+    let mut activation = Activation::begin(store, &synced, NOW)?;
+    for md in &mut synced {
+        if activation.activate(md, NOW, Duration::ZERO)? == Activated::Unfinished {
+            cleanup::begin_anew(store, &md.md.name, NOW)?;
+        }
+    }
+    for md in &mut synced {
+        if serve::decide(&md.md, &md.md.name, &md.certs, Own::None, NOW) == Source::SelfSigned {
+            Fallbacks::default().files(store, md, NOW)?;
+        }
+        finish(store, md)?;
+    }
+    cleanup::purge_challenges(store, configured.iter())?;
+    Ok(synced)
+}
+
+fn fingerprint(store: &StartStore, name: &str, spec: &KeySpec) -> Option<String> {
+    bundle::load(store, Group::Domains, name, spec).ok().map(|set| set.info).map(|info| info.fingerprint)
+}
+
+const NAMES: [&str; 6] = ["a.test", "b.test", "c.test", "d.test", "*.e.test", "f.test"];
+
+/// What is configured, and for which of its MDs a renewal ends before the next start.
+#[derive(Clone, Debug)]
+struct Configuration {
+    mds: Vec<Md>,
+    renewed: Option<usize>,
+}
+
+fn settings() -> impl Strategy<Value = Md> {
+    (any::<bool>(), any::<bool>(), any::<bool>(), 1..50u8).prop_map(|(p384, second_ca, mail, window)| {
+        let curve = if p384 { "P-384" } else { "P-256" };
+        let mut md = Md {
+            key_specs: vec![KeySpec::Ec(curve.into())],
+            contacts: vec![format!("mailto:{}@a.test", if mail { "me" } else { "you" })],
+            renew_window: TimeSlice::Percent(window),
+            ..Md::default()
+        };
+        md.ca.urls = vec![if second_ca { "https://other.test/dir" } else { CA_URL }.into()];
+        md
+    })
+}
+
+/// Names in any order, each in one of three MDs or in none.
+fn configuration() -> impl Strategy<Value = Configuration> {
+    let names = Just(NAMES.to_vec()).prop_shuffle();
+    let places = prop::collection::vec(0..4usize, NAMES.len());
+    let settings = prop::collection::vec(settings(), 3);
+    (names, places, settings, prop::option::of(0..3usize)).prop_map(|(names, places, settings, renewed)| {
+        let mut mds = settings;
+        for (name, place) in names.iter().zip(places) {
+            if let Some(md) = mds.get_mut(place) {
+                md.domains.push((*name).to_string());
+            }
+        }
+        mds.retain(|md| !md.domains.is_empty());
+        mds.iter_mut().for_each(|md| md.name.clone_from(&md.domains[0]));
+        Configuration { renewed: renewed.filter(|i| *i < mds.len()), mds }
+    })
+}
+
+/// md.json without what only history tells.
+fn as_configured(store: &StartStore, name: &str) -> Value {
+    let mut json = store.read_json(Group::Domains, name, MD_FILE).unwrap().unwrap();
+    let fields = json.as_object_mut().unwrap();
+    ["state", "state-descr"].iter().for_each(|key| drop(fields.remove(*key)));
+    let ca = fields["ca"].as_object_mut().unwrap();
+    ["account", "url"].iter().for_each(|key| drop(ca.remove(*key)));
+    json
+}
+
+/// Folders of the store with their DNS names, by which a renamed MD is found again.
+fn folders(store: &StartStore) -> HashMap<String, HashSet<String>> {
+    let names_of = |folder: &String| {
+        let json = store.read_json(Group::Domains, folder, MD_FILE).unwrap().unwrap();
+        Md::from_json(&json).unwrap().domains.into_iter().collect()
+    };
+    let folders = store.names(Group::Domains).unwrap();
+    folders.into_iter().map(|folder| (folder.clone(), names_of(&folder))).collect()
+}
+
+/// The folder that `md` must have after a start, as far as the rules leave no choice: the one of its name,
+/// else the only one with most names in common, if no other MD has names in it.
+fn folder_to_keep<'f>(
+    folders: &'f HashMap<String, HashSet<String>>,
+    mds: &[Md],
+    md: &Md,
+) -> Option<&'f String> {
+    if let Some((folder, _)) = folders.get_key_value(&md.name) {
+        return Some(folder);
+    }
+    let common = |md: &Md, names: &HashSet<String>| md.domains.iter().filter(|n| names.contains(*n)).count();
+    let is_free = |folder: &str| mds.iter().all(|other| other.name != folder);
+    let mut found: Vec<_> = folders
+        .iter()
+        .filter(|(folder, names)| is_free(folder) && common(md, names) > 0)
+        .map(|(folder, names)| (common(md, names), folder))
+        .collect();
+    found.sort();
+    let (most, folder) = found.pop()?;
+    let rivals = mds.iter().filter(|other| other.name != md.name && common(other, &folders[folder]) > 0);
+    (found.iter().all(|(count, _)| *count < most) && rivals.count() == 0).then_some(folder)
+}
+
+fn stage_renewal(lab: &Lab, md: &Md) {
+    let names: Vec<_> = md.domains.iter().map(String::as_str).collect();
+    lab.stage(md, &lab.set(&names, &md.keys()[0]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_of_configurations_ends_like_one_start_with_the_last(
+        sequence in prop::collection::vec(configuration(), 1..6)
+    ) {
+        let lab = Lab::new();
+        for configuration in &sequence {
+            let mds = &configuration.mds;
+            let before = folders(&lab.store);
+            let expected: Vec<_> = mds.iter().map(|md| {
+                let spec = &md.keys()[0];
+                let folder = folder_to_keep(&before, mds, md)?;
+                let info = bundle::load(&lab.store, Group::Domains, folder, spec).ok()?.info;
+                md.is_covered_by(&info.dns_names).then_some(info.fingerprint)
+            }).collect();
+            let staged: HashSet<_> = lab.store.names(Group::Staging).unwrap().into_iter().collect();
+            start(&lab.store, mds).unwrap();
+            for (md, expected) in mds.iter().zip(expected) {
+                if let Some(expected) = expected.filter(|_| staged.is_empty()) {
+                    let found = fingerprint(&lab.store, &md.name, &md.keys()[0]);
+                    prop_assert_eq!(found, Some(expected), "a certificate that covers is kept: {}", md.name);
+                }
+            }
+            let files = lab.files();
+            start(&lab.store, mds).unwrap();
+            let after = lab.files();
+            let paths: BTreeSet<_> = files.keys().chain(after.keys()).collect();
+            let written: Vec<_> = paths.into_iter().filter(|path| files.get(*path) != after.get(*path)).collect();
+            prop_assert!(written.is_empty(), "a second start writes {written:?}");
+            if let Some(renewed) = configuration.renewed {
+                stage_renewal(&lab, &mds[renewed]);
+            }
+        }
+        let last = &sequence[sequence.len() - 1].mds;
+        start(&lab.store, last).unwrap();
+        let fresh = Lab::new();
+        start(&fresh.store, last).unwrap();
+        for md in last {
+            prop_assert_eq!(as_configured(&lab.store, &md.name), as_configured(&fresh.store, &md.name));
+        }
+        if let Some(renewed) = sequence[sequence.len() - 1].renewed {
+            let json = lab.store.read_json(Group::Domains, &last[renewed].name, MD_FILE).unwrap().unwrap();
+            prop_assert_eq!(&json["state"], 2, "what was renewed is in use");
+        }
+    }
+}
+
+/// Every sort of work that a start can have: an old version, a renamed MD, a set and an account to take over,
+/// a failing job, challenges of nobody.
+fn busy() -> (Lab, [Md; 3], [String; 2]) {
+    let lab = Lab::new();
+    let renamed = lab.install(&md(&["old.test", "a.test"]));
+    let domains = lab.root().join("domains");
+    let rename = |from: &str, to: &str| fs::rename(domains.join(from), domains.join(to)).unwrap();
+    let configured = [md(&["a.test", "old.test"]), md(&["b.test"]), md(&["c.test"])];
+    lab.install(&configured[1]);
+    let new = lab.stage(&configured[1], &lab.set(&["b.test"], &configured[1].keys()[0]));
+    lab.stage_account("b.test", &account(1));
+    let job = Job { errors: 3, ..Job::new("c.test") };
+    lab.store.write_json(Group::Staging, "c.test", JOB_FILE, &job.to_json()).unwrap();
+    lab.stage_account("c.test", &account(2));
+    lab.store.write(Group::Challenges, "gone.test", "acme-http-01.txt", b"x").unwrap();
+
+    // RSA files of version 1.0 beside the others, in a folder of their own.
+    let rsa = Md { key_specs: Vec::new(), ..md(&["rsa.test"]) };
+    lab.install(&rsa);
+    rename("rsa.test/privkey.pem", "rsa.test/pkey.pem");
+    rename("rsa.test/pubcert.pem", "rsa.test/cert.pem");
+    let path = lab.root().join("md_store.json");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("3.0"), "{text}");
+    fs::write(path, text.replace("3.0", "1.0")).unwrap();
+    (lab, configured, [renamed, new])
+}
+
+/// Lets a start die after `steps` changes, and checks the next one. Tells whether it died.
+fn dies_after(steps: usize) -> bool {
+    let spec = KeySpec::Ec("P-256".into());
+    let (lab, configured, [renamed, new]) = busy();
+    let old = fingerprint(&lab.store, "b.test", &spec);
+    let died = StartStore::open_with(&lab.root(), None, Fuse::after(steps))
+        .and_then(|store| start(&store, &configured))
+        .is_err();
+
+    let store = StartStore::open(&lab.root(), None).unwrap();
+    let synced = sync(&store, &configured).unwrap();
+    let found = synced[1].certs[0].1.as_ref().map(|info| info.fingerprint.clone());
+    assert!(found == old || found.as_ref() == Some(&new), "{steps}: neither the old set nor the new one");
+
+    let synced = start(&store, &configured).unwrap();
+    assert_eq!(fingerprint(&store, "a.test", &spec), Some(renamed), "{steps}");
+    assert_eq!(fingerprint(&store, "b.test", &spec), Some(new), "{steps}");
+    assert!(fingerprint(&store, "rsa.test", &KeySpec::default()).is_some(), "{steps}");
+    let states: Vec<_> = synced.iter().map(|md| md.md.state).collect();
+    assert_eq!(states, [State::Complete, State::Complete, State::Incomplete], "{steps}");
+    assert_eq!(store.names(Group::Archive).unwrap(), ["b.test.1"], "{steps}");
+    assert_eq!(store.names(Group::Accounts).unwrap().len(), 2, "{steps}");
+    assert!(!lab.has("staging/b.test") && !lab.has("staging/c.test"), "{steps}");
+    assert!(!lab.has("challenges/gone.test") && !lab.has("domains/old.test"), "{steps}");
+    let files = lab.files();
+    start(&StartStore::open(&lab.root(), None).unwrap(), &configured).unwrap();
+    assert_eq!(lab.files(), files, "{steps}: the one after it writes nothing");
+    died
+}
+
+#[test]
+fn a_start_that_ends_before_any_of_its_steps_is_made_good_by_the_next() {
+    const THREADS: usize = 4;
+    std::thread::scope(|scope| {
+        for first in 0..THREADS {
+            // They wait for the disk most of the time.
+            scope.spawn(move || {
+                let last = (first..).step_by(THREADS).find(|steps| !dies_after(*steps)).unwrap();
+                assert!(last > 60, "{last}");
+            });
+        }
+    });
+}
+
+/// JSON that somebody wrote to do harm, or a disk that was full.
+fn hostile() -> Vec<(&'static str, Vec<u8>)> {
+    let text = |text: &str| text.as_bytes().to_vec();
+    let names = r#"{"name": "../../x", "domains": ["..", "/etc", "a\u0000b", "*.*.x", "a.test"], "url": "x",
+        "ca-url": "../../x", "ca": {"account": "../../etc", "url": "../../etc"}, "finished": true}"#;
+    vec![
+        ("empty", Vec::new()),
+        ("no UTF-8", vec![0xff; 100]),
+        ("truncated", text(r#"{"name": "a.test", "domains": ["a.te"#)),
+        ("deep arrays", "[".repeat(200_000).into_bytes()),
+        ("deep objects", r#"{"ca":"#.repeat(200_000).into_bytes()),
+        (
+            "nested as far as is read",
+            [r#"{"x":"#.repeat(126), "1".into(), "}".repeat(126)].concat().into_bytes(),
+        ),
+        ("another type", text("[1, 2]")),
+        ("a number", text("1e400")),
+        (
+            "huge numbers",
+            text(
+                r#"{"name": "a.test", "domains": ["a.test"], "errors": 99999999999999999999999, "state": 1e300,
+                "renew-mode": -9223372036854775809, "finished": 18446744073709551616}"#,
+            ),
+        ),
+        (
+            "duplicates",
+            text(
+                r#"{"name": "a.test", "name": 5, "domains": ["a.test"], "domains": {}, "errors": 1, "errors": []}"#,
+            ),
+        ),
+        (
+            "wrong types",
+            text(
+                r#"{"name": 1, "domains": "a.test", "contacts": {}, "ca": [], "privkey": 7, "proto": 1,
+                "finished": "yes", "log": 5, "last": [], "errors": "x", "url": [], "ca-url": {}, "contact": "x", "eab": 1}"#,
+            ),
+        ),
+        ("names that lead elsewhere", text(names)),
+        ("4 MiB", format!(r#"{{"name": "{}"}}"#, "x".repeat(4 * 1024 * 1024)).into_bytes()),
+    ]
+}
+
+#[test]
+fn hostile_json_in_any_file_is_reported_or_made_anew_and_leads_nowhere_else() {
+    let spec = KeySpec::Ec("P-256".into());
+    let files = [
+        "domains/a.test/md.json",
+        "domains/a.test/job.json",
+        "domains/stranger.test/md.json",
+        "staging/a.test/md.json",
+        "staging/a.test/job.json",
+        "staging/a.test/account.json",
+        "staging/a.test/order.json",
+        "accounts/ACME-ca.test-0000/account.json",
+        "tmp/a.test/md.json",
+        "httpd.json",
+    ];
+    let lab = Lab::new();
+    let configured = [md(&["a.test"])];
+    for (kind, content) in hostile() {
+        for path in files {
+            lab.install(&configured[0]);
+            lab.stage(&configured[0], &lab.set(&["a.test"], &spec));
+            lab.stage_account("a.test", &account(1));
+            for folder in ["domains/stranger.test", "accounts/ACME-ca.test-0000", "tmp/a.test"] {
+                fs::create_dir_all(lab.root().join(folder)).unwrap();
+            }
+            fs::write(lab.root().join(path), &content).unwrap();
+            let synced = start(&lab.store, &configured).unwrap();
+            assert_eq!(synced[0].md.state, State::Complete, "{kind} in {path}");
+            assert_eq!(synced[0].md.domains, ["a.test"], "{kind} in {path}");
+            start(&lab.store, &configured).unwrap();
+            let beside: Vec<_> = fs::read_dir(lab.root().parent().unwrap()).unwrap().collect();
+            assert_eq!(beside.len(), 1, "{kind} in {path}: something lies beside the store");
+            for group in Group::ALL {
+                lab.store.names(group).unwrap().iter().for_each(|name| lab.store.purge(group, name).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_json_in_the_store_s_own_file_stops_the_start_with_a_sentence() {
+    for (kind, content) in hostile() {
+        let lab = Lab::new();
+        let path = lab.root().join("md_store.json");
+        fs::write(&path, &content).unwrap();
+        let error = StartStore::open(&lab.root(), None).err().unwrap_or_else(|| panic!("{kind} passed"));
+        assert!(error.to_string().contains("md_store.json"), "{kind}: {error}");
+        assert!(error.to_string().len() < 1000, "{kind}");
+        assert_eq!(fs::read(&path).unwrap(), content, "{kind}");
+    }
+}
+
+#[test]
+fn an_account_that_only_looks_like_one_is_not_used() {
+    let lab = Lab::new();
+    for (index, (_, content)) in hostile().into_iter().enumerate() {
+        let folder = format!("ACME-ca.test-{index:04}");
+        fs::create_dir_all(lab.root().join("accounts").join(&folder)).unwrap();
+        fs::write(lab.root().join("accounts").join(&folder).join(file::ACCOUNTS[0].0), content).unwrap();
+    }
+    let accounts = Accounts::read(&lab.store).unwrap();
+    assert_eq!(accounts.find(CA_URL, &md(&["a.test"])), None);
+    assert_eq!(json!(lab.store.names(Group::Accounts).unwrap().len()), json!(hostile().len()));
+}
