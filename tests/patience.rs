@@ -15,7 +15,7 @@ use mod_md::challenge::http01;
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http;
 use mod_md::managed::Managed;
-use mod_md::managed::published::{LiveSet, Workers};
+use mod_md::managed::live_set::{LiveSet, Workers};
 use mod_md::managed::saved_order::{Phase, SavedOrder};
 use mod_md::managed::slot::Slot;
 use mod_md::managed::staging;

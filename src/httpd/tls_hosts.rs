@@ -6,7 +6,7 @@
 use super::lock;
 use super::sys::{Context, Server};
 use crate::crypto::Identity;
-use crate::managed::published::Hosts;
+use crate::managed::live_set::Hosts;
 use crate::managed::serve::Source;
 use crate::managed::slot::Slot;
 use std::collections::HashMap;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a process knows of a managed domain: its settings, the certificates in use and in staging, the hosts that
-//! show them. Files of the store are read, checked and written here; what should happen to them is decided in
-//! `renew::decide`, and done by `startup`, `renew` and `live`, which this room never imports.
+//! What a process knows of a managed domain: its settings, the certificates in use and in staging, the hosts
+//! that show them. Files of the store are read, checked and written here; what should happen to them is
+//! decided in `renew::decide`, and done by `startup`, `renew` and `live`, which this room never imports.
 
 pub mod bundle;
 pub mod certificates;
 pub mod gate;
+pub mod live_set;
 pub mod published;
 pub mod save_error;
 pub mod saved_order;
@@ -16,7 +17,7 @@ pub mod staging;
 use crate::challenge::dns01;
 use crate::model::{Md, State};
 use crate::time::Timestamp;
-use published::LiveSet;
+use live_set::LiveSet;
 use serve::Certs;
 use std::borrow::Cow;
 use std::ops::Deref;

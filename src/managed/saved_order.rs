@@ -3,10 +3,8 @@
 //! answers to its challenges, as long as the CA may come for them. Pure.
 
 use crate::model::{Waiting, bounded};
-use crate::renew::decide::retry::Urgency;
-use crate::time::{DAY, Timestamp};
+use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
-use std::time::Duration;
 
 /// Where the CA has an order, for which of the MD's keys it is, and how far it has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +37,6 @@ pub struct Wait {
 
 /// More authorizations than an order has.
 const STARTED_MAX: usize = 200;
-/// So much longer than a validation an issuance may take, while nothing presses: some CAs have people approve
-/// it.
-const ISSUANCE_MAX: Duration = DAY.saturating_mul(7);
-/// Where time presses and another CA may be faster.
-const PRESSED_MAX: Duration = Duration::from_secs(3600);
-
 impl SavedOrder {
     pub fn new(url: &str, key: &str, expires: Option<Timestamp>) -> Self {
         SavedOrder { url: url.into(), key: key.into(), expires, phase: Phase::Placed }
@@ -125,17 +117,6 @@ impl SavedOrder {
         }
     }
 
-    /// When this phase is given up: when the order expires, or after a day. `has_other`: there is another CA.
-    pub fn deadline(&self, urgency: Urgency, has_other: bool, now: Timestamp) -> Timestamp {
-        let longest = match (urgency, &self.phase) {
-            (Urgency::Late | Urgency::Missing, _) if has_other => PRESSED_MAX,
-            (Urgency::Usual, Phase::Issuing { .. }) if self.expires.is_some() => ISSUANCE_MAX,
-            _ => DAY,
-        };
-        let at = self.since(now).plus(longest);
-        self.expires.map_or(at, |expires| at.min(expires))
-    }
-
     pub fn to_json(&self) -> Value {
         let mut out = Map::new();
         out.insert("url".into(), json!(self.url));
@@ -175,6 +156,7 @@ impl SavedOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::DAY;
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
@@ -221,26 +203,5 @@ mod tests {
         assert_eq!(order.since(NOW.minus(DAY)), NOW.minus(DAY), "noted by a clock that was ahead");
         order.believe_up_to(NOW.minus(DAY));
         assert_eq!(order.since(NOW), NOW.minus(DAY), "and so it stays");
-    }
-
-    #[test]
-    fn patience_ends_with_the_order_or_after_a_day_and_sooner_where_another_ca_may_be_faster() {
-        let within =
-            |order: &SavedOrder, urgency, has_other| order.deadline(urgency, has_other, NOW).since(NOW);
-        let (usual, late, missing) = (Urgency::Usual, Urgency::Late, Urgency::Missing);
-        for (phase, urgency, has_other, expected) in [
-            (validating(), usual, false, DAY),
-            (validating(), missing, false, DAY),
-            (validating(), late, true, PRESSED_MAX),
-            (Phase::Issuing { since: NOW }, usual, true, ISSUANCE_MAX),
-            (Phase::Issuing { since: NOW }, missing, false, DAY),
-            (Phase::Issuing { since: NOW }, missing, true, PRESSED_MAX),
-        ] {
-            assert_eq!(within(&order(phase.clone()), urgency, has_other), expected, "{phase:?} {urgency:?}");
-        }
-        let soon = SavedOrder { expires: Some(NOW.plus(DAY / 2)), ..order(validating()) };
-        assert_eq!(within(&soon, usual, false), DAY / 2);
-        let unknown = SavedOrder { expires: None, ..order(Phase::Issuing { since: NOW }) };
-        assert_eq!(within(&unknown, usual, false), DAY);
     }
 }

@@ -4,7 +4,7 @@
 //! A handshake gets what is in the slot, without a lock and whatever is on disk. The
 //! newer set that a slot was told of is read by those that keep it up.
 
-use super::published::LiveSet;
+use super::live_set::LiveSet;
 use arc_swap::{ArcSwapOption, Guard};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

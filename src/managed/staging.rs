@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `staging/NAME/`: what a renewal has got so far. The start takes over what is complete here.
 
-use super::published;
 use super::saved_order::SavedOrder;
 use crate::crypto::cert::Chain;
 use crate::crypto::{self, PrivateKey, jws};
 use crate::model::ledger::Ledger;
-use crate::model::{Job, KeySpec, Md};
-use crate::renew::decide::ari;
+use crate::model::{Job, KeySpec, Md, ari};
 use crate::store::auth::{self, Author, Purpose};
 use crate::store::{Error, Rights, Store, WorkGroup, WorkStore};
 use serde_json::{Value, json};
@@ -21,7 +19,9 @@ pub mod file {
     pub const ORDER: &str = "order.json";
     /// What CAs advise about the certificates in use: there without a job, too.
     pub const ARI: &str = "ari.json";
-    /// What was issued lately: likewise.
+    /// The set that is live until the next restart moves it to `domains`.
+    pub const LIVE: &str = "live.json";
+    /// What was issued lately: there without a job, too.
     pub const LEDGER: &str = "issued.json";
     /// JSON and key of the first account that waits here, and of further ones, each of another CA.
     pub const ACCOUNTS: [(&str, &str); 4] = [
@@ -179,8 +179,7 @@ impl<'a> Staging<'a> {
     pub fn reset(&self) -> Result<(), Error> {
         for name in self.store.files(GROUP, self.name)? {
             let is_account = file::ACCOUNTS.iter().any(|(json, key)| [*json, *key].contains(&name.as_str()));
-            if !is_account && ![file::JOB, file::ARI, file::LEDGER, published::FILE].contains(&name.as_str())
-            {
+            if !is_account && ![file::JOB, file::ARI, file::LEDGER, file::LIVE].contains(&name.as_str()) {
                 self.store.remove(GROUP, self.name, &name)?;
             }
         }

@@ -2,6 +2,7 @@
 //! Values of the domain: a managed domain and its settings, its keys, the state of a renewal job.
 //! They know their JSON in the store, and nothing about files, network or clock.
 
+pub mod ari;
 pub mod bounded;
 pub mod job;
 pub mod key_spec;

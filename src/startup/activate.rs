@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Puts complete sets from `staging` into use when httpd starts.
 //!
-//! A set is read, assembled in `tmp`, passes the [`gate`](crate::managed::gate) and is swapped in: the folder in
-//! `domains` goes to `archive`, the one in `tmp` takes its place. Whether it fits today's configuration does
-//! not matter here: what is better than the set in use is used, and the renewal does the rest. The process
-//! may die between any two steps: what is still staged is activated by the next start, and where `domains`
-//! was left empty, [`recover`](crate::startup::recover) ends the swap. Staging is emptied last.
+//! A set is read, assembled in `tmp`, passes the [`gate`](crate::managed::gate) and is swapped in: the folder
+//! in `domains` goes to `archive`, the one in `tmp` takes its place. Whether it fits today's configuration
+//! does not matter here: what is better than the set in use is used, and the renewal does the rest. The
+//! process may die between any two steps: what is still staged is activated by the next start, and where
+//! `domains` was left empty, [`recover`](crate::startup::recover) ends the swap. Staging is emptied last.
 
 use super::accounts::Accounts;
 use super::cleanup;
@@ -16,10 +16,11 @@ use crate::challenge::answers::Folder;
 use crate::managed::bundle;
 use crate::managed::bundle::{Flaw, JOB_FILE, KeyedSet, MD_FILE};
 use crate::managed::gate;
-use crate::managed::gate::EndedStarts;
 use crate::managed::published;
 use crate::managed::serve::Certs;
 use crate::model::{Job, Md, Trial};
+use crate::renew::decide::activation;
+use crate::startup::ended_starts::EndedStarts;
 use crate::store::auth;
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
@@ -274,7 +275,7 @@ impl<'s> Activation<'s> {
         let name = synced.md.name.clone();
         // What has been live does not wait.
         let new = staged.sets.iter().map(|set| &set.info);
-        if !is_live && let Some(start) = published::waits_until(&synced.md, &synced.certs, new, delay, now) {
+        if !is_live && let Some(start) = activation::waits_until(&synced.md, &synced.certs, new, delay, now) {
             return Ok(Activated::Waiting(start));
         }
         if let Some(reason) = self.objection(&name, &staged) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Brings the store in line with the configuration when httpd starts: finds the folder of every managed
-//! domain, also under the name it had before ([`crate::startup::lineage`]), and what certificates it has. What is
-//! broken is reported and made anew; data of domains that are no longer configured stay.
+//! domain, also under the name it had before ([`crate::startup::lineage`]), and what certificates it has.
+//! What is broken is reported and made anew; data of domains that are no longer configured stay.
 
 use super::cleanup;
 use super::lineage;

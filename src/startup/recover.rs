@@ -5,11 +5,11 @@
 use super::fallback;
 use crate::managed::bundle;
 use crate::managed::bundle::{Flaw, JOB_FILE, KeyedSet, MD_FILE};
-use crate::managed::gate::EndedStarts;
 use crate::managed::staging::file;
 use crate::managed::staging::file::{CHAIN_STEM, KEY_STEM};
 use crate::model::{Job, KeySpec, Md, Outcome, Trial};
 use crate::renew::decide::remedies;
+use crate::startup::ended_starts::EndedStarts;
 use crate::store::{Error, Group, Note, StartStore};
 use crate::time::Timestamp;
 use serde_json::{Value, json};

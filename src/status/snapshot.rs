@@ -9,7 +9,7 @@ use super::{html, json, text};
 use crate::crypto::CertInfo;
 use crate::managed::certificates;
 use crate::managed::certificates::KeyedCert;
-use crate::managed::published::LiveSet;
+use crate::managed::live_set::LiveSet;
 use crate::managed::save_error::Loss;
 use crate::managed::serve::Source;
 use crate::managed::staging::Staging;

@@ -6,7 +6,7 @@ use crate::lab::{HOUR, Lab, NAME, logged};
 use crate::table::{Situation, failing, situation};
 use mod_md::crypto::{CertInfo, Identity, PrivateKey};
 use mod_md::managed::Host;
-use mod_md::managed::published::Hosts;
+use mod_md::managed::live_set::Hosts;
 use mod_md::managed::serve::Source;
 use mod_md::managed::staging::Staging;
 use mod_md::model::{Hold, KeySpec, RenewMode, Scope};

@@ -15,7 +15,7 @@ use crate::managed::bundle::KeyedSet;
 use crate::managed::saved_order::{SavedOrder, Wait};
 use crate::model::{KeySpec, Waiting};
 use crate::renew::decide::error::Error;
-use crate::renew::decide::retry;
+use crate::renew::decide::{order_deadline, retry};
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -161,7 +161,7 @@ impl Attempt<'_, '_> {
         let Some(saved) = &self.saved else { return Ok(None) };
         let since = saved.since(now);
         let urgency = retry::pressure(self.md, &self.target.served(), now).urgency;
-        let deadline = saved.deadline(urgency, self.md.ca.urls.len() > 1, now);
+        let deadline = order_deadline::deadline(saved, urgency, self.md.ca.urls.len() > 1, now);
         if now >= deadline {
             self.remove_order()?;
             let what =

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The CA's advice on when to renew (RFC 9773), as a job keeps it. Pure: what an answer makes of what is
-//! known. An instant inside the CA's window is drawn once and kept until the window changes, so that
-//! neither restarts nor further looks move it.
+//! The CA's advice on when to renew (RFC 9773), as `staging/NAME/ari.json` keeps it. Pure: what an answer
+//! makes of what is known. An instant inside the CA's window is drawn once and kept until the window changes,
+//! so that neither restarts nor further looks move it.
 
 use crate::acme::RenewalInfo;
 use crate::managed::certificates::KeyedCert;
-use crate::model::bounded;
+pub use crate::model::ari::{Advice, Entry};
 use crate::time::{DAY, Timestamp};
-use serde_json::{Value, json};
 use std::time::Duration;
 
 /// When to look again where the CA does not say (RFC 9773 §4.3.2 has it say so).
@@ -17,29 +16,6 @@ const FAILED_PAUSE: Duration = Duration::from_secs(3600);
 /// Within these a CA's `Retry-After` is obeyed.
 const PAUSE_MIN: Duration = Duration::from_secs(60);
 const PAUSE_MAX: Duration = DAY;
-/// Keys of one MD; more entries in a file are not read.
-const ENTRIES_MAX: usize = 32;
-
-/// What is known about one certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// `AKI.SERIAL`.
-    pub cert_id: String,
-    /// `None`: the CA has not told anything yet.
-    pub advice: Option<Advice>,
-    pub next_check: Timestamp,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advice {
-    pub start: Timestamp,
-    pub end: Timestamp,
-    /// The instant drawn from the window.
-    pub renew_at: Timestamp,
-    pub explanation: Option<String>,
-    /// When the CA last said so.
-    pub checked: Timestamp,
-}
 
 /// The entry after the CA answered. `random` in 0..1 draws the instant, where there is a new window.
 pub fn answered(
@@ -102,59 +78,6 @@ pub fn earliest<'e>(entries: &'e [Entry], certs: &[KeyedCert]) -> Option<&'e Adv
     used.filter_map(|entry| entry.advice.as_ref()).min_by_key(|advice| advice.renew_at)
 }
 
-pub fn to_json(entries: &[Entry]) -> Value {
-    let entry = |entry: &Entry| {
-        let mut out = json!({"cert-id": entry.cert_id, "next-check": entry.next_check.to_http_date()});
-        if let (Value::Object(out), Some(advice)) = (&mut out, &entry.advice)
-            && let Value::Object(fields) = advice.to_json()
-        {
-            out.extend(fields);
-        }
-        out
-    };
-    json!({"certificates": entries.iter().map(entry).collect::<Vec<_>>()})
-}
-
-/// Reads what [`to_json`] wrote; what is not in that form is left out.
-pub fn from_json(value: &Value) -> Vec<Entry> {
-    let entries = value.get("certificates").and_then(Value::as_array);
-    let date = |value: Option<&Value>| value.and_then(Value::as_str).and_then(Timestamp::parse_http_date);
-    let entry = |value: &Value| {
-        let text = |key: &str| bounded::name_at(value, key);
-        let window = |key: &str| date(value.get("window").and_then(|window| window.get(key)));
-        let advice = || {
-            Some(Advice {
-                start: window("start")?,
-                end: window("end")?,
-                renew_at: date(value.get("renew-at"))?,
-                explanation: text("explanation-url"),
-                checked: date(value.get("checked"))?,
-            })
-        };
-        Some(Entry {
-            cert_id: text("cert-id")?,
-            next_check: date(value.get("next-check"))?,
-            advice: advice(),
-        })
-    };
-    entries.into_iter().flatten().filter_map(entry).take(ENTRIES_MAX).collect()
-}
-
-impl Advice {
-    /// What status pages show.
-    pub fn to_json(&self) -> Value {
-        let mut out = json!({
-            "window": {"start": self.start.to_http_date(), "end": self.end.to_http_date()},
-            "renew-at": self.renew_at.to_http_date(),
-        });
-        if let Value::Object(out) = &mut out {
-            self.explanation.as_ref().map(|url| out.insert("explanation-url".into(), json!(url)));
-            out.insert("checked".into(), json!(self.checked.to_http_date()));
-        }
-        out
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,21 +131,6 @@ mod tests {
         assert!(is_due(None, NOW));
         // Written by a clock that was ahead.
         assert!(is_due(Some(&first), NOW.minus(DAY * 3)));
-    }
-
-    #[test]
-    fn json_is_read_back_and_garbage_left_out() {
-        let entries = [
-            answered(None, "a.b", &info(10, 20), None, 0.1, NOW),
-            unknown("c.d", NOW),
-            unanswered(None, "e", None, NOW),
-        ];
-        assert_eq!(from_json(&to_json(&entries)), entries);
-        for garbage in
-            [json!(null), json!({"certificates": 5}), json!({"certificates": [1, {"cert-id": "x"}]})]
-        {
-            assert_eq!(from_json(&garbage), []);
-        }
     }
 
     #[test]

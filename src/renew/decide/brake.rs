@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What no reason to renew can pass: after a set was issued, none is ordered for the same reason for a while,
 //! and only so many for all reasons together, so that a CA's advice or a clock that make no sense do not use
-//! up what the CA allows. Pure; the demands of CAs themselves are in [`hold`](crate::renew::decide::rate_limits).
+//! up what the CA allows. Pure; the demands of CAs themselves are in
+//! [`hold`](crate::renew::decide::rate_limits).
 
 use crate::acme::limits::{self, Limit, Limits};
 use crate::crypto;

@@ -8,8 +8,7 @@ use super::limits::Pause;
 use crate::crypto::CertInfo;
 use crate::managed::Managed;
 use crate::managed::certificates::assess;
-use crate::managed::published;
-use crate::managed::published::{Hosts, Workers};
+use crate::managed::live_set::{Hosts, Workers};
 use crate::managed::staging::Staging;
 use crate::metrics::Tally;
 use crate::model::ledger::Cause;
@@ -22,6 +21,7 @@ use crate::renew::attempt::issue::Progress;
 use crate::renew::attempt::progress::Running;
 use crate::renew::attempt::settings::Settings;
 use crate::renew::attempt::{challenges, issue};
+use crate::renew::decide::activation;
 use crate::renew::decide::ari;
 use crate::renew::decide::brake::Queue;
 use crate::renew::decide::due;
@@ -312,7 +312,7 @@ impl Engine {
                 let live = target.live.load();
                 let rests_until = live
                     .as_ref()
-                    .map(|set| published::rests_until(&target.md, set, self.settings.retry.delay));
+                    .map(|set| activation::rests_until(&target.md, set, self.settings.retry.delay));
                 if let Some(at) = rests_until.filter(|at| now < *at) {
                     return Next::At(at);
                 }

@@ -9,14 +9,16 @@ use crate::managed::bundle;
 use crate::managed::bundle::{Flaw, KeyedSet};
 use crate::managed::gate;
 use crate::managed::gate::Admitted;
+use crate::managed::live_set::LiveSet;
 use crate::managed::published;
-use crate::managed::published::{Due, LiveSet, Published};
+use crate::managed::published::Published;
 use crate::managed::serve::Certs;
 use crate::managed::staging::Staging;
 use crate::model::job::status;
 use crate::model::{Job, Md, Outcome, Trial};
 use crate::notify::{self, Event};
 use crate::renew::attempt::progress::Running;
+use crate::renew::decide::activation::{self, Due};
 use crate::renew::decide::due::Decision;
 use crate::renew::decide::error::Error;
 use crate::renew::decide::{due, retry};
@@ -143,7 +145,7 @@ impl Engine {
         let Some((workers, delay)) = workers else { return Turn::Restart };
         let certs: Vec<CertInfo> = sets.iter().map(|set| set.info.clone()).collect();
         let have_staples = workers.have_staples(index, &certs);
-        match published::due(&target.md, &target.served(), &certs, delay, have_staples, now) {
+        match activation::due(&target.md, &target.served(), &certs, delay, have_staples, now) {
             Due::At(at) => return Turn::Waiting(at),
             Due::Stapled => return Turn::Waiting(now.plus(PAUSE)),
             Due::Now => {}

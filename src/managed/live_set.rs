@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a process keeps of a set that went live, and what the renewing one asks of those that serve: the edge
+//! that tests replace.
+
+use super::published::Published;
+use super::serve::Certs;
+use crate::crypto::{self, CertInfo, Identity};
+use crate::model::KeySpec;
+use crate::time::Timestamp;
+use std::collections::BTreeSet;
+
+/// What handshakes and status pages need of a live set.
+pub struct LiveSet {
+    pub since: Timestamp,
+    /// The CA that issued it.
+    pub ca_url: Option<String>,
+    pub certs: Certs,
+    pub identities: Vec<Identity>,
+}
+
+impl LiveSet {
+    /// For an MD that is configured to have these keys.
+    pub fn new(published: &Published, keys: &[KeySpec]) -> Result<Self, crypto::Error> {
+        let identities = published.sets.iter().map(|set| Identity::new(&set.key, &set.chain));
+        Ok(LiveSet {
+            since: published.since,
+            ca_url: published.md.ca.url.clone(),
+            certs: Certs::arrange(
+                keys,
+                published.sets.iter().map(|set| (set.spec.clone(), set.info.clone())),
+            ),
+            identities: identities.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether clients that can do with RSA alone are served.
+    pub fn has_rsa(&self) -> bool {
+        self.identities.iter().any(Identity::is_rsa)
+    }
+
+    /// Whether it has exactly these certificates.
+    pub fn is_of<'c>(&self, certs: impl Iterator<Item = &'c CertInfo>) -> bool {
+        let sorted = |certs: &mut dyn Iterator<Item = &'c CertInfo>| {
+            certs.map(|cert| cert.fingerprint.as_str()).collect::<BTreeSet<_>>()
+        };
+        let mut certs = certs;
+        sorted(&mut certs) == self.certs.all().map(|cert| cert.fingerprint.as_str()).collect()
+    }
+}
+
+/// The TLS hosts of this process.
+pub trait Hosts: Send + Sync {
+    /// Whether every host of the MD of this index takes these, with its own settings; else why not. `None`:
+    /// no host of it is known.
+    fn try_out(&self, index: usize, identities: &[Identity]) -> Option<Result<(), String>>;
+}
+
+/// The processes that serve, as the renewing one knows them.
+pub trait Workers: Send + Sync {
+    /// This set was published for the MD of this index: all are to serve it, this process from now on.
+    fn tell(&self, index: usize, set: LiveSet);
+
+    /// Whether there is a good OCSP response for each of these certificates.
+    fn have_staples(&self, index: usize, certs: &[CertInfo]) -> bool;
+}
