@@ -6,11 +6,10 @@
 //! off its path: by the child that publishes, in the others by the watchdog's beat, and in a new child by
 //! threads that are ahead of its first client.
 
-use super::lock;
 use super::news::News;
 use super::stapling::Stapling;
+use super::state::tls_hosts::{Contexts, TlsHosts};
 use super::sys::{self, Server};
-use super::tls_hosts::{Contexts, TlsHosts};
 use crate::crypto::CertInfo;
 use crate::live::roster::Census;
 use crate::managed::Managed;
@@ -20,6 +19,7 @@ use crate::managed::published;
 use crate::managed::slot::{Slot, Source};
 use crate::ocsp::cache::has_staple;
 use crate::store::{Error, WorkGroup, WorkStore};
+use crate::sync::lock;
 use crate::time::{Clock, StopFlag, SystemClock};
 use std::collections::HashMap;
 use std::io;

@@ -3,8 +3,8 @@
 //! has news raises it; the others notice at their next look, which costs one atomic load as long as there is
 //! none.
 
-use super::lock;
 use super::sys::Counters;
+use crate::sync::lock;
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

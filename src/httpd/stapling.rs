@@ -3,11 +3,11 @@
 //! for responses; all children take them up from the store when they are told; handshakes are answered from
 //! memory.
 
+use super::child::renewing::user_agent;
 use super::news::News;
-use super::primed;
-use super::renewal::user_agent;
-use super::starting::Startup;
-use super::{State, lock};
+use super::start::stapled;
+use super::state::State;
+use super::state::startup::Startup;
 use crate::config::Plan;
 use crate::crypto;
 use crate::http::client::{Client, Limits, Options};
@@ -22,6 +22,7 @@ use crate::ocsp::{Cache, Entry, Response, Status, Subject};
 use crate::stapling::driver::{Connect, Surroundings};
 use crate::stapling::{Driver, Settings, staged};
 use crate::store::{Error, Group, StartStore, WorkGroup, WorkStore};
+use crate::sync::lock;
 use crate::time::{self, Clock, StopFlag, SystemClock, Timestamp};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -61,8 +62,8 @@ impl Stapling {
         let subjects = std::mem::take(&mut *lock(&startup.stapling.subjects));
         let by_mod_ssl = std::mem::take(&mut *lock(&startup.stapling.by_mod_ssl));
         let terms_of = |md| match by_mod_ssl.contains(&md) {
-            true => primed::terms_where_stapled(plan, md),
-            false => primed::terms_of(plan, md),
+            true => stapled::terms_where_stapled(plan, md),
+            false => stapled::terms_of(plan, md),
         };
         let terms: Vec<_> = (0..mds.len()).map(terms_of).collect();
         let cache = startup.stapling.cache.clone();
@@ -73,7 +74,7 @@ impl Stapling {
         cache.put(entries);
         // Only now: what is still valid is stapled, however old its file is.
         if let Some(main) = plan.hosts.first() {
-            primed::clean_up(startup, main.staple_keep, &subjects, &terms, &mds);
+            stapled::clean_up(startup, main.staple_keep, &subjects, &terms, &mds);
         }
         if subjects.is_empty() && terms.iter().all(Option::is_none) {
             return Ok(None);

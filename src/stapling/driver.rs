@@ -11,10 +11,11 @@ use crate::ocsp::fetch::Reason;
 use crate::ocsp::subject::Terms;
 use crate::ocsp::{Cache, Entry, Response, Subject, fetch, file, schedule};
 use crate::store::WorkStore;
+use crate::sync::lock;
 use crate::time::{AtWork, Clock, StopFlag, Timestamp};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -182,10 +183,6 @@ impl Driver {
         let Surroundings { store, clock, .. } = &self.shared.around;
         report::run(&receiver, store, &self.shared.settings.commands, clock.as_ref());
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All that is due with one responder, until there is nothing more.

@@ -6,9 +6,10 @@ use super::reconcile::SyncedMd;
 use crate::crypto::{self, PrivateKey, self_signed};
 use crate::model::KeySpec;
 use crate::store::{Error, Group, StartStore};
+use crate::sync::lock;
 use crate::time::{DAY, Timestamp};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use zeroize::Zeroizing;
 
 const CHAIN_STEM: &str = "fallback-pubcert";
@@ -96,11 +97,6 @@ fn is_usable(store: &StartStore, synced: &SyncedMd, spec: &KeySpec, now: Timesta
             && leaf.not_before() <= now
             && now.plus(DAY) <= leaf.not_after()
     })
-}
-
-/// A thread that panicked has left nothing half-done here.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod activate;
+pub mod bring_up;
 pub mod cleanup;
 pub mod ended_starts;
 pub mod fallback;

@@ -10,7 +10,7 @@
 //! touch atomics, wake sleepers and sleep, and take neither locks nor memory.
 
 use super::guard::callback;
-use crate::httpd::refresh;
+use crate::httpd::child::tick;
 use crate::time::StopFlag;
 use apache_sys::{apr_pool_t, apr_status_t};
 use std::ffi::{c_int, c_void};
@@ -69,7 +69,7 @@ callback! {
     fn child_ends(data: *mut c_void) -> apr_status_t, failing 0; {
         // SAFETY: as `end_with` registered it.
         if let Some(end) = unsafe { own(data) } {
-            refresh::end(&end.stop);
+            tick::end(&end.stop);
         }
         0
     }
@@ -82,7 +82,7 @@ callback! {
         let Some(end) = (unsafe { own(data) }) else { return };
         // Where the child's pool was not destroyed.
         if !end.stop.is_raised() {
-            refresh::end(&end.stop);
+            tick::end(&end.stop);
         }
         if !end.stop.is_quiet() {
             // SAFETY: has no conditions. What httpd had to write is written: its pool is gone.

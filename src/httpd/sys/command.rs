@@ -7,7 +7,7 @@ use super::pool;
 use super::server::Server;
 use crate::config::table::{Args, Places, ROWS, Row};
 use crate::config::{self, Env, Scope};
-use crate::httpd::{self, DirConf, directive_conf};
+use crate::httpd::state::{DirConf, directive_conf};
 use apache_sys::{cmd_func, cmd_parms, command_rec};
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -125,7 +125,7 @@ callback! {
 
 /// # Safety
 /// `parms` is what httpd lends to a directive's function.
-unsafe fn conf_of<'a>(parms: *mut cmd_parms) -> Result<&'a httpd::ServerConf, String> {
+unsafe fn conf_of<'a>(parms: *mut cmd_parms) -> Result<&'a crate::httpd::state::ServerConf, String> {
     // SAFETY: see above.
     unsafe { Server::new((*parms).server) }
         .conf()

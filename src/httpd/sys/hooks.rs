@@ -9,7 +9,9 @@ use super::request::{Answer, Request};
 use super::server::Server;
 use super::{ocsp, ssl};
 use crate::challenge::tls_alpn01;
-use crate::httpd::{alpn, pages, refresh, request, startup, tls};
+use crate::httpd::child::tick;
+use crate::httpd::serve::{pages, requests, tls_alpn};
+use crate::httpd::start::{before_tls, certificates};
 use apache_sys::{
     apr_array_header_t, apr_pool_cleanup_null, apr_pool_t, apr_status_t, conn_rec, request_rec, server_rec,
 };
@@ -78,7 +80,7 @@ callback! {
 callback! {
     fn check_config(_conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
         // SAFETY: httpd lends the main server.
-        result(startup::check(unsafe { Server::new(main) }))
+        result(before_tls::check(unsafe { Server::new(main) }))
     }
 }
 
@@ -87,7 +89,7 @@ callback! {
         // SAFETY: httpd lends the main server and the pool of its configuration, and has a single thread.
         unsafe {
             pool::claim(conf);
-            result(startup::before_tls(Server::new(main)))
+            result(before_tls::before_tls(Server::new(main)))
         }
     }
 }
@@ -95,19 +97,19 @@ callback! {
 callback! {
     fn post_config_after_tls(conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
         // SAFETY: as above.
-        result(startup::after_tls(unsafe { Server::new(main) }, ConfigPool(conf)))
+        result(before_tls::after_tls(unsafe { Server::new(main) }, ConfigPool(conf)))
     }
 }
 
 callback! {
     fn child_init(pool: *mut apr_pool_t, main: *mut server_rec) -> (), failing (); {
         // SAFETY: as above; the pool is the child's.
-        unsafe { refresh::begin(Server::new(main), ChildPool::new(pool)) };
+        unsafe { tick::begin(Server::new(main), ChildPool::new(pool)) };
     }
 }
 
 /// The reasons are in the log already.
-fn result(outcome: Result<(), startup::StartFailed>) -> c_int {
+fn result(outcome: Result<(), before_tls::StartFailed>) -> c_int {
     outcome.map_or(FAILED, |()| OK)
 }
 
@@ -116,7 +118,7 @@ callback! {
         // SAFETY: mod_ssl lends server, pool and two arrays of C strings.
         unsafe {
             let (mut certs, mut keys) = (PathArray::new(certs, pool), PathArray::new(keys, pool));
-            if tls::add_certificates(Server::new(server), &mut certs, &mut keys) { OK } else { apache_sys::DECLINED }
+            if certificates::add_certificates(Server::new(server), &mut certs, &mut keys) { OK } else { apache_sys::DECLINED }
         }
     }
 }
@@ -126,7 +128,7 @@ callback! {
         // SAFETY: as above.
         unsafe {
             let (mut certs, mut keys) = (PathArray::new(certs, pool), PathArray::new(keys, pool));
-            if tls::add_fallback(Server::new(server), &mut certs, &mut keys) { OK } else { apache_sys::DECLINED }
+            if certificates::add_fallback(Server::new(server), &mut certs, &mut keys) { OK } else { apache_sys::DECLINED }
         }
     }
 }
@@ -145,7 +147,7 @@ callback! {
             // a CA.
             if request.is_null()
                 && connection::offers_acme_tls(offers)
-                && alpn::accepts(&Connection::new(record), Server::new(server))
+                && tls_alpn::accepts(&Connection::new(record), Server::new(server))
             {
                 connection::propose_acme_tls(proposals);
                 return OK;
@@ -167,7 +169,7 @@ callback! {
             let connection = Connection::new(record);
             let is_ours = request.is_null()
                 && pool::text(protocol) == tls_alpn01::PROTOCOL
-                && alpn::accepts(&connection, Server::new(server));
+                && tls_alpn::accepts(&connection, Server::new(server));
             if is_ours {
                 connection.switch_to_acme_tls();
                 return OK;
@@ -206,7 +208,7 @@ callback! {
         // SAFETY: mod_ssl lends the connection, a C string or null, and two places for pointers.
         unsafe {
             let connection = Connection::new(record);
-            let Some(answer) = alpn::answer(&connection, &pool::text(server_name)) else {
+            let Some(answer) = tls_alpn::answer(&connection, &pool::text(server_name)) else {
                 return apache_sys::DECLINED;
             };
             *cert = connection.copy(&answer.cert);
@@ -220,7 +222,7 @@ callback! {
     fn post_read_request(record: *mut request_rec) -> c_int, failing FAILED; {
         // SAFETY: httpd lends a live request.
         let request = unsafe { Request::new(record) };
-        let answer = request::before_all(&request);
+        let answer = requests::before_all(&request);
         request.send(answer, apache_sys::DONE)
     }
 }
@@ -229,7 +231,7 @@ callback! {
     fn access_checker(record: *mut request_rec) -> c_int, failing FAILED; {
         // SAFETY: as above.
         let request = unsafe { Request::new(record) };
-        let answer = request::in_section(&request);
+        let answer = requests::in_section(&request);
         request.send(answer, apache_sys::DONE)
     }
 }

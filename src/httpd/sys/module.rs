@@ -2,7 +2,7 @@
 //! The module record, the one symbol httpd looks for, and the creation of per-server configuration.
 
 use super::{command, hooks, pool};
-use crate::httpd::{DirConf, ServerConf};
+use crate::httpd::state::{DirConf, ServerConf};
 use apache_sys::{ap_conf_vector_t, apr_pool_t, conn_rec, module, server_rec};
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int, c_void};

@@ -4,7 +4,7 @@
 use super::guard::callback;
 use super::pool;
 use super::server::Server;
-use crate::httpd::primed;
+use crate::httpd::start::stapled;
 use crate::ocsp::Cache;
 use crate::time;
 use apache_sys::{ap_ssl_ocsp_copy_resp, apr_pool_t, apr_size_t, conn_rec, server_rec};
@@ -24,7 +24,7 @@ callback! {
         let (server, id, pem) = unsafe {
             (Server::new(server), bytes(id.cast(), length), std::ffi::CStr::from_ptr(pem).to_bytes())
         };
-        if primed::prime(server, id, pem) { OK } else { apache_sys::DECLINED }
+        if stapled::prime(server, id, pem) { OK } else { apache_sys::DECLINED }
     }
 }
 
@@ -67,8 +67,8 @@ pub(super) unsafe fn install(server: Server<'_>, pool: *mut apr_pool_t, context:
         if apache_sys::shim_status_callback(context).is_some() {
             // mod_ssl's, which asks our hook first, for each certificate. It has set it for one that it told
             // us of, or because of `SSLUseStapling on`.
-            primed::note_by_mod_ssl(server);
-        } else if let Some(cache) = primed::cache_of(server) {
+            stapled::note_by_mod_ssl(server);
+        } else if let Some(cache) = stapled::cache_of(server) {
             let cache = pool::own(pool, cache);
             apache_sys::shim_set_status_callback(context, Some(status_callback), cache.cast());
         }

@@ -3,7 +3,7 @@
 
 use super::server::Server;
 use super::{module, pool};
-use crate::httpd::DirConf;
+use crate::httpd::state::DirConf;
 use crate::names;
 use apache_sys::request_rec;
 use std::ffi::{CStr, c_char, c_int};

@@ -2,7 +2,7 @@
 //! Server records and what httpd knows before it serves: listeners, owner of files, root folder.
 
 use super::{module, pool};
-use crate::httpd::ServerConf;
+use crate::httpd::state::ServerConf;
 use crate::store::Owner;
 use apache_sys::server_rec;
 use std::marker::PhantomData;

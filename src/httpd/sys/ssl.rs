@@ -9,7 +9,9 @@ use super::server::Server;
 use super::{ocsp, pool};
 use crate::challenge::tls_alpn01;
 use crate::crypto::Identity;
-use crate::httpd::{alpn, live, tls};
+use crate::httpd::live;
+use crate::httpd::serve::tls_alpn;
+use crate::httpd::start::certificates;
 use crate::managed::slot::Slot;
 use apache_sys::{apr_pool_t, server_rec};
 use foreign_types::{ForeignType, ForeignTypeRef};
@@ -85,7 +87,7 @@ callback! {
         unsafe {
             let server = Server::new(server);
             ocsp::install(server, pool, context);
-            tls::loaded(server, Context(context));
+            certificates::loaded(server, Context(context));
             // Connections are made from the context of the first host at an address, whichever they are for.
             apache_sys::SSL_CTX_set_msg_callback(context, Some(message_callback));
             let (live, speaks_acme_tls) = (live::slot_of(server), server.allows_acme_tls());
@@ -161,7 +163,7 @@ unsafe fn shows_challenge(ssl: *mut SSL) -> bool {
         return false;
     }
     let name = tls.servername(NameType::HOST_NAME).unwrap_or_default();
-    let Some(identities) = alpn::certificates(&connection, name) else { return is_agreed };
+    let Some(identities) = tls_alpn::certificates(&connection, name) else { return is_agreed };
     // SAFETY: see above.
     unsafe { apache_sys::SSL_certs_clear(ssl) };
     // A host's settings may refuse one kind.

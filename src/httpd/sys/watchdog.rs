@@ -3,9 +3,10 @@
 //! that module is told so instead of failing to load ours.
 
 use super::guard::callback;
-use crate::httpd::State;
-use crate::httpd::refresh;
-use crate::httpd::renewal::{self, Beat};
+use crate::httpd::child::renewing;
+use crate::httpd::child::renewing::Beat;
+use crate::httpd::child::tick;
+use crate::httpd::state::State;
 use apache_sys::{ap_watchdog_callback_fn_t, apr_interval_time_t, apr_pool_t, apr_status_t};
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
@@ -60,7 +61,7 @@ callback! {
         // SAFETY: `register` handed over a State that the configuration keeps alive, and mod_watchdog
         // calls back only while that configuration is in force.
         let Some(shared) = (unsafe { data.cast::<State>().as_ref() }) else { return 0 };
-        renewal::beat(shared, match state as u32 {
+        renewing::beat(shared, match state as u32 {
             apache_sys::AP_WATCHDOG_STATE_STARTING => Beat::Start,
             apache_sys::AP_WATCHDOG_STATE_STOPPING => Beat::Stop,
             _ => Beat::Run,
@@ -73,7 +74,7 @@ callback! {
     fn news_beat(state: c_int, data: *mut c_void, _pool: *mut apr_pool_t) -> apr_status_t, failing 0; {
         if state as u32 == apache_sys::AP_WATCHDOG_STATE_RUNNING {
             // SAFETY: as above.
-            unsafe { data.cast::<State>().as_ref() }.into_iter().for_each(refresh::beat);
+            unsafe { data.cast::<State>().as_ref() }.into_iter().for_each(tick::beat);
         }
         0
     }

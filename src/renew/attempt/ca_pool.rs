@@ -7,9 +7,10 @@ use crate::acme::{self, Server, Session};
 use crate::http::{self, Transport};
 use crate::managed::Route;
 use crate::renew::decide::error::Error;
+use crate::sync::lock;
 use crate::time::{Clock, Timestamp};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Opens a transport that goes this way.
 pub type Connect = Box<dyn Fn(&Route) -> Result<Arc<dyn Transport>, http::Error> + Send + Sync>;
@@ -117,10 +118,6 @@ impl Authority {
         lock(&self.contact).server = None;
         lock(&self.sessions).clear();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

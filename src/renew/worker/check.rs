@@ -31,9 +31,10 @@ use crate::renew::decide::rate_limits::Holds;
 use crate::renew::decide::retry;
 use crate::renew::decide::retry::Turn;
 use crate::store::WorkStore;
+use crate::sync::lock;
 use crate::time::{Clock, Stopped, Timestamp};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How long after a renewal the new certificate is looked at.
@@ -477,8 +478,4 @@ impl Engine {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,10 +4,10 @@
 //! an elliptic curve and one of RSA, and nothing else is shown: the validator has the choice of the key type
 //! alone.
 
-use super::State;
-use super::sys::{Connection, Server};
 use crate::challenge::tls_alpn01;
 use crate::crypto::{self, Identity};
+use crate::httpd::state::State;
+use crate::httpd::sys::{Connection, Server};
 use crate::store::{self, WorkGroup, WorkStore};
 use std::sync::Arc;
 use zeroize::Zeroizing;

@@ -2,12 +2,11 @@
 //! What a start knows between its two halves: while mod_ssl, in between, asks for certificates and loads
 //! them.
 
-use super::lock;
-use super::primed::Primed;
-use super::startup::{config_servers, report};
-use super::sys::Server;
 use super::tls_hosts::TlsHosts;
 use crate::config::{Host, Plan, ServerConfig};
+use crate::httpd::start::before_tls::{config_servers, report};
+use crate::httpd::start::stapled::Primed;
+use crate::httpd::sys::Server;
 use crate::managed::serve::OwnFile;
 use crate::startup::fallback::Fallbacks;
 use crate::startup::reconcile;
@@ -15,6 +14,7 @@ use crate::startup::reconcile::SyncedMd;
 use crate::startup::recover;
 use crate::startup::recover::OnTrial;
 use crate::store::{StartStore, StoreLock};
+use crate::sync::lock;
 use crate::time::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -27,19 +27,19 @@ pub struct Startup {
     pub fallbacks: Fallbacks,
     /// In the order of the plan's MDs.
     pub mds: Mutex<Vec<SyncedMd>>,
-    pub(super) servers: Vec<(ServerConfig, Host)>,
-    pub(super) plan: Mutex<Plan>,
+    pub(crate) servers: Vec<(ServerConfig, Host)>,
+    pub(crate) plan: Mutex<Plan>,
     /// Server to its index in `servers`.
-    pub(super) index: HashMap<usize, usize>,
+    pub(crate) index: HashMap<usize, usize>,
     /// Hosts that mod_ssl has asked certificates for.
-    pub(super) tls: Mutex<HashSet<usize>>,
+    pub(crate) tls: Mutex<HashSet<usize>>,
     pub hosts: TlsHosts,
     /// Sets that no start has come up with yet.
-    pub(super) on_trial: OnTrial,
+    pub(crate) on_trial: OnTrial,
     /// Held while these are on trial.
-    pub(super) trial: Mutex<Option<StoreLock>>,
+    pub(crate) trial: Mutex<Option<StoreLock>>,
     /// What certificate files of hosts are worth, by path: thousands of hosts may inherit one.
-    pub(super) own_files: Mutex<HashMap<String, OwnFile>>,
+    pub(crate) own_files: Mutex<HashMap<String, OwnFile>>,
     pub stapling: Primed,
 }
 

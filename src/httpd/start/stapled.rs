@@ -2,12 +2,11 @@
 //! What the start learns of certificates that are stapled: mod_ssl's hooks tell of them while it makes its
 //! contexts.
 
-use super::live;
-use super::lock;
-use super::starting::Startup;
-use super::sys::Server;
 use crate::config::Plan;
 use crate::crypto::Chain;
+use crate::httpd::live;
+use crate::httpd::state::startup::Startup;
+use crate::httpd::sys::Server;
 use crate::managed::Managed;
 use crate::model::Md;
 use crate::ocsp::file;
@@ -15,6 +14,7 @@ use crate::ocsp::subject::{Id, OTHER, Terms, Unfit};
 use crate::ocsp::{Cache, Subject};
 use crate::stapling::staged;
 use crate::store::WorkStore;
+use crate::sync::lock;
 use crate::time::{TimeSlice, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};

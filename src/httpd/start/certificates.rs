@@ -2,15 +2,15 @@
 //! mod_ssl's questions for certificates, asked for each TLS host while httpd starts. What each is served is
 //! decided in [`serve`]; here it is handed over.
 
-use super::lock;
-use super::starting::Startup;
-use super::sys::{Context, PathArray, Server};
-use super::tls_hosts::Given;
+use crate::httpd::state::startup::Startup;
+use crate::httpd::state::tls_hosts::Given;
+use crate::httpd::sys::{Context, PathArray, Server};
 use crate::managed::serve;
 use crate::managed::serve::{Own, OwnFile, Source};
 use crate::model::KeySpec;
 use crate::startup::reconcile;
 use crate::startup::reconcile::SyncedMd;
+use crate::sync::lock;
 use std::path::PathBuf;
 use std::sync::Arc;
 

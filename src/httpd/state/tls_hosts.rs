@@ -3,12 +3,12 @@
 //! TLS context that mod_ssl made for it. New sets are tried out on these contexts, with all settings of their
 //! hosts, before they are served by any.
 
-use super::lock;
-use super::sys::{Context, Server};
 use crate::crypto::Identity;
+use crate::httpd::sys::{Context, Server};
 use crate::managed::live_set::Hosts;
 use crate::managed::serve::Source;
 use crate::managed::slot::Slot;
+use crate::sync::lock;
 use std::collections::HashMap;
 use std::sync::Mutex;
 

@@ -2,9 +2,10 @@
 //! What every child does beside serving: it takes up what another process has news of, off the path of
 //! requests and handshakes. And how it ends.
 
-use super::State;
-use super::sys::{self, ChildPool, Server};
 use crate::crypto;
+use crate::httpd::state::State;
+use crate::httpd::sys;
+use crate::httpd::sys::{ChildPool, Server};
 use crate::time::{Clock, StopFlag, SystemClock};
 use std::time::Duration;
 

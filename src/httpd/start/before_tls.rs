@@ -5,17 +5,18 @@
 //! in place when it asks, and after it, when TLS hosts are known. No outside server is contacted here. A
 //! broken entry of the store never stops the start, except the file that holds its key.
 
-use super::live::Live;
-use super::primed::Primed;
-use super::stapling::Stapling;
-use super::starting::Startup;
-use super::sys::{self, ConfigPool, Server};
-use super::takeover::{self, Right};
-use super::tls_hosts::TlsHosts;
-use super::{State, advice, guest, lock, pages};
+use super::stapled::Primed;
+use super::{advice, guest};
 use crate::challenge::dns01;
 use crate::config::{self, Finding, Host, Plan, PlannedMd, ServerConfig};
 use crate::counters::Counters;
+use crate::httpd::live::Live;
+use crate::httpd::stapling::Stapling;
+use crate::httpd::state::startup::Startup;
+use crate::httpd::state::tls_hosts::TlsHosts;
+use crate::httpd::state::{PageSettings, State};
+use crate::httpd::sys;
+use crate::httpd::sys::{ConfigPool, Server};
 use crate::log::Level;
 use crate::managed::save_error::Unsaved;
 use crate::managed::{Managed, Route};
@@ -25,6 +26,8 @@ use crate::notify::Commands;
 use crate::renew::attempt::settings::Settings;
 use crate::renew::decide::retry::Retry;
 use crate::stapling::snapshot::States;
+use crate::startup::bring_up;
+use crate::startup::bring_up::Right;
 use crate::startup::fallback::Fallbacks;
 use crate::startup::reconcile;
 use crate::startup::reconcile::SyncedMd;
@@ -32,6 +35,7 @@ use crate::startup::recover::OnTrial;
 use crate::startup::{cleanup, findings};
 use crate::status::Snapshots;
 use crate::store::StartStore;
+use crate::sync::lock;
 use crate::time::{Clock, StopFlag, SystemClock};
 use std::collections::HashMap;
 use std::path::Path;
@@ -123,7 +127,7 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     // The check comes first to where the last start ended.
     let mut on_trial = match right {
         Right::Look if !is_check => OnTrial::new(),
-        _ => takeover::revert(&store, now),
+        _ => bring_up::revert(&store, now),
     };
     let bring_in_line = if matches!(right, Right::Look) { reconcile::look } else { reconcile::sync };
     let hosts = |md| plan.host_names(md, |at| servers.get(at).map(|(_, host)| host));
@@ -141,12 +145,12 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         }
     }
     if let Right::Change { .. } = right {
-        on_trial.extend(takeover::run(&store, &mut mds, &plan, now));
+        on_trial.extend(bring_up::run(&store, &mut mds, &plan, now));
     }
     drop(right);
     let startup = Arc::new(Startup {
         hosts: TlsHosts::new(mds.len(), plan.global.live_activation),
-        trial: Mutex::new(takeover::begin_trial(&store, &on_trial)),
+        trial: Mutex::new(bring_up::begin_trial(&store, &on_trial)),
         on_trial,
         own_files: Mutex::default(),
         stapling: Primed::default(),
@@ -266,8 +270,8 @@ fn share(state: State, records: &[Server<'_>]) -> Arc<State> {
     state
 }
 
-pub(super) fn pages_of(records: &[Server<'_>], plan: &Plan) -> HashMap<usize, pages::Settings> {
-    records.iter().zip(&plan.hosts).map(|(s, host)| (s.key(), pages::Settings::new(host))).collect()
+pub(crate) fn pages_of(records: &[Server<'_>], plan: &Plan) -> HashMap<usize, PageSettings> {
+    records.iter().zip(&plan.hosts).map(|(s, host)| (s.key(), PageSettings::new(host))).collect()
 }
 
 /// Counters that all children share. Without them there is still a server; `loss` is what it does not do.
@@ -329,7 +333,7 @@ fn settle(store: &StartStore, planned: &PlannedMd, synced: &mut SyncedMd, dns01_
     }
 }
 
-pub(super) fn settings(plan: &Plan) -> Settings {
+pub(crate) fn settings(plan: &Plan) -> Settings {
     let global = &plan.global;
     Settings {
         retry: Retry { delay: global.retry_delay, failover: global.retry_failover },
@@ -390,11 +394,11 @@ fn collect(main: Server<'_>, records: &[Server<'_>]) -> Vec<(ServerConfig, Host)
     records.iter().map(|server| (own_conf(server), host(server))).collect()
 }
 
-pub(super) fn config_servers(servers: &[(ServerConfig, Host)]) -> Vec<config::Server<'_>> {
+pub(crate) fn config_servers(servers: &[(ServerConfig, Host)]) -> Vec<config::Server<'_>> {
     servers.iter().map(|(config, host)| config::Server { config, host: host.clone() }).collect()
 }
 
-pub(super) fn report(findings: impl IntoIterator<Item = Finding>) {
+pub(crate) fn report(findings: impl IntoIterator<Item = Finding>) {
     for finding in findings {
         crate::log::write(finding.level, 0, format_args!("{}", finding.text));
     }

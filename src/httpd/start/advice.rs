@@ -2,12 +2,13 @@
 //! What can be known of a configuration before anything is renewed or served: asks httpd, files and the store
 //! for [`config::advice`], and tells. Changes nothing, asks nobody on the network.
 
-use super::startup::config_servers;
-use super::sys::{self, Server};
+use super::before_tls::config_servers;
 use crate::acme::account;
 use crate::config::advice::{self, Item, Surroundings, certificates};
 use crate::config::tree::{Directive, Engine, TlsSettings, Tree};
 use crate::config::{Finding, Host, Plan, PlannedMd, ServerConfig};
+use crate::httpd::sys;
+use crate::httpd::sys::Server;
 use crate::log::Level;
 use crate::startup::findings;
 use crate::store::{reach, read_admin_file};

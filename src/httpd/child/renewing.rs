@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The renewing child: mod_watchdog calls at every beat; the driver keeps the jobs going.
 
-use super::stapling::Runner;
-use super::{State, lock};
 use crate::http::client::Limits;
+use crate::httpd::stapling::Runner;
+use crate::httpd::state::State;
 use crate::metrics::Counted;
 use crate::renew::attempt::ca_pool::Authorities;
 use crate::renew::worker::check::Engine;
 use crate::renew::worker::neighbour::Neighbour;
 use crate::renew::worker::pool::Driver;
+use crate::sync::lock;
 use crate::time::SystemClock;
 use crate::{crypto, http};
 use std::sync::Arc;

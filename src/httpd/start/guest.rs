@@ -3,11 +3,12 @@
 //! challenges that stand in the store all the same, as the C module does: in front of servers that renew it
 //! may share theirs.
 
-use super::State;
-use super::startup::{pages_of, settings};
-use super::sys::{self, Server};
-use super::tls_hosts::TlsHosts;
+use super::before_tls::{pages_of, settings};
 use crate::config::Plan;
+use crate::httpd::state::State;
+use crate::httpd::state::tls_hosts::TlsHosts;
+use crate::httpd::sys;
+use crate::httpd::sys::Server;
 use crate::managed::Managed;
 use crate::stapling::snapshot::States;
 use crate::status::Snapshots;

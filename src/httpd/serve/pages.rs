@@ -2,38 +2,19 @@
 //! What the module tells of itself over HTTP: the handlers md-status and md-metrics, a section in
 //! server-status, and the public facts about the certificate of a host.
 
-use super::State;
-use super::request::{NOT_FOUND, NOT_IMPLEMENTED, state_of};
-use super::stapling::Stapling;
-use super::sys::{Answer, Request};
-use crate::config::HostPlan;
+use super::requests::{NOT_FOUND, NOT_IMPLEMENTED, state_of};
+use crate::httpd::stapling::Stapling;
+use crate::httpd::state::State;
+use crate::httpd::sys::{Answer, Request};
 use crate::metrics::Tally;
 use crate::ocsp::cache::Table;
 use crate::stapling::snapshot::{self, Stapled};
-use crate::status::{Monitor, Snapshots, html, json, metrics, staplings, text};
+use crate::status::{Snapshots, html, json, metrics, staplings, text};
 use crate::time::{Clock, SystemClock, Timestamp};
 use std::sync::Arc;
 
 /// Where the certificates of a host can be looked at by anyone (`MDCertificateStatus`).
 const CERTIFICATE_STATUS: &str = "/.httpd/certificate-status";
-
-/// What the directives say about pages, for one server.
-pub struct Settings {
-    in_server_status: bool,
-    certificate_status: bool,
-    monitor: Monitor,
-}
-
-impl Settings {
-    pub fn new(host: &HostPlan) -> Self {
-        let (name, url) = host.certificate_check.clone();
-        Settings {
-            in_server_status: host.server_status,
-            certificate_status: host.certificate_status,
-            monitor: Monitor { name, url },
-        }
-    }
-}
 
 impl State {
     /// What certificates are stapled with.

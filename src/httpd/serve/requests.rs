@@ -2,19 +2,20 @@
 //! Requests that are ours before anything else looks at them: http-01 challenges, and what MDRequireHttps
 //! says.
 
-use super::live::Live;
-use super::sys::{Answer, Request};
-use super::{DirConf, State, pages};
+use super::pages;
 use crate::challenge::answers::Folder;
 use crate::challenge::http01;
+use crate::httpd::live::Live;
+use crate::httpd::state::{DirConf, State};
+use crate::httpd::sys::{Answer, Request};
 use crate::model::RequireHttps;
 use crate::require_https::{self, Asked, Ruling};
 use crate::store::{self, WorkGroup};
 use std::sync::Arc;
 
 const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
-pub(super) const NOT_FOUND: u16 = 404;
-pub(super) const NOT_IMPLEMENTED: u16 = 501;
+pub(crate) const NOT_FOUND: u16 = 404;
+pub(crate) const NOT_IMPLEMENTED: u16 = 501;
 const UNAVAILABLE: u16 = 503;
 /// What is said of certificates, also where there is none.
 const PUBLIC: &str = "/.httpd/";
@@ -107,6 +108,6 @@ fn require_https(request: &Request<'_>, state: &State, mode: RequireHttps) -> An
     }
 }
 
-pub(super) fn state_of(request: &Request<'_>) -> Option<Arc<State>> {
+pub(crate) fn state_of(request: &Request<'_>) -> Option<Arc<State>> {
     request.server().conf()?.state.get().cloned()
 }

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the parts of the glue share: what directives said of a server, and what is known once a start is through.
+
+pub mod startup;
+pub mod tls_hosts;
+
+use crate::config::{self, HostPlan};
+use crate::httpd::live::Live;
+use crate::httpd::stapling::{self, Stapling};
+use crate::managed::Managed;
+use crate::metrics::Tally;
+use crate::model::RequireHttps;
+use crate::renew::attempt::settings::Settings;
+use crate::renew::worker::pool::Driver;
+use crate::stapling::snapshot::States;
+use crate::status::{Monitor, Snapshots};
+use crate::store::WorkStore;
+use crate::sync::lock;
+use crate::time::StopFlag;
+use startup::Startup;
+use tls_hosts::Contexts;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// What hangs at httpd's record of a server: what its directives said, and once the start is through,
+/// what all servers share.
+#[derive(Default)]
+pub struct ServerConf {
+    pub config: Mutex<config::ServerConfig>,
+    /// Between the two halves of post_config.
+    pub startup: Mutex<Option<Arc<Startup>>>,
+    pub state: OnceLock<Arc<State>>,
+}
+
+impl ServerConf {
+    /// Once the start is through, where anything is stapled.
+    pub fn stapling(&self) -> Option<&Stapling> {
+        self.state.get()?.stapling.as_deref()
+    }
+}
+
+/// What the directives in a section say that applies to some requests only (`<If>`).
+#[derive(Default)]
+pub struct DirConf {
+    pub require_https: Mutex<Option<RequireHttps>>,
+}
+
+impl DirConf {
+    pub fn set_require_https(&self, mode: RequireHttps) {
+        *lock(&self.require_https) = Some(mode);
+    }
+
+    pub fn require_https(&self) -> Option<RequireHttps> {
+        *lock(&self.require_https)
+    }
+}
+
+/// Runs a directive on the configuration of its server.
+pub fn directive_conf<R>(conf: &ServerConf, run: impl FnOnce(&mut config::ServerConfig) -> R) -> R {
+    run(&mut lock(&conf.config))
+}
+
+/// What is known once the start is through. Children inherit it by fork and never change it, but for the
+/// driver of the one child that renews.
+pub struct State {
+    pub mds: Arc<[Managed]>,
+    /// Any DNS name of an MD, and `*.rest` for wildcards, to the MD's index.
+    pub by_name: HashMap<String, usize>,
+    /// By server: what `MDRequireHttps` asks of hosts that have an MD.
+    pub require_https: HashMap<usize, RequireHttps>,
+    pub store: WorkStore,
+    pub settings: Settings,
+    /// Tells this httpd from others on the same store.
+    pub instance: u64,
+    /// The admin knows that others use the store: they are kept apart by `MDStoreLocks` and a command.
+    pub is_store_shared: bool,
+    /// Raised when a child ends. Whatever works beside httpd's own threads is counted there.
+    pub stop: StopFlag,
+    pub driver: Mutex<Option<Driver>>,
+    /// By server: what its directives say about pages.
+    pub pages: HashMap<usize, PageSettings>,
+    pub snapshots: Snapshots,
+    /// Counted by the child that renews, seen by all.
+    pub tally: Tally,
+    /// With `MDLiveActivation on`.
+    pub live: Option<Arc<Live>>,
+    /// Where new sets are tried out.
+    pub contexts: Arc<Contexts>,
+    /// Where anything is stapled.
+    pub stapling: Option<Arc<Stapling>>,
+    /// How asking for responses goes, for pages.
+    pub staplings: States,
+    /// In the child that renews.
+    pub staples: Mutex<Option<stapling::Runner>>,
+}
+
+impl State {
+    /// The MD that a host name belongs to: its own, or that of a wildcard over it.
+    pub fn find(&self, name: &str) -> Option<&Managed> {
+        self.mds.get(self.index_of(name)?)
+    }
+
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        let wildcard = || Some(format!("*.{}", name.split_once('.')?.1));
+        self.by_name.get(name).or_else(|| self.by_name.get(&wildcard()?)).copied()
+    }
+}
+
+/// What the directives say about pages, for one server.
+pub struct PageSettings {
+    pub in_server_status: bool,
+    pub certificate_status: bool,
+    pub monitor: Monitor,
+}
+
+impl PageSettings {
+    pub fn new(host: &HostPlan) -> Self {
+        let (name, url) = host.certificate_check.clone();
+        PageSettings {
+            in_server_status: host.server_status,
+            certificate_status: host.certificate_status,
+            monitor: Monitor { name, url },
+        }
+    }
+}
