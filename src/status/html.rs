@@ -5,10 +5,10 @@
 //! the store and the configuration is escaped by [`Html`].
 
 use super::Monitor;
+use super::labels::{self, PENDING, Weight};
 use super::markup::Html;
 use super::snapshot::{Domain, Seen, Snapshots};
 use super::standing::{Action, Next, Standing};
-use super::words::{self, PENDING, Weight};
 use crate::crypto::CertInfo;
 use crate::managed::certificates::KeyedCert;
 use crate::model::Job;
@@ -112,7 +112,7 @@ pub(super) struct Row {
 
 impl Row {
     fn new(domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> Self {
-        let (status, weight) = words::status(domain, now);
+        let (status, weight) = labels::status(domain, now);
         let mut dates = Dates { now, until: now.plus(DAY) };
         let mut out = Html::default();
         row(domain, &status, monitor, &mut dates, &mut out);
@@ -147,10 +147,10 @@ struct Dates {
 
 impl Dates {
     fn near(&mut self, time: Timestamp) -> String {
-        if let Some(until) = words::near_until(time, self.now) {
+        if let Some(until) = labels::near_until(time, self.now) {
             self.until = self.until.min(until);
         }
-        words::near(time, self.now)
+        labels::near(time, self.now)
     }
 
     /// At `time` something else is to be said.
@@ -185,7 +185,7 @@ fn row(domain: &Domain<'_>, status: &str, monitor: &Monitor, dates: &mut Dates, 
     out.raw("</td><td>").text(status).raw("</td><td>");
     validity(&domain.all_certs(), dates, out);
     out.raw("</td><td>");
-    if let Some((name, url)) = words::authority(domain) {
+    if let Some((name, url)) = labels::authority(domain) {
         out.link(&url, &name);
     }
     out.raw("</td><td>").raw(if md.stapling { "on" } else { "" }).raw("</td><td>");
@@ -234,7 +234,7 @@ fn checks<'c>(certs: impl Iterator<Item = (String, &'c CertInfo)>, monitor: &Mon
 
 fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Html) {
     out.raw("<b class='md_word'>").text(domain.standing(dates.now).words());
-    if let Some(remark) = words::remark(domain, dates.now) {
+    if let Some(remark) = labels::remark(domain, dates.now) {
         out.raw(": ").text(remark);
     }
     out.raw("</b><br>");
@@ -243,14 +243,14 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut
         moment(set.since, dates, out);
         out.raw(", without a restart. ");
     }
-    if let Some(served) = words::served(domain) {
+    if let Some(served) = labels::served(domain) {
         out.text(&served).raw("<br>");
     }
     if let Some(renewal) = &domain.renewal {
         failure(&renewal.job, out);
     }
     if let Some(loss) = domain.unsaved {
-        out.raw("<b>Not saved[").text(&status::description(loss.status)).raw("]</b>: ").text(words::UNSAVED);
+        out.raw("<b>Not saved[").text(&status::description(loss.status)).raw("]</b>: ").text(labels::UNSAVED);
         errors(loss.errors, out);
         out.raw("<br>");
     }
@@ -328,7 +328,7 @@ fn wait(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
     let hold = domain.renewal.as_ref().and_then(|renewal| renewal.job.pace.hold.as_ref());
     let Some(hold) = hold.filter(|hold| hold.is_in_force(dates.now)) else { return };
     dates.heed(hold.until);
-    out.text(&words::ca_name(&hold.ca)).raw(" asked to wait");
+    out.text(&labels::ca_name(&hold.ca)).raw(" asked to wait");
     if let Scope::Name(name) = &hold.scope {
         out.raw(" with ").text(name);
     }

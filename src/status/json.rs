@@ -4,8 +4,8 @@
 //! Keys are those of the C module, in its order; ours are added and never change one of these. Secrets do
 //! not get here: the EAB hmac is masked by the model, keys are not read.
 
+use super::labels;
 use super::snapshot::{Domain, Renewal, Seen, Snapshots};
-use super::words;
 use crate::crypto::CertInfo;
 use crate::managed::Host;
 use crate::managed::certificates::KeyedCert;
@@ -164,7 +164,7 @@ fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool, now: Timestamp)
             "status": status,
             "status-description": status::description(status),
             "errors": errors,
-            "detail": words::UNSAVED,
+            "detail": labels::UNSAVED,
         });
         out.insert("renewal-unsaved".into(), unsaved);
     }

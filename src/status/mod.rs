@@ -4,16 +4,16 @@
 
 pub mod html;
 pub mod json;
-mod judgement;
+mod labels;
 mod markup;
 pub mod metrics;
+mod renewal_need;
 pub mod snapshot;
 pub mod standing;
-pub mod staplings;
+pub mod stapling;
 #[cfg(test)]
 mod tests;
 pub mod text;
-mod words;
 
 pub use snapshot::{Domain, Snapshots};
 

@@ -3,7 +3,7 @@
 //! of renewals from the store. A process keeps what it has read and reads again only what has changed, so
 //! that a monitor that asks every few seconds costs next to nothing.
 
-use super::judgement::Judgement;
+use super::renewal_need::Judgement;
 use super::standing::{Action, Facts, Next, Standing};
 use super::{html, json, text};
 use crate::crypto::CertInfo;

@@ -2,8 +2,8 @@
 //! The section of `server-status?auto`: one line for each fact, for scripts. Keys are those of the C module.
 
 use super::Monitor;
+use super::labels::{self, PENDING};
 use super::snapshot::{Domain, Seen, Snapshots};
-use super::words::{self, PENDING};
 use crate::model::State;
 use crate::model::job::status;
 use crate::renew::decide::due::Decision;
@@ -110,18 +110,18 @@ fn facts(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, o
     for (index, name) in md.domains.iter().enumerate() {
         fact(&format!("Names[{index}]"), name);
     }
-    fact("Status", &words::status(domain, now).0);
+    fact("Status", &labels::status(domain, now).0);
     fact("StatusWord", domain.standing(now).token());
-    words::remark(domain, now).into_iter().for_each(|remark| fact("Remark", remark));
+    labels::remark(domain, now).into_iter().for_each(|remark| fact("Remark", remark));
     let all = domain.all_certs();
     let certs = || all.iter().filter_map(|(_, cert)| cert.as_ref());
     if let Some(from) = certs().map(|cert| cert.not_before).max().filter(|from| *from > now) {
-        fact("ValidFrom", &words::day(from));
+        fact("ValidFrom", &labels::day(from));
     }
     if let Some(until) = certs().map(|cert| cert.not_after).min() {
-        fact("ValidUntil", &words::day(until));
+        fact("ValidUntil", &labels::day(until));
     }
-    if let Some((name, url)) = words::authority(domain) {
+    if let Some((name, url)) = labels::authority(domain) {
         fact("CAName", &name);
         fact("CAURL", &url);
     }

@@ -9,7 +9,7 @@ use crate::httpd::sys::{Answer, Request};
 use crate::metrics::Tally;
 use crate::ocsp::cache::Table;
 use crate::stapling::snapshot::{self, Stapled};
-use crate::status::{Snapshots, html, json, metrics, staplings, text};
+use crate::status::{Snapshots, html, json, metrics, stapling, text};
 use crate::time::{Clock, SystemClock, Timestamp};
 use std::sync::Arc;
 
@@ -101,8 +101,7 @@ pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
         false => html::certificates(&state.snapshots, &pages.monitor, now),
     };
     let staplings = stapled(&state, now);
-    let staplings =
-        if is_short { staplings::text(&staplings, now) } else { staplings::html(&staplings, now) };
+    let staplings = if is_short { stapling::text(&staplings, now) } else { stapling::html(&staplings, now) };
     Some(certificates + &staplings)
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The sections of server-status about stapling. Columns, classes and keys are those of the C module.
 
+use super::labels;
 use super::markup::Html;
-use super::words;
 use crate::stapling::snapshot::Stapled;
 use crate::time::Timestamp;
 
@@ -31,7 +31,7 @@ pub fn html(staplings: &[Stapled], now: Timestamp) -> String {
             out.raw("until <span")
                 .attribute("title", &title)
                 .raw(">")
-                .text(&words::near(until, now))
+                .text(&labels::near(until, now))
                 .raw("</span>");
         }
         out.raw("</td><td>").link(&stapled.responder, &stapled.responder).raw("</td><td>");
@@ -49,7 +49,7 @@ fn activity(stapled: &Stapled, now: Timestamp, out: &mut Html) {
     }
     if let Some(at) = stapled.next_run.or(stapled.renewal.map(|(begin, _)| begin)) {
         out.raw("Refresh <span").attribute("title", &at.to_http_date()).raw(">");
-        out.text(&words::near(at, now)).raw("</span>");
+        out.text(&labels::near(at, now)).raw("</span>");
     }
 }
 
