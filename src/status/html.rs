@@ -286,7 +286,7 @@ fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Htm
                 out.raw("Renewing: ").text(doing);
             }
         },
-        _ => match &domain.judged.need {
+        _ => match &domain.need.decision {
             Decision::Now(reason) => {
                 out.raw(PENDING).raw(": ").text(reason);
             }
@@ -301,7 +301,7 @@ fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Htm
     }
     let managed = domain.managed;
     if domain.renewal.is_none()
-        && !matches!(domain.judged.need, Decision::Never(_))
+        && !matches!(domain.need.decision, Decision::Never(_))
         && let Decision::Never(reason) =
             due::decide(&managed.md, domain.certs(), managed.in_use, None, dates.now)
     {
@@ -339,7 +339,7 @@ fn wait(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
 
 /// When the CA wants the certificate to be renewed (RFC 9773).
 fn advice(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
-    let Some(advice) = &domain.judged.advice else { return };
+    let Some(advice) = &domain.need.advice else { return };
     let window = format!("between {} and {}", advice.start.to_http_date(), advice.end.to_http_date());
     out.raw("<br><span").attribute("title", &window).raw(">The CA advises</span> to renew ");
     moment(advice.renew_at, dates, out);

@@ -135,17 +135,17 @@ fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool, now: Timestamp)
     };
     out.insert("status".into(), json!(domain.standing(now).token()));
     out.insert("cert".into(), certs_json(domain.labeled(), &domain.all_certs(), responses));
-    let judged = &domain.judged;
-    let reason = matches!(judged.need, Decision::Now(_)).then(|| judged.need.reason());
-    if let Some(at) = judged.renew_at {
+    let need = &domain.need;
+    let reason = matches!(need.decision, Decision::Now(_)).then(|| need.decision.reason());
+    if let Some(at) = need.renew_at {
         out.insert("renew-at".into(), json!(at.to_http_date()));
     }
-    if let Some(advice) = &judged.advice {
+    if let Some(advice) = &need.advice {
         out.insert("ari".into(), advice.to_json());
     }
     out.insert("watched".into(), json!(domain.managed.watched));
     out.insert("hosts".into(), domain.hosts().map(host).collect());
-    if let Decision::Now(_) = judged.need {
+    if let Decision::Now(_) = need.decision {
         out.insert("renew".into(), json!(true));
     }
     if let Some(activation) = domain.activation() {

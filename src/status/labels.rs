@@ -80,7 +80,7 @@ pub fn remark(domain: &Domain<'_>, now: Timestamp) -> Option<&'static str> {
 }
 
 fn is_early(domain: &Domain<'_>, now: Timestamp) -> bool {
-    domain.judged.certs.is_some_and(|certs| certs.from > now && certs.until > now)
+    domain.need.certs.is_some_and(|certs| certs.from > now && certs.until > now)
 }
 
 fn joined(what: &str, why: Option<String>) -> String {

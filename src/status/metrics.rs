@@ -57,7 +57,7 @@ fn of_domains(domains: &[Domain<'_>], now: Timestamp, out: &mut Exposition) {
         "md_renew_at_seconds",
         "seconds",
         "When the renewal is due, or since when, in seconds since the epoch.",
-        &|domain| domain.judged.renew_at.map(Timestamp::unix),
+        &|domain| domain.need.renew_at.map(Timestamp::unix),
     );
     family("md_renewal_errors", "", "Failures of the renewal since its last success.", &|domain| {
         Some(i64::from(domain.errors()))

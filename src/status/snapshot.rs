@@ -3,12 +3,11 @@
 //! of renewals from the store. A process keeps what it has read and reads again only what has changed, so
 //! that a monitor that asks every few seconds costs next to nothing.
 
-use super::renewal_need::Judgement;
+use super::renewal_need::RenewalNeed;
 use super::standing::{Action, Facts, Next, Standing};
 use super::{html, json, text};
 use crate::crypto::CertInfo;
-use crate::managed::certificates;
-use crate::managed::certificates::KeyedCert;
+use crate::managed::certificates::{self, KeyedCert};
 use crate::managed::live_set::LiveSet;
 use crate::managed::save_error::Loss;
 use crate::managed::serve::Source;
@@ -16,8 +15,7 @@ use crate::managed::staging::Staging;
 use crate::managed::{Host, Managed};
 use crate::model::{Job, KeySpec, State, Trial};
 use crate::renew::decide::ari;
-use crate::renew::decide::due;
-use crate::renew::decide::due::Decision;
+use crate::renew::decide::due::{self, Decision};
 use crate::store::{Looked, Watched, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use std::borrow::Cow;
@@ -55,7 +53,7 @@ pub struct Domain<'a> {
     /// How many processes serve that.
     pub workers: usize,
     pub renewal: Option<Arc<Renewal>>,
-    pub judged: Arc<Judgement>,
+    pub need: Arc<RenewalNeed>,
     /// What is known of the renewal may be old: the state of it could not be written.
     pub unsaved: Option<Loss>,
 }
@@ -72,11 +70,11 @@ pub struct Activation {
 }
 
 impl<'a> Domain<'a> {
-    fn new(managed: &'a Managed, staged: &Staged, judged: Arc<Judgement>) -> Self {
+    fn new(managed: &'a Managed, staged: &Staged, need: Arc<RenewalNeed>) -> Self {
         let live = managed.live.load().clone();
         let workers = live.as_ref().map_or(0, |_| managed.live.serving());
         let (renewal, unsaved) = (staged.renewal.clone(), managed.unsaved.loss());
-        Domain { managed, live, workers, renewal, judged, unsaved }
+        Domain { managed, live, workers, renewal, need, unsaved }
     }
 
     /// The certificates that this process serves, one entry for each key of the MD.
@@ -124,13 +122,13 @@ impl<'a> Domain<'a> {
 
     /// What the word for how it stands follows from.
     pub fn facts(&self) -> Facts {
-        let (managed, judged) = (self.managed, &self.judged);
+        let (managed, need) = (self.managed, &self.need);
         Facts {
             is_used: due::is_wanted(&managed.md, managed.in_use && !managed.lacks_tls),
             is_renewed: due::left_alone(&managed.md).is_none(),
-            certs: judged.certs,
+            certs: need.certs,
             has_successor: self.ready().is_some(),
-            is_due: matches!(judged.need, Decision::Now(_)) || self.next().is_some(),
+            is_due: matches!(need.decision, Decision::Now(_)) || self.next().is_some(),
             is_failing: self.is_failing() || self.unsaved.is_some(),
         }
     }
@@ -209,7 +207,7 @@ impl<'a> Domain<'a> {
 /// What a page that was made of a domain is made of, spans of time aside. As long as it stays, so does the
 /// page.
 pub(super) struct Seen {
-    judged: Arc<Judgement>,
+    need: Arc<RenewalNeed>,
     live: Option<Arc<LiveSet>>,
     workers: usize,
     renewal: Option<Arc<Renewal>>,
@@ -219,7 +217,7 @@ pub(super) struct Seen {
 impl Seen {
     pub fn of(domain: &Domain<'_>) -> Self {
         Seen {
-            judged: domain.judged.clone(),
+            need: domain.need.clone(),
             live: domain.live.clone(),
             workers: domain.workers,
             renewal: domain.renewal.clone(),
@@ -228,7 +226,7 @@ impl Seen {
     }
 
     pub fn is_of(&self, domain: &Domain<'_>) -> bool {
-        Arc::ptr_eq(&self.judged, &domain.judged)
+        Arc::ptr_eq(&self.need, &domain.need)
             && self.unsaved == domain.unsaved
             && self.workers == domain.workers
             && same(&self.live, &domain.live)
@@ -276,19 +274,19 @@ struct Slot {
     watched: Watched,
     staged: Staged,
     /// With the set that was live then.
-    judged: Option<(Option<Arc<LiveSet>>, Arc<Judgement>)>,
+    need: Option<(Option<Arc<LiveSet>>, Arc<RenewalNeed>)>,
     printed: Printed,
 }
 
 impl Slot {
     fn domain<'a>(&mut self, managed: &'a Managed, now: Timestamp) -> Domain<'a> {
         let advice = &self.staged.advice;
-        let judged = match self.judged.take() {
-            Some((live, judged)) if same(&live, &managed.live.load()) => judged.renewed(managed, advice, now),
-            _ => Arc::new(Judgement::new(managed, advice, now)),
+        let need = match self.need.take() {
+            Some((live, need)) if same(&live, &managed.live.load()) => need.as_of(managed, advice, now),
+            _ => Arc::new(RenewalNeed::new(managed, advice, now)),
         };
-        let domain = Domain::new(managed, &self.staged, judged);
-        self.judged = Some((domain.live.clone(), domain.judged.clone()));
+        let domain = Domain::new(managed, &self.staged, need);
+        self.need = Some((domain.live.clone(), domain.need.clone()));
         domain
     }
 }
@@ -365,7 +363,7 @@ impl Snapshots {
         for ((managed, slot), stamp) in self.mds.iter().zip(&mut kept.slots).zip(stamps) {
             if slot.watched.has_changed(stamp, now) {
                 slot.staged = stamp.map(|_| read(managed, store)).unwrap_or_default();
-                slot.judged = None;
+                slot.need = None;
             }
         }
         kept

@@ -70,7 +70,7 @@ impl Entry {
     fn new(index: usize, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> Self {
         let mut out = Lines::default();
         facts(&prefix(index), domain, monitor, now, &mut out);
-        let need = &domain.judged.need;
+        let need = &domain.need.decision;
         Entry {
             lines: out.0.into_boxed_str(),
             clock: match (&domain.renewal, need) {
@@ -134,7 +134,7 @@ fn facts(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, o
         fact("CheckAtURL", &format!("{}{}", monitor.url, cert.fingerprint));
         fact("CheckAtFingerprint", &cert.fingerprint);
     }
-    if domain.renewal.is_none() && matches!(domain.judged.need, Decision::Now(_)) {
+    if domain.renewal.is_none() && matches!(domain.need.decision, Decision::Now(_)) {
         fact("Activity", PENDING);
     }
     if let Some(renewal) = &domain.renewal {
