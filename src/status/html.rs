@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The section of server-status for people: one table, in which what needs somebody's eyes comes first.
+//! The section of server-status for people: one table row for each managed domain, the most serious first.
 //!
-//! Class names and columns are those of the C module, for style sheets and scripts. Everything from the CA,
-//! the store and the configuration is escaped by [`Html`].
+//! Class names and columns are those of the C module, because style sheets and scripts name them. Every value
+//! from the CA, the store or the configuration goes through `maud`, which escapes it; only constants of this
+//! file are written to the page as they stand.
 
 use super::Monitor;
 use super::labels::{self, PENDING, Weight};
-use super::markup::Html;
+use super::markup::{ascii, link, titled};
 use super::snapshot::{Domain, Seen, Snapshots};
 use super::standing::{Action, Next, Standing};
 use crate::crypto::CertInfo;
@@ -14,16 +15,16 @@ use crate::managed::certificates::KeyedCert;
 use crate::model::Job;
 use crate::model::job::status;
 use crate::model::pace::Scope;
-use crate::renew::decide::due;
-use crate::renew::decide::due::Decision;
+use crate::renew::decide::due::{self, Decision};
 use crate::time::{DAY, Timestamp};
+use maud::{Markup, html};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// So many names of one domain are shown at once.
+/// A row shows this many names of its domain and folds the others.
 const NAMES_OPEN: usize = 4;
 
-/// So many bytes of a text are shown at once, where its first sentence is no longer than that.
+/// A longer text is folded after its first sentence.
 const TEXT_OPEN: usize = 200;
 
 const STYLE: &str = "<style>
@@ -46,7 +47,14 @@ const STYLE: &str = "<style>
 </style>
 ";
 
-/// All managed domains. Nothing without any.
+const HEAD: &str = "<div class='md_scroll'><table class='md_status'><thead><tr>
+<th class='Domain'>Domain</th><th class='Names'>Names</th><th class='Status'>Status</th>\
+<th class='Valid'>Valid</th><th class='CA'>CA</th><th class='Stapling'>Stapling</th>\
+<th class='CheckAt'>CheckAt</th><th class='Activity'>Activity</th></tr>
+</thead><tbody>
+";
+
+/// The section with all managed domains; empty without any.
 pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) -> String {
     let mut rows: Vec<Shown> = Vec::new();
     snapshots.each_printed(now, |domain, kept| {
@@ -60,17 +68,15 @@ pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) ->
     if rows.is_empty() {
         return String::new();
     }
-    // Stable: within one weight the order of the names stays.
+    // The sort is stable: rows of one weight stay in the order of their names.
     rows.sort_by_key(|(weight, ..)| *weight);
-    let mut out = Html::default();
-    out.raw("<hr>\n<h3>Managed Certificates</h3>\n").raw(STYLE);
-    summary(&rows, &mut out);
-    out.raw("<div class='md_scroll'><table class='md_status'><thead><tr>\n");
-    out.raw("<th class='Domain'>Domain</th><th class='Names'>Names</th><th class='Status'>Status</th>");
-    out.raw("<th class='Valid'>Valid</th><th class='CA'>CA</th><th class='Stapling'>Stapling</th>");
-    out.raw("<th class='CheckAt'>CheckAt</th><th class='Activity'>Activity</th></tr>\n</thead><tbody>\n");
-    let mut out = out.finish();
-    out.reserve(rows.iter().map(|(.., cells)| cells.len() + 40).sum());
+    let length: usize = rows.iter().map(|(.., cells)| cells.len() + 40).sum();
+    let mut out = String::with_capacity(length + STYLE.len() + HEAD.len() + 500);
+    out.push_str("<hr>\n<h3>Managed Certificates</h3>\n");
+    out.push_str(STYLE);
+    out.push_str(&ascii(summary(&rows)));
+    out.push('\n');
+    out.push_str(HEAD);
     for (index, (weight, .., cells)) in rows.iter().enumerate() {
         out.push_str(match (index % 2, weight) {
             (0, Weight::Error) => "<tr class='even md_error'>",
@@ -114,17 +120,16 @@ impl Row {
     fn new(domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> Self {
         let (status, weight) = labels::status(domain, now);
         let mut dates = Dates { now, until: now.plus(DAY) };
-        let mut out = Html::default();
-        row(domain, &status, monitor, &mut dates, &mut out);
+        let cells = ascii(cells(domain, &status, monitor, &mut dates)).into();
         let progress = match &domain.renewal {
             None => Progress::None,
             Some(_) if domain.ready().is_some() => Progress::Ready,
-            // What it got is in use.
+            // Its certificates are in use.
             Some(_) if domain.next().is_none() => Progress::None,
             Some(_) => Progress::Running,
         };
         Row {
-            cells: out.finish().into(),
+            cells,
             weight,
             standing: domain.standing(now),
             progress,
@@ -153,6 +158,11 @@ impl Dates {
         labels::near(time, self.now)
     }
 
+    /// A time, near ones as a span, with the full date under the pointer.
+    fn moment(&mut self, time: Timestamp) -> Markup {
+        titled(&time.to_http_date(), &self.near(time))
+    }
+
     /// At `time` something else is to be said.
     fn heed(&mut self, time: Timestamp) {
         if time > self.now {
@@ -161,243 +171,197 @@ impl Dates {
     }
 }
 
-/// How it stands with all of them, in one line.
-fn summary(rows: &[Shown], out: &mut Html) {
-    let at = |progress| rows.iter().filter(|(.., of_row, _)| *of_row == progress).count().to_string();
-    out.raw("<p class='md_summary'>").text(&rows.len().to_string()).raw(if rows.len() == 1 {
-        " managed domain: "
-    } else {
-        " managed domains: "
-    });
+/// How all domains stand, in one line.
+fn summary(rows: &[Shown]) -> Markup {
+    let at = |progress| rows.iter().filter(|(.., of_row, _)| *of_row == progress).count();
     let counted = Standing::all().map(|standing| {
         (rows.iter().filter(|(_, of_row, ..)| *of_row == standing).count(), standing.words())
     });
     let counted = counted.filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}"));
-    out.text(&counted.collect::<Vec<_>>().join(", ")).raw("; ");
-    out.text(&at(Progress::Running)).raw(" in renewal, ");
-    out.text(&at(Progress::Ready)).raw(" renewed and waiting</p>\n");
-}
-
-fn row(domain: &Domain<'_>, status: &str, monitor: &Monitor, dates: &mut Dates, out: &mut Html) {
-    let md = &domain.managed.md;
-    out.raw("<td>").text(&md.name).raw("</td><td>");
-    names(&md.domains, out);
-    out.raw("</td><td>").text(status).raw("</td><td>");
-    validity(&domain.all_certs(), dates, out);
-    out.raw("</td><td>");
-    if let Some((name, url)) = labels::authority(domain) {
-        out.link(&url, &name);
+    html! {
+        p.md_summary {
+            (rows.len()) @if rows.len() == 1 { " managed domain: " } @else { " managed domains: " }
+            (counted.collect::<Vec<_>>().join(", ")) "; "
+            (at(Progress::Running)) " in renewal, " (at(Progress::Ready)) " renewed and waiting"
+        }
     }
-    out.raw("</td><td>").raw(if md.stapling { "on" } else { "" }).raw("</td><td>");
-    checks(domain.labeled(), monitor, out);
-    out.raw("</td><td>");
-    activity(domain, monitor, dates, out);
-    out.raw("</td>");
 }
 
-fn names(names: &[String], out: &mut Html) {
+fn cells(domain: &Domain<'_>, status: &str, monitor: &Monitor, dates: &mut Dates) -> Markup {
+    let md = &domain.managed.md;
+    html! {
+        td { (md.name) }
+        td { (names(&md.domains)) }
+        td { (status) }
+        td { (validity(&domain.all_certs(), dates)) }
+        td { @if let Some((name, url)) = labels::authority(domain) { (link(&url, &name)) } }
+        td { @if md.stapling { "on" } }
+        td { (checks(domain.labeled(), monitor)) }
+        td { (activity(domain, monitor, dates)) }
+    }
+}
+
+fn names(names: &[String]) -> Markup {
     let (open, folded) = names.split_at(names.len().min(NAMES_OPEN));
-    out.text(&open.join(" "));
-    if !folded.is_empty() {
-        out.raw("<details><summary>and ").text(&folded.len().to_string()).raw(" more</summary>");
-        out.text(&folded.join(" ")).raw("</details>");
+    html! {
+        (open.join(" "))
+        @if !folded.is_empty() {
+            details { summary { "and " (folded.len()) " more" } (folded.join(" ")) }
+        }
     }
 }
 
 /// The period common to all certificates.
-fn validity(certs: &[KeyedCert], dates: &mut Dates, out: &mut Html) {
+fn validity(certs: &[KeyedCert], dates: &mut Dates) -> Markup {
     let certs = || certs.iter().filter_map(|(_, cert)| cert.as_ref());
-    let from = certs().map(|cert| cert.not_before).max();
-    let Some((from, until)) = from.zip(certs().map(|cert| cert.not_after).min()) else { return };
-    let (is_early, title) = (from > dates.now, format!("{} - {}", from.to_http_date(), until.to_http_date()));
-    let mut show = |word: &'static str, time: Timestamp| {
-        out.raw(word).raw("<span").attribute("title", &title).raw(">").text(&dates.near(time)).raw("</span>");
-    };
-    if is_early {
-        show("from ", from);
-        show(" until ", until);
-    } else {
-        show("until ", until);
+    let period = certs().map(|cert| cert.not_before).max().zip(certs().map(|cert| cert.not_after).min());
+    html! {
+        @if let Some((from, until)) = period {
+            @let title = format!("{} - {}", from.to_http_date(), until.to_http_date());
+            @if from > dates.now { "from " (titled(&title, &dates.near(from))) " " }
+            "until " (titled(&title, &dates.near(until)))
+        }
     }
 }
 
-fn moment(time: Timestamp, dates: &mut Dates, out: &mut Html) {
-    out.raw("<span").attribute("title", &time.to_http_date()).raw(">").text(&dates.near(time)).raw("</span>");
-}
-
-fn checks<'c>(certs: impl Iterator<Item = (String, &'c CertInfo)>, monitor: &Monitor, out: &mut Html) {
-    for (label, cert) in certs {
-        let url = format!("{}{}", monitor.url, cert.fingerprint);
-        out.link(&url, &format!("{}[{label}]", monitor.name)).raw("<br>");
+fn checks<'c>(certs: impl Iterator<Item = (String, &'c CertInfo)>, monitor: &Monitor) -> Markup {
+    html! {
+        @for (label, cert) in certs {
+            (link(&format!("{}{}", monitor.url, cert.fingerprint), &format!("{}[{label}]", monitor.name)))
+            br;
+        }
     }
 }
 
-fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Html) {
-    out.raw("<b class='md_word'>").text(domain.standing(dates.now).words());
-    if let Some(remark) = labels::remark(domain, dates.now) {
-        out.raw(": ").text(remark);
+fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates) -> Markup {
+    html! {
+        b.md_word {
+            (domain.standing(dates.now).words())
+            @if let Some(remark) = labels::remark(domain, dates.now) { ": " (remark) }
+        }
+        br;
+        @if let Some(set) = &domain.live { "Went live " (dates.moment(set.since)) ", without a restart. " }
+        @if let Some(served) = labels::served(domain) { (served) br; }
+        @if let Some(renewal) = &domain.renewal { (failure(&renewal.job)) }
+        @if let Some(loss) = domain.unsaved {
+            b { "Not saved[" (status::description(loss.status)) "]" } ": " (labels::UNSAVED)
+            (errors(loss.errors)) br;
+        }
+        (waiting(domain, dates))
+        (wait(domain, dates))
+        (next(domain, monitor, dates))
+        (advice(domain, dates))
     }
-    out.raw("</b><br>");
-    if let Some(set) = &domain.live {
-        out.raw("Went live ");
-        moment(set.since, dates, out);
-        out.raw(", without a restart. ");
-    }
-    if let Some(served) = labels::served(domain) {
-        out.text(&served).raw("<br>");
-    }
-    if let Some(renewal) = &domain.renewal {
-        failure(&renewal.job, out);
-    }
-    if let Some(loss) = domain.unsaved {
-        out.raw("<b>Not saved[").text(&status::description(loss.status)).raw("]</b>: ").text(labels::UNSAVED);
-        errors(loss.errors, out);
-        out.raw("<br>");
-    }
-    waiting(domain, dates, out);
-    wait(domain, dates, out);
-    next(domain, monitor, dates, out);
-    advice(domain, dates, out);
 }
 
 /// What happens next.
-fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates, out: &mut Html) {
-    match (domain.next(), &domain.renewal) {
-        (Some(next), Some(renewal)) if domain.ready().is_some() => {
-            out.raw("<b>Renewed</b>, next: ").text(next.action.words());
-            if let Some(at) = next.at {
-                out.raw(" ");
-                moment(at, dates, out);
-            }
-            out.raw("; ");
-            validity(&renewal.staged, dates, out);
-            out.raw(" ");
-            checks(renewal.labeled(), monitor, out);
-        }
-        // That is told already.
-        (Some(Next { action: Action::WaitForCa, .. }), _) => {}
+fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates) -> Markup {
+    let what = match (domain.next(), &domain.renewal) {
+        (Some(next), Some(renewal)) if domain.ready().is_some() => html! {
+            b { "Renewed" } ", next: " (next.action.words())
+            @if let Some(at) = next.at { " " (dates.moment(at)) }
+            "; " (validity(&renewal.staged, dates)) " " (checks(renewal.labeled(), monitor))
+        },
+        // `waiting` has said it.
+        (Some(Next { action: Action::WaitForCa, .. }), _) => html! {},
         (Some(next), Some(renewal)) => match next.at {
-            Some(at) => {
-                out.raw("Next run ");
-                moment(at, dates, out);
-            }
-            None => {
-                let doing = renewal.job.last.activity.as_deref().unwrap_or("under way");
-                out.raw("Renewing: ").text(doing);
-            }
+            Some(at) => html! { "Next run " (dates.moment(at)) },
+            None => html! { "Renewing: " (renewal.job.last.activity.as_deref().unwrap_or("under way")) },
         },
         _ => match &domain.need.decision {
-            Decision::Now(reason) => {
-                out.raw(PENDING).raw(": ").text(reason);
-            }
-            Decision::At(at, _) => {
-                out.raw("Renew ");
-                moment(*at, dates, out);
-            }
-            Decision::Never(reason) => {
-                out.text(reason);
-            }
+            Decision::Now(reason) => html! { (PENDING) ": " (reason) },
+            Decision::At(at, _) => html! { "Renew " (dates.moment(*at)) },
+            Decision::Never(reason) => html! { (reason) },
         },
-    }
+    };
     let managed = domain.managed;
-    if domain.renewal.is_none()
-        && !matches!(domain.need.decision, Decision::Never(_))
-        && let Decision::Never(reason) =
-            due::decide(&managed.md, domain.certs(), managed.in_use, None, dates.now)
-    {
-        out.raw("; not by this module: ").text(&reason);
+    let is_left_to_others = domain.renewal.is_none() && !matches!(domain.need.decision, Decision::Never(_));
+    html! {
+        (what)
+        @if is_left_to_others
+            && let Decision::Never(reason) =
+                due::decide(&managed.md, domain.certs(), managed.in_use, None, dates.now)
+        {
+            "; not by this module: " (reason)
+        }
     }
 }
 
 /// What the CA is at work on.
-fn waiting(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
-    let Some(waiting) = domain.renewal.as_ref().and_then(|renewal| renewal.job.waiting.as_ref()) else {
-        return;
-    };
-    out.raw("The CA is ").text(&waiting.what).raw("; it began ");
-    moment(waiting.since, dates, out);
-    if let Some(at) = domain.next().and_then(|next| next.at) {
-        out.raw(", and is asked again ");
-        moment(at, dates, out);
+fn waiting(domain: &Domain<'_>, dates: &mut Dates) -> Markup {
+    html! {
+        @if let Some(waiting) = domain.renewal.as_ref().and_then(|renewal| renewal.job.waiting.as_ref()) {
+            "The CA is " (waiting.what) "; it began " (dates.moment(waiting.since))
+            @if let Some(at) = domain.next().and_then(|next| next.at) {
+                ", and is asked again " (dates.moment(at))
+            }
+            "." br;
+        }
     }
-    out.raw(".<br>");
 }
 
 /// A wait that a CA demanded (`Retry-After`).
-fn wait(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
+fn wait(domain: &Domain<'_>, dates: &mut Dates) -> Markup {
     let hold = domain.renewal.as_ref().and_then(|renewal| renewal.job.pace.hold.as_ref());
-    let Some(hold) = hold.filter(|hold| hold.is_in_force(dates.now)) else { return };
+    let Some(hold) = hold.filter(|hold| hold.is_in_force(dates.now)) else { return html! {} };
     dates.heed(hold.until);
-    out.text(&labels::ca_name(&hold.ca)).raw(" asked to wait");
-    if let Scope::Name(name) = &hold.scope {
-        out.raw(" with ").text(name);
+    html! {
+        (labels::ca_name(&hold.ca)) " asked to wait"
+        @if let Scope::Name(name) = &hold.scope { " with " (name) }
+        ", and is asked again " (dates.moment(hold.until)) "." br;
     }
-    out.raw(", and is asked again ");
-    moment(hold.until, dates, out);
-    out.raw(".<br>");
 }
 
-/// When the CA wants the certificate to be renewed (RFC 9773).
-fn advice(domain: &Domain<'_>, dates: &mut Dates, out: &mut Html) {
-    let Some(advice) = &domain.need.advice else { return };
+/// When the CA advises to renew the certificate (RFC 9773).
+fn advice(domain: &Domain<'_>, dates: &mut Dates) -> Markup {
+    let Some(advice) = &domain.need.advice else { return html! {} };
     let window = format!("between {} and {}", advice.start.to_http_date(), advice.end.to_http_date());
-    out.raw("<br><span").attribute("title", &window).raw(">The CA advises</span> to renew ");
-    moment(advice.renew_at, dates, out);
-    if let Some(url) = &advice.explanation {
-        out.raw(", ").link(url, "why");
+    html! {
+        br;
+        (titled(&window, "The CA advises")) " to renew " (dates.moment(advice.renew_at))
+        @if let Some(url) = &advice.explanation { ", " (link(url, "why")) }
     }
 }
 
-/// A long text shows its first sentence, and the rest when asked.
-fn folded(text: &str, out: &mut Html) {
+/// A long text shows its first sentence and unfolds the rest.
+fn folded(text: &str) -> Markup {
     let sentence = text.find(". ").map_or(text.len(), |at| at + 1);
     if text.len() <= TEXT_OPEN || sentence > TEXT_OPEN {
-        out.text(text);
-        return;
+        return html! { (text) };
     }
     let (first, rest) = text.split_at(sentence);
-    out.text(first).raw("<details><summary>more</summary>").text(rest).raw("</details>");
+    html! { (first) details { summary { "more" } (rest) } }
 }
 
-/// The last error, as long as there was no success, or why the renewal waits.
-fn failure(job: &Job, out: &mut Html) {
+/// The last error until a success follows, or why the renewal waits.
+fn failure(job: &Job) -> Markup {
     let last = &job.last;
-    if let Some(held) = &job.held_back {
-        out.raw("<b>Held back</b> until ")
-            .text(&held.until.to_http_date())
-            .raw(": ")
-            .text(&held.reason)
-            .raw(".<br>");
-    }
-    if job.errors == 0 {
-        if job.is_vetoed() {
-            out.raw("Postponed: ");
-            folded(last.detail.as_deref().unwrap_or_default(), out);
-            out.raw("<br>");
-        } else if job.is_told_in_vain() {
-            out.raw("<b>Error</b>: ");
-            folded(last.detail.as_deref().unwrap_or_default(), out);
-            out.raw("<br>");
-        }
-        return;
-    }
+    let detail = || folded(last.detail.as_deref().unwrap_or_default());
     let what = last.problem.clone();
     let what = what.or_else(|| status::tells(last.status).then(|| status::description(last.status)));
-    if last.status != status::OK || last.problem.is_some() {
-        match what {
-            Some(what) => out.raw("<b>Error[").text(&what).raw("]</b>: "),
-            None => out.raw("<b>Error</b>: "),
-        };
-        folded(last.detail.as_deref().unwrap_or_default(), out);
+    html! {
+        @if let Some(held) = &job.held_back {
+            b { "Held back" } " until " (held.until.to_http_date()) ": " (held.reason) "." br;
+        }
+        @if job.errors > 0 {
+            @if last.status != status::OK || last.problem.is_some() {
+                b { "Error" @if let Some(what) = what { "[" (what) "]" } } ": " (detail())
+            }
+            (errors(job.errors)) br;
+        } @else if job.is_vetoed() {
+            "Postponed: " (detail()) br;
+        } @else if job.is_told_in_vain() {
+            b { "Error" } ": " (detail()) br;
+        }
     }
-    errors(job.errors, out);
-    out.raw("<br>");
 }
 
-fn errors(count: u32, out: &mut Html) {
-    match count {
-        0 => {}
-        1 => drop(out.raw(" <i>(1 error)</i>")),
-        _ => drop(out.raw(" <i>(").text(&count.to_string()).raw(" errors in a row)</i>")),
+fn errors(count: u32) -> Markup {
+    html! {
+        @match count {
+            0 => {}
+            1 => { " " i { "(1 error)" } }
+            _ => { " " i { "(" (count) " errors in a row)" } }
+        }
     }
 }

@@ -1,72 +1,85 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The sections of server-status about stapling. Columns, classes and keys are those of the C module.
+//! The sections of server-status about stapling, for people and for scripts. Columns, classes and keys are
+//! those of the C module. Nothing here asks a responder: it shows what [`Stapled`] says.
 
 use super::labels;
-use super::markup::Html;
+use super::markup::{ascii, link, titled};
 use crate::stapling::snapshot::Stapled;
 use crate::time::Timestamp;
+use maud::{Markup, html};
 
-/// For people. Nothing where nothing is stapled.
-pub fn html(staplings: &[Stapled], now: Timestamp) -> String {
-    let mut out = Html::default();
-    if staplings.is_empty() {
-        return out.finish();
+const HEAD: &str = "<hr>
+<h3>Managed Staplings</h3>
+<div class='md_scroll'><table class='md_status md_ocsp_status'><thead><tr>
+<th class='Domain'>Domain</th><th class='CertificateID'>Certificate ID</th>\
+<th class='OCSPStatus'>OCSP Status</th><th class='StaplingValid'>Stapling Valid</th>\
+<th class='Responder'>Responder</th><th class='Activity'>Activity</th></tr>
+</thead><tbody>
+";
+
+/// The section for people; empty where nothing is stapled.
+pub fn html(all: &[Stapled], now: Timestamp) -> String {
+    if all.is_empty() {
+        return String::new();
     }
-    out.raw("<hr>\n<h3>Managed Staplings</h3>\n<div class='md_scroll'>");
-    out.raw("<table class='md_status md_ocsp_status'><thead><tr>\n<th class='Domain'>Domain</th>");
-    out.raw("<th class='CertificateID'>Certificate ID</th><th class='OCSPStatus'>OCSP Status</th>");
-    out.raw("<th class='StaplingValid'>Stapling Valid</th><th class='Responder'>Responder</th>");
-    out.raw("<th class='Activity'>Activity</th></tr>\n</thead><tbody>\n");
-    for (index, stapled) in staplings.iter().enumerate() {
-        out.raw(match (index % 2, stapled.status == "revoked" || !stapled.is_current(now)) {
+    let mut out = String::from(HEAD);
+    for (index, stapled) in all.iter().enumerate() {
+        out.push_str(match (index % 2, stapled.status == "revoked" || !stapled.is_current(now)) {
             (0, true) => "<tr class='even md_warning'>",
             (0, false) => "<tr class='even'>",
             (_, true) => "<tr class='odd md_warning'>",
             (_, false) => "<tr class='odd'>",
         });
-        out.raw("<td>").text(&stapled.owner).raw("</td><td>").text(&stapled.id).raw("</td><td>");
-        out.text(stapled.status).raw("</td><td>");
-        if let Some((from, until)) = stapled.valid {
-            let title = format!("{} - {}", from.to_http_date(), until.to_http_date());
-            out.raw("until <span")
-                .attribute("title", &title)
-                .raw(">")
-                .text(&labels::near(until, now))
-                .raw("</span>");
+        out.push_str(&ascii(cells(stapled, now)));
+        out.push_str("</tr>\n");
+    }
+    out.push_str("</tbody></table></div>\n");
+    out
+}
+
+fn cells(stapled: &Stapled, now: Timestamp) -> Markup {
+    let title =
+        |from: Timestamp, until: Timestamp| format!("{} - {}", from.to_http_date(), until.to_http_date());
+    html! {
+        td { (stapled.owner) }
+        td { (stapled.id) }
+        td { (stapled.status) }
+        td {
+            @if let Some((from, until)) = stapled.valid {
+                "until " (titled(&title(from, until), &labels::near(until, now)))
+            }
         }
-        out.raw("</td><td>").link(&stapled.responder, &stapled.responder).raw("</td><td>");
-        activity(stapled, now, &mut out);
-        out.raw("</td></tr>\n");
-    }
-    out.raw("</tbody></table></div>\n");
-    out.finish()
-}
-
-fn activity(stapled: &Stapled, now: Timestamp, out: &mut Html) {
-    if stapled.errors > 0 {
-        out.raw("<b>Error</b>: ").text(stapled.detail.as_deref().unwrap_or_default());
-        out.raw(" <i>(").text(&stapled.errors.to_string()).raw(" in a row)</i><br>");
-    }
-    if let Some(at) = stapled.next_run.or(stapled.renewal.map(|(begin, _)| begin)) {
-        out.raw("Refresh <span").attribute("title", &at.to_http_date()).raw(">");
-        out.text(&labels::near(at, now)).raw("</span>");
+        td { (link(&stapled.responder, &stapled.responder)) }
+        td { (activity(stapled, now)) }
     }
 }
 
-/// For scripts: one line for each fact.
-pub fn text(staplings: &[Stapled], now: Timestamp) -> String {
-    let count = |test: &dyn Fn(&Stapled) -> bool| staplings.iter().filter(|stapled| test(stapled)).count();
+fn activity(stapled: &Stapled, now: Timestamp) -> Markup {
+    html! {
+        @if stapled.errors > 0 {
+            b { "Error" } ": " (stapled.detail.as_deref().unwrap_or_default())
+            " " i { "(" (stapled.errors) " in a row)" } br;
+        }
+        @if let Some(at) = stapled.next_run.or(stapled.renewal.map(|(begin, _)| begin)) {
+            "Refresh " (titled(&at.to_http_date(), &labels::near(at, now)))
+        }
+    }
+}
+
+/// The section for scripts: one line for each fact.
+pub fn text(all: &[Stapled], now: Timestamp) -> String {
+    let count = |test: &dyn Fn(&Stapled) -> bool| all.iter().filter(|stapled| test(stapled)).count();
     let is_due = |stapled: &Stapled| stapled.renewal.is_none_or(|(begin, _)| begin <= now);
     let mut out = format!(
         "ManagedStaplingsTotal: {}\nManagedStaplingsOK: {}\nManagedStaplingsRenew: {}\nManagedStaplingsErrored: {}\n",
-        staplings.len(),
+        all.len(),
         count(&|stapled| stapled.status == "good" && stapled.is_current(now)),
         count(&is_due),
         count(&|stapled| stapled.errors > 0)
     );
-    for (index, stapled) in staplings.iter().enumerate() {
+    for (index, stapled) in all.iter().enumerate() {
         let mut fact = |key: &str, value: &str| {
-            // A line each, whatever is in the value.
+            // A line break in a value would begin a fact of its own.
             let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             out.push_str(&format!("ManagedStapling[{index}]{key}: {value}\n"));
         };
