@@ -6,9 +6,11 @@
 //! file are written to the page as they stand.
 
 use super::Monitor;
+use super::domain::Domain;
 use super::labels::{self, PENDING, Weight};
 use super::markup::{ascii, link, titled};
-use super::snapshot::{Domain, Seen, Snapshots};
+use super::printed::{Progress, Row, Shown};
+use super::snapshot::Snapshots;
 use super::standing::{Action, Next, Standing};
 use crate::crypto::CertInfo;
 use crate::managed::certificates::KeyedCert;
@@ -18,7 +20,6 @@ use crate::model::pace::Scope;
 use crate::renew::decide::due::{self, Decision};
 use crate::time::{DAY, Timestamp};
 use maud::{Markup, html};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// A row shows this many names of its domain and folds the others.
@@ -56,29 +57,29 @@ const HEAD: &str = "<div class='md_scroll'><table class='md_status'><thead><tr>
 
 /// The section with all managed domains; empty without any.
 pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) -> String {
-    let mut rows: Vec<Shown> = Vec::new();
+    let mut rows: Vec<Arc<Shown>> = Vec::new();
     snapshots.each_printed(now, |domain, kept| {
         let row = match kept.row.take() {
-            Some(row) if row.is_of(domain, monitor, now) => row,
-            _ => Row::new(domain, monitor, now),
+            Some(row) if row.during.contains(&now) && row.monitor == *monitor => row,
+            _ => print(domain, monitor, now),
         };
-        rows.push((row.weight, row.standing, row.progress, row.cells.clone()));
+        rows.push(row.shown.clone());
         kept.row = Some(row);
     });
     if rows.is_empty() {
         return String::new();
     }
     // The sort is stable: rows of one weight stay in the order of their names.
-    rows.sort_by_key(|(weight, ..)| *weight);
-    let length: usize = rows.iter().map(|(.., cells)| cells.len() + 40).sum();
+    rows.sort_by_key(|row| row.weight);
+    let length: usize = rows.iter().map(|row| row.cells.len() + 40).sum();
     let mut out = String::with_capacity(length + STYLE.len() + HEAD.len() + 500);
     out.push_str("<hr>\n<h3>Managed Certificates</h3>\n");
     out.push_str(STYLE);
     out.push_str(&ascii(summary(&rows)));
     out.push('\n');
     out.push_str(HEAD);
-    for (index, (weight, .., cells)) in rows.iter().enumerate() {
-        out.push_str(match (index % 2, weight) {
+    for (index, row) in rows.iter().enumerate() {
+        out.push_str(match (index % 2, row.weight) {
             (0, Weight::Error) => "<tr class='even md_error'>",
             (0, Weight::Warning) => "<tr class='even md_warning'>",
             (0, Weight::Good) => "<tr class='even'>",
@@ -86,62 +87,26 @@ pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) ->
             (_, Weight::Warning) => "<tr class='odd md_warning'>",
             (_, Weight::Good) => "<tr class='odd'>",
         });
-        out.push_str(cells);
+        out.push_str(&row.cells);
         out.push_str("</tr>\n");
     }
     out.push_str("</tbody></table></div>\n");
     out
 }
 
-/// How far a renewal has come.
-#[derive(Clone, Copy, PartialEq)]
-enum Progress {
-    None,
-    Running,
-    Ready,
-}
-
-/// A row in the making of the page.
-type Shown = (Weight, Standing, Progress, Arc<str>);
-
-/// The cells of one domain, as long as they would be the same.
-pub(super) struct Row {
-    cells: Arc<str>,
-    weight: Weight,
-    standing: Standing,
-    progress: Progress,
-    seen: Seen,
-    monitor: Monitor,
-    /// While they say the same.
-    during: Range<Timestamp>,
-}
-
-impl Row {
-    fn new(domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> Self {
-        let (status, weight) = labels::status(domain, now);
-        let mut dates = Dates { now, until: now.plus(DAY) };
-        let cells = ascii(cells(domain, &status, monitor, &mut dates)).into();
-        let progress = match &domain.renewal {
-            None => Progress::None,
-            Some(_) if domain.ready().is_some() => Progress::Ready,
-            // Its certificates are in use.
-            Some(_) if domain.next().is_none() => Progress::None,
-            Some(_) => Progress::Running,
-        };
-        Row {
-            cells,
-            weight,
-            standing: domain.standing(now),
-            progress,
-            seen: Seen::of(domain),
-            monitor: monitor.clone(),
-            during: now..dates.until,
-        }
-    }
-
-    fn is_of(&self, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> bool {
-        self.during.contains(&now) && self.seen.is_of(domain) && self.monitor == *monitor
-    }
+fn print(domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> Row {
+    let (status, weight) = labels::status(domain, now);
+    let mut dates = Dates { now, until: now.plus(DAY) };
+    let cells = ascii(cells(domain, &status, monitor, &mut dates)).into();
+    let progress = match &domain.renewal {
+        None => Progress::None,
+        Some(_) if domain.ready().is_some() => Progress::Ready,
+        // Its certificates are in use.
+        Some(_) if domain.next().is_none() => Progress::None,
+        Some(_) => Progress::Running,
+    };
+    let shown = Shown { cells, weight, standing: domain.standing(now), progress };
+    Row { shown: Arc::new(shown), monitor: monitor.clone(), during: now..dates.until }
 }
 
 /// Writes dates as of now, and knows until when all of them read so.
@@ -172,11 +137,10 @@ impl Dates {
 }
 
 /// How all domains stand, in one line.
-fn summary(rows: &[Shown]) -> Markup {
-    let at = |progress| rows.iter().filter(|(.., of_row, _)| *of_row == progress).count();
-    let counted = Standing::all().map(|standing| {
-        (rows.iter().filter(|(_, of_row, ..)| *of_row == standing).count(), standing.words())
-    });
+fn summary(rows: &[Arc<Shown>]) -> Markup {
+    let at = |progress| rows.iter().filter(|row| row.progress == progress).count();
+    let counted = Standing::all()
+        .map(|standing| (rows.iter().filter(|row| row.standing == standing).count(), standing.words()));
     let counted = counted.filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}"));
     html! {
         p.md_summary {

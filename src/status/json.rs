@@ -4,8 +4,10 @@
 //! Keys are those of the C module, in its order; ours are added and never change one of these. Secrets do
 //! not get here: the EAB hmac is masked by the model, keys are not read.
 
+use super::domain::{Domain, Renewal};
 use super::labels;
-use super::snapshot::{Domain, Renewal, Seen, Snapshots};
+use super::printed::Entry;
+use super::snapshot::Snapshots;
 use crate::crypto::CertInfo;
 use crate::managed::Host;
 use crate::managed::certificates::KeyedCert;
@@ -31,14 +33,14 @@ pub fn list(snapshots: &Snapshots, responses: &Table, now: Timestamp) -> String 
     snapshots.each_printed(now, |domain, kept| {
         out.push_str(if std::mem::take(&mut is_empty) { "\n    " } else { ",\n    " });
         let entry = match kept.entry.take() {
-            Some(entry) if entry.is_of(domain, responses) => entry,
-            _ => Entry::new(domain, responses, now),
+            Some(entry) if is_stapled_with(&entry.ocsp, domain, responses) => entry,
+            _ => print(domain, responses, now),
         };
         out.push_str(&entry.text);
         kept.entry = Some(entry);
     });
     out.push_str(if is_empty { "]\n}" } else { "\n  ]\n}" });
-    // With room for what changes until the next time.
+    // The next list may be a little longer.
     snapshots.list_length.store(out.len() + out.len() / 64, Ordering::Relaxed);
     out
 }
@@ -91,35 +93,23 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-/// The entry of one managed domain in the list, as text.
-pub(super) struct Entry {
-    text: Box<str>,
-    seen: Seen,
-    /// What its certificates are stapled with, those that are staged too.
-    ocsp: Vec<Option<Response>>,
+/// The entry of one managed domain in the list.
+fn print(domain: &Domain<'_>, responses: &Table, now: Timestamp) -> Entry {
+    // A string in JSON contains no line break.
+    let text = pretty(&entry(domain, responses, false, now)).replace('\n', "\n    ").into_boxed_str();
+    Entry { text, ocsp: ocsp(domain, responses).map(Option::<&Response>::cloned).collect() }
 }
 
-impl Entry {
-    fn new(domain: &Domain<'_>, responses: &Table, now: Timestamp) -> Self {
-        // No string of JSON has a line break in it.
-        let text = pretty(&entry(domain, responses, false, now)).replace('\n', "\n    ").into_boxed_str();
-        let ocsp = ocsp(domain, responses).map(Option::<&Response>::cloned).collect();
-        Entry { text, seen: Seen::of(domain), ocsp }
-    }
-
-    fn is_of(&self, domain: &Domain<'_>, responses: &Table) -> bool {
-        let is_same = |now: Option<&Response>, then: Option<&Response>| match (now, then) {
-            (Some(now), Some(then)) => now.is(then),
-            (now, then) => now.is_none() && then.is_none(),
-        };
-        let mut then = self.ocsp.iter().map(Option::as_ref);
-        // Where the certificates are other ones, the domain is not the same.
-        self.seen.is_of(domain)
-            && ocsp(domain, responses).all(|now| then.next().is_some_and(|then| is_same(now, then)))
-    }
+/// Whether the certificates of the domain are stapled with what was printed.
+fn is_stapled_with(printed: &[Option<Response>], domain: &Domain<'_>, responses: &Table) -> bool {
+    let mut printed = printed.iter().map(Option::as_ref);
+    ocsp(domain, responses).all(|now| match (now, printed.next()) {
+        (Some(now), Some(Some(then))) => now.is(then),
+        (now, then) => now.is_none() && then.is_some_and(|then| then.is_none()),
+    })
 }
 
-/// In the order of the certificates there are.
+/// Of each certificate, in their order.
 fn ocsp<'o>(domain: &Domain<'_>, responses: &'o Table) -> impl Iterator<Item = Option<&'o Response>> {
     let staged = domain.renewal.iter().flat_map(|renewal| &renewal.staged);
     let certs = domain.certs().iter().chain(staged).filter_map(|(_, cert)| cert.as_ref());

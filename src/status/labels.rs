@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Words that pages for people and for scripts have in common: states, CAs by name, dates and spans.
 
-use super::snapshot::Domain;
+use super::domain::Domain;
 use crate::config::KNOWN_CAS;
 use crate::managed::serve::Source;
 use crate::model::State;

@@ -3,7 +3,7 @@
 //!
 //! Names and labels are an interface: monitoring is built on them. They are listed in docs/status.md.
 
-use super::snapshot::Domain;
+use super::domain::Domain;
 use crate::metrics::Totals;
 use crate::stapling::snapshot::Stapled;
 use crate::time::Timestamp;

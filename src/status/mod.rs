@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the module tells of itself: one [`snapshot`] of plain values, and its renderings as JSON, as sections
-//! of server-status for people ([`html`]) and for scripts ([`text`]), and as metrics.
+//! The status pages: one [`snapshot`] of plain values, printed as JSON, as sections of server-status for people
+//! ([`html`]) and for scripts ([`text`]), and as metrics. No page changes anything or asks a server.
+//!
+//! Imports run from the pages to [`snapshot`], from there to [`domain`], and from all of them to [`labels`] and
+//! [`standing`].
 
+mod domain;
 pub mod html;
 pub mod json;
 mod labels;
 mod markup;
 pub mod metrics;
+mod printed;
 mod renewal_need;
 pub mod snapshot;
 pub mod standing;
@@ -15,7 +20,8 @@ pub mod stapling;
 mod tests;
 pub mod text;
 
-pub use snapshot::{Domain, Snapshots};
+pub use domain::Domain;
+pub use snapshot::Snapshots;
 
 /// `MDCertificateCheck`: where the page leads to for a certificate, by its fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,6 @@ use crate::renew::decide::ari::{self, Advice};
 use crate::renew::decide::due::{self, Decision};
 use crate::time::{DAY, Timestamp};
 use std::ops::Range;
-use std::sync::Arc;
 
 #[derive(Debug)]
 pub struct RenewalNeed {
@@ -25,8 +24,8 @@ pub struct RenewalNeed {
     pub advice: Option<Advice>,
     /// The period common to the certificates that are served.
     pub certs: Option<Period>,
-    /// As long as the same certificates are served and the CA advises the same. So long all that pages say of
-    /// them stays, but for spans of time.
+    /// How long all this holds for the same certificates and advice. Until then all that pages say of the domain
+    /// stays the same, except for spans of time.
     during: Range<Timestamp>,
 }
 
@@ -46,14 +45,13 @@ impl RenewalNeed {
         RenewalNeed { decision, renew_at, advice, certs, during: now..until }
     }
 
-    /// This one while it holds, else a new one.
-    pub fn as_of(self: Arc<Self>, managed: &Managed, advice: &[ari::Entry], now: Timestamp) -> Arc<Self> {
-        if self.during.contains(&now) { self } else { Arc::new(RenewalNeed::new(managed, advice, now)) }
+    /// Whether this is what [`new`](RenewalNeed::new) would say now of the same certificates and advice.
+    pub fn holds_at(&self, now: Timestamp) -> bool {
+        self.during.contains(&now)
     }
 }
 
-/// Before that, nothing changes but by other certificates or another advice. A clock that is set back begins
-/// anew.
+/// Before this time only other certificates or another advice change the need.
 fn holds_until(
     decision: &Decision,
     certs: Option<Period>,
@@ -68,8 +66,8 @@ fn holds_until(
     dates.chain(ends).chain(due).filter(|at| *at > now).fold(now.plus(DAY), Timestamp::min)
 }
 
-/// What certificates have in common; `None` without any. Those for other kinds of keys count where there is
-/// nothing else.
+/// The period common to all certificates; `None` without any. Those for keys that are no longer configured count
+/// only if there are no others.
 pub fn period(md: &Md, certs: &Certs) -> Option<Period> {
     let is_any = certs.keyed.iter().any(|(_, cert)| cert.is_some());
     let certs = if is_any { &certs.keyed } else { &certs.spare };
@@ -105,11 +103,14 @@ mod tests {
     fn a_kept_renewal_need_equals_a_new_one() {
         for left in [0, 1, 3600, 86_400, 2 * 86_400, 90 * 86_400] {
             let managed = managed(Duration::from_secs(left));
-            let mut kept = Arc::new(RenewalNeed::new(&managed, &[], NOW));
+            let mut kept = RenewalNeed::new(&managed, &[], NOW);
             for seconds in [0, 1, 3599, 3600, 3601, 86_399, 86_400, 70 * 86_400, 90 * 86_400, 5] {
                 let now = NOW.plus(Duration::from_secs(seconds));
-                kept = kept.as_of(&managed, &[], now);
-                assert_eq!(kept.decision, RenewalNeed::new(&managed, &[], now).decision, "{left} {seconds}");
+                let new = RenewalNeed::new(&managed, &[], now);
+                if !kept.holds_at(now) {
+                    kept = RenewalNeed::new(&managed, &[], now);
+                }
+                assert_eq!(kept.decision, new.decision, "{left} {seconds}");
             }
         }
     }
@@ -117,8 +118,8 @@ mod tests {
     #[test]
     fn a_renewal_need_is_kept_while_it_holds() {
         let managed = managed(DAY * 90);
-        let kept = Arc::new(RenewalNeed::new(&managed, &[], NOW));
-        let is_kept = |now| Arc::ptr_eq(&kept.clone().as_of(&managed, &[], now), &kept);
+        let kept = RenewalNeed::new(&managed, &[], NOW);
+        let is_kept = |now| kept.holds_at(now);
         assert!(is_kept(NOW) && is_kept(NOW.plus(DAY / 2)));
         assert!(!is_kept(NOW.plus(DAY)) && !is_kept(NOW.minus(Duration::from_secs(1))));
     }

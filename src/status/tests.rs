@@ -4,7 +4,10 @@
 use super::*;
 use crate::crypto::CertInfo;
 use crate::managed::certificates::KeyedCert;
+use crate::managed::live_set::LiveSet;
+use crate::managed::save_error::Unsaved;
 use crate::managed::serve::{Certs, Source};
+use crate::managed::slot::{self, Slot};
 use crate::managed::staging::Staging;
 use crate::managed::{Host, Managed};
 use crate::metrics::Tally;
@@ -13,9 +16,10 @@ use crate::model::{Eab, HeldBack, Hold, Job, KeySpec, Md, Outcome, Pace, Scope, 
 use crate::ocsp::cache::Table;
 use crate::renew::decide::ari::{Advice, Entry};
 use crate::stapling::snapshot::Stapled;
-use crate::store::{StartStore, WorkStore};
+use crate::store::{Error, StartStore, WorkStore};
 use crate::time::{Clock, DAY, SystemClock, Timestamp};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -601,6 +605,56 @@ fn a_row_that_was_printed_stays_as_long_as_it_is_true() {
             assert_eq!(lines, text::certificates(&fresh, monitor, now), "{seconds}");
         }
     }
+}
+
+/// A store of live sets that has none, and counts who serves them.
+struct Sets(AtomicUsize);
+
+impl slot::Source for Sets {
+    fn fill(&self, _: usize, _: &Slot) {}
+
+    fn serving(&self, _: usize) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn a_kept_page_is_dropped_when_a_value_it_shows_changes() {
+    let (_dir, store) = store();
+    let counters = (0..Unsaved::SIZE).map(|_| AtomicU64::default()).collect::<Vec<_>>();
+    let unsaved = Unsaved::new(std::sync::Arc::new(counters), 0);
+    let good = managed("a.test", rsa(Some(cert(1, 89))));
+    let (live, sets) = (good.live.clone(), std::sync::Arc::new(Sets(1.into())));
+    live.connect(std::sync::Arc::downgrade(&sets) as _, 0);
+    let snapshots = snapshots(vec![Managed { unsaved: unsaved.clone(), ..good }], &store);
+    let shows = |in_json: &str, on_page: &str, in_text: &str| {
+        // Each page is printed once and kept; then all of them have to change.
+        let json = json::list(&snapshots, &Table::default(), NOW);
+        let page = html::certificates(&snapshots, &monitor(), NOW);
+        let text = text::certificates(&snapshots, &monitor(), NOW);
+        assert!(
+            json.contains(in_json) && page.contains(on_page) && text.contains(in_text),
+            "{json}{page}{text}"
+        );
+    };
+    shows("\"status\": \"ok\"", "<td>good</td>", "StatusWord: ok");
+    unsaved.note(
+        &Job { errors: 2, ..begun("a.test") },
+        &Err(Error::Io { source: std::io::Error::from_raw_os_error(28), path: "x".into(), what: "writing" }),
+    );
+    shows("\"renewal-unsaved\"", "(2 errors in a row)", "StatusWord: renewal-failing");
+    unsaved.note(&begun("a.test"), &Ok(()));
+    shows("\"status\": \"ok\"", "<td>good</td>", "StatusWord: ok");
+    let go_live = |fingerprint: &str| {
+        let certs = rsa(Some(CertInfo { fingerprint: fingerprint.into(), ..cert(0, 90) })).into();
+        live.store(LiveSet { since: NOW, ca_url: None, certs, identities: Vec::new() });
+    };
+    go_live("cd34");
+    shows("\"workers\": 1", "Went live", "CheckAtFingerprint: cd34");
+    sets.0.store(2, Ordering::Relaxed);
+    shows("\"workers\": 2", "Went live", "CheckAtFingerprint: cd34");
+    go_live("ef56");
+    shows("\"workers\": 2", "q=ef56", "CheckAtFingerprint: ef56");
 }
 
 #[test]

@@ -2,8 +2,10 @@
 //! The section of `server-status?auto`: one line for each fact, for scripts. Keys are those of the C module.
 
 use super::Monitor;
+use super::domain::Domain;
 use super::labels::{self, PENDING};
-use super::snapshot::{Domain, Seen, Snapshots};
+use super::printed::Facts;
+use super::snapshot::Snapshots;
 use crate::model::State;
 use crate::model::job::status;
 use crate::renew::decide::due::Decision;
@@ -13,13 +15,17 @@ use crate::time::Timestamp;
 pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) -> String {
     let (mut counts, mut entries) = (Counts::default(), Lines::default());
     snapshots.each_printed(now, |domain, kept| {
-        let entry = match kept.lines.take() {
-            Some(entry) if entry.is_of(domain, monitor) => entry,
-            _ => Entry::new(counts.total, domain, monitor, now),
+        let index = counts.total;
+        let facts = match kept.facts.take() {
+            Some(facts) if facts.monitor == *monitor => facts,
+            _ => print(index, domain, monitor, now),
         };
-        counts.add(&entry);
-        entry.append(counts.total - 1, now, &mut entries);
-        kept.lines = Some(entry);
+        counts.add(&facts);
+        entries.0.push_str(&facts.lines);
+        if let Some((key, at)) = facts.clock {
+            entries.fact(&prefix(index), key, &at.since(now).as_secs().to_string());
+        }
+        kept.facts = Some(facts);
     });
     let mut out = Lines::default();
     for (key, count) in [
@@ -44,58 +50,32 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, entry: &Entry) {
+    fn add(&mut self, facts: &Facts) {
         self.total += 1;
-        self.complete += usize::from(entry.is_complete);
-        self.due += usize::from(entry.is_due);
-        self.failing += usize::from(entry.is_failing);
-        self.ready += usize::from(entry.is_ready);
+        self.complete += usize::from(facts.is_complete);
+        self.due += usize::from(facts.is_due);
+        self.failing += usize::from(facts.is_failing);
+        self.ready += usize::from(facts.is_ready);
     }
 }
 
-/// The lines of one domain, as long as they would be the same. The last one counts seconds.
-pub(super) struct Entry {
-    lines: Box<str>,
-    clock: Option<(&'static str, Timestamp)>,
-    is_complete: bool,
-    is_due: bool,
-    is_failing: bool,
-    is_ready: bool,
-    seen: Seen,
-    monitor: Monitor,
-}
-
-impl Entry {
-    /// `index`: its place among all by name, which never changes.
-    fn new(index: usize, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> Self {
-        let mut out = Lines::default();
-        facts(&prefix(index), domain, monitor, now, &mut out);
-        let need = &domain.need.decision;
-        Entry {
-            lines: out.0.into_boxed_str(),
-            clock: match (&domain.renewal, need) {
-                (Some(renewal), _) => renewal.job.next_run.map(|at| ("ActivityNextRun", at)),
-                (None, Decision::At(at, _)) => Some(("ActivityRenew", *at)),
-                (None, _) => None,
-            },
-            is_complete: domain.state().0 == State::Complete,
-            is_due: matches!(need, Decision::Now(_)),
-            is_failing: domain.is_failing(),
-            is_ready: domain.ready().is_some(),
-            seen: Seen::of(domain),
-            monitor: monitor.clone(),
-        }
-    }
-
-    fn is_of(&self, domain: &Domain<'_>, monitor: &Monitor) -> bool {
-        self.seen.is_of(domain) && self.monitor == *monitor
-    }
-
-    fn append(&self, index: usize, now: Timestamp, out: &mut Lines) {
-        out.0.push_str(&self.lines);
-        if let Some((key, at)) = self.clock {
-            out.fact(&prefix(index), key, &at.since(now).as_secs().to_string());
-        }
+/// `index` is the domain's place among all by name, which never changes.
+fn print(index: usize, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> Facts {
+    let mut out = Lines::default();
+    facts(&prefix(index), domain, monitor, now, &mut out);
+    let need = &domain.need.decision;
+    Facts {
+        lines: out.0.into_boxed_str(),
+        clock: match (&domain.renewal, need) {
+            (Some(renewal), _) => renewal.job.next_run.map(|at| ("ActivityNextRun", at)),
+            (None, Decision::At(at, _)) => Some(("ActivityRenew", *at)),
+            (None, _) => None,
+        },
+        is_complete: domain.state().0 == State::Complete,
+        is_due: matches!(need, Decision::Now(_)),
+        is_failing: domain.is_failing(),
+        is_ready: domain.ready().is_some(),
+        monitor: monitor.clone(),
     }
 }
 
@@ -152,7 +132,7 @@ fn facts(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, o
 struct Lines(String);
 
 impl Lines {
-    /// Nothing that comes from elsewhere can begin a line of its own.
+    /// A line break in a value would begin a fact of its own: it becomes a space.
     fn fact(&mut self, prefix: &str, key: &str, value: &str) {
         [prefix, key, ": "].iter().for_each(|part| self.0.push_str(part));
         self.0.extend(value.chars().map(|c| if c.is_control() { ' ' } else { c }));
