@@ -6,7 +6,7 @@
 
 use super::objects::Directory;
 use super::problem::{Kind, Problem, line};
-use super::{Error, objects};
+use super::{Error, address};
 use crate::crypto::{PrivateKey, jws};
 use crate::http::{Request, Response, Transport};
 use crate::time::{Clock, Timestamp};
@@ -55,13 +55,13 @@ impl Server {
         let needed = [url, &directory.new_nonce, &directory.new_account, &directory.new_order];
         let offered =
             [&directory.revoke_cert, &directory.key_change].into_iter().flatten().map(String::as_str);
-        let origins = needed.into_iter().chain(offered).filter_map(objects::origin).collect();
+        let origins = needed.into_iter().chain(offered).filter_map(address::origin).collect();
         Ok(Server {
             directory,
             link,
             nonces: Mutex::default(),
             origins,
-            is_encrypted: objects::is_encrypted(url),
+            is_encrypted: address::is_encrypted(url),
         })
     }
 
@@ -75,12 +75,12 @@ impl Server {
 
     /// A CA that is not what it was must not make us send requests into our own network.
     pub(super) fn check_origin(&self, url: &str) -> Result<(), Error> {
-        if self.is_encrypted && !objects::is_encrypted(url) {
+        if self.is_encrypted && !address::is_encrypted(url) {
             return Err(Error::Protocol(format!(
                 "the server sent the URL {url}, which is not encrypted, although its directory is"
             )));
         }
-        match objects::origin(url) {
+        match address::origin(url) {
             Some(origin) if self.origins.contains(&origin) => Ok(()),
             _ => Err(Error::Protocol(format!(
                 "the server sent the URL {url}, which is not on any server that its directory names"
@@ -248,7 +248,7 @@ pub(super) fn json_of(url: &str, response: &Response) -> Result<Value, Error> {
 /// The `Location` of a new resource (RFC 8555 §7.3, §7.4).
 pub(super) fn location(url: &str, response: &Response) -> Result<String, Error> {
     match response.header("location") {
-        Some(location) if objects::is_url(location) => Ok(location.to_string()),
+        Some(location) if address::is_url(location) => Ok(location.to_string()),
         _ => Err(Error::Protocol(format!("the answer of {url} has no Location that is an http(s) URL"))),
     }
 }

@@ -2,7 +2,7 @@
 //! Fields of ACME's objects: what is needed is there and well-formed, or an error that names it.
 
 use super::Error;
-use super::objects::is_url;
+use super::address::is_url;
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
 

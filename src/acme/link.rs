@@ -2,7 +2,7 @@
 //! `Link` headers (RFC 8288 §3), as far as ACME needs them: the targets of one relation. Refuses to guess: a
 //! header that is not in this form has no links.
 
-use super::objects::is_url;
+use super::address::is_url;
 
 /// More alternates than any CA has roots.
 const MAX_LINKS: usize = 20;

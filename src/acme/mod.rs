@@ -6,6 +6,7 @@
 //! account. [`order::step`] says what to do next, the session does it.
 
 pub mod account;
+mod address;
 pub mod client;
 pub mod error;
 mod fields;

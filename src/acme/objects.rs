@@ -6,6 +6,7 @@
 //! their own tests never read.
 
 use super::Error;
+use super::address::is_encrypted;
 use super::error::Tried;
 use super::fields::{
     MAX_LIST, checked_url, date, flag, list, needed, object, state, string, unknown_status, url,
@@ -15,7 +16,6 @@ use crate::time::Timestamp;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
 
-const MAX_URL: usize = 2048;
 const MAX_TOKEN: usize = 512;
 
 /// RFC 8555 §7.1.1.
@@ -394,26 +394,6 @@ impl Challenge {
 /// The types we know answer to a token (RFC 8555 §8.3, §8.4, RFC 8737 §3).
 fn has_token(type_: &str) -> bool {
     matches!(type_, "http-01" | "dns-01" | "tls-alpn-01")
-}
-
-/// An absolute http(s) URL, as every URL of the protocol has to be. None has a user and a password.
-pub(super) fn is_url(text: &str) -> bool {
-    let is_good = |u: url::Url| {
-        let is_anonymous = u.username().is_empty() && u.password().is_none();
-        matches!(u.scheme(), "http" | "https") && u.host_str().is_some() && is_anonymous
-    };
-    text.len() <= MAX_URL
-        && text.bytes().all(|b| b.is_ascii_graphic())
-        && url::Url::parse(text).is_ok_and(is_good)
-}
-
-pub(super) fn is_encrypted(text: &str) -> bool {
-    url::Url::parse(text).is_ok_and(|url| url.scheme() == "https")
-}
-
-/// Scheme, host and port. `None`: no absolute http(s) URL.
-pub(super) fn origin(text: &str) -> Option<url::Origin> {
-    url::Url::parse(text).ok().map(|url| url.origin()).filter(url::Origin::is_tuple)
 }
 
 #[cfg(test)]

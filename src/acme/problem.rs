@@ -4,7 +4,7 @@
 //! Reading is lenient, because a CA in trouble seldom sends perfect documents, and bounded: texts are
 //! cut, control characters become blanks, so that what a CA says can go into logs and status pages.
 
-use super::objects::is_url;
+use super::address::is_url;
 use crate::http::Response;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 //! Renewal information (RFC 9773): when the CA wants a certificate to be replaced. Asked without a
 //! signature, for a certificate that is named by its issuer's key and its serial.
 
+use super::address::is_url;
 use super::client::json_of;
-use super::objects::is_url;
 use super::{Error, Polled, Server};
 use crate::time::Timestamp;
 use serde_json::Value;
