@@ -2,12 +2,10 @@
 //! Private keys: made, read and written. In the store they stand as PKCS#8 PEM, plain in groups only
 //! root opens and for challenges, sealed (AES-256-CBC, the store key as pass phrase) elsewhere.
 
-use super::der::oid_text;
+use super::curve::nid;
 use super::{Error, ending, key_form, pem, sealed, turnstile};
 use crate::model::KeySpec;
-use openssl::asn1::Asn1Object;
 use openssl::ec::{EcGroup, EcKey};
-use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::symm::Cipher;
 use zeroize::Zeroizing;
@@ -116,33 +114,10 @@ impl PrivateKey {
     }
 }
 
-/// Names as OpenSSL has them, in lower case.
-const CURVES: [(&str, Nid); 9] = [
-    ("prime256v1", Nid::X9_62_PRIME256V1),
-    ("secp384r1", Nid::SECP384R1),
-    ("secp521r1", Nid::SECP521R1),
-    ("prime192v1", Nid::X9_62_PRIME192V1),
-    ("secp256k1", Nid::SECP256K1),
-    ("secp224r1", Nid::SECP224R1),
-    ("brainpoolp256r1", Nid::BRAINPOOL_P256R1),
-    ("brainpoolp384r1", Nid::BRAINPOOL_P384R1),
-    ("brainpoolp512r1", Nid::BRAINPOOL_P512R1),
-];
-
-fn nid(spec: &KeySpec) -> Option<Nid> {
-    let name = spec.curve_name()?;
-    CURVES.iter().find(|(known, _)| *known == name).map(|(_, nid)| *nid)
-}
-
-/// Whether an object identifier is that of a curve a configuration can ask for.
-pub(super) fn is_known_curve(oid: &[u8]) -> bool {
-    let object = oid_text(oid).and_then(|text| Asn1Object::from_str(&text).ok());
-    object.is_some_and(|object| CURVES.iter().any(|(_, nid)| *nid == object.nid()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use openssl::nid::Nid;
 
     #[test]
     fn a_sealed_key_opens_with_its_pass_phrase_alone() {

@@ -3,8 +3,8 @@
 //! 16384 bits, a named curve, or Ed25519 and Ed448, all numbers no longer than the kind of key has them.
 //! OpenSSL would compute for minutes with what others can write.
 
+use super::curve::is_known_curve;
 use super::der::{BIT_STRING, INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
-use super::key::is_known_curve;
 use super::key_info::{EC_PUBLIC_KEY, RSA_ENCRYPTION};
 
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];

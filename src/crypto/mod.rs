@@ -5,6 +5,7 @@
 pub mod auth;
 pub mod cert;
 pub mod csr;
+mod curve;
 pub mod der;
 pub mod ending;
 pub mod extension;
