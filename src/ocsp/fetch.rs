@@ -2,8 +2,9 @@
 //! One exchange with a responder: ask, read, verify. What comes back is a response that may be stapled, or
 //! the reason why there is none.
 
+use super::flaw::Flaw;
 use super::request::{Form, form};
-use super::response::{self, Flaw, Response};
+use super::response::{self, Response};
 use super::schedule::max_age;
 use super::subject::Subject;
 use crate::http::{self, Request, Transport};

@@ -2,7 +2,8 @@
 //! Responses in the store: `ocsp/OWNER/ocsp-HEX.json`, as the C module has them, so that a restart during an
 //! outage still staples. What is read there is verified like what comes over the wire.
 
-use super::response::{self, Flaw, Response, Status};
+use super::flaw::Flaw;
+use super::response::{self, Response, Status};
 use super::subject::{Id, Subject};
 use crate::store::Group;
 use crate::store::{Error, Rights, StartStore, Store, WorkGroup, WorkStore};

@@ -13,6 +13,7 @@ pub mod fetch;
 pub mod file;
 #[cfg(test)]
 pub mod fixture;
+mod flaw;
 pub mod request;
 pub mod response;
 pub mod schedule;
@@ -20,5 +21,6 @@ mod signer;
 pub mod subject;
 
 pub use cache::{Cache, Entry};
-pub use response::{Flaw, Response, Status};
+pub use flaw::Flaw;
+pub use response::{Response, Status};
 pub use subject::{Id, Subject};

@@ -2,6 +2,7 @@
 //! What a responder says (RFC 6960 §4.2), and whether it is to be believed: the whole of it is read, it
 //! answers for our certificate, the issuer or one it appointed has signed it, and it is of use now.
 
+use super::flaw::Flaw;
 use super::signer::{self, Signed};
 use super::subject::Subject;
 use crate::crypto::der::{
@@ -65,33 +66,6 @@ impl Response {
     pub fn is_current(&self, now: Timestamp) -> bool {
         now < self.until
     }
-}
-
-/// Why a response is not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
-    #[error("the answer has {0} bytes, more than any OCSP response")]
-    TooLarge(usize),
-    #[error("the answer is no OCSP response")]
-    Malformed,
-    #[error("the responder says '{0}'")]
-    Unsuccessful(&'static str),
-    #[error("the response is not about this certificate")]
-    NotAbout,
-    #[error("the responder does not know the certificate")]
-    Unknown,
-    #[error("the response is signed by nobody the issuer of the certificate has appointed: {0}")]
-    Untrusted(&'static str),
-    #[error("the signature of the response is wrong")]
-    BadSignature,
-    #[error("the signature of the response is of a kind that is not accepted ({0})")]
-    Algorithm(String),
-    #[error("the response is valid from {} on only", .0.to_http_date())]
-    NotYet(Timestamp),
-    #[error("the response was valid until {}", .0.to_http_date())]
-    Expired(Timestamp),
-    #[error("the response is older than the one in use")]
-    Older,
 }
 
 /// Reads and verifies a response about `subject`, except for its dates: what lies in the store may have

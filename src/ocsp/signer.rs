@@ -3,8 +3,8 @@
 //! the issuer itself, or a certificate that it issued for this purpose. The bytes as they came are what is
 //! verified.
 
+use super::flaw::Flaw;
 use super::request::key_hash;
-use super::response::Flaw;
 use crate::crypto::Certificate;
 use crate::time::Timestamp;
 use openssl::asn1::Asn1Object;

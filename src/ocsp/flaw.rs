@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Why a response is refused (RFC 6960 §3.2), in the words that the log, the pages and `ocsp/NAME/job.json` show.
+
+use crate::time::Timestamp;
+
+/// Why a response is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    #[error("the answer has {0} bytes, more than any OCSP response")]
+    TooLarge(usize),
+    #[error("the answer is no OCSP response")]
+    Malformed,
+    #[error("the responder says '{0}'")]
+    Unsuccessful(&'static str),
+    #[error("the response is not about this certificate")]
+    NotAbout,
+    #[error("the responder does not know the certificate")]
+    Unknown,
+    #[error("the response is signed by nobody the issuer of the certificate has appointed: {0}")]
+    Untrusted(&'static str),
+    #[error("the signature of the response is wrong")]
+    BadSignature,
+    #[error("the signature of the response is of a kind that is not accepted ({0})")]
+    Algorithm(String),
+    #[error("the response is valid from {} on only", .0.to_http_date())]
+    NotYet(Timestamp),
+    #[error("the response was valid until {}", .0.to_http_date())]
+    Expired(Timestamp),
+    #[error("the response is older than the one in use")]
+    Older,
+}
