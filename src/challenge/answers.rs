@@ -69,6 +69,12 @@ impl Answers {
         self.0.iter().map(|answer| answer.value.as_str())
     }
 
+    /// The key authorization for `token`: an answer beside the one in the file of http-01.
+    pub fn to_token(&self, token: &str) -> Option<String> {
+        let is_asked = |value: &&str| value.split_once('.').is_some_and(|(own, _)| own == token);
+        self.all().find(is_asked).map(String::from)
+    }
+
     /// Who has any, each once.
     pub fn owners(&self) -> Vec<String> {
         let mut owners: Vec<String> = self.0.iter().filter_map(|answer| answer.owner.clone()).collect();
@@ -216,6 +222,18 @@ mod tests {
     use super::*;
     use crate::model::KeySpec;
     use crate::store::{Group, StartStore};
+
+    #[test]
+    fn each_token_that_is_noted_has_its_answer() {
+        let note = serde_json::json!({"values": [
+            {"owner": "a.test", "value": "tok-1.thumb"}, {"owner": "b.test", "value": "tok-2.thumb"}, "bare",
+        ]});
+        let answers = Answers::parse(&note);
+        assert_eq!(answers.to_token("tok-2").as_deref(), Some("tok-2.thumb"));
+        for other in ["tok-3", "", "bare", "tok-2.thumb"] {
+            assert_eq!(answers.to_token(other), None, "{other}");
+        }
+    }
 
     struct Lab {
         _dir: tempfile::TempDir,

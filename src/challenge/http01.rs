@@ -2,7 +2,6 @@
 //! The http-01 challenge (RFC 8555 §8.3): what is served below `/.well-known/acme-challenge/`, from the
 //! file of a name that holds its key authorization.
 
-use super::answers::Answers;
 use crate::model::RenewMode;
 
 /// Its type in ACME and in `MDCAChallenges`.
@@ -13,12 +12,6 @@ pub const FILE_NAME: &str = "acme-http-01.txt";
 
 /// The note beside it: all answers that are in place, each with its owner.
 pub const NOTE: &str = "acme-http-01.json";
-
-/// What to answer to a request for `token`, given the note: an answer beside the one in the file.
-pub fn noted(answers: &Answers, token: &str) -> Option<String> {
-    let is_asked = |value: &&str| value.split_once('.').is_some_and(|(own, _)| own == token);
-    answers.all().find(is_asked).map(String::from)
-}
 
 /// What to answer to a request for `token`, given the content of the file: the content if its token part
 /// is the one asked for. A text without a dot is no key authorization; it was put there by hand and is
@@ -54,18 +47,6 @@ mod tests {
         assert_eq!(answer(&content, "tok-1"), Some("tok-1.thumb"));
         for other in ["tok-2", "tok-1.thumb", "", "tok", "TOK-1"] {
             assert_eq!(answer(&content, other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn each_token_that_is_noted_has_its_answer() {
-        let note = serde_json::json!({"values": [
-            {"owner": "a.test", "value": "tok-1.thumb"}, {"owner": "b.test", "value": "tok-2.thumb"}, "bare",
-        ]});
-        let answers = Answers::parse(&note);
-        assert_eq!(noted(&answers, "tok-2").as_deref(), Some("tok-2.thumb"));
-        for other in ["tok-3", "", "bare", "tok-2.thumb"] {
-            assert_eq!(noted(&answers, other), None, "{other}");
         }
     }
 

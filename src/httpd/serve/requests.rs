@@ -53,7 +53,7 @@ fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
         Ok(Some(content)) => {
             let content = String::from_utf8_lossy(&content);
             let folder = Folder { store: &state.store, group: WorkGroup::Challenges, name: &host };
-            let beside = || http01::noted(&folder.read(http01::NOTE), token);
+            let beside = || folder.read(http01::NOTE).to_token(token);
             match http01::answer(&content, token).map(String::from).or_else(beside) {
                 Some(body) => {
                     Answer::Body { status: 200, content_type: "text/plain", body: body.into_bytes() }
