@@ -18,43 +18,13 @@ const GROUPS: &[(&str, &str)] = &[
     ("What the module tells", "MDMessageCmd"),
 ];
 
-const INTRODUCTION: &str = "\
-# Directives
+/// What stands before the list of directives.
+const INTRODUCTION: &str = include_str!("reference.md");
 
-This page is made from the table that the module reads its configuration with. `UPDATE_DOCS=1 cargo test --no-default-features
-directives_md` regenerates it.
+/// Columns of the page, outside of tables and examples.
+const WIDTH: usize = 120;
 
-- **Names** of directives and the words `on`, `off`, `auto`, `manual` may be written in any case.
-- **Where**: *server* is the main server or a `<VirtualHost>`; *MD section* is the inside of `<MDomain …>`; *once* is a value that the
-  whole httpd has once: write it in the main server, the last one wins.
-- **Which value counts**: that of the MD section, else that of the server or virtual host in which the MD is defined, else that of the
-  main server, else the default.
-- **DURATION** is a number with a unit: `d` days, `h` hours, `mi` minutes, `s` seconds, `ms` milliseconds. Without a unit the number counts
-  in the unit that the directive's first sentence names.
-- **WINDOW** is a DURATION (a bare number counts days), or a part of the lifetime: `33%`.
-- **FILE, FOLDER** are relative to `ServerRoot`.
-- **status** is the key that shows the value in [md-status](status.md#md-status) and md.json.
-
-Both `<IfModule md_module>` and `<IfModule mod_md.c>` are true.
-
-## What configtest reports
-
-`apachectl configtest` lists what is wrong, with file and line, what was probably meant, and what to do. It changes nothing and asks no server. Each start
-and reload writes the same list to the error log, before mod_ssl can end it. Of each kind the first five are told one by one, the others by name.
-
-- **Errors** end the test. They are what ends the start: a value that a directive does not take, overlapping MDs (AH10038), several MDs for one TLS host (AH10042),
-  a TLS host that has neither an MD nor an `SSLCertificateFile` (mod_ssl's AH02572), files of `MDCertificateFile` and `MDCertificateKeyFile` that do
-  not exist, do not belong together, or hold no certificate or key in PEM format, where a TLS host uses them.
-- **Warnings** do not: names that can be none, which are left out of their MD; MDs that no host matches (AH10045) or that no TLS host uses; names of hosts that an MD lacks (AH10040); `MDRequireHttps` without a TLS host
-  (AH10105); names for which no challenge can work, such as a wildcard without [MDChallengeDns01](#mdchallengedns01) (AH10173); commands that do not exist or that httpd's
-  `User` cannot execute; a store that the `User` cannot enter; certificate files that cannot be used, have expired or are for other names; an hmac of
-  `MDExternalAccountBinding` that is not base64url; mod_ssl or mod_watchdog that is not loaded; and what Let's Encrypt, ZeroSSL and Google are known to refuse: no `MDCertificateAgreement accepted`, no
-  `MDExternalAccountBinding` where they need one, both only where the store has no account of that CA; names that are not public, keys they do not take, too many
-  names, `MDMustStaple`; and CAs that have ended their service (Buypass, ACME v1).
-
-No warning is given for a certificate that is meant for others: `MDRenewMode always` for an MD that no host here uses, `MDPortMap https:-` where somebody else
-has the TLS. The names of `MDomain` and `<MDomain …>`, and the arguments of all directives that take a list, may be more than the 64 that httpd passes to modules.
-";
+const EXAMPLE: &str = "```apache\n";
 
 /// docs/directives.md, as it has to be.
 pub fn markdown() -> String {
@@ -96,9 +66,10 @@ fn entry(row: &Row) -> String {
         return text;
     }
     let help = row.help.to_str().unwrap_or_default().replace('<', "&lt;");
-    let _ = writeln!(text, "    {}\n\n{}", row.syntax(), sentence(&help));
-    if !row.detail.is_empty() {
-        let _ = writeln!(text, "{}", row.detail);
+    let _ = writeln!(text, "    {}\n\n{}", row.syntax(), wrapped(&sentence(&help)));
+    let (detail, example) = row.detail_and_example();
+    if !detail.is_empty() {
+        let _ = writeln!(text, "\n{detail}");
     }
     let mut facts = vec![format!("Where: {}.", row.where_to())];
     match row.unset {
@@ -110,9 +81,9 @@ fn entry(row: &Row) -> String {
     if row.is_ours {
         facts.push("Not in the C module.".to_string());
     }
-    let _ = writeln!(text, "\n{}", facts.join(" "));
-    if !row.example.is_empty() {
-        let _ = writeln!(text, "\n```apache\n{}\n```", row.example);
+    let _ = writeln!(text, "\n{}", wrapped(&facts.join(" ")));
+    if !example.is_empty() {
+        let _ = writeln!(text, "\n{EXAMPLE}{example}\n```");
     }
     text
 }
@@ -144,6 +115,22 @@ fn sentence(text: &str) -> String {
     format!("{first}{}.", letters.as_str().trim_end_matches('.'))
 }
 
+/// In lines of [`WIDTH`].
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines.join("\n")
+}
+
 fn find(title: &str) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.title() == title)
 }
@@ -152,6 +139,12 @@ impl Row {
     /// As the table has it: sections begin with `<`.
     fn title(&self) -> &str {
         self.name.to_str().unwrap_or_default()
+    }
+
+    /// The two parts of the prose, without the fence of the second.
+    fn detail_and_example(&self) -> (&str, &str) {
+        let (detail, example) = self.prose.split_once(EXAMPLE).unwrap_or((self.prose, ""));
+        (detail.trim_end(), example.trim_end().trim_end_matches("```").trim_end())
     }
 
     /// As it stands in a configuration.
@@ -197,8 +190,15 @@ impl Row {
 mod tests {
     use super::super::fixture::Site;
     use super::*;
-    use std::collections::HashSet;
+    use std::collections::{BTreeMap, HashSet};
     use std::path::PathBuf;
+
+    impl Row {
+        fn prose_file(&self) -> String {
+            let name = self.title();
+            name.strip_prefix('<').map_or(format!("{name}.md"), |section| format!("{section}-section.md"))
+        }
+    }
 
     fn docs(name: &str) -> PathBuf {
         [env!("CARGO_MANIFEST_DIR"), "docs", name].iter().collect()
@@ -235,6 +235,35 @@ mod tests {
     }
 
     #[test]
+    fn every_documented_row_has_a_file_of_prose_and_every_file_a_row() {
+        let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "src", "config", "directives"].iter().collect();
+        let files: BTreeMap<String, String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|file| {
+                let name = file.file_name().unwrap().to_str().unwrap().to_string();
+                (name, std::fs::read_to_string(&file).unwrap())
+            })
+            .collect();
+        let documented = ROWS.iter().filter(|row| row.same_as.is_none());
+        let rows: BTreeMap<String, String> =
+            documented.map(|row| (row.prose_file(), row.prose.to_string())).collect();
+        assert!(files.keys().eq(rows.keys()), "files {:?}, rows {:?}", files.keys(), rows.keys());
+        for (name, text) in &rows {
+            assert!(files[name] == *text, "{name} stands at another row");
+            assert!(!text.trim().is_empty(), "{name} is empty");
+        }
+        assert!(ROWS.iter().all(|row| row.same_as.is_none() || row.prose.is_empty()));
+    }
+
+    #[test]
+    fn the_page_keeps_to_its_width_outside_of_tables() {
+        let page = markdown();
+        let long = page.lines().filter(|line| line.chars().count() > WIDTH && !line.starts_with('|'));
+        assert_eq!(long.collect::<Vec<_>>(), [""; 0]);
+    }
+
+    #[test]
     fn every_link_leads_to_an_anchor() {
         let page = markdown();
         let anchors: HashSet<&str> =
@@ -257,9 +286,10 @@ mod tests {
 
     #[test]
     fn every_example_is_accepted_and_shows_its_directive() {
-        for row in ROWS.iter().filter(|row| !row.example.is_empty()) {
-            assert!(row.example.contains(row.title()), "{}", row.title());
-            Site::read(row.example).unwrap_or_else(|e| panic!("{}: {e}", row.example));
+        for row in ROWS {
+            let (_, example) = row.detail_and_example();
+            assert!(example.is_empty() || example.contains(row.title()), "{}", row.title());
+            Site::read(example).unwrap_or_else(|e| panic!("{example}: {e}"));
         }
     }
 }

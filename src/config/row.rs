@@ -60,10 +60,9 @@ pub struct Row {
     /// The arguments as the documentation writes them: words in capitals stand for what the admin puts there.
     pub form: &'static str,
     pub unset: Unset,
-    /// What the admin has to know beyond `help`: Markdown.
-    pub detail: &'static str,
-    /// Lines of a configuration that httpd accepts as they are.
-    pub example: &'static str,
+    /// What the admin has to know beyond `help`: Markdown, at its end a block of configuration as an example,
+    /// which httpd accepts as it is. Each directive has a file of its own in `directives/`.
+    pub prose: &'static str,
     /// Another spelling of this directive, which has its documentation.
     pub same_as: Option<&'static str>,
     /// The C module 2.6 does not know it.
@@ -88,8 +87,7 @@ pub(super) const fn row(
         parse,
         form: "",
         unset: Unset::Nothing,
-        detail: "",
-        example: "",
+        prose: "",
         same_as: None,
         is_ours: false,
     }
@@ -104,12 +102,8 @@ impl Row {
         Row { unset, ..self }
     }
 
-    pub(super) const fn detail(self, detail: &'static str) -> Row {
-        Row { detail, ..self }
-    }
-
-    pub(super) const fn example(self, example: &'static str) -> Row {
-        Row { example, ..self }
+    pub(super) const fn prose(self, prose: &'static str) -> Row {
+        Row { prose, ..self }
     }
 
     pub(super) const fn same_as(self, name: &'static str) -> Row {

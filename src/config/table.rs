@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The directives: one row each, the only place that knows a directive's name, help text, arguments,
-//! places, parser and documentation. httpd's command table, docs/directives.md and the tests are made from
-//! it; its order is that of the documentation.
+//! places and parser. httpd's command table, docs/directives.md and the tests are made from it; its order is
+//! that of the documentation. The prose of a directive is `directives/NAME.md`; spellings that are
+//! the `same_as` another directive share its prose.
 
 use super::row::row;
 use super::value::{
@@ -26,19 +27,12 @@ pub const ROWS: &[Row] = &[
         c"A managed domain: names that share certificates, the first one names it.",
         domain::single)
         .takes("NAME… [auto|manual]")
-        .detail("Each line is one managed domain (MD). All its names stand in each of its certificates. The first name is also \
-            what md-status and the folders of the store call it. A wildcard is `*.example.org` and needs a dns-01 challenge. \
-            An IP address can be a name too (RFC 8738), if the CA issues for it. \
-            `auto` and `manual` are those of [MDMembers](#mdmembers). A name belongs to one MD only.")
-        .example("MDomain example.org www.example.org\nMDomain example.net *.example.net manual"),
+        .prose(include_str!("directives/MDomain.md")),
     row(c"<MDomain", Section, Server, Some("domains"),
         c"Container for a managed domain with settings of its own.",
         domain::open_section)
         .takes("NAME… [auto|manual]")
-        .detail("The directives in the section apply to this MD alone. A value that it lacks comes from the server or virtual \
-            host that contains the section, then from the main server, then it is the default. Sections cannot be nested.")
-        .example("<MDomain shop.example.org>\n    MDMembers www.shop.example.org\n    MDPrivateKeys P-256 RSA\n    \
-            MDRenewWindow 50%\n</MDomain>"),
+        .prose(include_str!("directives/MDomain-section.md")),
     row(c"<MDomainSet", Section, Server, Some("domains"),
         c"Container for a managed domain with settings of its own.",
         domain::open_section)
@@ -51,118 +45,79 @@ pub const ROWS: &[Row] = &[
         c"More names of a managed domain, or 'auto' to add those of matching hosts, 'manual' not to.",
         domain::members)
         .takes("NAME…|auto|manual").unset(As("auto"))
-        .detail("With `auto` the `ServerName` and each `ServerAlias` without wildcard of TLS hosts that match the MD join it. With \
-            `manual` only what is written belongs to it, and the log warns of names that are missing (AH10040). Outside of a section \
-            only `auto` and `manual` can stand, for all MDs.")
-        .example("MDMembers manual"),
+        .prose(include_str!("directives/MDMembers.md")),
     row(c"MDBaseServer", One, Global, None,
         c"Allow managing of base server outside virtual hosts.",
         |s, a| set(&mut s.server.globals.base_server, on_off(a)))
         .takes("on|off").unset(As("off"))
-        .detail("For a server whose TLS stands outside of any `<VirtualHost>`.")
-        .example("MDBaseServer on"),
+        .prose(include_str!("directives/MDBaseServer.md")),
     row(c"MDMatchNames", One, Global, None,
         c"Determines how DNS names are matched to vhosts.",
         |s, a| set(&mut s.server.globals.match_names, match_names(a)))
         .takes("all|servernames").unset(As("all"))
-        .detail("`all`: an MD belongs to a host if one of its names is the host's `ServerName` or `ServerAlias`, or if a wildcard \
-            name of the MD covers the `ServerName`. `servernames`: only `ServerName` counts, an exact name beats a wildcard, and \
-            several MDs may have the same alias.")
-        .example("MDMatchNames servernames"),
+        .prose(include_str!("directives/MDMatchNames.md")),
     row(c"MDRequireHttps", One, ServerMdIf, Some("require-https"),
         c"Redirect non-secure requests to the https: equivalent.",
         require_https)
         .takes("off|temporary|permanent").unset(As("off"))
-        .detail("For hosts that have an MD. `temporary` answers with 302 or 307, `permanent` with 301 or 308 and adds a `Strict-Transport-Security` header \
-            (six months) to answers over https. Paths below `/.well-known/` stay reachable over http. Browsers remember what is \
-            permanent: try `temporary` first. In `<If>` it holds for the requests of that section, in a virtual host for that host.")
-        .example("MDRequireHttps temporary"),
+        .prose(include_str!("directives/MDRequireHttps.md")),
 
     row(c"MDCertificateAuthority", Many, ServerOrMd, Some("ca.urls"),
         c"URLs or known names of the CAs to use, the next one when the one before fails.",
         |s, a| set(&mut s.settings().ca_urls, authority::authorities(a)))
         .takes("NAME|URL…").unset(As("LetsEncrypt"))
-        .detail("The URL is that of the CA's ACME directory. The next CA in the list is used after \
-            [MDRetryFailover](#mdretryfailover) failures in a row. For first steps take `LetsEncrypt-Test`: browsers do not trust \
-            its certificates, and its limits are wide. The start warns of an `http` URL on another machine, since anybody on the way can \
-            change its answers; a CA that is asked by `https` is asked for nothing without it.")
-        .example("MDCertificateAuthority LetsEncrypt https://ca.example.org/acme/directory"),
+        .prose(include_str!("directives/MDCertificateAuthority.md")),
     row(c"MDCertificateProtocol", One, ServerOrMd, Some("ca.proto"),
         c"Protocol used to obtain/renew certificates",
         |s, a| set(&mut s.settings().ca_proto, text(a)))
         .takes("ACME").unset(As("ACME"))
-        .detail("There is no other: the start fails with anything else."),
+        .prose(include_str!("directives/MDCertificateProtocol.md")),
     row(c"MDCertificateAgreement", One, ServerOrMd, Some("ca.agreement"),
         c"either 'accepted' or the URL of CA Terms-of-Service agreement you accept",
         |s, a| set(&mut s.settings().ca_agreement, text(a)))
         .takes("accepted|URL")
-        .detail("You accept the CA's terms of service with this. Without it no account is registered and no certificate ordered.")
-        .example("MDCertificateAgreement accepted"),
+        .prose(include_str!("directives/MDCertificateAgreement.md")),
     row(c"MDContactEmail", One, ServerOrMd, Some("contacts"),
         c"Email address used for account registration",
         |s, a| set(&mut s.settings().contact, text(a).map(|t| authority::contact(&t))))
         .takes("ADDRESS").unset(Told("`ServerAdmin`, unless that is `you@example.com` or `[no address given]`"))
-        .detail("Where the CA may write to. An address becomes `mailto:ADDRESS`; what has a scheme stays as it is. The server \
-            that the MD is defined in counts; where it says nothing, the first host that the MD belongs to.")
-        .example("MDContactEmail admin@example.org"),
+        .prose(include_str!("directives/MDContactEmail.md")),
     row(c"MDExternalAccountBinding", OneOrTwo, ServerOrMd, Some("eab"),
         c"Set the external account binding keyid and hmac values to use at CA",
         |s, a| { let value = binding::external_account(s.env, a); set(&mut s.settings().eab, value) })
         .takes("KID HMAC|FILE|none").unset(As("none"))
-        .detail("For CAs that tie ACME accounts to an account of theirs. Better than the values in the configuration is a file that \
-            only root can read: `{\"kid\": \"…\", \"hmac\": \"…\"}`. `none` takes back what an outer level has set. The hmac is in no \
-            log and no status.")
-        .example("MDExternalAccountBinding kid-1 aG1hYw"),
+        .prose(include_str!("directives/MDExternalAccountBinding.md")),
     row(c"MDHttpProxy", One, ServerOrMd, Some("proxy-url"),
         c"URL of the HTTP(S) proxy for connections to CAs and OCSP responders.",
         |s, a| set(&mut s.settings().proxy_url, authority::proxy_url(a)))
         .takes("URL")
-        .detail("Connections to a CA go through it as a CONNECT tunnel. Without this directive the proxies that httpd's environment names are \
-            used, as curl does: `https_proxy` (`http_proxy` for URLs of http), or `all_proxy`. In either case hosts in `no_proxy` are reached \
-            directly: names with all that is below them, addresses and networks (`10.0.0.0/8`), separated by commas or blanks, or `*` for all.")
-        .example("MDHttpProxy http://proxy.example.org:3128"),
+        .prose(include_str!("directives/MDHttpProxy.md")),
     row(c"MDHttpProxyCACertificateFile", One, ServerOrMd, Some("proxy-ca-certs"),
         c"File with the CA certificates to verify the proxy with, or 'none'.",
         |s, a| { let value = path_or_none(s.env, a); set(&mut s.settings().proxy_ca_certs, value) })
         .takes("FILE|none").unset(As("none"))
-        .detail("For a proxy with an https URL. `none`: those of the system. The start fails if the file is not there."),
+        .prose(include_str!("directives/MDHttpProxyCACertificateFile.md")),
     row(c"MDCACertificateFile", One, ServerOrMd, Some("ca-certs"),
         c"File with more CA certificates to verify the CA's server with, or 'none'.",
         |s, a| { let value = path_or_none(s.env, a); set(&mut s.settings().ca_certs, value) })
         .takes("FILE|none").unset(As("none"))
-        .detail("For a CA of your own whose server has a certificate that the system does not trust. `none`: those of the system. \
-            The start fails if the file is not there."),
+        .prose(include_str!("directives/MDCACertificateFile.md")),
 
     row(c"MDCAChallenges", Many, ServerOrMd, Some("ca.challenges"),
         c"Types of challenges to use, in order of preference.",
         |s, a| set(&mut s.settings().challenges, words(a)))
         .takes("TYPE…").unset(Told("what can work for a name"))
-        .detail("Types are `http-01`, `tls-alpn-01` and `dns-01`. Without this directive each name gets the first that works for it: \
-            `tls-alpn-01` where the public port 443 arrives here and its TLS host has `acme-tls/1` in `Protocols` (a name that is no \
-            host's goes to the first TLS host), then `http-01` where the public port 80 arrives here, then `dns-01` where there is an \
-            [MDChallengeDns01](#mdchallengedns01). Types that are configured are used whatever [MDPortMap](#mdportmap) says. A \
-            wildcard needs `dns-01`, an address cannot have it. Names for which nothing works are told at the start (AH10173), with \
-            the reason why each type is out.")
-        .example("MDCAChallenges tls-alpn-01 http-01"),
+        .prose(include_str!("directives/MDCAChallenges.md")),
     row(c"MDChallengeDns01", Raw, ServerOrMd, Some("cmd-dns-01"),
         c"Command that sets up and tears down dns-01 challenges.",
         |s, a| set(&mut s.settings().dns01_cmd, text(a)))
         .takes("COMMAND…")
-        .detail("Called as `COMMAND… setup DOMAIN CHALLENGE`, which puts the TXT record `CHALLENGE` at `_acme-challenge.DOMAIN` and ends \
-            when it can be seen, and as `COMMAND… teardown DOMAIN`. A wildcard comes without its `*.`; where an MD has both \
-            `*.example.org` and `example.org`, `setup` is called for the second once the CA has validated the first, and may replace \
-            its record. Where they are two MDs, or several names lead to one record by CNAME, the record has to be added to those that \
-            are there. It runs as httpd's \
-            `User`, without a shell, and has the time of [MDChallengeDns01Timeout](#mdchallengedns01timeout). What it prints is in the log at `debug`. An exit status that is not 0 ends \
-            the try, unless another type works. `teardown` follows in any case, by the next child if this one was killed.")
-        .example("MDChallengeDns01 /usr/local/bin/acme-dns --zone example.org"),
+        .prose(include_str!("directives/MDChallengeDns01.md")),
     row(c"MDChallengeDns01Version", One, Global, None,
         c"Set the type of arguments to call `MDChallengeDns01` with",
         |s, a| set(&mut s.server.globals.dns01_version, dns01_version(a)))
         .takes("1|2").unset(As("1"))
-        .detail("With `2` the challenge is an argument of `teardown` too: `COMMAND… teardown DOMAIN CHALLENGE`. With `1` it cannot \
-            say which of several records of one name is meant: where `example.org` and `*.example.org` are two MDs, the one that ends \
-            last calls it."),
+        .prose(include_str!("directives/MDChallengeDns01Version.md")),
     row(c"MDChallengeDns01Timeout", One, ServerOrMd, None,
         c"Time length after which a command of MDChallengeDns01 is killed (defaults to seconds).",
         |s, a| {
@@ -170,64 +125,49 @@ pub const ROWS: &[Row] = &[
             set(&mut s.settings().dns01_timeout, limit)
         })
         .takes("DURATION").unset(As("600s")).ours()
-        .detail("Changes of the DNS take minutes until every name server has them, and many commands wait for that. One that is killed \
-            has failed. While a command runs, renewals of other MDs go on.")
-        .example("MDChallengeDns01Timeout 20mi"),
+        .prose(include_str!("directives/MDChallengeDns01Timeout.md")),
     row(c"MDPortMap", OneOrTwo, Global, None,
         c"Declare the mapped ports 80 and 443 on the local server. E.g. 80:8000 to indicate that the server port 8000 is reachable as port 80 from the internet. Use 80:- to indicate that port 80 is not reachable from the outside.",
         port_map)
         .takes("PUBLIC:LOCAL [PUBLIC:LOCAL]").unset(As("http:80 https:443"))
-        .detail("PUBLIC is `http` or `80`, `https` or `443`. `http-01` and `tls-alpn-01` are found to be possible only where httpd listens \
-            on the local port that their public port is mapped to.")
-        .example("MDPortMap http:8080 https:8443"),
+        .prose(include_str!("directives/MDPortMap.md")),
 
     row(c"MDPrivateKeys", Many, ServerOrMd, Some("privkey"),
         c"Types and sizes of the private keys to make, or 'Default'.",
         |s, a| set(&mut s.settings().key_specs, key::key_specs(a)))
         .takes("Default|KEY…").unset(As("Default"))
-        .detail("KEY is `RSA`, `RSA BITS` (2048 to 16384) or a curve: `P-256` (`secp256r1`, `prime256v1`), `P-384`, `P-521`, … as \
-            OpenSSL knows them. Each key gets its own certificate, clients choose. `Default` is RSA with 2048 bits. The start fails \
-            with a curve that OpenSSL does not know (AH10174); whether the CA accepts it is another question.")
-        .example("MDPrivateKeys P-256 RSA 3072"),
+        .prose(include_str!("directives/MDPrivateKeys.md")),
     row(c"MDMustStaple", One, ServerOrMd, Some("must-staple"),
         c"On to ask for certificates that are valid only with a stapled OCSP response.",
         |s, a| set(&mut s.settings().must_staple, on_off(a)))
         .takes("on|off").unset(As("off"))
-        .detail("Many CAs refuse such orders today. A change makes the certificate due for renewal."),
+        .prose(include_str!("directives/MDMustStaple.md")),
     row(c"MDProfile", One, ServerOrMd, Some("profile"),
         c"The name of a CA profile to order certificates for.",
         |s, a| set(&mut s.settings().profile, text(a)))
         .takes("NAME")
-        .detail("The CA says which profiles it has. The profile is left out of orders at a CA that does not know it, unless \
-            [MDProfileMandatory](#mdprofilemandatory) is on.")
-        .example("MDProfile shortlived"),
+        .prose(include_str!("directives/MDProfile.md")),
     row(c"MDProfileMandatory", One, ServerOrMd, Some("profile-mandatory"),
         c"On to order nothing from a CA that does not know the profile.",
         |s, a| set(&mut s.settings().profile_mandatory, on_off(a)))
         .takes("on|off").unset(As("off"))
-        .detail("The CA then refuses the order, and the renewal ends in its error."),
+        .prose(include_str!("directives/MDProfileMandatory.md")),
     row(c"MDCertificateFile", One, Md, Some("cert-files"),
         c"Certificate file to use for this managed domain instead of one from a CA.",
         |s, a| push_file(s, a, |md| &mut md.cert_files))
         .takes("FILE")
-        .detail("PEM, the certificate first, then its chain. May stand several times, each with its \
-            [MDCertificateKeyFile](#mdcertificatekeyfile); the start fails when they do not pair (AH10170, AH10171). The MD is then \
-            not renewed, unless [MDRenewMode](#mdrenewmode) is `always`.")
-        .example("<MDomain example.org>\n    MDCertificateFile ssl/example.org.pem\n    MDCertificateKeyFile ssl/example.org.key\n\
-            </MDomain>"),
+        .prose(include_str!("directives/MDCertificateFile.md")),
     row(c"MDCertificateKeyFile", One, Md, Some("pkey-files"),
         c"Private key file of the certificate file beside it.",
         |s, a| push_file(s, a, |md| &mut md.key_files))
         .takes("FILE")
-        .detail("PEM. The first belongs to the first [MDCertificateFile](#mdcertificatefile), and so on."),
+        .prose(include_str!("directives/MDCertificateKeyFile.md")),
 
     row(c"MDRenewMode", One, ServerOrMd, Some("renew-mode"),
         c"Controls how renewal of Managed Domain certificates shall be handled.",
         |s, a| set(&mut s.settings().renew_mode, renew_mode("MDRenewMode", a)))
         .takes("auto|always|manual").unset(As("auto"))
-        .detail("`auto`: MDs that a host uses and that have no static files are renewed. `always`: the others too. `manual`: none. \
-            `automatic` and `stick` are older words for `auto` and `always`.")
-        .example("MDRenewMode always"),
+        .prose(include_str!("directives/MDRenewMode.md")),
     row(c"MDDriveMode", One, ServerOrMd, Some("renew-mode"),
         c"Controls how renewal of Managed Domain certificates shall be handled.",
         |s, a| set(&mut s.settings().renew_mode, renew_mode("MDDriveMode", a)))
@@ -236,32 +176,27 @@ pub const ROWS: &[Row] = &[
         c"Time length for renewal before certificate expires (defaults to days).",
         |s, a| { let value = partial_window(s.directive, a); set(&mut s.settings().renew_window, value) })
         .takes("WINDOW").unset(As("33%"))
-        .detail("A certificate is renewed when less than this is left of its life.")
-        .example("MDRenewWindow 21d"),
+        .prose(include_str!("directives/MDRenewWindow.md")),
     row(c"MDWarnWindow", One, ServerOrMd, Some("warn-window"),
         c"Time length before expiry in which an unrenewed certificate is warned about (defaults to days).",
         |s, a| { let value = partial_window(s.directive, a); set(&mut s.settings().warn_window, value) })
         .takes("WINDOW").unset(As("10%"))
-        .detail("[MDMessageCmd](#mdmessagecmd) is called with `expiring` then, once a day, also where renewal is manual.")
-        .example("MDWarnWindow 7d"),
+        .prose(include_str!("directives/MDWarnWindow.md")),
     row(c"MDRenewViaARI", One, ServerOrMd, Some("ari-renewals"),
         c"Renew when the CA says so (ACME renewal information, RFC 9773).",
         |s, a| set(&mut s.settings().ari_renewals, on_off(a)))
         .takes("on|off").unset(As("on"))
-        .detail("The earlier of the CA's time and [MDRenewWindow](#mdrenewwindow) counts. md-status shows what the CA advises as `ari`. \
-            A set is not renewed on advice before a third of its lifetime or a day has passed since it was issued on advice."),
+        .prose(include_str!("directives/MDRenewViaARI.md")),
     row(c"MDRetryDelay", One, Global, None,
         c"Time length to wait after a first error, doubled with every further one (defaults to seconds).",
         |s, a| set(&mut s.server.globals.retry_delay, duration(a, SECOND, 1, "minimum delay must be greater than 0")))
         .takes("DURATION").unset(As("30s"))
-        .detail("At most a day, ± 50 %. Errors that only you can repair are tried again once a day. A restart of httpd tries at once, \
-            unless the CA has asked to wait. With less than eight days left until the certificate ends the pause is at most an eighth of that, and an hour at least."),
+        .prose(include_str!("directives/MDRetryDelay.md")),
     row(c"MDRetryFailover", One, Global, None,
         c"Number of errors in a row after which the next CA is used.",
         |s, a| set(&mut s.server.globals.retry_failover, count(a)))
         .takes("COUNT").unset(As("13"))
-        .detail("Of those in [MDCertificateAuthority](#mdcertificateauthority). A quarter of that where less than two thirds of the renew window are \
-            left, and one where the CA refuses on principle. Nothing of one CA is used for another."),
+        .prose(include_str!("directives/MDRetryFailover.md")),
     row(c"MDRenewParallel", One, Global, None,
         c"How many renewals may be under way at once.",
         |s, a| {
@@ -269,86 +204,85 @@ pub const ROWS: &[Row] = &[
             set(&mut s.server.globals.renew_parallel, parallel)
         })
         .takes("COUNT").unset(As("16")).ours()
-        .detail("At most eight of them are at work with one CA; those that wait for it to validate do not count among these. \
-                 No more than half of the processors sign their requests at a time, and on Linux signatures run at nice 10."),
+        .prose(include_str!("directives/MDRenewParallel.md")),
     row(c"MDInitialDelay", One, Global, None,
         c"Time length from start to the first check of certificates (defaults to seconds).",
         |s, a| set(&mut s.server.globals.initial_delay, duration(a, SECOND, 0, "initial delay must not be negative")))
-        .takes("DURATION").unset(As("0s")),
+        .takes("DURATION").unset(As("0s"))
+        .prose(include_str!("directives/MDInitialDelay.md")),
     row(c"MDCheckInterval", One, Global, None,
         c"Time length between checks of certificates (defaults to seconds).",
         |s, a| set(&mut s.server.globals.check_interval, duration(a, SECOND, 1000, "check interval cannot be less than one second")))
         .takes("DURATION").unset(As("12h"))
-        .detail("Jittered by ±50 % so that servers do not contact the CA all at once. A renewal in progress follows [MDRetryDelay](#mdretrydelay) instead."),
+        .prose(include_str!("directives/MDCheckInterval.md")),
 
     row(c"MDActivationDelay", One, Global, None,
         c"How old a renewed certificate must be to be activated (defaults to days).",
         |s, a| set(&mut s.server.globals.activation_delay, duration(a, DAY, 0, "activation delay must not be negative")))
         .takes("DURATION").unset(As("0s"))
-        .detail("Gives clients with slow clocks time to catch up. Ignored while no valid certificate is in use."),
+        .prose(include_str!("directives/MDActivationDelay.md")),
     row(c"MDLiveActivation", One, Global, None,
         c"Off to activate renewed certificates at a restart only.",
         |s, a| set(&mut s.server.globals.live_activation, on_off(a)))
         .takes("on|off").unset(As("on")).ours()
-        .detail("On: every running child serves a new certificate within a second, without a restart. With mod_ssl; other TLS modules need the restart."),
+        .prose(include_str!("directives/MDLiveActivation.md")),
     row(c"MDStoreDir", One, Global, None,
         c"the directory for file system storage of managed domain data.",
         |s, a| set(&mut s.server.globals.store_dir, text(a)))
         .takes("FOLDER").unset(As("md"))
-        .detail("Relative to `ServerRoot`. It holds every key and account: see [store.md](store.md). A link to a folder is fine. To \
-            move the store, stop httpd, move the folder, change this, start.")
-        .example("MDStoreDir /var/lib/httpd/md"),
+        .prose(include_str!("directives/MDStoreDir.md")),
     row(c"MDStoreLocks", One, Global, None,
         c"Lock the store while it is changed at start: 'on', 'off', or how long to wait for the lock.",
         |s, a| set(&mut s.server.globals.store_locks, store_locks(a)))
         .takes("on|off|DURATION").unset(As("off"))
-        .detail("For a store that several httpds share. `on` waits five seconds. An httpd that does not get the lock starts with what \
-            is in use and activates nothing. Renewals are not locked: see [store.md](store.md).")
-        .example("MDStoreLocks 10s"),
+        .prose(include_str!("directives/MDStoreLocks.md")),
 
     row(c"MDStapling", One, ServerOrMd, Some("stapling"),
         c"On to staple OCSP responses for the certificates of managed domains.",
         |s, a| set(&mut s.settings().stapling, on_off(a)))
-        .takes("on|off").unset(As("off")),
+        .takes("on|off").unset(As("off"))
+        .prose(include_str!("directives/MDStapling.md")),
     row(c"MDStapleOthers", One, ServerOrMd, None,
         c"On to staple for certificates outside of managed domains too.",
         |s, a| set(&mut s.server.host.staple_others, on_off(a)))
         .takes("on|off").unset(As("on"))
-        .detail("Only where [MDStapling](#mdstapling) is on."),
+        .prose(include_str!("directives/MDStapleOthers.md")),
     row(c"MDStaplingKeepResponse", One, ServerOrMd, None,
         c"How long an OCSP response that is not renewed is kept in the store (defaults to days).",
         |s, a| set(&mut s.server.host.staple_keep, window(s.directive, a)))
-        .takes("WINDOW").unset(As("7d")),
+        .takes("WINDOW").unset(As("7d"))
+        .prose(include_str!("directives/MDStaplingKeepResponse.md")),
     row(c"MDStaplingRenewWindow", One, ServerOrMd, None,
         c"Time length for renewal before an OCSP response expires (defaults to days).",
         |s, a| set(&mut s.server.host.staple_renew_window, stapling_window(s.directive, a)))
-        .takes("WINDOW").unset(As("33%")),
+        .takes("WINDOW").unset(As("33%"))
+        .prose(include_str!("directives/MDStaplingRenewWindow.md")),
 
     row(c"MDMessageCmd", Raw, Global, None,
         c"Command to run on events in the life of a managed domain.",
         |s, a| set(&mut s.server.globals.message_cmd, text(a)))
         .takes("COMMAND…")
-        .detail("Called as `COMMAND… EVENT NAME`; [status.md](status.md#events) lists the events. No shell is involved.")
-        .example("MDMessageCmd /usr/local/bin/certificate-event"),
+        .prose(include_str!("directives/MDMessageCmd.md")),
     row(c"MDNotifyCmd", Raw, Global, None,
         c"Command to run when a certificate has been renewed.",
         |s, a| set(&mut s.server.globals.notify_cmd, text(a)))
         .takes("COMMAND…")
-        .detail("Called as `COMMAND… NAME`. [MDMessageCmd](#mdmessagecmd) tells more.")
-        .example("MDNotifyCmd /usr/local/bin/tell-me"),
+        .prose(include_str!("directives/MDNotifyCmd.md")),
     row(c"MDServerStatus", One, ServerOrMd, None,
         c"On to see managed domains in server-status.",
         |s, a| set(&mut s.server.host.server_status, on_off(a)))
-        .takes("on|off").unset(As("on")),
+        .takes("on|off").unset(As("on"))
+        .prose(include_str!("directives/MDServerStatus.md")),
     row(c"MDCertificateStatus", One, ServerOrMd, None,
         c"On to tell about a host's certificates at /.httpd/certificate-status.",
         |s, a| set(&mut s.server.host.certificate_status, on_off(a)))
-        .takes("on|off").unset(As("on")),
+        .takes("on|off").unset(As("on"))
+        .prose(include_str!("directives/MDCertificateStatus.md")),
     row(c"MDCertificateCheck", Two, ServerOrMd, None,
         c"Set name and URL pattern for a certificate monitoring site.",
         |s, a| set(&mut s.server.host.certificate_check, monitor(a)))
         .takes("NAME URL").unset(As("crt.sh https://crt.sh?q="))
-        .detail("A link in server-status: the URL with the SHA-256 fingerprint of the certificate behind it."),
+        .prose(include_str!("directives/MDCertificateCheck.md")),
     row(c"MDCertificateMonitor", Two, ServerOrMd, None,
         c"Set name and URL pattern for a certificate monitoring site.",
         |s, a| set(&mut s.server.host.certificate_check, monitor(a)))
