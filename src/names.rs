@@ -15,7 +15,7 @@ pub enum NameError {
     TooLong,
     #[error("it has an empty label or one longer than 63 characters")]
     Label,
-    #[error("it contains a character that no domain name can have")]
+    #[error("it contains a character that is not allowed in a domain name")]
     Character,
     #[error("a wildcard can only be the whole first label")]
     Wildcard,

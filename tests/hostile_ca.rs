@@ -304,9 +304,7 @@ fn bodies_that_are_cut_off_or_too_large_are_errors() {
         Fault::Alter(|answer| answer.body.truncate(answer.body.len() / 3))
     });
     assert_each_fails_and_mends(&with_bodies, "", || Fault::Alter(|answer| answer.body.clear()));
-    assert_each_fails_and_mends(&ALL, "larger than what is accepted", || {
-        Fault::Unreached(http::Error::TooLarge)
-    });
+    assert_each_fails_and_mends(&ALL, "larger than the limit", || Fault::Unreached(http::Error::TooLarge));
     assert_each_fails_and_mends(&ALL, "no answer in time", || Fault::Lost(http::Error::Timeout));
 }
 

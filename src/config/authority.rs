@@ -101,10 +101,10 @@ pub(super) fn doubt(url: &str) -> Option<&'static str> {
     match url.scheme() {
         "https" => None,
         "http" => (!is_here).then_some(
-            "requests to this CA are not encrypted: whoever is on the way can change its answers, and so choose what is issued. \
-             Use an https URL.",
+            "requests to this CA are not encrypted: anyone on the network path can change its answers, and \
+             thereby what is issued. Use an https URL.",
         ),
-        _ => Some("it is no http or https URL, so no certificate can be ordered there. Correct it."),
+        _ => Some("this is not an http or https URL, so no certificate can be ordered there. Correct it."),
     }
 }
 

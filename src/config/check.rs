@@ -109,8 +109,8 @@ pub(super) fn doubts(plan: &Plan, servers: &[Server<'_>]) -> Vec<Finding> {
     let late: Vec<&PlannedMd> = plan.mds.iter().filter(|p| p.md.renew_window.is_nothing()).collect();
     let of_windows = late.first().map(|first| {
         format!(
-            "{}: MDRenewWindow {}: the certificate is renewed only when it has expired, if its CA does not advise to do so \
-             earlier. Set it to a length or a percentage, such as 33%.",
+            "{}: MDRenewWindow {}: the certificate is renewed only after it has expired, unless its CA \
+             advises an earlier time. Set a duration or a percentage, such as 33%.",
             together(&late),
             first.md.renew_window
         )
@@ -118,8 +118,8 @@ pub(super) fn doubts(plan: &Plan, servers: &[Server<'_>]) -> Vec<Finding> {
     let mut hosts = plan.hosts.iter().zip(servers);
     let of_staples = hosts.find(|(host, _)| host.staple_renew_window.is_nothing()).map(|(host, server)| {
         format!(
-            "MDStaplingRenewWindow {} ({}): OCSP responses are renewed only when they have ended. Set it to a length or a \
-             percentage, such as 33%.",
+            "MDStaplingRenewWindow {} ({}): OCSP responses are renewed only after they have expired. Set a \
+             duration or a percentage, such as 33%.",
             host.staple_renew_window,
             server.host.place()
         )
@@ -169,9 +169,9 @@ pub(super) fn other_https(hosts: &[(&Host, RequireHttps, &Md)]) -> Option<Findin
     Some(Finding::new(
         Level::Notice,
         format!(
-            "md[{}]: MDRequireHttps {} of the virtual host {} ({}) holds for that host, where the managed domain has {}; \
-             mod_md 2 takes no notice of it there. Nothing needs to be done, unless mod_md 2 is to read this \
-             configuration, too.{others}",
+            "md[{}]: MDRequireHttps {} in the virtual host {} ({}) applies to that host, although the \
+             managed domain has {}; mod_md 2 ignores it there. Nothing needs to be done, unless mod_md 2 \
+             will also read this configuration.{others}",
             md.name,
             own.word(),
             host.server_name,
@@ -208,7 +208,7 @@ impl MissingFiles {
                 _ => planned.proxy_ca_certs.as_ref() == Some(&file),
             };
             let user = mds.iter().find(is_user);
-            let user = user.map(|p| format!(" It is for md[{}] ({}).", p.md.name, at(&p.defined_at)));
+            let user = user.map(|p| format!(" md[{}] ({}) uses it.", p.md.name, at(&p.defined_at)));
             Finding::error(format!(
                 "{directive}: file not found: {file}.{} Put the file there, or correct the path.",
                 user.unwrap_or_default()

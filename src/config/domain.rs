@@ -60,7 +60,7 @@ fn section(scope: &Scope<'_>) -> MdSection {
     MdSection { defined_at: (scope.env.file.to_string(), scope.env.line), ..MdSection::default() }
 }
 
-/// Other versions of mod_md start with names that can be none, and serve the others.
+/// Other versions of mod_md start with invalid names, and serve the others.
 fn add_members(section: &mut MdSection, words: &[&str]) {
     for word in words {
         if let Some(transitive) = is_transitive(word) {
@@ -85,7 +85,7 @@ fn nameless(section: &MdSection, missing: impl FnOnce() -> String) -> Error {
 fn remedy(word: &str) -> &'static str {
     let has_port = word.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
     match word {
-        _ if !word.is_ascii() => "Write it as DNS has it, in its form that begins with xn--.",
+        _ if !word.is_ascii() => "Write it in its DNS form (punycode), which begins with xn--.",
         _ if has_port => "Write it without the port.",
         _ => "Correct or remove it.",
     }

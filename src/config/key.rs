@@ -56,6 +56,6 @@ fn rsa(bits: &str) -> Result<KeySpec, Error> {
             Err(Error::new("must be 2048 or higher in order to be considered safe."))
         }
         Ok(bits) if bits <= RSA_BITS_MAX => Ok(KeySpec::Rsa(bits)),
-        _ => Err(Error(format!("RSA keys of {bits} bits are not possible, the longest are {RSA_BITS_MAX}."))),
+        _ => Err(Error(format!("RSA keys of {bits} bits are not possible, the maximum is {RSA_BITS_MAX}."))),
     }
 }

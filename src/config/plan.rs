@@ -240,7 +240,7 @@ impl Plan {
             }
             self.hosts.push(HostPlan::resolve(&settings, config.host.over(&main.host)));
         }
-        self.findings.extend(gathered("", "names that can be none", left_out));
+        self.findings.extend(gathered("", "invalid names", left_out));
         missing.findings(&self.mds)
     }
 
@@ -508,8 +508,8 @@ mod tests {
             ),
             (
                 "<MDomain a.test>\nMDHttpProxyCACertificateFile x/nofile\n</MDomain>",
-                "MDHttpProxyCACertificateFile: file not found: /srv/x/nofile. It is for md[a.test] (test.conf:1). Put \
-                 the file there, or correct the path.",
+                "MDHttpProxyCACertificateFile: file not found: /srv/x/nofile. md[a.test] (test.conf:1) uses \
+                 it. Put the file there, or correct the path.",
             ),
         ] {
             assert_eq!(refused(lines), [text], "{lines}");
@@ -567,9 +567,9 @@ mod tests {
         assert_eq!(
             texts(&plan.findings, Level::Notice),
             [
-                "md[a.test]: MDRequireHttps off of the virtual host a.test (test.conf:3) holds for that host, where the \
-              managed domain has temporary; mod_md 2 takes no notice of it there. Nothing needs to be done, unless mod_md 2 is to \
-              read this configuration, too."
+                "md[a.test]: MDRequireHttps off in the virtual host a.test (test.conf:3) applies to that host, \
+              although the managed domain has temporary; mod_md 2 ignores it there. Nothing needs to be \
+              done, unless mod_md 2 will also read this configuration."
             ]
         );
         let many = |count: usize| {

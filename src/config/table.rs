@@ -24,25 +24,25 @@ const SECOND: Duration = Duration::from_secs(1);
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
     row(c"MDomain", Many, Server, Some("domains"),
-        c"A managed domain: names that share certificates, the first one names it.",
+        c"A managed domain: names that share certificates. The first name identifies it.",
         domain::single)
         .takes("NAME… [auto|manual]")
         .prose(include_str!("directives/MDomain.md")),
     row(c"<MDomain", Section, Server, Some("domains"),
-        c"Container for a managed domain with settings of its own.",
+        c"Container for directives that apply to one managed domain.",
         domain::open_section)
         .takes("NAME… [auto|manual]")
         .prose(include_str!("directives/MDomain-section.md")),
     row(c"<MDomainSet", Section, Server, Some("domains"),
-        c"Container for a managed domain with settings of its own.",
+        c"Container for directives that apply to one managed domain.",
         domain::open_section)
         .same_as("<MDomain"),
     row(c"MDMember", Many, ServerOrMd, Some("transitive"),
-        c"More names of a managed domain, or 'auto' to add those of matching hosts, 'manual' not to.",
+        c"More names of a managed domain, or 'auto' or 'manual': whether names of matching hosts are added.",
         domain::members)
         .same_as("MDMembers"),
     row(c"MDMembers", Many, ServerOrMd, Some("transitive"),
-        c"More names of a managed domain, or 'auto' to add those of matching hosts, 'manual' not to.",
+        c"More names of a managed domain, or 'auto' or 'manual': whether names of matching hosts are added.",
         domain::members)
         .takes("NAME…|auto|manual").unset(As("auto"))
         .prose(include_str!("directives/MDMembers.md")),
@@ -63,7 +63,7 @@ pub const ROWS: &[Row] = &[
         .prose(include_str!("directives/MDRequireHttps.md")),
 
     row(c"MDCertificateAuthority", Many, ServerOrMd, Some("ca.urls"),
-        c"URLs or known names of the CAs to use, the next one when the one before fails.",
+        c"URLs or known names of the CAs to use, in order of preference.",
         |s, a| set(&mut s.settings().ca_urls, authority::authorities(a)))
         .takes("NAME|URL…").unset(As("LetsEncrypt"))
         .prose(include_str!("directives/MDCertificateAuthority.md")),
@@ -106,7 +106,7 @@ pub const ROWS: &[Row] = &[
     row(c"MDCAChallenges", Many, ServerOrMd, Some("ca.challenges"),
         c"Types of challenges to use, in order of preference.",
         |s, a| set(&mut s.settings().challenges, words(a)))
-        .takes("TYPE…").unset(Told("what can work for a name"))
+        .takes("TYPE…").unset(Told("the first type that works for a name"))
         .prose(include_str!("directives/MDCAChallenges.md")),
     row(c"MDChallengeDns01", Raw, ServerOrMd, Some("cmd-dns-01"),
         c"Command that sets up and tears down dns-01 challenges.",
@@ -133,32 +133,32 @@ pub const ROWS: &[Row] = &[
         .prose(include_str!("directives/MDPortMap.md")),
 
     row(c"MDPrivateKeys", Many, ServerOrMd, Some("privkey"),
-        c"Types and sizes of the private keys to make, or 'Default'.",
+        c"Types and sizes of the private keys to generate, or 'Default'.",
         |s, a| set(&mut s.settings().key_specs, key::key_specs(a)))
         .takes("Default|KEY…").unset(As("Default"))
         .prose(include_str!("directives/MDPrivateKeys.md")),
     row(c"MDMustStaple", One, ServerOrMd, Some("must-staple"),
-        c"On to ask for certificates that are valid only with a stapled OCSP response.",
+        c"On to request certificates with the OCSP must-staple extension.",
         |s, a| set(&mut s.settings().must_staple, on_off(a)))
         .takes("on|off").unset(As("off"))
         .prose(include_str!("directives/MDMustStaple.md")),
     row(c"MDProfile", One, ServerOrMd, Some("profile"),
-        c"The name of a CA profile to order certificates for.",
+        c"Name of the CA profile to order certificates with.",
         |s, a| set(&mut s.settings().profile, text(a)))
         .takes("NAME")
         .prose(include_str!("directives/MDProfile.md")),
     row(c"MDProfileMandatory", One, ServerOrMd, Some("profile-mandatory"),
-        c"On to order nothing from a CA that does not know the profile.",
+        c"On to order no certificate if the CA does not offer the profile.",
         |s, a| set(&mut s.settings().profile_mandatory, on_off(a)))
         .takes("on|off").unset(As("off"))
         .prose(include_str!("directives/MDProfileMandatory.md")),
     row(c"MDCertificateFile", One, Md, Some("cert-files"),
-        c"Certificate file to use for this managed domain instead of one from a CA.",
+        c"Certificate file to use for this managed domain instead of a certificate from a CA.",
         |s, a| push_file(s, a, |md| &mut md.cert_files))
         .takes("FILE")
         .prose(include_str!("directives/MDCertificateFile.md")),
     row(c"MDCertificateKeyFile", One, Md, Some("pkey-files"),
-        c"Private key file of the certificate file beside it.",
+        c"Private key file that belongs to an MDCertificateFile.",
         |s, a| push_file(s, a, |md| &mut md.key_files))
         .takes("FILE")
         .prose(include_str!("directives/MDCertificateKeyFile.md")),
@@ -178,27 +178,27 @@ pub const ROWS: &[Row] = &[
         .takes("WINDOW").unset(As("33%"))
         .prose(include_str!("directives/MDRenewWindow.md")),
     row(c"MDWarnWindow", One, ServerOrMd, Some("warn-window"),
-        c"Time length before expiry in which an unrenewed certificate is warned about (defaults to days).",
+        c"Time length before expiry in which to warn about a certificate that was not renewed (defaults to days).",
         |s, a| { let value = partial_window(s.directive, a); set(&mut s.settings().warn_window, value) })
         .takes("WINDOW").unset(As("10%"))
         .prose(include_str!("directives/MDWarnWindow.md")),
     row(c"MDRenewViaARI", One, ServerOrMd, Some("ari-renewals"),
-        c"Renew when the CA says so (ACME renewal information, RFC 9773).",
+        c"On to renew when the CA advises it (ACME Renewal Information, RFC 9773).",
         |s, a| set(&mut s.settings().ari_renewals, on_off(a)))
         .takes("on|off").unset(As("on"))
         .prose(include_str!("directives/MDRenewViaARI.md")),
     row(c"MDRetryDelay", One, Global, None,
-        c"Time length to wait after a first error, doubled with every further one (defaults to seconds).",
+        c"Time length to wait after a first error, doubled after each further one (defaults to seconds).",
         |s, a| set(&mut s.server.globals.retry_delay, duration(a, SECOND, 1, "minimum delay must be greater than 0")))
         .takes("DURATION").unset(As("30s"))
         .prose(include_str!("directives/MDRetryDelay.md")),
     row(c"MDRetryFailover", One, Global, None,
-        c"Number of errors in a row after which the next CA is used.",
+        c"Number of consecutive errors after which the next CA is used.",
         |s, a| set(&mut s.server.globals.retry_failover, count(a)))
         .takes("COUNT").unset(As("13"))
         .prose(include_str!("directives/MDRetryFailover.md")),
     row(c"MDRenewParallel", One, Global, None,
-        c"How many renewals may be under way at once.",
+        c"Maximum number of renewals in progress at the same time.",
         |s, a| {
             let parallel = count(a).map_err(|_| Error::new("MDRenewParallel must be a number > 0"));
             set(&mut s.server.globals.renew_parallel, parallel)
@@ -206,7 +206,7 @@ pub const ROWS: &[Row] = &[
         .takes("COUNT").unset(As("16")).ours()
         .prose(include_str!("directives/MDRenewParallel.md")),
     row(c"MDInitialDelay", One, Global, None,
-        c"Time length from start to the first check of certificates (defaults to seconds).",
+        c"Time length between the start and the first check of certificates (defaults to seconds).",
         |s, a| set(&mut s.server.globals.initial_delay, duration(a, SECOND, 0, "initial delay must not be negative")))
         .takes("DURATION").unset(As("0s"))
         .prose(include_str!("directives/MDInitialDelay.md")),
@@ -222,7 +222,7 @@ pub const ROWS: &[Row] = &[
         .takes("DURATION").unset(As("0s"))
         .prose(include_str!("directives/MDActivationDelay.md")),
     row(c"MDLiveActivation", One, Global, None,
-        c"Off to activate renewed certificates at a restart only.",
+        c"On to activate renewed certificates without a restart.",
         |s, a| set(&mut s.server.globals.live_activation, on_off(a)))
         .takes("on|off").unset(As("on")).ours()
         .prose(include_str!("directives/MDLiveActivation.md")),
@@ -259,7 +259,7 @@ pub const ROWS: &[Row] = &[
         .prose(include_str!("directives/MDStaplingRenewWindow.md")),
 
     row(c"MDMessageCmd", Raw, Global, None,
-        c"Command to run on events in the life of a managed domain.",
+        c"Command to run on events of a managed domain.",
         |s, a| set(&mut s.server.globals.message_cmd, text(a)))
         .takes("COMMAND…")
         .prose(include_str!("directives/MDMessageCmd.md")),
@@ -269,12 +269,12 @@ pub const ROWS: &[Row] = &[
         .takes("COMMAND…")
         .prose(include_str!("directives/MDNotifyCmd.md")),
     row(c"MDServerStatus", One, ServerOrMd, None,
-        c"On to see managed domains in server-status.",
+        c"On to show managed domains in server-status.",
         |s, a| set(&mut s.server.host.server_status, on_off(a)))
         .takes("on|off").unset(As("on"))
         .prose(include_str!("directives/MDServerStatus.md")),
     row(c"MDCertificateStatus", One, ServerOrMd, None,
-        c"On to tell about a host's certificates at /.httpd/certificate-status.",
+        c"On to show a host's certificates at /.httpd/certificate-status.",
         |s, a| set(&mut s.server.host.certificate_status, on_off(a)))
         .takes("on|off").unset(As("on"))
         .prose(include_str!("directives/MDCertificateStatus.md")),
@@ -398,9 +398,9 @@ mod tests {
             ("MDPrivateKeys rsa0", "must be 2048 or higher in order to be considered safe."),
             (
                 "MDPrivateKeys RSA 99999999999",
-                "RSA keys of 99999999999 bits are not possible, the longest are 16384.",
+                "RSA keys of 99999999999 bits are not possible, the maximum is 16384.",
             ),
-            ("MDPrivateKeys rsa16385", "RSA keys of 16385 bits are not possible, the longest are 16384."),
+            ("MDPrivateKeys rsa16385", "RSA keys of 16385 bits are not possible, the maximum is 16384."),
             ("MDPrivateKeys RSA3072 RSA 4096", "two keys of type 'RSA' are not possible."),
             ("MDPrivateKeys RSA P-256 rsa", "two keys of type 'RSA' are not possible."),
             ("MDPrivateKeys P-256 p-256", "two keys of type 'p-256' are not possible."),
@@ -519,16 +519,19 @@ mod tests {
             (&["MDMember auto a.test"], "MDMember is only valid inside a '<MDomainSet' context, not here"),
             (
                 &["MDomain a/b"],
-                "'a/b' is not a valid domain name: it contains a character that no domain name can have",
+                "'a/b' is not a valid domain name: it contains a character that is not allowed in a domain \
+                 name",
             ),
             (&["MDomain .."], "'..' is not a valid domain name: it is empty"),
             (
                 &["MDomain b\u{fc}cher.test"],
-                "'b\u{fc}cher.test' is not a valid domain name: it contains a character that no domain name can have",
+                "'b\u{fc}cher.test' is not a valid domain name: it contains a character that is not allowed \
+                 in a domain name",
             ),
             (
                 &["<MDomain a\0.test>"],
-                "'a\0.test' is not a valid domain name: it contains a character that no domain name can have",
+                "'a\0.test' is not a valid domain name: it contains a character that is not allowed in a \
+                 domain name",
             ),
             (&["MDomain *"], "'*' is not a valid domain name: a wildcard can only be the whole first label"),
         ] {
@@ -538,7 +541,7 @@ mod tests {
                 [
                     "",
                     ". Correct or remove it.",
-                    ". Write it as DNS has it, in its form that begins with xn--."
+                    ". Write it in its DNS form (punycode), which begins with xn--."
                 ]
                 .contains(&remedy)
             );

@@ -118,8 +118,9 @@ fn join(md: &mut Md, defined_at: &(String, u32), tls_hosts: &[&Server<'_>]) -> V
         let host = &server.host;
         let mut warn = |name: &str, reason: &str, remedy: &str| {
             let text = format!(
-                "AH10040: Virtual Host {}:{} matches Managed Domain '{md_name}', but the name/alias {name} itself is not \
-                 managed{reason}. A requested MD certificate will not match ServerName. The host is defined in {}{remedy}.",
+                "AH10040: Virtual Host {}:{} matches Managed Domain '{md_name}', but the name/alias {name} \
+                 itself is not managed{reason}. A requested MD certificate will not match ServerName. The \
+                 host is defined in {}{remedy}.",
                 host.server_name,
                 host.port,
                 host.place()

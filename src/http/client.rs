@@ -91,7 +91,7 @@ impl Client {
     pub fn new(options: &Options) -> Result<Self, Error> {
         // ureq panics on a User-Agent that is no header value.
         if http::HeaderValue::from_str(&options.user_agent).is_err() {
-            return Err(Error::Invalid("the user agent has characters no header can have".into()));
+            return Err(Error::Invalid("the user agent has characters that no header can contain".into()));
         }
         let proxies = Proxies::find(options.proxy_url.as_deref())?;
         let proxy_tls = || Tls::new(options.proxy_ca_file.as_deref());
@@ -173,7 +173,7 @@ impl Transport for Client {
     fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
         match self.exchange(request, Connection::Any) {
             Err(lost) if lost.is_lost => {
-                crate::log!(Debug, "{}: {}, the request is repeated", request.url, lost.error);
+                crate::log!(Debug, "{}: {}, repeating the request", request.url, lost.error);
                 self.exchange(request, Connection::New).map_err(|failed| failed.error)
             }
             result => result.map_err(|failed| failed.error),
@@ -196,7 +196,7 @@ impl Client {
                 builder = builder.header(name, value);
             }
         }
-        let invalid = |e: http::Error| Error::Invalid(format!("no request can be made: {e}"));
+        let invalid = |e: http::Error| Error::Invalid(format!("cannot build the request: {e}"));
         let is_direct = Proxies::is_direct(&self.no_proxy, request.url);
         let forwarding = self.forwarding.as_ref().filter(|_| !is_direct);
         let tunnels = self.tunnels.as_ref().filter(|_| !is_direct);
@@ -241,11 +241,11 @@ fn failure(error: ureq::Error) -> Error {
         }
         ureq::Error::Io(e) => e.into(),
         ureq::Error::Timeout(_) => Error::Timeout,
-        ureq::Error::HostNotFound => Error::Dns("no address is known".into()),
+        ureq::Error::HostNotFound => Error::Dns("no address found".into()),
         ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => Error::TooLarge,
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => Error::Invalid(error.to_string()),
         ureq::Error::ConnectProxyFailed(why) => Error::other(format!(
-            "the HTTP proxy refuses the connection ({})",
+            "the HTTP proxy refused the connection ({})",
             why.rsplit('/').next().unwrap_or(&why)
         )),
         other => Error::other(other.to_string()),

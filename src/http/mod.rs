@@ -100,14 +100,14 @@ impl Response {
 pub enum Error {
     #[error("connection refused")]
     Refused,
-    #[error("there was no answer in time")]
+    #[error("no answer in time")]
     Timeout,
     /// TLS failed, with OpenSSL's reason.
     #[error("{0}")]
     Tls(String),
     #[error("the host name cannot be resolved: {0}")]
     Dns(String),
-    #[error("the answer is larger than what is accepted")]
+    #[error("the response is larger than the limit")]
     TooLarge,
     #[error("{}", Stopped)]
     Stopped,

@@ -25,13 +25,13 @@ pub enum Failure {
 impl Tls {
     /// `ca_file`: PEM certificates to trust beside the system's.
     pub fn new(ca_file: Option<&Path>) -> Result<Self, Error> {
-        let broken = |e: ErrorStack| Error::Tls(format!("TLS cannot be set up: {}", reason(&e)));
+        let broken = |e: ErrorStack| Error::Tls(format!("cannot set up TLS: {}", reason(&e)));
         let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(broken)?;
         builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(broken)?;
         if let Some(path) = ca_file {
             builder.set_ca_file(path).map_err(|e| {
                 let path = path.display();
-                Error::Invalid(format!("the CA certificates in '{path}' cannot be read: {}", reason(&e)))
+                Error::Invalid(format!("cannot read the CA certificates in '{path}': {}", reason(&e)))
             })?;
         }
         Ok(Tls(builder.build()))

@@ -127,14 +127,14 @@ fn what_only_warns_leaves_the_test_passed_and_the_disk_as_it_was() {
             &format!("{agreed}MDCertificateAuthority zerossl\nMDExternalAccountBinding kid-1 \"not*base64\""),
             "the hmac of 'MDExternalAccountBinding' is not base64url",
         ),
-        (&format!("{agreed}MDMustStaple on"), "'MDMustStaple on' makes Let's Encrypt refuse"),
-        (&format!("{agreed}MDPrivateKeys P-521"), "for the key P-521 of MDPrivateKeys"),
+        (&format!("{agreed}MDMustStaple on"), "'MDMustStaple on' makes Let's Encrypt reject"),
+        (&format!("{agreed}MDPrivateKeys P-521"), "does not accept the key P-521 of MDPrivateKeys"),
         (&format!("{agreed}MDCAChallenges http-01 dns01"), "Did you mean dns-01?"),
         (
             &format!("{agreed}MDPortMap http:- https:-"),
             "AH10173: md[www.example.org]: None of the ACME challenge methods",
         ),
-        (&format!("{agreed}MDMessageCmd /nowhere/x"), "Each renewal is postponed"),
+        (&format!("{agreed}MDMessageCmd /nowhere/x"), "Every renewal is postponed"),
         (&format!("{agreed}MDNotifyCmd /etc/passwd"), "/etc/passwd is not executable (mode 0644"),
         (&format!("{agreed}MDNotifyCmd /etc"), "/etc is a folder"),
         (&format!("{agreed}MDNotifyCmd no-such-program x"), "there is no program no-such-program in PATH"),
@@ -147,7 +147,7 @@ fn what_only_warns_leaves_the_test_passed_and_the_disk_as_it_was() {
             &format!("{agreed}MDRequireHttps temporary\nMDomain plain.org"),
             "AH10105: MD plain.org does not match any",
         ),
-        (&format!("{agreed}MDRenewWindow 0"), "the certificate is renewed only when it has expired"),
+        (&format!("{agreed}MDRenewWindow 0"), "the certificate is renewed only after it has expired"),
     ] {
         assert_warned(&with(lines), &[part]);
     }
@@ -180,9 +180,8 @@ fn a_store_or_a_command_that_the_user_cannot_enter_is_told() {
     let set = |mode| fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
     set(0o700);
     let folder = format!("cannot enter {shown} (mode 0700)");
-    let store = format!(
-        "the store (MDStoreDir {shown}/md) cannot be used by the children of httpd: their User {folder}"
-    );
+    let store =
+        format!("httpd's child processes cannot use the store (MDStoreDir {shown}/md): their User {folder}");
     assert_warned(
         &config,
         &[&store, &format!("the User of httpd cannot enter the folder {shown} (mode 0700)")],
@@ -228,7 +227,7 @@ fn static_files_are_looked_at_and_end_the_test_where_mod_ssl_would_end_the_start
     ] {
         let config = with(cert, key, "one.test", "one.test");
         let (passed, said) = config.configtest();
-        assert!(!passed && said.contains(told) && said.contains("httpd does not start like this"), "{said}");
+        assert!(!passed && said.contains(told) && said.contains("httpd will not start"), "{said}");
         let directive = if told.contains("pem") || cert == "a.pem" {
             "MDCertificateKeyFile"
         } else {
@@ -243,8 +242,8 @@ fn static_files_are_looked_at_and_end_the_test_where_mod_ssl_would_end_the_start
         assert_eq!(said.matches(told).count(), 1, "{said}");
         config.forget();
     }
-    assert_warned(&with("old.pem", "old.key", "one.test", "one.test"), &["has expired at"]);
-    assert_warned(&with("a.pem", "a.key", "two.test", "two.test"), &["is not for the name two.test"]);
+    assert_warned(&with("old.pem", "old.key", "one.test", "one.test"), &["expired at"]);
+    assert_warned(&with("a.pem", "a.key", "two.test", "two.test"), &["does not cover the name two.test"]);
     assert_warned(
         &with("absent", "a.key", "one.test", "two.test").line("MDomain two.test"),
         &["absent does not exist"],

@@ -172,7 +172,7 @@ const REFUSED_BY_OURS: &[(&str, &str)] = &[
     ("MDHttpProxy http://proxy.test:70000", "invalid port"),
     ("MDCertificateAuthority http://", "is not a URL either (missing hostname)"),
     ("MDCertificateAuthority https://ca.test:70000/dir", "is not a URL either (invalid port)"),
-    ("MDPrivateKeys RSA 20000", "RSA keys of 20000 bits are not possible, the longest are 16384."),
+    ("MDPrivateKeys RSA 20000", "RSA keys of 20000 bits are not possible, the maximum is 16384."),
     ("<MDomain auto>\n</MDomain>", "<MDomain> section must specify a unique domain name"),
     ("MDomain ../one.test", "../one.test"),
     ("MDomain a/b.test", "a/b.test"),

@@ -221,7 +221,7 @@ fn whatever_the_responder_does_the_good_response_stays_until_it_expires_and_not_
         "connection refused",
         "no answer in time",
         "not for signing OCSP responses",
-        "larger than what is accepted",
+        "larger than the limit",
     ] {
         assert!(!httpd.logged(words).is_empty(), "{words}");
     }

@@ -602,7 +602,7 @@ pub fn ways() -> Vec<Situation> {
         unreached(
             "answer too large",
             || http::Error::TooLarge,
-            &["larger than what is accepted", "open https://ca.test/dir in a browser"],
+            &["larger than the limit", "open https://ca.test/dir in a browser"],
         ),
         failing("no nonce", &["no usable Replay-Nonce", "CA's operator"], |lab| {
             lab.ca.fault(Endpoint::NewNonce, Fault::Raw(Answer { status: 204, ..Answer::default() }));

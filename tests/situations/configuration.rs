@@ -254,18 +254,18 @@ fn hosts() -> Vec<Situation> {
         ),
         with(
             "a host requires https otherwise than its domain",
-            &["holds for that host", "temporary", "nothing needs to be done, unless mod_md 2"],
+            &["applies to that host", "temporary", "nothing needs to be done, unless mod_md 2"],
             "MDRequireHttps permanent\nMDomain a.test\n<VirtualHost *:443>\nServerName a.test\nSSLEngine on\nMDRequireHttps \
              temporary\n</VirtualHost>",
         ),
         with(
             "a renewal window of no length",
-            &["MDRenewWindow 0", "renewed only when it has expired", "set it to a length or a percentage"],
+            &["MDRenewWindow 0", "renewed only after it has expired", "set a duration or a percentage"],
             "MDRenewWindow 0\nMDomain a.test\nHOST",
         ),
         with(
             "a stapling window of no length",
-            &["MDStaplingRenewWindow 0", "test.conf:2", "set it to a length or a percentage"],
+            &["MDStaplingRenewWindow 0", "test.conf:2", "set a duration or a percentage"],
             "MDomain a.test\n<VirtualHost *:443>\nServerName a.test\nSSLEngine on\nMDStaplingRenewWindow 0\n</VirtualHost>",
         ),
     ]
@@ -275,7 +275,7 @@ fn certificate_files() -> Vec<Situation> {
     vec![
         files(
             "a certificate file that does not exist",
-            &["cert.pem does not exist", "put the file there", "httpd does not start like this"],
+            &["cert.pem does not exist", "put the file there", "httpd will not start"],
             |dir| {
                 put(dir, NAME, 9);
                 fs::remove_file(dir.join("cert.pem")).unwrap();
@@ -283,22 +283,30 @@ fn certificate_files() -> Vec<Situation> {
         ),
         files(
             "a key file that does not exist",
-            &["key.pem does not exist", "put the file there", "httpd does not start like this"],
+            &["key.pem does not exist", "put the file there", "httpd will not start"],
             |dir| {
                 put(dir, NAME, 9);
                 fs::remove_file(dir.join("key.pem")).unwrap();
             },
         ),
-        files("a key file that cannot be read", &["key.pem cannot be read", "correct its rights"], |dir| {
-            put(dir, NAME, 9);
-            fs::remove_file(dir.join("key.pem")).unwrap();
-            // Root may read every file, and no folder.
-            fs::create_dir(dir.join("key.pem")).unwrap();
-        }),
-        files("a certificate file of something else", &["cert.pem cannot be used", "PEM format"], |dir| {
-            put(dir, NAME, 9);
-            fs::write(dir.join("cert.pem"), "garbage").unwrap();
-        }),
+        files(
+            "a key file that cannot be read",
+            &["key.pem cannot be read", "correct its permissions"],
+            |dir| {
+                put(dir, NAME, 9);
+                fs::remove_file(dir.join("key.pem")).unwrap();
+                // Root may read every file, and no folder.
+                fs::create_dir(dir.join("key.pem")).unwrap();
+            },
+        ),
+        files(
+            "a certificate file of something else",
+            &["cert.pem cannot be used", "put a PEM certificate there"],
+            |dir| {
+                put(dir, NAME, 9);
+                fs::write(dir.join("cert.pem"), "garbage").unwrap();
+            },
+        ),
         files(
             "a key file of something else",
             &["key.pem cannot be used", "no private key", "PEM format"],
@@ -313,10 +321,10 @@ fn certificate_files() -> Vec<Situation> {
             put(dir, NAME, 9);
             fs::write(dir.join("key.pem"), key).unwrap();
         }),
-        files("a certificate file that has expired", &["cert.pem has expired at", "put a new"], |dir| {
+        files("a certificate file that has expired", &["cert.pem expired at", "put a new"], |dir| {
             put(dir, NAME, -1);
         }),
-        files("a certificate file for another name", &["cert.pem is not for the name a.test"], |dir| {
+        files("a certificate file for another name", &["cert.pem does not cover the name a.test"], |dir| {
             put(dir, "b.test", 9);
         }),
     ]
@@ -336,23 +344,23 @@ fn commands() -> Vec<Situation> {
     vec![
         with(
             "MDNotifyCmd does not exist",
-            &["MDNotifyCmd /absent/cmd", "does not exist", "test.conf:1", "correct the line"],
+            &["MDNotifyCmd /absent/cmd", "does not exist", "test.conf:1", "correct the directive"],
             "MDNotifyCmd /absent/cmd a\nMDomain a.test\nHOST",
         ),
         with(
             "MDMessageCmd is not in PATH",
-            &["MDMessageCmd absent-cmd", "no program absent-cmd in PATH", "each renewal is postponed"],
+            &["MDMessageCmd absent-cmd", "no program absent-cmd in PATH", "every renewal is postponed"],
             "MDMessageCmd absent-cmd\nMDomain a.test\nHOST",
         ),
         configured(
             "MDChallengeDns01 is not executable",
-            &["MDChallengeDns01 /", "is not executable (mode 0644", "md[a.test]", "correct the line"],
+            &["MDChallengeDns01 /", "is not executable (mode 0644", "md[a.test]", "correct the directive"],
             World { has_account: true, ..World::default() },
             |lab| format!("MDChallengeDns01 {}\nMDomain a.test\n{HOST}", script(lab).display()),
         ),
         configured(
             "a store that httpd's User cannot enter",
-            &["cannot be used by the children of httpd", "no certificate can be renewed", "chmod o+x"],
+            &["httpd's child processes cannot use the store", "no certificate can be renewed", "chmod o+x"],
             closed,
             |_| format!("MDStoreDir /root/md\nMDomain a.test\n{HOST}"),
         ),
@@ -372,7 +380,7 @@ fn authorities() -> Vec<Situation> {
         ),
         configured(
             "an account binding is missing",
-            &["'MDExternalAccountBinding' is missing", "ZeroSSL", "add them"],
+            &["'MDExternalAccountBinding' is missing", "ZeroSSL", "add the key ID"],
             new,
             site("MDCertificateAuthority zerossl\nMDCertificateAgreement accepted\n"),
         ),
@@ -397,7 +405,7 @@ fn authorities() -> Vec<Situation> {
         ),
         with(
             "a key that the CA does not take",
-            &["for the key P-521 of MDPrivateKeys", "Let's Encrypt", "set that to keys that it takes"],
+            &["does not accept the key P-521 of MDPrivateKeys", "Let's Encrypt", "use keys that it accepts"],
             "MDPrivateKeys P-521\nMDomain a.test\nHOST",
         ),
         configured(
@@ -411,7 +419,7 @@ fn authorities() -> Vec<Situation> {
         ),
         with(
             "must-staple where it is refused",
-            &["'MDMustStaple on' makes Let's Encrypt refuse", "set it to off"],
+            &["'MDMustStaple on' makes Let's Encrypt reject", "set it to off"],
             "MDMustStaple on\nMDomain a.test\nHOST",
         ),
         with(
@@ -421,7 +429,7 @@ fn authorities() -> Vec<Situation> {
         ),
         with(
             "a CA with a URL of another kind",
-            &["no http or https URL", "correct it"],
+            &["not an http or https URL", "correct it"],
             "MDCertificateAuthority ftp://ca.test/dir\nMDomain a.test\nHOST",
         ),
     ]

@@ -96,7 +96,7 @@ fn challenges(plan: &Plan) -> impl Iterator<Item = Finding> {
     let of_word = |(word, users): (&str, Vec<&PlannedMd>)| {
         let meant = nearest(word, TYPES.into_iter()).map(|meant| format!("Did you mean {meant}? "));
         let text = format!(
-            "MDCAChallenges has {word}, which is no type of challenge. {}Correct it: the types are {}.",
+            "MDCAChallenges has {word}, which is not a challenge type. {}Correct it: the types are {}.",
             meant.unwrap_or_default(),
             TYPES.join(", ")
         );
@@ -112,8 +112,8 @@ fn of_one(url: &str, users: &[&PlannedMd], surroundings: &Surroundings<'_>) -> V
     };
     if let Some((_, why)) = CLOSED.iter().find(|(closed, _)| *closed == host) {
         let text = format!(
-            "{why}, so no certificate comes from {url}. Choose another CA with MDCertificateAuthority, or remove the \
-             directive to use Let's Encrypt."
+            "{why}, so {url} issues no certificates. Choose another CA with MDCertificateAuthority, or \
+             remove the directive to use Let's Encrypt."
         );
         return told(users, &text).into_iter().collect();
     }
@@ -137,8 +137,8 @@ fn of_one(url: &str, users: &[&PlannedMd], surroundings: &Surroundings<'_>) -> V
         told(
             &those(&|p| !has_account && ca.needs_binding && p.md.eab.is_none()),
             &format!(
-                "'MDExternalAccountBinding' is missing, and {name} registers no account without it. Take the key id and \
-                 the HMAC key from your account there, and add them."
+                "'MDExternalAccountBinding' is missing, and {name} registers no account without it. Add the \
+                 key ID and the HMAC key from your account there."
             ),
         ),
     ];
@@ -149,14 +149,14 @@ fn of_one(url: &str, users: &[&PlannedMd], surroundings: &Surroundings<'_>) -> V
         told(
             &those(&|p| private(p).is_some()),
             &format!(
-                "{name} issues no certificate for {first_private}, which is not a name or an address of the public \
-                 internet. Remove the name, or choose a CA of your own with MDCertificateAuthority."
+                "{name} issues no certificate for {first_private}, which is not a name or an address of the \
+                 public internet. Remove the name, or use a private CA (MDCertificateAuthority)."
             ),
         ),
         told(
             &those(&|p| p.md.key_specs.iter().any(|spec| !(ca.has_key)(spec))),
             &format!(
-                "{name} issues no certificate for the key {} of MDPrivateKeys. Set that to keys that it takes: {}.",
+                "{name} does not accept the key {} of MDPrivateKeys. Use keys that it accepts: {}.",
                 first_key.map(of_key).unwrap_or_default(),
                 ca.keys.unwrap_or("RSA, P-256, P-384 and P-521")
             ),
@@ -171,7 +171,7 @@ fn of_one(url: &str, users: &[&PlannedMd], surroundings: &Surroundings<'_>) -> V
         ),
         told(
             &those(&|p| !ca.has_must_staple && p.md.must_staple),
-            &format!("'MDMustStaple on' makes {name} refuse the order since 2025. Set it to off."),
+            &format!("'MDMustStaple on' makes {name} reject every order. Set it to off."),
         ),
     ];
     of_account.into_iter().chain(of_order).flatten().collect()

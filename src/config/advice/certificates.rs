@@ -30,8 +30,8 @@ pub fn faults(
         }
         Err(e) => {
             let text = format!(
-                "cannot be read: {}. Correct its rights or those of its folders; most keys are for root alone, so run \
-                 configtest as root.",
+                "cannot be read: {}. Correct its permissions or those of its folders. Most keys are readable \
+                 only by root: run configtest as root.",
                 plain(&e)
             );
             faults.push(fault(is_of_key, false, text));
@@ -43,8 +43,7 @@ pub fn faults(
     let chain = match Chain::from_pem(&content) {
         Ok(chain) => chain,
         Err(e) => {
-            let text =
-                format!("cannot be used: {e}. Put a certificate in PEM format there, its chain behind it.");
+            let text = format!("cannot be used: {e}. Put a PEM certificate there, followed by its chain.");
             faults.push(fault(false, !has_block(&content, "CERTIFICATE"), text));
             return faults;
         }
@@ -68,25 +67,24 @@ pub fn faults(
                 // What OpenSSL says of it is for programmers.
                 let reason = match e {
                     Error::Invalid(reason) => reason,
-                    _ => "there is no private key in it that OpenSSL knows".into(),
+                    _ => "it contains no private key that OpenSSL supports".into(),
                 };
                 let text =
-                    format!("cannot be used: {reason}. Put the key of the certificate there, in PEM format.");
+                    format!("cannot be used: {reason}. Put the certificate's key there, in PEM format.");
                 faults.push(fault(true, !has_block(&private, "PRIVATE KEY"), text));
             }
         }
     }
     if leaf.not_after() <= now {
-        let text =
-            format!("has expired at {}. Put a new certificate there.", leaf.not_after().to_http_date());
+        let text = format!("expired at {}. Put a new certificate there.", leaf.not_after().to_http_date());
         faults.push(fault(false, false, text));
     }
     let names = CertInfo::from_chain(&chain).dns_names;
     let is_covered = |domain: &&String| names.iter().any(|pattern| names::covers(pattern, domain));
     if let Some(domain) = md.domains.iter().find(|domain| !is_covered(domain)).filter(|_| !names.is_empty()) {
         let text = format!(
-            "is not for the name {domain}: clients that ask for it refuse the certificate. Get one for all names of the \
-             domain, or remove the name from it."
+            "does not cover the name {domain}: clients that request this name reject the certificate. Use a \
+             certificate for all names of the domain, or remove the name from the domain."
         );
         faults.push(fault(false, false, text));
     }

@@ -13,7 +13,7 @@ pub(super) fn advice(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Findin
     }
     let mut findings = gathered(
         "",
-        "faults of certificate files",
+        "problems with certificate files",
         plan.mds.iter().flat_map(|planned| static_files(planned, surroundings)).collect(),
     );
     findings.extend(gathered("", "commands that cannot be started", commands(plan, surroundings)));
@@ -33,7 +33,7 @@ fn static_files(planned: &PlannedMd, surroundings: &Surroundings<'_>) -> Vec<Ite
             let place = surroundings.tree.find_in_section(&planned.defined_at, directive, file);
             let place = place.unwrap_or_else(|| planned.defined_at.clone());
             let is_fatal = fault.is_fatal && is_used;
-            let effect = if is_fatal { " httpd does not start like this." } else { "" };
+            let effect = if is_fatal { " httpd will not start." } else { "" };
             let text = format!("{}: md[{}]: {directive} {file} {}{effect}", at(&place), md.name, fault.text);
             items.push(Item {
                 level: if is_fatal { Level::Error } else { Level::Warn },
@@ -60,7 +60,8 @@ fn commands(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Item<'static>> 
             Some((first, count)) => format!("md[{}] and {} more: ", first.md.name, count - 1),
         };
         let text = format!(
-            "{place}{mds}{directive} {line}: {fault}. {loss} Correct the line, or the file that it names."
+            "{place}{mds}{directive} {line}: {fault}. {loss} Correct the directive, or the file that it \
+             names."
         );
         Some(Item {
             level: Level::Warn,
@@ -72,14 +73,14 @@ fn commands(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Item<'static>> 
     let notify = global
         .notify_cmd
         .as_deref()
-        .and_then(|line| item("MDNotifyCmd", line, None, "Nobody is told of renewed certificates."));
+        .and_then(|line| item("MDNotifyCmd", line, None, "Renewed certificates are not reported."));
     let message = global.message_cmd.as_deref().and_then(|line| {
         item(
             "MDMessageCmd",
             line,
             None,
-            "Each renewal is postponed until this command can \
-             be started (event 'renewing'), and nobody is told.",
+            "Every renewal is postponed until this command can be started (event 'renewing'), and no event \
+             is reported.",
         )
     });
     let mut dns01: BTreeMap<&str, (&PlannedMd, usize)> = BTreeMap::new();
@@ -106,8 +107,8 @@ fn store(plan: &Plan, surroundings: &Surroundings<'_>) -> Option<Finding> {
     Some(Finding::new(
         Level::Warn,
         format!(
-            "{}: the store (MDStoreDir {}) cannot be used by the children of httpd: {fault}. No certificate can be renewed, \
-             and no challenge answered. Let them pass with 'chmod o+x', or choose another folder.",
+            "{}: httpd's child processes cannot use the store (MDStoreDir {}): {fault}. No certificate can \
+             be renewed, and no challenge answered. Grant access with 'chmod o+x', or choose another folder.",
             place.unwrap_or_else(|| together(&mds)),
             plan.global.store_dir
         ),

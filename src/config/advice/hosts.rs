@@ -89,8 +89,9 @@ impl<'a> Sight<'a> {
         };
         let text = move || {
             format!(
-                "{place}: {which} {} has 'SSLEngine on'{} but no certificate: no managed domain has {}, and no \
-             SSLCertificateFile is set for it. httpd does not start like this: mod_ssl ends it with AH02572. {}",
+                "{place}: {which} {} has 'SSLEngine on'{} but no certificate: no managed domain has {}, and \
+                 no SSLCertificateFile is set for it. httpd will not start: mod_ssl ends the start with \
+                 AH02572. {}",
                 host.server_name,
                 inherited(tls, host),
                 if host.aliases.is_empty() { "its name" } else { "one of its names" },
@@ -109,8 +110,8 @@ impl<'a> Sight<'a> {
             let (md, place) = (&planned.md.name, at(&planned.defined_at));
             return match () {
                 () if host.is_main && !self.plan.global.base_server => format!(
-                    "md[{md}] ({place}) has the name {name}, but managed domains are for virtual hosts alone: set \
-                     'MDBaseServer on', or switch SSLEngine off outside of the virtual hosts."
+                    "md[{md}] ({place}) has the name {name}, but managed domains apply only to virtual \
+                     hosts: set 'MDBaseServer on', or switch SSLEngine off outside of the virtual hosts."
                 ),
                 () if self.plan.global.match_names == MatchNames::ServerNames => format!(
                     "md[{md}] ({place}) has {name}, but with 'MDMatchNames servernames' a ServerAlias does not count: \
@@ -170,8 +171,9 @@ impl<'a> Sight<'a> {
         };
         let text = move || {
             format!(
-                "AH10045: No VirtualHost matches Managed Domain {} (defined in {}): {effect}.{} Give a host one of its names, \
-             or remove the domain; set 'MDRenewMode always' for a certificate that is not used by a host of this httpd.",
+                "AH10045: No VirtualHost matches Managed Domain {} (defined in {}): {effect}.{} Give a host \
+                 one of its names, or remove the domain; set 'MDRenewMode always' for a certificate that no \
+                 host of this httpd uses.",
                 md.name,
                 at(&planned.defined_at),
                 self.host_meant(planned)

@@ -222,7 +222,7 @@ fn a_command_that_cannot_be_started_is_told_with_its_line_and_what_comes_of_it()
         &told(&text),
         &[
             (Warn, &["test.conf:1: MDNotifyCmd /no/a b: /no does not exist"]),
-            (Warn, &["test.conf:2: MDMessageCmd /no/c: /no does not exist", "Each renewal is postponed"]),
+            (Warn, &["test.conf:2: MDMessageCmd /no/c: /no does not exist", "Every renewal is postponed"]),
             (Warn, &["test.conf:3: md[a.org] and 1 more: MDChallengeDns01 /no/d: /no does not exist"]),
         ],
     );
@@ -238,9 +238,8 @@ fn a_certificate_file_at_fault_ends_the_test_where_mod_ssl_loads_it() {
         &[
             (
                 Error,
-                &[
-                    "test.conf:3: md[a.org]: MDCertificateKeyFile /srv/k.pem is at fault. httpd does not start",
-                ],
+                &["test.conf:3: md[a.org]: MDCertificateKeyFile /srv/k.pem is at fault. httpd will not \
+                     start"],
             ),
             (Warn, &["test.conf:2: md[a.org]: MDCertificateFile /srv/c.pem is at fault."]),
         ],
@@ -259,7 +258,13 @@ fn a_store_that_children_cannot_enter_is_told() {
     let text = format!("MDStoreDir /root/md\nMDomain a.org\n{}", tls_host("a.org"));
     assert_told(
         &world.told(&text),
-        &[(Warn, &["test.conf:1: the store (MDStoreDir /root/md)", "cannot enter /root"])],
+        &[(
+            Warn,
+            &[
+                "test.conf:1: httpd's child processes cannot use the store (MDStoreDir /root/md)",
+                "cannot enter /root",
+            ],
+        )],
     );
 }
 
@@ -285,11 +290,15 @@ fn what_a_ca_is_known_to_refuse_is_told_before_it_is_asked() {
         ("MDCertificateAuthority https://acme-v01.api.letsencrypt.org/directory\n", true, &["ACME v1"]),
         ("MDCAChallenges http01\n", true, &["MDCAChallenges has http01", "Did you mean http-01?"]),
         ("MDCAChallenges http-01 device-attest-01\n", true, &["Correct it: the types are"]),
-        ("MDMustStaple on\n", true, &["'MDMustStaple on' makes Let's Encrypt refuse"]),
+        ("MDMustStaple on\n", true, &["'MDMustStaple on' makes Let's Encrypt reject"]),
         ("MDPrivateKeys P-384 RSA 4096 secp256r1\n", true, &[]),
-        ("MDPrivateKeys RSA 5000\n", true, &["for the key RSA 5000 of MDPrivateKeys"]),
-        ("MDPrivateKeys P-256 P-521\n", true, &["for the key P-521 of MDPrivateKeys"]),
-        ("MDCertificateAuthority zerossl\nMDPrivateKeys P-521 secp256k1\n", true, &["for the key secp256k1"]),
+        ("MDPrivateKeys RSA 5000\n", true, &["does not accept the key RSA 5000 of MDPrivateKeys"]),
+        ("MDPrivateKeys P-256 P-521\n", true, &["does not accept the key P-521 of MDPrivateKeys"]),
+        (
+            "MDCertificateAuthority zerossl\nMDPrivateKeys P-521 secp256k1\n",
+            true,
+            &["does not accept the key secp256k1"],
+        ),
     ] {
         let world = World { accounts: has_account, ..World::default() };
         let found = world.told(&format!("{lines}MDomain a.org\n{}", tls_host("a.org")));

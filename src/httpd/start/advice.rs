@@ -118,5 +118,5 @@ fn unreadable_bindings(plan: &Plan) -> Vec<Finding> {
         }
     };
     let items = plan.mds.iter().filter(is_unreadable).map(item).collect();
-    advice::gathered("", "managed domains whose external account cannot be read", items)
+    advice::gathered("", "managed domains with an unusable external account binding", items)
 }
