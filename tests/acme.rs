@@ -2,13 +2,8 @@
 //! The ACME client against a CA in memory that is strict about the protocol and fails on demand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "doubles/clock.rs"]
-mod clock;
-#[path = "doubles/fake_ca/mod.rs"]
-mod fake_ca;
-
-use clock::VirtualClock;
-use fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
+use doubles::VirtualClock;
+use doubles::fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
 use mod_md::acme::objects::OrderStatus;
 use mod_md::acme::order::{self, Poll, Step, step};
 use mod_md::acme::problem::Kind;

@@ -3,13 +3,8 @@
 //! change, and the end of an account.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "doubles/clock.rs"]
-mod clock;
-#[path = "doubles/fake_ca/mod.rs"]
-mod fake_ca;
-
-use clock::VirtualClock;
-use fake_ca::{Endpoint, FakeCa, Fault};
+use doubles::VirtualClock;
+use doubles::fake_ca::{Endpoint, FakeCa, Fault};
 use mod_md::acme::problem::Kind;
 use mod_md::acme::{Error, OrderOptions, Reason, Server, Session};
 use mod_md::crypto::{PrivateKey, csr};

@@ -5,12 +5,8 @@
 
 #[path = "../fuzz/checks/answer.rs"]
 mod answer;
-#[path = "doubles/certificate.rs"]
-mod certificate;
 #[path = "../fuzz/checks/response.rs"]
 mod response;
-#[path = "doubles/ocsp_response.rs"]
-mod wire;
 
 use mod_md::time::{DAY, Timestamp};
 use openssl::asn1::Asn1Time;
@@ -25,7 +21,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use wire::{Say, Wish};
+use support::certificate;
+use support::ocsp_response::{self as wire, Say, Wish};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -4,13 +4,8 @@
 //! mind, succeeds from what is on disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "doubles/clock.rs"]
-mod clock;
-#[path = "doubles/fake_ca/mod.rs"]
-mod fake_ca;
-
-use clock::VirtualClock;
-use fake_ca::{Answer, Endpoint, FakeCa, Fault, Sends, problem};
+use doubles::VirtualClock;
+use doubles::fake_ca::{Answer, Endpoint, FakeCa, Fault, Sends, problem};
 use mod_md::http;
 use mod_md::managed::Managed;
 use mod_md::managed::staging::Staging;

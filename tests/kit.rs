@@ -52,7 +52,13 @@ fn each_step_of_the_workflow_is_a_target_of_the_makefile() {
 
 #[test]
 fn every_dependency_is_listed_with_its_reason() {
-    let manifests = ["Cargo.toml", "apache-sys/Cargo.toml", "fuzz/Cargo.toml"];
+    let manifests = [
+        "Cargo.toml",
+        "apache-sys/Cargo.toml",
+        "fuzz/Cargo.toml",
+        "tests/doubles/Cargo.toml",
+        "tests/support/Cargo.toml",
+    ];
     let used: BTreeSet<String> = manifests.iter().flat_map(|file| dependencies(&read(file))).collect();
     let table = read("CONTRIBUTING.md");
     let listed: BTreeSet<String> = table

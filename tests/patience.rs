@@ -4,13 +4,8 @@
 //! them from. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "doubles/clock.rs"]
-mod clock;
-#[path = "doubles/fake_ca/mod.rs"]
-mod fake_ca;
-
-use clock::VirtualClock;
-use fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
+use doubles::VirtualClock;
+use doubles::fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
 use mod_md::challenge::http01;
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http;

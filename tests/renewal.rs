@@ -3,13 +3,8 @@
 //! is strict about the protocol. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "doubles/clock.rs"]
-mod clock;
-#[path = "doubles/fake_ca/mod.rs"]
-mod fake_ca;
-
-use clock::VirtualClock;
-use fake_ca::{Endpoint, FakeCa, Fault, Quirk, Rules, Sends, problem};
+use doubles::VirtualClock;
+use doubles::fake_ca::{Endpoint, FakeCa, Fault, Quirk, Rules, Sends, problem};
 use mod_md::challenge::{dns01, http01};
 use mod_md::crypto::{CertInfo, PrivateKey};
 use mod_md::http::{self, Request, Response, Transport};

@@ -3,14 +3,7 @@
 //! responder in memory. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "doubles/certificate.rs"]
-mod certificate;
-#[path = "doubles/clock.rs"]
-mod clock;
-#[path = "doubles/ocsp_response.rs"]
-mod wire;
-
-use clock::VirtualClock;
+use doubles::VirtualClock;
 use mod_md::crypto::Chain;
 use mod_md::http::{self, Method, Request, Response, Transport};
 use mod_md::model::Job;
@@ -26,7 +19,8 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use wire::{Say, Wish};
+use support::certificate;
+use support::ocsp_response::{self as wire, Say, Wish};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -3,10 +3,10 @@
 
 use super::visitor::{Tls, Visitor};
 use super::{PATIENCE, lab, names, sites};
-use crate::support::issuer::{self, Issuer};
-use crate::support::{Authority, Config, Httpd, process, wait_for};
 use std::fs;
 use std::time::{Duration, Instant};
+use support::issuer::{self, Issuer};
+use support::{Authority, Config, Httpd, process, wait_for};
 
 const ROUNDS: usize = 9;
 

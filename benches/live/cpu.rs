@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Processor time of httpd's children.
 
-use crate::support::{Httpd, process};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
+use support::{Httpd, process};
 
 /// User and system time, to the nanosecond: of the threads that there are now (schedstat counts by thread).
 pub fn time(httpd: &Httpd) -> Duration {

@@ -3,8 +3,8 @@
 //! connections.
 
 use super::lab;
-use crate::support::Pebble;
-use crate::support::ends::{Ends, Way, config, visited};
+use support::Pebble;
+use support::ends::{Ends, Way, config, visited};
 
 const DOMAINS: usize = 120;
 

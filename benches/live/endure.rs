@@ -7,13 +7,13 @@ use super::events::{Event, Events, restarts};
 use super::processes::{self, holdings};
 use super::visitor::{Failure, Tls, Visit, Visitor, fingerprint};
 use super::{PATIENCE, lab, sites};
-use crate::support::{Authority, Config, Httpd, RaisedAtEnd, wait_for};
 use openssl::x509::X509;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::{Authority, Config, Httpd, RaisedAtEnd, wait_for};
 
 /// Seconds. A third of it is a renewal's time.
 const LIFETIME: u32 = 60;

@@ -2,11 +2,11 @@
 //! What happens to httpd while clients come: restarts, other module files, and children that are killed.
 
 use super::PATIENCE;
-use crate::support::{Httpd, module, process, wait_for};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use support::{Httpd, module, process, wait_for};
 
 /// How long children of the generation before may take for the connections they have.
 const LEAVE: Duration = Duration::from_secs(15);

@@ -6,11 +6,11 @@
 //! They are started anew several times, as where things lie in a process' memory costs, too.
 
 use super::{client, cpu, lab, leaf, names, sites};
-use crate::support::issuer::{self, Issuer};
-use crate::support::{Authority, Config, Httpd, Lab, process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use support::issuer::{self, Issuer};
+use support::{Authority, Config, Httpd, Lab, process};
 
 const SERVERS: [(&str, &str); 3] = [("on", "on"), ("off", "off"), ("off again", "off")];
 const STARTS: usize = 8;

@@ -4,14 +4,14 @@
 use super::processes::{holdings, print_changes, resident};
 use super::visitor::{Tls, Visitor};
 use super::{PATIENCE, lab, names, sites};
-use crate::support::issuer::{self, Issuer};
-use crate::support::{Authority, Config, Httpd, Lab, RaisedAtEnd, tls, wait_for};
 use openssl::x509::X509;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::issuer::{self, Issuer};
+use support::{Authority, Config, Httpd, Lab, RaisedAtEnd, tls, wait_for};
 
 /// What goes live only at the next look would wait for that.
 const QUICK: &str = "MDCheckInterval 1s\nMDRetryDelay 1s";

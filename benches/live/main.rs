@@ -24,9 +24,6 @@ mod events;
 mod handshake;
 mod load;
 mod processes;
-#[path = "../../tests/support/mod.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "tests use more of the lab")]
-mod support;
 mod visitor;
 
 use openssl::ssl::{Ssl, SslContext, SslMethod};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What httpd's processes hold: memory and open files.
 
-use crate::support::{Httpd, process};
 use std::fmt;
 use std::fs;
+use support::{Httpd, process};
 
 /// One process.
 #[derive(Clone, Copy)]

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A client that trusts the CA alone and looks closely at each answer.
 
-use crate::support::stream::Stream;
 use openssl::hash::MessageDigest;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
 use openssl::x509::X509;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use support::stream::Stream;
 
 /// How one kind of client speaks TLS.
 #[derive(Clone, Copy)]

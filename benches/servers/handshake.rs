@@ -5,9 +5,6 @@
 
 use crate::cpu;
 use crate::staple::{IDLE, authority, lab};
-use crate::support::responder::Responder;
-use crate::support::tls::Files;
-use crate::support::{Config, Httpd, Lab, module, process, staple, wait_for};
 use crate::table::{self, Series};
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslVersion, StatusType};
 use std::fs;
@@ -16,6 +13,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use support::responder::Responder;
+use support::tls::Files;
+use support::{Config, Httpd, Lab, module, process, staple, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Handshakes with one server before the next has its turn.

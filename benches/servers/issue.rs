@@ -4,12 +4,12 @@
 
 use crate::server;
 use crate::site::Module;
-use crate::support::{Authority, Config, Lab, Need, process};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
+use support::{Authority, Config, Lab, Need, process};
 
 /// More than the slowest module takes for hundreds of domains at a slow CA.
 const PATIENCE: Duration = Duration::from_secs(3600);

@@ -45,9 +45,6 @@ mod planted;
 mod server;
 mod site;
 mod staple;
-#[path = "../../tests/support/mod.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "tests do more than we")]
-mod support;
 mod table;
 
 use issue::Validation;

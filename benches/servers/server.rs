@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One httpd under the clock: from exec to its first answer, and how much memory its processes share and own.
 
-use crate::support::process::{self, Process, Start, args};
-use crate::support::{apache, http};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
+use support::process::{self, Process, Start, args};
+use support::{apache, http};
 
 /// More than ten thousand domains need.
 const PATIENCE: Duration = Duration::from_secs(600);

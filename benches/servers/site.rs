@@ -4,8 +4,6 @@
 
 use crate::certificate::Authority;
 use crate::server::Server;
-use crate::support::apache::{self, Apache};
-use crate::support::{RaisedAtEnd, module};
 use serde_json::json;
 use std::cell::Cell;
 use std::fmt::Write;
@@ -16,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
+use support::apache::{self, Apache};
+use support::{RaisedAtEnd, module};
 
 #[derive(Clone)]
 pub struct Module {

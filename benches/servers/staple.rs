@@ -2,10 +2,10 @@
 //! OCSP stapling with a real responder: how long many certificates wait for their responses.
 
 use crate::site::Module;
-use crate::support::own_ca::OwnCa;
-use crate::support::responder::{Act, Responder, Signers};
-use crate::support::{Config, Lab, Need, staple, wait_for};
 use std::time::{Duration, Instant};
+use support::own_ca::OwnCa;
+use support::responder::{Act, Responder, Signers};
+use support::{Config, Lab, Need, staple, wait_for};
 
 /// More than the slowest module takes for a thousand certificates, one after the other.
 const PATIENCE: Duration = Duration::from_secs(1200);

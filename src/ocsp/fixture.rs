@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A responder for tests: a CA, a certificate of it, and whatever responses are wished for.
 
-#[path = "../../tests/doubles/ocsp_response.rs"]
-pub mod wire;
-
 use super::request::CertId;
 use super::subject::{Subject, Terms};
 use crate::crypto::fixture::{Ca, NOW, Wish as CertWish};
@@ -11,6 +8,7 @@ use crate::crypto::{Chain, PrivateKey};
 use crate::model::KeySpec;
 use crate::time::{TimeSlice, Timestamp};
 use std::time::Duration;
+pub use support::ocsp_response as wire;
 use wire::{Say, Wish};
 
 pub const HOUR: Duration = Duration::from_secs(3600);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::seen;
-use crate::support::{Httpd, http};
+use support::{Httpd, http};
 
 /// By place (`md one.test/state`, `auto one.test/Status`, `challenge one.test`).
 pub type Facts = BTreeMap<String, String>;

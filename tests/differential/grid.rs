@@ -11,10 +11,10 @@ use std::process::Command;
 use openssl::pkey::Id;
 use serde_json::{Value, json};
 
-use crate::support::Config;
-use crate::support::issuer::{self, install};
 use crate::world::Ca::{Down, Refusing, Up};
 use crate::world::{Case, Setup, Store, Who, World, run};
+use support::Config;
+use support::issuer::{self, install};
 
 const ONE: &[&str] = &["one.test", "www.one.test"];
 const NEW: &[&str] = &["one.test", "www.one.test", "new.test"];

@@ -14,7 +14,4 @@ mod grid;
 mod posted;
 mod rank;
 mod seen;
-#[path = "../support/mod.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "end-to-end tests do more than this one")]
-mod support;
 mod world;

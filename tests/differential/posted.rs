@@ -23,9 +23,9 @@ use openssl::pkey::Id;
 use crate::documented::is_in_compat;
 use crate::rank::at_least_as_good;
 use crate::seen::Seen;
-use crate::support::issuer::install;
-use crate::support::{Config, apache};
 use crate::world::{self, Who, World, tail};
+use support::issuer::install;
+use support::{Config, apache};
 
 /// The domains of most of them have no CA that answers, and none is asked: some name CAs of the world.
 const COMMON: &str = "MDCertificateAuthority https://127.0.0.1:9/dir

@@ -8,8 +8,8 @@ use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::pkey::Id;
 use openssl::x509::X509;
 
-use crate::support::http::{self, Response};
-use crate::support::tls::{self, EC_ONLY, RSA_ONLY, Served};
+use support::http::{self, Response};
+use support::tls::{self, EC_ONLY, RSA_ONLY, Served};
 
 /// One certificate, as far as it matters to a client.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,10 +15,10 @@ use crate::documented;
 use crate::facts::{self, Facts};
 use crate::rank::{at_least_as_good, is_better};
 use crate::seen::{Seen, WEB_ROOT_TOKEN};
-use crate::support::issuer::Issuer;
-use crate::support::module::{c_module, under_test};
-use crate::support::process;
-use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, http, wait_for};
+use support::issuer::Issuer;
+use support::module::{c_module, under_test};
+use support::process;
+use support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, http, wait_for};
 
 /// What the second start finds at the address of the CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

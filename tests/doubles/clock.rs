@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A clock that moves only when someone sleeps: 400 days pass in milliseconds.
-#![allow(dead_code, clippy::unwrap_used)]
 
 use mod_md::time::{Clock, StopFlag, Stopped, Timestamp};
 use std::sync::Mutex;

@@ -7,8 +7,8 @@ use std::fs;
 use openssl::pkey::Id;
 use serde_json::{Value, json};
 
-use crate::support::tls::{EC_ONLY, RSA_ONLY};
-use crate::support::{Authority, Config, Httpd, Lab, Pebble, Proxy, SOON, open_lab, wait_for};
+use support::tls::{EC_ONLY, RSA_ONLY};
+use support::{Authority, Config, Httpd, Lab, Pebble, Proxy, SOON, open_lab, wait_for};
 
 /// A key of an external account, base64url.
 const HMAC: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
@@ -294,7 +294,7 @@ fn the_proxy_of_the_server_may_be_a_tls_one_with_roots_of_its_own() {
 fn a_ca_is_trusted_by_the_file_of_the_domain_before_that_of_the_server() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
-    let other = crate::support::tls::Files::new(&lab, "other.test", Id::EC).certificate;
+    let other = support::tls::Files::new(&lab, "other.test", Id::EC).certificate;
     let trust = |file: &std::path::Path| format!("MDCACertificateFile {}", file.display());
     let mut config = Config::with_ca(&lab, &pebble.authority).line(&trust(&other));
     config = domain(config, "trusting.test", &trust(&pebble.authority.certificate));

@@ -10,12 +10,10 @@ use std::path::Path;
 use openssl::pkey::Id;
 use openssl::ssl::SslVersion;
 
-use crate::support::process::{children, is_alive, signal};
-use crate::support::stream::Stream;
-use crate::support::tls::{self, Served};
-use crate::support::{
-    Authority, Command, Config, Httpd, Lab, Need, Pebble, SOON, apache, http, open_lab, wait_for,
-};
+use support::process::{children, is_alive, signal};
+use support::stream::Stream;
+use support::tls::{self, Served};
+use support::{Authority, Command, Config, Httpd, Lab, Need, Pebble, SOON, apache, http, open_lab, wait_for};
 
 const TOKEN_PATH: &str = "/.well-known/acme-challenge/tok-1";
 

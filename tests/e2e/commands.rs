@@ -5,8 +5,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::support::httpd::unprivileged_user;
-use crate::support::{Command, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, process, wait_for};
+use support::httpd::unprivileged_user;
+use support::{Command, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, process, wait_for};
 
 /// A folder that every user can write to.
 fn open_folder(lab: &Lab, name: &str) -> PathBuf {

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use openssl::pkey::Id;
 
-use crate::support::issuer::{self, Issuer};
-use crate::support::module::{c_module, under_test};
-use crate::support::tls;
-use crate::support::{Command, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
+use support::issuer::{self, Issuer};
+use support::module::{c_module, under_test};
+use support::tls;
+use support::{Command, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
 
 /// `second` serves what `first` got, renews nothing, and orders the next certificate with the account of
 /// `first`.

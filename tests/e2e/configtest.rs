@@ -9,10 +9,10 @@ use std::path::Path;
 use openssl::pkey::{Id, PKey};
 use openssl::symm::Cipher;
 
-use crate::support::httpd::unprivileged_user;
-use crate::support::issuer::Issuer;
-use crate::support::tls::Files;
-use crate::support::{Config, Lab, lab, open_lab};
+use support::httpd::unprivileged_user;
+use support::issuer::Issuer;
+use support::tls::Files;
+use support::{Config, Lab, lab, open_lab};
 
 /// Nothing is missing, and nothing asked.
 const QUIET: &str =
@@ -94,7 +94,7 @@ fn a_start_tells_the_same_once_and_so_does_a_reload() {
             place(&httpd.config, "MDNotifyCmd")
         ),
     ];
-    let count = |httpd: &crate::support::Httpd, times| {
+    let count = |httpd: &support::Httpd, times| {
         for text in &texts {
             let lines = httpd.logged(text);
             assert!(
@@ -363,7 +363,7 @@ fn lines_of_macros_and_included_files_are_told_where_they_are() {
     );
     let config = Config::new(&lab)
         .line(QUIET)
-        .line(&crate::support::apache::find().unwrap().load("macro"))
+        .line(&support::apache::find().unwrap().load("macro"))
         .line("MDomain one.example.org")
         .line(&macros)
         .line(&format!("Include {}", included.display()));

@@ -8,8 +8,8 @@ use std::thread;
 
 use openssl::pkey::Id;
 
-use crate::support::tls::{Files, self_signed};
-use crate::support::{Config, Lab, apache, open_lab};
+use support::tls::{Files, self_signed};
+use support::{Config, Lab, apache, open_lab};
 
 const BOOLEAN: &str = "unknown 'maybe', supported parameter values are 'on' and 'off'";
 const IN_SECTION: &str = "is not allowed inside an '<MDomainSet' context";

@@ -6,12 +6,12 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::ends::{Ends, Way, config, visited};
-use crate::support::issuer::{self, Issuer};
-use crate::support::preload::Preload;
-use crate::support::process::children;
-use crate::support::strace::Strace;
-use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, tls, wait_for};
+use support::ends::{Ends, Way, config, visited};
+use support::issuer::{self, Issuer};
+use support::preload::Preload;
+use support::process::children;
+use support::strace::Strace;
+use support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, tls, wait_for};
 
 const DOMAINS: usize = 60;
 /// Of each kind, on each MPM. `make bench ARGS="live ends 500"` does more.

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use mod_md::time::{Timestamp, now};
 use openssl::pkey::Id;
 
-use crate::support::issuer::{self, Issuer};
-use crate::support::{Authority, Config, Httpd, Lab, Pebble, SOON, open_lab, wait_for};
+use support::issuer::{self, Issuer};
+use support::{Authority, Config, Httpd, Lab, Pebble, SOON, open_lab, wait_for};
 
 /// A command that notes each call in a file, as a line of its arguments, and ends as it is told.
 struct Recorder {
@@ -147,7 +147,7 @@ fn a_failure_is_told_once_an_hour_whatever_is_restarted_meanwhile() {
     assert_eq!(message.count(&said("renewing")), 1);
     // Another child takes over.
     let child = httpd.watchdog();
-    crate::support::process::signal(child, "KILL");
+    support::process::signal(child, "KILL");
     errors(&httpd, 4);
     assert_eq!(message.count(&said("errored")), 1);
     // Another httpd begins the renewal anew.

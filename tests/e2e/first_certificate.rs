@@ -4,8 +4,8 @@
 
 use openssl::pkey::Id;
 
-use crate::support::tls::{EC_ONLY, RSA_ONLY};
-use crate::support::{Account, Config, Httpd, Lab, Need, Pebble, open_lab};
+use support::tls::{EC_ONLY, RSA_ONLY};
+use support::{Account, Config, Httpd, Lab, Need, Pebble, open_lab};
 
 /// Two names in one managed domain, on a host of the same names.
 fn one_domain(lab: &Lab, pebble: &Pebble) -> Config {

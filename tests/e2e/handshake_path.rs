@@ -3,14 +3,14 @@
 //! a system call, and so is each lock that has to be waited for; that there is none at all, `ocsp::cache`
 //! tests.
 
-use crate::support::own_ca::OwnCa;
-use crate::support::responder::{Act, Responder, Signers};
-use crate::support::strace::{Call, Strace};
-use crate::support::{Authority, Config, Need, SOON, open_lab, process, staple, wait_for};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
+use support::own_ca::OwnCa;
+use support::responder::{Act, Responder, Signers};
+use support::strace::{Call, Strace};
+use support::{Authority, Config, Need, SOON, open_lab, process, staple, wait_for};
 
 /// At the least.
 const HANDSHAKES: usize = 200;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::process::{children, is_alive, signal};
-use crate::support::{Authority, Config, Httpd, Lab, Pebble, SOON, open_lab, wait_for};
+use support::process::{children, is_alive, signal};
+use support::{Authority, Config, Httpd, Lab, Pebble, SOON, open_lab, wait_for};
 
 fn config(lab: &Lab, authority: &Authority) -> Config {
     Config::with_ca(lab, authority).line("MDomain one.test\nMDRetryDelay 1s").site("one.test", &[])

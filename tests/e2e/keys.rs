@@ -4,9 +4,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::responder::{Act, Responder, Signers};
-use crate::support::{Authority, Command, Config, Httpd, Lab, Pebble, SOON, open_lab, wait_for};
 use mod_md::time::Timestamp;
+use support::responder::{Act, Responder, Signers};
+use support::{Authority, Command, Config, Httpd, Lab, Pebble, SOON, open_lab, wait_for};
 
 /// What stands under a key. `Absent`: nothing may.
 #[derive(Clone, Copy, Debug)]

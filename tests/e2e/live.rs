@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use openssl::pkey::Id;
 
-use crate::support::issuer::{self, Issuer, Set};
-use crate::support::process::{children, is_alive, signal};
-use crate::support::tls::{EC_ONLY, Files, RSA_ONLY, served};
-use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
+use support::issuer::{self, Issuer, Set};
+use support::process::{children, is_alive, signal};
+use support::tls::{EC_ONLY, Files, RSA_ONLY, served};
+use support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
 
 const NAMES: &[&str] = &["one.test", "www.one.test"];
 /// Every domain is looked at again within seconds, and nobody waits long after a failure.

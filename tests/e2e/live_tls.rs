@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslSession, SslStream, SslVersion};
 
-use crate::support::issuer::{self, Issuer, Set};
-use crate::support::process::children;
-use crate::support::stream::Stream;
-use crate::support::{Authority, Config, Httpd, Lab, RaisedAtEnd, SOON, apache, open_lab, tls, wait_for};
+use support::issuer::{self, Issuer, Set};
+use support::process::children;
+use support::stream::Stream;
+use support::{Authority, Config, Httpd, Lab, RaisedAtEnd, SOON, apache, open_lab, tls, wait_for};
 
 const NAMES: &[&str] = &["one.test"];
 

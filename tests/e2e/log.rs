@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::module::{c_module, under_test};
-use crate::support::{Authority, Command, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
+use support::module::{c_module, under_test};
+use support::{Authority, Command, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
 
 /// Who, what, and what comes next; with its number where the C module has one.
 #[test]
@@ -113,7 +113,7 @@ const SITUATIONS: &[Situation] = &[
         let valid_from = "Thu, 29 Aug 2019 16:06:35 GMT";
         let job = json!({"name": "one.test", "finished": true, "valid-from": valid_from, "errors": 0});
         let folder = config.store().join("staging/one.test");
-        crate::support::issuer::put_new(&folder, "job.json", job.to_string().as_bytes());
+        support::issuer::put_new(&folder, "job.json", job.to_string().as_bytes());
         config.start()
     }),
     ("a veto", |lab, config| failing(lab, config, "MDMessageCmd", "renewing", 2)),

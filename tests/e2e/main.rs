@@ -5,9 +5,6 @@
 //! (`make setup build`) each says that it is skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod acme;
 mod challenges;
 mod commands;

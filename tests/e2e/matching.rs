@@ -9,8 +9,8 @@ use std::os::unix::fs::symlink;
 use openssl::pkey::Id;
 use serde_json::{Value, json};
 
-use crate::support::tls::{EC_ONLY, Files, RSA_ONLY, Served, served};
-use crate::support::{Config, Httpd, Lab, Pebble, apache, module, open_lab};
+use support::tls::{EC_ONLY, Files, RSA_ONLY, Served, served};
+use support::{Config, Httpd, Lab, Pebble, apache, module, open_lab};
 
 /// No CA is asked, and none could be.
 const QUIET: &str = "MDRenewMode manual\nMDCertificateAuthority https://127.0.0.1:1/dir";

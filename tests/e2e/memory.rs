@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::process::{is_alive, signal};
-use crate::support::responder::{Act, Responder, Signers};
-use crate::support::{Authority, Config, Need, open_lab, wait_for};
+use support::process::{is_alive, signal};
+use support::responder::{Act, Responder, Signers};
+use support::{Authority, Config, Need, open_lab, wait_for};
 
 /// Everything takes some thirty times as long under valgrind.
 const PATIENCE: Duration = Duration::from_secs(240);

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Config, Httpd, Lab, Pebble, SOON, open_lab, process, wait_for};
+use support::{Config, Httpd, Lab, Pebble, SOON, open_lab, process, wait_for};
 
 const LINE: &str = "another httpd renews in this store";
 

@@ -10,9 +10,9 @@ use openssl::pkey::Id;
 use serde_json::{Value, json};
 
 use crate::keys;
-use crate::support::browser::Scheme;
-use crate::support::issuer::{self, Issuer};
-use crate::support::{Config, Httpd, Lab, Pebble, SOON, browser, http, open_lab, prometheus, wait_for};
+use support::browser::Scheme;
+use support::issuer::{self, Issuer};
+use support::{Config, Httpd, Lab, Pebble, SOON, browser, http, open_lab, prometheus, wait_for};
 
 /// One domain with a certificate in use, one that the CA refuses, one that is left to the admin.
 fn three_domains(lab: &Lab, pebble: &Pebble) -> Config {
@@ -43,7 +43,7 @@ fn wait_shown(httpd: &Httpd, path: &str, text: &str) -> http::Response {
 }
 
 fn blocking(lab: &Lab) -> Pebble {
-    crate::support::Authority::new(lab).set("domainBlocklist", json!(["refused.invalid"])).start()
+    support::Authority::new(lab).set("domainBlocklist", json!(["refused.invalid"])).start()
 }
 
 #[test]

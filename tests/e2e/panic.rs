@@ -4,9 +4,9 @@
 //! Needs a module built with the feature `panic-injection`, in which the hook named by `MOD_MD_PANIC` panics
 //! each time it is called.
 
-use crate::support::module::with_panic_injection;
-use crate::support::own_ca::OwnCa;
-use crate::support::{Config, Httpd, Lab, Need, SOON, http, open_lab, tls, wait_for};
+use support::module::with_panic_injection;
+use support::own_ca::OwnCa;
+use support::{Config, Httpd, Lab, Need, SOON, http, open_lab, tls, wait_for};
 
 /// Functions that httpd calls while it starts. A panic there may stop the start, with a message.
 const START: &[&str] = &[

@@ -10,8 +10,8 @@ use mod_md::time::{Timestamp, now};
 use openssl::pkey::{Id, PKey, Private};
 use serde_json::{Value, json};
 
-use crate::support::issuer::{self, Issuer, Set};
-use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, tls, wait_for};
+use support::issuer::{self, Issuer, Set};
+use support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, tls, wait_for};
 
 const SELDOM: &str = "MDCheckInterval 1h\nMDRetryDelay 1h\nMDPrivateKeys P-256";
 const QUICK: &str = "MDCheckInterval 1s\nMDRetryDelay 1s\nMDPrivateKeys P-256";

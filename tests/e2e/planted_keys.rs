@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use openssl::pkey::Id;
 use serde_json::{Value, json};
 
-use crate::support::issuer::{self, Issuer, Set, seal_slowly};
-use crate::support::process::children;
-use crate::support::{Authority, Config, Httpd, Lab, Pebble, SOON, lab, open_lab, tls, wait_for};
+use support::issuer::{self, Issuer, Set, seal_slowly};
+use support::process::children;
+use support::{Authority, Config, Httpd, Lab, Pebble, SOON, lab, open_lab, tls, wait_for};
 
 const NAMES: &[&str] = &["one.test"];
 const CA_URL: &str = "https://127.0.0.1:1/dir";

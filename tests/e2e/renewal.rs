@@ -10,9 +10,9 @@ use mod_md::time::{Clock, DAY, SystemClock};
 use openssl::x509::X509;
 use serde_json::{Value, json};
 
-use crate::support::preload::Preload;
-use crate::support::process::is_alive;
-use crate::support::{Authority, Config, Httpd, Lab, Pebble, SOON, open_lab, wait_for};
+use support::preload::Preload;
+use support::process::is_alive;
+use support::{Authority, Config, Httpd, Lab, Pebble, SOON, open_lab, wait_for};
 
 fn config(lab: &Lab, authority: &Authority) -> Config {
     Config::with_ca(lab, authority).line("MDomain one.test\nMDRetryDelay 1s").site("one.test", &[])
@@ -233,7 +233,7 @@ fn a_ca_that_never_answers_delays_neither_other_domains_nor_a_restart() {
     httpd.wait_staged("one.test");
     let child = httpd.watchdog();
     let asked = Instant::now();
-    crate::support::process::signal(httpd.pid(), "USR1");
+    support::process::signal(httpd.pid(), "USR1");
     wait_for("the end of the child that waits for the CA", SOON, || (!is_alive(child)).then_some(()));
     assert!(asked.elapsed() < Duration::from_secs(10), "it ended after {:?}", asked.elapsed());
     wait_for("the new certificate", SOON, || {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `MDRequireHttps`: plain requests to managed hosts go to https, others are left alone.
 
-use crate::support::{Config, Lab, Pebble, http, module, open_lab};
+use support::{Config, Lab, Pebble, http, module, open_lab};
 
 const CA: &str = "MDCertificateAuthority https://127.0.0.1:1/dir\nMDCertificateAgreement accepted\n";
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use openssl::pkey::PKey;
 
-use crate::support::{Config, Pebble, open_lab};
+use support::{Config, Pebble, open_lab};
 
 const HMAC: &str = "cGxhbnRlZC1obWFjLXRoYXQtbm9ib2R5LW1heS1yZWFk";
 
@@ -69,7 +69,7 @@ fn no_secret_is_logged_shown_or_readable_by_everyone() {
     let mut httpd = config.start();
     httpd.wait_staged("one.test");
     let mut shown = Vec::new();
-    let mut look = |httpd: &crate::support::Httpd, when: &str| {
+    let mut look = |httpd: &support::Httpd, when: &str| {
         for path in [
             "/md-status",
             "/md-status/one.test",

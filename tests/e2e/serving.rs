@@ -6,9 +6,9 @@
 use openssl::pkey::Id;
 use serde_json::{Value, json};
 
-use crate::support::issuer::{self, Issuer, Set};
-use crate::support::tls::{self, EC_ONLY, Files, RSA_ONLY};
-use crate::support::{Authority, Config, Httpd, Lab, Pebble, SOON, module, open_lab, wait_for};
+use support::issuer::{self, Issuer, Set};
+use support::tls::{self, EC_ONLY, Files, RSA_ONLY};
+use support::{Authority, Config, Httpd, Lab, Pebble, SOON, module, open_lab, wait_for};
 
 const ONE: &[&str] = &["one.test"];
 
@@ -36,18 +36,16 @@ fn is_ours() -> bool {
     !module::is_c(&module::under_test())
 }
 
-impl Httpd {
-    #[track_caller]
-    fn assert_serves(&self, name: &str, set: &Set, what: &str) {
-        let served = tls::served(self.config.https_port(), name, None, &[]);
-        assert_eq!(served.serial(), set.serial(), "{what}: {}", served.issuer());
-        let status = self.https_get(name, "/index.html").status;
-        assert_eq!(status, 200, "{what}");
-    }
+#[track_caller]
+fn assert_serves(httpd: &Httpd, name: &str, set: &Set, what: &str) {
+    let served = tls::served(httpd.config.https_port(), name, None, &[]);
+    assert_eq!(served.serial(), set.serial(), "{what}: {}", served.issuer());
+    let status = httpd.https_get(name, "/index.html").status;
+    assert_eq!(status, 200, "{what}");
+}
 
-    fn served_by(&self, name: &str) -> Value {
-        self.md(name)["hosts"].as_array().unwrap().iter().map(|host| host["served"].clone()).collect()
-    }
+fn served_by(httpd: &Httpd, name: &str) -> Value {
+    httpd.md(name)["hosts"].as_array().unwrap().iter().map(|host| host["served"].clone()).collect()
 }
 
 #[test]
@@ -72,14 +70,14 @@ fn a_certificate_is_served_while_the_configuration_asks_for_more() {
         let set = issuer.issue(ONE);
         issuer::install(&config.store(), ONE, &[&set]);
         let mut httpd = config.start();
-        httpd.assert_serves("one.test", &set, what);
+        assert_serves(&httpd, "one.test", &set, what);
         httpd.graceful();
-        httpd.assert_serves("one.test", &set, what);
+        assert_serves(&httpd, "one.test", &set, what);
         let md = httpd.md("one.test");
         assert_eq!(md["renew"] == true, *what != "another CA", "{what}: {md:#}");
         if is_ours() {
             let hosts = if what.contains("name") { json!(["md", "md"]) } else { json!(["md"]) };
-            assert_eq!(httpd.served_by("one.test"), hosts, "{what}");
+            assert_eq!(served_by(&httpd, "one.test"), hosts, "{what}");
             let serial = md["cert"]["P-256"]["serial"].clone();
             assert_eq!(serial, set.serial(), "{what}: the page knows what is served");
         }
@@ -99,7 +97,7 @@ fn an_expired_certificate_one_of_tomorrow_and_one_of_other_names_are_better_than
         let config = fresh(&lab).line("MDPrivateKeys P-256\nMDomain one.test").site("one.test", &[]);
         issuer::install(&config.store(), ONE, &[&set]);
         let httpd = config.start();
-        httpd.assert_serves("one.test", &set, what);
+        assert_serves(&httpd, "one.test", &set, what);
         httpd.stop();
     }
 }
@@ -119,7 +117,7 @@ fn a_staged_set_of_an_earlier_configuration_is_put_into_use() {
             let set = issuer.issue(ONE);
             issuer::stage(&httpd.config.store(), ONE, &[&set]);
             httpd.graceful();
-            httpd.assert_serves("one.test", &set, lines);
+            assert_serves(&httpd, "one.test", &set, lines);
             httpd.stop();
         }
     }
@@ -139,7 +137,7 @@ fn a_live_set_of_an_earlier_configuration_is_put_into_use() {
     httpd.stop();
     let after = config(&lab).line(lines).line("MDomain one.test two.test").site("one.test", &[]);
     let httpd = after.site("two.test", &[]).start();
-    httpd.assert_serves("one.test", &set, "a name more");
+    assert_serves(&httpd, "one.test", &set, "a name more");
     assert!(httpd.logged("AH10069").is_empty());
 }
 
@@ -159,7 +157,7 @@ fn files_of_a_host_are_served_until_its_domain_has_a_certificate() {
         assert_eq!(served.names(), ["own.test"], "the files of the host");
         assert_eq!(httpd.https_get("one.test", "/index.html").status, 200);
         if is_ours() {
-            assert_eq!(httpd.served_by("one.test"), json!(["file"]));
+            assert_eq!(served_by(&httpd, "one.test"), json!(["file"]));
             let said = httpd.logged("AH10084");
             assert!(
                 said.iter().any(|line| line.contains("md:notice") && line.contains("one.test")),
@@ -169,7 +167,7 @@ fn files_of_a_host_are_served_until_its_domain_has_a_certificate() {
         let set = issuer.issue(ONE);
         issuer::stage(&httpd.config.store(), ONE, &[&set]);
         httpd.graceful();
-        httpd.assert_serves("one.test", &set, "the domain's own");
+        assert_serves(&httpd, "one.test", &set, "the domain's own");
         httpd.stop();
     }
 }
@@ -184,7 +182,7 @@ fn a_live_set_takes_the_place_of_the_files_of_a_host() {
     let port = httpd.config.https_port();
     let served = |options: &[&str]| tls::served(port, "one.test", None, options);
     assert_eq!(served(&[]).names(), ["own.test"]);
-    assert_eq!(httpd.served_by("one.test"), json!(["file"]));
+    assert_eq!(served_by(&httpd, "one.test"), json!(["file"]));
     let serial = wait_for("the certificate of the domain, live", SOON, || {
         let activation = &httpd.md("one.test")["activation"];
         (activation["mode"] == "live").then(|| activation["serial"].as_str().unwrap().to_string())
@@ -193,7 +191,7 @@ fn a_live_set_takes_the_place_of_the_files_of_a_host() {
     for _ in 0..2 {
         assert_eq!(served(EC_ONLY).serial(), serial);
         assert_eq!(served(RSA_ONLY).names(), ["own.test"], "clients that know no other keys");
-        assert_eq!(httpd.served_by("one.test"), json!(["md"]));
+        assert_eq!(served_by(&httpd, "one.test"), json!(["md"]));
         httpd.graceful();
     }
 }
@@ -238,7 +236,7 @@ fn a_certificate_that_lacks_the_name_of_a_host_does_not_take_the_place_of_its_fi
     let set = Issuer::new().issue(ONE);
     issuer::install(&config.store(), ONE, &[&set]);
     let httpd = config.site_with("two.test", &own.directives()).start();
-    httpd.assert_serves("one.test", &set, "the certificate there is");
+    assert_serves(&httpd, "one.test", &set, "the certificate there is");
     let served = tls::served(httpd.config.https_port(), "two.test", None, &[]);
     assert_eq!(served.names(), ["two.test"]);
 }
@@ -253,7 +251,7 @@ fn an_expired_certificate_does_not_take_the_place_of_good_files_of_the_host() {
     issuer::install(&config.store(), ONE, &[&issuer.issue_for(ONE, Id::EC, -7200, -3600)]);
     let httpd = config.start();
     assert_eq!(tls::served(lab.https, "one.test", None, &[]).names(), ["own.test"]);
-    assert_eq!(httpd.served_by("one.test"), json!(["file"]));
+    assert_eq!(served_by(&httpd, "one.test"), json!(["file"]));
 }
 
 #[test]
@@ -296,7 +294,7 @@ fn a_set_that_its_host_refuses_is_an_error_of_its_renewal_and_takes_no_server_do
             (is_said && renewal["errors"].as_u64() > Some(0)).then_some(())
         });
         httpd.graceful();
-        httpd.assert_serves("one.test", &old, "after a restart");
+        assert_serves(&httpd, "one.test", &old, "after a restart");
     }
     assert!(httpd.config.store().join("staging/one.test/pubcert.p-256.pem").exists(), "nothing is lost");
     assert!(!httpd.logged("AH10056").is_empty());
@@ -311,11 +309,11 @@ fn a_start_that_mod_ssl_ends_with_a_new_set_is_followed_by_one_with_the_set_befo
     let Err(said) = config.clone().try_start() else { panic!("mod_ssl takes it") };
     assert!(said.contains("small"), "{said}");
     let mut httpd = config.start();
-    httpd.assert_serves("one.test", &old, "the set before");
+    assert_serves(&httpd, "one.test", &old, "the set before");
     let last = httpd.md("one.test")["renewal"]["last"].clone();
     assert!(last["detail"].as_str().is_some_and(|detail| detail.contains("not used")), "{last:#}");
     httpd.graceful();
-    httpd.assert_serves("one.test", &old, "after a restart");
+    assert_serves(&httpd, "one.test", &old, "after a restart");
 }
 
 #[test]
@@ -334,6 +332,6 @@ fn a_start_that_several_new_sets_would_end_is_followed_by_one_with_the_sets_befo
     assert!(config.clone().try_start().is_err(), "mod_ssl takes none of them");
     let httpd = config.start();
     for (name, old) in names.into_iter().zip(&old) {
-        httpd.assert_serves(name, old, "the set before");
+        assert_serves(&httpd, name, old, "the set before");
     }
 }

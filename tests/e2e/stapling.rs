@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! OCSP stapling: what a client gets stapled while the responder works, misbehaves and is gone.
 
-use crate::support::own_ca::OwnCa;
-use crate::support::responder::{Act, Responder, Signers, now};
-use crate::support::staple::{self, Staple};
-use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, Proxy, SOON, module, open_lab, wait_for};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
+use support::own_ca::OwnCa;
+use support::responder::{Act, Responder, Signers, now};
+use support::staple::{self, Staple};
+use support::{Authority, Config, Httpd, Lab, Need, Pebble, Proxy, SOON, module, open_lab, wait_for};
 
 /// Within this time of the moment it can be had, a response is stapled.
 const PROMPTLY: Duration = Duration::from_secs(5);

@@ -6,8 +6,8 @@ use std::os::unix::fs::chown;
 
 use serde_json::{Value, json};
 
-use crate::support::httpd::unprivileged_user;
-use crate::support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, http, module, open_lab, wait_for};
+use support::httpd::unprivileged_user;
+use support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, http, module, open_lab, wait_for};
 
 fn two_domains(lab: &Lab, pebble: &Pebble) -> Config {
     Config::with_ca(lab, &pebble.authority)

@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use openssl::pkey::Id;
 
-use crate::support::issuer::{self, Issuer};
-use crate::support::module::{c_module, under_test};
-use crate::support::{Config, Httpd, Lab, Need, Pebble, SOON, open_lab, tls, wait_for};
+use support::issuer::{self, Issuer};
+use support::module::{c_module, under_test};
+use support::{Config, Httpd, Lab, Need, Pebble, SOON, open_lab, tls, wait_for};
 
 /// One managed domain each, with what stands in its section.
 const SITUATIONS: &[(&str, &str)] = &[

@@ -9,8 +9,8 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use serde_json::Value;
 
-use crate::support::httpd::unprivileged_user;
-use crate::support::{Account, Config, Lab, Need, Pebble, SOON, open_lab, wait_for};
+use support::httpd::unprivileged_user;
+use support::{Account, Config, Lab, Need, Pebble, SOON, open_lab, wait_for};
 
 fn one_domain(lab: &Lab, pebble: &Pebble) -> Config {
     Config::with_ca(lab, &pebble.authority)
@@ -243,7 +243,7 @@ fn garbage_in_a_broken_entry_neither_stops_the_start_nor_the_renewal() {
         fs::create_dir_all(store.join(path).parent().unwrap()).unwrap();
         fs::write(store.join(path), "{ \"name\": ").unwrap();
     }
-    if crate::support::lab::is_root() {
+    if support::lab::is_root() {
         let user = unprivileged_user();
         for path in ["staging", "staging/one.test", "staging/one.test/job.json"] {
             std::os::unix::fs::chown(store.join(path), Some(user.uid), Some(user.gid)).unwrap();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Config, Pebble, RaisedAtEnd, SOON, http, open_lab, wait_for};
+use support::{Config, Pebble, RaisedAtEnd, SOON, http, open_lab, wait_for};
 
 const DOMAINS: usize = 24;
 const PACE: Duration = Duration::from_millis(5);

@@ -14,9 +14,9 @@ use openssl::x509::X509;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 
-use crate::support::lab::skip;
-use crate::support::tls::{self, self_signed};
-use crate::support::{Account, Config, Httpd, Need, Pebble, open_lab};
+use support::lab::skip;
+use support::tls::{self, self_signed};
+use support::{Account, Config, Httpd, Need, Pebble, open_lab};
 
 /// Puts a certificate into use as if it had been activated; `name` is the first of `names`. Gives its serial
 /// number.
@@ -40,10 +40,8 @@ fn has(config: &Config, path: &str) -> bool {
     config.store().join(path).exists()
 }
 
-impl Httpd {
-    fn serial_of(&self, name: &str) -> String {
-        tls::served(self.config.https_port(), name, None, &[]).serial()
-    }
+fn serial_of(httpd: &Httpd, name: &str) -> String {
+    tls::served(httpd.config.https_port(), name, None, &[]).serial()
 }
 
 /// Domains that nobody renews.
@@ -66,21 +64,21 @@ fn certificates_that_still_cover_are_served_through_every_change_of_names() {
 
     // A name is dropped, and the order changes with the configuration.
     let httpd = manual(&base, &["one.test", "two.test"]).start();
-    assert_eq!((httpd.serial_of("one.test"), httpd.serial_of("two.test")), (both.clone(), two.clone()));
+    assert_eq!((serial_of(&httpd, "one.test"), serial_of(&httpd, "two.test")), (both.clone(), two.clone()));
     assert_eq!(md_json(&httpd, "one.test")["domains"], json!(["one.test"]));
     httpd.stop();
 
     // The name comes back, and is the first one now: the domain is renamed.
     let httpd = manual(&base, &["www.one.test one.test", "two.test"]).start();
-    assert_eq!(httpd.serial_of("www.one.test"), both);
+    assert_eq!(serial_of(&httpd, "www.one.test"), both);
     assert_eq!(md_json(&httpd, "www.one.test")["domains"], json!(["www.one.test", "one.test"]));
     assert!(!has(&httpd.config, "domains/one.test"));
     httpd.stop();
 
     // Split: the folder goes with the name it has, the other begins anew.
     let httpd = manual(&base, &["www.one.test", "one.test", "two.test"]).start();
-    assert_eq!(httpd.serial_of("www.one.test"), both);
-    assert_ne!(httpd.serial_of("one.test"), both);
+    assert_eq!(serial_of(&httpd, "www.one.test"), both);
+    assert_ne!(serial_of(&httpd, "one.test"), both);
     assert_eq!(httpd.https_get("one.test", "/index.html").status, 503);
     httpd.stop();
 
@@ -92,10 +90,10 @@ fn certificates_that_still_cover_are_served_through_every_change_of_names() {
 
     // Removed and added again.
     let httpd = manual(&base, &["www.one.test one.test"]).start();
-    assert_eq!(httpd.serial_of("www.one.test"), both);
+    assert_eq!(serial_of(&httpd, "www.one.test"), both);
     httpd.stop();
     let httpd = manual(&base, &["two.test", "www.one.test one.test"]).start();
-    assert_eq!((httpd.serial_of("one.test"), httpd.serial_of("two.test")), (both, two));
+    assert_eq!((serial_of(&httpd, "one.test"), serial_of(&httpd, "two.test")), (both, two));
 }
 
 /// Hosts are renamed, or their domain is defined by other names than before, while no CA answers.
@@ -117,14 +115,14 @@ fn a_renamed_host_goes_on_with_the_certificate_of_the_names_it_had() {
         .site("three.test", &["two.test", "www.two.test"])
         .start();
     for name in ["new.test", "one.test", "www.one.test"] {
-        assert_eq!(httpd.serial_of(name), one, "{name}");
+        assert_eq!(serial_of(&httpd, name), one, "{name}");
         assert_eq!(httpd.https_get(name, "/index.html").body, "site new.test");
     }
-    assert_eq!(httpd.serial_of("a.wild.test"), wild);
+    assert_eq!(serial_of(&httpd, "a.wild.test"), wild);
     assert_eq!(md_json(&httpd, "new.test")["domains"], json!(["new.test", "one.test", "www.one.test"]));
     // It lacks the new name, and serves the others.
     for name in ["three.test", "two.test", "www.two.test"] {
-        assert_eq!(httpd.serial_of(name), two, "{name}");
+        assert_eq!(serial_of(&httpd, name), two, "{name}");
         assert_eq!(httpd.https_get(name, "/index.html").body, "site three.test");
     }
     assert_eq!(httpd.md("three.test")["state"], 1);
@@ -149,7 +147,7 @@ fn another_name_key_and_ca_have_the_certificate_renewed_and_the_old_one_served_m
     // Another CA alone is no reason to renew.
     let httpd = domain("RSA", "www.one.test").line("MDCheckInterval 1s").start();
     httpd.wait_looked_twice();
-    assert_eq!(httpd.serial_of("one.test"), old);
+    assert_eq!(serial_of(&httpd, "one.test"), old);
     assert_eq!(pebble.order_count(), 0);
     httpd.stop();
 
@@ -176,13 +174,13 @@ fn a_start_that_does_not_get_the_lock_activates_nothing_and_the_next_one_does() 
     let mut httpd = config.at_restarts().site("one.test", &[]).start();
     httpd.wait_staged("one.test");
     assert!(httpd.logged("AH10398").is_empty(), "the lock of each start is given back");
-    let before = httpd.serial_of("one.test");
+    let before = serial_of(&httpd, "one.test");
 
     let lock = File::open(httpd.config.store().join("store.lock")).unwrap();
     flock(&lock, FlockOperation::NonBlockingLockExclusive).expect("nobody holds it while httpd runs");
     httpd.graceful();
     assert_eq!(httpd.logged("AH10398").len(), 1, "{:?}", httpd.logged("AH10398"));
-    assert_eq!(httpd.serial_of("one.test"), before);
+    assert_eq!(serial_of(&httpd, "one.test"), before);
     assert!(has(&httpd.config, "staging/one.test/pubcert.pem"));
     let (passed, said) = httpd.config.configtest();
     assert!(passed && !said.contains("AH10398"), "configtest needs no lock: {said}");
@@ -203,11 +201,11 @@ fn the_dry_pass_of_a_start_waits_for_no_lock_and_a_renamed_domain_is_served_with
     flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
     let httpd = manual(&base, &["www.one.test one.test"]).line("MDStoreLocks 100ms").start();
     assert_eq!(httpd.logged("AH10398").len(), 1, "{:?}", httpd.logged("AH10398"));
-    assert_eq!(httpd.serial_of("www.one.test"), serial);
+    assert_eq!(serial_of(&httpd, "www.one.test"), serial);
     assert!(has(&httpd.config, "domains/one.test") && !has(&httpd.config, "domains/www.one.test"));
     drop(lock);
     let httpd = httpd.stop().start();
-    assert_eq!(httpd.serial_of("www.one.test"), serial);
+    assert_eq!(serial_of(&httpd, "www.one.test"), serial);
     assert!(!has(&httpd.config, "domains/one.test"));
 }
 

@@ -14,14 +14,14 @@ use openssl::pkey::Id;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode, SslVersion};
 use openssl::x509::store::X509StoreBuilder;
 
-use crate::support::issuer::{self, Issuer};
-use crate::support::module::{c_module, is_c, under_test};
-use crate::support::own_ca::OwnCa;
-use crate::support::preload::Preload;
-use crate::support::process::children;
-use crate::support::responder::{Act, Responder, Signers};
-use crate::support::stream::Stream;
-use crate::support::{Command, Config, Httpd, Lab, Need, RaisedAtEnd, SOON, open_lab, tls, wait_for};
+use support::issuer::{self, Issuer};
+use support::module::{c_module, is_c, under_test};
+use support::own_ca::OwnCa;
+use support::preload::Preload;
+use support::process::children;
+use support::responder::{Act, Responder, Signers};
+use support::stream::Stream;
+use support::{Command, Config, Httpd, Lab, Need, RaisedAtEnd, SOON, open_lab, tls, wait_for};
 
 /// The files of the module that a process has mapped, with their inodes; what was removed ends with
 /// `(deleted)`. `None`: it is not there.

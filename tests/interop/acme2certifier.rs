@@ -11,7 +11,7 @@ use crate::ca::{
     Ca, Challenge, GUNICORN, PATIENCE, assert_issues, assert_no_errors, assert_recovers, config, root_in,
     wait_served,
 };
-use crate::support::{Httpd, Lab, Need, open_lab, wait_for};
+use support::{Httpd, Lab, Need, open_lab, wait_for};
 
 /// With these lines more in its configuration, by section.
 fn start(lab: &Lab, more: &str) -> Ca {

@@ -9,9 +9,9 @@ use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 
-use crate::support::lab::{self, lab_dir};
-use crate::support::process::Process;
-use crate::support::{Lab, SOON, http, pebble, wait_for};
+use support::lab::{self, lab_dir};
+use support::process::Process;
+use support::{Lab, SOON, http, pebble, wait_for};
 
 /// What `setup.sh` unpacked or installed. `None`: it is not there.
 pub fn program(below: &str) -> Option<PathBuf> {

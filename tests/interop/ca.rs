@@ -9,9 +9,9 @@ use std::time::Duration;
 use openssl::pkey::Id;
 
 use crate::alone::{Dns, program};
-use crate::support::process::{Process, Start, args};
-use crate::support::tls::{self, EC_ONLY, RSA_ONLY, Served};
-use crate::support::{Command, Config, Httpd, Lab, wait_for};
+use support::process::{Process, Start, args};
+use support::tls::{self, EC_ONLY, RSA_ONLY, Served};
+use support::{Command, Config, Httpd, Lab, wait_for};
 
 pub const GUNICORN: &str = "venv/bin/gunicorn";
 

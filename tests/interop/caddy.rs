@@ -8,9 +8,9 @@
 
 use crate::alone::{Dns, alone, program};
 use crate::ca::{Ca, Challenge, assert_issues, assert_recovers};
-use crate::support::process::{Process, Start, args};
-use crate::support::{Lab, Need, open_lab};
 use std::fs;
+use support::process::{Process, Start, args};
+use support::{Lab, Need, open_lab};
 
 const CADDY: &str = "caddy/usr/bin/caddy";
 

@@ -13,9 +13,9 @@ use openssl::pkey::Id;
 
 use crate::alone::program;
 use crate::ca::PATIENCE;
-use crate::support::process::{Process, Start, args};
-use crate::support::tls;
-use crate::support::{Authority, Config, Httpd, Lab, Pebble, SOON, http, lab, open_lab, wait_for};
+use support::process::{Process, Start, args};
+use support::tls;
+use support::{Authority, Config, Httpd, Lab, Pebble, SOON, http, lab, open_lab, wait_for};
 
 const NGINX: &str = "nginx/usr/sbin/nginx";
 const SCRIPTING: &str = "libnginx-mod-http-js/usr/lib/nginx/modules/ngx_http_js_module.so";

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::alone::{Dns, alone};
 use crate::ca::{Ca, Challenge, GUNICORN, PATIENCE, assert_issues, assert_recovers, config, root_in};
-use crate::support::{Lab, Need, open_lab, wait_for};
+use support::{Lab, Need, open_lab, wait_for};
 
 fn start(lab: &Lab, backend: &str) -> Ca {
     let dir = lab.path("serles");

@@ -5,8 +5,8 @@ use std::fs;
 
 use crate::alone::program;
 use crate::ca::PATIENCE;
-use crate::support::process::{Process, Start, args};
-use crate::support::{Authority, Config, Httpd, Lab, SOON, http, lab, open_lab, wait_for};
+use support::process::{Process, Start, args};
+use support::{Authority, Config, Httpd, Lab, SOON, http, lab, open_lab, wait_for};
 
 const TINYPROXY: &str = "tinyproxy-bin/usr/bin/tinyproxy";
 

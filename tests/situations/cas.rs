@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What CAs say and do.
 
-use crate::fake_ca::{Answer, Endpoint, Fault, problem};
 use crate::lab::{HOUR, Lab, NAME, finds, page, refuse};
 use crate::table::{Situation, failing, situation};
+use doubles::fake_ca::{Answer, Endpoint, Fault, problem};
 use mod_md::http;
 use mod_md::model::Eab;
 use mod_md::time::{Clock, DAY};

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What configtest and each start report of a configuration, in the order in which they look.
 
-use crate::certificate;
 use crate::lab::{Lab, NAME};
 use crate::table::{Situation, situation};
 use fixture::Site;
@@ -20,6 +19,7 @@ use openssl::asn1::Asn1Time;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use support::certificate;
 
 #[path = "../../src/config/fixture.rs"]
 mod fixture;

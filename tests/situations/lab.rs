@@ -2,8 +2,8 @@
 //! One situation at a time: the real engine, flow and store, a CA in memory, and the log as an admin reads
 //! it.
 
-use crate::clock::VirtualClock;
-use crate::fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
+use doubles::clock::VirtualClock;
+use doubles::fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
 use mod_md::challenge::dns01;
 use mod_md::crypto::PrivateKey;
 use mod_md::http::{self, Client, Limits, Options, Transport};

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What this machine does: its network, its commands, its disk, its hosts.
 
-use crate::certificate;
 use crate::lab::{HOUR, Lab, NAME, logged};
 use crate::table::{Situation, failing, situation};
 use mod_md::crypto::{CertInfo, Identity, PrivateKey};
@@ -22,6 +21,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
+use support::certificate;
 
 /// What a server at a port of this machine does with who connects.
 enum Server {

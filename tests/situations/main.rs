@@ -5,19 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cas;
-#[path = "../doubles/certificate.rs"]
-mod certificate;
-#[path = "../doubles/clock.rs"]
-mod clock;
 mod configuration;
-#[path = "../doubles/fake_ca/mod.rs"]
-mod fake_ca;
 mod lab;
 mod machine;
 mod stapling;
 mod table;
-#[path = "../doubles/ocsp_response.rs"]
-mod wire;
 
 use table::met;
 

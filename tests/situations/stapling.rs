@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! OCSP responders, as stapling meets them.
 
-use crate::clock::VirtualClock;
+use crate::lab::Lab;
 use crate::lab::{NAME, logged};
 use crate::table::{Situation, situation};
-use crate::wire::{self, Say, Wish};
-use crate::{certificate, lab::Lab};
+use doubles::clock::VirtualClock;
 use mod_md::crypto::Chain;
 use mod_md::http::{self, Request, Response, Transport};
 use mod_md::notify::Commands;
@@ -18,6 +17,8 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use std::sync::Arc;
 use std::time::Duration;
+use support::certificate;
+use support::ocsp_response::{self as wire, Say, Wish};
 
 struct Responder {
     signer: (X509, PKey<Private>),

@@ -36,6 +36,7 @@ pub struct Set {
 }
 
 impl Issuer {
+    #[allow(clippy::new_without_default, reason = "each one has a key of its own")]
     pub fn new() -> Issuer {
         Issuer::with_key(Id::EC)
     }

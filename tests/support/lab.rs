@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use super::{apache, difference, module, pebble, strace};
+use super::{apache, difference, module, pebble, root, strace};
 
 /// What a test cannot do without.
 #[derive(Clone, Copy, Debug)]
@@ -138,8 +138,7 @@ fn run_dir() -> PathBuf {
 
 /// What `setup.sh` filled.
 pub fn lab_dir() -> PathBuf {
-    env::var_os("LAB_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lab"), PathBuf::from)
+    env::var_os("LAB_DIR").map_or_else(|| root().join("target/lab"), PathBuf::from)
 }
 
 pub fn is_root() -> bool {

@@ -4,27 +4,23 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use super::apache;
+use super::{apache, root};
 
 fn target_dir() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from)
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// `MODULE` from the environment, else the release build.
 pub fn under_test() -> PathBuf {
-    env::var_os("MODULE").filter(|path| !path.is_empty()).map_or_else(
-        || target_dir().join("release/libmod_md.so"),
-        |path| Path::new(env!("CARGO_MANIFEST_DIR")).join(path),
-    )
+    env::var_os("MODULE")
+        .filter(|path| !path.is_empty())
+        .map_or_else(|| target_dir().join("release/libmod_md.so"), |path| root().join(path))
 }
 
 /// `MODULE_PANIC` from the environment, else what `make panic-module` builds.
 pub fn with_panic_injection() -> PathBuf {
-    env::var_os("MODULE_PANIC").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/panic/release/libmod_md.so"),
-        PathBuf::from,
-    )
+    env::var_os("MODULE_PANIC")
+        .map_or_else(|| root().join("target/panic/release/libmod_md.so"), PathBuf::from)
 }
 
 /// The C module of this machine, also where `make install` has put ours in its place. Only a version 2.6:

@@ -8,12 +8,8 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use openssl::x509::extension::ExtendedKeyUsage;
 
-use super::Lab;
-use super::responder::wire;
 use super::tls::Files;
-
-#[path = "../doubles/certificate.rs"]
-mod certificate;
+use super::{Lab, certificate};
 
 pub struct OwnCa {
     pub cert: X509,

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 use std::{env, fs};
 
-use super::{Config, Lab};
+use super::{Config, Lab, root};
 
 pub struct Preload {
     library: PathBuf,
@@ -16,7 +16,7 @@ pub struct Preload {
 
 impl Preload {
     pub fn build(lab: &Lab) -> Preload {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/preload.c");
+        let source = root().join("tests/support/preload.c");
         let library = lab.path("preload.so");
         let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
         let output = Command::new(compiler)

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An OCSP responder on a real socket that signs real responses, and can do wrong on demand.
 
-#[path = "../doubles/ocsp_response.rs"]
-pub mod wire;
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,13 +9,12 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64;
-use mod_md::time::Timestamp;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 
 use super::Lab;
+use super::ocsp_response::{self, Say, Wish};
 use super::stream::again;
-use wire::{Say, Wish};
 
 /// How it behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,7 +175,7 @@ fn answer(mut stream: TcpStream, shared: &Shared) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let request = read_request(&mut stream, shared)?;
     shared.requests.fetch_add(1, Ordering::SeqCst);
-    let cert_id = (0..4).fold(request.as_slice(), |der, _| wire::content(der).0).to_vec();
+    let cert_id = (0..4).fold(request.as_slice(), |der, _| ocsp_response::content(der).0).to_vec();
     let act = act(&cert_id, shared);
     let delay = *shared.delay.lock().unwrap();
     thread::sleep(delay);
@@ -192,7 +188,7 @@ fn answer(mut stream: TcpStream, shared: &Shared) -> Option<()> {
         Act::Html => (200, b"<html><body>Welcome to the hotel</body></html>".to_vec()),
         Act::Empty => (200, Vec::new()),
         Act::Huge => (200, vec![0x30; 1 << 20]),
-        Act::TryLater => (200, wire::error(3)),
+        Act::TryLater => (200, ocsp_response::error(3)),
         _ => (200, response(&cert_id, &act, shared.signers.lock().unwrap().as_ref()?)),
     };
     let head = format!(
@@ -231,11 +227,11 @@ fn act(cert_id: &[u8], shared: &Shared) -> Act {
 }
 
 fn serial(cert_id: &[u8]) -> &[u8] {
-    let (mut rest, _) = wire::content(cert_id);
+    let (mut rest, _) = ocsp_response::content(cert_id);
     for _ in 0..3 {
-        rest = wire::content(rest).1;
+        rest = ocsp_response::content(rest).1;
     }
-    wire::content(rest).0
+    ocsp_response::content(rest).0
 }
 
 /// The DER of the OCSPRequest.
@@ -273,7 +269,10 @@ pub fn now() -> i64 {
 }
 
 fn response(cert_id: &[u8], act: &Act, signers: &Signers) -> Vec<u8> {
-    let date = |at: i64| Timestamp::from_unix(at).to_rfc3339().replace(['-', ':', 'T'], "");
+    let date = |at: i64| {
+        let at = jiff::Timestamp::from_second(at).unwrap();
+        at.strftime("%Y%m%d%H%M%SZ").to_string()
+    };
     let now = now();
     let (from, until) = match act {
         Act::Good(seconds) | Act::Delegate(seconds) => (now, now + seconds),
@@ -298,7 +297,7 @@ fn response(cert_id: &[u8], act: &Act, signers: &Signers) -> Vec<u8> {
         *cert_id.last_mut().unwrap() ^= 1;
     }
     let certs = other.iter().map(|(cert, _)| cert.clone()).collect::<Vec<_>>();
-    let mut der = wire::build(&Wish {
+    let mut der = ocsp_response::build(&Wish {
         cert_id: &cert_id,
         say,
         from: date(from),

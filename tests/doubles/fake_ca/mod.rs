@@ -4,18 +4,13 @@
 //! It is strict where real servers are: signatures, `url` and one-time nonces are checked, state moves
 //! only as §7.1.6 draws it. What a correct client never sends is a violation; dropping the CA panics if
 //! there was one. Faults can be scripted for single requests. Time comes from the clock given.
-//!
-//! Use it from a test with `#[path = "doubles/fake_ca/mod.rs"] mod fake_ca;`. Public API only.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod issuer;
 mod jws;
 mod quirks;
 mod state;
 
-#[allow(unused_imports, reason = "not every test names them")]
 pub use quirks::Quirk;
-#[allow(unused_imports, reason = "not every test names them")]
 pub use state::{Rules, Sends};
 
 use issuer::Issuer;

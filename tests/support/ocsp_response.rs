@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! OCSP responses (RFC 6960 §4.2) as a responder makes them, and as no responder should: OpenSSL has no
 //! function for it that a program could call.
-#![allow(dead_code)]
 
 use openssl::hash::MessageDigest;
 use openssl::pkey::{Id, PKey, Private};

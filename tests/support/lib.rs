@@ -2,13 +2,14 @@
 //! The lab: real httpd, a real ACME CA and its DNS, each started by the test on free ports of 127.0.0.1 and
 //! stopped by it.
 //!
-//! A test opens a [`Lab`] with [`lab!`], which gives it a folder and ports, or says why the test is skipped.
+//! A test opens a [`Lab`] with [`open_lab!`], which gives it a folder and ports, or says why the test is skipped.
 //! Everything waits for conditions with a deadline. Nothing is left running: children die with the test, and
 //! the folder of a passed test goes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod apache;
 pub mod browser;
+pub mod certificate;
 pub mod command;
 pub mod difference;
 pub mod ends;
@@ -17,6 +18,7 @@ pub mod httpd;
 pub mod issuer;
 pub mod lab;
 pub mod module;
+pub mod ocsp_response;
 pub mod own_ca;
 pub mod pebble;
 pub mod preload;
@@ -35,6 +37,7 @@ pub use lab::{Lab, Need, RaisedAtEnd, wait_for};
 pub use pebble::{Authority, Pebble};
 pub use proxy::Proxy;
 
+use std::path::Path;
 use std::time::Duration;
 
 /// The time in which anything that needs one or a few round trips must have happened, on a machine that is
@@ -43,10 +46,16 @@ pub const SOON: Duration = Duration::from_secs(40);
 
 /// Opens the lab of the calling test: `open_lab!()` or `open_lab!(Need::Root, …)`. `None`: skipped, and the
 /// reason is printed.
+#[macro_export]
 macro_rules! open_lab {
     ($($need:expr),* $(,)?) => {{
         fn here() {}
-        $crate::support::Lab::open(std::any::type_name_of_val(&here), &[$($need),*])
+        $crate::Lab::open(std::any::type_name_of_val(&here), &[$($need),*])
     }};
 }
-pub(crate) use open_lab;
+
+/// The folder of the sources.
+pub fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).unwrap()
+}

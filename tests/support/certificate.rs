@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Certificates of a CA of the test's own, which name whatever OCSP responder the test wants.
-#![allow(dead_code)]
 
-use super::wire;
+use super::ocsp_response::element;
 use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
@@ -28,15 +27,15 @@ pub fn leaf(name: &str, key: &PKey<Private>, ca: (&X509, &PKey<Private>), respon
 
 pub fn san(name: &str) -> X509Extension {
     let oid = Asn1Object::from_str("2.5.29.17").unwrap();
-    let value = wire::element(0x30, &wire::element(0x82, name.as_bytes()));
+    let value = element(0x30, &element(0x82, name.as_bytes()));
     X509Extension::new_from_der(&oid, false, &Asn1OctetString::new_from_bytes(&value).unwrap()).unwrap()
 }
 
 pub fn ocsp_access(url: &str) -> X509Extension {
-    let method = wire::element(6, &[0x2b, 6, 1, 5, 5, 7, 48, 1]);
-    let access = wire::element(0x30, &[method, wire::element(0x86, url.as_bytes())].concat());
+    let method = element(6, &[0x2b, 6, 1, 5, 5, 7, 48, 1]);
+    let access = element(0x30, &[method, element(0x86, url.as_bytes())].concat());
     let oid = Asn1Object::from_str("1.3.6.1.5.5.7.1.1").unwrap();
-    let value = wire::element(0x30, &access);
+    let value = element(0x30, &access);
     X509Extension::new_from_der(&oid, false, &Asn1OctetString::new_from_bytes(&value).unwrap()).unwrap()
 }
 

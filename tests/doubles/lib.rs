@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What stands in for the world where a test runs our own code: a CA behind the transport, and a clock.
+//!
+//! Public API of the module only. Certificates and OCSP responses are made in `support`, which does not know
+//! the module.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod clock;
+pub mod fake_ca;
+
+pub use clock::VirtualClock;
+pub use fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
