@@ -253,7 +253,8 @@ fn stop_during(url: String, listener: TcpListener) {
     let raised = Instant::now();
     stop.raise();
     assert_eq!(waiting.join().unwrap().unwrap_err(), Error::Stopped);
-    assert!(raised.elapsed() < Duration::from_millis(1000), "{:?}", raised.elapsed());
+    // The limits would end it later.
+    assert!(raised.elapsed() < Limits::default().stall / 2, "{:?}", raised.elapsed());
 }
 
 #[test]
@@ -338,8 +339,8 @@ fn a_body_above_the_bound_is_refused() {
 
 #[test]
 fn a_refused_connection_is_111_and_a_lost_one_is_told() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = client().send(&Request::get(&format!("https://127.0.0.1:{port}/"))).unwrap_err();
+    // A port that was free a moment ago may be that of another test by now.
+    let error = client().send(&Request::get("https://127.0.0.1:1/")).unwrap_err();
     assert_eq!((error.clone(), error.status()), (Error::Refused, 111));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
