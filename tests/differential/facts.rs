@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::seen;
+use support::difference::is_one_moment;
 use support::{Httpd, http};
 
 /// By place (`md one.test/state`, `auto one.test/Status`, `challenge one.test`).
@@ -115,15 +116,12 @@ pub fn is_of_certificate(difference: &str) -> bool {
 }
 
 fn says_the_same(place: &str, c: &str, ours: &str) -> bool {
-    let date = mod_md::time::Timestamp::parse_http_date;
-    // One of them counts parts of seconds, and the C module shows times a second or two later now and then.
-    let is_one_moment = date(c).zip(date(ours)).is_some_and(|(c, ours)| (c.unix() - ours.unix()).abs() <= 3);
     match place.rsplit_once('/').map(|(_, key)| key) {
         // It is there, or about to be, for both.
         Some("renew") => c == ours || [c, ours] == ["true", UNDER_WAY] || [c, ours] == [UNDER_WAY, "true"],
         // What it says while there is a renewal is about that one.
         Some("renew-at") if [c, ours].contains(&UNDER_WAY) => true,
-        _ => c == ours || is_one_moment,
+        _ => c == ours || is_one_moment(c, ours),
     }
 }
 

@@ -85,9 +85,6 @@ fn every_child_shows_that_there_is_no_response_for_a_certificate_that_went_live(
     let responder = Responder::start(&lab, Act::Dead);
     let (pebble, config) = managed(&lab, &responder);
     let httpd = config.start();
-    if module::is_c(&module::under_test()) {
-        return;
-    }
     wait_served(&httpd, &pebble, "");
     wait_for("every page has it", SOON, || {
         let has = || {
