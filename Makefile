@@ -49,7 +49,7 @@ e2e: ## Run only the end-to-end tests; MODULE=/path/mod_md.so runs them with tha
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --test e2e -- --test-threads=$(E2E_THREADS)
 
 differential: ## Compare with the C module over the whole grid of changes: ten minutes or more. `make test` does the most telling part
-	LAB_REQUIRED=1 DIFFERENTIAL=full $(CARGO) test --no-default-features --test differential -- --test-threads=$(E2E_THREADS)
+	LAB_REQUIRED=1 DIFFERENTIAL=full $(CARGO) test --no-default-features --test differential -- --include-ignored --test-threads=$(E2E_THREADS)
 
 # Not with the release profile: that would put a library without httpd's hooks where `make build` has the module.
 bench: build ## Measure starts and memory with many domains, beside the C module: ARGS="startup 2000 3", ARGS="live"

@@ -7,7 +7,7 @@ use mod_md::http::{Client, Error, Limits, MAX_BODY, Options, Request, Response, 
 use mod_md::time::StopFlag;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -186,12 +186,19 @@ fn what_is_not_http_is_an_error_with_a_text() {
 
 #[test]
 fn a_stop_ends_a_body_that_drips() {
+    static IS_DRIPPING: AtomicBool = AtomicBool::new(false);
     let url = server(|s| {
-        s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n").and_then(|()| drip(s, b"x"))
+        s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nx")?;
+        IS_DRIPPING.store(true, Ordering::SeqCst);
+        drip(s, b"x")
     });
     let stop = StopFlag::default();
     let client = client(&stop);
     let waiting = thread::spawn(move || client.send(&Request::get(&url)));
+    while !IS_DRIPPING.load(Ordering::SeqCst) {
+        assert!(!waiting.is_finished(), "it has not waited");
+        thread::yield_now();
+    }
     let begin = Instant::now();
     stop.raise();
     assert_eq!(waiting.join().unwrap().unwrap_err(), Error::Stopped);

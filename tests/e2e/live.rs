@@ -317,20 +317,17 @@ fn an_unreadable_set_is_left_alone_until_it_can_be_read() {
     let httpd = ready.config().start();
     let set = ready.issuer.issue(NAMES);
     let dir = ready.store().join("staging/one.test");
-    ready.stage(&set);
-    // Root's, and nobody else may read it.
     let key = dir.join("privkey.p-256.pem");
-    fs::remove_file(&key).unwrap();
     let sealed = set.sealed_pem(&ready.store());
-    fs::write(&key, &sealed).unwrap();
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-    wait_for("word of it", SOON, || {
-        let said = httpd.logged("the staged certificates cannot be read");
-        (!said.is_empty() || ready.serial("one.test") == set.serial()).then_some(())
+    issuer::stage_changed(&ready.store(), NAMES, &[&set], |_| {
+        // Root's, and nobody else may read it.
+        fs::remove_file(&key).unwrap();
+        fs::write(&key, &sealed).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     });
-    if ready.serial("one.test") == ready.first.serial() {
-        issuer::put(&dir, "privkey.p-256.pem", &sealed);
-    }
+    httpd.wait_logged("the staged certificates cannot be read");
+    ready.assert_serves(&ready.first.serial());
+    issuer::put(&dir, "privkey.p-256.pem", &sealed);
     ready.wait_live(&httpd, &set);
 }
 

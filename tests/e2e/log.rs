@@ -38,7 +38,9 @@ fn at_notice_a_day_is_told_in_a_few_lines() {
     assert_eq!(told.len(), 9, "{told:#?}");
     let success = lines("[md:notice]").into_iter().find(|line| line.contains("AH10059")).expect("a success");
     assert!(success.contains("Domain good.test has been setup and is live now"), "{success}");
-    for failure in lines("AH10056: processing refused.invalid") {
+    let failures = lines("AH10056: processing refused.invalid");
+    assert_eq!(failures.len(), 2, "{told:#?}");
+    for failure in failures {
         assert!(failure.contains("[md:error]") && failure.contains("What to do: Check"), "{failure}");
         assert!(failure.contains("Next try in ") && failure.contains(" GMT"), "{failure}");
     }

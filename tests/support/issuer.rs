@@ -159,10 +159,16 @@ pub fn install(store: &Path, domains: &[&str], sets: &[&Set]) {
 
 /// Leaves sets in staging, as a renewal does that has just succeeded.
 pub fn stage(store: &Path, domains: &[&str], sets: &[&Set]) {
+    stage_changed(store, domains, sets, |_| {});
+}
+
+/// The same, with what `change` does in the folder before anybody may take the sets for finished.
+pub fn stage_changed(store: &Path, domains: &[&str], sets: &[&Set], change: impl FnOnce(&Path)) {
     let dir = store.join("staging").join(domains[0]);
     // Until all is there, this is no finished renewal.
     let _ = fs::remove_file(dir.join("job.json"));
     write(&dir, domains, sets, |set| set.sealed_pem(store));
+    change(&dir);
     let job = json!({ "name": domains[0], "finished": true, "errors": 0 });
     put(&dir, "job.json", job.to_string().as_bytes());
 }
