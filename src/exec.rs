@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_may_outlive_this_process_is_begun_and_left_alone_whenever_that_stops() {
+    fn a_command_that_may_outlive_the_process_goes_on_after_its_stop() {
         let dir = tempfile::tempdir().unwrap();
         let script = "touch $1/begun; until [ -e $1/go ]; do sleep 0.01; done; touch $1/done";
         let line = shell(dir.path(), script);

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_the_end_of_the_process_prevents_is_neither_made_nor_a_failure() {
+    fn a_call_prevented_by_the_end_of_the_process_is_no_failure() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("calls");
         let commands = Commands { message: Some(appending(&file, 0)), notify: Some(appending(&file, 0)) };

@@ -398,7 +398,7 @@ fn a_chain_of_ten_thousand_certificates_is_refused() {
 }
 
 #[test]
-fn a_certificate_for_something_else_is_refused_and_the_next_one_ordered_a_day_later() {
+fn a_wrong_certificate_is_refused_and_the_next_ordered_a_day_later() {
     let lab = Lab::new();
     // The issuer alone: neither our key nor our name.
     lab.ca.rules(|rules| rules.sends = vec![Sends::Issuer]);
@@ -533,7 +533,7 @@ fn nothing_is_sent_to_servers_that_the_directory_does_not_name() {
 }
 
 #[test]
-fn processing_without_end_is_waited_for_in_ever_longer_steps_and_given_up_after_a_day() {
+fn endless_processing_is_polled_ever_less_and_given_up_after_a_day() {
     for (validation, issuance) in [(u32::MAX, 1), (1, u32::MAX)] {
         for retry_after in
             [None, Some("0"), Some("-1"), Some("soon"), Some("7"), Some("99999999999999999999")]

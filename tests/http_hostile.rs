@@ -101,7 +101,7 @@ fn a_server_that_falls_silent_is_left_after_the_stall_limit() {
 }
 
 #[test]
-fn a_server_that_sends_drop_by_drop_is_left_after_the_limit_of_an_exchange() {
+fn a_server_that_drips_is_left_after_the_limit_of_an_exchange() {
     let dripping: [Reply; 5] = [
         // Not drops, but never enough of them.
         |s| {

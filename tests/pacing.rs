@@ -203,7 +203,7 @@ fn an_order_for_what_was_replaced_already_is_placed_without_that() {
 }
 
 #[test]
-fn nothing_is_asked_where_advice_is_off_or_not_given_and_nothing_fails_where_it_cannot_be_had() {
+fn advice_is_asked_for_only_where_given_and_its_failure_fails_nothing() {
     let lab = Lab::new(&["ca.test"]);
     let mut md = lab.certified("a.test", DAY * 10, DAY * 80);
     let engine = lab.engine(std::slice::from_ref(&md));
@@ -223,7 +223,7 @@ fn nothing_is_asked_where_advice_is_off_or_not_given_and_nothing_fails_where_it_
 }
 
 #[test]
-fn a_rate_limit_holds_back_every_job_of_that_ca_in_every_child_until_it_is_over() {
+fn a_rate_limit_holds_back_all_jobs_of_its_ca_in_every_child() {
     let lab = Lab::new(&["ca.test"]).with_account_key("a.test");
     let mds = [lab.md("a.test"), lab.md("b.test")];
     lab.cas[0].fault(Endpoint::NewOrder, limited("7200"));
@@ -258,7 +258,7 @@ fn a_limit_of_one_name_holds_back_nobody_else() {
 }
 
 #[test]
-fn the_second_ca_issues_where_the_first_is_down_and_nothing_of_one_goes_to_the_other() {
+fn the_second_ca_issues_where_the_first_is_down_and_shares_nothing() {
     let lab = Lab::new(&["first.test", "second.test"]).with_account_key("a.test");
     let md = lab.md("a.test");
     let engine = lab.engine(&[md]);
@@ -324,7 +324,7 @@ fn listening(lab: &mut Lab) -> (impl Fn() -> Vec<String> + use<>, std::path::Pat
 }
 
 #[test]
-fn a_command_that_wants_no_renewal_now_postpones_it_to_the_next_check_and_that_is_no_error() {
+fn a_command_postpones_a_renewal_to_the_next_check_without_an_error() {
     let mut lab = Lab::new(&["ca.test"]).with_account_key("a.test");
     let (told, refused) = listening(&mut lab);
     std::fs::write(&refused, "renewing\nerrored\n").unwrap();
@@ -359,7 +359,7 @@ fn a_command_that_wants_no_renewal_now_postpones_it_to_the_next_check_and_that_i
 }
 
 #[test]
-fn an_expiring_certificate_is_told_of_after_the_attempt_and_not_where_that_succeeded() {
+fn an_expiring_certificate_is_told_after_a_failed_attempt_alone() {
     let mut lab = Lab::new(&["ca.test"]).with_account_key("a.test");
     let (told, refused) = listening(&mut lab);
     lab.cas[0].rules(|rules| rules.renewal_info = None);
@@ -412,7 +412,7 @@ fn an_expiring_certificate_without_a_new_one_is_told_once_a_day() {
 }
 
 #[test]
-fn a_command_that_fails_for_an_expiring_certificate_is_shown_and_told_again_at_the_pace_of_errors() {
+fn a_command_failing_for_an_expiring_certificate_is_shown_and_repeated() {
     let mut lab = Lab::new(&["ca.test"]);
     let (told, refused) = listening(&mut lab);
     std::fs::write(&refused, "expiring\n").unwrap();
@@ -519,7 +519,7 @@ fn contacts_that_domains_of_one_account_do_not_agree_on_stay_as_they_are() {
 }
 
 #[test]
-fn domains_of_one_ca_and_external_account_share_an_account_whatever_their_contacts() {
+fn domains_of_one_ca_and_external_account_share_an_account() {
     for eab in [None, Some(Eab { kid: "kid-1".into(), hmac: "c2VjcmV0".into() })] {
         let lab = Lab::new(&["ca.test"]).with_account_key("a.test");
         if eab.is_some() {
@@ -543,7 +543,7 @@ fn domains_of_one_ca_and_external_account_share_an_account_whatever_their_contac
 }
 
 #[test]
-fn the_account_that_a_domain_has_is_used_although_another_one_would_fit_as_well() {
+fn a_domain_keeps_its_account_although_another_one_fits_as_well() {
     let lab = Lab::new(&["ca.test"]).with_account_key("first.test");
     let first = stored_account(&lab);
     let second = "ACME-ca.test-0001";

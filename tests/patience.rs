@@ -161,7 +161,7 @@ impl Lab {
 }
 
 #[test]
-fn a_day_as_the_time_until_the_next_poll_is_advice_where_all_is_done_in_seconds() {
+fn a_retry_after_of_a_day_is_advice_where_a_ca_validates_in_seconds() {
     // ZeroSSL.
     let lab = Lab::new();
     lab.ca.rules(|rules| {
@@ -174,7 +174,7 @@ fn a_day_as_the_time_until_the_next_poll_is_advice_where_all_is_done_in_seconds(
 }
 
 #[test]
-fn ten_minutes_as_the_time_until_the_next_poll_of_an_issuance_are_advice_too() {
+fn a_retry_after_of_ten_minutes_is_advice_while_a_ca_issues() {
     // acme2certifier.
     let lab = Lab::new();
     lab.ca.rules(|rules| (rules.retry_after, rules.issuance_time) = (Some("600".into()), MINUTE));
@@ -190,7 +190,7 @@ fn ten_minutes_as_the_time_until_the_next_poll_of_an_issuance_are_advice_too() {
 }
 
 #[test]
-fn a_validation_of_an_hour_is_waited_for_over_children_and_restarts_and_is_no_error() {
+fn a_validation_of_an_hour_outlives_children_and_restarts_without_error() {
     for retry_after in [None, Some("86400"), Some("30")] {
         let lab = Lab::new();
         lab.ca.rules(|rules| {
@@ -225,7 +225,7 @@ fn a_validation_of_an_hour_is_waited_for_over_children_and_restarts_and_is_no_er
 }
 
 #[test]
-fn answers_and_order_outlive_whatever_befalls_a_poll_and_the_restart_after_it() {
+fn answers_and_order_outlive_a_failed_poll_and_a_restart() {
     for fault in ["gone", "500", "429"] {
         let lab = Lab::new();
         lab.ca.rules(|rules| (rules.validation_time, rules.conflicts) = (MINUTE * 20, true));
@@ -259,7 +259,7 @@ fn an_answer_that_was_lost_meanwhile_is_given_again() {
 }
 
 #[test]
-fn a_validation_that_fails_while_nobody_looks_is_an_error_in_the_words_of_the_ca() {
+fn a_validation_failing_between_looks_is_told_in_the_words_of_the_ca() {
     let lab = Lab::new();
     lab.ca.rules(|rules| {
         rules.validation_time = MINUTE * 2;
@@ -320,7 +320,7 @@ fn a_challenge_that_is_started_twice_is_under_way() {
 }
 
 #[test]
-fn an_order_that_is_not_ready_right_after_the_validation_is_waited_for_whatever_the_ca_calls_it() {
+fn an_order_not_ready_after_validation_is_waited_for_whatever_the_error() {
     for not_ready in [(403, "orderNotReady"), (400, "malformed"), (403, "unauthorized"), (409, "conflict")] {
         for ready_polls in [1, 3, 30] {
             let lab = Lab::new();
@@ -333,7 +333,7 @@ fn an_order_that_is_not_ready_right_after_the_validation_is_waited_for_whatever_
 }
 
 #[test]
-fn an_order_that_is_as_before_when_it_was_finalized_is_finalized_again_in_ever_longer_steps() {
+fn an_order_unchanged_by_finalize_is_finalized_again_ever_less_often() {
     for status in ["ready", "pending"] {
         let lab = Lab::new();
         lab.ca.fault(Endpoint::Finalize, Fault::Unreached(http::Error::Timeout));
@@ -358,7 +358,7 @@ fn an_order_that_is_as_before_when_it_was_finalized_is_finalized_again_in_ever_l
 }
 
 #[test]
-fn a_key_that_is_damaged_while_the_ca_issues_costs_one_certificate_and_no_more() {
+fn a_key_damaged_while_the_ca_issues_costs_one_certificate() {
     let lab = Lab::new();
     lab.ca.rules(|rules| rules.issuance_time = MINUTE * 2);
     lab.look();
@@ -405,7 +405,7 @@ fn an_order_past_its_end_is_dropped_and_not_taken_up() {
 
 /// Whoever writes in staging can write anything there, and a CA can forget what it likes.
 #[test]
-fn an_order_that_is_not_of_this_renewal_is_dropped_and_another_one_is_placed() {
+fn an_order_of_another_renewal_is_dropped_and_a_new_one_placed() {
     const OTHER: &str = "b.test";
     let begun = |now: Timestamp| Phase::Validating { since: now.plus(DAY * 300), started: Vec::new() };
     for (case, is_begun, errors) in [
@@ -508,7 +508,7 @@ fn a_ca_that_looks_once_and_tells_why_not_is_asked_to_look_again() {
 }
 
 #[test]
-fn a_ca_that_looks_at_once_and_refuses_the_start_of_what_it_did_not_find_is_asked_to_look_again() {
+fn a_ca_that_looks_too_early_and_refuses_the_start_is_asked_again() {
     // serles.
     let lab = Lab::new();
     lab.ca.rules(|rules| {
@@ -529,7 +529,7 @@ fn a_ca_that_looks_at_once_and_refuses_the_start_of_what_it_did_not_find_is_aske
 }
 
 #[test]
-fn a_ca_that_finds_no_answer_and_goes_on_is_asked_to_look_again_by_the_next_try() {
+fn a_ca_that_finds_no_answer_and_keeps_pending_is_asked_by_the_next_try() {
     let lab = Lab::new();
     lab.ca.rules(|rules| {
         rules.looks_once = Some("processing");
@@ -580,7 +580,7 @@ fn issued_in(lab: &Lab, span: Duration) -> usize {
 }
 
 #[test]
-fn advice_that_is_in_the_past_for_ever_does_not_have_certificates_renewed_without_end() {
+fn advice_that_stays_in_the_past_does_not_cause_endless_renewals() {
     let lab = Lab::new();
     let past = |days: u32| lab.clock.now().minus(DAY * days).to_rfc3339();
     let info = json!({"suggestedWindow": {"start": past(3), "end": past(2)}});
@@ -603,7 +603,7 @@ fn issued_in_addition(lab: &Lab, span: Duration) -> usize {
 }
 
 #[test]
-fn a_clock_that_is_months_ahead_does_not_have_certificates_renewed_without_end() {
+fn a_clock_months_ahead_does_not_cause_endless_renewals() {
     for days in [70, 85] {
         let lab = Lab::ahead(DAY * days);
         let issued = issued_in(&lab, DAY * 5);
@@ -648,7 +648,7 @@ fn what_was_issued_lately_counts_over_the_restarts_that_put_it_into_use() {
 }
 
 #[test]
-fn a_first_start_of_hundreds_of_domains_keeps_to_the_orders_that_its_ca_takes_over_children() {
+fn a_first_start_of_hundreds_keeps_to_the_orders_its_ca_accepts() {
     let dir = tempfile::tempdir().unwrap();
     let store = StartStore::open(&dir.path().join("md"), None).unwrap().unsynced();
     let clock = Arc::new(VirtualClock::at(Timestamp::from_unix(1_700_000_000)));
@@ -705,7 +705,7 @@ fn is_finished(lab: &Lab, managed: &Managed) -> bool {
 }
 
 #[test]
-fn five_failed_validations_in_an_hour_are_told_with_the_pause_they_cause_over_restarts() {
+fn five_failed_validations_in_an_hour_pause_and_say_so_over_restarts() {
     let lab = Lab::new();
     lab.ca.rules(|rules| rules.validate = Arc::new(|_| Err(problem("connection", "timeout"))));
     let begin = lab.clock.now();

@@ -215,7 +215,7 @@ fn run_to_the_end(lab: &Lab, md: &Managed) {
 }
 
 #[test]
-fn a_job_that_dies_before_any_write_is_finished_by_the_next_child_with_the_same_account() {
+fn a_job_that_dies_before_any_write_is_finished_with_the_same_account() {
     let mut steps = 0;
     loop {
         let lab = if steps < 30 { Lab::new() } else { Lab::new().with_account_key("a.test") };
@@ -700,7 +700,7 @@ fn jobs_that_start_together_share_one_account() {
 }
 
 #[test]
-fn a_failed_validation_is_told_in_the_words_of_the_ca_with_domain_and_next_try() {
+fn a_failed_validation_is_told_with_domain_next_try_and_words_of_the_ca() {
     let lab = Lab::new();
     lab.ca.rules(|rules| {
         rules.validate =
@@ -753,7 +753,7 @@ fn a_rate_limit_holds_the_job_back_as_long_as_the_ca_says() {
 }
 
 #[test]
-fn a_ca_that_cannot_be_reached_is_an_error_with_its_status_and_success_when_it_comes() {
+fn an_unreachable_ca_is_an_error_with_its_status_until_it_answers() {
     let lab = Lab::new();
     lab.ca.fault(Endpoint::Directory, Fault::Unreached(http::Error::Refused));
     let engine = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
@@ -879,7 +879,7 @@ fn run_until(lab: &mut Lab, endpoint: Endpoint, md: &Managed) {
 }
 
 #[test]
-fn a_command_ended_by_a_stop_is_no_failure_and_is_called_by_the_next_child() {
+fn a_command_ended_by_a_stop_is_no_failure_and_called_again() {
     let mut lab = Lab::new().with_account_key("a.test");
     let calls = lab.path.with_extension("calls");
     lab.commands.notify = Some(format!("/bin/sh -c 'sleep 30; echo >> {}' sh", calls.display()));
@@ -935,7 +935,7 @@ fn a_job_that_cannot_be_saved_is_gone_on_with_from_memory() {
 
 /// The child that has called it is about to end, and may still note that it failed.
 #[test]
-fn what_came_of_a_call_that_another_child_has_made_is_waited_for_a_moment_and_no_longer() {
+fn the_outcome_of_a_call_by_another_child_is_waited_for_briefly() {
     for has_failed in [true, false] {
         let mut lab = Lab::new();
         let calls = lab.path.with_extension("calls");
@@ -1024,7 +1024,7 @@ fn a_panic_in_a_job_is_an_error_of_that_job() {
 }
 
 #[test]
-fn a_domain_that_is_not_due_is_looked_at_again_after_the_check_interval_or_when_it_is_due() {
+fn a_domain_is_checked_after_the_interval_or_when_due_if_earlier() {
     let lab = Lab::new();
     let (now, day) = (lab.clock.now(), Duration::from_secs(86_400));
     let mut md = lab.md(&["a.test"], &[ec()]);

@@ -605,7 +605,7 @@ fn with_one_ca_no_certificate_expires_in_outages_and_under_tight_limits() {
 }
 
 #[test]
-fn with_two_cas_no_certificate_expires_in_a_week_of_refusals_and_days_of_outage() {
+fn with_two_cas_no_certificate_expires_through_refusals_and_outages() {
     let mut world = World::new(2);
     world.weather(0, 60, DAY * 7, Weather::Limited);
     world.weather(0, 150, DAY * 4, |_| Weather::Down);

@@ -227,7 +227,7 @@ fn a_responder_that_is_dead_for_a_week_and_two_restarts_is_not_felt() {
 }
 
 #[test]
-fn a_responder_that_repeats_itself_is_asked_ever_more_often_but_not_polled() {
+fn a_responder_that_repeats_itself_is_asked_more_often_but_not_polled() {
     let lab = Lab::new();
     let mut server = lab.start();
     server.run(HOUR, HOUR);
@@ -254,7 +254,7 @@ fn retry_after_and_max_age_are_heeded() {
 }
 
 #[test]
-fn a_revoked_certificate_stays_stapled_and_is_known_as_revoked_after_a_restart() {
+fn a_revoked_certificate_stays_stapled_and_revoked_over_a_restart() {
     let lab = Lab::new();
     lab.act(Act::Say(Say::Revoked, DAY));
     let mut server = lab.start();
@@ -311,7 +311,7 @@ fn what_the_responder_asked_for_holds_over_restarts() {
 }
 
 #[test]
-fn a_start_tries_once_at_once_what_has_failed_and_the_backoff_goes_on_from_there() {
+fn a_start_tries_a_failed_response_once_and_continues_the_backoff() {
     let lab = Lab::new();
     lab.act(Act::Dead);
     lab.start().run(HOUR * 4, Duration::from_secs(10));

@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_read_over_https_names_no_server_that_is_asked_without_encryption() {
+    fn a_directory_read_over_https_leads_to_no_unencrypted_url() {
         let at = |url: &str, key: &str| {
             let mut value = directory();
             value[key] = json!("http://ca.test/x");

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn in_mode_servernames_only_the_server_name_matches_and_an_exact_name_beats_a_wildcard() {
+    fn servernames_matches_the_server_name_alone_and_exact_before_wildcard() {
         let hosts = host("a.test", "www.a.test c.test") + &host("b.test", "*.w.test");
         for (mds, expected) in [
             ("MDomain a.test", vec![vec![1]]),

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_proxy_and_ca_files_of_the_server_are_in_force_but_not_in_the_md() {
+    fn commands_proxy_and_ca_files_of_the_server_apply_but_stay_out_of_the_md() {
         let plan = planned(
             "MDChallengeDns01 /bin/dns main
              MDHttpProxy http://proxy.test

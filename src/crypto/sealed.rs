@@ -233,7 +233,7 @@ kW/bNugK0SFcXJX2A1kNpCv9I9eBXGAND9VWwIMFGAryRcytpntZD7IGkpkbI6kq
     }
 
     #[test]
-    fn what_is_sealed_here_has_the_form_that_is_opened_whatever_the_kind_of_key() {
+    fn sealed_keys_of_every_kind_have_the_form_that_is_opened() {
         for spec in [KeySpec::default(), KeySpec::Rsa(3072), KeySpec::Ec("P-521".into())] {
             let key = PrivateKey::generate(&spec).unwrap();
             let sealed = key.seal(PASS).unwrap();

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_certificate_of_a_challenge_names_one_name_and_carries_the_digest_as_a_critical_extension() {
+    fn a_challenge_certificate_has_one_name_and_the_critical_digest() {
         let now = Timestamp::from_unix(1_800_000_000);
         let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
         for name in ["a.test", "127.0.0.1"] {

@@ -122,7 +122,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     #[test]
-    fn as_many_as_there_are_places_are_inside_and_all_get_their_turn() {
+    fn no_more_than_the_limit_compute_at_once_and_all_do() {
         let (turnstile, inside, most) = (Turnstile::new(2), AtomicUsize::new(0), AtomicUsize::new(0));
         let done = AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -152,7 +152,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_computes_behind_others_has_a_lower_priority_and_who_waits_for_it_keeps_its_own() {
+    fn work_behind_others_has_a_lower_priority_and_its_caller_keeps_its_own() {
         let nice = || rustix::process::getpriority_process(None).unwrap();
         let own = nice();
         let behind = Turnstile::new(1).pass_behind(|| false, nice);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_place_leaves_when_the_process_stops_and_nothing_more_is_begun() {
+    fn a_stop_ends_waits_for_a_place_and_begins_nothing_more() {
         let (turnstile, is_stopped) = (Turnstile::new(1), AtomicBool::new(false));
         let stopped = || is_stopped.load(Ordering::SeqCst);
         assert_eq!(turnstile.pass_unless(stopped, || 7), Some(7));

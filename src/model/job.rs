@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_fails_for_an_expiring_certificate_vetoes_nothing_and_hides_nothing() {
+    fn a_command_failing_for_an_expiring_certificate_vetoes_nothing() {
         let told = |mut job: Job| {
             job.told_in_vain(MESSAGE_FAILED.into(), "exit code 1".into());
             job

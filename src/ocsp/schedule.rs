@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_tries_at_once_what_had_failed_and_who_takes_over_from_a_child_waits_as_that_did() {
+    fn a_start_tries_failures_at_once_and_the_next_child_keeps_the_backoff() {
         let tried = NOW.minus(Duration::from_secs(60));
         let failing = Failing { failures: 3, tried, next: NOW.plus(HOUR), retry_after: None };
         let after = |failing: &Failing, started| after_restart(NOW, failing, started, None, NOW);

@@ -198,7 +198,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_word_changes_with_nothing_but_facts_and_at_the_dates_of_the_certificates(
+        fn the_word_changes_with_facts_and_certificate_dates_alone(
             flags in any::<[bool; 5]>(),
             at in -3_i64..100,
         ) {

@@ -202,7 +202,7 @@ fn what_changes_on_disk_shows_within_a_second() {
 
 /// The C module writes a job that calls itself finished where it has told that a certificate expires.
 #[test]
-fn a_finished_job_without_a_set_is_no_renewal_unless_it_failed_or_lost_one() {
+fn a_finished_job_without_a_set_is_a_renewal_only_if_it_failed_or_lost_it() {
     let told = Job { finished: true, notified: true, ..begun("a.test") };
     for (job, is_shown) in [
         (told.clone(), false),
@@ -408,7 +408,7 @@ fn the_page_tells_what_the_ca_advises_and_what_it_asks_to_wait_for() {
 }
 
 #[test]
-fn what_a_ca_is_at_work_on_and_what_holds_a_renewal_back_is_shown_and_is_no_error() {
+fn waiting_for_the_ca_and_being_held_back_is_shown_and_no_error() {
     let (_dir, store) = store();
     let minute = Duration::from_secs(60);
     let waiting = Waiting { what: "validating <b>.test".into(), since: NOW.minus(minute), next: None };
@@ -445,7 +445,7 @@ fn what_a_ca_is_at_work_on_and_what_holds_a_renewal_back_is_shown_and_is_no_erro
 }
 
 #[test]
-fn a_certificate_that_nobody_renews_in_time_is_good_by_the_words_of_scripts_and_stands_out() {
+fn a_certificate_that_is_not_renewed_in_time_is_good_but_stands_out() {
     let (_dir, store) = store();
     let mut told = Job::new("a.test");
     told.note(NOW, "message-expiring", None, None);
@@ -479,7 +479,7 @@ fn a_certificate_that_nobody_renews_in_time_is_good_by_the_words_of_scripts_and_
 }
 
 #[test]
-fn what_nobody_renews_here_is_pending_by_the_words_of_scripts_and_told_to_people() {
+fn a_domain_that_is_not_renewed_here_is_pending_and_explained() {
     let (_dir, store) = store();
     let never = |name: &str, change: fn(&mut Managed)| {
         let mut managed = managed(name, rsa(Some(cert(85, 5))));
@@ -511,7 +511,7 @@ fn what_nobody_renews_here_is_pending_by_the_words_of_scripts_and_told_to_people
 }
 
 #[test]
-fn numbers_that_say_nothing_head_no_failure_and_a_command_told_in_vain_shows() {
+fn meaningless_numbers_head_no_failure_and_a_failed_command_shows() {
     let (_dir, store) = store();
     let failed = |name: &str, status: i32| {
         let last = Outcome { status, detail: Some("the CA gave no reason".into()), ..Outcome::default() };

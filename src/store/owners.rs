@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_a_store_was_given_to_workers_and_root_have_what_is_theirs_after_a_start() {
+    fn a_start_gives_workers_and_root_their_files_whoever_owns_the_store() {
         if !is_root() {
             return;
         }
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_somebody_else_put_in_place_of_a_folder_of_the_store_stops_the_start() {
+    fn a_foreign_link_in_place_of_a_store_folder_stops_the_start() {
         if !is_root() {
             return;
         }

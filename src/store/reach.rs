@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_found_without_a_store_and_what_cannot_be_read_is_not_guessed() {
+    fn accounts_are_found_without_a_store_and_unreadable_ones_not_guessed() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(account_authorities(dir.path()), Some(Vec::new()));
         let accounts = dir.path().join("accounts");

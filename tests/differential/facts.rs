@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_the_page_for_scripts_are_compared_by_domain_whatever_its_number() {
+    fn lines_for_scripts_are_compared_by_domain_whatever_its_number() {
         let page = |a: u8, b: u8| {
             format!(
                 "Total Accesses: 3\nManagedCertificatesTotal: 2\nManagedDomain[{a}]Domain: a.test\nManagedDomain[{b}]Domain: b.test\n\

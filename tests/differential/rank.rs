@@ -97,7 +97,7 @@ mod tests {
 
     /// Each entry beats all that come after it, as a certificate.
     #[test]
-    fn what_a_client_can_use_beats_what_is_merely_there_and_that_the_self_signed_one() {
+    fn usable_beats_unusable_beats_self_signed() {
         let fallback = Certificate { is_fallback: true, verified: false, ..certificate() };
         let order = [
             Some(certificate()),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_ends_earlier_is_worse_and_one_of_a_later_order_is_not() {
+    fn an_earlier_end_is_worse_unless_it_is_of_another_order() {
         let ends = |not_after| host(Some(Certificate { not_after, ..certificate() }));
         assert!(at_least_as_good(&ends(1_000_000), &ends(999_990)).is_ok());
         assert!(at_least_as_good(&ends(1_000_000), &ends(900_000)).is_err());

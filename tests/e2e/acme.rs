@@ -62,7 +62,7 @@ fn every_key_of_a_domain_is_served_and_made_anew_for_each_renewal() {
 }
 
 #[test]
-fn a_key_that_is_added_to_the_configuration_is_certified_and_one_that_is_dropped_no_longer_served() {
+fn a_key_type_added_is_certified_and_one_dropped_no_longer_served() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let mut httpd = one_domain(&lab, &pebble.authority).line("MDPrivateKeys RSA").start();
@@ -77,7 +77,7 @@ fn a_key_that_is_added_to_the_configuration_is_certified_and_one_that_is_dropped
 }
 
 #[test]
-fn domains_with_other_contacts_share_the_account_of_their_ca_and_keep_it_when_contacts_change() {
+fn domains_share_the_account_of_their_ca_whatever_their_contacts() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let contact = |who: &str| format!("MDContactEmail {who}@example.test");
@@ -124,7 +124,7 @@ fn must_staple_is_asked_for_and_a_change_of_mind_renews() {
 }
 
 #[test]
-fn a_profile_is_ordered_where_the_ca_has_it_and_a_mandatory_one_that_it_lacks_is_an_error() {
+fn a_profile_the_ca_has_is_ordered_and_a_missing_mandatory_one_fails() {
     let Some(lab) = open_lab!() else { return };
     let profile = |days: u32| json!({"description": format!("{days} days"), "validityPeriod": days * 86_400});
     let profiles = json!({"default": profile(90), "shortlived": profile(6)});
@@ -146,7 +146,7 @@ fn a_profile_is_ordered_where_the_ca_has_it_and_a_mandatory_one_that_it_lacks_is
 }
 
 #[test]
-fn an_external_account_is_bound_in_every_form_and_each_mistake_has_its_own_text() {
+fn an_external_account_is_bound_and_each_mistake_has_its_own_text() {
     let Some(lab) = open_lab!() else { return };
     let keys = json!({"kid-1": HMAC, "kid-2": HMAC, "kid-3": HMAC});
     let pebble = Authority::new(&lab)

@@ -66,7 +66,7 @@ fn last_failure(httpd: &Httpd) -> serde_json::Value {
 
 /// As in front of servers that renew, with which it shares the store.
 #[test]
-fn without_domains_challenges_in_the_store_are_answered_and_nothing_else_is_done() {
+fn without_domains_only_challenges_in_the_store_are_answered() {
     let Some(lab) = open_lab!() else { return };
     let (own, other) =
         (tls::Files::new(&lab, "one.test", Id::RSA), tls::Files::new(&lab, "other.test", Id::RSA));
@@ -170,7 +170,7 @@ fn bystanders(lab: &Lab, lines: &str) -> Config {
 }
 
 #[test]
-fn http_01_data_is_served_to_get_and_head_on_any_host_and_other_methods_are_501() {
+fn http_01_data_is_served_to_get_and_head_and_other_methods_are_501() {
     let Some(lab) = open_lab!() else { return };
     let httpd = bystanders(&lab, "MDomain one.test\nMDCAChallenges http-01").start();
     for name in ["one.test", "unmanaged.test"] {
@@ -197,7 +197,7 @@ fn http_01_is_answered_in_tls_by_a_host_that_has_no_certificate_yet() {
 
 /// certbot and lego renew beside the module, from the web root.
 #[test]
-fn http_01_paths_without_data_are_404_where_the_module_renews_by_them_and_left_to_others_elsewhere() {
+fn http_01_paths_without_data_are_404_only_where_the_module_uses_them() {
     let Some(lab) = open_lab!() else { return };
     let [cert, key] = [lab.path("static.pem"), lab.path("static.key")];
     tls::self_signed("DNS:static.test", Id::EC, &cert, &key);
@@ -331,7 +331,7 @@ fn tls_alpn_01_gets_a_certificate_where_http_2_is_spoken() {
 /// Whatever key the certificate has that is shown until then, the challenge's takes its place, also where the
 /// server chooses between key types; and so it is when the next name is asked for.
 #[test]
-fn tls_alpn_01_gets_the_first_certificate_and_the_next_with_keys_of_one_type() {
+fn tls_alpn_01_gets_first_and_next_certificates_of_one_key_type() {
     let Some(lab) = open_lab!() else { return };
     for keys in ["RSA", "secp384r1"] {
         let pebble = Pebble::start(&lab);
@@ -351,7 +351,7 @@ fn tls_alpn_01_gets_the_first_certificate_and_the_next_with_keys_of_one_type() {
 /// The certificate in use has a key of another type than is configured now, and whichever side chooses takes
 /// that one.
 #[test]
-fn tls_alpn_01_gets_a_certificate_with_a_key_of_another_type_than_the_one_in_use() {
+fn tls_alpn_01_gets_a_certificate_of_another_key_type_than_in_use() {
     let Some(lab) = open_lab!() else { return };
     for (first, second, honor) in [("RSA", "secp384r1", "off"), ("secp384r1", "RSA", "on")] {
         let pebble = Pebble::start(&lab);
@@ -381,7 +381,7 @@ fn handshake(httpd: &Httpd, name: &str, alpn: &str) -> Served {
 }
 
 #[test]
-fn the_certificate_of_a_challenge_is_shown_to_who_asks_in_its_protocol_alone() {
+fn a_challenge_certificate_is_shown_in_the_acme_protocol_alone() {
     let Some(lab) = open_lab!() else { return };
     let (rsa, ec) = (("", Id::RSA), (".p-256", Id::EC));
     for (keys, present_keys, expected) in [("P-256", vec![ec], Id::EC), ("RSA P-256", vec![ec, rsa], Id::RSA)]
@@ -426,7 +426,7 @@ const UNDECIDED: &[&[&str]] = &[
 ];
 
 #[test]
-fn a_challenge_shows_its_certificates_alone_whatever_a_host_has_and_a_validator_takes() {
+fn a_challenge_shows_its_own_certificate_whatever_a_host_has() {
     let Some(lab) = open_lab!() else { return };
     let own = |algorithm| tls::Files::new(&lab, "own.test", algorithm).directives();
     let (rsa, ec) = (own(Id::RSA), own(Id::EC));
@@ -489,7 +489,7 @@ fn a_challenge_shows_its_certificates_alone_whatever_a_host_has_and_a_validator_
 }
 
 #[test]
-fn tls_alpn_01_gets_a_certificate_where_the_host_has_certificates_of_any_type() {
+fn tls_alpn_01_works_beside_host_certificates_of_any_key_type() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let own = |algorithm| tls::Files::new(&lab, "own.test", algorithm).directives();
@@ -655,7 +655,7 @@ fn a_dns_01_command_may_replace_the_record_of_a_name_and_its_wildcard() {
 }
 
 #[test]
-fn a_dns_01_command_that_fails_is_told_with_status_and_output_and_its_record_is_torn_down() {
+fn a_failing_dns_01_command_is_reported_and_its_record_torn_down() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let dns = Command::new(&lab, "dns", "echo 'no such zone' >&2\n[ $1 = teardown ] || exit 7");
@@ -751,7 +751,7 @@ fn without_configured_types_each_name_gets_the_first_that_works_for_it() {
 }
 
 #[test]
-fn a_domain_for_which_no_challenge_can_work_is_told_at_the_start_and_in_its_status() {
+fn a_domain_without_a_possible_challenge_is_told_at_start_and_in_status() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let httpd = Config::with_ca(&lab, &pebble.authority)

@@ -133,7 +133,7 @@ fn descriptors(pid: u32) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_start_keeps_neither_thread_nor_pipe_of_what_its_commands_leave_running() {
+fn a_start_keeps_no_thread_or_pipe_of_commands_left_running() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let notes = open_folder(&lab, "notes");

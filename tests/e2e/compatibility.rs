@@ -130,7 +130,7 @@ fn what_one_module_leaves_in_staging_the_other_activates() {
 
 /// Domains that have no certificate yet start with each module, whatever self-signed ones the other has left.
 #[test]
-fn self_signed_certificates_of_one_module_do_not_stand_in_the_way_of_the_other() {
+fn self_signed_certificates_of_one_module_do_not_disturb_the_other() {
     let Some(lab) = open_lab!(Need::BothModules) else { return };
     let (ours, c) = (under_test(), c_module().unwrap());
     let names = ["one.test", "two.test"];

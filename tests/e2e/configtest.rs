@@ -50,7 +50,7 @@ fn assert_silent(config: &Config) {
 }
 
 #[test]
-fn a_slip_of_the_pen_is_told_by_configtest_and_by_the_start_that_mod_ssl_ends() {
+fn a_slip_is_told_by_configtest_and_by_the_start_that_mod_ssl_ends() {
     let Some(lab) = open_lab!() else { return };
     let config = Config::new(&lab).line(QUIET).line("MDomain www.exmaple.org").site("www.example.org", &[]);
     let (passed, said) = config.configtest();
@@ -195,7 +195,7 @@ fn a_store_or_a_command_that_the_user_cannot_enter_is_told() {
 }
 
 #[test]
-fn static_files_are_looked_at_and_end_the_test_where_mod_ssl_would_end_the_start() {
+fn static_files_fail_the_configtest_where_mod_ssl_would_end_the_start() {
     let Some(lab) = open_lab!() else { return };
     let issuer = Issuer::new();
     let (a, b) = (issuer.issue(&["one.test"]), issuer.issue(&["one.test"]));

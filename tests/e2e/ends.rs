@@ -179,7 +179,7 @@ fn no_handshake_waits_for_a_set_that_cannot_be_read() {
 }
 
 #[test]
-fn a_child_forked_later_never_shows_a_self_signed_certificate_where_a_set_is_live() {
+fn a_later_child_shows_no_self_signed_certificate_once_a_set_is_live() {
     let Some(lab) = open_lab!(Need::Strace) else { return };
     let pebble = Pebble::start(&lab);
     let httpd = Config::with_ca(&lab, &pebble.authority)

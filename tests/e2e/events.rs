@@ -112,7 +112,7 @@ fn a_renewal_waits_for_the_command_that_postpones_it() {
 }
 
 #[test]
-fn a_certificate_that_expires_is_told_of_after_the_attempt_to_renew_it_has_failed() {
+fn an_expiring_certificate_is_told_after_its_renewal_has_failed() {
     let Some(lab) = open_lab!() else { return };
     // Nobody listens there.
     let authority = Authority::new(&lab);
@@ -196,7 +196,7 @@ fn lines(file: &std::path::Path) -> Vec<String> {
 
 /// As where the command reloads httpd: it is not called again by each child that this brings.
 #[test]
-fn a_reload_leaves_a_command_that_is_told_of_a_set_to_its_end_and_calls_it_no_more() {
+fn a_reload_lets_a_notified_command_end_and_does_not_repeat_it() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     for live in [true, false] {
@@ -229,7 +229,7 @@ fn a_reload_leaves_a_command_that_is_told_of_a_set_to_its_end_and_calls_it_no_mo
 }
 
 #[test]
-fn commands_hear_of_a_set_that_a_restart_has_put_into_use_until_they_succeed() {
+fn commands_hear_of_a_set_activated_by_a_restart_until_they_succeed() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let (message, notify) = (Recorder::new(&lab, "message", ""), Recorder::new(&lab, "notify", ""));

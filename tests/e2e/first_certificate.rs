@@ -42,7 +42,7 @@ fn assert_first_certificate(mut httpd: Httpd, pebble: &Pebble) {
 }
 
 #[test]
-fn a_domain_of_two_names_is_staged_after_the_start_and_served_after_a_restart() {
+fn a_domain_is_staged_after_the_start_and_served_after_a_restart() {
     let Some(lab) = open_lab!(Need::Root) else { return };
     let pebble = Pebble::start(&lab);
     assert_first_certificate(one_domain(&lab, &pebble).at_restarts().start(), &pebble);
@@ -101,7 +101,7 @@ fn a_domain_with_rsa_and_p256_keys_serves_both() {
 }
 
 #[test]
-fn an_activation_delay_holds_back_a_renewed_certificate_and_not_the_first_one() {
+fn an_activation_delay_holds_back_renewed_certificates_not_the_first() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let mut httpd = one_domain(&lab, &pebble).line("MDActivationDelay 1h").start();

@@ -96,7 +96,7 @@ fn the_next_child_finishes_what_a_child_killed_before_finalizing_began() {
 }
 
 #[test]
-fn a_ca_that_takes_its_time_is_waited_for_without_an_error_and_over_a_restart() {
+fn a_slow_ca_is_waited_for_without_an_error_and_over_a_restart() {
     let Some(lab) = open_lab!() else { return };
     // Of so many names one takes longer than a try waits.
     let names: Vec<String> = (1..9).map(|n| format!("n{n}.test")).collect();

@@ -119,7 +119,7 @@ fn assert_first_certificate_goes_live(config: Config, pebble: &Pebble) {
 }
 
 #[test]
-fn from_an_empty_store_every_name_is_served_with_a_trusted_certificate_and_no_restart() {
+fn an_empty_store_leads_to_trusted_certificates_without_a_restart() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     assert_first_certificate_goes_live(one_domain(&lab, &pebble.authority), &pebble);
@@ -140,7 +140,7 @@ fn the_first_certificate_goes_live_under_the_worker_mpm() {
 }
 
 #[test]
-fn until_the_first_certificate_only_challenges_and_certificate_facts_are_answered() {
+fn before_the_first_certificate_only_challenges_and_facts_are_answered() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     pebble.hold();
@@ -159,7 +159,7 @@ fn until_the_first_certificate_only_challenges_and_certificate_facts_are_answere
 }
 
 #[test]
-fn renewal_after_renewal_goes_live_and_the_next_restart_takes_the_last_one_over() {
+fn renewals_go_live_in_turn_and_a_restart_takes_over_the_last() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Authority::new(&lab).lifetime(&lab, 20).start();
     let mut httpd = one_domain(&lab, &pebble.authority).line("MDRenewWindow 60%").start();
@@ -209,7 +209,7 @@ fn a_restart_in_the_middle_of_the_next_renewal_keeps_the_set_that_is_live() {
 /// The renewing child of the configuration before may be the last to publish. Its own children alone hear of
 /// it.
 #[test]
-fn a_set_that_was_published_while_httpd_restarted_is_found_by_the_next_renewing_child() {
+fn a_set_published_during_a_restart_is_found_by_the_next_renewing_child() {
     let Some(lab) = open_lab!() else { return };
     let ready = Ready::new(lab);
     let mut httpd = ready.config().start();
@@ -356,7 +356,7 @@ fn what_a_child_cannot_use_is_told_once_and_leaves_it_with_what_it_had() {
 }
 
 #[test]
-fn several_hosts_and_all_keys_of_a_domain_follow_and_other_hosts_are_left_alone() {
+fn all_hosts_and_keys_of_a_domain_go_live_and_other_hosts_stay() {
     let Some(lab) = open_lab!() else { return };
     let issuer = Issuer::new();
     let own = Files::new(&lab, "own.test", Id::EC);
@@ -399,7 +399,7 @@ fn several_hosts_and_all_keys_of_a_domain_follow_and_other_hosts_are_left_alone(
 }
 
 #[test]
-fn a_renewed_set_waits_for_the_activation_delay_and_then_goes_live_by_itself() {
+fn a_renewed_set_goes_live_after_the_activation_delay_by_itself() {
     let Some(lab) = open_lab!() else { return };
     let ready = Ready::new(lab);
     let httpd = ready.config().line("MDActivationDelay 8s").start();
@@ -457,7 +457,7 @@ fn with_live_activation_off_a_new_set_waits_for_a_restart() {
 }
 
 #[test]
-fn the_command_hears_of_a_set_that_went_live_and_of_its_installation_later() {
+fn the_command_hears_of_a_live_set_and_later_of_its_installation() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let heard = lab.path("heard/events");

@@ -67,7 +67,7 @@ fn client(lab: &Lab, name: &str, options: &[&str]) -> Served {
 }
 
 #[test]
-fn in_mode_all_a_name_an_alias_or_a_wildcard_of_either_side_finds_the_host() {
+fn mode_all_matches_names_aliases_and_wildcards_of_either_side() {
     let Some(lab) = open_lab!() else { return };
     let own = Files::new(&lab, "g.test", Id::EC).directives();
     let httpd = config(&lab)
@@ -111,7 +111,7 @@ fn in_mode_all_a_name_an_alias_or_a_wildcard_of_either_side_finds_the_host() {
 }
 
 #[test]
-fn in_mode_servernames_aliases_do_not_count_and_an_exact_name_beats_a_wildcard() {
+fn mode_servernames_ignores_aliases_and_prefers_exact_names() {
     let Some(lab) = open_lab!() else { return };
     let httpd = config(&lab)
         .line("MDMatchNames servernames\nMDMembers manual")
@@ -183,7 +183,7 @@ fn names_join_as_auto_and_manual_say_and_may_be_quoted() {
 }
 
 #[test]
-fn a_section_wins_over_the_main_server_and_what_nobody_sets_is_the_default() {
+fn a_section_overrides_the_main_server_and_the_rest_is_the_default() {
     let Some(lab) = open_lab!() else { return };
     let httpd = config(&lab)
         .line("ServerAdmin main@admin.test\nMDRenewWindow 10d\nMDPrivateKeys P-384\nMDCertificateAgreement accepted")
@@ -339,7 +339,7 @@ fn static_files_are_served_and_left_to_the_admin() {
 }
 
 #[test]
-fn a_host_serves_its_own_files_until_its_domain_has_a_certificate_and_they_may_go_then() {
+fn a_host_serves_its_own_files_until_its_domain_has_a_certificate() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let own = Files::new(&lab, "one.test", Id::EC).directives();

@@ -196,7 +196,7 @@ fn one_word_says_how_a_domain_stands_on_every_page() {
 }
 
 #[test]
-fn a_person_sees_what_is_under_way_what_the_ca_advises_and_what_is_stapled() {
+fn the_page_shows_renewals_the_advice_of_the_ca_and_staples() {
     let Some(lab) = open_lab!() else { return };
     let (_pebble, _responder, httpd) = keys::three_domains(&lab);
     let page = wait_for("all of it on the page", SOON, || {

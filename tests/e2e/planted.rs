@@ -84,7 +84,7 @@ fn plant_set(dir: &Path, name: &str, set: &Set) {
 }
 
 #[test]
-fn a_plain_key_with_its_certificate_is_put_into_use_by_no_start_and_no_child() {
+fn no_start_and_no_child_uses_a_planted_plain_key() {
     let Some(lab) = open_lab!(Need::Root) else { return };
     let (config, issuer, [one, two]) = ready(&lab);
     let planted = issuer.issue(&["one.test"]);
@@ -312,7 +312,7 @@ fn strip(config: &Config, name: &str) {
 /// Sealed keys of other domains are there to be copied. A host that takes no key of 2048 bits, and has no
 /// certificate.
 #[test]
-fn a_set_that_its_host_does_not_take_ends_one_start_however_often_it_is_planted() {
+fn a_planted_set_that_its_host_refuses_ends_one_start_at_most() {
     let Some(lab) = open_lab!(Need::Root) else { return };
     let (issuer, forger) = (Issuer::new(), Issuer::new());
     let config = Config::with_ca(&lab, &Authority::new(&lab))
@@ -421,7 +421,7 @@ fn a_wait_that_no_ca_can_have_asked_for_holds_no_renewal_back() {
 
 /// What is not stopped: whoever writes there again and again can have a renewal wait.
 #[test]
-fn a_wait_that_a_ca_could_have_asked_for_is_told_where_a_certificate_is_missing() {
+fn a_planted_wait_is_told_where_a_certificate_is_missing() {
     let Some(lab) = open_lab!(Need::Root) else { return };
     let pebble = Pebble::start(&lab);
     let config = config(&lab, &pebble.authority);

@@ -68,7 +68,7 @@ fn a_window_of_the_ca_in_the_past_renews_at_once_and_tells_why() {
 }
 
 #[test]
-fn a_window_in_the_past_for_what_was_just_issued_is_not_followed_and_the_status_says_until_when() {
+fn an_advised_window_in_the_past_is_not_followed_and_shown_with_its_end() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let past = window("2021-01-03T00:00:00Z", "2021-01-04T00:00:00Z", "https://ca.test/incident");
@@ -91,7 +91,7 @@ fn a_window_in_the_past_for_what_was_just_issued_is_not_followed_and_the_status_
 }
 
 #[test]
-fn a_clock_that_is_months_ahead_has_one_renewal_begun_and_the_status_says_what_is_wrong() {
+fn a_clock_months_ahead_causes_one_renewal_and_is_shown_in_the_status() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Authority::new(&lab).lifetime(&lab, 90 * 86_400).start();
     let preload = Preload::build(&lab);
@@ -114,7 +114,7 @@ fn a_clock_that_is_months_ahead_has_one_renewal_begun_and_the_status_says_what_i
 }
 
 #[test]
-fn the_advice_of_the_ca_is_shown_with_its_explanation_and_outlives_a_restart() {
+fn advice_of_the_ca_is_shown_with_its_explanation_over_restarts() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let clock = SystemClock::default();
@@ -180,7 +180,7 @@ fn the_second_ca_issues_where_the_first_is_down() {
 }
 
 #[test]
-fn the_second_ca_issues_where_the_first_refuses_and_each_has_its_own_account() {
+fn the_second_ca_issues_where_the_first_refuses_by_its_own_account() {
     let Some(lab) = open_lab!() else { return };
     let first = Authority::new(&lab).block_domain(&lab, "one.test").start();
     let second = Authority::named(&lab, "second").start();

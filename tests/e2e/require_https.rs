@@ -39,7 +39,7 @@ fn plain_requests_to_a_managed_host_are_redirected_and_challenges_are_not() {
 }
 
 #[test]
-fn a_virtual_host_requires_https_otherwise_than_its_domain_and_the_start_tells() {
+fn a_host_overrides_require_https_of_its_domain_and_the_start_tells() {
     let Some(lab) = open_lab!() else { return };
     let port = lab.http;
     let host = |name: &str, mode: &str| {
@@ -65,7 +65,7 @@ fn a_virtual_host_requires_https_otherwise_than_its_domain_and_the_start_tells()
 
 /// Names that no MD has, with a wildcard alias for instance, have no certificate of their own to go to.
 #[test]
-fn with_canonical_names_a_name_without_a_domain_is_redirected_to_that_of_its_host() {
+fn canonical_names_redirect_a_name_without_a_domain_to_its_host() {
     let Some(lab) = open_lab!() else { return };
     let host = |canonical: &str, name: &str| {
         format!(

@@ -86,7 +86,7 @@ fn a_certificate_is_served_while_the_configuration_asks_for_more() {
 }
 
 #[test]
-fn an_expired_certificate_one_of_tomorrow_and_one_of_other_names_are_better_than_a_self_signed_one() {
+fn an_unusable_certificate_of_a_ca_is_better_than_a_self_signed_one() {
     let Some(lab) = open_lab!() else { return };
     let issuer = Issuer::new();
     for (what, set) in [
@@ -197,7 +197,7 @@ fn a_live_set_takes_the_place_of_the_files_of_a_host() {
 }
 
 #[test]
-fn of_the_files_of_a_host_those_that_are_valid_stay_beside_the_certificate_of_its_domain() {
+fn valid_files_of_a_host_stay_beside_the_certificate_of_its_domain() {
     let Some(lab) = open_lab!() else { return };
     let issuer = Issuer::new();
     let put = |name: &str, content: Vec<u8>| {
@@ -229,7 +229,7 @@ fn of_the_files_of_a_host_those_that_are_valid_stay_beside_the_certificate_of_it
 }
 
 #[test]
-fn a_certificate_that_lacks_the_name_of_a_host_does_not_take_the_place_of_its_files() {
+fn a_certificate_without_the_name_of_a_host_does_not_replace_its_files() {
     let Some(lab) = open_lab!() else { return };
     let own = Files::new(&lab, "two.test", Id::EC);
     let config = config(&lab).line("MDPrivateKeys P-256\nMDomain one.test two.test").site("one.test", &[]);
@@ -242,7 +242,7 @@ fn a_certificate_that_lacks_the_name_of_a_host_does_not_take_the_place_of_its_fi
 }
 
 #[test]
-fn an_expired_certificate_does_not_take_the_place_of_good_files_of_the_host() {
+fn an_expired_certificate_does_not_replace_good_files_of_the_host() {
     let Some(lab) = open_lab!() else { return };
     let issuer = Issuer::new();
     let own = Files::new(&lab, "own.test", Id::EC);
@@ -280,7 +280,7 @@ fn strict(lab: &Lab) -> (Config, Set, Set) {
 }
 
 #[test]
-fn a_set_that_its_host_refuses_is_an_error_of_its_renewal_and_takes_no_server_down() {
+fn a_set_that_its_host_refuses_fails_its_renewal_and_no_server() {
     let Some(lab) = open_lab!() else { return };
     let (config, old, new) = strict(&lab);
     let mut httpd = config.start();
@@ -301,7 +301,7 @@ fn a_set_that_its_host_refuses_is_an_error_of_its_renewal_and_takes_no_server_do
 }
 
 #[test]
-fn a_start_that_mod_ssl_ends_with_a_new_set_is_followed_by_one_with_the_set_before() {
+fn after_a_start_that_a_new_set_ends_the_next_uses_the_set_before() {
     let Some(lab) = open_lab!() else { return };
     let (config, old, new) = strict(&lab);
     let config = config.at_restarts();
@@ -317,7 +317,7 @@ fn a_start_that_mod_ssl_ends_with_a_new_set_is_followed_by_one_with_the_set_befo
 }
 
 #[test]
-fn a_start_that_several_new_sets_would_end_is_followed_by_one_with_the_sets_before() {
+fn after_a_start_that_several_sets_end_the_next_uses_those_before() {
     let Some(lab) = open_lab!() else { return };
     let (good, weak) = (Issuer::new(), Issuer::with_key(Id::RSA));
     let mut config = config(&lab).at_restarts().line("MDPrivateKeys P-256");

@@ -44,7 +44,7 @@ fn wait_served(httpd: &Httpd, pebble: &Pebble, other_than: &str) -> String {
 }
 
 #[test]
-fn a_new_certificate_is_stapled_at_once_in_every_child_and_again_after_a_restart_in_an_outage() {
+fn a_new_certificate_is_stapled_by_every_child_and_after_a_restart() {
     let Some(lab) = open_lab!() else { return };
     let responder = Responder::start(&lab, Act::Good(3600));
     let (pebble, config) = managed(&lab, &responder);
@@ -80,7 +80,7 @@ fn a_new_certificate_is_stapled_at_once_in_every_child_and_again_after_a_restart
 }
 
 #[test]
-fn every_child_shows_that_there_is_no_response_for_a_certificate_that_went_live() {
+fn every_child_shows_a_missing_response_for_a_live_certificate() {
     let Some(lab) = open_lab!() else { return };
     let responder = Responder::start(&lab, Act::Dead);
     let (pebble, config) = managed(&lab, &responder);
@@ -96,7 +96,7 @@ fn every_child_shows_that_there_is_no_response_for_a_certificate_that_went_live(
 }
 
 #[test]
-fn a_response_that_is_valid_is_stapled_after_a_restart_however_old_its_file_is() {
+fn a_valid_response_is_stapled_after_a_restart_however_old_its_file() {
     let Some(lab) = open_lab!() else { return };
     const DAY: u64 = 86_400;
     let (ca, responder, config) = other(&lab, Act::Good(30 * DAY as i64));
@@ -132,7 +132,7 @@ fn a_response_that_is_valid_is_stapled_after_a_restart_however_old_its_file_is()
 /// A host for each way to do wrong, with a responder of its own. All begin with a good response of the same
 /// length.
 #[test]
-fn whatever_the_responder_does_the_good_response_stays_until_it_expires_and_not_a_second_longer() {
+fn the_good_response_stays_until_it_expires_whatever_the_responder_does() {
     let Some(lab) = open_lab!() else { return };
     let acts = [
         Act::Expired,
@@ -264,7 +264,7 @@ fn certificates_of_no_domain_are_stapled_unless_md_staple_others_is_off() {
 }
 
 #[test]
-fn many_certificates_of_one_responder_are_asked_for_side_by_side_and_not_by_more_than_allowed() {
+fn one_responder_is_asked_side_by_side_and_within_the_limit() {
     let Some(lab) = open_lab!() else { return };
     let (ca, responder) = (OwnCa::new(&lab, "Own CA"), Responder::start(&lab, Act::Good(3600)));
     responder.sign_as(Signers::of(ca.cert.clone(), ca.key.clone()));
@@ -316,7 +316,7 @@ fn where_ours_is_off_mod_ssl_staples_by_itself() {
 }
 
 #[test]
-fn where_mod_ssl_staples_by_itself_certificates_that_go_live_are_stapled_as_well() {
+fn certificates_that_go_live_are_stapled_beside_those_of_mod_ssl() {
     let Some(lab) = open_lab!() else { return };
     let responder = Responder::start(&lab, Act::Good(3600));
     let (pebble, config) = managed(&lab, &responder);
@@ -381,7 +381,7 @@ fn a_certificate_that_its_ca_revokes_is_renewed_at_once_with_a_new_key() {
 }
 
 #[test]
-fn a_must_staple_certificate_waits_for_its_response_while_the_old_one_is_good() {
+fn a_must_staple_certificate_waits_for_its_response() {
     let Some(lab) = open_lab!() else { return };
     let responder = Responder::start(&lab, Act::Good(3600));
     let (pebble, config) = managed(&lab, &responder);

@@ -42,7 +42,7 @@ fn md_status_lists_all_domains_by_name() {
 }
 
 #[test]
-fn md_status_tells_of_a_domain_from_the_first_start_to_the_certificate_in_use() {
+fn md_status_shows_a_domain_from_its_first_start_to_its_certificate() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let mut httpd = two_domains(&lab, &pebble).at_restarts().start();

@@ -134,7 +134,7 @@ fn a_renamed_host_goes_on_with_the_certificate_of_the_names_it_had() {
 }
 
 #[test]
-fn another_name_key_and_ca_have_the_certificate_renewed_and_the_old_one_served_meanwhile() {
+fn the_old_certificate_is_served_while_a_changed_domain_is_renewed() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let base = Config::with_ca(&lab, &pebble.authority);
@@ -167,7 +167,7 @@ fn another_name_key_and_ca_have_the_certificate_renewed_and_the_old_one_served_m
 }
 
 #[test]
-fn a_start_that_does_not_get_the_lock_activates_nothing_and_the_next_one_does() {
+fn a_start_without_the_lock_activates_nothing_and_the_next_one_does() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let config = Config::with_ca(&lab, &pebble.authority).line("MDStoreLocks 200ms\nMDomain one.test");
@@ -193,7 +193,7 @@ fn a_start_that_does_not_get_the_lock_activates_nothing_and_the_next_one_does() 
 }
 
 #[test]
-fn the_dry_pass_of_a_start_waits_for_no_lock_and_a_renamed_domain_is_served_without_it() {
+fn a_start_without_the_lock_serves_a_renamed_domain_at_once() {
     let Some(lab) = open_lab!() else { return };
     let base = Config::new(&lab);
     let serial = install(&base, &["one.test", "www.one.test"]);
@@ -229,7 +229,7 @@ fn a_store_of_version_1_is_served_after_the_first_start() {
 }
 
 #[test]
-fn a_store_that_cannot_be_written_is_told_and_the_certificate_in_use_stays() {
+fn a_read_only_store_is_told_and_the_certificate_in_use_stays() {
     let Some(lab) = open_lab!(Need::Root) else { return };
     let pebble = Pebble::start(&lab);
     let config = Config::with_ca(&lab, &pebble.authority).line("MDomain one.test").account(Account::Ordinary);

@@ -235,7 +235,7 @@ fn swaps(lab: Lab, mpm: &'static str) {
 }
 
 #[test]
-fn the_c_module_takes_the_place_of_ours_by_a_reload_and_ours_its_own_again() {
+fn reloads_swap_our_module_for_the_c_module_and_back() {
     let Some(lab) = open_lab!(Need::BothModules) else { return };
     swaps(lab, "event");
 }
@@ -248,7 +248,7 @@ fn the_same_holds_with_processes_instead_of_threads() {
 
 /// In the order of docs/migrating.md. The C module would put that set into use, and mod_ssl end httpd.
 #[test]
-fn the_way_back_to_the_c_module_is_open_once_a_set_that_hosts_refuse_is_removed() {
+fn the_c_module_starts_once_a_set_that_hosts_refuse_is_removed() {
     let Some(lab) = open_lab!(Need::BothModules) else { return };
     let site = Site::new(lab);
     let (ours, c) = (under_test(), c_module().unwrap());
@@ -280,7 +280,7 @@ fn the_way_back_to_the_c_module_is_open_once_a_set_that_hosts_refuse_is_removed(
 }
 
 #[test]
-fn the_module_is_taken_out_of_the_configuration_by_a_reload_and_put_in_again() {
+fn reloads_take_the_module_out_of_the_configuration_and_in_again() {
     let Some(lab) = open_lab!() else { return };
     let site = Site::new(lab);
     // What the host is served with where there is no module: the very certificate of its domain.

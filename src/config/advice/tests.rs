@@ -125,7 +125,7 @@ fn what_to_do_with_a_host_without_certificate_depends_on_what_there_is() {
 }
 
 #[test]
-fn hosts_that_have_or_inherit_a_certificate_and_hosts_without_tls_are_in_order() {
+fn hosts_with_an_own_or_inherited_certificate_or_without_tls_pass() {
     let md = "MDomain a.org\n";
     let own = "<VirtualHost *:443>\nServerName b.org\nSSLEngine on\nSSLCertificateFile x\n</VirtualHost>\n";
     for text in [
@@ -156,7 +156,7 @@ fn hosts_that_have_or_inherit_a_certificate_and_hosts_without_tls_are_in_order()
 }
 
 #[test]
-fn a_certificate_that_may_come_from_another_module_is_no_reason_to_end_a_test() {
+fn a_host_that_another_module_may_serve_does_not_fail_the_configtest() {
     let text = format!("MDomain a.org\n{}{}", tls_host("a.org"), tls_host("b.org"));
     let world = World { has_other_source: true, accounts: true, ..World::default() };
     assert_told(&world.told(&text), &[(Warn, &["the host b.org"])]);
@@ -210,7 +210,7 @@ fn thousands_of_a_kind_take_a_few_lines_and_little_time() {
 }
 
 #[test]
-fn a_command_that_cannot_be_started_is_told_with_its_line_and_what_comes_of_it() {
+fn a_command_that_cannot_start_is_reported_with_line_and_effect() {
     let text = format!(
         "MDNotifyCmd /no/a b\nMDMessageCmd /no/c\nMDChallengeDns01 /no/d\nMDomain a.org\n<MDomain b.org>\nMDChallengeDns01 \
          /bin/e\n</MDomain>\nMDomain c.org\n{}{}{}",

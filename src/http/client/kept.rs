@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_later_request_without_an_answer_is_lost_and_only_by_a_closed_connection() {
+    fn only_a_later_request_is_lost_and_only_by_a_closed_connection() {
         let is_lost = |progress: Progress, kind: ErrorKind| {
             Lost::found_in(progress.failed(ureq::Error::Io(kind.into()))).1
         };
