@@ -20,19 +20,19 @@ const LAYERS: &[&[&str]] = &[
 
 /// A path of code, and the only places below `src/` where it may be named (a prefix of the file's path).
 const PLACES: &[(&str, &[&str])] = &[
-    ("apache_sys", &["httpd/sys/"]),
+    ("apache_sys", &["httpd/sys/", "httpd/hooks/"]),
     ("std::process", &["exec.rs", "exec/", "bin/"]),
     // What has no place for it in std: a clean start of a program.
     ("nix", &["exec/"]),
     ("std::fs", &["store/", "bin/"]),
     // The HTTP client's TLS is the system's, too, and so is mod_ssl's, where live certificates are set.
-    ("openssl", &["crypto/", "ocsp/", "http/", "httpd/sys/"]),
-    ("openssl_sys", &["httpd/sys/"]),
+    ("openssl", &["crypto/", "ocsp/", "http/", "httpd/sys/", "httpd/hooks/"]),
+    ("openssl_sys", &["httpd/sys/", "httpd/hooks/"]),
     ("ureq", &["http/client.rs", "http/client/"]),
-    ("foreign_types", &["httpd/sys/"]),
+    ("foreign_types", &["httpd/sys/", "httpd/hooks/"]),
     ("SystemTime::now", &["time.rs"]),
     ("Zoned::now", &["time.rs"]),
-    ("unsafe", &["httpd/sys/"]),
+    ("unsafe", &["httpd/sys/", "httpd/hooks/"]),
 ];
 
 #[test]

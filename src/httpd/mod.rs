@@ -10,6 +10,7 @@
 //! `start`, `serve` and `child` do not import each other.
 
 mod child;
+mod hooks;
 mod live;
 mod news;
 mod serve;

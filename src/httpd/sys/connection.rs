@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A connection, lent for the time of a hook, and the protocol `acme-tls/1` on it (RFC 8737).
 
+use super::pool;
 use super::server::Server;
-use super::{module, pool};
 use crate::challenge::tls_alpn01;
+use crate::httpd::hooks::record;
 use apache_sys::{apr_array_header_t, conn_rec};
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
@@ -28,7 +29,7 @@ pub struct Connection<'c> {
 impl<'c> Connection<'c> {
     /// # Safety
     /// `record` is live for `'c`.
-    pub(super) unsafe fn new(record: *mut conn_rec) -> Self {
+    pub unsafe fn new(record: *mut conn_rec) -> Self {
         Connection { record, lent: PhantomData }
     }
 
@@ -50,13 +51,13 @@ impl<'c> Connection<'c> {
     }
 
     /// The client offers `acme-tls/1` and nothing else.
-    pub(super) fn offer_acme_tls(&self) {
+    pub fn offer_acme_tls(&self) {
         self.mark(|mark| mark.is_offered = true);
     }
 
     pub fn is_offered_acme_tls(&self) -> bool {
         // SAFETY: the record is live; what stands there came from `mark`, and lives as long.
-        unsafe { module::connection_mark(self.record).cast::<Mark>().as_ref() }
+        unsafe { record::connection_mark(self.record).cast::<Mark>().as_ref() }
             .is_some_and(|mark| mark.is_offered)
     }
 
@@ -64,14 +65,14 @@ impl<'c> Connection<'c> {
         // SAFETY: the record and its pool are live, and the pool's memory fits any type. One thread at a time
         // has a connection, and no reference to its mark outlives these methods.
         unsafe {
-            let mut mark = module::connection_mark(self.record).cast::<Mark>();
+            let mut mark = record::connection_mark(self.record).cast::<Mark>();
             if mark.is_null() {
                 mark = apache_sys::apr_palloc((*self.record).pool, size_of::<Mark>()).cast();
                 if mark.is_null() {
                     return;
                 }
                 mark.write(Mark { protocol: ptr::null(), is_offered: false });
-                module::mark_connection(self.record, mark.cast());
+                record::mark_connection(self.record, mark.cast());
             }
             change(&mut *mark);
         }
@@ -82,7 +83,7 @@ impl<'c> Connection<'c> {
     }
 
     /// Nothing more is read from it: the MPM closes it when the hook that processes connections has returned.
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         // SAFETY: the record is live; an MPM that keeps no state of connections leaves null.
         unsafe {
             if let Some(state) = (*self.record).cs.as_mut() {
@@ -92,14 +93,14 @@ impl<'c> Connection<'c> {
     }
 
     /// What we have switched to; null where that is nothing.
-    pub(super) fn switched_protocol(&self) -> *const c_char {
+    pub fn switched_protocol(&self) -> *const c_char {
         // SAFETY: as above.
-        let mark = unsafe { module::connection_mark(self.record).cast::<Mark>().as_ref() };
+        let mark = unsafe { record::connection_mark(self.record).cast::<Mark>().as_ref() };
         mark.map_or(ptr::null(), |mark| mark.protocol)
     }
 
     /// Copies text for the time of the connection, NUL-terminated.
-    pub(super) fn copy(&self, text: &str) -> *const c_char {
+    pub fn copy(&self, text: &str) -> *const c_char {
         // SAFETY: the connection's pool is live as long as the connection.
         unsafe { pool::copy((*self.record).pool, text) }
     }
@@ -109,14 +110,14 @@ impl<'c> Connection<'c> {
 ///
 /// # Safety
 /// `offers` is null or a live array of C strings.
-pub(super) unsafe fn offers_acme_tls(offers: *const apr_array_header_t) -> bool {
+pub unsafe fn offers_acme_tls(offers: *const apr_array_header_t) -> bool {
     // SAFETY: the caller vouches for it.
     unsafe { pool::strings(offers) }.iter().any(|offer| offer == tls_alpn01::PROTOCOL)
 }
 
 /// # Safety
 /// `proposals` is a live array of C strings.
-pub(super) unsafe fn propose_acme_tls(proposals: *mut apr_array_header_t) {
+pub unsafe fn propose_acme_tls(proposals: *mut apr_array_header_t) {
     // SAFETY: see above; the text is static.
     unsafe { apache_sys::shim_push_string(proposals, ACME_TLS.as_ptr()) }
 }

@@ -43,9 +43,9 @@ fn inject(name: &str) {
 macro_rules! callback {
     ($(#[$meta:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty, failing $failure:expr; $body:block) => {
         $(#[$meta])*
-        pub(super) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
+        pub(in crate::httpd) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
             $crate::httpd::sys::guard::guard(stringify!($name), $failure, || $body)
         }
     };
 }
-pub(super) use callback;
+pub(in crate::httpd) use callback;

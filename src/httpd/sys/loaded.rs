@@ -26,5 +26,5 @@ fn name() -> Option<&'static CStr> {
 }
 
 fn address() -> *const u8 {
-    ptr::from_ref(&super::module::md_module).cast()
+    ptr::from_ref(&crate::httpd::hooks::record::md_module).cast()
 }

@@ -36,7 +36,7 @@ pub fn tell_terminal(text: &str) {
         apache_sys::shim_log(
             c"mod_md".as_ptr(),
             0,
-            super::module::index(),
+            crate::httpd::hooks::record::index(),
             level as c_int,
             0,
             ptr::null(),
@@ -60,7 +60,7 @@ fn sink(record: &Record<'_>) {
     };
     let (main, level) = (MAIN.load(Ordering::Acquire), level as c_int);
     // SAFETY: the server is null or live: `close` is called by the cleanup of the pool it lies in.
-    if unsafe { apache_sys::shim_is_logged(main, super::module::index(), level) } == 0 {
+    if unsafe { apache_sys::shim_is_logged(main, crate::httpd::hooks::record::index(), level) } == 0 {
         return;
     }
     let text = record.text.to_string().replace('\0', " ");
@@ -71,7 +71,7 @@ fn sink(record: &Record<'_>) {
         apache_sys::shim_log(
             file.as_ptr(),
             line,
-            super::module::index(),
+            crate::httpd::hooks::record::index(),
             level,
             record.status,
             main,

@@ -13,28 +13,23 @@
 
 #![allow(unsafe_code)]
 
-mod child;
-mod command;
-mod connection;
-mod guard;
-mod hooks;
+pub mod connection;
+pub mod guard;
 mod loaded;
-mod log;
-mod module;
-mod ocsp;
-mod pool;
-mod request;
+pub mod log;
+pub mod pool;
+pub mod request;
 mod rsa;
 mod secret;
-mod server;
+pub mod server;
 mod shared;
-mod ssl;
 mod tree;
-mod watchdog;
 
-pub use child::ChildPool;
+pub use super::hooks::child::ChildPool;
+pub use super::hooks::register::ConfigPool;
+pub use super::hooks::tls::Context;
+pub use super::hooks::watchdog::{watch_news, watch_renewals};
 pub use connection::Connection;
-pub use hooks::ConfigPool;
 pub use loaded::outdated;
 pub use log::tell_terminal;
 pub use pool::PathArray;
@@ -46,6 +41,4 @@ pub use server::{
     server_root, servers, store_owner,
 };
 pub use shared::Counters;
-pub use ssl::Context;
 pub use tree::{directives, has_module, has_other_certificates};
-pub use watchdog::{watch_news, watch_renewals};

@@ -145,7 +145,7 @@ pub struct PathArray<'a> {
 impl PathArray<'_> {
     /// # Safety
     /// Both are live for the lifetime of the result, and the array's elements are `const char *`.
-    pub(super) unsafe fn new(array: *mut apr_array_header_t, pool: *mut apr_pool_t) -> Self {
+    pub unsafe fn new(array: *mut apr_array_header_t, pool: *mut apr_pool_t) -> Self {
         PathArray { array, pool, lent: PhantomData }
     }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A request, lent for the time of a hook, and what we answer to it.
 
+use super::pool;
 use super::server::Server;
-use super::{module, pool};
+use crate::httpd::hooks::record;
 use crate::httpd::state::DirConf;
 use crate::names;
 use apache_sys::request_rec;
@@ -29,7 +30,7 @@ pub enum Answer {
 impl<'r> Request<'r> {
     /// # Safety
     /// `record` is live for `'r`.
-    pub(super) unsafe fn new(record: *mut request_rec) -> Self {
+    pub unsafe fn new(record: *mut request_rec) -> Self {
         Request { record, lent: PhantomData }
     }
 
@@ -85,7 +86,7 @@ impl<'r> Request<'r> {
     /// What the sections that apply to this request say (`<If>`).
     pub fn dir_conf(&self) -> Option<&'r DirConf> {
         // SAFETY: the configuration lives at least as long as the request.
-        unsafe { module::dir_conf(self.rec().per_dir_config) }
+        unsafe { record::dir_conf(self.rec().per_dir_config) }
     }
 
     /// Sets a header of the answer, unless somebody has done so.
@@ -114,7 +115,7 @@ impl<'r> Request<'r> {
     }
 
     /// Adds to an answer that somebody else is sending.
-    pub(super) fn write(&self, text: &str) {
+    pub fn write(&self, text: &str) {
         // SAFETY: the record is live, the text is lent for the call, and httpd sends no body for HEAD.
         unsafe {
             let length = c_int::try_from(text.len()).unwrap_or(c_int::MAX);
@@ -125,7 +126,7 @@ impl<'r> Request<'r> {
     }
 
     /// Sends the answer, or says what C is to be told. `done` is the hook's word for "answered".
-    pub(super) fn send(&self, answer: Answer, done: c_int) -> c_int {
+    pub fn send(&self, answer: Answer, done: c_int) -> c_int {
         match answer {
             Answer::Declined => apache_sys::DECLINED,
             Answer::Status(status) => c_int::from(status),

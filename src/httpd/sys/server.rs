@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Server records and what httpd knows before it serves: listeners, owner of files, root folder.
 
-use super::{module, pool};
+use super::pool;
+use crate::httpd::hooks::record;
 use crate::httpd::state::ServerConf;
 use crate::store::Owner;
 use apache_sys::server_rec;
@@ -18,7 +19,7 @@ pub struct Server<'p> {
 impl<'p> Server<'p> {
     /// # Safety
     /// `record` is live for `'p`.
-    pub(super) unsafe fn new(record: *mut server_rec) -> Self {
+    pub unsafe fn new(record: *mut server_rec) -> Self {
         Server { record, lent: PhantomData }
     }
 
@@ -97,7 +98,7 @@ impl<'p> Server<'p> {
     /// Our configuration; shared with the main server where no directive of ours stands in this host.
     pub fn conf(&self) -> Option<&'p ServerConf> {
         // SAFETY: the configuration lives at least as long as the record that points to it.
-        unsafe { module::server_conf(self.record) }
+        unsafe { record::server_conf(self.record) }
     }
 
     /// Whether `Protocols` of this host allows `acme-tls/1` (RFC 8737).

@@ -3,15 +3,16 @@
 //! handshake. The one place where more than bytes passes between mod_ssl and us: certificates are set on an
 //! `SSL`.
 
-use super::connection::Connection;
-use super::guard::callback;
-use super::server::Server;
-use super::{ocsp, pool};
+use super::stapling;
 use crate::challenge::tls_alpn01;
 use crate::crypto::Identity;
 use crate::httpd::live;
 use crate::httpd::serve::tls_alpn;
 use crate::httpd::start::certificates;
+use crate::httpd::sys::connection::Connection;
+use crate::httpd::sys::guard::callback;
+use crate::httpd::sys::pool;
+use crate::httpd::sys::server::Server;
 use crate::managed::slot::Slot;
 use apache_sys::{apr_pool_t, server_rec};
 use foreign_types::{ForeignType, ForeignTypeRef};
@@ -86,7 +87,7 @@ callback! {
         // slot is freed with that pool and only in the process that made it, so it outlives every handshake.
         unsafe {
             let server = Server::new(server);
-            ocsp::install(server, pool, context);
+            stapling::install(server, pool, context);
             certificates::loaded(server, Context(context));
             // Connections are made from the context of the first host at an address, whichever they are for.
             apache_sys::SSL_CTX_set_msg_callback(context, Some(message_callback));

@@ -2,16 +2,16 @@
 //! The hooks we join, in the order httpd runs them, and the functions behind them.
 
 use super::child::ChildPool;
-use super::connection::{self, Connection};
-use super::guard::callback;
-use super::pool::{self, PathArray};
-use super::request::{Answer, Request};
-use super::server::Server;
-use super::{ocsp, ssl};
+use super::{stapling, tls};
 use crate::challenge::tls_alpn01;
 use crate::httpd::child::tick;
 use crate::httpd::serve::{pages, requests, tls_alpn};
 use crate::httpd::start::{before_tls, certificates};
+use crate::httpd::sys::connection::{self, Connection};
+use crate::httpd::sys::guard::callback;
+use crate::httpd::sys::pool::{self, PathArray};
+use crate::httpd::sys::request::{Answer, Request};
+use crate::httpd::sys::server::Server;
 use apache_sys::{
     apr_array_header_t, apr_pool_cleanup_null, apr_pool_t, apr_status_t, conn_rec, request_rec, server_rec,
 };
@@ -55,10 +55,10 @@ callback! {
             apache_sys::ap_hook_post_config(Some(post_config_after_tls), tls, watchdog, apache_sys::APR_HOOK_LAST as c_int);
             apache_sys::ap_hook_ssl_add_cert_files(Some(ssl_add_cert_files), none, none, middle);
             apache_sys::ap_hook_ssl_add_fallback_cert_files(Some(ssl_add_fallback_cert_files), none, none, middle);
-            apache_sys::ap_hook_ssl_ocsp_prime_hook(Some(ocsp::ssl_ocsp_prime), none, none, middle);
-            apache_sys::ap_hook_ssl_ocsp_get_resp_hook(Some(ocsp::ssl_ocsp_get_resp), none, none, middle);
+            apache_sys::ap_hook_ssl_ocsp_prime_hook(Some(stapling::ssl_ocsp_prime), none, none, middle);
+            apache_sys::ap_hook_ssl_ocsp_get_resp_hook(Some(stapling::ssl_ocsp_get_resp), none, none, middle);
             // mod_ssl's own hook, and mod_status's: without these modules nobody runs them.
-            apache_sys::shim_hook_init_server(Some(ssl::init_server), none, none, middle);
+            apache_sys::shim_hook_init_server(Some(tls::init_server), none, none, middle);
             apache_sys::shim_hook_status(Some(status_hook), none, none, middle);
             apache_sys::ap_hook_child_init(Some(child_init), none, none, middle);
             // Challenges are answered before mod_ssl says 503 for a host that has no certificate yet.
@@ -263,8 +263,8 @@ callback! {
 /// `pool` is the live pool of the configuration.
 pub(super) unsafe fn close_log_with(pool: *mut apr_pool_t) {
     unsafe extern "C" fn close(_data: *mut c_void) -> apr_status_t {
-        super::guard::guard("pool_cleanup", 0, || {
-            super::log::close();
+        crate::httpd::sys::guard::guard("pool_cleanup", 0, || {
+            crate::httpd::sys::log::close();
             0
         })
     }

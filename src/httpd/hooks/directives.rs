@@ -2,12 +2,12 @@
 //! httpd's command table, made at compile time from [`crate::config::table::ROWS`], and the functions
 //! that carry a directive's arguments over to the row's parser.
 
-use super::guard::callback;
-use super::pool;
-use super::server::Server;
 use crate::config::table::{Args, Places, ROWS, Row};
 use crate::config::{self, Env, Scope};
 use crate::httpd::state::{DirConf, directive_conf};
+use crate::httpd::sys::guard::callback;
+use crate::httpd::sys::pool;
+use crate::httpd::sys::server::Server;
 use apache_sys::{cmd_func, cmd_parms, command_rec};
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -137,7 +137,7 @@ unsafe fn conf_of<'a>(parms: *mut cmd_parms) -> Result<&'a crate::httpd::state::
 /// # Safety
 /// `parms`, `dir` and `args` are what httpd lends to a directive's function.
 unsafe fn apply(parms: *mut cmd_parms, dir: *mut c_void, args: &[*const c_char]) -> *const c_char {
-    super::guard::guard("directive", BROKEN, || {
+    crate::httpd::sys::guard::guard("directive", BROKEN, || {
         // SAFETY: see above.
         unsafe {
             let texts: Vec<String> = args.iter().map(|a| pool::text(*a).into_owned()).collect();
@@ -149,7 +149,7 @@ unsafe fn apply(parms: *mut cmd_parms, dir: *mut c_void, args: &[*const c_char])
 /// # Safety
 /// As [`apply`].
 unsafe fn apply_texts(parms: *mut cmd_parms, dir: *mut c_void, args: &[String]) -> *const c_char {
-    super::guard::guard("directive", BROKEN, || {
+    crate::httpd::sys::guard::guard("directive", BROKEN, || {
         // SAFETY: see above; `info` is the row's index, put there by `build`, and `dir` came from
         // `create_dir_config`.
         unsafe {
@@ -191,7 +191,7 @@ unsafe fn parse(
     args: &[String],
     dir: Option<&DirConf>,
 ) -> Result<(), String> {
-    let root = super::server_root();
+    let root = crate::httpd::sys::server_root();
     // SAFETY: httpd's directive and its file name live while it is read.
     let (file, line, conditional) = unsafe {
         let directive = (*parms).directive;

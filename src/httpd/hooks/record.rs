@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The module record, the one symbol httpd looks for, and the creation of per-server configuration.
 
-use super::{command, hooks, pool};
+use super::{directives, register};
 use crate::httpd::state::{DirConf, ServerConf};
+use crate::httpd::sys::pool;
 use apache_sys::{ap_conf_vector_t, apr_pool_t, conn_rec, module, server_rec};
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int, c_void};
@@ -32,8 +33,8 @@ pub static md_module: Record = Record(UnsafeCell::new(module {
     create_server_config: Some(create_server_config),
     // Merging is a pure function over all servers (`config::plan`), not httpd's pairwise one.
     merge_server_config: None,
-    cmds: command::records(),
-    register_hooks: Some(hooks::register_hooks),
+    cmds: directives::records(),
+    register_hooks: Some(register::register_hooks),
     flags: 0,
 }));
 
@@ -87,14 +88,14 @@ pub unsafe fn mark_connection(connection: *mut conn_rec, mark: *mut c_void) {
     unsafe { apache_sys::shim_set_module_config((*connection).conn_config, md_module.0.get(), mark) }
 }
 
-super::guard::callback! {
+crate::httpd::sys::guard::callback! {
     fn create_dir_config(pool: *mut apr_pool_t, _dir: *mut c_char) -> *mut c_void, failing ptr::null_mut(); {
         // SAFETY: httpd lends a live pool.
         unsafe { pool::own(pool, DirConf::default()).cast() }
     }
 }
 
-super::guard::callback! {
+crate::httpd::sys::guard::callback! {
     fn merge_dir_config(_pool: *mut apr_pool_t, base: *mut c_void, added: *mut c_void) -> *mut c_void, failing base; {
         // Requests merge sections all the time: nothing is made, one of the two holds whole.
         // SAFETY: both came from `create_dir_config`, or are null after a panic there.
@@ -103,13 +104,13 @@ super::guard::callback! {
     }
 }
 
-super::guard::callback! {
+crate::httpd::sys::guard::callback! {
     fn create_server_config(pool: *mut apr_pool_t, server: *mut server_rec) -> *mut c_void, failing ptr::null_mut(); {
         // SAFETY: httpd lends a live pool and record.
         unsafe {
             if (*server).is_virtual == 0 {
-                super::log::open(server);
-                hooks::close_log_with(pool);
+                crate::httpd::sys::log::open(server);
+                register::close_log_with(pool);
                 pool::keep_together(pool);
             }
             pool::own(pool, ServerConf::default()).cast()

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! httpd's hooks for stapling, and the callback that OpenSSL asks where mod_ssl has not installed its own.
 
-use super::guard::callback;
-use super::pool;
-use super::server::Server;
 use crate::httpd::start::stapled;
+use crate::httpd::sys::guard::callback;
+use crate::httpd::sys::pool;
+use crate::httpd::sys::server::Server;
 use crate::ocsp::Cache;
 use crate::time;
 use apache_sys::{ap_ssl_ocsp_copy_resp, apr_pool_t, apr_size_t, conn_rec, server_rec};

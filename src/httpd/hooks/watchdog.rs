@@ -2,11 +2,11 @@
 //! mod_watchdog: one child at a time runs our renewals. Its functions are optional, so a server without
 //! that module is told so instead of failing to load ours.
 
-use super::guard::callback;
 use crate::httpd::child::renewing;
 use crate::httpd::child::renewing::Beat;
 use crate::httpd::child::tick;
 use crate::httpd::state::State;
+use crate::httpd::sys::guard::callback;
 use apache_sys::{ap_watchdog_callback_fn_t, apr_interval_time_t, apr_pool_t, apr_status_t};
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
@@ -24,12 +24,12 @@ const BEAT_MICROS: apr_interval_time_t = 100_000;
 ///
 /// `state` must be held by the configuration for as long as it is in force. The error is an
 /// `apr_status_t`; `None` says that mod_watchdog is not loaded.
-pub fn watch_renewals(state: &Arc<State>, pool: super::hooks::ConfigPool) -> Result<(), Option<i32>> {
+pub fn watch_renewals(state: &Arc<State>, pool: super::register::ConfigPool) -> Result<(), Option<i32>> {
     register(RENEW, true, Some(watchdog_beat), state, pool)
 }
 
 /// Has every child look for news. Like [`watch_renewals`] in all else.
-pub fn watch_news(state: &Arc<State>, pool: super::hooks::ConfigPool) -> Result<(), Option<i32>> {
+pub fn watch_news(state: &Arc<State>, pool: super::register::ConfigPool) -> Result<(), Option<i32>> {
     register(NEWS, false, Some(news_beat), state, pool)
 }
 
@@ -38,7 +38,7 @@ fn register(
     is_singleton: bool,
     callback: ap_watchdog_callback_fn_t,
     state: &Arc<State>,
-    pool: super::hooks::ConfigPool,
+    pool: super::register::ConfigPool,
 ) -> Result<(), Option<i32>> {
     let mut watchdog = std::ptr::null_mut();
     // SAFETY: the pool lives as long as the configuration, and so does the state that the callback is handed.

@@ -9,8 +9,8 @@
 //! In prefork both run in a signal handler, in the middle of whatever the one thread of httpd was doing: they
 //! touch atomics, wake sleepers and sleep, and take neither locks nor memory.
 
-use super::guard::callback;
 use crate::httpd::child::tick;
+use crate::httpd::sys::guard::callback;
 use crate::time::StopFlag;
 use apache_sys::{apr_pool_t, apr_status_t};
 use std::ffi::{c_int, c_void};
