@@ -8,8 +8,9 @@
 
 use super::news::News;
 use super::stapling::Stapling;
+use super::state::Server;
 use super::state::tls_hosts::{Contexts, TlsHosts};
-use super::sys::{self, Server};
+use super::sys;
 use crate::crypto::CertInfo;
 use crate::live::roster::Census;
 use crate::managed::Managed;
@@ -42,12 +43,6 @@ const READERS: usize = 4;
 
 /// How many children the status pages can tell apart.
 const MOST_COUNTED: usize = 1024;
-
-/// The slot of a host, and whether certificates of its own stay beside a live set; `None` where none goes
-/// live.
-pub fn slot_of(server: Server<'_>) -> Option<(Slot, bool)> {
-    lock(&server.conf()?.startup).as_ref()?.hosts.slot_of(server)
-}
 
 /// One for each configuration. Children inherit it.
 pub struct Live {

@@ -3,9 +3,8 @@
 //! requests and handshakes. And how it ends.
 
 use crate::crypto;
-use crate::httpd::state::State;
+use crate::httpd::state::{Server, State};
 use crate::httpd::sys;
-use crate::httpd::sys::{ChildPool, Server};
 use crate::time::{Clock, StopFlag, SystemClock};
 use std::time::Duration;
 
@@ -13,16 +12,17 @@ use std::time::Duration;
 /// the end of its children after a third of a second, after 1.4 seconds, and then each second.
 const BOUND: Duration = Duration::from_millis(600);
 
-/// A new child, before it serves anyone.
-pub fn begin(main: Server<'_>, child: ChildPool) {
-    let state = main.conf().and_then(|conf| conf.state.get());
-    // Others have no threads.
-    if let Some(state) = state.filter(|state| !state.mds.is_empty() || state.stapling.is_some()) {
-        crypto::ending::end_with(state.stop.clone(), sys::make_rsa);
-        child.end_with(state.stop.clone());
-        state.live.iter().for_each(|live| live.begin(&state.stop));
-        state.stapling.iter().for_each(|stapling| stapling.take_up());
-    }
+/// What a new child has to do beside serving. `None`: nothing, and it has no threads of ours.
+pub fn at_work(main: Server<'_>) -> Option<&State> {
+    let state = main.conf()?.state.get()?;
+    (!state.mds.is_empty() || state.stapling.is_some()).then_some(state)
+}
+
+/// A new child, before it serves anyone. From here on it has threads.
+pub fn begin(state: &State) {
+    crypto::ending::end_with(state.stop.clone(), sys::make_rsa);
+    state.live.iter().for_each(|live| live.begin(&state.stop));
+    state.stapling.iter().for_each(|stapling| stapling.take_up());
 }
 
 /// Ten times a second.

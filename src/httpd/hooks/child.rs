@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The end of a child: what is ours ends before OpenSSL is torn down.
+//! The beginning and the end of a child: what is ours ends before OpenSSL is torn down.
 //!
 //! A child that ends destroys its pool and calls `exit`, which runs the handler by which OpenSSL frees all it
 //! has. A clean-up that comes before all others of that pool has our threads end, and waits for them, for a
@@ -10,14 +10,11 @@
 //! touch atomics, wake sleepers and sleep, and take neither locks nor memory.
 
 use crate::httpd::child::tick;
+use crate::httpd::state::Server;
 use crate::httpd::sys::guard::callback;
 use crate::time::StopFlag;
-use apache_sys::{apr_pool_t, apr_status_t};
+use apache_sys::{apr_pool_t, apr_status_t, server_rec};
 use std::ffi::{c_int, c_void};
-
-/// The pool of a child, as long as `child_init` lasts.
-#[derive(Clone, Copy)]
-pub struct ChildPool(*mut apr_pool_t);
 
 /// Lives until the process ends.
 struct End {
@@ -26,21 +23,29 @@ struct End {
     owner: u32,
 }
 
-impl ChildPool {
-    /// # Safety
-    /// `pool` is the pool that lives as long as this child.
-    pub(super) unsafe fn new(pool: *mut apr_pool_t) -> Self {
-        ChildPool(pool)
-    }
-
-    /// Has this flag raised and waited for when the child ends.
-    pub fn end_with(self, stop: StopFlag) {
-        let end = Box::into_raw(Box::new(End { stop, owner: std::process::id() }));
-        // SAFETY: the pool is live, and children neither unload this library nor free what was just made.
+callback! {
+    fn child_init(pool: *mut apr_pool_t, main: *mut server_rec) -> (), failing (); {
+        // SAFETY: httpd lends the main server, and the pool is the child's.
         unsafe {
-            apache_sys::apr_pool_pre_cleanup_register(self.0, end.cast(), Some(child_ends));
-            before_openssl(end.cast());
+            if let Some(state) = tick::at_work(Server::new(main)) {
+                // Before there are threads.
+                end_with(pool, state.stop.clone());
+                tick::begin(state);
+            }
         }
+    }
+}
+
+/// Has this flag raised and waited for when the child ends.
+///
+/// # Safety
+/// `pool` is the pool that lives as long as this child.
+unsafe fn end_with(pool: *mut apr_pool_t, stop: StopFlag) {
+    let end = Box::into_raw(Box::new(End { stop, owner: std::process::id() }));
+    // SAFETY: the pool is live, and children neither unload this library nor free what was just made.
+    unsafe {
+        apache_sys::apr_pool_pre_cleanup_register(pool, end.cast(), Some(child_ends));
+        before_openssl(end.cast());
     }
 }
 

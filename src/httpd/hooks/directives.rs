@@ -4,10 +4,9 @@
 
 use crate::config::table::{Args, Places, ROWS, Row};
 use crate::config::{self, Env, Scope};
-use crate::httpd::state::{DirConf, directive_conf};
-use crate::httpd::sys::guard::callback;
-use crate::httpd::sys::pool;
-use crate::httpd::sys::server::Server;
+use crate::httpd::state::{DirConf, Server, ServerConf, directive_conf};
+use crate::httpd::sys::guard::{callback, guard};
+use crate::httpd::sys::{pool, server_root};
 use apache_sys::{cmd_func, cmd_parms, command_rec};
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -125,7 +124,7 @@ callback! {
 
 /// # Safety
 /// `parms` is what httpd lends to a directive's function.
-unsafe fn conf_of<'a>(parms: *mut cmd_parms) -> Result<&'a crate::httpd::state::ServerConf, String> {
+unsafe fn conf_of<'a>(parms: *mut cmd_parms) -> Result<&'a ServerConf, String> {
     // SAFETY: see above.
     unsafe { Server::new((*parms).server) }
         .conf()
@@ -137,7 +136,7 @@ unsafe fn conf_of<'a>(parms: *mut cmd_parms) -> Result<&'a crate::httpd::state::
 /// # Safety
 /// `parms`, `dir` and `args` are what httpd lends to a directive's function.
 unsafe fn apply(parms: *mut cmd_parms, dir: *mut c_void, args: &[*const c_char]) -> *const c_char {
-    crate::httpd::sys::guard::guard("directive", BROKEN, || {
+    guard("directive", BROKEN, || {
         // SAFETY: see above.
         unsafe {
             let texts: Vec<String> = args.iter().map(|a| pool::text(*a).into_owned()).collect();
@@ -149,7 +148,7 @@ unsafe fn apply(parms: *mut cmd_parms, dir: *mut c_void, args: &[*const c_char])
 /// # Safety
 /// As [`apply`].
 unsafe fn apply_texts(parms: *mut cmd_parms, dir: *mut c_void, args: &[String]) -> *const c_char {
-    crate::httpd::sys::guard::guard("directive", BROKEN, || {
+    guard("directive", BROKEN, || {
         // SAFETY: see above; `info` is the row's index, put there by `build`, and `dir` came from
         // `create_dir_config`.
         unsafe {
@@ -191,7 +190,7 @@ unsafe fn parse(
     args: &[String],
     dir: Option<&DirConf>,
 ) -> Result<(), String> {
-    let root = crate::httpd::sys::server_root();
+    let root = server_root();
     // SAFETY: httpd's directive and its file name live while it is read.
     let (file, line, conditional) = unsafe {
         let directive = (*parms).directive;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The module record, the one symbol httpd looks for, and the creation of per-server configuration.
 
-use super::{directives, register};
-use crate::httpd::state::{DirConf, ServerConf};
-use crate::httpd::sys::pool;
-use apache_sys::{ap_conf_vector_t, apr_pool_t, conn_rec, module, server_rec};
+use super::directives;
+use super::register::register_hooks;
+use crate::httpd::state::{DirConf, Module, ServerConf};
+use crate::httpd::sys::guard::{callback, guard};
+use crate::httpd::sys::{ModuleConf, log, pool};
+use apache_sys::{apr_pool_cleanup_null, apr_pool_t, apr_status_t, module, server_rec};
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -34,68 +36,29 @@ pub static md_module: Record = Record(UnsafeCell::new(module {
     // Merging is a pure function over all servers (`config::plan`), not httpd's pairwise one.
     merge_server_config: None,
     cmds: directives::records(),
-    register_hooks: Some(register::register_hooks),
+    register_hooks: Some(register_hooks),
     flags: 0,
 }));
 
-/// The number httpd gave this module; -1 before it is loaded.
-pub fn index() -> c_int {
-    // SAFETY: see `Record`.
-    unsafe { (*md_module.0.get()).module_index }
-}
+// SAFETY: httpd puts at this record's place what the functions below return, or null where they panic. The
+// pool of the configuration keeps it.
+unsafe impl ModuleConf for Module {
+    type Server = ServerConf;
+    type Dir = DirConf;
 
-/// The configuration of a server as its record points to it; `None` where no directive of ours touched
-/// it. A virtual host without any may point to the main server's.
-///
-/// # Safety
-/// `server` is a live record whose configuration outlives `'a`.
-pub unsafe fn server_conf<'a>(server: *const server_rec) -> Option<&'a ServerConf> {
-    // SAFETY: the caller vouches for the record; what stands at our index is null or came from
-    // `create_server_config`, and httpd frees it with the configuration.
-    unsafe {
-        apache_sys::shim_module_config((*server).module_config, md_module.0.get())
-            .cast::<ServerConf>()
-            .as_ref()
+    fn record() -> *mut module {
+        md_module.0.get()
     }
 }
 
-/// The configuration of a section, which may be the whole server's.
-///
-/// # Safety
-/// `vector` is a live vector whose configuration outlives `'a`.
-pub unsafe fn dir_conf<'a>(vector: *const ap_conf_vector_t) -> Option<&'a DirConf> {
-    if vector.is_null() {
-        return None;
-    }
-    // SAFETY: the caller vouches for the vector; what stands at our index came from `create_dir_config`
-    // or `merge_dir_config`.
-    unsafe { apache_sys::shim_module_config(vector, md_module.0.get()).cast::<DirConf>().as_ref() }
-}
-
-/// What [`mark_connection`] has put there; null where it has not.
-///
-/// # Safety
-/// `connection` is live.
-pub unsafe fn connection_mark(connection: *const conn_rec) -> *mut c_void {
-    // SAFETY: what stands at our index is null or came from `mark_connection`.
-    unsafe { apache_sys::shim_module_config((*connection).conn_config, md_module.0.get()).cast() }
-}
-
-/// # Safety
-/// `connection` is live, and nobody else uses it at the time; `mark` is live as long as it.
-pub unsafe fn mark_connection(connection: *mut conn_rec, mark: *mut c_void) {
-    // SAFETY: the caller vouches for the record; the place at our index is ours alone.
-    unsafe { apache_sys::shim_set_module_config((*connection).conn_config, md_module.0.get(), mark) }
-}
-
-crate::httpd::sys::guard::callback! {
+callback! {
     fn create_dir_config(pool: *mut apr_pool_t, _dir: *mut c_char) -> *mut c_void, failing ptr::null_mut(); {
         // SAFETY: httpd lends a live pool.
         unsafe { pool::own(pool, DirConf::default()).cast() }
     }
 }
 
-crate::httpd::sys::guard::callback! {
+callback! {
     fn merge_dir_config(_pool: *mut apr_pool_t, base: *mut c_void, added: *mut c_void) -> *mut c_void, failing base; {
         // Requests merge sections all the time: nothing is made, one of the two holds whole.
         // SAFETY: both came from `create_dir_config`, or are null after a panic there.
@@ -104,16 +67,33 @@ crate::httpd::sys::guard::callback! {
     }
 }
 
-crate::httpd::sys::guard::callback! {
+callback! {
     fn create_server_config(pool: *mut apr_pool_t, server: *mut server_rec) -> *mut c_void, failing ptr::null_mut(); {
         // SAFETY: httpd lends a live pool and record.
         unsafe {
             if (*server).is_virtual == 0 {
-                crate::httpd::sys::log::open(server);
-                register::close_log_with(pool);
+                log::open::<Module>(server);
+                close_log_with(pool);
                 pool::keep_together(pool);
             }
             pool::own(pool, ServerConf::default()).cast()
         }
+    }
+}
+
+/// The log's server lies in this pool: nothing may be sent to it after the pool is gone.
+///
+/// # Safety
+/// `pool` is the live pool of the configuration.
+unsafe fn close_log_with(pool: *mut apr_pool_t) {
+    unsafe extern "C" fn close(_data: *mut c_void) -> apr_status_t {
+        guard("pool_cleanup", 0, || {
+            log::close();
+            0
+        })
+    }
+    // SAFETY: see above.
+    unsafe {
+        apache_sys::apr_pool_cleanup_register(pool, ptr::null(), Some(close), Some(apr_pool_cleanup_null));
     }
 }

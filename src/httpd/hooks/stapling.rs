@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! httpd's hooks for stapling, and the callback that OpenSSL asks where mod_ssl has not installed its own.
+//! The hooks of stapling, and the callback that OpenSSL asks where mod_ssl has not installed its own.
 
+use super::OK;
 use crate::httpd::start::stapled;
+use crate::httpd::state::Server;
 use crate::httpd::sys::guard::callback;
 use crate::httpd::sys::pool;
-use crate::httpd::sys::server::Server;
 use crate::ocsp::Cache;
 use crate::time;
 use apache_sys::{ap_ssl_ocsp_copy_resp, apr_pool_t, apr_size_t, conn_rec, server_rec};
@@ -12,8 +13,6 @@ use openssl_sys::{SSL, SSL_CTX};
 use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
 use std::ptr;
 use std::sync::Arc;
-
-const OK: c_int = apache_sys::OK as c_int;
 
 callback! {
     fn ssl_ocsp_prime(server: *mut server_rec, _pool: *mut apr_pool_t, id: *const c_char, length: apr_size_t, pem: *const c_char) -> c_int, failing apache_sys::DECLINED; {

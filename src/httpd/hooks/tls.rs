@@ -1,23 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! mod_ssl's TLS contexts: what is set on them at start, and the callback that OpenSSL calls in every full
-//! handshake. The one place where more than bytes passes between mod_ssl and us: certificates are set on an
-//! `SSL`.
+//! What is set on the TLS contexts of mod_ssl at a start, and the callbacks that OpenSSL calls in every full
+//! handshake.
 
-use super::stapling;
+use super::{OK, stapling};
 use crate::challenge::tls_alpn01;
-use crate::crypto::Identity;
-use crate::httpd::live;
 use crate::httpd::serve::tls_alpn;
 use crate::httpd::start::certificates;
-use crate::httpd::sys::connection::Connection;
+use crate::httpd::state::{Connection, Server};
 use crate::httpd::sys::guard::callback;
-use crate::httpd::sys::pool;
-use crate::httpd::sys::server::Server;
+use crate::httpd::sys::{Context, pool, present};
 use crate::managed::slot::Slot;
 use apache_sys::{apr_pool_t, server_rec};
-use foreign_types::{ForeignType, ForeignTypeRef};
-use openssl::error::ErrorStack;
-use openssl::ssl::{NameType, Ssl, SslContextRef, SslRef, SslVersion};
+use foreign_types::ForeignTypeRef;
+use openssl::ssl::{NameType, SslRef, SslVersion};
 use openssl_sys::{SSL, SSL_CTX};
 use std::ffi::{c_int, c_void};
 
@@ -33,71 +28,28 @@ struct Place {
     speaks_acme_tls: bool,
 }
 
-/// The TLS context of a host, which mod_ssl keeps for as long as the configuration is in force.
-pub struct Context(*mut SSL_CTX);
-
-// SAFETY: OpenSSL's contexts are made to be shared by threads; we only make connections from it.
-unsafe impl Send for Context {}
-// SAFETY: as above.
-unsafe impl Sync for Context {}
-
-impl Context {
-    /// Sets these on a connection of this host that nobody uses: what the host's settings do not allow (a key
-    /// that is too short for its security level) shows here and not in a handshake.
-    pub fn try_out(&self, identities: &[Identity]) -> Result<(), String> {
-        // SAFETY: mod_ssl's context outlives the configuration's pool, and who has this value is gone by
-        // then.
-        let context = unsafe { SslContextRef::from_ptr(self.0) };
-        let ssl = Ssl::new(context).map_err(|error| error.to_string())?;
-        // SAFETY: a live connection.
-        unsafe { present(ssl.as_ptr(), identities, true) }.map_err(|error| error.to_string())
-    }
-}
-
-/// Puts these in the place of the certificates the connection has: of all of them, or else of those with keys
-/// of the same kinds.
-///
-/// # Safety
-/// `ssl` is live and in no other thread's hands.
-unsafe fn present(ssl: *mut SSL, identities: &[Identity], of_all: bool) -> Result<(), ErrorStack> {
-    // SAFETY: see above; OpenSSL takes references of its own to what it is handed, and counts them
-    // atomically.
-    unsafe {
-        if of_all {
-            apache_sys::SSL_certs_clear(ssl);
-        }
-        for identity in identities {
-            let (leaf, key) = (identity.leaf.as_ptr(), identity.key.as_ptr());
-            if apache_sys::SSL_use_cert_and_key(ssl, leaf, key, identity.issuers.as_ptr(), 1) != 1 {
-                return Err(ErrorStack::get());
-            }
-        }
-    }
-    Ok(())
-}
-
 callback! {
     // mod_ssl's hook for modules that have more to set on the context of a host.
-    fn init_server(server: *mut server_rec, pool: *mut apr_pool_t, is_proxy: c_int, context: *mut SSL_CTX) -> c_int, failing apache_sys::OK as c_int; {
-        let go_on = apache_sys::OK as c_int;
+    fn init_server(server: *mut server_rec, pool: *mut apr_pool_t, is_proxy: c_int, context: *mut SSL_CTX) -> c_int, failing OK; {
         if is_proxy != 0 || context.is_null() {
-            return go_on;
+            return OK;
         }
         // SAFETY: mod_ssl lends the server, the configuration's pool and the context it has just made. The
         // slot is freed with that pool and only in the process that made it, so it outlives every handshake.
         unsafe {
             let server = Server::new(server);
             stapling::install(server, pool, context);
-            certificates::loaded(server, Context(context));
+            // Sets are tried out on it in children, which end before mod_ssl frees it with that pool.
+            certificates::loaded(server, Context::new(context));
             // Connections are made from the context of the first host at an address, whichever they are for.
             apache_sys::SSL_CTX_set_msg_callback(context, Some(message_callback));
-            let (live, speaks_acme_tls) = (live::slot_of(server), server.allows_acme_tls());
+            let (live, speaks_acme_tls) = (certificates::live_slot(server), server.allows_acme_tls());
             if live.is_some() || speaks_acme_tls {
                 let place = pool::own(pool, Place { live, speaks_acme_tls });
                 apache_sys::SSL_CTX_set_cert_cb(context, Some(certificate_callback), place.cast());
             }
         }
-        go_on
+        OK
     }
 }
 
@@ -126,23 +78,11 @@ callback! {
             apache_sys::SSL_set_msg_callback(ssl, None);
             let message = std::slice::from_raw_parts(message.cast::<u8>(), length);
             if message.windows(OFFER.len()).any(|part| part == OFFER)
-                && let Some(connection) = connection_of(ssl)
+                && let Some(connection) = Connection::of(ssl)
             {
                 connection.offer_acme_tls();
             }
         }
-    }
-}
-
-/// # Safety
-/// `ssl` is a live connection of mod_ssl's and in no other thread's hands; what is returned is not used
-/// longer.
-unsafe fn connection_of<'a>(ssl: *mut SSL) -> Option<Connection<'a>> {
-    // SAFETY: mod_ssl keeps the record of the connection in the place for the application's data, and it
-    // lives longer than the handshake.
-    unsafe {
-        let record = apache_sys::shim_connection_of(ssl);
-        (!record.is_null()).then(|| Connection::new(record))
     }
 }
 
@@ -155,7 +95,7 @@ unsafe fn connection_of<'a>(ssl: *mut SSL) -> Option<Connection<'a>> {
 /// `ssl` is a live connection of mod_ssl's and in no other thread's hands.
 unsafe fn shows_challenge(ssl: *mut SSL) -> bool {
     // SAFETY: see above.
-    let (tls, connection) = unsafe { (SslRef::from_ptr(ssl), connection_of(ssl)) };
+    let (tls, connection) = unsafe { (SslRef::from_ptr(ssl), Connection::of(ssl)) };
     let Some(connection) = connection else { return false };
     // With TLS 1.3 the protocol is agreed on, with TLS 1.2 it will be.
     let is_agreed = tls.selected_alpn_protocol() == Some(tls_alpn01::PROTOCOL.as_bytes());

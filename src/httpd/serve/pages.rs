@@ -4,8 +4,8 @@
 
 use super::requests::{NOT_FOUND, NOT_IMPLEMENTED, state_of};
 use crate::httpd::stapling::Stapling;
-use crate::httpd::state::State;
-use crate::httpd::sys::{Answer, Request};
+use crate::httpd::state::{Request, State};
+use crate::httpd::sys::Answer;
 use crate::metrics::Tally;
 use crate::ocsp::cache::Table;
 use crate::stapling::snapshot::{self, Stapled};

@@ -6,8 +6,7 @@
 
 use crate::challenge::tls_alpn01;
 use crate::crypto::{self, Identity};
-use crate::httpd::state::State;
-use crate::httpd::sys::{Connection, Server};
+use crate::httpd::state::{Connection, Server, State};
 use crate::store::{self, WorkGroup, WorkStore};
 use std::sync::Arc;
 use zeroize::Zeroizing;

@@ -14,9 +14,9 @@ use crate::httpd::live::Live;
 use crate::httpd::stapling::Stapling;
 use crate::httpd::state::startup::Startup;
 use crate::httpd::state::tls_hosts::TlsHosts;
-use crate::httpd::state::{PageSettings, State};
+use crate::httpd::state::{PageSettings, Server, State};
 use crate::httpd::sys;
-use crate::httpd::sys::{ConfigPool, Server};
+use crate::httpd::sys::Watchdogs;
 use crate::log::Level;
 use crate::managed::save_error::Unsaved;
 use crate::managed::{Managed, Route};
@@ -170,7 +170,7 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
 }
 
 /// After mod_ssl: which hosts have TLS is known; states are settled and the renewal is registered.
-pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> {
+pub fn after_tls(main: Server<'_>, watchdogs: &Watchdogs<'_, State>) -> Result<(), StartFailed> {
     let records = sys::servers(main);
     let startup = main.conf().and_then(|conf| lock(&conf.startup).take());
     let Some(startup) = startup else { return Ok(()) };
@@ -256,7 +256,7 @@ pub fn after_tls(main: Server<'_>, pool: ConfigPool) -> Result<(), StartFailed> 
         staplings: States::default(),
         staples: Mutex::default(),
     };
-    watch(&share(state, &records), pool);
+    watch(&share(state, &records), watchdogs);
     Ok(())
 }
 
@@ -346,15 +346,15 @@ pub(crate) fn settings(plan: &Plan) -> Settings {
     }
 }
 
-fn watch(state: &Arc<State>, pool: ConfigPool) {
+fn watch(state: &Arc<State>, watchdogs: &Watchdogs<'_, State>) {
     let count = state.mds.iter().filter(|m| m.watched).count();
     crate::log!(Debug, "AH10074: {count} out of {} mds need watching", state.mds.len());
     if count == 0 && state.stapling.is_none() {
         return;
     }
-    let renewals = sys::watch_renewals(state, pool).and_then(|()| match &state.live {
-        Some(live) if live.is_possible() => sys::watch_news(state, pool),
-        _ if state.stapling.is_some() => sys::watch_news(state, pool),
+    let renewals = watchdogs.watch_renewals(state).and_then(|()| match &state.live {
+        Some(live) if live.is_possible() => watchdogs.watch_news(state),
+        _ if state.stapling.is_some() => watchdogs.watch_news(state),
         _ => Ok(()),
     });
     match renewals {

@@ -2,11 +2,13 @@
 //! mod_ssl's questions for certificates, asked for each TLS host while httpd starts. What each is served is
 //! decided in [`serve`]; here it is handed over.
 
+use crate::httpd::state::Server;
 use crate::httpd::state::startup::Startup;
 use crate::httpd::state::tls_hosts::Given;
-use crate::httpd::sys::{Context, PathArray, Server};
+use crate::httpd::sys::{Context, PathArray};
 use crate::managed::serve;
 use crate::managed::serve::{Own, OwnFile, Source};
+use crate::managed::slot::Slot;
 use crate::model::KeySpec;
 use crate::startup::reconcile;
 use crate::startup::reconcile::SyncedMd;
@@ -87,6 +89,12 @@ pub fn loaded(server: Server<'_>, context: Context) {
         startup.hosts.attach(server, context);
         startup.note_loaded();
     }
+}
+
+/// Where handshakes of a host look for a live set, and whether certificates of its own stay beside that; `None`
+/// where none goes live.
+pub fn live_slot(server: Server<'_>) -> Option<(Slot, bool)> {
+    startup(server)?.hosts.slot_of(server)
 }
 
 /// A self-signed certificate for a host whose MD has none yet, with `MDLiveActivation off`: mod_ssl then

@@ -5,10 +5,9 @@
 
 use super::before_tls::{pages_of, settings};
 use crate::config::Plan;
-use crate::httpd::state::State;
 use crate::httpd::state::tls_hosts::TlsHosts;
+use crate::httpd::state::{Server, State};
 use crate::httpd::sys;
-use crate::httpd::sys::Server;
 use crate::managed::Managed;
 use crate::stapling::snapshot::States;
 use crate::status::Snapshots;

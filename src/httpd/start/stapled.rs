@@ -4,9 +4,8 @@
 
 use crate::config::Plan;
 use crate::crypto::Chain;
-use crate::httpd::live;
+use crate::httpd::state::Server;
 use crate::httpd::state::startup::Startup;
-use crate::httpd::sys::Server;
 use crate::managed::Managed;
 use crate::model::Md;
 use crate::ocsp::file;
@@ -75,7 +74,7 @@ fn owner(plan: &Plan, host: usize) -> Option<(String, Terms)> {
 /// later is ours to staple.
 pub fn note_by_mod_ssl(server: Server<'_>) {
     let Some(startup) = server.conf().and_then(|conf| lock(&conf.startup).clone()) else { return };
-    if live::slot_of(server).is_none() {
+    if startup.hosts.slot_of(server).is_none() {
         return;
     }
     let md = startup.with_plan(server, |plan, host| match plan.hosts.get(host)?.mds.as_slice() {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the parts of the glue share: what directives said of a server, and what is known once a start is through.
 
+mod module;
 pub mod startup;
 pub mod tls_hosts;
+
+pub use module::{Connection, Module, Request, Server};
 
 use crate::config::{self, HostPlan};
 use crate::httpd::live::Live;

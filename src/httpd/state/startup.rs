@@ -2,11 +2,11 @@
 //! What a start knows between its two halves: while mod_ssl, in between, asks for certificates and loads
 //! them.
 
+use super::module::Server;
 use super::tls_hosts::TlsHosts;
 use crate::config::{Host, Plan, ServerConfig};
 use crate::httpd::start::before_tls::{config_servers, report};
 use crate::httpd::start::stapled::Primed;
-use crate::httpd::sys::Server;
 use crate::managed::serve::OwnFile;
 use crate::startup::fallback::Fallbacks;
 use crate::startup::reconcile;

@@ -3,8 +3,9 @@
 //! TLS context that mod_ssl made for it. New sets are tried out on these contexts, with all settings of their
 //! hosts, before they are served by any.
 
+use super::module::Server;
 use crate::crypto::Identity;
-use crate::httpd::sys::{Context, Server};
+use crate::httpd::sys::Context;
 use crate::managed::live_set::Hosts;
 use crate::managed::serve::Source;
 use crate::managed::slot::Slot;

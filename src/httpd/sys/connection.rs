@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A connection, lent for the time of a hook, and the protocol `acme-tls/1` on it (RFC 8737).
 
+use super::module_conf::{self, ModuleConf};
 use super::pool;
 use super::server::Server;
 use crate::challenge::tls_alpn01;
-use crate::httpd::hooks::record;
 use apache_sys::{apr_array_header_t, conn_rec};
+use openssl_sys::SSL;
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
 use std::ptr;
@@ -21,16 +22,29 @@ struct Mark {
     is_offered: bool,
 }
 
-pub struct Connection<'c> {
+pub struct Connection<'c, M> {
     record: *mut conn_rec,
-    lent: PhantomData<&'c ()>,
+    lent: PhantomData<(&'c (), M)>,
 }
 
-impl<'c> Connection<'c> {
+impl<'c, M: ModuleConf> Connection<'c, M> {
     /// # Safety
     /// `record` is live for `'c`.
     pub unsafe fn new(record: *mut conn_rec) -> Self {
         Connection { record, lent: PhantomData }
+    }
+
+    /// The one whose handshake this is; `None` where it is none of mod_ssl's.
+    ///
+    /// # Safety
+    /// `ssl` is live for `'c` and in no other thread's hands.
+    pub unsafe fn of(ssl: *mut SSL) -> Option<Self> {
+        // SAFETY: mod_ssl keeps the record of the connection in the place for the application's data, and it
+        // lives longer than the handshake.
+        unsafe {
+            let record = apache_sys::shim_connection_of(ssl);
+            (!record.is_null()).then(|| Connection::new(record))
+        }
     }
 
     pub fn is_tls(&self) -> bool {
@@ -39,7 +53,7 @@ impl<'c> Connection<'c> {
     }
 
     /// The server the connection came in on. Its name may be another's.
-    pub fn base_server(&self) -> Server<'c> {
+    pub fn base_server(&self) -> Server<'c, M> {
         // SAFETY: the server outlives the connection.
         unsafe { Server::new((*self.record).base_server) }
     }
@@ -57,7 +71,7 @@ impl<'c> Connection<'c> {
 
     pub fn is_offered_acme_tls(&self) -> bool {
         // SAFETY: the record is live; what stands there came from `mark`, and lives as long.
-        unsafe { record::connection_mark(self.record).cast::<Mark>().as_ref() }
+        unsafe { module_conf::connection_mark::<M>(self.record).cast::<Mark>().as_ref() }
             .is_some_and(|mark| mark.is_offered)
     }
 
@@ -65,14 +79,14 @@ impl<'c> Connection<'c> {
         // SAFETY: the record and its pool are live, and the pool's memory fits any type. One thread at a time
         // has a connection, and no reference to its mark outlives these methods.
         unsafe {
-            let mut mark = record::connection_mark(self.record).cast::<Mark>();
+            let mut mark = module_conf::connection_mark::<M>(self.record).cast::<Mark>();
             if mark.is_null() {
                 mark = apache_sys::apr_palloc((*self.record).pool, size_of::<Mark>()).cast();
                 if mark.is_null() {
                     return;
                 }
                 mark.write(Mark { protocol: ptr::null(), is_offered: false });
-                record::mark_connection(self.record, mark.cast());
+                module_conf::mark_connection::<M>(self.record, mark.cast());
             }
             change(&mut *mark);
         }
@@ -95,7 +109,7 @@ impl<'c> Connection<'c> {
     /// What we have switched to; null where that is nothing.
     pub fn switched_protocol(&self) -> *const c_char {
         // SAFETY: as above.
-        let mark = unsafe { record::connection_mark(self.record).cast::<Mark>().as_ref() };
+        let mark = unsafe { module_conf::connection_mark::<M>(self.record).cast::<Mark>().as_ref() };
         mark.map_or(ptr::null(), |mark| mark.protocol)
     }
 

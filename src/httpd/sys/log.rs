@@ -2,17 +2,26 @@
 //! The sink of [`crate::log`]: httpd's error log of the main server, module `md`, so that
 //! `LogLevel md:debug` works. What that level leaves out is not even formatted.
 
+use super::module_conf::ModuleConf;
 use crate::log::{Level, Record, install};
 use apache_sys::server_rec;
 use std::ffi::{CString, c_int};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
 /// The main server of the configuration that is in force; null while there is none.
 static MAIN: AtomicPtr<server_rec> = AtomicPtr::new(ptr::null_mut());
 
-/// From now on messages go to this server's log.
-pub fn open(server: *mut server_rec) {
+/// The number httpd gave this module; -1 before it has a log.
+static INDEX: AtomicI32 = AtomicI32::new(-1);
+
+/// From now on messages go to this server's log, as those of the module.
+///
+/// # Safety
+/// `server` is live until [`close`] is called.
+pub unsafe fn open<M: ModuleConf>(server: *mut server_rec) {
+    // SAFETY: httpd has written the number when it loaded the module.
+    INDEX.store(unsafe { (*M::record()).module_index }, Ordering::Release);
     MAIN.store(server, Ordering::Release);
     ready();
 }
@@ -36,7 +45,7 @@ pub fn tell_terminal(text: &str) {
         apache_sys::shim_log(
             c"mod_md".as_ptr(),
             0,
-            crate::httpd::hooks::record::index(),
+            INDEX.load(Ordering::Acquire),
             level as c_int,
             0,
             ptr::null(),
@@ -60,7 +69,7 @@ fn sink(record: &Record<'_>) {
     };
     let (main, level) = (MAIN.load(Ordering::Acquire), level as c_int);
     // SAFETY: the server is null or live: `close` is called by the cleanup of the pool it lies in.
-    if unsafe { apache_sys::shim_is_logged(main, crate::httpd::hooks::record::index(), level) } == 0 {
+    if unsafe { apache_sys::shim_is_logged(main, INDEX.load(Ordering::Acquire), level) } == 0 {
         return;
     }
     let text = record.text.to_string().replace('\0', " ");
@@ -71,7 +80,7 @@ fn sink(record: &Record<'_>) {
         apache_sys::shim_log(
             file.as_ptr(),
             line,
-            crate::httpd::hooks::record::index(),
+            INDEX.load(Ordering::Acquire),
             level,
             record.status,
             main,

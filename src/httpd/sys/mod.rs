@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The only room for `unsafe`: between httpd's C and the safe code above.
+//! Safe wrappers over httpd's C, for the code above; with `hooks`, which C calls, the only place for
+//! `unsafe`. It names nothing above it: [`ModuleConf`] says which record is the module's and which types hang
+//! at it, and who wants to be called hands over a function.
 //!
 //! What is kept here, so that nobody above needs to think of it:
 //! - every function that C calls is made by [`guard::callback!`]: a panic ends inside it, as that hook's
@@ -8,30 +10,30 @@
 //!   are not `Send` and never `'static`;
 //! - what outlives a call is a `Box` handed to an APR pool together with a cleanup that drops it; nothing
 //!   with `Drop` lies in pool memory;
-//! - no process globals but the module record and the log sink's server: httpd reads its configuration
-//!   twice and may unload the library in between.
+//! - no process globals but the module record and the log sink: httpd reads its configuration twice and may
+//!   unload the library in between.
 
 #![allow(unsafe_code)]
 
-pub mod connection;
+mod connection;
 pub mod guard;
 mod loaded;
 pub mod log;
+mod module_conf;
 pub mod pool;
-pub mod request;
+mod request;
 mod rsa;
 mod secret;
-pub mod server;
+mod server;
 mod shared;
+mod ssl;
 mod tree;
+mod watchdog;
 
-pub use super::hooks::child::ChildPool;
-pub use super::hooks::register::ConfigPool;
-pub use super::hooks::tls::Context;
-pub use super::hooks::watchdog::{watch_news, watch_renewals};
-pub use connection::Connection;
+pub use connection::{Connection, offers_acme_tls, propose_acme_tls};
 pub use loaded::outdated;
 pub use log::tell_terminal;
+pub use module_conf::ModuleConf;
 pub use pool::PathArray;
 pub use request::{Answer, Request};
 pub use rsa::{leave_thread, make as make_rsa};
@@ -41,4 +43,6 @@ pub use server::{
     server_root, servers, store_owner,
 };
 pub use shared::Counters;
+pub use ssl::{Context, present};
 pub use tree::{directives, has_module, has_other_certificates};
+pub use watchdog::Watchdogs;

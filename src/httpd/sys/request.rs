@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A request, lent for the time of a hook, and what we answer to it.
 
+use super::module_conf::{self, ModuleConf};
 use super::pool;
 use super::server::Server;
-use crate::httpd::hooks::record;
-use crate::httpd::state::DirConf;
 use crate::names;
 use apache_sys::request_rec;
 use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
 
-pub struct Request<'r> {
+pub struct Request<'r, M> {
     record: *mut request_rec,
-    lent: PhantomData<&'r ()>,
+    lent: PhantomData<(&'r (), M)>,
 }
 
 /// What a hook says to httpd.
@@ -27,7 +26,7 @@ pub enum Answer {
     Body { status: u16, content_type: &'static str, body: Vec<u8> },
 }
 
-impl<'r> Request<'r> {
+impl<'r, M: ModuleConf> Request<'r, M> {
     /// # Safety
     /// `record` is live for `'r`.
     pub unsafe fn new(record: *mut request_rec) -> Self {
@@ -84,9 +83,9 @@ impl<'r> Request<'r> {
     }
 
     /// What the sections that apply to this request say (`<If>`).
-    pub fn dir_conf(&self) -> Option<&'r DirConf> {
+    pub fn dir_conf(&self) -> Option<&'r M::Dir> {
         // SAFETY: the configuration lives at least as long as the request.
-        unsafe { record::dir_conf(self.rec().per_dir_config) }
+        unsafe { module_conf::dir_conf::<M>(self.rec().per_dir_config) }
     }
 
     /// Sets a header of the answer, unless somebody has done so.
@@ -109,7 +108,7 @@ impl<'r> Request<'r> {
         self.rec().method_number == apache_sys::M_GET as c_int
     }
 
-    pub fn server(&self) -> Server<'r> {
+    pub fn server(&self) -> Server<'r, M> {
         // SAFETY: the server outlives the request.
         unsafe { Server::new(self.rec().server) }
     }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Server records and what httpd knows before it serves: listeners, owner of files, root folder.
 
+use super::module_conf::{self, ModuleConf};
 use super::pool;
-use crate::httpd::hooks::record;
-use crate::httpd::state::ServerConf;
 use crate::store::Owner;
 use apache_sys::server_rec;
 use std::marker::PhantomData;
@@ -11,12 +10,12 @@ use std::path::PathBuf;
 
 /// A main server or virtual host, lent for the time of a hook.
 #[derive(Clone, Copy)]
-pub struct Server<'p> {
+pub struct Server<'p, M> {
     record: *mut server_rec,
-    lent: PhantomData<&'p ()>,
+    lent: PhantomData<(&'p (), M)>,
 }
 
-impl<'p> Server<'p> {
+impl<'p, M: ModuleConf> Server<'p, M> {
     /// # Safety
     /// `record` is live for `'p`.
     pub unsafe fn new(record: *mut server_rec) -> Self {
@@ -96,9 +95,9 @@ impl<'p> Server<'p> {
     }
 
     /// Our configuration; shared with the main server where no directive of ours stands in this host.
-    pub fn conf(&self) -> Option<&'p ServerConf> {
+    pub fn conf(&self) -> Option<&'p M::Server> {
         // SAFETY: the configuration lives at least as long as the record that points to it.
-        unsafe { record::server_conf(self.record) }
+        unsafe { module_conf::server_conf::<M>(self.record) }
     }
 
     /// Whether `Protocols` of this host allows `acme-tls/1` (RFC 8737).
@@ -117,7 +116,7 @@ impl<'p> Server<'p> {
 
 /// The main server and its virtual hosts, in the order of httpd's list: the last one of the configuration
 /// comes first.
-pub fn servers<'p>(main: Server<'p>) -> Vec<Server<'p>> {
+pub fn servers<M: ModuleConf>(main: Server<'_, M>) -> Vec<Server<'_, M>> {
     let mut all = Vec::new();
     let mut next = main.record;
     while !next.is_null() {

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The hooks of a start, in the parent: of httpd, and mod_ssl's questions for certificates.
+
+use super::{FAILED, OK, watchdog};
+use crate::httpd::start::{before_tls, certificates};
+use crate::httpd::state::Server;
+use crate::httpd::sys::guard::callback;
+use crate::httpd::sys::{PathArray, Watchdogs, pool};
+use apache_sys::{apr_array_header_t, apr_pool_t, server_rec};
+use std::ffi::c_int;
+
+callback! {
+    fn check_config(_conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
+        // SAFETY: httpd lends the main server.
+        result(before_tls::check(unsafe { Server::new(main) }))
+    }
+}
+
+callback! {
+    fn post_config_before_tls(conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
+        // SAFETY: httpd lends the main server and the pool of its configuration, and has a single thread.
+        unsafe {
+            pool::claim(conf);
+            result(before_tls::before_tls(Server::new(main)))
+        }
+    }
+}
+
+callback! {
+    fn post_config_after_tls(conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
+        // SAFETY: as above. Both functions take a State, which `Watchdogs` has the pool keep.
+        unsafe {
+            let watchdogs = Watchdogs::new(conf, Some(watchdog::watchdog_beat), Some(watchdog::news_beat));
+            result(before_tls::after_tls(Server::new(main), &watchdogs))
+        }
+    }
+}
+
+/// The reasons are in the log already.
+fn result(outcome: Result<(), before_tls::StartFailed>) -> c_int {
+    outcome.map_or(FAILED, |()| OK)
+}
+
+callback! {
+    fn ssl_add_cert_files(server: *mut server_rec, pool: *mut apr_pool_t, certs: *mut apr_array_header_t, keys: *mut apr_array_header_t) -> c_int, failing apache_sys::DECLINED; {
+        // SAFETY: mod_ssl lends server, pool and two arrays of C strings.
+        unsafe {
+            let (mut certs, mut keys) = (PathArray::new(certs, pool), PathArray::new(keys, pool));
+            if certificates::add_certificates(Server::new(server), &mut certs, &mut keys) { OK } else { apache_sys::DECLINED }
+        }
+    }
+}
+
+callback! {
+    fn ssl_add_fallback_cert_files(server: *mut server_rec, pool: *mut apr_pool_t, certs: *mut apr_array_header_t, keys: *mut apr_array_header_t) -> c_int, failing apache_sys::DECLINED; {
+        // SAFETY: as above.
+        unsafe {
+            let (mut certs, mut keys) = (PathArray::new(certs, pool), PathArray::new(keys, pool));
+            if certificates::add_fallback(Server::new(server), &mut certs, &mut keys) { OK } else { apache_sys::DECLINED }
+        }
+    }
+}

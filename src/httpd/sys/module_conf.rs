@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What httpd keeps for this module at its records of servers, sections and connections. The types are those
+//! of the layers above, which name them once (`hooks::record`).
+
+use apache_sys::{ap_conf_vector_t, conn_rec, module, server_rec};
+use std::ffi::c_void;
+
+/// Ties the wrappers of this folder to the module's record and to its types of configuration.
+///
+/// # Safety
+/// `record` is the record that httpd has linked, and always the same one. What stands at its place is null or
+/// a pointer that was made for it and lives as long as the configuration: to a `Server` at a server's record,
+/// to a `Dir` in a section's. The place at a connection is left to [`connection`](super::connection).
+pub unsafe trait ModuleConf: Copy {
+    /// Of a main server or virtual host.
+    type Server: Sync + 'static;
+    /// Of a section that applies to some requests.
+    type Dir: Sync + 'static;
+
+    fn record() -> *mut module;
+}
+
+/// The configuration of a server as its record points to it; `None` where no directive of ours touched
+/// it. A virtual host without any may point to the main server's.
+///
+/// # Safety
+/// `server` is a live record whose configuration outlives `'a`.
+pub unsafe fn server_conf<'a, M: ModuleConf>(server: *const server_rec) -> Option<&'a M::Server> {
+    // SAFETY: the caller vouches for the record, and `M` for what stands at its place.
+    unsafe {
+        apache_sys::shim_module_config((*server).module_config, M::record()).cast::<M::Server>().as_ref()
+    }
+}
+
+/// The configuration of a section, which may be the whole server's.
+///
+/// # Safety
+/// `vector` is null or a live vector whose configuration outlives `'a`.
+pub unsafe fn dir_conf<'a, M: ModuleConf>(vector: *const ap_conf_vector_t) -> Option<&'a M::Dir> {
+    if vector.is_null() {
+        return None;
+    }
+    // SAFETY: the caller vouches for the vector, and `M` for what stands at its place.
+    unsafe { apache_sys::shim_module_config(vector, M::record()).cast::<M::Dir>().as_ref() }
+}
+
+/// What [`mark_connection`] has put there; null where it has not.
+///
+/// # Safety
+/// `connection` is live.
+pub unsafe fn connection_mark<M: ModuleConf>(connection: *const conn_rec) -> *mut c_void {
+    // SAFETY: the caller vouches for the record.
+    unsafe { apache_sys::shim_module_config((*connection).conn_config, M::record()).cast() }
+}
+
+/// # Safety
+/// `connection` is live, and nobody else uses it at the time; `mark` is live as long as it.
+pub unsafe fn mark_connection<M: ModuleConf>(connection: *mut conn_rec, mark: *mut c_void) {
+    // SAFETY: the caller vouches for the record; the place of `M` is ours alone.
+    unsafe { apache_sys::shim_set_module_config((*connection).conn_config, M::record(), mark) }
+}
