@@ -2,7 +2,8 @@
 //! Files that the configuration names, outside of the store.
 
 use super::disk::{Folder, Links};
-use super::{Error, FILE_MAX, StartStore};
+use super::layout::FILE_MAX;
+use super::{Error, StartStore};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;

@@ -2,7 +2,8 @@
 //! Private keys in files: sealed with the store's key in `accounts` and `staging`, plain elsewhere. Each
 //! group takes that form and no other, for where workers write, others can as well.
 
-use super::{Error, FILE_MAX, Group, Layout};
+use super::layout::{FILE_MAX, Layout};
+use super::{Error, Group};
 use crate::crypto::{self, PrivateKey};
 use zeroize::Zeroizing;
 

@@ -6,7 +6,8 @@
 //! of each other.
 
 use super::disk::Folder;
-use super::{Error, Group, StartStore, WorkStore, json_bytes, setup};
+use super::json::json_bytes;
+use super::{Error, Group, StartStore, WorkStore, setup};
 use crate::time::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;

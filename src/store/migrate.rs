@@ -4,7 +4,9 @@
 //! version in md_store.json is raised last: what was interrupted is done again by the next start.
 
 use super::disk::Folder;
-use super::{Error, FILE_MAX, Group, Layout, json_bytes, setup};
+use super::json::json_bytes;
+use super::layout::{FILE_MAX, Layout, STORE_FILE};
+use super::{Error, Group, setup};
 use crate::crypto::Chain;
 use serde_json::{Value, json};
 
@@ -32,7 +34,7 @@ pub(super) fn run(layout: &Layout, root: &Folder, mut record: Value) -> Result<(
     }
     if is_complete && let Some(version) = record.pointer_mut("/store/version") {
         *version = json!(setup::VERSION);
-        root.write(setup::STORE_FILE, &json_bytes(&record), setup::STORE_FILE_ACCESS)?;
+        root.write(STORE_FILE, &json_bytes(&record), setup::STORE_FILE_ACCESS)?;
         crate::log!(Notice, "the store {} is of version {:.1} now", layout.dir.display(), setup::VERSION);
     }
     Ok(())

@@ -13,6 +13,7 @@ mod disk;
 mod error;
 mod json;
 mod keys;
+mod layout;
 mod lock;
 mod migrate;
 mod owners;
@@ -20,6 +21,7 @@ mod place;
 mod present;
 pub mod reach;
 mod setup;
+mod store_key;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -27,25 +29,23 @@ mod watch;
 pub use admin::read_admin_file;
 pub use disk::{Fuse, Stamp};
 pub use error::Error;
+pub use layout::Owner;
 pub use lock::{Holder, RenewingLock, StoreLock};
 pub use place::{Group, WorkGroup};
-pub use setup::{Owner, Secret, StoreKey};
+pub use store_key::{Secret, StoreKey};
 pub use watch::{Looked, Watched};
 
 use crate::crypto::{self, Chain, PrivateKey};
 use crate::time::Timestamp;
-use disk::{Access, Folder, Links};
+use disk::Access;
 use json::{holds_hmac, json_bytes};
+use layout::{FILE_MAX, JSON_MAX, Layout};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
-
-/// Bytes of a JSON file.
-const JSON_MAX: u64 = 4 * 1024 * 1024;
-/// Bytes of any other file.
-const FILE_MAX: u64 = 1024 * 1024;
 
 /// Files in the store's own folder by which a start tells the next one what it was trying.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,18 +96,6 @@ pub type StartStore = Store<Start>;
 /// Challenges, staging and stapling, and accounts to read.
 pub type WorkStore = Store<Work>;
 
-#[derive(Clone)]
-struct Layout {
-    dir: PathBuf,
-    key: StoreKey,
-    owner: Option<Owner>,
-    fuse: Fuse,
-    is_synced: bool,
-    /// The folders of the groups, held open by who starts httpd: opening them for each of thousands of
-    /// domains takes longer than all else. Never in a worker's handle, which must not inherit them.
-    groups: Option<Arc<[Folder]>>,
-}
-
 impl Clone for WorkStore {
     fn clone(&self) -> Self {
         Store { layout: Arc::clone(&self.layout), rights: PhantomData }
@@ -150,6 +138,12 @@ impl StartStore {
     pub fn worker(&self) -> WorkStore {
         let layout = Layout { groups: None, ..self.layout.as_ref().clone() };
         Store { layout: Arc::new(layout), rights: PhantomData }
+    }
+
+    /// Gives to httpd's `User` what its workers write and somebody else owns: folders of these names with
+    /// their files. `known` is called only if there is one.
+    pub fn hand_over(&self, known: impl Fn() -> HashSet<String>) {
+        owners::hand_over(&self.layout, known);
     }
 
     /// Whether the folder of `name` exists.
@@ -326,66 +320,5 @@ impl<R: Rights> Store<R> {
     pub fn write_chain(&self, group: R::Group, name: &str, file: &str, chain: &Chain) -> Result<(), Error> {
         let group = group.into();
         self.layout.write(group, name, file, &chain.to_pem(), false)
-    }
-}
-
-impl Layout {
-    fn group(&self, group: Group) -> Result<Folder, Error> {
-        let position = Group::ALL.iter().position(|known| *known == group);
-        if let Some(open) = self.groups.as_ref().zip(position).and_then(|(groups, at)| groups.get(at)) {
-            return Ok(open.clone().synced(self.is_synced));
-        }
-        let links = if group.is_of_workers() { Links::Refuse } else { Links::Follow };
-        let folder = Folder::open(&self.dir.join(group.dir_name()), links, &self.fuse)?;
-        // After a power failure nobody would answer for the challenges that were pending.
-        Ok(folder.synced(self.is_synced && group != Group::Challenges))
-    }
-
-    fn folder(&self, group: Group, name: &str) -> Result<Option<Folder>, Error> {
-        let name = group.folder_name(name)?;
-        self.group(group)?.child(&name)
-    }
-
-    fn names(&self, group: Group) -> Result<Vec<String>, Error> {
-        let folders = self.group(group)?.entries()?.into_iter().filter(|(_, is_folder)| *is_folder);
-        let names = folders.filter_map(|(name, _)| name.into_string().ok());
-        Ok(names.filter(|name| group.folder_name(name).is_ok_and(|normal| normal == *name)).collect())
-    }
-
-    fn read(&self, group: Group, name: &str, file: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-        self.group(group)?.read_in(&group.folder_name(name)?, place::file_name(file)?, limit)
-    }
-
-    fn write(&self, group: Group, name: &str, file: &str, content: &[u8], secret: bool) -> Result<(), Error> {
-        let file = place::file_name(file)?;
-        let access = self.file_access(group, secret);
-        let folder_access = Access { mode: group.dir_mode(), ..self.file_access(group, false) };
-        let folder = self.group(group)?.make_child(&group.folder_name(name)?, folder_access)?;
-        if group.is_of_workers() {
-            folder.write_over(file, content, access)
-        } else {
-            folder.write(file, content, access)
-        }
-    }
-
-    fn file_access(&self, group: Group, secret: bool) -> Access {
-        let owner = self.owner.filter(|_| group.is_of_workers());
-        let mut access =
-            Access { mode: group.file_mode(), uid: owner.map(|o| o.uid), gid: owner.map(|o| o.gid) };
-        if secret && access.mode != 0o600 {
-            // Workers compare it with the configuration; nobody else may know it.
-            access.gid = self.owner.map(|o| o.gid);
-            access.mode = if access.gid.is_some() { 0o640 } else { 0o600 };
-        }
-        access
-    }
-
-    fn read_json(&self, group: Group, name: &str, file: &str) -> Result<Option<Value>, Error> {
-        let Some(content) = self.read(group, name, file, JSON_MAX)? else { return Ok(None) };
-        json::read(content).map(Some).map_err(|reason| self.garbage(group, name, file, reason))
-    }
-
-    fn garbage(&self, group: Group, name: &str, file: &str, reason: impl ToString) -> Error {
-        Error::garbage(&self.dir.join(group.dir_name()).join(name).join(file), reason)
     }
 }

@@ -5,13 +5,14 @@
 
 use super::disk::rights::{Giver, own_uid};
 use super::disk::{Access, Folder};
-use super::{Error, Group, Owner, StartStore, setup};
+use super::layout::{Layout, Owner, STORE_FILE};
+use super::{Error, Group};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// Files of root's beside the folders.
 const ROOT_FILES: [&str; 7] = [
-    setup::STORE_FILE,
+    STORE_FILE,
     "httpd.json",
     "store.lock",
     "trial.lock",
@@ -28,7 +29,7 @@ pub(super) fn take_root(root: &Folder, owner: Option<Owner>) -> Result<(), Error
     if owner.is_none() {
         return Ok(());
     }
-    if holder != own && root.uid_of(setup::STORE_FILE) == Some(holder) {
+    if holder != own && root.uid_of(STORE_FILE) == Some(holder) {
         let access = Access { mode: 0o755, uid: Some(own), gid: None };
         told(root, root.grant(access).map(|()| Vec::new()));
     }
@@ -87,37 +88,35 @@ fn try_take_back(group: Group, folder: &Folder, access: Access, owner: Owner) ->
     if is_done { folder.grant(access) } else { Ok(()) }
 }
 
-impl StartStore {
-    /// Gives to httpd's `User` what its workers write and somebody else owns: folders of these names with
-    /// their files. `known` is asked only where there is one.
-    pub fn hand_over(&self, known: impl Fn() -> HashSet<String>) {
-        let Some(owner) = self.layout.owner else { return };
-        let mut names = None;
-        for group in Group::ALL.into_iter().filter(|group| group.is_of_workers()) {
-            let Ok(folder) = self.layout.group(group) else { continue };
-            let others = match folder.folders_unlike(owner.uid, None) {
-                Ok(others) if others.is_empty() => continue,
-                Ok(others) => others,
-                Err(error) => {
-                    told(&folder, Err(error));
-                    continue;
-                }
-            };
-            let names = names.get_or_insert_with(&known);
-            let access = Access { mode: group.dir_mode(), uid: Some(owner.uid), gid: Some(owner.gid) };
-            let file = Access { mode: group.file_mode(), ..access };
-            let others: Vec<_> = others.iter().filter(|name| is_known(names, name)).collect();
-            for name in &others {
-                told(&folder, folder.hand_over(name, access, file, Giver::Before));
+/// Gives to httpd's `User` what its workers write and somebody else owns: folders of these names with
+/// their files. `known` is called only if there is one.
+pub(super) fn hand_over(layout: &Layout, known: impl Fn() -> HashSet<String>) {
+    let Some(owner) = layout.owner else { return };
+    let mut names = None;
+    for group in Group::ALL.into_iter().filter(|group| group.is_of_workers()) {
+        let Ok(folder) = layout.group(group) else { continue };
+        let others = match folder.folders_unlike(owner.uid, None) {
+            Ok(others) if others.is_empty() => continue,
+            Ok(others) => others,
+            Err(error) => {
+                told(&folder, Err(error));
+                continue;
             }
-            if !others.is_empty() {
-                crate::log!(
-                    Notice,
-                    "{}: {} folders in it had another owner, and are of httpd's User now",
-                    folder.path().display(),
-                    others.len()
-                );
-            }
+        };
+        let names = names.get_or_insert_with(&known);
+        let access = Access { mode: group.dir_mode(), uid: Some(owner.uid), gid: Some(owner.gid) };
+        let file = Access { mode: group.file_mode(), ..access };
+        let others: Vec<_> = others.iter().filter(|name| is_known(names, name)).collect();
+        for name in &others {
+            told(&folder, folder.hand_over(name, access, file, Giver::Before));
+        }
+        if !others.is_empty() {
+            crate::log!(
+                Notice,
+                "{}: {} folders in it had another owner, and are of httpd's User now",
+                folder.path().display(),
+                others.len()
+            );
         }
     }
 }
@@ -151,7 +150,7 @@ fn told(folder: &Folder, outcome: Result<Vec<PathBuf>, Error>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Fuse;
+    use crate::store::{Fuse, StartStore};
     use serde_json::json;
     use std::collections::BTreeMap;
     use std::fs::{self, Permissions};

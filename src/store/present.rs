@@ -2,7 +2,8 @@
 //! Folders of known names, where anybody may have made any number of others and put anything into these.
 
 use super::disk::Kind;
-use super::{Error, Group, Layout, Rights, StartStore, Store};
+use super::layout::Layout;
+use super::{Error, Group, Rights, StartStore, Store};
 use std::collections::HashSet;
 
 impl<R: Rights> Store<R> {

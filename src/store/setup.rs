@@ -3,6 +3,9 @@
 //! once and never again.
 
 use super::disk::{Access, Folder, Fuse, Links};
+use super::json::json_bytes;
+use super::layout::{Owner, STORE_FILE};
+use super::store_key::StoreKey;
 use super::{Error, Group, owners};
 use crate::crypto;
 use data_encoding::{BASE64URL, BASE64URL_NOPAD};
@@ -14,41 +17,9 @@ use std::path::Path;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-pub(super) const STORE_FILE: &str = "md_store.json";
 const STORE_FILE_MAX: u64 = 64 * 1024;
 pub(super) const VERSION: f64 = 3.0;
 const KEY_LENGTH: usize = 48;
-
-/// Memory that holds a secret and wipes it before it is given back.
-pub type Secret = Arc<dyn AsRef<[u8]> + Send + Sync>;
-
-/// The pass phrase of every private key in `accounts` and `staging`: once in memory, however many refer to
-/// it. Has no `Debug`, so that it cannot slip into a log.
-#[derive(Clone)]
-pub struct StoreKey(Secret);
-
-impl StoreKey {
-    /// Fits nothing.
-    pub(super) fn none() -> Self {
-        StoreKey(Arc::new(Vec::new()))
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.0.as_ref().as_ref()
-    }
-
-    /// The same in other memory.
-    pub(super) fn moved(&self, place: impl FnOnce(&[u8]) -> Secret) -> Self {
-        StoreKey(place(self.bytes()))
-    }
-}
-
-/// httpd's `User` and `Group`: the workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    pub uid: u32,
-    pub gid: u32,
-}
 
 /// Makes the store's folder itself, for everyone to pass through.
 pub(super) fn make_root(dir: &Path) -> Result<(), Error> {
@@ -104,10 +75,10 @@ pub(super) fn store_file(root: &Folder) -> Result<StoreFile, Error> {
     crypto::fill_with_random(&mut key).map_err(|source| Error::Crypto { path: path.clone(), source })?;
     let text = Zeroizing::new(BASE64URL_NOPAD.encode(&key));
     let mut record = json!({"store": {"version": VERSION}, "key": *text});
-    let content = super::json_bytes(&record);
+    let content = json_bytes(&record);
     drop(take_key(&mut record));
     if root.write_new(STORE_FILE, &content, STORE_FILE_ACCESS)? {
-        return Ok(StoreFile { key: StoreKey(Arc::new(key)), older: None });
+        return Ok(StoreFile { key: StoreKey::new(Arc::new(key)), older: None });
     }
     // Another httpd on the same store was faster.
     parse(&path, &read()?.unwrap_or_default())
@@ -135,7 +106,7 @@ fn parse(path: &Path, content: &[u8]) -> Result<StoreFile, Error> {
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).or_else(|_| BASE64URL.decode(text.as_bytes()));
     let bytes = bytes.map(Zeroizing::new).map_err(|_| bad("its key is not base64url".into()))?;
     match bytes.len() {
-        KEY_LENGTH => Ok(StoreFile { key: StoreKey(Arc::new(bytes)), older }),
+        KEY_LENGTH => Ok(StoreFile { key: StoreKey::new(Arc::new(bytes)), older }),
         length => Err(bad(format!("its key has {length} bytes instead of {KEY_LENGTH}"))),
     }
 }
