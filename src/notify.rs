@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Events: what happens to a managed domain is told to the admin's commands (`MDMessageCmd`,
-//! `MDNotifyCmd`), not more often than their rate limits allow. The limits are kept in the job's log, so
-//! they survive a restart.
+//! Events: calls the administrator's commands (`MDMessageCmd`, `MDNotifyCmd`) when something happens to a
+//! managed domain, and not more often than each event's rate limit allows. The job's log holds the limits, so
+//! they survive a restart. A command's failure is reported to the caller, which decides what follows.
 
 use crate::exec;
 use crate::model::Job;
@@ -19,7 +19,7 @@ const NOTIFY_FAILED: &str = "urn:org:apache:httpd:log:AH10108:";
 pub enum Event {
     /// A renewal is about to start; a failing command postpones it.
     Renewing,
-    /// Challenge data is in place, the CA has not been told yet: challenge type and DNS name.
+    /// Challenge data is in place and the CA does not know yet: challenge type and DNS name.
     ChallengeSetup(String, String),
     /// A new set is complete in staging.
     Renewed,
@@ -33,7 +33,7 @@ pub enum Event {
     Errored,
     /// There is a new OCSP response.
     OcspRenewed,
-    /// A new OCSP response was wanted and not got.
+    /// A new OCSP response was requested and did not come.
     OcspErrored,
 }
 
@@ -57,7 +57,7 @@ impl Event {
         format!("message-{}", self.name())
     }
 
-    /// Whether it only tells: nothing waits for what a command makes of it.
+    /// Whether the event only reports: nothing depends on the command's outcome.
     pub fn is_report(&self) -> bool {
         !matches!(self, Event::Renewing | Event::ChallengeSetup(..))
     }
@@ -73,7 +73,7 @@ impl Event {
     }
 }
 
-/// Those that are not fired again at once.
+/// Events with a rate limit.
 const LIMITED: [Event; 8] = [
     Event::Renewing,
     Event::Renewed,
@@ -85,7 +85,7 @@ const LIMITED: [Event; 8] = [
     Event::OcspErrored,
 ];
 
-/// What of a job's log keeps events from being fired again.
+/// The entries of a job's log that still keep events from being fired again.
 pub fn limiting(log: &[LogEntry], now: Timestamp) -> Vec<LogEntry> {
     let is_limiting = |entry: &&LogEntry| {
         let event = LIMITED.iter().find(|event| event.log_kind() == entry.kind);
@@ -103,47 +103,46 @@ pub struct Commands {
     pub message: Option<String>,
 }
 
-/// A command that failed: where it stands in job.json, and what to tell.
+/// A command that failed: the problem type for job.json and the text for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct Failed {
     /// `urn:org:apache:httpd:log:AH10109:` and the like.
     pub problem: String,
     pub detail: String,
-    /// The command was ended because this process is: no fault of its own.
+    /// The command was ended with this process, which is not its failure.
     pub is_stopped: bool,
 }
 
 /// What to do about a command that failed.
-pub const ADVICE: &str = "Run the command as httpd's User and mend what it says; what it prints is in the error log with 'LogLevel md:debug'.";
+pub const ADVICE: &str = "Run the command as httpd's User and fix what it reports; its output is in the error log with 'LogLevel md:debug'.";
 
 impl Failed {
-    /// With what to do.
+    /// The text with advice.
     pub fn advised(&self) -> String {
         format!("{}. What to do: {ADVICE}", self.detail)
     }
 
     fn stopped(problem: &str, call: String) -> Self {
-        let detail = format!("{call}: this child of httpd ends, the next one makes this call");
+        let detail = format!("{call}: this child of httpd is ending, the next one makes the call");
         crate::log!(Info, "{detail}");
         Failed { problem: problem.into(), detail, is_stopped: true }
     }
 }
 
 impl Commands {
-    /// Whether anybody hears of anything.
+    /// Whether any command is configured.
     pub fn are_any(&self) -> bool {
         self.message.is_some() || self.notify.is_some()
     }
 
-    /// Fires `event` for the domain of `job`, unless it was fired a short time ago, and notes it in the job's
-    /// log.
+    /// Fires `event` for the domain of `job` unless its rate limit forbids it, and notes it in the job's log.
     pub fn fire(&self, event: &Event, job: &mut Job, clock: &dyn Clock) -> Result<(), Failed> {
         if self.begin(event, job, clock)? { self.call(event, job, clock) } else { Ok(()) }
     }
 
-    /// Notes that `event` is fired, unless it was a short time ago. A command may end this process by a
-    /// reload: what it was called for must be noted before.
+    /// Notes that `event` is fired, unless its rate limit forbids it. The note comes before the call, because
+    /// a command may end this process by a reload.
     pub fn begin(&self, event: &Event, job: &mut Job, clock: &dyn Clock) -> Result<bool, Failed> {
         let (kind, now) = (event.log_kind(), clock.now());
         if let (Some(limit), Some(last)) = (event.not_more_often_than(), last_of(job, &kind, now))
@@ -158,7 +157,7 @@ impl Commands {
         Ok(true)
     }
 
-    /// Calls `MDMessageCmd` for an event that is noted. Where that fails, it is not noted any more.
+    /// Calls `MDMessageCmd` for an event that is noted. If the command fails, the note is withdrawn.
     pub fn call(&self, event: &Event, job: &mut Job, clock: &dyn Clock) -> Result<(), Failed> {
         let Some(line) = &self.message else { return Ok(()) };
         let name = event.name();
@@ -176,7 +175,7 @@ impl Commands {
         outcome
     }
 
-    /// Whether there is an `MDNotifyCmd` to call. Not where this process ends.
+    /// Whether there is an `MDNotifyCmd` to call; an error if this process is ending.
     pub fn begin_notify(&self, job: &Job, clock: &dyn Clock) -> Result<bool, Failed> {
         match &self.notify {
             Some(line) if clock.is_stopped() => {
@@ -200,13 +199,13 @@ impl Commands {
     }
 }
 
-/// When the job's log says that it was last fired. What it says of the future was noted by a clock that was
-/// wrong, or not by us.
+/// When the event was last fired, by the job's log. Entries from the future are ignored: a wrong clock or
+/// somebody else wrote them.
 fn last_of(job: &Job, kind: &str, now: Timestamp) -> Option<Timestamp> {
     job.log.iter().find(|entry| entry.kind == kind && entry.when <= now).map(|entry| entry.when)
 }
 
-/// What the end of a command means: only that of the command itself is its failure.
+/// Turns the end of a command into an outcome: only the command's own end counts as its failure.
 fn judge(
     outcome: Result<(), exec::Error>,
     number: &str,
@@ -219,7 +218,7 @@ fn judge(
         Err(exec::Error::Left { .. }) => {
             crate::log!(
                 Info,
-                "{command} for {occasion} goes on by itself, because this child of httpd ends: it counts as called"
+                "{command} for {occasion} continues on its own because this child of httpd is ending; it counts as called"
             );
             Ok(())
         }
@@ -235,7 +234,7 @@ fn judge(
     }
 }
 
-/// In the words of the C module, where it has any: people grep for them.
+/// In the words of the C module where it has them, because people grep for them.
 fn failure(command: &str, occasion: &str, error: &exec::Error) -> String {
     match error {
         exec::Error::Failed { status, .. } => {
@@ -298,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_lately_is_not_told_again_whatever_else_of_the_log_goes() {
+    fn a_recent_event_is_not_fired_again_whatever_log_entries_are_dropped() {
         let now = Timestamp::from_unix(1_800_000_000);
         let hour = Duration::from_secs(3600);
         let mut job = Job::new("a.test");
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_log_says_of_the_future_silences_nobody() {
+    fn a_log_entry_from_the_future_silences_no_event() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("calls");
         let commands = Commands { message: Some(appending(&file, 0)), notify: None };
@@ -363,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_noted_is_made_though_the_process_ends() {
+    fn a_noted_call_is_made_even_if_the_process_ends() {
         let dir = tempfile::tempdir().unwrap();
         let [message, notify] = ["message", "notify"].map(|name| dir.path().join(name));
         let commands =

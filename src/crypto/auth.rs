@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Codes by which a process knows again what one with the same secret has written (HMAC-SHA256, RFC 2104).
+//! Message authentication codes (HMAC-SHA256, RFC 2104), by which a process recognizes what another process
+//! with the same secret wrote.
 
 use super::Error;
 use openssl::hash::MessageDigest;

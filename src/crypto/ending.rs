@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Long computations end with the process: in a child nothing of them may go on while it tears OpenSSL down.
-//! Elsewhere (a start, commands, tests) nobody interrupts them.
+//! Ends long computations when the child process ends, because none may run while the child tears OpenSSL
+//! down. Elsewhere (a start, commands, tests) nothing interrupts them.
 
 use super::Error;
 use crate::time::StopFlag;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Private keys: made, read and written. In the store they stand as PKCS#8 PEM, plain in groups only
-//! root opens and for challenges, sealed (AES-256-CBC, the store key as pass phrase) elsewhere.
+//! Private keys: makes, reads and writes them. In the store they are PKCS#8 PEM (RFC 5958): sealed with the
+//! store key (AES-256-CBC) in `accounts` and `staging`, plain elsewhere. Refuses encrypted files of the
+//! administrator, because nobody can enter a pass phrase.
 
 use super::curve::nid;
 use super::{Error, ending, key_form, pem, sealed, turnstile};

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn openssl_reads_what_is_told_to_be_a_pair() {
+    fn openssl_reads_what_counts_as_a_pair() {
         for kind in [KeySpec::Rsa(512), KeySpec::Ec("P-256".into())] {
             let key = PrivateKey::generate(&kind).unwrap();
             let der = key.pkey().private_key_to_pkcs8().unwrap();

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The certification path (RFC 5280 §6.1) out of what a CA sends. RFC 8555 §9.1 wants the end-entity
-//! certificate first and each of the others to certify the one before; real CAs repeat certificates, add
-//! roots, or sort differently. None of that makes a good certificate worse, so the path is picked out and the
-//! rest is left behind.
+//! Picks the certification path (RFC 5280 §6.1) from the certificates a CA sends. RFC 8555 §9.1 wants the
+//! end-entity certificate first and each following one to certify the one before; CAs repeat certificates,
+//! add roots, or sort differently. The path is kept and the rest is dropped.
 
 use super::{Certificate, Chain, PrivateKey};
 use std::collections::HashSet;

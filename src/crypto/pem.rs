@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_openssl_would_ask_a_pass_phrase_for_is_told() {
+    fn a_file_for_which_openssl_would_ask_a_pass_phrase_is_refused() {
         let key = openssl::rsa::Rsa::generate(512).unwrap();
         let cipher = openssl::symm::Cipher::aes_128_cbc();
         let traditional = key.private_key_to_pem_passphrase(cipher, b"secret").unwrap();

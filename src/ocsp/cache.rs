@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What handshakes are stapled from: every certificate that is stapled, with its response, in one table that
-//! is replaced as a whole. A handshake loads a pointer, looks a certificate up and copies; it takes no lock
-//! and touches no file.
+//! The responses in memory that handshakes are stapled with: one table of all stapled certificates, replaced
+//! as a whole. A handshake loads a pointer, looks its certificate up and copies; it takes no lock and reads
+//! no file.
 
 use super::response::{Response, Status};
 use super::subject::{Id, Subject};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One exchange with a responder: ask, read, verify. What comes back is a response that may be stapled, or
-//! the reason why there is none.
+//! One exchange with a responder: sends a request, reads the answer and verifies it. The result is a response
+//! that may be stapled, or the reason why there is none. It keeps nothing and does not try again.
 
 use super::flaw::Flaw;
 use super::request::{Form, form};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Responses in the store: `ocsp/OWNER/ocsp-HEX.json`, as the C module has them, so that a restart during an
-//! outage still staples. What is read there is verified like what comes over the wire.
+//! Responses in the store, `ocsp/OWNER/ocsp-HEX.json` in the C module's form, so that a restart during an
+//! outage of the responder still staples. A response from a file is verified like one from the network.
 
 use super::flaw::Flaw;
 use super::response::{self, Response, Status};
@@ -23,7 +23,7 @@ fn name(id: &Id) -> String {
 pub enum Unusable {
     #[error("{0}")]
     Store(#[from] Error),
-    #[error("it has no response in base64url")]
+    #[error("it contains no response in base64url")]
     Encoding,
     #[error("{0}")]
     Flaw(#[from] Flaw),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A responder for tests: a CA, a certificate of it, and whatever responses are wished for.
+//! A responder for tests: a CA, a certificate it issued, and any response a test asks for.
 
 use super::request::CertId;
 use super::subject::{Subject, Terms};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a responder says (RFC 6960 §4.2), and whether it is to be believed: the whole of it is read, it
-//! answers for our certificate, the issuer or one it appointed has signed it, and it is of use now.
+//! Parses and verifies a response (RFC 6960 §4.2): it must be readable to its end, be about our certificate,
+//! be signed by the issuer or by a responder the issuer authorized, and be valid now. Anything else is
+//! refused with a [`Flaw`].
 
 use super::flaw::Flaw;
 use super::signer::{self, Signed};
@@ -15,11 +16,11 @@ use openssl::error::ErrorStack;
 use openssl::ocsp::OcspResponse;
 use std::time::Duration;
 
-/// Bytes. No real response has a tenth of it, and it has to pass through each handshake.
+/// Bytes of a response. Real ones have less than a tenth of it, and each handshake carries one.
 pub const SIZE_MAX: usize = 64 * 1024;
 /// How far a responder's clock may be ahead of ours.
 const SLACK: Duration = Duration::from_secs(300);
-/// How long a response holds that does not say.
+/// How long a response without `nextUpdate` is valid.
 const DEFAULT_VALIDITY: Duration = Duration::from_secs(12 * 3600);
 
 /// id-pkix-ocsp-basic
@@ -58,7 +59,7 @@ pub struct Response {
     pub status: Status,
     /// `thisUpdate`.
     pub from: Timestamp,
-    /// `nextUpdate`: from then on it is not to be used.
+    /// `nextUpdate`: not used from then on.
     pub until: Timestamp,
 }
 
@@ -68,8 +69,8 @@ impl Response {
     }
 }
 
-/// Reads and verifies a response about `subject`, except for its dates: what lies in the store may have
-/// expired.
+/// Reads and verifies a response about `subject`, except for its dates, because a response in the store may
+/// have expired.
 pub fn verify(der: &[u8], subject: &Subject, now: Timestamp) -> Result<Response, Flaw> {
     if der.len() > SIZE_MAX {
         return Err(Flaw::TooLarge(der.len()));
@@ -84,7 +85,7 @@ pub fn verify(der: &[u8], subject: &Subject, now: Timestamp) -> Result<Response,
     Ok(Response { der: der.to_vec(), status, from, until })
 }
 
-/// Whether its time has come, as far as clocks agree.
+/// Whether the response is valid already, allowing for clocks that differ.
 pub fn check_begun(response: &Response, now: Timestamp) -> Result<(), Flaw> {
     if response.from > now.plus(SLACK) { Err(Flaw::NotYet(response.from)) } else { Ok(()) }
 }
@@ -104,11 +105,11 @@ pub fn accept(new: &Response, current: Option<&Response>, now: Timestamp) -> Res
     Ok(())
 }
 
-/// Whether clients can read it to the end. Not all of it is signed: who changes the rest on its way must not
-/// make us staple what ends handshakes.
+/// Whether clients can read the response to its end. Not all of it is signed, and a change to the rest must
+/// not make us staple what ends handshakes.
 fn is_readable(der: &[u8]) -> bool {
     let is_readable = OcspResponse::from_der(der).and_then(|response| response.basic()).is_ok();
-    // What failed leaves its reason in the thread's queue, where others would find it.
+    // A failure leaves its reason in the thread's error queue, where other code would find it.
     drop(ErrorStack::get());
     is_readable
 }
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_the_responder_and_what_is_no_response_are_told_apart() {
+    fn errors_of_the_responder_differ_from_what_is_no_response() {
         let responder = Responder::new();
         let subject = subject(&responder, "http://o.test");
         let flaw = |der: &[u8]| verify(der, &subject, NOW).err();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who signed a response, and whether the issuer of the certificate stands behind that (RFC 6960 §4.2.2.2):
-//! the issuer itself, or a certificate that it issued for this purpose. The bytes as they came are what is
-//! verified.
+//! Verifies who signed a response (RFC 6960 §4.2.2.2): the issuer of the certificate, or a responder to which
+//! the issuer gave a certificate for this purpose. The signature is verified over the bytes as received.
 
 use super::flaw::Flaw;
 use super::request::key_hash;
@@ -28,7 +27,7 @@ pub struct Signed<'a> {
     pub responder: Responder<'a>,
 }
 
-/// Whom the response says it is from.
+/// The signer that the response names.
 pub enum Responder<'a> {
     /// DER of the name.
     Name(&'a [u8]),
@@ -38,7 +37,7 @@ pub enum Responder<'a> {
 
 pub fn check(signed: &Signed<'_>, issuer: &Certificate, now: Timestamp) -> Result<(), Flaw> {
     let result = find_signer(signed, issuer, now);
-    // What failed leaves its reason in the thread's queue, where others would find it.
+    // A failure leaves its reason in the thread's error queue, where other code would find it.
     drop(ErrorStack::get());
     result
 }
@@ -48,7 +47,7 @@ fn find_signer(signed: &Signed<'_>, issuer: &Certificate, now: Timestamp) -> Res
     if is_named(signed, issuer) {
         match verify(signed, issuer) {
             Ok(()) => return Ok(()),
-            // A delegate may have the issuer's name. It is looked for below.
+            // A delegate may have the issuer's name; the loop below looks for it.
             Err(error) => flaw = error,
         }
     }
@@ -57,7 +56,7 @@ fn find_signer(signed: &Signed<'_>, issuer: &Certificate, now: Timestamp) -> Res
         if delegate.der() == issuer.der() || !is_named(signed, &delegate) {
             continue;
         }
-        match appointed(&delegate, issuer, now).and_then(|()| verify(signed, &delegate)) {
+        match check_authorized(&delegate, issuer, now).and_then(|()| verify(signed, &delegate)) {
             Ok(()) => return Ok(()),
             Err(error) => flaw = error,
         }
@@ -78,7 +77,7 @@ fn is_named(signed: &Signed<'_>, cert: &Certificate) -> bool {
     }
 }
 
-fn appointed(delegate: &Certificate, issuer: &Certificate, now: Timestamp) -> Result<(), Flaw> {
+fn check_authorized(delegate: &Certificate, issuer: &Certificate, now: Timestamp) -> Result<(), Flaw> {
     if !delegate.was_issued_by(issuer) {
         return Err(Flaw::Untrusted("the issuer has not issued the certificate of the signer"));
     }

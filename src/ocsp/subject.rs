@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A certificate that is to be stapled, with all that is needed to ask for its state. One without a
-//! responder's URL or without its issuer cannot be asked for, and is no subject.
+//! A certificate to staple, with all that a request for its status needs. Refuses a certificate without a
+//! responder URL, and one whose issuer is not in its chain.
 
 use super::request::CertId;
 use crate::crypto::{Certificate, Chain, Error};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One managed domain as all pages show it, as plain values: how it stands, what it serves, what its renewal does
-//! next. It reads no file and prints nothing.
+//! One managed domain as all pages show it, as plain values: how it stands, what it serves, what its renewal
+//! does next. It reads no file and prints nothing.
 
 use super::renewal_need::RenewalNeed;
 use super::standing::{Action, Facts, Next, Standing};
@@ -33,13 +33,13 @@ impl Renewal {
 /// One managed domain at one moment.
 pub struct Domain<'a> {
     pub managed: &'a Managed,
-    /// What has come into use since the start.
+    /// The set that has come into use since the start.
     pub live: Option<Arc<LiveSet>>,
     /// How many processes serve that.
     pub workers: usize,
     pub renewal: Option<Arc<Renewal>>,
     pub need: Arc<RenewalNeed>,
-    /// What is known of the renewal may be old: the state of it could not be written.
+    /// The state of the renewal could not be written, so what is known of it may be old.
     pub unsaved: Option<Loss>,
 }
 
@@ -60,8 +60,7 @@ impl Domain<'_> {
         self.live.as_ref().map_or(&*self.managed.certs, |set| &*set.certs)
     }
 
-    /// Those and the ones for kinds of keys that are not configured any more: served where nothing else is
-    /// there.
+    /// These and the ones for keys that are no longer configured, which are served if there are no others.
     pub fn all_certs(&self) -> Cow<'_, [KeyedCert]> {
         let certs = self.live.as_ref().map_or(&self.managed.certs, |set| &set.certs);
         match certs.spare.as_slice() {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The section of server-status for people: one table row for each managed domain, the most serious first.
 //!
-//! Class names and columns are those of the C module, because style sheets and scripts name them. Every value
-//! from the CA, the store or the configuration goes through `maud`, which escapes it; only constants of this
-//! file are written to the page as they stand.
+//! Class names and columns are those of the C module, because style sheets and scripts name them. `maud`
+//! writes and escapes every value from the CA, the store or the configuration; only constants of this file go
+//! to the page as they are.
 
 use super::Monitor;
 use super::domain::Domain;
@@ -128,8 +128,8 @@ impl Dates {
         titled(&time.to_http_date(), &self.near(time))
     }
 
-    /// At `time` something else is to be said.
-    fn heed(&mut self, time: Timestamp) {
+    /// At `time` the row says something else.
+    fn changes_at(&mut self, time: Timestamp) {
         if time > self.now {
             self.until = self.until.min(time);
         }
@@ -268,7 +268,7 @@ fn waiting(domain: &Domain<'_>, dates: &mut Dates) -> Markup {
 fn wait(domain: &Domain<'_>, dates: &mut Dates) -> Markup {
     let hold = domain.renewal.as_ref().and_then(|renewal| renewal.job.pace.hold.as_ref());
     let Some(hold) = hold.filter(|hold| hold.is_in_force(dates.now)) else { return html! {} };
-    dates.heed(hold.until);
+    dates.changes_at(hold.until);
     html! {
         (labels::ca_name(&hold.ca)) " asked to wait"
         @if let Scope::Name(name) = &hold.scope { " with " (name) }

@@ -74,7 +74,7 @@ fn public_certs(certs: &[KeyedCert], all: bool) -> Map<String, Value> {
     }
     for (spec, cert) in certs {
         let facts = cert.as_ref().map(|cert| match all {
-            // What is not in use yet nobody sees in a handshake.
+            // No handshake shows a certificate that is not in use yet.
             false => cert.to_json(),
             true => json!({
                 "valid": period(cert.not_before, cert.not_after),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Words that pages for people and for scripts have in common: states, CAs by name, dates and spans.
+//! Words that several pages share: states, names of CAs, dates and spans of time. The words of the C module
+//! stay as they are, because scripts look for them.
 
 use super::domain::Domain;
 use crate::config::KNOWN_CAS;
@@ -9,12 +10,12 @@ use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 use url::Url;
 
-/// How serious it is, the most serious first.
+/// How serious a state is, the most serious first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
     /// Clients are refused, or soon will be.
     Error,
-    /// Somebody should look.
+    /// Someone should look.
     Warning,
     Good,
 }
@@ -22,10 +23,10 @@ pub enum Weight {
 /// A renewal is due and has not begun.
 pub const PENDING: &str = "Pending";
 
-/// What it means that the state of a renewal could not be written.
-pub const UNSAVED: &str = "The state of the renewal cannot be written to the store, so what is shown of it may be old. The renewal goes on from memory until the disk takes it again. What to do: free space on the disk, or have the folder `staging` of the store (MDStoreDir) and all in it belong to httpd's User, which a restart of httpd does; the error log names the file.";
+/// Explains that the state of a renewal could not be written.
+pub const UNSAVED: &str = "The state of the renewal cannot be written to the store, so what is shown of it may be old. The renewal continues in memory until the disk accepts writes again. What to do: free space on the disk, or restart httpd, which gives the folder `staging` of the store (MDStoreDir) and its content to httpd's User; the error log names the file.";
 
-/// What hosts serve, where it is not a certificate that has everything that is configured.
+/// What hosts serve if it is not a certificate with everything that is configured.
 pub fn served(domain: &Domain<'_>) -> Option<String> {
     let named = |label: &str| {
         let hosts: Vec<_> = domain
@@ -51,7 +52,7 @@ pub fn served(domain: &Domain<'_>) -> Option<String> {
     (!out.is_empty()).then(|| out.join(" "))
 }
 
-/// More hosts than these are counted.
+/// More hosts are counted instead of named.
 const HOSTS_NAMED: usize = 5;
 
 /// The state in the words of the C module, which scripts look for, and how serious it is.
@@ -87,7 +88,7 @@ fn joined(what: &str, why: Option<String>) -> String {
     why.map_or_else(|| what.to_string(), |why| format!("{what}: {why}"))
 }
 
-/// The CA that is asked, or that the certificate is from: its name and its address.
+/// The CA of the domain: its name and its address.
 pub fn authority(domain: &Domain<'_>) -> Option<(String, String)> {
     let ca = &domain.managed.md.ca;
     let url = ca.url.as_ref().or_else(|| ca.urls.first())?;
@@ -106,7 +107,7 @@ pub fn day(time: Timestamp) -> String {
     time.to_rfc3339().split('T').next().unwrap_or_default().to_string()
 }
 
-/// `in ~3 hours`, `~2 minutes ago`; the day, where that is nearer than two days to nobody.
+/// `in ~3 hours`, `~2 minutes ago`; the day if it is two days away or more.
 pub fn near(time: Timestamp, now: Timestamp) -> String {
     let (ahead, past) = (time.since(now), now.since(time));
     if ahead >= DAY * 2 || past >= DAY * 2 {
@@ -165,7 +166,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_for_a_time_stay_as_long_as_is_said(seconds in -300_000_i64..300_000, later in 0_i64..200_000) {
+        fn words_for_a_time_stay_as_long_as_near_until_says(seconds in -300_000_i64..300_000, later in 0_i64..200_000) {
             let time = Timestamp::from_unix(1_800_000_000);
             let now = Timestamp::from_unix(1_800_000_000 + seconds);
             let later = Timestamp::from_unix_millis(now.unix_millis() + later);
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_are_near_are_told_as_spans_and_others_as_days() {
+    fn near_times_read_as_spans_and_others_as_days() {
         let now = Timestamp::from_unix(1_800_000_000);
         let at = |seconds: i64| near(Timestamp::from_unix(1_800_000_000 + seconds), now);
         assert_eq!(

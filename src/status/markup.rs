@@ -6,8 +6,8 @@ use maud::{Markup, html};
 
 /// The markup in ASCII, with the C module's quotes around attributes, on one line.
 ///
-/// Letters of other alphabets become numeric references, because the page around the markup has an encoding of
-/// its own. maud delimits attributes by `"` and escapes `"` in values: one that is left is a delimiter.
+/// Letters of other alphabets become numeric references, because the page around the markup has an encoding
+/// of its own. maud delimits attributes by `"` and escapes `"` in values: one that is left is a delimiter.
 pub fn ascii(markup: Markup) -> String {
     let markup = markup.into_string();
     let is_plain = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\'');

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Metrics for Prometheus and its kin: OpenMetrics 1.0 text.
+//! Metrics for Prometheus: OpenMetrics 1.0 text.
 //!
-//! Names and labels are an interface: monitoring is built on them. They are listed in docs/status.md.
+//! Names and labels are an interface that monitoring relies on; docs/status.md lists them.
 
 use super::domain::Domain;
 use crate::metrics::Totals;

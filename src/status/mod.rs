@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The status pages: one [`snapshot`] of plain values, printed as JSON, as sections of server-status for people
-//! ([`html`]) and for scripts ([`text`]), and as metrics. No page changes anything or asks a server.
+//! The status pages: one [`snapshot`] of plain values, printed as JSON, as sections of server-status for
+//! people ([`html`]) and for scripts ([`text`]), and as metrics. No page changes anything or asks a server.
 //!
-//! Imports run from the pages to [`snapshot`], from there to [`domain`], and from all of them to [`labels`] and
-//! [`standing`].
+//! Imports run from the pages to [`snapshot`], from there to [`domain`], and from all of them to [`labels`]
+//! and [`standing`].
 
 mod domain;
 pub mod html;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was printed of one domain, one value for each kind of page, kept in [`snapshot`](super::snapshot) while the
-//! domain stands the same. Each value names what its text depends on besides the domain. Who prints makes and
-//! checks it; nothing here formats text.
+//! What was printed of one domain, one value for each kind of page; [`snapshot`](super::snapshot) keeps it
+//! while the domain stays the same. Each value names what its text depends on besides the domain. The pages
+//! make and check these values; nothing here formats text.
 
 use super::Monitor;
 use super::labels::Weight;

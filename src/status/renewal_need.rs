@@ -15,8 +15,8 @@ use std::ops::Range;
 
 #[derive(Debug)]
 pub struct RenewalNeed {
-    /// Whether the domain needs new certificates, whoever requests them: a monitor wants to know also where the
-    /// administrator renews.
+    /// Whether the domain needs new certificates, whoever requests them: a monitor wants to know also where
+    /// the administrator renews.
     pub decision: Decision,
     /// When the renewal is due, or since when; `None`: never.
     pub renew_at: Option<Timestamp>,
@@ -24,8 +24,8 @@ pub struct RenewalNeed {
     pub advice: Option<Advice>,
     /// The period common to the certificates that are served.
     pub certs: Option<Period>,
-    /// How long all this holds for the same certificates and advice. Until then all that pages say of the domain
-    /// stays the same, except for spans of time.
+    /// How long all this holds for the same certificates and advice. Until then all that pages say of the
+    /// domain stays the same, except for spans of time.
     during: Range<Timestamp>,
 }
 
@@ -66,8 +66,8 @@ fn holds_until(
     dates.chain(ends).chain(due).filter(|at| *at > now).fold(now.plus(DAY), Timestamp::min)
 }
 
-/// The period common to all certificates; `None` without any. Those for keys that are no longer configured count
-/// only if there are no others.
+/// The period common to all certificates; `None` without any. Those for keys that are no longer configured
+/// count only if there are no others.
 pub fn period(md: &Md, certs: &Certs) -> Option<Period> {
     let is_any = certs.keyed.iter().any(|(_, cert)| cert.is_some());
     let certs = if is_any { &certs.keyed } else { &certs.spare };

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one process knows of all managed domains: settings and certificates from memory, the state of renewals
-//! from the store. It never writes to the store.
+//! What one process knows of all managed domains: settings and certificates from memory, the state of
+//! renewals from the store. It never writes to the store.
 //!
-//! There is one cache, with a slot for each domain: what was read of the domain, and what was printed of it. A
-//! slot is read again when the domain's folder in staging has changed, and what was printed goes when the values
-//! it came from change. So a monitor that asks every few seconds costs little (figures: docs/performance.md).
+//! There is one cache, with a slot for each domain: what was read of the domain, and what was printed of it.
+//! A slot is read again when the domain's folder in staging has changed, and what was printed goes when the
+//! values it came from change. So a monitor that asks every few seconds costs little (figures:
+//! docs/performance.md).
 
 use super::domain::{Domain, Renewal};
 use super::printed::Printed;
@@ -151,15 +152,15 @@ impl Snapshots {
         }
     }
 
-    /// The slots, for a request. They are read first only if [`keep_up`](Snapshots::keep_up) has not read them
-    /// a moment ago.
+    /// The slots, for a request. They are read first only if [`keep_up`](Snapshots::keep_up) has not read
+    /// them a moment ago.
     fn asked(&self, now: Timestamp) -> MutexGuard<'_, Kept> {
         self.is_asked.store(true, Ordering::Relaxed);
         self.look(Looked::fresh(self.mds.len()) * 2, now)
     }
 
-    /// Reads ahead what has changed if a request came since the last time, so that frequent requests do not wait
-    /// for the disk.
+    /// Reads ahead what has changed if a request came since the last time, so that frequent requests do not
+    /// wait for the disk.
     pub fn keep_up(&self, now: Timestamp) {
         if self.is_asked.load(Ordering::Relaxed) {
             let fresh = Looked::fresh(self.mds.len());

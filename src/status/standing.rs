@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How a managed domain stands, in one word: the same word on every page, in md-status and in metrics; and
-//! what its renewal does next. Pure.
+//! How a managed domain stands, in the one word that every page, md-status and the metrics use; and what its
+//! renewal does next. Pure: facts and `now` in, a word out.
 
 use crate::time::Timestamp;
 
@@ -9,12 +9,12 @@ use crate::time::Timestamp;
 pub enum Standing {
     /// No TLS host uses it.
     Unused,
-    /// There is none in use that is valid yet.
+    /// No certificate in use is valid yet.
     NoCertificate,
     Expired,
     /// Inside `MDWarnWindow`, and no new set is complete.
     ExpiresSoon,
-    /// The configuration leaves its certificates to somebody else.
+    /// The configuration leaves its certificates to the administrator.
     NotRenewed,
     RenewalFailing,
     /// New certificates are due, under way, held back, or complete and not in use yet.
@@ -22,7 +22,7 @@ pub enum Standing {
     Ok,
 }
 
-/// Each with its token for programs and its words for people.
+/// Each word with its token for programs and its text for people.
 const WORDS: [(Standing, &str, &str); 8] = [
     (Standing::Unused, "unused", "not used by any host"),
     (Standing::NoCertificate, "no-certificate", "no certificate"),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn each_word_is_told_where_it_is_the_worst_that_applies() {
+    fn each_word_is_used_if_it_is_the_worst_that_applies() {
         let good = good();
         let failing = Facts { is_failing: true, is_due: true, ..good };
         for (facts, now, expected) in [

@@ -119,7 +119,7 @@ fn the_list_is_laid_out_as_one_document() {
 }
 
 #[test]
-fn who_asks_often_gets_what_was_read_ahead() {
+fn frequent_requests_get_what_was_read_ahead() {
     let (_dir, store) = store();
     // So many that what was seen is good for eight milliseconds.
     let mds = (0..32).map(|n| managed(&format!("{n:02}.test"), rsa(None))).collect();
@@ -376,7 +376,7 @@ fn the_page_shows_problems_first_and_nothing_of_them_is_markup() {
 }
 
 #[test]
-fn the_page_tells_what_the_ca_advises_and_what_it_asks_to_wait_for() {
+fn the_page_shows_what_the_ca_advises_and_the_wait_it_asks_for() {
     let (_dir, store) = store();
     let info = CertInfo { ari_cert_id: Some("AKI.00".into()), ..cert(1, 89) };
     let advice = Advice {
@@ -591,7 +591,7 @@ fn scripts_find_the_words_of_the_c_module() {
 }
 
 #[test]
-fn a_row_that_was_printed_stays_as_long_as_it_is_true() {
+fn a_printed_row_stays_only_while_it_is_true() {
     let (_dir, kept) = hostile();
     let mine = Monitor { name: "mine".into(), url: "https://mine.test/?".into() };
     for seconds in [0, 1, 1, 0, 1800, 5400, 3 * 3600, 3 * 3600 + 5, 88 * 86_400, 90 * 86_400, 0] {
@@ -686,7 +686,7 @@ fn the_short_page_has_a_fact_a_line_whatever_the_ca_says() {
 }
 
 #[test]
-fn metrics_tell_of_every_certificate_domain_and_counter() {
+fn metrics_have_every_certificate_domain_and_counter() {
     let (_dir, snapshots) = hostile();
     let tally = Tally::default();
     tally.failed(Some("urn:ietf:params:acme:error:rateLimited"));

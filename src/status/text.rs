@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The section of `server-status?auto`: one line for each fact, for scripts. Keys are those of the C module.
+//! The section of `server-status?auto` for scripts: one line for each fact. Keys are those of the C module. A
+//! value cannot begin a line of its own.
 
 use super::Monitor;
 use super::domain::Domain;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files that the configuration names, outside of the store.
+//! Reads files outside of the store that the configuration names. Refuses what is not a plain file or too
+//! large.
 
 use super::disk::{Folder, Links};
 use super::layout::FILE_MAX;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What tells a start, and children, that something in a folder of workers was left there by one of them: a
-//! code over purpose, name and content. Its key comes from the store's. Any process of httpd's `User` can
-//! write there; those that httpd did not fork as its children do not have the key.
+//! Authenticates what a worker left in a folder that workers can write: a code (HMAC) over purpose, name and
+//! content, which a start and the children check. Its key comes from the store's key. Any process of httpd's
+//! `User` can write to these folders; only children that httpd forked have the key.
 
 use super::{Error, Rights, Store};
 use crate::crypto::auth::AuthKey;

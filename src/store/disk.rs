@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Folders and files, below everything the store knows of them. Folders are held open and everything is
-//! done relative to them, so that nobody who can write to a folder can turn a path elsewhere in between.
-//! Where workers write, symbolic links are not followed and only plain files are read. Every file is
-//! written whole or not at all.
+//! Folders and files, below everything the store knows of them. Folders are held open and every access is
+//! relative to them, so that no one who can write to a folder can redirect a path in between. Where workers
+//! write, symbolic links are not followed and only plain files are read. Every file is written whole or not
+//! at all.
 
 mod lock_file;
 mod purge;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can go wrong with the store, told so that an admin can act on it.
+//! What can go wrong with the store, in words that say what an administrator can do about it.
 
 use crate::log::plain;
 use std::io::{self, ErrorKind};
@@ -19,7 +19,7 @@ pub enum Error {
     #[error(
         "{} is damaged: {reason}. It holds the key that opens every ACME account and every renewed certificate's \
          private key, so it is not replaced by itself: restore this file from a backup of this store. If there is \
-         none, move the whole store folder away and start again; accounts and certificates are then made anew",
+         none, move the whole store folder away and start again; httpd then creates new accounts and requests new certificates",
         path.display()
     )]
     BadKey { path: PathBuf, reason: String },

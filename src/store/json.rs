@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! JSON as it stands in the store's files.
+//! JSON in the store's files: reads it within limits and writes it in the C module's layout. Refuses files
+//! with too many values.
 
 use serde_json::Value;
 use std::fmt::Write;
@@ -11,7 +12,7 @@ const VALUES_MAX: usize = 100_000;
 /// The error is the reason why it cannot be used.
 pub(super) fn read(mut content: Vec<u8>) -> Result<Value, String> {
     if values(&content) > VALUES_MAX {
-        return Err(format!("there are more than {VALUES_MAX} values in it"));
+        return Err(format!("it has more than {VALUES_MAX} values"));
     }
     let value = serde_json::from_slice(&content).map_err(|error| error.to_string())?;
     if holds_hmac(&value) {

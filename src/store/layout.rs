@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where everything is in the store and whose it is: groups, folders and files with their owners and modes, for both
-//! handles. It refuses no group: what a process may open is a matter of the handle's type.
+//! Where everything is in the store and whose it is: groups, folders and files with their owners and modes,
+//! for both handles. It refuses no group: what a process may open is a matter of the handle's type.
 
 use super::disk::{Access, Folder, Fuse, Links};
 use super::place::{Group, file_name};
@@ -44,7 +44,7 @@ impl Layout {
         }
         let links = if group.is_of_workers() { Links::Refuse } else { Links::Follow };
         let folder = Folder::open(&self.dir.join(group.dir_name()), links, &self.fuse)?;
-        // After a power failure nobody would answer for the challenges that were pending.
+        // After a power failure no pending challenge is answered, so these files need no sync.
         Ok(folder.synced(self.is_synced && group != Group::Challenges))
     }
 
@@ -87,7 +87,7 @@ impl Layout {
         let mut access =
             Access { mode: group.file_mode(), uid: owner.map(|o| o.uid), gid: owner.map(|o| o.gid) };
         if secret && access.mode != 0o600 {
-            // Workers compare it with the configuration; nobody else may know it.
+            // Workers compare it with the configuration; no one else may read it.
             access.gid = self.owner.map(|o| o.gid);
             access.mode = if access.gid.is_some() { 0o640 } else { 0o600 };
         }

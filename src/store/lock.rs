@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Locks of the store: `store.lock` keeps several httpd that share a store from bringing it in line at the
-//! same time, `trial.lock` is held by a start while mod_ssl loads what it has put into use. They are
-//! flock(2)s, so that they end with whoever holds them, however that ends, and other programs can take them,
-//! too. `staging/renewing.lock` is held by the process that renews: it keeps nobody away, and tells two httpd
-//! of each other.
+//! The store's locks. `store.lock` keeps httpds that share a store from reconciling it at the same time; a
+//! start holds `trial.lock` while mod_ssl loads what the start has activated. They are flock(2)s: they end
+//! with the process that holds them, and other programs can take them too. The process that renews holds
+//! `staging/renewing.lock`, which excludes no one and lets two httpds notice each other.
 
 use super::disk::Folder;
 use super::json::json_bytes;

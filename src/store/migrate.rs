@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A store of mod_md 1.0 brought to the present version. There, a folder held `pkey.pem`, `cert.pem` and
+//! Converts a store of mod_md 1.0 to the present version. There a folder held `pkey.pem`, `cert.pem` and
 //! `chain.pem`; now it holds `privkey.pem` and `pubcert.pem`, made from the latter two, which stay. The
-//! version in md_store.json is raised last: what was interrupted is done again by the next start.
+//! version in md_store.json is raised last, so the next start completes an interrupted conversion.
 
 use super::disk::Folder;
 use super::json::json_bytes;
@@ -23,11 +23,7 @@ pub(super) fn run(layout: &Layout, root: &Folder, mut record: Value) -> Result<(
     for group in [Group::Domains, Group::Archive, Group::Staging] {
         for name in layout.names(group)? {
             if let Err(error) = convert(layout, group, &name) {
-                crate::log!(
-                    Warn,
-                    "md[{name}]: its files of mod_md 1.0 cannot be taken over: {}",
-                    error.advised()
-                );
+                crate::log!(Warn, "md[{name}]: cannot convert its files of mod_md 1.0: {}", error.advised());
                 is_complete &= !matches!(error, Error::Io { .. });
             }
         }
@@ -35,7 +31,7 @@ pub(super) fn run(layout: &Layout, root: &Folder, mut record: Value) -> Result<(
     if is_complete && let Some(version) = record.pointer_mut("/store/version") {
         *version = json!(setup::VERSION);
         root.write(STORE_FILE, &json_bytes(&record), setup::STORE_FILE_ACCESS)?;
-        crate::log!(Notice, "the store {} is of version {:.1} now", layout.dir.display(), setup::VERSION);
+        crate::log!(Notice, "the store {} now has version {:.1}", layout.dir.display(), setup::VERSION);
     }
     Ok(())
 }

@@ -47,14 +47,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Files in the store's own folder by which a start tells the next one what it was trying.
+/// Files in the store's own folder in which a start notes for the next one what it tries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Note {
     /// The sets it has put into use.
     Trial,
     /// The one that mod_ssl is loading.
     Loading,
-    /// What has ended starts. It stays.
+    /// What has ended starts; this file stays.
     Ended,
 }
 
@@ -73,9 +73,9 @@ pub trait Rights {
     type Group: Copy + Into<Group>;
 }
 
-/// Who starts httpd.
+/// The process that starts httpd.
 pub enum Start {}
-/// Who serves requests and renews.
+/// Processes that serve requests and renew.
 pub enum Work {}
 
 impl Rights for Start {
@@ -103,9 +103,8 @@ impl Clone for WorkStore {
 }
 
 impl StartStore {
-    /// Opens the store in `dir`, an absolute path, and makes what is missing of it; one of an older version
-    /// is brought to the present one. `owner` is httpd's
-    /// `User` and `Group`; `None` where httpd is not started by root.
+    /// Opens the store in `dir`, an absolute path, makes what is missing and converts an older version.
+    /// `owner` is httpd's `User` and `Group`; `None` if root does not start httpd.
     pub fn open(dir: &Path, owner: Option<Owner>) -> Result<Self, Error> {
         StartStore::open_with(dir, owner, Fuse::default())
     }
@@ -158,7 +157,7 @@ impl StartStore {
         source.rename(&group.folder_name(name)?, &target, &to.folder_name(new_name)?)
     }
 
-    /// Takes from everyone but workers a file that holds the hmac of an EAB and was not written by us.
+    /// Makes a file with the hmac of an EAB that somebody else wrote readable to workers only.
     pub fn hide(&self, group: Group, name: &str, file: &str) -> Result<(), Error> {
         match self.layout.folder(group, name)? {
             Some(folder) => folder.grant_file(place::file_name(file)?, self.layout.file_access(group, true)),
@@ -166,7 +165,7 @@ impl StartStore {
         }
     }
 
-    /// Notes which schemes reach this server (httpd.json), where that is news.
+    /// Notes which schemes reach this server (httpd.json), if that has changed.
     pub fn write_reach(&self, http: bool, https: bool) -> Result<bool, Error> {
         const FILE: &str = "httpd.json";
         let content = json_bytes(&json!({"proto": {"http": http, "https": https}}));
@@ -178,8 +177,8 @@ impl StartStore {
         Ok(true)
     }
 
-    /// Notes what this start is trying, for the next one to know where it ends with that. What does not stay
-    /// does not wait for the disk: a process that ends leaves it, and a power failure says nothing about what
+    /// Notes what this start tries, so that the next one knows if it ended the start. Notes that do not stay
+    /// are not synced to disk: they survive the end of a process, and a power failure says nothing about what
     /// was tried.
     pub fn write_note(&self, note: Note, content: &Value) -> Result<(), Error> {
         let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(note == Note::Ended);
@@ -189,7 +188,7 @@ impl StartStore {
     /// What an earlier start has left.
     pub fn read_note(&self, note: Note) -> Result<Option<Value>, Error> {
         let content = setup::open_root(&self.layout.dir, &self.layout.fuse)?.read(note.file(), JSON_MAX)?;
-        // What cannot be read tells nothing.
+        // A note that cannot be read says nothing.
         Ok(content.map(|content| serde_json::from_slice(&content).unwrap_or_default()))
     }
 
@@ -199,7 +198,7 @@ impl StartStore {
 }
 
 impl WorkStore {
-    /// All folders in the group, those of strangers too, and what tells whether anything in them has changed.
+    /// All folders in the group, strangers' too, each with a stamp that changes with its content.
     pub fn stamps(&self, group: WorkGroup) -> Result<Vec<(String, Stamp)>, Error> {
         self.layout.group(group.into())?.stamps()
     }
@@ -221,8 +220,8 @@ impl WorkStore {
 /// `name` is that of an MD, a challenge's host or an account; `file` that of a file in its folder. What
 /// is not there reads as `None`; what is there and cannot be used is [`Error::Garbage`].
 impl WorkStore {
-    /// The store of other servers, to look for challenges in it: nothing is made, and nothing is read before
-    /// somebody asks. What is sealed with its key stays closed.
+    /// The store of other servers, to look for challenges in it. Nothing is made, nothing is read before a
+    /// request, and sealed keys stay closed.
     pub fn of_others(dir: &Path) -> Self {
         let (key, fuse) = (StoreKey::none(), Fuse::default());
         let layout = Layout { dir: dir.to_path_buf(), key, owner: None, fuse, is_synced: true, groups: None };
@@ -231,15 +230,15 @@ impl WorkStore {
 }
 
 impl<R: Rights> Store<R> {
-    /// The same store for writing what can be made anew: nothing waits for the disk, so a power failure may
-    /// leave such files empty or take them away.
+    /// The same store for files that can be made again: nothing waits for the disk, so a power failure may
+    /// leave such files empty or remove them.
     #[must_use]
     pub fn unsynced(&self) -> Self {
         let layout = Layout { is_synced: false, ..self.layout.as_ref().clone() };
         Store { layout: Arc::new(layout), rights: PhantomData }
     }
 
-    /// The path of a file, for those who open it themselves (mod_ssl, OpenSSL).
+    /// The path of a file, for code that opens it itself (mod_ssl, OpenSSL).
     pub fn path(&self, group: R::Group, name: &str, file: &str) -> Result<PathBuf, Error> {
         let group = group.into();
         let folder = group.folder_name(name)?;
@@ -285,7 +284,7 @@ impl<R: Rights> Store<R> {
         self.layout.read_json(group.into(), name, file)
     }
 
-    /// Where the value holds the hmac of an EAB, the file is not for everyone to read.
+    /// A file with the hmac of an EAB is not readable to everyone.
     pub fn write_json(&self, group: R::Group, name: &str, file: &str, value: &Value) -> Result<(), Error> {
         self.layout.write(group.into(), name, file, &json_bytes(value), holds_hmac(value))
     }
@@ -301,12 +300,12 @@ impl<R: Rights> Store<R> {
         self.layout.write(group.into(), name, file, &pem, false)
     }
 
-    /// A key as it stands in files of the group (PEM): for one that becomes a part of another file.
+    /// A key in the form of the group's files (PEM), to become a part of another file.
     pub fn seal_key(&self, group: R::Group, key: &PrivateKey) -> Result<Zeroizing<Vec<u8>>, Error> {
         self.layout.seal_key(group.into(), key)
     }
 
-    /// What [`Store::seal_key`] made, and nothing in another form: others may have written it.
+    /// Opens what [`Store::seal_key`] made, and no other form, because others may have written it.
     pub fn open_key(&self, group: R::Group, pem: &[u8]) -> Result<PrivateKey, crypto::Error> {
         self.layout.open_key(group.into(), pem)
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whose the store is where root starts httpd: workers own what they write, root the rest. Set right where
-//! `User` has changed or a store was restored with other owners. Only folders with the wrong owner are walked
-//! through.
+//! The owners of files and folders where root starts httpd: workers own what they write, root the rest. A
+//! start corrects owners after `User` has changed or a store was restored. It walks only through folders with
+//! a wrong owner and follows no links.
 
 use super::disk::rights::{Giver, own_uid};
 use super::disk::{Access, Folder};
@@ -21,8 +21,8 @@ const ROOT_FILES: [&str; 7] = [
     "trial-ended.json",
 ];
 
-/// Takes back the store's own folder where it was given away together with its key. A folder that is somebody
-/// else's for other reasons stays so.
+/// Takes back the store's own folder if it was given away together with its key. A folder that somebody else
+/// owns for other reasons stays as it is.
 pub(super) fn take_root(root: &Folder, owner: Option<Owner>) -> Result<(), Error> {
     let own = own_uid();
     let holder = root.uid()?;
@@ -31,13 +31,13 @@ pub(super) fn take_root(root: &Folder, owner: Option<Owner>) -> Result<(), Error
     }
     if holder != own && root.uid_of(STORE_FILE) == Some(holder) {
         let access = Access { mode: 0o755, uid: Some(own), gid: None };
-        told(root, root.grant(access).map(|()| Vec::new()));
+        report(root, root.grant(access).map(|()| Vec::new()));
     }
-    // Where others can put files, no file is what it seems.
+    // A file in a folder that others can write may not be ours.
     if root.uid()? == own {
         for file in ROOT_FILES.iter().filter(|file| root.uid_of(file).is_some_and(|uid| uid != own)) {
             let access = Access { mode: 0o600, uid: Some(own), gid: None };
-            told(root, root.reclaim_file(file, access).map(|()| Vec::new()));
+            report(root, root.reclaim_file(file, access).map(|()| Vec::new()));
         }
     }
     Ok(())
@@ -49,7 +49,7 @@ pub(super) fn take_back(group: Group, folder: &Folder, owner: Owner) -> Result<(
     let access = Access { mode: group.dir_mode(), uid: Some(own_uid()), gid: None };
     if let Err(error) = try_take_back(group, folder, access, owner) {
         // On some network file systems root owns nothing.
-        told(folder, Err(error));
+        report(folder, Err(error));
         folder.grant(Access { uid: None, ..access })?;
     }
     Ok(())
@@ -57,11 +57,11 @@ pub(super) fn take_back(group: Group, folder: &Folder, owner: Owner) -> Result<(
 
 fn try_take_back(group: Group, folder: &Folder, access: Access, owner: Owner) -> Result<(), Error> {
     let own = own_uid();
-    // Nobody gets into one that is root's and closed to others.
+    // No one else can enter a folder that root owns and that is closed to others.
     if folder.has(access)? && group.is_private() {
         return Ok(());
     }
-    // While it is closed, it is not in order, so that the next start ends what was begun.
+    // A closed folder counts as not in order, so that the next start completes the work.
     if group.is_private() {
         folder.close()?
     } else {
@@ -75,12 +75,12 @@ fn try_take_back(group: Group, folder: &Folder, access: Access, owner: Owner) ->
     for name in &wrong {
         let outcome = folder.hand_over(name, access, file, Giver::Anybody);
         is_done &= outcome.is_ok();
-        told(folder, outcome);
+        report(folder, outcome);
     }
     if !wrong.is_empty() {
         crate::log!(
             Notice,
-            "{}: {} folders in it had another owner or mode, and are set right",
+            "{}: corrected the owner and mode of {} folders in it",
             folder.path().display(),
             wrong.len()
         );
@@ -99,7 +99,7 @@ pub(super) fn hand_over(layout: &Layout, known: impl Fn() -> HashSet<String>) {
             Ok(others) if others.is_empty() => continue,
             Ok(others) => others,
             Err(error) => {
-                told(&folder, Err(error));
+                report(&folder, Err(error));
                 continue;
             }
         };
@@ -108,12 +108,12 @@ pub(super) fn hand_over(layout: &Layout, known: impl Fn() -> HashSet<String>) {
         let file = Access { mode: group.file_mode(), ..access };
         let others: Vec<_> = others.iter().filter(|name| is_known(names, name)).collect();
         for name in &others {
-            told(&folder, folder.hand_over(name, access, file, Giver::Before));
+            report(&folder, folder.hand_over(name, access, file, Giver::Before));
         }
         if !others.is_empty() {
             crate::log!(
                 Notice,
-                "{}: {} folders in it had another owner, and are of httpd's User now",
+                "{}: gave {} folders in it to httpd's User, because they had another owner",
                 folder.path().display(),
                 others.len()
             );
@@ -127,7 +127,7 @@ fn is_known(names: &HashSet<String>, folder: &str) -> bool {
     folder == "other" || names.contains(folder) || names.contains(&format!("*.{folder}"))
 }
 
-fn told(folder: &Folder, outcome: Result<Vec<PathBuf>, Error>) {
+fn report(folder: &Folder, outcome: Result<Vec<PathBuf>, Error>) {
     let folder = folder.path().display();
     match outcome {
         Ok(left) => {
@@ -141,8 +141,8 @@ fn told(folder: &Folder, outcome: Result<Vec<PathBuf>, Error>) {
         }
         Err(error) => crate::log!(
             Warn,
-            "{folder}: what is in there has the wrong owner, and it cannot be given the right one: {error}. Set it with \
-             chown, as docs/store.md has it"
+            "{folder}: its content has the wrong owner, which cannot be corrected: {error}. Set the owner with chown, as \
+             docs/store.md says"
         ),
     }
 }

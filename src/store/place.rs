@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where things lie in the store, who may read them, and which names can stand in a path: the only
-//! place that decides any of this. A name that passes never leaves its group's folder.
+//! Where files are in the store, who may read them, and which names may be part of a path: the only place
+//! that decides this. Refuses every name that would leave its group's folder.
 
 use super::Error;
 use crate::names;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Folders of known names, where anybody may have made any number of others and put anything into these.
+//! Finds and removes folders of known names among any number of others. Follows no links, and its work grows
+//! with the names it is asked for, not with what others have put there.
 
 use super::disk::Kind;
 use super::layout::Layout;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start can tell in advance of files and folders that httpd's children will need. Where the rights
-//! depend on more than owner, group and mode, nothing is claimed.
+//! Tells at a start which files, folders and commands httpd's children will not be able to use. Makes no
+//! claim if rights depend on more than owner, group and mode.
 
 use super::Owner;
 use crate::exec;
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_executed_is_told_and_what_may_be_is_not() {
+    fn only_what_cannot_be_executed_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         set(dir.path(), 0o755);
         let program = dir.path().join("program");

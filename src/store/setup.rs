@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Opening the store when httpd starts: folders, their rights, and the store's own key, which is made
-//! once and never again.
+//! Prepares the store when httpd starts: makes folders, sets their rights, and makes or reads the store's
+//! key. Refuses a store of a newer version and a damaged key, which it never replaces.
 
 use super::disk::{Access, Folder, Fuse, Links};
 use super::json::json_bytes;
@@ -39,7 +39,7 @@ pub(super) fn make_groups(root: &Folder, owner: Option<Owner>) -> Result<(), Err
     for group in Group::ALL {
         let name = group.dir_name();
         if owner.is_some() && root.is_strangers_link(name) {
-            let reason = "it is a symbolic link that is not root's: put a folder in its place, or give the link to root \
+            let reason = "it is a symbolic link that root does not own: put a folder in its place, or give the link to root \
                           (chown -h root)";
             return Err(Error::garbage(&root.path().join(name), reason));
         }
@@ -95,14 +95,14 @@ fn take_key(record: &mut Value) -> Option<Zeroizing<String>> {
 fn parse(path: &Path, content: &[u8]) -> Result<StoreFile, Error> {
     let bad = |reason: String| Error::BadKey { path: path.to_path_buf(), reason };
     let mut record: Value =
-        serde_json::from_slice(content).map_err(|e| bad(format!("it is no JSON ({e})")))?;
+        serde_json::from_slice(content).map_err(|e| bad(format!("it is not JSON ({e})")))?;
     let version = record.pointer("/store/version").and_then(Value::as_f64);
-    let version = version.ok_or_else(|| bad("there is no version in it".into()))?;
+    let version = version.ok_or_else(|| bad("it has no version".into()))?;
     if version > VERSION {
         return Err(Error::NewerVersion { path: path.to_path_buf(), version });
     }
     let older = (version < VERSION).then(|| record.clone());
-    let text = take_key(&mut record).ok_or_else(|| bad("there is no key in it".into()))?;
+    let text = take_key(&mut record).ok_or_else(|| bad("it has no key".into()))?;
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).or_else(|_| BASE64URL.decode(text.as_bytes()));
     let bytes = bytes.map(Zeroizing::new).map_err(|_| bad("its key is not base64url".into()))?;
     match bytes.len() {

@@ -126,8 +126,8 @@ fn a_store_file_that_cannot_be_used_stops_the_start_with_advice_and_stays() {
     for (content, expected) in [
         ("".to_string(), "restore this file from a backup"),
         ("{".into(), "restore this file from a backup"),
-        ("[]".into(), "there is no version in it"),
-        (r#"{"store":{"version":3.0}}"#.into(), "there is no key in it"),
+        ("[]".into(), "it has no version"),
+        (r#"{"store":{"version":3.0}}"#.into(), "it has no key"),
         (r#"{"store":{"version":3.0},"key":"AAAA"}"#.into(), "its key has 3 bytes instead of 48"),
         (r#"{"store":{"version":3.0},"key":"!"}"#.into(), "its key is not base64url"),
         (format!(r#"{{"store":{{"version":4.0}},"key":"{key64}"}}"#), "of version 4, made by a newer mod_md"),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What of a group is to be read again, told from the stamps of its folders: so that who asks every few
-//! seconds costs next to nothing, and nobody is told anything that is older than a second.
+//! Decides from the stamps of folders which of them to read again, so that a monitor that asks every few
+//! seconds costs little and sees nothing older than a second.
 
 use super::{Stamp, WorkGroup, WorkStore};
 use crate::time::Timestamp;

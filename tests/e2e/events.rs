@@ -219,7 +219,7 @@ fn a_reload_lets_a_notified_command_end_and_does_not_repeat_it() {
         assert_eq!(lines(&done), ["one.test"]);
         assert_eq!(notify.calls(), ["one.test"]);
         assert_eq!(message.count(&said("renewed")), 1);
-        let told = httpd.logged("goes on by itself");
+        let told = httpd.logged("continues on its own");
         assert!(told.len() == 1 && told[0].contains("[md:info]"), "{told:#?}");
         for number in ["AH10108", "AH10109"] {
             assert_eq!(httpd.logged(number), Vec::<String>::new());

@@ -207,14 +207,14 @@ fn the_good_response_stays_until_it_expires_whatever_the_responder_does() {
     }
     for words in [
         "was valid until",
-        "is valid from",
+        "is not valid before",
         "signature of the response is wrong",
         "is not about this",
         "does not know",
         "tryLater",
         "HTTP status 500",
         "HTTP status 404",
-        "no OCSP response",
+        "not an OCSP response",
         "connection refused",
         "no answer in time",
         "not for signing OCSP responses",

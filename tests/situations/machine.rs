@@ -153,7 +153,7 @@ pub fn commands() -> Vec<Situation> {
             "MDChallengeDns01 fails",
             &[
                 "failed with exit code 3",
-                "mend what it says",
+                "fix what it reports",
                 "setup a.test test'",
                 "LogLevel md:debug'. None",
             ],

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files that are locked, and neither read nor replaced as others are.
+//! Opens and locks lock files. Refuses what is not a plain file, and neither reads nor replaces their
+//! content.
 
 use super::Folder;
 use crate::store::Error;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Removing folders in which anybody may have put anything, and finding those that are wanted among all
-//! others. The work is bounded, whatever is there.
+//! Removes folders in which others may have put anything, and finds wanted folders among any number of
+//! others. Follows no links; the work is bounded whatever is there.
 
 use super::{Access, FOLDER, Folder, Links};
 use crate::crypto;

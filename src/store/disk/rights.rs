@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Owners of what stands in the store already: after `User` has changed, or where the store was restored by
-//! somebody else.
+//! Corrects the owners of files that are in the store already, after `User` has changed or somebody restored
+//! the store.
 //!
-//! Whoever could write to a folder may have put anything there: links to files elsewhere, or files that only
-//! they could not read. So a folder is closed first, links are never followed, and a file with another name
-//! elsewhere is left alone.
+//! Anyone who could write to a folder may have put links to files elsewhere into it, or files that only they
+//! could not read. So a folder is closed first, links are never followed, and a file with another hard link
+//! is left alone.
 
 use super::{Access, FOLDER, Folder, grant};
 use crate::store::Error;
@@ -44,7 +44,8 @@ impl Folder {
         }
         let uid = meta.uid();
         let is_ours = uid == own_uid() || uid == self.uid()?;
-        Ok((!is_ours).then(|| format!("it belongs to the user of number {uid}, who does not own its folder")))
+        Ok((!is_ours)
+            .then(|| format!("it belongs to the user with number {uid}, who does not own its folder")))
     }
 
     /// Whether owner and mode are these.
