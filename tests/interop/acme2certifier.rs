@@ -7,10 +7,7 @@ use mod_md::time::Timestamp;
 use serde_json::Value;
 
 use crate::alone::{Dns, alone};
-use crate::ca::{
-    Ca, Challenge, GUNICORN, PATIENCE, assert_issues, assert_no_errors, assert_recovers, config, root_in,
-    wait_served,
-};
+use crate::ca::{Ca, GUNICORN, Kind, PATIENCE, assert_no_errors, config, root_in, tests_of, wait_served};
 use support::{Httpd, Lab, Need, open_lab, wait_for};
 
 /// With these lines more in its configuration, by section.
@@ -46,51 +43,15 @@ dbfile: {show}/a2c.db
     )
 }
 
-fn issues(lab: Option<Lab>, challenge: Challenge) {
-    alone(lab, &[GUNICORN], move |lab: Lab, dns: Dns| {
-        let ca = start(&lab, "");
-        assert_issues(&lab, &dns, &ca, challenge);
-        assert_eq!(ca.requests("/acme/neworders"), 4);
-        assert_eq!(ca.requests("/acme/newaccount"), 1);
-    });
-}
+static KIND: Kind = Kind {
+    program: GUNICORN,
+    start: |lab| start(lab, ""),
+    new_order: "/acme/neworders",
+    new_account: "/acme/newaccount",
+    orders_of_a_recovery: None,
+};
 
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn http_01() {
-    issues(open_lab!(Need::Root), Challenge::Http01);
-}
-
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn tls_alpn_01() {
-    issues(open_lab!(Need::Root), Challenge::TlsAlpn01);
-}
-
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn dns_01() {
-    issues(open_lab!(Need::Root), Challenge::Dns01);
-}
-
-fn recovers(lab: Option<Lab>, challenge: Challenge) {
-    alone(lab, &[GUNICORN], move |lab: Lab, dns: Dns| {
-        let ca = start(&lab, "");
-        assert_recovers(&lab, &dns, &ca, challenge);
-    });
-}
-
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn http_01_is_repeated_where_a_name_led_elsewhere() {
-    recovers(open_lab!(Need::Root), Challenge::Http01);
-}
-
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn tls_alpn_01_is_repeated_where_a_name_led_elsewhere() {
-    recovers(open_lab!(Need::Root), Challenge::TlsAlpn01);
-}
+tests_of!(KIND);
 
 fn site(lab: &Lab, ca: &Ca, lines: &str) -> Httpd {
     config(lab, ca)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use openssl::pkey::Id;
 
-use crate::alone::{Dns, program};
+use crate::alone::{Dns, alone, program};
 use support::process::{Process, Start, args};
 use support::tls::{self, EC_ONLY, RSA_ONLY, Served};
 use support::{Command, Config, Httpd, Lab, wait_for};
@@ -95,6 +95,59 @@ impl Ca {
             .count()
     }
 }
+
+/// A CA of others, for the tests that all of them pass.
+pub struct Kind {
+    /// What has to be installed.
+    pub program: &'static str,
+    pub start: fn(&Lab) -> Ca,
+    pub new_order: &'static str,
+    pub new_account: &'static str,
+    /// How many orders there are after a failed validation and its repetition, where that is known.
+    pub orders_of_a_recovery: Option<usize>,
+}
+
+impl Kind {
+    pub fn issues(&'static self, lab: Option<Lab>, challenge: Challenge) {
+        alone(lab, &[self.program], move |lab: Lab, dns: Dns| {
+            let ca = (self.start)(&lab);
+            assert_issues(&lab, &dns, &ca, challenge);
+            assert_eq!(ca.requests(self.new_order), 4);
+            assert_eq!(ca.requests(self.new_account), 1);
+        });
+    }
+
+    pub fn recovers(&'static self, lab: Option<Lab>, challenge: Challenge) {
+        alone(lab, &[self.program], move |lab: Lab, dns: Dns| {
+            let ca = (self.start)(&lab);
+            assert_recovers(&lab, &dns, &ca, challenge);
+            if let Some(orders) = self.orders_of_a_recovery {
+                assert_eq!(ca.requests(self.new_order), orders);
+            }
+        });
+    }
+}
+
+/// The tests that all CAs pass, for this [`Kind`].
+macro_rules! tests_of {
+    ($kind:expr) => {
+        tests_of! { $kind;
+            http_01 issues Http01;
+            tls_alpn_01 issues TlsAlpn01;
+            dns_01 issues Dns01;
+            http_01_is_repeated_where_a_name_led_elsewhere recovers Http01;
+            tls_alpn_01_is_repeated_where_a_name_led_elsewhere recovers TlsAlpn01;
+        }
+    };
+    ($kind:expr; $($name:ident $what:ident $challenge:ident;)*) => { $(
+        #[test]
+        #[ignore = "run by `make test-interop`"]
+        fn $name() {
+            $kind.$what(open_lab!(Need::Root), crate::ca::Challenge::$challenge);
+        }
+    )* };
+}
+pub(crate) use tests_of;
 
 /// A folder with a root to issue with.
 pub fn root_in(dir: &Path) {

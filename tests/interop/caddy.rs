@@ -6,8 +6,8 @@
 //! hold twelve hours, which this version does not let one change. The URLs of its directory have the host's
 //! name without a port: it has to listen at 443.
 
-use crate::alone::{Dns, alone, program};
-use crate::ca::{Ca, Challenge, assert_issues, assert_recovers};
+use crate::alone::program;
+use crate::ca::{Ca, Kind, tests_of};
 use std::fs;
 use support::process::{Process, Start, args};
 use support::{Lab, Need, open_lab};
@@ -47,49 +47,13 @@ https://ca.test {{
     Ca::up(lab, process, log, "/acme/local/directory", &root, &root)
 }
 
-fn issues(lab: Option<Lab>, challenge: Challenge) {
-    alone(lab, &[CADDY], move |lab: Lab, dns: Dns| {
-        let ca = start(&lab);
-        assert_issues(&lab, &dns, &ca, challenge);
-        assert_eq!(ca.requests("/acme/local/new-order"), 4);
-        assert_eq!(ca.requests("/acme/local/new-account"), 1);
-    });
-}
+static KIND: Kind = Kind {
+    program: CADDY,
+    start,
+    new_order: "/acme/local/new-order",
+    new_account: "/acme/local/new-account",
+    // One for each key.
+    orders_of_a_recovery: Some(2),
+};
 
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn http_01() {
-    issues(open_lab!(Need::Root), Challenge::Http01);
-}
-
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn tls_alpn_01() {
-    issues(open_lab!(Need::Root), Challenge::TlsAlpn01);
-}
-
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn dns_01() {
-    issues(open_lab!(Need::Root), Challenge::Dns01);
-}
-
-fn recovers(lab: Option<Lab>, challenge: Challenge) {
-    alone(lab, &[CADDY], move |lab: Lab, dns: Dns| {
-        let ca = start(&lab);
-        assert_recovers(&lab, &dns, &ca, challenge);
-        assert_eq!(ca.requests("/acme/local/new-order"), 2, "one for each key");
-    });
-}
-
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn http_01_is_repeated_where_a_name_led_elsewhere() {
-    recovers(open_lab!(Need::Root), Challenge::Http01);
-}
-
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn tls_alpn_01_is_repeated_where_a_name_led_elsewhere() {
-    recovers(open_lab!(Need::Root), Challenge::TlsAlpn01);
-}
+tests_of!(KIND);

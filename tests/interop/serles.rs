@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::alone::{Dns, alone};
-use crate::ca::{Ca, Challenge, GUNICORN, PATIENCE, assert_issues, assert_recovers, config, root_in};
+use crate::ca::{Ca, GUNICORN, Kind, PATIENCE, config, root_in, tests_of};
 use support::{Lab, Need, open_lab, wait_for};
 
 fn start(lab: &Lab, backend: &str) -> Ca {
@@ -35,52 +35,16 @@ cakey = {show}/root.key
     )
 }
 
-fn issues(lab: Option<Lab>, challenge: Challenge) {
-    alone(lab, &[GUNICORN], move |lab: Lab, dns: Dns| {
-        let ca = start(&lab, "serles_backend");
-        assert_issues(&lab, &dns, &ca, challenge);
-        assert_eq!(ca.requests("/newOrder"), 4);
-        assert_eq!(ca.requests("/newAccount"), 1);
-    });
-}
+static KIND: Kind = Kind {
+    program: GUNICORN,
+    start: |lab| start(lab, "serles_backend"),
+    new_order: "/newOrder",
+    new_account: "/newAccount",
+    // One for each key.
+    orders_of_a_recovery: Some(2),
+};
 
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn http_01() {
-    issues(open_lab!(Need::Root), Challenge::Http01);
-}
-
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn tls_alpn_01() {
-    issues(open_lab!(Need::Root), Challenge::TlsAlpn01);
-}
-
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn dns_01() {
-    issues(open_lab!(Need::Root), Challenge::Dns01);
-}
-
-fn recovers(lab: Option<Lab>, challenge: Challenge) {
-    alone(lab, &[GUNICORN], move |lab: Lab, dns: Dns| {
-        let ca = start(&lab, "serles_backend");
-        assert_recovers(&lab, &dns, &ca, challenge);
-        assert_eq!(ca.requests("/newOrder"), 2, "one for each key");
-    });
-}
-
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn http_01_is_repeated_where_a_name_led_elsewhere() {
-    recovers(open_lab!(Need::Root), Challenge::Http01);
-}
-
-#[test]
-#[ignore = "run by `make test-interop`"]
-fn tls_alpn_01_is_repeated_where_a_name_led_elsewhere() {
-    recovers(open_lab!(Need::Root), Challenge::TlsAlpn01);
-}
+tests_of!(KIND);
 
 /// The OpenSSL backend that comes with it leaves the names out.
 #[test]
