@@ -4,21 +4,17 @@
 //! mind, succeeds from what is on disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use doubles::VirtualClock;
-use doubles::fake_ca::{Answer, Endpoint, FakeCa, Fault, Sends, problem};
+use doubles::Host;
+use doubles::fake_ca::{Answer, Endpoint, Fault, Sends, problem};
 use mod_md::http;
-use mod_md::managed::Managed;
 use mod_md::managed::staging::Staging;
-use mod_md::model::{Ca, Job, KeySpec, Md};
-use mod_md::notify::Commands;
-use mod_md::renew::attempt::ca_pool::Authorities;
-use mod_md::renew::attempt::settings::Settings;
-use mod_md::renew::decide::retry::Retry;
-use mod_md::renew::worker::check::{Engine, Next};
-use mod_md::store::{StartStore, WorkGroup, WorkStore};
-use mod_md::time::{Clock, DAY, Timestamp};
+use mod_md::model::{Job, KeySpec};
+use mod_md::renew::worker::check::Next;
+use mod_md::store::WorkGroup;
+use mod_md::time::{Clock, DAY};
 use serde_json::{Value, json};
-use std::sync::{Arc, OnceLock};
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const NAME: &str = "a.test";
@@ -27,10 +23,14 @@ const BUDGET: Duration = Duration::from_secs(700);
 /// And on the clock of this machine: nothing that a CA sends is work.
 const REAL_BUDGET: Duration = Duration::from_secs(20);
 
-struct Lab {
-    dir: tempfile::TempDir,
-    clock: Arc<VirtualClock>,
-    ca: Arc<FakeCa>,
+struct Lab(Host);
+
+impl Deref for Lab {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.0
+    }
 }
 
 /// When the next try comes.
@@ -44,58 +44,20 @@ enum Pace {
 
 impl Lab {
     fn new() -> Lab {
-        static KEY: OnceLock<mod_md::crypto::PrivateKey> = OnceLock::new();
-        let clock = Arc::new(VirtualClock::at(Timestamp::from_unix(1_700_000_000)));
-        let lab = Lab { dir: tempfile::tempdir().unwrap(), ca: FakeCa::new("ca.test", clock.clone()), clock };
-        // Making one takes long.
-        let key = KEY.get_or_init(|| mod_md::crypto::PrivateKey::generate(&KeySpec::Rsa(3072)).unwrap());
-        Staging::new(&lab.store(), NAME).save_account_key(0, key).unwrap();
-        lab
-    }
-
-    /// No machine fails here: nothing has to wait for the disk.
-    fn store(&self) -> WorkStore {
-        StartStore::open(&self.dir.path().join("md"), None).unwrap().unsynced().worker()
+        let host = Host::new();
+        host.leave_account_key(NAME, &KeySpec::Rsa(3072));
+        Lab(host)
     }
 
     fn job(&self) -> Job {
-        Staging::new(&self.store(), NAME).job().unwrap().unwrap()
+        self.0.job(NAME).unwrap()
     }
 
     /// One attempt, as a child of its own.
     fn attempt(&self) -> Next {
-        let ca = Ca { urls: vec![self.ca.directory_url()], ..Md::default().ca };
-        let md = Md {
-            name: NAME.into(),
-            domains: vec![NAME.into()],
-            contacts: vec!["mailto:admin@a.test".into()],
-            ca: Ca { agreement: Some("accepted".into()), ..ca },
-            key_specs: vec![KeySpec::Ec("P-256".into())],
-            ..Md::default()
-        };
-        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect::<Vec<_>>().into();
-        let managed = Managed { md, certs, in_use: true, watched: true, ..Managed::default() };
-        let settings = Settings {
-            retry: Retry { delay: Duration::from_secs(30), failover: 13 },
-            check_interval: Duration::from_secs(43_200),
-            initial_delay: Duration::ZERO,
-            parallel: 16,
-            reachable_by_http: true,
-            reachable_by_https: true,
-            commands: Commands::default(),
-        };
-        let ca = self.ca.clone();
-        let authorities = Authorities::new(Box::new(move |_| Ok(ca.clone())));
+        let managed = self.managed(&[NAME], &[KeySpec::Ec("P-256".into())]);
         let (begin, real) = (self.clock.now(), Instant::now());
-        let engine = Engine::new(
-            vec![managed].into(),
-            self.store(),
-            settings,
-            authorities,
-            self.clock.clone(),
-            || 0.5,
-        );
-        let next = engine.run(0);
+        let next = self.engine(&[managed]).run(0);
         assert!(self.clock.now().since(begin) <= BUDGET, "it takes {:?}", self.clock.now().since(begin));
         assert!(real.elapsed() <= REAL_BUDGET, "it takes {:?} of real time", real.elapsed());
         next
@@ -119,7 +81,7 @@ impl Lab {
             "{detail:?}"
         );
         assert_ne!(job.last.status, 0);
-        let store = self.store();
+        let store = self.work();
         let order = Staging::new(&store, NAME).order().unwrap();
         if !order.is_some_and(|order| order.is_awaiting_the_ca(self.clock.now())) {
             let left = store.names(WorkGroup::Challenges).unwrap();
@@ -338,7 +300,7 @@ fn what_a_problem_says_cannot_break_log_or_status() {
     });
     lab.ca.fault(Endpoint::NewOrder, raw(400, "application/problem+json", document.to_string().as_bytes()));
     let Next::At(_) = lab.attempt() else { panic!("it succeeds") };
-    let file = lab.dir.path().join("md/staging").join(NAME).join("job.json");
+    let file = lab.path.join("staging").join(NAME).join("job.json");
     assert!(std::fs::metadata(file).unwrap().len() < 1024 * 1024);
     let detail = lab.job().last.detail.unwrap();
     assert!(!detail.contains(['\n', '\r', '\u{1b}']), "{}", &detail[..200]);
@@ -498,7 +460,7 @@ fn an_order_that_names_other_identifiers_leads_to_no_other_certificate() {
     );
     lab.attempt();
     lab.assert_mends();
-    let chain = Staging::new(&lab.store(), NAME).chain(&KeySpec::Ec("P-256".into())).unwrap().unwrap();
+    let chain = Staging::new(&lab.work(), NAME).chain(&KeySpec::Ec("P-256".into())).unwrap().unwrap();
     assert_eq!(chain.leaf().dns_names(), [NAME]);
 }
 
@@ -559,7 +521,7 @@ fn endless_processing_is_polled_ever_less_and_given_up_after_a_day() {
             assert!(requests < 1500, "{requests} requests with Retry-After {retry_after:?}");
             let detail = lab.job().last.detail.unwrap();
             assert!(detail.contains("and the order is given up"), "{detail}");
-            assert_eq!(lab.store().names(WorkGroup::Challenges).unwrap(), Vec::<String>::new());
+            assert_eq!(lab.work().names(WorkGroup::Challenges).unwrap(), Vec::<String>::new());
             lab.ca.rules(|rules| (rules.validation_polls, rules.issuance_polls) = (0, 0));
             lab.assert_mends();
             assert_eq!(lab.ca.count(Endpoint::NewOrder), 2, "another order may fare better");

@@ -3,33 +3,41 @@
 //! with CAs in memory. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use doubles::VirtualClock;
+use doubles::Host;
 use doubles::fake_ca::{Endpoint, FakeCa, Fault, problem};
-use mod_md::crypto::{CertInfo, PrivateKey};
+use mod_md::crypto::CertInfo;
 use mod_md::http::{self, Request, Response, Transport};
 use mod_md::managed::Managed;
 use mod_md::managed::staging::Staging;
-use mod_md::model::{Ca, Eab, Job, KeySpec, Md, Scope};
-use mod_md::notify::Commands;
-use mod_md::renew::attempt::ca_pool::Authorities;
-use mod_md::renew::attempt::settings::Settings;
-use mod_md::renew::decide::retry::Retry;
+use mod_md::model::{Eab, Job, KeySpec, Scope};
 use mod_md::renew::worker::check::{Engine, Next};
 use mod_md::startup::cleanup;
-use mod_md::store::{Group, StartStore, WorkStore};
-use mod_md::time::{Clock, DAY, Timestamp};
+use mod_md::store::Group;
+use mod_md::time::{Clock, DAY};
 use serde_json::{Value, json};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 struct Lab {
-    _dir: tempfile::TempDir,
-    store: StartStore,
-    clock: Arc<VirtualClock>,
+    host: Host,
     cas: Vec<Arc<FakeCa>>,
-    commands: Commands,
+}
+
+impl Deref for Lab {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl DerefMut for Lab {
+    fn deref_mut(&mut self) -> &mut Host {
+        &mut self.host
+    }
 }
 
 /// The way to all CAs.
@@ -45,40 +53,23 @@ impl Transport for Internet {
 
 impl Lab {
     fn new(hosts: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
-        let clock = Arc::new(VirtualClock::at(Timestamp::from_unix(1_700_000_000)));
-        let cas = hosts.iter().map(|host| FakeCa::new(host, clock.clone())).collect();
-        Lab { _dir: dir, store, clock, cas, commands: Commands::default() }
+        let mut host = Host::with_ca(hosts[0]);
+        host.settings.retry.failover = 2;
+        let others = hosts[1..].iter().map(|name| FakeCa::new(name, host.clock.clone()));
+        let cas = [host.ca.clone()].into_iter().chain(others).collect();
+        Lab { host, cas }
     }
 
-    fn work(&self) -> WorkStore {
-        self.store.worker()
-    }
-
-    /// An account key as a child leaves it that died before the registration: making one takes long.
     fn with_account_key(self, name: &str) -> Self {
-        let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
-        Staging::new(&self.work(), name).save_account_key(0, &key).unwrap();
+        self.leave_account_key(name, &KeySpec::Ec("P-256".into()));
         self
     }
 
     /// Without a certificate.
     fn md(&self, name: &str) -> Managed {
-        let md = Md {
-            name: name.into(),
-            domains: vec![name.into()],
-            contacts: vec!["mailto:admin@a.test".into()],
-            ca: Ca {
-                urls: self.cas.iter().map(|ca| ca.directory_url()).collect(),
-                agreement: Some("accepted".into()),
-                ..Md::default().ca
-            },
-            key_specs: vec![KeySpec::Ec("P-256".into())],
-            ..Md::default()
-        };
-        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect::<Vec<_>>().into();
-        Managed { md, certs, in_use: true, watched: true, ..Managed::default() }
+        let mut managed = self.managed(&[name], &[KeySpec::Ec("P-256".into())]);
+        managed.md.ca.urls = self.cas.iter().map(|ca| ca.directory_url()).collect();
+        managed
     }
 
     /// With a certificate of the first CA.
@@ -97,22 +88,12 @@ impl Lab {
     }
 
     fn engine(&self, mds: &[Managed]) -> Engine {
-        let settings = Settings {
-            retry: Retry { delay: Duration::from_secs(30), failover: 2 },
-            check_interval: HOUR * 12,
-            initial_delay: Duration::ZERO,
-            parallel: 16,
-            reachable_by_http: true,
-            reachable_by_https: true,
-            commands: self.commands.clone(),
-        };
         let cas = self.cas.clone();
-        let authorities = Authorities::new(Box::new(move |_| Ok(Arc::new(Internet(cas.clone())))));
-        Engine::new(mds.to_vec().into(), self.work(), settings, authorities, self.clock.clone(), || 0.5)
+        self.host.engine_by(mds, self.work(), move || Ok(Arc::new(Internet(cas.clone()))))
     }
 
     fn job(&self, name: &str) -> Job {
-        Staging::new(&self.work(), name).job().unwrap().unwrap()
+        self.host.job(name).unwrap()
     }
 
     fn requests(&self) -> usize {
@@ -314,9 +295,9 @@ fn a_limit_of_the_first_ca_is_not_waited_for_once_a_renewal_is_late() {
 
 /// A command that notes its events, and fails for those that are named in a file.
 fn listening(lab: &mut Lab) -> (impl Fn() -> Vec<String> + use<>, std::path::PathBuf) {
-    let [calls, refused] = ["calls", "refused"].map(|name| lab._dir.path().join(name));
+    let [calls, refused] = ["calls", "refused"].map(|name| lab.dir().join(name));
     std::fs::write(&refused, "").unwrap();
-    lab.commands.message =
+    lab.settings.commands.message =
         Some(format!("/bin/sh -c 'echo $1 >> {}; ! grep -qx $1 {}' sh", calls.display(), refused.display()));
     let told =
         move || std::fs::read_to_string(&calls).unwrap_or_default().lines().map(String::from).collect();
@@ -390,8 +371,8 @@ fn an_expiring_certificate_is_told_after_a_failed_attempt_alone() {
 #[test]
 fn an_expiring_certificate_without_a_new_one_is_told_once_a_day() {
     let mut lab = Lab::new(&["ca.test"]);
-    let file = lab._dir.path().join("calls");
-    lab.commands.message = Some(format!("/bin/sh -c 'echo \"$@\" >> {}' sh", file.display()));
+    let file = lab.dir().join("calls");
+    lab.settings.commands.message = Some(format!("/bin/sh -c 'echo \"$@\" >> {}' sh", file.display()));
     lab.cas[0].rules(|rules| rules.renewal_info = None);
     let mut md = lab.certified("a.test", DAY * 70, DAY * 20);
     md.md.renew_mode = mod_md::model::RenewMode::Manual;

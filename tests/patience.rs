@@ -4,10 +4,9 @@
 //! them from. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use doubles::VirtualClock;
-use doubles::fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
-use mod_md::challenge::http01;
-use mod_md::crypto::{CertInfo, PrivateKey};
+use doubles::Host;
+use doubles::fake_ca::{Answer, Endpoint, Fault, problem};
+use mod_md::crypto::CertInfo;
 use mod_md::http;
 use mod_md::managed::Managed;
 use mod_md::managed::live_set::{LiveSet, Workers};
@@ -16,107 +15,70 @@ use mod_md::managed::slot::Slot;
 use mod_md::managed::staging;
 use mod_md::managed::staging::Staging;
 use mod_md::model::ledger::Ledger;
-use mod_md::model::{Ca, Job, KeySpec, Md};
-use mod_md::notify::Commands;
-use mod_md::renew::attempt::ca_pool::Authorities;
-use mod_md::renew::attempt::settings::Settings;
-use mod_md::renew::decide::retry::Retry;
+use mod_md::model::{Job, KeySpec};
 use mod_md::renew::worker::check::{Engine, Next};
 use mod_md::renew::worker::pool::Driver;
 use mod_md::startup::cleanup;
-use mod_md::store::{Group, StartStore, WorkGroup, WorkStore};
+use mod_md::store::{Group, WorkGroup};
 use mod_md::time::{Clock, DAY, Timestamp};
 use serde_json::json;
-use std::sync::{Arc, OnceLock};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const NAME: &str = "a.test";
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-struct Lab {
-    dir: tempfile::TempDir,
-    store: StartStore,
-    clock: Arc<VirtualClock>,
-    ca: Arc<FakeCa>,
-    parallel: usize,
+fn key() -> KeySpec {
+    KeySpec::Ec("P-256".into())
+}
+
+struct Lab(Host);
+
+impl Deref for Lab {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.0
+    }
+}
+
+impl DerefMut for Lab {
+    fn deref_mut(&mut self) -> &mut Host {
+        &mut self.0
+    }
 }
 
 impl Lab {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = StartStore::open(&dir.path().join("md"), None).unwrap().unsynced();
-        let clock = Arc::new(VirtualClock::at(Timestamp::from_unix(1_700_000_000)));
-        let ca = FakeCa::new("ca.test", clock.clone());
-        Lab::with(dir, store, clock, ca)
+        let host = Host::new().validates();
+        host.leave_account_key(NAME, &key());
+        Lab(host)
     }
 
     /// This machine's clock is ahead of the CA's.
     fn ahead(by: Duration) -> Self {
-        let lab = Lab::new();
-        let clock = VirtualClock::at(lab.clock.now().plus(by));
-        Lab { clock: Arc::new(clock), ..lab }
-    }
-
-    fn with(dir: tempfile::TempDir, store: StartStore, clock: Arc<VirtualClock>, ca: Arc<FakeCa>) -> Self {
-        static KEY: OnceLock<PrivateKey> = OnceLock::new();
-        let challenges = dir.path().join("md/challenges");
-        ca.rules(|rules| {
-            rules.validate = Arc::new(move |asked| {
-                let file = challenges.join(asked.name).join(http01::FILE_NAME);
-                match std::fs::read_to_string(file) {
-                    Ok(content) if content == asked.key_authorization => Ok(()),
-                    Ok(other) => Err(problem("incorrectResponse", &other)),
-                    Err(error) => Err(problem("connection", &error.to_string())),
-                }
-            });
-        });
-        // An account key as a child leaves it that died before the registration: making one takes long.
-        let key = KEY.get_or_init(|| PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap());
-        Staging::new(&store.worker(), NAME).save_account_key(0, key).unwrap();
-        Lab { dir, store, clock, ca, parallel: 16 }
+        let mut lab = Lab::new();
+        lab.go_ahead(by);
+        lab
     }
 
     fn md(&self, name: &str) -> Managed {
-        let urls = vec![self.ca.directory_url()];
-        let md = Md {
-            name: name.into(),
-            domains: vec![name.into()],
-            contacts: vec!["mailto:admin@a.test".into()],
-            ca: Ca { urls, agreement: Some("accepted".into()), ..Md::default().ca },
-            key_specs: vec![KeySpec::Ec("P-256".into())],
-            ..Md::default()
-        };
-        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect::<Vec<_>>().into();
-        Managed { md, certs, in_use: true, watched: true, ..Managed::default() }
-    }
-
-    fn work(&self) -> WorkStore {
-        self.store.worker()
+        self.managed(&[name], &[key()])
     }
 
     /// Of a new child.
     fn engine(&self, names: &[&str]) -> Engine {
-        self.engine_of(names.iter().map(|name| self.md(name)).collect())
+        self.engine_of(&names.iter().map(|name| self.md(name)).collect::<Vec<_>>())
     }
 
-    fn engine_of(&self, mds: Vec<Managed>) -> Engine {
-        let settings = Settings {
-            retry: Retry { delay: Duration::from_secs(30), failover: 13 },
-            check_interval: HOUR * 12,
-            initial_delay: Duration::ZERO,
-            parallel: self.parallel,
-            reachable_by_http: true,
-            reachable_by_https: true,
-            commands: Commands::default(),
-        };
-        let ca = self.ca.clone();
-        let authorities = Authorities::new(Box::new(move |_| Ok(ca.clone())));
-        Engine::new(mds.into(), self.work(), settings, authorities, self.clock.clone(), || 0.5)
+    fn engine_of(&self, mds: &[Managed]) -> Engine {
+        self.0.engine(mds)
     }
 
     fn job(&self) -> Job {
-        Staging::new(&self.work(), NAME).job().unwrap().unwrap()
+        self.0.job(NAME).unwrap()
     }
 
     /// One look of a new child, and the time until the next.
@@ -251,7 +213,7 @@ fn an_answer_that_was_lost_meanwhile_is_given_again() {
     let lab = Lab::new();
     lab.ca.rules(|rules| (rules.validation_time, rules.conflicts) = (MINUTE * 5, true));
     lab.look();
-    std::fs::remove_dir_all(lab.dir.path().join("md/challenges/a.test")).unwrap();
+    std::fs::remove_dir_all(lab.path.join("challenges/a.test")).unwrap();
     lab.look();
     assert!(lab.has_answer());
     lab.finish();
@@ -363,7 +325,7 @@ fn a_key_damaged_while_the_ca_issues_costs_one_certificate() {
     lab.ca.rules(|rules| rules.issuance_time = MINUTE * 2);
     lab.look();
     assert!(lab.order().unwrap().is_validated());
-    let key = lab.dir.path().join("md/staging/a.test/privkey.p-256.pem");
+    let key = lab.path.join("staging/a.test/privkey.p-256.pem");
     std::fs::write(key, "").unwrap();
     lab.clock.advance(HOUR);
     lab.look();
@@ -569,7 +531,8 @@ fn issued_in(lab: &Lab, span: Duration) -> usize {
     let begin = lab.clock.now();
     while lab.clock.now().since(begin) < span {
         // Each time another child.
-        let engine = lab.engine_of(vec![md.clone()]).with_live_activation(serving.clone(), Duration::ZERO);
+        let engine =
+            lab.engine_of(std::slice::from_ref(&md)).with_live_activation(serving.clone(), Duration::ZERO);
         let Next::At(at) = engine.run(0) else { panic!("it is not looked after any more: {:?}", lab.job()) };
         assert_eq!(lab.job().errors, 0, "{:?}", lab.job());
         assert!(lab.ca.count(Endpoint::Certificate) < 100, "it does not end");
@@ -634,7 +597,7 @@ fn what_was_issued_lately_counts_over_the_restarts_that_put_it_into_use() {
         let mut md = lab.md(NAME);
         md.md.ca.url = md.md.ca.urls.first().cloned();
         md.certs.keyed[0].1 = certs.last().cloned();
-        lab.engine_of(vec![md]).run(0);
+        lab.engine_of(&[md]).run(0);
         let staging = lab.work();
         if let Some(chain) = Staging::new(&staging, NAME).chain(&KeySpec::Ec("P-256".into())).unwrap() {
             certs.push(CertInfo::from_chain(&chain));
@@ -649,11 +612,8 @@ fn what_was_issued_lately_counts_over_the_restarts_that_put_it_into_use() {
 
 #[test]
 fn a_first_start_of_hundreds_keeps_to_the_orders_its_ca_accepts() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = StartStore::open(&dir.path().join("md"), None).unwrap().unsynced();
-    let clock = Arc::new(VirtualClock::at(Timestamp::from_unix(1_700_000_000)));
-    let ca = FakeCa::new("acme-v02.api.letsencrypt.org", clock.clone());
-    let lab = Lab::with(dir, store, clock, ca);
+    let lab = Lab(Host::with_ca("acme-v02.api.letsencrypt.org").validates());
+    lab.leave_account_key(NAME, &key());
     let mds: Vec<Managed> =
         (0..20).map(|n| lab.md(&if n == 0 { NAME.into() } else { format!("n{n}.test") })).collect();
     let begin = lab.clock.now();
@@ -664,7 +624,7 @@ fn a_first_start_of_hundreds_keeps_to_the_orders_its_ca_accepts() {
         (0..29).for_each(|_| ledger.place(&lab.ca.directory_url(), begin));
         Staging::new(&work, &managed.md.name).save_ledger(&ledger).unwrap();
     }
-    let engine = lab.engine_of(mds.clone());
+    let engine = lab.engine_of(&mds);
     let waits: Vec<bool> = (0..mds.len())
         .map(|index| {
             matches!(engine.run(index), Next::At(at) if at > begin) && !is_finished(&lab, &mds[index])
@@ -682,7 +642,7 @@ fn a_first_start_of_hundreds_keeps_to_the_orders_its_ca_accepts() {
     assert!(last.until.since(begin) > Duration::from_secs(320), "each has its turn: {last:?}");
     assert_eq!((job(first).errors, job(first).last.status), (0, 0));
     // The next child knows what this one has ordered.
-    let engine = lab.engine_of(mds.clone());
+    let engine = lab.engine_of(&mds);
     engine.run(first);
     assert_eq!(lab.orders(), placed);
     // And each renewal begins when its turn has come.
@@ -723,7 +683,7 @@ fn five_failed_validations_in_an_hour_pause_and_say_so_over_restarts() {
 #[test]
 fn one_that_waits_for_its_ca_takes_no_place_of_others() {
     let mut lab = Lab::new();
-    lab.parallel = 1;
+    lab.settings.parallel = 1;
     lab.ca.rules(|rules| rules.validation_time = HOUR);
     let engine = Arc::new(lab.engine(&[NAME, "b.test"]));
     let mut driver = Driver::new(engine, lab.clock.stop.clone());

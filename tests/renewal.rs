@@ -3,82 +3,59 @@
 //! is strict about the protocol. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use doubles::VirtualClock;
 use doubles::fake_ca::{Endpoint, FakeCa, Fault, Quirk, Rules, Sends, problem};
+use doubles::{Host, VirtualClock};
 use mod_md::challenge::{dns01, http01};
-use mod_md::crypto::{CertInfo, PrivateKey};
+use mod_md::crypto::CertInfo;
 use mod_md::http::{self, Request, Response, Transport};
 use mod_md::managed::Managed;
 use mod_md::managed::save_error::Unsaved;
 use mod_md::managed::staging::Staging;
 use mod_md::model::job::Untold;
-use mod_md::model::{Ca, Job, KeySpec, Md};
-use mod_md::notify::Commands;
-use mod_md::renew::attempt::ca_pool::Authorities;
-use mod_md::renew::attempt::settings::Settings;
-use mod_md::renew::decide::retry::Retry;
+use mod_md::model::{Job, KeySpec};
 use mod_md::renew::worker::check::{Engine, Next};
 use mod_md::renew::worker::pool::Driver;
 use mod_md::store::{Fuse, StartStore, WorkGroup, WorkStore};
-use mod_md::time::{Clock, StopFlag, Timestamp};
+use mod_md::time::{Clock, StopFlag};
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-struct Lab {
-    _dir: tempfile::TempDir,
-    path: PathBuf,
-    clock: Arc<VirtualClock>,
-    ca: Arc<FakeCa>,
-    commands: Commands,
-    initial_delay: Duration,
-    parallel: usize,
+struct Lab(Host);
+
+impl Deref for Lab {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.0
+    }
+}
+
+impl DerefMut for Lab {
+    fn deref_mut(&mut self) -> &mut Host {
+        &mut self.0
+    }
 }
 
 impl Lab {
-    /// A CA that looks for the answers to its challenges where httpd serves them from.
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("md");
-        let clock = Arc::new(VirtualClock::at(Timestamp::from_unix(1_700_000_000)));
-        let ca = FakeCa::new("ca.test", clock.clone());
-        let challenges = path.join("challenges");
-        ca.rules(|rules| {
-            rules.terms = Some("https://ca.test/terms".into());
-            rules.validate = Arc::new(move |asked| {
-                let file = challenges.join(asked.name).join(http01::FILE_NAME);
-                match std::fs::read_to_string(file) {
-                    Ok(content) if content == asked.key_authorization => Ok(()),
-                    Ok(other) => Err(problem("incorrectResponse", &other)),
-                    Err(error) => Err(problem("connection", &error.to_string())),
-                }
-            });
-        });
-        let (commands, initial_delay) = (Commands::default(), Duration::ZERO);
-        Lab { _dir: dir, path, clock, ca, commands, initial_delay, parallel: 16 }
+        let host = Host::new().validates();
+        host.ca.rules(|rules| rules.terms = Some("https://ca.test/terms".into()));
+        Lab(host)
+    }
+
+    fn with_account_key(self, name: &str) -> Self {
+        self.leave_account_key(name, &KeySpec::Rsa(3072));
+        self
     }
 
     fn md(&self, names: &[&str], keys: &[KeySpec]) -> Managed {
-        let md = Md {
-            name: names[0].into(),
-            domains: names.iter().map(ToString::to_string).collect(),
-            contacts: vec!["mailto:admin@a.test".into()],
-            ca: Ca {
-                urls: vec![self.ca.directory_url()],
-                agreement: Some("accepted".into()),
-                ..Md::default().ca
-            },
-            key_specs: keys.to_vec(),
-            ..Md::default()
-        };
-        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect::<Vec<_>>().into();
-        Managed { md, certs, in_use: true, watched: true, ..Managed::default() }
+        self.managed(names, keys)
     }
 
     fn store(&self, fuse: Fuse) -> WorkStore {
-        // The folders are there before anything can die.
-        StartStore::open(&self.path, None).unwrap();
         StartStore::open_with(&self.path, None, fuse).unwrap().unsynced().worker()
     }
 
@@ -93,29 +70,11 @@ impl Lab {
         fuse: Fuse,
         connect: impl Fn() -> Arc<T> + Send + Sync + 'static,
     ) -> Engine {
-        let settings = Settings {
-            retry: Retry { delay: Duration::from_secs(30), failover: 13 },
-            check_interval: Duration::from_secs(43_200),
-            initial_delay: self.initial_delay,
-            parallel: self.parallel,
-            reachable_by_http: true,
-            reachable_by_https: true,
-            commands: self.commands.clone(),
-        };
-        let authorities = Authorities::new(Box::new(move |_| Ok(connect())));
-        Engine::new(mds.into(), self.store(fuse), settings, authorities, self.clock.clone(), || 0.5)
-    }
-
-    /// Leaves an account key as a child does that died before the registration: making one takes long.
-    fn with_account_key(self, name: &str) -> Self {
-        static KEY: OnceLock<PrivateKey> = OnceLock::new();
-        let key = KEY.get_or_init(|| PrivateKey::generate(&KeySpec::Rsa(3072)).unwrap());
-        Staging::new(&self.store(Fuse::default()), name).save_account_key(0, key).unwrap();
-        self
+        self.0.engine_by(&mds, self.store(fuse), move || Ok(connect()))
     }
 
     fn job(&self, name: &str) -> Job {
-        Staging::new(&self.store(Fuse::default()), name).job().unwrap().unwrap()
+        self.0.job(name).unwrap()
     }
 }
 
@@ -580,7 +539,7 @@ fn a_wildcard_leaves_the_answers_of_its_name_in_place() {
 fn a_command_that_fails_for_a_challenge_is_a_failure_to_set_it_up() {
     let mut lab = Lab::new().with_account_key("a.test");
     let line = "/bin/sh -c 'case \"$1\" in challenge-setup*) exit 7; esac' sh";
-    lab.commands.message = Some(line.into());
+    lab.settings.commands.message = Some(line.into());
     let Next::At(next) = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0) else {
         panic!("no next try")
     };
@@ -595,7 +554,7 @@ fn a_command_that_fails_for_a_challenge_is_a_failure_to_set_it_up() {
 #[test]
 fn a_command_that_takes_long_holds_up_no_other_domain() {
     let mut lab = Lab::new().with_account_key("a.test").with_account_key("b.test");
-    lab.parallel = 1;
+    lab.settings.parallel = 1;
     let done = lab.path.join("staging/b.test/pubcert.p-256.pem");
     let mut slow = lab.md(&["a.test"], &[ec()]);
     slow.md.ca.challenges = vec![dns01::TYPE.into()];
@@ -842,7 +801,7 @@ fn the_set_is_finished_on_disk_before_any_command_hears_of_it() {
     let copy = lab.path.with_extension("copy");
     let job = lab.path.join("staging/a.test/job.json");
     // As a command that has httpd reload: the parent reads the job while the command still runs.
-    lab.commands.notify = Some(format!("/bin/sh -c 'cp {} {}' sh", job.display(), copy.display()));
+    lab.settings.commands.notify = Some(format!("/bin/sh -c 'cp {} {}' sh", job.display(), copy.display()));
     let md = lab.md(&["a.test"], &[ec()]);
     assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never);
     let seen: serde_json::Value = serde_json::from_slice(&std::fs::read(copy).unwrap()).unwrap();
@@ -882,12 +841,12 @@ fn run_until(lab: &mut Lab, endpoint: Endpoint, md: &Managed) {
 fn a_command_ended_by_a_stop_is_no_failure_and_called_again() {
     let mut lab = Lab::new().with_account_key("a.test");
     let calls = lab.path.with_extension("calls");
-    lab.commands.notify = Some(format!("/bin/sh -c 'sleep 30; echo >> {}' sh", calls.display()));
+    lab.settings.commands.notify = Some(format!("/bin/sh -c 'sleep 30; echo >> {}' sh", calls.display()));
     let md = lab.md(&["a.test"], &[ec()]);
     run_until(&mut lab, Endpoint::Certificate, &md);
     let job = lab.job("a.test");
     assert_eq!((job.finished, job.notified, job.errors), (true, false, 0));
-    lab.commands.notify = Some(format!("/bin/sh -c 'echo >> {}' sh", calls.display()));
+    lab.settings.commands.notify = Some(format!("/bin/sh -c 'echo >> {}' sh", calls.display()));
     assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never);
     assert!(lab.job("a.test").notified);
     assert_eq!(std::fs::read_to_string(calls).unwrap(), "\n");
@@ -898,7 +857,7 @@ fn a_command_ended_by_a_stop_is_no_failure_and_called_again() {
 fn a_job_that_cannot_be_saved_is_gone_on_with_from_memory() {
     let mut lab = Lab::new();
     let calls = lab.path.with_extension("calls");
-    lab.commands.message = Some(format!("/bin/sh -c 'echo \"$1\" >> {}' sh", calls.display()));
+    lab.settings.commands.message = Some(format!("/bin/sh -c 'echo \"$1\" >> {}' sh", calls.display()));
     let counters: Arc<Vec<AtomicU64>> = Arc::new((0..Unsaved::SIZE).map(|_| AtomicU64::new(0)).collect());
     let unsaved = Unsaved::new(counters, 0);
     let md = Managed { unsaved: unsaved.clone(), ..lab.md(&["a.test"], &[ec()]) };
@@ -939,7 +898,7 @@ fn the_outcome_of_a_call_by_another_child_is_waited_for_briefly() {
     for has_failed in [true, false] {
         let mut lab = Lab::new();
         let calls = lab.path.with_extension("calls");
-        lab.commands.notify = Some(format!("/bin/sh -c 'echo >> {}' sh", calls.display()));
+        lab.settings.commands.notify = Some(format!("/bin/sh -c 'echo >> {}' sh", calls.display()));
         let mut md = lab.md(&["a.test"], &[ec()]);
         md.in_use = false;
         let save = |notified, is_called: bool| {
@@ -1044,7 +1003,8 @@ fn a_domain_is_checked_after_the_interval_or_when_due_if_earlier() {
 #[test]
 fn nothing_is_renewed_before_the_initial_delay_is_over() {
     let delay = Duration::from_secs(60);
-    let lab = Lab { initial_delay: delay, ..Lab::new() };
+    let mut lab = Lab::new();
+    lab.settings.initial_delay = delay;
     let driver = |stop: StopFlag| {
         let engine = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
         Driver::new(Arc::new(engine), stop)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What stands in for the world where a test runs our own code: a CA behind the transport, and a clock.
+//! What stands in for the world where a test runs our own code: a CA behind the transport, a clock, and the host
+//! that renews.
 //!
 //! Public API of the module only. Certificates and OCSP responses are made in `support`, which does not know
 //! the module.
@@ -7,6 +8,8 @@
 
 pub mod clock;
 pub mod fake_ca;
+pub mod host;
 
 pub use clock::VirtualClock;
 pub use fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
+pub use host::Host;

@@ -177,7 +177,10 @@ pub fn validations() -> Vec<Situation> {
         failing(
             "no challenge possible",
             &["port 80", "port 443", "http-01 needs 'Listen 80'", "restart of httpd"],
-            |lab| lab.http = false,
+            |lab| {
+                lab.settings.reachable_by_http = false;
+                lab.settings.reachable_by_https = false;
+            },
         ),
         failing(
             "acme-tls/1 missing",
@@ -525,7 +528,7 @@ pub fn orders() -> Vec<Situation> {
             "clock ahead of the new certificate",
             &["expired by the clock of this machine", "date and time"],
             |lab| {
-                lab.ahead(DAY * 100);
+                lab.go_ahead(DAY * 100);
             },
         ),
         situation(
@@ -624,7 +627,7 @@ pub fn waits() -> Vec<Situation> {
             },
         ),
         situation("clock ahead", &["held back until", "check date and time"], |lab| {
-            lab.ahead(DAY * 70);
+            lab.go_ahead(DAY * 70);
             crate::machine::renewed_and_due_again(lab)
         }),
     ]

@@ -99,7 +99,7 @@ fn with(id: &'static str, says: &'static [&'static str], text: &'static str) -> 
 /// With files of the domain, which `write` gets the folder for.
 fn files(id: &'static str, says: &'static [&'static str], write: impl Fn(&Path) + 'static) -> Situation {
     configured(id, says, World::default(), move |lab| {
-        let dir = lab.dir.path();
+        let dir = lab.dir();
         write(dir);
         let dir = dir.display();
         format!(
@@ -332,8 +332,8 @@ fn certificate_files() -> Vec<Situation> {
 
 /// A script in the lab that nobody may execute.
 fn script(lab: &Lab) -> PathBuf {
-    fs::set_permissions(lab.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let path = lab.dir.path().join("script");
+    fs::set_permissions(lab.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = lab.dir().join("script");
     fs::write(&path, "#!/bin/sh\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     path

@@ -2,26 +2,20 @@
 //! One situation at a time: the real engine, flow and store, a CA in memory, and the log as an admin reads
 //! it.
 
-use doubles::clock::VirtualClock;
-use doubles::fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
+use doubles::Host;
+use doubles::fake_ca::{Answer, Endpoint, Fault, problem};
 use mod_md::challenge::dns01;
-use mod_md::crypto::PrivateKey;
 use mod_md::http::{self, Client, Limits, Options, Transport};
 use mod_md::log::{self, Level, Record};
 use mod_md::managed::Managed;
-use mod_md::managed::staging::Staging;
 use mod_md::model::job::status;
-use mod_md::model::{Ca, Job, KeySpec, Md};
-use mod_md::notify::Commands;
-use mod_md::renew::attempt::ca_pool::Authorities;
-use mod_md::renew::attempt::settings::Settings;
-use mod_md::renew::decide::retry::Retry;
+use mod_md::model::{Job, KeySpec};
 use mod_md::renew::worker::check::{Engine, Next};
-use mod_md::store::{StartStore, WorkStore};
-use mod_md::time::{Clock, StopFlag, Timestamp};
+use mod_md::time::{Clock, StopFlag};
 use serde_json::Value;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub const NAME: &str = "a.test";
@@ -59,78 +53,46 @@ pub fn logged(happen: impl FnOnce()) -> Vec<Line> {
 type Connect = Arc<dyn Fn() -> Result<Arc<dyn Transport>, http::Error> + Send + Sync>;
 
 pub struct Lab {
-    pub dir: tempfile::TempDir,
-    pub store: StartStore,
-    pub clock: Arc<VirtualClock>,
-    pub ca: Arc<FakeCa>,
+    host: Host,
     pub md: Managed,
-    pub commands: Commands,
-    pub http: bool,
     pub connect: Connect,
+}
+
+impl Deref for Lab {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl DerefMut for Lab {
+    fn deref_mut(&mut self) -> &mut Host {
+        &mut self.host
+    }
 }
 
 impl Lab {
     pub fn new() -> Self {
-        static KEY: OnceLock<PrivateKey> = OnceLock::new();
-        let dir = tempfile::tempdir().unwrap();
-        let store = StartStore::open(&dir.path().join("md"), None).unwrap().unsynced();
-        let clock = Arc::new(VirtualClock::at(Timestamp::from_unix(1_700_000_000)));
-        let ca = FakeCa::new("ca.test", clock.clone());
-        let md = Md {
-            name: NAME.into(),
-            domains: vec![NAME.into()],
-            contacts: vec!["mailto:admin@a.test".into()],
-            ca: Ca { urls: vec![ca.directory_url()], agreement: Some("accepted".into()), ..Md::default().ca },
-            key_specs: vec![KeySpec::Ec("P-256".into())],
-            ..Md::default()
-        };
-        let certs = md.keys().into_iter().map(|spec| (spec, None)).collect::<Vec<_>>().into();
-        let md = Managed { md, certs, in_use: true, watched: true, ..Managed::default() };
-        let key = KEY.get_or_init(|| PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap());
-        Staging::new(&store.worker(), NAME).save_account_key(0, key).unwrap();
-        let transport = ca.clone();
-        let connect: Connect = Arc::new(move || Ok(transport.clone()));
-        Lab { dir, store, clock, ca, md, commands: Commands::default(), http: true, connect }
-    }
-
-    /// This machine's clock is ahead of the CA's.
-    pub fn ahead(&mut self, by: Duration) {
-        self.clock = Arc::new(VirtualClock::at(self.clock.now().plus(by)));
-    }
-
-    pub fn work(&self) -> WorkStore {
-        self.store.worker()
+        let host = Host::new();
+        let key = KeySpec::Ec("P-256".into());
+        host.leave_account_key(NAME, &key);
+        let (md, transport) = (host.managed(&[NAME], &[key]), host.ca.clone());
+        Lab { host, md, connect: Arc::new(move || Ok(transport.clone())) }
     }
 
     /// A file of the domain in staging.
     pub fn staged(&self, file: &str) -> PathBuf {
-        self.dir.path().join("md/staging").join(NAME).join(file)
+        self.path.join("staging").join(NAME).join(file)
     }
 
     pub fn engine(&self) -> Engine {
-        let settings = Settings {
-            retry: Retry { delay: Duration::from_secs(30), failover: 13 },
-            check_interval: HOUR * 12,
-            initial_delay: Duration::ZERO,
-            parallel: 16,
-            reachable_by_http: self.http,
-            reachable_by_https: self.http,
-            commands: self.commands.clone(),
-        };
         let connect = self.connect.clone();
-        let authorities = Authorities::new(Box::new(move |_| connect()));
-        Engine::new(
-            vec![self.md.clone()].into(),
-            self.work(),
-            settings,
-            authorities,
-            self.clock.clone(),
-            || 0.5,
-        )
+        self.engine_by(std::slice::from_ref(&self.md), self.work(), move || connect())
     }
 
     pub fn job(&self) -> Option<Job> {
-        Staging::new(&self.work(), NAME).job().ok().flatten()
+        self.host.job(NAME)
     }
 
     /// One look. What was logged, and what the page has.

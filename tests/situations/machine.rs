@@ -76,7 +76,7 @@ fn serve(server: Server) -> (u16, Option<X509>) {
 /// A CA there, whose certificate is trusted.
 fn trusted(lab: &mut Lab, name: &'static str, until: i64) {
     let (port, cert) = serve(Server::Tls(name, until));
-    let file = lab.dir.path().join("root.pem");
+    let file = lab.dir().join("root.pem");
     fs::write(&file, cert.unwrap().to_pem().unwrap()).unwrap();
     lab.ask(&format!("https://localhost:{port}/dir"));
     lab.connect_by(|options| options.ca_file = Some(file));
@@ -180,7 +180,7 @@ pub fn commands() -> Vec<Situation> {
             &["exit code 4", "MDMessageCmd", "run the command as httpd's User"],
             |lab| {
                 lab.md.md.ca.challenges = vec!["http-01".into()];
-                lab.commands.message =
+                lab.settings.commands.message =
                     Some("/bin/sh -c 'case $1 in challenge-setup*) exit 4;; esac' message".into());
             },
         ),
@@ -188,7 +188,8 @@ pub fn commands() -> Vec<Situation> {
             "MDMessageCmd fails",
             &["AH10109", "exit code 5", "'renewed' of a.test", "run the command as httpd's User"],
             |lab| {
-                lab.commands.message = Some("/bin/sh -c 'test $1 != renewed || exit 5' message".into());
+                lab.settings.commands.message =
+                    Some("/bin/sh -c 'test $1 != renewed || exit 5' message".into());
                 lines(lab, "AH10109")
             },
         ),
@@ -196,7 +197,8 @@ pub fn commands() -> Vec<Situation> {
             "MDNotifyCmd fails",
             &["AH10108", "exit code 6", "for a.test", "run the command as httpd's User"],
             |lab| {
-                lab.commands = Commands { notify: Some("/bin/sh -c 'exit 6' notify".into()), message: None };
+                lab.settings.commands =
+                    Commands { notify: Some("/bin/sh -c 'exit 6' notify".into()), message: None };
                 lines(lab, "AH10108")
             },
         ),
@@ -204,7 +206,7 @@ pub fn commands() -> Vec<Situation> {
             "MDMessageCmd is not there",
             &["AH10109", "No such file or directory", "run the command as httpd's User"],
             |lab| {
-                lab.commands.message = Some("/no/such/command".into());
+                lab.settings.commands.message = Some("/no/such/command".into());
                 lines(lab, "AH10109")
             },
         ),
@@ -213,7 +215,7 @@ pub fn commands() -> Vec<Situation> {
 
 /// A file in the place of the folder.
 fn block(lab: &Lab, folder: &str) {
-    let path = lab.dir.path().join("md").join(folder);
+    let path = lab.dir().join("md").join(folder);
     fs::remove_dir_all(&path).unwrap();
     fs::write(path, "").unwrap();
 }
@@ -259,11 +261,11 @@ pub fn stores() -> Vec<Situation> {
             },
         ),
         situation("store key damaged", &["md_store.json", "restore this file from a backup"], |lab| {
-            fs::write(lab.dir.path().join("md/md_store.json"), "garbage").unwrap();
+            fs::write(lab.path.join("md_store.json"), "garbage").unwrap();
             start(lab)
         }),
         situation("store of a newer version", &["newer mod_md", "MDStoreDir"], |lab| {
-            let file = lab.dir.path().join("md/md_store.json");
+            let file = lab.path.join("md_store.json");
             let text = fs::read_to_string(&file).unwrap();
             let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
             json["store"]["version"] = serde_json::json!(9.0);
@@ -274,8 +276,8 @@ pub fn stores() -> Vec<Situation> {
             "a file in the place of the store",
             &["Not a directory", "move away what is in the place of"],
             |lab| {
-                let path = lab.dir.path().join("md");
-                fs::rename(&path, lab.dir.path().join("away")).unwrap();
+                let path = lab.dir().join("md");
+                fs::rename(&path, lab.dir().join("away")).unwrap();
                 fs::write(&path, "").unwrap();
                 start(lab)
             },
@@ -285,7 +287,7 @@ pub fn stores() -> Vec<Situation> {
 
 /// What a start of httpd says when it cannot use the store (httpd's own part puts the number before it).
 fn start(lab: &Lab) -> Vec<String> {
-    let error = StartStore::open(&lab.dir.path().join("md"), None).err().unwrap();
+    let error = StartStore::open(&lab.dir().join("md"), None).err().unwrap();
     vec![format!("AH10046: setup store for Managed Domains: {}", error.advised())]
 }
 
