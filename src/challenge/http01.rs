@@ -2,7 +2,7 @@
 //! The http-01 challenge (RFC 8555 §8.3): what is served below `/.well-known/acme-challenge/`, from the
 //! file of a name that holds its key authorization.
 
-use crate::model::RenewMode;
+use crate::model::Md;
 
 /// Its type in ACME and in `MDCAChallenges`.
 pub const TYPE: &str = "http-01";
@@ -26,19 +26,16 @@ pub fn answer<'a>(content: &'a str, token: &str) -> Option<&'a str> {
 /// Whether a request below the path that finds no answer ends with 404, so that no other content can pass for
 /// one: where this module renews, and may do so by http-01. All else is left to others: certbot and lego
 /// serve their own answers from the web root.
-pub fn is_ours(mode: RenewMode, has_static_files: bool, configured: &[String]) -> bool {
-    let is_renewed = match mode {
-        RenewMode::Manual => false,
-        RenewMode::Auto => !has_static_files,
-        RenewMode::Always => true,
-    };
-    is_renewed && (configured.is_empty() || configured.iter().any(|kind| kind == TYPE))
+pub fn is_ours(md: &Md) -> bool {
+    let configured = &md.ca.challenges;
+    md.left_alone().is_none() && (configured.is_empty() || configured.iter().any(|kind| kind == TYPE))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::challenge::key_authorization;
+    use crate::model::{Ca, RenewMode};
 
     #[test]
     fn a_key_authorization_is_served_to_its_own_token_alone() {
@@ -68,11 +65,17 @@ mod tests {
             (Manual, false, false),
             (Manual, true, false),
         ] {
+            let md = |challenges: &[String]| Md {
+                renew_mode: mode,
+                cert_files: if has_static_files { vec!["/x".into()] } else { Vec::new() },
+                ca: Ca { challenges: challenges.to_vec(), ..Ca::default() },
+                ..Md::default()
+            };
             for possible in [types(&[]), types(&[TYPE]), types(&["dns-01", TYPE])] {
-                assert_eq!(is_ours(mode, has_static_files, &possible), expected, "{mode:?} {possible:?}");
+                assert_eq!(is_ours(&md(&possible)), expected, "{mode:?} {possible:?}");
             }
             for other in [types(&["dns-01"]), types(&["tls-alpn-01", "dns-01"])] {
-                assert!(!is_ours(mode, has_static_files, &other), "{mode:?} {other:?}");
+                assert!(!is_ours(&md(&other)), "{mode:?} {other:?}");
             }
         }
     }

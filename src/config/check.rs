@@ -8,7 +8,7 @@ use super::plan::{Finding, Host, Plan, PlannedMd, Server};
 use super::{MatchNames, MdSection, Settings, authority};
 use crate::crypto::PrivateKey;
 use crate::log::{Level, counted};
-use crate::model::{Md, RenewMode, RequireHttps};
+use crate::model::{Md, RequireHttps};
 use crate::names;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -131,7 +131,7 @@ pub(super) fn doubts(plan: &Plan, servers: &[Server<'_>]) -> Vec<Finding> {
 /// Each CA is told of once.
 fn of_authorities(mds: &[PlannedMd]) -> impl Iterator<Item = String> {
     let mut users: BTreeMap<&str, Vec<&PlannedMd>> = BTreeMap::new();
-    for planned in mds.iter().filter(|planned| planned.md.renew_mode != RenewMode::Manual) {
+    for planned in mds.iter().filter(|planned| planned.md.left_alone().is_none()) {
         for url in &planned.md.ca.urls {
             users.entry(url).or_default().push(planned);
         }

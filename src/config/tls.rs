@@ -7,7 +7,7 @@ use super::host_index::HostIndex;
 use super::matching::plain_names;
 use super::plan::{Finding, Plan, PlannedMd, Server};
 use crate::log::Level;
-use crate::model::{Md, RenewMode, RequireHttps};
+use crate::model::{Md, NotRenewed, RequireHttps};
 use crate::names;
 use std::collections::HashSet;
 
@@ -101,11 +101,9 @@ fn without_https(planned: &PlannedMd) -> Item<'static> {
     Item { level: Level::Warn, name: format!("{name} ({file}:{line})"), text: Box::new(move || text.clone()) }
 }
 
-/// An MD that is renewed because a host uses it is left alone where none does. Of the others it is told when
-/// they expire.
+/// Renewal ignores a domain that no host uses. Where the admin renews, it still warns of the expiry.
 fn is_watched(planned: &PlannedMd) -> bool {
-    let needs_host = planned.md.renew_mode == RenewMode::Auto && !planned.md.has_static_files();
-    !needs_host || !planned.hosts.is_empty()
+    planned.md.not_renewed(!planned.hosts.is_empty()) != Some(NotRenewed::Unused)
 }
 
 /// Adds the names of TLS hosts to an MD that takes them; complains about those it does not take.

@@ -17,6 +17,17 @@ pub enum RenewMode {
     Always = 2,
 }
 
+/// Why this module does not renew an MD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRenewed {
+    #[error("renewal is manual (MDRenewMode)")]
+    Manual,
+    #[error("its certificate files are configured (MDCertificateFile)")]
+    StaticFiles,
+    #[error("no host uses it")]
+    Unused,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum RequireHttps {
     #[default]
@@ -216,6 +227,25 @@ impl Md {
         !self.cert_files.is_empty()
     }
 
+    /// Why this module does not renew it, where it does not; `in_use`: a host has it.
+    pub fn not_renewed(&self, in_use: bool) -> Option<NotRenewed> {
+        self.left_alone().or_else(|| (!self.is_wanted(in_use)).then_some(NotRenewed::Unused))
+    }
+
+    /// Why the configuration leaves its certificates to the admin, where it does.
+    pub fn left_alone(&self) -> Option<NotRenewed> {
+        match self.renew_mode {
+            RenewMode::Manual => Some(NotRenewed::Manual),
+            RenewMode::Auto if self.has_static_files() => Some(NotRenewed::StaticFiles),
+            RenewMode::Auto | RenewMode::Always => None,
+        }
+    }
+
+    /// Whether a host has it, or it is renewed without one.
+    pub fn is_wanted(&self, in_use: bool) -> bool {
+        in_use || self.renew_mode == RenewMode::Always
+    }
+
     /// md.json with its secret: for files of mode 0600/0640 only.
     pub fn to_json(&self) -> Value {
         self.json_with(self.eab.as_ref().map(|e| json!({"kid": e.kid, "hmac": e.hmac})))
@@ -241,9 +271,8 @@ impl Md {
         };
         put("state", json!(self.state as i32));
         self.state_descr.as_ref().map(|s| put("state-descr", json!(s)));
-        // As the C module has it: nobody renews files of the admin unless told to.
-        let is_left_alone = self.has_static_files() && self.renew_mode == RenewMode::Auto;
-        let renew_mode = if is_left_alone { RenewMode::Manual } else { self.renew_mode };
+        // As the C module has it: files of the admin are renewed only where the configuration says so.
+        let renew_mode = if self.left_alone().is_some() { RenewMode::Manual } else { self.renew_mode };
         put("renew-mode", json!(renew_mode as i32));
         put("renew-window", json!(self.renew_window.to_string()));
         put("warn-window", json!(self.warn_window.to_string()));
@@ -415,6 +444,25 @@ mod tests {
             require_https: RequireHttps::Permanent,
             eab: Some(Eab { kid: "k".into(), hmac: "c2VjcmV0".into() }),
             ..Md::default()
+        }
+    }
+
+    #[test]
+    fn a_domain_is_renewed_by_its_mode_its_files_and_its_hosts() {
+        use NotRenewed::{Manual, StaticFiles, Unused};
+        for (renew_mode, has_files, in_use, expected) in [
+            (RenewMode::Auto, false, true, None),
+            (RenewMode::Auto, false, false, Some(Unused)),
+            (RenewMode::Auto, true, true, Some(StaticFiles)),
+            (RenewMode::Auto, true, false, Some(StaticFiles)),
+            (RenewMode::Always, false, false, None),
+            (RenewMode::Always, true, false, None),
+            (RenewMode::Manual, false, true, Some(Manual)),
+            (RenewMode::Manual, true, false, Some(Manual)),
+        ] {
+            let cert_files = if has_files { vec!["/x".into()] } else { Vec::new() };
+            let md = Md { renew_mode, cert_files, ..Md::default() };
+            assert_eq!(md.not_renewed(in_use), expected, "{renew_mode:?} {has_files} {in_use}");
         }
     }
 

@@ -12,5 +12,5 @@ pub mod pace;
 
 pub use job::{HeldBack, Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
-pub use md::{Ca, Eab, Md, RenewMode, RequireHttps, State};
+pub use md::{Ca, Eab, Md, NotRenewed, RenewMode, RequireHttps, State};
 pub use pace::{Hold, Pace, Scope};

@@ -8,7 +8,7 @@ use crate::config::{Finding, Plan, PlannedMd};
 use crate::log::Level;
 use crate::managed::serve::Source;
 use crate::managed::{Host, Managed};
-use crate::model::{Md, RenewMode, State};
+use crate::model::{Md, NotRenewed, State};
 use crate::names;
 use crate::renew::decide::error::Error;
 use crate::renew::decide::remedies;
@@ -26,7 +26,7 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timesta
         hosts.collect::<Vec<_>>()
     };
     let mut findings = Vec::new();
-    let is_renewed = |md: &Managed| md.md.renew_mode != RenewMode::Manual;
+    let is_renewed = |md: &Managed| md.md.left_alone().is_none();
     let self_signed = hosts(&|md, host| host.source == Source::SelfSigned && is_renewed(md));
     if !self_signed.is_empty() {
         findings.push(Finding {
@@ -103,8 +103,7 @@ pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timesta
 
 /// Domains with names that no challenge can be answered for, as far as that is known.
 pub fn unprovable(plan: &Plan) -> Vec<Finding> {
-    let is_renewed =
-        |p: &&PlannedMd| p.watched && p.md.renew_mode != RenewMode::Manual && !p.md.has_static_files();
+    let is_renewed = |planned: &&PlannedMd| advice::is_renewed(planned);
     let items =
         plan.mds.iter().filter(is_renewed).filter_map(|planned| without_challenge(plan, planned)).collect();
     advice::gathered("AH10173: ", "managed domains without a suitable challenge method", items)
@@ -165,9 +164,9 @@ fn incomplete(managed: &Managed) -> Option<String> {
 
 /// Nobody brings a new one.
 fn by_hand(md: &Md) -> &'static str {
-    match md.renew_mode {
-        RenewMode::Manual => ", not renewed because of 'MDRenewMode manual'",
-        RenewMode::Auto | RenewMode::Always => "",
+    match md.left_alone() {
+        Some(NotRenewed::Manual) => ", not renewed because of 'MDRenewMode manual'",
+        _ => "",
     }
 }
 
@@ -192,7 +191,7 @@ mod tests {
     use super::*;
     use crate::crypto::CertInfo;
     use crate::crypto::fixture::NOW;
-    use crate::model::KeySpec;
+    use crate::model::{KeySpec, RenewMode};
     use crate::time::DAY;
 
     fn managed(name: &str, source: Source, certs: Vec<crate::managed::certificates::KeyedCert>) -> Managed {

@@ -11,7 +11,7 @@ use crate::managed::save_error::Loss;
 use crate::managed::serve::Source;
 use crate::managed::{Host, Managed};
 use crate::model::{Job, State, Trial};
-use crate::renew::decide::due::{self, Decision};
+use crate::renew::decide::due::Decision;
 use crate::time::Timestamp;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -101,8 +101,8 @@ impl Domain<'_> {
     pub fn facts(&self) -> Facts {
         let (managed, need) = (self.managed, &self.need);
         Facts {
-            is_used: due::is_wanted(&managed.md, managed.in_use && !managed.lacks_tls),
-            is_renewed: due::left_alone(&managed.md).is_none(),
+            is_used: managed.md.is_wanted(managed.in_use && !managed.lacks_tls),
+            is_renewed: managed.md.left_alone().is_none(),
             certs: need.certs,
             has_successor: self.ready().is_some(),
             is_due: matches!(need.decision, Decision::Now(_)) || self.next().is_some(),

@@ -13,7 +13,7 @@ use super::check::{named, together};
 use super::plan::{Finding, Plan, PlannedMd, Server};
 use super::tree::{Place, TlsSettings, Tree};
 use crate::log::Level;
-use crate::model::{Md, RenewMode};
+use crate::model::Md;
 use crate::names;
 
 /// More than these are not told one by one.
@@ -106,13 +106,7 @@ pub fn at(place: &Place) -> String {
 
 /// Whether certificates of a CA are going to be ordered for it here.
 pub fn is_renewed(planned: &PlannedMd) -> bool {
-    let md = &planned.md;
-    match md.renew_mode {
-        _ if md.has_static_files() => false,
-        RenewMode::Manual => false,
-        RenewMode::Auto => !planned.hosts.is_empty(),
-        RenewMode::Always => true,
-    }
+    planned.md.not_renewed(!planned.hosts.is_empty()).is_none()
 }
 
 /// Whether no CA whose root browsers trust may issue for it: the public DNS does not have it, or an address

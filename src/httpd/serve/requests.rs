@@ -43,9 +43,7 @@ pub fn before_all(request: &Request<'_>) -> Answer {
 fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
     let host = request.host();
     let without = || match state.find(&host).map(|managed| &managed.md) {
-        Some(md) if http01::is_ours(md.renew_mode, md.has_static_files(), &md.ca.challenges) => {
-            Answer::Status(NOT_FOUND)
-        }
+        Some(md) if http01::is_ours(md) => Answer::Status(NOT_FOUND),
         _ => Answer::Declined,
     };
     match state.store.read(WorkGroup::Challenges, &host, http01::FILE_NAME) {

@@ -7,7 +7,7 @@ use crate::crypto::CertInfo;
 use crate::managed::certificates;
 use crate::managed::certificates::KeyedCert;
 use crate::model::ledger::Cause;
-use crate::model::{Md, RenewMode, State};
+use crate::model::{Md, State};
 use crate::time::{DAY, Timestamp};
 use std::fmt;
 use std::ops::Deref;
@@ -58,27 +58,10 @@ impl Decision {
 /// Whether to renew `md`. `certs` are those in use, one entry for each key of the MD, `None` where there is
 /// none; `in_use` tells whether any host has this MD; `ari` is what the CA advises.
 pub fn decide(md: &Md, certs: &[KeyedCert], in_use: bool, ari: Option<&Advice>, now: Timestamp) -> Decision {
-    match left_alone(md) {
-        Some(reason) => Decision::Never(reason.into()),
-        None if !is_wanted(md, in_use) => Decision::Never("no host uses it".into()),
+    match md.not_renewed(in_use) {
+        Some(reason) => Decision::Never(reason.to_string()),
         None => need(md, certs, ari, now),
     }
-}
-
-/// Why the configuration leaves the certificates of `md` to somebody else, where it does.
-pub fn left_alone(md: &Md) -> Option<&'static str> {
-    match md.renew_mode {
-        RenewMode::Manual => Some("renewal is manual (MDRenewMode)"),
-        RenewMode::Auto if md.has_static_files() => {
-            Some("its certificate files are configured (MDCertificateFile)")
-        }
-        RenewMode::Auto | RenewMode::Always => None,
-    }
-}
-
-/// Whether a host uses `md`, or it is renewed without one.
-pub fn is_wanted(md: &Md, in_use: bool) -> bool {
-    in_use || md.renew_mode == RenewMode::Always
 }
 
 /// With less than this part of its lifetime left, a certificate is renewed whatever the CA advises.
@@ -216,7 +199,7 @@ pub fn spread(delay: Duration, random: f64) -> Duration {
 mod tests {
     use super::*;
     use crate::crypto::CertInfo;
-    use crate::model::KeySpec;
+    use crate::model::{KeySpec, RenewMode};
     use crate::time::TimeSlice;
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
