@@ -342,7 +342,7 @@ impl World {
                 let next = at.min(check).min(asks.unwrap_or(check));
                 self.look_at(n, next);
             }
-            Decision::Now(reason) => match self.brake(n, reason.cause) {
+            Decision::Now(reason) => match self.brake(n, reason.cause()) {
                 Some(held) => {
                     let check = now.plus(due::spread(DAY, self.random.next()));
                     self.look_at(n, held.until.min(check));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A private key and the chain that certifies it, as they lie together in a folder of the store.
 
+use super::fit::{self, Unfit};
 use super::serve::Certs;
 use super::staging::file::{CHAIN_STEM, KEY_STEM};
 use crate::crypto::path::Dropped;
@@ -8,6 +9,7 @@ use crate::crypto::{self, CertInfo, Chain, PrivateKey};
 use crate::model::{Job, KeySpec, Md, Trial};
 use crate::store::auth::{Author, Purpose};
 use crate::store::{Error, Group, Rights, StartStore, Store};
+use crate::time::Timestamp;
 use serde_json::{Value, json};
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -130,6 +132,14 @@ impl KeyedSet {
         crypto::scratch::accepts(&self.key, chain).map_err(refused)
     }
 
+    /// Whether it is what `md` asks for. That key and chain belong together holds of each.
+    pub fn fits(&self, md: &Md, now: Timestamp) -> Result<(), Unfit> {
+        if !self.chain.leaf().has_alternative_names() {
+            return Err(Unfit::SubjectAlone);
+        }
+        fit::check(md, Some(&self.info), now)
+    }
+
     /// Only of a key and certificates of which one belongs to it. The chain is the path from that one on;
     /// what else was sent with it is left behind.
     pub fn from_sent(spec: KeySpec, key: PrivateKey, sent: Chain) -> Result<(Self, Dropped), Flaw> {
@@ -194,4 +204,63 @@ fn look_at(store: &StartStore, name: &str, spec: &KeySpec) -> Result<CertInfo, F
 pub fn write(store: &StartStore, group: Group, name: &str, set: &KeyedSet) -> Result<(), Error> {
     store.write_key(group, name, &set.spec.file_name(KEY_STEM), &set.key)?;
     store.write_chain(group, name, &set.spec.file_name(CHAIN_STEM), &set.chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::fixture::{Ca, NOW, Wish};
+    use crate::time::DAY;
+
+    /// The feature `status_request` (RFC 7633).
+    const MUST_STAPLE: (&str, &[u8]) = ("1.3.6.1.5.5.7.1.24", &[0x30, 3, 2, 1, 5]);
+
+    fn bundle(wish: &Wish<'_>) -> KeyedSet {
+        let spec = KeySpec::Ec("P-256".into());
+        let key = PrivateKey::generate(&spec).unwrap();
+        let chain = Ca::new("CA").grant(wish, &key);
+        KeyedSet::from_sent(spec, key, chain).unwrap().0
+    }
+
+    #[test]
+    fn a_bundle_fits_a_domain_by_names_must_staple_and_time() {
+        let md =
+            Md { name: "a.test".into(), domains: vec!["a.test".into(), "b.test".into()], ..Md::default() };
+        let stapled = Md { must_staple: true, ..md.clone() };
+        let names = &["a.test", "*.test"];
+        let good = bundle(&Wish { names, ..Wish::default() });
+        let with_staple = bundle(&Wish { names, extensions: &[MUST_STAPLE], ..Wish::default() });
+        let end = NOW.plus(DAY * 89);
+        for (bundle, md, now, expected) in [
+            (&good, &md, NOW, Ok(())),
+            (&with_staple, &stapled, NOW, Ok(())),
+            (&good, &stapled, NOW, Err(Unfit::MustStaple)),
+            (&with_staple, &md, NOW, Err(Unfit::MustStaple)),
+            (&good, &md, end.minus(std::time::Duration::from_secs(1)), Ok(())),
+            (&good, &md, end, Err(Unfit::Expired)),
+            // What lasts counts before what time brings.
+            (&good, &stapled, end, Err(Unfit::MustStaple)),
+            (&bundle(&Wish { names: &["a.test"], ..Wish::default() }), &stapled, end, Err(Unfit::Names)),
+        ] {
+            assert_eq!(
+                bundle.fits(md, now),
+                expected,
+                "{:?} {} {now:?}",
+                bundle.info.dns_names,
+                md.must_staple
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_in_the_subject_alone_does_not_make_a_bundle_fit() {
+        let ca = Ca::new("a.test");
+        let chain = Chain::new(vec![ca.certificate().clone()]).unwrap();
+        let (bundle, _) = KeyedSet::from_sent(KeySpec::Ec("P-256".into()), ca.key().clone(), chain).unwrap();
+        let md = Md { name: "a.test".into(), domains: vec!["a.test".into()], ..Md::default() };
+        assert_eq!(bundle.info.dns_names, ["a.test"]);
+        assert_eq!(bundle.fits(&md, NOW), Err(Unfit::SubjectAlone));
+        // What is in use is served all the same, and not renewed for that.
+        assert_eq!(fit::check(&md, Some(&bundle.info), NOW), Ok(()));
+    }
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether a managed domain has what it needs: derived from its certificates, never from a flag alone.
-//! An expired certificate is still a complete set; that it must be renewed is the renewal's decision.
+//! The certificates of a managed domain by its keys, and the state that follows from them, never from a flag
+//! alone. A set that has expired is complete all the same: `renew::decide` says when to renew it. Pure;
+//! imports [`fit`] beside `crypto` and `model`.
 
+use super::fit::{self, Unfit};
 use crate::crypto::CertInfo;
 use crate::model::{KeySpec, Md, State};
 use crate::time::Timestamp;
@@ -11,35 +13,32 @@ pub type KeyedCert = (KeySpec, Option<CertInfo>);
 
 /// The state of `md` with these certificates, one per key, and what is wrong where it is incomplete.
 pub fn assess(md: &Md, certs: &[KeyedCert]) -> (State, Option<String>) {
-    match certs.iter().find_map(|(spec, cert)| flaw(md, spec.label(), cert.as_ref())) {
-        Some(flaw) => (State::Incomplete, Some(flaw)),
+    let unfit = |(spec, cert): &KeyedCert| {
+        fit::check_content(md, cert.as_ref()).err().map(|unfit| described(&unfit, md, spec.label()))
+    };
+    match certs.iter().find_map(unfit) {
+        Some(descr) => (State::Incomplete, Some(descr)),
         None => (State::Complete, None),
     }
 }
 
 /// Whether what is in use can go on for a while. A site without certificate must not wait for its first one.
 pub fn is_good(md: &Md, certs: &[KeyedCert], now: Timestamp) -> bool {
-    assess(md, certs).0 == State::Complete && are_valid(certs, now)
+    certs.iter().all(|(_, cert)| fit::check(md, cert.as_ref(), now).is_ok())
 }
 
-/// Whether there is a certificate for each key, and none has expired.
-pub fn are_valid(certs: &[KeyedCert], now: Timestamp) -> bool {
-    certs.iter().all(|(_, cert)| cert.as_ref().is_some_and(|cert| now < cert.not_after))
-}
-
-fn flaw(md: &Md, label: &str, cert: Option<&CertInfo>) -> Option<String> {
-    let Some(cert) = cert else { return Some(format!("certificate({label}) is missing")) };
-    if !md.is_covered_by(&cert.dns_names) {
-        return Some(format!("certificate({label}) does not cover all domains."));
-    }
+/// As the C module has it.
+fn described(unfit: &Unfit, md: &Md, label: &str) -> String {
     let not = |yes: bool| if yes { "" } else { " not" };
-    (md.must_staple != cert.must_staple).then(|| {
-        format!(
+    match unfit {
+        Unfit::Names => format!("certificate({label}) does not cover all domains."),
+        Unfit::MustStaple => format!(
             "'must-staple' is{} requested, but certificate({label}) has it{} enabled.",
             not(md.must_staple),
-            not(cert.must_staple)
-        )
-    })
+            not(!md.must_staple)
+        ),
+        other => other.of(label),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod certificates;
+pub mod fit;
 pub mod gate;
 pub mod live_set;
 pub mod published;

@@ -16,6 +16,7 @@ use crate::model::KeySpec;
 use crate::model::job::status;
 use crate::ocsp::cache::{Entry as Response, Table};
 use crate::renew::decide::due::Decision;
+use crate::renew::decide::reason::Reason;
 use crate::stapling::snapshot;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -126,7 +127,10 @@ fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool, now: Timestamp)
     out.insert("status".into(), json!(domain.standing(now).token()));
     out.insert("cert".into(), certs_json(domain.labeled(), &domain.all_certs(), responses));
     let need = &domain.need;
-    let reason = matches!(need.decision, Decision::Now(_)).then(|| need.decision.reason());
+    let reason = match &need.decision {
+        Decision::Now(reason) => Some(reason),
+        Decision::At(..) | Decision::Never(_) => None,
+    };
     if let Some(at) = need.renew_at {
         out.insert("renew-at".into(), json!(at.to_http_date()));
     }
@@ -170,13 +174,13 @@ fn renewal_json(
     domain: &Domain<'_>,
     renewal: &Renewal,
     responses: &Table,
-    reason: Option<&str>,
+    reason: Option<&Reason>,
     with_log: bool,
 ) -> Value {
     let mut out = if with_log { renewal.job.to_json() } else { renewal.job.to_brief_json() };
     out["cert"] = certs_json(renewal.labeled(), &renewal.staged, responses);
     if let Some(reason) = reason {
-        out["reason"] = json!(reason);
+        out["reason"] = json!(reason.to_string());
     }
     if let Some(next) = domain.next() {
         out["next"] = json!({"action": next.action.token()});

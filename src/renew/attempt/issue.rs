@@ -16,10 +16,11 @@ use crate::crypto::cert::Chain;
 use crate::crypto::{PrivateKey, csr};
 use crate::managed::Managed;
 use crate::managed::bundle::KeyedSet;
+use crate::managed::fit::Unfit;
 use crate::managed::saved_order::{SavedOrder, Wait};
 use crate::managed::staging::Staging;
 use crate::model::{KeySpec, Md};
-use crate::renew::decide::error::{Error, Unfit};
+use crate::renew::decide::error::Error;
 use crate::renew::worker::check::Engine;
 use crate::store;
 use crate::time::{Clock, Timestamp};
@@ -162,12 +163,9 @@ impl Attempt<'_, '_> {
         let key = self.staged_key(spec)?;
         match self.check(spec, key, chain) {
             Ok(set) => Some(set),
-            Err(reason) => {
-                crate::log!(
-                    Warn,
-                    "md[{name}]: the staged certificate({}) {reason}, so a new one is ordered",
-                    spec.label()
-                );
+            Err(unfit) => {
+                let what = unfit.of(spec.label());
+                crate::log!(Warn, "md[{name}]: the staged {what}, so a new one is ordered");
                 None
             }
         }
@@ -223,18 +221,7 @@ impl Attempt<'_, '_> {
                 "md[{name}]: the CA sent more than the chain of certificate({label}), which is used: {dropped}"
             );
         }
-        if !set.chain.leaf().has_alternative_names() {
-            return Err(Unfit::SubjectAlone);
-        }
-        if !self.md.is_covered_by(&set.info.dns_names) {
-            return Err(Unfit::Names);
-        }
-        if set.info.not_after <= self.clock().now() {
-            return Err(Unfit::Expired);
-        }
-        if set.info.must_staple != self.md.must_staple {
-            return Err(Unfit::MustStaple);
-        }
+        set.fits(self.md, self.clock().now())?;
         Ok(set)
     }
 

@@ -1,71 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When to renew, and when to try again: pure functions of settings, certificates and `now`. Every
-//! outcome carries the reason that status pages print. Randomness is passed in as a number.
+//! When to renew, and when to try again: pure functions of settings, certificates and `now`, which return the
+//! reason too ([`reason`](super::reason)). Takes no store and no clock; randomness is passed in as a number.
+//! Imports `managed`, `model` and its neighbours in `decide`.
 
 use super::ari::Advice;
+use super::reason::{Never, Period, Reason};
 use crate::crypto::CertInfo;
-use crate::managed::certificates;
-use crate::managed::certificates::KeyedCert;
-use crate::model::ledger::Cause;
+use crate::managed::certificates::{self, KeyedCert};
+use crate::managed::fit;
 use crate::model::{Md, State};
 use crate::time::{DAY, Timestamp};
-use std::fmt;
-use std::ops::Deref;
 use std::time::Duration;
 
 /// The outcome of [`decide`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     Now(Reason),
-    At(Timestamp, String),
-    Never(String),
-}
-
-/// Why something is to be renewed, for the brake and for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    pub cause: Cause,
-    text: String,
-}
-
-impl Deref for Reason {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.text
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl Decision {
-    fn now(cause: Cause, text: String) -> Self {
-        Decision::Now(Reason { cause, text })
-    }
-
-    pub fn reason(&self) -> &str {
-        match self {
-            Decision::Now(reason) => reason,
-            Decision::At(_, reason) | Decision::Never(reason) => reason,
-        }
-    }
+    /// Once this period has begun.
+    At(Timestamp, Period),
+    Never(Never),
 }
 
 /// Whether to renew `md`. `certs` are those in use, one entry for each key of the MD, `None` where there is
 /// none; `in_use` tells whether any host has this MD; `ari` is what the CA advises.
 pub fn decide(md: &Md, certs: &[KeyedCert], in_use: bool, ari: Option<&Advice>, now: Timestamp) -> Decision {
     match md.not_renewed(in_use) {
-        Some(reason) => Decision::Never(reason.to_string()),
+        Some(reason) => Decision::Never(reason.into()),
         None => need(md, certs, ari, now),
     }
 }
 
-/// With less than this part of its lifetime left, a certificate is renewed whatever the CA advises.
-const EMERGENCY_PART: u32 = 20;
 /// The same with what OCSP says: where a certificate is revoked and a renewal comes at all, it comes now,
 /// because clients refuse what is stapled to it.
 pub fn heed_revocation(
@@ -75,9 +39,7 @@ pub fn heed_revocation(
 ) -> Decision {
     let revoked = |(_, cert): &&KeyedCert| cert.as_ref().is_some_and(&is_revoked);
     match (decision, certs.iter().find(revoked)) {
-        (Decision::At(..), Some((spec, _))) => {
-            Decision::now(Cause::Revoked, format!("certificate({}) was revoked by its CA", spec.label()))
-        }
+        (Decision::At(..), Some((key, _))) => Decision::Now(Reason::Revoked(key.clone())),
         (decision, _) => decision,
     }
 }
@@ -86,19 +48,19 @@ pub fn heed_revocation(
 /// the CA's advice or the renew window, whichever is earlier. The certificate that expires first decides,
 /// all are renewed together.
 pub fn need(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) -> Decision {
-    let flaw = certs.iter().find_map(|(spec, cert)| flaw(md, spec.label(), cert.as_ref(), now));
-    if let Some((cause, flaw)) = flaw {
-        return Decision::now(cause, flaw);
+    let unfit = |(key, cert): &KeyedCert| {
+        fit::check(md, cert.as_ref(), now).err().map(|unfit| Reason::Unfit(key.clone(), unfit))
+    };
+    if let Some(reason) = certs.iter().find_map(unfit) {
+        return Decision::Now(reason);
     }
-    let Some((at, cause, reason)) = window(md, certs, ari) else {
-        return Decision::Never("it has no keys".into());
+    let Some((at, period)) = window(md, certs, ari) else {
+        return Decision::Never(Never::NoKeys);
     };
     match former_ca(md) {
-        Some(ca) => {
-            Decision::now(Cause::FormerCa, format!("it is from {ca}, which is not configured any more"))
-        }
-        None if at > now => Decision::At(at, reason),
-        None => Decision::now(cause, reason.replace("begins", "has begun")),
+        Some(url) => Decision::Now(Reason::FormerCa(url.into())),
+        None if at > now => Decision::At(at, period),
+        None => Decision::Now(Reason::Begun(period)),
     }
 }
 
@@ -106,54 +68,26 @@ pub fn need(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) 
 /// is a complete set; else now.
 pub fn due_since(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) -> Timestamp {
     let begin = window(md, certs, ari).filter(|_| certificates::assess(md, certs).0 == State::Complete);
-    begin.map_or(now, |(at, ..)| at.min(now))
+    begin.map_or(now, |(at, _)| at.min(now))
 }
 
-fn flaw(md: &Md, label: &str, cert: Option<&CertInfo>, now: Timestamp) -> Option<(Cause, String)> {
-    let Some(cert) = cert else { return Some((Cause::Missing, format!("certificate({label}) is missing"))) };
-    if !md.is_covered_by(&cert.dns_names) {
-        Some((Cause::Names, format!("certificate({label}) does not cover all domains")))
-    } else if cert.must_staple != md.must_staple {
-        let text = format!("certificate({label}) has another 'must-staple' than is requested");
-        Some((Cause::MustStaple, text))
-    } else {
-        (cert.not_after <= now).then(|| (Cause::Expired, format!("certificate({label}) has expired")))
-    }
-}
+/// With less than this part of its lifetime left, a certificate is renewed whatever the CA advises.
+const EMERGENCY_PART: u32 = 20;
 
-/// When the time to renew begins, and why then.
-fn window(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>) -> Option<(Timestamp, Cause, String)> {
+/// When the time to renew begins, and which it is: of those that begin together, the first.
+fn window(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>) -> Option<(Timestamp, Period)> {
     let ari = ari.filter(|_| md.ari_renewals);
-    let mut next: Option<(Timestamp, Cause, String)> = None;
-    let mut sooner = |at: Timestamp, cause: Cause, reason: String| {
-        if next.as_ref().is_none_or(|(earliest, ..)| at < *earliest) {
-            next = Some((at, cause, reason));
-        }
-    };
-    if let Some(advice) = ari {
-        let mut reason = "the time the CA advises (ARI) begins".to_string();
-        if let Some(url) = &advice.explanation {
-            reason = format!("{reason}, for explanation see {url}");
-        }
-        sooner(advice.renew_at, Cause::Advice, reason);
-    }
-    for (spec, cert) in certs.iter().filter_map(|(spec, cert)| Some((spec, cert.as_ref()?))) {
-        let label = spec.label();
+    let advised = ari.map(|advice| (advice.renew_at, Period::Advice(advice.explanation.clone())));
+    let certs = certs.iter().filter_map(|(key, cert)| Some((key, cert.as_ref()?)));
+    let of_certs = certs.flat_map(|(key, cert)| {
         let lifetime = cert.not_after.since(cert.not_before);
-        sooner(
-            cert.not_after.minus(md.renew_window.of(lifetime)),
-            Cause::Window,
-            format!("the renew window of certificate({label}), {}, begins", md.renew_window),
-        );
-        if ari.is_some() {
-            sooner(
-                cert.not_after.minus(lifetime / EMERGENCY_PART),
-                Cause::Window,
-                format!("the last twentieth of the lifetime of certificate({label}) begins"),
-            );
-        }
-    }
-    next
+        let window = md.renew_window;
+        let begin = (cert.not_after.minus(window.of(lifetime)), Period::Window(key.clone(), window));
+        let last = cert.not_after.minus(lifetime / EMERGENCY_PART);
+        let last = ari.map(|_| (last, Period::LastTwentieth(key.clone())));
+        std::iter::once(begin).chain(last)
+    });
+    advised.into_iter().chain(of_certs).min_by_key(|(at, _)| *at)
 }
 
 /// The CA that issued the certificates in use, where it is none of those configured.
@@ -222,7 +156,7 @@ mod tests {
     }
 
     fn is_now(decision: &Decision, about: &str) -> bool {
-        matches!(decision, Decision::Now(reason) if reason.contains(about))
+        matches!(decision, Decision::Now(reason) if reason.to_string().contains(about))
     }
 
     #[test]
@@ -277,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_is_due_since_its_window_began_however_long_ago_and_now_where_the_set_is_incomplete() {
+    fn a_renewal_is_due_since_its_window_began_or_now_if_a_set_is_incomplete() {
         let since = |md: &Md, certs: &[KeyedCert]| due_since(md, certs, None, NOW);
         let begin = |left: i64| Timestamp::from_unix(NOW.unix() + left * 86_400 - 90 * 86_400 * 33 / 100);
         assert_eq!(since(&md(), &one(Some(cert(&GOOD, 85, 5)))), begin(5));
@@ -332,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_of_a_ca_that_is_not_configured_any_more_is_renewed_at_once() {
+    fn a_certificate_of_a_ca_that_is_no_longer_configured_is_renewed_at_once() {
         let certs = one(Some(cert(&GOOD, 10, 80)));
         let mut md = md();
         md.ca.urls = vec!["https://new.test/dir".into(), "https://second.test/dir".into()];

@@ -2,6 +2,7 @@
 //! Why a renewal failed, as job.json, status and log tell it.
 
 use crate::acme::problem::Kind;
+use crate::managed::fit::Unfit;
 use crate::model::job::status;
 use crate::time::{Stopped, Timestamp};
 use crate::{acme, crypto, http, notify, store};
@@ -42,7 +43,7 @@ pub enum Error {
     #[error("the new certificates are not used: {0}. What was served before still is")]
     Refused(String),
     /// The certificate that the CA has issued cannot be used: another order would only use up one more.
-    #[error("the CA's certificate({label}) {unfit}")]
+    #[error("{}", misissued(.label, .unfit))]
     Misissued { label: String, unfit: Unfit },
     #[error("the server process is stopping")]
     Stopped,
@@ -62,21 +63,12 @@ pub enum Fault {
     Other,
 }
 
-/// Why a certificate and its key are not what was ordered. Completes "the certificate …".
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    #[error("cannot be read: {0}")]
-    Unreadable(String),
-    #[error("does not match its private key")]
-    Key,
-    #[error("does not cover all domains")]
-    Names,
-    #[error("has no names but in its subject, where clients do not look: the subjectAltName is missing")]
-    SubjectAlone,
-    #[error("has expired by the clock of this machine")]
-    Expired,
-    #[error("has another 'must-staple' than was requested")]
-    MustStaple,
+/// The certificate of the CA is no bundle for its domain.
+fn misissued(label: &str, unfit: &Unfit) -> String {
+    match unfit {
+        Unfit::Expired => format!("the CA's certificate({label}) has expired by the clock of this machine"),
+        unfit => format!("the CA's {}", unfit.of(label)),
+    }
 }
 
 impl Error {

@@ -9,5 +9,6 @@ pub mod due;
 pub mod error;
 pub mod order_deadline;
 pub mod rate_limits;
+pub mod reason;
 pub mod remedies;
 pub mod retry;

@@ -6,13 +6,14 @@
 mod connection;
 mod problem;
 
-use super::error::{Error, Fault, Unfit};
+use super::error::{Error, Fault};
 use crate::acme;
 use crate::acme::client::WRONG_URL;
 use crate::challenge::{dns01, http01, tls_alpn01};
 use crate::crypto;
 use crate::http;
 use crate::managed::Managed;
+use crate::managed::fit::Unfit;
 use crate::model::Md;
 use crate::names;
 use crate::notify;
@@ -210,7 +211,7 @@ fn of_unfit(unfit: &Unfit) -> String {
             "Configure MDMustStaple as the CA issues certificates, or use another CA (MDCertificateAuthority)."
                 .into()
         }
-        Unfit::Unreadable(_) | Unfit::Key | Unfit::Names | Unfit::SubjectAlone => {
+        Unfit::Missing | Unfit::Unreadable(_) | Unfit::Key | Unfit::Names | Unfit::SubjectAlone => {
             "Tell the CA's operator, or use another CA (MDCertificateAuthority): it has issued something else than was ordered. \
              What was served before still is."
                 .into()

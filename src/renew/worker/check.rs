@@ -317,13 +317,13 @@ impl Engine {
                 if let Some(at) = rests_until.filter(|at| now < *at) {
                     return Next::At(at);
                 }
-                if let Some(until) = self.held_back(target, running, reason.cause) {
+                if let Some(until) = self.held_back(target, running, reason.cause()) {
                     // What the CA advises may change meanwhile.
                     self.inquire(target, known);
                     let check = now.plus(due::spread(self.settings.check_interval, self.random()));
                     return Next::At(until.min(check));
                 }
-                let next = self.renew_in_turn(index, target, running, reason.cause, || {
+                let next = self.renew_in_turn(index, target, running, reason.cause(), || {
                     ari_refresh::report_triggered(
                         &target.md.name,
                         advice.filter(|_| target.md.ari_renewals),
