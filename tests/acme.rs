@@ -439,7 +439,7 @@ fn answers_that_are_not_acme_are_protocol_errors() {
     }
     let lab = Lab::new();
     lab.ca.fault(Endpoint::Directory, Fault::Raw(html()));
-    assert!(matches!(lab.server(), Err(Error::Protocol(_))));
+    assert!(matches!(lab.server(), Err(Error::NoDirectory { .. })));
 }
 
 #[test]

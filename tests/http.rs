@@ -2,9 +2,9 @@
 //! The HTTP client against real sockets and real TLS on loopback; certificates are made at run time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use mod_md::http::{Client, Error, Limits, MAX_BODY, Options, Request, Transport};
-use mod_md::time::StopFlag;
-use openssl::asn1::Asn1Time;
+use mod_md::http::{Client, Error, Limits, MAX_BODY, Options, Request, TlsFault, Transport};
+use mod_md::time::{Clock, StopFlag, SystemClock};
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
@@ -105,15 +105,20 @@ struct Authority {
 impl Authority {
     fn new() -> Self {
         let key = new_key();
-        let certificate = certificate("Test root", &key, None, None);
+        let certificate = certificate("Test root", &key, None, None, None);
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&certificate.to_pem().unwrap()).unwrap();
         Authority { key, certificate, file }
     }
 
     fn acceptor(&self, names: &[&str]) -> SslAcceptor {
+        self.acceptor_for(names, None)
+    }
+
+    /// `period`: of its certificate, else the day that begins.
+    fn acceptor_for(&self, names: &[&str], period: Option<(&Asn1TimeRef, &Asn1TimeRef)>) -> SslAcceptor {
         let key = new_key();
-        let leaf = certificate("leaf", &key, Some((&self.key, &self.certificate)), Some(names));
+        let leaf = certificate("leaf", &key, Some((&self.key, &self.certificate)), Some(names), period);
         let mut builder = SslAcceptor::mozilla_intermediate(SslMethod::tls_server()).unwrap();
         builder.set_private_key(&key).unwrap();
         builder.set_certificate(&leaf).unwrap();
@@ -135,6 +140,7 @@ fn certificate(
     key: &PKey<Private>,
     issuer: Option<(&PKey<Private>, &X509)>,
     names: Option<&[&str]>,
+    period: Option<(&Asn1TimeRef, &Asn1TimeRef)>,
 ) -> X509 {
     let mut name = X509NameBuilder::new().unwrap();
     name.append_entry_by_nid(Nid::COMMONNAME, cn).unwrap();
@@ -145,8 +151,10 @@ fn certificate(
     builder.set_subject_name(&name).unwrap();
     builder.set_issuer_name(issuer.map_or(&*name, |(_, c)| c.subject_name())).unwrap();
     builder.set_pubkey(key).unwrap();
-    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
-    builder.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+    let (today, tomorrow) = (Asn1Time::days_from_now(0).unwrap(), Asn1Time::days_from_now(1).unwrap());
+    let (from, until) = period.unwrap_or((&today, &tomorrow));
+    builder.set_not_before(from).unwrap();
+    builder.set_not_after(until).unwrap();
     match names {
         None => builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap(),
         Some(names) => {
@@ -198,8 +206,23 @@ fn a_server_of_an_unknown_ca_is_refused_with_the_reason() {
     let server = Server::start(Some(authority.acceptor(&["127.0.0.1"])), |_| ok(b"hello"));
     let error = client().send(&Request::get(&server.url("https", "127.0.0.1"))).unwrap_err();
     assert_eq!(error.to_string(), "certificate verify failed: unable to get local issuer certificate");
-    assert!(matches!(error, Error::Tls(_)));
+    assert!(matches!(error, Error::Tls(TlsFault::Trust, _)));
     assert_eq!(server.heads.lock().unwrap().len(), 0);
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_told_from_one_that_is_not_trusted() {
+    let authority = Authority::new();
+    let client = Client::new(&authority.options()).unwrap();
+    let now = SystemClock::default().now();
+    let days = |days: i64| Asn1Time::from_unix(now.unix() + days * 86_400).unwrap();
+    for (from, until, reason) in [(-3, -1, "certificate has expired"), (1, 3, "certificate is not yet valid")]
+    {
+        let acceptor = authority.acceptor_for(&["127.0.0.1"], Some((&days(from), &days(until))));
+        let server = Server::start(Some(acceptor), |_| ok(b"hello"));
+        let error = client.send(&Request::get(&server.url("https", "127.0.0.1"))).unwrap_err();
+        assert_eq!(error, Error::Tls(TlsFault::Time, format!("certificate verify failed: {reason}")));
+    }
 }
 
 #[test]
@@ -209,7 +232,7 @@ fn a_certificate_for_other_names_is_refused() {
     let client = Client::new(&authority.options()).unwrap();
     for (host, reason) in [("127.0.0.1", "IP address mismatch"), ("localhost", "hostname mismatch")] {
         let error = client.send(&Request::get(&server.url("https", host))).unwrap_err();
-        assert_eq!(error, Error::Tls(format!("certificate verify failed: {reason}")));
+        assert_eq!(error, Error::Tls(TlsFault::Name, format!("certificate verify failed: {reason}")));
     }
 }
 
@@ -230,7 +253,7 @@ fn unusable_options_and_urls_are_refused_without_a_panic() {
     ));
     for url in ["::", "socks5://127.0.0.1:1", "ftp://x.test"] {
         let result = Client::new(&Options { proxy_url: Some(url.into()), ..options() });
-        assert!(matches!(result, Err(Error::Invalid(_))), "{url}");
+        assert!(matches!(result, Err(Error::Proxy)), "{url}");
     }
     for url in ["", "/dir", "x.test/dir", "https://", "https://a b/"] {
         assert!(matches!(client().send(&Request::get(url)), Err(Error::Invalid(_))), "{url:?}");
@@ -542,7 +565,9 @@ fn a_proxy_is_asked_to_connect_and_the_server_behind_it_is_verified() {
         let client = Client::new(&Options { proxy_url, ..base }).unwrap();
         match client.send(&Request::get(&url)) {
             Ok(response) if trusted => assert_eq!(response.body, b"hello"),
-            Err(Error::Tls(reason)) if !trusted => assert!(reason.contains("verify failed"), "{reason}"),
+            Err(Error::Tls(TlsFault::Trust, reason)) if !trusted => {
+                assert!(reason.contains("verify failed"), "{reason}")
+            }
             other => panic!("trusted {trusted}: {other:?}"),
         }
         let request = request.lock().unwrap();
@@ -562,7 +587,7 @@ fn a_tls_proxy_is_verified_by_its_own_roots() {
         let options = Options { proxy_url: proxy_url.clone(), ca_file, proxy_ca_file, ..options() };
         Client::new(&options).unwrap().send(&Request::get("https://ca.test/dir")).unwrap_err()
     };
-    assert!(matches!(ask(roots.clone(), None), Error::Tls(_)));
+    assert!(matches!(ask(roots.clone(), None), Error::Tls(TlsFault::Trust, _)));
     let answered = ask(None, roots).to_string();
     assert!(answered.contains("403"), "{answered}");
     assert!(server.heads.lock().unwrap()[0].starts_with("CONNECT ca.test:443 HTTP/1.1\r\n"));

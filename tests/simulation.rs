@@ -119,7 +119,7 @@ impl ModelCa {
         failed.push_back(now);
         assert!(failed.len() <= VALIDATIONS, "{} failed validations of d{domain} in an hour", failed.len());
         Err(acme::Error::Invalid {
-            what: "the authorization is invalid".into(),
+            end: acme::error::End::Invalid,
             identifier: Some(format!("d{domain}.test")),
             tried: None,
             problem: Some(Box::new(Problem::new("acme:error:connection", "timeout"))),

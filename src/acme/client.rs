@@ -4,6 +4,7 @@
 //! Threads share a [`Server`], and with it the directory and a pool of nonces, so that each request
 //! usually finds the nonce of an earlier answer. Redirects are never followed.
 
+use super::error::no_directory;
 use super::objects::Directory;
 use super::problem::{Kind, Problem, line};
 use super::{Error, address};
@@ -21,9 +22,6 @@ const MAX_URL: usize = 256;
 /// How often a request is signed anew because of `badNonce`: a server that refuses every second one at
 /// random still gets everything done, one that refuses all is not asked forever.
 const MAX_TRIES: usize = 16;
-
-/// In the text of an error where no directory was found.
-pub const WRONG_URL: &str = "probably the URL is wrong";
 
 const JOSE: &str = "application/jose+json";
 
@@ -179,17 +177,13 @@ impl Link {
             self.accepted(url, response).and_then(|response| Directory::parse(&json_of(url, &response)?));
         found.map_err(|error| match error {
             Error::Problem { mut problem, retry_after } if is_missing => {
-                problem.detail = format!(
-                    "there is no ACME directory at {url}, {WRONG_URL} (the server says: {})",
-                    problem.text()
-                );
+                problem.detail = no_directory(url, &format!("the server says: {}", problem.text()));
                 problem.is_quote = false;
+                problem.is_of_wrong_url = true;
                 problem.subproblems.clear();
                 Error::Problem { problem, retry_after }
             }
-            Error::Protocol(why) => {
-                Error::Protocol(format!("there is no ACME directory at {url}, {WRONG_URL} ({why})"))
-            }
+            Error::Protocol(why) => Error::NoDirectory { url: url.into(), why },
             other => other,
         })
     }

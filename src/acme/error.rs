@@ -23,11 +23,13 @@ pub enum Error {
     /// The answer breaks RFC 8555.
     #[error("{0}")]
     Protocol(String),
+    /// The same of an answer that should be the directory.
+    #[error("{}", no_directory(.url, .why))]
+    NoDirectory { url: String, why: String },
     /// An order or an authorization can never become valid any more; a new order is needed.
-    #[error("{}", invalid_text(.what, .identifier.as_deref(), .tried.as_ref(), .problem.as_deref()))]
+    #[error("{}", invalid_text(*.end, .identifier.as_deref(), .tried.as_ref(), .problem.as_deref()))]
     Invalid {
-        /// `the order is invalid`, `the authorization is expired`, …
-        what: String,
+        end: End,
         /// The name that failed, where one is known.
         identifier: Option<String>,
         /// The challenge that the CA looked at.
@@ -46,6 +48,31 @@ pub enum Error {
     Stopped,
     #[error("{0}")]
     Crypto(#[from] crypto::Error),
+}
+
+/// How an order, or else an authorization, has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    OrderInvalid,
+    Invalid,
+    /// It has not, and the CA has looked for the answer in vain.
+    Pending,
+    Deactivated,
+    Expired,
+    Revoked,
+}
+
+impl End {
+    fn words(self) -> &'static str {
+        match self {
+            End::OrderInvalid => "the order is invalid",
+            End::Invalid => "the authorization is invalid",
+            End::Pending => "the authorization is still pending",
+            End::Deactivated => "the authorization is deactivated",
+            End::Expired => "the authorization is expired",
+            End::Revoked => "the authorization is revoked",
+        }
+    }
 }
 
 impl From<time::Stopped> for Error {
@@ -68,6 +95,10 @@ pub struct Tried {
     pub token: String,
 }
 
+pub(super) fn no_directory(url: &str, why: &str) -> String {
+    format!("there is no ACME directory at {url}, probably the URL is wrong ({why})")
+}
+
 /// What the C module says where the CA is not reached: people search for it.
 pub fn out_of_reach(url: &str) -> String {
     format!(
@@ -80,15 +111,15 @@ pub fn out_of_reach(url: &str) -> String {
 }
 
 fn invalid_text(
-    what: &str,
+    end: End,
     identifier: Option<&str>,
     tried: Option<&Tried>,
     problem: Option<&Problem>,
 ) -> String {
     let begin = match (identifier, tried) {
         (Some(name), Some(tried)) => format!("the CA could not validate {name} by {}", tried.type_),
-        (Some(name), None) => format!("{what} for domain {name}"),
-        (None, _) => what.to_string(),
+        (Some(name), None) => format!("{} for domain {name}", end.words()),
+        (None, _) => end.words().to_string(),
     };
     let said = problem.map_or_else(|| "the CA gave no reason".into(), Problem::text);
     format!("{begin}: {said}")
@@ -119,6 +150,7 @@ impl Error {
             Error::AgreementRequired { .. } => Verdict::Hopeless,
             Error::Transport { .. }
             | Error::Protocol(_)
+            | Error::NoDirectory { .. }
             | Error::TimedOut { .. }
             | Error::Stopped
             | Error::Crypto(_) => Verdict::Retry,
@@ -166,7 +198,9 @@ impl Error {
                 let is_said = problem.detail.to_ascii_lowercase().contains("expired");
                 self.is_refusal() && (matches!(problem.status, 404 | 410) || is_said)
             }
-            Error::Invalid { what, problem: None, .. } => !what.ends_with(" invalid"),
+            Error::Invalid { end, problem: None, .. } => {
+                matches!(end, End::Deactivated | End::Expired | End::Revoked)
+            }
             _ => false,
         }
     }
@@ -192,9 +226,11 @@ impl Error {
             }
             Error::AgreementRequired { .. } => status::INVALID,
             Error::TimedOut { .. } => 70007,
-            Error::Protocol(_) | Error::Invalid { problem: None, .. } | Error::Stopped | Error::Crypto(_) => {
-                status::GENERAL
-            }
+            Error::Protocol(_)
+            | Error::NoDirectory { .. }
+            | Error::Invalid { problem: None, .. }
+            | Error::Stopped
+            | Error::Crypto(_) => status::GENERAL,
         }
     }
 
@@ -356,7 +392,7 @@ mod tests {
             ],
         });
         let error = Error::Invalid {
-            what: "the order is invalid".into(),
+            end: End::OrderInvalid,
             identifier: None,
             tried: None,
             problem: Problem::parse(&document).map(Box::new),
@@ -379,10 +415,11 @@ mod tests {
         assert_eq!(eab.problem_type(), Some("apache:eab-hmac-invalid"));
         for error in [
             Error::Protocol("x".into()),
+            Error::NoDirectory { url: "https://ca.test/dir".into(), why: "x".into() },
             Error::TimedOut { what: "x".into() },
             Error::Stopped,
             Error::Crypto(crypto::Error::Invalid("x".into())),
-            Error::Invalid { what: "x".into(), identifier: None, tried: None, problem: None },
+            Error::Invalid { end: End::OrderInvalid, identifier: None, tried: None, problem: None },
         ] {
             assert_eq!(error.verdict(now), Verdict::Retry, "{error}");
         }
@@ -390,7 +427,10 @@ mod tests {
 
     #[test]
     fn a_failure_to_reach_the_server_names_url_and_reason() {
-        let source = http::Error::Tls("certificate verify failed: self-signed certificate".into());
+        let source = http::Error::Tls(
+            http::TlsFault::Trust,
+            "certificate verify failed: self-signed certificate".into(),
+        );
         let text = Error::Transport { url: "https://ca.test/dir".into(), source }.detail();
         assert!(
             text.starts_with(
@@ -406,7 +446,7 @@ mod tests {
     #[test]
     fn an_invalid_order_tells_who_and_why() {
         let error = Error::Invalid {
-            what: "the authorization is invalid".into(),
+            end: End::Invalid,
             identifier: Some("a.test".into()),
             tried: Some(Tried { type_: "http-01".into(), token: "t".into() }),
             problem: Some(Box::new(Problem::new("acme:error:unauthorized", "got 404"))),

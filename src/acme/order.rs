@@ -3,7 +3,7 @@
 //! authorizations and what was started already. Whoever performs the steps can stop after any of them
 //! and go on from the same resources later.
 
-use super::Error;
+use super::error::{End, Error};
 use super::objects::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Order, OrderStatus};
 use super::problem::Problem;
 use crate::time::Timestamp;
@@ -87,15 +87,15 @@ pub fn is_processing(authorization: &Authorization) -> bool {
 }
 
 fn failed_authorization(authorization: &Authorization) -> Option<Error> {
-    let state = match authorization.status {
+    let end = match authorization.status {
         AuthorizationStatus::Pending | AuthorizationStatus::Valid => return None,
-        AuthorizationStatus::Invalid => "invalid",
-        AuthorizationStatus::Deactivated => "deactivated",
-        AuthorizationStatus::Expired => "expired",
-        AuthorizationStatus::Revoked => "revoked",
+        AuthorizationStatus::Invalid => End::Invalid,
+        AuthorizationStatus::Deactivated => End::Deactivated,
+        AuthorizationStatus::Expired => End::Expired,
+        AuthorizationStatus::Revoked => End::Revoked,
     };
     Some(Error::Invalid {
-        what: format!("the authorization is {state}"),
+        end,
         identifier: Some(authorization.name()),
         tried: authorization.challenges.iter().find(|c| c.error.is_some()).map(Challenge::tried),
         problem: challenge_problem(authorization).map(Box::new),
@@ -112,7 +112,7 @@ fn failed_order(order: &Order, authorizations: &[Authorization]) -> Error {
     match (failed.and_then(failed_authorization), &order.error) {
         (Some(failed), None) => failed,
         (_, problem) => Error::Invalid {
-            what: "the order is invalid".into(),
+            end: End::OrderInvalid,
             identifier: failed.map(Authorization::name),
             tried: None,
             problem: problem.clone().map(Box::new),

@@ -30,6 +30,8 @@ pub struct Problem {
     pub detail: String,
     /// The text is the CA's own.
     pub is_quote: bool,
+    /// It came in place of an ACME directory: the URL that was asked is probably wrong.
+    pub is_of_wrong_url: bool,
     /// The HTTP status; 0 for problems that did not come as an answer.
     pub status: u16,
     /// An http(s) URL that is about this occurrence: what a person has to visit for `userActionRequired` (RFC
@@ -56,6 +58,7 @@ impl Problem {
             title: None,
             detail: detail.into(),
             is_quote: false,
+            is_of_wrong_url: false,
             status: 0,
             instance: None,
             subproblems: Vec::new(),
@@ -93,6 +96,7 @@ impl Problem {
         let problem = Problem {
             type_: type_of(value),
             is_quote: title.is_some() || !detail.is_empty(),
+            is_of_wrong_url: false,
             title,
             detail,
             status: fields.get("status").and_then(http_status).unwrap_or(0),

@@ -103,20 +103,35 @@ pub enum Error {
     #[error("no answer in time")]
     Timeout,
     /// TLS failed, with OpenSSL's reason.
-    #[error("{0}")]
-    Tls(String),
+    #[error("{1}")]
+    Tls(TlsFault, String),
     #[error("the host name cannot be resolved: {0}")]
     Dns(String),
     #[error("the response is larger than the limit")]
     TooLarge,
     #[error("{}", Stopped)]
     Stopped,
+    #[error("the URL of the HTTP proxy is not valid")]
+    Proxy,
     /// The request or the configuration cannot be used as it is; nothing was sent.
     #[error("{0}")]
     Invalid(String),
     /// `status` is the operating system's error number where there is one, else 20014.
     #[error("{reason}")]
     Other { status: i32, reason: String },
+}
+
+/// What is wrong where there is no TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsFault {
+    /// By the clock of this machine, the time of the server's certificate is past or has not begun.
+    Time,
+    /// The server's certificate has another name.
+    Name,
+    /// The server's certificate cannot be verified for another reason.
+    Trust,
+    /// The handshake failed before that.
+    Handshake,
 }
 
 impl Error {
@@ -126,9 +141,9 @@ impl Error {
         match self {
             Error::Refused => status::REFUSED,
             Error::Timeout => 70007,
-            Error::Invalid(_) => status::INVALID,
+            Error::Invalid(_) | Error::Proxy => status::INVALID,
             Error::Other { status, .. } => *status,
-            Error::Tls(_) | Error::Dns(_) | Error::TooLarge | Error::Stopped => status::GENERAL,
+            Error::Tls(..) | Error::Dns(_) | Error::TooLarge | Error::Stopped => status::GENERAL,
         }
     }
 
@@ -200,6 +215,6 @@ mod tests {
     fn failures_carry_the_number_status_pages_show() {
         assert_eq!(Error::Refused.status(), 111);
         assert_eq!(Error::Timeout.status(), 70007);
-        assert_eq!(Error::Tls("x".into()).status(), 20014);
+        assert_eq!(Error::Tls(TlsFault::Trust, "x".into()).status(), 20014);
     }
 }

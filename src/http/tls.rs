@@ -3,7 +3,7 @@
 //! chain and of the host name (RFC 6125, IP literals included) is always on; there is no way to turn
 //! it off. Refuses TLS below 1.2.
 
-use super::Error;
+use super::{Error, TlsFault};
 use openssl::error::ErrorStack;
 use openssl::ssl::{self, HandshakeError, SslConnector, SslMethod, SslVersion};
 use openssl::x509::X509VerifyResult;
@@ -25,7 +25,8 @@ pub enum Failure {
 impl Tls {
     /// `ca_file`: PEM certificates to trust beside the system's.
     pub fn new(ca_file: Option<&Path>) -> Result<Self, Error> {
-        let broken = |e: ErrorStack| Error::Tls(format!("cannot set up TLS: {}", reason(&e)));
+        let broken =
+            |e: ErrorStack| Error::Tls(TlsFault::Handshake, format!("cannot set up TLS: {}", reason(&e)));
         let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(broken)?;
         builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(broken)?;
         if let Some(path) = ca_file {
@@ -41,22 +42,36 @@ impl Tls {
     pub fn connect<S: Read + Write>(&self, host: &str, stream: S) -> Result<Stream<S>, Failure> {
         match self.0.connect(host, stream) {
             Ok(stream) => Ok(stream),
-            Err(HandshakeError::SetupFailure(e)) => Err(Failure::Tls(Error::Tls(reason(&e)))),
+            Err(HandshakeError::SetupFailure(e)) => {
+                Err(Failure::Tls(Error::Tls(TlsFault::Handshake, reason(&e))))
+            }
             Err(HandshakeError::Failure(mid) | HandshakeError::WouldBlock(mid)) => {
                 let verdict = mid.ssl().verify_result();
                 match mid.into_error().into_io_error() {
                     Ok(e) => Err(Failure::Io(e)),
-                    Err(_) if verdict != X509VerifyResult::OK => Err(Failure::Tls(Error::Tls(format!(
-                        "certificate verify failed: {}",
-                        verdict.error_string()
-                    )))),
+                    Err(_) if verdict != X509VerifyResult::OK => {
+                        let why = format!("certificate verify failed: {}", verdict.error_string());
+                        Err(Failure::Tls(Error::Tls(fault(verdict), why)))
+                    }
                     Err(e) => {
                         let why = e.ssl_error().map_or_else(|| "the server closed it".into(), reason);
-                        Err(Failure::Tls(Error::Tls(format!("TLS handshake failed: {why}"))))
+                        let why = format!("TLS handshake failed: {why}");
+                        Err(Failure::Tls(Error::Tls(TlsFault::Handshake, why)))
                     }
                 }
             }
         }
+    }
+}
+
+/// By `X509_V_ERR_…` of <openssl/x509_vfy.h>, which never change.
+fn fault(verdict: X509VerifyResult) -> TlsFault {
+    match verdict.as_raw() {
+        // Not yet valid or expired: certificates and CRLs.
+        9..=12 => TlsFault::Time,
+        // `HOSTNAME_MISMATCH`, `IP_ADDRESS_MISMATCH`.
+        62 | 64 => TlsFault::Name,
+        _ => TlsFault::Trust,
     }
 }
 

@@ -38,7 +38,7 @@ impl Proxies {
             Ok(proxy) if is_http(&proxy) => {
                 Ok(Proxies { https: Some(proxy.clone()), http: Some(proxy), none })
             }
-            _ => Err(Error::Invalid("the URL of the HTTP proxy is not valid".into())),
+            _ => Err(Error::Proxy),
         }
     }
 

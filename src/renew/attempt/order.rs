@@ -5,6 +5,7 @@
 
 use super::challenges;
 use super::issue::{Attempt, Progress};
+use crate::acme::error::End;
 use crate::acme::objects::{
     Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Order, OrderStatus,
 };
@@ -378,7 +379,7 @@ impl Attempt<'_, '_> {
 fn in_vain(authorization: &Authorization, url: &str, problem: Option<&Problem>) -> Error {
     let challenge = authorization.challenges.iter().find(|challenge| challenge.url == url);
     let error = acme::Error::Invalid {
-        what: "the authorization is still pending".into(),
+        end: End::Pending,
         identifier: Some(authorization.name()),
         tried: challenge.map(Challenge::tried),
         problem: problem.cloned().map(Box::new),

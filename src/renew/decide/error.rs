@@ -159,7 +159,9 @@ impl Error {
     /// broke the protocol.
     pub fn is_of_the_authority(&self) -> bool {
         match self.acme() {
-            Some(acme::Error::Transport { .. } | acme::Error::Protocol(_)) => true,
+            Some(
+                acme::Error::Transport { .. } | acme::Error::Protocol(_) | acme::Error::NoDirectory { .. },
+            ) => true,
             Some(acme::Error::Problem { .. }) => {
                 matches!(self.kind(), Some(Kind::AccountDoesNotExist | Kind::Unauthorized))
             }
@@ -215,7 +217,7 @@ mod tests {
         for (error, status, os_error) in [
             (unreached(http::Error::Refused), 111, 111),
             (unreached(http::Error::Timeout), 70007, 0),
-            (unreached(http::Error::Tls("x".into())), status::GENERAL, 0),
+            (unreached(http::Error::Tls(http::TlsFault::Trust, "x".into())), status::GENERAL, 0),
             (Error::from(said), status::PERMISSION_DENIED, 0),
             (Error::Unusable("x".into()), status::GENERAL, 0),
             (Error::ChallengeMismatch { reason: "x".into(), offered: Vec::new() }, status::INVALID, 0),

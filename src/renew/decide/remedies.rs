@@ -8,10 +8,8 @@ mod problem;
 
 use super::error::{Error, Fault};
 use crate::acme;
-use crate::acme::client::WRONG_URL;
 use crate::challenge::{dns01, http01, tls_alpn01};
 use crate::crypto;
-use crate::http;
 use crate::managed::Managed;
 use crate::managed::fit::Unfit;
 use crate::model::Md;
@@ -123,7 +121,7 @@ fn of_acme(error: &acme::Error, is_account: bool, facts: &Facts<'_>) -> Option<S
         acme::Error::Invalid { identifier: Some(name), tried, problem: Some(problem), .. } => {
             problem::of_validation(problem, name, tried.as_ref(), facts)
         }
-        acme::Error::Problem { problem, .. } if problem.detail.contains(WRONG_URL) => of_wrong_url(facts),
+        acme::Error::Problem { problem, .. } if problem.is_of_wrong_url => of_wrong_url(facts),
         acme::Error::Problem { problem, .. } if problem.is_ours() => return None,
         acme::Error::Problem { problem, .. } | acme::Error::Invalid { problem: Some(problem), .. } => {
             problem::of_problem(problem, is_account, facts)
@@ -133,7 +131,7 @@ fn of_acme(error: &acme::Error, is_account: bool, facts: &Facts<'_>) -> Option<S
              the CA's own log, or ask its operator."
                 .into()
         }
-        acme::Error::Protocol(text) if text.contains(WRONG_URL) => of_wrong_url(facts),
+        acme::Error::NoDirectory { .. } => of_wrong_url(facts),
         acme::Error::Protocol(_) => {
             "Tell the CA's operator this text: it is for them to mend. A further URL in MDCertificateAuthority names another CA \
              to go on with."
@@ -219,29 +217,17 @@ fn of_unfit(unfit: &Unfit) -> String {
     }
 }
 
-/// Whether a text of the transport is about another clock.
-fn is_about_time(reason: &str) -> bool {
-    reason.contains("not yet valid") || reason.contains("expired")
-}
-
 /// The address that a CA is asked at, for people who try it out.
 fn url_of<'a>(facts: &Facts<'a>) -> &'a str {
     facts.ca.unwrap_or("the CA")
-}
-
-/// A failure of TLS with the CA, in OpenSSL's words.
-fn tls_reason(error: &http::Error) -> Option<&str> {
-    match error {
-        http::Error::Tls(reason) => Some(reason),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::acme::Problem;
-    use crate::acme::error::Tried;
+    use crate::acme::error::{End, Tried};
+    use crate::http::{self, TlsFault};
     use crate::model::{Ca, Eab};
 
     fn wildcard() -> Md {
@@ -258,7 +244,7 @@ mod tests {
 
     fn invalid(kind: &str) -> Error {
         acme::Error::Invalid {
-            what: "the authorization is invalid".into(),
+            end: End::Invalid,
             identifier: Some("a.test".into()),
             tried: None,
             problem: Some(Box::new(Problem::new(&format!("acme:error:{kind}"), "said"))),
@@ -277,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_commonest_causes_have_a_remedy() {
-        let tls = |reason: &str| unreached(http::Error::Tls(format!("certificate verify failed: {reason}")));
+        let tls = |fault| unreached(http::Error::Tls(fault, "in OpenSSL's words".into()));
         let table = [
             ("port 80 closed", invalid("connection"), "Open port 80"),
             ("DNS wrong", invalid("dns"), "dig a.test"),
@@ -287,12 +273,21 @@ mod tests {
             ("terms", refused("userActionRequired"), "MDCertificateAgreement accepted"),
             ("EAB missing", refused("externalAccountRequired"), "MDExternalAccountBinding"),
             ("rate limit", refused("rateLimited"), "limit of the CA"),
-            ("clock off", tls("certificate is not yet valid"), "date and time"),
-            ("clock off", tls("certificate has expired"), "date and time"),
+            ("clock off", tls(TlsFault::Time), "date and time"),
+            ("another server", tls(TlsFault::Name), "/etc/hosts"),
+            ("no TLS", tls(TlsFault::Handshake), "does not speak TLS 1.2"),
+            ("proxy", Error::Route(http::Error::Proxy), "Correct MDHttpProxy"),
+            (
+                "roots in a folder of that name",
+                Error::Route(http::Error::Invalid(
+                    "cannot read the CA certificates in '/proxy/x.pem'".into(),
+                )),
+                "Correct MDCACertificateFile",
+            ),
             ("CA unreachable", unreached(http::Error::Refused), "curl https://ca.test/dir"),
             ("CA silent", unreached(http::Error::Timeout), "MDHttpProxy"),
             ("CA's name unknown", unreached(http::Error::Dns("x".into())), "resolv.conf"),
-            ("CA not trusted", tls("self-signed certificate"), "MDCACertificateFile"),
+            ("CA not trusted", tls(TlsFault::Trust), "MDCACertificateFile"),
         ];
         for (cause, error, expected) in table {
             let hint = hint(&error).unwrap_or_default();
@@ -332,7 +327,7 @@ mod tests {
         let (token, one, other) = ("dG9rZW4", "a".repeat(43), "b".repeat(43));
         let of = |kind: &str, type_: &str, said: &str| {
             let error = acme::Error::Invalid {
-                what: "the authorization is invalid".into(),
+                end: End::Invalid,
                 identifier: Some("*.a.test".into()),
                 tried: Some(Tried { type_: type_.into(), token: token.into() }),
                 problem: Some(Box::new(Problem::new(&format!("acme:error:{kind}"), said))),

@@ -450,7 +450,7 @@ mod tests {
     #[test]
     fn no_name_has_more_than_five_failed_validations_in_an_hour() {
         let invalid = || acme::Error::Invalid {
-            what: "the authorization is invalid".into(),
+            end: crate::acme::error::End::Invalid,
             identifier: Some("a.test".into()),
             tried: None,
             problem: Some(Box::new(Problem::new("acme:error:connection", "timeout"))),

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Advice where a CA was not reached: DNS, TCP, TLS, proxies.
 
-use super::{Facts, is_about_time, tls_reason};
-use crate::http;
+use super::Facts;
+use crate::http::{self, TlsFault};
 
 /// A certificate file or a proxy that cannot be used.
 pub fn of_setup(error: &http::Error) -> String {
     match error {
-        http::Error::Invalid(text) if text.contains("proxy") => {
+        http::Error::Proxy => {
             "Correct MDHttpProxy (or http_proxy and https_proxy in the environment of httpd): 'http://HOST:PORT'.".into()
         }
         _ => {
@@ -19,10 +19,8 @@ pub fn of_setup(error: &http::Error) -> String {
 }
 
 pub fn of_transport(url: &str, source: &http::Error, facts: &Facts<'_>) -> String {
-    if let Some(reason) = tls_reason(source) {
-        return of_tls(url, reason, facts);
-    }
     match source {
+        http::Error::Tls(fault, _) => of_tls(url, *fault, facts),
         http::Error::Dns(_) if facts.has_proxy => {
             "Look up the host of MDHttpProxy on this machine: its DNS (/etc/resolv.conf) has no answer.".into()
         }
@@ -35,7 +33,7 @@ pub fn of_transport(url: &str, source: &http::Error, facts: &Facts<'_>) -> Strin
             "Open {url} in a browser: what answers there sends far more than an ACME server does. Check \
              MDCertificateAuthority, and whether a proxy answers in the CA's place."
         ),
-        http::Error::Invalid(_) => {
+        http::Error::Invalid(_) | http::Error::Proxy => {
             "Check the URL in MDCertificateAuthority and the proxy in MDHttpProxy.".into()
         }
         _ if facts.has_proxy => format!(
@@ -58,25 +56,25 @@ pub fn of_transport(url: &str, source: &http::Error, facts: &Facts<'_>) -> Strin
     }
 }
 
-fn of_tls(url: &str, reason: &str, facts: &Facts<'_>) -> String {
-    if is_about_time(reason) {
-        return "Check date and time of this machine ('timedatectl'): by its clock the CA's certificate is not valid.".into();
-    }
-    if reason.contains("ostname") || reason.contains("IP address mismatch") {
-        return format!(
+fn of_tls(url: &str, fault: TlsFault, facts: &Facts<'_>) -> String {
+    match fault {
+        TlsFault::Time => {
+            "Check date and time of this machine ('timedatectl'): by its clock the CA's certificate is not valid.".into()
+        }
+        TlsFault::Name => format!(
             "Check the spelling in MDCertificateAuthority, the DNS of this machine and /etc/hosts, and whether a proxy or \
              firewall breaks into TLS: another server answers at {url} than its name says."
-        );
-    }
-    if reason.contains("verify failed") {
-        return format!(
+        ),
+        TlsFault::Trust => format!(
             "Update the machine's root certificates, or, where the CA is your own or a firewall breaks into TLS, name its root \
              with MDCACertificateFile: the certificate of {url} is not trusted here."
-        );
+        ),
+        TlsFault::Handshake => {
+            let way = if facts.has_proxy { "the proxy of MDHttpProxy" } else { "a firewall or proxy" };
+            format!(
+                "Try 'curl -v {url}' on this machine: the server there does not speak TLS 1.2 or newer, {way} is in between, or \
+                 MDCertificateAuthority has the wrong port."
+            )
+        }
     }
-    let way = if facts.has_proxy { "the proxy of MDHttpProxy" } else { "a firewall or proxy" };
-    format!(
-        "Try 'curl -v {url}' on this machine: the server there does not speak TLS 1.2 or newer, {way} is in between, or \
-         MDCertificateAuthority has the wrong port."
-    )
 }
