@@ -904,7 +904,7 @@ fn the_outcome_of_a_call_by_another_child_is_waited_for_briefly() {
         let save = |notified, is_called: bool| {
             let mut job = Job::new("a.test");
             job.untold = Some(Untold { notified, notified_renewed: true, ..Untold::default() });
-            is_called.then(|| job.extra.insert("calling".into(), true.into()));
+            job.calling = is_called;
             Staging::new(&lab.store(Fuse::default()), "a.test").save_job(&job).unwrap();
         };
         save(true, true);

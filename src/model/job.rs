@@ -85,6 +85,10 @@ pub struct Job {
     pub finished: bool,
     pub notified: bool,
     pub notified_renewed: bool,
+    /// A command has been told that the set is live.
+    pub notified_activated: bool,
+    /// A command is being told of something, and what comes of it is not known yet.
+    pub calling: bool,
     /// Commands have not heard yet of the set that a start has put into use.
     pub untold: Option<Untold>,
     pub next_run: Option<Timestamp>,
@@ -114,6 +118,8 @@ const KNOWN_KEYS: &[&str] = &[
     "finished",
     "notified",
     "notified-renewed",
+    "notified-activated",
+    "calling",
     "untold",
     "next-run",
     "last-run",
@@ -351,6 +357,9 @@ impl Job {
         self.waiting.as_ref().map(|waiting| put("waiting", waiting.to_json()));
         self.held_back.as_ref().map(|held| put("held-back", held.to_json()));
         self.trial.as_ref().map(|trial| put("trial", trial.to_json()));
+        for (key, flag) in [("notified-activated", self.notified_activated), ("calling", self.calling)] {
+            flag.then(|| put(key, json!(true)));
+        }
         for (key, value) in &self.extra {
             out.entry(key.clone()).or_insert_with(|| value.clone());
         }
@@ -372,6 +381,8 @@ impl Job {
             finished: flag("finished"),
             notified: flag("notified"),
             notified_renewed: flag("notified-renewed"),
+            notified_activated: flag("notified-activated"),
+            calling: flag("calling"),
             untold: fields.get("untold").and_then(Untold::from_json),
             next_run: date(fields.get("next-run")),
             last_run: date(fields.get("last-run")),
@@ -465,6 +476,18 @@ mod tests {
         let read = Job::from_json("a.test", &stored).unwrap();
         assert_eq!(read.to_json(), stored);
         assert_eq!(stored["last"]["status-description"], json!("Connection refused"));
+    }
+
+    #[test]
+    fn our_own_keys_are_fields_and_written_only_where_they_say_something() {
+        let job = Job { notified_activated: true, calling: true, ..Job::new("a.test") };
+        let json = job.to_json();
+        assert_eq!((&json["notified-activated"], &json["calling"]), (&json!(true), &json!(true)));
+        let read = Job::from_json("a.test", &json).unwrap();
+        assert!(read.extra.is_empty() && read.notified_activated && read.calling);
+        assert_eq!(read, job);
+        let json = Job::new("a.test").to_json();
+        assert!(json.get("notified-activated").is_none() && json.get("calling").is_none());
     }
 
     #[test]

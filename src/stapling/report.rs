@@ -117,14 +117,14 @@ fn tell(
             }
         }
     }
-    job.extra.insert(STAPLINGS.into(), Value::Object(staplings));
     for event in [Event::OcspRenewed, Event::OcspErrored] {
         if events.contains(&event) {
             // That a command failed is in the log; nothing depends on it.
             let _ = commands.fire(&event, &mut job, clock);
         }
     }
-    let json = job.to_json();
+    let mut json = job.to_json();
+    json[STAPLINGS] = Value::Object(staplings);
     if let Err(error) = store.write_json(WorkGroup::Ocsp, owner, JOB_FILE, &json) {
         if !is_known {
             crate::log!(

@@ -14,7 +14,6 @@ use crate::notify::{self, Commands, Event};
 use crate::renew::decide::error::Error;
 use crate::store::WorkStore;
 use crate::time::{Clock, Timestamp};
-use serde_json::json;
 use std::time::Duration;
 
 pub struct Running<'a> {
@@ -38,9 +37,6 @@ pub struct Running<'a> {
     /// That stands in the log.
     is_reported: bool,
 }
-
-/// In job.json while a command runs that is told of something.
-const CALLING: &str = "calling";
 
 /// Progress is written so often at most, and before everything that takes as long.
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
@@ -127,7 +123,7 @@ impl<'a> Running<'a> {
             self.show_call();
         }
         let outcome = commands.call(event, &mut self.job, self.clock);
-        self.job.extra.remove(CALLING);
+        self.job.calling = false;
         outcome
     }
 
@@ -139,18 +135,18 @@ impl<'a> Running<'a> {
             self.show_call();
         }
         let outcome = commands.notify(&mut self.job, self.clock);
-        self.job.extra.remove(CALLING);
+        self.job.calling = false;
         *self.job.told().0 = outcome.is_ok();
         outcome
     }
 
     /// Whether a process before this one has noted a call, and not what came of it. Asked once.
     pub fn takes_over_call(&mut self) -> bool {
-        self.job.extra.remove(CALLING).is_some()
+        std::mem::take(&mut self.job.calling)
     }
 
     fn show_call(&mut self) {
-        self.job.extra.insert(CALLING.into(), json!(true));
+        self.job.calling = true;
         if let Err(error) = self.show() {
             crate::log!(Warn, "md[{}]: a call of a command cannot be noted: {error}", self.job.name);
         }

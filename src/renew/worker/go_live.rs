@@ -24,7 +24,6 @@ use crate::renew::decide::error::Error;
 use crate::renew::decide::{due, retry};
 use crate::store::{self, WorkGroup};
 use crate::time::{DAY, Timestamp};
-use serde_json::json;
 use std::time::Duration;
 
 /// What has become of a complete set.
@@ -43,9 +42,6 @@ enum Turn {
 
 /// How often to look for an OCSP response, and whether a disk is well again.
 const PAUSE: Duration = Duration::from_secs(10);
-
-/// In job.json: that the commands have heard of a set that went live.
-const TOLD: &str = "notified-activated";
 
 impl Engine {
     /// A complete set goes live, or waits; the commands hear of it. Tells when to look again, and whether it
@@ -326,14 +322,14 @@ impl Engine {
 
     /// Once for each set; what the command makes of it is its own business.
     fn tell_activated(&self, running: &mut Running<'_>) {
-        if running.job.extra.contains_key(TOLD) {
+        if running.job.notified_activated {
             return;
         }
-        running.job.extra.insert(TOLD.into(), json!(true));
+        running.job.notified_activated = true;
         let heard = running.tell(&self.settings().commands, &Event::Activated);
         // Prevented by the end of this process: the next child tells it.
         if heard.is_err_and(|failed| failed.is_stopped) {
-            running.job.extra.remove(TOLD);
+            running.job.notified_activated = false;
         }
     }
 
