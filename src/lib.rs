@@ -11,7 +11,7 @@
 //! | L3 | `managed`, `metrics`, `acme`, `challenge`, `ocsp` | what a process knows; protocols |
 //! | L2 | `config`, `store`, `http`, `exec` | ports: a trait and its one real implementation |
 //! | L1 | `crypto`, `model` | values |
-//! | L0 | `counters`, `time`, `names`, `log`, `sync`, `library` | ground |
+//! | L0 | `counters`, `time`, `names`, `url`, `log`, `sync`, `library` | ground |
 //!
 //! Decisions (`renew::decide`, `acme::order::step`, configuration merge, host matching) are pure
 //! functions of values and `now`. What they return is performed by `renew::worker`, `startup` and `httpd`.
@@ -26,6 +26,7 @@ pub mod log;
 pub mod names;
 pub mod sync;
 pub mod time;
+pub mod url;
 // L1
 pub mod crypto;
 pub mod model;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules of the crate by layer, L0 first. A module may import from its own layer and from those below.
 const LAYERS: &[&[&str]] = &[
-    &["counters", "time", "names", "log", "sync", "library"],
+    &["counters", "time", "names", "url", "log", "sync", "library"],
     &["crypto", "model"],
     &["config", "store", "http", "exec"],
     &["managed", "metrics", "acme", "challenge", "ocsp"],

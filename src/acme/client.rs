@@ -11,6 +11,7 @@ use super::{Error, address};
 use crate::crypto::{PrivateKey, jws};
 use crate::http::{Request, Response, Transport};
 use crate::time::{Clock, Timestamp};
+use crate::url::Origin;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,7 +32,7 @@ pub struct Server {
     link: Link,
     nonces: Mutex<Vec<String>>,
     /// Of the directory and of what it names. Resources of the CA lie there and nowhere else.
-    origins: Vec<url::Origin>,
+    origins: Vec<Origin>,
     /// The directory was read over https, and so is all else.
     is_encrypted: bool,
 }

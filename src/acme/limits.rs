@@ -3,8 +3,8 @@
 //! host of its directory. Pure.
 
 use crate::time::{DAY, Timestamp};
+use crate::url::Url;
 use std::time::Duration;
-use url::Url;
 
 /// The limits of one CA. What no entry has, others are asked for: their refusals (`rateLimited`, 429) are
 /// kept to.
@@ -47,8 +47,8 @@ const KNOWN: [Limits; 2] = [
 /// Those of the CA with this directory URL, whatever its port and path.
 pub fn of(directory: &str) -> Option<&'static Limits> {
     let url = Url::parse(directory).ok()?;
-    let host = url.host_str()?.trim_end_matches('.');
-    KNOWN.iter().find(|limits| limits.host == host)
+    let host = url.host().to_string();
+    KNOWN.iter().find(|limits| limits.host == host.trim_end_matches('.'))
 }
 
 impl Limit {

@@ -456,6 +456,11 @@ mod tests {
             assert_eq!(run(&[line]).map(|_| ()), Err(text.to_string()), "{line}");
         }
         for (arg, reason) in [
+            ("https:///", "missing hostname"),
+            ("https://u@/x", "missing hostname"),
+            ("https://b\u{fc}cher.test:99999/", "invalid port"),
+            ("https://[::g]/", "not an uri"),
+            ("https://1.2.3.4.5/", "not an uri"),
             ("foo", "missing uri scheme"),
             ("/foo", "missing uri scheme"),
             ("http:foo", "missing hostname"),

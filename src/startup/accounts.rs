@@ -7,6 +7,7 @@ use crate::model::Md;
 use crate::model::bounded::{self, Room};
 use crate::store::auth::{self, Author};
 use crate::store::{Error, Group, StartStore};
+use crate::url::Url;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
@@ -210,7 +211,7 @@ impl Accounts {
 
     /// `ACME-<ca host>-NNNN` with the lowest free number.
     fn free_folder(&self, ca_url: &str) -> Option<String> {
-        let host = url::Url::parse(ca_url).ok()?.host_str()?.to_string();
+        let host = Url::parse(ca_url).ok()?.host().to_string();
         (0..=NUMBER_MAX).map(|n| format!("ACME-{host}-{n:04}")).find(|folder| !self.taken.contains(folder))
     }
 }

@@ -7,8 +7,8 @@ use crate::config::KNOWN_CAS;
 use crate::managed::serve::Source;
 use crate::model::State;
 use crate::time::{DAY, Timestamp};
+use crate::url::Url;
 use std::time::Duration;
-use url::Url;
 
 /// How serious a state is, the most serious first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,7 +98,7 @@ pub fn authority(domain: &Domain<'_>) -> Option<(String, String)> {
 /// What a CA is called, by its directory.
 pub fn ca_name(url: &str) -> String {
     let known = KNOWN_CAS.iter().find(|(_, known)| *known == url).map(|(name, _)| (*name).to_string());
-    let host = || Url::parse(url).ok().and_then(|url| url.host_str().map(String::from));
+    let host = || Url::parse(url).ok().map(|url| url.host().to_string());
     known.or_else(host).unwrap_or_else(|| url.to_string())
 }
 

@@ -428,6 +428,11 @@ fn authorities() -> Vec<Situation> {
             "MDCertificateAuthority http://ca.test/dir\nMDomain a.test\nHOST",
         ),
         with(
+            "a CA with a URL that no request can be sent to",
+            &["no request can be sent to this URL", "correct it"],
+            "MDCertificateAuthority https://bücher.test/dir\nMDomain a.test\nHOST",
+        ),
+        with(
             "a CA with a URL of another kind",
             &["not an http or https URL", "correct it"],
             "MDCertificateAuthority ftp://ca.test/dir\nMDomain a.test\nHOST",

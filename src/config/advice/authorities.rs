@@ -6,8 +6,8 @@ use super::spelling::nearest;
 use super::{Surroundings, at, is_private, is_renewed, together};
 use crate::log::Level;
 use crate::model::KeySpec;
+use crate::url::Url;
 use std::collections::BTreeMap;
-use url::Url;
 
 /// A CA whose certificates browsers accept.
 struct Authority {
@@ -107,9 +107,7 @@ fn challenges(plan: &Plan) -> impl Iterator<Item = Finding> {
 
 /// What speaks against asking one CA.
 fn of_one(url: &str, users: &[&PlannedMd], surroundings: &Surroundings<'_>) -> Vec<Finding> {
-    let Some(host) = Url::parse(url).ok().and_then(|url| url.host_str().map(String::from)) else {
-        return Vec::new();
-    };
+    let Ok(host) = Url::parse(url).map(|url| url.host().to_string()) else { return Vec::new() };
     if let Some((_, why)) = CLOSED.iter().find(|(closed, _)| *closed == host) {
         let text = format!(
             "{why}, so {url} issues no certificates. Choose another CA with MDCertificateAuthority, or \

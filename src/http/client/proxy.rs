@@ -4,12 +4,12 @@
 
 use super::super::Error;
 use super::no_proxy::{self, NoProxy};
+use crate::url::Url;
 use data_encoding::BASE64;
 use std::fmt;
 use ureq::http::{self, request::Builder};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 use ureq::{Agent, Proxy, ProxyProtocol};
-use url::{Position, Url};
 
 /// Which way requests go.
 #[derive(Default)]
@@ -44,8 +44,7 @@ impl Proxies {
 
     /// Whether this URL is asked for without a proxy.
     pub fn is_direct(none: &NoProxy, url: &str) -> bool {
-        let host = |url: Url| url.host_str().map(|host| none.has(host));
-        !none.is_empty() && Url::parse(url).ok().and_then(host).unwrap_or_default()
+        !none.is_empty() && Url::parse(url).is_ok_and(|url| none.has(&url.host().to_string()))
     }
 }
 
@@ -84,10 +83,10 @@ pub(super) struct Forward {
 impl Forward {
     /// `None`: it is no URL of plain http.
     pub fn of(url: &str) -> Option<Forward> {
-        let url = Url::parse(url).ok().filter(|url| url.scheme() == "http")?;
-        let host = url[Position::BeforeHost..Position::AfterPort].to_string();
+        let url = Url::parse(url).ok().filter(|url| !url.origin.is_https)?;
+        let host = url.origin.authority();
         // Neither user nor fragment.
-        let target = format!("http://{host}{}", &url[Position::BeforePath..Position::AfterQuery]);
+        let target = format!("http://{host}{}", url.target());
         Some(Forward { host, target })
     }
 }
@@ -168,6 +167,72 @@ fn without_slash(request: &mut [u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn one_of(parts: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+        prop::sample::select(parts)
+    }
+
+    /// Often good, often not.
+    fn urls() -> impl Strategy<Value = String> {
+        let scheme = one_of(&["https://", "http://", "HTTP://", "https:", "https:///"]);
+        let user =
+            one_of(&["", "", "u@", "u:p@", "a@b@", "a.test:80@", "a.test\\@", "a.test%2f@", "[::1]@", "ü@"]);
+        let host = one_of(&[
+            "a.test",
+            "A.Test.",
+            "a_b",
+            "127.1",
+            "0x7f.1",
+            "1.2.3.4.5",
+            "[::1]",
+            "[::FFFF:1.2.3.4]",
+            "[::1]x",
+            "[::1",
+            "%41",
+            "ü.test",
+            "xn--a",
+            "a|b",
+            "a{b",
+            "a\\b",
+            "a b",
+            "a\tb",
+            "",
+            ".",
+            "a,b;c",
+        ]);
+        let port = one_of(&["", "", ":", ":80", ":443", ":0443", ":8443", ":0", ":65536", ":x", ":80:90"]);
+        let tail = one_of(&[
+            "",
+            "/",
+            "/x",
+            "?@b.test",
+            "#@b.test",
+            "/@b.test",
+            "\\@b.test",
+            "@b.test",
+            "/\\..//ü",
+            "?a#b",
+        ]);
+        (scheme, user, host, port, tail).prop_map(|(a, b, c, d, e)| format!("{a}{b}{c}{d}{e}"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        /// Origins and `no_proxy` are decided by our parser, and ureq connects where its own says.
+        #[test]
+        fn ureq_connects_to_the_server_that_was_checked(text in urls()) {
+            if let (Ok(own), Ok(uri)) = (Url::parse(&text), text.parse::<http::Uri>()) {
+                let reached = format!("{}://{}/", uri.scheme_str().unwrap(), uri.authority().unwrap());
+                prop_assert_eq!(&Url::parse(&reached).unwrap().origin, &own.origin, "{}", text);
+                let host = format!("http://{}/", uri.host().unwrap());
+                prop_assert_eq!(&Url::parse(&host).unwrap().origin.host, own.host(), "{}", text);
+                let port = uri.port_u16().unwrap_or(if own.origin.is_https { 443 } else { 80 });
+                prop_assert_eq!(port, own.origin.port, "{}", text);
+            }
+        }
+    }
 
     #[test]
     fn the_whole_url_of_plain_http_is_told_but_for_user_and_fragment() {
@@ -175,6 +240,7 @@ mod tests {
             ("http://o.test", "o.test", "http://o.test/"),
             ("http://o.test:80/a%2Fb?c#d", "o.test", "http://o.test/a%2Fb?c"),
             ("http://u:p@[::1]:8080/x", "[::1]:8080", "http://[::1]:8080/x"),
+            ("http://O.test/a b", "o.test", "http://o.test/a%20b"),
         ] {
             let forward = Forward { host: host.into(), target: target.into() };
             assert_eq!(Forward::of(url), Some(forward), "{url}");
