@@ -7,11 +7,11 @@ use super::client::{Signer, json_of, location};
 use super::objects::{Authorization, Order};
 use super::problem::{EAB_HMAC_INVALID, Problem};
 use super::{Error, Server};
-use crate::crypto::{PrivateKey, jws};
+use crate::crypto::{PrivateKey, jws, pem};
 use crate::http::Response;
 use crate::model::Eab;
 use crate::time::Timestamp;
-use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -262,36 +262,20 @@ impl Session {
 pub(super) fn is_chain(body: &[u8]) -> bool {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     let text = String::from_utf8_lossy(body);
-    let (mut count, mut block) = (0, None::<String>);
-    for line in text.lines().map(str::trim_end) {
-        match (&mut block, line) {
-            (None, BEGIN) => block = Some(String::new()),
-            (Some(base64), "-----END CERTIFICATE-----") => {
-                // Every certificate is an ASN.1 SEQUENCE.
-                if !BASE64.decode(base64.as_bytes()).is_ok_and(|der| der.first() == Some(&0x30)) {
-                    return false;
-                }
-                count += 1;
-                if count > MAX_CHAIN {
-                    return false;
-                }
-                block = None;
-            }
-            (Some(base64), line) => base64.push_str(line),
-            // Another block, or one that is cut off where it begins.
-            (None, line) if line.starts_with("-----") || (!line.is_empty() && BEGIN.starts_with(line)) => {
-                return false;
-            }
-            (None, _) => {}
-        }
-    }
-    block.is_none() && count > 0
+    let Some(blocks) = pem::blocks(text.as_bytes()) else { return false };
+    // Every certificate is an ASN.1 SEQUENCE.
+    let is_certificate =
+        |(label, der): &(&str, Vec<u8>)| *label == "CERTIFICATE" && der.first() == Some(&0x30);
+    // A line of no block begins one that is cut off.
+    let is_edge = |line: &&str| line.starts_with("-----") || (!line.is_empty() && BEGIN.starts_with(line));
+    let edges = text.lines().map(str::trim_end).filter(is_edge).count();
+    (1..=MAX_CHAIN).contains(&blocks.len()) && edges == 2 * blocks.len() && blocks.iter().all(is_certificate)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use data_encoding::BASE64URL;
+    use data_encoding::{BASE64, BASE64URL};
 
     #[test]
     fn a_chain_is_certificates_and_text_around_them() {

@@ -17,7 +17,7 @@ pub mod key;
 mod key_form;
 mod key_info;
 pub mod path;
-mod pem;
+pub mod pem;
 pub mod scratch;
 mod sealed;
 pub mod self_signed;
