@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The glue to httpd: performs its hooks with what the layers below decide.
 //!
-//! - `sys` is the room for `unsafe`; everything else here is safe code over its wrappers.
-//! - `state` is what the other parts share.
-//! - `start` runs in the parent, as root where httpd is started by root: plan, store, mod_ssl's questions.
-//! - `serve` answers requests and handshakes.
-//! - `child` runs beside serving: what other processes published is taken up, and one child renews.
+//! - `hooks` holds the functions that httpd, its modules and OpenSSL call, and the module record.
+//! - `start` runs in the parent, as root if httpd is started by root: plan, store, certificates for mod_ssl.
+//! - `serve` answers requests and handshakes in children.
+//! - `child` runs beside serving: it takes up what other processes have published, and one child renews.
+//! - `state` is what these share.
+//! - `sys` holds safe wrappers over httpd's C.
 //!
-//! `start`, `serve` and `child` do not import each other.
+//! Imports run hooks → {start, serve, child} → state → sys; `start`, `serve` and `child` do not import each
+//! other. `unsafe` is in `hooks` and `sys` alone.
 
 mod child;
 mod hooks;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The renewing child: mod_watchdog calls at every beat; the driver keeps the jobs going.
+//! The renewing child: mod_watchdog calls [`beat`] ten times a second, in one child at a time, and each beat
+//! lets renewals and OCSP requests that are due begin. What is due is decided in `renew` and `stapling`.
 
 use crate::http::client::Limits;
 use crate::httpd::stapling::Runner;
@@ -25,7 +26,7 @@ pub fn beat(state: &State, beat: Beat) {
     if let Beat::Stop = beat {
         return stop(state);
     }
-    // The end of the child waits for a beat that has begun, and none begins after it.
+    // The end of the child waits for a beat that is under way, and no beat begins after it.
     let Some(_at_work) = state.stop.enter() else { return };
     let mut driver = lock(&state.driver);
     if let Beat::Start = beat {
@@ -40,12 +41,11 @@ pub fn beat(state: &State, beat: Beat) {
     driver.beat();
 }
 
-/// mod_watchdog has noticed that the child ends, which may be long before it does: connections go on. Who
-/// gets its lock next finds nobody at work.
+/// mod_watchdog has noticed that the child is ending. The child may live on for long, until its connections
+/// are closed, while the child that takes over mod_watchdog's lock renews: nothing here may be at work then.
 fn stop(state: &State) {
     crate::log!(Debug, "AH10058: md watchdog stopping");
-    // What is freed here is OpenSSL's for a part. Where the child has come to its end already, nobody frees
-    // it.
+    // Part of what is freed here belongs to OpenSSL. If the child has begun to exit, it is not freed.
     let Some(_at_work) = state.stop.enter() else { return };
     state.stop.raise();
     if let Some(driver) = lock(&state.driver).take() {
@@ -56,12 +56,12 @@ fn stop(state: &State) {
     }
 }
 
-/// How we call ourselves to CAs and responders.
+/// The User-Agent that CAs and OCSP responders see.
 pub fn user_agent() -> String {
     format!("mod_md/{} Apache-httpd", crate::VERSION)
 }
 
-/// Threads and connections begin here, in the child.
+/// Threads and connections to CAs begin here, in the child.
 fn create(state: &State) -> Driver {
     let stop = state.stop.clone();
     let clock = Arc::new(SystemClock { stop: stop.clone() });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What every child does beside serving: it takes up what another process has news of, off the path of
-//! requests and handshakes. And how it ends.
+//! What every child does beside serving, off the path of requests and handshakes: ten times a second it takes
+//! up the certificates and OCSP responses that another process has published. And how its end begins.
 
 use crate::crypto;
 use crate::httpd::state::{Server, State};
@@ -8,17 +8,17 @@ use crate::httpd::sys;
 use crate::time::{Clock, StopFlag, SystemClock};
 use std::time::Duration;
 
-/// How long the end of a child waits for our threads. They notice within a tenth of a second; httpd looks for
-/// the end of its children after a third of a second, after 1.4 seconds, and then each second.
+/// How long the end of a child waits for our threads. They notice within a tenth of a second; httpd checks
+/// whether its children have ended after a third of a second, after 1.4 seconds, and then each second.
 const BOUND: Duration = Duration::from_millis(600);
 
-/// What a new child has to do beside serving. `None`: nothing, and it has no threads of ours.
+/// The state of a child that works beside serving. `None`: it does nothing of ours, and has no threads.
 pub fn at_work(main: Server<'_>) -> Option<&State> {
     let state = main.conf()?.state.get()?;
     (!state.mds.is_empty() || state.stapling.is_some()).then_some(state)
 }
 
-/// A new child, before it serves anyone. From here on it has threads.
+/// A new child, before it serves anyone. From here on it may have threads.
 pub fn begin(state: &State) {
     crypto::ending::end_with(state.stop.clone(), sys::make_rsa);
     state.live.iter().for_each(|live| live.begin(&state.stop));

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The beginning and the end of a child: what is ours ends before OpenSSL is torn down.
+//! The beginning and the end of a child. Our threads end before OpenSSL is torn down.
 //!
 //! A child that ends destroys its pool and calls `exit`, which runs the handler by which OpenSSL frees all it
-//! has. A clean-up that comes before all others of that pool has our threads end, and waits for them, for a
-//! while. Where one is still out then, in a call that nobody can interrupt, a handler of ours, which runs
-//! before OpenSSL's, ends the process there.
+//! has. A cleanup that runs before all others of that pool makes our threads end, and waits for them for a
+//! while. If one is still in a call that nothing can interrupt, a handler of ours, which runs before
+//! OpenSSL's, ends the process.
 //!
-//! In prefork both run in a signal handler, in the middle of whatever the one thread of httpd was doing: they
+//! In prefork both run in a signal handler, which may have interrupted httpd's only thread anywhere: they
 //! touch atomics, wake sleepers and sleep, and take neither locks nor memory.
 
 use crate::httpd::child::tick;
@@ -19,7 +19,7 @@ use std::ffi::{c_int, c_void};
 /// Lives until the process ends.
 struct End {
     stop: StopFlag,
-    /// A process that was forked for a command and could not become it runs the handlers of its parent.
+    /// A process that was forked to run a command and failed to also runs the handlers of its parent.
     owner: u32,
 }
 
@@ -36,7 +36,7 @@ callback! {
     }
 }
 
-/// Has this flag raised and waited for when the child ends.
+/// Has the flag raised when the child ends, and the threads waited for.
 ///
 /// # Safety
 /// `pool` is the pool that lives as long as this child.
@@ -85,7 +85,7 @@ callback! {
     fn process_ends(status: c_int, data: *mut c_void) -> (), failing (); {
         // SAFETY: as `before_openssl` registered it.
         let Some(end) = (unsafe { own(data) }) else { return };
-        // Where the child's pool was not destroyed.
+        // If the child's pool was not destroyed.
         if !end.stop.is_raised() {
             tick::end(&end.stop);
         }

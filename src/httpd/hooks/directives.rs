@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! httpd's command table, made at compile time from [`crate::config::table::ROWS`], and the functions
-//! that carry a directive's arguments over to the row's parser.
+//! The directive table that httpd reads, made at compile time from [`crate::config::table::ROWS`], and the
+//! functions that pass a directive's arguments to the parser of its row.
 
 use crate::config::table::{Args, Places, ROWS, Row};
 use crate::config::{self, Env, Scope};
@@ -65,7 +65,7 @@ const fn build() -> [command_rec; COUNT + 1] {
     records
 }
 
-/// What httpd shows when a directive's parser panicked.
+/// httpd's error text if a directive's parser panics.
 const BROKEN: *const c_char = c"internal error in mod_md while reading this directive".as_ptr();
 
 callback! {
@@ -131,7 +131,7 @@ unsafe fn conf_of<'a>(parms: *mut cmd_parms) -> Result<&'a ServerConf, String> {
         .ok_or_else(|| "mod_md has no configuration for this server".to_string())
 }
 
-/// Runs the row's parser. Null is httpd's word for success.
+/// Runs the row's parser. Null means success.
 ///
 /// # Safety
 /// `parms`, `dir` and `args` are what httpd lends to a directive's function.
@@ -165,7 +165,7 @@ unsafe fn apply_texts(parms: *mut cmd_parms, dir: *mut c_void, args: &[String]) 
     })
 }
 
-/// httpd's own words for a section that the directive cannot stand in; null where it can.
+/// httpd's own error text if the directive is not allowed in this section; null if it is.
 ///
 /// # Safety
 /// As [`apply`].

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What httpd, mod_ssl, mod_watchdog, APR and OpenSSL call: the module record, the directive table, hooks and
-//! callbacks. Each turns the pointers it is lent into the wrappers of `sys`, calls `start`, `serve` or
-//! `child`, and turns their answer into what C wants. Nothing is decided here.
+//! The functions that httpd, mod_ssl, mod_watchdog, APR and OpenSSL call: the module record, the directive
+//! table, hooks and callbacks. Each wraps the pointers it is lent (`sys`), calls `start`, `serve` or `child`,
+//! and returns the answer in the form that C expects. Nothing is decided here.
 //!
-//! Beside `sys` it is the only place for `unsafe`. It imports all others of `httpd`, and none imports it.
+//! Besides `sys` this is the only place for `unsafe`. It imports the rest of `httpd`, which does not import
+//! it.
 
 #![allow(unsafe_code)]
 

@@ -40,8 +40,8 @@ pub static md_module: Record = Record(UnsafeCell::new(module {
     flags: 0,
 }));
 
-// SAFETY: httpd puts at this record's place what the functions below return, or null where they panic. The
-// pool of the configuration keeps it.
+// SAFETY: httpd puts into this record's slots what the functions below return, or null if they panic. The
+// pool of the configuration keeps it, or that of a request as long as this.
 unsafe impl ModuleConf for Module {
     type Server = ServerConf;
     type Dir = DirConf;
@@ -81,7 +81,7 @@ callback! {
     }
 }
 
-/// The log's server lies in this pool: nothing may be sent to it after the pool is gone.
+/// Closes the log with this pool, in which the log's server lies.
 ///
 /// # Safety
 /// `pool` is the live pool of the configuration.

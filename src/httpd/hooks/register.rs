@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The hooks we join, and where in their order.
+//! Registers our hooks, in the order relative to other modules that each of them needs.
 
 use super::{child, requests, stapling, start, tls, tls_alpn};
 use crate::httpd::sys::guard::callback;
@@ -7,7 +7,7 @@ use apache_sys::apr_pool_t;
 use std::ffi::{c_char, c_int};
 use std::ptr;
 
-/// A list of module names as the ordering arguments of hooks take it, ended by null.
+/// A null-terminated list of module names, as the ordering arguments of hooks take it.
 struct Names<const N: usize>([*const c_char; N]);
 
 // SAFETY: constant pointers to static text.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The hooks of stapling, and the callback that OpenSSL asks where mod_ssl has not installed its own.
+//! The hooks of stapling, and the callback that OpenSSL calls on contexts on which mod_ssl has set none.
 
 use super::OK;
 use crate::httpd::start::stapled;
@@ -19,7 +19,7 @@ callback! {
         if id.is_null() || pem.is_null() {
             return apache_sys::DECLINED;
         }
-        // SAFETY: mod_ssl lends the server, so many bytes and a C string.
+        // SAFETY: mod_ssl lends the server, `length` bytes and a C string.
         let (server, id, pem) = unsafe {
             (Server::new(server), bytes(id.cast(), length), std::ffi::CStr::from_ptr(pem).to_bytes())
         };
@@ -45,17 +45,18 @@ callback! {
 }
 
 /// # Safety
-/// There are so many bytes, and they live as long as the result is used.
+/// `start` points to `length` bytes that live as long as the result is used.
 unsafe fn bytes<'a>(start: *const u8, length: apr_size_t) -> &'a [u8] {
     // SAFETY: see above.
     unsafe { std::slice::from_raw_parts(start, length) }
 }
 
-/// What the callback answers where there is nothing to staple.
+/// The result of the callback if there is nothing to staple.
 const NOTHING: c_int = apache_sys::SSL_TLSEXT_ERR_NOACK as c_int;
 
-/// Has OpenSSL ask us for what to staple on this context, if it asks nobody else: mod_ssl has itself asked
-/// only where it has told us of a certificate, and a self-signed one is none, or where it staples by itself.
+/// Has OpenSSL call us for the response to staple on this context, unless it calls mod_ssl: mod_ssl sets its
+/// own callback only if it has named a certificate to us, which a self-signed one is not, or if it staples by
+/// itself.
 ///
 /// # Safety
 /// Server, pool and context are live; the pool lives as long as the context is used.
@@ -64,8 +65,8 @@ pub(super) unsafe fn install(server: Server<'_>, pool: *mut apr_pool_t, context:
     // outlives every handshake.
     unsafe {
         if apache_sys::shim_status_callback(context).is_some() {
-            // mod_ssl's, which asks our hook first, for each certificate. It has set it for one that it told
-            // us of, or because of `SSLUseStapling on`.
+            // mod_ssl's, which calls our hook first, for each certificate. It was set for a certificate that
+            // mod_ssl has named to us, or because of `SSLUseStapling on`.
             stapled::note_by_mod_ssl(server);
         } else if let Some(cache) = stapled::cache_of(server) {
             let cache = pool::own(pool, cache);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The hooks of a start, in the parent: of httpd, and mod_ssl's questions for certificates.
+//! The hooks of a start, in the parent: httpd's `check_config` and `post_config`, and those by which mod_ssl
+//! asks for certificates.
 
 use super::{FAILED, OK, watchdog};
 use crate::httpd::start::{before_tls, certificates};
@@ -28,7 +29,7 @@ callback! {
 
 callback! {
     fn post_config_after_tls(conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
-        // SAFETY: as above. Both functions take a State, which `Watchdogs` has the pool keep.
+        // SAFETY: as above. Both functions take a State, which `Watchdogs` hands to the pool.
         unsafe {
             let watchdogs = Watchdogs::new(conf, Some(watchdog::watchdog_beat), Some(watchdog::news_beat));
             result(before_tls::after_tls(Server::new(main), &watchdogs))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is set on the TLS contexts of mod_ssl at a start, and the callbacks that OpenSSL calls in every full
-//! handshake.
+//! The callbacks that OpenSSL calls in every full handshake, and mod_ssl's hook in which they are set on the
+//! TLS contexts of a start.
 
 use super::{OK, stapling};
 use crate::challenge::tls_alpn01;
@@ -16,20 +16,20 @@ use openssl::ssl::{NameType, SslRef, SslVersion};
 use openssl_sys::{SSL, SSL_CTX};
 use std::ffi::{c_int, c_void};
 
-/// What the callback answers: the handshake goes on.
+/// The result with which a handshake goes on.
 const GO_ON: c_int = 1;
 
-/// Where handshakes of a host look.
+/// What the callback needs to know of a host.
 struct Place {
-    /// Where sets go live, and whether certificates of the host's own serve clients that want another kind of
-    /// key than the live set has.
+    /// The slot of live sets, and whether certificates of the host's own serve clients that need another key
+    /// type than the live set has.
     live: Option<(Slot, bool)>,
     /// `acme-tls/1` is among its `Protocols`.
     speaks_acme_tls: bool,
 }
 
 callback! {
-    // mod_ssl's hook for modules that have more to set on the context of a host.
+    // mod_ssl's hook for modules that add to the context of a host.
     fn init_server(server: *mut server_rec, pool: *mut apr_pool_t, is_proxy: c_int, context: *mut SSL_CTX) -> c_int, failing OK; {
         if is_proxy != 0 || context.is_null() {
             return OK;
@@ -58,9 +58,9 @@ callback! {
 const OFFER: &[u8] = b"\x00\x10\x00\x0d\x00\x0b\x0aacme-tls/1";
 
 callback! {
-    // OpenSSL shows every message before it looks at it; what is wanted is the first, that of the client.
-    // With TLS 1.2 a certificate is chosen before the protocol is agreed on, and only here is to be seen then
-    // what the client offers.
+    // OpenSSL passes every message here before it parses it; only the first one matters, the ClientHello.
+    // With TLS 1.2 a certificate is chosen before the protocol is agreed on, and nothing else tells then
+    // which protocols the client offers.
     fn message_callback(
         is_sent: c_int,
         _version: c_int,
@@ -86,10 +86,9 @@ callback! {
     }
 }
 
-/// Leaves a handshake nothing to show but certificates that answer a challenge, one for each kind of key:
-/// which of them is shown is the choice of the validator, or of the host (`SSLHonorCipherOrder`). What
-/// mod_ssl does by itself is to put one of them beside those of the host. `false`: this is no handshake for a
-/// challenge that is under way.
+/// Leaves a handshake only the certificates that answer a challenge, one for each key type: the validator
+/// chooses between them, or the host does (`SSLHonorCipherOrder`). mod_ssl by itself would only add one of
+/// them to those of the host. `false`: this handshake is not for a challenge that is under way.
 ///
 /// # Safety
 /// `ssl` is a live connection of mod_ssl's and in no other thread's hands.
@@ -97,7 +96,7 @@ unsafe fn shows_challenge(ssl: *mut SSL) -> bool {
     // SAFETY: see above.
     let (tls, connection) = unsafe { (SslRef::from_ptr(ssl), Connection::of(ssl)) };
     let Some(connection) = connection else { return false };
-    // With TLS 1.3 the protocol is agreed on, with TLS 1.2 it will be.
+    // With TLS 1.3 the protocol is agreed on already, with TLS 1.2 not yet.
     let is_agreed = tls.selected_alpn_protocol() == Some(tls_alpn01::PROTOCOL.as_bytes());
     let will_be = || connection.is_offered_acme_tls() && tls.version2() != Some(SslVersion::TLS1_3);
     if !is_agreed && !will_be() {

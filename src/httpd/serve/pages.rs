@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the module tells of itself over HTTP: the handlers md-status and md-metrics, a section in
-//! server-status, and the public facts about the certificate of a host.
+//! Status over HTTP: the handlers md-status and md-metrics, a section in server-status, and the public facts
+//! about the certificate of a host. What the pages say comes from `status`.
 
-use super::requests::{NOT_FOUND, NOT_IMPLEMENTED, state_of};
 use crate::httpd::stapling::Stapling;
-use crate::httpd::state::{Request, State};
+use crate::httpd::state::{Request, State, state_of};
 use crate::httpd::sys::Answer;
 use crate::metrics::Tally;
 use crate::ocsp::cache::Table;
@@ -13,15 +12,8 @@ use crate::status::{Snapshots, html, json, metrics, stapling, text};
 use crate::time::{Clock, SystemClock, Timestamp};
 use std::sync::Arc;
 
-/// Where the certificates of a host can be looked at by anyone (`MDCertificateStatus`).
+/// The path at which everyone can read about the certificates of a host (`MDCertificateStatus`).
 const CERTIFICATE_STATUS: &str = "/.httpd/certificate-status";
-
-impl State {
-    /// What certificates are stapled with.
-    fn responses(&self) -> Arc<Table> {
-        self.stapling.as_ref().map(|stapling| stapling.cache.table()).unwrap_or_default()
-    }
-}
 
 /// `SetHandler md-status` and `SetHandler md-metrics`.
 pub fn handler(request: &Request<'_>) -> Answer {
@@ -30,22 +22,21 @@ pub fn handler(request: &Request<'_>) -> Answer {
         "md-metrics" => md_metrics,
         _ => return Answer::Declined,
     };
-    if request.is_read() { page(request) } else { Answer::Status(NOT_IMPLEMENTED) }
+    if request.is_read() { page(request) } else { Answer::NOT_IMPLEMENTED }
 }
 
-/// All MDs, or the one whose name or DNS name follows in the path.
+/// All MDs, or the one whose name or DNS name the path ends with.
 fn md_status(request: &Request<'_>) -> Answer {
     let now = now();
-    let state = state_of(request);
+    let state = state_of(request.server());
     let (path, path_info) = (request.path(), request.path_info());
     let name = path_info.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default().to_ascii_lowercase();
     let found = state.as_ref().and_then(|state| {
         let index = state.mds.iter().position(|m| m.md.name == name).or_else(|| state.index_of(&name))?;
         state.snapshots.one(index, now)
     });
-    let responses = state.as_ref().map(|state| state.responses()).unwrap_or_default();
-    // Where DocumentRoot does not exist httpd takes the whole path for path info, the handler's location
-    // included.
+    let responses = state.as_ref().map(|state| responses(state)).unwrap_or_default();
+    // If DocumentRoot does not exist, path info is the whole path, the handler's location included.
     let is_location = path_info.ends_with(&path);
     let (status, json) = match found {
         Some(domain) => (200, json::one(&domain, &responses, now)),
@@ -67,7 +58,7 @@ fn json_answer(status: u16, json: String) -> Answer {
 
 fn md_metrics(request: &Request<'_>) -> Answer {
     let now = now();
-    let body = match state_of(request) {
+    let body = match state_of(request.server()) {
         Some(state) => {
             metrics::all(&state.snapshots.all(now), &stapled(&state, now), &state.tally.totals(), now)
         }
@@ -76,8 +67,8 @@ fn md_metrics(request: &Request<'_>) -> Answer {
     Answer::Body { status: 200, content_type: metrics::CONTENT_TYPE, body: body.into_bytes() }
 }
 
-/// The public facts about the certificates of the host that is asked; `None` where that is not what is asked
-/// for.
+/// The public facts about the certificates of the requested host; `None` if the request is for something
+/// else.
 pub fn certificate_status(request: &Request<'_>, state: &State, path: &str) -> Option<Answer> {
     let is_on = || state.pages.get(&request.server().key()).is_some_and(|pages| pages.certificate_status);
     if path != CERTIFICATE_STATUS || !is_on() {
@@ -85,15 +76,15 @@ pub fn certificate_status(request: &Request<'_>, state: &State, path: &str) -> O
     }
     let index = state.index_of(&request.host())?;
     if !request.is_read() {
-        return Some(Answer::Status(NOT_IMPLEMENTED));
+        return Some(Answer::NOT_IMPLEMENTED);
     }
     let answer = state.snapshots.one(index, now()).map(|domain| json_answer(200, json::public(&domain)));
-    Some(answer.unwrap_or(Answer::Status(NOT_FOUND)))
+    Some(answer.unwrap_or(Answer::NOT_FOUND))
 }
 
-/// The section in server-status; `is_short`: for scripts (`?auto`). Nothing where it is not wanted.
+/// The section in server-status; `is_short`: for scripts (`?auto`). `None` if `MDServerStatus` is off.
 pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
-    let state = state_of(request)?;
+    let state = state_of(request.server())?;
     let pages = state.pages.get(&request.server().key()).filter(|pages| pages.in_server_status)?;
     let now = now();
     let certificates = match is_short {
@@ -103,6 +94,11 @@ pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
     let staplings = stapled(&state, now);
     let staplings = if is_short { stapling::text(&staplings, now) } else { stapling::html(&staplings, now) };
     Some(certificates + &staplings)
+}
+
+/// The OCSP responses that handshakes are answered with.
+fn responses(state: &State) -> Arc<Table> {
+    state.stapling.as_ref().map(|stapling| stapling.cache.table()).unwrap_or_default()
 }
 
 fn stapled(state: &State, now: Timestamp) -> Vec<Stapled> {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Requests that are ours before anything else looks at them: http-01 challenges, and what MDRequireHttps
-//! says.
+//! Requests that the module answers before other modules see them: http-01 challenges (RFC 8555 §8.3), and
+//! the redirects of MDRequireHttps, which `require_https` decides on.
 
 use super::pages;
 use crate::challenge::answers::Folder;
 use crate::challenge::http01;
 use crate::httpd::live::Live;
-use crate::httpd::state::{DirConf, Request, State};
+use crate::httpd::state::{DirConf, Request, State, state_of};
 use crate::httpd::sys::Answer;
 use crate::model::RequireHttps;
 use crate::require_https::{self, Asked, Ruling};
@@ -14,24 +14,20 @@ use crate::store::{self, WorkGroup};
 use std::sync::Arc;
 
 const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
-pub(crate) const NOT_FOUND: u16 = 404;
-pub(crate) const NOT_IMPLEMENTED: u16 = 501;
-const UNAVAILABLE: u16 = 503;
-/// What is said of certificates, also where there is none.
+/// Public pages, which hosts without a certificate answer as well.
 const PUBLIC: &str = "/.httpd/";
 
-/// Before authentication, redirects and 503: answers the CA's validation requests (RFC 8555 §8.3).
-///
+/// Before authentication, redirects and 503: answers the CA's validation requests.
 pub fn before_all(request: &Request<'_>) -> Answer {
     let path = request.path();
-    let Some(state) = state_of(request) else { return Answer::Declined };
+    let Some(state) = state_of(request.server()) else { return Answer::Declined };
     if let Some(answer) = pages::certificate_status(request, &state, &path) {
         return answer;
     }
     let Some(token) = path.strip_prefix(ACME_CHALLENGE) else {
         let without = |live: &Arc<Live>| live.is_without_certificate(request.server()) && request.is_https();
         if state.live.as_ref().is_some_and(without) && !path.starts_with(PUBLIC) {
-            return Answer::Status(UNAVAILABLE);
+            return Answer::UNAVAILABLE;
         }
         let mode = state.require_https.get(&request.server().key()).copied();
         return mode.map_or(Answer::Declined, |mode| require_https(request, &state, mode));
@@ -39,15 +35,15 @@ pub fn before_all(request: &Request<'_>) -> Answer {
     challenge(request, &state, token)
 }
 
-/// The answer to a challenge, or that there is none.
+/// The answer to a challenge. Without one: 404 if the MD uses http-01, else other modules may answer.
 fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
     let host = request.host();
     let without = || match state.find(&host).map(|managed| &managed.md) {
-        Some(md) if http01::is_ours(md) => Answer::Status(NOT_FOUND),
+        Some(md) if http01::is_ours(md) => Answer::NOT_FOUND,
         _ => Answer::Declined,
     };
     match state.store.read(WorkGroup::Challenges, &host, http01::FILE_NAME) {
-        Ok(Some(_)) if !request.is_read() => Answer::Status(NOT_IMPLEMENTED),
+        Ok(Some(_)) if !request.is_read() => Answer::NOT_IMPLEMENTED,
         Ok(Some(content)) => {
             let content = String::from_utf8_lossy(&content);
             let folder = Folder { store: &state.store, group: WorkGroup::Challenges, name: &host };
@@ -60,9 +56,9 @@ fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
             }
         }
         Ok(None) => without(),
-        // Without a store there are no challenges.
+        // No store, no challenges.
         Err(error) if error.is_not_found() => without(),
-        // A Host header that can be no name is nobody's challenge.
+        // A Host header that is not a valid name belongs to no challenge.
         Err(store::Error::Name(_)) => Answer::Declined,
         Err(error) => {
             crate::log!(
@@ -75,13 +71,13 @@ fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
     }
 }
 
-/// `MDRequireHttps` inside `<If>`: for the hosts that have an MD, like the one outside.
+/// `MDRequireHttps` inside `<If>`. As outside of it, it applies to hosts that have an MD.
 pub fn in_section(request: &Request<'_>) -> Answer {
     let Some(mode) = request.dir_conf().and_then(DirConf::require_https) else { return Answer::Declined };
-    state_of(request).map_or(Answer::Declined, |state| require_https(request, &state, mode))
+    state_of(request.server()).map_or(Answer::Declined, |state| require_https(request, &state, mode))
 }
 
-/// A host may be asked for names that are not those of an MD, which have no certificate to go to.
+/// A request may name a host of no MD, for which there is no certificate to redirect to.
 fn require_https(request: &Request<'_>, state: &State, mode: RequireHttps) -> Answer {
     let is_managed = |name: &String| state.find(name).is_some();
     let canonical = || Some(request.canonical_host()).filter(|_| !request.is_https()).filter(is_managed);
@@ -104,8 +100,4 @@ fn require_https(request: &Request<'_>, state: &State, mode: RequireHttps) -> An
         }
         Ruling::Redirect { status, location } => Answer::Redirect { status, location },
     }
-}
-
-pub(crate) fn state_of(request: &Request<'_>) -> Option<Arc<State>> {
-    request.server().conf()?.state.get().cloned()
 }

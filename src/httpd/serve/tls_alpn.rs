@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tls-alpn-01 challenge in a handshake (RFC 8737): who offers `acme-tls/1` alone gets a certificate that
-//! the renewal has put in the store for the name asked for, in whichever host that comes in. There is one of
-//! an elliptic curve and one of RSA, and nothing else is shown: the validator has the choice of the key type
-//! alone.
+//! The tls-alpn-01 challenge in a handshake (RFC 8737): a client that offers `acme-tls/1` alone gets a
+//! certificate that the renewal has put in the store for the requested name, whichever host the connection
+//! arrives at. There is one with an elliptic curve key and one with an RSA key, and no other is shown: the
+//! validator chooses between key types only.
 
 use crate::challenge::tls_alpn01;
 use crate::crypto::{self, Identity};
-use crate::httpd::state::{Connection, Server, State};
+use crate::httpd::state::{Connection, Server, state_of};
 use crate::store::{self, WorkGroup, WorkStore};
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
 pub struct Answer {
-    /// Certificate chain and key of the first, as PEM: what was read from the files, written again. mod_ssl
-    /// hands it to OpenSSL, and any worker can have written the files.
+    /// Certificate chain and key of the first as PEM, serialized again after parsing: mod_ssl hands them to
+    /// OpenSSL, and any worker may have written the files.
     pub cert: String,
     pub key: Zeroizing<String>,
-    /// Never none.
+    /// At least one.
     pub identities: Vec<Identity>,
 }
 
@@ -33,8 +32,8 @@ pub fn accepts(connection: &Connection<'_>, server: Server<'_>) -> bool {
     connection.is_tls() && server.allows_acme_tls() && state_of(server).is_some()
 }
 
-/// The certificates for a connection that speaks `acme-tls/1`. `None`: not ours, or no challenge of that
-/// name is under way; the handshake then goes on with the host's own, which proves nothing.
+/// The certificates for a connection that speaks `acme-tls/1`. `None`: another protocol, or no challenge of
+/// that name is under way; the handshake then goes on with the host's own certificate, which proves nothing.
 pub fn answer(connection: &Connection<'_>, server_name: &str) -> Option<Answer> {
     if !connection.is_acme_tls() {
         return None;
@@ -52,8 +51,8 @@ pub fn answer(connection: &Connection<'_>, server_name: &str) -> Option<Answer> 
     }
 }
 
-/// The certificates of a challenge of that name, for a handshake that is about to choose one. In the log is
-/// what [`answer`] finds.
+/// The certificates of a challenge of that name, for a handshake that is about to choose one. [`answer`] logs
+/// the outcome, this does not.
 pub fn certificates(connection: &Connection<'_>, server_name: &str) -> Option<Vec<Identity>> {
     find(connection, server_name)?.ok().flatten().map(|answer| answer.identities)
 }
@@ -61,7 +60,7 @@ pub fn certificates(connection: &Connection<'_>, server_name: &str) -> Option<Ve
 fn find(connection: &Connection<'_>, server_name: &str) -> Option<Result<Option<Answer>, Failure>> {
     let state = state_of(connection.base_server())?;
     Some(match tls_alpn01::asked(server_name) {
-        // Without a store there are no challenges.
+        // No store, no challenges.
         Some(name) => match read(&state.store, &name) {
             Err(Failure::Store(error)) if error.is_not_found() => Ok(None),
             found => found,
@@ -88,8 +87,4 @@ fn read(store: &WorkStore, name: &str) -> Result<Option<Answer>, Failure> {
         }
     }
     Ok(answer)
-}
-
-fn state_of(server: Server<'_>) -> Option<Arc<State>> {
-    server.conf()?.state.get().cloned()
 }

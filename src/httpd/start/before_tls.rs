@@ -5,14 +5,13 @@
 //! in place when it asks, and after it, when TLS hosts are known. No outside server is contacted here. A
 //! broken entry of the store never stops the start, except the file that holds its key.
 
-use super::stapled::Primed;
 use super::{advice, guest};
 use crate::challenge::dns01;
 use crate::config::{self, Finding, Host, Plan, PlannedMd, ServerConfig};
 use crate::counters::Counters;
 use crate::httpd::live::Live;
 use crate::httpd::stapling::Stapling;
-use crate::httpd::state::startup::Startup;
+use crate::httpd::state::startup::{Primed, Startup};
 use crate::httpd::state::tls_hosts::TlsHosts;
 use crate::httpd::state::{PageSettings, Server, State};
 use crate::httpd::sys;

@@ -2,6 +2,7 @@
 //! mod_ssl's questions for certificates, asked for each TLS host while httpd starts. What each is served is
 //! decided in [`serve`]; here it is handed over.
 
+use super::before_tls::{config_servers, report};
 use crate::httpd::state::Server;
 use crate::httpd::state::startup::Startup;
 use crate::httpd::state::tls_hosts::Given;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 /// later. `false` leaves the host to others.
 pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mut PathArray<'_>) -> bool {
     let Some(startup) = startup(server) else { return false };
-    let added = startup.with_md_of_tls_host(server, |md, synced| {
+    let added = with_md(&startup, server, |md, synced| {
         let name = &synced.md.name;
         let own_files = startup.own_files(&certs.paths());
         let own = Own::of_all(&own_files);
@@ -60,7 +61,9 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
                 each_key(synced, specs, certs, keys, files)
             }
             // From here and not as a fallback: mod_ssl would answer 503 until the next restart.
-            Source::SelfSigned if startup.hosts.is_live() => add_self_signed(&startup, server, synced, certs, keys),
+            Source::SelfSigned if startup.hosts.is_live() => {
+                add_self_signed(&startup, server, synced, certs, keys)
+            }
             Source::SelfSigned => false,
         }
     });
@@ -101,7 +104,7 @@ pub fn live_slot(server: Server<'_>) -> Option<(Slot, bool)> {
 /// answers 503 for it.
 pub fn add_fallback(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mut PathArray<'_>) -> bool {
     let Some(startup) = startup(server) else { return false };
-    let added = startup.with_md_of_tls_host(server, |_, synced| {
+    let added = with_md(&startup, server, |_, synced| {
         !synced.md.has_static_files() && add_self_signed(&startup, server, synced, certs, keys)
     });
     added.unwrap_or(false)
@@ -156,6 +159,24 @@ fn each_key(
         }
     }
     added
+}
+
+/// Hands over the MD of a TLS host and its index, noting that it is one. `None` where it has none, or several:
+/// then the second half stops the start.
+fn with_md<R>(startup: &Startup, server: Server<'_>, run: impl FnOnce(usize, &SyncedMd) -> R) -> Option<R> {
+    let host = *startup.index.get(&server.key())?;
+    let is_new = lock(&startup.tls).insert(host);
+    let plan = lock(&startup.plan);
+    match plan.hosts.get(host)?.mds.as_slice() {
+        [one] => lock(&startup.mds).get(*one).map(|md| run(*one, md)),
+        [] => None,
+        // mod_ssl asks twice.
+        _ if !is_new => None,
+        _ => {
+            report(plan.conflict(&config_servers(&startup.servers), host));
+            None
+        }
+    }
 }
 
 fn startup(server: Server<'_>) -> Option<Arc<Startup>> {

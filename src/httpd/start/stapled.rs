@@ -16,17 +16,7 @@ use crate::store::WorkStore;
 use crate::sync::lock;
 use crate::time::{TimeSlice, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex};
-
-/// What the start learns.
-#[derive(Default)]
-pub struct Primed {
-    pub cache: Arc<Cache>,
-    /// By the name that mod_ssl has for a certificate.
-    pub subjects: Mutex<BTreeMap<Vec<u8>, Arc<Subject>>>,
-    /// MDs of hosts with `SSLUseStapling on` and `MDStapling off`, whose certificates can go live.
-    pub by_mod_ssl: Mutex<HashSet<usize>>,
-}
+use std::sync::Arc;
 
 /// mod_ssl, or who else makes TLS connections, tells of a certificate of a host. Whether we staple it.
 pub fn prime(server: Server<'_>, id: &[u8], pem: &[u8]) -> bool {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the parts of the glue share: what directives said of a server, and what is known once a start is through.
+//! What `start`, `serve` and `child` share: what the directives say of a server, and what is known once a
+//! start is complete. Nothing is done here; of `httpd` it imports `sys` alone.
 
 mod module;
 pub mod startup;
@@ -26,7 +27,7 @@ use tls_hosts::Contexts;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// What hangs at httpd's record of a server: what its directives said, and once the start is through,
+/// The module's part of httpd's record of a server: what its directives say, and once the start is complete,
 /// what all servers share.
 #[derive(Default)]
 pub struct ServerConf {
@@ -37,7 +38,7 @@ pub struct ServerConf {
 }
 
 impl ServerConf {
-    /// Once the start is through, where anything is stapled.
+    /// Once the start is complete, if anything is stapled.
     pub fn stapling(&self) -> Option<&Stapling> {
         self.state.get()?.stapling.as_deref()
     }
@@ -64,8 +65,8 @@ pub fn directive_conf<R>(conf: &ServerConf, run: impl FnOnce(&mut config::Server
     run(&mut lock(&conf.config))
 }
 
-/// What is known once the start is through. Children inherit it by fork and never change it, but for the
-/// driver of the one child that renews.
+/// What is known once the start is complete. Children inherit it by fork and never change it, except for the
+/// drivers in the one child that renews.
 pub struct State {
     pub mds: Arc<[Managed]>,
     /// Any DNS name of an MD, and `*.rest` for wildcards, to the MD's index.
@@ -74,11 +75,11 @@ pub struct State {
     pub require_https: HashMap<usize, RequireHttps>,
     pub store: WorkStore,
     pub settings: Settings,
-    /// Tells this httpd from others on the same store.
+    /// Distinguishes this httpd from others on the same store.
     pub instance: u64,
-    /// The admin knows that others use the store: they are kept apart by `MDStoreLocks` and a command.
+    /// The admin has declared that others use the store: `MDStoreLocks` and a command keep them apart.
     pub is_store_shared: bool,
-    /// Raised when a child ends. Whatever works beside httpd's own threads is counted there.
+    /// Raised when a child ends. It counts what works beside httpd's own threads.
     pub stop: StopFlag,
     pub driver: Mutex<Option<Driver>>,
     /// By server: what its directives say about pages.
@@ -88,11 +89,11 @@ pub struct State {
     pub tally: Tally,
     /// With `MDLiveActivation on`.
     pub live: Option<Arc<Live>>,
-    /// Where new sets are tried out.
+    /// The TLS contexts on which new sets are tried out.
     pub contexts: Arc<Contexts>,
-    /// Where anything is stapled.
+    /// If anything is stapled.
     pub stapling: Option<Arc<Stapling>>,
-    /// How asking for responses goes, for pages.
+    /// How requests for OCSP responses fare, for pages.
     pub staplings: States,
     /// In the child that renews.
     pub staples: Mutex<Option<stapling::Runner>>,
@@ -108,6 +109,11 @@ impl State {
         let wildcard = || Some(format!("*.{}", name.split_once('.')?.1));
         self.by_name.get(name).or_else(|| self.by_name.get(&wildcard()?)).copied()
     }
+}
+
+/// `None` before the start is complete.
+pub fn state_of(server: Server<'_>) -> Option<Arc<State>> {
+    server.conf()?.state.get().cloned()
 }
 
 /// What the directives say about pages, for one server.

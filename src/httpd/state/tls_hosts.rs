@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the start learns of the TLS hosts of managed domains: who provides the certificate of each, and the
+//! The TLS hosts of managed domains, as a start learns of them: who provides the certificate of each, and the
 //! TLS context that mod_ssl made for it. New sets are tried out on these contexts, with all settings of their
-//! hosts, before they are served by any.
+//! hosts, before any host serves them.
 
 use super::module::Server;
 use crate::crypto::Identity;
@@ -13,18 +13,18 @@ use crate::sync::lock;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-/// What a host was given.
+/// The certificate that a host was given.
 #[derive(Clone, Copy)]
 pub struct Given {
     /// Index of its MD.
     pub md: usize,
     pub source: Source,
-    /// It has files of its own as well, which serve clients that want another kind of key.
+    /// It has files of its own as well, which serve clients that need another key type.
     pub keeps_own: bool,
 }
 
 impl Given {
-    /// Whether a live set of the MD takes the place of this. Files of the MD stay.
+    /// Whether a live set of the MD replaces it. `MDCertificateFile`s of the MD stay.
     fn can_go_live(self) -> bool {
         self.source != Source::Static
     }
@@ -65,7 +65,8 @@ impl TlsHosts {
         given.iter().filter(|(_, g)| g.source == Source::SelfSigned).map(|(s, g)| (*s, g.md)).collect()
     }
 
-    /// Where handshakes of a host look for a live set, and whether certificates of its own stay beside that.
+    /// The slot in which handshakes of a host look for a live set, and whether certificates of its own stay
+    /// beside that.
     pub fn slot_of(&self, server: Server<'_>) -> Option<(Slot, bool)> {
         let given = self.given(server).filter(|given| self.is_live && given.can_go_live())?;
         Some((self.slots.get(given.md)?.clone(), given.keeps_own))
@@ -88,7 +89,7 @@ impl TlsHosts {
         self.slots.get(md).cloned().unwrap_or_default()
     }
 
-    /// The contexts, once all hosts have theirs.
+    /// All contexts. Called when every host has its own.
     pub fn take_contexts(&self) -> Contexts {
         Contexts(std::mem::take(&mut lock(&self.contexts)))
     }

@@ -14,7 +14,7 @@ use std::ptr;
 /// [`tls_alpn01::PROTOCOL`] as httpd wants it.
 const ACME_TLS: &CStr = c"acme-tls/1";
 
-/// What a connection that may be a challenge carries.
+/// What a connection that may serve a challenge carries.
 struct Mark {
     /// What it has switched to: [`ACME_TLS`], or null.
     protocol: *const c_char,
@@ -34,7 +34,7 @@ impl<'c, M: ModuleConf> Connection<'c, M> {
         Connection { record, lent: PhantomData }
     }
 
-    /// The one whose handshake this is; `None` where it is none of mod_ssl's.
+    /// The connection of a handshake; `None` if it is not mod_ssl's.
     ///
     /// # Safety
     /// `ssl` is live for `'c` and in no other thread's hands.
@@ -52,7 +52,7 @@ impl<'c, M: ModuleConf> Connection<'c, M> {
         unsafe { apache_sys::ap_ssl_conn_is_ssl(self.record) != 0 }
     }
 
-    /// The server the connection came in on. Its name may be another's.
+    /// The server the connection arrived at. SNI may name another one.
     pub fn base_server(&self) -> Server<'c, M> {
         // SAFETY: the server outlives the connection.
         unsafe { Server::new((*self.record).base_server) }
@@ -106,21 +106,21 @@ impl<'c, M: ModuleConf> Connection<'c, M> {
         }
     }
 
-    /// What we have switched to; null where that is nothing.
+    /// The protocol we have switched to; null if we have not.
     pub fn switched_protocol(&self) -> *const c_char {
         // SAFETY: as above.
         let mark = unsafe { module_conf::connection_mark::<M>(self.record).cast::<Mark>().as_ref() };
         mark.map_or(ptr::null(), |mark| mark.protocol)
     }
 
-    /// Copies text for the time of the connection, NUL-terminated.
+    /// Copies text, NUL-terminated, for the lifetime of the connection.
     pub fn copy(&self, text: &str) -> *const c_char {
         // SAFETY: the connection's pool is live as long as the connection.
         unsafe { pool::copy((*self.record).pool, text) }
     }
 }
 
-/// Whether the client offers the protocol; a null list is one that offers nothing.
+/// Whether the client offers the protocol. A null list offers nothing.
 ///
 /// # Safety
 /// `offers` is null or a live array of C strings.

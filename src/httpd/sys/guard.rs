@@ -5,7 +5,7 @@
 use crate::log::Level;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs the body of the hook `name`; where it panics, the answer is `failure`.
+/// Runs the body of the hook `name`. If it panics, the result is `failure`.
 pub fn guard<R>(name: &'static str, failure: R, body: impl FnOnce() -> R) -> R {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         #[cfg(feature = "panic-injection")]
@@ -18,7 +18,7 @@ pub fn guard<R>(name: &'static str, failure: R, body: impl FnOnce() -> R) -> R {
             .map(|s| (*s).to_string())
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "no reason given".to_string());
-        // The first calls come before there is a server whose log could have been opened.
+        // httpd calls the first hooks before a log is open.
         super::log::ready();
         crate::log::write(
             Level::Crit,
@@ -39,7 +39,7 @@ fn inject(name: &str) {
 }
 
 /// Defines a function that C may call: its body runs inside [`guard`], under the function's own name,
-/// and the value after `failing` is what C gets from a panic.
+/// and a panic returns the value after `failing` to C.
 macro_rules! callback {
     ($(#[$meta:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty, failing $failure:expr; $body:block) => {
         $(#[$meta])*

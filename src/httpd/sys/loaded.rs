@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The library that this code is in, as the system has loaded it.
+//! The file from which the system has loaded this library. A replaced one is told apart by `library`.
 
 use crate::library;
 use std::ffi::{CStr, OsStr};
@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The path it was loaded from, where another file is there now.
+/// The path it was loaded from, if another file is there now.
 pub fn outdated() -> Option<&'static Path> {
     let path = Path::new(OsStr::from_bytes(name()?.to_bytes()));
     library::is_outdated(path, address().addr()).then_some(path)

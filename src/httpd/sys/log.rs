@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The sink of [`crate::log`]: httpd's error log of the main server, module `md`, so that
-//! `LogLevel md:debug` works. What that level leaves out is not even formatted.
+//! `LogLevel md:debug` works. A message below that level is not even formatted.
 
 use super::module_conf::ModuleConf;
 use crate::log::{Level, Record, install};
@@ -9,7 +9,7 @@ use std::ffi::{CString, c_int};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
-/// The main server of the configuration that is in force; null while there is none.
+/// The main server of the configuration in force; null while there is none.
 static MAIN: AtomicPtr<server_rec> = AtomicPtr::new(ptr::null_mut());
 
 /// The number httpd gave this module; -1 before it has a log.
@@ -26,7 +26,7 @@ pub unsafe fn open<M: ModuleConf>(server: *mut server_rec) {
     ready();
 }
 
-/// From now on messages go somewhere: without an open log, to httpd's standard error.
+/// From now on messages are written: to httpd's standard error as long as no log is open.
 pub fn ready() {
     install(Some(sink));
 }
@@ -36,7 +36,7 @@ pub fn close() {
     MAIN.store(ptr::null_mut(), Ordering::Release);
 }
 
-/// To who tests the configuration: without time and number of the process, and whatever `LogLevel` says.
+/// Prints text for an admin who tests the configuration: without time and process id, at any `LogLevel`.
 pub fn tell_terminal(text: &str) {
     let Ok(text) = CString::new(text.replace('\0', " ")) else { return };
     let level = apache_sys::APLOG_WARNING | apache_sys::APLOG_STARTUP;

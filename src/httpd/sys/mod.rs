@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Safe wrappers over httpd's C, for the code above; with `hooks`, which C calls, the only place for
-//! `unsafe`. It names nothing above it: [`ModuleConf`] says which record is the module's and which types hang
-//! at it, and who wants to be called hands over a function.
+//! Safe wrappers over httpd's C for the code above. With `hooks`, which C calls, it is the only place for
+//! `unsafe`. It names nothing of `httpd` above it: [`ModuleConf`] says which record is the module's and which
+//! types of configuration belong to it, and callers hand over the functions that C is to call.
 //!
-//! What is kept here, so that nobody above needs to think of it:
+//! Rules that this folder keeps for the code above:
 //! - every function that C calls is made by [`guard::callback!`]: a panic ends inside it, as that hook's
 //!   failure value, and never unwinds into C;
 //! - wrappers carry the lifetime of the call that lent the record ([`Server`], [`Request`], [`Connection`]),
 //!   are not `Send` and never `'static`;
-//! - what outlives a call is a `Box` handed to an APR pool together with a cleanup that drops it; nothing
-//!   with `Drop` lies in pool memory;
+//! - a value that outlives a call is a `Box` handed to an APR pool together with a cleanup that drops it;
+//!   nothing with `Drop` lies in pool memory;
 //! - no process globals but the module record and the log sink: httpd reads its configuration twice and may
 //!   unload the library in between.
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What httpd keeps for this module at its records of servers, sections and connections. The types are those
-//! of the layers above, which name them once (`hooks::record`).
+//! What httpd keeps for this module in its records of servers, sections and connections. The layers above say
+//! once which types these are (`hooks::record`).
 
 use apache_sys::{ap_conf_vector_t, conn_rec, module, server_rec};
 use std::ffi::c_void;
@@ -8,13 +8,13 @@ use std::ffi::c_void;
 /// Ties the wrappers of this folder to the module's record and to its types of configuration.
 ///
 /// # Safety
-/// `record` is the record that httpd has linked, and always the same one. What stands at its place is null or
-/// a pointer that was made for it and lives as long as the configuration: to a `Server` at a server's record,
-/// to a `Dir` in a section's. The place at a connection is left to [`connection`](super::connection).
+/// `record` is the record that httpd has linked, and always the same one. In its slot a server has null or a
+/// pointer to a `Server`, and a section null or a pointer to a `Dir`, which live as long as the
+/// configuration. Only [`connection`](super::connection) uses the slot of a connection.
 pub unsafe trait ModuleConf: Copy {
-    /// Of a main server or virtual host.
+    /// The configuration of a main server or virtual host.
     type Server: Sync + 'static;
-    /// Of a section that applies to some requests.
+    /// The configuration of a section that applies to some requests.
     type Dir: Sync + 'static;
 
     fn record() -> *mut module;
@@ -26,7 +26,7 @@ pub unsafe trait ModuleConf: Copy {
 /// # Safety
 /// `server` is a live record whose configuration outlives `'a`.
 pub unsafe fn server_conf<'a, M: ModuleConf>(server: *const server_rec) -> Option<&'a M::Server> {
-    // SAFETY: the caller vouches for the record, and `M` for what stands at its place.
+    // SAFETY: the caller vouches for the record, and `M` for its slot.
     unsafe {
         apache_sys::shim_module_config((*server).module_config, M::record()).cast::<M::Server>().as_ref()
     }
@@ -40,11 +40,11 @@ pub unsafe fn dir_conf<'a, M: ModuleConf>(vector: *const ap_conf_vector_t) -> Op
     if vector.is_null() {
         return None;
     }
-    // SAFETY: the caller vouches for the vector, and `M` for what stands at its place.
+    // SAFETY: the caller vouches for the vector, and `M` for its slot.
     unsafe { apache_sys::shim_module_config(vector, M::record()).cast::<M::Dir>().as_ref() }
 }
 
-/// What [`mark_connection`] has put there; null where it has not.
+/// What [`mark_connection`] has put there, or null.
 ///
 /// # Safety
 /// `connection` is live.
@@ -56,6 +56,6 @@ pub unsafe fn connection_mark<M: ModuleConf>(connection: *const conn_rec) -> *mu
 /// # Safety
 /// `connection` is live, and nobody else uses it at the time; `mark` is live as long as it.
 pub unsafe fn mark_connection<M: ModuleConf>(connection: *mut conn_rec, mark: *mut c_void) {
-    // SAFETY: the caller vouches for the record; the place of `M` is ours alone.
+    // SAFETY: the caller vouches for the record; the slot of `M` is ours alone.
     unsafe { apache_sys::shim_set_module_config((*connection).conn_config, M::record(), mark) }
 }

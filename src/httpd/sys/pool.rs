@@ -17,10 +17,10 @@ pub unsafe fn copy(pool: *mut apr_pool_t, text: &str) -> *const c_char {
     unsafe { apache_sys::apr_pstrmemdup(pool, text.as_ptr().cast(), text.len()) }
 }
 
-/// What the values of one configuration are kept in, in the order in which they were made.
+/// The values of one configuration, in the order in which they were made.
 struct Kept {
-    /// All processes that httpd makes inherit them. Only this one drops them: in a child other threads may
-    /// read them.
+    /// The process that drops them. Those that it forks inherit them and do not: in a child other threads may
+    /// still read them.
     owner: u32,
     values: Vec<Value>,
 }
@@ -37,10 +37,10 @@ impl Drop for Value {
     }
 }
 
-/// httpd's pools find by it what [`keep_together`] has made.
+/// The key under which a pool keeps what [`keep_together`] has made.
 const KEPT: &CStr = c"mod_md: values of the configuration";
 
-/// From now on what [`own`] hands to this pool, that of a configuration, is dropped together.
+/// From now on all values that [`own`] hands to this pool, that of a configuration, are dropped together.
 ///
 /// # Safety
 /// `pool` is a live pool, and this is called once for it until it is cleared.
@@ -75,7 +75,7 @@ unsafe fn keep(pool: *mut apr_pool_t, values: Vec<Value>) -> *mut Kept {
     kept
 }
 
-/// This process is the one that drops what is kept in this pool: httpd becomes a daemon between reading its
+/// Makes this process the one that drops the values of this pool: httpd becomes a daemon between reading its
 /// configuration and putting it in force.
 ///
 /// # Safety
@@ -123,7 +123,7 @@ pub unsafe fn own<T>(pool: *mut apr_pool_t, value: T) -> *mut T {
     pointer
 }
 
-/// Text of a C string, or empty for a null pointer. What is not UTF-8 is replaced.
+/// Text of a C string, or empty for a null pointer. Bytes that are not UTF-8 are replaced.
 ///
 /// # Safety
 /// `text` is null or a NUL-terminated string that lives as long as the result is used.

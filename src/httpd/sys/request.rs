@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A request, lent for the time of a hook, and what we answer to it.
+//! A request, lent for the time of a hook, and our answer to it.
 
 use super::module_conf::{self, ModuleConf};
 use super::pool;
@@ -14,16 +14,22 @@ pub struct Request<'r, M> {
     lent: PhantomData<(&'r (), M)>,
 }
 
-/// What a hook says to httpd.
+/// The answer of a hook.
 pub enum Answer {
     /// Not ours.
     Declined,
-    /// A status for httpd to answer with its own page.
+    /// httpd answers with its own page for this status.
     Status(u16),
-    /// Go there instead.
+    /// The client is sent elsewhere.
     Redirect { status: u16, location: String },
-    /// This body, under this status.
+    /// We answer with this body, under this status.
     Body { status: u16, content_type: &'static str, body: Vec<u8> },
+}
+
+impl Answer {
+    pub const NOT_FOUND: Answer = Answer::Status(404);
+    pub const NOT_IMPLEMENTED: Answer = Answer::Status(501);
+    pub const UNAVAILABLE: Answer = Answer::Status(503);
 }
 
 impl<'r, M: ModuleConf> Request<'r, M> {
@@ -43,12 +49,12 @@ impl<'r, M: ModuleConf> Request<'r, M> {
         unsafe { pool::text(text) }.into_owned()
     }
 
-    /// The path of the URL, decoded where httpd has done so already.
+    /// The path of the URL, decoded if httpd has done so already.
     pub fn path(&self) -> String {
         self.text(self.rec().parsed_uri.path)
     }
 
-    /// What follows the location of the handler.
+    /// The rest of the path after the handler's location.
     pub fn path_info(&self) -> String {
         self.text(self.rec().path_info)
     }
@@ -62,33 +68,33 @@ impl<'r, M: ModuleConf> Request<'r, M> {
         names::normalize(&host).unwrap_or_else(|_| host.to_ascii_lowercase())
     }
 
-    /// The name that the server gives itself: with `UseCanonicalName` its ServerName, whatever the client
-    /// asked for.
+    /// The name that the server gives itself: with `UseCanonicalName` its ServerName, whichever name the
+    /// client asked for.
     pub fn canonical_host(&self) -> String {
         // SAFETY: the record is a live request; the name lives in its pool.
         let name = self.text(unsafe { apache_sys::ap_get_server_name(self.record) });
         names::normalize(&name).unwrap_or_else(|_| name.to_ascii_lowercase())
     }
 
-    /// What follows the `?`, as sent.
+    /// The query after the `?`, as sent.
     pub fn query(&self) -> Option<String> {
         let query = self.rec().parsed_uri.query;
         (!query.is_null()).then(|| self.text(query))
     }
 
-    /// The connection is one of TLS.
+    /// Whether the connection uses TLS.
     pub fn is_https(&self) -> bool {
         // SAFETY: the connection outlives the request.
         unsafe { apache_sys::ap_ssl_conn_is_ssl(self.rec().connection) != 0 }
     }
 
-    /// What the sections that apply to this request say (`<If>`).
+    /// The configuration of the sections that apply to this request (`<If>`).
     pub fn dir_conf(&self) -> Option<&'r M::Dir> {
         // SAFETY: the configuration lives at least as long as the request.
         unsafe { module_conf::dir_conf::<M>(self.rec().per_dir_config) }
     }
 
-    /// Sets a header of the answer, unless somebody has done so.
+    /// Sets a header of the answer, unless another module has done so.
     pub fn set_header(&self, name: &'static CStr, value: &str) {
         // SAFETY: the table is the request's, the name is static, the value is copied into its pool.
         unsafe {
@@ -113,7 +119,7 @@ impl<'r, M: ModuleConf> Request<'r, M> {
         unsafe { Server::new(self.rec().server) }
     }
 
-    /// Adds to an answer that somebody else is sending.
+    /// Adds to an answer that another module is sending.
     pub fn write(&self, text: &str) {
         // SAFETY: the record is live, the text is lent for the call, and httpd sends no body for HEAD.
         unsafe {
@@ -124,7 +130,7 @@ impl<'r, M: ModuleConf> Request<'r, M> {
         }
     }
 
-    /// Sends the answer, or says what C is to be told. `done` is the hook's word for "answered".
+    /// Sends the answer, and returns the hook's result. `done` is the result that means "answered".
     pub fn send(&self, answer: Answer, done: c_int) -> c_int {
         match answer {
             Answer::Declined => apache_sys::DECLINED,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! RSA keys whose making can be given up: OpenSSL asks at each number it tries.
+//! RSA keys, whose generation can be stopped: OpenSSL calls back at each number that it tries.
 
 use super::guard::callback;
 use foreign_types::ForeignType;
@@ -16,7 +16,7 @@ struct Question<'a> {
     given_up: Cell<bool>,
 }
 
-/// A key of this many bits with the usual exponent; `None`: `is_stopped` said so meanwhile.
+/// A key of this many bits with the usual exponent; `None` if `is_stopped` has ended it.
 pub fn make(bits: u32, is_stopped: &dyn Fn() -> bool) -> Result<Option<Rsa<Private>>, ErrorStack> {
     let exponent = BigNum::from_u32(0x1_0001)?;
     let question = Question { is_stopped, given_up: Cell::new(false) };
@@ -48,7 +48,7 @@ pub fn make(bits: u32, is_stopped: &dyn Fn() -> bool) -> Result<Option<Rsa<Priva
 }
 
 callback! {
-    // 0: it is given up.
+    // 0 ends the generation.
     fn ask_to_go_on(_step: c_int, _count: c_int, asking: *mut BN_GENCB) -> c_int, failing 0; {
         // SAFETY: `make` has set the question, which lives until it returns.
         let question = unsafe { apache_sys::BN_GENCB_get_arg(asking).cast::<Question<'_>>().as_ref() };
@@ -60,8 +60,8 @@ callback! {
     }
 }
 
-/// Frees what OpenSSL keeps for the calling thread. Without it OpenSSL does so when the thread ends, which
-/// may be while the process tears it down.
+/// Frees what OpenSSL keeps for the calling thread. Otherwise OpenSSL does so when the thread ends, possibly
+/// while the process tears OpenSSL down.
 pub fn leave_thread() {
     // SAFETY: has no conditions; what this thread does next with OpenSSL begins from nothing.
     unsafe { apache_sys::OPENSSL_thread_stop() };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Memory for a secret: pages of its own, which the kernel leaves out of core dumps where it can, and which
-//! are wiped before they go.
+//! Memory for a secret: pages of its own, which Linux leaves out of core dumps, and which are wiped before
+//! they are unmapped.
 
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ unsafe impl Send for Pages {}
 // SAFETY: as above.
 unsafe impl Sync for Pages {}
 
-/// A copy of `secret` in such memory; in other memory that is wiped, where there is none.
+/// A copy of `secret` in such memory, or on the heap if the mapping fails; wiped in both cases.
 pub fn keep(secret: &[u8]) -> Arc<dyn AsRef<[u8]> + Send + Sync> {
     match Pages::new(secret) {
         Ok(pages) => Arc::new(pages),

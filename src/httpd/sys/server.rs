@@ -27,7 +27,7 @@ impl<'p, M: ModuleConf> Server<'p, M> {
         unsafe { &*self.record }
     }
 
-    /// Tells servers apart, as long as this configuration is in force.
+    /// Identifies the server, as long as this configuration is in force.
     pub fn key(&self) -> usize {
         self.record as usize
     }
@@ -94,7 +94,7 @@ impl<'p, M: ModuleConf> Server<'p, M> {
         (file, self.rec().defn_line_number)
     }
 
-    /// Our configuration; shared with the main server where no directive of ours stands in this host.
+    /// Our configuration. A host without directives of ours shares the main server's.
     pub fn conf(&self) -> Option<&'p M::Server> {
         // SAFETY: the configuration lives at least as long as the record that points to it.
         unsafe { module_conf::server_conf::<M>(self.record) }
@@ -152,7 +152,7 @@ pub fn server_root() -> PathBuf {
     PathBuf::from(unsafe { pool::text(apache_sys::ap_server_root) }.into_owned())
 }
 
-/// Who the children run as, where httpd is started by root; `None` otherwise.
+/// The user and group of the children, if httpd is started by root; `None` otherwise.
 pub fn store_owner() -> Option<Owner> {
     // SAFETY: geteuid has no conditions; mod_unixd's record is filled while the configuration is read.
     unsafe {
@@ -163,8 +163,8 @@ pub fn store_owner() -> Option<Owner> {
     }
 }
 
-/// A number of this httpd, by chance: the same in all of its processes and over its reloads. To be asked in
-/// the parent first.
+/// A random number that identifies this httpd: the same in all of its processes and over its reloads. Called
+/// in the parent first.
 pub fn instance() -> u64 {
     const KEY: &std::ffi::CStr = c"mod_md_instance";
     // SAFETY: httpd keeps the eight bytes, aligned for anything, as long as it runs, and a copy of the key;
@@ -187,7 +187,7 @@ pub fn child_limit() -> usize {
     usize::try_from(limit).ok().filter(|_| status == 0).unwrap_or(1).max(1)
 }
 
-/// httpd was called to test its configuration, and ends then (`apachectl configtest`).
+/// Whether httpd was started to test its configuration, and then ends (`apachectl configtest`).
 pub fn is_configuration_test() -> bool {
     // SAFETY: has no conditions.
     unsafe {
@@ -195,7 +195,7 @@ pub fn is_configuration_test() -> bool {
     }
 }
 
-/// The first reading of the configuration, which only checks it.
+/// Whether this is the first reading of the configuration, which only checks it.
 pub fn is_configuration_check() -> bool {
     // SAFETY: has no conditions.
     unsafe {

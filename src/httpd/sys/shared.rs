@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Counters that all processes of one configuration see: an anonymous shared mapping, made before httpd
-//! forks, inherited by every child, without a lock. A child keeps it until it ends, also when the parent has
-//! gone on to the next configuration.
+//! Counters that all processes of one configuration share, without a lock: an anonymous mapping, made before
+//! httpd forks and inherited by every child. A child keeps it until it ends, even if the parent has put the
+//! next configuration in force.
 
 use std::io;
 use std::ptr::{self, NonNull};
@@ -21,7 +21,7 @@ unsafe impl Send for Counters {}
 unsafe impl Sync for Counters {}
 
 impl Counters {
-    /// To be made in the parent, before it has children.
+    /// Called in the parent, before it has children.
     pub fn new(count: usize) -> io::Result<Self> {
         let count = count.max(1);
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
@@ -48,8 +48,7 @@ impl crate::counters::Counters for Counters {
 
 impl Drop for Counters {
     fn drop(&mut self) {
-        // A child that ends drops this while its other threads may still be at work. The kernel cleans up
-        // after it.
+        // When a child that ends drops this, other threads may still be at work. The kernel unmaps it there.
         if std::process::id() == self.owner {
             // SAFETY: the mapping is ours, of this size, and nobody borrows from this value any more.
             unsafe { libc::munmap(self.first.as_ptr().cast(), size(self.count)) };
@@ -57,7 +56,7 @@ impl Drop for Counters {
     }
 }
 
-/// In bytes. What overflows no machine can map: the mapping then fails.
+/// In bytes. A count that overflows makes the mapping fail.
 fn size(count: usize) -> usize {
     count.saturating_mul(size_of::<AtomicU64>())
 }

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! httpd's tree of directives, copied, and which modules take part.
+//! A copy of httpd's tree of directives, and which modules are loaded. What follows from them is decided in
+//! `config`.
 
 use super::pool;
 use crate::config::tree::Directive;
 use apache_sys::{ap_directive_t, apr_array_header_t};
 use std::ffi::CString;
 
-/// Sections within sections beyond this are not looked into.
+/// Sections nested deeper than this are skipped.
 const DEPTH_MAX: usize = 8;
 
-/// The directives that `is_needed` by their names, in the order of the configuration. To be called while
-/// httpd puts it in force.
+/// The directives whose names `is_needed` selects, in the order of the configuration. Called while httpd puts
+/// it in force.
 pub fn directives(is_needed: fn(&str) -> bool) -> Vec<Directive> {
     // SAFETY: httpd has read the whole tree by then, keeps it until the next configuration, and has a single
     // thread.
@@ -50,7 +51,7 @@ pub fn has_module(source: &str) -> bool {
     unsafe { !apache_sys::ap_find_linked_module(source.as_ptr()).is_null() }
 }
 
-/// Whether other modules than this one hand certificates to mod_ssl.
+/// Whether modules besides this one hand certificates to mod_ssl.
 pub fn has_other_certificates() -> bool {
     let joined = |hooks: *const apr_array_header_t| {
         // SAFETY: null or a live array, which nobody changes while httpd puts a configuration in force.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! mod_watchdog: one child at a time runs our renewals, and every child looks for news. Its functions are
-//! optional, so a server without that module is told so instead of failing to load ours.
+//! looked up at run time, so that a server without that module loads ours and logs what is missing.
 
 use super::pool;
 use apache_sys::{ap_watchdog_callback_fn_t, apr_interval_time_t, apr_pool_t};
@@ -9,16 +9,16 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
 
-/// The name of the watchdog that renews, as the C module has it.
+/// The name of the watchdog that renews, as in the C module.
 const RENEW: &CStr = c"_md_renew_";
-/// The one that every child has.
+/// The name of the watchdog that every child has.
 const NEWS: &CStr = c"_md_news_";
 
 /// How often the driver looks for due jobs and finished threads: one look costs a comparison per job. And how
 /// often each child looks for news, which costs an atomic load.
 const BEAT_MICROS: apr_interval_time_t = 100_000;
 
-/// What mod_watchdog calls with a `T`, while a configuration is being put in force.
+/// Registers with mod_watchdog functions that take a `T`, while a configuration is being put in force.
 pub struct Watchdogs<'p, T> {
     pool: *mut apr_pool_t,
     renewals: ap_watchdog_callback_fn_t,
@@ -28,8 +28,8 @@ pub struct Watchdogs<'p, T> {
 
 impl<T: Send + Sync + 'static> Watchdogs<'_, T> {
     /// # Safety
-    /// `pool` is that of the configuration, and no other thread uses it. The functions take the data that they
-    /// are handed for a `T`, which lives as long as the pool.
+    /// `pool` is that of the configuration, and no other thread uses it. The functions take the data that
+    /// they are handed for a `T`, which lives as long as the pool.
     pub unsafe fn new(
         pool: *mut apr_pool_t,
         renewals: ap_watchdog_callback_fn_t,
