@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A private key and the chain that certifies it, as they lie together in a folder of the store.
+//! A bundle: a private key and the chain that certifies it, as a folder of the store keeps them. What is read
+//! here belongs together, and whether it is what a domain asks for is [`KeyedSet::fits`]. Refuses keys
+//! without certificate, certificates without key, and staged sets that another process has changed. Does not
+//! decide whether a TLS server takes it (`gate`). Imports `fit`, `serve` and `staging`, and `store` and
+//! `crypto` below.
 
 use super::fit::{self, Unfit};
 use super::serve::Certs;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a host serves: a decision of its own, apart from whether to renew. Whatever certificate there is goes
-//! on being served until its successor is in use, also where the configuration asks for more than it has; the
-//! self-signed one comes last. Pure functions of certificates and `now`.
+//! What a host serves: a decision of its own, apart from whether to renew. A host serves the certificate
+//! there is until the successor is in use, also where the configuration asks for more than it has; a
+//! self-signed one comes last. Pure functions of certificates and `now`; imports `certificates`.
 
 use super::certificates::KeyedCert;
 use crate::crypto::CertInfo;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The state of one renewal as `job.json` keeps it: counters, the last result and a short log, so that
-//! a child process that dies is followed by one that knows where to go on.
+//! The state of one renewal, as `job.json` keeps it: counters, the last result and a short log, with which
+//! another process goes on where one has died. Keys of others are kept as they are. Reads no file; what it
+//! reads is cut to size, because workers can write that file.
 
 use super::Pace;
 use super::bounded::{self, Room, TEXT_MAX};

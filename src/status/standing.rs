@@ -117,31 +117,30 @@ pub enum Action {
     WaitForCa,
 }
 
+/// Each with its token for programs, which docs/status.md explains, and its words for people.
+const ACTIONS: [(Action, &str, &str); 7] = [
+    (Action::Finish, "finish", "finish"),
+    (Action::Renew, "renew", "renew"),
+    (Action::Retry, "retry", "try again"),
+    (Action::RetryCommand, "retry-command", "call the command again"),
+    (Action::Activate, "activate", "activate"),
+    (Action::ActivateOnRestart, "activate-on-restart", "activate at the next restart"),
+    (Action::WaitForCa, "wait-for-ca", "ask the CA again"),
+];
+
 impl Action {
-    /// For programs.
+    /// `retry-command`.
     pub fn token(self) -> &'static str {
-        match self {
-            Action::Finish => "finish",
-            Action::Renew => "renew",
-            Action::Retry => "retry",
-            Action::RetryCommand => "retry-command",
-            Action::Activate => "activate",
-            Action::ActivateOnRestart => "activate-on-restart",
-            Action::WaitForCa => "wait-for-ca",
-        }
+        self.of_table().1
     }
 
-    /// For people.
+    /// `call the command again`.
     pub fn words(self) -> &'static str {
-        match self {
-            Action::Finish => "finish",
-            Action::Renew => "renew",
-            Action::Retry => "try again",
-            Action::RetryCommand => "call the command again",
-            Action::Activate => "activate",
-            Action::ActivateOnRestart => "activate at the next restart",
-            Action::WaitForCa => "ask the CA again",
-        }
+        self.of_table().2
+    }
+
+    fn of_table(self) -> (Action, &'static str, &'static str) {
+        ACTIONS.into_iter().find(|(action, ..)| *action == self).unwrap_or((self, "", ""))
     }
 }
 
@@ -194,6 +193,19 @@ mod tests {
             assert_eq!(standing.words(), standing.token().replace('-', " "));
         }
         assert!(WORDS.is_sorted_by_key(|(standing, ..)| *standing), "the most serious first");
+    }
+
+    #[test]
+    fn each_token_has_its_row_in_the_documentation() {
+        use Action::{Activate, ActivateOnRestart, Finish, Renew, Retry, RetryCommand, WaitForCa};
+        let page = include_str!("../../docs/status.md");
+        let actions = ACTIONS.map(|(action, ..)| action);
+        for action in [Activate, ActivateOnRestart, Finish, Renew, Retry, RetryCommand, WaitForCa] {
+            assert!(actions.contains(&action), "{action:?}");
+        }
+        for token in actions.map(Action::token).into_iter().chain(Standing::all().map(Standing::token)) {
+            assert!(page.contains(&format!("\n| `{token}` | ")), "{token}");
+        }
     }
 
     proptest! {

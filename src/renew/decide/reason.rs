@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why certificates are renewed, or why they are not: kinds, which the brake counts and of which logs and pages
-//! make sentences. Decides nothing. Imports `managed` and `model`; `due` makes these values.
+//! Why certificates are renewed, or why they are not: kinds, which the brake counts and of which logs and
+//! pages make sentences. Decides nothing. Imports `managed` and `model`; `due` makes these values.
 
 use crate::managed::fit::Unfit;
 use crate::model::ledger::Cause;

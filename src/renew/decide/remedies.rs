@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an admin can do about a failed renewal, beside the words of the CA or of the operating system. Pure:
-//! a table from errors, and the facts they have met, to sentences. Advice never contradicts the facts: who
-//! has configured a thing is not told to configure it.
+//! What an admin can do about a failed renewal, beside the words of the CA or of the operating system: a
+//! table from kinds of errors, and the facts they have met, to sentences. Never contradicts the facts: an
+//! admin who has configured something is not told to configure it. Searches no text for words but that of a
+//! CA, which has nothing else. Pure; imports the errors it explains.
 
 mod connection;
 mod problem;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Advice where a CA was not reached: DNS, TCP, TLS, proxies.
+//! Advice where the CA was not reached: DNS, TCP, TLS, proxies. By the kind of the error, never by its text.
 
 use super::Facts;
 use crate::http::{self, TlsFault};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Advice on what CAs say: problems of requests, and of validations.
+//! Advice on what CAs say: problems of requests, and of validations. By ACME's types; only where these say
+//! too little, by the CA's text.
 
 use super::{Facts, url_of};
 use crate::acme::error::Tried;
