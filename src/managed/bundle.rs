@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A bundle: a private key and the chain that certifies it, as a folder of the store keeps them. What is read
-//! here belongs together, and whether it is what a domain asks for is [`KeyedSet::fits`]. Refuses keys
+//! here belongs together, and whether it is what a domain asks for is [`Bundle::fits`]. Refuses keys
 //! without certificate, certificates without key, and staged sets that another process has changed. Does not
 //! decide whether a TLS server takes it (`gate`). Imports `fit`, `serve` and `staging`, and `store` and
 //! `crypto` below.
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 pub use super::staging::file::{JOB as JOB_FILE, MD as MD_FILE};
 
-pub struct KeyedSet {
+pub struct Bundle {
     pub spec: KeySpec,
     pub key: PrivateKey,
     pub chain: Chain,
@@ -63,11 +63,11 @@ pub fn load<R: Rights>(
     group: R::Group,
     name: &str,
     spec: &KeySpec,
-) -> Result<KeyedSet, Flaw> {
+) -> Result<Bundle, Flaw> {
     let chain = store.read_chain(group, name, &spec.file_name(CHAIN_STEM))?;
     let key = store.read_key(group, name, &spec.file_name(KEY_STEM))?;
     let (Some(chain), Some(key)) = (chain, key) else { return Err(Flaw::Missing(spec.label().into())) };
-    let (set, dropped) = KeyedSet::from_sent(spec.clone(), key, chain)?;
+    let (set, dropped) = Bundle::from_sent(spec.clone(), key, chain)?;
     if !dropped.is_nothing() {
         crate::log!(
             Info,
@@ -84,7 +84,7 @@ pub fn vouch<R: Rights>(
     store: &Store<R>,
     name: &str,
     md: &Md,
-    sets: &[KeyedSet],
+    sets: &[Bundle],
     is_tried: bool,
 ) -> Result<String, Error> {
     store.vouch(purpose(is_tried), name, &content(md, sets))
@@ -96,7 +96,7 @@ pub fn trial<R: Rights>(
     store: &Store<R>,
     job: &Job,
     md: &Md,
-    sets: &[KeyedSet],
+    sets: &[Bundle],
 ) -> Result<Option<Trial>, Flaw> {
     let refused = || job.trial.clone().filter(|trial| *trial != Trial::Accepted);
     let Some(code) = job.auth.as_ref().map(|code| json!(code)) else { return Ok(refused()) };
@@ -113,9 +113,9 @@ fn purpose(is_tried: bool) -> Purpose {
     if is_tried { Purpose::TriedSet } else { Purpose::Set }
 }
 
-fn content(md: &Md, sets: &[KeyedSet]) -> Value {
-    let chain = |set: &KeyedSet| String::from_utf8_lossy(&set.chain.to_pem()).into_owned();
-    let entry = |set: &KeyedSet| json!({"privkey-spec": set.spec.to_json(), "pubcert": chain(set)});
+fn content(md: &Md, sets: &[Bundle]) -> Value {
+    let chain = |set: &Bundle| String::from_utf8_lossy(&set.chain.to_pem()).into_owned();
+    let entry = |set: &Bundle| json!({"privkey-spec": set.spec.to_json(), "pubcert": chain(set)});
     json!({"md": md.to_json(), "sets": sets.iter().map(entry).collect::<Vec<_>>()})
 }
 
@@ -126,7 +126,7 @@ impl Flaw {
     }
 }
 
-impl KeyedSet {
+impl Bundle {
     /// Whether a TLS context of this machine takes it. `chain` is a file with its chain.
     pub(crate) fn try_out(&self, chain: &Path) -> Result<(), Flaw> {
         let refused = |error: crypto::Error| Flaw::Refused(self.spec.label().to_string(), error.to_string());
@@ -150,7 +150,7 @@ impl KeyedSet {
         let path = sent.into_path(&key);
         let (chain, dropped) = path.ok_or_else(|| Flaw::Mismatch(spec.label().to_string()))?;
         let info = CertInfo::from_chain(&chain);
-        Ok((KeyedSet { spec, key, chain, info }, dropped))
+        Ok((Bundle { spec, key, chain, info }, dropped))
     }
 }
 
@@ -205,7 +205,7 @@ fn look_at(store: &StartStore, name: &str, spec: &KeySpec) -> Result<CertInfo, F
 }
 
 /// Writes key and chain; the key first, so that a chain never stands without its key.
-pub fn write(store: &StartStore, group: Group, name: &str, set: &KeyedSet) -> Result<(), Error> {
+pub fn write(store: &StartStore, group: Group, name: &str, set: &Bundle) -> Result<(), Error> {
     store.write_key(group, name, &set.spec.file_name(KEY_STEM), &set.key)?;
     store.write_chain(group, name, &set.spec.file_name(CHAIN_STEM), &set.chain)
 }
@@ -219,11 +219,11 @@ mod tests {
     /// The feature `status_request` (RFC 7633).
     const MUST_STAPLE: (&str, &[u8]) = ("1.3.6.1.5.5.7.1.24", &[0x30, 3, 2, 1, 5]);
 
-    fn bundle(wish: &Wish<'_>) -> KeyedSet {
+    fn bundle(wish: &Wish<'_>) -> Bundle {
         let spec = KeySpec::Ec("P-256".into());
         let key = PrivateKey::generate(&spec).unwrap();
         let chain = Ca::new("CA").grant(wish, &key);
-        KeyedSet::from_sent(spec, key, chain).unwrap().0
+        Bundle::from_sent(spec, key, chain).unwrap().0
     }
 
     #[test]
@@ -260,7 +260,7 @@ mod tests {
     fn a_name_in_the_subject_alone_does_not_make_a_bundle_fit() {
         let ca = Ca::new("a.test");
         let chain = Chain::new(vec![ca.certificate().clone()]).unwrap();
-        let (bundle, _) = KeyedSet::from_sent(KeySpec::Ec("P-256".into()), ca.key().clone(), chain).unwrap();
+        let (bundle, _) = Bundle::from_sent(KeySpec::Ec("P-256".into()), ca.key().clone(), chain).unwrap();
         let md = Md { name: "a.test".into(), domains: vec!["a.test".into()], ..Md::default() };
         assert_eq!(bundle.info.dns_names, ["a.test"]);
         assert_eq!(bundle.fits(&md, NOW), Err(Unfit::SubjectAlone));

@@ -4,7 +4,7 @@
 //! refuses. Does not ask whether a bundle fits the configuration (`Bundle::fits`), nor whether it has ended a
 //! start (`startup::ended_starts`). Imports `bundle`.
 
-use super::bundle::{Flaw, KeyedSet};
+use super::bundle::{Bundle, Flaw};
 use super::staging::file::CHAIN_STEM;
 use crate::model::KeySpec;
 use crate::model::Trial;
@@ -13,24 +13,24 @@ use crate::store::{Rights, Store};
 use std::ops::Deref;
 
 /// Sets that may be put into use.
-pub struct Admitted(Vec<KeyedSet>);
+pub struct Admitted(Vec<Bundle>);
 
 impl Admitted {
-    pub fn into_sets(self) -> Vec<KeyedSet> {
+    pub fn into_sets(self) -> Vec<Bundle> {
         self.0
     }
 
     /// For tests of what comes after the gate.
     #[cfg(test)]
-    pub fn untried(sets: Vec<KeyedSet>) -> Self {
+    pub fn untried(sets: Vec<Bundle>) -> Self {
         Admitted(sets)
     }
 }
 
 impl Deref for Admitted {
-    type Target = [KeyedSet];
+    type Target = [Bundle];
 
-    fn deref(&self) -> &[KeyedSet] {
+    fn deref(&self) -> &[Bundle] {
         &self.0
     }
 }
@@ -41,7 +41,7 @@ pub fn admit<R: Rights>(
     store: &Store<R>,
     group: R::Group,
     name: &str,
-    sets: Vec<KeyedSet>,
+    sets: Vec<Bundle>,
     trial: Option<&Trial>,
 ) -> Result<Admitted, Flaw> {
     for set in &sets {

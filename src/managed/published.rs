@@ -8,7 +8,7 @@
 //! folder, and the next restart moves it to `domains`.
 
 use super::bundle;
-use super::bundle::{Flaw, KeyedSet};
+use super::bundle::{Bundle, Flaw};
 use super::gate::Admitted;
 use super::staging::Staging;
 use crate::crypto::{self, CertInfo, Chain};
@@ -32,7 +32,7 @@ pub struct Published {
     /// The job that got it.
     pub job: Value,
     /// One for each key that the MD had then.
-    pub sets: Vec<KeyedSet>,
+    pub sets: Vec<Bundle>,
 }
 
 /// Reads the set that is live for the MD `name`; `None` where there is none.
@@ -108,7 +108,7 @@ fn parse<R: Rights>(store: &Store<R>, group: R::Group, json: &Value) -> Result<P
         };
         let chain = Chain::from_pem(pem("pubcert")?).map_err(|e| broken("chain", e))?;
         let key = store.open_key(group, pem("privkey")?).map_err(|e| broken("private key", e))?;
-        sets.push(KeyedSet::from_sent(spec, key, chain)?.0);
+        sets.push(Bundle::from_sent(spec, key, chain)?.0);
     }
     if sets.is_empty() {
         return Err(unusable("certificate"));
@@ -122,15 +122,15 @@ fn parse<R: Rights>(store: &Store<R>, group: R::Group, json: &Value) -> Result<P
 pub fn staged(
     store: &WorkStore,
     job: &mut Job,
-    known: Option<Vec<KeyedSet>>,
-) -> Result<(Md, Vec<KeyedSet>), Flaw> {
+    known: Option<Vec<Bundle>>,
+) -> Result<(Md, Vec<Bundle>), Flaw> {
     let name = &job.name;
     let ordered = Staging::new(store, name).md()?.ok_or(Flaw::NoMd)?;
     if let Some(sets) = known {
         return Ok((ordered, sets));
     }
     let load = |spec| bundle::load(store, GROUP, name, &spec);
-    let sets: Vec<KeyedSet> = ordered.keys().into_iter().map(load).collect::<Result<_, Flaw>>()?;
+    let sets: Vec<Bundle> = ordered.keys().into_iter().map(load).collect::<Result<_, Flaw>>()?;
     job.trial = bundle::trial(store, job, &ordered, &sets)?;
     Ok((ordered, sets))
 }
@@ -220,7 +220,7 @@ mod tests {
         let set = LiveSet::new(&published, &[KeySpec::default()]).unwrap();
         assert_eq!((set.certs.keyed[0].1.is_some(), set.certs.spare.len()), (false, 1));
         let other = lab.set(&["a.test"], &a.keys()[0]);
-        publish(KeyedSet { key: other.key, ..lab.set(&["a.test"], &a.keys()[0]) });
+        publish(Bundle { key: other.key, ..lab.set(&["a.test"], &a.keys()[0]) });
         let flaw = read(&worker, GROUP, "a.test").map(|_| ()).unwrap_err().to_string();
         assert!(flaw.contains("private key"), "{flaw}");
         worker

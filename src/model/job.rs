@@ -20,7 +20,7 @@ const SUBPROBLEMS_ROOM: Room = Room { values: 1024, text: 64 * 1024 };
 /// Of all keys we do not know.
 const EXTRA_ROOM: Room = Room { values: 1024, text: 64 * 1024 };
 /// What is done when commands hear that a certificate expires.
-const TELLING_EXPIRY: &str = "Telling that a certificate expires";
+const WARNING_OF_EXPIRY: &str = "Telling that a certificate expires";
 
 /// The problem of an `MDMessageCmd` that failed.
 pub const MESSAGE_FAILED: &str = "urn:org:apache:httpd:log:AH10109:";
@@ -240,7 +240,7 @@ impl Job {
     }
 
     /// Whether a renewal has been begun, or is asked to wait. What is kept of a domain that nobody renews is
-    /// only what was told of it.
+    /// only its past messages.
     pub fn is_begun(&self) -> bool {
         self.finished
             || self.errors > 0
@@ -262,13 +262,13 @@ impl Job {
         self.next_run = Some(until);
     }
 
-    /// Whether the last that happened is that a command wanted no renewal.
+    /// Whether the latest entry says that a command refused the renewal.
     pub fn is_vetoed(&self) -> bool {
-        !self.finished && self.last.problem.as_deref() == Some(MESSAGE_FAILED) && !self.is_told_in_vain()
+        !self.finished && self.last.problem.as_deref() == Some(MESSAGE_FAILED) && !self.has_failed_to_warn()
     }
 
-    /// A command that is told of an expiring certificate has failed. What a renewal has to say comes first.
-    pub fn told_in_vain(&mut self, problem: String, detail: String) {
+    /// The command for `expiring` has failed. What a renewal reports takes precedence.
+    pub fn fail_to_warn(&mut self, problem: String, detail: String) {
         if self.finished || self.errors > 0 || self.is_vetoed() {
             return;
         }
@@ -276,14 +276,14 @@ impl Job {
             status: status::GENERAL,
             problem: Some(problem),
             detail: Some(detail),
-            activity: Some(TELLING_EXPIRY.into()),
+            activity: Some(WARNING_OF_EXPIRY.into()),
             ..Outcome::default()
         };
     }
 
-    /// Whether the last that happened is that a command failed which is told of an expiring certificate.
-    pub fn is_told_in_vain(&self) -> bool {
-        self.last.activity.as_deref() == Some(TELLING_EXPIRY)
+    /// Whether the latest entry says that the command for `expiring` failed.
+    pub fn has_failed_to_warn(&self) -> bool {
+        self.last.activity.as_deref() == Some(WARNING_OF_EXPIRY)
     }
 
     /// Whether the renewal waits because a command said so.
@@ -305,7 +305,7 @@ impl Job {
     }
 
     /// What commands have heard of the set: by `MDNotifyCmd`, and by `renewed`.
-    pub fn told(&mut self) -> (&mut bool, &mut bool) {
+    pub fn notified_flags(&mut self) -> (&mut bool, &mut bool) {
         match &mut self.untold {
             Some(untold) => (&mut untold.notified, &mut untold.notified_renewed),
             None => (&mut self.notified, &mut self.notified_renewed),
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_holds_only_what_was_told_is_not_begun() {
+    fn a_job_that_only_notes_past_messages_is_not_begun() {
         let now = Timestamp::from_unix(1_700_000_000);
         let mut job = Job::new("a.test");
         job.note(now, "message-expiring", None, None);
@@ -516,17 +516,17 @@ mod tests {
 
     #[test]
     fn a_command_failing_for_an_expiring_certificate_vetoes_nothing() {
-        let told = |mut job: Job| {
-            job.told_in_vain(MESSAGE_FAILED.into(), "exit code 1".into());
+        let warn = |mut job: Job| {
+            job.fail_to_warn(MESSAGE_FAILED.into(), "exit code 1".into());
             job
         };
-        let job = told(Job::new("a.test"));
-        assert!(job.is_told_in_vain() && !job.is_vetoed());
-        assert!(told(job).is_told_in_vain(), "and once more");
+        let job = warn(Job::new("a.test"));
+        assert!(job.has_failed_to_warn() && !job.is_vetoed());
+        assert!(warn(job).has_failed_to_warn(), "and once more");
         let mut vetoed = Job::new("a.test");
         vetoed.postpone(MESSAGE_FAILED.into(), "not now".into(), Timestamp::from_unix(5));
-        assert!(told(vetoed).is_postponed());
-        assert_eq!(told(Job { errors: 1, ..Job::new("a.test") }).last, Outcome::default());
+        assert!(warn(vetoed).is_postponed());
+        assert_eq!(warn(Job { errors: 1, ..Job::new("a.test") }).last, Outcome::default());
     }
 
     #[test]

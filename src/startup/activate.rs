@@ -14,7 +14,7 @@ use super::recover;
 use super::recover::{NewSet, OnTrial, archive_number};
 use crate::challenge::answers::Folder;
 use crate::managed::bundle;
-use crate::managed::bundle::{Flaw, JOB_FILE, KeyedSet, MD_FILE};
+use crate::managed::bundle::{Bundle, Flaw, JOB_FILE, MD_FILE};
 use crate::managed::gate;
 use crate::managed::published;
 use crate::managed::serve::Certs;
@@ -68,7 +68,7 @@ pub struct Activation<'s> {
 struct Staged {
     job: Value,
     md: Md,
-    sets: Vec<KeyedSet>,
+    sets: Vec<Bundle>,
     /// What its hosts said of it.
     trial: Option<Trial>,
 }
@@ -388,13 +388,13 @@ impl<'s> Activation<'s> {
         let md = self.store.read_json(Group::Staging, name, MD_FILE)?;
         let md = md.as_ref().and_then(Md::from_json).ok_or(Flaw::NoMd)?;
         let load = |spec| bundle::load(self.store, Group::Staging, name, &spec);
-        let sets: Vec<KeyedSet> = md.keys().into_iter().map(load).collect::<Result<_, _>>()?;
+        let sets: Vec<Bundle> = md.keys().into_iter().map(load).collect::<Result<_, _>>()?;
         let trial = bundle::trial(self.store, &job, &md, &sets)?;
         Ok(Some(Staged { job: json, md, sets, trial }))
     }
 
     /// Whether the process died after the swap, before staging was emptied.
-    fn is_in_use(&self, name: &str, sets: &[KeyedSet]) -> bool {
+    fn is_in_use(&self, name: &str, sets: &[Bundle]) -> bool {
         sets.iter().all(|staged| {
             bundle::load(self.store, Group::Domains, name, &staged.spec)
                 .is_ok_and(|live| live.info.fingerprint == staged.info.fingerprint)
@@ -619,7 +619,7 @@ mod tests {
             assert!(damage(&lab, write(file)).contains(file));
         }
         assert!(damage(&lab, write("md.json")).contains("md.json"));
-        let stage = |set: KeyedSet| move |lab: &Lab| drop(lab.stage(&md(&["a.test"]), &set));
+        let stage = |set: Bundle| move |lab: &Lab| drop(lab.stage(&md(&["a.test"]), &set));
         let mut mismatch = lab.set(&["a.test"], &spec());
         mismatch.key = lab.set(&["a.test"], &spec()).key;
         assert_eq!(damage(&lab, stage(mismatch)), "certificate(P-256) does not belong to its private key");
@@ -707,9 +707,9 @@ mod tests {
         }
     }
 
-    fn copy(set: &KeyedSet) -> KeyedSet {
-        let KeyedSet { spec, key, chain, info } = set;
-        KeyedSet { spec: spec.clone(), key: key.clone(), chain: chain.clone(), info: info.clone() }
+    fn copy(set: &Bundle) -> Bundle {
+        let Bundle { spec, key, chain, info } = set;
+        Bundle { spec: spec.clone(), key: key.clone(), chain: chain.clone(), info: info.clone() }
     }
 
     #[test]
@@ -739,11 +739,11 @@ mod tests {
     }
 
     /// A set whose key OpenSSL refuses at its usual security level.
-    fn weak(lab: &Lab) -> KeyedSet {
+    fn weak(lab: &Lab) -> Bundle {
         let key = openssl::pkey::PKey::from_rsa(openssl::rsa::Rsa::generate(1024).unwrap()).unwrap();
         let key = crate::crypto::PrivateKey::from_pem(&key.private_key_to_pem_pkcs8().unwrap()).unwrap();
         let chain = lab.ca.issue(&["a.test"], &key);
-        KeyedSet::from_sent(KeySpec::default(), key, chain).unwrap().0
+        Bundle::from_sent(KeySpec::default(), key, chain).unwrap().0
     }
 
     #[test]
@@ -786,7 +786,7 @@ mod tests {
         let key = openssl::pkey::PKey::generate_ed25519().unwrap().private_key_to_pem_pkcs8().unwrap();
         let key = crate::crypto::PrivateKey::from_pem(&key).unwrap();
         let chain = lab.ca.issue(&["a.test"], &key);
-        lab.stage(&a, &KeyedSet::from_sent(spec(), key, chain).unwrap().0);
+        lab.stage(&a, &Bundle::from_sent(spec(), key, chain).unwrap().0);
         let (_, activated) = start(&lab.store, &[a]).unwrap().remove(0);
         assert!(matches!(activated, Activated::Refused(_)), "{activated:?}");
         assert_eq!(live(&lab, "a.test"), Some(old));
@@ -922,7 +922,7 @@ mod tests {
         assert!(lab.has("archive/a.test.1"));
     }
 
-    fn publish(lab: &Lab, md: &Md, set: KeyedSet) -> String {
+    fn publish(lab: &Lab, md: &Md, set: Bundle) -> String {
         let fingerprint = set.info.fingerprint.clone();
         let set = published::Published::new(NOW, md, &Job::new(&md.name), Admitted::untried(vec![set]));
         set.write(&lab.store.worker(), &md.name).unwrap();
@@ -987,12 +987,12 @@ mod tests {
             job["trial"] = serde_json::json!({"accepted": true});
             lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job).unwrap();
         };
-        let same_key = |_: &Lab, set: &KeyedSet| {
+        let same_key = |_: &Lab, set: &Bundle| {
             let chain = Ca::new("Theirs").issue(&["a.test"], &set.key);
-            KeyedSet::from_sent(spec(), set.key.clone(), chain).unwrap().0
+            Bundle::from_sent(spec(), set.key.clone(), chain).unwrap().0
         };
-        let other = |lab: &Lab, _: &KeyedSet| lab.set(&["a.test"], &spec());
-        type Plant = fn(&Lab, &KeyedSet) -> KeyedSet;
+        let other = |lab: &Lab, _: &Bundle| lab.set(&["a.test"], &spec());
+        type Plant = fn(&Lab, &Bundle) -> Bundle;
         let plants: [(&str, Plant); 3] =
             [("the same", |_, set| copy(set)), ("of the same key", same_key), ("of another key", other)];
         for (what, plant) in plants {

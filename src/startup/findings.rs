@@ -128,7 +128,7 @@ fn without_challenge<'a>(plan: &Plan, planned: &'a PlannedMd) -> Option<Item<'a>
         dns01: planned.dns01_cmd.as_deref(),
         until: None,
     };
-    let text = remedies::told(&Error::ChallengeMismatch { reason, offered: Vec::new() }, &facts);
+    let text = remedies::explain(&Error::ChallengeMismatch { reason, offered: Vec::new() }, &facts);
     let text = move || format!("AH10173: md[{}]: {text} The domain is defined in {place}.", md.name);
     Some(Item { level: Level::Error, name, text: Box::new(text) })
 }

@@ -6,7 +6,7 @@ use super::reconcile::SyncedMd;
 use crate::crypto::fixture::{Ca, NOW, Wish};
 use crate::crypto::{CertInfo, PrivateKey};
 use crate::managed::bundle;
-use crate::managed::bundle::{JOB_FILE, KeyedSet, MD_FILE};
+use crate::managed::bundle::{Bundle, JOB_FILE, MD_FILE};
 use crate::managed::staging::{file, signed_account};
 use crate::model::{Job, KeySpec, Md, Trial};
 use crate::store::{Error, Fuse, Group, StartStore};
@@ -42,15 +42,15 @@ impl Lab {
         StartStore::open_with(&self.root(), None, Fuse::after(steps)).unwrap()
     }
 
-    pub fn set(&self, names: &[&str], spec: &KeySpec) -> KeyedSet {
+    pub fn set(&self, names: &[&str], spec: &KeySpec) -> Bundle {
         self.set_like(&Wish { names, ..Wish::default() }, spec)
     }
 
-    pub fn set_like(&self, wish: &Wish<'_>, spec: &KeySpec) -> KeyedSet {
+    pub fn set_like(&self, wish: &Wish<'_>, spec: &KeySpec) -> Bundle {
         let key = PrivateKey::generate(spec).unwrap();
         let chain = self.ca.grant(wish, &key);
         let info = CertInfo::from_chain(&chain);
-        KeyedSet { spec: spec.clone(), key, chain, info }
+        Bundle { spec: spec.clone(), key, chain, info }
     }
 
     /// Puts a set into use, as if it had been activated. Gives the fingerprint of the certificate.
@@ -63,12 +63,12 @@ impl Lab {
     }
 
     /// Puts a finished job with this set into staging. Gives the fingerprint of the certificate.
-    pub fn stage(&self, md: &Md, set: &KeyedSet) -> String {
+    pub fn stage(&self, md: &Md, set: &Bundle) -> String {
         self.stage_tried(md, set, None)
     }
 
     /// The same where hosts have said this of it.
-    pub fn stage_tried(&self, md: &Md, set: &KeyedSet, trial: Option<Trial>) -> String {
+    pub fn stage_tried(&self, md: &Md, set: &Bundle, trial: Option<Trial>) -> String {
         let mut staged = md.clone();
         staged.ca.url = Some(CA_URL.into());
         bundle::write(&self.store, Group::Staging, &md.name, set).unwrap();

@@ -4,7 +4,7 @@
 
 use super::fallback;
 use crate::managed::bundle;
-use crate::managed::bundle::{Flaw, JOB_FILE, KeyedSet, MD_FILE};
+use crate::managed::bundle::{Bundle, Flaw, JOB_FILE, MD_FILE};
 use crate::managed::staging::file;
 use crate::managed::staging::file::{CHAIN_STEM, KEY_STEM};
 use crate::model::{Job, KeySpec, Md, Outcome, Trial};
@@ -207,7 +207,7 @@ fn is_of_renewal(found: &str) -> bool {
     found == file::ORDER || [KEY_STEM, CHAIN_STEM].iter().any(|stem| found.starts_with(stem))
 }
 
-fn sets_in_use(store: &StartStore, name: &str) -> Result<Vec<KeyedSet>, Flaw> {
+fn sets_in_use(store: &StartStore, name: &str) -> Result<Vec<Bundle>, Flaw> {
     let files = store.files(Group::Domains, name)?;
     let kinds = files.iter().filter_map(|file| KeySpec::of_file(file, CHAIN_STEM));
     kinds.map(|spec| bundle::load(store, Group::Domains, name, &spec)).collect()

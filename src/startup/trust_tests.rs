@@ -8,7 +8,7 @@ use super::reconcile::{SyncedMd, finish};
 use crate::crypto::fixture::{Ca, NOW};
 use crate::crypto::{CertInfo, PrivateKey};
 use crate::managed::bundle;
-use crate::managed::bundle::{Flaw, JOB_FILE, KeyedSet, MD_FILE};
+use crate::managed::bundle::{Bundle, Flaw, JOB_FILE, MD_FILE};
 use crate::managed::gate::Admitted;
 use crate::managed::published;
 use crate::managed::published::Published;
@@ -54,7 +54,7 @@ fn copy(lab: &Lab, from: &str, to: &str) {
 #[test]
 fn a_set_that_was_changed_or_brought_from_elsewhere_is_refused_and_nothing_of_it_is_kept() {
     let (a, b) = (md(&["a.test"]), md(&["b.test"]));
-    type Tamper = fn(&Lab, &KeyedSet);
+    type Tamper = fn(&Lab, &Bundle);
     let tampers: [(&str, Tamper); 5] = [
         ("the CA", |lab, _| {
             change(lab, "a.test", MD_FILE, |md| md["ca"]["url"] = json!("https://other.test/dir"));
@@ -116,13 +116,13 @@ fn a_set_of_the_c_module_is_used_and_so_is_one_of_ours_after_its_files_were_laid
 }
 
 /// A set with which mod_ssl would end the start.
-fn weak(lab: &Lab) -> KeyedSet {
+fn weak(lab: &Lab) -> Bundle {
     let key = openssl::rsa::Rsa::generate(1024).and_then(openssl::pkey::PKey::from_rsa).unwrap();
     let pem = key.private_key_to_pem_pkcs8().unwrap();
     let key = PrivateKey::from_pem(&pem).unwrap();
     let chain = lab.ca.issue(&["a.test"], &key);
     let info = CertInfo::from_chain(&chain);
-    KeyedSet { spec: KeySpec::default(), key, chain, info }
+    Bundle { spec: KeySpec::default(), key, chain, info }
 }
 
 #[test]

@@ -171,7 +171,7 @@ impl Domain<'_> {
             (true, None) if self.ready().is_none() => return None,
             (true, None) if self.managed.live.is_attached() => Action::Activate,
             (true, None) => Action::ActivateOnRestart,
-            (false, None) if job.is_told_in_vain() => return None,
+            (false, None) if job.has_failed_to_warn() => return None,
             (false, Some(_)) if job.is_postponed() => Action::RetryCommand,
             (false, Some(_)) if job.held_back.is_some() => Action::Renew,
             (false, Some(_)) => Action::Retry,

@@ -314,7 +314,7 @@ fn failure(job: &Job) -> Markup {
             (errors(job.errors)) br;
         } @else if job.is_vetoed() {
             "Postponed: " (detail()) br;
-        } @else if job.is_told_in_vain() {
+        } @else if job.has_failed_to_warn() {
             b { "Error" } ": " (detail()) br;
         }
     }

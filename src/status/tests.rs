@@ -521,7 +521,7 @@ fn meaningless_numbers_head_no_failure_and_a_failed_command_shows() {
     failed("part.test", 20022);
     failed("refused.test", 111);
     let mut told = Job::new("told.test");
-    told.told_in_vain(MESSAGE_FAILED.into(), "exit code 1".into());
+    told.fail_to_warn(MESSAGE_FAILED.into(), "exit code 1".into());
     Staging::new(&store, "told.test").save_job(&told).unwrap();
     let names = ["general.test", "part.test", "refused.test", "told.test"];
     let mds = names.map(|name| managed(name, rsa(Some(cert(50, 40))))).to_vec();

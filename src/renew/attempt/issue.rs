@@ -15,7 +15,7 @@ use crate::acme::objects::Order;
 use crate::crypto::cert::Chain;
 use crate::crypto::{PrivateKey, csr};
 use crate::managed::Managed;
-use crate::managed::bundle::KeyedSet;
+use crate::managed::bundle::Bundle;
 use crate::managed::fit::Unfit;
 use crate::managed::saved_order::{SavedOrder, Wait};
 use crate::managed::staging::Staging;
@@ -38,7 +38,7 @@ pub fn renew(
     target: &Managed,
     running: &mut Running<'_>,
     url: &str,
-) -> Result<Progress<Vec<KeyedSet>>, Error> {
+) -> Result<Progress<Vec<Bundle>>, Error> {
     let authority = engine.authorities().of(url, &target.route);
     // A file that cannot be read costs a new order, nothing else.
     let saved = Staging::new(engine.store(), &target.md.name).order().unwrap_or_default();
@@ -99,7 +99,7 @@ impl Attempt<'_, '_> {
         self.engine.clock().as_ref()
     }
 
-    fn run(&mut self) -> Result<Progress<Vec<KeyedSet>>, Error> {
+    fn run(&mut self) -> Result<Progress<Vec<Bundle>>, Error> {
         let name = &self.md.name;
         self.prepare_staging()?;
         let mut session = None;
@@ -156,7 +156,7 @@ impl Attempt<'_, '_> {
     }
 
     /// What is staged for a key, if it can be used: it fits the MD.
-    fn staged(&self, spec: &KeySpec) -> Option<KeyedSet> {
+    fn staged(&self, spec: &KeySpec) -> Option<Bundle> {
         let name = &self.md.name;
         // What cannot be read is as good as not there: it is got anew.
         let chain = self.staging().chain(spec).unwrap_or_default()?;
@@ -212,8 +212,8 @@ impl Attempt<'_, '_> {
     }
 
     /// The set of this key and chain, if it fits the MD.
-    fn check(&self, spec: &KeySpec, key: PrivateKey, chain: Chain) -> Result<KeyedSet, Unfit> {
-        let (set, dropped) = KeyedSet::from_sent(spec.clone(), key, chain).map_err(|_| Unfit::Key)?;
+    fn check(&self, spec: &KeySpec, key: PrivateKey, chain: Chain) -> Result<Bundle, Unfit> {
+        let (set, dropped) = Bundle::from_sent(spec.clone(), key, chain).map_err(|_| Unfit::Key)?;
         if !dropped.is_nothing() {
             let (name, label) = (&self.md.name, spec.label());
             crate::log!(
@@ -232,7 +232,7 @@ impl Attempt<'_, '_> {
         spec: &KeySpec,
         url: &str,
         key: Option<PrivateKey>,
-    ) -> Result<KeyedSet, Error> {
+    ) -> Result<Bundle, Error> {
         let name = self.md.name.clone();
         self.running.step(format!("Retrieving {} certificate chain for {name}", spec.label()))?;
         let pem = session.certificate(url)?;

@@ -12,7 +12,7 @@ use crate::acme::objects::{
 use crate::acme::order::{self, Poll, Step};
 use crate::acme::problem::{Kind, Problem};
 use crate::acme::{self, OrderOptions, Session};
-use crate::managed::bundle::KeyedSet;
+use crate::managed::bundle::Bundle;
 use crate::managed::saved_order::{SavedOrder, Wait};
 use crate::model::{KeySpec, Waiting};
 use crate::renew::decide::error::Error;
@@ -33,7 +33,7 @@ const KEPT_BEFORE: Duration = Duration::from_millis(500);
 
 impl Attempt<'_, '_> {
     /// Gets the certificate for one key into staging.
-    pub(crate) fn obtain(&mut self, session: &Session, spec: &KeySpec) -> Result<Progress<KeyedSet>, Error> {
+    pub(crate) fn obtain(&mut self, session: &Session, spec: &KeySpec) -> Result<Progress<Bundle>, Error> {
         let Some(order) = self.resumed(session, spec)? else {
             let order = self.place(session, spec)?;
             return self.drive(session, spec, order);
@@ -57,7 +57,7 @@ impl Attempt<'_, '_> {
         session: &Session,
         spec: &KeySpec,
         mut order: Order,
-    ) -> Result<Progress<KeyedSet>, Error> {
+    ) -> Result<Progress<Bundle>, Error> {
         let mut authorizations: Vec<Authorization> = Vec::new();
         let mut retry_after = None;
         // Most CAs finalize an order that was pending when it was last seen, once all its names are

@@ -130,13 +130,13 @@ impl<'a> Running<'a> {
     /// Calls `MDNotifyCmd`, likewise.
     pub fn notify(&mut self, commands: &Commands) -> Result<(), notify::Failed> {
         let is_called = commands.begin_notify(&self.job, self.clock)?;
-        *self.job.told().0 = true;
+        *self.job.notified_flags().0 = true;
         if is_called {
             self.show_call();
         }
         let outcome = commands.notify(&mut self.job, self.clock);
         self.job.calling = false;
-        *self.job.told().0 = outcome.is_ok();
+        *self.job.notified_flags().0 = outcome.is_ok();
         outcome
     }
 

@@ -50,7 +50,7 @@ impl<'a> Facts<'a> {
 }
 
 /// What is wrong, and what to do about it.
-pub fn told(error: &Error, facts: &Facts<'_>) -> String {
+pub fn explain(error: &Error, facts: &Facts<'_>) -> String {
     let cause = match error.acme() {
         Some(acme::Error::Transport { url, source }) => {
             format!("the CA cannot be reached at {url}: {source}")

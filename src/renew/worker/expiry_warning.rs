@@ -32,7 +32,7 @@ impl Engine {
         let job = &mut running.job;
         let next = match told {
             Ok(()) => {
-                if job.is_told_in_vain() {
+                if job.has_failed_to_warn() {
                     job.last = Outcome::default();
                 }
                 Some(clock.now().plus(DAY))
@@ -40,7 +40,7 @@ impl Engine {
             Err(failed) if failed.is_stopped => None,
             Err(failed) => {
                 let detail = failed.advised();
-                job.told_in_vain(failed.problem, detail);
+                job.fail_to_warn(failed.problem, detail);
                 let failures = job.log.iter().take_while(|entry| entry.kind == MESSAGE_ERROR).count();
                 let failures = u32::try_from(failures).unwrap_or(u32::MAX);
                 let delay = self.settings().retry.delay;

@@ -6,7 +6,7 @@ use crate::acme;
 use crate::acme::error::out_of_reach;
 use crate::acme::limits;
 use crate::managed::Managed;
-use crate::managed::bundle::KeyedSet;
+use crate::managed::bundle::Bundle;
 use crate::managed::saved_order::Wait;
 use crate::managed::staging::Staging;
 use crate::model::ledger::Cause;
@@ -56,7 +56,7 @@ impl Engine {
         let at = retry::failed(job, &failure, &target.md.ca.urls, pressure, retry, self.random(), now);
         let apr_status = error.status();
         let until = failure.hold.as_ref().map(|hold| hold.until);
-        let mut detail = remedies::told(error, &Facts { ca, until, ..Facts::of(target) });
+        let mut detail = remedies::explain(error, &Facts { ca, until, ..Facts::of(target) });
         if retry::validation_pause(&job.pace, now) == Some(at) {
             detail.push_str(" Five validations failed within an hour, and CAs allow no more: the next try waits for that.");
         } else if failure.hold.is_none() && at.since(now) >= LONG {
@@ -294,7 +294,7 @@ impl Engine {
     }
 
     /// `sets`: what was got; without, it was issued in vain.
-    pub(crate) fn note_issued(&self, target: &Managed, ca: &str, cause: Cause, sets: Option<&[KeyedSet]>) {
+    pub(crate) fn note_issued(&self, target: &Managed, ca: &str, cause: Cause, sets: Option<&[Bundle]>) {
         let staging = Staging::new(self.store(), &target.md.name);
         let lifetimes = sets.into_iter().flatten().map(|set| set.info.not_after.since(set.info.not_before));
         let lifetime = lifetimes.min().unwrap_or(UNKNOWN_LIFETIME);

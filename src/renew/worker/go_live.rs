@@ -6,7 +6,7 @@ use super::check::{Engine, Next};
 use crate::crypto::{CertInfo, Identity};
 use crate::managed::Managed;
 use crate::managed::bundle;
-use crate::managed::bundle::{Flaw, KeyedSet};
+use crate::managed::bundle::{Bundle, Flaw};
 use crate::managed::gate;
 use crate::managed::gate::Admitted;
 use crate::managed::live_set::LiveSet;
@@ -51,7 +51,7 @@ impl Engine {
         index: usize,
         target: &Managed,
         running: &mut Running<'_>,
-        new: Option<Vec<KeyedSet>>,
+        new: Option<Vec<Bundle>>,
     ) -> (Next, bool) {
         let (name, is_new) = (&target.md.name, new.is_some());
         let was_refused = matches!(running.job.trial, Some(Trial::Refused(_)));
@@ -111,7 +111,7 @@ impl Engine {
         index: usize,
         target: &Managed,
         running: &mut Running<'_>,
-        new: Option<Vec<KeyedSet>>,
+        new: Option<Vec<Bundle>>,
     ) -> Turn {
         let (name, now) = (&target.md.name, self.clock().now());
         if new.is_none()
@@ -180,7 +180,7 @@ impl Engine {
         index: usize,
         name: &str,
         running: &mut Running<'_>,
-        sets: Vec<KeyedSet>,
+        sets: Vec<Bundle>,
     ) -> Result<Admitted, Flaw> {
         let identities =
             sets.iter().map(|set| Identity::new(&set.key, &set.chain)).collect::<Result<Vec<_>, _>>();
@@ -201,7 +201,7 @@ impl Engine {
 
     /// Has a start know the set again that the job has got. Without that it is worth no less than one of the
     /// C module.
-    pub(crate) fn sign(&self, job: &mut Job, ordered: &Md, sets: &[KeyedSet]) {
+    pub(crate) fn sign(&self, job: &mut Job, ordered: &Md, sets: &[Bundle]) {
         let is_tried = job.trial == Some(Trial::Accepted);
         let code = bundle::vouch(self.store(), &job.name, ordered, sets, is_tried);
         job.auth = code
@@ -276,13 +276,13 @@ impl Engine {
     /// reloads httpd must not be called for it again.
     fn tell_of_set(&self, running: &mut Running<'_>) -> Result<(), notify::Failed> {
         let commands = &self.settings().commands;
-        if !*running.job.told().0 {
+        if !*running.job.notified_flags().0 {
             running.notify(commands)?;
         }
-        if !*running.job.told().1 {
-            *running.job.told().1 = true;
+        if !*running.job.notified_flags().1 {
+            *running.job.notified_flags().1 = true;
             if let Err(failed) = running.tell(commands, &Event::Renewed) {
-                let (notified, renewed) = running.job.told();
+                let (notified, renewed) = running.job.notified_flags();
                 *renewed = false;
                 // The next time both hear of the set, in their order.
                 *notified &= failed.is_stopped;
