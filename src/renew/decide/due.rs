@@ -108,7 +108,7 @@ pub const RETRY_MAX: Duration = DAY;
 
 /// When to try again after the `errors`-th failure in a row: `base · 2^(errors-1)`, at most `longest`, spread
 /// by ±50 % (`random` in 0..1), never before `not_before` (the CA's Retry-After). What no repetition can
-/// mend goes straight to the daily pace.
+/// cure goes straight to the daily pace.
 pub fn retry_at(
     errors: u32,
     base: Duration,

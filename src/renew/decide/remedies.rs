@@ -86,7 +86,7 @@ pub fn hint(error: &Error, facts: &Facts<'_>) -> Option<String> {
         Error::ChallengeMismatch { offered, .. } => of_mismatch(facts, offered),
         Error::ChallengeSetup { fault, domain, .. } => match (fault, facts.dns01) {
             (Fault::Command, Some(line)) => format!(
-                "Run '{line} setup {domain} test' as httpd's User and mend what it says; what it prints is in the error \
+                "Run '{line} setup {domain} test' as httpd's User and fix what it reports; its output is in the error \
                  log with 'LogLevel md:debug'."
             ),
             (Fault::NoCommand, _) => "Correct the path in MDChallengeDns01, or have httpd's User allowed to execute the \
@@ -94,10 +94,10 @@ pub fn hint(error: &Error, facts: &Facts<'_>) -> Option<String> {
                 .into(),
             (Fault::SlowCommand, Some(line)) => format!(
                 "Give it more time with MDChallengeDns01Timeout, or find out what it waits for: run '{line} setup {domain} \
-                 test' as httpd's User; what it prints is in the error log with 'LogLevel md:debug'."
+                 test' as httpd's User; its output is in the error log with 'LogLevel md:debug'."
             ),
             (Fault::Message, _) => of_command(),
-            _ => "Mend what the reason names: httpd's User has to write below 'challenges' in the store (MDStoreDir).".into(),
+            _ => "Fix what the reason names: httpd's User has to write below 'challenges' in the store (MDStoreDir).".into(),
         },
         Error::Unusable(_) => {
             "Nothing needs to be done: new certificates are requested. Where this comes back, look for who else changes \
