@@ -8,9 +8,9 @@ pub mod job;
 pub mod key_spec;
 pub mod ledger;
 pub mod md;
-pub mod pace;
+pub mod retry_state;
 
 pub use job::{HeldBack, Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
 pub use md::{Ca, Eab, Md, NotRenewed, RenewMode, RequireHttps, State};
-pub use pace::{Hold, Pace, Scope};
+pub use retry_state::{Hold, Pace, Scope};

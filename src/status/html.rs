@@ -16,7 +16,7 @@ use crate::crypto::CertInfo;
 use crate::managed::certificates::KeyedCert;
 use crate::model::Job;
 use crate::model::job::status;
-use crate::model::pace::Scope;
+use crate::model::retry_state::Scope;
 use crate::renew::decide::due::{self, Decision};
 use crate::time::{DAY, Timestamp};
 use maud::{Markup, html};

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::rate_limits;
 use crate::acme;
 use crate::managed::certificates::KeyedCert;
-use crate::model::pace::{VALIDATIONS_KEPT, WAIT_MAX};
+use crate::model::retry_state::{VALIDATIONS_KEPT, WAIT_MAX};
 use crate::model::{Hold, Job, Md, Pace};
 use crate::notify;
 use crate::time::{DAY, Timestamp};
