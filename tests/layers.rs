@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Holds `src/` to its architecture: imports run downward, and what touches the world stands in one place.
+//! RateLimits `src/` to its architecture: imports run downward, and what touches the world stands in one place.
 //!
 //! Reads the sources as text, without comments, strings and test modules. It knows paths, not types: what
 //! comes in through a re-export or a macro of another crate it does not see.

@@ -15,14 +15,16 @@ use mod_md::crypto::CertInfo;
 use mod_md::http;
 use mod_md::managed::certificates::KeyedCert;
 use mod_md::model::ledger::{Cause, Ledger};
-use mod_md::model::{HeldBack, Hold, Job, KeySpec, Md};
+use mod_md::model::{HeldBack, Job, KeySpec, Md};
 use mod_md::renew::decide::brake;
 use mod_md::renew::decide::brake::Request;
 use mod_md::renew::decide::due;
 use mod_md::renew::decide::due::Decision;
-use mod_md::renew::decide::rate_limits::Holds;
+use mod_md::renew::decide::failover::{CaChoice, choose_within_demands};
+use mod_md::renew::decide::rate_limits::RateLimits;
 use mod_md::renew::decide::retry;
-use mod_md::renew::decide::retry::{Failure, Retry, Turn};
+use mod_md::renew::decide::retry::{Failure, Retry};
+use mod_md::renew::decide::urgency::pressure;
 use mod_md::renew::decide::{ari, error};
 use mod_md::renew::worker::limits::{PER_CA, Slots};
 use mod_md::time::{DAY, TimeSlice, Timestamp};
@@ -173,7 +175,7 @@ struct World {
     random: Random,
     domains: Vec<Domain>,
     cas: [ModelCa; 2],
-    holds: Holds,
+    holds: RateLimits,
     events: BinaryHeap<Reverse<(Timestamp, What, usize)>>,
     in_flight: [usize; 2],
     queue: VecDeque<usize>,
@@ -260,7 +262,7 @@ impl World {
             random,
             domains,
             cas: [(); 2].map(|()| ModelCa { quota: ORDERS.0, ..ModelCa::default() }),
-            holds: Holds::default(),
+            holds: RateLimits::default(),
             events,
             in_flight: [0; 2],
             queue: VecDeque::new(),
@@ -397,23 +399,28 @@ impl World {
     fn renew(&mut self, n: usize) {
         let now = self.clock();
         let domain = &self.domains[n];
-        let pressure = retry::pressure(&domain.md, &domain.certs, now);
+        let pressure = pressure(&domain.md, &domain.certs, now);
         let own = domain.job.pace.hold.clone().filter(|hold| hold.is_in_force(now));
-        let held = |url: &str, until: fn(&Hold, Option<Timestamp>) -> Timestamp| {
+        let demands = |url: &str| {
             let own = own.as_ref().filter(|hold| hold.ca == url);
-            let all = self.holds.concerning(url, &domain.md.domains, now).chain(own);
-            all.map(|hold| until(hold, pressure.end)).max().filter(|until| *until > now)
+            self.holds.concerning(url, &domain.md.domains, now).chain(own).collect::<Vec<_>>().into_iter()
         };
         let failover = World::retry().failover;
-        let turn =
-            retry::patient_turn(&domain.md.ca.urls, &domain.job.pace, failover, pressure.urgency, held);
+        let turn = choose_within_demands(
+            &domain.md.ca.urls,
+            &domain.job.pace,
+            failover,
+            (pressure.urgency, pressure.end),
+            demands,
+            now,
+        );
         let (url, waits) = match turn {
-            Turn::Ask(url) => (url.to_string(), retry::waits_for(&domain.job, url, pressure.end, now)),
-            Turn::Wait(url, until) => (url.to_string(), Some(until)),
-            Turn::Nobody => panic!("no CA"),
+            CaChoice::Ask(url) => (url.to_string(), retry::waits_for(&domain.job, url, pressure.end, now)),
+            CaChoice::Wait(url, until) => (url.to_string(), Some(until)),
+            CaChoice::Unconfigured => panic!("no CA"),
         };
         if let Some(until) = waits {
-            if let Turn::Wait(..) = turn {
+            if let CaChoice::Wait(..) = turn {
                 let hold = self.holds.find(&url, &self.domains[n].md.domains, now).cloned();
                 retry::wait(&mut self.domains[n].job, until, hold.as_ref());
             }
@@ -454,7 +461,7 @@ impl World {
         if let Some(hold) = &failure.hold {
             self.holds.add(hold, now);
         }
-        let pressure = retry::pressure(&domain.md, &domain.certs, now);
+        let pressure = pressure(&domain.md, &domain.certs, now);
         let urls = domain.md.ca.urls.clone();
         retry::failed(&mut domain.job, &failure, &urls, pressure, World::retry(), self.random.next(), now);
     }
@@ -526,7 +533,7 @@ impl World {
             }
         }
         // The next child learns of the holds from the jobs.
-        self.holds = Holds::default();
+        self.holds = RateLimits::default();
         for domain in &self.domains {
             if let Some(hold) = &domain.job.pace.hold {
                 self.holds.add(hold, now);

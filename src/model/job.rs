@@ -3,7 +3,7 @@
 //! another process goes on where one has died. Keys of others are kept as they are. Reads no file; what it
 //! reads is cut to size, because workers can write that file.
 
-use super::Pace;
+use super::RetryState;
 use super::bounded::{self, Room, TEXT_MAX};
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -99,7 +99,7 @@ pub struct Job {
     pub errors: u32,
     pub last: Outcome,
     /// What it keeps to between its tries.
-    pub pace: Pace,
+    pub pace: RetryState,
     /// What its order waits for. Where that takes longer than a try, the next one is at `next_run`.
     pub waiting: Option<Waiting>,
     /// Why a renewal that is due does not begin.
@@ -390,7 +390,7 @@ impl Job {
             valid_from: date(fields.get("valid-from")),
             errors: number("errors"),
             last: fields.get("last").map(Outcome::from_json).unwrap_or_default(),
-            pace: fields.get("pace").map(Pace::from_json).unwrap_or_default(),
+            pace: fields.get("pace").map(RetryState::from_json).unwrap_or_default(),
             waiting: fields.get("waiting").and_then(Waiting::from_json),
             held_back: fields.get("held-back").and_then(HeldBack::from_json),
             trial: fields.get("trial").and_then(Trial::from_json),

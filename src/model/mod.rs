@@ -13,4 +13,4 @@ pub mod retry_state;
 pub use job::{HeldBack, Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
 pub use md::{Ca, Eab, Md, NotRenewed, RenewMode, RequireHttps, State};
-pub use retry_state::{Hold, Pace, Scope};
+pub use retry_state::{Hold, RetryState, Scope};

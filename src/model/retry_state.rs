@@ -15,7 +15,7 @@ pub const WAIT_MAX: Duration = Duration::from_secs(11 * 86_400);
 pub const VALIDATIONS_KEPT: usize = 5;
 
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct Pace {
+pub struct RetryState {
     /// The directory URL of the CA that was asked last, and how often it failed in a row.
     pub ca: Option<String>,
     pub ca_errors: u32,
@@ -49,18 +49,18 @@ pub enum Scope {
     Job,
 }
 
-impl Pace {
+impl RetryState {
     pub fn is_empty(&self) -> bool {
-        *self == Pace::default()
+        *self == RetryState::default()
     }
 
     /// What outlives a restart: the CA's demands do, the count of errors does not.
     #[must_use]
     pub fn of_the_next_start(&self, now: Timestamp) -> Self {
-        Pace {
+        RetryState {
             hold: self.hold.clone().filter(|hold| hold.is_in_force(now)),
             failed_validations: self.failed_validations.clone(),
-            ..Pace::default()
+            ..RetryState::default()
         }
     }
 
@@ -96,7 +96,7 @@ impl Pace {
         let mut failed_validations: Vec<Timestamp> =
             dates.into_iter().flatten().filter_map(date).take(VALIDATIONS_KEPT).collect();
         failed_validations.sort();
-        Pace {
+        RetryState {
             ca: bounded::name_at(value, "ca"),
             ca_errors: value
                 .get("ca-errors")
@@ -144,8 +144,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
     const BEFORE: Timestamp = Timestamp::from_unix(1_799_999_999);
 
-    fn pace(scope: Scope) -> Pace {
-        Pace {
+    fn pace(scope: Scope) -> RetryState {
+        RetryState {
             ca: Some("https://ca.test/dir".into()),
             ca_errors: 3,
             refused: true,
@@ -157,13 +157,13 @@ mod tests {
     #[test]
     fn json_is_read_back_and_garbage_takes_defaults() {
         for scope in [Scope::Ca, Scope::Name("a.test".into()), Scope::Job] {
-            assert_eq!(Pace::from_json(&pace(scope.clone()).to_json()), pace(scope));
+            assert_eq!(RetryState::from_json(&pace(scope.clone()).to_json()), pace(scope));
         }
         for garbage in [
             json!(5),
             json!({"ca": 1, "ca-errors": -1, "hold": {"until": "x"}, "failed-validations": [1, "x"]}),
         ] {
-            assert_eq!(Pace::from_json(&garbage), Pace::default());
+            assert_eq!(RetryState::from_json(&garbage), RetryState::default());
         }
     }
 

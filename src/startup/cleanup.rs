@@ -234,7 +234,7 @@ fn warn_of_records<'a>(name: &str, values: impl Iterator<Item = &'a str>) {
 mod tests {
     use super::*;
     use crate::model::job::MESSAGE_FAILED;
-    use crate::model::{Hold, Pace, Scope};
+    use crate::model::{Hold, RetryState, Scope};
     use crate::time::DAY;
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -267,7 +267,7 @@ mod tests {
         let store = StartStore::open(&dir.path().join("md"), None).unwrap();
         let until = NOW.plus(DAY * 7);
         let hold = Hold { ca: "https://ca.test/dir".into(), scope: Scope::Ca, since: NOW, until };
-        let pace = Pace { hold: Some(hold), ca_errors: 2, ..Pace::default() };
+        let pace = RetryState { hold: Some(hold), ca_errors: 2, ..RetryState::default() };
         for (name, now, kept) in [("held.test", NOW, true), ("over.test", until, false)] {
             let job = Job { errors: 2, next_run: Some(until), pace: pace.clone(), ..Job::new(name) };
             store.write_json(Group::Staging, name, file::JOB, &job.to_json()).unwrap();

@@ -12,7 +12,7 @@ use crate::managed::staging::Staging;
 use crate::managed::{Host, Managed};
 use crate::metrics::Tally;
 use crate::model::job::MESSAGE_FAILED;
-use crate::model::{Eab, HeldBack, Hold, Job, KeySpec, Md, Outcome, Pace, Scope, Waiting};
+use crate::model::{Eab, HeldBack, Hold, Job, KeySpec, Md, Outcome, RetryState, Scope, Waiting};
 use crate::ocsp::cache::Table;
 use crate::renew::decide::ari::{Advice, Entry};
 use crate::stapling::snapshot::Stapled;
@@ -394,7 +394,7 @@ fn the_page_shows_what_the_ca_advises_and_the_wait_it_asks_for() {
         until: NOW.plus(Duration::from_secs(3600)),
     };
     let staging = Staging::new(&store, "a.test");
-    let pace = Pace { hold: Some(hold), ..Pace::default() };
+    let pace = RetryState { hold: Some(hold), ..RetryState::default() };
     staging.save_job(&Job { errors: 1, pace, ..begun("a.test") }).unwrap();
     staging.save_ari(&[entry]).unwrap();
     let snapshots = snapshots(vec![managed("a.test", rsa(Some(info)))], &store);

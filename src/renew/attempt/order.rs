@@ -16,7 +16,7 @@ use crate::managed::bundle::Bundle;
 use crate::managed::saved_order::{SavedOrder, Wait};
 use crate::model::{KeySpec, Waiting};
 use crate::renew::decide::error::Error;
-use crate::renew::decide::{order_deadline, retry};
+use crate::renew::decide::{order_deadline, urgency};
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -161,7 +161,7 @@ impl Attempt<'_, '_> {
         let now = self.clock().now();
         let Some(saved) = &self.saved else { return Ok(None) };
         let since = saved.since(now);
-        let urgency = retry::pressure(self.md, &self.target.served(), now).urgency;
+        let urgency = urgency::pressure(self.md, &self.target.served(), now).urgency;
         let deadline = order_deadline::deadline(saved, urgency, self.md.ca.urls.len() > 1, now);
         if now >= deadline {
             self.remove_order()?;

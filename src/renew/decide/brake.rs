@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What no reason to renew can pass: after a set was issued, none is ordered for the same reason for a while,
-//! and only so many for all reasons together, so that a CA's advice or a clock that make no sense do not use
-//! up what the CA allows. Pure; the demands of CAs themselves are in
-//! [`hold`](crate::renew::decide::rate_limits).
+//! The limit that no reason to renew can pass: once a set is issued, none is ordered for the same reason for
+//! a while, and only a few for all reasons together, so that a senseless ARI window or a wrong clock does not
+//! use up what the CA allows. What CAs demand themselves is in [`rate_limits`](super::rate_limits), and who
+//! orders when in [`order_queue`](super::order_queue).
 
-use crate::acme::limits::{self, Limit, Limits};
+use crate::acme::limits;
 use crate::crypto;
 use crate::model::ledger::{Cause, Issued, Ledger};
 use crate::model::{HeldBack, Md};
 use crate::time::{DAY, Timestamp, format_duration};
 use data_encoding::HEXLOWER;
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// Sets of one order in the time in which a set rests, and where there is no certificate at all: then
@@ -91,106 +90,8 @@ fn duplicates<'l>(
 }
 
 /// One for each key.
-fn orders_of(md: &Md) -> u32 {
+pub(super) fn orders_of(md: &Md) -> u32 {
     u32::try_from(md.keys().len()).unwrap_or(u32::MAX)
-}
-
-/// The renewals of this server that order at CAs which limit the orders of an account: each has its turn, so
-/// that the first start of thousands of domains takes its time and is not refused. Renewals that say what
-/// they replace need none.
-#[derive(Debug, Default)]
-pub struct Queue {
-    /// By the name of the CA.
-    cas: HashMap<&'static str, Turns>,
-}
-
-#[derive(Debug)]
-struct Turns {
-    limit: &'static Limit,
-    /// When all that was taken will be there again, by orders and by turns.
-    full: Timestamp,
-    /// By the names of MDs. One that has come stays until its orders are placed.
-    given: HashMap<String, Given>,
-    /// A clock that is set back begins afresh.
-    seen: Timestamp,
-}
-
-#[derive(Debug)]
-struct Given {
-    since: Timestamp,
-    at: Timestamp,
-    /// Orders that are not placed yet.
-    left: u32,
-}
-
-/// A part of this is left to others with the same account.
-const SPARED: u32 = 10;
-
-impl Queue {
-    /// Counts an order that an earlier process has placed: to be told oldest first.
-    pub fn add_placed(&mut self, ca: &str, at: Timestamp, now: Timestamp) {
-        if let Some(known) = limits::of(ca).filter(|known| at <= now && now.since(at) < known.orders.span) {
-            let turns = self.turns(known);
-            turns.full = turns.limit.taken(turns.full, at, 1).min(at.plus(turns.limit.span));
-        }
-    }
-
-    /// Counts an order that is placed now.
-    pub fn place(&mut self, ca: &str, name: &str, now: Timestamp) {
-        let Some(known) = limits::of(ca) else { return };
-        let turns = self.turns(known);
-        match turns.given.get_mut(name) {
-            Some(given) if given.left > 0 => given.left -= 1,
-            _ => turns.full = turns.limit.taken(turns.full, now, 1),
-        }
-    }
-
-    /// Until when the renewal does not begin; `None`: it has its turn now.
-    pub fn turn(&mut self, request: &Request<'_>, now: Timestamp) -> Option<HeldBack> {
-        let known = limits::of(request.ca).filter(|_| !request.is_replacement)?;
-        let turns = self.turns(known);
-        let limit = turns.limit;
-        if now < turns.seen {
-            (turns.full, turns.given) = (turns.full.min(now.plus(limit.span)), HashMap::new());
-        }
-        turns.seen = now;
-        let given = turns.given.entry(request.md.name.clone()).or_insert_with(|| {
-            let left = orders_of(request.md).min(limit.most);
-            let at = limit.free_at(turns.full, left.saturating_add(limit.most / SPARED)).max(now);
-            turns.full = limit.taken(turns.full, at, left);
-            Given { since: now, at, left }
-        });
-        let reason = format!(
-            "{} takes no more than {} new orders of an account in {}, and other domains of this server come first",
-            known.ca,
-            limit.most,
-            format_duration(limit.span)
-        );
-        (given.at > now).then(|| HeldBack { reason, until: given.at.ceil() })
-    }
-
-    /// Since when the renewal of this name has waited.
-    pub fn waits_since(&self, ca: &str, name: &str) -> Option<Timestamp> {
-        self.cas.get(limits::of(ca)?.ca)?.given.get(name).map(|given| given.since)
-    }
-
-    /// The renewal is over, or has become unnecessary: what it has not ordered is for others.
-    pub fn leave(&mut self, name: &str) {
-        for turns in self.cas.values_mut() {
-            if let Some(given) = turns.given.remove(name) {
-                turns.full = turns.full.minus(turns.limit.refill() * given.left);
-            }
-        }
-    }
-
-    fn turns(&mut self, known: &'static Limits) -> &mut Turns {
-        self.cas.entry(known.ca).or_insert_with(|| Turns {
-            limit: &known.orders,
-            full: Timestamp::default(),
-            given: HashMap::new(),
-            seen: Timestamp::default(),
-        })
-    }
 }
 
 fn in_words(cause: Cause, at: Timestamp, now: Timestamp) -> String {
@@ -378,88 +279,6 @@ mod tests {
         (0..32).for_each(|_| ledger.add(issued(&request, QUARTER, usize::MAX, NOW)));
         let held = brake(&ledger, &request, NOW).unwrap();
         assert!(held.until.since(NOW) < DAY * 7, "{}", held.until.to_http_date());
-    }
-
-    fn named(name: &str) -> Md {
-        Md { name: name.into(), ..md() }
-    }
-
-    fn first(md: &Md) -> Request<'_> {
-        Request { md, ca: LE, cause: Cause::Missing, is_replacement: false }
-    }
-
-    /// When each of this many domains places its order, all due at `NOW`.
-    fn placed(queue: &mut Queue, count: usize) -> Vec<Timestamp> {
-        let mds: Vec<Md> = (0..count).map(|n| named(&n.to_string())).collect();
-        let turns = mds.iter().map(|md| queue.turn(&first(md), NOW).map_or(NOW, |held| held.until));
-        let placed: Vec<Timestamp> = turns.collect();
-        for (md, at) in mds.iter().zip(&placed) {
-            assert_eq!(queue.turn(&first(md), *at), None, "its turn has come");
-        }
-        placed
-    }
-
-    #[test]
-    fn a_first_start_of_thousands_of_domains_keeps_to_the_orders_that_the_ca_takes() {
-        let placed = placed(&mut Queue::default(), 10_000);
-        let span = Duration::from_secs(3 * 3600);
-        for (n, at) in placed.iter().enumerate() {
-            let within = placed.iter().skip(n).take_while(|later| later.since(*at) < span).count();
-            // Until there is one more, all but a part is there at once.
-            assert!(within <= 570, "{within} in three hours");
-        }
-        assert_eq!(placed.iter().filter(|at| **at == NOW).count(), 270, "a part is left to others");
-        let days = placed.last().unwrap().since(NOW).as_secs() / 86_400;
-        assert_eq!(days, 4, "one every 36 seconds");
-    }
-
-    #[test]
-    fn orders_of_earlier_processes_count_and_turns_without_orders_are_for_others() {
-        let until =
-            |queue: &mut Queue, name: &str| queue.turn(&first(&named(name)), NOW).map(|held| held.until);
-        let mut queue = Queue::default();
-        let long_ago = NOW.minus(Duration::from_secs(4 * 3600));
-        (0..500).for_each(|_| queue.add_placed(LE, long_ago, NOW));
-        (0..500).for_each(|_| queue.add_placed(LE, NOW.plus(DAY), NOW));
-        assert_eq!(until(&mut queue, "a"), None, "they are long ago, or noted by a clock that was ahead");
-        (0..500).for_each(|_| queue.add_placed(LE, NOW, NOW));
-        let held = queue.turn(&first(&named("b")), NOW).unwrap();
-        assert!(held.until > NOW && held.until.since(NOW) <= Duration::from_secs(3 * 3600));
-        assert!(held.reason.contains("300 new orders of an account in 3h"), "{}", held.reason);
-        // Neither counts twice: what has its turn, and then places its order.
-        let mut queue = Queue::default();
-        for n in 0..270 {
-            assert_eq!(until(&mut queue, &n.to_string()), None);
-            queue.place(LE, &n.to_string(), NOW);
-        }
-        let next = until(&mut queue, "next").unwrap();
-        assert!(next.since(NOW) <= Duration::from_secs(36), "{}", next.to_http_date());
-        // A CA that cannot be reached: nothing was ordered.
-        let mut queue = Queue::default();
-        for n in 0..1000 {
-            assert_eq!(until(&mut queue, &n.to_string()), None);
-            queue.leave(&n.to_string());
-        }
-        assert!((0..300).filter_map(|n| until(&mut queue, &n.to_string())).count() > 0);
-        let md = md();
-        let mut replacing = Request { is_replacement: true, ..first(&md) };
-        assert_eq!(queue.turn(&replacing, NOW), None);
-        (replacing.is_replacement, replacing.ca) = (false, CA);
-        assert_eq!(queue.turn(&replacing, NOW), None, "a CA whose limits are not known");
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_does_not_hold_back_for_longer_than_the_ca_would() {
-        let mut queue = Queue::default();
-        placed(&mut queue, 10_000);
-        let before = NOW.minus(DAY * 70);
-        let md = named("a");
-        let held = queue.turn(&first(&md), before).unwrap();
-        assert!(
-            held.until.since(before) <= Duration::from_secs(3 * 3600 + 36),
-            "{}",
-            held.until.to_http_date()
-        );
     }
 
     #[test]

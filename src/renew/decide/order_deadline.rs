@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How long a phase of an order may take until it is given up. Pure.
 
-use super::retry::Urgency;
+use super::urgency::Urgency;
 use crate::managed::saved_order::{Phase, SavedOrder};
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;

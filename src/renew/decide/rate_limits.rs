@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a CA asks to be spared, and until when: rate limits and overload (RFC 8555 §6.6, RFC 9110
-//! §10.2.3). Pure. A demand is told by the answer that carries it; [`Holds`] are those in force, shared by
+//! §10.2.3). Pure. A demand is told by the answer that carries it; [`RateLimits`] are those in force, shared by
 //! all jobs, while each job keeps its own in job.json.
 
 use crate::acme::problem::{Kind, Problem};
@@ -80,9 +80,9 @@ fn is_within(domain: &str, name: &str) -> bool {
 
 /// The demands in force.
 #[derive(Clone, Debug, Default)]
-pub struct Holds(Vec<Hold>);
+pub struct RateLimits(Vec<Hold>);
 
-impl Holds {
+impl RateLimits {
     /// Takes in a demand that the file of a job tells of. Whoever writes in staging can have written it: it
     /// holds others for a day at most, and each start.
     pub fn add_stored(&mut self, hold: &Hold, now: Timestamp) {
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn what_a_file_says_holds_others_for_a_day_at_most() {
         let until = |days: u32| {
-            let mut holds = Holds::default();
+            let mut holds = RateLimits::default();
             let (ca, scope, until) = (CA.into(), Scope::Ca, NOW.plus(DAY * days));
             holds.add_stored(&Hold { ca, scope, since: NOW.minus(DAY), until }, NOW);
             holds.until(CA, &names(&["b.test"]), NOW)
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_hold_concerns_its_ca_and_its_names_until_it_is_over() {
         let until = NOW.plus(Duration::from_secs(100));
-        let mut holds = Holds::default();
+        let mut holds = RateLimits::default();
         let hold = |scope| Hold { ca: CA.into(), scope, since: NOW, until };
         holds.add(&hold(Scope::Name("a.test".into())), NOW);
         holds.add(&hold(Scope::Job), NOW);

@@ -12,7 +12,7 @@ use crate::managed::live_set::{Hosts, Workers};
 use crate::managed::staging::Staging;
 use crate::metrics::Tally;
 use crate::model::ledger::Cause;
-use crate::model::{Hold, Job, Outcome};
+use crate::model::{Job, Outcome};
 use crate::notify::Event;
 use crate::ocsp::Cache;
 use crate::ocsp::cache::is_revoked;
@@ -23,13 +23,14 @@ use crate::renew::attempt::settings::Settings;
 use crate::renew::attempt::{challenges, issue};
 use crate::renew::decide::activation;
 use crate::renew::decide::ari;
-use crate::renew::decide::brake::Queue;
 use crate::renew::decide::due;
 use crate::renew::decide::due::Decision;
 use crate::renew::decide::error::Error;
-use crate::renew::decide::rate_limits::Holds;
+use crate::renew::decide::failover::{CaChoice, choose_within_demands};
+use crate::renew::decide::order_queue::OrderQueue;
+use crate::renew::decide::rate_limits::RateLimits;
 use crate::renew::decide::retry;
-use crate::renew::decide::retry::Turn;
+use crate::renew::decide::urgency::pressure;
 use crate::store::WorkStore;
 use crate::sync::lock;
 use crate::time::{Clock, Stopped, Timestamp};
@@ -73,9 +74,9 @@ pub struct Engine {
     /// A number in 0..1 for jitter.
     random: fn() -> f64,
     /// CAs that want no requests for a while.
-    holds: Mutex<Holds>,
+    holds: Mutex<RateLimits>,
     /// Whose turn it is to place orders, where CAs limit them.
-    queue: Mutex<Queue>,
+    queue: Mutex<OrderQueue>,
     /// The CA that a target asks, where it is not the first one.
     asked: Mutex<HashMap<usize, String>>,
     /// Until when MDs wait, as this process has told.
@@ -189,11 +190,11 @@ impl Engine {
         (self.random)()
     }
 
-    pub(crate) fn holds(&self) -> MutexGuard<'_, Holds> {
+    pub(crate) fn holds(&self) -> MutexGuard<'_, RateLimits> {
         lock(&self.holds)
     }
 
-    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
+    pub(crate) fn queue(&self) -> MutexGuard<'_, OrderQueue> {
         lock(&self.queue)
     }
 
@@ -331,7 +332,7 @@ impl Engine {
                     )
                 });
                 // With less of the window left, another CA's turn may come sooner.
-                let late_at = retry::pressure(&target.md, &served, now).late_at;
+                let late_at = pressure(&target.md, &served, now).late_at;
                 next.or_sooner(
                     late_at.filter(|at| *at > now && next != Next::Never && target.md.ca.urls.len() > 1),
                 )
@@ -349,24 +350,24 @@ impl Engine {
         triggered: impl FnOnce() -> Option<String>,
     ) -> Next {
         let now = self.clock.now();
-        let pressure = retry::pressure(&target.md, &target.served(), now);
+        let pressure = pressure(&target.md, &target.served(), now);
         let (name, end) = (&target.md.name, pressure.end);
         let job = &running.job;
         let demanded = job.pace.hold.as_ref().filter(|hold| hold.is_in_force(now));
-        let held = |url: &str, until: fn(&Hold, Option<Timestamp>) -> Timestamp| {
+        let holds = self.holds().clone();
+        let demands = |url: &str| {
             let own = demanded.filter(|hold| hold.ca == url);
-            let holds = self.holds();
-            let all = holds.concerning(url, &target.md.domains, now).chain(own);
-            all.map(|hold| until(hold, end)).max().filter(|until| *until > now)
+            holds.concerning(url, &target.md.domains, now).chain(own).collect::<Vec<_>>().into_iter()
         };
-        match retry::patient_turn(
+        match choose_within_demands(
             &target.md.ca.urls,
             &job.pace,
             self.settings.retry.failover,
-            pressure.urgency,
-            held,
+            (pressure.urgency, end),
+            demands,
+            now,
         ) {
-            Turn::Ask(url) => {
+            CaChoice::Ask(url) => {
                 lock(&self.asked).insert(index, url.to_string());
                 match retry::waits_for(job, url, end, now) {
                     Some(at) => {
@@ -379,7 +380,7 @@ impl Engine {
                     None => self.renew(index, target, running, (url, cause), triggered()),
                 }
             }
-            Turn::Wait(url, until) => {
+            CaChoice::Wait(url, until) => {
                 let until = until.max(retry::waits_for(job, url, end, now).unwrap_or(until));
                 self.tell_wait(name, &pressure, until, &format!("{url} asked for that"));
                 if job.next_run != Some(until) {
@@ -391,7 +392,7 @@ impl Engine {
                 }
                 Next::At(until)
             }
-            Turn::Nobody => retry::waits_for(job, "", end, now)
+            CaChoice::Unconfigured => retry::waits_for(job, "", end, now)
                 .map_or_else(|| self.failed(target, running, None, &Error::NoAuthority), Next::At),
         }
     }

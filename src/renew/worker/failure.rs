@@ -10,18 +10,21 @@ use crate::managed::bundle::Bundle;
 use crate::managed::saved_order::Wait;
 use crate::managed::staging::Staging;
 use crate::model::ledger::Cause;
-use crate::model::{HeldBack, Job, Outcome, Pace};
+use crate::model::{HeldBack, Job, Outcome, RetryState};
 use crate::notify::{self, Event};
 use crate::renew::attempt::progress::Running;
 use crate::renew::decide::brake;
-use crate::renew::decide::brake::{Queue, Request};
+use crate::renew::decide::brake::Request;
 use crate::renew::decide::due;
 use crate::renew::decide::error::Error;
-use crate::renew::decide::rate_limits::Holds;
+use crate::renew::decide::order_queue::OrderQueue;
+use crate::renew::decide::rate_limits::RateLimits;
 use crate::renew::decide::remedies;
 use crate::renew::decide::remedies::Facts;
 use crate::renew::decide::retry;
-use crate::renew::decide::retry::{Failure, Pressure, Urgency};
+use crate::renew::decide::retry::Failure;
+use crate::renew::decide::urgency;
+use crate::renew::decide::urgency::{Pressure, Urgency};
 use crate::store::{WorkGroup, WorkStore};
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
@@ -49,7 +52,7 @@ impl Engine {
         if let Some(hold) = &failure.hold {
             self.holds().add(hold, now);
         }
-        let pressure = retry::pressure(&target.md, &target.served(), now);
+        let pressure = urgency::pressure(&target.md, &target.served(), now);
         let job = &mut running.job;
         job.waiting = None;
         let retry = self.settings().retry;
@@ -176,9 +179,9 @@ impl Engine {
         let is_begun = begun.is_some_and(|begun| latest.is_none_or(|latest| latest.unix() < begun.unix()));
         let held = brake::brake(&ledger, &request, now).filter(|_| !is_begun);
         // Whoever writes in staging can write a ledger.
-        let end = retry::pressure(&target.md, &target.served(), now).end;
+        let end = urgency::pressure(&target.md, &target.served(), now).end;
         let held = held.zip(latest).map(|(held, latest)| {
-            let until = held.until.min(latest.plus(retry::patience(end, latest).max(DAY)));
+            let until = held.until.min(latest.plus(urgency::patience(end, latest).max(DAY)));
             HeldBack { until, ..held }
         });
         let turn = self.turn(&request, end);
@@ -228,10 +231,10 @@ impl Engine {
             return None;
         }
         let mut queue = self.queue();
-        let held = queue.turn(request, now)?;
+        let held = queue.take_place(request, now)?;
         let since = queue.waits_since(request.ca, name).unwrap_or(now);
         let until =
-            end.map_or(held.until, |end| held.until.min(since.plus(retry::patience(Some(end), since))));
+            end.map_or(held.until, |end| held.until.min(since.plus(urgency::patience(Some(end), since))));
         (until > now).then_some(HeldBack { until, ..held })
     }
 
@@ -329,12 +332,14 @@ impl Engine {
 }
 
 /// What jobs on disk know of CAs that are to be spared.
-pub(crate) fn stored_holds(targets: &[Managed], store: &WorkStore, now: Timestamp) -> Holds {
-    let mut holds = Holds::default();
+pub(crate) fn stored_holds(targets: &[Managed], store: &WorkStore, now: Timestamp) -> RateLimits {
+    let mut holds = RateLimits::default();
     let names = targets.iter().map(|target| target.md.name.as_str());
     for name in store.present(WorkGroup::Staging, names).unwrap_or_default() {
         // A job that cannot be read is reported when its turn comes.
-        if let Ok(Some(Job { pace: Pace { hold: Some(hold), .. }, .. })) = Staging::new(store, &name).job() {
+        if let Ok(Some(Job { pace: RetryState { hold: Some(hold), .. }, .. })) =
+            Staging::new(store, &name).job()
+        {
             holds.add_stored(&hold, now);
         }
     }
@@ -342,8 +347,8 @@ pub(crate) fn stored_holds(targets: &[Managed], store: &WorkStore, now: Timestam
 }
 
 /// The orders that earlier processes have placed at CAs which limit them.
-pub(crate) fn stored_orders(targets: &[Managed], store: &WorkStore, now: Timestamp) -> Queue {
-    let mut queue = Queue::default();
+pub(crate) fn stored_orders(targets: &[Managed], store: &WorkStore, now: Timestamp) -> OrderQueue {
+    let mut queue = OrderQueue::default();
     let is_limited = |target: &&Managed| target.md.ca.urls.iter().any(|url| limits::of(url).is_some());
     let names = targets.iter().filter(is_limited).map(|target| target.md.name.as_str());
     let mut placed = Vec::new();
