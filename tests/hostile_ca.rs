@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A CA that answers anything but what RFC 8555 says, through the whole engine: every attempt ends in the
+//! A CA that answers anything but what RFC 8555 says, through the whole renewal: every attempt ends in the
 //! right verdict, within its time (the clock is virtual), and the next one, with the same CA in its right
 //! mind, succeeds from what is on disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -9,7 +9,8 @@ use doubles::fake_ca::{Answer, Endpoint, Fault, Sends, problem};
 use mod_md::http;
 use mod_md::managed::staging::Staging;
 use mod_md::model::{Job, KeySpec};
-use mod_md::renew::worker::check::Next;
+use mod_md::renew::worker::check;
+use mod_md::renew::worker::queue::Next;
 use mod_md::store::WorkGroup;
 use mod_md::time::{Clock, DAY};
 use serde_json::{Value, json};
@@ -57,7 +58,7 @@ impl Lab {
     fn attempt(&self) -> Next {
         let managed = self.managed(&[NAME], &[KeySpec::Ec("P-256".into())]);
         let (begin, real) = (self.clock.now(), Instant::now());
-        let next = self.engine(&[managed]).run(0);
+        let next = check::run(&self.context(&[managed]), 0);
         assert!(self.clock.now().since(begin) <= BUDGET, "it takes {:?}", self.clock.now().since(begin));
         assert!(real.elapsed() <= REAL_BUDGET, "it takes {:?} of real time", real.elapsed());
         next

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When renewals begin, which CA they ask, and how long they leave one alone: the real engine and store,
+//! When renewals begin, which CA they ask, and how long they leave one alone: the real renewal and store,
 //! with CAs in memory. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,7 +10,9 @@ use mod_md::http::{self, Request, Response, Transport};
 use mod_md::managed::Managed;
 use mod_md::managed::staging::Staging;
 use mod_md::model::{Eab, Job, KeySpec, Scope};
-use mod_md::renew::worker::check::{Engine, Next};
+use mod_md::renew::attempt::context::Context;
+use mod_md::renew::worker::check;
+use mod_md::renew::worker::queue::Next;
 use mod_md::startup::cleanup;
 use mod_md::store::Group;
 use mod_md::time::{Clock, DAY};
@@ -87,9 +89,9 @@ impl Lab {
         managed
     }
 
-    fn engine(&self, mds: &[Managed]) -> Engine {
+    fn context(&self, mds: &[Managed]) -> Context {
         let cas = self.cas.clone();
-        self.host.engine_by(mds, self.work(), move || Ok(Arc::new(Internet(cas.clone()))))
+        self.host.context_by(mds, self.work(), move || Ok(Arc::new(Internet(cas.clone()))))
     }
 
     fn job(&self, name: &str) -> Job {
@@ -129,22 +131,22 @@ fn the_advice_of_the_ca_is_asked_for_once_and_kept_over_restarts() {
     lab.advise(DAY * 10, DAY * 20);
     lab.cas[0].rules(|rules| rules.retry_after = Some("7200".into()));
     let md = lab.certified("a.test", DAY * 10, DAY * 80);
-    let engine = lab.engine(std::slice::from_ref(&md));
-    let Next::At(look) = engine.run(0) else { panic!() };
+    let context = lab.context(std::slice::from_ref(&md));
+    let Next::At(look) = check::run(&context, 0) else { panic!() };
     assert_eq!(look.since(lab.clock.now()), HOUR * 2, "it looks again when the CA says");
     let advice = Staging::new(&lab.work(), "a.test").ari().unwrap().remove(0).advice.unwrap();
     assert_eq!(advice.renew_at, lab.clock.now().plus(DAY * 15));
     assert!(Staging::new(&lab.work(), "a.test").job().unwrap().is_none(), "no renewal is under way");
     // Neither this child, nor the next, nor a restart asks before its time.
     let before = lab.requests();
-    assert_eq!(engine.run(0), Next::At(look));
+    assert_eq!(check::run(&context, 0), Next::At(look));
     cleanup::begin_anew(&lab.store, "a.test", lab.clock.now()).unwrap();
     cleanup::purge(&lab.store, "a.test").unwrap();
-    assert_eq!(lab.engine(std::slice::from_ref(&md)).run(0), Next::At(look));
+    assert_eq!(check::run(&lab.context(std::slice::from_ref(&md)), 0), Next::At(look));
     assert_eq!(lab.requests(), before);
     // Asked again, the instant that was drawn stays.
     lab.advance_to(Next::At(look));
-    lab.engine(&[md]).run(0);
+    check::run(&lab.context(&[md]), 0);
     assert_eq!(lab.cas[0].count(Endpoint::RenewalInfo), 2);
     let again = Staging::new(&lab.work(), "a.test").ari().unwrap().remove(0).advice.unwrap();
     assert_eq!((again.renew_at, again.checked), (advice.renew_at, lab.clock.now()));
@@ -158,7 +160,7 @@ fn a_window_in_the_past_renews_now_and_the_order_says_what_it_replaces() {
     let past = json!({"start": now.minus(DAY * 2).to_rfc3339(), "end": now.minus(DAY).to_rfc3339()});
     let info = json!({"suggestedWindow": past, "explanationURL": "https://ca.test/why"});
     lab.cas[0].rules(|rules| rules.renewal_info = Some(info));
-    assert_eq!(lab.engine(&[lab.certified("a.test", DAY * 10, DAY * 80)]).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(&[lab.certified("a.test", DAY * 10, DAY * 80)]), 0), Next::Never);
     let job = lab.job("a.test");
     assert!(job.finished, "{job:?}");
     let triggered = job.log.iter().filter_map(|entry| entry.detail.as_deref());
@@ -176,7 +178,7 @@ fn an_order_for_what_was_replaced_already_is_placed_without_that() {
     lab.advise(DAY * 10, DAY * 20);
     let document = problem("alreadyReplaced", "there is a successor");
     lab.cas[0].fault(Endpoint::NewOrder, Fault::Problem { status: 409, document, retry_after: None });
-    assert_eq!(lab.engine(&[lab.certified("a.test", DAY * 80, DAY * 10)]).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(&[lab.certified("a.test", DAY * 80, DAY * 10)]), 0), Next::Never);
     let replaces: Vec<bool> = lab.orders(0).iter().map(|order| order.get("replaces").is_some()).collect();
     // The refused one was not looked at.
     assert_eq!(replaces, [false, false]);
@@ -187,19 +189,19 @@ fn an_order_for_what_was_replaced_already_is_placed_without_that() {
 fn advice_is_asked_for_only_where_given_and_its_failure_fails_nothing() {
     let lab = Lab::new(&["ca.test"]);
     let mut md = lab.certified("a.test", DAY * 10, DAY * 80);
-    let engine = lab.engine(std::slice::from_ref(&md));
-    engine.run(0);
-    engine.run(0);
+    let context = lab.context(std::slice::from_ref(&md));
+    check::run(&context, 0);
+    check::run(&context, 0);
     assert_eq!(lab.cas[0].count(Endpoint::Directory), 1, "this CA gives none: asked again in a day");
     lab.clock.advance(DAY);
     lab.cas[0].fault(Endpoint::Directory, Fault::Unreached(http::Error::Refused));
-    let Next::At(at) = lab.engine(std::slice::from_ref(&md)).run(0) else { panic!() };
+    let Next::At(at) = check::run(&lab.context(std::slice::from_ref(&md)), 0) else { panic!() };
     assert!(at.since(lab.clock.now()) <= HOUR);
     assert!(Staging::new(&lab.work(), "a.test").job().unwrap().is_none());
     md.md.ari_renewals = false;
     let before = lab.requests();
     lab.clock.advance(DAY);
-    lab.engine(&[md]).run(0);
+    check::run(&lab.context(&[md]), 0);
     assert_eq!(lab.requests(), before);
 }
 
@@ -208,23 +210,23 @@ fn a_rate_limit_holds_back_all_jobs_of_its_ca_in_every_child() {
     let lab = Lab::new(&["ca.test"]).with_account_key("a.test");
     let mds = [lab.md("a.test"), lab.md("b.test")];
     lab.cas[0].fault(Endpoint::NewOrder, limited("7200"));
-    let engine = lab.engine(&mds);
-    let Next::At(until) = engine.run(0) else { panic!() };
+    let context = lab.context(&mds);
+    let Next::At(until) = check::run(&context, 0) else { panic!() };
     let (job, left) = (lab.job("a.test"), until.since(lab.clock.now()));
     assert!(left >= HOUR * 2 && left <= HOUR * 2 + Duration::from_secs(1), "{left:?}");
     assert_eq!(job.pace.hold.unwrap().scope, Scope::Ca);
     let before = lab.requests();
-    assert_eq!(engine.run(1), Next::At(until));
+    assert_eq!(check::run(&context, 1), Next::At(until));
     assert_eq!(lab.job("b.test").next_run, Some(until));
     assert!(lab.job("b.test").log[0].detail.as_ref().unwrap().contains("https://ca.test/dir asked for that"));
     // A restart clears the errors, and not what the CA asked for.
     cleanup::begin_anew(&lab.store, "a.test", lab.clock.now()).unwrap();
     lab.clock.advance(until.since(lab.clock.now()) - Duration::from_secs(1));
-    let engine = lab.engine(&mds);
-    assert_eq!([engine.run(0), engine.run(1)], [Next::At(until); 2]);
+    let context = lab.context(&mds);
+    assert_eq!([check::run(&context, 0), check::run(&context, 1)], [Next::At(until); 2]);
     assert_eq!(lab.requests(), before);
     lab.clock.advance(Duration::from_secs(1));
-    assert_eq!([engine.run(0), engine.run(1)], [Next::Never; 2]);
+    assert_eq!([check::run(&context, 0), check::run(&context, 1)], [Next::Never; 2]);
     assert!(lab.job("a.test").finished && lab.job("b.test").finished);
 }
 
@@ -233,24 +235,24 @@ fn a_limit_of_one_name_holds_back_nobody_else() {
     let lab = Lab::new(&["ca.test"]).with_account_key("a.test");
     let document = problem("rateLimited", "too many certificates (5) already issued for \"a.test\"");
     lab.cas[0].fault(Endpoint::NewOrder, Fault::Problem { status: 429, document, retry_after: Some("7200") });
-    let engine = lab.engine(&[lab.md("a.test"), lab.md("b.test"), lab.md("www.a.test")]);
-    let Next::At(until) = engine.run(0) else { panic!() };
-    assert_eq!([engine.run(1), engine.run(2)], [Next::Never, Next::At(until)]);
+    let context = lab.context(&[lab.md("a.test"), lab.md("b.test"), lab.md("www.a.test")]);
+    let Next::At(until) = check::run(&context, 0) else { panic!() };
+    assert_eq!([check::run(&context, 1), check::run(&context, 2)], [Next::Never, Next::At(until)]);
 }
 
 #[test]
 fn the_second_ca_issues_where_the_first_is_down_and_shares_nothing() {
     let lab = Lab::new(&["first.test", "second.test"]).with_account_key("a.test");
     let md = lab.md("a.test");
-    let engine = lab.engine(&[md]);
+    let context = lab.context(&[md]);
     // The first registers an account and takes an order, then it is gone.
     let gone = || Fault::Unreached(http::Error::Timeout);
     lab.cas[0].fault(Endpoint::Authorization, gone());
-    lab.advance_to(engine.run(0));
+    lab.advance_to(check::run(&context, 0));
     lab.cas[0].fault(Endpoint::Directory, gone());
-    lab.advance_to(engine.run(0));
+    lab.advance_to(check::run(&context, 0));
     assert_eq!(lab.job("a.test").errors, 2);
-    assert_eq!(engine.run(0), Next::Never, "{:?}", lab.job("a.test").last);
+    assert_eq!(check::run(&context, 0), Next::Never, "{:?}", lab.job("a.test").last);
     assert_eq!(lab.orders(1).len(), 1);
     let (work, second) = (lab.work(), lab.cas[1].directory_url());
     let staging = Staging::new(&work, "a.test");
@@ -266,11 +268,11 @@ fn a_refusal_has_the_next_ca_asked_at_once() {
     let lab = Lab::new(&["first.test", "second.test"]).with_account_key("a.test");
     let document = problem("rejectedIdentifier", "policy forbids issuing for the name");
     lab.cas[0].fault(Endpoint::NewOrder, Fault::Problem { status: 403, document, retry_after: None });
-    let engine = lab.engine(&[lab.md("a.test")]);
-    let next = engine.run(0);
+    let context = lab.context(&[lab.md("a.test")]);
+    let next = check::run(&context, 0);
     assert!(matches!(next, Next::At(at) if at.since(lab.clock.now()) <= Duration::from_secs(45)), "{next:?}");
     lab.advance_to(next);
-    assert_eq!(engine.run(0), Next::Never);
+    assert_eq!(check::run(&context, 0), Next::Never);
     assert_eq!(lab.orders(1).len(), 1);
 }
 
@@ -280,15 +282,15 @@ fn a_limit_of_the_first_ca_is_not_waited_for_once_a_renewal_is_late() {
     // 6 days, 33 %: the window is 1.98 days, and late with less than 1.32 left.
     let md = lab.certified("a.test", HOUR * 97, HOUR * 47);
     lab.cas[0].fault(Endpoint::NewOrder, limited("604800"));
-    let engine = lab.engine(&[md]);
-    let next = engine.run(0);
+    let context = lab.context(&[md]);
+    let next = check::run(&context, 0);
     let job = lab.job("a.test");
     assert_eq!(job.pace.hold.unwrap().until.since(lab.clock.now()).as_secs() / 86_400, 7);
     // A week is more than is left of the certificate.
     assert_eq!(job.next_run.unwrap().since(lab.clock.now()).as_secs() / 86_400, 2);
     lab.advance_to(next);
     assert!(lab.orders(1).is_empty());
-    assert_eq!(engine.run(0), Next::Never, "{:?}", lab.job("a.test"));
+    assert_eq!(check::run(&context, 0), Next::Never, "{:?}", lab.job("a.test"));
     assert_eq!((lab.orders(0).len(), lab.orders(1).len()), (1, 1));
     assert!(lab.orders(1)[0].get("replaces").is_none(), "the second CA has not issued what is in use");
 }
@@ -310,8 +312,8 @@ fn a_command_postpones_a_renewal_to_the_next_check_without_an_error() {
     let (told, refused) = listening(&mut lab);
     std::fs::write(&refused, "renewing\nerrored\n").unwrap();
     let mds = [lab.certified("a.test", DAY * 70, DAY * 20)];
-    let engine = lab.engine(&mds);
-    let next = engine.run(0);
+    let context = lab.context(&mds);
+    let next = check::run(&context, 0);
     assert_eq!(next, Next::At(lab.clock.now().plus(HOUR * 12)));
     assert_eq!(told(), ["renewing"]);
     let job = lab.job("a.test");
@@ -324,17 +326,19 @@ fn a_command_postpones_a_renewal_to_the_next_check_without_an_error() {
     // Looks before that, whatever they are for, and those of another child, do not call it again.
     for _ in 0..3 {
         lab.clock.advance(HOUR * 2);
-        for engine in [&engine, &lab.engine(&mds)] {
-            assert!(matches!(engine.run(0), Next::At(at) if at >= lab.job("a.test").next_run.unwrap()));
+        for context in [&context, &lab.context(&mds)] {
+            assert!(
+                matches!(check::run(context, 0), Next::At(at) if at >= lab.job("a.test").next_run.unwrap())
+            );
         }
     }
     assert_eq!(told(), ["renewing"]);
     lab.advance_to(next);
-    let next = engine.run(0);
+    let next = check::run(&context, 0);
     assert_eq!((told().len(), lab.job("a.test").errors, lab.orders(0).len()), (2, 0, 0));
     std::fs::write(&refused, "").unwrap();
     lab.advance_to(next);
-    engine.run(0);
+    check::run(&context, 0);
     let job = lab.job("a.test");
     assert!(job.finished && !job.is_postponed(), "{job:?}");
 }
@@ -346,25 +350,25 @@ fn an_expiring_certificate_is_told_after_a_failed_attempt_alone() {
     lab.cas[0].rules(|rules| rules.renewal_info = None);
     let mds = [lab.certified("a.test", DAY * 85, DAY * 5)];
     lab.cas[0].fault(Endpoint::NewOrder, limited("3600"));
-    lab.engine(&mds).run(0);
+    check::run(&lab.context(&mds), 0);
     let failed = ["renewing", "errored", "expiring"];
     assert_eq!(told(), failed);
     // Where the renewal waits, too, but once a day.
     lab.clock.advance(HOUR / 2);
-    lab.engine(&mds).run(0);
+    check::run(&lab.context(&mds), 0);
     assert_eq!(told(), failed);
     lab.clock.advance(HOUR * 30);
-    lab.engine(&mds).run(0);
+    check::run(&lab.context(&mds), 0);
     assert!(lab.job("a.test").finished);
     assert_eq!(told()[3..], ["renewing", "challenge-setup:http-01:a.test", "renewed"]);
     // Nor while the new set waits for a restart.
     lab.clock.advance(DAY * 2);
-    lab.engine(&mds).run(0);
+    check::run(&lab.context(&mds), 0);
     assert_eq!(told().len(), 6);
     // Where it is postponed, it is told of as well.
     std::fs::write(&refused, "renewing\n").unwrap();
     lab.store.purge(Group::Staging, "a.test").unwrap();
-    lab.engine(&mds).run(0);
+    check::run(&lab.context(&mds), 0);
     assert_eq!(told()[6..], ["renewing", "expiring"]);
 }
 
@@ -376,19 +380,19 @@ fn an_expiring_certificate_without_a_new_one_is_told_once_a_day() {
     lab.cas[0].rules(|rules| rules.renewal_info = None);
     let mut md = lab.certified("a.test", DAY * 70, DAY * 20);
     md.md.renew_mode = mod_md::model::RenewMode::Manual;
-    let engine = lab.engine(&[md]);
+    let context = lab.context(&[md]);
     let told = || std::fs::read_to_string(&file).unwrap_or_default();
     // 10 % of 90 days are 9.
-    let next = engine.run(0);
+    let next = check::run(&context, 0);
     assert!(matches!(next, Next::At(at) if at.since(lab.clock.now()) == DAY * 11), "{next:?}");
     assert_eq!(told(), "");
     lab.advance_to(next);
-    let next = engine.run(0);
+    let next = check::run(&context, 0);
     assert_eq!(told(), "expiring a.test\n");
-    engine.run(0);
+    check::run(&context, 0);
     assert_eq!(told(), "expiring a.test\n");
     lab.advance_to(next);
-    engine.run(0);
+    check::run(&context, 0);
     assert_eq!(told(), "expiring a.test\nexpiring a.test\n");
 }
 
@@ -400,10 +404,10 @@ fn a_command_failing_for_an_expiring_certificate_is_shown_and_repeated() {
     lab.cas[0].rules(|rules| rules.renewal_info = None);
     let mut md = lab.certified("a.test", DAY * 85, DAY * 5);
     md.md.renew_mode = mod_md::model::RenewMode::Manual;
-    let engine = lab.engine(&[md]);
+    let context = lab.context(&[md]);
     let mut waits = Vec::new();
     for calls in 1..=9 {
-        let Next::At(next) = engine.run(0) else { panic!("it is not told again") };
+        let Next::At(next) = check::run(&context, 0) else { panic!("it is not told again") };
         waits.push(next.since(lab.clock.now()).as_secs());
         lab.advance_to(Next::At(next));
         assert_eq!(told().len(), calls);
@@ -414,14 +418,14 @@ fn a_command_failing_for_an_expiring_certificate_is_shown_and_repeated() {
     }
     assert_eq!(waits, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
     std::fs::write(&refused, "").unwrap();
-    let Next::At(next) = engine.run(0) else { panic!("it is not told tomorrow") };
+    let Next::At(next) = check::run(&context, 0) else { panic!("it is not told tomorrow") };
     assert_eq!((next.since(lab.clock.now()), told().len()), (DAY, 10));
     assert_eq!(lab.job("a.test").last, mod_md::model::Outcome::default());
 }
 
 /// An account in `accounts`, registered at the first CA with the contact of [`Lab::md`].
 fn stored_account(lab: &Lab) -> String {
-    lab.engine(&[lab.md("first.test")]).run(0);
+    check::run(&lab.context(&[lab.md("first.test")]), 0);
     let (work, folder) = (lab.work(), "ACME-ca.test-0000".to_string());
     let (_, json, key) = Staging::new(&work, "first.test").accounts().remove(0);
     lab.store.write_json(Group::Accounts, &folder, "account.json", &json).unwrap();
@@ -448,7 +452,7 @@ fn changed_contacts_are_told_to_the_ca_once_for_the_same_account() {
     let folder = stored_account(&lab);
     let mut changed = with_contact(lab.md("a.test"), Some("mailto:new@a.test"));
     changed.md.ca.account = Some(folder.clone());
-    assert_eq!(lab.engine(std::slice::from_ref(&changed)).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(std::slice::from_ref(&changed)), 0), Next::Never);
     assert_eq!(lab.cas[0].account_count(), 1);
     assert_eq!(told_contacts(&lab), [json!(["mailto:new@a.test"])]);
     let staged = Staging::new(&lab.work(), "a.test").accounts().remove(0).1;
@@ -456,13 +460,13 @@ fn changed_contacts_are_told_to_the_ca_once_for_the_same_account() {
     // The next child finds it so.
     let mut other = changed.clone();
     (other.md.name, other.md.domains) = ("b.test".into(), vec!["b.test".into()]);
-    assert_eq!(lab.engine(&[other, changed.clone()]).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(&[other, changed.clone()]), 0), Next::Never);
     assert_eq!((lab.cas[0].account_count(), told_contacts(&lab).len()), (1, 1));
     // Back to what is stored is a change as well.
     let mut back = lab.md("c.test");
     back.md.ca.account = Some(folder);
     let as_before = with_contact(changed, Some("mailto:admin@a.test"));
-    assert_eq!(lab.engine(&[back, as_before]).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(&[back, as_before]), 0), Next::Never);
     assert_eq!(told_contacts(&lab).last(), Some(&json!(["mailto:admin@a.test"])));
     let staged = Staging::new(&lab.work(), "a.test").accounts().remove(0).1;
     assert_eq!(staged["contact"], json!(["mailto:admin@a.test"]));
@@ -475,7 +479,7 @@ fn a_contact_that_is_removed_stays_with_the_ca() {
     let folder = stored_account(&lab);
     let mut without = with_contact(lab.md("a.test"), None);
     without.md.ca.account = Some(folder);
-    lab.engine(&[without]).run(0);
+    check::run(&lab.context(&[without]), 0);
     assert!(lab.job("a.test").finished);
     assert_eq!(told_contacts(&lab), Vec::<Value>::new());
 }
@@ -492,8 +496,8 @@ fn contacts_that_domains_of_one_account_do_not_agree_on_stay_as_they_are() {
         changed.md.ca.account = Some(folder.clone());
         let mut shares = with_contact(lab.md(other), contact);
         shares.md.ca.account = (other == "named.test").then(|| folder.clone());
-        let engine = lab.engine(&[changed, shares]);
-        assert_eq!((engine.run(0), engine.run(1)), (Next::Never, Next::Never));
+        let context = lab.context(&[changed, shares]);
+        assert_eq!((check::run(&context, 0), check::run(&context, 1)), (Next::Never, Next::Never));
         assert_eq!((lab.cas[0].account_count(), told_contacts(&lab).len()), (1, 0), "{other}");
         lab.store.purge(Group::Staging, "a.test").unwrap();
     }
@@ -513,11 +517,14 @@ fn domains_of_one_ca_and_external_account_share_an_account() {
             [("a.test", Some("mailto:a@a.test")), ("b.test", Some("mailto:b@b.test")), ("c.test", None)];
         let mut mds = contacts.map(|(name, contact)| with_contact(lab.md(name), contact));
         mds.iter_mut().for_each(|managed| managed.md.eab.clone_from(&eab));
-        let engine = lab.engine(&mds);
-        assert_eq!([engine.run(0), engine.run(1), engine.run(2)], [Next::Never; 3]);
+        let context = lab.context(&mds);
+        assert_eq!(
+            [check::run(&context, 0), check::run(&context, 1), check::run(&context, 2)],
+            [Next::Never; 3]
+        );
         // Nor does another child register.
         lab.store.purge(Group::Staging, "c.test").unwrap();
-        assert_eq!(lab.engine(&mds).run(2), Next::Never);
+        assert_eq!(check::run(&lab.context(&mds), 2), Next::Never);
         assert_eq!((lab.cas[0].account_count(), lab.cas[0].count(Endpoint::NewAccount)), (1, 1), "{eab:?}");
         assert!(told_contacts(&lab).is_empty());
     }
@@ -539,7 +546,7 @@ fn a_domain_keeps_its_account_although_another_one_fits_as_well() {
     let mut md = with_contact(lab.md("a.test"), Some("mailto:other@a.test"));
     md.md.ca.account = Some(second.into());
     let before = lab.cas[0].seen().len();
-    assert_eq!(lab.engine(&[md]).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(&[md]), 0), Next::Never);
     assert_eq!(lab.cas[0].account_count(), 1);
     let seen = lab.cas[0].seen();
     assert!(seen[before..].iter().all(|s| s.url != "https://ca.test/account/77"), "{seen:?}");
@@ -551,7 +558,7 @@ fn without_a_contact_the_account_keeps_the_one_it_has() {
     let folder = stored_account(&lab);
     let mut removed = with_contact(lab.md("a.test"), None);
     removed.md.ca.account = Some(folder);
-    assert_eq!(lab.engine(&[removed]).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(&[removed]), 0), Next::Never);
     assert_eq!((lab.cas[0].account_count(), told_contacts(&lab).len()), (1, 0));
 }
 
@@ -565,7 +572,7 @@ fn contacts_that_the_ca_refuses_end_no_renewal() {
     lab.cas[0].fault(Endpoint::Account, Fault::Alter(|_| {}));
     let document = problem("invalidContact", "no such domain");
     lab.cas[0].fault(Endpoint::Account, Fault::Problem { status: 400, document, retry_after: None });
-    assert_eq!(lab.engine(&[changed]).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(&[changed]), 0), Next::Never);
     assert!(lab.job("a.test").finished);
     assert_eq!(lab.cas[0].account_count(), 1);
 }
@@ -576,7 +583,7 @@ fn a_failure_tells_the_words_of_the_ca_first_and_then_what_to_do() {
     lab.cas[0].rules(|rules| {
         rules.validate = Arc::new(|_| Err(problem("connection", "Timeout (likely firewall problem)")));
     });
-    lab.engine(&[lab.md("a.test")]).run(0);
+    check::run(&lab.context(&[lab.md("a.test")]), 0);
     let detail = lab.job("a.test").last.detail.unwrap();
     assert!(
         detail.starts_with(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Orders that outlive attempts, children and restarts, with CAs that are slow, sloppy or strange: the real
-//! engine, flow and store, and a CA in memory that looks for the answers to its challenges where httpd serves
+//! renewal and store, and a CA in memory that looks for the answers to its challenges where httpd serves
 //! them from. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -16,8 +16,10 @@ use mod_md::managed::staging;
 use mod_md::managed::staging::Staging;
 use mod_md::model::ledger::Ledger;
 use mod_md::model::{Job, KeySpec};
-use mod_md::renew::worker::check::{Engine, Next};
+use mod_md::renew::attempt::context::Context;
+use mod_md::renew::worker::check;
 use mod_md::renew::worker::pool::Driver;
+use mod_md::renew::worker::queue::Next;
 use mod_md::startup::cleanup;
 use mod_md::store::{Group, WorkGroup};
 use mod_md::time::{Clock, DAY, Timestamp};
@@ -69,12 +71,12 @@ impl Lab {
     }
 
     /// Of a new child.
-    fn engine(&self, names: &[&str]) -> Engine {
-        self.engine_of(&names.iter().map(|name| self.md(name)).collect::<Vec<_>>())
+    fn context(&self, names: &[&str]) -> Context {
+        self.context_of(&names.iter().map(|name| self.md(name)).collect::<Vec<_>>())
     }
 
-    fn engine_of(&self, mds: &[Managed]) -> Engine {
-        self.0.engine(mds)
+    fn context_of(&self, mds: &[Managed]) -> Context {
+        self.0.context(mds)
     }
 
     fn job(&self) -> Job {
@@ -83,7 +85,7 @@ impl Lab {
 
     /// One look of a new child, and the time until the next.
     fn look(&self) -> Next {
-        let next = self.engine(&[NAME]).run(0);
+        let next = check::run(&self.context(&[NAME]), 0);
         if let Next::At(at) = next {
             self.clock.advance(at.since(self.clock.now()));
         }
@@ -394,7 +396,7 @@ fn an_order_of_another_renewal_is_dropped_and_a_new_one_placed() {
         // One of another MD, of the same account.
         let failing = if case == "ready of another" { Endpoint::Finalize } else { Endpoint::Authorization };
         lab.fault(failing, 500, "serverInternal", None);
-        lab.engine(&[NAME, OTHER]).run(1);
+        check::run(&lab.context(&[NAME, OTHER]), 1);
         let others = Staging::new(&work, OTHER).order().unwrap().unwrap();
         let url = match case {
             "foreign" => "https://elsewhere.test/order/1".to_string(),
@@ -405,7 +407,7 @@ fn an_order_of_another_renewal_is_dropped_and_a_new_one_placed() {
         };
         if case == "valid of another" {
             lab.clock.advance(HOUR);
-            while lab.engine(&[NAME, OTHER]).run(1) != Next::Never {
+            while check::run(&lab.context(&[NAME, OTHER]), 1) != Next::Never {
                 lab.clock.advance(HOUR);
             }
         }
@@ -531,9 +533,11 @@ fn issued_in(lab: &Lab, span: Duration) -> usize {
     let begin = lab.clock.now();
     while lab.clock.now().since(begin) < span {
         // Each time another child.
-        let engine =
-            lab.engine_of(std::slice::from_ref(&md)).with_live_activation(serving.clone(), Duration::ZERO);
-        let Next::At(at) = engine.run(0) else { panic!("it is not looked after any more: {:?}", lab.job()) };
+        let context =
+            lab.context_of(std::slice::from_ref(&md)).with_live_activation(serving.clone(), Duration::ZERO);
+        let Next::At(at) = check::run(&context, 0) else {
+            panic!("it is not looked after any more: {:?}", lab.job())
+        };
         assert_eq!(lab.job().errors, 0, "{:?}", lab.job());
         assert!(lab.ca.count(Endpoint::Certificate) < 100, "it does not end");
         lab.clock.advance(at.since(lab.clock.now()).max(Duration::from_millis(100)));
@@ -597,7 +601,7 @@ fn what_was_issued_lately_counts_over_the_restarts_that_put_it_into_use() {
         let mut md = lab.md(NAME);
         md.md.ca.url = md.md.ca.urls.first().cloned();
         md.certs.keyed[0].1 = certs.last().cloned();
-        lab.engine_of(&[md]).run(0);
+        check::run(&lab.context_of(&[md]), 0);
         let staging = lab.work();
         if let Some(chain) = Staging::new(&staging, NAME).chain(&KeySpec::Ec("P-256".into())).unwrap() {
             certs.push(CertInfo::from_chain(&chain));
@@ -624,10 +628,11 @@ fn a_first_start_of_hundreds_keeps_to_the_orders_its_ca_accepts() {
         (0..29).for_each(|_| ledger.place(&lab.ca.directory_url(), begin));
         Staging::new(&work, &managed.md.name).save_ledger(&ledger).unwrap();
     }
-    let engine = lab.engine_of(&mds);
+    let context = lab.context_of(&mds);
     let waits: Vec<bool> = (0..mds.len())
         .map(|index| {
-            matches!(engine.run(index), Next::At(at) if at > begin) && !is_finished(&lab, &mds[index])
+            matches!(check::run(&context, index), Next::At(at) if at > begin)
+                && !is_finished(&lab, &mds[index])
         })
         .collect();
     let waiting = waits.iter().filter(|waits| **waits).count();
@@ -642,13 +647,13 @@ fn a_first_start_of_hundreds_keeps_to_the_orders_its_ca_accepts() {
     assert!(last.until.since(begin) > Duration::from_secs(320), "each has its turn: {last:?}");
     assert_eq!((job(first).errors, job(first).last.status), (0, 0));
     // The next child knows what this one has ordered.
-    let engine = lab.engine_of(&mds);
-    engine.run(first);
+    let context = lab.context_of(&mds);
+    check::run(&context, first);
     assert_eq!(lab.orders(), placed);
     // And each renewal begins when its turn has come.
     for index in (first..mds.len()).filter(|index| waits[*index]) {
         while !is_finished(&lab, &mds[index]) {
-            if let Next::At(at) = engine.run(index) {
+            if let Next::At(at) = check::run(&context, index) {
                 lab.clock.advance(at.since(lab.clock.now()).min(HOUR));
             }
             assert_eq!(job(index).errors, 0);
@@ -685,8 +690,8 @@ fn one_that_waits_for_its_ca_takes_no_place_of_others() {
     let mut lab = Lab::new();
     lab.settings.parallel = 1;
     lab.ca.rules(|rules| rules.validation_time = HOUR);
-    let engine = Arc::new(lab.engine(&[NAME, "b.test"]));
-    let mut driver = Driver::new(engine, lab.clock.stop.clone());
+    let context = Arc::new(lab.context(&[NAME, "b.test"]));
+    let mut driver = Driver::new(context, lab.clock.stop.clone());
     let begin = Instant::now();
     let is_waiting = |name: &str| {
         let job = Staging::new(&lab.work(), name).job().unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Renewals from the decision to the staged set: the real engine, flow and store, with a CA in memory that
+//! Renewals from the decision to the staged set: the real renewal and store, with a CA in memory that
 //! is strict about the protocol. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -13,8 +13,10 @@ use mod_md::managed::save_error::Unsaved;
 use mod_md::managed::staging::Staging;
 use mod_md::model::job::Untold;
 use mod_md::model::{Job, KeySpec};
-use mod_md::renew::worker::check::{Engine, Next};
+use mod_md::renew::attempt::context::Context;
+use mod_md::renew::worker::check;
 use mod_md::renew::worker::pool::Driver;
+use mod_md::renew::worker::queue::Next;
 use mod_md::store::{Fuse, StartStore, WorkGroup, WorkStore};
 use mod_md::time::{Clock, StopFlag};
 use std::ops::{Deref, DerefMut};
@@ -59,18 +61,18 @@ impl Lab {
         StartStore::open_with(&self.path, None, fuse).unwrap().unsynced().worker()
     }
 
-    fn engine(&self, mds: Vec<Managed>, fuse: Fuse) -> Engine {
+    fn context(&self, mds: Vec<Managed>, fuse: Fuse) -> Context {
         let ca = self.ca.clone();
-        self.engine_by(mds, fuse, move || ca.clone())
+        self.context_by(mds, fuse, move || ca.clone())
     }
 
-    fn engine_by<T: Transport + 'static>(
+    fn context_by<T: Transport + 'static>(
         &self,
         mds: Vec<Managed>,
         fuse: Fuse,
         connect: impl Fn() -> Arc<T> + Send + Sync + 'static,
-    ) -> Engine {
-        self.0.engine_by(&mds, self.store(fuse), move || Ok(connect()))
+    ) -> Context {
+        self.0.context_by(&mds, self.store(fuse), move || Ok(connect()))
     }
 
     fn job(&self, name: &str) -> Job {
@@ -88,7 +90,7 @@ fn ec() -> KeySpec {
 fn a_set_with_several_keys_and_names_is_staged_with_one_account() {
     let lab = Lab::new();
     let md = lab.md(&["a.test", "www.a.test"], &[KeySpec::default(), ec()]);
-    assert_eq!(lab.engine(vec![md.clone()], Fuse::default()).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(vec![md.clone()], Fuse::default()), 0), Next::Never);
     let job = lab.job("a.test");
     assert!(job.finished && job.notified && job.notified_renewed, "{job:?}");
     assert_eq!((job.errors, job.last.status), (0, 0));
@@ -104,7 +106,7 @@ fn a_set_with_several_keys_and_names_is_staged_with_one_account() {
     assert_eq!(store.names(WorkGroup::Challenges).unwrap(), Vec::<String>::new());
     // A finished job asks nothing more of the CA.
     let before = lab.ca.seen().len();
-    assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(vec![md], Fuse::default()), 0), Next::Never);
     assert_eq!(lab.ca.seen().len(), before);
 }
 
@@ -121,7 +123,7 @@ fn whatever_a_ca_sends_beside_the_chain_one_order_is_enough() {
     ] {
         let lab = Lab::new().with_account_key("a.test");
         lab.ca.rules(|rules| rules.sends.clone_from(&sends));
-        lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
+        check::run(&lab.context(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()), 0);
         let job = lab.job("a.test");
         assert!(job.finished && job.errors == 0, "{sends:?} {job:?}");
         let store = lab.store(Fuse::default());
@@ -137,7 +139,7 @@ fn whatever_a_ca_sends_beside_the_chain_one_order_is_enough() {
 fn a_certificate_that_comes_without_its_issuer_is_taken() {
     let lab = Lab::new().with_account_key("a.test");
     lab.ca.rules(|rules| rules.sends = vec![Sends::Leaf]);
-    lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
+    check::run(&lab.context(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()), 0);
     assert!(lab.job("a.test").finished);
     assert_eq!(lab.ca.count(Endpoint::NewOrder), 1);
 }
@@ -145,7 +147,7 @@ fn a_certificate_that_comes_without_its_issuer_is_taken() {
 #[test]
 fn an_order_is_finalized_as_soon_as_its_names_are_validated() {
     let lab = Lab::new();
-    lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
+    check::run(&lab.context(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()), 0);
     assert!(lab.job("a.test").finished);
     // The certificate is there with the first look for it.
     assert_eq!((lab.ca.count(Endpoint::Finalize), lab.ca.count(Endpoint::Order)), (1, 1));
@@ -155,7 +157,7 @@ fn an_order_is_finalized_as_soon_as_its_names_are_validated() {
 fn an_order_that_is_not_ready_when_its_names_are_validated_is_waited_for() {
     let lab = Lab::new();
     lab.ca.rules(|r| r.ready_polls = 3);
-    lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
+    check::run(&lab.context(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()), 0);
     let job = lab.job("a.test");
     assert!(job.finished && job.errors == 0, "{job:?}");
     // Refused before the first of three looks, accepted after the last; one look more for the certificate.
@@ -165,7 +167,7 @@ fn an_order_that_is_not_ready_when_its_names_are_validated_is_waited_for() {
 /// Runs the job as children that follow each other do, until its set is complete.
 fn run_to_the_end(lab: &Lab, md: &Managed) {
     for _ in 0..4 {
-        match lab.engine(vec![md.clone()], Fuse::default()).run(0) {
+        match check::run(&lab.context(vec![md.clone()], Fuse::default()), 0) {
             Next::At(at) => lab.clock.advance(at.since(lab.clock.now())),
             Next::Never => return,
         }
@@ -179,7 +181,7 @@ fn a_job_that_dies_before_any_write_is_finished_with_the_same_account() {
     loop {
         let lab = if steps < 30 { Lab::new() } else { Lab::new().with_account_key("a.test") };
         let md = lab.md(&["a.test", "www.a.test"], &[ec()]);
-        lab.engine(vec![md.clone()], Fuse::after(steps)).run(0);
+        check::run(&lab.context(vec![md.clone()], Fuse::after(steps)), 0);
         let job = Staging::new(&lab.store(Fuse::default()), "a.test").job().unwrap();
         let died = !job.is_some_and(|job| job.notified_renewed);
         run_to_the_end(&lab, &md);
@@ -201,7 +203,7 @@ fn a_certificate_that_was_issued_is_used_whatever_write_comes_to_nothing() {
     for steps in 0.. {
         let lab = Lab::new().with_account_key("a.test");
         let md = lab.md(&["a.test"], &[ec()]);
-        lab.engine(vec![md.clone()], Fuse::after(steps)).run(0);
+        check::run(&lab.context(vec![md.clone()], Fuse::after(steps)), 0);
         let (issued, job) =
             (lab.ca.count(Endpoint::Certificate), Staging::new(&lab.store(Fuse::default()), "a.test").job());
         run_to_the_end(&lab, &md);
@@ -251,7 +253,12 @@ fn all_records_are_there_before_the_ca_looks_for_one_and_gone_in_the_end() {
             validate(asked)
         });
     });
-    assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never, "{:?}", lab.job("a.test").last);
+    assert_eq!(
+        check::run(&lab.context(vec![md], Fuse::default()), 0),
+        Next::Never,
+        "{:?}",
+        lab.job("a.test").last
+    );
     let verbs: Vec<_> =
         calls_of(&calls).iter().map(|call| call.split(' ').next().unwrap().to_string()).collect();
     assert_eq!(verbs, ["setup", "setup", "teardown", "teardown"]);
@@ -264,7 +271,12 @@ fn names_that_a_wildcard_covers_are_not_ordered() {
     let lab = Lab::new().with_account_key("a.test");
     let (mut md, calls) = with_dns01(&lab);
     md.md.domains = ["a.test", "www.a.test", "*.a.test", "x.y.a.test"].map(String::from).to_vec();
-    assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never, "{:?}", lab.job("a.test").last);
+    assert_eq!(
+        check::run(&lab.context(vec![md], Fuse::default()), 0),
+        Next::Never,
+        "{:?}",
+        lab.job("a.test").last
+    );
     assert_eq!(calls_of(&calls).iter().filter(|call| call.starts_with("setup")).count(), 3);
     let chain = Staging::new(&lab.store(Fuse::default()), "a.test").chain(&ec()).unwrap().unwrap();
     assert_eq!(CertInfo::from_chain(&chain).dns_names, ["a.test", "*.a.test", "x.y.a.test"]);
@@ -291,9 +303,9 @@ fn a_command_may_replace_the_record_that_a_name_and_its_wildcard_share() {
                 }
             });
         });
-        let engine = lab.engine(vec![md], Fuse::default());
+        let context = lab.context(vec![md], Fuse::default());
         for _ in 0..10 {
-            match engine.run(0) {
+            match check::run(&context, 0) {
                 Next::Never => break,
                 Next::At(at) => lab.clock.advance(at.since(lab.clock.now())),
             }
@@ -320,7 +332,7 @@ fn a_ca_that_writes_its_objects_in_its_own_way_issues() {
             (md.md.name, md.md.domains) = (names[0].into(), names.iter().map(ToString::to_string).collect());
             let name = names[0];
             for orders in 1..=2 {
-                lab.engine(vec![md.clone()], Fuse::default()).run(0);
+                check::run(&lab.context(vec![md.clone()], Fuse::default()), 0);
                 let job = lab.job(name);
                 assert!(job.finished && job.errors == 0, "{quirks:?} {names:?}: {job:?}");
                 assert_eq!(lab.ca.count(Endpoint::NewOrder), orders);
@@ -384,7 +396,7 @@ fn assert_one_order_is_enough(switches: u64) {
         ways.iter().for_each(|(_, change)| change(rules));
     });
     // Each look is that of a new child.
-    let is_over = (0..200).any(|_| match lab.engine(vec![md.clone()], Fuse::default()).run(0) {
+    let is_over = (0..200).any(|_| match check::run(&lab.context(vec![md.clone()], Fuse::default()), 0) {
         Next::Never => true,
         Next::At(at) => {
             lab.clock.advance(at.since(lab.clock.now()));
@@ -448,7 +460,7 @@ fn records_are_torn_down_wherever_the_child_died() {
     for steps in (0..).step_by(3) {
         let lab = Lab::new().with_account_key("a.test");
         let (md, calls) = with_dns01(&lab);
-        lab.engine(vec![md.clone()], Fuse::after(steps)).run(0);
+        check::run(&lab.context(vec![md.clone()], Fuse::after(steps)), 0);
         let died =
             !Staging::new(&lab.store(Fuse::default()), "a.test").job().unwrap().is_some_and(|j| j.finished);
         run_to_the_end(&lab, &md);
@@ -502,10 +514,10 @@ fn domains_with_a_name_in_common_leave_each_other_their_records() {
             // The CA is about to look for the records of the first when all of the second happens.
             run_until(&mut lab, Endpoint::Challenge, &md(first));
             assert_eq!(records(&calls).len(), 1);
-            lab.engine(vec![md(second)], Fuse::default()).run(0);
+            check::run(&lab.context(vec![md(second)], Fuse::default()), 0);
             let job = lab.job(second);
             assert!(job.finished && job.errors == 0, "{job:?}");
-            lab.engine(vec![md(first)], Fuse::default()).run(0);
+            check::run(&lab.context(vec![md(first)], Fuse::default()), 0);
             let job = lab.job(first);
             assert!(job.finished && job.errors == 0, "version {version}, {first} first: {job:?}");
             assert_eq!(records(&calls), [], "version {version}, {first} first");
@@ -528,7 +540,7 @@ fn a_wildcard_leaves_the_answers_of_its_name_in_place() {
     let before = text();
     assert!(before.is_some());
     lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
-    lab.engine(vec![wildcard], Fuse::default()).run(0);
+    check::run(&lab.context(vec![wildcard], Fuse::default()), 0);
     assert!(lab.job("*.a.test").finished, "{:?}", lab.job("*.a.test"));
     assert_eq!(text(), before);
     run_to_the_end(&lab, &plain);
@@ -540,7 +552,8 @@ fn a_command_that_fails_for_a_challenge_is_a_failure_to_set_it_up() {
     let mut lab = Lab::new().with_account_key("a.test");
     let line = "/bin/sh -c 'case \"$1\" in challenge-setup*) exit 7; esac' sh";
     lab.settings.commands.message = Some(line.into());
-    let Next::At(next) = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0) else {
+    let Next::At(next) = check::run(&lab.context(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()), 0)
+    else {
         panic!("no next try")
     };
     let last = lab.job("a.test").last;
@@ -561,8 +574,8 @@ fn a_command_that_takes_long_holds_up_no_other_domain() {
     let line = format!("/bin/sh -c 'while ! test -e {}; do sleep 0.05; done' sh", done.display());
     slow.dns01 = Some(dns01::Command { line, version: 1, limit: Duration::from_secs(60) });
     lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
-    let engine = lab.engine(vec![slow, lab.md(&["b.test"], &[ec()])], Fuse::default());
-    let mut driver = Driver::new(Arc::new(engine), lab.clock.stop.clone());
+    let context = lab.context(vec![slow, lab.md(&["b.test"], &[ec()])], Fuse::default());
+    let mut driver = Driver::new(Arc::new(context), lab.clock.stop.clone());
     let store = lab.store(Fuse::default());
     let is_finished = |name: &str| Staging::new(&store, name).job().unwrap().is_some_and(|job| job.finished);
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
@@ -581,7 +594,9 @@ fn a_challenge_that_cannot_be_set_up_is_an_error_of_its_own_kind() {
     let (mut md, _) = with_dns01(&lab);
     let line = "/bin/sh -c 'exit 3'".into();
     md.dns01 = Some(dns01::Command { line, version: 1, limit: Duration::from_secs(60) });
-    let Next::At(next) = lab.engine(vec![md], Fuse::default()).run(0) else { panic!("no next try") };
+    let Next::At(next) = check::run(&lab.context(vec![md], Fuse::default()), 0) else {
+        panic!("no next try")
+    };
     let last = lab.job("a.test").last;
     assert_eq!(last.problem.as_deref(), Some("challenge-setup-failure"));
     let detail = last.detail.unwrap();
@@ -616,10 +631,10 @@ fn a_job_stopped_at_any_request_is_no_failure_and_goes_on_with_its_order() {
         lab.ca.rules(|rules| rules.validation_polls = 2);
         let md = lab.md(&["a.test"], &[ec()]);
         let (ca, clock) = (lab.ca.clone(), lab.clock.clone());
-        let engine = lab.engine_by(vec![md.clone()], Fuse::default(), move || {
+        let context = lab.context_by(vec![md.clone()], Fuse::default(), move || {
             Arc::new(Stopping { ca: ca.clone(), clock: clock.clone(), left: AtomicUsize::new(requests) })
         });
-        engine.run(0);
+        check::run(&context, 0);
         let stopped = lab.clock.is_stopped();
         assert_eq!(lab.job("a.test").errors, 0, "at request {requests}");
         // The next child has a clock that runs.
@@ -636,15 +651,15 @@ fn jobs_that_start_together_share_one_account() {
     let lab = Lab::new();
     let names: Vec<String> = (0..8).map(|i| format!("d{i}.test")).collect();
     let mds = names.iter().map(|name| lab.md(&[name], &[ec()])).collect();
-    let engine = lab.engine(mds, Fuse::default());
+    let context = lab.context(mds, Fuse::default());
     std::thread::scope(|scope| {
         for index in 0..names.len() {
-            let engine = &engine;
+            let context = &context;
             let clock = &lab.clock;
             // All wait by one clock, so that it runs faster for each, and one may be told to look again.
             scope.spawn(move || {
                 for _ in 0..50 {
-                    match engine.run(index) {
+                    match check::run(context, index) {
                         Next::Never => return,
                         Next::At(at) => clock.advance(at.since(clock.now())),
                     }
@@ -665,8 +680,8 @@ fn a_failed_validation_is_told_with_domain_next_try_and_words_of_the_ca() {
         rules.validate =
             Arc::new(|_| Err(problem("connection", "Timeout during connect (likely firewall problem)")));
     });
-    let engine = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
-    let Next::At(next) = engine.run(0) else { panic!("no next try") };
+    let context = lab.context(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
+    let Next::At(next) = check::run(&context, 0) else { panic!("no next try") };
     let job = lab.job("a.test");
     assert_eq!(job.errors, 1);
     assert_eq!(job.last.problem.as_deref(), Some("urn:ietf:params:acme:error:connection"));
@@ -678,7 +693,7 @@ fn a_failed_validation_is_told_with_domain_next_try_and_words_of_the_ca() {
     assert_eq!(lab.store(Fuse::default()).names(WorkGroup::Challenges).unwrap(), Vec::<String>::new());
     // Before its time nothing is tried, also by another child.
     let before = lab.ca.seen().len();
-    let again = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
+    let again = check::run(&lab.context(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()), 0);
     assert!(matches!(again, Next::At(at) if at.unix() == next.unix()));
     assert_eq!(lab.ca.seen().len(), before);
 }
@@ -692,7 +707,7 @@ fn errors_that_say_nothing_hide_none_that_does() {
         rules.validate = Arc::new(|_| Err(problem("incorrectResponse", "it says 404")));
         rules.challenge_types = vec!["dns-01", "tls-alpn-01", "http-01"];
     });
-    lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0);
+    check::run(&lab.context(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()), 0);
     let last = lab.job("a.test").last;
     assert_eq!(last.problem.as_deref(), Some("urn:ietf:params:acme:error:incorrectResponse"));
     assert!(last.detail.as_deref().is_some_and(|said| said.contains("it says 404")), "{last:?}");
@@ -703,11 +718,11 @@ fn a_rate_limit_holds_the_job_back_as_long_as_the_ca_says() {
     let lab = Lab::new();
     let document = problem("rateLimited", "too many new orders recently");
     lab.ca.fault(Endpoint::NewOrder, Fault::Problem { status: 429, document, retry_after: Some("7200") });
-    let engine = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
-    let Next::At(next) = engine.run(0) else { panic!("no next try") };
+    let context = lab.context(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
+    let Next::At(next) = check::run(&context, 0) else { panic!("no next try") };
     assert!(next.since(lab.clock.now()) >= Duration::from_secs(7199), "{next:?}");
     lab.clock.advance(next.since(lab.clock.now()));
-    assert_eq!(engine.run(0), Next::Never);
+    assert_eq!(check::run(&context, 0), Next::Never);
     assert!(lab.job("a.test").finished);
 }
 
@@ -715,8 +730,8 @@ fn a_rate_limit_holds_the_job_back_as_long_as_the_ca_says() {
 fn an_unreachable_ca_is_an_error_with_its_status_until_it_answers() {
     let lab = Lab::new();
     lab.ca.fault(Endpoint::Directory, Fault::Unreached(http::Error::Refused));
-    let engine = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
-    let Next::At(next) = engine.run(0) else { panic!("no next try") };
+    let context = lab.context(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
+    let Next::At(next) = check::run(&context, 0) else { panic!("no next try") };
     let job = lab.job("a.test");
     assert_eq!((job.last.status, job.errors), (111, 1));
     let detail = job.last.detail.unwrap();
@@ -727,19 +742,19 @@ fn an_unreachable_ca_is_an_error_with_its_status_until_it_answers() {
         "{detail}"
     );
     lab.clock.advance(next.since(lab.clock.now()));
-    assert_eq!(engine.run(0), Next::Never);
+    assert_eq!(check::run(&context, 0), Next::Never);
 }
 
 #[test]
 fn an_account_the_ca_has_forgotten_is_replaced() {
     let lab = Lab::new();
     let md = lab.md(&["a.test"], &[ec()]);
-    lab.engine(vec![md.clone()], Fuse::default()).run(0);
+    check::run(&lab.context(vec![md.clone()], Fuse::default()), 0);
     let forgetful = FakeCa::new("ca.test", lab.clock.clone());
     let other = lab.md(&["b.test"], &[ec()]);
     let ca = forgetful.clone();
-    let engine = lab.engine_by(vec![other, md], Fuse::default(), move || ca.clone());
-    assert_eq!(engine.run(0), Next::Never, "{:?}", lab.job("b.test").last);
+    let context = lab.context_by(vec![other, md], Fuse::default(), move || ca.clone());
+    assert_eq!(check::run(&context, 0), Next::Never, "{:?}", lab.job("b.test").last);
     // To this CA any unknown account is a mistake of the client; here it is its own doing.
     assert_eq!(forgetful.take_violations().len(), 1);
     assert_eq!((lab.ca.account_count(), forgetful.account_count()), (1, 1));
@@ -750,7 +765,9 @@ fn terms_that_are_not_agreed_to_are_a_clear_error() {
     let lab = Lab::new();
     let mut md = lab.md(&["a.test"], &[ec()]);
     md.md.ca.agreement = None;
-    let Next::At(next) = lab.engine(vec![md], Fuse::default()).run(0) else { panic!("no next try") };
+    let Next::At(next) = check::run(&lab.context(vec![md], Fuse::default()), 0) else {
+        panic!("no next try")
+    };
     let detail = lab.job("a.test").last.detail.unwrap();
     assert!(
         detail.contains("https://ca.test/terms") && detail.contains("MDCertificateAgreement"),
@@ -770,7 +787,7 @@ fn a_profile_the_ca_does_not_have_is_left_out_unless_it_is_mandatory() {
         lab.ca.rules(|rules| rules.profiles = vec!["short"]);
         let mut md = lab.md(&["a.test"], &[ec()]);
         (md.md.profile, md.md.profile_mandatory) = (Some(profile.into()), mandatory);
-        lab.engine(vec![md], Fuse::default()).run(0);
+        check::run(&lab.context(vec![md], Fuse::default()), 0);
         let seen = lab.ca.seen();
         let order = seen.iter().find(|s| s.endpoint == Endpoint::NewOrder).unwrap();
         assert_eq!(order.payload.get("profile").and_then(|p| p.as_str()), asked, "{profile} {mandatory}");
@@ -785,7 +802,9 @@ fn nothing_is_ordered_of_a_ca_without_the_mandatory_profile() {
         lab.ca.rules(|rules| rules.profiles = profiles);
         let mut md = lab.md(&["a.test"], &[ec()]);
         (md.md.profile, md.md.profile_mandatory) = (Some("other".into()), true);
-        let Next::At(next) = lab.engine(vec![md], Fuse::default()).run(0) else { panic!("no next try") };
+        let Next::At(next) = check::run(&lab.context(vec![md], Fuse::default()), 0) else {
+            panic!("no next try")
+        };
         assert!(next.since(lab.clock.now()) >= Duration::from_secs(43_200));
         assert_eq!(lab.ca.count(Endpoint::NewOrder), 0);
         let last = lab.job("a.test").last;
@@ -803,7 +822,7 @@ fn the_set_is_finished_on_disk_before_any_command_hears_of_it() {
     // As a command that has httpd reload: the parent reads the job while the command still runs.
     lab.settings.commands.notify = Some(format!("/bin/sh -c 'cp {} {}' sh", job.display(), copy.display()));
     let md = lab.md(&["a.test"], &[ec()]);
-    assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(vec![md], Fuse::default()), 0), Next::Never);
     let seen: serde_json::Value = serde_json::from_slice(&std::fs::read(copy).unwrap()).unwrap();
     assert_eq!(
         (&seen["finished"], &seen["notified"]),
@@ -829,10 +848,10 @@ impl Transport for StoppingAt {
 /// Runs the renewal of this MD until the CA has been asked for this, as a child that is stopped then.
 fn run_until(lab: &mut Lab, endpoint: Endpoint, md: &Managed) {
     let (ca, clock) = (lab.ca.clone(), lab.clock.clone());
-    let engine = lab.engine_by(vec![md.clone()], Fuse::default(), move || {
+    let context = lab.context_by(vec![md.clone()], Fuse::default(), move || {
         Arc::new(StoppingAt(endpoint, ca.clone(), clock.clone()))
     });
-    engine.run(0);
+    check::run(&context, 0);
     assert!(lab.clock.is_stopped());
     lab.clock = Arc::new(VirtualClock::at(lab.clock.now()));
 }
@@ -847,7 +866,7 @@ fn a_command_ended_by_a_stop_is_no_failure_and_called_again() {
     let job = lab.job("a.test");
     assert_eq!((job.finished, job.notified, job.errors), (true, false, 0));
     lab.settings.commands.notify = Some(format!("/bin/sh -c 'echo >> {}' sh", calls.display()));
-    assert_eq!(lab.engine(vec![md], Fuse::default()).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(vec![md], Fuse::default()), 0), Next::Never);
     assert!(lab.job("a.test").notified);
     assert_eq!(std::fs::read_to_string(calls).unwrap(), "\n");
 }
@@ -863,11 +882,11 @@ fn a_job_that_cannot_be_saved_is_gone_on_with_from_memory() {
     let md = Managed { unsaved: unsaved.clone(), ..lab.md(&["a.test"], &[ec()]) };
     StartStore::open(&lab.path, None).unwrap();
     let fuse = Fuse::after(0);
-    let engine = lab.engine(vec![md], fuse.clone());
+    let context = lab.context(vec![md], fuse.clone());
     let mut pauses = Vec::new();
     for count in 1..=4 {
         let begin = lab.clock.now();
-        let Next::At(look) = engine.run(0) else { panic!("no next look") };
+        let Next::At(look) = check::run(&context, 0) else { panic!("no next look") };
         assert_eq!(look, begin.plus(Duration::from_secs(30)), "it is soon looked whether it can be saved");
         assert_eq!(unsaved.loss().map(|loss| loss.errors), Some(count));
         // Looks before its time are no tries.
@@ -876,7 +895,7 @@ fn a_job_that_cannot_be_saved_is_gone_on_with_from_memory() {
             if lab.clock.now().since(begin) >= Duration::from_secs(30 << (count - 1)) {
                 break;
             }
-            engine.run(0);
+            check::run(&context, 0);
         }
         assert_eq!(unsaved.loss().map(|loss| loss.errors), Some(count), "no try before the pause is over");
         pauses.push(lab.clock.now().since(begin).as_secs());
@@ -885,7 +904,7 @@ fn a_job_that_cannot_be_saved_is_gone_on_with_from_memory() {
     assert_eq!(calls_of(&calls), ["renewing", "errored"], "once an hour");
     assert_eq!(lab.ca.count(Endpoint::NewOrder), 0);
     fuse.mend();
-    engine.run(0);
+    check::run(&context, 0);
     assert_eq!(unsaved.loss(), None);
     let job = lab.job("a.test");
     assert!(job.finished, "{:?}", job.last);
@@ -908,13 +927,13 @@ fn the_outcome_of_a_call_by_another_child_is_waited_for_briefly() {
             Staging::new(&lab.store(Fuse::default()), "a.test").save_job(&job).unwrap();
         };
         save(true, true);
-        let engine = lab.engine(vec![md], Fuse::default());
+        let context = lab.context(vec![md], Fuse::default());
         let moment = lab.clock.now().plus(Duration::from_secs(1));
-        assert_eq!(engine.run(0), Next::At(moment));
+        assert_eq!(check::run(&context, 0), Next::At(moment));
         if has_failed {
             save(false, false);
         }
-        engine.run(0);
+        check::run(&context, 0);
         assert_eq!(calls.exists(), has_failed);
         assert_eq!(lab.job("a.test").untold, None);
     }
@@ -925,7 +944,7 @@ fn a_finished_job_without_its_set_is_begun_anew() {
     let lab = Lab::new().with_account_key("a.test");
     let staged = lab.store(Fuse::default());
     Staging::new(&staged, "a.test").save_job(&Job { finished: true, ..Job::new("a.test") }).unwrap();
-    assert_eq!(lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()).run(0), Next::Never);
+    assert_eq!(check::run(&lab.context(vec![lab.md(&["a.test"], &[ec()])], Fuse::default()), 0), Next::Never);
     assert!(Staging::new(&staged, "a.test").chain(&ec()).unwrap().is_some());
 }
 
@@ -937,15 +956,15 @@ fn the_account_of_one_ca_never_stands_beside_the_key_for_another() {
         Endpoint::NewOrder,
         Fault::Problem { status: 500, document: problem("serverInternal", "x"), retry_after: None },
     );
-    let engine = lab.engine(vec![md.clone()], Fuse::default());
-    let Next::At(next) = engine.run(0) else { panic!("no next try") };
+    let context = lab.context(vec![md.clone()], Fuse::default());
+    let Next::At(next) = check::run(&context, 0) else { panic!("no next try") };
     lab.clock.advance(next.since(lab.clock.now()));
     let second = FakeCa::new("second.test", lab.clock.clone());
     second.rules(|rules| rules.eab_required = true);
     let mut moved = md;
     moved.md.ca.urls = vec![second.directory_url()];
     let ca = second.clone();
-    lab.engine_by(vec![moved], Fuse::default(), move || ca.clone()).run(0);
+    check::run(&lab.context_by(vec![moved], Fuse::default(), move || ca.clone()), 0);
     let store = lab.store(Fuse::default());
     let staging = Staging::new(&store, "a.test");
     let (account, first) = staging.account(0).unwrap();
@@ -967,8 +986,8 @@ impl Transport for Panicking {
 #[test]
 fn a_panic_in_a_job_is_an_error_of_that_job() {
     let lab = Lab::new();
-    let engine = lab.engine_by(vec![lab.md(&["a.test"], &[ec()])], Fuse::default(), || Arc::new(Panicking));
-    let mut driver = Driver::new(Arc::new(engine), lab.clock.stop.clone());
+    let context = lab.context_by(vec![lab.md(&["a.test"], &[ec()])], Fuse::default(), || Arc::new(Panicking));
+    let mut driver = Driver::new(Arc::new(context), lab.clock.stop.clone());
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     let store = lab.store(Fuse::default());
     while Staging::new(&store, "a.test").job().unwrap().is_none_or(|job| job.errors == 0) {
@@ -991,9 +1010,9 @@ fn a_domain_is_checked_after_the_interval_or_when_due_if_earlier() {
         let dns_names = vec!["a.test".into()];
         let info = CertInfo { dns_names, not_before: now.minus(day), not_after, ..CertInfo::default() };
         md.certs = vec![(ec(), Some(info))].into();
-        lab.engine(vec![md.clone()], Fuse::default()).run(0)
+        check::run(&lab.context(vec![md.clone()], Fuse::default()), 0)
     };
-    // The engine's chance is 0.5: no jitter.
+    // The context's random number is 0.5: no jitter.
     assert_eq!(next(now.plus(day * 89)), Next::At(now.plus(day / 2)));
     // 33 % of two days before its end, which is earlier.
     let end = now.plus(day);
@@ -1006,8 +1025,8 @@ fn nothing_is_renewed_before_the_initial_delay_is_over() {
     let mut lab = Lab::new();
     lab.settings.initial_delay = delay;
     let driver = |stop: StopFlag| {
-        let engine = lab.engine(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
-        Driver::new(Arc::new(engine), stop)
+        let context = lab.context(vec![lab.md(&["a.test"], &[ec()])], Fuse::default());
+        Driver::new(Arc::new(context), stop)
     };
     let store = lab.store(Fuse::default());
     let mut early = driver(StopFlag::default());

@@ -2,12 +2,11 @@
 //! Four hundred days of a thousand managed domains on a virtual clock, with certificates of 6, 45 and 90
 //! days.
 //!
-//! Real are the decisions: when to renew (`due::decide`), what the CA's advice makes of it (`ari`), whose
-//! turn among the CAs it is and when to try again (`pace`), what a CA's refusal holds back (`hold`), what no
-//! reason passes (`brake`), how many are in flight (`Slots`), and what a restart keeps of a failing job.
-//! Models are the CAs, the network and httpd's daily restart, which activates what is staged: no key is made,
-//! no request sent. A CA counts orders and failed validations as public ones do, and answers with the errors
-//! the real client makes of its answers.
+//! Real are the decisions: what to do next (`decide::next`, which the renewing child performs too), what a CA's
+//! answers mean (`ari`, `retry`, `rate_limits`), how many renewals are in flight (`Slots`), and what a restart
+//! keeps of a failing job. Models are the CAs, the network and httpd's daily restart, which activates what is
+//! staged: no key is made, no request sent. A CA counts orders and failed validations as public ones do, and
+//! answers with the errors that the real client makes of its answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use mod_md::acme::{self, Problem, RenewalInfo};
@@ -15,12 +14,10 @@ use mod_md::crypto::CertInfo;
 use mod_md::http;
 use mod_md::managed::certificates::KeyedCert;
 use mod_md::model::ledger::{Cause, Ledger};
-use mod_md::model::{HeldBack, Job, KeySpec, Md};
+use mod_md::model::{Job, KeySpec, Md};
 use mod_md::renew::decide::brake;
 use mod_md::renew::decide::brake::Request;
-use mod_md::renew::decide::due;
-use mod_md::renew::decide::due::Decision;
-use mod_md::renew::decide::failover::{CaChoice, choose_within_demands};
+use mod_md::renew::decide::next::{Action, Attempt, Inputs, Issuance, next};
 use mod_md::renew::decide::rate_limits::RateLimits;
 use mod_md::renew::decide::retry;
 use mod_md::renew::decide::retry::{Failure, Retry};
@@ -175,7 +172,7 @@ struct World {
     random: Random,
     domains: Vec<Domain>,
     cas: [ModelCa; 2],
-    holds: RateLimits,
+    rate_limits: RateLimits,
     events: BinaryHeap<Reverse<(Timestamp, What, usize)>>,
     in_flight: [usize; 2],
     queue: VecDeque<usize>,
@@ -262,7 +259,7 @@ impl World {
             random,
             domains,
             cas: [(); 2].map(|()| ModelCa { quota: ORDERS.0, ..ModelCa::default() }),
-            holds: RateLimits::default(),
+            rate_limits: RateLimits::default(),
             events,
             in_flight: [0; 2],
             queue: VecDeque::new(),
@@ -321,118 +318,94 @@ impl World {
         self.now = until;
     }
 
-    /// What `Engine::run` does, without IO.
+    /// Performs what `next` says, as the renewing child does.
     fn look(&mut self, n: usize) {
         let now = self.clock();
-        let domain = &self.domains[n];
-        let decide = |domain: &Domain| {
-            let advice = ari::earliest(&domain.entries, &domain.certs);
-            due::decide(&domain.md, &domain.certs, true, advice, now)
-        };
         let is_revoked = self.has_whims && self.random.next() < 0.3;
-        let mut decision = decide(domain);
-        if matches!(decision, Decision::At(..)) && self.inquire(n) {
-            decision = decide(&self.domains[n]);
-        }
-        decision = due::heed_revocation(decision, &self.domains[n].certs, |_| is_revoked);
-        let domain = &self.domains[n];
-        match decision {
-            Decision::Never(reason) => panic!("{reason}"),
-            Decision::At(at, _) => {
-                let check = now.plus(due::spread(DAY, self.random.next()));
-                let asks = domain.entries.iter().map(|entry| entry.next_check).filter(|at| *at > now).min();
-                let next = at.min(check).min(asks.unwrap_or(check));
-                self.look_at(n, next);
-            }
-            Decision::Now(reason) => match self.brake(n, reason.cause()) {
-                Some(held) => {
-                    let check = now.plus(due::spread(DAY, self.random.next()));
-                    self.look_at(n, held.until.min(check));
+        let (mut has_asked, mut issuance) = (false, None);
+        let random = self.random.next();
+        loop {
+            let domain = &self.domains[n];
+            let inputs = Inputs {
+                md: &domain.md,
+                certs: &domain.certs,
+                in_use: true,
+                is_revoked: &|_| is_revoked,
+                live: None,
+                advice: &domain.entries,
+                has_asked,
+                job: &domain.job,
+                rate_limits: &self.rate_limits,
+                issuance: issuance.as_ref(),
+                retry: World::retry(),
+                check_interval: DAY,
+                random,
+            };
+            match next(&inputs, now) {
+                Action::AskAri(ca) => {
+                    self.ask_ari(n, &ca);
+                    has_asked = true;
                 }
-                None => self.renew(n),
-            },
+                Action::LookUpIssuance(_) => {
+                    issuance = Some(Issuance { ledger: domain.ledger.clone(), queued: None });
+                }
+                Action::NotDue(at) | Action::Retry { look_at: at, .. } => return self.look_at(n, at),
+                Action::HeldBack { ari, look_at, .. } => {
+                    if let Some(ca) = ari {
+                        self.ask_ari(n, &ca);
+                    }
+                    return self.look_at(n, look_at);
+                }
+                Action::SpareCa { ca, until, look_at } => {
+                    let hold = self.rate_limits.find(&ca, &domain.md.domains, now).cloned();
+                    retry::wait(&mut self.domains[n].job, until, hold.as_ref());
+                    return self.look_at(n, look_at);
+                }
+                Action::Renew { attempt, .. } => return self.renew(n, &attempt),
+                action @ (Action::Release | Action::Rest(_) | Action::Never | Action::NoCa) => {
+                    panic!("{action:?}")
+                }
+            }
         }
     }
 
-    /// What `Engine::held_back` asks.
-    fn brake(&mut self, n: usize, cause: Cause) -> Option<HeldBack> {
+    /// Asks the CA when it wants the certificate to be renewed.
+    fn ask_ari(&mut self, n: usize, ca: &str) {
         let now = self.clock();
-        let domain = &mut self.domains[n];
-        domain.cause = cause;
-        let ca = domain.job.pace.ca.as_ref().or(domain.md.ca.urls.first()).unwrap();
-        let request = Request { md: &domain.md, ca, cause, is_replacement: true };
-        brake::brake(&domain.ledger, &request, now).filter(|_| domain.job.errors == 0)
-    }
-
-    /// Whether the CA was asked when to renew.
-    fn inquire(&mut self, n: usize) -> bool {
-        let now = self.clock();
+        let ca = CAS.iter().position(|known| *known == ca).unwrap();
         let domain = &self.domains[n];
-        if !ari::is_due(domain.entries.first(), now)
-            || self.holds.until(CAS[0], &domain.md.domains, now).is_some()
-        {
-            return false;
-        }
         let known = domain.entries.first().cloned();
-        let id = domain.certs[0].1.as_ref().unwrap().ari_cert_id.clone().unwrap();
-        let entry = match self.cas[0].weather(self.now) {
+        let cert = domain.certs[0].1.as_ref().unwrap();
+        let id = cert.ari_cert_id.clone().unwrap();
+        let entry = match self.cas[ca].weather(self.now) {
             Weather::Fair => {
-                let cert = self.domains[n].certs[0].1.as_ref().unwrap();
                 // As public CAs do: a window of a day about two thirds into the lifetime.
                 let into = if self.has_whims { 0.0 } else { 0.6 };
-                let start = cert.not_before.plus(self.domains[n].lifetime.mul_f64(into));
-                let info =
-                    RenewalInfo { start, end: start.plus(self.domains[n].lifetime / 60), explanation: None };
+                let start = cert.not_before.plus(domain.lifetime.mul_f64(into));
+                let info = RenewalInfo { start, end: start.plus(domain.lifetime / 60), explanation: None };
                 let random = self.random.next();
                 ari::answered(known.as_ref(), &id, &info, Some(now.plus(DAY)), random, now)
             }
             _ => ari::unanswered(known.as_ref(), &id, None, now),
         };
         self.domains[n].entries = vec![entry];
-        true
     }
 
     fn retry() -> Retry {
         Retry { delay: Duration::from_secs(30), failover: 13 }
     }
 
-    fn renew(&mut self, n: usize) {
+    /// Begins the attempt, or waits for a place.
+    fn renew(&mut self, n: usize, attempt: &Attempt) {
         let now = self.clock();
-        let domain = &self.domains[n];
-        let pressure = pressure(&domain.md, &domain.certs, now);
-        let own = domain.job.pace.hold.clone().filter(|hold| hold.is_in_force(now));
-        let demands = |url: &str| {
-            let own = own.as_ref().filter(|hold| hold.ca == url);
-            self.holds.concerning(url, &domain.md.domains, now).chain(own).collect::<Vec<_>>().into_iter()
-        };
-        let failover = World::retry().failover;
-        let turn = choose_within_demands(
-            &domain.md.ca.urls,
-            &domain.job.pace,
-            failover,
-            (pressure.urgency, pressure.end),
-            demands,
-            now,
-        );
-        let (url, waits) = match turn {
-            CaChoice::Ask(url) => (url.to_string(), retry::waits_for(&domain.job, url, pressure.end, now)),
-            CaChoice::Wait(url, until) => (url.to_string(), Some(until)),
-            CaChoice::Unconfigured => panic!("no CA"),
-        };
-        if let Some(until) = waits {
-            if let CaChoice::Wait(..) = turn {
-                let hold = self.holds.find(&url, &self.domains[n].md.domains, now).cloned();
-                retry::wait(&mut self.domains[n].job, until, hold.as_ref());
-            }
-            let late = pressure.late_at.filter(|_| self.domains[n].md.ca.urls.len() > 1);
-            return self.look_at(n, until.min(late.unwrap_or(until)));
-        }
-        let ca = CAS.iter().position(|known| *known == url).unwrap();
+        let url = &attempt.ca;
+        self.domains[n].cause = attempt.cause;
+        let ca = CAS.iter().position(|known| known == url).unwrap();
         let mut slots = Slots::new(PARALLEL);
         for (ca, count) in self.in_flight.iter().enumerate() {
             (0..*count).for_each(|_| assert!(slots.take(CAS[ca])));
         }
-        if !slots.take(&url) {
+        if !slots.take(url) {
             self.domains[n].slot = Slot::Queued;
             return self.queue.push_back(n);
         }
@@ -459,7 +432,7 @@ impl World {
         let domain = &mut self.domains[n];
         let failure = Failure::of(&error::Error::from(error), Some(CAS[ca]), &domain.md.domains, now);
         if let Some(hold) = &failure.hold {
-            self.holds.add(hold, now);
+            self.rate_limits.add(hold, now);
         }
         let pressure = pressure(&domain.md, &domain.certs, now);
         let urls = domain.md.ca.urls.clone();
@@ -533,10 +506,10 @@ impl World {
             }
         }
         // The next child learns of the holds from the jobs.
-        self.holds = RateLimits::default();
+        self.rate_limits = RateLimits::default();
         for domain in &self.domains {
             if let Some(hold) = &domain.job.pace.hold {
-                self.holds.add(hold, now);
+                self.rate_limits.add(hold, now);
             }
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A host with managed domains: a store in a folder of its own, a clock, a CA in memory, and the engine of a
+//! A host with managed domains: a store in a folder of its own, a clock, a CA in memory, and the context of a
 //! renewing child.
 
 use crate::clock::VirtualClock;
@@ -11,10 +11,11 @@ use mod_md::managed::Managed;
 use mod_md::managed::staging::Staging;
 use mod_md::model::{Ca, Job, KeySpec, Md};
 use mod_md::notify::Commands;
-use mod_md::renew::attempt::ca_pool::Authorities;
+use mod_md::renew::attempt::ca_pool::CaPool;
+use mod_md::renew::attempt::context::Context;
 use mod_md::renew::attempt::settings::Settings;
 use mod_md::renew::decide::retry::Retry;
-use mod_md::renew::worker::check::Engine;
+
 use mod_md::store::{StartStore, WorkStore};
 use mod_md::time::{Clock, Timestamp};
 use std::path::{Path, PathBuf};
@@ -115,21 +116,21 @@ impl Host {
     }
 
     /// That of a new child, which reaches the CA alone. Its chance is 0.5: nothing is put off or drawn early.
-    pub fn engine(&self, mds: &[Managed]) -> Engine {
+    pub fn context(&self, mds: &[Managed]) -> Context {
         let ca = self.ca.clone();
-        self.engine_by(mds, self.work(), move || Ok(ca.clone()))
+        self.context_by(mds, self.work(), move || Ok(ca.clone()))
     }
 
     /// With another store or way to the CAs.
-    pub fn engine_by(
+    pub fn context_by(
         &self,
         mds: &[Managed],
         store: WorkStore,
         connect: impl Fn() -> Result<Arc<dyn Transport>, http::Error> + Send + Sync + 'static,
-    ) -> Engine {
-        let authorities = Authorities::new(Box::new(move |_| connect()));
+    ) -> Context {
+        let cas = CaPool::new(Box::new(move |_| connect()));
         let settings = self.settings.clone();
-        Engine::new(mds.to_vec().into(), store, settings, authorities, self.clock.clone(), || 0.5)
+        Context::new(mds.to_vec().into(), store, settings, cas, self.clock.clone(), || 0.5)
     }
 
     /// `None`: there is none, or it cannot be read.

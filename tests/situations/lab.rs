@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One situation at a time: the real engine, flow and store, a CA in memory, and the log as an admin reads
+//! One situation at a time: the real renewal and store, a CA in memory, and the log as an admin reads
 //! it.
 
 use doubles::Host;
@@ -10,7 +10,9 @@ use mod_md::log::{self, Level, Record};
 use mod_md::managed::Managed;
 use mod_md::model::job::status;
 use mod_md::model::{Job, KeySpec};
-use mod_md::renew::worker::check::{Engine, Next};
+use mod_md::renew::attempt::context::Context;
+use mod_md::renew::worker::check;
+use mod_md::renew::worker::queue::Next;
 use mod_md::time::{Clock, StopFlag};
 use serde_json::Value;
 use std::ops::{Deref, DerefMut};
@@ -86,9 +88,9 @@ impl Lab {
         self.path.join("staging").join(NAME).join(file)
     }
 
-    pub fn engine(&self) -> Engine {
+    pub fn context(&self) -> Context {
         let connect = self.connect.clone();
-        self.engine_by(std::slice::from_ref(&self.md), self.work(), move || connect())
+        self.context_by(std::slice::from_ref(&self.md), self.work(), move || connect())
     }
 
     pub fn job(&self) -> Option<Job> {
@@ -97,9 +99,9 @@ impl Lab {
 
     /// One look. What was logged, and what the page has.
     pub fn look(&self) -> Vec<String> {
-        let engine = self.engine();
+        let context = self.context();
         let lines = logged(|| {
-            engine.run(0);
+            check::run(&context, 0);
         });
         self.all(lines)
     }
@@ -113,9 +115,9 @@ impl Lab {
     pub fn looks(&self, most: usize) -> Vec<String> {
         let mut all = Vec::new();
         for _ in 0..most {
-            let engine = self.engine();
+            let context = self.context();
             let mut next = Next::Never;
-            let lines = logged(|| next = engine.run(0));
+            let lines = logged(|| next = check::run(&context, 0));
             all.extend(self.all(lines));
             match next {
                 Next::At(at) => self.clock.advance(at.since(self.clock.now()).max(Duration::from_millis(1))),

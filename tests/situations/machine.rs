@@ -10,6 +10,7 @@ use mod_md::managed::serve::Source;
 use mod_md::managed::staging::Staging;
 use mod_md::model::{Hold, KeySpec, RenewMode, Scope};
 use mod_md::notify::Commands;
+use mod_md::renew::worker::check;
 use mod_md::startup::findings;
 use mod_md::store::StartStore;
 use mod_md::time::{Clock, DAY};
@@ -321,17 +322,17 @@ pub fn hosts() -> Vec<Situation> {
             |lab| without_certificate(lab, RenewMode::Manual),
         ),
         situation("hosts refuse the certificate", &["ee key too small", "@SECLEVEL", "restart"], |lab| {
-            let engine = lab.engine().trying_on(Arc::new(Picky));
+            let context = lab.context().trying_on(Arc::new(Picky));
             let lines = logged(|| {
-                engine.run(0);
+                check::run(&context, 0);
             });
             let line = lines.into_iter().map(|line| line.text).find(|text| text.contains("AH10056")).unwrap();
             vec![line, format!("md[{NAME}]: {}", lab.job().unwrap().last.detail.unwrap())]
         }),
         situation("a bug", &["internal error", "report this bug"], |lab| {
-            let engine = lab.engine();
+            let context = lab.context();
             let lines = logged(|| {
-                engine.record_panic(0);
+                check::record_panic(&context, 0);
             });
             lines.into_iter().map(|line| line.text).filter(|text| text.contains("AH10056")).collect()
         }),

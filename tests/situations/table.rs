@@ -2,7 +2,8 @@
 //! Situations, and what was met in each.
 
 use crate::lab::{Lab, NAME};
-use mod_md::renew::worker::check::Next;
+use mod_md::renew::worker::check;
+use mod_md::renew::worker::queue::Next;
 use mod_md::time::Clock;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -40,9 +41,9 @@ pub fn failing(
 
 pub fn failure(lab: &Lab) -> Vec<String> {
     for _ in 0..400 {
-        let engine = lab.engine();
+        let context = lab.context();
         let mut next = Next::Never;
-        let lines = crate::lab::logged(|| next = engine.run(0));
+        let lines = crate::lab::logged(|| next = check::run(&context, 0));
         if let Some(line) = lines.iter().find(|line| line.text.contains("AH10056")) {
             let detail = lab.job().and_then(|job| job.last.detail);
             return [line.text.clone()]

@@ -6,8 +6,8 @@ use crate::http::client::Limits;
 use crate::httpd::stapling::Runner;
 use crate::httpd::state::State;
 use crate::metrics::Counted;
-use crate::renew::attempt::ca_pool::Authorities;
-use crate::renew::worker::check::Engine;
+use crate::renew::attempt::ca_pool::CaPool;
+use crate::renew::attempt::context::Context;
 use crate::renew::worker::neighbour::Neighbour;
 use crate::renew::worker::pool::Driver;
 use crate::sync::lock;
@@ -65,7 +65,7 @@ pub fn user_agent() -> String {
 fn create(state: &State) -> Driver {
     let stop = state.stop.clone();
     let clock = Arc::new(SystemClock { stop: stop.clone() });
-    let authorities = Authorities::new({
+    let cas = CaPool::new({
         let (stop, tally) = (stop.clone(), state.tally.clone());
         Box::new(move |route| {
             let client = http::client::Client::new(&http::client::Options {
@@ -79,11 +79,11 @@ fn create(state: &State) -> Driver {
             Ok(Arc::new(Counted { transport: client, tally: tally.clone() }))
         })
     });
-    let engine = Engine::new(
+    let context = Context::new(
         state.mds.clone(),
         state.store.clone(),
         state.settings.clone(),
-        authorities,
+        cas,
         clock,
         crypto::random_unit,
     )
@@ -93,15 +93,15 @@ fn create(state: &State) -> Driver {
         live.find_published();
         live.hear();
     }
-    let engine = match &state.live {
-        Some(live) => engine.with_live_activation(live.clone(), live.delay),
-        None => engine,
+    let context = match &state.live {
+        Some(live) => context.with_live_activation(live.clone(), live.delay),
+        None => context,
     };
-    let engine = match &state.stapling {
-        Some(stapling) => engine.with_revocations(stapling.cache.clone()),
-        None => engine,
+    let context = match &state.stapling {
+        Some(stapling) => context.with_revocations(stapling.cache.clone()),
+        None => context,
     };
-    let driver = Driver::new(Arc::new(engine), stop);
+    let driver = Driver::new(Arc::new(context), stop);
     match state.mds.iter().any(|managed| managed.watched) {
         true => {
             driver.beside(Neighbour::new(&state.store, state.instance, state.is_store_shared, &state.tally))

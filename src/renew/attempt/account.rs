@@ -74,7 +74,7 @@ pub fn obtain(
     }
     let (url, session) = match found {
         Some((account, session)) => {
-            client.tell_contacts(account, &accounts, &session, running)?;
+            client.update_contacts(account, &accounts, &session, running)?;
             (account.url.clone(), session)
         }
         None => client.register(server, running)?,
@@ -134,7 +134,7 @@ impl Client<'_> {
 
     /// Tells the CA the contacts of an account where they have changed and the configuration leaves no doubt:
     /// the account stays the one that CAA records name (RFC 8657). What the CA says to that ends no renewal.
-    fn tell_contacts(
+    fn update_contacts(
         &self,
         account: &Known,
         accounts: &[Known],

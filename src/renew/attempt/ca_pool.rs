@@ -15,14 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// Opens a transport that goes this way.
 pub type Connect = Box<dyn Fn(&Route) -> Result<Arc<dyn Transport>, http::Error> + Send + Sync>;
 
-pub struct Authorities {
+pub struct CaPool {
     connect: Connect,
     known: Mutex<HashMap<(String, Route), Arc<Authority>>>,
 }
 
-impl Authorities {
+impl CaPool {
     pub fn new(connect: Connect) -> Self {
-        Authorities { connect, known: Mutex::default() }
+        CaPool { connect, known: Mutex::default() }
     }
 
     /// The CA with this directory URL, as reached by this route.
@@ -74,12 +74,7 @@ impl Authority {
 
     /// The CA's server, its directory fetched. Whoever waited here while somebody else failed shares that
     /// failure: a CA that accepts and never answers costs its time-out once, not once for each job.
-    pub fn server(
-        &self,
-        ways: &Authorities,
-        route: &Route,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Arc<Server>, Error> {
+    pub fn server(&self, pool: &CaPool, route: &Route, clock: &Arc<dyn Clock>) -> Result<Arc<Server>, Error> {
         let arrived = clock.now();
         let mut contact = lock(&self.contact);
         if let Some(server) = &contact.server {
@@ -90,7 +85,7 @@ impl Authority {
         {
             return Err(Error::Acme(error.clone()));
         }
-        let transport = (ways.connect)(route)?;
+        let transport = (pool.connect)(route)?;
         match Server::connect(&self.url, transport, clock.clone()) {
             Ok(server) => {
                 let server = Arc::new(server);
@@ -126,11 +121,11 @@ mod tests {
 
     #[test]
     fn of_all_routes_to_a_ca_one_job_registers_at_a_time() {
-        let ways = Authorities::new(Box::new(|_| Err(http::Error::Stopped)));
+        let pool = CaPool::new(Box::new(|_| Err(http::Error::Stopped)));
         let route = Route { proxy_url: Some("http://proxy.test".into()), ..Route::default() };
         let (direct, proxied) =
-            (ways.of("https://ca.test/dir", &Route::default()), ways.of("https://ca.test/dir", &route));
-        let other = ways.of("https://other.test/dir", &Route::default());
+            (pool.of("https://ca.test/dir", &Route::default()), pool.of("https://ca.test/dir", &route));
+        let other = pool.of("https://other.test/dir", &Route::default());
         let _registering = direct.registering();
         assert!(proxied.registering.try_lock().is_err());
         assert!(other.registering.try_lock().is_ok());

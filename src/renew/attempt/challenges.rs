@@ -4,6 +4,7 @@
 //! name follow each other: there are commands that replace the record that is there. Answers of other MDs for
 //! the same name stay.
 
+use super::context::{Context, Pause, Renewal};
 use super::progress::Running;
 use crate::acme;
 use crate::acme::objects::{Authorization, Challenge};
@@ -11,46 +12,22 @@ use crate::challenge::answers::Folder;
 use crate::challenge::{self, dns01, http01, selection, tls_alpn01};
 use crate::crypto::PrivateKey;
 use crate::exec;
-use crate::managed::Managed;
 use crate::model::KeySpec;
 use crate::notify::{self, Event};
 use crate::renew::decide::error::{Error, Fault};
-use crate::renew::worker::check::Engine;
-use crate::renew::worker::limits::Pause;
 use crate::store::{Work, WorkGroup};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const GROUP: WorkGroup = WorkGroup::Challenges;
-
-/// What all renewals of a process share to answer challenges.
-#[derive(Default)]
-pub struct Answering {
-    changing: Mutex<()>,
-    /// Of certificates that answer tls-alpn-01.
-    keys: Mutex<Vec<(KeySpec, PrivateKey)>>,
-}
-
-impl Answering {
-    /// Held while answers are changed: several MDs may have a name in common.
-    fn changing(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn keys(&self) -> MutexGuard<'_, Vec<(KeySpec, PrivateKey)>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Those of `idle` that can be answered while the CA looks at `validating`. A name and the wildcard above it
 /// share a TXT record, which answers one of them at a time: many commands replace it, and the C module sets
 /// it up for one after the other.
-pub fn next<'a>(
-    engine: &Engine,
-    target: &Managed,
+pub(super) fn next<'a>(
+    renewal: &Renewal<'_>,
     idle: &[&Authorization],
     validating: impl Iterator<Item = &'a Authorization>,
 ) -> Vec<Authorization> {
-    let means = engine.settings().means(target);
+    let means = renewal.settings().means(renewal.target);
     let has_record = |authorization: &Authorization| {
         // One that cannot be answered at all is told as that.
         let chosen = selection::choose(authorization, &means).unwrap_or_default();
@@ -66,39 +43,34 @@ pub fn next<'a>(
     idle.iter().filter(&mut is_free).map(|authorization| (*authorization).clone()).collect()
 }
 
-/// Puts an answer in place for each authorization. The answer is the URLs of the challenges to start.
-pub fn present(
-    engine: &Engine,
-    target: &Managed,
+/// Puts an answer in place for each authorization. Returns the URLs of the challenges to start.
+pub(super) fn present(
+    renewal: &Renewal<'_>,
     running: &mut Running<'_>,
     pending: &[Authorization],
     thumbprint: &str,
 ) -> Result<Vec<String>, Error> {
     let mut choices = Vec::new();
     for authorization in pending {
-        choices.push((authorization, choose(engine, target, authorization)?));
+        choices.push((authorization, choose(renewal, authorization)?));
     }
-    let mut presenter = Presenter { engine, target, running, thumbprint };
+    let mut presenter = Presenter { renewal, running, thumbprint };
     choices.into_iter().map(|(authorization, choice)| presenter.answer(authorization, &choice)).collect()
 }
 
-/// Whether an answer for this authorization is in place, put there for the MD `owner`.
-pub fn is_presented(engine: &Engine, owner: &str, authorization: &Authorization) -> bool {
-    folder(engine, &authorization.identifier.value).has_any_of(owner)
+/// Whether this renewal has an answer for this authorization in place.
+pub(super) fn is_presented(renewal: &Renewal<'_>, authorization: &Authorization) -> bool {
+    folder(renewal.context, &authorization.identifier.value).has_any_of(renewal.name())
 }
 
 /// The challenges that can be answered for a name, or why none of those offered can be.
-fn choose<'c>(
-    engine: &Engine,
-    target: &Managed,
-    authorization: &'c Authorization,
-) -> Result<Vec<&'c Challenge>, Error> {
-    if !target.md.domains.contains(&authorization.name()) {
+fn choose<'c>(renewal: &Renewal<'_>, authorization: &'c Authorization) -> Result<Vec<&'c Challenge>, Error> {
+    if !renewal.target.md.domains.contains(&authorization.name()) {
         let name = authorization.name();
         let text = format!("the CA asks to prove control of {name}, which is not in the order");
         return Err(acme::Error::Protocol(text).into());
     }
-    let means = engine.settings().means(target);
+    let means = renewal.settings().means(renewal.target);
     selection::choose(authorization, &means).map_err(|reason| Error::ChallengeMismatch {
         reason,
         offered: authorization.challenges.iter().map(|challenge| challenge.type_.clone()).collect(),
@@ -106,8 +78,7 @@ fn choose<'c>(
 }
 
 struct Presenter<'a, 'r> {
-    engine: &'a Engine,
-    target: &'a Managed,
+    renewal: &'a Renewal<'a>,
     running: &'a mut Running<'r>,
     thumbprint: &'a str,
 }
@@ -150,8 +121,8 @@ impl Obstacle {
 }
 
 /// `domain` without `*.`.
-fn folder<'a>(engine: &'a Engine, domain: &'a str) -> Folder<'a, Work> {
-    Folder { store: engine.store(), group: GROUP, name: domain }
+fn folder<'a>(context: &'a Context, domain: &'a str) -> Folder<'a, Work> {
+    Folder { store: &context.store, group: GROUP, name: domain }
 }
 
 impl Presenter<'_, '_> {
@@ -162,16 +133,16 @@ impl Presenter<'_, '_> {
         for challenge in choice {
             let type_ = &challenge.type_;
             self.running.step(format!("Setting up challenge '{type_}' for domain {domain}"))?;
-            if type_ == dns01::TYPE || self.engine.settings().commands.message.is_some() {
+            if type_ == dns01::TYPE || self.renewal.settings().commands.message.is_some() {
                 // Commands may take long.
                 self.running.show()?;
             }
-            match self.set_up(domain, challenge).and_then(|()| self.tell(domain, challenge)) {
+            match self.set_up(domain, challenge).and_then(|()| self.fire_setup(domain, challenge)) {
                 Ok(()) => return Ok(challenge.url.clone()),
                 Err(obstacle) if obstacle.is_stopped() => return Err(Error::Stopped),
                 Err(obstacle) => {
                     let reason = format!("challenge '{type_}' cannot be set up for {domain}: {obstacle}");
-                    crate::log!(Warn, "md[{}]: {reason}", self.target.md.name);
+                    crate::log!(Warn, "md[{}]: {reason}", self.renewal.name());
                     self.running.remark(&reason)?;
                     fault = obstacle.fault();
                     reasons.push(reason);
@@ -186,9 +157,9 @@ impl Presenter<'_, '_> {
         })
     }
 
-    fn tell(&mut self, domain: &str, challenge: &Challenge) -> Result<(), Obstacle> {
+    fn fire_setup(&mut self, domain: &str, challenge: &Challenge) -> Result<(), Obstacle> {
         let event = Event::ChallengeSetup(challenge.type_.clone(), domain.to_string());
-        let (commands, clock) = (&self.engine.settings().commands, self.engine.clock().as_ref());
+        let (commands, clock) = (&self.renewal.settings().commands, self.renewal.clock());
         Ok(commands.fire(&event, &mut self.running.job, clock)?)
     }
 
@@ -196,8 +167,8 @@ impl Presenter<'_, '_> {
         let answer = challenge::key_authorization(&challenge.token, self.thumbprint);
         match challenge.type_.as_str() {
             http01::TYPE => {
-                let _held = self.engine.answering().changing();
-                Ok(folder(self.engine, domain).put_http(&self.target.md.name, &answer)?)
+                let _held = self.renewal.context.answering.changing();
+                Ok(folder(self.renewal.context, domain).put_http(self.renewal.name(), &answer)?)
             }
             tls_alpn01::TYPE => self.set_up_certificates(domain, &answer),
             dns01::TYPE => self.set_up_record(domain, &dns01::value(&answer)),
@@ -206,18 +177,18 @@ impl Presenter<'_, '_> {
     }
 
     fn set_up_certificates(&self, domain: &str, answer: &str) -> Result<(), Obstacle> {
-        let store = self.engine.store();
-        let specs = tls_alpn01::key_specs(&self.target.md.keys());
+        let store = &self.renewal.context.store;
+        let specs = tls_alpn01::key_specs(&self.renewal.target.md.keys());
         let keys: Vec<PrivateKey> = specs.iter().map(|spec| self.key(spec)).collect::<Result<_, _>>()?;
-        let _held = self.engine.answering().changing();
-        folder(self.engine, domain).note_certificate(&self.target.md.name, answer)?;
+        let _held = self.renewal.context.answering.changing();
+        folder(self.renewal.context, domain).note_certificate(self.renewal.name(), answer)?;
         for file in store.files(GROUP, domain)? {
             if tls_alpn01::is_of_other_key(&file, &specs) {
                 store.remove(GROUP, domain, &file)?;
             }
         }
         for (spec, key) in specs.into_iter().zip(keys) {
-            let chain = tls_alpn01::certificate(domain, answer, &key, self.engine.clock().now())?;
+            let chain = tls_alpn01::certificate(domain, answer, &key, self.renewal.now())?;
             // The certificate comes last: with it the pair is looked for.
             store.write_key(GROUP, domain, &tls_alpn01::key_file(&spec), &key)?;
             store.write_chain(GROUP, domain, &tls_alpn01::cert_file(&spec), &chain)?;
@@ -228,11 +199,11 @@ impl Presenter<'_, '_> {
     /// Made once for all names and orders, because making it takes long: the CA looks for what the
     /// certificate says, and not for its key.
     fn key(&self, spec: &KeySpec) -> Result<PrivateKey, Obstacle> {
-        let mut keys = self.engine.answering().keys();
+        let mut keys = self.renewal.context.answering.keys();
         if let Some((_, key)) = keys.iter().find(|(known, _)| known == spec) {
             return Ok(key.clone());
         }
-        let clock = self.engine.clock();
+        let clock = self.renewal.clock();
         let key = PrivateKey::generate_in_turn(spec, || clock.is_stopped())?.ok_or(Obstacle::Stopped)?;
         keys.push((spec.clone(), key.clone()));
         Ok(key)
@@ -240,37 +211,37 @@ impl Presenter<'_, '_> {
 
     /// Noted first: also a record whose command was killed half-way is taken away.
     fn set_up_record(&self, domain: &str, value: &str) -> Result<(), Obstacle> {
-        let (engine, name) = (self.engine, &self.target.md.name);
-        let command = self.target.dns01.as_ref().ok_or(Obstacle::Unknown)?;
+        let (renewal, name) = (self.renewal, self.renewal.name());
+        let command = self.renewal.target.dns01.as_ref().ok_or(Obstacle::Unknown)?;
         let is_new = {
-            let _held = engine.answering().changing();
-            let folder = folder(engine, domain);
+            let _held = renewal.context.answering.changing();
+            let folder = folder(renewal.context, domain);
             let is_new = !folder.read(dns01::NOTE).all().any(|noted| noted == value);
             folder.note_record(name, value)?;
             is_new
         };
-        let set_up = || command.set_up(domain, value, engine.clock().as_ref());
-        let outcome = engine.pause(name, Pause::Command, set_up);
+        let set_up = || command.set_up(domain, value, renewal.clock());
+        let outcome = renewal.pause(Pause::Command, set_up);
         if is_new && matches!(outcome, Err(exec::Error::Empty | exec::Error::Start { .. })) {
             // It has not run, so there is no record to take away, and no admin to be told of one.
-            let _held = engine.answering().changing();
-            folder(engine, domain).forget_record(name, value)?;
+            let _held = renewal.context.answering.changing();
+            folder(renewal.context, domain).forget_record(name, value)?;
         }
         Ok(outcome?)
     }
 }
 
 /// Takes every answer of this MD away again, also after a failure, and also those an earlier child has left.
-pub fn clean_up(engine: &Engine, target: &Managed) {
-    let md = &target.md;
+pub(super) fn clean_up(renewal: &Renewal<'_>) {
+    let md = &renewal.target.md;
     for domain in &md.domains {
         let domain = domain.strip_prefix("*.").unwrap_or(domain);
-        if tear_down_records(engine, target, domain).is_err() {
+        if tear_down_records(renewal, domain).is_err() {
             // The next child finds the note.
             return;
         }
-        let _held = engine.answering().changing();
-        if let Err(error) = folder(engine, domain).remove(&md.name) {
+        let _held = renewal.context.answering.changing();
+        if let Err(error) = folder(renewal.context, domain).remove(&md.name) {
             crate::log!(
                 Warn,
                 "md[{}]: the challenge data of {domain} cannot be removed: {}",
@@ -282,11 +253,11 @@ pub fn clean_up(engine: &Engine, target: &Managed) {
 }
 
 /// `Err`: the process is stopping.
-fn tear_down_records(engine: &Engine, target: &Managed, domain: &str) -> Result<(), ()> {
-    let name = &target.md.name;
+fn tear_down_records(renewal: &Renewal<'_>, domain: &str) -> Result<(), ()> {
+    let (name, target) = (renewal.name(), renewal.target);
     let values: Vec<String> = {
-        let _held = engine.answering().changing();
-        let folder = folder(engine, domain);
+        let _held = renewal.context.answering.changing();
+        let folder = folder(renewal.context, domain);
         let values: Vec<String> = folder.read(dns01::NOTE).of(name).map(String::from).collect();
         let knows_records = target.dns01.as_ref().is_none_or(dns01::Command::knows_records);
         if !values.is_empty() && !knows_records && folder.has_records_of_others(name) {
@@ -309,8 +280,8 @@ fn tear_down_records(engine: &Engine, target: &Managed, domain: &str) -> Result<
             crate::log!(Warn, "md[{name}]: MDChallengeDns01 is not configured any more: {left}");
             continue;
         };
-        let tear_down = || command.tear_down(domain, &value, engine.clock().as_ref());
-        match engine.pause(name, Pause::Command, tear_down) {
+        let tear_down = || command.tear_down(domain, &value, renewal.clock());
+        match renewal.pause(Pause::Command, tear_down) {
             Ok(()) => {}
             Err(exec::Error::Stopped { .. }) => return Err(()),
             Err(error) => {

@@ -3,9 +3,15 @@
 //! `staging`. Which domain, when, and what follows is the business of [`worker`](super::worker).
 
 pub mod account;
+pub mod answering;
 pub mod ca_pool;
-pub mod challenges;
-pub mod issue;
-pub mod order;
+mod certificate;
+mod challenges;
+pub mod context;
+mod drive;
+pub(crate) mod issue;
+mod order;
 pub mod progress;
 pub mod settings;
+pub(crate) mod state;
+mod validation;

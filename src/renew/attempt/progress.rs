@@ -115,7 +115,7 @@ impl<'a> Running<'a> {
     }
 
     /// Fires `event`. That it is is on disk before a command hears of it, which may reload httpd.
-    pub fn tell(&mut self, commands: &Commands, event: &Event) -> Result<(), notify::Failed> {
+    pub fn fire(&mut self, commands: &Commands, event: &Event) -> Result<(), notify::Failed> {
         if !commands.begin(event, &mut self.job, self.clock)? {
             return Ok(());
         }

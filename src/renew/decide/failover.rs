@@ -3,7 +3,7 @@
 //! CAs that want no requests for a while.
 
 use super::urgency::{Urgency, patience};
-use crate::model::{Hold, RetryState};
+use crate::model::RetryState;
 use crate::time::Timestamp;
 
 /// The CA to ask.
@@ -15,6 +15,9 @@ pub enum CaChoice<'u> {
     /// None is configured.
     Unconfigured,
 }
+
+/// Since when, and until when, a CA wants no requests.
+pub type Demand = (Timestamp, Timestamp);
 
 /// The CA of `urls` to ask next: a CA has `failover` tries in a row, a quarter of that where the renewal is
 /// late, and one where it refuses. `held` says until when a CA must not be asked: usually that is waited for;
@@ -47,34 +50,33 @@ pub fn choose_ca<'u>(
 
 /// The same with the demands of CAs: obeyed in full where there is another CA, which an urgent renewal asks,
 /// and else as far as the certificate, which expires at `end`, leaves time.
-pub fn choose_within_demands<'u, 'h, H: Iterator<Item = &'h Hold>>(
+pub fn choose_within_demands<'u>(
     urls: &'u [String],
     state: &RetryState,
     failover: u32,
     (urgency, end): (Urgency, Option<Timestamp>),
-    demands: impl Fn(&str) -> H,
+    demands: impl Fn(&str) -> Vec<Demand>,
     now: Timestamp,
 ) -> CaChoice<'u> {
-    let held = |url: &str, until: &dyn Fn(&Hold) -> Timestamp| {
-        demands(url).map(until).max().filter(|until| *until > now)
+    let held = |url: &str, until: &dyn Fn(Demand) -> Timestamp| {
+        demands(url).into_iter().map(until).max().filter(|until| *until > now)
     };
-    match choose_ca(urls, state, failover, urgency, |url| held(url, &|hold| hold.until)) {
+    match choose_ca(urls, state, failover, urgency, |url| held(url, &|(_, until)| until)) {
         CaChoice::Wait(..) if urls.len() == 1 => {
-            choose_ca(urls, state, failover, urgency, |url| held(url, &|hold| obeyed_until(hold, end)))
+            choose_ca(urls, state, failover, urgency, |url| held(url, &|demand| obeyed_until(demand, end)))
         }
         choice => choice,
     }
 }
 
 /// Until when a demand is obeyed by a renewal whose certificate expires at `end`.
-fn obeyed_until(hold: &Hold, end: Option<Timestamp>) -> Timestamp {
-    hold.until.min(hold.since.plus(patience(end, hold.since)))
+fn obeyed_until((since, until): Demand, end: Option<Timestamp>) -> Timestamp {
+    until.min(since.plus(patience(end, since)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Scope;
     use crate::time::DAY;
     use std::time::Duration;
 
@@ -141,10 +143,9 @@ mod tests {
 
     #[test]
     fn a_demand_is_obeyed_for_half_of_what_is_left_of_a_certificate_at_most() {
-        let hold = |since: Timestamp, until| Hold { ca: urls()[0].clone(), scope: Scope::Ca, since, until };
         let obeyed = |left: Option<u32>, since: Timestamp, days: u32| {
             let end = left.map(|days| NOW.plus(DAY * days));
-            obeyed_until(&hold(since, since.plus(DAY * days)), end).since(NOW)
+            obeyed_until((since, since.plus(DAY * days)), end).since(NOW)
         };
         assert_eq!(obeyed(Some(60), NOW, 10), DAY * 10);
         assert_eq!(obeyed(Some(10), NOW, 10), DAY * 5);

@@ -8,6 +8,7 @@ pub mod brake;
 pub mod due;
 pub mod error;
 pub mod failover;
+pub mod next;
 pub mod order_deadline;
 pub mod order_queue;
 pub mod rate_limits;

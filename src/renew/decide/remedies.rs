@@ -5,49 +5,23 @@
 //! CA, which has nothing else. Pure; imports the errors it explains.
 
 mod connection;
+mod facts;
 mod problem;
+
+pub use facts::Facts;
 
 use super::error::{Error, Fault};
 use crate::acme;
 use crate::challenge::{dns01, http01, tls_alpn01};
 use crate::crypto;
-use crate::managed::Managed;
 use crate::managed::fit::Unfit;
-use crate::model::Md;
 use crate::names;
 use crate::notify;
-use crate::time::Timestamp;
-
-/// What an error has met.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
-    pub md: &'a Md,
-    /// The directory of the CA that was asked.
-    pub ca: Option<&'a str>,
-    /// The CA is reached by a proxy that is configured.
-    pub has_proxy: bool,
-    /// The command line of `MDChallengeDns01`.
-    pub dns01: Option<&'a str>,
-    /// Until when the CA wants no requests.
-    pub until: Option<Timestamp>,
-}
+use facts::url_of;
 
 /// Where hosts do not take what the CA has issued.
 pub const REFUSED: &str = "Let the hosts take such certificates (SSLCipherSuite with @SECLEVEL, SSLOpenSSLConfCmd), or order \
     others with MDPrivateKeys or MDCertificateAuthority and remove the domain's folder below staging.";
-
-impl<'a> Facts<'a> {
-    /// Before any CA is asked.
-    pub fn of(target: &'a Managed) -> Self {
-        Facts {
-            md: &target.md,
-            ca: None,
-            has_proxy: target.route.proxy_url.is_some(),
-            dns01: target.dns01.as_ref().map(|command| command.line.as_str()),
-            until: None,
-        }
-    }
-}
 
 /// What is wrong, and what to do about it.
 pub fn explain(error: &Error, facts: &Facts<'_>) -> String {
@@ -218,18 +192,13 @@ fn of_unfit(unfit: &Unfit) -> String {
     }
 }
 
-/// The address that a CA is asked at, for people who try it out.
-fn url_of<'a>(facts: &Facts<'a>) -> &'a str {
-    facts.ca.unwrap_or("the CA")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::acme::Problem;
     use crate::acme::error::{End, Tried};
     use crate::http::{self, TlsFault};
-    use crate::model::{Ca, Eab};
+    use crate::model::{Ca, Eab, Md};
 
     fn wildcard() -> Md {
         Md { domains: vec!["*.a.test".into()], ..Md::default() }

@@ -9,15 +9,6 @@ use std::collections::HashMap;
 /// At one CA at once.
 pub const PER_CA: usize = 8;
 
-/// What a renewal waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pause {
-    /// The time to ask the CA again.
-    Rest,
-    /// A command of the admin.
-    Command,
-}
-
 pub struct Slots {
     free: usize,
     /// Beside those, for renewals that wait for a command of the admin.

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which domain is looked at, when, and what follows: a renewal, a set that goes live, a failure, a warning.
+//! Decides nothing: what to do says `decide`, one attempt is made by `attempt`. Imports run from [`pool`] to
+//! [`check`] and from there to what follows.
 
-pub(crate) mod ari_refresh;
+mod ari_refresh;
 pub mod check;
-pub(crate) mod expiry_warning;
-pub(crate) mod failure;
-pub(crate) mod go_live;
+mod completed;
+mod expiry_warning;
+mod failure;
+mod go_live;
+mod held_back;
 pub mod limits;
 pub mod neighbour;
+mod notifications;
 pub mod pool;
 pub mod queue;
+mod saving;
+mod succeeded;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Advice where the CA was not reached: DNS, TCP, TLS, proxies. By the kind of the error, never by its text.
 
-use super::Facts;
+use super::facts::Facts;
 use crate::http::{self, TlsFault};
 
 /// A certificate file or a proxy that cannot be used.

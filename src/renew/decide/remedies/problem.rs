@@ -2,11 +2,11 @@
 //! Advice on what CAs say: problems of requests, and of validations. By ACME's types; only where these say
 //! too little, by the CA's text.
 
-use super::{Facts, url_of};
+use super::facts::{Facts, url_of};
 use crate::acme::error::Tried;
 use crate::acme::problem::{Kind, Problem, Subproblem};
 use crate::challenge::{dns01, http01, tls_alpn01};
-use crate::model::KeySpec;
+use crate::model::{KeySpec, Md};
 
 /// What a CA said to a request.
 pub fn of_problem(problem: &Problem, is_account: bool, facts: &Facts<'_>) -> String {
@@ -124,10 +124,48 @@ fn of_account(kind: Kind, problem: &Problem, facts: &Facts<'_>) -> String {
 }
 
 fn of_kind(kind: Kind, problem: &Problem, facts: &Facts<'_>) -> String {
-    let md = facts.md;
     match kind {
         Kind::UserActionRequired => of_user_action(problem, facts),
         Kind::RateLimited => of_limit(problem, facts),
+        Kind::AlreadyReplaced => {
+            "Nothing needs to be done where this passes: the order is placed again. Where it comes back, 'MDRenewViaARI off' \
+             orders without saying what is replaced."
+                .into()
+        }
+        Kind::AccountDoesNotExist => {
+            "Nothing needs to be done: the next try registers a new account. A CAA record with 'accounturi' has to name it \
+             then; the error log has its URL."
+                .into()
+        }
+        Kind::Unauthorized => {
+            "Look at the account at the CA (is it suspended, are the names allowed?), or use another CA \
+             (MDCertificateAuthority): this one does not let the account order that."
+                .into()
+        }
+        Kind::BadNonce => {
+            "Nothing needs to be done where this passes. Where it comes back, the CA's servers do not know each other's \
+             nonces, or a proxy keeps old answers: tell the CA's operator."
+                .into()
+        }
+        Kind::Conflict | Kind::OrderNotReady => {
+            "Nothing needs to be done: the CA is at work, and the next try looks how far it has come.".into()
+        }
+        Kind::Malformed => {
+            "Check the names in MDomain and the URL in MDCertificateAuthority first. Where they are right, report this text: \
+             the CA and mod_md understand ACME in different ways."
+                .into()
+        }
+        Kind::BadSignatureAlgorithm | Kind::AlreadyRevoked | Kind::BadRevocationReason | Kind::EabHmacInvalid => {
+            "Tell the CA's operator this text, or use another CA (MDCertificateAuthority): it is no answer to what was asked."
+                .into()
+        }
+        kind => of_setting(kind, facts.md).unwrap_or_else(|| of_status(problem.status, facts)),
+    }
+}
+
+/// A setting that this CA does not accept.
+fn of_setting(kind: Kind, md: &Md) -> Option<String> {
+    let advice = match kind {
         Kind::ExternalAccountRequired if md.eab.is_some() => {
             "Get a new key identifier and hmac from the CA for MDExternalAccountBinding: it does not know the present ones \
              any more."
@@ -161,40 +199,9 @@ fn of_kind(kind: Kind, problem: &Problem, facts: &Facts<'_>) -> String {
             "Configure a profile that the CA has with MDProfile{}, or remove MDProfile.",
             md.profile.as_deref().map(|name| format!(" (now: {name})")).unwrap_or_default()
         ),
-        Kind::AlreadyReplaced => {
-            "Nothing needs to be done where this passes: the order is placed again. Where it comes back, 'MDRenewViaARI off' \
-             orders without saying what is replaced."
-                .into()
-        }
-        Kind::AccountDoesNotExist => {
-            "Nothing needs to be done: the next try registers a new account. A CAA record with 'accounturi' has to name it \
-             then; the error log has its URL."
-                .into()
-        }
-        Kind::Unauthorized => {
-            "Look at the account at the CA (is it suspended, are the names allowed?), or use another CA \
-             (MDCertificateAuthority): this one does not let the account order that."
-                .into()
-        }
-        Kind::BadNonce => {
-            "Nothing needs to be done where this passes. Where it comes back, the CA's servers do not know each other's \
-             nonces, or a proxy keeps old answers: tell the CA's operator."
-                .into()
-        }
-        Kind::Conflict | Kind::OrderNotReady => {
-            "Nothing needs to be done: the CA is at work, and the next try looks how far it has come.".into()
-        }
-        Kind::Malformed => {
-            "Check the names in MDomain and the URL in MDCertificateAuthority first. Where they are right, report this text: \
-             the CA and mod_md understand ACME in different ways."
-                .into()
-        }
-        Kind::BadSignatureAlgorithm | Kind::AlreadyRevoked | Kind::BadRevocationReason | Kind::EabHmacInvalid => {
-            "Tell the CA's operator this text, or use another CA (MDCertificateAuthority): it is no answer to what was asked."
-                .into()
-        }
-        _ => of_status(problem.status, facts),
-    }
+        _ => return None,
+    };
+    Some(advice)
 }
 
 /// RFC 8555 §7.3.3: the page that the CA names says what is to be done, whatever it is.

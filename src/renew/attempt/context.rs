@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the renewals of a child share, and one of them as its steps see it. Values and their locks only: what
+//! is done with them stands in the steps, here and in `worker`, which this room never imports.
+
+use super::answering::Answering;
+use super::ca_pool::CaPool;
+use super::settings::Settings;
+use crate::acme::limits;
+use crate::crypto::CertInfo;
+use crate::managed::Managed;
+use crate::managed::live_set::{Hosts, Workers};
+use crate::managed::staging::Staging;
+use crate::metrics::Tally;
+use crate::model::{Job, RetryState};
+use crate::ocsp::Cache;
+use crate::ocsp::cache::is_revoked;
+use crate::renew::decide::order_queue::OrderQueue;
+use crate::renew::decide::rate_limits::RateLimits;
+use crate::store::{WorkGroup, WorkStore};
+use crate::sync::lock;
+use crate::time::{Clock, Stopped, Timestamp};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// What a renewal waits for while it does nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// The time to ask the CA again.
+    Rest,
+    /// A command of the admin.
+    Command,
+}
+
+/// Everything a renewal needs, shared by all jobs of the child.
+pub struct Context {
+    pub targets: Arc<[Managed]>,
+    pub store: WorkStore,
+    pub settings: Settings,
+    pub clock: Arc<dyn Clock>,
+    pub(crate) cas: CaPool,
+    pub(crate) tally: Tally,
+    /// A number in 0..1 for jitter.
+    random: fn() -> f64,
+    /// CAs that want no requests for a while.
+    rate_limits: Mutex<RateLimits>,
+    /// Who places orders when, where CAs limit them.
+    order_queue: Mutex<OrderQueue>,
+    /// The CA that an MD asks, where it is not the first one.
+    asked: Mutex<HashMap<usize, String>>,
+    /// Until when MDs wait, as far as this process has logged it.
+    logged_waits: Mutex<HashMap<String, Timestamp>>,
+    /// MDs with a call of a command whose outcome a former process may still save.
+    called: Mutex<HashSet<String>>,
+    /// What renewals share to answer challenges.
+    pub(crate) answering: Answering,
+    /// What renewals wait for, by the names of their MDs.
+    pauses: Mutex<HashMap<String, Pause>>,
+    /// The processes that serve a new set at once, and `MDActivationDelay`; without, a set waits for the next
+    /// restart.
+    live: Option<(Arc<dyn Workers>, Duration)>,
+    /// The hosts that try a new set.
+    hosts: Option<Arc<dyn Hosts>>,
+    /// Where revocations show.
+    revocations: Option<Arc<Cache>>,
+}
+
+impl Context {
+    pub fn new(
+        targets: Arc<[Managed]>,
+        store: WorkStore,
+        settings: Settings,
+        cas: CaPool,
+        clock: Arc<dyn Clock>,
+        random: fn() -> f64,
+    ) -> Self {
+        let now = clock.now();
+        let rate_limits = Mutex::new(stored_rate_limits(&targets, &store, now));
+        let order_queue = Mutex::new(stored_orders(&targets, &store, now));
+        let (asked, logged_waits, called, answering, pauses) = Default::default();
+        Context {
+            targets,
+            store,
+            settings,
+            clock,
+            cas,
+            tally: Tally::default(),
+            random,
+            rate_limits,
+            order_queue,
+            asked,
+            logged_waits,
+            called,
+            answering,
+            pauses,
+            live: None,
+            hosts: None,
+            revocations: None,
+        }
+    }
+
+    /// With `MDLiveActivation on`. `delay` is `MDActivationDelay`.
+    #[must_use]
+    pub fn with_live_activation(self, workers: Arc<dyn Workers>, delay: Duration) -> Self {
+        Context { live: Some((workers, delay)), ..self }
+    }
+
+    /// Has the hosts that will serve a new set try it first.
+    #[must_use]
+    pub fn trying_on(self, hosts: Arc<dyn Hosts>) -> Self {
+        Context { hosts: Some(hosts), ..self }
+    }
+
+    /// Has renewals and their failures counted there.
+    #[must_use]
+    pub fn counting(self, tally: Tally) -> Self {
+        Context { tally, ..self }
+    }
+
+    /// With stapling: a certificate that its CA calls revoked is renewed at once.
+    #[must_use]
+    pub fn with_revocations(self, responses: Arc<Cache>) -> Self {
+        Context { revocations: Some(responses), ..self }
+    }
+
+    /// The renewal of the MD with this index.
+    pub(crate) fn renewal(&self, index: usize) -> Option<Renewal<'_>> {
+        Some(Renewal { context: self, index, target: self.targets.get(index)? })
+    }
+
+    pub(crate) fn random(&self) -> f64 {
+        (self.random)()
+    }
+
+    pub(crate) fn rate_limits(&self) -> MutexGuard<'_, RateLimits> {
+        lock(&self.rate_limits)
+    }
+
+    pub(crate) fn order_queue(&self) -> MutexGuard<'_, OrderQueue> {
+        lock(&self.order_queue)
+    }
+
+    pub(crate) fn hosts(&self) -> Option<&dyn Hosts> {
+        self.hosts.as_deref()
+    }
+
+    pub(crate) fn live(&self) -> Option<(&dyn Workers, Duration)> {
+        self.live.as_ref().map(|(workers, delay)| (workers.as_ref(), *delay))
+    }
+
+    pub(crate) fn is_revoked(&self, cert: &CertInfo) -> bool {
+        self.revocations.as_ref().is_some_and(|responses| is_revoked(responses, &cert.id))
+    }
+
+    /// The directory URL of the CA that the MD with this index asks, as far as is known.
+    pub fn ca_of(&self, index: usize) -> String {
+        let asked = lock(&self.asked).get(&index).cloned();
+        let first = || self.targets.get(index).and_then(|target| target.md.ca.urls.first().cloned());
+        asked.or_else(first).unwrap_or_default()
+    }
+
+    /// What the renewal of the MD with this index waits for, if it does nothing else.
+    pub fn pause_of(&self, index: usize) -> Option<Pause> {
+        self.targets.get(index).and_then(|target| lock(&self.pauses).get(&target.md.name).copied())
+    }
+}
+
+/// The renewal of one managed domain, as its steps see it.
+#[derive(Clone, Copy)]
+pub(crate) struct Renewal<'c> {
+    pub(crate) context: &'c Context,
+    /// Of the MD, wherever MDs are counted.
+    pub(crate) index: usize,
+    pub(crate) target: &'c Managed,
+}
+
+impl<'c> Renewal<'c> {
+    pub(crate) fn name(&self) -> &'c str {
+        &self.target.md.name
+    }
+
+    pub(crate) fn clock(&self) -> &'c dyn Clock {
+        self.context.clock.as_ref()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.context.clock.now()
+    }
+
+    pub(crate) fn settings(&self) -> &'c Settings {
+        &self.context.settings
+    }
+
+    pub(crate) fn staging(&self) -> Staging<'c> {
+        Staging::new(&self.context.store, self.name())
+    }
+
+    /// Notes the CA that is asked.
+    pub(crate) fn note_asked(&self, ca: &str) {
+        lock(&self.context.asked).insert(self.index, ca.to_string());
+    }
+
+    /// Whether this process has not logged yet that the renewal waits until then.
+    pub(crate) fn is_new_wait(&self, until: Timestamp) -> bool {
+        lock(&self.context.logged_waits).insert(self.name().to_string(), until) != Some(until)
+    }
+
+    /// Whether this process has not met this call of a former one yet.
+    pub(crate) fn is_new_call(&self) -> bool {
+        lock(&self.context.called).insert(self.name().to_string())
+    }
+
+    /// Does nothing for a while.
+    pub(crate) fn rest(&self, wait: Duration) -> Result<(), Stopped> {
+        self.pause(Pause::Rest, || self.clock().sleep(wait))
+    }
+
+    /// Does nothing but this.
+    pub(crate) fn pause<T>(&self, pause: Pause, wait: impl FnOnce() -> T) -> T {
+        lock(&self.context.pauses).insert(self.name().to_string(), pause);
+        let waited = wait();
+        lock(&self.context.pauses).remove(self.name());
+        waited
+    }
+}
+
+/// What jobs on disk know of CAs that are to be spared.
+fn stored_rate_limits(targets: &[Managed], store: &WorkStore, now: Timestamp) -> RateLimits {
+    let mut limits = RateLimits::default();
+    let names = targets.iter().map(|target| target.md.name.as_str());
+    for name in store.present(WorkGroup::Staging, names).unwrap_or_default() {
+        // A job that cannot be read is reported when it is looked at.
+        if let Ok(Some(Job { pace: RetryState { hold: Some(hold), .. }, .. })) =
+            Staging::new(store, &name).job()
+        {
+            limits.add_stored(&hold, now);
+        }
+    }
+    limits
+}
+
+/// The orders that earlier processes have placed at CAs which limit them.
+fn stored_orders(targets: &[Managed], store: &WorkStore, now: Timestamp) -> OrderQueue {
+    let mut queue = OrderQueue::default();
+    let is_limited = |target: &&Managed| target.md.ca.urls.iter().any(|url| limits::of(url).is_some());
+    let names = targets.iter().filter(is_limited).map(|target| target.md.name.as_str());
+    let mut placed = Vec::new();
+    for name in store.present(WorkGroup::Staging, names).unwrap_or_default() {
+        let ledger = Staging::new(store, &name).ledger();
+        placed.extend(ledger.placed().iter().map(|placed| (placed.at, placed.ca.clone())));
+    }
+    placed.sort();
+    placed.iter().for_each(|(at, ca)| queue.add_placed(ca, *at, now));
+    queue
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the steps of one attempt share: the job, the CA, and the order under way with its file in staging.
+
+use super::ca_pool::Authority;
+use super::challenges;
+use super::context::Renewal;
+use super::progress::Running;
+use crate::managed::saved_order::{SavedOrder, Wait};
+use crate::managed::staging::Staging;
+use crate::model::Md;
+use crate::renew::decide::error::Error;
+use crate::time::{Clock, Timestamp};
+use std::time::Duration;
+
+/// How far an attempt, or a step of it, has come.
+pub enum Progress<T> {
+    Complete(T),
+    /// The CA is at work, and takes its time.
+    Waiting(Wait),
+}
+
+pub(super) struct Attempt<'a, 'r> {
+    pub(super) renewal: &'a Renewal<'a>,
+    pub(super) md: &'a Md,
+    pub(super) authority: &'a Authority,
+    pub(super) running: &'a mut Running<'r>,
+    /// The order under way.
+    pub(super) saved: Option<SavedOrder>,
+    /// It is on disk like this.
+    pub(super) is_kept: bool,
+    /// How long the attempt has waited for the CA.
+    pub(super) stayed: Duration,
+}
+
+impl Attempt<'_, '_> {
+    pub(super) fn staging(&self) -> Staging<'_> {
+        self.renewal.staging()
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        self.renewal.clock()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.renewal.now()
+    }
+
+    pub(super) fn keep_order(&mut self) -> Result<(), Error> {
+        if let Some(order) = self.saved.as_ref().filter(|_| !self.is_kept) {
+            self.staging().save_order(order)?;
+            self.is_kept = true;
+        }
+        Ok(())
+    }
+
+    /// Nothing comes of this order any more.
+    pub(super) fn remove_order(&mut self) -> Result<(), Error> {
+        self.running.has_news();
+        (self.saved, self.is_kept) = (None, true);
+        Ok(self.staging().remove_order()?)
+    }
+
+    /// The same, while the attempt goes on: the answers to its challenges go at once.
+    pub(super) fn drop_order(&mut self) -> Result<(), Error> {
+        if self.saved.is_some() {
+            self.remove_order()?;
+            challenges::clean_up(self.renewal);
+        }
+        Ok(())
+    }
+
+    pub(super) fn change_order(&mut self, change: impl FnOnce(&mut SavedOrder, Timestamp)) {
+        let now = self.now();
+        if let Some(order) = &mut self.saved {
+            let before = order.clone();
+            change(order, now);
+            self.is_kept &= *order == before;
+        }
+    }
+
+    pub(super) fn note_validated(&mut self) {
+        if self.saved.as_ref().is_some_and(|order| !order.is_validated()) {
+            self.running.has_news();
+            self.change_order(|order, now| order.issue(now));
+        }
+    }
+}
