@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The account to order with: the one that the MD's md.json names, else one for each CA and external account,
-//! whoever of the MDs made it and whatever their contacts. Looked for among stored accounts and those that
-//! wait in staging; registered only where there is none.
+//! by whichever MD it was registered and with whatever contacts. Looked for among stored accounts and those
+//! that wait in staging; registered only where there is none.
 
 use super::ca_pool::{AccountKey, Authority};
 use super::progress::Running;
@@ -132,7 +132,7 @@ impl Client<'_> {
         stored.chain(staged).filter_map(known).collect()
     }
 
-    /// Tells the CA the contacts of an account where they have changed and the configuration leaves no doubt:
+    /// Sends the CA the contacts of an account where they have changed and the configuration leaves no doubt:
     /// the account stays the one that CAA records name (RFC 8657). What the CA says to that ends no renewal.
     fn update_contacts(
         &self,
@@ -144,7 +144,7 @@ impl Client<'_> {
         let users = self.targets.iter().map(|target| (&target.md, target.watched));
         let users = users.filter(|(md, watched)| self.uses(md, *watched, account, accounts));
         let Some(contacts) = agreed(users.map(|(md, _)| md.contacts.as_slice())) else { return Ok(()) };
-        // What was told since the start stands in staging.
+        // Contacts that the CA was sent since the start are in staging.
         let copies = || accounts.iter().filter(|copy| copy.url == account.url);
         let staged = || copies().filter(|copy| matches!(copy.place, Place::Staged(..)));
         if same(&contacts_of(&staged().next().unwrap_or(account).json), contacts) {
@@ -156,7 +156,7 @@ impl Client<'_> {
             Err(error) => {
                 crate::log!(
                     Warn,
-                    "md[{}]: the CA does not take the new contacts of {}, so those before stay: {error}. Check MDContactEmail.",
+                    "md[{}]: the CA does not accept the new contacts of {}, so the former ones stay: {error}. Check MDContactEmail.",
                     self.md.name,
                     account.url
                 );
@@ -304,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_fits_by_authority_and_external_account_whatever_the_contacts() {
+    fn an_account_fits_by_ca_and_external_account_whatever_the_contacts() {
         let account = json!({"status": "valid", "url": "https://ca/acct/1", "ca-url": "https://ca/dir",
             "contact": ["mailto:a@x"], "eab": {"kid": "k", "hmac": "h"}});
         assert!(fits(&account, "https://ca/dir", Some("k")));

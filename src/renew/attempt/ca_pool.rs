@@ -72,7 +72,7 @@ impl Authority {
         &self.url
     }
 
-    /// The CA's server, its directory fetched. Whoever waited here while somebody else failed shares that
+    /// The CA's server, its directory fetched. A job that waited here while another one failed shares that
     /// failure: a CA that accepts and never answers costs its time-out once, not once for each job.
     pub fn server(&self, pool: &CaPool, route: &Route, clock: &Arc<dyn Clock>) -> Result<Arc<Server>, Error> {
         let arrived = clock.now();
@@ -108,7 +108,7 @@ impl Authority {
         lock(&self.sessions)
     }
 
-    /// After a failure everything is fetched anew at the next try: directory, nonces, accounts.
+    /// After a failure the next try fetches everything again: directory, nonces, accounts.
     pub fn forget(&self) {
         lock(&self.contact).server = None;
         lock(&self.sessions).clear();

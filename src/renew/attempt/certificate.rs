@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 /// What is staged for a key, if it can be used: it fits the MD.
 pub(super) fn staged(attempt: &Attempt<'_, '_>, spec: &KeySpec) -> Option<Bundle> {
     let name = &attempt.md.name;
-    // What cannot be read is as good as not there: it is got anew.
+    // What cannot be read counts as missing and is downloaded again.
     let chain = attempt.staging().chain(spec).unwrap_or_default()?;
     let key = staged_key(attempt, spec)?;
     match check(attempt, spec, key, chain) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The answers to an order's challenges: chosen and put in place, all of them before the CA is told to look
+//! The answers to an order's challenges: chosen and put in place, all of them before the CA is asked to look
 //! at the first (RFC 8555 §7.5.1), and taken away again whatever came of the order. Only TXT records of one
 //! name follow each other: there are commands that replace the record that is there. Answers of other MDs for
 //! the same name stay.
@@ -29,7 +29,7 @@ pub(super) fn next<'a>(
 ) -> Vec<Authorization> {
     let means = renewal.settings().means(renewal.target);
     let has_record = |authorization: &Authorization| {
-        // One that cannot be answered at all is told as that.
+        // One that cannot be answered at all is reported as that.
         let chosen = selection::choose(authorization, &means).unwrap_or_default();
         chosen.iter().any(|challenge| challenge.type_ == dns01::TYPE)
     };
@@ -223,7 +223,7 @@ impl Presenter<'_, '_> {
         let set_up = || command.set_up(domain, value, renewal.clock());
         let outcome = renewal.pause(Pause::Command, set_up);
         if is_new && matches!(outcome, Err(exec::Error::Empty | exec::Error::Start { .. })) {
-            // It has not run, so there is no record to take away, and no admin to be told of one.
+            // It has not run, so there is no record to take away, and nothing to report to an admin.
             let _held = renewal.context.answering.changing();
             folder(renewal.context, domain).forget_record(name, value)?;
         }

@@ -91,7 +91,7 @@ fn run(attempt: &mut Attempt<'_, '_>) -> Result<Progress<Vec<Bundle>>, Error> {
 }
 
 /// Goes on with what an earlier attempt left, if it was for the same names, keys and CA; else begins
-/// anew.
+/// again.
 fn prepare_staging(attempt: &mut Attempt<'_, '_>) -> Result<(), Error> {
     let name = attempt.md.name.clone();
     attempt.running.step("Checking staging area")?;

@@ -34,7 +34,7 @@ pub struct Running<'a> {
     written: Option<Job>,
     /// What happened since could not be written.
     is_unsaved: bool,
-    /// That stands in the log.
+    /// The log says so.
     is_reported: bool,
 }
 
@@ -79,7 +79,7 @@ impl<'a> Running<'a> {
         running
     }
 
-    /// Says what is being done from now on.
+    /// Notes what is done from now on.
     pub fn step(&mut self, activity: impl Into<String>) -> Result<(), Error> {
         let activity = activity.into();
         crate::log!(Debug, "md[{}] while[{activity}]", self.job.name);
@@ -114,7 +114,7 @@ impl<'a> Running<'a> {
         self.progressed()
     }
 
-    /// Fires `event`. That it is is on disk before a command hears of it, which may reload httpd.
+    /// Fires `event`. That is on disk before a command runs, which may reload httpd.
     pub fn fire(&mut self, commands: &Commands, event: &Event) -> Result<(), notify::Failed> {
         if !commands.begin(event, &mut self.job, self.clock)? {
             return Ok(());
@@ -148,7 +148,7 @@ impl<'a> Running<'a> {
     fn show_call(&mut self) {
         self.job.calling = true;
         if let Err(error) = self.show() {
-            crate::log!(Warn, "md[{}]: a call of a command cannot be noted: {error}", self.job.name);
+            crate::log!(Warn, "md[{}]: cannot note the call of a command: {error}", self.job.name);
         }
     }
 
@@ -180,7 +180,7 @@ impl<'a> Running<'a> {
         self.is_unsaved
     }
 
-    /// Tells once that the state cannot be saved: until it can, nothing about that is new.
+    /// Logs once that the state cannot be saved, until it can.
     pub fn report_unsaved(&mut self, error: &Error) {
         if !std::mem::replace(&mut self.is_reported, true) {
             let text = match error {
@@ -189,7 +189,7 @@ impl<'a> Running<'a> {
             };
             crate::log!(
                 Error,
-                "md[{}]: the state of its renewal cannot be saved, and is kept in memory until it can: {text}",
+                "md[{}]: the state of its renewal cannot be saved; it stays in memory until it can: {text}",
                 self.job.name
             );
         }
@@ -248,7 +248,7 @@ mod tests {
     use crate::time::SystemClock;
 
     #[test]
-    fn what_a_start_has_made_of_a_finished_job_stays_and_learns_what_commands_have_heard() {
+    fn a_finished_job_that_a_start_has_handed_over_stays_as_the_start_left_it() {
         let untold =
             |notified, notified_renewed| Some(Untold { notified, notified_renewed, ..Untold::default() });
         for (handed_over, told, expected) in [

@@ -13,8 +13,8 @@ use crate::acme::problem::Problem;
 use crate::renew::decide::error::Error;
 use std::time::Duration;
 
-/// How long the CA may look for an answer in vain before that is an error: where it does not look again unless
-/// asked, and where it does by itself.
+/// How long the CA may look for an answer in vain before that is an error: where it does not look again
+/// unless asked, and where it does by itself.
 const IN_VAIN: Duration = Duration::from_secs(10);
 const AGAIN_IN_VAIN: Duration = Duration::from_secs(300);
 
@@ -70,7 +70,7 @@ pub(super) fn restore_answers(
     answer_challenges(attempt, session, &lost)
 }
 
-/// What the CA has found in vain so far. Some CAs look once, tell the reason, and look again when the
+/// What the CA has found in vain so far. Some CAs look once, give the reason, and look again when the
 /// challenge is started again; some look again by themselves (RFC 8555 §8.2).
 pub(super) fn complaint(attempt: &mut Attempt<'_, '_>, authorizations: &[Authorization]) -> Option<Error> {
     let now = attempt.now();

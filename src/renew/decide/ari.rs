@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_is_drawn_uniformly_once_and_anew_when_the_window_changes() {
+    fn an_instant_is_drawn_uniformly_and_once_for_each_window() {
         let draw = |random| renew_at(&answered(None, "a.b", &info(10, 20), None, random, NOW));
         assert_eq!([0.0, 0.5, 1.0].map(draw), [10, 15, 20].map(|h| NOW.plus(HOUR * h)));
         let first = answered(None, "a.b", &info(10, 20), None, 0.1, NOW);

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_due_again_at_once_is_renewed_once_a_day_or_in_a_third_of_a_lifetime() {
+    fn what_is_always_due_is_renewed_daily_or_each_third_of_a_lifetime() {
         let md = md();
         use Cause::{Advice, Expired, FormerCa, MustStaple, Names, Revoked, Window};
         for cause in [Advice, Expired, FormerCa, MustStaple, Names, Revoked, Window] {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn another_order_is_another_matter_and_what_a_clock_that_was_ahead_has_noted_does_not_count() {
+    fn another_order_is_not_braked_nor_by_entries_from_the_future() {
         let mut ledger = Ledger::default();
         let one = md();
         ledger.add(issued(&request(&one, Cause::Window), QUARTER, 1, NOW));
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_names_cause_and_remedy() {
+    fn the_text_names_cause_and_remedy() {
         let md = md();
         for (cause, words) in [
             (Cause::Advice, ["MDRenewViaARI", "Fri, 15 Jan 2027 08:00:00 GMT"]),
@@ -302,8 +302,8 @@ mod tests {
         assert_eq!(held.until.since(NOW), Duration::from_secs(7 * 86_400 / 5), "{}", held.reason);
         assert!(held.reason.contains("5 certificates for the same names in 7d"), "{}", held.reason);
         assert_eq!(brake(&ledger, &wanted(LE, false), held.until), None);
-        // What says what it replaces is not counted, nor is what another CA has issued, or one without
-        // limits.
+        // An order that says what it replaces is not counted, nor is what another CA has issued, or one
+        // without limits.
         assert_eq!(brake(&ledger, &wanted(LE, true), at(20)), None);
         assert_eq!(brake(&ordered(LE, true), &wanted(LE, false), at(20)), None);
         assert_eq!(brake(&ledger, &wanted(CA, false), at(20)), None);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why a renewal failed, as job.json, status and log tell it.
+//! Why a renewal failed, as job.json, status and log show it.
 
 use crate::acme::problem::Kind;
 use crate::managed::fit::Unfit;
@@ -139,7 +139,7 @@ impl Error {
         self.acme().and_then(acme::Error::retry_after).filter(|at| *at > now)
     }
 
-    /// What kind of problem the CA told.
+    /// The kind of problem that the CA reported.
     pub fn kind(&self) -> Option<Kind> {
         self.acme().and_then(acme::Error::kind)
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The decisions of renewals: functions of values and `now`. No store, no clock, no log, no randomness: a
-//! number is passed in.
+//! The decisions of renewals: functions of values and `now`. They take no store, no clock, no log and no
+//! randomness: a number is passed in. [`next`] puts them together. Imports `managed` and below, never
+//! `attempt` or `worker`.
 
 pub mod activation;
 pub mod ari;

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How long a phase of an order may take until it is given up. Pure.
+//! How long a phase of an order may take until the order is given up. Pure.
 
 use super::urgency::Urgency;
 use crate::managed::saved_order::{Phase, SavedOrder};
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 
-/// So much longer than a validation an issuance may take, while nothing presses: some CAs have people approve
-/// it.
+/// An issuance may take longer than a validation unless it is urgent: at some CAs people approve it.
 const ISSUANCE_MAX: Duration = DAY.saturating_mul(7);
-/// Where time presses and another CA may be faster.
+/// Where it is urgent and another CA may be faster.
 const PRESSED_MAX: Duration = Duration::from_secs(3600);
 
 /// When this phase of `order` is given up: when the order expires, or after a day. `has_other`: there is
@@ -44,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_ends_with_the_order_or_after_a_day_and_sooner_where_another_ca_may_be_faster() {
+    fn an_order_is_given_up_when_it_expires_or_sooner_for_another_ca() {
         let within =
             |order: &SavedOrder, urgency, has_other| deadline(order, urgency, has_other, NOW).since(NOW);
         let (usual, late, missing) = (Urgency::Usual, Urgency::Late, Urgency::Missing);

@@ -58,7 +58,8 @@ impl OrderQueue {
         }
     }
 
-    /// Takes a place, or keeps the one taken before. Until when the renewal does not begin; `None`: it may now.
+    /// Takes a place, or keeps the one taken before. Until when the renewal does not begin; `None`: it may
+    /// now.
     pub fn take_place(&mut self, request: &Request<'_>, now: Timestamp) -> Option<HeldBack> {
         let known = limits::of(request.ca).filter(|_| !request.is_replacement)?;
         let line = self.line(known);
@@ -136,13 +137,13 @@ mod tests {
         let line = mds.iter().map(|md| queue.take_place(&first(md), NOW).map_or(NOW, |held| held.until));
         let placed: Vec<Timestamp> = line.collect();
         for (md, at) in mds.iter().zip(&placed) {
-            assert_eq!(queue.take_place(&first(md), *at), None, "its turn has come");
+            assert_eq!(queue.take_place(&first(md), *at), None, "its time has come");
         }
         placed
     }
 
     #[test]
-    fn a_first_start_of_thousands_of_domains_keeps_to_the_orders_that_the_ca_takes() {
+    fn a_first_start_of_thousands_of_domains_keeps_to_the_limit_of_orders() {
         let placed = placed(&mut OrderQueue::default(), 10_000);
         let span = Duration::from_secs(3 * 3600);
         for (n, at) in placed.iter().enumerate() {
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_of_earlier_processes_count_and_turns_without_orders_are_for_others() {
+    fn orders_of_earlier_processes_count_and_unused_places_are_given_back() {
         let until = |queue: &mut OrderQueue, name: &str| {
             queue.take_place(&first(&named(name)), NOW).map(|held| held.until)
         };
@@ -169,7 +170,7 @@ mod tests {
         let held = queue.take_place(&first(&named("b")), NOW).unwrap();
         assert!(held.until > NOW && held.until.since(NOW) <= Duration::from_secs(3 * 3600));
         assert!(held.reason.contains("300 new orders of an account in 3h"), "{}", held.reason);
-        // Neither counts twice: what has its turn, and then places its order.
+        // A place and the order placed for it are not counted twice.
         let mut queue = OrderQueue::default();
         for n in 0..270 {
             assert_eq!(until(&mut queue, &n.to_string()), None);
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_does_not_hold_back_for_longer_than_the_ca_would() {
+    fn a_clock_that_is_set_back_holds_back_no_longer_than_the_ca_would() {
         let mut queue = OrderQueue::default();
         placed(&mut queue, 10_000);
         let before = NOW.minus(DAY * 70);

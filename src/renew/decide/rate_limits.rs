@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a CA asks to be spared, and until when: rate limits and overload (RFC 8555 §6.6, RFC 9110
-//! §10.2.3). Pure. A demand is told by the answer that carries it; [`RateLimits`] are those in force, shared by
+//! §10.2.3). Pure. A demand comes with an answer of the CA; [`RateLimits`] are those in force, shared by
 //! all jobs, while each job keeps its own in job.json.
 
 use crate::acme::problem::{Kind, Problem};
@@ -9,14 +9,14 @@ use crate::model::{Hold, Scope};
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 
-/// How long a CA is spared that says "too many" without saying until when.
+/// The pause after "too many requests" without a date.
 const LIMITED: Duration = Duration::from_secs(3600);
-/// The same for one that is overloaded or under maintenance.
+/// The same where the CA is overloaded or under maintenance.
 const UNAVAILABLE: Duration = Duration::from_secs(60);
 /// What a text can ask for, as much as a header can.
 const LONGEST: Duration = Duration::from_secs(10 * 86_400);
 
-/// The demand that stands in a failure of an order for `domains`.
+/// The demand that a failure of an order for `domains` carries.
 pub fn demanded(error: &acme::Error, ca: &str, domains: &[String], now: Timestamp) -> Option<Hold> {
     let (pause, scope) = match error {
         acme::Error::Problem { problem, .. } if is_limit(problem) => (LIMITED, scope(problem, domains)),
@@ -50,7 +50,7 @@ fn is_limit(problem: &Problem) -> bool {
 }
 
 /// Whether a limit is that of the account or of names. RFC 8555 has identifiers in subproblems alone; large
-/// CAs tell which limit was hit in the text.
+/// CAs name the limit in the text.
 fn scope(problem: &Problem, domains: &[String]) -> Scope {
     let mut named: Vec<&str> = problem
         .subproblems
@@ -83,8 +83,8 @@ fn is_within(domain: &str, name: &str) -> bool {
 pub struct RateLimits(Vec<Hold>);
 
 impl RateLimits {
-    /// Takes in a demand that the file of a job tells of. Whoever writes in staging can have written it: it
-    /// holds others for a day at most, and each start.
+    /// Takes in a demand from the file of a job. Any process that may write in staging can have written it,
+    /// so it holds others back for a day at most after each start.
     pub fn add_stored(&mut self, hold: &Hold, now: Timestamp) {
         if hold.is_in_force(now) {
             self.add(&Hold { until: hold.until.min(now.plus(DAY)), ..hold.clone() }, now);

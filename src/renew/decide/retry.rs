@@ -17,7 +17,7 @@ use std::time::Duration;
 /// CAs limit the failed validations of a name to this many in an hour.
 const VALIDATION_SPAN: Duration = Duration::from_secs(3600);
 
-/// As long as tries go by themselves, with what is added at random.
+/// The longest delay between tries, with its jitter.
 const WAIT_MIN: Duration = DAY.saturating_mul(2);
 
 /// What a failure means for the next try.
@@ -43,7 +43,7 @@ impl Failure {
         Failure {
             ca: ca.map(String::from),
             is_hopeless: error.is_hopeless(now),
-            // One that has been waited for long enough is left alone, too.
+            // A CA that was waited for long enough is passed over, too.
             is_refusal: of_acme.is_some_and(|e| {
                 e.verdict(now) == acme::Verdict::NextCa || matches!(e, acme::Error::TimedOut { .. })
             }),
@@ -61,9 +61,9 @@ pub struct Retry {
     pub failover: u32,
 }
 
-/// Notes a failure in the job. The answer, also its `next_run`, is when to try again: at the pace of its
-/// errors, once a day where nothing else can come of it, never before the CA wants to be asked again. The
-/// next CA need not wait for that.
+/// Notes a failure in the job. Returns when to try again, which is its `next_run` too: with a growing delay,
+/// once a day where no repetition helps, and never before the CA wants to be asked again. The next CA need
+/// not wait for that.
 pub fn failed(
     job: &mut Job,
     failure: &Failure,
@@ -148,8 +148,7 @@ pub fn waits_for(job: &Job, ca: &str, end: Option<Timestamp>, now: Timestamp) ->
     (!is_anothers).then_some(at)
 }
 
-/// What a start leaves of a failing job, if there is any of it: the CA's demands, and what was told of it
-/// lately.
+/// What a start keeps of a failing job, if anything: the CA's demands, and the notifications sent lately.
 pub fn of_the_next_start(job: &Job, now: Timestamp) -> Option<Job> {
     let mut state = job.pace.of_the_next_start(now);
     state.failed_validations.retain(|at| now.since(*at) < VALIDATION_SPAN);
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_passes_the_turn_on_at_once_and_the_last_one_goes_to_the_daily_pace() {
+    fn a_refusal_passes_to_the_next_ca_and_the_last_one_waits_a_day() {
         let mut job = Job::new("a.test");
         assert_eq!(fail(&mut job, problem("caa"), 0, NOW), 30);
         assert_eq!(asked(&job.pace, Urgency::Usual), "b");
@@ -217,21 +216,21 @@ mod tests {
         assert_eq!((hold.scope, hold.until), (Scope::Ca, NOW.plus(DAY * 7)));
         assert_eq!(job.next_run, Some(NOW.plus(DAY * 7)));
         job.pace.ca_errors = 12;
-        assert!(fail(&mut job, limited(), 0, NOW) < 86_400, "the next CA's turn has come");
+        assert!(fail(&mut job, limited(), 0, NOW) < 86_400, "the next CA is asked");
         let restarted = of_the_next_start(&job, NOW).unwrap();
         assert_eq!((restarted.errors, restarted.next_run), (0, Some(NOW.plus(DAY * 7))));
         assert_eq!(of_the_next_start(&job, NOW.plus(DAY * 7)), None);
     }
 
     #[test]
-    fn a_job_does_not_wait_for_what_another_ca_demanded_but_for_its_own_errors() {
+    fn a_job_waits_for_its_own_errors_not_for_what_another_ca_demanded() {
         let [first, second, _] = urls().try_into().unwrap();
         let mut job = Job::new("a.test");
         let (scope, since, until) = (Scope::Ca, NOW, NOW.plus(DAY));
         wait(&mut job, until, Some(&Hold { ca: first.clone(), scope, since, until }));
         assert_eq!(waits_for(&job, &first, END, NOW), Some(NOW.plus(DAY)));
         assert_eq!(waits_for(&job, &second, END, NOW), None);
-        // Nor but for a command that wants no renewal now, whichever CA it is.
+        // A command that refuses a renewal for now counts for every CA.
         let mut vetoed = job.clone();
         vetoed.postpone(crate::model::job::MESSAGE_FAILED.into(), "exit code 3".into(), NOW.plus(DAY / 2));
         assert_eq!(waits_for(&vetoed, &second, END, NOW), Some(NOW.plus(DAY / 2)));

@@ -83,14 +83,14 @@ mod tests {
                 Some(CertInfo { not_before: not_after.minus(DAY * 100), not_after, ..CertInfo::default() }),
             )]
         };
-        let told = |certs: &[KeyedCert]| {
+        let found = |certs: &[KeyedCert]| {
             let pressure = pressure(&md, certs, NOW);
             (pressure.urgency, pressure.late_at.map(|at| at.since(NOW)))
         };
-        assert_eq!(told(&cert(DAY * 23)), (Urgency::Usual, Some(DAY)));
-        assert_eq!(told(&cert(DAY * 22)), (Urgency::Late, None));
-        assert_eq!(told(&cert(Duration::ZERO)), (Urgency::Late, None));
-        assert_eq!(told(&[(KeySpec::default(), None)]), (Urgency::Missing, None));
+        assert_eq!(found(&cert(DAY * 23)), (Urgency::Usual, Some(DAY)));
+        assert_eq!(found(&cert(DAY * 22)), (Urgency::Late, None));
+        assert_eq!(found(&cert(Duration::ZERO)), (Urgency::Late, None));
+        assert_eq!(found(&[(KeySpec::default(), None)]), (Urgency::Missing, None));
         // The longest pause between two tries, in hours, by the days that are left.
         let longest = |left: Duration| pressure(&md, &cert(left), NOW).longest.as_secs() / 3600;
         let hours: Vec<u64> = [30, 8, 2, 0].iter().map(|days| longest(DAY * *days)).collect();

@@ -124,7 +124,7 @@ fn publish(
     }
     workers.tell(renewal.index, set);
     if !is_served(target, certs.iter()) {
-        // Why stands in the log.
+        // The log says why.
         return Activation::Restart;
     }
     crate::log!(Notice, "AH10059: The Managed Domain {name} has been setup and is live now.");

@@ -19,7 +19,7 @@ use std::time::Duration;
 const UNKNOWN_LIFETIME: Duration = DAY.saturating_mul(90);
 
 /// What was issued lately; and where the CA limits orders, a place among those that order there. A renewal
-/// goes on with an order that it has, whoever comes first.
+/// goes on with an order that it has, also while others come first.
 pub(super) fn look_up_issuance(renewal: &Renewal<'_>, attempt: &Attempt) -> Issuance {
     let ledger = renewal.staging().ledger();
     let Attempt { ca, cause } = attempt;

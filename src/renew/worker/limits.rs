@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How many renewals may be in flight: so many at once, and so many for one CA, so that neither a fleet of
-//! domains burdens a CA nor a CA that never answers takes every place. One that only waits for a CA to
-//! validate burdens nobody: it gives back its place at the CA, so that slow validations of others go on
-//! meanwhile. Pure bookkeeping.
+//! How many renewals may be in flight, over all and at one CA, so that neither many domains burden a CA nor a
+//! CA that never answers takes every place. A renewal that only waits for its CA to validate gives back its
+//! place there, so that other slow validations go on meanwhile. Pure bookkeeping.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Another httpd that renews in the same store: found by a lock that the renewing process of each holds, and
-//! told of, since each writes over what the other has in staging. Nobody is kept from renewing.
+//! logged, since each overwrites what the other has in staging. No process is kept from renewing.
 //!
 //! Any process of httpd's user can hold the lock. What it gains is the line in the log.
 
@@ -38,7 +38,7 @@ impl Neighbour {
         }
     }
 
-    /// Takes the lock, if it is time to look, or tells who has it.
+    /// Takes the lock, if it is time to look, or logs who has it.
     pub fn look(&mut self, now: Timestamp) {
         if self.looked.is_some_and(|looked| looked <= now && now.since(looked) < PAUSE) {
             return;
@@ -48,7 +48,7 @@ impl Neighbour {
         if let Some(found) = self.find(&own)
             && self.tally.tells_of_neighbour(now, DAY)
         {
-            self.tell(&found, &own);
+            self.log(&found, &own);
         }
     }
 
@@ -59,7 +59,7 @@ impl Neighbour {
             Err(error) => {
                 // Not every network file system has locks.
                 if !std::mem::replace(&mut self.has_failed, true) {
-                    crate::log!(Debug, "whether another httpd renews in this store cannot be seen: {error}");
+                    crate::log!(Debug, "cannot check whether another httpd renews in this store: {error}");
                 }
                 None
             }
@@ -69,7 +69,7 @@ impl Neighbour {
         found.filter(|found| before.as_ref() == Some(found))
     }
 
-    fn tell(&self, found: &Holder, own: &Holder) {
+    fn log(&self, found: &Holder, own: &Holder) {
         let path = self.lock.path();
         let text = format!("{}, and this is {} (lock {})", describe(found), describe(own), path.display());
         if self.is_expected {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn another_httpd_that_stays_is_found_and_an_older_process_of_the_same_is_not() {
+    fn another_httpd_is_found_but_not_an_older_process_of_the_same() {
         let (_dir, store) = stores();
         let new = |instance| Neighbour::new(&store, instance, false, &Tally::default());
         let (one, two) = (Holder::own(1, NOW), Holder::own(2, NOW));
@@ -121,10 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_of_once_a_day_and_looked_for_every_few_seconds() {
+    fn it_is_logged_once_a_day_and_looked_for_every_few_seconds() {
         let tally = Tally::default();
-        let tells = |seconds| tally.tells_of_neighbour(NOW.plus(Duration::from_secs(seconds)), DAY);
-        assert!(tells(0) && !tells(1) && !tells(86_399) && tells(86_400) && !tells(86_401));
+        let is_logged = |seconds| tally.tells_of_neighbour(NOW.plus(Duration::from_secs(seconds)), DAY);
+        assert!(
+            is_logged(0) && !is_logged(1) && !is_logged(86_399) && is_logged(86_400) && !is_logged(86_401)
+        );
         let (_dir, store) = stores();
         let mut neighbour = Neighbour::new(&store, 1, false, &tally);
         neighbour.look(NOW);

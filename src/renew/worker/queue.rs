@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When a job is looked at again, and which one comes next: of the jobs that are due and have a place, the one
-//! whose time came first. A job that has to be looked at once more queues up behind those that still wait for
-//! their first look. Pure bookkeeping.
+//! When a job is looked at again, and which one comes next: of the jobs that are due and have a place, the
+//! one whose time came first. A job that has to be looked at once more queues up behind those that still wait
+//! for their first look. Pure bookkeeping.
 
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -92,7 +92,7 @@ impl Queue {
         Some(index)
     }
 
-    /// A job that was running is to be looked at again then.
+    /// A job that was running is looked at again then.
     pub fn ended(&mut self, index: usize, next: Next) {
         if let Some(job) = self.jobs.get_mut(index) {
             *job = next.into();
@@ -128,7 +128,7 @@ mod tests {
         let mut jobs = queue(&[30, 10, -1, 20, 10, 99]);
         assert_eq!(all_due(&mut jobs, 30), [1, 4, 3, 0]);
         assert_eq!(jobs.running().collect::<Vec<_>>(), [0, 1, 3, 4]);
-        // One that is to be looked at again at once comes after those that wait longer.
+        // A job that is looked at again at once comes after those that wait longer.
         jobs.ended(1, Next::At(at(100)));
         jobs.ended(4, Next::Never);
         assert_eq!(all_due(&mut jobs, 100), [5, 1]);
