@@ -2,9 +2,9 @@
 //! Asks for what is due, in threads of their own, and hands on what came of it. Ends with its process within
 //! the time in which a wait for the network notices that.
 
-use super::past::Past;
 use super::report::{self, End, Report};
-use super::turns::{Outcome, Turn, Turns};
+use super::request_queue::{Outcome, Turn, Turns};
+use super::resume::Past;
 use crate::http::Transport;
 use crate::notify::Commands;
 use crate::ocsp::fetch::Reason;

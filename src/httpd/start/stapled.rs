@@ -11,7 +11,7 @@ use crate::model::Md;
 use crate::ocsp::file;
 use crate::ocsp::subject::{Id, OTHER, Terms, Unfit};
 use crate::ocsp::{Cache, Subject};
-use crate::stapling::staged;
+use crate::stapling::upcoming;
 use crate::store::WorkStore;
 use crate::sync::lock;
 use crate::time::{TimeSlice, Timestamp};
@@ -143,7 +143,8 @@ impl file::Users for Users<'_> {
             return entry.response.is_some_and(|response| response.is_current(self.now));
         }
         // What waits in staging is stapled from its first handshake on.
-        let staged = self.stapled_mds.get(owner).map(|(md, terms)| staged::subjects(&self.store, md, terms));
+        let staged =
+            self.stapled_mds.get(owner).map(|(md, terms)| upcoming::subjects(&self.store, md, terms));
         staged.into_iter().flatten().any(|subject| subject.id == *id)
     }
 }

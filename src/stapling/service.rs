@@ -20,7 +20,7 @@ use crate::ocsp::response::SIZE_MAX;
 use crate::ocsp::subject::{Id, Terms};
 use crate::ocsp::{Cache, Entry, Response, Status, Subject};
 use crate::stapling::driver::{Connect, Surroundings};
-use crate::stapling::{Driver, Settings, staged};
+use crate::stapling::{Driver, Settings, upcoming};
 use crate::store::{Error, Group, StartStore, WorkGroup, WorkStore};
 use crate::sync::lock;
 use crate::time::{self, Clock, StopFlag, SystemClock, Timestamp};
@@ -141,7 +141,7 @@ impl Stapling {
     /// Certificates of an MD that were not there at start.
     fn staged(&self, md: usize) -> Option<Vec<Arc<Subject>>> {
         let (terms, managed) = (self.terms.get(md)?.as_ref()?, self.mds.get(md)?);
-        let subjects = staged::subjects(&self.store, &managed.md, terms);
+        let subjects = upcoming::subjects(&self.store, &managed.md, terms);
         Some(subjects.into_iter().map(Arc::new).collect())
     }
 
@@ -250,7 +250,7 @@ impl Runner {
             if !terms.get(index).is_some_and(Option::is_some) || !is_staged(&managed.md) {
                 continue;
             }
-            let stamp = staged::stamp(store, &managed.md);
+            let stamp = upcoming::stamp(store, &managed.md);
             if self.stamps.insert(index, stamp.clone()) == Some(stamp) {
                 continue;
             }
