@@ -140,7 +140,7 @@ impl Lab {
             cache: cache.clone(),
             clock: self.clock.clone(),
             connect: Box::new(move |_| Ok(responder.clone())),
-            tell: Box::new(|_, _| {}),
+            publish: Box::new(|_, _| {}),
             random: || 0.5,
         };
         let driver = Driver::new(settings, around, StopFlag::default());

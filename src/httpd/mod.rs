@@ -13,13 +13,7 @@
 
 mod child;
 mod hooks;
-#[path = "../live/distribution.rs"]
-mod live;
-#[path = "../live/signals.rs"]
-mod news;
 mod serve;
-#[path = "../stapling/service.rs"]
-mod stapling;
 mod start;
 mod state;
 mod sys;

@@ -1,70 +1,193 @@
 // SPDX-License-Identifier: Apache-2.0
-//! News that one process has for all of its configuration: each topic has a counter that all of them see. Who
-//! has news raises it; the others notice at their next look, which costs one atomic load as long as there is
-//! none.
+//! Signals between the processes of one configuration. Each topic has a generation in counters that all share;
+//! a process raises it, the others notice when they look next. A look costs one atomic load while nothing is
+//! new. Signals carry no data: what a topic stands for is read elsewhere, and one that was raised twice
+//! between two looks is taken once.
+//!
+//! Imports run downward: counters and locks, nothing of httpd.
 
-use super::sys::Counters;
+use crate::counters::Counters;
 use crate::sync::lock;
-use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-pub struct News {
-    /// The first counts all news, the others those of one topic each.
-    counters: Counters,
+pub struct Signals {
+    /// The first counts all signals, the others those of one topic each.
+    counters: Arc<dyn Counters>,
     /// What this process knows of the first, and of the others.
-    total: AtomicU64,
-    seen: Mutex<Vec<u64>>,
+    generation: AtomicU64,
+    taken: Mutex<Vec<u64>>,
 }
 
-impl News {
-    /// To be made in the parent, before it has children.
-    pub fn new(topics: usize) -> io::Result<Self> {
-        let counters = Counters::new(topics.saturating_add(1))?;
-        Ok(News { counters, total: AtomicU64::new(0), seen: Mutex::new(vec![0; topics]) })
+impl Signals {
+    /// How many counters it takes.
+    pub fn size(topics: usize) -> usize {
+        topics.saturating_add(1)
     }
 
-    /// There is something new about `topic`. Tells how many news there are by now.
-    pub fn tell(&self, topic: usize) -> u64 {
+    /// To be made before the process has children, with counters of its own.
+    pub fn new(counters: Arc<dyn Counters>, topics: usize) -> Self {
+        Signals { counters, generation: AtomicU64::new(0), taken: Mutex::new(vec![0; topics]) }
+    }
+
+    /// Signals all processes that `topic` has changed. The answer is the generation that knows of it.
+    pub fn raise(&self, topic: usize) -> u64 {
         let raise = |counter| {
-            let counter = self.counters.get(counter);
+            let counter = self.counters.counter(counter);
             counter.map_or(0, |counter| counter.fetch_add(1, Ordering::Release).wrapping_add(1))
         };
+        // The topic first: whoever sees the new generation sees what has changed.
         raise(topic + 1);
         raise(0)
     }
 
-    /// How many of them this process has heard.
-    pub fn heard(&self) -> u64 {
-        self.total.load(Ordering::Relaxed)
+    /// The generation that this process has taken.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
     }
 
-    /// Whether there is any since this process looked last.
-    pub fn is_there_any(&self) -> bool {
-        self.total.load(Ordering::Relaxed) != self.count(0)
+    /// Whether there are signals that this process has not taken.
+    pub fn is_pending(&self) -> bool {
+        self.generation() != self.count(0)
     }
 
-    /// The topics with news since this process looked last.
+    /// The topics that changed since this process looked last.
     pub fn take(&self) -> Vec<usize> {
-        let mut seen = lock(&self.seen);
-        // Before the others: what is told meanwhile is there at the next look.
-        self.total.store(self.count(0), Ordering::Relaxed);
-        let changed = |(topic, seen): (usize, &mut u64)| {
+        let mut taken = lock(&self.taken);
+        // Before the others: what is raised meanwhile is pending at the next look.
+        self.generation.store(self.count(0), Ordering::Relaxed);
+        let changed = |(topic, taken): (usize, &mut u64)| {
             let now = self.count(topic + 1);
-            (std::mem::replace(seen, now) != now).then_some(topic)
+            (std::mem::replace(taken, now) != now).then_some(topic)
         };
-        seen.iter_mut().enumerate().filter_map(changed).collect()
+        taken.iter_mut().enumerate().filter_map(changed).collect()
     }
 
     fn count(&self, counter: usize) -> u64 {
-        self.counters.get(counter).map_or(0, |counter| counter.load(Ordering::Acquire))
+        self.counters.counter(counter).map_or(0, |counter| counter.load(Ordering::Acquire))
     }
 
-    /// This process could not make use of the news about `topic`: the next look tells them again.
+    /// This process could not read what `topic` stands for: its next look takes the signal again.
     pub fn put_back(&self, topic: usize) {
-        if let Some(seen) = lock(&self.seen).get_mut(topic) {
-            *seen = seen.wrapping_sub(1);
+        if let Some(taken) = lock(&self.taken).get_mut(topic) {
+            *taken = taken.wrapping_sub(1);
         }
-        self.total.fetch_sub(1, Ordering::Relaxed);
+        self.generation.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    const TOPICS: usize = 3;
+
+    fn counters() -> Vec<AtomicU64> {
+        (0..Signals::size(TOPICS)).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    /// Two processes, as signals see them.
+    fn pair() -> (Signals, Signals) {
+        let shared: Arc<dyn Counters> = Arc::new(counters());
+        (Signals::new(shared.clone(), TOPICS), Signals::new(shared, TOPICS))
+    }
+
+    #[test]
+    fn each_process_takes_a_signal_once_and_however_often_it_was_raised() {
+        let (one, other) = pair();
+        assert!(!one.is_pending() && one.take().is_empty());
+        assert_eq!([one.raise(2), one.raise(0), other.raise(2)], [1, 2, 3]);
+        for process in [&one, &other] {
+            assert!(process.is_pending());
+            assert_eq!(process.take(), [0, 2]);
+            assert_eq!(process.generation(), 3);
+            assert!(!process.is_pending() && process.take().is_empty());
+        }
+        one.raise(1);
+        assert_eq!((other.take(), other.generation()), (vec![1], 4));
+    }
+
+    #[test]
+    fn a_signal_that_is_put_back_is_pending_again_in_that_process_alone() {
+        let (one, other) = pair();
+        one.raise(1);
+        one.raise(2);
+        assert_eq!((one.take(), other.take()), (vec![1, 2], vec![1, 2]));
+        one.put_back(1);
+        assert!(one.is_pending() && !other.is_pending());
+        assert_eq!(one.generation(), 1, "it does not claim to know all");
+        assert_eq!((one.take(), one.generation()), (vec![1], 2));
+        assert!(other.take().is_empty() && !one.is_pending());
+    }
+
+    #[test]
+    fn a_topic_that_does_not_exist_disturbs_no_other() {
+        let (one, other) = pair();
+        one.raise(TOPICS);
+        one.put_back(TOPICS);
+        assert!(other.take().is_empty() && one.take().is_empty());
+        one.raise(0);
+        assert_eq!((one.take(), other.take()), (vec![0], vec![0]));
+    }
+
+    /// Another process does something just before this one looks at its counters for the `at`th time.
+    struct Interrupted {
+        counters: Arc<Vec<AtomicU64>>,
+        looks: AtomicUsize,
+        at: usize,
+        meanwhile: Box<dyn Fn() + Send + Sync>,
+    }
+
+    impl Counters for Interrupted {
+        fn counter(&self, index: usize) -> Option<&AtomicU64> {
+            if self.looks.fetch_add(1, Ordering::Relaxed) == self.at {
+                (self.meanwhile)();
+            }
+            self.counters.get(index)
+        }
+    }
+
+    fn interrupted(
+        shared: &Arc<Vec<AtomicU64>>,
+        at: usize,
+        meanwhile: impl Fn() + Send + Sync + 'static,
+    ) -> Signals {
+        let (counters, looks) = (shared.clone(), AtomicUsize::new(0));
+        Signals::new(Arc::new(Interrupted { counters, looks, at, meanwhile: Box::new(meanwhile) }), TOPICS)
+    }
+
+    #[test]
+    fn a_signal_raised_while_another_process_looks_is_not_lost() {
+        for topic in 0..TOPICS {
+            for at in 0..=TOPICS {
+                let shared = Arc::new(counters());
+                let raising = Signals::new(shared.clone(), TOPICS);
+                let looking = interrupted(&shared, at, move || _ = raising.raise(topic));
+                let mut taken = looking.take();
+                while looking.is_pending() {
+                    taken.extend(looking.take());
+                }
+                assert_eq!((taken, looking.generation()), (vec![topic], 1), "{topic} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_look_while_another_process_raises_a_signal_does_not_lose_it() {
+        // Before either of the two counters is raised, and between them.
+        for at in 0..2 {
+            let shared = Arc::new(counters());
+            let looking = Arc::new(Signals::new(shared.clone(), TOPICS));
+            let taken = Arc::new(Mutex::new(Vec::new()));
+            let meanwhile = {
+                let (looking, taken) = (looking.clone(), taken.clone());
+                move || lock(&taken).extend(looking.take())
+            };
+            assert_eq!(interrupted(&shared, at, meanwhile).raise(1), 1);
+            assert!(looking.is_pending());
+            lock(&taken).extend(looking.take());
+            assert_eq!((lock(&taken).as_slice(), looking.is_pending()), ([1].as_slice(), false), "at {at}");
+        }
     }
 }

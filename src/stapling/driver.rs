@@ -4,7 +4,7 @@
 
 use super::report::{self, End, Report};
 use super::request_queue::{Outcome, Turn, Turns};
-use super::resume::Past;
+use super::resume::Former;
 use crate::http::Transport;
 use crate::notify::Commands;
 use crate::ocsp::fetch::Reason;
@@ -31,7 +31,7 @@ pub struct Settings {
 }
 
 pub type Connect = Box<dyn Fn(&Terms) -> Result<Arc<dyn Transport>, crate::http::Error> + Send + Sync>;
-pub type Tell = Box<dyn Fn(&Subject, &Response) + Send + Sync>;
+pub type Publish = Box<dyn Fn(&Subject, &Response) + Send + Sync>;
 
 /// The world around.
 pub struct Surroundings {
@@ -42,7 +42,7 @@ pub struct Surroundings {
     /// A way to responders, through the proxy of these terms if they have one.
     pub connect: Connect,
     /// There is a new response for this certificate in the store and in the cache.
-    pub tell: Tell,
+    pub publish: Publish,
     /// A number in 0..1 for jitter.
     pub random: fn() -> f64,
 }
@@ -70,20 +70,20 @@ impl Driver {
         let turns = Mutex::new(Turns::new(settings.parallel));
         let shared = Arc::new(Shared { turns, stop, settings, around });
         let mut driver = Driver { shared, threads: Vec::new(), reports: None, reporter: None };
-        let mut past = Past::new(driver.shared.around.store.clone());
+        let mut former = Former::new(driver.shared.around.store.clone());
         for entry in driver.shared.around.cache.table().entries() {
-            driver.resume(entry.clone(), &mut past);
+            driver.resume(entry.clone(), &mut former);
         }
         driver
     }
 
     /// A certificate to be looked after from now on.
     pub fn add(&mut self, entry: Entry) {
-        self.resume(entry, &mut Past::new(self.shared.around.store.clone()));
+        self.resume(entry, &mut Former::new(self.shared.around.store.clone()));
     }
 
     /// Goes on where the child before was.
-    fn resume(&mut self, entry: Entry, past: &mut Past) {
+    fn resume(&mut self, entry: Entry, former: &mut Former) {
         let around = &self.shared.around;
         let now = around.clock.now();
         let current = entry.response.as_deref().filter(|response| response.is_current(now));
@@ -94,7 +94,7 @@ impl Driver {
             }
             schedule::after_success(response, entry.subject.terms.renew_window, None, (around.random)(), now)
         });
-        let failing = past.failing(&entry.subject);
+        let failing = former.failing(&entry.subject);
         let started = self.shared.settings.started;
         let due =
             failing.map_or(due, |failing| schedule::after_restart(due, &failing, started, current, now));
@@ -263,5 +263,5 @@ fn take(around: &Surroundings, subject: &Arc<Subject>, response: &Arc<Response>)
         );
     }
     around.cache.put([Entry { subject: subject.clone(), response: Some(response.clone()) }]);
-    (around.tell)(subject, response);
+    (around.publish)(subject, response);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How asking went before this process, from `ocsp/OWNER/job.json`: what has failed is not asked for ever
-//! anew.
+//! How requests went in the process before this one, from `ocsp/OWNER/job.json`: waits after failures go on
+//! where they were, instead of beginning again with each child.
 
 use super::report::{JOB_FILE, STAPLINGS};
 use crate::ocsp::Subject;
@@ -11,15 +11,15 @@ use serde_json::Value;
 use std::collections::HashMap;
 
 /// Reads each file once.
-pub struct Past {
+pub struct Former {
     store: WorkStore,
     /// By owner.
     jobs: HashMap<String, Value>,
 }
 
-impl Past {
+impl Former {
     pub fn new(store: WorkStore) -> Self {
-        Past { store, jobs: HashMap::new() }
+        Former { store, jobs: HashMap::new() }
     }
 
     /// Where the last request failed.
@@ -51,7 +51,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn failures_are_those_of_the_same_responder_and_successes_are_none() {
+    fn failures_are_resumed_at_the_same_responder_only() {
         let (tried, next) = (Timestamp::from_unix(1_800_000_000), Timestamp::from_unix(1_800_000_060));
         let state = |errors: Value| {
             let (tried, next) = (tried.to_http_date(), next.to_http_date());

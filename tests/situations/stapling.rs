@@ -64,7 +64,7 @@ fn asked(lab: &Lab, say: Option<Say>) -> Vec<String> {
         cache: Arc::new(Cache::new([Entry { subject, response: None }])),
         clock: clock.clone(),
         connect: Box::new(move |_| Ok(responder.clone())),
-        tell: Box::new(|_, _| {}),
+        publish: Box::new(|_, _| {}),
         random: || 0.5,
     };
     let settings = Settings {

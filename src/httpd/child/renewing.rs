@@ -3,13 +3,16 @@
 //! lets renewals and OCSP requests that are due begin. What is due is decided in `renew` and `stapling`.
 
 use crate::http::client::Limits;
-use crate::httpd::stapling::Runner;
 use crate::httpd::state::State;
 use crate::metrics::Counted;
 use crate::renew::attempt::ca_pool::CaPool;
 use crate::renew::attempt::context::Context;
 use crate::renew::worker::neighbour::Neighbour;
 use crate::renew::worker::pool::Driver;
+use crate::stapling::connections::connections;
+use crate::stapling::driver::Settings;
+use crate::stapling::runner::Runner;
+use crate::stapling::service::Service;
 use crate::sync::lock;
 use crate::time::SystemClock;
 use crate::{crypto, http};
@@ -35,7 +38,7 @@ pub fn beat(state: &State, beat: Beat) {
     }
     let driver = driver.get_or_insert_with(|| create(state));
     if let Some(stapling) = &state.stapling {
-        lock(&state.staples).get_or_insert_with(|| Runner::new(state, stapling.clone())).beat();
+        lock(&state.staples).get_or_insert_with(|| runner(state, stapling)).beat();
         stapling.take_revoked().into_iter().for_each(|md| driver.look_at(md));
     }
     driver.beat();
@@ -56,8 +59,22 @@ fn stop(state: &State) {
     }
 }
 
+/// Requests to responders begin here, in the child.
+fn runner(state: &State, stapling: &Arc<Service>) -> Runner {
+    let stop = state.stop.clone();
+    let settings = Settings {
+        parallel: state.settings.parallel,
+        retry_delay: state.settings.retry.delay,
+        started: stapling.started,
+        commands: state.settings.commands.clone(),
+    };
+    let connect = connections(user_agent(), stop.clone(), state.tally.clone());
+    let clock = Arc::new(SystemClock { stop: stop.clone() });
+    Runner::new(settings, stapling.clone(), connect, clock, crypto::random_unit, stop)
+}
+
 /// The User-Agent that CAs and OCSP responders see.
-pub fn user_agent() -> String {
+fn user_agent() -> String {
     format!("mod_md/{} Apache-httpd", crate::VERSION)
 }
 
@@ -90,11 +107,11 @@ fn create(state: &State) -> Driver {
     .trying_on(state.contexts.clone())
     .counting(state.tally.clone());
     if let Some(live) = &state.live {
-        live.find_published();
-        live.hear();
+        live.publish_staged();
+        live.take_signals();
     }
     let context = match &state.live {
-        Some(live) => context.with_live_activation(live.clone(), live.delay),
+        Some(live) => context.with_live_activation(live.clone(), state.activation_delay),
         None => context,
     };
     let context = match &state.stapling {

@@ -2,11 +2,11 @@
 //! Status over HTTP: the handlers md-status and md-metrics, a section in server-status, and the public facts
 //! about the certificate of a host. What the pages say comes from `status`.
 
-use crate::httpd::stapling::Stapling;
 use crate::httpd::state::{Request, State, state_of};
 use crate::httpd::sys::Answer;
 use crate::metrics::Tally;
 use crate::ocsp::cache::Table;
+use crate::stapling::service::Service;
 use crate::stapling::snapshot::{self, Stapled};
 use crate::status::{Snapshots, html, json, metrics, stapling, text};
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -102,7 +102,7 @@ fn responses(state: &State) -> Arc<Table> {
 }
 
 fn stapled(state: &State, now: Timestamp) -> Vec<Stapled> {
-    let all = |stapling: &Arc<Stapling>| snapshot::all(&stapling.cache, &state.staplings, &state.store, now);
+    let all = |stapling: &Arc<Service>| snapshot::all(&stapling.cache, &state.staplings, &state.store, now);
     state.stapling.as_ref().map(all).unwrap_or_default()
 }
 

@@ -5,13 +5,11 @@
 use super::pages;
 use crate::challenge::answers::Folder;
 use crate::challenge::http01;
-use crate::httpd::live::Live;
 use crate::httpd::state::{DirConf, Request, State, state_of};
 use crate::httpd::sys::Answer;
 use crate::model::RequireHttps;
 use crate::require_https::{self, Asked, Ruling};
 use crate::store::{self, WorkGroup};
-use std::sync::Arc;
 
 const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
 /// Public pages, which hosts without a certificate answer as well.
@@ -25,8 +23,7 @@ pub fn before_all(request: &Request<'_>) -> Answer {
         return answer;
     }
     let Some(token) = path.strip_prefix(ACME_CHALLENGE) else {
-        let without = |live: &Arc<Live>| live.is_without_certificate(request.server()) && request.is_https();
-        if state.live.as_ref().is_some_and(without) && !path.starts_with(PUBLIC) {
+        if state.is_without_certificate(request.server()) && request.is_https() && !path.starts_with(PUBLIC) {
             return Answer::UNAVAILABLE;
         }
         let mode = state.require_https.get(&request.server().key()).copied();

@@ -5,17 +5,19 @@
 //! in place when it asks, and after it, when TLS hosts are known. No outside server is contacted here. A
 //! broken entry of the store never stops the start, except the file that holds its key.
 
+use super::stapled;
 use super::{advice, guest};
 use crate::challenge::dns01;
 use crate::config::{self, Finding, Host, Plan, PlannedMd, ServerConfig};
 use crate::counters::Counters;
-use crate::httpd::live::Live;
-use crate::httpd::stapling::Stapling;
 use crate::httpd::state::startup::{Primed, Startup};
 use crate::httpd::state::tls_hosts::TlsHosts;
 use crate::httpd::state::{PageSettings, Server, State};
 use crate::httpd::sys;
 use crate::httpd::sys::Watchdogs;
+use crate::live::distribution::{self, Distribution};
+use crate::live::roster::Roster;
+use crate::live::signals::Signals;
 use crate::log::Level;
 use crate::managed::save_error::Unsaved;
 use crate::managed::{Managed, Route};
@@ -37,6 +39,7 @@ use crate::store::StartStore;
 use crate::sync::lock;
 use crate::time::{Clock, StopFlag, SystemClock};
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -210,10 +213,8 @@ pub fn after_tls(main: Server<'_>, watchdogs: &Watchdogs<'_, State>) -> Result<(
         crate::log!(Warn, "old challenge data cannot be removed: {}", error.advised());
     }
     let store = startup.store.worker();
-    let delay = plan.global.activation_delay;
     report(findings::findings(mds.iter(), startup.now));
     let (hosts, contexts) = (&startup.hosts, Arc::new(startup.hosts.take_contexts()));
-    let live = hosts.is_live().then(|| Live::new(hosts, contexts.clone(), mds.clone(), store.clone(), delay));
     let no_memory = |error: std::io::Error| {
         crate::log!(
             Crit,
@@ -224,8 +225,15 @@ pub fn after_tls(main: Server<'_>, watchdogs: &Watchdogs<'_, State>) -> Result<(
         );
         StartFailed
     };
-    let stapling = Stapling::new(&startup, &plan, mds.clone()).map_err(no_memory)?.map(Arc::new);
-    let live = live.transpose().map_err(no_memory)?.map(|live| live.with_stapling(stapling.clone()));
+    let stapling = stapled::service(&startup, &plan, mds.clone()).map_err(no_memory)?.map(Arc::new);
+    let context = distribution::Context {
+        mds: mds.clone(),
+        store: store.clone(),
+        hosts: contexts.clone(),
+        staples: stapling.as_ref().map(|stapling| stapling.cache.clone()),
+        clock: Arc::new(SystemClock::default()),
+    };
+    let live = hosts.is_live().then(|| distribution(context)).transpose().map_err(no_memory)?;
     let snapshots = Snapshots::new(mds.clone(), Some(store.clone()));
     let state = State {
         by_name: mds
@@ -249,7 +257,9 @@ pub fn after_tls(main: Server<'_>, watchdogs: &Watchdogs<'_, State>) -> Result<(
         pages: pages_of(&records, &plan),
         snapshots,
         tally: counters(Tally::SIZE, "metrics count nothing").map(Tally::new).unwrap_or_default(),
-        live: live.map(Live::connect),
+        self_signed: if hosts.is_live() { hosts.self_signed() } else { HashMap::new() },
+        activation_delay: plan.global.activation_delay,
+        live: live.map(Distribution::connect),
         contexts,
         stapling,
         staplings: States::default(),
@@ -283,6 +293,17 @@ fn counters(count: usize, loss: &str) -> Option<Arc<dyn Counters>> {
         );
     });
     Some(Arc::new(counters.ok()?))
+}
+
+/// How many children the status pages can tell apart.
+const MOST_COUNTED: usize = 1024;
+
+/// With counters that all children will share.
+fn distribution(context: distribution::Context) -> io::Result<Distribution> {
+    let (mds, places) = (context.mds.len(), sys::child_limit().min(MOST_COUNTED));
+    let signals = Signals::new(Arc::new(sys::Counters::new(Signals::size(mds))?), mds);
+    let roster = Roster::new(Arc::new(sys::Counters::new(Roster::size(mds, places))?), mds, places);
+    Ok(Distribution::new(context, signals, roster))
 }
 
 /// The TLS hosts of an MD.

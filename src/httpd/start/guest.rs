@@ -38,6 +38,8 @@ pub fn state(plan: &Plan, records: &[Server<'_>], dir: &Path) -> State {
         driver: Mutex::default(),
         pages: pages_of(records, plan),
         tally: Default::default(),
+        self_signed: HashMap::new(),
+        activation_delay: plan.global.activation_delay,
         live: None,
         contexts: Arc::new(TlsHosts::new(0, false).take_contexts()),
         stapling: None,

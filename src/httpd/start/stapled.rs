@@ -6,16 +6,21 @@ use crate::config::Plan;
 use crate::crypto::Chain;
 use crate::httpd::state::Server;
 use crate::httpd::state::startup::Startup;
+use crate::httpd::sys;
+use crate::live::signals::Signals;
 use crate::managed::Managed;
 use crate::model::Md;
+use crate::ocsp::Entry;
 use crate::ocsp::file;
 use crate::ocsp::subject::{Id, OTHER, Terms, Unfit};
 use crate::ocsp::{Cache, Subject};
+use crate::stapling::service::{self, Found, Service};
 use crate::stapling::upcoming;
-use crate::store::WorkStore;
+use crate::store::{Group, WorkStore};
 use crate::sync::lock;
-use crate::time::{TimeSlice, Timestamp};
+use crate::time::{SystemClock, TimeSlice, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 
 /// mod_ssl, or who else makes TLS connections, tells of a certificate of a host. Whether we staple it.
@@ -77,12 +82,12 @@ pub fn note_by_mod_ssl(server: Server<'_>) {
 }
 
 /// How `MDStapling` has the certificates of an MD stapled; `None`: not at all.
-pub fn terms_of(plan: &Plan, md: usize) -> Option<Terms> {
+fn terms_of(plan: &Plan, md: usize) -> Option<Terms> {
     let is_stapled = plan.mds.get(md)?.md.stapling;
     terms_where_stapled(plan, md).filter(|_| is_stapled)
 }
 
-pub fn terms_where_stapled(plan: &Plan, md: usize) -> Option<Terms> {
+fn terms_where_stapled(plan: &Plan, md: usize) -> Option<Terms> {
     let planned = plan.mds.get(md)?;
     let host = planned.hosts.first().and_then(|host| plan.hosts.get(*host)).or(plan.hosts.first())?;
     Some(Terms {
@@ -99,9 +104,38 @@ pub fn cache_of(server: Server<'_>) -> Option<Arc<Cache>> {
     Some(startup.stapling.cache.clone())
 }
 
+/// What children staple with: the responses that the store has, and counters that all share. `None` where
+/// nothing is stapled.
+pub fn service(startup: &Startup, plan: &Plan, mds: Arc<[Managed]>) -> io::Result<Option<Service>> {
+    let subjects = std::mem::take(&mut *lock(&startup.stapling.subjects));
+    let by_mod_ssl = std::mem::take(&mut *lock(&startup.stapling.by_mod_ssl));
+    let terms = |md| match by_mod_ssl.contains(&md) {
+        true => terms_where_stapled(plan, md),
+        false => terms_of(plan, md),
+    };
+    let terms: Vec<_> = (0..mds.len()).map(terms).collect();
+    let cache = startup.stapling.cache.clone();
+    cache.put(subjects.values().map(|subject| {
+        let response = service::stored(&startup.store, Group::Ocsp, subject, startup.now);
+        Entry { subject: subject.clone(), response }
+    }));
+    // Only now: what is still valid is stapled, however old its file is.
+    if let Some(main) = plan.hosts.first() {
+        clean_up(startup, main.staple_keep, &subjects, &terms, &mds);
+    }
+    let (store, started) = (startup.store.worker(), startup.now);
+    let found = Found { cache, subjects, terms, by_mod_ssl, mds, store, started };
+    if !found.is_any() {
+        return Ok(None);
+    }
+    let topics = found.topics();
+    let signals = Signals::new(Arc::new(sys::Counters::new(Signals::size(topics))?), topics);
+    Ok(Some(Service::new(found, signals, Arc::new(SystemClock::default()))))
+}
+
 /// Removes old responses that neither these certificates nor those in staging use. What they use was read
 /// before.
-pub fn clean_up(
+fn clean_up(
     startup: &Startup,
     keep: TimeSlice,
     subjects: &BTreeMap<Vec<u8>, Arc<Subject>>,

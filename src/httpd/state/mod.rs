@@ -9,13 +9,14 @@ pub mod tls_hosts;
 pub use module::{Connection, Module, Request, Server};
 
 use crate::config::{self, HostPlan};
-use crate::httpd::live::Live;
-use crate::httpd::stapling::{self, Stapling};
+use crate::live::distribution::Distribution;
 use crate::managed::Managed;
 use crate::metrics::Tally;
 use crate::model::RequireHttps;
 use crate::renew::attempt::settings::Settings;
 use crate::renew::worker::pool::Driver;
+use crate::stapling::runner::Runner;
+use crate::stapling::service::Service;
 use crate::stapling::snapshot::States;
 use crate::status::{Monitor, Snapshots};
 use crate::store::WorkStore;
@@ -26,6 +27,7 @@ use tls_hosts::Contexts;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 /// The module's part of httpd's record of a server: what its directives say, and once the start is complete,
 /// what all servers share.
@@ -39,7 +41,7 @@ pub struct ServerConf {
 
 impl ServerConf {
     /// Once the start is complete, if anything is stapled.
-    pub fn stapling(&self) -> Option<&Stapling> {
+    pub fn stapling(&self) -> Option<&Service> {
         self.state.get()?.stapling.as_deref()
     }
 }
@@ -87,22 +89,32 @@ pub struct State {
     pub snapshots: Snapshots,
     /// Counted by the child that renews, seen by all.
     pub tally: Tally,
+    /// By server, with `MDLiveActivation on`: the MD of a host that began with a self-signed certificate.
+    pub self_signed: HashMap<usize, usize>,
+    /// `MDActivationDelay`.
+    pub activation_delay: Duration,
     /// With `MDLiveActivation on`.
-    pub live: Option<Arc<Live>>,
+    pub live: Option<Arc<Distribution>>,
     /// The TLS contexts on which new sets are tried out.
     pub contexts: Arc<Contexts>,
     /// If anything is stapled.
-    pub stapling: Option<Arc<Stapling>>,
+    pub stapling: Option<Arc<Service>>,
     /// How requests for OCSP responses fare, for pages.
     pub staplings: States,
     /// In the child that renews.
-    pub staples: Mutex<Option<stapling::Runner>>,
+    pub staples: Mutex<Option<Runner>>,
 }
 
 impl State {
     /// The MD that a host name belongs to: its own, or that of a wildcard over it.
     pub fn find(&self, name: &str) -> Option<&Managed> {
         self.mds.get(self.index_of(name)?)
+    }
+
+    /// Whether a host has no other certificate to show than a self-signed one.
+    pub fn is_without_certificate(&self, server: Server<'_>) -> bool {
+        let md = self.self_signed.get(&server.key()).and_then(|md| self.mds.get(*md));
+        md.is_some_and(|managed| managed.live.load().is_none())
     }
 
     pub fn index_of(&self, name: &str) -> Option<usize> {

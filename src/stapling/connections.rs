@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Ways to OCSP responders: one HTTP client, with its connections, for all that go through the same proxy.
+
+use super::driver::Connect;
+use crate::http::Transport;
+use crate::http::client::{Client, Limits, Options};
+use crate::metrics::{OcspCounted, Tally};
+use crate::ocsp::response::SIZE_MAX;
+use crate::sync::lock;
+use crate::time::StopFlag;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A responder gets less time than a CA: nobody waits for its answer, and other responders have their turn.
+const LIMITS: Limits =
+    Limits { stall: Duration::from_secs(10), exchange: Duration::from_secs(10), body: SIZE_MAX };
+
+/// URL, and who certifies it.
+type Proxy = (Option<String>, Option<String>);
+type Way = Arc<dyn Transport>;
+
+/// `user_agent`: how we call ourselves. `stop` ends requests.
+pub fn connections(user_agent: String, stop: StopFlag, tally: Tally) -> Connect {
+    let clients: Mutex<HashMap<Proxy, Way>> = Mutex::default();
+    Box::new(move |terms| {
+        let key = (terms.proxy_url.clone(), terms.proxy_ca_file.clone());
+        let mut clients = lock(&clients);
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let transport = Client::new(&Options {
+            ca_file: None,
+            proxy_url: terms.proxy_url.clone(),
+            proxy_ca_file: terms.proxy_ca_file.clone().map(Into::into),
+            user_agent: user_agent.clone(),
+            limits: LIMITS,
+            stop: stop.clone(),
+        })?;
+        let client: Way = Arc::new(OcspCounted { transport, tally: tally.clone() });
+        clients.insert(key, client.clone());
+        Ok(client)
+    })
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the child that renews does for stapling: it asks for responses that are due, and looks for
+//! certificates that wait in staging, so that these have their response before their first handshake.
+
+use super::driver::{Connect, Driver, Settings, Surroundings};
+use super::service::Service;
+use super::upcoming;
+use crate::model::Md;
+use crate::store::WorkGroup;
+use crate::time::{Clock, StopFlag, Timestamp};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often to look for certificates that wait in staging.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the child that renews does for stapling.
+pub struct Runner {
+    driver: Driver,
+    service: Arc<Service>,
+    clock: Arc<dyn Clock>,
+    /// When staging was looked at, and what it looked like, by MD.
+    looked: Timestamp,
+    stamps: HashMap<usize, Vec<Option<Timestamp>>>,
+}
+
+impl Runner {
+    /// `random`: a number in 0..1 for jitter. `stop` is the flag that clock and connections end with.
+    pub fn new(
+        settings: Settings,
+        service: Arc<Service>,
+        connect: Connect,
+        clock: Arc<dyn Clock>,
+        random: fn() -> f64,
+        stop: StopFlag,
+    ) -> Self {
+        let publishing = service.clone();
+        let around = Surroundings {
+            store: service.store.clone(),
+            cache: service.cache.clone(),
+            clock: clock.clone(),
+            connect,
+            publish: Box::new(move |subject, response| publishing.publish(subject, response)),
+            random,
+        };
+        let driver = Driver::new(settings, around, stop);
+        Runner { driver, service, clock, looked: Timestamp::default(), stamps: HashMap::new() }
+    }
+
+    pub fn beat(&mut self) {
+        let now = self.clock.now();
+        if now.since(self.looked) >= LOOK_EVERY || now < self.looked {
+            self.looked = now;
+            self.look_at_staging(now);
+        }
+        self.driver.beat();
+    }
+
+    fn look_at_staging(&mut self, now: Timestamp) {
+        let (mds, store) = (&self.service.mds, &self.service.store);
+        let names = mds.iter().map(|managed| managed.md.name.as_str());
+        let Ok(names) = store.present(WorkGroup::Staging, names) else { return };
+        let is_staged = |md: &Md| names.contains(&md.name);
+        for (index, managed) in mds.iter().enumerate() {
+            if !self.service.is_stapled(index) || !is_staged(&managed.md) {
+                continue;
+            }
+            let stamp = upcoming::stamp(store, &managed.md);
+            if self.stamps.insert(index, stamp.clone()) != Some(stamp) {
+                self.service.add_upcoming(index, now).into_iter().for_each(|entry| self.driver.add(entry));
+            }
+        }
+    }
+
+    pub fn stop(self) {
+        self.driver.stop();
+    }
+}
