@@ -64,6 +64,8 @@ pub fn plain(error: &std::io::Error) -> String {
 /// Hands a message to the sink. Use the macro below, where the level is known.
 #[track_caller]
 pub fn write(level: Level, status: i32, text: fmt::Arguments<'_>) {
+    #[cfg(test)]
+    capture::note(text);
     let sink = match SINK.read() {
         Ok(slot) => *slot,
         Err(poisoned) => *poisoned.into_inner(),
@@ -84,6 +86,26 @@ macro_rules! log {
     ($level:ident, $($text:tt)+) => {
         $crate::log::write($crate::log::Level::$level, 0, format_args!($($text)+))
     };
+}
+
+/// For unit tests: what a thread has logged.
+#[cfg(test)]
+pub mod capture {
+    use std::cell::RefCell;
+    use std::fmt;
+
+    thread_local! {
+        static TEXTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note(text: fmt::Arguments<'_>) {
+        TEXTS.with_borrow_mut(|texts| texts.push(text.to_string()));
+    }
+
+    /// What this thread has logged since it asked last.
+    pub fn take() -> Vec<String> {
+        TEXTS.take()
+    }
 }
 
 #[cfg(test)]

@@ -242,3 +242,6 @@ impl Workers for Distribution {
         self.context.staples.as_ref().is_some_and(have)
     }
 }
+
+#[cfg(test)]
+mod tests;

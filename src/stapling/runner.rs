@@ -77,3 +77,6 @@ impl Runner {
         self.driver.stop();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,3 +215,6 @@ fn log_unusable(subject: &Subject, error: &Unusable) {
         subject.serial_hex
     );
 }
+
+#[cfg(test)]
+mod tests;
