@@ -9,7 +9,7 @@ use mod_md::acme::order::{self, Poll, Step, step};
 use mod_md::acme::problem::Kind;
 use mod_md::acme::{Error, Order, OrderOptions, Server, Session, Verdict};
 use mod_md::challenge::key_authorization;
-use mod_md::crypto::{PrivateKey, csr, jws};
+use mod_md::crypto::{CpuLimit, PrivateKey, csr, jws};
 use mod_md::http;
 use mod_md::model::{Eab, KeySpec};
 use mod_md::time::{Clock, Timestamp};
@@ -512,7 +512,7 @@ fn the_fake_ca_refuses_forged_requests() {
     let url = "https://ca.test/new-order";
     let ask = |header: Value, key: &PrivateKey, content_type: &str| {
         let header = header.as_object().unwrap().clone();
-        let body = jws::sign(key, header, b"{}").unwrap().to_string();
+        let body = jws::sign(key, header, b"{}", &CpuLimit::default()).unwrap().to_string();
         let response = lab.ca.send(&Request::post(url, content_type, body.as_bytes())).unwrap();
         String::from_utf8(response.body).unwrap()
     };

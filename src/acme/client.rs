@@ -8,7 +8,7 @@ use super::error::no_directory;
 use super::objects::Directory;
 use super::problem::{Kind, Problem, line};
 use super::{Error, address};
-use crate::crypto::{PrivateKey, jws};
+use crate::crypto::{CpuLimit, PrivateKey, jws};
 use crate::http::{Request, Response, Transport};
 use crate::time::{Clock, Timestamp};
 use crate::url::Origin;
@@ -35,6 +35,8 @@ pub struct Server {
     origins: Vec<Origin>,
     /// The directory was read over https, and so is all else.
     is_encrypted: bool,
+    /// How many signatures are made at once.
+    limit: CpuLimit,
 }
 
 /// Who signs (RFC 8555 §6.2).
@@ -61,7 +63,19 @@ impl Server {
             nonces: Mutex::default(),
             origins,
             is_encrypted: address::is_encrypted(url),
+            limit: CpuLimit::default(),
         })
+    }
+
+    /// Has signatures made within a limit that others share.
+    #[must_use]
+    pub fn signing_within(self, limit: CpuLimit) -> Self {
+        Server { limit, ..self }
+    }
+
+    /// The limit for signatures, and for keys of accounts.
+    pub fn limit(&self) -> &CpuLimit {
+        &self.limit
     }
 
     pub fn directory(&self) -> &Directory {
@@ -112,7 +126,7 @@ impl Server {
                 Some(nonce) => nonce,
                 None => self.nonce()?,
             };
-            let body = signed(url, signer, nonce, payload)?.to_string();
+            let body = signed(url, signer, nonce, payload, &self.limit)?.to_string();
             let response =
                 self.link.send(&Request { accept, ..Request::post(url, JOSE, body.as_bytes()) })?;
             tries += 1;
@@ -206,7 +220,13 @@ impl Link {
     }
 }
 
-fn signed(url: &str, signer: Signer<'_>, nonce: String, payload: &[u8]) -> Result<Value, Error> {
+fn signed(
+    url: &str,
+    signer: Signer<'_>,
+    nonce: String,
+    payload: &[u8],
+    limit: &CpuLimit,
+) -> Result<Value, Error> {
     let mut header = jws::Header::new();
     header.insert("nonce".into(), nonce.into());
     header.insert("url".into(), url.into());
@@ -220,7 +240,7 @@ fn signed(url: &str, signer: Signer<'_>, nonce: String, payload: &[u8]) -> Resul
             key
         }
     };
-    Ok(jws::sign(key, header, payload)?)
+    Ok(jws::sign(key, header, payload, limit)?)
 }
 
 /// RFC 8555 §6.5.1: "Clients MUST ignore invalid Replay-Nonce values", which are not base64url.

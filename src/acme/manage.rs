@@ -66,7 +66,7 @@ impl Session {
         header.insert("jwk".into(), jws::jwk(new)?);
         header.insert("url".into(), json!(url));
         let change = json!({"account": self.kid, "oldKey": jws::jwk(&self.key)?});
-        self.send(url, &jws::sign(new, header, change.to_string().as_bytes())?)?;
+        self.send(url, &jws::sign(new, header, change.to_string().as_bytes(), self.server().limit())?)?;
         Ok(Session::new(self.server().clone(), new.clone(), self.kid.clone()))
     }
 

@@ -3,7 +3,7 @@
 //! thumbprints): RS256, ES256, ES384 and ES512 by account keys, HS256 for external account binding.
 //! Only signs. Refuses keys of any other kind.
 
-use super::{Error, PrivateKey, ending, turnstile};
+use super::{CpuLimit, Error, PrivateKey};
 use data_encoding::BASE64URL_NOPAD;
 use openssl::ec::EcKey;
 use openssl::ecdsa::EcdsaSig;
@@ -52,13 +52,14 @@ fn digest_of(jwk: &Value) -> String {
 }
 
 /// Signs `payload` with an account key; `alg` is added to `protected`. An empty payload makes a
-/// POST-as-GET (RFC 8555 §6.3).
-pub fn sign(key: &PrivateKey, protected: Header, payload: &[u8]) -> Result<Value, Error> {
+/// POST-as-GET (RFC 8555 §6.3). RSA signatures, which take milliseconds, are made within `limit`.
+pub fn sign(key: &PrivateKey, protected: Header, payload: &[u8], limit: &CpuLimit) -> Result<Value, Error> {
     if key.is_rsa() {
         return flattened("RS256", protected, payload, |input| {
-            let signature = turnstile::SHORT.pass_behind(ending::is_stopped, || {
+            let (key, input) = (key.clone(), input.to_vec());
+            let signature = limit.run_behind(move || {
                 let mut signer = Signer::new(MessageDigest::sha256(), key.pkey())?;
-                Ok(signer.sign_oneshot_to_vec(input)?)
+                Ok(signer.sign_oneshot_to_vec(&input)?)
             });
             signature.unwrap_or(Err(Error::Stopped))
         });
@@ -190,7 +191,7 @@ mod tests {
             .unwrap()
             .build();
         let key = private(PKey::from_rsa(key).unwrap());
-        let jws = sign(&key, Header::new(), PAYLOAD).unwrap();
+        let jws = sign(&key, Header::new(), PAYLOAD, &CpuLimit::default()).unwrap();
         assert_eq!(jws["protected"], "eyJhbGciOiJSUzI1NiJ9");
         assert_eq!(
             jws["signature"],
@@ -231,7 +232,7 @@ mod tests {
             "signature": "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
         });
         assert!(check(&key, MessageDigest::sha256(), &of_the_rfc));
-        let ours = sign(&key, Header::new(), PAYLOAD).unwrap();
+        let ours = sign(&key, Header::new(), PAYLOAD, &CpuLimit::default()).unwrap();
         assert_eq!(ours["protected"], of_the_rfc["protected"]);
         assert_eq!(ours["payload"], of_the_rfc["payload"]);
         assert!(check(&key, MessageDigest::sha256(), &ours));
@@ -245,7 +246,7 @@ mod tests {
             let key = PrivateKey::generate(&KeySpec::Ec(curve.into())).unwrap();
             // About every 128th signature has a half with a leading zero octet.
             for i in 0..300u32 {
-                let jws = sign(&key, Header::new(), &i.to_be_bytes()).unwrap();
+                let jws = sign(&key, Header::new(), &i.to_be_bytes(), &CpuLimit::default()).unwrap();
                 let raw = BASE64URL_NOPAD.decode(jws["signature"].as_str().unwrap().as_bytes()).unwrap();
                 assert_eq!(raw.len(), size);
                 assert!(check(&key, digest, &jws));
@@ -269,6 +270,6 @@ mod tests {
     fn keys_that_no_alg_is_for_are_refused() {
         let key = PrivateKey::generate(&KeySpec::Ec("secp256k1".into())).unwrap();
         assert!(jwk(&key).is_err());
-        assert!(sign(&key, Header::new(), b"").is_err());
+        assert!(sign(&key, Header::new(), b"", &CpuLimit::default()).is_err());
     }
 }

@@ -4,10 +4,11 @@
 //! administrator, because nobody can enter a pass phrase.
 
 use super::curve::nid;
-use super::{Error, ending, key_form, pem, sealed, turnstile};
+use super::{Error, key_form, pem, sealed};
 use crate::model::KeySpec;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::pkey::{Id, PKey, Private};
+use openssl::rsa::Rsa;
 use openssl::symm::Cipher;
 use zeroize::Zeroizing;
 
@@ -21,7 +22,7 @@ pub struct PrivateKey(PKey<Private>);
 impl PrivateKey {
     pub fn generate(spec: &KeySpec) -> Result<Self, Error> {
         let key = match spec {
-            KeySpec::Rsa(bits) => PKey::from_rsa(ending::make_rsa(*bits)?)?,
+            KeySpec::Rsa(bits) => PKey::from_rsa(Rsa::generate(*bits)?)?,
             KeySpec::Ec(curve) => {
                 let group = EcGroup::from_curve_name(nid(spec).ok_or_else(|| {
                     Error::Invalid(format!("the elliptic curve '{curve}' is not known to OpenSSL"))
@@ -32,16 +33,8 @@ impl PrivateKey {
         Ok(PrivateKey(key))
     }
 
-    /// The same where many are made at once: what takes long waits for its turn. `None`: the process is
-    /// stopping, or `is_stopped` said so before the turn came.
-    pub fn generate_in_turn(spec: &KeySpec, is_stopped: impl Fn() -> bool) -> Result<Option<Self>, Error> {
-        match spec {
-            KeySpec::Ec(_) => Self::generate(spec).map(Some),
-            KeySpec::Rsa(_) => match turnstile::LONG.pass_unless(is_stopped, || Self::generate(spec)) {
-                None | Some(Err(Error::Stopped)) => Ok(None),
-                Some(made) => made.map(Some),
-            },
-        }
+    pub(super) fn from_rsa(key: Rsa<Private>) -> Result<Self, Error> {
+        Ok(PrivateKey(PKey::from_rsa(key)?))
     }
 
     /// Reads the key in a PEM file of the admin or root, in any plain form. One that is encrypted is refused,
@@ -89,8 +82,7 @@ impl PrivateKey {
 
     /// PKCS#8, encrypted with AES-256-CBC.
     pub fn seal(&self, pass_phrase: &[u8]) -> Result<Vec<u8>, Error> {
-        let seal = || self.0.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), pass_phrase);
-        Ok(turnstile::SHORT.pass(seal)?)
+        Ok(self.0.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), pass_phrase)?)
     }
 
     /// Whether [`generate`](Self::generate) can make such a key.
@@ -118,6 +110,7 @@ impl PrivateKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::CpuLimit;
     use openssl::nid::Nid;
 
     #[test]
@@ -158,7 +151,7 @@ mod tests {
     #[test]
     fn no_key_is_made_for_a_process_that_was_stopped_before_its_turn() {
         let made = |spec: &KeySpec, is_stopped| {
-            PrivateKey::generate_in_turn(spec, || is_stopped).unwrap().is_some_and(|key| key.is_of(spec))
+            CpuLimit::default().generate(spec, || is_stopped).unwrap().is_some_and(|key| key.is_of(spec))
         };
         let (rsa, ec) = (KeySpec::Rsa(2048), KeySpec::Ec("P-256".into()));
         assert_eq!([made(&rsa, false), made(&rsa, true)], [true, false]);

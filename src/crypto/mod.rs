@@ -4,10 +4,10 @@
 
 pub mod auth;
 pub mod cert;
+pub mod cpu_limit;
 pub mod csr;
 mod curve;
 pub mod der;
-pub mod ending;
 pub mod extension;
 #[cfg(test)]
 pub mod fixture;
@@ -21,10 +21,11 @@ pub mod pem;
 pub mod scratch;
 mod sealed;
 pub mod self_signed;
+mod signing_pool;
 mod tbs;
-mod turnstile;
 
 pub use cert::{CertInfo, Certificate, Chain};
+pub use cpu_limit::CpuLimit;
 pub use identity::Identity;
 pub use key::PrivateKey;
 pub use tbs::time as read_time;
@@ -56,7 +57,7 @@ pub enum Error {
     Openssl(#[from] openssl::error::ErrorStack),
     #[error("{0}")]
     Invalid(String),
-    /// It took long, and was given up.
+    /// It was given up.
     #[error("the server process is stopping")]
     Stopped,
 }

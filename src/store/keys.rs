@@ -30,7 +30,8 @@ impl Layout {
     }
 
     pub(super) fn seal_key(&self, group: Group, key: &PrivateKey) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let sealed = || key.seal(self.key.bytes()).map(Zeroizing::new);
+        let seal = || key.seal(self.key.bytes()).map(Zeroizing::new);
+        let sealed = || self.limit.as_ref().map_or_else(seal, |limit| limit.pass(seal));
         let pem = if group.encrypts_keys() { sealed() } else { key.to_pem() };
         pem.map_err(|source| Error::Crypto { path: self.dir.join(group.dir_name()), source })
     }

@@ -6,6 +6,7 @@ use super::disk::{Access, Folder, Fuse, Links};
 use super::place::{Group, file_name};
 use super::store_key::StoreKey;
 use super::{Error, json};
+use crate::crypto::CpuLimit;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Layout {
     pub owner: Option<Owner>,
     pub fuse: Fuse,
     pub is_synced: bool,
+    /// How many keys are sealed at once, where many are.
+    pub limit: Option<CpuLimit>,
     /// The folders of the groups, held open by who starts httpd: opening them for each of thousands of
     /// domains takes longer than all else. Never in a worker's handle, which must not inherit them.
     pub groups: Option<Arc<[Folder]>>,

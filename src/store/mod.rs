@@ -35,7 +35,7 @@ pub use place::{Group, WorkGroup};
 pub use store_key::{Secret, StoreKey};
 pub use watch::{Looked, Watched};
 
-use crate::crypto::{self, Chain, PrivateKey};
+use crate::crypto::{self, Chain, CpuLimit, PrivateKey};
 use crate::time::Timestamp;
 use disk::Access;
 use json::{holds_hmac, json_bytes};
@@ -116,7 +116,8 @@ impl StartStore {
         owners::take_root(&root, owner)?;
         setup::make_groups(&root, owner)?;
         let setup::StoreFile { key, older } = setup::store_file(&root)?;
-        let mut layout = Layout { dir: dir.to_path_buf(), key, owner, fuse, is_synced: true, groups: None };
+        let mut layout =
+            Layout { dir: dir.to_path_buf(), key, owner, fuse, is_synced: true, limit: None, groups: None };
         layout.groups =
             Some(Group::ALL.into_iter().map(|group| layout.group(group)).collect::<Result<_, _>>()?);
         if let Some(record) = older {
@@ -198,6 +199,13 @@ impl StartStore {
 }
 
 impl WorkStore {
+    /// The same store, which seals keys within this limit.
+    #[must_use]
+    pub fn sealing_within(&self, limit: CpuLimit) -> Self {
+        let layout = Layout { limit: Some(limit), ..self.layout.as_ref().clone() };
+        Store { layout: Arc::new(layout), rights: PhantomData }
+    }
+
     /// All folders in the group, strangers' too, each with a stamp that changes with its content.
     pub fn stamps(&self, group: WorkGroup) -> Result<Vec<(String, Stamp)>, Error> {
         self.layout.group(group.into())?.stamps()
@@ -224,7 +232,15 @@ impl WorkStore {
     /// request, and sealed keys stay closed.
     pub fn of_others(dir: &Path) -> Self {
         let (key, fuse) = (StoreKey::none(), Fuse::default());
-        let layout = Layout { dir: dir.to_path_buf(), key, owner: None, fuse, is_synced: true, groups: None };
+        let layout = Layout {
+            dir: dir.to_path_buf(),
+            key,
+            owner: None,
+            fuse,
+            is_synced: true,
+            limit: None,
+            groups: None,
+        };
         Store { layout: Arc::new(layout), rights: PhantomData }
     }
 }

@@ -2,8 +2,10 @@
 //! The renewing child: mod_watchdog calls [`beat`] ten times a second, in one child at a time, and each beat
 //! lets renewals and OCSP requests that are due begin. What is due is decided in `renew` and `stapling`.
 
+use crate::crypto::CpuLimit;
 use crate::http::client::Limits;
 use crate::httpd::state::State;
+use crate::httpd::sys;
 use crate::metrics::Counted;
 use crate::renew::attempt::ca_pool::CaPool;
 use crate::renew::attempt::context::Context;
@@ -96,11 +98,12 @@ fn create(state: &State) -> Driver {
             Ok(Arc::new(Counted { transport: client, tally: tally.clone() }))
         })
     });
+    let limit = CpuLimit::new(stop.clone(), sys::make_rsa);
     let context = Context::new(
         state.mds.clone(),
-        state.store.clone(),
+        state.store.sealing_within(limit.clone()),
         state.settings.clone(),
-        cas,
+        cas.computing_within(limit),
         clock,
         crypto::random_unit,
     )

@@ -2,9 +2,7 @@
 //! What every child does beside serving, off the path of requests and handshakes: ten times a second it takes
 //! up the certificates and OCSP responses that another process has published. And how its end begins.
 
-use crate::crypto;
 use crate::httpd::state::{Server, State};
-use crate::httpd::sys;
 use crate::time::{Clock, StopFlag, SystemClock};
 use std::time::Duration;
 
@@ -20,7 +18,6 @@ pub fn at_work(main: Server<'_>) -> Option<&State> {
 
 /// A new child, before it serves anyone. From here on it may have threads.
 pub fn begin(state: &State) {
-    crypto::ending::end_with(state.stop.clone(), sys::make_rsa);
     state.live.iter().for_each(|live| live.begin(&state.stop));
     state.stapling.iter().for_each(|stapling| stapling.take_up());
 }

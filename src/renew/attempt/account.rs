@@ -209,7 +209,7 @@ impl Client<'_> {
                     // It must never stand beside a key that is not its own.
                     staging.remove_account(slot)?;
                 }
-                let key = PrivateKey::generate(&KEY)?;
+                let key = server.limit().generate(&KEY, || false)?.ok_or(Error::Stopped)?;
                 staging.save_account_key(slot, &key)?;
                 key
             }

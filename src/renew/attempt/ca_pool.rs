@@ -4,6 +4,7 @@
 //! and the others wait for it.
 
 use crate::acme::{self, Server, Session};
+use crate::crypto::CpuLimit;
 use crate::http::{self, Transport};
 use crate::managed::Route;
 use crate::renew::decide::error::Error;
@@ -17,12 +18,24 @@ pub type Connect = Box<dyn Fn(&Route) -> Result<Arc<dyn Transport>, http::Error>
 
 pub struct CaPool {
     connect: Connect,
+    /// How much is computed at once, for all CAs together.
+    limit: CpuLimit,
     known: Mutex<HashMap<(String, Route), Arc<Authority>>>,
 }
 
 impl CaPool {
     pub fn new(connect: Connect) -> Self {
-        CaPool { connect, known: Mutex::default() }
+        CaPool { connect, limit: CpuLimit::default(), known: Mutex::default() }
+    }
+
+    /// Has keys and signatures made within this limit.
+    #[must_use]
+    pub fn computing_within(self, limit: CpuLimit) -> Self {
+        CaPool { limit, ..self }
+    }
+
+    pub fn limit(&self) -> &CpuLimit {
+        &self.limit
     }
 
     /// The CA with this directory URL, as reached by this route.
@@ -88,7 +101,7 @@ impl Authority {
         let transport = (pool.connect)(route)?;
         match Server::connect(&self.url, transport, clock.clone()) {
             Ok(server) => {
-                let server = Arc::new(server);
+                let server = Arc::new(server.signing_within(pool.limit.clone()));
                 contact.server = Some(server.clone());
                 Ok(server)
             }

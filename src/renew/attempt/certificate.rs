@@ -57,7 +57,8 @@ fn key(attempt: &Attempt<'_, '_>, spec: &KeySpec) -> Result<PrivateKey, Error> {
     if let Some(key) = staged_key(attempt, spec).filter(|key| key.is_of(spec)) {
         return Ok(key);
     }
-    let key = PrivateKey::generate_in_turn(spec, || attempt.clock().is_stopped())?.ok_or(Error::Stopped)?;
+    let limit = attempt.renewal.context.cas.limit();
+    let key = limit.generate(spec, || attempt.clock().is_stopped())?.ok_or(Error::Stopped)?;
     attempt.staging().save_key(spec, &key)?;
     Ok(key)
 }

@@ -203,8 +203,8 @@ impl Presenter<'_, '_> {
         if let Some((_, key)) = keys.iter().find(|(known, _)| known == spec) {
             return Ok(key.clone());
         }
-        let clock = self.renewal.clock();
-        let key = PrivateKey::generate_in_turn(spec, || clock.is_stopped())?.ok_or(Obstacle::Stopped)?;
+        let (clock, limit) = (self.renewal.clock(), self.renewal.context.cas.limit());
+        let key = limit.generate(spec, || clock.is_stopped())?.ok_or(Obstacle::Stopped)?;
         keys.push((spec.clone(), key.clone()));
         Ok(key)
     }
