@@ -20,6 +20,7 @@
 //! is the loadable module, without it the crate links into test binaries.
 
 // L0
+pub mod backoff;
 pub mod counters;
 pub mod library;
 pub mod log;
@@ -30,6 +31,7 @@ pub mod url;
 // L1
 pub mod crypto;
 pub mod model;
+pub mod work;
 // L2
 pub mod config;
 pub mod exec;

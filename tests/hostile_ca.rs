@@ -10,7 +10,7 @@ use mod_md::http;
 use mod_md::managed::staging::Staging;
 use mod_md::model::{Job, KeySpec};
 use mod_md::renew::worker::check;
-use mod_md::renew::worker::queue::Next;
+use mod_md::renew::worker::next::Next;
 use mod_md::store::WorkGroup;
 use mod_md::time::{Clock, DAY};
 use serde_json::{Value, json};

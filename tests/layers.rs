@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Modules of the crate by layer, L0 first. A module may import from its own layer and from those below.
 const LAYERS: &[&[&str]] = &[
-    &["counters", "time", "names", "url", "log", "sync", "library"],
-    &["crypto", "model"],
+    &["backoff", "counters", "time", "names", "url", "log", "sync", "library"],
+    &["crypto", "model", "work"],
     &["config", "store", "http", "exec"],
     &["managed", "metrics", "acme", "challenge", "ocsp"],
     &["startup", "renew", "live", "stapling", "status", "notify", "require_https"],

@@ -12,7 +12,7 @@ use mod_md::managed::staging::Staging;
 use mod_md::model::{Eab, Job, KeySpec, Scope};
 use mod_md::renew::attempt::context::Context;
 use mod_md::renew::worker::check;
-use mod_md::renew::worker::queue::Next;
+use mod_md::renew::worker::next::Next;
 use mod_md::startup::cleanup;
 use mod_md::store::Group;
 use mod_md::time::{Clock, DAY};

@@ -10,7 +10,7 @@ use mod_md::model::Job;
 use mod_md::notify::Commands;
 use mod_md::ocsp::subject::Terms;
 use mod_md::ocsp::{Cache, Entry, Subject, cache, file};
-use mod_md::stapling::driver::Surroundings;
+use mod_md::stapling::driver::Context;
 use mod_md::stapling::report::STAPLINGS;
 use mod_md::stapling::{Driver, Settings};
 use mod_md::store::{Group, StartStore, WorkGroup};
@@ -135,7 +135,7 @@ impl Lab {
         let (retry_delay, commands) = (Duration::from_secs(30), Commands::default());
         let settings = Settings { parallel: 4, retry_delay, started, commands };
         let responder = self.responder.clone();
-        let around = Surroundings {
+        let around = Context {
             store: self.store().worker(),
             cache: cache.clone(),
             clock: self.clock.clone(),

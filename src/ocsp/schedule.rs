@@ -3,6 +3,7 @@
 //! number in 0..1.
 
 use super::response::Response;
+use crate::backoff;
 use crate::time::{DAY, TimeSlice, Timestamp};
 use std::time::Duration;
 
@@ -54,14 +55,13 @@ pub fn after_failure(
     random: f64,
     now: Timestamp,
 ) -> Timestamp {
-    let doubled = base.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(RETRY_MAX);
     let in_use = current.filter(|current| current.is_current(now));
     // Many failures while it came to an end say little about how long this will last: the waits grow anew
     // from there.
     let since_end = |current: &Response| now.since(current.until);
     let most = in_use.map(|current| pace(current, now)).or_else(|| current.map(since_end));
-    let delay = most.map_or(doubled, |most| doubled.min(most.max(base)));
-    let at = now.plus(delay.mul_f64(0.5 + random.clamp(0.0, 1.0)));
+    let longest = most.map_or(RETRY_MAX, |most| RETRY_MAX.min(most.max(base)));
+    let at = now.plus(backoff::spread(backoff::delay(failures, base, longest), random));
     retry_after.map_or(at, |told| at.max(told.min(now.plus(patience(in_use, now)))))
 }
 

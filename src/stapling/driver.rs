@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Asks for what is due, in threads of their own, and hands on what came of it. Ends with its process within
-//! the time in which a wait for the network notices that.
+//! Requests the responses that are due, as jobs of a [`Pool`], and hands on the outcome. Ends with its process
+//! within the time in which a wait for the network notices that.
 
 use super::report::{self, End, Report};
-use super::request_queue::{Outcome, Turn, Turns};
+use super::request_queue::{Outcome, Request, Requests};
 use super::resume::Former;
 use crate::http::Transport;
 use crate::notify::Commands;
@@ -13,11 +13,16 @@ use crate::ocsp::{Cache, Entry, Response, Subject, fetch, file, schedule};
 use crate::store::WorkStore;
 use crate::sync::lock;
 use crate::time::{AtWork, Clock, StopFlag, Timestamp};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Sender};
+use crate::work::pool::{HasPlace, Jobs, Pool};
+use crate::work::queue::Due;
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// How long requests wait that cannot start their thread.
+const NO_THREAD: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -33,8 +38,8 @@ pub struct Settings {
 pub type Connect = Box<dyn Fn(&Terms) -> Result<Arc<dyn Transport>, crate::http::Error> + Send + Sync>;
 pub type Publish = Box<dyn Fn(&Subject, &Response) + Send + Sync>;
 
-/// The world around.
-pub struct Surroundings {
+/// What requests work with.
+pub struct Context {
     pub store: WorkStore,
     /// What this process staples from.
     pub cache: Arc<Cache>,
@@ -50,107 +55,157 @@ pub struct Surroundings {
 /// With each goes the word that somebody is at work, until it has been told.
 type Reports = Sender<(Report, AtWork)>;
 
-struct Shared {
-    turns: Mutex<Turns>,
+/// Requests as jobs of a [`Pool`].
+struct Asking {
+    requests: Mutex<Requests>,
+    /// Where the outcome goes, from the first request on, and the thread that takes it in.
+    reports: Mutex<Option<Reports>>,
+    reporter: Mutex<Option<JoinHandle<()>>>,
+    /// For that thread, which must not keep all else.
+    outcome: Arc<Outcomes>,
     stop: StopFlag,
     settings: Settings,
-    around: Surroundings,
+    context: Context,
+}
+
+/// What is done with reports.
+struct Outcomes {
+    store: WorkStore,
+    clock: Arc<dyn Clock>,
+    commands: Commands,
+}
+
+impl Outcomes {
+    fn take_in(&self, reports: &Receiver<(Report, AtWork)>) {
+        report::run(reports, &self.store, &self.commands, self.clock.as_ref());
+    }
 }
 
 pub struct Driver {
-    shared: Arc<Shared>,
-    threads: Vec<(usize, JoinHandle<()>)>,
-    reports: Option<Reports>,
-    reporter: Option<JoinHandle<()>>,
+    pool: Pool<Asking>,
 }
 
 impl Driver {
     /// `stop` is the flag that clock and transports heed.
-    pub fn new(settings: Settings, around: Surroundings, stop: StopFlag) -> Self {
-        let turns = Mutex::new(Turns::new(settings.parallel));
-        let shared = Arc::new(Shared { turns, stop, settings, around });
-        let mut driver = Driver { shared, threads: Vec::new(), reports: None, reporter: None };
-        let mut former = Former::new(driver.shared.around.store.clone());
-        for entry in driver.shared.around.cache.table().entries() {
-            driver.resume(entry.clone(), &mut former);
-        }
+    pub fn new(settings: Settings, context: Context, stop: StopFlag) -> Self {
+        let outcome = Outcomes {
+            store: context.store.clone(),
+            clock: context.clock.clone(),
+            commands: settings.commands.clone(),
+        };
+        let asking = Asking {
+            requests: Mutex::new(Requests::new(settings.parallel)),
+            reports: Mutex::default(),
+            reporter: Mutex::default(),
+            outcome: Arc::new(outcome),
+            stop: stop.clone(),
+            settings,
+            context,
+        };
+        let mut driver = Driver { pool: Pool::new(Arc::new(asking), std::iter::empty(), stop) };
+        let context = &driver.pool.jobs().context;
+        let (mut former, table) = (Former::new(context.store.clone()), context.cache.table());
+        table.entries().for_each(|entry| driver.resume(entry, &mut former));
         driver
     }
 
     /// A certificate to be looked after from now on.
     pub fn add(&mut self, entry: Entry) {
-        self.resume(entry, &mut Former::new(self.shared.around.store.clone()));
+        let mut former = Former::new(self.pool.jobs().context.store.clone());
+        self.resume(&entry, &mut former);
     }
 
     /// Goes on where the child before was.
-    fn resume(&mut self, entry: Entry, former: &mut Former) {
-        let around = &self.shared.around;
-        let now = around.clock.now();
+    fn resume(&mut self, entry: &Entry, former: &mut Former) {
+        let asking = self.pool.jobs();
+        let context = &asking.context;
+        let now = context.clock.now();
         let current = entry.response.as_deref().filter(|response| response.is_current(now));
         let due = current.map_or(now, |response| {
             let (begin, _) = schedule::window(response, entry.subject.terms.renew_window);
             if begin <= now {
                 return now;
             }
-            schedule::after_success(response, entry.subject.terms.renew_window, None, (around.random)(), now)
+            schedule::after_success(response, entry.subject.terms.renew_window, None, (context.random)(), now)
         });
         let failing = former.failing(&entry.subject);
-        let started = self.shared.settings.started;
+        let started = asking.settings.started;
         let due =
             failing.map_or(due, |failing| schedule::after_restart(due, &failing, started, current, now));
         let failures = failing.map_or(0, |failing| failing.failures);
-        lock(&self.shared.turns).add(entry.subject.clone(), due, failures);
+        // One after the other: the queue is locked where requests are looked at.
+        let is_new = lock(&asking.requests).add(entry.subject.clone(), failures);
+        if is_new {
+            self.pool.add(Some(due));
+        }
     }
 
     /// Starts what is due.
     pub fn beat(&mut self) {
-        for (host, thread) in self.threads.extract_if(.., |(_, thread)| thread.is_finished()) {
-            // Requests end in a failure where they panic: this was between them.
-            if thread.join().is_err() {
-                lock(&self.shared.turns).lose_thread(host);
-                crate::log!(
-                    Error,
-                    "asking for an OCSP response ended in an internal error and is tried again: report this bug of mod_md"
-                );
-            }
-        }
-        let now = self.shared.around.clock.now();
-        let hosts = lock(&self.shared.turns).begin(now);
-        for host in hosts {
-            let reports = self.reports();
-            let shared = self.shared.clone();
-            match self.shared.stop.spawn("md-ocsp", move || work(&shared, host, &reports)) {
-                Ok(Some(thread)) => self.threads.push((host, thread)),
-                Ok(None) => return,
-                Err(error) => {
-                    lock(&self.shared.turns).lose_thread(host);
-                    crate::log!(
-                        Error,
-                        status = error.raw_os_error().unwrap_or(0),
-                        "asking for OCSP responses cannot start its thread and is tried again: {}. Raise the limit of threads (ulimit -u, \
-                         TasksMax of the service).",
-                        crate::log::plain(&error)
-                    );
-                }
-            }
+        self.pool.start_due();
+    }
+
+    /// Ends all requests and waits for that; what was got is on disk.
+    pub fn stop(self) {
+        let asking = self.pool.jobs().clone();
+        self.pool.stop();
+        *lock(&asking.reports) = None;
+        if let Some(reporter) = lock(&asking.reporter).take() {
+            // A panic at this point changes nothing for the next child.
+            let _ = reporter.join();
         }
     }
 
-    /// Where threads send what came of it; the thread that takes it in starts with the first.
-    fn reports(&mut self) -> Reports {
-        if let Some(reports) = &self.reports {
-            return reports.clone();
+    /// One request after the other, of everything that is due, in this thread: for tests with a clock of
+    /// their own.
+    pub fn run_due(&mut self) {
+        let asking = self.pool.jobs();
+        let (sender, receiver) = mpsc::channel();
+        *lock(&asking.reports) = Some(sender);
+        self.pool.run_due();
+        *lock(&asking.reports) = None;
+        asking.outcome.take_in(&receiver);
+    }
+}
+
+impl Asking {
+    /// Notes the outcome of a request, and has it told. Gives when the certificate is asked for again.
+    fn end(&self, job: usize, (report, outcome): (Report, Outcome)) -> Due {
+        let due = report.next;
+        lock(&self.requests).end(job, outcome, due, self.context.clock.now());
+        // Nobody listens any more when the process ends.
+        let reports = lock(&self.reports).clone();
+        let _ = reports.map(|reports| reports.send((report, self.stop.stay())));
+        Some(due)
+    }
+}
+
+impl Jobs for Asking {
+    const THREAD: &'static str = "md-ocsp";
+
+    fn now(&self) -> Timestamp {
+        self.context.clock.now()
+    }
+
+    fn places(&self, running: &mut dyn Iterator<Item = usize>, now: Timestamp) -> Option<HasPlace<'_>> {
+        let requests = lock(&self.requests);
+        let open = requests.open(running, now)?;
+        Some(Box::new(move |index| requests.is_open(index, &open)))
+    }
+
+    /// The thread that takes in reports starts with the first request.
+    fn beginning(&self) {
+        let mut reports = lock(&self.reports);
+        if reports.is_some() {
+            return;
         }
         let (sender, receiver) = mpsc::channel();
-        let shared = self.shared.clone();
-        let thread = std::thread::Builder::new().name("md-ocsp-tell".into()).spawn(move || {
-            let Surroundings { store, clock, .. } = &shared.around;
-            report::run(&receiver, store, &shared.settings.commands, clock.as_ref());
-        });
-        match thread {
+        let outcome = self.outcome.clone();
+        let work = move || outcome.take_in(&receiver);
+        match std::thread::Builder::new().name("md-ocsp-tell".into()).spawn(work) {
             Ok(thread) => {
-                self.reporter = Some(thread);
-                self.reports = Some(sender.clone());
+                *lock(&self.reporter) = Some(thread);
+                *reports = Some(sender);
             }
             Err(error) => crate::log!(
                 Error,
@@ -158,62 +213,44 @@ impl Driver {
                 crate::log::plain(&error)
             ),
         }
-        sender
     }
 
-    /// Ends all requests and waits for that; what was got is on disk.
-    pub fn stop(mut self) {
-        self.shared.stop.raise();
-        let threads = self.threads.drain(..).map(|(_, thread)| thread);
-        self.reports = None;
-        for thread in threads.chain(self.reporter.take()) {
-            // A panic at this point changes nothing for the next child.
-            let _ = thread.join();
+    fn run(&self, job: usize) -> Due {
+        let request = lock(&self.requests).get(job).cloned()?;
+        match ask(self, &request) {
+            Some(ended) => self.end(job, ended),
+            None => Some(self.now()),
         }
     }
 
-    /// One request after the other, of everything that is due, in this thread: for tests with a clock of
-    /// their own.
-    pub fn run_due(&mut self) {
-        let now = self.shared.around.clock.now();
-        let hosts = lock(&self.shared.turns).begin(now);
-        let (sender, receiver) = mpsc::channel();
-        hosts.into_iter().for_each(|host| work(&self.shared, host, &sender));
-        drop(sender);
-        let Surroundings { store, clock, .. } = &self.shared.around;
-        report::run(&receiver, store, &self.shared.settings.commands, clock.as_ref());
+    fn panicked(&self, job: usize) -> Due {
+        let request = lock(&self.requests).get(job).cloned()?;
+        let bug = fetch::Failed { reason: Reason::Bug, retry_after: None };
+        self.end(job, failed(self, &request, &bug))
     }
-}
 
-/// All that is due with one responder, until there is nothing more.
-fn work(shared: &Shared, host: usize, reports: &Reports) {
-    let clock = &shared.around.clock;
-    loop {
-        let now = clock.now();
-        let Some(turn) = lock(&shared.turns).next(host, now) else { return };
-        if clock.is_stopped() {
-            return;
-        }
-        // A panic is a bug, and must not leave the certificate unasked.
-        let asked = catch_unwind(AssertUnwindSafe(|| ask(shared, &turn)));
-        let bug = |_| Some(failed(shared, &turn, &fetch::Failed { reason: Reason::Bug, retry_after: None }));
-        let Some((report, outcome)) = asked.unwrap_or_else(bug) else { return };
-        lock(&shared.turns).end(turn.slot, outcome, report.next, clock.now());
-        // Nobody listens any more when the process ends.
-        let _ = reports.send((report, shared.stop.stay()));
+    fn cannot_start(&self, _job: usize, error: &io::Error) -> Due {
+        crate::log!(
+            Error,
+            status = error.raw_os_error().unwrap_or(0),
+            "asking for OCSP responses cannot start its thread and is tried again: {}. Raise the limit of threads (ulimit -u, \
+             TasksMax of the service).",
+            crate::log::plain(error)
+        );
+        Some(self.now().plus(NO_THREAD))
     }
 }
 
 /// One request and all that follows from it. `None`: the process is stopping.
-fn ask(shared: &Shared, turn: &Turn) -> Option<(Report, Outcome)> {
-    let around = &shared.around;
-    let subject = &turn.subject;
+fn ask(shared: &Asking, request: &Request) -> Option<(Report, Outcome)> {
+    let context = &shared.context;
+    let subject = &request.subject;
     let window = subject.terms.renew_window;
-    let current = around.cache.find(&subject.id).and_then(|entry| entry.response);
-    let fetched = (around.connect)(&subject.terms)
+    let current = context.cache.find(&subject.id).and_then(|entry| entry.response);
+    let fetched = (context.connect)(&subject.terms)
         .map_err(|error| fetch::Failed { reason: error.into(), retry_after: None })
-        .and_then(|way| fetch::fetch(subject, current.as_deref(), way.as_ref(), around.clock.as_ref()));
-    let (now, random) = (around.clock.now(), (around.random)());
+        .and_then(|way| fetch::fetch(subject, current.as_deref(), way.as_ref(), context.clock.as_ref()));
+    let (now, random) = (context.clock.now(), (context.random)());
     let report = |end, next| Report { subject: subject.clone(), end, next };
     match fetched {
         Ok(fetched) => {
@@ -222,26 +259,26 @@ fn ask(shared: &Shared, turn: &Turn) -> Option<(Report, Outcome)> {
             if current.as_ref() == Some(&response) {
                 return Some((report(End::Same, next), Outcome::Success));
             }
-            take(around, subject, &response);
+            take(context, subject, &response);
             Some((report(End::Renewed(response), next), Outcome::Success))
         }
-        Err(_) if around.clock.is_stopped() => None,
-        Err(failure) => Some(failed(shared, turn, &failure)),
+        Err(_) if context.clock.is_stopped() => None,
+        Err(failure) => Some(failed(shared, request, &failure)),
     }
 }
 
-/// No response was got.
-fn failed(shared: &Shared, turn: &Turn, failed: &fetch::Failed) -> (Report, Outcome) {
-    let around = &shared.around;
-    let (subject, now) = (turn.subject.clone(), around.clock.now());
-    let current = around.cache.find(&subject.id).and_then(|entry| entry.response);
-    let failures = turn.failures.saturating_add(1);
+/// The request has failed.
+fn failed(shared: &Asking, request: &Request, failed: &fetch::Failed) -> (Report, Outcome) {
+    let context = &shared.context;
+    let (subject, now) = (request.subject.clone(), context.clock.now());
+    let current = context.cache.find(&subject.id).and_then(|entry| entry.response);
+    let failures = request.failures.saturating_add(1);
     let next = schedule::after_failure(
         failures,
         shared.settings.retry_delay,
         failed.retry_after,
         current.as_deref(),
-        (around.random)(),
+        (context.random)(),
         now,
     );
     let outcome = if failed.reason.is_outage() { Outcome::Outage } else { Outcome::Failure };
@@ -252,16 +289,16 @@ fn failed(shared: &Shared, turn: &Turn, failed: &fetch::Failed) -> (Report, Outc
     (Report { subject, end, next }, outcome)
 }
 
-/// Keeps a new response: on disk first, because the others read it there.
-fn take(around: &Surroundings, subject: &Arc<Subject>, response: &Arc<Response>) {
-    if let Err(error) = file::write(&around.store, subject, response) {
+/// Saves a new response on disk first, because the other processes read it there.
+fn take(context: &Context, subject: &Arc<Subject>, response: &Arc<Response>) {
+    if let Err(error) = file::write(&context.store, subject, response) {
         crate::log!(
             Error,
-            "md[{}]: an OCSP response cannot be saved, and only this process staples it: {}",
+            "md[{}]: cannot save the OCSP response; only this process will staple it: {}",
             subject.owner,
             error.advised()
         );
     }
-    around.cache.put([Entry { subject: subject.clone(), response: Some(response.clone()) }]);
-    (around.publish)(subject, response);
+    context.cache.put([Entry { subject: subject.clone(), response: Some(response.clone()) }]);
+    (context.publish)(subject, response);
 }

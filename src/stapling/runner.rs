@@ -2,7 +2,7 @@
 //! What the child that renews does for stapling: it asks for responses that are due, and looks for
 //! certificates that wait in staging, so that these have their response before their first handshake.
 
-use super::driver::{Connect, Driver, Settings, Surroundings};
+use super::driver::{Connect, Context, Driver, Settings};
 use super::service::Service;
 use super::upcoming;
 use crate::model::Md;
@@ -36,7 +36,7 @@ impl Runner {
         stop: StopFlag,
     ) -> Self {
         let publishing = service.clone();
-        let around = Surroundings {
+        let context = Context {
             store: service.store.clone(),
             cache: service.cache.clone(),
             clock: clock.clone(),
@@ -44,7 +44,7 @@ impl Runner {
             publish: Box::new(move |subject, response| publishing.publish(subject, response)),
             random,
         };
-        let driver = Driver::new(settings, around, stop);
+        let driver = Driver::new(settings, context, stop);
         Runner { driver, service, clock, looked: Timestamp::default(), stamps: HashMap::new() }
     }
 

@@ -12,7 +12,7 @@ use mod_md::model::job::status;
 use mod_md::model::{Job, KeySpec};
 use mod_md::renew::attempt::context::Context;
 use mod_md::renew::worker::check;
-use mod_md::renew::worker::queue::Next;
+use mod_md::renew::worker::next::Next;
 use mod_md::time::{Clock, StopFlag};
 use serde_json::Value;
 use std::ops::{Deref, DerefMut};

@@ -10,7 +10,7 @@ use mod_md::http::{self, Request, Response, Transport};
 use mod_md::notify::Commands;
 use mod_md::ocsp::subject::Terms;
 use mod_md::ocsp::{Cache, Entry, Subject};
-use mod_md::stapling::driver::Surroundings;
+use mod_md::stapling::driver::Context;
 use mod_md::stapling::{Driver, Settings};
 use mod_md::time::{Clock, DAY, StopFlag, SystemClock, TimeSlice, Timestamp};
 use openssl::pkey::{PKey, Private};
@@ -59,7 +59,7 @@ fn asked(lab: &Lab, say: Option<Say>) -> Vec<String> {
     let terms = Terms { renew_window: TimeSlice::Percent(33), proxy_url: None, proxy_ca_file: None };
     let subject = Arc::new(Subject::new(NAME, &chain, terms).unwrap());
     let responder = Arc::new(Responder { signer: (ca, key), say, now });
-    let around = Surroundings {
+    let around = Context {
         store: lab.work(),
         cache: Arc::new(Cache::new([Entry { subject, response: None }])),
         clock: clock.clone(),

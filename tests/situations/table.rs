@@ -3,7 +3,7 @@
 
 use crate::lab::{Lab, NAME};
 use mod_md::renew::worker::check;
-use mod_md::renew::worker::queue::Next;
+use mod_md::renew::worker::next::Next;
 use mod_md::time::Clock;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;

@@ -5,6 +5,8 @@
 
 use super::ari::Advice;
 use super::reason::{Never, Period, Reason};
+use crate::backoff;
+pub use crate::backoff::spread;
 use crate::crypto::CertInfo;
 use crate::managed::certificates::{self, KeyedCert};
 use crate::managed::fit;
@@ -118,15 +120,9 @@ pub fn retry_at(
     random: f64,
     now: Timestamp,
 ) -> Timestamp {
-    let doubled = base.saturating_mul(2u32.saturating_pow(errors.saturating_sub(1)));
-    let delay = if hopeless { RETRY_MAX } else { doubled.min(longest) };
+    let delay = if hopeless { RETRY_MAX } else { backoff::delay(errors, base, longest) };
     let at = now.plus(spread(delay, random));
     not_before.map_or(at, |earliest| at.max(earliest))
-}
-
-/// `delay` ± 50 %: so that a fleet of servers does not come all at once.
-pub fn spread(delay: Duration, random: f64) -> Duration {
-    delay.mul_f64(0.5 + random.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]

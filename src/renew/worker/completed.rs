@@ -4,8 +4,8 @@
 
 use super::failure::failed;
 use super::go_live::{Activation, go_live};
+use super::next::Next;
 use super::notifications::{notify_activated, notify_renewed};
-use super::queue::Next;
 use super::saving::save_notified;
 use crate::managed::bundle::Bundle;
 use crate::managed::published;

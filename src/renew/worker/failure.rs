@@ -2,7 +2,7 @@
 //! A renewal has failed, was put off, or waits for its CA: log, job and events say so, and when the next try
 //! is.
 
-use super::queue::Next;
+use super::next::Next;
 use super::saving::{save, save_notified};
 use crate::acme;
 use crate::acme::error::out_of_reach;

@@ -2,7 +2,7 @@
 //! Calls the commands of the admin for a renewed set (`MDNotifyCmd`, `MDMessageCmd`), until they succeed, and
 //! once when it has gone live.
 
-use super::queue::Next;
+use super::next::Next;
 use super::saving::save_notified;
 use crate::model::job::status;
 use crate::model::{Job, Outcome};

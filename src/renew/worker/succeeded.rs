@@ -4,7 +4,7 @@
 use super::completed::after_renewal;
 use super::go_live::sign;
 use super::held_back::note_issued;
-use super::queue::Next;
+use super::next::Next;
 use super::saving::save;
 use crate::managed::bundle::Bundle;
 use crate::model::Outcome;

@@ -1,67 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When a job is looked at again, and which one comes next: of the jobs that are due and have a place, the
-//! one whose time came first. A job that has to be looked at once more queues up behind those that still wait
-//! for their first look. Pure bookkeeping.
+//! Which job is next: of those that are due and have a place, the one that was due first. So a job that is due
+//! again queues up behind those that have not run yet. Pure bookkeeping.
 
 use crate::time::Timestamp;
 use std::time::Duration;
-
-/// When to look at a job again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    At(Timestamp),
-    Never,
-}
-
-impl Next {
-    /// The earlier of two looks.
-    #[must_use]
-    pub(super) fn or_sooner(self, other: impl Into<Next>) -> Self {
-        match (self, other.into()) {
-            (Next::At(one), Next::At(other)) => Next::At(one.min(other)),
-            (Next::Never, next) | (next, Next::Never) => next,
-        }
-    }
-}
-
-impl From<Option<Timestamp>> for Next {
-    fn from(at: Option<Timestamp>) -> Self {
-        at.map_or(Next::Never, Next::At)
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Waiting(Timestamp),
     Running,
-    /// Nothing to do before the configuration changes.
+    /// Nothing to do before something changes.
     Done,
 }
 
-impl From<Next> for State {
-    fn from(next: Next) -> Self {
-        match next {
-            Next::At(at) => State::Waiting(at),
-            Next::Never => State::Done,
-        }
-    }
+/// When a job is due again, if ever by itself.
+pub type Due = Option<Timestamp>;
+
+fn state(due: Due) -> State {
+    due.map_or(State::Done, State::Waiting)
 }
 
-/// The clock was set back when it shows this much less than before.
+/// The clock is believed to have been set back when it shows so much less than before.
 const SET_BACK: Duration = Duration::from_secs(60);
 
-/// Jobs by the index of their target.
+/// Jobs by their index.
 pub struct Queue {
     jobs: Vec<State>,
     latest: Timestamp,
 }
 
 impl Queue {
-    pub fn new(jobs: impl Iterator<Item = Next>) -> Self {
-        Queue { jobs: jobs.map(State::from).collect(), latest: Timestamp::default() }
+    pub fn new(jobs: impl Iterator<Item = Due>) -> Self {
+        Queue { jobs: jobs.map(state).collect(), latest: Timestamp::default() }
     }
 
-    /// Where the clock was set back, everything that waits by the wrong one is due.
+    /// Adds a job, which gets the next index.
+    pub fn add(&mut self, due: Due) -> usize {
+        self.jobs.push(state(due));
+        self.jobs.len() - 1
+    }
+
+    /// Where the clock was set back, all jobs that wait by the wrong one are due.
     pub fn follow_clock(&mut self, now: Timestamp) {
         if now.plus(SET_BACK) < self.latest {
             for job in self.jobs.iter_mut().filter(|job| matches!(job, State::Waiting(_))) {
@@ -75,7 +54,7 @@ impl Queue {
         self.jobs.iter().enumerate().filter(|(_, job)| **job == State::Running).map(|(index, _)| index)
     }
 
-    /// The job that comes next, from now on running.
+    /// The job that is next, from now on running.
     pub fn begin(&mut self, now: Timestamp, has_place: impl Fn(usize) -> bool) -> Option<usize> {
         let mut first: Option<(Timestamp, usize)> = None;
         for (index, job) in self.jobs.iter().enumerate() {
@@ -92,15 +71,15 @@ impl Queue {
         Some(index)
     }
 
-    /// A job that was running is looked at again then.
-    pub fn ended(&mut self, index: usize, next: Next) {
+    /// A job has run and is due again then.
+    pub fn ended(&mut self, index: usize, due: Due) {
         if let Some(job) = self.jobs.get_mut(index) {
-            *job = next.into();
+            *job = state(due);
         }
     }
 
-    /// Something is new about a job: it is due, unless it is running.
-    pub fn look_at(&mut self, index: usize, now: Timestamp) {
+    /// Makes a job due, unless it is running.
+    pub fn wake(&mut self, index: usize, now: Timestamp) {
         if let Some(job @ (State::Waiting(_) | State::Done)) = self.jobs.get_mut(index) {
             *job = State::Waiting(now);
         }
@@ -116,7 +95,7 @@ mod tests {
     }
 
     fn queue(times: &[i64]) -> Queue {
-        Queue::new(times.iter().map(|t| if *t < 0 { Next::Never } else { Next::At(at(*t)) }))
+        Queue::new(times.iter().map(|t| (*t >= 0).then(|| at(*t))))
     }
 
     fn all_due(queue: &mut Queue, now: i64) -> Vec<usize> {
@@ -128,14 +107,14 @@ mod tests {
         let mut jobs = queue(&[30, 10, -1, 20, 10, 99]);
         assert_eq!(all_due(&mut jobs, 30), [1, 4, 3, 0]);
         assert_eq!(jobs.running().collect::<Vec<_>>(), [0, 1, 3, 4]);
-        // A job that is looked at again at once comes after those that wait longer.
-        jobs.ended(1, Next::At(at(100)));
-        jobs.ended(4, Next::Never);
+        // One that is due again at once comes after those that wait longer.
+        jobs.ended(1, Some(at(100)));
+        jobs.ended(4, None);
         assert_eq!(all_due(&mut jobs, 100), [5, 1]);
     }
 
     #[test]
-    fn a_job_without_a_place_is_passed_over_and_stays_first() {
+    fn a_job_without_a_place_is_passed_over_and_keeps_its_turn() {
         let mut jobs = queue(&[10, 20, 30]);
         assert_eq!(jobs.begin(at(50), |index| index > 0), Some(1));
         assert_eq!(jobs.begin(at(50), |_| false), None);
@@ -143,10 +122,10 @@ mod tests {
     }
 
     #[test]
-    fn news_make_a_job_due_unless_it_is_running() {
+    fn a_job_that_is_woken_is_due_unless_it_is_running() {
         let mut jobs = queue(&[-1, 500, 10, -1]);
         assert_eq!(all_due(&mut jobs, 10), [2]);
-        [0, 1, 2, 77].into_iter().for_each(|index| jobs.look_at(index, at(20)));
+        [0, 1, 2, 77].into_iter().for_each(|index| jobs.wake(index, at(20)));
         assert_eq!(all_due(&mut jobs, 20), [0, 1]);
     }
 

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Runs jobs that are due, each in a thread, as many as their kind admits, and ends them all when the process
+//! stops. A thread that is done with a job goes on with the next one that is due. A job that panics ends as
+//! an error of that job.
+
+use super::queue::{Due, Queue};
+use crate::sync::lock;
+use crate::time::{DAY, StopFlag, Timestamp};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// Says of a job whether it has a place.
+pub type HasPlace<'a> = Box<dyn Fn(usize) -> bool + 'a>;
+
+/// A kind of jobs, known by their index.
+pub trait Jobs: Send + Sync + 'static {
+    /// The name of their threads.
+    const THREAD: &'static str;
+
+    fn now(&self) -> Timestamp;
+
+    /// Which jobs may begin beside those that run. `None`: no place is left.
+    fn places(&self, running: &mut dyn Iterator<Item = usize>, now: Timestamp) -> Option<HasPlace<'_>>;
+
+    /// Called before the first job of a beat begins.
+    fn beginning(&self) {}
+
+    /// Runs a job. The answer is when it is due again.
+    fn run(&self, job: usize) -> Due;
+
+    /// A job has panicked, which is a bug.
+    fn panicked(&self, job: usize) -> Due;
+
+    /// There can be no other thread now.
+    fn cannot_start(&self, job: usize, error: &io::Error) -> Due;
+}
+
+pub struct Pool<J: Jobs> {
+    shared: Arc<Shared<J>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared<J> {
+    jobs: Arc<J>,
+    stop: StopFlag,
+    queue: Mutex<Queue>,
+}
+
+impl<J: Jobs> Pool<J> {
+    /// `due`: the jobs there are. `stop` is the flag that their clock and transports end with.
+    pub fn new(jobs: Arc<J>, due: impl Iterator<Item = Due>, stop: StopFlag) -> Self {
+        let queue = Mutex::new(Queue::new(due));
+        Pool { shared: Arc::new(Shared { jobs, stop, queue }), threads: Vec::new() }
+    }
+
+    pub fn jobs(&self) -> &Arc<J> {
+        &self.shared.jobs
+    }
+
+    /// Adds a job, which gets the next index.
+    pub fn add(&self, due: Due) -> usize {
+        lock(&self.shared.queue).add(due)
+    }
+
+    pub fn follow_clock(&self, now: Timestamp) {
+        lock(&self.shared.queue).follow_clock(now);
+    }
+
+    /// Makes a job due, unless it is running.
+    pub fn wake(&self, job: usize) {
+        lock(&self.shared.queue).wake(job, self.shared.jobs.now());
+    }
+
+    /// Starts what is due and has a place.
+    pub fn start_due(&mut self) {
+        self.threads.retain(|thread| !thread.is_finished());
+        let mut is_first = true;
+        while let Some(job) = self.shared.begin() {
+            if std::mem::take(&mut is_first) {
+                self.shared.jobs.beginning();
+            }
+            let shared = self.shared.clone();
+            match self.shared.stop.spawn(J::THREAD, move || shared.run_from(job)) {
+                Ok(Some(thread)) => self.threads.push(thread),
+                // The process is stopping.
+                Ok(None) => return,
+                Err(error) => {
+                    let due = self.shared.jobs.cannot_start(job, &error);
+                    lock(&self.shared.queue).ended(job, due);
+                }
+            }
+        }
+    }
+
+    /// Runs what is due in this thread, one job after the other: for tests with a clock of their own.
+    pub fn run_due(&self) {
+        if let Some(job) = self.shared.begin() {
+            self.shared.run_from(job);
+        }
+    }
+
+    /// Tells every job to stop where it is, and waits for it.
+    pub fn stop(self) {
+        self.shared.stop.raise();
+        for thread in self.threads {
+            // A panic at this point changes nothing for the next child.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<J: Jobs> Shared<J> {
+    /// The job that is next, if there is a place for one more.
+    fn begin(&self) -> Option<usize> {
+        if self.stop.is_raised() {
+            return None;
+        }
+        let mut queue = lock(&self.queue);
+        let now = self.jobs.now();
+        let has_place = self.jobs.places(&mut queue.running(), now)?;
+        queue.begin(now, has_place)
+    }
+
+    /// Runs this job, and then others that are due, until there is none.
+    fn run_from(&self, job: usize) {
+        let mut next = Some(job);
+        while let Some(job) = next {
+            let due = self.run(job);
+            lock(&self.queue).ended(job, due);
+            next = self.begin();
+        }
+    }
+
+    fn run(&self, job: usize) -> Due {
+        let guarded = |work: &dyn Fn() -> Due| catch_unwind(AssertUnwindSafe(work));
+        let run = guarded(&|| self.jobs.run(job)).or_else(|_| guarded(&|| self.jobs.panicked(job)));
+        run.unwrap_or_else(|_| Some(self.jobs.now().plus(DAY)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+    /// Two at once; even ones are done after a run, odd ones panic and are due again later.
+    #[derive(Default)]
+    struct Numbers {
+        ran: Mutex<Vec<usize>>,
+        running: AtomicUsize,
+        most: AtomicUsize,
+    }
+
+    impl Jobs for Numbers {
+        const THREAD: &'static str = "test";
+
+        fn now(&self) -> Timestamp {
+            NOW
+        }
+
+        fn places(&self, running: &mut dyn Iterator<Item = usize>, _: Timestamp) -> Option<HasPlace<'_>> {
+            (running.count() < 2).then(|| -> HasPlace<'_> { Box::new(|job| job != 9) })
+        }
+
+        fn run(&self, job: usize) -> Due {
+            self.most.fetch_max(self.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            lock(&self.ran).push(job);
+            std::thread::yield_now();
+            self.running.fetch_sub(1, Ordering::SeqCst);
+            assert!(job.is_multiple_of(2), "injected for a test");
+            None
+        }
+
+        fn panicked(&self, job: usize) -> Due {
+            assert_ne!(job, 7, "injected for a test");
+            Some(NOW.plus(Duration::from_secs(60)))
+        }
+
+        fn cannot_start(&self, _: usize, _: &io::Error) -> Due {
+            None
+        }
+    }
+
+    fn pool() -> Pool<Numbers> {
+        Pool::new(Arc::default(), (0..10).map(|_| Some(NOW)), StopFlag::default())
+    }
+
+    #[test]
+    fn all_that_is_due_runs_once_within_the_limit_and_panics_are_errors() {
+        let mut pool = pool();
+        pool.start_due();
+        assert!(pool.threads.len() <= 2);
+        let jobs = pool.jobs().clone();
+        while lock(&jobs.ran).len() < 9 || lock(&pool.shared.queue).running().next().is_some() {
+            std::thread::yield_now();
+            pool.start_due();
+        }
+        let mut ran = lock(&jobs.ran).clone();
+        ran.sort_unstable();
+        assert_eq!(ran, (0..9).collect::<Vec<_>>(), "one has no place");
+        assert!(jobs.most.load(Ordering::SeqCst) <= 2);
+        let due = |job: usize| lock(&pool.shared.queue).begin(NOW.plus(DAY), |next| next == job);
+        assert_eq!([due(0), due(1), due(7)], [None, Some(1), Some(7)]);
+        pool.stop();
+    }
+
+    #[test]
+    fn after_a_stop_nothing_begins() {
+        let mut pool = pool();
+        let jobs = pool.jobs().clone();
+        pool.shared.stop.raise();
+        pool.start_due();
+        pool.run_due();
+        pool.stop();
+        assert!(lock(&jobs.ran).is_empty());
+    }
+}
