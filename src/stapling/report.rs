@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What came of asking, told to those who want to know: `ocsp/OWNER/job.json` with the state of each
-//! certificate, the log, and the admin's commands. In a thread of its own: a slow command or disk holds up no
-//! request.
+//! The outcome of requests, for `ocsp/OWNER/job.json` with the state of each certificate, for the log, and for
+//! the admin's commands. In a thread of its own, so that a slow command or disk delays no request.
 
 use crate::model::Job;
 use crate::model::bounded::Room;
@@ -84,38 +83,7 @@ fn tell(
     for report in reports {
         log(report, now);
         staplings.insert(report.subject.id_hex(), state(report, now));
-        job.last_run = Some(now);
-        job.next_run = Some(report.next);
-        match &report.end {
-            End::Renewed(response) => {
-                job.errors = 0;
-                job.last = Outcome { valid_from: Some(response.from), ..Outcome::default() };
-                let detail = format!(
-                    "got an OCSP response for the certificate with serial {}: {}, valid until {}",
-                    report.subject.serial_hex,
-                    response.status.word(),
-                    response.until.to_http_date()
-                );
-                job.note(now, "progress", None, Some(detail));
-                events.push(Event::OcspRenewed);
-            }
-            End::Same => {
-                job.errors = 0;
-                job.last = Outcome::default();
-            }
-            End::Failed { reason, failures, .. } => {
-                job.errors = *failures;
-                job.last = Outcome {
-                    status: status::GENERAL,
-                    problem: Some("urn:org:apache:httpd:log:ocsp:".into()),
-                    detail: Some(reason.clone()),
-                    activity: Some(format!("Asking {} for OCSP", report.subject.responder)),
-                    ..Outcome::default()
-                };
-                job.note(now, "ocsp-error", None, Some(reason.clone()));
-                events.push(Event::OcspErrored);
-            }
-        }
+        events.extend(note(&mut job, report, now));
     }
     for event in [Event::OcspRenewed, Event::OcspErrored] {
         if events.contains(&event) {
@@ -129,11 +97,48 @@ fn tell(
         if !is_known {
             crate::log!(
                 Error,
-                "md[{owner}]: the state of its stapling cannot be saved, and is kept in memory until it can: {}",
+                "md[{owner}]: cannot save the state of its OCSP requests, which is kept in memory until that works: {}",
                 error.advised()
             );
         }
         unsaved.insert(owner.to_string(), json);
+    }
+}
+
+/// Notes the end of one request in the job. Gives what commands are told of it.
+fn note(job: &mut Job, report: &Report, now: Timestamp) -> Option<Event> {
+    job.last_run = Some(now);
+    job.next_run = Some(report.next);
+    match &report.end {
+        End::Renewed(response) => {
+            job.errors = 0;
+            job.last = Outcome { valid_from: Some(response.from), ..Outcome::default() };
+            let detail = format!(
+                "got an OCSP response for the certificate with serial {}: {}, valid until {}",
+                report.subject.serial_hex,
+                response.status.word(),
+                response.until.to_http_date()
+            );
+            job.note(now, "progress", None, Some(detail));
+            Some(Event::OcspRenewed)
+        }
+        End::Same => {
+            job.errors = 0;
+            job.last = Outcome::default();
+            None
+        }
+        End::Failed { reason, failures, .. } => {
+            job.errors = *failures;
+            job.last = Outcome {
+                status: status::GENERAL,
+                problem: Some("urn:org:apache:httpd:log:ocsp:".into()),
+                detail: Some(reason.clone()),
+                activity: Some(format!("Asking {} for OCSP", report.subject.responder)),
+                ..Outcome::default()
+            };
+            job.note(now, "ocsp-error", None, Some(reason.clone()));
+            Some(Event::OcspErrored)
+        }
     }
 }
 
@@ -188,7 +193,7 @@ fn log(report: &Report, now: Timestamp) {
             crate::log!(
                 Warn,
                 "md[{owner}]: no new OCSP response for the certificate with serial {serial_hex} from {responder}: \
-                 {reason}. {meanwhile}. Next try in {wait}. Where this stays, try 'curl {responder}' on this machine: a firewall may \
+                 {reason}. {meanwhile}. Next try in {wait}. If this persists, try 'curl {responder}' on this machine: a firewall may \
                  have to let it out, or you configure MDHttpProxy."
             );
         }
@@ -204,7 +209,7 @@ mod tests {
 
     /// As where the disk is full.
     #[test]
-    fn commands_hear_of_failures_once_an_hour_also_where_that_cannot_be_noted() {
+    fn commands_run_once_an_hour_though_the_job_cannot_be_saved() {
         let dir = tempfile::tempdir().unwrap();
         let (path, calls) = (dir.path().join("md"), dir.path().join("calls"));
         let fuse = Fuse::after(usize::MAX);

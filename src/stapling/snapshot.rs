@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What pages show of stapling: each certificate with its response from memory, and how asking for it went
+//! What pages show of stapling: each certificate with its response from memory, and how requests for it went
 //! from `job.json`.
 
 use super::report::{JOB_FILE, STAPLINGS};

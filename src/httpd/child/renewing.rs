@@ -40,7 +40,7 @@ pub fn beat(state: &State, beat: Beat) {
     }
     let driver = driver.get_or_insert_with(|| create(state));
     if let Some(stapling) = &state.stapling {
-        lock(&state.staples).get_or_insert_with(|| runner(state, stapling)).beat();
+        lock(&state.stapling_runner).get_or_insert_with(|| runner(state, stapling)).beat();
         stapling.take_revoked().into_iter().for_each(|md| driver.look_at(md));
     }
     driver.beat();
@@ -56,7 +56,7 @@ fn stop(state: &State) {
     if let Some(driver) = lock(&state.driver).take() {
         driver.stop();
     }
-    if let Some(staples) = lock(&state.staples).take() {
+    if let Some(staples) = lock(&state.stapling_runner).take() {
         staples.stop();
     }
 }

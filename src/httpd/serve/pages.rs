@@ -102,7 +102,8 @@ fn responses(state: &State) -> Arc<Table> {
 }
 
 fn stapled(state: &State, now: Timestamp) -> Vec<Stapled> {
-    let all = |stapling: &Arc<Service>| snapshot::all(&stapling.cache, &state.staplings, &state.store, now);
+    let all =
+        |stapling: &Arc<Service>| snapshot::all(&stapling.cache, &state.stapling_states, &state.store, now);
     state.stapling.as_ref().map(all).unwrap_or_default()
 }
 

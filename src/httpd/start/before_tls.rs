@@ -262,8 +262,8 @@ pub fn after_tls(main: Server<'_>, watchdogs: &Watchdogs<'_, State>) -> Result<(
         live: live.map(Distribution::connect),
         contexts,
         stapling,
-        staplings: States::default(),
-        staples: Mutex::default(),
+        stapling_states: States::default(),
+        stapling_runner: Mutex::default(),
     };
     watch(&share(state, &records), watchdogs);
     Ok(())

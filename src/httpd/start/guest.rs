@@ -43,7 +43,7 @@ pub fn state(plan: &Plan, records: &[Server<'_>], dir: &Path) -> State {
         live: None,
         contexts: Arc::new(TlsHosts::new(0, false).take_contexts()),
         stapling: None,
-        staplings: States::default(),
-        staples: Mutex::default(),
+        stapling_states: States::default(),
+        stapling_runner: Mutex::default(),
     }
 }

@@ -100,9 +100,9 @@ pub struct State {
     /// If anything is stapled.
     pub stapling: Option<Arc<Service>>,
     /// How requests for OCSP responses fare, for pages.
-    pub staplings: States,
+    pub stapling_states: States,
     /// In the child that renews.
-    pub staples: Mutex<Option<Runner>>,
+    pub stapling_runner: Mutex<Option<Runner>>,
 }
 
 impl State {

@@ -7,7 +7,7 @@ use crate::counters::Counters;
 use crate::crypto::Identity;
 use crate::crypto::fixture::NOW;
 use crate::log::capture;
-use crate::managed::bundle::KeyedSet;
+use crate::managed::bundle::Bundle;
 use crate::managed::gate::Admitted;
 use crate::managed::published::Published;
 use crate::managed::serve::Certs;
@@ -109,14 +109,14 @@ impl World {
     }
 
     /// A new set of an MD.
-    fn set(&self, md: usize) -> KeyedSet {
+    fn set(&self, md: usize) -> Bundle {
         let md = &self.mds[md].md;
         let names: Vec<&str> = md.domains.iter().map(String::as_str).collect();
         self.lab.set(&names, &md.keys()[0])
     }
 
     /// Makes it the live set in the store. Gives what the publishing process has of it, and the fingerprint.
-    fn write(&self, md: usize, set: KeyedSet) -> (LiveSet, String) {
+    fn write(&self, md: usize, set: Bundle) -> (LiveSet, String) {
         let (md, fingerprint) = (&self.mds[md].md, set.info.fingerprint.clone());
         let published = Published::new(NOW, md, &Job::new(&md.name), Admitted::untried(vec![set]));
         published.write(&self.lab.store.worker(), &md.name).unwrap();
