@@ -98,7 +98,7 @@ fn ok(body: &[u8]) -> Vec<u8> {
 struct Authority {
     key: PKey<Private>,
     certificate: X509,
-    /// RateLimits the certificate in PEM for as long as the test needs it.
+    /// Holds the certificate in PEM for as long as the test needs it.
     file: tempfile::NamedTempFile,
 }
 

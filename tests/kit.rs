@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! RateLimits what maintainers read and run to itself: versions, targets, dependencies and links that several
+//! Holds what maintainers read and run to itself: versions, targets, dependencies and links that several
 //! files name.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! RateLimits docs/status.md to the log: each number that the sources write is in its table, with its level, and
+//! Holds docs/status.md to the log: each number that the sources write is in its table, with its level, and
 //! no other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -4,20 +4,16 @@
 //! ([`super::signing_pool`]). The limit is a value that is handed down: the child that renews makes it, and
 //! it ends with that. Without one, as in a start, nothing is limited.
 
+use super::places::Places;
 use super::signing_pool::SigningPool;
 use super::{Error, PrivateKey};
 use crate::model::KeySpec;
-use crate::sync::lock;
 use crate::time::StopFlag;
 use openssl::error::ErrorStack;
 use openssl::pkey::Private;
 use openssl::rsa::Rsa;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
-
-/// How long somebody who waits for a place may miss that the process is stopping.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Makes an RSA key of this many bits, and asks again and again whether to give up; then the answer is
 /// `None`. The safe bindings of OpenSSL have no such thing: the layer that may call C hands it in.
@@ -83,125 +79,9 @@ impl Default for CpuLimit {
     }
 }
 
-/// As many may compute at once.
-pub(super) struct Places {
-    free: Mutex<usize>,
-    freed: Condvar,
-}
-
-struct Place<'a>(&'a Places);
-
-impl Places {
-    /// At least one.
-    pub fn new(count: usize) -> Self {
-        Places { free: Mutex::new(count.max(1)), freed: Condvar::new() }
-    }
-
-    /// Does `work` once there is a place. Whoever is inside must not pass the same one again.
-    pub fn pass<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _place = self.enter();
-        work()
-    }
-
-    /// The same, but for nobody who is told to stop before there is a place.
-    fn pass_unless<R>(&self, is_stopped: impl Fn() -> bool, work: impl FnOnce() -> R) -> Option<R> {
-        let _place = self.enter_unless(&is_stopped)?;
-        (!is_stopped()).then(work)
-    }
-
-    fn enter(&self) -> Place<'_> {
-        let free = self.freed.wait_while(lock(&self.free), |free| *free == 0);
-        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
-        Place(self)
-    }
-
-    fn enter_unless(&self, is_stopped: &impl Fn() -> bool) -> Option<Place<'_>> {
-        let mut free = lock(&self.free);
-        while *free == 0 {
-            if is_stopped() {
-                return None;
-            }
-            free = self.freed.wait_timeout(free, LOOK).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        *free -= 1;
-        Some(Place(self))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.freed.notify_one();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Barrier;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-    #[test]
-    fn no_more_than_the_limit_compute_at_once_and_all_do() {
-        let (places, inside, most) = (Places::new(2), AtomicUsize::new(0), AtomicUsize::new(0));
-        let done = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for _ in 0..20 {
-                        places.pass(|| {
-                            most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                            std::thread::yield_now();
-                            inside.fetch_sub(1, Ordering::SeqCst);
-                        });
-                        done.fetch_add(1, Ordering::SeqCst);
-                    }
-                });
-            }
-        });
-        let most = most.into_inner();
-        assert!(most <= 2, "{most} at once");
-        assert_eq!(done.into_inner(), 160);
-        // One who would not wait finds the places taken, and one that is given back.
-        let enter = || places.enter_unless(&|| true);
-        let (first, second) = (enter(), enter());
-        assert!(first.is_some() && second.is_some() && enter().is_none());
-        drop(first);
-        assert!(enter().is_some());
-    }
-
-    #[test]
-    fn a_stop_ends_waits_for_a_place_and_begins_nothing_more() {
-        let (places, is_stopped) = (Places::new(1), AtomicBool::new(false));
-        let stopped = || is_stopped.load(Ordering::SeqCst);
-        assert_eq!(places.pass_unless(stopped, || 7), Some(7));
-        let (begun, go_on) = (Barrier::new(2), Barrier::new(2));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                places.pass(|| {
-                    begun.wait();
-                    go_on.wait();
-                });
-            });
-            begun.wait();
-            let waits = [(); 4].map(|()| scope.spawn(|| places.pass_unless(stopped, || panic!("begun"))));
-            is_stopped.store(true, Ordering::SeqCst);
-            waits.into_iter().for_each(|wait| assert_eq!(wait.join().unwrap(), None));
-            go_on.wait();
-        });
-        assert_eq!(places.pass_unless(stopped, || panic!("begun")), None);
-    }
-
-    #[test]
-    fn a_panic_gives_its_place_back() {
-        let places = Places::new(0);
-        for _ in 0..3 {
-            let panicked = catch_unwind(AssertUnwindSafe(|| places.pass(|| panic!("inside"))));
-            assert!(panicked.is_err());
-        }
-        assert_eq!(places.pass(|| 7), 7, "there is one place at least");
-    }
 
     #[test]
     fn a_key_in_the_making_is_given_up_when_the_process_stops() {

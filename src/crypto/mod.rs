@@ -18,6 +18,7 @@ mod key_form;
 mod key_info;
 pub mod path;
 pub mod pem;
+mod places;
 pub mod scratch;
 mod sealed;
 pub mod self_signed;

@@ -6,7 +6,7 @@
 //!
 //! Runs in children only (docs/unsafe.md): it is made by the one that renews, and joined when that stops.
 
-use super::cpu_limit::Places;
+use super::places::Places;
 use crate::sync::lock;
 use crate::time::StopFlag;
 use std::any::Any;

@@ -4,6 +4,7 @@
 //! ureq brings HTTP/1.1, keep-alive and the CONNECT proxy; connecting, waiting and TLS are ours, because
 //! a wait must end when the process stops. Redirects are not followed. Only here and below is ureq named.
 
+mod adapter;
 mod kept;
 mod no_proxy;
 mod proxy;
@@ -12,10 +13,10 @@ mod tcp;
 use super::tls::{Failure, Stream, Tls};
 use super::{Error, MAX_BODY, Method, Request, Response, Transport};
 use crate::time::StopFlag;
+use adapter::{buffers, carried, opaque};
 use kept::{Keep, Lost};
 use no_proxy::NoProxy;
 use proxy::{Forward, Forwarding, Proxies, WholeUrls};
-use std::fmt;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,18 +27,6 @@ use ureq::unversioned::transport::{
     TransportAdapter,
 };
 use ureq::{Agent, AsSendBody, Body, Proxy, http};
-
-/// ureq asks for `Debug` of everything in a chain; names are all that may be shown.
-macro_rules! opaque {
-    ($($name:ident),*) => {$(
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(stringify!($name))
-            }
-        }
-    )*};
-}
-use opaque;
 
 /// Connections kept open for the next request: as many as jobs use in turns, because a handshake costs both
 /// sides more than most requests do.
@@ -229,11 +218,6 @@ fn run(
     }
 }
 
-/// Our own errors travel through ureq in its escape hatch.
-fn carried(error: Error) -> ureq::Error {
-    ureq::Error::Other(Box::new(error))
-}
-
 fn failure(error: ureq::Error) -> Error {
     match error {
         ureq::Error::Other(inner) => {
@@ -286,10 +270,6 @@ impl<In: transport::Transport> Connector<In> for TlsConnector {
             Err(Failure::Tls(e)) => Err(carried(e)),
         }
     }
-}
-
-fn buffers(details: &ConnectionDetails) -> LazyBuffers {
-    LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size())
 }
 
 struct Secured {

@@ -3,9 +3,8 @@
 
 use super::super::Error;
 use super::super::wait::{SLICE, within};
-use super::{buffers, carried, opaque};
+use super::adapter::{buffers, carried, opaque};
 use crate::time::StopFlag;
-use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Instant;
