@@ -4,48 +4,11 @@
 
 use super::KeySpec;
 use super::bounded::{self, Room, TEXT_MAX};
+use super::modes::{NotRenewed, RenewMode, RequireHttps};
 use crate::names;
 use crate::time::TimeSlice;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroize;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum RenewMode {
-    Manual = 0,
-    #[default]
-    Auto = 1,
-    Always = 2,
-}
-
-/// Why this module does not renew an MD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotRenewed {
-    #[error("renewal is manual (MDRenewMode)")]
-    Manual,
-    #[error("its certificate files are configured (MDCertificateFile)")]
-    StaticFiles,
-    #[error("no host uses it")]
-    Unused,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum RequireHttps {
-    #[default]
-    Off,
-    Temporary,
-    Permanent,
-}
-
-impl RequireHttps {
-    /// As the directive has it.
-    pub fn word(self) -> &'static str {
-        match self {
-            RequireHttps::Off => "off",
-            RequireHttps::Temporary => "temporary",
-            RequireHttps::Permanent => "permanent",
-        }
-    }
-}
 
 /// `state` in md.json. 0 is what has not been looked at yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -8,9 +8,12 @@ pub mod job;
 pub mod key_spec;
 pub mod ledger;
 pub mod md;
+pub mod modes;
+pub mod outcome;
 pub mod retry_state;
 
 pub use job::{HeldBack, Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
-pub use md::{Ca, Eab, Md, NotRenewed, RenewMode, RequireHttps, State};
+pub use md::{Ca, Eab, Md, State};
+pub use modes::{NotRenewed, RenewMode, RequireHttps};
 pub use retry_state::{Hold, RetryState, Scope};

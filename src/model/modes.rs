@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Choices of a managed domain: when it is renewed, why it is not, and whether its hosts require https. Values
+//! only; imports nothing.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RenewMode {
+    Manual = 0,
+    #[default]
+    Auto = 1,
+    Always = 2,
+}
+
+/// Why this module does not renew an MD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRenewed {
+    #[error("renewal is manual (MDRenewMode)")]
+    Manual,
+    #[error("its certificate files are configured (MDCertificateFile)")]
+    StaticFiles,
+    #[error("no host uses it")]
+    Unused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RequireHttps {
+    #[default]
+    Off,
+    Temporary,
+    Permanent,
+}
+
+impl RequireHttps {
+    /// As the directive has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            RequireHttps::Off => "off",
+            RequireHttps::Temporary => "temporary",
+            RequireHttps::Permanent => "permanent",
+        }
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How the steps of a job ended, as `job.json` keeps it: the latest one, and a line of its log for each. Cuts
+//! what it reads to size, because workers can write that file. Imports `bounded`.
+
+use super::bounded::{self, Room, TEXT_MAX};
+use crate::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// Bytes of a text in a log entry.
+const ENTRY_TEXT_MAX: usize = 1024;
+/// Bytes of what kind an entry is of.
+const KIND_MAX: usize = 128;
+/// Of the subproblems of a CA, which has one for each name at most.
+const SUBPROBLEMS_ROOM: Room = Room { values: 1024, text: 64 * 1024 };
+
+/// `apr_status_t` numbers the status JSON speaks in.
+pub mod status {
+    pub const OK: i32 = 0;
+    pub const INVALID: i32 = 22;
+    pub const PERMISSION_DENIED: i32 = 13;
+    pub const REFUSED: i32 = 111;
+    pub const GENERAL: i32 = 20014;
+    pub const INCOMPLETE: i32 = 20022;
+
+    /// Whether the number says why: the operating system's do. Those above stand for "failed", or for less.
+    pub fn tells(status: i32) -> bool {
+        (1..20_000).contains(&status) && status != INVALID
+    }
+
+    /// The text APR has for a number.
+    pub fn description(status: i32) -> String {
+        match status {
+            GENERAL => "Internal error (specific information not available)".into(),
+            INCOMPLETE => "Partial results are valid but processing is incomplete".into(),
+            70007 => "The timeout specified has expired".into(),
+            s if s > 0 && s < 20000 => {
+                let text = std::io::Error::from_raw_os_error(s).to_string();
+                text.split(" (os error").next().unwrap_or_default().to_string()
+            }
+            s => format!("Error string not specified yet ({s})"),
+        }
+    }
+}
+
+/// `last` of a job: how the latest step ended.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Outcome {
+    /// `apr_status_t`; 0 is success.
+    pub status: i32,
+    /// A problem type: an RFC 8555 URN or one of ours.
+    pub problem: Option<String>,
+    pub detail: Option<String>,
+    /// What was being done, beginning with the step's name.
+    pub activity: Option<String>,
+    /// From when the new certificates are valid.
+    pub valid_from: Option<Timestamp>,
+    /// The CA's subproblems, as it sent them (RFC 8555 §6.7.1).
+    pub subproblems: Option<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogEntry {
+    pub when: Timestamp,
+    /// `starting`, `progress`, `finished`, `renewal-error`, `message-EVENT`, …
+    pub kind: String,
+    pub status: Option<String>,
+    pub detail: Option<String>,
+}
+
+impl Outcome {
+    pub fn to_json(&self) -> Value {
+        let mut out = Map::new();
+        let mut put = |key: &str, value: Value| out.insert(key.to_string(), value);
+        put("status", json!(self.status));
+        if self.status != status::OK {
+            put("status-description", json!(status::description(self.status)));
+        }
+        self.problem.as_ref().map(|p| put("problem", json!(p)));
+        self.detail.as_ref().map(|d| put("detail", json!(d)));
+        self.activity.as_ref().map(|a| put("activity", json!(a)));
+        self.valid_from.map(|t| put("valid-from", json!(t.to_http_date())));
+        self.subproblems.as_ref().map(|s| put("subproblems", s.clone()));
+        Value::Object(out)
+    }
+
+    pub(super) fn from_json(value: &Value) -> Self {
+        let text = |key: &str| bounded::text_at(value, key, TEXT_MAX);
+        Outcome {
+            status: value.get("status").and_then(Value::as_i64).and_then(|n| n.try_into().ok()).unwrap_or(0),
+            problem: text("problem"),
+            detail: text("detail"),
+            activity: text("activity"),
+            valid_from: date(value.get("valid-from")),
+            subproblems: value.get("subproblems").and_then(|found| SUBPROBLEMS_ROOM.take(found)),
+        }
+    }
+}
+
+impl LogEntry {
+    pub(super) fn to_json(&self) -> Value {
+        let mut out = Map::new();
+        out.insert("when".into(), json!(self.when.to_http_date()));
+        out.insert("type".into(), json!(self.kind));
+        self.status.as_ref().map(|s| out.insert("status".into(), json!(s)));
+        self.detail.as_ref().map(|d| out.insert("detail".into(), json!(d)));
+        Value::Object(out)
+    }
+
+    pub(super) fn from_json(value: &Value) -> Option<Self> {
+        Some(LogEntry {
+            when: date(value.get("when"))?,
+            kind: bounded::text_at(value, "type", KIND_MAX)?,
+            status: bounded::text_at(value, "status", ENTRY_TEXT_MAX),
+            detail: bounded::text_at(value, "detail", ENTRY_TEXT_MAX),
+        })
+    }
+}
+
+/// A date as HTTP writes it.
+pub(super) fn date(value: Option<&Value>) -> Option<Timestamp> {
+    value.and_then(Value::as_str).and_then(Timestamp::parse_http_date)
+}
