@@ -6,6 +6,8 @@
 pub mod bundle;
 pub mod certificates;
 pub mod fit;
+#[cfg(test)]
+pub mod fixture;
 pub mod gate;
 pub mod live_set;
 pub mod published;

@@ -183,7 +183,7 @@ mod tests {
     use crate::crypto::fixture::NOW;
     use crate::managed::live_set::LiveSet;
 
-    use crate::startup::fixture::{Lab, md};
+    use crate::managed::fixture::{Lab, md};
     use crate::store::Group;
 
     #[test]

@@ -242,8 +242,8 @@ fn eab_kid(json: &Value) -> Option<String> {
 mod tests {
     use super::*;
     use crate::crypto::PrivateKey;
+    use crate::managed::fixture::{CA_URL, Lab, account, md};
     use crate::model::{Eab, KeySpec};
-    use crate::startup::fixture::{CA_URL, Lab, account, md};
     use serde_json::json;
 
     fn all(_: &str, _: Option<&str>) -> bool {

@@ -103,7 +103,7 @@ impl EndedStarts {
 mod tests {
     use super::*;
     use crate::crypto::fixture::NOW;
-    use crate::startup::fixture::Lab;
+    use crate::managed::fixture::Lab;
     use std::os::unix::fs::PermissionsExt;
 
     fn keys(of: &[&str]) -> Vec<String> {

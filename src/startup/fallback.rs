@@ -104,8 +104,9 @@ mod tests {
     use super::*;
     use crate::crypto::Chain;
     use crate::crypto::fixture::NOW;
+    use crate::managed::fixture::{Lab, md};
     use crate::model::Md;
-    use crate::startup::fixture::{Lab, look, md};
+    use crate::startup::fixture::look;
 
     /// A start of its own.
     fn files(lab: &Lab, md: &Md, now: Timestamp) -> (String, Chain) {

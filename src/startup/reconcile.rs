@@ -357,12 +357,13 @@ mod tests {
     use super::*;
     use crate::challenge::answers::Folder;
     use crate::crypto::fixture::{NOW, Wish};
+    use crate::managed::fixture::{CA_URL, Lab, md};
     use crate::managed::gate::Admitted;
     use crate::managed::staging::file;
     use crate::model::State;
     use crate::model::ledger::{Cause, Issued, Ledger};
     use crate::startup::activate::{Activated, Activation};
-    use crate::startup::fixture::{CA_URL, Lab, look, md, sync};
+    use crate::startup::fixture::{look, sync};
     use serde_json::json;
 
     /// A whole start without activation.

@@ -343,10 +343,11 @@ pub(crate) fn archive_number(folder: &str) -> Option<(&str, u32)> {
 mod tests {
     use super::*;
     use crate::crypto::fixture::{NOW, Wish};
+    use crate::managed::fixture::{Lab, md};
     use crate::notify::Commands;
     use crate::startup::activate::{Activated, Activation};
     use crate::startup::cleanup::{hand_over, with_job};
-    use crate::startup::fixture::{Lab, md, sync};
+    use crate::startup::fixture::sync;
     use crate::startup::reconcile::finish;
     use crate::store::Fuse;
     use std::time::Duration;

@@ -3,12 +3,13 @@
 
 use super::accounts::Accounts;
 use super::activate::{Activated, Activation};
-use super::fixture::{CA_URL, Lab, account, md, sync};
+use super::fixture::sync;
 use super::reconcile::{SyncedMd, finish};
 use crate::crypto::fixture::{Ca, NOW};
 use crate::crypto::{CertInfo, PrivateKey};
 use crate::managed::bundle;
 use crate::managed::bundle::{Bundle, Flaw, JOB_FILE, MD_FILE};
+use crate::managed::fixture::{CA_URL, Lab, account, md};
 use crate::managed::gate::Admitted;
 use crate::managed::published;
 use crate::managed::published::Published;

@@ -244,7 +244,7 @@ impl Drop for Running<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::startup::fixture::{Lab, md};
+    use crate::managed::fixture::{Lab, md};
     use crate::time::SystemClock;
 
     #[test]

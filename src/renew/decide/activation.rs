@@ -68,8 +68,8 @@ mod tests {
     use super::*;
     use crate::crypto::fixture::NOW;
     use crate::managed::certificates::KeyedCert;
+    use crate::managed::fixture::md;
     use crate::model::KeySpec;
-    use crate::startup::fixture::md;
     use crate::time::{DAY, TimeSlice};
 
     fn cert(from: Timestamp, days: u32, must_staple: bool) -> CertInfo {
