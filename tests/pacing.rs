@@ -8,6 +8,7 @@ use doubles::fake_ca::{Endpoint, FakeCa, Fault, problem};
 use mod_md::crypto::CertInfo;
 use mod_md::http::{self, Request, Response, Transport};
 use mod_md::managed::Managed;
+use mod_md::managed::staging;
 use mod_md::managed::staging::Staging;
 use mod_md::model::{Eab, Job, KeySpec, Scope};
 use mod_md::renew::attempt::context::Context;
@@ -140,8 +141,8 @@ fn the_advice_of_the_ca_is_asked_for_once_and_kept_over_restarts() {
     // Neither this child, nor the next, nor a restart asks before its time.
     let before = lab.requests();
     assert_eq!(check::run(&context, 0), Next::At(look));
-    cleanup::begin_anew(&lab.store, "a.test", lab.clock.now()).unwrap();
-    cleanup::purge(&lab.store, "a.test").unwrap();
+    cleanup::start_over(&lab.store, "a.test", lab.clock.now()).unwrap();
+    staging::purge(&lab.store, "a.test").unwrap();
     assert_eq!(check::run(&lab.context(std::slice::from_ref(&md)), 0), Next::At(look));
     assert_eq!(lab.requests(), before);
     // Asked again, the instant that was drawn stays.
@@ -220,7 +221,7 @@ fn a_rate_limit_holds_back_all_jobs_of_its_ca_in_every_child() {
     assert_eq!(lab.job("b.test").next_run, Some(until));
     assert!(lab.job("b.test").log[0].detail.as_ref().unwrap().contains("https://ca.test/dir asked for that"));
     // A restart clears the errors, and not what the CA asked for.
-    cleanup::begin_anew(&lab.store, "a.test", lab.clock.now()).unwrap();
+    cleanup::start_over(&lab.store, "a.test", lab.clock.now()).unwrap();
     lab.clock.advance(until.since(lab.clock.now()) - Duration::from_secs(1));
     let context = lab.context(&mds);
     assert_eq!([check::run(&context, 0), check::run(&context, 1)], [Next::At(until); 2]);

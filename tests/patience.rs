@@ -102,7 +102,7 @@ impl Lab {
     }
 
     fn restart(&self) {
-        cleanup::begin_anew(&self.store, NAME, self.clock.now()).unwrap();
+        cleanup::start_over(&self.store, NAME, self.clock.now()).unwrap();
         cleanup::purge_challenges(&self.store, std::iter::once(&self.md(NAME).md)).unwrap();
     }
 
@@ -605,9 +605,9 @@ fn what_was_issued_lately_counts_over_the_restarts_that_put_it_into_use() {
         let staging = lab.work();
         if let Some(chain) = Staging::new(&staging, NAME).chain(&KeySpec::Ec("P-256".into())).unwrap() {
             certs.push(CertInfo::from_chain(&chain));
-            cleanup::purge(&lab.store, NAME).unwrap();
+            staging::purge(&lab.store, NAME).unwrap();
         }
-        cleanup::begin_anew(&lab.store, NAME, lab.clock.now()).unwrap();
+        cleanup::start_over(&lab.store, NAME, lab.clock.now()).unwrap();
         lab.clock.advance(HOUR * 3);
     }
     let days = lab.clock.now().since(begin).as_secs() / 86_400;

@@ -5,9 +5,9 @@
 
 use crate::crypto;
 use crate::exec;
+pub use crate::model::Dns01Command as Command;
 use crate::time::Clock;
 use data_encoding::BASE64URL_NOPAD;
-use std::time::Duration;
 
 /// Its type in ACME and in `MDCAChallenges`.
 pub const TYPE: &str = "dns-01";
@@ -18,16 +18,6 @@ pub const NOTE: &str = "acme-dns-01.json";
 /// What the record has to say (RFC 8555 §8.4).
 pub fn value(key_authorization: &str) -> String {
     BASE64URL_NOPAD.encode(&crypto::sha256(key_authorization.as_bytes()))
-}
-
-/// The command that changes the DNS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    pub line: String,
-    /// `MDChallengeDns01Version`: from 2 on `teardown` is given the challenge too.
-    pub version: u8,
-    /// `MDChallengeDns01Timeout`.
-    pub limit: Duration,
 }
 
 impl Command {
@@ -57,6 +47,7 @@ pub fn left_behind(domain: &str, value: &str) -> String {
 mod tests {
     use super::*;
     use crate::time::SystemClock;
+    use std::time::Duration;
 
     #[test]
     fn the_record_holds_the_digest_of_the_key_authorization() {

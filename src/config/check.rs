@@ -204,8 +204,8 @@ impl MissingFiles {
     pub(super) fn findings(self, mds: &[PlannedMd]) -> Vec<Finding> {
         let told = |(directive, file): (&'static str, String)| {
             let is_user = |planned: &&PlannedMd| match directive {
-                "MDCACertificateFile" => planned.ca_certs.as_ref() == Some(&file),
-                _ => planned.proxy_ca_certs.as_ref() == Some(&file),
+                "MDCACertificateFile" => planned.route.ca_file.as_ref() == Some(&file),
+                _ => planned.route.proxy_ca_file.as_ref() == Some(&file),
             };
             let user = mds.iter().find(is_user);
             let user = user.map(|p| format!(" md[{}] ({}) uses it.", p.md.name, at(&p.defined_at)));

@@ -7,7 +7,7 @@
 use super::authority::{self, DEFAULT_CA};
 use super::plan::PlannedMd;
 use super::{MdSection, Settings};
-use crate::model::{Ca, Md};
+use crate::model::{Ca, Dns01Command, Md, Route};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -18,20 +18,40 @@ const ADMIN_DEFAULTS: [&str; 2] = ["you@example.com", "[no address given]"];
 /// record.
 const DNS01_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// `server` are the settings of the server of the definition, main server included; `admin` its ServerAdmin.
-pub(super) fn complete(section: &MdSection, server: &Settings, admin: Option<&str>) -> PlannedMd {
+/// `server`: the settings of the server of the definition, main server included; `admin`: its ServerAdmin.
+pub(super) fn complete(
+    section: &MdSection,
+    server: &Settings,
+    admin: Option<&str>,
+    dns01_version: u8,
+) -> PlannedMd {
+    let all = section.settings.over(server);
+    PlannedMd {
+        md: md(section, &all, admin),
+        hosts: Vec::new(),
+        defined_at: section.defined_at.clone(),
+        dns01: dns01_command(&all, dns01_version),
+        route: Route {
+            ca_file: all.ca_certs.flatten(),
+            proxy_url: all.proxy_url,
+            proxy_ca_file: all.proxy_ca_certs.flatten(),
+        },
+        watched: false,
+    }
+}
+
+fn md(section: &MdSection, all: &Settings, admin: Option<&str>) -> Md {
     let own = &section.settings;
-    let all = own.over(server);
     let mut seen = HashSet::new();
     let domains: Vec<String> = section.names.iter().filter(|name| seen.insert(*name)).cloned().collect();
     let defaults = Md::default();
-    let md = Md {
+    Md {
         name: domains.first().cloned().unwrap_or_default(),
         domains,
         contacts: all.contact.clone().or_else(|| admin.and_then(admin_contact)).into_iter().collect(),
         transitive: all.transitive.unwrap_or(defaults.transitive),
-        ca: ca(&all),
-        key_specs: all.key_specs.unwrap_or_default(),
+        ca: ca(all),
+        key_specs: all.key_specs.clone().unwrap_or_default(),
         renew_mode: all.renew_mode.unwrap_or_default(),
         renew_window: all.renew_window.unwrap_or(defaults.renew_window),
         warn_window: all.warn_window.unwrap_or(defaults.warn_window),
@@ -44,23 +64,17 @@ pub(super) fn complete(section: &MdSection, server: &Settings, admin: Option<&st
         proxy_url: own.proxy_url.clone(),
         ca_certs: own.ca_certs.clone().flatten(),
         proxy_ca_certs: own.proxy_ca_certs.clone().flatten(),
-        eab: all.eab.flatten(),
-        profile: all.profile,
+        eab: all.eab.clone().flatten(),
+        profile: all.profile.clone(),
         profile_mandatory: all.profile_mandatory.unwrap_or(defaults.profile_mandatory),
         ari_renewals: all.ari_renewals.unwrap_or(defaults.ari_renewals),
         ..Md::default()
-    };
-    PlannedMd {
-        md,
-        hosts: Vec::new(),
-        defined_at: section.defined_at.clone(),
-        dns01_cmd: all.dns01_cmd.filter(|c| !c.is_empty()),
-        dns01_timeout: all.dns01_timeout.unwrap_or(DNS01_TIMEOUT),
-        proxy_url: all.proxy_url,
-        proxy_ca_certs: all.proxy_ca_certs.flatten(),
-        ca_certs: all.ca_certs.flatten(),
-        watched: false,
     }
+}
+
+fn dns01_command(all: &Settings, version: u8) -> Option<Dns01Command> {
+    let line = all.dns01_cmd.clone().filter(|line| !line.is_empty())?;
+    Some(Dns01Command { line, version, limit: all.dns01_timeout.unwrap_or(DNS01_TIMEOUT) })
 }
 
 fn ca(all: &Settings) -> Ca {

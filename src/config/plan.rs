@@ -8,7 +8,7 @@ use super::check;
 use super::complete::{admin_contact, complete};
 use super::{Globals, HostSettings, MatchNames, PortMap, ServerConfig, Settings};
 use crate::log::Level;
-use crate::model::{Md, RequireHttps};
+use crate::model::{Dns01Command, Md, RequireHttps, Route};
 use crate::time::{DAY, TimeSlice};
 use std::path::Path;
 use std::time::Duration;
@@ -110,19 +110,16 @@ impl Global {
 }
 
 /// A managed domain with everything in force for it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlannedMd {
     pub md: Md,
     /// Hosts it matches: indices into the servers, ascending.
     pub hosts: Vec<usize>,
     pub defined_at: (String, u32),
-    /// In force, be it of the MD or of the server; [`Md`] has only the MD's own.
-    pub dns01_cmd: Option<String>,
-    /// The longest time for that command.
-    pub dns01_timeout: Duration,
-    pub proxy_url: Option<String>,
-    pub proxy_ca_certs: Option<String>,
-    pub ca_certs: Option<String>,
+    /// The command for dns-01 in force, be it of the MD or of the server; [`Md`] has only the MD's own.
+    pub dns01: Option<Dns01Command>,
+    /// In force likewise.
+    pub route: Route,
     /// Whether it is to be renewed at all; known after [`Plan::after_tls`].
     pub watched: bool,
 }
@@ -236,7 +233,8 @@ impl Plan {
                 missing.look(&section.settings, exists);
                 left_out
                     .extend(section.left_out.iter().map(|(word, told)| check::left_out(section, word, told)));
-                self.mds.push(complete(section, &settings, host.admin.as_deref()));
+                let admin = host.admin.as_deref();
+                self.mds.push(complete(section, &settings, admin, self.global.dns01_version));
             }
             self.hosts.push(HostPlan::resolve(&settings, config.host.over(&main.host)));
         }
@@ -386,15 +384,16 @@ mod tests {
             (&a.md.cmd_dns_01, &a.md.proxy_url, &a.md.ca_certs, &a.md.proxy_ca_certs),
             (&None, &None, &None, &None)
         );
-        assert_eq!(a.dns01_cmd.as_deref(), Some("/bin/dns main"));
-        assert_eq!([a.dns01_timeout.as_secs(), b.dns01_timeout.as_secs()], [600, 1200]);
-        assert_eq!(a.proxy_url.as_deref(), Some("http://proxy.test"));
-        assert_eq!(a.ca_certs.as_deref(), Some("/srv/ca.pem"));
-        assert_eq!(a.proxy_ca_certs.as_deref(), Some("/srv/proxy.pem"));
+        let line = |planned: &PlannedMd| planned.dns01.as_ref().map(|command| command.line.clone());
+        assert_eq!(line(a).as_deref(), Some("/bin/dns main"));
+        assert_eq!([a, b].map(|p| p.dns01.as_ref().unwrap().limit.as_secs()), [600, 1200]);
+        assert_eq!(a.route.proxy_url.as_deref(), Some("http://proxy.test"));
+        assert_eq!(a.route.ca_file.as_deref(), Some("/srv/ca.pem"));
+        assert_eq!(a.route.proxy_ca_file.as_deref(), Some("/srv/proxy.pem"));
         assert_eq!(b.md.cmd_dns_01.as_deref(), Some("/bin/dns own"));
-        assert_eq!((&b.dns01_cmd, &b.proxy_url), (&b.md.cmd_dns_01, &b.md.proxy_url));
-        assert_eq!((&b.ca_certs, &b.md.ca_certs), (&None, &None));
-        assert_eq!(b.proxy_ca_certs.as_deref(), Some("/srv/own.pem"));
+        assert_eq!((&line(b), &b.route.proxy_url), (&b.md.cmd_dns_01, &b.md.proxy_url));
+        assert_eq!((&b.route.ca_file, &b.md.ca_certs), (&None, &None));
+        assert_eq!(b.route.proxy_ca_file.as_deref(), Some("/srv/own.pem"));
         assert_eq!(plan.hosts[0].proxy_url.as_deref(), Some("http://proxy.test"));
     }
 

@@ -37,7 +37,12 @@ impl Lab {
 
     /// The store as a start sees it that dies after so many steps.
     pub fn dying(&self, steps: usize) -> StartStore {
-        StartStore::open_with(&self.root(), None, Fuse::after(steps)).unwrap()
+        self.dying_by(&Fuse::after(steps))
+    }
+
+    /// The same, with the fuse that says whether it has died.
+    pub fn dying_by(&self, fuse: &Fuse) -> StartStore {
+        StartStore::open_with(&self.root(), None, fuse.clone()).unwrap()
     }
 
     pub fn set(&self, names: &[&str], spec: &KeySpec) -> Bundle {

@@ -18,6 +18,8 @@ pub mod slot;
 pub mod staging;
 
 use crate::challenge::dns01;
+use crate::config::PlannedMd;
+pub use crate::model::Route;
 use crate::model::{Md, State};
 use crate::time::Timestamp;
 use live_set::LiveSet;
@@ -52,6 +54,12 @@ pub struct Managed {
 }
 
 impl Managed {
+    /// One that is planned, with its certificates in use. What hosts and children add to it is still missing.
+    pub fn new(planned: PlannedMd, certs: Certs) -> Self {
+        let PlannedMd { md, hosts, defined_at: _, dns01, route, watched } = planned;
+        Managed { md, certs, in_use: !hosts.is_empty(), dns01, route, watched, ..Managed::default() }
+    }
+
     /// The MD with the CA that issued what this process serves.
     pub fn current(&self) -> Cow<'_, Md> {
         match &*self.live.load() {
@@ -108,12 +116,4 @@ impl Deref for Served<'_> {
             Served::Live(set) => &set.certs,
         }
     }
-}
-
-/// The way to a CA. Paths are absolute.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
-pub struct Route {
-    pub ca_file: Option<String>,
-    pub proxy_url: Option<String>,
-    pub proxy_ca_file: Option<String>,
 }

@@ -7,7 +7,7 @@ use crate::crypto::{self, PrivateKey, jws};
 use crate::model::ledger::Ledger;
 use crate::model::{Job, KeySpec, Md, ari};
 use crate::store::auth::{self, Author, Purpose};
-use crate::store::{Error, Rights, Store, WorkGroup, WorkStore};
+use crate::store::{Error, Group, Rights, StartStore, Store, WorkGroup, WorkStore};
 use serde_json::{Value, json};
 
 const GROUP: WorkGroup = WorkGroup::Staging;
@@ -33,6 +33,21 @@ pub mod file {
     /// Stems; the key's kind goes between these and `.pem`.
     pub const KEY_STEM: &str = "privkey";
     pub const CHAIN_STEM: &str = "pubcert";
+}
+
+/// What is known of the certificates in use, and of those issued lately.
+const KEPT: [&str; 2] = [file::ARI, file::LEDGER];
+/// The same where a renewal is given up, and what is live is not.
+pub const KEPT_BESIDE: [&str; 3] = [file::ARI, file::LEDGER, file::LIVE];
+
+/// Empties the staging of a name, but for what is known of the certificates in use.
+pub fn purge(store: &StartStore, name: &str) -> Result<(), Error> {
+    store.purge_but(Group::Staging, name, &KEPT)
+}
+
+/// The same, but a set that is live stays: where starts may not use it, children do.
+pub fn purge_job(store: &StartStore, name: &str) -> Result<(), Error> {
+    store.purge_but(Group::Staging, name, &KEPT_BESIDE)
 }
 
 /// The folder of one MD.

@@ -11,9 +11,11 @@ pub mod md;
 pub mod modes;
 pub mod outcome;
 pub mod retry_state;
+pub mod route;
 
 pub use job::{HeldBack, Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
 pub use md::{Ca, Eab, Md, State};
 pub use modes::{NotRenewed, RenewMode, RequireHttps};
 pub use retry_state::{Hold, RetryState, Scope};
+pub use route::{Dns01Command, Route};

@@ -109,6 +109,29 @@ impl Accounts {
             .filter(move |account| account.ca_url == ca_url && account.eab_kid.as_deref() == eab_kid)
     }
 
+    /// Adopts the accounts that wait in the staging of these names, for `mds` to order with. Gives them by
+    /// name.
+    pub fn adopt_all<'n>(
+        &mut self,
+        store: &StartStore,
+        names: impl Iterator<Item = &'n str>,
+        mds: &[&Md],
+    ) -> HashMap<String, Vec<(String, String)>> {
+        let asks = |md: &Md, ca: &str| md.ca.urls.iter().any(|url| url == ca);
+        let is_bound = |md: &Md, kid: Option<&str>| md.eab.as_ref().map(|eab| eab.kid.as_str()) == kid;
+        let is_wanted = |ca: &str, kid: Option<&str>| mds.iter().any(|md| asks(md, ca) && is_bound(md, kid));
+        let mut adopted = HashMap::new();
+        for name in names {
+            match self.adopt(store, name, &is_wanted) {
+                Ok(accounts) => drop(adopted.insert(name.to_string(), accounts)),
+                Err(e) => {
+                    crate::log!(Warn, "md[{name}]: the new ACME account cannot be saved: {}", e.advised())
+                }
+            }
+        }
+        adopted
+    }
+
     /// Copies the accounts that wait in the staging folder of `name` to `accounts`, unless they are there
     /// already, and takes over their new contacts. Gives the directory URL of each one's CA and its folder;
     /// nothing usable is passed over. An account that we have not left there is one of the C module, if

@@ -1,20 +1,105 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start changes in the store before mod_ssl looks at it: staged sets come into use, failing renewals
-//! begin anew. With `MDStoreLocks` only under the lock of the store.
+//! The order of a start's steps in the store. [`bring_up`] goes before mod_ssl, [`settle`] after it; between
+//! the two mod_ssl asks for certificates. httpd calls them, and so do the tests of starts.
+//!
+//! | step | why there |
+//! |---|---|
+//! | take the lock of `MDStoreLocks` | the first: without it nothing of what is in use may change |
+//! | put back what ended the last start | before anything reads `domains`, which has the wrong set until then |
+//! | reconcile: folders follow renamed MDs | staged sets and accounts move along, so before these are read |
+//! | give files to httpd's `User` | once folders have their final names |
+//! | adopt accounts | before sets come into use, whose md.json names them |
+//! | activate staged sets | once accounts and folders are in place |
+//! | start failing renewals over | after activation, which finds out whose renewal is unfinished |
+//! | note what is on trial | once all sets are in use, and before mod_ssl loads the first one |
+//! | *mod_ssl loads certificates* | |
+//! | write md.json | names are final only now: hosts may join |
+//! | remove challenge data of others | by the final names |
+//!
+//! A step that fails for one domain leaves that domain as it was and is logged; others go on. Only a store
+//! whose folders cannot be read ends the start.
 
-use crate::config::Plan;
+use super::activate::{Activated, Activation};
+use super::cleanup;
+use super::reconcile;
+use super::recover;
+use super::recover::{OnTrial, Reverted};
+use super::stored_md::StoredMd;
+use super::trial::LoadTrial;
+use crate::config::{Host, Plan, PlannedMd, ServerConfig};
+use crate::managed::Managed;
+use crate::model::Md;
 use crate::notify::{Commands, Event};
 use crate::renew::decide::remedies;
-use crate::startup::activate::{Activated, Activation};
-use crate::startup::reconcile::SyncedMd;
-use crate::startup::recover::{OnTrial, Reverted};
-use crate::startup::{cleanup, recover};
 use crate::store::{Error, StartStore, StoreLock};
 use crate::time::{SystemClock, Timestamp, format_duration};
 use std::time::Duration;
 
+/// The start that is under way.
+pub struct Start<'a> {
+    pub store: &'a StartStore,
+    pub now: Timestamp,
+    /// Only the configuration is checked: nothing changes but what the last start left behind.
+    pub is_check: bool,
+    /// In the order of the plan's hosts.
+    pub servers: &'a [(ServerConfig, Host)],
+}
+
+/// What a start has brought into use.
+pub struct BroughtUp {
+    /// What the store holds, in the order of the plan's MDs.
+    pub mds: Vec<StoredMd>,
+    /// What became of their staged sets; empty where nothing could be activated. It is in the log.
+    pub activated: Vec<Result<Activated, Error>>,
+    pub trial: LoadTrial,
+}
+
+/// All steps before mod_ssl asks for certificates. The plan's MDs take what only the store knows of them.
+pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> {
+    let store = start.store;
+    // Held until the staged sets are in use.
+    let right = if start.is_check { Right::Look } else { Right::to_change(store, plan.global.store_locks) };
+    // The check runs first, and so finds first where the last start ended.
+    let is_first = right.may_change() || start.is_check;
+    let mut on_trial = if is_first { revert(store, start.now) } else { OnTrial::new() };
+    let mut mds = reconcile(start, plan, &right)?;
+    if !start.is_check {
+        store.hand_over(|| plan.known_names(start.servers.iter().map(|(_, host)| host)));
+    }
+    report_problems(&plan.mds, &mds);
+    let mut activated = Vec::new();
+    if right.may_change() {
+        activated = activate(start, plan, &mut mds, &mut on_trial);
+    }
+    drop(right);
+    Ok(BroughtUp { mds, activated, trial: LoadTrial::begin(store, on_trial) })
+}
+
+/// All steps after mod_ssl: md.json of all MDs, whose names are final, and what the server then knows of them.
+pub fn settle(store: &StartStore, planned: &mut [PlannedMd], stored: &mut [StoredMd]) -> Vec<Managed> {
+    let write = |(planned, stored): (&mut PlannedMd, &mut StoredMd)| {
+        if let Err(error) = stored.save(store, &mut planned.md) {
+            crate::log!(
+                Error,
+                "AH10073: md[{}]: its md.json cannot be written: {}",
+                planned.md.name,
+                error.advised()
+            );
+        }
+        Managed::new(planned.clone(), stored.certs.clone())
+    };
+    let mds: Vec<Managed> = planned.iter_mut().zip(stored).map(write).collect();
+    // Without MDs they are of others on the same store.
+    if !mds.is_empty()
+        && let Err(error) = cleanup::purge_challenges(store, mds.iter().map(|managed| &managed.md))
+    {
+        crate::log!(Warn, "old challenge data cannot be removed: {}", error.advised());
+    }
+    mds
+}
+
 /// What this start may do with the store.
-pub enum Right {
+enum Right {
     /// Change nothing of what is in use.
     Look,
     /// Everything, for as long as the lock is held where one is configured.
@@ -22,8 +107,12 @@ pub enum Right {
 }
 
 impl Right {
+    fn may_change(&self) -> bool {
+        matches!(self, Right::Change { .. })
+    }
+
     /// Takes the lock of `MDStoreLocks`, waiting no longer than that says.
-    pub fn to_change(store: &StartStore, wait: Option<Duration>) -> Right {
+    fn to_change(store: &StartStore, wait: Option<Duration>) -> Right {
         let Some(wait) = wait else { return Right::Change { _lock: None } };
         let reason = match store.lock(wait) {
             Ok(Some(lock)) => return Right::Change { _lock: Some(lock) },
@@ -39,8 +128,8 @@ impl Right {
     }
 }
 
-/// Where the start before ended with new certificates, those before come back. Gives what is on trial still.
-pub fn revert(store: &StartStore, now: Timestamp) -> OnTrial {
+/// Puts the certificates before back where the last start ended with new ones. Gives what is still on trial.
+fn revert(store: &StartStore, now: Timestamp) -> OnTrial {
     let reverted = recover::revert(store, now).unwrap_or_else(|error| {
         crate::log!(
             Error,
@@ -60,118 +149,135 @@ pub fn revert(store: &StartStore, now: Timestamp) -> OnTrial {
     reverted.left
 }
 
-/// Notes what is on trial, and gives the lock that says so while this start goes on; `None` where nothing is.
-pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Option<StoreLock> {
-    if sets.is_empty() {
-        return None;
-    }
-    let begin = || {
-        let lock = store.lock_trial()?;
-        if lock.is_some() {
-            recover::begin_trial(store, sets)?;
-        }
-        Ok(lock)
-    };
-    begin().unwrap_or_else(|error: Error| {
-        crate::log!(
-            Warn,
-            "should httpd not start with the new certificates, those before will not come back by themselves: {}",
-            error.advised()
-        );
-        None
-    })
+fn reconcile(start: &Start<'_>, plan: &mut Plan, right: &Right) -> Result<Vec<StoredMd>, Error> {
+    let mds: Vec<&Md> = plan.mds.iter().map(|planned| &planned.md).collect();
+    let hosts = |md| plan.host_names(md, |at| start.servers.get(at).map(|(_, host)| host));
+    let step = if right.may_change() { reconcile::sync } else { reconcile::look };
+    let matched = step(start.store, &mds, &hosts)?;
+    Ok(plan.mds.iter_mut().zip(matched).map(|(planned, matched)| matched.complete(&mut planned.md)).collect())
 }
 
-/// Activates the staged sets and restarts failing renewals. Where the store refuses, the sets in use stay.
-/// Returns the sets that were put into use.
-pub fn run(store: &StartStore, mds: &mut [SyncedMd], plan: &Plan, now: Timestamp) -> OnTrial {
+/// configtest and the advice of a start report the admin's own files.
+fn report_problems(planned: &[PlannedMd], stored: &[StoredMd]) {
+    let mds = planned.iter().map(|planned| &planned.md).zip(stored);
+    for (md, stored) in mds.filter(|(md, _)| !md.has_static_files()) {
+        for problem in &stored.problems {
+            crate::log!(Warn, "md[{}]: {problem}", md.name);
+        }
+    }
+}
+
+/// Activates the staged sets and starts failing renewals over. Where the store refuses, the sets in use stay.
+/// Adds to `on_trial` what came into use.
+fn activate(
+    start: &Start<'_>,
+    plan: &mut Plan,
+    stored: &mut [StoredMd],
+    on_trial: &mut OnTrial,
+) -> Vec<Result<Activated, Error>> {
+    let (store, now) = (start.store, start.now);
     if let Err(error) = store.write_reach(plan.can_http, plan.can_https) {
         crate::log!(Warn, "the store's httpd.json cannot be written: {}", error.advised());
     }
-    let mut activation = match Activation::begin(store, mds, now) {
+    let mds: Vec<&Md> = plan.mds.iter().map(|planned| &planned.md).collect();
+    let mut activation = match Activation::begin(store, &mds, now) {
         Ok(activation) => activation,
         Err(error) => {
-            crate::log!(Error, "AH10069: staged sets cannot be read, those in use stay: {}", error.advised());
-            return OnTrial::new();
+            crate::log!(
+                Error,
+                "AH10069: staged certificates cannot be read, those in use stay: {}",
+                error.advised()
+            );
+            return Vec::new();
         }
     };
-    for md in mds {
-        let name = md.md.name.clone();
-        match activation.activate(md, now, plan.global.activation_delay) {
-            Ok(Activated::Nothing) => {}
-            Ok(Activated::Unfinished) => begin_anew(store, &name, now),
-            Ok(Activated::Waiting(until)) => {
-                crate::log!(Info, "{name}: the staged set is to be used from {} on", until.to_http_date());
-            }
-            Ok(Activated::Done) => {
-                crate::log!(Info, "AH10068: {name}: staged set activated");
-                installed(store, &name, plan);
-                // The set was live; the renewal after it may be failing.
-                begin_anew(store, &name, now);
-            }
-            Ok(Activated::Refused(reason)) => crate::log!(
-                Error,
-                "AH10069: md[{name}]: the staged certificates are not put into use, those before stay: {reason}. What to do: {} \
-                 Then restart httpd.",
-                remedies::REFUSED
-            ),
-            Ok(Activated::Outdone) => crate::log!(
-                Notice,
-                "md[{name}]: the staged certificates were ordered for an earlier configuration, and clients would get \
-                 less from them than from those in use. They are dropped."
-            ),
-            Ok(Activated::OfOtherNames) => crate::log!(
-                Warn,
-                "md[{name}]: the staged certificates are for none of the names that the domain has now. They are dropped, \
-                 and new ones are requested where those in use do not do."
-            ),
-            Ok(Activated::Damaged(reason)) => {
-                crate::log!(
-                    Error,
-                    "AH10069: md[{name}]: error loading staged set, purging it and requesting a new one: {reason}"
-                );
-            }
-            Err(error) => {
-                crate::log!(
-                    Error,
-                    "AH10069: md[{name}]: error loading staged set, the one in use stays: {}",
-                    error.advised()
-                );
-            }
+    let commands =
+        Commands { message: plan.global.message_cmd.clone(), notify: plan.global.notify_cmd.clone() };
+    let delay = plan.global.activation_delay;
+    let mut activated = Vec::new();
+    for (planned, stored) in plan.mds.iter_mut().zip(stored) {
+        let outcome = activation.activate(&mut planned.md, stored, delay);
+        let name = &planned.md.name;
+        report(name, &outcome);
+        if matches!(outcome, Ok(Activated::Done)) {
+            installed(store, name, &commands);
         }
+        // Where a set came into use it was live, and the renewal after it may be failing.
+        if matches!(outcome, Ok(Activated::Unfinished | Activated::Done)) {
+            start_over(store, name, now);
+        }
+        activated.push(outcome);
     }
-    activation.replaced()
+    on_trial.extend(activation.replaced());
+    activated
+}
+
+fn report(name: &str, outcome: &Result<Activated, Error>) {
+    match outcome {
+        Ok(Activated::Nothing | Activated::Unfinished) => {}
+        Ok(Activated::Waiting(until)) => {
+            crate::log!(
+                Info,
+                "md[{name}]: the staged certificates come into use at {}",
+                until.to_http_date()
+            );
+        }
+        Ok(Activated::Done) => crate::log!(Info, "AH10068: md[{name}]: staged set activated"),
+        Ok(Activated::Refused(reason)) => crate::log!(
+            Error,
+            "AH10069: md[{name}]: the staged certificates are not put into use, those before stay: {reason}. What to do: {} \
+             Then restart httpd.",
+            remedies::REFUSED
+        ),
+        Ok(Activated::Outdone) => crate::log!(
+            Notice,
+            "md[{name}]: the staged certificates were ordered for an earlier configuration, and clients would get \
+             less from them than from those in use. They are dropped."
+        ),
+        Ok(Activated::OfOtherNames) => crate::log!(
+            Warn,
+            "md[{name}]: the staged certificates are for none of the names that the domain has now. They are dropped, \
+             and new ones are requested where those in use do not do."
+        ),
+        Ok(Activated::Damaged(reason)) => crate::log!(
+            Error,
+            "AH10069: md[{name}]: error loading staged set, purging it and requesting a new one: {reason}"
+        ),
+        Err(error) => crate::log!(
+            Error,
+            "AH10069: md[{name}]: error loading staged set, the one in use stays: {}",
+            error.advised()
+        ),
+    }
 }
 
 /// A restart is how an admin says "try again": a failing job loses its errors and what it has got so far.
-fn begin_anew(store: &StartStore, name: &str, now: Timestamp) {
-    match cleanup::begin_anew(store, name, now) {
+fn start_over(store: &StartStore, name: &str, now: Timestamp) {
+    match cleanup::start_over(store, name, now) {
         Ok(None) => {}
         Ok(Some(errors)) => {
             crate::log!(
                 Notice,
-                "AH10064: md[{name}]: previous drive job showed {}, purging STAGING area: the renewal begins again",
+                "AH10064: md[{name}]: previous drive job showed {}, purging STAGING area: the renewal starts over",
                 cleanup::errors(errors)
             );
         }
         Err(error) => {
-            crate::log!(Warn, "md[{name}]: the failing renewal cannot begin again: {}", error.advised())
+            crate::log!(Warn, "md[{name}]: cannot start the failing renewal over: {}", error.advised())
         }
     }
 }
 
-/// The event `installed`, while we are still who may do things. What commands should have heard before that,
-/// the next child tells them.
-fn installed(store: &StartStore, name: &str, plan: &Plan) {
-    let commands =
-        Commands { message: plan.global.message_cmd.clone(), notify: plan.global.notify_cmd.clone() };
+/// Runs the command for `installed` while this process still has the rights of who starts httpd. The next
+/// child runs those that should have come before it.
+fn installed(store: &StartStore, name: &str, commands: &Commands) {
     if !commands.are_any() {
         return;
     }
     let outcome = cleanup::with_job(store, name, |job| {
         // First: the command may take a minute, in which the start may be ended.
-        if let Err(error) = cleanup::hand_over(store, job, &commands) {
-            crate::log!(Warn, "md[{name}]: commands will not hear that it was renewed: {}", error.advised());
+        if let Err(error) = cleanup::hand_over(store, job, commands) {
+            crate::log!(Warn, "md[{name}]: no command will report that it was renewed: {}", error.advised());
         }
         if commands.message.is_some() {
             // That the command failed is in the log; nothing depends on it here.

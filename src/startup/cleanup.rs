@@ -5,7 +5,7 @@
 use crate::challenge::answers::Folder;
 use crate::challenge::dns01;
 use crate::managed::saved_order::SavedOrder;
-use crate::managed::staging::{account_author, file, signed_account};
+use crate::managed::staging::{KEPT_BESIDE, account_author, file, signed_account};
 use crate::managed::{bundle, published};
 use crate::model::job::Untold;
 use crate::model::ledger::Ledger;
@@ -16,11 +16,6 @@ use crate::store::auth::Author;
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use std::collections::HashMap;
-
-/// What is known of the certificates in use, and of those issued lately.
-const KEPT: [&str; 2] = [file::ARI, file::LEDGER];
-/// The same where a renewal is given up, and what is live is not.
-const KEPT_BESIDE: [&str; 3] = [file::ARI, file::LEDGER, published::FILE];
 
 /// Whether a job that says it is finished has nothing to show: the C module leaves such jobs where it has
 /// told that a certificate expires. Or somebody has removed what it had.
@@ -43,7 +38,7 @@ fn is_empty(store: &StartStore, job: &Job) -> Result<bool, Error> {
 /// Purges the staging of a job that failed and is not finished, or has nothing to show. What a CA has asked
 /// to wait for stays, what was told lately, and an order that a CA is at work on with all that belongs to it.
 /// One that a command postponed is postponed no more. The answer is how often one that was purged had failed.
-pub fn begin_anew(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<u32>, Error> {
+pub fn start_over(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<u32>, Error> {
     let job = match store.read_json(Group::Staging, name, file::JOB) {
         Ok(json) => json.as_ref().and_then(|json| Job::from_json(name, json)),
         // A job that cannot be read begins anew by itself.
@@ -163,16 +158,6 @@ fn sign_set_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> 
     Ok(())
 }
 
-/// Empties the staging of a name, but for what is known of the certificates in use.
-pub fn purge(store: &StartStore, name: &str) -> Result<(), Error> {
-    store.purge_but(Group::Staging, name, &KEPT)
-}
-
-/// The same, but a set that is live stays: where starts may not use it, children do.
-pub fn purge_job(store: &StartStore, name: &str) -> Result<(), Error> {
-    store.purge_but(Group::Staging, name, &KEPT_BESIDE)
-}
-
 /// Lets `change` work on the job of an active set.
 pub fn with_job(store: &StartStore, name: &str, change: impl FnOnce(&mut Job)) -> Result<(), Error> {
     let json = store.read_json(Group::Domains, name, file::JOB)?;
@@ -233,6 +218,7 @@ fn warn_of_records<'a>(name: &str, values: impl Iterator<Item = &'a str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::managed::staging;
     use crate::model::job::MESSAGE_FAILED;
     use crate::model::{Hold, RetryState, Scope};
     use crate::time::DAY;
@@ -245,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn only_failing_unfinished_jobs_begin_anew() {
+    fn only_failing_unfinished_jobs_start_over() {
         let dir = tempfile::tempdir().unwrap();
         let store = StartStore::open(&dir.path().join("md"), None).unwrap();
         job(&store, "failing.test", 3, false);
@@ -253,9 +239,9 @@ mod tests {
         job(&store, "finished.test", 1, true);
         store.write(Group::Staging, "finished.test", "pubcert.pem", b"x").unwrap();
         store.write(Group::Staging, "garbage.test", file::JOB, b"{").unwrap();
-        assert_eq!(begin_anew(&store, "failing.test", NOW).unwrap(), Some(3));
+        assert_eq!(start_over(&store, "failing.test", NOW).unwrap(), Some(3));
         for name in ["under-way.test", "finished.test", "garbage.test", "none.test"] {
-            assert_eq!(begin_anew(&store, name, NOW).unwrap(), None, "{name}");
+            assert_eq!(start_over(&store, name, NOW).unwrap(), None, "{name}");
         }
         let left = store.names(Group::Staging).unwrap();
         assert_eq!(left, ["finished.test", "garbage.test", "under-way.test"]);
@@ -274,7 +260,7 @@ mod tests {
             for other in [file::ARI, file::MD, file::ORDER] {
                 store.write(Group::Staging, name, other, b"{}").unwrap();
             }
-            assert_eq!(begin_anew(&store, name, now).unwrap(), Some(2));
+            assert_eq!(start_over(&store, name, now).unwrap(), Some(2));
             let files = store.files(Group::Staging, name).unwrap();
             let expected: &[&str] = if kept { &[file::ARI, file::JOB] } else { &[file::ARI] };
             assert_eq!(files, expected, "{name}");
@@ -282,7 +268,7 @@ mod tests {
         let json = store.read_json(Group::Staging, "held.test", file::JOB).unwrap().unwrap();
         let job = Job::from_json("held.test", &json).unwrap();
         assert_eq!((job.errors, job.next_run), (0, Some(until)));
-        purge(&store, "held.test").unwrap();
+        staging::purge(&store, "held.test").unwrap();
         assert_eq!(store.files(Group::Staging, "held.test").unwrap(), [file::ARI]);
     }
 
@@ -294,7 +280,7 @@ mod tests {
         job.postpone(MESSAGE_FAILED.into(), "exit code 3".into(), NOW.plus(DAY));
         store.write_json(Group::Staging, "a.test", file::JOB, &job.to_json()).unwrap();
         store.write(Group::Staging, "a.test", file::ORDER, b"{}").unwrap();
-        assert_eq!(begin_anew(&store, "a.test", NOW).unwrap(), None);
+        assert_eq!(start_over(&store, "a.test", NOW).unwrap(), None);
         let json = store.read_json(Group::Staging, "a.test", file::JOB).unwrap().unwrap();
         assert_eq!(Job::from_json("a.test", &json).unwrap(), Job { next_run: None, ..job });
         assert_eq!(store.files(Group::Staging, "a.test").unwrap(), [file::JOB, file::ORDER]);
@@ -315,7 +301,7 @@ mod tests {
             store.write_json(Group::Staging, name, file::JOB, &job.to_json()).unwrap();
             store.write(Group::Staging, name, file::MD, b"{}").unwrap();
             assert!(has_no_set(&store, name).unwrap());
-            assert_eq!(begin_anew(&store, name, NOW).unwrap(), (errors > 0).then_some(errors), "{name}");
+            assert_eq!(start_over(&store, name, NOW).unwrap(), (errors > 0).then_some(errors), "{name}");
             let left = store.read_json(Group::Staging, name, file::JOB).unwrap();
             let left = left.and_then(|json| Job::from_json(name, &json));
             assert_eq!(left.is_some(), told, "{name}");
@@ -345,7 +331,7 @@ mod tests {
         job.note(NOW, "progress", None, Some("Creating new order".into()));
         job.note(NOW, "message-errored", None, None);
         store.write_json(Group::Staging, "a.test", file::JOB, &job.to_json()).unwrap();
-        assert_eq!(begin_anew(&store, "a.test", NOW).unwrap(), Some(2));
+        assert_eq!(start_over(&store, "a.test", NOW).unwrap(), Some(2));
         let json = store.read_json(Group::Staging, "a.test", file::JOB).unwrap().unwrap();
         let left = Job::from_json("a.test", &json).unwrap();
         assert_eq!((left.is_begun(), left.log.len()), (false, 1));

@@ -2,9 +2,9 @@
 //! The self-signed certificate a host shows while it has no real one: made once and kept, because
 //! mod_ssl is handed the same files at every start.
 
-use super::reconcile::SyncedMd;
+use super::stored_md::StoredMd;
 use crate::crypto::{self, PrivateKey, self_signed};
-use crate::model::KeySpec;
+use crate::model::{KeySpec, Md};
 use crate::store::{Error, Group, StartStore};
 use crate::sync::lock;
 use crate::time::{DAY, Timestamp};
@@ -33,34 +33,30 @@ impl Fallbacks {
     pub fn files(
         &self,
         store: &StartStore,
-        synced: &SyncedMd,
+        md: &Md,
+        stored: &StoredMd,
         now: Timestamp,
     ) -> Result<(PathBuf, PathBuf), Error> {
-        let folder = &synced.folder;
-        let found = self.usable(store, synced, now)?.map_or_else(|| self.make(store, synced, now), Ok)?;
+        let (folder, names) = (&stored.folder, &md.domains);
+        let found = match usable(store, folder, md, now)? {
+            Some(found) => found,
+            None => self.make(store, folder, names, now)?,
+        };
         let path = |stem| store.path(Group::Domains, folder, &found.file_name(stem));
         Ok((path(CHAIN_STEM)?, path(KEY_STEM)?))
     }
 
-    fn usable(
+    fn make(
         &self,
         store: &StartStore,
-        synced: &SyncedMd,
+        folder: &str,
+        names: &[String],
         now: Timestamp,
-    ) -> Result<Option<KeySpec>, Error> {
-        if is_usable(store, synced, &own_spec(), now) {
-            return Ok(Some(own_spec()));
-        }
-        let files = store.files(Group::Domains, &synced.folder)?;
-        let mut specs = files.iter().filter_map(|file| KeySpec::of_file(file, CHAIN_STEM));
-        Ok(specs.find(|spec| is_usable(store, synced, spec, now)))
-    }
-
-    fn make(&self, store: &StartStore, synced: &SyncedMd, now: Timestamp) -> Result<KeySpec, Error> {
-        let (spec, folder) = (own_spec(), &synced.folder);
+    ) -> Result<KeySpec, Error> {
+        let spec = own_spec();
         let chain_file = spec.file_name(CHAIN_STEM);
         let made = self.key(&spec).and_then(|key| {
-            let chain = self_signed::fallback(&synced.md.domains, &key, now)?;
+            let chain = self_signed::fallback(names, &key, now)?;
             Ok((chain, key))
         });
         let path = store.path(Group::Domains, folder, &chain_file)?;
@@ -85,15 +81,24 @@ fn own_spec() -> KeySpec {
     KeySpec::Ec("P-256".into())
 }
 
+fn usable(store: &StartStore, folder: &str, md: &Md, now: Timestamp) -> Result<Option<KeySpec>, Error> {
+    if is_usable(store, folder, md, &own_spec(), now) {
+        return Ok(Some(own_spec()));
+    }
+    let files = store.files(Group::Domains, folder)?;
+    let mut specs = files.iter().filter_map(|file| KeySpec::of_file(file, CHAIN_STEM));
+    Ok(specs.find(|spec| is_usable(store, folder, md, spec, now)))
+}
+
 /// Files that cannot be read are as good as none, and so is a key in another form than ours.
-fn is_usable(store: &StartStore, synced: &SyncedMd, spec: &KeySpec, now: Timestamp) -> bool {
-    let chain = store.read_chain(Group::Domains, &synced.folder, &spec.file_name(CHAIN_STEM)).ok().flatten();
-    let key = store.read(Group::Domains, &synced.folder, &spec.file_name(KEY_STEM)).ok().flatten();
+fn is_usable(store: &StartStore, folder: &str, md: &Md, spec: &KeySpec, now: Timestamp) -> bool {
+    let chain = store.read_chain(Group::Domains, folder, &spec.file_name(CHAIN_STEM)).ok().flatten();
+    let key = store.read(Group::Domains, folder, &spec.file_name(KEY_STEM)).ok().flatten();
     let key = key.map(Zeroizing::new);
     chain.zip(key).is_some_and(|(chain, key)| {
         let leaf = chain.leaf();
         leaf.matches_key_file(&key)
-            && synced.md.is_covered_by(&leaf.dns_names())
+            && md.is_covered_by(&leaf.dns_names())
             && leaf.not_before() <= now
             && now.plus(DAY) <= leaf.not_after()
     })
@@ -105,7 +110,6 @@ mod tests {
     use crate::crypto::Chain;
     use crate::crypto::fixture::NOW;
     use crate::managed::fixture::{Lab, md};
-    use crate::model::Md;
     use crate::startup::fixture::look;
 
     /// A start of its own.
@@ -115,7 +119,7 @@ mod tests {
 
     fn shared(fallbacks: &Fallbacks, lab: &Lab, md: &Md, now: Timestamp) -> (String, Chain) {
         let synced = look(&lab.store, std::slice::from_ref(md)).unwrap().remove(0);
-        let (chain, key) = fallbacks.files(&lab.store, &synced, now).unwrap();
+        let (chain, key) = fallbacks.files(&lab.store, md, &synced, now).unwrap();
         let file = chain.file_name().unwrap().to_str().unwrap().to_string();
         assert_eq!(key.file_name().unwrap().to_str().unwrap(), file.replace("pubcert", "privkey"));
         let chain = lab.store.read_chain(Group::Domains, &md.name, &file).unwrap().unwrap();

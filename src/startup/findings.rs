@@ -116,7 +116,7 @@ fn without_challenge<'a>(plan: &Plan, planned: &'a PlannedMd) -> Option<Item<'a>
         http: plan.can_http,
         https: plan.can_https,
         acme_tls: &md.acme_tls_1,
-        dns01: planned.dns01_cmd.is_some(),
+        dns01: planned.dns01.is_some(),
     };
     let reason = selection::check(&md.domains, &means).err()?;
     let place = advice::at(&planned.defined_at);
@@ -124,8 +124,8 @@ fn without_challenge<'a>(plan: &Plan, planned: &'a PlannedMd) -> Option<Item<'a>
     let facts = Facts {
         md,
         ca: None,
-        has_proxy: planned.proxy_url.is_some(),
-        dns01: planned.dns01_cmd.as_deref(),
+        has_proxy: planned.route.proxy_url.is_some(),
+        dns01: planned.dns01.as_ref().map(|command| command.line.as_str()),
         until: None,
     };
     let text = remedies::explain(&Error::ChallengeMismatch { reason, offered: Vec::new() }, &facts);

@@ -1,63 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Brings the store in line with the configuration when httpd starts: finds the folder of every managed
-//! domain, also under the name it had before ([`crate::startup::lineage`]), and what certificates it has.
-//! What is broken is reported and made anew; data of domains that are no longer configured stay.
+//! Brings the store in line with the plan when httpd starts: finds the folder of every managed domain, also
+//! under the name it had before ([`super::lineage`]), renames it, and gives the domain what only the store
+//! knows of it. What is broken is reported and made again; data of domains that are no longer configured stay.
 
 use super::cleanup;
 use super::lineage;
 use super::lineage::{Folder, Found, Seeker};
 use super::recover;
-use crate::crypto::{CertInfo, Chain, PrivateKey};
-use crate::managed::bundle;
+use super::stored_md::StoredMd;
 use crate::managed::bundle::{JOB_FILE, MD_FILE};
-use crate::managed::certificates::{KeyedCert, assess};
 use crate::managed::published;
-use crate::managed::serve::{Certs, OwnFile};
 use crate::model::{Job, KeySpec, Md};
 use crate::store::{Error, Group, StartStore};
-use crate::time::Timestamp;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
-/// A configured MD with what the store holds for it.
-pub struct SyncedMd {
-    /// As configured, with the account, the CA in use and unknown keys of the stored one.
-    pub md: Md,
-    /// One per key, or per static file.
-    pub certs: Certs,
-    /// What was found broken, in sentences for the log.
-    pub problems: Vec<String>,
-    /// md.json as it stands in the folder of its name.
-    pub(crate) stored: Option<Value>,
-    /// md.json goes there. Not where the folder it had before is still to be renamed.
-    pub(crate) is_home: bool,
-    /// The folder in `domains` that has its certificates. Has the MD's name, unless the folder it had before
-    /// could not be renamed, or lends them until its own have come.
-    pub(crate) folder: String,
+/// What the store has for a managed domain, and what it knows of its past.
+pub struct Matched {
+    stored: StoredMd,
+    history: Option<Md>,
 }
 
-impl SyncedMd {
-    pub(crate) fn assess(&mut self) {
-        (self.md.state, self.md.state_descr) = assess(&self.md, &self.certs);
+impl Matched {
+    /// Gives the account, the CA in use and unknown keys of the stored MD to the planned one.
+    pub fn complete(self, md: &mut Md) -> StoredMd {
+        if let Some(history) = self.history {
+            // Both stay when another CA is configured: they say where the present certificate comes from.
+            md.ca.account = history.ca.account;
+            md.ca.url = history.ca.url;
+            md.acme_tls_1 = history.acme_tls_1;
+            md.extra = history.extra;
+        }
+        self.stored
     }
 }
 
-/// The names of the hosts that belong to an MD alone, by the MD's place in the configuration.
+/// The names of the hosts that belong to an MD alone, by the MD's place in the plan.
 pub type HostNames<'a> = &'a dyn Fn(usize) -> Vec<String>;
 
-/// Matches `configured` with the folders in `domains` and renames those of renamed MDs. Nothing else is
-/// written: [`finish`] does, when the MDs are final. Fails only where a whole group cannot be read.
-pub fn sync(store: &StartStore, configured: &[Md], hosts: HostNames<'_>) -> Result<Vec<SyncedMd>, Error> {
+/// Matches the MDs of a plan with the folders in `domains` and renames those of renamed MDs. Nothing else is
+/// written: [`StoredMd::save`] does, when the MDs are final. Fails only where a whole group cannot be read.
+pub fn sync(store: &StartStore, mds: &[&Md], hosts: HostNames<'_>) -> Result<Vec<Matched>, Error> {
     recover::swaps(store)?;
-    match_up(store, configured, hosts, Right::Change)
+    match_up(store, mds, hosts, Right::Change)
 }
 
 /// The same for a start that must not change the store: renamed MDs have their certificates in the folders
 /// where they are.
-pub fn look(store: &StartStore, configured: &[Md], hosts: HostNames<'_>) -> Result<Vec<SyncedMd>, Error> {
-    match_up(store, configured, hosts, Right::Look)
+pub fn look(store: &StartStore, mds: &[&Md], hosts: HostNames<'_>) -> Result<Vec<Matched>, Error> {
+    match_up(store, mds, hosts, Right::Look)
 }
 
 /// What may be done to the store.
@@ -67,82 +58,63 @@ enum Right {
     Look,
 }
 
-/// A folder that is not moved is used under its present name.
 fn match_up(
     store: &StartStore,
-    configured: &[Md],
+    mds: &[&Md],
     hosts: HostNames<'_>,
     right: Right,
-) -> Result<Vec<SyncedMd>, Error> {
+) -> Result<Vec<Matched>, Error> {
     let mut stored = Stored::read(store)?;
-    let same_name: Vec<_> = configured.iter().map(|md| stored.unclaimed.remove(&md.name)).collect();
-    let previous = stored.claim(store, configured, &same_name, hosts);
-    let mut synced = Vec::new();
-    for ((md, same_name), previous) in configured.iter().zip(same_name).zip(previous) {
-        let (mut problems, mut lent_to) = (Vec::new(), None);
-        let entry = match (same_name, previous) {
-            (None, Some((mut previous, false))) => {
-                if right == Right::Change {
-                    match rename(store, &previous.folder, &md.name) {
-                        Ok(()) => previous.folder.clone_from(&md.name),
-                        Err(e) => problems.push(e.to_string()),
-                    }
-                }
-                previous
-            }
-            // It has no more than a set in staging, which goes to where the MD has its own.
-            (same_name, Some((previous, _))) if certificate_files_in(store, &previous.folder).is_empty() => {
-                if right == Right::Change
-                    && let Err(error) = take_staged(store, &previous.folder, &md.name)
-                {
-                    problems.push(error.to_string());
-                }
-                same_name.unwrap_or_else(|| Entry { folder: md.name.clone(), ..Entry::default() })
-            }
-            // Both stay where they are. The next set, and md.json now, go into the folder of the MD's name.
-            (same_name, Some((previous, _))) => {
-                lent_to = Some(same_name.and_then(|own| own.json));
-                previous
-            }
-            (Some(same_name), None) => same_name,
-            (None, None) => Entry { folder: md.name.clone(), ..Entry::default() },
-        };
-        problems.extend(entry.problem);
-        let md = merge(md, entry.json.as_ref().and_then(Md::from_json));
-        let certs = certificates(store, &entry.folder, &md, &mut problems);
-        // A folder of another name is renamed first, by a later start.
-        let is_home = lent_to.is_some() || entry.folder == md.name;
-        let stored = lent_to.unwrap_or(entry.json);
-        synced.push(SyncedMd { md, certs, problems, stored, is_home, folder: entry.folder });
-    }
-    Ok(synced)
+    let same_name: Vec<_> = mds.iter().map(|md| stored.unclaimed.remove(&md.name)).collect();
+    let previous = stored.claim(store, mds, &same_name, hosts);
+    let found = mds.iter().zip(same_name).zip(previous);
+    Ok(found.map(|((md, same_name), previous)| settle_on(store, md, same_name, previous, right)).collect())
 }
 
-/// Sets the state and writes md.json, where it differs from what is stored. To be called when names and
-/// `acme_tls_1` of the MD are final. Tells whether it wrote.
-pub fn finish(store: &StartStore, synced: &mut SyncedMd) -> Result<bool, Error> {
-    synced.assess();
-    let json = synced.md.to_json();
-    if synced.stored.as_ref() == Some(&json) || !synced.is_home {
-        return Ok(false);
-    }
-    // The first one has nothing in it that is not configured. Waiting for the disk would slow down a start
-    // with thousands of new domains.
-    let unsynced = synced.stored.is_none().then(|| store.unsynced());
-    let store = unsynced.as_ref().unwrap_or(store);
-    store.write_json(Group::Domains, &synced.md.name, MD_FILE, &json)?;
-    synced.stored = Some(json);
-    Ok(true)
-}
-
-/// Chain and key file for `spec`, for mod_ssl.
-pub fn certificate_files(
+/// Decides between the folder of the MD's name and the one it had before. A folder that is not moved is used
+/// under its present name.
+fn settle_on(
     store: &StartStore,
-    synced: &SyncedMd,
-    spec: &KeySpec,
-) -> Result<(PathBuf, PathBuf), Error> {
-    let path = |stem| store.path(Group::Domains, &synced.folder, &spec.file_name(stem));
-    Ok((path("pubcert")?, path("privkey")?))
+    md: &Md,
+    same_name: Option<Entry>,
+    previous: Option<(Entry, bool)>,
+    right: Right,
+) -> Matched {
+    let (mut problems, mut lent_to) = (Vec::new(), None);
+    let entry = match (same_name, previous) {
+        (None, Some((mut previous, false))) => {
+            if right == Right::Change {
+                match rename(store, &previous.folder, &md.name) {
+                    Ok(()) => previous.folder.clone_from(&md.name),
+                    Err(e) => problems.push(e.to_string()),
+                }
+            }
+            previous
+        }
+        // It has no more than a set in staging, which goes to where the MD has its own.
+        (same_name, Some((previous, _))) if certificate_files_in(store, &previous.folder).is_empty() => {
+            if right == Right::Change
+                && let Err(error) = take_staged(store, &previous.folder, &md.name)
+            {
+                problems.push(error.to_string());
+            }
+            same_name.unwrap_or_else(|| Entry { folder: md.name.clone(), ..Entry::default() })
+        }
+        // Both stay where they are. The next set, and md.json now, go into the folder of the MD's name.
+        (same_name, Some((previous, _))) => {
+            lent_to = Some(same_name.and_then(|own| own.json));
+            previous
+        }
+        (Some(same_name), None) => same_name,
+        (None, None) => Entry { folder: md.name.clone(), ..Entry::default() },
+    };
+    problems.extend(entry.problem);
+    let history = entry.json.as_ref().and_then(Md::from_json);
+    let mut stored = StoredMd::read(store, md, entry.folder, problems);
+    // A folder of another name is renamed first, by a later start.
+    stored.is_home |= lent_to.is_some();
+    stored.json = lent_to.unwrap_or(entry.json);
+    Matched { stored, history }
 }
 
 /// A folder in `domains`.
@@ -176,16 +148,16 @@ impl Stored {
     fn claim(
         &self,
         store: &StartStore,
-        configured: &[Md],
+        mds: &[&Md],
         same_name: &[Option<Entry>],
         hosts: HostNames<'_>,
     ) -> Vec<Option<(Entry, bool)>> {
         if self.unclaimed.is_empty() {
-            return configured.iter().map(|_| None).collect();
+            return mds.iter().map(|_| None).collect();
         }
         let mut folders: Vec<Folder> = self.unclaimed.values().map(|entry| entry.to_folder(store)).collect();
         folders.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let seekers: Vec<Seeker<'_>> = configured
+        let seekers: Vec<Seeker<'_>> = mds
             .iter()
             .zip(same_name)
             .enumerate()
@@ -197,7 +169,7 @@ impl Stored {
             .collect();
         let is_served = |at: usize| {
             let own = same_name.get(at).and_then(Option::as_ref);
-            let is_static = configured.get(at).is_some_and(Md::has_static_files);
+            let is_static = mds.get(at).is_some_and(|md| md.has_static_files());
             is_static || own.is_some_and(|own| has_certificate(store, &own.folder))
         };
         let found =
@@ -278,104 +250,33 @@ fn has_staged_set(store: &StartStore, name: &str) -> bool {
         || (files.iter().any(|file| KeySpec::of_file(file, "pubcert").is_some()) && is_finished())
 }
 
-fn merge(configured: &Md, stored: Option<Md>) -> Md {
-    let mut md = configured.clone();
-    if let Some(stored) = stored {
-        // Both stay when another CA is configured: they say where the present certificate comes from.
-        md.ca.account = stored.ca.account;
-        md.ca.url = stored.ca.url;
-        md.acme_tls_1 = stored.acme_tls_1;
-        md.extra = stored.extra;
-    }
-    md
-}
-
-fn certificates(store: &StartStore, folder: &str, md: &Md, problems: &mut Vec<String>) -> Certs {
-    if md.has_static_files() {
-        return static_certificates(store, md, problems).into();
-    }
-    let (certs, flaws) = bundle::look(store, folder, md);
-    problems.extend(flaws.iter().map(ToString::to_string));
-    certs
-}
-
-fn static_certificates(store: &StartStore, md: &Md, problems: &mut Vec<String>) -> Vec<KeyedCert> {
-    let mut certs = Vec::new();
-    for (i, file) in md.cert_files.iter().enumerate() {
-        let key_file = md.pkey_files.get(i).unwrap_or(file);
-        let found = static_certificate(store, Path::new(file), Path::new(key_file));
-        certs.push(match found {
-            Ok((spec, info)) => (spec, Some(info)),
-            Err(problem) => {
-                problems.push(problem);
-                // It would be that of the key configured for its place.
-                (md.key_specs.get(i).cloned().unwrap_or_default(), None)
-            }
-        });
-    }
-    certs
-}
-
-/// What a certificate file of a host's own is worth. One that cannot be read may be no file at all, but a
-/// name in a token: mod_ssl knows.
-pub fn own_file(store: &StartStore, path: &Path, now: Timestamp) -> OwnFile {
-    let Ok(Some(content)) = store.read_foreign(path) else {
-        return OwnFile { is_in_time: true, is_rsa: true };
-    };
-    let Ok(chain) = Chain::from_pem(&content) else { return OwnFile { is_in_time: false, is_rsa: false } };
-    let leaf = chain.leaf();
-    OwnFile {
-        is_in_time: leaf.not_before() <= now && now < leaf.not_after(),
-        is_rsa: matches!(leaf.key_spec(), Some(KeySpec::Rsa(_))),
-    }
-}
-
-/// A certificate that the admin provides, and the kind of its key.
-fn static_certificate(store: &StartStore, cert: &Path, key: &Path) -> Result<(KeySpec, CertInfo), String> {
-    let read = |path: &Path| {
-        let content = store.read_foreign(path).map_err(|e| e.to_string())?;
-        content.ok_or_else(|| format!("{} does not exist", path.display()))
-    };
-    let failed = |path: &Path| {
-        let path = path.display().to_string();
-        move |e: crate::crypto::Error| format!("{path}: {e}")
-    };
-    let chain = Chain::from_pem(&read(cert)?).map_err(failed(cert))?;
-    let private = Zeroizing::new(read(key)?);
-    let matches = |private: &[u8]| Ok(chain.leaf().matches_key(&PrivateKey::from_pem(private)?));
-    // Of an encrypted key mod_ssl knows, which has the pass phrase or asks for it.
-    let is_known = PrivateKey::is_encrypted(&private) || chain.leaf().matches_key_file(&private);
-    if !is_known && !matches(&private).map_err(failed(key))? {
-        return Err(format!("{} does not belong to the private key in {}", cert.display(), key.display()));
-    }
-    let spec = chain.leaf().key_spec().unwrap_or_default().commonly_named();
-    Ok((spec, CertInfo::from_chain(&chain)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::challenge::answers::Folder;
+    use crate::crypto::PrivateKey;
     use crate::crypto::fixture::{NOW, Wish};
+    use crate::managed::bundle;
     use crate::managed::fixture::{CA_URL, Lab, md};
     use crate::managed::gate::Admitted;
     use crate::managed::staging::file;
     use crate::model::State;
     use crate::model::ledger::{Cause, Issued, Ledger};
     use crate::startup::activate::{Activated, Activation};
-    use crate::startup::fixture::{look, sync};
+    use crate::startup::fixture::{Started, look, started, sync};
+    use crate::time::Timestamp;
     use serde_json::json;
 
     /// A whole start without activation.
-    fn start(lab: &Lab, configured: &[Md]) -> Vec<SyncedMd> {
+    fn start(lab: &Lab, configured: &[Md]) -> Vec<Started> {
         let mut synced = sync(&lab.store, configured).unwrap();
         for entry in &mut synced {
-            finish(&lab.store, entry).unwrap();
+            entry.save(&lab.store).unwrap();
         }
         synced
     }
 
-    fn fingerprint(synced: &SyncedMd) -> Option<&str> {
+    fn fingerprint(synced: &Started) -> Option<&str> {
         synced.certs[0].1.as_ref().map(|info| info.fingerprint.as_str())
     }
 
@@ -492,12 +393,13 @@ mod tests {
         }
         lab.store.write(Group::Archive, "a.test.1", "job.json", b"{}").unwrap();
         let hosts = host("c.test a.test b.test");
-        let looked = super::look(&lab.store, &[md(&["c.test"])], &hosts).unwrap();
+        let configured = [md(&["c.test"])];
+        let looked = started(&configured, super::look(&lab.store, &[&configured[0]], &hosts).unwrap());
         assert_eq!(fingerprint(&looked[0]), Some(wanted.as_str()));
-        let mut synced = super::sync(&lab.store, &[md(&["c.test"])], &hosts).unwrap();
+        let mut synced = started(&configured, super::sync(&lab.store, &[&configured[0]], &hosts).unwrap());
         assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
         assert_eq!(synced[0].md.ca.account, old.ca.account);
-        assert!(finish(&lab.store, &mut synced[0]).unwrap());
+        assert!(synced[0].save(&lab.store).unwrap());
         for kept in
             ["domains/c.test/md.json", "staging/c.test/job.json", "ocsp/c.test/job.json", "archive/a.test.1"]
         {
@@ -535,13 +437,17 @@ mod tests {
         };
         let before = lender();
         for is_first in [true, false] {
-            let mut synced = super::sync(&lab.store, &configured, &host("c.test a.test")).unwrap();
+            let mut synced = started(
+                &configured,
+                super::sync(&lab.store, &[&configured[0]], &host("c.test a.test")).unwrap(),
+            );
             assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
-            assert_eq!(finish(&lab.store, &mut synced[0]).unwrap(), is_first, "its md.json is as configured");
+            assert_eq!(synced[0].save(&lab.store).unwrap(), is_first, "its md.json is as configured");
             assert_eq!(lender(), before);
         }
         let own = lab.install(&configured[0]);
-        let synced = super::sync(&lab.store, &configured, &host("c.test a.test")).unwrap();
+        let synced =
+            started(&configured, super::sync(&lab.store, &[&configured[0]], &host("c.test a.test")).unwrap());
         assert_eq!(fingerprint(&synced[0]), Some(own.as_str()));
         assert!(lab.has("domains/a.test"));
     }
@@ -580,8 +486,8 @@ mod tests {
             assert!(lab.has(&format!("staging/c.test/{file}")), "{is_live} {has_folder} {is_failing}");
             // It is known to be ours under the new name.
             let mut synced = sync(&lab.store, &[merged]).unwrap();
-            let mut activation = Activation::begin(&lab.store, &synced, NOW).unwrap();
-            let activated = activation.activate(&mut synced[0], NOW, std::time::Duration::ZERO).unwrap();
+            let mut activation = Activation::begin(&lab.store, &[&synced[0].md], NOW).unwrap();
+            let activated = activation.activate_started(&mut synced[0], std::time::Duration::ZERO).unwrap();
             assert_eq!(activated, Activated::Done, "{is_live} {has_folder} {is_failing}");
         }
     }
@@ -593,9 +499,9 @@ mod tests {
         let before = lab.files();
         let mut synced = look(&lab.store, &[md(&["a.test", "old.test"])]).unwrap();
         assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
-        let (chain, _) = certificate_files(&lab.store, &synced[0], &synced[0].md.keys()[0]).unwrap();
+        let (chain, _) = synced[0].certificate_files(&lab.store, &synced[0].md.keys()[0]).unwrap();
         assert!(chain.ends_with("domains/old.test/pubcert.p-256.pem"));
-        assert!(!finish(&lab.store, &mut synced[0]).unwrap());
+        assert!(!synced[0].save(&lab.store).unwrap());
         assert_eq!(synced[0].md.state, State::Complete);
         assert_eq!(lab.files(), before);
     }
@@ -659,8 +565,8 @@ mod tests {
         std::fs::write(lab.root().join("staging/b.test"), "x").unwrap();
         lab.store.write(Group::Tmp, "a.test", MD_FILE, b"{}").unwrap();
         let mut synced = sync(&lab.store, &[md(&["a.test"]), md(&["b.test"])]).unwrap();
-        assert!(finish(&lab.store, &mut synced[0]).is_err());
-        assert!(finish(&lab.store, &mut synced[1]).unwrap());
+        assert!(synced[0].save(&lab.store).is_err());
+        assert!(synced[1].save(&lab.store).unwrap());
     }
 
     #[test]
@@ -693,7 +599,7 @@ mod tests {
     fn mod_ssl_gets_chain_and_key_of_each_kind() {
         let lab = Lab::new();
         let synced = look(&lab.store, &[md(&["*.a.test"])]).unwrap().remove(0);
-        let (chain, key) = certificate_files(&lab.store, &synced, &KeySpec::default()).unwrap();
+        let (chain, key) = synced.certificate_files(&lab.store, &KeySpec::default()).unwrap();
         assert_eq!(chain, lab.root().join("domains/*.a.test/pubcert.pem"));
         assert_eq!(key, lab.root().join("domains/*.a.test/privkey.pem"));
     }

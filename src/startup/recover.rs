@@ -3,6 +3,7 @@
 //! mod_ssl ended the start.
 
 use super::fallback;
+use super::swap::archive_number;
 use crate::managed::bundle;
 use crate::managed::bundle::{Bundle, Flaw, JOB_FILE, MD_FILE};
 use crate::managed::staging::file;
@@ -334,39 +335,21 @@ fn newest_number(store: &StartStore, name: &str) -> Result<Option<u32>, Error> {
     Ok(numbered.filter(|(archived, _)| *archived == name).map(|(_, number)| number).max())
 }
 
-pub(crate) fn archive_number(folder: &str) -> Option<(&str, u32)> {
-    let (name, number) = folder.rsplit_once('.')?;
-    Some((name, number.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::crypto::fixture::{NOW, Wish};
     use crate::managed::fixture::{Lab, md};
     use crate::notify::Commands;
-    use crate::startup::activate::{Activated, Activation};
+    use crate::startup::activate::Activated;
+    use crate::startup::bring_up::bring_up;
     use crate::startup::cleanup::{hand_over, with_job};
-    use crate::startup::fixture::sync;
-    use crate::startup::reconcile::finish;
+    use crate::startup::fixture::{plan_of, start_of, start_until_loading};
     use crate::store::Fuse;
-    use std::time::Duration;
 
     /// A start up to the point where mod_ssl has been asked to load what was activated.
     fn start(store: &StartStore, md: &Md) -> Result<Activated, Error> {
-        let mut on_trial = revert(store, NOW)?.left;
-        let mut synced = sync(store, std::slice::from_ref(md))?.remove(0);
-        let mut activation = Activation::begin(store, std::slice::from_ref(&synced), NOW)?;
-        let activated = activation.activate(&mut synced, NOW, Duration::ZERO)?;
-        finish(store, &mut synced)?;
-        on_trial.extend(activation.replaced());
-        if !on_trial.is_empty() {
-            begin_trial(store, &on_trial)?;
-        }
-        if on_trial.contains_key(&md.name) {
-            note_loading(store, &md.name)?;
-        }
-        Ok(activated)
+        start_until_loading(store, std::slice::from_ref(md))
     }
 
     fn in_use(lab: &Lab) -> Option<String> {
@@ -486,13 +469,11 @@ mod tests {
         for md in &mds {
             lab.stage(md, &lab.set(&[&md.name], &md.keys()[0]));
         }
-        let mut synced = sync(&lab.store, &mds).unwrap();
-        let mut activation = Activation::begin(&lab.store, &synced, NOW).unwrap();
-        for md in &mut synced {
-            assert_eq!(activation.activate(md, NOW, Duration::ZERO).unwrap(), Activated::Done);
+        let brought_up = bring_up(&start_of(&lab.store), &mut plan_of(&mds)).unwrap();
+        for activated in brought_up.activated {
+            assert_eq!(activated.unwrap(), Activated::Done);
         }
-        let on_trial: OnTrial = activation.replaced().into_iter().collect();
-        begin_trial(&lab.store, &on_trial).unwrap();
+        drop(brought_up.trial);
         note_loading(&lab.store, "b.test").unwrap();
         let reverted = revert(&lab.store, NOW).unwrap();
         assert_eq!(reverted.names, ["a.test", "b.test"]);
@@ -547,8 +528,9 @@ mod tests {
             let old = lab.install(&a);
             lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
             start(&lab.store, &a).unwrap();
-            let dying = StartStore::open_with(&lab.root(), None, Fuse::after(steps)).unwrap();
-            let done = start(&dying, &a).is_ok();
+            let fuse = Fuse::after(steps);
+            let _ = start(&lab.dying_by(&fuse), &a);
+            let done = !fuse.is_blown();
             start(&lab.store, &a).unwrap();
             assert_eq!(in_use(&lab), Some(old), "{steps}");
             if done {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whole starts, as `httpd::startup` performs them, against stores in every condition: after any sequence of
+//! Whole starts, as [`super::bring_up`] performs them, against stores in every condition: after any sequence of
 //! configurations, with the process ended before any step, and with garbage in any file.
 
 use super::accounts::Accounts;
-use super::activate::{Activated, Activation};
-use super::cleanup;
+use super::bring_up::BroughtUp;
 use super::fallback::Fallbacks;
-use super::fixture::sync;
-use super::reconcile::{SyncedMd, finish};
+use super::fixture::{Started, start_with, sync};
+use crate::config::PlannedMd;
 use crate::crypto::fixture::NOW;
 use crate::managed::bundle;
 use crate::managed::bundle::{JOB_FILE, MD_FILE};
@@ -22,26 +21,18 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
-use std::time::Duration;
 
-/// Every step of a start that changes the store, in its order.
-fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<SyncedMd>, Error> {
-    let mut synced = sync(store, configured)?;
-    store.write_reach(true, true)?;
-    let mut activation = Activation::begin(store, &synced, NOW)?;
-    for md in &mut synced {
-        if activation.activate(md, NOW, Duration::ZERO)? == Activated::Unfinished {
-            cleanup::begin_anew(store, &md.md.name, NOW)?;
+/// A whole start, in which mod_ssl asks for a self-signed certificate where there is no other.
+fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<Started>, Error> {
+    let ask = |mds: &[PlannedMd], brought_up: &BroughtUp| {
+        for (PlannedMd { md, .. }, stored) in mds.iter().zip(&brought_up.mds) {
+            if serve::decide(md, &md.name, &stored.certs, Own::None, NOW) == Source::SelfSigned {
+                // Where the process has died, nothing is made.
+                let _ = Fallbacks::default().files(store, md, stored, NOW);
+            }
         }
-    }
-    for md in &mut synced {
-        if serve::decide(&md.md, &md.md.name, &md.certs, Own::None, NOW) == Source::SelfSigned {
-            Fallbacks::default().files(store, md, NOW)?;
-        }
-        finish(store, md)?;
-    }
-    cleanup::purge_challenges(store, configured.iter())?;
-    Ok(synced)
+    };
+    Ok(start_with(store, configured, ask)?.into_iter().map(|(started, _)| started).collect())
 }
 
 fn fingerprint(store: &StartStore, name: &str, spec: &KeySpec) -> Option<String> {
@@ -219,9 +210,10 @@ fn dies_after(steps: usize) -> bool {
     let spec = KeySpec::Ec("P-256".into());
     let (lab, configured, [renamed, new]) = busy();
     let old = fingerprint(&lab.store, "b.test", &spec);
-    let died = StartStore::open_with(&lab.root(), None, Fuse::after(steps))
-        .and_then(|store| start(&store, &configured))
-        .is_err();
+    let fuse = Fuse::after(steps);
+    let _ =
+        StartStore::open_with(&lab.root(), None, fuse.clone()).and_then(|store| start(&store, &configured));
+    let died = fuse.is_blown();
 
     let store = StartStore::open(&lab.root(), None).unwrap();
     let synced = sync(&store, &configured).unwrap();

@@ -2,9 +2,9 @@
 //! What any process of httpd's `User` can write into staging, and what a start and children make of it.
 
 use super::accounts::Accounts;
-use super::activate::{Activated, Activation};
+use super::activate::Activated;
+use super::fixture;
 use super::fixture::sync;
-use super::reconcile::{SyncedMd, finish};
 use crate::crypto::fixture::{Ca, NOW};
 use crate::crypto::{CertInfo, PrivateKey};
 use crate::managed::bundle;
@@ -18,21 +18,14 @@ use crate::model::{Eab, Job, KeySpec, Md, Trial};
 use crate::store::{Group, WorkGroup};
 use serde_json::{Value, json};
 use std::fs;
-use std::time::Duration;
 
 fn spec() -> KeySpec {
     KeySpec::Ec("P-256".into())
 }
 
 fn start(lab: &Lab, configured: &[Md]) -> Vec<Activated> {
-    let mut synced = sync(&lab.store, configured).unwrap();
-    let mut activation = Activation::begin(&lab.store, &synced, NOW).unwrap();
-    let activate = |md: &mut SyncedMd| {
-        let activated = activation.activate(md, NOW, Duration::ZERO).unwrap();
-        finish(&lab.store, md).unwrap();
-        activated
-    };
-    synced.iter_mut().map(activate).collect()
+    let started = fixture::start(&lab.store, configured).unwrap();
+    started.into_iter().map(|(_, activated)| activated).collect()
 }
 
 fn in_use(lab: &Lab, name: &str) -> Option<String> {

@@ -44,6 +44,11 @@ impl Fuse {
         self.set(usize::MAX);
     }
 
+    /// Nothing changes any more.
+    pub fn is_blown(&self) -> bool {
+        self.0.as_ref().is_some_and(|left| left.load(Ordering::Relaxed) == 0)
+    }
+
     fn set(&self, steps: usize) {
         if let Some(left) = &self.0 {
             left.store(steps, Ordering::Relaxed);

@@ -363,7 +363,7 @@ pub fn renewed_and_due_again(lab: &mut Lab) -> Vec<String> {
         let work = lab.work();
         if let Some(chain) = Staging::new(&work, NAME).chain(&spec).unwrap() {
             lab.md.certs.keyed[0].1 = Some(CertInfo::from_chain(&chain));
-            mod_md::startup::cleanup::purge(&lab.store, NAME).unwrap();
+            mod_md::managed::staging::purge(&lab.store, NAME).unwrap();
         }
         lab.clock.advance(HOUR);
     }

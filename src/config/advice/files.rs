@@ -5,6 +5,7 @@ use super::super::plan::{Finding, Plan, PlannedMd};
 use super::super::tree::Engine;
 use super::{Item, Surroundings, at, gathered, together};
 use crate::log::Level;
+use crate::model::Dns01Command;
 use std::collections::BTreeMap;
 
 pub(super) fn advice(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Finding> {
@@ -85,7 +86,7 @@ fn commands(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Item<'static>> 
     });
     let mut dns01: BTreeMap<&str, (&PlannedMd, usize)> = BTreeMap::new();
     for planned in plan.mds.iter().filter(|planned| super::is_renewed(planned)) {
-        if let Some(line) = &planned.dns01_cmd {
+        if let Some(Dns01Command { line, .. }) = &planned.dns01 {
             dns01.entry(line).or_insert((planned, 0)).1 += 1;
         }
     }

@@ -3,7 +3,8 @@
 //! asks for certificates.
 
 use super::{FAILED, OK, watchdog};
-use crate::httpd::start::{before_tls, certificates};
+use crate::httpd::start::refusal::StartFailed;
+use crate::httpd::start::{after_tls, before_tls, certificates, check};
 use crate::httpd::state::Server;
 use crate::httpd::sys::guard::callback;
 use crate::httpd::sys::{PathArray, Watchdogs, pool};
@@ -13,7 +14,7 @@ use std::ffi::c_int;
 callback! {
     fn check_config(_conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
         // SAFETY: httpd lends the main server.
-        result(before_tls::check(unsafe { Server::new(main) }))
+        result(check::check(unsafe { Server::new(main) }))
     }
 }
 
@@ -32,13 +33,13 @@ callback! {
         // SAFETY: as above. Both functions take a State, which `Watchdogs` hands to the pool.
         unsafe {
             let watchdogs = Watchdogs::new(conf, Some(watchdog::watchdog_beat), Some(watchdog::news_beat));
-            result(before_tls::after_tls(Server::new(main), &watchdogs))
+            result(after_tls::after_tls(Server::new(main), &watchdogs))
         }
     }
 }
 
 /// The reasons are in the log already.
-fn result(outcome: Result<(), before_tls::StartFailed>) -> c_int {
+fn result(outcome: Result<(), StartFailed>) -> c_int {
     outcome.map_or(FAILED, |()| OK)
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What can be known of a configuration before anything is renewed or served: asks httpd, files and the store
-//! for [`config::advice`], and tells. Changes nothing, asks nobody on the network.
+//! for [`config::advice`]. Changes nothing, asks nobody on the network.
 
-use super::before_tls::config_servers;
+use super::servers::config_servers;
 use crate::acme::account;
 use crate::config::advice::{self, Item, Surroundings, certificates};
 use crate::config::tree::{Directive, Engine, TlsSettings, Tree};

@@ -2,7 +2,7 @@
 //! mod_ssl's questions for certificates, asked for each TLS host while httpd starts. What each is served is
 //! decided in [`serve`]; here it is handed over.
 
-use super::before_tls::{config_servers, report};
+use super::servers::{config_servers, report};
 use crate::httpd::state::Server;
 use crate::httpd::state::startup::Startup;
 use crate::httpd::state::tls_hosts::Given;
@@ -10,9 +10,8 @@ use crate::httpd::sys::{Context, PathArray};
 use crate::managed::serve;
 use crate::managed::serve::{Own, OwnFile, Source};
 use crate::managed::slot::Slot;
-use crate::model::KeySpec;
-use crate::startup::reconcile;
-use crate::startup::reconcile::SyncedMd;
+use crate::model::{KeySpec, Md};
+use crate::startup::stored_md::StoredMd;
 use crate::sync::lock;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,25 +20,14 @@ use std::sync::Arc;
 /// later. `false` leaves the host to others.
 pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mut PathArray<'_>) -> bool {
     let Some(startup) = startup(server) else { return false };
-    let added = with_md(&startup, server, |md, synced| {
-        let name = &synced.md.name;
+    let added = with_md(&startup, server, |index, md, stored| {
         let own_files = startup.own_files(&certs.paths());
-        let own = Own::of_all(&own_files);
-        let source = serve::decide(&synced.md, &server.name(), &synced.certs, own, startup.now);
+        let source = source(&startup, server, &own_files, md, stored);
         let keeps_own = own_files.iter().any(OwnFile::stays_beside_others);
-        startup.hosts.give(server, Given { md, source, keeps_own });
-        if own != Own::None {
-            crate::log!(
-                Debug,
-                "AH10084: {name}: host {} has certificate files of its own (SSLCertificateFile), and serves those of \
-                 its {}",
-                server.name(),
-                if source == Source::Own { "own" } else { "MD" }
-            );
-        }
-        let specs = match source {
-            Source::Static => synced.certs.iter().map(|(spec, _)| spec.clone()).collect(),
-            Source::Md => synced.certs.best(startup.now).into_iter().map(|(spec, _)| spec.clone()).collect(),
+        startup.hosts.give(server, Given { md: index, source, keeps_own });
+        let specs: Vec<KeySpec> = match source {
+            Source::Static => stored.certs.iter().map(|(spec, _)| spec.clone()).collect(),
+            Source::Md => stored.certs.best(startup.now).into_iter().map(|(spec, _)| spec.clone()).collect(),
             Source::Own | Source::SelfSigned => Vec::new(),
         };
         if !specs.is_empty() {
@@ -48,26 +36,50 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
         match source {
             Source::Own => false,
             Source::Static => {
-                for (cert, key) in synced.md.cert_files.iter().zip(&synced.md.pkey_files) {
+                for (cert, key) in md.cert_files.iter().zip(&md.pkey_files) {
                     certs.push(cert);
                     keys.push(key);
                 }
                 true
             }
             Source::Md => {
+                let name = &md.name;
                 crate::log!(Debug, "AH10077: {name}: providing certificates for server {}", server.name());
                 startup.note_loading(name);
-                let files = |spec: &KeySpec| reconcile::certificate_files(&startup.store, synced, spec);
-                each_key(synced, specs, certs, keys, files)
+                let files = |spec: &KeySpec| stored.certificate_files(&startup.store, spec);
+                each_key(name, specs, certs, keys, files)
             }
             // From here and not as a fallback: mod_ssl would answer 503 until the next restart.
             Source::SelfSigned if startup.hosts.is_live() => {
-                add_self_signed(&startup, server, synced, certs, keys)
+                add_self_signed(&startup, server, (md, stored), certs, keys)
             }
             Source::SelfSigned => false,
         }
     });
     added.unwrap_or(false)
+}
+
+/// Whose certificate the host is given.
+fn source(
+    startup: &Startup,
+    server: Server<'_>,
+    own_files: &[OwnFile],
+    md: &Md,
+    stored: &StoredMd,
+) -> Source {
+    let own = Own::of_all(own_files);
+    let source = serve::decide(md, &server.name(), &stored.certs, own, startup.now);
+    if own != Own::None {
+        crate::log!(
+            Debug,
+            "AH10084: {}: host {} has certificate files of its own (SSLCertificateFile), and serves those of \
+             its {}",
+            md.name,
+            server.name(),
+            if source == Source::Own { "own" } else { "MD" }
+        );
+    }
+    source
 }
 
 /// Leaves those of a host's own files that serve clients beside certificates for keys of these kinds. mod_ssl
@@ -104,8 +116,8 @@ pub fn live_slot(server: Server<'_>) -> Option<(Slot, bool)> {
 /// answers 503 for it.
 pub fn add_fallback(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mut PathArray<'_>) -> bool {
     let Some(startup) = startup(server) else { return false };
-    let added = with_md(&startup, server, |_, synced| {
-        !synced.md.has_static_files() && add_self_signed(&startup, server, synced, certs, keys)
+    let added = with_md(&startup, server, |_, md, stored| {
+        !md.has_static_files() && add_self_signed(&startup, server, (md, stored), certs, keys)
     });
     added.unwrap_or(false)
 }
@@ -113,13 +125,13 @@ pub fn add_fallback(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mut Pa
 fn add_self_signed(
     startup: &Startup,
     server: Server<'_>,
-    synced: &SyncedMd,
+    (md, stored): (&Md, &StoredMd),
     certs: &mut PathArray<'_>,
     keys: &mut PathArray<'_>,
 ) -> bool {
-    let name = &synced.md.name;
+    let name = &md.name;
     crate::log!(Debug, "AH10116: {name}: providing fallback certificates for server {}", server.name());
-    match startup.fallbacks.files(&startup.store, synced, startup.now) {
+    match startup.fallbacks.files(&startup.store, md, stored, startup.now) {
         Ok((cert, key)) => {
             certs.push(&cert.to_string_lossy());
             keys.push(&key.to_string_lossy());
@@ -133,7 +145,7 @@ fn add_self_signed(
 }
 
 fn each_key(
-    synced: &SyncedMd,
+    name: &str,
     specs: impl IntoIterator<Item = KeySpec>,
     certs: &mut PathArray<'_>,
     keys: &mut PathArray<'_>,
@@ -150,8 +162,7 @@ fn each_key(
             Err(error) => {
                 crate::log!(
                     Error,
-                    "md[{}]: no {} certificate for mod_ssl: {}",
-                    synced.md.name,
+                    "md[{name}]: no {} certificate for mod_ssl: {}",
                     spec.label(),
                     error.advised()
                 );
@@ -163,12 +174,19 @@ fn each_key(
 
 /// Hands over the MD of a TLS host and its index, noting that it is one. `None` where it has none, or several:
 /// then the second half stops the start.
-fn with_md<R>(startup: &Startup, server: Server<'_>, run: impl FnOnce(usize, &SyncedMd) -> R) -> Option<R> {
+fn with_md<R>(
+    startup: &Startup,
+    server: Server<'_>,
+    run: impl FnOnce(usize, &Md, &StoredMd) -> R,
+) -> Option<R> {
     let host = *startup.index.get(&server.key())?;
     let is_new = lock(&startup.tls).insert(host);
     let plan = lock(&startup.plan);
     match plan.hosts.get(host)?.mds.as_slice() {
-        [one] => lock(&startup.mds).get(*one).map(|md| run(*one, md)),
+        [one] => {
+            let stored = lock(&startup.mds);
+            plan.mds.get(*one).zip(stored.get(*one)).map(|(planned, stored)| run(*one, &planned.md, stored))
+        }
         [] => None,
         // mod_ssl asks twice.
         _ if !is_new => None,

@@ -3,7 +3,7 @@
 //! challenges that stand in the store all the same, as the C module does: in front of servers that renew it
 //! may share theirs.
 
-use super::before_tls::{pages_of, settings};
+use super::common::{pages_of, settings};
 use crate::config::Plan;
 use crate::httpd::state::tls_hosts::TlsHosts;
 use crate::httpd::state::{Server, State};

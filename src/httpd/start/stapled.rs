@@ -92,8 +92,8 @@ fn terms_where_stapled(plan: &Plan, md: usize) -> Option<Terms> {
     let host = planned.hosts.first().and_then(|host| plan.hosts.get(*host)).or(plan.hosts.first())?;
     Some(Terms {
         renew_window: host.staple_renew_window,
-        proxy_url: planned.proxy_url.clone(),
-        proxy_ca_file: planned.proxy_ca_certs.clone(),
+        proxy_url: planned.route.proxy_url.clone(),
+        proxy_ca_file: planned.route.proxy_ca_file.clone(),
     })
 }
 

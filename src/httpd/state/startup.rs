@@ -6,12 +6,12 @@ use super::tls_hosts::TlsHosts;
 use crate::config::{Host, Plan, ServerConfig};
 use crate::managed::serve::OwnFile;
 use crate::ocsp::{Cache, Subject};
+use crate::startup::bring_up::BroughtUp;
 use crate::startup::fallback::Fallbacks;
-use crate::startup::reconcile;
-use crate::startup::reconcile::SyncedMd;
-use crate::startup::recover;
-use crate::startup::recover::OnTrial;
-use crate::store::{StartStore, StoreLock};
+use crate::startup::stored_md;
+use crate::startup::stored_md::StoredMd;
+use crate::startup::trial::LoadTrial;
+use crate::store::StartStore;
 use crate::sync::lock;
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -24,7 +24,7 @@ pub struct Startup {
     pub now: Timestamp,
     pub fallbacks: Fallbacks,
     /// In the order of the plan's MDs.
-    pub mds: Mutex<Vec<SyncedMd>>,
+    pub mds: Mutex<Vec<StoredMd>>,
     pub(crate) servers: Vec<(ServerConfig, Host)>,
     pub(crate) plan: Mutex<Plan>,
     /// Server to its index in `servers`.
@@ -33,22 +33,45 @@ pub struct Startup {
     pub(crate) tls: Mutex<HashSet<usize>>,
     pub hosts: TlsHosts,
     /// Sets with which no start has succeeded yet.
-    pub(crate) on_trial: OnTrial,
-    /// Held while these are on trial.
-    pub(crate) trial: Mutex<Option<StoreLock>>,
+    trial: LoadTrial,
     /// Whether certificate files of hosts are usable, by path: thousands of hosts may inherit one.
-    pub(crate) own_files: Mutex<HashMap<String, OwnFile>>,
+    own_files: Mutex<HashMap<String, OwnFile>>,
     pub stapling: Primed,
 }
 
 impl Startup {
+    /// `index`: each server's place in `servers`.
+    pub fn new(
+        store: StartStore,
+        now: Timestamp,
+        plan: Plan,
+        servers: Vec<(ServerConfig, Host)>,
+        index: HashMap<usize, usize>,
+        brought_up: BroughtUp,
+    ) -> Self {
+        Startup {
+            hosts: TlsHosts::new(brought_up.mds.len(), plan.global.live_activation),
+            trial: brought_up.trial,
+            own_files: Mutex::default(),
+            stapling: Primed::default(),
+            store,
+            now,
+            fallbacks: Fallbacks::default(),
+            mds: Mutex::new(brought_up.mds),
+            index,
+            servers,
+            plan: Mutex::new(plan),
+            tls: Mutex::default(),
+        }
+    }
+
     /// Whether each of a host's own certificate files is usable.
     pub fn own_files(&self, paths: &[String]) -> Vec<OwnFile> {
         let mut known = lock(&self.own_files);
         let worth = |path: &String| match known.get(path) {
             Some(own) => *own,
             None => {
-                let own = reconcile::own_file(&self.store, Path::new(path), self.now);
+                let own = stored_md::own_file(&self.store, Path::new(path), self.now);
                 known.insert(path.clone(), own);
                 own
             }
@@ -59,34 +82,17 @@ impl Startup {
     /// mod_ssl is about to load the certificates of this MD. If they are on trial and mod_ssl ends the start,
     /// the next start puts the previous ones back.
     pub fn note_loading(&self, name: &str) {
-        if self.on_trial.contains_key(name)
-            && lock(&self.trial).is_some()
-            && let Err(error) = recover::note_loading(&self.store, name)
-        {
-            crate::log!(
-                Warn,
-                "md[{name}]: cannot note that its new certificates are being loaded: {}",
-                error.advised()
-            );
-        }
+        self.trial.note_loading(&self.store, name);
     }
 
     /// mod_ssl has loaded all certificates of a host.
     pub fn note_loaded(&self) {
-        if lock(&self.trial).is_some()
-            && let Err(error) = recover::note_loaded(&self.store)
-        {
-            crate::log!(Warn, "cannot note that new certificates were loaded: {}", error.advised());
-        }
+        self.trial.note_loaded(&self.store);
     }
 
     /// mod_ssl has loaded all certificates of all hosts.
     pub fn end_trial(&self) {
-        if lock(&self.trial).take().is_some()
-            && let Err(error) = recover::end_trial(&self.store)
-        {
-            crate::log!(Warn, "cannot note that new certificates were loaded: {}", error.advised());
-        }
+        self.trial.end(&self.store);
     }
 
     /// Calls `run` with the plan and the server's index in it.

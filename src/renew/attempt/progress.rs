@@ -263,7 +263,7 @@ mod tests {
             let (store, clock) = (lab.store.worker(), SystemClock::default());
             let target = Managed { md: a, ..Managed::default() };
             let mut running = Running::load(&target, &store, &clock);
-            crate::startup::cleanup::purge(&lab.store, "a.test").unwrap();
+            crate::managed::staging::purge(&lab.store, "a.test").unwrap();
             if handed_over.is_some() {
                 let job = Job { untold: handed_over.clone(), ..Job::new("a.test") };
                 Staging::new(&store, "a.test").save_job(&job).unwrap();

@@ -3,30 +3,18 @@
 
 use super::*;
 use crate::crypto::fixture::{Ca, NOW, Wish};
+use crate::managed::bundle;
+use crate::managed::bundle::{Bundle, MD_FILE};
 use crate::managed::fixture::{CA_URL, Lab, account, md};
 use crate::managed::gate::Admitted;
 use crate::managed::serve;
-use crate::model::{KeySpec, State};
+use crate::model::{KeySpec, State, Trial};
 use crate::startup::fallback;
-use crate::startup::fixture::{look, sync};
-use crate::startup::reconcile::finish;
+use crate::startup::fixture::{look, start, survives, sync};
 use crate::time::DAY;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::slice;
-
-/// A whole start.
-fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<(SyncedMd, Activated)>, Error> {
-    let synced = sync(store, configured)?;
-    let mut activation = Activation::begin(store, &synced, NOW)?;
-    let mut started = Vec::new();
-    for mut md in synced {
-        let activated = activation.activate(&mut md, NOW, Duration::ZERO)?;
-        finish(store, &mut md)?;
-        started.push((md, activated));
-    }
-    Ok(started)
-}
 
 fn live(lab: &Lab, name: &str) -> Option<String> {
     let spec = KeySpec::Ec("P-256".into());
@@ -122,11 +110,11 @@ fn a_renewed_set_that_is_not_valid_for_long_enough_waits() {
     let old = lab.install(&a);
     lab.stage(&a, &lab.set(&["a.test"], &spec()));
     let mut synced = sync(&lab.store, &[a]).unwrap().remove(0);
-    let mut activation = Activation::begin(&lab.store, slice::from_ref(&synced), NOW).unwrap();
-    let activated = activation.activate(&mut synced, NOW, DAY * 2).unwrap();
+    let mut activation = Activation::begin(&lab.store, &[&synced.md], NOW).unwrap();
+    let activated = activation.activate_started(&mut synced, DAY * 2).unwrap();
     assert_eq!(activated, Activated::Waiting(NOW.plus(DAY)));
     assert_eq!(live(&lab, "a.test"), Some(old));
-    assert_eq!(activation.activate(&mut synced, NOW, DAY).unwrap(), Activated::Done);
+    assert_eq!(activation.activate_started(&mut synced, DAY).unwrap(), Activated::Done);
 }
 
 #[test]
@@ -138,11 +126,8 @@ fn a_set_waits_for_nothing_where_there_is_no_good_one_in_use() {
     for lab in [first, uncovered] {
         lab.stage(&more, &lab.set(&["a.test", "b.test"], &spec()));
         let mut synced = sync(&lab.store, std::slice::from_ref(&more)).unwrap().remove(0);
-        let activated = Activation::begin(&lab.store, slice::from_ref(&synced), NOW).unwrap().activate(
-            &mut synced,
-            NOW,
-            DAY * 2,
-        );
+        let activated =
+            Activation::begin(&lab.store, &[&synced.md], NOW).unwrap().activate_started(&mut synced, DAY * 2);
         assert_eq!(activated.unwrap(), Activated::Done);
     }
 }
@@ -170,7 +155,7 @@ fn a_finished_job_whose_certificates_are_gone_begins_again() {
     lab.store.remove(Group::Staging, "a.test", "pubcert.p-256.pem").unwrap();
     let (_, activated) = start(&lab.store, &[a]).unwrap().remove(0);
     assert_eq!((activated, live(&lab, "a.test")), (Activated::Unfinished, Some(old)));
-    assert_eq!(cleanup::begin_anew(&lab.store, "a.test", NOW).unwrap(), None);
+    assert_eq!(cleanup::start_over(&lab.store, "a.test", NOW).unwrap(), None);
     assert!(!lab.has("staging/a.test/job.json"));
 }
 
@@ -412,7 +397,7 @@ fn die_at_every_step(with_old: bool) {
         let old = with_old.then(|| lab.install(&configured[0]));
         let new = lab.stage(&configured[0], &lab.set(&["a.test"], &spec()));
         lab.stage_account("a.test", &account(1));
-        let done = start(&lab.dying(steps), &configured).is_ok();
+        let done = survives(&lab, steps, &configured);
 
         let synced = sync(&lab.store, &configured).unwrap();
         let found = synced[0].certs[0].1.as_ref().map(|info| info.fingerprint.clone());
@@ -466,7 +451,7 @@ fn a_swap_is_ended_where_a_fallback_was_made_meanwhile() {
     let old = lab.install(&a);
     lab.store.rename(Group::Domains, "a.test", Group::Tmp, "a.test").unwrap();
     let looked = look(&lab.store, std::slice::from_ref(&a)).unwrap().remove(0);
-    fallback::Fallbacks::default().files(&lab.store, &looked, NOW).unwrap();
+    fallback::Fallbacks::default().files(&lab.store, &looked.md, &looked, NOW).unwrap();
     start(&lab.store, &[a]).unwrap();
     assert_eq!(live(&lab, "a.test"), Some(old));
 }
@@ -625,8 +610,7 @@ fn a_live_set_is_not_lost_whatever_step_the_store_refuses() {
         let job = Job { errors: 1, ..Job::new("a.test") };
         lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job.to_json()).unwrap();
         // The process goes on after what failed, as httpd does.
-        let dying = lab.dying(steps);
-        let is_done = start(&dying, std::slice::from_ref(&a)).is_ok();
+        let is_done = survives(&lab, steps, std::slice::from_ref(&a));
         start(&lab.store, std::slice::from_ref(&a)).unwrap();
         assert_eq!(live(&lab, "a.test"), Some(served), "{steps}");
         if is_done {
@@ -675,9 +659,9 @@ fn what_was_live_comes_into_use_where_the_newer_set_is_damaged_or_has_to_wait() 
         }
         let served = publish(&lab, &a, lab.set(&["a.test"], &a.keys()[0]));
         let mut synced = sync(&lab.store, std::slice::from_ref(&a)).unwrap();
-        let activated = Activation::begin(&lab.store, &synced, NOW)
+        let activated = Activation::begin(&lab.store, &[&synced[0].md.clone()], NOW)
             .unwrap()
-            .activate(&mut synced[0], NOW, delay)
+            .activate_started(&mut synced[0], delay)
             .unwrap();
         assert_eq!(activated, Activated::Done);
         assert_eq!(live(&lab, "a.test"), Some(served));
@@ -702,7 +686,7 @@ fn a_live_set_that_no_start_may_use_outlives_a_failing_renewal_and_a_damaged_set
         }
         publish(&lab, &a, set);
         start(&lab.store, slice::from_ref(&a)).unwrap();
-        cleanup::begin_anew(&lab.store, "a.test", NOW).unwrap();
+        cleanup::start_over(&lab.store, "a.test", NOW).unwrap();
         assert!(lab.has("staging/a.test/live.json"), "{is_damaged}");
         assert!(!lab.has("staging/a.test/pubcert.p-256.pem") && !lab.has("staging/a.test/job.json"));
     }

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a start with managed domains and one without ([`super::guest`]) both put into the [`State`].
+
+use crate::config::Plan;
+use crate::httpd::state::{PageSettings, Server, State};
+use crate::notify::Commands;
+use crate::renew::attempt::settings::Settings;
+use crate::renew::decide::retry::Retry;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Hands the state to all servers.
+pub fn share(state: State, records: &[Server<'_>]) -> Arc<State> {
+    let state = Arc::new(state);
+    for conf in records.iter().filter_map(Server::conf) {
+        // Hosts without directives of ours share the main server's configuration.
+        let _ = conf.state.set(state.clone());
+    }
+    state
+}
+
+/// What the status pages of each server show.
+pub fn pages_of(records: &[Server<'_>], plan: &Plan) -> HashMap<usize, PageSettings> {
+    records.iter().zip(&plan.hosts).map(|(s, host)| (s.key(), PageSettings::new(host))).collect()
+}
+
+/// What all renewals go by.
+pub fn settings(plan: &Plan) -> Settings {
+    let global = &plan.global;
+    Settings {
+        retry: Retry { delay: global.retry_delay, failover: global.retry_failover },
+        check_interval: global.check_interval,
+        initial_delay: global.initial_delay,
+        parallel: usize::try_from(global.renew_parallel).unwrap_or(usize::MAX),
+        reachable_by_http: plan.can_http,
+        reachable_by_https: plan.can_https,
+        commands: Commands { notify: global.notify_cmd.clone(), message: global.message_cmd.clone() },
+    }
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How a set comes into use: assembled in `tmp`, then swapped in, the folder before it going to `archive`. The
+//! process may die between any two steps; [`super::recover`] then ends the swap. Whether the set may come into
+//! use is decided in [`super::activate`], which imports this file.
+
+use super::staged_set::Staged;
+use crate::managed::bundle;
+use crate::managed::bundle::{Bundle, JOB_FILE, MD_FILE};
+use crate::store::auth;
+use crate::store::{Error, Group, StartStore};
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// Whether the process died after the swap, before staging was emptied.
+pub(super) fn is_in_use(store: &StartStore, name: &str, sets: &[Bundle]) -> bool {
+    sets.iter().all(|staged| {
+        bundle::load(store, Group::Domains, name, &staged.spec)
+            .is_ok_and(|live| live.info.fingerprint == staged.info.fingerprint)
+    })
+}
+
+/// md.json is written last: a folder in `tmp` that has one is complete.
+pub(super) fn assemble(store: &StartStore, name: &str, json: &Value, staged: &Staged) -> Result<(), Error> {
+    store.purge(Group::Tmp, name)?;
+    for set in &staged.sets {
+        bundle::write(store, Group::Tmp, name, set)?;
+    }
+    // The code was for staging.
+    store.write_json(Group::Tmp, name, JOB_FILE, &auth::bare(&staged.job))?;
+    store.write_json(Group::Tmp, name, MD_FILE, json)
+}
+
+/// The highest numbers in the archive, by MD.
+pub(super) struct Archive(HashMap<String, u32>);
+
+impl Archive {
+    pub fn read(store: &StartStore) -> Result<Self, Error> {
+        let mut highest: HashMap<String, u32> = HashMap::new();
+        for (name, number) in store.names(Group::Archive)?.iter().filter_map(|folder| archive_number(folder))
+        {
+            let known = highest.entry(name.to_string()).or_default();
+            *known = number.max(*known);
+        }
+        Ok(Archive(highest))
+    }
+
+    /// Gives the folder in the archive where the set before is now.
+    pub fn swap_in(&mut self, store: &StartStore, name: &str) -> Result<Option<String>, Error> {
+        let mut archived = None;
+        if store.exists(Group::Domains, name)? {
+            let number = self.0.entry(name.to_string()).or_default();
+            *number += 1;
+            let folder = format!("{name}.{number}");
+            store.rename(Group::Domains, name, Group::Archive, &folder)?;
+            archived = Some(folder);
+        }
+        let swapped = store.rename(Group::Tmp, name, Group::Domains, name);
+        if let (Err(_), Some(folder)) = (&swapped, &archived) {
+            // Better the old set than none, for this start.
+            store.rename(Group::Archive, folder, Group::Domains, name)?;
+        }
+        swapped.map(|()| archived)
+    }
+}
+
+/// The MD of a folder in the archive, and its number.
+pub(super) fn archive_number(folder: &str) -> Option<(&str, u32)> {
+    let (name, number) = folder.rsplit_once('.')?;
+    Some((name, number.parse().ok()?))
+}
