@@ -3,8 +3,8 @@
 //! without their counterpart, files that do not exist, a protocol or a curve that nobody speaks. These
 //! end the start; what is only doubtful does not.
 
-use super::advice::{Item, at};
-use super::plan::{Finding, Host, Plan, PlannedMd, Server};
+use super::finding::{Finding, Item, at};
+use super::planned::{Host, Plan, PlannedMd, Server};
 use super::{MatchNames, MdSection, Settings, authority};
 use crate::crypto::PrivateKey;
 use crate::log::{Level, counted};

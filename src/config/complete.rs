@@ -5,7 +5,7 @@
 //! section has them. What is in force stands beside the [`Md`], in [`PlannedMd`].
 
 use super::authority::{self, DEFAULT_CA};
-use super::plan::PlannedMd;
+use super::planned::PlannedMd;
 use super::{MdSection, Settings};
 use crate::model::{Ca, Dns01Command, Md, Route};
 use std::collections::HashSet;

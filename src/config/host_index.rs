@@ -3,7 +3,7 @@
 //! managed domains to many hosts stays linear. Follows httpd's `ServerName` and `ServerAlias`, whose
 //! wildcards reach across dots.
 
-use super::plan::Server;
+use super::planned::Server;
 use crate::names;
 use std::collections::HashMap;
 

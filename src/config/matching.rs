@@ -3,8 +3,9 @@
 //! the cost grows with the number of names and not with its square.
 
 use super::MatchNames;
+use super::finding::Finding;
 use super::host_index::{HostIndex, is_pattern};
-use super::plan::{Finding, Host, Plan, Server};
+use super::planned::{Host, Plan, Server};
 use crate::log::Level;
 use crate::names;
 use std::collections::HashSet;

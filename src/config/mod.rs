@@ -14,12 +14,14 @@ mod binding;
 mod check;
 mod complete;
 mod domain;
+mod finding;
 #[cfg(test)]
 mod fixture;
 mod host_index;
 mod key;
 mod matching;
 mod plan;
+mod planned;
 pub mod reference;
 mod row;
 mod scope;
@@ -30,7 +32,9 @@ mod value;
 
 pub use authority::KNOWN_CAS;
 pub use domain::{close_section, split_arguments};
-pub use plan::{Finding, Global, Host, HostPlan, Plan, PlannedMd, Server, plan};
+pub use finding::Finding;
+pub use plan::plan;
+pub use planned::{Global, Host, HostPlan, Plan, PlannedMd, Server};
 pub use scope::{Env, Globals, HostSettings, MatchNames, MdSection, PortMap, Scope, ServerConfig, Settings};
 pub use table::{Args, Places, ROWS, Row};
 

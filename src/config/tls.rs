@@ -2,10 +2,11 @@
 //! The second half of the plan, once it is known which hosts speak TLS: one MD per TLS host, names that
 //! join or are missing, MDs without use, and names that can answer `tls-alpn-01` (RFC 8737).
 
-use super::advice::{Item, gathered};
+use super::finding::Finding;
+use super::finding::{Item, gathered};
 use super::host_index::HostIndex;
 use super::matching::plain_names;
-use super::plan::{Finding, Plan, PlannedMd, Server};
+use super::planned::{Plan, PlannedMd, Server};
 use crate::log::Level;
 use crate::model::{Md, NotRenewed, RequireHttps};
 use crate::names;

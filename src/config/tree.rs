@@ -3,12 +3,10 @@
 //! `<IfModule>`, `Include` or a macro stands where it takes effect. From it comes what httpd tells nobody
 //! before mod_ssl has begun: which hosts have TLS, and which have certificates of their own.
 
-use super::plan::Server;
+pub use super::finding::Place;
+use super::planned::Server;
 use super::split_arguments;
 use std::collections::HashMap;
-
-/// File and line.
-pub type Place = (String, u32);
 
 /// A directive, or a section with what is in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -140,7 +138,7 @@ fn settings(directives: &[Directive], outer: &TlsSettings) -> TlsSettings {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::Site;
-    use super::super::plan::Host;
+    use super::super::planned::Host;
     use super::*;
 
     #[test]

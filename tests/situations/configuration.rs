@@ -4,7 +4,7 @@
 use crate::lab::{Lab, NAME};
 use crate::table::{Situation, situation};
 use fixture::Site;
-use mod_md::config::advice::{self, Surroundings, certificates};
+use mod_md::config::advice::{self, Context, certificates};
 use mod_md::config::tree::Engine;
 use mod_md::config::*;
 use mod_md::crypto::CertInfo;
@@ -53,7 +53,7 @@ fn reported(world: World, text: &str) -> Vec<String> {
     };
     let tls = tree.tls_settings(&servers);
     let now = SystemClock::default().now();
-    let surroundings = Surroundings {
+    let context = Context {
         tree: &tree,
         tls: &tls,
         has_module: &|name| name == "mod_ssl.c" && !world.has_no_mod_ssl,
@@ -65,7 +65,7 @@ fn reported(world: World, text: &str) -> Vec<String> {
         has_account: &|_| world.has_account,
         store_fault: world.store_is_closed.then(|| "their User cannot enter /root (mode 0700)".into()),
     };
-    let mut all: Vec<_> = texts(advice::advice(&plan, &servers, &surroundings)).collect();
+    let mut all: Vec<_> = texts(advice::advice(&plan, &servers, &context)).collect();
     let is_on: Vec<bool> = tls.iter().map(|tls| tls.engine == Engine::On).collect();
     let alpn = vec![false; servers.len()];
     match plan.after_tls(&servers, &is_on, &alpn) {

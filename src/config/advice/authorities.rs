@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What CAs are known to refuse. Of others nothing is assumed.
 
-use super::super::plan::{Finding, Plan, PlannedMd};
+use super::context::{Context, is_private, is_renewed};
 use super::spelling::nearest;
-use super::{Surroundings, at, is_private, is_renewed, together};
+use crate::config::check::together;
+use crate::config::finding::Finding;
+use crate::config::finding::at;
+use crate::config::planned::{Plan, PlannedMd};
 use crate::log::Level;
 use crate::model::KeySpec;
 use crate::url::Url;
@@ -73,14 +76,14 @@ fn is_common(spec: &KeySpec) -> bool {
     matches!(spec, KeySpec::Rsa(_)) || is_one_of(spec, &["prime256v1", "secp384r1", "secp521r1"])
 }
 
-pub(super) fn advice(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Finding> {
+pub(super) fn advice(plan: &Plan, context: &Context<'_>) -> Vec<Finding> {
     let mut users: BTreeMap<&str, Vec<&PlannedMd>> = BTreeMap::new();
     for planned in plan.mds.iter().filter(|planned| is_renewed(planned)) {
         for url in &planned.md.ca.urls {
             users.entry(url).or_default().push(planned);
         }
     }
-    let of_cas = users.into_iter().flat_map(|(url, users)| of_one(url, &users, surroundings));
+    let of_cas = users.into_iter().flat_map(|(url, users)| of_one(url, &users, context));
     of_cas.chain(challenges(plan)).collect()
 }
 
@@ -106,7 +109,7 @@ fn challenges(plan: &Plan) -> impl Iterator<Item = Finding> {
 }
 
 /// What speaks against asking one CA.
-fn of_one(url: &str, users: &[&PlannedMd], surroundings: &Surroundings<'_>) -> Vec<Finding> {
+fn of_one(url: &str, users: &[&PlannedMd], context: &Context<'_>) -> Vec<Finding> {
     let Ok(host) = Url::parse(url).map(|url| url.host().to_string()) else { return Vec::new() };
     if let Some((_, why)) = CLOSED.iter().find(|(closed, _)| *closed == host) {
         let text = format!(
@@ -120,7 +123,7 @@ fn of_one(url: &str, users: &[&PlannedMd], surroundings: &Surroundings<'_>) -> V
     };
     let Some(ca) = AUTHORITIES.iter().find(is_its) else { return Vec::new() };
     let name = ca.name;
-    let has_account = (surroundings.has_account)(url);
+    let has_account = (context.has_account)(url);
     let those = |is: &dyn Fn(&PlannedMd) -> bool| -> Vec<&PlannedMd> {
         users.iter().copied().filter(|planned| is(planned)).collect()
     };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The files of certificates and keys that an admin provides for a domain.
 
-use super::FileFault;
+use super::context::FileFault;
 use crate::crypto::{CertInfo, Chain, Error, PrivateKey};
 use crate::log::plain;
 use crate::model::Md;

@@ -1,37 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Files, commands and the folder of the store.
 
-use super::super::plan::{Finding, Plan, PlannedMd};
-use super::super::tree::Engine;
-use super::{Item, Surroundings, at, gathered, together};
+use super::context::Context;
+use crate::config::check::together;
+use crate::config::finding::Finding;
+use crate::config::finding::{Item, at, gathered};
+use crate::config::planned::{Plan, PlannedMd};
+use crate::config::tree::Engine;
 use crate::log::Level;
 use crate::model::Dns01Command;
 use std::collections::BTreeMap;
 
-pub(super) fn advice(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Finding> {
+pub(super) fn advice(plan: &Plan, context: &Context<'_>) -> Vec<Finding> {
     if plan.mds.is_empty() {
         return Vec::new();
     }
     let mut findings = gathered(
         "",
         "problems with certificate files",
-        plan.mds.iter().flat_map(|planned| static_files(planned, surroundings)).collect(),
+        plan.mds.iter().flat_map(|planned| static_files(planned, context)).collect(),
     );
-    findings.extend(gathered("", "commands that cannot be started", commands(plan, surroundings)));
-    findings.extend(store(plan, surroundings));
+    findings.extend(gathered("", "commands that cannot be started", commands(plan, context)));
+    findings.extend(store(plan, context));
     findings
 }
 
-fn static_files(planned: &PlannedMd, surroundings: &Surroundings<'_>) -> Vec<Item<'static>> {
+fn static_files(planned: &PlannedMd, context: &Context<'_>) -> Vec<Item<'static>> {
     let md = &planned.md;
-    let is_tls = |host: &usize| surroundings.tls.get(*host).is_some_and(|tls| tls.engine == Engine::On);
+    let is_tls = |host: &usize| context.tls.get(*host).is_some_and(|tls| tls.engine == Engine::On);
     let is_used = planned.hosts.iter().any(is_tls);
     let mut items = Vec::new();
     for (cert, key) in md.cert_files.iter().zip(&md.pkey_files) {
-        for fault in (surroundings.file_faults)(md, cert, key) {
+        for fault in (context.file_faults)(md, cert, key) {
             let (directive, file) =
                 if fault.is_of_key { ("MDCertificateKeyFile", key) } else { ("MDCertificateFile", cert) };
-            let place = surroundings.tree.find_in_section(&planned.defined_at, directive, file);
+            let place = context.tree.find_in_section(&planned.defined_at, directive, file);
             let place = place.unwrap_or_else(|| planned.defined_at.clone());
             let is_fatal = fault.is_fatal && is_used;
             let effect = if is_fatal { " httpd will not start." } else { "" };
@@ -46,13 +49,13 @@ fn static_files(planned: &PlannedMd, surroundings: &Surroundings<'_>) -> Vec<Ite
     items
 }
 
-fn commands(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Item<'static>> {
+fn commands(plan: &Plan, context: &Context<'_>) -> Vec<Item<'static>> {
     let place = |directive: &str, line: &str| {
-        let tree = surroundings.tree;
+        let tree = context.tree;
         tree.find(directive, |args| args == line).or_else(|| tree.find(directive, |_| true))
     };
     let item = |directive: &str, line: &str, of: Option<(&PlannedMd, usize)>, loss: &str| {
-        let fault = (surroundings.command_fault)(line)?;
+        let fault = (context.command_fault)(line)?;
         let place = place(directive, line).or_else(|| of.map(|(first, _)| first.defined_at.clone()));
         let place = place.map(|place| format!("{}: ", at(&place))).unwrap_or_default();
         let mds = match of {
@@ -85,7 +88,7 @@ fn commands(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Item<'static>> 
         )
     });
     let mut dns01: BTreeMap<&str, (&PlannedMd, usize)> = BTreeMap::new();
-    for planned in plan.mds.iter().filter(|planned| super::is_renewed(planned)) {
+    for planned in plan.mds.iter().filter(|planned| super::context::is_renewed(planned)) {
         if let Some(Dns01Command { line, .. }) = &planned.dns01 {
             dns01.entry(line).or_insert((planned, 0)).1 += 1;
         }
@@ -101,9 +104,9 @@ fn commands(plan: &Plan, surroundings: &Surroundings<'_>) -> Vec<Item<'static>> 
     notify.into_iter().chain(message).chain(dns01).collect()
 }
 
-fn store(plan: &Plan, surroundings: &Surroundings<'_>) -> Option<Finding> {
-    let fault = surroundings.store_fault.as_ref()?;
-    let place = surroundings.tree.find("MDStoreDir", |_| true).map(|place| at(&place));
+fn store(plan: &Plan, context: &Context<'_>) -> Option<Finding> {
+    let fault = context.store_fault.as_ref()?;
+    let place = context.tree.find("MDStoreDir", |_| true).map(|place| at(&place));
     let mds: Vec<&PlannedMd> = plan.mds.iter().collect();
     Some(Finding::new(
         Level::Warn,

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Hosts and managed domains that do not find each other.
 
-use super::super::plan::{Finding, Host, Plan, PlannedMd, Server};
-use super::super::tree::{Engine, TlsSettings};
+use super::context::{Context, is_renewed};
 use super::spelling::nearest;
-use super::{Item, Surroundings, at, gathered, is_renewed, together};
 use crate::config::MatchNames;
+use crate::config::check::together;
+use crate::config::finding::Finding;
+use crate::config::finding::{Item, at, gathered};
+use crate::config::planned::{Host, Plan, PlannedMd, Server};
+use crate::config::tree::{Engine, TlsSettings};
 use crate::log::Level;
 use crate::model::{RenewMode, RequireHttps};
 use crate::names;
@@ -14,11 +17,11 @@ use std::collections::HashMap;
 /// Modules other than mod_ssl that may give a host its TLS.
 const OTHER_TLS: [&str; 3] = ["mod_tls.c", "mod_gnutls.c", "mod_nss.c"];
 
-pub(super) fn advice(plan: &Plan, servers: &[Server<'_>], surroundings: &Surroundings<'_>) -> Vec<Finding> {
+pub(super) fn advice(plan: &Plan, servers: &[Server<'_>], context: &Context<'_>) -> Vec<Finding> {
     if plan.mds.is_empty() {
         return Vec::new();
     }
-    let sight = Sight::new(plan, servers, surroundings);
+    let sight = Sight::new(plan, servers, context);
     // httpd has the last one first.
     let mut in_order: Vec<usize> = (0..servers.len()).collect();
     in_order.sort_by_key(|host| servers.get(*host).map(|server| &server.host.defined_at));
@@ -32,10 +35,10 @@ pub(super) fn advice(plan: &Plan, servers: &[Server<'_>], surroundings: &Surroun
         "managed domains that no VirtualHost matches",
         plan.mds.iter().filter_map(|planned| sight.unused(planned)).collect(),
     ));
-    if OTHER_TLS.iter().any(|module| (surroundings.has_module)(module)) {
+    if OTHER_TLS.iter().any(|module| (context.has_module)(module)) {
         return findings;
     }
-    if !(surroundings.has_module)("mod_ssl.c") {
+    if !(context.has_module)("mod_ssl.c") {
         findings.extend(sight.without_mod_ssl());
         return findings;
     }
@@ -50,7 +53,7 @@ pub(super) fn advice(plan: &Plan, servers: &[Server<'_>], surroundings: &Surroun
 struct Sight<'a> {
     plan: &'a Plan,
     servers: &'a [Server<'a>],
-    surroundings: &'a Surroundings<'a>,
+    context: &'a Context<'a>,
     /// Of domains without a TLS host: each name, and whose it is.
     free_names: Vec<(&'a str, &'a PlannedMd)>,
     /// Of hosts without a domain.
@@ -60,8 +63,8 @@ struct Sight<'a> {
 }
 
 impl<'a> Sight<'a> {
-    fn new(plan: &'a Plan, servers: &'a [Server<'a>], surroundings: &'a Surroundings<'a>) -> Self {
-        let is_free = |planned: &&PlannedMd| !planned.hosts.iter().any(|host| is_tls(surroundings, *host));
+    fn new(plan: &'a Plan, servers: &'a [Server<'a>], context: &'a Context<'a>) -> Self {
+        let is_free = |planned: &&PlannedMd| !planned.hosts.iter().any(|host| is_tls(context, *host));
         let names_of = |planned: &'a PlannedMd| planned.md.domains.iter().map(move |d| (d.as_str(), planned));
         let free_names = plan.mds.iter().filter(is_free).flat_map(names_of).collect();
         let hosts = servers.iter().zip(&plan.hosts).filter(|(_, host)| host.mds.is_empty());
@@ -71,18 +74,18 @@ impl<'a> Sight<'a> {
         };
         let free_hosts = hosts.filter(|(server, _)| !server.host.is_main).flat_map(names_of_host).collect();
         let managed = plan.mds.iter().flat_map(names_of).collect();
-        Sight { plan, servers, surroundings, free_names, free_hosts, managed }
+        Sight { plan, servers, context, free_names, free_hosts, managed }
     }
 
     /// mod_ssl ends the start for a host like this.
     fn without_certificate(&self, index: usize) -> Option<Item<'_>> {
-        let (server, tls) = (self.servers.get(index)?, self.surroundings.tls.get(index)?);
+        let (server, tls) = (self.servers.get(index)?, self.context.tls.get(index)?);
         let has_md = self.plan.hosts.get(index).is_some_and(|host| !host.mds.is_empty());
         if has_md || tls.has_own_file || tls.engine != Engine::On {
             return None;
         }
         let host = &server.host;
-        let level = if self.surroundings.has_other_source { Level::Warn } else { Level::Error };
+        let level = if self.context.has_other_source { Level::Warn } else { Level::Error };
         let (place, which) = match &tls.engine_at {
             Some(engine) if host.is_main => (at(engine), "the main server"),
             _ => (at(&host.defined_at), "the host"),
@@ -185,7 +188,7 @@ impl<'a> Sight<'a> {
     /// The host without a domain that this one was probably meant for.
     fn host_meant(&self, planned: &PlannedMd) -> String {
         let candidates = || self.free_hosts.iter().map(|(name, _)| name.as_str());
-        let domains = planned.md.domains.iter().take(super::NAMED);
+        let domains = planned.md.domains.iter().take(crate::config::finding::NAMED);
         let meant = domains.filter_map(|domain| nearest(domain, candidates())).next();
         let host = meant.and_then(|meant| self.free_hosts.iter().find(|(name, _)| name == meant));
         let text = host.map(|(name, host)| format!(" Did you mean {name}, the host in {}?", host.place()));
@@ -199,8 +202,7 @@ impl<'a> Sight<'a> {
         let is_meant = self.plan.global.port_map.https.is_none() || md.renew_mode != RenewMode::Auto;
         // AH10105 says so.
         let is_meant = is_meant || md.require_https != RequireHttps::Off;
-        let is_off =
-            |host: &usize| self.surroundings.tls.get(*host).is_some_and(|tls| tls.engine == Engine::Off);
+        let is_off = |host: &usize| self.context.tls.get(*host).is_some_and(|tls| tls.engine == Engine::Off);
         if is_meant || planned.hosts.is_empty() || !planned.hosts.iter().all(is_off) {
             return None;
         }
@@ -236,8 +238,8 @@ impl<'a> Sight<'a> {
     }
 }
 
-fn is_tls(surroundings: &Surroundings<'_>, host: usize) -> bool {
-    surroundings.tls.get(host).is_some_and(|tls| tls.engine == Engine::On)
+fn is_tls(context: &Context<'_>, host: usize) -> bool {
+    context.tls.get(host).is_some_and(|tls| tls.engine == Engine::On)
 }
 
 fn normal(name: &str) -> String {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Configurations, and what is told of them.
 
-use super::super::fixture::Site;
 use super::*;
+use crate::config::finding::TOLD;
+use crate::config::fixture::Site;
+use crate::log::Level;
 use std::collections::HashSet;
 
 /// A configuration with this around it.
@@ -21,7 +23,7 @@ impl World {
         let site = Site::read(text).unwrap();
         let (servers, plan, tree) = (site.servers(), site.plan().unwrap(), site.tree());
         let tls = tree.tls_settings(&servers);
-        let surroundings = Surroundings {
+        let context = Context {
             tree: &tree,
             tls: &tls,
             has_module: &|name| {
@@ -34,7 +36,7 @@ impl World {
             has_account: &|_| self.accounts,
             store_fault: self.store_fault.clone(),
         };
-        advice(&plan, &servers, &surroundings).into_iter().map(|f| (f.level, f.text)).collect()
+        advice(&plan, &servers, &context).into_iter().map(|f| (f.level, f.text)).collect()
     }
 }
 

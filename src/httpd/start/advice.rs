@@ -4,7 +4,7 @@
 
 use super::servers::config_servers;
 use crate::acme::account;
-use crate::config::advice::{self, Item, Surroundings, certificates};
+use crate::config::advice::{self, Context, Item, certificates};
 use crate::config::tree::{Directive, Engine, TlsSettings, Tree};
 use crate::config::{Finding, Host, Plan, PlannedMd, ServerConfig};
 use crate::httpd::state::Server;
@@ -42,7 +42,7 @@ pub fn of(plan: &Plan, servers: &[(ServerConfig, Host)]) -> Advice {
         let known = authorities.get_or_init(|| reach::account_authorities(&dir));
         known.as_ref().is_none_or(|urls: &Vec<String>| urls.iter().any(|known| known == url))
     };
-    let surroundings = Surroundings {
+    let context = Context {
         tree: &tree,
         tls: &tls,
         has_module: &sys::has_module,
@@ -55,7 +55,7 @@ pub fn of(plan: &Plan, servers: &[(ServerConfig, Host)]) -> Advice {
         store_fault: reach::closed_folder(&dir, user)
             .map(|folder| format!("their User cannot enter {folder}")),
     };
-    let mut findings = advice::advice(plan, &servers, &surroundings);
+    let mut findings = advice::advice(plan, &servers, &context);
     findings.extend(unreadable_bindings(plan));
     let has_other_tls = ["mod_tls.c", "mod_gnutls.c", "mod_nss.c"].into_iter().any(sys::has_module);
     Advice { findings, tls, has_other_tls }

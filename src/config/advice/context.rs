@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What advice asks about beside the plan, and what several kinds of advice ask about a domain.
+
+use crate::config::check::named;
+use crate::config::planned::PlannedMd;
+use crate::config::tree::{TlsSettings, Tree};
+use crate::model::Md;
+use crate::names;
+
+/// What the plan does not say.
+pub struct Context<'a> {
+    pub tree: &'a Tree,
+    /// Of all servers, as [`Tree::tls_settings`] gives them.
+    pub tls: &'a [TlsSettings],
+    /// Whether httpd has loaded a module, by the name of its source (`mod_ssl.c`).
+    pub has_module: &'a dyn Fn(&str) -> bool,
+    /// Another module hands certificates to mod_ssl, too.
+    pub has_other_source: bool,
+    /// Why a command, given by its line, cannot be started.
+    pub command_fault: &'a dyn Fn(&str) -> Option<String>,
+    /// What is wrong with a certificate file and its key file, as those of this domain.
+    pub file_faults: &'a dyn Fn(&Md, &str, &str) -> Vec<FileFault>,
+    /// Whether there may be an account at the CA of this directory URL.
+    pub has_account: &'a dyn Fn(&str) -> bool,
+    /// Why the children of httpd cannot use the store.
+    pub store_fault: Option<String>,
+}
+
+/// What is wrong with a file of `MDCertificateFile` or `MDCertificateKeyFile`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileFault {
+    pub is_of_key: bool,
+    /// mod_ssl will not start with it.
+    pub is_fatal: bool,
+    /// Follows the name of the file.
+    pub text: String,
+}
+
+/// What is missing where nothing runs at intervals. `names`: of the domains that are not renewed without it.
+pub fn no_watchdog<'m>(mut names: impl Iterator<Item = &'m str>) -> String {
+    let first = names
+        .next()
+        .map(|name| format!(", so no certificate of {} is renewed", named(name, names.count() + 1)));
+    format!(
+        "AH10061: mod_watchdog is required to renew certificates and to staple, but it is not loaded{}. Add it: LoadModule \
+         watchdog_module modules/mod_watchdog.so",
+        first.unwrap_or_default()
+    )
+}
+
+/// Whether certificates of a CA are going to be ordered for it here.
+pub fn is_renewed(planned: &PlannedMd) -> bool {
+    planned.md.not_renewed(!planned.hosts.is_empty()).is_none()
+}
+
+/// Whether no CA whose root browsers trust may issue for it: the public DNS does not have it, or an address
+/// is not public.
+pub(super) fn is_private(name: &str) -> bool {
+    const PRIVATE: [&str; 9] =
+        ["test", "example", "invalid", "localhost", "local", "internal", "lan", "home", "corp"];
+    match name.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(ip)) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+        Ok(std::net::IpAddr::V6(ip)) => {
+            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
+        }
+        Err(_) => match name.rsplit_once('.') {
+            _ if names::is_address(name) => false,
+            Some((_, last)) => PRIVATE.contains(&last),
+            None => true,
+        },
+    }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sentences for the log and configtest, and how many of one kind are listed. Pure.
+
+use crate::log::Level;
+
+/// File and line.
+pub type Place = (String, u32);
+
+/// A sentence for the log, with its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub level: Level,
+    pub text: String,
+}
+
+impl Finding {
+    pub(super) fn new(level: Level, text: String) -> Self {
+        Finding { level, text }
+    }
+
+    pub(super) fn error(text: String) -> Self {
+        Finding::new(Level::Error, text)
+    }
+}
+
+/// More than these are not told one by one.
+pub(super) const TOLD: usize = 5;
+/// More than these are not even named.
+pub(super) const NAMED: usize = 10;
+
+/// One of several of a kind.
+pub struct Item<'a> {
+    pub level: Level,
+    /// Of the domain or host, with its place.
+    pub name: String,
+    /// Made for the few that are told alone.
+    pub text: Box<dyn Fn() -> String + 'a>,
+}
+
+/// A few of a kind are told as they are, the names of some more follow. `number`: of the log, or nothing;
+/// `kind`: what all have in common.
+pub fn gathered(number: &str, kind: &str, items: Vec<Item<'_>>) -> Vec<Finding> {
+    let more = items.get(TOLD..).unwrap_or_default();
+    let rest = more.first().map(|first| {
+        let named: Vec<_> = more.iter().take(NAMED).map(|item| item.name.as_str()).collect();
+        let unnamed = match more.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        Finding::new(
+            first.level,
+            format!("{number}{} more {kind}: {}{unnamed}", more.len(), named.join(", ")),
+        )
+    });
+    let told = items.iter().take(TOLD).map(|item| Finding::new(item.level, (item.text)()));
+    told.chain(rest).collect()
+}
+
+/// `file:line`
+pub fn at(place: &Place) -> String {
+    format!("{}:{}", place.0, place.1)
+}
