@@ -2,7 +2,7 @@
 //! mod_md: an Apache httpd module that gets certificates from an ACME CA and keeps them valid.
 //!
 //! The code is laid in layers; a module imports only from layers below its own
-//! (`tests/layers.rs` holds it to that):
+//! (`tests/layers` holds it to that):
 //!
 //! | layer | modules | what it is |
 //! |---|---|---|
