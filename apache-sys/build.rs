@@ -2,13 +2,13 @@
 //! Makes the bindings from the headers of the httpd that `apxs` belongs to, and compiles `shim.c` against the
 //! same headers.
 //!
-//! `APXS=/path/to/apxs` chooses another httpd. What is missing is said in one sentence with the package
-//! that holds it, because this is where a first build fails.
+//! `APXS=/path/to/apxs` chooses another httpd. An error names the missing package in one sentence, because a
+//! first build fails here.
 //!
-//! Three compilers have to agree on every struct whose fields the module reads: bindgen writes down what
-//! libclang has found (`bindings.rs`), rustc compares that with its own layout, and the compiler that httpd
-//! was built with compares it in `layout.h`, which is made here. Crates that depend on this one are told
-//! which httpd it is (`DEP_HTTPD_VERSION`, `DEP_HTTPD_MMN`, `DEP_HTTPD_OPENSSL`).
+//! Three compilers have to agree on every struct whose fields the module reads: bindgen writes down the
+//! layout that libclang finds (`bindings.rs`), rustc compares it with its own, and the compiler of httpd
+//! compares it in `layout.h`, which is made here. Dependent crates receive the version of httpd
+//! (`DEP_HTTPD_VERSION`, `DEP_HTTPD_MMN`, `DEP_HTTPD_OPENSSL`).
 
 use bindgen::FieldVisibilityKind;
 use bindgen::callbacks::{FieldInfo, IntKind, ParseCallbacks};

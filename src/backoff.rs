@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How waits grow with failures in a row, for renewals and OCSP requests alike. Pure functions; randomness is
-//! passed in as a number.
+//! The growth of waits after consecutive failures, for renewals and OCSP requests alike. Pure functions;
+//! callers pass in randomness as a number.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Shared memory as the layers see it: counters that every process of a configuration reads and raises. Where they
-//! lie is the caller's business; in tests it is a vector.
+//! Shared memory as the layers see it: counters that every process of a configuration reads and raises.
+//! Callers choose their memory; tests use a vector.
 
 use std::sync::atomic::AtomicU64;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Commands of the admin: run without a shell, with an empty stdin and a time limit. Their output goes
-//! into our log at debug.
+//! Runs commands of the admin without a shell, with an empty stdin and a time limit. Writes their output to
+//! the log at debug.
 
 mod output;
 mod spawn;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether the file that a library was loaded from is still the one at its path.
+//! Detects whether the file from which a library was loaded has been replaced.
 
 use rustix::fs::{Mode, OFlags, Stat, open, stat};
 use rustix::io::{Errno, read};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The log as every layer sees it: a level, an `apr_status_t` where an operating system error stands
-//! behind the message, and a text.
+//! The log as every layer sees it: a level, an `apr_status_t` where an operating system error caused the
+//! message, and a text.
 //!
-//! The text carries its log number itself ("AH10056: processing …"). Where the text goes is decided by
-//! the httpd layer, which installs a sink; without one (tests, commands) nothing is written. Callers
-//! must never hand over a secret at any level.
+//! The text carries its log number itself ("AH10056: processing …"). The httpd layer installs a sink that
+//! decides where the text goes; without one (tests, commands) nothing is written. Callers never pass a secret
+//! at any level.
 
 use std::fmt;
 use std::panic::Location;

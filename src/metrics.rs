@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is counted since the configuration was put in force, for metrics: renewals and their failures,
-//! requests to CAs and how long these took, requests to OCSP responders. Counted by the child that renews,
-//! read by all: where the counters lie is the caller's business.
+//! Counters since the start of the configuration, for metrics: renewals and their failures, requests to CAs
+//! and their duration, requests to OCSP responders. The renewing child counts, all processes read. Callers
+//! choose the memory of the counters.
 
 use crate::acme::problem::Kind;
 use crate::counters::Counters;

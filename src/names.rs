@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! DNS names: the form in which they are kept and compared, and what a wildcard covers.
+//! DNS names: the normal form in which they are kept and compared, and the names that a wildcard covers.
 //!
-//! Names may be IP addresses (RFC 8738). Refuses whatever could not be a name on the wire or could leave a
-//! folder of the store.
+//! Names may be IP addresses (RFC 8738). Refuses names that could not be sent on the wire or that could leave
+//! a folder of the store.
 
 use std::net::IpAddr;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Events: calls the administrator's commands (`MDMessageCmd`, `MDNotifyCmd`) when something happens to a
-//! managed domain, and not more often than each event's rate limit allows. The job's log holds the limits, so
-//! they survive a restart. A command's failure is reported to the caller, which decides what follows.
+//! managed domain, at most as often as the rate limit of each event allows. The job's log holds the limits,
+//! so that they persist over restarts. Reports a failed command to the caller, which decides how to continue.
 
 use crate::exec;
 use crate::model::Job;

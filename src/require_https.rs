@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `MDRequireHttps`: which plain requests are sent to https, and which answers carry HSTS (RFC 6797). A pure
-//! function of the request; the glue performs it.
+//! `MDRequireHttps`: decides which plain requests are redirected to https, and which responses carry HSTS
+//! (RFC 6797). A pure function of the request; `httpd` performs the result.
 
 use crate::model::RequireHttps;
 

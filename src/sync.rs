@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Locks: one rule for all of them.
+//! Locks, with one rule for a poisoned one.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Instants, durations as httpd's directives write them, and the one reader of the wall clock.
+//! Instants, durations in the syntax of httpd's directives, and the one reader of the wall clock.
 //!
 //! Decisions take `now: Timestamp`; only the edge asks a [`Clock`].
 

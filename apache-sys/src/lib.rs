@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Raw bindings to Apache httpd 2.4.48 and later, made by bindgen from the installed headers, with a shim in
-//! C for what only their compiler can say: what the macros do (`shim_…`, see `shim.h`).
+//! Raw bindings to Apache httpd 2.4.48 and later, made by bindgen from the installed headers, with a C shim
+//! for macros, which bindgen cannot translate (`shim_…`, see `shim.h`).
 //!
-//! The layout of every struct with public fields is compared with Rust's (bindgen's constant assertions) and
-//! with the C compiler's (`layout.h`, see `build.rs`) when this crate compiles; all other structs keep their
-//! fields to themselves. Functions of mod_ssl's, mod_status', mod_watchdog's and OpenSSL's headers are here
+//! When this crate compiles, the layout of every struct with public fields is compared with Rust's (bindgen's
+//! constant assertions) and with the C compiler's (`layout.h`, see `build.rs`); all other structs keep their
+//! fields private. Functions from the headers of mod_ssl, mod_status, mod_watchdog and OpenSSL are bound here
 //! as well, so that no declaration is written by hand.
 
 #![no_std]

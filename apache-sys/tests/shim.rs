@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the shim says of headers that are not as the bindings have them: it does not compile.
+//! The shim does not compile with headers that differ from the bindings.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The CA, who to tell about it, and the way there: known CA names, URLs, contacts, proxies.
+//! The CA and how to reach it: known CA names, URLs, contacts, proxies.
 
 use super::Error;
 use super::value::first;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a configuration cannot have although each directive is right: MDs that overlap, static files
-//! without their counterpart, files that do not exist, a protocol or a curve that nobody speaks. These
-//! end the start; what is only doubtful does not.
+//! Refuses configurations whose directives are valid but do not fit together: overlapping MDs, static files
+//! without their counterpart, missing files, an unknown protocol or curve. These end the start; doubtful
+//! settings become warnings.
 
 use super::finding::{Finding, Item, at};
 use super::planned::{Host, Plan, PlannedMd, Server};

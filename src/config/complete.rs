@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Completes an MD: its own settings, then those of the server it was defined in, then the defaults.
+//! Completes an MD: its own settings first, then those of the server that defines it, then the defaults.
 //!
-//! md.json keeps what the C module keeps there: commands, proxy and CA files only where the MD's own
-//! section has them. What is in force stands beside the [`Md`], in [`PlannedMd`].
+//! md.json keeps the fields that the C module keeps: commands, proxy and CA files appear only where the
+//! section of the MD sets them. The effective values are in [`PlannedMd`], beside the [`Md`].
 
 use super::authority::{self, DEFAULT_CA};
 use super::planned::PlannedMd;

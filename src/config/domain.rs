@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `MDomain`, its sections and their members: lists of names in which `auto` and `manual` may stand
-//! anywhere.
+//! `MDomain`, its sections and their members: lists of names that may contain `auto` and `manual` at any
+//! position.
 
 use super::value::{first, set};
 use super::{Error, MdSection, Scope, ServerConfig};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `MDPrivateKeys`: `Default`, or keys of different types. A curve that OpenSSL does not know passes here,
-//! as it always has, and ends the start instead.
+//! `MDPrivateKeys`: `Default`, or keys of different types. Accepts a curve that OpenSSL does not know;
+//! `check` ends the start for it, as the C module does.
 
 use super::Error;
 use crate::model::KeySpec;

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Configuration: what the admin may write, what it means when put together, and which managed domains
-//! the server ends up with.
+//! Configuration: the directives, their merged values, and the managed domains that result from them.
 //!
-//! Three steps, all of them pure. [`table`] has a row per directive; httpd reads a line, the row's parser
-//! stores a value in the [`ServerConfig`] of the `server_rec` or says what is wrong. [`plan`] merges the
-//! values (section, server of its definition, defaults), refuses what cannot work and matches managed
-//! domains to hosts. [`Plan::after_tls`] does what needs to know which hosts speak TLS. Files are read or
-//! looked for through functions that the caller hands in; nothing is logged here, findings are returned.
+//! Three steps, all of them pure. [`table`] has a row per directive; httpd reads a line, the parser of the
+//! row stores a value in the [`ServerConfig`] of the `server_rec` or returns an error. [`plan`] merges the
+//! values (section, server of its definition, defaults), refuses combinations that cannot work and matches
+//! managed domains to hosts. [`Plan::after_tls`] completes the plan once the TLS hosts are known. Callers
+//! pass in the functions that read files; findings are returned and never logged here.
 
 pub mod advice;
 mod authority;

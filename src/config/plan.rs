@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From the configuration of all servers to what the module works with: global values resolved, managed
-//! domains completed and matched to hosts. Ends the start when the parts do not fit together. Does nothing
-//! itself: what is to be logged comes back as findings.
+//! Turns the configuration of all servers into the plan of the module: resolves global values, completes
+//! managed domains and matches them to hosts. Ends the start when the parts do not fit together. Pure: log
+//! messages are returned as findings.
 
 use super::Globals;
 use super::check;

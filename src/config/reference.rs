@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The reference of all directives, docs/directives.md: made from the table, so that it tells what the
-//! module reads.
+//! The reference of all directives, docs/directives.md, generated from the table so that it matches the
+//! parsers.
 
 use super::authority::KNOWN_CAS;
 use super::table::{Args, Places, ROWS, Row, Unset};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is to be known of a directive: for httpd how to read it, for the admin what it is for.
+//! A row of the directive table: how httpd reads the directive, and its documentation for the admin.
 
 use super::{Error, Scope};
 use std::ffi::CStr;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the directives of one `server_rec` have set so far. Every field is an `Option`: unset means that
-//! the next one in line (server of the definition, main server, default) decides.
+//! The values that the directives of one `server_rec` have set so far. Every field is an `Option`: an unset
+//! one leaves the decision to the next level (server of the definition, main server, default).
 
 use crate::model::{Eab, KeySpec, RenewMode, RequireHttps};
 use crate::time::TimeSlice;

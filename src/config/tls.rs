@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The second half of the plan, once it is known which hosts speak TLS: one MD per TLS host, names that
-//! join or are missing, MDs without use, and names that can answer `tls-alpn-01` (RFC 8737).
+//! The second half of the plan, computed once the TLS hosts are known: one MD per TLS host, names that join
+//! or are missing, unused MDs, and names that can answer `tls-alpn-01` (RFC 8737).
 
 use super::finding::Finding;
 use super::finding::{Item, gathered};

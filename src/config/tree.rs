@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The configuration as httpd has read it: directives with file and line, in their sections. What belongs to
-//! `<IfModule>`, `Include` or a macro stands where it takes effect. From it comes what httpd tells nobody
-//! before mod_ssl has begun: which hosts have TLS, and which have certificates of their own.
+//! The configuration as httpd has read it: directives with file and line, in their sections. A directive
+//! inside `<IfModule>`, `Include` or a macro appears where it takes effect. The tree answers two questions
+//! before mod_ssl starts: which hosts have TLS, and which have certificates of their own.
 
 pub use super::finding::Place;
 use super::planned::Server;

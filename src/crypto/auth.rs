@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Message authentication codes (HMAC-SHA256, RFC 2104), by which a process recognizes what another process
-//! with the same secret wrote.
+//! Message authentication codes (HMAC-SHA256, RFC 2104), with which a process verifies that another process
+//! with the same secret wrote a file.
 
 use super::Error;
 use openssl::hash::MessageDigest;

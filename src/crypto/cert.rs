@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Certificates and chains (RFC 5280), read from PEM and DER, and the facts about them that decisions
-//! and status pages need. No trust is decided here: whether a chain leads to a root is the client's
-//! business.
+//! Certificates and chains (RFC 5280), read from PEM and DER, and the facts about them that decisions and
+//! status pages need. Does not decide about trust: a client checks whether a chain leads to a root.
 
 use super::extension::Sct;
 use super::tbs::Fields;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How many threads compute at a time, so that renewals do not slow down requests: where many renewals run side
-//! by side, no more of them compute at once than processors gain by it, and signatures run at a low priority
-//! ([`super::signing_pool`]). The limit is a value that is handed down: the child that renews makes it, and
-//! it ends with that. Without one, as in a start, nothing is limited.
+//! Limits how many threads compute at a time, so that renewals do not slow down requests: many concurrent
+//! renewals use no more CPUs than they gain from, and signatures run at low priority
+//! ([`super::signing_pool`]). The limit is a value that callers pass down: the renewing child makes it and
+//! drops it at its end. Without one, as in a start, nothing is limited.
 
 use super::places::Places;
 use super::signing_pool::SigningPool;

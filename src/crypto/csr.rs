@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Certificate signing requests (RFC 2986) as RFC 8555 §7.4 wants them: every name in the subject
-//! alternative names, signed by the key the certificate is for.
+//! Certificate signing requests (RFC 2986) as RFC 8555 §7.4 requires them: every name in the subject
+//! alternative names, signed with the key of the certificate.
 
 use super::{Error, PrivateKey};
 use openssl::asn1::{Asn1Object, Asn1OctetString};

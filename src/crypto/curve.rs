@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The elliptic curves that a private key may be on: those a configuration can ask for. OpenSSL knows more, which
-//! are refused.
+//! The elliptic curves of private keys that a configuration can request. Refuses the others that OpenSSL
+//! knows.
 
 use super::der::oid_text;
 use crate::model::KeySpec;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A reader of DER (X.690 §8, §10): takes elements off a slice one by one. It knows single-byte tags and
-//! definite lengths, which is all that certificates have; everything else, and whatever claims to be
-//! longer than its surroundings, ends the reading.
+//! A reader of DER (X.690 §8, §10) that takes elements off a slice one by one. Accepts single-byte tags and
+//! definite lengths, which suffice for certificates; any other form, and an element longer than its parent,
+//! ends the reading.
 
 pub const BOOLEAN: u8 = 0x01;
 pub const INTEGER: u8 = 0x02;

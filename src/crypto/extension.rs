@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the extensions of a certificate say (RFC 5280 §4.2): names, where its issuer is found, who
-//! answers for its revocation, must-staple (RFC 7633), certificate transparency (RFC 6962 §3.3).
-//! An extension that cannot be read counts as absent.
+//! The extensions of a certificate (RFC 5280 §4.2): names, the URLs of its issuer and OCSP responder,
+//! must-staple (RFC 7633), certificate transparency (RFC 6962 §3.3). An extension that cannot be read counts
+//! as absent.
 
 use super::der::{INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
 use crate::time::Timestamp;

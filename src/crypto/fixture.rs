@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Certificates for tests, made when they run.
+//! Certificates for tests, made when the tests run.
 
 use super::{Certificate, Chain, PrivateKey};
 use crate::model::KeySpec;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A private key and its certificates as OpenSSL objects, prepared once so that a handshake only refers to
-//! them.
+//! A private key and its certificates as OpenSSL objects, prepared once so that a handshake only takes
+//! references.
 
 use super::{Chain, Error, PrivateKey};
 use openssl::pkey::{Id, PKey, Private};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! JSON web signatures as ACME uses them (RFC 7515 flattened serialization, RFC 7517 keys, RFC 7638
-//! thumbprints): RS256, ES256, ES384 and ES512 by account keys, HS256 for external account binding.
-//! Only signs. Refuses keys of any other kind.
+//! thumbprints): RS256, ES256, ES384 and ES512 with account keys, HS256 for external account binding. Signs
+//! and never verifies. Refuses keys of any other kind.
 
 use super::{CpuLimit, Error, PrivateKey};
 use data_encoding::BASE64URL_NOPAD;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Private keys: makes, reads and writes them. In the store they are PKCS#8 PEM (RFC 5958): sealed with the
-//! store key (AES-256-CBC) in `accounts` and `staging`, plain elsewhere. Refuses encrypted files of the
-//! administrator, because nobody can enter a pass phrase.
+//! Private keys: generates, reads and writes them. The store holds them as PKCS#8 PEM (RFC 5958): sealed with
+//! the store key (AES-256-CBC) in `accounts` and `staging`, plain elsewhere. Refuses encrypted files of the
+//! administrator, because no pass phrase can be entered.
 
 use super::curve::nid;
 use super::{Error, key_form, pem, sealed};

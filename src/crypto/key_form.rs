@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a private key may look like before OpenSSL reads it: a PKCS#8 PrivateKeyInfo (RFC 5958) for RSA up to
-//! 16384 bits, a named curve, or Ed25519 and Ed448, all numbers no longer than the kind of key has them.
-//! OpenSSL would compute for minutes with what others can write.
+//! Checks the form of a private key before OpenSSL reads it. Accepts a PKCS#8 PrivateKeyInfo (RFC 5958) for
+//! RSA up to 16384 bits, a named curve, Ed25519 and Ed448, with no number longer than the kind of key allows.
+//! Refuses all else, because OpenSSL would compute for minutes with a crafted key.
 
 use super::curve::is_known_curve;
 use super::der::{BIT_STRING, INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a file with a private key (PKCS#8, RFC 5958) and a certificate (SubjectPublicKeyInfo, RFC 5280
-//! §4.1.2.7) say of the public key, read without OpenSSL: that takes several hundred microseconds for a
-//! key, which a start with thousands of domains cannot afford. Knows RSA (RFC 8017 §A.1) and elliptic
-//! curves (RFC 5915); what it does not know is not an error but undecided.
+//! The public key in a private key file (PKCS#8, RFC 5958) and in a certificate (SubjectPublicKeyInfo, RFC
+//! 5280 §4.1.2.7), read without OpenSSL, which takes several hundred microseconds per key: too long for a
+//! start with thousands of domains. Knows RSA (RFC 8017 §A.1) and elliptic curves (RFC 5915); any other key
+//! is undecided and no error.
 
 use super::der::{BIT_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, oid_text};
 use super::pem;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Keys, certificates, signing requests and JSON web signatures, on the system's OpenSSL. Everything takes
-//! and returns bytes (PEM, DER); it opens no file and no connection.
+//! Keys, certificates, signing requests and JSON web signatures, on the system's OpenSSL. Takes and returns
+//! bytes (PEM, DER); opens no file and no connection.
 
 pub mod auth;
 pub mod cert;

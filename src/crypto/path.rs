@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Picks the certification path (RFC 5280 §6.1) from the certificates a CA sends. RFC 8555 §9.1 wants the
+//! Picks the certification path (RFC 5280 §6.1) from the certificates a CA sends. RFC 8555 §9.1 requires the
 //! end-entity certificate first and each following one to certify the one before; CAs repeat certificates,
-//! add roots, or sort differently. The path is kept and the rest is dropped.
+//! add roots, or sort differently. Keeps the path and drops the rest.
 
 use super::{Certificate, Chain, PrivateKey};
 use std::collections::HashSet;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The textual encoding of keys and certificates (RFC 7468), strict: base64 between two lines that name
-//! what it is, nothing else in between. Headers, as encrypted keys of old had them, are refused.
+//! The textual encoding of keys and certificates (RFC 7468), strict: base64 between two lines with the label,
+//! and nothing else. Refuses the headers of old encrypted keys.
 
 use super::Error;
 use data_encoding::BASE64;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How many may compute at once: a place is taken before, and given back after, also by a panic.
+//! Limits how many threads compute at once: a thread takes a place before it computes and returns it
+//! afterwards, also when it panics.
 
 use crate::sync::lock;
 use std::sync::{Condvar, Mutex, PoisonError};

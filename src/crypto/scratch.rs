@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A TLS context made only to see whether OpenSSL takes a key and its chain, as it would take them for a
-//! server: at the security level of the system's configuration, which refuses short keys and old digests.
-//! Nothing is set on it that leaves a pointer into this library behind (docs/unsafe.md).
+//! A temporary TLS context that checks whether OpenSSL accepts a key and its chain for a server, at the
+//! security level of the system's configuration, which refuses short keys and old digests. Sets nothing that
+//! leaves a pointer into this library behind (docs/unsafe.md).
 
 use super::{Error, PrivateKey};
 use openssl::ssl::{SslContext, SslMethod};

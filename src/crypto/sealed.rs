@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sealed private keys: one PEM block `ENCRYPTED PRIVATE KEY` (RFC 5958 §3) whose encryption is PBES2 with
-//! PBKDF2 and AES-256-CBC (RFC 8018). That is what every OpenSSL writes for both modules, with 2048 rounds:
-//! of SHA-256 since 1.1.0, of SHA-1 before. Nothing else is opened, and the cost is known before anything is
-//! computed: others may have written the file.
+//! Sealed private keys: one PEM block `ENCRYPTED PRIVATE KEY` (RFC 5958 §3) encrypted by PBES2 with PBKDF2
+//! and AES-256-CBC (RFC 8018). Every OpenSSL writes this form for both modules, with 2048 rounds: of SHA-256
+//! since 1.1.0, of SHA-1 before. Refuses every other form and checks the cost before it computes, because
+//! another process may have written the file.
 
 use super::der::{INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
 use super::{Error, pem};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Certificates that no client trusts: the one a host shows while it has no real one, so that TLS can
-//! start and the CA's challenge reach it, and the one that answers such a challenge in TLS itself.
+//! Self-signed certificates: the one that a host serves before its first real one, so that TLS starts and the
+//! CA's challenge reaches the host, and the one that answers a tls-alpn-01 challenge.
 
 use super::{Certificate, Chain, Error, PrivateKey};
 use crate::time::{DAY, Timestamp};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The threads that sign requests: few, at a low priority, so that signatures leave the processors to whoever
-//! serves. They are threads of their own because nobody may raise the priority of a thread again, and
-//! commands inherit it. They begin with the first signature and end after a while without one; each counts
-//! as at work until its end, so that the end of a child waits for it.
+//! The threads that sign requests: few, at low priority, so that signatures do not slow down requests. They
+//! are separate threads because a thread cannot raise its priority again, and commands inherit it. They start
+//! with the first signature and end after an idle time; each counts as busy until it ends, so that the
+//! shutdown of a child waits for it.
 //!
-//! Runs in children only (docs/unsafe.md): it is made by the one that renews, and joined when that stops.
+//! Runs in children only (docs/unsafe.md): the renewing child makes the pool and joins it when it stops.
 
 use super::places::Places;
 use crate::sync::lock;

@@ -3,8 +3,8 @@
 //! certificate it reads, which takes a hundred microseconds; a start with thousands of domains reads them
 //! all.
 //!
-//! Certificates whose DER is not sound as a whole are refused, because mod_ssl would refuse them too, and end
-//! the start with that.
+//! Refuses a certificate whose DER is malformed anywhere, because mod_ssl would refuse it too and end the
+//! start.
 
 use super::der::{
     BIT_STRING, BOOLEAN, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, SET,

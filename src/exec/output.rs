@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a command prints: read while it runs, without a thread. The head is kept, the rest dropped.
+//! Reads the output of a command while it runs, without a thread. Keeps the beginning, drops the rest.
 
 use rustix::fs::{Mode, OFlags, fcntl_setfl, open};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, read};

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Starting a program with nothing of this process but its environment, working directory and umask.
+//! Starts a program that inherits only the environment, the working directory and the umask of this process.
 //!
-//! httpd blocks signals in its threads and ignores some, and it holds descriptors that it was started with
-//! and that its modules have opened. A program that inherits these cannot be ended, holds locks and sockets
-//! of others, and passes all of it on to what it starts. posix_spawn(3) sets them right between fork and
-//! exec.
+//! httpd blocks signals in its threads and ignores some, and it holds descriptors from its own start and from
+//! its modules. A program that inherits these cannot be ended, holds locks and sockets of others, and passes
+//! all of it on to its own children. posix_spawn(3) resets them between fork and exec.
 
 use nix::errno::Errno;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};

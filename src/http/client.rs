@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The one real [`Transport`]: ureq over TCP connections that notice a stop, with TLS by OpenSSL.
 //!
-//! ureq brings HTTP/1.1, keep-alive and the CONNECT proxy; connecting, waiting and TLS are ours, because
-//! a wait must end when the process stops. Redirects are not followed. Only here and below is ureq named.
+//! ureq provides HTTP/1.1, keep-alive and the CONNECT proxy; this module provides connecting, waiting and
+//! TLS, because a wait must end when the process stops. Does not follow redirects. Only this file and those
+//! below it name ureq.
 
 mod adapter;
 mod kept;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! HTTP as the protocols above need it: one request, one whole and bounded response. Knows nothing of
-//! ACME. Refuses redirects (they come back as they are), bodies above [`MAX_BODY`] and servers whose
-//! certificate cannot be verified.
+//! HTTP for the protocols above: one request, one complete and bounded response. Knows nothing of ACME.
+//! Refuses bodies above [`MAX_BODY`] and servers whose certificate cannot be verified; returns redirects
+//! without following them.
 
 pub mod client;
 mod tls;

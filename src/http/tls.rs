@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! TLS of the HTTP client: the system's OpenSSL, the same library mod_ssl uses. Verification of the
-//! chain and of the host name (RFC 6125, IP literals included) is always on; there is no way to turn
-//! it off. Refuses TLS below 1.2.
+//! TLS of the HTTP client, with the system's OpenSSL, the library that mod_ssl uses too. Always verifies the
+//! chain and the host name (RFC 6125, IP literals included). Refuses TLS below 1.2.
 
 use super::{Error, TlsFault};
 use openssl::error::ErrorStack;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Waiting for the operating system without missing that the process stops.
+//! Waits for the operating system in slices, so that a stop of the process ends the wait.
 
 use super::Error;
 use crate::time::StopFlag;

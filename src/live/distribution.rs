@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sets that one child publishes are taken up by all, without a restart.
+//! Distributes the sets that one child publishes to all processes, without a restart.
 //!
-//! A handshake looks into the slot of its host's MD and does nothing else. Sets are read off its path: by the
-//! child that publishes, in the others at a beat of the watchdog, and in a new child by threads that are
-//! ahead of its first client. A set that cannot be read, or that the hosts of this process refuse, leaves the
-//! former one in use.
+//! A handshake only looks into the slot of its host's MD. Sets are read off its path: by the publishing child
+//! itself, in the others at a beat of the watchdog, and in a new child by threads that run ahead of its first
+//! client. A set that cannot be read, or that the hosts of this process refuse, leaves the former one in use.
 //!
-//! Nothing of httpd is named here: counters, hosts and the clock are handed in.
+//! Nothing here knows httpd: callers pass in counters, hosts and the clock.
 
 use super::first_read::{self, PATIENCE, Patience};
 use super::roster::Roster;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a new child reads before it serves anyone: the sets that went live since the start, in threads of its
-//! own, those of hosts without a good certificate first. The child does not wait long, and never for one set
-//! that cannot be read: the threads go on while it serves.
+//! Reads the sets that went live since the start, in a new child before it serves its first client: in
+//! separate threads, hosts without a valid certificate first. The child waits for a short time only, and
+//! never for one set that cannot be read: the threads continue while it serves.
 
 use crate::managed::slot::Slot;
 use crate::time::StopFlag;

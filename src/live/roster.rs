@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How many processes serve the newest set of a managed domain. Each process has a place in counters that all
-//! share, where it writes when it was last alive, which generation of signals it has caught up with, and
-//! which sets it could not use.
+//! Counts the processes that serve the newest set of a managed domain. Each process has a place in the shared
+//! counters, where it writes when it was last alive, which generation of signals it has processed, and which
+//! sets it could not use.
 //!
-//! Nobody clears the place of a process that was killed. A process that has not written for three seconds
-//! does not count, and the next one that needs a place takes it over. Imports run downward: counters and
-//! time, nothing of httpd.
+//! The place of a killed process is not cleared. A process that has not written for three seconds does not
+//! count, and the next process that needs a place takes it over. Imports run downward: counters and time,
+//! nothing of httpd.
 
 use crate::counters::Counters;
 use crate::time::Timestamp;

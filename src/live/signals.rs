@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Signals between the processes of one configuration. Each topic has a generation in counters that all share;
-//! a process raises it, the others notice when they look next. A look costs one atomic load while nothing is
-//! new. Signals carry no data: what a topic stands for is read elsewhere, and one that was raised twice
-//! between two looks is taken once.
+//! Signals between the processes of one configuration. Each topic has a generation in the shared counters;
+//! one process raises it, the others notice at their next look. A look costs one atomic load while nothing is
+//! new. Signals carry no data: receivers read the subject of a topic elsewhere, and handle a topic once that
+//! was raised twice between two looks.
 //!
 //! Imports run downward: counters and locks, nothing of httpd.
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A bundle: a private key and the chain that certifies it, as a folder of the store keeps them. What is read
-//! here belongs together, and whether it is what a domain asks for is [`Bundle::fits`]. Refuses keys
-//! without certificate, certificates without key, and staged sets that another process has changed. Does not
-//! decide whether a TLS server takes it (`gate`). Imports `fit`, `serve` and `staging`, and `store` and
-//! `crypto` below.
+//! A bundle: a private key and the chain that certifies it, as a folder of the store keeps them. Bundles read
+//! here are consistent; [`Bundle::fits`] compares one with the configuration. Refuses keys without
+//! certificate, certificates without key, and staged sets that another process has changed. Does not decide
+//! whether a TLS server accepts it (`gate`). Imports `fit`, `serve` and `staging`, and `store` and `crypto`
+//! below.
 
 use super::fit::{self, Unfit};
 use super::serve::Certs;

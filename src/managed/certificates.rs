@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The certificates of a managed domain by its keys, and the state that follows from them, never from a flag
-//! alone. A set that has expired is complete all the same: `renew::decide` says when to renew it. Pure;
-//! imports [`fit`] beside `crypto` and `model`.
+//! The certificates of a managed domain by its keys, and the state computed from them, never from a flag
+//! alone. An expired set counts as complete: `renew::decide` decides when to renew it. Pure; imports [`fit`]
+//! beside `crypto` and `model`.
 
 use super::fit::{self, Unfit};
 use crate::crypto::CertInfo;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether a certificate is what its managed domain asks for: the one check, of which each caller takes what
-//! concerns it. An order takes all of it, and so does the decision to renew; the state of a domain leaves the
-//! time out. Does not ask whether a TLS server takes the certificate (`gate`), nor when to renew it
-//! (`renew::decide::due`). Pure; imports only `crypto` and `model`.
+//! Whether a certificate fits the configuration of its managed domain: the one check for all callers. Orders
+//! and the decision to renew use every part of it; the state of a domain ignores expiry. Does not ask whether
+//! a TLS server accepts the certificate (`gate`), nor when to renew it (`renew::decide::due`). Pure; imports
+//! only `crypto` and `model`.
 
 use crate::crypto::CertInfo;
 use crate::model::Md;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The one gate that every bundle passes before it replaces another one, at a restart and live: whether TLS
-//! servers take it. Refuses keys of another kind than their files are for, and what OpenSSL or a host
-//! refuses. Does not ask whether a bundle fits the configuration (`Bundle::fits`), nor whether it has ended a
-//! start (`startup::ended_starts`). Imports `bundle`.
+//! servers accept it. Refuses keys of another kind than their file names say, and bundles that OpenSSL or a
+//! host refuses. Does not ask whether a bundle fits the configuration (`Bundle::fits`), nor whether it has
+//! ended a start (`startup::ended_starts`). Imports `bundle`.
 
 use super::bundle::{Bundle, Flaw};
 use super::staging::file::CHAIN_STEM;

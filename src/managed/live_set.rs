@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a process keeps of a set that went live, and what the renewing one asks of those that serve: the edge
-//! that tests replace.
+//! The record of a set that went live, and the questions of the renewing process to the serving ones: the
+//! interface that tests replace.
 
 use super::published::Published;
 use super::serve::Certs;

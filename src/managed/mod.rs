@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a process knows of a managed domain: its settings, the certificates in use and in staging, the hosts
-//! that show them. Files of the store are read, checked and written here; what should happen to them is
-//! decided in `renew::decide`, and done by `startup`, `renew` and `live`, which this room never imports.
+//! The facts that a process has about a managed domain: its settings, the certificates in use and in staging,
+//! the hosts that serve them. Reads, checks and writes files of the store. `renew::decide` decides about
+//! them; `startup`, `renew` and `live` act on that, and this room never imports them.
 
 pub mod bundle;
 pub mod certificates;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sets that go live without a restart.
 //!
-//! The renewing child puts a complete set, when its time has come, into one file beside what is staged:
-//! `staging/NAME/live.json`, replaced whole or not at all, so that nobody ever reads half of one set and half
-//! of another. Workers are told (shared counters in the httpd layer), read it and check it once more; what is
-//! wrong with it leaves them with what they had. It stays there while the next renewal goes on in the same
-//! folder, and the next restart moves it to `domains`.
+//! The renewing child writes a complete set, when its time has come, into one file in staging:
+//! `staging/NAME/live.json`, replaced atomically, so that no process reads half of one set and half of
+//! another. Workers receive a signal (shared counters in the httpd layer), read the file and check it again;
+//! if the check fails, they keep their former set. The file stays there while the next renewal runs in the
+//! same folder, and the next restart moves the set to `domains`.
 
 use super::bundle;
 use super::bundle::{Bundle, Flaw};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A renewal whose state cannot be written to the store (a full disk, a folder of another owner): the process
-//! that renews goes on with what it has in memory, and all processes know how often it has failed, because
-//! what stands in the store is old.
+//! A renewal whose state cannot be written to the store (a full disk, a folder of another owner). The
+//! renewing process continues with the state in memory, and all processes know the number of failures,
+//! because the state in the store is outdated.
 
 use crate::counters::Counters;
 use crate::model::Job;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An order under way as staging keeps it: it lives over attempts, children and restarts, and so do the
-//! answers to its challenges, as long as the CA may come for them. Pure.
+//! An order in progress as staging keeps it. It persists over attempts, children and restarts, and so do the
+//! answers to its challenges, for as long as the CA may validate them. Pure.
 
 use crate::model::{Waiting, bounded};
 use crate::time::Timestamp;

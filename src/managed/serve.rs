@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a host serves: a decision of its own, apart from whether to renew. A host serves the certificate
-//! there is until the successor is in use, also where the configuration asks for more than it has; a
-//! self-signed one comes last. Pure functions of certificates and `now`; imports `certificates`.
+//! Decides which certificate a host serves, independently of renewal. A host serves its certificate until the
+//! successor is in use, also where the configuration requires more than the certificate has; a self-signed
+//! one is the last resort. Pure functions of certificates and `now`; imports `certificates`.
 
 use super::certificates::KeyedCert;
 use crate::crypto::CertInfo;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a process keeps the live set of one managed domain.
+//! The slot in which a process keeps the live set of one managed domain.
 //!
-//! A handshake gets what is in the slot, without a lock and whatever is on disk. The
-//! newer set that a slot was told of is read by those that keep it up.
+//! A handshake takes the set that is in the slot, without a lock and without reading the disk. Publisher,
+//! watchdog and the threads of a new child read the newer set that a slot was signalled.
 
 use super::live_set::LiveSet;
 use arc_swap::{ArcSwapOption, Guard};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `staging/NAME/`: what a renewal has got so far. The start takes over what is complete here.
+//! `staging/NAME/`: the progress of a renewal. The start activates a complete set from here.
 
 use super::saved_order::SavedOrder;
 use crate::crypto::cert::Chain;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is taken from JSON that others can write: texts and values cut to what pages and logs have room for.
+//! Reads JSON that other processes can write: cuts texts and values to the size that pages and logs have room
+//! for.
 
 use serde_json::{Map, Value};
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The state of one renewal, as `job.json` keeps it: counters, the last result and a short log, with which
-//! another process goes on where one has died. Keys of others are kept as they are. Reads no file; what it
-//! reads is cut to size, because workers can write that file.
+//! The state of one renewal as `job.json` keeps it: counters, the last result and a short log, from which
+//! another process continues after a crash. Keeps unknown keys. Reads no file; cuts values to size, because
+//! workers can write that file.
 
 use super::RetryState;
 use super::bounded::{self, Room, TEXT_MAX};

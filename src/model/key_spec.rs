@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What kind of private key a certificate is to have, and how that names its files.
+//! The kind of private key that a certificate requires, and the file names that follow from it.
 
 use serde_json::{Value, json};
 

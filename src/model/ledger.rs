@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was issued for a managed domain lately: kept over renewals and restarts, so that no sum of reasons
-//! has certificates ordered without end.
+//! The recently issued certificates of a managed domain, kept over renewals and restarts, so that no
+//! combination of reasons orders certificates without end.
 
 use super::bounded;
 use crate::time::Timestamp;

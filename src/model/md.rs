@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The managed domain: names that share certificates, and everything that decides how these are got.
-//! Its JSON is `md.json` of the store; unknown keys of a stored one are kept.
+//! The managed domain: names that share certificates, and all settings for obtaining these. Its JSON is
+//! `md.json` of the store; unknown keys of a stored one are kept.
 
 use super::KeySpec;
 use super::bounded::{self, Room, TEXT_MAX};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Choices of a managed domain: when it is renewed, why it is not, and whether its hosts require https. Values
-//! only; imports nothing.
+//! Choices of a managed domain: when it is renewed, why it is not, and whether its hosts require https.
+//! Values only; imports nothing.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum RenewMode {

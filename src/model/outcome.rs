@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How the steps of a job ended, as `job.json` keeps it: the latest one, and a line of its log for each. Cuts
-//! what it reads to size, because workers can write that file. Imports `bounded`.
+//! The outcomes of a job's steps as `job.json` keeps them: the latest one, and a log entry for each. Cuts
+//! values to size, because workers can write that file. Imports `bounded`.
 
 use super::bounded::{self, Room, TEXT_MAX};
 use crate::time::Timestamp;

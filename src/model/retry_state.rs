@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a failing job must remember for longer than one try: whose turn among the CAs it is, what a CA
-//! asked to wait for, and when validations failed. Part of job.json, so that the next child and the next
-//! start keep to it.
+//! The state that a failing job keeps between attempts: the current CA, the waits that a CA has demanded, and
+//! the times of failed validations. Part of job.json, so that the next child and the next start continue with
+//! it.
 
 use super::bounded;
 use crate::time::Timestamp;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How a CA is reached, and what answers its dns-01 challenges: what is in force for a managed domain beside
-//! the settings that md.json shows. Values only; nothing here connects or runs anything.
+//! How to reach a CA and how to answer its dns-01 challenges: the effective values of a managed domain that
+//! md.json does not show. Values only; nothing here connects or runs anything.
 
 use std::time::Duration;
 

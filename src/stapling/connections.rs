@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ways to OCSP responders: one HTTP client, with its connections, for all that go through the same proxy.
+//! HTTP clients for OCSP responders: one client, with its connections, per proxy.
 
 use super::driver::Connect;
 use crate::http::Transport;

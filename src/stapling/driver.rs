@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Requests the responses that are due, as jobs of a [`Pool`], and hands on the outcome. Ends with its process
-//! within the time in which a wait for the network notices that.
+//! Requests the responses that are due, as jobs of a [`Pool`], and passes on the outcome. A stop ends it
+//! within one slice of a network wait.
 
 use super::report::{self, End, Report};
 use super::request_queue::{Outcome, Request, Requests};

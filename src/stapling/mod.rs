@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Keeps an OCSP response ready for every certificate that is stapled, so that an outage of the CA's
-//! responder is not felt.
+//! responder does not affect clients.
 //!
-//! - [`service`] is what every process has: it answers handshakes from memory, and takes up from the store
-//!   what the child that renews has saved.
-//! - [`runner`] is what that child does: [`driver`] requests what is due, several at once and bounded;
-//!   [`request_queue`] decides which is next; [`connections`] are the ways to responders.
-//! - [`report`] writes the outcome to job.json, log and commands; [`resume`] reads back what the next child
-//!   needs to go on; [`snapshot`] is what pages show of it.
+//! - [`service`] runs in every process: it answers handshakes from memory, and reads from the store the
+//!   responses that the renewing child has saved.
+//! - [`runner`] runs in the renewing child: [`driver`] requests the responses that are due, several at once
+//!   and bounded; [`request_queue`] decides the order; [`connections`] are the HTTP clients for responders.
+//! - [`report`] writes the outcome to job.json, log and commands; [`resume`] restores the state for the next
+//!   child; [`snapshot`] prepares it for status pages.
 //! - [`upcoming`] finds certificates that are not in use yet, so that they are stapled from their first
 //!   handshake on.
 //!
-//! Decides nothing about responses: which are usable, and when the next is due, says `ocsp`. Imports run down
-//! to `managed`, `ocsp` and `live::signals`, never to `renew`, `startup` or `httpd`.
+//! `ocsp` decides which responses are usable and when the next is due. Imports run down to `managed`, `ocsp`
+//! and `live::signals`, never to `renew`, `startup` or `httpd`.
 
 pub mod connections;
 pub mod driver;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The outcome of requests, for `ocsp/OWNER/job.json` with the state of each certificate, for the log, and for
-//! the admin's commands. In a thread of its own, so that a slow command or disk delays no request.
+//! Reports the outcome of requests: to `ocsp/OWNER/job.json` with the state of each certificate, to the log,
+//! and to the admin's commands. Runs in its own thread, so that a slow command or disk delays no request.
 
 use crate::model::Job;
 use crate::model::bounded::Room;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How many certificates are asked for at once, with one responder and in all. A responder that is down is
-//! asked by one request at a time, and rests in between. Which certificate is next says [`crate::work::queue`],
-//! by the same index. Pure bookkeeping.
+//! Limits concurrent OCSP requests, per responder and in total. A responder that is down receives one request
+//! at a time, with pauses in between. [`crate::work::queue`] chooses the next certificate, by the same index.
+//! Pure bookkeeping.
 
 use crate::ocsp::Subject;
 use crate::time::Timestamp;

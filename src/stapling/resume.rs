@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How requests went in the process before this one, from `ocsp/OWNER/job.json`: waits after failures go on
-//! where they were, instead of beginning again with each child.
+//! Restores the request state of the previous process from `ocsp/OWNER/job.json`, so that waits after
+//! failures continue and do not start over with each child.
 
 use super::report::{JOB_FILE, STAPLINGS};
 use crate::ocsp::Subject;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the child that renews does for stapling: it asks for responses that are due, and looks for
-//! certificates that wait in staging, so that these have their response before their first handshake.
+//! Stapling in the renewing child: requests responses that are due, and looks for certificates waiting in
+//! staging, so that these have a response before their first handshake.
 
 use super::driver::{Connect, Context, Driver, Settings};
 use super::service::Service;

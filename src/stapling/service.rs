@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What every process of a configuration knows of stapling: which certificates are stapled, and with what.
-//! Handshakes are answered from memory. The child that renews asks for responses ([`super::runner`]), keeps
-//! them in the store and signals the others, which take them up from there.
+//! Stapling in every process of a configuration: the stapled certificates and their responses. Answers
+//! handshakes from memory. The renewing child requests responses ([`super::runner`]), saves them in the store
+//! and signals the others, which read them from there.
 //!
-//! Nothing of httpd is named here: what a start has learnt from mod_ssl, and the counters, are handed in.
+//! Nothing here knows httpd: callers pass in the facts from mod_ssl and the counters.
 
 use crate::live::signals::Signals;
 use crate::managed::Managed;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What pages show of stapling: each certificate with its response from memory, and how requests for it went
+//! Stapling for status pages: each certificate with its response from memory and the outcome of its requests
 //! from `job.json`.
 
 use super::report::{JOB_FILE, STAPLINGS};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Certificates of an MD that mod_ssl was not given at start: those that wait in staging, and those that went
-//! live from there. They are stapled as well, with a response that is requested before their first handshake.
-//! Only reads the store.
+//! Certificates of an MD that mod_ssl did not receive at start: those waiting in staging, and those that went
+//! live from there. They are stapled as well, with a response requested before their first handshake. Only
+//! reads the store.
 
 use crate::crypto::Chain;
 use crate::managed::published;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs jobs that are due, each in a thread, as many as their kind admits, and ends them all when the process
-//! stops. A thread that is done with a job goes on with the next one that is due. A job that panics ends as
+//! Runs due jobs, each in a thread and as many at once as their kind admits, and ends them all when the
+//! process stops. A thread that has finished a job continues with the next due one. A job that panics ends as
 //! an error of that job.
 
 use super::queue::{Due, Queue};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which job is next: of those that are due and have a place, the one that was due first. So a job that is due
-//! again queues up behind those that have not run yet. Pure bookkeeping.
+//! Chooses the next job: of those that are due and have a place, the one that was due first. A job that is
+//! due again therefore queues behind those that have not run yet. Pure bookkeeping.
 
 use crate::time::Timestamp;
 use std::time::Duration;

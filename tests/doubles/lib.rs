@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What stands in for the world where a test runs our own code: a CA behind the transport, a clock, and the host
-//! that renews.
+//! Doubles for tests that run our own code: a CA behind the transport, a clock, and the renewing host.
 //!
-//! Public API of the module only. Certificates and OCSP responses are made in `support`, which does not know
-//! the module.
+//! Uses the public API of the module only. Certificates and OCSP responses are made in `support`, which does
+//! not know the module.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod clock;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where this machine has its httpd, and what is built into it.
+//! The location of httpd on this machine, and its built-in modules.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

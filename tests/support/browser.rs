@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Headless Chromium: a page as people see it.
+//! Headless Chromium: renders a page as users see it.
 
 use std::fs;
 use std::path::PathBuf;

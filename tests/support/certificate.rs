@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Certificates of a CA of the test's own, which name whatever OCSP responder the test wants.
+//! Certificates of a test CA that name the OCSP responder of the test.
 
 use super::ocsp_response::element;
 use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A command of the admin: a script that notes its arguments, and does what a test wants.
+//! A command of the admin: a script that records its arguments and behaves as a test requires.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

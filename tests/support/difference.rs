@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the C module does otherwise, so that the same tests can run with it (`MODULE=… make e2e`). The
-//! reasons are in docs/compat.md.
+//! Tests that the C module does not pass, so that the same tests can run with it (`MODULE=… make e2e`).
+//! docs/compat.md gives the reasons.
 
 /// Tests that hold our module alone to something, and why. A name that ends with `::` is that of a whole
 /// file.

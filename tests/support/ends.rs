@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A server whose renewals are always under way, so that its children end in the middle of them, and what
-//! their ends leave behind.
+//! A server whose renewals are always in progress, so that its children end in the middle of them, and the
+//! traces of these ends.
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One HTTP/1.1 request over one connection, plain or TLS without verification: what a test says is what goes
-//! over the wire.
+//! One HTTP/1.1 request over one connection, plain or TLS without verification, sent byte for byte as the
+//! test gives it.
 
 use std::io::{self, Read, Write};
 

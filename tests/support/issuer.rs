@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sets of key and certificate as a renewal leaves them, without a CA to ask: for what no CA would issue, and
-//! quickly.
+//! Sets of key and certificate as a renewal leaves them, made quickly and without a CA, also such as no CA
+//! would issue.
 
 use std::fs;
 use std::os::unix::fs::chown;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The folder and the ports of one test, what it needs from the machine, and waiting with a deadline.
+//! The folder and the ports of one test, its requirements on the machine, and waits with a deadline.
 
 use std::ffi::OsStr;
 use std::io::Write;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! OCSP responses (RFC 6960 §4.2) as a responder makes them, and as no responder should: OpenSSL has no
-//! function for it that a program could call.
+//! OCSP responses (RFC 6960 §4.2), valid and malformed. OpenSSL has no API to make them.
 
 use openssl::hash::MessageDigest;
 use openssl::pkey::{Id, PKey, Private};

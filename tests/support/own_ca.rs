@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A CA of the test's own for certificates of the admin's, and for who signs its OCSP responses.
+//! A test CA for certificates of the admin and for signers of its OCSP responses.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A library in front of httpd's (`preload.c`) that notes which pointers into the module its parent hands to
-//! libraries that outlive the module.
+//! A library preloaded into httpd (`preload.c`) that records which pointers into the module the parent passes
+//! to libraries that outlive the module.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Prometheus' own readers: the parser of its client library for Python, and promtool.
+//! The parsers of Prometheus itself: its client library for Python, and promtool.
 
 use std::io::Write;
 use std::path::PathBuf;

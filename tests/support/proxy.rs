@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A proxy: another httpd, with mod_proxy_connect and mod_proxy_http, that can be asked in plain HTTP and
-//! over TLS.
+//! A proxy: another httpd with mod_proxy_connect and mod_proxy_http, reachable in plain HTTP and over TLS.
 
 use std::fs;
 use std::path::PathBuf;

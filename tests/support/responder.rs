@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An OCSP responder on a real socket that signs real responses, and can do wrong on demand.
+//! An OCSP responder on a real socket that signs real responses and misbehaves on demand.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

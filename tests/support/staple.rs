@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a client gets stapled, verified by OpenSSL as a client does.
+//! The stapled response that a client receives, verified by OpenSSL as a client does.
 
 use std::path::Path;
 

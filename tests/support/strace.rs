@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What system calls a process makes, each with the stack that it comes from: strace(1) with its option `-k`.
+//! The system calls of a process, each with its stack, by strace(1) with the option `-k`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

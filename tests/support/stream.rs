@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A connection of a test to httpd: no wait is endless, and none ends because the machine was paused. Linux
-//! ends waits with a time limit then (signal(7)), and OpenSSL takes that for an error.
+//! A connection of a test to httpd. Every wait has a limit, and a paused machine ends none: Linux then ends
+//! waits that have a time limit (signal(7)), which OpenSSL takes for an error.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;

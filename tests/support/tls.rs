@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a browser would see: `openssl s_client` against a running server.
+//! The view of a TLS client: `openssl s_client` against a running server.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What CAs are known to refuse. Of others nothing is assumed.
+//! Findings about requests that a CA is known to refuse. Assumes nothing about other CAs.
 
 use super::context::{Context, is_private, is_renewed};
 use super::spelling::nearest;

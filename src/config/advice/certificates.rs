@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The files of certificates and keys that an admin provides for a domain.
+//! Findings about the certificate and key files that an admin provides for a domain.
 
 use super::context::FileFault;
 use crate::crypto::{CertInfo, Chain, Error, PrivateKey};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files, commands and the folder of the store.
+//! Findings about files, commands and the folder of the store.
 
 use super::context::Context;
 use crate::config::check::together;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hosts and managed domains that do not find each other.
+//! Findings about hosts and managed domains that do not match each other.
 
 use super::context::{Context, is_renewed};
 use super::spelling::nearest;

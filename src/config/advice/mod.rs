@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is wrong with a configuration that can be known before anything is renewed or served: listed by
-//! configtest and at each start, before mod_ssl can end it. Errors are only what ends the start in any case.
-//! Pure: files, other modules and the store are asked through [`Context`].
+//! Finds mistakes in a configuration before anything is renewed or served. configtest and each start report
+//! them before mod_ssl can end the start. An error is a mistake that ends the start in any case. Pure: reads
+//! files, other modules and the store through [`Context`].
 
 mod authorities;
 pub mod certificates;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Names that were probably meant.
+//! Suggests the name that was probably meant.
 
 /// More names than these are not looked through: a configuration with that many left over has no slip of the
 /// pen.

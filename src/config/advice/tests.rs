@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Configurations, and what is told of them.
+//! Configurations, and the findings for each.
 
 use super::*;
 use crate::config::finding::TOLD;

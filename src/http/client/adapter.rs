@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What every part of a chain needs of ureq: our errors inside its own, buffers, and names for `Debug`.
+//! The glue to ureq that every connector of a chain shares: our errors inside ureq's, buffers, and names for
+//! `Debug`.
 
 use crate::http::Error;
 use ureq::unversioned::transport::{ConnectionDetails, LazyBuffers};

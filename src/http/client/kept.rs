@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Connections that are kept open for the next request. A server may close one at the moment at which the
-//! next request sets out: that request is lost, and can be sent again, as long as no byte of an answer has
-//! come (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
+//! Connections that are kept open for the next request. A server may close one while the next request is
+//! being sent. Such a request is lost and can be sent again, provided that no byte of a response has arrived
+//! (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
 
 use std::fmt;
 use std::io::{self, ErrorKind};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the environment says of proxies (`https_proxy`, `no_proxy`, …), as curl reads it, and with it the C
-//! module.
+//! The proxy variables of the environment (`https_proxy`, `no_proxy`, …), read as curl and therefore the C
+//! module read them.
 
 use std::net::IpAddr;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Proxies. For https they make a tunnel (ureq's part); plain http is asked of the proxy itself, with the
-//! whole URL in the request (RFC 9112 §3.2.2), because few proxies make tunnels to port 80.
+//! Proxies. ureq opens a tunnel for https. Plain http requests go to the proxy itself, with the whole URL in
+//! the request line (RFC 9112 §3.2.2), because few proxies allow tunnels to port 80.
 
 use super::super::Error;
 use super::no_proxy::{self, NoProxy};

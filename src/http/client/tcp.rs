@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! TCP connections, and the addresses they lead to: every wait is cut into slices, so that a stop is noticed.
+//! TCP connections and address resolution. Every wait is cut into slices, so that a stop is noticed.
 
 use super::super::Error;
 use super::super::wait::{SLICE, within};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The renewing child: mod_watchdog calls [`beat`] ten times a second, in one child at a time, and each beat
-//! lets renewals and OCSP requests that are due begin. What is due is decided in `renew` and `stapling`.
+//! starts the renewals and OCSP requests that are due. `renew` and `stapling` decide which are.
 
 use crate::crypto::CpuLimit;
 use crate::http::client::Limits;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What every child does beside serving, off the path of requests and handshakes: ten times a second it takes
-//! up the certificates and OCSP responses that another process has published. And how its end begins.
+//! The periodic work of every child, off the path of requests and handshakes: ten times a second it activates
+//! the certificates and OCSP responses that another process has published. Also starts the shutdown of a
+//! child.
 
 use crate::httpd::state::{Server, State};
 use crate::time::{Clock, StopFlag, SystemClock};

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The beginning and the end of a child. Our threads end before OpenSSL is torn down.
+//! Starts and ends a child. Our threads end before OpenSSL is torn down.
 //!
-//! A child that ends destroys its pool and calls `exit`, which runs the handler by which OpenSSL frees all it
-//! has. A cleanup that runs before all others of that pool makes our threads end, and waits for them for a
-//! while. If one is still in a call that nothing can interrupt, a handler of ours, which runs before
-//! OpenSSL's, ends the process.
+//! A child that ends destroys its pool and calls `exit`, which runs the handler in which OpenSSL frees its
+//! memory. A cleanup that runs before all others of that pool stops our threads and waits for them for a
+//! limited time. If a thread is still in a call that cannot be interrupted, our own exit handler, which runs
+//! before OpenSSL's, ends the process.
 //!
 //! In prefork both run in a signal handler, which may have interrupted httpd's only thread anywhere: they
-//! touch atomics, wake sleepers and sleep, and take neither locks nor memory.
+//! touch atomics, wake sleepers and sleep, and neither take locks nor allocate memory.
 
 use crate::httpd::child::tick;
 use crate::httpd::state::Server;

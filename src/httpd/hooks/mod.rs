@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The functions that httpd, mod_ssl, mod_watchdog, APR and OpenSSL call: the module record, the directive
-//! table, hooks and callbacks. Each wraps the pointers it is lent (`sys`), calls `start`, `serve` or `child`,
-//! and returns the answer in the form that C expects. Nothing is decided here.
+//! table, hooks and callbacks. Each wraps the borrowed pointers (`sys`), calls `start`, `serve` or `child`,
+//! and returns the result in the form that C expects. Decides nothing.
 //!
 //! Besides `sys` this is the only place for `unsafe`. It imports the rest of `httpd`, which does not import
 //! it.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The hooks of requests: challenges and `MDRequireHttps`, the handlers, the section in server-status.
+//! The request hooks: challenges and `MDRequireHttps`, the handlers, the section in server-status.
 
 use super::{FAILED, OK};
 use crate::httpd::serve::{pages, requests};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The hooks of stapling, and the callback that OpenSSL calls on contexts on which mod_ssl has set none.
+//! The stapling hooks, and the status callback for OpenSSL contexts on which mod_ssl sets none.
 
 use super::OK;
 use crate::httpd::start::stapled;

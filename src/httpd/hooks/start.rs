@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The hooks of a start, in the parent: httpd's `check_config` and `post_config`, and those by which mod_ssl
-//! asks for certificates.
+//! The hooks of a start, in the parent: httpd's `check_config` and `post_config`, and the hooks in which
+//! mod_ssl requests certificates.
 
 use super::{FAILED, OK, watchdog};
 use crate::httpd::start::refusal::StartFailed;

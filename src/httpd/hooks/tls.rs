@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The callbacks that OpenSSL calls in every full handshake, and mod_ssl's hook in which they are set on the
-//! TLS contexts of a start.
+//! The callbacks that OpenSSL calls in every full handshake, and the mod_ssl hook that sets them on the TLS
+//! contexts of a start.
 
 use super::{OK, stapling};
 use crate::challenge::tls_alpn01;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The hooks of a connection that speaks `acme-tls/1` (RFC 8737): the protocol is proposed and switched to,
-//! mod_ssl asks for the certificates of the challenge, and after the handshake the connection is closed.
+//! The hooks of a connection that speaks `acme-tls/1` (RFC 8737): they propose the protocol and switch to it,
+//! give mod_ssl the challenge certificates, and close the connection after the handshake.
 
 use super::OK;
 use crate::challenge::tls_alpn01;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The functions that mod_watchdog calls: one renews, in one child at a time, and one looks for news, in
-//! every child.
+//! The functions that mod_watchdog calls: one renews, in one child at a time; the other checks for signals,
+//! in every child.
 
 use crate::httpd::child::renewing::{self, Beat};
 use crate::httpd::child::tick;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Status over HTTP: the handlers md-status and md-metrics, a section in server-status, and the public facts
-//! about the certificate of a host. What the pages say comes from `status`.
+//! about the certificate of a host. `status` writes the content of the pages.
 
 use crate::httpd::state::{Request, State, state_of};
 use crate::httpd::sys::Answer;

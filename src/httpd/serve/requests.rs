@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Requests that the module answers before other modules see them: http-01 challenges (RFC 8555 §8.3), and
-//! the redirects of MDRequireHttps, which `require_https` decides on.
+//! Answers requests before other modules see them: http-01 challenges (RFC 8555 §8.3), and the redirects of
+//! MDRequireHttps, which `require_https` decides.
 
 use super::pages;
 use crate::challenge::answers::Folder;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tls-alpn-01 challenge in a handshake (RFC 8737): a client that offers `acme-tls/1` alone gets a
-//! certificate that the renewal has put in the store for the requested name, whichever host the connection
-//! arrives at. There is one with an elliptic curve key and one with an RSA key, and no other is shown: the
-//! validator chooses between key types only.
+//! Answers the tls-alpn-01 challenge in a handshake (RFC 8737). A client that offers only `acme-tls/1`
+//! receives the certificate that the renewal has stored for the requested name, on whichever host the
+//! connection arrives. There is one with an elliptic curve key and one with an RSA key; no other certificate
+//! is sent, because a validator chooses between key types only.
 
 use crate::challenge::tls_alpn01;
 use crate::crypto::{self, Identity};

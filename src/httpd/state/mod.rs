@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `start`, `serve` and `child` share: what the directives say of a server, and what is known once a
-//! start is complete. Nothing is done here; of `httpd` it imports `sys` alone.
+//! The state that `start`, `serve` and `child` share: the settings of each server, and the result of a
+//! complete start. Contains data only; of `httpd` it imports `sys` alone.
 
 mod module;
 pub mod startup;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The wrappers of [`sys`] with this module's types of configuration: what `start`, `serve` and `child` are
-//! lent by `hooks`.
+//! The wrappers of [`sys`] with this module's configuration types, as `hooks` passes them to `start`, `serve`
+//! and `child`.
 
 use crate::httpd::sys;
 

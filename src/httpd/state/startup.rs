@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start knows between its two halves, while mod_ssl asks for certificates and loads them.
+//! The state of a start between its two halves, while mod_ssl requests certificates and loads them.
 
 use super::module::Server;
 use super::tls_hosts::TlsHosts;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A connection, lent for the time of a hook, and the protocol `acme-tls/1` on it (RFC 8737).
+//! A connection, borrowed for the duration of a hook, and the protocol `acme-tls/1` on it (RFC 8737).
 
 use super::module_conf::{self, ModuleConf};
 use super::pool;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The panic boundary. A panic is a bug of ours: it is logged with the hook's name and becomes that
-//! hook's failure value, and httpd goes on.
+//! The panic boundary. A panic is a bug in this module: the boundary logs it with the name of the hook and
+//! returns the hook's failure value, and httpd continues.
 
 use crate::log::Level;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The file from which the system has loaded this library. A replaced one is told apart by `library`.
+//! The file from which the system has loaded this library. `library` detects that it was replaced.
 
 use crate::library;
 use std::ffi::{CStr, OsStr};

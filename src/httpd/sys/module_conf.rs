@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What httpd keeps for this module in its records of servers, sections and connections. The layers above say
-//! once which types these are (`hooks::record`).
+//! The slots of this module in httpd's records of servers, sections and connections. `hooks::record` names
+//! their types once.
 
 use apache_sys::{ap_conf_vector_t, conn_rec, module, server_rec};
 use std::ffi::c_void;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! APR pools: strings copied into them, boxes they drop, arrays of paths that other modules read.
+//! APR pools: strings copied into them, boxes that they drop, arrays of paths for other modules.
 
 use apache_sys::{
     apr_array_header_t, apr_pool_cleanup_null, apr_pool_cleanup_register, apr_pool_t, apr_status_t,

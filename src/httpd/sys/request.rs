@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A request, lent for the time of a hook, and our answer to it.
+//! A request, borrowed for the duration of a hook, and our response to it.
 
 use super::module_conf::{self, ModuleConf};
 use super::pool;

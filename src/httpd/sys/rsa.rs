@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! RSA keys, whose generation can be stopped: OpenSSL calls back at each number that it tries.
+//! Generates RSA keys and can stop while doing so: OpenSSL calls back for each candidate prime.
 
 use super::guard::callback;
 use foreign_types::ForeignType;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Memory for a secret: pages of its own, which Linux leaves out of core dumps, and which are wiped before
+//! Memory for a secret: pages of its own, which Linux excludes from core dumps, and which are wiped before
 //! they are unmapped.
 
 use std::ptr::{self, NonNull};

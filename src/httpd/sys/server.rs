@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Server records and what httpd knows before it serves: listeners, owner of files, root folder.
+//! Server records, and httpd's facts from before it serves: listeners, owner of files, root folder.
 
 use super::module_conf::{self, ModuleConf};
 use super::pool;

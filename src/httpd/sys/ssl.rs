@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! mod_ssl's TLS contexts and connections: certificates are set on an `SSL`, the one place where more than
-//! bytes passes between mod_ssl and us.
+//! mod_ssl's TLS contexts and connections. Sets certificates on an `SSL`: the one place where mod_ssl and
+//! this module share more than bytes.
 
 use crate::crypto::Identity;
 use foreign_types::{ForeignType, ForeignTypeRef};

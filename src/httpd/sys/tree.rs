@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A copy of httpd's tree of directives, and which modules are loaded. What follows from them is decided in
-//! `config`.
+//! Copies httpd's tree of directives and lists the loaded modules. `config` interprets both.
 
 use super::pool;
 use crate::config::tree::Directive;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! mod_watchdog: one child at a time runs our renewals, and every child looks for news. Its functions are
-//! looked up at run time, so that a server without that module loads ours and logs what is missing.
+//! mod_watchdog: one child at a time runs our renewals, and every child checks for signals. Its functions are
+//! looked up at run time, so that a server without mod_watchdog loads this module and logs what is missing.
 
 use super::pool;
 use apache_sys::{ap_watchdog_callback_fn_t, apr_interval_time_t, apr_pool_t};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Processes of one configuration, side by side in this one: they share counters and a store, and nothing
-//! else. Imports the store of the tests of a start.
+//! Processes of one configuration, side by side in the test process: they share only counters and a store.
+//! Imports the store fixture of `managed`.
 
 use super::*;
 use crate::counters::Counters;

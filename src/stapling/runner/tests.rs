@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The renewing child beside a store in which certificates come up, and a responder that counts requests.
+//! The renewing child, a store in which new certificates appear, and a responder that counts requests.
 
 use super::*;
 use crate::crypto::fixture::{Ca, Wish};

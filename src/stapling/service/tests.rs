@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Two processes of one configuration, which share counters and a store: one saves responses, the other
-//! answers handshakes.
+//! Two processes of one configuration, with shared counters and a shared store: one saves responses, the
+//! other answers handshakes.
 
 use super::*;
 use crate::counters::Counters;

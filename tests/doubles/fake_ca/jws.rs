@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reading signed requests as RFC 8555 §6.2 wants them. Verification is by OpenSSL alone, so that it
-//! shares no mistake with the code that signs.
+//! Reads signed requests as RFC 8555 §6.2 defines them. Only OpenSSL verifies them, so that this code shares
+//! no mistake with the code that signs.
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use mod_md::http::Request;

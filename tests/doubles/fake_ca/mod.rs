@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A CA in memory, behind `http::Transport`: RFC 8555 from the directory to the chain.
 //!
-//! It is strict where real servers are: signatures, `url` and one-time nonces are checked, state moves
-//! only as §7.1.6 draws it. What a correct client never sends is a violation; dropping the CA panics if
-//! there was one. Faults can be scripted for single requests. Time comes from the clock given.
+//! It is strict where real servers are: it checks signatures, `url` and one-time nonces, and state changes
+//! only as §7.1.6 defines. A request that a correct client never sends is a violation; dropping the CA panics
+//! if there was one. Tests can script faults for single requests. The clock is passed in.
 
 mod issuer;
 mod jws;

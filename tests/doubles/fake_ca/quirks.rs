@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How CAs in the field write their objects beside RFC 8555: each a switch, so that all can be combined. The
-//! CA behind them stays what it is.
+//! Deviations of real CAs from RFC 8555 in the form of their objects: each is a switch, so that all can be
+//! combined. The behaviour of the CA stays the same.
 
 use super::Endpoint;
 use serde_json::{Map, Value, json};
