@@ -57,10 +57,10 @@ const OCSP_ANSWERED: usize = MICROSECONDS + 1;
 const OCSP_UNANSWERED: usize = OCSP_ANSWERED + 1;
 const WITHIN: usize = OCSP_UNANSWERED + 1;
 /// No count: when another httpd on the store was last told of, in seconds since the epoch.
-const NEIGHBOUR_TOLD: usize = WITHIN + BOUNDS.len();
+const NEIGHBOUR_LOGGED: usize = WITHIN + BOUNDS.len();
 
 #[derive(Clone)]
-pub struct Tally(Arc<dyn Counters>);
+pub struct Metrics(Arc<dyn Counters>);
 
 /// All counts at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,12 +79,12 @@ pub struct Totals {
     pub within: Vec<(f64, u64)>,
 }
 
-impl Tally {
+impl Metrics {
     /// How many counters there have to be.
-    pub const SIZE: usize = NEIGHBOUR_TOLD + 1;
+    pub const SIZE: usize = NEIGHBOUR_LOGGED + 1;
 
     pub fn new(counters: Arc<dyn Counters>) -> Self {
-        Tally(counters)
+        Metrics(counters)
     }
 
     fn add(&self, index: usize, number: u64) {
@@ -123,10 +123,10 @@ impl Tally {
     }
 
     /// Whether another httpd on the store is to be told of: once in `every`, whichever process does.
-    pub fn tells_of_neighbour(&self, now: Timestamp, every: Duration) -> bool {
-        let told = i64::try_from(self.read(NEIGHBOUR_TOLD)).unwrap_or_default();
-        let is_due = told == 0 || now.since(Timestamp::from_unix(told)) >= every;
-        if let (true, Some(counter)) = (is_due, self.0.counter(NEIGHBOUR_TOLD)) {
+    pub fn may_log_neighbour(&self, now: Timestamp, every: Duration) -> bool {
+        let logged = i64::try_from(self.read(NEIGHBOUR_LOGGED)).unwrap_or_default();
+        let is_due = logged == 0 || now.since(Timestamp::from_unix(logged)) >= every;
+        if let (true, Some(counter)) = (is_due, self.0.counter(NEIGHBOUR_LOGGED)) {
             counter.store(u64::try_from(now.unix()).unwrap_or_default(), Ordering::Relaxed);
         }
         is_due
@@ -153,22 +153,22 @@ impl Tally {
 }
 
 /// Counted for nobody but this process.
-impl Default for Tally {
+impl Default for Metrics {
     fn default() -> Self {
-        Tally(Arc::new((0..Tally::SIZE).map(|_| AtomicU64::new(0)).collect::<Vec<_>>()))
+        Metrics(Arc::new((0..Metrics::SIZE).map(|_| AtomicU64::new(0)).collect::<Vec<_>>()))
     }
 }
 
 /// A transport to OCSP responders whose requests are counted.
 pub struct OcspCounted<T> {
     pub transport: T,
-    pub tally: Tally,
+    pub metrics: Metrics,
 }
 
 impl<T: Transport> Transport for OcspCounted<T> {
     fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
         let outcome = self.transport.send(request);
-        self.tally.ocsp_requested(outcome.is_ok());
+        self.metrics.ocsp_requested(outcome.is_ok());
         outcome
     }
 }
@@ -176,14 +176,14 @@ impl<T: Transport> Transport for OcspCounted<T> {
 /// A transport to CAs whose requests are counted.
 pub struct Counted<T> {
     pub transport: T,
-    pub tally: Tally,
+    pub metrics: Metrics,
 }
 
 impl<T: Transport> Transport for Counted<T> {
     fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
         let begin = Instant::now();
         let outcome = self.transport.send(request);
-        self.tally.requested(outcome.is_ok(), begin.elapsed());
+        self.metrics.requested(outcome.is_ok(), begin.elapsed());
         outcome
     }
 }
@@ -194,8 +194,8 @@ mod tests {
 
     #[test]
     fn failures_count_by_the_type_of_their_problem() {
-        let tally = Tally::default();
-        tally.renewed();
+        let metrics = Metrics::default();
+        metrics.renewed();
         for problem in [
             Some("urn:ietf:params:acme:error:rateLimited"),
             Some("urn:ietf:params:acme:error:rateLimited"),
@@ -203,9 +203,9 @@ mod tests {
             Some("urn:org:apache:httpd:log:AH10108:"),
             None,
         ] {
-            tally.failed(problem);
+            metrics.failed(problem);
         }
-        let totals = tally.totals();
+        let totals = metrics.totals();
         let counted: Vec<_> = totals.failures.into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [("rateLimited", 2), ("other", 2), ("none", 1)]);
         assert_eq!(totals.renewals, 1);
@@ -213,10 +213,10 @@ mod tests {
 
     #[test]
     fn a_request_counts_in_every_bucket_it_fits_in() {
-        let tally = Tally::default();
-        tally.requested(true, Duration::from_millis(60));
-        tally.requested(false, Duration::from_secs(40));
-        let totals = tally.totals();
+        let metrics = Metrics::default();
+        metrics.requested(true, Duration::from_millis(60));
+        metrics.requested(false, Duration::from_secs(40));
+        let totals = metrics.totals();
         assert_eq!((totals.answered, totals.unanswered), (1, 1));
         assert_eq!(totals.within[0], (0.05, 0));
         assert!(totals.within[1..].iter().all(|(_, count)| *count == 1), "{totals:?}");
@@ -225,20 +225,20 @@ mod tests {
 
     #[test]
     fn requests_to_responders_count_by_themselves() {
-        let tally = Tally::default();
-        [true, true, false].into_iter().for_each(|is_answered| tally.ocsp_requested(is_answered));
-        let totals = tally.totals();
+        let metrics = Metrics::default();
+        [true, true, false].into_iter().for_each(|is_answered| metrics.ocsp_requested(is_answered));
+        let totals = metrics.totals();
         assert_eq!((totals.ocsp_answered, totals.ocsp_unanswered), (2, 1));
         assert_eq!((totals.answered, totals.unanswered), (0, 0));
     }
 
     #[test]
     fn every_counter_has_a_place_of_its_own() {
-        let tally = Tally::default();
-        (0..Tally::SIZE).for_each(|index| tally.add(index, 1));
-        let totals = tally.totals();
+        let metrics = Metrics::default();
+        (0..Metrics::SIZE).for_each(|index| metrics.add(index, 1));
+        let totals = metrics.totals();
         let sum =
             totals.failures.iter().map(|(_, n)| n).chain(totals.within.iter().map(|(_, n)| n)).sum::<u64>();
-        assert_eq!(usize::try_from(sum).unwrap() + 7, Tally::SIZE);
+        assert_eq!(usize::try_from(sum).unwrap() + 7, Metrics::SIZE);
     }
 }

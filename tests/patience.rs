@@ -516,7 +516,7 @@ fn a_ca_that_finds_no_answer_and_keeps_pending_is_asked_by_the_next_try() {
 struct Serving(Vec<Slot>);
 
 impl Workers for Serving {
-    fn tell(&self, index: usize, set: LiveSet) {
+    fn publish(&self, index: usize, set: LiveSet) {
         self.0[index].store(set);
     }
 

@@ -24,7 +24,7 @@ impl Finding {
 }
 
 /// More than these are not told one by one.
-pub(super) const TOLD: usize = 5;
+pub(super) const SHOWN: usize = 5;
 /// More than these are not even named.
 pub(super) const NAMED: usize = 10;
 
@@ -40,7 +40,7 @@ pub struct Item<'a> {
 /// A few of a kind are told as they are, the names of some more follow. `number`: of the log, or nothing;
 /// `kind`: what all have in common.
 pub fn gathered(number: &str, kind: &str, items: Vec<Item<'_>>) -> Vec<Finding> {
-    let more = items.get(TOLD..).unwrap_or_default();
+    let more = items.get(SHOWN..).unwrap_or_default();
     let rest = more.first().map(|first| {
         let named: Vec<_> = more.iter().take(NAMED).map(|item| item.name.as_str()).collect();
         let unnamed = match more.len().saturating_sub(NAMED) {
@@ -52,8 +52,8 @@ pub fn gathered(number: &str, kind: &str, items: Vec<Item<'_>>) -> Vec<Finding> 
             format!("{number}{} more {kind}: {}{unnamed}", more.len(), named.join(", ")),
         )
     });
-    let told = items.iter().take(TOLD).map(|item| Finding::new(item.level, (item.text)()));
-    told.chain(rest).collect()
+    let shown = items.iter().take(SHOWN).map(|item| Finding::new(item.level, (item.text)()));
+    shown.chain(rest).collect()
 }
 
 /// `file:line`

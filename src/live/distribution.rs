@@ -157,7 +157,7 @@ impl Distribution {
         let _taking = lock(&self.taking);
         for md in self.signals.take() {
             if let Some(managed) = self.context.mds.get(md).filter(|managed| managed.live.is_attached()) {
-                managed.live.tell();
+                managed.live.signal();
                 self.is_behind.store(true, Ordering::Relaxed);
             }
         }
@@ -226,7 +226,7 @@ impl Source for Distribution {
 }
 
 impl Workers for Distribution {
-    fn tell(&self, index: usize, set: LiveSet) {
+    fn publish(&self, index: usize, set: LiveSet) {
         self.roster.publish(index, self.signals.raise(index));
         // Waits where another thread of this process is at it.
         self.take_all_signals();

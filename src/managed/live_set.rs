@@ -58,7 +58,7 @@ pub trait Hosts: Send + Sync {
 /// The processes that serve, as the renewing one knows them.
 pub trait Workers: Send + Sync {
     /// This set was published for the MD of this index: all are to serve it, this process from now on.
-    fn tell(&self, index: usize, set: LiveSet);
+    fn publish(&self, index: usize, set: LiveSet);
 
     /// Whether there is a good OCSP response for each of these certificates.
     fn have_staples(&self, index: usize, certs: &[CertInfo]) -> bool;

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_published_set_is_read_whatever_is_configured_now_if_key_and_chain_belong_together() {
+    fn a_published_set_with_matching_key_and_chain_is_read() {
         let lab = Lab::new();
         let a = md(&["a.test"]);
         let worker = lab.store.worker();

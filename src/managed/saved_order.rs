@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ca_is_awaited_from_the_first_challenge_until_all_are_decided_or_the_order_ends() {
+    fn the_ca_is_awaited_from_the_first_challenge_to_the_last_decision() {
         let mut order = order(Phase::Placed);
         assert!(!order.is_awaiting_the_ca(NOW) && !order.is_under_way(NOW));
         order.start("https://ca/a/1", NOW);

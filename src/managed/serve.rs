@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_without_the_name_of_a_host_does_not_take_the_place_of_its_own_file() {
+    fn a_certificate_without_the_name_of_a_host_does_not_replace_its_file() {
         let certs = certs(&[p256()], Is::Missing, Is::SomeNames);
         let source = |host, own| decide(&md(), host, &certs, own, NOW);
         assert_eq!(source("a.test", Own::InTime), Source::Md);

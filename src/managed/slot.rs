@@ -27,8 +27,8 @@ struct Inner {
     set: Place,
     is_attached: AtomicBool,
     /// How often it was told of a newer set, and how many of these times are dealt with.
-    told: AtomicU64,
-    dealt_with: AtomicU64,
+    signalled: AtomicU64,
+    handled: AtomicU64,
     /// Held while a set is read.
     reading: Mutex<()>,
     source: OnceLock<(Weak<dyn Source>, usize)>,
@@ -83,13 +83,13 @@ impl Slot {
     }
 
     /// There is a newer set than the one in here.
-    pub fn tell(&self) {
-        self.0.told.fetch_add(1, Ordering::Release);
+    pub fn signal(&self) {
+        self.0.signalled.fetch_add(1, Ordering::Release);
     }
 
     /// Whether it was told of a set that is not read yet.
     pub fn is_behind(&self) -> bool {
-        self.0.dealt_with.load(Ordering::Acquire) != self.0.told.load(Ordering::Acquire)
+        self.0.handled.load(Ordering::Acquire) != self.0.signalled.load(Ordering::Acquire)
     }
 
     /// `put` stores the newest set: what was told of it need not be read.
@@ -118,9 +118,9 @@ impl Slot {
 
     fn deal(&self, put: impl FnOnce(&Slot)) {
         // Before: what is told meanwhile is for the next time.
-        let told = self.0.told.load(Ordering::Acquire);
+        let signalled = self.0.signalled.load(Ordering::Acquire);
         put(self);
-        self.0.dealt_with.store(told, Ordering::Release);
+        self.0.handled.store(signalled, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
@@ -159,14 +159,14 @@ mod tests {
     struct Sets {
         read: AtomicUsize,
         is_broken: AtomicBool,
-        is_told_meanwhile: AtomicBool,
+        is_signalled_meanwhile: AtomicBool,
     }
 
     impl Source for Sets {
         fn fill(&self, _index: usize, slot: &Slot) {
             let count = self.read.fetch_add(1, Ordering::Relaxed);
-            if self.is_told_meanwhile.swap(false, Ordering::Relaxed) {
-                slot.tell();
+            if self.is_signalled_meanwhile.swap(false, Ordering::Relaxed) {
+                slot.signal();
             }
             if !self.is_broken.load(Ordering::Relaxed) {
                 let since = NOW.plus(Duration::from_secs(count as u64));
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_set_is_read_once_by_those_who_keep_the_slot_up_and_not_by_who_asks() {
         let (sets, slot) = connected();
-        slot.tell();
+        slot.signal();
         assert_eq!(seconds(&slot), None, "what there was");
         assert!(slot.is_behind());
         assert_eq!(sets.read.load(Ordering::Relaxed), 0);
@@ -216,10 +216,10 @@ mod tests {
             slot.catch_up();
             seconds(&slot)
         };
-        slot.tell();
+        slot.signal();
         assert_eq!(caught_up(), Some(0));
         sets.is_broken.store(true, Ordering::Relaxed);
-        slot.tell();
+        slot.signal();
         assert_eq!(caught_up(), Some(0));
         assert_eq!(caught_up(), Some(0));
         assert_eq!(sets.read.load(Ordering::Relaxed), 2);
@@ -228,17 +228,17 @@ mod tests {
     #[test]
     fn a_set_that_is_at_hand_is_not_read() {
         let (sets, slot) = connected();
-        slot.tell();
+        slot.signal();
         slot.replace(|slot| sets.fill(0, slot));
         assert_eq!(seconds(&slot), Some(0));
         assert_eq!(sets.read.load(Ordering::Relaxed), 1, "by who had it");
     }
 
     #[test]
-    fn what_is_told_while_a_set_is_read_is_not_lost() {
+    fn a_signal_during_a_read_is_not_lost() {
         let (sets, slot) = connected();
-        sets.is_told_meanwhile.store(true, Ordering::Relaxed);
-        slot.tell();
+        sets.is_signalled_meanwhile.store(true, Ordering::Relaxed);
+        slot.signal();
         slot.catch_up();
         assert_eq!(seconds(&slot), Some(0));
         assert!(slot.is_behind());
@@ -249,9 +249,9 @@ mod tests {
     #[test]
     fn nobody_who_asks_waits_for_a_set_that_is_being_read() {
         let (sets, slot) = connected();
-        slot.tell();
+        slot.signal();
         slot.catch_up();
-        slot.tell();
+        slot.signal();
         let (reading, go_on) = (Barrier::new(2), Barrier::new(2));
         std::thread::scope(|scope| {
             // As a disk does that does not answer.

@@ -4,7 +4,7 @@
 use super::driver::Connect;
 use crate::http::Transport;
 use crate::http::client::{Client, Limits, Options};
-use crate::metrics::{OcspCounted, Tally};
+use crate::metrics::{Metrics, OcspCounted};
 use crate::ocsp::response::SIZE_MAX;
 use crate::sync::lock;
 use crate::time::StopFlag;
@@ -21,7 +21,7 @@ type Proxy = (Option<String>, Option<String>);
 type Way = Arc<dyn Transport>;
 
 /// `user_agent`: how we call ourselves. `stop` ends requests.
-pub fn connections(user_agent: String, stop: StopFlag, tally: Tally) -> Connect {
+pub fn connections(user_agent: String, stop: StopFlag, metrics: Metrics) -> Connect {
     let clients: Mutex<HashMap<Proxy, Way>> = Mutex::default();
     Box::new(move |terms| {
         let key = (terms.proxy_url.clone(), terms.proxy_ca_file.clone());
@@ -37,7 +37,7 @@ pub fn connections(user_agent: String, stop: StopFlag, tally: Tally) -> Connect 
             limits: LIMITS,
             stop: stop.clone(),
         })?;
-        let client: Way = Arc::new(OcspCounted { transport, tally: tally.clone() });
+        let client: Way = Arc::new(OcspCounted { transport, metrics: metrics.clone() });
         clients.insert(key, client.clone());
         Ok(client)
     })

@@ -56,14 +56,14 @@ pub fn run(reports: &Receiver<(Report, AtWork)>, store: &WorkStore, commands: &C
             by_owner.entry(report.subject.owner.clone()).or_default().push(report);
         }
         for (owner, reports) in by_owner {
-            tell(&owner, &reports, &mut unsaved, (store, commands, clock));
+            report_all(&owner, &reports, &mut unsaved, (store, commands, clock));
         }
     }
 }
 
 /// All for one owner at once. `unsaved`: what could not be written, by owner: without it commands would hear
 /// of each failure instead of one in an hour.
-fn tell(
+fn report_all(
     owner: &str,
     reports: &[Report],
     unsaved: &mut BTreeMap<String, Value>,
@@ -225,7 +225,7 @@ mod tests {
             let reason = String::from("no answer");
             let end = End::Failed { reason, failures, retry_after: None, current_until: None };
             let report = Report { subject: subject.clone(), end, next: clock.now() };
-            tell(&owner, &[report], &mut unsaved, (&store, &commands, &clock));
+            report_all(&owner, &[report], &mut unsaved, (&store, &commands, &clock));
             unsaved.len()
         };
         assert_eq!([fail(1), fail(2)], [1, 1]);

@@ -10,7 +10,7 @@ use crate::managed::serve::{Certs, Source};
 use crate::managed::slot::{self, Slot};
 use crate::managed::staging::Staging;
 use crate::managed::{Host, Managed};
-use crate::metrics::Tally;
+use crate::metrics::Metrics;
 use crate::model::job::MESSAGE_FAILED;
 use crate::model::{Eab, HeldBack, Hold, Job, KeySpec, Md, Outcome, RetryState, Scope, Waiting};
 use crate::ocsp::cache::Table;
@@ -462,7 +462,7 @@ fn a_certificate_that_is_not_renewed_in_time_is_good_but_stands_out() {
         let word = lines.lines().find_map(|line| line.strip_prefix("ManagedDomain[0]StatusWord: ")).unwrap();
         assert!(row.contains(&format!("<b class='md_word'>{}</b>", word.replace('-', " "))), "{row}");
         let all = snapshots.all(NOW.plus(DAY * days));
-        let metrics = metrics::all(&all, &[], &Tally::default().totals(), NOW.plus(DAY * days));
+        let metrics = metrics::all(&all, &[], &Metrics::default().totals(), NOW.plus(DAY * days));
         let sample = format!("md_status{{domain=\"a.test\",status=\"{word}\"}} 1");
         assert!(metrics.lines().any(|line| line == sample), "{metrics}");
         assert_eq!(list(&snapshots, NOW.plus(DAY * days))["managed-domains"][0]["status"], word);
@@ -688,10 +688,10 @@ fn the_short_page_has_a_fact_a_line_whatever_the_ca_says() {
 #[test]
 fn metrics_have_every_certificate_domain_and_counter() {
     let (_dir, snapshots) = hostile();
-    let tally = Tally::default();
-    tally.failed(Some("urn:ietf:params:acme:error:rateLimited"));
-    tally.requested(true, Duration::from_millis(300));
-    tally.ocsp_requested(true);
+    let metrics = Metrics::default();
+    metrics.failed(Some("urn:ietf:params:acme:error:rateLimited"));
+    metrics.requested(true, Duration::from_millis(300));
+    metrics.ocsp_requested(true);
     let stapled = |status, valid: bool| Stapled {
         owner: "other".into(),
         id: String::new(),
@@ -706,7 +706,7 @@ fn metrics_have_every_certificate_domain_and_counter() {
         detail: None,
     };
     let staplings = [stapled("revoked", true), stapled("unknown", false)];
-    let text = metrics::all(&snapshots.all(NOW), &staplings, &tally.totals(), NOW);
+    let text = metrics::all(&snapshots.all(NOW), &staplings, &metrics.totals(), NOW);
     for line in [
         "# TYPE md_certificate_not_after_seconds gauge",
         "md_certificate_not_after_seconds{domain=\"a.test\",key=\"rsa\"} 1807689600",

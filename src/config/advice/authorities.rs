@@ -103,7 +103,7 @@ fn challenges(plan: &Plan) -> impl Iterator<Item = Finding> {
             meant.unwrap_or_default(),
             TYPES.join(", ")
         );
-        told(&users, &text)
+        warn(&users, &text)
     };
     users.into_iter().filter_map(of_word)
 }
@@ -116,7 +116,7 @@ fn of_one(url: &str, users: &[&PlannedMd], context: &Context<'_>) -> Vec<Finding
             "{why}, so {url} issues no certificates. Choose another CA with MDCertificateAuthority, or \
              remove the directive to use Let's Encrypt."
         );
-        return told(users, &text).into_iter().collect();
+        return warn(users, &text).into_iter().collect();
     }
     let is_its = |ca: &&Authority| {
         host.strip_suffix(ca.domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
@@ -128,14 +128,14 @@ fn of_one(url: &str, users: &[&PlannedMd], context: &Context<'_>) -> Vec<Finding
         users.iter().copied().filter(|planned| is(planned)).collect()
     };
     let of_account = [
-        told(
+        warn(
             &those(&|p| !has_account && p.md.ca.agreement.is_none()),
             &format!(
                 "'MDCertificateAgreement accepted' is missing, so {name} registers no account and issues no certificate. \
                  Read its terms of service, and add the line if you agree to them."
             ),
         ),
-        told(
+        warn(
             &those(&|p| !has_account && ca.needs_binding && p.md.eab.is_none()),
             &format!(
                 "'MDExternalAccountBinding' is missing, and {name} registers no account without it. Add the \
@@ -147,14 +147,14 @@ fn of_one(url: &str, users: &[&PlannedMd], context: &Context<'_>) -> Vec<Finding
     let first_private = users.iter().find_map(|p| private(p)).unwrap_or_default();
     let first_key = users.iter().flat_map(|p| &p.md.key_specs).find(|spec| !(ca.has_key)(spec));
     let of_order = [
-        told(
+        warn(
             &those(&|p| private(p).is_some()),
             &format!(
                 "{name} issues no certificate for {first_private}, which is not a name or an address of the \
                  public internet. Remove the name, or use a private CA (MDCertificateAuthority)."
             ),
         ),
-        told(
+        warn(
             &those(&|p| p.md.key_specs.iter().any(|spec| !(ca.has_key)(spec))),
             &format!(
                 "{name} does not accept the key {} of MDPrivateKeys. Use keys that it accepts: {}.",
@@ -162,7 +162,7 @@ fn of_one(url: &str, users: &[&PlannedMd], context: &Context<'_>) -> Vec<Finding
                 ca.keys.unwrap_or("RSA, P-256, P-384 and P-521")
             ),
         ),
-        told(
+        warn(
             &those(&|p| p.md.ordered_names().len() > ca.names_max),
             &format!(
                 "the domain has more than {} names, and {name} issues no certificate for that many. Split it into several \
@@ -170,7 +170,7 @@ fn of_one(url: &str, users: &[&PlannedMd], context: &Context<'_>) -> Vec<Finding
                 ca.names_max
             ),
         ),
-        told(
+        warn(
             &those(&|p| !ca.has_must_staple && p.md.must_staple),
             &format!("'MDMustStaple on' makes {name} reject every order. Set it to off."),
         ),
@@ -186,7 +186,7 @@ fn of_key(spec: &KeySpec) -> String {
 }
 
 /// `None` where it is nobody's.
-fn told(mds: &[&PlannedMd], text: &str) -> Option<Finding> {
+fn warn(mds: &[&PlannedMd], text: &str) -> Option<Finding> {
     let place = at(&mds.first()?.defined_at);
     Some(Finding::new(Level::Warn, format!("{place}: {}: {text}", together(mds))))
 }

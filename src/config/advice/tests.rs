@@ -2,7 +2,7 @@
 //! Configurations, and the findings for each.
 
 use super::*;
-use crate::config::finding::TOLD;
+use crate::config::finding::SHOWN;
 use crate::config::fixture::Site;
 use crate::log::Level;
 use std::collections::HashSet;
@@ -205,10 +205,10 @@ fn thousands_of_a_kind_take_a_few_lines_and_little_time() {
         text += &tls_host(&format!("www.sitte{n}.example.org"));
     }
     let found = told(&text);
-    assert_eq!(found.len(), 2 * (TOLD + 1));
+    assert_eq!(found.len(), 2 * (SHOWN + 1));
     assert!(found[0].1.contains("Did you mean www.site0.example.org"), "{}", found[0].1);
-    assert!(found[TOLD].1.contains("1995 more TLS hosts without a certificate: www.sitte5.example.org"));
-    assert!(found[TOLD].1.ends_with("and 1985 more"), "{}", found[TOLD].1);
+    assert!(found[SHOWN].1.contains("1995 more TLS hosts without a certificate: www.sitte5.example.org"));
+    assert!(found[SHOWN].1.ends_with("and 1985 more"), "{}", found[SHOWN].1);
 }
 
 #[test]

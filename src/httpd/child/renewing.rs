@@ -70,7 +70,7 @@ fn runner(state: &State, stapling: &Arc<Service>) -> Runner {
         started: stapling.started,
         commands: state.settings.commands.clone(),
     };
-    let connect = connections(user_agent(), stop.clone(), state.tally.clone());
+    let connect = connections(user_agent(), stop.clone(), state.metrics.clone());
     let clock = Arc::new(SystemClock { stop: stop.clone() });
     Runner::new(settings, stapling.clone(), connect, clock, crypto::random_unit, stop)
 }
@@ -85,7 +85,7 @@ fn create(state: &State) -> Driver {
     let stop = state.stop.clone();
     let clock = Arc::new(SystemClock { stop: stop.clone() });
     let cas = CaPool::new({
-        let (stop, tally) = (stop.clone(), state.tally.clone());
+        let (stop, metrics) = (stop.clone(), state.metrics.clone());
         Box::new(move |route| {
             let client = http::client::Client::new(&http::client::Options {
                 ca_file: route.ca_file.clone().map(Into::into),
@@ -95,7 +95,7 @@ fn create(state: &State) -> Driver {
                 limits: Limits::default(),
                 stop: stop.clone(),
             })?;
-            Ok(Arc::new(Counted { transport: client, tally: tally.clone() }))
+            Ok(Arc::new(Counted { transport: client, metrics: metrics.clone() }))
         })
     });
     let limit = CpuLimit::new(stop.clone(), sys::make_rsa);
@@ -108,7 +108,7 @@ fn create(state: &State) -> Driver {
         crypto::random_unit,
     )
     .trying_on(state.contexts.clone())
-    .counting(state.tally.clone());
+    .counting(state.metrics.clone());
     if let Some(live) = &state.live {
         live.publish_staged();
         live.take_signals();
@@ -124,7 +124,7 @@ fn create(state: &State) -> Driver {
     let driver = Driver::new(Arc::new(context), stop);
     match state.mds.iter().any(|managed| managed.watched) {
         true => {
-            driver.beside(Neighbour::new(&state.store, state.instance, state.is_store_shared, &state.tally))
+            driver.beside(Neighbour::new(&state.store, state.instance, state.is_store_shared, &state.metrics))
         }
         false => driver,
     }

@@ -4,7 +4,7 @@
 
 use crate::httpd::state::{Request, State, state_of};
 use crate::httpd::sys::Answer;
-use crate::metrics::Tally;
+use crate::metrics::Metrics;
 use crate::ocsp::cache::Table;
 use crate::stapling::service::Service;
 use crate::stapling::snapshot::{self, Stapled};
@@ -60,9 +60,9 @@ fn md_metrics(request: &Request<'_>) -> Answer {
     let now = now();
     let body = match state_of(request.server()) {
         Some(state) => {
-            metrics::all(&state.snapshots.all(now), &stapled(&state, now), &state.tally.totals(), now)
+            metrics::all(&state.snapshots.all(now), &stapled(&state, now), &state.metrics.totals(), now)
         }
-        None => metrics::all(&[], &[], &Tally::default().totals(), now),
+        None => metrics::all(&[], &[], &Metrics::default().totals(), now),
     };
     Answer::Body { status: 200, content_type: metrics::CONTENT_TYPE, body: body.into_bytes() }
 }

@@ -20,7 +20,7 @@ use crate::live::signals::Signals;
 use crate::managed;
 use crate::managed::Managed;
 use crate::managed::save_error::Unsaved;
-use crate::metrics::Tally;
+use crate::metrics::Metrics;
 use crate::model::RequireHttps;
 use crate::stapling::snapshot::States;
 use crate::startup::{bring_up, findings};
@@ -100,7 +100,7 @@ fn state(
         driver: Mutex::default(),
         pages: pages_of(records, plan),
         snapshots,
-        tally: counters(Tally::SIZE, "metrics count nothing").map(Tally::new).unwrap_or_default(),
+        metrics: counters(Metrics::SIZE, "metrics count nothing").map(Metrics::new).unwrap_or_default(),
         self_signed: if hosts.is_live() { hosts.self_signed() } else { HashMap::new() },
         activation_delay: plan.global.activation_delay,
         live: live.map(Distribution::connect),

@@ -16,7 +16,8 @@ pub fn check(main: Server<'_>) -> Result<(), StartFailed> {
     }
     let records = sys::servers(main);
     let servers = collect(main, &records);
-    let tell = |findings: Vec<Finding>| findings.iter().for_each(|finding| sys::tell_terminal(&finding.text));
+    let tell =
+        |findings: Vec<Finding>| findings.iter().for_each(|finding| sys::print_to_terminal(&finding.text));
     let list = make_plan(&servers).and_then(|plan| {
         let advice = advice::of(&plan, &servers);
         advice::list(plan, advice, &servers, &records)

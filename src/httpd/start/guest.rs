@@ -37,7 +37,7 @@ pub fn state(plan: &Plan, records: &[Server<'_>], dir: &Path) -> State {
         stop: StopFlag::default(),
         driver: Mutex::default(),
         pages: pages_of(records, plan),
-        tally: Default::default(),
+        metrics: Default::default(),
         self_signed: HashMap::new(),
         activation_delay: plan.global.activation_delay,
         live: None,

@@ -11,7 +11,7 @@ pub use module::{Connection, Module, Request, Server};
 use crate::config::{self, HostPlan};
 use crate::live::distribution::Distribution;
 use crate::managed::Managed;
-use crate::metrics::Tally;
+use crate::metrics::Metrics;
 use crate::model::RequireHttps;
 use crate::renew::attempt::settings::Settings;
 use crate::renew::worker::pool::Driver;
@@ -88,7 +88,7 @@ pub struct State {
     pub pages: HashMap<usize, PageSettings>,
     pub snapshots: Snapshots,
     /// Counted by the child that renews, seen by all.
-    pub tally: Tally,
+    pub metrics: Metrics,
     /// By server, with `MDLiveActivation on`: the MD of a host that began with a self-signed certificate.
     pub self_signed: HashMap<usize, usize>,
     /// `MDActivationDelay`.

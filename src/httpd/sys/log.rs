@@ -37,7 +37,7 @@ pub fn close() {
 }
 
 /// Prints text for an admin who tests the configuration: without time and process id, at any `LogLevel`.
-pub fn tell_terminal(text: &str) {
+pub fn print_to_terminal(text: &str) {
     let Ok(text) = CString::new(text.replace('\0', " ")) else { return };
     let level = apache_sys::APLOG_WARNING | apache_sys::APLOG_STARTUP;
     // SAFETY: the strings outlive the call; without a server httpd writes to standard error.

@@ -32,7 +32,7 @@ mod watchdog;
 
 pub use connection::{Connection, offers_acme_tls, propose_acme_tls};
 pub use loaded::outdated;
-pub use log::tell_terminal;
+pub use log::print_to_terminal;
 pub use module_conf::ModuleConf;
 pub use pool::PathArray;
 pub use request::{Answer, Request};

@@ -125,7 +125,7 @@ impl World {
 
     fn publish(&self, by: &Process, md: usize) -> String {
         let (set, fingerprint) = self.write(md, self.set(md));
-        by.live.tell(md, set);
+        by.live.publish(md, set);
         fingerprint
     }
 
@@ -202,7 +202,7 @@ fn an_unreadable_set_keeps_the_former_one_and_is_logged_once() {
     for logged in [1, 0] {
         let (set, _) = world.write(0, world.set(0));
         std::fs::write(world.file(0), "{}").unwrap();
-        renewing.live.tell(0, set);
+        renewing.live.publish(0, set);
         renewing.live.take_up();
         other.live.take_up();
         assert_eq!((other.serves(0).as_ref(), failures()), (Some(&former), logged));

@@ -10,7 +10,7 @@ use crate::crypto::CertInfo;
 use crate::managed::Managed;
 use crate::managed::live_set::{Hosts, Workers};
 use crate::managed::staging::Staging;
-use crate::metrics::Tally;
+use crate::metrics::Metrics;
 use crate::model::{Job, RetryState};
 use crate::ocsp::Cache;
 use crate::ocsp::cache::is_revoked;
@@ -39,7 +39,7 @@ pub struct Context {
     pub settings: Settings,
     pub clock: Arc<dyn Clock>,
     pub(crate) cas: CaPool,
-    pub(crate) tally: Tally,
+    pub(crate) metrics: Metrics,
     /// A number in 0..1 for jitter.
     random: fn() -> f64,
     /// CAs that want no requests for a while.
@@ -84,7 +84,7 @@ impl Context {
             settings,
             clock,
             cas,
-            tally: Tally::default(),
+            metrics: Metrics::default(),
             random,
             rate_limits,
             order_queue,
@@ -113,8 +113,8 @@ impl Context {
 
     /// Has renewals and their failures counted there.
     #[must_use]
-    pub fn counting(self, tally: Tally) -> Self {
-        Context { tally, ..self }
+    pub fn counting(self, metrics: Metrics) -> Self {
+        Context { metrics, ..self }
     }
 
     /// With stapling: a certificate that its CA calls revoked is renewed at once.

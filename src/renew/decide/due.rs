@@ -34,7 +34,7 @@ pub fn decide(md: &Md, certs: &[KeyedCert], in_use: bool, ari: Option<&Advice>, 
 
 /// The same with what OCSP says: where a certificate is revoked and a renewal comes at all, it comes now,
 /// because clients refuse what is stapled to it.
-pub fn heed_revocation(
+pub fn apply_revocation(
     decision: Decision,
     certs: &[KeyedCert],
     is_revoked: impl Fn(&CertInfo) -> bool,
@@ -178,12 +178,12 @@ mod tests {
     #[test]
     fn a_revoked_certificate_is_renewed_now_where_it_is_renewed_at_all() {
         let certs = one(Some(cert(&["a.test", "www.a.test"], 1, 89)));
-        let heed =
-            |md: &Md, revoked| heed_revocation(decide(md, &certs, true, None, NOW), &certs, |_| revoked);
-        assert!(is_now(&heed(&md(), true), "revoked"));
-        assert!(matches!(heed(&md(), false), Decision::At(..)));
+        let apply =
+            |md: &Md, revoked| apply_revocation(decide(md, &certs, true, None, NOW), &certs, |_| revoked);
+        assert!(is_now(&apply(&md(), true), "revoked"));
+        assert!(matches!(apply(&md(), false), Decision::At(..)));
         let manual = Md { renew_mode: RenewMode::Manual, ..md() };
-        assert!(matches!(heed(&manual, true), Decision::Never(_)));
+        assert!(matches!(apply(&manual, true), Decision::Never(_)));
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl<'a> Inputs<'a> {
     /// Whether a renewal is due, and why.
     pub fn need(&self, now: Timestamp) -> Decision {
         let decision = due::decide(self.md, self.certs, self.in_use, self.advice_in_use(), now);
-        due::heed_revocation(decision, self.certs, self.is_revoked)
+        due::apply_revocation(decision, self.certs, self.is_revoked)
     }
 
     /// What counts of the CA's advice.

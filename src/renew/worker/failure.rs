@@ -52,7 +52,7 @@ pub(super) fn failed(
         valid_from: None,
         subproblems: error.subproblems(),
     };
-    renewal.context.tally.failed(job.last.problem.as_deref());
+    renewal.context.metrics.failed(job.last.problem.as_deref());
     log_failure(job, error, &detail, now, at);
     job.note(now, "renewal-error", job.last.problem.clone(), Some(detail));
     save(running);

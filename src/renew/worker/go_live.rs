@@ -122,7 +122,7 @@ fn publish(
         crate::log!(Error, "md[{name}]: the new certificates cannot go live: {}", error.advised());
         return Activation::Waiting(now.plus(PAUSE));
     }
-    workers.tell(renewal.index, set);
+    workers.publish(renewal.index, set);
     if !is_served(target, certs.iter()) {
         // The log says why.
         return Activation::Restart;

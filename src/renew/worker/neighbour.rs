@@ -4,7 +4,7 @@
 //!
 //! Any process of httpd's user can hold the lock. What it gains is the line in the log.
 
-use crate::metrics::Tally;
+use crate::metrics::Metrics;
 use crate::store::{Holder, RenewingLock, WorkStore};
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub struct Neighbour {
     lock: RenewingLock,
     instance: u64,
     is_expected: bool,
-    tally: Tally,
+    metrics: Metrics,
     looked: Option<Timestamp>,
     /// Who had the lock at the last look.
     seen: Option<Holder>,
@@ -26,12 +26,12 @@ pub struct Neighbour {
 impl Neighbour {
     /// `instance`: of this httpd. `is_expected`: the admin has several httpd share the store, and does what
     /// keeps them apart.
-    pub fn new(store: &WorkStore, instance: u64, is_expected: bool, tally: &Tally) -> Self {
+    pub fn new(store: &WorkStore, instance: u64, is_expected: bool, metrics: &Metrics) -> Self {
         Neighbour {
             lock: RenewingLock::new(store.clone()),
             instance,
             is_expected,
-            tally: tally.clone(),
+            metrics: metrics.clone(),
             looked: None,
             seen: None,
             has_failed: false,
@@ -46,7 +46,7 @@ impl Neighbour {
         self.looked = Some(now);
         let own = Holder::own(self.instance, now);
         if let Some(found) = self.find(&own)
-            && self.tally.tells_of_neighbour(now, DAY)
+            && self.metrics.may_log_neighbour(now, DAY)
         {
             self.log(&found, &own);
         }
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn another_httpd_is_found_but_not_an_older_process_of_the_same() {
         let (_dir, store) = stores();
-        let new = |instance| Neighbour::new(&store, instance, false, &Tally::default());
+        let new = |instance| Neighbour::new(&store, instance, false, &Metrics::default());
         let (one, two) = (Holder::own(1, NOW), Holder::own(2, NOW));
         let mut first = new(1);
         assert_eq!(first.find(&one), None);
@@ -122,13 +122,13 @@ mod tests {
 
     #[test]
     fn it_is_logged_once_a_day_and_looked_for_every_few_seconds() {
-        let tally = Tally::default();
-        let is_logged = |seconds| tally.tells_of_neighbour(NOW.plus(Duration::from_secs(seconds)), DAY);
+        let metrics = Metrics::default();
+        let is_logged = |seconds| metrics.may_log_neighbour(NOW.plus(Duration::from_secs(seconds)), DAY);
         assert!(
             is_logged(0) && !is_logged(1) && !is_logged(86_399) && is_logged(86_400) && !is_logged(86_401)
         );
         let (_dir, store) = stores();
-        let mut neighbour = Neighbour::new(&store, 1, false, &tally);
+        let mut neighbour = Neighbour::new(&store, 1, false, &metrics);
         neighbour.look(NOW);
         for (at, looked) in [(NOW.plus(PAUSE / 2), NOW), (NOW.plus(PAUSE), NOW.plus(PAUSE)), (NOW, NOW)] {
             neighbour.look(at);

@@ -24,7 +24,7 @@ pub(super) fn succeeded(
     attempt: &Attempt,
     sets: Vec<Bundle>,
 ) -> Next {
-    renewal.context.tally.renewed();
+    renewal.context.metrics.renewed();
     note_issued(renewal, attempt, Some(&sets));
     let valid_from = sets.iter().map(|set| set.info.not_before).max().unwrap_or_default();
     note_success(renewal, running, valid_from);
