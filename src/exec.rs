@@ -31,7 +31,7 @@ pub enum Error {
     TimedOut { program: String, limit: Duration },
     #[error("'{program}' was ended, or not begun, because the server process is stopping")]
     Stopped { program: String },
-    /// No error of the command's: how it ends nobody knows.
+    /// No error of the command: its exit status is unknown.
     #[error("'{program}' goes on without the server process, which is stopping")]
     Left { program: String },
 }

@@ -56,7 +56,7 @@ const MICROSECONDS: usize = UNANSWERED + 1;
 const OCSP_ANSWERED: usize = MICROSECONDS + 1;
 const OCSP_UNANSWERED: usize = OCSP_ANSWERED + 1;
 const WITHIN: usize = OCSP_UNANSWERED + 1;
-/// No count: when another httpd on the store was last told of, in seconds since the epoch.
+/// No count: the time at which another httpd on the store was last logged, in seconds since the epoch.
 const NEIGHBOUR_LOGGED: usize = WITHIN + BOUNDS.len();
 
 #[derive(Clone)]

@@ -114,7 +114,7 @@ pub struct Failed {
     pub is_stopped: bool,
 }
 
-/// What to do about a command that failed.
+/// The remedy for a failed command.
 pub const ADVICE: &str = "Run the command as httpd's User and fix what it reports; its output is in the error log with 'LogLevel md:debug'.";
 
 impl Failed {

@@ -91,7 +91,7 @@ fn check_uri(text: &str) -> Result<(), &'static str> {
     }
 }
 
-/// What speaks against asking a CA at this URL. On this machine nobody listens in.
+/// The finding about a CA at this URL. Plain http on this machine is safe.
 pub(super) fn doubt(url: &str) -> Option<&'static str> {
     match Url::parse(url) {
         Ok(url) if url.origin.is_https => None,

@@ -58,7 +58,7 @@ fn overlap(mds: &[PlannedMd], name: &str, a: usize, b: usize) -> Finding {
     ))
 }
 
-/// What is wrong with one MD alone.
+/// The errors of a single MD.
 pub(super) fn settings(planned: &PlannedMd) -> Vec<Finding> {
     let md = &planned.md;
     let place = at(&planned.defined_at);
@@ -128,7 +128,7 @@ pub(super) fn doubts(plan: &Plan, servers: &[Server<'_>]) -> Vec<Finding> {
     texts.map(|text| Finding::new(Level::Warn, text)).collect()
 }
 
-/// Each CA is told of once.
+/// Each CA is reported once.
 fn of_authorities(mds: &[PlannedMd]) -> impl Iterator<Item = String> {
     let mut users: BTreeMap<&str, Vec<&PlannedMd>> = BTreeMap::new();
     for planned in mds.iter().filter(|planned| planned.md.left_alone().is_none()) {

@@ -11,7 +11,7 @@ use crate::model::{Ca, Dns01Command, Md, Route};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// `ServerAdmin` where nobody has set one.
+/// `ServerAdmin` where none is set.
 const ADMIN_DEFAULTS: [&str; 2] = ["you@example.com", "[no address given]"];
 
 /// `MDChallengeDns01Timeout` where nobody has set one: many commands wait until every name server has the

@@ -23,7 +23,7 @@ impl Finding {
     }
 }
 
-/// More than these are not told one by one.
+/// More findings of a kind than these are summarized.
 pub(super) const SHOWN: usize = 5;
 /// More than these are not even named.
 pub(super) const NAMED: usize = 10;
@@ -33,11 +33,11 @@ pub struct Item<'a> {
     pub level: Level,
     /// Of the domain or host, with its place.
     pub name: String,
-    /// Made for the few that are told alone.
+    /// Formatted only for the findings that are listed one by one.
     pub text: Box<dyn Fn() -> String + 'a>,
 }
 
-/// A few of a kind are told as they are, the names of some more follow. `number`: of the log, or nothing;
+/// Lists the first findings of a kind in full, then the names of some more. `number`: of the log, or nothing;
 /// `kind`: what all have in common.
 pub fn gathered(number: &str, kind: &str, items: Vec<Item<'_>>) -> Vec<Finding> {
     let more = items.get(SHOWN..).unwrap_or_default();

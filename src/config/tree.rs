@@ -52,7 +52,7 @@ pub enum Engine {
     Unknown,
 }
 
-/// What mod_ssl is told about one server.
+/// The TLS settings of one server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSettings {
     pub engine: Engine,
@@ -71,7 +71,7 @@ impl Tree {
         Tree(directives)
     }
 
-    /// What mod_ssl is told about each server.
+    /// The TLS settings of each server.
     pub fn tls_settings(&self, servers: &[Server<'_>]) -> Vec<TlsSettings> {
         let main = settings(&self.0, &TlsSettings::default());
         let unknown = TlsSettings { engine: Engine::Unknown, ..main.clone() };

@@ -16,7 +16,7 @@ pub const GENERALIZED_TIME: u8 = 0x18;
 pub const SEQUENCE: u8 = 0x30;
 pub const SET: u8 = 0x31;
 
-/// A name in a certificate lies no deeper.
+/// The deepest nesting of a name in a certificate.
 const DEPTH_MAX: usize = 16;
 
 const CONSTRUCTED: u8 = 0x20;

@@ -31,7 +31,7 @@ pub use identity::Identity;
 pub use key::PrivateKey;
 pub use tbs::time as read_time;
 
-/// Bytes that nobody can guess.
+/// Random bytes that cannot be guessed.
 pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     fill_with_random(&mut bytes)?;

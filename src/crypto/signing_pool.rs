@@ -76,7 +76,7 @@ impl SigningPool {
             let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
         };
         self.submit(Box::new(work));
-        // What is dropped instead of done ends the wait.
+        // A job that is dropped unfinished ends the wait.
         result.recv().ok().map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
     }
 
@@ -135,7 +135,7 @@ impl Shared {
         let mut queue = lock(&self.queue);
         loop {
             if self.stop.is_raised() || queue.is_closed {
-                // Whoever waits for these is told so.
+                // Their waiters receive the error.
                 queue.work.clear();
                 break;
             }

@@ -43,7 +43,7 @@ impl Output {
         self.writer.as_fd()
     }
 
-    /// Reads what is there.
+    /// Reads the available output.
     pub fn read(&mut self) {
         let mut buffer = [0; 16 * 1024];
         for _ in 0..READS {

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 /// most of it to decrypt the key.
 const OF_A_BEAT: Duration = Duration::from_millis(50);
 
-/// What a distribution works with.
+/// The context of a distribution.
 pub struct Context {
     pub mds: Arc<[Managed]>,
     pub store: WorkStore,
@@ -46,7 +46,7 @@ pub struct Distribution {
     context: Context,
     /// A topic for each MD.
     signals: Signals,
-    /// Who serves what.
+    /// The processes and the sets they serve.
     roster: Roster,
     /// Held while signals are passed on to slots.
     taking: Mutex<()>,

@@ -36,7 +36,7 @@ impl Signals {
             let counter = self.counters.counter(counter);
             counter.map_or(0, |counter| counter.fetch_add(1, Ordering::Release).wrapping_add(1))
         };
-        // The topic first: whoever sees the new generation sees what has changed.
+        // The topic first: a process that sees the new generation sees the change.
         raise(topic + 1);
         raise(0)
     }

@@ -9,7 +9,7 @@ use crate::model::KeySpec;
 use crate::time::Timestamp;
 use std::collections::BTreeSet;
 
-/// What handshakes and status pages need of a live set.
+/// The parts of a live set that handshakes and status pages need.
 pub struct LiveSet {
     pub since: Timestamp,
     /// The CA that issued it.
@@ -57,7 +57,7 @@ pub trait Hosts: Send + Sync {
 
 /// The processes that serve, as the renewing one knows them.
 pub trait Workers: Send + Sync {
-    /// This set was published for the MD of this index: all are to serve it, this process from now on.
+    /// This set was published for the MD of this index: all processes must serve it, this one from now on.
     fn publish(&self, index: usize, set: LiveSet);
 
     /// Whether there is a good OCSP response for each of these certificates.

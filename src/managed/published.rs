@@ -29,7 +29,7 @@ pub struct Published {
     pub since: Timestamp,
     /// The MD it was ordered for, with the CA in use.
     pub md: Md,
-    /// The job that got it.
+    /// The job that obtained it.
     pub job: Value,
     /// One for each key that the MD had then.
     pub sets: Vec<Bundle>,

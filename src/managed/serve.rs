@@ -203,7 +203,7 @@ pub enum Source {
     Static,
     /// The host's own files.
     Own,
-    /// Nobody: a self-signed certificate, and 503.
+    /// None: the host serves a self-signed certificate and answers 503.
     SelfSigned,
 }
 

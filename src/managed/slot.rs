@@ -10,9 +10,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 
-/// Has the sets that slots are told of.
+/// Reads the sets that slots are signalled.
 pub trait Source: Send + Sync {
-    /// Fills the slot of the MD of this index with the newest set. What cannot be used leaves it as it is.
+    /// Fills the slot of the MD of this index with the newest set. A set that cannot be used leaves the slot
+    /// unchanged.
     fn fill(&self, index: usize, slot: &Slot);
 
     /// How many processes serve the newest set of this MD.
@@ -26,7 +27,7 @@ pub struct Slot(Arc<Inner>);
 struct Inner {
     set: Place,
     is_attached: AtomicBool,
-    /// How often it was told of a newer set, and how many of these times are dealt with.
+    /// The number of signals for a newer set, and how many of these are handled.
     signalled: AtomicU64,
     handled: AtomicU64,
     /// Held while a set is read.
@@ -34,9 +35,8 @@ struct Inner {
     source: OnceLock<(Weak<dyn Source>, usize)>,
 }
 
-/// What can be replaced while others look at it is there with the first set only, and that comes in children.
-/// Where there was one in httpd's parent, its end would leave a thread-local destructor behind, which keeps
-/// the library loaded (docs/unsafe.md).
+/// The swappable pointer is made with the first set only, which arrives in a child. Dropping one in httpd's
+/// parent would leave a thread-local destructor behind, which keeps the library loaded (docs/unsafe.md).
 #[derive(Default)]
 struct Place(OnceLock<ArcSwapOption<LiveSet>>);
 
@@ -51,19 +51,19 @@ impl Place {
 }
 
 impl Slot {
-    /// `None`: what was in use at the start still is.
+    /// `None`: the certificates of the start are still in use.
     pub fn load(&self) -> Guard<Option<Arc<LiveSet>>> {
         self.0.set.load()
     }
 
-    /// Reads the set it was told of. Waits where somebody else is at it.
+    /// Reads the signalled set. Waits while another thread reads it.
     pub fn catch_up(&self) {
         if self.is_behind() {
             self.read(&self.lock());
         }
     }
 
-    /// The same, but leaves it to somebody else who is at it.
+    /// The same, but returns if another thread is reading it.
     pub fn catch_up_if_free(&self) {
         let reading = match self.0.reading.try_lock() {
             Ok(reading) => reading,
@@ -82,17 +82,17 @@ impl Slot {
         let _ = self.0.source.set((source, index));
     }
 
-    /// There is a newer set than the one in here.
+    /// Signals that there is a newer set than the one in the slot.
     pub fn signal(&self) {
         self.0.signalled.fetch_add(1, Ordering::Release);
     }
 
-    /// Whether it was told of a set that is not read yet.
+    /// Whether a signalled set is not read yet.
     pub fn is_behind(&self) -> bool {
         self.0.handled.load(Ordering::Acquire) != self.0.signalled.load(Ordering::Acquire)
     }
 
-    /// `put` stores the newest set: what was told of it need not be read.
+    /// `put` stores the newest set, so that signals up to now need no read.
     pub fn replace(&self, put: impl FnOnce(&Slot)) {
         let _reading = self.lock();
         self.deal(put);
@@ -117,7 +117,7 @@ impl Slot {
     }
 
     fn deal(&self, put: impl FnOnce(&Slot)) {
-        // Before: what is told meanwhile is for the next time.
+        // Loaded first, so that a signal during `put` stays unhandled.
         let signalled = self.0.signalled.load(Ordering::Acquire);
         put(self);
         self.0.handled.store(signalled, Ordering::Release);

@@ -13,7 +13,7 @@ const ENTRIES_MAX: usize = 32;
 pub struct Entry {
     /// `AKI.SERIAL`.
     pub cert_id: String,
-    /// `None`: the CA has not told anything yet.
+    /// `None`: the CA has not answered yet.
     pub advice: Option<Advice>,
     pub next_check: Timestamp,
 }

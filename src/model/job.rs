@@ -29,7 +29,7 @@ pub struct Job {
     pub finished: bool,
     pub notified: bool,
     pub notified_renewed: bool,
-    /// A command has been told that the set is live.
+    /// A command was notified that the set is live.
     pub notified_activated: bool,
     /// A command is being told of something, and what comes of it is not known yet.
     pub calling: bool,
@@ -112,7 +112,7 @@ impl Untold {
 /// A CA at work on an order. No error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// What the CA does: "validating www.example.org".
+    /// The current step at the CA: "validating www.example.org".
     pub what: String,
     pub since: Timestamp,
     /// When it is asked again.

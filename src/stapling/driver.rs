@@ -38,7 +38,7 @@ pub struct Settings {
 pub type Connect = Box<dyn Fn(&Terms) -> Result<Arc<dyn Transport>, crate::http::Error> + Send + Sync>;
 pub type Publish = Box<dyn Fn(&Subject, &Response) + Send + Sync>;
 
-/// What requests work with.
+/// The context of requests.
 pub struct Context {
     pub store: WorkStore,
     /// What this process staples from.
@@ -86,7 +86,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// `stop` is the flag that clock and transports heed.
+    /// `stop` is the flag that ends the waits of clock and transports.
     pub fn new(settings: Settings, context: Context, stop: StopFlag) -> Self {
         let outcome = Outcomes {
             store: context.store.clone(),
@@ -145,7 +145,7 @@ impl Driver {
         self.pool.start_due();
     }
 
-    /// Ends all requests and waits for that; what was got is on disk.
+    /// Ends all requests and waits for them; received responses are on disk.
     pub fn stop(self) {
         let asking = self.pool.jobs().clone();
         self.pool.stop();
@@ -169,7 +169,8 @@ impl Driver {
 }
 
 impl Asking {
-    /// Notes the outcome of a request, and has it told. Gives when the certificate is asked for again.
+    /// Records the outcome of a request and reports it. Returns the time of the next request for the
+    /// certificate.
     fn end(&self, job: usize, (report, outcome): (Report, Outcome)) -> Due {
         let due = report.next;
         lock(&self.requests).end(job, outcome, due, self.context.clock.now());

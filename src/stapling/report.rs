@@ -45,7 +45,7 @@ pub enum End {
     },
 }
 
-/// Takes in reports until nobody can send any more. Between them it is not at work: the end of the process
+/// Takes in reports until the last sender is dropped. Between them it is not at work: the end of the process
 /// does not wait for somebody who waits.
 pub fn run(reports: &Receiver<(Report, AtWork)>, store: &WorkStore, commands: &Commands, clock: &dyn Clock) {
     let mut unsaved = BTreeMap::new();
@@ -105,7 +105,7 @@ fn report_all(
     }
 }
 
-/// Notes the end of one request in the job. Gives what commands are told of it.
+/// Notes the end of one request in the job. Returns the event for the commands.
 fn note(job: &mut Job, report: &Report, now: Timestamp) -> Option<Event> {
     job.last_run = Some(now);
     job.next_run = Some(report.next);
@@ -142,7 +142,7 @@ fn note(job: &mut Job, report: &Report, now: Timestamp) -> Option<Event> {
     }
 }
 
-/// What status pages show of a certificate beside its response.
+/// The facts about a certificate that status pages show beside its response.
 fn state(report: &Report, now: Timestamp) -> Value {
     let subject = &report.subject;
     let mut state = json!({

@@ -59,7 +59,7 @@ const AUTHORITIES: [Authority; 3] = [
     },
 ];
 
-/// Directories that nobody answers at any more, and why.
+/// Directories that no longer answer, and why.
 const CLOSED: [(&str, &str); 4] = [
     ("api.buypass.com", "Buypass ended its ACME service in 2025"),
     ("api.test4.buypass.no", "Buypass ended its ACME service in 2025"),
@@ -108,7 +108,7 @@ fn challenges(plan: &Plan) -> impl Iterator<Item = Finding> {
     users.into_iter().filter_map(of_word)
 }
 
-/// What speaks against asking one CA.
+/// The findings about one CA.
 fn of_one(url: &str, users: &[&PlannedMd], context: &Context<'_>) -> Vec<Finding> {
     let Ok(host) = Url::parse(url).map(|url| url.host().to_string()) else { return Vec::new() };
     if let Some((_, why)) = CLOSED.iter().find(|(closed, _)| *closed == host) {

@@ -7,7 +7,7 @@ use crate::config::tree::{TlsSettings, Tree};
 use crate::model::Md;
 use crate::names;
 
-/// What the plan does not say.
+/// Facts that the plan does not contain.
 pub struct Context<'a> {
     pub tree: &'a Tree,
     /// Of all servers, as [`Tree::tls_settings`] gives them.

@@ -20,7 +20,7 @@ use crate::time::SystemClock;
 use crate::{crypto, http};
 use std::sync::Arc;
 
-/// What mod_watchdog calls for.
+/// The reason of a call by mod_watchdog.
 pub enum Beat {
     Start,
     Run,

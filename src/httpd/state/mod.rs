@@ -128,7 +128,7 @@ pub fn state_of(server: Server<'_>) -> Option<Arc<State>> {
     server.conf()?.state.get().cloned()
 }
 
-/// What the directives say about pages, for one server.
+/// The page settings of one server.
 pub struct PageSettings {
     pub in_server_status: bool,
     pub certificate_status: bool,
