@@ -96,7 +96,7 @@ fn where_md_lists_the_files_of_each_rfc_section_and_log_number() {
     let page = format!(
         "# Where a section of an RFC or a log number stands\n\nMade from the sources by \
          `tests/layers/map.rs`: `UPDATE_DOCS=1 cargo test --no-default-features --test layers`\nregenerates it. \
-         Directives, files of the store and JSON keys are in [architecture.md](architecture.md#where-is).\n\n## RFC sections\n\n{}\n## Log \
+         Directives, files of the store and JSON keys are in [architecture.md](architecture.md#where-is-it).\n\n## RFC sections\n\n{}\n## Log \
          numbers\n\nWhat they say: [status.md](status.md#log-numbers).\n\n{}",
         table("section", &index(sections)),
         table("number", &index(log_numbers)),
