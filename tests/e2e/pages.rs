@@ -203,7 +203,10 @@ fn the_page_shows_renewals_the_advice_of_the_ca_and_staples() {
         let page = httpd.get("main.test", "/server-status").body;
         let is_there = |text: &&str| page.contains(*text);
         let last = ["rejectedIdentifier", "The CA advises", "Refresh <span", "challenge &#39;dns-01&#39;"];
-        last.iter().all(is_there).then_some(page)
+        // The row is there before the response is.
+        let is_stapled =
+            page.split("Managed Staplings").nth(1).is_some_and(|row| row.contains("<td>good</td>"));
+        (is_stapled && last.iter().all(is_there)).then_some(page)
     });
     let Some(text) = browser::read(&lab, &page) else { return };
     let has = |wanted: &str| assert!(text.contains(wanted), "`{wanted}` in {text}");
