@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! mod_md: an Apache httpd module that gets certificates from an ACME CA and keeps them valid.
 //!
-//! The code is laid in layers; a module imports only from layers below its own
-//! (`tests/layers` holds it to that):
+//! The code stands in rooms, and these in layers: a room imports from layers below its own, and of its own
+//! what the tables of `tests/layers` allow. docs/architecture.md says what happens in each.
 //!
 //! | layer | modules | what it is |
 //! |---|---|---|
 //! | L5 | `httpd` | glue: performs httpd's hooks, the only place that knows httpd |
 //! | L4 | `startup`, `renew`, `live`, `stapling`, `status`, `notify`, `require_https` | use cases |
 //! | L3 | `managed`, `metrics`, `acme`, `challenge`, `ocsp` | what a process knows; protocols |
-//! | L2 | `config`, `store`, `http`, `exec` | ports: a trait and its one real implementation |
-//! | L1 | `crypto`, `model` | values |
-//! | L0 | `counters`, `time`, `names`, `url`, `log`, `sync`, `library` | ground |
+//! | L2 | `config`, `store`, `http`, `exec` | directives; the outside: disk, network, commands |
+//! | L1 | `crypto`, `model`, `work` | values; the queue and the threads that jobs run in |
+//! | L0 | `backoff`, `counters`, `time`, `names`, `url`, `log`, `sync`, `library` | ground |
 //!
 //! Decisions (`renew::decide`, `acme::order::step`, configuration merge, host matching) are pure
 //! functions of values and `now`. What they return is performed by `renew::worker`, `startup` and `httpd`.

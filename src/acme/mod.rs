@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The client side of ACME (RFC 8555): resources, problems, signed requests, and what an order needs
-//! next. Decides nothing about when to renew and keeps nothing on disk; see `renew` for both.
+//! next. Decides nothing about when to renew and keeps nothing on disk; see `renew` for both. Imports `http`,
+//! `crypto` and the layers below, never `store`.
 //!
 //! [`Server`] is what all jobs of one CA share in a run (directory, nonces); a [`Session`] adds the
 //! account. [`order::step`] says what to do next, the session does it.

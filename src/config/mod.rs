@@ -6,6 +6,7 @@
 //! values (section, server of its definition, defaults), refuses combinations that cannot work and matches
 //! managed domains to hosts. [`Plan::after_tls`] completes the plan once the TLS hosts are known. Callers
 //! pass in the functions that read files; findings are returned and never logged here.
+//! Imports `model`, `crypto` and the layer below them; neither the store nor the network.
 
 pub mod advice;
 mod authority;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Keys, certificates, signing requests and JSON web signatures, on the system's OpenSSL. Takes and returns
-//! bytes (PEM, DER); opens no file and no connection.
+//! bytes (PEM, DER); opens no file and no connection. Of its own layer it imports `model`, which has the
+//! kinds of keys.
 
 pub mod auth;
 pub mod cert;

@@ -3,7 +3,7 @@
 //!
 //! The renewing child writes a complete set, when its time has come, into one file in staging:
 //! `staging/NAME/live.json`, replaced atomically, so that no process reads half of one set and half of
-//! another. Workers receive a signal (shared counters in the httpd layer), read the file and check it again;
+//! another. Workers receive a signal (`live::signals`), read the file and check it again;
 //! if the check fails, they keep their former set. The file stays there while the next renewal runs in the
 //! same folder, and the next restart moves the set to `domains`.
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Values of the domain: a managed domain and its settings, its keys, the state of a renewal job.
-//! They know their JSON in the store, and nothing about files, network or clock.
+//! They know their JSON in the store, and nothing about files, network or clock. Imports `names` and `time`.
 
 pub mod ari;
 pub mod bounded;

@@ -11,8 +11,8 @@
 //! - [`upcoming`] finds certificates that are not in use yet, so that they are stapled from their first
 //!   handshake on.
 //!
-//! `ocsp` decides which responses are usable and when the next is due. Imports run down to `managed`, `ocsp`
-//! and `live::signals`, never to `renew`, `startup` or `httpd`.
+//! `ocsp` decides which responses are usable and when the next is due. Imports run down to `managed` and
+//! `ocsp`, of its own layer to `live::signals` and `notify`, never to `renew`, `startup` or `httpd`.
 
 pub mod connections;
 pub mod driver;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start does in the parent, as root where httpd is started by root, before mod_ssl asks for
-//! certificates: the store follows the configuration, and complete sets of `staging` come into use. The order
-//! of its steps is [`bring_up`]. The only room that writes files of root; it asks no server on the network.
-//! It imports `managed`, `store`, `config`, `notify` and `renew::decide`, never `renew::worker` or
-//! `renew::attempt`, and `renew` imports nothing of it.
+//! What a start does in the store, in the parent, as root where httpd is started by root. Before mod_ssl asks
+//! for certificates, the store follows the configuration and complete sets of `staging` come into use; after
+//! it, md.json is written. The order of all steps is in [`bring_up`]. The only room that writes files of
+//! root; it asks no server on the network. It imports `managed`, `challenge` and the layers below, of its own
+//! layer `notify` and `renew::decide`, never `renew::worker` or `renew::attempt`; `renew` imports nothing of
+//! it.
 //!
 //! A managed domain has three forms on its way, each made of the one before:
 //!

@@ -2,8 +2,8 @@
 //! The status pages: one [`snapshot`] of plain values, printed as JSON, as sections of server-status for
 //! people ([`html`]) and for scripts ([`text`]), and as metrics. No page changes anything or asks a server.
 //!
-//! Imports run from the pages to [`snapshot`], from there to [`domain`], and from all of them to [`labels`]
-//! and [`standing`].
+//! Imports run from the pages to [`snapshot`], [`labels`], [`domain`] and [`standing`], and among these only
+//! from each to those behind it. Of its own layer this room imports `stapling` and `renew::decide`.
 
 mod domain;
 pub mod html;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The store: a folder that holds accounts, keys, certificates and the state of renewals, readable by
-//! and from mod_md 2.x.
+//! The store: a folder that holds accounts, keys, certificates and the state of renewals, in the form that
+//! mod_md 2.x reads and writes.
 //!
 //! Two handles, of different types: [`StartStore`] opens everything and exists only while httpd starts,
 //! usually as root; [`WorkStore`] knows what workers may see. A worker that writes to `domains/` does not
 //! compile. Whatever is read is bounded; files are replaced whole or not at all; names are checked in
-//! `place.rs`; where workers can write, no symbolic link is followed.
+//! `place.rs`; where workers can write, no symbolic link is followed. What a file means for a renewal is not
+//! known here. Of its own layer this room imports `exec`, which knows how a command line is split.
 
 mod admin;
 pub mod auth;
