@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-/// The wait after so many `failures` in a row: `base` doubled with each after the first, at most `longest`.
+/// The wait after a number of `failures` in a row: `base` doubled with each after the first, at most
+/// `longest`.
 pub fn delay(failures: u32, base: Duration, longest: Duration) -> Duration {
     base.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(longest)
 }

@@ -75,7 +75,7 @@ pub struct Totals {
     /// Requests to OCSP responders, likewise.
     pub ocsp_answered: u64,
     pub ocsp_unanswered: u64,
-    /// How many requests took at most so many seconds.
+    /// How many requests took at most this many seconds.
     pub within: Vec<(f64, u64)>,
 }
 
@@ -122,7 +122,7 @@ impl Metrics {
         self.add(if is_answered { OCSP_ANSWERED } else { OCSP_UNANSWERED }, 1);
     }
 
-    /// Whether another httpd on the store is to be told of: once in `every`, whichever process does.
+    /// Whether to log another httpd on the store: once in `every`, whichever process does.
     pub fn may_log_neighbour(&self, now: Timestamp, every: Duration) -> bool {
         let logged = i64::try_from(self.read(NEIGHBOUR_LOGGED)).unwrap_or_default();
         let is_due = logged == 0 || now.since(Timestamp::from_unix(logged)) >= every;

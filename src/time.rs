@@ -297,7 +297,7 @@ impl Drop for AtWork {
     }
 }
 
-/// By the wall clock, for who never waits. Takes no memory and no lock, so that handshakes can ask.
+/// By the wall clock, for callers that never wait. Takes no memory and no lock, so that handshakes can ask.
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::default().plus(since)

@@ -20,8 +20,8 @@ const MAX_NONCES: usize = 64;
 const MAX_NONCE: usize = 1024;
 /// Of a redirect's target, in a text.
 const MAX_URL: usize = 256;
-/// How often a request is signed anew because of `badNonce`: a server that refuses every second one at
-/// random still gets everything done, one that refuses all is not asked forever.
+/// How often a request is signed again after `badNonce`. Requests still succeed at a server that refuses
+/// every second nonce at random; one that refuses all nonces is not asked forever.
 const MAX_TRIES: usize = 16;
 
 const JOSE: &str = "application/jose+json";

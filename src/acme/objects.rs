@@ -329,7 +329,7 @@ impl Challenge {
         Tried { type_: self.type_.clone(), token: self.token.clone() }
     }
 
-    /// One that is to be answered.
+    /// A challenge to answer.
     pub fn parse(value: &Value) -> Result<Self, Error> {
         let fields = object(value, "challenge")?;
         let type_ = string(fields, "type", "challenge")?;

@@ -25,7 +25,7 @@ pub enum Step<'a> {
     /// Wait, then fetch again what is named.
     Poll(Poll<'a>),
     /// Send the signing request. Where the order was not ready yet when it was last seen, the server may
-    /// refuse with `orderNotReady`: then it is to be polled.
+    /// refuse with `orderNotReady`; poll it then.
     Finalize,
     /// Download the chain from this URL.
     Download(&'a str),

@@ -75,7 +75,7 @@ impl Answers {
         self.all().find(is_asked).map(String::from)
     }
 
-    /// Who has any, each once.
+    /// The owners of answers, each once.
     pub fn owners(&self) -> Vec<String> {
         let mut owners: Vec<String> = self.0.iter().filter_map(|answer| answer.owner.clone()).collect();
         owners.sort();
@@ -94,8 +94,8 @@ impl Answer {
     }
 }
 
-/// The folder of a name, to work on its answers. Who changes anything keeps others in the process from it
-/// meanwhile.
+/// The folder of a name, to work on its answers. A thread that changes anything keeps other threads
+/// from it meanwhile.
 pub struct Folder<'a, R: Rights> {
     pub store: &'a Store<R>,
     pub group: R::Group,
@@ -120,7 +120,7 @@ impl<R: Rights> Folder<'_, R> {
         self.store.write(self.group, self.name, http01::FILE_NAME, key_authorization.as_bytes())
     }
 
-    /// Notes a TXT record that is to be set up.
+    /// Notes a TXT record, before it is set up.
     pub fn note_record(&self, owner: &str, value: &str) -> Result<(), Error> {
         self.note(dns01::NOTE, owner, value)
     }
@@ -208,7 +208,7 @@ impl<R: Rights> Folder<'_, R> {
         NOTES.iter().any(|note| self.read(note).of(owner).next().is_some())
     }
 
-    /// Who has answers here.
+    /// The owners of the answers here.
     pub fn owners(&self) -> Vec<String> {
         let mut owners: Vec<String> = NOTES.iter().flat_map(|note| self.read(note).owners()).collect();
         owners.sort();

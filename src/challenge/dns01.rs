@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The dns-01 challenge (RFC 8555 §8.4): a TXT record at `_acme-challenge.NAME`, put there and taken away
-//! by a command of the admin (`MDChallengeDns01`). What was set up is noted on disk before the command
-//! runs, so that whoever comes after a killed process takes it away.
+//! The dns-01 challenge (RFC 8555 §8.4): a TXT record at `_acme-challenge.NAME`, added and removed by
+//! a command of the admin (`MDChallengeDns01`). Each record is noted on disk before the command runs, so that
+//! the process that follows a killed one removes it.
 
 use crate::crypto;
 use crate::exec;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tls-alpn-01 challenge (RFC 8737): a self-signed certificate that holds the digest of the key
-//! authorization, shown to who offers the protocol `acme-tls/1` and asks for the name. The files are the C
-//! module's: one certificate and plain key per key type, in `challenges/NAME/`. There is always one of RSA
-//! and one of P-256, because it is the validator that says which it takes.
+//! authorization, shown to clients that offer the protocol `acme-tls/1` and ask for the name. The files are
+//! the C module's: one certificate and plain key per key type, in `challenges/NAME/`. There is always one of
+//! RSA and one of P-256, because the validator chooses between them.
 
 use crate::crypto::{self, Chain, PrivateKey, self_signed};
 use crate::model::KeySpec;

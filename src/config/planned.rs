@@ -98,7 +98,7 @@ pub struct PlannedMd {
     pub dns01: Option<Dns01Command>,
     /// In force likewise.
     pub route: Route,
-    /// Whether it is to be renewed at all; known after [`Plan::after_tls`].
+    /// Whether it is renewed at all; known after [`Plan::after_tls`].
     pub watched: bool,
 }
 

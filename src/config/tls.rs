@@ -40,7 +40,7 @@ impl Plan {
     }
 
     /// Completes the plan. `tls`, `alpn`: per server, whether it speaks TLS and whether its `Protocols` have
-    /// `acme-tls/1`. Gives what is to be logged; `Err`: the start must fail, and this is why.
+    /// `acme-tls/1`. Returns findings for the log; `Err`: the start must fail, and this is why.
     pub fn after_tls(
         &mut self,
         servers: &[Server<'_>],

@@ -98,7 +98,7 @@ impl Certificate {
         self.fields.issuer.one_line()
     }
 
-    /// Where the issuer's certificate can be had (AIA `caIssuers`).
+    /// Where to download the issuer's certificate (AIA `caIssuers`).
     pub fn issuer_uri(&self) -> Option<&str> {
         self.fields.extensions.issuer_uri.as_deref()
     }

@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
-/// Of our own, for whoever has set them for httpd.
+/// Variables that httpd's environment may have, and that scripts could take for a message of ours.
 const KEPT_FROM_COMMANDS: [&str; 2] = ["MD_VERSION", "MD_STORE"];
 
 /// Descriptors that other threads may open between our look and the fork.

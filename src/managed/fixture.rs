@@ -35,7 +35,7 @@ impl Lab {
         self.dir.path().join("md")
     }
 
-    /// The store as a start sees it that dies after so many steps.
+    /// The store as seen by a start that dies after this many steps.
     pub fn dying(&self, steps: usize) -> StartStore {
         self.dying_by(&Fuse::after(steps))
     }

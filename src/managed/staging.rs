@@ -202,7 +202,7 @@ impl<'a> Staging<'a> {
     }
 }
 
-/// Who has left an account with this key in the folder of `name`.
+/// Which process left an account with this key in the folder of `name`.
 pub(crate) fn account_author<R: Rights>(
     store: &Store<R>,
     name: &str,

@@ -8,7 +8,7 @@ pub const RSA_BITS_DEFAULT: u32 = 2048;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySpec {
-    /// RSA with so many bits.
+    /// RSA with this many bits.
     Rsa(u32),
     /// An elliptic curve, spelled as configured (`P-256`, `secp384r1`, …).
     Ec(String),

@@ -27,7 +27,7 @@ impl Entry {
     }
 }
 
-/// A new response replaces one of so many parts, so that a table of thousands is not copied for each.
+/// A new response replaces one of this many parts, so that a table of thousands is not copied for each.
 const PARTS: usize = 64;
 
 /// All at one moment.
@@ -57,7 +57,7 @@ impl Table {
     fn put(&mut self, entry: Entry) {
         let id = entry.subject.id;
         let Some(part) = self.0.get_mut(part_of(&id)) else { return };
-        // Who has looked for a response before there was one may come last.
+        // An entry that was made before there was a response may come last.
         let has_response = |known: &Entry| known.response.is_some();
         if entry.response.is_some() || !part.get(&id).is_some_and(has_response) {
             Arc::make_mut(part).insert(id, entry);

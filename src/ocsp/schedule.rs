@@ -44,8 +44,8 @@ fn pace(response: &Response, now: Timestamp) -> Duration {
     (response.until.since(now) / 4).clamp(shortest, RETRY_MAX)
 }
 
-/// When to try again after so many failures in a row: `base` doubled each time, ± 50 %, an hour at most; more
-/// often around the end of the last response, which is `current`, expired or not. The responder's
+/// When to try again after a number of failures in a row: `base` doubled each time, ± 50 %, an hour at most;
+/// more often around the end of the last response, which is `current`, expired or not. The responder's
 /// `Retry-After` is honoured as far as the response in use lets us.
 pub fn after_failure(
     failures: u32,
@@ -56,7 +56,7 @@ pub fn after_failure(
     now: Timestamp,
 ) -> Timestamp {
     let in_use = current.filter(|current| current.is_current(now));
-    // Many failures while it came to an end say little about how long this will last: the waits grow anew
+    // Many failures while it came to an end say little about how long this will last: the waits grow again
     // from there.
     let since_end = |current: &Response| now.since(current.until);
     let most = in_use.map(|current| pace(current, now)).or_else(|| current.map(since_end));

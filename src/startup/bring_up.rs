@@ -251,7 +251,7 @@ fn report(name: &str, outcome: &Result<Activated, Error>) {
     }
 }
 
-/// A restart is how an admin says "try again": a failing job loses its errors and what it has got so far.
+/// A restart is how an admin says "try again": a failing job loses its errors and what it has obtained.
 fn start_over(store: &StartStore, name: &str, now: Timestamp) {
     match cleanup::start_over(store, name, now) {
         Ok(None) => {}
@@ -268,8 +268,8 @@ fn start_over(store: &StartStore, name: &str, now: Timestamp) {
     }
 }
 
-/// Runs the command for `installed` while this process still has the rights of who starts httpd. The next
-/// child runs those that should have come before it.
+/// Runs the command for `installed` while this process still has the rights of the user that starts httpd.
+/// The next child runs those that should have come before it.
 fn installed(store: &StartStore, name: &str, commands: &Commands) {
     if !commands.are_any() {
         return;

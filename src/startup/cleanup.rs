@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start does beside activation: failing jobs start over, staging goes along with a renamed domain,
-//! challenge data of nobody goes.
+//! What a start does beside activation: it starts failing jobs over, moves staging along with a renamed
+//! domain, and removes challenge data that belongs to no domain.
 
 use crate::challenge::answers::Folder;
 use crate::challenge::dns01;
@@ -41,7 +41,7 @@ fn is_empty(store: &StartStore, job: &Job) -> Result<bool, Error> {
 pub fn start_over(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<u32>, Error> {
     let job = match store.read_json(Group::Staging, name, file::JOB) {
         Ok(json) => json.as_ref().and_then(|json| Job::from_json(name, json)),
-        // A job that cannot be read begins anew by itself.
+        // A job that cannot be read starts over by itself.
         Err(Error::Garbage { .. }) => None,
         Err(error) => return Err(error),
     };

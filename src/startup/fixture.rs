@@ -82,7 +82,7 @@ pub fn start_until_loading(store: &StartStore, configured: &[Md]) -> Result<Acti
     brought_up.activated.swap_remove(0)
 }
 
-/// Whether a start survives that dies after so many changes of the store; it goes on as httpd does.
+/// Whether httpd gets through a start that dies after `steps` changes of the store; it goes on as httpd does.
 pub fn survives(lab: &Lab, steps: usize, configured: &[Md]) -> bool {
     let fuse = Fuse::after(steps);
     let _ = start(&lab.dying_by(&fuse), configured);

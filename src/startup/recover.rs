@@ -173,8 +173,8 @@ fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(),
         Err(Flaw::Store(error)) => return Err(error),
         Err(_) => return Ok(()),
     };
-    // A renewal that has got something stays. What is only kept, and what has to be told of the set, goes on
-    // with it.
+    // A renewal that has obtained something stays. One that has not hands its waits, and what commands have
+    // not heard, to the job of this set.
     let files = store.files(Group::Staging, name)?;
     if files.iter().any(|found| is_of_renewal(found)) {
         return Ok(());

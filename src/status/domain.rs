@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// A renewal under way, or waiting for its activation.
 pub struct Renewal {
     pub job: Job,
-    /// What it has got so far, one entry for each key of the MD.
+    /// The certificates it has obtained so far, one entry for each key of the MD.
     pub staged: Vec<KeyedCert>,
 }
 

@@ -169,7 +169,7 @@ fn host((host, served): (&Host, &str)) -> Value {
     json!({"name": host.name, "address": host.address, "served": served})
 }
 
-/// The job under way or waiting for activation, and the certificates it has got.
+/// The job under way or waiting for activation, and the certificates it has obtained.
 fn renewal_json(
     domain: &Domain<'_>,
     renewal: &Renewal,

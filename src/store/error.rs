@@ -61,7 +61,7 @@ impl Error {
         self.advice().map_or_else(|| format!("{self}."), |advice| format!("{self}. What to do: {advice}"))
     }
 
-    /// `None` where the text says what is to be done.
+    /// `None` where the text says what to do.
     pub fn advice(&self) -> Option<String> {
         Some(match self {
             Error::Io { path, source, .. } => {

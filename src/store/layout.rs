@@ -34,8 +34,9 @@ pub struct Layout {
     pub is_synced: bool,
     /// How many keys are sealed at once, where many are.
     pub limit: Option<CpuLimit>,
-    /// The folders of the groups, held open by who starts httpd: opening them for each of thousands of
-    /// domains takes longer than all else. Never in a worker's handle, which must not inherit them.
+    /// The folders of the groups, held open by the process that starts httpd: opening them for each of
+    /// thousands of domains takes longer than all else. Never in a worker's handle, which must not inherit
+    /// them.
     pub groups: Option<Arc<[Folder]>>,
 }
 

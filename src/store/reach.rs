@@ -32,7 +32,7 @@ pub fn line_fault(line: &str, path: Option<&str>, user: Option<Owner>) -> Option
     }
 }
 
-/// Why `program`, an absolute path, cannot be started by `user`; by whoever this is, where there is none.
+/// Why `user` cannot start `program`, an absolute path; without a `user`, the user of this process.
 pub fn command_fault(program: &Path, user: Option<Owner>) -> Option<String> {
     let shown = program.display();
     if let Some(folder) = program.parent().and_then(|folder| closed_folder(folder, user)) {
@@ -41,7 +41,7 @@ pub fn command_fault(program: &Path, user: Option<Owner>) -> Option<String> {
     let meta = match fs::metadata(program) {
         Ok(meta) => meta,
         Err(e) if e.kind() == ErrorKind::NotFound => return Some(format!("{shown} does not exist")),
-        // Who tests a configuration may see less than who starts httpd.
+        // The user that tests a configuration may see less than the one that starts httpd.
         Err(_) => return None,
     };
     if meta.is_dir() {

@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Looked(Option<Timestamp>);
 
 impl Looked {
-    /// How long what was seen of about so many folders is good enough, so that looking takes a small part of
+    /// How long a look at about this many folders stays good enough, so that looking takes a small part of
     /// the time.
     pub fn fresh(folders: usize) -> Duration {
         FRESH_PER_FOLDER.saturating_mul(u32::try_from(folders).unwrap_or(u32::MAX)).min(FRESH_MAX)
@@ -56,7 +56,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Whether the folder is to be read, now that it has this stamp. `None`: it is not there.
+    /// Whether to read the folder, now that it has this stamp. `None`: it is not there.
     pub fn has_changed(&mut self, stamp: Option<Stamp>, now: Timestamp) -> bool {
         if stamp == self.stamp && !self.is_hot {
             return false;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// New account keys: what the C module understands, so that going back works.
 const KEY: KeySpec = KeySpec::Rsa(3072);
 
-/// Who wants a session, and where accounts are kept.
+/// The renewal that needs a session, and where accounts are kept.
 pub struct Client<'a> {
     pub authority: &'a Authority,
     pub md: &'a Md,

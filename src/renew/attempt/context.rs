@@ -224,7 +224,7 @@ impl<'c> Renewal<'c> {
     }
 }
 
-/// What jobs on disk know of CAs that are to be spared.
+/// What jobs on disk know of CAs that want no requests for a while.
 fn stored_rate_limits(targets: &[Managed], store: &WorkStore, now: Timestamp) -> RateLimits {
     let mut limits = RateLimits::default();
     let names = targets.iter().map(|target| target.md.name.as_str());

@@ -195,9 +195,8 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// A start may have put the set of a finished job into use meanwhile: what is to be written then, if
-    /// anything, instead of that job. It is what is there now, with what commands have heard of the set
-    /// since.
+    /// What to write instead of a finished job whose set a start has put into use meanwhile, if anything: the
+    /// job that is there now, with what commands have heard of the set since.
     fn handed_over(&self, staging: &Staging<'_>) -> Option<Option<Job>> {
         let was_finished = self.job.finished && self.written.as_ref().is_some_and(|job| job.finished);
         if !was_finished || staging.has_chain() {

@@ -63,8 +63,8 @@ fn pause_end(pause: Duration, now: Timestamp) -> Timestamp {
     now.plus(pause.clamp(PAUSE_MIN, PAUSE_MAX)).ceil()
 }
 
-/// Whether the CA is to be asked about a certificate. A look further away than any was written by a clock
-/// that was wrong.
+/// Whether to ask the CA about a certificate. A next look that is further away than any can be was written
+/// while the clock was wrong.
 pub fn is_due(entry: Option<&Entry>, now: Timestamp) -> bool {
     entry.is_none_or(|entry| entry.next_check <= now || entry.next_check.since(now) > PAUSE_MAX * 2)
 }

@@ -106,7 +106,7 @@ pub fn next(inputs: &Inputs<'_>, now: Timestamp) -> Action {
         return Action::Release;
     }
     let Some(at) = at else { return Action::Never };
-    // Advice that was due and not asked for, because the CA is to be spared, waits for the next look.
+    // Advice that is due, from a CA that wants no requests for a while, waits for the next look.
     let asks = inputs.advice.iter().map(|entry| entry.next_check).filter(|at| *at > now).min();
     Action::NotDue(at.min(inputs.check(now)).min(asks.unwrap_or(at)))
 }
@@ -128,7 +128,7 @@ impl<'a> Inputs<'a> {
         now.plus(due::spread(self.check_interval, self.random))
     }
 
-    /// The CA that is to be asked for its advice.
+    /// The CA to ask for its advice.
     fn ari_to_ask(&self, now: Timestamp) -> Option<String> {
         if self.has_asked || !self.md.ari_renewals {
             return None;

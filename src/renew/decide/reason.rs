@@ -8,7 +8,7 @@ use crate::model::{KeySpec, NotRenewed};
 use crate::time::TimeSlice;
 use std::fmt;
 
-/// Why certificates are to be renewed now.
+/// Why certificates are renewed now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The certificate of this key is not what is configured.

@@ -46,7 +46,7 @@ fn sentence(mut text: String) -> String {
     text
 }
 
-/// Whole sentences; `None` where the error says itself what is to be done.
+/// Whole sentences; `None` where the error itself says what to do.
 pub fn hint(error: &Error, facts: &Facts<'_>) -> Option<String> {
     Some(match error {
         Error::Acme(error) => return of_acme(error, false, facts),
@@ -268,7 +268,7 @@ mod tests {
         assert!(super::hint(&mismatch, &facts(&wildcard)).unwrap().contains("Configure MDChallengeDns01"));
     }
 
-    /// Who has configured a thing is not told to configure it.
+    /// An admin who has configured something is not told to configure it.
     #[test]
     fn advice_does_not_contradict_the_configuration() {
         let md = Md {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A renewal that is due and does not begin yet: because of what was issued lately, because other domains
+//! A renewal that is due but does not begin yet: because of what was issued lately, because other domains
 //! order first, or because a CA wants no requests. Logged once for each wait, and noted in the job.
 
 use super::saving::save;

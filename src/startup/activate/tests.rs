@@ -522,8 +522,8 @@ fn a_set_that_has_ended_two_starts_is_served_from_staging_alone() {
     }
 }
 
-/// Who can write to staging says in job.json what they like, and makes other certificates for a key of
-/// ours. What ended a start is asked of those that have no code of a child that had it tried.
+/// A process that can write to staging can write anything into job.json, and make other certificates for a
+/// key of ours. What ended a start is asked of those that have no code of a child that had it tried.
 #[test]
 fn a_set_that_no_child_has_tried_ends_one_start_alone() {
     let a = md(&["a.test"]);

@@ -19,13 +19,13 @@ use std::path::PathBuf;
 /// Entries that are looked at in one folder. Those of the store have a few dozen files at most.
 const ENTRIES_MAX: usize = 4096;
 
-/// Nobody but who changes it can add to a folder of this mode, and it is the mode of none that is in order.
+/// Only the process that corrects a folder can add to it in this mode, which no folder in order has.
 const CLOSED: u32 = 0o500;
 
-/// Who a file may belong to so that it is handed over.
+/// Whose files are handed over.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Giver {
-    /// Who had the folder: what somebody else has in there was not put there by us.
+    /// Those of the folder's former owner: files of other users in there were not put there by us.
     Before,
     Anybody,
 }
@@ -37,7 +37,7 @@ impl Folder {
         Ok(meta.uid())
     }
 
-    /// Why a file here was not put here by who may: it is another one that was given a name here.
+    /// Why a file here is not one that its owner put here, but another one that was given a name here.
     pub(super) fn stranger(&self, meta: &Metadata) -> Result<Option<String>, Error> {
         if meta.nlink() > 1 {
             return Ok(Some("it has another name elsewhere (a hard link)".into()));

@@ -204,7 +204,7 @@ fn of_setting(kind: Kind, md: &Md) -> Option<String> {
     Some(advice)
 }
 
-/// RFC 8555 §7.3.3: the page that the CA names says what is to be done, whatever it is.
+/// RFC 8555 §7.3.3: the page that the CA names says what to do, whatever that is.
 fn of_user_action(problem: &Problem, facts: &Facts<'_>) -> String {
     match (page(problem), facts.md.ca.agreement.is_some()) {
         (Some(url), _) => {
