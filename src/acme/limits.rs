@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What CAs allow by their own word, where that is certain: kept to before they refuse. A CA is known by the
-//! host of its directory. Pure.
+//! The rate limits that CAs publish, where they are certain. Renewals keep to them before the CA has to
+//! refuse. A CA is recognized by the host of its directory. Pure; `http` limits the size of answers.
 
 use crate::time::{DAY, Timestamp};
 use crate::url::Url;

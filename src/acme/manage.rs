@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can be asked of a CA outside of an order: other chains of a certificate (RFC 8555 §7.4.2), revocation
-//! (§7.6), another key for the account (§7.3.5), and its end (§7.3.6). Nothing here asks whether that is
-//! wise.
+//! Requests to a CA outside of an order: other chains of a certificate (RFC 8555 §7.4.2), revocation (§7.6),
+//! another key for the account (§7.3.5), and its deactivation (§7.3.6). Does not decide whether to send them.
 
 use super::account::{PEM_CHAIN, Registration, Session, is_chain};
 use super::client::{Signer, json_of};

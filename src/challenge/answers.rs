@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Answers to challenges on disk, each with its owner: the name of the MD that it is for. MDs may have one
-//! DNS name in common, as `a.org` and `*.a.org` have; none takes away what another has put there. The files
-//! that are looked at by whoever validates are the C module's; a note beside them, one for each type, says
-//! whose they are.
+//! Answers to challenges on disk, each with its owner: the name of the MD that it is for. MDs may share a DNS
+//! name, as `a.org` and `*.a.org` do; none removes the answer of another. The files that validations are
+//! answered from are those of the C module; a note beside them, one for each type, has their owners.
 
 use super::{dns01, http01, tls_alpn01};
 use crate::store::{Error, Rights, Store};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A running job: its state in memory and the job.json behind it. Every step worth keeping is saved, as the
-//! process may die at any moment and another goes on from what is on disk. Of what is only to be shown
-//! (progress) nothing waits for the disk: a power failure may take it, and begin the job's count of errors
-//! from zero. Where the disk refuses, the process goes on with what it has in memory. Orders, keys and chains
-//! lie in files of their own. Steps that follow each other faster than anybody looks are written together:
-//! new files are what costs most in a renewal.
+//! A running job: its state in memory and the job.json behind it. Every step worth keeping is saved, because
+//! the process may die at any moment and another continues from what is on disk. Progress that is only shown
+//! does not wait for the disk: a power failure may lose it, and restart the job's count of errors from zero.
+//! If the disk refuses, the process continues with what it has in memory. Orders, keys and chains have files
+//! of their own. Steps that follow each other faster than anybody looks are written together, because new
+//! files are the largest cost of a renewal.
 
 use crate::managed::Managed;
 use crate::managed::save_error::Unsaved;

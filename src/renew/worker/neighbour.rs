@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Another httpd that renews in the same store: found by a lock that the renewing process of each holds, and
-//! logged, since each overwrites what the other has in staging. No process is kept from renewing.
+//! Detects another httpd that renews in the same store, by a lock that the renewing process of each holds,
+//! and logs it, because each overwrites what the other has in staging. Keeps no process from renewing.
 //!
-//! Any process of httpd's user can hold the lock. What it gains is the line in the log.
+//! Any process of httpd's user can hold the lock; all it gains is the line in the log.
 
 use crate::metrics::Metrics;
 use crate::store::{Holder, RenewingLock, WorkStore};
