@@ -175,8 +175,9 @@ impl Host {
     }
 }
 
-/// A host whose last label is a number has to be an address of IPv4: one to four numbers, decimal, octal (`0…`)
-/// or hexadecimal (`0x…`), as `getaddrinfo` reads them. `None`: it is a name; inner `None`: it is neither.
+/// A host whose last label is a number has to be an address of IPv4: one to four numbers, decimal, octal
+/// (`0…`) or hexadecimal (`0x…`), as `getaddrinfo` reads them. `None`: it is a name; inner `None`: it is
+/// neither.
 fn number(text: &str) -> Option<Option<Ipv4Addr>> {
     let labels: Vec<&str> = text.strip_suffix('.').unwrap_or(text).split('.').collect();
     let (last, front) = labels.split_last()?;

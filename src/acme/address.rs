@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which texts of a CA count as addresses (RFC 8555 §7.1): absolute http(s) URLs without user and password, of a
-//! bounded length. All else is refused. It knows nothing of the objects they stand in.
+//! Which texts of a CA count as addresses (RFC 8555 §7.1): absolute http(s) URLs without user and password,
+//! of a bounded length. All else is refused. It knows nothing of the objects they stand in.
 
 use crate::url::{Origin, Url};
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a plan consists of: servers as httpd knows them, global values, managed domains and hosts with what is in
-//! force for each. Made by [`plan`](super::plan), and completed after mod_ssl by [`tls`](super::tls).
+//! What a plan consists of: servers as httpd knows them, global values, managed domains and hosts with what
+//! is in force for each. Made by [`plan`](super::plan), and completed after mod_ssl by [`tls`](super::tls).
 
 use super::finding::Finding;
 use super::{Globals, HostSettings, MatchNames, PortMap, ServerConfig, Settings};

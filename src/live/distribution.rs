@@ -75,8 +75,8 @@ impl Distribution {
         live
     }
 
-    /// Publishes the sets in staging that no process of this configuration knows of. The renewing child of the
-    /// configuration before goes on while this one is put in force, and signals only its own siblings.
+    /// Publishes the sets in staging that no process of this configuration knows of. The renewing child of
+    /// the configuration before goes on while this one is put in force, and signals only its own siblings.
     pub fn publish_staged(&self) {
         let Context { mds, store, .. } = &self.context;
         let is_published = |name: &&str| {

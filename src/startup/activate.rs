@@ -93,7 +93,8 @@ impl<'s> Activation<'s> {
                  renewal could write there."
             );
         }
-        // An account outlives the domain that registered it. Only who starts httpd makes folders in `domains`.
+        // An account outlives the domain that registered it. Only who starts httpd makes folders in
+        // `domains`.
         let former = store.names(Group::Domains)?;
         let mut staged = store.present(Group::Staging, names().chain(former.iter().map(String::as_str)))?;
         let configured: HashSet<&str> = names().collect();

@@ -5,7 +5,7 @@
 //! | step | why there |
 //! |---|---|
 //! | take the lock of `MDStoreLocks` | the first: without it nothing of what is in use may change |
-//! | put back what ended the last start | before anything reads `domains`, which has the wrong set until then |
+//! | put back what ended the last start | before anything reads `domains`: the wrong set is in it |
 //! | reconcile: folders follow renamed MDs | staged sets and accounts move along, so before these are read |
 //! | give files to httpd's `User` | once folders have their final names |
 //! | adopt accounts | before sets come into use, whose md.json names them |
@@ -75,7 +75,8 @@ pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> 
     Ok(BroughtUp { mds, activated, trial: LoadTrial::begin(store, on_trial) })
 }
 
-/// All steps after mod_ssl: md.json of all MDs, whose names are final, and what the server then knows of them.
+/// All steps after mod_ssl: md.json of all MDs, whose names are final, and what the server then knows of
+/// them.
 pub fn settle(store: &StartStore, planned: &mut [PlannedMd], stored: &mut [StoredMd]) -> Vec<Managed> {
     let write = |(planned, stored): (&mut PlannedMd, &mut StoredMd)| {
         if let Err(error) = stored.save(store, &mut planned.md) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Brings the store in line with the plan when httpd starts: finds the folder of every managed domain, also
 //! under the name it had before ([`super::lineage`]), renames it, and gives the domain what only the store
-//! knows of it. What is broken is reported and made again; data of domains that are no longer configured stay.
+//! knows of it. What is broken is reported and made again; data of domains that are no longer configured
+//! stay.
 
 use super::cleanup;
 use super::lineage;

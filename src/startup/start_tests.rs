@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whole starts, as [`super::bring_up`] performs them, against stores in every condition: after any sequence of
-//! configurations, with the process ended before any step, and with garbage in any file.
+//! Whole starts, as [`super::bring_up`] performs them, against stores in every condition: after any sequence
+//! of configurations, with the process ended before any step, and with garbage in any file.
 
 use super::accounts::Accounts;
 use super::bring_up::BroughtUp;

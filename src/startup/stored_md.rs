@@ -51,8 +51,8 @@ impl StoredMd {
         if self.json.as_ref() == Some(&json) || !self.is_home {
             return Ok(false);
         }
-        // The first one has nothing in it that is not configured. Waiting for the disk would slow down a start
-        // with thousands of new domains.
+        // The first one has nothing in it that is not configured. Waiting for the disk would slow down a
+        // start with thousands of new domains.
         let unsynced = self.json.is_none().then(|| store.unsynced());
         let store = unsynced.as_ref().unwrap_or(store);
         store.write_json(Group::Domains, &md.name, MD_FILE, &json)?;

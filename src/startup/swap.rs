@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How a set comes into use: assembled in `tmp`, then swapped in, the folder before it going to `archive`. The
-//! process may die between any two steps; [`super::recover`] then ends the swap. Whether the set may come into
-//! use is decided in [`super::activate`], which imports this file.
+//! How a set comes into use: assembled in `tmp`, then swapped in, the folder before it going to `archive`.
+//! The process may die between any two steps; [`super::recover`] then ends the swap. Whether the set may come
+//! into use is decided in [`super::activate`], which imports this file.
 
 use super::staged_set::Staged;
 use crate::managed::bundle;

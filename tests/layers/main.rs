@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Holds `src/` to its architecture: imports run downward, between rooms and inside them, no files use each other in
-//! a circle, what touches the world stands in one place, and every module has a place in these tables.
+//! Holds `src/` to its architecture: imports run downward, between rooms and inside them, no files use each
+//! other in a circle, what touches the world stands in one place, and every module has a place in these
+//! tables.
 //!
-//! Reads the sources as text, without comments, strings and test modules, and follows re-exports. What comes out of
-//! a macro of another crate it does not see.
+//! Reads the sources as text, without comments, strings and test modules, and follows re-exports. What comes
+//! out of a macro of another crate it does not see.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod code;

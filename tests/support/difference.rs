@@ -208,8 +208,8 @@ const OURS_ONLY: &[(&str, &str)] = &[
     ("unload::", "C has no thread-local destructors, and its swap with ours is tested with ours"),
 ];
 
-/// Whether two dates of md-status are of one moment: the C module computes some of them from the time of the request,
-/// and shows them a second or two later now and then.
+/// Whether two dates of md-status are of one moment: the C module computes some of them from the time of the
+/// request, and shows them a second or two later now and then.
 pub fn is_one_moment(one: &str, other: &str) -> bool {
     let date = |text: &str| Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_second());
     date(one).zip(date(other)).is_some_and(|(one, other)| (one - other).abs() <= 3)

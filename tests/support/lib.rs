@@ -2,9 +2,9 @@
 //! The lab: real httpd, a real ACME CA and its DNS, each started by the test on free ports of 127.0.0.1 and
 //! stopped by it.
 //!
-//! A test opens a [`Lab`] with [`open_lab!`], which gives it a folder and ports, or says why the test is skipped.
-//! Everything waits for conditions with a deadline. Nothing is left running: children die with the test, and
-//! the folder of a passed test goes.
+//! A test opens a [`Lab`] with [`open_lab!`], which gives it a folder and ports, or says why the test is
+//! skipped. Everything waits for conditions with a deadline. Nothing is left running: children die with the
+//! test, and the folder of a passed test goes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod apache;

@@ -106,8 +106,8 @@ pub fn loaded(server: Server<'_>, context: Context) {
     }
 }
 
-/// Where handshakes of a host look for a live set, and whether certificates of its own stay beside that; `None`
-/// where none goes live.
+/// Where handshakes of a host look for a live set, and whether certificates of its own stay beside that;
+/// `None` where none goes live.
 pub fn live_slot(server: Server<'_>) -> Option<(Slot, bool)> {
     startup(server)?.hosts.slot_of(server)
 }
@@ -172,8 +172,8 @@ fn each_key(
     added
 }
 
-/// Hands over the MD of a TLS host and its index, noting that it is one. `None` where it has none, or several:
-/// then the second half stops the start.
+/// Hands over the MD of a TLS host and its index, noting that it is one. `None` where it has none, or
+/// several: then the second half stops the start.
 fn with_md<R>(
     startup: &Startup,
     server: Server<'_>,

@@ -409,7 +409,8 @@ mod tests {
             };
             assert_eq!((held.until, found), (at(hours), look_at));
         }
-        // A certificate that would expire meanwhile does not wait for others for longer than half of its time.
+        // A certificate that would expire meanwhile does not wait for others for longer than half of its
+        // time.
         let Action::HeldBack { held, .. } = Known::new(1, 1).with(queued(20)).next() else { panic!() };
         assert_eq!(held.until, at(12));
     }

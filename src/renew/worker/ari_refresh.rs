@@ -26,7 +26,8 @@ pub(super) fn known_advice(renewal: &Renewal<'_>) -> Vec<Entry> {
     })
 }
 
-/// Asks `ca` about each certificate for which it is time, and saves the answers. `known`: what it said before.
+/// Asks `ca` about each certificate for which it is time, and saves the answers. `known`: what it said
+/// before.
 pub(super) fn refresh(renewal: &Renewal<'_>, ca: &str, known: Vec<Entry>) -> Vec<Entry> {
     let (name, now) = (renewal.name(), renewal.now());
     let served = renewal.target.served();

@@ -99,8 +99,8 @@ fn log_failure(job: &Job, error: &Error, detail: &str, now: Timestamp, at: Times
     crate::log!(Info, "AH10057: {name}: encountered error for the {}. time, next run in {wait}", job.errors);
 }
 
-/// The command for `renewing` refuses a renewal for now, which is no error. Returns when it is called again: at
-/// the next regular check, and by no look before that.
+/// The command for `renewing` refuses a renewal for now, which is no error. Returns when it is called again:
+/// at the next regular check, and by no look before that.
 pub(super) fn postponed(renewal: &Renewal<'_>, running: &mut Running<'_>, veto: notify::Failed) -> Next {
     let now = renewal.now();
     let at = now.plus(due::spread(renewal.settings().check_interval, renewal.context.random()));
