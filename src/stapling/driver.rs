@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long requests wait that cannot start their thread.
+/// For how long no thread is started after one could not be.
 const NO_THREAD: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
@@ -230,7 +230,7 @@ impl Jobs for Asking {
         self.end(job, failed(self, &request, &bug))
     }
 
-    fn cannot_start(&self, _job: usize, error: &io::Error) -> Due {
+    fn cannot_start(&self, error: &io::Error) -> Duration {
         crate::log!(
             Error,
             status = error.raw_os_error().unwrap_or(0),
@@ -238,7 +238,7 @@ impl Jobs for Asking {
              TasksMax of the service).",
             crate::log::plain(error)
         );
-        Some(self.now().plus(NO_THREAD))
+        NO_THREAD
     }
 }
 

@@ -10,9 +10,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Says of a job whether it has a place.
 pub type HasPlace<'a> = Box<dyn Fn(usize) -> bool + 'a>;
+
+/// What a thread does.
+type Work = Box<dyn FnOnce() + Send>;
 
 /// A kind of jobs, known by their index.
 pub trait Jobs: Send + Sync + 'static {
@@ -33,13 +37,15 @@ pub trait Jobs: Send + Sync + 'static {
     /// A job has panicked, which is a bug.
     fn panicked(&self, job: usize) -> Due;
 
-    /// There can be no other thread now.
-    fn cannot_start(&self, job: usize, error: &io::Error) -> Due;
+    /// There can be no other thread now. The answer is for how long none is started; those that run go on.
+    fn cannot_start(&self, error: &io::Error) -> Duration;
 }
 
 pub struct Pool<J: Jobs> {
     shared: Arc<Shared<J>>,
     threads: Vec<JoinHandle<()>>,
+    /// Since when, and for how long, no thread is started.
+    pause: Option<(Instant, Duration)>,
 }
 
 struct Shared<J> {
@@ -52,7 +58,7 @@ impl<J: Jobs> Pool<J> {
     /// `due`: the jobs there are. `stop` is the flag that their clock and transports end with.
     pub fn new(jobs: Arc<J>, due: impl Iterator<Item = Due>, stop: StopFlag) -> Self {
         let queue = Mutex::new(Queue::new(due));
-        Pool { shared: Arc::new(Shared { jobs, stop, queue }), threads: Vec::new() }
+        Pool { shared: Arc::new(Shared { jobs, stop, queue }), threads: Vec::new(), pause: None }
     }
 
     pub fn jobs(&self) -> &Arc<J> {
@@ -75,20 +81,29 @@ impl<J: Jobs> Pool<J> {
 
     /// Starts what is due and has a place.
     pub fn start_due(&mut self) {
+        self.start_due_by(|stop, work| stop.spawn(J::THREAD, work));
+    }
+
+    fn start_due_by(&mut self, spawn: impl Fn(&StopFlag, Work) -> io::Result<Option<JoinHandle<()>>>) {
         self.threads.retain(|thread| !thread.is_finished());
+        if self.pause.is_some_and(|(begin, length)| begin.elapsed() < length) {
+            return;
+        }
         let mut is_first = true;
         while let Some(job) = self.shared.begin() {
             if std::mem::take(&mut is_first) {
                 self.shared.jobs.beginning();
             }
             let shared = self.shared.clone();
-            match self.shared.stop.spawn(J::THREAD, move || shared.run_from(job)) {
+            match spawn(&self.shared.stop, Box::new(move || shared.run_from(job))) {
                 Ok(Some(thread)) => self.threads.push(thread),
                 // The process is stopping.
                 Ok(None) => return,
                 Err(error) => {
-                    let due = self.shared.jobs.cannot_start(job, &error);
-                    lock(&self.shared.queue).ended(job, due);
+                    // A thread that is done with another job may take it; the next would fail likewise.
+                    lock(&self.shared.queue).ended(job, Some(self.shared.jobs.now()));
+                    self.pause = Some((Instant::now(), self.shared.jobs.cannot_start(&error)));
+                    return;
                 }
             }
         }
@@ -144,7 +159,6 @@ impl<J: Jobs> Shared<J> {
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
@@ -154,6 +168,7 @@ mod tests {
         ran: Mutex<Vec<usize>>,
         running: AtomicUsize,
         most: AtomicUsize,
+        failed_starts: AtomicUsize,
     }
 
     impl Jobs for Numbers {
@@ -181,8 +196,9 @@ mod tests {
             Some(NOW.plus(Duration::from_secs(60)))
         }
 
-        fn cannot_start(&self, _: usize, _: &io::Error) -> Due {
-            None
+        fn cannot_start(&self, _: &io::Error) -> Duration {
+            self.failed_starts.fetch_add(1, Ordering::SeqCst);
+            DAY
         }
     }
 
@@ -218,5 +234,44 @@ mod tests {
         pool.run_due();
         pool.stop();
         assert!(lock(&jobs.ran).is_empty());
+    }
+
+    #[test]
+    fn without_another_thread_those_that_run_do_all_and_one_failure_is_reported() {
+        let mut pool = pool();
+        let jobs = pool.jobs().clone();
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        let waits = Mutex::new(Some(waits));
+        // The first thread starts, and works once all others have failed to start.
+        let spawn = |stop: &StopFlag, work: Work| match lock(&waits).take() {
+            Some(waits) => stop.spawn("test", move || {
+                let _ = waits.recv();
+                work();
+            }),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        for _ in 0..3 {
+            pool.start_due_by(spawn);
+        }
+        go_on.send(()).unwrap();
+        for thread in pool.threads.drain(..) {
+            thread.join().unwrap();
+        }
+        let mut ran = lock(&jobs.ran).clone();
+        ran.sort_unstable();
+        assert_eq!(ran, (0..9).collect::<Vec<_>>(), "one has no place");
+        assert_eq!(jobs.failed_starts.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn after_the_pause_that_follows_a_failed_start_jobs_start_again() {
+        let mut pool = pool();
+        pool.start_due_by(|_, _| Err(io::ErrorKind::WouldBlock.into()));
+        pool.start_due();
+        assert!(pool.threads.is_empty());
+        pool.pause = Some((Instant::now(), Duration::ZERO));
+        pool.start_due();
+        assert!(!pool.threads.is_empty());
+        pool.stop();
     }
 }

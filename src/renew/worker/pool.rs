@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a renewal waits that cannot start its thread.
+/// For how long no thread is started after one could not be.
 const NO_THREAD: Duration = Duration::from_secs(30);
 
 pub struct Driver {
@@ -92,7 +92,7 @@ impl Jobs for Context {
         check::record_panic(self, index).due()
     }
 
-    fn cannot_start(&self, _index: usize, error: &io::Error) -> Due {
+    fn cannot_start(&self, error: &io::Error) -> Duration {
         crate::log!(
             Error,
             status = error.raw_os_error().unwrap_or(0),
@@ -100,6 +100,6 @@ impl Jobs for Context {
              TasksMax of the service).",
             crate::log::plain(error)
         );
-        Some(self.clock.now().plus(NO_THREAD))
+        NO_THREAD
     }
 }
