@@ -223,7 +223,7 @@ fn report(name: &str, outcome: &Result<Activated, Error>) {
                 until.to_http_date()
             );
         }
-        Ok(Activated::Done) => crate::log!(Info, "AH10068: md[{name}]: staged set activated"),
+        Ok(Activated::Done) => crate::log!(Info, "AH10068: {name}: staged set activated"),
         Ok(Activated::Refused(reason)) => crate::log!(
             Error,
             "AH10069: md[{name}]: the staged certificates are not put into use, those before stay: {reason}. What to do: {} \
