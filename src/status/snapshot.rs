@@ -68,22 +68,27 @@ struct View {
     printed: Printed,
 }
 
-impl View {
-    /// The view that was kept if it holds now, else a new one.
-    fn as_of(kept: Option<View>, managed: &Managed, staged: &Staged, now: Timestamp) -> View {
+/// The values of a view beside its need, as of now.
+struct Values {
+    live: Option<Arc<LiveSet>>,
+    workers: usize,
+    unsaved: Option<Loss>,
+}
+
+impl Values {
+    fn of(managed: &Managed) -> Self {
         let live = managed.live.load().clone();
         let workers = live.as_ref().map_or(0, |_| managed.live.serving());
-        let unsaved = managed.unsaved.loss();
-        let is_current = |view: &View| {
-            same(&view.live, &live)
-                && view.workers == workers
-                && view.unsaved == unsaved
-                && view.need.holds_at(now)
-        };
-        kept.filter(is_current).unwrap_or_else(|| {
-            let need = Arc::new(RenewalNeed::new(managed, &staged.advice, now));
-            View { live, workers, unsaved, need, printed: Printed::default() }
-        })
+        Values { live, workers, unsaved: managed.unsaved.loss() }
+    }
+}
+
+impl View {
+    fn holds(&self, values: &Values, now: Timestamp) -> bool {
+        same(&self.live, &values.live)
+            && self.workers == values.workers
+            && self.unsaved == values.unsaved
+            && self.need.holds_at(now)
     }
 }
 
@@ -98,15 +103,27 @@ fn same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
 impl Slot {
     /// The domain at this moment, with what was printed of it while it stood the same.
     fn show<'a>(&mut self, managed: &'a Managed, now: Timestamp) -> (Domain<'a>, &mut Printed) {
-        let view = View::as_of(self.view.take(), managed, &self.staged, now);
-        let view = self.view.insert(view);
+        let values = Values::of(managed);
+        // In place: what was printed is not moved for each domain of each page.
+        if !self.view.as_ref().is_some_and(|view| view.holds(&values, now)) {
+            self.view = None;
+        }
+        let Values { live, workers, unsaved } = values;
+        let staged = &self.staged;
+        let view = self.view.get_or_insert_with(|| View {
+            live: live.clone(),
+            workers,
+            unsaved,
+            need: Arc::new(RenewalNeed::new(managed, &staged.advice, now)),
+            printed: Printed::default(),
+        });
         let domain = Domain {
             managed,
-            live: view.live.clone(),
-            workers: view.workers,
+            live,
+            workers,
             renewal: self.staged.renewal.clone(),
             need: view.need.clone(),
-            unsaved: view.unsaved,
+            unsaved,
         };
         (domain, &mut view.printed)
     }
