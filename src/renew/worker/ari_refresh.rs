@@ -62,7 +62,7 @@ fn ask(renewal: &Renewal<'_>, ca: &str, id: &str, known: Option<&Entry>) -> Opti
         Ok(None) => Some(ari::unknown(id, now)),
         Err(error) if error.is_stopped() => None,
         Err(error) => {
-            crate::log!(Debug, "md({}): the CA was not asked when to renew: {error}", renewal.name());
+            crate::log!(Debug, "md[{}]: the CA was not asked when to renew: {error}", renewal.name());
             if let Error::Acme(error) = &error
                 && let Some(hold) = rate_limits::demanded(error, ca, &target.md.domains, now)
             {
@@ -98,7 +98,7 @@ pub(super) fn log_decision(
         }
     }
     match decision {
-        Decision::Never(reason) => crate::log!(Debug, "md({name}): no renewal: {reason}"),
+        Decision::Never(reason) => crate::log!(Debug, "md[{name}]: no renewal: {reason}"),
         Decision::At(at, reason) => {
             crate::log!(Debug, "AH10514: md({name}): no renewal yet: {reason} at {}", at.to_http_date());
         }
