@@ -29,8 +29,8 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, AsSendBody, Body, Proxy, http};
 
-/// Connections kept open for the next request: as many as jobs use in turns, because a handshake costs both
-/// sides more than most requests do.
+/// Connections kept open for the next request: as many as jobs use one after the other, because a handshake
+/// costs both sides more than most requests do.
 const IDLE: usize = 32;
 
 /// How patient a client is with a server, and how much it takes from it.

@@ -45,7 +45,7 @@ impl Requests {
         Requests { parallel: parallel.max(1), ..Requests::default() }
     }
 
-    /// Adds a certificate, unless it is known. So many `failures` in a row there were until now.
+    /// Adds a certificate, unless it is known. `failures`: how many there were in a row until now.
     pub fn add(&mut self, subject: Arc<Subject>, failures: u32) -> bool {
         if self.all.iter().any(|known| known.subject.id == subject.id) {
             return false;

@@ -607,7 +607,7 @@ fn a_printed_row_stays_only_while_it_is_true() {
     }
 }
 
-/// A store of live sets that has none, and counts who serves them.
+/// A store without live sets, and a count of the processes that serve them.
 struct Sets(AtomicUsize);
 
 impl slot::Source for Sets {
