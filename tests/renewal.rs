@@ -12,7 +12,7 @@ use mod_md::managed::Managed;
 use mod_md::managed::save_error::Unsaved;
 use mod_md::managed::staging::Staging;
 use mod_md::model::job::Untold;
-use mod_md::model::{Job, KeySpec};
+use mod_md::model::{Dns01, Job, KeySpec};
 use mod_md::renew::attempt::context::Context;
 use mod_md::renew::worker::check;
 use mod_md::renew::worker::next::Next;
@@ -232,7 +232,7 @@ fn with_dns01(lab: &Lab) -> (Managed, PathBuf) {
     let mut md = lab.md(&["a.test", "*.a.test"], &[ec()]);
     md.md.ca.challenges = vec![dns01::TYPE.into()];
     let line = format!("/bin/sh -c 'echo \"$@\" >> {}' sh", calls.display());
-    md.dns01 = Some(dns01::Command { line, version: 2, limit: Duration::from_secs(60) });
+    md.dns01 = Some(Dns01::by_command(line, 2, Duration::from_secs(60)));
     (md, calls)
 }
 
@@ -505,7 +505,10 @@ fn domains_with_a_name_in_common_leave_each_other_their_records() {
                     if is_there { Ok(()) } else { Err(problem("dns", "no such record")) }
                 });
             });
-            base.dns01.as_mut().unwrap().version = version;
+            let Some(Dns01 { way: mod_md::model::dns01::Way::Command(command), .. }) = &mut base.dns01 else {
+                unreachable!()
+            };
+            command.version = version;
             let md = |name: &str| {
                 let mut managed = base.clone();
                 (managed.md.name, managed.md.domains) = (name.into(), vec![name.into()]);
@@ -532,8 +535,7 @@ fn a_wildcard_leaves_the_answers_of_its_name_in_place() {
     let mut lab = Lab::new().with_account_key("a.test").with_account_key("*.a.test");
     let plain = lab.md(&["a.test"], &[ec()]);
     let mut wildcard = lab.md(&["*.a.test"], &[ec()]);
-    wildcard.dns01 =
-        Some(dns01::Command { line: "/bin/true".into(), version: 1, limit: Duration::from_secs(60) });
+    wildcard.dns01 = Some(Dns01::by_command("/bin/true".into(), 1, Duration::from_secs(60)));
     run_until(&mut lab, Endpoint::Challenge, &plain);
     let store = lab.store(Fuse::default());
     let text = || store.read(WorkGroup::Challenges, "a.test", http01::FILE_NAME).unwrap();
@@ -572,7 +574,7 @@ fn a_command_that_takes_long_holds_up_no_other_domain() {
     let mut slow = lab.md(&["a.test"], &[ec()]);
     slow.md.ca.challenges = vec![dns01::TYPE.into()];
     let line = format!("/bin/sh -c 'while ! test -e {}; do sleep 0.05; done' sh", done.display());
-    slow.dns01 = Some(dns01::Command { line, version: 1, limit: Duration::from_secs(60) });
+    slow.dns01 = Some(Dns01::by_command(line, 1, Duration::from_secs(60)));
     lab.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
     let context = lab.context(vec![slow, lab.md(&["b.test"], &[ec()])], Fuse::default());
     let mut driver = Driver::new(Arc::new(context), lab.clock.stop.clone());
@@ -593,7 +595,7 @@ fn a_challenge_that_cannot_be_set_up_is_an_error_of_its_own_kind() {
     let lab = Lab::new().with_account_key("a.test");
     let (mut md, _) = with_dns01(&lab);
     let line = "/bin/sh -c 'exit 3'".into();
-    md.dns01 = Some(dns01::Command { line, version: 1, limit: Duration::from_secs(60) });
+    md.dns01 = Some(Dns01::by_command(line, 1, Duration::from_secs(60)));
     let Next::At(next) = check::run(&lab.context(vec![md], Fuse::default()), 0) else {
         panic!("no next try")
     };

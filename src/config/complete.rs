@@ -7,7 +7,7 @@
 use super::authority::{self, DEFAULT_CA};
 use super::planned::PlannedMd;
 use super::{MdSection, Settings};
-use crate::model::{Ca, Dns01Command, Md, Route};
+use crate::model::{Ca, Dns01, Md, Route};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(super) fn complete(
         md: md(section, &all, admin),
         hosts: Vec::new(),
         defined_at: section.defined_at.clone(),
-        dns01: dns01_command(&all, dns01_version),
+        dns01: dns01(&all, dns01_version),
         route: Route {
             ca_file: all.ca_certs.flatten(),
             proxy_url: all.proxy_url,
@@ -72,9 +72,9 @@ fn md(section: &MdSection, all: &Settings, admin: Option<&str>) -> Md {
     }
 }
 
-fn dns01_command(all: &Settings, version: u8) -> Option<Dns01Command> {
+fn dns01(all: &Settings, version: u8) -> Option<Dns01> {
     let line = all.dns01_cmd.clone().filter(|line| !line.is_empty())?;
-    Some(Dns01Command { line, version, limit: all.dns01_timeout.unwrap_or(DNS01_TIMEOUT) })
+    Some(Dns01::by_command(line, version, all.dns01_timeout.unwrap_or(DNS01_TIMEOUT)))
 }
 
 fn ca(all: &Settings) -> Ca {

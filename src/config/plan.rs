@@ -225,7 +225,9 @@ mod tests {
             (&a.md.cmd_dns_01, &a.md.proxy_url, &a.md.ca_certs, &a.md.proxy_ca_certs),
             (&None, &None, &None, &None)
         );
-        let line = |planned: &PlannedMd| planned.dns01.as_ref().map(|command| command.line.clone());
+        let line = |planned: &PlannedMd| {
+            planned.dns01.as_ref().and_then(|dns01| dns01.command_line().map(String::from))
+        };
         assert_eq!(line(a).as_deref(), Some("/bin/dns main"));
         assert_eq!([a, b].map(|p| p.dns01.as_ref().unwrap().limit.as_secs()), [600, 1200]);
         assert_eq!(a.route.proxy_url.as_deref(), Some("http://proxy.test"));

@@ -4,7 +4,7 @@
 
 use super::finding::Finding;
 use super::{Globals, HostSettings, MatchNames, PortMap, ServerConfig, Settings};
-use crate::model::{Dns01Command, Md, RequireHttps, Route};
+use crate::model::{Dns01, Md, RequireHttps, Route};
 use crate::time::{DAY, TimeSlice};
 use std::time::Duration;
 
@@ -94,8 +94,8 @@ pub struct PlannedMd {
     /// Hosts it matches: indices into the servers, ascending.
     pub hosts: Vec<usize>,
     pub defined_at: (String, u32),
-    /// The command for dns-01 in force, be it of the MD or of the server; [`Md`] has only the MD's own.
-    pub dns01: Option<Dns01Command>,
+    /// The way of dns-01 in force, be it of the MD or of the server; [`Md`] has only the MD's own.
+    pub dns01: Option<Dns01>,
     /// In force likewise.
     pub route: Route,
     /// Whether it is renewed at all; known after [`Plan::after_tls`].

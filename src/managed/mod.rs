@@ -17,10 +17,9 @@ pub mod serve;
 pub mod slot;
 pub mod staging;
 
-use crate::challenge::dns01;
 use crate::config::PlannedMd;
 pub use crate::model::Route;
-use crate::model::{Md, State};
+use crate::model::{Dns01, Md, State};
 use crate::time::Timestamp;
 use live_set::LiveSet;
 use serve::Certs;
@@ -44,7 +43,7 @@ pub struct Managed {
     /// Renewal looks after it.
     pub watched: bool,
     /// The command that answers dns-01, the server's or its own.
-    pub dns01: Option<dns01::Command>,
+    pub dns01: Option<Dns01>,
     /// How its CA is reached: server-level settings resolved, which md.json does not show.
     pub route: Route,
     /// What has come into use since the start.

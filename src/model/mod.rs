@@ -4,6 +4,7 @@
 
 pub mod ari;
 pub mod bounded;
+pub mod dns01;
 pub mod job;
 pub mod key_spec;
 pub mod ledger;
@@ -13,9 +14,10 @@ pub mod outcome;
 pub mod retry_state;
 pub mod route;
 
+pub use dns01::Dns01;
 pub use job::{HeldBack, Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
 pub use md::{Ca, Eab, Md, State};
 pub use modes::{NotRenewed, RenewMode, RequireHttps};
 pub use retry_state::{Hold, RetryState, Scope};
-pub use route::{Dns01Command, Route};
+pub use route::Route;

@@ -8,7 +8,7 @@ use crate::config::{Finding, Plan, PlannedMd};
 use crate::log::Level;
 use crate::managed::serve::Source;
 use crate::managed::{Host, Managed};
-use crate::model::{Md, NotRenewed, State};
+use crate::model::{Dns01, Md, NotRenewed, State};
 use crate::names;
 use crate::renew::decide::error::Error;
 use crate::renew::decide::remedies;
@@ -125,7 +125,7 @@ fn without_challenge<'a>(plan: &Plan, planned: &'a PlannedMd) -> Option<Item<'a>
         md,
         ca: None,
         has_proxy: planned.route.proxy_url.is_some(),
-        dns01: planned.dns01.as_ref().map(|command| command.line.as_str()),
+        dns01: planned.dns01.as_ref().and_then(Dns01::command_line),
         until: None,
     };
     let text = remedies::explain(&Error::ChallengeMismatch { reason, offered: Vec::new() }, &facts);

@@ -9,7 +9,7 @@ use mod_md::http::{self, Client, Limits, Options, Transport};
 use mod_md::log::{self, Level, Record};
 use mod_md::managed::Managed;
 use mod_md::model::job::status;
-use mod_md::model::{Job, KeySpec};
+use mod_md::model::{Dns01, Job, KeySpec};
 use mod_md::renew::attempt::context::Context;
 use mod_md::renew::worker::check;
 use mod_md::renew::worker::next::Next;
@@ -152,7 +152,7 @@ impl Lab {
     }
 
     pub fn command(&mut self, line: &str, limit: Duration) {
-        self.md.dns01 = Some(dns01::Command { line: line.into(), version: 1, limit });
+        self.md.dns01 = Some(Dns01::by_command(line.into(), 1, limit));
         self.md.md.ca.challenges = vec!["dns-01".into()];
     }
 }

@@ -8,7 +8,6 @@ use crate::config::finding::{Item, at, gathered};
 use crate::config::planned::{Plan, PlannedMd};
 use crate::config::tree::Engine;
 use crate::log::Level;
-use crate::model::Dns01Command;
 use std::collections::BTreeMap;
 
 pub(super) fn advice(plan: &Plan, context: &Context<'_>) -> Vec<Finding> {
@@ -89,7 +88,7 @@ fn commands(plan: &Plan, context: &Context<'_>) -> Vec<Item<'static>> {
     });
     let mut dns01: BTreeMap<&str, (&PlannedMd, usize)> = BTreeMap::new();
     for planned in plan.mds.iter().filter(|planned| super::context::is_renewed(planned)) {
-        if let Some(Dns01Command { line, .. }) = &planned.dns01 {
+        if let Some(line) = planned.dns01.as_ref().and_then(|dns01| dns01.command_line()) {
             dns01.entry(line).or_insert((planned, 0)).1 += 1;
         }
     }

@@ -12,7 +12,8 @@ use crate::challenge::answers::Folder;
 use crate::challenge::{self, dns01, http01, selection, tls_alpn01};
 use crate::crypto::PrivateKey;
 use crate::exec;
-use crate::model::KeySpec;
+use crate::model::dns01::Way;
+use crate::model::{Dns01, KeySpec};
 use crate::notify::{self, Event};
 use crate::renew::decide::error::{Error, Fault};
 use crate::store::{Work, WorkGroup};
@@ -212,7 +213,9 @@ impl Presenter<'_, '_> {
     /// Noted first: also a record whose command was killed half-way is taken away.
     fn set_up_record(&self, domain: &str, value: &str) -> Result<(), Obstacle> {
         let (renewal, name) = (self.renewal, self.renewal.name());
-        let command = self.renewal.target.dns01.as_ref().ok_or(Obstacle::Unknown)?;
+        let Some(Dns01 { way: Way::Command(command), limit, .. }) = &self.renewal.target.dns01 else {
+            return Err(Obstacle::Unknown);
+        };
         let is_new = {
             let _held = renewal.context.answering.changing();
             let folder = folder(renewal.context, domain);
@@ -220,7 +223,7 @@ impl Presenter<'_, '_> {
             folder.note_record(name, value)?;
             is_new
         };
-        let set_up = || command.set_up(domain, value, renewal.clock());
+        let set_up = || command.set_up(domain, value, *limit, renewal.clock());
         let outcome = renewal.pause(Pause::Command, set_up);
         if is_new && matches!(outcome, Err(exec::Error::Empty | exec::Error::Start { .. })) {
             // It has not run, so there is no record to take away, and nothing to report to an admin.
@@ -259,7 +262,10 @@ fn tear_down_records(renewal: &Renewal<'_>, domain: &str) -> Result<(), ()> {
         let _held = renewal.context.answering.changing();
         let folder = folder(renewal.context, domain);
         let values: Vec<String> = folder.read(dns01::NOTE).of(name).map(String::from).collect();
-        let knows_records = target.dns01.as_ref().is_none_or(dns01::Command::knows_records);
+        let knows_records = match &target.dns01 {
+            Some(Dns01 { way: Way::Command(command), .. }) => command.knows_records(),
+            _ => true,
+        };
         if !values.is_empty() && !knows_records && folder.has_records_of_others(name) {
             // It would take away all of them. The MD that has the last one does.
             crate::log!(Debug, "md[{name}]: 'teardown {domain}' is left to the other MD with a record there");
@@ -275,12 +281,12 @@ fn tear_down_records(renewal: &Renewal<'_>, domain: &str) -> Result<(), ()> {
         values
     };
     for value in values {
-        let Some(command) = &target.dns01 else {
+        let Some(Dns01 { way: Way::Command(command), limit, .. }) = &target.dns01 else {
             let left = dns01::left_behind(domain, &value);
             crate::log!(Warn, "md[{name}]: MDChallengeDns01 is not configured any more: {left}");
             continue;
         };
-        let tear_down = || command.tear_down(domain, &value, renewal.clock());
+        let tear_down = || command.tear_down(domain, &value, *limit, renewal.clock());
         match renewal.pause(Pause::Command, tear_down) {
             Ok(()) => {}
             Err(exec::Error::Stopped { .. }) => return Err(()),

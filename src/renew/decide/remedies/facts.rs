@@ -2,7 +2,7 @@
 //! The facts that an error has met, by which advice is chosen.
 
 use crate::managed::Managed;
-use crate::model::Md;
+use crate::model::{Dns01, Md};
 use crate::time::Timestamp;
 
 /// What an error has met.
@@ -26,7 +26,7 @@ impl<'a> Facts<'a> {
             md: &target.md,
             ca: None,
             has_proxy: target.route.proxy_url.is_some(),
-            dns01: target.dns01.as_ref().map(|command| command.line.as_str()),
+            dns01: target.dns01.as_ref().and_then(Dns01::command_line),
             until: None,
         }
     }
