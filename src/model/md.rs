@@ -10,7 +10,7 @@ use crate::time::TimeSlice;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroize;
 
-/// `state` in md.json. 0 is what has not been looked at yet.
+/// `state` in md.json. An MD that has not been checked yet has 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum State {
     #[default]
@@ -214,7 +214,7 @@ impl Md {
         self.json_with(self.eab.as_ref().map(|e| json!({"kid": e.kid, "hmac": e.hmac})))
     }
 
-    /// What status pages show: the hmac of the EAB masked.
+    /// md.json as status pages show it: with the hmac of the EAB masked.
     pub fn to_public_json(&self) -> Value {
         self.json_with(self.eab.as_ref().map(|e| json!({"kid": e.kid, "hmac": "***"})))
     }
@@ -279,36 +279,19 @@ impl Md {
         let slice = |key: &str| text(key).and_then(|t| TimeSlice::parse(&t));
         let defaults = Md::default();
         let unknown = fields.iter().filter(|(key, _)| !KNOWN_KEYS.contains(&key.as_str()));
-        let mut domains: Vec<String> =
-            strings(fields.get("domains")).iter().filter_map(|d| names::normalize(d).ok()).collect();
-        if domains.is_empty() {
-            domains.push(name.clone());
-        }
         Some(Md {
+            domains: domains(&name, fields.get("domains")),
             name,
-            domains,
             contacts: strings(fields.get("contacts")),
             transitive: flag("transitive").unwrap_or(true),
             ca: fields.get("ca").map(Ca::from_json).unwrap_or(defaults.ca),
-            key_specs: match fields.get("privkey") {
-                Some(Value::Array(many)) => many.iter().filter_map(KeySpec::from_json).collect(),
-                Some(one) => KeySpec::from_json(one).into_iter().collect(),
-                None => Vec::new(),
-            },
+            key_specs: key_specs(fields.get("privkey")),
             state: State::from_number(fields.get("state").and_then(Value::as_i64)),
             state_descr: bounded::text_at(value, "state-descr", TEXT_MAX),
-            renew_mode: match fields.get("renew-mode").and_then(Value::as_i64) {
-                Some(0) => RenewMode::Manual,
-                Some(2) => RenewMode::Always,
-                _ => RenewMode::Auto,
-            },
+            renew_mode: RenewMode::from_number(fields.get("renew-mode").and_then(Value::as_i64)),
             renew_window: slice("renew-window").unwrap_or(defaults.renew_window),
             warn_window: slice("warn-window").unwrap_or(defaults.warn_window),
-            require_https: match text("require-https").as_deref() {
-                Some("temporary") => RequireHttps::Temporary,
-                Some("permanent") => RequireHttps::Permanent,
-                _ => RequireHttps::Off,
-            },
+            require_https: RequireHttps::from_word(text("require-https").as_deref()),
             must_staple: flag("must-staple").unwrap_or(false),
             acme_tls_1: strings(fields.get("proto").and_then(|p| p.get("acme-tls/1"))),
             cert_files: strings(fields.get("cert-files")),
@@ -318,15 +301,19 @@ impl Md {
             proxy_url: text("proxy-url"),
             ca_certs: text("ca-certs"),
             proxy_ca_certs: text("proxy-ca-certs"),
-            eab: fields.get("eab").and_then(|e| {
-                let text = |key: &str| e.get(key)?.as_str().and_then(usable);
-                Some(Eab { kid: text("kid")?, hmac: text("hmac")? })
-            }),
+            eab: fields.get("eab").and_then(Eab::from_json),
             profile: text("profile"),
             profile_mandatory: flag("profile-mandatory").unwrap_or(false),
             ari_renewals: flag("ari-renewals").unwrap_or(true),
             extra: EXTRA_ROOM.take_fields(unknown),
         })
+    }
+}
+
+impl Eab {
+    fn from_json(value: &Value) -> Option<Self> {
+        let text = |key: &str| value.get(key)?.as_str().and_then(usable);
+        Some(Eab { kid: text("kid")?, hmac: text("hmac")? })
     }
 }
 
@@ -375,6 +362,21 @@ impl State {
 /// The C module writes some flags as numbers.
 fn as_bool(value: &Value) -> Option<bool> {
     value.as_bool().or_else(|| value.as_i64().map(|n| n != 0))
+}
+
+/// The stored names, never none.
+fn domains(name: &str, value: Option<&Value>) -> Vec<String> {
+    let domains: Vec<String> = strings(value).iter().filter_map(|d| names::normalize(d).ok()).collect();
+    if domains.is_empty() { vec![name.to_string()] } else { domains }
+}
+
+/// One key is stored by itself, several as an array.
+fn key_specs(value: Option<&Value>) -> Vec<KeySpec> {
+    match value {
+        Some(Value::Array(many)) => many.iter().filter_map(KeySpec::from_json).collect(),
+        Some(one) => KeySpec::from_json(one).into_iter().collect(),
+        None => Vec::new(),
+    }
 }
 
 fn strings(value: Option<&Value>) -> Vec<String> {

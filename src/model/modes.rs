@@ -10,6 +10,17 @@ pub enum RenewMode {
     Always = 2,
 }
 
+impl RenewMode {
+    /// The mode of a number in md.json; an unknown one is the default.
+    pub(super) fn from_number(number: Option<i64>) -> Self {
+        match number {
+            Some(0) => RenewMode::Manual,
+            Some(2) => RenewMode::Always,
+            _ => RenewMode::Auto,
+        }
+    }
+}
+
 /// Why this module does not renew an MD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotRenewed {
@@ -36,6 +47,15 @@ impl RequireHttps {
             RequireHttps::Off => "off",
             RequireHttps::Temporary => "temporary",
             RequireHttps::Permanent => "permanent",
+        }
+    }
+
+    /// The value of a word in md.json; an unknown one is the default.
+    pub(super) fn from_word(word: Option<&str>) -> Self {
+        match word {
+            Some("temporary") => RequireHttps::Temporary,
+            Some("permanent") => RequireHttps::Permanent,
+            _ => RequireHttps::Off,
         }
     }
 }

@@ -18,7 +18,7 @@ struct Authority {
     /// Of the host in its URLs.
     domain: &'static str,
     needs_binding: bool,
-    /// What it says of keys beyond what all have to.
+    /// The keys it accepts, where it accepts fewer than the rules of browsers allow.
     keys: Option<&'static str>,
     has_key: fn(&KeySpec) -> bool,
     /// The names a certificate can have, if that is known.
@@ -71,7 +71,7 @@ fn is_one_of(spec: &KeySpec, curves: &[&str]) -> bool {
     spec.curve_name().is_some_and(|curve| curves.contains(&curve.as_str()))
 }
 
-/// What the rules of browsers allow.
+/// Whether the rules of browsers allow a key.
 fn is_common(spec: &KeySpec) -> bool {
     matches!(spec, KeySpec::Rsa(_)) || is_one_of(spec, &["prime256v1", "secp384r1", "secp521r1"])
 }
@@ -122,48 +122,61 @@ fn of_one(url: &str, users: &[&PlannedMd], context: &Context<'_>) -> Vec<Finding
         host.strip_suffix(ca.domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
     };
     let Some(ca) = AUTHORITIES.iter().find(is_its) else { return Vec::new() };
+    let accounts = if (context.has_account)(url) { Vec::new() } else { refused_account(ca, users) };
+    accounts.into_iter().chain(refused_names(ca, users)).chain(refused_certificate(ca, users)).collect()
+}
+
+/// The findings about the account that a CA will not register.
+fn refused_account(ca: &Authority, users: &[&PlannedMd]) -> Vec<Finding> {
     let name = ca.name;
-    let has_account = (context.has_account)(url);
-    let those = |is: &dyn Fn(&PlannedMd) -> bool| -> Vec<&PlannedMd> {
-        users.iter().copied().filter(|planned| is(planned)).collect()
-    };
-    let of_account = [
+    let findings = [
         warn(
-            &those(&|p| !has_account && p.md.ca.agreement.is_none()),
+            &those(users, |p| p.md.ca.agreement.is_none()),
             &format!(
                 "'MDCertificateAgreement accepted' is missing, so {name} registers no account and issues no certificate. \
                  Read its terms of service, and add the line if you agree to them."
             ),
         ),
         warn(
-            &those(&|p| !has_account && ca.needs_binding && p.md.eab.is_none()),
+            &those(users, |p| ca.needs_binding && p.md.eab.is_none()),
             &format!(
                 "'MDExternalAccountBinding' is missing, and {name} registers no account without it. Add the \
                  key ID and the HMAC key from your account there."
             ),
         ),
     ];
+    findings.into_iter().flatten().collect()
+}
+
+/// The finding about private names, for which no public CA issues certificates.
+fn refused_names(ca: &Authority, users: &[&PlannedMd]) -> Option<Finding> {
     let private = |p: &PlannedMd| p.md.domains.iter().find(|name| is_private(name)).cloned();
-    let first_private = users.iter().find_map(|p| private(p)).unwrap_or_default();
-    let first_key = users.iter().flat_map(|p| &p.md.key_specs).find(|spec| !(ca.has_key)(spec));
-    let of_order = [
-        warn(
-            &those(&|p| private(p).is_some()),
-            &format!(
-                "{name} issues no certificate for {first_private}, which is not a name or an address of the \
-                 public internet. Remove the name, or use a private CA (MDCertificateAuthority)."
-            ),
+    let first = users.iter().find_map(|p| private(p))?;
+    warn(
+        &those(users, |p| private(p).is_some()),
+        &format!(
+            "{} issues no certificate for {first}, which is not a name or an address of the public internet. \
+             Remove the name, or use a private CA (MDCertificateAuthority).",
+            ca.name
         ),
+    )
+}
+
+/// The findings about keys, the number of names and must-staple, where the CA rejects them.
+fn refused_certificate(ca: &Authority, users: &[&PlannedMd]) -> Vec<Finding> {
+    let name = ca.name;
+    let refused_key = |p: &PlannedMd| p.md.key_specs.iter().find(|spec| !(ca.has_key)(spec)).map(of_key);
+    let findings = [
         warn(
-            &those(&|p| p.md.key_specs.iter().any(|spec| !(ca.has_key)(spec))),
+            &those(users, |p| refused_key(p).is_some()),
             &format!(
                 "{name} does not accept the key {} of MDPrivateKeys. Use keys that it accepts: {}.",
-                first_key.map(of_key).unwrap_or_default(),
+                users.iter().find_map(|p| refused_key(p)).unwrap_or_default(),
                 ca.keys.unwrap_or("RSA, P-256, P-384 and P-521")
             ),
         ),
         warn(
-            &those(&|p| p.md.ordered_names().len() > ca.names_max),
+            &those(users, |p| p.md.ordered_names().len() > ca.names_max),
             &format!(
                 "the domain has more than {} names, and {name} issues no certificate for that many. Split it into several \
                  MDomain lines.",
@@ -171,11 +184,15 @@ fn of_one(url: &str, users: &[&PlannedMd], context: &Context<'_>) -> Vec<Finding
             ),
         ),
         warn(
-            &those(&|p| !ca.has_must_staple && p.md.must_staple),
+            &those(users, |p| !ca.has_must_staple && p.md.must_staple),
             &format!("'MDMustStaple on' makes {name} reject every order. Set it to off."),
         ),
     ];
-    of_account.into_iter().chain(of_order).flatten().collect()
+    findings.into_iter().flatten().collect()
+}
+
+fn those<'m>(users: &[&'m PlannedMd], is: impl Fn(&PlannedMd) -> bool) -> Vec<&'m PlannedMd> {
+    users.iter().copied().filter(|planned| is(planned)).collect()
 }
 
 fn of_key(spec: &KeySpec) -> String {
@@ -185,7 +202,7 @@ fn of_key(spec: &KeySpec) -> String {
     }
 }
 
-/// `None` where it is nobody's.
+/// A warning about these domains, at the place of the first one; `None` without any.
 fn warn(mds: &[&PlannedMd], text: &str) -> Option<Finding> {
     let place = at(&mds.first()?.defined_at);
     Some(Finding::new(Level::Warn, format!("{place}: {}: {text}", together(mds))))

@@ -49,42 +49,14 @@ fn static_files(planned: &PlannedMd, context: &Context<'_>) -> Vec<Item<'static>
 }
 
 fn commands(plan: &Plan, context: &Context<'_>) -> Vec<Item<'static>> {
-    let place = |directive: &str, line: &str| {
-        let tree = context.tree;
-        tree.find(directive, |args| args == line).or_else(|| tree.find(directive, |_| true))
-    };
-    let item = |directive: &str, line: &str, of: Option<(&PlannedMd, usize)>, loss: &str| {
-        let fault = (context.command_fault)(line)?;
-        let place = place(directive, line).or_else(|| of.map(|(first, _)| first.defined_at.clone()));
-        let place = place.map(|place| format!("{}: ", at(&place))).unwrap_or_default();
-        let mds = match of {
-            None => String::new(),
-            Some((first, 1)) => format!("md[{}]: ", first.md.name),
-            Some((first, count)) => format!("md[{}] and {} more: ", first.md.name, count - 1),
-        };
-        let text = format!(
-            "{place}{mds}{directive} {line}: {fault}. {loss} Correct the directive, or the file that it \
-             names."
-        );
-        Some(Item {
-            level: Level::Warn,
-            name: format!("{directive} {line}"),
-            text: Box::new(move || text.clone()),
-        })
-    };
     let global = &plan.global;
-    let notify = global
-        .notify_cmd
-        .as_deref()
-        .and_then(|line| item("MDNotifyCmd", line, None, "Renewed certificates are not reported."));
+    let notify = global.notify_cmd.as_deref().and_then(|line| {
+        command(context, "MDNotifyCmd", line, None, "Renewed certificates are not reported.")
+    });
     let message = global.message_cmd.as_deref().and_then(|line| {
-        item(
-            "MDMessageCmd",
-            line,
-            None,
-            "Every renewal is postponed until this command can be started (event 'renewing'), and no event \
-             is reported.",
-        )
+        let loss = "Every renewal is postponed until this command can be started (event 'renewing'), and no \
+                    event is reported.";
+        command(context, "MDMessageCmd", line, None, loss)
     });
     let mut dns01: BTreeMap<&str, (&PlannedMd, usize)> = BTreeMap::new();
     for planned in plan.mds.iter().filter(|planned| super::context::is_renewed(planned)) {
@@ -92,15 +64,40 @@ fn commands(plan: &Plan, context: &Context<'_>) -> Vec<Item<'static>> {
             dns01.entry(line).or_insert((planned, 0)).1 += 1;
         }
     }
-    let dns01 = dns01.into_iter().filter_map(|(line, of)| {
-        item(
-            "MDChallengeDns01",
-            line,
-            Some(of),
-            "Challenges of type dns-01 fail, so no wildcard gets a certificate.",
-        )
+    let dns01 = dns01.into_iter().filter_map(|(line, users)| {
+        let loss = "Challenges of type dns-01 fail, so no wildcard gets a certificate.";
+        command(context, "MDChallengeDns01", line, Some(users), loss)
     });
     notify.into_iter().chain(message).chain(dns01).collect()
+}
+
+/// The finding about a command, if it cannot be started. `users`: the first domain that has it, and how many
+/// do; `loss`: the consequence.
+fn command(
+    context: &Context<'_>,
+    directive: &str,
+    line: &str,
+    users: Option<(&PlannedMd, usize)>,
+    loss: &str,
+) -> Option<Item<'static>> {
+    let fault = (context.command_fault)(line)?;
+    let tree = context.tree;
+    let place = tree.find(directive, |args| args == line).or_else(|| tree.find(directive, |_| true));
+    let place = place.or_else(|| users.map(|(first, _)| first.defined_at.clone()));
+    let place = place.map(|place| format!("{}: ", at(&place))).unwrap_or_default();
+    let mds = match users {
+        None => String::new(),
+        Some((first, 1)) => format!("md[{}]: ", first.md.name),
+        Some((first, count)) => format!("md[{}] and {} more: ", first.md.name, count - 1),
+    };
+    let text = format!(
+        "{place}{mds}{directive} {line}: {fault}. {loss} Correct the directive, or the file that it names."
+    );
+    Some(Item {
+        level: Level::Warn,
+        name: format!("{directive} {line}"),
+        text: Box::new(move || text.clone()),
+    })
 }
 
 fn store(plan: &Plan, context: &Context<'_>) -> Option<Finding> {
