@@ -15,7 +15,7 @@ const NOTES: [&str; 3] = [http01::NOTE, tls_alpn01::NOTE, dns01::NOTE];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Answer {
-    /// `None`: of an earlier version of the module; everyone's who has the name.
+    /// `None`: written by an earlier version of the module; every MD with the name owns it.
     owner: Option<String>,
     value: String,
 }
@@ -103,7 +103,7 @@ pub struct Folder<'a, R: Rights> {
 }
 
 impl<R: Rights> Folder<'_, R> {
-    /// What a note says. One that cannot be read says nothing.
+    /// The answers of a note; none if it cannot be read.
     pub fn read(&self, note: &str) -> Answers {
         let json = self.store.read_json(self.group, self.name, note).unwrap_or_default();
         json.as_ref().map(Answers::parse).unwrap_or_default()
@@ -148,14 +148,14 @@ impl<R: Rights> Folder<'_, R> {
         self.write(dns01::NOTE, &answers)
     }
 
-    /// Removes the note of records that are taken away, or left to somebody else.
+    /// Removes the note of records that are removed, or left to another owner.
     pub fn forget_records(&self, owner: &str) -> Result<(), Error> {
         let mut answers = self.read(dns01::NOTE);
         answers.0.retain(|answer| !answer.is_of(owner));
         self.write(dns01::NOTE, &answers)
     }
 
-    /// Makes what one MD has here that of another one, which goes on as it.
+    /// Hands the answers of one MD over to another one, which continues as it.
     pub fn hand_over(&self, from: &str, to: &str) -> Result<(), Error> {
         for note in NOTES {
             let mut answers = self.read(note);
@@ -167,7 +167,7 @@ impl<R: Rights> Folder<'_, R> {
         Ok(())
     }
 
-    /// Removes the answers of `owner`, and the folder where nobody else has any.
+    /// Removes the answers of `owner`, and the folder if no other owner has any.
     pub fn remove(&self, owner: &str) -> Result<(), Error> {
         let notes = NOTES.map(|note| (note, self.read(note)));
         if !notes.iter().any(|(_, answers)| answers.has_others_than(owner)) {
@@ -193,7 +193,7 @@ impl<R: Rights> Folder<'_, R> {
                 }
                 _ => {}
             }
-            // Last: whoever dies before finds what is still to be done.
+            // The note is written last: after a crash before this line, the next call repeats the rest.
             match answers.0.is_empty() {
                 true => self.store.remove(self.group, self.name, note)?,
                 false => self.write(note, &answers)?,

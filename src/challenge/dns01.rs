@@ -15,12 +15,12 @@ pub const TYPE: &str = "dns-01";
 /// The note in `challenges/NAME/`: the values that were set up, each with its owner.
 pub const NOTE: &str = "acme-dns-01.json";
 
-/// What the record has to say (RFC 8555 §8.4).
+/// The value of the TXT record (RFC 8555 §8.4).
 pub fn value(key_authorization: &str) -> String {
     BASE64URL_NOPAD.encode(&crypto::sha256(key_authorization.as_bytes()))
 }
 
-/// Asks the admin to do what no command can do any more.
+/// Asks the admin to remove a record that no command can remove any more.
 pub fn left_behind(domain: &str, value: &str) -> String {
     format!("the TXT record '{value}' of _acme-challenge.{domain} may still be there: remove it by hand")
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The http-01 challenge (RFC 8555 §8.3): what is served below `/.well-known/acme-challenge/`, from the
-//! file of a name that holds its key authorization.
+//! The http-01 challenge (RFC 8555 §8.3): the responses below `/.well-known/acme-challenge/`, from the file of
+//! a name that holds its key authorization.
 
 use crate::model::Md;
 
@@ -13,9 +13,9 @@ pub const FILE_NAME: &str = "acme-http-01.txt";
 /// The note beside it: all answers that are in place, each with its owner.
 pub const NOTE: &str = "acme-http-01.json";
 
-/// What to answer to a request for `token`, given the content of the file: the content if its token part
-/// is the one asked for. A text without a dot is no key authorization; it was put there by hand and is
-/// served to any token.
+/// The response to a request for `token`, given the content of the file: the content if its token part is the
+/// requested one. A text without a dot is no key authorization; it was put there by hand and is served for
+/// any token.
 pub fn answer<'a>(content: &'a str, token: &str) -> Option<&'a str> {
     match content.split_once('.') {
         Some((own, _)) => (own == token).then_some(content),

@@ -12,7 +12,7 @@ pub mod http01;
 pub mod selection;
 pub mod tls_alpn01;
 
-/// What the CA expects to see for `token` (RFC 8555 §8.1); `thumbprint` is that of the account key.
+/// The answer that the CA expects for `token` (RFC 8555 §8.1); `thumbprint` is that of the account key.
 pub fn key_authorization(token: &str, thumbprint: &str) -> String {
     format!("{token}.{thumbprint}")
 }

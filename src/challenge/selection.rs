@@ -9,10 +9,10 @@ use crate::names;
 /// The types we answer, in the order in which they are preferred where none are configured.
 const TYPES: [&str; 3] = [tls_alpn01::TYPE, http01::TYPE, dns01::TYPE];
 
-/// What decides about the challenges of a managed domain.
+/// The settings and facts that decide about the challenges of a managed domain.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Means<'a> {
-    /// Types of `MDCAChallenges`, in order of preference; empty: whatever is found to work.
+    /// Types of `MDCAChallenges`, in order of preference; empty: all types that are found to work.
     pub configured: &'a [String],
     /// Requests to the public port 80 arrive here.
     pub http: bool,
@@ -75,13 +75,13 @@ impl Means<'_> {
         if !possible.is_empty() {
             return Ok(possible);
         }
-        // Found to be out of reach, they are told from port 80 to port 53.
-        let told = if self.configured.is_empty() {
+        // Detected types are reported in the order of their ports, from 80 to 53.
+        let reported = if self.configured.is_empty() {
             vec![http01::TYPE, tls_alpn01::TYPE, dns01::TYPE]
         } else {
             types
         };
-        let reasons: Vec<String> = told.iter().filter_map(|type_| self.obstacle(type_, domain)).collect();
+        let reasons: Vec<String> = reported.iter().filter_map(|type_| self.obstacle(type_, domain)).collect();
         Err(format!(
             "None of the ACME challenge methods configured for this domain are suitable. {}",
             reasons.join(" ")
@@ -136,7 +136,7 @@ mod tests {
 
     const ALL: &str = "dns-01 http-01 tls-alpn-01 dns-persist-01";
 
-    /// `name: can do what [of configured types]`, and what is chosen of all that is on offer.
+    /// Each row: a name, the means, the configured types, and the types chosen from everything on offer.
     #[test]
     fn the_first_type_that_is_configured_or_found_to_work_is_chosen() {
         let table = [
@@ -147,7 +147,7 @@ mod tests {
             ("a.test", "http alpn", "", "http-01"),
             ("*.a.test", "http https alpn dns", "", "dns-01"),
             ("127.0.0.1", "http https alpn dns", "", "tls-alpn-01 http-01"),
-            // What is configured is believed, ports or not; its order counts.
+            // Configured types are trusted without checking ports; their order counts.
             ("a.test", "", "http-01", "http-01"),
             ("a.test", "alpn", "tls-alpn-01", "tls-alpn-01"),
             ("a.test", "http https alpn dns", "dns-01 http-01", "dns-01 http-01"),

@@ -55,7 +55,7 @@ pub(super) fn proxy_url(args: &[&str]) -> Result<String, Error> {
     }
 }
 
-/// What stands before the first colon, if it has the form of a scheme (RFC 3986 §3.1).
+/// The text before the first colon, if it has the form of a scheme (RFC 3986 §3.1).
 fn scheme(text: &str) -> Option<&str> {
     let (name, _) = text.split_once(':')?;
     let letters = name.starts_with(|c: char| c.is_ascii_alphabetic());
@@ -80,8 +80,8 @@ fn check_uri(text: &str) -> Result<(), &'static str> {
         return Ok(());
     }
     let location = rest.strip_prefix("//").ok_or("missing hostname")?;
-    // What no request can be sent to has always passed with more slashes, or with letters that only some
-    // programs encode: `doubt` says so.
+    // URLs with more slashes, or with letters that only some programs encode, have always been accepted,
+    // although no request can be sent there: `doubt` warns about them.
     match Url::parse(&format!("{name}://{}", location.trim_start_matches('/'))) {
         Ok(url) if url.origin.port == 0 => Err("invalid port"),
         Ok(_) | Err(UrlError::Encoding) => Ok(()),

@@ -97,14 +97,14 @@ pub(super) fn settings(planned: &PlannedMd) -> Vec<Finding> {
 }
 
 /// Something among the names of a domain that can be no name.
-pub(super) fn left_out<'s>(section: &'s MdSection, word: &str, told: &'s str) -> Item<'s> {
+pub(super) fn left_out<'s>(section: &'s MdSection, word: &str, reason: &'s str) -> Item<'s> {
     let (name, place) = (section.names.first().map_or("", String::as_str), at(&section.defined_at));
-    let text = Box::new(move || format!("{place}: md[{name}]: {told} The domain is managed without it."));
+    let text = Box::new(move || format!("{place}: md[{name}]: {reason} The domain is managed without it."));
     Item { level: Level::Warn, name: format!("{word} ({})", at(&section.defined_at)), text }
 }
 
-/// What is allowed and cannot be meant: windows of no length, CAs that are asked without encryption. All that
-/// have the same are told together.
+/// Warnings about settings that are allowed but hardly intended: windows of no length, CAs that are asked
+/// without encryption. One warning lists all domains with the same setting.
 pub(super) fn doubts(plan: &Plan, servers: &[Server<'_>]) -> Vec<Finding> {
     let late: Vec<&PlannedMd> = plan.mds.iter().filter(|p| p.md.renew_window.is_nothing()).collect();
     let of_windows = late.first().map(|first| {
@@ -136,11 +136,11 @@ fn of_authorities(mds: &[PlannedMd]) -> impl Iterator<Item = String> {
             users.entry(url).or_default().push(planned);
         }
     }
-    let told = |(url, users): (&str, Vec<&PlannedMd>)| {
+    let warning = |(url, users): (&str, Vec<&PlannedMd>)| {
         let doubt = authority::doubt(url)?;
         Some(format!("{}: MDCertificateAuthority {url}: {doubt}", together(&users)))
     };
-    users.into_iter().filter_map(told)
+    users.into_iter().filter_map(warning)
 }
 
 /// The first one by name.
@@ -157,8 +157,8 @@ pub(super) fn named(name: &str, count: usize) -> String {
     }
 }
 
-/// Hosts that require https otherwise than their MD does, told together: other versions of mod_md take no
-/// notice of what stands in a virtual host.
+/// One finding about all hosts whose `MDRequireHttps` differs from that of their MD: other versions of mod_md
+/// ignore the directive in a virtual host.
 pub(super) fn other_https(hosts: &[(&Host, RequireHttps, &Md)]) -> Option<Finding> {
     let (host, own, md) = hosts.iter().min_by_key(|(host, ..)| &host.defined_at)?;
     let others = match hosts.len() - 1 {
@@ -181,7 +181,7 @@ pub(super) fn other_https(hosts: &[(&Host, RequireHttps, &Md)]) -> Option<Findin
     ))
 }
 
-/// CA certificate files that do not exist, each told once, with the first domain that uses it.
+/// CA certificate files that do not exist, each reported once, with the first domain that uses it.
 #[derive(Default)]
 pub(super) struct MissingFiles {
     seen: HashSet<(&'static str, String)>,
@@ -202,7 +202,7 @@ impl MissingFiles {
     }
 
     pub(super) fn findings(self, mds: &[PlannedMd]) -> Vec<Finding> {
-        let told = |(directive, file): (&'static str, String)| {
+        let finding = |(directive, file): (&'static str, String)| {
             let is_user = |planned: &&PlannedMd| match directive {
                 "MDCACertificateFile" => planned.route.ca_file.as_ref() == Some(&file),
                 _ => planned.route.proxy_ca_file.as_ref() == Some(&file),
@@ -214,6 +214,6 @@ impl MissingFiles {
                 user.unwrap_or_default()
             ))
         };
-        self.missing.into_iter().map(told).collect()
+        self.missing.into_iter().map(finding).collect()
     }
 }

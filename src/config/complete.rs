@@ -14,8 +14,7 @@ use std::time::Duration;
 /// `ServerAdmin` where none is set.
 const ADMIN_DEFAULTS: [&str; 2] = ["you@example.com", "[no address given]"];
 
-/// `MDChallengeDns01Timeout` where nobody has set one: many commands wait until every name server has the
-/// record.
+/// The default of `MDChallengeDns01Timeout`: many commands wait until every name server has the record.
 const DNS01_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// `server`: the settings of the server of the definition, main server included; `admin`: its ServerAdmin.

@@ -70,8 +70,8 @@ fn add_members(section: &mut MdSection, words: &[&str]) {
         match names::normalize(word) {
             Ok(name) => section.names.push(name),
             Err(reason) => {
-                let told = format!("'{word}' is not a valid domain name: {reason}. {}", remedy(word));
-                section.left_out.push(((*word).to_string(), told));
+                let text = format!("'{word}' is not a valid domain name: {reason}. {}", remedy(word));
+                section.left_out.push(((*word).to_string(), text));
             }
         }
     }
@@ -79,7 +79,7 @@ fn add_members(section: &mut MdSection, words: &[&str]) {
 
 /// A domain without any name.
 fn nameless(section: &MdSection, missing: impl FnOnce() -> String) -> Error {
-    Error(section.left_out.first().map_or_else(missing, |(_, told)| told.clone()))
+    Error(section.left_out.first().map_or_else(missing, |(_, text)| text.clone()))
 }
 
 fn remedy(word: &str) -> &'static str {
@@ -115,7 +115,7 @@ pub fn split_arguments(line: &str) -> Vec<String> {
             word.push(chars.next_if(escaped).unwrap_or(c));
         }
         while chars.next_if(|c| is_space(*c)).is_some() {}
-        // What httpd takes for the end of the line.
+        // httpd takes this for the end of the line.
         if word.is_empty() && chars.peek().is_none() {
             break;
         }

@@ -40,7 +40,7 @@ pub(super) fn key_specs(args: &[&str]) -> Result<Vec<KeySpec>, Error> {
     Ok(specs)
 }
 
-/// What follows `rsa`, if that is a number or nothing; everything else is the name of a curve.
+/// The text after `rsa`, if it is a number or empty; everything else is the name of a curve.
 fn rsa_suffix(arg: &str) -> Option<&str> {
     let (head, tail) = arg.split_at_checked(3)?;
     (head.eq_ignore_ascii_case("rsa") && (tail.is_empty() || is_number(tail))).then_some(tail)

@@ -44,7 +44,7 @@ fn texts(findings: &[Finding], level: crate::log::Level) -> Vec<&str> {
     findings.iter().filter(|f| f.level == level).map(|f| f.text.as_str()).collect()
 }
 
-/// What the admin wrote cannot be accepted: the text httpd shows to the admin.
+/// The reason why a directive is not accepted: the text that httpd shows to the admin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(pub String);

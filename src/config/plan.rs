@@ -30,7 +30,7 @@ pub fn plan(
         hosts: Vec::with_capacity(servers.len()),
         findings: Vec::new(),
     };
-    plan.tell_reachability();
+    plan.report_reachability();
     let mut errors = plan.add_servers(servers, exists);
     errors.extend(check::overlaps(&plan.mds, plan.global.match_names));
     errors.extend(plan.mds.iter().flat_map(check::settings));
@@ -44,7 +44,7 @@ pub fn plan(
 }
 
 impl Plan {
-    fn tell_reachability(&mut self) {
+    fn report_reachability(&mut self) {
         let word = |can: bool| if can { "reachable" } else { "not reachable" };
         self.findings.push(Finding::new(
             Level::Debug,
@@ -66,7 +66,7 @@ impl Plan {
             for section in &config.mds {
                 missing.look(&section.settings, exists);
                 left_out
-                    .extend(section.left_out.iter().map(|(word, told)| check::left_out(section, word, told)));
+                    .extend(section.left_out.iter().map(|(word, text)| check::left_out(section, word, text)));
                 let admin = host.admin.as_deref();
                 self.mds.push(complete(section, &settings, admin, self.global.dns01_version));
             }
@@ -76,7 +76,7 @@ impl Plan {
         missing.findings(&self.mds)
     }
 
-    /// What an MD takes from its hosts and they from it.
+    /// Copies settings between an MD and its hosts: contacts from them, `MDRequireHttps` to them.
     fn complete_from_hosts(&mut self, servers: &[Server<'_>]) {
         for PlannedMd { md, hosts, .. } in &mut self.mds {
             if md.contacts.is_empty() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a plan consists of: servers as httpd knows them, global values, managed domains and hosts with what
-//! is in force for each. Made by [`plan`](super::plan), and completed after mod_ssl by [`tls`](super::tls).
+//! The parts of a plan: servers as httpd knows them, global values, managed domains, and hosts with the
+//! settings in force for each. [`plan`](super::plan) makes it, [`tls`](super::tls) completes it after mod_ssl.
 
 use super::finding::Finding;
 use super::{Globals, HostSettings, MatchNames, PortMap, ServerConfig, Settings};
@@ -14,7 +14,7 @@ pub struct Server<'a> {
     pub host: Host,
 }
 
-/// What httpd itself knows about a server.
+/// A server as httpd itself knows it.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
     pub server_name: String,
@@ -102,7 +102,7 @@ pub struct PlannedMd {
     pub watched: bool,
 }
 
-/// What is in force for one host, in the order of the servers.
+/// The settings in force for one host. A plan has them in the order of the servers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostPlan {
     /// MDs that match: indices into [`Plan::mds`].

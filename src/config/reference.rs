@@ -6,7 +6,7 @@ use super::authority::KNOWN_CAS;
 use super::table::{Args, Places, ROWS, Row, Unset};
 use std::fmt::Write;
 
-/// What the rows are about: a title, and the first row of each group in the order of the table.
+/// The groups of rows: a title, and the first row of each group in the order of the table.
 const GROUPS: &[(&str, &str)] = &[
     ("Managed domains and hosts", "MDomain"),
     ("The CA and the way to it", "MDCertificateAuthority"),
@@ -15,10 +15,10 @@ const GROUPS: &[(&str, &str)] = &[
     ("Renewal", "MDRenewMode"),
     ("Activation and the store", "MDActivationDelay"),
     ("OCSP stapling", "MDStapling"),
-    ("What the module tells", "MDMessageCmd"),
+    ("Notifications and status", "MDMessageCmd"),
 ];
 
-/// What stands before the list of directives.
+/// The text before the list of directives.
 const INTRODUCTION: &str = include_str!("reference.md");
 
 /// Columns of the page, outside of tables and examples.
@@ -46,8 +46,8 @@ fn index() -> String {
     rows.sort_by_key(|row| row.title().trim_start_matches('<').to_ascii_lowercase());
     let mut table = "| directive | arguments | where | default |\n|---|---|---|---|\n".to_string();
     for row in rows {
-        let told = row.documented();
-        let (arguments, unset) = (code(told.form).replace('|', "\\|"), short_default(told));
+        let documented = row.documented();
+        let (arguments, unset) = (code(documented.form).replace('|', "\\|"), short_default(documented));
         let _ = writeln!(table, "| {} | {arguments} | {} | {unset} |", link(row), row.where_to());
     }
     table + "\n¹ not known to the C module mod_md 2.6.\n"
@@ -75,7 +75,7 @@ fn entry(row: &Row) -> String {
     match row.unset {
         Unset::Nothing => {}
         Unset::As(value) => facts.push(format!("Default: {}.", code(value))),
-        Unset::Told(words) => facts.push(format!("Default: {words}.")),
+        Unset::Described(words) => facts.push(format!("Default: {words}.")),
     }
     facts.extend(row.json_key.map(|key| format!("Status: {}.", code(key))));
     if row.is_ours {
@@ -100,7 +100,7 @@ fn short_default(row: &Row) -> String {
     match row.unset {
         Unset::Nothing => String::new(),
         Unset::As(value) => code(value),
-        Unset::Told(words) => words.split(',').next().unwrap_or_default().to_string(),
+        Unset::Described(words) => words.split(',').next().unwrap_or_default().to_string(),
     }
 }
 

@@ -34,14 +34,14 @@ pub enum Places {
     ServerMdIf,
 }
 
-/// What holds where a directive is not written.
+/// The value where a directive is not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unset {
     Nothing,
     /// The same as with these arguments.
     As(&'static str),
-    /// In words, where no argument says it.
-    Told(&'static str),
+    /// In words, where no argument means the same.
+    Described(&'static str),
 }
 
 /// Reads the arguments into the scope.
@@ -60,8 +60,8 @@ pub struct Row {
     /// The arguments as the documentation writes them: words in capitals stand for what the admin puts there.
     pub form: &'static str,
     pub unset: Unset,
-    /// What the admin has to know beyond `help`: Markdown, at its end a block of configuration as an example,
-    /// which httpd accepts as it is. Each directive has a file of its own in `directives/`.
+    /// The documentation beyond `help`: Markdown that ends with a block of configuration as an example, which
+    /// httpd accepts as it is. Each directive has a file of its own in `directives/`.
     pub prose: &'static str,
     /// Another spelling of this directive, which has its documentation.
     pub same_as: Option<&'static str>,

@@ -19,7 +19,7 @@ pub struct Env<'a> {
     pub read_file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
 }
 
-/// What a parser works on.
+/// The target and the surroundings of a parser.
 pub struct Scope<'a> {
     pub server: &'a mut ServerConfig,
     pub env: &'a Env<'a>,
@@ -59,7 +59,7 @@ pub struct ServerConfig {
 pub struct MdSection {
     /// In normal form, as written: never empty, maybe repeated; the first is the MD's name.
     pub names: Vec<String>,
-    /// What was written among them and can be no name, with the reason and what to do.
+    /// Words among them that cannot be names, each with the reason and the remedy.
     pub left_out: Vec<(String, String)>,
     pub settings: Settings,
     pub cert_files: Vec<String>,
@@ -99,7 +99,7 @@ pub struct Settings {
     pub ca_certs: Option<Option<String>>,
 }
 
-/// What belongs to a host, whether it has an MD or not.
+/// The settings of a host, whether it has an MD or not.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostSettings {
     pub staple_others: Option<bool>,
@@ -111,7 +111,7 @@ pub struct HostSettings {
     pub certificate_check: Option<(String, String)>,
 }
 
-/// What the whole httpd has once, wherever it was written.
+/// The settings that the whole httpd has once, wherever they were written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Globals {
     pub store_dir: Option<String>,

@@ -17,7 +17,7 @@ pub use super::row::{Args, Parse, Places, Row, Unset};
 
 use Args::{Many, One, OneOrTwo, Raw, Section, Two};
 use Places::{Global, Md, Server, ServerMdIf, ServerOrMd};
-use Unset::{As, Told};
+use Unset::{As, Described};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -80,7 +80,7 @@ pub const ROWS: &[Row] = &[
     row(c"MDContactEmail", One, ServerOrMd, Some("contacts"),
         c"Email address used for account registration",
         |s, a| set(&mut s.settings().contact, text(a).map(|t| authority::contact(&t))))
-        .takes("ADDRESS").unset(Told("`ServerAdmin`, unless that is `you@example.com` or `[no address given]`"))
+        .takes("ADDRESS").unset(Described("`ServerAdmin`, unless that is `you@example.com` or `[no address given]`"))
         .prose(include_str!("directives/MDContactEmail.md")),
     row(c"MDExternalAccountBinding", OneOrTwo, ServerOrMd, Some("eab"),
         c"Set the external account binding keyid and hmac values to use at CA",
@@ -106,7 +106,7 @@ pub const ROWS: &[Row] = &[
     row(c"MDCAChallenges", Many, ServerOrMd, Some("ca.challenges"),
         c"Types of challenges to use, in order of preference.",
         |s, a| set(&mut s.settings().challenges, words(a)))
-        .takes("TYPE…").unset(Told("the first type that works for a name"))
+        .takes("TYPE…").unset(Described("the first type that works for a name"))
         .prose(include_str!("directives/MDCAChallenges.md")),
     row(c"MDChallengeDns01", Raw, ServerOrMd, Some("cmd-dns-01"),
         c"Command that sets up and tears down dns-01 challenges.",

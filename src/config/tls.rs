@@ -13,8 +13,8 @@ use crate::names;
 use std::collections::HashSet;
 
 impl Plan {
-    /// The complaint about a TLS host that several MDs match: its certificate would be anyone's guess. To
-    /// be told when mod_ssl asks for certificates; `None`: there is no conflict.
+    /// The error about a TLS host that several MDs match: any of their certificates could be meant. It is
+    /// reported when mod_ssl asks for certificates; `None`: there is no conflict.
     pub fn conflict(&self, servers: &[Server<'_>], host: usize) -> Option<Finding> {
         self.conflict_text(servers, host).map(|text| Finding::error(format!("AH10238: {text}")))
     }

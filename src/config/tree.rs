@@ -42,7 +42,7 @@ fn is_virtual_host(name: &str) -> bool {
     name.eq_ignore_ascii_case("<VirtualHost")
 }
 
-/// What `SSLEngine` says.
+/// The value of `SSLEngine`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
     #[default]

@@ -38,7 +38,7 @@ pub(super) fn on_off(args: &[&str]) -> Result<bool, Error> {
     }
 }
 
-/// A path made absolute. What it names need not exist yet.
+/// A path made absolute. The file need not exist yet.
 pub(super) fn path(env: &Env<'_>, args: &[&str]) -> Result<String, Error> {
     Ok(env.server_root.join(first(args)).to_string_lossy().into_owned())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// Keys of one MD; more entries in a file are not read.
 const ENTRIES_MAX: usize = 32;
 
-/// What is known about one certificate.
+/// The stored advice for one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// `AKI.SERIAL`.
@@ -42,7 +42,7 @@ pub fn to_json(entries: &[Entry]) -> Value {
     json!({"certificates": entries.iter().map(entry).collect::<Vec<_>>()})
 }
 
-/// Reads what [`to_json`] wrote; what is not in that form is left out.
+/// Reads the output of [`to_json`]; leaves out entries of any other form.
 pub fn from_json(value: &Value) -> Vec<Entry> {
     let entries = value.get("certificates").and_then(Value::as_array);
     let date = |value: Option<&Value>| value.and_then(Value::as_str).and_then(Timestamp::parse_http_date);
@@ -68,7 +68,7 @@ pub fn from_json(value: &Value) -> Vec<Entry> {
 }
 
 impl Advice {
-    /// What status pages show.
+    /// The advice as status pages show it.
     pub fn to_json(&self) -> Value {
         let mut out = json!({
             "window": {"start": self.start.to_http_date(), "end": self.end.to_http_date()},

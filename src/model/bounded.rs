@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 /// Bytes of a text that explains something.
 pub const TEXT_MAX: usize = 2048;
-/// Bytes of a word, a name, a URL. What is longer is none.
+/// Bytes of a word, a name, a URL. A longer text is not accepted as one.
 pub const NAME_MAX: usize = 1024;
-/// Values lie no deeper.
+/// Levels of nested values.
 const DEPTH_MAX: usize = 8;
 const ENDING: &str = "…";
 

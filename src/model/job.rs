@@ -16,7 +16,7 @@ pub const LOG_MAX: usize = 128;
 
 /// Of all keys we do not know.
 const EXTRA_ROOM: Room = Room { values: 1024, text: 64 * 1024 };
-/// What is done when commands hear that a certificate expires.
+/// The activity of a job whose command for `expiring` runs.
 const WARNING_OF_EXPIRY: &str = "Telling that a certificate expires";
 
 /// The problem of an `MDMessageCmd` that failed.
@@ -31,9 +31,9 @@ pub struct Job {
     pub notified_renewed: bool,
     /// A command was notified that the set is live.
     pub notified_activated: bool,
-    /// A command is being told of something, and what comes of it is not known yet.
+    /// A command is being notified, and its result is not known yet.
     pub calling: bool,
-    /// Commands have not heard yet of the set that a start has put into use.
+    /// Commands have not been notified yet of the set that a start put into use.
     pub untold: Option<Untold>,
     pub next_run: Option<Timestamp>,
     pub last_run: Option<Timestamp>,
@@ -41,15 +41,15 @@ pub struct Job {
     /// Consecutive errors.
     pub errors: u32,
     pub last: Outcome,
-    /// What it keeps to between its tries.
+    /// The state that its attempts share.
     pub pace: RetryState,
-    /// What its order waits for. Where that takes longer than a try, the next one is at `next_run`.
+    /// The step that its order waits for. If it takes longer than one attempt, the next one is at `next_run`.
     pub waiting: Option<Waiting>,
     /// Why a renewal that is due does not begin.
     pub held_back: Option<HeldBack>,
-    /// What the hosts that are to serve the staged set make of it; `None`: none was asked.
+    /// The result of loading the staged set into the hosts that will serve it; `None`: not tried yet.
     pub trial: Option<Trial>,
-    /// By which a start knows again the set that belongs to it. No page shows it.
+    /// Authenticates the set that belongs to this job to the next start. No page shows it.
     pub auth: Option<String>,
     /// Newest first.
     pub log: Vec<LogEntry>,
@@ -78,8 +78,8 @@ const KNOWN_KEYS: &[&str] = &[
     "log",
 ];
 
-/// A set that is in use, of which commands have not heard: what of it they have heard, and the pace of
-/// further calls.
+/// A set that is in use and of which not all commands have been notified: the notifications that succeeded,
+/// and the schedule of further calls.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Untold {
     pub notified: bool,
@@ -134,7 +134,7 @@ impl Waiting {
     }
 }
 
-/// A renewal that is due and would use up what the CA allows.
+/// A renewal that is due but would exceed a rate limit of the CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldBack {
     pub reason: String,
@@ -182,8 +182,8 @@ impl Job {
         Job { name: name.to_string(), ..Job::default() }
     }
 
-    /// Whether a renewal has been begun, or is asked to wait. What is kept of a domain that nobody renews is
-    /// only its past messages.
+    /// Whether a renewal has begun, or waits because a command or the CA asked for it. The job of a domain
+    /// that is not renewed has only a log of past messages.
     pub fn is_begun(&self) -> bool {
         self.finished
             || self.errors > 0
@@ -194,7 +194,7 @@ impl Job {
             || !self.pace.is_empty()
     }
 
-    /// A command had its say before the renewal began: it is called again then.
+    /// A command refused the renewal before it began: it is called again at `until`.
     pub fn postpone(&mut self, problem: String, detail: String, until: Timestamp) {
         self.last = Outcome {
             status: status::GENERAL,
@@ -210,7 +210,7 @@ impl Job {
         !self.finished && self.last.problem.as_deref() == Some(MESSAGE_FAILED) && !self.has_failed_to_warn()
     }
 
-    /// The command for `expiring` has failed. What a renewal reports takes precedence.
+    /// Reports that the command for `expiring` failed, unless there is a result of a renewal to report.
     pub fn fail_to_warn(&mut self, problem: String, detail: String) {
         if self.finished || self.errors > 0 || self.is_vetoed() {
             return;
@@ -234,7 +234,7 @@ impl Job {
         self.is_vetoed() && self.next_run.is_some()
     }
 
-    /// Puts an entry at the head of the log and drops what is too old to keep.
+    /// Puts an entry at the head of the log and drops the oldest beyond [`LOG_MAX`].
     pub fn note(&mut self, when: Timestamp, kind: &str, status: Option<String>, detail: Option<String>) {
         self.log.insert(0, LogEntry { when, kind: kind.to_string(), status, detail });
         self.log.truncate(LOG_MAX);
@@ -247,7 +247,7 @@ impl Job {
         }
     }
 
-    /// What commands have heard of the set: by `MDNotifyCmd`, and by `renewed`.
+    /// The notifications about the set that succeeded: `MDNotifyCmd`, and the event `renewed`.
     pub fn notified_flags(&mut self) -> (&mut bool, &mut bool) {
         match &mut self.untold {
             Some(untold) => (&mut untold.notified, &mut untold.notified_renewed),
@@ -269,7 +269,7 @@ impl Job {
         out
     }
 
-    /// What of job.json is for everyone to see.
+    /// The public part of job.json.
     pub fn to_json(&self) -> Value {
         let mut out = self.to_brief_json();
         if let Value::Object(fields) = &mut out
@@ -310,8 +310,8 @@ impl Job {
         Value::Object(out)
     }
 
-    /// Reads job.json; `None` where it is not an object. Fields of wrong types take their defaults, and what
-    /// is long is cut: workers can write it, and all of this is shown and logged.
+    /// Reads job.json; `None` where it is not an object. Fields of wrong types take their defaults, and long
+    /// values are cut: workers can write the file, and all of it is shown and logged.
     pub fn from_json(name: &str, value: &Value) -> Option<Self> {
         let fields = value.as_object()?;
         let flag = |key: &str| fields.get(key).and_then(Value::as_bool).unwrap_or(false);

@@ -20,7 +20,7 @@ pub enum Cause {
     Revoked,
     /// The CA's advice (RFC 9773).
     Advice,
-    /// The renew window, or what of it counts beside an advice.
+    /// The renew window, or the part of it that counts beside an advice.
     Window,
     FormerCa,
 }
@@ -43,14 +43,14 @@ pub struct Issued {
     /// Directory URL.
     pub ca: String,
     pub cause: Cause,
-    /// What it was ordered for: the same again is the same text.
+    /// The order's content as a text, to recognize the same order.
     pub order: String,
     /// The same of the DNS names alone.
     pub names: String,
     /// Of its shortest-lived certificate.
     pub lifetime: Duration,
     pub certificates: u32,
-    /// The orders said what they replace, which CAs do not count.
+    /// The orders named the certificates they replace (RFC 9773 §5): CAs do not count these.
     pub is_replacement: bool,
 }
 
@@ -88,7 +88,7 @@ impl Ledger {
         drop_oldest(&mut self.placed);
     }
 
-    /// What another one has that this one lacks: of an MD that goes on as this one.
+    /// Adds the entries that only `other` has: that of an MD that continues as this one.
     pub fn take_in(&mut self, other: Ledger) {
         let Ledger { issued, placed } = other;
         let lacks = issued.into_iter().filter(|entry| !self.issued.contains(entry)).collect::<Vec<_>>();

@@ -22,8 +22,8 @@ pub mod status {
     pub const GENERAL: i32 = 20014;
     pub const INCOMPLETE: i32 = 20022;
 
-    /// Whether the number says why: the operating system's do. Those above stand for "failed", or for less.
-    pub fn tells(status: i32) -> bool {
+    /// Whether the number names a reason: the operating system's do. Those above mean "failed", or less.
+    pub fn has_reason(status: i32) -> bool {
         (1..20_000).contains(&status) && status != INVALID
     }
 
@@ -50,7 +50,7 @@ pub struct Outcome {
     /// A problem type: an RFC 8555 URN or one of ours.
     pub problem: Option<String>,
     pub detail: Option<String>,
-    /// What was being done, beginning with the step's name.
+    /// The activity that this is the result of, beginning with the step's name.
     pub activity: Option<String>,
     /// From when the new certificates are valid.
     pub valid_from: Option<Timestamp>,

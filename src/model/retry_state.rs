@@ -19,7 +19,7 @@ pub struct RetryState {
     /// The directory URL of the CA that was asked last, and how often it failed in a row.
     pub ca: Option<String>,
     pub ca_errors: u32,
-    /// It refuses what this MD needs; another CA may not.
+    /// It refuses an order that this MD needs; another CA may not.
     pub refused: bool,
     /// A wait that the CA demanded.
     pub hold: Option<Hold>,
@@ -43,7 +43,7 @@ pub struct Hold {
 pub enum Scope {
     /// Everything asked of this CA.
     Ca,
-    /// What is for this DNS name or a name below it.
+    /// Requests for this DNS name or a name below it.
     Name(String),
     /// The job itself alone.
     Job,
@@ -54,7 +54,7 @@ impl RetryState {
         *self == RetryState::default()
     }
 
-    /// What outlives a restart: the CA's demands do, the count of errors does not.
+    /// The state after a restart: the CA's demands and failed validations stay, the count of errors does not.
     #[must_use]
     pub fn of_the_next_start(&self, now: Timestamp) -> Self {
         RetryState {
@@ -111,8 +111,8 @@ impl RetryState {
 }
 
 impl Hold {
-    /// Whether it holds at `now`. One from the future was noted by a clock that was wrong, one that is longer
-    /// than any that is obeyed was not noted by us.
+    /// Whether it applies at `now`. One from the future was written while the clock was wrong; one longer than
+    /// [`WAIT_MAX`] was not written by this module.
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.since <= now && now < self.until && self.until.since(self.since) <= WAIT_MAX
     }

@@ -302,7 +302,7 @@ fn failure(job: &Job) -> Markup {
     let last = &job.last;
     let detail = || folded(last.detail.as_deref().unwrap_or_default());
     let what = last.problem.clone();
-    let what = what.or_else(|| status::tells(last.status).then(|| status::description(last.status)));
+    let what = what.or_else(|| status::has_reason(last.status).then(|| status::description(last.status)));
     html! {
         @if let Some(held) = &job.held_back {
             b { "Held back" } " until " (held.until.to_http_date()) ": " (held.reason) "." br;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What advice asks about beside the plan, and what several kinds of advice ask about a domain.
+//! The facts that advice needs beside the plan, and questions about a domain that several kinds of advice ask.
 
 use crate::config::check::named;
 use crate::config::planned::PlannedMd;
@@ -18,7 +18,7 @@ pub struct Context<'a> {
     pub has_other_source: bool,
     /// Why a command, given by its line, cannot be started.
     pub command_fault: &'a dyn Fn(&str) -> Option<String>,
-    /// What is wrong with a certificate file and its key file, as those of this domain.
+    /// The faults of a certificate file and its key file, used for this domain.
     pub file_faults: &'a dyn Fn(&Md, &str, &str) -> Vec<FileFault>,
     /// Whether there may be an account at the CA of this directory URL.
     pub has_account: &'a dyn Fn(&str) -> bool,
@@ -26,7 +26,7 @@ pub struct Context<'a> {
     pub store_fault: Option<String>,
 }
 
-/// What is wrong with a file of `MDCertificateFile` or `MDCertificateKeyFile`.
+/// A fault of a file of `MDCertificateFile` or `MDCertificateKeyFile`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileFault {
     pub is_of_key: bool,
@@ -36,7 +36,7 @@ pub struct FileFault {
     pub text: String,
 }
 
-/// What is missing where nothing runs at intervals. `names`: of the domains that are not renewed without it.
+/// The text about a missing mod_watchdog. `names`: of the domains that are not renewed without it.
 pub fn no_watchdog<'m>(mut names: impl Iterator<Item = &'m str>) -> String {
     let first = names
         .next()

@@ -104,7 +104,7 @@ impl<'a> Sight<'a> {
         Some(Item { level, name: format!("{} ({})", host.server_name, host.place()), text: Box::new(text) })
     }
 
-    /// What was probably meant, and what to do.
+    /// The probable intention of the admin, and how to configure it.
     fn remedy(&self, host: &Host) -> String {
         let all: Vec<String> =
             std::iter::once(&host.server_name).chain(&host.aliases).map(|name| normal(name)).collect();

@@ -143,7 +143,7 @@ fn hosts_with_an_own_or_inherited_certificate_or_without_tls_pass() {
             "{md}{}<VirtualHost *:443>\nServerName o.org\nSSLEngine optional\n</VirtualHost>\n",
             tls_host("a.org")
         ),
-        // Whoever has no domains has other certificates.
+        // Without managed domains, certificates come from elsewhere.
         tls_host("b.org"),
         // For others than this httpd.
         format!("MDRenewMode always\nMDomain mail.org\n{}", plain_host("c.org")),

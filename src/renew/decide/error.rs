@@ -116,7 +116,7 @@ impl Error {
             Error::Route(e) => e.status(),
             _ => 0,
         };
-        if status::tells(status) { status } else { 0 }
+        if status::has_reason(status) { status } else { 0 }
     }
 
     /// The problem type for `last.problem`.
