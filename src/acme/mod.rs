@@ -11,12 +11,12 @@ mod address;
 pub mod client;
 pub mod error;
 mod fields;
-pub mod limits;
 pub mod link;
 pub mod manage;
 pub mod objects;
 pub mod order;
 pub mod problem;
+pub mod published_limits;
 pub mod renewal_info;
 
 pub use account::{OrderOptions, Polled, Registration, Session};

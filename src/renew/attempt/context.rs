@@ -5,7 +5,7 @@
 use super::answering::Answering;
 use super::ca_pool::CaPool;
 use super::settings::Settings;
-use crate::acme::limits;
+use crate::acme::published_limits;
 use crate::crypto::CertInfo;
 use crate::managed::Managed;
 use crate::managed::live_set::{Hosts, Workers};
@@ -242,7 +242,8 @@ fn stored_rate_limits(targets: &[Managed], store: &WorkStore, now: Timestamp) ->
 /// The orders that earlier processes have placed at CAs which limit them.
 fn stored_orders(targets: &[Managed], store: &WorkStore, now: Timestamp) -> OrderQueue {
     let mut queue = OrderQueue::default();
-    let is_limited = |target: &&Managed| target.md.ca.urls.iter().any(|url| limits::of(url).is_some());
+    let is_limited =
+        |target: &&Managed| target.md.ca.urls.iter().any(|url| published_limits::of(url).is_some());
     let names = targets.iter().filter(is_limited).map(|target| target.md.name.as_str());
     let mut placed = Vec::new();
     for name in store.present(WorkGroup::Staging, names).unwrap_or_default() {

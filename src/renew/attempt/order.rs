@@ -4,9 +4,9 @@
 
 use super::drive::drive;
 use super::state::{Attempt, Progress};
-use crate::acme::limits;
 use crate::acme::objects::{Order, OrderStatus};
 use crate::acme::problem::Kind;
+use crate::acme::published_limits;
 use crate::acme::{self, OrderOptions, Session};
 use crate::managed::bundle::Bundle;
 use crate::managed::saved_order::SavedOrder;
@@ -126,7 +126,7 @@ fn profile(attempt: &Attempt<'_, '_>, session: &Session) -> Result<Option<String
 /// An order is about to be placed at this CA: it counts, whatever comes of it.
 fn note_order(attempt: &Attempt<'_, '_>) {
     let (ca, name, now) = (attempt.authority.url(), attempt.renewal.name(), attempt.now());
-    if limits::of(ca).is_none() {
+    if published_limits::of(ca).is_none() {
         return;
     }
     attempt.renewal.context.order_queue().place(ca, name, now);

@@ -4,7 +4,7 @@
 //! use up what the CA allows. What CAs demand themselves is in [`rate_limits`](super::rate_limits), and who
 //! orders when in [`order_queue`](super::order_queue).
 
-use crate::acme::limits;
+use crate::acme::published_limits;
 use crate::crypto;
 use crate::model::ledger::{Cause, Issued, Ledger};
 use crate::model::{HeldBack, Md};
@@ -68,12 +68,12 @@ fn duplicates<'l>(
     request: &Request<'_>,
     now: Timestamp,
 ) -> Option<HeldBack> {
-    let known = limits::of(request.ca)?;
+    let known = published_limits::of(request.ca)?;
     let limit = &known.duplicates;
     if request.is_replacement {
         return None;
     }
-    let of_this_ca = |issued: &&Issued| limits::of(&issued.ca).is_some_and(|ca| ca.ca == known.ca);
+    let of_this_ca = |issued: &&Issued| published_limits::of(&issued.ca).is_some_and(|ca| ca.ca == known.ca);
     let counted = same.filter(of_this_ca).filter(|issued| !issued.is_replacement);
     let full = counted.fold(Timestamp::default(), |full, issued| {
         // No more can be taken than there is.

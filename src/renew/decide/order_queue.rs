@@ -4,7 +4,7 @@
 //! orders nor waits.
 
 use super::brake::{Request, orders_of};
-use crate::acme::limits::{self, Limit, Limits};
+use crate::acme::published_limits::{self, Limit, Limits};
 use crate::model::HeldBack;
 use crate::time::{Timestamp, format_duration};
 use std::collections::HashMap;
@@ -42,7 +42,9 @@ const SPARED: u32 = 10;
 impl OrderQueue {
     /// Counts an order that an earlier process has placed. The oldest comes first.
     pub fn add_placed(&mut self, ca: &str, at: Timestamp, now: Timestamp) {
-        if let Some(known) = limits::of(ca).filter(|known| at <= now && now.since(at) < known.orders.span) {
+        if let Some(known) =
+            published_limits::of(ca).filter(|known| at <= now && now.since(at) < known.orders.span)
+        {
             let line = self.line(known);
             line.full = line.limit.taken(line.full, at, 1).min(at.plus(line.limit.span));
         }
@@ -50,7 +52,7 @@ impl OrderQueue {
 
     /// Counts an order that is placed now.
     pub fn place(&mut self, ca: &str, name: &str, now: Timestamp) {
-        let Some(known) = limits::of(ca) else { return };
+        let Some(known) = published_limits::of(ca) else { return };
         let line = self.line(known);
         match line.places.get_mut(name) {
             Some(place) if place.left > 0 => place.left -= 1,
@@ -61,7 +63,7 @@ impl OrderQueue {
     /// Takes a place, or keeps the one taken before. Until when the renewal does not begin; `None`: it may
     /// now.
     pub fn take_place(&mut self, request: &Request<'_>, now: Timestamp) -> Option<HeldBack> {
-        let known = limits::of(request.ca).filter(|_| !request.is_replacement)?;
+        let known = published_limits::of(request.ca).filter(|_| !request.is_replacement)?;
         let line = self.line(known);
         let limit = line.limit;
         if now < line.seen {
@@ -85,7 +87,7 @@ impl OrderQueue {
 
     /// Since when the renewal of this name has waited.
     pub fn waits_since(&self, ca: &str, name: &str) -> Option<Timestamp> {
-        self.cas.get(limits::of(ca)?.ca)?.places.get(name).map(|place| place.since)
+        self.cas.get(published_limits::of(ca)?.ca)?.places.get(name).map(|place| place.since)
     }
 
     /// The renewal is over, or has become unnecessary: what it has not ordered is for others.

@@ -3,7 +3,7 @@
 //! order first, or because a CA wants no requests. Logged once for each wait, and noted in the job.
 
 use super::saving::save;
-use crate::acme::limits;
+use crate::acme::published_limits;
 use crate::managed::bundle::Bundle;
 use crate::model::ledger::Cause;
 use crate::model::{HeldBack, Outcome};
@@ -23,7 +23,7 @@ const UNKNOWN_LIFETIME: Duration = DAY.saturating_mul(90);
 pub(super) fn look_up_issuance(renewal: &Renewal<'_>, attempt: &Attempt) -> Issuance {
     let ledger = renewal.staging().ledger();
     let Attempt { ca, cause } = attempt;
-    if limits::of(ca).is_none() || matches!(renewal.staging().order(), Ok(Some(_))) {
+    if published_limits::of(ca).is_none() || matches!(renewal.staging().order(), Ok(Some(_))) {
         return Issuance { ledger, queued: None };
     }
     let (md, served, now) = (renewal.target.current(), renewal.target.served(), renewal.now());
