@@ -20,6 +20,20 @@ pub fn value(key_authorization: &str) -> String {
     BASE64URL_NOPAD.encode(&crypto::sha256(key_authorization.as_bytes()))
 }
 
+/// One TXT record to be set up or removed.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The name that is validated, without `*.`.
+    pub domain: &'a str,
+    /// Where the record stands once CNAMEs are followed, without the final dot.
+    pub name: &'a str,
+    pub value: &'a str,
+    /// All names that are validated together with this one.
+    pub all_domains: &'a [String],
+    /// How many records of `all_domains` are set up after this one.
+    pub remaining: usize,
+}
+
 /// Asks the admin to remove a record that no command can remove any more.
 pub fn left_behind(domain: &str, value: &str) -> String {
     format!("the TXT record '{value}' of _acme-challenge.{domain} may still be there: remove it by hand")
