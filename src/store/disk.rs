@@ -4,63 +4,26 @@
 //! write, symbolic links are not followed and only plain files are read. Every file is written whole or not
 //! at all.
 
+mod fuse;
+mod listing;
 mod lock_file;
 mod purge;
 pub(super) mod rights;
 
+pub use fuse::Fuse;
+pub use listing::Stamp;
 pub(super) use purge::Kind;
 
 use super::Error;
-use crate::time::Timestamp;
-use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-/// Lets a test end the process, as far as the disk can tell, before any single step that changes it.
-/// The default never does.
-#[derive(Clone, Default)]
-pub struct Fuse(Option<Arc<AtomicUsize>>);
-
-impl Fuse {
-    /// `steps` changes still happen, all later ones fail.
-    pub fn after(steps: usize) -> Self {
-        Fuse(Some(Arc::new(AtomicUsize::new(steps))))
-    }
-
-    /// From now on nothing changes any more: the disk is full.
-    pub fn blow(&self) {
-        self.set(0);
-    }
-
-    /// From now on all changes happen: the disk is well again.
-    pub fn mend(&self) {
-        self.set(usize::MAX);
-    }
-
-    /// Nothing changes any more.
-    pub fn is_blown(&self) -> bool {
-        self.0.as_ref().is_some_and(|left| left.load(Ordering::Relaxed) == 0)
-    }
-
-    fn set(&self, steps: usize) {
-        if let Some(left) = &self.0 {
-            left.store(steps, Ordering::Relaxed);
-        }
-    }
-
-    fn burn(&self) -> io::Result<()> {
-        let Some(left) = &self.0 else { return Ok(()) };
-        let step = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-        step.map(drop).map_err(|_| io::Error::other("the test ended the process here"))
-    }
-}
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Who may do what with a new file or folder: given explicitly, so that no umask matters.
 #[derive(Clone, Copy, Default)]
@@ -68,26 +31,6 @@ pub(super) struct Access {
     pub mode: u32,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
-}
-
-/// What of a folder changes when a file in it is made, replaced or removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    inode: u64,
-    /// In nanoseconds since the epoch.
-    modified: i128,
-}
-
-impl Stamp {
-    fn of(stat: &fs::Stat) -> Self {
-        // Their types differ from one platform to the next.
-        let (seconds, nanoseconds) = (i128::from(stat.st_mtime), i128::from(stat.st_mtime_nsec));
-        Stamp { inode: stat.st_ino, modified: seconds * 1_000_000_000 + nanoseconds }
-    }
-
-    pub fn modified(self) -> Timestamp {
-        Timestamp::from_unix_millis(i64::try_from(self.modified / 1_000_000).unwrap_or(i64::MAX))
-    }
 }
 
 /// Whether to follow symbolic links below a folder.
@@ -333,53 +276,6 @@ impl Folder {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(e) => Err(Error::io("removing", &path, e)),
         }
-    }
-
-    /// Names of everything in here, sorted, and whether each is (or leads to) a folder.
-    pub fn entries(&self) -> Result<Vec<(OsString, bool)>, Error> {
-        let failed = |e: Errno| Error::io("listing", &self.path, e);
-        let mut found = Vec::new();
-        for entry in Dir::read_from(self.file.as_ref()).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "." || name == ".." {
-                continue;
-            }
-            let is_folder = match entry.file_type() {
-                FileType::Directory => true,
-                FileType::Unknown | FileType::Symlink => self.leads_to_folder(name),
-                _ => false,
-            };
-            found.push((name.to_os_string(), is_folder));
-        }
-        found.sort();
-        Ok(found)
-    }
-
-    /// The folders in here, each with its stamp. Links and what goes away meanwhile are passed over.
-    pub fn stamps(&self) -> Result<Vec<(String, Stamp)>, Error> {
-        let failed = |e: Errno| Error::io("listing", &self.path, e);
-        let mut found = Vec::new();
-        for entry in Dir::read_from(&self.file).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            if name.starts_with('.') || !matches!(entry.file_type(), FileType::Directory | FileType::Unknown)
-            {
-                continue;
-            }
-            match fs::statat(&self.file, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => {
-                    found.push((name.to_string(), Stamp::of(&stat)));
-                }
-                Ok(_) | Err(Errno::NOENT) => {}
-                Err(e) => return Err(failed(e)),
-            }
-        }
-        Ok(found)
-    }
-
-    fn leads_to_folder(&self, name: &OsStr) -> bool {
-        fs::openat(self.file.as_ref(), name, FOLDER | self.links.flags(), Mode::empty()).is_ok()
     }
 
     /// Moves `name` from here to `new_name` in `target`, where nothing of that name may be but an empty
