@@ -22,7 +22,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 use tcp::{Resolver, TcpConnector};
-use ureq::config::AutoHeaderValue;
+use ureq::config::{AutoHeaderValue, Config};
 use ureq::unversioned::transport::{
     self, Buffers, ConnectProxyConnector, ConnectionDetails, Connector, LazyBuffers, NextTimeout,
     TransportAdapter,
@@ -86,31 +86,13 @@ impl Client {
         let proxies = Proxies::find(options.proxy_url.as_deref())?;
         let proxy_tls = || Tls::new(options.proxy_ca_file.as_deref());
         let server_tls = || Tls::new(options.ca_file.as_deref());
-        let limits = options.limits;
-        let config = |proxy: Option<Proxy>| {
-            Agent::config_builder()
-                .proxy(proxy)
-                .http_status_as_error(false)
-                .max_redirects(0)
-                .max_redirects_will_error(false)
-                .user_agent(options.user_agent.as_str())
-                .accept_encoding(AutoHeaderValue::None)
-                .max_idle_connections(IDLE)
-                .max_idle_connections_per_host(IDLE)
-                .timeout_resolve(Some(limits.stall))
-                .timeout_connect(Some(limits.stall))
-                .timeout_per_read(Some(limits.stall))
-                .timeout_per_write(Some(limits.stall))
-                .timeout_global(Some(limits.exchange))
-                .build()
-        };
-        let stop = options.stop.clone();
+        let stop = &options.stop;
         let forwarding = match proxies.http {
             Some(proxy) => {
                 let connector = TlsConnector { server: proxy_tls()?, proxy: None };
                 let chain = ().chain(TcpConnector(stop.clone())).chain(connector);
                 let chain = chain.chain(Keep { has_proxy: false }).chain(WholeUrls);
-                let agent = Agent::with_parts(config(None), chain, Resolver(stop.clone()));
+                let agent = Agent::with_parts(config(options, None), chain, Resolver(stop.clone()));
                 Some(Forwarding { agent, proxy })
             }
             None => None,
@@ -120,15 +102,36 @@ impl Client {
                 let connector = TlsConnector { server: server_tls()?, proxy: Some(proxy_tls()?) };
                 let chain = ().chain(ConnectProxyConnector::default()).chain(TcpConnector(stop.clone()));
                 let chain = chain.chain(connector).chain(Keep { has_proxy: true });
-                Some(Agent::with_parts(config(Some(proxy)), chain, Resolver(stop.clone())))
+                Some(Agent::with_parts(config(options, Some(proxy)), chain, Resolver(stop.clone())))
             }
             None => None,
         };
         let connector = TlsConnector { server: server_tls()?, proxy: None };
         let chain = ().chain(TcpConnector(stop.clone())).chain(connector).chain(Keep { has_proxy: false });
-        let agent = Agent::with_parts(config(None), chain, Resolver(stop.clone()));
+        let agent = Agent::with_parts(config(options, None), chain, Resolver(stop.clone()));
+        let (limits, stop) = (options.limits, stop.clone());
         Ok(Client { agent, tunnels, forwarding, no_proxy: proxies.none, limits, stop })
     }
+}
+
+/// The settings of ureq: no redirects, no decompression, and every wait bounded.
+fn config(options: &Options, proxy: Option<Proxy>) -> Config {
+    let Limits { stall, exchange, .. } = options.limits;
+    Agent::config_builder()
+        .proxy(proxy)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(options.user_agent.as_str())
+        .accept_encoding(AutoHeaderValue::None)
+        .max_idle_connections(IDLE)
+        .max_idle_connections_per_host(IDLE)
+        .timeout_resolve(Some(stall))
+        .timeout_connect(Some(stall))
+        .timeout_per_read(Some(stall))
+        .timeout_per_write(Some(stall))
+        .timeout_global(Some(exchange))
+        .build()
 }
 
 /// Which connection a request may use.
