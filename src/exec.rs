@@ -66,7 +66,7 @@ pub fn split(line: &str) -> Vec<String> {
 }
 
 /// Runs `line` with `arguments` appended and waits for its end, at most `limit`. Success is exit status 0.
-/// Whatever the command has left running, nothing of it stays with this process: no thread, no pipe.
+/// Processes that the command left running cost this process nothing: no thread, no pipe.
 pub fn run(line: &str, arguments: &[&str], limit: Duration, clock: &dyn Clock) -> Result<(), Error> {
     if clock.is_stopped() {
         let program = split(line).into_iter().next().ok_or(Error::Empty)?;
@@ -110,7 +110,7 @@ fn wait(
     stopped: fn(String) -> Error,
 ) -> Result<(), Error> {
     let program = || program.to_string();
-    // Of the machine, not of `clock`: the command lives in real time, whatever a test does with ours.
+    // The machine's time, not that of `clock`, which tests set: the command runs in real time.
     let deadline = Instant::now() + limit;
     // Ready for reading once the command has ended. Where the system has none, we look again and again.
     let end = pidfd_open(pid, PidfdFlags::empty()).ok();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_leaves_running_holds_up_nobody() {
+    fn processes_that_a_command_leaves_running_hold_up_no_one() {
         let begin = std::time::Instant::now();
         let daemon = "/bin/sh -c 'sleep 30 & exit 0'";
         assert!(run(daemon, &[], TIME_LIMIT, &SystemClock::default()).is_ok());
@@ -219,7 +219,7 @@ mod tests {
         // The C library keeps 32 and 33 for itself.
         assert_eq!(signals("SigIgn:") & !(0b11 << 31), 0, "{status}");
         let files = std::fs::read_to_string(dir.path().join("fds")).unwrap();
-        // The shell holds its script in one that it closes, and `ls` what it looks into.
+        // The shell has its script open and closes it; `ls` has the directory open that it lists.
         assert!(!files.contains("/dev/zero"), "{files}");
     }
 
@@ -311,7 +311,7 @@ mod tests {
         std::fs::remove_file(dir.path().join("begun")).unwrap();
         assert!(matches!(run(&line, &[], TIME_LIMIT, &clock), Err(Error::Stopped { .. })));
         assert!(!there("begun"));
-        // What is noted as begun is.
+        // `run_or_leave` starts its command even then.
         let outcome = run_or_leave(&line, &[], TIME_LIMIT, &clock);
         assert!(matches!(outcome, Ok(()) | Err(Error::Left { .. })));
         eventually("its begin", || there("begun"));

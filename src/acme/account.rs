@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Accounts, and what is done in their name: orders, authorizations, challenges, certificates
-//! (RFC 8555 §7.3 to §7.5). Whether a key already has an account is the server's knowledge; keeping key
-//! and URL is the caller's.
+//! Accounts, and the requests they sign: orders, authorizations, challenges, certificates (RFC 8555 §7.3 to
+//! §7.5). The server knows whether a key already has an account; the caller keeps key and URL.
 
 use super::client::{Signer, json_of, location};
 use super::objects::{Authorization, Order};
@@ -22,7 +21,7 @@ const MAX_CHAIN: usize = 20;
 /// An account as the server has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registration {
-    /// The account URL: `kid` of requests, and what a CAA record can name (RFC 8657).
+    /// The account URL: `kid` of requests, and the name of the account in a CAA record (RFC 8657).
     pub url: String,
     /// `valid`, `deactivated` or `revoked` (RFC 8555 §7.1.2); `valid` where the server says nothing.
     pub status: String,
@@ -31,7 +30,7 @@ pub struct Registration {
     pub object: Value,
 }
 
-/// What an order may ask for beside its names.
+/// The options of an order beside its names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrderOptions {
     /// One of the directory's `meta.profiles`.
@@ -175,7 +174,7 @@ impl Session {
         Registration::parse(self.kid.clone(), json_of(&self.kid, &response)?)
     }
 
-    /// Tells the server other contacts for the account (RFC 8555 §7.3.2).
+    /// Replaces the contacts of the account (RFC 8555 §7.3.2).
     pub fn update_contacts(&self, contacts: &[String]) -> Result<Registration, Error> {
         let response = self.send(&self.kid, &json!({"contact": contacts}))?;
         Registration::parse(self.kid.clone(), json_of(&self.kid, &response)?)
@@ -217,9 +216,9 @@ impl Session {
         Ok(self.polled(Authorization::parse(url, &json_of(url, &response)?)?, &response))
     }
 
-    /// Tells the server that the challenge can be validated (RFC 8555 §7.5.1).
+    /// Starts the validation of a challenge by the server (RFC 8555 §7.5.1).
     ///
-    /// What the answer says of the challenge is not read: the authorization tells what comes of it.
+    /// The challenge in the response is not read: its authorization has the result.
     pub fn start_challenge(&self, url: &str) -> Result<Polled<()>, Error> {
         let response = self.send(url, &json!({}))?;
         Ok(self.polled((), &response))
@@ -257,8 +256,8 @@ impl Session {
     }
 }
 
-/// RFC 8555 §9.1: one or more CERTIFICATE blocks and none of another kind. Around them may stand explanatory
-/// text (RFC 7468 §2), which is no part of what is read.
+/// RFC 8555 §9.1: one or more CERTIFICATE blocks and none of another kind. Explanatory text around them
+/// (RFC 7468 §2) is ignored.
 pub(super) fn is_chain(body: &[u8]) -> bool {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     let text = String::from_utf8_lossy(body);

@@ -26,20 +26,20 @@ const MAX_TRIES: usize = 16;
 
 const JOSE: &str = "application/jose+json";
 
-/// An ACME server and what it told once for all requests of a run.
+/// An ACME server, with its directory and nonces, which all requests of a run share.
 pub struct Server {
     directory: Directory,
     link: Link,
     nonces: Mutex<Vec<String>>,
-    /// Of the directory and of what it names. Resources of the CA lie there and nowhere else.
+    /// Of the directory and the URLs in it. Resources of the CA have no other origin.
     origins: Vec<Origin>,
-    /// The directory was read over https, and so is all else.
+    /// The directory was read over https, and all resources must be.
     is_encrypted: bool,
     /// How many signatures are made at once.
     limit: CpuLimit,
 }
 
-/// Who signs (RFC 8555 §6.2).
+/// The key that signs a request (RFC 8555 §6.2).
 #[derive(Clone, Copy)]
 pub(super) enum Signer<'a> {
     /// By the key alone: to make or find an account.
@@ -86,7 +86,7 @@ impl Server {
         self.link.clock.now()
     }
 
-    /// A CA that is not what it was must not make us send requests into our own network.
+    /// Refuses other origins: a compromised CA must not make us send requests into our own network.
     pub(super) fn check_origin(&self, url: &str) -> Result<(), Error> {
         if self.is_encrypted && !address::is_encrypted(url) {
             return Err(Error::Protocol(format!(
@@ -101,7 +101,7 @@ impl Server {
         }
     }
 
-    /// Fetches what is for everyone to read. `Ok` has a 2xx status.
+    /// Fetches a public resource. `Ok` has a 2xx status.
     pub(super) fn get(&self, url: &str) -> Result<Response, Error> {
         self.link.accepted(url, self.link.send(&Request::get(url))?)
     }
@@ -184,7 +184,7 @@ impl Link {
         })
     }
 
-    /// What is no directory was most likely asked for at a wrong URL.
+    /// Reads the directory. The error assumes a wrong URL if the response is no directory.
     fn directory(&self, url: &str) -> Result<Directory, Error> {
         let response = self.send(&Request::get(url))?;
         let is_missing = matches!(response.status, 404 | 405 | 410);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why an ACME operation failed, what that means for the next try, and how status pages tell it.
+//! The errors of ACME operations, their meaning for the next attempt, and their form on status pages.
 
 use super::problem::{Kind, Problem};
 use crate::http;
@@ -99,7 +99,7 @@ pub(super) fn no_directory(url: &str, why: &str) -> String {
     format!("there is no ACME directory at {url}, probably the URL is wrong ({why})")
 }
 
-/// What the C module says where the CA is not reached: people search for it.
+/// The C module's text for a CA that is not reached: people search for it.
 pub fn out_of_reach(url: &str) -> String {
     format!(
         "Unsuccessful in contacting ACME server at <{url}>. If this problem persists, please check your \
@@ -125,14 +125,14 @@ fn invalid_text(
     format!("{begin}: {said}")
 }
 
-/// What a failure means for the next try. From mild to severe.
+/// The meaning of a failure for the next attempt. From mild to severe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// Again, at the pace of consecutive errors.
     Retry,
     /// Again, not before this instant.
     RetryAt(Timestamp),
-    /// This CA refuses what we ask for; another may not. Without another: as `Hopeless`.
+    /// This CA refuses the request; another may not. Without another: as `Hopeless`.
     NextCa,
     /// The same will be refused again until the configuration (or the CA) changes: once a day is enough.
     Hopeless,
@@ -175,8 +175,8 @@ impl Error {
         matches!(self, Error::Problem { problem, .. } if problem.status == 409 || problem.kind() == Kind::Conflict)
     }
 
-    /// Whether the server refuses to do with a resource what is asked, whatever the reason. Its own trouble,
-    /// limits and the account are another matter.
+    /// Whether the server refuses a request for a resource, for any reason but its own errors, limits and the
+    /// account.
     pub fn is_refusal(&self) -> bool {
         let Error::Problem { problem, .. } = self else { return false };
         let is_other = matches!(
@@ -205,7 +205,7 @@ impl Error {
         }
     }
 
-    /// When the server wants to be asked again, whatever was wrong.
+    /// The time of the next request that the server asked for, with any error.
     pub fn retry_after(&self) -> Option<Timestamp> {
         match self {
             Error::Problem { retry_after, .. } => *retry_after,
@@ -266,7 +266,7 @@ impl Error {
 
 fn of_problem(problem: &Problem) -> Verdict {
     match problem.kind() {
-        // RFC 8555 §6.7.1: what counts stands in the subproblems.
+        // RFC 8555 §6.7.1: the subproblems count.
         Kind::Compound => {
             let inner = problem.subproblems.iter().map(|s| of_kind(s.kind()));
             inner.max().unwrap_or(Verdict::Retry)
@@ -303,7 +303,7 @@ fn of_kind(kind: Kind) -> Verdict {
         | Kind::UnsupportedContact
         | Kind::UnsupportedIdentifier
         | Kind::UserActionRequired => Verdict::NextCa,
-        // What we sent is wrong in itself.
+        // The request itself is wrong.
         Kind::AlreadyRevoked
         | Kind::BadRevocationReason
         | Kind::EabHmacInvalid
@@ -350,7 +350,7 @@ mod tests {
             ("unsupportedContact", NextCa, 22),
             ("unsupportedIdentifier", NextCa, 22),
             ("userActionRequired", NextCa, 22),
-            // RFC 9773, profiles, what Let's Encrypt has beside, and what is not known.
+            // RFC 9773, profiles, other types of Let's Encrypt, and unknown ones.
             ("alreadyReplaced", Retry, 20014),
             ("conflict", Retry, 20014),
             ("invalidProfile", NextCa, 22),
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_order_tells_who_and_why() {
+    fn an_invalid_order_reports_the_name_and_the_reason() {
         let error = Error::Invalid {
             end: End::Invalid,
             identifier: Some("a.test".into()),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Fields of ACME's objects: what is needed is there and well-formed, or an error that names it.
+//! Reads the fields of ACME's objects. Refuses an object without a required, well-formed field, with an error
+//! that names it.
 
 use super::Error;
 use super::address::is_url;
@@ -41,7 +42,7 @@ pub(super) fn checked_url(value: &Value, key: &str, what: &str) -> Result<String
     Ok(text.to_string())
 }
 
-/// What was found, if there is need of it.
+/// The result, if the field is needed.
 pub(super) fn needed<T>(found: Result<T, Error>, is_needed: bool) -> Result<Option<T>, Error> {
     match found {
         Ok(value) => Ok(Some(value)),

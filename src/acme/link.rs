@@ -45,7 +45,7 @@ fn links(header: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// `name=value`, `name="value"` or `name`, and what follows.
+/// `name=value`, `name="value"` or `name`, and the rest.
 fn parameter_of(text: &str) -> Option<(&str, &str, &str)> {
     let end = text.find([';', ',', '=']).unwrap_or(text.len());
     let (name, after) = text.split_at_checked(end)?;

@@ -58,7 +58,8 @@ impl Session {
     }
 
     /// Gives the account another key (RFC 8555 §7.3.5), and returns the account under it. The new key has to
-    /// be on disk before; where the answer is lost, `Server::find_account` tells which of the two counts.
+    /// be on disk before; if the response is lost, `Server::find_account` finds out which of the two is
+    /// valid.
     pub fn change_key(&self, new: &PrivateKey) -> Result<Session, Error> {
         let url = offered(self.server().directory().key_change.as_deref(), "keyChange")?;
         let mut header = jws::Header::new();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The client side of ACME (RFC 8555): resources, problems, signed requests, and what an order needs
-//! next. Decides nothing about when to renew and keeps nothing on disk; see `renew` for both. Imports `http`,
+//! The client side of ACME (RFC 8555): resources, problems, signed requests, and the next step of an order.
+//! Decides nothing about when to renew and keeps nothing on disk; see `renew` for both. Imports `http`,
 //! `crypto` and the layers below, never `store`.
 //!
-//! [`Server`] is what all jobs of one CA share in a run (directory, nonces); a [`Session`] adds the
-//! account. [`order::step`] says what to do next, the session does it.
+//! All jobs of one CA share a [`Server`] in a run (directory, nonces); a [`Session`] adds the account.
+//! [`order::step`] decides the next step, the session performs it.
 
 pub mod account;
 mod address;

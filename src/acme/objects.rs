@@ -2,8 +2,8 @@
 //! ACME's resources as a server sends them (RFC 8555 §7.1), parsed and checked: a value of these types
 //! has known states only, absolute http(s) URLs and tokens that are safe as file content and path.
 //!
-//! Each state asks for what comes next and for nothing else: CAs leave out, misspell or null the fields that
-//! their own tests never read.
+//! Each state requires the fields of the next step and no others: CAs leave out, misspell or null the fields
+//! that their own tests never read.
 
 use super::Error;
 use super::address::is_encrypted;
@@ -28,7 +28,7 @@ pub struct Directory {
     pub terms_of_service: Option<String>,
     /// `meta.externalAccountRequired`.
     pub external_account_required: bool,
-    /// `meta.profiles`: names and what they are for.
+    /// `meta.profiles`: names and descriptions.
     pub profiles: Vec<(String, String)>,
     pub revoke_cert: Option<String>,
     pub key_change: Option<String>,
@@ -77,7 +77,7 @@ pub struct Order {
     pub certificate: Option<String>,
     pub error: Option<Problem>,
     pub expires: Option<Timestamp>,
-    /// What the server says it is for, as far as it does.
+    /// The names that the server lists, if it does.
     pub identifiers: Vec<Identifier>,
 }
 
@@ -97,7 +97,7 @@ pub struct Authorization {
     /// Without `*.`.
     pub identifier: Identifier,
     pub wildcard: bool,
-    /// While it is pending, those that can be answered; afterwards, what came of them.
+    /// While it is pending, those that can be answered; afterwards, their results.
     pub challenges: Vec<Challenge>,
 }
 
@@ -140,8 +140,8 @@ impl Identifier {
 }
 
 impl Directory {
-    /// `directory_url`: where it was read from. One that was read over https names no server that is asked
-    /// without encryption; what a client can do without is then taken for missing.
+    /// `directory_url`: the URL it was read from. A directory read over https must not have plain http URLs;
+    /// an optional resource with one counts as missing.
     pub fn read_from(self, directory_url: &str) -> Result<Self, Error> {
         let mut directory = self;
         if !is_encrypted(directory_url) {
@@ -250,12 +250,12 @@ impl Order {
         })
     }
 
-    /// Whether it is for a name that is none of these. Wildcards are not told apart: nor do all servers.
+    /// Whether it is for a name that is none of these. Wildcards are not distinguished: not all servers do.
     pub fn is_of_others(&self, names: &[String]) -> bool {
         let bare = |name: &str| Identifier::of(name.strip_prefix("*.").unwrap_or(name)).canonical();
         let names: Vec<String> = names.iter().map(|name| bare(name)).collect();
-        let mut told = self.identifiers.iter().filter(|identifier| !identifier.value.is_empty());
-        told.any(|identifier| !names.contains(&bare(&identifier.value)))
+        let mut listed = self.identifiers.iter().filter(|identifier| !identifier.value.is_empty());
+        listed.any(|identifier| !names.contains(&bare(&identifier.value)))
     }
 }
 
@@ -287,8 +287,8 @@ impl Authorization {
         Ok(Authorization { url: authorization_url.to_string(), status, identifier, wildcard, challenges })
     }
 
-    /// As one of an order for these names. RFC 8555 §7.1.4 marks an authorization for a wildcard; where the
-    /// mark is missing, what was ordered tells. Likewise for the name itself, where the order has only one.
+    /// As one of an order for these names. RFC 8555 §7.1.4 marks an authorization for a wildcard; if the mark
+    /// is missing, the order decides. Likewise for the name itself, if the order has only one.
     #[must_use]
     pub fn of_order(mut self, names: &[String]) -> Self {
         if self.identifier.value.is_empty()
@@ -306,7 +306,7 @@ impl Authorization {
         self
     }
 
-    /// The name as it stands in the order, with `*.` where it is a wildcard.
+    /// The name as in the order, with `*.` if it is a wildcard.
     pub fn name(&self) -> String {
         let prefix = if self.wildcard { "*." } else { "" };
         format!("{prefix}{}", self.identifier.value)
@@ -346,7 +346,7 @@ impl Challenge {
         Ok(Challenge { url, token: token.to_string(), ..Challenge::described(type_, fields) })
     }
 
-    /// One of an authorization that is not pending any more: only what came of it is of interest.
+    /// One of an authorization that is not pending any more: only its result matters.
     fn decided(value: &Value) -> Option<Self> {
         let fields = value.as_object()?;
         let token = fields.get("token").and_then(Value::as_str).filter(|token| is_token(token));
@@ -362,7 +362,7 @@ impl Challenge {
                 "processing" => ChallengeStatus::Processing,
                 "valid" => ChallengeStatus::Valid,
                 "invalid" => ChallengeStatus::Invalid,
-                // One that is on offer, whatever else is said of it.
+                // It can be answered, with any other status.
                 _ => ChallengeStatus::Pending,
             },
             token: String::new(),
@@ -371,8 +371,8 @@ impl Challenge {
         }
     }
 
-    /// Those that can be answered. One that is broken is left out, unless nothing else of what we know is on
-    /// offer; a type we do not know may look as it likes.
+    /// Those that can be answered. A malformed one is left out, unless no other of a known type is offered;
+    /// unknown types are not checked.
     fn offered(items: &[Value]) -> Result<Vec<Self>, Error> {
         let (mut usable, mut broken) = (Vec::new(), None);
         for item in items {

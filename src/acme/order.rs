@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an order needs next (RFC 8555 §7.1.6, §7.4, §7.5): a pure function of the order, its
-//! authorizations and what was started already. Whoever performs the steps can stop after any of them
-//! and go on from the same resources later.
+//! The next step of an order (RFC 8555 §7.1.6, §7.4, §7.5): a pure function of the order, its authorizations
+//! and the challenges started already. A caller that performs the steps can stop after any of them and
+//! continue from the same resources later.
 
 use super::error::{End, Error};
 use super::objects::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Order, OrderStatus};
@@ -13,7 +13,7 @@ use std::time::Duration;
 const USUAL: Duration = Duration::from_secs(30);
 /// Between two polls at last.
 const SLOWEST: Duration = Duration::from_secs(600);
-/// A `Retry-After` up to this is the pace of polls; what is longer cannot be meant for these.
+/// A `Retry-After` up to this is the interval of polls; a longer one cannot be meant for these.
 const ADVICE_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub enum Step<'a> {
     Fetch(Vec<&'a str>),
     /// Choose a challenge for each of these, present all, then start all.
     SetUp(Vec<&'a Authorization>),
-    /// Wait, then fetch again what is named.
+    /// Wait, then fetch this resource again.
     Poll(Poll<'a>),
     /// Send the signing request. Where the order was not ready yet when it was last seen, the server may
     /// refuse with `orderNotReady`; poll it then.
@@ -120,9 +120,9 @@ fn failed_order(order: &Order, authorizations: &[Authorization]) -> Error {
     }
 }
 
-/// How long to wait until the next poll of what has been waited for since `waited`. First polls are quick,
-/// because small CAs answer at once. `retry_after` of the latest answer is the pace where it is a minute at
-/// most. A longer one is advice that slows polls down: some CAs say a day for what is done in seconds.
+/// The time until the next poll, after a wait of `waited`. First polls are quick, because small CAs answer at
+/// once. `retry_after` of the latest answer is the interval if it is at most a minute. A longer one is advice
+/// that slows polls down: some CAs send a day although they finish in seconds.
 pub fn poll_delay(waited: Duration, retry_after: Option<Timestamp>, now: Timestamp) -> Duration {
     let patient = (waited / 10).min(SLOWEST);
     let own = match waited.as_millis() {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     /// Short names, so that the table below can be read.
-    fn told(step: &Step<'_>) -> String {
+    fn described(step: &Step<'_>) -> String {
         let tails = |urls: &[&str]| urls.iter().map(|u| &u[u.len() - 1..]).collect::<String>();
         match step {
             Step::Fetch(urls) => format!("fetch {}", tails(urls)),
@@ -238,7 +238,7 @@ mod tests {
                 states.iter().enumerate().map(|(n, (a, c))| authorization(n, *a, *c)).collect();
             let started: Vec<String> = started.iter().map(ToString::to_string).collect();
             let order = order(OrderStatus::Pending);
-            assert_eq!(told(&step(&order, &list, &started)), *expected, "{states:?}");
+            assert_eq!(described(&step(&order, &list, &started)), *expected, "{states:?}");
         }
     }
 
@@ -247,21 +247,21 @@ mod tests {
         let list: Vec<_> =
             (0..2).map(|n| authorization(n, AuthorizationStatus::Valid, ChallengeStatus::Valid)).collect();
         let order = Order { finalize: None, ..order(OrderStatus::Pending) };
-        assert_eq!(told(&step(&order, &list, &[])), "poll order");
+        assert_eq!(described(&step(&order, &list, &[])), "poll order");
     }
 
     #[test]
     fn later_states_need_no_authorizations() {
-        assert_eq!(told(&step(&order(OrderStatus::Ready), &[], &[])), "finalize");
-        assert_eq!(told(&step(&order(OrderStatus::Processing), &[], &[])), "poll order");
+        assert_eq!(described(&step(&order(OrderStatus::Ready), &[], &[])), "finalize");
+        assert_eq!(described(&step(&order(OrderStatus::Processing), &[], &[])), "poll order");
         let valid = Order { certificate: Some("https://ca.test/cert/1".into()), ..order(OrderStatus::Valid) };
-        assert_eq!(told(&step(&valid, &[], &[])), "download https://ca.test/cert/1");
+        assert_eq!(described(&step(&valid, &[], &[])), "download https://ca.test/cert/1");
         let broken = order(OrderStatus::Valid);
         assert!(matches!(step(&broken, &[], &[]), Step::Failed(Error::Protocol(_))));
     }
 
     #[test]
-    fn an_invalid_order_tells_the_best_known_reason() {
+    fn an_invalid_order_has_the_best_known_reason() {
         let bare = order(OrderStatus::Invalid);
         let failed = [authorization(1, AuthorizationStatus::Invalid, ChallengeStatus::Invalid)];
         let reasoned = Order { error: Some(Problem::new("acme:error:caa", "forbidden")), ..bare.clone() };
@@ -272,17 +272,17 @@ mod tests {
             (&reasoned, &failed[..], "failed: the order is invalid for domain b.test: forbidden"),
         ];
         for (order, authorizations, expected) in cases {
-            assert_eq!(told(&step(order, authorizations, &[])), expected);
+            assert_eq!(described(&step(order, authorizations, &[])), expected);
         }
     }
 
-    /// The seconds between polls, in milliseconds, where each is told this `Retry-After`.
+    /// The times between polls, in milliseconds, if each answer has this `Retry-After`.
     fn polls(retry_after: Option<i64>, count: usize) -> Vec<u128> {
         let begin = Timestamp::from_unix(1000);
         let mut now = begin;
         let poll = |_| {
-            let told = retry_after.map(|s| Timestamp::from_unix_millis(now.unix_millis() + s * 1000));
-            let delay = poll_delay(now.since(begin), told, now);
+            let retry_after = retry_after.map(|s| Timestamp::from_unix_millis(now.unix_millis() + s * 1000));
+            let delay = poll_delay(now.since(begin), retry_after, now);
             now = now.plus(delay);
             delay.as_millis()
         };

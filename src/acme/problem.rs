@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Problem documents (RFC 7807) with ACME's types and subproblems (RFC 8555 §6.7).
 //!
-//! Reading is lenient, because a CA in trouble seldom sends perfect documents, and bounded: texts are
-//! cut, control characters become blanks, so that what a CA says can go into logs and status pages.
+//! Reading is lenient, because a CA in trouble seldom sends perfect documents, and bounded: texts are cut and
+//! control characters become blanks, so that a CA's texts can go into logs and status pages.
 
 use super::address::is_url;
 use crate::http::Response;
 use serde_json::{Value, json};
 
 const URN: &str = "urn:ietf:params:acme:error:";
-/// Type of problems that have none (RFC 7807 §4.2). It says nothing, and is shown to nobody.
+/// Type of problems that have none (RFC 7807 §4.2). It has no meaning and is never shown.
 pub const ABOUT_BLANK: &str = "about:blank";
 /// Our own type: the hmac of `MDExternalAccountBinding` is not base64url.
 pub const EAB_HMAC_INVALID: &str = "apache:eab-hmac-invalid";
@@ -20,13 +20,13 @@ const MAX_SUBPROBLEMS: usize = 100;
 /// Bytes of the CA's subproblems that are kept as they came.
 const MAX_RAW: usize = 32 * 1024;
 
-/// What a CA found wrong.
+/// A problem that a CA reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     /// Full URN of ACME's types, other types as they came; see [`Kind`].
     pub type_: String,
     pub title: Option<String>,
-    /// What is wrong in the CA's words; empty where it said nothing.
+    /// The CA's description; empty where it sent none.
     pub detail: String,
     /// The text is the CA's own.
     pub is_quote: bool,
@@ -34,8 +34,8 @@ pub struct Problem {
     pub is_of_wrong_url: bool,
     /// The HTTP status; 0 for problems that did not come as an answer.
     pub status: u16,
-    /// An http(s) URL that is about this occurrence: what a person has to visit for `userActionRequired` (RFC
-    /// 8555 §7.3.3).
+    /// An http(s) URL about this occurrence: the page that a person has to visit for `userActionRequired`
+    /// (RFC 8555 §7.3.3).
     pub instance: Option<String>,
     pub subproblems: Vec<Subproblem>,
     /// The subproblems as the CA sent them, for job.json.
@@ -66,7 +66,7 @@ impl Problem {
         }
     }
 
-    /// The problem behind an error response, whatever its body is.
+    /// The problem behind an error response with any body.
     pub fn from_response(url: &str, response: &Response) -> Self {
         let parsed = serde_json::from_slice(&response.body).ok().and_then(|v| Problem::parse(&v));
         let mut problem = parsed.unwrap_or_else(|| {
@@ -90,7 +90,7 @@ impl Problem {
         let subproblems: &[Value] =
             fields.get("subproblems").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let title = Some(text(value, "title")).filter(|title| !title.is_empty());
-        // What frameworks say where no one has written a problem document.
+        // Fields of web frameworks, for responses that are no problem documents.
         let mut said = ["detail", "message", "error"].into_iter().map(|key| text(value, key));
         let detail = said.find(|said| !said.is_empty()).unwrap_or_default();
         let problem = Problem {
@@ -116,7 +116,7 @@ impl Problem {
         Kind::of(&self.type_)
     }
 
-    /// Whether it did not come from a CA, but is what we found ourselves.
+    /// Whether this module found it, not a CA.
     pub fn is_ours(&self) -> bool {
         self.status == 0
     }
@@ -126,7 +126,7 @@ impl Problem {
         Some(self.type_.as_str()).filter(|type_| *type_ != ABOUT_BLANK)
     }
 
-    /// Everything the CA said in one line: detail (or title, or what the type says), the page it names, then
+    /// The whole problem in one line: detail (or title, or the meaning of the type), the page it names, then
     /// each subproblem with its name.
     pub fn text(&self) -> String {
         let mut out = match (&self.title, self.detail.as_str()) {
@@ -243,7 +243,7 @@ impl Kind {
 }
 
 impl Kind {
-    /// What it means, for problems without a detail. `None`: nobody here knows.
+    /// Its meaning, for problems without a detail. `None`: unknown.
     pub fn meaning(self) -> Option<&'static str> {
         Some(match self {
             Kind::AccountDoesNotExist => "the CA does not know this ACME account",
@@ -281,7 +281,7 @@ impl Kind {
     }
 }
 
-/// What a type says by itself.
+/// The meaning of a type by itself.
 fn said_by(type_: &str) -> Option<&str> {
     Kind::of(type_).meaning().or(Some(type_)).filter(|said| *said != ABOUT_BLANK)
 }
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn subproblems_are_told_with_their_names() {
+    fn subproblems_are_reported_with_their_names() {
         let problem = Problem::parse(&json!({
             "type": "urn:ietf:params:acme:error:malformed",
             "detail": "Some of the identifiers requested were rejected",
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_that_a_ca_wants_to_be_visited_is_told() {
+    fn the_page_that_a_ca_wants_to_be_visited_is_reported() {
         let of = |instance: &str| {
             Problem::parse(&json!({"type": "urn:ietf:params:acme:error:userActionRequired",
                 "detail": "Terms of service have changed", "instance": instance}))

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The rate limits that CAs publish, where they are certain. Renewals keep to them before the CA has to
-//! refuse. A CA is recognized by the host of its directory. Pure; `http` limits the size of answers.
+//! refuse. A CA is recognized by the host of its directory. Pure.
 
 use crate::time::{DAY, Timestamp};
 use crate::url::Url;
 use std::time::Duration;
 
-/// The limits of one CA. What no entry has, others are asked for: their refusals (`rateLimited`, 429) are
-/// kept to.
+/// The limits of one CA. Limits without an entry here are learned from the CA's refusals (`rateLimited`,
+/// 429).
 #[derive(Debug)]
 pub struct Limits {
     pub ca: &'static str,
@@ -44,7 +44,7 @@ const KNOWN: [Limits; 2] = [
     },
 ];
 
-/// Those of the CA with this directory URL, whatever its port and path.
+/// Those of the CA with this directory URL, regardless of its port and path.
 pub fn of(directory: &str) -> Option<&'static Limits> {
     let url = Url::parse(directory).ok()?;
     let host = url.host().to_string();
@@ -57,13 +57,13 @@ impl Limit {
         self.span / self.most
     }
 
-    /// What is taken after `count` more at `at`, as the time when all will be there again. `full`: that time
-    /// before.
+    /// The use of the limit after `count` more at `at`, as the time when all of it will be available again.
+    /// `full`: that time before.
     pub fn taken(&self, full: Timestamp, at: Timestamp, count: u32) -> Timestamp {
         full.max(at).plus(self.refill() * count.min(self.most))
     }
 
-    /// When `wanted` are there.
+    /// When `wanted` are available.
     pub fn free_at(&self, full: Timestamp, wanted: u32) -> Timestamp {
         full.minus(self.refill() * (self.most - wanted.min(self.most)))
     }

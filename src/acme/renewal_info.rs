@@ -8,7 +8,7 @@ use super::{Error, Polled, Server};
 use crate::time::Timestamp;
 use serde_json::Value;
 
-/// What a CA says about one certificate. The window ends after it begins.
+/// A CA's renewal information about one certificate. The window ends after it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenewalInfo {
     pub start: Timestamp,

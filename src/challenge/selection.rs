@@ -26,7 +26,7 @@ pub struct Means<'a> {
 
 impl Means<'_> {
     /// Why a type cannot be answered for a name. That httpd does not listen on a public port is no reason
-    /// where the type is configured: the admin knows what is in front of this server.
+    /// where the type is configured: the admin knows the setup in front of this server.
     fn obstacle(&self, type_: &str, domain: &str) -> Option<String> {
         let detected = self.configured.is_empty();
         let wildcard = names::is_wildcard(domain);

@@ -38,7 +38,7 @@ fn authority(arg: &str) -> Result<String, Error> {
     Ok(arg.to_string())
 }
 
-/// A mail address becomes a `mailto:` URL (RFC 6068); what has a scheme stays (RFC 8555 §7.3).
+/// A mail address becomes a `mailto:` URL (RFC 6068); a URL stays as it is (RFC 8555 §7.3).
 pub(super) fn contact(arg: &str) -> String {
     if scheme(arg).is_some() { arg.to_string() } else { format!("mailto:{arg}") }
 }

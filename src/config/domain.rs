@@ -40,7 +40,7 @@ pub fn close_section(server: &mut ServerConfig) -> Result<(), Error> {
     Ok(())
 }
 
-/// `MDMembers`: names in a section; for a server just what its MDs do by default.
+/// `MDMembers`: names in a section; for a server only the default of its MDs.
 pub(super) fn members(scope: &mut Scope<'_>, args: &[&str]) -> Result<(), Error> {
     if let Some(section) = &mut scope.server.open {
         add_members(section, args);
@@ -100,7 +100,7 @@ fn is_transitive(word: &str) -> Option<bool> {
 }
 
 /// The arguments on a line, as httpd splits one: at white space; a word in quotes may contain it. A backslash
-/// before another one, or in quotes before such a quote, stands for what follows it.
+/// before another one, or in quotes before such a quote, stands for the next character.
 pub fn split_arguments(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut chars = line.trim_start_matches(is_space).chars().peekable();

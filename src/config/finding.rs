@@ -38,7 +38,7 @@ pub struct Item<'a> {
 }
 
 /// Lists the first findings of a kind in full, then the names of some more. `number`: of the log, or nothing;
-/// `kind`: what all have in common.
+/// `kind`: the kind of all of them.
 pub fn gathered(number: &str, kind: &str, items: Vec<Item<'_>>) -> Vec<Finding> {
     let more = items.get(SHOWN..).unwrap_or_default();
     let rest = more.first().map(|first| {

@@ -12,7 +12,7 @@ pub(super) struct HostIndex {
     all: Vec<usize>,
     /// By `ServerName` alone.
     by_server_name: HashMap<String, Vec<usize>>,
-    /// By what follows the first label of `ServerName`.
+    /// By the part of `ServerName` after its first label.
     by_parent: HashMap<String, Vec<usize>>,
     /// By `ServerName` and aliases without wildcards.
     by_name: HashMap<String, Vec<usize>>,
@@ -53,7 +53,7 @@ impl HostIndex {
         }
     }
 
-    /// Every host; the first of those at an address gets what is for none of them.
+    /// Every host; the first one at an address also serves names of none of them.
     pub(super) fn all(&self) -> Vec<usize> {
         sorted(self.all.clone())
     }

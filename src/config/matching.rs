@@ -79,7 +79,7 @@ fn match_text(host: &Host, md: &str, domain: &str, count: usize) -> String {
 
 impl Plan {
     /// The names of the hosts that this MD and no other matches, with wildcards that a certificate could
-    /// have. `host` gives what is known of each.
+    /// have. `host` returns each host.
     pub fn host_names<'a>(&self, md: usize, host: impl Fn(usize) -> Option<&'a Host>) -> Vec<String> {
         let matched = self.mds.get(md).into_iter().flat_map(|planned| &planned.hosts);
         let alone = matched.filter(|at| self.hosts.get(**at).is_some_and(|plan| plan.mds.len() == 1));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn each_match_is_told_once_with_the_number_of_mds() {
+    fn each_match_is_reported_once_with_the_number_of_mds() {
         let text =
             format!("MDomain a.test www.a.test\nMDomain x.test\n{}", host("a.test", "www.a.test x.test"));
         let plan = Site::read(&text).unwrap().plan().unwrap();

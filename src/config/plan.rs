@@ -361,29 +361,29 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_no_length_is_told_once() {
-        let told = |text: &str| {
+    fn a_window_of_no_length_is_reported_once() {
+        let warnings = |text: &str| {
             let plan = planned(text);
             texts(&plan.findings, Level::Warn).into_iter().map(String::from).collect::<Vec<_>>()
         };
-        let late = told("MDRenewWindow %\nMDomain a.test\nMDomain b.test\nMDomain c.test");
+        let late = warnings("MDRenewWindow %\nMDomain a.test\nMDomain b.test\nMDomain c.test");
         assert_eq!(late.len(), 1);
         assert!(late[0].starts_with("md[a.test] and 2 more: MDRenewWindow 0%: "), "{late:?}");
-        assert!(told("MDRenewWindow 0\nMDomain a.test")[0].starts_with("md[a.test]: MDRenewWindow 0d: "));
-        let staples = told("MDStaplingRenewWindow %\nMDomain a.test");
+        assert!(warnings("MDRenewWindow 0\nMDomain a.test")[0].starts_with("md[a.test]: MDRenewWindow 0d: "));
+        let staples = warnings("MDStaplingRenewWindow %\nMDomain a.test");
         assert!(staples[0].starts_with("MDStaplingRenewWindow 0% (main server): "), "{staples:?}");
-        assert_eq!(told("MDRenewWindow 1%\nMDWarnWindow 0\nMDomain a.test"), Vec::<String>::new());
+        assert_eq!(warnings("MDRenewWindow 1%\nMDWarnWindow 0\nMDomain a.test"), Vec::<String>::new());
     }
 
     #[test]
-    fn a_ca_that_is_asked_without_encryption_is_told_of_once() {
+    fn a_ca_that_is_asked_without_encryption_is_reported_once() {
         let text = "MDCertificateAuthority http://ca.test/dir http://127.0.0.1/dir https://ca.test/dir\nMDomain a.test\n\
                     MDomain b.test\n<MDomain c.test>\nMDRenewMode manual\nMDCertificateAuthority http://other.test/\n</MDomain>";
         let plan = Site::read(text).unwrap().plan().unwrap();
-        let told = texts(&plan.findings, Level::Warn);
-        assert_eq!(told.len(), 1, "{told:?}");
+        let warnings = texts(&plan.findings, Level::Warn);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
         let begin = "md[a.test] and 1 more: MDCertificateAuthority http://ca.test/dir: requests to this CA are not encrypted";
-        assert!(told[0].starts_with(begin), "{told:?}");
+        assert!(warnings[0].starts_with(begin), "{warnings:?}");
     }
 
     #[test]

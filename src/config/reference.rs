@@ -147,7 +147,7 @@ impl Row {
         (detail.trim_end(), example.trim_end().trim_end_matches("```").trim_end())
     }
 
-    /// As it stands in a configuration.
+    /// As written in a configuration.
     fn written(&self) -> String {
         if self.args == Args::Section { format!("{}>", self.title()) } else { self.title().to_string() }
     }
@@ -220,8 +220,8 @@ mod tests {
     #[test]
     fn every_row_is_documented_once_and_in_a_group() {
         for row in ROWS {
-            let is_told = !row.form.is_empty();
-            assert_ne!(is_told, row.same_as.is_some(), "{}", row.title());
+            let is_documented = !row.form.is_empty();
+            assert_ne!(is_documented, row.same_as.is_some(), "{}", row.title());
             assert!(
                 row.same_as.is_none_or(|name| find(name).is_some_and(|r| r.same_as.is_none())),
                 "{}",
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_told_is_the_one_in_force() {
+    fn the_documented_default_is_the_one_in_force() {
         let plan = |line: &str| Site::read(&format!("MDomain a.test\n\n{line}")).unwrap().plan().unwrap();
         for row in ROWS {
             if let Unset::As(value) = row.unset {

@@ -16,7 +16,7 @@ pub enum Args {
     Many,
     /// The rest of the line as one argument.
     Raw,
-    /// Like `Raw`; what follows is the inside of a section.
+    /// Like `Raw`; the next lines are the inside of a section.
     Section,
 }
 
@@ -57,7 +57,7 @@ pub struct Row {
     /// Where md.json has the value.
     pub json_key: Option<&'static str>,
     pub parse: Parse,
-    /// The arguments as the documentation writes them: words in capitals stand for what the admin puts there.
+    /// The arguments as the documentation writes them: words in capitals are placeholders.
     pub form: &'static str,
     pub unset: Unset,
     /// The documentation beyond `help`: Markdown that ends with a block of configuration as an example, which

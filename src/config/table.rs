@@ -540,8 +540,8 @@ mod tests {
             ),
             (&["MDomain *"], "'*' is not a valid domain name: a wildcard can only be the whole first label"),
         ] {
-            let told = run(lines).map(|_| ()).unwrap_err();
-            let remedy = told.strip_prefix(text).unwrap_or_else(|| panic!("{lines:?}: {told}"));
+            let error = run(lines).map(|_| ()).unwrap_err();
+            let remedy = error.strip_prefix(text).unwrap_or_else(|| panic!("{lines:?}: {error}"));
             assert!(
                 [
                     "",
@@ -695,7 +695,7 @@ mod tests {
     }
 
     #[test]
-    fn no_error_text_and_no_debug_form_tells_the_hmac() {
+    fn no_error_text_and_no_debug_form_reveals_the_hmac() {
         let server = ok("MDExternalAccountBinding kid c2VjcmV0");
         assert!(!format!("{server:?}").contains("c2VjcmV0"));
         let error = run(&["MDExternalAccountBinding a b c2VjcmV0"]).unwrap_err();

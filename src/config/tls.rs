@@ -61,7 +61,7 @@ impl Plan {
             let ports = servers.get(at).map(|s| s.host.ports.as_slice()).unwrap_or_default();
             is(tls, at) && https.is_some_and(|p| ports.is_empty() || ports.contains(&0) || ports.contains(&p))
         });
-        // The main server only gets what no virtual host takes.
+        // The main server serves only connections that no virtual host takes.
         let first = |hosts: Vec<usize>| {
             let is_main = |at: usize| servers.get(at).is_some_and(|server| server.host.is_main);
             hosts.into_iter().min_by_key(|at| (is_main(*at), *at))
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_a_manual_md_lacks_are_told() {
+    fn names_that_a_manual_md_lacks_are_reported() {
         let outcome = run(&format!(
             "MDomain a.test manual\n{}{}",
             host(443, "a.test", "www.a.test"),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn requiring_https_without_a_tls_host_is_told() {
+    fn requiring_https_without_a_tls_host_is_reported() {
         let mds = "MDRequireHttps permanent\nMDomain a.test\n";
         assert_eq!(
             run(&format!("{mds}{}", host(80, "a.test", ""))).warnings(),
@@ -315,7 +315,7 @@ mod tests {
         ]
         .concat();
         let names = "a.test www.a.test x.w.test b.test b2.test c.test d.test e.test none.test 127.0.0.1";
-        // The main server gets only what no virtual host takes.
+        // The main server serves only connections that no virtual host takes.
         let main = "ServerAdmin alpn\nServerName b.test";
         let outcome = run(&format!("MDomain {names}\n{hosts}\n{main}"));
         // Names without a public TLS host are the first one's.

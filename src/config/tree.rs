@@ -8,7 +8,7 @@ use super::planned::Server;
 use super::split_arguments;
 use std::collections::HashMap;
 
-/// A directive, or a section with what is in it.
+/// A directive, or a section with its content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directive {
     /// As written; that of a section begins with `<`.
@@ -108,7 +108,7 @@ impl Tree {
     }
 }
 
-/// A section before what is in it.
+/// A section comes before its content.
 fn all(directives: &[Directive]) -> impl Iterator<Item = &Directive> {
     let mut rest: Vec<&Directive> = directives.iter().rev().collect();
     std::iter::from_fn(move || {

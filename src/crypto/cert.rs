@@ -62,7 +62,7 @@ impl Certificate {
         self.fields.issuer == self.fields.subject
     }
 
-    /// For what only OpenSSL can do. It has its own word on whether this is a certificate.
+    /// For operations that only OpenSSL has. OpenSSL decides by its own rules whether this is a certificate.
     pub fn x509(&self) -> Result<X509, ErrorStack> {
         X509::from_der(&self.der)
     }
@@ -146,8 +146,8 @@ impl Certificate {
         public.is_ok_and(|public| public.public_eq(key.pkey()))
     }
 
-    /// The same for the content of a key file, hundreds of times faster. `false` may also mean that this
-    /// cannot tell: the file is encrypted, damaged, or of another form than ours.
+    /// The same for the content of a key file, hundreds of times faster. `false` may also mean "unknown": the
+    /// file is encrypted, damaged, or of another form than ours.
     pub fn matches_key_file(&self, pem: &[u8]) -> bool {
         key_info::is_pair(pem, &self.fields.public_key)
     }
@@ -268,7 +268,7 @@ impl CertInfo {
         }
     }
 
-    /// What status pages show of a certificate.
+    /// The certificate as status pages show it.
     pub fn to_json(&self) -> Value {
         let mut out = Map::new();
         let mut put = |key: &str, value: Value| out.insert(key.to_string(), value);

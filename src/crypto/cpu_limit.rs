@@ -25,17 +25,17 @@ pub struct CpuLimit(Arc<Limits>);
 struct Limits {
     stop: StopFlag,
     make_rsa: MakeRsa,
-    /// What takes milliseconds, again and again: signatures of requests, the encryption of keys. Half of the
+    /// Frequent operations of milliseconds: signatures of requests, the encryption of keys. Half of the
     /// processors.
     short: Arc<Places>,
-    /// What takes a tenth of a second and more: RSA keys. All processors. Not at a lower priority: where all
-    /// are busy a large key would take minutes.
+    /// Operations of a tenth of a second and more: RSA keys. All processors, at normal priority: with all of
+    /// them busy, a large key would otherwise take minutes.
     long: Places,
     signing: SigningPool,
 }
 
 impl CpuLimit {
-    /// For this machine. Whatever computes ends when `stop` is raised.
+    /// For this machine. All computations end when `stop` is raised.
     pub fn new(stop: StopFlag, make_rsa: MakeRsa) -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let short = Arc::new(Places::new(processors / 2));
@@ -98,7 +98,7 @@ mod tests {
             assert!(!made.join().unwrap().unwrap());
         });
         let limit = CpuLimit::default();
-        assert!(limit.generate(&rsa, || true).unwrap().is_none(), "its job was told to stop");
+        assert!(limit.generate(&rsa, || true).unwrap().is_none(), "its job was stopped");
         assert!(limit.generate(&rsa, || false).unwrap().unwrap().is_rsa());
     }
 }

@@ -21,7 +21,7 @@ const DEPTH_MAX: usize = 16;
 
 const CONSTRUCTED: u8 = 0x20;
 
-/// What is left to read.
+/// The rest of the input.
 #[derive(Clone, Copy)]
 pub struct Reader<'a>(&'a [u8]);
 
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Like [`Reader::take`], with the bytes that tell tag and length.
+    /// Like [`Reader::take`], including the bytes of tag and length.
     pub fn take_whole(&mut self, tag: u8) -> Option<&'a [u8]> {
         let before = self.0;
         self.take(tag)?;
@@ -81,8 +81,8 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
-    /// Whether everything that is left is whole, down to the last element, and the elements whose form has
-    /// rules keep to them: what passes is not refused for its form elsewhere.
+    /// Whether the rest is complete down to the last element, and elements whose form has rules follow them:
+    /// other readers do not refuse it for its form.
     pub fn is_sound(self) -> bool {
         self.is_sound_to_depth(DEPTH_MAX)
     }
@@ -152,7 +152,7 @@ fn is_sound_primitive(tag: u8, content: &[u8]) -> bool {
     }
 }
 
-/// `2.5.4.3`; `None` for what is no object identifier.
+/// `2.5.4.3`; `None` if it is no object identifier.
 pub fn oid_text(oid: &[u8]) -> Option<String> {
     let arcs = arcs(oid)?;
     let (first, rest) = arcs.split_first()?;

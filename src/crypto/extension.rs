@@ -134,8 +134,7 @@ fn address(content: &[u8]) -> Option<IpAddr> {
         .ok()
 }
 
-/// A SignedCertificateTimestampList in the encoding of TLS (RFC 6962 §3.3); what follows a malformed
-/// entry is left out.
+/// A SignedCertificateTimestampList in the encoding of TLS (RFC 6962 §3.3), up to the first malformed entry.
 fn scts(list: &[u8]) -> Vec<Sct> {
     let mut found = Vec::new();
     let Some((mut rest, _)) = prefixed(list) else { return found };
@@ -168,7 +167,7 @@ fn sct(entry: &[u8]) -> Option<Sct> {
     })
 }
 
-/// Bytes behind a 16-bit length, and what follows them.
+/// Bytes behind a 16-bit length, and the rest.
 fn prefixed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))

@@ -15,7 +15,7 @@ use openssl::x509::{X509, X509Extension, X509NameBuilder};
 /// The instant at which tests take place.
 pub const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
-/// What a certificate shall be. Lifetime: 90 days, the first of which has passed.
+/// The wanted content of a certificate. Lifetime: 90 days, the first of which has passed.
 pub struct Wish<'a> {
     pub names: &'a [&'a str],
     /// Whole bytes in hex.
@@ -63,7 +63,7 @@ impl Ca {
         Ca { cert, key }
     }
 
-    /// What this CA says of the key of another one.
+    /// A certificate of this CA for the key of another one.
     pub fn cross_sign(&self, other: &Ca) -> Certificate {
         let name = &other.cert.dns_names()[0];
         certificate(name, &other.key, Some(self), &Wish::default())

@@ -11,7 +11,7 @@ use openssl::x509::X509;
 pub struct Identity {
     pub key: PKey<Private>,
     pub leaf: X509,
-    /// What leads from the leaf to its root, without the leaf.
+    /// The chain from the leaf to its root, without the leaf.
     pub issuers: Stack<X509>,
 }
 

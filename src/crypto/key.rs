@@ -37,8 +37,8 @@ impl PrivateKey {
         Ok(PrivateKey(PKey::from_rsa(key)?))
     }
 
-    /// Reads the key in a PEM file of the admin or root, in any plain form. One that is encrypted is refused,
-    /// and nobody is asked for its pass phrase.
+    /// Reads the key in a PEM file of the admin or root, in any plain form. Refuses an encrypted one without
+    /// asking for its pass phrase.
     pub fn from_pem(file: &[u8]) -> Result<Self, Error> {
         pem::refuse_encrypted(file)?;
         // Reached by nothing that is encrypted.
@@ -60,7 +60,7 @@ impl PrivateKey {
         }
     }
 
-    /// Opens what [`seal`](Self::seal) made, here or in the C module. `pass_phrase` may be any bytes.
+    /// Opens a key sealed by [`seal`](Self::seal) or by the C module. `pass_phrase` may be any bytes.
     pub fn open(file: &[u8], pass_phrase: &[u8]) -> Result<Self, Error> {
         let der = sealed::open(file, pass_phrase)?;
         PrivateKey::from_pkcs8(&der)

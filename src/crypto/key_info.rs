@@ -12,8 +12,8 @@ use openssl::asn1::Asn1Object;
 pub(super) const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 pub(super) const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
 
-/// Whether the key in `pem` is surely the one of `public`, a SubjectPublicKeyInfo. `false`: it is not, or
-/// that cannot be told from here.
+/// Whether the key in `pem` is certainly the one of `public`, a SubjectPublicKeyInfo. `false`: it is not, or
+/// this function cannot decide.
 pub fn is_pair(pem: &[u8], public: &[u8]) -> bool {
     let blocks = pem::private_blocks(pem).unwrap_or_default();
     // The first private key counts, and certificates may lie beside it.

@@ -44,7 +44,7 @@ pub fn fill_with_random(bytes: &mut [u8]) -> Result<(), Error> {
     Ok(openssl::rand::rand_bytes(bytes)?)
 }
 
-/// What to do where OpenSSL fails at what it can do.
+/// Advice for errors of OpenSSL that the input cannot have caused.
 pub const ADVICE: &str =
     "Check free memory and openssl.cnf, then restart httpd: OpenSSL failed on this machine.";
 
@@ -52,7 +52,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     openssl::sha::sha256(bytes)
 }
 
-/// OpenSSL refused, or the input is not what it should be.
+/// OpenSSL refused, or the input has not the expected form.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]

@@ -7,7 +7,7 @@ use super::{Certificate, Chain, PrivateKey};
 use std::collections::HashSet;
 use std::fmt;
 
-/// What was sent beside the path.
+/// The certificates that were sent beside the path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// Certificates that were sent before.
@@ -77,7 +77,7 @@ mod tests {
         key: PrivateKey,
         /// Leaf, intermediate, root.
         path: [Certificate; 3],
-        /// What the old CA says of the new CA's key.
+        /// The old CA's certificate for the key of the new one.
         cross: Certificate,
         old: Ca,
         root: Ca,

@@ -10,13 +10,13 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
-/// The blocks of a text with their labels, in their order. What stands outside of blocks is passed over.
-/// `None`: a block is not in that form.
+/// The blocks of a text with their labels, in their order. Text outside of blocks is skipped. `None`: a block
+/// is malformed.
 pub fn blocks(text: &[u8]) -> Option<Vec<(&str, Vec<u8>)>> {
     read(text, false)
 }
 
-/// A label and what is in the block, which is wiped.
+/// A label and the content of the block, which is wiped.
 type Private<'a> = (&'a str, Zeroizing<Vec<u8>>);
 
 /// The same where private keys may be in them: nothing of them stays behind in memory.
@@ -51,8 +51,8 @@ fn read(text: &[u8], is_private: bool) -> Option<Vec<(&str, Vec<u8>)>> {
     Some(found)
 }
 
-/// Refuses a file in which OpenSSL might find a private key that is encrypted, in whatever form. It would ask
-/// for the pass phrase at the terminal, or compute for as long as the file says.
+/// Refuses a file in which OpenSSL might find an encrypted private key of any form. OpenSSL would ask for the
+/// pass phrase at the terminal, or compute for as long as the file says.
 pub fn refuse_encrypted(file: &[u8]) -> Result<(), Error> {
     if find(file, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_none() && find(file, HEADER).is_none() {
         return Ok(());

@@ -6,7 +6,7 @@ use crate::sync::lock;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long somebody who waits for a place may miss that the process is stopping.
+/// The interval at which a thread that waits for a place checks whether the process is stopping.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// As many may compute at once.
@@ -23,13 +23,13 @@ impl Places {
         Places { free: Mutex::new(count.max(1)), freed: Condvar::new() }
     }
 
-    /// Does `work` once there is a place. Whoever is inside must not pass the same one again.
+    /// Does `work` once there is a place. `work` must not ask for a place here again.
     pub fn pass<R>(&self, work: impl FnOnce() -> R) -> R {
         let _place = self.enter();
         work()
     }
 
-    /// The same, but for nobody who is told to stop before there is a place.
+    /// The same, unless the caller is stopped before there is a place.
     pub fn pass_unless<R>(&self, is_stopped: impl Fn() -> bool, work: impl FnOnce() -> R) -> Option<R> {
         let _place = self.enter_unless(&is_stopped)?;
         (!is_stopped()).then(work)
@@ -89,7 +89,7 @@ mod tests {
         let most = most.into_inner();
         assert!(most <= 2, "{most} at once");
         assert_eq!(done.into_inner(), 160);
-        // One who would not wait finds the places taken, and one that is given back.
+        // A caller that does not wait finds the places taken, and then the one that is given back.
         let enter = || places.enter_unless(&|| true);
         let (first, second) = (enter(), enter());
         assert!(first.is_some() && second.is_some() && enter().is_none());

@@ -128,7 +128,7 @@ impl<'a> Sealed<'a> {
     }
 }
 
-/// A positive INTEGER. What is larger than any limit is the largest.
+/// A positive INTEGER. One that exceeds the type becomes its largest value.
 fn number(content: &[u8]) -> Option<u32> {
     let (first, _) = content.split_first()?;
     if *first >= 0x80 {
@@ -172,7 +172,7 @@ kW/bNugK0SFcXJX2A1kNpCv9I9eBXGAND9VWwIMFGAryRcytpntZD7IGkpkbI6kq
         tlv(OBJECT_IDENTIFIER, &[oid])
     }
 
-    /// What a key is sealed with, as elements of DER.
+    /// The parameters that a key is sealed with, as elements of DER.
     struct Wish {
         scheme: Vec<u8>,
         derivation: Vec<u8>,

@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// After this time without work a thread ends.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 
-/// With it a thread gets a tenth of what others get where all want a processor.
+/// At this nice level a thread has a tenth of the CPU time of others, if all are busy.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
@@ -47,7 +47,7 @@ struct Shared {
     queue: Mutex<Queue>,
     /// There is work, or an end to it.
     changed: Condvar,
-    /// Shared with what computes elsewhere.
+    /// Shared with computations outside of this pool.
     places: Arc<Places>,
     stop: StopFlag,
 }
@@ -72,7 +72,7 @@ impl SigningPool {
     pub fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> Option<R> {
         let (done, result) = sync_channel::<Result<R, Box<dyn Any + Send>>>(1);
         let work = move || {
-            // Whoever waits gets a panic as its own.
+            // A panic is passed on to the waiting caller.
             let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
         };
         self.submit(Box::new(work));
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_that_of_whoever_waits_and_the_thread_goes_on() {
+    fn a_panic_reaches_the_caller_that_waits_and_the_thread_goes_on() {
         let pool = pool(1, &StopFlag::default());
         for _ in 0..3 {
             assert!(catch_unwind(AssertUnwindSafe(|| pool.run(|| panic!("inside")))).is_err());

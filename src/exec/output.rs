@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// How much is kept for the log.
 const KEPT: usize = 4096;
 
-/// More than a pipe holds: reading ends even while somebody goes on writing.
+/// More than a pipe holds: reading ends even while a process keeps writing.
 const READS: usize = 32;
 
 /// A stream of a command: the command has one end, we read at the other.
@@ -59,10 +59,10 @@ impl Output {
         }
     }
 
-    /// The first lines of what the command printed. Its end is set so that what it has left running is never
-    /// held up: once the pipe is full, writes there fail with EAGAIN.
+    /// The first lines of the command's output. Processes that the command left running are never held up by
+    /// the pipe: once it is full, writes fail with EAGAIN.
     pub fn close(mut self) -> Vec<String> {
-        // First this, then reading: that wakes who waits for room in the pipe.
+        // Set before reading, which wakes processes that wait for room in the pipe.
         let _ = fcntl_setfl(&self.writer, OFlags::NONBLOCK);
         self.read();
         String::from_utf8_lossy(&self.head).lines().map(String::from).collect()

@@ -62,14 +62,14 @@ fn environment() -> Vec<CString> {
     entries.collect()
 }
 
-/// Everything from 3 on that is open, and what other threads may open before the fork: that takes the lowest
-/// numbers.
+/// All open descriptors from 3 on, and those that other threads may open before the fork: these have the
+/// lowest free numbers.
 fn others() -> Vec<RawFd> {
     let open = descriptors();
     let low = open.as_ref().map_or(UNLISTED, |open| RawFd::try_from(open.len()).unwrap_or(RawFd::MAX));
     let low = low.saturating_add(MARGIN);
     let high = open.into_iter().flatten().filter(|number| *number >= low);
-    // posix_spawn refuses what lies above.
+    // posix_spawn refuses descriptors above the limit.
     let limit = getrlimit(Resource::Nofile).current.and_then(|limit| RawFd::try_from(limit).ok());
     (3..low).chain(high).filter(|number| limit.is_none_or(|limit| *number < limit)).collect()
 }

@@ -53,7 +53,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// A response, whatever its status.
+/// A response of any status.
 #[derive(Clone, Debug, Default)]
 pub struct Response {
     pub status: u16,
@@ -121,7 +121,7 @@ pub enum Error {
     Other { status: i32, reason: String },
 }
 
-/// What is wrong where there is no TLS.
+/// The reason why there is no TLS connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsFault {
     /// By the clock of this machine, the time of the server's certificate is past or has not begun.

@@ -48,7 +48,7 @@ pub enum Flaw {
         "{0} in staging is not what this server has left there: its `auth` does not fit, because somebody with the rights of httpd's User has changed it or brought it from elsewhere"
     )]
     Forged(&'static str),
-    /// What only we write has no code.
+    /// A file that only this module writes has no code.
     #[error("{0} in staging was not left there by this server: it has no `auth`")]
     Unsigned(&'static str),
     #[error("{0}")]
@@ -78,8 +78,8 @@ pub fn load<R: Rights>(
     Ok(set)
 }
 
-/// The code of a complete set in staging, which was ordered for `md`. Keys need not be in it: what
-/// certificates of theirs are in there does not belong to any other key.
+/// The code of a complete set in staging, which was ordered for `md`. It need not cover the keys: the
+/// certificates fit no other key.
 pub fn vouch<R: Rights>(
     store: &Store<R>,
     name: &str,
@@ -90,8 +90,8 @@ pub fn vouch<R: Rights>(
     store.vouch(purpose(is_tried), name, &content(md, sets))
 }
 
-/// What can be believed of what a job says about a set in staging that was read with it: whether hosts take
-/// it. Sets of the C module have no code; that hosts take them is tried again.
+/// The authenticated part of a job's statements about the set in staging that was read with it: whether hosts
+/// accept it. Sets of the C module have no code, so hosts try them again.
 pub fn trial<R: Rights>(
     store: &Store<R>,
     job: &Job,
@@ -136,7 +136,7 @@ impl Bundle {
         crypto::scratch::accepts(&self.key, chain).map_err(refused)
     }
 
-    /// Whether it is what `md` asks for. That key and chain belong together holds of each.
+    /// Whether it fits the configuration of `md`. Key and chain of a bundle always belong together.
     pub fn fits(&self, md: &Md, now: Timestamp) -> Result<(), Unfit> {
         if !self.chain.leaf().has_alternative_names() {
             return Err(Unfit::SubjectAlone);
@@ -145,7 +145,7 @@ impl Bundle {
     }
 
     /// Only of a key and certificates of which one belongs to it. The chain is the path from that one on;
-    /// what else was sent with it is left behind.
+    /// other certificates are dropped.
     pub fn from_sent(spec: KeySpec, key: PrivateKey, sent: Chain) -> Result<(Self, Dropped), Flaw> {
         let path = sent.into_path(&key);
         let (chain, dropped) = path.ok_or_else(|| Flaw::Mismatch(spec.label().to_string()))?;
@@ -154,9 +154,9 @@ impl Bundle {
     }
 }
 
-/// The certificates of `md` in `domains` that can be served, whatever it is configured to have now, and what
-/// is wrong with the others. Other kinds of keys than the configured ones are looked for only where one of
-/// these lacks.
+/// The certificates of `md` in `domains` that can be served, whether or not their keys are still configured,
+/// and the flaws of the others. Keys that are not configured are looked for only if a configured one is
+/// missing.
 pub fn look(store: &StartStore, name: &str, md: &Md) -> (Certs, Vec<Flaw>) {
     let keys = md.keys();
     let (mut found, mut flaws) = look_for(store, name, &keys);
@@ -184,7 +184,7 @@ fn look_for(store: &StartStore, name: &str, specs: &[KeySpec]) -> (Vec<(KeySpec,
     (found, flaws)
 }
 
-/// What [`load`] says of a set in `domains`, where the key itself is of no interest, if mod_ssl will take it.
+/// The result of [`load`] for a set in `domains` without the key itself, if mod_ssl will accept it.
 fn look_at(store: &StartStore, name: &str, spec: &KeySpec) -> Result<CertInfo, Flaw> {
     let chain = store.read_chain(Group::Domains, name, &spec.file_name(CHAIN_STEM))?;
     let key = store.read(Group::Domains, name, &spec.file_name(KEY_STEM))?.map(Zeroizing::new);
@@ -242,7 +242,7 @@ mod tests {
             (&with_staple, &md, NOW, Err(Unfit::MustStaple)),
             (&good, &md, end.minus(std::time::Duration::from_secs(1)), Ok(())),
             (&good, &md, end, Err(Unfit::Expired)),
-            // What lasts counts before what time brings.
+            // Lasting reasons come before expiry.
             (&good, &stapled, end, Err(Unfit::MustStaple)),
             (&bundle(&Wish { names: &["a.test"], ..Wish::default() }), &stapled, end, Err(Unfit::Names)),
         ] {
@@ -264,7 +264,7 @@ mod tests {
         let md = Md { name: "a.test".into(), domains: vec!["a.test".into()], ..Md::default() };
         assert_eq!(bundle.info.dns_names, ["a.test"]);
         assert_eq!(bundle.fits(&md, NOW), Err(Unfit::SubjectAlone));
-        // What is in use is served all the same, and not renewed for that.
+        // The bundle in use is served nevertheless, and not renewed for this reason.
         assert_eq!(fit::check(&md, Some(&bundle.info), NOW), Ok(()));
     }
 }

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 /// The certificate of one key of an MD; `None` where certificate or key are missing or unusable.
 pub type KeyedCert = (KeySpec, Option<CertInfo>);
 
-/// The state of `md` with these certificates, one per key, and what is wrong where it is incomplete.
+/// The state of `md` with these certificates, one per key, and the reason if it is incomplete.
 pub fn assess(md: &Md, certs: &[KeyedCert]) -> (State, Option<String>) {
     let unfit = |(spec, cert): &KeyedCert| {
         fit::check_content(md, cert.as_ref()).err().map(|unfit| described(&unfit, md, spec.label()))
@@ -22,7 +22,8 @@ pub fn assess(md: &Md, certs: &[KeyedCert]) -> (State, Option<String>) {
     }
 }
 
-/// Whether what is in use can go on for a while. A site without certificate must not wait for its first one.
+/// Whether the certificates in use are good for a while. A site without certificate must not wait for its
+/// first one.
 pub fn is_good(md: &Md, certs: &[KeyedCert], now: Timestamp) -> bool {
     certs.iter().all(|(_, cert)| fit::check(md, cert.as_ref(), now).is_ok())
 }

@@ -8,7 +8,7 @@ use crate::crypto::CertInfo;
 use crate::model::Md;
 use crate::time::Timestamp;
 
-/// Why a certificate is not what its domain asks for.
+/// Why a certificate does not fit the configuration of its domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
     Missing,
@@ -40,7 +40,7 @@ impl Unfit {
     }
 }
 
-/// What is wrong with the certificate that `md` has for a key, the most serious first.
+/// Checks the certificate that `md` has for a key; of several reasons, the most serious is returned.
 pub fn check(md: &Md, cert: Option<&CertInfo>, now: Timestamp) -> Result<(), Unfit> {
     check_content(md, cert)?;
     match cert {
@@ -49,7 +49,7 @@ pub fn check(md: &Md, cert: Option<&CertInfo>, now: Timestamp) -> Result<(), Unf
     }
 }
 
-/// The same, whatever the time is.
+/// The same, regardless of time.
 pub fn check_content(md: &Md, cert: Option<&CertInfo>) -> Result<(), Unfit> {
     let cert = cert.ok_or(Unfit::Missing)?;
     if !md.is_covered_by(&cert.dns_names) {

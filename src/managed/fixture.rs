@@ -94,7 +94,7 @@ impl Lab {
         self.store.write_json(Group::Staging, name, file::ACCOUNTS[0].0, &json).unwrap();
     }
 
-    /// Every file of the store, with what changes when it is written.
+    /// Every file of the store, with the attributes that change when it is written.
     pub fn files(&self) -> BTreeMap<PathBuf, Written> {
         let mut found = BTreeMap::new();
         walk(&self.root(), &mut found);

@@ -20,7 +20,7 @@ impl Admitted {
         self.0
     }
 
-    /// For tests of what comes after the gate.
+    /// For tests of the steps after the gate.
     #[cfg(test)]
     pub fn untried(sets: Vec<Bundle>) -> Self {
         Admitted(sets)
@@ -35,8 +35,8 @@ impl Deref for Admitted {
     }
 }
 
-/// Lets sets pass whose chains lie in the folder of `name` in `group`. What the hosts made of them that are
-/// to serve them counts for more than the settings of this machine, which hosts may loosen and tighten.
+/// Lets sets pass whose chains are in the folder of `name` in `group`. The trial by the hosts that will serve
+/// them outweighs the settings of this machine, which hosts may loosen and tighten.
 pub fn admit<R: Rights>(
     store: &Store<R>,
     group: R::Group,

@@ -33,12 +33,11 @@ pub struct Managed {
     pub md: Md,
     /// Those of the start.
     pub certs: Certs,
-    /// The TLS hosts that have this MD, and who provided their certificates at the start.
+    /// The TLS hosts that have this MD, and the sources of their certificates at the start.
     pub hosts: Vec<Host>,
     /// Some host has this MD.
     pub in_use: bool,
-    /// No host shows its certificates: none has TLS, nor has somebody else who takes connections for this
-    /// httpd.
+    /// No host serves its certificates: none has TLS, and no other server terminates TLS for this httpd.
     pub lacks_tls: bool,
     /// Renewal looks after it.
     pub watched: bool,
@@ -46,20 +45,20 @@ pub struct Managed {
     pub dns01: Option<Dns01>,
     /// How its CA is reached: server-level settings resolved, which md.json does not show.
     pub route: Route,
-    /// What has come into use since the start.
+    /// The set that came into use since the start.
     pub live: slot::Slot,
-    /// What keeps the state of its renewal from the disk.
+    /// The reason why the state of its renewal is not on disk.
     pub unsaved: save_error::Unsaved,
 }
 
 impl Managed {
-    /// One that is planned, with its certificates in use. What hosts and children add to it is still missing.
+    /// A planned one, with its certificates in use. Hosts and children are added later.
     pub fn new(planned: PlannedMd, certs: Certs) -> Self {
         let PlannedMd { md, hosts, defined_at: _, dns01, route, watched } = planned;
         Managed { md, certs, in_use: !hosts.is_empty(), dns01, route, watched, ..Managed::default() }
     }
 
-    /// The MD with the CA that issued what this process serves.
+    /// The MD with the CA that issued the certificates this process serves.
     pub fn current(&self) -> Cow<'_, Md> {
         match &*self.live.load() {
             Some(set) if set.ca_url != self.md.ca.url => {

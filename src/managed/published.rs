@@ -45,7 +45,8 @@ pub fn read<R: Rights>(store: &Store<R>, group: R::Group, name: &str) -> Result<
     }
 }
 
-/// The same for a start, which takes over what a version before has left, and whether it is known to be ours.
+/// The same for a start, which also accepts a file of an earlier version, and whether the file is
+/// authenticated.
 pub fn read_at_start(store: &StartStore, name: &str) -> Result<Option<(Published, bool)>, Flaw> {
     let Some(json) = store.read_json(Group::Staging, name, FILE)? else { return Ok(None) };
     match author(store, name, &json) {
@@ -69,7 +70,7 @@ fn author<R: Rights>(store: &Store<R>, name: &str, record: &Value) -> Author {
     store.author(Purpose::Live, name, &auth::bare(record), record.get(auth::FIELD))
 }
 
-/// Makes what is live for one name that of another one, in whose folder it is going to be. What is not ours
+/// Signs the live set of one name for another one, to whose folder it will be moved. A file without our code
 /// stays as it is.
 pub(crate) fn sign_over(store: &StartStore, folder: &str, name: &str) -> Result<(), Error> {
     match store.read_json(Group::Staging, folder, FILE) {
@@ -118,7 +119,7 @@ fn parse<R: Rights>(store: &Store<R>, group: R::Group, json: &Value) -> Result<P
 }
 
 /// The complete set in staging, and the MD it was ordered for. `known`: the set, where it need not be read.
-/// What `job` says of a set that was read is what can be believed.
+/// If the set was read, `job.trial` keeps only its authenticated part.
 pub fn staged(
     store: &WorkStore,
     job: &mut Job,
@@ -150,7 +151,7 @@ impl Published {
     pub fn new(now: Timestamp, ordered: &Md, job: &Job, sets: Admitted) -> Self {
         // The binding to an external account is a secret, and of no use here.
         let md = Md { eab: None, ..ordered.clone() };
-        // What commands have heard of it the job in staging says, until the next renewal.
+        // The job in staging has the notifications about it, until the next renewal.
         let job = Job { notified: true, notified_renewed: true, ..job.clone() };
         // As the file has it.
         Published { since: Timestamp::from_unix(now.unix()), md, job: job.to_json(), sets: sets.into_sets() }

@@ -17,7 +17,7 @@ pub struct Unsaved {
     job: Arc<Mutex<Option<Job>>>,
 }
 
-/// What of it all processes know.
+/// The part of it that all processes share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
     /// Why it could not be written the last time, as an `apr_status_t`.
@@ -38,7 +38,7 @@ impl Unsaved {
     /// Notes whether `job` could be written.
     pub fn note(&self, job: &Job, outcome: &Result<(), Error>) {
         let value = outcome.as_ref().err().map_or(0, |error| error.os_error().unwrap_or(status::GENERAL));
-        // Whoever sees that it is unsaved sees the errors.
+        // The errors are stored first: a reader that sees the other value sees them, too.
         self.store(1, if value == 0 { 0 } else { u64::from(job.errors) });
         self.store(0, u64::try_from(value).unwrap_or(0));
     }
@@ -60,12 +60,12 @@ impl Unsaved {
         Some(Loss { status, errors: self.load(1)?.try_into().unwrap_or(u32::MAX) })
     }
 
-    /// Keeps what could not be written, for the next look of this process.
+    /// Keeps a job that could not be written, for the next check by this process.
     pub fn keep(&self, job: Option<Job>) {
         *self.kept() = job;
     }
 
-    /// What the last look of this process could not write.
+    /// The job that the last check by this process could not write.
     pub fn take(&self) -> Option<Job> {
         self.kept().take()
     }

@@ -20,15 +20,15 @@ pub struct SavedOrder {
 pub enum Phase {
     /// No challenge was started.
     Placed,
-    /// These authorizations, by their URLs, wait for the CA, which was told to look. Since when the first one
-    /// has.
+    /// The challenges of these authorizations, by their URLs, were started, the first at `since`: the CA
+    /// validates them.
     Validating { since: Timestamp, started: Vec<String> },
     /// All names are validated.
     Issuing { since: Timestamp },
 }
 
-/// An order whose CA does not come to an end in the time of one attempt: what it does and since when, and
-/// when it is asked again.
+/// An order that its CA does not complete within one attempt: the current step, its start, and the time of
+/// the next poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     pub waiting: Waiting,
@@ -88,7 +88,7 @@ impl SavedOrder {
         }
     }
 
-    /// Nothing comes of the challenge of this authorization unless it is started again.
+    /// Notes that the challenge of this authorization has to be started again.
     pub fn unstart(&mut self, authorization: &str) {
         if let Phase::Validating { started, .. } = &mut self.phase {
             started.retain(|url| url != authorization);
@@ -100,16 +100,15 @@ impl SavedOrder {
         self.phase = Phase::Issuing { since: now };
     }
 
-    /// What was noted by a clock that was ahead has been so since now: else it would be waited for until that
-    /// time has come.
+    /// Moves times in the future, written while the clock was ahead, to `now`: the order would otherwise wait
+    /// until then.
     pub fn believe_up_to(&mut self, now: Timestamp) {
         if let Phase::Validating { since, .. } | Phase::Issuing { since } = &mut self.phase {
             *since = (*since).min(now);
         }
     }
 
-    /// Since when the CA has been at work in this phase. What was noted by a clock that was ahead is not
-    /// believed.
+    /// The begin of this phase at the CA, at most `now`: a later time was written while the clock was ahead.
     pub fn since(&self, now: Timestamp) -> Timestamp {
         match self.phase {
             Phase::Validating { since, .. } | Phase::Issuing { since } => since.min(now),

@@ -11,9 +11,9 @@ use crate::time::Timestamp;
 use std::cmp::Ordering;
 use std::ops::Deref;
 
-/// The certificates there are for an MD, by what it is configured to have.
+/// The certificates that exist for an MD, sorted into those of configured keys and others.
 ///
-/// Stands for the entries of the configured keys, which is what decides about renewing.
+/// Dereferences to the entries of the configured keys, which decide about renewing.
 #[derive(Clone, Debug, Default)]
 pub struct Certs {
     /// One entry for each configured key, `None` where there is no certificate for it.
@@ -42,7 +42,7 @@ impl Certs {
         certs
     }
 
-    /// All there are, whatever is configured.
+    /// All that exist, of configured keys and others.
     pub fn all(&self) -> impl Iterator<Item = &CertInfo> {
         self.keyed().chain(self.spare()).map(|(_, cert)| cert)
     }
@@ -56,7 +56,7 @@ impl Certs {
     }
 
     /// Those to serve: of the configured keys, or of others where these have none in time. Without any in
-    /// time, those of the configured keys, or else whatever there is.
+    /// time, those of the configured keys, or else the others.
     pub fn best(&self, now: Timestamp) -> Vec<(&KeySpec, &CertInfo)> {
         let in_time = |(_, cert): &(&KeySpec, &CertInfo)| is_in_time(cert, now);
         let choices = [
@@ -68,17 +68,17 @@ impl Certs {
         choices.into_iter().find(|choice| !choice.is_empty()).unwrap_or_default()
     }
 
-    /// Whether what is served of them is valid by its dates.
+    /// Whether those that are served are valid by their dates.
     pub fn are_in_time(&self, now: Timestamp) -> bool {
         self.best(now).first().is_some_and(|(_, cert)| is_in_time(cert, now))
     }
 
-    /// Whether what is served of them has a name of `md`, expired or not.
+    /// Whether those that are served have a name of `md`, expired or not.
     pub fn are_for(&self, md: &Md, now: Timestamp) -> bool {
         self.worth(md, now).names > 0
     }
 
-    /// What they are worth to `md`, the best of them.
+    /// The worth of the best of them to `md`.
     pub fn worth(&self, md: &Md, now: Timestamp) -> Worth {
         let best = self.best(now);
         let is_configured = |spec: &KeySpec| self.keyed().any(|(keyed, _)| keyed == spec);
@@ -107,8 +107,8 @@ impl From<Vec<KeyedCert>> for Certs {
 }
 
 impl Certs {
-    /// Whether clients have more of these than of `other`. What is only for fewer of the configured keys is
-    /// no loss where it is valid for longer.
+    /// Whether these serve clients better than `other`. Fewer configured keys are no loss if the certificates
+    /// are valid for longer.
     pub fn outdo(&self, other: &Certs, md: &Md, now: Timestamp) -> bool {
         let (own, others) = (self.worth(md, now), other.worth(md, now));
         let end = |certs: &Certs| certs.best(now).iter().map(|(_, cert)| cert.not_after).min();
@@ -194,7 +194,7 @@ impl Own {
     }
 }
 
-/// Who provides the certificate of a host.
+/// The source of a host's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The certificates of its MD, see [`Certs::best`].
@@ -292,8 +292,8 @@ mod tests {
         certs.best(NOW).iter().map(|(spec, _)| spec.label().to_string()).collect()
     }
 
-    /// What each host serves, for every condition of the one configured key, of a key that is not configured
-    /// any more, and of the host's own files.
+    /// The certificate that each host serves, for every condition of the one configured key, of a key that is
+    /// no longer configured, and of the host's own files.
     #[test]
     fn every_combination_serves_the_best_there_is() {
         for (configured, former) in CONDITIONS.iter().flat_map(|a| CONDITIONS.map(|b| (*a, b))) {

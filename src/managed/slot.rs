@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_asks_waits_for_a_set_that_is_being_read() {
+    fn no_caller_waits_for_a_set_that_is_being_read() {
         let (sets, slot) = connected();
         slot.signal();
         slot.catch_up();

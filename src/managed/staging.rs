@@ -17,11 +17,11 @@ pub mod file {
     pub const MD: &str = "md.json";
     pub const JOB: &str = "job.json";
     pub const ORDER: &str = "order.json";
-    /// What CAs advise about the certificates in use: there without a job, too.
+    /// The advice of CAs about the certificates in use: exists without a job, too.
     pub const ARI: &str = "ari.json";
     /// The set that is live until the next restart moves it to `domains`.
     pub const LIVE: &str = "live.json";
-    /// What was issued lately: there without a job, too.
+    /// The recently issued certificates: exists without a job, too.
     pub const LEDGER: &str = "issued.json";
     /// JSON and key of the first account that waits here, and of further ones, each of another CA.
     pub const ACCOUNTS: [(&str, &str); 4] = [
@@ -35,12 +35,12 @@ pub mod file {
     pub const CHAIN_STEM: &str = "pubcert";
 }
 
-/// What is known of the certificates in use, and of those issued lately.
+/// The files about the certificates in use and those issued recently.
 const KEPT: [&str; 2] = [file::ARI, file::LEDGER];
-/// The same where a renewal is given up, and what is live is not.
+/// The files that stay when a renewal is given up: the same, and the live set.
 pub const KEPT_BESIDE: [&str; 3] = [file::ARI, file::LEDGER, file::LIVE];
 
-/// Empties the staging of a name, but for what is known of the certificates in use.
+/// Empties the staging of a name, except for the files about the certificates in use.
 pub fn purge(store: &StartStore, name: &str) -> Result<(), Error> {
     store.purge_but(Group::Staging, name, &KEPT)
 }
@@ -85,7 +85,7 @@ impl<'a> Staging<'a> {
         Ok(json.as_ref().and_then(SavedOrder::from_json))
     }
 
-    /// Does not wait for the disk: what a power failure takes costs a new order.
+    /// Does not wait for the disk: an order lost in a power failure costs a new order.
     pub fn save_order(&self, order: &SavedOrder) -> Result<(), Error> {
         self.store.unsynced().write_json(GROUP, self.name, file::ORDER, &order.to_json())
     }
@@ -117,13 +117,13 @@ impl<'a> Staging<'a> {
         files.iter().any(|found| found.starts_with(file::CHAIN_STEM))
     }
 
-    /// Whether it holds what a finished job says.
+    /// Whether it has all files of a finished job.
     pub fn is_complete(&self) -> bool {
         let has_chain = |spec: &KeySpec| self.chain(spec).is_ok_and(|chain| chain.is_some());
         self.md().is_ok_and(|md| md.is_some_and(|md| md.keys().iter().all(has_chain)))
     }
 
-    /// What CAs advise about the certificates in use.
+    /// The advice of CAs about the certificates in use.
     pub fn ari(&self) -> Result<Vec<ari::Entry>, Error> {
         let json = self.store.read_json(GROUP, self.name, file::ARI)?;
         Ok(json.as_ref().map(ari::from_json).unwrap_or_default())
@@ -133,7 +133,7 @@ impl<'a> Staging<'a> {
         self.store.write_json(GROUP, self.name, file::ARI, &ari::to_json(entries))
     }
 
-    /// What was issued lately; empty where it cannot be read.
+    /// The recently issued certificates; empty if the file cannot be read.
     pub fn ledger(&self) -> Ledger {
         let json = self.store.read_json(GROUP, self.name, file::LEDGER).unwrap_or_default();
         json.as_ref().map(Ledger::from_json).unwrap_or_default()
@@ -188,9 +188,8 @@ impl<'a> Staging<'a> {
         self.store.remove(GROUP, self.name, account_files(slot).0)
     }
 
-    /// Removes what belongs to one order of certificates. The job's history stays, and so do accounts that
-    /// other jobs may be using, what is known of the certificates in use and of those issued lately, and the
-    /// set that is live.
+    /// Removes the files of one order. The job's history stays, and so do accounts that other jobs may be
+    /// using, the files about the certificates in use and those issued recently, and the live set.
     pub fn reset(&self) -> Result<(), Error> {
         for name in self.store.files(GROUP, self.name)? {
             let is_account = file::ACCOUNTS.iter().any(|(json, key)| [*json, *key].contains(&name.as_str()));

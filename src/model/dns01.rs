@@ -50,7 +50,7 @@ pub struct Rfc2136 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
     pub kind: HookKind,
-    /// What follows `hook:KIND`, in words and without `env=`: a program, for certbot also that of the
+    /// The words after `hook:KIND`, without `env=`: a program, for certbot also that of the
     /// clean-up, for acme.sh the name of its API, for httpreq a URL.
     pub words: Vec<String>,
     /// httpreq: the file with `USER:PASSWORD` on one line.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-/// The smallest RSA key that is considered safe, and what `RSA` without a length means.
+/// The smallest RSA key that is considered safe, and the length of `RSA` without one.
 pub const RSA_BITS_DEFAULT: u32 = 2048;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_tells_of_which_key_it_is() {
+    fn the_name_of_a_file_identifies_its_key() {
         for spec in [KeySpec::default(), KeySpec::Ec("P-256".into()), KeySpec::Ec("brainpoolp256r1".into())] {
             assert_eq!(KeySpec::of_file(&spec.file_name("x-pubcert"), "x-pubcert"), Some(spec));
         }

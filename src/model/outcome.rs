@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 /// Bytes of a text in a log entry.
 const ENTRY_TEXT_MAX: usize = 1024;
-/// Bytes of what kind an entry is of.
+/// Bytes of the kind of an entry.
 const KIND_MAX: usize = 128;
 /// Of the subproblems of a CA, which has one for each name at most.
 const SUBPROBLEMS_ROOM: Room = Room { values: 1024, text: 64 * 1024 };

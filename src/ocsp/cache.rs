@@ -65,8 +65,8 @@ impl Table {
     }
 }
 
-/// A table that nobody has stapled from yet stays as it is in httpd's parent: what can be replaced while
-/// handshakes look at it would leave a thread-local destructor behind there, which keeps the library loaded
+/// A table that no handshake has used yet stays plain in httpd's parent: one that can be replaced while
+/// handshakes read it would leave a thread-local destructor behind there, which keeps the library loaded
 /// (docs/unsafe.md).
 #[derive(Default)]
 pub struct Cache {
@@ -103,7 +103,7 @@ impl Cache {
         }
     }
 
-    /// Adds these or puts them in the place of what was there for the same certificates.
+    /// Adds these, and replaces entries for the same certificates.
     pub fn put(&self, entries: impl IntoIterator<Item = Entry>) {
         let entries: Vec<Entry> = entries.into_iter().collect();
         if entries.is_empty() {
@@ -124,10 +124,10 @@ impl Cache {
         }
     }
 
-    /// What handshakes are stapled from, made by the first of them.
+    /// The table that handshakes use, made by the first of them.
     fn in_use(&self) -> &ArcSwap<Table> {
         self.table.get().unwrap_or_else(|| {
-            // Held until it is in use: what is added meanwhile is added to that.
+            // Locked until the new table is in use: entries that arrive meanwhile are added to it.
             let mut first = self.first();
             self.table.get_or_init(|| ArcSwap::new(std::mem::take(&mut first)))
         })

@@ -17,7 +17,7 @@ const RESPONSE_TYPE: &str = "application/ocsp-response";
 /// A response that was taken.
 pub struct Fetched {
     pub response: Response,
-    /// What the answer says of its own age (Cache-Control).
+    /// The maximum age that the answer has for itself (Cache-Control).
     pub max_age: Option<Duration>,
 }
 
@@ -43,7 +43,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The responder as a whole does not work, whatever it is asked.
+    /// The responder as a whole does not work, for any request.
     pub fn is_outage(&self) -> bool {
         match self {
             Reason::Http(error) => !matches!(error, http::Error::Stopped),

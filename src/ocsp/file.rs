@@ -56,7 +56,7 @@ pub fn write(store: &WorkStore, subject: &Subject, response: &Response) -> Resul
     store.write_json(WorkGroup::Ocsp, &subject.owner, &name(&subject.id), &json)
 }
 
-/// Who still has a use for what is stored.
+/// The users of stored responses.
 pub trait Users {
     /// Certificates are stapled for this owner.
     fn is_owner(&self, owner: &str) -> bool;
@@ -69,16 +69,16 @@ pub trait Users {
 const STRANGERS: usize = 100;
 const FILES: usize = 1000;
 
-/// Removes responses that were not renewed for so long (`MDStaplingKeepResponse`) and that nobody uses any
-/// more, and folders of which nothing else is left. Gives the number of removed responses. Where there is too
-/// much of it, the rest is left to later starts.
+/// Removes responses that were not renewed for `keep` (`MDStaplingKeepResponse`) and have no users any more,
+/// and folders that become empty. Returns the number of removed responses. Removes a limited number; later
+/// starts continue.
 pub fn remove_old(
     store: &StartStore,
     keep: TimeSlice,
     now: Timestamp,
     users: &dyn Users,
 ) -> Result<usize, Error> {
-    // A percentage would need the lifetime of a certificate that nobody may have any more: of a usual one.
+    // A percentage would need the lifetime of a certificate that may be gone: assume a usual one.
     let limit = now.minus(keep.of(crate::time::DAY * 90));
     let mut removed = 0;
     let (known, strangers): (Vec<_>, Vec<_>) =
@@ -99,7 +99,7 @@ pub fn remove_old(
                 left.push(file);
             }
         }
-        // When to ask again stands in the job of an owner that has no response yet.
+        // The job of an owner without a response has the time of the next request.
         if users.is_owner(&owner) {
             continue;
         }
@@ -150,7 +150,7 @@ mod tests {
         assert!(matches!(read(&worker, WorkGroup::Ocsp, &subject, NOW), Err(Unusable::Encoding)));
     }
 
-    /// Who staples, and what.
+    /// Owners, each with the certificate that it staples for.
     struct Stapled(&'static [(&'static str, Id)]);
 
     impl Users for Stapled {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn old_responses_that_nobody_uses_any_more_are_removed_and_all_else_stays() {
+    fn old_responses_without_users_are_removed_and_all_else_stays() {
         let dir = tempfile::tempdir().unwrap();
         let store = StartStore::open(&dir.path().join("md"), None).unwrap();
         let (worker, now) = (store.worker(), SystemClock::default().now());

@@ -63,7 +63,7 @@ impl CertId {
     }
 }
 
-/// The SHA-1 of a certificate's public key, without what says of which kind it is.
+/// The SHA-1 of a certificate's public key, without its algorithm.
 pub fn key_hash(cert: &Certificate) -> Option<[u8; 20]> {
     let mut info = Reader::new(cert.public_key()).only(SEQUENCE)?;
     info.take(SEQUENCE)?;

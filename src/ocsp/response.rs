@@ -105,8 +105,8 @@ pub fn accept(new: &Response, current: Option<&Response>, now: Timestamp) -> Res
     Ok(())
 }
 
-/// Whether clients can read the response to its end. Not all of it is signed, and a change to the rest must
-/// not make us staple what ends handshakes.
+/// Whether clients can read the response to its end. Not all of it is signed, and a change to the unsigned
+/// part must not make us staple a response that ends handshakes.
 fn is_readable(der: &[u8]) -> bool {
     let is_readable = OcspResponse::from_der(der).and_then(|response| response.basic()).is_ok();
     // A failure leaves its reason in the thread's error queue, where other code would find it.
@@ -141,7 +141,7 @@ fn basic(der: &[u8]) -> Result<Reader<'_>, Flaw> {
     inner().ok_or(Flaw::Malformed)
 }
 
-/// What is signed and by whom, and the list of answers.
+/// The signed part with its signature, and the list of answers.
 fn parse(mut basic: Reader<'_>) -> Option<(Signed<'_>, Reader<'_>)> {
     let data = basic.take_whole(SEQUENCE)?;
     let mut algorithm = basic.enter(SEQUENCE)?;
@@ -322,14 +322,13 @@ mod tests {
         ] {
             let taken: Vec<_> =
                 flips(&der).enumerate().filter(|(_, der)| verify(der, &subject, NOW).is_ok()).collect();
-            // What may differ: bits that nobody signs and that mean nothing, as the parameters of the
-            // algorithm.
+            // Only unsigned bits without meaning may differ, such as the parameters of the algorithm.
             assert!(taken.is_empty(), "bits {:?}", taken.iter().map(|(bit, _)| bit).collect::<Vec<_>>());
         }
     }
 
     #[test]
-    fn what_nobody_signed_must_not_keep_clients_from_reading_the_rest() {
+    fn unsigned_parts_must_not_keep_clients_from_reading_the_rest() {
         let responder = Responder::new();
         let subject = subject(&responder, "http://o.test");
         let with = |along: &[u8]| {
@@ -348,7 +347,7 @@ mod tests {
         };
         let cert = responder.ca.certificate().der();
         assert!(with(cert).is_ok());
-        // What says of which kind its key is has the tag of a text.
+        // The algorithm of its key has the tag of a text.
         let key = [0x30, 0x13, 0x06, 0x07];
         let at = cert.windows(4).position(|four| four == key).unwrap();
         let mut broken_key = cert.to_vec();

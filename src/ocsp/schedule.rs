@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When to ask a responder next: pure functions of what is known and `now`. Randomness is passed in as a
-//! number in 0..1.
+//! The time of the next request to a responder: pure functions of its past answers and `now`. Randomness is
+//! passed in as a number in 0..1.
 
 use super::response::Response;
 use crate::backoff;
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 /// The longest wait after a failure: responses live for days, and outages end.
 const RETRY_MAX: Duration = Duration::from_secs(3600);
-/// What a cache says may bring us back earlier, but not as if we were polling.
+/// Cache-Control may lead to an earlier request, but not to polling.
 const MAX_AGE_MIN: Duration = Duration::from_secs(3600);
 /// The part of the renew window over which fetches are spread.
 const SPREAD: f64 = 0.1;
 
-/// The window in which a new response is fetched, at the end of what this one holds.
+/// The window in which a new response is fetched, at the end of the validity of this one.
 pub fn window(response: &Response, renew_window: TimeSlice) -> (Timestamp, Timestamp) {
     let length = renew_window.of(response.until.since(response.from));
     (response.until.minus(length), response.until)
@@ -31,14 +31,14 @@ pub fn after_success(
 ) -> Timestamp {
     let (begin, end) = window(response, renew_window);
     let at = begin.plus(end.since(begin).mul_f64(SPREAD * random));
-    // RFC 5019 §6.2: obeyed to come earlier alone, because what is old there is not yet old for clients.
+    // RFC 5019 §6.2: only an earlier time is obeyed, because a stale response is not yet expired for clients.
     let at = max_age.map_or(at, |age| at.min(now.plus(age.max(MAX_AGE_MIN))));
-    // A responder that goes on handing out the same one is not asked at every beat.
-    at.max(now.plus(pace(response, now)))
+    // A responder may return the same response again: it is not asked at every check.
+    at.max(now.plus(interval(response, now)))
 }
 
-/// A quarter of the time that is left.
-fn pace(response: &Response, now: Timestamp) -> Duration {
+/// The interval of requests: a quarter of the remaining validity.
+fn interval(response: &Response, now: Timestamp) -> Duration {
     let shortest =
         (response.until.since(response.from) / 50).clamp(Duration::from_secs(1), Duration::from_secs(60));
     (response.until.since(now) / 4).clamp(shortest, RETRY_MAX)
@@ -59,10 +59,10 @@ pub fn after_failure(
     // Many failures while it came to an end say little about how long this will last: the waits grow again
     // from there.
     let since_end = |current: &Response| now.since(current.until);
-    let most = in_use.map(|current| pace(current, now)).or_else(|| current.map(since_end));
+    let most = in_use.map(|current| interval(current, now)).or_else(|| current.map(since_end));
     let longest = most.map_or(RETRY_MAX, |most| RETRY_MAX.min(most.max(base)));
     let at = now.plus(backoff::spread(backoff::delay(failures, base, longest), random));
-    retry_after.map_or(at, |told| at.max(told.min(now.plus(patience(in_use, now)))))
+    retry_after.map_or(at, |asked| at.max(asked.min(now.plus(patience(in_use, now)))))
 }
 
 /// How asking has gone that failed last, as another process left it.
@@ -74,13 +74,13 @@ pub struct Failing {
     pub tried: Timestamp,
     /// When it was to go on.
     pub next: Timestamp,
-    /// What the responder asked for.
+    /// The time that the responder asked for.
     pub retry_after: Option<Timestamp>,
 }
 
-/// When to ask in a process that goes on with this. The server was started at `started`: that may have mended
-/// what was wrong, so the first try comes at once, unless the responder asked us to wait; after that it is as
-/// if nothing had happened. All as far as it may be told: files and clocks may be wrong.
+/// The time of the next request in a process that continues with this state. The start at `started` may have
+/// fixed the cause of an error, so the first request follows at once, unless the responder asked us to wait;
+/// later ones keep to the state. Times are bounded, because files and clocks may be wrong.
 pub fn after_restart(
     due: Timestamp,
     failing: &Failing,
@@ -93,7 +93,7 @@ pub fn after_restart(
     next.map_or(due, |next| due.max(next.min(now.plus(patience(current, now)))))
 }
 
-/// The longest wait that somebody else may ask of us.
+/// The longest wait that a responder may ask for.
 fn patience(current: Option<&Response>, now: Timestamp) -> Duration {
     current.map_or(DAY, |current| current.until.since(now) / 2)
 }
@@ -166,13 +166,13 @@ mod tests {
     #[test]
     fn retry_after_is_honoured_unless_the_response_in_use_would_expire() {
         let base = Duration::from_secs(30);
-        let told = |after: Duration, current: Option<&Response>| {
+        let next = |after: Duration, current: Option<&Response>| {
             after_failure(1, base, Some(NOW.plus(after)), current, 0.5, NOW)
         };
-        assert_eq!(told(HOUR, None), NOW.plus(HOUR));
-        assert_eq!(told(Duration::from_secs(1), None), NOW.plus(base), "never earlier");
-        assert_eq!(told(DAY * 9, None), NOW.plus(DAY));
-        assert_eq!(told(DAY * 9, Some(&response(DAY, DAY * 2))), NOW.plus(DAY));
+        assert_eq!(next(HOUR, None), NOW.plus(HOUR));
+        assert_eq!(next(Duration::from_secs(1), None), NOW.plus(base), "never earlier");
+        assert_eq!(next(DAY * 9, None), NOW.plus(DAY));
+        assert_eq!(next(DAY * 9, Some(&response(DAY, DAY * 2))), NOW.plus(DAY));
     }
 
     #[test]

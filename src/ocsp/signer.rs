@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Verifies who signed a response (RFC 6960 §4.2.2.2): the issuer of the certificate, or a responder to which
-//! the issuer gave a certificate for this purpose. The signature is verified over the bytes as received.
+//! Verifies the signer of a response (RFC 6960 §4.2.2.2): the issuer of the certificate, or a responder to
+//! which the issuer gave a certificate for this purpose. The signature is verified over the bytes as
+//! received.
 
 use super::flaw::Flaw;
 use super::request::key_hash;
@@ -13,7 +14,7 @@ use openssl::nid::Nid;
 use openssl::sign::Verifier;
 use openssl::x509::X509Name;
 
-/// A response carries the certificate of its signer, and rarely what leads there.
+/// A response carries the certificate of its signer, and rarely a chain to it.
 const CERTS_MAX: usize = 10;
 
 pub struct Signed<'a> {

@@ -8,7 +8,7 @@ use crate::time::TimeSlice;
 use data_encoding::HEXLOWER;
 use openssl::sha::sha1;
 
-/// The SHA-1 of the certificate's DER: what mod_ssl calls it by, and what its file is named after.
+/// The SHA-1 of the certificate's DER: its name in mod_ssl's hooks and in the name of its file.
 pub type Id = [u8; 20];
 
 pub struct Subject {
@@ -26,12 +26,12 @@ pub struct Subject {
     pub terms: Terms,
 }
 
-/// What the configuration says about stapling for a certificate.
+/// The configuration of stapling for a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// The part of a response's validity in which a new one is asked for.
     pub renew_window: TimeSlice,
-    /// `MDHttpProxy`, and who certifies it.
+    /// `MDHttpProxy`, and the file of CAs that certify it.
     pub proxy_url: Option<String>,
     pub proxy_ca_file: Option<String>,
 }
@@ -75,7 +75,7 @@ impl Subject {
         HEXLOWER.encode(&self.id)
     }
 
-    /// Host and port of the responder: what the number of connections is bounded by.
+    /// Host and port of the responder: the number of connections is limited for each.
     pub fn responder_host(&self) -> &str {
         let after = self.responder.split_once("://").map_or(self.responder.as_str(), |(_, rest)| rest);
         after.split(['/', '?', '#']).next().unwrap_or(after)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads files outside of the store that the configuration names. Refuses what is not a plain file or too
+//! Reads files outside of the store that the configuration names. Refuses files that are not plain or too
 //! large.
 
 use super::disk::{Folder, Links};
@@ -11,7 +11,7 @@ use std::path::Path;
 
 const SIZE_MAX: u64 = 1024 * 1024;
 
-/// Reads a file, at most 1 MiB: what is longer is an error, as none of those we know is.
+/// Reads a file of at most 1 MiB. A longer one is an error: no legitimate file is.
 pub fn read_admin_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     File::open(path)?.take(SIZE_MAX + 1).read_to_end(&mut content)?;

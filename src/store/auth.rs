@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Authenticates what a worker left in a folder that workers can write: a code (HMAC) over purpose, name and
+//! Authenticates files of a worker in a folder that workers can write: a code (HMAC) over purpose, name and
 //! content, which a start and the children check. Its key comes from the store's key. Any process of httpd's
 //! `User` can write to these folders; only children that httpd forked have the key.
 
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 pub const FIELD: &str = "auth";
 const INFO: &str = "mod_md auth v1";
 
-/// What something is good for: it is good for nothing else.
+/// The purpose of a code: it is not valid for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A complete set in staging.
@@ -42,7 +42,7 @@ impl Purpose {
 pub enum Author {
     /// Its code fits.
     Ours,
-    /// It has no code, as what the C module writes.
+    /// It has no code, like files of the C module.
     Unknown,
     /// It has been changed, or was written for another name or purpose.
     Forger,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Folders and files, below everything the store knows of them. Folders are held open and every access is
-//! relative to them, so that no one who can write to a folder can redirect a path in between. Where workers
-//! write, symbolic links are not followed and only plain files are read. Every file is written whole or not
-//! at all.
+//! Folders and files on disk, without any knowledge of their meaning. Folders are held open and every access
+//! is relative to them, so that no one who can write to a folder can redirect a path in between. Where
+//! workers write, symbolic links are not followed and only plain files are read. Every file is written whole
+//! or not at all.
 
 mod fuse;
 mod listing;
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Who may do what with a new file or folder: given explicitly, so that no umask matters.
+/// The mode and owner of a new file or folder: set explicitly, so that no umask matters.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Access {
     pub mode: u32,
@@ -61,7 +61,7 @@ pub(super) struct Folder {
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Folder {
-    /// Opens the folder at `path`; `links` is for what lies below it.
+    /// Opens the folder at `path`; `links` applies to everything below it.
     pub fn open(path: &Path, links: Links, fuse: &Fuse) -> Result<Self, Error> {
         let fd = fs::open(path, FOLDER, Mode::empty()).map_err(|e| Error::io("opening folder", path, e))?;
         let file = Arc::new(File::from(fd));
@@ -77,7 +77,7 @@ impl Folder {
         if self.is_synced { file.sync_all() } else { Ok(()) }
     }
 
-    /// What lies here is opened with `links` followed or not, and all else as here.
+    /// A folder in this one, with `links` for its entries and all other settings of this one.
     fn below(&self, file: File, path: PathBuf, links: Links) -> Folder {
         Folder { file: Arc::new(file), path, links, fuse: self.fuse.clone(), is_synced: self.is_synced }
     }
@@ -97,8 +97,8 @@ impl Folder {
         }
     }
 
-    /// The folder `name` in this one, made if there is none, with these rights.
-    /// Where links are refused, whatever else has its name goes.
+    /// The folder `name` in this one, made if there is none, with these rights. Where links are refused, any
+    /// other entry of that name is removed first.
     pub fn make_child(&self, name: &str, access: Access) -> Result<Folder, Error> {
         match self.child(name) {
             Ok(Some(child)) => return Ok(child),
@@ -143,8 +143,8 @@ impl Folder {
         if size > limit {
             return Err(Error::garbage(&path, format!("it is larger than {limit} bytes")));
         }
-        // Files are replaced, never written to: what is there now is all there will be. Not asking for more
-        // saves a system call, which counts where thousands of domains start.
+        // Files are replaced, never written to, so the size is final. Not reading up to the end of file saves
+        // a system call, which counts with thousands of domains.
         let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         file.take(size).read_to_end(&mut content).map_err(|e| Error::io("reading", &path, e))?;
         Ok(Some(content))
@@ -190,7 +190,7 @@ impl Folder {
         }
     }
 
-    /// Puts a file in place, whole: readers see the old content or the new one, whatever happens.
+    /// Replaces a file as a whole: readers see the old content or the new one, even after a crash.
     pub fn write(&self, name: &str, content: &[u8], access: Access) -> Result<(), Error> {
         self.write_as(name, content, access, |temporary| {
             fs::renameat(self.file.as_ref(), temporary, self.file.as_ref(), name)
@@ -252,7 +252,7 @@ impl Folder {
         }
     }
 
-    /// Removes a file, or what somebody has put in its place. That there is none is fine.
+    /// Removes a file, or any other entry in its place. A missing one is no error.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         match self.unlink(OsStr::new(name), AtFlags::empty()) {
             // POSIX has the second one for it.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can go wrong with the store, in words that say what an administrator can do about it.
+//! The errors of the store, with advice for the administrator.
 
 use crate::log::plain;
 use std::io::{self, ErrorKind};
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `what` was being done with `path` when the operating system refused.
+    /// The operating system refused the activity `what` with `path`.
     #[error("{what} {}: {}", path.display(), plain(source))]
     Io { what: &'static str, path: PathBuf, source: io::Error },
-    /// The file is there but is not what it should be.
+    /// The file exists, but its type or content is not the expected one.
     #[error("{} is damaged: {reason}", path.display())]
     Garbage { path: PathBuf, reason: String },
     /// The text cannot name a folder or a file of the store.
@@ -56,12 +56,12 @@ impl Error {
         }
     }
 
-    /// With what to do about it, in whole sentences.
+    /// The error and its advice, in whole sentences.
     pub fn advised(&self) -> String {
         self.advice().map_or_else(|| format!("{self}."), |advice| format!("{self}. What to do: {advice}"))
     }
 
-    /// `None` where the text says what to do.
+    /// `None` where the text includes the advice.
     pub fn advice(&self) -> Option<String> {
         Some(match self {
             Error::Io { path, source, .. } => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where everything is in the store and whose it is: groups, folders and files with their owners and modes,
-//! for both handles. It refuses no group: what a process may open is a matter of the handle's type.
+//! for both handles. It refuses no group: the type of the handle decides which ones a process may open.
 
 use super::disk::{Access, Folder, Fuse, Links};
 use super::place::{Group, file_name};

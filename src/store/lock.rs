@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const LOCK_FILE: &str = "store.lock";
 const TRIAL_LOCK_FILE: &str = "trial.lock";
 const RENEWING_LOCK_FILE: &str = "renewing.lock";
-/// Bytes of what its holder says.
+/// Bytes that its holder may write into it.
 const HOLDER_MAX: u64 = 4096;
 /// The time between two tries: flock(2) itself knows no deadline.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -87,7 +87,7 @@ impl Holder {
         json!({"instance": self.instance, "host": self.host, "pid": self.pid, "since": since})
     }
 
-    /// What is missing or damaged stays empty.
+    /// Fields that are missing or damaged stay empty.
     fn parse(content: &[u8]) -> Self {
         let value: Value = serde_json::from_slice(content).unwrap_or_default();
         let text = |key: &str| {

@@ -17,7 +17,7 @@ const OLD_CHAIN: &str = "chain.pem";
 const CHAIN: &str = "pubcert.pem";
 
 /// `record` is the content of md_store.json. A folder that cannot be converted is reported, and keeps the
-/// version where it is if another try may help; the start goes on with the others.
+/// version where it is if another try may help; the start continues with the others.
 pub(super) fn run(layout: &Layout, root: &Folder, mut record: Value) -> Result<(), Error> {
     let mut is_complete = true;
     for group in [Group::Domains, Group::Archive, Group::Staging] {

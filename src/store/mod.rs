@@ -3,10 +3,10 @@
 //! mod_md 2.x reads and writes.
 //!
 //! Two handles, of different types: [`StartStore`] opens everything and exists only while httpd starts,
-//! usually as root; [`WorkStore`] knows what workers may see. A worker that writes to `domains/` does not
-//! compile. Whatever is read is bounded; files are replaced whole or not at all; names are checked in
-//! `place.rs`; where workers can write, no symbolic link is followed. What a file means for a renewal is not
-//! known here. Of its own layer this room imports `exec`, which knows how a command line is split.
+//! usually as root; [`WorkStore`] opens the groups that workers may see. A worker that writes to `domains/`
+//! does not compile. Every read is bounded; files are replaced whole or not at all; names are checked in
+//! `place.rs`; where workers can write, no symbolic link is followed. This room does not know the meaning of
+//! a file for a renewal. Of its own layer it imports `exec`, which knows how a command line is split.
 
 mod admin;
 pub mod auth;
@@ -48,14 +48,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Files in the store's own folder in which a start notes for the next one what it tries.
+/// Files in the store's own folder in which a start notes its trial for the next one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Note {
     /// The sets it has put into use.
     Trial,
     /// The one that mod_ssl is loading.
     Loading,
-    /// What has ended starts; this file stays.
+    /// The sets that have ended starts; this file stays.
     Ended,
 }
 
@@ -104,8 +104,8 @@ impl Clone for WorkStore {
 }
 
 impl StartStore {
-    /// Opens the store in `dir`, an absolute path, makes what is missing and converts an older version.
-    /// `owner` is httpd's `User` and `Group`; `None` if root does not start httpd.
+    /// Opens the store in `dir`, an absolute path, makes missing folders and files, and converts an older
+    /// version. `owner` is httpd's `User` and `Group`; `None` if root does not start httpd.
     pub fn open(dir: &Path, owner: Option<Owner>) -> Result<Self, Error> {
         StartStore::open_with(dir, owner, Fuse::default())
     }
@@ -141,8 +141,8 @@ impl StartStore {
         Store { layout: Arc::new(layout), rights: PhantomData }
     }
 
-    /// Gives to httpd's `User` what its workers write and somebody else owns: folders of these names with
-    /// their files. `known` is called only if there is one.
+    /// Gives folders of these names that workers write, with their files, to httpd's `User` if another user
+    /// owns them. `known` is called only if there is one.
     pub fn hand_over(&self, known: impl Fn() -> HashSet<String>) {
         owners::hand_over(&self.layout, known);
     }
@@ -159,7 +159,7 @@ impl StartStore {
         source.rename(&group.folder_name(name)?, &target, &to.folder_name(new_name)?)
     }
 
-    /// Makes a file with the hmac of an EAB that somebody else wrote readable to workers only.
+    /// Makes a file with the hmac of an EAB, written by another program, readable to workers only.
     pub fn hide(&self, group: Group, name: &str, file: &str) -> Result<(), Error> {
         match self.layout.folder(group, name)? {
             Some(folder) => folder.grant_file(place::file_name(file)?, self.layout.file_access(group, true)),
@@ -179,18 +179,18 @@ impl StartStore {
         Ok(true)
     }
 
-    /// Notes what this start tries, so that the next one knows if it ended the start. Notes that do not stay
-    /// are not synced to disk: they survive the end of a process, and a power failure says nothing about what
-    /// was tried.
+    /// Notes the sets that this start tries, so that the next one knows if they ended the start. Temporary
+    /// notes are not synced to disk: they survive the end of a process, and a power failure says nothing
+    /// about the sets.
     pub fn write_note(&self, note: Note, content: &Value) -> Result<(), Error> {
         let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(note == Note::Ended);
         root.write(note.file(), &json_bytes(content), Access { mode: 0o600, ..Access::default() })
     }
 
-    /// What an earlier start has left.
+    /// The note of an earlier start.
     pub fn read_note(&self, note: Note) -> Result<Option<Value>, Error> {
         let content = setup::open_root(&self.layout.dir, &self.layout.fuse)?.read(note.file(), JSON_MAX)?;
-        // A note that cannot be read says nothing.
+        // A note that cannot be read counts as empty.
         Ok(content.map(|content| serde_json::from_slice(&content).unwrap_or_default()))
     }
 
@@ -226,8 +226,8 @@ impl WorkStore {
     }
 }
 
-/// `name` is that of an MD, a challenge's host or an account; `file` that of a file in its folder. What
-/// is not there reads as `None`; what is there and cannot be used is [`Error::Garbage`].
+/// `name` is that of an MD, a challenge's host or an account; `file` that of a file in its folder. A missing
+/// file reads as `None`, an unusable one is [`Error::Garbage`].
 impl WorkStore {
     /// The store of other servers, to look for challenges in it. Nothing is made, nothing is read before a
     /// request, and sealed keys stay closed.
@@ -322,7 +322,7 @@ impl<R: Rights> Store<R> {
         self.layout.seal_key(group.into(), key)
     }
 
-    /// Opens what [`Store::seal_key`] made, and no other form, because others may have written it.
+    /// Opens a key in the form of [`Store::seal_key`] and no other, because others may have written the file.
     pub fn open_key(&self, group: R::Group, pem: &[u8]) -> Result<PrivateKey, crypto::Error> {
         self.layout.open_key(group.into(), pem)
     }

@@ -88,8 +88,8 @@ fn try_take_back(group: Group, folder: &Folder, access: Access, owner: Owner) ->
     if is_done { folder.grant(access) } else { Ok(()) }
 }
 
-/// Gives to httpd's `User` what its workers write and somebody else owns: folders of these names with
-/// their files. `known` is called only if there is one.
+/// Gives folders of these names that workers write, with their files, to httpd's `User` if another user owns
+/// them. `known` is called only if there is one.
 pub(super) fn hand_over(layout: &Layout, known: impl Fn() -> HashSet<String>) {
     let Some(owner) = layout.owner else { return };
     let mut names = None;
@@ -215,14 +215,14 @@ mod tests {
         }
     }
 
-    /// `chown -R`, with the group where it is to somebody who owns nothing in it.
+    /// `chown -R`, with the group if the new owner owns nothing in it.
     fn give_all(dir: &Path, uid: u32) {
         let gid = (![0, USER.uid].contains(&uid)).then_some(uid);
         walk(dir, &mut |path| lchown(path, Some(uid), gid).unwrap());
     }
 
     #[test]
-    fn a_start_gives_workers_and_root_their_files_whoever_owns_the_store() {
+    fn a_start_gives_workers_and_root_their_files_with_any_owner_of_the_store() {
         if !is_root() {
             return;
         }
@@ -290,7 +290,7 @@ mod tests {
             fs::hard_link(outside.join("of-root"), folder.join("hard-root.txt")).unwrap();
             fs::hard_link(outside.join("of-holder"), folder.join("hard-holder.txt")).unwrap();
         }
-        // With no other name, but not of who had the folder.
+        // With no other name, but not of the folder's former owner.
         fs::write(root.join("staging/a.test/moved.txt"), "x").unwrap();
         fs::set_permissions(root.join("staging/a.test/moved.txt"), Permissions::from_mode(0o600)).unwrap();
         fs::create_dir(root.join("staging/a.test/deeper")).unwrap();
@@ -356,8 +356,7 @@ mod tests {
             start(&root);
             let wrong: Vec<_> =
                 facts(&root).into_iter().filter(|(path, found)| good.get(path) != Some(found)).collect();
-            // Files of the one folder at which it ended stay with who had them; they are replaced, not
-            // written to.
+            // Files of the one folder at which it ended keep their owner; they are replaced, not written to.
             assert!(
                 wrong.len() <= 2
                     && wrong

@@ -58,12 +58,12 @@ impl Group {
         }
     }
 
-    /// Workers own it: what lies there is theirs, and the start must not trust it.
+    /// Workers own it and its files: a start must not trust them.
     pub(super) fn is_of_workers(self) -> bool {
         matches!(self, Group::Challenges | Group::Staging | Group::Ocsp)
     }
 
-    /// Only who starts httpd may look into it.
+    /// Only the user that starts httpd may look into it.
     pub(super) fn is_private(self) -> bool {
         matches!(self, Group::Domains | Group::Archive | Group::Tmp)
     }
@@ -97,7 +97,7 @@ impl Group {
     }
 }
 
-/// `ACME-<ca host>-NNNN`, and whatever else a CA's host may be called.
+/// `ACME-<ca host>-NNNN`, with any form of a CA's host.
 fn is_account_folder(name: &str) -> bool {
     name.len() <= 255 && is_plain(name, b"-_.:[]")
 }
@@ -108,7 +108,7 @@ pub(super) fn file_name(name: &str) -> Result<&str, Error> {
     is_good.then_some(name).ok_or_else(|| Error::Name(name.to_string()))
 }
 
-/// Begins with a letter or digit and goes on with these or `others`.
+/// Begins with a letter or digit and continues with these or `others`.
 fn is_plain(name: &str, others: &[u8]) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || others.contains(&b);
     name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(allowed) && !name.contains("..")

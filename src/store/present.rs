@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Finds and removes folders of known names among any number of others. Follows no links, and its work grows
-//! with the names it is asked for, not with what others have put there.
+//! with the number of wanted names, not with the number of entries.
 
 use super::disk::Kind;
 use super::layout::Layout;
@@ -8,8 +8,8 @@ use super::{Error, Group, Rights, StartStore, Store};
 use std::collections::HashSet;
 
 impl<R: Rights> Store<R> {
-    /// Which of these names have a folder in the group. What costs time is how many are asked for, not how
-    /// many there are.
+    /// Those of these names that have a folder in the group. The time depends on the number of wanted names,
+    /// not on the number of entries.
     pub fn present<'n>(
         &self,
         group: R::Group,
@@ -33,8 +33,8 @@ impl<R: Rights> Store<R> {
 }
 
 impl StartStore {
-    /// Removes whatever has one of these names in the group and is no folder; links are not followed. Tells
-    /// which, and why one stays.
+    /// Removes entries with one of these names in the group that are no folders; links are not followed.
+    /// Returns the names, and why an entry stays.
     pub fn remove_strangers<'n>(
         &self,
         group: Group,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tells at a start which files, folders and commands httpd's children will not be able to use. Makes no
+//! Finds at a start the files, folders and commands that httpd's children will not be able to use. Makes no
 //! claim if rights depend on more than owner, group and mode.
 
 use super::Owner;
@@ -107,7 +107,7 @@ fn in_path(name: &str, path: &str) -> Option<PathBuf> {
 }
 
 /// The directory URLs of the CAs that the store in `dir` has accounts for. Opens no store and changes
-/// nothing. `None`: it cannot be told.
+/// nothing. `None`: unknown.
 pub fn account_authorities(dir: &Path) -> Option<Vec<String>> {
     let folders = match fs::read_dir(dir.join("accounts")) {
         Ok(folders) => folders,
@@ -144,11 +144,11 @@ mod tests {
         let meta = fs::metadata(dir.path()).unwrap();
         let (own, group) = (meta.uid(), meta.gid());
         let stranger = Owner { uid: own + 1, gid: group + 1 };
-        for (content, mode, user, told) in [
+        for (content, mode, user, expected) in [
             ("", 0o644, None, Some("is not executable (mode 0644")),
             ("", 0o755, Some(stranger), None),
             ("", 0o700, Some(stranger), Some("may not execute")),
-            // It may be in a group that nobody here knows of.
+            // It may be in a group that is not known here.
             ("", 0o710, Some(stranger), None),
             ("", 0o701, Some(Owner { uid: own + 1, gid: group }), Some("may not execute")),
             ("", 0o701, Some(Owner { uid: 0, gid: group }), None),
@@ -166,11 +166,11 @@ mod tests {
             fs::write(&program, content).unwrap();
             set(&program, mode);
             let fault = command_fault(&program, user);
-            let is_as_told = match (told, &fault) {
-                (Some(told), Some(fault)) => fault.contains(told),
-                (told, fault) => told.is_none() && fault.is_none(),
+            let is_as_expected = match (expected, &fault) {
+                (Some(expected), Some(fault)) => fault.contains(expected),
+                (expected, fault) => expected.is_none() && fault.is_none(),
             };
-            assert!(is_as_told, "{content:?} {mode:o} {user:?}: {fault:?}");
+            assert!(is_as_expected, "{content:?} {mode:o} {user:?}: {fault:?}");
         }
         assert!(command_fault(&dir.path().join("absent"), None).unwrap().ends_with("absent does not exist"));
         assert!(command_fault(dir.path(), None).unwrap().ends_with("is a folder"));

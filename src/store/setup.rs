@@ -54,14 +54,14 @@ pub(super) fn make_groups(root: &Folder, owner: Option<Owner>) -> Result<(), Err
     Ok(())
 }
 
-/// What md_store.json says.
+/// The content of md_store.json.
 pub(super) struct StoreFile {
     pub key: StoreKey,
     /// The whole record, where its version is older than ours.
     pub older: Option<Value>,
 }
 
-/// Only who starts httpd may read it.
+/// Only the user that starts httpd may read it.
 pub(super) const STORE_FILE_ACCESS: Access = Access { mode: 0o600, uid: None, gid: None };
 
 /// The content of md_store.json, which is made where there is none.
@@ -111,7 +111,7 @@ fn parse(path: &Path, content: &[u8]) -> Result<StoreFile, Error> {
     }
 }
 
-/// The root folder, with links below it followed: only who starts httpd can make one there.
+/// The root folder, with links below it followed: only the user that starts httpd can make one there.
 pub(super) fn open_root(dir: &Path, fuse: &Fuse) -> Result<Folder, Error> {
     Folder::open(dir, Links::Follow, fuse)
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use tempfile::TempDir;
 
-/// An owner that is not who runs the tests; `None` where these are not run by root.
+/// An owner other than the user that runs the tests; `None` where these are not run by root.
 fn owner() -> Option<Owner> {
     let own = tempfile::tempdir().unwrap();
     (fs::metadata(own.path()).unwrap().uid() == 0).then_some(Owner { uid: 33, gid: 34 })
@@ -321,7 +321,7 @@ fn a_file_with_a_name_elsewhere_is_not_read_where_workers_write() {
             true => assert!(read.err().unwrap().to_string().contains("a hard link"), "{group:?}"),
             false => assert!(read.unwrap().is_some(), "{group:?}: only root can have made it"),
         }
-        // What is written takes its place, and the other one stays as it is.
+        // The written file takes its place, and the other one stays as it is.
         store.write(group, name, "f", b"y").unwrap();
         assert_eq!(store.read(group, name, "f").unwrap().unwrap(), b"y");
         assert_eq!(fs::read(&other).unwrap(), b"x");

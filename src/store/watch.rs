@@ -6,7 +6,7 @@ use super::{Stamp, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use std::time::Duration;
 
-/// What was seen is good enough for so long, times the number of folders, and never longer than that.
+/// The time for which a look is recent enough, for each folder, and the maximum.
 const FRESH_PER_FOLDER: Duration = Duration::from_micros(250);
 const FRESH_MAX: Duration = Duration::from_millis(250);
 
@@ -30,8 +30,8 @@ impl Looked {
         self.0 == Some(now)
     }
 
-    /// All folders there are, where the last look is older than `fresh`. A group that cannot be read looks
-    /// empty: who writes to it reports that.
+    /// All folders, read again if the last look is older than `fresh`. A group that cannot be read looks
+    /// empty: the process that writes to it reports that.
     pub fn again(
         &mut self,
         store: &WorkStore,
@@ -47,7 +47,7 @@ impl Looked {
     }
 }
 
-/// What is known of one folder.
+/// The last look at one folder.
 #[derive(Default)]
 pub struct Watched {
     stamp: Option<Stamp>,

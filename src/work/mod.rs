@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Jobs that come due, each in a thread, as many at once as their kind admits: renewals and OCSP requests.
+//! Jobs that become due, each in a thread, with a limit for each kind: renewals and OCSP requests.
 //!
 //! - [`queue`] chooses the next job; [`pool`] runs jobs and ends them with the process.
 //!

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Says of a job whether it has a place.
 pub type HasPlace<'a> = Box<dyn Fn(usize) -> bool + 'a>;
 
-/// What a thread does.
+/// The work of a thread.
 type Work = Box<dyn FnOnce() + Send>;
 
 /// A kind of jobs, known by their index.
@@ -79,7 +79,7 @@ impl<J: Jobs> Pool<J> {
         lock(&self.shared.queue).wake(job, self.shared.jobs.now());
     }
 
-    /// Starts what is due and has a place.
+    /// Starts the jobs that are due and have a place.
     pub fn start_due(&mut self) {
         self.start_due_by(|stop, work| stop.spawn(J::THREAD, work));
     }
@@ -109,14 +109,14 @@ impl<J: Jobs> Pool<J> {
         }
     }
 
-    /// Runs what is due in this thread, one job after the other: for tests with a clock of their own.
+    /// Runs the jobs that are due in this thread, one after the other: for tests with a clock of their own.
     pub fn run_due(&self) {
         if let Some(job) = self.shared.begin() {
             self.shared.run_from(job);
         }
     }
 
-    /// Tells every job to stop where it is, and waits for it.
+    /// Signals every job to stop, and waits for it.
     pub fn stop(self) {
         self.shared.stop.raise();
         for thread in self.threads {

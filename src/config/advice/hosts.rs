@@ -198,7 +198,7 @@ impl<'a> Sight<'a> {
     /// Its hosts answer on port 80 alone.
     fn without_tls(&'a self, planned: &'a PlannedMd) -> Option<Item<'a>> {
         let md = &planned.md;
-        // Where the public port 443 leads elsewhere, somebody else has the TLS.
+        // Where the public port 443 leads elsewhere, another server terminates TLS.
         let is_meant = self.plan.global.port_map.https.is_none() || md.renew_mode != RenewMode::Auto;
         // AH10105 says so.
         let is_meant = is_meant || md.require_https != RequireHttps::Off;

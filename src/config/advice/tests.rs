@@ -19,7 +19,7 @@ struct World {
 }
 
 impl World {
-    fn told(&self, text: &str) -> Vec<(Level, String)> {
+    fn findings(&self, text: &str) -> Vec<(Level, String)> {
         let site = Site::read(text).unwrap();
         let (servers, plan, tree) = (site.servers(), site.plan().unwrap(), site.tree());
         let tls = tree.tls_settings(&servers);
@@ -41,12 +41,12 @@ impl World {
 }
 
 /// An account is there, so that hosts alone are looked at.
-fn told(text: &str) -> Vec<(Level, String)> {
-    World { accounts: true, ..World::default() }.told(text)
+fn findings(text: &str) -> Vec<(Level, String)> {
+    World { accounts: true, ..World::default() }.findings(text)
 }
 
 #[track_caller]
-fn assert_told(found: &[(Level, String)], expected: &[(Level, &[&str])]) {
+fn assert_findings(found: &[(Level, String)], expected: &[(Level, &[&str])]) {
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for ((level, text), (expected, parts)) in found.iter().zip(expected) {
         assert_eq!(level, expected, "{text}");
@@ -67,9 +67,9 @@ fn plain_host(name: &str) -> String {
 use Level::{Error, Notice, Warn};
 
 #[test]
-fn a_slip_of_the_pen_is_told_of_host_and_domain_with_what_was_meant() {
-    let found = told(&format!("MDomain www.exmaple.org\n{}", tls_host("www.example.org")));
-    assert_told(
+fn a_misspelt_name_is_reported_with_the_name_that_was_meant() {
+    let found = findings(&format!("MDomain www.exmaple.org\n{}", tls_host("www.example.org")));
+    assert_findings(
         &found,
         &[
             (
@@ -121,7 +121,7 @@ fn what_to_do_with_a_host_without_certificate_depends_on_what_there_is() {
             "test.conf:1: the main server main.org has 'SSLEngine on'",
         ),
     ] {
-        let found = told(&text);
+        let found = findings(&text);
         assert!(found.len() == 1 && found[0].0 == Error && found[0].1.contains(part), "{part}: {found:#?}");
     }
 }
@@ -153,7 +153,7 @@ fn hosts_with_an_own_or_inherited_certificate_or_without_tls_pass() {
         format!("{md}<VirtualHost *:443>\nServerName a.org\nsslengine \"On\"\n</VirtualHost>\n")
             .replace("sslengine", "SSLEngine"),
     ] {
-        assert!(told(&text).is_empty(), "{text}: {:#?}", told(&text));
+        assert!(findings(&text).is_empty(), "{text}: {:#?}", findings(&text));
     }
 }
 
@@ -161,18 +161,18 @@ fn hosts_with_an_own_or_inherited_certificate_or_without_tls_pass() {
 fn a_host_that_another_module_may_serve_does_not_fail_the_configtest() {
     let text = format!("MDomain a.org\n{}{}", tls_host("a.org"), tls_host("b.org"));
     let world = World { has_other_source: true, accounts: true, ..World::default() };
-    assert_told(&world.told(&text), &[(Warn, &["the host b.org"])]);
+    assert_findings(&world.findings(&text), &[(Warn, &["the host b.org"])]);
     for module in ["mod_tls.c", "mod_gnutls.c"] {
         let world = World { more_modules: vec![module], accounts: true, ..World::default() };
-        assert!(world.told(&format!("MDomain a.org\n{}", plain_host("a.org"))).is_empty());
+        assert!(world.findings(&format!("MDomain a.org\n{}", plain_host("a.org"))).is_empty());
     }
 }
 
 #[test]
-fn a_domain_without_a_host_or_without_tls_is_told() {
+fn a_domain_without_a_host_or_without_tls_is_reported() {
     let text = format!("MDomain a.org\nMDomain b.org\n{}", plain_host("b.org"));
-    assert_told(
-        &told(&text),
+    assert_findings(
+        &findings(&text),
         &[
             (
                 Warn,
@@ -184,17 +184,20 @@ fn a_domain_without_a_host_or_without_tls_is_told() {
             (Warn, &["test.conf:2: md[b.org]: no host with 'SSLEngine on' uses it", "b.org (test.conf:3)"]),
         ],
     );
-    let manual = told(&format!("MDRenewMode manual\n{text}"));
-    assert_told(&manual, &[(Notice, &["AH10045", "a.org"])]);
+    let manual = findings(&format!("MDRenewMode manual\n{text}"));
+    assert_findings(&manual, &[(Notice, &["AH10045", "a.org"])]);
     let files = "<MDomain f.org>\nMDCertificateFile c\nMDCertificateKeyFile k\n</MDomain>";
-    assert_told(&told(files), &[(Warn, &["AH10045", "its certificate files are not used"])]);
+    assert_findings(&findings(files), &[(Warn, &["AH10045", "its certificate files are not used"])]);
 }
 
 #[test]
-fn without_mod_ssl_one_line_tells_of_all_domains() {
+fn without_mod_ssl_one_line_reports_all_domains() {
     let text = format!("MDomain a.org\nMDomain b.org\n{}{}", plain_host("a.org"), plain_host("b.org"));
     let world = World { missing_modules: vec!["mod_ssl.c"], accounts: true, ..World::default() };
-    assert_told(&world.told(&text), &[(Warn, &["test.conf:1: md[a.org] and 1 more: mod_ssl is not loaded"])]);
+    assert_findings(
+        &world.findings(&text),
+        &[(Warn, &["test.conf:1: md[a.org] and 1 more: mod_ssl is not loaded"])],
+    );
 }
 
 #[test]
@@ -204,7 +207,7 @@ fn thousands_of_a_kind_take_a_few_lines_and_little_time() {
         text += &format!("MDomain www.site{n}.example.org\n");
         text += &tls_host(&format!("www.sitte{n}.example.org"));
     }
-    let found = told(&text);
+    let found = findings(&text);
     assert_eq!(found.len(), 2 * (SHOWN + 1));
     assert!(found[0].1.contains("Did you mean www.site0.example.org"), "{}", found[0].1);
     assert!(found[SHOWN].1.contains("1995 more TLS hosts without a certificate: www.sitte5.example.org"));
@@ -220,8 +223,8 @@ fn a_command_that_cannot_start_is_reported_with_line_and_effect() {
         tls_host("b.org"),
         tls_host("c.org")
     );
-    assert_told(
-        &told(&text),
+    assert_findings(
+        &findings(&text),
         &[
             (Warn, &["test.conf:1: MDNotifyCmd /no/a b: /no does not exist"]),
             (Warn, &["test.conf:2: MDMessageCmd /no/c: /no does not exist", "Every renewal is postponed"]),
@@ -235,8 +238,8 @@ fn a_certificate_file_at_fault_ends_the_test_where_mod_ssl_loads_it() {
     let section = "<MDomain a.org>\nMDCertificateFile c.pem\nMDCertificateKeyFile k.pem\n</MDomain>\n";
     let fault = |is_of_key, is_fatal| FileFault { is_of_key, is_fatal, text: "is at fault.".into() };
     let world = World { faults: vec![fault(true, true), fault(false, false)], ..World::default() };
-    assert_told(
-        &world.told(&format!("{section}{}", tls_host("a.org"))),
+    assert_findings(
+        &world.findings(&format!("{section}{}", tls_host("a.org"))),
         &[
             (
                 Error,
@@ -246,20 +249,20 @@ fn a_certificate_file_at_fault_ends_the_test_where_mod_ssl_loads_it() {
             (Warn, &["test.conf:2: md[a.org]: MDCertificateFile /srv/c.pem is at fault."]),
         ],
     );
-    let unused = world.told(&format!("MDPortMap https:-\n{section}{}", plain_host("a.org")));
+    let unused = world.findings(&format!("MDPortMap https:-\n{section}{}", plain_host("a.org")));
     assert!(unused.len() == 2 && unused.iter().all(|(level, _)| *level == Warn), "{unused:#?}");
 }
 
 #[test]
-fn a_store_that_children_cannot_enter_is_told() {
+fn a_store_that_children_cannot_enter_is_reported() {
     let world = World {
         store_fault: Some("their User cannot enter /root".into()),
         accounts: true,
         ..World::default()
     };
     let text = format!("MDStoreDir /root/md\nMDomain a.org\n{}", tls_host("a.org"));
-    assert_told(
-        &world.told(&text),
+    assert_findings(
+        &world.findings(&text),
         &[(
             Warn,
             &[
@@ -271,7 +274,7 @@ fn a_store_that_children_cannot_enter_is_told() {
 }
 
 #[test]
-fn what_a_ca_is_known_to_refuse_is_told_before_it_is_asked() {
+fn requests_that_a_ca_is_known_to_refuse_are_reported_before_it_is_asked() {
     let agreed = "MDCertificateAgreement accepted\n";
     let bound = "MDExternalAccountBinding a aG1hYw\n";
     for (lines, has_account, parts) in [
@@ -303,21 +306,21 @@ fn what_a_ca_is_known_to_refuse_is_told_before_it_is_asked() {
         ),
     ] {
         let world = World { accounts: has_account, ..World::default() };
-        let found = world.told(&format!("{lines}MDomain a.org\n{}", tls_host("a.org")));
+        let found = world.findings(&format!("{lines}MDomain a.org\n{}", tls_host("a.org")));
         let parts: HashSet<_> = parts.iter().collect();
-        let is_told =
+        let is_reported =
             |part: &&&str| found.iter().any(|(level, text)| *level == Warn && text.contains(**part));
-        assert!(found.len() <= parts.len().max(1) && parts.iter().all(is_told), "{lines}: {found:#?}");
+        assert!(found.len() <= parts.len().max(1) && parts.iter().all(is_reported), "{lines}: {found:#?}");
         assert_eq!(found.is_empty(), parts.is_empty(), "{lines}: {found:#?}");
     }
     let with_binding =
         format!("{agreed}{bound}MDCertificateAuthority zerossl\nMDomain a.org\n{}", tls_host("a.org"));
-    assert!(World::default().told(&with_binding).is_empty());
+    assert!(World::default().findings(&with_binding).is_empty());
 }
 
 #[test]
-fn names_that_no_public_ca_issues_for_are_told() {
-    for (name, is_told) in [
+fn names_that_no_public_ca_issues_for_are_reported() {
+    for (name, is_reported) in [
         ("host.local", true),
         ("localhost", true),
         ("10.1.2.3", true),
@@ -329,19 +332,19 @@ fn names_that_no_public_ca_issues_for_are_told() {
     ] {
         let text =
             format!("MDomain {name}\nMDChallengeDns01 /bin/x\n{}", tls_host(name.trim_start_matches("*.")));
-        let found = told(&text.replace("ServerName internal", "ServerName x.internal"));
-        let tells =
+        let found = findings(&text.replace("ServerName internal", "ServerName x.internal"));
+        let has_finding =
             found.iter().any(|(_, text)| text.contains("issues no certificate for") && text.contains(name));
-        assert_eq!(tells, is_told, "{name}: {found:#?}");
-        let own = told(&format!("MDCertificateAuthority https://ca.local/dir\n{text}"));
+        assert_eq!(has_finding, is_reported, "{name}: {found:#?}");
+        let own = findings(&format!("MDCertificateAuthority https://ca.local/dir\n{text}"));
         assert!(!own.iter().any(|(_, text)| text.contains("issues no certificate")), "{own:#?}");
     }
     let many: String = (0..101).map(|n| format!(" n{n}.example.org")).collect();
-    let found = told(&format!("MDomain{many}\n{}", tls_host("n0.example.org")));
-    assert_told(&found, &[(Warn, &["md[n0.example.org]: the domain has more than 100 names"])]);
+    let found = findings(&format!("MDomain{many}\n{}", tls_host("n0.example.org")));
+    assert_findings(&found, &[(Warn, &["md[n0.example.org]: the domain has more than 100 names"])]);
     // Those that a wildcard covers are not ordered.
     let covered =
         format!("MDomain{many} *.example.org\nMDChallengeDns01 /bin/x\n{}", tls_host("n0.example.org"));
-    let found = told(&covered);
+    let found = findings(&covered);
     assert!(!found.iter().any(|(_, text)| text.contains("more than 100 names")), "{found:#?}");
 }

@@ -52,7 +52,7 @@ impl<In: Transport> Connector<In> for Keep {
     }
 }
 
-/// What has happened on a connection.
+/// The progress of an exchange on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Progress {
     /// The first request is on its way.
@@ -69,7 +69,7 @@ impl Progress {
         if self == Progress::Answered { Progress::Again } else { self }
     }
 
-    /// What a failure means now.
+    /// The meaning of a failure at this point.
     fn failed(self, error: ureq::Error) -> ureq::Error {
         match error {
             ureq::Error::Io(error) if self == Progress::Again && is_closed(&error) => Lost::carried(error),

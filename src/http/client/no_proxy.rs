@@ -14,7 +14,7 @@ pub(super) fn proxy_for(scheme: &str, env: impl Fn(&str) -> Option<String>) -> O
     names.iter().find_map(|name| env(name).filter(|value| !value.is_empty()))
 }
 
-/// Hosts that are reached without a proxy, whoever has configured that.
+/// The hosts of `no_proxy`, reached without a proxy even where `MDHttpProxy` configures one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct NoProxy(Vec<Entry>);
 

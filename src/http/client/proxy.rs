@@ -91,7 +91,7 @@ impl Forward {
     }
 }
 
-/// For a proxy that wants to know who asks.
+/// For a proxy that authenticates its clients.
 fn authorization(user: Option<&str>, password: Option<&str>) -> Option<String> {
     let (user, password) = (user.or(password.map(|_| ""))?, password.unwrap_or_default());
     Some(format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes())))
@@ -111,7 +111,7 @@ impl<In: Transport> Connector<In> for WholeUrls {
 /// ureq can ask for paths alone: here `/http://…` loses its slash.
 pub(super) struct WholeUrl<T> {
     below: T,
-    /// What comes next is the begin of a request.
+    /// The next byte begins a request.
     is_begin: bool,
 }
 
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_url_of_plain_http_is_told_but_for_user_and_fragment() {
+    fn the_whole_url_of_plain_http_is_sent_but_for_user_and_fragment() {
         for (url, host, target) in [
             ("http://o.test", "o.test", "http://o.test/"),
             ("http://o.test:80/a%2Fb?c#d", "o.test", "http://o.test/a%2Fb?c"),

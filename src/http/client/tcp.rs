@@ -146,8 +146,8 @@ impl transport::Transport for Tcp {
     }
 
     fn is_open(&mut self) -> bool {
-        // Nothing may be waiting on an idle connection: bytes nobody asked for and an end both tell that
-        // it cannot be used again.
+        // Nothing may be waiting on an idle connection: unrequested bytes or an end of file both mean that it
+        // cannot be used again.
         let idle = self.stream.set_nonblocking(true).is_ok()
             && matches!(self.stream.peek(&mut [0]), Err(e) if e.kind() == ErrorKind::WouldBlock);
         idle && self.stream.set_nonblocking(false).is_ok()

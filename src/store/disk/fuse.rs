@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Lets a test end the process, as far as the disk can tell, before any single step that changes it. The
+/// Lets a test end the process, as seen from the disk, before any single step that changes it. The
 /// default never does.
 #[derive(Clone, Default)]
 pub struct Fuse(Option<Arc<AtomicUsize>>);

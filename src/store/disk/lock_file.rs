@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Opens and locks lock files. Refuses what is not a plain file, and neither reads nor replaces their
+//! Opens and locks lock files. Refuses everything but plain files, and neither reads nor replaces their
 //! content.
 
 use super::Folder;
@@ -12,8 +12,8 @@ impl Folder {
     /// A file for flock(2), made where there is none.
     pub fn open_lock(&self, name: &str) -> Result<File, Error> {
         let path = self.path.join(name);
-        // Commands that are run while it is held must not keep it: CLOEXEC. A planted FIFO holds up nobody:
-        // NONBLOCK.
+        // CLOEXEC: commands that run while it is held must not keep it. NONBLOCK: a planted FIFO must not
+        // hold up the start.
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = fs::openat(self.file.as_ref(), name, flags, Mode::RUSR | Mode::WUSR);
         let file = fd.map(File::from).map_err(|e| Error::io("opening", &path, e))?;

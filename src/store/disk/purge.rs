@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Removes folders in which others may have put anything, and finds wanted folders among any number of
-//! others. Follows no links; the work is bounded whatever is there.
+//! others. Follows no links; the work is bounded, whatever others have put there.
 
 use super::{Access, FOLDER, Folder, Links};
 use crate::crypto;
@@ -13,17 +13,17 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
-/// How deep one descends. What lies deeper is moved up first.
+/// The depth of folders that is visited. Deeper ones are moved up first.
 const DEPTH_MAX: usize = 8;
-/// What one removes at a time. A folder of the store has a few dozen files, and on a slow disk each takes a
-/// millisecond.
+/// The number of entries that are removed at a time. A folder of the store has a few dozen files, and on a
+/// slow disk each takes a millisecond.
 const REMOVED_MAX: usize = 500;
-/// What has more entries gets a name that nothing looks for.
+/// A folder with more entries is renamed to a name with this prefix, which nothing looks for.
 const SET_ASIDE: &str = ".removed.";
 /// Strangers that are passed over for each wanted entry, before the wanted ones are looked for one by one.
 const STRANGERS_EACH: usize = 16;
 
-/// What has a wanted name.
+/// The kind of an entry with a wanted name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Folder,
@@ -78,7 +78,8 @@ impl Folder {
         }
     }
 
-    /// Removes all that is in here, but moves up to `top` what lies too deep. Tells whether anything does.
+    /// Removes everything in here, but moves entries that are too deep up to `top`. Returns whether it moved
+    /// any.
     fn empty(&self, top: &Folder, depth: usize, kept: &[&str], left: &mut usize) -> Result<bool, Error> {
         let mut has_moved = false;
         for entry in self.some_entries(*left)? {
@@ -118,7 +119,7 @@ impl Folder {
         Ok(self.move_to(entry, top, ".deep.")?.is_some())
     }
 
-    /// Under a name that nobody can have taken before.
+    /// Moves an entry to a random name, which cannot exist yet.
     fn move_to(&self, entry: &OsStr, top: &Folder, prefix: &str) -> Result<Option<String>, Error> {
         let path = self.path.join(entry);
         let failed = |e: io::Error| Error::io("removing", &path, e);

@@ -88,7 +88,7 @@ impl Folder {
     }
 
     /// Gives the folder `name` and the plain files in it these rights; none of them becomes readable for more
-    /// people than before. Tells which files were left alone, for they have names elsewhere as well.
+    /// people than before. Returns the files that it left alone because they have names elsewhere as well.
     pub fn hand_over(
         &self,
         name: &str,
@@ -131,7 +131,7 @@ impl Folder {
         is_giver: impl Fn(u32) -> bool,
     ) -> io::Result<bool> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        // What goes away meanwhile, and what is a link or a socket, is nobody's business.
+        // Skips links, sockets, and files removed meanwhile.
         let Ok(fd) = fs::openat(self.file.as_ref(), name, flags, Mode::empty()) else { return Ok(false) };
         let file = File::from(fd);
         let meta = file.metadata()?;
@@ -162,14 +162,15 @@ impl Folder {
         taken.map(drop).map_err(|e| Error::io("setting the rights of", &path, e))
     }
 
-    /// Whether a link of this name was made by somebody else than who runs this, and leads who knows where.
+    /// Whether this name is a link made by another user than the one that runs this process: its target
+    /// cannot be trusted.
     pub fn is_strangers_link(&self, name: &str) -> bool {
         fs::statat(&self.file, name, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_symlink() && stat.st_uid != own_uid())
     }
 }
 
-/// Who runs this.
+/// The user that runs this process.
 pub fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
