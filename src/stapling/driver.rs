@@ -174,7 +174,7 @@ impl Asking {
     fn end(&self, job: usize, (report, outcome): (Report, Outcome)) -> Due {
         let due = report.next;
         lock(&self.requests).end(job, outcome, due, self.context.clock.now());
-        // Nobody listens any more when the process ends.
+        // The receiver is gone when the process ends.
         let reports = lock(&self.reports).clone();
         let _ = reports.map(|reports| reports.send((report, self.stop.stay())));
         Some(due)
@@ -194,7 +194,7 @@ impl Jobs for Asking {
         Some(Box::new(move |index| requests.is_open(index, &open)))
     }
 
-    /// The thread that takes in reports starts with the first request.
+    /// Starts the thread that takes in reports, with the first request.
     fn beginning(&self) {
         let mut reports = lock(&self.reports);
         if reports.is_some() {
@@ -210,7 +210,9 @@ impl Jobs for Asking {
             }
             Err(error) => crate::log!(
                 Error,
-                "what comes of OCSP requests is not shown and not told to commands: {}",
+                "cannot start the thread that reports OCSP requests: the log and the status pages do not show \
+                 their outcome, and MDMessageCmd is not called for 'ocsp-renewed' and 'ocsp-errored'. It is tried again with \
+                 the next requests: {}. Raise the limit of threads (ulimit -u, TasksMax of the service).",
                 crate::log::plain(&error)
             ),
         }
