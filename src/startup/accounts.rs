@@ -2,6 +2,7 @@
 //! Accounts registered by workers wait in `staging`, because workers cannot write to `accounts`. When
 //! httpd starts they move there: each CA account once, however many MDs share it.
 
+use crate::crypto::PrivateKey;
 use crate::managed::staging::{account_author, file};
 use crate::model::Md;
 use crate::model::bounded::{self, Room};
@@ -14,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 /// JSON and key of an account in `accounts`, and of the first one in staging.
 const ACCOUNT_FILE: &str = file::ACCOUNTS[0].0;
 const ACCOUNT_KEY_FILE: &str = file::ACCOUNTS[0].1;
-/// What is kept of a staged account's JSON.
+/// The limits for the JSON of a staged account.
 const ROOM: Room = Room { values: 1024, text: 64 * 1024 };
 /// Accounts at one CA, for one external account, beyond which none is added of those that we have left in
 /// staging, and of those that anybody may have left there.
@@ -23,7 +24,7 @@ const OTHERS_MAX: usize = 4;
 /// Folders are numbered with four digits.
 const NUMBER_MAX: u32 = 9999;
 
-/// What tells accounts apart.
+/// The properties that distinguish accounts.
 struct Account {
     folder: String,
     /// The directory of its CA.
@@ -49,10 +50,14 @@ impl Accounts {
             match store.read_json(Group::Accounts, &folder, ACCOUNT_FILE) {
                 Ok(Some(json)) => {
                     if eab_kid(&json).is_some() {
-                        // The C module leaves it for everyone to read.
+                        // The C module lets everyone read it.
                         let hidden = store.hide(Group::Accounts, &folder, ACCOUNT_FILE);
                         if let Err(e) = hidden {
-                            crate::log!(Warn, "everyone may read the EAB hmac: {}", e.advised());
+                            crate::log!(
+                                Warn,
+                                "ACME account {folder}: every user of this machine can read its EAB hmac: {}",
+                                e.advised()
+                            );
                         }
                     }
                     found.add(folder, &json);
@@ -60,7 +65,12 @@ impl Accounts {
                 // The move of an account ended before its last file: the number is free.
                 Ok(None) => {}
                 Err(e) => {
-                    crate::log!(Warn, "this ACME account is not used any more: {}", e.advised());
+                    crate::log!(
+                        Warn,
+                        "cannot read ACME account {folder}; domains that used it order with another account of their CA or register a \
+                         new one: {}",
+                        e.advised()
+                    );
                     found.taken.insert(folder);
                 }
             }
@@ -87,7 +97,7 @@ impl Accounts {
         self.fitting(ca_url, md).next().map(|account| account.folder.as_str())
     }
 
-    /// Notes in `md` which CA issued a set, and for which account. `staged`: what it was ordered for;
+    /// Notes in `md` which CA issued a set, and for which account. `staged`: the settings it was ordered with;
     /// `adopted`: the accounts that came with it, by their CAs.
     pub fn name_ca(&self, adopted: &[(String, String)], md: &mut Md, staged: &Md) {
         let Some(url) = &staged.ca.url else { return };
@@ -144,8 +154,8 @@ impl Accounts {
         is_wanted: &dyn Fn(&str, Option<&str>) -> bool,
     ) -> Result<Vec<(String, String)>, Error> {
         let mut adopted = Vec::new();
-        for (json_file, key_file) in file::ACCOUNTS {
-            match self.adopt_one(store, name, json_file, key_file, is_wanted) {
+        for files in file::ACCOUNTS {
+            match self.adopt_one(store, name, files, is_wanted) {
                 Ok(account) => adopted.extend(account),
                 Err(error @ Error::Garbage { .. }) => {
                     crate::log!(Warn, "md[{name}]: an ACME account in its staging is not used: {error}");
@@ -160,10 +170,10 @@ impl Accounts {
         &mut self,
         store: &StartStore,
         name: &str,
-        json_file: &str,
-        key_file: &str,
+        files: (&str, &str),
         is_wanted: &dyn Fn(&str, Option<&str>) -> bool,
     ) -> Result<Option<(String, String)>, Error> {
+        let (json_file, key_file) = files;
         let Some(json) = store.read_json(Group::Staging, name, json_file)? else { return Ok(None) };
         let (Some(url), Some(ca_url)) = (text(&json, "url"), text(&json, "ca-url")) else { return Ok(None) };
         let known = self.accounts.iter().find(|account| Some(&account.folder) == self.by_url.get(&url));
@@ -173,52 +183,71 @@ impl Accounts {
         }
         let known = known.map(|known| known.folder.clone());
         let Some(key) = store.read_key(Group::Staging, name, key_file)? else { return Ok(None) };
-        let refused = |reason: &str| {
+        let author = account_author(store, name, &json, &key);
+        if author == Author::Forger {
+            drop_staged(store, name, json_file, key_file)?;
+        }
+        if let Some(reason) = self.refusal(author, &ca_url, &json, known.is_some(), is_wanted) {
             crate::log!(
                 Warn,
                 "md[{name}]: the ACME account {url} in {json_file} of its staging is not used: {reason}"
             );
-            Ok(None)
+            return Ok(None);
+        }
+        let folder = match known {
+            Some(folder) => self.take_contacts(store, &folder, &json).map(|()| Some(folder)),
+            None => self.save(store, &ca_url, &json, &key),
         };
-        let author = account_author(store, name, &json, &key);
-        match author {
-            Author::Ours => {}
-            Author::Forger => {
-                drop_staged(store, name, json_file, key_file)?;
-                return refused(
-                    "its `auth` does not fit, because somebody with the rights of httpd's User has changed it or brought \
-                     it from elsewhere",
-                );
-            }
-            Author::Unknown if known.is_some() || !is_wanted(&ca_url, eab_kid(&json).as_deref()) => {
-                return refused(
-                    "it was not left there by this server, and nothing is ordered with such accounts",
-                );
-            }
-            Author::Unknown => {}
-        }
-        if let Some(folder) = known {
-            self.take_contacts(store, &folder, &json)?;
-            return Ok(Some((ca_url, folder)));
-        }
+        Ok(folder?.map(|folder| (ca_url, folder)))
+    }
+
+    /// Why a staged account is not adopted. `is_known`: it is in `accounts` already.
+    fn refusal(
+        &self,
+        author: Author,
+        ca_url: &str,
+        json: &Value,
+        is_known: bool,
+        is_wanted: &dyn Fn(&str, Option<&str>) -> bool,
+    ) -> Option<&'static str> {
+        let eab_kid = eab_kid(json);
         let most = if author == Author::Ours { OURS_MAX } else { OTHERS_MAX };
-        if self.of(&ca_url, eab_kid(&json).as_deref()).count() >= most {
-            return refused("there are enough accounts of this CA");
+        match author {
+            Author::Forger => Some(
+                "its `auth` does not fit, because somebody with the rights of httpd's User has changed it or brought \
+                 it from elsewhere",
+            ),
+            Author::Unknown if is_known || !is_wanted(ca_url, eab_kid.as_deref()) => {
+                Some("it was not left there by this server, and nothing is ordered with such accounts")
+            }
+            Author::Ours if is_known => None,
+            Author::Ours | Author::Unknown => (self.of(ca_url, eab_kid.as_deref()).count() >= most)
+                .then_some("there are enough accounts of this CA"),
         }
-        let Some(folder) = self.free_folder(&ca_url) else { return Ok(None) };
-        // What stands in `accounts` nobody but who starts httpd can write.
-        let Some(mut json) = ROOM.take(&auth::bare(&json)) else { return Ok(None) };
+    }
+
+    /// Writes a staged account to a new folder of `accounts`, if any number is free.
+    fn save(
+        &mut self,
+        store: &StartStore,
+        ca_url: &str,
+        staged: &Value,
+        key: &PrivateKey,
+    ) -> Result<Option<String>, Error> {
+        let Some(folder) = self.free_folder(ca_url) else { return Ok(None) };
+        // Only processes with the rights of the one that starts httpd can write to `accounts`.
+        let Some(mut json) = ROOM.take(&auth::bare(staged)) else { return Ok(None) };
         // The C module leaves out the CA's own object here, too; it is asked for when it is needed.
         if let Value::Object(fields) = &mut json {
             fields.remove("registration");
         }
-        store.write_key(Group::Accounts, &folder, ACCOUNT_KEY_FILE, &key)?;
+        store.write_key(Group::Accounts, &folder, ACCOUNT_KEY_FILE, key)?;
         store.write_json(Group::Accounts, &folder, ACCOUNT_FILE, &json)?;
         self.add(folder.clone(), &json);
-        Ok(Some((ca_url, folder)))
+        Ok(Some(folder))
     }
 
-    /// A worker has told the CA other contacts for an account than those stored.
+    /// Stores the contacts of a staged account that a worker has changed at the CA.
     fn take_contacts(&mut self, store: &StartStore, folder: &str, staged: &Value) -> Result<(), Error> {
         let new = contacts(staged);
         let known = self.accounts.iter_mut().find(|account| account.folder == folder);
@@ -239,7 +268,7 @@ impl Accounts {
     }
 }
 
-/// Nobody uses it, and no start has to say so again.
+/// Removes a staged account that is not used, so that later starts do not report it again.
 fn drop_staged(store: &StartStore, name: &str, json_file: &str, key_file: &str) -> Result<(), Error> {
     store.remove(Group::Staging, name, json_file)?;
     store.remove(Group::Staging, name, key_file)
@@ -264,7 +293,6 @@ fn eab_kid(json: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::PrivateKey;
     use crate::managed::fixture::{CA_URL, Lab, account, md};
     use crate::model::{Eab, KeySpec};
     use serde_json::json;
@@ -325,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_of_several_cas_move_each_and_contacts_told_since_are_taken_over() {
+    fn accounts_of_several_cas_move_and_later_contacts_are_taken_over() {
         let lab = Lab::new();
         let other = json!({"url": "https://second.test/account/1", "ca-url": "https://second.test/dir"});
         lab.stage_account("a.test", &account(1));

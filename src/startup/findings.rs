@@ -18,87 +18,103 @@ use crate::time::Timestamp;
 /// More hosts than these are counted, not named: the log of a start with thousands is to stay readable.
 const NAMED: usize = 10;
 
-/// For the log: hosts that have nothing but a self-signed certificate, and hosts with files of their own.
+/// For the log: hosts with a self-signed certificate only, hosts that serve their own files, and domains whose
+/// certificates clients refuse or that do not match the configuration.
 pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timestamp) -> Vec<Finding> {
-    let hosts = |is: &dyn Fn(&Managed, &Host) -> bool| {
-        let mds = mds.clone();
-        let hosts = mds.flat_map(|md| md.hosts.iter().filter(|host| is(md, host)).map(move |h| (md, h)));
-        hosts.collect::<Vec<_>>()
-    };
-    let mut findings = Vec::new();
-    let is_renewed = |md: &Managed| md.md.left_alone().is_none();
-    let self_signed = hosts(&|md, host| host.source == Source::SelfSigned && is_renewed(md));
-    if !self_signed.is_empty() {
-        findings.push(Finding {
-            level: Level::Warn,
-            text: format!(
-                "AH10116: no certificate yet for {}: a self-signed one is shown, and requests get 503 until the CA \
-                 has issued a certificate. For new domains nothing needs to be done; where this lasts, \
-                 md-status says why",
-                list(&self_signed)
-            ),
-        });
-    }
-    let by_hand = hosts(&|md, host| host.source == Source::SelfSigned && !is_renewed(md));
-    if !by_hand.is_empty() {
-        findings.push(Finding {
-            level: Level::Warn,
-            text: format!(
-                "AH10116: no certificate yet for {}: a self-signed one is shown, and requests get 503. None is requested \
-                 because of 'MDRenewMode manual': set 'MDRenewMode auto', or name the files of a certificate with \
-                 MDCertificateFile and MDCertificateKeyFile",
-                list(&by_hand)
-            ),
-        });
-    }
+    let hosts: Vec<_> = mds.clone().flat_map(|md| md.hosts.iter().map(move |host| (md, host))).collect();
     let out_of_time: Vec<_> = mds.clone().filter_map(|md| out_of_time(md, now)).collect();
-    if !out_of_time.is_empty() {
-        findings.push(Finding {
-            level: Level::Warn,
-            text: format!(
-                "certificates that clients refuse are served for lack of others: {}. Check date and time of this machine. \
-                 Certificates of a CA are renewed at once: where this lasts, md-status says why. Files of \
-                 MDCertificateFile have to be replaced",
-                shortened(out_of_time.iter().map(String::as_str), "managed domains")
-            ),
-        });
-    }
-    let is_own = |md: &Managed, host: &Host| host.source == Source::Own && is_renewed(md);
-    let spurned = hosts(&|md, host| is_own(md, host) && md.certs.all().next().is_some());
-    if !spurned.is_empty() {
-        findings.push(Finding {
-            level: Level::Warn,
-            text: format!(
-                "AH10084: the files of SSLCertificateFile are served by {}, as the certificate of the managed domain has \
-                 expired or does not have the name of the host. It is replaced at the next renewal: look at md-status for \
-                 how that goes",
-                list(&spurned)
-            ),
-        });
-    }
-    let own = hosts(&|md, host| is_own(md, host) && md.certs.all().next().is_none());
-    if !own.is_empty() {
-        findings.push(Finding {
-            level: Level::Notice,
-            text: format!(
-                "AH10084: the files of SSLCertificateFile are served by {}, until there is a valid certificate of the \
-                 managed domain. Nothing needs to be done",
-                list(&own)
-            ),
-        });
-    }
     let incomplete: Vec<_> = mds.filter_map(incomplete).collect();
-    if !incomplete.is_empty() {
-        findings.push(Finding {
-            level: Level::Notice,
-            text: format!(
-                "certificates that are not as configured are served until new ones are issued: {}. Nothing needs to be \
-                 done, unless md-status says that the renewal fails",
-                shortened(incomplete.iter().map(String::as_str), "managed domains")
-            ),
-        });
-    }
-    findings
+    let (self_signed, by_hand) = self_signed(&hosts);
+    let (instead, until_issued) = own_files(&hosts);
+    let findings = [
+        self_signed,
+        by_hand,
+        refused_by_clients(&out_of_time),
+        instead,
+        until_issued,
+        not_as_configured(&incomplete),
+    ];
+    findings.into_iter().flatten().collect()
+}
+
+/// Hosts without a certificate: those whose MD is renewed, and those whose admin renews.
+fn self_signed(hosts: &[(&Managed, &Host)]) -> (Option<Finding>, Option<Finding>) {
+    let is_self_signed = |host: &Host| host.source == Source::SelfSigned;
+    let renewed = select(hosts, |md, host| is_self_signed(host) && is_renewed(md)).map(|list| {
+        format!(
+            "AH10116: no certificate yet for {list}: a self-signed one is shown, and requests get 503 until the CA \
+             has issued a certificate. For new domains nothing needs to be done; where this lasts, \
+             md-status says why"
+        )
+    });
+    let by_hand = select(hosts, |md, host| is_self_signed(host) && !is_renewed(md)).map(|list| {
+        format!(
+            "AH10116: no certificate yet for {list}: a self-signed one is shown, and requests get 503. None is requested \
+             because of 'MDRenewMode manual': set 'MDRenewMode auto', or name the files of a certificate with \
+             MDCertificateFile and MDCertificateKeyFile"
+        )
+    });
+    (finding(Level::Warn, renewed), finding(Level::Warn, by_hand))
+}
+
+/// Hosts that serve the files of SSLCertificateFile: instead of a certificate of their MD that does not fit,
+/// and until there is one.
+fn own_files(hosts: &[(&Managed, &Host)]) -> (Option<Finding>, Option<Finding>) {
+    let is_own = |md: &Managed, host: &Host| host.source == Source::Own && is_renewed(md);
+    let has_certificate = |md: &Managed| md.certs.all().next().is_some();
+    let instead = select(hosts, |md, host| is_own(md, host) && has_certificate(md)).map(|list| {
+        format!(
+            "AH10084: the files of SSLCertificateFile are served by {list}, as the certificate of the managed domain has \
+             expired or does not have the name of the host. It is replaced at the next renewal: look at md-status for \
+             how that goes"
+        )
+    });
+    let until_issued = select(hosts, |md, host| is_own(md, host) && !has_certificate(md)).map(|list| {
+        format!(
+            "AH10084: the files of SSLCertificateFile are served by {list}, until there is a valid certificate of the \
+             managed domain. Nothing needs to be done"
+        )
+    });
+    (finding(Level::Warn, instead), finding(Level::Notice, until_issued))
+}
+
+fn refused_by_clients(domains: &[String]) -> Option<Finding> {
+    let text = listed_domains(domains).map(|list| {
+        format!(
+            "certificates that clients refuse are served for lack of others: {list}. Check date and time of this machine. \
+             Certificates of a CA are renewed at once: where this lasts, md-status says why. Files of \
+             MDCertificateFile have to be replaced"
+        )
+    });
+    finding(Level::Warn, text)
+}
+
+fn not_as_configured(domains: &[String]) -> Option<Finding> {
+    let text = listed_domains(domains).map(|list| {
+        format!(
+            "certificates that are not as configured are served until new ones are issued: {list}. Nothing needs to be \
+             done, unless md-status says that the renewal fails"
+        )
+    });
+    finding(Level::Notice, text)
+}
+
+fn finding(level: Level, text: Option<String>) -> Option<Finding> {
+    text.map(|text| Finding { level, text })
+}
+
+fn is_renewed(md: &Managed) -> bool {
+    md.md.left_alone().is_none()
+}
+
+/// The list of the hosts that `is` selects; `None` where there are none.
+fn select(hosts: &[(&Managed, &Host)], is: impl Fn(&Managed, &Host) -> bool) -> Option<String> {
+    let selected: Vec<_> = hosts.iter().copied().filter(|(md, host)| is(md, host)).collect();
+    (!selected.is_empty()).then(|| list(&selected))
+}
+
+fn listed_domains(domains: &[String]) -> Option<String> {
+    (!domains.is_empty()).then(|| shortened(domains.iter().map(String::as_str), "managed domains"))
 }
 
 /// Domains with names that no challenge can be answered for, as far as that is known.
