@@ -215,7 +215,7 @@ fn a_rate_limit_holds_back_all_jobs_of_its_ca_in_every_child() {
     let Next::At(until) = check::run(&context, 0) else { panic!() };
     let (job, left) = (lab.job("a.test"), until.since(lab.clock.now()));
     assert!(left >= HOUR * 2 && left <= HOUR * 2 + Duration::from_secs(1), "{left:?}");
-    assert_eq!(job.pace.hold.unwrap().scope, Scope::Ca);
+    assert_eq!(job.retry_state.rate_limit.unwrap().scope, Scope::Ca);
     let before = lab.requests();
     assert_eq!(check::run(&context, 1), Next::At(until));
     assert_eq!(lab.job("b.test").next_run, Some(until));
@@ -286,7 +286,7 @@ fn a_limit_of_the_first_ca_is_not_waited_for_once_a_renewal_is_late() {
     let context = lab.context(&[md]);
     let next = check::run(&context, 0);
     let job = lab.job("a.test");
-    assert_eq!(job.pace.hold.unwrap().until.since(lab.clock.now()).as_secs() / 86_400, 7);
+    assert_eq!(job.retry_state.rate_limit.unwrap().until.since(lab.clock.now()).as_secs() / 86_400, 7);
     // A week is more than is left of the certificate.
     assert_eq!(job.next_run.unwrap().since(lab.clock.now()).as_secs() / 86_400, 2);
     lab.advance_to(next);

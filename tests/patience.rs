@@ -235,7 +235,7 @@ fn a_validation_failing_between_looks_is_told_in_the_words_of_the_ca() {
     let job = lab.job();
     assert_eq!((job.errors, lab.orders(), lab.has_answer()), (1, 1, false));
     assert!(job.last.detail.unwrap().contains("timeout during connect"));
-    assert_eq!(job.pace.failed_validations.len(), 1);
+    assert_eq!(job.retry_state.failed_validations.len(), 1);
 }
 
 impl Lab {
@@ -483,7 +483,7 @@ fn a_ca_that_looks_too_early_and_refuses_the_start_is_asked_again() {
     let begin = lab.clock.now();
     lab.look();
     let job = lab.job();
-    assert_eq!((job.errors, job.pace.failed_validations.len()), (1, 1));
+    assert_eq!((job.errors, job.retry_state.failed_validations.len()), (1, 1));
     let detail = job.last.detail.unwrap();
     assert!(detail.contains("a.test by http-01: connection refused"), "{detail}");
     assert!(lab.clock.now().since(begin) < MINUTE);

@@ -9,9 +9,9 @@ use mod_md::challenge::{dns01, http01};
 use mod_md::crypto::CertInfo;
 use mod_md::http::{self, Request, Response, Transport};
 use mod_md::managed::Managed;
-use mod_md::managed::save_error::Unsaved;
+use mod_md::managed::save_error::SaveError;
 use mod_md::managed::staging::Staging;
-use mod_md::model::job::Untold;
+use mod_md::model::job::PendingNotice;
 use mod_md::model::{Dns01, Job, KeySpec};
 use mod_md::renew::attempt::context::Context;
 use mod_md::renew::worker::check;
@@ -879,9 +879,9 @@ fn a_job_that_cannot_be_saved_is_gone_on_with_from_memory() {
     let mut lab = Lab::new();
     let calls = lab.path.with_extension("calls");
     lab.settings.commands.message = Some(format!("/bin/sh -c 'echo \"$1\" >> {}' sh", calls.display()));
-    let counters: Arc<Vec<AtomicU64>> = Arc::new((0..Unsaved::SIZE).map(|_| AtomicU64::new(0)).collect());
-    let unsaved = Unsaved::new(counters, 0);
-    let md = Managed { unsaved: unsaved.clone(), ..lab.md(&["a.test"], &[ec()]) };
+    let counters: Arc<Vec<AtomicU64>> = Arc::new((0..SaveError::SIZE).map(|_| AtomicU64::new(0)).collect());
+    let save_error = SaveError::new(counters, 0);
+    let md = Managed { save_error: save_error.clone(), ..lab.md(&["a.test"], &[ec()]) };
     StartStore::open(&lab.path, None).unwrap();
     let fuse = Fuse::after(0);
     let context = lab.context(vec![md], fuse.clone());
@@ -890,16 +890,16 @@ fn a_job_that_cannot_be_saved_is_gone_on_with_from_memory() {
         let begin = lab.clock.now();
         let Next::At(look) = check::run(&context, 0) else { panic!("no next look") };
         assert_eq!(look, begin.plus(Duration::from_secs(30)), "it is soon looked whether it can be saved");
-        assert_eq!(unsaved.loss().map(|loss| loss.errors), Some(count));
+        assert_eq!(save_error.loss().map(|loss| loss.errors), Some(count));
         // Looks before its time are no tries.
-        while unsaved.loss().is_some_and(|loss| loss.errors == count) {
+        while save_error.loss().is_some_and(|loss| loss.errors == count) {
             lab.clock.advance(Duration::from_secs(10));
             if lab.clock.now().since(begin) >= Duration::from_secs(30 << (count - 1)) {
                 break;
             }
             check::run(&context, 0);
         }
-        assert_eq!(unsaved.loss().map(|loss| loss.errors), Some(count), "no try before the pause is over");
+        assert_eq!(save_error.loss().map(|loss| loss.errors), Some(count), "no try before the pause is over");
         pauses.push(lab.clock.now().since(begin).as_secs());
     }
     assert_eq!(pauses, [30, 60, 120, 240]);
@@ -907,7 +907,7 @@ fn a_job_that_cannot_be_saved_is_gone_on_with_from_memory() {
     assert_eq!(lab.ca.count(Endpoint::NewOrder), 0);
     fuse.mend();
     check::run(&context, 0);
-    assert_eq!(unsaved.loss(), None);
+    assert_eq!(save_error.loss(), None);
     let job = lab.job("a.test");
     assert!(job.finished, "{:?}", job.last);
     assert!(job.log.iter().any(|entry| entry.kind == "message-errored"), "{:?}", job.log);
@@ -924,7 +924,8 @@ fn the_outcome_of_a_call_by_another_child_is_waited_for_briefly() {
         md.in_use = false;
         let save = |notified, is_called: bool| {
             let mut job = Job::new("a.test");
-            job.untold = Some(Untold { notified, notified_renewed: true, ..Untold::default() });
+            job.pending_notice =
+                Some(PendingNotice { notified, notified_renewed: true, ..PendingNotice::default() });
             job.calling = is_called;
             Staging::new(&lab.store(Fuse::default()), "a.test").save_job(&job).unwrap();
         };
@@ -937,7 +938,7 @@ fn the_outcome_of_a_call_by_another_child_is_waited_for_briefly() {
         }
         check::run(&context, 0);
         assert_eq!(calls.exists(), has_failed);
-        assert_eq!(lab.job("a.test").untold, None);
+        assert_eq!(lab.job("a.test").pending_notice, None);
     }
 }
 

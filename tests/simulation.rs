@@ -357,8 +357,8 @@ impl World {
                     return self.look_at(n, look_at);
                 }
                 Action::SpareCa { ca, until, look_at } => {
-                    let hold = self.rate_limits.find(&ca, &domain.md.domains, now).cloned();
-                    retry::wait(&mut self.domains[n].job, until, hold.as_ref());
+                    let rate_limit = self.rate_limits.find(&ca, &domain.md.domains, now).cloned();
+                    retry::wait(&mut self.domains[n].job, until, rate_limit.as_ref());
                     return self.look_at(n, look_at);
                 }
                 Action::Renew { attempt, .. } => return self.renew(n, &attempt),
@@ -431,8 +431,8 @@ impl World {
         let now = self.clock();
         let domain = &mut self.domains[n];
         let failure = Failure::of(&error::Error::from(error), Some(CAS[ca]), &domain.md.domains, now);
-        if let Some(hold) = &failure.hold {
-            self.rate_limits.add(hold, now);
+        if let Some(rate_limit) = &failure.rate_limit {
+            self.rate_limits.add(rate_limit, now);
         }
         let pressure = pressure(&domain.md, &domain.certs, now);
         let urls = domain.md.ca.urls.clone();
@@ -508,8 +508,8 @@ impl World {
         // The next child learns of the holds from the jobs.
         self.rate_limits = RateLimits::default();
         for domain in &self.domains {
-            if let Some(hold) = &domain.job.pace.hold {
-                self.rate_limits.add(hold, now);
+            if let Some(rate_limit) = &domain.job.retry_state.rate_limit {
+                self.rate_limits.add(rate_limit, now);
             }
         }
     }

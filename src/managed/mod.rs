@@ -47,8 +47,8 @@ pub struct Managed {
     pub route: Route,
     /// The set that came into use since the start.
     pub live: slot::Slot,
-    /// The reason why the state of its renewal is not on disk.
-    pub unsaved: save_error::Unsaved,
+    /// What keeps the state of its renewal from the disk.
+    pub save_error: save_error::SaveError,
 }
 
 impl Managed {

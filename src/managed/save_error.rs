@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Of one managed domain. The default shares nothing with other processes.
 #[derive(Clone, Default)]
-pub struct Unsaved {
+pub struct SaveError {
     shared: Option<(Arc<dyn Counters>, usize)>,
     job: Arc<Mutex<Option<Job>>>,
 }
@@ -26,13 +26,13 @@ pub struct Loss {
     pub errors: u32,
 }
 
-impl Unsaved {
+impl SaveError {
     /// How many counters each managed domain needs.
     pub const SIZE: usize = 2;
 
     /// The managed domain of this index, in counters that all processes share.
     pub fn new(counters: Arc<dyn Counters>, index: usize) -> Self {
-        Unsaved { shared: Some((counters, index * Unsaved::SIZE)), job: Arc::default() }
+        SaveError { shared: Some((counters, index * SaveError::SIZE)), job: Arc::default() }
     }
 
     /// Notes whether `job` could be written.
@@ -80,7 +80,7 @@ impl Unsaved {
     }
 }
 
-impl std::fmt::Debug for Unsaved {
+impl std::fmt::Debug for SaveError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Unsaved").field(&self.loss()).finish()
     }

@@ -34,7 +34,7 @@ pub struct Job {
     /// A command is being notified, and its result is not known yet.
     pub calling: bool,
     /// Commands have not been notified yet of the set that a start put into use.
-    pub untold: Option<Untold>,
+    pub pending_notice: Option<PendingNotice>,
     pub next_run: Option<Timestamp>,
     pub last_run: Option<Timestamp>,
     pub valid_from: Option<Timestamp>,
@@ -42,7 +42,7 @@ pub struct Job {
     pub errors: u32,
     pub last: Outcome,
     /// The state that its attempts share.
-    pub pace: RetryState,
+    pub retry_state: RetryState,
     /// The step that its order waits for. If it takes longer than one attempt, the next one is at `next_run`.
     pub waiting: Option<Waiting>,
     /// Why a renewal that is due does not begin.
@@ -81,7 +81,7 @@ const KNOWN_KEYS: &[&str] = &[
 /// A set that is in use and of which not all commands have been notified: the notifications that succeeded,
 /// and the schedule of further calls.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Untold {
+pub struct PendingNotice {
     pub notified: bool,
     pub notified_renewed: bool,
     /// In a row.
@@ -89,7 +89,7 @@ pub struct Untold {
     pub next: Option<Timestamp>,
 }
 
-impl Untold {
+impl PendingNotice {
     fn to_json(&self) -> Value {
         let mut out = json!({"notified": self.notified, "notified-renewed": self.notified_renewed});
         if let Some(next) = self.next {
@@ -100,7 +100,7 @@ impl Untold {
 
     fn from_json(value: &Value) -> Option<Self> {
         let flag = |key: &str| value.get(key).and_then(Value::as_bool);
-        Some(Untold {
+        Some(PendingNotice {
             notified: flag("notified")?,
             notified_renewed: flag("notified-renewed")?,
             failures: value.get("failures").and_then(Value::as_u64).unwrap_or(0).try_into().ok()?,
@@ -191,7 +191,7 @@ impl Job {
             || self.next_run.is_some()
             || self.held_back.is_some()
             || self.last != Outcome::default()
-            || !self.pace.is_empty()
+            || !self.retry_state.is_empty()
     }
 
     /// A command refused the renewal before it began: it is called again at `until`.
@@ -249,8 +249,8 @@ impl Job {
 
     /// The notifications about the set that succeeded: `MDNotifyCmd`, and the event `renewed`.
     pub fn notified_flags(&mut self) -> (&mut bool, &mut bool) {
-        match &mut self.untold {
-            Some(untold) => (&mut untold.notified, &mut untold.notified_renewed),
+        match &mut self.pending_notice {
+            Some(pending_notice) => (&mut pending_notice.notified, &mut pending_notice.notified_renewed),
             None => (&mut self.notified, &mut self.notified_renewed),
         }
     }
@@ -289,14 +289,14 @@ impl Job {
         put("finished", json!(self.finished));
         put("notified", json!(self.notified));
         put("notified-renewed", json!(self.notified_renewed));
-        self.untold.as_ref().map(|untold| put("untold", untold.to_json()));
+        self.pending_notice.as_ref().map(|pending_notice| put("untold", pending_notice.to_json()));
         self.next_run.map(|t| put("next-run", json!(t.to_http_date())));
         self.last_run.map(|t| put("last-run", json!(t.to_http_date())));
         self.valid_from.map(|t| put("valid-from", json!(t.to_http_date())));
         put("errors", json!(self.errors));
         put("last", self.last.to_json());
-        if !self.pace.is_empty() {
-            put("pace", self.pace.to_json());
+        if !self.retry_state.is_empty() {
+            put("pace", self.retry_state.to_json());
         }
         self.waiting.as_ref().map(|waiting| put("waiting", waiting.to_json()));
         self.held_back.as_ref().map(|held| put("held-back", held.to_json()));
@@ -327,13 +327,13 @@ impl Job {
             notified_renewed: flag("notified-renewed"),
             notified_activated: flag("notified-activated"),
             calling: flag("calling"),
-            untold: fields.get("untold").and_then(Untold::from_json),
+            pending_notice: fields.get("untold").and_then(PendingNotice::from_json),
             next_run: date(fields.get("next-run")),
             last_run: date(fields.get("last-run")),
             valid_from: date(fields.get("valid-from")),
             errors: number("errors"),
             last: fields.get("last").map(Outcome::from_json).unwrap_or_default(),
-            pace: fields.get("pace").map(RetryState::from_json).unwrap_or_default(),
+            retry_state: fields.get("pace").map(RetryState::from_json).unwrap_or_default(),
             waiting: fields.get("waiting").and_then(Waiting::from_json),
             held_back: fields.get("held-back").and_then(HeldBack::from_json),
             trial: fields.get("trial").and_then(Trial::from_json),

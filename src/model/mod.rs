@@ -19,5 +19,5 @@ pub use job::{HeldBack, Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
 pub use md::{Ca, Eab, Md, State};
 pub use modes::{NotRenewed, RenewMode, RequireHttps};
-pub use retry_state::{Hold, RetryState, Scope};
+pub use retry_state::{RateLimit, RetryState, Scope};
 pub use route::Route;

@@ -22,14 +22,14 @@ pub struct RetryState {
     /// It refuses an order that this MD needs; another CA may not.
     pub refused: bool,
     /// A wait that the CA demanded.
-    pub hold: Option<Hold>,
+    pub rate_limit: Option<RateLimit>,
     /// When a validation failed, oldest first.
     pub failed_validations: Vec<Timestamp>,
 }
 
 /// A CA wants no requests before an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hold {
+pub struct RateLimit {
     /// Directory URL.
     pub ca: String,
     pub scope: Scope,
@@ -58,7 +58,7 @@ impl RetryState {
     #[must_use]
     pub fn of_the_next_start(&self, now: Timestamp) -> Self {
         RetryState {
-            hold: self.hold.clone().filter(|hold| hold.is_in_force(now)),
+            rate_limit: self.rate_limit.clone().filter(|limit| limit.is_in_force(now)),
             failed_validations: self.failed_validations.clone(),
             ..RetryState::default()
         }
@@ -73,11 +73,13 @@ impl RetryState {
         if self.refused {
             out.insert("refused".into(), json!(true));
         }
-        if let Some(hold) = &self.hold {
+        if let Some(rate_limit) = &self.rate_limit {
             let mut value = json!({
-                "ca": hold.ca, "since": hold.since.to_http_date(), "until": hold.until.to_http_date(),
+                "ca": rate_limit.ca,
+                "since": rate_limit.since.to_http_date(),
+                "until": rate_limit.until.to_http_date(),
             });
-            match &hold.scope {
+            match &rate_limit.scope {
                 Scope::Ca => value["scope"] = json!("ca"),
                 Scope::Name(name) => value["name"] = json!(name),
                 Scope::Job => {}
@@ -104,13 +106,13 @@ impl RetryState {
                 .and_then(|n| n.try_into().ok())
                 .unwrap_or(0),
             refused: value.get("refused") == Some(&Value::Bool(true)),
-            hold: value.get("hold").and_then(Hold::from_json),
+            rate_limit: value.get("hold").and_then(RateLimit::from_json),
             failed_validations,
         }
     }
 }
 
-impl Hold {
+impl RateLimit {
     /// Whether it applies at `now`. One from the future was written while the clock was wrong; one longer than
     /// [`WAIT_MAX`] was not written by this module.
     pub fn is_in_force(&self, now: Timestamp) -> bool {
@@ -119,7 +121,7 @@ impl Hold {
 
     fn from_json(value: &Value) -> Option<Self> {
         let scope = value.get("scope").and_then(Value::as_str);
-        Some(Hold {
+        Some(RateLimit {
             ca: bounded::name_at(value, "ca")?,
             scope: match (scope, bounded::name_at(value, "name")) {
                 (Some("ca"), _) => Scope::Ca,
@@ -144,12 +146,17 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
     const BEFORE: Timestamp = Timestamp::from_unix(1_799_999_999);
 
-    fn pace(scope: Scope) -> RetryState {
+    fn retry_state(scope: Scope) -> RetryState {
         RetryState {
             ca: Some("https://ca.test/dir".into()),
             ca_errors: 3,
             refused: true,
-            hold: Some(Hold { ca: "https://ca.test/dir".into(), scope, since: BEFORE, until: NOW }),
+            rate_limit: Some(RateLimit {
+                ca: "https://ca.test/dir".into(),
+                scope,
+                since: BEFORE,
+                until: NOW,
+            }),
             failed_validations: vec![NOW, NOW],
         }
     }
@@ -157,7 +164,7 @@ mod tests {
     #[test]
     fn json_is_read_back_and_garbage_takes_defaults() {
         for scope in [Scope::Ca, Scope::Name("a.test".into()), Scope::Job] {
-            assert_eq!(RetryState::from_json(&pace(scope.clone()).to_json()), pace(scope));
+            assert_eq!(RetryState::from_json(&retry_state(scope.clone()).to_json()), retry_state(scope));
         }
         for garbage in [
             json!(5),
@@ -168,25 +175,28 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_that_is_longer_than_any_that_is_obeyed_holds_nobody() {
-        let hold = |days: u32| Hold {
+    fn a_rate_limit_longer_than_any_that_is_obeyed_is_not_in_force() {
+        let rate_limit = |days: u32| RateLimit {
             ca: "https://ca.test/dir".into(),
             scope: Scope::Ca,
             since: BEFORE,
             until: BEFORE.plus(DAY * days),
         };
-        assert!(hold(10).is_in_force(NOW));
-        assert!(!hold(12).is_in_force(NOW));
-        assert!(!hold(300).is_in_force(BEFORE.plus(DAY * 299)));
+        assert!(rate_limit(10).is_in_force(NOW));
+        assert!(!rate_limit(12).is_in_force(NOW));
+        assert!(!rate_limit(300).is_in_force(BEFORE.plus(DAY * 299)));
     }
 
     #[test]
     fn a_start_keeps_what_a_ca_demanded_and_forgets_the_errors() {
-        let kept = pace(Scope::Ca).of_the_next_start(BEFORE);
+        let kept = retry_state(Scope::Ca).of_the_next_start(BEFORE);
         assert_eq!((kept.ca_errors, kept.refused, kept.ca), (0, false, None));
-        assert!(kept.hold.is_some() && kept.failed_validations.len() == 2);
-        assert_eq!(pace(Scope::Ca).of_the_next_start(NOW).hold, None);
+        assert!(kept.rate_limit.is_some() && kept.failed_validations.len() == 2);
+        assert_eq!(retry_state(Scope::Ca).of_the_next_start(NOW).rate_limit, None);
         // Noted by a clock that was ahead.
-        assert_eq!(pace(Scope::Ca).of_the_next_start(Timestamp::from_unix(1_799_999_000)).hold, None);
+        assert_eq!(
+            retry_state(Scope::Ca).of_the_next_start(Timestamp::from_unix(1_799_999_000)).rate_limit,
+            None
+        );
     }
 }

@@ -77,7 +77,7 @@ pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> 
 
 /// All steps after mod_ssl: md.json of all MDs, whose names are final, and what the server then knows of
 /// them.
-pub fn settle(store: &StartStore, planned: &mut [PlannedMd], stored: &mut [StoredMd]) -> Vec<Managed> {
+pub fn finish(store: &StartStore, planned: &mut [PlannedMd], stored: &mut [StoredMd]) -> Vec<Managed> {
     let write = |(planned, stored): (&mut PlannedMd, &mut StoredMd)| {
         if let Err(error) = stored.save(store, &mut planned.md) {
             crate::log!(

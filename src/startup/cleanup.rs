@@ -7,7 +7,7 @@ use crate::challenge::dns01;
 use crate::managed::saved_order::SavedOrder;
 use crate::managed::staging::{KEPT_BESIDE, account_author, file, signed_account};
 use crate::managed::{bundle, published};
-use crate::model::job::Untold;
+use crate::model::job::PendingNotice;
 use crate::model::ledger::Ledger;
 use crate::model::{Job, Md, Trial};
 use crate::notify::Commands;
@@ -169,15 +169,16 @@ pub fn with_job(store: &StartStore, name: &str, change: impl FnOnce(&mut Job)) -
 /// Has the next child tell the commands of a set that is put into use, where they have not heard. Then the
 /// job in `domains` says that they have.
 pub fn hand_over(store: &StartStore, job: &mut Job, commands: &Commands) -> Result<(), Error> {
-    let untold = Untold {
+    let pending_notice = PendingNotice {
         notified: job.notified || commands.notify.is_none(),
         notified_renewed: job.notified_renewed || commands.message.is_none(),
-        ..Untold::default()
+        ..PendingNotice::default()
     };
-    if !untold.notified || !untold.notified_renewed {
+    if !pending_notice.notified || !pending_notice.notified_renewed {
         let json = store.read_json(Group::Staging, &job.name, file::JOB).ok().flatten();
         let next = json.as_ref().and_then(|json| Job::from_json(&job.name, json));
-        let next = Job { untold: Some(untold), ..next.unwrap_or_else(|| Job::new(&job.name)) };
+        let next =
+            Job { pending_notice: Some(pending_notice), ..next.unwrap_or_else(|| Job::new(&job.name)) };
         store.write_json(Group::Staging, &job.name, file::JOB, &next.to_record())?;
     }
     (job.notified, job.notified_renewed) = (true, true);
@@ -220,7 +221,7 @@ mod tests {
     use super::*;
     use crate::managed::staging;
     use crate::model::job::MESSAGE_FAILED;
-    use crate::model::{Hold, RetryState, Scope};
+    use crate::model::{RateLimit, RetryState, Scope};
     use crate::time::DAY;
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -252,10 +253,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = StartStore::open(&dir.path().join("md"), None).unwrap();
         let until = NOW.plus(DAY * 7);
-        let hold = Hold { ca: "https://ca.test/dir".into(), scope: Scope::Ca, since: NOW, until };
-        let pace = RetryState { hold: Some(hold), ca_errors: 2, ..RetryState::default() };
+        let rate_limit = RateLimit { ca: "https://ca.test/dir".into(), scope: Scope::Ca, since: NOW, until };
+        let retry_state = RetryState { rate_limit: Some(rate_limit), ca_errors: 2, ..RetryState::default() };
         for (name, now, kept) in [("held.test", NOW, true), ("over.test", until, false)] {
-            let job = Job { errors: 2, next_run: Some(until), pace: pace.clone(), ..Job::new(name) };
+            let job =
+                Job { errors: 2, next_run: Some(until), retry_state: retry_state.clone(), ..Job::new(name) };
             store.write_json(Group::Staging, name, file::JOB, &job.to_json()).unwrap();
             for other in [file::ARI, file::MD, file::ORDER] {
                 store.write(Group::Staging, name, other, b"{}").unwrap();
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finished_job_without_certificates_is_none_and_what_it_told_lately_stays() {
+    fn a_finished_job_without_certificates_starts_over_but_keeps_its_notices() {
         let dir = tempfile::tempdir().unwrap();
         let store = StartStore::open(&dir.path().join("md"), None).unwrap();
         // As the C module leaves it: renewal is manual, or has failed.

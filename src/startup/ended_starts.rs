@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_starts_is_known_by_key_and_domain_until_a_child_has_it_tried() {
+    fn ended_starts_are_noted_by_key_and_domain_until_a_child_tries_the_set() {
         let mut ended = EndedStarts::default();
         ended.count(Some("a.test"), &keys(&["k1", "k2"]), NOW);
         ended.count(None, &keys(&["k2"]), NOW);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_note_is_of_who_starts_httpd_and_forgets_what_is_old_and_what_is_too_much() {
+    fn the_note_belongs_to_the_starter_and_drops_old_and_excess_entries() {
         let lab = Lab::new();
         assert_eq!(EndedStarts::read(&lab.store, NOW).unwrap(), EndedStarts::default());
         let mut ended = EndedStarts::default();

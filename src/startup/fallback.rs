@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn domains_of_one_start_share_a_key_of_p_256_whatever_keys_they_are_to_have() {
+    fn domains_of_one_start_share_a_p_256_key_whatever_their_key_settings() {
         let lab = Lab::new();
         let fallbacks = Fallbacks::default();
         let rsa = Md { key_specs: Vec::new(), ..md(&["a.test"]) };

@@ -2,7 +2,7 @@
 //! Starts for tests. The store they work on is [`Lab`](crate::managed::fixture::Lab).
 
 use super::activate::{Activated, Activation};
-use super::bring_up::{BroughtUp, Start, bring_up, settle};
+use super::bring_up::{BroughtUp, Start, bring_up, finish};
 use super::reconcile;
 use super::reconcile::Matched;
 use super::stored_md::StoredMd;
@@ -64,7 +64,7 @@ pub fn start_with(
     let mut brought_up = bring_up(&start_of(store), &mut plan)?;
     ask(&plan.mds, &brought_up);
     brought_up.trial.end(store);
-    settle(store, &mut plan.mds, &mut brought_up.mds);
+    finish(store, &mut plan.mds, &mut brought_up.mds);
     let activated: Vec<Activated> = brought_up.activated.into_iter().collect::<Result<_, _>>()?;
     let mds = plan.mds.into_iter().zip(brought_up.mds);
     let started = mds.map(|(planned, stored)| Started { md: planned.md, stored });

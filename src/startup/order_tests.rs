@@ -2,7 +2,7 @@
 //! What a start does before what: each test fails where two steps of [`super::bring_up`] change places.
 
 use super::activate::Activated;
-use super::bring_up::{BroughtUp, Start, bring_up, settle};
+use super::bring_up::{BroughtUp, Start, bring_up, finish};
 use super::fixture::{plan_of, start_of, start_until_loading};
 use crate::managed::bundle;
 use crate::managed::fixture::{CA_URL, Lab, account, md};
@@ -104,7 +104,7 @@ fn md_json_and_challenges_are_settled_by_the_names_that_hosts_have_added() {
     let mut plan = plan_of(slice::from_ref(&a));
     let mut brought_up = bring_up(&start_of(&lab.store), &mut plan).unwrap();
     plan.mds[0].md.domains.push("joined.test".into());
-    let managed = settle(&lab.store, &mut plan.mds, &mut brought_up.mds);
+    let managed = finish(&lab.store, &mut plan.mds, &mut brought_up.mds);
     let json = lab.store.read_json(Group::Domains, "a.test", bundle::MD_FILE).unwrap().unwrap();
     assert_eq!(json["domains"], json!(["a.test", "joined.test"]));
     assert_eq!((managed[0].md.state, &json["state"]), (State::Incomplete, &json!(1)), "the set lacks a name");
@@ -123,7 +123,7 @@ fn a_step_that_fails_for_one_domain_is_done_for_those_after_it() {
     assert!(brought_up.activated[0].is_err());
     assert_eq!(*brought_up.activated[1].as_ref().unwrap(), Activated::Done);
     assert!(lab.has("staging/a.test/pubcert.p-256.pem"), "left for the next start");
-    assert_eq!(settle(&lab.store, &mut plan.mds, &mut brought_up.mds).len(), 2);
+    assert_eq!(finish(&lab.store, &mut plan.mds, &mut brought_up.mds).len(), 2);
     assert!(in_use(&lab, &mds[0]).is_none() && in_use(&lab, &mds[1]).is_some());
 }
 

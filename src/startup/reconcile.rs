@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_md_keeps_what_was_issued_to_it_lately_its_order_and_the_answers_to_its_challenges() {
+    fn a_renamed_md_keeps_its_issuances_its_order_and_its_challenge_answers() {
         let issued = |seconds: i64| Issued {
             at: Timestamp::from_unix(1_800_000_000 + seconds),
             ca: "https://ca.test/dir".into(),
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_usable_md_json_is_found_by_the_names_of_its_certificates() {
+    fn a_folder_without_a_usable_md_json_is_found_by_its_certificate_names() {
         for content in [None, Some(&b"{garbage"[..]), Some(b"[]")] {
             let lab = Lab::new();
             let wanted = lab.install(&md(&["a.test", "b.test"]));
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn an_md_whose_own_folder_has_no_certificate_uses_that_of_its_other_names_until_it_has_one() {
+    fn an_md_without_a_certificate_uses_the_folder_of_its_other_names() {
         let lab = Lab::new();
         let wanted = lab.install(&md(&["a.test", "b.test"]));
         let configured = [md(&["c.test"])];

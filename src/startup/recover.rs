@@ -196,9 +196,9 @@ fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(),
     let auth = Some(bundle::vouch(store, name, &md, &sets, false)?);
     let mut job = Job { finished: true, auth, ..job };
     if let Some(waiting) = waiting {
-        job.pace = waiting.pace;
-        if let Some(untold) = waiting.untold {
-            (job.notified, job.notified_renewed) = (untold.notified, untold.notified_renewed);
+        job.retry_state = waiting.retry_state;
+        if let Some(pending_notice) = waiting.pending_notice {
+            (job.notified, job.notified_renewed) = (pending_notice.notified, pending_notice.notified_renewed);
         }
     }
     note_refused(store, job, REFUSED_BY_START, now)
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_ends_with_a_new_set_is_followed_by_one_with_the_set_before() {
+    fn after_a_start_that_ended_with_a_new_set_the_set_before_is_used() {
         let (lab, a) = (Lab::new(), md(&["a.test"]));
         let old = lab.install(&a);
         let new = lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
@@ -455,7 +455,7 @@ mod tests {
 
     /// Two sets, of which mod_ssl takes neither.
     #[test]
-    fn other_sets_on_trial_go_back_with_the_one_that_ended_the_start_where_those_before_are_valid() {
+    fn other_sets_on_trial_are_reverted_too_where_the_sets_before_are_valid() {
         let lab = Lab::new();
         let names = ["a.test", "b.test", "c.test"];
         let mds = names.map(|name| md(&[name]));
@@ -507,7 +507,10 @@ mod tests {
         assert_eq!(staged.info.fingerprint, new);
         let job = lab.store.read_json(Group::Staging, "a.test", JOB_FILE).unwrap().unwrap();
         let job = Job::from_json("a.test", &job).unwrap();
-        assert!(job.finished && !job.notified && !job.notified_renewed && job.untold.is_none(), "{job:?}");
+        assert!(
+            job.finished && !job.notified && !job.notified_renewed && job.pending_notice.is_none(),
+            "{job:?}"
+        );
     }
 
     #[test]
@@ -522,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_dies_while_it_puts_the_set_before_back_is_followed_by_one_that_does() {
+    fn the_next_start_completes_a_revert_that_a_dying_start_began() {
         for steps in 0.. {
             let (lab, a) = (Lab::new(), md(&["a.test"]));
             let old = lab.install(&a);

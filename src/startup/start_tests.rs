@@ -293,7 +293,7 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn hostile_json_in_any_file_is_reported_or_made_anew_and_leads_nowhere_else() {
+fn hostile_json_in_any_file_is_reported_or_replaced_and_has_no_effect() {
     let spec = KeySpec::Ec("P-256".into());
     let files = [
         "domains/a.test/md.json",

@@ -46,7 +46,7 @@ fn copy(lab: &Lab, from: &str, to: &str) {
 }
 
 #[test]
-fn a_set_that_was_changed_or_brought_from_elsewhere_is_refused_and_nothing_of_it_is_kept() {
+fn a_set_that_was_changed_or_copied_from_elsewhere_is_refused_and_removed() {
     let (a, b) = (md(&["a.test"]), md(&["b.test"]));
     type Tamper = fn(&Lab, &Bundle);
     let tampers: [(&str, Tamper); 5] = [
@@ -87,7 +87,7 @@ fn a_set_that_was_changed_or_brought_from_elsewhere_is_refused_and_nothing_of_it
 }
 
 #[test]
-fn a_set_of_the_c_module_is_used_and_so_is_one_of_ours_after_its_files_were_laid_out_otherwise() {
+fn sets_of_the_c_module_are_used_and_so_are_ours_with_reformatted_files() {
     for is_ours in [false, true] {
         let lab = Lab::new();
         let a = md(&["a.test"]);
@@ -136,7 +136,7 @@ fn that_hosts_take_a_set_is_believed_of_our_own_alone() {
 }
 
 #[test]
-fn children_serve_live_sets_of_our_own_and_a_start_takes_over_those_of_the_version_before() {
+fn children_serve_our_live_sets_and_a_start_takes_over_older_ones() {
     let a = md(&["a.test"]);
     let publish = |lab: &Lab, name: &str| {
         let set = lab.set(&["a.test", "b.test"], &spec());
@@ -202,7 +202,7 @@ fn stored_accounts(lab: &Lab) -> Vec<String> {
 }
 
 #[test]
-fn an_account_that_was_changed_or_brought_from_elsewhere_is_used_by_nobody() {
+fn an_account_that_was_changed_or_copied_from_elsewhere_is_never_used() {
     let a = md(&["a.test"]);
     type Tamper = fn(&Lab);
     let tampers: [(&str, Tamper); 4] = [
@@ -245,7 +245,7 @@ fn an_account_that_is_known_is_not_named_for_another_ca() {
 }
 
 #[test]
-fn of_accounts_without_a_code_a_few_are_kept_that_a_configured_domain_can_use() {
+fn a_few_accounts_without_a_code_are_kept_if_a_configured_domain_fits() {
     let lab = Lab::new();
     let mds: Vec<Md> = (0..8).map(|n| md(&[format!("d{n}.test").as_str()])).collect();
     for (n, md) in mds.iter().enumerate() {
@@ -291,7 +291,7 @@ fn folders_of_unconfigured_names_are_not_looked_into() {
 }
 
 #[test]
-fn a_renamed_domain_keeps_what_we_left_in_staging_wherever_the_rename_ends() {
+fn a_renamed_domain_keeps_our_staged_files_wherever_the_rename_stops() {
     let (old, new) = (md(&["old.test", "a.test"]), md(&["a.test", "old.test"]));
     for steps in 0.. {
         let lab = Lab::new();

@@ -40,7 +40,7 @@ pub struct Domain<'a> {
     pub renewal: Option<Arc<Renewal>>,
     pub need: Arc<RenewalNeed>,
     /// The state of the renewal could not be written, so what is known of it may be old.
-    pub unsaved: Option<Loss>,
+    pub save_error: Option<Loss>,
 }
 
 /// How a set of certificates comes, or came, into use.
@@ -106,7 +106,7 @@ impl Domain<'_> {
             certs: need.certs,
             has_successor: self.ready().is_some(),
             is_due: matches!(need.decision, Decision::Now(_)) || self.next().is_some(),
-            is_failing: self.is_failing() || self.unsaved.is_some(),
+            is_failing: self.is_failing() || self.save_error.is_some(),
         }
     }
 
@@ -123,7 +123,7 @@ impl Domain<'_> {
     /// How often it has failed in a row, also where only memory knows.
     pub fn errors(&self) -> u32 {
         let stored = || self.renewal.as_ref().map_or(0, |renewal| renewal.job.errors);
-        self.unsaved.map_or_else(stored, |loss| loss.errors)
+        self.save_error.map_or_else(stored, |loss| loss.errors)
     }
 
     /// The finished renewal whose set is not in use yet.

@@ -207,7 +207,7 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates) -> Markup
         @if let Some(set) = &domain.live { "Went live " (dates.moment(set.since)) ", without a restart. " }
         @if let Some(served) = labels::served(domain) { (served) br; }
         @if let Some(renewal) = &domain.renewal { (failure(&renewal.job)) }
-        @if let Some(loss) = domain.unsaved {
+        @if let Some(loss) = domain.save_error {
             b { "Not saved[" (status::description(loss.status)) "]" } ": " (labels::UNSAVED)
             (errors(loss.errors)) br;
         }
@@ -266,13 +266,15 @@ fn waiting(domain: &Domain<'_>, dates: &mut Dates) -> Markup {
 
 /// A wait that a CA demanded (`Retry-After`).
 fn wait(domain: &Domain<'_>, dates: &mut Dates) -> Markup {
-    let hold = domain.renewal.as_ref().and_then(|renewal| renewal.job.pace.hold.as_ref());
-    let Some(hold) = hold.filter(|hold| hold.is_in_force(dates.now)) else { return html! {} };
-    dates.changes_at(hold.until);
+    let rate_limit = domain.renewal.as_ref().and_then(|renewal| renewal.job.retry_state.rate_limit.as_ref());
+    let Some(rate_limit) = rate_limit.filter(|limit| limit.is_in_force(dates.now)) else {
+        return html! {};
+    };
+    dates.changes_at(rate_limit.until);
     html! {
-        (labels::ca_name(&hold.ca)) " asked to wait"
-        @if let Scope::Name(name) = &hold.scope { " with " (name) }
-        ", and is asked again " (dates.moment(hold.until)) "." br;
+        (labels::ca_name(&rate_limit.ca)) " asked to wait"
+        @if let Scope::Name(name) = &rate_limit.scope { " with " (name) }
+        ", and is asked again " (dates.moment(rate_limit.until)) "." br;
     }
 }
 

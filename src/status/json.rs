@@ -153,14 +153,14 @@ fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool, now: Timestamp)
     if let Some(renewal) = &domain.renewal {
         out.insert("renewal".into(), renewal_json(domain, renewal, responses, reason, with_log));
     }
-    if let Some(Loss { status, errors }) = domain.unsaved {
-        let unsaved = json!({
+    if let Some(Loss { status, errors }) = domain.save_error {
+        let save_error = json!({
             "status": status,
             "status-description": status::description(status),
             "errors": errors,
             "detail": labels::UNSAVED,
         });
-        out.insert("renewal-unsaved".into(), unsaved);
+        out.insert("renewal-unsaved".into(), save_error);
     }
     Value::Object(out)
 }

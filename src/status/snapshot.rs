@@ -63,7 +63,7 @@ struct Slot {
 struct View {
     live: Option<Arc<LiveSet>>,
     workers: usize,
-    unsaved: Option<Loss>,
+    save_error: Option<Loss>,
     need: Arc<RenewalNeed>,
     printed: Printed,
 }
@@ -72,14 +72,14 @@ struct View {
 struct Values {
     live: Option<Arc<LiveSet>>,
     workers: usize,
-    unsaved: Option<Loss>,
+    save_error: Option<Loss>,
 }
 
 impl Values {
     fn of(managed: &Managed) -> Self {
         let live = managed.live.load().clone();
         let workers = live.as_ref().map_or(0, |_| managed.live.serving());
-        Values { live, workers, unsaved: managed.unsaved.loss() }
+        Values { live, workers, save_error: managed.save_error.loss() }
     }
 }
 
@@ -87,7 +87,7 @@ impl View {
     fn holds(&self, values: &Values, now: Timestamp) -> bool {
         same(&self.live, &values.live)
             && self.workers == values.workers
-            && self.unsaved == values.unsaved
+            && self.save_error == values.save_error
             && self.need.holds_at(now)
     }
 }
@@ -108,12 +108,12 @@ impl Slot {
         if !self.view.as_ref().is_some_and(|view| view.holds(&values, now)) {
             self.view = None;
         }
-        let Values { live, workers, unsaved } = values;
+        let Values { live, workers, save_error } = values;
         let staged = &self.staged;
         let view = self.view.get_or_insert_with(|| View {
             live: live.clone(),
             workers,
-            unsaved,
+            save_error,
             need: Arc::new(RenewalNeed::new(managed, &staged.advice, now)),
             printed: Printed::default(),
         });
@@ -123,7 +123,7 @@ impl Slot {
             workers,
             renewal: self.staged.renewal.clone(),
             need: view.need.clone(),
-            unsaved,
+            save_error,
         };
         (domain, &mut view.printed)
     }

@@ -5,14 +5,14 @@ use super::*;
 use crate::crypto::CertInfo;
 use crate::managed::certificates::KeyedCert;
 use crate::managed::live_set::LiveSet;
-use crate::managed::save_error::Unsaved;
+use crate::managed::save_error::SaveError;
 use crate::managed::serve::{Certs, Source};
 use crate::managed::slot::{self, Slot};
 use crate::managed::staging::Staging;
 use crate::managed::{Host, Managed};
 use crate::metrics::Metrics;
 use crate::model::job::MESSAGE_FAILED;
-use crate::model::{Eab, HeldBack, Hold, Job, KeySpec, Md, Outcome, RetryState, Scope, Waiting};
+use crate::model::{Eab, HeldBack, Job, KeySpec, Md, Outcome, RateLimit, RetryState, Scope, Waiting};
 use crate::ocsp::cache::Table;
 use crate::renew::decide::ari::{Advice, Entry};
 use crate::stapling::snapshot::Stapled;
@@ -387,15 +387,15 @@ fn the_page_shows_what_the_ca_advises_and_the_wait_it_asks_for() {
         checked: NOW,
     };
     let entry = Entry { cert_id: "AKI.00".into(), advice: Some(advice), next_check: NOW.plus(DAY) };
-    let hold = Hold {
+    let rate_limit = RateLimit {
         ca: "https://ca.test/directory".into(),
         scope: Scope::Name("<b>.test".into()),
         since: NOW,
         until: NOW.plus(Duration::from_secs(3600)),
     };
     let staging = Staging::new(&store, "a.test");
-    let pace = RetryState { hold: Some(hold), ..RetryState::default() };
-    staging.save_job(&Job { errors: 1, pace, ..begun("a.test") }).unwrap();
+    let retry_state = RetryState { rate_limit: Some(rate_limit), ..RetryState::default() };
+    staging.save_job(&Job { errors: 1, retry_state, ..begun("a.test") }).unwrap();
     staging.save_ari(&[entry]).unwrap();
     let snapshots = snapshots(vec![managed("a.test", rsa(Some(info)))], &store);
     let page = html::certificates(&snapshots, &monitor(), NOW);
@@ -621,12 +621,12 @@ impl slot::Source for Sets {
 #[test]
 fn a_kept_page_is_dropped_when_a_value_it_shows_changes() {
     let (_dir, store) = store();
-    let counters = (0..Unsaved::SIZE).map(|_| AtomicU64::default()).collect::<Vec<_>>();
-    let unsaved = Unsaved::new(std::sync::Arc::new(counters), 0);
+    let counters = (0..SaveError::SIZE).map(|_| AtomicU64::default()).collect::<Vec<_>>();
+    let save_error = SaveError::new(std::sync::Arc::new(counters), 0);
     let good = managed("a.test", rsa(Some(cert(1, 89))));
     let (live, sets) = (good.live.clone(), std::sync::Arc::new(Sets(1.into())));
     live.connect(std::sync::Arc::downgrade(&sets) as _, 0);
-    let snapshots = snapshots(vec![Managed { unsaved: unsaved.clone(), ..good }], &store);
+    let snapshots = snapshots(vec![Managed { save_error: save_error.clone(), ..good }], &store);
     let shows = |in_json: &str, on_page: &str, in_text: &str| {
         // Each page is printed once and kept; then all of them have to change.
         let json = json::list(&snapshots, &Table::default(), NOW);
@@ -638,12 +638,12 @@ fn a_kept_page_is_dropped_when_a_value_it_shows_changes() {
         );
     };
     shows("\"status\": \"ok\"", "<td>good</td>", "StatusWord: ok");
-    unsaved.note(
+    save_error.note(
         &Job { errors: 2, ..begun("a.test") },
         &Err(Error::Io { source: std::io::Error::from_raw_os_error(28), path: "x".into(), what: "writing" }),
     );
     shows("\"renewal-unsaved\"", "(2 errors in a row)", "StatusWord: renewal-failing");
-    unsaved.note(&begun("a.test"), &Ok(()));
+    save_error.note(&begun("a.test"), &Ok(()));
     shows("\"status\": \"ok\"", "<td>good</td>", "StatusWord: ok");
     let go_live = |fingerprint: &str| {
         let certs = rsa(Some(CertInfo { fingerprint: fingerprint.into(), ..cert(0, 90) })).into();

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn without_another_thread_those_that_run_do_all_and_one_failure_is_reported() {
+    fn where_no_thread_can_start_the_running_ones_do_all_and_report_it_once() {
         let mut pool = pool();
         let jobs = pool.jobs().clone();
         let (go_on, waits) = std::sync::mpsc::channel::<()>();

@@ -8,7 +8,7 @@ use mod_md::managed::Host;
 use mod_md::managed::live_set::Hosts;
 use mod_md::managed::serve::Source;
 use mod_md::managed::staging::Staging;
-use mod_md::model::{Hold, KeySpec, RenewMode, Scope};
+use mod_md::model::{KeySpec, RateLimit, RenewMode, Scope};
 use mod_md::notify::Commands;
 use mod_md::renew::worker::check;
 use mod_md::startup::findings;
@@ -342,7 +342,8 @@ pub fn hosts() -> Vec<Situation> {
             |lab| {
                 let mut job = mod_md::model::Job::new(NAME);
                 let (ca, now) = (lab.ca.directory_url(), lab.clock.now());
-                job.pace.hold = Some(Hold { ca, scope: Scope::Ca, since: now, until: now.plus(HOUR * 20) });
+                job.retry_state.rate_limit =
+                    Some(RateLimit { ca, scope: Scope::Ca, since: now, until: now.plus(HOUR * 20) });
                 Staging::new(&lab.work(), NAME).save_job(&job).unwrap();
                 lab.look().into_iter().filter(|text| text.contains("waits until")).collect()
             },

@@ -32,7 +32,7 @@ callback! {
     fn post_config_after_tls(conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
         // SAFETY: as above. Both functions take a State, which `Watchdogs` hands to the pool.
         unsafe {
-            let watchdogs = Watchdogs::new(conf, Some(watchdog::watchdog_beat), Some(watchdog::news_beat));
+            let watchdogs = Watchdogs::new(conf, Some(watchdog::watchdog_beat), Some(watchdog::signals_beat));
             result(after_tls::after_tls(Server::new(main), &watchdogs))
         }
     }

@@ -24,7 +24,7 @@ callback! {
 }
 
 callback! {
-    fn news_beat(state: c_int, data: *mut c_void, _pool: *mut apr_pool_t) -> apr_status_t, failing 0; {
+    fn signals_beat(state: c_int, data: *mut c_void, _pool: *mut apr_pool_t) -> apr_status_t, failing 0; {
         if state as u32 == apache_sys::AP_WATCHDOG_STATE_RUNNING {
             // SAFETY: as above.
             unsafe { data.cast::<State>().as_ref() }.into_iter().for_each(tick::beat);

@@ -19,7 +19,7 @@ use crate::live::roster::Roster;
 use crate::live::signals::Signals;
 use crate::managed;
 use crate::managed::Managed;
-use crate::managed::save_error::Unsaved;
+use crate::managed::save_error::SaveError;
 use crate::metrics::Metrics;
 use crate::model::RequireHttps;
 use crate::stapling::snapshot::States;
@@ -59,13 +59,15 @@ pub fn after_tls(main: Server<'_>, watchdogs: &Watchdogs<'_, State>) -> Result<(
 
 /// What the server knows of each domain.
 fn managed(startup: &Startup, records: &[Server<'_>], plan: &mut Plan) -> Arc<[Managed]> {
-    let unsaved = counters(plan.mds.len() * Unsaved::SIZE, "md-status does not show what cannot be saved");
-    let settled = bring_up::settle(&startup.store, &mut plan.mds, &mut lock(&startup.mds));
+    let save_error =
+        counters(plan.mds.len() * SaveError::SIZE, "md-status does not show what cannot be saved");
+    let settled = bring_up::finish(&startup.store, &mut plan.mds, &mut lock(&startup.mds));
     let complete = |(i, (known, planned)): (usize, (Managed, &PlannedMd))| {
         let hosts = hosts_of(startup, records, planned);
         let lacks_tls = hosts.is_empty() && plan.global.port_map.https.is_some();
-        let unsaved = unsaved.as_ref().map(|counters| Unsaved::new(counters.clone(), i)).unwrap_or_default();
-        Managed { live: startup.hosts.slot(i), hosts, lacks_tls, unsaved, ..known }
+        let save_error =
+            save_error.as_ref().map(|counters| SaveError::new(counters.clone(), i)).unwrap_or_default();
+        Managed { live: startup.hosts.slot(i), hosts, lacks_tls, save_error, ..known }
     };
     settled.into_iter().zip(&plan.mds).enumerate().map(complete).collect()
 }

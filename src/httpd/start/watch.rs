@@ -13,8 +13,8 @@ pub fn watch(state: &Arc<State>, watchdogs: &Watchdogs<'_, State>) {
         return;
     }
     let renewals = watchdogs.watch_renewals(state).and_then(|()| match &state.live {
-        Some(live) if live.is_possible() => watchdogs.watch_news(state),
-        _ if state.stapling.is_some() => watchdogs.watch_news(state),
+        Some(live) if live.is_possible() => watchdogs.watch_signals(state),
+        _ if state.stapling.is_some() => watchdogs.watch_signals(state),
         _ => Ok(()),
     });
     match renewals {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// The name of the watchdog that renews, as in the C module.
 const RENEW: &CStr = c"_md_renew_";
 /// The name of the watchdog that every child has.
-const NEWS: &CStr = c"_md_news_";
+const SIGNALS: &CStr = c"_md_signals_";
 
 /// How often the driver looks for due jobs and finished threads: one look costs a comparison per job. And how
 /// often each child looks for news, which costs an atomic load.
@@ -22,7 +22,7 @@ const BEAT_MICROS: apr_interval_time_t = 100_000;
 pub struct Watchdogs<'p, T> {
     pool: *mut apr_pool_t,
     renewals: ap_watchdog_callback_fn_t,
-    news: ap_watchdog_callback_fn_t,
+    signals: ap_watchdog_callback_fn_t,
     lent: PhantomData<&'p T>,
 }
 
@@ -33,9 +33,9 @@ impl<T: Send + Sync + 'static> Watchdogs<'_, T> {
     pub unsafe fn new(
         pool: *mut apr_pool_t,
         renewals: ap_watchdog_callback_fn_t,
-        news: ap_watchdog_callback_fn_t,
+        signals: ap_watchdog_callback_fn_t,
     ) -> Self {
-        Watchdogs { pool, renewals, news, lent: PhantomData }
+        Watchdogs { pool, renewals, signals, lent: PhantomData }
     }
 
     /// Registers renewals with mod_watchdog, to run in one child at a time. The error is an `apr_status_t`;
@@ -45,8 +45,8 @@ impl<T: Send + Sync + 'static> Watchdogs<'_, T> {
     }
 
     /// Has every child look for news. Like [`watch_renewals`](Self::watch_renewals) in all else.
-    pub fn watch_news(&self, state: &Arc<T>) -> Result<(), Option<i32>> {
-        self.register(NEWS, false, self.news, state)
+    pub fn watch_signals(&self, state: &Arc<T>) -> Result<(), Option<i32>> {
+        self.register(SIGNALS, false, self.signals, state)
     }
 
     fn register(

@@ -230,10 +230,10 @@ fn stored_rate_limits(targets: &[Managed], store: &WorkStore, now: Timestamp) ->
     let names = targets.iter().map(|target| target.md.name.as_str());
     for name in store.present(WorkGroup::Staging, names).unwrap_or_default() {
         // A job that cannot be read is reported when it is looked at.
-        if let Ok(Some(Job { pace: RetryState { hold: Some(hold), .. }, .. })) =
+        if let Ok(Some(Job { retry_state: RetryState { rate_limit: Some(rate_limit), .. }, .. })) =
             Staging::new(store, &name).job()
         {
-            limits.add_stored(&hold, now);
+            limits.add_stored(&rate_limit, now);
         }
     }
     limits

@@ -7,9 +7,9 @@
 //! files are the largest cost of a renewal.
 
 use crate::managed::Managed;
-use crate::managed::save_error::Unsaved;
+use crate::managed::save_error::SaveError;
 use crate::managed::staging::Staging;
-use crate::model::job::{Job, Outcome, Untold};
+use crate::model::job::{Job, Outcome, PendingNotice};
 use crate::notify::{self, Commands, Event};
 use crate::renew::decide::error::Error;
 use crate::store::WorkStore;
@@ -24,7 +24,7 @@ pub struct Running<'a> {
     /// The same store, for what is only shown.
     progress: WorkStore,
     clock: &'a dyn Clock,
-    unsaved: Unsaved,
+    save_error: SaveError,
     /// This look goes on with an order that the CA is at work on: until something comes of that, its steps
     /// are no news.
     is_quiet: bool,
@@ -46,8 +46,8 @@ impl<'a> Running<'a> {
     /// that. Garbage is reported, and the renewal begins again.
     pub fn load(target: &Managed, store: &'a WorkStore, clock: &'a dyn Clock) -> Self {
         let name = &target.md.name;
-        let unsaved = target.unsaved.take();
-        let is_unsaved = unsaved.is_some();
+        let save_error = target.save_error.take();
+        let is_unsaved = save_error.is_some();
         let stored = || {
             Staging::new(store, name).job().unwrap_or_else(|error| {
                 crate::log!(
@@ -59,7 +59,7 @@ impl<'a> Running<'a> {
             })
         };
         let written = if is_unsaved { None } else { stored() };
-        let job = unsaved.or_else(|| written.clone());
+        let job = save_error.or_else(|| written.clone());
         let mut running = Running {
             is_quiet: job.as_ref().is_some_and(|job| job.waiting.is_some()),
             job: job.unwrap_or_else(|| Job::new(name)),
@@ -67,7 +67,7 @@ impl<'a> Running<'a> {
             store,
             progress: store.unsynced(),
             clock,
-            unsaved: target.unsaved.clone(),
+            save_error: target.save_error.clone(),
             shown: clock.now(),
             written,
             is_unsaved,
@@ -207,11 +207,17 @@ impl<'a> Running<'a> {
             return None;
         }
         let Job { notified, notified_renewed, .. } = self.job;
-        let before = found.as_ref().and_then(|job| job.untold.clone());
+        let before = found.as_ref().and_then(|job| job.pending_notice.clone());
         let is_told = notified && notified_renewed;
-        let untold =
-            (!is_told).then(|| Untold { notified, notified_renewed, ..before.clone().unwrap_or_default() });
-        Some((untold != before).then(|| Job { untold, ..found.unwrap_or_else(|| Job::new(&self.job.name)) }))
+        let pending_notice = (!is_told).then(|| PendingNotice {
+            notified,
+            notified_renewed,
+            ..before.clone().unwrap_or_default()
+        });
+        Some(
+            (pending_notice != before)
+                .then(|| Job { pending_notice, ..found.unwrap_or_else(|| Job::new(&self.job.name)) }),
+        )
     }
 
     fn write(&mut self, store: &WorkStore) -> Result<(), Error> {
@@ -222,7 +228,7 @@ impl<'a> Running<'a> {
             Some(job) => job.map_or(Ok(()), |job| staging.save_job(&job)),
             None => staging.save_job(&self.job),
         };
-        self.unsaved.note(&self.job, &outcome);
+        self.save_error.note(&self.job, &outcome);
         self.is_unsaved = outcome.is_err();
         self.is_reported &= self.is_unsaved;
         outcome?;
@@ -236,7 +242,7 @@ impl<'a> Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let job = self.is_unsaved.then(|| std::mem::take(&mut self.job));
-        self.unsaved.keep(job);
+        self.save_error.keep(job);
     }
 }
 
@@ -248,14 +254,15 @@ mod tests {
 
     #[test]
     fn a_finished_job_that_a_start_has_handed_over_stays_as_the_start_left_it() {
-        let untold =
-            |notified, notified_renewed| Some(Untold { notified, notified_renewed, ..Untold::default() });
+        let pending_notice = |notified, notified_renewed| {
+            Some(PendingNotice { notified, notified_renewed, ..PendingNotice::default() })
+        };
         for (handed_over, told, expected) in [
             (None, (true, true), None),
-            (None, (true, false), untold(true, false)),
-            (untold(false, false), (true, true), None),
-            (untold(true, false), (false, false), untold(false, false)),
-            (untold(true, true), (true, false), untold(true, false)),
+            (None, (true, false), pending_notice(true, false)),
+            (pending_notice(false, false), (true, true), None),
+            (pending_notice(true, false), (false, false), pending_notice(false, false)),
+            (pending_notice(true, true), (true, false), pending_notice(true, false)),
         ] {
             let (lab, a) = (Lab::new(), md(&["a.test"]));
             lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
@@ -264,7 +271,7 @@ mod tests {
             let mut running = Running::load(&target, &store, &clock);
             crate::managed::staging::purge(&lab.store, "a.test").unwrap();
             if handed_over.is_some() {
-                let job = Job { untold: handed_over.clone(), ..Job::new("a.test") };
+                let job = Job { pending_notice: handed_over.clone(), ..Job::new("a.test") };
                 Staging::new(&store, "a.test").save_job(&job).unwrap();
             }
             (running.job.notified, running.job.notified_renewed) = told;
@@ -274,7 +281,7 @@ mod tests {
             assert_eq!(found.is_some(), handed_over.is_some() || expected.is_some());
             let found = found.unwrap_or_default();
             assert_eq!(
-                (found.finished, found.errors, &found.untold),
+                (found.finished, found.errors, &found.pending_notice),
                 (false, 0, &expected),
                 "{handed_over:?} {told:?}"
             );

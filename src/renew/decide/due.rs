@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When to renew, and when to try again: pure functions of settings, certificates and `now`, which return the
-//! reason too ([`reason`](super::reason)). Takes no store and no clock; randomness is passed in as a number.
-//! Imports `managed`, `model` and its neighbours in `decide`.
+//! When to renew: pure functions of settings, certificates and `now`, which return the reason too
+//! ([`reason`](super::reason)). Takes no store and no clock. Imports `managed`, `model` and its neighbours in
+//! `decide`.
 
 use super::ari::Advice;
 use super::reason::{Never, Period, Reason};
-use crate::backoff;
-pub use crate::backoff::spread;
 use crate::crypto::CertInfo;
 use crate::managed::certificates::{self, KeyedCert};
 use crate::managed::fit;
 use crate::model::{Md, State};
-use crate::time::{DAY, Timestamp};
-use std::time::Duration;
+use crate::time::Timestamp;
 
 /// The outcome of [`decide`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,32 +102,12 @@ pub fn warn_from(md: &Md, certs: &[KeyedCert]) -> Option<Timestamp> {
     certs.map(|c| c.not_after.minus(md.warn_window.of(c.not_after.since(c.not_before)))).min()
 }
 
-/// The longest wait between two tries.
-pub const RETRY_MAX: Duration = DAY;
-
-/// When to try again after the `errors`-th failure in a row: `base · 2^(errors-1)`, at most `longest`, spread
-/// by ±50 % (`random` in 0..1), never before `not_before` (the CA's Retry-After). What no repetition can
-/// cure goes straight to the daily pace.
-pub fn retry_at(
-    errors: u32,
-    base: Duration,
-    longest: Duration,
-    hopeless: bool,
-    not_before: Option<Timestamp>,
-    random: f64,
-    now: Timestamp,
-) -> Timestamp {
-    let delay = if hopeless { RETRY_MAX } else { backoff::delay(errors, base, longest) };
-    let at = now.plus(spread(delay, random));
-    not_before.map_or(at, |earliest| at.max(earliest))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::crypto::CertInfo;
     use crate::model::{KeySpec, RenewMode};
-    use crate::time::TimeSlice;
+    use crate::time::{DAY, TimeSlice};
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
@@ -288,19 +265,5 @@ mod tests {
         let certs = [one(Some(cert(&GOOD, 10, 90))), one(Some(cert(&GOOD, 10, 30)))].concat();
         assert_eq!(warn_from(&md(), &certs), Some(NOW.plus(DAY * 26)));
         assert_eq!(warn_from(&md(), &one(None)), None);
-    }
-
-    #[test]
-    fn retries_double_up_to_a_day_and_heed_the_ca() {
-        let base = Duration::from_secs(30);
-        let after =
-            |errors, hopeless| retry_at(errors, base, DAY, hopeless, None, 0.5, NOW).since(NOW).as_secs();
-        assert_eq!([after(1, false), after(2, false), after(5, false)], [30, 60, 480]);
-        assert_eq!(after(60, false), 86_400);
-        assert_eq!(after(1, true), 86_400);
-        assert_eq!(retry_at(1, base, DAY, false, None, 0.0, NOW), NOW.plus(base / 2));
-        assert_eq!(retry_at(1, base, DAY, false, None, 1.0, NOW), NOW.plus(base * 3 / 2));
-        let told = NOW.plus(Duration::from_secs(3600));
-        assert_eq!(retry_at(1, base, DAY, false, Some(told), 0.5, NOW), told);
     }
 }

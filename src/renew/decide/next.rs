@@ -11,6 +11,7 @@ use super::failover::{CaChoice, choose_within_demands};
 use super::rate_limits::RateLimits;
 use super::retry::{Retry, waits_for};
 use super::urgency::{patience, pressure};
+use crate::backoff;
 use crate::crypto::CertInfo;
 use crate::managed::certificates::KeyedCert;
 use crate::managed::live_set::LiveSet;
@@ -125,7 +126,7 @@ impl<'a> Inputs<'a> {
 
     /// The next regular look.
     fn check(&self, now: Timestamp) -> Timestamp {
-        now.plus(due::spread(self.check_interval, self.random))
+        now.plus(backoff::spread(self.check_interval, self.random))
     }
 
     /// The CA to ask for its advice.
@@ -147,7 +148,7 @@ impl<'a> Inputs<'a> {
             return Action::Rest(at);
         }
         // The CA that is asked first: what another one has issued counts all the same.
-        let ca = self.job.pace.ca.as_ref().or(self.md.ca.urls.first()).cloned().unwrap_or_default();
+        let ca = self.job.retry_state.ca.as_ref().or(self.md.ca.urls.first()).cloned().unwrap_or_default();
         let Some(issuance) = self.issuance else {
             return Action::LookUpIssuance(Attempt { ca, cause });
         };
@@ -204,15 +205,15 @@ impl<'a> Inputs<'a> {
         // With less of the window left, another CA may come sooner.
         let late_at = pressure.late_at.filter(|at| *at > now && md.ca.urls.len() > 1);
         let look_at = |until: Timestamp| late_at.map_or(until, |late| until.min(late));
-        let own = job.pace.hold.as_ref().filter(|hold| hold.is_in_force(now));
+        let own = job.retry_state.rate_limit.as_ref().filter(|limit| limit.is_in_force(now));
         let demands = |ca: &str| {
             let known = self.rate_limits.concerning(ca, &md.domains, now);
-            let own = own.filter(|hold| hold.ca == ca);
-            known.chain(own).map(|hold| (hold.since, hold.until)).collect::<Vec<_>>()
+            let own = own.filter(|limit| limit.ca == ca);
+            known.chain(own).map(|rate_limit| (rate_limit.since, rate_limit.until)).collect::<Vec<_>>()
         };
         let choice = choose_within_demands(
             &md.ca.urls,
-            &job.pace,
+            &job.retry_state,
             self.retry.failover,
             (pressure.urgency, end),
             demands,
@@ -248,7 +249,7 @@ pub fn request<'a>(md: &'a Md, certs: &[KeyedCert], ca: &'a str, cause: Cause) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Hold, KeySpec, RenewMode, RetryState, Scope};
+    use crate::model::{KeySpec, RateLimit, RenewMode, RetryState, Scope};
     use crate::renew::decide::brake::issued;
     use crate::time::TimeSlice;
 
@@ -333,7 +334,7 @@ mod tests {
 
         fn limited(mut self, hours: u32) -> Self {
             let (ca, scope, until) = (CAS[0].into(), Scope::Ca, NOW.plus(HOUR * hours));
-            self.rate_limits.add(&Hold { ca, scope, since: NOW, until }, NOW);
+            self.rate_limits.add(&RateLimit { ca, scope, since: NOW, until }, NOW);
             self
         }
     }
@@ -444,7 +445,7 @@ mod tests {
     fn a_failed_renewal_waits_for_its_next_try_and_then_asks_the_next_ca() {
         let failing = |errors, hours| {
             move |k: &mut Known| {
-                k.job.pace =
+                k.job.retry_state =
                     RetryState { ca: Some(CAS[0].into()), ca_errors: errors, ..RetryState::default() };
                 (k.job.errors, k.job.last_run, k.job.next_run) =
                     (errors, Some(NOW.minus(HOUR)), Some(at(hours)));

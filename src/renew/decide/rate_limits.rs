@@ -5,7 +5,7 @@
 
 use crate::acme::problem::{Kind, Problem};
 use crate::acme::{self};
-use crate::model::{Hold, Scope};
+use crate::model::{RateLimit, Scope};
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const UNAVAILABLE: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(10 * 86_400);
 
 /// The demand that a failure of an order for `domains` carries.
-pub fn demanded(error: &acme::Error, ca: &str, domains: &[String], now: Timestamp) -> Option<Hold> {
+pub fn demanded(error: &acme::Error, ca: &str, domains: &[String], now: Timestamp) -> Option<RateLimit> {
     let (pause, scope) = match error {
         acme::Error::Problem { problem, .. } if is_limit(problem) => (LIMITED, scope(problem, domains)),
         acme::Error::Problem { problem, .. } => match problem.status {
@@ -35,7 +35,12 @@ pub fn demanded(error: &acme::Error, ca: &str, domains: &[String], now: Timestam
         error.problem().filter(|problem| is_limit(problem)).and_then(|problem| dated(&problem.detail));
     let until = error.retry_after().or(stated.map(|at| at.min(now.plus(LONGEST)))).filter(|at| *at > now);
     let until = until.unwrap_or_else(|| now.plus(pause));
-    Some(Hold { ca: ca.to_string(), scope, since: Timestamp::from_unix(now.unix()), until: until.ceil() })
+    Some(RateLimit {
+        ca: ca.to_string(),
+        scope,
+        since: Timestamp::from_unix(now.unix()),
+        until: until.ceil(),
+    })
 }
 
 /// Large CAs say it in the text: `retry after 2026-11-16 00:00:00 UTC`.
@@ -80,52 +85,58 @@ fn is_within(domain: &str, name: &str) -> bool {
 
 /// The demands in force.
 #[derive(Clone, Debug, Default)]
-pub struct RateLimits(Vec<Hold>);
+pub struct RateLimits(Vec<RateLimit>);
 
 impl RateLimits {
     /// Takes in a demand from the file of a job. Any process that may write in staging can have written it,
     /// so it holds others back for a day at most after each start.
-    pub fn add_stored(&mut self, hold: &Hold, now: Timestamp) {
-        if hold.is_in_force(now) {
-            self.add(&Hold { until: hold.until.min(now.plus(DAY)), ..hold.clone() }, now);
+    pub fn add_stored(&mut self, rate_limit: &RateLimit, now: Timestamp) {
+        if rate_limit.is_in_force(now) {
+            self.add(&RateLimit { until: rate_limit.until.min(now.plus(DAY)), ..rate_limit.clone() }, now);
         }
     }
 
     /// Takes in a demand that concerns more than one job. A later one replaces an earlier one.
-    pub fn add(&mut self, hold: &Hold, now: Timestamp) {
+    pub fn add(&mut self, rate_limit: &RateLimit, now: Timestamp) {
         self.0.retain(|known| known.is_in_force(now));
-        if hold.scope == Scope::Job || !hold.is_in_force(now) {
+        if rate_limit.scope == Scope::Job || !rate_limit.is_in_force(now) {
             return;
         }
-        match self.0.iter_mut().find(|known| known.ca == hold.ca && known.scope == hold.scope) {
+        match self.0.iter_mut().find(|known| known.ca == rate_limit.ca && known.scope == rate_limit.scope) {
             Some(known) => {
-                (known.since, known.until) = (known.since.max(hold.since), known.until.max(hold.until));
+                (known.since, known.until) =
+                    (known.since.max(rate_limit.since), known.until.max(rate_limit.until));
             }
-            None => self.0.push(hold.clone()),
+            None => self.0.push(rate_limit.clone()),
         }
     }
 
     /// Until when nothing for `domains` may be asked of the CA; `None`: now is fine.
     pub fn until(&self, ca: &str, domains: &[String], now: Timestamp) -> Option<Timestamp> {
-        self.find(ca, domains, now).map(|hold| hold.until)
+        self.find(ca, domains, now).map(|limit| limit.until)
     }
 
     /// The demand that holds `domains` back longest.
-    pub fn find(&self, ca: &str, domains: &[String], now: Timestamp) -> Option<&Hold> {
-        self.concerning(ca, domains, now).max_by_key(|hold| hold.until)
+    pub fn find(&self, ca: &str, domains: &[String], now: Timestamp) -> Option<&RateLimit> {
+        self.concerning(ca, domains, now).max_by_key(|limit| limit.until)
     }
 
     /// All demands that hold `domains` back.
-    pub fn concerning(&self, ca: &str, domains: &[String], now: Timestamp) -> impl Iterator<Item = &Hold> {
-        let concerns = move |hold: &&Hold| {
-            hold.ca == ca
-                && match &hold.scope {
+    pub fn concerning(
+        &self,
+        ca: &str,
+        domains: &[String],
+        now: Timestamp,
+    ) -> impl Iterator<Item = &RateLimit> {
+        let concerns = move |rate_limit: &&RateLimit| {
+            rate_limit.ca == ca
+                && match &rate_limit.scope {
                     Scope::Ca => true,
                     Scope::Name(name) => domains.iter().any(|domain| is_within(domain, name)),
                     Scope::Job => false,
                 }
         };
-        self.0.iter().filter(move |hold| hold.is_in_force(now)).filter(concerns)
+        self.0.iter().filter(move |limit| limit.is_in_force(now)).filter(concerns)
     }
 }
 
@@ -149,8 +160,8 @@ mod tests {
     }
 
     fn demand(error: &acme::Error) -> Option<(Scope, u64)> {
-        let hold = demanded(error, CA, &names(&["www.a.test", "b.test"]), NOW)?;
-        Some((hold.scope, hold.until.since(NOW).as_secs()))
+        let rate_limit = demanded(error, CA, &names(&["www.a.test", "b.test"]), NOW)?;
+        Some((rate_limit.scope, rate_limit.until.since(NOW).as_secs()))
     }
 
     #[test]
@@ -172,11 +183,11 @@ mod tests {
     #[test]
     fn an_instant_between_two_seconds_is_kept_as_the_later_one() {
         let error = refused("rateLimited", "", 429, Some(10));
-        let hold = demanded(&error, CA, &[], Timestamp::from_unix_millis(1_800_000_000_500)).unwrap();
-        assert_eq!(hold.until, NOW.plus(Duration::from_secs(10)));
+        let rate_limit = demanded(&error, CA, &[], Timestamp::from_unix_millis(1_800_000_000_500)).unwrap();
+        assert_eq!(rate_limit.until, NOW.plus(Duration::from_secs(10)));
         let none = refused("rateLimited", "", 429, None);
-        let hold = demanded(&none, CA, &[], Timestamp::from_unix_millis(1_800_000_000_500)).unwrap();
-        assert_eq!(hold.until.unix_millis(), 1_800_003_601_000);
+        let rate_limit = demanded(&none, CA, &[], Timestamp::from_unix_millis(1_800_000_000_500)).unwrap();
+        assert_eq!(rate_limit.until.unix_millis(), 1_800_003_601_000);
     }
 
     #[test]
@@ -208,10 +219,10 @@ mod tests {
     #[test]
     fn what_a_file_says_holds_others_for_a_day_at_most() {
         let until = |days: u32| {
-            let mut holds = RateLimits::default();
+            let mut limits = RateLimits::default();
             let (ca, scope, until) = (CA.into(), Scope::Ca, NOW.plus(DAY * days));
-            holds.add_stored(&Hold { ca, scope, since: NOW.minus(DAY), until }, NOW);
-            holds.until(CA, &names(&["b.test"]), NOW)
+            limits.add_stored(&RateLimit { ca, scope, since: NOW.minus(DAY), until }, NOW);
+            limits.until(CA, &names(&["b.test"]), NOW)
         };
         assert_eq!([until(1), until(9)], [Some(NOW.plus(DAY)); 2]);
         assert_eq!(until(300), None, "no CA was obeyed for so long");
@@ -220,20 +231,20 @@ mod tests {
     #[test]
     fn a_hold_concerns_its_ca_and_its_names_until_it_is_over() {
         let until = NOW.plus(Duration::from_secs(100));
-        let mut holds = RateLimits::default();
-        let hold = |scope| Hold { ca: CA.into(), scope, since: NOW, until };
-        holds.add(&hold(Scope::Name("a.test".into())), NOW);
-        holds.add(&hold(Scope::Job), NOW);
+        let mut limits = RateLimits::default();
+        let rate_limit = |scope| RateLimit { ca: CA.into(), scope, since: NOW, until };
+        limits.add(&rate_limit(Scope::Name("a.test".into())), NOW);
+        limits.add(&rate_limit(Scope::Job), NOW);
         for (domain, held) in
             [("a.test", true), ("x.a.test", true), ("*.a.test", true), ("ba.test", false), ("b.test", false)]
         {
-            assert_eq!(holds.until(CA, &names(&[domain]), NOW).is_some(), held, "{domain}");
+            assert_eq!(limits.until(CA, &names(&[domain]), NOW).is_some(), held, "{domain}");
         }
-        holds.add(&hold(Scope::Ca), NOW);
-        assert_eq!(holds.until(CA, &names(&["b.test"]), NOW), Some(until));
-        assert_eq!(holds.until("https://other.test/dir", &names(&["a.test"]), NOW), None);
-        assert_eq!(holds.until(CA, &names(&["b.test"]), until), None);
+        limits.add(&rate_limit(Scope::Ca), NOW);
+        assert_eq!(limits.until(CA, &names(&["b.test"]), NOW), Some(until));
+        assert_eq!(limits.until("https://other.test/dir", &names(&["a.test"]), NOW), None);
+        assert_eq!(limits.until(CA, &names(&["b.test"]), until), None);
         // A clock that was wrong when it was written.
-        assert_eq!(holds.until(CA, &names(&["b.test"]), NOW.minus(Duration::from_secs(1))), None);
+        assert_eq!(limits.until(CA, &names(&["b.test"]), NOW.minus(Duration::from_secs(1))), None);
     }
 }

@@ -2,14 +2,14 @@
 //! When a job tries again after a failure, what it remembers of it, and what of that a restart keeps. Pure
 //! functions of the job, the failure and `now`; which CA comes next is in [`failover`](super::failover).
 
-use super::due;
 use super::error::Error;
 use super::failover::{CaChoice, choose_ca};
 use super::rate_limits;
-use super::urgency::{Pressure, patience};
+use super::urgency::{Pressure, RETRY_MAX, patience};
 use crate::acme;
+use crate::backoff;
 use crate::model::retry_state::VALIDATIONS_KEPT;
-use crate::model::{Hold, Job, RetryState};
+use crate::model::{Job, RateLimit, RetryState};
 use crate::notify;
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
@@ -33,13 +33,14 @@ pub struct Failure {
     pub is_validation: bool,
     /// The CA's word on when to come again.
     pub not_before: Option<Timestamp>,
-    pub hold: Option<Hold>,
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl Failure {
     pub fn of(error: &Error, ca: Option<&str>, domains: &[String], now: Timestamp) -> Self {
         let of_acme = error.acme();
-        let hold = of_acme.zip(ca).and_then(|(error, ca)| rate_limits::demanded(error, ca, domains, now));
+        let rate_limit =
+            of_acme.zip(ca).and_then(|(error, ca)| rate_limits::demanded(error, ca, domains, now));
         Failure {
             ca: ca.map(String::from),
             is_hopeless: error.is_hopeless(now),
@@ -48,8 +49,11 @@ impl Failure {
                 e.verdict(now) == acme::Verdict::NextCa || matches!(e, acme::Error::TimedOut { .. })
             }),
             is_validation: matches!(of_acme, Some(acme::Error::Invalid { identifier: Some(_), .. })),
-            not_before: error.not_before(now).max(hold.as_ref().map(|hold| hold.until)).map(Timestamp::ceil),
-            hold,
+            not_before: error
+                .not_before(now)
+                .max(rate_limit.as_ref().map(|limit| limit.until))
+                .map(Timestamp::ceil),
+            rate_limit,
         }
     }
 }
@@ -74,14 +78,15 @@ pub fn failed(
     now: Timestamp,
 ) -> Timestamp {
     job.errors = job.errors.saturating_add(1);
-    let state = &mut job.pace;
+    let state = &mut job.retry_state;
     if let Some(ca) = &failure.ca {
         if state.ca.as_ref() != Some(ca) {
             (state.ca, state.ca_errors) = (Some(ca.clone()), 0);
         }
         state.ca_errors = state.ca_errors.saturating_add(1);
         state.refused = failure.is_refusal && urls.len() > 1;
-        state.hold = failure.hold.clone().or(state.hold.take()).filter(|hold| hold.is_in_force(now));
+        state.rate_limit =
+            failure.rate_limit.clone().or(state.rate_limit.take()).filter(|limit| limit.is_in_force(now));
     }
     if failure.is_validation {
         state.failed_validations.push(now.ceil());
@@ -96,10 +101,27 @@ pub fn failed(
     let is_hopeless = failure.is_hopeless && !(failure.is_refusal && passes_on && !is_last);
     let not_before = failure.not_before.filter(|_| !passes_on).max(validation_pause(state, now));
     let longest = pressure.longest;
-    let at = due::retry_at(job.errors, retry.delay, longest, is_hopeless, not_before, random, now);
+    let at = retry_at(job.errors, retry.delay, longest, is_hopeless, not_before, random, now);
     let at = at.min(now.plus(wait_max(pressure.end, now)));
     job.next_run = Some(at);
     at
+}
+
+/// When to try again after the `errors`-th failure in a row: `base · 2^(errors-1)`, at most `longest`, spread
+/// by ±50 % (`random` in 0..1), never before `not_before` (the CA's Retry-After). A failure that no repetition
+/// mends is retried once a day from the first time on.
+pub fn retry_at(
+    errors: u32,
+    base: Duration,
+    longest: Duration,
+    hopeless: bool,
+    not_before: Option<Timestamp>,
+    random: f64,
+    now: Timestamp,
+) -> Timestamp {
+    let delay = if hopeless { RETRY_MAX } else { backoff::delay(errors, base, longest) };
+    let at = now.plus(backoff::spread(delay, random));
+    not_before.map_or(at, |earliest| at.max(earliest))
 }
 
 /// When the oldest of as many failed validations as an hour may have lies an hour back. Those from the
@@ -113,17 +135,17 @@ pub fn validation_pause(state: &RetryState, now: Timestamp) -> Option<Timestamp>
 
 /// Notes that the CA may not be asked before `until`: by the job's own demand, or by one of another job,
 /// that is kept like an own one, so that it outlives that job.
-pub fn wait(job: &mut Job, until: Timestamp, of_another: Option<&Hold>) {
-    if let Some(hold) = of_another {
-        job.pace.hold = Some(hold.clone());
+pub fn wait(job: &mut Job, until: Timestamp, of_another: Option<&RateLimit>) {
+    if let Some(rate_limit) = of_another {
+        job.retry_state.rate_limit = Some(rate_limit.clone());
     }
     job.next_run = Some(until);
 }
 
 /// The renewal succeeded. What another CA demanded still holds.
 pub fn succeeded(job: &mut Job, now: Timestamp) {
-    let hold = job.pace.hold.take().filter(|hold| hold.is_in_force(now));
-    job.pace = RetryState { hold, ..RetryState::default() };
+    let rate_limit = job.retry_state.rate_limit.take().filter(|limit| limit.is_in_force(now));
+    job.retry_state = RetryState { rate_limit, ..RetryState::default() };
     job.errors = 0;
 }
 
@@ -136,27 +158,31 @@ fn wait_max(end: Option<Timestamp>, now: Timestamp) -> Duration {
 /// was noted by a clock that was ahead. `end`: that of the certificate in use.
 pub fn waits_for(job: &Job, ca: &str, end: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
     let at = job.next_run.filter(|at| *at > now && at.since(now) <= wait_max(end, now))?;
-    if job.last_run.is_some_and(|last| last > now) || job.pace.hold.as_ref().is_some_and(|h| h.since > now) {
+    if job.last_run.is_some_and(|last| last > now)
+        || job.retry_state.rate_limit.as_ref().is_some_and(|h| h.since > now)
+    {
         return None;
     }
     if job.is_postponed() {
         return Some(at);
     }
-    let is_anothers = job.pace.hold.as_ref().is_some_and(|hold| {
-        hold.ca != ca && at <= hold.until && job.pace.ca.as_ref().is_none_or(|asked| *asked == hold.ca)
+    let is_anothers = job.retry_state.rate_limit.as_ref().is_some_and(|rate_limit| {
+        rate_limit.ca != ca
+            && at <= rate_limit.until
+            && job.retry_state.ca.as_ref().is_none_or(|asked| *asked == rate_limit.ca)
     });
     (!is_anothers).then_some(at)
 }
 
 /// What a start keeps of a failing job, if anything: the CA's demands, and the notifications sent lately.
 pub fn of_the_next_start(job: &Job, now: Timestamp) -> Option<Job> {
-    let mut state = job.pace.of_the_next_start(now);
+    let mut state = job.retry_state.of_the_next_start(now);
     state.failed_validations.retain(|at| now.since(*at) < VALIDATION_SPAN);
-    let next_run = state.hold.as_ref().map(|hold| hold.until).max(validation_pause(&state, now));
+    let next_run = state.rate_limit.as_ref().map(|limit| limit.until).max(validation_pause(&state, now));
     let log = notify::limiting(&job.log, now);
-    let untold = job.untold.clone();
-    let is_any = !state.is_empty() || !log.is_empty() || untold.is_some();
-    is_any.then(|| Job { next_run, pace: state, log, untold, ..Job::new(&job.name) })
+    let pending_notice = job.pending_notice.clone();
+    let is_any = !state.is_empty() || !log.is_empty() || pending_notice.is_some();
+    is_any.then(|| Job { next_run, retry_state: state, log, pending_notice, ..Job::new(&job.name) })
 }
 
 #[cfg(test)]
@@ -196,12 +222,12 @@ mod tests {
     fn a_refusal_passes_to_the_next_ca_and_the_last_one_waits_a_day() {
         let mut job = Job::new("a.test");
         assert_eq!(fail(&mut job, problem("caa"), 0, NOW), 30);
-        assert_eq!(asked(&job.pace, Urgency::Usual), "b");
+        assert_eq!(asked(&job.retry_state, Urgency::Usual), "b");
         assert_eq!(fail(&mut job, problem("caa"), 1, NOW), 60);
         assert_eq!(fail(&mut job, problem("caa"), 2, NOW), 86_400);
-        assert_eq!(asked(&job.pace, Urgency::Usual), "a");
+        assert_eq!(asked(&job.retry_state, Urgency::Usual), "a");
         assert_eq!(fail(&mut job, problem("malformed"), 0, NOW), 86_400);
-        assert_eq!(asked(&job.pace, Urgency::Usual), "a");
+        assert_eq!(asked(&job.retry_state, Urgency::Usual), "a");
     }
 
     #[test]
@@ -212,10 +238,10 @@ mod tests {
         };
         let mut job = Job::new("a.test");
         assert_eq!(fail(&mut job, limited(), 0, NOW), 7 * 86_400);
-        let hold = job.pace.hold.clone().unwrap();
-        assert_eq!((hold.scope, hold.until), (Scope::Ca, NOW.plus(DAY * 7)));
+        let rate_limit = job.retry_state.rate_limit.clone().unwrap();
+        assert_eq!((rate_limit.scope, rate_limit.until), (Scope::Ca, NOW.plus(DAY * 7)));
         assert_eq!(job.next_run, Some(NOW.plus(DAY * 7)));
-        job.pace.ca_errors = 12;
+        job.retry_state.ca_errors = 12;
         assert!(fail(&mut job, limited(), 0, NOW) < 86_400, "the next CA is asked");
         let restarted = of_the_next_start(&job, NOW).unwrap();
         assert_eq!((restarted.errors, restarted.next_run), (0, Some(NOW.plus(DAY * 7))));
@@ -227,7 +253,7 @@ mod tests {
         let [first, second, _] = urls().try_into().unwrap();
         let mut job = Job::new("a.test");
         let (scope, since, until) = (Scope::Ca, NOW, NOW.plus(DAY));
-        wait(&mut job, until, Some(&Hold { ca: first.clone(), scope, since, until }));
+        wait(&mut job, until, Some(&RateLimit { ca: first.clone(), scope, since, until }));
         assert_eq!(waits_for(&job, &first, END, NOW), Some(NOW.plus(DAY)));
         assert_eq!(waits_for(&job, &second, END, NOW), None);
         // A command that refuses a renewal for now counts for every CA.
@@ -271,5 +297,19 @@ mod tests {
         for six in times.windows(6) {
             assert!(six[5].since(six[0]) >= VALIDATION_SPAN, "{six:?}");
         }
+    }
+
+    #[test]
+    fn retries_double_up_to_a_day_and_respect_the_retry_after_of_the_ca() {
+        let base = Duration::from_secs(30);
+        let after =
+            |errors, hopeless| retry_at(errors, base, DAY, hopeless, None, 0.5, NOW).since(NOW).as_secs();
+        assert_eq!([after(1, false), after(2, false), after(5, false)], [30, 60, 480]);
+        assert_eq!(after(60, false), 86_400);
+        assert_eq!(after(1, true), 86_400);
+        assert_eq!(retry_at(1, base, DAY, false, None, 0.0, NOW), NOW.plus(base / 2));
+        assert_eq!(retry_at(1, base, DAY, false, None, 1.0, NOW), NOW.plus(base * 3 / 2));
+        let earliest = NOW.plus(Duration::from_secs(3600));
+        assert_eq!(retry_at(1, base, DAY, false, Some(earliest), 0.5, NOW), earliest);
     }
 }

@@ -2,12 +2,14 @@
 //! How much a renewal needs to succeed, by what is left of the certificates in use, and how long anybody may
 //! have it wait. Pure.
 
-use super::due;
 use crate::managed::certificates::KeyedCert;
 use crate::model::Md;
 use crate::model::retry_state::WAIT_MAX;
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
 use std::time::Duration;
+
+/// The longest wait between two tries.
+pub const RETRY_MAX: Duration = DAY;
 
 /// How much a renewal needs to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub struct Pressure {
 /// a day where there is none.
 pub fn patience(end: Option<Timestamp>, since: Timestamp) -> Duration {
     let left = end.map(|end| end.since(since)).filter(|left| !left.is_zero());
-    left.map_or(due::RETRY_MAX, |left| (left / 2).clamp(LONGEST_MIN, WAIT_MAX))
+    left.map_or(RETRY_MAX, |left| (left / 2).clamp(LONGEST_MIN, WAIT_MAX))
 }
 
 /// Between two tries for a certificate that is about to end, or just has ended.
@@ -45,7 +47,7 @@ const LONGEST_MIN: Duration = Duration::from_secs(3600);
 const TRIES_LEFT: u32 = 8;
 
 pub fn pressure(md: &Md, certs: &[KeyedCert], now: Timestamp) -> Pressure {
-    let missing = Pressure { urgency: Urgency::Missing, late_at: None, longest: due::RETRY_MAX, end: None };
+    let missing = Pressure { urgency: Urgency::Missing, late_at: None, longest: RETRY_MAX, end: None };
     let mut first: Option<(Timestamp, Timestamp)> = None;
     for (_, cert) in certs {
         let Some(cert) = cert else { return missing };
@@ -56,7 +58,7 @@ pub fn pressure(md: &Md, certs: &[KeyedCert], now: Timestamp) -> Pressure {
     }
     let Some((end, late_at)) = first else { return missing };
     let distance = end.since(now).max(now.since(end));
-    let longest = (distance / TRIES_LEFT).clamp(LONGEST_MIN, due::RETRY_MAX);
+    let longest = (distance / TRIES_LEFT).clamp(LONGEST_MIN, RETRY_MAX);
     let end = Some(end);
     match late_at > now {
         true => Pressure { urgency: Urgency::Usual, late_at: Some(late_at), longest, end },

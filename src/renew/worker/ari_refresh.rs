@@ -64,9 +64,9 @@ fn ask(renewal: &Renewal<'_>, ca: &str, id: &str, known: Option<&Entry>) -> Opti
         Err(error) => {
             crate::log!(Debug, "md[{}]: the CA was not asked when to renew: {error}", renewal.name());
             if let Error::Acme(error) = &error
-                && let Some(hold) = rate_limits::demanded(error, ca, &target.md.domains, now)
+                && let Some(rate_limit) = rate_limits::demanded(error, ca, &target.md.domains, now)
             {
-                context.rate_limits().add(&hold, now);
+                context.rate_limits().add(&rate_limit, now);
             }
             if error.is_of_the_authority() {
                 authority.forget();

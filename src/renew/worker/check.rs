@@ -66,7 +66,7 @@ fn go_on(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Next {
         return Next::At(renewal.now().plus(END_OF_OTHERS));
     }
     if running.job.finished {
-        running.job.untold = None;
+        running.job.pending_notice = None;
     }
     let started = notify_of_started(renewal, running);
     let mut notified = Next::Never;
@@ -84,8 +84,8 @@ fn go_on(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Next {
                 renewal.name()
             );
         }
-        let Job { log, pace, .. } = std::mem::take(&mut running.job);
-        running.job = Job { log, pace, ..Job::new(renewal.name()) };
+        let Job { log, retry_state, .. } = std::mem::take(&mut running.job);
+        running.job = Job { log, retry_state, ..Job::new(renewal.name()) };
     }
     let next = notified.or_sooner(look(renewal, running));
     // After the attempt: where that has succeeded, nothing expires without a successor.
@@ -230,8 +230,8 @@ fn spare(renewal: &Renewal<'_>, running: &mut Running<'_>, ca: &str, until: Time
     let now = renewal.now();
     let text = format!("Waiting until {}: {ca} asked for that", until.to_http_date());
     running.job.note(now, "progress", None, Some(text));
-    let hold = renewal.context.rate_limits().find(ca, &renewal.target.md.domains, now).cloned();
-    retry::wait(&mut running.job, until, hold.as_ref());
+    let rate_limit = renewal.context.rate_limits().find(ca, &renewal.target.md.domains, now).cloned();
+    retry::wait(&mut running.job, until, rate_limit.as_ref());
     save(running);
 }
 

@@ -94,8 +94,8 @@ fn is_staged_set_due(renewal: &Renewal<'_>) -> bool {
 /// Makes room in staging for the renewal that follows a live set. That set stays, in a file of its own;
 /// so do the log, which says which command was called when, and what the CA has asked to wait for.
 pub(super) fn make_room(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Result<(), Error> {
-    let Job { log, pace, .. } = std::mem::take(&mut running.job);
-    running.job = Job { log, pace, ..Job::new(renewal.name()) };
+    let Job { log, retry_state, .. } = std::mem::take(&mut running.job);
+    running.job = Job { log, retry_state, ..Job::new(renewal.name()) };
     // First: where this process dies now, the next one finds a renewal under way, whatever of it is left.
     running.save()?;
     Ok(renewal.staging().reset()?)

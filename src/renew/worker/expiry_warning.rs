@@ -6,7 +6,7 @@ use crate::model::Outcome;
 use crate::notify::{Event, MESSAGE_ERROR};
 use crate::renew::attempt::context::Renewal;
 use crate::renew::attempt::progress::Running;
-use crate::renew::decide::due;
+use crate::renew::decide::{due, retry};
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 
@@ -43,7 +43,15 @@ pub(super) fn warn(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Option<T
             let failures = job.log.iter().take_while(|entry| entry.kind == MESSAGE_ERROR).count();
             let failures = u32::try_from(failures).unwrap_or(u32::MAX);
             let delay = renewal.settings().retry.delay;
-            Some(due::retry_at(failures, delay, LONGEST, false, None, renewal.context.random(), clock.now()))
+            Some(retry::retry_at(
+                failures,
+                delay,
+                LONGEST,
+                false,
+                None,
+                renewal.context.random(),
+                clock.now(),
+            ))
         }
     };
     if running.job.log.first() != newest.as_ref() {

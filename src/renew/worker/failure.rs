@@ -6,12 +6,12 @@ use super::next::Next;
 use super::saving::{save, save_notified};
 use crate::acme;
 use crate::acme::error::out_of_reach;
+use crate::backoff;
 use crate::managed::saved_order::Wait;
 use crate::model::{Job, Outcome};
 use crate::notify::{self, Event};
 use crate::renew::attempt::context::Renewal;
 use crate::renew::attempt::progress::Running;
-use crate::renew::decide::due;
 use crate::renew::decide::error::Error;
 use crate::renew::decide::remedies;
 use crate::renew::decide::remedies::Facts;
@@ -33,16 +33,16 @@ pub(super) fn failed(
 ) -> Next {
     let (now, target) = (renewal.now(), renewal.target);
     let failure = Failure::of(error, ca, &target.md.domains, now);
-    if let Some(hold) = &failure.hold {
-        renewal.context.rate_limits().add(hold, now);
+    if let Some(rate_limit) = &failure.rate_limit {
+        renewal.context.rate_limits().add(rate_limit, now);
     }
     let pressure = pressure(&target.md, &target.served(), now);
     let (urls, random) = (&target.md.ca.urls, renewal.context.random());
     let job = &mut running.job;
     job.waiting = None;
     let at = retry::failed(job, &failure, urls, pressure, renewal.settings().retry, random, now);
-    let is_for_validations = retry::validation_pause(&job.pace, now) == Some(at);
-    let facts = Facts { ca, until: failure.hold.map(|hold| hold.until), ..Facts::of(target) };
+    let is_for_validations = retry::validation_pause(&job.retry_state, now) == Some(at);
+    let facts = Facts { ca, until: failure.rate_limit.map(|limit| limit.until), ..Facts::of(target) };
     let detail = described(error, &facts, is_for_validations, at.since(now));
     job.last = Outcome {
         status: error.status(),
@@ -103,7 +103,7 @@ fn log_failure(job: &Job, error: &Error, detail: &str, now: Timestamp, at: Times
 /// at the next regular check, and by no look before that.
 pub(super) fn postponed(renewal: &Renewal<'_>, running: &mut Running<'_>, veto: notify::Failed) -> Next {
     let now = renewal.now();
-    let at = now.plus(due::spread(renewal.settings().check_interval, renewal.context.random()));
+    let at = now.plus(backoff::spread(renewal.settings().check_interval, renewal.context.random()));
     let job = &mut running.job;
     crate::log!(
         Info,

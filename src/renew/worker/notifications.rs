@@ -9,7 +9,7 @@ use crate::model::{Job, Outcome};
 use crate::notify::{self, Event};
 use crate::renew::attempt::context::Renewal;
 use crate::renew::attempt::progress::Running;
-use crate::renew::decide::{due, retry};
+use crate::renew::decide::retry;
 use crate::time::{DAY, Timestamp};
 
 /// Calls the commands for a complete set, until they succeed. Returns when to call them again.
@@ -51,7 +51,7 @@ fn note_failure(renewal: &Renewal<'_>, job: &mut Job, failed: notify::Failed) ->
 
 fn retry_at(renewal: &Renewal<'_>, failures: u32) -> Timestamp {
     let (delay, random) = (renewal.settings().retry.delay, renewal.context.random());
-    due::retry_at(failures, delay, DAY, false, None, random, renewal.now())
+    retry::retry_at(failures, delay, DAY, false, None, random, renewal.now())
 }
 
 /// Calls both commands, one after the other. That is on disk before it happens: a command that reloads httpd
@@ -76,21 +76,21 @@ fn notify_of_set(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Result<(),
 
 /// Calls the commands for a set that a start has put into use before they were called. Returns when to go on.
 pub(super) fn notify_of_started(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Option<Timestamp> {
-    let untold = running.job.untold.as_ref()?;
+    let pending_notice = running.job.pending_notice.as_ref()?;
     let now = renewal.now();
-    if let Some(next) = untold.next.filter(|next| *next > now && next.since(now) < DAY * 2) {
+    if let Some(next) = pending_notice.next.filter(|next| *next > now && next.since(now) < DAY * 2) {
         return Some(next);
     }
     let outcome = notify_of_set(renewal, running);
-    let next = match (outcome, &mut running.job.untold) {
-        (Err(failed), Some(untold)) if !failed.is_stopped => {
-            untold.failures = untold.failures.saturating_add(1);
-            untold.next = Some(retry_at(renewal, untold.failures));
-            untold.next
+    let next = match (outcome, &mut running.job.pending_notice) {
+        (Err(failed), Some(pending_notice)) if !failed.is_stopped => {
+            pending_notice.failures = pending_notice.failures.saturating_add(1);
+            pending_notice.next = Some(retry_at(renewal, pending_notice.failures));
+            pending_notice.next
         }
         (Err(_), _) => None,
-        (Ok(()), untold) => {
-            *untold = None;
+        (Ok(()), pending_notice) => {
+            *pending_notice = None;
             None
         }
     };

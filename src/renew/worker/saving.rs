@@ -15,7 +15,7 @@ pub(super) fn save(running: &mut Running<'_>) {
 /// what the command has heard is on disk already.
 pub(super) fn save_notified(renewal: &Renewal<'_>, running: &mut Running<'_>) {
     let job = &running.job;
-    if !renewal.clock().is_stopped() || job.finished || job.untold.is_some() {
+    if !renewal.clock().is_stopped() || job.finished || job.pending_notice.is_some() {
         save(running);
     }
 }

@@ -6,12 +6,13 @@ use super::go_live::sign;
 use super::held_back::note_issued;
 use super::next::Next;
 use super::saving::save;
+use crate::backoff;
 use crate::managed::bundle::Bundle;
 use crate::model::Outcome;
 use crate::renew::attempt::context::Renewal;
 use crate::renew::attempt::progress::Running;
 use crate::renew::decide::next::Attempt;
-use crate::renew::decide::{due, retry};
+use crate::renew::decide::retry;
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub(super) fn succeeded(
         // When the next one is due, the CA may have advice about; it need not be asked at once.
         (_, true) => {
             let pause = AFTERWARDS.min(renewal.settings().check_interval);
-            Next::At(renewal.now().plus(due::spread(pause, renewal.context.random())))
+            Next::At(renewal.now().plus(backoff::spread(pause, renewal.context.random())))
         }
     }
 }
@@ -47,7 +48,7 @@ fn note_success(renewal: &Renewal<'_>, running: &mut Running<'_>, valid_from: Ti
     running.has_new_set = true;
     let (job, now) = (&mut running.job, renewal.now());
     job.finished = true;
-    job.untold = None;
+    job.pending_notice = None;
     job.waiting = None;
     retry::succeeded(job, now);
     job.valid_from = Some(valid_from);

@@ -312,7 +312,7 @@ fn a_set_that_tls_servers_refuse_waits_in_staging_and_says_why() {
 }
 
 #[test]
-fn what_its_hosts_said_of_a_set_counts_for_more_than_the_settings_of_the_machine() {
+fn the_verdict_of_its_hosts_on_a_set_outweighs_the_machine_settings() {
     let a = Md { key_specs: vec![KeySpec::default()], ..md(&["a.test"]) };
     for (trial, is_used) in [(Trial::Accepted, true), (Trial::Refused("by x.test".into()), false)] {
         let lab = Lab::new();
@@ -358,7 +358,7 @@ fn an_installed_set_changes_nothing_about_static_files() {
 }
 
 #[test]
-fn a_staged_chain_with_more_than_its_path_is_put_into_use_without_the_rest() {
+fn a_staged_chain_is_activated_without_certificates_outside_its_path() {
     let lab = Lab::new();
     let a = md(&["a.test"]);
     let set = lab.set(&["a.test"], &spec());
@@ -648,7 +648,7 @@ fn publish_again(lab: &Lab, md: &Md, fingerprint: &str) {
 }
 
 #[test]
-fn what_was_live_comes_into_use_where_the_newer_set_is_damaged_or_has_to_wait() {
+fn the_live_set_is_used_where_the_newer_set_is_damaged_or_has_to_wait() {
     let a = md(&["a.test"]);
     for (is_damaged, delay) in [(true, Duration::ZERO), (false, DAY * 99)] {
         let lab = Lab::new();
@@ -671,7 +671,7 @@ fn what_was_live_comes_into_use_where_the_newer_set_is_damaged_or_has_to_wait() 
 
 /// Children serve it on, with which starts of httpd have ended.
 #[test]
-fn a_live_set_that_no_start_may_use_outlives_a_failing_renewal_and_a_damaged_set() {
+fn a_live_set_no_start_may_use_outlives_failing_renewals_and_damaged_sets() {
     for is_damaged in [true, false] {
         let (lab, a) = (Lab::new(), md(&["a.test"]));
         lab.install(&a);
