@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Says which build this is (`mod_md::BUILD`): of which sources, for which httpd, by which compiler.
+//! Sets `mod_md::BUILD`: from which sources, for which httpd and by which compiler the module is built.
 //!
-//! What is known of httpd comes from apache-sys, which has read its headers (`DEP_HTTPD_…`). Without the
-//! feature `httpd` there is nothing to know: this needs no httpd, no libclang and no C compiler.
+//! The facts about httpd come from apache-sys, which has read its headers (`DEP_HTTPD_…`). Without the
+//! feature `httpd` there are none: the build needs no httpd, no libclang and no C compiler.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn main() {
     println!("cargo:rerun-if-env-changed=MOD_MD_BUILD");
     let profile = env::var("PROFILE").unwrap_or_default();
     let named = env::var("MOD_MD_BUILD").ok().filter(|name| !name.trim().is_empty());
-    // Each commit would compile everything once more, which nobody wants while working on it.
+    // Only in releases: otherwise each commit would recompile everything during development.
     let commit = || (profile == "release").then(commit).flatten();
     let name = named.or_else(commit);
     let name = name.map_or(profile.clone(), |name| format!("{profile} {name}"));

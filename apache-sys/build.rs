@@ -165,7 +165,7 @@ impl Macros {
         self.numbers.borrow().get(name).copied().unwrap_or_default()
     }
 
-    /// Tells crates that depend on this one what the headers are of.
+    /// Passes the version and layout of the headers to crates that depend on this one.
     fn tell(&self) {
         let mmn = (self.number("MODULE_MAGIC_NUMBER_MAJOR"), self.number("MODULE_MAGIC_NUMBER_MINOR"));
         let part = |part: &str| self.number(&format!("AP_SERVER_{part}_NUMBER"));
@@ -264,7 +264,7 @@ fn layout(bindings: &str) -> String {
             let (Some((name, _)), Some(offset)) = (rest.split_once('"'), number_after(rest, "\"]")) else {
                 stop(&format!("the layout of {rust} cannot be read"));
             };
-            // What is a keyword in Rust has an underscore more.
+            // bindgen appends an underscore to names that are keywords in Rust.
             let name = name.strip_suffix('_').unwrap_or(name);
             assert_equal(&mut header, &format!("offsetof({c}, {name})"), offset);
         }

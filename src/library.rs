@@ -7,8 +7,8 @@ use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Whether there is another file at `path` now than the one that was loaded from there to around this
-/// address. `false` also where that is not known: only Linux tells.
+/// Whether `path` now has another file than the one that was loaded from there to around this address.
+/// `false` also where that is unknown: only Linux shows it.
 pub fn is_outdated(path: &Path, address: usize) -> bool {
     let maps = read_all(c"/proc/self/maps").unwrap_or_default();
     find(&maps, address).is_some_and(|mapped| {
@@ -30,9 +30,9 @@ struct Mapped<'a> {
 
 const DELETED: &[u8] = b" (deleted)";
 
-/// `by_name` is what is at the path it was loaded by, and `by_path` at the path that the mapping has. Numbers
-/// of mappings may be others than `stat` has for the very same file, on btrfs and overlayfs, so that two
-/// files are told apart by `stat` alone.
+/// `by_name` is the file at the path it was loaded by, and `by_path` the one at the path of the mapping.
+/// Numbers of mappings may be others than `stat` has for the very same file, on btrfs and overlayfs, so only
+/// `stat` distinguishes two files.
 fn is_other(mapped: &Mapped<'_>, by_name: Option<Identity>, by_path: Option<Identity>) -> bool {
     match by_path {
         Some(_) => by_name.is_some() && by_name != by_path,

@@ -54,8 +54,7 @@ pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// What the operating system says, without its number ("(os error 13)"), which the log shows before the
-/// message.
+/// The operating system's message, without its number ("(os error 13)"), which the log shows before it.
 pub fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_string()
@@ -88,7 +87,7 @@ macro_rules! log {
     };
 }
 
-/// For unit tests: what a thread has logged.
+/// For unit tests: the log lines of a thread.
 #[cfg(test)]
 pub mod capture {
     use std::cell::RefCell;
@@ -102,7 +101,7 @@ pub mod capture {
         TEXTS.with_borrow_mut(|texts| texts.push(text.to_string()));
     }
 
-    /// What this thread has logged since it asked last.
+    /// The lines that this thread has logged since the last call.
     pub fn take() -> Vec<String> {
         TEXTS.take()
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Problem types as metrics name them. The last two are for what has none of these, and for none at all.
+/// Problem types as metrics name them. The last two are for other types, and for no type at all.
 const PROBLEMS: &[(Option<Kind>, &str)] = &[
     (Some(Kind::AccountDoesNotExist), "accountDoesNotExist"),
     (Some(Kind::AlreadyReplaced), "alreadyReplaced"),
@@ -45,7 +45,7 @@ const PROBLEMS: &[(Option<Kind>, &str)] = &[
     (None, "none"),
 ];
 
-/// Upper bounds of the histogram of seconds, in milliseconds. What takes longer counts in none.
+/// Upper bounds of the histogram of seconds, in milliseconds. Longer ones count in none.
 const BOUNDS: &[u64] = &[50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000];
 
 const RENEWALS: usize = 0;
@@ -152,7 +152,7 @@ impl Metrics {
     }
 }
 
-/// Counted for nobody but this process.
+/// Counted for this process only.
 impl Default for Metrics {
     fn default() -> Self {
         Metrics(Arc::new((0..Metrics::SIZE).map(|_| AtomicU64::new(0)).collect::<Vec<_>>()))

@@ -14,7 +14,7 @@ pub const MESSAGE_ERROR: &str = "message-error";
 
 const NOTIFY_FAILED: &str = "urn:org:apache:httpd:log:AH10108:";
 
-/// What can happen; the name is the first argument of `MDMessageCmd`.
+/// The events; the name is the first argument of `MDMessageCmd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A renewal is about to start; a failing command postpones it.

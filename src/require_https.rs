@@ -7,7 +7,7 @@ use crate::model::RequireHttps;
 /// Half a year, in seconds.
 pub const HSTS: &str = "max-age=15768000";
 
-/// What a request looks like to us.
+/// The facts about a request that the ruling depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     pub is_https: bool,
@@ -27,11 +27,11 @@ pub enum Ruling {
         status: u16,
         location: String,
     },
-    /// Pass, with `Strict-Transport-Security` where nobody else has set it.
+    /// Pass, with `Strict-Transport-Security` where it is not set already.
     Secure,
 }
 
-/// What `MDRequireHttps mode` makes of a request. `/.well-known/` stays reachable as it is: CAs come there
+/// The ruling of `MDRequireHttps mode` on a request. `/.well-known/` stays reachable as it is: CAs come there
 /// without TLS.
 pub fn rule(mode: RequireHttps, asked: &Asked<'_>) -> Ruling {
     let (moved, kept) = match mode {

@@ -48,7 +48,7 @@ impl Timestamp {
         Timestamp::from_unix(self.0.div_euclid(1000) + if self.0.rem_euclid(1000) > 0 { 1 } else { 0 })
     }
 
-    /// The time from `earlier` to here; zero if `earlier` lies later.
+    /// The time from `earlier` to here; zero if `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -155,7 +155,7 @@ impl fmt::Display for TimeSlice {
     }
 }
 
-/// The process is about to end: whoever sleeps or waits gives up, leaving its state on disk.
+/// The process is about to end: threads that sleep or wait give up, leaving their state on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the server process is stopping")]
 pub struct Stopped;
@@ -170,7 +170,7 @@ pub trait Clock: Send + Sync {
 /// How long a sleeper may miss that the flag was raised.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Raised once when the process stops; wakes every sleeper, and knows who is still at work.
+/// Raised once when the process stops; wakes every sleeper, and counts the threads still at work.
 ///
 /// It is raised and waited for in a signal handler, too (a child of prefork): neither takes a lock or memory.
 #[derive(Clone, Default)]
@@ -182,9 +182,9 @@ struct Stopping {
     /// Whose end is waited for, and whose is not.
     at_work: AtomicUsize,
     aside: AtomicUsize,
-    /// What each thread does last, where it has been at work.
+    /// Called last by each thread that has been at work.
     farewell: Option<fn()>,
-    /// Held by nobody but sleepers.
+    /// Held by sleepers only.
     asleep: Mutex<()>,
     raised: Condvar,
 }
@@ -225,13 +225,13 @@ impl StopFlag {
         self.unless_raised(self.count(|stopping| &stopping.at_work))
     }
 
-    /// The same for somebody who is at work already, and goes on until that is done.
+    /// The same for a thread that is at work already and continues until it is done.
     pub fn stay(&self) -> AtWork {
         self.count(|stopping| &stopping.at_work)
     }
 
-    /// Like [`enter`](Self::enter), for a call of the operating system that nobody can interrupt: the end
-    /// does not wait for it.
+    /// Like [`enter`](Self::enter), for a system call that cannot be interrupted: the end does not wait for
+    /// it.
     pub fn step_aside(&self) -> Option<AtWork> {
         self.unless_raised(self.count(|stopping| &stopping.aside))
     }
@@ -241,7 +241,7 @@ impl StopFlag {
         AtWork { stopping: self.0.clone(), counter }
     }
 
-    /// After it was counted: who raises the flag and then looks misses nobody.
+    /// Checked after counting, so that a look after raising the flag misses no thread.
     fn unless_raised(&self, at_work: AtWork) -> Option<AtWork> {
         (!self.is_raised()).then_some(at_work)
     }
@@ -262,7 +262,7 @@ impl StopFlag {
         thread.map(Some)
     }
 
-    /// Waits until nobody is at work any more, at most for `bound`. Whether that is so.
+    /// Waits until no thread is at work any more, at most for `bound`. Returns whether that is so.
     pub fn wait_for_all(&self, bound: Duration) -> bool {
         let begin = Instant::now();
         while self.0.at_work.load(Ordering::SeqCst) > 0 {
@@ -274,7 +274,7 @@ impl StopFlag {
         true
     }
 
-    /// Whether nobody is at work, nor in a call that was not waited for.
+    /// Whether no thread is at work or in a call that the end does not wait for.
     pub fn is_quiet(&self) -> bool {
         let is_none = |counter: &AtomicUsize| counter.load(Ordering::SeqCst) == 0;
         is_none(&self.0.at_work) && is_none(&self.0.aside)

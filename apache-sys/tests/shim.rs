@@ -7,8 +7,8 @@ use std::process::Command;
 
 const LAYOUT: &str = include_str!(concat!(env!("OUT_DIR"), "/layout.h"));
 
-/// The shim compiled against the headers that were there at the build, with this layout in the place of
-/// theirs; what the compiler says, if it refuses.
+/// Compiles the shim against the headers of the build, with this layout instead of theirs. The error is the
+/// compiler's output.
 fn compile(layout: &str) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("layout.h"), layout).unwrap();

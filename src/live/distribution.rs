@@ -70,7 +70,7 @@ impl Distribution {
             caught_up: AtomicU64::default(),
             failures: Mutex::default(),
         };
-        // What a restart has left in staging is still the newest set there is.
+        // A set that a restart has left in staging is still the newest one.
         live.publish_staged();
         live
     }
@@ -106,7 +106,7 @@ impl Distribution {
         self.context.mds.iter().any(|managed| managed.live.is_attached())
     }
 
-    /// A new child, before it serves anyone: reads what went live since the start.
+    /// Reads the sets that went live since the start, in a new child before it serves anyone.
     pub fn begin(&self, stop: &StopFlag) {
         self.begin_within(&PATIENCE, stop);
     }
@@ -200,7 +200,8 @@ impl Distribution {
             return Ok(None);
         };
         let set = LiveSet::new(&published, &managed.md.keys()).map_err(|e| Flaw::Unusable(e.to_string()))?;
-        // It may be of an earlier configuration, and what the start found serves more names of this one.
+        // It may be of an earlier configuration, and the set that the start found serves more names of this
+        // one.
         let (now, md) = (self.context.clock.now(), &managed.md);
         let is_outdone = managed.certs.outdo(&set.certs, md, now);
         Ok((!is_outdone).then_some(set))

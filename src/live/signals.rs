@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 pub struct Signals {
     /// The first counts all signals, the others those of one topic each.
     counters: Arc<dyn Counters>,
-    /// What this process knows of the first, and of the others.
+    /// The generation of the first that this process has seen, and those of the others.
     generation: AtomicU64,
     taken: Mutex<Vec<u64>>,
 }
@@ -54,7 +54,7 @@ impl Signals {
     /// The topics that changed since this process looked last.
     pub fn take(&self) -> Vec<usize> {
         let mut taken = lock(&self.taken);
-        // Before the others: what is raised meanwhile is pending at the next look.
+        // Before the others: topics raised meanwhile are pending at the next look.
         self.generation.store(self.count(0), Ordering::Relaxed);
         let changed = |(topic, taken): (usize, &mut u64)| {
             let now = self.count(topic + 1);
@@ -67,7 +67,8 @@ impl Signals {
         self.counters.counter(counter).map_or(0, |counter| counter.load(Ordering::Acquire))
     }
 
-    /// This process could not read what `topic` stands for: its next look takes the signal again.
+    /// Makes the next look of this process take the signal of `topic` again, because it could not read the
+    /// change.
     pub fn put_back(&self, topic: usize) {
         if let Some(taken) = lock(&self.taken).get_mut(topic) {
             *taken = taken.wrapping_sub(1);

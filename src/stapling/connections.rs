@@ -12,11 +12,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A responder gets less time than a CA: nobody waits for its answer, and other responders have their turn.
+/// A responder gets less time than a CA, because no client waits for its answer and requests to other
+/// responders are pending.
 const LIMITS: Limits =
     Limits { stall: Duration::from_secs(10), exchange: Duration::from_secs(10), body: SIZE_MAX };
 
-/// URL, and who certifies it.
+/// URL, and the CA certificates for it.
 type Proxy = (Option<String>, Option<String>);
 type Way = Arc<dyn Transport>;
 

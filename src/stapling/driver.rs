@@ -41,7 +41,7 @@ pub type Publish = Box<dyn Fn(&Subject, &Response) + Send + Sync>;
 /// The context of requests.
 pub struct Context {
     pub store: WorkStore,
-    /// What this process staples from.
+    /// The cache that this process staples from.
     pub cache: Arc<Cache>,
     pub clock: Arc<dyn Clock>,
     /// A way to responders, through the proxy of these terms if they have one.
@@ -52,7 +52,7 @@ pub struct Context {
     pub random: fn() -> f64,
 }
 
-/// With each goes the word that somebody is at work, until it has been told.
+/// Each comes with a mark that work is in progress, until it has been reported.
 type Reports = Sender<(Report, AtWork)>;
 
 /// Requests as jobs of a [`Pool`].
@@ -68,7 +68,7 @@ struct Asking {
     context: Context,
 }
 
-/// What is done with reports.
+/// The destinations of reports.
 struct Outcomes {
     store: WorkStore,
     clock: Arc<dyn Clock>,
@@ -140,7 +140,7 @@ impl Driver {
         }
     }
 
-    /// Starts what is due.
+    /// Starts the requests that are due.
     pub fn beat(&mut self) {
         self.pool.start_due();
     }

@@ -38,15 +38,15 @@ pub enum End {
         reason: String,
         /// In a row.
         failures: u32,
-        /// What the responder asked for.
+        /// The date that the responder asked for.
         retry_after: Option<Timestamp>,
-        /// What is stapled meanwhile.
+        /// The end of the response that is stapled meanwhile.
         current_until: Option<Timestamp>,
     },
 }
 
 /// Takes in reports until the last sender is dropped. Between them it is not at work: the end of the process
-/// does not wait for somebody who waits.
+/// does not wait for an idle thread.
 pub fn run(reports: &Receiver<(Report, AtWork)>, store: &WorkStore, commands: &Commands, clock: &dyn Clock) {
     let mut unsaved = BTreeMap::new();
     while let Ok(first) = reports.recv() {
@@ -61,8 +61,8 @@ pub fn run(reports: &Receiver<(Report, AtWork)>, store: &WorkStore, commands: &C
     }
 }
 
-/// All for one owner at once. `unsaved`: what could not be written, by owner: without it commands would hear
-/// of each failure instead of one in an hour.
+/// Reports all requests of one owner at once. `unsaved`: states that could not be written, by owner: without
+/// them commands would be called for each failure instead of once in an hour.
 fn report_all(
     owner: &str,
     reports: &[Report],

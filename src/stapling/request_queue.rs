@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many times what one responder may take all of them together may.
+/// The requests to all responders together, as a multiple of the limit for one.
 const RESPONDERS: usize = 4;
 /// The longest rest of a responder that is down: its end is noticed within that time.
 const REST_MAX: Duration = Duration::from_secs(300);

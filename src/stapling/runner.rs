@@ -15,12 +15,12 @@ use std::time::Duration;
 /// How often to look for certificates that wait in staging.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What the child that renews does for stapling.
+/// The stapling work of the child that renews.
 pub struct Runner {
     driver: Driver,
     service: Arc<Service>,
     clock: Arc<dyn Clock>,
-    /// When staging was looked at, and what it looked like, by MD.
+    /// When staging was looked at, and its state then, by MD.
     looked: Timestamp,
     stamps: HashMap<usize, Vec<Option<Timestamp>>>,
 }

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a start knows of stapling.
+/// The stapling data that a start collects.
 pub struct Found {
     /// With the responses that the store has.
     pub cache: Arc<Cache>,

@@ -53,7 +53,7 @@ pub fn all(cache: &Cache, states: &States, store: &WorkStore, now: Timestamp) ->
     found
 }
 
-/// What the `job.json` of each owner says of its certificates. It is read again only where it has changed.
+/// The states of certificates in the `job.json` of each owner, which is read again only where it has changed.
 #[derive(Default)]
 pub struct States(Mutex<Kept>);
 
@@ -80,7 +80,7 @@ impl States {
         for (name, stamp) in found {
             let mut owner = before.remove(&name).unwrap_or_default();
             if owner.watched.has_changed(Some(stamp), now) {
-                // What cannot be read tells nothing; who writes it reports that.
+                // A file that cannot be read counts as empty; its writer reports the error.
                 let job = store.read_json(WorkGroup::Ocsp, &name, JOB_FILE).ok().flatten();
                 owner.states =
                     job.and_then(|mut job| job.get_mut(STAPLINGS).map(Value::take)).unwrap_or_default();

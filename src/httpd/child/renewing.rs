@@ -50,7 +50,7 @@ pub fn beat(state: &State, beat: Beat) {
 /// are closed, while the child that takes over mod_watchdog's lock renews: nothing here may be at work then.
 fn stop(state: &State) {
     crate::log!(Debug, "AH10058: md watchdog stopping");
-    // Part of what is freed here belongs to OpenSSL. If the child has begun to exit, it is not freed.
+    // Part of this memory belongs to OpenSSL. If the child has begun to exit, it is not freed.
     let Some(_at_work) = state.stop.enter() else { return };
     state.stop.raise();
     if let Some(driver) = lock(&state.driver).take() {

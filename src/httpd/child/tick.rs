@@ -35,8 +35,8 @@ pub fn beat(state: &State) {
     state.snapshots.keep_up(SystemClock::default().now());
 }
 
-/// The child ends: nothing of ours begins any more, and what is under way gets a while to end. May run in a
-/// signal handler.
+/// Stops the work of a child that ends: no new work begins, and work in progress gets a while to finish. May
+/// run in a signal handler.
 pub fn end(stop: &StopFlag) {
     stop.raise();
     stop.wait_for_all(BOUND);

@@ -42,7 +42,7 @@ callback! {
 /// `pool` is the pool that lives as long as this child.
 unsafe fn end_with(pool: *mut apr_pool_t, stop: StopFlag) {
     let end = Box::into_raw(Box::new(End { stop, owner: std::process::id() }));
-    // SAFETY: the pool is live, and children neither unload this library nor free what was just made.
+    // SAFETY: the pool is live, and children neither unload this library nor free the data made here.
     unsafe {
         apache_sys::apr_pool_pre_cleanup_register(pool, end.cast(), Some(child_ends));
         before_openssl(end.cast());
@@ -55,8 +55,7 @@ unsafe fn end_with(pool: *mut apr_pool_t, stop: StopFlag) {
 /// `end` is an [`End`] that is never freed.
 #[cfg(target_env = "gnu")]
 unsafe fn before_openssl(end: *mut c_void) {
-    // Other systems have only `atexit`, which does not tell the status.
-    // SAFETY: see above.
+    // Other systems have only `atexit`, which does not pass the exit status. SAFETY: see above.
     unsafe { apache_sys::on_exit(Some(process_ends), end) };
 }
 
@@ -90,7 +89,7 @@ callback! {
             tick::end(&end.stop);
         }
         if !end.stop.is_quiet() {
-            // SAFETY: has no conditions. What httpd had to write is written: its pool is gone.
+            // SAFETY: has no conditions. httpd has written its last data: its pool is gone.
             unsafe { libc::_exit(status) };
         }
     }

@@ -43,7 +43,7 @@ const fn build() -> [command_rec; COUNT + 1] {
             Args::One => (apache_sys::TAKE1, cmd_func { take1: Some(take_one) }),
             Args::OneOrTwo => (apache_sys::TAKE12, cmd_func { take2: Some(take_two) }),
             Args::Two => (apache_sys::TAKE2, cmd_func { take2: Some(take_two) }),
-            // httpd drops what comes after the 64th of a TAKE_ARGV list: the line is split here.
+            // httpd drops arguments after the 64th of a TAKE_ARGV list, so the line is split here.
             Args::Many => (apache_sys::RAW_ARGS, cmd_func { raw_args: Some(take_many) }),
             Args::Raw => (apache_sys::RAW_ARGS, cmd_func { raw_args: Some(take_raw) }),
             Args::Section => (apache_sys::RAW_ARGS, cmd_func { raw_args: Some(take_section) }),
@@ -123,7 +123,7 @@ callback! {
 }
 
 /// # Safety
-/// `parms` is what httpd lends to a directive's function.
+/// `parms` is the record that httpd lends to a directive's function.
 unsafe fn conf_of<'a>(parms: *mut cmd_parms) -> Result<&'a ServerConf, String> {
     // SAFETY: see above.
     unsafe { Server::new((*parms).server) }
@@ -134,7 +134,7 @@ unsafe fn conf_of<'a>(parms: *mut cmd_parms) -> Result<&'a ServerConf, String> {
 /// Runs the row's parser. Null means success.
 ///
 /// # Safety
-/// `parms`, `dir` and `args` are what httpd lends to a directive's function.
+/// `parms`, `dir` and `args` are the pointers that httpd lends to a directive's function.
 unsafe fn apply(parms: *mut cmd_parms, dir: *mut c_void, args: &[*const c_char]) -> *const c_char {
     guard("directive", BROKEN, || {
         // SAFETY: see above.

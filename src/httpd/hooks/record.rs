@@ -40,7 +40,7 @@ pub static md_module: Record = Record(UnsafeCell::new(module {
     flags: 0,
 }));
 
-// SAFETY: httpd puts into this record's slots what the functions below return, or null if they panic. The
+// SAFETY: httpd puts the results of the functions below into this record's slots, or null if they panic. The
 // pool of the configuration keeps it, or that of a request as long as this.
 unsafe impl ModuleConf for Module {
     type Server = ServerConf;
@@ -81,7 +81,7 @@ callback! {
     }
 }
 
-/// Closes the log with this pool, in which the log's server lies.
+/// Closes the log when this pool is cleared, which holds the log's server.
 ///
 /// # Safety
 /// `pool` is the live pool of the configuration.

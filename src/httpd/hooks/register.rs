@@ -25,15 +25,15 @@ callback! {
         // SAFETY: the functions live as long as the loaded library, the lists are static.
         unsafe {
             apache_sys::ap_hook_check_config(Some(start::check_config), none, none, middle);
-            // Certificates must be known before mod_ssl asks for them, and what it made of its hosts
-            // is known after it.
+            // Certificates must be known before mod_ssl asks for them, and the TLS contexts of its hosts
+            // exist only after it.
             apache_sys::ap_hook_post_config(Some(start::post_config_before_tls), none, tls, middle);
             apache_sys::ap_hook_post_config(Some(start::post_config_after_tls), tls, watchdog, apache_sys::APR_HOOK_LAST as c_int);
             apache_sys::ap_hook_ssl_add_cert_files(Some(start::ssl_add_cert_files), none, none, middle);
             apache_sys::ap_hook_ssl_add_fallback_cert_files(Some(start::ssl_add_fallback_cert_files), none, none, middle);
             apache_sys::ap_hook_ssl_ocsp_prime_hook(Some(stapling::ssl_ocsp_prime), none, none, middle);
             apache_sys::ap_hook_ssl_ocsp_get_resp_hook(Some(stapling::ssl_ocsp_get_resp), none, none, middle);
-            // mod_ssl's own hook, and mod_status's: without these modules nobody runs them.
+            // Hooks of mod_ssl and mod_status: without these modules they never run.
             apache_sys::shim_hook_init_server(Some(tls::init_server), none, none, middle);
             apache_sys::shim_hook_status(Some(requests::status_hook), none, none, middle);
             apache_sys::ap_hook_child_init(Some(child::child_init), none, none, middle);
@@ -45,7 +45,7 @@ callback! {
             apache_sys::ap_hook_protocol_switch(Some(tls_alpn::protocol_switch), none, none, middle);
             apache_sys::ap_hook_protocol_get(Some(tls_alpn::protocol_get), none, none, middle);
             apache_sys::ap_hook_ssl_answer_challenge(Some(tls_alpn::ssl_answer_challenge), none, none, middle);
-            // What `<If>` decides is known from here on, and nobody has been asked for a password yet.
+            // The result of `<If>` is known from here on, and no client has been asked for a password yet.
             let first = apache_sys::APR_HOOK_FIRST as c_int;
             apache_sys::ap_hook_access_checker(Some(requests::access_checker), none, none, first);
             apache_sys::ap_hook_handler(Some(requests::handler), none, none, middle);

@@ -30,7 +30,8 @@ callback! {
 callback! {
     fn ssl_ocsp_get_resp(server: *mut server_rec, _conn: *mut conn_rec, id: *const c_char, length: apr_size_t, copy: ap_ssl_ocsp_copy_resp, data: *mut c_void) -> c_int, failing apache_sys::DECLINED; {
         let Some(copy) = copy.filter(|_| !id.is_null()) else { return apache_sys::DECLINED };
-        // SAFETY: mod_ssl lends server and id, and has `copy` make its own of what it is handed.
+        // SAFETY: mod_ssl lends server and id, and `copy` makes a copy of its own from the response passed to
+        // it.
         let answered = unsafe {
             let state = Server::new(server).conf().and_then(|conf| conf.stapling());
             state.and_then(|stapling| {
@@ -79,8 +80,8 @@ callback! {
     // In a handshake whose client wants a response, when the certificate is chosen.
     fn status_callback(ssl: *mut SSL, data: *mut c_void) -> c_int, failing NOTHING; {
         // SAFETY: `install` handed over a cache that lives as long as the context; OpenSSL lends the
-        // connection, and its certificate for as long. What is stapled is copied into memory that OpenSSL
-        // frees.
+        // connection, and its certificate for as long. The stapled response is copied into memory that
+        // OpenSSL frees.
         unsafe {
             let Some(cache) = data.cast::<Arc<Cache>>().as_ref() else { return NOTHING };
             let cert = openssl_sys::SSL_get_certificate(ssl);

@@ -19,7 +19,7 @@ use std::ffi::{c_int, c_void};
 /// The result with which a handshake goes on.
 const GO_ON: c_int = 1;
 
-/// What the callback needs to know of a host.
+/// The data that the callback needs about a host.
 struct Place {
     /// The slot of live sets, and whether certificates of the host's own serve clients that need another key
     /// type than the live set has.
@@ -59,8 +59,8 @@ const OFFER: &[u8] = b"\x00\x10\x00\x0d\x00\x0b\x0aacme-tls/1";
 
 callback! {
     // OpenSSL passes every message here before it parses it; only the first one matters, the ClientHello.
-    // With TLS 1.2 a certificate is chosen before the protocol is agreed on, and nothing else tells then
-    // which protocols the client offers.
+    // With TLS 1.2 a certificate is chosen before the protocol is negotiated, and the protocols that the
+    // client offers are available nowhere else then.
     fn message_callback(
         is_sent: c_int,
         _version: c_int,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can be known of a configuration before anything is renewed or served: asks httpd, files and the store
-//! for [`config::advice`]. Changes nothing, asks nobody on the network.
+//! Collects the facts about a configuration that are available before anything is renewed or served, from
+//! httpd, files and the store, for [`config::advice`]. Changes nothing and contacts no host on the network.
 
 use super::servers::config_servers;
 use crate::acme::account;
@@ -16,7 +16,7 @@ use crate::time::{Clock, SystemClock};
 use std::cell::OnceCell;
 use std::path::Path;
 
-/// What is known before mod_ssl begins.
+/// The advice that is available before mod_ssl begins.
 pub struct Advice {
     pub findings: Vec<Finding>,
     tls: Vec<TlsSettings>,
@@ -24,7 +24,7 @@ pub struct Advice {
 }
 
 impl Advice {
-    /// What mod_ssl is going to end the start for is among it.
+    /// Whether it includes a reason for which mod_ssl is going to end the start.
     pub fn ends_start(&self) -> bool {
         self.findings.iter().any(|finding| finding.level <= Level::Error)
     }
@@ -61,8 +61,8 @@ pub fn of(plan: &Plan, servers: &[(ServerConfig, Host)]) -> Advice {
     Advice { findings, tls, has_other_tls }
 }
 
-/// The whole list: what the plan has said, this advice, and what is going to be known after mod_ssl. `Err`:
-/// it ends the start, or mod_ssl does.
+/// The complete list: findings of the plan, this advice, and findings that otherwise follow only after
+/// mod_ssl. `Err`: one of them, or mod_ssl, ends the start.
 pub fn list(
     mut plan: Plan,
     advice: Advice,

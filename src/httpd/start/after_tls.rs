@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The second half of a start, after mod_ssl: which hosts have TLS is known. Completes the plan, has
-//! [`startup::bring_up`](crate::startup::bring_up) settle what the server knows of each domain, makes the
-//! [`State`] that children inherit, and registers with mod_watchdog.
+//! [`startup::bring_up`](crate::startup::bring_up) complete the data of each domain, makes the [`State`] that
+//! children inherit, and registers with mod_watchdog.
 
 use super::common::{pages_of, settings, share};
 use super::refusal::{StartFailed, refuse};
@@ -57,7 +57,7 @@ pub fn after_tls(main: Server<'_>, watchdogs: &Watchdogs<'_, State>) -> Result<(
     Ok(())
 }
 
-/// What the server knows of each domain.
+/// The data that the server has on each domain.
 fn managed(startup: &Startup, records: &[Server<'_>], plan: &mut Plan) -> Arc<[Managed]> {
     let save_error =
         counters(plan.mds.len() * SaveError::SIZE, "md-status does not show what cannot be saved");
@@ -113,7 +113,7 @@ fn state(
     })
 }
 
-/// How many children the status pages can tell apart.
+/// The number of children that the status pages can distinguish.
 const MOST_COUNTED: usize = 1024;
 
 /// With counters that all children will share.
@@ -148,7 +148,8 @@ fn no_memory(error: io::Error) -> StartFailed {
     StartFailed
 }
 
-/// Counters that all children share. Without them there is still a server; `loss` is what it does not do.
+/// Counters that all children share. The server runs without them, too; `loss` names the function it then
+/// lacks.
 fn counters(count: usize, loss: &str) -> Option<Arc<dyn Counters>> {
     let counters = sys::Counters::new(count).inspect_err(|error| {
         crate::log!(

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The first half of a start, before mod_ssl asks for certificates: makes the plan, opens the store and has
-//! [`startup::bring_up`](crate::startup::bring_up) bring it in line. What mod_ssl asks in between is kept in
-//! [`Startup`]. A broken entry of the store never stops the start, except the file that holds its key.
+//! [`startup::bring_up`](crate::startup::bring_up) bring it in line. [`Startup`] keeps the data for mod_ssl's
+//! questions in between. A broken entry of the store never stops the start, except the file that holds its
+//! key.
 
 use super::check::{advise, make_plan};
 use super::common::share;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! mod_ssl's questions for certificates, asked for each TLS host while httpd starts. What each is served is
-//! decided in [`serve`]; here it is handed over.
+//! mod_ssl's questions for certificates, asked for each TLS host while httpd starts. [`serve`] decides which
+//! certificates a host serves; here they are handed to mod_ssl.
 
 use super::servers::{config_servers, report};
 use crate::httpd::state::Server;
@@ -83,7 +83,7 @@ fn source(
 }
 
 /// Leaves those of a host's own files that serve clients beside certificates for keys of these kinds. mod_ssl
-/// takes the key from the certificate's file where a host names none; what is added after that must not take
+/// takes the key from the certificate's file where a host names none; files added after that must not take
 /// its place.
 fn keep(own: &[OwnFile], specs: &[KeySpec], certs: &mut PathArray<'_>, keys: &mut PathArray<'_>) {
     let (cert_paths, key_paths) = (certs.paths(), keys.paths());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `apachectl configtest`, and what a start reports before mod_ssl begins. Changes nothing.
+//! `apachectl configtest`, and the reports of a start before mod_ssl begins. Changes nothing.
 
 use super::advice;
 use super::refusal::StartFailed;
@@ -33,8 +33,8 @@ pub fn make_plan(servers: &[(ServerConfig, Host)]) -> Result<Plan, Vec<Finding>>
     config::plan(&config_servers(servers), &sys::listener_ports(), &|path: &Path| path.exists())
 }
 
-/// Reports what is known before mod_ssl begins. Where mod_ssl is going to end the start, already in its
-/// first pass, the whole list.
+/// Reports the findings available before mod_ssl begins. Where mod_ssl is going to end the start, reports the
+/// complete list already in the first pass.
 pub fn advise(plan: &Plan, servers: &[(ServerConfig, Host)], records: &[Server<'_>], is_check: bool) {
     let advice = advice::of(plan, servers);
     if advice.ends_start() {

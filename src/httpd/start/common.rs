@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start with managed domains and one without ([`super::guest`]) both put into the [`State`].
+//! The parts of the [`State`] that starts with and without ([`super::guest`]) managed domains share.
 
 use crate::config::Plan;
 use crate::httpd::state::{PageSettings, Server, State};
@@ -19,12 +19,12 @@ pub fn share(state: State, records: &[Server<'_>]) -> Arc<State> {
     state
 }
 
-/// What the status pages of each server show.
+/// The page settings of each server.
 pub fn pages_of(records: &[Server<'_>], plan: &Plan) -> HashMap<usize, PageSettings> {
     records.iter().zip(&plan.hosts).map(|(s, host)| (s.key(), PageSettings::new(host))).collect()
 }
 
-/// What all renewals go by.
+/// The settings of all renewals.
 pub fn settings(plan: &Plan) -> Settings {
     let global = &plan.global;
     Settings {

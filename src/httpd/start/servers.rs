@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What directives and httpd say of all servers, and findings on them for the log. Decides nothing.
+//! The settings of all servers, from directives and from httpd, with findings on them for the log. Decides
+//! nothing.
 
 use crate::config::{self, Finding, Host, ServerConfig};
 use crate::httpd::state::Server;

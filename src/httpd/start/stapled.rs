@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the start learns of certificates that are stapled: mod_ssl's hooks tell of them while it makes its
+//! Collects the certificates to staple during the start: mod_ssl passes them to its hooks while it makes its
 //! contexts.
 
 use crate::config::Plan;
@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
-/// mod_ssl, or who else makes TLS connections, tells of a certificate of a host. Whether we staple it.
+/// Takes a host's certificate from mod_ssl or another TLS module. Returns whether we staple it.
 pub fn prime(server: Server<'_>, id: &[u8], pem: &[u8]) -> bool {
     let startup = server.conf().and_then(|conf| lock(&conf.startup).clone());
     let Some(startup) = startup else { return false };
@@ -65,8 +65,8 @@ fn owner(plan: &Plan, host: usize) -> Option<(String, Terms)> {
     }
 }
 
-/// mod_ssl staples the certificates of this host by itself. It knows those of the start alone: what goes live
-/// later is ours to staple.
+/// mod_ssl staples the certificates of this host by itself. It knows only those of the start; certificates
+/// that go live later are stapled here.
 pub fn note_by_mod_ssl(server: Server<'_>) {
     let Some(startup) = server.conf().and_then(|conf| lock(&conf.startup).clone()) else { return };
     if startup.hosts.slot_of(server).is_none() {
@@ -104,7 +104,7 @@ pub fn cache_of(server: Server<'_>) -> Option<Arc<Cache>> {
     Some(startup.stapling.cache.clone())
 }
 
-/// What children staple with: the responses that the store has, and counters that all share. `None` where
+/// The children's stapling service: the responses in the store, and counters that all share. `None` where
 /// nothing is stapled.
 pub fn service(startup: &Startup, plan: &Plan, mds: Arc<[Managed]>) -> io::Result<Option<Service>> {
     let subjects = std::mem::take(&mut *lock(&startup.stapling.subjects));
@@ -119,7 +119,7 @@ pub fn service(startup: &Startup, plan: &Plan, mds: Arc<[Managed]>) -> io::Resul
         let response = service::stored(&startup.store, Group::Ocsp, subject, startup.now);
         Entry { subject: subject.clone(), response }
     }));
-    // Only now: what is still valid is stapled, however old its file is.
+    // Only now: responses that are still valid are stapled, however old their files are.
     if let Some(main) = plan.hosts.first() {
         clean_up(startup, main.staple_keep, &subjects, &terms, &mds);
     }
@@ -133,7 +133,7 @@ pub fn service(startup: &Startup, plan: &Plan, mds: Arc<[Managed]>) -> io::Resul
     Ok(Some(Service::new(found, signals, Arc::new(SystemClock::default()))))
 }
 
-/// Removes old responses that neither these certificates nor those in staging use. What they use was read
+/// Removes old responses that neither these certificates nor those in staging use. The used ones were read
 /// before.
 fn clean_up(
     startup: &Startup,
@@ -176,7 +176,7 @@ impl file::Users for Users<'_> {
         if let Some(entry) = self.cache.find(id).filter(|entry| entry.subject.owner == owner) {
             return entry.response.is_some_and(|response| response.is_current(self.now));
         }
-        // What waits in staging is stapled from its first handshake on.
+        // Staged certificates are stapled from their first handshake on.
         let staged =
             self.stapled_mds.get(owner).map(|(md, terms)| upcoming::subjects(&self.store, md, terms));
         staged.into_iter().flatten().any(|subject| subject.id == *id)

@@ -29,8 +29,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-/// The module's part of httpd's record of a server: what its directives say, and once the start is complete,
-/// what all servers share.
+/// The module's part of httpd's record of a server: the settings of its directives, and once the start is
+/// complete, the state that all servers share.
 #[derive(Default)]
 pub struct ServerConf {
     pub config: Mutex<config::ServerConfig>,
@@ -46,7 +46,7 @@ impl ServerConf {
     }
 }
 
-/// What the directives in a section say that applies to some requests only (`<If>`).
+/// The settings of directives in a section that applies to some requests only (`<If>`).
 #[derive(Default)]
 pub struct DirConf {
     pub require_https: Mutex<Option<RequireHttps>>,
@@ -67,13 +67,13 @@ pub fn directive_conf<R>(conf: &ServerConf, run: impl FnOnce(&mut config::Server
     run(&mut lock(&conf.config))
 }
 
-/// What is known once the start is complete. Children inherit it by fork and never change it, except for the
-/// drivers in the one child that renews.
+/// The state of the server once the start is complete. Children inherit it by fork and never change it,
+/// except for the drivers in the one child that renews.
 pub struct State {
     pub mds: Arc<[Managed]>,
     /// Any DNS name of an MD, and `*.rest` for wildcards, to the MD's index.
     pub by_name: HashMap<String, usize>,
-    /// By server: what `MDRequireHttps` asks of hosts that have an MD.
+    /// By server: the `MDRequireHttps` setting of hosts that have an MD.
     pub require_https: HashMap<usize, RequireHttps>,
     pub store: WorkStore,
     pub settings: Settings,
@@ -81,10 +81,10 @@ pub struct State {
     pub instance: u64,
     /// The admin has declared that others use the store: `MDStoreLocks` and a command keep them apart.
     pub is_store_shared: bool,
-    /// Raised when a child ends. It counts what works beside httpd's own threads.
+    /// Raised when a child ends. It counts the threads at work beside httpd's own.
     pub stop: StopFlag,
     pub driver: Mutex<Option<Driver>>,
-    /// By server: what its directives say about pages.
+    /// By server: the settings of its pages.
     pub pages: HashMap<usize, PageSettings>,
     pub snapshots: Snapshots,
     /// Counted by the child that renews, seen by all.

@@ -102,7 +102,7 @@ impl Startup {
     }
 }
 
-/// What mod_ssl tells a start of the certificates that are stapled.
+/// The certificates to staple, as mod_ssl passes them to a start.
 #[derive(Default)]
 pub struct Primed {
     pub cache: Arc<Cache>,

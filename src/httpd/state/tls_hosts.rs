@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The TLS hosts of managed domains, as a start learns of them: who provides the certificate of each, and the
-//! TLS context that mod_ssl made for it. New sets are tested on these contexts, with all settings of their
-//! hosts, before any host serves them.
+//! The TLS hosts of managed domains, as they become known during a start: the provider of each one's
+//! certificate, and the TLS context that mod_ssl made for it. New sets are tested on these contexts, with all
+//! settings of their hosts, before any host serves them.
 
 use super::module::Server;
 use crate::crypto::Identity;

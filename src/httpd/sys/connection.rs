@@ -14,9 +14,9 @@ use std::ptr;
 /// [`tls_alpn01::PROTOCOL`] as httpd wants it.
 const ACME_TLS: &CStr = c"acme-tls/1";
 
-/// What a connection that may serve a challenge carries.
+/// The mark of a connection that may serve a challenge.
 struct Mark {
-    /// What it has switched to: [`ACME_TLS`], or null.
+    /// The protocol it has switched to: [`ACME_TLS`], or null.
     protocol: *const c_char,
     /// The client offers [`ACME_TLS`] and nothing else.
     is_offered: bool,
@@ -70,7 +70,7 @@ impl<'c, M: ModuleConf> Connection<'c, M> {
     }
 
     pub fn is_offered_acme_tls(&self) -> bool {
-        // SAFETY: the record is live; what stands there came from `mark`, and lives as long.
+        // SAFETY: the record is live; its mark was set by `mark`, and lives as long.
         unsafe { module_conf::connection_mark::<M>(self.record).cast::<Mark>().as_ref() }
             .is_some_and(|mark| mark.is_offered)
     }

@@ -68,7 +68,7 @@ fn sink(record: &Record<'_>) {
         Level::Trace2 => apache_sys::APLOG_TRACE2,
     };
     let (main, level) = (MAIN.load(Ordering::Acquire), level as c_int);
-    // SAFETY: the server is null or live: `close` is called by the cleanup of the pool it lies in.
+    // SAFETY: the server is null or live: `close` is called by the cleanup of the pool that holds it.
     if unsafe { apache_sys::shim_is_logged(main, INDEX.load(Ordering::Acquire), level) } == 0 {
         return;
     }

@@ -9,7 +9,7 @@
 //! - wrappers carry the lifetime of the call that lent the record ([`Server`], [`Request`], [`Connection`]),
 //!   are not `Send` and never `'static`;
 //! - a value that outlives a call is a `Box` handed to an APR pool together with a cleanup that drops it;
-//!   nothing with `Drop` lies in pool memory;
+//!   pool memory holds nothing with `Drop`;
 //! - no process globals but the module record and the log sink: httpd reads its configuration twice and may
 //!   unload the library in between.
 

@@ -44,7 +44,7 @@ pub unsafe fn dir_conf<'a, M: ModuleConf>(vector: *const ap_conf_vector_t) -> Op
     unsafe { apache_sys::shim_module_config(vector, M::record()).cast::<M::Dir>().as_ref() }
 }
 
-/// What [`mark_connection`] has put there, or null.
+/// The mark set by [`mark_connection`], or null.
 ///
 /// # Safety
 /// `connection` is live.
@@ -54,7 +54,7 @@ pub unsafe fn connection_mark<M: ModuleConf>(connection: *const conn_rec) -> *mu
 }
 
 /// # Safety
-/// `connection` is live, and nobody else uses it at the time; `mark` is live as long as it.
+/// `connection` is live, and no other thread uses it at the time; `mark` lives as long as it.
 pub unsafe fn mark_connection<M: ModuleConf>(connection: *mut conn_rec, mark: *mut c_void) {
     // SAFETY: the caller vouches for the record; the slot of `M` is ours alone.
     unsafe { apache_sys::shim_set_module_config((*connection).conn_config, M::record(), mark) }

@@ -37,7 +37,7 @@ impl Drop for Value {
     }
 }
 
-/// The key under which a pool keeps what [`keep_together`] has made.
+/// The key under which a pool keeps the values of [`keep_together`].
 const KEPT: &CStr = c"mod_md: values of the configuration";
 
 /// From now on all values that [`own`] hands to this pool, that of a configuration, are dropped together.
@@ -88,10 +88,10 @@ pub unsafe fn claim(pool: *mut apr_pool_t) {
 }
 
 /// # Safety
-/// As for [`claim`]; what is returned is not used after the pool is.
+/// As for [`claim`]; the reference is not used after the pool is cleared.
 unsafe fn kept_in<'a>(pool: *mut apr_pool_t) -> Option<&'a mut Kept> {
     let mut kept = ptr::null_mut();
-    // SAFETY: what stands under our key came from `keep_together`, and lives until the pool is cleared.
+    // SAFETY: the value under our key came from `keep_together`, and lives until the pool is cleared.
     unsafe {
         apache_sys::apr_pool_userdata_get(&mut kept, KEPT.as_ptr(), pool);
         kept.cast::<Kept>().as_mut()
@@ -156,7 +156,7 @@ impl PathArray<'_> {
     }
 
     pub fn clear(&mut self) {
-        // SAFETY: `array` is live (see `new`); what it pointed to belongs to the pool.
+        // SAFETY: `array` is live (see `new`); its elements belong to the pool.
         unsafe { (*self.array).nelts = 0 };
     }
 

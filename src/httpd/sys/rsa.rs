@@ -60,9 +60,9 @@ callback! {
     }
 }
 
-/// Frees what OpenSSL keeps for the calling thread. Otherwise OpenSSL does so when the thread ends, possibly
-/// while the process tears OpenSSL down.
+/// Frees OpenSSL's data of the calling thread. Otherwise OpenSSL does so when the thread ends, possibly while
+/// the process tears OpenSSL down.
 pub fn leave_thread() {
-    // SAFETY: has no conditions; what this thread does next with OpenSSL begins from nothing.
+    // SAFETY: has no conditions; OpenSSL makes new data when this thread calls it again.
     unsafe { apache_sys::OPENSSL_thread_stop() };
 }

@@ -12,8 +12,7 @@ struct Pages {
     length: usize,
 }
 
-// SAFETY: the mapping stays where it is for as long as the value lives, and nobody writes to it but its
-// destructor.
+// SAFETY: the mapping stays where it is for as long as the value lives, and only its destructor writes to it.
 unsafe impl Send for Pages {}
 // SAFETY: as above.
 unsafe impl Sync for Pages {}
@@ -49,7 +48,7 @@ impl Pages {
             let error = io::Error::last_os_error();
             crate::log!(Info, "the key of the store cannot be kept out of core dumps: {error}");
         }
-        // SAFETY: the mapping is writable, at least that long, and nobody else knows of it yet.
+        // SAFETY: the mapping is writable, at least that long, and not shared yet.
         unsafe { ptr::copy_nonoverlapping(secret.as_ptr(), start.as_ptr(), length) };
         Ok(pages)
     }
@@ -65,8 +64,8 @@ impl AsRef<[u8]> for Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: nobody borrows from this value any more; the mapping is ours, of this size. A process that
-        // was forked has a copy of its own.
+        // SAFETY: no borrow of this value is left; the mapping is ours, of this size. A process that was
+        // forked has a copy of its own.
         unsafe {
             slice::from_raw_parts_mut(self.start.as_ptr(), self.length).zeroize();
             libc::munmap(self.start.as_ptr().cast(), self.length);

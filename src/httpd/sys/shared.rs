@@ -50,7 +50,7 @@ impl Drop for Counters {
     fn drop(&mut self) {
         // When a child that ends drops this, other threads may still be at work. The kernel unmaps it there.
         if std::process::id() == self.owner {
-            // SAFETY: the mapping is ours, of this size, and nobody borrows from this value any more.
+            // SAFETY: the mapping is ours, of this size, and no borrow of this value is left.
             unsafe { libc::munmap(self.first.as_ptr().cast(), size(self.count)) };
         }
     }

@@ -23,8 +23,8 @@ impl Context {
         Context(context)
     }
 
-    /// Sets these on a connection of this host that nobody uses: what the host's settings do not allow (a key
-    /// that is too short for its security level) shows here and not in a handshake.
+    /// Sets these on an unused connection of this host: certificates that the host's settings do not allow (a
+    /// key that is too short for its security level) fail here and not in a handshake.
     pub fn try_out(&self, identities: &[Identity]) -> Result<(), String> {
         // SAFETY: it is live, see `new`.
         let context = unsafe { SslContextRef::from_ptr(self.0) };
@@ -40,8 +40,7 @@ impl Context {
 /// # Safety
 /// `ssl` is live and in no other thread's hands.
 pub unsafe fn present(ssl: *mut SSL, identities: &[Identity], of_all: bool) -> Result<(), ErrorStack> {
-    // SAFETY: see above; OpenSSL takes references of its own to what it is handed, and counts them
-    // atomically.
+    // SAFETY: see above; OpenSSL takes references of its own to these objects, and counts them atomically.
     unsafe {
         if of_all {
             apache_sys::SSL_certs_clear(ssl);

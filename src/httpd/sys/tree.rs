@@ -53,7 +53,7 @@ pub fn has_module(source: &str) -> bool {
 /// Whether modules besides this one hand certificates to mod_ssl.
 pub fn has_other_certificates() -> bool {
     let joined = |hooks: *const apr_array_header_t| {
-        // SAFETY: null or a live array, which nobody changes while httpd puts a configuration in force.
+        // SAFETY: null or a live array, which does not change while httpd puts a configuration in force.
         unsafe { hooks.as_ref() }.map_or(0, |hooks| hooks.nelts)
     };
     // SAFETY: these have no conditions.

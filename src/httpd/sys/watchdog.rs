@@ -15,7 +15,7 @@ const RENEW: &CStr = c"_md_renew_";
 const SIGNALS: &CStr = c"_md_signals_";
 
 /// How often the driver looks for due jobs and finished threads: one look costs a comparison per job. And how
-/// often each child looks for news, which costs an atomic load.
+/// often each child checks for signals, which costs an atomic load.
 const BEAT_MICROS: apr_interval_time_t = 100_000;
 
 /// Registers with mod_watchdog functions that take a `T`, while a configuration is being put in force.
@@ -44,7 +44,7 @@ impl<T: Send + Sync + 'static> Watchdogs<'_, T> {
         self.register(RENEW, true, self.renewals, state)
     }
 
-    /// Has every child look for news. Like [`watch_renewals`](Self::watch_renewals) in all else.
+    /// Has every child check for signals. Otherwise like [`watch_renewals`](Self::watch_renewals).
     pub fn watch_signals(&self, state: &Arc<T>) -> Result<(), Option<i32>> {
         self.register(SIGNALS, false, self.signals, state)
     }

@@ -17,7 +17,7 @@ use crate::time::{Stopped, Timestamp};
 use std::collections::HashSet;
 use std::sync::Condvar;
 
-/// Nobody sleeps by it.
+/// A clock that stands still; no test sleeps by it.
 struct At(Timestamp);
 
 impl Clock for At {
@@ -115,7 +115,7 @@ impl World {
         self.lab.set(&names, &md.keys()[0])
     }
 
-    /// Makes it the live set in the store. Gives what the publishing process has of it, and the fingerprint.
+    /// Makes it the live set in the store. Returns the publishing process's value of it, and the fingerprint.
     fn write(&self, md: usize, set: Bundle) -> (LiveSet, String) {
         let (md, fingerprint) = (&self.mds[md].md, set.info.fingerprint.clone());
         let published = Published::new(NOW, md, &Job::new(&md.name), Admitted::untried(vec![set]));
@@ -180,7 +180,7 @@ fn a_set_left_in_staging_is_published_by_the_next_start() {
     let (one, other) = (world.process(), world.process());
     [&one, &other].iter().for_each(|process| process.live.take_up());
     assert_eq!((one.serves(0), other.serves(0)), (Some(fingerprint.clone()), Some(fingerprint)));
-    // The child before has published late: nobody here was signalled.
+    // The child before has published late: no child here was signalled.
     let late = World::new(&["a.test"]);
     let process = late.process();
     let (_, fingerprint) = late.write(0, late.set(0));

@@ -170,7 +170,7 @@ fn a_revoked_certificate_in_use_is_reported_once_for_each_response() {
     assert_eq!((renewing.take_revoked(), renewing.take_revoked()), (vec![0], vec![]));
     save(Say::Revoked);
     assert_eq!(renewing.take_revoked(), [0]);
-    // What the child before has found is looked at by the next one.
+    // The next child looks at the files that the child before has found.
     let next = world.process(&[], &world.own_name());
     next.cache.put(renewing.cache.table().entries().cloned());
     assert_eq!(next.take_revoked(), [0]);
