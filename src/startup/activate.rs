@@ -3,9 +3,10 @@
 //!
 //! A set is read, assembled in `tmp`, passes the [`gate`](crate::managed::gate) and is swapped in: the folder
 //! in `domains` goes to `archive`, the one in `tmp` takes its place. Whether it fits today's configuration
-//! does not matter here: what is better than the set in use is used, and the renewal does the rest. The
-//! process may die between any two steps: what is still staged is activated by the next start, and where
-//! `domains` was left empty, [`recover`](crate::startup::recover) ends the swap. Staging is emptied last.
+//! does not matter here: a set that is better than the one in use is activated, and the renewal does the
+//! rest. The process may die between any two steps: the next start activates sets that are still staged, and
+//! where `domains` was left empty, [`recover`](crate::startup::recover) ends the swap. Staging is emptied
+//! last.
 
 use super::accounts::Accounts;
 use super::cleanup;
@@ -30,7 +31,7 @@ use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-/// What became of a staged set.
+/// The outcome of a staged set.
 #[derive(Debug, PartialEq)]
 pub enum Activated {
     /// There is none.
@@ -62,7 +63,7 @@ pub struct Activation<'s> {
     archive: Archive,
     ended: EndedStarts,
     now: Timestamp,
-    /// What was put into use.
+    /// The sets that came into use.
     replaced: OnTrial,
 }
 
@@ -93,7 +94,7 @@ impl<'s> Activation<'s> {
                  renewal could write there."
             );
         }
-        // An account outlives the domain that registered it. Only who starts httpd makes folders in
+        // An account outlives the domain that registered it. Only the user who starts httpd makes folders in
         // `domains`.
         let former = store.names(Group::Domains)?;
         let mut staged = store.present(Group::Staging, names().chain(former.iter().map(String::as_str)))?;
@@ -112,8 +113,8 @@ impl<'s> Activation<'s> {
     }
 
     /// Puts the staged set of an MD into use, if there is one. One that takes the place of good certificates
-    /// has to be valid for at least `delay`. `md` and `stored` then say what is in use. An error leaves
-    /// staging as it is, for the next start.
+    /// has to be valid for at least `delay`. `md` and `stored` then describe the set in use. An error leaves
+    /// staging unchanged, for the next start.
     pub fn activate(
         &mut self,
         md: &mut Md,
@@ -134,7 +135,7 @@ impl<'s> Activation<'s> {
         let live = staged_set::load_live(self.store, &name)?;
         let is_same = matches!((&staged, &live), (Ok(Some(staged)), Some(live)) if staged.is_same(live));
         let objection = live.as_ref().and_then(|live| self.objection(&name, live));
-        // Children serve what one of them has published.
+        // Children serve sets that one of them has published.
         let is_held = objection.is_some() && live.as_ref().is_some_and(Staged::is_tried);
         if let Some(reason) = objection.as_ref().filter(|_| !is_same) {
             report_objection(&name, reason);
@@ -147,8 +148,8 @@ impl<'s> Activation<'s> {
         if activated == Activated::Done {
             return Ok(Activated::Done);
         }
-        // A renewal is under way; what was live meanwhile has its place in `domains` now, or must never have
-        // one.
+        // A renewal is in progress; the set that was live meanwhile is in `domains` now, or must never get
+        // there.
         if !is_held {
             self.store.remove(Group::Staging, &name, published::FILE)?;
         }
@@ -163,7 +164,7 @@ impl<'s> Activation<'s> {
         let objected = live.as_ref().and_then(|live| Some((live, self.objection(&name, live)?)));
         if let Some((live, reason)) = objected {
             report_objection(&name, &reason);
-            // What a child has tried is served by children.
+            // Children serve sets that a child has tried.
             if !live.is_tried() {
                 staging::purge(self.store, &name)?;
             }
@@ -222,7 +223,7 @@ impl<'s> Activation<'s> {
         delay: Duration,
     ) -> Result<Activated, Error> {
         let name = md.name.clone();
-        // What has been live does not wait.
+        // A set that has been live does not wait.
         let new = staged.sets.iter().map(|set| &set.info);
         if !is_live && let Some(start) = activation::waits_until(md, &stored.certs, new, delay, self.now) {
             return Ok(Activated::Waiting(start));
@@ -304,7 +305,7 @@ impl<'s> Activation<'s> {
         let keys = staged.keys();
         let admitted = gate::admit(self.store, Group::Tmp, name, staged.sets, staged.trial.as_ref());
         if let Err(flaw) = admitted {
-            // What was assembled must not be taken for a swap that was interrupted.
+            // The assembled set must not be mistaken for an interrupted swap.
             self.store.purge(Group::Tmp, name)?;
             return Err(Refusal::Flaw(flaw));
         }
@@ -322,7 +323,7 @@ fn report_objection(name: &str, reason: &str) {
     );
 }
 
-/// What became of both, the staged set and the one that was live.
+/// The outcome of both the staged set and the one that was live.
 fn after_live(name: &str, activated: Activated, is_live_used: bool) -> Activated {
     match activated {
         Activated::Damaged(reason) if is_live_used => {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The order of a start's steps in the store. [`bring_up`] goes before mod_ssl, [`settle`] after it; between
+//! The order of a start's steps in the store. [`bring_up`] goes before mod_ssl, [`finish`] after it; between
 //! the two mod_ssl asks for certificates. httpd calls them, and so do the tests of starts.
 //!
 //! | step | why there |
 //! |---|---|
-//! | take the lock of `MDStoreLocks` | the first: without it nothing of what is in use may change |
-//! | put back what ended the last start | before anything reads `domains`: the wrong set is in it |
+//! | take the lock of `MDStoreLocks` | the first: without it nothing in use may change |
+//! | revert the set that ended the last start | before anything reads `domains`: the wrong set is in it |
 //! | reconcile: folders follow renamed MDs | staged sets and accounts move along, so before these are read |
 //! | give files to httpd's `User` | once folders have their final names |
 //! | adopt accounts | before sets come into use, whose md.json names them |
 //! | activate staged sets | once accounts and folders are in place |
 //! | start failing renewals over | after activation, which finds out whose renewal is unfinished |
-//! | note what is on trial | once all sets are in use, and before mod_ssl loads the first one |
+//! | note the sets on trial | once all sets are in use, and before mod_ssl loads the first one |
 //! | *mod_ssl loads certificates* | |
 //! | write md.json | names are final only now: hosts may join |
 //! | remove challenge data of others | by the final names |
@@ -39,22 +39,23 @@ use std::time::Duration;
 pub struct Start<'a> {
     pub store: &'a StartStore,
     pub now: Timestamp,
-    /// Only the configuration is checked: nothing changes but what the last start left behind.
+    /// Only the configuration is checked: nothing changes, except that a set that ended the last start is
+    /// reverted.
     pub is_check: bool,
     /// In the order of the plan's hosts.
     pub servers: &'a [(ServerConfig, Host)],
 }
 
-/// What a start has brought into use.
+/// The result of the steps before mod_ssl.
 pub struct BroughtUp {
-    /// What the store holds, in the order of the plan's MDs.
+    /// The stored data, in the order of the plan's MDs.
     pub mds: Vec<StoredMd>,
-    /// What became of their staged sets; empty where nothing could be activated. It is in the log.
+    /// The outcomes of their staged sets, already logged; empty where nothing could be activated.
     pub activated: Vec<Result<Activated, Error>>,
     pub trial: LoadTrial,
 }
 
-/// All steps before mod_ssl asks for certificates. The plan's MDs take what only the store knows of them.
+/// All steps before mod_ssl asks for certificates. The plan's MDs take over values that only the store has.
 pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> {
     let store = start.store;
     // Held until the staged sets are in use.
@@ -75,8 +76,8 @@ pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> 
     Ok(BroughtUp { mds, activated, trial: LoadTrial::begin(store, on_trial) })
 }
 
-/// All steps after mod_ssl: md.json of all MDs, whose names are final, and what the server then knows of
-/// them.
+/// All steps after mod_ssl: md.json of all MDs, whose names are final, and the server's data on them, which
+/// it returns.
 pub fn finish(store: &StartStore, planned: &mut [PlannedMd], stored: &mut [StoredMd]) -> Vec<Managed> {
     let write = |(planned, stored): (&mut PlannedMd, &mut StoredMd)| {
         if let Err(error) = stored.save(store, &mut planned.md) {
@@ -99,9 +100,9 @@ pub fn finish(store: &StartStore, planned: &mut [PlannedMd], stored: &mut [Store
     mds
 }
 
-/// What this start may do with the store.
+/// What this start may change in the store.
 enum Right {
-    /// Change nothing of what is in use.
+    /// Nothing that is in use.
     Look,
     /// Everything, for as long as the lock is held where one is configured.
     Change { _lock: Option<StoreLock> },
@@ -129,7 +130,8 @@ impl Right {
     }
 }
 
-/// Puts the certificates before back where the last start ended with new ones. Gives what is still on trial.
+/// Restores the previous certificates where the last start ended with new ones. Returns the sets still on
+/// trial.
 fn revert(store: &StartStore, now: Timestamp) -> OnTrial {
     let reverted = recover::revert(store, now).unwrap_or_else(|error| {
         crate::log!(
@@ -169,7 +171,7 @@ fn report_problems(planned: &[PlannedMd], stored: &[StoredMd]) {
 }
 
 /// Activates the staged sets and starts failing renewals over. Where the store refuses, the sets in use stay.
-/// Adds to `on_trial` what came into use.
+/// Adds the sets that came into use to `on_trial`.
 fn activate(
     start: &Start<'_>,
     plan: &mut Plan,
@@ -252,7 +254,7 @@ fn report(name: &str, outcome: &Result<Activated, Error>) {
     }
 }
 
-/// A restart is how an admin says "try again": a failing job loses its errors and what it has obtained.
+/// Starts a failing job over, because admins restart httpd to try again: its errors and obtained files go.
 fn start_over(store: &StartStore, name: &str, now: Timestamp) {
     match cleanup::start_over(store, name, now) {
         Ok(None) => {}

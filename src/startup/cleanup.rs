@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start does beside activation: it starts failing jobs over, moves staging along with a renamed
+//! The steps of a start beside activation: starts failing jobs over, moves staging along with a renamed
 //! domain, and removes challenge data that belongs to no domain.
 
 use crate::challenge::answers::Folder;
@@ -17,8 +17,8 @@ use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 use std::collections::HashMap;
 
-/// Whether a job that says it is finished has nothing to show: the C module leaves such jobs where it has
-/// told that a certificate expires. Or somebody has removed what it had.
+/// Whether a job that is marked finished has no set: the C module leaves such jobs after its notification
+/// that a certificate expires. Or the set was removed.
 pub fn has_no_set(store: &StartStore, name: &str) -> Result<bool, Error> {
     let json = match store.read_json(Group::Staging, name, file::JOB) {
         Err(Error::Garbage { .. }) => None,
@@ -35,9 +35,9 @@ fn is_empty(store: &StartStore, job: &Job) -> Result<bool, Error> {
     Ok(!has_set)
 }
 
-/// Purges the staging of a job that failed and is not finished, or has nothing to show. What a CA has asked
-/// to wait for stays, what was told lately, and an order that a CA is at work on with all that belongs to it.
-/// One that a command postponed is postponed no more. The answer is how often one that was purged had failed.
+/// Purges the staging of a job that failed and is not finished, or has no set. Waits that a CA demanded stay,
+/// recent notifications, and an order that a CA is at work on with all its files. A job that a command
+/// postponed is postponed no more. Returns how often a purged job had failed.
 pub fn start_over(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<u32>, Error> {
     let job = match store.read_json(Group::Staging, name, file::JOB) {
         Ok(json) => json.as_ref().and_then(|json| Job::from_json(name, json)),
@@ -54,7 +54,7 @@ pub fn start_over(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
                     "md[{name}]: the renewed certificates are not in staging any more, new ones are requested"
                 );
             }
-            // First what must not get lost: without errors, the next start finds nothing to purge.
+            // The parts to keep come first: without errors, the next start finds nothing to purge.
             let mut kept = retry::of_the_next_start(&job, now);
             let is_under_way = !job.finished && is_under_way(store, name, now);
             if is_under_way {
@@ -91,23 +91,23 @@ pub fn errors(count: u32) -> String {
     crate::log::counted(usize::try_from(count).unwrap_or(usize::MAX), "error")
 }
 
-/// Whether a CA is at work on its order: it may come for the answers to the challenges, and what it issues
-/// needs the key.
+/// Whether a CA is at work on its order: it may still request the answers to the challenges, and the
+/// certificate needs the key.
 fn is_under_way(store: &StartStore, name: &str, now: Timestamp) -> bool {
     // One that cannot be read is none.
     let json = store.read_json(Group::Staging, name, file::ORDER).unwrap_or_default();
     json.as_ref().and_then(SavedOrder::from_json).is_some_and(|order| order.is_under_way(now))
 }
 
-/// Makes what we have left in the folder of one name that of another one, which it is about to be given. What
-/// is not ours stays as it is, and is none there either; so does what an interrupted start has done already.
-/// The answers that its CA may come for go along.
+/// Signs our files in the folder of one name over to another name, which the folder is about to get. Files
+/// that are not ours stay unchanged, and are not ours there either; so do files that an interrupted start has
+/// signed already. The challenge answers that its CA may still request move along.
 pub fn sign_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
     let json = store.read_json(Group::Staging, from, file::MD).ok().flatten();
     for name in json.as_ref().and_then(Md::from_json).map(|md| md.domains).unwrap_or_default() {
         let name = name.strip_prefix("*.").unwrap_or(&name);
         let folder = Folder { store, group: Group::Challenges, name };
-        // What is lost of this is given again.
+        // Lost files of this kind are made again.
         if let Err(error) = folder.hand_over(from, to) {
             crate::log!(Warn, "md[{to}]: the challenge data of {name} stays that of md[{from}]: {error}");
         }
@@ -127,8 +127,8 @@ pub fn sign_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> 
     Ok(())
 }
 
-/// What was issued to the MD under its former name counts: it is in the folder that stays behind, or is about
-/// to be purged.
+/// Certificates issued to the MD under its former name count: their ledger is in the folder that stays
+/// behind, or is about to be purged.
 pub fn merge_ledgers(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
     let read = |name: &str| {
         let json = store.read_json(Group::Staging, name, file::LEDGER).ok().flatten();
@@ -166,8 +166,8 @@ pub fn with_job(store: &StartStore, name: &str, change: impl FnOnce(&mut Job)) -
     store.write_json(Group::Domains, name, file::JOB, &job.to_json())
 }
 
-/// Has the next child tell the commands of a set that is put into use, where they have not heard. Then the
-/// job in `domains` says that they have.
+/// Makes the next child notify the commands of a set that comes into use, where they were not notified. The
+/// job in `domains` is then marked as notified.
 pub fn hand_over(store: &StartStore, job: &mut Job, commands: &Commands) -> Result<(), Error> {
     let pending_notice = PendingNotice {
         notified: job.notified || commands.notify.is_none(),
@@ -209,7 +209,7 @@ pub fn purge_challenges<'a>(store: &StartStore, mds: impl Iterator<Item = &'a Md
     Ok(())
 }
 
-/// Nobody knows any more with which command they could be taken away.
+/// The command that could remove them is no longer known.
 fn warn_of_records<'a>(name: &str, values: impl Iterator<Item = &'a str>) {
     for value in values {
         crate::log!(Warn, "md[{name}] is no longer managed: {}", dns01::left_behind(name, value));
@@ -355,7 +355,7 @@ mod tests {
         let mds = [md(&["a.test"]), md(&["b.test", "*.wild.test"])];
         purge_challenges(&store, mds.iter()).unwrap();
         assert_eq!(store.names(Group::Challenges).unwrap(), ["a.test", "wild.test"]);
-        // What an MD has put there that has not the name any more goes, and nothing else.
+        // Only the files of an MD that no longer has the name are removed.
         let folder = Folder { store: &store, group: Group::Challenges, name: "a.test" };
         folder.put_http("a.test", "one.x").unwrap();
         folder.note_record("*.a.test", "record").unwrap();

@@ -75,7 +75,7 @@ impl EndedStarts {
     }
 
     /// Why a start does not put a set of these keys into use for the MD `name`. `is_tried`: a child has had
-    /// the hosts try it, which whoever else writes to staging cannot say.
+    /// the hosts try it, which no other writer to staging can claim.
     pub fn objection(&self, name: &str, keys: &[String], is_tried: bool) -> Option<String> {
         let of_keys = keys.iter().filter_map(|key| self.keys.get(key)).max_by_key(|ended| ended.starts);
         if of_keys.is_some_and(|ended| ended.starts >= ENDED_MAX) {

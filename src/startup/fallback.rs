@@ -20,8 +20,8 @@ pub fn is_of_fallback(file: &str) -> bool {
     file.starts_with(CHAIN_STEM) || file.starts_with(KEY_STEM)
 }
 
-/// Makes the fallback certificates of one start. They share a key of P-256, whatever keys the domains are to
-/// have: making an RSA key for each takes a third of a second, and the server answers nobody meanwhile.
+/// Makes the fallback certificates of one start. They share a P-256 key, whatever keys are configured:
+/// generating an RSA key for each takes a third of a second, during which the server does not answer.
 #[derive(Default)]
 pub struct Fallbacks {
     key: Mutex<Option<PrivateKey>>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start says of domains: those that no challenge can be answered for, and hosts that are not served
-//! with the certificates that an admin expects. Pure.
+//! The findings of a start on domains: those that no challenge can be answered for, and hosts that are not
+//! served with the certificates that an admin expects. Pure.
 
 use crate::challenge::selection::{self, Means};
 use crate::config::advice::{self, Item};
@@ -162,7 +162,7 @@ fn out_of_time(managed: &Managed, now: Timestamp) -> Option<String> {
     })
 }
 
-/// What an MD lacks whose hosts are served with a certificate of it.
+/// The properties missing from the certificates of an MD whose hosts serve them.
 fn incomplete(managed: &Managed) -> Option<String> {
     let md = &managed.md;
     let is_served = managed.hosts.iter().any(|host| host.source == Source::Md);
@@ -178,7 +178,7 @@ fn incomplete(managed: &Managed) -> Option<String> {
     Some(format!("md[{}] ({}{names}{})", md.name, why.trim_end_matches('.'), by_hand(md)))
 }
 
-/// Nobody brings a new one.
+/// The remark for domains that the admin renews.
 fn by_hand(md: &Md) -> &'static str {
     match md.left_alone() {
         Some(NotRenewed::Manual) => ", not renewed because of 'MDRenewMode manual'",

@@ -14,7 +14,7 @@ use crate::store::{Error, Fuse, StartStore};
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-/// An MD of a start, with what the store holds for it.
+/// An MD of a start, with its stored data.
 pub struct Started {
     pub md: Md,
     pub stored: StoredMd,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which folder an MD had under another name: told by its names, and where these say nothing, by the names of
-//! its hosts.
+//! Finds the folder that an MD had under another name: by its names, and where these match nothing, by the
+//! names of its hosts.
 //!
 //! Names are looked up in an index, and the number of folders looked at for each is limited: the cost grows
 //! with the number of names and not with its square.
@@ -37,7 +37,7 @@ pub struct Found {
     pub is_lent: bool,
 }
 
-/// What becomes of a folder.
+/// The use of a folder.
 #[derive(Clone, Copy)]
 enum State {
     Free,
@@ -63,7 +63,7 @@ const KINDS: [Kind; 4] = [Kind::Own, Kind::OwnCovered, Kind::Hosts, Kind::HostsC
 /// For each of `seekers` its folder, by its place in `folders`, which are sorted by name. Each is moved to
 /// one MD, or lent to some. Folders with a certificate come before all others, so that the next start has
 /// nothing better to find; then, with each kind of evidence, those that have most names in common.
-/// `is_served` tells of a seeker with a folder whether it has a certificate.
+/// `is_served`: whether a seeker with a folder has a certificate.
 pub fn find(
     seekers: &[Seeker<'_>],
     folders: &[Folder],
@@ -110,10 +110,10 @@ pub fn find(
     found
 }
 
-/// Places of folders by what is asked.
+/// Places of folders by the keys of lookups.
 struct Index<'a> {
     by_name: HashMap<&'a str, Vec<usize>>,
-    /// By what follows the first label of names that are no wildcards.
+    /// By the part after the first label of names that are no wildcards.
     by_parent: HashMap<&'a str, Vec<usize>>,
 }
 

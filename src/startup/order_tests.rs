@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start does before what: each test fails where two steps of [`super::bring_up`] change places.
+//! The order of a start's steps: each test fails where two steps of [`super::bring_up`] change places.
 
 use super::activate::Activated;
 use super::bring_up::{BroughtUp, Start, bring_up, finish};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Brings the store in line with the plan when httpd starts: finds the folder of every managed domain, also
-//! under the name it had before ([`super::lineage`]), renames it, and gives the domain what only the store
-//! knows of it. What is broken is reported and made again; data of domains that are no longer configured
-//! stay.
+//! under the name it had before ([`super::lineage`]), renames it, and gives the domain the values that only
+//! the store has. Broken entries are reported and written again; data of domains that are no longer
+//! configured stay.
 
 use super::cleanup;
 use super::lineage;
@@ -16,7 +16,7 @@ use crate::store::{Error, Group, StartStore};
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// What the store has for a managed domain, and what it knows of its past.
+/// The stored data of a managed domain, and its history.
 pub struct Matched {
     stored: StoredMd,
     history: Option<Md>,
@@ -52,7 +52,7 @@ pub fn look(store: &StartStore, mds: &[&Md], hosts: HostNames<'_>) -> Result<Vec
     match_up(store, mds, hosts, Right::Look)
 }
 
-/// What may be done to the store.
+/// The changes allowed in the store.
 #[derive(Clone, Copy, PartialEq)]
 enum Right {
     Change,
@@ -184,7 +184,7 @@ impl Stored {
 }
 
 impl Entry {
-    /// Where md.json does not tell the names, the certificates do.
+    /// Takes the names from the certificates where md.json has none.
     fn to_folder(&self, store: &StartStore) -> Folder {
         let md = self.json.as_ref().and_then(Md::from_json);
         let names = md.map(|md| md.domains).unwrap_or_else(|| {
@@ -224,7 +224,7 @@ fn rename(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is staged moves along, a complete set also to where something less is.
+/// Moves staged files along; a complete set also replaces an incomplete one.
 fn take_staged(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
     if !store.exists(Group::Staging, from)? {
         return Ok(());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start mends that an earlier one left behind: a swap in which the process died, and a set with which
-//! mod_ssl ended the start.
+//! Repairs the traces of earlier starts: a swap during which the process died, and a set with which mod_ssl
+//! ended the start.
 
 use super::fallback;
 use super::swap::archive_number;
@@ -30,8 +30,8 @@ pub struct NewSet {
 /// Those that no start has come up with yet, by MD.
 pub type OnTrial = BTreeMap<String, NewSet>;
 
-/// Notes in the store what is on trial, for the next start to know where this one ends, and with it the lock
-/// that [`StartStore::lock_trial`] gives.
+/// Notes the sets on trial in the store, with the lock of [`StartStore::lock_trial`], so that the next start
+/// finds out where this one ended.
 pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Result<(), Error> {
     store.remove_note(Note::Loading)?;
     write_trial(store, sets)
@@ -60,12 +60,12 @@ pub fn end_trial(store: &StartStore) -> Result<(), Error> {
     store.remove_note(Note::Trial)
 }
 
-/// What became of sets on trial.
+/// The outcome of sets on trial.
 #[derive(Debug, Default, PartialEq)]
 pub struct Reverted {
     /// MDs that have the set before in use again.
     pub names: Vec<String>,
-    /// What is on trial still.
+    /// The sets still on trial.
     pub left: OnTrial,
 }
 
@@ -115,7 +115,7 @@ fn note_ended(
 ) -> Result<(), Error> {
     let mut ended = EndedStarts::read(store, now)?;
     for (name, set) in names.iter().filter_map(|name| sets.get_key_value(name)) {
-        // An MD without a host that loads its sets has nobody to try them.
+        // The sets of an MD without hosts that load them are never tried.
         ended.count((name == guilty).then_some(guilty), &set.keys, now);
     }
     ended.write(store)
@@ -161,11 +161,12 @@ fn are_in_time(store: &StartStore, folder: &str, now: Timestamp) -> bool {
         })
 }
 
-/// What a refused set says of itself where nothing else is known.
+/// The reason noted with a refused set where no other is known.
 const REFUSED_BY_START: &str = "httpd ended before all new certificates were loaded, and the server's error log of \
                                 that start says why";
 
-/// Keeps the set in `domains` as a finished renewal that was refused. What cannot be read is only archived.
+/// Keeps the set in `domains` as a finished renewal that was refused. A set that cannot be read is only
+/// archived.
 fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(), Error> {
     let sets = match sets_in_use(store, name) {
         Ok(sets) if !sets.is_empty() => sets,
@@ -173,8 +174,8 @@ fn back_to_staging(store: &StartStore, name: &str, now: Timestamp) -> Result<(),
         Err(Flaw::Store(error)) => return Err(error),
         Err(_) => return Ok(()),
     };
-    // A renewal that has obtained something stays. One that has not hands its waits, and what commands have
-    // not heard, to the job of this set.
+    // A renewal that has obtained files stays. Any other one passes its waits and pending notifications on to
+    // the job of this set.
     let files = store.files(Group::Staging, name)?;
     if files.iter().any(|found| is_of_renewal(found)) {
         return Ok(());
@@ -239,7 +240,7 @@ fn put_back(store: &StartStore, name: &str, archived: Option<&str>) -> Result<()
     } else if !has_set(store, name)?
         && leaves(store, Group::Domains, name) != leaves(store, Group::Staging, name)
     {
-        // An earlier try got as far as that.
+        // An earlier try did this already.
         return Ok(());
     }
     if store.exists(Group::Domains, name)? {
@@ -273,7 +274,7 @@ pub(crate) fn leaves(store: &StartStore, group: Group, name: &str) -> Vec<String
 }
 
 /// Ends swaps in which the process died: where `domains` has nothing for a name and `tmp` has its complete
-/// set, that is put into use; where the set in `tmp` got damaged, the archived one comes back.
+/// set, that is put into use; where the set in `tmp` is damaged, the archived one is restored.
 pub(crate) fn swaps(store: &StartStore) -> Result<(), Error> {
     for name in store.names(Group::Tmp)? {
         match recover_one(store, &name) {
@@ -313,7 +314,7 @@ fn recover_one(store: &StartStore, name: &str) -> Result<Option<Group>, Error> {
     Ok(source.map(|(group, _)| group))
 }
 
-/// Whether `domains` has nothing for a name, or no more than what was made meanwhile to show anything at all.
+/// Whether `domains` has nothing for a name, or only a fallback certificate made meanwhile.
 fn is_vacant(store: &StartStore, name: &str) -> Result<bool, Error> {
     let files = store.files(Group::Domains, name)?;
     let exists = || store.exists(Group::Domains, name);
@@ -347,7 +348,7 @@ mod tests {
     use crate::startup::fixture::{plan_of, start_of, start_until_loading};
     use crate::store::Fuse;
 
-    /// A start up to the point where mod_ssl has been asked to load what was activated.
+    /// A start up to the point where mod_ssl has been asked to load the activated sets.
     fn start(store: &StartStore, md: &Md) -> Result<Activated, Error> {
         start_until_loading(store, std::slice::from_ref(md))
     }

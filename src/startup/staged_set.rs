@@ -16,7 +16,7 @@ pub(super) struct Staged {
     pub job: Value,
     pub md: Md,
     pub sets: Vec<Bundle>,
-    /// What its hosts said of it.
+    /// The verdict of its hosts.
     pub trial: Option<Trial>,
 }
 

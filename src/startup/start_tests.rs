@@ -41,7 +41,7 @@ fn fingerprint(store: &StartStore, name: &str, spec: &KeySpec) -> Option<String>
 
 const NAMES: [&str; 6] = ["a.test", "b.test", "c.test", "d.test", "*.e.test", "f.test"];
 
-/// What is configured, and for which of its MDs a renewal ends before the next start.
+/// The configuration, and those of its MDs for which a renewal ends before the next start.
 #[derive(Clone, Debug)]
 struct Configuration {
     mds: Vec<Md>,
@@ -80,7 +80,7 @@ fn configuration() -> impl Strategy<Value = Configuration> {
     })
 }
 
-/// md.json without what only history tells.
+/// md.json without the parts that depend on history.
 fn as_configured(store: &StartStore, name: &str) -> Value {
     let mut json = store.read_json(Group::Domains, name, MD_FILE).unwrap().unwrap();
     let fields = json.as_object_mut().unwrap();
@@ -178,7 +178,7 @@ proptest! {
 }
 
 /// Every sort of work that a start can have: an old version, a renamed MD, a set and an account to take over,
-/// a failing job, challenges of nobody.
+/// a failing job, challenges of no domain.
 fn busy() -> (Lab, [Md; 3], [String; 2]) {
     let lab = Lab::new();
     let renamed = lab.install(&md(&["old.test", "a.test"]));

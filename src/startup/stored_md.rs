@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the store holds for a managed domain while httpd starts: its certificates, or the admin's own files,
-//! and md.json. The settings are in [`PlannedMd::md`](crate::config::PlannedMd), which functions here are
-//! given. Reads the store, and writes md.json; which folder belongs to which domain is decided in
-//! [`super::reconcile`], which imports this file.
+//! The stored data of a managed domain while httpd starts: its certificates, or the admin's own files, and
+//! md.json. The settings are in [`PlannedMd::md`](crate::config::PlannedMd), which callers pass in. Reads the
+//! store, and writes md.json; [`super::reconcile`], which imports this file, decides which folder belongs to
+//! which domain.
 
 use crate::crypto::{CertInfo, Chain, PrivateKey};
 use crate::managed::bundle;
@@ -16,11 +16,11 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// What the store holds for one managed domain.
+/// The stored data of one managed domain.
 pub struct StoredMd {
     /// One per key, or per static file.
     pub certs: Certs,
-    /// What was found broken, in sentences for the log.
+    /// The problems found, in sentences for the log.
     pub problems: Vec<String>,
     /// md.json as it stands in the folder of the MD's name.
     pub(super) json: Option<Value>,
@@ -32,7 +32,7 @@ pub struct StoredMd {
 }
 
 impl StoredMd {
-    /// What `folder` has for `md`, beside md.json. `problems`: what was found broken before.
+    /// Reads the data of `md` in `folder`, beside md.json. `problems`: those found before.
     pub(super) fn read(store: &StartStore, md: &Md, folder: String, mut problems: Vec<String>) -> Self {
         let certs = certificates(store, &folder, md, &mut problems);
         StoredMd { certs, problems, json: None, is_home: folder == md.name, folder }
@@ -43,8 +43,8 @@ impl StoredMd {
         (md.state, md.state_descr) = assess(md, &self.certs);
     }
 
-    /// Sets the state and writes md.json, where it differs from what is stored. To be called when names and
-    /// `acme_tls_1` of the MD are final. Tells whether it wrote.
+    /// Sets the state and writes md.json, where it differs from what is stored. Call it when names and
+    /// `acme_tls_1` of the MD are final. Returns whether it wrote.
     pub fn save(&mut self, store: &StartStore, md: &mut Md) -> Result<bool, Error> {
         self.assess(md);
         let json = md.to_json();
@@ -93,8 +93,8 @@ fn static_certificates(store: &StartStore, md: &Md, problems: &mut Vec<String>) 
     certs
 }
 
-/// What a certificate file of a host's own is worth. One that cannot be read may be no file at all, but a
-/// name in a token: mod_ssl knows.
+/// Assesses a certificate file of a host's own. One that cannot be read may not be a file, but a name in a
+/// token, which only mod_ssl can load.
 pub fn own_file(store: &StartStore, path: &Path, now: Timestamp) -> OwnFile {
     let Ok(Some(content)) = store.read_foreign(path) else {
         return OwnFile { is_in_time: true, is_rsa: true };

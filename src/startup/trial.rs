@@ -17,7 +17,7 @@ pub struct LoadTrial {
 }
 
 impl LoadTrial {
-    /// Notes what is on trial.
+    /// Notes the sets on trial.
     pub fn begin(store: &StartStore, sets: OnTrial) -> Self {
         if sets.is_empty() {
             return LoadTrial::default();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What any process of httpd's `User` can write into staging, and what a start and children make of it.
+//! How starts and children treat files that any process of httpd's `User` can write into staging.
 
 use super::accounts::Accounts;
 use super::activate::Activated;
@@ -261,7 +261,7 @@ fn a_few_accounts_without_a_code_are_kept_if_a_configured_domain_fits() {
         stored_accounts(&lab),
         (0..4).map(|n| format!("https://ca.test/account/{n}")).collect::<Vec<_>>()
     );
-    // Those of ours come on top, and what others say of known ones is not believed.
+    // Our own accounts are added to these, and changes to known ones by others are ignored.
     lab.stage_account("d5.test", &account(5));
     let mut told = account(0);
     told["contact"] = json!(["mailto:other@a.test"]);

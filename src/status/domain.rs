@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One managed domain as all pages show it, as plain values: how it stands, what it serves, what its renewal
-//! does next. It reads no file and prints nothing.
+//! One managed domain as all pages show it, as plain values: its standing, its certificates and the next step
+//! of its renewal. Reads no file and prints nothing.
 
 use super::renewal_need::RenewalNeed;
 use super::standing::{Action, Facts, Next, Standing};
@@ -39,7 +39,7 @@ pub struct Domain<'a> {
     pub workers: usize,
     pub renewal: Option<Arc<Renewal>>,
     pub need: Arc<RenewalNeed>,
-    /// The state of the renewal could not be written, so what is known of it may be old.
+    /// The state of the renewal could not be saved, so the state shown may be old.
     pub save_error: Option<Loss>,
 }
 
@@ -89,7 +89,7 @@ impl Domain<'_> {
         })
     }
 
-    /// As of what is served now.
+    /// The state of the certificates served now.
     pub fn state(&self) -> (State, Option<String>) {
         match &self.live {
             Some(set) => certificates::assess(&self.managed.md, &set.certs),
@@ -97,7 +97,7 @@ impl Domain<'_> {
         }
     }
 
-    /// What the word for how it stands follows from.
+    /// The facts that its standing follows from.
     pub fn facts(&self) -> Facts {
         let (managed, need) = (self.managed, &self.need);
         Facts {

@@ -218,7 +218,7 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates) -> Markup
     }
 }
 
-/// What happens next.
+/// The next step.
 fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates) -> Markup {
     let what = match (domain.next(), &domain.renewal) {
         (Some(next), Some(renewal)) if domain.ready().is_some() => html! {
@@ -251,7 +251,7 @@ fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates) -> Markup {
     }
 }
 
-/// What the CA is at work on.
+/// The step that the CA is at work on.
 fn waiting(domain: &Domain<'_>, dates: &mut Dates) -> Markup {
     html! {
         @if let Some(waiting) = domain.renewal.as_ref().and_then(|renewal| renewal.job.waiting.as_ref()) {

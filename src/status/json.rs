@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! md-status and certificate-status: what is valid, what happens next and what went wrong, as JSON.
+//! md-status and certificate-status: certificates, next steps and errors, as JSON.
 //!
-//! Keys are those of the C module, in its order; ours are added and never change one of these. Secrets do
-//! not get here: the EAB hmac is masked by the model, keys are not read.
+//! Keys are those of the C module, in its order; ours are added and never change one of these. Secrets do not
+//! appear here: the model masks the EAB hmac, and keys are not read.
 
 use super::domain::{Domain, Renewal};
 use super::labels;
@@ -56,7 +56,7 @@ pub fn unknown(name: &str) -> String {
     pretty(&json!({"error": "unknown-domain", "detail": format!("no managed domain has the name '{name}'")}))
 }
 
-/// `/.httpd/certificate-status`: what anyone may know of the certificates of a host.
+/// `/.httpd/certificate-status`: the public facts about the certificates of a host.
 pub fn public(domain: &Domain<'_>) -> String {
     let mut out = public_certs(domain.certs(), true);
     if let Some(renewal) = &domain.renewal {
@@ -66,8 +66,8 @@ pub fn public(domain: &Domain<'_>) -> String {
     pretty(&Value::Object(out))
 }
 
-/// The period common to all certificates, and each of them by its key; `all`: also keys without one. Of those
-/// in use it is what a client sees; of others everything, as the C module has it.
+/// The period common to all certificates, and each of them by its key; `all`: also keys without one.
+/// Certificates in use show the facts that clients see; others show all, as in the C module.
 fn public_certs(certs: &[KeyedCert], all: bool) -> Map<String, Value> {
     let mut out = Map::new();
     if let Some(valid) = common_period(certs) {
@@ -101,7 +101,7 @@ fn print(domain: &Domain<'_>, responses: &Table, now: Timestamp) -> Entry {
     Entry { text, ocsp: ocsp(domain, responses).map(Option::<&Response>::cloned).collect() }
 }
 
-/// Whether the certificates of the domain are stapled with what was printed.
+/// Whether the certificates of the domain are stapled with the printed responses.
 fn is_stapled_with(printed: &[Option<Response>], domain: &Domain<'_>, responses: &Table) -> bool {
     let mut printed = printed.iter().map(Option::as_ref);
     ocsp(domain, responses).all(|now| match (now, printed.next()) {

@@ -26,7 +26,7 @@ pub const PENDING: &str = "Pending";
 /// Explains that the state of a renewal could not be written.
 pub const UNSAVED: &str = "The state of the renewal cannot be written to the store, so what is shown of it may be old. The renewal continues in memory until the disk accepts writes again. What to do: free space on the disk, or restart httpd, which gives the folder `staging` of the store (MDStoreDir) and its content to httpd's User; the error log names the file.";
 
-/// What hosts serve if it is not a certificate with everything that is configured.
+/// The label for the certificates that hosts serve, unless they match the configuration.
 pub fn served(domain: &Domain<'_>) -> Option<String> {
     let named = |label: &str| {
         let hosts: Vec<_> = domain
@@ -75,7 +75,7 @@ pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
     }
 }
 
-/// What our pages say beside a state that is good by the C module's words, and beside ours.
+/// The remark of our pages beside a state that is good in the C module's terms, and beside ours.
 pub fn remark(domain: &Domain<'_>, now: Timestamp) -> Option<&'static str> {
     is_early(domain, now).then_some("not valid yet")
 }
@@ -95,7 +95,7 @@ pub fn authority(domain: &Domain<'_>) -> Option<(String, String)> {
     Some((ca_name(url), url.clone()))
 }
 
-/// What a CA is called, by its directory.
+/// The name of a CA, by its directory.
 pub fn ca_name(url: &str) -> String {
     let known = KNOWN_CAS.iter().find(|(_, known)| *known == url).map(|(name, _)| (*name).to_string());
     let host = || Url::parse(url).ok().map(|url| url.host().to_string());
@@ -121,7 +121,7 @@ pub fn near(time: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Until when [`near`] says what it says now; `None`: for good.
+/// Until when the text of [`near`] stays the same; `None`: forever.
 pub fn near_until(time: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let (ahead, past) = (time.since(now), now.since(time));
     // The spans that have the same words, in seconds.

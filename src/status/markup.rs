@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the pages' markup has beside `maud`, which escapes every value: links, titles, and the form in which
-//! markup goes to the page. It refuses links to anything but http and https.
+//! The parts of the pages' markup beside `maud`, which escapes every value: links, titles, and the form in
+//! which markup goes to the page. Refuses links to anything but http and https.
 
 use maud::{Markup, html};
 

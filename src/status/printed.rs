@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was printed of one domain, one value for each kind of page; [`snapshot`](super::snapshot) keeps it
+//! The printed output of one domain, one value for each kind of page; [`snapshot`](super::snapshot) keeps it
 //! while the domain stays the same. Each value names what its text depends on besides the domain. The pages
 //! make and check these values; nothing here formats text.
 
@@ -21,7 +21,7 @@ pub struct Printed {
 /// The entry of a domain in md-status, as text.
 pub struct Entry {
     pub text: Box<str>,
-    /// What its certificates are stapled with, in their order, staged ones too.
+    /// The stapled responses of its certificates, in their order, staged ones too.
     pub ocsp: Vec<Option<Response>>,
 }
 
@@ -33,7 +33,7 @@ pub struct Row {
     pub during: Range<Timestamp>,
 }
 
-/// What a row shows, and what the line above the table counts.
+/// The contents of a row, and its part in the counts above the table.
 pub struct Shown {
     pub cells: Box<str>,
     pub weight: Weight,
@@ -49,7 +49,7 @@ pub enum Progress {
     Ready,
 }
 
-/// The lines of a domain in `server-status?auto`, and what counts in the totals.
+/// The lines of a domain in `server-status?auto`, and its part in the totals.
 pub struct Facts {
     pub lines: Box<str>,
     /// The key and the time of the last line, which counts the seconds until then.

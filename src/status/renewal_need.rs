@@ -15,8 +15,8 @@ use std::ops::Range;
 
 #[derive(Debug)]
 pub struct RenewalNeed {
-    /// Whether the domain needs new certificates, whoever requests them: a monitor wants to know also where
-    /// the administrator renews.
+    /// Whether the domain needs new certificates, also where the administrator renews: monitors need it
+    /// there, too.
     pub decision: Decision,
     /// When the renewal is due, or since when; `None`: never.
     pub renew_at: Option<Timestamp>,
@@ -45,7 +45,7 @@ impl RenewalNeed {
         RenewalNeed { decision, renew_at, advice, certs, during: now..until }
     }
 
-    /// Whether this is what [`new`](RenewalNeed::new) would say now of the same certificates and advice.
+    /// Whether [`new`](RenewalNeed::new) would return the same now for the same certificates and advice.
     pub fn holds_at(&self, now: Timestamp) -> bool {
         self.during.contains(&now)
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one process knows of all managed domains: settings and certificates from memory, the state of
-//! renewals from the store. It never writes to the store.
+//! One process's data on all managed domains: settings and certificates from memory, the state of renewals
+//! from the store. Never writes to the store.
 //!
-//! There is one cache, with a slot for each domain: what was read of the domain, and what was printed of it.
-//! A slot is read again when the domain's folder in staging has changed, and what was printed goes when the
+//! There is one cache, with a slot for each domain: the state read from the store, and the printed output. A
+//! slot is read again when the domain's folder in staging has changed, and printed output is dropped when the
 //! values it came from change. So a monitor that asks every few seconds costs little (figures:
 //! docs/performance.md).
 
@@ -25,14 +25,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What staging has of a managed domain.
+/// The staged data of a managed domain.
 #[derive(Default)]
 pub struct Staged {
     pub renewal: Option<Arc<Renewal>>,
     pub advice: Vec<ari::Entry>,
 }
 
-/// What one process knows of all managed domains.
+/// One process's data on all managed domains.
 pub struct Snapshots {
     mds: Arc<[Managed]>,
     /// Indices of the MDs in the order of their names.
@@ -59,7 +59,7 @@ struct Slot {
     view: Option<View>,
 }
 
-/// The values that pages show beside what staging has, and what was printed of both.
+/// The values that pages show beside the staged data, and the printed output of both.
 struct View {
     live: Option<Arc<LiveSet>>,
     workers: usize,
@@ -101,10 +101,10 @@ fn same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
 }
 
 impl Slot {
-    /// The domain at this moment, with what was printed of it while it stood the same.
+    /// The domain at this moment, with its printed output as long as that holds.
     fn show<'a>(&mut self, managed: &'a Managed, now: Timestamp) -> (Domain<'a>, &mut Printed) {
         let values = Values::of(managed);
-        // In place: what was printed is not moved for each domain of each page.
+        // In place, so that printed output is not moved for each domain of each page.
         if !self.view.as_ref().is_some_and(|view| view.holds(&values, now)) {
             self.view = None;
         }
@@ -158,7 +158,7 @@ impl Snapshots {
         Some(self.asked(now).slots.get_mut(index)?.show(managed, now).0)
     }
 
-    /// Hands over each managed domain, by name, with what was printed of it while it stood the same.
+    /// Passes each managed domain to `show`, by name, with its printed output as long as that holds.
     pub(super) fn each_printed(&self, now: Timestamp, mut show: impl FnMut(&Domain<'_>, &mut Printed)) {
         let mut kept = self.asked(now);
         for index in &self.sorted {
@@ -176,8 +176,8 @@ impl Snapshots {
         self.look(Looked::fresh(self.mds.len()) * 2, now)
     }
 
-    /// Reads ahead what has changed if a request came since the last time, so that frequent requests do not
-    /// wait for the disk.
+    /// Reads changes ahead if a request came since the last time, so that frequent requests do not wait for
+    /// the disk.
     pub fn keep_up(&self, now: Timestamp) {
         if self.is_asked.load(Ordering::Relaxed) {
             let fresh = Looked::fresh(self.mds.len());
@@ -187,7 +187,7 @@ impl Snapshots {
         }
     }
 
-    /// Reads what has changed since the last look, if that is older than `fresh`.
+    /// Reads the changes since the last look, if that is older than `fresh`.
     fn look(&self, fresh: Duration, now: Timestamp) -> MutexGuard<'_, Kept> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(store) = &self.store else { return kept };

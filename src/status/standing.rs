@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How a managed domain stands, in the one word that every page, md-status and the metrics use; and what its
-//! renewal does next. Pure: facts and `now` in, a word out.
+//! The standing of a managed domain, in the one word that every page, md-status and the metrics use, and the
+//! next step of its renewal. Pure: facts and `now` in, a word out.
 
 use crate::time::Timestamp;
 
@@ -54,7 +54,7 @@ impl Standing {
     }
 }
 
-/// What the word follows from.
+/// The facts that the word follows from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// A TLS host uses it, or it is renewed without one.
@@ -71,7 +71,7 @@ pub struct Facts {
     pub is_failing: bool,
 }
 
-/// What is common to certificates.
+/// The properties common to certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {
     pub from: Timestamp,
@@ -96,7 +96,7 @@ impl Facts {
     }
 }
 
-/// What happens next in a renewal, and when, where that is known.
+/// The next step of a renewal, and its time where that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Next {
     pub action: Action,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The sections of server-status about stapling, for people and for scripts. Columns, classes and keys are
-//! those of the C module. Nothing here asks a responder: it shows what [`Stapled`] says.
+//! those of the C module. Nothing here contacts a responder: it shows the values of [`Stapled`].
 
 use super::labels;
 use super::markup::{ascii, link, titled};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What all renderings say of the same domains.
+//! The output of all renderings for the same domains.
 
 use super::*;
 use crate::crypto::CertInfo;
@@ -121,7 +121,7 @@ fn the_list_is_laid_out_as_one_document() {
 #[test]
 fn frequent_requests_get_what_was_read_ahead() {
     let (_dir, store) = store();
-    // So many that what was seen is good for eight milliseconds.
+    // Enough domains for the snapshot to stay valid for eight milliseconds.
     let mds = (0..32).map(|n| managed(&format!("{n:02}.test"), rsa(None))).collect();
     let snapshots = snapshots(mds, &store);
     let begin = SystemClock::default().now();
@@ -200,7 +200,7 @@ fn what_changes_on_disk_shows_within_a_second() {
     assert_shows(Value::Null);
 }
 
-/// The C module writes a job that calls itself finished where it has told that a certificate expires.
+/// The C module writes a job marked finished after its notification that a certificate expires.
 #[test]
 fn a_finished_job_without_a_set_is_a_renewal_only_if_it_failed_or_lost_it() {
     let told = Job { finished: true, notified: true, ..begun("a.test") };
@@ -597,7 +597,7 @@ fn a_printed_row_stays_only_while_it_is_true() {
     for seconds in [0, 1, 1, 0, 1800, 5400, 3 * 3600, 3 * 3600 + 5, 88 * 86_400, 90 * 86_400, 0] {
         let now = NOW.plus(Duration::from_secs(seconds));
         for monitor in [&monitor(), &mine] {
-            // What a process prints that has not been asked before.
+            // The output of a process that was not asked before.
             let (_dir, fresh) = hostile();
             let page = html::certificates(&kept, monitor, now);
             assert_eq!(page, html::certificates(&fresh, monitor, now), "{seconds}");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Staged and live sets in every condition, and what a start makes of them.
+//! How starts treat staged and live sets in every condition.
 
 use super::*;
 use crate::crypto::fixture::{Ca, NOW, Wish};
@@ -64,7 +64,7 @@ fn an_md_without_an_account_of_its_own_takes_the_one_it_shares() {
     let lab = Lab::new();
     let mut configured = [md(&["a.test"]), md(&["b.test"])];
     configured[0].contacts = vec!["mailto:other@a.test".into()];
-    // What an earlier CA has is not for this one.
+    // The account of an earlier CA is not used at this one.
     configured[0].ca.account = Some("ACME-old.test-0000".into());
     lab.store.write_json(Group::Accounts, "ACME-old.test-0000", "account.json", &elsewhere()).unwrap();
     for md in &configured {
@@ -132,7 +132,7 @@ fn a_set_waits_for_nothing_where_there_is_no_good_one_in_use() {
     }
 }
 
-/// What becomes of a set after `spoil`; the old one must stay in use.
+/// Returns the outcome of a set after `spoil`; the old one must stay in use.
 fn damage(lab: &Lab, spoil: impl FnOnce(&Lab)) -> String {
     let a = md(&["a.test"]);
     let old = live(lab, "a.test").unwrap_or_else(|| lab.install(&a));
@@ -523,7 +523,8 @@ fn a_set_that_has_ended_two_starts_is_served_from_staging_alone() {
 }
 
 /// A process that can write to staging can write anything into job.json, and make other certificates for a
-/// key of ours. What ended a start is asked of those that have no code of a child that had it tried.
+/// key of ours. Sets without the code of a child that had them tried are checked against those that ended a
+/// start.
 #[test]
 fn a_set_that_no_child_has_tried_ends_one_start_alone() {
     let a = md(&["a.test"]);
@@ -609,7 +610,7 @@ fn a_live_set_is_not_lost_whatever_step_the_store_refuses() {
         let served = publish(&lab, &a, lab.set(&["a.test"], &spec()));
         let job = Job { errors: 1, ..Job::new("a.test") };
         lab.store.write_json(Group::Staging, "a.test", JOB_FILE, &job.to_json()).unwrap();
-        // The process goes on after what failed, as httpd does.
+        // The process continues after the failed step, as httpd does.
         let is_done = survives(&lab, steps, std::slice::from_ref(&a));
         start(&lab.store, std::slice::from_ref(&a)).unwrap();
         assert_eq!(live(&lab, "a.test"), Some(served), "{steps}");
@@ -640,7 +641,7 @@ fn what_was_live_comes_into_use_where_its_job_is_missing() {
     assert!(!lab.has("staging/a.test/live.json") && !lab.has("archive/a.test.2"));
 }
 
-/// Puts what is in use where a live set is.
+/// Copies the set in use to the place of a live set.
 fn publish_again(lab: &Lab, md: &Md, fingerprint: &str) {
     let set = bundle::load(&lab.store, Group::Domains, &md.name, &spec()).unwrap();
     assert_eq!(set.info.fingerprint, fingerprint);
