@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// New account keys: what the C module understands, so that going back works.
+/// The type of new account keys: one that the C module supports, so that going back works.
 const KEY: KeySpec = KeySpec::Rsa(3072);
 
 /// The renewal that needs a session, and where accounts are kept.
@@ -133,7 +133,7 @@ impl Client<'_> {
     }
 
     /// Sends the CA the contacts of an account where they have changed and the configuration leaves no doubt:
-    /// the account stays the one that CAA records name (RFC 8657). What the CA says to that ends no renewal.
+    /// the account stays the one that CAA records name (RFC 8657). The CA's answer ends no renewal.
     fn update_contacts(
         &self,
         account: &Known,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What all renewals of a process share to answer challenges: the lock of the answers, and the keys of
+//! Shared by all renewals of a process to answer challenges: the lock of the answers, and the keys of
 //! certificates that answer tls-alpn-01.
 
 use crate::crypto::PrivateKey;

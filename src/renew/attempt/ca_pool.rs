@@ -69,12 +69,12 @@ struct Contact {
     failure: Option<(Timestamp, Arc<acme::Error>)>,
 }
 
-/// Open sessions, by what they are found with.
+/// Open sessions, by their account.
 pub type Sessions = HashMap<AccountKey, Session>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AccountKey {
-    /// The account with this URL, or what has taken its place.
+    /// The account with this URL, or its replacement.
     Url(String),
     /// The account of MDs without one of their own that have this external account, or none.
     Shared(Option<String>),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The certificate of one key: its private key and CSR, the download, and whether what the CA sent fits. What
-//! is kept lies in staging.
+//! The certificate of one key: its private key and CSR, the download, and the check of the CA's answer. Kept
+//! files are in staging.
 
 use super::state::Attempt;
 use crate::acme::Session;
@@ -14,10 +14,10 @@ use crate::renew::decide::error::Error;
 use crate::store;
 use crate::time::Timestamp;
 
-/// What is staged for a key, if it can be used: it fits the MD.
+/// The staged certificate of a key, if it fits the MD.
 pub(super) fn staged(attempt: &Attempt<'_, '_>, spec: &KeySpec) -> Option<Bundle> {
     let name = &attempt.md.name;
-    // What cannot be read counts as missing and is downloaded again.
+    // A chain that cannot be read counts as missing and is downloaded again.
     let chain = attempt.staging().chain(spec).unwrap_or_default()?;
     let key = staged_key(attempt, spec)?;
     match check(attempt, spec, key, chain) {

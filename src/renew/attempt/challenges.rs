@@ -197,8 +197,8 @@ impl Presenter<'_, '_> {
         Ok(())
     }
 
-    /// Made once for all names and orders, because making it takes long: the CA looks for what the
-    /// certificate says, and not for its key.
+    /// Made once for all names and orders, because making it takes long: the CA checks the contents of the
+    /// certificate, and not its key.
     fn key(&self, spec: &KeySpec) -> Result<PrivateKey, Obstacle> {
         let mut keys = self.renewal.context.answering.keys();
         if let Some((_, key)) = keys.iter().find(|(known, _)| known == spec) {

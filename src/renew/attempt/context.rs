@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the renewals of a child share, and one of them as its steps see it. Values and their locks only: what
-//! is done with them stands in the steps, here and in `worker`, which this room never imports.
+//! The state that the renewals of a child share, and one renewal as its steps see it. Values and their locks
+//! only: the steps are in other files here and in `worker`, which this room never imports.
 
 use super::answering::Answering;
 use super::ca_pool::CaPool;
@@ -23,7 +23,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// What a renewal waits for while it does nothing else.
+/// The reason why a renewal waits and does nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
     /// The time to ask the CA again.
@@ -44,7 +44,7 @@ pub struct Context {
     random: fn() -> f64,
     /// CAs that want no requests for a while.
     rate_limits: Mutex<RateLimits>,
-    /// Who places orders when, where CAs limit them.
+    /// The sequence of orders where CAs limit them.
     order_queue: Mutex<OrderQueue>,
     /// The CA that an MD asks, where it is not the first one.
     asked: Mutex<HashMap<usize, String>>,
@@ -52,9 +52,9 @@ pub struct Context {
     logged_waits: Mutex<HashMap<String, Timestamp>>,
     /// MDs with a call of a command whose outcome a former process may still save.
     called: Mutex<HashSet<String>>,
-    /// What renewals share to answer challenges.
+    /// Shared by renewals to answer challenges.
     pub(crate) answering: Answering,
-    /// What renewals wait for, by the names of their MDs.
+    /// The pauses of renewals, by the names of their MDs.
     pauses: Mutex<HashMap<String, Pause>>,
     /// The processes that serve a new set at once, and `MDActivationDelay`; without, a set waits for the next
     /// restart.
@@ -159,7 +159,7 @@ impl Context {
         asked.or_else(first).unwrap_or_default()
     }
 
-    /// What the renewal of the MD with this index waits for, if it does nothing else.
+    /// The pause of the renewal of the MD with this index, if it waits and does nothing else.
     pub fn pause_of(&self, index: usize) -> Option<Pause> {
         self.targets.get(index).and_then(|target| lock(&self.pauses).get(&target.md.name).copied())
     }
@@ -224,7 +224,7 @@ impl<'c> Renewal<'c> {
     }
 }
 
-/// What jobs on disk know of CAs that want no requests for a while.
+/// The rate limits noted by jobs on disk.
 fn stored_rate_limits(targets: &[Managed], store: &WorkStore, now: Timestamp) -> RateLimits {
     let mut limits = RateLimits::default();
     let names = targets.iter().map(|target| target.md.name.as_str());

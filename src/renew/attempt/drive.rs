@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An order from its placement to the certificate: performs what [`order::step`] says comes next, waits for
-//! the CA a while, and leaves the rest to a later attempt.
+//! An order from its placement to the certificate: performs the next step according to [`order::step`], waits
+//! for the CA a while, and leaves the rest to a later attempt.
 
 use super::certificate;
 use super::challenges;
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// An attempt waits so long for the CA, all in all, and ends then: others need its place.
 const STAY: Duration = Duration::from_secs(30);
-/// What is known of the order is on disk before a longer wait.
+/// The state of the order is saved before a longer wait.
 const KEPT_BEFORE: Duration = Duration::from_millis(500);
 
 /// An order as the CA showed it last.
@@ -100,7 +100,7 @@ impl Driven<'_> {
             Step::Poll(Poll::Order) => Ok(Then::WaitFor(Vec::new())),
             Step::Finalize => self.finalize(attempt),
             Step::Download(url) => {
-                attempt.running.has_news();
+                attempt.running.end_wait();
                 let (url, key) = (url.to_string(), self.key.take());
                 certificate::download(attempt, self.session, self.spec, &url, key)
                     .map(|set| Then::Complete(Box::new(set)))
@@ -129,7 +129,7 @@ impl Driven<'_> {
         if next.is_empty() {
             return Ok(Then::WaitFor(validating().map(|a| a.url.clone()).collect()));
         }
-        attempt.running.has_news();
+        attempt.running.end_wait();
         answer_challenges(attempt, self.session, &next)?;
         attempt.running.step(format!("Monitoring challenge status for {}", attempt.md.name))?;
         Ok(Then::Step)
@@ -148,7 +148,7 @@ impl Driven<'_> {
                 attempt.running.step("Waiting for finalized order to become valid")?;
                 Ok(Then::Step)
             }
-            // RFC 8555 §7.4: this tells to ask for the order's state.
+            // RFC 8555 §7.4: the client then requests the order's state.
             Err(error) if self.is_early && is_not_ready(&self.order, &error) => {
                 self.is_early = false;
                 Ok(Then::WaitFor(Vec::new()))
@@ -228,7 +228,7 @@ fn is_not_ready(order: &Order, error: &Error) -> bool {
     }
 }
 
-/// What the CA does while it is waited for.
+/// The step at the CA that the job waits for.
 fn described(mut names: impl Iterator<Item = String>) -> String {
     match (names.next(), names.count()) {
         (None, _) => "issuing the certificate".into(),

@@ -20,7 +20,7 @@ use crate::model::Md;
 use crate::renew::decide::error::Error;
 use std::time::Duration;
 
-/// Runs one attempt at the CA with the directory `url`. Complete is what is in staging now, and checked.
+/// Runs one attempt at the CA with the directory `url`. A complete result is checked and in staging.
 pub(crate) fn renew(
     renewal: &Renewal<'_>,
     running: &mut Running<'_>,
@@ -90,8 +90,7 @@ fn run(attempt: &mut Attempt<'_, '_>) -> Result<Progress<Vec<Bundle>>, Error> {
     Ok(Progress::Complete(sets))
 }
 
-/// Goes on with what an earlier attempt left, if it was for the same names, keys and CA; else begins
-/// again.
+/// Continues an earlier attempt if it was for the same names, keys and CA; else begins again.
 fn prepare_staging(attempt: &mut Attempt<'_, '_>) -> Result<(), Error> {
     let name = attempt.md.name.clone();
     attempt.running.step("Checking staging area")?;
@@ -99,7 +98,7 @@ fn prepare_staging(attempt: &mut Attempt<'_, '_>) -> Result<(), Error> {
     if staged.is_some_and(|staged| same_order(&staged, attempt.md, attempt.authority.url())) {
         return Ok(());
     }
-    attempt.running.has_news();
+    attempt.running.end_wait();
     attempt.running.step(format!("Resetting staging for {name}"))?;
     attempt.drop_order()?;
     attempt.staging().reset()?;
@@ -119,7 +118,7 @@ fn open_session(attempt: &mut Attempt<'_, '_>) -> Result<Session, Error> {
     account::obtain(&client, &server, attempt.running)
 }
 
-/// Whether what was staged for `staged` serves to renew `md` at the CA `url`.
+/// Whether files staged for `staged` can be used to renew `md` at the CA `url`.
 fn same_order(staged: &Md, md: &Md, url: &str) -> bool {
     staged.ca.url.as_deref() == Some(url)
         && staged.domains == md.domains

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One attempt to renew one managed domain at one CA: account, order, challenges, chain, each step saved in
-//! `staging`. Which domain, when, and what follows is the business of [`worker`](super::worker).
+//! `staging`. [`worker`](super::worker) decides which domain, when, and the consequences.
 
 pub mod account;
 pub mod answering;

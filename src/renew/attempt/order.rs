@@ -13,7 +13,7 @@ use crate::managed::saved_order::SavedOrder;
 use crate::model::KeySpec;
 use crate::renew::decide::error::Error;
 
-/// After this many errors in a row, what cannot be read as an order is none.
+/// After this many errors in a row, an order that cannot be parsed is dropped.
 const GARBLED_MAX: u32 = 2;
 
 /// Gets the certificate for one key into staging.
@@ -27,9 +27,9 @@ pub(super) fn obtain(
         return drive(attempt, session, spec, order);
     };
     match drive(attempt, session, spec, order) {
-        // It ended while nobody looked, or nothing can come of it: that is no failure.
+        // It ended between two looks, or can no longer succeed: that is no failure.
         Err(error) if error.is_of_the_past() => {
-            attempt.running.has_news();
+            attempt.running.end_wait();
             attempt.running.remark(&format!("the order is dropped: {error}"))?;
             attempt.drop_order()?;
             let order = place(attempt, session, spec)?;
@@ -56,8 +56,8 @@ fn resumed(attempt: &mut Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> 
             }
             Ok(_) => "the CA calls it invalid".into(),
             Err(error) if error.is_refusal() => format!("the CA does not give it out any more: {error}"),
-            // An answer that makes no sense may be that of something in between. What is at work is not
-            // dropped for one.
+            // An answer that makes no sense may come from a proxy in between. One such answer does not drop
+            // an order in progress.
             Err(error @ acme::Error::Protocol(_))
                 if !saved.is_begun() || attempt.running.job.errors >= GARBLED_MAX =>
             {
@@ -69,7 +69,7 @@ fn resumed(attempt: &mut Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> 
     } else {
         "it has expired".to_string()
     };
-    attempt.running.has_news();
+    attempt.running.end_wait();
     attempt.running.remark(&format!("the order is dropped: {reason}"))?;
     attempt.drop_order()?;
     Ok(None)
@@ -77,12 +77,12 @@ fn resumed(attempt: &mut Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> 
 
 /// Places a new order.
 fn place(attempt: &mut Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> Result<Order, Error> {
-    attempt.running.has_news();
+    attempt.running.end_wait();
     attempt.running.step("Creating new order")?;
     let profile = profile(attempt, session)?;
     let options = OrderOptions { profile, replaces: replaced(attempt, session, spec), not_after: None };
     let names = attempt.md.ordered_names();
-    // What takes the place of a certificate is not counted.
+    // Orders that replace a certificate are not counted.
     if options.replaces.is_none() {
         note_order(attempt);
     }
@@ -102,8 +102,8 @@ fn place(attempt: &mut Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> Re
     Ok(order)
 }
 
-/// The certificate in use that a new one takes the place of (RFC 9773 §5): the CA has issued it, and
-/// knows what that means.
+/// The certificate in use that a new one replaces (RFC 9773 §5): the CA has issued it, and supports
+/// `replaces`.
 fn replaced(attempt: &Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> Option<String> {
     let issued_it = attempt.renewal.target.current().ca.url.as_deref() == Some(attempt.authority.url());
     let knows = session.server().directory().renewal_info.is_some();
@@ -138,8 +138,8 @@ fn note_order(attempt: &Attempt<'_, '_>) {
     }
 }
 
-/// Whether an order may have been refused for what it replaces: that was replaced before (RFC 9773 §7.4), or
-/// the CA does not know it any more.
+/// Whether an order may have been refused because of the certificate it replaces: that was replaced before
+/// (RFC 9773 §7.4), or the CA no longer knows it.
 fn is_about_replacement(error: &acme::Error) -> bool {
     matches!(
         error.kind(),

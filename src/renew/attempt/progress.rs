@@ -2,9 +2,9 @@
 //! A running job: its state in memory and the job.json behind it. Every step worth keeping is saved, because
 //! the process may die at any moment and another continues from what is on disk. Progress that is only shown
 //! does not wait for the disk: a power failure may lose it, and restart the job's count of errors from zero.
-//! If the disk refuses, the process continues with what it has in memory. Orders, keys and chains have files
-//! of their own. Steps that follow each other faster than anybody looks are written together, because new
-//! files are the largest cost of a renewal.
+//! If the disk refuses, the process continues with the state in memory. Orders, keys and chains have files of
+//! their own. Steps in quick succession are written together, because new files are the largest cost of a
+//! renewal.
 
 use crate::managed::Managed;
 use crate::managed::save_error::SaveError;
@@ -21,18 +21,18 @@ pub struct Running<'a> {
     /// This look has made the set complete.
     pub has_new_set: bool,
     store: &'a WorkStore,
-    /// The same store, for what is only shown.
+    /// The same store, for progress that is only shown.
     progress: WorkStore,
     clock: &'a dyn Clock,
     save_error: SaveError,
-    /// This look goes on with an order that the CA is at work on: until something comes of that, its steps
-    /// are no news.
+    /// This look continues an order that the CA is at work on: its steps are not reported until the CA is
+    /// done.
     is_quiet: bool,
     /// When progress was last written, or this look began.
     shown: Timestamp,
-    /// What was last written.
+    /// The job as last written.
     written: Option<Job>,
-    /// What happened since could not be written.
+    /// Later changes could not be written.
     is_unsaved: bool,
     /// The log says so.
     is_reported: bool,
@@ -79,7 +79,7 @@ impl<'a> Running<'a> {
         running
     }
 
-    /// Notes what is done from now on.
+    /// Notes the activity that begins now.
     pub fn step(&mut self, activity: impl Into<String>) -> Result<(), Error> {
         let activity = activity.into();
         crate::log!(Debug, "md[{}] while[{activity}]", self.job.name);
@@ -91,13 +91,13 @@ impl<'a> Running<'a> {
         self.progressed()
     }
 
-    /// Nothing has come so far of what the job waits for.
+    /// The CA is not done yet with the step that the job waits for.
     pub fn is_quiet(&self) -> bool {
         self.is_quiet
     }
 
-    /// Something comes of what the job has waited for.
-    pub fn has_news(&mut self) {
+    /// Ends the wait for the CA: the step that the job has waited for has a result.
+    pub fn end_wait(&mut self) {
         self.is_quiet = false;
         self.job.waiting = None;
     }
@@ -140,7 +140,7 @@ impl<'a> Running<'a> {
         outcome
     }
 
-    /// Whether a process before this one has noted a call, and not what came of it. Asked once.
+    /// Whether a process before this one has noted a call without its outcome. True only once.
     pub fn takes_over_call(&mut self) -> bool {
         std::mem::take(&mut self.job.calling)
     }
@@ -158,19 +158,19 @@ impl<'a> Running<'a> {
         if self.shown <= now && now.since(self.shown) < SHOWN_EVERY { Ok(()) } else { self.show() }
     }
 
-    /// Has everything on disk that happened so far, where nothing more will for so long.
+    /// Writes all progress so far to disk, where no more follows for that long.
     pub fn show_before(&mut self, wait: Duration) -> Result<(), Error> {
         if wait < SHOWN_EVERY { Ok(()) } else { self.show() }
     }
 
-    /// Has everything in its file that happened so far: what comes next may take long.
+    /// Writes all progress so far to the file, because the next step may take long.
     pub fn show(&mut self) -> Result<(), Error> {
         self.write(&self.progress.clone())?;
         self.shown = self.clock.now();
         Ok(())
     }
 
-    /// Has everything on the disk that happened so far.
+    /// Writes all progress so far to the disk.
     pub fn save(&mut self) -> Result<(), Error> {
         self.write(self.store)
     }
@@ -195,8 +195,8 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// What to write instead of a finished job whose set a start has put into use meanwhile, if anything: the
-    /// job that is there now, with what commands have heard of the set since.
+    /// The job to write instead of a finished one whose set a start has put into use meanwhile, if any: the
+    /// job that is there now, with the notifications on the set since.
     fn handed_over(&self, staging: &Staging<'_>) -> Option<Option<Job>> {
         let was_finished = self.job.finished && self.written.as_ref().is_some_and(|job| job.finished);
         if !was_finished || staging.has_chain() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the configuration says of all renewals.
+//! The configuration of all renewals.
 
 use crate::challenge::selection::Means;
 use crate::managed::Managed;
@@ -23,7 +23,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What decides about the challenges of `target`.
+    /// The facts that the choice of challenges of `target` depends on.
     pub fn means<'a>(&self, target: &'a Managed) -> Means<'a> {
         Means {
             configured: &target.md.ca.challenges,

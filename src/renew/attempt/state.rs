@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the steps of one attempt share: the job, the CA, and the order under way with its file in staging.
+//! The state that the steps of one attempt share: the job, the CA, and the order in progress with its file in
+//! staging.
 
 use super::ca_pool::Authority;
 use super::challenges;
@@ -55,7 +56,7 @@ impl Attempt<'_, '_> {
 
     /// Nothing comes of this order any more.
     pub(super) fn remove_order(&mut self) -> Result<(), Error> {
-        self.running.has_news();
+        self.running.end_wait();
         (self.saved, self.is_kept) = (None, true);
         Ok(self.staging().remove_order()?)
     }
@@ -80,7 +81,7 @@ impl Attempt<'_, '_> {
 
     pub(super) fn note_validated(&mut self) {
         if self.saved.as_ref().is_some_and(|order| !order.is_validated()) {
-            self.running.has_news();
+            self.running.end_wait();
             self.change_order(|order, now| order.issue(now));
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The validation of an order's names: has the CA look for the answers, restores answers that were lost, and
-//! reports what the CA has found in vain.
+//! reports validations that failed.
 
 use super::challenges;
 use super::state::Attempt;
@@ -65,13 +65,13 @@ pub(super) fn restore_answers(
     if lost.is_empty() {
         return Ok(());
     }
-    attempt.running.has_news();
+    attempt.running.end_wait();
     lost.iter().for_each(|a| attempt.change_order(|order, _| order.unstart(&a.url)));
     answer_challenges(attempt, session, &lost)
 }
 
-/// What the CA has found in vain so far. Some CAs look once, give the reason, and look again when the
-/// challenge is started again; some look again by themselves (RFC 8555 §8.2).
+/// The failed validations so far. Some CAs look once, give the reason, and look again when the challenge is
+/// started again; some look again by themselves (RFC 8555 §8.2).
 pub(super) fn complaint(attempt: &mut Attempt<'_, '_>, authorizations: &[Authorization]) -> Option<Error> {
     let now = attempt.now();
     let waited = now.since(attempt.saved.as_ref()?.since(now));
@@ -85,7 +85,7 @@ pub(super) fn complaint(attempt: &mut Attempt<'_, '_>, authorizations: &[Authori
     })?;
     // Whatever its state: to start it again asks the CA to look again.
     attempt.change_order(|order, _| order.unstart(&authorization.url));
-    attempt.running.has_news();
+    attempt.running.end_wait();
     Some(in_vain(authorization, &challenge.url, challenge.error.as_ref()))
 }
 
@@ -101,13 +101,13 @@ fn in_vain(authorization: &Authorization, url: &str, problem: Option<&Problem>) 
     error.into()
 }
 
-/// What has become of a challenge whose start was refused.
+/// The state of a challenge whose start was refused.
 enum Seen {
     /// Nothing.
     Idle,
     /// It was started before, and is under way or decided.
     Begun,
-    /// The CA looked at once, and what it found is why it refuses (serles).
+    /// The CA validated at once, and refuses because of the result (serles).
     InVain,
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The CA's advice on when to renew (RFC 9773), as `staging/NAME/ari.json` keeps it. Pure: what an answer
-//! makes of what is known. An instant inside the CA's window is drawn once and kept until the window changes,
+//! The CA's advice on when to renew (RFC 9773), as `staging/NAME/ari.json` keeps it. Pure: applies an answer
+//! to the known entries. An instant inside the CA's window is drawn once and kept until the window changes,
 //! so that neither restarts nor further looks move it.
 
 use crate::acme::RenewalInfo;
@@ -42,7 +42,7 @@ pub fn answered(
     Entry { cert_id: cert_id.into(), advice: Some(advice), next_check: pause_end(pause, now) }
 }
 
-/// The entry after the CA could not be asked, or gave no usable answer: what it said before still holds.
+/// The entry after the CA could not be asked, or gave no usable answer: its earlier advice still holds.
 pub fn unanswered(
     known: Option<&Entry>,
     cert_id: &str,
@@ -69,7 +69,7 @@ pub fn is_due(entry: Option<&Entry>, now: Timestamp) -> bool {
     entry.is_none_or(|entry| entry.next_check <= now || entry.next_check.since(now) > PAUSE_MAX * 2)
 }
 
-/// What counts of the entries for the certificates in use: all are renewed together, when the first is to be.
+/// The earliest advice among the entries for the certificates in use: all are renewed together.
 pub fn earliest<'e>(entries: &'e [Entry], certs: &[KeyedCert]) -> Option<&'e Advice> {
     let is_used = |id: &str| {
         certs.iter().any(|(_, cert)| cert.as_ref().is_some_and(|c| c.ari_cert_id.as_deref() == Some(id)))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The limit that no reason to renew can pass: once a set is issued, none is ordered for the same reason for
 //! a while, and only a few for all reasons together, so that a senseless ARI window or a wrong clock does not
-//! use up what the CA allows. What CAs demand themselves is in [`rate_limits`](super::rate_limits), and who
-//! orders when in [`order_queue`](super::order_queue).
+//! use up the CA's limits. Demands by CAs themselves are in [`rate_limits`](super::rate_limits), the sequence
+//! of orders in [`order_queue`](super::order_queue).
 
 use crate::acme::published_limits;
 use crate::crypto;
@@ -23,7 +23,7 @@ pub struct Request<'a> {
     pub md: &'a Md,
     pub ca: &'a str,
     pub cause: Cause,
-    /// Its orders can say what they replace.
+    /// Its orders can name the certificate they replace.
     pub is_replacement: bool,
 }
 
@@ -243,7 +243,7 @@ mod tests {
         ] {
             assert_eq!(brake(&ledger, &request(&other, Cause::Window), NOW), None);
         }
-        // What a wildcard covers is not ordered.
+        // Names covered by a wildcard are not ordered.
         let wild = Md { domains: vec!["*.a.test".into()], ..md() };
         let more = Md { domains: vec!["*.a.test".into(), "www.a.test".into()], ..md() };
         ledger.add(issued(&request(&wild, Cause::Window), QUARTER, 1, NOW));
@@ -302,8 +302,8 @@ mod tests {
         assert_eq!(held.until.since(NOW), Duration::from_secs(7 * 86_400 / 5), "{}", held.reason);
         assert!(held.reason.contains("5 certificates for the same names in 7d"), "{}", held.reason);
         assert_eq!(brake(&ledger, &wanted(LE, false), held.until), None);
-        // An order that says what it replaces is not counted, nor is what another CA has issued, or one
-        // without limits.
+        // Orders that name the certificate they replace are not counted, nor are certificates of another CA,
+        // or of one without limits.
         assert_eq!(brake(&ledger, &wanted(LE, true), at(20)), None);
         assert_eq!(brake(&ordered(LE, true), &wanted(LE, false), at(20)), None);
         assert_eq!(brake(&ledger, &wanted(CA, false), at(20)), None);

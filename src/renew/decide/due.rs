@@ -21,7 +21,7 @@ pub enum Decision {
 }
 
 /// Whether to renew `md`. `certs` are those in use, one entry for each key of the MD, `None` where there is
-/// none; `in_use` tells whether any host has this MD; `ari` is what the CA advises.
+/// none; `in_use`: whether any host has this MD; `ari`: the CA's advice.
 pub fn decide(md: &Md, certs: &[KeyedCert], in_use: bool, ari: Option<&Advice>, now: Timestamp) -> Decision {
     match md.not_renewed(in_use) {
         Some(reason) => Decision::Never(reason.into()),
@@ -29,8 +29,8 @@ pub fn decide(md: &Md, certs: &[KeyedCert], in_use: bool, ari: Option<&Advice>, 
     }
 }
 
-/// The same with what OCSP says: where a certificate is revoked and a renewal comes at all, it comes now,
-/// because clients refuse what is stapled to it.
+/// The same with OCSP status: where a certificate is revoked and would ever be renewed, it is renewed now,
+/// because clients refuse a certificate with a revoked status stapled to it.
 pub fn apply_revocation(
     decision: Decision,
     certs: &[KeyedCert],
@@ -43,9 +43,9 @@ pub fn apply_revocation(
     }
 }
 
-/// Whether `md` needs new certificates, whoever is to get them. What is missing or wrong comes first, then
-/// the CA's advice or the renew window, whichever is earlier. The certificate that expires first decides,
-/// all are renewed together.
+/// Whether `md` needs new certificates, by this module or by the admin. Missing or wrong certificates come
+/// first, then the CA's advice or the renew window, whichever is earlier. The certificate that expires first
+/// decides, all are renewed together.
 pub fn need(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>, now: Timestamp) -> Decision {
     let unfit = |(key, cert): &KeyedCert| {
         fit::check(md, cert.as_ref(), now).err().map(|unfit| Reason::Unfit(key.clone(), unfit))

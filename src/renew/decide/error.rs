@@ -32,14 +32,14 @@ pub enum Error {
     /// No answer to a challenge can be put in place.
     #[error("{reason}")]
     ChallengeSetup { offered: String, domain: String, reason: String, fault: Fault },
-    /// What is in staging cannot be used.
+    /// The staged files cannot be used.
     #[error("{0}")]
     Unusable(String),
     #[error("no CA is configured (MDCertificateAuthority)")]
     NoAuthority,
     #[error("an internal error ended the renewal")]
     Panicked,
-    /// No host can serve what the CA delivered.
+    /// No host can serve the CA's certificate.
     #[error("the new certificates are not used: {0}. What was served before still is")]
     Refused(String),
     /// The certificate that the CA has issued cannot be used: another order would only use up one more.
@@ -72,7 +72,7 @@ fn misissued(label: &str, unfit: &Unfit) -> String {
 }
 
 impl Error {
-    /// What stands behind it where a CA was talked to.
+    /// The ACME error behind it, where a CA was contacted.
     pub fn acme(&self) -> Option<&acme::Error> {
         match self {
             Error::Acme(e) | Error::Account(e) => Some(e),
@@ -104,8 +104,7 @@ impl Error {
         }
     }
 
-    /// The error number of the operating system behind it, as far as it adds to what the text says; 0 for
-    /// none.
+    /// The error number of the operating system behind it, where it adds to the text; 0 for none.
     pub fn os_error(&self) -> i32 {
         let status = match self {
             Error::Acme(e) | Error::Account(e) => match &**e {
@@ -155,7 +154,7 @@ impl Error {
         }
     }
 
-    /// Whether what is known of the CA may have become wrong: it was not reached, forgot the account, or
+    /// Whether the cached data of the CA may have become wrong: it was not reached, forgot the account, or
     /// broke the protocol.
     pub fn is_of_the_authority(&self) -> bool {
         match self.acme() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What to do about one managed domain now. The renewing child performs the [`Action`], and so does the
-//! simulation of 400 days; neither decides anything itself. An action that only gathers knowledge or tidies
-//! the job is followed by another call, until one says when to look again.
+//! Decides the next action for one managed domain. The renewing child performs the [`Action`], and so does
+//! the simulation of 400 days; neither decides anything itself. An action that only gathers knowledge or
+//! tidies the job is followed by another call, until one says when to look again.
 
 use super::activation;
 use super::ari;
@@ -29,11 +29,11 @@ pub struct Inputs<'a> {
     pub certs: &'a [KeyedCert],
     /// Some host has this MD.
     pub in_use: bool,
-    /// What OCSP says of a certificate.
+    /// Whether OCSP reports a certificate as revoked.
     pub is_revoked: &'a dyn Fn(&CertInfo) -> bool,
     /// The set that went live since the start.
     pub live: Option<&'a LiveSet>,
-    /// What CAs advise (RFC 9773).
+    /// The CAs' advice (RFC 9773).
     pub advice: &'a [ari::Entry],
     /// The CA was asked for its advice already.
     pub has_asked: bool,
@@ -48,7 +48,7 @@ pub struct Inputs<'a> {
     pub random: f64,
 }
 
-/// What was issued lately, and what other domains are about to order.
+/// Recent issuances, and the orders that other domains are about to place.
 #[derive(Clone, Debug, Default)]
 pub struct Issuance {
     pub ledger: Ledger,
@@ -60,16 +60,16 @@ pub struct Issuance {
 pub enum Action {
     /// Ask this CA when it wants its certificates to be renewed; then decide again.
     AskAri(String),
-    /// A renewal is due: look up what was issued lately, and take a place among those that order at this CA;
-    /// then decide again.
+    /// A renewal is due: look up recent issuances, and take a place among those that order at this CA; then
+    /// decide again.
     LookUpIssuance(Attempt),
-    /// The job waits for what holds it back no longer; then decide again.
+    /// Clear the reason that held the job back, which no longer applies; then decide again.
     Release,
     /// Nothing to do until the configuration changes.
     Never,
     /// No renewal is due: look again then.
     NotDue(Timestamp),
-    /// It is due, but what it would replace has just gone live.
+    /// It is due, but the set that it would replace has just gone live.
     Rest(Timestamp),
     /// It is due, but too much was issued lately, or other domains order first. `ari`: the CA to ask for its
     /// advice, which may change meanwhile.
@@ -93,7 +93,7 @@ pub struct Attempt {
     pub cause: Cause,
 }
 
-/// What to do now.
+/// The next action.
 pub fn next(inputs: &Inputs<'_>, now: Timestamp) -> Action {
     let at = match inputs.need(now) {
         Decision::Now(reason) => return inputs.due(reason.cause(), now),
@@ -119,7 +119,7 @@ impl<'a> Inputs<'a> {
         due::apply_revocation(decision, self.certs, self.is_revoked)
     }
 
-    /// What counts of the CA's advice.
+    /// The CA's advice, if it is used.
     pub fn advice_in_use(&self) -> Option<&'a ari::Advice> {
         ari::earliest(self.advice, self.certs)
     }
@@ -147,7 +147,7 @@ impl<'a> Inputs<'a> {
         if let Some(at) = rests.filter(|at| now < *at) {
             return Action::Rest(at);
         }
-        // The CA that is asked first: what another one has issued counts all the same.
+        // The CA that is asked first: certificates issued by another one count all the same.
         let ca = self.job.retry_state.ca.as_ref().or(self.md.ca.urls.first()).cloned().unwrap_or_default();
         let Some(issuance) = self.issuance else {
             return Action::LookUpIssuance(Attempt { ca, cause });
@@ -258,7 +258,7 @@ mod tests {
     const CAS: [&str; 2] = ["https://first.test/dir", "https://second.test/dir"];
     const ID: &str = "QUtJ.U0VSSUFM";
 
-    /// What a look knows of a domain with a certificate of 90 days that is renewed 30 days before its end.
+    /// The inputs for a domain with a certificate of 90 days that is renewed 30 days before its end.
     struct Known {
         md: Md,
         certs: Vec<KeyedCert>,
@@ -429,7 +429,7 @@ mod tests {
         let (usual, late) = (Cause::Window, Known::new(19, 2));
         for (known, expected) in [
             (Known::new(29, 1).limited(5), spare(5)),
-            // With one CA, no demand takes more than half of what is left.
+            // With one CA, no demand takes more than half of the time left.
             (Known::new(1, 1).limited(20), spare(12)),
             (late.limited(5), renewing(1, usual)),
         ] {

@@ -9,8 +9,8 @@ use crate::model::HeldBack;
 use crate::time::{Timestamp, format_duration};
 use std::collections::HashMap;
 
-/// The renewals that order at CAs which limit the orders of an account. Renewals that say what they replace
-/// need no place: their orders are not counted.
+/// The renewals that order at CAs which limit the orders of an account. Renewals that name the certificate
+/// they replace need no place: their orders are not counted.
 #[derive(Debug, Default)]
 pub struct OrderQueue {
     /// By the name of the CA.
@@ -90,7 +90,7 @@ impl OrderQueue {
         self.cas.get(published_limits::of(ca)?.ca)?.places.get(name).map(|place| place.since)
     }
 
-    /// The renewal is over, or has become unnecessary: what it has not ordered is for others.
+    /// Frees the place of a renewal that is over or has become unnecessary, for others to order.
     pub fn leave(&mut self, name: &str) {
         for line in self.cas.values_mut() {
             if let Some(place) = line.places.remove(name) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a CA asks to be spared, and until when: rate limits and overload (RFC 8555 §6.6, RFC 9110
-//! §10.2.3). Pure. A demand comes with an answer of the CA; [`RateLimits`] are those in force, shared by
-//! all jobs, while each job keeps its own in job.json.
+//! The requests that a CA does not want, and until when: rate limits and overload (RFC 8555 §6.6, RFC 9110
+//! §10.2.3). Pure. A demand comes with an answer of the CA; [`RateLimits`] are those in force, shared by all
+//! jobs, while each job keeps its own in job.json.
 
 use crate::acme::problem::{Kind, Problem};
 use crate::acme::{self};
@@ -13,7 +13,7 @@ use std::time::Duration;
 const LIMITED: Duration = Duration::from_secs(3600);
 /// The same where the CA is overloaded or under maintenance.
 const UNAVAILABLE: Duration = Duration::from_secs(60);
-/// What a text can ask for, as much as a header can.
+/// The longest wait that a text can demand, as with a header.
 const LONGEST: Duration = Duration::from_secs(10 * 86_400);
 
 /// The demand that a failure of an order for `domains` carries.
@@ -76,7 +76,7 @@ fn scope(problem: &Problem, domains: &[String]) -> Scope {
     }
 }
 
-/// Whether `domain` is `name` or lies below it; a top-level domain is nobody's name.
+/// Whether `domain` is `name` or below it; top-level domains never match.
 fn is_within(domain: &str, name: &str) -> bool {
     let domain = domain.strip_prefix("*.").unwrap_or(domain);
     domain == name

@@ -11,7 +11,7 @@ use std::fmt;
 /// Why certificates are renewed now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The certificate of this key is not what is configured.
+    /// The certificate of this key does not match the configuration.
     Unfit(KeySpec, Unfit),
     Revoked(KeySpec),
     /// The CA with this URL issued them, and is no longer configured.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an admin can do about a failed renewal, beside the words of the CA or of the operating system: a
-//! table from kinds of errors, and the facts they have met, to sentences. Never contradicts the facts: an
-//! admin who has configured something is not told to configure it. Searches no text for words but that of a
-//! CA, which has nothing else. Pure; imports the errors it explains.
+//! The advice to admins on a failed renewal, beside the messages of the CA or of the operating system: a
+//! table from kinds of errors, and the facts around them, to sentences. Never contradicts the facts: the
+//! advice never is to configure something that is configured. Searches for words only in a CA's text, which
+//! has nothing else. Pure; imports the errors it explains.
 
 mod connection;
 mod facts;
@@ -19,11 +19,11 @@ use crate::names;
 use crate::notify;
 use facts::url_of;
 
-/// Where hosts do not take what the CA has issued.
+/// For hosts that refuse the CA's certificate.
 pub const REFUSED: &str = "Let the hosts take such certificates (SSLCipherSuite with @SECLEVEL, SSLOpenSSLConfCmd), or order \
     others with MDPrivateKeys or MDCertificateAuthority and remove the domain's folder below staging.";
 
-/// What is wrong, and what to do about it.
+/// The error, and the advice on it.
 pub fn explain(error: &Error, facts: &Facts<'_>) -> String {
     let cause = match error.acme() {
         Some(acme::Error::Transport { url, source }) => {
@@ -46,7 +46,7 @@ fn sentence(mut text: String) -> String {
     text
 }
 
-/// Whole sentences; `None` where the error itself says what to do.
+/// The advice in whole sentences; `None` where the error itself contains it.
 pub fn hint(error: &Error, facts: &Facts<'_>) -> Option<String> {
     Some(match error {
         Error::Acme(error) => return of_acme(error, false, facts),
@@ -164,7 +164,7 @@ fn of_mismatch(facts: &Facts<'_>, offered: &[String]) -> String {
     }
 }
 
-/// What the types need that a CA offers.
+/// The requirements of the challenge types that a CA offers.
 fn needs(offered: &[String]) -> String {
     let all = [
         (http01::TYPE, "'Listen 80' (where a router hands port 80 on to another one, 'MDPortMap http:PORT')"),
@@ -268,7 +268,7 @@ mod tests {
         assert!(super::hint(&mismatch, &facts(&wildcard)).unwrap().contains("Configure MDChallengeDns01"));
     }
 
-    /// An admin who has configured something is not told to configure it.
+    /// The advice never is to configure something that is configured.
     #[test]
     fn advice_does_not_contradict_the_configuration() {
         let md = Md {

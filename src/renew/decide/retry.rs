@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When a job tries again after a failure, what it remembers of it, and what of that a restart keeps. Pure
-//! functions of the job, the failure and `now`; which CA comes next is in [`failover`](super::failover).
+//! Decides when a job tries again after a failure, which state it keeps, and which part of that survives a
+//! restart. Pure functions of the job, the failure and `now`; which CA comes next is in
+//! [`failover`](super::failover).
 
 use super::error::Error;
 use super::failover::{CaChoice, choose_ca};
@@ -20,7 +21,7 @@ const VALIDATION_SPAN: Duration = Duration::from_secs(3600);
 /// The longest delay between tries, with its jitter.
 const WAIT_MIN: Duration = DAY.saturating_mul(2);
 
-/// What a failure means for the next try.
+/// The properties of a failure that matter for the next try.
 #[derive(Clone, Debug, Default)]
 pub struct Failure {
     /// The CA that was asked; `None` where it did not come to that.
@@ -31,7 +32,7 @@ pub struct Failure {
     pub is_refusal: bool,
     /// The CA looked for the answer to a challenge, in vain.
     pub is_validation: bool,
-    /// The CA's word on when to come again.
+    /// The CA's date for the next request.
     pub not_before: Option<Timestamp>,
     pub rate_limit: Option<RateLimit>,
 }
@@ -124,8 +125,8 @@ pub fn retry_at(
     not_before.map_or(at, |earliest| at.max(earliest))
 }
 
-/// When the oldest of as many failed validations as an hour may have lies an hour back. Those from the
-/// future were noted by a clock that was wrong.
+/// Until when the job pauses after as many failed validations as one hour may have: an hour after the oldest.
+/// Those from the future were noted by a clock that was wrong.
 pub fn validation_pause(state: &RetryState, now: Timestamp) -> Option<Timestamp> {
     let is_recent = |at: &&Timestamp| **at <= now.ceil() && now.since(**at) < VALIDATION_SPAN;
     let recent = state.failed_validations.iter().filter(is_recent);
@@ -142,7 +143,7 @@ pub fn wait(job: &mut Job, until: Timestamp, of_another: Option<&RateLimit>) {
     job.next_run = Some(until);
 }
 
-/// The renewal succeeded. What another CA demanded still holds.
+/// The renewal succeeded. Demands of another CA still hold.
 pub fn succeeded(job: &mut Job, now: Timestamp) {
     let rate_limit = job.retry_state.rate_limit.take().filter(|limit| limit.is_in_force(now));
     job.retry_state = RetryState { rate_limit, ..RetryState::default() };
@@ -154,8 +155,8 @@ fn wait_max(end: Option<Timestamp>, now: Timestamp) -> Duration {
     patience(end, now).max(WAIT_MIN)
 }
 
-/// Until when the job waits before it asks `ca`. What another CA demanded does not count, and nothing that
-/// was noted by a clock that was ahead. `end`: that of the certificate in use.
+/// Until when the job waits before it asks `ca`. Demands of another CA do not count, nor do notes by a clock
+/// that was ahead. `end`: that of the certificate in use.
 pub fn waits_for(job: &Job, ca: &str, end: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
     let at = job.next_run.filter(|at| *at > now && at.since(now) <= wait_max(end, now))?;
     if job.last_run.is_some_and(|last| last > now)
@@ -174,7 +175,7 @@ pub fn waits_for(job: &Job, ca: &str, end: Option<Timestamp>, now: Timestamp) ->
     (!is_anothers).then_some(at)
 }
 
-/// What a start keeps of a failing job, if anything: the CA's demands, and the notifications sent lately.
+/// The part of a failing job that a start keeps, if any: the CA's demands, and recent notifications.
 pub fn of_the_next_start(job: &Job, now: Timestamp) -> Option<Job> {
     let mut state = job.retry_state.of_the_next_start(now);
     state.failed_validations.retain(|at| now.since(*at) < VALIDATION_SPAN);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How much a renewal needs to succeed, by what is left of the certificates in use, and how long anybody may
-//! have it wait. Pure.
+//! The urgency of a renewal, by the time left of the certificates in use, and how long a CA or a command may
+//! make it wait. Pure.
 
 use crate::managed::certificates::KeyedCert;
 use crate::model::Md;
@@ -21,7 +21,7 @@ pub enum Urgency {
     Missing,
 }
 
-/// What urgency means for a job.
+/// The effects of urgency on a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pressure {
     pub urgency: Urgency,

@@ -11,7 +11,7 @@ use crate::renew::decide::error::Error;
 use crate::renew::decide::rate_limits;
 use crate::time::Timestamp;
 
-/// What CAs have said so far. Nothing where it does not count.
+/// The CAs' advice so far, empty where it is not used.
 pub(super) fn known_advice(renewal: &Renewal<'_>) -> Vec<Entry> {
     if !renewal.target.md.ari_renewals {
         return Vec::new();
@@ -26,8 +26,8 @@ pub(super) fn known_advice(renewal: &Renewal<'_>) -> Vec<Entry> {
     })
 }
 
-/// Asks `ca` about each certificate for which it is time, and saves the answers. `known`: what it said
-/// before.
+/// Asks `ca` about each certificate for which it is time, and saves the answers. `known`: its earlier
+/// answers.
 pub(super) fn refresh(renewal: &Renewal<'_>, ca: &str, known: Vec<Entry>) -> Vec<Entry> {
     let (name, now) = (renewal.name(), renewal.now());
     let served = renewal.target.served();
@@ -38,7 +38,7 @@ pub(super) fn refresh(renewal: &Renewal<'_>, ca: &str, known: Vec<Entry>) -> Vec
         let entry = if ari::is_due(known, now) { ask(renewal, ca, id, known) } else { known.cloned() };
         match entry {
             Some(entry) => entries.push(entry),
-            // The process stops: what was known stays as it is.
+            // The process stops: the known advice stays unchanged.
             None => return known_advice(renewal),
         }
     }
@@ -76,7 +76,7 @@ fn ask(renewal: &Renewal<'_>, ca: &str, id: &str, known: Option<&Entry>) -> Opti
     }
 }
 
-/// Logs what was decided, and an explanation of the CA once for each window, at a level that people read.
+/// Logs the decision, and an explanation of the CA once for each window, at a level that admins read.
 pub(super) fn log_decision(
     name: &str,
     decision: &Decision,

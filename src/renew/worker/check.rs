@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One look at one managed domain: gathers what [`next`] decides by, performs what it says, and returns when
-//! to look again. Nothing is decided here.
+//! One look at one managed domain: gathers the inputs of [`next`], performs the action it returns, and
+//! returns when to look again. Nothing is decided here.
 
 use super::ari_refresh::{self, known_advice};
 use super::completed::{after_renewal, make_room};
@@ -37,11 +37,11 @@ const UNSAVED: Duration = Duration::from_secs(30);
 /// A child that ends has saved everything by then.
 const END_OF_OTHERS: Duration = Duration::from_secs(1);
 
-/// Looks at the MD with this index and does what is due.
+/// Looks at the MD with this index and performs the actions due.
 pub fn run(context: &Context, index: usize) -> Next {
     let Some(renewal) = context.renewal(index) else { return Next::Never };
     let target = renewal.target;
-    // What another process has put into use is not renewed again.
+    // A set that another process has put into use is not renewed again.
     target.live.catch_up();
     let mut running = Running::load(target, &context.store, renewal.clock());
     let next = go_on(&renewal, &mut running);
@@ -92,7 +92,7 @@ fn go_on(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Next {
     next.or_sooner(started).or_sooner(warn(renewal, running))
 }
 
-/// What is known of one managed domain.
+/// The facts about one managed domain.
 struct Facts<'r> {
     renewal: &'r Renewal<'r>,
     md: Cow<'r, Md>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What follows a renewal whose set is complete: it goes live, waits or is dropped, and the commands of the
-//! admin are called. Each look at a finished renewal comes here.
+//! Follows up a renewal whose set is complete: it goes live, waits or is dropped, and the admin's commands
+//! are called. Each look at a finished renewal comes here.
 
 use super::failure::failed;
 use super::go_live::{Activation, go_live};
@@ -92,7 +92,7 @@ fn is_staged_set_due(renewal: &Renewal<'_>) -> bool {
 }
 
 /// Makes room in staging for the renewal that follows a live set. That set stays, in a file of its own;
-/// so do the log, which says which command was called when, and what the CA has asked to wait for.
+/// so do the log, which shows the calls of commands, and the waits that the CA has demanded.
 pub(super) fn make_room(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Result<(), Error> {
     let Job { log, retry_state, .. } = std::mem::take(&mut running.job);
     running.job = Job { log, retry_state, ..Job::new(renewal.name()) };

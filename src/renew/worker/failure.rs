@@ -56,13 +56,13 @@ pub(super) fn failed(
     log_failure(job, error, &detail, now, at);
     job.note(now, "renewal-error", job.last.problem.clone(), Some(detail));
     save(running);
-    // The failure is recorded already; that this command failed too stands in the log.
+    // The failure is recorded already; the log shows that this command failed, too.
     let _ = running.fire(&renewal.settings().commands, &Event::Errored);
     save_notified(renewal, running);
     Next::At(at)
 }
 
-/// What has happened and what to do about it, for people. `wait`: until the next try.
+/// The failure and the advice on it, as text. `wait`: until the next try.
 fn described(error: &Error, facts: &Facts<'_>, is_for_validations: bool, wait: Duration) -> String {
     let mut detail = remedies::explain(error, facts);
     if is_for_validations {
@@ -143,7 +143,7 @@ pub(super) fn waiting(renewal: &Renewal<'_>, running: &mut Running<'_>, wait: Wa
         crate::log!(Debug, "md[{}]: {text}", job.name);
     }
     (job.waiting, job.next_run) = (Some(waiting), Some(until));
-    // What is lost of this costs one more look.
+    // If this is lost, it costs one more look.
     if let Err(error) = running.show() {
         running.report_unsaved(&error);
     }

@@ -20,7 +20,7 @@ use crate::store::{self, WorkGroup};
 use crate::time::Timestamp;
 use std::time::Duration;
 
-/// What has become of a complete set.
+/// The outcome of a complete set.
 pub(super) enum Activation {
     /// It is served.
     Live,
@@ -133,7 +133,8 @@ fn publish(
 }
 
 /// Has the sets pass the gate: by the hosts that will serve them, or where these are not known, by the
-/// settings of this machine. What ended a start is not tried again by one that cannot ask the hosts.
+/// settings of this machine. A set that ended a start is not tried again by a process that cannot ask the
+/// hosts.
 fn admit(renewal: &Renewal<'_>, running: &mut Running<'_>, sets: Vec<Bundle>) -> Result<Admitted, Flaw> {
     let identities =
         sets.iter().map(|set| Identity::new(&set.key, &set.chain)).collect::<Result<Vec<_>, _>>();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A renewal that is due but does not begin yet: because of what was issued lately, because other domains
-//! order first, or because a CA wants no requests. Logged once for each wait, and noted in the job.
+//! A renewal that is due but does not begin yet: because of recent issuances, because other domains order
+//! first, or because a CA wants no requests. Logged once for each wait, and noted in the job.
 
 use super::saving::save;
 use crate::acme::published_limits;
@@ -18,8 +18,8 @@ use std::time::Duration;
 /// Of a certificate that cannot be used.
 const UNKNOWN_LIFETIME: Duration = DAY.saturating_mul(90);
 
-/// What was issued lately; and where the CA limits orders, a place among those that order there. A renewal
-/// goes on with an order that it has, also while others come first.
+/// Looks up recent issuances, and where the CA limits orders, takes a place among those that order there. A
+/// renewal continues an order that it has, also while others come first.
 pub(super) fn look_up_issuance(renewal: &Renewal<'_>, attempt: &Attempt) -> Issuance {
     let ledger = renewal.staging().ledger();
     let Attempt { ca, cause } = attempt;
@@ -108,7 +108,7 @@ pub(super) fn release(running: &mut Running<'_>) {
     }
 }
 
-/// Notes in the ledger what was issued. Without `sets`, it was issued in vain.
+/// Notes an issuance in the ledger. Without `sets`, it was issued in vain.
 pub(super) fn note_issued(renewal: &Renewal<'_>, attempt: &Attempt, sets: Option<&[Bundle]>) {
     let staging = renewal.staging();
     let lifetimes = sets.into_iter().flatten().map(|set| set.info.not_after.since(set.info.not_before));
@@ -126,7 +126,7 @@ pub(super) fn note_issued(renewal: &Renewal<'_>, attempt: &Attempt, sets: Option
     }
 }
 
-/// What an admin can do about a renewal that is held back.
+/// The advice to admins on a renewal that is held back.
 fn advice_on_hold(is_queued: bool, cause: Cause) -> &'static str {
     match cause {
         _ if is_queued => "Nothing needs to be done: it begins by itself then.",

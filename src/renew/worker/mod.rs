@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which domain is looked at, when, and what follows: a renewal, a set that goes live, a failure, a warning.
-//! Decides nothing: what to do says `decide`, one attempt is made by `attempt`. Imports run from [`pool`] to
-//! [`check`] and from there to what follows.
+//! Schedules the looks at domains and performs their results: a renewal, a set that goes live, a failure, a
+//! warning. Decides nothing: `decide` chooses the action, `attempt` makes one attempt. Imports run from
+//! [`pool`] to [`check`] and from there to the files that handle results.
 
 mod ari_refresh;
 pub mod check;

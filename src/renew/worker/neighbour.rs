@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Detects another httpd that renews in the same store, by a lock that the renewing process of each holds,
-//! and logs it, because each overwrites what the other has in staging. Keeps no process from renewing.
+//! and logs it, because each overwrites the other's files in staging. Keeps no process from renewing.
 //!
-//! Any process of httpd's user can hold the lock; all it gains is the line in the log.
+//! Any process of httpd's user can hold the lock; its only effect is the line in the log.
 
 use crate::metrics::Metrics;
 use crate::store::{Holder, RenewingLock, WorkStore};
@@ -18,14 +18,14 @@ pub struct Neighbour {
     is_expected: bool,
     metrics: Metrics,
     looked: Option<Timestamp>,
-    /// Who had the lock at the last look.
+    /// The holder of the lock at the last look.
     seen: Option<Holder>,
     has_failed: bool,
 }
 
 impl Neighbour {
-    /// `instance`: of this httpd. `is_expected`: the admin has several httpd share the store, and does what
-    /// keeps them apart.
+    /// `instance`: of this httpd. `is_expected`: the admin has several httpd share the store, and keeps their
+    /// work separate.
     pub fn new(store: &WorkStore, instance: u64, is_expected: bool, metrics: &Metrics) -> Self {
         Neighbour {
             lock: RenewingLock::new(store.clone()),
@@ -38,7 +38,7 @@ impl Neighbour {
         }
     }
 
-    /// Takes the lock, if it is time to look, or logs who has it.
+    /// Takes the lock, if it is time to look, or logs its holder.
     pub fn look(&mut self, now: Timestamp) {
         if self.looked.is_some_and(|looked| looked <= now && now.since(looked) < PAUSE) {
             return;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When to look at a domain again: what every step of a look returns.
+//! When to look at a domain again: the result of every step of a look.
 
 use crate::time::Timestamp;
 use crate::work::queue::Due;

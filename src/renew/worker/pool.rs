@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Renewals as jobs of a [`Pool`]: as many run at once as there are [`Slots`], and what makes one due.
+//! Renewals as jobs of a [`Pool`]: as many run at once as there are [`Slots`], and the events that make one
+//! due.
 
 use super::check;
 use super::limits::Slots;
@@ -35,7 +36,7 @@ impl Driver {
         Driver { neighbour: Some(neighbour), ..self }
     }
 
-    /// Starts what is due and has a place.
+    /// Starts the renewals that are due and have a place.
     pub fn beat(&mut self) {
         let now = self.pool.jobs().clock.now();
         self.pool.follow_clock(now);
@@ -53,7 +54,7 @@ impl Driver {
         }
     }
 
-    /// Tells every job to stop where it is and waits for it; what it did is on disk.
+    /// Makes every job stop where it is and waits for it; its progress is on disk.
     pub fn stop(self) {
         self.pool.stop();
     }

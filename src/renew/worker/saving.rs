@@ -12,7 +12,7 @@ pub(super) fn save(running: &mut Running<'_>) {
 }
 
 /// The same after a command was called: where this process ends, a start may have purged a failing job, and
-/// what the command has heard is on disk already.
+/// the notification is on disk already.
 pub(super) fn save_notified(renewal: &Renewal<'_>, running: &mut Running<'_>) {
     let job = &running.job;
     if !renewal.clock().is_stopped() || job.finished || job.pending_notice.is_some() {

@@ -5,7 +5,7 @@ use crate::managed::Managed;
 use crate::model::{Dns01, Md};
 use crate::time::Timestamp;
 
-/// What an error has met.
+/// The facts around an error.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     pub md: &'a Md,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Advice on what CAs say: problems of requests, and of validations. By ACME's types; only where these say
-//! too little, by the CA's text.
+//! Advice on the problems that CAs report, of requests and of validations. By ACME's types; only where these
+//! say too little, by the CA's text.
 
 use super::facts::{Facts, url_of};
 use crate::acme::error::Tried;
@@ -8,7 +8,7 @@ use crate::acme::problem::{Kind, Problem, Subproblem};
 use crate::challenge::{dns01, http01, tls_alpn01};
 use crate::model::{KeySpec, Md};
 
-/// What a CA said to a request.
+/// A CA's problem with a request.
 pub fn of_problem(problem: &Problem, is_account: bool, facts: &Facts<'_>) -> String {
     match kind_that_counts(problem) {
         // A name is in the subproblem that counts.
@@ -21,12 +21,12 @@ pub fn of_problem(problem: &Problem, is_account: bool, facts: &Facts<'_>) -> Str
     }
 }
 
-/// What a CA found where it looked for the answer to a challenge.
+/// A CA's problem with the answer to a challenge.
 pub fn of_validation(problem: &Problem, name: &str, tried: Option<&Tried>, facts: &Facts<'_>) -> String {
     of_name(kind_that_counts(problem), name, tried, problem, facts)
 }
 
-/// A compound problem is told by its first subproblem (RFC 8555 §6.7.1).
+/// The first subproblem determines the kind of a compound problem (RFC 8555 §6.7.1).
 fn kind_that_counts(problem: &Problem) -> Kind {
     match problem.kind() {
         Kind::Compound => problem.subproblems.first().map_or(Kind::Compound, Subproblem::kind),
@@ -90,7 +90,7 @@ fn of_record(name: &str) -> String {
     )
 }
 
-/// Whether the CA shows that it got an answer to this challenge that was made with another account's key.
+/// Whether the CA's text shows that it received an answer to this challenge made with another account's key.
 fn is_of_another_account(problem: &Problem, tried: Option<&Tried>) -> bool {
     let Some(tried) = tried.filter(|tried| !tried.token.is_empty()) else { return false };
     let begin = format!("{}.", tried.token);
@@ -204,7 +204,7 @@ fn of_setting(kind: Kind, md: &Md) -> Option<String> {
     Some(advice)
 }
 
-/// RFC 8555 §7.3.3: the page that the CA names says what to do, whatever that is.
+/// RFC 8555 §7.3.3: the page that the CA names explains the necessary action.
 fn of_user_action(problem: &Problem, facts: &Facts<'_>) -> String {
     match (page(problem), facts.md.ca.agreement.is_some()) {
         (Some(url), _) => {
@@ -221,7 +221,7 @@ fn of_user_action(problem: &Problem, facts: &Facts<'_>) -> String {
     }
 }
 
-/// Some limits are lifted by somebody who visits a page.
+/// Some limits are lifted after a visit to a page.
 fn of_limit(problem: &Problem, facts: &Facts<'_>) -> String {
     let wants_visit = problem.detail.to_ascii_lowercase().contains("visit");
     if let Some(url) = page(problem).filter(|_| wants_visit) {
@@ -237,7 +237,7 @@ fn of_limit(problem: &Problem, facts: &Facts<'_>) -> String {
     )
 }
 
-/// What the CA did not put into a type.
+/// Advice by HTTP status, where the CA gave no type.
 fn of_status(status: u16, facts: &Facts<'_>) -> String {
     let ca = url_of(facts);
     match status {
