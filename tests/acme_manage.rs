@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the ACME client can do outside of an order, against the CA in memory: other chains, revocation, key
-//! change, and the end of an account.
+//! The ACME client's functions outside of an order, against the CA in memory: other chains, revocation, key
+//! change, and the deactivation of an account.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use doubles::VirtualClock;

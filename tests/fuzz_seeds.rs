@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The seeds of the fuzz targets, through the very checks that the targets make. `UPDATE_SEEDS=1` makes them
-//! anew, with a CA of their own.
+//! The seeds of the fuzz targets, through the very checks that the targets make. `UPDATE_SEEDS=1` regenerates
+//! them, with a CA of their own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../fuzz/checks/answer.rs"]

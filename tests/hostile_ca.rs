@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A CA that answers anything but what RFC 8555 says, through the whole renewal: every attempt ends in the
-//! right verdict, within its time (the clock is virtual), and the next one, with the same CA in its right
-//! mind, succeeds from what is on disk.
+//! A CA that violates RFC 8555 in its answers, through the whole renewal: every attempt ends in the right
+//! verdict, within its time (the clock is virtual), and the next one, with the same CA working properly,
+//! succeeds from the state on disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use doubles::Host;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Holds what maintainers read and run to itself: versions, targets, dependencies and links that several
-//! files name.
+//! Keeps the files for maintainers consistent: versions, targets, dependencies and links that several files
+//! name.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;

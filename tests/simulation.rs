@@ -2,11 +2,11 @@
 //! Four hundred days of a thousand managed domains on a virtual clock, with certificates of 6, 45 and 90
 //! days.
 //!
-//! Real are the decisions: what to do next (`decide::next`, which the renewing child performs too), what a
-//! CA's answers mean (`ari`, `retry`, `rate_limits`), how many renewals are in flight (`Slots`), and what a
-//! restart keeps of a failing job. Models are the CAs, the network and httpd's daily restart, which activates
-//! what is staged: no key is made, no request sent. A CA counts orders and failed validations as public ones
-//! do, and answers with the errors that the real client makes of its answers.
+//! The decisions are real: the next action (`decide::next`, which the renewing child performs too), the
+//! meaning of a CA's answers (`ari`, `retry`, `rate_limits`), the number of renewals in flight (`Slots`), and
+//! the part of a failing job that a restart keeps. The CAs, the network and httpd's daily restart, which
+//! activates staged sets, are models: no key is made, no request sent. A CA counts orders and failed
+//! validations as public ones do, and answers with the errors that the real client makes of its answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use mod_md::acme::{self, Problem, RenewalInfo};

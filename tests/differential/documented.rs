@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the modules say differently on purpose. Each row names words of the row of docs/compat.md that
+//! The intended differences between the modules. Each row names words of the row of docs/compat.md that
 //! explains it.
 
 /// `CASE: PLACE | C's | ours`, where `*` stands for anything, and the words.

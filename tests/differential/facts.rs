@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What both modules say besides certificates: challenge paths, redirects, md-status and
+//! The output of both modules besides certificates: challenge paths, redirects, md-status and
 //! `server-status?auto`, as lines that can be compared.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The grid: what an admin changes, what the store may hold, and what the CA does meanwhile.
+//! The grid: changes by an admin, contents of the store, and the CA's behavior meanwhile.
 //!
 //! Each change meets three stores: a certificate in use, a set of the C module that waits for a restart, and
 //! a set of ours that went live without one. The last two were made under the earlier configuration.

@@ -3,9 +3,9 @@
 //! less.
 //!
 //! `grid` has the changes of a configuration or a store, each with a CA that is down, refuses, or issues;
-//! `posted` has configurations in the style of those that people post. `make differential` runs all of it,
-//! `cargo test` what takes a few minutes. A case names what the C module answers and what ours does; what
-//! differs on purpose stands in `documented`, each row with the one of docs/compat.md that explains it.
+//! `posted` has configurations in the style of those posted in forums. `make differential` runs all of it,
+//! `cargo test` a part that takes a few minutes. A case shows the answers of the C module and ours;
+//! `documented` lists the intended differences, each row with the one of docs/compat.md that explains it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod documented;

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Configurations in the style of those that people post: ours takes what the C module takes, starts where it
-//! starts, and serves as well.
+//! Configurations in the style of those posted in forums: ours accepts each one that the C module accepts,
+//! starts where it starts, and serves as well.
 //!
-//! Each file below `posted` is one. Lines of comment at its head tell what the test does with it:
-//! `# ask: NAME…` names clients ask for, `NAME@OTHER` at the second TLS port; `# store: NAME… ; NAME…`
-//! domains with a certificate in use; `# modules: NAME…` further modules of httpd; `# refused: WORDS` ours
-//! refuses it, `# answers: WORDS` ours answers with another status, `# without EC clients: WORDS` clients
-//! that cannot do with RSA are not served by ours, and these words stand in docs/compat.md; `# ends: WHY`
-//! httpd does not start with the C module; `# told: WORDS; WORDS` our configtest warns of these, and of
-//! nothing else. `#--- PATH` begins a file beside it that it includes. In the text `@HTTP@`, `@HTTPS@` and
-//! `@OTHER@` are ports, `@DIR@` is ServerRoot, `@FILE NAME@` the directives' arguments of an admin's
-//! certificate for that name, chain and key.
+//! Each file below `posted` is one. Comment lines at its head control the test: `# ask: NAME…` names clients
+//! ask for, `NAME@OTHER` at the second TLS port; `# store: NAME… ; NAME…` domains with a certificate in use;
+//! `# modules: NAME…` further modules of httpd; `# refused: WORDS` ours refuses it, `# answers: WORDS` ours
+//! answers with another status, `# without EC clients: WORDS` clients without RSA are not served by ours, and
+//! these words stand in docs/compat.md; `# ends: WHY` httpd does not start with the C module; `# told: WORDS;
+//! WORDS` our configtest warns of these, and of nothing else. `#--- PATH` begins a file beside it that it
+//! includes. In the text `@HTTP@`, `@HTTPS@` and `@OTHER@` are ports, `@DIR@` is ServerRoot, `@FILE NAME@`
+//! the directives' arguments of an admin's certificate for that name, chain and key.
 
 use std::collections::VecDeque;
 use std::fs;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a client gets from a host: certificates for each kind of key, and answers.
+//! A client's view of a host: certificates for each kind of key, and answers.
 
 use std::fmt;
 use std::path::Path;

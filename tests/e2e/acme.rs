@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a managed domain can ask of its CA, and the ways there: keys, must-staple, profiles, external
+//! The requests of a managed domain to its CA, and the ways there: keys, must-staple, profiles, external
 //! accounts, proxies, trust.
 
 use std::fs;

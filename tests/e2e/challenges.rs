@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Challenges: each type from the order to the certificate, what a client sees of them, which one is chosen,
-//! and that nothing stays behind.
+//! Challenges: each type from the order to the certificate, its answers to clients, the choice of the type,
+//! and the removal of all traces.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What commands of the admin are started with, in whichever process, and what they leave behind there.
+//! The environment in which the admin's commands start, in each process, and the traces they leave there.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

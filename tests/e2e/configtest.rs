@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `apachectl configtest` and the start tell of a configuration: all that can be known, with file and
-//! line, before a renewal fails of it or mod_ssl ends the start. No CA is asked.
+//! The reports of `apachectl configtest` and of the start on a configuration: all problems that can be known,
+//! with file and line, before they make a renewal fail or mod_ssl end the start. No CA is contacted.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The configuration an admin writes: what passes, and the words in which the rest is refused.
+//! The configuration an admin writes: the directives that pass, and the errors for all others.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How children end, in the middle of whatever our threads do: none crashes, none goes on, none keeps httpd
-//! waiting. And what handshakes do meanwhile that could wait for the disk: nothing.
+//! The end of children in the middle of any work of our threads: none crashes, none goes on, none keeps httpd
+//! waiting. Meanwhile no handshake waits for the disk.
 
 use std::fs;
 use std::thread;

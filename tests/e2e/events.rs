@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Commands of the admin: which are called when, with what, as whom, and what their end means.
+//! The admin's commands: which are called when, with which arguments, as which user, and the meaning of their
+//! exit status.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

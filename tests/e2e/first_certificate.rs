@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From nothing to a served certificate, with a restart in between: staged by the watchdog, active after it,
-//! renewed by nobody after that.
+//! and not renewed after that.
 
 use openssl::pkey::Id;
 

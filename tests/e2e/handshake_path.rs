@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What handshakes cost: what is stapled and which certificate is shown comes from memory alone. Each file is
-//! a system call, and so is each lock that has to be waited for; that there is none at all, `ocsp::cache`
-//! tests.
+//! The cost of handshakes: stapled responses and certificates come from memory alone. Each file would be a
+//! system call, and so would each contended lock; `ocsp::cache` tests that there is none at all.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What gets in the way of a renewal: a killed worker, refused nonces, a CA that is down. The next try makes
-//! it good.
+//! Interruptions of a renewal: a killed worker, refused nonces, a CA that is down. The next try succeeds.
 
 use std::fs;
 use std::path::{Path, PathBuf};

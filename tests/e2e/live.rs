@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Live activation: what the CA issues is served by every running child, without a restart.
+//! Live activation: every running child serves new certificates of the CA, without a restart.
 //!
 //! Where no CA is needed, sets are put into staging as a renewal leaves them; the next look at the domain
 //! finds them.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the error log tells: at notice the story of a day, in a few lines.
+//! The contents of the error log: at notice the events of a day, in a few lines.
 
 use std::collections::BTreeSet;
 use std::path::Path;

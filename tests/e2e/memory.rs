@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! valgrind over the whole life of a server: what our code and what it hands to OpenSSL and httpd reads and
-//! writes.
+//! valgrind over the whole life of a server: the memory accesses of our code, and those of OpenSSL and httpd
+//! to its data.
 
 use std::fs;
 use std::path::Path;

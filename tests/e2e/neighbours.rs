@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Two httpd that renew in one store: each is served, and the log tells.
+//! Two httpd that renew in one store: both are served, and the log shows it.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What people and monitors read: the sections in server-status, the facts about a host's certificate,
+//! The output for people and monitors: the sections in server-status, the facts about a host's certificate,
 //! metrics.
 
 use std::fs;

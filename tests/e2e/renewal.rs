@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! When certificates are renewed and by whom: at the CA's advice (ARI), by the next CA where one fails, at
-//! another CA after a switch, and told in time where nobody renews.
+//! The time and the CA of renewals: at the CA's advice (ARI), by the next CA where one fails, at another CA
+//! after a switch, and a warning in time where the admin renews.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

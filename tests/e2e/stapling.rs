@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! OCSP stapling: what a client gets stapled while the responder works, misbehaves and is gone.
+//! OCSP stapling: the responses stapled while the responder works, misbehaves and is down.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};

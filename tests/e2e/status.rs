@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! md-status: what monitors and scripts read, from the first start to the certificate in use.
+//! md-status: the output for monitors and scripts, from the first start to the certificate in use.
 
 use std::fs;
 use std::os::unix::fs::chown;

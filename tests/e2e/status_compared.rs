@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! md-status of both modules for the same configuration and store: what the C module says, ours says too.
+//! md-status of both modules for the same configuration and store: ours has all values of the C module's.
 
 use std::fs;
 use std::path::Path;

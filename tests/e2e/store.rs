@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The store as it lies on disk: layout, owners, modes, encryption, and what broken entries do.
+//! The store on disk: layout, owners, modes, encryption, and the effect of broken entries.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The store through the changes an admin makes: names come and go, domains are renamed, merged, split,
-//! removed and added again. What still fits is served on without a renewal. And what does not go well: a held
-//! lock, a folder that cannot be written.
+//! removed and added again. Certificates that still fit stay in use without a renewal. And the failures: a
+//! held lock, a folder that cannot be written.
 
 use std::fs::{self, File};
 use std::io::Write;

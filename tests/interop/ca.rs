@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A CA of others as a test sees it: its address, its root, and what a site gets from it.
+//! A third-party CA as a test sees it: its address, its root, and the certificates a site gets from it.
 
 use std::fs;
 use std::net::TcpStream;

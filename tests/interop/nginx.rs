@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! nginx before pebble, as reverse proxies and load balancers stand before CAs, with what befalls requests
-//! there.
+//! nginx in front of pebble, as reverse proxies and load balancers are in front of CAs, with the faults that
+//! requests meet there.
 //!
 //! Connections are open for a second of silence or for five requests. h2 is offered; a handshake without a
 //! name is refused; answers are chunked, and compressed for those who take that. Some requests meet a fault
-//! before they reach the CA: it knows only of what was done.
+//! before they reach the CA, which knows only of requests that arrived.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Rust as text: what a source file names, without comments, literals and what is compiled for tests alone.
+//! Rust as text: the names in a source file, without comments, literals and code for tests alone.
 
 /// A path that code names.
 pub struct Named {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which file uses what is defined in which: re-exports are followed to the file that defines a name.
+//! Finds which file uses names defined in which other: re-exports are followed to the file that defines a
+//! name.
 
 use super::code::{Named, names};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Holds `src/` to its architecture: imports run downward, between rooms and inside them, no files use each
-//! other in a circle, what touches the world stands in one place, and every module has a place in these
+//! other in a circle, code that touches the world stands in one place, and every module has a place in these
 //! tables.
 //!
-//! Reads the sources as text, without comments, strings and test modules, and follows re-exports. What comes
-//! out of a macro of another crate it does not see.
+//! Reads the sources as text, without comments, strings and test modules, and follows re-exports. It does not
+//! see the code that macros of other crates generate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod code;
@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["httpd"],
 ];
 
-/// What a room may import of its own layer; a room that is not here, nothing.
+/// The imports of a room from its own layer; a room that is not listed may import nothing from there.
 const BESIDE: &[(&str, &[&str])] = &[
     // Kinds of keys are settings.
     ("crypto", &["model"]),
@@ -53,7 +53,7 @@ const PARTS: &[(&str, &[&[&str]])] = &[
 const PLACES: &[(&str, &[&str])] = &[
     ("apache_sys", &["httpd/sys/", "httpd/hooks/"]),
     ("std::process", &["exec.rs", "exec/"]),
-    // What has no place for it in std: a clean start of a program.
+    // For a clean start of a program, which std cannot do.
     ("nix", &["exec/"]),
     ("std::fs", &["store/"]),
     // The HTTP client's TLS is the system's, too, and so is mod_ssl's, where live certificates are set.
@@ -199,7 +199,7 @@ fn import_inside(edge: &Edge) -> Option<String> {
 }
 
 fn out_of_place(file: &str, path: &[String]) -> Option<String> {
-    // The number of the own process tells files of two writers apart; nothing is started.
+    // The id of the own process distinguishes the files of two writers; nothing is started.
     if begins(path, "std::process::id") {
         return None;
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Holds docs/architecture.md and docs/where.md to the sources: what they say stands in a file stands there.
+//! Checks docs/architecture.md and docs/where.md against the sources: each name is in the file that they list
+//! for it.
 
 use super::{code::without_tests, sources};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ fn read(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// What stands between backticks.
+/// The text between backticks.
 fn quoted(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }

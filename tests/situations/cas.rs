@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What CAs say and do.
+//! The answers and behavior of CAs.
 
 use crate::lab::{HOUR, Lab, NAME, finds, page, refuse};
 use crate::table::{Situation, failing, situation};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What configtest and each start report of a configuration, in the order in which they look.
+//! The reports of configtest and of each start on a configuration, in the order of their checks.
 
 use crate::lab::{Lab, NAME};
 use crate::table::{Situation, situation};

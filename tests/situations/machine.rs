@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What this machine does: its network, its commands, its disk, its hosts.
+//! Situations on this machine: its network, its commands, its disk, its hosts.
 
 use crate::lab::{HOUR, Lab, NAME, logged};
 use crate::table::{Situation, failing, situation};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an admin can meet, told by the code that runs in production: every text says which domain, what is
-//! wrong, what is to be done and what comes next, and docs/troubleshooting.md has it. `SITUATIONS=FILE`
-//! writes all texts to that file.
+//! The situations that an admin can meet, with texts from the code that runs in production: every text names
+//! the domain, the problem, the remedy and the next step, and docs/troubleshooting.md has it.
+//! `SITUATIONS=FILE` writes all texts to that file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cas;

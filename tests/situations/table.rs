@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Situations, and what was met in each.
+//! Situations, and the texts met in each.
 
 use crate::lab::{Lab, NAME};
 use mod_md::renew::worker::check;
