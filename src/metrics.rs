@@ -80,7 +80,7 @@ pub struct Totals {
 }
 
 impl Metrics {
-    /// How many counters there have to be.
+    /// The number of counters needed.
     pub const SIZE: usize = NEIGHBOUR_LOGGED + 1;
 
     pub fn new(counters: Arc<dyn Counters>) -> Self {

@@ -199,8 +199,8 @@ impl Commands {
     }
 }
 
-/// When the event was last fired, by the job's log. Entries from the future are ignored: a wrong clock or
-/// somebody else wrote them.
+/// The last time that the event was fired, by the job's log. Entries from the future are ignored: a wrong
+/// clock or another process wrote them.
 fn last_of(job: &Job, kind: &str, now: Timestamp) -> Option<Timestamp> {
     job.log.iter().find(|entry| entry.kind == kind && entry.when <= now).map(|entry| entry.when)
 }

@@ -179,7 +179,7 @@ pub struct StopFlag(Arc<Stopping>);
 #[derive(Default)]
 struct Stopping {
     is_raised: AtomicBool,
-    /// Whose end is waited for, and whose is not.
+    /// Threads that the end of the process waits for, and threads that it does not.
     at_work: AtomicUsize,
     aside: AtomicUsize,
     /// Called last by each thread that has been at work.
@@ -219,8 +219,8 @@ impl StopFlag {
         Err(Stopped)
     }
 
-    /// From here until the answer is dropped the end of the process waits, for a while. `None`: it has begun,
-    /// and nothing new does.
+    /// Makes the end of the process wait, for a while, until the returned value is dropped. `None`: the end
+    /// has begun, and no new work may begin.
     pub fn enter(&self) -> Option<AtWork> {
         self.unless_raised(self.count(|stopping| &stopping.at_work))
     }
@@ -281,7 +281,7 @@ impl StopFlag {
     }
 }
 
-/// Somebody at work; see [`StopFlag::enter`].
+/// A thread at work; see [`StopFlag::enter`].
 #[must_use]
 pub struct AtWork {
     stopping: Arc<Stopping>,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a new child waits at the most.
+/// The longest wait of a new child.
 pub struct Patience {
     /// For the sets of hosts that had no good certificate at the start.
     pub needed: Duration,

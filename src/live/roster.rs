@@ -27,7 +27,7 @@ pub struct Roster {
     counters: Arc<dyn Counters>,
     mds: usize,
     places: usize,
-    /// Where this process has its place.
+    /// The place of this process.
     own: AtomicUsize,
 }
 
@@ -80,7 +80,7 @@ impl Roster {
         }
     }
 
-    /// How many processes serve the newest set of `md`.
+    /// The number of processes that serve the newest set of `md`.
     pub fn serving(&self, md: usize, now: Timestamp) -> usize {
         let now = millis(now);
         let newest = self.of_md(md).map_or(0, |counter| counter.load(Ordering::Acquire));

@@ -58,7 +58,7 @@ type Reports = Sender<(Report, AtWork)>;
 /// Requests as jobs of a [`Pool`].
 struct Asking {
     requests: Mutex<Requests>,
-    /// Where the outcome goes, from the first request on, and the thread that takes it in.
+    /// The channel for outcomes, from the first request on, and the thread that takes them in.
     reports: Mutex<Option<Reports>>,
     reporter: Mutex<Option<JoinHandle<()>>>,
     /// For that thread, which must not keep all else.

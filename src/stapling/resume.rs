@@ -60,9 +60,9 @@ mod tests {
         let failing = Failing { failures: 3, tried, next, retry_after: None };
         assert_eq!(of(&state(json!(3)), "http://o.test"), Some(failing));
         assert_eq!(of(&state(json!(3)), "http://other.test"), None);
-        let mut told = state(json!(3));
-        told["retry-after"] = json!(next.to_http_date());
-        assert_eq!(of(&told, "http://o.test"), Some(Failing { retry_after: Some(next), ..failing }));
+        let mut limited = state(json!(3));
+        limited["retry-after"] = json!(next.to_http_date());
+        assert_eq!(of(&limited, "http://o.test"), Some(Failing { retry_after: Some(next), ..failing }));
         for nothing in [
             state(json!(0)),
             state(json!(-1)),

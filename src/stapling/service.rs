@@ -48,7 +48,7 @@ impl Found {
 /// One for each configuration. Children inherit it.
 pub struct Service {
     pub cache: Arc<Cache>,
-    /// Those known at start, whose topics these are, and the other way round.
+    /// The certificates known at start, by their topics, and the topics by certificate.
     primed: Vec<Arc<Subject>>,
     topics: HashMap<Id, usize>,
     /// Names of certificates that are not the SHA-1 of their DER: not mod_ssl's.

@@ -156,8 +156,8 @@ impl<'s> Activation<'s> {
         Ok(after_live(&name, activated, is_live_used))
     }
 
-    /// A purge that was interrupted: by name, the job goes before the files of the set. Or somebody has
-    /// removed the job, and the set that is live may be in no other place.
+    /// A purge that was interrupted: by name, the job goes before the files of the set. Or a user has removed
+    /// the job, and the set that is live may be in no other place.
     fn activate_without_job(&mut self, md: &mut Md, stored: &mut StoredMd) -> Result<Activated, Error> {
         let name = md.name.clone();
         let live = staged_set::load_live(self.store, &name)?;

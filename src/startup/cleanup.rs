@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_lately_outlives_the_purge() {
+    fn recent_notifications_outlive_the_purge() {
         let dir = tempfile::tempdir().unwrap();
         let store = StartStore::open(&dir.path().join("md"), None).unwrap();
         let mut job = Job { errors: 2, ..Job::new("a.test") };

@@ -149,7 +149,7 @@ fn without_challenge<'a>(plan: &Plan, planned: &'a PlannedMd) -> Option<Item<'a>
     Some(Item { level: Level::Error, name, text: Box::new(text) })
 }
 
-/// Until or from when the certificate is valid that the hosts of an MD are served with, where that is not
+/// The end or begin of the validity of the certificate that the hosts of an MD serve, where it is not valid
 /// now.
 fn out_of_time(managed: &Managed, now: Timestamp) -> Option<String> {
     let is_served = managed.hosts.iter().any(|host| host.source == Source::Md);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_tells_of_hosts_that_do_not_serve_what_is_configured() {
+    fn a_start_reports_hosts_that_do_not_serve_as_configured() {
         let of = |names: &[&str]| {
             let dns_names = names.iter().map(ToString::to_string).collect();
             let not_after = NOW.plus(DAY);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_whose_renewal_is_manual_is_told_that_no_certificate_comes() {
+    fn a_host_with_manual_renewal_is_reported_to_get_no_certificate() {
         let mut mds = [
             managed("a.test", Source::SelfSigned, Vec::new()),
             managed("b.test", Source::SelfSigned, Vec::new()),

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 /// Folders that are looked at for one name. That more than a few have it is hardly ever so.
 const LOOKED_AT: usize = 64;
 
-/// An MD whose data are looked for.
+/// An MD that looks for its data.
 pub struct Seeker<'a> {
     pub names: &'a [String],
     /// Of the hosts that belong to it alone.
@@ -47,7 +47,7 @@ enum State {
     Moves,
 }
 
-/// How an MD and a folder are known to belong together. The first kinds are the stronger ones.
+/// The kinds of evidence that an MD and a folder belong together, strongest first.
 #[derive(Clone, Copy)]
 enum Kind {
     /// The MD has the folder's names.
@@ -60,8 +60,8 @@ enum Kind {
 
 const KINDS: [Kind; 4] = [Kind::Own, Kind::OwnCovered, Kind::Hosts, Kind::HostsCovered];
 
-/// For each of `seekers` its folder, by its place in `folders`, which are sorted by name. Each is moved to
-/// one MD, or lent to some. Folders with a certificate come before all others, so that the next start has
+/// Finds the folder of each of `seekers`, by its place in `folders`, which are sorted by name. Each is moved
+/// to one MD, or lent to some. Folders with a certificate come before all others, so that the next start has
 /// nothing better to find; then, with each kind of evidence, those that have most names in common.
 /// `is_served`: whether a seeker with a folder has a certificate.
 pub fn find(

@@ -541,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_in_one_md_is_reported_and_made_anew() {
+    fn broken_parts_of_one_md_are_reported_and_replaced() {
         let lab = Lab::new();
         let configured = [md(&["a.test"]), md(&["b.test"]), md(&["c.test"]), md(&["d.test"])];
         configured.iter().for_each(|md| drop(lab.install(md)));

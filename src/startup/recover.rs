@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_told_of_a_set_goes_back_to_staging_with_it() {
+    fn pending_notices_of_a_set_return_to_staging_with_it() {
         let (lab, a) = (Lab::new(), md(&["a.test"]));
         lab.install(&a);
         let new = lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));

@@ -120,7 +120,7 @@ fn static_certificate(store: &StartStore, cert: &Path, key: &Path) -> Result<(Ke
     let chain = Chain::from_pem(&read(cert)?).map_err(failed(cert))?;
     let private = Zeroizing::new(read(key)?);
     let matches = |private: &[u8]| Ok(chain.leaf().matches_key(&PrivateKey::from_pem(private)?));
-    // Of an encrypted key mod_ssl knows, which has the pass phrase or asks for it.
+    // Only mod_ssl can check an encrypted key: it has the pass phrase or asks for it.
     let is_known = PrivateKey::is_encrypted(&private) || chain.leaf().matches_key_file(&private);
     if !is_known && !matches(&private).map_err(failed(key))? {
         return Err(format!("{} does not belong to the private key in {}", cert.display(), key.display()));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How a set comes into use: assembled in `tmp`, then swapped in, the folder before it going to `archive`.
+//! Brings a set into use: assembles it in `tmp`, then swaps it in, the folder before it going to `archive`.
 //! The process may die between any two steps; [`super::recover`] then ends the swap. Whether the set may come
 //! into use is decided in [`super::activate`], which imports this file.
 
@@ -44,7 +44,7 @@ impl Archive {
         Ok(Archive(highest))
     }
 
-    /// Gives the folder in the archive where the set before is now.
+    /// Returns the folder in the archive that has the set before now.
     pub fn swap_in(&mut self, store: &StartStore, name: &str) -> Result<Option<String>, Error> {
         let mut archived = None;
         if store.exists(Group::Domains, name)? {

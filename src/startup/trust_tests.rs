@@ -263,9 +263,9 @@ fn a_few_accounts_without_a_code_are_kept_if_a_configured_domain_fits() {
     );
     // Our own accounts are added to these, and changes to known ones by others are ignored.
     lab.stage_account("d5.test", &account(5));
-    let mut told = account(0);
-    told["contact"] = json!(["mailto:other@a.test"]);
-    plant_account(&lab, "d0.test", &told);
+    let mut changed = account(0);
+    changed["contact"] = json!(["mailto:other@a.test"]);
+    plant_account(&lab, "d0.test", &changed);
     plant_account(&lab, "d7.test", &bound);
     let bound_md = Md { eab: Some(Eab { kid: "k".into(), hmac: "h".into() }), ..mds[7].clone() };
     start(&lab, &[&mds[..7], &[bound_md]].concat());

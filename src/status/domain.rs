@@ -35,7 +35,7 @@ pub struct Domain<'a> {
     pub managed: &'a Managed,
     /// The set that has come into use since the start.
     pub live: Option<Arc<LiveSet>>,
-    /// How many processes serve that.
+    /// The number of processes that serve it.
     pub workers: usize,
     pub renewal: Option<Arc<Renewal>>,
     pub need: Arc<RenewalNeed>,
@@ -43,7 +43,7 @@ pub struct Domain<'a> {
     pub save_error: Option<Loss>,
 }
 
-/// How a set of certificates comes, or came, into use.
+/// The way a set of certificates comes, or came, into use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Activation {
     pub mode: &'static str,
@@ -110,7 +110,7 @@ impl Domain<'_> {
         }
     }
 
-    /// How it stands, in the word that all pages use.
+    /// Its standing, in the word that all pages use.
     pub fn standing(&self, now: Timestamp) -> Standing {
         self.facts().standing(now)
     }

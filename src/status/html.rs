@@ -136,7 +136,7 @@ impl Dates {
     }
 }
 
-/// How all domains stand, in one line.
+/// The standing of all domains, in one line.
 fn summary(rows: &[Arc<Shown>]) -> Markup {
     let at = |progress| rows.iter().filter(|row| row.progress == progress).count();
     let counted = Standing::all()

@@ -10,7 +10,7 @@ use crate::time::{DAY, Timestamp};
 use crate::url::Url;
 use std::time::Duration;
 
-/// How serious a state is, the most serious first.
+/// The severity of a state, the most serious first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
     /// Clients are refused, or soon will be.

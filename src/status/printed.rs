@@ -41,7 +41,7 @@ pub struct Shown {
     pub progress: Progress,
 }
 
-/// How far a renewal has come.
+/// The progress of a renewal.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Progress {
     None,

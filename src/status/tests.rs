@@ -203,12 +203,12 @@ fn what_changes_on_disk_shows_within_a_second() {
 /// The C module writes a job marked finished after its notification that a certificate expires.
 #[test]
 fn a_finished_job_without_a_set_is_a_renewal_only_if_it_failed_or_lost_it() {
-    let told = Job { finished: true, notified: true, ..begun("a.test") };
+    let warned = Job { finished: true, notified: true, ..begun("a.test") };
     for (job, is_shown) in [
-        (told.clone(), false),
-        (Job { errors: 2, ..told.clone() }, true),
-        (Job { valid_from: Some(NOW), ..told.clone() }, true),
-        (Job { finished: false, ..told }, true),
+        (warned.clone(), false),
+        (Job { errors: 2, ..warned.clone() }, true),
+        (Job { valid_from: Some(NOW), ..warned.clone() }, true),
+        (Job { finished: false, ..warned }, true),
     ] {
         let (_dir, store) = store();
         Staging::new(&store, "a.test").save_job(&job).unwrap();
@@ -447,9 +447,9 @@ fn waiting_for_the_ca_and_being_held_back_is_shown_and_no_error() {
 #[test]
 fn a_certificate_that_is_not_renewed_in_time_is_good_but_stands_out() {
     let (_dir, store) = store();
-    let mut told = Job::new("a.test");
-    told.note(NOW, "message-expiring", None, None);
-    Staging::new(&store, "a.test").save_job(&told).unwrap();
+    let mut warned = Job::new("a.test");
+    warned.note(NOW, "message-expiring", None, None);
+    Staging::new(&store, "a.test").save_job(&warned).unwrap();
     let mut manual = managed("a.test", rsa(Some(cert(50, 40))));
     manual.md.renew_mode = crate::model::RenewMode::Manual;
     let snapshots = snapshots(vec![manual], &store);
@@ -475,7 +475,7 @@ fn a_certificate_that_is_not_renewed_in_time_is_good_but_stands_out() {
     is(32, ("good", "expires-soon", true));
     is(40, ("expired", "expired", false));
     let md = &list(&snapshots, NOW.plus(DAY * 32))["managed-domains"][0];
-    assert_eq!(md.get("renewal"), None, "what was told is no renewal");
+    assert_eq!(md.get("renewal"), None, "what was warned is no renewal");
 }
 
 #[test]
@@ -520,10 +520,10 @@ fn meaningless_numbers_head_no_failure_and_a_failed_command_shows() {
     failed("general.test", 20014);
     failed("part.test", 20022);
     failed("refused.test", 111);
-    let mut told = Job::new("told.test");
-    told.fail_to_warn(MESSAGE_FAILED.into(), "exit code 1".into());
-    Staging::new(&store, "told.test").save_job(&told).unwrap();
-    let names = ["general.test", "part.test", "refused.test", "told.test"];
+    let mut warned = Job::new("warned.test");
+    warned.fail_to_warn(MESSAGE_FAILED.into(), "exit code 1".into());
+    Staging::new(&store, "warned.test").save_job(&warned).unwrap();
+    let names = ["general.test", "part.test", "refused.test", "warned.test"];
     let mds = names.map(|name| managed(name, rsa(Some(cert(50, 40))))).to_vec();
     let page = html::certificates(&snapshots(mds, &store), &monitor(), NOW);
     let activity = |name: &str| {
@@ -535,8 +535,8 @@ fn meaningless_numbers_head_no_failure_and_a_failed_command_shows() {
     assert!(begins("general.test", "<b>Error</b>: the CA gave no reason"), "{page}");
     assert!(begins("part.test", "<b>Error</b>: the CA gave no reason"), "{page}");
     assert!(begins("refused.test", "<b>Error[Connection refused]</b>: the CA"), "{page}");
-    let told = activity("told.test");
-    assert!(told.contains("<br><b>Error</b>: exit code 1") && !told.contains("Renewing"), "{told}");
+    let warned = activity("warned.test");
+    assert!(warned.contains("<br><b>Error</b>: exit code 1") && !warned.contains("Renewing"), "{warned}");
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub fn list(
     records: &[Server<'_>],
 ) -> Result<Vec<Finding>, Vec<Finding>> {
     let ends = advice.ends_start();
-    let is_told = |finding: &Finding| finding.level <= Level::Warn;
+    let is_logged = |finding: &Finding| finding.level <= Level::Warn;
     let mut findings = advice.findings;
     findings.append(&mut plan.findings);
     let is_known = !advice.has_other_tls && advice.tls.iter().all(|tls| tls.engine != Engine::Unknown);
@@ -79,7 +79,7 @@ pub fn list(
     match plan.after_tls(&config_servers(servers), &tls, &alpn) {
         Err(conflicts) => {
             findings.splice(0..0, conflicts);
-            findings.retain(is_told);
+            findings.retain(is_logged);
             return Err(findings);
         }
         Ok(later) if is_known => {
@@ -95,7 +95,7 @@ pub fn list(
         let text = advice::no_watchdog(watched.map(|planned| planned.md.name.as_str()));
         findings.push(Finding { level: Level::Warn, text });
     }
-    findings.retain(is_told);
+    findings.retain(is_logged);
     if ends { Err(findings) } else { Ok(findings) }
 }
 

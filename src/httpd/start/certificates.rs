@@ -59,7 +59,7 @@ pub fn add_certificates(server: Server<'_>, certs: &mut PathArray<'_>, keys: &mu
     added.unwrap_or(false)
 }
 
-/// Whose certificate the host is given.
+/// The source of the certificate that the host gets.
 fn source(
     startup: &Startup,
     server: Server<'_>,
@@ -106,8 +106,8 @@ pub fn loaded(server: Server<'_>, context: Context) {
     }
 }
 
-/// Where handshakes of a host look for a live set, and whether certificates of its own stay beside that;
-/// `None` where none goes live.
+/// The place where handshakes of a host look for a live set, and whether certificates of its own stay beside
+/// that; `None` where none goes live.
 pub fn live_slot(server: Server<'_>) -> Option<(Slot, bool)> {
     startup(server)?.hosts.slot_of(server)
 }

@@ -9,21 +9,22 @@ use crate::httpd::state::Server;
 use crate::httpd::sys;
 use std::path::Path;
 
-/// `apachectl configtest`: prints all that can be known on the terminal. Fails only where the start would.
+/// `apachectl configtest`: prints all findings that can be known on the terminal. Fails only where the start
+/// would.
 pub fn check(main: Server<'_>) -> Result<(), StartFailed> {
     if !sys::is_configuration_test() {
         return Ok(());
     }
     let records = sys::servers(main);
     let servers = collect(main, &records);
-    let tell =
+    let print =
         |findings: Vec<Finding>| findings.iter().for_each(|finding| sys::print_to_terminal(&finding.text));
     let list = make_plan(&servers).and_then(|plan| {
         let advice = advice::of(&plan, &servers);
         advice::list(plan, advice, &servers, &records)
     });
-    list.map(tell).map_err(|findings| {
-        tell(findings);
+    list.map(print).map_err(|findings| {
+        print(findings);
         StartFailed
     })
 }

@@ -81,7 +81,7 @@ pub fn note_by_mod_ssl(server: Server<'_>) {
     }
 }
 
-/// How `MDStapling` has the certificates of an MD stapled; `None`: not at all.
+/// The stapling terms for the certificates of an MD by `MDStapling`; `None`: not at all.
 fn terms_of(plan: &Plan, md: usize) -> Option<Terms> {
     let is_stapled = plan.mds.get(md)?.md.stapling;
     terms_where_stapled(plan, md).filter(|_| is_stapled)
@@ -157,7 +157,7 @@ fn clean_up(
     }
 }
 
-/// Whose responses are in use at a start.
+/// The users of responses at a start.
 struct Users<'a> {
     cache: &'a Cache,
     /// Of the certificates in the cache.

@@ -99,7 +99,7 @@ pub struct State {
     pub contexts: Arc<Contexts>,
     /// If anything is stapled.
     pub stapling: Option<Arc<Service>>,
-    /// How requests for OCSP responses fare, for pages.
+    /// The states of requests for OCSP responses, for pages.
     pub stapling_states: States,
     /// In the child that renews.
     pub stapling_runner: Mutex<Option<Runner>>,

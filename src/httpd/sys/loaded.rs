@@ -24,7 +24,7 @@ fn name() -> Option<&'static CStr> {
     }
 }
 
-/// Where the library is: any address within it.
+/// The place of the library: any address within it.
 fn address() -> *const () {
     outdated as *const ()
 }

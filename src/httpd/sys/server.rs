@@ -179,7 +179,7 @@ pub fn instance() -> u64 {
     }
 }
 
-/// How many children there can be at once.
+/// The maximum number of children at once.
 pub fn child_limit() -> usize {
     let mut limit = 0;
     // SAFETY: the MPM answers once the configuration has been read; it writes an int.

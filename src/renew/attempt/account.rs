@@ -29,7 +29,7 @@ pub struct Client<'a> {
     pub store: &'a WorkStore,
 }
 
-/// Where an account was found.
+/// The place where an account was found.
 enum Place {
     /// This folder in `accounts`, which is not ours to write.
     Stored(String),

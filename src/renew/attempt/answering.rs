@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 #[derive(Default)]
 pub struct Answering {
     changing: Mutex<()>,
-    /// Of certificates that answer tls-alpn-01.
+    /// Keys of certificates that answer tls-alpn-01.
     keys: Mutex<Vec<(KeySpec, PrivateKey)>>,
 }
 

@@ -48,7 +48,7 @@ pub struct Context {
     order_queue: Mutex<OrderQueue>,
     /// The CA that an MD asks, where it is not the first one.
     asked: Mutex<HashMap<usize, String>>,
-    /// Until when MDs wait, as far as this process has logged it.
+    /// The ends of waits that this process has logged, by MD.
     logged_waits: Mutex<HashMap<String, Timestamp>>,
     /// MDs with a call of a command whose outcome a former process may still save.
     called: Mutex<HashSet<String>>,
@@ -61,7 +61,7 @@ pub struct Context {
     live: Option<(Arc<dyn Workers>, Duration)>,
     /// The hosts that try a new set.
     hosts: Option<Arc<dyn Hosts>>,
-    /// Where revocations show.
+    /// The cache of OCSP responses, which shows revocations.
     revocations: Option<Arc<Cache>>,
 }
 

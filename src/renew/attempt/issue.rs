@@ -54,7 +54,7 @@ fn end(attempt: &mut Attempt<'_, '_>, error: Option<&Error>) {
     }
     let is_stopped = error.is_some_and(Error::is_stopped);
     let now = attempt.now();
-    // Where nothing came of this look, there is nothing new to take away.
+    // A look without a result has no new answers to remove.
     if !is_stopped
         && !attempt.running.is_quiet()
         && !attempt.saved.as_ref().is_some_and(|order| order.is_awaiting_the_ca(now))

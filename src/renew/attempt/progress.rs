@@ -208,8 +208,8 @@ impl<'a> Running<'a> {
         }
         let Job { notified, notified_renewed, .. } = self.job;
         let before = found.as_ref().and_then(|job| job.pending_notice.clone());
-        let is_told = notified && notified_renewed;
-        let pending_notice = (!is_told).then(|| PendingNotice {
+        let is_notified = notified && notified_renewed;
+        let pending_notice = (!is_notified).then(|| PendingNotice {
             notified,
             notified_renewed,
             ..before.clone().unwrap_or_default()

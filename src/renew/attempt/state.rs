@@ -13,7 +13,7 @@ use crate::renew::decide::error::Error;
 use crate::time::{Clock, Timestamp};
 use std::time::Duration;
 
-/// How far an attempt, or a step of it, has come.
+/// The progress of an attempt, or of a step of it.
 pub enum Progress<T> {
     Complete(T),
     /// The CA is at work, and takes its time.
@@ -29,7 +29,7 @@ pub(super) struct Attempt<'a, 'r> {
     pub(super) saved: Option<SavedOrder>,
     /// It is on disk like this.
     pub(super) is_kept: bool,
-    /// How long the attempt has waited for the CA.
+    /// The time that the attempt has waited for the CA.
     pub(super) stayed: Duration,
 }
 
@@ -54,7 +54,7 @@ impl Attempt<'_, '_> {
         Ok(())
     }
 
-    /// Nothing comes of this order any more.
+    /// Removes an order that has ended.
     pub(super) fn remove_order(&mut self) -> Result<(), Error> {
         self.running.end_wait();
         (self.saved, self.is_kept) = (None, true);

@@ -34,8 +34,8 @@ pub fn due(
     if needs_staple && in_use.are_in_time(now) { Due::Stapled } else { Due::Now }
 }
 
-/// Until when new certificates wait: for the begin of their validity while any other is served that is valid,
-/// and for `delay` after that while the one in use is good in all. Otherwise nothing waits.
+/// The end of the wait of new certificates: the begin of their validity while another valid one is served,
+/// and `delay` after that while the ones in use are good in every respect. Otherwise they do not wait.
 pub fn waits_until<'c>(
     md: &Md,
     in_use: &Certs,
@@ -51,9 +51,9 @@ pub fn waits_until<'c>(
     (now < at && certificates::is_good(md, in_use, now)).then_some(at)
 }
 
-/// Until when a live set is not replaced, although it is due already. A window that takes up most of a
-/// certificate's lifetime (`MDRenewWindow 30d` with certificates of six days) would have each set replaced as
-/// soon as it is there.
+/// The end of the time in which a live set is not replaced, although it is due already. A window that takes
+/// up most of a certificate's lifetime (`MDRenewWindow 30d` with certificates of six days) would have each
+/// set replaced as soon as it is there.
 pub fn rests_until(md: &Md, set: &LiveSet, pause: Duration) -> Timestamp {
     let rest = |cert: &CertInfo| {
         let lifetime = cert.not_after.since(cert.not_before);

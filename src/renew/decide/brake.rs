@@ -12,8 +12,8 @@ use crate::time::{DAY, Timestamp, format_duration};
 use data_encoding::HEXLOWER;
 use std::time::Duration;
 
-/// Sets of one order in the time in which a set rests, and where there is no certificate at all: then
-/// somebody may just have removed it.
+/// Sets of one order in the time in which a set rests, and where there is no certificate at all: then an
+/// admin may just have removed it.
 const SETS: usize = 2;
 const SETS_MISSING: usize = 5;
 
@@ -27,7 +27,7 @@ pub struct Request<'a> {
     pub is_replacement: bool,
 }
 
-/// How long a set is not replaced for the reason that it was ordered for.
+/// The time for which a set is not replaced for the reason that it was ordered for.
 fn rest(lifetime: Duration) -> Duration {
     (lifetime / 3).min(DAY)
 }

@@ -49,7 +49,7 @@ pub enum Error {
     Stopped,
 }
 
-/// Whose fault it is that an answer to a challenge is not in place.
+/// The cause of a challenge answer that is not in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// `MDChallengeDns01`'s.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which of the configured CAs a renewal asks (failover): pure functions of its errors, its urgency, and the
-//! CAs that want no requests for a while.
+//! Chooses which of the configured CAs a renewal asks (failover): pure functions of its errors, its urgency,
+//! and the CAs that want no requests for a while.
 
 use super::urgency::{Urgency, patience};
 use crate::model::RetryState;
@@ -69,7 +69,7 @@ pub fn choose_within_demands<'u>(
     }
 }
 
-/// Until when a demand is obeyed by a renewal whose certificate expires at `end`.
+/// The end of the time for which a renewal whose certificate expires at `end` obeys a demand.
 fn obeyed_until((since, until): Demand, end: Option<Timestamp>) -> Timestamp {
     until.min(since.plus(patience(end, since)))
 }

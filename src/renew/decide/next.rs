@@ -138,8 +138,8 @@ impl<'a> Inputs<'a> {
         let known_of = |id: &str| self.advice.iter().find(|entry| entry.cert_id == id);
         // Only the CA that issued a certificate knows about it; where that is not noted, it is the first one.
         let ca = self.md.ca.url.as_ref().or(self.md.ca.urls.first())?;
-        let is_spared = self.rate_limits.until(ca, &self.md.domains, now).is_some();
-        (ids.any(|id| ari::is_due(known_of(id), now)) && !is_spared).then(|| ca.clone())
+        let is_limited = self.rate_limits.until(ca, &self.md.domains, now).is_some();
+        (ids.any(|id| ari::is_due(known_of(id), now)) && !is_limited).then(|| ca.clone())
     }
 
     fn due(&self, cause: Cause, now: Timestamp) -> Action {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How long a phase of an order may take until the order is given up. Pure.
+//! The time that a phase of an order may take until the order is given up. Pure.
 
 use super::urgency::Urgency;
 use crate::managed::saved_order::{Phase, SavedOrder};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// An issuance may take longer than a validation unless it is urgent: at some CAs people approve it.
 const ISSUANCE_MAX: Duration = DAY.saturating_mul(7);
-/// Where it is urgent and another CA may be faster.
+/// For urgent renewals where another CA may be faster.
 const PRESSED_MAX: Duration = Duration::from_secs(3600);
 
 /// When this phase of `order` is given up: when the order expires, or after a day. `has_other`: there is

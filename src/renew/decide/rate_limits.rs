@@ -111,7 +111,7 @@ impl RateLimits {
         }
     }
 
-    /// Until when nothing for `domains` may be asked of the CA; `None`: now is fine.
+    /// The end of the wait before requests for `domains` at the CA; `None`: none is demanded.
     pub fn until(&self, ca: &str, domains: &[String], now: Timestamp) -> Option<Timestamp> {
         self.find(ca, domains, now).map(|limit| limit.until)
     }

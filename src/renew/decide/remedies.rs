@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_that_a_person_has_to_end_is_told_with_its_page() {
+    fn a_pause_that_a_person_has_to_end_is_explained_with_its_page() {
         let page = "https://portal.letsencrypt.org/sfe/v1/unpause?jwt=ey.J";
         let paused = Problem::new(
             "acme:error:rateLimited",
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compound_problem_is_told_by_its_first_part() {
+    fn the_first_part_determines_the_advice_on_a_compound_problem() {
         let document = serde_json::json!({"type": "urn:ietf:params:acme:error:compound",
             "subproblems": [{"type": "urn:ietf:params:acme:error:caa"}]});
         let problem = Box::new(Problem { status: 403, ..Problem::parse(&document).unwrap() });

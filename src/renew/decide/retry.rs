@@ -59,7 +59,7 @@ impl Failure {
     }
 }
 
-/// How retries are configured.
+/// The configuration of retries.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
     pub delay: Duration,

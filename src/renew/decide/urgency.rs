@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The longest wait between two tries.
 pub const RETRY_MAX: Duration = DAY;
 
-/// How much a renewal needs to succeed.
+/// The urgency of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
     Usual,

@@ -204,7 +204,7 @@ fn perform(facts: &mut Facts<'_>, running: &mut Running<'_>, action: Action) -> 
             Next::At(look_at)
         }
         Action::SpareCa { ca, until, look_at } => {
-            spare(renewal, running, &ca, until);
+            note_demand(renewal, running, &ca, until);
             Next::At(look_at)
         }
         Action::NoCa => failed(renewal, running, None, &Error::NoAuthority),
@@ -220,9 +220,8 @@ fn perform(facts: &mut Facts<'_>, running: &mut Running<'_>, action: Action) -> 
     }
 }
 
-/// The CA wants no requests: logs that and notes it in the job, which keeps the demand of another job like an
-/// own one.
-fn spare(renewal: &Renewal<'_>, running: &mut Running<'_>, ca: &str, until: Timestamp) {
+/// Logs a CA's demand to wait and notes it in the job, which keeps the demand of another job like its own.
+fn note_demand(renewal: &Renewal<'_>, running: &mut Running<'_>, ca: &str, until: Timestamp) {
     log_wait(renewal, until, &format!("{ca} asked for that"));
     if running.job.next_run == Some(until) {
         return;

@@ -135,8 +135,8 @@ pub(super) fn waiting(renewal: &Renewal<'_>, running: &mut Running<'_>, wait: Wa
         waiting.since.to_http_date(),
         until.to_http_date()
     ));
-    let is_news = job.waiting.as_ref().is_none_or(|known| known.what != waiting.what);
-    if is_news {
+    let is_new = job.waiting.as_ref().is_none_or(|known| known.what != waiting.what);
+    if is_new {
         crate::log!(Notice, "md[{}]: {text}", job.name);
         job.note(now, "progress", None, Some(text));
     } else {

@@ -72,8 +72,8 @@ pub(super) fn hold_back(
     save(running);
 }
 
-/// Logs once that the renewal waits until then. Where its certificate is missing or expires soon, somebody
-/// should know: a file says so, and there is no error.
+/// Logs once that the renewal waits until then. Where its certificate is missing or expires soon, the admin
+/// should know: the wait is noted in a file, and there is no error.
 pub(super) fn log_wait(renewal: &Renewal<'_>, until: Timestamp, why: &str) {
     if !renewal.is_new_wait(until) {
         return;

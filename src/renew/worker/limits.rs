@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How many renewals may be in flight, over all and at one CA, so that neither many domains burden a CA nor a
-//! CA that never answers takes every place. A renewal that only waits for its CA to validate gives back its
+//! Limits the renewals in flight, in total and at one CA, so that neither many domains burden a CA nor a CA
+//! that never answers takes every place. A renewal that only waits for its CA to validate gives back its
 //! place there, so that other slow validations go on meanwhile. Pure bookkeeping.
 
 use std::collections::HashMap;

@@ -490,7 +490,7 @@ fn what_was_live_comes_into_use_while_the_next_renewal_goes_on() {
     assert!(lab.has("archive/a.test.1"));
 }
 
-/// As often as that, starts ended with sets of these keys for the MD.
+/// Notes that starts ended with sets of these keys for the MD, `times` times.
 fn end_starts(lab: &Lab, name: &str, keys: &[String], times: usize) {
     let mut ended = EndedStarts::read(&lab.store, NOW).unwrap();
     (0..times).for_each(|_| ended.count(Some(name), keys, NOW));
