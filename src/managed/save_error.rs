@@ -82,6 +82,6 @@ impl SaveError {
 
 impl std::fmt::Debug for SaveError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Unsaved").field(&self.loss()).finish()
+        f.debug_tuple("SaveError").field(&self.loss()).finish()
     }
 }

@@ -97,8 +97,8 @@ impl Accounts {
         self.fitting(ca_url, md).next().map(|account| account.folder.as_str())
     }
 
-    /// Notes in `md` which CA issued a set, and for which account. `staged`: the settings it was ordered with;
-    /// `adopted`: the accounts that came with it, by their CAs.
+    /// Notes in `md` which CA issued a set, and for which account. `staged`: the settings it was ordered
+    /// with; `adopted`: the accounts that came with it, by their CAs.
     pub fn name_ca(&self, adopted: &[(String, String)], md: &mut Md, staged: &Md) {
         let Some(url) = &staged.ca.url else { return };
         let known = |folder: &&String| self.fits(folder, url, md);

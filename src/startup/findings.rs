@@ -18,8 +18,8 @@ use crate::time::Timestamp;
 /// More hosts than these are counted, not named: the log of a start with thousands is to stay readable.
 const NAMED: usize = 10;
 
-/// For the log: hosts with a self-signed certificate only, hosts that serve their own files, and domains whose
-/// certificates clients refuse or that do not match the configuration.
+/// For the log: hosts with a self-signed certificate only, hosts that serve their own files, and domains
+/// whose certificates clients refuse or that do not match the configuration.
 pub fn findings<'m>(mds: impl Iterator<Item = &'m Managed> + Clone, now: Timestamp) -> Vec<Finding> {
     let hosts: Vec<_> = mds.clone().flat_map(|md| md.hosts.iter().map(move |host| (md, host))).collect();
     let out_of_time: Vec<_> = mds.clone().filter_map(|md| out_of_time(md, now)).collect();

@@ -10,7 +10,8 @@
 //!
 //! 1. `config::MdSection`: the directives as written;
 //! 2. `config::PlannedMd`: the settings in force. Its `md` is their only copy until the start ends:
-//!    reconciling adds the values that only the store has, activation its CA and account, the hosts its names;
+//!    reconciling adds the values that only the store has, activation its CA and account, the hosts its
+//!    names;
 //! 3. [`managed::Managed`](crate::managed::Managed): the running server's data.
 //!
 //! [`stored_md::StoredMd`] belongs to the second one and has no settings: it holds the stored data.

@@ -109,8 +109,8 @@ pub fn failed(
 }
 
 /// When to try again after the `errors`-th failure in a row: `base · 2^(errors-1)`, at most `longest`, spread
-/// by ±50 % (`random` in 0..1), never before `not_before` (the CA's Retry-After). A failure that no repetition
-/// mends is retried once a day from the first time on.
+/// by ±50 % (`random` in 0..1), never before `not_before` (the CA's Retry-After). A failure that no
+/// repetition mends is retried once a day from the first time on.
 pub fn retry_at(
     errors: u32,
     base: Duration,
