@@ -9,7 +9,7 @@
 //! | L5 | `httpd` | glue: performs httpd's hooks, the only place that knows httpd |
 //! | L4 | `startup`, `renew`, `live`, `stapling`, `status`, `notify`, `require_https` | use cases |
 //! | L3 | `managed`, `metrics`, `acme`, `challenge`, `ocsp` | what a process knows; protocols |
-//! | L2 | `config`, `store`, `http`, `exec` | directives; the outside: disk, network, commands |
+//! | L2 | `config`, `store`, `http`, `dns`, `exec` | directives; the outside: disk, network, commands |
 //! | L1 | `crypto`, `model`, `work` | values; the queue and the threads that jobs run in |
 //! | L0 | `backoff`, `counters`, `time`, `names`, `url`, `log`, `sync`, `library` | ground |
 //!
@@ -34,6 +34,7 @@ pub mod model;
 pub mod work;
 // L2
 pub mod config;
+pub mod dns;
 pub mod exec;
 pub mod http;
 pub mod store;

@@ -2,11 +2,7 @@
 //! Message authentication codes (HMAC-SHA256, RFC 2104), with which a process verifies that another process
 //! with the same secret wrote a file.
 
-use super::Error;
-use openssl::hash::MessageDigest;
-use openssl::memcmp;
-use openssl::pkey::PKey;
-use openssl::sign::Signer;
+use super::{Error, hmac};
 use zeroize::Zeroizing;
 
 /// The length of a code.
@@ -33,18 +29,14 @@ impl AuthKey {
     /// Whether `found` is the code of these parts. Takes as long wherever it differs.
     pub fn fits(&self, parts: &[&[u8]], found: &[u8]) -> bool {
         let wanted = self.code(parts);
-        wanted.is_ok_and(|wanted| found.len() == LENGTH && memcmp::eq(&wanted, found))
+        wanted.is_ok_and(|wanted| hmac::is_same(&wanted, found))
     }
 }
 
 fn code(key: &[u8], parts: &[&[u8]]) -> Result<Zeroizing<[u8; LENGTH]>, Error> {
-    let key = PKey::hmac(key)?;
-    let mut signer = Signer::new(MessageDigest::sha256(), &key)?;
-    for part in parts {
-        signer.update(part)?;
-    }
+    let found = hmac::code(hmac::Digest::Sha256, key, parts)?;
     let mut code = Zeroizing::new([0; LENGTH]);
-    signer.sign(&mut *code)?;
+    code.copy_from_slice(&found);
     Ok(code)
 }
 

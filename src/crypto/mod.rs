@@ -12,6 +12,7 @@ pub mod der;
 pub mod extension;
 #[cfg(test)]
 pub mod fixture;
+pub mod hmac;
 pub mod identity;
 pub mod jws;
 pub mod key;

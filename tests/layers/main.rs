@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["backoff", "counters", "time", "names", "url", "log", "sync", "library"],
     &["crypto", "model", "work"],
-    &["config", "store", "http", "exec"],
+    &["config", "store", "http", "dns", "exec"],
     &["managed", "metrics", "acme", "challenge", "ocsp"],
     &["startup", "renew", "live", "stapling", "status", "notify", "require_https"],
     &["httpd"],
@@ -60,6 +60,9 @@ const PLACES: &[(&str, &[&str])] = &[
     ("openssl", &["crypto/", "ocsp/", "http/", "httpd/sys/", "httpd/hooks/"]),
     ("openssl_sys", &["httpd/sys/", "httpd/hooks/"]),
     ("ureq", &["http/client.rs", "http/client/"]),
+    // Its types stop at ours.
+    ("domain::base", &["dns/"]),
+    ("domain::rdata", &["dns/"]),
     ("foreign_types", &["httpd/sys/", "httpd/hooks/"]),
     ("SystemTime::now", &["time.rs"]),
     ("Zoned::now", &["time.rs"]),

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Dynamic updates (RFC 2136) of TXT records, signed with TSIG. Adds and deletes one value and leaves whatever
+//! else is at the name. Says what the admin has to change where the server refuses. Imports all of this room
+//! but `resolve`.
+
+use super::{
+    Class, Data, Dns, Error, Message, Name, Opcode, OptRcode, Question, Record, Rtype, TsigKey, tsig,
+};
+use crate::crypto;
+use crate::time::Timestamp;
+use std::net::SocketAddr;
+
+/// What is done with one TXT record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Add {
+        /// Seconds.
+        ttl: u32,
+    },
+    Delete,
+}
+
+/// One value at one name of a zone.
+#[derive(Clone, Debug)]
+pub struct Update {
+    pub server: SocketAddr,
+    pub zone: Name,
+    pub name: Name,
+    pub value: Vec<u8>,
+    pub change: Change,
+}
+
+/// Why the record is not (known to be) changed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {} in the zone {} at {}: {reason}. {}", .update.words(), .update.zone, .update.server, self.advice())]
+pub struct Failed {
+    pub update: Box<Update>,
+    pub key: Name,
+    pub reason: Reason,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    #[error("{0}")]
+    Exchange(Error),
+    #[error("{0}")]
+    Tsig(tsig::Error),
+    #[error("the server answered {0}")]
+    Refused(OptRcode),
+    #[error("the server answered another request")]
+    OtherRequest,
+}
+
+impl Update {
+    /// Has the server do it. Success is what the server signed.
+    pub fn send(&self, dns: &dyn Dns, key: &TsigKey, now: Timestamp) -> Result<(), Failed> {
+        let failed = |reason| Failed { update: Box::new(self.clone()), key: key.name.clone(), reason };
+        self.exchange(dns, key, now).map_err(failed)
+    }
+
+    fn exchange(&self, dns: &dyn Dns, key: &TsigKey, now: Timestamp) -> Result<(), Reason> {
+        let id = crypto::random().map_err(|error| Reason::Tsig(error.into()))?;
+        let request = self.message(u16::from_be_bytes(id));
+        let bytes = request.to_bytes().map_err(|error| Reason::Tsig(error.into()))?;
+        let signed = tsig::sign(key, bytes, now).map_err(Reason::Tsig)?;
+        let answer = dns.exchange(self.server, &signed.bytes).map_err(Reason::Exchange)?;
+        let answer = tsig::verify(key, &signed, &answer, now).map_err(Reason::Tsig)?;
+        if answer.id != request.id || !answer.flags.qr || answer.opcode != Opcode::UPDATE {
+            return Err(Reason::OtherRequest);
+        }
+        match answer.rcode {
+            OptRcode::NOERROR => Ok(()),
+            rcode => Err(Reason::Refused(rcode)),
+        }
+    }
+
+    fn message(&self, id: u16) -> Message {
+        let mut message = Message::request(id, Opcode::UPDATE);
+        message.questions.push(Question::new(self.zone.clone(), Rtype::SOA));
+        let (class, ttl) = match self.change {
+            Change::Add { ttl } => (Class::IN, ttl),
+            Change::Delete => (Class::NONE, 0),
+        };
+        let data = Data::Txt(self.value.clone());
+        message.authority.push(Record { name: self.name.clone(), class, ttl, data });
+        message
+    }
+
+    fn words(&self) -> String {
+        let verb = match self.change {
+            Change::Add { .. } => "add",
+            Change::Delete => "delete",
+        };
+        format!("{verb} the TXT record of {}", self.name)
+    }
+}
+
+impl Failed {
+    /// What to do.
+    fn advice(&self) -> String {
+        let (Update { server, zone, .. }, key) = (&*self.update, &self.key);
+        match &self.reason {
+            Reason::Exchange(Error::Stopped) => "The next process tries again.".into(),
+            Reason::Exchange(_) | Reason::OtherRequest | Reason::Tsig(tsig::Error::Malformed(_)) => {
+                format!(
+                    "Check that {server} is the primary server of {zone} and answers this machine by TCP."
+                )
+            }
+            Reason::Refused(rcode) | Reason::Tsig(tsig::Error::Unsigned(rcode)) => self.advice_on(*rcode),
+            Reason::Tsig(tsig::Error::BadKey | tsig::Error::OtherKey) => {
+                format!(
+                    "Add the key '{key}' to that server, with the algorithm of the key file, or correct the key file."
+                )
+            }
+            Reason::Tsig(tsig::Error::BadTime(_) | tsig::Error::Stale(_)) => {
+                "Set the clocks of both machines, best by NTP.".into()
+            }
+            Reason::Tsig(tsig::Error::Crypto(_)) => crypto::ADVICE.into(),
+            Reason::Tsig(_) => {
+                format!(
+                    "Make name, algorithm and secret of the key '{key}' the same here and on that server."
+                )
+            }
+        }
+    }
+
+    fn advice_on(&self, rcode: OptRcode) -> String {
+        let (Update { server, zone, name, .. }, key) = (&*self.update, &self.key);
+        match rcode {
+            OptRcode::REFUSED => format!(
+                "Allow the key '{key}' to change TXT records of {name} there (update-policy in BIND, acl in Knot)."
+            ),
+            OptRcode::NOTAUTH => format!(
+                "Name the primary server of {zone}, or the zone that {server} has with zone=, and allow the key '{key}' there."
+            ),
+            OptRcode::NOTZONE => format!("Name the zone that {name} is in with zone=."),
+            OptRcode::SERVFAIL => {
+                "See the log of that server; often it cannot write the zone's file or journal.".into()
+            }
+            OptRcode::FORMERR | OptRcode::NOTIMP => {
+                format!("Name a server that takes dynamic updates (RFC 2136): {server} does not.")
+            }
+            _ => "See the log of that server.".into(),
+        }
+    }
+}
