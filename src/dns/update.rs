@@ -98,7 +98,7 @@ impl Update {
 impl Failed {
     /// What to do.
     fn advice(&self) -> String {
-        let (Update { server, zone, .. }, key) = (&*self.update, &self.key);
+        let (Update { server, zone, name, .. }, key) = (&*self.update, &self.key);
         match &self.reason {
             Reason::Exchange(Error::Stopped) => "The next process tries again.".into(),
             Reason::Exchange(_) | Reason::OtherRequest | Reason::Tsig(tsig::Error::Malformed(_)) => {
@@ -107,9 +107,11 @@ impl Failed {
                 )
             }
             Reason::Refused(rcode) | Reason::Tsig(tsig::Error::Unsigned(rcode)) => self.advice_on(*rcode),
+            // Knot says BADKEY of a key that it knows as well, where no rule allows it to do this.
             Reason::Tsig(tsig::Error::BadKey | tsig::Error::OtherKey) => {
                 format!(
-                    "Add the key '{key}' to that server, with the algorithm of the key file, or correct the key file."
+                    "Add the key '{key}' with the algorithm of the key file to that server, and allow it to change TXT \
+                     records of {name} there."
                 )
             }
             Reason::Tsig(tsig::Error::BadTime(_) | tsig::Error::Stale(_)) => {

@@ -30,6 +30,8 @@ pub enum Need {
     Strace,
     /// Reads and writes of httpd are checked.
     Valgrind,
+    /// A program that not every machine has.
+    Program(&'static str),
 }
 
 pub struct Lab {
@@ -189,8 +191,9 @@ impl Need {
                 (pebble::version() < (major, minor)).then(|| format!("needs pebble {major}.{minor}"))
             }
             Need::Strace => strace::obstacle(),
-            Need::Valgrind => {
-                in_path("valgrind").is_none().then(|| "no valgrind here: run `make setup`".to_string())
+            Need::Valgrind => Need::Program("valgrind").obstacle(),
+            Need::Program(name) => {
+                in_path(name).is_none().then(|| format!("no {name} here: run `make setup`"))
             }
             Need::PanicModule => {
                 let path = module::with_panic_injection();
@@ -200,10 +203,11 @@ impl Need {
     }
 }
 
-/// A program of this machine, by its name.
+/// A program of this machine, by its name. Servers are where a user's own path does not lead.
 pub fn in_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.exists())
+    let servers = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    env::split_paths(&path).chain(servers).map(|dir| dir.join(name)).find(|file| file.exists())
 }
 
 /// Says so past the capture of the test runner, so that it can be counted.
