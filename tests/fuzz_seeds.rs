@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The seeds of the fuzz targets, through the very checks that the targets make. `UPDATE_SEEDS=1` regenerates
-//! them, with a CA of their own.
+//! The seeds of the fuzz targets for OCSP, through the very checks that the targets make. `UPDATE_SEEDS=1`
+//! regenerates them, with a CA of their own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../fuzz/checks/answer.rs"]
@@ -145,9 +145,9 @@ fn write_all() {
     let chain = [leaf.to_pem().unwrap(), ca.cert.to_pem().unwrap()].concat();
     let responses = responses(&ca, &stranger, &leaf);
     let answers = answers(&responses["good"]);
-    let _ = fs::remove_dir_all(seeds());
     for (dir, seeds_of) in [("ocsp_response", responses), ("ocsp_answer", answers)] {
         let dir = seeds().join(dir);
+        let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         seeds_of.iter().for_each(|(name, bytes)| fs::write(dir.join(name), bytes).unwrap());
     }

@@ -4,7 +4,7 @@
 //! when the process stops. Imports `wire` and `error` of this room.
 
 use super::wire::{Edns, MAX_MESSAGE, UDP_SIZE};
-use super::{Dns, Error, Flags, Message, Opcode, Question, Recursion};
+use super::{Dns, Error, Flags, Malformed, Message, Opcode, OptRcode, Question, Recursion};
 use crate::crypto;
 use crate::time::Clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -54,12 +54,18 @@ impl Sockets {
 
 impl Dns for Sockets {
     fn ask(&self, server: SocketAddr, question: &Question, recursion: Recursion) -> Result<Message, Error> {
-        let request = request(question, recursion)?;
-        let bytes = request.to_bytes().map_err(|reason| Error::Local(reason.to_string()))?;
-        let answer = self.ask_by_udp(server, &request, &bytes)?;
+        let mut request = request(question, recursion)?;
+        let answer = self.ask_by_udp(server, &request)?;
+        let answer = if is_without_edns(&answer) {
+            request.edns = None;
+            self.ask_by_udp(server, &request)?
+        } else {
+            answer
+        };
         if !answer.flags.tc {
             return Ok(answer);
         }
+        let bytes = written(&request)?;
         let bytes = self.exchange(server, &bytes)?;
         let answer = Message::parse(&bytes).map_err(|reason| Error::Malformed { server, reason })?;
         if is_answer(&request, &answer) {
@@ -69,9 +75,9 @@ impl Dns for Sockets {
     }
 
     fn exchange(&self, server: SocketAddr, request: &[u8]) -> Result<Vec<u8>, Error> {
+        let length = u16::try_from(request.len()).map_err(|_| Error::Local(Malformed::Long.to_string()))?;
         let wait = Wait::new(&*self.clock, server, "TCP", self.limits.tcp);
         let mut stream = connect(&wait)?;
-        let length = u16::try_from(request.len()).map_err(|_| Error::Local("it is too long".into()))?;
         send_all(&mut stream, &[&length.to_be_bytes(), request].concat(), &wait)?;
         let mut length = [0; 2];
         receive_all(&mut stream, &mut length, &wait)?;
@@ -82,11 +88,11 @@ impl Dns for Sockets {
 }
 
 impl Sockets {
-    fn ask_by_udp(&self, server: SocketAddr, request: &Message, bytes: &[u8]) -> Result<Message, Error> {
-        let limit = self.limits.udp;
+    fn ask_by_udp(&self, server: SocketAddr, request: &Message) -> Result<Message, Error> {
+        let (limit, bytes) = (self.limits.udp, written(request)?);
         for _ in 0..TRIES {
             let wait = Wait::new(&*self.clock, server, "UDP", limit);
-            match self.ask_once(request, bytes, &wait) {
+            match self.ask_once(request, &bytes, &wait) {
                 Err(error) if error.is_timeout() => {}
                 other => return other,
             }
@@ -131,9 +137,18 @@ fn request(question: &Question, recursion: Recursion) -> Result<Message, Error> 
     Ok(request)
 }
 
+fn written(request: &Message) -> Result<Vec<u8>, Error> {
+    request.to_bytes().map_err(|reason| Error::Local(reason.to_string()))
+}
+
+/// Whether an old server cannot read the request because of EDNS (RFC 6891 §7).
+fn is_without_edns(answer: &Message) -> bool {
+    matches!(answer.rcode, OptRcode::FORMERR | OptRcode::NOTIMP) && answer.edns.is_none()
+}
+
 /// The id and the question come back. Servers that cannot read a request may leave out the question.
 fn is_answer(request: &Message, answer: &Message) -> bool {
-    let cannot_read = matches!(answer.rcode, super::OptRcode::FORMERR | super::OptRcode::NOTIMP);
+    let cannot_read = matches!(answer.rcode, OptRcode::FORMERR | OptRcode::NOTIMP);
     let is_same = answer.questions == request.questions || (answer.questions.is_empty() && cannot_read);
     answer.flags.qr && answer.id == request.id && answer.opcode == request.opcode && is_same
 }

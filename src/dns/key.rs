@@ -126,3 +126,63 @@ fn words(text: &str) -> Zeroizing<Vec<String>> {
 fn is_between(c: char) -> bool {
     c.is_whitespace() || matches!(c, '{' | '}' | ';' | ':')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BIND: &str = "key \"acme.Example.org\" {\n\talgorithm hmac-sha512;\n\tsecret \"c2VjcmV0\";\n};\n";
+    const KNOT: &str =
+        "# hmac-sha256:acme:c2VjcmV0\nkey:\n  - id: acme\n    algorithm: hmac-sha256\n    secret: c2VjcmV0\n";
+
+    #[test]
+    fn the_files_of_both_tools_are_read() {
+        let key = TsigKey::parse(BIND).unwrap();
+        assert_eq!(
+            (key.name.to_string().as_str(), key.algorithm.word()),
+            ("acme.Example.org", "hmac-sha512")
+        );
+        assert_eq!(*key.secret, b"secret");
+        let key = TsigKey::parse(KNOT).unwrap();
+        assert_eq!((key.name.to_string().as_str(), key.algorithm.word()), ("acme", "hmac-sha256"));
+        assert_eq!(*key.secret, b"secret");
+        for (text, secret) in [
+            ("key a{algorithm HMAC-SHA1;secret c2VjcmV0;};", "secret"),
+            (
+                "// of mine\n/* key \"b\" */ key a { # comment\n secret \"//8=\"; algorithm hmac-sha224; };",
+                "\u{ff}",
+            ),
+            ("key:\n- id: \"a\"\n  secret: c2VjcmV0\n  algorithm: hmac-sha384", "secret"),
+        ] {
+            let key = TsigKey::parse(text).unwrap();
+            assert_eq!(key.name.to_string(), "a");
+            let expected = if secret == "secret" { b"secret".to_vec() } else { vec![0xff, 0xff] };
+            assert_eq!(*key.secret, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_files_are_refused_and_their_secret_is_not_told() {
+        for (text, reason) in [
+            ("", BadKey::Missing),
+            ("key", BadKey::Missing),
+            ("options { };", BadKey::Missing),
+            ("key \"\" { algorithm hmac-sha256; secret c2VjcmV0; };", BadKey::Name),
+            ("key a { secret c2VjcmV0; };", BadKey::Without("algorithm")),
+            ("key a { algorithm hmac-sha256; };", BadKey::Without("secret")),
+            ("key a { algorithm hmac-sha256; secret \"\"; };", BadKey::Without("secret")),
+            ("key a { algorithm hmac-md5; secret c2VjcmV0; };", BadKey::Algorithm),
+            ("key a { algorithm hmac-sha256; secret \"not base64\"; };", BadKey::Secret),
+            ("key \"a", BadKey::Without("secret")),
+            (&[BIND, BIND].concat(), BadKey::Several),
+            (&[KNOT, "  - id: b\n"].concat(), BadKey::Several),
+        ] {
+            assert_eq!(TsigKey::parse(text).map(|_| ()).unwrap_err(), reason, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_secret_is_not_in_the_debug_form() {
+        assert_eq!(format!("{:?}", TsigKey::parse(KNOT).unwrap()), "acme (hmac-sha256)");
+    }
+}

@@ -63,7 +63,8 @@ impl Name {
 
     /// `label` in front of this name, `_acme-challenge` for one. Refuses more than one label.
     pub fn child(&self, label: &str) -> Result<Name, BadName> {
-        let child = Name::parse(&format!("{label}.{}", self.0.fmt_with_dot()))?;
+        let below = if self.is_root() { String::new() } else { self.to_string() };
+        let child = Name::parse(&format!("{label}.{below}"))?;
         if child.label_count() == self.label_count() + 1 {
             return Ok(child);
         }
@@ -93,5 +94,64 @@ impl fmt::Display for Name {
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    #[test]
+    fn names_are_read_and_written_as_people_do() {
+        for (text, shown) in [
+            (".", "."),
+            ("example.org", "example.org"),
+            ("Example.org.", "Example.org"),
+            ("_acme-challenge.x", "_acme-challenge.x"),
+            ("*.x", "*.x"),
+            (r"a\.b.x", r"a\.b.x"),
+            (r"a\000\010b.x", r"a\000\010b.x"),
+            (r"\092.x", r"\\.x"),
+        ] {
+            assert_eq!(name(text).to_string(), shown);
+            assert_eq!(name(&name(text).to_string()), name(text));
+        }
+        let long = ["x".repeat(63), "y".repeat(63), "z".repeat(63), "w".repeat(61)].join(".");
+        assert_eq!(name(&long).as_bytes().len(), 255);
+        for text in
+            ["", "..", ".a", "a..b", r"a\", r"a\999", "münchen.de", &"x".repeat(64), &format!("{long}w")]
+        {
+            assert!(Name::parse(text).is_err(), "{text}");
+        }
+        let error = Name::parse("a..\nb").unwrap_err().to_string();
+        assert!(error.starts_with(r"'a..\nb' is not a domain name: "), "{error}");
+    }
+
+    #[test]
+    fn case_is_kept_and_does_not_count() {
+        assert_eq!(name("WWW.Example.ORG"), name("www.example.org"));
+        assert_ne!(name("a.b"), name(r"a\.b"));
+        assert_eq!(name("A.b").as_bytes(), b"\x01A\x01b\0");
+        assert_eq!(name("A.b").to_lowercase_bytes(), b"\x01a\x01b\0");
+        let set = std::collections::BTreeSet::from([name("A.b"), name("a.B")]);
+        assert_eq!(set.len(), 1);
+    }
+
+    #[test]
+    fn names_have_parents_children_and_zones() {
+        let zone = name("example.org");
+        assert_eq!(zone.parent().unwrap().parent(), Some(Name::root()));
+        assert_eq!(Name::root().parent(), None);
+        assert_eq!(zone.child("_acme-challenge").unwrap(), name("_acme-challenge.example.org"));
+        assert!(zone.child("a.b").is_err() && zone.child("").is_err() && zone.child("a.").is_err());
+        assert_eq!(Name::root().child("org").unwrap(), name("org"));
+        assert!(name("a.EXAMPLE.org").is_in(&zone) && zone.is_in(&zone) && zone.is_in(&Name::root()));
+        assert!(!name("badexample.org").is_in(&zone) && !name("org").is_in(&zone));
+        assert_eq!((zone.label_count(), Name::root().label_count()), (2, 0));
+        assert_eq!(zone.labels().collect::<Vec<_>>(), [&b"example"[..], b"org"]);
     }
 }

@@ -13,6 +13,9 @@ pub const MAX_ALIASES: usize = 8;
 /// Name servers of a zone that are looked at; the root has 13.
 const MAX_NAME_SERVERS: usize = 16;
 
+/// Addresses of one name server that are looked at.
+const MAX_ADDRESSES: usize = 16;
+
 /// Where resolvers are configured.
 pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -79,7 +82,11 @@ impl<'a> Resolver<'a> {
         let names: BTreeSet<Name> = names.collect();
         let mut servers = Vec::new();
         for name in names.into_iter().take(MAX_NAME_SERVERS) {
-            let addresses = self.addresses(&name)?;
+            let addresses = match self.addresses(&name) {
+                Err(error @ Error::Stopped) => return Err(error),
+                // The others count.
+                addresses => addresses.unwrap_or_default(),
+            };
             servers.push(NameServer { name, addresses });
         }
         if servers.iter().all(|server| server.addresses.is_empty()) {
@@ -104,7 +111,7 @@ impl<'a> Resolver<'a> {
             _ => None,
         };
         let addresses = records.filter_map(|record| address(record.data));
-        Ok(addresses.map(|address| SocketAddr::new(address, PORT)).collect())
+        Ok(addresses.take(MAX_ADDRESSES).map(|address| SocketAddr::new(address, PORT)).collect())
     }
 
     /// The answer of the first server that has one. NXDOMAIN is an answer.
@@ -169,4 +176,119 @@ fn server_address(text: &str) -> Option<SocketAddr> {
         IpAddr::V4(address) => SocketAddr::new(address.into(), PORT),
         IpAddr::V6(address) => std::net::SocketAddrV6::new(address, PORT, 0, scope.parse().ok()?).into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::{Opcode, Record};
+
+    /// Answers from its records as a resolver does that follows nothing.
+    struct Book(Vec<Record>);
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn record(at: &str, data: Data) -> Record {
+        Record { name: name(at), class: crate::dns::Class::IN, ttl: 1, data }
+    }
+
+    fn soa(at: &str) -> Record {
+        let (mname, rname) = (name("ns"), name("h"));
+        let soa = crate::dns::Soa { mname, rname, serial: 1, refresh: 1, retry: 1, expire: 1, minimum: 1 };
+        record(at, Data::Soa(soa))
+    }
+
+    impl Dns for Book {
+        fn ask(
+            &self,
+            server: SocketAddr,
+            question: &Question,
+            recursion: Recursion,
+        ) -> Result<Message, Error> {
+            assert_eq!(recursion, Recursion::Desired);
+            if question.name == name("silent.test") {
+                return Err(Error::Timeout { server, limit: std::time::Duration::from_secs(6) });
+            }
+            let mut answer = Message::request(1, Opcode::QUERY);
+            let is_asked =
+                |record: &&Record| record.name == question.name && record.data.rtype() == question.rtype;
+            answer.answers = self.0.iter().filter(is_asked).cloned().collect();
+            if answer.answers.is_empty() {
+                let zones = self.0.iter().filter(|record| matches!(record.data, Data::Soa(_)));
+                let above = zones.filter(|record| question.name.is_in(&record.name));
+                answer.authority =
+                    above.max_by_key(|record| record.name.label_count()).cloned().into_iter().collect();
+                answer.rcode = OptRcode::NXDOMAIN;
+            }
+            Ok(answer)
+        }
+
+        fn exchange(&self, _: SocketAddr, _: &[u8]) -> Result<Vec<u8>, Error> {
+            unreachable!("nothing is changed")
+        }
+    }
+
+    const SERVERS: [SocketAddr; 1] = [SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5353)];
+
+    #[test]
+    fn aliases_are_followed_up_to_eight_and_loops_are_told() {
+        let alias = |from: &str, to: &str| record(from, Data::Cname(name(to)));
+        let mut records: Vec<Record> =
+            (0..9).map(|step| alias(&format!("a{step}.test"), &format!("A{}.test", step + 1))).collect();
+        records.extend([
+            alias("self.test", "SELF.test"),
+            alias("x.test", "y.test"),
+            alias("y.test", "x.test"),
+        ]);
+        let book = Book(records);
+        let resolver = Resolver::new(&book, &SERVERS);
+        assert_eq!(resolver.follow(&name("plain.test")).unwrap(), name("plain.test"));
+        assert_eq!(resolver.follow(&name("a1.test")).unwrap(), name("a9.test"));
+        assert!(matches!(resolver.follow(&name("a0.test")), Err(Error::TooManyAliases { limit: 8, .. })));
+        for start in ["self.test", "x.test"] {
+            assert!(
+                matches!(resolver.follow(&name(start)), Err(Error::Loop { name: at }) if at == name(start))
+            );
+        }
+    }
+
+    #[test]
+    fn the_zone_is_the_nearest_one_and_never_the_root() {
+        let book = Book(vec![soa("."), soa("test"), soa("a.test")]);
+        let resolver = Resolver::new(&book, &SERVERS);
+        for (of, zone) in [("x.y.a.test", "a.test"), ("a.test", "a.test"), ("aa.test", "test")] {
+            assert_eq!(resolver.zone_of(&name(of)).unwrap(), name(zone));
+        }
+        let error = resolver.zone_of(&name("x.invalid")).unwrap_err().to_string();
+        assert_eq!(error, "x.invalid: no zone found, no name above it has an SOA record");
+    }
+
+    #[test]
+    fn name_servers_without_an_address_do_not_hide_the_others() {
+        let ns = |zone: &str, host: &str| record(zone, Data::Ns(name(host)));
+        let address = Data::A(std::net::Ipv4Addr::new(192, 0, 2, 1));
+        let book = Book(vec![
+            ns("a.test", "NS1.test"),
+            ns("a.test", "ns1.test"),
+            ns("a.test", "silent.test"),
+            ns("b.test", "silent.test"),
+            record("ns1.test", address),
+        ]);
+        let resolver = Resolver::new(&book, &SERVERS);
+        let found = resolver.authoritative(&name("a.test")).unwrap();
+        let addresses: Vec<_> = found.iter().map(|server| server.addresses.clone()).collect();
+        assert_eq!(addresses, [vec!["192.0.2.1:53".parse().unwrap()], vec![]]);
+        let error = resolver.authoritative(&name("b.test")).unwrap_err().to_string();
+        assert_eq!(error, "the zone b.test has no name server with an address");
+    }
+
+    #[test]
+    fn resolv_conf_is_read_as_libc_does() {
+        let text = "# nameserver 192.0.2.9\n; x\nsearch a.test\n nameserver 192.0.2.1\nnameserver\t2001:db8::1 # x\n\
+                    nameserver fe80::1%2\nnameserver bad\nnameserver\nnameservers 192.0.2.8\noptions edns0\n";
+        let found: Vec<String> = servers_of(text).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["192.0.2.1:53", "[2001:db8::1]:53", "[fe80::1%2]:53"]);
+    }
 }

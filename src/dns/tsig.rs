@@ -182,6 +182,10 @@ fn find(bytes: &[u8]) -> Result<Option<(usize, Found<'_>)>, Malformed> {
     let Some((start, record)) = last.filter(|(_, record)| record.rtype() == Rtype::TSIG) else {
         return Ok(None);
     };
+    // The code covers these two as they have to be, and not as they are.
+    if record.class() != Class::ANY || record.ttl().as_secs() != 0 {
+        return Err(Malformed::Form);
+    }
     let name = Name::of(&record.owner());
     let data = record.to_record::<Tsig<_, _>>()?.ok_or(Malformed::Form)?.into_data();
     Ok(Some((start, Found { name, data })))
@@ -199,4 +203,221 @@ fn add_to_additional(message: &mut [u8], change: i16) -> Result<(), Malformed> {
 /// Up to eight bytes as a number.
 fn time(bytes: &[u8]) -> u64 {
     bytes.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::{Algorithm, Change, Update};
+    use data_encoding::HEXLOWER;
+
+    /// What nsupdate of BIND 9.18 sent to named, and what that answered.
+    struct Vector {
+        name: &'static str,
+        algorithm: &'static str,
+        request: &'static str,
+        answer: &'static str,
+    }
+
+    const VECTORS: &[Vector] = &[
+        Vector {
+            name: "acme",
+            algorithm: "hmac-sha256",
+            request: "ef0028000001000000010001076578616d706c65047465737400000600010f5f61636d652d6368616c6c65\
+                      6e6765c00c001000010000003c00060576616c75650461636d650000fa00ff00000000003d0b686d61632d\
+                      7368613235360000006b084240012c0020412a187a66270275c83b5200be33bda3409171df882fdd8b9c3f\
+                      441e797ecf89ef0000000000",
+            answer: "ef00a8000001000000000001076578616d706c65047465737400000600010461636d650000fa00ff000000\
+                     00003d0b686d61632d7368613235360000006b084240012c002039af763673f6fea6e258a8c984f829000f\
+                     daf6c4d13bfd085f2be8d071871db9ef0000000000",
+        },
+        Vector {
+            name: "acme1",
+            algorithm: "hmac-sha1",
+            request: "43a428000001000000010001076578616d706c65047465737400000600010f5f61636d652d6368616c6c65\
+                      6e6765c00c001000010000003c00060576616c75650561636d65310000fa00ff00000000002f09686d6163\
+                      2d736861310000006b084240012c0014c0956e8c93df0609ec97b233de7a747eaebbda2b43a400000000",
+            answer: "43a4a8000001000000000001076578616d706c65047465737400000600010561636d65310000fa00ff0000\
+                     0000002f09686d61632d736861310000006b084240012c00147ee5fd4a54a458acdde647cb005a70b343a0\
+                     ea2f43a400000000",
+        },
+        Vector {
+            name: "acme224",
+            algorithm: "hmac-sha224",
+            request: "ccbb28000001000000010001076578616d706c65047465737400000600010f5f61636d652d6368616c6c65\
+                      6e6765c00c001000010000003c00060576616c75650761636d653232340000fa00ff0000000000390b686d\
+                      61632d7368613232340000006b084240012c001ca9a17278d2461fdf5af477db9264508e96fc47df2c70de\
+                      4594ec2ceaccbb00000000",
+            answer: "ccbba8000001000000000001076578616d706c65047465737400000600010761636d653232340000fa00ff\
+                     0000000000390b686d61632d7368613232340000006b084240012c001c8901bb021a3794683d3cd0acf8a8\
+                     c6ed5828fee8816ce1552d14720eccbb00000000",
+        },
+        Vector {
+            name: "acme384",
+            algorithm: "hmac-sha384",
+            request: "d2f928000001000000010001076578616d706c65047465737400000600010f5f61636d652d6368616c6c65\
+                      6e6765c00c001000010000003c00060576616c75650761636d653338340000fa00ff00000000004d0b686d\
+                      61632d7368613338340000006b084240012c003067ad9f021e346f01c4eaa4c1fcfba77082bdf0b05c54e2\
+                      4c06b516354f7cab28b45d56a51ffdebec2794294a321554bed2f900000000",
+            answer: "d2f9a8000001000000000001076578616d706c65047465737400000600010761636d653338340000fa00ff\
+                     00000000004d0b686d61632d7368613338340000006b084240012c003094beb28f11beb67e23e0ec93eea6\
+                     d3bc5c7c20a164cf18206d29e94dc99a9b1cec3ae33555dcb555b9b7f984999affecd2f900000000",
+        },
+        Vector {
+            name: "acme512",
+            algorithm: "hmac-sha512",
+            request: "a0f328000001000000010001076578616d706c65047465737400000600010f5f61636d652d6368616c6c65\
+                      6e6765c00c001000010000003c00060576616c75650761636d653531320000fa00ff00000000005d0b686d\
+                      61632d7368613531320000006b084240012c0040911c69e65d18912a2d32ff4fa4851896e843fe41af472f\
+                      c53254a688124b4f143153c9ad621a32fbad8d6a1fcb8f539c6dab022aa8b29c5f9092cfcc2626820fa0f3\
+                      00000000",
+            answer: "a0f3a8000001000000000001076578616d706c65047465737400000600010761636d653531320000fa00ff\
+                     00000000005d0b686d61632d7368613531320000006b084240012c004033e39302b1acf4fefb28067efca5\
+                     2a5008d39ff1a97b893dc603baa91cbba0a1a5786e5f60568acb58ed36aca7a83db2d15584b150eb5d72df\
+                     10ec34066fedb2a0f300000000",
+        },
+    ];
+
+    const SECRET: &[u8] = b"secret of the vectors of mod_md";
+
+    fn key(name: &str, algorithm: &str, secret: &[u8]) -> TsigKey {
+        TsigKey::new(Name::parse(name).unwrap(), Algorithm::parse(algorithm).unwrap(), secret.to_vec())
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        HEXLOWER.decode(text.as_bytes()).unwrap()
+    }
+
+    fn update(id: [u8; 2]) -> Vec<u8> {
+        let name = |text| Name::parse(text).unwrap();
+        let update = Update {
+            server: ([127, 0, 0, 1], 53).into(),
+            zone: name("example.test"),
+            name: name("_acme-challenge.example.test"),
+            value: b"value".to_vec(),
+            change: Change::Add { ttl: 60 },
+        };
+        update.message(u16::from_be_bytes(id)).to_bytes().unwrap()
+    }
+
+    /// The request of the first vector, and the time of it.
+    fn signed() -> (TsigKey, Signed, Timestamp) {
+        let key = key("acme", "hmac-sha256", SECRET);
+        let now = Timestamp::from_unix(1_800_000_000);
+        let signed = sign(&key, update([1, 2]), now).unwrap();
+        (key, signed, now)
+    }
+
+    /// What a server answers that has this key.
+    fn answer(key: &TsigKey, request: &Signed, variables: &Variables<'_>) -> Vec<u8> {
+        let mut message = Message::parse(&request.bytes).unwrap();
+        message.flags.qr = true;
+        message.authority.clear();
+        message.additional.clear();
+        let mut bytes = message.to_bytes().unwrap();
+        let length = u16::try_from(request.code.len()).unwrap().to_be_bytes();
+        let code = variables.code(key, &[&length, &request.code], &bytes).unwrap();
+        add_to_additional(&mut bytes, 1).unwrap();
+        bytes.extend(record(key, variables, &code, &request.bytes[..2]));
+        bytes
+    }
+
+    #[test]
+    fn requests_are_those_of_nsupdate_and_answers_of_named_are_taken() {
+        for vector in VECTORS {
+            let (request, answer) = (hex(vector.request), hex(vector.answer));
+            let (_, found) = find(&request).unwrap().unwrap();
+            let now = Timestamp::from_unix(time(&found.data.time_signed().into_octets()).cast_signed());
+            let key = key(vector.name, vector.algorithm, SECRET);
+            let signed = sign(&key, update([request[0], request[1]]), now).unwrap();
+            assert_eq!(HEXLOWER.encode(&signed.bytes), vector.request, "{}", vector.algorithm);
+            let taken = verify(&key, &signed, &answer, now).unwrap();
+            assert!(taken.rcode == OptRcode::NOERROR && taken.flags.qr && taken.additional.is_empty());
+            let other = TsigKey::new(key.name.clone(), key.algorithm, b"other".to_vec());
+            assert!(matches!(verify(&other, &signed, &answer, now), Err(Error::Forged)));
+        }
+    }
+
+    #[test]
+    fn no_byte_of_an_answer_may_change_or_go() {
+        let (key, request, now) = signed();
+        let variables = Variables { at: 1_800_000_000, fudge: FUDGE, error: 0, other: &[] };
+        let good = answer(&key, &request, &variables);
+        verify(&key, &request, &good, now).unwrap();
+        for at in 0..good.len() {
+            assert!(verify(&key, &request, &good[..at], now).is_err(), "cut at {at}");
+            for bit in 0..8 {
+                let mut bytes = good.clone();
+                bytes[at] ^= 1 << bit;
+                // The id is compared by the caller; case does not count in names.
+                let same = at < 2 || (bit == 5 && Message::parse(&bytes).is_ok());
+                assert!(same || verify(&key, &request, &bytes, now).is_err(), "bit {bit} of {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_to_another_request_is_refused() {
+        let (key, request, now) = signed();
+        let other = sign(&key, update([3, 4]), now).unwrap();
+        let variables = Variables { at: 1_800_000_000, fudge: FUDGE, error: 0, other: &[] };
+        let error = verify(&key, &request, &answer(&key, &other, &variables), now);
+        assert!(matches!(error, Err(Error::Forged)));
+    }
+
+    #[test]
+    fn success_without_a_signature_is_a_failure() {
+        let (key, request, now) = signed();
+        let mut message = Message::response(&Message::parse(&request.bytes).unwrap(), OptRcode::NOERROR);
+        let error = verify(&key, &request, &message.to_bytes().unwrap(), now).unwrap_err();
+        assert_eq!(error.to_string(), "the answer (NOERROR) is not signed");
+        message.rcode = OptRcode::REFUSED;
+        let error = verify(&key, &request, &message.to_bytes().unwrap(), now).unwrap_err();
+        assert!(matches!(error, Error::Unsigned(OptRcode::REFUSED)));
+        // A record of the kind in front of the last one is none that was asked for.
+        let mut bytes = answer(&key, &request, &Variables { at: 1, fudge: 1, error: 0, other: &[] });
+        add_to_additional(&mut bytes, 1).unwrap();
+        bytes.extend([0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]);
+        assert!(matches!(verify(&key, &request, &bytes, now), Err(Error::Malformed(Malformed::Form))));
+    }
+
+    #[test]
+    fn what_a_server_says_without_a_signature_is_told() {
+        let (key, request, now) = signed();
+        let stranger = self::key("acme", "hmac-sha256", b"another secret");
+        for (error, words) in [
+            (16, "the server has another secret for the key (BADSIG)"),
+            (17, "the server does not know the key (BADKEY)"),
+            (22, "the server refuses the signature (TSIG error 22)"),
+            (0, "the signature of the answer is wrong"),
+            (18, "the signature of the answer is wrong"),
+        ] {
+            let variables = Variables { at: 0, fudge: 0, error, other: &[] };
+            let bytes = answer(&stranger, &request, &variables);
+            assert_eq!(verify(&key, &request, &bytes, now).unwrap_err().to_string(), words);
+        }
+        let other = self::key("other", "hmac-sha256", SECRET);
+        let variables = Variables { at: 1_800_000_000, fudge: FUDGE, error: 0, other: &[] };
+        let bytes = answer(&other, &request, &variables);
+        assert!(matches!(verify(&key, &request, &bytes, now), Err(Error::OtherKey)));
+    }
+
+    #[test]
+    fn clocks_that_differ_are_told_by_how_much() {
+        let (key, request, now) = signed();
+        let at = 1_800_000_000_u64;
+        let bad_time = |server: u64| {
+            let other = &server.to_be_bytes()[2..];
+            let bytes = answer(&key, &request, &Variables { at, fudge: FUDGE, error: 18, other });
+            verify(&key, &request, &bytes, now).unwrap_err().to_string()
+        };
+        let said = "the server refuses our time (BADTIME): its clock is 3600 seconds";
+        assert_eq!(bad_time(at + 3600), format!("{said} ahead of this machine's"));
+        assert_eq!(bad_time(at - 3600), format!("{said} behind this machine's"));
+        for (off, is_taken) in [(300, true), (301, false), (-300, true), (-301, false)] {
+            let at = at.checked_add_signed(off).unwrap();
+            let bytes = answer(&key, &request, &Variables { at, fudge: FUDGE, error: 0, other: &[] });
+            assert_eq!(verify(&key, &request, &bytes, now).is_ok(), is_taken, "{off}");
+        }
+    }
 }

@@ -74,7 +74,7 @@ impl Update {
         }
     }
 
-    fn message(&self, id: u16) -> Message {
+    pub(super) fn message(&self, id: u16) -> Message {
         let mut message = Message::request(id, Opcode::UPDATE);
         message.questions.push(Question::new(self.zone.clone(), Rtype::SOA));
         let (class, ttl) = match self.change {
@@ -136,6 +136,11 @@ impl Failed {
                 "Name the primary server of {zone}, or the zone that {server} has with zone=, and allow the key '{key}' there."
             ),
             OptRcode::NOTZONE => format!("Name the zone that {name} is in with zone=."),
+            OptRcode::NOERROR => {
+                format!(
+                    "Another server may have answered in its place: check the route to {server} and its key '{key}'."
+                )
+            }
             OptRcode::SERVFAIL => {
                 "See the log of that server; often it cannot write the zone's file or journal.".into()
             }
@@ -143,6 +148,79 @@ impl Failed {
                 format!("Name a server that takes dynamic updates (RFC 2136): {server} does not.")
             }
             _ => "See the log of that server.".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::{Algorithm, Recursion};
+
+    /// A server without TSIG.
+    struct Plain(OptRcode);
+
+    impl Dns for Plain {
+        fn ask(&self, _: SocketAddr, _: &Question, _: Recursion) -> Result<Message, Error> {
+            unreachable!("nothing is looked up")
+        }
+
+        fn exchange(&self, server: SocketAddr, request: &[u8]) -> Result<Vec<u8>, Error> {
+            let malformed = |reason| Error::Malformed { server, reason };
+            let request = Message::parse(request).map_err(malformed)?;
+            Message::response(&request, self.0).to_bytes().map_err(malformed)
+        }
+    }
+
+    fn update() -> Update {
+        let name = |text| Name::parse(text).unwrap();
+        Update {
+            server: ([192, 0, 2, 1], 53).into(),
+            zone: name("a.test"),
+            name: name("_acme-challenge.a.test"),
+            value: b"value".to_vec(),
+            change: Change::Delete,
+        }
+    }
+
+    #[test]
+    fn an_update_changes_one_value_only() {
+        for (change, class, ttl) in
+            [(Change::Add { ttl: 60 }, Class::IN, 60), (Change::Delete, Class::NONE, 0)]
+        {
+            let message = Update { change, ..update() }.message(7);
+            let [record] = &message.authority[..] else { panic!("{message:?}") };
+            assert_eq!((record.class, record.ttl, &record.data), (class, ttl, &Data::Txt(b"value".to_vec())));
+            assert_eq!(message.questions, [Question::new(Name::parse("a.test").unwrap(), Rtype::SOA)]);
+            assert!(message.opcode == Opcode::UPDATE && !message.flags.rd && message.answers.is_empty());
+        }
+    }
+
+    #[test]
+    fn errors_name_server_zone_record_and_what_to_do() {
+        let key =
+            TsigKey::new(Name::parse("acme").unwrap(), Algorithm::parse("hmac-sha256").unwrap(), vec![1; 32]);
+        let what =
+            "cannot delete the TXT record of _acme-challenge.a.test in the zone a.test at 192.0.2.1:53: ";
+        for (rcode, rest) in [
+            (
+                OptRcode::NOERROR,
+                "the answer (NOERROR) is not signed. Another server may have answered in its place: check the \
+                 route to 192.0.2.1:53 and its key 'acme'.",
+            ),
+            (
+                OptRcode::REFUSED,
+                "the answer (REFUSED) is not signed. Allow the key 'acme' to change TXT records of \
+                 _acme-challenge.a.test there (update-policy in BIND, acl in Knot).",
+            ),
+            (
+                OptRcode::NOTIMP,
+                "the answer (NOTIMP) is not signed. Name a server that takes dynamic updates (RFC 2136): \
+                 192.0.2.1:53 does not.",
+            ),
+        ] {
+            let error = update().send(&Plain(rcode), &key, Timestamp::from_unix(1_800_000_000)).unwrap_err();
+            assert_eq!(error.to_string(), format!("{what}{rest}"));
         }
     }
 }

@@ -237,17 +237,18 @@ impl Message {
         Ok(additional.finish().into_target())
     }
 
-    /// At most `limit` bytes: where the message is longer, its records are left out and TC is set.
+    /// At most `limit` bytes, which are 512 or more: where the message is longer, its records are left out and
+    /// TC is set; of several questions, these as well.
     pub fn to_bytes_within(&self, limit: usize) -> Result<Vec<u8>, Malformed> {
         match self.to_bytes() {
             Ok(bytes) if bytes.len() <= limit => return Ok(bytes),
             Ok(_) | Err(Malformed::Long) => {}
             Err(error) => return Err(error),
         }
-        let none = || Message::request(self.id, self.opcode);
+        let questions = if self.questions.len() == 1 { self.questions.clone() } else { Vec::new() };
         let flags = Flags { tc: true, ..self.flags };
-        let questions = self.questions.clone();
-        Message { flags, rcode: self.rcode, questions, edns: self.edns, ..none() }.to_bytes()
+        let (rcode, edns) = (self.rcode, self.edns);
+        Message { flags, rcode, questions, edns, ..Message::request(self.id, self.opcode) }.to_bytes()
     }
 
     /// The data of the answers about `name`.
@@ -354,5 +355,161 @@ fn read_soa(soa: &rdata::Soa<ParsedName<&[u8]>>) -> Soa {
         retry: soa.retry().as_secs(),
         expire: soa.expire().as_secs(),
         minimum: soa.minimum().as_secs(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn record(text: &str, class: Class, data: Data) -> Record {
+        Record { name: name(text), class, ttl: 60, data }
+    }
+
+    /// One with everything in it.
+    fn full() -> Message {
+        let mut message = Message::request(0xbeef, Opcode::UPDATE);
+        message.flags = Flags { qr: true, aa: true, rd: true, ad: true, ..Flags::default() };
+        message.rcode = OptRcode::BADVERS;
+        message.questions.push(Question::new(name("ExAmPle.org"), Rtype::from_int(65_400)));
+        let soa = Soa {
+            mname: name("ns.example.org"),
+            rname: name("hostmaster.example.org"),
+            serial: u32::MAX,
+            refresh: 1,
+            retry: 2,
+            expire: 3,
+            minimum: 0,
+        };
+        message.answers = vec![
+            record("a.example.org", Class::IN, Data::A(Ipv4Addr::LOCALHOST)),
+            record("a.example.org", Class::IN, Data::Aaaa(Ipv6Addr::LOCALHOST)),
+            record("b.example.org", Class::IN, Data::Cname(name("a.example.org"))),
+            record("example.org", Class::IN, Data::Ns(name("ns.example.org"))),
+        ];
+        message.authority = vec![
+            record("example.org", Class::IN, Data::Soa(soa)),
+            record("t.example.org", Class::NONE, Data::Txt(vec![b'x'; 600])),
+            record("t.example.org", Class::IN, Data::Txt(Vec::new())),
+            record("t.example.org", Class::ANY, Data::Other(Rtype::TXT, Vec::new())),
+            record("t.example.org", Class::ANY, Data::Other(Rtype::ANY, Vec::new())),
+        ];
+        message.additional =
+            vec![record("u.example.org", Class::IN, Data::Other(Rtype::from_int(65_400), vec![1, 2, 3]))];
+        message.edns = Some(Edns { udp_size: UDP_SIZE, version: 1, dnssec_ok: true });
+        message
+    }
+
+    #[test]
+    fn a_message_is_the_same_after_a_way_through_a_packet() {
+        let message = full();
+        let bytes = message.to_bytes().unwrap();
+        assert_eq!(Message::parse(&bytes).unwrap(), message);
+        let question = Message::parse(&bytes).unwrap().questions.remove(0);
+        assert_eq!(question.name.to_string(), "ExAmPle.org", "case is kept (0x20)");
+        assert!(bytes.len() < 900, "names are compressed: {}", bytes.len());
+    }
+
+    /// What dig(1) sends for `dig +dnssec +bufsize=1232 x.Org ANY`, without its cookie.
+    #[test]
+    fn a_question_of_dig_is_read() {
+        let bytes =
+            b"\x12\x34\x01\x20\0\x01\0\0\0\0\0\x01\x01x\x03Org\0\0\xff\0\x01\0\0\x29\x04\xd0\0\0\x80\0\0\0";
+        let message = Message::parse(bytes).unwrap();
+        assert_eq!(message.edns, Some(Edns { udp_size: 1232, version: 0, dnssec_ok: true }));
+        assert!(message.flags.rd && message.flags.ad && !message.flags.qr);
+        assert_eq!((message.questions[0].rtype, message.id), (Rtype::ANY, 0x1234));
+        assert_eq!(message.to_bytes().unwrap(), bytes);
+        let answer = Message::response(&message, OptRcode::REFUSED).to_bytes().unwrap();
+        assert_eq!(&answer[..12], b"\x12\x34\x81\x05\0\x01\0\0\0\0\0\0");
+        assert_eq!(&answer[12..], &bytes[12..23], "the bytes of the question");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_off_and_says_so() {
+        let message = full();
+        let whole = message.to_bytes().unwrap();
+        assert_eq!(message.to_bytes_within(whole.len()).unwrap(), whole);
+        let cut = message.to_bytes_within(whole.len() - 1).unwrap();
+        let read = Message::parse(&cut).unwrap();
+        assert!(read.flags.tc && read.flags.aa && read.answers.is_empty() && cut.len() < 512);
+        assert_eq!(
+            (read.questions, read.edns, read.rcode),
+            (message.questions.clone(), message.edns, message.rcode)
+        );
+        let mut many = message.clone();
+        many.questions = vec![message.questions[0].clone(); 100];
+        assert!(Message::parse(&many.to_bytes_within(512).unwrap()).unwrap().questions.is_empty());
+        let mut huge = message;
+        huge.answers = vec![record("x", Class::IN, Data::Txt(vec![0; 60_000])); 2];
+        assert_eq!(huge.to_bytes(), Err(Malformed::Long));
+        assert!(Message::parse(&huge.to_bytes_within(512).unwrap()).unwrap().flags.tc);
+        huge.answers = vec![record("x", Class::IN, Data::Txt(vec![0; 70_000]))];
+        assert_eq!(huge.to_bytes(), Err(Malformed::Long));
+        assert_eq!(Message::parse(&[0; MAX_MESSAGE + 1]), Err(Malformed::Long));
+    }
+
+    /// A header with these counts, and what follows it.
+    fn packet(counts: [u8; 4], rest: &[u8]) -> Vec<u8> {
+        let counts = counts.map(|count| [0, count]).concat();
+        [&[0, 1, 0, 0][..], &counts, rest].concat()
+    }
+
+    #[test]
+    fn packets_that_lie_are_refused() {
+        let opt = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";
+        for (what, bytes) in [
+            ("shorter than a header", vec![0; 11]),
+            ("no question where one is counted", packet([1, 0, 0, 0], b"")),
+            ("a pointer to itself", packet([1, 0, 0, 0], b"\xc0\x0c\0\x01\0\x01")),
+            ("a pointer forward", packet([1, 0, 0, 0], b"\xc0\x0e\0\x01\0\x01\0")),
+            ("a loop of labels", packet([1, 0, 0, 0], b"\x01a\xc0\x0c\0\x01\0\x01")),
+            ("a reserved kind of label", packet([1, 0, 0, 0], b"\x40\0\0\x01\0\x01")),
+            (
+                "a name above 255",
+                packet([1, 0, 0, 0], &[&b"\x3f".repeat(64 * 5)[..], b"\0\0\x01\0\x01"].concat()),
+            ),
+            ("data beyond the end", packet([0, 1, 0, 0], b"\0\0\x10\0\x01\0\0\0\0\0\x05\x04abc")),
+            ("a string beyond its record", packet([0, 1, 0, 0], b"\0\0\x10\0\x01\0\0\0\0\0\x02\x05abcde")),
+            ("an address of three bytes", packet([0, 1, 0, 0], b"\0\0\x01\0\x01\0\0\0\0\0\x03abc")),
+            ("an address of five bytes", packet([0, 1, 0, 0], b"\0\0\x01\0\x01\0\0\0\0\0\x05abcde")),
+            ("two OPT records", packet([0, 0, 0, 2], &opt.repeat(2))),
+            ("an OPT record of a name", packet([0, 0, 0, 1], &[b"\x01a", &opt[..]].concat())),
+        ] {
+            assert!(Message::parse(&bytes).is_err(), "{what}");
+        }
+        assert!(Message::parse(&packet([0, 0, 0, 1], opt)).is_ok());
+    }
+
+    #[test]
+    fn every_truncation_is_refused_and_no_mutation_panics() {
+        let good = full().to_bytes().unwrap();
+        (0..good.len()).for_each(|length| assert!(Message::parse(&good[..length]).is_err(), "{length}"));
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state >> 16).unwrap()
+        };
+        let mut read = 0;
+        for _ in 0..50_000 {
+            let mut bytes = good.clone();
+            for _ in 0..=random() % 4 {
+                let at = random() % bytes.len();
+                bytes[at] = random() as u8;
+            }
+            if let Ok(message) = Message::parse(&bytes) {
+                read += 1;
+                // Whatever was read can be written and read again.
+                let again = message.to_bytes().unwrap();
+                assert_eq!(Message::parse(&again).unwrap(), message);
+            }
+        }
+        assert!(read > 5_000, "{read}");
     }
 }

@@ -2,7 +2,9 @@
 //! The DNS client against the servers that people run: updates of BIND and Knot, names through unbound.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod hostile;
 mod lookups;
+mod seeds;
 mod updates;
 
 use mod_md::dns::{Dns, Name, Sockets};

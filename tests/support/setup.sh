@@ -4,7 +4,7 @@
 # (the ACME CA).
 #
 # Beside these, what tests read our pages with (Chromium, Prometheus' parser and promtool), strace, which says
-# what handshakes cost, and valgrind, which watches what is read and written.
+# what handshakes cost, valgrind, which watches what is read and written, and DNS servers (BIND, Knot, unbound).
 #
 # Debian packages are installed only where they are missing, as root or through sudo. pebble 2.10 comes from a
 # newer suite of the mirror this machine already uses; it is unpacked below target/lab and never installed,
@@ -17,6 +17,8 @@ packages="apache2-bin apache2-dev libclang-dev pkg-config libssl-dev gcc libc6-d
 # What some tests look at our pages, our system calls and our memory with. Where it cannot be had, these are
 # skipped by name.
 readers="chromium python3-prometheus-client strace valgrind"
+# DNS servers, a load for them, and the ACME clients whose DNS hooks we call. Servers are started by tests alone.
+dns="bind9 knot unbound bind9-dnsutils dnsperf dehydrated certbot lego"
 wanted=2.10
 suite=forky
 
@@ -37,17 +39,34 @@ update() {
     updated=yes
 }
 
+is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]; }
+
 install_packages() {
     missing=
     for package in "$@"; do
-        status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
-        [ "$status" = installed ] || missing="$missing $package"
+        is_installed "$package" || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
     say "installing$missing"
     update
     # shellcheck disable=SC2086 # a list of words
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+# One by one, so that a package this release does not have leaves out no other; its tests are skipped by name.
+# Debian's packages ask policy-rc.d before they start a service; a machine that has one keeps its own.
+install_dns() {
+    policy=/usr/sbin/policy-rc.d
+    for package in $dns; do
+        ! is_installed "$package" || continue
+        if [ ! -e "$policy" ]; then
+            trap 'as_root rm -f "$policy"' EXIT
+            as_root sh -c "printf '#!/bin/sh\\nexit 101\\n' > $policy && chmod 755 $policy"
+        fi
+        install_packages "$package" || say "not to be had: $package"
+        # Nor shall it start when the machine does.
+        case $package in bind9 | knot | unbound) as_root systemctl disable --quiet "$package" 2>/dev/null || true ;; esac
+    done
 }
 
 # promtool is in the package of the whole server, which is unpacked and never installed.
@@ -148,6 +167,7 @@ install_packages $packages
 install_packages apache2-ssl-dev || say "no mod_ssl_openssl.h: its hook is taken as mod_md declares it"
 # shellcheck disable=SC2086 # a list of words
 install_packages $readers || say "not to be had: $readers"
+install_dns
 fetch_promtool || say "promtool could not be had"
 if [ ! -x "$lab/pebble/usr/bin/pebble" ] || [ ! -s "$lab/pebble/VERSION" ]; then
     mkdir -p "$lab"
