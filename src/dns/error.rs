@@ -20,7 +20,10 @@ pub enum Error {
     Malformed { server: SocketAddr, reason: Malformed },
     #[error("the DNS server {server} answered another question than {asked}")]
     OtherQuestion { server: SocketAddr, asked: Name },
-    #[error("the DNS server {server} answered {rcode} to the question for {rtype} of {name}")]
+    #[error(
+        "the DNS server {server} answered {rcode} to the question for {rtype} of {name}{}",
+        advice(*.rcode)
+    )]
     Refused { server: SocketAddr, name: Name, rtype: Rtype, rcode: OptRcode },
     #[error("no DNS server is configured: write one into /etc/resolv.conf, or name one in MDDnsPropagation")]
     NoServers,
@@ -44,5 +47,14 @@ impl Error {
     /// Whether another try, or another server, may do better.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Error::Timeout { .. })
+    }
+}
+
+/// What to look at.
+fn advice(rcode: OptRcode) -> &'static str {
+    match rcode {
+        OptRcode::SERVFAIL => ": it got no usable answer from the servers of that zone, ask these with dig",
+        OptRcode::REFUSED => ": it does not answer this machine, or does not have that zone",
+        _ => "",
     }
 }

@@ -38,7 +38,8 @@ pub enum BadKey {
     #[error("the key has no {0}")]
     Without(&'static str),
     #[error(
-        "the key's algorithm is not supported; hmac-sha256, hmac-sha512, hmac-sha384, hmac-sha224 and hmac-sha1 are"
+        "the key's algorithm is not supported; hmac-sha256, hmac-sha512, hmac-sha384, hmac-sha224 and \
+         hmac-sha1 are"
     )]
     Algorithm,
     #[error("the key's secret is not base64")]

@@ -61,7 +61,8 @@ impl<'a> Resolver<'a> {
         let mut here = Some(name.clone());
         while let Some(candidate) = here {
             let answer = self.ask(&candidate, Rtype::SOA)?;
-            // The root's stands for a name that does not exist. Of a name without SOA, the answer is the SOA of its zone, in the authority section (RFC 2308).
+            // Of a name without SOA the answer is that of its zone, in the authority section (RFC 2308); the
+            // root's stands for a name that does not exist.
             let records = answer.answers.iter().chain(&answer.authority);
             let mut zones = records.filter(|record| matches!(record.data, Data::Soa(_)));
             if let Some(zone) = zones.find(|record| name.is_in(&record.name) && !record.name.is_root()) {
@@ -286,8 +287,8 @@ mod tests {
 
     #[test]
     fn resolv_conf_is_read_as_libc_does() {
-        let text = "# nameserver 192.0.2.9\n; x\nsearch a.test\n nameserver 192.0.2.1\nnameserver\t2001:db8::1 # x\n\
-                    nameserver fe80::1%2\nnameserver bad\nnameserver\nnameservers 192.0.2.8\noptions edns0\n";
+        let text = "# nameserver 192.0.2.9\n; x\nsearch a.test\n nameserver 192.0.2.1\n\
+                    nameserver\t2001:db8::1 # x\nnameserver fe80::1%2\nnameserver bad\nnameserver\nnameservers 192.0.2.8\noptions edns0\n";
         let found: Vec<String> = servers_of(text).iter().map(ToString::to_string).collect();
         assert_eq!(found, ["192.0.2.1:53", "[2001:db8::1]:53", "[fe80::1%2]:53"]);
     }

@@ -32,7 +32,10 @@ pub struct Update {
 
 /// Why the record is not (known to be) changed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {} in the zone {} at {}: {reason}. {}", .update.words(), .update.zone, .update.server, self.advice())]
+#[error(
+    "cannot {} in the zone {} at {}: {reason}. {}",
+    .update.words(), .update.zone, .update.server, self.advice()
+)]
 pub struct Failed {
     pub update: Box<Update>,
     pub key: Name,
@@ -110,8 +113,8 @@ impl Failed {
             // Knot says BADKEY of a key that it knows as well, where no rule allows it to do this.
             Reason::Tsig(tsig::Error::BadKey | tsig::Error::OtherKey) => {
                 format!(
-                    "Add the key '{key}' with the algorithm of the key file to that server, and allow it to change TXT \
-                     records of {name} there."
+                    "Add the key '{key}' with the algorithm of the key file to that server, and allow it to \
+                     change TXT records of {name} there."
                 )
             }
             Reason::Tsig(tsig::Error::BadTime(_) | tsig::Error::Stale(_)) => {
@@ -130,15 +133,18 @@ impl Failed {
         let (Update { server, zone, name, .. }, key) = (&*self.update, &self.key);
         match rcode {
             OptRcode::REFUSED => format!(
-                "Allow the key '{key}' to change TXT records of {name} there (update-policy in BIND, acl in Knot)."
+                "Allow the key '{key}' to change TXT records of {name} there (update-policy in BIND, acl in \
+                 Knot)."
             ),
             OptRcode::NOTAUTH => format!(
-                "Name the primary server of {zone}, or the zone that {server} has with zone=, and allow the key '{key}' there."
+                "Name the primary server of {zone}, or the zone that {server} has with zone=, and allow the key \
+                 '{key}' there."
             ),
             OptRcode::NOTZONE => format!("Name the zone that {name} is in with zone=."),
             OptRcode::NOERROR => {
                 format!(
-                    "Another server may have answered in its place: check the route to {server} and its key '{key}'."
+                    "Another server may have answered in its place: check the route to {server} and its key \
+                     '{key}'."
                 )
             }
             OptRcode::SERVFAIL => {

@@ -101,8 +101,8 @@ impl Zone {
     pub fn text(&self) -> String {
         let Zone { name, records, refresh, .. } = self;
         format!(
-            "$ORIGIN {name}.\n$TTL 1\n@ SOA ns hostmaster 1 {refresh} {refresh} 86400 1\n@ NS ns\n@ A 127.0.0.1\n\
-             ns A 127.0.0.1\n* A 127.0.0.1\n{records}"
+            "$ORIGIN {name}.\n$TTL 1\n@ SOA ns hostmaster 1 {refresh} {refresh} 86400 1\n@ NS ns\n\
+             @ A 127.0.0.1\nns A 127.0.0.1\n* A 127.0.0.1\n{records}"
         )
     }
 }

@@ -50,7 +50,8 @@ impl Knot {
         let control = std::env::temp_dir().join(format!("knot-{}.sock", address.port()));
         let config = format!(
             "server:\n    rundir: {place}\n    listen: {}@{}\n    udp-workers: 1\n    tcp-workers: 1\n    \
-             background-workers: 1\ncontrol:\n    listen: {}\nlog:\n  - target: stderr\n    any: info\ndatabase:\n    storage: {place}/db\n\
+             background-workers: 1\ncontrol:\n    listen: {}\nlog:\n  - target: stderr\n    any: info\n\
+             database:\n    storage: {place}/db\n\
              {keys}acl:\n{acls}zone:\n{list}",
             address.ip(),
             address.port(),
