@@ -20,7 +20,7 @@ use crate::store::{Error, StartStore, WorkStore};
 use crate::time::{Clock, DAY, SystemClock, Timestamp};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -171,33 +171,32 @@ fn a_new_response_shows_in_the_next_list() {
     }
 }
 
+/// The second is one of the clock that pages go by: a busy machine may let the test wait for longer.
 #[test]
 fn what_changes_on_disk_shows_within_a_second() {
+    const SECOND: Duration = Duration::from_secs(1);
     let (_dir, store) = store();
-    let snapshots = snapshots(vec![managed("a.test", rsa(None))], &store);
-    let errors = || {
-        let all = list(&snapshots, SystemClock::default().now());
+    let managed = || snapshots(vec![managed("a.test", rsa(None))], &store);
+    let errors = |snapshots: &Snapshots, now: Timestamp| {
+        let all = list(snapshots, now);
         all["managed-domains"][0]["renewal"]["errors"].clone()
     };
-    let assert_shows = |expected: Value| {
-        let deadline = Instant::now() + Duration::from_secs(1);
-        while errors() != expected {
-            assert!(Instant::now() < deadline, "{expected}");
-            std::thread::yield_now();
-        }
-    };
-    assert_shows(Value::Null);
+    let now = || SystemClock::default().now();
+    assert_eq!(errors(&managed(), now()), Value::Null);
     for count in 1..20 {
+        let snapshots = managed();
         // Two changes at once, between which a look may fall.
-        for errors in [0, count] {
-            let job = Job { errors, ..begun("a.test") };
+        for of_job in [0, count] {
+            let job = Job { errors: of_job, ..begun("a.test") };
             Staging::new(&store, "a.test").save_job(&job).unwrap();
-            self::list(&snapshots, SystemClock::default().now());
+            errors(&snapshots, now());
         }
-        assert_shows(json!(count));
+        assert_eq!(errors(&snapshots, now().plus(SECOND)), json!(count));
     }
+    let snapshots = managed();
+    assert_ne!(errors(&snapshots, now()), Value::Null);
     store.purge(crate::store::WorkGroup::Staging, "a.test").unwrap();
-    assert_shows(Value::Null);
+    assert_eq!(errors(&snapshots, now().plus(SECOND)), Value::Null);
 }
 
 /// The C module writes a job marked finished after its notification that a certificate expires.

@@ -66,3 +66,25 @@ impl Watched {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StartStore;
+
+    #[test]
+    fn what_changed_just_before_it_was_read_is_read_again_under_the_same_stamp() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap().worker();
+        store.write(WorkGroup::Staging, "a.test", "job.json", b"{}").unwrap();
+        let stamp = store.stamps(WorkGroup::Staging).unwrap().pop().map(|(_, stamp)| stamp);
+        let modified = stamp.unwrap().modified();
+        let mut watched = Watched::default();
+        for (later, is_read) in [(0, true), (TICK.as_millis(), true), (1000, true), (2000, false)] {
+            let now = modified.plus(Duration::from_millis(later.try_into().unwrap()));
+            assert_eq!(watched.has_changed(stamp, now), is_read, "{later} ms later");
+        }
+        assert!(watched.has_changed(None, modified.plus(TICK * 60)), "it is not there any more");
+        assert!(!watched.has_changed(None, modified.plus(TICK * 60)));
+    }
+}
