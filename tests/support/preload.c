@@ -26,44 +26,85 @@ static int output = -1;
 static long ahead;
 static __thread int is_busy;
 
-/* How many threads of the module there are; is_last: notes each. */
-static int threads_left(int is_last)
+/* The first bytes of a file of this thread; -1: it has ended. */
+static long of_thread(const char *thread, const char *file, char *text, long size)
 {
-    char entries[4096], path[64], name[32], line[64];
+    char path[64];
+    int input;
+    long read_in;
+    snprintf(path, sizeof path, "/proc/self/task/%.20s/%s", thread, file);
+    input = open(path, O_RDONLY | O_CLOEXEC);
+    read_in = input < 0 ? -1 : read(input, text, size - 1);
+    if (input >= 0) close(input);
+    if (read_in >= 0) text[read_in] = 0;
+    return read_in;
+}
+
+/* The threads of the module: how many there are, how many of them sleep, and the time that they have run, in ticks. */
+struct threads {
+    int all, asleep;
+    long ran;
+};
+
+static void add(struct threads *threads, const char *thread)
+{
+    char stat[512];
+    const char *at;
+    int field;
+    /* PID (NAME) STATE …: the fourteenth and fifteenth are the times in user and in kernel mode. */
+    if (of_thread(thread, "stat", stat, sizeof stat) <= 0 || !(at = strrchr(stat, ')'))) return;
+    threads->all++;
+    for (field = 3; field <= 15 && (at = strchr(at, ' ')); field++) {
+        at++;
+        if (field == 3) threads->asleep += *at == 'S';
+        if (field >= 14) threads->ran += atol(at);
+    }
+}
+
+/* is_last: notes each. */
+static struct threads threads_left(int is_last)
+{
+    struct threads threads = {0, 0, 0};
+    char entries[4096], name[32], line[64];
     struct dirent64 *entry;
     long length, at;
-    int tasks, count = 0;
+    int tasks;
     tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     while (tasks >= 0 && (length = syscall(SYS_getdents64, tasks, entries, sizeof entries)) > 0) {
         for (at = 0; at < length; at += entry->d_reclen) {
-            int file;
             long read_in;
             entry = (struct dirent64 *)(entries + at);
-            snprintf(path, sizeof path, "/proc/self/task/%.20s/comm", entry->d_name);
-            file = open(path, O_RDONLY | O_CLOEXEC);
-            read_in = file < 0 ? 0 : read(file, name, sizeof name - 1);
-            if (file >= 0) close(file);
+            read_in = of_thread(entry->d_name, "comm", name, sizeof name);
             if (read_in < 4 || strncmp(name, "md-", 3) != 0) continue;
             name[read_in - 1] = 0;
             /* Waits for reports, and while it has none there is nothing of OpenSSL that it touches. */
             if (strncmp(name, "md-ocsp-tell", 12) == 0) continue;
-            count++;
+            add(&threads, entry->d_name);
             if (!is_last) continue;
             if (write(output, line, snprintf(line, sizeof line, "OPENSSL_cleanup-beside-%s\n", name)) < 0) _exit(99);
         }
     }
     if (tasks >= 0) close(tasks);
-    return count;
+    return threads;
 }
 
-/* May run in a signal handler: no memory is asked for. A thread that the module does not count any more has done
- * all it does, and is in the C library on its way out: the scheduler may let it wait there. */
+/* May run in a signal handler: no memory is asked for. A thread that the module does not count any more has done all it
+ * does, and is in the C library on its way out, where a busy machine may let it wait for its turn. So looks count only if a
+ * thread sleeps or has run since the one before. */
 static void end(void)
 {
     const struct timespec moment = {0, 10 * 1000 * 1000};
-    int looks = 2;
+    struct threads before = {0, 0, 0}, now;
+    int counted = 0, looks;
     if (output < 0 || getpid() == parent) return;
-    while (threads_left(looks == 0) > 0 && looks-- > 0) nanosleep(&moment, NULL);
+    for (looks = 0; looks < 3000 && counted < 2; looks++) {
+        now = threads_left(0);
+        if (now.all == 0) return;
+        counted += now.asleep > 0 || (looks > 0 && now.ran > before.ran);
+        before = now;
+        nanosleep(&moment, NULL);
+    }
+    threads_left(1);
 }
 
 __attribute__((constructor)) static void begin(void)
