@@ -24,9 +24,9 @@ use support::stream::Stream;
 use support::{Command, Config, Httpd, Lab, Need, RaisedAtEnd, SOON, open_lab, tls, wait_for};
 
 /// The files of the module that a process has mapped, with their inodes; what was removed ends with
-/// `(deleted)`. `None`: it is not there.
+/// `(deleted)`. `None`: it is not there, or ends and has no memory any more.
 fn mapped(pid: u32) -> Option<BTreeSet<String>> {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok().filter(|maps| !maps.is_empty())?;
     let files = maps.lines().filter_map(|line| line.splitn(5, ' ').nth(4));
     let files = files.map(|file| file.split_whitespace().collect::<Vec<_>>().join(" "));
     Some(
@@ -38,6 +38,8 @@ fn mapped(pid: u32) -> Option<BTreeSet<String>> {
 #[track_caller]
 fn assert_mapped(httpd: &Httpd, file: &Path) {
     let inode = fs::metadata(file).unwrap().ino();
+    // The kernel names it by its path without links.
+    let file = fs::canonicalize(file).unwrap();
     let expected = BTreeSet::from([format!("{inode} {}", file.display())]);
     assert_eq!(mapped(httpd.pid()).as_ref(), Some(&expected));
     for child in children(httpd.pid()).into_iter().filter_map(mapped) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One httpd with its own ServerRoot: its configuration, its processes, its log, its answers.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -355,13 +356,26 @@ impl Httpd {
     /// left.
     #[track_caller]
     pub fn graceful(&mut self) {
-        let old = process::children(self.pid());
+        let (old, pipes) = (process::children(self.pid()), process::pipes(self.pid()));
         let generation = self.generation();
         process::signal(self.pid(), "USR1");
         wait_for("the next generation of httpd's children", SOON, || {
             assert!(self.process.exited().is_none(), "httpd ended: {}", self.stderr());
-            (self.generation() > generation && !old.iter().any(|&pid| process::is_alive(pid))).then_some(())
+            let is_next = self.generation() > generation && !old.iter().any(|&pid| process::is_alive(pid));
+            (is_next && !self.has_older_children(&pipes)).then_some(())
         });
+    }
+
+    /// Whether there are children of a generation before this one: the parent makes some until it is about to
+    /// read the configuration again. `pipes`: those of the parent before that. It opens one for each
+    /// generation, which all children of it share.
+    fn has_older_children(&self, pipes: &BTreeSet<PathBuf>) -> bool {
+        let program = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let opened = &process::pipes(self.pid()) - pipes;
+        let children = process::children(self.pid()).into_iter();
+        // Programs that write logs stay.
+        let mut children = children.filter(|&pid| program(pid) == program(self.pid()));
+        children.any(|pid| process::pipes(pid).is_disjoint(&opened))
     }
 
     /// Writes what it reads at its next reload.

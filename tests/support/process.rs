@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A child process that ends with the test, even where the test itself is killed.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -90,6 +91,13 @@ pub fn children(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     ids.filter(|&pid| parent_of(pid) == Some(parent)).collect()
+}
+
+/// The pipes that a process has open, by what the kernel names them.
+pub fn pipes(pid: u32) -> BTreeSet<PathBuf> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = open.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("pipe:")).collect()
 }
 
 pub fn is_alive(pid: u32) -> bool {
