@@ -89,6 +89,21 @@ fn dependencies(manifest: &str) -> Vec<String> {
     names
 }
 
+/// A test under a new name would be run with the C module, which does not pass it.
+#[test]
+fn each_test_that_is_left_out_with_the_c_module_exists() {
+    let list = read("tests/support/difference.rs");
+    let list = list.split_once("OURS_ONLY").and_then(|(_, rest)| rest.split_once("];")).unwrap().0;
+    let is_name = |text: &&str| text.contains("::") && !text.contains(' ');
+    let names: Vec<&str> = list.split('"').filter(is_name).collect();
+    assert!(names.len() > 50, "the names are found");
+    for name in names {
+        let (file, test) = name.split_once("::").unwrap();
+        let sources = read(&format!("tests/e2e/{file}.rs"));
+        assert!(test.is_empty() || sources.contains(&format!("\nfn {test}() {{")), "no test {name}");
+    }
+}
+
 #[test]
 fn every_source_file_begins_with_its_licence() {
     let manifest = read("Cargo.toml");
