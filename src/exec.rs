@@ -2,8 +2,11 @@
 //! Runs commands of the admin without a shell, with an empty stdin and a time limit. Writes their output to
 //! the log at debug.
 
+mod environment;
 mod output;
 mod spawn;
+
+pub use environment::Environment;
 
 use crate::log::plain;
 use crate::time::Clock;
@@ -68,37 +71,53 @@ pub fn split(line: &str) -> Vec<String> {
 /// Runs `line` with `arguments` appended and waits for its end, at most `limit`. Success is exit status 0.
 /// Processes that the command left running cost this process nothing: no thread, no pipe.
 pub fn run(line: &str, arguments: &[&str], limit: Duration, clock: &dyn Clock) -> Result<(), Error> {
+    run_in(&Environment::default(), line, arguments, limit, clock).map(drop)
+}
+
+/// The same with more variables in the command's environment. Returns what it has printed on stdout, at most
+/// the first 4 KiB.
+pub fn run_in(
+    environment: &Environment,
+    line: &str,
+    arguments: &[&str],
+    limit: Duration,
+    clock: &dyn Clock,
+) -> Result<String, Error> {
     if clock.is_stopped() {
         let program = split(line).into_iter().next().ok_or(Error::Empty)?;
         return Err(Error::Stopped { program });
     }
-    execute(line, arguments, limit, clock, |program| Error::Stopped { program })
+    execute(environment, line, arguments, limit, clock, |program| Error::Stopped { program })
 }
 
-/// The same for a command that goes on by itself where this process ends before it: [`Error::Left`]. It is
+/// Like [`run`], for a command that goes on by itself where this process ends before it: [`Error::Left`]. It is
 /// begun in any case: that it is has been noted.
 pub fn run_or_leave(line: &str, arguments: &[&str], limit: Duration, clock: &dyn Clock) -> Result<(), Error> {
-    execute(line, arguments, limit, clock, |program| Error::Left { program })
+    let environment = Environment::default();
+    execute(&environment, line, arguments, limit, clock, |program| Error::Left { program }).map(drop)
 }
 
 fn execute(
+    environment: &Environment,
     line: &str,
     arguments: &[&str],
     limit: Duration,
     clock: &dyn Clock,
     stopped: fn(String) -> Error,
-) -> Result<(), Error> {
+) -> Result<String, Error> {
     let words = split(line);
     let program = words.first().ok_or(Error::Empty)?;
     let words: Vec<&str> = words.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
     let failed = |source| Error::Start { program: program.clone(), source };
     let mut output = [Output::new().map_err(failed)?, Output::new().map_err(failed)?];
-    let pid = spawn::spawn(&words, output.each_ref().map(Output::writer)).map_err(failed)?;
+    let pid = spawn::spawn(&words, environment, output.each_ref().map(Output::writer)).map_err(failed)?;
     let outcome = wait(pid, &mut output, program, limit, clock, stopped);
-    for line in output.into_iter().flat_map(Output::close) {
+    let printed = output.map(Output::close);
+    for line in printed.iter().flatten() {
         crate::log!(Debug, "{program}: {line}");
     }
-    outcome
+    let [stdout, _] = printed;
+    outcome.map(|()| stdout.join("\n"))
 }
 
 fn wait(
@@ -176,6 +195,28 @@ mod tests {
     }
 
     #[test]
+    fn variables_reach_the_command_each_once_and_its_output_comes_back() {
+        let mut environment = Environment::default();
+        for (name, value) in [("MD_TEST_A", "old"), ("PATH", "/usr/bin:/bin"), ("MD_TEST_A", "a b=\"c\"")] {
+            environment.set(name, value).unwrap();
+        }
+        assert!(environment.set("A=B", "x").is_err() && environment.set("", "x").is_err());
+        assert!(environment.set("A", "x\0y").is_err());
+        let (limit, clock) = (TIME_LIMIT, SystemClock::default());
+        let printed = run_in(&environment, "/usr/bin/env", &[], limit, &clock).unwrap();
+        let of = |name: &str| -> Vec<&str> {
+            let lines = printed.lines().filter(|line| line.split('=').next() == Some(name));
+            lines.collect()
+        };
+        assert_eq!(of("MD_TEST_A"), ["MD_TEST_A=a b=\"c\""]);
+        assert_eq!(of("PATH"), ["PATH=/usr/bin:/bin"], "it replaces that of this process");
+        assert_eq!(of("HOME").len(), usize::from(std::env::var_os("HOME").is_some()));
+        assert!(!format!("{environment:?}").contains("a b"));
+        let long = run_in(&environment, "/usr/bin/head", &["-c", "9000", "/dev/zero"], limit, &clock);
+        assert_eq!(long.unwrap().len(), 4096);
+    }
+
+    #[test]
     fn processes_that_a_command_leaves_running_hold_up_no_one() {
         let begin = std::time::Instant::now();
         let daemon = "/bin/sh -c 'sleep 30 & exit 0'";
@@ -243,7 +284,8 @@ mod tests {
         let mut output = Output::new().unwrap();
         let script = ["/bin/sh", "-c", "echo first; head -c 3000000 /dev/zero; echo last >&2"];
         let mut other = Output::new().unwrap();
-        let pid = spawn::spawn(&script, [output.writer(), other.writer()]).unwrap();
+        let ends = [output.writer(), other.writer()];
+        let pid = spawn::spawn(&script, &Environment::default(), ends).unwrap();
         eventually("its end", || {
             output.read();
             other.read();

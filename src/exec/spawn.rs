@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Starts a program that inherits only the environment, the working directory and the umask of this process.
+//! Starts a program that inherits only the environment, the working directory and the umask of this process,
+//! with the variables it is given beside.
 //!
 //! httpd blocks signals in its threads and ignores some, and it holds descriptors from its own start and from
 //! its modules. A program that inherits these cannot be ended, holds locks and sockets of others, and passes
 //! all of it on to its own children. posix_spawn(3) resets them between fork and exec.
 
+use super::environment::Environment;
 use nix::errno::Errno;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
 use nix::sys::signal::SigSet;
@@ -12,10 +14,10 @@ use rustix::fs::{Dir, Mode, OFlags, open};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Pid, Resource, getrlimit};
 use std::env;
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Variables that httpd's environment may have, and that scripts could take for a message of ours.
 const KEPT_FROM_COMMANDS: [&str; 2] = ["MD_VERSION", "MD_STORE"];
@@ -27,7 +29,11 @@ const UNLISTED: RawFd = 4096;
 
 /// Starts `words`, a program and its arguments, as leader of a process group of its own. `output`: its stdout
 /// and stderr, none of which is one of the descriptors 0 to 2.
-pub(super) fn spawn(words: &[&str], output: [BorrowedFd<'_>; 2]) -> io::Result<Pid> {
+pub(super) fn spawn(
+    words: &[&str],
+    environment: &Environment,
+    output: [BorrowedFd<'_>; 2],
+) -> io::Result<Pid> {
     let words = words.iter().map(|word| CString::new(*word)).collect::<Result<Vec<_>, _>>()?;
     let program = words.first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut files = PosixSpawnFileActions::init()?;
@@ -48,12 +54,16 @@ pub(super) fn spawn(words: &[&str], output: [BorrowedFd<'_>; 2]) -> io::Result<P
             | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
             | PosixSpawnFlags::POSIX_SPAWN_SETPGROUP,
     )?;
-    let pid = posix_spawnp(program, &files, &state, &words, &environment())?;
+    let inherited = inherited(environment);
+    let entries: Vec<&CStr> = inherited.iter().map(CString::as_c_str).chain(environment.entries()).collect();
+    let pid = posix_spawnp(program, &files, &state, &words, &entries)?;
     Pid::from_raw(pid.as_raw()).ok_or_else(|| Errno::ESRCH.into())
 }
 
-fn environment() -> Vec<CString> {
-    let kept = env::vars_os().filter(|(name, _)| !KEPT_FROM_COMMANDS.iter().any(|own| name == own));
+/// The variables of this process that none of `own` replaces.
+fn inherited(own: &Environment) -> Vec<CString> {
+    let is_ours = |name: &OsString| KEPT_FROM_COMMANDS.iter().any(|own| name == own);
+    let kept = env::vars_os().filter(|(name, _)| !is_ours(name) && !own.has(name.as_bytes()));
     let entries = kept.filter_map(|(mut entry, value): (OsString, OsString)| {
         entry.push("=");
         entry.push(value);
