@@ -420,6 +420,28 @@ impl Losing {
 }
 
 #[test]
+fn credentials_are_sent_as_headers_and_shown_nowhere() {
+    let server = Server::start(None, |_| ok(b"{}"));
+    let url = server.url("http", "127.0.0.1");
+    let credentials = [("x-api-user", "me"), ("x-api-key", "s3cret")];
+    let post = Request { credentials: &credentials, ..Request::post(&url, "application/json", b"") };
+    client().send(&post).unwrap();
+    let head = server.heads.lock().unwrap()[0].to_ascii_lowercase();
+    assert!(head.contains("x-api-user: me\r\n") && head.contains("x-api-key: s3cret\r\n"), "{head}");
+    assert!(head.contains("content-length: 0\r\n"), "{head}");
+    let shown = format!("{post:?}");
+    assert!(shown.contains("x-api-key") && !shown.contains("s3cret"), "{shown}");
+    let unfit = [("x-api-key", "s3cret\r\nx: y")];
+    let error = client().send(&Request { credentials: &unfit, ..post }).unwrap_err();
+    let said = format!("{error} {error:?}");
+    assert!(
+        matches!(error, Error::Invalid(_)) && said.contains("x-api-key") && !said.contains("s3cret"),
+        "{said}"
+    );
+    assert_eq!(server.heads.lock().unwrap().len(), 1);
+}
+
+#[test]
 fn a_request_lost_on_a_kept_connection_is_repeated_on_a_new_one() {
     let authority = Authority::new();
     for authority in [None, Some(&authority)] {

@@ -189,6 +189,13 @@ impl Client {
                 builder = builder.header(name, value);
             }
         }
+        for (name, value) in request.credentials {
+            let unfit =
+                |_| Error::Invalid(format!("the value for {name} has characters that no header can contain"));
+            let mut value = http::HeaderValue::from_str(value).map_err(unfit)?;
+            value.set_sensitive(true);
+            builder = builder.header(*name, value);
+        }
         let invalid = |e: http::Error| Error::Invalid(format!("cannot build the request: {e}"));
         let is_direct = Proxies::is_direct(&self.no_proxy, request.url);
         let forwarding = self.forwarding.as_ref().filter(|_| !is_direct);

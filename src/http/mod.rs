@@ -10,6 +10,7 @@ mod wait;
 pub use client::{Client, Limits, Options};
 
 use crate::time::{Stopped, Timestamp};
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub enum Method {
     Post,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub method: Method,
     /// Absolute, `http` or `https`.
@@ -35,12 +36,24 @@ pub struct Request<'a> {
     /// The media type the answer is wanted in.
     pub accept: Option<&'a str>,
     pub content_type: Option<&'a str>,
+    /// Names and values that identify us to the server. No log has the values.
+    pub credentials: &'a [(&'a str, &'a str)],
     pub body: Option<&'a [u8]>,
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.credentials.iter().map(|(name, _)| *name).collect();
+        let mut text = f.debug_struct("Request");
+        text.field("method", &self.method).field("url", &self.url).field("accept", &self.accept);
+        text.field("content_type", &self.content_type).field("credentials", &names);
+        text.field("body", &self.body).finish()
+    }
 }
 
 impl<'a> Request<'a> {
     pub fn get(url: &'a str) -> Self {
-        Request { method: Method::Get, url, accept: None, content_type: None, body: None }
+        Request { method: Method::Get, url, accept: None, content_type: None, credentials: &[], body: None }
     }
 
     pub fn head(url: &'a str) -> Self {
