@@ -23,6 +23,7 @@ pub mod pem;
 mod places;
 pub mod scratch;
 mod sealed;
+pub mod sealed_bytes;
 pub mod self_signed;
 mod signing_pool;
 mod tbs;

@@ -14,15 +14,13 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const LOCK_FILE: &str = "store.lock";
 const TRIAL_LOCK_FILE: &str = "trial.lock";
 const RENEWING_LOCK_FILE: &str = "renewing.lock";
 /// Bytes that its holder may write into it.
 const HOLDER_MAX: u64 = 4096;
-/// The time between two tries: flock(2) itself knows no deadline.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Held until it is dropped, or the process ends.
 #[must_use]
@@ -43,21 +41,7 @@ impl StartStore {
 
     fn lock_file(&self, name: &str, within: Duration) -> Result<Option<StoreLock>, Error> {
         let root: Folder = setup::open_root(&self.layout.dir, &self.layout.fuse)?;
-        let file = root.open_lock(name)?;
-        let path = root.path().join(name);
-        let deadline = Instant::now() + within;
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(StoreLock { _file: file })),
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(e) => return Err(Error::io("locking", &path, e)),
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            std::thread::sleep(left.min(PAUSE));
-        }
+        Ok(root.lock(name, within)?.map(|file| StoreLock { _file: file }))
     }
 }
 

@@ -21,6 +21,7 @@ mod owners;
 mod place;
 mod present;
 pub mod reach;
+mod sealed;
 mod setup;
 mod store_key;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use error::Error;
 pub use layout::Owner;
 pub use lock::{Holder, RenewingLock, StoreLock};
 pub use place::{Group, WorkGroup};
+pub use sealed::Opened;
 pub use store_key::{Secret, StoreKey};
 pub use watch::{Looked, Watched};
 
@@ -116,6 +118,7 @@ impl StartStore {
         let root = setup::open_root(dir, &fuse)?;
         owners::take_root(&root, owner)?;
         setup::make_groups(&root, owner)?;
+        sealed::make_folder(&root, owner)?;
         let setup::StoreFile { key, older } = setup::store_file(&root)?;
         let mut layout =
             Layout { dir: dir.to_path_buf(), key, owner, fuse, is_synced: true, limit: None, groups: None };
@@ -215,6 +218,26 @@ impl WorkStore {
     /// The folders of all accounts.
     pub fn account_names(&self) -> Result<Vec<String>, Error> {
         self.layout.names(Group::Accounts)
+    }
+
+    /// The content of a sealed file in `dns/`; `None` where there is none.
+    pub fn read_sealed(&self, file: &str) -> Result<Option<Opened>, Error> {
+        self.layout.read_sealed(file)
+    }
+
+    /// Replaces the content of a sealed file by what `change` makes of it; where that is `None`, it stays.
+    /// Nobody else changes one there meanwhile.
+    pub fn change_sealed<E: From<Error>>(
+        &self,
+        file: &str,
+        change: impl FnOnce(Option<Opened>) -> Result<Option<Opened>, E>,
+    ) -> Result<(), E> {
+        self.layout.change_sealed(file, change)
+    }
+
+    /// Where a sealed file is, for messages.
+    pub fn sealed_path(&self, file: &str) -> PathBuf {
+        self.layout.sealed_path(file)
     }
 
     pub fn read_account_json(&self, name: &str) -> Result<Option<Value>, Error> {

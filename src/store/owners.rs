@@ -43,6 +43,31 @@ pub(super) fn take_root(root: &Folder, owner: Option<Owner>) -> Result<(), Error
     Ok(())
 }
 
+/// Refuses a link in place of a folder of the store, unless root has made it.
+pub(super) fn refuse_link(root: &Folder, name: &str) -> Result<(), Error> {
+    if !root.is_strangers_link(name) {
+        return Ok(());
+    }
+    let reason = "it is a symbolic link that root does not own: put a folder in its place, or give the link to root \
+                  (chown -h root)";
+    Err(Error::garbage(&root.path().join(name), reason))
+}
+
+/// Gives the folder `name` these rights; where it had others, its files too.
+pub(super) fn give(
+    root: &Folder,
+    name: &str,
+    folder: &Folder,
+    access: Access,
+    file: Access,
+) -> Result<(), Error> {
+    if !folder.has(access)? {
+        report(folder, root.hand_over(name, access, file, Giver::Before));
+    }
+    // Also where it is a link of root's, which is not handed over.
+    folder.grant(access)
+}
+
 /// Takes back a folder in which workers do not write, with all that is in it, and gives it the mode of its
 /// group.
 pub(super) fn take_back(group: Group, folder: &Folder, owner: Owner) -> Result<(), Error> {

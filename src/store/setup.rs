@@ -38,10 +38,8 @@ pub(super) fn make_root(dir: &Path) -> Result<(), Error> {
 pub(super) fn make_groups(root: &Folder, owner: Option<Owner>) -> Result<(), Error> {
     for group in Group::ALL {
         let name = group.dir_name();
-        if owner.is_some() && root.is_strangers_link(name) {
-            let reason = "it is a symbolic link that root does not own: put a folder in its place, or give the link to root \
-                          (chown -h root)";
-            return Err(Error::garbage(&root.path().join(name), reason));
+        if owner.is_some() {
+            owners::refuse_link(root, name)?;
         }
         let workers = owner.filter(|_| group.is_of_workers());
         let access = Access { mode: group.dir_mode(), uid: workers.map(|o| o.uid), gid: None };

@@ -19,12 +19,12 @@ impl Fuse {
 
     /// From now on every change fails, as on a full disk.
     pub fn blow(&self) {
-        self.set(0);
+        self.blow_after(0);
     }
 
     /// From now on all changes succeed again.
     pub fn mend(&self) {
-        self.set(usize::MAX);
+        self.blow_after(usize::MAX);
     }
 
     /// Whether every change fails from now on.
@@ -32,7 +32,8 @@ impl Fuse {
         self.0.as_ref().is_some_and(|left| left.load(Ordering::Relaxed) == 0)
     }
 
-    fn set(&self, steps: usize) {
+    /// `steps` more changes succeed, all later ones fail.
+    pub fn blow_after(&self, steps: usize) {
         if let Some(left) = &self.0 {
             left.store(steps, Ordering::Relaxed);
         }

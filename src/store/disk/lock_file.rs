@@ -4,9 +4,14 @@
 
 use super::Folder;
 use crate::store::Error;
-use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+/// The time between two tries: flock(2) itself knows no deadline.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Folder {
     /// A file for flock(2), made where there is none.
@@ -21,6 +26,24 @@ impl Folder {
             Ok(meta) if meta.is_file() => Ok(file),
             Ok(_) => Err(Error::garbage(&path, "it is not a file")),
             Err(e) => Err(Error::io("opening", &path, e)),
+        }
+    }
+
+    /// Takes the lock of a file until that is dropped; `None` where another holds it for longer than `within`.
+    pub fn lock(&self, name: &str, within: Duration) -> Result<Option<File>, Error> {
+        let file = self.open_lock(name)?;
+        let deadline = Instant::now() + within;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(file)),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(e) => return Err(Error::io("locking", &self.path.join(name), e)),
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            std::thread::sleep(left.min(PAUSE));
         }
     }
 
