@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The dns-01 challenge (RFC 8555 §8.4): a TXT record at `_acme-challenge.NAME`, added and removed in the way
-//! that `MDChallengeDns01` names: [`command`] by a command of the admin. Each record is noted on disk before
+//! that `MDChallengeDns01` names: [`command`] by a command of the admin, [`hook`] by one written for another
+//! ACME client, [`acme_dns`] at an acme-dns server. Each record is noted on disk before
 //! it is set up, so that the process that follows a killed one removes it. Of this room, the ways import
 //! nothing.
 
+pub mod acme_dns;
 pub mod command;
+pub mod hook;
 
 use crate::crypto;
 use data_encoding::BASE64URL_NOPAD;

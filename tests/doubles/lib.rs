@@ -5,10 +5,12 @@
 //! not know the module.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod acme_dns;
 pub mod clock;
 pub mod fake_ca;
 pub mod host;
 
+pub use acme_dns::AcmeDns;
 pub use clock::VirtualClock;
 pub use fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
 pub use host::Host;
