@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Completes an MD: its own settings first, then those of the server that defines it, then the defaults.
 //!
-//! md.json keeps the fields that the C module keeps: commands, proxy and CA files appear only where the
-//! section of the MD sets them. The effective values are in [`PlannedMd`], beside the [`Md`].
+//! md.json keeps the fields that the C module keeps: commands, proxy and CA files appear only where the section
+//! of the MD sets them; other ways of dns-01, which the C module does not know, wherever they are set. The effective values are in [`PlannedMd`], beside the [`Md`].
 
 use super::authority::{self, DEFAULT_CA};
 use super::planned::PlannedMd;
 use super::{MdSection, Settings};
+use crate::model::dns01::Way;
 use crate::model::{Ca, Dns01, Md, Route};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use std::time::Duration;
 /// `ServerAdmin` where none is set.
 const ADMIN_DEFAULTS: [&str; 2] = ["you@example.com", "[no address given]"];
 
-/// The default of `MDChallengeDns01Timeout`: many commands wait until every name server has the record.
+/// Where `MDChallengeDns01Timeout` is not written: many commands wait until every name server has the record.
 const DNS01_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// `server`: the settings of the server of the definition, main server included; `admin`: its ServerAdmin.
@@ -59,7 +60,8 @@ fn md(section: &MdSection, all: &Settings, admin: Option<&str>) -> Md {
         cert_files: section.cert_files.clone(),
         pkey_files: section.key_files.clone(),
         stapling: all.stapling.unwrap_or(defaults.stapling),
-        cmd_dns_01: own.dns01_cmd.clone().filter(|c| !c.is_empty()),
+        cmd_dns_01: own.dns01.iter().flatten().find_map(Way::command_line).map(String::from),
+        dns_01: all.dns01.clone().flatten().filter(|way| way.command_line().is_none()),
         proxy_url: own.proxy_url.clone(),
         ca_certs: own.ca_certs.clone().flatten(),
         proxy_ca_certs: own.proxy_ca_certs.clone().flatten(),
@@ -72,8 +74,15 @@ fn md(section: &MdSection, all: &Settings, admin: Option<&str>) -> Md {
 }
 
 fn dns01(all: &Settings, version: u8) -> Option<Dns01> {
-    let line = all.dns01_cmd.clone().filter(|line| !line.is_empty())?;
-    Some(Dns01::by_command(line, version, all.dns01_timeout.unwrap_or(DNS01_TIMEOUT)))
+    let mut way = all.dns01.clone().flatten()?;
+    if let Way::Command(command) = &mut way {
+        command.version = version;
+    }
+    Some(Dns01 {
+        way,
+        limit: all.dns01_timeout.unwrap_or(DNS01_TIMEOUT),
+        propagation: all.dns01_propagation.clone().unwrap_or_default(),
+    })
 }
 
 fn ca(all: &Settings) -> Ca {

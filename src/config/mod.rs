@@ -13,6 +13,8 @@ mod authority;
 mod binding;
 mod check;
 mod complete;
+mod dns01;
+mod dns_service;
 mod domain;
 mod finding;
 #[cfg(test)]

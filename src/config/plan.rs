@@ -6,6 +6,7 @@
 use super::Globals;
 use super::check;
 use super::complete::{admin_contact, complete};
+use super::dns_service;
 use super::finding::Finding;
 use super::finding::gathered;
 use super::planned::{Global, HostPlan, Plan, PlannedMd, Server};
@@ -20,7 +21,7 @@ pub fn plan(
     exists: &dyn Fn(&Path) -> bool,
 ) -> Result<Plan, Vec<Finding>> {
     let globals = servers.iter().fold(Globals::default(), |all, s| s.config.globals.over(&all));
-    let global = Global::resolve(globals);
+    let global = Global::resolve(globals, dns_service::service(servers)?);
     let arrives = |port: Option<u16>| port.is_some_and(|p| listeners.contains(&p));
     let mut plan = Plan {
         can_http: arrives(global.port_map.http),
@@ -40,6 +41,8 @@ pub fn plan(
     plan.findings.extend(check::doubts(&plan, servers));
     plan.match_hosts(servers);
     plan.complete_from_hosts(servers);
+    let of_dns = dns_service::findings(&plan);
+    plan.findings.extend(of_dns);
     Ok(plan)
 }
 
@@ -110,7 +113,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::model::RequireHttps;
-    use crate::model::{Ca, Eab, KeySpec, RenewMode};
+    use crate::model::{Ca, DnsService, Eab, KeySpec, RenewMode};
 
     fn planned(text: &str) -> Plan {
         Site::read(text).unwrap().plan().unwrap_or_else(|e| panic!("{e:?}"))
@@ -142,6 +145,7 @@ mod tests {
                 activation_delay: Duration::ZERO,
                 live_activation: true,
                 renew_parallel: 16,
+                dns: DnsService::default(),
             }
         );
         let main = &plan.hosts[0];

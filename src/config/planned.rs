@@ -4,7 +4,7 @@
 
 use super::finding::Finding;
 use super::{Globals, HostSettings, MatchNames, PortMap, ServerConfig, Settings};
-use crate::model::{Dns01, Md, RequireHttps, Route};
+use crate::model::{Dns01, DnsService, Md, RequireHttps, Route};
 use crate::time::{DAY, TimeSlice};
 use std::time::Duration;
 
@@ -60,10 +60,11 @@ pub struct Global {
     pub activation_delay: Duration,
     pub live_activation: bool,
     pub renew_parallel: u32,
+    pub dns: DnsService,
 }
 
 impl Global {
-    pub(super) fn resolve(set: Globals) -> Self {
+    pub(super) fn resolve(set: Globals, dns: DnsService) -> Self {
         Global {
             store_dir: set.store_dir.unwrap_or_else(|| "md".into()),
             store_locks: set.store_locks.flatten(),
@@ -83,6 +84,7 @@ impl Global {
             activation_delay: set.activation_delay.unwrap_or_default(),
             live_activation: set.live_activation.unwrap_or(true),
             renew_parallel: set.renew_parallel.unwrap_or(16),
+            dns,
         }
     }
 }

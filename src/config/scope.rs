@@ -2,7 +2,8 @@
 //! The values that the directives of one `server_rec` have set so far. Every field is an `Option`: an unset
 //! one leaves the decision to the next level (server of the definition, main server, default).
 
-use crate::model::{Eab, KeySpec, RenewMode, RequireHttps};
+use crate::model::dns01::{Propagation, Way};
+use crate::model::{DnsService, Eab, KeySpec, RenewMode, RequireHttps};
 use crate::time::TimeSlice;
 use std::io;
 use std::path::Path;
@@ -49,6 +50,8 @@ pub struct ServerConfig {
     pub settings: Settings,
     pub host: HostSettings,
     pub globals: Globals,
+    /// As written: zones may lack name servers.
+    pub dns: DnsService,
     pub mds: Vec<MdSection>,
     /// The `<MDomain …>` whose inside is being read.
     pub open: Option<MdSection>,
@@ -79,8 +82,10 @@ pub struct Settings {
     pub contact: Option<String>,
     pub eab: Option<Option<Eab>>,
     pub challenges: Option<Vec<String>>,
-    pub dns01_cmd: Option<String>,
+    /// A command has the version of the plan only.
+    pub dns01: Option<Option<Way>>,
     pub dns01_timeout: Option<Duration>,
+    pub dns01_propagation: Option<Propagation>,
     /// Empty: the default key.
     pub key_specs: Option<Vec<KeySpec>>,
     pub renew_mode: Option<RenewMode>,
@@ -169,8 +174,9 @@ impl Settings {
                 contact,
                 eab,
                 challenges,
-                dns01_cmd,
+                dns01,
                 dns01_timeout,
+                dns01_propagation,
                 key_specs,
                 renew_mode,
                 renew_window,

@@ -9,7 +9,7 @@ use super::value::{
     count, dns01_version, duration, match_names, on_off, partial_window, path, path_or_none, port_map,
     renew_mode, require_https, set, stapling_window, store_locks, text, window, words,
 };
-use super::{Error, MdSection, Scope, authority, binding, domain, key};
+use super::{Error, MdSection, Scope, authority, binding, dns_service, dns01, domain, key};
 use crate::time::DAY;
 use std::time::Duration;
 
@@ -109,9 +109,9 @@ pub const ROWS: &[Row] = &[
         .takes("TYPE…").unset(Described("the first type that works for a name"))
         .prose(include_str!("directives/MDCAChallenges.md")),
     row(c"MDChallengeDns01", Raw, ServerOrMd, Some("cmd-dns-01"),
-        c"Command that sets up and tears down dns-01 challenges.",
-        |s, a| set(&mut s.settings().dns01_cmd, text(a)))
-        .takes("COMMAND…")
+        c"How TXT records of dns-01 challenges are set up and removed: a way known by its first word, or a command.",
+        |s, a| { let value = dns01::way(s.env, a); set(&mut s.settings().dns01, value) })
+        .takes("rfc2136|acme-dns|responder|hook:KIND … | COMMAND…")
         .prose(include_str!("directives/MDChallengeDns01.md")),
     row(c"MDChallengeDns01Version", One, Global, None,
         c"Set the type of arguments to call `MDChallengeDns01` with",
@@ -119,13 +119,28 @@ pub const ROWS: &[Row] = &[
         .takes("1|2").unset(As("1"))
         .prose(include_str!("directives/MDChallengeDns01Version.md")),
     row(c"MDChallengeDns01Timeout", One, ServerOrMd, None,
-        c"Time length after which a command of MDChallengeDns01 is killed (defaults to seconds).",
+        c"Time length that one call of MDChallengeDns01 may take (defaults to seconds).",
         |s, a| {
             let limit = duration(a, SECOND, 1000, "MDChallengeDns01Timeout must be one second or more");
             set(&mut s.settings().dns01_timeout, limit)
         })
         .takes("DURATION").unset(As("600s")).ours()
         .prose(include_str!("directives/MDChallengeDns01Timeout.md")),
+    row(c"MDDnsPropagation", Many, ServerOrMd, None,
+        c"Time length to wait until all name servers have the record of a dns-01 challenge (defaults to seconds).",
+        |s, a| set(&mut s.settings().dns01_propagation, dns01::propagation(a)))
+        .takes("off|DURATION [SERVER…]").unset(As("60s")).ours()
+        .prose(include_str!("directives/MDDnsPropagation.md")),
+    row(c"MDDnsListen", Many, Global, None,
+        c"Addresses and ports at which httpd answers DNS questions for MDDnsZone.",
+        |s, a| dns_service::listen(s.server, a))
+        .takes("ADDRESS:PORT…").ours()
+        .prose(include_str!("directives/MDDnsListen.md")),
+    row(c"MDDnsZone", Many, Global, None,
+        c"Zone that httpd answers DNS questions for, and the names of its name servers.",
+        |s, a| dns_service::zone(s.server, a))
+        .takes("ZONE [NSHOST…]").ours()
+        .prose(include_str!("directives/MDDnsZone.md")),
     row(c"MDPortMap", OneOrTwo, Global, None,
         c"Declare the mapped ports 80 and 443 on the local server. E.g. 80:8000 to indicate that the server port 8000 is reachable as port 80 from the internet. Use 80:- to indicate that port 80 is not reachable from the outside.",
         port_map)
@@ -503,6 +518,8 @@ mod tests {
             "MDCheckInterval",
             "MDLiveActivation",
             "MDRenewParallel",
+            "MDDnsListen",
+            "MDDnsZone",
         ];
         let found: Vec<_> =
             ROWS.iter().filter(|r| r.places == Global).map(|r| r.name.to_str().unwrap()).collect();
@@ -613,7 +630,8 @@ mod tests {
         assert_eq!(set("MDExternalAccountBinding good.json").eab, eab);
         assert_eq!(set("MDExternalAccountBinding None").eab, Some(None));
         assert_eq!(set("MDCAChallenges dns-01 foo").challenges.unwrap(), ["dns-01", "foo"]);
-        assert_eq!(set("MDChallengeDns01 /bin/x \"a b\" c ").dns01_cmd.as_deref(), Some("/bin/x \"a b\" c"));
+        let way = set("MDChallengeDns01 /bin/x \"a b\" c ").dns01.flatten();
+        assert_eq!(way.as_ref().and_then(|way| way.command_line()), Some("/bin/x \"a b\" c"));
         for (word, mode) in [
             ("AUTO", RenewMode::Auto),
             ("automatic", RenewMode::Auto),

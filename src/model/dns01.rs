@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The way in which TXT records for dns-01 come and go: the effective values of `MDChallengeDns01` and its
-//! companions for a managed domain, which md.json does not show. Values only; nothing here asks a name server
-//! or runs a command.
+//! companions for a managed domain. Values, and their form in md.json; nothing here asks a name server, runs a
+//! command or reads a file. Imports `names`.
 
+use crate::names;
+use serde_json::{Map, Value, json};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -68,19 +70,94 @@ pub enum HookKind {
     HttpReq,
 }
 
+impl HookKind {
+    pub const ALL: [HookKind; 5] =
+        [HookKind::Lego, HookKind::Dehydrated, HookKind::Certbot, HookKind::AcmeSh, HookKind::HttpReq];
+
+    /// What follows `hook:`.
+    pub fn word(self) -> &'static str {
+        match self {
+            HookKind::Lego => "lego",
+            HookKind::Dehydrated => "dehydrated",
+            HookKind::Certbot => "certbot",
+            HookKind::AcmeSh => "acme.sh",
+            HookKind::HttpReq => "httpreq",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Self> {
+        HookKind::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+
+    /// How many of [`Hook::words`] are programs that are started.
+    pub fn programs(self) -> usize {
+        match self {
+            HookKind::Certbot => 2,
+            HookKind::Lego | HookKind::Dehydrated | HookKind::AcmeSh => 1,
+            HookKind::HttpReq => 0,
+        }
+    }
+}
+
+/// Host and port of `HOST`, `HOST:PORT`, `ADDRESS`, `[ADDRESS]` or `[ADDRESS]:PORT`, the host without brackets.
+/// `None`: it is none of these; an IPv6 address without brackets is not.
+pub fn host_and_port(server: &str) -> Option<(String, u16)> {
+    let (host, port) = match server.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']')?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            (address, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+        }
+        None => match server.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (server, None),
+        },
+    };
+    let port = port.map_or(Some(PORT), |port| {
+        let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+        port.parse().ok().filter(|port| is_number && *port > 0)
+    })?;
+    let host = names::normalize(host).ok().filter(|host| !names::is_wildcard(host))?;
+    Some((host, port))
+}
+
+/// Of DNS.
+const PORT: u16 = 53;
+
+/// Of a text in md.json: longer than a line of httpd's configuration can be, others have written it.
+const TEXT_MAX: usize = 16 * 1024;
+const WORDS_MAX: usize = 4;
+
 /// A file that only root may read: its content is loaded before the children are started.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretFile {
     /// Absolute.
     pub path: String,
-    /// `None`: not loaded, or not readable.
+    /// `None`: not loaded, or of no use.
     pub content: Option<Zeroizing<String>>,
+    /// Why there is no content: a sentence with directive, file, fault, and what to do.
+    pub fault: Option<String>,
+}
+
+impl SecretFile {
+    /// One that has not been loaded.
+    pub fn at(path: impl Into<String>) -> Self {
+        SecretFile { path: path.into(), content: None, fault: None }
+    }
+
+    /// The content, or the sentence that says why there is none.
+    pub fn text(&self) -> Result<&str, String> {
+        let not_loaded = || format!("{} was not read when httpd was started: restart it", self.path);
+        let content = self.content.as_ref().map(|content| content.as_str());
+        content.ok_or_else(|| self.fault.clone().unwrap_or_else(not_loaded))
+    }
 }
 
 impl std::fmt::Debug for SecretFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let content = self.content.as_ref().map(|_| "***");
-        f.debug_struct("SecretFile").field("path", &self.path).field("content", &content).finish()
+        let fields = &mut f.debug_struct("SecretFile");
+        fields.field("path", &self.path).field("content", &content).field("fault", &self.fault).finish()
     }
 }
 
@@ -117,9 +194,163 @@ impl Dns01 {
 
     /// The command line, where the way is a command.
     pub fn command_line(&self) -> Option<&str> {
-        match &self.way {
+        self.way.command_line()
+    }
+}
+
+impl Way {
+    pub fn command_line(&self) -> Option<&str> {
+        match self {
             Way::Command(command) => Some(&command.line),
             _ => None,
         }
+    }
+
+    /// The first word of the directive. A command has none.
+    pub fn word(&self) -> String {
+        match self {
+            Way::Command(_) => String::new(),
+            Way::Rfc2136(_) => "rfc2136".into(),
+            Way::AcmeDns(_) => "acme-dns".into(),
+            Way::Responder => "responder".into(),
+            Way::Hook(hook) => format!("hook:{}", hook.kind.word()),
+        }
+    }
+
+    /// `dns-01` of md.json: names of files, never their content. A command stands there under the key of the C
+    /// module.
+    pub fn to_json(&self) -> Option<Value> {
+        let mut out = Map::new();
+        let mut put = |key: &str, value: Value| _ = out.insert(key.into(), value);
+        put("way", json!(self.word()));
+        match self {
+            Way::Command(_) => return None,
+            Way::Rfc2136(update) => {
+                put("server", json!(update.server));
+                put("key-file", json!(update.key.path));
+                update.zone.iter().for_each(|zone| put("zone", json!(zone)));
+                put("ttl", json!(update.ttl));
+            }
+            Way::AcmeDns(url) => put("url", json!(url)),
+            Way::Responder => {}
+            Way::Hook(hook) => {
+                put("words", json!(hook.words));
+                hook.user.iter().for_each(|file| put("user-file", json!(file.path)));
+                hook.env.iter().for_each(|file| put("env-file", json!(file.path)));
+            }
+        }
+        Some(Value::Object(out))
+    }
+
+    /// `None`: a later version has written it, or somebody else.
+    pub fn from_json(value: &Value) -> Option<Self> {
+        let usable = |value: &Value| value.as_str().filter(|text| text.len() <= TEXT_MAX).map(String::from);
+        let text = |key: &str| value.get(key).and_then(usable);
+        let file = |key: &str| text(key).map(SecretFile::at);
+        Some(match text("way")?.as_str() {
+            "rfc2136" => Way::Rfc2136(Rfc2136 {
+                server: text("server")?,
+                key: file("key-file")?,
+                zone: text("zone"),
+                ttl: value.get("ttl").and_then(Value::as_u64)?.try_into().ok()?,
+            }),
+            "acme-dns" => Way::AcmeDns(text("url")?),
+            "responder" => Way::Responder,
+            word => {
+                let words =
+                    value.get("words").and_then(Value::as_array).filter(|words| words.len() <= WORDS_MAX)?;
+                Way::Hook(Hook {
+                    kind: HookKind::from_word(word.strip_prefix("hook:")?)?,
+                    words: words.iter().map(usable).collect::<Option<_>>()?,
+                    user: file("user-file"),
+                    env: file("env-file"),
+                })
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update(zone: Option<&str>) -> Way {
+        Way::Rfc2136(Rfc2136 {
+            server: "[::1]:5353".into(),
+            key: SecretFile::at("/etc/k.key"),
+            zone: zone.map(String::from),
+            ttl: 60,
+        })
+    }
+
+    fn hook(kind: HookKind, user: Option<&str>, env: Option<&str>) -> Way {
+        let words = vec!["/bin/one".into(), "two".into()];
+        Way::Hook(Hook { kind, words, user: user.map(SecretFile::at), env: env.map(SecretFile::at) })
+    }
+
+    #[test]
+    fn a_way_is_read_back_from_md_json_and_its_secret_is_not_there() {
+        let kinds = HookKind::ALL.map(|kind| hook(kind, None, Some("/etc/env")));
+        let mut ways =
+            vec![update(None), update(Some("b.test")), Way::AcmeDns("https://x.test".into()), Way::Responder];
+        ways.extend(kinds);
+        ways.push(hook(HookKind::HttpReq, Some("/etc/user"), None));
+        for way in ways {
+            let mut loaded = way.clone();
+            if let Way::Rfc2136(update) = &mut loaded {
+                update.key.content = Some(Zeroizing::new("c2VjcmV0".into()));
+            }
+            let json = loaded.to_json().unwrap();
+            assert!(!json.to_string().contains("c2VjcmV0") && !format!("{loaded:?}").contains("c2VjcmV0"));
+            assert_eq!(Way::from_json(&json), Some(way), "{json}");
+        }
+        let command = Way::Command(Command { line: "/bin/x".into(), version: 1 });
+        assert_eq!(command.to_json(), None);
+        for planted in [json!(7), json!({"way": "later"}), json!({"way": "hook:lego", "words": [7]})] {
+            assert_eq!(Way::from_json(&planted), None, "{planted}");
+        }
+    }
+
+    #[test]
+    fn a_server_has_a_host_and_maybe_a_port() {
+        for (text, host, port) in [
+            ("ns.a.test", "ns.a.test", 53),
+            ("NS.a.test:5353", "ns.a.test", 5353),
+            ("127.0.0.1", "127.0.0.1", 53),
+            ("127.0.0.1:65535", "127.0.0.1", 65535),
+            ("[2001:db8::1]", "2001:db8::1", 53),
+            ("[::1]:54", "::1", 54),
+        ] {
+            assert_eq!(host_and_port(text), Some((host.to_string(), port)), "{text}");
+        }
+        for text in [
+            "",
+            ":53",
+            "a.test:",
+            "a.test:0",
+            "a.test:65536",
+            "a.test:+5",
+            "a.test:x",
+            "::1",
+            "2001:db8::1:53",
+            "[::1",
+            "[::1]53",
+            "[a.test]:53",
+            "a b",
+            "*.a.test",
+            "a/b",
+        ] {
+            assert_eq!(host_and_port(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_says_why() {
+        let mut file = SecretFile::at("/etc/k.key");
+        assert!(file.text().unwrap_err().contains("/etc/k.key was not read"));
+        file.fault = Some("it is empty".into());
+        assert_eq!(file.text(), Err("it is empty".into()));
+        file.content = Some(Zeroizing::new("x".into()));
+        assert_eq!(file.text(), Ok("x"));
     }
 }

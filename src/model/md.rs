@@ -4,6 +4,7 @@
 
 use super::KeySpec;
 use super::bounded::{self, Room, TEXT_MAX};
+use super::dns01::Way;
 use super::modes::{NotRenewed, RenewMode, RequireHttps};
 use crate::names;
 use crate::time::TimeSlice;
@@ -86,6 +87,8 @@ pub struct Md {
     pub stapling: bool,
     /// Command line for dns-01, of this MD alone.
     pub cmd_dns_01: Option<String>,
+    /// The way of dns-01 in force where that is no command, without the content of its files.
+    pub dns_01: Option<Way>,
     pub proxy_url: Option<String>,
     pub ca_certs: Option<String>,
     pub proxy_ca_certs: Option<String>,
@@ -118,6 +121,7 @@ impl Default for Md {
             pkey_files: Vec::new(),
             stapling: false,
             cmd_dns_01: None,
+            dns_01: None,
             proxy_url: None,
             ca_certs: None,
             proxy_ca_certs: None,
@@ -154,6 +158,7 @@ const KNOWN_KEYS: &[&str] = &[
     "pkey-files",
     "stapling",
     "cmd-dns-01",
+    "dns-01",
     "proxy-url",
     "ca-certs",
     "proxy-ca-certs",
@@ -263,6 +268,7 @@ impl Md {
         self.profile.as_ref().map(|p| put("profile", json!(p)));
         put("profile-mandatory", json!(self.profile_mandatory));
         put("ari-renewals", json!(self.ari_renewals));
+        self.dns_01.as_ref().and_then(Way::to_json).map(|way| put("dns-01", way));
         for (key, value) in &self.extra {
             out.entry(key.clone()).or_insert_with(|| value.clone());
         }
@@ -298,6 +304,7 @@ impl Md {
             pkey_files: strings(fields.get("pkey-files")),
             stapling: flag("stapling").unwrap_or(false),
             cmd_dns_01: text("cmd-dns-01"),
+            dns_01: fields.get("dns-01").and_then(Way::from_json),
             proxy_url: text("proxy-url"),
             ca_certs: text("ca-certs"),
             proxy_ca_certs: text("proxy-ca-certs"),

@@ -5,6 +5,7 @@
 pub mod ari;
 pub mod bounded;
 pub mod dns01;
+pub mod dns_service;
 pub mod job;
 pub mod key_spec;
 pub mod ledger;
@@ -14,6 +15,7 @@ pub mod outcome;
 pub mod retry_state;
 pub mod route;
 
+pub use dns_service::{DnsService, DnsZone};
 pub use dns01::Dns01;
 pub use job::{HeldBack, Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
