@@ -104,18 +104,22 @@ pub(super) fn findings(plan: &Plan) -> Vec<Finding> {
     };
     if let (Some(missing), Some(first)) = (missing, users.first()) {
         findings.push(Finding::error(format!(
-            "{}: {}: 'MDChallengeDns01 responder' has nothing to answer with: {missing} missing. No challenge of type \
-             dns-01 succeeds until that is added; other domains are not affected.",
+            "{}: {}: 'MDChallengeDns01 responder' has nothing to answer with: {missing} missing. Add what is \
+             missing: until then, no challenge of type dns-01 succeeds there. Other domains are not affected.",
             at(&first.defined_at),
             together(&users)
         )));
     }
     if users.is_empty() && *service != DnsService::default() {
+        let addresses = service.listen.iter().map(|address| format!("MDDnsListen {address}"));
+        let lines = service.zones.iter().map(|zone| format!("MDDnsZone {}", zone.zone)).chain(addresses);
         findings.push(Finding::new(
             Level::Notice,
-            "MDDnsListen and MDDnsZone have httpd answer DNS questions, but no managed domain has 'MDChallengeDns01 \
-             responder'. Remove them where that is not intended."
-                .into(),
+            format!(
+                "{}: nobody needs the answers to DNS questions, as no managed domain has 'MDChallengeDns01 responder'. \
+                 Remove what is not intended.",
+                lines.collect::<Vec<_>>().join(", ")
+            ),
         ));
     }
     findings.extend(service.zones.iter().filter_map(|zone| unusable_host(zone, service)));
@@ -141,4 +145,148 @@ fn unusable_host(zone: &DnsZone, service: &DnsService) -> Option<Finding> {
          'MDDnsZone {} NSHOST'.",
         zone.zone, zone.zone
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Site;
+    use super::*;
+
+    fn plan(text: &str) -> Plan {
+        Site::read(text).unwrap().plan().unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    fn refused(text: &str) -> String {
+        match Site::read(text) {
+            Err(error) => error.0,
+            Ok(site) => site.plan().unwrap_err().iter().map(|finding| finding.text.as_str()).collect(),
+        }
+    }
+
+    /// At level notice and worse.
+    fn told(text: &str) -> Vec<(Level, String)> {
+        let findings = plan(text).findings.into_iter().filter(|finding| finding.level <= Level::Notice);
+        findings.map(|finding| (finding.level, finding.text)).collect()
+    }
+
+    const USED: &str = "MDChallengeDns01 responder\nMDRenewMode always\nMDomain a.test\n";
+
+    #[test]
+    fn addresses_and_zones_of_all_servers_come_together() {
+        let service = plan(
+            "ServerName WWW.b.test
+             MDDnsListen 127.0.0.1:53 [::1]:5353
+             MDDnsListen 127.0.0.2:53
+             MDDnsZone Acme.a.test. NS1.a.test ns2.a.test.
+             MDDnsZone x.acme.a.test
+             <VirtualHost *:443>
+             ServerName v.test
+             MDDnsListen 0.0.0.0:54
+             MDDnsZone acme.c.test
+             </VirtualHost>",
+        )
+        .global
+        .dns;
+        let addresses = ["127.0.0.1:53", "[::1]:5353", "127.0.0.2:53", "0.0.0.0:54"];
+        assert_eq!(service.listen, addresses.map(|address| address.parse().unwrap()));
+        let zones: Vec<_> =
+            service.zones.iter().map(|zone| (zone.zone.as_str(), zone.hosts.join(" "))).collect();
+        let expected = [
+            ("acme.a.test", "ns1.a.test ns2.a.test"),
+            ("x.acme.a.test", "www.b.test"),
+            ("acme.c.test", "v.test"),
+        ];
+        assert_eq!(zones, expected.map(|(zone, hosts)| (zone, hosts.to_string())));
+        assert!(service.is_on() && !plan(USED).global.dns.is_on());
+    }
+
+    #[test]
+    fn addresses_and_zones_that_cannot_be_are_refused() {
+        for (text, fault) in [
+            ("MDDnsListen", "an address is missing. Write: MDDnsListen ADDRESS:PORT…"),
+            ("MDDnsListen 127.0.0.1", "'127.0.0.1' is no address with a port"),
+            ("MDDnsListen ::1:53", "'::1:53' is no address with a port"),
+            (
+                "MDDnsListen *:53",
+                "'*:53' is no address with a port. Write: MDDnsListen ADDRESS:PORT…, an IPv6",
+            ),
+            ("MDDnsListen 127.0.0.1:0", "'127.0.0.1:0' is no address with a port"),
+            ("MDDnsListen 127.0.0.1:65536", "is no address with a port"),
+            ("MDDnsListen ns.a.test:53", "is no address with a port"),
+            ("MDDnsListen [::1]:53 [0:0::1]:53", "MDDnsListen has the address [::1]:53 twice"),
+            ("MDDnsListen [::1]:53\nMDDnsListen [::1]:53", "MDDnsListen has the address [::1]:53 twice"),
+            (
+                "MDDnsListen [::1]:53\n<VirtualHost *:443>\nServerName v.test\nMDDnsListen [::1]:53\n</VirtualHost>",
+                "test.conf:2: MDDnsListen [::1]:53 stands in another server already",
+            ),
+            ("MDDnsZone", "a zone is missing. Write: MDDnsZone ZONE [NSHOST…]"),
+            ("MDDnsZone a/b", "'a/b' is not a domain name: it contains a character"),
+            ("MDDnsZone *.a.test", "'*.a.test' is a wildcard or an address"),
+            ("MDDnsZone acme.a.test 10.0.0.1", "'10.0.0.1' is a wildcard or an address, not a domain name"),
+            (
+                "MDDnsZone acme.a.test ns.Acme.a.test",
+                "the name server ns.acme.a.test is inside the zone acme.a.test",
+            ),
+            ("MDDnsZone acme.a.test acme.a.test", "the name server acme.a.test is inside the zone"),
+            ("MDDnsZone a.test b.test\nMDDnsZone A.test b.test", "MDDnsZone has a.test twice"),
+            (
+                "MDDnsZone a.test\n<VirtualHost *:443>\nServerName v.test\nMDDnsZone a.test\n</VirtualHost>",
+                "test.conf:2: MDDnsZone a.test stands in another server already",
+            ),
+        ] {
+            let told = refused(text);
+            assert!(told.contains(fault), "{text}: {told}");
+        }
+        // Its name ends with the letters of the zone, no more.
+        plan("MDDnsZone acme.test ns.notacme.test");
+    }
+
+    #[test]
+    fn a_responder_without_address_or_zone_is_an_error_that_ends_no_start() {
+        let (listen, zone) = ("MDDnsListen 127.0.0.1:53\n", "MDDnsZone acme.b.test ns.b.test\n");
+        for (lines, missing) in [
+            ("", "'MDDnsListen ADDRESS:53' and 'MDDnsZone ZONE' are missing"),
+            (zone, "'MDDnsListen ADDRESS:53' is missing"),
+            (listen, "'MDDnsZone ZONE' is missing"),
+        ] {
+            let found = told(&format!("{USED}MDomain c.test\n{lines}"));
+            let [(Level::Error, text)] = &found[..] else { panic!("{found:?}") };
+            assert!(
+                text.starts_with("test.conf:3: md[a.test] and 1 more: 'MDChallengeDns01 responder' has"),
+                "{text}"
+            );
+            assert!(text.contains(missing), "{text}");
+        }
+        assert_eq!(told(&format!("{USED}{listen}{zone}")), []);
+        // None is ordered for it.
+        assert_eq!(told(&USED.replace("always", "manual")), []);
+    }
+
+    #[test]
+    fn answers_that_nobody_needs_are_a_notice() {
+        for lines in ["MDDnsListen 127.0.0.1:53", "MDDnsZone acme.b.test ns.b.test"] {
+            let other = "MDRenewMode always\nMDChallengeDns01 acme-dns https://x.test\nMDomain a.test\n";
+            let found = told(&format!("{other}{lines}"));
+            assert!(lines.starts_with(found[0].1.split(':').next().unwrap()), "{found:?}");
+            let [(Level::Notice, text)] = &found[..] else { panic!("{found:?}") };
+            assert!(text.contains("no managed domain has 'MDChallengeDns01 responder'"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_zone_whose_name_server_has_no_address_is_told() {
+        for (lines, fault) in [
+            (
+                "ServerName www.b.test\nMDDnsZone b.test",
+                "www.b.test is inside the zone b.test, which has no addresses",
+            ),
+            ("MDDnsZone b.test ns.c.test\nMDDnsZone c.test ns.d.test", "ns.c.test is inside the zone c.test"),
+            ("ServerName localhost\nMDDnsZone b.test", "'localhost' is not the full name of a host"),
+            ("ServerName 10.0.0.1\nMDDnsZone b.test", "'10.0.0.1' is not the full name of a host"),
+        ] {
+            let found = told(&format!("{USED}MDDnsListen 127.0.0.1:53\n{lines}"));
+            let [(Level::Error, text)] = &found[..] else { panic!("{found:?}") };
+            assert!(text.starts_with("MDDnsZone b.test: ") && text.contains(fault), "{text}");
+        }
+    }
 }

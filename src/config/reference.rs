@@ -162,8 +162,7 @@ impl Row {
 
     fn where_to(&self) -> &'static str {
         match self.places {
-            // In an MD section it would hold for the host around that: md.json has no such value.
-            Places::ServerOrMd if self.json_key.is_none() => "server",
+            Places::ServerOrMd if self.is_of_host => "server",
             Places::Server => "server",
             Places::Md => "MD section",
             Places::ServerOrMd => "server, MD section",

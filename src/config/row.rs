@@ -67,6 +67,8 @@ pub struct Row {
     pub same_as: Option<&'static str>,
     /// The C module 2.6 does not know it.
     pub is_ours: bool,
+    /// In an MD section it holds for the host around that.
+    pub is_of_host: bool,
 }
 
 /// A directive without documentation; the methods below add that.
@@ -90,6 +92,7 @@ pub(super) const fn row(
         prose: "",
         same_as: None,
         is_ours: false,
+        is_of_host: false,
     }
 }
 
@@ -112,6 +115,10 @@ impl Row {
 
     pub(super) const fn ours(self) -> Row {
         Row { is_ours: true, ..self }
+    }
+
+    pub(super) const fn of_host(self) -> Row {
+        Row { is_of_host: true, ..self }
     }
 
     /// Performs the directive: checks its place, then parses. `Raw` and `Section` take exactly one argument.

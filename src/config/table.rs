@@ -111,7 +111,7 @@ pub const ROWS: &[Row] = &[
     row(c"MDChallengeDns01", Raw, ServerOrMd, Some("cmd-dns-01"),
         c"How TXT records of dns-01 challenges are set up and removed: a way known by its first word, or a command.",
         |s, a| { let value = dns01::way(s.env, a); set(&mut s.settings().dns01, value) })
-        .takes("rfc2136|acme-dns|responder|hook:KIND … | COMMAND…")
+        .takes("rfc2136 …|acme-dns URL|responder|hook:KIND …|COMMAND…")
         .prose(include_str!("directives/MDChallengeDns01.md")),
     row(c"MDChallengeDns01Version", One, Global, None,
         c"Set the type of arguments to call `MDChallengeDns01` with",
@@ -261,16 +261,19 @@ pub const ROWS: &[Row] = &[
         c"On to staple for certificates outside of managed domains too.",
         |s, a| set(&mut s.server.host.staple_others, on_off(a)))
         .takes("on|off").unset(As("on"))
+        .of_host()
         .prose(include_str!("directives/MDStapleOthers.md")),
     row(c"MDStaplingKeepResponse", One, ServerOrMd, None,
         c"How long an OCSP response that is not renewed is kept in the store (defaults to days).",
         |s, a| set(&mut s.server.host.staple_keep, window(s.directive, a)))
         .takes("WINDOW").unset(As("7d"))
+        .of_host()
         .prose(include_str!("directives/MDStaplingKeepResponse.md")),
     row(c"MDStaplingRenewWindow", One, ServerOrMd, None,
         c"Time length for renewal before an OCSP response expires (defaults to days).",
         |s, a| set(&mut s.server.host.staple_renew_window, stapling_window(s.directive, a)))
         .takes("WINDOW").unset(As("33%"))
+        .of_host()
         .prose(include_str!("directives/MDStaplingRenewWindow.md")),
 
     row(c"MDMessageCmd", Raw, Global, None,
@@ -287,20 +290,24 @@ pub const ROWS: &[Row] = &[
         c"On to show managed domains in server-status.",
         |s, a| set(&mut s.server.host.server_status, on_off(a)))
         .takes("on|off").unset(As("on"))
+        .of_host()
         .prose(include_str!("directives/MDServerStatus.md")),
     row(c"MDCertificateStatus", One, ServerOrMd, None,
         c"On to show a host's certificates at /.httpd/certificate-status.",
         |s, a| set(&mut s.server.host.certificate_status, on_off(a)))
         .takes("on|off").unset(As("on"))
+        .of_host()
         .prose(include_str!("directives/MDCertificateStatus.md")),
     row(c"MDCertificateCheck", Two, ServerOrMd, None,
         c"Set name and URL pattern for a certificate monitoring site.",
         |s, a| set(&mut s.server.host.certificate_check, monitor(a)))
         .takes("NAME URL").unset(As("crt.sh https://crt.sh?q="))
+        .of_host()
         .prose(include_str!("directives/MDCertificateCheck.md")),
     row(c"MDCertificateMonitor", Two, ServerOrMd, None,
         c"Set name and URL pattern for a certificate monitoring site.",
         |s, a| set(&mut s.server.host.certificate_check, monitor(a)))
+        .of_host()
         .same_as("MDCertificateCheck").ours(),
 ];
 

@@ -3,10 +3,13 @@
 //! companions for a managed domain. Values, and their form in md.json; nothing here asks a name server, runs a
 //! command or reads a file. Imports `names`.
 
+mod secret;
+
+pub use secret::{SecretFile, SecretKind, environment, user_and_password};
+
 use crate::names;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 /// `MDChallengeDns01`, with what the directives beside it say of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,39 +131,6 @@ const PORT: u16 = 53;
 const TEXT_MAX: usize = 16 * 1024;
 const WORDS_MAX: usize = 4;
 
-/// A file that only root may read: its content is loaded before the children are started.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretFile {
-    /// Absolute.
-    pub path: String,
-    /// `None`: not loaded, or of no use.
-    pub content: Option<Zeroizing<String>>,
-    /// Why there is no content: a sentence with directive, file, fault, and what to do.
-    pub fault: Option<String>,
-}
-
-impl SecretFile {
-    /// One that has not been loaded.
-    pub fn at(path: impl Into<String>) -> Self {
-        SecretFile { path: path.into(), content: None, fault: None }
-    }
-
-    /// The content, or the sentence that says why there is none.
-    pub fn text(&self) -> Result<&str, String> {
-        let not_loaded = || format!("{} was not read when httpd was started: restart it", self.path);
-        let content = self.content.as_ref().map(|content| content.as_str());
-        content.ok_or_else(|| self.fault.clone().unwrap_or_else(not_loaded))
-    }
-}
-
-impl std::fmt::Debug for SecretFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let content = self.content.as_ref().map(|_| "***");
-        let fields = &mut f.debug_struct("SecretFile");
-        fields.field("path", &self.path).field("content", &content).field("fault", &self.fault).finish()
-    }
-}
-
 /// `MDDnsPropagation`: the wait for a record before the CA is asked to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Propagation {
@@ -182,11 +152,14 @@ impl Dns01 {
         Dns01 { way: Way::Command(Command { line, version }), limit, propagation: Propagation::default() }
     }
 
-    /// The files whose content root loads.
-    pub fn secret_files(&mut self) -> impl Iterator<Item = &mut SecretFile> {
+    /// The files whose content root loads, and what is in each.
+    pub fn secret_files(&mut self) -> impl Iterator<Item = (SecretKind, &mut SecretFile)> {
         let (one, two) = match &mut self.way {
-            Way::Rfc2136(update) => (Some(&mut update.key), None),
-            Way::Hook(hook) => (hook.user.as_mut(), hook.env.as_mut()),
+            Way::Rfc2136(update) => (Some((SecretKind::TsigKey, &mut update.key)), None),
+            Way::Hook(hook) => (
+                hook.user.as_mut().map(|file| (SecretKind::User, file)),
+                hook.env.as_mut().map(|file| (SecretKind::Environment, file)),
+            ),
             Way::Command(_) | Way::AcmeDns(_) | Way::Responder => (None, None),
         };
         one.into_iter().chain(two)
@@ -298,7 +271,7 @@ mod tests {
         for way in ways {
             let mut loaded = way.clone();
             if let Way::Rfc2136(update) = &mut loaded {
-                update.key.content = Some(Zeroizing::new("c2VjcmV0".into()));
+                update.key = SecretFile::loaded("/etc/k.key", "c2VjcmV0");
             }
             let json = loaded.to_json().unwrap();
             assert!(!json.to_string().contains("c2VjcmV0") && !format!("{loaded:?}").contains("c2VjcmV0"));
@@ -342,15 +315,5 @@ mod tests {
         ] {
             assert_eq!(host_and_port(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn a_secret_that_is_not_there_says_why() {
-        let mut file = SecretFile::at("/etc/k.key");
-        assert!(file.text().unwrap_err().contains("/etc/k.key was not read"));
-        file.fault = Some("it is empty".into());
-        assert_eq!(file.text(), Err("it is empty".into()));
-        file.content = Some(Zeroizing::new("x".into()));
-        assert_eq!(file.text(), Ok("x"));
     }
 }

@@ -8,7 +8,7 @@ use crate::config::{Finding, Plan, PlannedMd};
 use crate::log::Level;
 use crate::managed::serve::Source;
 use crate::managed::{Host, Managed};
-use crate::model::{Dns01, Md, NotRenewed, State};
+use crate::model::{Md, NotRenewed, State};
 use crate::names;
 use crate::renew::decide::error::Error;
 use crate::renew::decide::remedies;
@@ -141,7 +141,7 @@ fn without_challenge<'a>(plan: &Plan, planned: &'a PlannedMd) -> Option<Item<'a>
         md,
         ca: None,
         has_proxy: planned.route.proxy_url.is_some(),
-        dns01: planned.dns01.as_ref().and_then(Dns01::command_line),
+        dns01: planned.dns01.as_ref().map(|dns01| &dns01.way),
         until: None,
     };
     let text = remedies::explain(&Error::ChallengeMismatch { reason, offered: Vec::new() }, &facts);

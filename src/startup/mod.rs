@@ -20,6 +20,7 @@ pub mod accounts;
 pub mod activate;
 pub mod bring_up;
 pub mod cleanup;
+pub mod dns_secrets;
 pub mod ended_starts;
 pub mod fallback;
 pub mod findings;

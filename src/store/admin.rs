@@ -7,7 +7,9 @@ use super::layout::FILE_MAX;
 use super::{Error, StartStore};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use zeroize::Zeroizing;
 
 const SIZE_MAX: u64 = 1024 * 1024;
 
@@ -19,6 +21,24 @@ pub fn read_admin_file(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
     }
     Ok(content)
+}
+
+/// Reads a file with a secret, at most `max` bytes, and its access bits.
+pub fn read_secret(path: &Path, max: usize) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
+    // A pipe would have the start wait for somebody who writes.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a plain file"));
+    }
+    let file = File::open(path)?;
+    let mode = file.metadata()?.mode() & 0o7777;
+    // Growing would leave copies.
+    let mut content = Zeroizing::new(Vec::with_capacity(max + 1));
+    file.take(max as u64 + 1).read_to_end(&mut content)?;
+    if content.len() > max {
+        let text = format!("it is larger than {} KiB", max / 1024);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok((content, mode))
 }
 
 impl StartStore {

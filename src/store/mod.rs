@@ -28,7 +28,7 @@ mod store_key;
 mod tests;
 mod watch;
 
-pub use admin::read_admin_file;
+pub use admin::{read_admin_file, read_secret};
 pub use disk::{Fuse, Stamp};
 pub use error::Error;
 pub use layout::Owner;

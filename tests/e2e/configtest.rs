@@ -163,6 +163,61 @@ fn what_only_warns_leaves_the_test_passed_and_the_disk_as_it_was() {
 }
 
 #[test]
+fn what_is_wrong_with_a_way_of_dns_01_is_told_and_httpd_starts() {
+    let Some(lab) = open_lab!() else { return };
+    let with = |lines: &str| {
+        let mds = "MDomain www.example.org *.example.org\nMDomain other.test";
+        Config::new(&lab)
+            .line(QUIET)
+            .line(mds)
+            .line(lines)
+            .site("www.example.org", &[])
+            .site("other.test", &[])
+    };
+    let write = |name: &str, content: &str, mode: u32| {
+        fs::write(lab.path(name), content).unwrap();
+        fs::set_permissions(lab.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        lab.path(name).display().to_string()
+    };
+    let key = "key \"k\" { algorithm hmac-sha256; secret \"aHVudGVyMmh1bnRlcjI=\"; };\n";
+    let (good, open) = (write("good.key", key, 0o600), write("open.key", key, 0o640));
+    let (bad, empty) = (write("bad.key", "aHVudGVyMmh1bnRlcjI=", 0o600), write("empty", "", 0o600));
+    let (env, bad_env) =
+        (write("env", "A=1\n", 0o600), write("bad.env", "A=1\naHVudGVyMmh1bnRlcjI\n", 0o600));
+    for (lines, part) in [
+        ("rfc2136 ns.test absent.key", "absent.key cannot be read: No such file or directory. Put it there"),
+        (&format!("rfc2136 ns.test {bad}"), "bad.key cannot be used: no TSIG key is in it"),
+        (
+            &format!("rfc2136 ns.test {empty}"),
+            "md[www.example.org] and 1 more: MDChallengeDns01 rfc2136: the key file",
+        ),
+        (&format!("rfc2136 ns.test {open}"), "open.key (mode 0640) of MDChallengeDns01. It holds a secret"),
+        (&format!("hook:lego /bin/true env={bad_env}"), "bad.env cannot be used: line 2 is not NAME=VALUE"),
+        (
+            "hook:lego /nowhere/hook",
+            "md[www.example.org] and 1 more: MDChallengeDns01 hook:lego /nowhere/hook:",
+        ),
+        ("responder", "'MDDnsListen ADDRESS:53' and 'MDDnsZone ZONE' are missing"),
+        ("rfc2163 ns.test key", "Did you mean rfc2136?"),
+    ] {
+        let said = warnings(&with(&format!("MDChallengeDns01 {lines}")));
+        assert!(said.iter().any(|line| line.contains(part)), "`{part}` in {said:#?}");
+        assert!(!said.iter().any(|line| line.contains("aHVudGVy")), "{said:#?}");
+    }
+    for lines in [format!("rfc2136 ns.test {good}"), format!("hook:lego /bin/true env={env}")] {
+        assert_silent(&with(&format!("MDChallengeDns01 {lines}")));
+    }
+    let mut httpd = with(&format!("MDChallengeDns01 rfc2136 ns.test {bad}")).start();
+    let told = "bad.key cannot be used: no TSIG key is in it";
+    assert_eq!(httpd.logged(told).len(), 1);
+    // It is read again at a reload.
+    write("bad.key", key, 0o600);
+    httpd.graceful();
+    assert_eq!(httpd.logged(told).len(), 1);
+    assert!(httpd.logged("aHVudGVy").is_empty());
+}
+
+#[test]
 fn a_store_or_a_command_that_the_user_cannot_enter_is_told() {
     let Some(lab) = open_lab!() else { return };
     if !lab::is_root() {

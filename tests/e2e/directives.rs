@@ -158,6 +158,32 @@ const REFUSED: &[(&str, &str)] = &[
 
 /// The same for what the C module accepts or does not know.
 const REFUSED_BY_OURS: &[(&str, &str)] = &[
+    (
+        "MDChallengeDns01 rfc2136 ns.test",
+        "an argument is missing. Write: MDChallengeDns01 rfc2136 SERVER[:PORT]",
+    ),
+    ("MDChallengeDns01 rfc2136 ::1 key", "'::1' is not a server: it has the form HOST, HOST:PORT or"),
+    ("MDChallengeDns01 rfc2136 ns.test key zone=a..b", "zone=: 'a..b' is not a domain name"),
+    ("MDChallengeDns01 rfc2136 ns.test key ttl=86401", "ttl=86401 is not a number from 0 to 86400"),
+    ("MDChallengeDns01 rfc2136 ns.test key size=1", "'size=' is not known. Write: MDChallengeDns01 rfc2136"),
+    ("MDChallengeDns01 acme-dns auth.test", "auth.test cannot be used: the scheme is not http or https"),
+    ("MDChallengeDns01 responder now", "'now' is one argument too many"),
+    (
+        "MDChallengeDns01 hook:lgeo /x",
+        "'hook:lgeo' is not known: MDChallengeDns01 has hook:lego, hook:dehydrated",
+    ),
+    ("MDChallengeDns01 hook:certbot /x", "Write: MDChallengeDns01 hook:certbot AUTH_PROGRAM CLEANUP_PROGRAM"),
+    ("MDChallengeDns01 hook:httpreq https://u:pw@x.test", "the URL cannot be used: it must not have a user"),
+    ("MDDnsPropagation", "a duration is missing. Write: MDDnsPropagation off|DURATION"),
+    ("MDDnsPropagation 0", "MDDnsPropagation must be 'off', or one second or more"),
+    ("MDDnsListen 127.0.0.1", "'127.0.0.1' is no address with a port. Write: MDDnsListen ADDRESS:PORT"),
+    ("MDDnsListen [::1]:53 [::1]:53", "MDDnsListen has the address [::1]:53 twice"),
+    ("MDDnsZone a.test ns.a.test", "the name server ns.a.test is inside the zone a.test"),
+    ("MDDnsZone a/b", "'a/b' is not a domain name: it contains a character"),
+    (
+        "<MDomain a.test>\nMDDnsZone b.test\n</MDomain>",
+        "MDDnsZone is not allowed inside an '<MDomainSet' context",
+    ),
     ("MDPrivateKeys P-256 secp256r1", "two keys of type 'secp256r1' are not possible."),
     ("MDPrivateKeys P-256 prime256v1", "two keys of type 'prime256v1' are not possible."),
     ("MDRenewWindow -5d", "MDRenewWindow has unrecognized format"),
@@ -354,6 +380,24 @@ MDChallengeDns01Timeout 300
 <MDomain timeout.test>
 MDChallengeDns01Timeout 20mi
 </MDomain>
+MDChallengeDns01 rfc2136 ns.example.test JSON/absent.key
+MDChallengeDns01 rfc2136 [2001:db8::1]:5353 absent.key ttl=0 zone=example.test
+MDChallengeDns01 acme-dns https://auth.example.test/
+MDChallengeDns01 hook:dehydrated /usr/bin/hook
+MDChallengeDns01 hook:certbot /usr/bin/auth '/usr/bin/clean up' env=absent
+MDChallengeDns01 hook:acme.sh /opt/acme.sh/acme.sh dns_cf
+MDChallengeDns01 hook:httpreq http://localhost:8080/ absent
+MDChallengeDns01 responder
+<MDomain hook.test>
+MDChallengeDns01 hook:lego /usr/bin/hook env=absent
+MDDnsPropagation 2mi 192.0.2.1 [2001:db8::1]:53 ns.example.test:5353
+</MDomain>
+MDDnsPropagation off
+MDDnsPropagation 30
+MDDnsListen 127.0.0.1:5353 [::1]:5353
+MDDnsListen 127.0.0.1:5354
+MDDnsZone acme.example.test ns.example.test ns2.example.test
+MDDnsZone acme.example.org
 MDRenewParallel 64
 MDCertificateMonitor crt.sh https://crt.test/?q=
 MDCertificateProtocol acme

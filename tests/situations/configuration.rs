@@ -12,7 +12,7 @@ use mod_md::log::Level;
 use mod_md::managed::Managed;
 use mod_md::managed::serve::Source;
 use mod_md::model::{KeySpec, Md, RenewMode};
-use mod_md::startup::findings;
+use mod_md::startup::{dns_secrets, findings};
 use mod_md::store::{Owner, reach, read_admin_file};
 use mod_md::time::{Clock, DAY, SystemClock, Timestamp};
 use openssl::asn1::Asn1Time;
@@ -66,6 +66,7 @@ fn reported(world: World, text: &str) -> Vec<String> {
         store_fault: world.store_is_closed.then(|| "their User cannot enter /root (mode 0700)".into()),
     };
     let mut all: Vec<_> = texts(advice::advice(&plan, &servers, &context)).collect();
+    all.extend(texts(dns_secrets::findings(&plan)));
     let is_on: Vec<bool> = tls.iter().map(|tls| tls.engine == Engine::On).collect();
     let alpn = vec![false; servers.len()];
     match plan.after_tls(&servers, &is_on, &alpn) {
@@ -457,7 +458,67 @@ fn challenges() -> Vec<Situation> {
             &["AH10173", "'http01' in MDCAChallenges is not known", "test.conf:3"],
             "OWN_CA\nMDCAChallenges http01\nMDomain a.test\nHOST",
         ),
+        with(
+            "a responder without address and zone",
+            &["'MDChallengeDns01 responder' has nothing to answer with", "test.conf:3: md[a.test]", "add"],
+            "OWN_CA\nMDChallengeDns01 responder\nMDomain a.test\nHOST",
+        ),
+        with(
+            "a zone whose name server has no address",
+            &[
+                "MDDnsZone acme.a.test: resolvers find no name server",
+                "'localhost' is not the full name",
+                "name a host",
+            ],
+            "OWN_CA\nMDChallengeDns01 responder\nMDDnsListen 127.0.0.1:53\nServerName localhost\n\
+             MDDnsZone acme.a.test\nMDomain a.test\nHOST",
+        ),
+        with(
+            "an address for questions that no domain needs",
+            &[
+                "no managed domain has 'MDChallengeDns01 responder'",
+                "MDDnsZone acme.a.test, MDDnsListen",
+                "remove",
+            ],
+            "OWN_CA\nMDDnsListen 127.0.0.1:53\nMDDnsZone acme.a.test ns.b.test\nMDomain a.test\nHOST",
+        ),
+        with(
+            "a key file that is not there",
+            &["the key file /absent/key cannot be read: No such file", "md[a.test]", "put it there"],
+            "OWN_CA\nMDChallengeDns01 rfc2136 ns.a.test /absent/key\nMDomain a.test\nHOST",
+        ),
+        secret(
+            "a key file without a key",
+            &["cannot be used: no TSIG key is in it", "md[a.test]", "tsig-keygen"],
+            0o600,
+            "x",
+        ),
+        secret(
+            "a key file that is empty",
+            &["the key file", "is empty", "md[a.test]", "tsig-keygen"],
+            0o600,
+            "",
+        ),
+        secret(
+            "a key file for all to read",
+            &["other users can read the key file", "(mode 0644)", "run 'chmod 600"],
+            0o644,
+            KEY,
+        ),
     ]
+}
+
+/// As `tsig-keygen` writes it.
+const KEY: &str = "key \"k\" {\n\talgorithm hmac-sha256;\n\tsecret \"c2VjcmV0\";\n};\n";
+
+/// With a key file of this mode.
+fn secret(id: &'static str, says: &'static [&'static str], mode: u32, content: &'static str) -> Situation {
+    configured(id, says, World { has_account: true, ..World::default() }, move |lab| {
+        let path = lab.dir().join("key");
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        format!("{OWN_CA}MDChallengeDns01 rfc2136 ns.a.test {}\nMDomain a.test\n{HOST}", path.display())
+    })
 }
 
 /// What a start says of hosts that are not served as configured.

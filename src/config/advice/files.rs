@@ -2,12 +2,14 @@
 //! Findings about files, commands and the folder of the store.
 
 use super::context::Context;
+use super::spelling::nearest;
 use crate::config::check::together;
 use crate::config::finding::Finding;
 use crate::config::finding::{Item, at, gathered};
 use crate::config::planned::{Plan, PlannedMd};
 use crate::config::tree::Engine;
 use crate::log::Level;
+use crate::model::dns01::{HookKind, Way};
 use std::collections::BTreeMap;
 
 pub(super) fn advice(plan: &Plan, context: &Context<'_>) -> Vec<Finding> {
@@ -51,38 +53,69 @@ fn static_files(planned: &PlannedMd, context: &Context<'_>) -> Vec<Item<'static>
 fn commands(plan: &Plan, context: &Context<'_>) -> Vec<Item<'static>> {
     let global = &plan.global;
     let notify = global.notify_cmd.as_deref().and_then(|line| {
-        command(context, "MDNotifyCmd", line, None, "Renewed certificates are not reported.")
+        command(context, "MDNotifyCmd", line, line, None, "Renewed certificates are not reported.")
     });
     let message = global.message_cmd.as_deref().and_then(|line| {
         let loss = "Every renewal is postponed until this command can be started (event 'renewing'), and no \
                     event is reported.";
-        command(context, "MDMessageCmd", line, None, loss)
+        command(context, "MDMessageCmd", line, line, None, loss)
     });
-    let mut dns01: BTreeMap<&str, (&PlannedMd, usize)> = BTreeMap::new();
+    let mut dns01: BTreeMap<(String, String), (&PlannedMd, usize)> = BTreeMap::new();
     for planned in plan.mds.iter().filter(|planned| super::context::is_renewed(planned)) {
-        if let Some(line) = planned.dns01.as_ref().and_then(|dns01| dns01.command_line()) {
-            dns01.entry(line).or_insert((planned, 0)).1 += 1;
+        for program in planned.dns01.iter().flat_map(|dns01| programs(&dns01.way)) {
+            dns01.entry(program).or_insert((planned, 0)).1 += 1;
         }
     }
-    let dns01 = dns01.into_iter().filter_map(|(line, users)| {
+    let dns01 = dns01.into_iter().filter_map(|((shown, line), users)| {
         let loss = "Challenges of type dns-01 fail, so no wildcard gets a certificate.";
-        command(context, "MDChallengeDns01", line, Some(users), loss)
+        let meant = meant_way(&shown).map(|way| format!("{loss} Did you mean {way}?"));
+        command(context, "MDChallengeDns01", &shown, &line, Some(users), meant.as_deref().unwrap_or(loss))
     });
     notify.into_iter().chain(message).chain(dns01).collect()
 }
 
-/// The finding about a command, if it cannot be started. `users`: the first domain that has it, and how many
-/// do; `loss`: the consequence.
+/// What a way starts: as the directive shows it, and as a command line.
+fn programs(way: &Way) -> Vec<(String, String)> {
+    match way {
+        Way::Command(command) => vec![(command.line.clone(), command.line.clone())],
+        Way::Hook(hook) => {
+            let programs = hook.words.iter().take(hook.kind.programs());
+            programs.map(|word| (format!("hook:{} {word}", hook.kind.word()), word.clone())).collect()
+        }
+        Way::Rfc2136(_) | Way::AcmeDns(_) | Way::Responder => Vec::new(),
+    }
+}
+
+/// The first word that chooses a way and that a slip of the pen would make of that of a command.
+fn meant_way(line: &str) -> Option<String> {
+    let word = line.split_whitespace().next().filter(|word| !word.contains('/'))?;
+    let hooks = HookKind::ALL.into_iter().map(|kind| format!("hook:{}", kind.word()));
+    let ways: Vec<String> =
+        ["rfc2136", "acme-dns", "responder"].map(String::from).into_iter().chain(hooks).collect();
+    let lower = word.to_ascii_lowercase();
+    match ways.iter().find(|way| **way == lower) {
+        // It is one, and no command: its program is at fault.
+        Some(way) if way == word => None,
+        Some(way) => Some(way.clone()),
+        None => nearest(&lower, ways.iter().map(String::as_str)).map(String::from),
+    }
+}
+
+/// The finding about a command, if it cannot be started. `shown`: what the directive says; `users`: the first
+/// domain that has it, and how many do; `loss`: the consequence.
 fn command(
     context: &Context<'_>,
     directive: &str,
+    shown: &str,
     line: &str,
     users: Option<(&PlannedMd, usize)>,
     loss: &str,
 ) -> Option<Item<'static>> {
     let fault = (context.command_fault)(line)?;
     let tree = context.tree;
-    let place = tree.find(directive, |args| args == line).or_else(|| tree.find(directive, |_| true));
+    let place = tree.find(directive, |args| args == shown);
+    let place = place.or_else(|| tree.find(directive, |args| args.starts_with(shown)));
+    let place = place.or_else(|| tree.find(directive, |_| true));
     let place = place.or_else(|| users.map(|(first, _)| first.defined_at.clone()));
     let place = place.map(|place| format!("{}: ", at(&place))).unwrap_or_default();
     let mds = match users {
@@ -91,11 +124,11 @@ fn command(
         Some((first, count)) => format!("md[{}] and {} more: ", first.md.name, count - 1),
     };
     let text = format!(
-        "{place}{mds}{directive} {line}: {fault}. {loss} Correct the directive, or the file that it names."
+        "{place}{mds}{directive} {shown}: {fault}. {loss} Correct the directive, or the file that it names."
     );
     Some(Item {
         level: Level::Warn,
-        name: format!("{directive} {line}"),
+        name: format!("{directive} {shown}"),
         text: Box::new(move || text.clone()),
     })
 }

@@ -31,7 +31,14 @@ impl World {
                 has.into_iter().any(|has| *has == name) && !self.missing_modules.contains(&name)
             },
             has_other_source: self.has_other_source,
-            command_fault: &|line| line.starts_with("/no/").then(|| "/no does not exist".into()),
+            command_fault: &|line| {
+                let word = line.split_whitespace().next().unwrap_or_default().trim_matches('"');
+                match word {
+                    _ if word.starts_with("/no/") => Some("/no does not exist".into()),
+                    _ if !word.contains('/') => Some(format!("{word} does not exist")),
+                    _ => None,
+                }
+            },
             file_faults: &|_, _, _| self.faults.clone(),
             has_account: &|_| self.accounts,
             store_fault: self.store_fault.clone(),
@@ -231,6 +238,38 @@ fn a_command_that_cannot_start_is_reported_with_line_and_effect() {
             (Warn, &["test.conf:3: md[a.org] and 1 more: MDChallengeDns01 /no/d: /no does not exist"]),
         ],
     );
+}
+
+#[test]
+fn a_hook_that_cannot_start_is_reported_and_a_word_near_to_a_way_is_guessed() {
+    let of = |line: &str| findings(&format!("MDChallengeDns01 {line}\nMDomain a.org\n{}", tls_host("a.org")));
+    for (line, parts) in [
+        (
+            "hook:lego /no/x env=/srv/env",
+            &["test.conf:1: md[a.org]: MDChallengeDns01 hook:lego /no/x: /no does"][..],
+        ),
+        ("hook:certbot /bin/a /no/b", &["MDChallengeDns01 hook:certbot /no/b: /no does not exist"]),
+        ("hook:acme.sh /no/acme.sh dns_cf", &["hook:acme.sh /no/acme.sh: /no"]),
+        (
+            "no-rfc2163 x",
+            &["no-rfc2163 x: no-rfc2163 does not exist", "no wildcard gets a certificate. Correct"],
+        ),
+        ("rfc2163 ns.a.org /k", &["Did you mean rfc2136?"]),
+        ("RFC2136 ns.a.org /k", &["Did you mean rfc2136?"]),
+        ("acmedns https://x.test", &["Did you mean acme-dns?"]),
+        ("hok:lego /bin/x", &["Did you mean hook:lego?"]),
+        ("respnder", &["Did you mean responder?"]),
+    ] {
+        assert_findings(&of(line), &[(Warn, parts)]);
+    }
+    for line in [
+        "hook:lego /bin/x",
+        "hook:httpreq http://localhost:1/",
+        "rfc2136 ns.a.org /no/k",
+        "acme-dns https://x.test",
+    ] {
+        assert_findings(&of(line), &[]);
+    }
 }
 
 #[test]

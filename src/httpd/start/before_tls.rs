@@ -13,6 +13,7 @@ use crate::httpd::state::Server;
 use crate::httpd::state::startup::Startup;
 use crate::httpd::sys;
 use crate::startup::bring_up::{self, Start};
+use crate::startup::dns_secrets;
 use crate::store::StartStore;
 use crate::sync::lock;
 use crate::time::{Clock, SystemClock};
@@ -30,6 +31,8 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     advise(&plan, &servers, &records, is_check);
     if !is_check {
         report(std::mem::take(&mut plan.findings));
+        // What is wrong with them is among the advice.
+        dns_secrets::load(&mut plan.mds);
     }
     let dir = sys::server_root().join(&plan.global.store_dir);
     if guest::is_one(&plan) {

@@ -7,6 +7,7 @@
 mod connection;
 mod facts;
 mod problem;
+mod record;
 
 pub use facts::Facts;
 
@@ -15,6 +16,7 @@ use crate::acme;
 use crate::challenge::{dns01, http01, tls_alpn01};
 use crate::crypto;
 use crate::managed::fit::Unfit;
+use crate::model::dns01::Way;
 use crate::names;
 use crate::notify;
 use facts::url_of;
@@ -58,7 +60,7 @@ pub fn hint(error: &Error, facts: &Facts<'_>) -> Option<String> {
         Error::Route(error) => connection::of_setup(error),
         Error::Event(_) => of_command(),
         Error::ChallengeMismatch { offered, .. } => of_mismatch(facts, offered),
-        Error::ChallengeSetup { fault, domain, .. } => match (fault, facts.dns01) {
+        Error::ChallengeSetup { fault, domain, .. } => match (fault, facts.dns01.and_then(Way::command_line)) {
             (Fault::Command, Some(line)) => format!(
                 "Run '{line} setup {domain} test' as httpd's User and fix what it reports; its output is in the error \
                  log with 'LogLevel md:debug'."
@@ -144,8 +146,8 @@ fn of_mismatch(facts: &Facts<'_>, offered: &[String]) -> String {
     let has_wildcard = facts.md.domains.iter().any(|name| names::is_wildcard(name));
     match (has_wildcard, facts.dns01.is_some()) {
         (true, false) => {
-            "Configure MDChallengeDns01 with a command that writes TXT records, and allow dns-01 where MDCAChallenges is used: \
-             wildcard names can be validated with dns-01 only."
+            "Configure MDChallengeDns01 (rfc2136, acme-dns, responder, a hook:KIND, or a command that writes TXT records), and \
+             allow dns-01 where MDCAChallenges is used: wildcard names can be validated with dns-01 only."
                 .into()
         }
         (true, true) if !is_allowed => {
@@ -169,7 +171,10 @@ fn needs(offered: &[String]) -> String {
     let all = [
         (http01::TYPE, "'Listen 80' (where a router hands port 80 on to another one, 'MDPortMap http:PORT')"),
         (tls_alpn01::TYPE, "port 443 and 'acme-tls/1' in Protocols of the TLS host"),
-        (dns01::TYPE, "MDChallengeDns01 with a command that writes TXT records"),
+        (
+            dns01::TYPE,
+            "MDChallengeDns01 (rfc2136, acme-dns, responder, a hook:KIND, or a command that writes TXT records)",
+        ),
     ];
     let some =
         all.iter().filter(|(type_, _)| offered.is_empty() || offered.iter().any(|offer| offer == type_));
@@ -198,6 +203,7 @@ mod tests {
     use crate::acme::Problem;
     use crate::acme::error::{End, Tried};
     use crate::http::{self, TlsFault};
+    use crate::model::dns01::Command;
     use crate::model::{Ca, Eab, Md};
 
     fn wildcard() -> Md {
@@ -276,7 +282,8 @@ mod tests {
             ca: Ca { agreement: Some("accepted".into()), ..Ca::default() },
             ..wildcard()
         };
-        let facts = Facts { has_proxy: true, dns01: Some("/bin/dns"), ..facts(&md) };
+        let way = Way::Command(Command { line: "/bin/dns".into(), version: 1 });
+        let facts = Facts { has_proxy: true, dns01: Some(&way), ..facts(&md) };
         for (error, wrong, right) in [
             (refused("userActionRequired"), "onfigure MDCertificateAgreement", "owner of the account"),
             (refused("externalAccountRequired"), "and configure them", "Get a new key identifier"),

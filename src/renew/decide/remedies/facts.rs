@@ -2,7 +2,8 @@
 //! The facts that an error has met, by which advice is chosen.
 
 use crate::managed::Managed;
-use crate::model::{Dns01, Md};
+use crate::model::Md;
+use crate::model::dns01::Way;
 use crate::time::Timestamp;
 
 /// The facts around an error.
@@ -13,8 +14,8 @@ pub struct Facts<'a> {
     pub ca: Option<&'a str>,
     /// The CA is reached by a proxy that is configured.
     pub has_proxy: bool,
-    /// The command line of `MDChallengeDns01`.
-    pub dns01: Option<&'a str>,
+    /// That of `MDChallengeDns01`.
+    pub dns01: Option<&'a Way>,
     /// Until when the CA wants no requests.
     pub until: Option<Timestamp>,
 }
@@ -26,7 +27,7 @@ impl<'a> Facts<'a> {
             md: &target.md,
             ca: None,
             has_proxy: target.route.proxy_url.is_some(),
-            dns01: target.dns01.as_ref().and_then(Dns01::command_line),
+            dns01: target.dns01.as_ref().map(|dns01| &dns01.way),
             until: None,
         }
     }

@@ -3,6 +3,7 @@
 //! say too little, by the CA's text.
 
 use super::facts::{Facts, url_of};
+use super::record;
 use crate::acme::error::Tried;
 use crate::acme::problem::{Kind, Problem, Subproblem};
 use crate::challenge::{dns01, http01, tls_alpn01};
@@ -43,7 +44,7 @@ fn of_name(kind: Kind, name: &str, tried: Option<&Tried>, problem: &Problem, fac
              none, a domain above it counts), or configure another CA with MDCertificateAuthority."
         ),
         (Kind::Dns | Kind::IncorrectResponse | Kind::Unauthorized | Kind::Connection, dns01::TYPE) => {
-            of_record(name)
+            record::of_unseen(name, facts.dns01)
         }
         (Kind::Connection, http01::TYPE) => format!(
             "Open port 80 to the Internet in firewall and router, have httpd listen on it, and check that the A and AAAA \
@@ -81,13 +82,6 @@ fn of_name(kind: Kind, name: &str, tried: Option<&Tried>, problem: &Problem, fac
         ),
         (kind, _) => of_kind(kind, problem, facts),
     }
-}
-
-fn of_record(name: &str) -> String {
-    format!(
-        "Look with 'dig TXT _acme-challenge.{name}' at each name server of the zone while a renewal is under way. The command of MDChallengeDns01 has to add its value \
-         beside others, and to return only when all name servers have it."
-    )
 }
 
 /// Whether the CA's text shows that it received an answer to this challenge made with another account's key.
