@@ -7,7 +7,7 @@
 //! | layer | modules | what it is |
 //! |---|---|---|
 //! | L5 | `httpd` | glue: performs httpd's hooks, the only place that knows httpd |
-//! | L4 | `startup`, `renew`, `live`, `stapling`, `status`, `notify`, `require_https` | use cases |
+//! | L4 | `startup`, `renew`, `live`, `stapling`, `responder`, `status`, `notify`, `require_https` | use cases |
 //! | L3 | `managed`, `metrics`, `acme`, `challenge`, `ocsp` | what a process knows; protocols |
 //! | L2 | `config`, `store`, `http`, `dns`, `exec` | directives; the outside: disk, network, commands |
 //! | L1 | `crypto`, `model`, `work` | values; the queue and the threads that jobs run in |
@@ -49,6 +49,7 @@ pub mod live;
 pub mod notify;
 pub mod renew;
 pub mod require_https;
+pub mod responder;
 pub mod stapling;
 pub mod startup;
 pub mod status;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Counters since the start of the configuration, for metrics: renewals and their failures, requests to CAs
-//! and their duration, requests to OCSP responders. The renewing child counts, all processes read. Callers
-//! choose the memory of the counters.
+//! and their duration, requests to OCSP responders, all of them counted by the renewing child; and DNS
+//! questions, counted by every child. All processes read. Callers choose the memory of the counters.
 
 use crate::acme::problem::Kind;
 use crate::counters::Counters;
@@ -58,6 +58,49 @@ const OCSP_UNANSWERED: usize = OCSP_ANSWERED + 1;
 const WITHIN: usize = OCSP_UNANSWERED + 1;
 /// No count: the time at which another httpd on the store was last logged, in seconds since the epoch.
 const NEIGHBOUR_LOGGED: usize = WITHIN + BOUNDS.len();
+const DNS: usize = NEIGHBOUR_LOGGED + 1;
+
+/// How a question to the DNS responder ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsResult {
+    NoError,
+    FormErr,
+    ServFail,
+    NotImp,
+    Refused,
+    BadVers,
+    /// Over the rate limit: sent to TCP.
+    Limited,
+    /// No question, and so without an answer.
+    Dropped,
+}
+
+impl DnsResult {
+    const ALL: [DnsResult; 8] = [
+        DnsResult::NoError,
+        DnsResult::FormErr,
+        DnsResult::ServFail,
+        DnsResult::NotImp,
+        DnsResult::Refused,
+        DnsResult::BadVers,
+        DnsResult::Limited,
+        DnsResult::Dropped,
+    ];
+
+    /// As metrics and logs have it: the rcode, where there is one.
+    pub fn name(self) -> &'static str {
+        match self {
+            DnsResult::NoError => "NOERROR",
+            DnsResult::FormErr => "FORMERR",
+            DnsResult::ServFail => "SERVFAIL",
+            DnsResult::NotImp => "NOTIMP",
+            DnsResult::Refused => "REFUSED",
+            DnsResult::BadVers => "BADVERS",
+            DnsResult::Limited => "limited",
+            DnsResult::Dropped => "dropped",
+        }
+    }
+}
 
 #[derive(Clone)]
 pub struct Metrics(Arc<dyn Counters>);
@@ -77,11 +120,13 @@ pub struct Totals {
     pub ocsp_unanswered: u64,
     /// How many requests took at most this many seconds.
     pub within: Vec<(f64, u64)>,
+    /// Questions to the DNS responder, by their end.
+    pub dns: Vec<(&'static str, u64)>,
 }
 
 impl Metrics {
     /// The number of counters needed.
-    pub const SIZE: usize = NEIGHBOUR_LOGGED + 1;
+    pub const SIZE: usize = DNS + DnsResult::ALL.len();
 
     pub fn new(counters: Arc<dyn Counters>) -> Self {
         Metrics(counters)
@@ -122,6 +167,11 @@ impl Metrics {
         self.add(if is_answered { OCSP_ANSWERED } else { OCSP_UNANSWERED }, 1);
     }
 
+    /// The DNS responder was asked.
+    pub fn dns_asked(&self, result: DnsResult) {
+        self.add(DNS + result as usize, 1);
+    }
+
     /// Whether to log another httpd on the store: once in `every`, whichever process does.
     pub fn may_log_neighbour(&self, now: Timestamp, every: Duration) -> bool {
         let logged = i64::try_from(self.read(NEIGHBOUR_LOGGED)).unwrap_or_default();
@@ -143,6 +193,10 @@ impl Metrics {
             failures: failures.collect(),
             within: within.collect(),
             seconds: Duration::from_micros(self.read(MICROSECONDS)).as_secs_f64(),
+            dns: DnsResult::ALL
+                .iter()
+                .map(|result| (result.name(), self.read(DNS + *result as usize)))
+                .collect(),
             ocsp_answered: self.read(OCSP_ANSWERED),
             ocsp_unanswered: self.read(OCSP_UNANSWERED),
             // Last: whatever is counted meanwhile, no bucket holds more than all.
@@ -233,12 +287,21 @@ mod tests {
     }
 
     #[test]
+    fn questions_count_by_their_end() {
+        let metrics = Metrics::default();
+        DnsResult::ALL.into_iter().for_each(|result| metrics.dns_asked(result));
+        metrics.dns_asked(DnsResult::Dropped);
+        let counts: Vec<u64> = metrics.totals().dns.into_iter().map(|(_, count)| count).collect();
+        assert_eq!(counts, [1, 1, 1, 1, 1, 1, 1, 2]);
+    }
+
+    #[test]
     fn every_counter_has_a_place_of_its_own() {
         let metrics = Metrics::default();
         (0..Metrics::SIZE).for_each(|index| metrics.add(index, 1));
         let totals = metrics.totals();
-        let sum =
-            totals.failures.iter().map(|(_, n)| n).chain(totals.within.iter().map(|(_, n)| n)).sum::<u64>();
+        let named = totals.failures.iter().chain(&totals.dns).map(|(_, n)| n);
+        let sum = named.chain(totals.within.iter().map(|(_, n)| n)).sum::<u64>();
         assert_eq!(usize::try_from(sum).unwrap() + 7, Metrics::SIZE);
     }
 }

@@ -18,6 +18,7 @@ pub fn all(domains: &[Domain<'_>], stapled: &[Stapled], totals: &Totals, now: Ti
     of_domains(domains, now, &mut out);
     of_renewals(totals, &mut out);
     of_stapling(stapled, totals, &mut out);
+    of_dns(totals, &mut out);
     out.0.push_str("# EOF\n");
     out.0
 }
@@ -128,6 +129,14 @@ fn of_stapling(stapled: &[Stapled], totals: &Totals, out: &mut Exposition) {
     out.family("md_ocsp_requests", "counter", "", "Requests to OCSP responders.");
     out.sample("md_ocsp_requests_total", &[("result", "answered")], totals.ocsp_answered);
     out.sample("md_ocsp_requests_total", &[("result", "unanswered")], totals.ocsp_unanswered);
+}
+
+/// Of the responder (`MDDnsListen`).
+fn of_dns(totals: &Totals, out: &mut Exposition) {
+    out.family("md_dns_queries", "counter", "", "Questions to the DNS responder, by rcode.");
+    for (rcode, count) in &totals.dns {
+        out.sample("md_dns_queries_total", &[("rcode", rcode)], count);
+    }
 }
 
 /// Text in the making: families in order, each with its samples.

@@ -4,6 +4,7 @@
 
 mod hostile;
 mod lookups;
+mod questions;
 mod seeds;
 mod updates;
 
