@@ -121,6 +121,7 @@ const TOUCHED: &[(&str, &str)] = &[
     ("conn_rec", "conn_rec"),
     ("conn_state_t", "conn_state_t"),
     ("module_struct", "module"),
+    ("process_rec", "process_rec"),
     ("request_rec", "request_rec"),
     ("server_addr_rec", "server_addr_rec"),
     ("server_rec", "server_rec"),

@@ -60,6 +60,22 @@ void shim_hook_init_server(ssl_HOOK_init_server_t *function, const char *const *
     APR_OPTIONAL_HOOK(ssl, init_server, function, before, after, order);
 }
 
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
+/* Built for a later httpd, the module still loads into 2.4.48, which has no such function. */
+#pragma weak ap_hook_child_stopping
+
+void shim_hook_child_stopping(shim_child_stopping_t *function)
+{
+    if (ap_hook_child_stopping != NULL)
+        ap_hook_child_stopping(function, NULL, NULL, APR_HOOK_MIDDLE);
+}
+#else
+void shim_hook_child_stopping(shim_child_stopping_t *function)
+{
+    (void)function;
+}
+#endif
+
 apr_OFN_ap_watchdog_get_instance_t *shim_watchdog_get_instance(void)
 {
     return APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);

@@ -27,6 +27,10 @@ void shim_push_string(apr_array_header_t *strings, const char *text);
 void shim_hook_status(ap_HOOK_status_hook_t *function, const char *const *before, const char *const *after, int order);
 void shim_hook_init_server(ssl_HOOK_init_server_t *function, const char *const *before, const char *const *after, int order);
 
+/* ap_hook_child_stopping, which came with httpd 2.4.49: on older ones nobody runs the hook */
+typedef void shim_child_stopping_t(apr_pool_t *child, int graceful);
+void shim_hook_child_stopping(shim_child_stopping_t *function);
+
 /* APR_RETRIEVE_OPTIONAL_FN; null where mod_watchdog is missing */
 apr_OFN_ap_watchdog_get_instance_t *shim_watchdog_get_instance(void);
 apr_OFN_ap_watchdog_register_callback_t *shim_watchdog_register_callback(void);

@@ -15,6 +15,7 @@
 #include "ap_mpm.h"
 #include "ap_release.h"
 #include "mod_status.h"
+#include "mpm_common.h"
 #include "mod_watchdog.h"
 #include "unixd.h"
 #include "apr_optional.h"

@@ -11,6 +11,7 @@
 //! make bench ARGS="staples 1000 ours"         # certificates
 //! make bench ARGS="fallback 200 3 ours"
 //! make bench ARGS="planted 2000 5 ours"       # folders, rounds
+//! make bench ARGS="questions 100000 3"        # DNS questions of a kind in each round, rounds
 //! ```
 //!
 //! Scenarios: `first-start` (empty store) and `second-start` (a certificate in use for every domain), or both
@@ -26,7 +27,8 @@
 //! does nothing else (`constant.c`), and the instructions it takes where valgrind is installed; `planted`:
 //! starts with folders in staging of names that are not configured, as any process of httpd's `User` can make
 //! them, beside starts without; `staples`: seconds from exec until all certificates of a responder that takes
-//! 200 ms for each answer are stapled. Modules: `floor` (the same hosts with certificate files and no
+//! 200 ms for each answer are stapled; `questions`: processor time of a child for a DNS question, and handshakes
+//! beside five thousand questions a second. Modules: `floor` (the same hosts with certificate files and no
 //! module), `c` (the C module, where it is installed), `ours` (the release build, or `MODULE`), or the path
 //! of a module file.
 //!
@@ -42,6 +44,7 @@ mod cpu;
 mod handshake;
 mod issue;
 mod planted;
+mod questions;
 mod server;
 mod site;
 mod staple;
@@ -78,6 +81,7 @@ enum Scenario {
     Handshake,
     Staples,
     Planted,
+    Questions,
 }
 
 impl Scenario {
@@ -93,6 +97,7 @@ impl Scenario {
             Scenario::Staples => (1000, 1),
             // Folders.
             Scenario::Planted => (2000, 5),
+            Scenario::Questions => (100_000, 3),
         }
     }
 }
@@ -107,7 +112,9 @@ fn main() {
     };
     let is_issuing =
         |scenario: &Scenario| matches!(scenario, Scenario::Issue | Scenario::SlowCa | Scenario::StatusStorm);
-    let is_stapling = |scenario: &Scenario| matches!(scenario, Scenario::Handshake | Scenario::Staples);
+    let is_stapling = |scenario: &Scenario| {
+        matches!(scenario, Scenario::Handshake | Scenario::Staples | Scenario::Questions)
+    };
     let is_planted = |scenario: &&Scenario| **scenario == Scenario::Planted;
     let (planted, others): (Vec<_>, Vec<_>) = request.scenarios.iter().partition(is_planted);
     let (stapling, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|s| is_stapling(s));
@@ -161,6 +168,7 @@ impl Request {
                 "status" => scenarios.push(Scenario::Status),
                 "handshake" => scenarios.push(Scenario::Handshake),
                 "planted" => scenarios.push(Scenario::Planted),
+                "questions" => scenarios.push(Scenario::Questions),
                 "staples" => scenarios.push(Scenario::Staples),
                 "floor" => modules.push(Module::floor()),
                 "c" => modules.push(Module::c().ok_or("the C module is not installed")?),
@@ -338,8 +346,10 @@ fn measure_issuance(scenario: Scenario, request: &Request) {
 fn measure_stapling(scenario: Scenario, request: &Request) {
     let (count, rounds) = scenario.defaults();
     let (count, rounds) = (request.domains.unwrap_or(count), request.rounds.unwrap_or(rounds));
-    if scenario == Scenario::Handshake {
-        return handshake::measure(count, rounds);
+    match scenario {
+        Scenario::Handshake => return handshake::measure(count, rounds),
+        Scenario::Questions => return questions::measure(count, rounds),
+        _ => {}
     }
     let modules: Vec<&Module> = request.modules.iter().filter(|module| module.file.is_some()).collect();
     for _ in 0..rounds {

@@ -2,6 +2,7 @@
 //! The ACME CA (pebble) and the DNS it asks (pebble-challtestsrv, which answers 127.0.0.1 for every name).
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -44,6 +45,8 @@ pub struct Authority {
     management: u16,
     dns: u16,
     pub dns_management: u16,
+    /// Asked instead of the CA's own DNS.
+    resolver: Option<SocketAddr>,
     envs: Vec<(String, String)>,
 }
 
@@ -74,6 +77,7 @@ impl Authority {
             management: lab.port(),
             dns: lab.port(),
             dns_management: lab.port(),
+            resolver: None,
             envs: Vec::new(),
             dir,
         };
@@ -143,6 +147,13 @@ impl Authority {
         self.env("PEBBLE_VA_NOSLEEP", "0").env("PEBBLE_VA_SLEEPTIME", &seconds.to_string())
     }
 
+    /// Has it ask another resolver than the one that says 127.0.0.1 to everything.
+    #[must_use]
+    pub fn resolver(mut self, address: SocketAddr) -> Authority {
+        self.resolver = Some(address);
+        self
+    }
+
     pub fn directory(&self) -> String {
         format!("https://127.0.0.1:{}/dir", self.api)
     }
@@ -164,7 +175,7 @@ impl Authority {
                 &"-config",
                 &self.dir.join("config.json"),
                 &"-dnsserver",
-                &format!("127.0.0.1:{}", self.dns),
+                &self.resolver.map_or_else(|| format!("127.0.0.1:{}", self.dns), |own| own.to_string()),
             ]),
             envs: self.envs.clone(),
             log: &self.dir.join("pebble.log"),

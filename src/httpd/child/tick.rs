@@ -4,6 +4,7 @@
 //! child.
 
 use crate::httpd::state::{Server, State};
+use crate::responder::Responder;
 use crate::time::{Clock, StopFlag, SystemClock};
 use std::time::Duration;
 
@@ -14,13 +15,20 @@ const BOUND: Duration = Duration::from_millis(600);
 /// The state of a child that works beside serving. `None`: it does nothing of ours, and has no threads.
 pub fn at_work(main: Server<'_>) -> Option<&State> {
     let state = main.conf()?.state.get()?;
-    (!state.mds.is_empty() || state.stapling.is_some()).then_some(state)
+    let has_work = !state.mds.is_empty() || state.stapling.is_some() || state.responder.is_some();
+    has_work.then_some(state)
 }
 
 /// A new child, before it serves anyone. From here on it may have threads.
 pub fn begin(state: &State) {
     state.live.iter().for_each(|live| live.begin(&state.stop));
     state.stapling.iter().for_each(|stapling| stapling.take_up());
+    state.responder.iter().for_each(|responder| responder.begin());
+}
+
+/// The child is to end, and does so once its connections are closed.
+pub fn announce_end(responder: &Responder, is_graceful: bool) {
+    responder.ending.announce(is_graceful);
 }
 
 /// Ten times a second.
@@ -36,8 +44,16 @@ pub fn beat(state: &State) {
 }
 
 /// Stops the work of a child that ends: no new work begins, and work in progress gets a while to finish. May
-/// run in a signal handler.
-pub fn end(stop: &StopFlag) {
+/// run in a signal handler. After a graceful restart the child first answers DNS questions for a while.
+pub fn end(stop: &StopFlag, responder: Option<&Responder>) {
     stop.raise();
+    if let Some(responder) = responder {
+        responder.ending.end(BOUND);
+    }
     stop.wait_for_all(BOUND);
+}
+
+/// Whether nothing of ours is at work any more.
+pub fn is_quiet(stop: &StopFlag, responder: Option<&Responder>) -> bool {
+    stop.is_quiet() && responder.is_none_or(|responder| responder.ending.stop.is_quiet())
 }

@@ -10,15 +10,23 @@
 //! touch atomics, wake sleepers and sleep, and neither take locks nor allocate memory.
 
 use crate::httpd::child::tick;
-use crate::httpd::state::Server;
+use crate::httpd::state::{Server, State};
+use crate::httpd::sys::Listening;
 use crate::httpd::sys::guard::callback;
+use crate::responder::Responder;
 use crate::time::StopFlag;
 use apache_sys::{apr_pool_t, apr_status_t, server_rec};
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+use std::sync::Arc;
+
+/// The key under which a child's pool has its [`End`].
+const END: &CStr = c"mod_md: end of the child";
 
 /// Lives until the process ends.
 struct End {
     stop: StopFlag,
+    responder: Option<Arc<Responder>>,
     /// A process that was forked to run a command and failed to also runs the handlers of its parent.
     owner: u32,
 }
@@ -27,11 +35,29 @@ callback! {
     fn child_init(pool: *mut apr_pool_t, main: *mut server_rec) -> (), failing (); {
         // SAFETY: httpd lends the main server, and the pool is the child's.
         unsafe {
-            if let Some(state) = tick::at_work(Server::new(main)) {
+            let main = Server::new(main);
+            if let Some(state) = tick::at_work(main) {
+                if state.responder.is_some() {
+                    Listening::of(main).leave();
+                }
                 // Before there are threads.
-                end_with(pool, state.stop.clone());
+                end_with(pool, state);
                 tick::begin(state);
             }
+        }
+    }
+}
+
+callback! {
+    fn child_stopping(pool: *mut apr_pool_t, graceful: c_int) -> (), failing (); {
+        let mut end = ptr::null_mut();
+        // SAFETY: httpd lends the child's pool, which has the key since `end_with`, or not at all.
+        let end = unsafe {
+            apache_sys::apr_pool_userdata_get(&mut end, END.as_ptr(), pool);
+            own(end)
+        };
+        if let Some(responder) = end.and_then(|end| end.responder.as_deref()) {
+            tick::announce_end(responder, graceful != 0);
         }
     }
 }
@@ -40,10 +66,13 @@ callback! {
 ///
 /// # Safety
 /// `pool` is the pool that lives as long as this child.
-unsafe fn end_with(pool: *mut apr_pool_t, stop: StopFlag) {
-    let end = Box::into_raw(Box::new(End { stop, owner: std::process::id() }));
-    // SAFETY: the pool is live, and children neither unload this library nor free the data made here.
+unsafe fn end_with(pool: *mut apr_pool_t, state: &State) {
+    let (stop, responder) = (state.stop.clone(), state.responder.clone());
+    let end = Box::into_raw(Box::new(End { stop, responder, owner: std::process::id() }));
+    // SAFETY: the pool is live and copies the key, and children neither unload this library nor free the data
+    // made here.
     unsafe {
+        apache_sys::apr_pool_userdata_set(end.cast(), END.as_ptr(), None, pool);
         apache_sys::apr_pool_pre_cleanup_register(pool, end.cast(), Some(child_ends));
         before_openssl(end.cast());
     }
@@ -73,7 +102,7 @@ callback! {
     fn child_ends(data: *mut c_void) -> apr_status_t, failing 0; {
         // SAFETY: as `end_with` registered it.
         if let Some(end) = unsafe { own(data) } {
-            tick::end(&end.stop);
+            tick::end(&end.stop, end.responder.as_deref());
         }
         0
     }
@@ -86,9 +115,9 @@ callback! {
         let Some(end) = (unsafe { own(data) }) else { return };
         // If the child's pool was not destroyed.
         if !end.stop.is_raised() {
-            tick::end(&end.stop);
+            tick::end(&end.stop, end.responder.as_deref());
         }
-        if !end.stop.is_quiet() {
+        if !tick::is_quiet(&end.stop, end.responder.as_deref()) {
             // SAFETY: has no conditions. httpd has written its last data: its pool is gone.
             unsafe { libc::_exit(status) };
         }

@@ -37,6 +37,7 @@ callback! {
             apache_sys::shim_hook_init_server(Some(tls::init_server), none, none, middle);
             apache_sys::shim_hook_status(Some(requests::status_hook), none, none, middle);
             apache_sys::ap_hook_child_init(Some(child::child_init), none, none, middle);
+            apache_sys::shim_hook_child_stopping(Some(child::child_stopping));
             // Challenges are answered before mod_ssl says 503 for a host that has no certificate yet.
             apache_sys::ap_hook_post_read_request(Some(requests::post_read_request), none, tls, apache_sys::APR_HOOK_FIRST as c_int);
             // mod_ssl shakes hands in this hook, HTTP begins at its end.

@@ -3,13 +3,13 @@
 //! [`startup::bring_up`](crate::startup::bring_up) complete the data of each domain, makes the [`State`] that
 //! children inherit, and registers with mod_watchdog.
 
-use super::common::{pages_of, settings, share};
+use super::common::{counters, metrics, pages_of, settings, share};
+use super::dns::{self, Bound};
 use super::refusal::{StartFailed, refuse};
 use super::servers::{config_servers, report};
 use super::stapled;
 use super::watch::watch;
 use crate::config::{Plan, PlannedMd};
-use crate::counters::Counters;
 use crate::httpd::state::startup::Startup;
 use crate::httpd::state::{Server, State};
 use crate::httpd::sys;
@@ -20,7 +20,6 @@ use crate::live::signals::Signals;
 use crate::managed;
 use crate::managed::Managed;
 use crate::managed::save_error::SaveError;
-use crate::metrics::Metrics;
 use crate::model::RequireHttps;
 use crate::stapling::snapshot::States;
 use crate::startup::{bring_up, findings};
@@ -52,7 +51,8 @@ pub fn after_tls(main: Server<'_>, watchdogs: &Watchdogs<'_, State>) -> Result<(
     report(findings::unprovable(&plan));
     let mds = managed(&startup, &records, &mut plan);
     report(findings::findings(mds.iter(), startup.now));
-    let state = state(&startup, &records, &plan, mds)?;
+    let bound = dns::bind(main, &plan.global.dns)?;
+    let state = state(&startup, &records, &plan, mds, bound)?;
     watch(&share(state, &records), watchdogs);
     Ok(())
 }
@@ -77,6 +77,7 @@ fn state(
     records: &[Server<'_>],
     plan: &Plan,
     mds: Arc<[Managed]>,
+    bound: Bound,
 ) -> Result<State, StartFailed> {
     let store = startup.store.worker();
     let (hosts, contexts) = (&startup.hosts, Arc::new(startup.hosts.take_contexts()));
@@ -90,6 +91,8 @@ fn state(
     };
     let live = hosts.is_live().then(|| distribution(context)).transpose().map_err(no_memory)?;
     let snapshots = Snapshots::new(mds.clone(), Some(store.clone()));
+    let metrics = metrics();
+    let responder = bound.responder(&plan.global.dns, store.clone(), metrics.clone(), startup.now);
     Ok(State {
         by_name: by_name(&mds),
         mds,
@@ -102,7 +105,7 @@ fn state(
         driver: Mutex::default(),
         pages: pages_of(records, plan),
         snapshots,
-        metrics: counters(Metrics::SIZE, "metrics count nothing").map(Metrics::new).unwrap_or_default(),
+        metrics,
         self_signed: if hosts.is_live() { hosts.self_signed() } else { HashMap::new() },
         activation_delay: plan.global.activation_delay,
         live: live.map(Distribution::connect),
@@ -110,6 +113,7 @@ fn state(
         stapling,
         stapling_states: States::default(),
         stapling_runner: Mutex::default(),
+        responder,
     })
 }
 
@@ -146,19 +150,6 @@ fn no_memory(error: io::Error) -> StartFailed {
         crate::log::plain(&error)
     );
     StartFailed
-}
-
-/// Counters that all children share. The server runs without them, too; `loss` names the function it then
-/// lacks.
-fn counters(count: usize, loss: &str) -> Option<Arc<dyn Counters>> {
-    let counters = sys::Counters::new(count).inspect_err(|error| {
-        crate::log!(
-            Warn,
-            "cannot allocate memory that all children share, {loss}: {}",
-            crate::log::plain(error)
-        );
-    });
-    Some(Arc::new(counters.ok()?))
 }
 
 /// The TLS hosts of an MD.

@@ -6,6 +6,7 @@
 
 use super::check::{advise, make_plan};
 use super::common::share;
+use super::dns;
 use super::guest;
 use super::refusal::{StartFailed, refuse};
 use super::servers::{collect, report};
@@ -37,7 +38,8 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
     let dir = sys::server_root().join(&plan.global.store_dir);
     if guest::is_one(&plan) {
         if !is_check {
-            share(guest::state(&plan, &records, &dir), &records);
+            let bound = dns::bind(main, &plan.global.dns)?;
+            share(guest::state(&plan, &records, &dir, bound, now), &records);
         }
         return Ok(());
     }

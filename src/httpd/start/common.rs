@@ -2,7 +2,10 @@
 //! The parts of the [`State`] that starts with and without ([`super::guest`]) managed domains share.
 
 use crate::config::Plan;
+use crate::counters::Counters;
 use crate::httpd::state::{PageSettings, Server, State};
+use crate::httpd::sys;
+use crate::metrics::Metrics;
 use crate::notify::Commands;
 use crate::renew::attempt::settings::Settings;
 use crate::renew::decide::retry::Retry;
@@ -17,6 +20,23 @@ pub fn share(state: State, records: &[Server<'_>]) -> Arc<State> {
         let _ = conf.state.set(state.clone());
     }
     state
+}
+
+/// Counters that all children share. The server runs without them, too; `loss` names the function it then
+/// lacks.
+pub fn counters(count: usize, loss: &str) -> Option<Arc<dyn Counters>> {
+    let counters = sys::Counters::new(count).inspect_err(|error| {
+        crate::log!(
+            Warn,
+            "cannot allocate memory that all children share, {loss}: {}",
+            crate::log::plain(error)
+        );
+    });
+    Some(Arc::new(counters.ok()?))
+}
+
+pub fn metrics() -> Metrics {
+    counters(Metrics::SIZE, "metrics count nothing").map(Metrics::new).unwrap_or_default()
 }
 
 /// The page settings of each server.

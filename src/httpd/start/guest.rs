@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An httpd without MDs, and with nothing to staple: it makes no store and does nothing by itself. It answers
-//! challenges that stand in the store all the same, as the C module does: in front of servers that renew it
-//! may share theirs.
+//! challenges that stand in the store all the same, as the C module does, DNS questions among them: in front
+//! of servers that renew it may share theirs.
 
-use super::common::{pages_of, settings};
+use super::common::{metrics, pages_of, settings};
+use super::dns::Bound;
 use crate::config::Plan;
 use crate::httpd::state::tls_hosts::TlsHosts;
 use crate::httpd::state::{Server, State};
 use crate::httpd::sys;
 use crate::managed::Managed;
+use crate::metrics::Metrics;
 use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
 use crate::store::WorkStore;
-use crate::time::StopFlag;
+use crate::time::{StopFlag, Timestamp};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -23,21 +25,24 @@ pub fn is_one(plan: &Plan) -> bool {
 }
 
 /// `dir`: the folder of the store, which need not be there.
-pub fn state(plan: &Plan, records: &[Server<'_>], dir: &Path) -> State {
+pub fn state(plan: &Plan, records: &[Server<'_>], dir: &Path, bound: Bound, now: Timestamp) -> State {
     let mds: Arc<[Managed]> = Arc::new([]);
+    let (store, metrics) =
+        (WorkStore::of_others(dir), if bound.is_any() { metrics() } else { Metrics::default() });
+    let responder = bound.responder(&plan.global.dns, store.clone(), metrics.clone(), now);
     State {
         snapshots: Snapshots::new(mds.clone(), None),
         mds,
         by_name: HashMap::new(),
         require_https: HashMap::new(),
-        store: WorkStore::of_others(dir),
+        store,
         settings: settings(plan),
         instance: sys::instance(),
         is_store_shared: false,
         stop: StopFlag::default(),
         driver: Mutex::default(),
         pages: pages_of(records, plan),
-        metrics: Default::default(),
+        metrics,
         self_signed: HashMap::new(),
         activation_delay: plan.global.activation_delay,
         live: None,
@@ -45,5 +50,6 @@ pub fn state(plan: &Plan, records: &[Server<'_>], dir: &Path) -> State {
         stapling: None,
         stapling_states: States::default(),
         stapling_runner: Mutex::default(),
+        responder,
     }
 }

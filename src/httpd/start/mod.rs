@@ -10,6 +10,7 @@ pub mod before_tls;
 pub mod certificates;
 pub mod check;
 mod common;
+mod dns;
 mod guest;
 pub mod refusal;
 mod servers;

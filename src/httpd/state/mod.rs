@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::model::RequireHttps;
 use crate::renew::attempt::settings::Settings;
 use crate::renew::worker::pool::Driver;
+use crate::responder::Responder;
 use crate::stapling::runner::Runner;
 use crate::stapling::service::Service;
 use crate::stapling::snapshot::States;
@@ -103,6 +104,8 @@ pub struct State {
     pub stapling_states: States,
     /// In the child that renews.
     pub stapling_runner: Mutex<Option<Runner>>,
+    /// With `MDDnsListen`.
+    pub responder: Option<Arc<Responder>>,
 }
 
 impl State {

@@ -16,7 +16,9 @@
 #![allow(unsafe_code)]
 
 mod connection;
+mod datagrams;
 pub mod guard;
+mod listening;
 mod loaded;
 pub mod log;
 mod module_conf;
@@ -26,11 +28,14 @@ mod rsa;
 mod secret;
 mod server;
 mod shared;
+mod signals;
 mod ssl;
 mod tree;
 mod watchdog;
 
 pub use connection::{Connection, offers_acme_tls, propose_acme_tls};
+pub use datagrams::datagrams;
+pub use listening::Listening;
 pub use loaded::outdated;
 pub use log::print_to_terminal;
 pub use module_conf::ModuleConf;
@@ -39,10 +44,11 @@ pub use request::{Answer, Request};
 pub use rsa::{leave_thread, make as make_rsa};
 pub use secret::keep as keep_secret;
 pub use server::{
-    Server, child_limit, instance, is_configuration_check, is_configuration_test, listener_ports,
+    Server, child_limit, instance, is_configuration_check, is_configuration_test, is_reload, listener_ports,
     server_root, servers, store_owner,
 };
 pub use shared::Counters;
+pub use signals::block as block_signals;
 pub use ssl::{Context, present};
 pub use tree::{directives, has_module, has_other_certificates};
 pub use watchdog::Watchdogs;

@@ -4,7 +4,7 @@
 use super::module_conf::{self, ModuleConf};
 use super::pool;
 use crate::store::Owner;
-use apache_sys::server_rec;
+use apache_sys::{apr_pool_t, server_rec};
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
@@ -30,6 +30,12 @@ impl<'p, M: ModuleConf> Server<'p, M> {
     /// Identifies the server, as long as this configuration is in force.
     pub fn key(&self) -> usize {
         self.record as usize
+    }
+
+    /// The pool that lives as long as the process.
+    pub(super) fn process_pool(&self) -> *mut apr_pool_t {
+        // SAFETY: httpd has one record of its process, which lives as long as that.
+        unsafe { (*self.rec().process).pool }
     }
 
     pub fn is_main(&self) -> bool {
@@ -193,6 +199,13 @@ pub fn is_configuration_test() -> bool {
     unsafe {
         apache_sys::ap_state_query(apache_sys::AP_SQ_RUN_MODE as _) == apache_sys::AP_SQ_RM_CONFIG_TEST as i32
     }
+}
+
+/// Whether another configuration was in force before this one: a start that fails here ends an httpd that
+/// serves.
+pub fn is_reload() -> bool {
+    // SAFETY: has no conditions. The first one counts as 1.
+    unsafe { apache_sys::ap_state_query(apache_sys::AP_SQ_CONFIG_GEN as _) > 1 }
 }
 
 /// Whether this is the first reading of the configuration, which only checks it.
