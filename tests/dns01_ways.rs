@@ -145,7 +145,7 @@ fn answer(listener: &TcpListener, answer: &str) -> String {
 fn httpreq_is_sent_with_the_user_and_follows_no_redirect() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/dns", listener.local_addr().unwrap());
-    let user = SecretFile { path: "/etc/user".into(), content: Some("me:secret\n".to_string().into()) };
+    let user = SecretFile::loaded("/etc/user", "me:secret\n");
     let hook = Hook { kind: HookKind::HttpReq, words: vec![url], user: Some(user), env: None };
     let all = [DOMAIN.to_string()];
     let name = "_acme-challenge.a.test";

@@ -7,7 +7,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use tempfile::TempDir;
-use zeroize::Zeroizing;
 
 const VALUE: &str = "-LPsIwTo7o8BoG0_vjCyGQGBWSVIPxI-i_X336eUOQZ";
 const LIMIT: Duration = Duration::from_secs(60);
@@ -73,7 +72,7 @@ fn hook(kind: HookKind, words: &[&str]) -> Hook {
 }
 
 fn secret(path: &str, content: &str) -> Option<SecretFile> {
-    Some(SecretFile { path: path.into(), content: Some(Zeroizing::new(content.into())) })
+    Some(SecretFile::loaded(path, content))
 }
 
 fn both(hook: &Hook, record: &Record<'_>) -> Option<String> {
@@ -221,7 +220,7 @@ fn variables_of_the_file_reach_the_hook_and_nothing_else() {
         );
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }
-    let unread = Hook { env: Some(SecretFile { path: "/etc/env".into(), content: None }), ..hook.clone() };
+    let unread = Hook { env: Some(SecretFile::at("/etc/env")), ..hook.clone() };
     let error = failure(&unread, &lab.record()).to_string();
     assert!(error.contains("/etc/env was not readable"), "{error}");
 }
