@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Completes an MD: its own settings first, then those of the server that defines it, then the defaults.
 //!
-//! md.json keeps the fields that the C module keeps: commands, proxy and CA files appear only where the section
-//! of the MD sets them; other ways of dns-01, which the C module does not know, wherever they are set. The effective values are in [`PlannedMd`], beside the [`Md`].
+//! md.json keeps the fields that the C module keeps: commands, proxy and CA files appear only where the
+//! section of the MD sets them; other ways of dns-01, which the C module does not know, wherever they are
+//! set. The effective values are in [`PlannedMd`], beside the [`Md`].
 
 use super::authority::{self, DEFAULT_CA};
 use super::planned::PlannedMd;

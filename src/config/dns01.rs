@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `MDChallengeDns01`, whose first word chooses the way, and `MDDnsPropagation`. Refuses what cannot work: words
-//! too many or too few, servers, zones and URLs of no usable form. A first word that is no way begins a command.
-//! Reads no file. Imports `value` and `domain` of this room.
+//! `MDChallengeDns01`, whose first word chooses the way, and `MDDnsPropagation`. Refuses what cannot work:
+//! words too many or too few, servers, zones and URLs of no usable form. A first word that is no way begins a
+//! command. Reads no file. Imports `value` and `domain` of this room.
 
 use super::domain::split_arguments;
 use super::value::{duration, first, path};
@@ -46,8 +46,8 @@ pub(super) fn way(env: &Env<'_>, args: &[&str]) -> Result<Option<Way>, Error> {
 }
 
 impl<'a> Arguments<'a> {
-    /// The first `count` words, and after them the values of `known` options. `NAME=VALUE` counts as an option
-    /// where `NAME` is known, and behind the first words.
+    /// The first `count` words, and after them the values of `known` options. `NAME=VALUE` counts as an
+    /// option where `NAME` is known, and behind the first words.
     fn positional<const N: usize>(
         &self,
         count: usize,
@@ -153,8 +153,8 @@ impl<'a> Arguments<'a> {
         Ok(Way::Hook(Hook { kind: found, words, user: None, env }))
     }
 
-    /// A path is made absolute. A program without one is looked for in PATH; one with arguments, which stands in
-    /// quotes, is left as it is.
+    /// A path is made absolute. A program without one is looked for in PATH; one with arguments, which stands
+    /// in quotes, is left as it is.
     fn program(&self, word: &str) -> Result<String, Error> {
         match word.contains('/') && !word.contains(char::is_whitespace) {
             true => path(self.env, &[word]),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The DNS that httpd answers itself: `MDDnsListen` and `MDDnsZone` are read here, put together for all servers,
-//! and held against the managed domains. Refuses addresses and zones that are written twice, and name servers that
-//! would need addresses of the zone itself. Imports `check`, `dns01` and the parts of a plan.
+//! The DNS that httpd answers itself: `MDDnsListen` and `MDDnsZone` are read here, put together for all
+//! servers, and held against the managed domains. Refuses addresses and zones that are written twice, and
+//! name servers that would need addresses of the zone itself. Imports `check`, `dns01` and the parts of a
+//! plan.
 
 use super::advice::is_renewed;
 use super::check::together;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The way in which TXT records for dns-01 come and go: the effective values of `MDChallengeDns01` and its
-//! companions for a managed domain. Values, and their form in md.json; nothing here asks a name server, runs a
-//! command or reads a file. Imports `names`.
+//! companions for a managed domain. Values, and their form in md.json; nothing here asks a name server, runs
+//! a command or reads a file. Imports `names`.
 
 mod secret;
 
@@ -102,8 +102,8 @@ impl HookKind {
     }
 }
 
-/// Host and port of `HOST`, `HOST:PORT`, `ADDRESS`, `[ADDRESS]` or `[ADDRESS]:PORT`, the host without brackets.
-/// `None`: it is none of these; an IPv6 address without brackets is not.
+/// Host and port of `HOST`, `HOST:PORT`, `ADDRESS`, `[ADDRESS]` or `[ADDRESS]:PORT`, the host without
+/// brackets. `None`: it is none of these; an IPv6 address without brackets is not.
 pub fn host_and_port(server: &str) -> Option<(String, u16)> {
     let (host, port) = match server.strip_prefix('[') {
         Some(rest) => {
@@ -190,8 +190,8 @@ impl Way {
         }
     }
 
-    /// `dns-01` of md.json: names of files, never their content. A command stands there under the key of the C
-    /// module.
+    /// `dns-01` of md.json: names of files, never their content. A command stands there under the key of the
+    /// C module.
     pub fn to_json(&self) -> Option<Value> {
         let mut out = Map::new();
         let mut put = |key: &str, value: Value| _ = out.insert(key.into(), value);

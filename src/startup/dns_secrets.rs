@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Loads the files of secrets that `MDChallengeDns01` names: keys of dynamic updates, environments of hooks, users of
-//! httpreq. A file that is of no use never stops the start: it is told, and renewals that need it fail with the
-//! same sentence. No text made here quotes a content. Imports `dns` for the form of keys, and `store`, which
-//! reads the files.
+//! Loads the files of secrets that `MDChallengeDns01` names: keys of dynamic updates, environments of hooks,
+//! users of httpreq. A file that is of no use never stops the start: it is told, and renewals that need it
+//! fail with the same sentence. No text made here quotes a content. Imports `dns` for the form of keys, and
+//! `store`, which reads the files.
 
 use crate::config::advice::{self, Item};
 use crate::config::{Finding, Plan, PlannedMd};

@@ -67,7 +67,7 @@ fn run(
         .ok_or_else(|| unusable("it has not the words that it needs: see MDChallengeDns01".into()))?;
     let mut environment = exec::Environment::default();
     if let Some(file) = &hook.env {
-        let text = secrets::content(file).map_err(unusable)?;
+        let text = file.text().map_err(unusable)?;
         environment =
             secrets::variables(text).map_err(|error| unusable(format!("{}: {error}", file.path)))?;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files with secrets that a way of dns-01 needs, and the forms of two of them: variables for the environment of
-//! a command, user and password. Nothing made here quotes a content. Imports nothing of this crate.
+//! Files with secrets that a way of dns-01 needs, and the forms of two of them: variables for the environment
+//! of a command, user and password. Nothing made here quotes a content. Imports nothing of this crate.
 
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -29,7 +29,9 @@ impl SecretFile {
 
     /// The content, or the sentence that says why there is none.
     pub fn text(&self) -> Result<&str, String> {
-        let not_loaded = || format!("{} was not read when httpd was started: restart it", self.path);
+        let not_loaded = || {
+            format!("{} was not readable when httpd was started: the log of that start says why", self.path)
+        };
         let content = self.content.as_ref().map(|content| content.as_str());
         content.ok_or_else(|| self.fault.clone().unwrap_or_else(not_loaded))
     }
@@ -62,8 +64,9 @@ impl SecretKind {
     }
 }
 
-/// The variables of lines `NAME=VALUE`, which may begin with `export`. Quotes around a value are taken off; empty
-/// lines and those that begin with `#` are left out. `Err`: the number of a line that is none of these.
+/// The variables of lines `NAME=VALUE`. One pair of quotes around a whole value is taken off; nothing is
+/// expanded or unescaped. Empty lines and those that begin with `#` say nothing. `Err`: the number of a line
+/// that is none of these; its text may be a secret.
 pub fn environment(text: &str) -> Result<Vec<(&str, &str)>, usize> {
     let lines = text.lines().map(str::trim).zip(1..);
     let lines = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
@@ -71,7 +74,6 @@ pub fn environment(text: &str) -> Result<Vec<(&str, &str)>, usize> {
 }
 
 fn variable(line: &str) -> Option<(&str, &str)> {
-    let line = line.strip_prefix("export ").map_or(line, str::trim_start);
     let (name, value) = line.split_once('=')?;
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let is_name =
@@ -103,11 +105,11 @@ mod tests {
 
     #[test]
     fn variables_stand_in_lines_with_or_without_quotes() {
-        let text = "# of my provider\n\n A=1 \nexport B_2=\"x y\"\r\nC='='\nD=\nE=\"";
+        let text = "# of my provider\n\n A=1 \nB_2=\"x y\"\r\nC='='\nD=\nE=\"";
         let read = [("A", "1"), ("B_2", "x y"), ("C", "="), ("D", ""), ("E", "\"")];
         assert_eq!(environment(text), Ok(read.to_vec()));
         assert_eq!(environment(""), Ok(Vec::new()));
-        for bad in ["A", "=1", "1A=x", "A B=x", "A-B=x", "A=\0"] {
+        for bad in ["A", "=1", "1A=x", "A B=x", "A-B=x", "export A=1", "A=\0"] {
             assert_eq!(environment(&format!("OK=1\n{bad}\n")), Err(2), "{bad:?}");
         }
     }
