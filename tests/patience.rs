@@ -103,7 +103,7 @@ impl Lab {
 
     fn restart(&self) {
         cleanup::start_over(&self.store, NAME, self.clock.now()).unwrap();
-        cleanup::purge_challenges(&self.store, std::iter::once(&self.md(NAME).md)).unwrap();
+        cleanup::purge_challenges(&self.store, std::iter::once((&self.md(NAME).md, None))).unwrap();
     }
 
     fn has_answer(&self) -> bool {

@@ -13,11 +13,65 @@ const MAX: usize = 1000;
 /// The notes in the folder of a name.
 const NOTES: [&str; 3] = [http01::NOTE, tls_alpn01::NOTE, dns01::NOTE];
 
+/// What a note says of one TXT record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    pub value: String,
+    /// The name where it was set up; `None`: `_acme-challenge.NAME` of the folder.
+    pub at: Option<String>,
+    /// What the hook that set it up has written.
+    pub output: Option<String>,
+    /// The challenge it answers; `None`: dns-01.
+    pub type_: Option<String>,
+    /// httpd itself answers for it: the domain that is validated. Nothing is in the DNS.
+    pub served_for: Option<String>,
+}
+
+impl From<&str> for Noted {
+    fn from(value: &str) -> Self {
+        Noted { value: value.into(), ..Noted::default() }
+    }
+}
+
+impl Noted {
+    fn is_same_record(&self, other: &Noted) -> bool {
+        (&self.value, &self.at, &self.served_for) == (&other.value, &other.at, &other.served_for)
+    }
+
+    fn from_json(json: &Value) -> Option<Self> {
+        let text = |key: &str| json.get(key).and_then(Value::as_str).map(String::from);
+        Some(Noted {
+            value: text("value")?,
+            at: text("at"),
+            output: text("output"),
+            type_: text("type"),
+            served_for: text("served-for"),
+        })
+    }
+
+    fn to_json(&self, owner: &str) -> Value {
+        let mut json = json!({"owner": owner, "value": self.value});
+        let more = [
+            ("at", &self.at),
+            ("output", &self.output),
+            ("type", &self.type_),
+            ("served-for", &self.served_for),
+        ];
+        for (key, text) in more {
+            if let Some(text) = text {
+                json[key] = json!(text);
+            }
+        }
+        json
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Answer {
     /// `None`: written by an earlier version of the module; every MD with the name owns it.
     owner: Option<String>,
-    value: String,
+    /// Of http-01 and tls-alpn-01, only the value is known.
+    noted: Noted,
 }
 
 /// The answers of one type that are in place for one name, the latest last.
@@ -27,10 +81,10 @@ pub struct Answers(Vec<Answer>);
 impl Answers {
     pub fn parse(note: &Value) -> Self {
         let answer = |value: &Value| match value {
-            Value::String(value) => Some(Answer { owner: None, value: value.clone() }),
+            Value::String(value) => Some(Answer { owner: None, noted: value.as_str().into() }),
             _ => Some(Answer {
                 owner: Some(value.get("owner")?.as_str()?.to_string()),
-                value: value.get("value")?.as_str()?.to_string(),
+                noted: Noted::from_json(value)?,
             }),
         };
         let values = note.get("values").and_then(Value::as_array);
@@ -42,30 +96,40 @@ impl Answers {
             .0
             .iter()
             .map(|answer| match &answer.owner {
-                Some(owner) => json!({"owner": owner, "value": answer.value}),
-                None => json!(answer.value),
+                Some(owner) => answer.noted.to_json(owner),
+                None => json!(answer.noted.value),
             })
             .collect();
         json!({ "values": values })
     }
 
     /// `false`: it is there already.
-    fn add(&mut self, owner: &str, value: &str) -> bool {
-        let answer = Answer { owner: Some(owner.into()), value: value.into() };
-        let is_new = !self.0.contains(&answer);
+    fn add(&mut self, owner: &str, noted: Noted) -> bool {
+        let is_it = |a: &Answer| a.owner.as_deref() == Some(owner) && a.noted.is_same_record(&noted);
+        let is_new = !self.0.iter().any(is_it);
         if is_new {
-            self.0.push(answer);
+            self.0.push(Answer { owner: Some(owner.into()), noted });
         }
         is_new
     }
 
     /// Those of `owner`.
     pub fn of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |answer| answer.is_of(owner)).map(|answer| answer.value.as_str())
+        self.records_of(owner).map(|noted| noted.value.as_str())
+    }
+
+    /// The same, as far as they are TXT records.
+    pub fn records_of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a Noted> {
+        self.0.iter().filter(move |answer| answer.is_of(owner)).map(|answer| &answer.noted)
+    }
+
+    /// The TXT records of all owners, where they are known.
+    pub fn records(&self) -> impl Iterator<Item = (Option<&str>, &Noted)> {
+        self.0.iter().map(|answer| (answer.owner.as_deref(), &answer.noted))
     }
 
     pub fn all(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|answer| answer.value.as_str())
+        self.0.iter().map(|answer| answer.noted.value.as_str())
     }
 
     /// The key authorization for `token`: an answer beside the one in the file of http-01.
@@ -115,25 +179,33 @@ impl<R: Rights> Folder<'_, R> {
 
     /// For http-01. Beside it, those for other tokens are answered too.
     pub fn put_http(&self, owner: &str, key_authorization: &str) -> Result<(), Error> {
-        self.note(http01::NOTE, owner, key_authorization)?;
+        self.note(http01::NOTE, owner, key_authorization.into())?;
         self.store.write(self.group, self.name, http01::FILE_NAME, key_authorization.as_bytes())
     }
 
     /// Notes a TXT record, before it is set up.
-    pub fn note_record(&self, owner: &str, value: &str) -> Result<(), Error> {
-        self.note(dns01::NOTE, owner, value)
+    pub fn note_record(&self, owner: &str, noted: impl Into<Noted>) -> Result<(), Error> {
+        self.note(dns01::NOTE, owner, noted.into())
+    }
+
+    /// Adds to a note what the hook has written, which it wants back to remove the record.
+    pub fn note_output(&self, owner: &str, noted: &Noted, output: &str) -> Result<(), Error> {
+        let mut answers = self.read(dns01::NOTE);
+        let of_record = answers.0.iter_mut().filter(|a| a.is_of(owner) && a.noted.is_same_record(noted));
+        of_record.for_each(|answer| answer.noted.output = Some(output.into()));
+        self.write(dns01::NOTE, &answers)
     }
 
     /// Notes whose certificate answers tls-alpn-01: there can be one only.
     pub fn note_certificate(&self, owner: &str, key_authorization: &str) -> Result<(), Error> {
         let mut answers = Answers::default();
-        answers.add(owner, key_authorization);
+        answers.add(owner, key_authorization.into());
         self.write(tls_alpn01::NOTE, &answers)
     }
 
-    fn note(&self, note: &str, owner: &str, value: &str) -> Result<(), Error> {
+    fn note(&self, note: &str, owner: &str, noted: Noted) -> Result<(), Error> {
         let mut answers = self.read(note);
-        if answers.add(owner, value) { self.write(note, &answers) } else { Ok(()) }
+        if answers.add(owner, noted) { self.write(note, &answers) } else { Ok(()) }
     }
 
     /// Whether MDs but this one have records here.
@@ -141,11 +213,18 @@ impl<R: Rights> Folder<'_, R> {
         self.read(dns01::NOTE).has_others_than(owner)
     }
 
-    /// Removes the note of one record that was never set up.
-    pub fn forget_record(&self, owner: &str, value: &str) -> Result<(), Error> {
+    /// Removes the note of one record that was never set up, or is removed.
+    pub fn forget_record(&self, owner: &str, noted: &Noted) -> Result<(), Error> {
         let mut answers = self.read(dns01::NOTE);
-        answers.0.retain(|answer| !(answer.is_of(owner) && answer.value == value));
-        self.write(dns01::NOTE, &answers)
+        let before = answers.0.len();
+        answers.0.retain(|answer| !(answer.is_of(owner) && answer.noted.is_same_record(noted)));
+        if answers.0.len() == before { Ok(()) } else { self.write(dns01::NOTE, &answers) }
+    }
+
+    /// Removes the folder, if no answer is left in it.
+    pub fn remove_if_empty(&self) -> Result<(), Error> {
+        let is_empty = NOTES.iter().all(|note| self.read(note).0.is_empty());
+        if is_empty { self.store.purge(self.group, self.name) } else { Ok(()) }
     }
 
     /// Removes the note of records that are removed, or left to another owner.
@@ -181,7 +260,12 @@ impl<R: Rights> Folder<'_, R> {
             }
             match (note, answers.0.last()) {
                 (http01::NOTE, Some(last)) => {
-                    self.store.write(self.group, self.name, http01::FILE_NAME, last.value.as_bytes())?;
+                    self.store.write(
+                        self.group,
+                        self.name,
+                        http01::FILE_NAME,
+                        last.noted.value.as_bytes(),
+                    )?;
                 }
                 (http01::NOTE, None) => self.store.remove(self.group, self.name, http01::FILE_NAME)?,
                 (tls_alpn01::NOTE, _) => {
@@ -325,5 +409,27 @@ mod tests {
         assert!(answers.has_others_than("a") && !answers.has_others_than("b"));
         assert_eq!(Answers::parse(&answers.to_json()), answers);
         assert_eq!(Answers::parse(&json!("x")), Answers::default());
+    }
+
+    #[test]
+    fn the_note_of_a_record_says_where_it_is_and_what_the_hook_said() {
+        let lab = Lab::new();
+        let folder = lab.folder();
+        let delegated = Noted { at: Some("a.acme.test".into()), ..Noted::from("v-1") };
+        folder.note_record("a.test", "v-1").unwrap();
+        for _ in 0..2 {
+            folder.note_record("a.test", delegated.clone()).unwrap();
+        }
+        folder.note_output("a.test", &delegated, "id=7").unwrap();
+        let records = |owner| folder.read(dns01::NOTE).records_of(owner).cloned().collect::<Vec<_>>();
+        let told = Noted { output: Some("id=7".into()), ..delegated.clone() };
+        assert_eq!(records("a.test"), [Noted::from("v-1"), told.clone()], "two places, two records");
+        folder.forget_record("a.test", &"v-1".into()).unwrap();
+        folder.forget_record("b.test", &delegated).unwrap();
+        assert_eq!(records("a.test"), [told]);
+        folder.remove_if_empty().unwrap();
+        folder.forget_record("a.test", &delegated).unwrap();
+        folder.remove_if_empty().unwrap();
+        assert_eq!(lab.store.names(Group::Challenges).unwrap(), Vec::<String>::new());
     }
 }

@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The dns-01 challenge (RFC 8555 §8.4): a TXT record at `_acme-challenge.NAME`, added and removed in the way
 //! that `MDChallengeDns01` names: [`command`] by a command of the admin, [`hook`] by one written for another
-//! ACME client, [`acme_dns`] at an acme-dns server. Each record is noted on disk before
-//! it is set up, so that the process that follows a killed one removes it. Of this room, the ways import
-//! nothing.
+//! ACME client, [`rfc2136`] by dynamic updates, [`acme_dns`] at an acme-dns server, [`responder`] in httpd
+//! itself. [`solver`] has the contract of all of them, [`place`] finds where the record has to stand,
+//! [`propagation`] decides how long name servers are waited for. Each record is noted on disk before it is
+//! set up, so that the process that follows a killed one removes it. The ways import what is here, and not
+//! each other.
 
 pub mod acme_dns;
 pub mod command;
 pub mod hook;
+pub mod place;
+pub mod propagation;
+pub mod responder;
+pub mod rfc2136;
+pub mod server;
+pub mod solver;
 
 use crate::crypto;
 use data_encoding::BASE64URL_NOPAD;
@@ -37,9 +45,14 @@ pub struct Record<'a> {
     pub remaining: usize,
 }
 
-/// Asks the admin to remove a record that no command can remove any more.
-pub fn left_behind(domain: &str, value: &str) -> String {
-    format!("the TXT record '{value}' of _acme-challenge.{domain} may still be there: remove it by hand")
+/// The name at which validators look for the record of `domain`.
+pub fn record_name(domain: &str) -> String {
+    format!("_acme-challenge.{domain}")
+}
+
+/// Asks the admin to remove a record at this name that nothing can remove any more.
+pub fn left_behind(name: &str, value: &str) -> String {
+    format!("the TXT record '{value}' of {name} may still be there: remove it by hand")
 }
 
 #[cfg(test)]

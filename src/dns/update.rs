@@ -32,10 +32,7 @@ pub struct Update {
 
 /// Why the record is not (known to be) changed.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot {} in the zone {} at {}: {reason}. {}",
-    .update.words(), .update.zone, .update.server, self.advice()
-)]
+#[error("{}. {}", self.cause(), self.advice())]
 pub struct Failed {
     pub update: Box<Update>,
     pub key: Name,
@@ -99,8 +96,15 @@ impl Update {
 }
 
 impl Failed {
+    /// What has failed, and why.
+    pub fn cause(&self) -> String {
+        let Failed { update, reason, .. } = self;
+        let (words, Update { zone, server, .. }) = (update.words(), &**update);
+        format!("cannot {words} in the zone {zone} at {server}: {reason}")
+    }
+
     /// What to do.
-    fn advice(&self) -> String {
+    pub fn advice(&self) -> String {
         let (Update { server, zone, name, .. }, key) = (&*self.update, &self.key);
         match &self.reason {
             Reason::Exchange(Error::Stopped) => "The next process tries again.".into(),

@@ -92,8 +92,9 @@ pub fn finish(store: &StartStore, planned: &mut [PlannedMd], stored: &mut [Store
     };
     let mds: Vec<Managed> = planned.iter_mut().zip(stored).map(write).collect();
     // Without MDs they are of others on the same store.
+    let with_ways = || mds.iter().map(|managed| (&managed.md, managed.dns01.as_ref()));
     if !mds.is_empty()
-        && let Err(error) = cleanup::purge_challenges(store, mds.iter().map(|managed| &managed.md))
+        && let Err(error) = cleanup::purge_challenges(store, with_ways())
     {
         crate::log!(Warn, "old challenge data cannot be removed: {}", error.advised());
     }

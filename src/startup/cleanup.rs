@@ -2,20 +2,21 @@
 //! The steps of a start beside activation: starts failing jobs over, moves staging along with a renamed
 //! domain, and removes challenge data that belongs to no domain.
 
-use crate::challenge::answers::Folder;
-use crate::challenge::dns01;
+use crate::challenge::answers::{Folder, Noted};
+use crate::challenge::dns01::{self, responder};
 use crate::managed::saved_order::SavedOrder;
 use crate::managed::staging::{KEPT_BESIDE, account_author, file, signed_account};
 use crate::managed::{bundle, published};
+use crate::model::dns01::Way;
 use crate::model::job::PendingNotice;
 use crate::model::ledger::Ledger;
-use crate::model::{Job, Md, Trial};
+use crate::model::{Dns01, Job, Md, Trial};
 use crate::notify::Commands;
 use crate::renew::decide::retry;
 use crate::store::auth::Author;
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Whether a job that is marked finished has no set: the C module leaves such jobs after its notification
 /// that a certificate expires. Or the set was removed.
@@ -106,10 +107,16 @@ pub fn sign_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> 
     let json = store.read_json(Group::Staging, from, file::MD).ok().flatten();
     for name in json.as_ref().and_then(Md::from_json).map(|md| md.domains).unwrap_or_default() {
         let name = name.strip_prefix("*.").unwrap_or(&name);
-        let folder = Folder { store, group: Group::Challenges, name };
-        // Lost files of this kind are made again.
-        if let Err(error) = folder.hand_over(from, to) {
-            crate::log!(Warn, "md[{to}]: the challenge data of {name} stays that of md[{from}]: {error}");
+        let answers = Folder { store, group: Group::Challenges, name }.read(dns01::NOTE);
+        // Where a CNAME leads.
+        let served = answers.records_of(from).filter(|noted| noted.served_for.is_some());
+        let elsewhere = served.filter_map(|noted| responder::folder_name(noted.at.as_deref()?).ok());
+        for name in elsewhere.chain([name.to_string()]) {
+            let folder = Folder { store, group: Group::Challenges, name: &name };
+            // Lost files of this kind are made again.
+            if let Err(error) = folder.hand_over(from, to) {
+                crate::log!(Warn, "md[{to}]: the challenge data of {name} stays that of md[{from}]: {error}");
+            }
         }
     }
     sign_set_over(store, from, to)?;
@@ -185,34 +192,53 @@ pub fn hand_over(store: &StartStore, job: &mut Job, commands: &Commands) -> Resu
     Ok(())
 }
 
-/// Removes challenge data of names that no MD has, and of MDs that do not have the name any more.
-pub fn purge_challenges<'a>(store: &StartStore, mds: impl Iterator<Item = &'a Md>) -> Result<(), Error> {
+/// Removes challenge data of names that no MD has, and of MDs that do not have the name any more. What httpd
+/// itself answers for may stand under another name, where a CNAME leads: that stays as long as its MD has the
+/// domain and the responder.
+pub fn purge_challenges<'a>(
+    store: &StartStore,
+    mds: impl Iterator<Item = (&'a Md, Option<&'a Dns01>)>,
+) -> Result<(), Error> {
     let mut owners: HashMap<&str, Vec<&str>> = HashMap::new();
-    for md in mds {
+    let mut serving: HashSet<(&str, &str)> = HashSet::new();
+    for (md, dns01) in mds {
+        let serves = dns01.is_some_and(|dns01| dns01.way == Way::Responder);
         for domain in &md.domains {
             let name = domain.strip_prefix("*.").unwrap_or(domain);
             owners.entry(name).or_default().push(&md.name);
+            if serves {
+                serving.insert((&md.name, name));
+            }
         }
     }
     for name in store.names(Group::Challenges)? {
         let folder = Folder { store, group: Group::Challenges, name: &name };
-        let Some(owners) = owners.get(name.as_str()) else {
-            warn_of_records(&name, folder.read(dns01::NOTE).all());
+        let answers = folder.read(dns01::NOTE);
+        let of_name = owners.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let is_served = |owner: &str| {
+            let mut records = answers.records_of(owner).filter_map(|noted| noted.served_for.as_deref());
+            records.any(|domain| serving.contains(&(owner, domain)))
+        };
+        let remains = |owner: &str| of_name.contains(&owner) || is_served(owner);
+        let (staying, gone): (Vec<_>, Vec<_>) = folder.owners().into_iter().partition(|owner| remains(owner));
+        if of_name.is_empty() && staying.is_empty() {
+            warn_of_records(&name, answers.records().map(|(_, noted)| noted));
             store.purge(Group::Challenges, &name)?;
             continue;
-        };
-        for gone in folder.owners().iter().filter(|owner| !owners.contains(&owner.as_str())) {
-            warn_of_records(&name, folder.read(dns01::NOTE).of(gone));
+        }
+        for gone in &gone {
+            warn_of_records(&name, answers.records_of(gone));
             folder.remove(gone)?;
         }
     }
     Ok(())
 }
 
-/// The command that could remove them is no longer known.
-fn warn_of_records<'a>(name: &str, values: impl Iterator<Item = &'a str>) {
-    for value in values {
-        crate::log!(Warn, "md[{name}] is no longer managed: {}", dns01::left_behind(name, value));
+/// The command that could remove them is no longer known. Records that httpd answered for are in no zone.
+fn warn_of_records<'a>(name: &str, records: impl Iterator<Item = &'a Noted>) {
+    for noted in records.filter(|noted| noted.served_for.is_none()) {
+        let at = noted.at.clone().unwrap_or_else(|| dns01::record_name(name));
+        crate::log!(Warn, "md[{name}] is no longer managed: {}", dns01::left_behind(&at, &noted.value));
     }
 }
 
@@ -353,14 +379,14 @@ mod tests {
             ..Md::default()
         };
         let mds = [md(&["a.test"]), md(&["b.test", "*.wild.test"])];
-        purge_challenges(&store, mds.iter()).unwrap();
+        purge_challenges(&store, mds.iter().map(|md| (md, None))).unwrap();
         assert_eq!(store.names(Group::Challenges).unwrap(), ["a.test", "wild.test"]);
         // Only the files of an MD that no longer has the name are removed.
         let folder = Folder { store: &store, group: Group::Challenges, name: "a.test" };
         folder.put_http("a.test", "one.x").unwrap();
         folder.note_record("*.a.test", "record").unwrap();
         folder.note_record("b.test", "record").unwrap();
-        purge_challenges(&store, mds.iter()).unwrap();
+        purge_challenges(&store, mds.iter().map(|md| (md, None))).unwrap();
         assert_eq!(folder.owners(), ["a.test"]);
         assert!(store.read(Group::Challenges, "a.test", "acme-http-01.txt").unwrap().is_some());
     }

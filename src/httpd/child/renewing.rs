@@ -3,6 +3,7 @@
 //! starts the renewals and OCSP requests that are due. `renew` and `stapling` decide which are.
 
 use crate::crypto::CpuLimit;
+use crate::dns::resolve::{RESOLV_CONF, servers_of};
 use crate::http::client::Limits;
 use crate::httpd::state::State;
 use crate::httpd::sys;
@@ -15,9 +16,12 @@ use crate::stapling::connections::connections;
 use crate::stapling::driver::Settings;
 use crate::stapling::runner::Runner;
 use crate::stapling::service::Service;
+use crate::store::read_admin_file;
 use crate::sync::lock;
 use crate::time::SystemClock;
 use crate::{crypto, http};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The reason of a call by mod_watchdog.
@@ -80,6 +84,13 @@ fn user_agent() -> String {
     format!("mod_md/{} Apache-httpd", crate::VERSION)
 }
 
+/// Those of resolv.conf(5), which may change at any time.
+fn resolvers() -> Vec<SocketAddr> {
+    // Where it cannot be read, whoever has a question says that there is no resolver.
+    let text = read_admin_file(Path::new(RESOLV_CONF)).unwrap_or_default();
+    servers_of(&String::from_utf8_lossy(&text))
+}
+
 /// Threads and connections to CAs begin here, in the child.
 fn create(state: &State) -> Driver {
     let stop = state.stop.clone();
@@ -107,6 +118,7 @@ fn create(state: &State) -> Driver {
         clock,
         crypto::random_unit,
     )
+    .with_resolvers(resolvers)
     .trying_on(state.contexts.clone())
     .counting(state.metrics.clone());
     if let Some(live) = &state.live {

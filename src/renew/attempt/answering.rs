@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Shared by all renewals of a process to answer challenges: the lock of the answers, and the keys of
-//! certificates that answer tls-alpn-01.
+//! Shared by all renewals of a process to answer challenges: the lock of the answers, the keys of
+//! certificates that answer tls-alpn-01, and the DNS servers that did not answer lately.
 
+use crate::challenge::dns01::server::Silent;
 use crate::crypto::PrivateKey;
 use crate::model::KeySpec;
 use crate::sync::lock;
@@ -13,12 +14,22 @@ pub struct Answering {
     changing: Mutex<()>,
     /// Keys of certificates that answer tls-alpn-01.
     keys: Mutex<Vec<(KeySpec, PrivateKey)>>,
+    silent: Mutex<Silent>,
 }
 
 impl Answering {
     /// Held while answers are changed: several MDs may have a name in common.
     pub(super) fn changing(&self) -> MutexGuard<'_, ()> {
-        lock(&self.changing)
+        lock(self.lock())
+    }
+
+    /// The lock of the answers.
+    pub(super) fn lock(&self) -> &Mutex<()> {
+        &self.changing
+    }
+
+    pub(super) fn silent(&self) -> &Mutex<Silent> {
+        &self.silent
     }
 
     pub(super) fn keys(&self) -> MutexGuard<'_, Vec<(KeySpec, PrivateKey)>> {

@@ -34,6 +34,11 @@ impl CaPool {
         CaPool { limit, ..self }
     }
 
+    /// A way to servers other than CAs: by the same proxy, with the certificates that the system trusts.
+    pub fn connect_beside(&self, route: &Route) -> Result<Arc<dyn Transport>, http::Error> {
+        (self.connect)(&Route { ca_file: None, ..route.clone() })
+    }
+
     pub fn limit(&self) -> &CpuLimit {
         &self.limit
     }

@@ -1,34 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The answers to an order's challenges: chosen and put in place, all of them before the CA is asked to look
-//! at the first (RFC 8555 §7.5.1), and taken away again whatever came of the order. Only TXT records of one
-//! name follow each other: there are commands that replace the record that is there. Answers of other MDs for
-//! the same name stay.
+//! at the first (RFC 8555 §7.5.1), and taken away again whatever came of the order. TXT records of one name
+//! follow each other where the way may replace the record that is there. Answers of other MDs for the same
+//! name stay.
 
-use super::context::{Context, Pause, Renewal};
+use super::context::{Context, Renewal};
+use super::obstacle::Obstacle;
 use super::progress::Running;
+use super::records::{self, Removal, Wanted};
 use crate::acme;
 use crate::acme::objects::{Authorization, Challenge};
 use crate::challenge::answers::Folder;
+use crate::challenge::dns01::place::Place;
+use crate::challenge::dns01::solver;
 use crate::challenge::{self, dns01, http01, selection, tls_alpn01};
 use crate::crypto::PrivateKey;
-use crate::exec;
-use crate::model::dns01::Way;
-use crate::model::{Dns01, KeySpec};
-use crate::notify::{self, Event};
+use crate::model::KeySpec;
+use crate::notify::Event;
 use crate::renew::decide::error::{Error, Fault};
 use crate::store::{Work, WorkGroup};
 
 const GROUP: WorkGroup = WorkGroup::Challenges;
 
 /// Those of `idle` that can be answered while the CA looks at `validating`. A name and the wildcard above it
-/// share a TXT record, which answers one of them at a time: many commands replace it, and the C module sets
-/// it up for one after the other.
+/// have their TXT records at one name. Where the way may replace the record that is there, they are answered
+/// one after the other.
 pub(super) fn next<'a>(
     renewal: &Renewal<'_>,
     idle: &[&Authorization],
     validating: impl Iterator<Item = &'a Authorization>,
 ) -> Vec<Authorization> {
     let means = renewal.settings().means(renewal.target);
+    let way = renewal.target.dns01.as_ref().map(|dns01| &dns01.way);
+    let replaces = !way.is_some_and(solver::adds_one_by_one);
     let has_record = |authorization: &Authorization| {
         // One that cannot be answered at all is reported as that.
         let chosen = selection::choose(authorization, &means).unwrap_or_default();
@@ -37,14 +41,15 @@ pub(super) fn next<'a>(
     let mut taken: Vec<String> = validating.map(|a| a.identifier.value.clone()).collect();
     let mut is_free = |authorization: &&&Authorization| {
         let name = &authorization.identifier.value;
-        let is_free = !has_record(authorization) || !taken.contains(name);
+        let is_free = !taken.contains(name) || !replaces || !has_record(authorization);
         taken.push(name.clone());
         is_free
     };
     idle.iter().filter(&mut is_free).map(|authorization| (*authorization).clone()).collect()
 }
 
-/// Puts an answer in place for each authorization. Returns the URLs of the challenges to start.
+/// Puts an answer in place for each authorization, and waits until name servers have the TXT records among
+/// them. Returns the URLs of the challenges to start.
 pub(super) fn present(
     renewal: &Renewal<'_>,
     running: &mut Running<'_>,
@@ -55,8 +60,15 @@ pub(super) fn present(
     for authorization in pending {
         choices.push((authorization, choose(renewal, authorization)?));
     }
-    let mut presenter = Presenter { renewal, running, thumbprint };
-    choices.into_iter().map(|(authorization, choice)| presenter.answer(authorization, &choice)).collect()
+    let first_is_record = |choice: &[&Challenge]| choice.first().is_some_and(|c| c.type_ == dns01::TYPE);
+    let with_record = choices.iter().filter(|(_, choice)| first_is_record(choice));
+    let with_record = with_record.map(|(authorization, _)| authorization.name()).collect();
+    let mut presenter = Presenter { renewal, running, thumbprint, with_record, records: Vec::new() };
+    let answers = choices.into_iter().map(|(authorization, choice)| presenter.answer(authorization, &choice));
+    let urls = answers.collect::<Result<_, _>>()?;
+    let Presenter { records, .. } = presenter;
+    records::await_visible(renewal, running, &records)?;
+    Ok(urls)
 }
 
 /// Whether this renewal has an answer for this authorization in place.
@@ -82,43 +94,10 @@ struct Presenter<'a, 'r> {
     renewal: &'a Renewal<'a>,
     running: &'a mut Running<'r>,
     thumbprint: &'a str,
-}
-
-/// Why an answer is not in place.
-#[derive(Debug, thiserror::Error)]
-enum Obstacle {
-    #[error("{0}")]
-    Store(#[from] crate::store::Error),
-    #[error("{0}")]
-    Crypto(#[from] crate::crypto::Error),
-    #[error("MDChallengeDns01: {0}")]
-    Command(#[from] exec::Error),
-    #[error("{0}")]
-    Event(#[from] notify::Failed),
-    #[error("no way to answer it is configured")]
-    Unknown,
-    #[error("the server process is stopping")]
-    Stopped,
-}
-
-impl Obstacle {
-    fn fault(&self) -> Fault {
-        match self {
-            Obstacle::Command(exec::Error::Empty | exec::Error::Start { .. }) => Fault::NoCommand,
-            Obstacle::Command(exec::Error::TimedOut { .. }) => Fault::SlowCommand,
-            Obstacle::Command(_) => Fault::Command,
-            Obstacle::Event(_) => Fault::Message,
-            _ => Fault::Other,
-        }
-    }
-
-    fn is_stopped(&self) -> bool {
-        match self {
-            Obstacle::Stopped | Obstacle::Command(exec::Error::Stopped { .. }) => true,
-            Obstacle::Event(failed) => failed.is_stopped,
-            _ => false,
-        }
-    }
+    /// The names that are answered by TXT records.
+    with_record: Vec<String>,
+    /// Those that are set up.
+    records: Vec<(Place, String)>,
 }
 
 /// `domain` without `*.`.
@@ -172,9 +151,23 @@ impl Presenter<'_, '_> {
                 Ok(folder(self.renewal.context, domain).put_http(self.renewal.name(), &answer)?)
             }
             tls_alpn01::TYPE => self.set_up_certificates(domain, &answer),
-            dns01::TYPE => self.set_up_record(domain, &dns01::value(&answer)),
+            dns01::TYPE => self.set_up_record(domain, dns01::value(&answer)),
             _ => Err(Obstacle::Unknown),
         }
+    }
+
+    fn set_up_record(&mut self, domain: &str, value: String) -> Result<(), Obstacle> {
+        let wanted = Wanted {
+            type_: dns01::TYPE,
+            domain,
+            name: dns01::record_name(domain),
+            value: value.clone(),
+            all_domains: &self.with_record,
+            remaining: self.with_record.len().saturating_sub(self.records.len() + 1),
+        };
+        let place = records::set_up(self.renewal, self.running, &wanted)?;
+        self.records.push((place, value));
+        Ok(())
     }
 
     fn set_up_certificates(&self, domain: &str, answer: &str) -> Result<(), Obstacle> {
@@ -209,29 +202,6 @@ impl Presenter<'_, '_> {
         keys.push((spec.clone(), key.clone()));
         Ok(key)
     }
-
-    /// Noted first: also a record whose command was killed half-way is taken away.
-    fn set_up_record(&self, domain: &str, value: &str) -> Result<(), Obstacle> {
-        let (renewal, name) = (self.renewal, self.renewal.name());
-        let Some(Dns01 { way: Way::Command(command), limit, .. }) = &self.renewal.target.dns01 else {
-            return Err(Obstacle::Unknown);
-        };
-        let is_new = {
-            let _held = renewal.context.answering.changing();
-            let folder = folder(renewal.context, domain);
-            let is_new = !folder.read(dns01::NOTE).all().any(|noted| noted == value);
-            folder.note_record(name, value)?;
-            is_new
-        };
-        let set_up = || command.set_up(domain, value, *limit, renewal.clock());
-        let outcome = renewal.pause(Pause::Command, set_up);
-        if is_new && matches!(outcome, Err(exec::Error::Empty | exec::Error::Start { .. })) {
-            // It has not run, so there is no record to take away, and nothing to report to an admin.
-            let _held = renewal.context.answering.changing();
-            folder(renewal.context, domain).forget_record(name, value)?;
-        }
-        Ok(outcome?)
-    }
 }
 
 /// Takes every answer of this MD away again, also after a failure, and also those an earlier child has left.
@@ -239,9 +209,11 @@ pub(super) fn clean_up(renewal: &Renewal<'_>) {
     let md = &renewal.target.md;
     for domain in &md.domains {
         let domain = domain.strip_prefix("*.").unwrap_or(domain);
-        if tear_down_records(renewal, domain).is_err() {
+        match records::tear_down(renewal, domain) {
+            Removal::Done => {}
+            Removal::Kept => continue,
             // The next child finds the note.
-            return;
+            Removal::Stopped => return,
         }
         let _held = renewal.context.answering.changing();
         if let Err(error) = folder(renewal.context, domain).remove(&md.name) {
@@ -253,48 +225,4 @@ pub(super) fn clean_up(renewal: &Renewal<'_>) {
             );
         }
     }
-}
-
-/// `Err`: the process is stopping.
-fn tear_down_records(renewal: &Renewal<'_>, domain: &str) -> Result<(), ()> {
-    let (name, target) = (renewal.name(), renewal.target);
-    let values: Vec<String> = {
-        let _held = renewal.context.answering.changing();
-        let folder = folder(renewal.context, domain);
-        let values: Vec<String> = folder.read(dns01::NOTE).of(name).map(String::from).collect();
-        let knows_records = match &target.dns01 {
-            Some(Dns01 { way: Way::Command(command), .. }) => command.knows_records(),
-            _ => true,
-        };
-        if !values.is_empty() && !knows_records && folder.has_records_of_others(name) {
-            // It would take away all of them. The MD that has the last one does.
-            crate::log!(Debug, "md[{name}]: 'teardown {domain}' is left to the other MD with a record there");
-            if let Err(error) = folder.forget_records(name) {
-                crate::log!(
-                    Warn,
-                    "md[{name}]: the challenge data of {domain} cannot be removed: {}",
-                    error.advised()
-                );
-            }
-            return Ok(());
-        }
-        values
-    };
-    for value in values {
-        let Some(Dns01 { way: Way::Command(command), limit, .. }) = &target.dns01 else {
-            let left = dns01::left_behind(domain, &value);
-            crate::log!(Warn, "md[{name}]: MDChallengeDns01 is not configured any more: {left}");
-            continue;
-        };
-        let tear_down = || command.tear_down(domain, &value, *limit, renewal.clock());
-        match renewal.pause(Pause::Command, tear_down) {
-            Ok(()) => {}
-            Err(exec::Error::Stopped { .. }) => return Err(()),
-            Err(error) => {
-                let left = dns01::left_behind(domain, &value);
-                crate::log!(Warn, "md[{name}]: MDChallengeDns01: {error}: {left}");
-            }
-        }
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@ use super::ca_pool::CaPool;
 use super::settings::Settings;
 use crate::acme::published_limits;
 use crate::crypto::CertInfo;
+use crate::dns::{Dns, Sockets};
 use crate::managed::Managed;
 use crate::managed::live_set::{Hosts, Workers};
 use crate::managed::staging::Staging;
@@ -20,6 +21,7 @@ use crate::store::{WorkGroup, WorkStore};
 use crate::sync::lock;
 use crate::time::{Clock, Stopped, Timestamp};
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ use std::time::Duration;
 pub enum Pause {
     /// The time to ask the CA again.
     Rest,
-    /// A command of the admin.
+    /// A command of the admin, or servers of the DNS.
     Command,
 }
 
@@ -54,6 +56,10 @@ pub struct Context {
     called: Mutex<HashSet<String>>,
     /// Shared by renewals to answer challenges.
     pub(crate) answering: Answering,
+    /// Asks servers of the DNS.
+    dns: Arc<dyn Dns>,
+    /// Reads the addresses of the system's resolvers.
+    resolvers: fn() -> Vec<SocketAddr>,
     /// The pauses of renewals, by the names of their MDs.
     pauses: Mutex<HashMap<String, Pause>>,
     /// The processes that serve a new set at once, and `MDActivationDelay`; without, a set waits for the next
@@ -78,6 +84,7 @@ impl Context {
         let rate_limits = Mutex::new(stored_rate_limits(&targets, &store, now));
         let order_queue = Mutex::new(stored_orders(&targets, &store, now));
         let (asked, logged_waits, called, answering, pauses) = Default::default();
+        let dns = Arc::new(Sockets::new(clock.clone()));
         Context {
             targets,
             store,
@@ -92,6 +99,8 @@ impl Context {
             logged_waits,
             called,
             answering,
+            dns,
+            resolvers: Vec::new,
             pauses,
             live: None,
             hosts: None,
@@ -109,6 +118,18 @@ impl Context {
     #[must_use]
     pub fn trying_on(self, hosts: Arc<dyn Hosts>) -> Self {
         Context { hosts: Some(hosts), ..self }
+    }
+
+    /// Looks up names where these resolvers are; without, nothing is looked up.
+    #[must_use]
+    pub fn with_resolvers(self, resolvers: fn() -> Vec<SocketAddr>) -> Self {
+        Context { resolvers, ..self }
+    }
+
+    /// Asks servers of the DNS through another port.
+    #[must_use]
+    pub fn asking(self, dns: Arc<dyn Dns>) -> Self {
+        Context { dns, ..self }
     }
 
     /// Has renewals and their failures counted there.
@@ -138,6 +159,14 @@ impl Context {
 
     pub(crate) fn order_queue(&self) -> MutexGuard<'_, OrderQueue> {
         lock(&self.order_queue)
+    }
+
+    pub(crate) fn dns(&self) -> &dyn Dns {
+        self.dns.as_ref()
+    }
+
+    pub(crate) fn resolvers(&self) -> Vec<SocketAddr> {
+        (self.resolvers)()
     }
 
     pub(crate) fn hosts(&self) -> Option<&dyn Hosts> {

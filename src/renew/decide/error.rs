@@ -50,7 +50,7 @@ pub enum Error {
 }
 
 /// The cause of a challenge answer that is not in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// `MDChallengeDns01`'s.
     Command,
@@ -58,6 +58,8 @@ pub enum Fault {
     NoCommand,
     /// Of the same: it has taken too long.
     SlowCommand,
+    /// Of the DNS or its settings: whoever met it knows what to do, in whole sentences.
+    Dns(String),
     /// `MDMessageCmd`'s, which was called for `challenge-setup`.
     Message,
     Other,

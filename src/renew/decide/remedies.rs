@@ -72,6 +72,7 @@ pub fn hint(error: &Error, facts: &Facts<'_>) -> Option<String> {
                 "Give it more time with MDChallengeDns01Timeout, or find out what it waits for: run '{line} setup {domain} \
                  test' as httpd's User; its output is in the error log with 'LogLevel md:debug'."
             ),
+            (Fault::Dns(advice), _) => advice.clone(),
             (Fault::Message, _) => of_command(),
             _ => "Fix what the reason names: httpd's User has to write below 'challenges' in the store (MDStoreDir).".into(),
         },
