@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 pub enum Error {
     #[error("the server process is stopping")]
     Stopped,
-    #[error("the key file '{path}' was not read at the start of httpd")]
-    NoKey { path: String },
+    #[error("{}", .fault.as_deref().unwrap_or("its key file was not read at the start of httpd"))]
+    NoKey { path: String, fault: Option<String> },
     #[error("the key file '{path}' cannot be used: {reason}")]
     BadKey { path: String, reason: BadKey },
     #[error("{0}")]
@@ -36,7 +36,7 @@ impl Error {
     pub fn advice(&self) -> Option<String> {
         Some(match self {
             Error::Stopped => return None,
-            Error::NoKey { path } => format!(
+            Error::NoKey { path, .. } => format!(
                 "Make '{path}' a file that root can read, as tsig-keygen writes it, and restart httpd."
             ),
             Error::BadKey { path, .. } => {
@@ -112,6 +112,9 @@ fn update(server: SocketAddr, zone: &Name, name: &Name, value: &str, change: Cha
 
 fn key(way: &Rfc2136) -> Result<TsigKey, Error> {
     let path = || way.key.path.clone();
-    let text = way.key.content.as_ref().ok_or_else(|| Error::NoKey { path: path() })?;
+    let text = way.key.content.as_ref().ok_or_else(|| {
+        let fault = way.key.fault.clone();
+        Error::NoKey { path: path(), fault }
+    })?;
     TsigKey::parse(text).map_err(|reason| Error::BadKey { path: path(), reason })
 }

@@ -40,12 +40,13 @@ pub(crate) fn renew(
         stayed: Duration::ZERO,
     };
     let outcome = run(&mut attempt);
-    end(&mut attempt, outcome.as_ref().err());
+    end(&mut attempt, &outcome);
     outcome
 }
 
 /// Answers stay where the CA may come for them: whatever else has ended the attempt.
-fn end(attempt: &mut Attempt<'_, '_>, error: Option<&Error>) {
+fn end(attempt: &mut Attempt<'_, '_>, outcome: &Result<Progress<Vec<Bundle>>, Error>) {
+    let error = outcome.as_ref().err();
     if let Err(error) = attempt.keep_order() {
         crate::log!(Warn, "md[{}]: the state of its order cannot be saved: {}", attempt.md.name, error);
     }
@@ -54,11 +55,15 @@ fn end(attempt: &mut Attempt<'_, '_>, error: Option<&Error>) {
     }
     let is_stopped = error.is_some_and(Error::is_stopped);
     let now = attempt.now();
+    // A set that was complete before this look: the process that completed it may have died before it removed
+    // the answers.
+    let is_complete = matches!(outcome, Ok(Progress::Complete(_)));
     // A look without a result has no new answers to remove.
-    if !is_stopped
-        && !attempt.running.is_quiet()
-        && !attempt.saved.as_ref().is_some_and(|order| order.is_awaiting_the_ca(now))
-    {
+    let is_over = || {
+        !attempt.running.is_quiet()
+            && !attempt.saved.as_ref().is_some_and(|order| order.is_awaiting_the_ca(now))
+    };
+    if !is_stopped && (is_complete || is_over()) {
         challenges::clean_up(attempt.renewal);
     }
 }
