@@ -5,10 +5,11 @@
 
 use doubles::dns::{KEY, Refusal};
 use doubles::fake_ca::problem;
-use doubles::{Endpoint, FakeDns, Host};
+use doubles::{Endpoint, FakeDns, Host, VirtualClock};
 use mod_md::challenge::dns01;
 use mod_md::dns::OptRcode;
 use mod_md::managed::Managed;
+use mod_md::managed::save_error::SaveError;
 use mod_md::managed::staging::Staging;
 use mod_md::model::dns01::{Propagation, Rfc2136, SecretFile, Way};
 use mod_md::model::{Dns01, KeySpec};
@@ -291,6 +292,8 @@ fn a_record_is_removed_where_it_was_set_up_wherever_the_child_died() {
         check::run(&lab.context_with(std::slice::from_ref(&md), Fuse::after(steps)), 0);
         let died = !Staging::new(&lab.host.work(), "a.test").job().unwrap().is_some_and(|job| job.finished);
         let left = lab.dns.records().len();
+        // Nothing is remembered.
+        let md = Managed { save_error: SaveError::default(), ..md };
         // The admin has changed the CNAME since.
         lab.dns.alias("_acme-challenge.a.test", "b.acme.test");
         for _ in 0..20 {
@@ -308,6 +311,20 @@ fn a_record_is_removed_where_it_was_set_up_wherever_the_child_died() {
             return;
         }
     }
+}
+
+#[test]
+fn records_of_a_finished_order_are_removed_by_the_process_after_one_that_stopped() {
+    let mut lab = Lab::new();
+    let md = lab.md(&["a.test", "*.a.test"], update());
+    lab.dns.refuse(Some(Refusal::StopAtDelete));
+    lab.run(&md);
+    assert_eq!((lab.dns.records().len(), lab.challenges().len()), (2, 1));
+    lab.host.clock = Arc::new(VirtualClock::at(lab.host.clock.now()));
+    lab.dns.refuse(None);
+    let md = Managed { save_error: SaveError::default(), ..md };
+    lab.assert_issued(&md);
+    assert_eq!(lab.host.ca.count(Endpoint::NewOrder), 1);
 }
 
 #[test]

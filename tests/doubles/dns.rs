@@ -24,6 +24,8 @@ pub enum Refusal {
     Rcode(OptRcode),
     /// An error of TSIG: BADSIG 16, BADKEY 17, BADTIME 18.
     Tsig(u16),
+    /// The process stops before a record is removed.
+    StopAtDelete,
 }
 
 struct Txt {
@@ -243,10 +245,15 @@ impl Dns for FakeDns {
             if state.silent.contains(&server) {
                 return Err(Error::Timeout { server, limit: Duration::from_secs(10) });
             }
+            let is_delete = parsed.authority.iter().any(|record| record.class != mod_md::dns::Class::IN);
+            if is_delete && matches!(state.refusal, Some(Refusal::StopAtDelete)) {
+                self.clock.stop.raise();
+                return Err(Error::Stopped);
+            }
             let (rcode, error) = match state.refusal {
                 Some(Refusal::Rcode(rcode)) => (rcode, 0),
                 Some(Refusal::Tsig(error)) => (OptRcode::NOTAUTH, error),
-                None => (state.update(server, &parsed, now), 0),
+                None | Some(Refusal::StopAtDelete) => (state.update(server, &parsed, now), 0),
             };
             let answer = Message::response(&parsed, rcode).to_bytes().unwrap();
             Ok(signed(&parsed, answer, error, now))

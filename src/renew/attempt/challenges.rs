@@ -19,6 +19,7 @@ use crate::model::KeySpec;
 use crate::notify::Event;
 use crate::renew::decide::error::{Error, Fault};
 use crate::store::{Work, WorkGroup};
+use crate::time::Stopped;
 
 const GROUP: WorkGroup = WorkGroup::Challenges;
 
@@ -205,7 +206,7 @@ impl Presenter<'_, '_> {
 }
 
 /// Takes every answer of this MD away again, also after a failure, and also those an earlier child has left.
-pub(super) fn clean_up(renewal: &Renewal<'_>) {
+pub(super) fn clean_up(renewal: &Renewal<'_>) -> Result<(), Stopped> {
     let md = &renewal.target.md;
     for domain in &md.domains {
         let domain = domain.strip_prefix("*.").unwrap_or(domain);
@@ -213,7 +214,7 @@ pub(super) fn clean_up(renewal: &Renewal<'_>) {
             Removal::Done => {}
             Removal::Kept => continue,
             // The next child finds the note.
-            Removal::Stopped => return,
+            Removal::Stopped => return Err(Stopped),
         }
         let _held = renewal.context.answering.changing();
         if let Err(error) = folder(renewal.context, domain).remove(&md.name) {
@@ -225,4 +226,5 @@ pub(super) fn clean_up(renewal: &Renewal<'_>) {
             );
         }
     }
+    Ok(())
 }

@@ -18,6 +18,7 @@ use crate::acme::Session;
 use crate::managed::bundle::Bundle;
 use crate::model::Md;
 use crate::renew::decide::error::Error;
+use crate::time::Stopped;
 use std::time::Duration;
 
 /// Runs one attempt at the CA with the directory `url`. A complete result is checked and in staging.
@@ -40,12 +41,15 @@ pub(crate) fn renew(
         stayed: Duration::ZERO,
     };
     let outcome = run(&mut attempt);
-    end(&mut attempt, &outcome);
-    outcome
+    match end(&mut attempt, &outcome) {
+        // The next process finds the set complete and removes the rest.
+        Err(Stopped) if outcome.is_ok() => Err(Error::Stopped),
+        _ => outcome,
+    }
 }
 
 /// Answers stay where the CA may come for them: whatever else has ended the attempt.
-fn end(attempt: &mut Attempt<'_, '_>, outcome: &Result<Progress<Vec<Bundle>>, Error>) {
+fn end(attempt: &mut Attempt<'_, '_>, outcome: &Result<Progress<Vec<Bundle>>, Error>) -> Result<(), Stopped> {
     let error = outcome.as_ref().err();
     if let Err(error) = attempt.keep_order() {
         crate::log!(Warn, "md[{}]: the state of its order cannot be saved: {}", attempt.md.name, error);
@@ -63,9 +67,7 @@ fn end(attempt: &mut Attempt<'_, '_>, outcome: &Result<Progress<Vec<Bundle>>, Er
         !attempt.running.is_quiet()
             && !attempt.saved.as_ref().is_some_and(|order| order.is_awaiting_the_ca(now))
     };
-    if !is_stopped && (is_complete || is_over()) {
-        challenges::clean_up(attempt.renewal);
-    }
+    if !is_stopped && (is_complete || is_over()) { challenges::clean_up(attempt.renewal) } else { Ok(()) }
 }
 
 fn run(attempt: &mut Attempt<'_, '_>) -> Result<Progress<Vec<Bundle>>, Error> {

@@ -65,7 +65,7 @@ impl Attempt<'_, '_> {
     pub(super) fn drop_order(&mut self) -> Result<(), Error> {
         if self.saved.is_some() {
             self.remove_order()?;
-            challenges::clean_up(self.renewal);
+            challenges::clean_up(self.renewal)?;
         }
         Ok(())
     }
