@@ -30,8 +30,7 @@ struct Lab {
 }
 
 fn update() -> Way {
-    let content = Some(KEY.to_string().into());
-    let key = SecretFile { path: "/etc/acme.key".into(), content, fault: None };
+    let key = SecretFile::loaded("/etc/acme.key", KEY);
     Way::Rfc2136(Rfc2136 { server: "192.0.2.1".into(), key, zone: None, ttl: 60 })
 }
 
@@ -184,7 +183,7 @@ fn settings_that_cannot_work_are_told_without_a_record() {
     type Change = fn(&mut Rfc2136);
     for (change, says) in [
         ((|way| way.key.content = None) as Change, "Make '/etc/acme.key' a file that root can read"),
-        (|way| way.key.content = Some("x".to_string().into()), "'/etc/acme.key' cannot be used"),
+        (|way| way.key = SecretFile::loaded("/etc/acme.key", "x"), "'/etc/acme.key' cannot be used"),
         (|way| way.zone = Some("b.test".into()), "not in the zone b.test"),
         (|way| way.server = "ns.nowhere".into(), "address of the DNS server ns.nowhere"),
     ] {

@@ -84,6 +84,15 @@ impl FakeDns {
         self.with(|state| state.zones.push(Zone { name: name(zone), servers, records: Vec::new() }));
     }
 
+    /// Another server of the zone, so late.
+    pub fn lag(&self, zone: &str, last: u8, lag: Duration) {
+        let zone = name(zone);
+        self.with(|state| {
+            let known = state.zones.iter_mut().find(|known| known.name == zone).unwrap();
+            known.servers.push((ip(last), lag));
+        });
+    }
+
     pub fn alias(&self, from: &str, to: &str) {
         self.with(|state| state.aliases.insert(name(from), name(to)));
     }

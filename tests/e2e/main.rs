@@ -11,6 +11,7 @@ mod commands;
 mod compatibility;
 mod configtest;
 mod directives;
+mod dns;
 mod dns_responder;
 mod ends;
 mod events;

@@ -2,12 +2,15 @@
 //! One situation at a time: the real renewal and store, a CA in memory, and the log as an admin reads
 //! it.
 
+use doubles::FakeDns;
 use doubles::Host;
+use doubles::dns::KEY;
 use doubles::fake_ca::{Answer, Endpoint, Fault, problem};
 use mod_md::challenge::dns01;
 use mod_md::http::{self, Client, Limits, Options, Transport};
 use mod_md::log::{self, Level, Record};
 use mod_md::managed::Managed;
+use mod_md::model::dns01::{Propagation, Rfc2136, SecretFile, Way};
 use mod_md::model::job::status;
 use mod_md::model::{Dns01, Job, KeySpec};
 use mod_md::renew::attempt::context::Context;
@@ -58,6 +61,8 @@ pub struct Lab {
     host: Host,
     pub md: Managed,
     pub connect: Connect,
+    /// Where the domain has its records there.
+    pub dns: Option<Arc<FakeDns>>,
 }
 
 impl Deref for Lab {
@@ -80,7 +85,7 @@ impl Lab {
         let key = KeySpec::Ec("P-256".into());
         host.leave_account_key(NAME, &key);
         let (md, transport) = (host.managed(&[NAME], &[key]), host.ca.clone());
-        Lab { host, md, connect: Arc::new(move || Ok(transport.clone())) }
+        Lab { host, md, connect: Arc::new(move || Ok(transport.clone())), dns: None }
     }
 
     /// A file of the domain in staging.
@@ -90,7 +95,11 @@ impl Lab {
 
     pub fn context(&self) -> Context {
         let connect = self.connect.clone();
-        self.context_by(std::slice::from_ref(&self.md), self.work(), move || connect())
+        let context = self.context_by(std::slice::from_ref(&self.md), self.work(), move || connect());
+        match &self.dns {
+            Some(dns) => context.asking(dns.clone()).with_resolvers(FakeDns::resolvers),
+            None => context,
+        }
     }
 
     pub fn job(&self) -> Option<Job> {
@@ -149,6 +158,19 @@ impl Lab {
     pub fn dns01(&mut self, script: &str, limit: Duration) {
         let line = format!("/bin/sh -c '{script}' dns");
         self.command(&line, limit);
+    }
+
+    /// By updates of the zone a.test at 192.0.2.1, with a secondary at 192.0.2.2.
+    pub fn updates(&mut self, change: impl FnOnce(&mut Rfc2136, &FakeDns)) {
+        let dns = FakeDns::new(self.clock.clone());
+        dns.zone(NAME, &[(1, Duration::ZERO), (2, Duration::ZERO)]);
+        let key = SecretFile::loaded("/etc/acme.key", KEY);
+        let mut update = Rfc2136 { server: "192.0.2.1".into(), key, zone: None, ttl: 60 };
+        change(&mut update, &dns);
+        let (way, propagation) = (Way::Rfc2136(update), Propagation::default());
+        self.md.dns01 = Some(Dns01 { way, limit: HOUR, propagation });
+        self.md.md.ca.challenges = vec!["dns-01".into()];
+        self.dns = Some(dns);
     }
 
     pub fn command(&mut self, line: &str, limit: Duration) {

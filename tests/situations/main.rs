@@ -10,6 +10,7 @@ mod lab;
 mod machine;
 mod stapling;
 mod table;
+mod updates;
 
 use table::met;
 

@@ -75,6 +75,7 @@ pub fn met() -> &'static [Met] {
             crate::cas::waits(),
             crate::machine::transports(),
             crate::machine::commands(),
+            crate::updates::all(),
             crate::machine::stores(),
             crate::machine::hosts(),
             crate::stapling::situations(),

@@ -167,14 +167,16 @@ pub fn wait(
         }
         match watch.next(clock.now()) {
             Next::End => return Ok(()),
-            Next::Wait(time) => clock.sleep(time)?,
-            Next::Ask(index) => {
-                let Some((address, item)) = watch.question(index) else { return Ok(()) };
-                let text = waiting_for(item, address);
-                if text != told && matches!(&item.state, State::Lacks(_)) {
+            Next::Wait(time) => {
+                let first = watch.items.iter().find(|item| item.is_open());
+                if let Some(text) = first.map(waiting_for).filter(|text| *text != told) {
                     tell(&text);
                     told = text;
                 }
+                clock.sleep(time)?;
+            }
+            Next::Ask(index) => {
+                let Some((address, item)) = watch.question(index) else { return Ok(()) };
                 let answer = ask(dns, address, &item.wanted.name, item.server.recursion)?;
                 watch.answered(index, answer, clock.now());
             }
@@ -182,9 +184,10 @@ pub fn wait(
     }
 }
 
-fn waiting_for(item: &Item, address: SocketAddr) -> String {
+fn waiting_for(item: &Item) -> String {
     let (server, name) = (&item.server.name, &item.wanted.name);
-    let at = if *server == address.to_string() { String::new() } else { format!(" ({address})") };
+    let address = item.server.addresses.get(item.at).map(ToString::to_string).unwrap_or_default();
+    let at = if *server == address { String::new() } else { format!(" ({address})") };
     format!("Waiting until the name server {server}{at} has the TXT record of {name}")
 }
 

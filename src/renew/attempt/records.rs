@@ -145,11 +145,12 @@ fn await_by(
         crate::log!(Info, "md[{}]: {reason}", renewal.name());
     }
     let Some(mut watch) = watch else { return Ok(()) };
+    running.step("Asking name servers for the TXT records")?;
     running.show()?;
     let mut outcome = Ok(());
     let mut tell = |text: &str| {
         if outcome.is_ok() {
-            outcome = running.step(text);
+            outcome = running.step(text).and_then(|()| running.show());
         }
     };
     propagation::wait(&mut watch, tools.dns, tools.clock, &mut tell)?;
@@ -167,7 +168,7 @@ fn report_missing(
     for Missing { server, record, reason } in missing.iter().take(NAMED) {
         let text = format!(
             "the name server {server} is not known to have the TXT record of {record} ({reason}); the CA is asked all \
-             the same"
+             the same. Where the CA does not find it, check that server, or set MDDnsPropagation to a longer time"
         );
         crate::log!(Warn, "md[{}]: {text}", renewal.name());
         running.remark(&text)?;
