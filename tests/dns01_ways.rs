@@ -42,7 +42,7 @@ fn renewing_child() {
     let store = StartStore::open(Path::new(&path), None).unwrap().worker();
     let http = client();
     let account = acme_dns::account(&url, DOMAIN, &store, &http).unwrap();
-    println!("\nset {}", acme_dns::delegation(DOMAIN, &account));
+    println!("\nset {}", acme_dns::delegation(&mod_md::challenge::dns01::record_name(DOMAIN), &account));
     std::io::stdout().flush().unwrap();
     acme_dns::set_up(&url, &account, VALUE, &http).unwrap();
     println!("\ndone {}", account.fulldomain);

@@ -163,6 +163,11 @@ impl Session {
         &self.key
     }
 
+    /// The URL of the account.
+    pub fn account_url(&self) -> &str {
+        &self.kid
+    }
+
     /// Of the account key, for key authorizations.
     pub fn thumbprint(&self) -> Result<String, Error> {
         Ok(jws::thumbprint(&self.key)?)

@@ -17,6 +17,7 @@ pub mod objects;
 pub mod order;
 pub mod problem;
 pub mod published_limits;
+pub mod record_terms;
 pub mod renewal_info;
 
 pub use account::{OrderOptions, Polled, Registration, Session};

@@ -12,6 +12,7 @@ use super::fields::{
     MAX_LIST, checked_url, date, flag, list, needed, object, state, string, unknown_status, url,
 };
 use super::problem::Problem;
+use super::record_terms::{RecordTerms, has_token};
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
@@ -111,6 +112,8 @@ pub struct Challenge {
     pub status: ChallengeStatus,
     /// base64url; not empty for the types named above while the authorization is pending.
     pub token: String,
+    /// Of dns-persist-01, in place of a token.
+    pub record: RecordTerms,
     pub error: Option<Problem>,
     pub validated: Option<Timestamp>,
 }
@@ -366,6 +369,7 @@ impl Challenge {
                 _ => ChallengeStatus::Pending,
             },
             token: String::new(),
+            record: RecordTerms::parse(fields),
             error: fields.get("error").and_then(Problem::parse),
             validated: date(fields, "validated"),
         }
@@ -389,11 +393,6 @@ impl Challenge {
             _ => Ok(usable),
         }
     }
-}
-
-/// The types we know answer to a token (RFC 8555 §8.3, §8.4, RFC 8737 §3).
-fn has_token(type_: &str) -> bool {
-    matches!(type_, "http-01" | "dns-01" | "tls-alpn-01")
 }
 
 #[cfg(test)]

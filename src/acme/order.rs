@@ -140,6 +140,7 @@ pub fn poll_delay(waited: Duration, retry_after: Option<Timestamp>, now: Timesta
 mod tests {
     use super::*;
     use crate::acme::objects::{Challenge, Identifier};
+    use crate::acme::record_terms::RecordTerms;
 
     const URLS: [&str; 2] = ["https://ca.test/authz/0", "https://ca.test/authz/1"];
 
@@ -169,6 +170,7 @@ mod tests {
                 url: format!("https://ca.test/chall/{n}"),
                 status: challenge,
                 token: "t".into(),
+                record: RecordTerms::default(),
                 error,
                 validated: None,
             }],

@@ -2,12 +2,15 @@
 //! Which challenges can be answered for a name: those that are configured, or else those that are found
 //! to work, in order of preference. Pure functions; where nothing fits, the text says why each type is out.
 
-use super::{dns01, http01, tls_alpn01};
+use super::{dns_account01, dns_persist01, dns01, http01, tls_alpn01};
 use crate::acme::objects::{Authorization, Challenge};
 use crate::names;
 
 /// The types we answer, in the order in which they are preferred where none are configured.
 const TYPES: [&str; 3] = [tls_alpn01::TYPE, http01::TYPE, dns01::TYPE];
+
+/// Those that are answered only where they are configured.
+const CONFIGURED_TYPES: [&str; 2] = [dns_account01::TYPE, dns_persist01::TYPE];
 
 /// The settings and facts that decide about the challenges of a managed domain.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,8 +23,10 @@ pub struct Means<'a> {
     pub https: bool,
     /// Names whose TLS host has `acme-tls/1` in `Protocols`.
     pub acme_tls: &'a [String],
-    /// There is a command for dns-01.
+    /// There is a way to set the records of dns-01.
     pub dns01: bool,
+    /// The way is told the name of the record, and not the domain alone.
+    pub names_records: bool,
 }
 
 impl Means<'_> {
@@ -52,14 +57,18 @@ impl Means<'_> {
                  the 'acme-tls/1' protocol."
                     .into(),
             ),
-            dns01::TYPE if names::is_address(domain) => Some(format!(
-                "The DNS challenge 'dns-01' is disabled because {domain} is an address, no name."
+            dns01::TYPE | dns_account01::TYPE | dns_persist01::TYPE if names::is_address(domain) => Some(format!(
+                "The DNS challenge '{type_}' is disabled because {domain} is an address, no name."
             )),
-            dns01::TYPE if !self.dns01 => Some(
-                "The DNS challenge 'dns-01' is disabled because the directive 'MDChallengeDns01' is not configured."
+            dns01::TYPE | dns_account01::TYPE if !self.dns01 => Some(format!(
+                "The DNS challenge '{type_}' is disabled because the directive 'MDChallengeDns01' is not configured."
+            )),
+            dns_account01::TYPE if !self.names_records => Some(
+                "The DNS challenge 'dns-account-01' is disabled because MDChallengeDns01 has a command or hook that is \
+                 told the domain, and not the name of the record: use 'dns-01', or another way in MDChallengeDns01."
                     .into(),
             ),
-            known if TYPES.contains(&known) => None,
+            known if TYPES.contains(&known) || CONFIGURED_TYPES.contains(&known) => None,
             unknown => Some(format!("The challenge '{unknown}' in MDCAChallenges is not known to mod_md.")),
         }
     }
@@ -134,7 +143,7 @@ mod tests {
         Authorization::parse("https://ca.test/a/1", &value).unwrap()
     }
 
-    const ALL: &str = "dns-01 http-01 tls-alpn-01 dns-persist-01";
+    const ALL: &str = "dns-01 http-01 tls-alpn-01 dns-persist-01 dns-account-01";
 
     /// Each row: a name, the means, the configured types, and the types chosen from everything on offer.
     #[test]
@@ -154,6 +163,11 @@ mod tests {
             ("a.test", "http https", "dns-01 tls-alpn-01 http-01", "http-01"),
             ("*.a.test", "http dns", "http-01 dns-01", "dns-01"),
             ("a.test", "http", "future-01 http-01", "http-01"),
+            ("a.test", "", "dns-persist-01", "dns-persist-01"),
+            ("*.a.test", "http dns", "dns-persist-01 http-01 dns-01", "dns-persist-01 dns-01"),
+            ("*.a.test", "dns", "dns-account-01 dns-01", "dns-account-01 dns-01"),
+            ("a.test", "command", "dns-account-01 dns-01", "dns-01"),
+            ("127.0.0.1", "", "dns-persist-01 http-01", "http-01"),
         ];
         for (name, can, configured, expected) in table {
             let alpn = if can.contains("alpn") { vec![name.to_string()] } else { Vec::new() };
@@ -164,7 +178,8 @@ mod tests {
                 http: has("http"),
                 https: has("https"),
                 acme_tls: &alpn,
-                dns01: has("dns"),
+                dns01: has("dns") || has("command"),
+                names_records: has("dns"),
             };
             let offer = authorization(name, ALL);
             let chosen: Vec<&str> =
@@ -219,6 +234,22 @@ mod tests {
             refused("127.0.0.1", &["dns-01"], true),
             format!("{NONE} {DNS} 127.0.0.1 is an address, no name.")
         );
+        for type_ in ["dns-account-01", "dns-persist-01"] {
+            let refusal = refused("127.0.0.1", &[type_], true);
+            assert_eq!(
+                refusal,
+                format!(
+                    "{NONE} The DNS challenge '{type_}' is disabled because 127.0.0.1 is an address, no name."
+                )
+            );
+        }
+        assert!(
+            refused("a.test", &["dns-account-01"], true).contains("'MDChallengeDns01' is not configured")
+        );
+        let configured = ["dns-account-01".to_string()];
+        let means = Means { configured: &configured, dns01: true, ..Means::default() };
+        let refusal = check(&["a.test".to_string()], &means).unwrap_err();
+        assert!(refusal.contains("is told the domain, and not the name of the record"), "{refusal}");
         assert_eq!(
             refused("a.test", &["tls-sni-01"], true),
             format!("{NONE} The challenge 'tls-sni-01' in MDCAChallenges is not known to mod_md.")

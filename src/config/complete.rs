@@ -32,6 +32,7 @@ pub(super) fn complete(
         hosts: Vec::new(),
         defined_at: section.defined_at.clone(),
         dns01: dns01(&all, dns01_version),
+        dns_servers: all.dns01_propagation.clone().unwrap_or_default().servers,
         route: Route {
             ca_file: all.ca_certs.flatten(),
             proxy_url: all.proxy_url,

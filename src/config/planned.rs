@@ -98,6 +98,8 @@ pub struct PlannedMd {
     pub defined_at: (String, u32),
     /// The way of dns-01 in force, be it of the MD or of the server; [`Md`] has only the MD's own.
     pub dns01: Option<Dns01>,
+    /// The servers of `MDDnsPropagation` in force, for look-ups that need no way of dns-01.
+    pub dns_servers: Vec<String>,
     /// In force likewise.
     pub route: Route,
     /// Whether it is renewed at all; known after [`Plan::after_tls`].

@@ -43,6 +43,8 @@ pub struct Managed {
     pub watched: bool,
     /// The command that answers dns-01, the server's or its own.
     pub dns01: Option<Dns01>,
+    /// The DNS servers that are asked in place of the system's.
+    pub dns_servers: Vec<String>,
     /// How its CA is reached: server-level settings resolved, which md.json does not show.
     pub route: Route,
     /// The set that came into use since the start.
@@ -54,8 +56,17 @@ pub struct Managed {
 impl Managed {
     /// A planned one, with its certificates in use. Hosts and children are added later.
     pub fn new(planned: PlannedMd, certs: Certs) -> Self {
-        let PlannedMd { md, hosts, defined_at: _, dns01, route, watched } = planned;
-        Managed { md, certs, in_use: !hosts.is_empty(), dns01, route, watched, ..Managed::default() }
+        let PlannedMd { md, hosts, defined_at: _, dns01, dns_servers, route, watched } = planned;
+        Managed {
+            md,
+            certs,
+            in_use: !hosts.is_empty(),
+            dns01,
+            dns_servers,
+            route,
+            watched,
+            ..Managed::default()
+        }
     }
 
     /// The MD with the CA that issued the certificates this process serves.

@@ -13,6 +13,8 @@ pub use super::outcome::{LogEntry, Outcome, status};
 
 /// At most this many log entries are kept, newest first.
 pub const LOG_MAX: usize = 128;
+/// Lines that an admin has to set in the DNS.
+pub const RECORDS_MAX: usize = 20;
 
 /// Of all keys we do not know.
 const EXTRA_ROOM: Room = Room { values: 1024, text: 64 * 1024 };
@@ -109,14 +111,16 @@ impl PendingNotice {
     }
 }
 
-/// A CA at work on an order. No error.
+/// A CA at work on an order, or a record that the admin has to set. No error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// The current step at the CA: "validating www.example.org".
+    /// The current step at the CA: "validating www.example.org"; or the record, and what is wrong with it.
     pub what: String,
     pub since: Timestamp,
-    /// When it is asked again.
+    /// When it is asked or looked up again.
     pub next: Option<Timestamp>,
+    /// The lines to set in the DNS. None: the CA is at work.
+    pub records: Vec<String>,
 }
 
 impl Waiting {
@@ -125,12 +129,21 @@ impl Waiting {
         if let Some(next) = self.next {
             out["next"] = json!(next.to_http_date());
         }
+        if !self.records.is_empty() {
+            out["records"] = json!(self.records);
+        }
         out
     }
 
     fn from_json(value: &Value) -> Option<Self> {
+        let records = value.get("records").and_then(Value::as_array).into_iter().flatten();
+        let records = records
+            .take(RECORDS_MAX)
+            .filter_map(Value::as_str)
+            .map(|line| bounded::text(line, TEXT_MAX))
+            .collect();
         let what = bounded::text_at(value, "what", TEXT_MAX)?;
-        Some(Waiting { what, since: date(value.get("since"))?, next: date(value.get("next")) })
+        Some(Waiting { what, since: date(value.get("since"))?, next: date(value.get("next")), records })
     }
 }
 
@@ -357,6 +370,7 @@ mod tests {
             what: "issuing".into(),
             since: Timestamp::from_unix(1_650_000_000),
             next: Some(Timestamp::from_unix(1_650_000_060)),
+            records: vec!["_validation-persist.a.test. TXT \"ca.test\"".into()],
         });
         job.held_back =
             Some(HeldBack { reason: "enough".into(), until: Timestamp::from_unix(1_750_000_000) });

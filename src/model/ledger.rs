@@ -62,11 +62,19 @@ pub struct Placed {
     pub ca: String,
 }
 
+/// A TXT record of the admin that holds until some date (`persistUntil` of dns-persist-01).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordEnd {
+    pub name: String,
+    pub until: Timestamp,
+}
+
 /// Oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Ledger {
     issued: Vec<Issued>,
     placed: Vec<Placed>,
+    records: Vec<RecordEnd>,
 }
 
 impl Ledger {
@@ -88,9 +96,21 @@ impl Ledger {
         drop_oldest(&mut self.placed);
     }
 
+    pub fn records(&self) -> &[RecordEnd] {
+        &self.records
+    }
+
+    /// Notes what was found at `name` last.
+    pub fn note_record(&mut self, name: &str, until: Option<Timestamp>) {
+        self.records.retain(|record| record.name != name);
+        let until = until.map(|until| Timestamp::from_unix(until.unix()));
+        self.records.extend(until.map(|until| RecordEnd { name: name.into(), until }));
+        drop_oldest(&mut self.records);
+    }
+
     /// Adds the entries that only `other` has: that of an MD that continues as this one.
     pub fn take_in(&mut self, other: Ledger) {
-        let Ledger { issued, placed } = other;
+        let Ledger { issued, placed, records } = other;
         let lacks = issued.into_iter().filter(|entry| !self.issued.contains(entry)).collect::<Vec<_>>();
         self.issued.extend(lacks);
         self.issued.sort_by_key(|entry| entry.at);
@@ -99,6 +119,11 @@ impl Ledger {
         self.placed.extend(lacks);
         self.placed.sort_by_key(|entry| entry.at);
         drop_oldest(&mut self.placed);
+        for record in records {
+            if !self.records.iter().any(|known| known.name == record.name) {
+                self.note_record(&record.name, Some(record.until));
+            }
+        }
     }
 
     pub fn to_json(&self) -> Value {
@@ -106,6 +131,9 @@ impl Ledger {
         let mut out = json!({"issued": entries});
         if !self.placed.is_empty() {
             out["placed"] = self.placed.iter().map(Placed::to_json).collect();
+        }
+        if !self.records.is_empty() {
+            out["records"] = self.records.iter().map(RecordEnd::to_json).collect();
         }
         out
     }
@@ -120,7 +148,7 @@ impl Ledger {
         issued.sort_by_key(|issued| issued.at);
         let mut placed: Vec<Placed> = entries("placed").filter_map(Placed::from_json).collect();
         placed.sort_by_key(|placed| placed.at);
-        Ledger { issued, placed }
+        Ledger { issued, placed, records: entries("records").filter_map(RecordEnd::from_json).collect() }
     }
 }
 
@@ -137,6 +165,17 @@ impl Placed {
     fn from_json(value: &Value) -> Option<Self> {
         let at = Timestamp::parse_http_date(&bounded::name_at(value, "when")?)?;
         Some(Placed { at, ca: bounded::name_at(value, "ca")? })
+    }
+}
+
+impl RecordEnd {
+    fn to_json(&self) -> Value {
+        json!({"name": self.name, "until": self.until.to_http_date()})
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let until = Timestamp::parse_http_date(&bounded::name_at(value, "until")?)?;
+        Some(RecordEnd { name: bounded::name_at(value, "name")?, until })
     }
 }
 
@@ -175,6 +214,10 @@ mod tests {
     #[test]
     fn json_is_read_back_and_garbage_left_out() {
         let mut ledger = Ledger::default();
+        ledger.note_record("_validation-persist.a.test", Some(NOW));
+        ledger.note_record("_validation-persist.b.test", Some(NOW));
+        ledger.note_record("_validation-persist.b.test", None);
+        assert_eq!(ledger.records().len(), 1, "one without an end is not noted");
         for (cause, _) in CAUSES {
             ledger.add(Issued {
                 at: NOW,

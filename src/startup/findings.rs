@@ -2,6 +2,7 @@
 //! The findings of a start on domains: those that no challenge can be answered for, and hosts that are not
 //! served with the certificates that an admin expects. Pure.
 
+use crate::challenge::dns01::solver;
 use crate::challenge::selection::{self, Means};
 use crate::config::advice::{self, Item};
 use crate::config::{Finding, Plan, PlannedMd};
@@ -133,6 +134,7 @@ fn without_challenge<'a>(plan: &Plan, planned: &'a PlannedMd) -> Option<Item<'a>
         https: plan.can_https,
         acme_tls: &md.acme_tls_1,
         dns01: planned.dns01.is_some(),
+        names_records: planned.dns01.as_ref().is_some_and(|dns01| solver::takes_final_name(&dns01.way)),
     };
     let reason = selection::check(&md.domains, &means).err()?;
     let place = advice::at(&planned.defined_at);

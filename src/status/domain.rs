@@ -164,7 +164,8 @@ impl Domain<'_> {
         let is_refused = matches!(job.trial, Some(Trial::Refused(_)));
         // Also between the looks of one try.
         if let Some(waiting) = job.waiting.as_ref().filter(|_| !job.finished) {
-            return Some(Next { action: Action::WaitForCa, at: job.next_run.or(waiting.next) });
+            let action = if waiting.records.is_empty() { Action::WaitForCa } else { Action::WaitForRecord };
+            return Some(Next { action, at: job.next_run.or(waiting.next) });
         }
         let action = match (job.finished && !is_refused, job.next_run) {
             (true, Some(_)) => Action::RetryCommand,

@@ -227,7 +227,7 @@ fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates) -> Markup {
             "; " (validity(&renewal.staged, dates)) " " (checks(renewal.labeled(), monitor))
         },
         // `waiting` has said it.
-        (Some(Next { action: Action::WaitForCa, .. }), _) => html! {},
+        (Some(Next { action: Action::WaitForCa | Action::WaitForRecord, .. }), _) => html! {},
         (Some(next), Some(renewal)) => match next.at {
             Some(at) => html! { "Next run " (dates.moment(at)) },
             None => html! { "Renewing: " (renewal.job.last.activity.as_deref().unwrap_or("under way")) },
@@ -251,10 +251,19 @@ fn next(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates) -> Markup {
     }
 }
 
-/// The step that the CA is at work on.
+/// The step that the CA is at work on, or the records that the admin has to set.
 fn waiting(domain: &Domain<'_>, dates: &mut Dates) -> Markup {
+    let waiting = domain.renewal.as_ref().and_then(|renewal| renewal.job.waiting.as_ref());
     html! {
-        @if let Some(waiting) = domain.renewal.as_ref().and_then(|renewal| renewal.job.waiting.as_ref()) {
+        @if let Some(waiting) = waiting.filter(|waiting| !waiting.records.is_empty()) {
+            "Waits for " (waiting.what) ". Set in the DNS:"
+            @for line in &waiting.records { br; code { (line) } }
+            br; "It began " (dates.moment(waiting.since))
+            @if let Some(at) = domain.next().and_then(|next| next.at) {
+                ", and looks again " (dates.moment(at))
+            }
+            "." br;
+        } @else if let Some(waiting) = waiting {
             "The CA is " (waiting.what) "; it began " (dates.moment(waiting.since))
             @if let Some(at) = domain.next().and_then(|next| next.at) {
                 ", and is asked again " (dates.moment(at))

@@ -115,10 +115,12 @@ pub enum Action {
     ActivateOnRestart,
     /// The CA is at work, and is asked how far it has come.
     WaitForCa,
+    /// The admin has to set a record in the DNS, which is looked up.
+    WaitForRecord,
 }
 
 /// Each with its token for programs, which docs/status.md explains, and its words for people.
-const ACTIONS: [(Action, &str, &str); 7] = [
+const ACTIONS: [(Action, &str, &str); 8] = [
     (Action::Finish, "finish", "finish"),
     (Action::Renew, "renew", "renew"),
     (Action::Retry, "retry", "try again"),
@@ -126,6 +128,7 @@ const ACTIONS: [(Action, &str, &str); 7] = [
     (Action::Activate, "activate", "activate"),
     (Action::ActivateOnRestart, "activate-on-restart", "activate at the next restart"),
     (Action::WaitForCa, "wait-for-ca", "ask the CA again"),
+    (Action::WaitForRecord, "wait-for-record", "look up the record again"),
 ];
 
 impl Action {
@@ -197,10 +200,14 @@ mod tests {
 
     #[test]
     fn each_token_has_its_row_in_the_documentation() {
-        use Action::{Activate, ActivateOnRestart, Finish, Renew, Retry, RetryCommand, WaitForCa};
+        use Action::{
+            Activate, ActivateOnRestart, Finish, Renew, Retry, RetryCommand, WaitForCa, WaitForRecord,
+        };
         let page = include_str!("../../docs/status.md");
         let actions = ACTIONS.map(|(action, ..)| action);
-        for action in [Activate, ActivateOnRestart, Finish, Renew, Retry, RetryCommand, WaitForCa] {
+        for action in
+            [Activate, ActivateOnRestart, Finish, Renew, Retry, RetryCommand, WaitForCa, WaitForRecord]
+        {
             assert!(actions.contains(&action), "{action:?}");
         }
         for token in actions.map(Action::token).into_iter().chain(Standing::all().map(Standing::token)) {

@@ -410,7 +410,12 @@ fn the_page_shows_what_the_ca_advises_and_the_wait_it_asks_for() {
 fn waiting_for_the_ca_and_being_held_back_is_shown_and_no_error() {
     let (_dir, store) = store();
     let minute = Duration::from_secs(60);
-    let waiting = Waiting { what: "validating <b>.test".into(), since: NOW.minus(minute), next: None };
+    let waiting = Waiting {
+        what: "validating <b>.test".into(),
+        since: NOW.minus(minute),
+        next: None,
+        records: Vec::new(),
+    };
     let last = Outcome { detail: Some("The CA has been validating.".into()), ..Outcome::default() };
     let next_run = Some(NOW.plus(minute));
     let job = Job { waiting: Some(waiting), last, next_run, ..begun("a.test") };
@@ -441,6 +446,29 @@ fn waiting_for_the_ca_and_being_held_back_is_shown_and_no_error() {
     let lines = text::certificates(&snapshots, &monitor(), NOW);
     assert!(lines.contains("ManagedDomain[0]ActivityLastDetail: The CA has been validating."), "{lines}");
     assert!(lines.contains("ManagedCertificatesErrored: 0"), "{lines}");
+}
+
+#[test]
+fn the_records_that_an_admin_has_to_set_are_shown_as_they_are() {
+    let (_dir, store) = store();
+    let line = r#"_validation-persist.a.test. TXT "ca.test; accounturi=https://ca.test/<1>""#;
+    let waiting = Waiting {
+        what: "the TXT record of _validation-persist.a.test, where none is for this CA".into(),
+        since: NOW.minus(Duration::from_secs(60)),
+        next: None,
+        records: vec![line.into()],
+    };
+    let next_run = Some(NOW.plus(Duration::from_secs(60)));
+    let job = Job { waiting: Some(waiting), next_run, ..begun("a.test") };
+    Staging::new(&store, "a.test").save_job(&job).unwrap();
+    let snapshots = snapshots(vec![managed("a.test", rsa(Some(cert(85, 5))))], &store);
+    let page = html::certificates(&snapshots, &monitor(), NOW);
+    let shown = line.replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;");
+    assert!(page.contains(&format!("Set in the DNS:<br><code>{shown}</code>")), "{page}");
+    assert!(page.contains(", and looks again <span") && !page.contains("Error["), "{page}");
+    let renewal = list(&snapshots, NOW)["managed-domains"][0]["renewal"].clone();
+    assert_eq!(renewal["waiting"]["records"], json!([line]));
+    assert_eq!((&renewal["next"]["action"], &renewal["errors"]), (&json!("wait-for-record"), &json!(0)));
 }
 
 #[test]

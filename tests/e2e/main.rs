@@ -29,6 +29,7 @@ mod pages;
 mod panic;
 mod planted;
 mod planted_keys;
+mod record_challenges;
 mod renewal;
 mod require_https;
 mod secrets;

@@ -8,6 +8,7 @@ mod cas;
 mod configuration;
 mod lab;
 mod machine;
+mod record_challenges;
 mod stapling;
 mod table;
 mod updates;

@@ -78,6 +78,7 @@ pub fn met() -> &'static [Met] {
             crate::updates::all(),
             crate::machine::stores(),
             crate::machine::hosts(),
+            crate::record_challenges::situations(),
             crate::stapling::situations(),
             crate::configuration::situations(),
         ];

@@ -67,6 +67,7 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "directives::the_overlap_of_two_domains_is_told_with_the_file_and_line_of_both",
         "it names `unknown(line 0)`",
     ),
+    ("record_challenges::", "it knows neither of these challenges"),
     ("configtest::", "its configtest reads the directives only"),
     ("commands::", "they inherit blocked signals, descriptors and the log"),
     ("ends::", "its children may crash at their end, and new certificates wait for a restart"),

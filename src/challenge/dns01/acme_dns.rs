@@ -13,6 +13,7 @@ use crate::names;
 use crate::store;
 use crate::url::Url;
 use serde_json::{Value, json};
+use std::fmt::Display;
 use zeroize::Zeroizing;
 
 /// Characters of what a server says that are shown.
@@ -104,9 +105,9 @@ fn advised(error: &store::Error) -> String {
     }
 }
 
-/// The record that the admin has to set at the provider of `domain`.
-pub fn delegation(domain: &str, account: &Account) -> String {
-    format!("_acme-challenge.{domain}. CNAME {}.", account.fulldomain)
+/// The record that the admin has to set, where validators look at `name`.
+pub fn delegation(name: &impl Display, account: &Account) -> String {
+    format!("{name}. CNAME {}.", account.fulldomain)
 }
 
 fn register(url: &str, http: &dyn Transport) -> Result<Account, Error> {

@@ -191,7 +191,8 @@ fn waiting_for(item: &Item) -> String {
     format!("Waiting until the name server {server}{at} has the TXT record of {name}")
 }
 
-fn ask(dns: &dyn Dns, server: SocketAddr, name: &Name, recursion: Recursion) -> Result<Answer, Stopped> {
+/// The TXT records that a server has at `name`.
+pub fn ask(dns: &dyn Dns, server: SocketAddr, name: &Name, recursion: Recursion) -> Result<Answer, Stopped> {
     let question = Question::new(name.clone(), Rtype::TXT);
     let answer = match dns.ask(server, &question, recursion) {
         Ok(answer) => answer,

@@ -141,7 +141,7 @@ pub fn removes_one_by_one(way: &Way) -> bool {
 }
 
 /// Whether it is told the final name of a record, and not the domain.
-fn takes_final_name(way: &Way) -> bool {
+pub fn takes_final_name(way: &Way) -> bool {
     match way {
         Way::Command(_) => false,
         Way::Hook(hook) => !matches!(hook.kind, HookKind::Dehydrated | HookKind::Certbot),
@@ -243,8 +243,13 @@ impl<'a> Solver<'a> {
         is_looked_for || matches!(self.way(), Way::Rfc2136(_))
     }
 
-    /// Adds the record. What it returns is wanted back to remove it.
-    pub fn set_up(&self, record: &Record<'_>, zone: Option<&Name>) -> Result<Option<String>, Failed> {
+    /// Adds the record that validators look for at `asked`. What it returns is wanted back to remove it.
+    pub fn set_up(
+        &self,
+        record: &Record<'_>,
+        asked: &Name,
+        zone: Option<&Name>,
+    ) -> Result<Option<String>, Failed> {
         let Tools { clock, store, .. } = self.tools;
         match self.way() {
             Way::Command(command) => {
@@ -255,7 +260,7 @@ impl<'a> Solver<'a> {
                 let _held = lock(self.tools.changing);
                 responder::set_up(store, WorkGroup::Challenges, self.owner, record)?;
             }
-            Way::AcmeDns(url) => self.set_up_at_acme_dns(url, record)?,
+            Way::AcmeDns(url) => self.set_up_at_acme_dns(url, record, asked)?,
             Way::Hook(hook) => {
                 return Ok(hook::set_up(hook, record, self.dns01.limit, clock, &*self.connect()?)?);
             }
@@ -268,7 +273,7 @@ impl<'a> Solver<'a> {
     }
 
     /// The record is in the zone of that server: the one of the domain is a CNAME to it.
-    fn set_up_at_acme_dns(&self, url: &str, record: &Record<'_>) -> Result<(), Failed> {
+    fn set_up_at_acme_dns(&self, url: &str, record: &Record<'_>, asked: &Name) -> Result<(), Failed> {
         let http = self.connect()?;
         let account = acme_dns::account(url, record.domain, self.tools.store, &*http)?;
         let is_delegated = account.fulldomain.eq_ignore_ascii_case(record.name);
@@ -278,7 +283,7 @@ impl<'a> Solver<'a> {
                 domain: record.domain.into(),
                 found: record.name.into(),
                 wanted: account.fulldomain.clone(),
-                line: acme_dns::delegation(record.domain, &account),
+                line: acme_dns::delegation(asked, &account),
             });
         }
         Ok(acme_dns::set_up(url, &account, record.value, &*http)?)

@@ -89,7 +89,7 @@ pub(super) fn advice(plan: &Plan, context: &Context<'_>) -> Vec<Finding> {
 
 /// Words of `MDCAChallenges` that no CA offers.
 fn challenges(plan: &Plan) -> impl Iterator<Item = Finding> {
-    const TYPES: [&str; 3] = ["http-01", "tls-alpn-01", "dns-01"];
+    const TYPES: [&str; 5] = ["http-01", "tls-alpn-01", "dns-01", "dns-account-01", "dns-persist-01"];
     let mut users: BTreeMap<&str, Vec<&PlannedMd>> = BTreeMap::new();
     for planned in plan.mds.iter().filter(|planned| is_renewed(planned)) {
         for word in planned.md.ca.challenges.iter().filter(|word| !TYPES.contains(&word.as_str())) {

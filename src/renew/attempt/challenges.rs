@@ -4,16 +4,17 @@
 //! follow each other where the way may replace the record that is there. Answers of other MDs for the same
 //! name stay.
 
+use super::choice::choose;
 use super::context::{Context, Renewal};
 use super::obstacle::Obstacle;
+use super::persist::Records;
 use super::progress::Running;
 use super::records::{self, Removal, Wanted};
-use crate::acme;
 use crate::acme::objects::{Authorization, Challenge};
 use crate::challenge::answers::Folder;
 use crate::challenge::dns01::place::Place;
 use crate::challenge::dns01::solver;
-use crate::challenge::{self, dns01, http01, selection, tls_alpn01};
+use crate::challenge::{self, dns_account01, dns_persist01, dns01, http01, selection, tls_alpn01};
 use crate::crypto::PrivateKey;
 use crate::model::KeySpec;
 use crate::notify::Event;
@@ -37,7 +38,7 @@ pub(super) fn next<'a>(
     let has_record = |authorization: &Authorization| {
         // One that cannot be answered at all is reported as that.
         let chosen = selection::choose(authorization, &means).unwrap_or_default();
-        chosen.iter().any(|challenge| challenge.type_ == dns01::TYPE)
+        chosen.iter().any(|challenge| is_record(challenge))
     };
     let mut taken: Vec<String> = validating.map(|a| a.identifier.value.clone()).collect();
     let mut is_free = |authorization: &&&Authorization| {
@@ -49,22 +50,36 @@ pub(super) fn next<'a>(
     idle.iter().filter(&mut is_free).map(|authorization| (*authorization).clone()).collect()
 }
 
+/// Whether it is answered by a TXT record of ours.
+fn is_record(challenge: &Challenge) -> bool {
+    matches!(challenge.type_.as_str(), dns01::TYPE | dns_account01::TYPE)
+}
+
+/// Of the account that answers.
+#[derive(Clone, Copy)]
+pub(super) struct Account<'a> {
+    pub(super) url: &'a str,
+    /// Of its key.
+    pub(super) thumbprint: &'a str,
+}
+
 /// Puts an answer in place for each authorization, and waits until name servers have the TXT records among
-/// them. Returns the URLs of the challenges to start.
+/// them. `found`: the records that the admin has set. Returns the URLs of the challenges to start.
 pub(super) fn present(
     renewal: &Renewal<'_>,
     running: &mut Running<'_>,
     pending: &[Authorization],
-    thumbprint: &str,
+    account: Account<'_>,
+    found: &Records,
 ) -> Result<Vec<String>, Error> {
     let mut choices = Vec::new();
     for authorization in pending {
         choices.push((authorization, choose(renewal, authorization)?));
     }
-    let first_is_record = |choice: &[&Challenge]| choice.first().is_some_and(|c| c.type_ == dns01::TYPE);
+    let first_is_record = |choice: &[&Challenge]| choice.first().is_some_and(|c| is_record(c));
     let with_record = choices.iter().filter(|(_, choice)| first_is_record(choice));
     let with_record = with_record.map(|(authorization, _)| authorization.name()).collect();
-    let mut presenter = Presenter { renewal, running, thumbprint, with_record, records: Vec::new() };
+    let mut presenter = Presenter { renewal, running, account, found, with_record, records: Vec::new() };
     let answers = choices.into_iter().map(|(authorization, choice)| presenter.answer(authorization, &choice));
     let urls = answers.collect::<Result<_, _>>()?;
     let Presenter { records, .. } = presenter;
@@ -72,29 +87,18 @@ pub(super) fn present(
     Ok(urls)
 }
 
-/// Whether this renewal has an answer for this authorization in place.
+/// Whether this renewal has an answer for this authorization in place, or the admin has.
 pub(super) fn is_presented(renewal: &Renewal<'_>, authorization: &Authorization) -> bool {
+    let is_of_admin = |choice: Vec<&Challenge>| choice.iter().any(|c| c.type_ == dns_persist01::TYPE);
     folder(renewal.context, &authorization.identifier.value).has_any_of(renewal.name())
-}
-
-/// The challenges that can be answered for a name, or why none of those offered can be.
-fn choose<'c>(renewal: &Renewal<'_>, authorization: &'c Authorization) -> Result<Vec<&'c Challenge>, Error> {
-    if !renewal.target.md.domains.contains(&authorization.name()) {
-        let name = authorization.name();
-        let text = format!("the CA asks to prove control of {name}, which is not in the order");
-        return Err(acme::Error::Protocol(text).into());
-    }
-    let means = renewal.settings().means(renewal.target);
-    selection::choose(authorization, &means).map_err(|reason| Error::ChallengeMismatch {
-        reason,
-        offered: authorization.challenges.iter().map(|challenge| challenge.type_.clone()).collect(),
-    })
+        || choose(renewal, authorization).is_ok_and(is_of_admin)
 }
 
 struct Presenter<'a, 'r> {
     renewal: &'a Renewal<'a>,
     running: &'a mut Running<'r>,
-    thumbprint: &'a str,
+    account: Account<'a>,
+    found: &'a Records,
     /// The names that are answered by TXT records.
     with_record: Vec<String>,
     /// Those that are set up.
@@ -114,7 +118,7 @@ impl Presenter<'_, '_> {
         for challenge in choice {
             let type_ = &challenge.type_;
             self.running.step(format!("Setting up challenge '{type_}' for domain {domain}"))?;
-            if type_ == dns01::TYPE || self.renewal.settings().commands.message.is_some() {
+            if is_record(challenge) || self.renewal.settings().commands.message.is_some() {
                 // Commands may take long.
                 self.running.show()?;
             }
@@ -145,23 +149,31 @@ impl Presenter<'_, '_> {
     }
 
     fn set_up(&mut self, domain: &str, challenge: &Challenge) -> Result<(), Obstacle> {
-        let answer = challenge::key_authorization(&challenge.token, self.thumbprint);
+        let answer = challenge::key_authorization(&challenge.token, self.account.thumbprint);
         match challenge.type_.as_str() {
             http01::TYPE => {
                 let _held = self.renewal.context.answering.changing();
                 Ok(folder(self.renewal.context, domain).put_http(self.renewal.name(), &answer)?)
             }
             tls_alpn01::TYPE => self.set_up_certificates(domain, &answer),
-            dns01::TYPE => self.set_up_record(domain, dns01::value(&answer)),
+            dns01::TYPE | dns_account01::TYPE => self.set_up_record(domain, challenge, dns01::value(&answer)),
+            dns_persist01::TYPE => match self.found.obstacle(&challenge.url) {
+                None => Ok(()),
+                Some(text) => Err(Obstacle::Persist(text)),
+            },
             _ => Err(Obstacle::Unknown),
         }
     }
 
-    fn set_up_record(&mut self, domain: &str, value: String) -> Result<(), Obstacle> {
+    fn set_up_record(&mut self, domain: &str, challenge: &Challenge, value: String) -> Result<(), Obstacle> {
+        let name = match challenge.type_.as_str() {
+            dns_account01::TYPE => dns_account01::record_name(self.account.url, domain),
+            _ => dns01::record_name(domain),
+        };
         let wanted = Wanted {
-            type_: dns01::TYPE,
+            type_: &challenge.type_,
             domain,
-            name: dns01::record_name(domain),
+            name,
             value: value.clone(),
             all_domains: &self.with_record,
             remaining: self.with_record.len().saturating_sub(self.records.len() + 1),

@@ -19,7 +19,7 @@ use crate::renew::decide::order_queue::OrderQueue;
 use crate::renew::decide::rate_limits::RateLimits;
 use crate::store::{WorkGroup, WorkStore};
 use crate::sync::lock;
-use crate::time::{Clock, Stopped, Timestamp};
+use crate::time::{Clock, DAY, Stopped, Timestamp};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -52,6 +52,8 @@ pub struct Context {
     asked: Mutex<HashMap<usize, String>>,
     /// The ends of waits that this process has logged, by MD.
     logged_waits: Mutex<HashMap<String, Timestamp>>,
+    /// When this process has warned of records that end soon, by MD.
+    warned_ends: Mutex<HashMap<String, Timestamp>>,
     /// MDs with a call of a command whose outcome a former process may still save.
     called: Mutex<HashSet<String>>,
     /// Shared by renewals to answer challenges.
@@ -83,7 +85,7 @@ impl Context {
         let now = clock.now();
         let rate_limits = Mutex::new(stored_rate_limits(&targets, &store, now));
         let order_queue = Mutex::new(stored_orders(&targets, &store, now));
-        let (asked, logged_waits, called, answering, pauses) = Default::default();
+        let (asked, logged_waits, warned_ends, called, answering, pauses) = Default::default();
         let dns = Arc::new(Sockets::new(clock.clone()));
         Context {
             targets,
@@ -97,6 +99,7 @@ impl Context {
             order_queue,
             asked,
             logged_waits,
+            warned_ends,
             called,
             answering,
             dns,
@@ -232,6 +235,16 @@ impl<'c> Renewal<'c> {
     /// Whether this process has not logged yet that the renewal waits until then.
     pub(crate) fn is_new_wait(&self, until: Timestamp) -> bool {
         lock(&self.context.logged_waits).insert(self.name().to_string(), until) != Some(until)
+    }
+
+    /// Whether this process has not warned for a day of records that end soon.
+    pub(crate) fn is_new_end(&self, now: Timestamp) -> bool {
+        let mut warned = lock(&self.context.warned_ends);
+        let is_new = warned.get(self.name()).is_none_or(|at| *at > now || now.since(*at) >= DAY);
+        if is_new {
+            warned.insert(self.name().to_string(), now);
+        }
+        is_new
     }
 
     /// Whether this process has not met this call of a former one yet.

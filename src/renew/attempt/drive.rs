@@ -4,6 +4,7 @@
 
 use super::certificate;
 use super::challenges;
+use super::persist;
 use super::state::{Attempt, Progress};
 use super::validation::{answer_challenges, complaint, restore_answers};
 use crate::acme::objects::{Authorization, AuthorizationStatus, Order, OrderStatus};
@@ -47,6 +48,8 @@ enum Then {
     Step,
     /// The CA has to decide about these authorizations, or without any about the order.
     WaitFor(Vec<String>),
+    /// The admin has to set records first.
+    Rest(Wait),
     Complete(Box<Bundle>),
 }
 
@@ -72,6 +75,7 @@ pub(super) fn drive(
         let waits_for = match driven.step(attempt)? {
             Then::Step => continue,
             Then::WaitFor(urls) => urls,
+            Then::Rest(wait) => return Ok(Progress::Waiting(wait)),
             Then::Complete(set) => return Ok(Progress::Complete(*set)),
         };
         if let Some(error) = complaint(attempt, &driven.authorizations) {
@@ -129,8 +133,13 @@ impl Driven<'_> {
         if next.is_empty() {
             return Ok(Then::WaitFor(validating().map(|a| a.url.clone()).collect()));
         }
+        let records = persist::look_up(attempt.renewal, self.session.account_url(), &next)?;
+        if let Some(wait) = records.wait(attempt.renewal, attempt.running.job.waiting.as_ref()) {
+            attempt.keep_order()?;
+            return Ok(Then::Rest(wait));
+        }
         attempt.running.end_wait();
-        answer_challenges(attempt, self.session, &next)?;
+        answer_challenges(attempt, self.session, &next, &records)?;
         attempt.running.step(format!("Monitoring challenge status for {}", attempt.md.name))?;
         Ok(Then::Step)
     }
@@ -205,7 +214,8 @@ fn wait(
     }
     let delay = order::poll_delay(now.since(since), retry_after, now).min(deadline.since(now));
     attempt.stayed += delay;
-    let waiting = Waiting { what: what.into(), since, next: Some(now.plus(delay).ceil()) };
+    let next = Some(now.plus(delay).ceil());
+    let waiting = Waiting { what: what.into(), since, next, records: Vec::new() };
     if attempt.stayed >= STAY {
         return Ok(Some(Wait { waiting, until: now.plus(delay) }));
     }

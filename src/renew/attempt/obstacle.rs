@@ -20,6 +20,9 @@ pub(super) enum Obstacle {
     /// The renewal itself has failed meanwhile.
     #[error("{0}")]
     Renewal(#[from] Error),
+    /// The record that the admin has to set.
+    #[error("it waits for {0}")]
+    Persist(String),
     #[error("no way to answer it is configured")]
     Unknown,
     #[error("the server process is stopping")]

@@ -91,7 +91,7 @@ fn set_up_by(
         all_domains: wanted.all_domains,
         remaining: wanted.remaining,
     };
-    let outcome = solver.set_up(&record, place.zone.as_ref());
+    let outcome = solver.set_up(&record, &name, place.zone.as_ref());
     let _held = renewal.context.answering.changing();
     match &outcome {
         // There is no record to remove, and nothing to report to an admin.

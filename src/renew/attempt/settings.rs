@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The configuration of all renewals.
 
+use crate::challenge::dns01::solver;
 use crate::challenge::selection::Means;
 use crate::managed::Managed;
 use crate::notify::Commands;
@@ -31,6 +32,7 @@ impl Settings {
             https: self.reachable_by_https,
             acme_tls: &target.md.acme_tls_1,
             dns01: target.dns01.is_some(),
+            names_records: target.dns01.as_ref().is_some_and(|dns01| solver::takes_final_name(&dns01.way)),
         }
     }
 }

@@ -2,7 +2,8 @@
 //! The validation of an order's names: has the CA look for the answers, restores answers that were lost, and
 //! reports validations that failed.
 
-use super::challenges;
+use super::challenges::{self, Account};
+use super::persist::Records;
 use super::state::Attempt;
 use crate::acme;
 use crate::acme::Session;
@@ -18,15 +19,18 @@ use std::time::Duration;
 const IN_VAIN: Duration = Duration::from_secs(10);
 const AGAIN_IN_VAIN: Duration = Duration::from_secs(300);
 
-/// Presents the answers of all challenges, then has the CA look (RFC 8555 §7.5.1).
+/// Presents the answers of all challenges, then has the CA look (RFC 8555 §7.5.1). `found`: the records that
+/// the admin has set.
 pub(super) fn answer_challenges(
     attempt: &mut Attempt<'_, '_>,
     session: &Session,
     pending: &[Authorization],
+    found: &Records,
 ) -> Result<(), Error> {
     attempt.running.step("Starting challenges for domains")?;
     let thumbprint = session.thumbprint()?;
-    let urls = challenges::present(attempt.renewal, attempt.running, pending, &thumbprint)?;
+    let account = Account { url: session.account_url(), thumbprint: &thumbprint };
+    let urls = challenges::present(attempt.renewal, attempt.running, pending, account, found)?;
     for (authorization, url) in pending.iter().zip(urls) {
         match session.start_challenge(&url) {
             Ok(_) => {}
@@ -67,7 +71,7 @@ pub(super) fn restore_answers(
     }
     attempt.running.end_wait();
     lost.iter().for_each(|a| attempt.change_order(|order, _| order.unstart(&a.url)));
-    answer_challenges(attempt, session, &lost)
+    answer_challenges(attempt, session, &lost, &Records::default())
 }
 
 /// The failed validations so far. Some CAs look once, give the reason, and look again when the challenge is

@@ -14,6 +14,7 @@ pub mod order_deadline;
 pub mod order_queue;
 pub mod rate_limits;
 pub mod reason;
+pub mod record_wait;
 pub mod remedies;
 pub mod retry;
 pub mod urgency;

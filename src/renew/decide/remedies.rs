@@ -13,7 +13,7 @@ pub use facts::Facts;
 
 use super::error::{Error, Fault};
 use crate::acme;
-use crate::challenge::{dns01, http01, tls_alpn01};
+use crate::challenge::{dns_account01, dns_persist01, dns01, http01, tls_alpn01};
 use crate::crypto;
 use crate::managed::fit::Unfit;
 use crate::model::dns01::Way;
@@ -169,6 +169,7 @@ fn of_mismatch(facts: &Facts<'_>, offered: &[String]) -> String {
 
 /// The requirements of the challenge types that a CA offers.
 fn needs(offered: &[String]) -> String {
+    // The last two are named only to those whose CA has them.
     let all = [
         (http01::TYPE, "'Listen 80' (where a router hands port 80 on to another one, 'MDPortMap http:PORT')"),
         (tls_alpn01::TYPE, "port 443 and 'acme-tls/1' in Protocols of the TLS host"),
@@ -176,9 +177,15 @@ fn needs(offered: &[String]) -> String {
             dns01::TYPE,
             "MDChallengeDns01 (rfc2136, acme-dns, responder, a hook:KIND, or a command that writes TXT records)",
         ),
+        (
+            dns_account01::TYPE,
+            "MDChallengeDns01 in a way that is told the name of the record, and to be in MDCAChallenges",
+        ),
+        (dns_persist01::TYPE, "to be in MDCAChallenges, and a TXT record that you set once"),
     ];
-    let some =
-        all.iter().filter(|(type_, _)| offered.is_empty() || offered.iter().any(|offer| offer == type_));
+    let is_offered = |type_: &str| offered.iter().any(|offer| offer == type_);
+    let is_usual = |type_: &str| ![dns_account01::TYPE, dns_persist01::TYPE].contains(&type_);
+    let some = all.iter().filter(|(type_, _)| is_offered(type_) || (offered.is_empty() && is_usual(type_)));
     let texts: Vec<String> = some.map(|(type_, need)| format!("{type_} needs {need}")).collect();
     texts.join("; ")
 }
@@ -319,6 +326,8 @@ mod tests {
             ("connection", "tls-alpn-01", "x", "Open port 443"),
             ("dns", "dns-01", "NXDOMAIN looking up TXT", "dig TXT _acme-challenge.a.test"),
             ("unauthorized", "dns-01", "Incorrect TXT record", "dig TXT _acme-challenge.a.test"),
+            ("unauthorized", "dns-persist-01", "No TXT record", "dig TXT _validation-persist.a.test"),
+            ("unauthorized", "dns-account-01", "No TXT record", "the label of the account"),
             ("dns", "http-01", "NXDOMAIN looking up A", "'dig a.test'"),
             ("unauthorized", "tls-alpn-01", "no ALPN", "'acme-tls/1' is in Protocols"),
             ("unauthorized", "http-01", &theirs, "another ACME account"),

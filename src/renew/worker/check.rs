@@ -9,6 +9,7 @@ use super::failure::{failed, postponed, waiting};
 use super::held_back::{hold_back, log_wait, look_up_issuance, note_issued, release};
 use super::next::Next;
 use super::notifications::notify_of_started;
+use super::record_wait::{waiting_for_record, warn_of_ends};
 use super::saving::save;
 use super::succeeded::succeeded;
 use crate::crypto::CertInfo;
@@ -89,7 +90,8 @@ fn go_on(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Next {
     }
     let next = notified.or_sooner(look(renewal, running));
     // After the attempt: where that has succeeded, nothing expires without a successor.
-    next.or_sooner(started).or_sooner(warn(renewal, running))
+    let warned = warn(renewal, running);
+    next.or_sooner(started).or_sooner(warned).or_sooner(warn_of_ends(renewal, running))
 }
 
 /// The facts about one managed domain.
@@ -265,6 +267,9 @@ fn renew(
         renewal.context.order_queue().leave(renewal.name());
     }
     match outcome {
+        Ok(Progress::Waiting(wait)) if !wait.waiting.records.is_empty() => {
+            waiting_for_record(renewal, running, wait)
+        }
         Ok(Progress::Waiting(wait)) => waiting(renewal, running, wait),
         Ok(Progress::Complete(sets)) => succeeded(renewal, running, attempt, sets),
         Err(error) if error.is_stopped() => Next::Never,

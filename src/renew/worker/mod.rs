@@ -15,5 +15,6 @@ pub mod neighbour;
 pub mod next;
 mod notifications;
 pub mod pool;
+mod record_wait;
 mod saving;
 mod succeeded;

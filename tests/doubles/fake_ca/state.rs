@@ -308,8 +308,13 @@ impl State {
             return index;
         }
         let index = self.authorizations.len();
-        let types: Vec<_> =
-            self.rules.challenge_types.iter().filter(|t| !wildcard || **t == "dns-01").copied().collect();
+        let types: Vec<_> = self
+            .rules
+            .challenge_types
+            .iter()
+            .filter(|t| !wildcard || t.starts_with("dns-"))
+            .copied()
+            .collect();
         let first = self.challenges.len();
         for type_ in &types {
             let token = BASE64URL_NOPAD.encode(&openssl::sha::sha256(&self.challenges.len().to_be_bytes()));
@@ -414,6 +419,10 @@ impl State {
             "type": challenge.type_, "url": format!("{base}/chall/{index}"),
             "status": challenge.status, "token": challenge.token,
         });
+        if challenge.type_ == "dns-persist-01" {
+            out["issuer-domain-names"] = json!(["ca.test", "other-name.ca.test"]);
+            out.as_object_mut().unwrap().remove("token");
+        }
         if challenge.status == "processing" && self.rules.shows_pending {
             out["status"] = json!("pending");
         }

@@ -78,7 +78,10 @@ fn a_domain_has_one_account_which_is_used_for_each_value() {
     // The next process finds them; another server has others.
     let store = StartStore::open(&path, None).unwrap().worker();
     let again = account(URL, "a.test", &store, &server).unwrap();
-    assert_eq!(delegation("a.test", &again), "_acme-challenge.a.test. CNAME sub-1.auth.test.");
+    assert_eq!(
+        delegation(&"_acme-challenge.a.test", &again),
+        "_acme-challenge.a.test. CNAME sub-1.auth.test."
+    );
     assert!(store.load("other.test", "a.test").unwrap().is_none());
     let file = std::fs::read_to_string(path.join("dns/acme-dns-auth.test.json")).unwrap();
     assert!(!file.contains("key-1") && !file.contains("user-1"), "{file}");

@@ -6,7 +6,7 @@ use super::facts::{Facts, url_of};
 use super::record;
 use crate::acme::error::Tried;
 use crate::acme::problem::{Kind, Problem, Subproblem};
-use crate::challenge::{dns01, http01, tls_alpn01};
+use crate::challenge::{dns_account01, dns_persist01, dns01, http01, tls_alpn01};
 use crate::model::{KeySpec, Md};
 
 /// A CA's problem with a request.
@@ -46,6 +46,10 @@ fn of_name(kind: Kind, name: &str, tried: Option<&Tried>, problem: &Problem, fac
         (Kind::Dns | Kind::IncorrectResponse | Kind::Unauthorized | Kind::Connection, dns01::TYPE) => {
             record::of_unseen(name, facts.dns01)
         }
+        (
+            Kind::Dns | Kind::IncorrectResponse | Kind::Unauthorized | Kind::Connection,
+            dns_account01::TYPE | dns_persist01::TYPE,
+        ) => record::of_other_type(name, type_),
         (Kind::Connection, http01::TYPE) => format!(
             "Open port 80 to the Internet in firewall and router, have httpd listen on it, and check that the A and AAAA \
              records of {name} lead to this server: http-01 comes to port 80."

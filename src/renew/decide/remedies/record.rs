@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Advice where a CA does not find the TXT record of dns-01, by the way that sets it up.
+//! Advice where a CA does not find a TXT record: that of dns-01, by the way that sets it up, and those of
+//! dns-account-01 and dns-persist-01.
 
+use crate::challenge::{dns_account01, dns_persist01};
 use crate::model::dns01::Way;
 
 /// `name`: that is validated, without `*.`.
@@ -30,6 +32,22 @@ pub fn of_unseen(name: &str, way: Option<&Way>) -> String {
             hook.kind.word()
         ),
     }
+}
+
+/// The same where the record is that of another type.
+pub fn of_other_type(name: &str, type_: &str) -> String {
+    if type_ == dns_account01::TYPE {
+        return format!(
+            "Look with 'dig TXT' at each name server of the zone of {name} while a renewal is under way: md-status has the \
+             name of the record, which begins with the label of the account. The way of MDChallengeDns01 has to add its \
+             value beside others."
+        );
+    }
+    let record = dns_persist01::record_name(name);
+    format!(
+        "Look with 'dig TXT {record}' at each name server of the zone. The record has to stand at that name: not every CA \
+         accepts one above it."
+    )
 }
 
 #[cfg(test)]
