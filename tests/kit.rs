@@ -50,6 +50,24 @@ fn each_step_of_the_workflow_is_a_target_of_the_makefile() {
     }
 }
 
+/// Each has seeds, which a test runs through its checks.
+#[test]
+fn each_fuzz_target_is_run_by_the_makefile_and_has_seeds() {
+    let files = files_in(&root().join("fuzz/fuzz_targets"));
+    let targets: BTreeSet<String> =
+        files.iter().map(|file| file.file_stem().unwrap().to_str().unwrap().to_string()).collect();
+    let makefile = read("Makefile");
+    let listed = makefile.lines().find_map(|line| line.strip_prefix("FUZZ_TARGETS ?= ")).unwrap();
+    assert_eq!(listed.split(' ').map(str::to_string).collect::<BTreeSet<_>>(), targets);
+    let tests: String =
+        sources(&root().join("tests")).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    for target in targets {
+        let seeds = files_in(&root().join("fuzz/seeds").join(&target));
+        assert!(!seeds.is_empty(), "{target}");
+        assert!(tests.contains(&target), "no test reads the seeds of {target}");
+    }
+}
+
 #[test]
 fn every_dependency_is_listed_with_its_reason() {
     let manifests = [
