@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An acme-dns server, as the README of github.com/joohoi/acme-dns has its API: `POST /register` and `POST
-//! /update` over plain HTTP. It serves no DNS: a test looks at what it would serve.
+//! /update` over plain HTTP. It answers DNS questions about its zone, where a test has it do so.
 
+use mod_md::dns::{Class, Data, Flags, Message, Name, OptRcode, Record, Rtype, Soa};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -55,6 +56,19 @@ impl AcmeDns {
         state.accounts.get(subdomain).map(|(.., values)| values.clone()).unwrap_or_default()
     }
 
+    /// Serves its zone, auth.test, by UDP as long as the process lives.
+    pub fn serve_dns(&self, socket: UdpSocket) {
+        let shared = self.shared.clone();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                let Ok(question) = Message::parse(&buffer[..length]) else { continue };
+                let answer = dns_answer(&question, &shared.0.lock().unwrap());
+                let _ = socket.send_to(&answer.to_bytes().unwrap(), from);
+            }
+        });
+    }
+
     /// From now on requests for `path` are carried out and not answered; `None`: all are answered.
     pub fn hold(&self, path: Option<&'static str>) {
         let mut state = self.shared.0.lock().unwrap();
@@ -69,6 +83,28 @@ impl AcmeDns {
         let (state, _) = self.shared.1.wait_timeout_while(state, limit, |state| state.holding == 0).unwrap();
         assert!(state.holding > 0, "no request came");
     }
+}
+
+/// Any name of the zone exists.
+fn dns_answer(request: &Message, state: &State) -> Message {
+    let mut answer = Message::response(request, OptRcode::NOERROR);
+    answer.flags = Flags { aa: true, ..answer.flags };
+    let Some(question) = request.questions.first() else { return answer };
+    let zone = Name::parse("auth.test").unwrap();
+    let record = |name: &Name, data| Record { name: name.clone(), class: Class::IN, ttl: 1, data };
+    let (mname, rname) = (zone.clone(), zone.clone());
+    let soa = Soa { mname, rname, serial: 1, refresh: 60, retry: 60, expire: 60, minimum: 1 };
+    let asked = question.name.to_string().to_ascii_lowercase();
+    let subdomain = asked.trim_end_matches('.').trim_end_matches(".auth.test");
+    match (question.rtype, state.accounts.get(subdomain)) {
+        (Rtype::TXT, Some((.., values))) if !values.is_empty() => {
+            let texts = values.iter().map(|value| record(&question.name, Data::Txt(value.clone().into())));
+            answer.answers.extend(texts);
+        }
+        (Rtype::SOA, _) if question.name == zone => answer.answers.push(record(&zone, Data::Soa(soa))),
+        _ => answer.authority.push(record(&zone, Data::Soa(soa))),
+    }
+    answer
 }
 
 fn serve(stream: &TcpStream, shared: &(Mutex<State>, Condvar)) {

@@ -34,7 +34,7 @@ fn config(lab: &Lab, port: u16) -> Config {
 }
 
 /// Puts values in the store, as the renewing child does.
-fn set(config: &Config, name: &str, values: &[&str]) {
+pub(crate) fn set(config: &Config, name: &str, values: &[&str]) {
     let folder = config.store().join("challenges").join(name);
     fs::create_dir_all(&folder).unwrap();
     let values: Vec<_> = values.iter().map(|value| json!({"owner": "one.test", "value": value})).collect();

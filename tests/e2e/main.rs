@@ -12,6 +12,8 @@ mod compatibility;
 mod configtest;
 mod directives;
 mod dns;
+mod dns_delegated;
+mod dns_hooks;
 mod dns_responder;
 mod ends;
 mod events;

@@ -51,6 +51,8 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "there its 503 is for challenges, too",
     ),
     ("dns::", "it sets TXT records by commands alone"),
+    ("dns_delegated::", "it neither answers DNS questions nor knows acme-dns"),
+    ("dns_hooks::", "it calls no hooks of other clients"),
     ("dns_responder::", "it answers no DNS questions"),
     ("directives::directives_of_ours_pass", "directives it does not have"),
     ("directives::every_configuration_in_the_documentation_passes", "directives it does not have"),

@@ -89,6 +89,12 @@ impl Named {
         fs::read_to_string(self.dir.join("server.log")).unwrap_or_default()
     }
 
+    /// Has it read a zone anew that no key may update.
+    pub fn reload(&self, zone: &Zone) {
+        fs::write(self.dir.join(format!("{}.zone", zone.name)), zone.text()).unwrap();
+        signal(self.process.pid(), "HUP");
+    }
+
     /// Freezes it: questions arrive, nothing is answered.
     pub fn hold(&self) {
         signal(self.process.pid(), "STOP");

@@ -20,6 +20,18 @@ impl Unbound {
     /// Resolves each of these zones by asking that server; refuses all else. Negative answers are kept for a
     /// second at most.
     pub fn start(lab: &Lab, zones: &[(&str, SocketAddr)]) -> Unbound {
+        Unbound::start_with(lab, zones, "")
+    }
+
+    /// One that takes nothing that is not right: it hides what it asks for from servers that need not know,
+    /// mixes upper and lower case, and asks again whether delegations hold.
+    pub fn strict(lab: &Lab, zones: &[(&str, SocketAddr)]) -> Unbound {
+        let settings = "  qname-minimisation: yes\n  qname-minimisation-strict: yes\n  use-caps-for-id: yes\n  \
+                        harden-referral-path: yes\n  harden-below-nxdomain: yes\n  harden-large-queries: yes\n";
+        Unbound::start_with(lab, zones, settings)
+    }
+
+    fn start_with(lab: &Lab, zones: &[(&str, SocketAddr)], settings: &str) -> Unbound {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, lab.port()));
         let dir = folder(lab, "unbound", address.port());
         let place = dir.display();
@@ -32,6 +44,7 @@ impl Unbound {
             address.ip(),
             address.port()
         );
+        config += settings;
         zones.iter().for_each(|(zone, _)| writeln!(config, "  local-zone: \"{zone}\" transparent").unwrap());
         config += "remote-control:\n  control-enable: no\n";
         for (zone, server) in zones {
