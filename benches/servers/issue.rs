@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Authority, Config, Lab, Need, process};
+use support::{Authority, Config, Lab, Need, Pebble, process};
 
 /// More than the slowest module takes for hundreds of domains at a slow CA.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -48,7 +48,8 @@ pub fn storm(module: &Module, domains: usize) -> Answers {
     let lab = Lab::open("bench::storm", NO_NEEDS).expect("what a bench needs is there");
     let pebble = Authority::new(&lab).start();
     let names: Vec<String> = (0..domains).map(|n| format!("d{n}.test")).collect();
-    let config = config(Config::with_ca(&lab, &pebble.authority), module, &names).line("MDServerStatus on");
+    let config =
+        config(Config::with_ca(&lab, &pebble.authority), module, &names, "").line("MDServerStatus on");
     let store = config.store();
     let begin = Instant::now();
     let httpd = config.start();
@@ -63,9 +64,7 @@ pub fn storm(module: &Module, domains: usize) -> Answers {
     fs::write(&file, "x").unwrap();
     let mut answers = Answers { json: Vec::new(), page: Vec::new(), file: Vec::new() };
     for name in &names {
-        // A set that went live is not in staging any more.
-        while !is_staged(&store, name) && !store.join("domains").join(name).join("pubcert.p-256.pem").exists()
-        {
+        while !is_done(&store, name) {
             assert!(begin.elapsed() < PATIENCE, "{name} is not staged: {}", httpd.said());
             answers.file.push(time("/file").0);
             let (elapsed, length) = time("/md-status");
@@ -81,13 +80,18 @@ pub fn storm(module: &Module, domains: usize) -> Answers {
     answers
 }
 
-fn config(mut config: Config, module: &Module, names: &[String]) -> Config {
+/// Each name is a domain, with the name `second` in it, where that is one.
+pub fn config(mut config: Config, module: &Module, names: &[String], second: &str) -> Config {
     config = config.line("LogLevel warn\nMDPrivateKeys P-256\nThreadsPerChild 25");
     if let Some(file) = &module.file {
         config = config.module(file);
     }
     for name in names {
-        config = config.line(&format!("MDomain {name}")).site(name, &[]);
+        let other = format!("{second}.{name}");
+        config = match second {
+            "" => config.line(&format!("MDomain {name}")).site(name, &[]),
+            _ => config.line(&format!("MDomain {name} {other}")).site(name, &[&other]),
+        };
     }
     config
 }
@@ -102,15 +106,20 @@ pub fn run(module: &Module, domains: usize, validation: Validation) -> Run {
     }
     .start();
     let names: Vec<String> = (0..domains).map(|n| format!("d{n}.test")).collect();
-    let config = config(Config::with_ca(&lab, &pebble.authority), module, &names);
+    let config = config(Config::with_ca(&lab, &pebble.authority), module, &names, "");
+    until_staged(config, &names, &pebble)
+}
+
+/// From exec to the certificates of all.
+pub fn until_staged(config: Config, names: &[String], pebble: &Pebble) -> Run {
     let store = config.store();
     // What the preparations left to be written shall not slow down the run.
     rustix::fs::sync();
     let begin = Instant::now();
     let httpd = config.start();
-    for name in &names {
+    for name in names {
         // One small file is read at a time: watching must not disturb.
-        while !is_staged(&store, name) {
+        while !is_done(&store, name) {
             assert!(begin.elapsed() < PATIENCE, "{name} is not staged: {}", httpd.said());
             thread::sleep(Duration::from_millis(20));
         }
@@ -125,6 +134,11 @@ pub fn run(module: &Module, domains: usize, validation: Validation) -> Run {
         accounts: pebble.account_count(),
         orders: pebble.order_count(),
     }
+}
+
+/// A set that went live is not in staging any more.
+fn is_done(store: &Path, name: &str) -> bool {
+    is_staged(store, name) || store.join("domains").join(name).join("pubcert.p-256.pem").exists()
 }
 
 fn is_staged(store: &Path, name: &str) -> bool {

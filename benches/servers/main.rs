@@ -7,6 +7,7 @@
 //! make bench ARGS="second-start 10000 1 floor ours"
 //! make bench ARGS="status 1000 3 c ours"
 //! make bench ARGS="issue slowca"              # 200 and 30 domains, 1 round
+//! make bench ARGS="dns 200 3"                 # domains, rounds
 //! make bench ARGS="handshake 2000 3"          # handshakes with each server in each round, rounds
 //! make bench ARGS="staples 1000 ours"         # certificates
 //! make bench ARGS="fallback 200 3 ours"
@@ -19,7 +20,8 @@
 //! are to have keys of P-256, and where they are to have the default, RSA; `rss`: the summed PSS of all
 //! processes; `issue`: seconds from exec until every domain has its first certificate from a local CA
 //! (pebble, which refuses one nonce in twenty) in staging; `slowca`: the same where the CA waits up to five
-//! seconds before it validates a name; `status`: how long md-status, server-status and its text for scripts
+//! seconds before it validates a name; `dns`: `issue` by http-01, and with wildcards by dns-01 through dynamic
+//! updates of BIND and through httpd's responder; `status`: how long md-status, server-status and its text for scripts
 //! take, from the request to the last byte, the first time, idle, and while renewals write their state;
 //! `status-storm`: the same while all domains get their first certificates, beside a file of the JSON's
 //! length; `handshake`: httpd's processor time for a full TLS 1.3 handshake with no stapling (ours and the C
@@ -41,6 +43,7 @@
 mod certificate;
 #[path = "../live/cpu.rs"]
 mod cpu;
+mod dns;
 mod handshake;
 mod issue;
 mod planted;
@@ -76,6 +79,7 @@ enum Scenario {
     Rss,
     Issue,
     SlowCa,
+    Dns,
     Status,
     StatusStorm,
     Handshake,
@@ -90,7 +94,7 @@ impl Scenario {
         match self {
             Scenario::FirstStart | Scenario::SecondStart | Scenario::Rss | Scenario::Status => (1000, 3),
             Scenario::StatusStorm => (1000, 1),
-            Scenario::Issue => (200, 1),
+            Scenario::Issue | Scenario::Dns => (200, 1),
             Scenario::Fallback => (200, 3),
             Scenario::SlowCa => (30, 1),
             Scenario::Handshake => (2000, 3),
@@ -110,8 +114,9 @@ fn main() {
             std::process::exit(2);
         }
     };
-    let is_issuing =
-        |scenario: &Scenario| matches!(scenario, Scenario::Issue | Scenario::SlowCa | Scenario::StatusStorm);
+    let is_issuing = |scenario: &Scenario| {
+        matches!(scenario, Scenario::Issue | Scenario::SlowCa | Scenario::Dns | Scenario::StatusStorm)
+    };
     let is_stapling = |scenario: &Scenario| {
         matches!(scenario, Scenario::Handshake | Scenario::Staples | Scenario::Questions)
     };
@@ -134,6 +139,7 @@ fn main() {
     for scenario in issuing {
         match scenario {
             Scenario::StatusStorm => measure_storm(&request),
+            Scenario::Dns => measure_dns(&request),
             _ => measure_issuance(scenario, &request),
         }
     }
@@ -163,6 +169,7 @@ impl Request {
                 "fallback" => scenarios.push(Scenario::Fallback),
                 "rss" => scenarios.push(Scenario::Rss),
                 "issue" => scenarios.push(Scenario::Issue),
+                "dns" => scenarios.push(Scenario::Dns),
                 "slowca" => scenarios.push(Scenario::SlowCa),
                 "status-storm" => scenarios.push(Scenario::StatusStorm),
                 "status" => scenarios.push(Scenario::Status),
@@ -316,6 +323,14 @@ fn measure_storm(request: &Request) {
     }
     json.push(file);
     table::print(&[("JSON ms", &json), ("page ms", &page)], ("µs a domain", 1000.0), domains);
+}
+
+fn measure_dns(request: &Request) {
+    let (domains, rounds) = Scenario::Dns.defaults();
+    let (domains, rounds) = (request.domains.unwrap_or(domains), request.rounds.unwrap_or(rounds));
+    let has_ways = |file: &PathBuf| !support::module::is_c(file);
+    let modules = request.modules.iter().filter(|module| module.file.as_ref().is_some_and(has_ways));
+    dns::measure(&modules.collect::<Vec<_>>(), domains, rounds);
 }
 
 fn measure_issuance(scenario: Scenario, request: &Request) {
