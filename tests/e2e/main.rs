@@ -14,6 +14,7 @@ mod directives;
 mod dns;
 mod dns_delegated;
 mod dns_hooks;
+mod dns_page;
 mod dns_responder;
 mod ends;
 mod events;

@@ -50,6 +50,7 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "challenges::http_01_is_answered_in_tls_by_a_host_that_has_no_certificate_yet",
         "there its 503 is for challenges, too",
     ),
+    ("dns_page::", "it sets TXT records by commands alone"),
     ("dns::", "it sets TXT records by commands alone"),
     ("dns_delegated::", "it neither answers DNS questions nor knows acme-dns"),
     ("dns_hooks::", "it calls no hooks of other clients"),

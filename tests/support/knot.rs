@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Lab;
 use super::dns::{Zone, folder, start};
@@ -45,6 +45,19 @@ impl Knot {
         }
         acls += "  - id: transfer\n    address: 127.0.0.0/8\n    action: transfer\n";
         let keys = if keys.is_empty() { keys } else { format!("key:\n{keys}") };
+        Knot::start(dir, address, &format!("{keys}acl:\n{acls}zone:\n{list}"))
+    }
+
+    /// A server with these sections of its own, beside those that say where it listens. Files of zones are
+    /// relative to the folder that `sections` is given.
+    pub fn with(lab: &Lab, sections: impl FnOnce(&Path) -> String) -> Knot {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, lab.port()));
+        let dir = folder(lab, "knot", address.port());
+        let sections = sections(&dir);
+        Knot::start(dir, address, &sections)
+    }
+
+    fn start(dir: PathBuf, address: SocketAddr, sections: &str) -> Knot {
         fs::create_dir_all(dir.join("db")).unwrap();
         let place = dir.display();
         let control = std::env::temp_dir().join(format!("knot-{}.sock", address.port()));
@@ -52,7 +65,7 @@ impl Knot {
             "server:\n    rundir: {place}\n    listen: {}@{}\n    udp-workers: 1\n    tcp-workers: 1\n    \
              background-workers: 1\ncontrol:\n    listen: {}\nlog:\n  - target: stderr\n    any: info\n\
              database:\n    storage: {place}/db\n\
-             {keys}acl:\n{acls}zone:\n{list}",
+             template:\n  - id: default\n    storage: {place}\n{sections}",
             address.ip(),
             address.port(),
             control.display()

@@ -66,6 +66,12 @@ impl Named {
         Named::start(dir, address, &config)
     }
 
+    /// A server with these statements of its own, beside those that say where it listens.
+    pub fn with(lab: &Lab, statements: &str) -> Named {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, lab.port()));
+        Named::start(folder(lab, "named", address.port()), address, statements)
+    }
+
     fn start(dir: PathBuf, address: SocketAddr, zones: &str) -> Named {
         let config = dir.join("named.conf");
         let listen = format!("port {} {{ {}; }}", address.port(), address.ip());
