@@ -3,7 +3,7 @@
 
 use super::Name;
 use super::wire::{Malformed, OptRcode, Question, Rtype};
-use crate::log::plain;
+use crate::log::{counted, plain};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,6 +14,8 @@ pub enum Error {
     Stopped,
     #[error("the DNS server {server} did not answer within {} seconds", .limit.as_secs())]
     Timeout { server: SocketAddr, limit: Duration },
+    #[error("the DNS server {server} has not answered lately, and is not asked again for {}", minutes(.wait))]
+    Silent { server: SocketAddr, wait: Duration },
     #[error("the DNS server {server} cannot be reached by {way}: {}", plain(.source))]
     Io { server: SocketAddr, way: &'static str, source: io::Error },
     #[error("the answer of the DNS server {server} cannot be read: {reason}")]
@@ -46,8 +48,12 @@ impl Error {
 
     /// Whether another try, or another server, may do better.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Error::Timeout { .. })
+        matches!(self, Error::Timeout { .. } | Error::Silent { .. })
     }
+}
+
+fn minutes(time: &Duration) -> String {
+    counted(usize::try_from(time.as_secs().div_ceil(60)).unwrap_or(usize::MAX), "minute")
 }
 
 /// What to look at.

@@ -197,7 +197,7 @@ pub fn ask(dns: &dyn Dns, server: SocketAddr, name: &Name, recursion: Recursion)
     let answer = match dns.ask(server, &question, recursion) {
         Ok(answer) => answer,
         Err(dns::Error::Stopped) => return Err(Stopped),
-        Err(error @ (dns::Error::Timeout { .. } | dns::Error::Io { .. })) => {
+        Err(error @ (dns::Error::Timeout { .. } | dns::Error::Silent { .. } | dns::Error::Io { .. })) => {
             return Ok(Answer::Silence(error.to_string()));
         }
         Err(error) => return Ok(Answer::Refusal(error.to_string())),

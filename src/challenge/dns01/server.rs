@@ -49,8 +49,10 @@ impl Silent {
         self.0.insert(server, now);
     }
 
-    pub fn is_silent(&self, server: SocketAddr, period: Duration, now: Timestamp) -> bool {
-        self.0.get(&server).is_some_and(|since| *since <= now && now.since(*since) < period)
+    /// How long it is not asked yet.
+    pub fn wait(&self, server: SocketAddr, period: Duration, now: Timestamp) -> Option<Duration> {
+        let since = *self.0.get(&server)?;
+        (since <= now && now.since(since) < period).then(|| period.saturating_sub(now.since(since)))
     }
 
     pub fn forget(&mut self, server: SocketAddr) {
@@ -80,8 +82,8 @@ impl Dns for Patient<'_> {
         recursion: Recursion,
     ) -> Result<Message, dns::Error> {
         let period = Self::period(recursion);
-        if lock(self.silent).is_silent(server, period, self.clock.now()) {
-            return Err(dns::Error::Timeout { server, limit: Duration::ZERO });
+        if let Some(wait) = lock(self.silent).wait(server, period, self.clock.now()) {
+            return Err(dns::Error::Silent { server, wait });
         }
         let answer = self.dns.ask(server, question, recursion);
         match &answer {
@@ -106,10 +108,38 @@ mod tests {
         let (server, hour) = ("192.0.2.1:53".parse().unwrap(), Duration::from_secs(3600));
         let (mut silent, now) = (Silent::default(), Timestamp::from_unix(1_800_000_000));
         silent.note(server, now);
-        assert!(silent.is_silent(server, hour, now.plus(hour / 2)));
-        assert!(!silent.is_silent(server, hour, now.plus(hour)));
-        assert!(!silent.is_silent(server, hour, now.minus(hour)), "the clock was set back");
+        assert_eq!(silent.wait(server, hour, now.plus(hour / 2)), Some(hour / 2));
+        assert_eq!(silent.wait(server, hour, now.plus(hour)), None);
+        assert_eq!(silent.wait(server, hour, now.minus(hour)), None, "the clock was set back");
         silent.forget(server);
-        assert!(!silent.is_silent(server, hour, now));
+        assert_eq!(silent.wait(server, hour, now), None);
+    }
+
+    /// Answers nothing.
+    struct Nobody;
+
+    impl Dns for Nobody {
+        fn ask(&self, server: SocketAddr, _: &Question, _: Recursion) -> Result<Message, dns::Error> {
+            Err(dns::Error::Timeout { server, limit: Duration::from_secs(6) })
+        }
+
+        fn exchange(&self, server: SocketAddr, _: &[u8]) -> Result<Vec<u8>, dns::Error> {
+            Err(dns::Error::Timeout { server, limit: Duration::from_secs(6) })
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_not_asked_for_its_silence_is_told_as_such() {
+        let (silent, clock) = (Mutex::default(), crate::time::SystemClock::default());
+        let patient = Patient { dns: &Nobody, silent: &silent, clock: &clock };
+        let server = "192.0.2.1:53".parse().unwrap();
+        let question = Question::new(Name::parse("a.test").unwrap(), dns::Rtype::TXT);
+        let ask = |recursion| patient.ask(server, &question, recursion).unwrap_err();
+        assert!(ask(Recursion::No).to_string().ends_with("did not answer within 6 seconds"));
+        for (recursion, wait) in [(Recursion::No, "60 minutes"), (Recursion::Desired, "1 minute")] {
+            let told = format!("{server} has not answered lately, and is not asked again for {wait}");
+            let error = ask(recursion);
+            assert!(error.is_timeout() && error.to_string().ends_with(&told), "{error}");
+        }
     }
 }
