@@ -29,7 +29,7 @@ const ALGORITHMS: [(&str, Digest); 5] = [
 /// Why a file is no key file. Quotes nothing that could be the secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKey {
-    #[error("no TSIG key is in it: write there what `tsig-keygen NAME` prints")]
+    #[error("no TSIG key is in it")]
     Missing,
     #[error("more than one TSIG key is in it: keep one")]
     Several,

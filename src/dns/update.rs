@@ -51,6 +51,21 @@ pub enum Reason {
     OtherRequest,
 }
 
+impl Reason {
+    /// The server says that it has changed nothing: an update is done as a whole or not at all (RFC 2136 §3.7).
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Reason::Refused(rcode) | Reason::Tsig(tsig::Error::Unsigned(rcode)) => {
+                matches!(*rcode, OptRcode::REFUSED | OptRcode::NOTAUTH | OptRcode::NOTZONE | OptRcode::NOTIMP)
+            }
+            Reason::Tsig(error) => {
+                matches!(error, tsig::Error::BadKey | tsig::Error::BadSig | tsig::Error::BadTime(_))
+            }
+            Reason::Exchange(_) | Reason::OtherRequest => false,
+        }
+    }
+}
+
 impl Update {
     /// Has the server do it. Success is what the server signed.
     pub fn send(&self, dns: &dyn Dns, key: &TsigKey, now: Timestamp) -> Result<(), Failed> {

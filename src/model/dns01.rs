@@ -5,7 +5,7 @@
 
 mod secret;
 
-pub use secret::{SecretFile, SecretKind, environment, user_and_password};
+pub use secret::{FileFault, SecretFile, SecretKind, environment, user_and_password};
 
 use crate::names;
 use serde_json::{Map, Value, json};

@@ -8,7 +8,7 @@ use crate::config::advice::{self, Item};
 use crate::config::{Finding, Plan, PlannedMd};
 use crate::dns::TsigKey;
 use crate::log::{self, Level};
-use crate::model::dns01::{SecretFile, SecretKind, environment, user_and_password};
+use crate::model::dns01::{FileFault, SecretFile, SecretKind, environment, user_and_password};
 use crate::store::read_secret;
 use std::collections::BTreeMap;
 use std::io;
@@ -54,6 +54,8 @@ pub fn findings(plan: &Plan) -> Vec<Finding> {
 struct Loaded {
     file: SecretFile,
     what: &'static str,
+    /// Of the way.
+    word: String,
     /// Its access bits, where others than the owner can read it.
     mode: Option<u32>,
     /// The first domain that has it, and its place.
@@ -62,7 +64,6 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// `word`: of the way.
     fn read(word: &str, kind: SecretKind, path: &str) -> Self {
         let (what, mut file) = (kind.what(), SecretFile::at(path));
         let read = read_secret(Path::new(path), SIZE_MAX);
@@ -70,12 +71,13 @@ impl Loaded {
         match read.map_err(unreadable).and_then(|(bytes, _)| usable(kind, bytes)) {
             Ok(content) => file.content = Some(Arc::new(content)),
             Err((fault, remedy)) => {
-                file.fault = Some(format!(
-                    "MDChallengeDns01 {word}: the {what} {path} {fault}. {remedy}, then reload httpd"
-                ));
+                file.fault = Some(FileFault {
+                    what: format!("the {what} {path} {fault}"),
+                    remedy: format!("{remedy}, then reload httpd"),
+                });
             }
         }
-        Loaded { file, what, mode, ..Loaded::default() }
+        Loaded { file, what, word: word.into(), mode, ..Loaded::default() }
     }
 
     fn item(&self, text: String) -> Item<'_> {
@@ -89,8 +91,10 @@ impl Loaded {
     }
 
     fn fault(&self) -> Option<Item<'_>> {
-        let fault = self.file.fault.as_ref()?;
-        Some(self.item(format!("{fault}. Until then, challenges of type dns-01 fail.")))
+        let (FileFault { what, remedy }, word) = (self.file.fault.as_ref()?, &self.word);
+        Some(self.item(format!(
+            "MDChallengeDns01 {word}: {what}. {remedy}. Until then, challenges of type dns-01 fail."
+        )))
     }
 
     fn open_to_others(&self) -> Option<Item<'_>> {
@@ -172,7 +176,8 @@ mod tests {
 
     fn texts(planned: &mut PlannedMd) -> Vec<Result<String, String>> {
         let files = planned.dns01.as_mut().unwrap().secret_files();
-        files.map(|(_, file)| file.text().map(String::from)).collect()
+        let said = |FileFault { what, remedy }| format!("{what}. {remedy}");
+        files.map(|(_, file)| file.text().map(String::from).map_err(said)).collect()
     }
 
     #[test]

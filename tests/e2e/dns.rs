@@ -167,6 +167,39 @@ fn a_wrong_key_is_told_in_the_status_with_what_to_do() {
             assert!(detail.contains(says), "no '{says}': {detail}");
         }
         assert_nothing_left(&httpd);
+        assert!(httpd.logged("remove it by hand").is_empty(), "the server has added nothing");
+    }
+}
+
+#[test]
+fn a_file_of_no_use_is_told_once_with_one_remedy() {
+    let Some(lab) = open!() else { return };
+    let names = Names::new(&lab, &[]);
+    let (absent, other) = (lab.path("absent"), lab.path("other"));
+    fs::write(&other, "no secret").unwrap();
+    let server = names.named.address;
+    let remedies = ["Put it there for root to read", "Write there what tsig-keygen"];
+    for (way, remedy) in [
+        (format!("rfc2136 {server} {}", absent.display()), remedies[0]),
+        (format!("rfc2136 {server} {}", other.display()), remedies[1]),
+        (format!("hook:lego /bin/true env={}", absent.display()), remedies[0]),
+        (format!("hook:httpreq http://127.0.0.1:9 {}", absent.display()), remedies[0]),
+    ] {
+        let httpd = Config::with_ca(&lab, &names.pebble.authority)
+            .line(&format!("MDChallengeDns01 {way}\nMDCAChallenges dns-01"))
+            .line(&format!("MDDnsPropagation 20s {}", names.resolver.address))
+            .line("MDomain one.test")
+            .site("one.test", &[])
+            .start();
+        let detail = wait_for("a failure", SOON, || {
+            let last = httpd.md("one.test")["renewal"]["last"].clone();
+            let has_failed = last["problem"] == "challenge-setup-failure";
+            has_failed.then(|| last["detail"].as_str().unwrap().to_string())
+        });
+        let counts = ["MDChallengeDns01", remedy, "What to do: ", "reload httpd"];
+        let counts = counts.map(|text| detail.matches(text).count());
+        assert!(counts == [1; 4] && !detail.contains("by hand"), "{counts:?} in: {detail}");
+        assert_nothing_left(&httpd);
     }
 }
 

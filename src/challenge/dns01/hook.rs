@@ -62,14 +62,17 @@ fn run(
     clock: &dyn Clock,
 ) -> Result<String, Error> {
     let kind = kind_name(hook.kind);
-    let unusable = |reason: String| Error::Unusable { kind, reason };
+    let unusable = |reason: String| Error::unusable(hook.kind, reason, "Correct MDChallengeDns01");
     let call = Call::of(hook, change, record)
-        .ok_or_else(|| unusable("it has not the words that it needs: see MDChallengeDns01".into()))?;
+        .ok_or_else(|| unusable("it has not the words that it needs".into()))?;
     let mut environment = exec::Environment::default();
     if let Some(file) = &hook.env {
-        let text = file.text().map_err(unusable)?;
-        environment =
-            secrets::variables(text).map_err(|error| unusable(format!("{}: {error}", file.path)))?;
+        let text = file.text().map_err(|fault| Error::of_file(hook.kind, fault))?;
+        let bad = |error| {
+            let remedy = "Correct that line, then reload httpd";
+            Error::unusable(hook.kind, format!("{}: {error}", file.path), remedy)
+        };
+        environment = secrets::variables(text).map_err(bad)?;
     }
     for (name, value) in &call.variables {
         environment.set(name, value).map_err(|error| unusable(format!("{name}: {error}")))?;

@@ -5,7 +5,7 @@
 use super::Record;
 use super::server::{self, Unknown};
 use crate::dns::{self, BadKey, Change, Dns, Name, Resolver, TsigKey, Update, update};
-use crate::model::dns01::Rfc2136;
+use crate::model::dns01::{FileFault, Rfc2136};
 use crate::time::Clock;
 use std::net::SocketAddr;
 
@@ -13,8 +13,10 @@ use std::net::SocketAddr;
 pub enum Error {
     #[error("the server process is stopping")]
     Stopped,
-    #[error("{}", .fault.as_deref().unwrap_or("its key file was not read at the start of httpd"))]
-    NoKey { path: String, fault: Option<String> },
+    #[error("its key file was not read at the start of httpd")]
+    NoKey { path: String },
+    #[error("{}", .0.what)]
+    KeyFile(FileFault),
     #[error("the key file '{path}' cannot be used: {reason}")]
     BadKey { path: String, reason: BadKey },
     #[error("{0}")]
@@ -29,6 +31,9 @@ pub enum Error {
     Name(#[from] dns::BadName),
     #[error("{}", .0.cause())]
     Update(Box<update::Failed>),
+    /// By the only server that has got it: nothing is changed.
+    #[error("{}", .0.cause())]
+    Refused(Box<update::Failed>),
 }
 
 impl Error {
@@ -36,7 +41,8 @@ impl Error {
     pub fn advice(&self) -> Option<String> {
         Some(match self {
             Error::Stopped => return None,
-            Error::NoKey { path, .. } => format!(
+            Error::KeyFile(fault) => format!("{}.", fault.remedy),
+            Error::NoKey { path } => format!(
                 "Make '{path}' a file that root can read, as tsig-keygen writes it, and restart httpd."
             ),
             Error::BadKey { path, .. } => {
@@ -56,7 +62,7 @@ impl Error {
                  out of {zone}, correct that."
             ),
             Error::Name(_) => "Correct the name.".into(),
-            Error::Update(failed) => failed.advice(),
+            Error::Update(failed) | Error::Refused(failed) => failed.advice(),
         })
     }
 
@@ -97,6 +103,9 @@ pub fn change(
             Err(failed) if Error::is_stop(&failed) => return Err(Error::Stopped),
             // It answers by another address perhaps.
             Err(failed) if matches!(failed.reason, update::Reason::Exchange(_)) => last = Some(failed),
+            Err(failed) if failed.reason.is_refusal() && last.is_none() => {
+                return Err(Error::Refused(Box::new(failed)));
+            }
             Err(failed) => return Err(Error::Update(Box::new(failed))),
         }
     }
@@ -112,9 +121,9 @@ fn update(server: SocketAddr, zone: &Name, name: &Name, value: &str, change: Cha
 
 fn key(way: &Rfc2136) -> Result<TsigKey, Error> {
     let path = || way.key.path.clone();
-    let text = way.key.content.as_ref().ok_or_else(|| {
-        let fault = way.key.fault.clone();
-        Error::NoKey { path: path(), fault }
-    })?;
+    if let Some(fault) = &way.key.fault {
+        return Err(Error::KeyFile(fault.clone()));
+    }
+    let text = way.key.content.as_ref().ok_or_else(|| Error::NoKey { path: path() })?;
     TsigKey::parse(text).map_err(|reason| Error::BadKey { path: path(), reason })
 }

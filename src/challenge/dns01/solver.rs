@@ -104,11 +104,7 @@ impl Failed {
         match self {
             Failed::Place(error) => error.advice(),
             Failed::Update(error) => error.advice(),
-            Failed::Hook(_) => Some(
-                "Call the hook by hand as the reason says and fix what it reports; its output is in the error log with \
-                 'LogLevel md:debug'."
-                    .into(),
-            ),
+            Failed::Hook(error) => Some(error.advice()),
             Failed::AcmeDns(_) | Failed::Route(_) => Some(
                 "Check that the server of MDChallengeDns01 answers this machine (curl, MDHttpProxy).".into(),
             ),

@@ -12,8 +12,16 @@ pub struct SecretFile {
     pub path: String,
     /// `None`: not loaded, or of no use.
     pub content: Option<Arc<Zeroizing<String>>>,
-    /// Why there is no content: a sentence with directive, file, fault, and what to do.
-    pub fault: Option<String>,
+    /// Why there is no content.
+    pub fault: Option<FileFault>,
+}
+
+/// What is wrong with a file, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileFault {
+    /// Names the file.
+    pub what: String,
+    pub remedy: String,
 }
 
 impl SecretFile {
@@ -27,10 +35,11 @@ impl SecretFile {
         SecretFile { content, ..SecretFile::at(path) }
     }
 
-    /// The content, or the sentence that says why there is none.
-    pub fn text(&self) -> Result<&str, String> {
-        let not_loaded = || {
-            format!("{} was not readable when httpd was started: the log of that start says why", self.path)
+    /// The content, or why there is none.
+    pub fn text(&self) -> Result<&str, FileFault> {
+        let not_loaded = || FileFault {
+            what: format!("{} was not readable when httpd was started", self.path),
+            remedy: "The log of that start says why".into(),
         };
         let content = self.content.as_ref().map(|content| content.as_str());
         content.ok_or_else(|| self.fault.clone().unwrap_or_else(not_loaded))
@@ -97,9 +106,10 @@ mod tests {
     #[test]
     fn a_secret_that_is_not_there_says_why() {
         let mut file = SecretFile::at("/etc/k.key");
-        assert!(file.text().unwrap_err().contains("/etc/k.key was not read"));
-        file.fault = Some("it is empty".into());
-        assert_eq!(file.text(), Err("it is empty".into()));
+        assert!(file.text().unwrap_err().what.contains("/etc/k.key was not read"));
+        let fault = FileFault { what: "it is empty".into(), remedy: "Fill it".into() };
+        file.fault = Some(fault.clone());
+        assert_eq!(file.text(), Err(fault));
         assert_eq!(SecretFile::loaded("/etc/k.key", "x").text(), Ok("x"));
     }
 

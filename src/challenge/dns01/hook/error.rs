@@ -4,7 +4,7 @@
 
 use crate::exec;
 use crate::http;
-use crate::model::dns01::{HookKind, SecretFile};
+use crate::model::dns01::{FileFault, HookKind, SecretFile};
 
 /// A record was not set up or removed.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum Error {
     #[error("hook:httpreq: {url} answered with status {status}{text} ({by_hand})")]
     Refused { url: String, status: u16, text: String, by_hand: String },
     #[error("hook:{kind}: {reason}")]
-    Unusable { kind: &'static str, reason: String },
+    Unusable { kind: &'static str, reason: String, remedy: String },
 }
 
 impl Error {
@@ -35,6 +35,26 @@ impl Error {
             Error::Command { source: exec::Error::TimedOut { .. }, .. }
                 | Error::Unreached { source: http::Error::Timeout, .. }
         )
+    }
+
+    /// Whole sentences.
+    pub fn advice(&self) -> String {
+        match self {
+            Error::Unusable { remedy, .. } => format!("{remedy}."),
+            _ => "Call the hook by hand as the reason says and fix what it reports; its output is in the error log with \
+                  'LogLevel md:debug'."
+                .into(),
+        }
+    }
+
+    /// It cannot be called as it is configured.
+    pub fn unusable(kind: HookKind, reason: impl Into<String>, remedy: &str) -> Self {
+        Error::Unusable { kind: kind_name(kind), reason: reason.into(), remedy: remedy.into() }
+    }
+
+    /// A file of it is of no use.
+    pub fn of_file(kind: HookKind, fault: FileFault) -> Self {
+        Error::unusable(kind, fault.what, &fault.remedy)
     }
 
     /// The hook was not called, so there is no record to remove.

@@ -4,19 +4,20 @@
 //! 2xx is success; a redirect is none, because the password would go elsewhere.
 
 use super::call::{Change, quoted};
-use super::error::{Error, by_hand, kind_name};
+use super::error::{Error, by_hand};
 use super::secrets::authorization;
 use crate::challenge::dns01::Record;
 use crate::http::{Request, Response, Transport};
-use crate::model::dns01::{Hook, HookKind};
+use crate::model::dns01::Hook;
 use serde_json::json;
 
 /// Characters of what a server says that are shown.
 const SHOWN: usize = 300;
 
 pub fn send(hook: &Hook, change: Change<'_>, record: &Record<'_>, http: &dyn Transport) -> Result<(), Error> {
-    let unusable = |reason: String| Error::Unusable { kind: kind_name(HookKind::HttpReq), reason };
-    let [base] = hook.words.as_slice() else { return Err(unusable("it needs one URL".into())) };
+    let [base] = hook.words.as_slice() else {
+        return Err(Error::unusable(hook.kind, "it needs one URL", "Correct MDChallengeDns01"));
+    };
     let url = format!("{}/{}", base.trim_end_matches('/'), change.pick("present", "cleanup"));
     let body = json!({"fqdn": format!("{}.", record.name), "value": record.value}).to_string();
     let by_hand = || {
@@ -26,7 +27,12 @@ pub fn send(hook: &Hook, change: Change<'_>, record: &Record<'_>, http: &dyn Tra
             format!("curl{user} -H 'Content-Type: application/json' -d {} {}", quoted(&body), quoted(&url));
         by_hand(None, &line)
     };
-    let authorization = hook.user.as_ref().map(authorization).transpose().map_err(unusable)?;
+    let authorization = hook
+        .user
+        .as_ref()
+        .map(authorization)
+        .transpose()
+        .map_err(|fault| Error::of_file(hook.kind, fault))?;
     let credentials = authorization.as_ref().map(|value| ("authorization", value.as_str()));
     let request = Request {
         accept: Some("application/json"),

@@ -3,7 +3,7 @@
 //! says who we are to httpreq. No text made here quotes a content. Imports `exec` and the forms in `model`.
 
 use crate::exec::Environment;
-use crate::model::dns01::{self, SecretFile};
+use crate::model::dns01::{self, FileFault, SecretFile};
 use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
@@ -22,9 +22,12 @@ pub fn variables(text: &str) -> Result<Environment, BadLine> {
 }
 
 /// The header that says who we are (RFC 7617 §2): `USER:PASSWORD` is the one line of the file.
-pub fn authorization(file: &SecretFile) -> Result<Zeroizing<String>, String> {
-    let (user, password) = dns01::user_and_password(file.text()?)
-        .ok_or_else(|| format!("{} is not one line USER:PASSWORD", file.path))?;
+pub fn authorization(file: &SecretFile) -> Result<Zeroizing<String>, FileFault> {
+    let wrong = || FileFault {
+        what: format!("{} is not one line USER:PASSWORD", file.path),
+        remedy: "Correct it, then reload httpd".into(),
+    };
+    let (user, password) = dns01::user_and_password(file.text()?).ok_or_else(wrong)?;
     let pair = Zeroizing::new([user, ":", password].concat());
     let code = Zeroizing::new(BASE64.encode(pair.as_bytes()));
     Ok(Zeroizing::new(["Basic ", &code].concat()))
