@@ -2,8 +2,8 @@
 //! The DNS responder (`MDDnsListen`): answers the DNS questions that validate dns-01, from the values that
 //! stand in the store, in every child by one thread. [`answer`] is the server as a function of a packet;
 //! [`zones`] says what it is asked for, [`rate`] who has asked too much, [`values`] what stands in the store.
-//! [`service`] is the thread with its sockets and [`connection`]s, [`sockets`] says which ones the parent
-//! opens, keeps and closes.
+//! [`service`] is the thread with its sockets and [`connection`]s, [`waiting`] has each question wake one
+//! child, [`sockets`] says which sockets the parent opens, keeps and closes.
 //!
 //! Refuses all but questions in its zones. Imports `dns`, `store`, `challenge` and `metrics`.
 
@@ -14,6 +14,7 @@ pub mod rate;
 pub mod service;
 pub mod sockets;
 pub mod values;
+mod waiting;
 pub mod zones;
 
 pub use answer::{Carrier, Verdict, answer};

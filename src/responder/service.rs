@@ -2,18 +2,19 @@
 //! The responder of a child: one thread that waits on all sockets and answers what comes. Several children
 //! wait on the same sockets, so that a question may be gone when it is looked for. Ends within a tenth of a
 //! second when the child ends; at a graceful restart it goes on until a child of the next generation is
-//! there. Imports `answer`, `connection`, `rate`, `values` and `zones`.
+//! there. Imports all of this room but `sockets`.
 
 use super::answer::{Carrier, Unreadable, Verdict, answer};
 use super::connection::Connection;
 use super::rate::Limit;
 use super::values::values;
+use super::waiting::{Ready, Waiter};
 use super::zones::Zones;
 use crate::metrics::{DnsResult, Metrics};
 use crate::store::WorkStore;
 use crate::sync::lock;
 use crate::time::StopFlag;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -160,6 +161,7 @@ impl Ending {
 struct Rounds<'a> {
     responder: &'a Responder,
     sockets: &'a Listening,
+    waiter: Waiter<'a>,
     origin: Instant,
     limit: Limit,
     connections: Vec<Connection<TcpStream>>,
@@ -169,17 +171,15 @@ struct Rounds<'a> {
     unreadable: Unlogged,
 }
 
-/// What of a round is ready, in the order of the sockets.
-struct Ready {
-    udp: Vec<bool>,
-    tcp: Vec<bool>,
-}
-
 impl<'a> Rounds<'a> {
     fn new(responder: &'a Responder, sockets: &'a Listening) -> Self {
         Rounds {
             responder,
             sockets,
+            waiter: Waiter::new(
+                sockets.udp.iter().map(|socket| socket.as_fd()).collect(),
+                sockets.tcp.iter().map(AsFd::as_fd).collect(),
+            ),
             origin: Instant::now(),
             limit: Limit::default(),
             connections: Vec::new(),
@@ -214,24 +214,11 @@ impl<'a> Rounds<'a> {
     }
 
     fn wait(&self) -> io::Result<Ready> {
-        let is_accepting = self.now() >= self.exhausted_until;
-        let Listening { udp, tcp } = self.sockets;
-        let mut waiting: Vec<PollFd<'_>> = udp.iter().map(|socket| of_fd(socket, PollFlags::IN)).collect();
-        let accepting = if is_accepting { PollFlags::IN } else { PollFlags::empty() };
-        waiting.extend(tcp.iter().map(|listener| of_fd(listener, accepting)));
-        waiting.extend(self.connections.iter().map(|connection| {
+        let connections = self.connections.iter().map(|connection| {
             let awaited = if connection.is_sending() { PollFlags::OUT } else { PollFlags::IN };
-            of_fd(&connection.stream, awaited)
-        }));
-        let look = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK.subsec_nanos()) };
-        match poll(&mut waiting, Some(&look)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut ready = waiting.iter().map(|waiting| !waiting.revents().is_empty());
-        let udp = ready.by_ref().take(udp.len()).collect();
-        let tcp = ready.take(tcp.len()).map(|is_ready| is_ready && is_accepting).collect();
-        Ok(Ready { udp, tcp })
+            PollFd::new(&connection.stream, awaited)
+        });
+        self.waiter.wait(connections.collect(), self.now() >= self.exhausted_until, LOOK)
     }
 
     fn answer_datagrams(&mut self, socket: &dyn Datagrams) {
@@ -303,10 +290,6 @@ impl<'a> Rounds<'a> {
             self.connections.swap_remove(index);
         }
     }
-}
-
-fn of_fd(socket: &impl AsFd, awaited: PollFlags) -> PollFd<'_> {
-    PollFd::new(socket, awaited)
 }
 
 /// When unreadable values were last logged.
