@@ -41,7 +41,7 @@ pub struct Record<'a> {
     pub value: &'a str,
     /// All names that are validated together with this one.
     pub all_domains: &'a [String],
-    /// How many records of `all_domains` are set up after this one.
+    /// How many records of `all_domains` are set up, or removed, after this one.
     pub remaining: usize,
 }
 

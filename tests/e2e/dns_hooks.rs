@@ -2,6 +2,7 @@
 //! dns-01 by the hooks of other clients, each through a whole renewal with records in a real BIND, and what
 //! the clients themselves give to a hook beside what httpd does.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -17,16 +18,19 @@ use support::{Lab, Need, open_lab};
 use crate::dns::{Names, assert_certificate};
 
 macro_rules! open {
-    () => {
+    ($($more:expr),*) => {
         open_lab!(
             Need::Program("named"),
             Need::Program("unbound"),
             Need::Program("dig"),
             Need::Program("nsupdate"),
             Need::Program("tsig-keygen"),
+            $($more),*
         )
     };
 }
+
+const LEGO: &str = r#"case $1 in present) update add "$2" "$3" ;; cleanup) update delete "$2" "$3" ;; esac"#;
 
 /// A script that httpd's `User` can run.
 fn script(lab: &Lab, name: &str, text: &str) -> String {
@@ -77,8 +81,7 @@ fn assert_issued(lab: &Lab, names: &Names, way: &str) {
 fn the_program_of_lego_sets_the_records() {
     let Some(lab) = open!() else { return };
     let names = Names::new(&lab, &[]);
-    let text = r#"case $1 in present) update add "$2" "$3" ;; cleanup) update delete "$2" "$3" ;; esac"#;
-    let hook = script(&lab, "lego.sh", &format!("{}\n{text}", function(&names)));
+    let hook = script(&lab, "lego.sh", &format!("{}\n{LEGO}", function(&names)));
     let env = environment(&lab, &names);
     assert_issued(&lab, &names, &format!("hook:lego {hook} env={}", env.display()));
 }
@@ -142,6 +145,144 @@ fn an_api_of_acme_sh_sets_the_records() {
     script(&lab, "acme/dnsapi/dns_nsupdate.sh", &format!("{}\n{api}", function(&names)));
     let env = environment(&lab, &names);
     assert_issued(&lab, &names, &format!("hook:acme.sh {program} dns_nsupdate env={}", env.display()));
+}
+
+/// How often each call was made, with its variables; values and tokens are words of that length.
+fn calls(lab: &Lab) -> BTreeMap<String, usize> {
+    let file = lab.path("calls");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, "").unwrap();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let mut calls = BTreeMap::new();
+    for line in text.lines() {
+        let words = line.split_inclusive(|c: char| !is_part(c)).map(|word| {
+            let (part, end) = word.split_at(word.trim_end_matches(|c: char| !is_part(c)).len());
+            if part.len() == 43 { format!("VALUE{end}") } else { word.to_string() }
+        });
+        *calls.entry(words.collect::<String>()).or_default() += 1;
+    }
+    calls
+}
+
+/// For hooks: a line of `calls` with their name, arguments and variables of certbot.
+fn recorder(lab: &Lab) -> String {
+    let file = lab.path("calls");
+    fs::write(&file, "").unwrap();
+    // Called by root and by httpd's User.
+    fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+    let (file, variables) = (file.display(), "env | grep ^CERTBOT_ | sort | tr '\\n' ' '");
+    format!(r#"echo "${{0##*/}} $(printf '[%s] ' "$@") $({variables})" >> {file}"#)
+}
+
+/// Gets a certificate for the same names from the same CA by the client itself, with the key in its
+/// environment.
+fn assert_client_issues(lab: &Lab, names: &Names, program: &str, args: &[&str]) {
+    let key = &names.key;
+    let certificate = &names.pebble.authority.certificate;
+    let output = Command::new(program)
+        .args(args)
+        .env("KEY", format!("{}:{}:{}", key.algorithm, key.name, key.secret))
+        .envs(["LEGO_CA_CERTIFICATES", "REQUESTS_CA_BUNDLE"].map(|name| (name, certificate)))
+        .env("EXEC_PATH", lab.path("hook"))
+        .env("EXEC_SEQUENCE_INTERVAL", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{program}: {said}");
+}
+
+/// The certificate by httpd, after that by the client: it calls the hook for the same.
+fn assert_same_calls(lab: &Lab, names: &Names, of_client: &BTreeMap<String, usize>, way: &str) {
+    assert!(of_client.len() >= 2, "{of_client:#?}");
+    wait_for_txt(names.named.address, "_acme-challenge.one.test", &[]);
+    let env = environment(lab, names);
+    let mut httpd = names
+        .config_of(lab, &format!("{way} env={}", env.display()))
+        .line("MDomain one.test *.one.test\nMDRetryDelay 1h")
+        .site("one.test", &["*.one.test"])
+        .start();
+    assert_certificate(&mut httpd, &names.pebble, "one.test", &["one.test", "www.one.test"]);
+    assert_eq!(calls(lab), *of_client);
+}
+
+#[test]
+fn lego_itself_calls_the_program_as_httpd_does() {
+    let Some(lab) = open!(Need::Program("lego")) else { return };
+    let names = Names::new(&lab, &[]);
+    let hook = script(&lab, "hook", &format!("{}\n{}\n{LEGO}", recorder(&lab), function(&names)));
+    let (server, path) = (names.pebble.authority.directory(), lab.path("lego").display().to_string());
+    let resolver = names.resolver.address.to_string();
+    let args = ["--server", &server, "--email", "admin@example.test", "--accept-tos", "--path", &path];
+    let dns = ["--dns", "exec", "--dns.disable-cp", "--dns.resolvers", &resolver];
+    let rest = ["--domains", "one.test", "--domains", "*.one.test", "run"];
+    assert_client_issues(&lab, &names, "lego", &[&args[..], &dns, &rest].concat());
+    let of_client = calls(&lab);
+    assert_same_calls(&lab, &names, &of_client, &format!("hook:lego {hook}"));
+}
+
+#[test]
+fn dehydrated_itself_calls_the_hook_as_httpd_does() {
+    let Some(lab) = open!(Need::Program("dehydrated")) else { return };
+    let names = Names::new(&lab, &[]);
+    let text = r#"
+        case $1 in
+            deploy_challenge) update add "_acme-challenge.$2." "$4" ;;
+            clean_challenge) update delete "_acme-challenge.$2." "$4" ;;
+        esac"#;
+    let hook = script(&lab, "hook", &format!("{}\n{}\n{text}", recorder(&lab), function(&names)));
+    let authority = &names.pebble.authority;
+    let base = lab.path("dehydrated");
+    fs::create_dir_all(&base).unwrap();
+    fs::write(base.join("domains.txt"), "one.test *.one.test\n").unwrap();
+    let config = base.join("config");
+    let text = format!(
+        "CA=\"{}\"\nCURL_OPTS=\"--cacert {}\"\nBASEDIR={}\nCHALLENGETYPE=dns-01\nHOOK={hook}\n",
+        authority.directory(),
+        authority.certificate.display(),
+        base.display()
+    );
+    fs::write(&config, text).unwrap();
+    let config = config.display().to_string();
+    assert_client_issues(&lab, &names, "dehydrated", &["--register", "--accept-terms", "-f", &config]);
+    assert_client_issues(&lab, &names, "dehydrated", &["--cron", "-f", &config]);
+    let mut of_client = calls(&lab);
+    // Hooks are called for more than challenges; that is not for httpd.
+    of_client.retain(|call, _| call.contains("_challenge]"));
+    assert_same_calls(&lab, &names, &of_client, &format!("hook:dehydrated {hook}"));
+}
+
+#[test]
+fn certbot_itself_calls_the_hooks_as_httpd_does() {
+    let Some(lab) = open!(Need::Program("certbot")) else { return };
+    let names = Names::new(&lab, &[]);
+    let auth = r#"
+        update add "_acme-challenge.$CERTBOT_DOMAIN." "$CERTBOT_VALIDATION" >&2 || exit 1
+        echo "record of $CERTBOT_DOMAIN""#;
+    let clean_up = r#"update delete "_acme-challenge.$CERTBOT_DOMAIN." "$CERTBOT_VALIDATION""#;
+    let begin = format!("{}\n{}", recorder(&lab), function(&names));
+    let auth = script(&lab, "auth", &format!("{begin}\n{auth}"));
+    let clean_up = script(&lab, "cleanup", &format!("{begin}\n{clean_up}"));
+    let server = names.pebble.authority.directory();
+    let dirs = ["--config-dir", "--work-dir", "--logs-dir"];
+    let dir = lab.path("certbot").display().to_string();
+    let dirs = dirs.map(|option| [option, dir.as_str()]).concat();
+    let args = ["certonly", "--manual", "--preferred-challenges", "dns", "--server", &server];
+    let hooks = ["--manual-auth-hook", &auth, "--manual-cleanup-hook", &clean_up];
+    let rest = [
+        "--agree-tos",
+        "-m",
+        "admin@example.test",
+        "--no-eff-email",
+        "-n",
+        "-d",
+        "one.test",
+        "-d",
+        "*.one.test",
+    ];
+    assert_client_issues(&lab, &names, "certbot", &[&args[..], &hooks, &dirs, &rest].concat());
+    let of_client = calls(&lab);
+    assert_same_calls(&lab, &names, &of_client, &format!("hook:certbot {auth} {clean_up}"));
 }
 
 /// Answers `POST /present` and `POST /cleanup` of one user, and passes the record on by nsupdate.

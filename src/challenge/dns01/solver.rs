@@ -118,11 +118,12 @@ impl Failed {
 }
 
 /// Whether records are added one by one, so that several stand at one name at once. Commands may replace the
-/// record that is there, and the C module calls them for one after the other.
+/// record that is there, and the C module calls them for one after the other. Hooks have all values of an order
+/// from their clients before the CA looks at the first; APIs of acme.sh often remove them together.
 pub fn adds_one_by_one(way: &Way) -> bool {
     match way {
         Way::Rfc2136(_) | Way::AcmeDns(_) | Way::Responder => true,
-        Way::Hook(hook) => matches!(hook.kind, HookKind::Lego | HookKind::HttpReq),
+        Way::Hook(hook) => hook.kind != HookKind::AcmeSh,
         Way::Command(_) => false,
     }
 }

@@ -21,6 +21,7 @@ use crate::notify::Event;
 use crate::renew::decide::error::{Error, Fault};
 use crate::store::{Work, WorkGroup};
 use crate::time::Stopped;
+use std::collections::BTreeSet;
 
 const GROUP: WorkGroup = WorkGroup::Challenges;
 
@@ -220,9 +221,16 @@ impl Presenter<'_, '_> {
 /// Takes every answer of this MD away again, also after a failure, and also those an earlier child has left.
 pub(super) fn clean_up(renewal: &Renewal<'_>) -> Result<(), Stopped> {
     let md = &renewal.target.md;
-    for domain in &md.domains {
-        let domain = domain.strip_prefix("*.").unwrap_or(domain);
-        match records::tear_down(renewal, domain) {
+    let mut known = BTreeSet::new();
+    let domains = md.domains.iter().map(|domain| domain.strip_prefix("*.").unwrap_or(domain));
+    let all: Vec<_> = domains
+        .filter(|domain| known.insert(*domain))
+        .map(|domain| (domain, records::of(renewal, domain)))
+        .collect();
+    let mut later: usize = all.iter().map(|(_, records)| records.len()).sum();
+    for (domain, records) in all {
+        later -= records.len();
+        match records::tear_down(renewal, domain, &records, later) {
             Removal::Done => {}
             Removal::Kept => continue,
             // The next child finds the note.

@@ -189,18 +189,20 @@ pub(super) enum Removal {
     Stopped,
 }
 
-/// Removes the records of a domain, also those that an earlier child has set up.
-pub(super) fn tear_down(renewal: &Renewal<'_>, domain: &str) -> Removal {
+/// The records of a domain, also those that an earlier child has set up.
+pub(super) fn of(renewal: &Renewal<'_>, domain: &str) -> Vec<Noted> {
+    let _held = renewal.context.answering.changing();
+    folder(renewal, domain).read(dns01::NOTE).records_of(renewal.name()).cloned().collect()
+}
+
+/// Removes these records of a domain. `later`: how many of other domains come after them.
+pub(super) fn tear_down(renewal: &Renewal<'_>, domain: &str, records: &[Noted], later: usize) -> Removal {
     let name = renewal.name();
-    let records: Vec<Noted> = {
-        let _held = renewal.context.answering.changing();
-        folder(renewal, domain).read(dns01::NOTE).records_of(name).cloned().collect()
-    };
     if records.is_empty() || is_left_to_others(renewal, domain) {
         return Removal::Done;
     }
-    for noted in &records {
-        match remove(renewal, domain, noted) {
+    for (before, noted) in records.iter().enumerate() {
+        match remove(renewal, domain, noted, later + records.len() - 1 - before) {
             Ok(()) => {}
             Err(failed) if failed.is_stopped() => return Removal::Stopped,
             Err(failed) if failed.is_unreached() && records.len() <= KEPT_MAX => {
@@ -256,10 +258,15 @@ fn name_of(domain: &str, noted: &Noted) -> String {
     noted.at.clone().unwrap_or_else(|| dns01::record_name(domain))
 }
 
-fn remove(renewal: &Renewal<'_>, domain: &str, noted: &Noted) -> Result<(), solver::Failed> {
+fn remove(
+    renewal: &Renewal<'_>,
+    domain: &str,
+    noted: &Noted,
+    remaining: usize,
+) -> Result<(), solver::Failed> {
     let (owner, name) = (renewal.name(), name_of(domain, noted));
     let all_domains = &renewal.target.md.domains;
-    let record = Record { domain, name: &name, value: &noted.value, all_domains, remaining: 0 };
+    let record = Record { domain, name: &name, value: &noted.value, all_domains, remaining };
     if noted.served_for.is_some() {
         let _held = renewal.context.answering.changing();
         return Ok(responder::tear_down(&renewal.context.store, GROUP, owner, &record)?);
