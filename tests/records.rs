@@ -7,7 +7,7 @@ use doubles::dns::{KEY, Refusal};
 use doubles::fake_ca::problem;
 use doubles::{Endpoint, FakeDns, Host, VirtualClock};
 use mod_md::challenge::dns01;
-use mod_md::dns::OptRcode;
+use mod_md::dns::{Name, OptRcode};
 use mod_md::managed::Managed;
 use mod_md::managed::save_error::SaveError;
 use mod_md::managed::staging::Staging;
@@ -348,10 +348,11 @@ fn a_record_whose_server_is_not_reached_is_removed_by_the_next_renewal() {
 #[test]
 fn the_responder_answers_from_the_folder_that_the_cname_leads_to() {
     for (alias, folder) in [(None, "a.test"), (Some("a-test.acme.test"), "a-test.acme.test")] {
-        let lab = Lab::new();
+        let mut lab = Lab::new();
         lab.dns.zone("acme.test", &[(1, NO_LAG)]);
-        if let Some(alias) = alias {
-            lab.dns.alias("_acme-challenge.a.test", alias);
+        match alias {
+            Some(alias) => lab.dns.alias("_acme-challenge.a.test", alias),
+            None => lab.host.settings.dns_zones = vec![Name::parse("_acme-challenge.a.test").unwrap()],
         }
         let path = lab.host.path.join("challenges").join(folder).join(dns01::NOTE);
         let store = StartStore::open(&lab.host.path, None).unwrap().unsynced();

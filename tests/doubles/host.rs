@@ -6,6 +6,7 @@ use crate::clock::VirtualClock;
 use crate::fake_ca::{FakeCa, problem};
 use mod_md::challenge::http01;
 use mod_md::crypto::PrivateKey;
+use mod_md::dns::Name;
 use mod_md::http::{self, Transport};
 use mod_md::managed::Managed;
 use mod_md::managed::staging::Staging;
@@ -54,6 +55,7 @@ impl Host {
             retry: Retry { delay: Duration::from_secs(30), failover: 13 },
             check_interval: Duration::from_secs(43_200),
             initial_delay: Duration::ZERO,
+            dns_zones: vec![Name::parse("acme.test").unwrap()],
             parallel: 16,
             reachable_by_http: true,
             reachable_by_https: true,

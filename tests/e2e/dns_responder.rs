@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use mod_md::dns::{Message, Name, Opcode, Question, Rtype};
 use serde_json::json;
-use support::dns::{dig, look_up};
+use support::dns::{Zone, dig, look_up};
+use support::named::Named;
 use support::pebble::Authority;
 use support::process::{children, is_alive, signal};
 use support::unbound::Unbound;
-use support::{Config, Httpd, Lab, SOON, open_lab, wait_for};
+use support::{Config, Httpd, Lab, Need, SOON, open_lab, wait_for};
 
 const ZONE: &str = "acme.example.net";
 
@@ -550,4 +551,57 @@ fn an_answer_comes_from_the_address_that_was_asked() {
         }
     }
     httpd.stop();
+}
+
+/// With a responder at this port, whose CA and module ask different resolvers.
+fn renewing(lab: &Lab, port: u16, authority: &Authority, resolver: SocketAddr) -> Config {
+    Config::with_ca(lab, authority)
+        .line(&format!("MDDnsListen 127.0.0.1:{port}\nMDDnsZone {ZONE} ns.example.net"))
+        .line(&format!("MDChallengeDns01 responder\nMDCAChallenges dns-01\nMDDnsPropagation 5s {resolver}"))
+        .line("MDomain one.test *.one.test\nMDRetryDelay 1h")
+        .site("one.test", &["*.one.test"])
+}
+
+#[test]
+fn a_resolver_that_does_not_reach_this_server_is_not_asked_about_its_zones() {
+    let Some(lab) = open_lab!(Need::Program("named"), Need::Program("unbound"), Need::Program("dig")) else {
+        return;
+    };
+    let port = lab.port();
+    let zone = Zone::new("one.test").record(&format!("_acme-challenge CNAME one.{ZONE}."));
+    let named = Named::primary(&lab, &[zone]);
+    let world = Unbound::start(&lab, &[("one.test", named.address), (ZONE, local(port))]);
+    // As behind a router that does not hand our own address back to us.
+    let near = Unbound::start(&lab, &[("one.test", named.address)]);
+    let pebble = Authority::new(&lab).resolver(world.address).start();
+    let httpd = renewing(&lab, port, &pebble.authority, near.address).start();
+    httpd.wait_staged("one.test");
+}
+
+#[test]
+fn a_name_that_leads_into_no_zone_is_told_with_the_record_to_set() {
+    let Some(lab) = open_lab!(Need::Program("named"), Need::Program("unbound"), Need::Program("dig")) else {
+        return;
+    };
+    let set = format!("'_acme-challenge.one.test. CNAME one.test.{ZONE}.'");
+    let typo = "one.acme.example.com";
+    for (record, at) in [("@ TXT x", "_acme-challenge.one.test"), ("_acme-challenge CNAME TYPO.", typo)] {
+        let port = lab.port();
+        let zone = Zone::new("one.test").record(&record.replace("TYPO", typo));
+        let named = Named::primary(&lab, &[zone, Zone::new("acme.example.com")]);
+        let zones = ["one.test", "acme.example.com"].map(|zone| (zone, named.address));
+        let resolver = Unbound::start(&lab, &zones);
+        let pebble = Authority::new(&lab).resolver(resolver.address).start();
+        let root = lab.path(format!("httpd-{port}"));
+        let httpd = renewing(&lab, port, &pebble.authority, resolver.address).root(&root).start();
+        let last = wait_for("a failure", SOON, || {
+            let last = httpd.md("one.test")["renewal"]["last"].clone();
+            last["problem"].is_string().then_some(last)
+        });
+        assert_eq!(last["problem"], "challenge-setup-failure", "the CA is not asked: {last}");
+        let detail = last["detail"].as_str().unwrap();
+        for says in [at, "in no zone of MDDnsZone (acme.example.net)", "name servers of one.test", &set] {
+            assert!(detail.contains(says), "no '{says}': {detail}");
+        }
+    }
 }

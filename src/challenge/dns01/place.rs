@@ -5,6 +5,9 @@
 
 use crate::dns::{self, Name, Resolver};
 
+/// Before the name that is validated.
+const LABEL: &str = "_acme-challenge.";
+
 /// The final name of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -29,6 +32,9 @@ pub enum Zone<'a> {
     Known(&'a Name),
     /// To be looked up.
     Wanted,
+    /// The nearest of these, which httpd answers for itself. Nobody is asked about names in them: this machine
+    /// may not reach the address that the world asks.
+    Ours(&'a [Name]),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +45,19 @@ pub enum Error {
     Aliases(dns::Error),
     #[error("the CNAME records of {from} lead to {to}, and no zone is found there")]
     DeadEnd { from: Name, to: Name },
+    #[error("{}", outside(.name, .zones))]
+    Outside { from: Name, name: Name, zones: Vec<Name> },
+}
+
+fn outside(name: &Name, zones: &[Name]) -> String {
+    let zones: Vec<String> = zones.iter().map(ToString::to_string).collect();
+    match zones.as_slice() {
+        [] => "httpd answers no DNS questions, as MDDnsListen or MDDnsZone is missing".into(),
+        _ => format!(
+            "validators look for the TXT record at {name}, which is in no zone of MDDnsZone ({})",
+            zones.join(", ")
+        ),
+    }
 }
 
 impl Error {
@@ -48,6 +67,7 @@ impl Error {
             Error::Stopped => return None,
             Error::Aliases(dns::Error::Loop { name } | dns::Error::TooManyAliases { name, .. }) => name,
             Error::DeadEnd { from, .. } => from,
+            Error::Outside { from, zones, .. } => return Some(into_zone(from, zones)),
             Error::Aliases(_) => return Some("Check the DNS of the domain.".into()),
         };
         Some(format!(
@@ -57,9 +77,25 @@ impl Error {
     }
 }
 
+/// The record that leads from a name into the first of these zones. Two names have two of them.
+fn into_zone(from: &Name, zones: &[Name]) -> String {
+    // A zone that is one such name fits that name alone, as far as its owner is concerned.
+    let is_shared = |zone: &&Name| !zone.to_string().starts_with(LABEL);
+    let Some(zone) = zones.iter().find(is_shared).or(zones.first()) else {
+        return "Add 'MDDnsListen ADDRESS:53' and 'MDDnsZone ZONE', and reload httpd.".into();
+    };
+    let text = from.to_string();
+    let label = text.strip_prefix(LABEL).unwrap_or(&text);
+    format!(
+        "Set this record once at the name servers of {label}, in place of any other there: '{from}. CNAME {label}.{zone}.' \
+         The renewal is tried again by itself."
+    )
+}
+
 /// Follows CNAMEs from `start`, 8 at most.
 pub fn find(start: &Name, zone: Zone<'_>, resolver: &Resolver<'_>) -> Result<Found, Error> {
-    let name = match resolver.follow(start) {
+    let ours = if let Zone::Ours(zones) = zone { zones } else { &[] };
+    let name = match resolver.follow_into(start, ours) {
         Ok(name) => name,
         Err(dns::Error::Stopped) => return Err(Error::Stopped),
         Err(error @ (dns::Error::Loop { .. } | dns::Error::TooManyAliases { .. })) => {
@@ -74,6 +110,13 @@ pub fn find(start: &Name, zone: Zone<'_>, resolver: &Resolver<'_>) -> Result<Fou
     let (zone, unknown) = match zone {
         Zone::Any => (None, None),
         Zone::Known(zone) => (Some(zone.clone()), None),
+        Zone::Ours(zones) => match nearest(&name, zones) {
+            Some(zone) => (Some(zone.clone()), None),
+            None => {
+                let (from, zones) = (start.clone(), zones.to_vec());
+                return Err(Error::Outside { from, name, zones });
+            }
+        },
         Zone::Wanted => match resolver.zone_of(&name) {
             Ok(zone) => (Some(zone), None),
             Err(dns::Error::Stopped) => return Err(Error::Stopped),
@@ -84,4 +127,8 @@ pub fn find(start: &Name, zone: Zone<'_>, resolver: &Resolver<'_>) -> Result<Fou
         },
     };
     Ok(Found { place: Place { name, zone }, unknown })
+}
+
+fn nearest<'a>(name: &Name, zones: &'a [Name]) -> Option<&'a Name> {
+    zones.iter().filter(|zone| name.is_in(zone)).max_by_key(|zone| zone.as_bytes().len())
 }

@@ -26,6 +26,8 @@ pub struct Tools<'a> {
     pub dns: &'a dyn Dns,
     /// Of the system.
     pub resolvers: &'a [SocketAddr],
+    /// That httpd answers for itself.
+    pub zones: &'a [Name],
     pub clock: &'a dyn Clock,
     pub store: &'a WorkStore,
     /// Held while answers are changed.
@@ -191,6 +193,7 @@ impl<'a> Solver<'a> {
         }
         let configured = self.configured_zone()?;
         let zone = match (&configured, self.wants_zone()) {
+            _ if matches!(self.way(), Way::Responder) => Zone::Ours(self.tools.zones),
             (Some(zone), _) => Zone::Known(zone),
             (None, true) => Zone::Wanted,
             (None, false) => Zone::Any,

@@ -3,6 +3,7 @@
 
 use crate::config::Plan;
 use crate::counters::Counters;
+use crate::dns::Name;
 use crate::httpd::state::{PageSettings, Server, State};
 use crate::httpd::sys;
 use crate::metrics::Metrics;
@@ -55,5 +56,9 @@ pub fn settings(plan: &Plan) -> Settings {
         reachable_by_http: plan.can_http,
         reachable_by_https: plan.can_https,
         commands: Commands { notify: global.notify_cmd.clone(), message: global.message_cmd.clone() },
+        dns_zones: match global.dns.is_on() {
+            true => global.dns.zones.iter().filter_map(|zone| Name::parse(&zone.zone).ok()).collect(),
+            false => Vec::new(),
+        },
     }
 }

@@ -49,7 +49,8 @@ fn with_solver<T>(renewal: &Renewal<'_>, act: impl FnOnce(&Solver<'_>, Tools<'_>
     let dns = Patient { dns: context.dns(), silent: context.answering.silent(), clock };
     let (store, changing) = (&context.store, context.answering.lock());
     let connect = || context.cas.connect_beside(&renewal.target.route);
-    let tools = Tools { dns: &dns, resolvers: &resolvers, clock, store, changing, connect: &connect };
+    let zones = &context.settings.dns_zones;
+    let tools = Tools { dns: &dns, resolvers: &resolvers, zones, clock, store, changing, connect: &connect };
     Some(renewal.pause(Pause::Command, || act(&Solver::new(dns01, renewal.name(), tools), tools)))
 }
 

@@ -3,6 +3,7 @@
 
 use crate::challenge::dns01::solver;
 use crate::challenge::selection::Means;
+use crate::dns::Name;
 use crate::managed::Managed;
 use crate::notify::Commands;
 use crate::renew::decide::retry::Retry;
@@ -21,6 +22,8 @@ pub struct Settings {
     /// The same for https.
     pub reachable_by_https: bool,
     pub commands: Commands,
+    /// That httpd answers for itself (`MDDnsZone`); none without `MDDnsListen`.
+    pub dns_zones: Vec<Name>,
 }
 
 impl Settings {
