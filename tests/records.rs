@@ -346,6 +346,38 @@ fn a_record_whose_server_is_not_reached_is_removed_by_the_next_renewal() {
 }
 
 #[test]
+fn notes_that_no_renewal_has_written_have_no_record_removed() {
+    let lab = Lab::new();
+    let md = lab.md(&["a.test"], update());
+    let own = dns01::value("token.thumbprint");
+    let others = [("a.test", "v=spf1 -all"), ("b.a.test", "verified-by=somebody")];
+    let odd = ["$(id).a.test", "-e.a.test", r"a\032b.a.test"].map(|at| (at, own.as_str()));
+    let planted: Vec<_> = others.into_iter().chain(odd).collect();
+    planted.iter().for_each(|(at, value)| lab.dns.add(at, value));
+    let values: Vec<_> = planted
+        .iter()
+        .map(|(at, value)| serde_json::json!({"owner": "a.test", "value": value, "at": at}))
+        .collect();
+    let note = serde_json::json!({ "values": values });
+    lab.host.store.write_json(Group::Challenges, "a.test", dns01::NOTE, &note).unwrap();
+    assert_eq!(lab.run(&md), Next::Never, "{:?}", lab.host.job("a.test"));
+    assert_eq!(lab.dns.records().len(), planted.len(), "{:?}", lab.dns.records());
+    assert_eq!(lab.challenges(), [""; 0], "they are not met again");
+}
+
+#[test]
+fn a_cname_to_a_name_that_a_shell_could_take_for_more_is_refused() {
+    let lab = Lab::new();
+    for to in ["$(id).a.test", "a;id.a.test", "-e.a.test"] {
+        lab.dns.alias("_acme-challenge.a.test", to);
+        let text = lab.failure(&lab.md(&["a.test"], update()));
+        assert!(text.contains(to) && text.contains("letters, digits"), "{text}");
+        assert_eq!((lab.dns.records(), lab.challenges()), (vec![], vec![]));
+        lab.host.clock.advance(Duration::from_secs(86_400));
+    }
+}
+
+#[test]
 fn the_responder_answers_from_the_folder_that_the_cname_leads_to() {
     for (alias, folder) in [(None, "a.test"), (Some("a-test.acme.test"), "a-test.acme.test")] {
         let mut lab = Lab::new();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the TXT record of a challenge has to stand: where the CNAMEs of its name end, in the zone that has
 //! an SOA record. Where no resolver answers, that is the name itself. Refuses loops of CNAMEs and those that
-//! lead nowhere. Imports `dns`.
+//! lead nowhere, or to names that could be more than a name to a hook. Imports `dns`.
 
 use crate::dns::{self, Name, Resolver};
 
@@ -45,6 +45,10 @@ pub enum Error {
     Aliases(dns::Error),
     #[error("the CNAME records of {from} lead to {to}, and no zone is found there")]
     DeadEnd { from: Name, to: Name },
+    #[error(
+        "the CNAME records of {from} lead to {to}, and records are set up at names of letters, digits, '-' and '_' only"
+    )]
+    Odd { from: Name, to: Name },
     #[error("{}", outside(.name, .zones))]
     Outside { from: Name, name: Name, zones: Vec<Name> },
 }
@@ -66,7 +70,7 @@ impl Error {
         let name = match self {
             Error::Stopped => return None,
             Error::Aliases(dns::Error::Loop { name } | dns::Error::TooManyAliases { name, .. }) => name,
-            Error::DeadEnd { from, .. } => from,
+            Error::DeadEnd { from, .. } | Error::Odd { from, .. } => from,
             Error::Outside { from, zones, .. } => return Some(into_zone(from, zones)),
             Error::Aliases(_) => return Some("Check the DNS of the domain.".into()),
         };
@@ -107,6 +111,9 @@ pub fn find(start: &Name, zone: Zone<'_>, resolver: &Resolver<'_>) -> Result<Fou
             return Ok(Found { place, unknown: Some(unknown) });
         }
     };
+    if !super::is_plain(&name.to_string()) {
+        return Err(Error::Odd { from: start.clone(), to: name });
+    }
     let (zone, unknown) = match zone {
         Zone::Any => (None, None),
         Zone::Known(zone) => (Some(zone.clone()), None),

@@ -272,6 +272,16 @@ fn remove(
         let _held = renewal.context.answering.changing();
         return Ok(responder::tear_down(&renewal.context.store, GROUP, owner, &record)?);
     }
+    if !dns01::is_ours(&name, &noted.value) {
+        crate::log!(
+            Warn,
+            "md[{owner}]: challenges/{domain}/{} has a record that no renewal has set up, at {}: it is not removed. A \
+             program that runs as httpd's user can have written it.",
+            dns01::NOTE,
+            name.escape_debug()
+        );
+        return Ok(());
+    }
     let tear_down = |solver: &Solver<'_>, _: Tools<'_>| solver.tear_down(&record, noted.output.as_deref());
     with_solver(renewal, tear_down).unwrap_or_else(|| {
         let left = dns01::left_behind(&name, &noted.value);
