@@ -42,7 +42,7 @@ const RUNNING: &[&str] = &[
     "protocol_get",
     "process_connection",
     "ssl_answer_challenge",
-    "news_beat",
+    "signals_beat",
     "certificate_callback",
     "message_callback",
     "ssl_ocsp_get_resp",
