@@ -336,6 +336,29 @@ fn a_restart_with_records_under_way_loses_none_and_leaves_none() {
 }
 
 #[test]
+fn what_killed_children_have_set_up_is_used_or_removed_by_the_next() {
+    let Some(lab) = open!() else { return };
+    let key = TsigKey::generate(&lab, "acme", ALGORITHM);
+    let own = Zone::new("one.test").record("_acme-challenge TXT \"admin's own\"").updated_by(&key);
+    let named = Named::primary(&lab, &[own]);
+    let resolver = Unbound::start(&lab, &[("one.test", named.address)]);
+    let pebble = Authority::new(&lab).resolver(resolver.address).slow_validation(4).start();
+    let mut httpd = Config::with_ca(&lab, &pebble.authority)
+        .line(&by_updates(named.address, &key, "20s", &[resolver.address]))
+        .line("MDomain one.test *.one.test\nMDPrivateKeys P-256\nMDRetryDelay 1s")
+        .site("one.test", &["*.one.test"])
+        .start();
+    for _ in 0..2 {
+        wait_for("records", SOON, || {
+            (look_up(named.address, "_acme-challenge.one.test", "TXT").len() == 3).then_some(())
+        });
+        httpd.replace_children();
+    }
+    assert_certificate(&mut httpd, &pebble, "one.test", &["one.test", "www.one.test"]);
+    wait_for_txt(named.address, "_acme-challenge.one.test", &["admin's own"]);
+}
+
+#[test]
 fn what_is_due_is_renewed_by_updates() {
     let Some(lab) = open!() else { return };
     let key = TsigKey::generate(&lab, "acme", ALGORITHM);
