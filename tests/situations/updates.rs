@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Situations with TXT records that are set by dynamic updates.
 
+use crate::lab::Lab;
 use crate::table::{Situation, failing, situation};
 use doubles::dns::Refusal;
 use mod_md::dns::OptRcode;
-use mod_md::model::dns01::SecretFile;
+use mod_md::model::dns01::{SecretFile, Way};
 use std::time::Duration;
 
 pub fn all() -> Vec<Situation> {
@@ -87,6 +88,14 @@ fn settings() -> Vec<Situation> {
     ]
 }
 
+/// httpd answers the questions for the record.
+fn answer(lab: &mut Lab) {
+    lab.updates(|_, _| {});
+    if let Some(dns01) = &mut lab.md.dns01 {
+        dns01.way = Way::Responder;
+    }
+}
+
 fn names() -> Vec<Situation> {
     vec![
         failing(
@@ -107,6 +116,23 @@ fn names() -> Vec<Situation> {
                     dns.alias("_acme-challenge.a.test", "b.a.test");
                     dns.alias("b.a.test", "_acme-challenge.a.test");
                 });
+            },
+        ),
+        failing(
+            "a name that leads into no zone of this httpd",
+            &[
+                "at _acme-challenge.a.test, which is in no zone of MDDnsZone (acme.test)",
+                "Set this record once at the name servers of a.test",
+                "'_acme-challenge.a.test. CNAME a.test.acme.test.'",
+            ],
+            answer,
+        ),
+        failing(
+            "a responder that answers nothing, at a renewal",
+            &["httpd answers no DNS questions", "Add 'MDDnsListen ADDRESS:53' and 'MDDnsZone ZONE'"],
+            |lab| {
+                lab.settings.dns_zones.clear();
+                answer(lab);
             },
         ),
         situation(
