@@ -191,3 +191,46 @@ fn the_lines_for_the_responder_work_by_ns() {
     let ca = Ca::new(&lab, &[("example.org", named.address), (RECORD, here)]);
     assert_renews(&mut ca.config(&lab, &(responder(port) + zone)).start(), &ca);
 }
+
+#[test]
+fn the_lines_for_hooks_and_acme_dns_are_in_order() {
+    let Some(lab) = open_lab!() else { return };
+    let rows = section("Hooks").lines().filter(|line| line.contains("| `MDChallengeDns01 "));
+    let mut lines: Vec<&str> =
+        rows.map(|row| row.rsplit_once('`').unwrap().0.rsplit_once('`').unwrap().1).collect();
+    let kinds = ["hook:lego", "hook:dehydrated", "hook:certbot", "hook:acme.sh", "hook:httpreq"];
+    assert_eq!(lines.iter().map(|line| line.split(' ').nth(1).unwrap()).collect::<Vec<_>>(), kinds);
+    let acme_dns = block("acme-dns", "MDChallengeDns01");
+    lines.push(acme_dns.trim());
+    let (place, root) = (lab.path("root"), lab.path("httpd"));
+    for line in lines {
+        let mut moved = Vec::new();
+        for word in line.split(' ').skip(2) {
+            let (front, path) = match word.split_once("env=") {
+                Some((_, path)) => ("env=", path),
+                None => ("", word),
+            };
+            if !path.starts_with('/') {
+                moved.push(word.to_string());
+                continue;
+            }
+            let file = place.join(&path[1..]);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            let is_secret = path.starts_with("/etc/apache2/");
+            let text = if path.ends_with(".user") { "me:pw\n" } else { "A=1\n" };
+            fs::write(&file, if is_secret { text } else { "#!/bin/sh\n" }).unwrap();
+            let mode = if is_secret { 0o600 } else { 0o755 };
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            moved.push(format!("{front}{}", file.display()));
+        }
+        let way = line.split(' ').nth(1).unwrap();
+        let config = Config::new(&lab)
+            .root(&root)
+            .line(&format!("MDCertificateAgreement accepted\nMDChallengeDns01 {way} {}", moved.join(" ")))
+            .line("MDomain example.org *.example.org")
+            .site("example.org", &["*.example.org"]);
+        let (passed, said) = config.configtest();
+        let told = said.lines().find(|line| line.contains("MDChallengeDns01"));
+        assert!(passed && told.is_none(), "{line}: {said}");
+    }
+}
