@@ -9,7 +9,7 @@ mod error;
 mod httpreq;
 pub mod secrets;
 
-pub use error::{Error, kind_name};
+pub use error::Error;
 
 use super::Record;
 use crate::exec;
@@ -61,7 +61,7 @@ fn run(
     limit: Duration,
     clock: &dyn Clock,
 ) -> Result<String, Error> {
-    let kind = kind_name(hook.kind);
+    let kind = hook.kind.word();
     let unusable = |reason: String| Error::unusable(hook.kind, reason, "Correct MDChallengeDns01");
     let call = Call::of(hook, change, record)
         .ok_or_else(|| unusable("it has not the words that it needs".into()))?;

@@ -13,8 +13,6 @@ use std::net::SocketAddr;
 pub enum Error {
     #[error("the server process is stopping")]
     Stopped,
-    #[error("its key file was not read at the start of httpd")]
-    NoKey { path: String },
     #[error("{}", .0.what)]
     KeyFile(FileFault),
     #[error("the key file '{path}' cannot be used: {reason}")]
@@ -42,9 +40,6 @@ impl Error {
         Some(match self {
             Error::Stopped => return None,
             Error::KeyFile(fault) => format!("{}.", fault.remedy),
-            Error::NoKey { path } => format!(
-                "Make '{path}' a file that root can read, as tsig-keygen writes it, and restart httpd."
-            ),
             Error::BadKey { path, .. } => {
                 format!("Write '{path}' with tsig-keygen (BIND) or 'keymgr -t' (Knot), and restart httpd.")
             }
@@ -120,10 +115,6 @@ fn update(server: SocketAddr, zone: &Name, name: &Name, value: &str, change: Cha
 }
 
 fn key(way: &Rfc2136) -> Result<TsigKey, Error> {
-    let path = || way.key.path.clone();
-    if let Some(fault) = &way.key.fault {
-        return Err(Error::KeyFile(fault.clone()));
-    }
-    let text = way.key.content.as_ref().ok_or_else(|| Error::NoKey { path: path() })?;
-    TsigKey::parse(text).map_err(|reason| Error::BadKey { path: path(), reason })
+    let text = way.key.text().map_err(Error::KeyFile)?;
+    TsigKey::parse(text).map_err(|reason| Error::BadKey { path: way.key.path.clone(), reason })
 }

@@ -49,7 +49,7 @@ impl Error {
 
     /// It cannot be called as it is configured.
     pub fn unusable(kind: HookKind, reason: impl Into<String>, remedy: &str) -> Self {
-        Error::Unusable { kind: kind_name(kind), reason: reason.into(), remedy: remedy.into() }
+        Error::Unusable { kind: kind.word(), reason: reason.into(), remedy: remedy.into() }
     }
 
     /// A file of it is of no use.
@@ -68,17 +68,6 @@ impl Error {
                 }
                 | Error::Unusable { .. }
         )
-    }
-}
-
-/// As `MDChallengeDns01` names it after `hook:`.
-pub fn kind_name(kind: HookKind) -> &'static str {
-    match kind {
-        HookKind::Lego => "lego",
-        HookKind::Dehydrated => "dehydrated",
-        HookKind::Certbot => "certbot",
-        HookKind::AcmeSh => "acme.sh",
-        HookKind::HttpReq => "httpreq",
     }
 }
 

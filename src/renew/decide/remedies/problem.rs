@@ -43,13 +43,10 @@ fn of_name(kind: Kind, name: &str, tried: Option<&Tried>, problem: &Problem, fac
             "Add a CAA record that allows this CA to the DNS of {name} ('dig CAA {name}' shows what is there; where there is \
              none, a domain above it counts), or configure another CA with MDCertificateAuthority."
         ),
-        (Kind::Dns | Kind::IncorrectResponse | Kind::Unauthorized | Kind::Connection, dns01::TYPE) => {
-            record::of_unseen(name, facts.dns01)
-        }
         (
             Kind::Dns | Kind::IncorrectResponse | Kind::Unauthorized | Kind::Connection,
-            dns_account01::TYPE | dns_persist01::TYPE,
-        ) => record::of_other_type(name, type_),
+            dns01::TYPE | dns_account01::TYPE | dns_persist01::TYPE,
+        ) => record::of_unseen(name, type_, facts.dns01),
         (Kind::Connection, http01::TYPE) => format!(
             "Open port 80 to the Internet in firewall and router, have httpd listen on it, and check that the A and AAAA \
              records of {name} lead to this server: http-01 comes to port 80."

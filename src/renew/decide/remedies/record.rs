@@ -2,11 +2,18 @@
 //! Advice where a CA does not find a TXT record: that of dns-01, by the way that sets it up, and those of
 //! dns-account-01 and dns-persist-01.
 
-use crate::challenge::{dns_account01, dns_persist01};
+use crate::challenge::{dns_account01, dns_persist01, dns01};
 use crate::model::dns01::Way;
 
 /// `name`: that is validated, without `*.`.
-pub fn of_unseen(name: &str, way: Option<&Way>) -> String {
+pub fn of_unseen(name: &str, type_: &str, way: Option<&Way>) -> String {
+    match type_ {
+        dns01::TYPE => of_dns01(name, way),
+        _ => of_other_type(name, type_),
+    }
+}
+
+fn of_dns01(name: &str, way: Option<&Way>) -> String {
     let look = format!("Look with 'dig TXT _acme-challenge.{name}'");
     match way {
         None | Some(Way::Command(_)) => format!(
@@ -35,7 +42,7 @@ pub fn of_unseen(name: &str, way: Option<&Way>) -> String {
 }
 
 /// The same where the record is that of another type.
-pub fn of_other_type(name: &str, type_: &str) -> String {
+fn of_other_type(name: &str, type_: &str) -> String {
     if type_ == dns_account01::TYPE {
         return format!(
             "Look with 'dig TXT' at each name server of the zone of {name} while a renewal is under way: md-status has the \
@@ -69,7 +76,7 @@ mod tests {
             (Some(Way::Responder), "an address of MDDnsListen"),
             (Some(Way::Hook(hook)), "hook:lego has to add"),
         ] {
-            let told = of_unseen("a.test", way.as_ref());
+            let told = of_unseen("a.test", dns01::TYPE, way.as_ref());
             assert!(told.contains("dig TXT _acme-challenge.a.test") && told.contains(expected), "{told}");
         }
     }
