@@ -39,7 +39,11 @@ impl SecretFile {
     pub fn text(&self) -> Result<&str, FileFault> {
         let not_loaded = || FileFault {
             what: format!("{} was not readable when httpd was started", self.path),
-            remedy: "The log of that start says why".into(),
+            remedy: format!(
+                "Make '{}' a file that root can read, and restart httpd; the log of the last start says why it \
+                 could not be read",
+                self.path
+            ),
         };
         let content = self.content.as_ref().map(|content| content.as_str());
         content.ok_or_else(|| self.fault.clone().unwrap_or_else(not_loaded))
