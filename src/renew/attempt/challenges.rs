@@ -221,6 +221,7 @@ impl Presenter<'_, '_> {
 /// Takes every answer of this MD away again, also after a failure, and also those an earlier child has left.
 pub(super) fn clean_up(renewal: &Renewal<'_>) -> Result<(), Stopped> {
     let md = &renewal.target.md;
+    let mut unreached = None;
     let mut known = BTreeSet::new();
     let domains = md.domains.iter().map(|domain| domain.strip_prefix("*.").unwrap_or(domain));
     let all: Vec<_> = domains
@@ -230,7 +231,7 @@ pub(super) fn clean_up(renewal: &Renewal<'_>) -> Result<(), Stopped> {
     let mut later: usize = all.iter().map(|(_, records)| records.len()).sum();
     for (domain, records) in all {
         later -= records.len();
-        match records::tear_down(renewal, domain, &records, later) {
+        match records::tear_down(renewal, domain, &records, later, &mut unreached) {
             Removal::Done => {}
             Removal::Kept => continue,
             // The next child finds the note.

@@ -196,28 +196,45 @@ pub(super) fn of(renewal: &Renewal<'_>, domain: &str) -> Vec<Noted> {
     folder(renewal, domain).read(dns01::NOTE).records_of(renewal.name()).cloned().collect()
 }
 
-/// Removes these records of a domain. `later`: how many of other domains come after them.
-pub(super) fn tear_down(renewal: &Renewal<'_>, domain: &str, records: &[Noted], later: usize) -> Removal {
+/// Removes these records of a domain. `later`: how many of other domains come after them. `unreached`: why the
+/// server of the way was not reached for an earlier domain of this clean-up; it is not waited for again.
+pub(super) fn tear_down(
+    renewal: &Renewal<'_>,
+    domain: &str,
+    records: &[Noted],
+    later: usize,
+    unreached: &mut Option<String>,
+) -> Removal {
     let name = renewal.name();
     if records.is_empty() || is_left_to_others(renewal, domain) {
         return Removal::Done;
     }
     for (before, noted) in records.iter().enumerate() {
-        match remove(renewal, domain, noted, later + records.len() - 1 - before) {
-            Ok(()) => {}
-            Err(failed) if failed.is_stopped() => return Removal::Stopped,
-            Err(failed) if failed.is_unreached() && records.len() <= KEPT_MAX => {
+        let remaining = later + records.len() - 1 - before;
+        let reason = match unreached {
+            Some(reason) if noted.served_for.is_none() => Some(reason.clone()),
+            _ => match remove(renewal, domain, noted, remaining) {
+                Ok(()) => None,
+                Err(failed) if failed.is_stopped() => return Removal::Stopped,
+                Err(failed) => {
+                    let reason = failed.to_string();
+                    *unreached = failed.is_unreached().then(|| reason.clone());
+                    Some(reason)
+                }
+            },
+        };
+        if let Some(reason) = reason {
+            if unreached.is_some() && records.len() <= KEPT_MAX {
                 crate::log!(
                     Warn,
-                    "md[{name}]: MDChallengeDns01: {failed}: the next renewal tries again to remove it"
+                    "md[{name}]: MDChallengeDns01: {reason}: the next renewal tries again to remove the TXT record of {}",
+                    name_of(domain, noted)
                 );
                 // The others are at the same server.
                 return Removal::Kept;
             }
-            Err(failed) => {
-                let left = dns01::left_behind(&name_of(domain, noted), &noted.value);
-                crate::log!(Warn, "md[{name}]: MDChallengeDns01: {failed}: {left}");
-            }
+            let left = dns01::left_behind(&name_of(domain, noted), &noted.value);
+            crate::log!(Warn, "md[{name}]: MDChallengeDns01: {reason}: {left}");
         }
         let _held = renewal.context.answering.changing();
         report(renewal, domain, folder(renewal, domain).forget_record(name, noted));
