@@ -346,6 +346,25 @@ fn a_record_whose_server_is_not_reached_is_removed_by_the_next_renewal() {
 }
 
 #[test]
+fn a_record_whose_zone_cannot_be_looked_up_is_removed_by_the_next_renewal() {
+    let lab = Lab::new();
+    let md = lab.md(&["a.test"], update());
+    let dns = lab.dns.clone();
+    lab.host.ca.rules(|rules| {
+        rules.validate = Arc::new(move |_| {
+            dns.silence(53);
+            Err(problem("dns", "no such record"))
+        });
+    });
+    let Next::At(_) = lab.run(&md) else { panic!("no next try") };
+    assert_eq!((lab.dns.records().len(), lab.challenges()), (1, vec!["a.test".to_string()]));
+    lab.dns.speak(53);
+    lab.host.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
+    lab.host.clock.advance(Duration::from_secs(3600));
+    lab.assert_issued(&md);
+}
+
+#[test]
 fn a_clean_up_waits_for_a_dead_server_once_and_not_for_each_domain() {
     let lab = Lab::new();
     let md = lab.md(&["a.test", "b.a.test", "c.a.test", "d.a.test"], update());

@@ -20,7 +20,12 @@ pub enum Error {
     #[error("{0}")]
     Server(#[from] Unknown),
     #[error("the zone of the TXT record {name} is not known: {reason}")]
-    NoZone { name: String, reason: String },
+    NoZone {
+        name: String,
+        reason: String,
+        /// No resolver has answered; where one has, there is none.
+        is_unasked: bool,
+    },
     #[error("the DNS server {server} has no address")]
     NoAddress { server: String },
     #[error("the record {name} is not in the zone {zone} that MDChallengeDns01 names")]
@@ -61,11 +66,12 @@ impl Error {
         })
     }
 
-    /// Whether no server has got the request, or none has answered it.
+    /// Whether no server has got the request, or none has answered it; or it is not known whom to ask.
     pub fn is_unreached(&self) -> bool {
         match self {
             Error::Update(failed) => matches!(failed.reason, update::Reason::Exchange(_)),
             Error::Server(_) => true,
+            Error::NoZone { is_unasked, .. } => *is_unasked,
             _ => false,
         }
     }

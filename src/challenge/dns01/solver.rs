@@ -160,7 +160,8 @@ pub fn described(way: &Way) -> String {
 }
 
 fn no_zone(name: &Name, reason: &dns::Error) -> rfc2136::Error {
-    rfc2136::Error::NoZone { name: name.to_string(), reason: reason.to_string() }
+    let is_unasked = !matches!(reason, dns::Error::NoZone { .. });
+    rfc2136::Error::NoZone { name: name.to_string(), reason: reason.to_string(), is_unasked }
 }
 
 impl<'a> Solver<'a> {
