@@ -13,6 +13,7 @@ use mod_md::notify::Commands;
 use mod_md::renew::attempt::context::Context;
 use mod_md::renew::worker::check;
 use mod_md::renew::worker::next::Next;
+use mod_md::startup::cleanup::start_over;
 use mod_md::time::{Clock, DAY};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -339,5 +340,38 @@ fn a_hook_that_is_told_the_domain_alone_is_not_used_for_dns_account_01() {
         assert_eq!(job.last.problem.as_deref(), Some("challenge-mismatch"));
         assert!(job.last.detail.unwrap().contains("not the name of the record"));
         assert!(!calls.exists());
+    }
+}
+
+#[test]
+fn a_restart_looks_the_record_up_at_once_and_by_its_configuration() {
+    let changed: [(&[&str], &[&str], &[&str]); 3] = [
+        (&["a.test"], PERSIST, &["a.test"]),
+        (&["a.test", "b.test"], PERSIST, &["a.test", "b.test"]),
+        (&["a.test"], &["http-01"], &[]),
+    ];
+    for (names, challenges, awaited) in changed {
+        let lab = Lab::new();
+        lab.look(&lab.md(&["a.test"], PERSIST));
+        lab.assert_waits(&[&line("a.test", "")]);
+        let since = lab.job().waiting.unwrap().since;
+        lab.advance(Duration::from_secs(1));
+        start_over(&lab.host.store, "a.test", lab.host.clock.now()).unwrap();
+        let md = lab.md(names, challenges);
+        lab.look(&md);
+        if awaited.is_empty() {
+            lab.assert_done();
+            continue;
+        }
+        let lines: Vec<String> = awaited.iter().map(|name| line(name, "")).collect();
+        lab.assert_waits(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(lab.host.ca.count(Endpoint::NewOrder), awaited.len(), "the order stays with its names");
+        if awaited.len() == 1 {
+            assert_eq!(lab.job().waiting.unwrap().since, since);
+        }
+        awaited.iter().for_each(|name| lab.dns.add(&format!("_validation-persist.{name}"), &record("")));
+        start_over(&lab.host.store, "a.test", lab.host.clock.now()).unwrap();
+        lab.look(&md);
+        lab.assert_done();
     }
 }

@@ -247,6 +247,11 @@ impl Job {
         self.is_vetoed() && self.next_run.is_some()
     }
 
+    /// Whether the renewal waits for TXT records that the admin has to set.
+    pub fn waits_for_records(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| !waiting.records.is_empty())
+    }
+
     /// Puts an entry at the head of the log and drops the oldest beyond [`LOG_MAX`].
     pub fn note(&mut self, when: Timestamp, kind: &str, status: Option<String>, detail: Option<String>) {
         self.log.insert(0, LogEntry { when, kind: kind.to_string(), status, detail });

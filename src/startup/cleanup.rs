@@ -38,7 +38,8 @@ fn is_empty(store: &StartStore, job: &Job) -> Result<bool, Error> {
 
 /// Purges the staging of a job that failed and is not finished, or has no set. Waits that a CA demanded stay,
 /// recent notifications, and an order that a CA is at work on with all its files. A job that a command
-/// postponed is postponed no more. Returns how often a purged job had failed.
+/// postponed is postponed no more, and records that one waits for are looked up at once. Returns how often a
+/// purged job had failed.
 pub fn start_over(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<u32>, Error> {
     let job = match store.read_json(Group::Staging, name, file::JOB) {
         Ok(json) => json.as_ref().and_then(|json| Job::from_json(name, json)),
@@ -77,8 +78,9 @@ pub fn start_over(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
             store.purge_but(Group::Staging, name, files)?;
             Ok((job.errors > 0).then_some(job.errors))
         }
-        // Its command is called at once.
-        Some(job) if job.is_postponed() => {
+        // Its command is called at once, or its records are looked up: the admin may have set them, or may
+        // want others now.
+        Some(job) if job.is_postponed() || job.waits_for_records() => {
             let job = Job { next_run: None, ..job };
             store.write_json(Group::Staging, name, file::JOB, &job.to_json())?;
             Ok(None)
