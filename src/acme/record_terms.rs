@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 /// The draft allows no more names.
 const ISSUERS_MAX: usize = 10;
-const ACCOUNT_MAX: usize = 2048;
+const ACCOUNT_MAX: usize = 1024;
 
 /// Empty for all other types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ fn issuer(name: &str) -> Option<String> {
 
 /// Whether this URI can stand in a record.
 pub fn is_account(uri: &str) -> bool {
-    let is_value = |b: u8| b.is_ascii_graphic() && b != b';';
+    let is_value = |b: u8| b.is_ascii_graphic() && !matches!(b, b';' | b'"' | b'\\');
     (1..=ACCOUNT_MAX).contains(&uri.len()) && uri.bytes().all(is_value)
 }
 
@@ -112,6 +112,8 @@ mod tests {
             json!("https://ca.test/a;policy=wildcard"),
             json!("https://ca.test/a b"),
             json!("https://ca.test/\n"),
+            json!("https://ca.test/\""),
+            json!("https://ca.test/\\"),
             json!("https://ca.test/ä"),
             json!("x".repeat(ACCOUNT_MAX + 1)),
         ] {
