@@ -74,6 +74,17 @@ impl Lab {
         self.host.clock.advance(by);
     }
 
+    /// As a start does it; it is not renewed again.
+    fn put_into_use(&self, md: &mut Managed) {
+        md.md.renew_mode = mod_md::model::RenewMode::Manual;
+        let staging = self.host.path.join("staging/a.test");
+        for file in std::fs::read_dir(staging).unwrap().flatten() {
+            if file.file_name() != "issued.json" {
+                std::fs::remove_file(file.path()).unwrap();
+            }
+        }
+    }
+
     #[track_caller]
     fn assert_waits(&self, lines: &[&str]) {
         let job = self.job();
@@ -263,13 +274,7 @@ fn a_record_that_ends_soon_is_warned_of_as_a_certificate_that_expires() {
     let mut md = lab.md(&["a.test"], PERSIST);
     lab.look(&md);
     lab.assert_done();
-    md.md.renew_mode = mod_md::model::RenewMode::Manual;
-    // As a start leaves it that puts the set into use.
-    let staging = lab.host.path.join("staging/a.test");
-    for file in std::fs::read_dir(staging).unwrap().flatten().filter(|file| file.file_name() != "issued.json")
-    {
-        std::fs::remove_file(file.path()).unwrap();
-    }
+    lab.put_into_use(&mut md);
     let expiring = || std::fs::read_to_string(&calls).unwrap().matches("expiring a.test").count();
     // A tenth of 90 days: MDWarnWindow's default.
     lab.advance(DAY * 90);
@@ -374,4 +379,30 @@ fn a_restart_looks_the_record_up_at_once_and_by_its_configuration() {
         lab.look(&md);
         lab.assert_done();
     }
+}
+
+#[test]
+fn a_record_with_a_later_end_is_not_warned_of() {
+    let mut lab = Lab::new();
+    let calls = lab.host.dir().join("calls");
+    let message = format!("/bin/sh -c 'echo \"$@\" >> {}' sh", calls.display());
+    lab.host.settings.commands = Commands { message: Some(message), notify: None };
+    let until = lab.host.clock.now().plus(DAY * 100);
+    let ending = |days: u32| record(&format!("; persistUntil={}", until.plus(DAY * days).unix()));
+    lab.dns.add("_validation-persist.a.test", &ending(0));
+    lab.dns.add("_validation-persist.b.test", &ending(0));
+    let mut md = lab.md(&["a.test", "b.test"], PERSIST);
+    lab.look(&md);
+    lab.assert_done();
+    lab.put_into_use(&mut md);
+    let expiring = || std::fs::read_to_string(&calls).unwrap().matches("expiring a.test").count();
+    lab.advance(DAY * 92);
+    lab.dns.add("_validation-persist.a.test", &ending(200));
+    lab.look(&md);
+    assert_eq!(expiring(), 1, "that of b.test ends");
+    lab.advance(DAY);
+    // Its name is removed.
+    md.md.domains.retain(|name| name == "a.test");
+    lab.look(&md);
+    assert_eq!(expiring(), 1);
 }

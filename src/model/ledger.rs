@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// More entries are not kept, nor more orders.
 const ENTRIES_MAX: usize = 32;
+/// Names of one CA.
+const ISSUERS_MAX: usize = 10;
 
 /// Why certificates are renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,9 @@ pub struct Placed {
 pub struct RecordEnd {
     pub name: String,
     pub until: Timestamp,
+    /// The CA and the account it is for, as in `Expected`: by these it is looked up again.
+    pub issuers: Vec<String>,
+    pub account: String,
 }
 
 /// Oldest first.
@@ -100,12 +105,16 @@ impl Ledger {
         &self.records
     }
 
-    /// Notes what was found at `name` last.
-    pub fn note_record(&mut self, name: &str, until: Option<Timestamp>) {
-        self.records.retain(|record| record.name != name);
-        let until = until.map(|until| Timestamp::from_unix(until.unix()));
-        self.records.extend(until.map(|until| RecordEnd { name: name.into(), until }));
+    /// Notes what was found at its name last.
+    pub fn note_record(&mut self, record: RecordEnd) {
+        self.forget_record(&record.name);
+        self.records.push(RecordEnd { until: Timestamp::from_unix(record.until.unix()), ..record });
         drop_oldest(&mut self.records);
+    }
+
+    /// Nothing ends at `name` any more.
+    pub fn forget_record(&mut self, name: &str) {
+        self.records.retain(|record| record.name != name);
     }
 
     /// Adds the entries that only `other` has: that of an MD that continues as this one.
@@ -121,7 +130,7 @@ impl Ledger {
         drop_oldest(&mut self.placed);
         for record in records {
             if !self.records.iter().any(|known| known.name == record.name) {
-                self.note_record(&record.name, Some(record.until));
+                self.note_record(record);
             }
         }
     }
@@ -170,12 +179,17 @@ impl Placed {
 
 impl RecordEnd {
     fn to_json(&self) -> Value {
-        json!({"name": self.name, "until": self.until.to_http_date()})
+        json!({
+            "name": self.name, "until": self.until.to_http_date(), "issuers": self.issuers, "account": self.account,
+        })
     }
 
     fn from_json(value: &Value) -> Option<Self> {
-        let until = Timestamp::parse_http_date(&bounded::name_at(value, "until")?)?;
-        Some(RecordEnd { name: bounded::name_at(value, "name")?, until })
+        let text = |key: &str| bounded::name_at(value, key);
+        let until = Timestamp::parse_http_date(&text("until")?)?;
+        let issuers = value.get("issuers")?.as_array()?.iter().take(ISSUERS_MAX);
+        let issuers = issuers.filter_map(Value::as_str).filter_map(bounded::name).collect();
+        Some(RecordEnd { name: text("name")?, until, issuers, account: text("account")? })
     }
 }
 
@@ -214,10 +228,13 @@ mod tests {
     #[test]
     fn json_is_read_back_and_garbage_left_out() {
         let mut ledger = Ledger::default();
-        ledger.note_record("_validation-persist.a.test", Some(NOW));
-        ledger.note_record("_validation-persist.b.test", Some(NOW));
-        ledger.note_record("_validation-persist.b.test", None);
-        assert_eq!(ledger.records().len(), 1, "one without an end is not noted");
+        for name in ["_validation-persist.a.test", "_validation-persist.b.test", "_validation-persist.a.test"]
+        {
+            let (issuers, account) = (vec!["ca.test".into()], "https://ca.test/acct/1".into());
+            ledger.note_record(RecordEnd { name: name.into(), until: NOW, issuers, account });
+        }
+        ledger.forget_record("_validation-persist.b.test");
+        assert_eq!(ledger.records().len(), 1);
         for (cause, _) in CAUSES {
             ledger.add(Issued {
                 at: NOW,

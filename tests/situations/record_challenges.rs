@@ -7,6 +7,7 @@ use doubles::FakeDns;
 use mod_md::managed::staging::Staging;
 use mod_md::model::RenewMode;
 use mod_md::model::dns01::{Hook, HookKind, Way};
+use mod_md::model::ledger::RecordEnd;
 use mod_md::time::{Clock, DAY};
 
 fn offered(lab: &Lab, type_: &'static str) {
@@ -80,7 +81,12 @@ pub fn situations() -> Vec<Situation> {
                 let work = lab.work();
                 let staging = Staging::new(&work, crate::lab::NAME);
                 let mut ledger = staging.ledger();
-                ledger.note_record("_validation-persist.a.test", Some(lab.clock.now().plus(DAY)));
+                ledger.note_record(RecordEnd {
+                    name: "_validation-persist.a.test".into(),
+                    until: lab.clock.now().plus(DAY),
+                    issuers: vec!["ca.test".into()],
+                    account: "https://ca.test/account/0".into(),
+                });
                 staging.save_ledger(&ledger).unwrap();
                 lab.look()
             },

@@ -13,7 +13,7 @@ mod drive;
 pub(crate) mod issue;
 mod obstacle;
 mod order;
-mod persist;
+pub mod persist;
 pub mod progress;
 mod records;
 pub mod settings;

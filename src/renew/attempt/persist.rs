@@ -11,9 +11,10 @@ use crate::challenge::dns_persist01::look_up::{Error as LookUpError, Found, Look
 use crate::challenge::dns_persist01::{self, Expected, Verdict};
 use crate::challenge::dns01::server::Patient;
 use crate::managed::saved_order::Wait;
+use crate::model::ledger::{Ledger, RecordEnd};
 use crate::model::{Waiting, job};
 use crate::renew::decide::error::Error;
-use crate::renew::decide::record_wait::look_up_after;
+use crate::renew::decide::record_wait::{domain_of, is_for_names_below, look_up_after};
 use crate::time::Timestamp;
 
 /// A challenge that cannot be answered yet.
@@ -28,14 +29,20 @@ struct Lacking {
     is_all: bool,
 }
 
+/// A record that was found.
+enum End {
+    At(RecordEnd),
+    /// The name of one without an end.
+    Never(String),
+}
+
 /// What the DNS has for the challenges of an order.
 #[derive(Default)]
 pub(super) struct Records {
     /// URLs of challenges.
     found: Vec<String>,
     lacking: Vec<Lacking>,
-    /// Records that were found, and their ends.
-    ends: Vec<(String, Option<Timestamp>)>,
+    ends: Vec<End>,
 }
 
 impl Records {
@@ -117,7 +124,7 @@ impl Records {
         match judge(renewal, expected) {
             Ok(Found { verdict: Verdict::Fine { until }, domain }) => {
                 self.found.push(url);
-                self.ends.push((dns_persist01::record_name(&domain), until));
+                self.ends.push(End::new(expected, &domain, until));
             }
             Ok(Found { verdict: Verdict::Missing(line), .. }) => {
                 let reason = format!("the TXT record of {name}, where none is for this CA");
@@ -143,18 +150,53 @@ impl Records {
 
     /// Notes until when the records hold, for warnings long after this order.
     fn note_ends(&self, renewal: &Renewal<'_>) {
-        if self.ends.is_empty() {
-            return;
+        if !self.ends.is_empty() {
+            change_ledger(renewal, |ledger| self.ends.iter().for_each(|end| end.note(ledger)));
         }
-        let staging = renewal.staging();
-        let before = staging.ledger();
-        let mut ledger = before.clone();
-        self.ends.iter().for_each(|(name, until)| ledger.note_record(name, *until));
-        if ledger != before
-            && let Err(error) = staging.save_ledger(&ledger)
-        {
-            crate::log!(Warn, "md[{}]: cannot note until when a record holds: {error}", renewal.name());
+    }
+}
+
+impl End {
+    fn new(expected: &Expected<'_>, domain: &str, until: Option<Timestamp>) -> End {
+        let (name, issuers) = (dns_persist01::record_name(domain), expected.issuers.to_vec());
+        match until {
+            Some(until) => End::At(RecordEnd { name, until, issuers, account: expected.account.into() }),
+            None => End::Never(name),
         }
+    }
+
+    fn note(&self, ledger: &mut Ledger) {
+        match self {
+            End::At(record) => ledger.note_record(record.clone()),
+            End::Never(name) => ledger.forget_record(name),
+        }
+    }
+}
+
+fn change_ledger(renewal: &Renewal<'_>, change: impl FnOnce(&mut Ledger)) {
+    let staging = renewal.staging();
+    let before = staging.ledger();
+    let mut ledger = before.clone();
+    change(&mut ledger);
+    if ledger != before
+        && let Err(error) = staging.save_ledger(&ledger)
+    {
+        crate::log!(Warn, "md[{}]: cannot note until when a record holds: {error}", renewal.name());
+    }
+}
+
+/// Looks up a record that ended at a known time: the admin may have set a later one since.
+pub(crate) fn look_again(renewal: &Renewal<'_>, record: &RecordEnd) {
+    let (Some(domain), names) = (domain_of(record), &renewal.target.md.domains) else { return };
+    let is_for_names_below = is_for_names_below(domain, names);
+    let expected =
+        Expected { issuers: &record.issuers, account: &record.account, domain, is_for_names_below };
+    // What is wrong or unknown is as good as the end that is known.
+    if let Ok(Found { verdict: Verdict::Fine { until }, domain }) = judge(renewal, &expected) {
+        change_ledger(renewal, |ledger| {
+            ledger.forget_record(&record.name);
+            End::new(&expected, &domain, until).note(ledger);
+        });
     }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Records that only the admin can set: how often they are looked up while a renewal waits for them, when the
-//! log repeats the wait, and since when their end is near. Pure.
+//! log repeats the wait, and since when their end is near. Pure; imports `challenge::dns_persist01`.
 
+use crate::challenge::dns_persist01;
 use crate::model::ledger::RecordEnd;
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
@@ -20,10 +21,34 @@ pub fn is_another_day(since: Timestamp, before: Timestamp, now: Timestamp) -> bo
     days(now) > days(before)
 }
 
-/// The record that ends first, and since when to warn of that. `window`: `MDWarnWindow`.
-pub fn first_to_end(records: &[RecordEnd], window: Duration) -> Option<(&RecordEnd, Timestamp)> {
-    let first = records.iter().min_by_key(|record| record.until)?;
+/// The record of these names that ends first, and since when to warn of that. `window`: `MDWarnWindow`.
+pub fn first_to_end<'r>(
+    records: &'r [RecordEnd],
+    names: &[String],
+    window: Duration,
+) -> Option<(&'r RecordEnd, Timestamp)> {
+    let of_names =
+        records.iter().filter(|record| domain_of(record).is_some_and(|domain| is_for(domain, names)));
+    let first = of_names.min_by_key(|record| record.until)?;
     Some((first, first.until.minus(window)))
+}
+
+/// What a record stands for.
+pub fn domain_of(record: &RecordEnd) -> Option<&str> {
+    record.name.strip_prefix(&dns_persist01::record_name(""))
+}
+
+/// Whether a record of `domain` can be for one of these names.
+fn is_for(domain: &str, names: &[String]) -> bool {
+    names.iter().any(|name| {
+        name.strip_suffix(domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    })
+}
+
+/// Whether a record of `domain` has to hold for names below it.
+pub fn is_for_names_below(domain: &str, names: &[String]) -> bool {
+    names.iter().any(|name| name.strip_prefix("*.") == Some(domain))
+        || !names.iter().any(|name| name == domain)
 }
 
 #[cfg(test)]
@@ -50,10 +75,30 @@ mod tests {
 
     #[test]
     fn the_record_that_ends_first_counts() {
-        let record = |name: &str, days: u32| RecordEnd { name: name.into(), until: NOW.plus(DAY * days) };
-        let records = [record("a", 20), record("b", 10), record("c", 30)];
-        let found = first_to_end(&records, DAY * 9);
-        assert_eq!(found.map(|(record, at)| (record.name.as_str(), at)), Some(("b", NOW.plus(DAY))));
-        assert_eq!(first_to_end(&[], DAY), None);
+        let record = |domain: &str, days: u32| RecordEnd {
+            name: dns_persist01::record_name(domain),
+            until: NOW.plus(DAY * days),
+            issuers: Vec::new(),
+            account: String::new(),
+        };
+        let records = [record("a.test", 20), record("b.test", 10), record("c.test", 30), record("test.x", 1)];
+        let first = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            let found = first_to_end(&records, &names, DAY * 9)?;
+            Some((domain_of(found.0)?.to_string(), found.1.since(NOW).as_secs() / DAY.as_secs()))
+        };
+        assert_eq!(first(&["b.test", "a.test", "c.test"]), Some(("b.test".into(), 1)));
+        assert_eq!(first(&["a.test", "*.c.test"]), Some(("a.test".into(), 11)));
+        assert_eq!(first(&["www.a.test"]), Some(("a.test".into(), 11)), "it may hold for names below");
+        assert_eq!(first(&["xa.test", "test"]), None);
+    }
+
+    #[test]
+    fn a_record_holds_for_names_below_where_it_has_to() {
+        let is_below = |names: &[&str]| {
+            is_for_names_below("a.test", &names.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert!(is_below(&["a.test", "*.a.test"]) && is_below(&["*.a.test"]) && is_below(&["www.a.test"]));
+        assert!(!is_below(&["a.test", "www.a.test"]));
     }
 }

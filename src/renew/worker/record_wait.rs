@@ -10,6 +10,7 @@ use crate::model::Waiting;
 use crate::model::ledger::RecordEnd;
 use crate::notify::Event;
 use crate::renew::attempt::context::Renewal;
+use crate::renew::attempt::persist::look_again;
 use crate::renew::attempt::progress::Running;
 use crate::renew::decide::record_wait::{first_to_end, is_another_day};
 use crate::time::{DAY, Timestamp};
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 /// Where no certificate has a lifetime to take a part of.
 const LIFETIME: Duration = DAY.saturating_mul(90);
+/// More records than a ledger has: ends that change from look to look do not keep the worker.
+const LOOKS_MAX: usize = 40;
 
 /// Logs a wait that is new or has lasted another day. Returns when the record is looked up again.
 pub(super) fn waiting_for_record(renewal: &Renewal<'_>, running: &mut Running<'_>, wait: Wait) -> Next {
@@ -55,7 +58,8 @@ pub(super) fn waiting_for_record(renewal: &Renewal<'_>, running: &mut Running<'_
     Next::At(until)
 }
 
-/// Warns of a record that ends soon, as of a certificate that expires. Returns when to look at that again.
+/// Warns of a record that ends soon, as of a certificate that expires, unless the admin has set a later end
+/// meanwhile. Returns when to look at that again.
 pub(super) fn warn_of_ends(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Option<Timestamp> {
     let md = &renewal.target.md;
     if !md.ca.challenges.iter().any(|type_| type_ == dns_persist01::TYPE) || renewal.clock().is_stopped() {
@@ -65,18 +69,46 @@ pub(super) fn warn_of_ends(renewal: &Renewal<'_>, running: &mut Running<'_>) -> 
     let served = renewal.target.served();
     let lifetimes = served.iter().filter_map(|(_, cert)| cert.as_ref());
     let lifetime = lifetimes.map(|cert| cert.not_after.since(cert.not_before)).min().unwrap_or(LIFETIME);
-    let ledger = renewal.staging().ledger();
-    let (record, from) = first_to_end(ledger.records(), md.warn_window.of(lifetime))?;
+    let (record, from) = first_end_by_now(renewal, md.warn_window.of(lifetime), now)?;
     if from > now {
         return Some(from);
     }
+    if renewal.clock().is_stopped() {
+        return None;
+    }
     if renewal.is_new_end(now) {
-        crate::log!(Warn, "md[{}]: {}", renewal.name(), described(record, now));
+        crate::log!(Warn, "md[{}]: {}", renewal.name(), described(&record, now));
     }
     if running.fire(&renewal.settings().commands, &Event::Expiring).is_ok() {
         save_notified(renewal, running);
     }
     Some(now.plus(DAY))
+}
+
+/// The record that ends first, looked up again where it is to be warned of: one that has a later end by now
+/// makes room for the next. With the time from which to warn.
+fn first_end_by_now(
+    renewal: &Renewal<'_>,
+    window: Duration,
+    now: Timestamp,
+) -> Option<(RecordEnd, Timestamp)> {
+    let first = || -> Option<(RecordEnd, Timestamp)> {
+        let ledger = renewal.staging().ledger();
+        let (record, from) = first_to_end(ledger.records(), &renewal.target.md.domains, window)?;
+        Some((record.clone(), from))
+    };
+    let mut known = first()?;
+    for _ in 0..LOOKS_MAX {
+        if known.1 > now {
+            break;
+        }
+        look_again(renewal, &known.0);
+        let before = std::mem::replace(&mut known, first()?);
+        if before == known {
+            break;
+        }
+    }
+    Some(known)
 }
 
 fn described(record: &RecordEnd, now: Timestamp) -> String {
