@@ -4,12 +4,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command as Program, Stdio};
 
 use support::dns::{TsigKey, Zone, look_up};
 use support::named::Named;
+use support::unbound::Unbound;
 use support::{Authority, Command, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, wait_for};
 
 macro_rules! open {
@@ -20,6 +21,7 @@ macro_rules! open {
             Need::Program("dig"),
             Need::Program("nsupdate"),
             Need::Program("tsig-keygen"),
+            Need::Program("unbound"),
         )
     };
 }
@@ -155,4 +157,57 @@ fn dns_account_01_sets_records_at_the_label_of_the_account() {
     assert!(look_up(names.named.address, &set_up[0], "TXT").is_empty());
     httpd.graceful();
     assert!(httpd.served("www.one.test", &names.pebble, &[]).verified);
+}
+
+/// A site that is validated by the label of its account, which httpd's own DNS answers for.
+fn answering(lab: &Lab, authority: &Authority, resolver: SocketAddr, port: u16, zone: &str) -> Config {
+    Config::with_ca(lab, authority)
+        .line(&format!("MDDnsListen 127.0.0.1:{port}\nMDDnsZone {zone} ns.example.net"))
+        .line("MDCAChallenges dns-account-01\nMDChallengeDns01 responder")
+        .line(&format!("MDDnsPropagation 5s {resolver}\nMDomain one.test *.one.test\nMDRetryDelay 1h"))
+        .site("one.test", &["*.one.test"])
+}
+
+#[test]
+fn httpds_own_dns_answers_for_the_label_where_its_zone_is_delegated() {
+    let Some(lab) = open!() else { return };
+    let port = lab.port();
+    let zone = "_acme-challenge.one.test";
+    let names = Named::primary(&lab, &[Zone::new("one.test")]);
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let unbound = Unbound::strict(&lab, &[("one.test", names.address), (zone, here)]);
+    let pebble = Authority::new(&lab).resolver(unbound.address).start();
+    let httpd = answering(&lab, &pebble.authority, unbound.address, port, zone).start();
+    httpd.wait_staged("one.test");
+    // unbound mixes upper and lower case.
+    assert!(httpd.log().to_lowercase().contains("._acme-challenge.one.test asked by"));
+    let left = fs::read_dir(httpd.config.store().join("challenges")).into_iter().flatten().count();
+    assert_eq!(left, 0, "answers are removed");
+}
+
+#[test]
+fn an_alias_of_the_label_leads_to_httpds_own_dns_and_a_missing_one_is_told() {
+    let Some(lab) = open!() else { return };
+    let zone = "acme.example.net";
+    let told = "._acme-challenge.one.test. CNAME one.test.acme.example.net.'";
+    for (record, is_enough) in [("@ TXT x", false), ("*._acme-challenge CNAME one.acme.example.net.", true)] {
+        let port = lab.port();
+        let names = Named::primary(&lab, &[Zone::new("one.test").record(record)]);
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let unbound = Unbound::start(&lab, &[("one.test", names.address), (zone, here)]);
+        let pebble = Authority::new(&lab).resolver(unbound.address).start();
+        let root = lab.path(format!("httpd-{port}"));
+        let config = answering(&lab, &pebble.authority, unbound.address, port, zone);
+        let httpd = config.root(&root).start();
+        if is_enough {
+            httpd.wait_staged("one.test");
+            continue;
+        }
+        wait_for("the alias to set", SOON, || {
+            let status = httpd.md("one.test");
+            let detail = status["renewal"]["last"]["detail"].as_str()?.to_string();
+            assert!(detail.contains(told) && detail.contains("name servers of one.test,"), "{detail}");
+            Some(())
+        });
+    }
 }

@@ -89,9 +89,10 @@ fn into_zone(from: &Name, zones: &[Name]) -> String {
         return "Add 'MDDnsListen ADDRESS:53' and 'MDDnsZone ZONE', and reload httpd.".into();
     };
     let text = from.to_string();
-    let label = text.strip_prefix(LABEL).unwrap_or(&text);
+    // Before it stands the account's label, if any.
+    let domain = text.split_once(LABEL).map_or(text.as_str(), |(_, domain)| domain);
     format!(
-        "Set this record once at the name servers of {label}, in place of any other there: '{from}. CNAME {label}.{zone}.' \
+        "Set this record once at the name servers of {domain}, in place of any other there: '{from}. CNAME {domain}.{zone}.' \
          The renewal is tried again by itself."
     )
 }
