@@ -406,3 +406,21 @@ fn a_record_with_a_later_end_is_not_warned_of() {
     lab.look(&md);
     assert_eq!(expiring(), 1);
 }
+
+#[test]
+fn a_hook_used_in_place_of_a_missing_record_is_told_all_domains() {
+    let lab = Lab::new();
+    let (mut md, calls) = by_hook(&lab, HookKind::Certbot);
+    let told = "echo $CERTBOT_DOMAIN $CERTBOT_ALL_DOMAINS $CERTBOT_REMAINING_CHALLENGES";
+    let script = format!("#!/bin/sh\n{told} >> {}\n", calls.display());
+    std::fs::write(lab.host.dir().join("hook"), script).unwrap();
+    if let Some(Dns01 { way: Way::Hook(hook), .. }) = &mut md.dns01 {
+        hook.words.push("/bin/true".into());
+    }
+    md.md.ca.challenges = lines_of(&["dns-persist-01", "dns-01"]);
+    lab.look(&md);
+    lab.assert_done();
+    let text = std::fs::read_to_string(&calls).unwrap();
+    let first: Vec<&str> = text.lines().take(2).collect();
+    assert_eq!(first, ["a.test a.test,a.test 1", "a.test a.test,a.test 0"], "{text}");
+}

@@ -77,7 +77,9 @@ pub(super) fn present(
     for authorization in pending {
         choices.push((authorization, choose(renewal, authorization)?));
     }
-    let first_is_record = |choice: &[&Challenge]| choice.first().is_some_and(|c| is_record(c));
+    let is_lacking = |c: &Challenge| c.type_ == dns_persist01::TYPE && found.obstacle(&c.url).is_some();
+    let first_is_record =
+        |choice: &[&Challenge]| choice.iter().find(|c| !is_lacking(c)).is_some_and(|c| is_record(c));
     let with_record = choices.iter().filter(|(_, choice)| first_is_record(choice));
     let with_record = with_record.map(|(authorization, _)| authorization.name()).collect();
     let mut presenter = Presenter { renewal, running, account, found, with_record, records: Vec::new() };
