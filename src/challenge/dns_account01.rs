@@ -10,7 +10,7 @@ use data_encoding::BASE32_NOPAD;
 /// Its type in ACME and in `MDCAChallenges`.
 pub const TYPE: &str = "dns-account-01";
 
-/// So many bytes of the digest make the label: 16 characters without padding.
+/// The bytes of the digest in the label: 16 characters without padding.
 const DIGEST_PART: usize = 10;
 
 /// The name at which validators look for the record of `domain`. `account`: the account URL.

@@ -56,7 +56,7 @@ fn minutes(time: &Duration) -> String {
     counted(usize::try_from(time.as_secs().div_ceil(60)).unwrap_or(usize::MAX), "minute")
 }
 
-/// What to look at.
+/// The remedy.
 fn advice(rcode: OptRcode) -> &'static str {
     match rcode {
         OptRcode::SERVFAIL => ": it got no usable answer from the servers of that zone, ask these with dig",

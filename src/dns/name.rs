@@ -71,7 +71,7 @@ impl Name {
         Err(BadName { text: label.to_string(), reason: "a single label is wanted".to_string() })
     }
 
-    /// Whether this is `zone` or lies below it.
+    /// Whether this is `zone` or a name below it.
     pub fn is_in(&self, zone: &Name) -> bool {
         self.0.ends_with(&zone.0)
     }

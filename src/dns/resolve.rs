@@ -43,7 +43,7 @@ impl<'a> Resolver<'a> {
         self.follow_into(name, &[])
     }
 
-    /// The same, where nobody is asked about the names of these zones.
+    /// The same, without questions about names of these zones.
     pub fn follow_into(&self, name: &Name, zones: &[Name]) -> Result<Name, Error> {
         let mut seen = BTreeSet::from([name.clone()]);
         let mut here = name.clone();

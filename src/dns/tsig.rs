@@ -16,7 +16,7 @@ use domain::rdata::tsig::Tsig;
 /// Seconds by which the clocks of both sides may differ.
 const FUDGE: u16 = 300;
 
-/// A request to send, and what its answer is verified with.
+/// A request to send, with the code that its answer is verified with.
 pub struct Signed {
     pub bytes: Vec<u8>,
     code: Vec<u8>,
@@ -91,7 +91,7 @@ pub fn verify(key: &TsigKey, request: &Signed, answer: &[u8], now: Timestamp) ->
     Ok(message)
 }
 
-/// What a signed answer says of the time.
+/// The time in a signed answer.
 fn judge(error: TsigRcode, other: &[u8], at: u64, request: &Signed, now: Timestamp) -> Result<(), Error> {
     match error {
         TsigRcode::NOERROR => {
@@ -115,7 +115,7 @@ fn unsigned(error: TsigRcode) -> Option<Error> {
     }
 }
 
-/// What the code covers beside the message (RFC 8945 §4.3.3).
+/// The bytes that the code covers beside the message (RFC 8945 §4.3.3).
 struct Variables<'a> {
     at: u64,
     fudge: u16,
@@ -211,7 +211,7 @@ mod tests {
     use crate::dns::{Algorithm, Change, Update};
     use data_encoding::HEXLOWER;
 
-    /// What nsupdate of BIND 9.18 sent to named, and what that answered.
+    /// A request of BIND 9.18's nsupdate to named, and the answer.
     struct Vector {
         name: &'static str,
         algorithm: &'static str,
@@ -308,7 +308,7 @@ mod tests {
         (key, signed, now)
     }
 
-    /// What a server answers that has this key.
+    /// The answer of a server that has this key.
     fn answer(key: &TsigKey, request: &Signed, variables: &Variables<'_>) -> Vec<u8> {
         let mut message = Message::parse(&request.bytes).unwrap();
         message.flags.qr = true;

@@ -10,7 +10,7 @@ use crate::crypto;
 use crate::time::Timestamp;
 use std::net::SocketAddr;
 
-/// What is done with one TXT record.
+/// The change of one TXT record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Add {
@@ -111,14 +111,14 @@ impl Update {
 }
 
 impl Failed {
-    /// What has failed, and why.
+    /// The failure and its reason.
     pub fn cause(&self) -> String {
         let Failed { update, reason, .. } = self;
         let (words, Update { zone, server, .. }) = (update.words(), &**update);
         format!("cannot {words} in the zone {zone} at {server}: {reason}")
     }
 
-    /// What to do.
+    /// The remedy.
     pub fn advice(&self) -> String {
         let (Update { server, zone, name, .. }, key) = (&*self.update, &self.key);
         match &self.reason {

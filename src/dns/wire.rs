@@ -44,7 +44,7 @@ pub struct Message {
     pub edns: Option<Edns>,
 }
 
-/// What an OPT record says. Its options are not kept.
+/// The content of an OPT record, without its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edns {
     pub udp_size: u16,
@@ -414,7 +414,7 @@ mod tests {
         assert!(bytes.len() < 900, "names are compressed: {}", bytes.len());
     }
 
-    /// What dig(1) sends for `dig +dnssec +bufsize=1232 x.Org ANY`, without its cookie.
+    /// The packet of dig(1) for `dig +dnssec +bufsize=1232 x.Org ANY`, without its cookie.
     #[test]
     fn a_question_of_dig_is_read() {
         let bytes =
@@ -453,7 +453,7 @@ mod tests {
         assert_eq!(Message::parse(&[0; MAX_MESSAGE + 1]), Err(Malformed::Long));
     }
 
-    /// A header with these counts, and what follows it.
+    /// A header with these counts, and the bytes after it.
     fn packet(counts: [u8; 4], rest: &[u8]) -> Vec<u8> {
         let counts = counts.map(|count| [0, count]).concat();
         [&[0, 1, 0, 0][..], &counts, rest].concat()

@@ -13,7 +13,7 @@ use crate::metrics::DnsResult;
 /// The label that validation puts in front of a domain.
 const CHALLENGE: &[u8] = b"_acme-challenge";
 
-/// What a client without EDNS takes by UDP.
+/// The longest answer by UDP to a client without EDNS.
 const PLAIN_UDP: u16 = 512;
 
 const RESPONSE: u16 = 0x8000;
@@ -24,7 +24,7 @@ const TRUNCATED: u16 = 0x0200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
     Udp,
-    /// By UDP, to a source that asks too much: it is sent to TCP, which nobody can use with a forged address.
+    /// By UDP, to a source above the limit: it is sent to TCP, which needs an address that is not forged.
     UdpLimited,
     Tcp,
 }

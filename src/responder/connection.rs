@@ -172,7 +172,7 @@ mod tests {
     use std::cell::Cell;
     use std::collections::VecDeque;
 
-    /// What a client sends, piece by piece, and what it takes.
+    /// The bytes of a client, piece by piece, and those it takes.
     #[derive(Default)]
     struct Client {
         sends: VecDeque<Vec<u8>>,

@@ -21,7 +21,7 @@ const RESPONSE: u16 = 0x8000;
 const OPCODE: u16 = 0x7800;
 const REPEATED: u16 = OPCODE | 0x0100 | 0x0010;
 
-/// What any answer repeats.
+/// The part that any answer repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     pub id: u16,
@@ -93,13 +93,13 @@ impl fmt::Display for Question<'_> {
     }
 }
 
-/// The first label of a name in wire format, and what follows it. `None`: it is the root.
+/// The first label of a name in wire format, and the rest. `None`: it is the root.
 pub fn first_label(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = name.split_first()?;
     rest.split_at_checked(usize::from(*length)).filter(|(label, _)| !label.is_empty())
 }
 
-/// What an OPT record asks for.
+/// The requests of an OPT record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub size: u16,
@@ -131,7 +131,7 @@ impl Asked {
     }
 }
 
-/// Where the record at `at` ends, and what it says if it is an OPT.
+/// The end of the record at `at`, and its requests if it is an OPT.
 fn record(packet: &[u8], at: usize) -> Option<(usize, Option<Asked>)> {
     let fixed = name_end(packet, at, true)?;
     let length = usize::from(number(packet, fixed + 8)?);

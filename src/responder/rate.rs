@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const PLACES: usize = 4096;
 
-/// What a network may ask in a second, and at once.
+/// The questions of a network in a second, and at once.
 const PER_SECOND: u64 = 1000;
 const AT_ONCE: u64 = 1000;
 
@@ -21,7 +21,7 @@ const COST: u64 = 1_000_000_000 / PER_SECOND;
 pub struct Limit<H = RandomState> {
     /// When each place will have paid for all answers that it got, in nanoseconds.
     paid_at: Box<[u64]>,
-    /// With a key of its own: nobody can choose whose place to share.
+    /// With a key of its own, so that no client can choose a place to share.
     hasher: H,
 }
 

@@ -32,7 +32,7 @@ const LINGER: Duration = Duration::from_millis(2500);
 /// At once, in one child.
 const CONNECTIONS: usize = 64;
 
-/// What one socket gets before the others have their turn.
+/// Packets of one socket before the next one is served.
 const TURN: usize = 64;
 
 /// The longest question that is read.
@@ -77,7 +77,7 @@ pub struct Listening {
     pub tcp: Vec<TcpListener>,
 }
 
-/// What all children of a configuration answer from.
+/// The source of answers of all children of a configuration.
 pub struct Responder {
     /// Taken by the thread, which closes them when it ends.
     pub sockets: Mutex<Option<Listening>>,
@@ -86,7 +86,7 @@ pub struct Responder {
     pub metrics: Metrics,
     /// Beside the one of the other threads, which end at once when a child has to.
     pub ending: Ending,
-    /// What a new thread does first.
+    /// The first act of a new thread.
     pub begin_thread: fn(),
 }
 
@@ -283,7 +283,7 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// The connection that has done nothing for longest makes room: nobody can take all places and keep them.
+    /// The connection that has been idle longest makes room, so that no client can keep all places.
     fn close_idlest(&mut self) {
         let idlest = self.connections.iter().enumerate().min_by_key(|(_, connection)| connection.deadline);
         if let Some((index, _)) = idlest {

@@ -22,7 +22,7 @@ pub enum Protocol {
     Tcp,
 }
 
-/// What a socket is bound to.
+/// Protocol and address of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub protocol: Protocol,
@@ -71,7 +71,7 @@ impl Place {
         Ok(socket)
     }
 
-    /// Whether this is what a socket is bound to.
+    /// Whether a socket is bound to this.
     pub fn is_of(self, socket: impl AsFd) -> bool {
         let kind = match self.protocol {
             Protocol::Udp => SocketType::DGRAM,

@@ -99,7 +99,7 @@ mod linux {
     use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
     use std::time::Duration;
 
-    /// So many sockets are told of in a round; the others are in the next.
+    /// The most sockets that one round reports; the next round has the others.
     const AT_ONCE: usize = 64;
 
     /// Sockets that many processes wait on, of which each event wakes one.

@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use std::fmt::Display;
 use zeroize::Zeroizing;
 
-/// Characters of what a server says that are shown.
+/// The most characters of a server's text that are shown.
 const SHOWN: usize = 300;
 /// Bytes of a part of an account.
 const PART_MAX: usize = 255;
 
-/// What the server gave at the registration.
+/// The account as the server registered it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Account {
     pub username: String,
@@ -93,7 +93,7 @@ pub fn set_up(url: &str, account: &Account, value: &str, http: &dyn Transport) -
     }
 }
 
-/// Losing an account means a CNAME to set anew: only the admin decides that.
+/// A lost account means another CNAME, which only the admin can decide.
 fn advised(error: &store::Error) -> String {
     match error {
         store::Error::Garbage { .. } => format!(
@@ -141,7 +141,7 @@ fn post(url: &str, body: &[u8], credentials: &[(&str, &str)], http: &dyn Transpo
     serde_json::from_slice(&body).map_err(not_json)
 }
 
-/// What it says is wrong, in one line.
+/// The server's reason, in one line.
 fn said(response: &Response) -> String {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let text = body.get("error").and_then(Value::as_str).unwrap_or_default();

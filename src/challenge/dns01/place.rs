@@ -16,7 +16,7 @@ pub struct Place {
     pub zone: Option<Name>,
 }
 
-/// A place, and what could not be looked up for it.
+/// A place, and the reason where its look-up failed.
 #[derive(Debug)]
 pub struct Found {
     pub place: Place,
@@ -26,7 +26,7 @@ pub struct Found {
 /// Which zone the record is in.
 #[derive(Clone, Copy, Debug)]
 pub enum Zone<'a> {
-    /// Nobody asks.
+    /// Not needed.
     Any,
     /// Configured.
     Known(&'a Name),

@@ -28,7 +28,7 @@ pub struct Wanted {
     pub value: String,
 }
 
-/// What a server has said.
+/// The answer of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Values(Vec<Vec<u8>>),
@@ -105,7 +105,7 @@ impl Watch {
         if now >= self.deadline {
             return Next::End;
         }
-        // Where the clock was set back, nobody waits for the time before.
+        // A clock that was set back does not lengthen the wait.
         if let Some((index, _)) = open.find(|(_, item)| item.due.since(now) > AGAIN) {
             return Next::Ask(index);
         }
@@ -115,7 +115,7 @@ impl Watch {
         }
     }
 
-    /// What the server of the item `index` has said.
+    /// Takes the answer of the server of the item `index`.
     pub fn answered(&mut self, index: usize, answer: Answer, now: Timestamp) {
         let Some(item) = self.items.get_mut(index) else { return };
         item.due = now.plus(AGAIN);
@@ -132,7 +132,7 @@ impl Watch {
         };
     }
 
-    /// Whom and what for to ask about the item `index`.
+    /// The address and the item of the question `index`.
     fn question(&self, index: usize) -> Option<(SocketAddr, &Item)> {
         let item = self.items.get(index)?;
         Some((*item.server.addresses.get(item.at)?, item))

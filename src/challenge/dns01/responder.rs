@@ -8,7 +8,7 @@ use crate::challenge::answers::{Folder, Noted};
 use crate::names::{self, NameError};
 use crate::store::{self, Rights, Store};
 
-/// What the folder of a final name leaves out.
+/// The label that the folder of a final name leaves out.
 const LABEL: &str = "_acme-challenge.";
 
 #[derive(Debug, thiserror::Error)]

@@ -38,7 +38,7 @@ pub struct Unknown {
 #[derive(Debug, Default)]
 pub struct Silent(HashMap<SocketAddr, Timestamp>);
 
-/// Forgets the rest above so many: configured servers and those of a few hundred zones fit.
+/// The most servers kept in mind: configured ones and those of a few hundred zones fit.
 const SILENT_MAX: usize = 4096;
 
 impl Silent {

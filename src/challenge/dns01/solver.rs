@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-/// What the ways work with.
+/// The tools of all ways.
 #[derive(Clone, Copy)]
 pub struct Tools<'a> {
     pub dns: &'a dyn Dns,
@@ -83,7 +83,7 @@ impl Failed {
             || matches!(self, Failed::AcmeDns(error) if error.is_stopped())
     }
 
-    /// There is no record to remove: nobody was asked to set it up.
+    /// There is no record to remove, as no request was sent.
     pub fn has_not_begun(&self) -> bool {
         match self {
             Failed::Command(error) => matches!(error, exec::Error::Empty | exec::Error::Start { .. }),
@@ -139,7 +139,7 @@ pub fn removes_one_by_one(way: &Way) -> bool {
     }
 }
 
-/// Whether it is told the final name of a record, and not the domain.
+/// Whether it gets the final name of a record, and not the domain.
 pub fn takes_final_name(way: &Way) -> bool {
     match way {
         Way::Command(_) => false,
@@ -244,7 +244,7 @@ impl<'a> Solver<'a> {
         is_looked_for || matches!(self.way(), Way::Rfc2136(_))
     }
 
-    /// Adds the record that validators look for at `asked`. What it returns is wanted back to remove it.
+    /// Adds the record that validators look for at `asked`. The removal needs the result.
     pub fn set_up(
         &self,
         record: &Record<'_>,
@@ -298,7 +298,7 @@ impl<'a> Solver<'a> {
                 Ok(command.tear_down(record.domain, record.value, self.dns01.limit, clock)?)
             }
             Way::Rfc2136(way) => self.change(way, record, None, Change::Delete),
-            // Its note is removed by whoever wrote it.
+            // The process that wrote its note removes it.
             Way::Responder => Ok(()),
             // The server keeps the last two values, and knows no request to remove one.
             Way::AcmeDns(_) => Ok(()),

@@ -17,10 +17,10 @@ use crate::store::{Work, WorkGroup};
 
 const GROUP: WorkGroup = WorkGroup::Challenges;
 
-/// So many servers that lack a record are named.
+/// The most servers without a record that are named.
 const NAMED: usize = 3;
 
-/// So many records of a domain are kept in mind whose server is not reached.
+/// The most records of a domain that stay noted while their server is not reached.
 const KEPT_MAX: usize = 20;
 
 /// The record that answers a challenge.
