@@ -48,13 +48,22 @@ fn by_updates(server: SocketAddr, key: &TsigKey, limit: &str, asked: &[SocketAdd
 impl Names {
     /// The zone one.test, and more.
     pub(crate) fn new(lab: &Lab, more: &[Zone]) -> Names {
+        Names::of(lab, more, Authority::new(lab))
+    }
+
+    /// With a CA that refuses no good nonce, for clients that do not ask again.
+    pub(crate) fn for_strict_clients(lab: &Lab) -> Names {
+        Names::of(lab, &[], Authority::new(lab).env("PEBBLE_WFE_NONCEREJECT", "0"))
+    }
+
+    fn of(lab: &Lab, more: &[Zone], authority: Authority) -> Names {
         let key = TsigKey::generate(lab, "acme", ALGORITHM);
         let mut zones = vec![Zone::new("one.test").updated_by(&key)];
         zones.extend(more.iter().cloned().map(|zone| zone.updated_by(&key)));
         let named = Named::primary(lab, &zones);
         let of_resolver: Vec<_> = zones.iter().map(|zone| (zone.name.as_str(), named.address)).collect();
         let resolver = Unbound::start(lab, &of_resolver);
-        let pebble = Authority::new(lab).resolver(resolver.address).start();
+        let pebble = authority.resolver(resolver.address).start();
         Names { named, resolver, key, pebble }
     }
 

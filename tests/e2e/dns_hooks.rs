@@ -209,7 +209,7 @@ fn assert_same_calls(lab: &Lab, names: &Names, of_client: &BTreeMap<String, usiz
 #[test]
 fn lego_itself_calls_the_program_as_httpd_does() {
     let Some(lab) = open!(Need::Program("lego")) else { return };
-    let names = Names::new(&lab, &[]);
+    let names = Names::for_strict_clients(&lab);
     let hook = script(&lab, "hook", &format!("{}\n{}\n{LEGO}", recorder(&lab), function(&names)));
     let (server, path) = (names.pebble.authority.directory(), lab.path("lego").display().to_string());
     let resolver = names.resolver.address.to_string();
@@ -224,7 +224,7 @@ fn lego_itself_calls_the_program_as_httpd_does() {
 #[test]
 fn dehydrated_itself_calls_the_hook_as_httpd_does() {
     let Some(lab) = open!(Need::Program("dehydrated")) else { return };
-    let names = Names::new(&lab, &[]);
+    let names = Names::for_strict_clients(&lab);
     let text = r#"
         case $1 in
             deploy_challenge) update add "_acme-challenge.$2." "$4" ;;
@@ -255,7 +255,7 @@ fn dehydrated_itself_calls_the_hook_as_httpd_does() {
 #[test]
 fn certbot_itself_calls_the_hooks_as_httpd_does() {
     let Some(lab) = open!(Need::Program("certbot")) else { return };
-    let names = Names::new(&lab, &[]);
+    let names = Names::for_strict_clients(&lab);
     let auth = r#"
         update add "_acme-challenge.$CERTBOT_DOMAIN." "$CERTBOT_VALIDATION" >&2 || exit 1
         echo "record of $CERTBOT_DOMAIN""#;
