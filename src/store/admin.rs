@@ -5,9 +5,10 @@
 use super::disk::{Folder, Links};
 use super::layout::FILE_MAX;
 use super::{Error, StartStore};
-use std::fs::File;
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -25,12 +26,14 @@ pub fn read_admin_file(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Reads a file with a secret, at most `max` bytes, and its access bits.
 pub fn read_secret(path: &Path, max: usize) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
-    // A pipe would have the start wait for somebody who writes.
-    if !std::fs::metadata(path)?.is_file() {
+    // Not blocking, as a start would wait for a writer where the path is a pipe, or becomes one.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(io::Error::other("it is not a plain file"));
     }
-    let file = File::open(path)?;
-    let mode = file.metadata()?.mode() & 0o7777;
+    let mode = metadata.mode() & 0o7777;
     // Growing would leave copies.
     let mut content = Zeroizing::new(Vec::with_capacity(max + 1));
     file.take(max as u64 + 1).read_to_end(&mut content)?;
@@ -48,5 +51,22 @@ impl StartStore {
             return Err(Error::Name(path.display().to_string()));
         };
         Folder::open(parent, Links::Follow, &self.layout.fuse)?.read(name, FILE_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_or_folder_in_place_of_a_secret_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+        for path in [pipe.as_path(), dir.path()] {
+            let error = read_secret(path, 100).unwrap_err();
+            assert_eq!(error.to_string(), "it is not a plain file");
+        }
     }
 }
