@@ -30,15 +30,17 @@ tools: ## Install what `make lint` and `make advisories` need beside that
 	-rustup component add clippy rustfmt
 	$(CARGO) install --locked cargo-deny
 
-build: ## Build the module: target/release/libmod_md.so
+# The command has a folder of its own, because the library that it is made with has the module's file name.
+build: ## Build the module, target/release/libmod_md.so, and the command, target/cli/release/a2md
 	$(CARGO) build --release
+	$(CARGO) build --release --no-default-features --features cli --bin a2md --target-dir $(TARGET)/cli
 
 panic-module: ## Build the module for the test of the panic boundary
 	$(CARGO) build --release --features panic-injection --target-dir target/panic \
 	  --config profile.release.lto=false --config profile.release.codegen-units=16
 
 test: setup build panic-module ## Run all tests: units, use cases, and end to end with real httpd and a real CA
-	LAB_REQUIRED=1 $(CARGO) test --no-default-features -- --test-threads=$(E2E_THREADS)
+	LAB_REQUIRED=1 $(CARGO) test --no-default-features --features cli -- --test-threads=$(E2E_THREADS)
 	$(CARGO) test -p apache-sys
 
 test-interop: setup build ## Get certificates from CAs that others have written, which it installs below target/lab, and through nginx
@@ -63,7 +65,7 @@ fuzz: ## Feed parsers fuzzed input, FUZZ_SECONDS for each of FUZZ_TARGETS; needs
 	done
 
 lint: ## clippy with and without the httpd layer, the format, and licences and sources of dependencies where cargo-deny is
-	$(CARGO) clippy --workspace --all-targets --no-default-features -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --no-default-features --features cli -- -D warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --features panic-injection -- -D warnings
 	$(CARGO) fmt --all --check
@@ -81,7 +83,7 @@ msrv: ## Build the module, and check all tests, with the oldest Rust that Cargo.
 	$$cargo --version 2>/dev/null || { echo "msrv: Rust $(MSRV) is missing: rustup toolchain install $(MSRV)" >&2; exit 1; }; \
 	set -x; \
 	$$cargo build --locked --target-dir $(TARGET)/msrv && \
-	$$cargo check --locked --workspace --all-targets --no-default-features --target-dir $(TARGET)/msrv
+	$$cargo check --locked --workspace --all-targets --no-default-features --features cli --target-dir $(TARGET)/msrv
 
 demo: ## Two example sites with certificates of a CA on this machine, until Ctrl-C; MODULE=… for another module
 	@sh conf/demo.sh

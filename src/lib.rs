@@ -6,7 +6,7 @@
 //!
 //! | layer | modules | what it is |
 //! |---|---|---|
-//! | L5 | `httpd` | glue: performs httpd's hooks, the only place that knows httpd |
+//! | L5 | `httpd`, `cli` | glue: performs httpd's hooks, the only place that knows httpd; the command `a2md` |
 //! | L4 | `startup`, `renew`, `live`, `stapling`, `responder`, `status`, `notify`, `require_https` | use cases |
 //! | L3 | `managed`, `metrics`, `acme`, `challenge`, `ocsp` | what a process knows; protocols |
 //! | L2 | `config`, `store`, `http`, `dns`, `exec` | directives; the outside: disk, network, commands |
@@ -17,7 +17,8 @@
 //! functions of values and `now`. What they return is performed by `renew::worker`, `startup` and `httpd`.
 //!
 //! The feature `httpd` (default) holds everything that references httpd's symbols: with it the crate
-//! is the loadable module, without it the crate links into test binaries.
+//! is the loadable module, without it the crate links into test binaries. The feature `cli` holds the command
+//! `a2md`, which is built without `httpd`.
 
 // L0
 pub mod backoff;
@@ -54,6 +55,8 @@ pub mod stapling;
 pub mod startup;
 pub mod status;
 // L5
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "httpd")]
 pub mod httpd;
 

@@ -16,6 +16,7 @@ mod complete;
 mod dns01;
 mod dns_service;
 mod domain;
+mod dump;
 mod finding;
 #[cfg(test)]
 mod fixture;
@@ -34,6 +35,7 @@ mod value;
 
 pub use authority::KNOWN_CAS;
 pub use domain::{close_section, split_arguments};
+pub use dump::{Configuration, DumpedHost};
 pub use finding::Finding;
 pub use plan::plan;
 pub use planned::{Global, Host, HostPlan, Plan, PlannedMd, Server};

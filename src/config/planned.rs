@@ -15,7 +15,7 @@ pub struct Server<'a> {
 }
 
 /// A server as httpd itself knows it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Host {
     pub server_name: String,
     /// As written, wildcards included.

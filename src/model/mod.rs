@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod md;
 pub mod modes;
 pub mod outcome;
+pub mod request;
 pub mod retry_state;
 pub mod route;
 
@@ -21,5 +22,6 @@ pub use job::{HeldBack, Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
 pub use md::{Ca, Eab, Md, State};
 pub use modes::{NotRenewed, RenewMode, RequireHttps};
+pub use request::{Answer, Op, Renew, Request, RequestState};
 pub use retry_state::{RateLimit, RetryState, Scope};
 pub use route::Route;

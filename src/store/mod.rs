@@ -130,6 +130,22 @@ impl StartStore {
         Ok(Store { layout: Arc::new(layout), rights: PhantomData })
     }
 
+    /// Opens a store that is there, and neither makes nor changes anything. Files that root makes in folders of
+    /// workers are given to the owner of these folders.
+    pub fn open_existing(dir: &Path) -> Result<Self, Error> {
+        StartStore::open_existing_with(dir, Fuse::default())
+    }
+
+    /// The same for tests that let the process die.
+    pub fn open_existing_with(dir: &Path, fuse: Fuse) -> Result<Self, Error> {
+        let root = setup::open_root(dir, &fuse)?;
+        let key = setup::present_store_file(&root)?.key;
+        let owner = owners::of_workers(&root)?;
+        let layout =
+            Layout { dir: dir.to_path_buf(), key, owner, fuse, is_synced: true, limit: None, groups: None };
+        Ok(Store { layout: Arc::new(layout), rights: PhantomData })
+    }
+
     /// Puts the store's key elsewhere in memory, for this handle and all that are made from it.
     #[must_use]
     pub fn with_key_in(self, place: impl FnOnce(&[u8]) -> Secret) -> Self {

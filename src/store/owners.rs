@@ -43,6 +43,15 @@ pub(super) fn take_root(root: &Folder, owner: Option<Owner>) -> Result<(), Error
     Ok(())
 }
 
+/// httpd's `User` and `Group` by the owner of a folder that workers write; `None` where that is the user of
+/// this process, who then needs no other.
+pub(super) fn of_workers(root: &Folder) -> Result<Option<Owner>, Error> {
+    refuse_link(root, Group::Staging.dir_name())?;
+    let Some(staging) = root.child(Group::Staging.dir_name())? else { return Ok(None) };
+    let owner = staging.owner()?;
+    Ok(Some(owner).filter(|owner| own_uid() == 0 && owner.uid != 0))
+}
+
 /// Refuses a link in place of a folder of the store, unless root has made it.
 pub(super) fn refuse_link(root: &Folder, name: &str) -> Result<(), Error> {
     if !root.is_strangers_link(name) {

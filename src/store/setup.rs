@@ -82,6 +82,14 @@ pub(super) fn store_file(root: &Folder) -> Result<StoreFile, Error> {
     parse(&path, &read()?.unwrap_or_default())
 }
 
+/// The content of md_store.json, which is not made where there is none.
+pub(super) fn present_store_file(root: &Folder) -> Result<StoreFile, Error> {
+    let path = root.path().join(STORE_FILE);
+    let content = root.read(STORE_FILE, STORE_FILE_MAX)?.map(Zeroizing::new);
+    let missing = || Error::io("opening", &path, std::io::Error::from(ErrorKind::NotFound));
+    parse(&path, &content.ok_or_else(missing)?)
+}
+
 /// The text of the key, out of a record that is not needed any more.
 fn take_key(record: &mut Value) -> Option<Zeroizing<String>> {
     match record.get_mut("key")?.take() {

@@ -24,7 +24,8 @@ const LAYERS: &[&[&str]] = &[
     &["config", "store", "http", "dns", "exec"],
     &["managed", "metrics", "acme", "challenge", "ocsp"],
     &["startup", "renew", "live", "stapling", "responder", "status", "notify", "require_https"],
-    &["httpd"],
+    &["httpd", "cli"],
+    &["bin"],
 ];
 
 /// The imports of a room from its own layer; a room that is not listed may import nothing from there.
@@ -52,7 +53,7 @@ const PARTS: &[(&str, &[&[&str]])] = &[
 /// A path of code, and the only places below `src/` where it may be named (a prefix of the file's path).
 const PLACES: &[(&str, &[&str])] = &[
     ("apache_sys", &["httpd/sys/", "httpd/hooks/"]),
-    ("std::process", &["exec.rs", "exec/"]),
+    ("std::process", &["exec.rs", "exec/", "bin/"]),
     // For a clean start of a program, which std cannot do.
     ("nix", &["exec/"]),
     ("std::fs", &["store/"]),
@@ -93,8 +94,10 @@ fn each_row_of_the_tables_is_of_a_module_that_exists() {
         .flat_map(|(room, lines)| lines.iter().copied().flatten().map(move |part| format!("{room}::{part}")));
     let rooms = LAYERS.iter().copied().flatten().map(ToString::to_string);
     let beside = BESIDE.iter().flat_map(|(room, beside)| [&[*room], *beside].concat()).map(str::to_string);
-    let missing: Vec<String> =
-        rooms.chain(parts).chain(beside).filter(|row| !modules.contains(row)).collect();
+    let is_there = |row: &String| {
+        modules.contains(row) || modules.iter().any(|module| module.starts_with(&format!("{row}::")))
+    };
+    let missing: Vec<String> = rooms.chain(parts).chain(beside).filter(|row| !is_there(row)).collect();
     assert_eq!(missing, [""; 0]);
 }
 

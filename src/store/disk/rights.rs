@@ -7,7 +7,7 @@
 //! is left alone.
 
 use super::{Access, FOLDER, Folder, grant};
-use crate::store::Error;
+use crate::store::{Error, Owner};
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
@@ -35,6 +35,11 @@ impl Folder {
     pub fn uid(&self) -> Result<u32, Error> {
         let meta = self.file.metadata().map_err(|e| Error::io("reading", &self.path, e))?;
         Ok(meta.uid())
+    }
+
+    pub fn owner(&self) -> Result<Owner, Error> {
+        let meta = self.file.metadata().map_err(|e| Error::io("reading", &self.path, e))?;
+        Ok(Owner { uid: meta.uid(), gid: meta.gid() })
     }
 
     /// Why a file here is not one that its owner put here, but another one that was given a name here.

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `a2md`, the operator's command: what happens beside a running httpd, or without one. Its two halves are the
+//! C module's a2md, call for call, and commands of our own.
+//!
+//! Each command is a file or folder here, with two functions: `define` says its options, and `run` performs it
+//! with a [`Call`](call::Call), which is all that a command knows of its surroundings and the only way to its
+//! outputs. [`registry`] lists them; [`definition`] makes of that list the parser, the manual page and the
+//! completions of shells. Imports run from [`registry`] to the commands, and from these to what they share:
+//! [`site`], [`call`] and [`terminal`]. Knows nothing of httpd but its command line and the store.
+
+pub mod call;
+mod completions;
+pub mod definition;
+mod man;
+mod registry;
+pub mod site;
+pub mod terminal;
+
+use call::{Call, Failure, Half, Options};
+use std::ffi::OsString;
+use terminal::Terminal;
+
+/// Performs one call of the command, and returns its exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let parsed = definition::command().try_get_matches_from(arguments);
+    let matches = match parsed {
+        Ok(matches) => matches,
+        Err(error) => return definition::report(&error),
+    };
+    let mut call = Call::new(Options::of(&matches), Terminal::of_this_process(), definition::command);
+    if matches.get_flag("version") {
+        call.say(&format!("version: {}", crate::VERSION));
+        return 0;
+    }
+    let Some((name, own)) = matches.subcommand() else {
+        return call.end(Half::Compatible, Err(Failure::new("sub command is missing")));
+    };
+    let Some(entry) = registry::find(name) else {
+        return call.end(Half::Compatible, Err(Failure::new(format!("unknown cmd: {name}")).status(22)));
+    };
+    call.options.add(own);
+    let outcome = (entry.run)(&mut call, own);
+    call.end(entry.half, outcome)
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The configuration as other programs are told: what `apachectl -t -D DUMP_MD` knows. Values only.
+
+use super::planned::{Host, PlannedMd};
+use std::path::PathBuf;
+
+/// A configuration of httpd, with everything resolved. Holds no secrets: MDs have no hmac of an external
+/// account.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Configuration {
+    /// Of the module.
+    pub version: String,
+    /// The folder of the store, absolute.
+    pub store: PathBuf,
+    pub server_root: PathBuf,
+    /// httpd's `User` and `Group`; `None` if root does not start httpd.
+    pub user: Option<(u32, u32)>,
+    /// In the order of the configuration.
+    pub mds: Vec<PlannedMd>,
+    /// All servers, the main one first. [`PlannedMd::hosts`] are indices into these.
+    pub hosts: Vec<DumpedHost>,
+    /// The ports that httpd listens to.
+    pub ports: Vec<u16>,
+    /// The local ports that the public ports 80 and 443 lead to (`MDPortMap`).
+    pub http_port: Option<u16>,
+    pub https_port: Option<u16>,
+    /// `MDMessageCmd` and `MDNotifyCmd`.
+    pub message_cmd: Option<String>,
+    pub notify_cmd: Option<String>,
+    /// What configtest says, each a whole text.
+    pub findings: Vec<String>,
+}
+
+/// A server of httpd.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DumpedHost {
+    pub host: Host,
+    /// It has TLS; `None`: that is known only after mod_ssl has started.
+    pub has_tls: Option<bool>,
+}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command `a2md` as its users call it: beside real httpds and a real CA, and without any.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod call;
+mod command;
