@@ -24,6 +24,13 @@ pub enum Half {
 /// The exit code of a command, or why it could not do its work.
 pub type Outcome = Result<u8, Failure>;
 
+/// A sub command, as a command lists its own.
+pub struct SubCommand {
+    /// Its name, options and help.
+    pub define: fn() -> clap::Command,
+    pub run: fn(&mut Call, &ArgMatches) -> Outcome,
+}
+
 /// Why a command could not do its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -61,8 +61,9 @@ pub(super) fn report(error: &clap::Error) -> u8 {
 /// Whether a help text is that of one of our commands.
 fn is_help_of_ours(text: &str) -> bool {
     let usage = text.lines().find_map(|line| line.strip_prefix("Usage: a2md ")).unwrap_or_default();
-    let named = usage.split(' ').next().unwrap_or_default();
-    super::registry::find(named).is_some_and(|entry| entry.half == Half::Operator)
+    let mut words = usage.split(' ');
+    let named = words.next().unwrap_or_default();
+    super::registry::find(named).is_some_and(|entry| entry.half(words.next()) == Half::Operator)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod definition;
 mod man;
 mod registry;
 pub mod site;
+mod store;
 pub mod terminal;
 
 use call::{Call, Failure, Half, Options};
@@ -40,5 +41,5 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     call.options.add(own);
     let outcome = (entry.run)(&mut call, own);
-    call.end(entry.half, outcome)
+    call.end(entry.half(own.subcommand_name()), outcome)
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The list of all commands. A new one is a line here.
 
-use super::call::{Call, Half, Outcome};
-use super::{completions, man};
+use super::call::{Call, Half, Outcome, SubCommand};
+use super::{completions, man, store};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {
@@ -10,16 +10,36 @@ pub struct Entry {
     /// Its name, options and help.
     pub define: fn() -> Command,
     pub run: fn(&mut Call, &ArgMatches) -> Outcome,
+    /// Its sub commands of the operator's half, where it belongs to the other one.
+    pub operators: &'static [SubCommand],
 }
 
 const fn operator(define: fn() -> Command, run: fn(&mut Call, &ArgMatches) -> Outcome) -> Entry {
-    Entry { half: Half::Operator, define, run }
+    Entry { half: Half::Operator, define, run, operators: &[] }
+}
+
+const fn compatible(define: fn() -> Command, run: fn(&mut Call, &ArgMatches) -> Outcome) -> Entry {
+    Entry { half: Half::Compatible, define, run, operators: &[] }
 }
 
 /// In the order of the help.
-pub const COMMANDS: &[Entry] =
-    &[operator(completions::define, completions::run), operator(man::define, man::run)];
+pub const COMMANDS: &[Entry] = &[
+    operator(completions::define, completions::run),
+    operator(man::define, man::run),
+    Entry { operators: store::OPERATORS, ..compatible(store::define, store::run) },
+];
 
 pub fn find(name: &str) -> Option<&'static Entry> {
     COMMANDS.iter().find(|entry| (entry.define)().get_name() == name)
+}
+
+impl Entry {
+    /// The half to which a call with this sub command belongs.
+    pub fn half(&self, sub_command: Option<&str>) -> Half {
+        let mut operators = self.operators.iter();
+        match operators.any(|entry| sub_command == Some((entry.define)().get_name())) {
+            true => Half::Operator,
+            false => self.half,
+        }
+    }
 }
