@@ -11,6 +11,7 @@
 pub mod call;
 mod completions;
 pub mod definition;
+mod doctor;
 mod man;
 mod registry;
 pub mod site;

@@ -3,6 +3,8 @@
 
 use super::call::{Call, Half, Outcome, SubCommand};
 use super::{completions, man, store};
+use super::call::{Call, Half, Outcome};
+use super::{completions, doctor, man};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {
@@ -27,6 +29,9 @@ pub const COMMANDS: &[Entry] = &[
     operator(completions::define, completions::run),
     operator(man::define, man::run),
     Entry { operators: store::OPERATORS, ..compatible(store::define, store::run) },
+    operator(doctor::define, doctor::run),
+    operator(completions::define, completions::run),
+    operator(man::define, man::run),
 ];
 
 pub fn find(name: &str) -> Option<&'static Entry> {

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `a2md doctor`: finds out why certificates are not renewed or not served, before the CA does. Each check
+//! compares facts and adds [`Finding`]s. The checks read files, ask the CA once, and reach out to the names of
+//! the site; `--offline` reaches nothing. Changes nothing. Imports run from here to the checks, and from these
+//! to [`finding`].
+
+pub mod finding;
+
+use super::call::{Call, Failure, Outcome};
+use super::site::Site;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use finding::{Finding, Subject, Verdict};
+
+pub fn define() -> Command {
+    let names = Arg::new("names")
+        .value_name("NAME")
+        .action(ArgAction::Append)
+        .help("Managed domains, names that they cover, or names that are not configured yet [default: all]");
+    let offline = Arg::new("offline")
+        .long("offline")
+        .action(ArgAction::SetTrue)
+        .help("Look at files and at httpd's configuration alone: reach no CA and none of the names");
+    Command::new("doctor")
+        .about("Find out why certificates are not renewed or not served")
+        .args([names, offline])
+}
+
+pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
+    let names: Vec<String> = matches.get_many("names").into_iter().flatten().cloned().collect();
+    let findings = finding::sorted(look(call, &names, matches.get_flag("offline"))?);
+    if call.options.json {
+        call.print_document(&finding::document(&findings))?;
+    } else {
+        let text = finding::text(&findings, &call.terminal, call.options.verbosity > 0);
+        call.write_as_it_is(text.as_bytes())?;
+    }
+    Ok(u8::from(finding::count(&findings, Verdict::Fails) > 0))
+}
+
+/// Performs all checks.
+fn look(call: &mut Call, names: &[String], _offline: bool) -> Result<Vec<Finding>, Failure> {
+    let site = Site::open(call)?;
+    let _subjects = subjects(&site, names)?;
+    Ok(Vec::new())
+}
+
+/// What is looked at: all MDs, or those that the names mean. A name that no MD covers stands for itself.
+fn subjects(site: &Site, names: &[String]) -> Result<Vec<Subject>, Failure> {
+    let mds = site.mds()?;
+    let of_md = |managed: &crate::managed::Managed| Subject {
+        name: managed.md.name.clone(),
+        names: managed.md.domains.clone(),
+        managed: Some(managed.clone()),
+    };
+    if names.is_empty() {
+        return Ok(mds.iter().map(of_md).collect());
+    }
+    let mut subjects: Vec<Subject> = Vec::new();
+    for name in names {
+        let name = name.to_ascii_lowercase();
+        let meant = mds
+            .iter()
+            .find(|managed| managed.md.name == name)
+            .or_else(|| mds.iter().find(|managed| managed.md.covers(&name)));
+        let subject = meant
+            .map_or_else(|| Subject { name: name.clone(), names: vec![name.clone()], managed: None }, of_md);
+        if !subjects.iter().any(|known| known.name == subject.name) {
+            subjects.push(subject);
+        }
+    }
+    Ok(subjects)
+}
