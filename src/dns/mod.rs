@@ -3,6 +3,7 @@
 //! updates (RFC 2136) signed with TSIG; and the messages that a server needs as well. Bounded in time and
 //! size. Refuses answers to other questions and of other servers. Imports `crypto`, `time` and `log`.
 
+pub mod caa;
 pub mod client;
 mod error;
 mod key;

@@ -124,7 +124,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The answer of the first server that has one. NXDOMAIN is an answer.
-    fn ask(&self, name: &Name, rtype: Rtype) -> Result<Message, Error> {
+    pub fn ask(&self, name: &Name, rtype: Rtype) -> Result<Message, Error> {
         let question = Question::new(name.clone(), rtype);
         let mut first = None;
         for server in self.servers {
