@@ -9,9 +9,11 @@ mod listing;
 mod lock_file;
 mod purge;
 pub(super) mod rights;
+#[cfg(feature = "cli")]
+mod stream;
 
 pub use fuse::Fuse;
-pub use listing::Stamp;
+pub use listing::{Found, Sort, Stamp};
 pub(super) use purge::Kind;
 
 use super::Error;
@@ -84,6 +86,12 @@ impl Folder {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The same folder, with these links followed or refused below.
+    #[cfg(feature = "cli")]
+    pub fn with_links(&self, links: Links) -> Folder {
+        Folder { links, ..self.clone() }
     }
 
     /// The folder `name` in this one; `None` where there is none.

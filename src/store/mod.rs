@@ -27,6 +27,8 @@ mod store_key;
 #[cfg(test)]
 mod tests;
 mod watch;
+#[cfg(feature = "cli")]
+pub mod whole;
 
 pub use admin::{read_admin_file, read_secret};
 pub use disk::{Fuse, Stamp};
