@@ -2,9 +2,7 @@
 //! The list of all commands. A new one is a line here.
 
 use super::call::{Call, Half, Outcome, SubCommand};
-use super::{completions, man, store};
-use super::call::{Call, Half, Outcome};
-use super::{completions, doctor, man};
+use super::{completions, doctor, man, store};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {
@@ -26,10 +24,8 @@ const fn compatible(define: fn() -> Command, run: fn(&mut Call, &ArgMatches) -> 
 
 /// In the order of the help.
 pub const COMMANDS: &[Entry] = &[
-    operator(completions::define, completions::run),
-    operator(man::define, man::run),
-    Entry { operators: store::OPERATORS, ..compatible(store::define, store::run) },
     operator(doctor::define, doctor::run),
+    Entry { operators: store::OPERATORS, ..compatible(store::define, store::run) },
     operator(completions::define, completions::run),
     operator(man::define, man::run),
 ];
