@@ -23,7 +23,7 @@ pub struct Site {
 impl Site {
     /// Finds and opens the store that the call means. Makes and changes nothing.
     pub fn open(call: &Call) -> Result<Self, Failure> {
-        let (dir, found_by) = find(call)?;
+        let (dir, found_by) = locate(call)?;
         let store = StartStore::open_existing(&dir).map_err(|error| of_store(&dir, &error))?;
         Ok(Site { dir, found_by, store, configuration: None })
     }
@@ -46,7 +46,7 @@ impl Site {
 }
 
 /// The store that the call means, and who says so.
-fn find(call: &Call) -> Result<(PathBuf, &'static str), Failure> {
+pub fn locate(call: &Call) -> Result<(PathBuf, &'static str), Failure> {
     let named = call.options.dir.clone().map(|dir| (dir, "-d"));
     let of_environment = || std::env::var_os("MD_STORE").map(|dir| (PathBuf::from(dir), "MD_STORE"));
     let (dir, found_by) = named.or_else(of_environment).ok_or_else(|| {

@@ -12,7 +12,7 @@ mod labels;
 mod markup;
 pub mod metrics;
 mod printed;
-mod renewal_need;
+pub mod renewal_need;
 pub mod snapshot;
 pub mod standing;
 pub mod stapling;

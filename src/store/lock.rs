@@ -6,9 +6,9 @@
 
 use super::disk::Folder;
 use super::json::json_bytes;
-use super::{Error, Group, StartStore, WorkStore, setup};
+use super::{Error, Group, Rights, StartStore, Store, WorkStore, setup};
 use crate::time::Timestamp;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -83,6 +83,30 @@ impl Holder {
             host: text("host"),
             pid: value.get("pid").and_then(Value::as_u64).unwrap_or_default(),
             since: Timestamp::parse_rfc3339(&text("since")),
+        }
+    }
+}
+
+impl<R: Rights> Store<R> {
+    /// The process that renews in this store now, of whichever httpd; `None`: there is none that holds the
+    /// lock. Takes it for a moment at most, which a renewing process passes over.
+    pub fn renewer(&self) -> Result<Option<Holder>, Error> {
+        let path = self.layout.dir.join(Group::Staging.dir_name()).join(RENEWING_LOCK_FILE);
+        let failed = |error: io::Error| Error::io("reading", &path, error);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let file = match open(&path, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(failed(error.into())),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(None),
+            Err(Errno::AGAIN | Errno::INTR) => {
+                let mut content = Vec::new();
+                file.take(HOLDER_MAX).read_to_end(&mut content).map_err(failed)?;
+                Ok(Some(Holder::parse(&content)))
+            }
+            Err(error) => Err(failed(error.into())),
         }
     }
 }

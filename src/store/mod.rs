@@ -12,6 +12,7 @@ mod admin;
 pub mod auth;
 mod disk;
 mod error;
+pub mod inspect;
 mod json;
 mod keys;
 mod layout;

@@ -4,12 +4,16 @@
 //! the site; `--offline` reaches nothing. Changes nothing. Imports run from here to the checks, and from these
 //! to [`finding`].
 
+mod content;
 pub mod finding;
+mod folder;
+mod renewal;
 
 use super::call::{Call, Failure, Outcome};
-use super::site::Site;
+use super::site::{self, Site};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use finding::{Finding, Subject, Verdict};
+use std::path::Path;
 
 pub fn define() -> Command {
     let names = Arg::new("names")
@@ -39,9 +43,49 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
 
 /// Performs all checks.
 fn look(call: &mut Call, names: &[String], _offline: bool) -> Result<Vec<Finding>, Failure> {
-    let site = Site::open(call)?;
-    let _subjects = subjects(&site, names)?;
-    Ok(Vec::new())
+    let now = call.clock.now();
+    let mut out = Vec::new();
+    call.step("Looking at the store …");
+    let site = match Site::open(call) {
+        Ok(site) => site,
+        Err(failure) => {
+            let dir = site::locate(call)?.0;
+            if folder::look(&dir, None, &mut out) {
+                out.push(unopened(&dir, failure));
+            }
+            return Ok(out);
+        }
+    };
+    folder::look(&site.dir, site.configuration.as_ref(), &mut out);
+    content::accounts(&site.store, &mut out);
+    let subjects = subjects(&site, names)?;
+    let mut due = Vec::new();
+    for subject in &subjects {
+        content::look(&site, subject, now, &mut out);
+        if renewal::look(&site, subject, now, &mut out) {
+            due.push(subject.name.clone());
+        }
+    }
+    renewal::process(&site, &due, &mut out);
+    Ok(out)
+}
+
+/// The store is there and cannot be opened.
+fn unopened(dir: &Path, failure: Failure) -> Finding {
+    let subject = dir.display().to_string();
+    let advice =
+        failure.advice.unwrap_or_else(|| "Restore md_store.json from a backup of this store.".into());
+    match failure.status {
+        13 => Finding::cannot_be_told("store-unreadable", subject, format!("{}.", failure.text), advice),
+        2 => Finding::fails(
+            "store-key",
+            subject,
+            format!("{}.", failure.text),
+            "Restore md_store.json from a backup of this store. Without one, move the folder away: httpd then makes a new \
+             store, and new accounts and certificates.",
+        ),
+        _ => Finding::fails("store-key", subject, format!("{}.", failure.text), advice),
+    }
 }
 
 /// What is looked at: all MDs, or those that the names mean. A name that no MD covers stands for itself.
