@@ -72,6 +72,12 @@ impl Finding {
     }
 }
 
+impl Finding {
+    fn is_shown(&self, shows_works: bool) -> bool {
+        shows_works || self.verdict != Verdict::Works || self.remedy.is_some()
+    }
+}
+
 /// A domain that is looked at: an MD, or a name that no configuration has yet.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -80,6 +86,17 @@ pub struct Subject {
     /// The names to look at.
     pub names: Vec<String>,
     pub managed: Option<Managed>,
+}
+
+/// Between an error and what to do, in texts of renewals.
+const ADVICE: &str = " What to do: ";
+
+/// The error in a text of a renewal, and what to do.
+pub fn split_advice(text: &str) -> (String, Option<String>) {
+    match text.split_once(ADVICE) {
+        Some((error, advice)) => (error.to_string(), Some(advice.to_string())),
+        None => (text.to_string(), None),
+    }
 }
 
 /// Problems first, each kind in the order it was found; what was found twice is listed once.
@@ -120,11 +137,11 @@ pub fn document(findings: &[Finding]) -> Value {
     })
 }
 
-/// The findings for people, escaped; those that work only with `shows_works`.
+/// The findings for people, escaped; those that work, and have no advice, only with `shows_works`.
 pub fn text(findings: &[Finding], terminal: &Terminal, shows_works: bool) -> String {
     let width = terminal.width.unwrap_or(usize::MAX);
     let mut out = String::new();
-    for finding in findings.iter().filter(|finding| shows_works || finding.verdict != Verdict::Works) {
+    for finding in findings.iter().filter(|finding| finding.is_shown(shows_works)) {
         let (word, style) = finding.verdict.shown();
         let head = format!("  {} [{}]", finding.subject, finding.check).replace('\n', " ");
         out.push_str(&format!("{}{}\n", terminal.paint(word, style), terminal.paint(&head, Style::Bold)));

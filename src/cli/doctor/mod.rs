@@ -4,6 +4,7 @@
 //! the site; `--offline` reaches nothing. Changes nothing. Imports run from here to the checks, and from these
 //! to [`finding`].
 
+mod authority;
 mod content;
 pub mod finding;
 mod folder;
@@ -42,7 +43,7 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
 }
 
 /// Performs all checks.
-fn look(call: &mut Call, names: &[String], _offline: bool) -> Result<Vec<Finding>, Failure> {
+fn look(call: &mut Call, names: &[String], is_offline: bool) -> Result<Vec<Finding>, Failure> {
     let now = call.clock.now();
     let mut out = Vec::new();
     call.step("Looking at the store …");
@@ -67,6 +68,9 @@ fn look(call: &mut Call, names: &[String], _offline: bool) -> Result<Vec<Finding
         }
     }
     renewal::process(&site, &due, &mut out);
+    if !is_offline {
+        authority::look(call, &site, &subjects, &mut out);
+    }
     Ok(out)
 }
 

@@ -3,7 +3,7 @@
 //! before the certificate expires, commands that refuse, records that are waited for, OCSP, and whether a
 //! process renews at all. The functions below [`look`] are pure.
 
-use super::finding::{Finding, Subject};
+use super::finding::{Finding, Subject, split_advice};
 use crate::backoff;
 use crate::cli::site::Site;
 use crate::managed::Managed;
@@ -22,8 +22,6 @@ const RETRY_DELAY: Duration = Duration::from_secs(30);
 /// Fewer tries than these before the end are few.
 const TRIES_FEW: usize = 4;
 const TRIES_MAX: usize = 1000;
-/// Between an error and what to do, in texts of jobs.
-const ADVICE: &str = " What to do: ";
 
 /// Looks at the renewal of one domain. Returns whether new certificates are due.
 pub fn look(site: &Site, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) -> bool {
@@ -76,12 +74,9 @@ fn of_job(managed: &Managed, job: &Job, now: Timestamp, out: &mut Vec<Finding>) 
 fn text_of(job: &Job) -> (String, String) {
     let detail = job.last.detail.clone().or_else(|| job.last.problem.clone());
     let detail = detail.unwrap_or_else(|| "it left no reason.".into());
-    match detail.split_once(ADVICE) {
-        Some((evidence, advice)) => (evidence.to_string(), advice.to_string()),
-        None => {
-            (detail, "Do what the text says; the error log of httpd has more (LogLevel md:debug).".into())
-        }
-    }
+    let (evidence, advice) = split_advice(&detail);
+    let look = || "Do what the text says; the error log of httpd has more (LogLevel md:debug).".to_string();
+    (evidence, advice.unwrap_or_else(look))
 }
 
 fn tries(count: usize) -> String {

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Asks each CA once, without an order: whether it is reached and trusted, what its clock says, and whether it
+//! would take a request of the accounts in the store. What it answers is judged in [`answers`], which is pure.
+
+mod answers;
+
+use super::finding::{Finding, Subject, split_advice};
+use crate::acme::{self, Registration, Server, Session};
+use crate::cli::call::Call;
+use crate::cli::site::Site;
+use crate::crypto::PrivateKey;
+use crate::http::{self, Limits, Request, Response, Transport};
+use crate::managed::Managed;
+use crate::managed::staging::Staging;
+use crate::model::{Md, Route};
+use crate::renew::decide::error::Error;
+use crate::renew::decide::remedies::{self, Facts};
+use crate::store::WorkStore;
+use crate::sync::lock;
+use crate::time::{Clock, StopFlag, Timestamp};
+use answers::{Answers, Known};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A person waits for this.
+const PATIENCE: Limits =
+    Limits { stall: Duration::from_secs(10), exchange: Duration::from_secs(30), body: http::MAX_BODY };
+
+/// A CA, the way to it, and the domains that order there.
+struct Authority<'a> {
+    url: String,
+    route: Route,
+    users: Vec<&'a Managed>,
+}
+
+/// Asks all CAs of these domains.
+pub fn look(call: &mut Call, site: &Site, subjects: &[Subject], out: &mut Vec<Finding>) {
+    for authority in authorities(call, subjects) {
+        call.step(&format!("Asking the CA {} …", authority.url));
+        authority.look(call, &site.store.worker(), out);
+    }
+}
+
+/// Each CA and way once.
+fn authorities<'a>(call: &Call, subjects: &'a [Subject]) -> Vec<Authority<'a>> {
+    let mut found: BTreeMap<(String, [Option<String>; 3]), Authority<'a>> = BTreeMap::new();
+    let managed = subjects.iter().filter_map(|subject| subject.managed.as_ref());
+    for user in managed.filter(|managed| managed.md.left_alone().is_none()) {
+        for url in &user.md.ca.urls {
+            let route = route_of(call, user);
+            let Route { ca_file, proxy_url, proxy_ca_file } = route.clone();
+            let authority = Authority { url: url.clone(), route, users: Vec::new() };
+            let key = (url.clone(), [ca_file, proxy_url, proxy_ca_file]);
+            found.entry(key).or_insert(authority).users.push(user);
+        }
+    }
+    found.into_values().collect()
+}
+
+/// As configured, else as md.json has it; options of the call come first.
+fn route_of(call: &Call, managed: &Managed) -> Route {
+    let (md, route) = (&managed.md, &managed.route);
+    let ca_file = call.options.ca_file.as_ref().map(|file| file.display().to_string());
+    let either = |one: &Option<String>, other: &Option<String>| one.clone().or_else(|| other.clone());
+    Route {
+        ca_file: ca_file.or_else(|| either(&route.ca_file, &md.ca_certs)),
+        proxy_url: call.options.proxy.clone().or_else(|| either(&route.proxy_url, &md.proxy_url)),
+        proxy_ca_file: either(&route.proxy_ca_file, &md.proxy_ca_certs),
+    }
+}
+
+impl Authority<'_> {
+    fn look(&self, call: &Call, store: &WorkStore, out: &mut Vec<Finding>) {
+        let Some(first) = self.users.first() else { return };
+        let client = http::client::Client::new(&http::client::Options {
+            ca_file: self.route.ca_file.clone().map(Into::into),
+            proxy_url: self.route.proxy_url.clone(),
+            proxy_ca_file: self.route.proxy_ca_file.clone().map(Into::into),
+            user_agent: format!("a2md/{}", crate::VERSION),
+            limits: PATIENCE,
+            stop: StopFlag::default(),
+        });
+        let client = match client {
+            Ok(client) => client,
+            Err(error) => return out.push(self.failed("ca-route", &Error::Route(error), &first.md)),
+        };
+        let dated = Arc::new(Dated { client, clock: call.clock.clone(), seen: Mutex::default() });
+        let server = Server::connect(&self.url, dated.clone(), call.clock.clone());
+        let answered = server.map_err(Arc::new).map(Arc::new);
+        out.extend(lock(&dated.seen).and_then(|(theirs, ours)| answers::of_clock(&self.url, theirs, ours)));
+        match answered {
+            Ok(server) => self.ask(&server, dated.as_ref(), store, out),
+            Err(error) => {
+                let check = answers::check_of(&error);
+                out.push(self.failed(check, &Error::Acme(error), &first.md));
+            }
+        }
+    }
+
+    /// What the directory says, a nonce, and the accounts.
+    fn ask(
+        &self,
+        server: &Arc<Server>,
+        transport: &dyn Transport,
+        store: &WorkStore,
+        out: &mut Vec<Finding>,
+    ) {
+        let before = out.len();
+        let directory = server.directory();
+        let nonce = transport.send(&Request::head(&directory.new_nonce));
+        out.extend(answers::of_nonce(&self.url, &directory.new_nonce, nonce));
+        let accounts = self.accounts(store);
+        for managed in &self.users {
+            let answers = Answers { ca: &self.url, directory, md: &managed.md };
+            let account = account_of(&managed.md, &accounts);
+            out.extend(answers.findings(account.map(|account| &account.json)));
+        }
+        if out.len() == before {
+            out.push(Finding::works("ca", &self.url, "It is reached and trusted, and gives nonces."));
+        }
+        let is_used = |account: &&Account| {
+            self.users.iter().any(|managed| {
+                account_of(&managed.md, &accounts).is_some_and(|used| used.place == account.place)
+            })
+        };
+        for account in accounts.iter().filter(is_used) {
+            let session = Session::new(server.clone(), account.key.clone(), account.url.clone());
+            out.extend(self.of_account(account, session.account()));
+        }
+    }
+
+    fn of_account(&self, account: &Account, answer: Result<Registration, acme::Error>) -> Option<Finding> {
+        let subject = format!("{} ({})", account.url, account.place);
+        let can_register = self.users.iter().any(|managed| managed.md.ca.agreement.is_some());
+        match answer {
+            Ok(registration) => Some(answers::of_status(&subject, &registration.status, can_register)),
+            Err(error) if answers::is_unknown(&error) => {
+                Some(answers::of_unknown(&subject, &error.to_string(), can_register))
+            }
+            Err(error) => {
+                let check = answers::check_of(&error);
+                Some(self.failed(check, &Error::Acme(Arc::new(error)), &self.users.first()?.md))
+            }
+        }
+    }
+
+    /// A request that failed, in the words of renewals.
+    fn failed(&self, check: &'static str, error: &Error, md: &Md) -> Finding {
+        let facts = Facts {
+            md,
+            ca: Some(&self.url),
+            has_proxy: self.route.proxy_url.is_some(),
+            dns01: None,
+            until: None,
+        };
+        let (evidence, advice) = split_advice(&remedies::explain(error, &facts));
+        let advice = advice.unwrap_or_else(|| format!("Try 'curl {}' on this machine.", self.url));
+        Finding::fails(check, &self.url, evidence, advice)
+    }
+
+    /// Accounts at this CA that can be used, those in `accounts/` first.
+    fn accounts(&self, store: &WorkStore) -> Vec<Account> {
+        let stored = store.account_names().unwrap_or_default().into_iter().filter_map(|name| {
+            let json = store.read_account_json(&name).ok().flatten()?;
+            Some((name.clone(), json, store.read_account_key(&name).ok().flatten()?))
+        });
+        let staged = self.users.iter().flat_map(|managed| {
+            let accounts = Staging::new(store, &managed.md.name).accounts();
+            accounts.into_iter().map(|(_, json, key)| (format!("staging/{}", managed.md.name), json, key))
+        });
+        let account = |(place, json, key): (String, Value, PrivateKey)| {
+            let text = |key: &str| json.get(key).and_then(Value::as_str).map(String::from);
+            let url = text("url").filter(|_| text("ca-url").as_deref() == Some(self.url.as_str()))?;
+            Some(Account { place, url, json, key })
+        };
+        stored.chain(staged).filter_map(account).collect()
+    }
+}
+
+struct Account {
+    /// Its folder.
+    place: String,
+    url: String,
+    json: Value,
+    key: PrivateKey,
+}
+
+/// The account that a domain orders with: the one that its md.json names, else the first that fits.
+fn account_of<'a>(md: &Md, accounts: &'a [Account]) -> Option<&'a Account> {
+    let kid = md.eab.as_ref().map(|eab| eab.kid.as_str());
+    let fits = |account: &&Account| Known::of(&account.json).kid.as_deref() == kid;
+    let own = accounts.iter().find(|account| md.ca.account.as_ref() == Some(&account.place));
+    own.filter(fits)
+        .or_else(|| accounts.iter().find(|account| fits(account) && Known::of(&account.json).is_valid))
+}
+
+/// A client that notes the server's `Date`.
+struct Dated {
+    client: http::client::Client,
+    clock: Arc<dyn Clock>,
+    /// The server's time and ours, of the latest response.
+    seen: Mutex<Option<(Timestamp, Timestamp)>>,
+}
+
+impl Transport for Dated {
+    fn send(&self, request: &Request<'_>) -> Result<Response, http::Error> {
+        let response = self.client.send(request)?;
+        if let Some(date) = response.header("date").and_then(Timestamp::parse_http_date) {
+            *lock(&self.seen) = Some((date, self.clock.now()));
+        }
+        Ok(response)
+    }
+}
