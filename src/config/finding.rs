@@ -6,16 +6,26 @@ use crate::log::Level;
 /// File and line.
 pub type Place = (String, u32);
 
+/// The code of a finding that has none of its own.
+pub const CODE: &str = "configuration";
+
 /// A sentence for the log, with its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub level: Level,
     pub text: String,
+    /// Of its kind, for programs.
+    pub code: &'static str,
 }
 
 impl Finding {
-    pub(super) fn new(level: Level, text: String) -> Self {
-        Finding { level, text }
+    pub fn new(level: Level, text: String) -> Self {
+        Finding { level, text, code: CODE }
+    }
+
+    #[must_use]
+    pub fn code(self, code: &'static str) -> Self {
+        Finding { code, ..self }
     }
 
     pub(super) fn error(text: String) -> Self {
@@ -54,6 +64,11 @@ pub fn gathered(number: &str, kind: &str, items: Vec<Item<'_>>) -> Vec<Finding> 
     });
     let shown = items.iter().take(SHOWN).map(|item| Finding::new(item.level, (item.text)()));
     shown.chain(rest).collect()
+}
+
+/// The same findings with this code.
+pub fn coded(code: &'static str, findings: Vec<Finding>) -> Vec<Finding> {
+    findings.into_iter().map(|finding| finding.code(code)).collect()
 }
 
 /// `file:line`

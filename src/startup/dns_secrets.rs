@@ -37,8 +37,12 @@ pub fn load(mds: &mut [PlannedMd]) -> Vec<Finding> {
     let loaded: Vec<Loaded> = read.into_values().collect();
     let faults = loaded.iter().filter_map(Loaded::fault).collect();
     let open = loaded.iter().filter_map(Loaded::open_to_others).collect();
-    let mut findings = advice::gathered("", "files of MDChallengeDns01 that are of no use", faults);
-    findings.extend(advice::gathered("", "files of MDChallengeDns01 that other users can read", open));
+    let mut findings = advice::coded(
+        "dns-secret",
+        advice::gathered("", "files of MDChallengeDns01 that are of no use", faults),
+    );
+    let open = advice::gathered("", "files of MDChallengeDns01 that other users can read", open);
+    findings.extend(advice::coded("dns-secret-readable", open));
     findings
 }
 
@@ -231,7 +235,7 @@ mod tests {
             let path = content.map_or_else(|| missing.clone(), |content| file(&content));
             let mut mds = [planned("a.test", way(&path)), planned("b.test", way(&path))];
             let found = load(&mut mds);
-            let [Finding { level: Level::Warn, text }] = &found[..] else { panic!("{found:?}") };
+            let [Finding { level: Level::Warn, text, .. }] = &found[..] else { panic!("{found:?}") };
             assert!(text.starts_with("test.conf:7: md[a.test] and 1 more: MDChallengeDns01 "), "{text}");
             let said = texts(&mut mds[1]).remove(0).unwrap_err();
             assert!(text.contains(&said) && said.contains(&path) && !text.contains(secret), "{text}");

@@ -101,7 +101,7 @@ fn not_as_configured(domains: &[String]) -> Option<Finding> {
 }
 
 fn finding(level: Level, text: Option<String>) -> Option<Finding> {
-    text.map(|text| Finding { level, text })
+    text.map(|text| Finding::new(level, text))
 }
 
 fn is_renewed(md: &Managed) -> bool {
@@ -121,9 +121,18 @@ fn listed_domains(domains: &[String]) -> Option<String> {
 /// Domains with names that no challenge can be answered for, as far as that is known.
 pub fn unprovable(plan: &Plan) -> Vec<Finding> {
     let is_renewed = |planned: &&PlannedMd| advice::is_renewed(planned);
-    let items =
-        plan.mds.iter().filter(is_renewed).filter_map(|planned| without_challenge(plan, planned)).collect();
-    advice::gathered("AH10173: ", "managed domains without a suitable challenge method", items)
+    let is_wildcard = |planned: &&PlannedMd| {
+        planned.dns01.is_none() && planned.md.domains.iter().any(|domain| names::is_wildcard(domain))
+    };
+    let (wildcards, others): (Vec<_>, Vec<_>) = plan.mds.iter().filter(is_renewed).partition(is_wildcard);
+    let of = |code, mds: Vec<&PlannedMd>| {
+        let items = mds.into_iter().filter_map(|planned| without_challenge(plan, planned)).collect();
+        let kind = "managed domains without a suitable challenge method";
+        advice::coded(code, advice::gathered("AH10173: ", kind, items))
+    };
+    let mut findings = of("wildcard-without-dns-01", wildcards);
+    findings.extend(of("no-challenge", others));
+    findings
 }
 
 fn without_challenge<'a>(plan: &Plan, planned: &'a PlannedMd) -> Option<Item<'a>> {

@@ -103,7 +103,7 @@ fn challenges(plan: &Plan) -> impl Iterator<Item = Finding> {
             meant.unwrap_or_default(),
             TYPES.join(", ")
         );
-        warn(&users, &text)
+        warn("challenge-unknown", &users, &text)
     };
     users.into_iter().filter_map(of_word)
 }
@@ -116,7 +116,7 @@ fn of_one(url: &str, users: &[&PlannedMd], context: &Context<'_>) -> Vec<Finding
             "{why}, so {url} issues no certificates. Choose another CA with MDCertificateAuthority, or \
              remove the directive to use Let's Encrypt."
         );
-        return warn(users, &text).into_iter().collect();
+        return warn("ca-closed", users, &text).into_iter().collect();
     }
     let is_its = |ca: &&Authority| {
         host.strip_suffix(ca.domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
@@ -131,6 +131,7 @@ fn refused_account(ca: &Authority, users: &[&PlannedMd]) -> Vec<Finding> {
     let name = ca.name;
     let findings = [
         warn(
+            "terms-not-accepted",
             &those(users, |p| p.md.ca.agreement.is_none()),
             &format!(
                 "'MDCertificateAgreement accepted' is missing, so {name} registers no account and issues no certificate. \
@@ -138,6 +139,7 @@ fn refused_account(ca: &Authority, users: &[&PlannedMd]) -> Vec<Finding> {
             ),
         ),
         warn(
+            "eab-missing",
             &those(users, |p| ca.needs_binding && p.md.eab.is_none()),
             &format!(
                 "'MDExternalAccountBinding' is missing, and {name} registers no account without it. Add the \
@@ -153,6 +155,7 @@ fn refused_names(ca: &Authority, users: &[&PlannedMd]) -> Option<Finding> {
     let private = |p: &PlannedMd| p.md.domains.iter().find(|name| is_private(name)).cloned();
     let first = users.iter().find_map(|p| private(p))?;
     warn(
+        "name-private",
         &those(users, |p| private(p).is_some()),
         &format!(
             "{} issues no certificate for {first}, which is not a name or an address of the public internet. \
@@ -168,6 +171,7 @@ fn refused_certificate(ca: &Authority, users: &[&PlannedMd]) -> Vec<Finding> {
     let refused_key = |p: &PlannedMd| p.md.key_specs.iter().find(|spec| !(ca.has_key)(spec)).map(of_key);
     let findings = [
         warn(
+            "key-refused",
             &those(users, |p| refused_key(p).is_some()),
             &format!(
                 "{name} does not accept the key {} of MDPrivateKeys. Use keys that it accepts: {}.",
@@ -176,6 +180,7 @@ fn refused_certificate(ca: &Authority, users: &[&PlannedMd]) -> Vec<Finding> {
             ),
         ),
         warn(
+            "names-too-many",
             &those(users, |p| p.md.ordered_names().len() > ca.names_max),
             &format!(
                 "the domain has more than {} names, and {name} issues no certificate for that many. Split it into several \
@@ -184,6 +189,7 @@ fn refused_certificate(ca: &Authority, users: &[&PlannedMd]) -> Vec<Finding> {
             ),
         ),
         warn(
+            "must-staple-refused",
             &those(users, |p| !ca.has_must_staple && p.md.must_staple),
             &format!("'MDMustStaple on' makes {name} reject every order. Set it to off."),
         ),
@@ -203,7 +209,7 @@ fn of_key(spec: &KeySpec) -> String {
 }
 
 /// A warning about these domains, at the place of the first one; `None` without any.
-fn warn(mds: &[&PlannedMd], text: &str) -> Option<Finding> {
+fn warn(code: &'static str, mds: &[&PlannedMd], text: &str) -> Option<Finding> {
     let place = at(&mds.first()?.defined_at);
-    Some(Finding::new(Level::Warn, format!("{place}: {}: {text}", together(mds))))
+    Some(Finding::new(Level::Warn, format!("{place}: {}: {text}", together(mds))).code(code))
 }

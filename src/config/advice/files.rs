@@ -5,7 +5,7 @@ use super::context::Context;
 use super::spelling::nearest;
 use crate::config::check::together;
 use crate::config::finding::Finding;
-use crate::config::finding::{Item, at, gathered};
+use crate::config::finding::{Item, at, coded, gathered};
 use crate::config::planned::{Plan, PlannedMd};
 use crate::config::tree::Engine;
 use crate::log::Level;
@@ -16,12 +16,10 @@ pub(super) fn advice(plan: &Plan, context: &Context<'_>) -> Vec<Finding> {
     if plan.mds.is_empty() {
         return Vec::new();
     }
-    let mut findings = gathered(
-        "",
-        "problems with certificate files",
-        plan.mds.iter().flat_map(|planned| static_files(planned, context)).collect(),
-    );
-    findings.extend(gathered("", "commands that cannot be started", commands(plan, context)));
+    let files = plan.mds.iter().flat_map(|planned| static_files(planned, context)).collect();
+    let mut findings = coded("certificate-file", gathered("", "problems with certificate files", files));
+    let commands = gathered("", "commands that cannot be started", commands(plan, context));
+    findings.extend(coded("command-unusable", commands));
     findings.extend(store(plan, context));
     findings
 }
@@ -145,5 +143,5 @@ fn store(plan: &Plan, context: &Context<'_>) -> Option<Finding> {
             place.unwrap_or_else(|| together(&mds)),
             plan.global.store_dir
         ),
-    ))
+    ).code("store-closed"))
 }

@@ -6,7 +6,7 @@ use super::spelling::nearest;
 use crate::config::MatchNames;
 use crate::config::check::together;
 use crate::config::finding::Finding;
-use crate::config::finding::{Item, at, gathered};
+use crate::config::finding::{Item, at, coded, gathered};
 use crate::config::planned::{Host, Plan, PlannedMd, Server};
 use crate::config::tree::{Engine, TlsSettings};
 use crate::log::Level;
@@ -25,16 +25,12 @@ pub(super) fn advice(plan: &Plan, servers: &[Server<'_>], context: &Context<'_>)
     // httpd has the last one first.
     let mut in_order: Vec<usize> = (0..servers.len()).collect();
     in_order.sort_by_key(|host| servers.get(*host).map(|server| &server.host.defined_at));
-    let mut findings = gathered(
-        "",
-        "TLS hosts without a certificate",
-        in_order.into_iter().filter_map(|host| sight.without_certificate(host)).collect(),
-    );
-    findings.extend(gathered(
-        "AH10045: ",
-        "managed domains that no VirtualHost matches",
-        plan.mds.iter().filter_map(|planned| sight.unused(planned)).collect(),
-    ));
+    let bare = in_order.into_iter().filter_map(|host| sight.without_certificate(host)).collect();
+    let mut findings =
+        coded("host-without-certificate", gathered("", "TLS hosts without a certificate", bare));
+    let unused = plan.mds.iter().filter_map(|planned| sight.unused(planned)).collect();
+    let unused = gathered("AH10045: ", "managed domains that no VirtualHost matches", unused);
+    findings.extend(coded("host-missing", unused));
     if OTHER_TLS.iter().any(|module| (context.has_module)(module)) {
         return findings;
     }
@@ -42,11 +38,8 @@ pub(super) fn advice(plan: &Plan, servers: &[Server<'_>], context: &Context<'_>)
         findings.extend(sight.without_mod_ssl());
         return findings;
     }
-    findings.extend(gathered(
-        "",
-        "managed domains without a TLS host",
-        plan.mds.iter().filter_map(|planned| sight.without_tls(planned)).collect(),
-    ));
+    let plain = plan.mds.iter().filter_map(|planned| sight.without_tls(planned)).collect();
+    findings.extend(coded("tls-host-missing", gathered("", "managed domains without a TLS host", plain)));
     findings
 }
 
@@ -234,7 +227,7 @@ impl<'a> Sight<'a> {
                 at(&first.defined_at),
                 together(&mds)
             ),
-        ))
+        ).code("mod-ssl-missing"))
     }
 }
 

@@ -13,7 +13,7 @@ mod spelling;
 use super::finding::Finding;
 use super::planned::{Plan, Server};
 
-pub use super::finding::{Item, at, gathered};
+pub use super::finding::{Item, at, coded, gathered};
 pub use context::{Context, FileFault, is_renewed, no_watchdog};
 
 /// The whole list, errors first.

@@ -94,7 +94,7 @@ pub fn list(
     if needs_watchdog && !sys::has_module("mod_watchdog.c") {
         let watched = plan.mds.iter().filter(|planned| planned.watched);
         let text = advice::no_watchdog(watched.map(|planned| planned.md.name.as_str()));
-        findings.push(Finding { level: Level::Warn, text });
+        findings.push(Finding::new(Level::Warn, text).code("mod-watchdog-missing"));
     }
     findings.retain(is_logged);
     if ends { Err(findings) } else { Ok(findings) }
@@ -119,5 +119,6 @@ fn unreadable_bindings(plan: &Plan) -> Vec<Finding> {
         }
     };
     let items = plan.mds.iter().filter(is_unreadable).map(item).collect();
-    advice::gathered("", "managed domains with an unusable external account binding", items)
+    let kind = "managed domains with an unusable external account binding";
+    advice::coded("eab-unusable", advice::gathered("", kind, items))
 }
