@@ -4,3 +4,4 @@
 
 mod call;
 mod command;
+mod doctor;

@@ -12,6 +12,7 @@ mod renewal;
 
 use super::call::{Call, Failure, Outcome};
 use super::site::{self, Site};
+use crate::store::Group;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use finding::{Finding, Subject, Verdict};
 use std::path::Path;
@@ -100,18 +101,22 @@ fn subjects(site: &Site, names: &[String]) -> Result<Vec<Subject>, Failure> {
         names: managed.md.domains.clone(),
         managed: Some(managed.clone()),
     };
-    if names.is_empty() {
-        return Ok(mds.iter().map(of_md).collect());
-    }
+    let plain = |name: &str| Subject { name: name.into(), names: vec![name.into()], managed: None };
     let mut subjects: Vec<Subject> = Vec::new();
+    if names.is_empty() {
+        subjects.extend(mds.iter().map(of_md));
+        // Those whose md.json cannot be read.
+        let stored = site.store.names(Group::Domains).unwrap_or_default();
+        let is_md = |name: &String| mds.iter().any(|managed| managed.md.name == *name);
+        subjects.extend(stored.iter().filter(|name| !is_md(name)).map(|name| plain(name)));
+    }
     for name in names {
         let name = name.to_ascii_lowercase();
         let meant = mds
             .iter()
             .find(|managed| managed.md.name == name)
             .or_else(|| mds.iter().find(|managed| managed.md.covers(&name)));
-        let subject = meant
-            .map_or_else(|| Subject { name: name.clone(), names: vec![name.clone()], managed: None }, of_md);
+        let subject = meant.map_or_else(|| plain(&name), of_md);
         if !subjects.iter().any(|known| known.name == subject.name) {
             subjects.push(subject);
         }

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `a2md doctor`: planted faults, each found by its token, and set-ups in order, of which nothing is said.
+
+mod store;
+
+use super::call::a2md;
+use serde_json::Value;
+
+/// The findings of a call, which ends with 1 if one of them fails and else with 0.
+#[track_caller]
+fn doctor(arguments: &[&str]) -> Vec<Value> {
+    let called = a2md(&[&["doctor", "-q", "-j"], arguments].concat());
+    let document = called.json();
+    assert_eq!(document["schema"], 1, "{document}");
+    let fails = document["counts"]["fails"].as_u64().unwrap();
+    assert_eq!(called.code, i32::from(fails > 0), "{document:#}\n{}", called.err);
+    document["findings"].as_array().unwrap().clone()
+}
+
+fn of<'a>(findings: &'a [Value], verdict: &str) -> Vec<&'a str> {
+    let found = findings.iter().filter(|finding| finding["verdict"] == verdict);
+    found.map(|finding| finding["check"].as_str().unwrap()).collect()
+}
+
+/// Nothing fails and everything can be told.
+#[track_caller]
+fn assert_healthy(findings: &[Value]) {
+    let wrong: Vec<_> = findings.iter().filter(|finding| finding["verdict"] != "works").collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(!findings.is_empty());
+}
+
+/// A finding has this token and verdict, these words in its evidence or subject, and a remedy. No other one fails,
+/// but those that `also` names.
+#[track_caller]
+fn assert_found(findings: &[Value], check: &str, verdict: &str, words: &[&str], also: &[&str]) {
+    let is_it = |finding: &&Value| finding["check"] == check && finding["verdict"] == verdict;
+    let all: Vec<_> = findings.iter().filter(is_it).collect();
+    let text = |finding: &Value| format!("{} {}", finding["subject"], finding["evidence"]);
+    let has_words = |finding: &&&Value| words.iter().all(|word| text(finding).contains(word));
+    let found = all.iter().find(has_words);
+    let found = found.unwrap_or_else(|| panic!("no {check} with {words:?}: {findings:#?}"));
+    assert!(found["remedy"].as_str().is_some_and(|remedy| remedy.len() > 10), "{found:#}");
+    let strange = of(findings, "fails").into_iter().find(|other| *other != check && !also.contains(other));
+    assert_eq!(strange, None, "{check}: {findings:#?}");
+}
