@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// After this long a command is killed and counts as failed.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// How much of the output of a command is kept for the log.
+const KEPT: usize = 4096;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the command line is empty")]
@@ -108,16 +111,62 @@ fn execute(
     let words = split(line);
     let program = words.first().ok_or(Error::Empty)?;
     let words: Vec<&str> = words.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
-    let failed = |source| Error::Start { program: program.clone(), source };
-    let mut output = [Output::new().map_err(failed)?, Output::new().map_err(failed)?];
-    let pid = spawn::spawn(&words, environment, output.each_ref().map(Output::writer)).map_err(failed)?;
-    let outcome = wait(pid, &mut output, program, limit, clock, stopped);
-    let printed = output.map(Output::close);
+    let (printed, outcome) = watch(environment, &words, KEPT, limit, clock, stopped)?;
+    let lines =
+        |kept: Vec<u8>| -> Vec<String> { String::from_utf8_lossy(&kept).lines().map(String::from).collect() };
+    let printed = printed.map(lines);
     for line in printed.iter().flatten() {
         crate::log!(Debug, "{program}: {line}");
     }
     let [stdout, _] = printed;
     outcome.map(|()| stdout.join("\n"))
+}
+
+/// The output of a command, and its exit status.
+pub struct Printed {
+    pub status: i32,
+    pub stdout: Vec<u8>,
+    /// The beginning of it.
+    pub stderr: String,
+}
+
+/// Runs a command for what it prints, however it ends: at most the first `room` bytes. None of it is logged.
+pub fn ask(
+    line: &str,
+    arguments: &[&str],
+    room: usize,
+    limit: Duration,
+    clock: &dyn Clock,
+) -> Result<Printed, Error> {
+    let words = split(line);
+    let words: Vec<&str> = words.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+    let stopped = |program| Error::Stopped { program };
+    let (printed, outcome) = watch(&Environment::default(), &words, room, limit, clock, stopped)?;
+    let status = match outcome {
+        Ok(()) => 0,
+        Err(Error::Failed { status, .. }) => status,
+        Err(error) => return Err(error),
+    };
+    let [stdout, stderr] = printed;
+    let stderr = String::from_utf8_lossy(stderr.get(..KEPT).unwrap_or(&stderr)).into_owned();
+    Ok(Printed { status, stdout, stderr })
+}
+
+/// Starts a command and waits for its end: what it has printed on stdout and stderr, and how it ended.
+fn watch(
+    environment: &Environment,
+    words: &[&str],
+    room: usize,
+    limit: Duration,
+    clock: &dyn Clock,
+    stopped: fn(String) -> Error,
+) -> Result<([Vec<u8>; 2], Result<(), Error>), Error> {
+    let program = words.first().ok_or(Error::Empty)?;
+    let failed = |source| Error::Start { program: (*program).to_string(), source };
+    let mut output = [Output::new(room).map_err(failed)?, Output::new(room).map_err(failed)?];
+    let pid = spawn::spawn(words, environment, output.each_ref().map(Output::writer)).map_err(failed)?;
+    let outcome = wait(pid, &mut output, program, limit, clock, stopped);
+    Ok((output.map(Output::close), outcome))
 }
 
 fn wait(
@@ -217,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_command_prints_is_bounded_and_comes_back_however_it_ends() {
+        let line = "/bin/sh -c 'head -c 100000 /dev/zero; echo no >&2; exit 3'";
+        let ask = |room| ask(line, &[], room, TIME_LIMIT, &SystemClock::default()).unwrap();
+        let printed = ask(1 << 20);
+        assert_eq!((printed.status, printed.stdout.len(), printed.stderr.as_str()), (3, 100_000, "no\n"));
+        assert_eq!(ask(50_000).stdout.len(), 50_000);
+    }
+
+    #[test]
     fn processes_that_a_command_leaves_running_hold_up_no_one() {
         let begin = std::time::Instant::now();
         let daemon = "/bin/sh -c 'sleep 30 & exit 0'";
@@ -281,9 +339,9 @@ mod tests {
 
     #[test]
     fn all_that_a_command_prints_is_taken_and_its_head_kept() {
-        let mut output = Output::new().unwrap();
+        let mut output = Output::new(KEPT).unwrap();
         let script = ["/bin/sh", "-c", "echo first; head -c 3000000 /dev/zero; echo last >&2"];
-        let mut other = Output::new().unwrap();
+        let mut other = Output::new(KEPT).unwrap();
         let ends = [output.writer(), other.writer()];
         let pid = spawn::spawn(&script, &Environment::default(), ends).unwrap();
         eventually("its end", || {
@@ -292,9 +350,9 @@ mod tests {
             waitpid(Some(pid), WaitOptions::NOHANG).unwrap().is_some()
         });
         let kept = output.close();
-        assert_eq!(kept[0], "first");
-        assert_eq!(kept.concat().len(), 4096 - 1);
-        assert_eq!(other.close(), ["last"]);
+        assert!(kept.starts_with(b"first\n"));
+        assert_eq!(kept.len(), KEPT);
+        assert_eq!(other.close(), b"last\n");
     }
 
     #[test]

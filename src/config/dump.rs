@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The configuration as other programs are told: what `apachectl -t -D DUMP_MD` knows. Values only.
+//! The configuration as other programs are told: what `apachectl -t -D DUMP_MD` knows. Values, their JSON
+//! both ways ([`json`]) and their text for people ([`text`]).
+
+mod json;
+mod text;
+
+pub use json::Unreadable;
 
 use super::planned::{Host, PlannedMd};
 use std::path::PathBuf;
 
-/// A configuration of httpd, with everything resolved. Holds no secrets: MDs have no hmac of an external
-/// account.
+/// A configuration of httpd, with everything resolved. Holds no secrets: bindings to external accounts have an
+/// empty hmac, files are named and not read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Configuration {
     /// Of the module.
@@ -24,6 +30,8 @@ pub struct Configuration {
     /// The local ports that the public ports 80 and 443 lead to (`MDPortMap`).
     pub http_port: Option<u16>,
     pub https_port: Option<u16>,
+    /// `MDLiveActivation`.
+    pub is_live: bool,
     /// `MDMessageCmd` and `MDNotifyCmd`.
     pub message_cmd: Option<String>,
     pub notify_cmd: Option<String>,
@@ -35,6 +43,8 @@ pub struct Configuration {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DumpedHost {
     pub host: Host,
+    /// `ADDRESS:PORT` of its `<VirtualHost>`; empty for the main server.
+    pub address: String,
     /// It has TLS; `None`: that is known only after mod_ssl has started.
     pub has_tls: Option<bool>,
 }

@@ -35,9 +35,9 @@ mod value;
 
 pub use authority::KNOWN_CAS;
 pub use domain::{close_section, split_arguments};
-pub use dump::{Configuration, DumpedHost};
+pub use dump::{Configuration, DumpedHost, Unreadable};
 pub use finding::Finding;
-pub use plan::plan;
+pub use plan::{draft, plan};
 pub use planned::{Global, Host, HostPlan, Plan, PlannedMd, Server};
 pub use scope::{Env, Globals, HostSettings, MatchNames, MdSection, PortMap, Scope, ServerConfig, Settings};
 pub use table::{Args, Places, ROWS, Row};

@@ -11,6 +11,7 @@ use super::finding::Finding;
 use super::finding::gathered;
 use super::planned::{Global, HostPlan, Plan, PlannedMd, Server};
 use crate::log::Level;
+use crate::model::DnsService;
 use std::path::Path;
 
 /// Makes the plan. `servers`: the main server, then the virtual hosts in their order. `listeners`: the ports
@@ -20,8 +21,22 @@ pub fn plan(
     listeners: &[u16],
     exists: &dyn Fn(&Path) -> bool,
 ) -> Result<Plan, Vec<Finding>> {
+    let (plan, errors) = draft(servers, listeners, exists);
+    if errors.is_empty() { Ok(plan) } else { Err(errors) }
+}
+
+/// The same where the start must fail: the plan as far as it goes, and why.
+pub fn draft(
+    servers: &[Server<'_>],
+    listeners: &[u16],
+    exists: &dyn Fn(&Path) -> bool,
+) -> (Plan, Vec<Finding>) {
     let globals = servers.iter().fold(Globals::default(), |all, s| s.config.globals.over(&all));
-    let global = Global::resolve(globals, dns_service::service(servers)?);
+    let (service, refused) = match dns_service::service(servers) {
+        Ok(service) => (service, None),
+        Err(errors) => (DnsService::default(), Some(errors)),
+    };
+    let global = Global::resolve(globals, service);
     let arrives = |port: Option<u16>| port.is_some_and(|p| listeners.contains(&p));
     let mut plan = Plan {
         can_http: arrives(global.port_map.http),
@@ -35,15 +50,15 @@ pub fn plan(
     let mut errors = plan.add_servers(servers, exists);
     errors.extend(check::overlaps(&plan.mds, plan.global.match_names));
     errors.extend(plan.mds.iter().flat_map(check::settings));
-    if !errors.is_empty() {
-        return Err(errors);
+    let errors = refused.unwrap_or(errors);
+    if errors.is_empty() {
+        plan.findings.extend(check::doubts(&plan, servers));
     }
-    plan.findings.extend(check::doubts(&plan, servers));
     plan.match_hosts(servers);
     plan.complete_from_hosts(servers);
     let of_dns = dns_service::findings(&plan);
     plan.findings.extend(of_dns);
-    Ok(plan)
+    (plan, errors)
 }
 
 impl Plan {

@@ -7,9 +7,6 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// How much is kept for the log.
-const KEPT: usize = 4096;
-
 /// More than a pipe holds: reading ends even while a process keeps writing.
 const READS: usize = 32;
 
@@ -18,10 +15,13 @@ pub(super) struct Output {
     reader: OwnedFd,
     writer: OwnedFd,
     head: Vec<u8>,
+    /// How much is kept.
+    room: usize,
 }
 
 impl Output {
-    pub fn new() -> io::Result<Output> {
+    /// Of which at most so many bytes are kept.
+    pub fn new(room: usize) -> io::Result<Output> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         // Above the three that a command has.
         let (reader, writer) = (fcntl_dupfd_cloexec(reader, 3)?, fcntl_dupfd_cloexec(writer, 3)?);
@@ -31,7 +31,7 @@ impl Output {
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
         let both = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let writer = both.and_then(|both| fcntl_dupfd_cloexec(both, 3)).unwrap_or(writer);
-        Ok(Output { reader, writer, head: Vec::new() })
+        Ok(Output { reader, writer, head: Vec::new(), room })
     }
 
     pub fn reader(&self) -> BorrowedFd<'_> {
@@ -50,7 +50,7 @@ impl Output {
             match read(&self.reader, &mut buffer) {
                 Ok(0) => return,
                 Ok(count) => {
-                    let room = KEPT.saturating_sub(self.head.len()).min(count);
+                    let room = self.room.saturating_sub(self.head.len()).min(count);
                     self.head.extend(buffer.iter().take(room));
                 }
                 Err(Errno::INTR) => {}
@@ -59,12 +59,12 @@ impl Output {
         }
     }
 
-    /// The first lines of the command's output. Processes that the command left running are never held up by
-    /// the pipe: once it is full, writes fail with EAGAIN.
-    pub fn close(mut self) -> Vec<String> {
+    /// The beginning of the command's output. Processes that the command left running are never held up by the
+    /// pipe: once it is full, writes fail with EAGAIN.
+    pub fn close(mut self) -> Vec<u8> {
         // Set before reading, which wakes processes that wait for room in the pipe.
         let _ = fcntl_setfl(&self.writer, OFlags::NONBLOCK);
         self.read();
-        String::from_utf8_lossy(&self.head).lines().map(String::from).collect()
+        self.head
     }
 }

@@ -12,7 +12,7 @@ pub enum RenewMode {
 
 impl RenewMode {
     /// The mode of a number in md.json; an unknown one is the default.
-    pub(super) fn from_number(number: Option<i64>) -> Self {
+    pub fn from_number(number: Option<i64>) -> Self {
         match number {
             Some(0) => RenewMode::Manual,
             Some(2) => RenewMode::Always,

@@ -5,3 +5,4 @@
 mod call;
 mod command;
 mod doctor;
+mod dump;

@@ -293,6 +293,19 @@ SetHandler md-status
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())
     }
 
+    /// `apachectl -t` with these arguments.
+    pub fn tested(&self, arguments: &[&str]) -> std::process::Output {
+        let file = self.write();
+        let program = &apache::find().unwrap().program;
+        Command::new(program).arg("-t").args(arguments).arg("-f").arg(file).output().unwrap()
+    }
+
+    /// The command line of httpd's control program with this configuration, for a caller that adds arguments.
+    pub fn control(&self) -> String {
+        let file = self.write();
+        format!("{} -f {}", apache::find().unwrap().program.display(), file.display())
+    }
+
     /// Returns once a request has been answered.
     #[track_caller]
     pub fn start(self) -> Httpd {

@@ -25,6 +25,7 @@ callback! {
         // SAFETY: the functions live as long as the loaded library, the lists are static.
         unsafe {
             apache_sys::ap_hook_check_config(Some(start::check_config), none, none, middle);
+            apache_sys::ap_hook_test_config(Some(start::test_config), none, none, middle);
             // Certificates must be known before mod_ssl asks for them, and the TLS contexts of its hosts
             // exist only after it.
             apache_sys::ap_hook_post_config(Some(start::post_config_before_tls), none, tls, middle);

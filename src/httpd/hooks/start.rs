@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The hooks of a start, in the parent: httpd's `check_config` and `post_config`, and the hooks in which
+//! The hooks of a start, in the parent: httpd's `check_config`, `test_config` and `post_config`, and the hooks in which
 //! mod_ssl requests certificates.
 
 use super::{FAILED, OK, watchdog};
 use crate::httpd::start::refusal::StartFailed;
-use crate::httpd::start::{after_tls, before_tls, certificates, check};
+use crate::httpd::start::{after_tls, before_tls, certificates, check, dump};
 use crate::httpd::state::Server;
 use crate::httpd::sys::guard::callback;
 use crate::httpd::sys::{PathArray, Watchdogs, pool};
@@ -15,6 +15,13 @@ callback! {
     fn check_config(_conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
         // SAFETY: httpd lends the main server.
         result(check::check(unsafe { Server::new(main) }))
+    }
+}
+
+callback! {
+    fn test_config(_conf: *mut apr_pool_t, main: *mut server_rec) -> (), failing (); {
+        // SAFETY: httpd lends the main server.
+        dump::dump(unsafe { Server::new(main) });
     }
 }
 

@@ -24,6 +24,15 @@ pub struct Advice {
 }
 
 impl Advice {
+    /// Whether the server of this index has TLS; `None`: only mod_ssl knows, or another module.
+    pub fn has_tls(&self, server: usize) -> Option<bool> {
+        match self.tls.get(server)?.engine {
+            Engine::On => Some(true),
+            Engine::Off if !self.has_other_tls => Some(false),
+            Engine::Off | Engine::Unknown => None,
+        }
+    }
+
     /// Whether it includes a reason for which mod_ssl is going to end the start.
     pub fn ends_start(&self) -> bool {
         self.findings.iter().any(|finding| finding.level <= Level::Error)
@@ -65,7 +74,7 @@ pub fn of(plan: &Plan, servers: &[(ServerConfig, Host)]) -> Advice {
 /// The complete list: findings of the plan, this advice, and findings that otherwise follow only after
 /// mod_ssl. `Err`: one of them, or mod_ssl, ends the start.
 pub fn list(
-    mut plan: Plan,
+    plan: &mut Plan,
     advice: Advice,
     servers: &[(ServerConfig, Host)],
     records: &[Server<'_>],
@@ -85,7 +94,7 @@ pub fn list(
         }
         Ok(later) if is_known => {
             findings.extend(later);
-            findings.extend(findings::unprovable(&plan));
+            findings.extend(findings::unprovable(plan));
         }
         Ok(_) => {}
     }

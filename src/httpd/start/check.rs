@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `apachectl configtest`, and the reports of a start before mod_ssl begins. Changes nothing.
 
-use super::advice;
 use super::refusal::StartFailed;
 use super::servers::{collect, config_servers, report};
+use super::{advice, dump};
 use crate::config::{self, Finding, Host, Plan, ServerConfig};
 use crate::httpd::state::Server;
 use crate::httpd::sys;
@@ -19,12 +19,14 @@ pub fn check(main: Server<'_>) -> Result<(), StartFailed> {
     let servers = collect(main, &records);
     let print =
         |findings: Vec<Finding>| findings.iter().for_each(|finding| sys::print_to_terminal(&finding.text));
-    let list = make_plan(&servers).and_then(|plan| {
+    let list = make_plan(&servers).and_then(|mut plan| {
         let advice = advice::of(&plan, &servers);
-        advice::list(plan, advice, &servers, &records)
+        advice::list(&mut plan, advice, &servers, &records)
     });
     list.map(print).map_err(|findings| {
         print(findings);
+        // httpd ends here, before it asks for dumps.
+        dump::dump(main);
         StartFailed
     })
 }
@@ -39,7 +41,7 @@ pub fn make_plan(servers: &[(ServerConfig, Host)]) -> Result<Plan, Vec<Finding>>
 pub fn advise(plan: &Plan, servers: &[(ServerConfig, Host)], records: &[Server<'_>], is_check: bool) {
     let advice = advice::of(plan, servers);
     if advice.ends_start() {
-        let (Ok(findings) | Err(findings)) = advice::list(plan.clone(), advice, servers, records);
+        let (Ok(findings) | Err(findings)) = advice::list(&mut plan.clone(), advice, servers, records);
         report(findings);
     } else if !is_check {
         report(advice.findings);

@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod check;
 mod common;
 mod dns;
+pub mod dump;
 mod guest;
 pub mod refusal;
 mod servers;

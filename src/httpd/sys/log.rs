@@ -54,6 +54,19 @@ pub fn print_to_terminal(text: &str) {
     }
 }
 
+/// Writes on standard output, where httpd prints what a `-D DUMP_…` asks for.
+pub fn print_on_stdout(text: &str) {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), rest) {
+            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => {}
+            // Whoever reads may have gone.
+            Err(_) => return,
+        }
+    }
+}
+
 fn sink(record: &Record<'_>) {
     let level = match record.level {
         Level::Emerg => apache_sys::APLOG_EMERG,

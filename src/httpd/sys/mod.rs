@@ -37,15 +37,15 @@ pub use connection::{Connection, offers_acme_tls, propose_acme_tls};
 pub use datagrams::datagrams;
 pub use listening::Listening;
 pub use loaded::outdated;
-pub use log::print_to_terminal;
+pub use log::{print_on_stdout, print_to_terminal};
 pub use module_conf::ModuleConf;
 pub use pool::PathArray;
 pub use request::{Answer, Request};
 pub use rsa::{leave_thread, make as make_rsa};
 pub use secret::keep as keep_secret;
 pub use server::{
-    Server, child_limit, instance, is_configuration_check, is_configuration_test, is_reload, listener_ports,
-    server_root, servers, store_owner,
+    Server, child_limit, instance, is_configuration_check, is_configuration_test, is_defined, is_reload,
+    listener_ports, server_root, servers, store_owner,
 };
 pub use shared::Counters;
 pub use signals::block as block_signals;

@@ -5,6 +5,7 @@ use super::module_conf::{self, ModuleConf};
 use super::pool;
 use crate::store::Owner;
 use apache_sys::{apr_pool_t, server_rec};
+use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
@@ -172,7 +173,7 @@ pub fn store_owner() -> Option<Owner> {
 /// A random number that identifies this httpd: the same in all of its processes and over its reloads. Called
 /// in the parent first.
 pub fn instance() -> u64 {
-    const KEY: &std::ffi::CStr = c"mod_md_instance";
+    const KEY: &CStr = c"mod_md_instance";
     // SAFETY: httpd keeps the eight bytes, aligned for anything, as long as it runs, and a copy of the key;
     // only the parent writes to them, and has one thread then.
     unsafe {
@@ -191,6 +192,12 @@ pub fn child_limit() -> usize {
     // SAFETY: the MPM answers once the configuration has been read; it writes an int.
     let status = unsafe { apache_sys::ap_mpm_query(apache_sys::AP_MPMQ_HARD_LIMIT_DAEMONS as _, &mut limit) };
     usize::try_from(limit).ok().filter(|_| status == 0).unwrap_or(1).max(1)
+}
+
+/// Whether httpd was started with `-D NAME`, or its configuration has `Define NAME`.
+pub fn is_defined(name: &CStr) -> bool {
+    // SAFETY: the name outlives the call, which only reads.
+    unsafe { apache_sys::ap_exists_config_define(name.as_ptr()) != 0 }
 }
 
 /// Whether httpd was started to test its configuration, and then ends (`apachectl configtest`).
