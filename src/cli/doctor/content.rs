@@ -153,16 +153,14 @@ pub fn of_chain(path: &str, chain: Chain, key: Option<&PrivateKey>) -> Option<Fi
         return None;
     }
     let evidence = format!("The certificate stands alone, without its issuer {}.", leaf.issuer_name());
-    match leaf.issuer_uri() {
-        Some(uri) => Some(Finding::fails(
-            "chain-broken",
-            path,
-            format!("{evidence} Many clients refuse it so."),
-            format!("Append the issuer's certificate, which is at {uri}, or let a2md renew it."),
-        )),
-        // A private CA may issue by its root.
-        None => None,
-    }
+    // A private CA may issue by its root.
+    let uri = leaf.issuer_uri()?;
+    Some(Finding::fails(
+        "chain-broken",
+        path,
+        format!("{evidence} Many clients refuse it so."),
+        format!("Append the issuer's certificate, which is at {uri}, or let a2md renew it."),
+    ))
 }
 
 /// Whether the certificates are for all names, and in time.
