@@ -8,6 +8,7 @@
 //! | revert the set that ended the last start | before anything reads `domains`: the wrong set is in it |
 //! | reconcile: folders follow renamed MDs | staged sets and accounts move along, so before these are read |
 //! | give files to httpd's `User` | once folders have their final names |
+//! | remove old requests | any time: no program waits for them |
 //! | adopt accounts | before sets come into use, whose md.json names them |
 //! | activate staged sets | once accounts and folders are in place |
 //! | start failing renewals over | after activation, which finds out whose renewal is unfinished |
@@ -28,7 +29,7 @@ use super::stored_md::StoredMd;
 use super::trial::LoadTrial;
 use crate::config::{Host, Plan, PlannedMd, ServerConfig};
 use crate::managed::Managed;
-use crate::model::Md;
+use crate::model::{Md, request};
 use crate::notify::{Commands, Event};
 use crate::renew::decide::remedies;
 use crate::store::{Error, StartStore, StoreLock};
@@ -66,6 +67,7 @@ pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> 
     let mut mds = reconcile(start, plan, &right)?;
     if !start.is_check {
         store.hand_over(|| plan.known_names(start.servers.iter().map(|(_, host)| host)));
+        remove_old_requests(store, start.now);
     }
     report_problems(&plan.mds, &mds);
     let mut activated = Vec::new();
@@ -128,6 +130,13 @@ impl Right {
              instance until it is restarted: {reason}"
         );
         Right::Look
+    }
+}
+
+/// Their programs have ended without removing them.
+fn remove_old_requests(store: &StartStore, now: Timestamp) {
+    if let Err(error) = store.remove_old_requests(request::LIFETIME, now) {
+        crate::log!(Warn, "old requests of a2md cannot be removed: {}", error.advised());
     }
 }
 

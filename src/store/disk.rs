@@ -147,15 +147,8 @@ impl Folder {
     /// A file's content; `None` where there is none. More than `limit` bytes are an error.
     pub fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path.join(name);
-        let Some((file, size)) = self.open_file(name, &path)? else { return Ok(None) };
-        if size > limit {
-            return Err(Error::garbage(&path, format!("it is larger than {limit} bytes")));
-        }
-        // Files are replaced, never written to, so the size is final. Not reading up to the end of file saves
-        // a system call, which counts with thousands of domains.
-        let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-        file.take(size).read_to_end(&mut content).map_err(|e| Error::io("reading", &path, e))?;
-        Ok(Some(content))
+        let opened = self.open_file(name, &path)?;
+        opened.map(|opened| read_whole(opened, &path, limit)).transpose()
     }
 
     /// [`Folder::read`] of a file in the folder `child` of this one, in one step. Only where links are
@@ -298,6 +291,17 @@ impl Folder {
         });
         moved.map_err(|e| Error::io("moving", &path, e))
     }
+}
+
+fn read_whole((file, size): (File, u64), path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    if size > limit {
+        return Err(Error::garbage(path, format!("it is larger than {limit} bytes")));
+    }
+    // Files are replaced, never written to, so the size is final. Not reading up to the end of file saves a
+    // system call, which counts with thousands of domains.
+    let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    file.take(size).read_to_end(&mut content).map_err(|e| Error::io("reading", path, e))?;
+    Ok(content)
 }
 
 fn grant(file: &File, access: Access) -> io::Result<()> {

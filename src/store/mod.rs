@@ -13,6 +13,7 @@ pub mod auth;
 mod disk;
 mod error;
 pub mod inspect;
+mod flat;
 mod json;
 mod keys;
 mod layout;
@@ -36,7 +37,7 @@ pub use disk::{Fuse, Stamp};
 pub use error::Error;
 pub use layout::Owner;
 pub use lock::{Holder, RenewingLock, StoreLock};
-pub use place::{Group, WorkGroup};
+pub use place::{Flat, Group, WorkGroup};
 pub use sealed::Opened;
 pub use store_key::{Secret, StoreKey};
 pub use watch::{Looked, Watched};
@@ -122,6 +123,7 @@ impl StartStore {
         owners::take_root(&root, owner)?;
         setup::make_groups(&root, owner)?;
         sealed::make_folder(&root, owner)?;
+        setup::make_flat_folders(&root, owner)?;
         let setup::StoreFile { key, older } = setup::store_file(&root)?;
         let mut layout =
             Layout { dir: dir.to_path_buf(), key, owner, fuse, is_synced: true, limit: None, groups: None };

@@ -77,6 +77,26 @@ pub(super) fn give(
     folder.grant(access)
 }
 
+/// The same for a folder of root's, whoever owns its files: the mode of these is `file`.
+pub(super) fn take(
+    root: &Folder,
+    name: &str,
+    folder: &Folder,
+    access: Access,
+    file: u32,
+) -> Result<(), Error> {
+    if !folder.has(access)? {
+        let outcome = root.hand_over(name, access, Access { mode: file, ..access }, Giver::Anybody);
+        let is_done = outcome.is_ok();
+        report(folder, outcome);
+        // A folder that stays as it is has the next start complete the work.
+        if !is_done {
+            return Ok(());
+        }
+    }
+    folder.grant(access)
+}
+
 /// Takes back a folder in which workers do not write, with all that is in it, and gives it the mode of its
 /// group.
 pub(super) fn take_back(group: Group, folder: &Folder, owner: Owner) -> Result<(), Error> {
@@ -161,7 +181,7 @@ fn is_known(names: &HashSet<String>, folder: &str) -> bool {
     folder == "other" || names.contains(folder) || names.contains(&format!("*.{folder}"))
 }
 
-fn report(folder: &Folder, outcome: Result<Vec<PathBuf>, Error>) {
+pub(super) fn report(folder: &Folder, outcome: Result<Vec<PathBuf>, Error>) {
     let folder = folder.path().display();
     match outcome {
         Ok(left) => {
@@ -184,7 +204,7 @@ fn report(folder: &Folder, outcome: Result<Vec<PathBuf>, Error>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Fuse, StartStore};
+    use crate::store::{Flat, Fuse, StartStore};
     use serde_json::json;
     use std::collections::BTreeMap;
     use std::fs::{self, Permissions};
@@ -221,6 +241,7 @@ mod tests {
         }
         store.write(Group::Challenges, "w.test", "file.txt", b"x").unwrap();
         store.write(Group::Ocsp, "other", "file.txt", b"x").unwrap();
+        store.write_flat(Flat::Withdrawn, "a.test", &json!({})).unwrap();
         store.write_reach(true, true).unwrap();
         drop(store.lock(std::time::Duration::ZERO).unwrap());
         (dir, root)

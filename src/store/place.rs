@@ -97,6 +97,28 @@ impl Group {
     }
 }
 
+/// The folders with one file for each name, which root or the store's owner writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flat {
+    /// What an operator asks of the running httpd.
+    Requests,
+    /// The sets that are not to be used any more.
+    Withdrawn,
+}
+
+impl Flat {
+    pub(super) const DIR_MODE: u32 = 0o755;
+    pub(super) const FILE_MODE: u32 = 0o644;
+    pub(super) const ALL: [Flat; 2] = [Flat::Requests, Flat::Withdrawn];
+
+    pub(super) fn dir_name(self) -> &'static str {
+        match self {
+            Flat::Requests => "requests",
+            Flat::Withdrawn => "withdrawn",
+        }
+    }
+}
+
 /// `ACME-<ca host>-NNNN`, with any form of a CA's host.
 fn is_account_folder(name: &str) -> bool {
     name.len() <= 255 && is_plain(name, b"-_.:[]")

@@ -2,11 +2,13 @@
 //! Prepares the store when httpd starts: makes folders, sets their rights, and makes or reads the store's
 //! key. Refuses a store of a newer version and a damaged key, which it never replaces.
 
+use super::disk::rights::own_uid;
 use super::disk::{Access, Folder, Fuse, Links};
 use super::json::json_bytes;
 use super::layout::{Owner, STORE_FILE};
+use super::place::{Flat, Group};
 use super::store_key::StoreKey;
-use super::{Error, Group, owners};
+use super::{Error, owners};
 use crate::crypto;
 use data_encoding::{BASE64URL, BASE64URL_NOPAD};
 use serde_json::{Value, json};
@@ -47,6 +49,29 @@ pub(super) fn make_groups(root: &Folder, owner: Option<Owner>) -> Result<(), Err
         match owner.filter(|_| !group.is_of_workers()) {
             Some(owner) => owners::take_back(group, &folder, owner)?,
             None => folder.grant(access)?,
+        }
+    }
+    Ok(())
+}
+
+/// Makes the folders, and takes them back where root starts httpd and another user owns them: withdrawn sets
+/// stay withdrawn, requests are not root's for that.
+pub(super) fn make_flat_folders(root: &Folder, owner: Option<Owner>) -> Result<(), Error> {
+    let access = Access { mode: Flat::DIR_MODE, uid: owner.map(|_| own_uid()), gid: None };
+    for flat in Flat::ALL {
+        let name = flat.dir_name();
+        if owner.is_some() {
+            owners::refuse_link(root, name)?;
+        }
+        let folder = root.make_child(name, Access { uid: None, ..access })?;
+        let taken = match flat {
+            Flat::Withdrawn if owner.is_some() => owners::take(root, name, &folder, access, Flat::FILE_MODE),
+            _ => folder.grant(access),
+        };
+        if let Err(error) = taken {
+            // On some network file systems root owns nothing.
+            owners::report(&folder, Err(error));
+            folder.grant(Access { uid: None, ..access })?;
         }
     }
     Ok(())

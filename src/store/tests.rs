@@ -40,6 +40,8 @@ fn every_folder_has_the_mode_and_owner_of_its_group() {
         ("staging", 0o755),
         ("ocsp", 0o755),
         ("tmp", 0o700),
+        ("requests", 0o755),
+        ("withdrawn", 0o755),
     ] {
         assert_eq!(mode(&root.join(name)), expected, "{name}");
         if let Some(owner) = owner() {

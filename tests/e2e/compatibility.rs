@@ -31,9 +31,17 @@ fn assert_takes_over(lab: &Lab, first: &Path, second: &Path) {
     let serial = httpd.served("one.test", &pebble, &[]).serial();
     let known = facts(&httpd);
     let orders = pebble.order_count();
+    let notes = ["requests", "withdrawn"].map(|folder| httpd.config.store().join(folder));
+    for folder in &notes {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("one.test.json"), "{}").unwrap();
+    }
 
     let httpd = httpd.stop().module(second).start();
     httpd.wait_looked_twice();
+    for folder in &notes {
+        assert_eq!(fs::read(folder.join("one.test.json")).unwrap(), b"{}", "it leaves {}", folder.display());
+    }
     let served = httpd.served("one.test", &pebble, &[]);
     assert!(served.verified, "{}", served.verdict);
     assert_eq!(served.serial(), serial);

@@ -148,6 +148,44 @@ impl Folder {
         Ok(found)
     }
 
+    /// The stamp of this folder itself.
+    pub fn stamp(&self) -> Result<Stamp, Error> {
+        let stat = fs::fstat(self.file.as_ref()).map_err(|e| Error::io("reading", &self.path, e))?;
+        Ok(Stamp::of(&stat))
+    }
+
+    /// The plain files in here, each with its stamp. Temporary ones, links, and files removed meanwhile are
+    /// left out.
+    pub fn file_stamps(&self) -> Result<Vec<(String, Stamp)>, Error> {
+        let is_plain = |name: &str, stat: &fs::Stat| {
+            !name.starts_with('.') && FileType::from_raw_mode(stat.st_mode).is_file()
+        };
+        self.stamps_of(is_plain)
+    }
+
+    /// Everything in here with a name in UTF-8, each with its own stamp.
+    pub fn all_stamps(&self) -> Result<Vec<(String, Stamp)>, Error> {
+        self.stamps_of(|_, _| true)
+    }
+
+    fn stamps_of(&self, is_wanted: impl Fn(&str, &fs::Stat) -> bool) -> Result<Vec<(String, Stamp)>, Error> {
+        let failed = |e: Errno| Error::io("listing", &self.path, e);
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&self.file).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if name == "." || name == ".." {
+                continue;
+            }
+            match fs::statat(&self.file, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if is_wanted(name, &stat) => found.push((name.to_string(), Stamp::of(&stat))),
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(e) => return Err(failed(e)),
+            }
+        }
+        Ok(found)
+    }
+
     /// Whether `name` is a folder, or a link to one where this folder follows links.
     pub(super) fn leads_to_folder(&self, name: &OsStr) -> bool {
         fs::openat(self.file.as_ref(), name, FOLDER | self.links.flags(), Mode::empty()).is_ok()
