@@ -188,14 +188,14 @@ impl Call {
     }
 
     /// Shows a step of long work on standard error, unless `-q` is given.
-    pub fn step(&mut self, text: &str) {
+    pub fn step(&self, text: &str) {
         if self.options.verbosity >= 0 {
             self.complain(text);
         }
     }
 
     /// Prints a line on standard error.
-    pub fn complain(&mut self, text: &str) {
+    pub fn complain(&self, text: &str) {
         let _ = writeln!(io::stderr(), "{}", escaped(text));
     }
 

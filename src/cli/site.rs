@@ -1,61 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The site that a call is about: the store, and the configuration of the httpd that uses it.
+//! The site that a call is about: the store, and the configuration of the httpd that uses it. [`search`] finds
+//! both, [`control`] asks httpd, [`load`] reads the managed domains, [`select`] takes those that a call names.
+
+mod control;
+mod load;
+mod search;
+mod select;
+
+pub use select::names_or_all;
 
 use super::call::{Call, Failure};
-use crate::config::{Configuration, PlannedMd};
-use crate::managed::bundle::MD_FILE;
-use crate::managed::certificates::assess;
-use crate::managed::{Managed, bundle};
-use crate::model::Md;
-use crate::store::{Error, Group, StartStore};
+use crate::config::Configuration;
+use crate::store::{Error, StartStore};
+use crate::time::Timestamp;
 use std::path::{Path, PathBuf};
 
 /// The store of a call.
 pub struct Site {
     pub dir: PathBuf,
-    /// Who named the store: `-d`, `MD_STORE`, …
+    /// Who named the store: `-d`, `MD_STORE`, `httpd` for the configuration itself; or where it was found.
     pub found_by: &'static str,
     pub store: StartStore,
-    /// As httpd itself prints it; `None` where it could not be asked.
+    /// As httpd itself prints it; `None` where it could not be asked, or has another store.
     pub configuration: Option<Configuration>,
+    /// When it was opened.
+    now: Timestamp,
 }
 
 impl Site {
     /// Finds and opens the store that the call means. Makes and changes nothing.
     pub fn open(call: &Call) -> Result<Self, Failure> {
-        let (dir, found_by) = locate(call)?;
+        let search::Found { dir, by, configuration } = search::find(call)?;
+        if by != search::BY_OPTION {
+            call.step(&format!("store: {} ({by})", dir.display()));
+        }
         let store = StartStore::open_existing(&dir).map_err(|error| of_store(&dir, &error))?;
-        Ok(Site { dir, found_by, store, configuration: None })
-    }
-
-    /// All managed domains by name, as the store has them, with their certificates in use.
-    pub fn mds(&self) -> Result<Vec<Managed>, Failure> {
-        let names = self.store.names(Group::Domains).map_err(|error| of_store(&self.dir, &error))?;
-        Ok(names.iter().filter_map(|name| self.md(name)).collect())
-    }
-
-    /// `None`: there is none of that name, or its md.json cannot be read.
-    fn md(&self, name: &str) -> Option<Managed> {
-        let json = self.store.read_json(Group::Domains, name, MD_FILE).ok()??;
-        let mut md = Md::from_json(&json)?;
-        md.name = name.to_string();
-        let (certs, _) = bundle::look(&self.store, name, &md);
-        (md.state, md.state_descr) = assess(&md, &certs);
-        Some(Managed { in_use: true, ..Managed::new(PlannedMd { md, ..PlannedMd::default() }, certs) })
+        Ok(Site { dir, found_by: by, store, configuration, now: call.clock.now() })
     }
 }
 
 /// The store that the call means, and who says so.
 pub fn locate(call: &Call) -> Result<(PathBuf, &'static str), Failure> {
-    let named = call.options.dir.clone().map(|dir| (dir, "-d"));
-    let of_environment = || std::env::var_os("MD_STORE").map(|dir| (PathBuf::from(dir), "MD_STORE"));
-    let (dir, found_by) = named.or_else(of_environment).ok_or_else(|| {
-        Failure::new("no store is known")
-            .advice("Name its folder (MDStoreDir): -d DIR, or MD_STORE=DIR in the environment.")
-    })?;
-    let dir = std::path::absolute(&dir)
-        .map_err(|error| Failure::new(format!("{}: {}", dir.display(), crate::log::plain(&error))))?;
-    Ok((dir, found_by))
+    search::find(call).map(|found| (found.dir, found.by))
 }
 
 /// A failure of the store, with what to do.

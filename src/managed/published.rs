@@ -66,6 +66,34 @@ pub fn chains(store: &WorkStore, name: &str) -> Vec<Chain> {
     sets.iter().filter_map(chain).collect()
 }
 
+/// The parts of a live set that are shown.
+pub struct Shown {
+    pub since: Timestamp,
+    /// The CA that issued it.
+    pub ca_url: Option<String>,
+    pub certs: Vec<(KeySpec, CertInfo)>,
+}
+
+/// The set that is live for the MD `name`, without its keys; `None` also where it cannot be used.
+pub fn shown(store: &WorkStore, name: &str) -> Option<Shown> {
+    let record = store.read_json(GROUP, name, FILE).ok()??;
+    if author(store, name, &record) != Author::Ours {
+        return None;
+    }
+    let cert = |set: &Value| {
+        let chain = Chain::from_pem(set.get("pubcert")?.as_str()?.as_bytes()).ok()?;
+        Some((KeySpec::from_json(set.get("privkey-spec")?)?, CertInfo::from_chain(&chain)))
+    };
+    let sets = record.get("sets")?.as_array()?;
+    let certs: Vec<_> = sets.iter().take(SETS_MAX).filter_map(cert).collect();
+    Some(Shown {
+        since: Timestamp::parse_http_date(record.get("since")?.as_str()?)?,
+        ca_url: record.get("md").and_then(Md::from_json)?.ca.url,
+        certs,
+    })
+    .filter(|shown| !shown.certs.is_empty())
+}
+
 fn author<R: Rights>(store: &Store<R>, name: &str, record: &Value) -> Author {
     store.author(Purpose::Live, name, &auth::bare(record), record.get(auth::FIELD))
 }

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reads the managed domains of a site: from the configuration, where httpd has told it, else from the store
+//! alone. Certificates are those that the next start would find, and the set that is live in front of them.
+//! Private keys are compared with their certificates and not kept. Changes nothing.
+
+use super::{Site, of_store};
+use crate::cli::call::Failure;
+use crate::config::{Configuration, DumpedHost, PlannedMd};
+use crate::managed::bundle::MD_FILE;
+use crate::managed::live_set::LiveSet;
+use crate::managed::serve::{self, Certs, Own};
+use crate::managed::{Host, Managed, bundle, published};
+use crate::model::{Eab, Md};
+use crate::names;
+use crate::startup::reconcile;
+use crate::store::{Group, WorkStore};
+use crate::time::Timestamp;
+use std::collections::{HashMap, HashSet};
+
+impl Site {
+    /// All managed domains by name, with their certificates in use: those of the configuration, and those that
+    /// are only in the store ([`Site::is_configured`]).
+    pub fn mds(&self) -> Result<Vec<Managed>, Failure> {
+        let mut all = match &self.configuration {
+            Some(configuration) => self.configured(configuration)?,
+            None => Vec::new(),
+        };
+        let known: HashSet<String> = all.iter().map(|managed| managed.md.name.clone()).collect();
+        let names = self.store.names(Group::Domains).map_err(|error| of_store(&self.dir, &error))?;
+        let others: Vec<String> = names.into_iter().filter(|name| !known.contains(name)).collect();
+        let is_used = self.configuration.is_none();
+        let read = |name: &String| self.stored(name, is_used);
+        all.extend(in_threads(&others, &read).into_iter().flatten());
+        let work = self.store.worker();
+        in_threads(&all, &|managed| attach_live(&work, managed));
+        all.sort_by(|one, other| one.md.name.cmp(&other.md.name));
+        Ok(all)
+    }
+
+    /// Whether the configuration has a managed domain of this name; `None` where it is not known.
+    pub fn is_configured(&self, name: &str) -> Option<bool> {
+        let configuration = self.configuration.as_ref()?;
+        Some(configuration.mds.iter().any(|planned| planned.md.name == name))
+    }
+
+    /// One that the store has. `None`: there is none of that name, or its md.json cannot be read.
+    fn stored(&self, name: &str, is_used: bool) -> Option<Managed> {
+        let json = self.store.read_json(Group::Domains, name, MD_FILE).ok()??;
+        let mut md = Md::from_json(&json)?;
+        md.name = name.to_string();
+        let (certs, _) = bundle::look(&self.store, name, &md);
+        let planned = PlannedMd { md, watched: is_used, ..PlannedMd::default() };
+        let managed = Managed { in_use: is_used, ..managed_of(planned, certs) };
+        if is_used {
+            managed.live.attach();
+        }
+        Some(managed)
+    }
+
+    /// Those of the configuration, with what the next start would find for them.
+    fn configured(&self, configuration: &Configuration) -> Result<Vec<Managed>, Failure> {
+        let mut planned = configuration.mds.clone();
+        let mds: Vec<&Md> = configuration.mds.iter().map(|planned| &planned.md).collect();
+        let users = users(configuration);
+        let hosts = |at: usize| host_names(configuration, &users, at);
+        let matched =
+            reconcile::look(&self.store, &mds, &hosts).map_err(|error| of_store(&self.dir, &error))?;
+        let complete = |(planned, matched): (&mut PlannedMd, reconcile::Matched)| {
+            let stored = matched.complete(&mut planned.md);
+            self.complete_binding(&mut planned.md);
+            let hosts = tls_hosts(configuration, planned, &stored.certs, self.now);
+            let managed = managed_of(planned.clone(), stored.certs);
+            if configuration.is_live && !hosts.is_empty() {
+                managed.live.attach();
+            }
+            let lacks_tls = hosts.is_empty() && configuration.https_port.is_some();
+            Managed { hosts, lacks_tls, ..managed }
+        };
+        Ok(planned.iter_mut().zip(matched).map(complete).collect())
+    }
+
+    /// httpd does not print the hmac of a binding to an external account: the store has it since the last start.
+    fn complete_binding(&self, md: &mut Md) {
+        let Some(eab) = md.eab.as_mut() else { return };
+        let stored = self.store.read_json(Group::Domains, &md.name, MD_FILE).ok().flatten();
+        let known: Option<Eab> = stored.as_ref().and_then(Md::from_json).and_then(|md| md.eab);
+        if let Some(known) = known.filter(|known| known.kid == eab.kid) {
+            *eab = known;
+        }
+    }
+}
+
+/// With its state by the certificates it has.
+fn managed_of(mut planned: PlannedMd, certs: Certs) -> Managed {
+    let md = &mut planned.md;
+    (md.state, md.state_descr) = crate::managed::certificates::assess(md, &certs);
+    Managed::new(planned, certs)
+}
+
+/// How many managed domains each host has.
+fn users(configuration: &Configuration) -> HashMap<usize, usize> {
+    let mut users = HashMap::new();
+    let hosts = configuration.mds.iter().flat_map(|planned| &planned.hosts);
+    hosts.for_each(|host| *users.entry(*host).or_insert(0) += 1);
+    users
+}
+
+/// The names of the hosts that belong to a managed domain alone.
+fn host_names(configuration: &Configuration, users: &HashMap<usize, usize>, md: usize) -> Vec<String> {
+    let hosts = configuration.mds.get(md).into_iter().flat_map(|planned| &planned.hosts);
+    let alone = hosts.filter(|host| users.get(*host) == Some(&1));
+    let hosts = alone.filter_map(|host| configuration.hosts.get(*host)).map(|dumped| &dumped.host);
+    let names = hosts.flat_map(|host| std::iter::once(&host.server_name).chain(&host.aliases));
+    names.filter_map(|name| names::normalize(name).ok()).collect()
+}
+
+/// The TLS hosts of a managed domain. That a host has files of its own is not known here.
+fn tls_hosts(configuration: &Configuration, planned: &PlannedMd, certs: &Certs, now: Timestamp) -> Vec<Host> {
+    let is_tls = |dumped: &&DumpedHost| dumped.has_tls != Some(false);
+    let hosts = planned.hosts.iter().filter_map(|host| configuration.hosts.get(*host)).filter(is_tls);
+    let host = |dumped: &DumpedHost| Host {
+        name: dumped.host.server_name.clone(),
+        address: dumped.address.clone(),
+        source: serve::decide(&planned.md, &dumped.host.server_name, certs, Own::None, now),
+        is_live: configuration.is_live,
+    };
+    hosts.map(host).collect()
+}
+
+/// The set that is live, where there is one.
+fn attach_live(work: &WorkStore, managed: &Managed) {
+    let Some(shown) = published::shown(work, &managed.md.name) else { return };
+    managed.live.store(LiveSet {
+        since: shown.since,
+        ca_url: shown.ca_url,
+        certs: Certs::arrange(&managed.md.keys(), shown.certs),
+        identities: Vec::new(),
+    });
+}
+
+/// Calls `work` for each of the items, in as many threads as there are processors, and keeps the order.
+fn in_threads<T: Sync, R: Send>(items: &[T], work: &(impl Fn(&T) -> R + Sync)) -> Vec<R> {
+    /// Fewer are not worth a thread.
+    const LEAST: usize = 64;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let size = items.len().div_ceil(processors).max(LEAST);
+    let mut out = Vec::with_capacity(items.len());
+    std::thread::scope(|scope| {
+        let part = |part: &'_ [T]| part.iter().map(work).collect::<Vec<R>>();
+        let threads: Vec<_> = items.chunks(size).map(|items| scope.spawn(move || part(items))).collect();
+        for thread in threads {
+            // A panic goes on in this thread.
+            out.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+    });
+    out
+}
