@@ -13,6 +13,7 @@ use super::fields::{
 };
 use super::problem::Problem;
 use super::record_terms::{RecordTerms, has_token};
+use crate::names;
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
@@ -31,6 +32,8 @@ pub struct Directory {
     pub external_account_required: bool,
     /// `meta.profiles`: names and descriptions.
     pub profiles: Vec<(String, String)>,
+    /// `meta.caaIdentities`: the names by which CAA records mean this CA.
+    pub caa_identities: Vec<String>,
     pub revoke_cert: Option<String>,
     pub key_change: Option<String>,
     /// Where to ask when to renew (RFC 9773 §3); not every CA has it.
@@ -196,11 +199,21 @@ impl Directory {
             terms_of_service: terms.map(String::from),
             external_account_required: flag(meta, "externalAccountRequired"),
             profiles: profiles(meta.get("profiles")),
+            caa_identities: caa_identities(meta.get("caaIdentities")),
             revoke_cert: url(fields, "revokeCert", "directory").ok(),
             key_change: url(fields, "keyChange", "directory").ok(),
             renewal_info: url(fields, "renewalInfo", "directory").ok(),
         })
     }
+}
+
+/// The most names of a CA: its directory may have anything in it.
+const IDENTITIES_MAX: usize = 32;
+
+fn caa_identities(value: Option<&Value>) -> Vec<String> {
+    let names = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let names = names.filter_map(|name| names::normalize(name).ok());
+    names.filter(|name| !names::is_wildcard(name)).take(IDENTITIES_MAX).collect()
 }
 
 /// Names with descriptions, or names alone.
@@ -437,8 +450,10 @@ mod tests {
         with_meta["meta"] = json!({
             "termsOfService": "https://ca.test/terms", "externalAccountRequired": true,
             "profiles": {"shortlived": "six days", "odd": 5},
+            "caaIdentities": ["CA.test", "ca.example.", "a b", 7, "*.ca.test"],
         });
         let parsed = Directory::parse(&with_meta).unwrap();
+        assert_eq!(parsed.caa_identities, ["ca.test", "ca.example"]);
         assert_eq!(parsed.terms_of_service.as_deref(), Some("https://ca.test/terms"));
         assert!(parsed.external_account_required);
         assert_eq!(

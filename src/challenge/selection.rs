@@ -74,7 +74,7 @@ impl Means<'_> {
     }
 
     /// The types that can be answered for a name, in order of preference; never none.
-    fn possible(&self, domain: &str) -> Result<Vec<&str>, String> {
+    pub fn possible(&self, domain: &str) -> Result<Vec<&str>, String> {
         let types: Vec<&str> = match self.configured {
             [] => TYPES.to_vec(),
             some => some.iter().map(String::as_str).collect(),

@@ -76,6 +76,11 @@ pub fn account(
     }
 }
 
+/// The account of `domain` that is noted.
+pub fn known(url: &str, domain: &str, accounts: &dyn Accounts) -> Result<Option<Account>, Error> {
+    Ok(accounts.load(&host(url)?, domain)?)
+}
+
 /// Adds a value. The server forgets the oldest of three, and there is no way to remove one.
 pub fn set_up(url: &str, account: &Account, value: &str, http: &dyn Transport) -> Result<(), Error> {
     let url = endpoint(url, "update");

@@ -8,6 +8,7 @@ mod authority;
 mod content;
 pub mod finding;
 mod folder;
+mod reach;
 mod renewal;
 
 use super::call::{Call, Failure, Outcome};
@@ -71,6 +72,7 @@ fn look(call: &mut Call, names: &[String], is_offline: bool) -> Result<Vec<Findi
     renewal::process(&site, &due, &mut out);
     if !is_offline {
         authority::look(call, &site, &subjects, &mut out);
+        reach::look(call, &site, &subjects, &mut out);
     }
     Ok(out)
 }
