@@ -70,6 +70,12 @@ impl Session {
         Ok(Session::new(self.server().clone(), new.clone(), self.kid.clone()))
     }
 
+    /// Agrees to the terms of service (RFC 8555 §7.3.3: the server may ask for that again).
+    pub fn agree(&self) -> Result<Registration, Error> {
+        let response = self.send(&self.kid, &json!({"termsOfServiceAgreed": true}))?;
+        Registration::parse(self.kid.clone(), json_of(&self.kid, &response)?)
+    }
+
     /// Ends the account for good (RFC 8555 §7.3.6). Its certificates stay valid; no request with its key is
     /// answered any more.
     pub fn deactivate(&self) -> Result<Registration, Error> {

@@ -9,9 +9,11 @@
 //! [`site`], [`call`] and [`terminal`]. Knows nothing of httpd but its command line and the store.
 
 pub mod call;
+mod compat;
 mod completions;
 pub mod definition;
 mod doctor;
+pub mod engine;
 mod man;
 mod registry;
 pub mod site;

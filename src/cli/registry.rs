@@ -2,7 +2,7 @@
 //! The list of all commands. A new one is a line here.
 
 use super::call::{Call, Half, Outcome, SubCommand};
-use super::{completions, doctor, man, store};
+use super::{acme, add, completions, doctor, list, man, store, update};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {
@@ -28,6 +28,10 @@ pub const COMMANDS: &[Entry] = &[
     Entry { operators: store::OPERATORS, ..compatible(store::define, store::run) },
     operator(completions::define, completions::run),
     operator(man::define, man::run),
+    compatible(add::define, add::run),
+    compatible(list::define, list::run),
+    compatible(update::define, update::run),
+    compatible(acme::define, acme::run),
 ];
 
 pub fn find(name: &str) -> Option<&'static Entry> {

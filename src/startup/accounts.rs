@@ -226,8 +226,8 @@ impl Accounts {
         }
     }
 
-    /// Writes a staged account to a new folder of `accounts`, if any number is free.
-    fn save(
+    /// Writes a new account to a folder of its own in `accounts`, if any number is free.
+    pub fn save(
         &mut self,
         store: &StartStore,
         ca_url: &str,

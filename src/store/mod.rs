@@ -19,6 +19,7 @@ mod keys;
 mod layout;
 mod lock;
 mod migrate;
+mod opening;
 mod owners;
 mod place;
 mod present;

@@ -3,30 +3,46 @@
 //! others are the operator's, which take the common options after their name as well. [`OPERATORS`] lists
 //! them: a new one is a line there. Imports run from here to the sub commands.
 
+mod add;
+mod list;
+mod remove;
+mod update;
+
 use super::call::{Call, Failure, Options, Outcome, SubCommand};
 use clap::{ArgMatches, Command};
 
 /// Sub commands of the operator's half.
 pub const OPERATORS: &[SubCommand] = &[];
 
+/// Those of the C module.
+const COMPATIBLE: &[SubCommand] = &[
+    SubCommand { define: add::define, run: add::run },
+    SubCommand { define: list::define, run: list::run },
+    SubCommand { define: remove::define, run: remove::run },
+    SubCommand { define: update::define, run: update::run },
+];
+
 pub fn define() -> Command {
-    let mut command = Command::new("store")
+    let command = Command::new("store")
         .about("Add, list, update and remove managed domains in the store")
         .disable_help_subcommand(true)
         .allow_external_subcommands(true);
-    for entry in OPERATORS {
-        command = command.subcommand((entry.define)().args(Options::common()));
-    }
-    command
+    let compatible = COMPATIBLE.iter().map(|entry| (entry.define)());
+    let operators = OPERATORS.iter().map(|entry| (entry.define)().args(Options::common()));
+    command.subcommands(compatible.chain(operators))
 }
 
 pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
     let Some((name, own)) = matches.subcommand() else {
         return Err(Failure::new("sub command is missing"));
     };
-    if let Some(entry) = OPERATORS.iter().find(|entry| (entry.define)().get_name() == name) {
+    let is_named = |entry: &&SubCommand| (entry.define)().get_name() == name;
+    if let Some(entry) = OPERATORS.iter().find(is_named) {
         call.options.add(own);
         return (entry.run)(call, own);
     }
-    Err(Failure::new(format!("unknown cmd: {name}")).status(22))
+    match COMPATIBLE.iter().find(is_named) {
+        Some(entry) => (entry.run)(call, own),
+        None => Err(Failure::new(format!("unknown cmd: {name}")).status(22)),
+    }
 }

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The type of new account keys: one that the C module supports, so that going back works.
-const KEY: KeySpec = KeySpec::Rsa(3072);
+pub(crate) const KEY: KeySpec = KeySpec::Rsa(3072);
 
 /// The renewal that needs a session, and where accounts are kept.
 pub struct Client<'a> {
@@ -283,7 +283,7 @@ fn fits(account: &Value, url: &str, eab_kid: Option<&str>) -> bool {
 }
 
 /// account.json as the C module writes it.
-fn account_json(url: &str, md: &Md, registration: &Registration) -> Value {
+pub(crate) fn account_json(url: &str, md: &Md, registration: &Registration) -> Value {
     let mut out = Map::new();
     out.insert("status".into(), json!(registration.status));
     out.insert("url".into(), json!(registration.url));
