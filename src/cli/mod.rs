@@ -8,9 +8,12 @@
 //! completions of shells. Imports run from [`registry`] to the commands, and from these to what they share:
 //! [`site`], [`call`] and [`terminal`]. Knows nothing of httpd but its command line and the store.
 
+pub mod account;
+mod authority;
 pub mod call;
 mod compat;
 mod completions;
+mod confirm;
 pub mod definition;
 mod doctor;
 pub mod engine;

@@ -2,7 +2,7 @@
 //! The list of all commands. A new one is a line here.
 
 use super::call::{Call, Half, Outcome, SubCommand};
-use super::{acme, add, completions, doctor, list, man, store, update};
+use super::{account, acme, add, completions, doctor, list, man, store, update};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {
@@ -25,6 +25,7 @@ const fn compatible(define: fn() -> Command, run: fn(&mut Call, &ArgMatches) -> 
 /// In the order of the help.
 pub const COMMANDS: &[Entry] = &[
     operator(doctor::define, doctor::run),
+    operator(account::define, account::run),
     Entry { operators: store::OPERATORS, ..compatible(store::define, store::run) },
     operator(completions::define, completions::run),
     operator(man::define, man::run),

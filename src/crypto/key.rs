@@ -4,7 +4,7 @@
 //! administrator, because no pass phrase can be entered.
 
 use super::curve::nid;
-use super::{Error, key_form, pem, sealed};
+use super::{Error, key_form, key_info, pem, sealed};
 use crate::model::KeySpec;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::pkey::{Id, PKey, Private};
@@ -100,6 +100,16 @@ impl PrivateKey {
             KeySpec::Rsa(_) => self.is_rsa(),
             KeySpec::Ec(_) => self.0.ec_key().ok().and_then(|k| k.group().curve_name()) == nid(spec),
         }
+    }
+
+    /// What it is; `None` for kinds that no configuration can ask for.
+    pub fn spec(&self) -> Option<KeySpec> {
+        key_info::spec(&self.public_info().ok()?).map(KeySpec::commonly_named)
+    }
+
+    /// Its SubjectPublicKeyInfo (RFC 5280 §4.1.2.7).
+    pub fn public_info(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.0.public_key_to_der()?)
     }
 
     pub fn pkey(&self) -> &PKey<Private> {

@@ -55,6 +55,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
+/// Files of an account in `accounts`: its key, and the one that it is being given (RFC 8555 §7.3.5).
+pub const ACCOUNT_KEY: &str = "account.pem";
+pub const NEXT_ACCOUNT_KEY: &str = "account-next.pem";
+
 /// Files in the store's own folder in which a start notes its trial for the next one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Note {
@@ -267,7 +271,19 @@ impl WorkStore {
     }
 
     pub fn read_account_key(&self, name: &str) -> Result<Option<PrivateKey>, Error> {
-        self.layout.read_key(Group::Accounts, name, "account.pem")
+        self.layout.read_key(Group::Accounts, name, ACCOUNT_KEY)
+    }
+
+    /// The key that an account is being given, or was when the process that gave it died.
+    pub fn read_next_account_key(&self, name: &str) -> Result<Option<PrivateKey>, Error> {
+        self.layout.read_key(Group::Accounts, name, NEXT_ACCOUNT_KEY)
+    }
+
+    /// The files of an account's key and its next one, sealed as they are: others where the key is another
+    /// one.
+    pub fn sealed_account_keys(&self, name: &str) -> Result<[Option<Vec<u8>>; 2], Error> {
+        let read = |file| self.layout.read(Group::Accounts, name, file, FILE_MAX);
+        Ok([read(ACCOUNT_KEY)?, read(NEXT_ACCOUNT_KEY)?])
     }
 }
 

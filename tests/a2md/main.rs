@@ -2,6 +2,7 @@
 //! The command `a2md` as its users call it: beside real httpds and a real CA, and without any.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod account;
 mod call;
 mod command;
 mod doctor;

@@ -3,7 +3,7 @@
 //! by whichever MD it was registered and with whatever contacts. Looked for among stored accounts and those
 //! that wait in staging; registered only where there is none.
 
-use super::ca_pool::{AccountKey, Authority};
+use super::ca_pool::{AccountKey, Authority, Open};
 use super::progress::Running;
 use crate::acme::problem::Kind;
 use crate::acme::{Registration, Server, Session};
@@ -31,8 +31,8 @@ pub struct Client<'a> {
 
 /// The place where an account was found.
 enum Place {
-    /// This folder in `accounts`, which is not ours to write.
-    Stored(String),
+    /// This folder in `accounts`, which is not ours to write, and the files of its keys.
+    Stored(String, [Option<Vec<u8>>; 2]),
     /// This file of this MD.
     Staged(String, usize),
 }
@@ -56,15 +56,17 @@ pub fn obtain(
     let mut sessions = client.authority.sessions();
     let shared = AccountKey::Shared(eab_kid(client.md).map(String::from));
     let own = client.own_account().map(AccountKey::Url);
-    if let Some(session) = sessions.get(own.as_ref().unwrap_or(&shared)) {
-        return Ok(session.clone());
+    // An account whose key has changed on disk is opened again.
+    sessions.retain(|_, open| client.is_as_read(open));
+    if let Some(open) = sessions.get(own.as_ref().unwrap_or(&shared)) {
+        return Ok(open.session.clone());
     }
     let accounts = client.accounts();
     let mut found = None;
     for account in &accounts {
-        let open = sessions.get(&AccountKey::Url(account.url.clone())).cloned();
+        let open = sessions.get(&AccountKey::Url(account.url.clone()));
         let session = match open {
-            Some(session) => Some(session),
+            Some(open) => Some(open.session.clone()),
             None => confirmed(server, account)?,
         };
         if let Some(session) = session {
@@ -72,24 +74,44 @@ pub fn obtain(
             break;
         }
     }
-    let (url, session) = match found {
+    let (url, open) = match found {
         Some((account, session)) => {
             client.update_contacts(account, &accounts, &session, running)?;
-            (account.url.clone(), session)
+            (account.url.clone(), Open { session, read: account.place.keys() })
         }
-        None => client.register(server, running)?,
+        None => {
+            let (url, session) = client.register(server, running)?;
+            (url, Open { session, read: None })
+        }
     };
     let url = AccountKey::Url(url);
     if own.as_ref() != Some(&url) {
-        sessions.insert(shared, session.clone());
+        sessions.insert(shared, open.clone());
     }
     for key in own.into_iter().chain([url]) {
-        sessions.insert(key, session.clone());
+        sessions.insert(key, open.clone());
     }
-    Ok(session)
+    Ok(open.session)
+}
+
+impl Place {
+    fn keys(&self) -> Option<(String, [Option<Vec<u8>>; 2])> {
+        match self {
+            Place::Stored(folder, keys) => Some((folder.clone(), keys.clone())),
+            Place::Staged(..) => None,
+        }
+    }
 }
 
 impl Client<'_> {
+    /// Whether the key of an open session is still the one of its account. While the account is being given
+    /// another one, which of the two the CA takes may change at any time.
+    fn is_as_read(&self, open: &Open) -> bool {
+        let Some((folder, read)) = &open.read else { return true };
+        let [_, next] = read;
+        next.is_none() && self.store.sealed_account_keys(folder).is_ok_and(|keys| keys == *read)
+    }
+
     fn staging(&self) -> Staging<'_> {
         Staging::new(self.store, &self.md.name)
     }
@@ -103,19 +125,13 @@ impl Client<'_> {
     }
 
     /// Accounts of the CA and the MD's external account: the MD's own first, then stored ones, then those
-    /// that wait in staging. One that cannot be read is none.
+    /// that wait in staging. One that cannot be read is none; one that is being given another key is there
+    /// with both.
     fn accounts(&self) -> Vec<Known> {
         let (store, own) = (self.store, self.md.ca.account.as_ref());
         let mut names = store.account_names().unwrap_or_default();
         names.sort_by_key(|name| Some(name) != own);
-        let stored = names.into_iter().filter_map(|name| {
-            let json = store.read_account_json(&name).ok().flatten()?;
-            let key = store.read_account_key(&name).unwrap_or_else(|error| {
-                crate::log!(Warn, "md[{}]: {error}", self.md.name);
-                None
-            });
-            Some((Place::Stored(name), json, key?))
-        });
+        let stored = names.into_iter().flat_map(|name| self.stored(&name));
         let configured = self.targets.iter().map(|target| target.md.name.as_str());
         let staged = store.present(WorkGroup::Staging, configured).unwrap_or_default();
         // The same one each time.
@@ -130,6 +146,21 @@ impl Client<'_> {
             is_one.then_some(Known { place, url, json, key })
         };
         stored.chain(staged).filter_map(known).collect()
+    }
+
+    fn stored(&self, name: &str) -> Vec<(Place, Value, PrivateKey)> {
+        let store = self.store;
+        let Some(json) = store.read_account_json(name).ok().flatten() else { return Vec::new() };
+        // Before the keys: an older mark has them read once more.
+        let mark = store.sealed_account_keys(name).unwrap_or_default();
+        let [_, next] = &mark;
+        let next = next.is_some().then(|| store.read_next_account_key(name));
+        let keys = [Some(store.read_account_key(name)), next].into_iter().flatten();
+        let keys = keys.filter_map(|key| {
+            let warn = |error| crate::log!(Warn, "md[{}]: {error}", self.md.name);
+            key.map_err(warn).ok().flatten()
+        });
+        keys.map(|key| (Place::Stored(name.to_string(), mark.clone()), json.clone(), key)).collect()
     }
 
     /// Sends the CA the contacts of an account where they have changed and the configuration leaves no doubt:
@@ -184,7 +215,7 @@ impl Client<'_> {
 
     /// Whether an MD orders with `account`: it is its own, or it may be, where the MD has none.
     fn uses(&self, md: &Md, is_watched: bool, account: &Known, accounts: &[Known]) -> bool {
-        let named = |known: &&Known| matches!(&known.place, Place::Stored(folder) if Some(folder) == md.ca.account.as_ref());
+        let named = |known: &&Known| matches!(&known.place, Place::Stored(folder, _) if Some(folder) == md.ca.account.as_ref());
         match accounts.iter().find(named) {
             Some(own) => own.url == account.url,
             None => {

@@ -75,7 +75,16 @@ struct Contact {
 }
 
 /// Open sessions, by their account.
-pub type Sessions = HashMap<AccountKey, Session>;
+pub type Sessions = HashMap<AccountKey, Open>;
+
+/// An open session, and where its key was read.
+#[derive(Clone)]
+pub struct Open {
+    pub session: Session,
+    /// The account's folder in `accounts`, and the files of its keys as they were then: an operator may give
+    /// it another key at any time. `None`: it waits in staging.
+    pub read: Option<(String, [Option<Vec<u8>>; 2])>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AccountKey {
