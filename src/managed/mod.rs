@@ -16,6 +16,7 @@ pub mod saved_order;
 pub mod serve;
 pub mod slot;
 pub mod staging;
+pub mod withdrawn;
 
 use crate::config::PlannedMd;
 pub use crate::model::Route;

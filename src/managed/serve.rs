@@ -78,6 +78,12 @@ impl Certs {
         self.worth(md, now).names > 0
     }
 
+    /// Whether clients have no less of these than of `other`, whatever the keys.
+    pub fn serve_no_less_than(&self, other: &Certs, md: &Md, now: Timestamp) -> bool {
+        let (own, others) = (self.worth(md, now), other.worth(md, now));
+        Worth { keys: 0, ..own } >= Worth { keys: 0, ..others }
+    }
+
     /// The worth of the best of them to `md`.
     pub fn worth(&self, md: &Md, now: Timestamp) -> Worth {
         let best = self.best(now);

@@ -23,6 +23,7 @@ use crate::managed::bundle::{Flaw, JOB_FILE};
 use crate::managed::gate;
 use crate::managed::published;
 use crate::managed::staging;
+use crate::managed::withdrawn;
 use crate::model::{Job, Md};
 use crate::renew::decide::activation;
 use crate::store::{Error, Group, StartStore};
@@ -49,6 +50,8 @@ pub enum Activated {
     Outdone,
     /// It has none of the names that the MD has now. It was purged.
     OfOtherNames,
+    /// An operator has withdrawn it, and what is in use is no worse. It was purged.
+    Withdrawn,
     /// It could not be used, for this reason, and was purged.
     Damaged(String),
 }
@@ -136,7 +139,8 @@ impl<'s> Activation<'s> {
         let is_same = matches!((&staged, &live), (Ok(Some(staged)), Some(live)) if staged.is_same(live));
         let objection = live.as_ref().and_then(|live| self.objection(&name, live));
         // Children serve sets that one of them has published.
-        let is_held = objection.is_some() && live.as_ref().is_some_and(Staged::is_tried);
+        let is_held = objection.is_some()
+            && live.as_ref().is_some_and(|live| live.is_tried() && !self.is_withdrawn(md, stored, live));
         if let Some(reason) = objection.as_ref().filter(|_| !is_same) {
             report_objection(&name, reason);
         }
@@ -165,7 +169,7 @@ impl<'s> Activation<'s> {
         if let Some((live, reason)) = objected {
             report_objection(&name, &reason);
             // Children serve sets that a child has tried.
-            if !live.is_tried() {
+            if !live.is_tried() || self.is_withdrawn(md, stored, &live) {
                 staging::purge(self.store, &name)?;
             }
             return Ok(Activated::Nothing);
@@ -270,8 +274,16 @@ impl<'s> Activation<'s> {
         if !certs.are_for(md, self.now) {
             return Some(Activated::OfOtherNames);
         }
+        if self.is_withdrawn(md, stored, staged) {
+            return Some(Activated::Withdrawn);
+        }
         let is_outdone = !md.has_static_files() && stored.certs.outdo(&certs, md, self.now);
         is_outdone.then_some(Activated::Outdone)
+    }
+
+    fn is_withdrawn(&self, md: &Md, stored: &StoredMd, staged: &Staged) -> bool {
+        let withdrawn = withdrawn::read(self.store, &md.name, self.now);
+        withdrawn.bars(&staged.certs(md), &stored.certs, md, self.now)
     }
 
     /// Afterwards `domains` has the set, and `md` and `stored` say so.
@@ -338,3 +350,5 @@ fn after_live(name: &str, activated: Activated, is_live_used: bool) -> Activated
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod withdrawn_tests;

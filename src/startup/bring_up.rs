@@ -247,6 +247,11 @@ fn report(name: &str, outcome: &Result<Activated, Error>) {
             "md[{name}]: the staged certificates were ordered for an earlier configuration, and clients would get \
              less from them than from those in use. They are dropped."
         ),
+        Ok(Activated::Withdrawn) => crate::log!(
+            Notice,
+            "md[{name}]: the staged certificates were revoked or replaced by a2md, so those in use stay. They are \
+             dropped."
+        ),
         Ok(Activated::OfOtherNames) => crate::log!(
             Warn,
             "md[{name}]: the staged certificates are for none of the names that the domain has now. They are dropped, \

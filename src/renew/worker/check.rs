@@ -16,6 +16,7 @@ use crate::crypto::CertInfo;
 use crate::managed::Served;
 use crate::managed::certificates::assess;
 use crate::managed::live_set::LiveSet;
+use crate::managed::withdrawn::{self, Withdrawn};
 use crate::model::{Job, Md};
 use crate::notify::Event;
 use crate::renew::attempt::context::{Context, Renewal};
@@ -105,6 +106,7 @@ struct Facts<'r> {
     advice: Vec<Entry>,
     has_asked: bool,
     issuance: Option<Issuance>,
+    withdrawn: Withdrawn,
     random: f64,
 }
 
@@ -120,6 +122,7 @@ impl<'r> Facts<'r> {
             advice,
             has_asked: false,
             issuance: None,
+            withdrawn: withdrawn::read(&renewal.context.store, renewal.name(), renewal.now()),
             random: renewal.context.random(),
         }
     }
@@ -131,7 +134,7 @@ impl<'r> Facts<'r> {
             md: &self.md,
             certs: &self.served,
             in_use: self.renewal.target.in_use,
-            is_revoked: &|cert: &CertInfo| context.is_revoked(cert),
+            is_revoked: &|cert: &CertInfo| context.is_revoked(cert) || self.withdrawn.is_revoked(cert),
             live: self.live.as_deref(),
             advice: &self.advice,
             has_asked: self.has_asked,

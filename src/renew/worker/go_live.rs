@@ -12,6 +12,7 @@ use crate::managed::live_set::{LiveSet, Workers};
 use crate::managed::published;
 use crate::managed::published::Published;
 use crate::managed::serve::Certs;
+use crate::managed::withdrawn;
 use crate::model::{Job, Md, Outcome, Trial};
 use crate::renew::attempt::context::Renewal;
 use crate::renew::attempt::progress::Running;
@@ -107,6 +108,9 @@ fn publish(
         Certs::arrange(&target.md.keys(), sets.iter().map(|set| (set.spec.clone(), set.info.clone())));
     if !new_certs.are_for(&target.md, now) {
         return Activation::Damaged("they are for none of the names that the domain has now".into());
+    }
+    if withdrawn::read(&renewal.context.store, name, now).has_any_of(certs.iter()) {
+        return Activation::Damaged("an operator has withdrawn them".into());
     }
     if target.served().outdo(&new_certs, &target.md, now) {
         return Activation::Damaged(
