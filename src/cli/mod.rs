@@ -20,6 +20,7 @@ pub mod engine;
 mod man;
 mod registry;
 pub mod site;
+mod space;
 mod store;
 pub mod terminal;
 

@@ -4,15 +4,23 @@
 //! them: a new one is a line there. Imports run from here to the sub commands.
 
 mod add;
+mod backup;
+mod checks;
 mod list;
 mod remove;
+mod restore;
 mod update;
+mod verify;
 
 use super::call::{Call, Failure, Options, Outcome, SubCommand};
 use clap::{ArgMatches, Command};
 
 /// Sub commands of the operator's half.
-pub const OPERATORS: &[SubCommand] = &[];
+pub const OPERATORS: &[SubCommand] = &[
+    SubCommand { define: verify::define, run: verify::run },
+    SubCommand { define: backup::define, run: backup::run },
+    SubCommand { define: restore::define, run: restore::run },
+];
 
 /// Those of the C module.
 const COMPATIBLE: &[SubCommand] = &[

@@ -6,8 +6,12 @@
 mod plan;
 mod save;
 mod survey;
+mod target;
 mod unpack;
 
+pub use crate::store::disk::Sort;
+pub use plan::{Holders, Place};
 pub use save::Saved;
-pub use survey::{Entry, Leftover, Survey};
+pub use survey::{Entry, Leftover, Rights, Survey};
+pub use target::{Target, open_archive, target};
 pub use unpack::{Unpacked, settle, unpack};

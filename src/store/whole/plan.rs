@@ -2,6 +2,7 @@
 //! What the store's files are by their paths: which of them the store knows, whose they are, and which belong
 //! into an archive. Pure. Refuses paths that leave the store.
 
+use crate::names;
 use crate::store::Group;
 use crate::store::disk::Access;
 use crate::store::layout::{Owner, STORE_FILE};
@@ -14,10 +15,10 @@ const ROOT_PASSING: [&str; 4] = ["store.lock", "trial.lock", "trial.json", "tria
 
 /// Folders that have files and no folders.
 pub const FLAT: [Flat; 4] = [
-    Flat { dir: "dns", dir_mode: 0o700, file_mode: 0o600, is_of_workers: true },
-    Flat { dir: "fleet", dir_mode: 0o700, file_mode: 0o600, is_of_workers: true },
-    Flat { dir: "withdrawn", dir_mode: 0o755, file_mode: 0o644, is_of_workers: false },
-    Flat { dir: "requests", dir_mode: 0o755, file_mode: 0o644, is_of_workers: false },
+    Flat { dir: "dns", dir_mode: 0o700, file_mode: 0o600, is_of_workers: true, is_by_name: false },
+    Flat { dir: "fleet", dir_mode: 0o700, file_mode: 0o600, is_of_workers: true, is_by_name: false },
+    Flat { dir: "withdrawn", dir_mode: 0o755, file_mode: 0o644, is_of_workers: false, is_by_name: true },
+    Flat { dir: "requests", dir_mode: 0o755, file_mode: 0o644, is_of_workers: false, is_by_name: true },
 ];
 
 /// The order in which an archive has them: what a start moves on comes before the place that it moves it to,
@@ -38,6 +39,8 @@ pub struct Flat {
     pub dir_mode: u32,
     pub file_mode: u32,
     pub is_of_workers: bool,
+    /// It has one file for each domain.
+    pub is_by_name: bool,
 }
 
 /// What stands at a path below the store.
@@ -52,6 +55,12 @@ pub enum Place {
     Folder(Group, String),
     File(Group, String, String),
     FlatFile(Flat, String),
+}
+
+/// A file for each domain, which may be a wildcard.
+fn is_of_name(file: &str) -> bool {
+    let name = file.strip_suffix(".json");
+    name.is_some_and(|name| names::normalize(name).is_ok_and(|normal| normal == name))
 }
 
 /// The users that the store belongs to.
@@ -80,7 +89,11 @@ impl Place {
             ["staging", "renewing.lock"] => Some(Place::GroupLock(Group::Staging)),
             [_, name] => match group() {
                 Some(group) => Some(Place::Folder(group, folder(group, name)?)),
-                None => Some(Place::FlatFile(flat()?, file_name(name).ok()?.to_string())),
+                None => {
+                    let flat = flat()?;
+                    let is_good = file_name(name).is_ok() || (flat.is_by_name && is_of_name(name));
+                    is_good.then(|| Place::FlatFile(flat, name.to_string()))
+                }
             },
             [_, name, file] => {
                 let group = group()?;
@@ -183,6 +196,7 @@ mod tests {
             ("dns/dns.lock", false),
             ("requests/a.test.json", false),
             ("withdrawn/a.test.json", true),
+            ("withdrawn/*.a.test.json", true),
         ] {
             assert_eq!(Place::of(path).map(|place| place.is_saved()), Some(is_saved), "{path}");
         }

@@ -5,7 +5,7 @@
 use super::plan::{Holders, Place};
 use crate::store::disk::rights::own_uid;
 use crate::store::disk::{Access, Folder, Found, Links, Sort};
-use crate::store::layout::{Owner, STORE_FILE};
+use crate::store::layout::{JSON_MAX, Owner, STORE_FILE};
 use crate::store::{Error, Group, StartStore, setup};
 use crate::time::Timestamp;
 
@@ -136,6 +136,13 @@ impl StartStore {
             return Err(Error::garbage(&path, "it has another name elsewhere (a hard link)"));
         }
         if rights.widens { folder.grant_file(&name, access) } else { folder.reclaim_file(&name, access) }
+    }
+
+    /// The content of a file, which is none where it has gone meanwhile. No link is followed where workers write.
+    pub fn read_entry(&self, entry: &Entry) -> Result<Option<Vec<u8>>, Error> {
+        let (folder, name) = self.parent_of(entry)?;
+        let is_of_workers = entry.place.as_ref().is_none_or(Place::is_of_workers);
+        folder.with_links(if is_of_workers { Links::Refuse } else { Links::Follow }).read(&name, JSON_MAX)
     }
 
     /// Removes an entry that the caller knows to be of no use.

@@ -170,7 +170,7 @@ fn put(
             let is_secret = serde_json::from_slice(content).is_ok_and(|value: Value| holds_hmac(&value));
             store.layout.write(group, &name, &file, content, is_secret)?;
         }
-        Place::FlatFile(Flat { dir, dir_mode, file_mode, is_of_workers }, file) => {
+        Place::FlatFile(Flat { dir, dir_mode, file_mode, is_of_workers, .. }, file) => {
             let owner = owner.filter(|_| is_of_workers);
             let (uid, gid) = (owner.map(|owner| owner.uid), owner.map(|owner| owner.gid));
             let folder = root.make_child(dir, Access { mode: dir_mode, uid, gid })?;
