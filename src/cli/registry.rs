@@ -2,7 +2,7 @@
 //! The list of all commands. A new one is a line here.
 
 use super::call::{Call, Half, Outcome, SubCommand};
-use super::{account, acme, add, completions, doctor, list, man, store, update};
+use super::{account, acme, add, completions, doctor, forget, gc, list, man, store, update};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {
@@ -26,6 +26,8 @@ const fn compatible(define: fn() -> Command, run: fn(&mut Call, &ArgMatches) -> 
 pub const COMMANDS: &[Entry] = &[
     operator(doctor::define, doctor::run),
     operator(account::define, account::run),
+    operator(forget::define, forget::run),
+    operator(gc::define, gc::run),
     Entry { operators: store::OPERATORS, ..compatible(store::define, store::run) },
     operator(completions::define, completions::run),
     operator(man::define, man::run),

@@ -5,20 +5,14 @@
 
 use super::checks;
 use crate::cli::call::{Call, Failure, Outcome};
+use crate::cli::lock::lock;
 use crate::cli::site::{Site, of_store};
 use crate::cli::space;
-use crate::store::StoreLock;
 use crate::store::whole::Saved;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::json;
 use std::io::{BufWriter, stdout};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// A start holds the lock for seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// `EROFS`: a store that nobody can change needs no lock.
-const READ_ONLY: i32 = 30;
 
 pub fn define() -> Command {
     let file = Arg::new("file").value_name("FILE").required(true).value_parser(value_parser!(PathBuf));
@@ -47,19 +41,6 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
     let damaged = checks::damage(&site.store).map_err(|error| of_store(&site.dir, &error))?;
     tell(call, &site, &file, &saved, &damaged)?;
     Ok(0)
-}
-
-/// Keeps starts from changing the store meanwhile, as far as they lock it (`MDStoreLocks`).
-pub fn lock(site: &Site) -> Result<Option<StoreLock>, Failure> {
-    match site.store.lock(PATIENCE) {
-        Ok(Some(lock)) => Ok(Some(lock)),
-        Ok(None) => Err(Failure::new(format!("another process holds the lock of {}", site.dir.display()))
-            .advice(
-                "A start of httpd or another a2md is at work on this store: try again when it has ended.",
-            )),
-        Err(error) if error.os_error() == Some(READ_ONLY) => Ok(None),
-        Err(error) => Err(of_store(&site.dir, &error)),
-    }
 }
 
 fn failed(site: &Site, error: &crate::store::Error) -> Failure {

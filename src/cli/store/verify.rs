@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `a2md store verify`: the whole store checked, and with `--repair` owners, modes and leftovers put right.
-//! Deletes no key. Imports `checks` and `backup`, which has the lock.
+//! Deletes no key. Imports `checks`.
 
-use super::backup::lock;
 use super::checks::{self, Fault, Mend};
 use crate::cli::call::{Call, Failure, Outcome};
+use crate::cli::lock::lock;
 use crate::cli::site::{Site, of_store};
 use crate::cli::terminal::Style;
 use crate::startup::recover;

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The lock of the store, for commands that change it or read it as a whole.
+
+use super::call::Failure;
+use super::site::{Site, of_store};
+use crate::store::StoreLock;
+use std::time::Duration;
+
+/// A start holds the lock for seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// `EROFS`: a store that nobody can change needs no lock.
+const READ_ONLY: i32 = 30;
+
+/// Keeps starts from changing the store meanwhile, as far as they lock it (`MDStoreLocks`).
+pub fn lock(site: &Site) -> Result<Option<StoreLock>, Failure> {
+    match site.store.lock(PATIENCE) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => Err(Failure::new(format!("another process holds the lock of {}", site.dir.display()))
+            .advice(
+                "A start of httpd or another a2md is at work on this store: try again when it has ended.",
+            )),
+        Err(error) if error.os_error() == Some(READ_ONLY) => Ok(None),
+        Err(error) => Err(of_store(&site.dir, &error)),
+    }
+}
