@@ -13,7 +13,6 @@ mod authority;
 pub mod call;
 mod compat;
 mod completions;
-mod confirm;
 pub mod confirm;
 pub mod definition;
 mod doctor;

@@ -2,7 +2,8 @@
 //! The list of all commands. A new one is a line here.
 
 use super::call::{Call, Half, Outcome, SubCommand};
-use super::{account, acme, add, completions, doctor, forget, gc, list, man, store, update};
+use super::compat::{acme, add, list, update};
+use super::{account, completions, doctor, forget, gc, man, store};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {

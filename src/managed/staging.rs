@@ -7,7 +7,7 @@ use crate::crypto::{self, PrivateKey, jws};
 use crate::model::ledger::Ledger;
 use crate::model::{Job, KeySpec, Md, ari};
 use crate::store::auth::{self, Author, Purpose};
-use crate::store::{Error, Group, Rights, StartStore, Store, WorkGroup, WorkStore};
+use crate::store::{ATTEMPT_LOCK_FILE, Error, Group, Rights, StartStore, Store, WorkGroup, WorkStore};
 use serde_json::{Value, json};
 
 const GROUP: WorkGroup = WorkGroup::Staging;
@@ -193,7 +193,8 @@ impl<'a> Staging<'a> {
     pub fn reset(&self) -> Result<(), Error> {
         for name in self.store.files(GROUP, self.name)? {
             let is_account = file::ACCOUNTS.iter().any(|(json, key)| [*json, *key].contains(&name.as_str()));
-            if !is_account && ![file::JOB, file::ARI, file::LEDGER, file::LIVE].contains(&name.as_str()) {
+            let kept = [file::JOB, file::ARI, file::LEDGER, file::LIVE, ATTEMPT_LOCK_FILE];
+            if !is_account && !kept.contains(&name.as_str()) {
                 self.store.remove(GROUP, self.name, &name)?;
             }
         }

@@ -57,6 +57,12 @@ impl Layout {
         self.group(group)?.child(&name)
     }
 
+    /// The folder of `name`, made if there is none.
+    pub fn make_folder(&self, group: Group, name: &str) -> Result<Folder, Error> {
+        let access = Access { mode: group.dir_mode(), ..self.file_access(group, false) };
+        self.group(group)?.make_child(&group.folder_name(name)?, access)
+    }
+
     pub fn names(&self, group: Group) -> Result<Vec<String>, Error> {
         let folders = self.group(group)?.entries()?.into_iter().filter(|(_, is_folder)| *is_folder);
         let names = folders.filter_map(|(name, _)| name.into_string().ok());
@@ -77,8 +83,7 @@ impl Layout {
     ) -> Result<(), Error> {
         let file = file_name(file)?;
         let access = self.file_access(group, secret);
-        let folder_access = Access { mode: group.dir_mode(), ..self.file_access(group, false) };
-        let folder = self.group(group)?.make_child(&group.folder_name(name)?, folder_access)?;
+        let folder = self.make_folder(group, name)?;
         if group.is_of_workers() {
             folder.write_over(file, content, access)
         } else {

@@ -2,15 +2,17 @@
 //! The store's locks. `store.lock` keeps httpds that share a store from reconciling it at the same time; a
 //! start holds `trial.lock` while mod_ssl loads what the start has activated. They are flock(2)s: they end
 //! with the process that holds them, and other programs can take them too. The process that renews holds
-//! `staging/renewing.lock`, which excludes no one and lets two httpds notice each other.
+//! `staging/renewing.lock`, which excludes no one and lets two httpds notice each other. An attempt at one
+//! domain holds `staging/NAME/lock`, whichever program makes it.
 
-use super::disk::Folder;
+use super::disk::{Access, Folder};
 use super::json::json_bytes;
 use super::{Error, Group, Rights, StartStore, Store, WorkStore, setup};
 use crate::time::Timestamp;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
 use serde_json::{Value, json};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
@@ -19,6 +21,8 @@ use std::time::Duration;
 const LOCK_FILE: &str = "store.lock";
 const TRIAL_LOCK_FILE: &str = "trial.lock";
 const RENEWING_LOCK_FILE: &str = "renewing.lock";
+/// In the folder of each domain in `staging`.
+pub const ATTEMPT_LOCK_FILE: &str = "lock";
 /// Bytes that its holder may write into it.
 const HOLDER_MAX: u64 = 4096;
 
@@ -48,6 +52,8 @@ impl StartStore {
 /// The process that renews in a store, as it says itself: any process of httpd's user can write that.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Holder {
+    /// `httpd` or `a2md`.
+    pub program: String,
     /// Of its httpd.
     pub instance: String,
     pub host: String,
@@ -56,10 +62,16 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// This process.
+    /// This process of httpd.
     pub fn own(instance: u64, now: Timestamp) -> Self {
+        Holder { instance: format!("{instance:016x}"), ..Holder::of_program("httpd", now) }
+    }
+
+    /// This process, which is one of another program.
+    pub fn of_program(program: &str, now: Timestamp) -> Self {
         Holder {
-            instance: format!("{instance:016x}"),
+            program: program.into(),
+            instance: String::new(),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             pid: std::process::id().into(),
             since: Some(now),
@@ -68,7 +80,9 @@ impl Holder {
 
     fn to_json(&self) -> Value {
         let since = self.since.map(Timestamp::to_rfc3339);
-        json!({"instance": self.instance, "host": self.host, "pid": self.pid, "since": since})
+        json!({
+            "program": self.program, "instance": self.instance, "host": self.host, "pid": self.pid, "since": since,
+        })
     }
 
     /// Fields that are missing or damaged stay empty.
@@ -79,6 +93,7 @@ impl Holder {
             text.chars().filter(char::is_ascii_graphic).take(255).collect::<String>()
         };
         Holder {
+            program: text("program"),
             instance: text("instance"),
             host: text("host"),
             pid: value.get("pid").and_then(Value::as_u64).unwrap_or_default(),
@@ -111,6 +126,33 @@ impl<R: Rights> Store<R> {
     }
 }
 
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Holder { program, host, pid, since, .. } = self;
+        let Some(since) = since else { return f.write_str("a process that does not say who it is") };
+        write!(f, "process {pid} on {host}")?;
+        if !program.is_empty() {
+            write!(f, " ({program})")?;
+        }
+        write!(f, " since {}", since.to_rfc3339())
+    }
+}
+
+/// Writes who has the lock into its file.
+fn sign(mut file: &File, own: &Holder) -> io::Result<()> {
+    let content = json_bytes(&own.to_json());
+    file.set_len(0)?;
+    file.write_all(&content)
+}
+
+/// Who has the lock of this file.
+fn holder_in(mut file: &File) -> io::Result<Holder> {
+    let mut content = Vec::new();
+    file.rewind()?;
+    file.take(HOLDER_MAX).read_to_end(&mut content)?;
+    Ok(Holder::parse(&content))
+}
+
 /// The lock of the process that renews. Released by the kernel when the process ends, and not passed on to
 /// commands.
 pub struct RenewingLock {
@@ -137,7 +179,7 @@ impl RenewingLock {
             return Ok(None);
         }
         self.held = None;
-        let mut file = staging.open_lock(RENEWING_LOCK_FILE).or_else(|_| {
+        let file = staging.open_lock(RENEWING_LOCK_FILE).or_else(|_| {
             // Of an earlier `User`, or no file: the folder is ours.
             staging.remove(RENEWING_LOCK_FILE)?;
             staging.open_lock(RENEWING_LOCK_FILE)
@@ -145,18 +187,159 @@ impl RenewingLock {
         let failed = |error: io::Error| Error::io("locking", &self.path(), error);
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                let content = json_bytes(&own.to_json());
-                file.set_len(0).and_then(|()| file.write_all(&content)).map_err(failed)?;
+                sign(&file, own).map_err(failed)?;
                 self.held = Some(file);
                 Ok(None)
             }
-            Err(Errno::AGAIN | Errno::INTR) => {
-                let mut content = Vec::new();
-                let read = file.rewind().and_then(|()| file.take(HOLDER_MAX).read_to_end(&mut content));
-                read.map_err(failed)?;
-                Ok(Some(Holder::parse(&content)))
-            }
+            Err(Errno::AGAIN | Errno::INTR) => holder_in(&file).map(Some).map_err(failed),
             Err(error) => Err(failed(error.into())),
         }
+    }
+}
+
+/// The lock of an attempt at one domain. Released when it is dropped, and by the kernel when the process
+/// ends; not passed on to commands.
+#[must_use]
+pub struct AttemptLock {
+    folder: Folder,
+    file: File,
+}
+
+impl WorkStore {
+    /// Takes the lock of attempts at the domain `name`, whose files in staging are this process's then. The
+    /// inner error is who has it.
+    pub fn lock_attempt(&self, name: &str, own: &Holder) -> Result<Result<AttemptLock, Holder>, Error> {
+        let folder = self.layout.make_folder(Group::Staging, name)?;
+        let access = Access { mode: 0o600, ..self.layout.file_access(Group::Staging, false) };
+        loop {
+            let file = folder.open_shared_lock(ATTEMPT_LOCK_FILE, access)?;
+            let failed =
+                |error: io::Error| Error::io("locking", &folder.path().join(ATTEMPT_LOCK_FILE), error);
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // Its holder has just removed it.
+                Ok(()) if !folder.holds(ATTEMPT_LOCK_FILE, &file) => {}
+                Ok(()) => {
+                    sign(&file, own).map_err(failed)?;
+                    return Ok(Ok(AttemptLock { folder, file }));
+                }
+                Err(Errno::AGAIN) => return holder_in(&file).map(Err).map_err(failed),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+    }
+}
+
+impl AttemptLock {
+    /// Whether it still keeps others out: its file may have been removed with the folder, by a start that has
+    /// put the staged set into use.
+    pub fn is_held(&self) -> bool {
+        self.folder.holds(ATTEMPT_LOCK_FILE, &self.file)
+    }
+}
+
+impl Drop for AttemptLock {
+    fn drop(&mut self) {
+        if self.is_held() {
+            // A file that stays says nothing without a lock.
+            let _ = self.folder.clone().synced(false).remove(ATTEMPT_LOCK_FILE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Owner;
+    use crate::store::disk::rights::own_uid;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::path::Path;
+
+    const NAME: &str = "a.test";
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+    const USER: Owner = Owner { uid: 33, gid: 34 };
+
+    fn open(dir: &Path) -> WorkStore {
+        StartStore::open(dir, (own_uid() == 0).then_some(USER)).unwrap().worker()
+    }
+
+    #[test]
+    fn one_attempt_holds_the_lock_and_says_who_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, other) = (open(dir.path()), open(dir.path()));
+        let own = Holder::of_program("a2md", NOW);
+        let held = store.lock_attempt(NAME, &own).unwrap().unwrap();
+        let holder = other.lock_attempt(NAME, &Holder::own(1, NOW)).unwrap().err().unwrap();
+        assert_eq!(holder, own);
+        let text = holder.to_string();
+        let begin = format!("process {} on ", std::process::id());
+        assert!(text.starts_with(&begin) && text.contains(" (a2md) since 20"), "{text}");
+        let file = dir.path().join("staging/a.test/lock");
+        let meta = fs::metadata(&file).unwrap();
+        assert_eq!(meta.mode() & 0o7777, 0o600);
+        assert!(own_uid() != 0 || (meta.uid(), meta.gid()) == (USER.uid, USER.gid));
+        drop(other.lock_attempt("b.test", &own).unwrap().unwrap());
+        drop(held);
+        assert!(!file.exists());
+        drop(other.lock_attempt(NAME, &own).unwrap().unwrap());
+    }
+
+    #[test]
+    fn a_lock_whose_folder_was_removed_keeps_nobody_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let own = Holder::of_program("a2md", NOW);
+        let held = store.lock_attempt(NAME, &own).unwrap().unwrap();
+        assert!(held.is_held());
+        store.purge(super::super::WorkGroup::Staging, NAME).unwrap();
+        assert!(!held.is_held());
+        let next = store.lock_attempt(NAME, &own).unwrap().unwrap();
+        drop(held);
+        assert!(next.is_held(), "the lock of another attempt is left alone");
+    }
+
+    #[test]
+    fn what_was_planted_in_place_of_the_lock_is_neither_written_to_nor_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir.path().join("md"));
+        let outside = dir.path().join("outside");
+        fs::write(&outside, "x").unwrap();
+        let folder = dir.path().join("md/staging/a.test");
+        fs::create_dir(&folder).unwrap();
+        let own = Holder::of_program("a2md", NOW);
+        for hard in [false, true] {
+            let file = folder.join("lock");
+            if hard {
+                fs::hard_link(&outside, &file).unwrap()
+            } else {
+                symlink(&outside, &file).unwrap()
+            }
+            drop(store.lock_attempt(NAME, &own).unwrap().unwrap());
+            assert_eq!(fs::read(&outside).unwrap(), b"x");
+            assert_eq!(fs::metadata(&outside).unwrap().uid(), own_uid());
+        }
+    }
+
+    #[test]
+    fn attempts_of_many_follow_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let (own, file) = (Holder::of_program("a2md", NOW), dir.path().join("count"));
+        fs::write(&file, "0").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut left = 25;
+                    while left > 0 {
+                        let Ok(_held) = store.lock_attempt(NAME, &own).unwrap() else { continue };
+                        let count: u32 = fs::read_to_string(&file).unwrap().parse().unwrap();
+                        fs::write(&file, (count + 1).to_string()).unwrap();
+                        left -= 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_to_string(&file).unwrap(), "100");
     }
 }

@@ -37,7 +37,7 @@ pub use admin::{read_admin_file, read_secret};
 pub use disk::{Fuse, Stamp};
 pub use error::Error;
 pub use layout::Owner;
-pub use lock::{Holder, RenewingLock, StoreLock};
+pub use lock::{ATTEMPT_LOCK_FILE, AttemptLock, Holder, RenewingLock, StoreLock};
 pub use place::{Flat, Group, WorkGroup};
 pub use sealed::Opened;
 pub use store_key::{Secret, StoreKey};

@@ -17,7 +17,7 @@ use crate::ocsp::Cache;
 use crate::ocsp::cache::is_revoked;
 use crate::renew::decide::order_queue::OrderQueue;
 use crate::renew::decide::rate_limits::RateLimits;
-use crate::store::{WorkGroup, WorkStore};
+use crate::store::{Holder, WorkGroup, WorkStore};
 use crate::sync::lock;
 use crate::time::{Clock, DAY, Stopped, Timestamp};
 use std::collections::{HashMap, HashSet};
@@ -56,6 +56,8 @@ pub struct Context {
     warned_ends: Mutex<HashMap<String, Timestamp>>,
     /// MDs with a call of a command whose outcome a former process may still save.
     called: Mutex<HashSet<String>>,
+    /// Other processes that were found at work on an MD, and since when this one waits for them.
+    others: Mutex<HashMap<String, (Holder, Timestamp)>>,
     /// Shared by renewals to answer challenges.
     pub(crate) answering: Answering,
     /// Asks servers of the DNS.
@@ -85,7 +87,7 @@ impl Context {
         let now = clock.now();
         let rate_limits = Mutex::new(stored_rate_limits(&targets, &store, now));
         let order_queue = Mutex::new(stored_orders(&targets, &store, now));
-        let (asked, logged_waits, warned_ends, called, answering, pauses) = Default::default();
+        let (asked, logged_waits, warned_ends, called, others, answering, pauses) = Default::default();
         let dns = Arc::new(Sockets::new(clock.clone()));
         Context {
             targets,
@@ -101,6 +103,7 @@ impl Context {
             logged_waits,
             warned_ends,
             called,
+            others,
             answering,
             dns,
             resolvers: Vec::new,
@@ -250,6 +253,20 @@ impl<'c> Renewal<'c> {
     /// Whether this process has not met this call of a former one yet.
     pub(crate) fn is_new_call(&self) -> bool {
         lock(&self.context.called).insert(self.name().to_string())
+    }
+
+    /// Notes that another process is at work on the MD. Since when this one waits, and whether it is new.
+    pub(crate) fn note_other(&self, holder: &Holder) -> (Timestamp, bool) {
+        let (mut others, now) = (lock(&self.context.others), self.now());
+        let known = others.get(self.name()).filter(|(known, since)| known == holder && *since <= now);
+        let (since, is_new) = known.map_or((now, true), |(_, since)| (*since, false));
+        others.insert(self.name().to_string(), (holder.clone(), since));
+        (since, is_new)
+    }
+
+    /// Notes that no other process is at work on the MD.
+    pub(crate) fn forget_other(&self) {
+        lock(&self.context.others).remove(self.name());
     }
 
     /// Does nothing for a while.

@@ -175,6 +175,15 @@ impl<'a> Running<'a> {
         self.write(self.store)
     }
 
+    /// Whether another process has renewed since the job was read or written here.
+    pub fn is_outdated(&self) -> bool {
+        // As far as a file holds them exactly.
+        let state = |job: &Job| (job.finished, job.errors, job.last_run.map(Timestamp::unix));
+        let found = || Staging::new(self.store, &self.job.name).job();
+        !self.is_unsaved
+            && found().is_ok_and(|found| found.as_ref().map(state) != self.written.as_ref().map(state))
+    }
+
     /// Whether only memory has all that happened.
     pub fn is_unsaved(&self) -> bool {
         self.is_unsaved

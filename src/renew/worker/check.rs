@@ -9,6 +9,7 @@ use super::failure::{failed, postponed, waiting};
 use super::held_back::{hold_back, log_wait, look_up_issuance, note_issued, release};
 use super::next::Next;
 use super::notifications::notify_of_started;
+use super::one_at_a_time;
 use super::record_wait::{waiting_for_record, warn_of_ends};
 use super::saving::save;
 use super::succeeded::succeeded;
@@ -251,6 +252,10 @@ fn renew(
     {
         return failed(renewal, running, None, &error);
     }
+    let _held = match one_at_a_time::begin(renewal, running) {
+        Ok(held) => held,
+        Err(next) => return next,
+    };
     // One that has begun is not begun again while its CA is at work.
     if running.job.waiting.is_none() {
         let commands = &renewal.settings().commands;

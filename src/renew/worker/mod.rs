@@ -14,6 +14,7 @@ pub mod limits;
 pub mod neighbour;
 pub mod next;
 mod notifications;
+mod one_at_a_time;
 pub mod pool;
 mod record_wait;
 mod saving;

@@ -71,7 +71,7 @@ impl Neighbour {
 
     fn log(&self, found: &Holder, own: &Holder) {
         let path = self.lock.path();
-        let text = format!("{}, and this is {} (lock {})", describe(found), describe(own), path.display());
+        let text = format!("{found}, and this is {own} (lock {})", path.display());
         if self.is_expected {
             crate::log!(Info, "another httpd renews in this store, too: {text}");
             return;
@@ -82,14 +82,6 @@ impl Neighbour {
              staging, so that orders are wasted and certificates lost. Give each a store of its own (MDStoreDir). Where servers \
              are to share one, set MDStoreLocks on, and let an MDMessageCmd fail for 'renewing' on all but one"
         );
-    }
-}
-
-fn describe(holder: &Holder) -> String {
-    let Holder { host, pid, since, .. } = holder;
-    match since {
-        Some(since) => format!("process {pid} on {host} since {}", since.to_rfc3339()),
-        None => "a process that does not say who it is".into(),
     }
 }
 

@@ -2,11 +2,12 @@
 //! Opens and locks lock files. Refuses everything but plain files, and neither reads nor replaces their
 //! content.
 
-use super::Folder;
+use super::{Access, Folder, grant};
 use crate::store::Error;
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,25 @@ impl Folder {
             Ok(meta) if meta.is_file() => Ok(file),
             Ok(_) => Err(Error::garbage(&path, "it is not a file")),
             Err(e) => Err(Error::io("opening", &path, e)),
+        }
+    }
+
+    /// The same where others can write and root locks as well: the file gets these rights, and anything else
+    /// in its place is removed.
+    pub fn open_shared_lock(&self, name: &str, access: Access) -> Result<File, Error> {
+        let path = self.path.join(name);
+        let failed = |e: io::Error| Error::io("locking", &path, e);
+        if let Ok(file) = self.open_lock(name)
+            && self.stranger(&file.metadata().map_err(failed)?)?.is_none()
+        {
+            grant(&file, access).map_err(failed)?;
+            return Ok(file);
+        }
+        self.remove(name)?;
+        let file = self.open_lock(name)?;
+        match self.stranger(&file.metadata().map_err(failed)?)? {
+            Some(reason) => Err(Error::garbage(&path, reason)),
+            None => grant(&file, access).map(|()| file).map_err(failed),
         }
     }
 
