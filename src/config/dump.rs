@@ -36,7 +36,15 @@ pub struct Configuration {
     pub message_cmd: Option<String>,
     pub notify_cmd: Option<String>,
     /// What configtest says, each a whole text.
-    pub findings: Vec<String>,
+    pub findings: Vec<DumpedFinding>,
+}
+
+/// What configtest says of one thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DumpedFinding {
+    /// Of its kind.
+    pub code: String,
+    pub text: String,
 }
 
 /// A server of httpd.
@@ -47,4 +55,6 @@ pub struct DumpedHost {
     pub address: String,
     /// It has TLS; `None`: that is known only after mod_ssl has started.
     pub has_tls: Option<bool>,
+    /// Files of `SSLCertificateFile` are set for it.
+    pub has_own_certificate: bool,
 }

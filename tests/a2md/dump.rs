@@ -52,8 +52,9 @@ fn the_configuration_is_printed_as_one_document_that_is_read_back() {
     assert_eq!(host.address, format!("*:{}", config.https_port()));
     assert_eq!(read.message_cmd.as_deref(), Some("/bin/message"));
     // As configtest has them, which goes on to print them on stderr.
-    let finding = read.findings.iter().find(|text| text.contains("/bin/message")).unwrap();
-    assert!(err.contains(finding.as_str()), "{err}");
+    let finding = read.findings.iter().find(|finding| finding.text.contains("/bin/message")).unwrap();
+    assert!(err.contains(finding.text.as_str()), "{err}");
+    assert_eq!(finding.code, "command-unusable");
 }
 
 #[test]
@@ -92,5 +93,5 @@ fn a_configuration_that_cannot_start_is_printed_as_far_as_it_goes() {
     assert_eq!(read.store, config.store());
     let names: Vec<&str> = read.mds.iter().map(|planned| planned.md.name.as_str()).collect();
     assert_eq!(names, ["a.test", "c.test", "b.test"]);
-    assert!(read.findings.iter().any(|text| text.starts_with("AH10038: ")), "{:?}", read.findings);
+    assert!(read.findings.iter().any(|finding| finding.text.starts_with("AH10038: ")), "{:?}", read.findings);
 }

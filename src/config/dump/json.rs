@@ -2,7 +2,7 @@
 //! The JSON of a [`Configuration`], both ways. Reading refuses what is no such document, or one of a later
 //! schema; a part of it that cannot be read is left out. Pure.
 
-use super::{Configuration, DumpedHost};
+use super::{Configuration, DumpedFinding, DumpedHost};
 use crate::config::{Host, PlannedMd};
 use crate::model::dns01::{Command, Propagation, Way};
 use crate::model::{Dns01, Eab, Md, RenewMode, Route};
@@ -44,7 +44,7 @@ impl Configuration {
         out["live-activation"] = json!(self.is_live);
         put(&mut out, "message-cmd", self.message_cmd.as_deref());
         put(&mut out, "notify-cmd", self.notify_cmd.as_deref());
-        out["findings"] = json!(self.findings);
+        out["findings"] = self.findings.iter().map(finding_json).collect();
         out
     }
 
@@ -69,7 +69,7 @@ impl Configuration {
             is_live: value.get("live-activation").and_then(Value::as_bool).unwrap_or_default(),
             message_cmd: line(value, "message-cmd"),
             notify_cmd: line(value, "notify-cmd"),
-            findings: lines(value, "findings"),
+            findings: items(value, "findings").filter_map(finding).collect(),
         })
     }
 }
@@ -115,6 +115,14 @@ fn place(value: &Value) -> (String, u32) {
     (line(place, "file").unwrap_or_default(), number(place, "line").unwrap_or_default())
 }
 
+fn finding_json(finding: &DumpedFinding) -> Value {
+    json!({"code": finding.code, "text": finding.text})
+}
+
+fn finding(value: &Value) -> Option<DumpedFinding> {
+    Some(DumpedFinding { code: line(value, "code").unwrap_or_default(), text: line(value, "text")? })
+}
+
 fn host_json(dumped: &DumpedHost) -> Value {
     let host = &dumped.host;
     let mut out = json!({
@@ -128,6 +136,7 @@ fn host_json(dumped: &DumpedHost) -> Value {
     });
     put(&mut out, "admin", host.admin.as_deref());
     put(&mut out, "tls", dumped.has_tls);
+    out["own-certificate"] = json!(dumped.has_own_certificate);
     out
 }
 
@@ -144,6 +153,7 @@ fn host(value: &Value) -> Option<DumpedHost> {
         },
         address: line(value, "address").unwrap_or_default(),
         has_tls: value.get("tls").and_then(Value::as_bool),
+        has_own_certificate: value.get("own-certificate").and_then(Value::as_bool).unwrap_or_default(),
     })
 }
 

@@ -21,7 +21,7 @@ impl Configuration {
             out.push_str("Findings of configtest:\n");
         }
         for finding in &self.findings {
-            line(&mut out, 4, finding);
+            line(&mut out, 4, &finding.text);
         }
         out
     }

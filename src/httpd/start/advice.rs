@@ -33,6 +33,11 @@ impl Advice {
         }
     }
 
+    /// Whether files of `SSLCertificateFile` are set for the server of this index.
+    pub fn has_own_certificate(&self, server: usize) -> bool {
+        self.tls.get(server).is_some_and(|tls| tls.has_own_file)
+    }
+
     /// Whether it includes a reason for which mod_ssl is going to end the start.
     pub fn ends_start(&self) -> bool {
         self.findings.iter().any(|finding| finding.level <= Level::Error)

@@ -4,7 +4,7 @@
 
 use super::advice::{self, Advice};
 use super::servers::{collect, config_servers};
-use crate::config::{self, Configuration, DumpedHost, Finding, Host, Plan, ServerConfig};
+use crate::config::{self, Configuration, DumpedFinding, DumpedHost, Finding, Host, Plan, ServerConfig};
 use crate::httpd::state::Server;
 use crate::httpd::sys;
 use std::path::Path;
@@ -43,8 +43,13 @@ fn hosts(servers: &[(ServerConfig, Host)], records: &[Server<'_>], advice: &Advi
         host: host.clone(),
         address: if host.is_main { String::new() } else { record.address() },
         has_tls: advice.has_tls(index),
+        has_own_certificate: advice.has_own_certificate(index),
     };
     servers.iter().zip(records).enumerate().map(host).collect()
+}
+
+fn dumped(finding: &Finding) -> DumpedFinding {
+    DumpedFinding { code: finding.code.to_string(), text: finding.text.clone() }
 }
 
 fn gathered(plan: Plan, hosts: Vec<DumpedHost>, ports: Vec<u16>, findings: &[Finding]) -> Configuration {
@@ -63,6 +68,6 @@ fn gathered(plan: Plan, hosts: Vec<DumpedHost>, ports: Vec<u16>, findings: &[Fin
         is_live: global.live_activation,
         message_cmd: global.message_cmd,
         notify_cmd: global.notify_cmd,
-        findings: findings.iter().map(|finding| finding.text.clone()).collect(),
+        findings: findings.iter().map(dumped).collect(),
     }
 }

@@ -94,12 +94,23 @@ fn md() -> impl Strategy<Value = Md> {
 }
 
 fn host() -> impl Strategy<Value = DumpedHost> {
-    let facts = (any::<bool>(), option::of(any::<bool>()), option::of(text()));
+    let facts = (any::<bool>(), option::of(any::<bool>()), option::of(text()), any::<bool>());
     (text(), vec(text(), 0..3), place(), any::<u16>(), vec(any::<u16>(), 0..3), text(), facts).prop_map(
-        |(server_name, aliases, defined_at, port, ports, address, (is_main, has_tls, admin))| DumpedHost {
-            host: Host { server_name, aliases, is_main, admin, defined_at, port, ports },
+        |(
+            server_name,
+            aliases,
+            defined_at,
+            port,
+            ports,
             address,
-            has_tls,
+            (is_main, has_tls, admin, has_own_certificate),
+        )| {
+            DumpedHost {
+                host: Host { server_name, aliases, is_main, admin, defined_at, port, ports },
+                address,
+                has_tls,
+                has_own_certificate,
+            }
         },
     )
 }
@@ -126,7 +137,7 @@ prop_compose! {
         mds in vec(planned_md(), 0..4),
         hosts in vec(host(), 4..6),
         ports in (vec(any::<u16>(), 0..3), option::of(any::<u16>()), option::of(any::<u16>())),
-        findings in vec(text(), 0..3),
+        findings in vec((text(), text()).prop_map(|(code, text)| DumpedFinding { code, text }), 0..3),
         is_live in any::<bool>(),
     ) -> Configuration {
         Configuration {
