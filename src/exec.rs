@@ -3,10 +3,12 @@
 //! the log at debug.
 
 mod environment;
+mod other_user;
 mod output;
 mod spawn;
 
 pub use environment::Environment;
+pub use other_user::run_as;
 
 use crate::log::plain;
 use crate::time::Clock;
@@ -164,7 +166,12 @@ fn watch(
     let program = words.first().ok_or(Error::Empty)?;
     let failed = |source| Error::Start { program: (*program).to_string(), source };
     let mut output = [Output::new(room).map_err(failed)?, Output::new(room).map_err(failed)?];
-    let pid = spawn::spawn(words, environment, output.each_ref().map(Output::writer)).map_err(failed)?;
+    let writers = output.each_ref().map(Output::writer);
+    let pid = match other_user::wanted() {
+        Some(user) => other_user::spawn(user, words, environment, writers),
+        None => spawn::spawn(words, environment, writers),
+    };
+    let pid = pid.map_err(failed)?;
     let outcome = wait(pid, &mut output, program, limit, clock, stopped);
     Ok((output.map(Output::close), outcome))
 }

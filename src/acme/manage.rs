@@ -70,9 +70,15 @@ impl Session {
         Ok(Session::new(self.server().clone(), new.clone(), self.kid.clone()))
     }
 
-    /// Agrees to the terms of service (RFC 8555 §7.3.3: the server may ask for that again).
-    pub fn agree(&self) -> Result<Registration, Error> {
-        let response = self.send(&self.kid, &json!({"termsOfServiceAgreed": true}))?;
+    /// Agrees to the terms of service, which the server may ask for again (RFC 8555 §7.3.3). Sends the contacts
+    /// of the account as well: some servers refuse a change without any.
+    pub fn agree(&self, contacts: &[String]) -> Result<Registration, Error> {
+        let mut change = Map::new();
+        change.insert("termsOfServiceAgreed".into(), json!(true));
+        if !contacts.is_empty() {
+            change.insert("contact".into(), json!(contacts));
+        }
+        let response = self.send(&self.kid, &Value::Object(change))?;
         Registration::parse(self.kid.clone(), json_of(&self.kid, &response)?)
     }
 

@@ -2,7 +2,7 @@
 //! The list of all commands. A new one is a line here.
 
 use super::call::{Call, Half, Outcome, SubCommand};
-use super::compat::{acme, add, list, update};
+use super::compat::{acme, add, drive, list, update};
 use super::{account, completions, doctor, forget, gc, man, store};
 use clap::{ArgMatches, Command};
 
@@ -35,6 +35,7 @@ pub const COMMANDS: &[Entry] = &[
     compatible(add::define, add::run),
     compatible(list::define, list::run),
     compatible(update::define, update::run),
+    compatible(drive::define, drive::run),
     compatible(acme::define, acme::run),
 ];
 

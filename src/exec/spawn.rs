@@ -61,7 +61,7 @@ pub(super) fn spawn(
 }
 
 /// The variables of this process that none of `own` replaces.
-fn inherited(own: &Environment) -> Vec<CString> {
+pub(super) fn inherited(own: &Environment) -> Vec<CString> {
     let is_ours = |name: &OsString| KEPT_FROM_COMMANDS.iter().any(|own| name == own);
     let kept = env::vars_os().filter(|(name, _)| !is_ours(name) && !own.has(name.as_bytes()));
     let entries = kept.filter_map(|(mut entry, value): (OsString, OsString)| {

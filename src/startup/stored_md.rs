@@ -38,6 +38,13 @@ impl StoredMd {
         StoredMd { certs, problems, json: None, is_home: folder == md.name, folder }
     }
 
+    /// Reads the data of `md` in the folder of its name, with its md.json.
+    pub fn at_home(store: &StartStore, md: &Md) -> Self {
+        // One that cannot be read is written again.
+        let json = store.read_json(Group::Domains, &md.name, MD_FILE).ok().flatten();
+        StoredMd { json, ..StoredMd::read(store, md, md.name.clone(), Vec::new()) }
+    }
+
     /// Sets the state of `md` by these certificates.
     pub(super) fn assess(&self, md: &mut Md) {
         (md.state, md.state_descr) = assess(md, &self.certs);

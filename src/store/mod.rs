@@ -70,6 +70,9 @@ pub enum Note {
     Ended,
 }
 
+/// Which schemes reach this server.
+const REACH_FILE: &str = "httpd.json";
+
 impl Note {
     fn file(self) -> &'static str {
         match self {
@@ -198,13 +201,12 @@ impl StartStore {
 
     /// Notes which schemes reach this server (httpd.json), if that has changed.
     pub fn write_reach(&self, http: bool, https: bool) -> Result<bool, Error> {
-        const FILE: &str = "httpd.json";
         let content = json_bytes(&json!({"proto": {"http": http, "https": https}}));
         let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?;
-        if root.read(FILE, JSON_MAX).is_ok_and(|old| old.as_ref() == Some(&content)) {
+        if root.read(REACH_FILE, JSON_MAX).is_ok_and(|old| old.as_ref() == Some(&content)) {
             return Ok(false);
         }
-        root.write(FILE, &content, Access { mode: 0o600, ..Access::default() })?;
+        root.write(REACH_FILE, &content, Access { mode: 0o600, ..Access::default() })?;
         Ok(true)
     }
 

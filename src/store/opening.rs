@@ -4,8 +4,9 @@
 
 use super::disk::Fuse;
 use super::disk::rights::own_uid;
-use super::layout::STORE_FILE;
-use super::{Error, StartStore, owners, setup};
+use super::layout::{JSON_MAX, STORE_FILE};
+use super::{Error, Group, REACH_FILE, StartStore, owners, setup};
+use serde_json::Value;
 use std::path::Path;
 
 impl StartStore {
@@ -23,11 +24,14 @@ impl StartStore {
             Err(error) if error.is_not_found() => false,
             Err(error) => return Err(error),
         };
-        if is_current {
+        // The C module makes folders when it needs them.
+        let is_whole = Group::ALL.iter().all(|group| matches!(root.child(group.dir_name()), Ok(Some(_))));
+        let is_own = root.uid()? == own_uid();
+        // Another user's store stays that user's.
+        if is_current && (is_whole || !is_own) {
             return StartStore::open_existing_with(dir, fuse);
         }
-        // Another user's store stays that user's.
-        let owner = owners::of_workers(&root)?.filter(|_| root.uid().is_ok_and(|uid| uid == own_uid()));
+        let owner = owners::of_workers(&root)?.filter(|_| is_own);
         StartStore::open_with(dir, owner, fuse)
     }
 
@@ -36,6 +40,16 @@ impl StartStore {
     pub fn other_holder(&self) -> Result<Option<u32>, Error> {
         let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?;
         Ok(root.uid_of(STORE_FILE).filter(|uid| *uid != own_uid()))
+    }
+
+    /// Which schemes reach the server by the last start (httpd.json); both where none has said so.
+    pub fn read_reach(&self) -> (bool, bool) {
+        let root = setup::open_root(&self.layout.dir, &self.layout.fuse);
+        let content = root.and_then(|root| root.read(REACH_FILE, JSON_MAX)).ok().flatten();
+        let json: Value =
+            content.and_then(|content| serde_json::from_slice(&content).ok()).unwrap_or_default();
+        let reaches = |scheme: &str| json.pointer(scheme).and_then(Value::as_bool).unwrap_or(true);
+        (reaches("/proto/http"), reaches("/proto/https"))
     }
 
     /// httpd's `User` and `Group`, where that is not the user of this process.

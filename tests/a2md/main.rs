@@ -5,5 +5,7 @@
 mod account;
 mod call;
 mod command;
+mod compat;
 mod doctor;
+mod drive;
 mod dump;

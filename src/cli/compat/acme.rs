@@ -117,7 +117,8 @@ fn agree(call: &mut Call, ids: &[String]) -> Result<(), Failure> {
     let directory = directory(call)?;
     for id in ids_of(call, "agree", ids)? {
         let session = session(call, &store, &directory, id)?;
-        session.agree().map_err(|error| of_acme(&error))?;
+        let contacts = contacts_of(&store, id)?;
+        session.agree(&contacts).map_err(|error| of_acme(&error))?;
         let offered = || session.server().directory().terms_of_service.clone();
         let named = call.options.terms.clone().filter(|terms| terms != "accepted");
         let terms = named.or_else(offered).unwrap_or_else(|| "accepted".into());
@@ -198,6 +199,12 @@ fn known(store: &StartStore, id: &str) -> Result<Option<(String, crate::crypto::
     let key = store.read_key(Group::Accounts, id, "account.pem").map_err(of_store)?;
     let url = json.as_ref().and_then(|json| json.get("url")).and_then(Value::as_str).map(String::from);
     Ok(url.zip(key))
+}
+
+fn contacts_of(store: &StartStore, id: &str) -> Result<Vec<String>, Failure> {
+    let json = store.read_json(Group::Accounts, id, "account.json").map_err(of_store)?;
+    let contacts = json.as_ref().and_then(|json| json.get("contact")).and_then(Value::as_array);
+    Ok(contacts.into_iter().flatten().filter_map(Value::as_str).map(String::from).collect())
 }
 
 fn of_acme(error: &acme::Error) -> Failure {

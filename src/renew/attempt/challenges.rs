@@ -221,7 +221,7 @@ impl Presenter<'_, '_> {
 }
 
 /// Takes every answer of this MD away again, also after a failure, and also those an earlier child has left.
-pub(super) fn clean_up(renewal: &Renewal<'_>) -> Result<(), Stopped> {
+pub(crate) fn clean_up(renewal: &Renewal<'_>) -> Result<(), Stopped> {
     let md = &renewal.target.md;
     let mut unreached = None;
     let mut known = BTreeSet::new();

@@ -6,7 +6,7 @@ pub mod account;
 pub mod answering;
 pub mod ca_pool;
 mod certificate;
-mod challenges;
+pub(crate) mod challenges;
 mod choice;
 pub mod context;
 mod drive;

@@ -3,6 +3,7 @@
 //! warning. Decides nothing: `decide` chooses the action, `attempt` makes one attempt. Imports run from
 //! [`pool`] to [`check`] and from there to the files that handle results.
 
+pub mod alone;
 mod ari_refresh;
 pub mod check;
 mod completed;

@@ -44,7 +44,7 @@ pub(super) fn succeeded(
     }
 }
 
-fn note_success(renewal: &Renewal<'_>, running: &mut Running<'_>, valid_from: Timestamp) {
+pub(super) fn note_success(renewal: &Renewal<'_>, running: &mut Running<'_>, valid_from: Timestamp) {
     running.has_new_set = true;
     let (job, now) = (&mut running.job, renewal.now());
     job.finished = true;
