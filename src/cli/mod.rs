@@ -8,7 +8,8 @@
 //! completions of shells. Imports run from [`registry`] to the commands, and from these to what they share:
 //! [`site`], [`call`] and [`terminal`]. Knows nothing of httpd but its command line and the store.
 
-pub mod account;
+mod account;
+pub mod accounts;
 mod authority;
 pub mod call;
 mod compat;
@@ -17,11 +18,14 @@ pub mod confirm;
 pub mod definition;
 mod doctor;
 pub mod engine;
+mod follow_up;
 mod forget;
 mod gc;
 mod lock;
 mod man;
 mod registry;
+mod revoke;
+mod sets;
 pub mod site;
 mod space;
 mod store;

@@ -6,7 +6,7 @@ use super::call::{Called, a2md};
 use doubles::fake_ca::FakeCa;
 use doubles::{Host, VirtualClock};
 use mod_md::acme::{Server, Session};
-use mod_md::cli::account::keys;
+use mod_md::cli::accounts::keys;
 use mod_md::crypto::PrivateKey;
 use mod_md::managed::Managed;
 use mod_md::model::KeySpec;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Changes of an account: at the CA first, then in the store. An account that waits in staging comes to
-//! `accounts/` for that, as at a start. Imports `known` and `keys`.
+//! `accounts/` for that, as at a start.
 
-use super::keys::{self, Opened, failure, kind_of};
-use super::known::{self, Known, Place, argument, lock, user};
+use crate::cli::accounts::keys::{self, Opened, failure, kind_of};
+use crate::cli::accounts::known::{self, Known, Place, argument, lock, user};
 use crate::cli::authority::{connect, of_authority};
 use crate::cli::call::{Call, Failure, Outcome};
 use crate::cli::confirm::confirm;

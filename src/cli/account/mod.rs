@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `a2md account`: the accounts at CAs. Shows them, here; changes their contacts and keys and ends them in
-//! [`change`]. Imports run from there to [`known`] and [`keys`].
+//! [`change`].
 
 mod change;
-pub mod keys;
-mod known;
 
+use super::accounts::keys::{self, kind_of};
+use super::accounts::known::{self, Known, Place, argument, user};
 use super::authority::connect;
 use super::call::{Call, Failure, Options, Outcome};
 use super::site::Site;
 use super::terminal::Style;
 use crate::managed::Managed;
 use clap::{Arg, ArgMatches, Command};
-use keys::kind_of;
-use known::{Known, Place, argument, user};
 use serde_json::{Value, json};
 
 pub fn define() -> Command {
