@@ -74,11 +74,11 @@ mod tests {
         }
         let mut environment = Environment::default();
         environment.set("MD_TEST_B", "x=y").unwrap();
-        let mut output = [Output::new().unwrap(), Output::new().unwrap()];
+        let mut output = [Output::new(4096).unwrap(), Output::new(4096).unwrap()];
         let words = ["/bin/sh", "-c", "id -u; id -g; id -G; echo $MD_TEST_B"];
         let pid = spawn((1, 2), &words, &environment, output.each_ref().map(Output::writer)).unwrap();
         waitpid(Some(pid), WaitOptions::empty()).unwrap();
         output.iter_mut().for_each(Output::read);
-        assert_eq!(output.map(Output::close).concat(), ["1", "2", "2", "x=y"]);
+        assert_eq!(output.map(Output::close).concat(), b"1\n2\n2\nx=y\n");
     }
 }

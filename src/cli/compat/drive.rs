@@ -196,6 +196,7 @@ impl Drive<'_> {
             }
             Activated::Refused(why) | Activated::Damaged(why) => why,
             Activated::Outdone => "clients would get less from them than from those in use".into(),
+            Activated::Withdrawn => "they were revoked or replaced by an operator".into(),
             Activated::OfOtherNames => "they are for none of the names of the managed domain".into(),
             Activated::Nothing | Activated::Unfinished => "they are not complete in staging".into(),
         };
