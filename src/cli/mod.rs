@@ -24,6 +24,7 @@ mod gc;
 mod lock;
 mod man;
 mod registry;
+pub mod request;
 mod revoke;
 mod sets;
 pub mod site;

@@ -3,6 +3,7 @@
 //! another process continues after a crash. Keeps unknown keys. Reads no file; cuts values to size, because
 //! workers can write that file.
 
+use super::Requested;
 use super::RetryState;
 use super::bounded::{self, Room, TEXT_MAX};
 use super::outcome::date;
@@ -51,6 +52,8 @@ pub struct Job {
     pub held_back: Option<HeldBack>,
     /// The result of loading the staged set into the hosts that will serve it; `None`: not tried yet.
     pub trial: Option<Trial>,
+    /// What an operator has asked for, and the answers. It says nothing of a renewal by itself.
+    pub request: Option<Requested>,
     /// Authenticates the set that belongs to this job to the next start. No page shows it.
     pub auth: Option<String>,
     /// Newest first.
@@ -76,6 +79,7 @@ const KNOWN_KEYS: &[&str] = &[
     "waiting",
     "held-back",
     "trial",
+    "request",
     "auth",
     "log",
 ];
@@ -319,6 +323,7 @@ impl Job {
         self.waiting.as_ref().map(|waiting| put("waiting", waiting.to_json()));
         self.held_back.as_ref().map(|held| put("held-back", held.to_json()));
         self.trial.as_ref().map(|trial| put("trial", trial.to_json()));
+        self.request.as_ref().map(|request| put("request", request.to_json()));
         for (key, flag) in [("notified-activated", self.notified_activated), ("calling", self.calling)] {
             flag.then(|| put(key, json!(true)));
         }
@@ -355,6 +360,7 @@ impl Job {
             waiting: fields.get("waiting").and_then(Waiting::from_json),
             held_back: fields.get("held-back").and_then(HeldBack::from_json),
             trial: fields.get("trial").and_then(Trial::from_json),
+            request: fields.get("request").and_then(Requested::from_json),
             auth: bounded::name_at(value, "auth"),
             log: entries.into_iter().flatten().filter_map(LogEntry::from_json).take(LOG_MAX).collect(),
             extra: EXTRA_ROOM.take_fields(unknown),

@@ -13,6 +13,7 @@ pub mod md;
 pub mod modes;
 pub mod outcome;
 pub mod request;
+pub mod requested;
 pub mod retry_state;
 pub mod route;
 
@@ -23,5 +24,6 @@ pub use key_spec::KeySpec;
 pub use md::{Ca, Eab, Md, State};
 pub use modes::{NotRenewed, RenewMode, RequireHttps};
 pub use request::{Answer, Op, Renew, Request, RequestState};
+pub use requested::Requested;
 pub use retry_state::{RateLimit, RetryState, Scope};
 pub use route::Route;

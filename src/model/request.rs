@@ -162,7 +162,12 @@ fn is_token(text: &str) -> bool {
 }
 
 impl Renew {
-    fn to_json(&self) -> Value {
+    /// Whether it is renewed although not due: all that these conditions concern is.
+    pub fn is_forced(&self) -> bool {
+        self.force || self.new_key || self.issued_before.is_some() || self.issuer.is_some()
+    }
+
+    pub(super) fn to_json(&self) -> Value {
         let mut out = Map::new();
         for (key, flag) in [("force", self.force), ("new-key", self.new_key)] {
             flag.then(|| out.insert(key.into(), json!(true)));
@@ -173,7 +178,7 @@ impl Renew {
     }
 
     /// `None` where a condition cannot be read: without it too much would be renewed.
-    fn from_json(value: &Value) -> Option<Self> {
+    pub(super) fn from_json(value: &Value) -> Option<Self> {
         let flag = |key: &str| value.get(key).and_then(Value::as_bool).unwrap_or(false);
         let issued_before = match value.get("issued-before") {
             Some(time) => Some(Timestamp::parse_http_date(time.as_str()?)?),
