@@ -3,7 +3,7 @@
 //! name, as `a.org` and `*.a.org` do; none removes the answer of another. The files that validations are
 //! answered from are those of the C module; a note beside them, one for each type, has their owners.
 
-use super::{dns01, http01, tls_alpn01};
+use super::{dns01, http01, presented, tls_alpn01};
 use crate::store::{Error, Rights, Store};
 use serde_json::{Value, json};
 
@@ -224,7 +224,12 @@ impl<R: Rights> Folder<'_, R> {
     /// Removes the folder, if no answer is left in it.
     pub fn remove_if_empty(&self) -> Result<(), Error> {
         let is_empty = NOTES.iter().all(|note| self.read(note).0.is_empty());
-        if is_empty { self.store.purge(self.group, self.name) } else { Ok(()) }
+        if is_empty { self.purge() } else { Ok(()) }
+    }
+
+    /// Removes all but what an operator has put up, which is taken down by itself.
+    fn purge(&self) -> Result<(), Error> {
+        self.store.purge_but(self.group, self.name, &[presented::FILE])
     }
 
     /// Removes the note of records that are removed, or left to another owner.
@@ -250,7 +255,7 @@ impl<R: Rights> Folder<'_, R> {
     pub fn remove(&self, owner: &str) -> Result<(), Error> {
         let notes = NOTES.map(|note| (note, self.read(note)));
         if !notes.iter().any(|(_, answers)| answers.has_others_than(owner)) {
-            return self.store.purge(self.group, self.name);
+            return self.purge();
         }
         for (note, mut answers) in notes {
             let before = answers.0.len();

@@ -11,6 +11,7 @@ pub mod fixture;
 pub mod gate;
 pub mod live_set;
 pub mod published;
+pub mod requests;
 pub mod save_error;
 pub mod saved_order;
 pub mod serve;
@@ -52,6 +53,8 @@ pub struct Managed {
     pub live: slot::Slot,
     /// What keeps the state of its renewal from the disk.
     pub save_error: save_error::SaveError,
+    /// What operators have asked about it.
+    pub requests: requests::Requests,
 }
 
 impl Managed {

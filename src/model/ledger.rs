@@ -25,9 +25,11 @@ pub enum Cause {
     /// The renew window, or the part of it that counts beside an advice.
     Window,
     FormerCa,
+    /// An operator has asked for it.
+    Requested,
 }
 
-const CAUSES: [(Cause, &str); 8] = [
+const CAUSES: [(Cause, &str); 9] = [
     (Cause::Missing, "missing"),
     (Cause::Names, "names"),
     (Cause::MustStaple, "must-staple"),
@@ -36,6 +38,7 @@ const CAUSES: [(Cause, &str); 8] = [
     (Cause::Advice, "ari"),
     (Cause::Window, "window"),
     (Cause::FormerCa, "former-ca"),
+    (Cause::Requested, "requested"),
 ];
 
 /// A set of certificates.

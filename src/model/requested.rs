@@ -67,6 +67,15 @@ impl Requested {
         }
     }
 
+    /// Notes that a request is refused while another one is under way.
+    #[must_use]
+    pub fn refusing(mut self, id: &str, reason: &str, now: Timestamp) -> Self {
+        let (state, detail) = (RequestState::Refused, Some(reason.to_string()));
+        self.earlier.insert(0, Answer { id: id.into(), state, detail, when: now });
+        self.earlier.truncate(EARLIER_MAX);
+        self
+    }
+
     /// Has the answer count for one more request. `false`: there are too many.
     pub fn join(&mut self, request: &Request) -> bool {
         let has_room = self.joined.len() < JOINED_MAX;

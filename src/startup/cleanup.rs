@@ -4,6 +4,7 @@
 
 use crate::challenge::answers::{Folder, Noted};
 use crate::challenge::dns01::{self, responder};
+use crate::challenge::presented;
 use crate::managed::saved_order::SavedOrder;
 use crate::managed::staging::{KEPT_BESIDE, account_author, file, signed_account};
 use crate::managed::{bundle, published};
@@ -215,6 +216,7 @@ pub fn purge_challenges<'a>(
     }
     for name in store.names(Group::Challenges)? {
         let folder = Folder { store, group: Group::Challenges, name: &name };
+        store.unsynced().remove(Group::Challenges, &name, presented::FILE)?;
         let answers = folder.read(dns01::NOTE);
         let of_name = owners.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
         let is_served = |owner: &str| {

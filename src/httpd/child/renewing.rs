@@ -134,10 +134,8 @@ fn create(state: &State) -> Driver {
         None => context,
     };
     let driver = Driver::new(Arc::new(context), stop);
-    match state.mds.iter().any(|managed| managed.watched) {
-        true => {
-            driver.beside(Neighbour::new(&state.store, state.instance, state.is_store_shared, &state.metrics))
-        }
-        false => driver,
-    }
+    // Where nothing is renewed, the lock only shows that requests are read.
+    let is_watched = state.mds.iter().any(|managed| managed.watched);
+    let is_expected = state.is_store_shared || !is_watched;
+    driver.beside(Neighbour::new(&state.store, state.instance, is_expected, &state.metrics))
 }

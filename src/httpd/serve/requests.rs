@@ -5,11 +5,13 @@
 use super::pages;
 use crate::challenge::answers::Folder;
 use crate::challenge::http01;
+use crate::challenge::presented::Presented;
 use crate::httpd::state::{DirConf, Request, State, state_of};
 use crate::httpd::sys::Answer;
 use crate::model::RequireHttps;
 use crate::require_https::{self, Asked, Ruling};
 use crate::store::{self, WorkGroup};
+use crate::time;
 
 const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
 /// Public pages, which hosts without a certificate answer as well.
@@ -32,12 +34,17 @@ pub fn before_all(request: &Request<'_>) -> Answer {
     challenge(request, &state, token)
 }
 
-/// The answer to a challenge. Without one: 404 if the MD uses http-01, else other modules may answer.
+/// The answer to a challenge. Without one: what an operator has put up, 404 if the MD uses http-01, else other
+/// modules may answer.
 fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
     let host = request.host();
-    let without = || match state.find(&host).map(|managed| &managed.md) {
-        Some(md) if http01::is_ours(md) => Answer::NOT_FOUND,
-        _ => Answer::Declined,
+    let without = || {
+        let presented = Presented::read(&state.store, WorkGroup::Challenges, &host);
+        match (presented.answer_to(token, time::now()), state.find(&host).map(|managed| &managed.md)) {
+            (Some(text), _) if request.is_read() => plain(text),
+            (_, Some(md)) if http01::is_ours(md) => Answer::NOT_FOUND,
+            _ => Answer::Declined,
+        }
     };
     match state.store.read(WorkGroup::Challenges, &host, http01::FILE_NAME) {
         Ok(Some(_)) if !request.is_read() => Answer::NOT_IMPLEMENTED,
@@ -46,9 +53,7 @@ fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
             let folder = Folder { store: &state.store, group: WorkGroup::Challenges, name: &host };
             let beside = || folder.read(http01::NOTE).to_token(token);
             match http01::answer(&content, token).map(String::from).or_else(beside) {
-                Some(body) => {
-                    Answer::Body { status: 200, content_type: "text/plain", body: body.into_bytes() }
-                }
+                Some(body) => plain(&body),
                 None => without(),
             }
         }
@@ -66,6 +71,10 @@ fn challenge(request: &Request<'_>, state: &State, token: &str) -> Answer {
             without()
         }
     }
+}
+
+fn plain(body: &str) -> Answer {
+    Answer::Body { status: 200, content_type: "text/plain", body: body.as_bytes().to_vec() }
 }
 
 /// `MDRequireHttps` inside `<If>`. As outside of it, it applies to hosts that have an MD.

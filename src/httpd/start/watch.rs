@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub fn watch(state: &Arc<State>, watchdogs: &Watchdogs<'_, State>) {
     let count = state.mds.iter().filter(|m| m.watched).count();
     crate::log!(Debug, "AH10074: {count} out of {} mds need watching", state.mds.len());
-    if count == 0 && state.stapling.is_none() {
+    if state.mds.is_empty() && state.stapling.is_none() {
         return;
     }
     let renewals = watchdogs.watch_renewals(state).and_then(|()| match &state.live {
@@ -19,6 +19,8 @@ pub fn watch(state: &Arc<State>, watchdogs: &Watchdogs<'_, State>) {
     });
     match renewals {
         Ok(()) => crate::log!(Debug, "AH10067: register md renew watchdog"),
+        // Nothing is renewed, and what an operator asks for goes unanswered.
+        Err(None) if count == 0 && state.stapling.is_none() => {}
         Err(None) => {
             let watched = state.mds.iter().filter(|m| m.watched);
             crate::log!(Crit, "{}", config::advice::no_watchdog(watched.map(|m| m.md.name.as_str())));

@@ -19,7 +19,7 @@ pub struct Answering {
 
 impl Answering {
     /// Held while answers are changed: several MDs may have a name in common.
-    pub(super) fn changing(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
         lock(self.lock())
     }
 

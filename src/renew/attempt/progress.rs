@@ -7,9 +7,11 @@
 //! renewal.
 
 use crate::managed::Managed;
+use crate::managed::requests::Requests;
 use crate::managed::save_error::SaveError;
 use crate::managed::staging::Staging;
 use crate::model::job::{Job, Outcome, PendingNotice};
+use crate::model::{Renew, RequestState};
 use crate::notify::{self, Commands, Event};
 use crate::renew::decide::error::Error;
 use crate::store::WorkStore;
@@ -25,6 +27,7 @@ pub struct Running<'a> {
     progress: WorkStore,
     clock: &'a dyn Clock,
     save_error: SaveError,
+    requests: Requests,
     /// This look continues an order that the CA is at work on: its steps are not reported until the CA is
     /// done.
     is_quiet: bool,
@@ -68,15 +71,85 @@ impl<'a> Running<'a> {
             progress: store.unsynced(),
             clock,
             save_error: target.save_error.clone(),
+            requests: target.requests.clone(),
             shown: clock.now(),
             written,
             is_unsaved,
             is_reported: is_unsaved,
         };
+        running.take_request();
         if is_unsaved && running.save().is_ok() {
             crate::log!(Notice, "md[{name}]: the state of its renewal can be saved again");
         }
         running
+    }
+
+    /// Takes over what operators have asked for.
+    fn take_request(&mut self) {
+        let mut held = self.requests.hold();
+        held.know(&self.job);
+        held.take();
+        // A look at the domain is what begins now.
+        if let Some(requested) = held.get_mut().filter(|requested| requested.renew.is_none())
+            && requested.answer.state == RequestState::Accepted
+        {
+            requested.answer(RequestState::Running, None, self.clock.now());
+        }
+        self.job.request = held.get().cloned();
+    }
+
+    /// How to renew, where an operator has asked for it and that is not over.
+    pub fn renewal(&self) -> Option<Renew> {
+        self.requests.hold().renewal().cloned()
+    }
+
+    /// Whether the renewal that an operator has asked for has begun.
+    pub fn has_begun_request(&self) -> bool {
+        let held = self.requests.hold();
+        held.renewal().is_some() && held.get().is_some_and(|r| r.answer.state == RequestState::Running)
+    }
+
+    /// Whether an operator wants new keys in place of those that are staged.
+    pub fn replaces_staged(&self) -> bool {
+        !self.has_begun_request() && self.renewal().is_some_and(|renew| renew.new_key)
+    }
+
+    /// Notes how far the renewal has come that an operator has asked for, if any.
+    pub fn answer(&mut self, state: RequestState, detail: Option<String>) {
+        let mut held = self.requests.hold();
+        if let Some(requested) = held.get_mut().filter(|requested| requested.renewal().is_some()) {
+            requested.answer(state, detail, self.clock.now());
+        }
+        self.job.request = held.get().cloned();
+    }
+
+    /// The renewal begins with new keys, once.
+    pub fn has_new_keys(&mut self) {
+        let mut held = self.requests.hold();
+        if let Some(renew) = held.get_mut().and_then(|requested| requested.renew.as_mut()) {
+            // It stays one that is made although not due.
+            (renew.force, renew.new_key) = (true, false);
+        }
+        self.job.request = held.get().cloned();
+    }
+
+    /// Answers a request to look at the domain, which has been done now, and writes all answers.
+    pub fn end_look(&mut self, detail: &str) {
+        {
+            let mut held = self.requests.hold();
+            if let Some(requested) = held.get_mut().filter(|requested| requested.renew.is_none())
+                && requested.answer.state == RequestState::Running
+            {
+                requested.answer(RequestState::Done, Some(detail.into()), self.clock.now());
+            }
+            self.job.request = held.get().cloned();
+        }
+        let written = self.written.as_ref().and_then(|job| job.request.as_ref());
+        if self.job.request.as_ref() != written
+            && let Err(error) = self.show()
+        {
+            self.report_unsaved(&error);
+        }
     }
 
     /// Notes the activity that begins now.
@@ -230,11 +303,16 @@ impl<'a> Running<'a> {
     }
 
     fn write(&mut self, store: &WorkStore) -> Result<(), Error> {
+        let requests = self.requests.clone();
+        let held = requests.hold();
+        self.job.request = held.get().cloned();
         let is_there = self.written.as_ref() == Some(&self.job);
         let staging = Staging::new(store, &self.job.name);
         let outcome = match self.handed_over(&staging) {
             _ if is_there => Ok(()),
-            Some(job) => job.map_or(Ok(()), |job| staging.save_job(&job)),
+            Some(job) => {
+                job.map_or(Ok(()), |job| staging.save_job(&Job { request: self.job.request.clone(), ..job }))
+            }
             None => staging.save_job(&self.job),
         };
         self.save_error.note(&self.job, &outcome);

@@ -40,9 +40,12 @@ pub fn brake(ledger: &Ledger, request: &Request<'_>, now: Timestamp) -> Option<H
     let same = || past().filter(|issued| issued.order == order);
     let resting = |issued: &&Issued| now < issued.at.plus(rest(issued.lifetime));
     let again = same().next_back().filter(resting).filter(|issued| issued.cause == request.cause);
-    let again = again.filter(|_| request.cause != Cause::Missing).map(|issued| HeldBack {
-        reason: in_words(request.cause, issued.at, now),
-        until: issued.at.plus(rest(issued.lifetime)),
+    // Who asks for one more knows of the last one.
+    let again = again.filter(|_| !matches!(request.cause, Cause::Missing | Cause::Requested)).map(|issued| {
+        HeldBack {
+            reason: in_words(request.cause, issued.at, now),
+            until: issued.at.plus(rest(issued.lifetime)),
+        }
     });
     let most = if request.cause == Cause::Missing { SETS_MISSING } else { SETS };
     let mut ends: Vec<Timestamp> =
@@ -115,7 +118,7 @@ fn in_words(cause: Cause, at: Timestamp, now: Timestamp) -> String {
         Cause::FormerCa => format!(
             "what was issued at {at} is not from a CA that is configured either: check MDCertificateAuthority"
         ),
-        Cause::Missing | Cause::Names | Cause::MustStaple => {
+        Cause::Missing | Cause::Names | Cause::MustStaple | Cause::Requested => {
             format!("what was issued at {at} for the same reason has not mended it")
         }
     }

@@ -16,5 +16,6 @@ pub mod rate_limits;
 pub mod reason;
 pub mod record_wait;
 pub mod remedies;
+pub mod request;
 pub mod retry;
 pub mod urgency;

@@ -9,14 +9,15 @@ use super::brake::{Request, brake};
 use super::due::{self, Decision};
 use super::failover::{CaChoice, choose_within_demands};
 use super::rate_limits::RateLimits;
-use super::retry::{Retry, waits_for};
+use super::request::apply as apply_request;
+use super::retry::{Retry, validation_pause, waits_for};
 use super::urgency::{patience, pressure};
 use crate::backoff;
 use crate::crypto::CertInfo;
 use crate::managed::certificates::KeyedCert;
 use crate::managed::live_set::LiveSet;
 use crate::model::ledger::{Cause, Ledger};
-use crate::model::{HeldBack, Job, Md};
+use crate::model::{HeldBack, Job, Md, Renew, Requested};
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 
@@ -116,7 +117,12 @@ impl<'a> Inputs<'a> {
     /// Whether a renewal is due, and why.
     pub fn need(&self, now: Timestamp) -> Decision {
         let decision = due::decide(self.md, self.certs, self.in_use, self.advice_in_use(), now);
-        due::apply_revocation(decision, self.certs, self.is_revoked)
+        apply_request(due::apply_revocation(decision, self.certs, self.is_revoked), self.requested())
+    }
+
+    /// The renewal that an operator has asked for.
+    fn requested(&self) -> Option<&'a Renew> {
+        self.job.request.as_ref().and_then(Requested::renewal)
     }
 
     /// The CA's advice, if it is used.
@@ -144,7 +150,7 @@ impl<'a> Inputs<'a> {
 
     fn due(&self, cause: Cause, now: Timestamp) -> Action {
         let rests = self.live.map(|set| activation::rests_until(self.md, set, self.retry.delay));
-        if let Some(at) = rests.filter(|at| now < *at) {
+        if let Some(at) = rests.filter(|at| now < *at && self.requested().is_none()) {
             return Action::Rest(at);
         }
         // The CA that is asked first: certificates issued by another one count all the same.
@@ -198,6 +204,17 @@ impl<'a> Inputs<'a> {
         held.filter(|held| held.until > now).map(|held| (held, is_queued))
     }
 
+    /// Until when the job waits before it asks `ca`. An operator's request ends waits of our own, but none for
+    /// a CA that is at work, nor for the CA's limit of failed validations.
+    fn waits(&self, ca: &str, end: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let wait = waits_for(self.job, ca, end, now)?;
+        let is_at_work = self.job.waiting.is_some() && !self.job.waits_for_records();
+        if self.requested().is_none() || is_at_work {
+            return Some(wait);
+        }
+        validation_pause(&self.job.retry_state, now).filter(|at| *at > now).map(|at| at.min(wait))
+    }
+
     fn choose_ca(&self, cause: Cause, now: Timestamp) -> Action {
         let (md, job) = (self.md, self.job);
         let pressure = pressure(md, self.certs, now);
@@ -220,7 +237,7 @@ impl<'a> Inputs<'a> {
             now,
         );
         match choice {
-            CaChoice::Ask(ca) => match waits_for(job, ca, end, now) {
+            CaChoice::Ask(ca) => match self.waits(ca, end, now) {
                 Some(until) => {
                     let is_long = until.since(now) > pressure.longest * 2;
                     Action::Retry { ca: Some(ca.into()), until, is_long, look_at: look_at(until) }
@@ -228,10 +245,10 @@ impl<'a> Inputs<'a> {
                 None => Action::Renew { attempt: Attempt { ca: ca.into(), cause }, late_at },
             },
             CaChoice::Wait(ca, until) => {
-                let until = until.max(waits_for(job, ca, end, now).unwrap_or(until));
+                let until = until.max(self.waits(ca, end, now).unwrap_or(until));
                 Action::SpareCa { ca: ca.into(), until, look_at: look_at(until) }
             }
-            CaChoice::Unconfigured => match waits_for(job, "", end, now) {
+            CaChoice::Unconfigured => match self.waits("", end, now) {
                 Some(until) => Action::Retry { ca: None, until, is_long: false, look_at: until },
                 None => Action::NoCa,
             },

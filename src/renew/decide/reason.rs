@@ -16,6 +16,8 @@ pub enum Reason {
     Revoked(KeySpec),
     /// The CA with this URL issued them, and is no longer configured.
     FormerCa(String),
+    /// An operator has asked for it.
+    Requested,
     Begun(Period),
 }
 
@@ -49,6 +51,7 @@ impl Reason {
             Reason::Unfit(_, Unfit::Expired) => Cause::Expired,
             Reason::Revoked(_) => Cause::Revoked,
             Reason::FormerCa(_) => Cause::FormerCa,
+            Reason::Requested => Cause::Requested,
             Reason::Begun(Period::Advice(_)) => Cause::Advice,
             Reason::Begun(Period::Window(..) | Period::LastTwentieth(_)) => Cause::Window,
         }
@@ -61,6 +64,7 @@ impl fmt::Display for Reason {
             Reason::Unfit(key, unfit) => f.write_str(&unfit.of(key.label())),
             Reason::Revoked(key) => write!(f, "certificate({}) was revoked by its CA", key.label()),
             Reason::FormerCa(url) => write!(f, "it is from {url}, which is not configured any more"),
+            Reason::Requested => f.write_str("an operator has asked for it"),
             Reason::Begun(period) => period.write("has begun", f),
         }
     }

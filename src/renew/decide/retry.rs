@@ -10,7 +10,7 @@ use super::urgency::{Pressure, RETRY_MAX, patience};
 use crate::acme;
 use crate::backoff;
 use crate::model::retry_state::VALIDATIONS_KEPT;
-use crate::model::{Job, RateLimit, RetryState};
+use crate::model::{Job, RateLimit, RetryState, request};
 use crate::notify;
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
@@ -182,8 +182,13 @@ pub fn of_the_next_start(job: &Job, now: Timestamp) -> Option<Job> {
     let next_run = state.rate_limit.as_ref().map(|limit| limit.until).max(validation_pause(&state, now));
     let log = notify::limiting(&job.log, now);
     let pending_notice = job.pending_notice.clone();
-    let is_any = !state.is_empty() || !log.is_empty() || pending_notice.is_some();
-    is_any.then(|| Job { next_run, retry_state: state, log, pending_notice, ..Job::new(&job.name) })
+    // Somebody may wait for the answer.
+    let request = job
+        .request
+        .clone()
+        .filter(|request| request.renewal().is_some() || now.since(request.answer.when) < request::LIFETIME);
+    let is_any = !state.is_empty() || !log.is_empty() || pending_notice.is_some() || request.is_some();
+    is_any.then(|| Job { next_run, retry_state: state, log, pending_notice, request, ..Job::new(&job.name) })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::managed::Served;
 use crate::managed::certificates::assess;
 use crate::managed::live_set::LiveSet;
 use crate::managed::withdrawn::{self, Withdrawn};
-use crate::model::{Job, Md};
+use crate::model::{Job, Md, RequestState, Trial};
 use crate::notify::Event;
 use crate::renew::attempt::context::{Context, Renewal};
 use crate::renew::attempt::issue;
@@ -28,6 +28,7 @@ use crate::renew::decide::ari::{self, Advice, Entry};
 use crate::renew::decide::due::Decision;
 use crate::renew::decide::error::Error;
 use crate::renew::decide::next::{Action, Attempt, Inputs, Issuance, next};
+use crate::renew::decide::request::NOT_DUE;
 use crate::renew::decide::retry;
 use crate::time::Timestamp;
 use std::borrow::Cow;
@@ -48,14 +49,26 @@ pub fn run(context: &Context, index: usize) -> Next {
     target.live.catch_up();
     let mut running = Running::load(target, &context.store, renewal.clock());
     let next = go_on(&renewal, &mut running);
+    running.end_look(looked_at(&running.job));
     next.or_sooner(running.is_unsaved().then(|| renewal.now().plus(UNSAVED)))
+}
+
+/// What a look has found, for the operator who asked for it.
+fn looked_at(job: &Job) -> &'static str {
+    match (job.finished, &job.trial) {
+        (true, Some(Trial::Refused(_))) => "the staged certificates are refused",
+        (true, _) => "the staged certificates are whole",
+        (false, _) => "no staged certificates are whole",
+    }
 }
 
 /// A bug ended the job's thread: an error of that job like any other. Returns when to try again.
 pub fn record_panic(context: &Context, index: usize) -> Next {
     let Some(renewal) = context.renewal(index) else { return Next::Never };
     let mut running = Running::load(renewal.target, &context.store, renewal.clock());
-    failed(&renewal, &mut running, None, &Error::Panicked)
+    let next = failed(&renewal, &mut running, None, &Error::Panicked);
+    running.end_look("a bug ended it");
+    next
 }
 
 fn go_on(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Next {
@@ -75,8 +88,8 @@ fn go_on(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Next {
     let mut notified = Next::Never;
     if running.job.finished && renewal.staging().is_complete() {
         match after_renewal(renewal, running, None) {
-            (next, false) => return next,
-            (next, true) => notified = next,
+            (next, false) if !running.replaces_staged() => return next,
+            (next, _) => notified = next,
         }
     } else if running.job.finished {
         // The C module leaves finished jobs that never had a set.
@@ -191,9 +204,19 @@ fn look(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Next {
 fn perform(facts: &mut Facts<'_>, running: &mut Running<'_>, action: Action) -> Next {
     let renewal = facts.renewal;
     match action {
-        Action::AskAri(_) | Action::LookUpIssuance(_) | Action::Release | Action::Never => Next::Never,
-        Action::NotDue(at) | Action::Rest(at) => Next::At(at),
+        Action::AskAri(_) | Action::LookUpIssuance(_) | Action::Release => Next::Never,
+        Action::Never => {
+            running.answer(RequestState::Refused, Some("it is not renewed".into()));
+            Next::Never
+        }
+        Action::NotDue(at) | Action::Rest(at) => {
+            answer_not_due(facts, running);
+            Next::At(at)
+        }
         Action::HeldBack { held, is_queued, cause, ari, look_at } => {
+            let state = if is_queued { RequestState::Accepted } else { RequestState::Refused };
+            let until = held.until.to_http_date();
+            running.answer(state, Some(format!("held back until {until}, because {}", held.reason)));
             hold_back(renewal, running, held, (is_queued, cause));
             if let Some(ca) = ari {
                 facts.ask_ari(&ca);
@@ -201,6 +224,11 @@ fn perform(facts: &mut Facts<'_>, running: &mut Running<'_>, action: Action) -> 
             Next::At(look_at)
         }
         Action::Retry { ca, until, is_long, look_at } => {
+            let state = match running.job.waiting {
+                Some(_) => RequestState::Running,
+                None => RequestState::Refused,
+            };
+            running.answer(state, Some(waits_text(&running.job, until)));
             if let Some(ca) = ca {
                 renewal.note_asked(&ca);
             }
@@ -210,6 +238,8 @@ fn perform(facts: &mut Facts<'_>, running: &mut Running<'_>, action: Action) -> 
             Next::At(look_at)
         }
         Action::SpareCa { ca, until, look_at } => {
+            let text = format!("{ca} wants no requests before {}", until.to_http_date());
+            running.answer(RequestState::Refused, Some(text));
             note_demand(renewal, running, &ca, until);
             Next::At(look_at)
         }
@@ -222,6 +252,27 @@ fn perform(facts: &mut Facts<'_>, running: &mut Running<'_>, action: Action) -> 
                 Next::Never => Next::Never,
                 next @ Next::At(_) => next.or_sooner(late_at),
             }
+        }
+    }
+}
+
+/// Where nothing is due, there is nothing to do for an operator who did not say more.
+fn answer_not_due(facts: &Facts<'_>, running: &mut Running<'_>) {
+    let text = match facts.decide(&running.job, |inputs, now| inputs.need(now)) {
+        _ if running.has_begun_request() => "the new certificates are in use".into(),
+        Decision::At(at, period) => format!("{NOT_DUE} before {}, when {period}", at.to_http_date()),
+        Decision::Now(_) | Decision::Never(_) => NOT_DUE.into(),
+    };
+    running.answer(RequestState::Done, Some(text));
+}
+
+/// Why a renewal that was asked for waits all the same.
+fn waits_text(job: &Job, until: Timestamp) -> String {
+    let until = until.to_http_date();
+    match &job.waiting {
+        Some(waiting) => format!("the CA has been {}, and is asked again at {until}", waiting.what),
+        None => {
+            format!("five validations have failed within an hour, and CAs allow no more: wait until {until}")
         }
     }
 }
@@ -240,6 +291,18 @@ fn note_demand(renewal: &Renewal<'_>, running: &mut Running<'_>, ca: &str, until
     save(running);
 }
 
+/// A renewal that was asked for begins: with new keys, where those of an earlier attempt are not to be used.
+fn begin_request(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Result<(), Error> {
+    let Some(renew) = running.renewal() else { return Ok(()) };
+    if renew.new_key {
+        renewal.staging().reset()?;
+        running.job.waiting = None;
+        running.has_new_keys();
+    }
+    running.answer(RequestState::Running, None);
+    running.show()
+}
+
 /// `triggered`: for the job's log, why it is renewed.
 fn renew(
     renewal: &Renewal<'_>,
@@ -256,6 +319,9 @@ fn renew(
         Ok(held) => held,
         Err(next) => return next,
     };
+    if let Err(error) = begin_request(renewal, running) {
+        return failed(renewal, running, None, &error);
+    }
     // One that has begun is not begun again while its CA is at work.
     if running.job.waiting.is_none() {
         let commands = &renewal.settings().commands;

@@ -3,14 +3,14 @@
 //! are called. Each look at a finished renewal comes here.
 
 use super::failure::failed;
-use super::go_live::{Activation, go_live};
+use super::go_live::{self, Activation, go_live};
 use super::next::Next;
 use super::notifications::{notify_activated, notify_renewed};
 use super::saving::save_notified;
 use crate::managed::bundle::Bundle;
 use crate::managed::published;
 use crate::managed::serve::Certs;
-use crate::model::{Job, Trial};
+use crate::model::{Job, RequestState, Trial};
 use crate::renew::attempt::context::Renewal;
 use crate::renew::attempt::progress::Running;
 use crate::renew::decide::due;
@@ -32,6 +32,7 @@ pub(super) fn after_renewal(
         return (drop_set(renewal, running, reason, is_damaged), false);
     }
     log_activation(renewal.name(), &activation, is_new, was_refused);
+    answer(renewal, running, &activation);
     let notified = notify_renewed(renewal, running);
     if let Activation::Live = activation {
         notify_activated(renewal, running);
@@ -47,6 +48,23 @@ pub(super) fn after_renewal(
         Activation::Waiting(at) => (notified.or_sooner(Some(at)), false),
         Activation::Restart | Activation::Refused(_) | Activation::Damaged(_) => (notified, false),
     }
+}
+
+/// Tells the operator who has asked for the renewal what has become of it. A set that was live already is none
+/// of a request that has not begun.
+fn answer(renewal: &Renewal<'_>, running: &mut Running<'_>, activation: &Activation) {
+    let text = match activation {
+        Activation::Live if !running.has_begun_request() => return,
+        _ if running.replaces_staged() => return,
+        Activation::Live => "the new certificates are live".to_string(),
+        // It is tried again at once.
+        Activation::Waiting(at) if at.since(renewal.now()) <= go_live::PAUSE => return,
+        Activation::Waiting(at) => {
+            format!("the new certificates are staged, and go live at {}", at.to_http_date())
+        }
+        _ => "the new certificates are staged: restart httpd gracefully to bring them into use".into(),
+    };
+    running.answer(RequestState::Done, Some(text));
 }
 
 /// The staged set is not used. One that the hosts refuse is kept until it would have been replaced anyway:

@@ -8,7 +8,7 @@ use crate::acme;
 use crate::acme::error::out_of_reach;
 use crate::backoff;
 use crate::managed::saved_order::Wait;
-use crate::model::{Job, Outcome};
+use crate::model::{Job, Outcome, RequestState};
 use crate::notify::{self, Event};
 use crate::renew::attempt::context::Renewal;
 use crate::renew::attempt::progress::Running;
@@ -54,7 +54,8 @@ pub(super) fn failed(
     };
     renewal.context.metrics.failed(job.last.problem.as_deref());
     log_failure(job, error, &detail, now, at);
-    job.note(now, "renewal-error", job.last.problem.clone(), Some(detail));
+    job.note(now, "renewal-error", job.last.problem.clone(), Some(detail.clone()));
+    running.answer(RequestState::Failed, Some(detail));
     save(running);
     // The failure is recorded already; the log shows that this command failed, too.
     let _ = running.fire(&renewal.settings().commands, &Event::Errored);
@@ -116,7 +117,8 @@ pub(super) fn postponed(renewal: &Renewal<'_>, running: &mut Running<'_>, veto: 
         "{}: the renewal is postponed until {until}. A graceful restart of httpd has the command called at once.",
         veto.detail
     );
-    job.postpone(veto.problem, detail, at);
+    job.postpone(veto.problem, detail.clone(), at);
+    running.answer(RequestState::Failed, Some(detail));
     save(running);
     Next::At(at)
 }
@@ -143,6 +145,8 @@ pub(super) fn waiting(renewal: &Renewal<'_>, running: &mut Running<'_>, wait: Wa
         crate::log!(Debug, "md[{}]: {text}", job.name);
     }
     (job.waiting, job.next_run) = (Some(waiting), Some(until));
+    let detail = job.last.detail.clone();
+    running.answer(RequestState::Running, detail);
     // If this is lost, it costs one more look.
     if let Err(error) = running.show() {
         running.report_unsaved(&error);

@@ -36,7 +36,7 @@ pub(super) enum Activation {
 }
 
 /// How often to look for an OCSP response, and for a disk that works again.
-const PAUSE: Duration = Duration::from_secs(10);
+pub(super) const PAUSE: Duration = Duration::from_secs(10);
 
 /// Has all workers serve the staged set, if its hosts accept it and it is time.
 pub(super) fn go_live(

@@ -136,6 +136,7 @@ fn advice_on_hold(is_queued: bool, cause: Cause) -> &'static str {
         Cause::FormerCa => {
             "Compare MDCertificateAuthority with the issuer of the certificate. What is in use stays in use."
         }
+        Cause::Requested => "Ask for a new certificate again after that time.",
         Cause::Names | Cause::MustStaple => {
             "Compare what the CA issues with MDomain and MDMustStaple. What is in use stays in use."
         }

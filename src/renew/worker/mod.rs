@@ -18,5 +18,6 @@ mod notifications;
 mod one_at_a_time;
 pub mod pool;
 mod record_wait;
+pub mod requests;
 mod saving;
 mod succeeded;

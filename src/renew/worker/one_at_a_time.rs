@@ -3,6 +3,7 @@
 //! `a2md drive`. Refuses no renewal for long: any process of httpd's user can hold the lock.
 
 use super::next::Next;
+use crate::model::RequestState;
 use crate::renew::attempt::context::Renewal;
 use crate::renew::attempt::progress::Running;
 use crate::store::{AttemptLock, Holder};
@@ -14,11 +15,14 @@ const AGAIN: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Takes the lock of attempts at the domain. `Err`: when to look again.
-pub(super) fn begin(renewal: &Renewal<'_>, running: &Running<'_>) -> Result<Option<AttemptLock>, Next> {
+pub(super) fn begin(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Result<Option<AttemptLock>, Next> {
     let now = renewal.now();
     let held = match renewal.context.store.lock_attempt(renewal.name(), &Holder::of_program("httpd", now)) {
         Ok(Ok(held)) => held,
-        Ok(Err(holder)) => return wait_for(renewal, &holder),
+        Ok(Err(holder)) => {
+            running.answer(RequestState::Accepted, Some(format!("{holder} renews the domain at present")));
+            return wait_for(renewal, &holder);
+        }
         Err(error) => {
             // Not every network file system has locks.
             crate::log!(Debug, "md[{}]: the lock of attempts cannot be taken: {error}", renewal.name());

@@ -5,6 +5,7 @@
 use super::check;
 use super::limits::Slots;
 use super::neighbour::Neighbour;
+use super::requests::Requests;
 use crate::renew::attempt::context::{Context, Pause};
 use crate::time::{StopFlag, Timestamp};
 use crate::work::pool::{HasPlace, Jobs, Pool};
@@ -18,6 +19,7 @@ const NO_THREAD: Duration = Duration::from_secs(30);
 
 pub struct Driver {
     pool: Pool<Context>,
+    requests: Requests,
     neighbour: Option<Neighbour>,
 }
 
@@ -27,7 +29,8 @@ impl Driver {
     pub fn new(context: Arc<Context>, stop: StopFlag) -> Self {
         let first = context.clock.now().plus(context.settings.initial_delay);
         let due: Vec<Due> = context.targets.iter().map(|target| target.watched.then_some(first)).collect();
-        Driver { pool: Pool::new(context, due.into_iter(), stop), neighbour: None }
+        let requests = Requests::new(&context.targets);
+        Driver { pool: Pool::new(context, due.into_iter(), stop), requests, neighbour: None }
     }
 
     /// Looks for another httpd that renews in the store as well.
@@ -42,6 +45,9 @@ impl Driver {
         self.pool.follow_clock(now);
         if let Some(neighbour) = &mut self.neighbour {
             neighbour.look(now);
+        }
+        for index in self.requests.look(&self.pool.jobs().clone(), now) {
+            self.look_at(index);
         }
         self.pool.start_due();
     }

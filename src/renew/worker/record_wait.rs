@@ -6,8 +6,8 @@ use super::next::Next;
 use super::saving::save_notified;
 use crate::challenge::dns_persist01;
 use crate::managed::saved_order::Wait;
-use crate::model::Waiting;
 use crate::model::ledger::RecordEnd;
+use crate::model::{RequestState, Waiting};
 use crate::notify::Event;
 use crate::renew::attempt::context::Renewal;
 use crate::renew::attempt::persist::look_again;
@@ -51,6 +51,9 @@ pub(super) fn waiting_for_record(renewal: &Renewal<'_>, running: &mut Running<'_
         until.to_http_date()
     ));
     (job.waiting, job.next_run) = (Some(waiting), Some(until));
+    // It goes on by itself, whenever the admin has set them.
+    let detail = job.last.detail.clone();
+    running.answer(RequestState::Failed, detail);
     // If this is lost, it costs one more look.
     if let Err(error) = running.show() {
         running.report_unsaved(&error);
