@@ -26,6 +26,7 @@ mod man;
 mod registry;
 pub mod request;
 mod revoke;
+mod rollback;
 mod sets;
 pub mod site;
 mod space;

@@ -3,7 +3,7 @@
 
 use super::call::{Call, Half, Outcome, SubCommand};
 use super::compat::{acme, add, drive, list, update};
-use super::{account, completions, doctor, forget, gc, man, revoke, store};
+use super::{account, completions, doctor, forget, gc, man, revoke, rollback, store};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {
@@ -27,6 +27,7 @@ const fn compatible(define: fn() -> Command, run: fn(&mut Call, &ArgMatches) -> 
 pub const COMMANDS: &[Entry] = &[
     operator(doctor::define, doctor::run),
     operator(revoke::define, revoke::run),
+    operator(rollback::define, rollback::run),
     operator(account::define, account::run),
     operator(forget::define, forget::run),
     operator(gc::define, gc::run),
