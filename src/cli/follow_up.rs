@@ -3,10 +3,16 @@
 //! its next start does.
 
 use super::call::{Call, Failure};
+use super::request;
 use super::site::Site;
 use crate::managed::Managed;
-use crate::model::request::Op;
+use crate::model::{Answer, Op, request::RequestState};
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long httpd may take to look at a domain, and to renew it.
+const LOOK: Duration = Duration::from_secs(60);
+const RENEWAL: Duration = Duration::from_secs(300);
 
 /// How the request went.
 pub struct Asked {
@@ -34,8 +40,32 @@ pub fn one(call: &Call, site: &Site, name: &str) -> Result<Managed, Failure> {
     found.ok_or_else(|| Failure::new(format!("no managed domain has the name '{name}'")).status(2))
 }
 
-/// Asks the running httpd.
+/// Asks the running httpd, and waits for its answer.
 pub fn ask(call: &mut Call, site: &Site, name: &str, op: Op) -> Asked {
-    let _ = (call, site, name, op);
-    Asked { is_running: false, has_failed: false, text: "the next start of httpd goes on with it".into() }
+    if request::running(site).is_none() {
+        let text = match op {
+            Op::Renew(_) => "no httpd runs here, so the next start renews it",
+            Op::Look | Op::Present { .. } => "no httpd runs here, so it comes into use at the next start",
+        };
+        return Asked { is_running: false, has_failed: false, text: text.into() };
+    }
+    let limit = if matches!(op, Op::Look) { LOOK } else { RENEWAL };
+    call.step(&format!("Asking httpd about md[{name}]"));
+    let steps = |answer: &Answer| answer.detail.iter().cloned().collect::<Vec<_>>();
+    let mut shown = Vec::new();
+    let asked = request::submit(site, name, op)
+        .and_then(|mut submitted| submitted.wait(call, limit, |answer| shown.extend(steps(answer))));
+    shown.iter().for_each(|step| call.step(step));
+    match asked {
+        Ok(answer) => {
+            let has_failed = answer.state != RequestState::Done;
+            let text = answer.detail.unwrap_or_else(|| answer.state.token().to_string());
+            Asked { is_running: true, has_failed, text }
+        }
+        Err(failure) => {
+            let text =
+                failure.advice.map_or(failure.text.clone(), |advice| format!("{}. {advice}", failure.text));
+            Asked { is_running: true, has_failed: true, text }
+        }
+    }
 }

@@ -9,3 +9,5 @@ mod compat;
 mod doctor;
 mod drive;
 mod dump;
+mod revoke;
+mod rollback;

@@ -270,6 +270,17 @@ impl Pebble {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
+    /// What its management says of a certificate: `Valid` or `Revoked`, and the reason.
+    pub fn status_of(&self, serial: &str) -> (String, Option<i64>) {
+        // It takes the digits of the number.
+        let serial = serial.trim_start_matches('0').to_ascii_lowercase();
+        let path = format!("/cert-status-by-serial/{serial}");
+        let answer = http::https_get(self.authority.management, "localhost", &path).unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let status: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        (status["Status"].as_str().unwrap().to_string(), status["Reason"].as_i64())
+    }
+
     /// Certificate and key of who issues.
     pub fn issuer(&self) -> (X509, PKey<Private>) {
         let get = |path: &str| {
