@@ -5,6 +5,7 @@ use super::call::{Half, Options, option_of_version};
 use super::registry::COMMANDS;
 use clap::Command;
 use clap::error::ErrorKind;
+use std::ffi::OsString;
 use std::io::Write;
 
 /// Exit code for a call that cannot be understood, and for help.
@@ -56,6 +57,12 @@ pub(super) fn report(error: &clap::Error) -> u8 {
         false => write!(std::io::stderr(), "{text}"),
     };
     if is_of_ours { 0 } else { USAGE }
+}
+
+/// Whether a call that could not be parsed was one of this command.
+pub(super) fn is_call_of(name: &str, arguments: &[OsString]) -> bool {
+    let parsed = command().ignore_errors(true).try_get_matches_from(arguments);
+    parsed.is_ok_and(|matches| matches.subcommand_name() == Some(name))
 }
 
 /// Whether a help text is that of one of our commands.

@@ -5,13 +5,14 @@
 //! Each command is a file or folder here, with two functions: `define` says its options, and `run` performs it
 //! with a [`Call`](call::Call), which is all that a command knows of its surroundings and the only way to its
 //! outputs. [`registry`] lists them; [`definition`] makes of that list the parser, the manual page and the
-//! completions of shells. Imports run from [`registry`] to the commands, and from these to what they share:
+//! completions of shells. [`overview`] is what `status` and `check` share. Imports run from [`registry`] to the commands, and from these to what they share:
 //! [`site`], [`call`] and [`terminal`]. Knows nothing of httpd but its command line and the store.
 
 mod account;
 pub mod accounts;
 mod authority;
 pub mod call;
+mod check;
 mod compat;
 mod completions;
 pub mod confirm;
@@ -23,6 +24,7 @@ mod forget;
 mod gc;
 mod lock;
 mod man;
+pub mod overview;
 mod registry;
 pub mod request;
 mod revoke;
@@ -30,6 +32,7 @@ mod rollback;
 mod sets;
 pub mod site;
 mod space;
+mod status;
 mod store;
 mod surplus;
 pub mod terminal;
@@ -38,12 +41,23 @@ use call::{Call, Failure, Half, Options};
 use std::ffi::OsString;
 use terminal::Terminal;
 
+/// Reports why a call could not be parsed, and returns the exit code.
+fn misunderstood(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    let code = definition::report(error);
+    // Monitors know 2 as critical, and read the first line of standard output.
+    if code == 0 || !definition::is_call_of("check", arguments) {
+        return code;
+    }
+    println!("{}", check::unknown("the call cannot be understood, see standard error"));
+    check::UNKNOWN
+}
+
 /// Performs one call of the command, and returns its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let parsed = definition::command().try_get_matches_from(arguments);
-    let matches = match parsed {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match definition::command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return definition::report(&error),
+        Err(error) => return misunderstood(&error, &arguments),
     };
     let mut call = Call::new(Options::of(&matches), Terminal::of_this_process(), definition::command);
     if matches.get_flag("version") {

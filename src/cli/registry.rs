@@ -3,7 +3,7 @@
 
 use super::call::{Call, Half, Outcome, SubCommand};
 use super::compat::{acme, add, drive, list, update};
-use super::{account, completions, doctor, forget, gc, man, revoke, rollback, store};
+use super::{account, check, completions, doctor, forget, gc, man, revoke, rollback, status, store};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {
@@ -25,6 +25,8 @@ const fn compatible(define: fn() -> Command, run: fn(&mut Call, &ArgMatches) -> 
 
 /// In the order of the help.
 pub const COMMANDS: &[Entry] = &[
+    operator(status::define, status::run),
+    operator(check::define, check::run),
     operator(doctor::define, doctor::run),
     operator(revoke::define, revoke::run),
     operator(rollback::define, rollback::run),

@@ -46,6 +46,11 @@ pub fn list(snapshots: &Snapshots, responses: &Table, now: Timestamp) -> String 
     out
 }
 
+/// The entries of all managed domains as values, sorted by name.
+pub fn entries(snapshots: &Snapshots, responses: &Table, with_log: bool, now: Timestamp) -> Vec<Value> {
+    snapshots.all(now).iter().map(|domain| entry(domain, responses, with_log, now)).collect()
+}
+
 /// One managed domain, with the log of its job.
 pub fn one(domain: &Domain<'_>, responses: &Table, now: Timestamp) -> String {
     pretty(&entry(domain, responses, true, now))

@@ -8,7 +8,7 @@
 mod domain;
 pub mod html;
 pub mod json;
-mod labels;
+pub mod labels;
 mod markup;
 pub mod metrics;
 mod printed;

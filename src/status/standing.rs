@@ -39,6 +39,11 @@ impl Standing {
         WORDS.into_iter().map(|(standing, ..)| standing)
     }
 
+    /// The one with this token.
+    pub fn of(token: &str) -> Option<Self> {
+        Standing::all().find(|standing| standing.token() == token)
+    }
+
     /// `renewal-failing`.
     pub fn token(self) -> &'static str {
         self.of_table().1
@@ -132,6 +137,11 @@ const ACTIONS: [(Action, &str, &str); 8] = [
 ];
 
 impl Action {
+    /// The one with this token.
+    pub fn of(token: &str) -> Option<Self> {
+        ACTIONS.into_iter().find(|(_, known, _)| *known == token).map(|(action, ..)| action)
+    }
+
     /// `retry-command`.
     pub fn token(self) -> &'static str {
         self.of_table().1

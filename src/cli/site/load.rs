@@ -6,20 +6,27 @@
 use super::{Site, of_store};
 use crate::cli::call::Failure;
 use crate::config::{Configuration, DumpedHost, PlannedMd};
+use crate::crypto::Chain;
 use crate::managed::bundle::MD_FILE;
+use crate::managed::certificates::KeyedCert;
 use crate::managed::live_set::LiveSet;
 use crate::managed::serve::{self, Certs, Own};
+use crate::managed::staging::file::CHAIN_STEM;
 use crate::managed::{Host, Managed, bundle, published};
 use crate::model::{Eab, Md};
 use crate::names;
+use crate::ocsp::cache::Table;
+use crate::ocsp::subject::Terms;
+use crate::ocsp::{self, Cache, Entry, Subject};
 use crate::startup::reconcile;
-use crate::store::{Group, WorkStore};
-use crate::time::Timestamp;
+use crate::store::{Group, WorkGroup, WorkStore};
+use crate::time::{TimeSlice, Timestamp};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 impl Site {
     /// All managed domains by name, with their certificates in use: those of the configuration, and those that
-    /// are only in the store ([`Site::is_configured`]).
+    /// are only in the store (see [`Site::configured_names`]).
     pub fn mds(&self) -> Result<Vec<Managed>, Failure> {
         let mut all = match &self.configuration {
             Some(configuration) => self.configured(configuration)?,
@@ -37,10 +44,31 @@ impl Site {
         Ok(all)
     }
 
-    /// Whether the configuration has a managed domain of this name; `None` where it is not known.
-    pub fn is_configured(&self, name: &str) -> Option<bool> {
+    /// The names of the managed domains that the configuration has; `None` where it is not known.
+    pub fn configured_names(&self) -> Option<HashSet<&str>> {
         let configuration = self.configuration.as_ref()?;
-        Some(configuration.mds.iter().any(|planned| planned.md.name == name))
+        Some(configuration.mds.iter().map(|planned| planned.md.name.as_str()).collect())
+    }
+
+    /// The OCSP responses in the store for the certificates in use of those that are stapled.
+    pub fn responses(&self, mds: &[Managed], now: Timestamp) -> Arc<Table> {
+        let work = self.store.worker();
+        let stapled: Vec<&Managed> = mds.iter().filter(|managed| managed.md.stapling).collect();
+        let entries = |managed: &&Managed| -> Vec<Entry> {
+            let chains = self.chains_in_use(&work, managed).into_iter();
+            chains.filter_map(|chain| response(&work, managed, &chain, now)).collect()
+        };
+        Cache::new(in_threads(&stapled, &entries).into_iter().flatten()).table()
+    }
+
+    fn chains_in_use(&self, work: &WorkStore, managed: &Managed) -> Vec<Chain> {
+        let name = &managed.md.name;
+        if managed.live.load().is_some() {
+            return published::chains(work, name);
+        }
+        let file = |(spec, _): &KeyedCert| spec.file_name(CHAIN_STEM);
+        let files = managed.certs.keyed.iter().chain(&managed.certs.spare).map(file);
+        files.filter_map(|file| self.store.read_chain(Group::Domains, name, &file).ok().flatten()).collect()
     }
 
     /// One that the store has. `None`: there is none of that name, or its md.json cannot be read.
@@ -136,6 +164,14 @@ fn attach_live(work: &WorkStore, managed: &Managed) {
         certs: Certs::arrange(&managed.md.keys(), shown.certs),
         identities: Vec::new(),
     });
+}
+
+/// The stored response for a certificate that is stapled.
+fn response(work: &WorkStore, managed: &Managed, chain: &Chain, now: Timestamp) -> Option<Entry> {
+    let terms = Terms { renew_window: TimeSlice::Percent(33), proxy_url: None, proxy_ca_file: None };
+    let subject = Subject::new(&managed.md.name, chain, terms).ok()?;
+    let response = ocsp::file::read(work, WorkGroup::Ocsp, &subject, now).ok().flatten();
+    Some(Entry { subject: Arc::new(subject), response: response.map(Arc::new) })
 }
 
 /// Calls `work` for each of the items, in as many threads as there are processors, and keeps the order.
