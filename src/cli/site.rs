@@ -7,6 +7,8 @@ mod load;
 mod search;
 mod select;
 
+pub use control::Control;
+pub use search::{Found, find};
 pub use select::names_or_all;
 
 use super::call::{Call, Failure};
@@ -30,7 +32,12 @@ pub struct Site {
 impl Site {
     /// Finds and opens the store that the call means. Makes and changes nothing.
     pub fn open(call: &Call) -> Result<Self, Failure> {
-        let search::Found { dir, by, configuration } = search::find(call)?;
+        Site::open_found(call, find(call)?)
+    }
+
+    /// Opens the store that was found.
+    pub fn open_found(call: &Call, found: Found) -> Result<Self, Failure> {
+        let Found { dir, by, configuration } = found;
         if by != search::BY_OPTION {
             call.step(&format!("store: {} ({by})", dir.display()));
         }

@@ -5,6 +5,7 @@
 //! to [`finding`].
 
 mod authority;
+mod configuration;
 mod content;
 pub mod finding;
 mod folder;
@@ -13,6 +14,8 @@ mod renewal;
 
 use super::call::{Call, Failure, Outcome};
 use super::site::{self, Site};
+use crate::managed::Managed;
+use crate::managed::bundle::MD_FILE;
 use crate::store::Group;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use finding::{Finding, Subject, Verdict};
@@ -46,35 +49,56 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
 
 /// Performs all checks.
 fn look(call: &mut Call, names: &[String], is_offline: bool) -> Result<Vec<Finding>, Failure> {
-    let now = call.clock.now();
     let mut out = Vec::new();
-    call.step("Looking at the store …");
-    let site = match Site::open(call) {
-        Ok(site) => site,
-        Err(failure) => {
-            let dir = site::locate(call)?.0;
-            if folder::look(&dir, None, &mut out) {
-                out.push(unopened(&dir, failure));
-            }
+    let found = site::find(call);
+    configuration::look(call, found.as_ref().ok(), &mut out);
+    let found = match found {
+        Ok(found) => found,
+        // Whoever has a configuration that cannot be read wants to hear of that.
+        Err(failure) if finding::count(&out, Verdict::Fails) > 0 => {
+            let advice = failure.advice.unwrap_or_else(|| "Name its folder by -d.".into());
+            out.push(Finding::cannot_be_told("store-missing", "store", format!("{}.", failure.text), advice));
             return Ok(out);
         }
+        Err(failure) => return Err(failure),
     };
-    folder::look(&site.dir, site.configuration.as_ref(), &mut out);
-    content::accounts(&site.store, &mut out);
-    let subjects = subjects(&site, names)?;
+    call.step("Looking at the store …");
+    let (dir, is_there) =
+        (found.dir.clone(), folder::look(&found.dir, found.configuration.as_ref(), &mut out));
+    if !is_there {
+        return Ok(out);
+    }
+    match Site::open_found(call, found) {
+        Ok(site) => of_site(call, &site, names, is_offline, &mut out)?,
+        Err(failure) => out.push(unopened(&dir, failure)),
+    }
+    Ok(out)
+}
+
+/// The checks that need an open store.
+fn of_site(
+    call: &mut Call,
+    site: &Site,
+    names: &[String],
+    is_offline: bool,
+    out: &mut Vec<Finding>,
+) -> Result<(), Failure> {
+    let now = call.clock.now();
+    content::accounts(&site.store, out);
+    let subjects = subjects(site, names)?;
     let mut due = Vec::new();
     for subject in &subjects {
-        content::look(&site, subject, now, &mut out);
-        if renewal::look(&site, subject, now, &mut out) {
+        content::look(site, subject, now, out);
+        if renewal::look(site, subject, now, out) {
             due.push(subject.name.clone());
         }
     }
-    renewal::process(&site, &due, &mut out);
+    renewal::process(site, &due, out);
     if !is_offline {
-        authority::look(call, &site, &subjects, &mut out);
-        reach::look(call, &site, &subjects, &mut out);
+        authority::look(call, site, &subjects, out);
+        reach::look(call, site, &subjects, out);
     }
-    Ok(out)
+    Ok(())
 }
 
 /// The store is there and cannot be opened.
@@ -98,7 +122,7 @@ fn unopened(dir: &Path, failure: Failure) -> Finding {
 /// What is looked at: all MDs, or those that the names mean. A name that no MD covers stands for itself.
 fn subjects(site: &Site, names: &[String]) -> Result<Vec<Subject>, Failure> {
     let mds = site.mds()?;
-    let of_md = |managed: &crate::managed::Managed| Subject {
+    let of_md = |managed: &Managed| Subject {
         name: managed.md.name.clone(),
         names: managed.md.domains.clone(),
         managed: Some(managed.clone()),
@@ -106,11 +130,12 @@ fn subjects(site: &Site, names: &[String]) -> Result<Vec<Subject>, Failure> {
     let plain = |name: &str| Subject { name: name.into(), names: vec![name.into()], managed: None };
     let mut subjects: Vec<Subject> = Vec::new();
     if names.is_empty() {
-        subjects.extend(mds.iter().map(of_md));
-        // Those whose md.json cannot be read.
+        let is_used = |managed: &&Managed| site.is_configured(&managed.md.name) != Some(false);
+        subjects.extend(mds.iter().filter(is_used).map(of_md));
         let stored = site.store.names(Group::Domains).unwrap_or_default();
-        let is_md = |name: &String| mds.iter().any(|managed| managed.md.name == *name);
-        subjects.extend(stored.iter().filter(|name| !is_md(name)).map(|name| plain(name)));
+        let is_damaged = |name: &&String| site.store.read_json(Group::Domains, name, MD_FILE).is_err();
+        let is_new = |name: &&String| !mds.iter().any(|managed| managed.md.name == **name);
+        subjects.extend(stored.iter().filter(is_new).filter(is_damaged).map(|name| plain(name)));
     }
     for name in names {
         let name = name.to_ascii_lowercase();

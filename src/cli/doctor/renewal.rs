@@ -3,12 +3,12 @@
 //! before the certificate expires, commands that refuse, records that are waited for, OCSP, and whether a
 //! process renews at all. The functions below [`look`] are pure.
 
-use super::finding::{Finding, Subject, split_advice};
+use super::finding::{Finding, Subject, Verdict, split_advice};
 use crate::backoff;
 use crate::cli::site::Site;
 use crate::managed::Managed;
 use crate::managed::staging::Staging;
-use crate::model::Job;
+use crate::model::{Job, RenewMode};
 use crate::renew::decide::due::Decision;
 use crate::renew::decide::urgency::{self, Pressure};
 use crate::status::renewal_need::RenewalNeed;
@@ -34,6 +34,7 @@ pub fn look(site: &Site, subject: &Subject, now: Timestamp, out: &mut Vec<Findin
     let is_renewed = managed.md.left_alone().is_none();
     let is_due = is_renewed && matches!(need.decision, Decision::Now(_));
     let before = out.len();
+    out.extend(of_manual(managed, matches!(need.decision, Decision::Now(_))));
     if let Some(job) = job.as_ref().filter(|_| is_renewed) {
         of_job(managed, job, now, out);
     }
@@ -45,6 +46,21 @@ pub fn look(site: &Site, subject: &Subject, now: Timestamp, out: &mut Vec<Findin
         out.push(Finding::works("renewal", &subject.name, evidence));
     }
     is_due && !job.is_some_and(|job| job.finished)
+}
+
+/// `MDRenewMode manual`, which leaves the certificates to the administrator.
+fn of_manual(managed: &Managed, is_due: bool) -> Option<Finding> {
+    let md = &managed.md;
+    if md.renew_mode != RenewMode::Manual || md.has_static_files() {
+        return None;
+    }
+    let finding = Finding::fails(
+        "renew-manual",
+        &md.name,
+        "'MDRenewMode manual' is set, so nobody renews its certificates.",
+        "Set 'MDRenewMode auto', or renew by hand: a2md drive.",
+    );
+    Some(if is_due { finding } else { Finding { verdict: Verdict::Works, ..finding } })
 }
 
 fn of_job(managed: &Managed, job: &Job, now: Timestamp, out: &mut Vec<Finding>) {
@@ -128,7 +144,7 @@ fn wait(
 ) -> Finding {
     let finding = Finding::fails(check, name, evidence, remedy);
     match end {
-        Some(end) if end > until => Finding { verdict: super::finding::Verdict::Works, ..finding },
+        Some(end) if end > until => Finding { verdict: Verdict::Works, ..finding },
         _ => finding,
     }
 }
@@ -213,7 +229,6 @@ pub fn process(site: &Site, due: &[String], out: &mut Vec<Finding>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Verdict;
     use crate::model::job::HeldBack;
     use crate::model::{RateLimit, RetryState, Scope};
     use crate::time::DAY;

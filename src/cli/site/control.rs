@@ -78,6 +78,21 @@ impl Control {
         Ok(Folders::default())
     }
 
+    /// Whether the caller has named it.
+    pub fn is_named(&self) -> bool {
+        self.is_named
+    }
+
+    /// What the first one that can be run prints, and its exit status.
+    pub fn first(&self, call: &Call, arguments: &[&str]) -> Result<Option<exec::Printed>, Failure> {
+        for command in &self.commands {
+            if let Some(printed) = self.ask(call, command, arguments)? {
+                return Ok(Some(printed));
+            }
+        }
+        Ok(None)
+    }
+
     fn ask(&self, call: &Call, command: &str, arguments: &[&str]) -> Result<Option<exec::Printed>, Failure> {
         match exec::ask(command, arguments, ROOM, LIMIT, &*call.clock) {
             Ok(printed) => Ok(Some(printed)),

@@ -9,11 +9,12 @@ use crate::log::plain;
 use crate::store::StartStore;
 use std::path::{Path, PathBuf};
 
-pub const BY_OPTION: &str = "-d";
+pub(super) const BY_OPTION: &str = "-d";
 
 /// Where distributions keep it: Fedora, Debian.
 const USUAL: [&str; 2] = ["/var/lib/httpd/md", "/var/lib/apache2/md"];
 
+#[derive(Clone)]
 pub struct Found {
     pub dir: PathBuf,
     pub by: &'static str,

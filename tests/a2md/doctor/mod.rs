@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `a2md doctor`: planted faults, each found by its token, and set-ups in order, of which nothing is said.
 
+mod authority;
+mod configuration;
 mod store;
 
 use super::call::a2md;
