@@ -9,6 +9,8 @@ use crate::config::{Configuration, DumpedFinding, DumpedHost};
 use crate::exec::Printed;
 use std::collections::BTreeMap;
 
+/// httpd says so after each reason for which a module refuses.
+const REFUSED: &str = "AH00014";
 /// httpd's own number for a second LoadModule of the same module.
 const LOADED_TWICE: &str = "AH01574";
 /// Lines of httpd that evidence quotes.
@@ -53,8 +55,12 @@ pub fn look(call: &mut Call, found: Option<&Found>, out: &mut Vec<Finding>) {
     call.step("Testing httpd's configuration …");
     let before = out.len();
     let known = configuration.map(|configuration| configuration.findings.as_slice()).unwrap_or_default();
+    let mut is_refused = false;
     match control.first(call, &["-t"]) {
-        Ok(Some(printed)) => out.extend(of_test(&printed, known)),
+        Ok(Some(printed)) => {
+            is_refused = printed.status != 0;
+            out.extend(of_test(&printed, known));
+        }
         Ok(None) => out.push(Finding::cannot_be_told(
             "configtest",
             "httpd",
@@ -67,7 +73,7 @@ pub fn look(call: &mut Call, found: Option<&Found>, out: &mut Vec<Finding>) {
         }
     }
     match configuration {
-        Some(configuration) => of_configuration(configuration, out),
+        Some(configuration) => of_configuration(configuration, is_refused, out),
         None => {
             let modules = control.first(call, &["-t", "-D", "DUMP_MODULES"]).ok().flatten();
             out.extend(modules.and_then(|printed| of_modules(&String::from_utf8_lossy(&printed.stdout))));
@@ -89,6 +95,7 @@ fn of_test(printed: &Printed, known: &[DumpedFinding]) -> Vec<Finding> {
         .stderr
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.contains("Syntax OK"))
+        .filter(|line| known.is_empty() || !line.contains(REFUSED))
         .filter(|line| !is_known(line))
         .collect();
     let twice = lines.iter().find(|line| line.contains(LOADED_TWICE) && line.contains("md_module"));
@@ -140,8 +147,9 @@ fn of_modules(text: &str) -> Option<Finding> {
     })
 }
 
-fn of_configuration(configuration: &Configuration, out: &mut Vec<Finding>) {
-    out.extend(configuration.findings.iter().map(of_finding));
+/// `is_refused`: httpd does not start with it.
+fn of_configuration(configuration: &Configuration, is_refused: bool, out: &mut Vec<Finding>) {
+    out.extend(configuration.findings.iter().map(|finding| of_finding(finding, is_refused)));
     out.extend(duplicates(configuration));
     out.extend(own_certificates(configuration));
     for planned in
@@ -155,12 +163,13 @@ fn of_configuration(configuration: &Configuration, out: &mut Vec<Finding>) {
 }
 
 /// A finding of configtest, whose text has the remedy in it. One of a kind that has no code may be harmless.
-fn of_finding(finding: &DumpedFinding) -> Finding {
+fn of_finding(finding: &DumpedFinding, is_refused: bool) -> Finding {
     let subject = finding.text.split_once("md[").and_then(|(_, rest)| rest.split_once(']'));
     let subject = subject.map_or("httpd", |(name, _)| name);
     let remedy = "Change the configuration as the text says; 'apachectl configtest' tests again.";
     match CODES.iter().find(|code| **code == finding.code) {
         Some(code) => Finding::fails(code, subject, &finding.text, remedy),
+        None if is_refused => Finding::fails("configuration", subject, &finding.text, remedy),
         None => Finding::cannot_be_told("configuration", subject, &finding.text, remedy),
     }
 }
@@ -247,7 +256,7 @@ mod tests {
     fn what_configtest_says_is_told_once() {
         let known = [DumpedFinding { code: "host-missing".into(), text: "AH10045: No VirtualHost".into() }];
         assert_eq!(checks(&of_test(&printed(0, "AH10045: No VirtualHost\nSyntax OK\n"), &known)), []);
-        assert_eq!(checks(&of_test(&printed(1, "AH10045: No VirtualHost\n"), &known)), []);
+        assert_eq!(checks(&of_test(&printed(1, "AH10045: No VirtualHost\nAH00014: Failed\n"), &known)), []);
         let failed = of_test(&printed(1, "AH00526: Syntax error on line 3\n"), &known);
         assert_eq!(checks(&failed), [("configtest", Verdict::Fails)]);
         assert!(failed.iter().all(|finding| finding.evidence.contains("line 3")));
@@ -288,7 +297,9 @@ mod tests {
 
     #[test]
     fn findings_have_the_tokens_of_their_kind() {
-        let of = |code: &str| of_finding(&DumpedFinding { code: code.into(), text: "md[a.test]: no".into() });
+        let of = |code: &str| {
+            of_finding(&DumpedFinding { code: code.into(), text: "md[a.test]: no".into() }, false)
+        };
         assert_eq!((of("eab-missing").check, of("eab-missing").subject.as_str()), ("eab-missing", "a.test"));
         assert_eq!(checks(&[of("new")]), [("configuration", Verdict::CannotBeTold)]);
     }

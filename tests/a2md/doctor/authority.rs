@@ -69,9 +69,11 @@ impl Site {
     }
 
     fn look(&self) -> Vec<Value> {
-        let root = self.root.as_ref().map(|root| ["-C", root.to_str().unwrap()]);
-        let arguments =
-            [&["-d", self.dir.to_str().unwrap()], root.as_ref().map_or(&[][..], |root| root)].concat();
+        let root = self.root.as_ref().map(|root| root.to_str().unwrap());
+        let arguments: Vec<&str> = ["-d", self.dir.to_str().unwrap()]
+            .into_iter()
+            .chain(root.iter().flat_map(|root| ["-C", root]))
+            .collect();
         let mut findings = doctor(&arguments);
         // There is no certificate, and names are looked at elsewhere.
         findings.retain(|finding| {

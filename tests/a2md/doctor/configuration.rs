@@ -1,18 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Faults of httpd's configuration, by a real httpd that prints it. Nothing is reached.
 
-use super::{assert_found, assert_healthy, doctor};
+use super::{assert_found, assert_healthy, doctor, is_root, put};
+use mod_md::model::{KeySpec, Md};
+use mod_md::store::{Group, Owner, StartStore};
 use serde_json::Value;
 use std::fs;
-use support::issuer::{self, Issuer};
-use support::{Config, Lab, Pebble, module, open_lab};
+use support::httpd::unprivileged_user;
+use support::issuer::{Issuer, Set};
+use support::{Account, Config, Lab, Pebble, SOON, apache, module, open_lab, wait_for};
 
 /// A domain whose certificate is in use.
 fn good(lab: &Lab) -> Config {
     let config = base(lab);
-    let set = Issuer::new().issue(&["a.test"]);
-    issuer::install(&config.store(), &["a.test"], &[&set]);
+    install(&config, &Issuer::new().issue(&["a.test"]));
     config.site("a.test", &[])
+}
+
+/// As a start has put it there.
+fn install(config: &Config, set: &Set) {
+    let user = unprivileged_user();
+    let owner = is_root().then_some(Owner { uid: user.uid, gid: user.gid });
+    let store = StartStore::open(&config.store(), owner).unwrap();
+    let md = Md {
+        name: "a.test".into(),
+        domains: vec!["a.test".into()],
+        key_specs: vec![KeySpec::Ec("P-256".into())],
+        ..Md::default()
+    };
+    put(&store, Group::Domains, &md, set);
 }
 
 fn base(lab: &Lab) -> Config {
@@ -25,11 +41,12 @@ fn base(lab: &Lab) -> Config {
 #[track_caller]
 fn looked(config: &Config) -> Vec<Value> {
     let mut findings = doctor(&["--offline", "--httpd", &config.control()]);
-    // The store was made by hand, and no start has corrected it.
-    findings.retain(|finding| {
-        !["store-owner", "store-missing", "certificate-missing", "store-key"]
+    // Some of these have no store, and most domains no certificate.
+    let is_expected = |finding: &Value| {
+        ["store-missing", "certificate-missing", "renewing-process"]
             .contains(&finding["check"].as_str().unwrap())
-    });
+    };
+    findings.retain(|finding| !is_expected(finding));
     findings
 }
 
@@ -65,7 +82,7 @@ const FAULTS: &[Row] = &[
         "two names in two domains",
         |lab| good(lab).line("MDomain b.test a.test"),
         "configuration",
-        "cannot-be-told",
+        "fails",
         &["AH10038"],
         &[],
     ),
@@ -165,7 +182,7 @@ const FAULTS: &[Row] = &[
             let lines =
                 format!("SSLCertificateFile {}\nSSLCertificateKeyFile {}", cert.display(), key.display());
             let config = base(lab);
-            issuer::install(&config.store(), &["a.test"], &[&set]);
+            install(&config, &set);
             config.site_with("a.test", &lines)
         },
         "certificate-file-beside",
@@ -211,6 +228,10 @@ fn each_planted_fault_of_a_configuration_is_found_by_its_token() {
     for (name, plant, check, verdict, words, also) in FAULTS {
         let Some(lab) = open_lab!().filter(|_| is_ours()) else { return };
         println!("{name}");
+        // Some systems have it built into httpd.
+        if *check == "mod-watchdog-missing" && apache::find().unwrap().load("watchdog").is_empty() {
+            continue;
+        }
         assert_found(&looked(&plant(&lab)), check, verdict, words, also);
     }
 }
@@ -223,7 +244,6 @@ fn of_a_configuration_in_order_nothing_is_said() {
 
 #[test]
 fn of_a_server_that_works_nothing_is_said() {
-    use support::Account;
     for account in [Account::Own, Account::Ordinary] {
         let Some(lab) = open_lab!() else { return };
         let pebble = Pebble::start(&lab);
@@ -238,8 +258,11 @@ fn of_a_server_that_works_nothing_is_said() {
         let findings = doctor(arguments);
         assert_healthy(&findings);
         if is_ours() {
-            let renews = findings.iter().find(|finding| finding["check"] == "renewing-process").unwrap();
-            assert!(renews["evidence"].as_str().unwrap().contains("renews in this store"), "{renews}");
+            wait_for("a process that renews", SOON, || {
+                let findings = doctor(arguments);
+                let renews = findings.iter().find(|finding| finding["check"] == "renewing-process")?;
+                renews["evidence"].as_str()?.contains("renews in this store").then_some(())
+            });
         }
         // Without httpd.
         let _config = httpd.stop();

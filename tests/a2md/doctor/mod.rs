@@ -6,7 +6,24 @@ mod configuration;
 mod store;
 
 use super::call::a2md;
+use mod_md::crypto::{Chain, PrivateKey};
+use mod_md::model::Md;
+use mod_md::store::{Group, StartStore};
 use serde_json::Value;
+use support::issuer::Set;
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Puts a set with its settings into a store.
+fn put(store: &StartStore, group: Group, md: &Md, set: &Set) {
+    let key = PrivateKey::from_plain_pem(&set.key_pem()).unwrap();
+    let chain = Chain::from_pem(&set.chain_pem()).unwrap();
+    store.write_json(group, &md.name, "md.json", &md.to_json()).unwrap();
+    store.write_key(group, &md.name, "privkey.p-256.pem", &key).unwrap();
+    store.write_chain(group, &md.name, "pubcert.p-256.pem", &chain).unwrap();
+}
 
 /// The findings of a call, which ends with 1 if one of them fails and else with 0.
 #[track_caller]

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Faults of a store: its folder, its files, the certificates and the renewals in it. Nothing is reached.
 
-use super::{assert_found, assert_healthy, doctor};
+use super::{assert_found, assert_healthy, doctor, is_root, put};
 use crate::call::{a2md, command};
-use mod_md::crypto::{Chain, PrivateKey};
+use mod_md::crypto::PrivateKey;
 use mod_md::managed::staging::Staging;
 use mod_md::model::job::{HeldBack, MESSAGE_FAILED, Outcome, Waiting};
 use mod_md::model::{Ca, Job, KeySpec, Md, RateLimit, RetryState, Scope};
@@ -17,10 +17,6 @@ use support::issuer::{Issuer, Set};
 
 const NAME: &str = "a.test";
 const WORKERS: Owner = Owner { uid: 33, gid: 33 };
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
 
 fn spec() -> KeySpec {
     KeySpec::Ec("P-256".into())
@@ -67,11 +63,7 @@ impl Planted {
     }
 
     fn put(&self, group: Group, md: &Md, set: &Set) {
-        let key = PrivateKey::from_plain_pem(&set.key_pem()).unwrap();
-        let chain = Chain::from_pem(&set.chain_pem()).unwrap();
-        self.store.write_json(group, &md.name, "md.json", &md.to_json()).unwrap();
-        self.store.write_key(group, &md.name, "privkey.p-256.pem", &key).unwrap();
-        self.store.write_chain(group, &md.name, "pubcert.p-256.pem", &chain).unwrap();
+        put(&self.store, group, md, set);
     }
 
     fn job(&self, job: &Job) {
