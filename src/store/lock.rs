@@ -20,7 +20,7 @@ use std::time::Duration;
 
 const LOCK_FILE: &str = "store.lock";
 const TRIAL_LOCK_FILE: &str = "trial.lock";
-const RENEWING_LOCK_FILE: &str = "renewing.lock";
+pub(super) const RENEWING_LOCK_FILE: &str = "renewing.lock";
 /// In the folder of each domain in `staging`.
 pub const ATTEMPT_LOCK_FILE: &str = "lock";
 /// Bytes that its holder may write into it.

@@ -6,6 +6,7 @@
 use super::disk::rights::{Giver, own_uid};
 use super::disk::{Access, Folder};
 use super::layout::{Layout, Owner, STORE_FILE};
+use super::lock::RENEWING_LOCK_FILE;
 use super::{Error, Group};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -49,6 +50,9 @@ pub(super) fn of_workers(root: &Folder) -> Result<Option<Owner>, Error> {
     refuse_link(root, Group::Staging.dir_name())?;
     let Some(staging) = root.child(Group::Staging.dir_name())? else { return Ok(None) };
     let owner = staging.owner()?;
+    // A start gives the folder to `User` and leaves its group; what a child has made there has both.
+    let lock = staging.owner_of(RENEWING_LOCK_FILE).filter(|lock| lock.uid == owner.uid);
+    let owner = lock.unwrap_or(owner);
     Ok(Some(owner).filter(|owner| own_uid() == 0 && owner.uid != 0))
 }
 

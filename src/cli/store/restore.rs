@@ -4,7 +4,7 @@
 
 use super::checks;
 use crate::cli::call::{Call, Failure, Outcome};
-use crate::cli::site::of_store;
+use crate::cli::site::{locate, of_store};
 use crate::cli::space;
 use crate::store::whole::{self, Target, Unpacked};
 use crate::store::{Fuse, Owner, WorkStore};
@@ -52,14 +52,14 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
     Ok(0)
 }
 
-/// `--to`, `-d` or `MD_STORE`: nothing else names a store that is not there.
+/// `--to`, or where the store is to be by what the call, the environment and httpd say.
 fn place(call: &Call, matches: &ArgMatches) -> Result<PathBuf, Failure> {
     let to = matches.get_one::<PathBuf>("to").cloned().or_else(|| call.options.dir.clone());
-    let dir = to.or_else(|| std::env::var_os("MD_STORE").map(PathBuf::from));
-    let dir = dir.ok_or_else(|| {
-        Failure::new("where to restore the store is not said")
-            .advice("Name its folder (MDStoreDir): --to DIR.")
-    })?;
+    let to = to.or_else(|| std::env::var_os("MD_STORE").map(PathBuf::from));
+    let dir = match to {
+        Some(dir) => dir,
+        None => locate(call)?.0,
+    };
     std::path::absolute(&dir)
         .map_err(|e| Failure::new(format!("{}: {}", dir.display(), crate::log::plain(&e))))
 }

@@ -170,6 +170,13 @@ impl Folder {
         FileType::from_raw_mode(stat.st_mode).is_file().then_some(stat.st_uid)
     }
 
+    /// Owner and group of a plain file in here.
+    pub fn owner_of(&self, name: &str) -> Option<Owner> {
+        let stat = fs::statat(&self.file, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let owner = Owner { uid: stat.st_uid, gid: stat.st_gid };
+        FileType::from_raw_mode(stat.st_mode).is_file().then_some(owner)
+    }
+
     /// Gives a plain file in here these rights, where it is no link and has no other name.
     pub fn reclaim_file(&self, name: &str, access: Access) -> Result<(), Error> {
         let path = self.path.join(name);

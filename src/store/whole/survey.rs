@@ -118,7 +118,13 @@ impl StartStore {
         };
         let staging = of(Group::Staging.dir_name()).filter(|entry| entry.sort == Sort::Folder);
         let staging = staging.map(|entry| Owner { uid: entry.uid, gid: entry.gid });
-        let workers = workers.or(staging).unwrap_or(Owner { uid: starter, gid: 0 });
+        // A start leaves the group of the folder: what a child has made in it has both.
+        let made = staging.and_then(|owner| {
+            let mut below = entries.iter().filter(|entry| entry.path.starts_with("staging/"));
+            let made = below.find(|entry| entry.uid == owner.uid && entry.sort == Sort::File)?;
+            Some(Owner { gid: made.gid, ..owner })
+        });
+        let workers = workers.or(made).or(staging).unwrap_or(Owner { uid: starter, gid: 0 });
         Holders { starter, workers }
     }
 
