@@ -91,8 +91,9 @@ demo: ## Two example sites with certificates of a CA on this machine, until Ctrl
 demo-check: ## The same, checked with openssl and curl, then ended
 	@sh conf/demo.sh --check
 
-install: ## Put module and configuration where apxs says; DESTDIR is honoured
-	@MODULE="$(or $(MODULE),$(TARGET)/release/libmod_md.so)" DESTDIR="$(DESTDIR)" sh conf/install.sh
+install: ## Put module, configuration and command where apxs says; DESTDIR, PREFIX, SBINDIR, DATADIR and UNITDIR are honoured
+	@MODULE="$(or $(MODULE),$(TARGET)/release/libmod_md.so)" A2MD="$(or $(A2MD),$(TARGET)/cli/release/a2md)" \
+	  DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" SBINDIR="$(SBINDIR)" DATADIR="$(DATADIR)" UNITDIR="$(UNITDIR)" sh conf/install.sh
 
 clean: ## Remove everything that was built, and the lab
 	$(CARGO) clean

@@ -1,17 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `a2md man`: the manual page, from the definition of all commands.
+//! `a2md man`: the manual pages, from the definition of all commands. One page tells of the whole, and each of
+//! the operator's commands has one of its own.
 
-use super::call::{Call, Failure, Outcome};
-use clap::{ArgMatches, Command};
+use super::call::{Call, Failure, Half, Outcome};
+use super::registry::find;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+const SECTION: &str = "8";
 
 pub fn define() -> Command {
-    Command::new("man").about("Print the manual page a2md(8), for man -l")
+    let command = Arg::new("command").value_name("COMMAND").num_args(0..);
+    let list = Arg::new("list").long("list").action(ArgAction::SetTrue).conflicts_with("command");
+    Command::new("man")
+        .about("Print a manual page, for man -l")
+        .arg(command.help("That of a command, as: store backup [default: a2md(8)]"))
+        .arg(list.help("List the commands that have a page, one a line"))
 }
 
-pub fn run(call: &mut Call, _: &ArgMatches) -> Outcome {
+pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
+    let whole = (call.definition)();
+    if matches.get_flag("list") {
+        call.write_as_it_is(pages(&whole).join("\n").as_bytes())?;
+        call.write_as_it_is(b"\n")?;
+        return Ok(0);
+    }
+    let words: Vec<String> = matches.get_many("command").into_iter().flatten().cloned().collect();
+    let missing = || {
+        let text = format!("there is no page for '{}'", words.join(" "));
+        Failure::new(text).status(2).advice("a2md man --list has those that there are.")
+    };
+    let command = match words.is_empty() {
+        true => whole,
+        false if pages(&whole).contains(&words.join(" ")) => part(whole, &words).ok_or_else(missing)?,
+        false => return Err(missing()),
+    };
     let mut out = Vec::new();
-    let page = clap_mangen::Man::new((call.definition)()).section("8");
+    let page = clap_mangen::Man::new(command).section(SECTION);
     page.render(&mut out).map_err(|error| Failure::new(format!("the page cannot be made: {error}")))?;
     call.write_as_it_is(&out)?;
     Ok(0)
+}
+
+/// The commands that have a page, each with its words as one text.
+fn pages(whole: &Command) -> Vec<String> {
+    let mut found = Vec::new();
+    for command in whole.get_subcommands() {
+        let name = command.get_name();
+        let Some(entry) = find(name) else { continue };
+        let below: Vec<_> = command.get_subcommands().map(|below| below.get_name().to_string()).collect();
+        let below: Vec<_> =
+            below.into_iter().filter(|below| entry.half(Some(below)) == Half::Operator).collect();
+        if entry.half(None) == Half::Operator || !below.is_empty() {
+            found.push(name.to_string());
+        }
+        found.extend(below.iter().map(|below| format!("{name} {below}")));
+    }
+    found
+}
+
+/// The command of these words, under the name of its page.
+fn part(whole: Command, words: &[String]) -> Option<Command> {
+    let mut found = whole;
+    for word in words {
+        found = found.find_subcommand(word)?.clone();
+    }
+    let name = format!("a2md-{}", words.join("-"));
+    Some(found.display_name(name).bin_name(format!("a2md {}", words.join(" "))))
 }

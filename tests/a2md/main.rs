@@ -11,3 +11,7 @@ mod drive;
 mod dump;
 mod revoke;
 mod rollback;
+mod forget;
+mod gc;
+mod install;
+mod store;

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What `make install` puts where, and that shells and man take it.
+
+use mod_md::cli::definition;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use support::{Lab, open_lab};
+
+/// `make install` of the module under test and the command, below this folder.
+fn install(lab: &Lab, settings: &[&str]) -> Output {
+    let module = support::module::under_test();
+    let mut make = Command::new("make");
+    make.current_dir(env!("CARGO_MANIFEST_DIR")).args(["-s", "install"]).args(settings);
+    make.arg(format!("DESTDIR={}", lab.path("root").display()));
+    make.arg(format!("MODULE={}", module.display()));
+    make.env_remove("MAKEFLAGS").stdin(Stdio::null()).output().unwrap()
+}
+
+fn apxs(what: &str) -> String {
+    let program = std::env::var("APXS").unwrap_or_else(|_| "apxs".into());
+    let output = Command::new(program).args(["-q", what]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_string()
+}
+
+#[track_caller]
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn module_command_pages_and_completions_are_installed_where_the_system_looks_for_them() {
+    let Some(lab) = open_lab!() else { return };
+    let command = format!("A2MD={}", env!("CARGO_BIN_EXE_a2md"));
+    let installed = install(&lab, &[&command]);
+    assert!(installed.status.success(), "{}", text(&installed));
+    let root = lab.path("root");
+    let below = |path: &str| root.join(path.trim_start_matches('/'));
+    let sbin = apxs("SBINDIR");
+    let share = Path::new(&sbin).parent().unwrap().join("share").display().to_string();
+    for path in [
+        format!("{}/mod_md.so", apxs("LIBEXECDIR")),
+        format!("{sbin}/a2md"),
+        format!("{share}/man/man8/a2md.8"),
+        format!("{share}/man/man8/a2md-forget.8"),
+        format!("{share}/man/man8/a2md-store-backup.8"),
+        format!("{share}/bash-completion/completions/a2md"),
+        format!("{share}/zsh/site-functions/_a2md"),
+        format!("{share}/fish/vendor_completions.d/a2md.fish"),
+    ] {
+        assert!(
+            fs::metadata(below(&path)).is_ok_and(|meta| meta.len() > 100),
+            "{path}: {}",
+            text(&installed)
+        );
+    }
+
+    let version = Command::new(below(&format!("{sbin}/a2md"))).arg("-V").output().unwrap();
+    assert!(version.status.success(), "{}", text(&version));
+    for page in ["a2md", "a2md-store", "a2md-store-restore", "a2md-gc"] {
+        let file = below(&format!("{share}/man/man8/{page}.8"));
+        let mut man = Command::new("man");
+        man.args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8"])
+            .arg(&file)
+            .env("MANWIDTH", "80")
+            .env("PAGER", "cat");
+        let man = man.output().unwrap();
+        let shown = text(&man);
+        assert!(man.status.success() && shown.contains(&format!("{page} - ")), "{page}: {shown}");
+        assert!(
+            String::from_utf8_lossy(&man.stderr).is_empty(),
+            "{page}: {}",
+            String::from_utf8_lossy(&man.stderr)
+        );
+    }
+    let completion = below(&format!("{share}/bash-completion/completions/a2md"));
+    let script =
+        ". \"$0\"; COMP_WORDS=(a2md store ba) COMP_CWORD=2; _a2md a2md ba store; echo \"${COMPREPLY[*]}\"";
+    let bash = Command::new("bash").args(["--norc", "-c", script]).arg(&completion).output().unwrap();
+    assert_eq!(text(&bash).trim(), "backup");
+
+    // A second time, nothing of ours counts as somebody else's; the C module's command does.
+    let again = install(&lab, &[&command]);
+    assert!(again.status.success() && !text(&again).contains(".orig"), "{}", text(&again));
+    fs::write(below(&format!("{sbin}/a2md")), "of the C module").unwrap();
+    let again = install(&lab, &[&command]);
+    assert!(text(&again).contains("a2md.orig"), "{}", text(&again));
+}
+
+#[test]
+fn the_module_alone_is_installed_where_there_is_no_command_and_a_prefix_is_heeded() {
+    let Some(lab) = open_lab!() else { return };
+    let installed = install(&lab, &["A2MD=/nonexistent/a2md"]);
+    assert!(installed.status.success() && text(&installed).contains("left out"), "{}", text(&installed));
+    assert!(!lab.path("root").join(apxs("SBINDIR").trim_start_matches('/')).join("a2md").exists());
+    let command = format!("A2MD={}", env!("CARGO_BIN_EXE_a2md"));
+    let installed = install(&lab, &[&command, "PREFIX=/opt/md"]);
+    assert!(installed.status.success(), "{}", text(&installed));
+    for path in ["opt/md/sbin/a2md", "opt/md/share/man/man8/a2md.8"] {
+        assert!(lab.path("root").join(path).exists(), "{path}: {}", text(&installed));
+    }
+}
+
+#[test]
+fn each_command_of_operators_has_a_page_of_its_own() {
+    let listed = super::call::a2md(&["man", "--list"]);
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    let pages: Vec<&str> = listed.out.lines().collect();
+    for name in ["store", "store verify", "gc", "man"] {
+        assert!(pages.contains(&name), "{name}: {pages:?}");
+    }
+    assert!(!pages.contains(&"drive"), "it is one of the C module: {pages:?}");
+    for page in &pages {
+        let words: Vec<&str> = page.split(' ').collect();
+        let shown = super::call::a2md(&[&["man"], &words[..]].concat());
+        let name = format!(".TH a2md-{} 8", words.join("-"));
+        assert!(shown.code == 0 && shown.out.contains(&name), "{page}: {}", shown.out);
+        assert!(shown.out.contains(&format!("a2md {page}")), "{page}: {}", shown.out);
+    }
+    let whole = super::call::a2md(&["man"]).out;
+    let first = definition::command().get_subcommands().next().unwrap().get_name().to_string();
+    assert!(whole.contains(&format!("a2md\\-{first}(8)")), "{whole}");
+    assert_eq!(super::call::a2md(&["man", "nonsense"]).code, 1);
+}
