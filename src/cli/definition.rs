@@ -29,7 +29,8 @@ pub fn command() -> Command {
         let defined = (entry.define)();
         command = command.subcommand(match entry.half {
             Half::Operator => defined.args(Options::common()),
-            Half::Compatible => defined.hide(true),
+            // One that has sub commands of ours is listed among both.
+            Half::Compatible => defined.hide(entry.operators.is_empty()),
         });
     }
     command

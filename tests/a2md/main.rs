@@ -6,6 +6,7 @@ mod account;
 mod call;
 mod command;
 mod compat;
+mod docs;
 mod doctor;
 mod drive;
 mod dump;

@@ -32,7 +32,7 @@ const COMPATIBLE: &[SubCommand] = &[
 
 pub fn define() -> Command {
     let command = Command::new("store")
-        .about("Add, list, update and remove managed domains in the store")
+        .about("Check, save and restore the store; add, list, update and remove domains in it")
         .disable_help_subcommand(true)
         .allow_external_subcommands(true);
     let compatible = COMPATIBLE.iter().map(|entry| (entry.define)());
