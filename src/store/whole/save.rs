@@ -131,8 +131,7 @@ impl<W: Write> Archive<'_, W> {
         header.set_entry_type(EntryType::Regular);
         header.set_mode(0o600);
         header.set_size(content.len() as u64);
-        header
-            .set_mtime(u64::try_from(self.now.since(Timestamp::from_unix(0)).as_secs()).unwrap_or_default());
+        header.set_mtime(self.now.since(Timestamp::from_unix(0)).as_secs());
         self.out.append_data(&mut header, path, content).map_err(self.failed)
     }
 
