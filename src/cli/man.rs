@@ -2,8 +2,7 @@
 //! `a2md man`: the manual pages, from the definition of all commands. One page tells of the whole, and each of
 //! the operator's commands has one of its own.
 
-use super::call::{Call, Failure, Half, Outcome};
-use super::registry::find;
+use super::call::{Call, Failure, Outcome};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 const SECTION: &str = "8";
@@ -46,16 +45,18 @@ fn pages(whole: &Command) -> Vec<String> {
     let mut found = Vec::new();
     for command in whole.get_subcommands() {
         let name = command.get_name();
-        let Some(entry) = find(name) else { continue };
-        let below: Vec<_> = command.get_subcommands().map(|below| below.get_name().to_string()).collect();
-        let below: Vec<_> =
-            below.into_iter().filter(|below| entry.half(Some(below)) == Half::Operator).collect();
-        if entry.half(None) == Half::Operator || !below.is_empty() {
+        let below: Vec<_> = command.get_subcommands().filter(|below| is_of_operators(below)).collect();
+        if is_of_operators(command) || !below.is_empty() {
             found.push(name.to_string());
         }
-        found.extend(below.iter().map(|below| format!("{name} {below}")));
+        found.extend(below.iter().map(|below| format!("{name} {}", below.get_name())));
     }
     found
+}
+
+/// These take the common options, or have sub commands that do.
+fn is_of_operators(command: &Command) -> bool {
+    command.get_arguments().any(|arg| arg.get_id() == "httpd")
 }
 
 /// The command of these words, under the name of its page.

@@ -17,6 +17,8 @@ pub const JSON_MAX: u64 = 4 * 1024 * 1024;
 pub const FILE_MAX: u64 = 1024 * 1024;
 /// The file with the version of the store and its key.
 pub const STORE_FILE: &str = "md_store.json";
+/// In `staging`, made and locked by the process that renews.
+pub const RENEWING_LOCK_FILE: &str = "renewing.lock";
 
 /// httpd's `User` and `Group`: the workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

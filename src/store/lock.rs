@@ -7,6 +7,7 @@
 
 use super::disk::{Access, Folder};
 use super::json::json_bytes;
+use super::layout::RENEWING_LOCK_FILE;
 use super::{Error, Group, Rights, StartStore, Store, WorkStore, setup};
 use crate::time::Timestamp;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
@@ -20,7 +21,6 @@ use std::time::Duration;
 
 const LOCK_FILE: &str = "store.lock";
 const TRIAL_LOCK_FILE: &str = "trial.lock";
-pub(super) const RENEWING_LOCK_FILE: &str = "renewing.lock";
 /// In the folder of each domain in `staging`.
 pub const ATTEMPT_LOCK_FILE: &str = "lock";
 /// Bytes that its holder may write into it.

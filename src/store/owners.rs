@@ -5,8 +5,7 @@
 
 use super::disk::rights::{Giver, own_uid};
 use super::disk::{Access, Folder};
-use super::layout::{Layout, Owner, STORE_FILE};
-use super::lock::RENEWING_LOCK_FILE;
+use super::layout::{Layout, Owner, RENEWING_LOCK_FILE, STORE_FILE};
 use super::{Error, Group};
 use std::collections::HashSet;
 use std::path::PathBuf;
