@@ -41,7 +41,7 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
     let _lock = lock(&site)?;
     for domain in &holdings {
         call.step(&format!("removing {}", domain.name));
-        surplus::remove(&site, domain, is_purged)?;
+        surplus::remove(&site.store, domain, is_purged).map_err(|error| of_store(&site.dir, &error))?;
     }
     tell(call, &holdings, is_purged)?;
     Ok(0)
@@ -73,7 +73,7 @@ fn refuse(site: &Site, holdings: &[Holdings<'_>], is_sure: bool) -> Result<(), F
         };
     };
     for domain in holdings {
-        if let Some(reason) = surplus::need(site, configuration, &domain.name) {
+        if let Some(reason) = surplus::need(&site.store, configuration, &domain.name) {
             return Err(Failure::new(format!("{} is in use: {reason}", domain.name))
                 .advice("Remove it from the configuration and restart httpd first."));
         }

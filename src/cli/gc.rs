@@ -6,10 +6,11 @@
 use super::call::{Call, Failure, Outcome};
 use super::lock::lock;
 use super::site::{Site, of_store};
-use super::surplus::{self, Holdings, domain_of};
+use super::surplus::{self, Holdings};
 use super::terminal::Style;
 use super::{confirm, space};
 use crate::challenge::answers;
+use crate::config::Configuration;
 use crate::store::whole::{Entry, Place, Sort, Survey};
 use crate::store::{Error, Group, Note, StartStore};
 use crate::time::{DAY, Timestamp, parse_duration_millis};
@@ -61,7 +62,8 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
     let failed = |error: Error| of_store(&site.dir, &error);
     let is_dry = matches.get_flag("dry-run");
     let survey = site.store.survey(None).map_err(failed)?;
-    let items = surplus_of(&site, &survey, call.clock.now(), age).map_err(failed)?;
+    let items = surplus_of(&site.store, site.configuration.as_ref(), &survey, call.clock.now(), age)
+        .map_err(failed)?;
     if !call.options.json {
         show(call, &site, &items)?;
     }
@@ -70,7 +72,8 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
         let _lock = lock(&site)?;
         // A start may have used something meanwhile.
         let survey = site.store.survey(None).map_err(failed)?;
-        let still = surplus_of(&site, &survey, call.clock.now(), age).map_err(failed)?;
+        let still = surplus_of(&site.store, site.configuration.as_ref(), &survey, call.clock.now(), age)
+            .map_err(failed)?;
         let listed: BTreeSet<&str> = items.iter().map(|item| item.path.as_str()).collect();
         for item in still.iter().filter(|item| listed.contains(item.path.as_str())) {
             act(&site, &survey, item)?;
@@ -88,32 +91,38 @@ fn act(site: &Site, survey: &Survey, item: &Item) -> Result<(), Failure> {
     let done = match &item.act {
         Act::Purge(group, name) => site.store.purge(*group, name),
         Act::Remove(entry) => site.store.remove_entry(entry),
-        Act::Forget(name) => return surplus::remove(site, &Holdings::of(survey, name), false),
+        Act::Forget(name) => surplus::remove(&site.store, &Holdings::of(survey, name), false),
     };
     done.map_err(|error| of_store(&site.dir, &error))
 }
 
-/// All that can go.
-fn surplus_of(site: &Site, survey: &Survey, now: Timestamp, age: Duration) -> Result<Vec<Item>, Error> {
-    let sizes = sizes(survey);
-    let configured = site.configuration.as_ref();
-    let configured = configured.map(|c| c.mds.iter().map(|planned| planned.md.name.clone()).collect());
-    let mut found = old_sets(survey, configured.as_ref(), &on_trial(&site.store)?, now, age);
-    let unused = unused(site, survey, now, age);
-    found.extend(unused);
-    found.extend(survey.entries.iter().filter_map(|entry| leftover(&site.store, survey, entry, now)));
-    if let Some(configuration) = &site.configuration {
+/// All that can go. Without a configuration all domains count as configured.
+fn surplus_of(
+    store: &StartStore,
+    configuration: Option<&Configuration>,
+    survey: &Survey,
+    now: Timestamp,
+    age: Duration,
+) -> Result<Vec<Item>, Error> {
+    let names = |c: &Configuration| c.mds.iter().map(|planned| planned.md.name.clone()).collect();
+    let configured = configuration.map(names);
+    let mut found = old_sets(survey, configured.as_ref(), &on_trial(store)?, now, age);
+    found.extend(survey.entries.iter().filter_map(|entry| leftover(store, survey, entry, now)));
+    if let Some(configuration) = configuration {
+        found.extend(unused(store, configuration, survey, now, age));
         let domains = configuration.mds.iter().flat_map(|planned| &planned.md.domains);
-        let domains: BTreeSet<&str> = domains.map(|name| name.strip_prefix("*.").unwrap_or(name)).collect();
-        found.extend(survey.entries.iter().filter_map(|entry| challenge(site, entry, &domains, now)));
+        let needed = Needed {
+            store,
+            domains: domains.map(|name| name.strip_prefix("*.").unwrap_or(name)).collect(),
+            mds: configuration.mds.iter().map(|planned| planned.md.name.as_str()).collect(),
+        };
+        found.extend(survey.entries.iter().filter_map(|entry| challenge(&needed, entry, now)));
     }
+    let sizes = sizes(survey);
     for item in &mut found {
         let below = format!("{}/", item.path);
-        item.size += sizes
-            .range(below.clone()..)
-            .take_while(|(path, _)| path.starts_with(&below))
-            .map(|(_, size)| size)
-            .sum::<u64>();
+        let files = sizes.range(below.clone()..).take_while(|(path, _)| path.starts_with(&below));
+        item.size += files.map(|(_, size)| size).sum::<u64>();
     }
     Ok(found)
 }
@@ -170,33 +179,34 @@ fn old_sets(
 }
 
 /// Domains that the configuration does not need.
-fn unused(site: &Site, survey: &Survey, now: Timestamp, age: Duration) -> Vec<Item> {
-    let Some(configuration) = &site.configuration else { return Vec::new() };
-    let is_current = |entry: &&Entry| {
-        matches!(entry.place, Some(Place::Folder(Group::Domains | Group::Staging | Group::Ocsp, _)))
-    };
-    let current = survey.entries.iter().filter(is_current).filter_map(domain_of);
-    // Responses for certificates of no domain.
-    let names: BTreeSet<String> = current.filter(|name| name != "other").collect();
+fn unused(
+    store: &StartStore,
+    configuration: &Configuration,
+    survey: &Survey,
+    now: Timestamp,
+    age: Duration,
+) -> Vec<Item> {
     let mut found = Vec::new();
-    for name in names {
-        let holdings = Holdings::of(survey, &name);
+    for (name, holdings) in Holdings::all(survey) {
+        // Responses for certificates of no domain have a folder of that name.
+        let is_current =
+            [Group::Domains, Group::Staging, Group::Ocsp].iter().any(|group| holdings.has(*group));
+        if !is_current || name == "other" {
+            continue;
+        }
         let mut current = holdings.entries.iter().filter(|entry| !is_archived(entry));
         let is_old = current.all(|entry| now.since(entry.changed) >= age);
-        if is_old && surplus::need(site, configuration, &name).is_none() {
-            let folders: Vec<_> = holdings
-                .folders()
-                .iter()
-                .filter(|entry| !is_archived(entry))
-                .map(|e| e.path.clone())
-                .collect();
-            let why = match holdings.has(Group::Domains) {
-                true => "no configuration names it: its certificates move to the archive",
-                false => "no configuration names it",
-            };
-            let size = holdings.size(&[Group::Staging, Group::Ocsp, Group::Tmp]);
-            found.push(Item { path: folders.join(", "), why: why.into(), size, act: Act::Forget(name) });
+        if !is_old || surplus::need(store, configuration, &name).is_some() {
+            continue;
         }
+        let folders = holdings.folders().into_iter().filter(|entry| !is_archived(entry));
+        let folders: Vec<_> = folders.map(|entry| entry.path.as_str()).collect();
+        let why = match holdings.has(Group::Domains) {
+            true => "no configuration names it: its certificates move to the archive",
+            false => "no configuration names it",
+        };
+        let size = holdings.size(&[Group::Staging, Group::Ocsp, Group::Tmp]);
+        found.push(Item { path: folders.join(", "), why: why.into(), size, act: Act::Forget(name) });
     }
     found
 }
@@ -229,18 +239,23 @@ fn leftover(store: &StartStore, survey: &Survey, entry: &Entry, now: Timestamp) 
     }
 }
 
+/// What is configured.
+struct Needed<'a> {
+    store: &'a StartStore,
+    mds: BTreeSet<&'a str>,
+    /// Without the first label of wildcards.
+    domains: BTreeSet<&'a str>,
+}
+
 /// Answers for names that no domain has. Records in the DNS that may still be there are told and removed by a
 /// start.
-fn challenge(site: &Site, entry: &Entry, domains: &BTreeSet<&str>, now: Timestamp) -> Option<Item> {
+fn challenge(needed: &Needed<'_>, entry: &Entry, now: Timestamp) -> Option<Item> {
     let Some(Place::Folder(Group::Challenges, name)) = &entry.place else { return None };
-    let folder = answers::Folder { store: &site.store, group: Group::Challenges, name };
-    let configured = |owner: &String| {
-        let mds = site.configuration.iter().flat_map(|configuration| &configuration.mds);
-        mds.map(|planned| &planned.md.name).any(|name| name == owner)
-    };
-    let has_records =
-        site.store.files(Group::Challenges, name).ok()?.iter().any(|file| file == "acme-dns-01.json");
-    let is_needed = domains.contains(name.as_str()) || folder.owners().iter().any(configured) || has_records;
+    let folder = answers::Folder { store: needed.store, group: Group::Challenges, name };
+    let files = needed.store.files(Group::Challenges, name).ok()?;
+    let has_records = files.iter().any(|file| file == "acme-dns-01.json");
+    let is_answered = folder.owners().iter().any(|owner| needed.mds.contains(owner.as_str()));
+    let is_needed = needed.domains.contains(name.as_str()) || is_answered || has_records;
     let is_idle = entry.sort == Sort::Folder && now.since(entry.changed) >= IDLE;
     (is_idle && !is_needed).then(|| Item {
         path: entry.path.clone(),
@@ -283,4 +298,94 @@ fn tell(call: &mut Call, items: &[Item], is_dry: bool) -> Result<(), Failure> {
         (n, false) => format!("{} removed: {}.", things(n), space::shown(size)),
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PlannedMd;
+    use crate::managed::fixture::{Lab, md};
+
+    const AGE: Duration = Duration::from_secs(180 * 86_400);
+
+    fn configuration(names: &[&str]) -> Configuration {
+        let planned = |name: &&str| PlannedMd { md: md(&[name]), ..PlannedMd::default() };
+        Configuration { mds: names.iter().map(planned).collect(), ..Configuration::default() }
+    }
+
+    /// What can go after so many days, for this configuration.
+    fn found(store: &StartStore, configured: Option<&[&str]>, days: u32) -> Vec<String> {
+        let configuration = configured.map(configuration);
+        let survey = store.survey(None).unwrap();
+        let now = crate::time::SystemClock::default();
+        let now = crate::time::Clock::now(&now).plus(DAY * days);
+        let items = surplus_of(store, configuration.as_ref(), &survey, now, AGE).unwrap();
+        let mut paths: Vec<_> = items.into_iter().map(|item| item.path).collect();
+        paths.sort();
+        paths
+    }
+
+    #[test]
+    fn of_old_sets_the_last_two_of_a_configured_domain_stay_and_those_on_trial() {
+        let lab = Lab::new();
+        for name in ["a.test", "gone.test"] {
+            for number in [1, 2, 9, 10, 11] {
+                lab.store.write(Group::Archive, &format!("{name}.{number}"), "md.json", b"{}").unwrap();
+            }
+        }
+        lab.store.write_note(Note::Trial, &json!({"a.test": {"archived": "a.test.2"}})).unwrap();
+        let of_a = ["archive/a.test.1", "archive/a.test.9"];
+        let of_gone = [1, 10, 11, 2, 9].map(|number| format!("archive/gone.test.{number}"));
+        assert_eq!(found(&lab.store, Some(&["a.test"]), 179), [""; 0]);
+        assert_eq!(
+            found(&lab.store, Some(&["a.test"]), 181),
+            [&of_a.map(String::from)[..], &of_gone].concat()
+        );
+        let unknown =
+            [&of_a[..], &["archive/gone.test.1", "archive/gone.test.2", "archive/gone.test.9"]].concat();
+        assert_eq!(found(&lab.store, None, 181), unknown, "all may be configured");
+    }
+
+    #[test]
+    fn domains_of_no_configuration_go_and_those_that_lend_their_certificates_stay() {
+        let lab = Lab::new();
+        for name in ["a.test", "gone.test", "lender.test"] {
+            lab.install(&md(&[name]));
+        }
+        lab.store.write(Group::Staging, "begun.test", "job.json", b"{}").unwrap();
+        lab.store.write(Group::Ocsp, "gone.test", "job.json", b"{}").unwrap();
+        lab.store.write(Group::Ocsp, "other", "job.json", b"{}").unwrap();
+        let configured = ["a.test", "*.lender.test", "lender.test"];
+        assert_eq!(found(&lab.store, Some(&configured), 179), [""; 0]);
+        let expected = ["domains/gone.test, ocsp/gone.test", "staging/begun.test"];
+        assert_eq!(found(&lab.store, Some(&configured), 181), expected);
+        let heir = ["a.test", "www.lender.test"];
+        assert!(!found(&lab.store, Some(&heir), 181).contains(&"domains/a.test".to_string()));
+        assert_eq!(found(&lab.store, None, 181), [""; 0]);
+    }
+
+    #[test]
+    fn leftovers_of_a_day_go() {
+        let lab = Lab::new();
+        lab.install(&md(&["a.test"]));
+        for (group, name, file) in [
+            (Group::Tmp, "a.test", "md.json"),
+            (Group::Tmp, "c-module.test", "job.json"),
+            (Group::Tmp, "interrupted.test", "md.json"),
+            (Group::Challenges, "a.test", "acme-http-01.txt"),
+            (Group::Challenges, "gone.test", "acme-http-01.txt"),
+            (Group::Challenges, "record.test", "acme-dns-01.json"),
+        ] {
+            lab.store.write(group, name, file, b"{}").unwrap();
+        }
+        std::fs::write(lab.root().join("domains/a.test/.md.json.1.2"), "x").unwrap();
+        std::fs::create_dir(lab.root().join("requests")).ok();
+        std::fs::write(lab.root().join("requests/a.test.json"), "{}").unwrap();
+        assert_eq!(found(&lab.store, Some(&["a.test"]), 0), [""; 0]);
+        let always =
+            ["domains/a.test/.md.json.1.2", "requests/a.test.json", "tmp/a.test", "tmp/c-module.test"];
+        assert_eq!(found(&lab.store, None, 2), always);
+        let all = [&["challenges/gone.test"], &always[..]].concat();
+        assert_eq!(found(&lab.store, Some(&["a.test"]), 2), all);
+    }
 }

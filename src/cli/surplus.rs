@@ -3,8 +3,6 @@
 //! to the archive first. Refuses what a configured domain may be served from. Asks nobody; `forget` and `gc`
 //! import this file.
 
-use super::call::Failure;
-use super::site::{Site, of_store};
 use crate::challenge::answers;
 use crate::config::Configuration;
 use crate::managed::bundle::{self, Bundle};
@@ -15,6 +13,7 @@ use crate::names;
 use crate::startup::accounts::Accounts;
 use crate::store::whole::{Entry, Place, Sort, Survey};
 use crate::store::{Error, Group, StartStore};
+use std::collections::BTreeMap;
 
 /// The files that the store has of one domain.
 pub struct Holdings<'a> {
@@ -43,6 +42,18 @@ impl<'a> Holdings<'a> {
         Holdings { name: name.to_string(), entries: survey.entries.iter().filter(is_own).collect() }
     }
 
+    /// Those of all domains, by name.
+    pub fn all(survey: &'a Survey) -> BTreeMap<String, Holdings<'a>> {
+        let mut all: BTreeMap<String, Holdings<'a>> = BTreeMap::new();
+        for entry in &survey.entries {
+            if let Some(name) = domain_of(entry) {
+                let new = || Holdings { name: name.clone(), entries: Vec::new() };
+                all.entry(name.clone()).or_insert_with(new).entries.push(entry);
+            }
+        }
+        all
+    }
+
     /// Bytes of its files in these places; all without any.
     pub fn size(&self, groups: &[Group]) -> u64 {
         let counts = |entry: &&&Entry| match &entry.place {
@@ -67,14 +78,14 @@ impl<'a> Holdings<'a> {
 }
 
 /// Why a configuration needs what the store has of `name`; `None`: nothing of it is used.
-pub fn need(site: &Site, configuration: &Configuration, name: &str) -> Option<String> {
+pub fn need(store: &StartStore, configuration: &Configuration, name: &str) -> Option<String> {
     let mds = || configuration.mds.iter().map(|planned| &planned.md);
     if let Some(md) = mds().find(|md| md.name == name) {
         return Some(format!("the configuration has md[{}]", md.name));
     }
-    let own = domains(&site.store, name);
+    let own = domains(store, name);
     let shares = |md: &&Md| md.domains.iter().any(|theirs| own.iter().any(|ours| is_same(ours, theirs)));
-    let is_without = |md: &&Md| !has_certificate(&site.store, &md.name);
+    let is_without = |md: &&Md| !has_certificate(store, &md.name);
     let heir = mds().filter(shares).find(is_without)?;
     Some(format!(
         "md[{}] has some of its names and no certificate yet: it may be served with these",
@@ -107,11 +118,7 @@ fn has_certificate(store: &StartStore, name: &str) -> bool {
 /// Removes what the store has of `name`. Unless `is_purged`, certificates and keys are in the archive then, with
 /// all that were there. Accounts that wait in its folder move to the others. Ends with the folder in `domains`:
 /// after an interruption the next call goes on.
-pub fn remove(site: &Site, holdings: &Holdings<'_>, is_purged: bool) -> Result<(), Failure> {
-    remove_from(&site.store, holdings, is_purged).map_err(|error| of_store(&site.dir, &error))
-}
-
-fn remove_from(store: &StartStore, holdings: &Holdings<'_>, is_purged: bool) -> Result<(), Error> {
+pub fn remove(store: &StartStore, holdings: &Holdings<'_>, is_purged: bool) -> Result<(), Error> {
     let name = &holdings.name;
     Accounts::read(store)?.adopt(store, name, &|_, _| false)?;
     let own = domains(store, name);
@@ -180,4 +187,93 @@ fn free_folder(store: &StartStore, name: &str) -> Result<String, Error> {
     let numbers = folders.iter().filter_map(|folder| folder.rsplit_once('.')).filter(|(own, _)| *own == name);
     let highest = numbers.filter_map(|(_, number)| number.parse::<u32>().ok()).max().unwrap_or_default();
     Ok(format!("{name}.{}", highest.saturating_add(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PlannedMd;
+    use crate::managed::fixture::{Lab, account, md};
+    use crate::store::Fuse;
+    use std::collections::BTreeSet;
+
+    fn configuration(mds: &[&[&str]]) -> Configuration {
+        let planned = |names: &&[&str]| PlannedMd { md: md(names), ..PlannedMd::default() };
+        Configuration { mds: mds.iter().map(planned).collect(), ..Configuration::default() }
+    }
+
+    /// The public keys of everything in the archive and in `domains`.
+    fn keys(store: &StartStore, name: &str) -> BTreeSet<String> {
+        let archived =
+            store.names(Group::Archive).unwrap().into_iter().map(|folder| (Group::Archive, folder));
+        let places = archived.chain([(Group::Domains, name.to_string()), (Group::Staging, name.to_string())]);
+        let spec = md(&[name]).keys().remove(0);
+        let sets = places.filter_map(|(group, folder)| bundle::load(store, group, &folder, &spec).ok());
+        sets.map(|set| set.chain.leaf().key_fingerprint()).collect()
+    }
+
+    #[test]
+    fn what_a_configured_domain_has_or_may_be_served_from_is_needed() {
+        let lab = Lab::new();
+        lab.install(&md(&["old.test", "www.old.test"]));
+        lab.install(&md(&["has.test"]));
+        for (mds, needed) in [
+            (&[&["old.test"][..]][..], true),
+            (&[&["new.test", "www.old.test"]], true),
+            (&[&["*.old.test"]], true),
+            (&[&["has.test", "www.old.test"]], false),
+            (&[&["other.test"]], false),
+            (&[], false),
+        ] {
+            assert_eq!(need(&lab.store, &configuration(mds), "old.test").is_some(), needed, "{mds:?}");
+        }
+    }
+
+    #[test]
+    fn a_removed_domain_has_its_keys_in_the_archive_wherever_the_removal_ended() {
+        for steps in 0.. {
+            let (lab, a) = (Lab::new(), md(&["a.test"]));
+            lab.install(&a);
+            lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+            lab.stage_account("a.test", &account(1));
+            lab.store.write(Group::Ocsp, "a.test", "job.json", b"{}").unwrap();
+            let challenges = answers::Folder { store: &lab.store, group: Group::Challenges, name: "a.test" };
+            challenges.put_http("a.test", "one.x").unwrap();
+            lab.store.write(Group::Challenges, "b.test", "acme-http-01.txt", b"x").unwrap();
+            let before = keys(&lab.store, "a.test");
+            assert_eq!(before.len(), 2);
+            let dying = StartStore::open_existing_with(&lab.root(), Fuse::after(steps)).unwrap();
+            let survey = lab.store.survey(None).unwrap();
+            let is_done = remove(&dying, &Holdings::of(&survey, "a.test"), false).is_ok();
+            assert_eq!(keys(&lab.store, "a.test"), before, "after {steps} steps");
+            let survey = lab.store.survey(None).unwrap();
+            remove(&lab.store, &Holdings::of(&survey, "a.test"), false).unwrap();
+            assert_eq!(keys(&lab.store, "a.test"), before);
+            for group in [Group::Domains, Group::Staging, Group::Ocsp] {
+                assert_eq!(lab.store.names(group).unwrap(), [""; 0], "{group:?}");
+            }
+            // An answer whose note is gone may be another's. A start removes it.
+            let left = lab.store.names(Group::Challenges).unwrap();
+            assert!(left == ["b.test"] || (!is_done && left == ["a.test", "b.test"]), "{left:?}");
+            assert_eq!(lab.store.names(Group::Accounts).unwrap().len(), 1, "the account that waited stays");
+            if is_done {
+                assert!(steps > 10);
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn purged_is_all_of_that_domain_and_nothing_else() {
+        let lab = Lab::new();
+        for name in ["a.test", "b.test"] {
+            lab.install(&md(&[name]));
+            lab.store.rename(Group::Domains, name, Group::Archive, &format!("{name}.1")).unwrap();
+            lab.install(&md(&[name]));
+        }
+        let survey = lab.store.survey(None).unwrap();
+        remove(&lab.store, &Holdings::of(&survey, "a.test"), true).unwrap();
+        assert_eq!(lab.store.names(Group::Domains).unwrap(), ["b.test"]);
+        assert_eq!(lab.store.names(Group::Archive).unwrap(), ["b.test.1"]);
+    }
 }

@@ -7,13 +7,17 @@
 mod fuse;
 mod listing;
 mod lock_file;
+#[cfg(feature = "cli")]
+mod look;
 mod purge;
 pub(super) mod rights;
 #[cfg(feature = "cli")]
 mod stream;
 
 pub use fuse::Fuse;
-pub use listing::{Found, Sort, Stamp};
+pub use listing::Stamp;
+#[cfg(feature = "cli")]
+pub use look::{Found, Sort};
 pub(super) use purge::Kind;
 
 use super::Error;

@@ -15,4 +15,6 @@ mod rollback;
 mod forget;
 mod gc;
 mod install;
+mod forget;
+mod gc;
 mod store;

@@ -15,3 +15,5 @@ pub use save::Saved;
 pub use survey::{Entry, Leftover, Rights, Survey};
 pub use target::{Target, open_archive, target};
 pub use unpack::{Unpacked, settle, unpack};
+#[cfg(test)]
+mod tests;
