@@ -188,7 +188,9 @@ fn each_fault_of_a_store_is_found_and_what_can_be_is_repaired() {
     let account = store.join("accounts/ACME-127.0.0.1-0000");
     let good = fs::read(&key).unwrap();
     let other = support::certificate::new_key().private_key_to_pem_pkcs8().unwrap();
-    let cases: [(&str, &dyn Fn(), &dyn Fn(), &[&str]); 8] = [
+    // What, how it comes about, how it goes, and the problems.
+    type Case<'a> = (&'a str, &'a dyn Fn(), &'a dyn Fn(), &'a [&'a str]);
+    let cases: [Case<'_>; 8] = [
         (
             "another key",
             &|| fs::write(&key, &other).unwrap(),
@@ -225,7 +227,9 @@ fn each_fault_of_a_store_is_found_and_what_can_be_is_repaired() {
                 fs::copy(account.join("account.pem"), lab.path("kept")).unwrap();
                 fs::write(account.join("account.pem"), &other).unwrap();
             },
-            &|| drop(fs::copy(lab.path("kept"), account.join("account.pem")).unwrap()),
+            &|| {
+                fs::copy(lab.path("kept"), account.join("account.pem")).unwrap();
+            },
             &["damage accounts/ACME-127.0.0.1-0000/account.pem"],
         ),
         (
