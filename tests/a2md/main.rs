@@ -11,8 +11,6 @@ mod doctor;
 mod drive;
 mod dump;
 mod forget;
-mod forget;
-mod gc;
 mod gc;
 mod install;
 mod revoke;
