@@ -42,7 +42,7 @@ impl Default for Limits {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     pub status: u16,
-    headers: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
     /// The beginning.
     pub body: Vec<u8>,
     /// The server's certificate, in DER.

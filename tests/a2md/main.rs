@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod account;
+mod alone;
 mod call;
 mod command;
 mod compat;
 mod docs;
 mod doctor;
+mod doctor_reach;
 mod drive;
 mod dump;
 mod forget;

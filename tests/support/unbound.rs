@@ -31,8 +31,16 @@ impl Unbound {
         Unbound::start_with(lab, zones, settings)
     }
 
+    /// At another address of this machine: port 53 needs root.
+    pub fn at(lab: &Lab, address: SocketAddr, zones: &[(&str, SocketAddr)]) -> Unbound {
+        Unbound::listening(lab, address, zones, "")
+    }
+
     fn start_with(lab: &Lab, zones: &[(&str, SocketAddr)], settings: &str) -> Unbound {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, lab.port()));
+        Unbound::listening(lab, (Ipv4Addr::LOCALHOST, lab.port()).into(), zones, settings)
+    }
+
+    fn listening(lab: &Lab, address: SocketAddr, zones: &[(&str, SocketAddr)], settings: &str) -> Unbound {
         let dir = folder(lab, "unbound", address.port());
         let place = dir.display();
         let mut config = format!(

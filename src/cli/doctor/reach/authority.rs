@@ -7,8 +7,9 @@ use crate::cli::call::Options;
 use crate::http::Limits;
 use crate::http::client::{self, Client};
 use crate::managed::Managed;
+use crate::managed::staging::Staging;
 use crate::model::Md;
-use crate::store::{StartStore, WorkStore};
+use crate::store::{StartStore, WorkGroup};
 use crate::time::{Clock, StopFlag};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -54,16 +55,21 @@ fn settings(managed: &Managed, options: &Options) -> client::Options {
     }
 }
 
-/// The URL of the account with which the MD orders at this CA.
+/// The URL of the account with which the MD orders at this CA: a stored one, or one that waits in staging for
+/// the next start.
 pub fn account(store: &StartStore, md: &Md, url: &str) -> Option<String> {
     let worker = store.worker();
     let mut names = worker.account_names().unwrap_or_default();
     names.sort_by_key(|name| Some(name) != md.ca.account.as_ref());
-    names.iter().find_map(|name| of_ca(&worker, name, url))
+    let stored = names.iter().find_map(|name| of_ca(&worker.read_account_json(name).ok().flatten()?, url));
+    stored.or_else(|| {
+        let staged = worker.names(WorkGroup::Staging).unwrap_or_default();
+        let accounts = staged.iter().flat_map(|name| Staging::new(&worker, name).accounts());
+        accounts.into_iter().find_map(|(_, json, _)| of_ca(&json, url))
+    })
 }
 
-fn of_ca(worker: &WorkStore, name: &str, url: &str) -> Option<String> {
-    let json = worker.read_account_json(name).ok().flatten()?;
+fn of_ca(json: &Value, url: &str) -> Option<String> {
     let text = |key: &str| json.get(key).and_then(Value::as_str);
     let is_valid = text("status").is_none_or(|status| status == "valid");
     (is_valid && text("ca-url") == Some(url)).then(|| text("url").map(String::from))?

@@ -207,3 +207,129 @@ fn proxy(seen: &Seen) -> Option<String> {
     let known = ["via", "cf-ray", "x-cache", "x-served-by", "x-varnish", "x-amz-cf-id", "age"];
     known.iter().find_map(|name| Some(format!("{name}: {}", shown(seen.header(name)?))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::Own;
+    use super::super::follow::Way;
+    use super::*;
+    use std::time::Duration;
+
+    const TEXT: &str = "token.secret";
+
+    fn token() -> Token {
+        Token::Up(TEXT.into())
+    }
+
+    fn with_token() -> Seen {
+        Seen::new(200, &[("Server", "Apache")], b"token.secret\n")
+    }
+
+    fn look(address: &str, is_here: bool, end: End) -> Look {
+        let way = Way { urls: vec!["http://a.test/x".into()], host: "a.test".into(), end };
+        Look { address: address.parse().unwrap(), is_here, way }
+    }
+
+    fn failed(address: &str, is_here: bool, failure: Failure) -> Look {
+        look(address, is_here, End::Failed(failure))
+    }
+
+    fn own(answer: Result<Seen, Failure>) -> Own {
+        Own { port: 80, is_configured: None, is_running: None, answer }
+    }
+
+    fn found(looks: &[Look], own: &Own, token: &Token) -> Vec<(&'static str, Verdict)> {
+        let case = Case { name: "a.test", kind: Kind::Http01, looks, own, token };
+        judge(&case).iter().map(|finding| (finding.check, finding.verdict)).collect()
+    }
+
+    /// An address that nobody here reaches fails only where that is known to be a fault.
+    #[test]
+    fn what_cannot_be_reached_from_here_is_no_fault_by_itself() {
+        let silent = || Failure::NoAnswer(Duration::from_secs(10));
+        let (far, here) = ("192.0.2.1", "127.0.0.1");
+        let answers = own(Ok(with_token()));
+        let closed = "port-80-closed";
+        for failure in [Failure::Refused, silent(), Failure::Unreachable("x".into())] {
+            let looks = [failed(far, false, failure.clone())];
+            assert_eq!(found(&looks, &answers, &token()), [(closed, Verdict::CannotBeTold)], "{failure:?}");
+        }
+        let no_route = [failed("2001:db8::1", false, Failure::NoRoute("x".into()))];
+        assert_eq!(found(&no_route, &answers, &token()), [("no-route", Verdict::CannotBeTold)]);
+        let refused = [failed(here, true, Failure::Refused)];
+        assert_eq!(found(&refused, &answers, &token()), [(closed, Verdict::Fails)]);
+        let reached = look(here, true, End::Seen(with_token()));
+        let both = [failed("2001:db8::1", false, silent()), reached.clone()];
+        let expected = [("aaaa-nowhere", Verdict::Fails), ("http-01-reached", Verdict::Works)];
+        assert_eq!(found(&both, &answers, &token()), expected);
+        let both = [failed(far, false, silent()), reached];
+        assert_eq!(found(&both, &answers, &token())[0], ("a-nowhere", Verdict::Fails));
+    }
+
+    #[test]
+    fn without_a_listener_it_counts_what_the_configuration_says() {
+        let looks = [failed("192.0.2.1", false, Failure::Refused)];
+        for (is_configured, is_running, verdict, words) in [
+            (None, None, Verdict::CannotBeTold, "no httpd runs"),
+            (None, Some(false), Verdict::CannotBeTold, "no httpd runs"),
+            (None, Some(true), Verdict::Fails, "although httpd runs"),
+            (Some(true), Some(false), Verdict::Fails, "it is not running"),
+            (Some(true), None, Verdict::Fails, "nothing does"),
+            (Some(false), Some(true), Verdict::Fails, "no Listen"),
+        ] {
+            let own = Own { is_configured, is_running, ..own(Err(Failure::Refused)) };
+            let case = Case { name: "a.test", kind: Kind::Http01, looks: &looks, own: &own, token: &token() };
+            let findings = judge(&case);
+            assert_eq!((findings[0].check, findings[0].verdict), ("port-80-closed", verdict), "{findings:?}");
+            assert!(findings[0].evidence.contains(words), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_the_token_is_that_of_another_server_or_of_a_missing_host() {
+        let seen = |status| Seen::new(status, &[("Server", "nginx\u{1b}[2J\nx")], b"x");
+        let of = |seen: &Seen, own_answer: Seen, token: &Token| {
+            found(&[look("192.0.2.1", false, End::Seen(seen.clone()))], &own(Ok(own_answer)), token)[0]
+        };
+        for (status, own_answer, check) in [
+            (200, with_token(), "other-server"),
+            (404, with_token(), "other-server"),
+            (404, seen(404), "challenge-not-found"),
+            (403, with_token(), "challenge-denied"),
+            (401, with_token(), "challenge-denied"),
+            (503, with_token(), "challenge-error"),
+            (400, with_token(), "other-server"),
+        ] {
+            assert_eq!(of(&seen(status), own_answer, &token()), (check, Verdict::Fails), "{status}");
+        }
+        let not_up = Token::NotUp("no httpd".into());
+        assert_eq!(of(&seen(404), seen(404), &not_up), ("token-not-put-up", Verdict::CannotBeTold));
+        assert_eq!(of(&seen(403), seen(404), &not_up), ("challenge-denied", Verdict::Fails));
+        let looks = [look("192.0.2.1", false, End::Seen(seen(200)))];
+        let own = own(Ok(with_token()));
+        let case = Case { name: "a.test", kind: Kind::Http01, looks: &looks, own: &own, token: &token() };
+        let findings = judge(&case);
+        assert!(!findings[0].evidence.contains(['\u{1b}', '\n']), "{findings:?}");
+        assert!(findings[0].remedy.as_ref().is_some_and(|remedy| remedy.contains("A record of a.test")));
+    }
+
+    #[test]
+    fn a_proxy_is_named_and_fails_where_it_ends_tls() {
+        let cached = Seen::new(200, &[("Via", "1.1 cache")], TEXT.as_bytes());
+        let looks = [look("192.0.2.1", false, End::Seen(cached.clone()))];
+        let case = |kind, own| judge(&Case { name: "a.test", kind, looks: &looks, own, token: &token() });
+        let findings = case(Kind::Http01, &own(Ok(with_token())));
+        assert!(findings[0].verdict == Verdict::Works && findings[0].evidence.contains("via: 1.1 cache"));
+        let other = Seen { certificate: Some(vec![1]), ..with_token() };
+        let tls = Seen { certificate: Some(vec![2]), ..cached };
+        let looks = [look("192.0.2.1", false, End::Seen(tls.clone()))];
+        let of = |own_answer: Seen| {
+            let own = own(Ok(own_answer));
+            let case =
+                Case { name: "a.test", kind: Kind::TlsAlpn01, looks: &looks, own: &own, token: &token() };
+            (judge(&case)[0].check, judge(&case)[0].verdict)
+        };
+        assert_eq!(of(other), ("tls-alpn-01-intercepted", Verdict::Fails));
+        assert_eq!(of(tls), ("tls-alpn-01-reached", Verdict::Works));
+    }
+}

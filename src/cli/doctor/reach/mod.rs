@@ -28,6 +28,7 @@ use crate::dns::resolve::{RESOLV_CONF, servers_of};
 use crate::dns::{self, Name, Resolver, Sockets};
 use crate::http::probe::Limits;
 use crate::managed::Managed;
+use crate::model::NotRenewed;
 use crate::names::is_wildcard;
 use crate::store::{StartStore, WorkStore, read_admin_file};
 use crate::time::Clock;
@@ -83,7 +84,7 @@ impl Target<'_> {
 
 /// Looks at all names of all subjects.
 pub fn look(call: &mut Call, site: &Site, subjects: &[Subject], out: &mut Vec<Finding>) {
-    let presenter = token::Requests::new(site);
+    let presenter = token::Requests::new(site, call.clock.clone());
     let reach = Reach {
         site,
         dns: Sockets::new(call.clock.clone()),
@@ -91,10 +92,10 @@ pub fn look(call: &mut Call, site: &Site, subjects: &[Subject], out: &mut Vec<Fi
         clock: call.clock.clone(),
         worker: site.store.worker(),
         limits: Limits::default(),
-        tokens: Tokens::new(&presenter, call.clock.clone()),
+        tokens: Tokens::new(&presenter, call.clock.clone(), hosts(site, subjects)),
     };
     let mut authorities = Authorities::default();
-    for subject in subjects {
+    for subject in subjects.iter().filter(|subject| is_reached(subject)) {
         call.step(&format!("Reaching out to the names of {} …", subject.name));
         let cas = cas(call, &site.store, subject, &mut authorities);
         let servers = reach.servers(subject);
@@ -106,6 +107,25 @@ pub fn look(call: &mut Call, site: &Site, subjects: &[Subject], out: &mut Vec<Fi
             reach.look(&Target { subject, name, types, servers: &servers, cas: &cas }, out);
         }
     }
+}
+
+/// Those that are asked for tokens, without `*.`.
+fn hosts(site: &Site, subjects: &[Subject]) -> Vec<String> {
+    let is_asked = |subject: &Subject, name: &str| {
+        let types = types(subject, name, site.configuration.as_ref());
+        types.iter().any(|type_| type_ == http01::TYPE || type_ == tls_alpn01::TYPE)
+    };
+    let of = |subject: &Subject| {
+        let names = subject.names.iter().filter(|name| is_asked(subject, name));
+        names.cloned().collect::<Vec<_>>()
+    };
+    subjects.iter().filter(|subject| is_reached(subject)).flat_map(of).collect()
+}
+
+/// No CA comes to names whose certificates are files of the admin.
+fn is_reached(subject: &Subject) -> bool {
+    let left_alone = subject.managed.as_ref().and_then(|managed| managed.md.left_alone());
+    left_alone != Some(NotRenewed::StaticFiles)
 }
 
 /// Those of resolv.conf(5).

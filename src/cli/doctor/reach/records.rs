@@ -8,13 +8,12 @@ use super::case::shown;
 use super::means;
 use crate::challenge::answers::Folder;
 use crate::challenge::dns01::place::{self, Place, Zone};
-use crate::challenge::dns01::propagation::{Answer, ask};
 use crate::challenge::dns01::{self, Record, acme_dns, rfc2136};
 use crate::cli::doctor::finding::Finding;
 use crate::config::PlannedMd;
 use crate::crypto;
 use crate::dns::resolve::NameServer;
-use crate::dns::{Change, Dns, Error, Name, Recursion, Resolver};
+use crate::dns::{Change, Data, Dns, Error, Message, Name, OptRcode, Question, Recursion, Resolver, Rtype};
 use crate::managed::Managed;
 use crate::model::Dns01;
 use crate::model::dns01::{Propagation, Rfc2136, Way};
@@ -234,9 +233,7 @@ fn at_servers(
     let (mut foreign, mut lacking, mut faults) = (Vec::new(), Vec::new(), 0);
     for server in servers {
         match of_server(tools, server, &place.name) {
-            Answer::Values(values) => {
-                let texts: Vec<String> =
-                    values.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect();
+            Answer::Values(texts) => {
                 let others = texts.iter().filter(|text| !noted.contains(text) && !foreign.contains(*text));
                 let others: Vec<String> = others.cloned().collect();
                 foreign.extend(others);
@@ -282,17 +279,44 @@ fn at_servers(
     }
 }
 
-/// By the first address that answers.
+/// What a name server has, by the first of its addresses that answers.
+enum Answer {
+    Values(Vec<String>),
+    /// It answers, but not for this name.
+    Refusal(String),
+    Silence(String),
+}
+
 fn of_server(tools: &Tools<'_>, server: &NameServer, name: &Name) -> Answer {
+    let question = Question::new(name.clone(), Rtype::TXT);
     let mut last = Answer::Silence("it has no address".into());
     for address in &server.addresses {
-        last = match ask(tools.dns, *address, name, Recursion::No) {
-            Ok(answer @ (Answer::Values(_) | Answer::Refusal(_))) => return answer,
-            Ok(silence) => silence,
-            Err(stopped) => Answer::Silence(stopped.to_string()),
+        last = match tools.dns.ask(*address, &question, Recursion::No) {
+            Ok(answer) => return of_answer(&answer, name),
+            Err(
+                error @ (Error::Timeout { .. } | Error::Silent { .. } | Error::Io { .. } | Error::Stopped),
+            ) => Answer::Silence(error.to_string()),
+            Err(error) => return Answer::Refusal(error.to_string()),
         };
     }
     last
+}
+
+fn of_answer(answer: &Message, name: &Name) -> Answer {
+    match answer.rcode {
+        OptRcode::NOERROR | OptRcode::NXDOMAIN if answer.flags.aa => {
+            let text = |data: &Data| match data {
+                Data::Txt(text) => Some(String::from_utf8_lossy(text).into_owned()),
+                _ => None,
+            };
+            Answer::Values(answer.answers_of(name).filter_map(text).collect())
+        }
+        // It refers to others, or repeats what it has heard.
+        OptRcode::NOERROR | OptRcode::NXDOMAIN => {
+            Answer::Refusal("it has no such zone (its answer is not authoritative)".into())
+        }
+        rcode => Answer::Refusal(format!("it answered {rcode}")),
+    }
 }
 
 /// One without an address is no server for anybody.
