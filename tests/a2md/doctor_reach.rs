@@ -184,6 +184,14 @@ const ROWS: &[Row] = &[
         &["overloaded"],
     ),
     row(
+        "ends.test",
+        "ends A 127.0.0.2",
+        "MDCAChallenges tls-alpn-01",
+        ("tls-alpn-01-intercepted", FAILS),
+        &["127.0.0.2:443 shows another certificate than httpd itself"],
+        &["pass TLS through"],
+    ),
+    row(
         "x.gone.test",
         "gone TXT x",
         HTTP,
@@ -326,6 +334,8 @@ const SOUND: &[(&str, &str, &str, &str)] = &[
         "dns-01-servers",
     ),
     ("goodkey.test", "", "MDCAChallenges dns-01\nMDChallengeDns01 rfc2136 {NAMED} {KEY}", "dns-01-update"),
+    ("moved.test", "moved A 127.0.0.8", HTTP, "http-01-reached"),
+    ("passed.test", "passed A 127.0.0.2", HTTP, "http-01-reached"),
 ];
 
 /// httpd with all these names, the other servers, and the CA.
@@ -358,7 +368,7 @@ impl Site {
         let faults = rows.iter().map(|row| (row.name, files(row.directives)));
         let sound = SOUND.iter().map(|(name, _, directives, _)| (*name, files(directives)));
         let mut config = Config::with_ca(lab, &pebble.authority)
-            .line("Listen [::1]:80\nLogLevel md:trace2\nMDPrivateKeys P-256\nMDRenewMode manual\nProtocols h2 http/1.1 acme-tls/1");
+            .line("Listen [::1]:80\nListen 127.0.0.8:443\nLogLevel md:trace2\nMDPrivateKeys P-256\nMDRenewMode manual\nProtocols h2 http/1.1 acme-tls/1");
         for (name, directives) in faults.chain(sound) {
             config = match directives.strip_prefix("MDomain ") {
                 Some(names) => config.line(&format!("MDomain {names}")),
@@ -399,9 +409,10 @@ fn renewed(name: &str) -> &'static str {
 /// Another httpd at 127.0.0.2, without the module.
 fn front(lab: &Lab) -> Httpd {
     let apache = apache::find().unwrap();
-    let mut text: String = ["alias", "authn_file", "authn_core", "auth_basic", "authz_user", "headers"]
-        .map(|name| apache.load(name))
-        .concat();
+    let mut text: String =
+        ["alias", "authn_file", "authn_core", "auth_basic", "authz_user", "headers", "proxy", "proxy_http"]
+            .map(|name| apache.load(name))
+            .concat();
     let files = Files::new(lab, "loop.test", Id::EC);
     let htdocs = lab.path("front/htdocs");
     write!(text, "ServerTokens Full\nListen {FRONT}:80\nListen {FRONT}:443\n").unwrap();
@@ -428,6 +439,15 @@ fn front(lab: &Lab) -> Httpd {
         text += &location(name, &format!("Redirect / {target}"));
     }
     text += &location("broken.test", "Redirect 503 /");
+    let pass = "ProxyPreserveHost on\nProxyVia on\nProxyPass / http://127.0.0.1/";
+    text += &location("passed.test", pass);
+    // The redirect leads to httpd itself.
+    text +=
+        "Listen 127.0.0.8:80\n<VirtualHost 127.0.0.8:80>\nRedirect / https://moved.test/\n</VirtualHost>\n";
+    text += &format!(
+        "<VirtualHost {FRONT}:443>\nServerName ends.test\nSSLEngine on\n{}\n{pass}\n</VirtualHost>\n",
+        files.directives()
+    );
     text += &format!(
         "<VirtualHost {FRONT}:443>\nServerName loop.test\nSSLEngine on\n{}\nRedirect / http://loop.test/\n</VirtualHost>\n",
         files.directives()
