@@ -15,6 +15,6 @@ mod tests {
     #[test]
     fn the_loopback_is_here_and_the_documentation_is_not() {
         assert!(is_here("127.0.0.1".parse().unwrap()) && is_here("127.3.2.1".parse().unwrap()));
-        assert!(!is_here("192.0.2.1".parse().unwrap()) && !is_here("0.0.0.0".parse().unwrap()));
+        assert!(!is_here("203.0.113.1".parse().unwrap()) && !is_here("0.0.0.0".parse().unwrap()));
     }
 }

@@ -352,3 +352,113 @@ fn leftover(asked: &Asked<'_>, place: &Place, values: &[String]) -> Finding {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::finding::Verdict;
+    use crate::dns::{Class, Flags, Opcode, Record as DnsRecord, Soa};
+    use crate::store::StartStore;
+    use crate::time::SystemClock;
+    use std::net::{IpAddr, SocketAddr};
+
+    const RESOLVER: &str = "203.0.113.53:53";
+
+    /// A resolver, and name servers by address, each with its records.
+    struct World(Vec<(SocketAddr, Vec<DnsRecord>)>);
+
+    impl Dns for World {
+        fn ask(&self, server: SocketAddr, question: &Question, _: Recursion) -> Result<Message, Error> {
+            let limit = Duration::from_secs(1);
+            let known = self.0.iter().find(|(address, _)| *address == server);
+            let (_, records) = known.ok_or(Error::Timeout { server, limit })?;
+            let mut answer = Message::request(1, Opcode::QUERY);
+            answer.flags = Flags { aa: true, ..Flags::default() };
+            let is_it =
+                |record: &&DnsRecord| record.name == question.name && record.data.rtype() == question.rtype;
+            answer.answers = records.iter().filter(is_it).cloned().collect();
+            Ok(answer)
+        }
+
+        fn exchange(&self, server: SocketAddr, _: &[u8]) -> Result<Vec<u8>, Error> {
+            Err(Error::Timeout { server, limit: Duration::from_secs(1) })
+        }
+    }
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn record(at: &str, data: Data) -> DnsRecord {
+        DnsRecord { name: name(at), class: Class::IN, ttl: 1, data }
+    }
+
+    /// The zone a.test with the name servers ns1 and ns2, which have these values.
+    fn world(first: &[&str], second: &[&str]) -> World {
+        let zero = |name: Name| Soa {
+            mname: name.clone(),
+            rname: name,
+            serial: 1,
+            refresh: 1,
+            retry: 1,
+            expire: 1,
+            minimum: 1,
+        };
+        let address = |text: &str| match text.parse().unwrap() {
+            IpAddr::V4(address) => Data::A(address),
+            IpAddr::V6(address) => Data::Aaaa(address),
+        };
+        let zone = vec![
+            record("a.test", Data::Soa(zero(name("ns1.test")))),
+            record("a.test", Data::Ns(name("ns1.test"))),
+            record("a.test", Data::Ns(name("ns2.test"))),
+            record("ns1.test", address("203.0.113.1")),
+            record("ns2.test", address("203.0.113.2")),
+        ];
+        let texts = |values: &[&str]| -> Vec<DnsRecord> {
+            let text = |value: &&str| record("_acme-challenge.a.test", Data::Txt(value.as_bytes().to_vec()));
+            values.iter().map(text).collect()
+        };
+        let at = |text: &str| text.parse().unwrap();
+        World(vec![
+            (at(RESOLVER), zone),
+            (at("203.0.113.1:53"), texts(first)),
+            (at("203.0.113.2:53"), texts(second)),
+        ])
+    }
+
+    fn found(world: &World, way: Option<&Way>, noted: &[&str]) -> Vec<(&'static str, Verdict)> {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(dir.path(), None).unwrap().worker();
+        let folder = Folder { store: &store, group: WorkGroup::Challenges, name: "a.test" };
+        noted.iter().for_each(|value| folder.note_record("a.test", *value).unwrap());
+        let (record, servers) = (name("_acme-challenge.a.test"), [RESOLVER.parse().unwrap()]);
+        let (resolver, clock) = (Resolver::new(world, &servers), SystemClock::default());
+        let tools = Tools { dns: world, resolver: &resolver, clock: &clock, store: &store };
+        let mut out = Vec::new();
+        look(&Asked { name: "a.test", record: &record, way }, &tools, &mut out);
+        out.iter().map(|finding| (finding.check, finding.verdict)).collect()
+    }
+
+    #[test]
+    fn every_name_server_has_to_have_the_record_of_a_renewal_and_no_other() {
+        let (works, untold) = (Verdict::Works, Verdict::CannotBeTold);
+        for (first, second, noted, expected) in [
+            (&[][..], &[][..], &[][..], vec![("dns-01-servers", works)]),
+            (&["v-1"], &["v-1"], &["v-1"], vec![("dns-01-servers", works)]),
+            (&["v-1"], &[], &["v-1"], vec![("dns-01-record", untold)]),
+            (&["v-1"], &[], &[], vec![("dns-01-foreign-txt", untold), ("dns-01-servers", works)]),
+        ] {
+            assert_eq!(found(&world(first, second), None, noted), expected, "{first:?} {second:?} {noted:?}");
+        }
+    }
+
+    #[test]
+    fn a_silent_name_server_elsewhere_cannot_be_told_and_a_name_that_httpd_is_to_answer_is_delegated() {
+        let mut half = world(&[], &[]);
+        half.0.pop();
+        assert_eq!(found(&half, None, &[]), [("dns-01-servers", Verdict::CannotBeTold)]);
+        let expected = [("dns-01-delegation", Verdict::Fails)];
+        assert_eq!(found(&world(&[], &[]), Some(&Way::Responder), &[]), expected);
+    }
+}
