@@ -13,7 +13,6 @@ pub mod auth;
 mod disk;
 mod error;
 mod flat;
-pub mod inspect;
 mod json;
 mod keys;
 mod layout;
@@ -26,6 +25,7 @@ mod present;
 pub mod reach;
 mod sealed;
 mod setup;
+mod space;
 mod store_key;
 #[cfg(test)]
 mod tests;
@@ -40,6 +40,7 @@ pub use layout::Owner;
 pub use lock::{ATTEMPT_LOCK_FILE, AttemptLock, Holder, RenewingLock, StoreLock};
 pub use place::{Flat, Group, WorkGroup};
 pub use sealed::Opened;
+pub use space::{Space, space};
 pub use store_key::{Secret, StoreKey};
 pub use watch::{Looked, Watched};
 

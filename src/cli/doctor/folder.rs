@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Checks the folder of the store from outside: whether it can be listed, owners and modes, strangers' files,
-//! and the room on its file system. Works without opening the store. The functions below [`look`] are pure.
+//! Checks the folder of the store: whether it is there, the room on its file system, owners and modes, and what
+//! others have put there. The functions below [`look`] and [`rights`] are pure.
 
 use super::finding::Finding;
+use crate::cli::site::Site;
 use crate::config::Configuration;
 use crate::log::{counted, plain};
-use crate::store::inspect::{self, Entry, Fault, Inspection, Right, Space};
-use crate::store::{Group, Owner, reach};
+use crate::store::whole::{Entry, Holders, Place, Sort, Survey};
+use crate::store::{Error, Group, Owner, Space, reach, space};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 
 /// Less cannot hold a renewal.
 const FREE_MIN: u64 = 1024 * 1024;
@@ -19,47 +21,18 @@ const ARCHIVE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Paths that one finding names.
 const NAMED: usize = 5;
 
-/// The owners that the entries of a store should have.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Owners {
-    /// Who starts httpd.
-    pub starter: Option<u32>,
-    pub workers: Option<Owner>,
-}
-
-impl Owners {
-    /// By httpd's configuration, else by what the store itself shows: workers own its staging.
-    pub fn of(configuration: Option<&Configuration>, inspection: &Inspection) -> Self {
-        let owner_of = |path: &str| {
-            let entry = inspection.entries.iter().find(|entry| entry.path.as_os_str() == path)?;
-            Some(entry.owner)
-        };
-        match configuration.map(|configuration| configuration.user) {
-            Some(Some((uid, gid))) => Owners { starter: Some(0), workers: Some(Owner { uid, gid }) },
-            Some(None) => Owners::default(),
-            None => {
-                let staging = owner_of("staging");
-                let is_of_root = owner_of("").is_some_and(|root| root.uid == 0);
-                Owners { starter: None, workers: staging.filter(|owner| is_of_root && owner.uid != 0) }
-            }
-        }
-    }
-}
-
-/// Looks at the store in `dir`. `false`: it is not there, so nothing else can be looked at.
+/// Looks at the folder of the store. `false`: it is not there, so nothing else can be looked at.
 pub fn look(dir: &Path, configuration: Option<&Configuration>, out: &mut Vec<Finding>) -> bool {
     let shown = dir.display().to_string();
-    let inspection = match inspect::inspect(dir) {
-        Ok(inspection) => inspection,
+    let space = match space(dir) {
+        Ok(space) => space,
         Err(error) => {
-            out.push(missing(&shown, &plain(&error), error.kind() == std::io::ErrorKind::NotFound));
+            out.push(missing(&shown, &plain(&error), error.kind() == ErrorKind::NotFound));
             return false;
         }
     };
-    let owners = Owners::of(configuration, &inspection);
-    let workers = configuration.and_then(|configuration| configuration.user);
-    let workers = workers.map(|(uid, gid)| Owner { uid, gid });
-    if let Some(closed) = dir.parent().and_then(|parent| reach::closed_folder(parent, workers)) {
+    let closed = dir.parent().and_then(|parent| reach::closed_folder(parent, workers(configuration)));
+    if let Some(closed) = closed {
         out.push(Finding::fails(
             "store-closed",
             &shown,
@@ -67,24 +40,130 @@ pub fn look(dir: &Path, configuration: Option<&Configuration>, out: &mut Vec<Fin
             "Grant access with 'chmod o+x', or choose another folder (MDStoreDir).",
         ));
     }
-    let before = out.len();
-    out.extend(of_rights(dir, &inspect::faults(&inspection.entries, owners.starter, owners.workers)));
-    out.extend(of_closed(dir, &inspection.closed));
-    if out.len() == before {
-        let count = counted(inspection.entries.len(), "file");
-        out.push(Finding::works("store-rights", &shown, format!("Owners and modes are right: {count}.")));
-    }
-    out.extend(of_archive(&shown, &inspection.entries));
-    match inspect::space(dir) {
-        Ok(space) => out.extend(of_space(&shown, space)),
-        Err(error) => out.push(Finding::cannot_be_told(
-            "disk-full",
-            shown,
-            format!("The file system does not say how much room it has: {}.", plain(&error)),
-            "Look at it with 'df -h' and 'df -i'.",
-        )),
-    }
+    out.extend(of_space(&shown, space));
     true
+}
+
+/// Looks at owners and modes of all that is in the store.
+pub fn rights(site: &Site, out: &mut Vec<Finding>) {
+    let (dir, workers) = (&site.dir, workers(site.configuration.as_ref()));
+    let survey = match site.store.survey(workers) {
+        Ok(survey) => survey,
+        Err(error) => return out.push(unreadable(dir, &error)),
+    };
+    let before = out.len();
+    let holders = if workers.is_some() { survey.holders } else { guessed(&survey) };
+    out.extend(of_faults(dir, &faults(&survey, holders)));
+    if out.len() == before {
+        let count = counted(survey.entries.len(), "file");
+        let text = format!("Owners and modes are right: {count}.");
+        out.push(Finding::works("store-rights", dir.display().to_string(), text));
+    }
+    out.extend(of_archive(&dir.display().to_string(), &survey.entries));
+}
+
+/// Without a configuration: most of what is not of workers belongs to who starts httpd.
+fn guessed(survey: &Survey) -> Holders {
+    let is_of_starter = |entry: &&Entry| {
+        matches!(entry.place, Some(Place::GroupFolder(_) | Place::Root(_))) && !of_workers(entry)
+    };
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    survey.entries.iter().filter(is_of_starter).for_each(|entry| *counts.entry(entry.uid).or_default() += 1);
+    let most = counts.into_iter().max_by_key(|(_, count)| *count);
+    let starter = most.map_or(survey.holders.starter, |(uid, _)| uid);
+    Holders { starter, ..survey.holders }
+}
+
+fn of_workers(entry: &Entry) -> bool {
+    entry.place.as_ref().is_some_and(Place::is_of_workers)
+}
+
+fn workers(configuration: Option<&Configuration>) -> Option<Owner> {
+    let (uid, gid) = configuration?.user?;
+    Some(Owner { uid, gid })
+}
+
+fn unreadable(dir: &Path, error: &Error) -> Finding {
+    let advice = "Call a2md as root, or as the user that starts httpd. Where that is so, look at the disk and the file \
+                  system.";
+    Finding::cannot_be_told("store-unreadable", dir.display().to_string(), format!("{error}."), advice)
+}
+
+/// What is wrong with an entry. Those of one kind make one finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    Owner {
+        is: u32,
+        expected: u32,
+    },
+    /// Other users can read a plain private key, or the store's key.
+    KeyRead {
+        is: u32,
+        expected: u32,
+    },
+    /// Other users can write.
+    Written {
+        is: u32,
+        expected: u32,
+    },
+    /// httpd's `User` cannot use it.
+    Closed {
+        is: u32,
+        expected: u32,
+    },
+    Link,
+    Stray,
+}
+
+/// The faults that matter, each with the paths that have it.
+fn faults(survey: &Survey, holders: Holders) -> BTreeMap<Fault, Vec<&str>> {
+    let mut found: BTreeMap<Fault, Vec<&str>> = BTreeMap::new();
+    for entry in survey.entries.iter().filter(|entry| entry.leftover().is_none()) {
+        for fault in faults_of(entry, holders).into_iter().flatten() {
+            found.entry(fault).or_default().push(&entry.path);
+        }
+    }
+    found
+}
+
+fn faults_of(entry: &Entry, holders: Holders) -> [Option<Fault>; 2] {
+    let Some(place) = &entry.place else { return [Some(Fault::Stray), None] };
+    let is_of_workers = place.is_of_workers();
+    match entry.sort {
+        Sort::Link => return [is_of_workers.then_some(Fault::Link), None],
+        Sort::Other => return [Some(Fault::Stray), None],
+        Sort::File | Sort::Folder if (entry.sort == Sort::Folder) != place.is_folder() => {
+            return [Some(Fault::Stray), None];
+        }
+        Sort::File | Sort::Folder => {}
+    }
+    if entry.has_other_names && is_of_workers {
+        return [Some(Fault::Link), None];
+    }
+    let Some(right) = entry.wrong_rights(holders) else { return [None, None] };
+    // What root has left where workers write, they can read.
+    let is_of_starter = entry.sort == Sort::File && entry.uid == holders.starter;
+    let owner = (right.uid != entry.uid && !is_of_starter)
+        .then_some(Fault::Owner { is: entry.uid, expected: right.uid });
+    let (is, expected) = (entry.mode, right.mode);
+    let mode = match () {
+        () if is == expected => None,
+        () if is_plain_key(entry) && is & 0o077 != 0 => Some(Fault::KeyRead { is, expected }),
+        () if is & 0o022 != 0 => Some(Fault::Written { is, expected }),
+        () if expected & !is != 0 => Some(Fault::Closed { is, expected }),
+        // Somebody can read what is no secret.
+        () => None,
+    };
+    [owner, mode]
+}
+
+/// Whether it is a private key that is not encrypted, or the key of the store.
+fn is_plain_key(entry: &Entry) -> bool {
+    match &entry.place {
+        Some(Place::Root(file)) => *file == "md_store.json",
+        Some(Place::File(Group::Domains | Group::Archive | Group::Tmp, _, file)) => file.contains("privkey"),
+        _ => false,
+    }
 }
 
 fn missing(dir: &str, reason: &str, is_missing: bool) -> Finding {
@@ -105,77 +184,56 @@ fn missing(dir: &str, reason: &str, is_missing: bool) -> Finding {
     }
 }
 
-fn of_rights(dir: &Path, faults: &[Fault]) -> Vec<Finding> {
-    let mut by_kind: BTreeMap<(u8, String), Vec<&PathBuf>> = BTreeMap::new();
-    for fault in faults {
-        let (kind, path) = match fault {
-            Fault::Owner { path, is, expected } => ((0, format!("{is} {expected}")), path),
-            Fault::Mode { path, mode, expected, right } => {
-                let number = match right {
-                    Right::KeyRead => 1,
-                    Right::Written => 2,
-                    Right::Closed => 3,
-                };
-                ((number, format!("{mode:04o} {expected:04o}")), path)
-            }
-            Fault::Link { path } => ((4, String::new()), path),
-            Fault::Stray { path } => ((5, String::new()), path),
-        };
-        by_kind.entry(kind).or_default().push(path);
-    }
-    by_kind.iter().map(|((kind, values), paths)| of_kind(dir, *kind, values, paths)).collect()
+fn of_faults(dir: &Path, faults: &BTreeMap<Fault, Vec<&str>>) -> Vec<Finding> {
+    faults.iter().map(|(fault, paths)| of_fault(dir, *fault, paths)).collect()
 }
 
-/// The finding about all entries with the same fault.
-fn of_kind(dir: &Path, kind: u8, values: &str, paths: &[&PathBuf]) -> Finding {
-    let (is, expected) = values.split_once(' ').unwrap_or_default();
-    let first = paths.first().map(|path| dir.join(path)).unwrap_or_default().display().to_string();
+fn of_fault(dir: &Path, fault: Fault, paths: &[&str]) -> Finding {
+    let first = paths.first().map(|path| dir.join(path).display().to_string()).unwrap_or_default();
     let all = named(dir, paths);
-    match kind {
-        0 => Finding::fails(
+    let mode = |is: u32, expected: u32| format!("(mode {is:04o} instead of {expected:04o}): {all}.");
+    match fault {
+        Fault::Owner { is, expected } => Finding::fails(
             "store-owner",
             first,
             format!("It belongs to the user with number {is} instead of {expected}: {all}."),
-            format!(
-                "Restart httpd, which corrects owners where root starts it. Where an ordinary user does: chown {expected} \
-                 these."
-            ),
+            "Restart httpd, which corrects owners where root starts it, or a2md store verify --repair.",
         ),
-        1 => Finding::fails(
+        Fault::KeyRead { is, expected } => Finding::fails(
             "key-readable",
             first,
-            format!("Other users may read a private key (mode {is} instead of {expected}): {all}."),
+            format!("Other users may read a private key {}", mode(is, expected)),
             format!(
-                "chmod {expected} it, and find out who could read it. If it was read, replace it: a2md renew --new-key, \
+                "chmod {expected:04o} it, and find out who could read it. If it was read, replace it: a2md renew --new-key, \
                  then a2md revoke."
             ),
         ),
-        2 => Finding::fails(
+        Fault::Written { is, expected } => Finding::fails(
             "store-writable",
             first,
-            format!("Other users may write there (mode {is} instead of {expected}): {all}."),
-            format!("chmod {expected} it, and look for what others have put there."),
+            format!("Other users may write there {}", mode(is, expected)),
+            format!("chmod {expected:04o} it, and look for what others have put there."),
         ),
-        3 => Finding::fails(
+        Fault::Closed { is, expected } => Finding::fails(
             "store-closed",
             first,
-            format!("httpd's User cannot use it (mode {is} instead of {expected}): {all}."),
-            format!("chmod {expected} it, or restart httpd, which does so where root starts it."),
+            format!("httpd's User cannot use it {}", mode(is, expected)),
+            "Restart httpd, which corrects modes where root starts it, or a2md store verify --repair.",
         ),
-        4 => Finding::fails(
+        Fault::Link => Finding::fails(
             "store-link",
             first,
             format!("There are links where httpd's User can write, which mod_md does not follow: {all}."),
             "Put the file or folder itself in the place of the link.",
         ),
-        _ => Finding {
+        Fault::Stray => Finding {
             remedy: Some("Remove them if nobody needs them: mod_md leaves them alone.".into()),
             ..Finding::works("store-stray", first, format!("mod_md has not made this: {all}."))
         },
     }
 }
 
-fn named(dir: &Path, paths: &[&PathBuf]) -> String {
+fn named(dir: &Path, paths: &[&str]) -> String {
     let shown: Vec<_> = paths.iter().take(NAMED).map(|path| dir.join(path).display().to_string()).collect();
     match paths.len().saturating_sub(NAMED) {
         0 => shown.join(", "),
@@ -183,22 +241,11 @@ fn named(dir: &Path, paths: &[&PathBuf]) -> String {
     }
 }
 
-fn of_closed(dir: &Path, closed: &[(PathBuf, String)]) -> Vec<Finding> {
-    let finding = |(path, reason): &(PathBuf, String)| {
-        Finding::cannot_be_told(
-            "store-unreadable",
-            dir.join(path).display().to_string(),
-            format!("The folder cannot be read: {reason}."),
-            "Call a2md as root, or as the user that starts httpd. Where that is so, look at the disk and the file system.",
-        )
-    };
-    closed.iter().map(finding).collect()
-}
-
 fn of_archive(dir: &str, entries: &[Entry]) -> Option<Finding> {
-    let archived = || entries.iter().filter(|entry| entry.group() == Some(Group::Archive));
-    let sets = archived().filter(|entry| entry.path.iter().count() == 2).count();
-    let bytes: u64 = archived().map(|entry| entry.size).sum();
+    let is_set = |entry: &&Entry| matches!(entry.place, Some(Place::Folder(Group::Archive, _)));
+    let sets = entries.iter().filter(is_set).count();
+    let is_archived = |entry: &&Entry| matches!(entry.place, Some(Place::File(Group::Archive, ..)));
+    let bytes: u64 = entries.iter().filter(is_archived).map(|entry| entry.size).sum();
     (sets >= ARCHIVE_SETS || bytes >= ARCHIVE_BYTES).then(|| Finding {
         remedy: Some("a2md gc --older-than 90d --dry-run lists what can go.".into()),
         ..Finding::works(
@@ -246,7 +293,7 @@ fn of_space(dir: &str, space: Space) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::cli::doctor::finding::Verdict;
-    use crate::store::inspect::Kind;
+    use crate::time::Timestamp;
 
     #[test]
     fn room_is_told_by_bytes_inodes_and_the_mount() {
@@ -261,22 +308,49 @@ mod tests {
         assert_eq!(checks(1 << 30, Some(3), true), ["disk-read-only", "disk-inodes"]);
     }
 
+    fn entry(path: &str, sort: Sort, uid: u32, mode: u32) -> Entry {
+        let place = Place::of(path);
+        let (path, changed, size) = (path.to_string(), Timestamp::from_unix(0), 1);
+        Entry { path, place, sort, mode, uid, gid: uid, has_other_names: false, size, changed }
+    }
+
+    #[test]
+    fn faults_that_matter_are_told_from_those_that_do_not() {
+        let (starter, workers) = (0, Owner { uid: 33, gid: 33 });
+        for (entry, expected) in [
+            (entry("domains", Sort::Folder, 0, 0o700), None),
+            (entry("domains", Sort::Folder, 0, 0o755), None),
+            (entry("domains/a.test", Sort::Folder, 12, 0o700), Some(Fault::Owner { is: 12, expected: 0 })),
+            (entry("staging/a.test", Sort::Folder, 0, 0o755), Some(Fault::Owner { is: 0, expected: 33 })),
+            (entry("staging/a.test/md.json", Sort::File, 0, 0o644), None),
+            (entry("domains/a.test/md.json", Sort::File, 0, 0o644), None),
+            (
+                entry("domains/a.test/privkey.pem", Sort::File, 0, 0o644),
+                Some(Fault::KeyRead { is: 0o644, expected: 0o600 }),
+            ),
+            (
+                entry("md_store.json", Sort::File, 0, 0o640),
+                Some(Fault::KeyRead { is: 0o640, expected: 0o600 }),
+            ),
+            (entry("ocsp", Sort::Folder, 33, 0o777), Some(Fault::Written { is: 0o777, expected: 0o755 })),
+            (entry("ocsp", Sort::Folder, 33, 0o500), Some(Fault::Closed { is: 0o500, expected: 0o755 })),
+            (entry("staging/a.test/x", Sort::Link, 33, 0o777), Some(Fault::Link)),
+            (entry("domains/a.test", Sort::Link, 0, 0o777), None),
+            (entry("notes.txt", Sort::File, 0, 0o644), Some(Fault::Stray)),
+            (entry("domains/x", Sort::File, 0, 0o600), Some(Fault::Stray)),
+        ] {
+            let found: Vec<_> =
+                faults_of(&entry, Holders { starter, workers }).into_iter().flatten().collect();
+            assert_eq!(found, Vec::from_iter(expected), "{entry:?}");
+        }
+    }
+
     #[test]
     fn only_a_large_archive_is_told() {
-        let owner = Owner { uid: 0, gid: 0 };
-        let entry = |path: &str, size| Entry {
-            path: path.into(),
-            kind: Kind::Folder,
-            owner,
-            mode: 0o700,
-            links: 1,
-            size,
-        };
-        assert_eq!(
-            of_archive("/md", &[entry("archive/a.test.1", 1), entry("domains/a.test", 1 << 40)]),
-            None
-        );
-        let found = of_archive("/md", &[entry("archive/a.test.1/pubcert.pem", 1 << 40)]).unwrap();
+        let file = |path: &str, size| Entry { size, ..entry(path, Sort::File, 0, 0o600) };
+        let small = [file("archive/a.test.1/pubcert.pem", 1), file("domains/a.test/pubcert.pem", 1 << 40)];
+        assert_eq!(of_archive("/md", &small), None);
+        let found = of_archive("/md", &[file("archive/a.test.1/pubcert.pem", 1 << 40)]).unwrap();
         assert_eq!((found.check, found.verdict), ("archive-huge", Verdict::Works));
     }
 }

@@ -84,6 +84,7 @@ fn of_site(
     out: &mut Vec<Finding>,
 ) -> Result<(), Failure> {
     let now = call.clock.now();
+    folder::rights(site, out);
     content::accounts(&site.store, out);
     let subjects = subjects(site, names)?;
     let mut due = Vec::new();
