@@ -33,7 +33,19 @@ fn doctor(arguments: &[&str]) -> Vec<Value> {
     assert_eq!(document["schema"], 1, "{document}");
     let fails = document["counts"]["fails"].as_u64().unwrap();
     assert_eq!(called.code, i32::from(fails > 0), "{document:#}\n{}", called.err);
-    document["findings"].as_array().unwrap().clone()
+    let findings = document["findings"].as_array().unwrap().clone();
+    assert_documented(&findings);
+    findings
+}
+
+/// docs/a2md.md has the token of each check.
+#[track_caller]
+fn assert_documented(findings: &[Value]) {
+    const PAGE: &str = include_str!("../../../docs/a2md.md");
+    for finding in without_reached(findings.to_vec()) {
+        let check = finding["check"].as_str().unwrap();
+        assert!(PAGE.contains(&format!("`{check}`")), "{check} is not in docs/a2md.md");
+    }
 }
 
 fn of<'a>(findings: &'a [Value], verdict: &str) -> Vec<&'a str> {
