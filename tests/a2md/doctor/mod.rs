@@ -58,7 +58,7 @@ fn without_reached(mut findings: Vec<Value>) -> Vec<Value> {
     const REACHED: [&str; 16] = [
         "a-nowhere",
         "aaaa-nowhere",
-        "caa-",
+        "caa",
         "challenge-",
         "dns-01",
         "dns-persist-01",

@@ -434,7 +434,8 @@ fn a_file_system_that_is_full_or_read_only_is_found() {
     if !is_root() || mount("size=1m", temp.path()).is_none() {
         return;
     }
-    let rows: [(&str, &str, fn(&Path)); 3] = [
+    type Row = (&'static str, &'static str, fn(&Path));
+    let rows: [Row; 3] = [
         ("disk-full", "size=600k,mode=755", |dir| {
             // Writes until nothing more fits.
             let _ = fs::write(dir.join("httpd.json"), vec![b' '; 4 * 1024 * 1024]);
