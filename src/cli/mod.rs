@@ -17,6 +17,7 @@ mod compat;
 mod completions;
 pub mod confirm;
 pub mod definition;
+mod dns;
 mod doctor;
 pub mod engine;
 mod follow_up;

@@ -3,7 +3,7 @@
 
 use super::call::{Call, Half, Outcome, SubCommand};
 use super::compat::{acme, add, drive, list, update};
-use super::{account, check, completions, doctor, forget, gc, man, revoke, rollback, status, store};
+use super::{account, check, completions, dns, doctor, forget, gc, man, revoke, rollback, status, store};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {
@@ -31,6 +31,7 @@ pub const COMMANDS: &[Entry] = &[
     operator(revoke::define, revoke::run),
     operator(rollback::define, rollback::run),
     operator(account::define, account::run),
+    operator(dns::define, dns::run),
     operator(forget::define, forget::run),
     operator(gc::define, gc::run),
     Entry { operators: store::OPERATORS, ..compatible(store::define, store::run) },
