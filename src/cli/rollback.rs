@@ -204,15 +204,20 @@ fn put_back(
     stage(&site.store, md, set, number, now).map_err(failed)?;
     drop(_lock);
     let asked = follow_up::ask(call, site, name, Op::Look);
-    let code = u8::from(asked.has_failed);
+    let is_of = |used: &Set| used.bundles.iter().all(|bundle| serials.contains(&bundle.info.serial));
+    let (state, text) = match (asked.is_running, sets::in_use(site, name)?.is_some_and(|used| is_of(&used))) {
+        (_, true) => ("live", "it is live now".to_string()),
+        (true, false) => ("at-restart", format!("a restart of httpd brings it into use ({})", asked.text)),
+        (false, false) => ("at-next-start", asked.text),
+    };
     if call.options.json {
         call.print_document(&json!({"schema": 1, "name": name, "number": number, "serials": serials,
-            "activation": asked.to_json(), "renewal": renewal}))?;
-        return Ok(code);
+            "activation": {"state": state, "detail": text}, "renewal": renewal}))?;
+        return Ok(0);
     }
     renewal.iter().for_each(|text| call.say(&format!("md[{name}]: {text}")));
-    call.say(&format!("md[{name}]: the archived set {number} ({}): {}", serials.join(", "), asked.text));
-    Ok(code)
+    call.say(&format!("md[{name}]: the archived set {number} ({}): {text}", serials.join(", ")));
+    Ok(0)
 }
 
 /// What a renewal will do about a set that is put back.

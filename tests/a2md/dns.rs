@@ -25,7 +25,7 @@ fn states(document: &Value) -> Vec<(String, String)> {
 
 #[test]
 fn the_records_of_a_domain_are_missed_until_its_zone_has_them() {
-    let Some(lab) = open_lab!(support::Need::Dns) else { return };
+    let Some(lab) = open_lab!(support::Need::Program("named")) else { return };
     let pebble = Pebble::start(&lab);
     let httpd = config(&lab, &pebble, Account::Own).start();
     first(&httpd, &pebble);
@@ -59,7 +59,7 @@ fn the_records_of_a_domain_are_missed_until_its_zone_has_them() {
 
 #[test]
 fn a_ca_that_is_not_allowed_is_told() {
-    let Some(lab) = open_lab!(support::Need::Dns) else { return };
+    let Some(lab) = open_lab!(support::Need::Program("named")) else { return };
     let pebble = Pebble::start(&lab);
     let httpd = config(&lab, &pebble, Account::Own).start();
     first(&httpd, &pebble);

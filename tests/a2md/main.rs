@@ -7,6 +7,7 @@ mod alone;
 mod call;
 mod command;
 mod compat;
+mod dns;
 mod docs;
 mod doctor;
 mod doctor_reach;

@@ -104,6 +104,28 @@ fn a_certificate_is_revoked_by_its_own_key_where_no_account_is_left_and_kept_in_
 }
 
 #[test]
+fn a_certificate_is_renewed_by_the_running_httpd_with_a_new_key() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let httpd = config(&lab, &pebble, Account::Own).start();
+    let serial = first(&httpd, &pebble);
+    let store = httpd.config.store();
+    let called = call(&store, &pebble, &["revoke", "a.test", "--reason", "keyCompromise", "--yes", "-j"]);
+    let document = called.json();
+    assert_eq!(
+        (called.code, &document["renewal"]["state"]),
+        (0, &json!("done")),
+        "{document} {}",
+        called.err
+    );
+    assert_eq!(pebble.status_of(&serial), ("Revoked".into(), Some(1)));
+    support::wait_for("another certificate", support::SOON, || {
+        (httpd.served("a.test", &pebble, &[]).serial() != serial).then_some(())
+    });
+    assert_eq!(pebble.order_count(), 2);
+}
+
+#[test]
 fn a_ca_that_refuses_or_does_not_answer_leaves_nothing_noted() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `a2md rollback`: an archived set comes back into use, at the next start or live, and stays; what is no good
-//! any more is refused.
+//! `a2md rollback`: an archived set comes back into use, at the next start or live, and stays; what is no
+//! good any more is refused.
 
 use super::revoke::{call, config, first};
 use serde_json::{Value, json};
@@ -112,4 +112,34 @@ fn a_set_that_was_live_is_archived_and_the_domain_without_archive_says_so() {
     assert_eq!(httpd.served("a.test", &pebble, &[]).serial(), old);
     httpd.wait_looked_twice();
     assert_eq!(httpd.served("a.test", &pebble, &[]).serial(), old);
+}
+
+fn beside_httpd(account: Account, lab: &Lab) {
+    let pebble = Pebble::start(lab);
+    let (mut httpd, old, new) = renewed(lab, &pebble, account);
+    let store = httpd.config.store();
+    assert_eq!(httpd.served("a.test", &pebble, &[]).serial(), new);
+    let listed = document(&store, &pebble, &["rollback", "a.test"]);
+    let number = usable(&listed)["number"].to_string();
+    let done = document(&store, &pebble, &["rollback", "a.test", &number]);
+    assert_eq!(done["activation"]["state"], json!("live"), "{done}");
+    wait_for("the former certificate", support::SOON, || {
+        (httpd.served("a.test", &pebble, &[]).serial() == old).then_some(())
+    });
+    httpd.graceful();
+    httpd.wait_looked_twice();
+    assert_eq!(httpd.served("a.test", &pebble, &[]).serial(), old);
+    assert_eq!(pebble.order_count(), 2);
+}
+
+#[test]
+fn an_archived_set_goes_live_beside_an_httpd_of_root() {
+    let Some(lab) = open_lab!() else { return };
+    beside_httpd(Account::Own, &lab);
+}
+
+#[test]
+fn an_archived_set_goes_live_beside_an_httpd_of_a_user() {
+    let Some(lab) = open_lab!() else { return };
+    beside_httpd(Account::Ordinary, &lab);
 }
