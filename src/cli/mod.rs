@@ -27,6 +27,7 @@ mod lock;
 mod man;
 pub mod overview;
 mod registry;
+mod renew;
 pub mod request;
 mod revoke;
 mod rollback;

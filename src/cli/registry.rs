@@ -3,7 +3,9 @@
 
 use super::call::{Call, Half, Outcome, SubCommand};
 use super::compat::{acme, add, drive, list, update};
-use super::{account, check, completions, dns, doctor, forget, gc, man, revoke, rollback, status, store};
+use super::{
+    account, check, completions, dns, doctor, forget, gc, man, renew, revoke, rollback, status, store,
+};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {
@@ -28,6 +30,7 @@ pub const COMMANDS: &[Entry] = &[
     operator(status::define, status::run),
     operator(check::define, check::run),
     operator(doctor::define, doctor::run),
+    operator(renew::define, renew::run),
     operator(revoke::define, revoke::run),
     operator(rollback::define, rollback::run),
     operator(account::define, account::run),

@@ -78,6 +78,11 @@ impl Submitted<'_> {
         self.seen.as_ref()
     }
 
+    /// What the renewal is at, as the job says.
+    pub fn activity(&self) -> Option<String> {
+        Staging::new(&self.site.store.worker(), &self.name).job().ok()??.last.activity
+    }
+
     /// Waits for the last answer, and hands each on the way to `each`.
     pub fn wait(
         &mut self,

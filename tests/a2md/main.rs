@@ -16,6 +16,7 @@ mod dump;
 mod forget;
 mod gc;
 mod install;
+mod renew;
 mod revoke;
 mod rollback;
 mod store;

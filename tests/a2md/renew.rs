@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `a2md renew`: the running httpd renews at once, and the command follows it, whatever happens to httpd
+//! meanwhile.
+
+use super::call::{Called, a2md, called, command};
+use mod_md::model::{Op, Request};
+use mod_md::store::Flat;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+use support::issuer::{self, Issuer};
+use support::{Account, Authority, Config, Httpd, Lab, Pebble, SOON, open_lab, process, wait_for};
+
+const NAME: &str = "one.test";
+
+/// Nothing is renewed by itself while a test runs.
+fn config(lab: &Lab, authority: &Authority) -> Config {
+    Config::with_ca(lab, authority)
+        .line("MDPrivateKeys P-256\nMDRetryDelay 1h\nMDCheckInterval 1h")
+        .line("MDomain one.test")
+        .site(NAME, &[])
+}
+
+struct Site {
+    store: PathBuf,
+    pebble: Pebble,
+    httpd: Httpd,
+}
+
+impl Site {
+    /// With a certificate of the CA that is live.
+    fn live(lab: &Lab, change: impl FnOnce(Config) -> Config) -> Site {
+        let pebble = Pebble::start(lab);
+        let config = change(config(lab, &pebble.authority));
+        let store = config.store();
+        let site = Site { store, httpd: config.start(), pebble };
+        wait_for("the first certificate", SOON, || {
+            site.httpd.served(NAME, &site.pebble, &[]).verified.then_some(())
+        });
+        site
+    }
+
+    fn serial(&self) -> String {
+        self.httpd.served(NAME, &self.pebble, &[]).serial()
+    }
+
+    fn renew(&self, arguments: &[&str]) -> Called {
+        a2md(&with_dir(&self.store, arguments))
+    }
+
+    fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = command(&with_dir(&self.store, arguments));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn job(&self) -> Value {
+        let file = fs::read(self.store.join("staging/one.test/job.json")).unwrap_or_default();
+        serde_json::from_slice(&file).unwrap_or_default()
+    }
+}
+
+fn with_dir<'a>(store: &'a Path, arguments: &[&'a str]) -> Vec<&'a str> {
+    ["-d", store.to_str().unwrap(), "renew"].into_iter().chain(arguments.iter().copied()).collect()
+}
+
+fn end(child: Child) -> Called {
+    let output = child.wait_with_output().unwrap();
+    Called {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[track_caller]
+fn assert_renewed(called: &Called) {
+    assert_eq!(called.code, 0, "{}{}", called.out, called.err);
+    assert!(called.out.contains("one.test: renewed: the new certificates are live"), "{}", called.out);
+}
+
+#[test]
+fn a_new_certificate_is_live_when_the_command_ends() {
+    let Some(lab) = open_lab!() else { return };
+    for account in [Account::Own, Account::Ordinary] {
+        let site = Site::live(&lab, |config| config.account(account));
+        let before = site.serial();
+        let called = site.renew(&[NAME, "--force", "--wait"]);
+        assert_renewed(&called);
+        assert_ne!(site.serial(), before);
+        let steps = called.err.lines().filter(|line| line.starts_with("one.test: ")).count();
+        assert!(steps > 0, "shows steps: {}", called.err);
+        assert_eq!(fs::read_dir(site.store.join("requests")).unwrap().count(), 0, "the request is removed");
+        assert_eq!(site.httpd.md(NAME)["renewal"]["request"]["state"], json!("done"));
+        // Once a minute.
+        let called = site.renew(&[NAME, "--force", "--wait", "-j"]);
+        assert_eq!(called.code, 1, "{}", called.err);
+        let document = called.json();
+        assert_eq!((&document["schema"], &document["domains"][0]["outcome"]), (&json!(1), &json!("refused")));
+        assert!(document["domains"][0]["detail"].as_str().unwrap().contains("one a minute"), "{document}");
+        site.httpd.stop().forget();
+    }
+}
+
+#[test]
+fn a_request_is_seen_within_a_second() {
+    let Some(lab) = open_lab!() else { return };
+    let site = Site::live(&lab, |config| config);
+    let mut took: Vec<Duration> = Vec::new();
+    for _ in 0..5 {
+        let begin = Instant::now();
+        // Nothing is due.
+        let called = site.renew(&[NAME, "--issued-before", "2000-01-01"]);
+        took.push(begin.elapsed());
+        assert_eq!(called.code, 0, "{}", called.err);
+        assert!(called.out.contains("one.test: not-concerned: "), "{}", called.out);
+    }
+    took.sort();
+    eprintln!("answered after {took:?}");
+    assert!(took[0] < Duration::from_millis(1600), "{took:?}");
+    let called = site.renew(&["--all", "--wait"]);
+    assert_eq!(called.code, 0, "{}", called.err);
+    assert!(called.out.contains("one.test: not-due: not due before "), "{}", called.out);
+}
+
+#[test]
+fn what_the_ca_says_comes_back() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Authority::new(&lab).block_domain(&lab, NAME).start();
+    let httpd = config(&lab, &pebble.authority).start();
+    httpd.wait_logged("AH10056: processing one.test");
+    let store = httpd.config.store();
+    let orders = pebble.order_count();
+    // The next try would be in an hour.
+    let called = a2md(&with_dir(&store, &[NAME, "--wait"]));
+    assert_eq!(called.code, 1, "{}{}", called.out, called.err);
+    assert!(called.out.contains("one.test: failed: ") && called.out.contains("one.test"), "{}", called.out);
+    assert!(called.out.to_lowercase().contains("reject") || called.out.contains("policy"), "{}", called.out);
+    assert_eq!(httpd.logged("AH10056: processing one.test").len(), 2, "it was tried again");
+    assert!(pebble.order_count() >= orders);
+}
+
+#[test]
+fn without_names_or_without_httpd_nothing_is_asked_for() {
+    let Some(lab) = open_lab!() else { return };
+    let site = Site::live(&lab, |config| config);
+    assert_eq!(site.renew(&[]).code, 2);
+    let called = site.renew(&["unknown.test"]);
+    assert!(called.code == 1 && called.err.contains("unknown.test"), "{}", called.err);
+    let store = site.store.clone();
+    let config = site.httpd.stop();
+    let called = a2md(&with_dir(&store, &[NAME, "--wait"]));
+    assert_eq!(called.code, 1);
+    let told = format!("a2md -d {} drive one.test", store.display());
+    assert!(called.err.contains("no httpd runs") && called.err.contains(&told), "{}", called.err);
+    assert_eq!(fs::read_dir(store.join("requests")).unwrap().count(), 0);
+    drop(config);
+}
+
+#[test]
+fn two_that_ask_at_once_get_one_renewal() {
+    let Some(lab) = open_lab!() else { return };
+    let site = Site::live(&lab, |config| config);
+    let orders = site.pebble.order_count();
+    site.pebble.hold();
+    let first = site.begin(&[NAME, "--force", "--wait"]);
+    wait_for("the renewal", SOON, || (site.job()["request"]["state"] == json!("running")).then_some(()));
+    let second = site.begin(&[NAME, "--force", "--wait"]);
+    wait_for("both", SOON, || site.job()["request"]["joined"].is_array().then_some(()));
+    site.pebble.go_on();
+    [first, second].map(end).iter().for_each(assert_renewed);
+    assert_eq!(site.pebble.order_count(), orders + 1);
+}
+
+#[test]
+fn who_does_not_own_the_store_may_not_ask() {
+    let Some(lab) = open_lab!() else { return };
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let site = Site::live(&lab, |config| config);
+    let before = site.serial();
+    let mut command = command(&with_dir(&site.store, &[NAME, "--force", "--wait"]));
+    command.uid(65_534).gid(65_534);
+    let refused = called(command);
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    assert!(refused.err.contains("as root, or as the user that starts httpd"), "{}", refused.err);
+    // Nor does a file count that one has put there all the same.
+    let file = site.store.join("requests/one.test.json");
+    let now = mod_md::time::now().to_http_date();
+    let request = json!({"id": "x", "op": "renew", "arguments": {"force": true}, "time": now, "by": "me"});
+    let own = site.store.join("requests/.x");
+    fs::write(&own, request.to_string()).unwrap();
+    std::os::unix::fs::chown(&own, Some(65_534), None).unwrap();
+    fs::rename(&own, &file).unwrap();
+    site.httpd.wait_logged("a request is passed over");
+    fs::remove_file(&file).unwrap();
+    // A file that makes no sense keeps nobody from theirs.
+    fs::write(&file, "{").unwrap();
+    assert_eq!(site.serial(), before);
+    assert_renewed(&site.renew(&[NAME, "--force", "--wait"]));
+}
+
+#[test]
+fn a_child_that_dies_is_followed_by_one_that_goes_on() {
+    let Some(lab) = open_lab!() else { return };
+    let site = Site::live(&lab, |config| config);
+    let before = site.serial();
+    site.pebble.hold();
+    let asking = site.begin(&[NAME, "--force", "--wait"]);
+    wait_for("the renewal", SOON, || (site.job()["request"]["state"] == json!("running")).then_some(()));
+    process::signal(site.httpd.watchdog(), "KILL");
+    site.pebble.go_on();
+    assert_renewed(&end(asking));
+    assert_ne!(site.serial(), before);
+}
+
+#[test]
+fn a_restart_meanwhile_does_not_end_it() {
+    let Some(lab) = open_lab!() else { return };
+    let mut site = Site::live(&lab, |config| config);
+    let before = site.serial();
+    site.pebble.hold();
+    let asking = site.begin(&[NAME, "--force", "--wait"]);
+    wait_for("the renewal", SOON, || (site.job()["request"]["state"] == json!("running")).then_some(()));
+    site.httpd.graceful();
+    site.pebble.go_on();
+    assert_renewed(&end(asking));
+    assert_ne!(site.serial(), before);
+}
+
+#[test]
+fn a_text_is_up_for_any_host_beside_a_running_challenge() {
+    let Some(lab) = open_lab!() else { return };
+    let site = Site::live(&lab, |config| config.site("other.test", &[]));
+    let httpd = &site.httpd;
+    let store = mod_md::store::StartStore::open_existing(&site.store).unwrap();
+    for (count, host) in [NAME, "other.test"].into_iter().enumerate() {
+        let id = format!("p{count}");
+        let op = Op::Present { token: "own-token".into(), text: "own text".into() };
+        let request = Request { id: id.clone(), op, time: mod_md::time::now(), by: "a test".into() };
+        assert_ne!(httpd.get(host, "/.well-known/acme-challenge/own-token").status, 200);
+        store.write_flat(Flat::Requests, host, &request.to_json()).unwrap();
+        let body = wait_for("the text", SOON, || {
+            let got = httpd.get(host, "/.well-known/acme-challenge/own-token");
+            (got.status == 200).then_some(got.body)
+        });
+        assert_eq!(body, "own text".as_bytes(), "{host}");
+        assert_ne!(httpd.get(host, "/.well-known/acme-challenge/other").status, 200);
+        let file = site.store.join("challenges").join(host).join("request.json");
+        let answer: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        assert_eq!((&answer["request"]["id"], &answer["request"]["state"]), (&json!(id), &json!("done")));
+        store.remove_flat(Flat::Requests, host).unwrap();
+    }
+    // A challenge comes and goes, and the text stays.
+    assert_renewed(&site.renew(&[NAME, "--force", "--wait"]));
+    assert_eq!(httpd.get(NAME, "/.well-known/acme-challenge/own-token").status, 200);
+    // A minute later it is gone, with its file.
+    let folder = site.store.join("challenges/other.test");
+    wait_for("the end of the minute", SOON.max(Duration::from_secs(90)), || (!folder.exists()).then_some(()));
+    assert_ne!(httpd.get("other.test", "/.well-known/acme-challenge/own-token").status, 200);
+}
+
+#[test]
+fn a_look_finds_a_set_that_was_staged_beside_httpd() {
+    let Some(lab) = open_lab!() else { return };
+    let site = Site::live(&lab, |config| config);
+    let issuer = Issuer::new();
+    let set = issuer.issue(&[NAME]);
+    issuer::stage(&site.store, &[NAME], &[&set]);
+    let store = mod_md::store::StartStore::open_existing(&site.store).unwrap();
+    let op = Op::Look;
+    let request = Request { id: "look".into(), op, time: mod_md::time::now(), by: "a test".into() };
+    store.write_flat(Flat::Requests, NAME, &request.to_json()).unwrap();
+    wait_for("the answer", SOON, || {
+        let request = &site.job()["request"];
+        (request["id"] == json!("look") && request["state"] == json!("done")).then_some(())
+    });
+    site.httpd.wait_live(NAME, &set.serial());
+}
+
+#[test]
+fn many_domains_are_renewed_by_one_call() {
+    let Some(lab) = open_lab!() else { return };
+    let names: Vec<String> = (0..20).map(|count| format!("d{count}.test")).collect();
+    let site = Site::live(&lab, |config| {
+        names.iter().fold(config, |config, name| config.line(&format!("MDomain {name}")).site(name, &[]))
+    });
+    let is_live = |name: &String| site.httpd.served(name, &site.pebble, &[]).verified;
+    wait_for("all certificates", SOON * 4, || names.iter().all(is_live).then_some(()));
+    let before: Vec<String> =
+        names.iter().map(|name| site.httpd.served(name, &site.pebble, &[]).serial()).collect();
+    let called =
+        site.renew(&["--all", "--issued-before", "2100-01-01", "--issuer", "pebble", "--wait", "-j"]);
+    assert_eq!(called.code, 0, "{}{}", called.out, called.err);
+    let document = called.json();
+    let domains = document["domains"].as_array().unwrap();
+    assert_eq!(domains.len(), 21);
+    assert!(domains.iter().all(|domain| domain["outcome"] == json!("renewed")), "{document}");
+    for (name, before) in names.iter().zip(before) {
+        assert_ne!(site.httpd.served(name, &site.pebble, &[]).serial(), before, "{name}");
+    }
+}
