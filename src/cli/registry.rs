@@ -6,6 +6,9 @@ use super::compat::{acme, add, drive, list, update};
 use super::{
     account, check, completions, dns, doctor, forget, gc, man, renew, revoke, rollback, status, store,
 };
+use super::{
+    account, check, completions, dns, doctor, forget, gc, man, renew, revoke, rollback, status, store,
+};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {

@@ -45,6 +45,9 @@ pub fn submit<'s>(site: &'s Site, name: &str, op: Op) -> Result<Submitted<'s>, F
     let id = HEXLOWER.encode(&id);
     let by = format!("user {} (a2md)", rustix::process::getuid().as_raw());
     let request = Request { id: id.clone(), op, time: time::now(), by };
+    if Request::from_json(&request.to_json()).is_none() {
+        return Err(Failure::new(format!("{name}: the request has characters that httpd does not take")));
+    }
     let name = crate::names::normalize(name).map_err(|error| Failure::new(format!("{name}: {error}")))?;
     let store = site.store.unsynced();
     store.write_flat(Flat::Requests, &name, &request.to_json()).map_err(|error| {

@@ -239,7 +239,7 @@ fn a_text_is_up_for_any_host_beside_a_running_challenge() {
     let store = mod_md::store::StartStore::open_existing(&site.store).unwrap();
     for (count, host) in [NAME, "other.test"].into_iter().enumerate() {
         let id = format!("p{count}");
-        let op = Op::Present { token: "own-token".into(), text: "own text".into() };
+        let op = Op::Present { token: "own-token".into(), text: "own-text".into() };
         let request = Request { id: id.clone(), op, time: mod_md::time::now(), by: "a test".into() };
         assert_ne!(httpd.get(host, "/.well-known/acme-challenge/own-token").status, 200);
         store.write_flat(Flat::Requests, host, &request.to_json()).unwrap();
@@ -247,7 +247,7 @@ fn a_text_is_up_for_any_host_beside_a_running_challenge() {
             let got = httpd.get(host, "/.well-known/acme-challenge/own-token");
             (got.status == 200).then_some(got.body)
         });
-        assert_eq!(body, "own text", "{host}");
+        assert_eq!(body, "own-text", "{host}");
         assert_ne!(httpd.get(host, "/.well-known/acme-challenge/other").status, 200);
         let file = site.store.join("challenges").join(host).join("request.json");
         let answer: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();

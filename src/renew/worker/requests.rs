@@ -22,7 +22,7 @@ const AT_ONCE: usize = 100;
 pub struct Requests {
     looked: Option<Timestamp>,
     folder: Watched,
-    files: HashMap<String, Watched>,
+    files: HashMap<String, File>,
     /// The names whose file is new.
     waiting: VecDeque<String>,
     /// The domains whose job has not begun to look at its request, by index.
@@ -31,6 +31,13 @@ pub struct Requests {
     presented: HashMap<String, Timestamp>,
     by_name: HashMap<String, usize>,
     has_failed: bool,
+}
+
+#[derive(Default)]
+struct File {
+    watched: Watched,
+    /// It is to be read.
+    is_waiting: bool,
 }
 
 impl Requests {
@@ -58,6 +65,9 @@ impl Requests {
         }
         for _ in 0..AT_ONCE {
             let Some(name) = self.waiting.pop_front() else { break };
+            if let Some(file) = self.files.get_mut(&name) {
+                file.is_waiting = false;
+            }
             let outcome = self.act(context, &name, now);
             if let Err(error) = outcome {
                 crate::log!(Warn, "the request for {name} cannot be answered: {}", error.advised());
@@ -88,9 +98,8 @@ impl Requests {
         let found: HashMap<String, Stamp> = context.store.flat_stamps(Flat::Requests)?.into_iter().collect();
         self.files.retain(|name, _| found.contains_key(name));
         for (name, stamp) in found {
-            if self.files.entry(name.clone()).or_default().has_changed(Some(stamp), now)
-                && !self.waiting.contains(&name)
-            {
+            let file = self.files.entry(name.clone()).or_default();
+            if file.watched.has_changed(Some(stamp), now) && !std::mem::replace(&mut file.is_waiting, true) {
                 self.waiting.push_back(name);
             }
         }
