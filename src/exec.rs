@@ -154,7 +154,10 @@ pub fn ask(
     Ok(Printed { status, stdout, stderr })
 }
 
-/// Starts a command and waits for its end: what it has printed on stdout and stderr, and how it ended.
+/// What a command has printed on stdout and stderr, and how it ended.
+type Watched = ([Vec<u8>; 2], Result<(), Error>);
+
+/// Starts a command and waits for its end.
 fn watch(
     environment: &Environment,
     words: &[&str],
@@ -162,7 +165,7 @@ fn watch(
     limit: Duration,
     clock: &dyn Clock,
     stopped: fn(String) -> Error,
-) -> Result<([Vec<u8>; 2], Result<(), Error>), Error> {
+) -> Result<Watched, Error> {
     let program = words.first().ok_or(Error::Empty)?;
     let failed = |source| Error::Start { program: (*program).to_string(), source };
     let mut output = [Output::new(room).map_err(failed)?, Output::new(room).map_err(failed)?];

@@ -5,8 +5,9 @@
 //! Each command is a file or folder here, with two functions: `define` says its options, and `run` performs it
 //! with a [`Call`](call::Call), which is all that a command knows of its surroundings and the only way to its
 //! outputs. [`registry`] lists them; [`definition`] makes of that list the parser, the manual page and the
-//! completions of shells. [`overview`] is what `status` and `check` share. Imports run from [`registry`] to the commands, and from these to what they share:
-//! [`site`], [`call`] and [`terminal`]. Knows nothing of httpd but its command line and the store.
+//! completions of shells. Imports run from [`registry`] to the commands, and from these to what they share:
+//! [`overview`], [`site`], [`call`], [`terminal`] and others. Knows nothing of httpd but its command line and
+//! the store.
 
 mod account;
 pub mod accounts;

@@ -254,9 +254,12 @@ fn block(terminal: &Terminal, row: &Row, now: Timestamp) -> String {
     out
 }
 
-/// A line of a block, wrapped to the terminal.
+/// A line of a block, wrapped to the terminal; nothing where there is nothing to say.
 fn labeled(terminal: &Terminal, label: &str, text: &str) -> String {
     let room = terminal.width.map_or(usize::MAX, |width| width.saturating_sub(LABEL + 2).max(20));
+    if text.is_empty() {
+        return String::new();
+    }
     let text = escaped(text).replace('\n', " ");
     let pieces = wrapped(&text, room);
     let lines = pieces.iter().zip(std::iter::once(label).chain(std::iter::repeat("")));

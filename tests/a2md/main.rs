@@ -5,6 +5,7 @@
 mod account;
 mod alone;
 mod call;
+mod check;
 mod command;
 mod compat;
 mod dns;
@@ -19,4 +20,6 @@ mod install;
 mod renew;
 mod revoke;
 mod rollback;
+mod site;
+mod status;
 mod store;

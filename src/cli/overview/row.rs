@@ -237,3 +237,6 @@ fn worse(one: Stapling, other: Stapling) -> Stapling {
         (one, other) => one.max(other),
     }
 }
+
+#[cfg(test)]
+mod tests;

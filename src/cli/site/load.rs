@@ -142,14 +142,15 @@ fn host_names(configuration: &Configuration, users: &HashMap<usize, usize>, md: 
     names.filter_map(|name| names::normalize(name).ok()).collect()
 }
 
-/// The TLS hosts of a managed domain. That a host has files of its own is not known here.
+/// The TLS hosts of a managed domain. Whether files of a host's own are valid is not known here.
 fn tls_hosts(configuration: &Configuration, planned: &PlannedMd, certs: &Certs, now: Timestamp) -> Vec<Host> {
     let is_tls = |dumped: &&DumpedHost| dumped.has_tls != Some(false);
     let hosts = planned.hosts.iter().filter_map(|host| configuration.hosts.get(*host)).filter(is_tls);
+    let own = |dumped: &DumpedHost| if dumped.has_own_certificate { Own::InTime } else { Own::None };
     let host = |dumped: &DumpedHost| Host {
         name: dumped.host.server_name.clone(),
         address: dumped.address.clone(),
-        source: serve::decide(&planned.md, &dumped.host.server_name, certs, Own::None, now),
+        source: serve::decide(&planned.md, &dumped.host.server_name, certs, own(dumped), now),
         is_live: configuration.is_live,
     };
     hosts.map(host).collect()
