@@ -6,7 +6,7 @@
 use super::plan::{FLAT, ORDER, Place, ROOT_SAVED};
 use crate::store::disk::{Access, Folder, Links, Sort};
 use crate::store::json::json_bytes;
-use crate::store::layout::JSON_MAX;
+use crate::store::layout::{JSON_MAX, STORE_FILE};
 use crate::store::{Error, StartStore, setup};
 use crate::time::Timestamp;
 use serde_json::json;
@@ -60,8 +60,14 @@ impl StartStore {
         let mut archive = Archive { out: Builder::new(out), now, saved: Saved::default(), failed: &failed };
         let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?;
         for file in ROOT_SAVED {
-            if let Some(content) = root.read(file, JSON_MAX)? {
-                archive.add(file, Zeroizing::new(content))?;
+            match root.read(file, JSON_MAX) {
+                Ok(Some(content)) => archive.add(file, Zeroizing::new(content))?,
+                Ok(None) => {}
+                // Without the key the rest is of no use.
+                Err(Error::Garbage { reason, .. }) if file != STORE_FILE => {
+                    archive.leave_out(file.into(), &reason)
+                }
+                Err(error) => return Err(error),
             }
         }
         for group in ORDER {

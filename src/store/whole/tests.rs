@@ -231,6 +231,15 @@ fn an_archive_is_written_whole_or_not_at_all() {
             fs::write(&file, "the one before").unwrap();
         }
     }
+    let before = fs::read_dir(dir.path()).unwrap().count();
+    let key = fs::read(root.join("md_store.json")).unwrap();
+    for (path, is_whole) in [("httpd.json", true), ("md_store.json", false)] {
+        fs::write(root.join(path), vec![b' '; 5 << 20]).unwrap();
+        let saved = store.save_to(&file, NOW);
+        assert_eq!(saved.is_ok_and(|saved| saved.left_out.len() == 1), is_whole, "{path}");
+    }
+    fs::write(root.join("md_store.json"), key).unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), before, "no half of a file stays");
     assert!(store.save_to(&root.join("backup.tar"), NOW).unwrap_err().to_string().contains("itself"));
     fs::create_dir(dir.path().join("folder")).unwrap();
     assert!(store.save_to(&dir.path().join("folder"), NOW).is_err());
