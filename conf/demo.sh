@@ -171,6 +171,15 @@ Both sites are served with certificates of the CA on this machine.
   log            $demo/error.log
 INFO
 
+# The command, where `make build` has made it.
+a2md=${A2MD:-${CARGO_TARGET_DIR:-$root/target}/cli/release/a2md}
+if [ -x "$a2md" ]; then
+    say ""
+    say "  $a2md status --from http://127.0.0.1:$http/md-status"
+    say ""
+    "$a2md" status --from "http://127.0.0.1:$http/md-status" || say "demo: a2md status ended with $?"
+fi
+
 if [ -z "$check" ]; then
     say ""
     say "Ctrl-C ends it and cleans up."

@@ -15,6 +15,9 @@ use super::{
 use super::{
     account, check, completions, dns, doctor, forget, gc, man, renew, revoke, rollback, status, store,
 };
+use super::{
+    account, check, completions, dns, doctor, forget, gc, man, renew, revoke, rollback, status, store,
+};
 use clap::{ArgMatches, Command};
 
 pub struct Entry {
