@@ -5,10 +5,12 @@
 mod environment;
 mod other_user;
 mod output;
+mod signals;
 mod spawn;
 
 pub use environment::Environment;
 pub use other_user::run_as;
+pub use signals::on_end;
 
 use crate::log::plain;
 use crate::time::Clock;

@@ -12,7 +12,7 @@ use crate::exec;
 use crate::http::client::{Client, Limits, Options as ClientOptions};
 use crate::http::{self, Transport};
 use crate::managed::{Managed, bundle};
-use crate::model::{Dns01, Md, Route};
+use crate::model::{Dns01, Md, Route, State};
 use crate::notify::Commands;
 use crate::renew::attempt::ca_pool::CaPool;
 use crate::renew::attempt::context::Context;
@@ -20,11 +20,11 @@ use crate::renew::attempt::settings::Settings;
 use crate::renew::decide::retry::Retry;
 use crate::startup::activate::{Activated, Activation};
 use crate::startup::dns_secrets;
+use crate::startup::recover;
 use crate::startup::stored_md::StoredMd;
 use crate::startup::trial::LoadTrial;
-use crate::store::{Error, StartStore, read_admin_file};
-use crate::time::{StopFlag, SystemClock, Timestamp};
-use nix::sys::signal::{SigSet, Signal};
+use crate::store::{AttemptLock, Error, Holder, StartStore, StoreLock, read_admin_file};
+use crate::time::{StopFlag, SystemClock, Timestamp, format_duration};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +34,25 @@ use std::time::Duration;
 const RETRY: Retry = Retry { delay: Duration::from_secs(5), failover: 13 };
 const CHECK_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 const DNS01_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Longer than a start needs the lock of the store.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
+
+/// Keeps starts that take the lock of the store (`MDStoreLocks`) from reconciling it meanwhile.
+fn lock(store: &StartStore) -> Result<StoreLock, Failure> {
+    let locked = store.lock(LOCK_WAIT).map_err(|error| of_store(&error))?;
+    locked.ok_or_else(|| {
+        let wait = format_duration(LOCK_WAIT);
+        Failure::new(format!("another process has held the lock of the store (MDStoreLocks) for {wait}"))
+            .advice("Find out who has it (lsof store.lock in the store), and call again.")
+    })
+}
+
+/// Ends the swap of a set into `domains` during which an earlier call has died.
+pub fn recover(store: &StartStore) -> Result<(), Failure> {
+    let _locked = lock(store)?;
+    recover::swaps(store).map_err(|error| of_store(&error))
+}
 
 /// The way to a CA that the options of a call say.
 pub fn route(options: &Options) -> Route {
@@ -59,44 +78,68 @@ pub fn connect(route: &Route, stop: &StopFlag) -> Result<Arc<dyn Transport>, htt
 }
 
 /// Raised by the signals that end a command, so that it can tidy up. Call it before any other thread is
-/// started: threads inherit that these signals are blocked.
+/// started.
 pub fn stop_on_signals() -> StopFlag {
     let stop = StopFlag::default();
-    let mut signals = SigSet::empty();
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|signal| signals.add(signal));
-    if signals.thread_block().is_ok() {
-        let raised = stop.clone();
-        std::thread::spawn(move || {
-            // Where it fails there is no way to wait for signals, and this process ends by its work.
-            if signals.wait().is_ok() {
-                raised.raise();
-            }
-        });
-    }
+    let raised = stop.clone();
+    exec::on_end(move || raised.raise());
     stop
 }
 
 /// The managed domain as the store has it, with what the options of a call say of the way to the CA.
 pub fn managed(store: &StartStore, md: Md, options: &Options) -> Managed {
-    let asked = route(options);
+    let (certs, _) = bundle::look(store, &md.name, &md);
+    let planned = PlannedMd { md, watched: true, ..PlannedMd::default() };
+    complete(Managed { in_use: true, ..Managed::new(planned, certs) }, options)
+}
+
+/// Adds to a managed domain what the options of a call say of the way to the CA, and what md.json alone says
+/// of dns-01, with the files of secrets that it names.
+pub fn complete(target: Managed, options: &Options) -> Managed {
+    let (md, asked) = (target.md, route(options));
     let route = Route {
-        ca_file: asked.ca_file.or(md.ca_certs.clone()),
-        proxy_url: asked.proxy_url.or(md.proxy_url.clone()),
-        proxy_ca_file: md.proxy_ca_certs.clone(),
+        ca_file: asked.ca_file.or(target.route.ca_file).or(md.ca_certs.clone()),
+        proxy_url: asked.proxy_url.or(target.route.proxy_url).or(md.proxy_url.clone()),
+        proxy_ca_file: target.route.proxy_ca_file.or(md.proxy_ca_certs.clone()),
     };
-    let by_command = md.cmd_dns_01.clone().map(|line| Dns01::by_command(line, 1, DNS01_TIMEOUT));
+    let by_command = || Some(Dns01::by_command(md.cmd_dns_01.clone()?, 1, DNS01_TIMEOUT));
     let by_way = || {
         let way = md.dns_01.clone()?;
         Some(Dns01 { way, limit: DNS01_TIMEOUT, propagation: Default::default() })
     };
-    let dns01 = by_command.or_else(by_way);
-    let (certs, _) = bundle::look(store, &md.name, &md);
-    let mut planned = [PlannedMd { md, dns01, route, watched: true, ..PlannedMd::default() }];
+    let dns01 = target.dns01.or_else(by_command).or_else(by_way);
+    let mut planned = [PlannedMd { md, dns01, ..PlannedMd::default() }];
     for finding in dns_secrets::load(&mut planned) {
         crate::log!(Warn, "{}", finding.text);
     }
-    let [planned] = planned;
-    Managed { in_use: true, ..Managed::new(planned, certs) }
+    let [PlannedMd { md, dns01, .. }] = planned;
+    Managed { md, dns01, route, ..target }
+}
+
+/// Refuses the store of another user, who could not use what this one writes.
+pub fn check_holder(store: &StartStore) -> Result<(), Failure> {
+    match store.other_holder().map_err(|error| of_store(&error))? {
+        None => Ok(()),
+        Some(uid) => Err(Failure::new(format!(
+            "the store belongs to the user {uid}, who could not use what another user writes"
+        ))
+        .status(crate::model::outcome::status::PERMISSION_DENIED)
+        .advice(format!("Call a2md as that user: setpriv --reuid {uid} --clear-groups a2md …"))),
+    }
+}
+
+/// Keeps other processes from attempts at a domain, until the result is dropped.
+pub fn hold(store: &StartStore, name: &str, now: Timestamp) -> Result<Option<AttemptLock>, Failure> {
+    match store.worker().lock_attempt(name, &Holder::of_program("a2md", now)) {
+        Ok(Ok(held)) => Ok(Some(held)),
+        Ok(Err(holder)) => Err(Failure::new(format!("md[{name}]: {holder} renews this domain at present"))
+            .advice("Wait until it is done, or end that process, and call again.")),
+        Err(error) => {
+            // Not every network file system has locks.
+            crate::log!(Debug, "md[{name}]: the lock of attempts cannot be taken: {error}");
+            Ok(None)
+        }
+    }
 }
 
 /// All that renewals of these managed domains need. From then on commands of this process run as httpd's user,
@@ -131,18 +174,70 @@ fn resolvers() -> Vec<SocketAddr> {
 
 /// Brings the complete set in staging into `domains`, as a start of httpd does: the one before goes to the
 /// archive. Should the next start end with it, the one after puts the former back.
-pub fn activate(store: &StartStore, md: &mut Md, now: Timestamp) -> Result<Activated, Error> {
+pub fn activate(store: &StartStore, md: &mut Md, now: Timestamp) -> Result<Activated, Failure> {
+    let _locked = lock(store)?;
+    put_in_use(store, md, now).map_err(|error| of_store(&error))
+}
+
+fn put_in_use(store: &StartStore, md: &mut Md, now: Timestamp) -> Result<Activated, Error> {
     let mut stored = StoredMd::at_home(store, md);
+    // As the set makes it, should this process die before md.json is written with the rest.
+    let (state, descr) = (std::mem::replace(&mut md.state, State::Complete), md.state_descr.take());
     let mut activation = Activation::begin(store, &[md], now)?;
     let outcome = activation.activate(md, &mut stored, Duration::ZERO)?;
     drop(LoadTrial::begin(store, activation.replaced()));
-    if outcome == Activated::Done {
-        stored.save(store, md)?;
+    match outcome {
+        Activated::Done => drop(stored.save(store, md)?),
+        _ => (md.state, md.state_descr) = (state, descr),
     }
     Ok(outcome)
 }
 
-/// The failure of a renewal's store, with its advice.
+/// A failure of the store, with its advice.
 pub fn of_store(error: &Error) -> Failure {
     Failure::new(error.advised()).status(error.os_error().unwrap_or(crate::model::outcome::status::GENERAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::CertInfo;
+    use crate::crypto::fixture::NOW;
+    use crate::managed::bundle::MD_FILE;
+    use crate::managed::fixture::{Lab, md};
+    use crate::model::KeySpec;
+    use crate::store::{Fuse, Group};
+
+    /// The fingerprint of the certificate that a group has in this folder.
+    fn fingerprint(store: &StartStore, group: Group, folder: &str) -> Option<String> {
+        let file = KeySpec::Ec("P-256".into()).file_name("pubcert");
+        store.read_chain(group, folder, &file).unwrap().map(|chain| CertInfo::from_chain(&chain).fingerprint)
+    }
+
+    #[test]
+    fn a_call_that_is_killed_at_any_write_leaves_a_store_that_the_next_one_completes() {
+        let mut a = md(&["a.test"]);
+        a.key_specs = vec![KeySpec::Ec("P-256".into())];
+        for steps in 0.. {
+            let lab = Lab::new();
+            let old = lab.install(&a);
+            let new = lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+            let fuse = Fuse::after(steps);
+            let dying = StartStore::open_existing_with(&lab.root(), fuse).unwrap();
+            let is_done = activate(&dying, &mut a.clone(), NOW).is_ok_and(|done| done == Activated::Done);
+            drop(dying);
+            let store = StartStore::open_existing(&lab.root()).unwrap();
+            recover(&store).unwrap();
+            activate(&store, &mut a.clone(), NOW).unwrap();
+            assert_eq!(fingerprint(&store, Group::Domains, "a.test"), Some(new), "{steps}");
+            let stored = store.read_json(Group::Domains, "a.test", MD_FILE).unwrap().unwrap();
+            assert_eq!((&stored["name"], &stored["state"]), (&"a.test".into(), &2.into()), "{steps}");
+            assert_eq!(store.names(Group::Archive).unwrap(), ["a.test.1"], "{steps}");
+            assert_eq!(fingerprint(&store, Group::Archive, "a.test.1"), Some(old), "{steps}");
+            if is_done {
+                assert!(steps > 5, "{steps}");
+                return;
+            }
+        }
+    }
 }

@@ -28,6 +28,7 @@ mod lock;
 mod man;
 pub mod overview;
 mod registry;
+mod rehearse;
 mod renew;
 pub mod request;
 mod revoke;

@@ -4,7 +4,12 @@
 use super::call::{Call, Half, Outcome, SubCommand};
 use super::compat::{acme, add, drive, list, update};
 use super::{
-    account, check, completions, dns, doctor, forget, gc, man, renew, revoke, rollback, status, store,
+    account, check, completions, dns, doctor, forget, gc, man, rehearse, renew, revoke, rollback, status,
+    store,
+};
+use super::{
+    account, check, completions, dns, doctor, forget, gc, man, rehearse, renew, revoke, rollback, status,
+    store,
 };
 use super::{
     account, check, completions, dns, doctor, forget, gc, man, renew, revoke, rollback, status, store,
@@ -43,6 +48,7 @@ pub const COMMANDS: &[Entry] = &[
     operator(check::define, check::run),
     operator(doctor::define, doctor::run),
     operator(renew::define, renew::run),
+    operator(rehearse::define, rehearse::run),
     operator(revoke::define, revoke::run),
     operator(rollback::define, rollback::run),
     operator(account::define, account::run),

@@ -19,6 +19,20 @@ pub const KNOWN_CAS: &[(&str, &str)] = &[
 /// The CA used where none is configured.
 pub(super) const DEFAULT_CA: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
+/// What the name of a CA's directory for rehearsals has at its end.
+const TEST: &str = "-Test";
+
+/// The directory for rehearsals of the CA with this directory URL; its own where it is one. `None`: unknown.
+pub fn rehearsal_of(url: &str) -> Option<&'static str> {
+    let same = |known: &str| known.trim_end_matches('/') == url.trim_end_matches('/');
+    let (name, known) = KNOWN_CAS.iter().find(|(_, known)| same(known))?;
+    if name.ends_with(TEST) {
+        return Some(known);
+    }
+    let test = KNOWN_CAS.iter().find(|(test, _)| test.strip_suffix(TEST) == Some(name));
+    test.map(|(_, test)| *test)
+}
+
 /// URLs in order of preference, known names replaced.
 pub(super) fn authorities(args: &[&str]) -> Result<Vec<String>, Error> {
     args.iter().filter(|a| !a.is_empty()).map(|a| authority(a)).collect()
@@ -117,6 +131,15 @@ mod tests {
         assert_eq!(contact("me@x.test"), "mailto:me@x.test");
         assert_eq!(contact("mailto:me@x.test"), "mailto:me@x.test");
         assert_eq!(contact("tel:123"), "tel:123");
+    }
+
+    #[test]
+    fn a_known_ca_is_rehearsed_at_its_own_test_directory() {
+        let test = "https://acme-staging-v02.api.letsencrypt.org/directory";
+        assert_eq!(rehearsal_of("https://acme-v02.api.letsencrypt.org/directory/"), Some(test));
+        assert_eq!(rehearsal_of(test), Some(test));
+        assert_eq!(rehearsal_of("https://acme.zerossl.com/v2/DV90"), None);
+        assert_eq!(rehearsal_of("https://ca.test/dir"), None);
     }
 
     #[test]

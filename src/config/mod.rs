@@ -33,7 +33,7 @@ mod tls;
 pub mod tree;
 mod value;
 
-pub use authority::KNOWN_CAS;
+pub use authority::{KNOWN_CAS, rehearsal_of};
 pub use domain::{close_section, split_arguments};
 pub use dump::{Configuration, DumpedFinding, DumpedHost, Unreadable};
 pub use finding::Finding;

@@ -60,7 +60,8 @@ use zeroize::Zeroizing;
 pub const ACCOUNT_KEY: &str = "account.pem";
 pub const NEXT_ACCOUNT_KEY: &str = "account-next.pem";
 
-/// Files in the store's own folder in which a start notes its trial for the next one.
+/// Files in the store's own folder in which a start notes its trial for the next one, and other programs what
+/// they have done.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Note {
     /// The sets it has put into use.
@@ -69,6 +70,8 @@ pub enum Note {
     Loading,
     /// The sets that have ended starts; this file stays.
     Ended,
+    /// When domains were rehearsed last; this file stays.
+    Rehearsals,
 }
 
 /// Which schemes reach this server.
@@ -80,6 +83,7 @@ impl Note {
             Note::Trial => "trial.json",
             Note::Loading => "trial-loading.json",
             Note::Ended => "trial-ended.json",
+            Note::Rehearsals => "rehearsals.json",
         }
     }
 }

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// Files of root's beside the folders.
-const ROOT_FILES: [&str; 7] = [
+const ROOT_FILES: [&str; 8] = [
     STORE_FILE,
     "httpd.json",
     "store.lock",
@@ -19,6 +19,7 @@ const ROOT_FILES: [&str; 7] = [
     "trial.json",
     "trial-loading.json",
     "trial-ended.json",
+    "rehearsals.json",
 ];
 
 /// Takes back the store's own folder if it was given away together with its key. A folder that somebody else

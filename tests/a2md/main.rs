@@ -17,6 +17,7 @@ mod dump;
 mod forget;
 mod gc;
 mod install;
+mod rehearse;
 mod renew;
 mod revoke;
 mod rollback;

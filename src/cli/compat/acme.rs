@@ -103,8 +103,8 @@ fn register_at(
         error => of_acme(error),
     })?;
     let json = account::account_json(directory, &md, &registration);
-    let mut accounts = Accounts::read(store).map_err(of_store)?;
-    let saved = accounts.save(store, directory, &json, &key).map_err(of_store)?;
+    let mut accounts = Accounts::read(store).map_err(|error| of_store(&error))?;
+    let saved = accounts.save(store, directory, &json, &key).map_err(|error| of_store(&error))?;
     saved.ok_or_else(|| {
         let text =
             format!("the store has no number left for one more account: {} is not kept", registration.url);
@@ -147,7 +147,7 @@ fn remove(call: &mut Call, ids: &[String]) -> Result<(), Failure> {
     for id in ids_of(call, "delreg", ids)? {
         // What can be no account's name is none that is known.
         if store.exists(Group::Accounts, id).unwrap_or(false) {
-            store.purge(Group::Accounts, id).map_err(of_store)?;
+            store.purge(Group::Accounts, id).map_err(|error| of_store(&error))?;
         }
     }
     Ok(())
@@ -195,14 +195,14 @@ fn known(store: &StartStore, id: &str) -> Result<Option<(String, crate::crypto::
     if !store.exists(Group::Accounts, id).unwrap_or(false) {
         return Ok(None);
     }
-    let json = store.read_json(Group::Accounts, id, "account.json").map_err(of_store)?;
-    let key = store.read_key(Group::Accounts, id, "account.pem").map_err(of_store)?;
+    let json = store.read_json(Group::Accounts, id, "account.json").map_err(|error| of_store(&error))?;
+    let key = store.read_key(Group::Accounts, id, "account.pem").map_err(|error| of_store(&error))?;
     let url = json.as_ref().and_then(|json| json.get("url")).and_then(Value::as_str).map(String::from);
     Ok(url.zip(key))
 }
 
 fn contacts_of(store: &StartStore, id: &str) -> Result<Vec<String>, Failure> {
-    let json = store.read_json(Group::Accounts, id, "account.json").map_err(of_store)?;
+    let json = store.read_json(Group::Accounts, id, "account.json").map_err(|error| of_store(&error))?;
     let contacts = json.as_ref().and_then(|json| json.get("contact")).and_then(Value::as_array);
     Ok(contacts.into_iter().flatten().filter_map(Value::as_str).map(String::from).collect())
 }

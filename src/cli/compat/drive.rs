@@ -16,7 +16,6 @@ use crate::renew::attempt::context::Context;
 use crate::renew::decide::due::{self, Decision};
 use crate::renew::worker::alone::{self, Ended};
 use crate::startup::activate::Activated;
-use crate::startup::recover;
 use crate::store::StartStore;
 use crate::time::StopFlag;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -51,10 +50,10 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
             stop: engine::stop_on_signals(),
             is_forced: matches.get_flag("force"),
             is_reset: matches.get_flag("reset"),
-            challenge: matches.get_many::<String>("challenge").and_then(|all| all.last().cloned()),
+            challenge: matches.get_many::<String>("challenge").and_then(|mut all| all.next_back().cloned()),
         };
         // An earlier call may have died while it put a set into use.
-        recover::swaps(&store).map_err(of_store)?;
+        engine::recover(&store)?;
         drive.names(call, &arguments(matches))
     })
 }
@@ -63,8 +62,8 @@ impl Drive<'_> {
     fn names(&self, call: &Call, names: &[String]) -> Result<(), Failure> {
         if names.is_empty() {
             let all = stored::all(self.store)?;
-            let renewed = all.iter().filter_map(Md::from_json).filter(|md| md.left_alone().is_none());
-            return renewed.map(|md| self.one(call, md)).collect();
+            let mut renewed = all.iter().filter_map(Md::from_json).filter(|md| md.left_alone().is_none());
+            return renewed.try_for_each(|md| self.one(call, md));
         }
         for name in names {
             self.one(call, self.find(name)?)?;
@@ -85,11 +84,13 @@ impl Drive<'_> {
         let target = engine::managed(self.store, md.clone(), &call.options);
         let Some(cause) = self.cause(&target, call) else { return Ok(()) };
         let ca = self.complete(&mut md, call)?;
+        // The child that renews waits meanwhile.
+        let _held = engine::hold(self.store, &name, call.clock.now())?;
         let target = Managed { md: md.clone(), ..target };
         let worker = self.store.worker();
         let staging = Staging::new(&worker, &name);
         if self.is_reset {
-            staging.reset().map_err(of_store)?;
+            staging.reset().map_err(|error| of_store(&error))?;
         }
         let is_there = !self.is_forced && !self.is_reset && staging.is_complete();
         if !is_there {
@@ -177,7 +178,7 @@ impl Drive<'_> {
 
     fn activate(&self, call: &Call, md: &mut Md) -> Result<(), Failure> {
         let name = md.name.clone();
-        let activated = engine::activate(self.store, md, call.clock.now()).map_err(of_store)?;
+        let activated = engine::activate(self.store, md, call.clock.now())?;
         let why = match activated {
             Activated::Done => {
                 crate::log!(

@@ -2,6 +2,7 @@
 //! The log of this half, on standard error: at info a message without an error status stands alone, others
 //! have `[file:line level][code(text)]` before it.
 
+use super::codes::description;
 use crate::cli::terminal::escaped;
 use crate::log::{Level, Record, install};
 use crate::model::outcome::status;
@@ -48,7 +49,7 @@ fn line(record: &Record<'_>, shown: u8) -> String {
     }
     let result = match record.status {
         status::OK => "ok".into(),
-        code => format!("{code}({})", super::description(code)),
+        code => format!("{code}({})", description(code)),
     };
     let level = LEVELS.iter().find(|(level, _)| *level == record.level).map_or("emerg", |(_, name)| name);
     format!("[{}:{} {level}][{result}] {text}", record.file, record.line)

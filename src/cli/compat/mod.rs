@@ -7,6 +7,7 @@
 pub mod acme;
 pub mod add;
 pub mod checks;
+mod codes;
 pub mod document;
 pub mod drive;
 pub mod list;
@@ -14,19 +15,14 @@ pub mod log;
 pub mod stored;
 pub mod update;
 
+pub use codes::{EXISTS, NOT_FOUND, NOT_IMPLEMENTED};
+
 use super::call::{Call, Failure, Outcome};
+use super::engine;
 use crate::model::outcome::status;
 use crate::store::StartStore;
 use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
-
-/// `apr_status_t` numbers of this half.
-pub const NOT_FOUND: i32 = 2;
-pub const EXISTS: i32 = 17;
-pub const NOT_IMPLEMENTED: i32 = 70023;
-
-/// Characters of a description.
-const DESCRIPTION_MAX: usize = 31;
 
 /// A command whose arguments begin with the first one that is no option.
 pub fn command(name: &'static str, about: &'static str) -> Command {
@@ -62,18 +58,9 @@ pub fn perform(
 fn document_of(output: Vec<Value>, status: i32) -> Value {
     let mut document = json!({"output": output, "status": status});
     if status != status::OK {
-        document["description"] = json!(description(status));
+        document["description"] = json!(codes::description(status));
     }
     document
-}
-
-/// The text of a status, as short as the C module cuts it.
-pub fn description(status: i32) -> String {
-    let text = match status {
-        NOT_IMPLEMENTED => "This function has not been implemented on this platform".into(),
-        _ => status::description(status),
-    };
-    text.chars().take(DESCRIPTION_MAX).collect()
 }
 
 /// A failure that was reported already.
@@ -100,17 +87,8 @@ pub fn open(call: &mut Call, command: &str) -> Result<StartStore, Failure> {
 /// The same, to change it.
 pub fn open_to_change(call: &mut Call, command: &str) -> Result<StartStore, Failure> {
     let store = open(call, command)?;
-    match store.other_holder().map_err(of_store)? {
-        None => Ok(store),
-        Some(uid) => Err(Failure::new(format!(
-            "the store belongs to the user {uid}, who could not use what another user writes"
-        ))
-        .status(status::PERMISSION_DENIED)
-        .advice(format!("Call a2md as that user: setpriv --reuid {uid} --clear-groups a2md …"))),
-    }
+    engine::check_holder(&store)?;
+    Ok(store)
 }
 
-/// A failure of the store. Its advice is part of the text.
-pub fn of_store(error: crate::store::Error) -> Failure {
-    Failure::new(error.advised()).status(error.os_error().unwrap_or(status::GENERAL))
-}
+pub use engine::of_store;

@@ -21,12 +21,12 @@ pub fn read(store: &StartStore, name: &str) -> Option<Value> {
 
 /// All of them, sorted by name.
 pub fn all(store: &StartStore) -> Result<Vec<Value>, Failure> {
-    let names = store.names(Group::Domains).map_err(of_store)?;
+    let names = store.names(Group::Domains).map_err(|error| of_store(&error))?;
     Ok(names.iter().filter_map(|name| read(store, name)).collect())
 }
 
 pub fn write(store: &StartStore, md: &Value) -> Result<(), Failure> {
-    store.write_json(Group::Domains, document::name(md), MD_FILE, md).map_err(of_store)
+    store.write_json(Group::Domains, document::name(md), MD_FILE, md).map_err(|error| of_store(&error))
 }
 
 /// The one of this name, or a failure that says there is none.

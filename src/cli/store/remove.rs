@@ -25,7 +25,7 @@ fn remove(call: &mut Call, names: &[String], is_forced: bool) -> Result<(), Fail
     }
     for name in names.iter().map(|name| name.to_ascii_lowercase()) {
         if store.exists(Group::Domains, &name).unwrap_or(false) {
-            store.purge(Group::Domains, &name).map_err(of_store)?;
+            store.purge(Group::Domains, &name).map_err(|error| of_store(&error))?;
         } else if !is_forced {
             crate::log!(Error, status = NOT_FOUND, "removing md {name}");
             return Err(failed(NOT_FOUND));

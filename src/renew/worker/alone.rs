@@ -109,7 +109,7 @@ fn finish(
                 let now = renewal.now();
                 crate::log!(
                     Info,
-                    "md[{}]: the CA has been {} since {}",
+                    "md[{}] while[Waiting for the CA, which has been {} since {}]",
                     renewal.name(),
                     waiting.what,
                     waiting.since.to_http_date()
