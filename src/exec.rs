@@ -10,7 +10,7 @@ mod spawn;
 
 pub use environment::Environment;
 pub use other_user::run_as;
-pub use signals::on_end;
+pub use signals::stop_on_signals;
 
 use crate::log::plain;
 use crate::time::Clock;

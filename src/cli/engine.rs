@@ -81,8 +81,8 @@ pub fn connect(route: &Route, stop: &StopFlag) -> Result<Arc<dyn Transport>, htt
 /// started.
 pub fn stop_on_signals() -> StopFlag {
     let stop = StopFlag::default();
-    let raised = stop.clone();
-    exec::on_end(move || raised.raise());
+    // Without it, a signal ends this process at once.
+    let _ = exec::stop_on_signals(stop.clone());
     stop
 }
 

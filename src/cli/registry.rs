@@ -4,24 +4,8 @@
 use super::call::{Call, Half, Outcome, SubCommand};
 use super::compat::{acme, add, drive, list, update};
 use super::{
-    account, check, completions, dns, doctor, forget, gc, man, rehearse, renew, revoke, rollback, status,
-    store,
-};
-use super::{
-    account, check, completions, dns, doctor, forget, gc, man, rehearse, renew, revoke, rollback, status,
-    store,
-};
-use super::{
-    account, check, completions, dns, doctor, forget, gc, man, renew, revoke, rollback, status, store,
-};
-use super::{
-    account, check, completions, dns, doctor, forget, gc, man, renew, revoke, rollback, status, store,
-};
-use super::{
-    account, check, completions, dns, doctor, forget, gc, man, renew, revoke, rollback, status, store,
-};
-use super::{
-    account, check, completions, dns, doctor, forget, gc, man, renew, revoke, rollback, status, store,
+    account, check, completions, dns, doctor, export, forget, gc, import, man, rehearse, renew, revoke,
+    rollback, status, store,
 };
 use clap::{ArgMatches, Command};
 
@@ -52,6 +36,8 @@ pub const COMMANDS: &[Entry] = &[
     operator(revoke::define, revoke::run),
     operator(rollback::define, rollback::run),
     operator(account::define, account::run),
+    operator(import::define, import::run),
+    operator(export::define, export::run),
     operator(dns::define, dns::run),
     operator(forget::define, forget::run),
     operator(gc::define, gc::run),

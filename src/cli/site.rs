@@ -13,7 +13,7 @@ pub use select::names_or_all;
 
 use super::call::{Call, Failure};
 use crate::config::Configuration;
-use crate::store::{Error, StartStore};
+use crate::store::{Error, Owner, StartStore};
 use crate::time::Timestamp;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +43,28 @@ impl Site {
         }
         let store = StartStore::open_existing(&dir).map_err(|error| of_store(&dir, &error))?;
         Ok(Site { dir, found_by: by, store, configuration, now: call.clock.now() })
+    }
+}
+
+impl Site {
+    /// The same, but where the configuration names a store that is not there yet, it is made, as the next start
+    /// of httpd would.
+    pub fn open_or_make(call: &Call) -> Result<Self, Failure> {
+        let search::Found { dir, by, configuration } = search::find(call)?;
+        let is_missing = || StartStore::open_existing(&dir).is_err_and(|error| error.is_not_found());
+        if let Some(configuration) = configuration.filter(|_| is_missing()) {
+            let owner = configuration.user.map(|(uid, gid)| Owner { uid, gid });
+            let store = StartStore::open(&dir, owner).map_err(|error| of_store(&dir, &error))?;
+            call.step(&format!("store: {} ({by}), made now", dir.display()));
+            return Ok(Site {
+                dir,
+                found_by: by,
+                store,
+                configuration: Some(configuration),
+                now: call.clock.now(),
+            });
+        }
+        Site::open(call)
     }
 }
 

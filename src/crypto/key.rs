@@ -66,7 +66,7 @@ impl PrivateKey {
         PrivateKey::from_pkcs8(&der)
     }
 
-    fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
+    pub(super) fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
         if !key_form::is_safe(der) {
             let text =
                 "there is no private key in it that can be used: RSA of at most 16384 bits, or a named curve";
@@ -83,6 +83,11 @@ impl PrivateKey {
     /// PKCS#8, encrypted with AES-256-CBC.
     pub fn seal(&self, pass_phrase: &[u8]) -> Result<Vec<u8>, Error> {
         Ok(self.0.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), pass_phrase)?)
+    }
+
+    /// The DER of its SubjectPublicKeyInfo.
+    pub fn public_der(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.0.public_key_to_der()?)
     }
 
     /// Whether [`generate`](Self::generate) can make such a key.

@@ -12,6 +12,7 @@ pub mod der;
 pub mod extension;
 #[cfg(test)]
 pub mod fixture;
+pub mod foreign_key;
 pub mod hmac;
 pub mod identity;
 pub mod jws;
@@ -20,6 +21,7 @@ mod key_form;
 mod key_info;
 pub mod path;
 pub mod pem;
+pub mod pkcs12;
 mod places;
 pub mod scratch;
 mod sealed;

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The signals that end a program from outside, for one that tidies up first. Never for a process of httpd,
-//! which handles signals itself.
+//! Signals that ask a process to end, for programs of our own that go on until then. httpd's processes have
+//! its handlers and never come here.
 
+use crate::time::StopFlag;
 use nix::sys::signal::{SigSet, Signal};
+use std::io;
+use std::thread;
 
-/// Calls `act` once, in a thread of its own, when a signal asks this process to end; the process then ends by
-/// itself. Call it before any other thread is started: threads inherit that these signals are blocked, and
-/// commands do not.
-pub fn on_end(act: impl FnOnce() + Send + 'static) {
+/// Raises `stop` on SIGTERM, SIGINT or SIGHUP, which no longer end this process by themselves. To be called
+/// before any other thread is started.
+pub fn stop_on_signals(stop: StopFlag) -> io::Result<()> {
     let mut signals = SigSet::empty();
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|signal| signals.add(signal));
-    if signals.thread_block().is_ok() {
-        std::thread::spawn(move || {
-            if signals.wait().is_ok() {
-                act();
-            }
-        });
-    }
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().for_each(|signal| signals.add(signal));
+    signals.thread_block()?;
+    let wait = move || {
+        // Fails only for signals that cannot be waited for.
+        let _ = signals.wait();
+        stop.raise();
+    };
+    thread::Builder::new().name("signals".into()).spawn(wait)?;
+    Ok(())
 }

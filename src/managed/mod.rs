@@ -9,6 +9,7 @@ pub mod fit;
 #[cfg(test)]
 pub mod fixture;
 pub mod gate;
+pub mod handed_in;
 pub mod live_set;
 pub mod published;
 pub mod requests;

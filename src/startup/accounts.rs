@@ -226,6 +226,26 @@ impl Accounts {
         }
     }
 
+    /// The folder of the account with this URL.
+    pub fn folder_of(&self, url: &str) -> Option<&str> {
+        self.by_url.get(url).map(String::as_str)
+    }
+
+    /// Adds an account that was registered elsewhere, unless it is here already. Gives its folder and whether
+    /// that is new; `None`: no number is free.
+    pub fn take_in(
+        &mut self,
+        store: &StartStore,
+        json: &Value,
+        key: &PrivateKey,
+    ) -> Result<Option<(String, bool)>, Error> {
+        let (Some(url), Some(ca_url)) = (text(json, "url"), text(json, "ca-url")) else { return Ok(None) };
+        if let Some(folder) = self.by_url.get(&url) {
+            return Ok(Some((folder.clone(), false)));
+        }
+        Ok(self.save(store, &ca_url, json, key)?.map(|folder| (folder, true)))
+    }
+
     /// Writes a new account to a folder of its own in `accounts`, if any number is free.
     pub fn save(
         &mut self,
@@ -299,6 +319,30 @@ mod tests {
 
     fn all(_: &str, _: Option<&str>) -> bool {
         true
+    }
+
+    #[test]
+    fn an_account_from_elsewhere_is_taken_in_once_wherever_the_process_dies() {
+        let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        for steps in 0.. {
+            let lab = Lab::new();
+            let fuse = crate::store::Fuse::after(usize::MAX);
+            let dying = lab.dying_by(&fuse);
+            let mut accounts = Accounts::read(&dying).unwrap();
+            fuse.blow_after(steps);
+            let is_done = accounts.take_in(&dying, &account(1), &key).is_ok();
+            let mut accounts = Accounts::read(&lab.store).unwrap();
+            let (folder, is_new) = accounts.take_in(&lab.store, &account(1), &key).unwrap().unwrap();
+            assert_eq!(folder, "ACME-ca.test-0000");
+            assert!(!is_done || !is_new);
+            let read = lab.store.read_key(Group::Accounts, &folder, ACCOUNT_KEY_FILE).unwrap().unwrap();
+            assert!(read.pkey().public_eq(key.pkey()));
+            assert_eq!(lab.store.names(Group::Accounts).unwrap().len(), 1);
+            if is_done {
+                assert!(steps > 5, "{steps}");
+                return;
+            }
+        }
     }
 
     #[test]

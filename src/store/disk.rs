@@ -4,6 +4,7 @@
 //! workers write, symbolic links are not followed and only plain files are read. Every file is written whole
 //! or not at all.
 
+mod foreign;
 mod fuse;
 mod listing;
 mod lock_file;
@@ -14,6 +15,7 @@ pub(super) mod rights;
 #[cfg(feature = "cli")]
 mod stream;
 
+pub use foreign::LockedFolder;
 pub use fuse::Fuse;
 pub use listing::Stamp;
 #[cfg(feature = "cli")]

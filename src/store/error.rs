@@ -13,6 +13,9 @@ pub enum Error {
     /// The file exists, but its type or content is not the expected one.
     #[error("{} is damaged: {reason}", path.display())]
     Garbage { path: PathBuf, reason: String },
+    /// A file or folder of others that cannot be trusted, or is not what it should be.
+    #[error("{} is not used: {reason}", path.display())]
+    Refused { path: PathBuf, reason: String },
     /// The text cannot name a folder or a file of the store.
     #[error("'{}' cannot name anything in the store", .0.escape_debug())]
     Name(String),
@@ -41,6 +44,10 @@ impl Error {
 
     pub(super) fn garbage(path: &Path, reason: impl ToString) -> Self {
         Error::Garbage { path: path.to_path_buf(), reason: reason.to_string() }
+    }
+
+    pub(super) fn refused(path: &Path, reason: impl ToString) -> Self {
+        Error::Refused { path: path.to_path_buf(), reason: reason.to_string() }
     }
 
     /// The file or folder, or the whole store, is not there.
@@ -96,7 +103,7 @@ impl Error {
             ),
             Error::Crypto { .. } => crate::crypto::ADVICE.into(),
             Error::Name(_) => "Rename the managed domain (MDomain): the store cannot hold this name.".into(),
-            Error::BadKey { .. } | Error::NewerVersion { .. } => return None,
+            Error::BadKey { .. } | Error::NewerVersion { .. } | Error::Refused { .. } => return None,
         })
     }
 }

@@ -19,6 +19,7 @@ mod layout;
 mod lock;
 mod migrate;
 mod opening;
+pub mod outside;
 mod owners;
 mod place;
 mod present;

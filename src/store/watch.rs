@@ -2,7 +2,7 @@
 //! Decides from the stamps of folders which of them to read again, so that a monitor that asks every few
 //! seconds costs little and sees nothing older than a second.
 
-use super::{Stamp, WorkGroup, WorkStore};
+use super::{Group, Stamp, StartStore, WorkGroup, WorkStore};
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -67,10 +67,16 @@ impl Watched {
     }
 }
 
+impl StartStore {
+    /// Changes with the folder of a name; `None` where it is not there or cannot be read.
+    pub fn stamp(&self, group: Group, name: &str) -> Option<Stamp> {
+        self.layout.folder(group, name).ok().flatten()?.stamp().ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::StartStore;
 
     #[test]
     fn what_changed_just_before_it_was_read_is_read_again_under_the_same_stamp() {

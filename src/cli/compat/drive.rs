@@ -199,7 +199,6 @@ impl Drive<'_> {
             Activated::Outdone => "clients would get less from them than from those in use".into(),
             Activated::Withdrawn => "they were revoked or replaced by an operator".into(),
             Activated::OfOtherNames => "they are for none of the names of the managed domain".into(),
-            Activated::Withdrawn => "they were revoked or replaced by a2md".into(),
             Activated::Nothing | Activated::Unfinished => "they are not complete in staging".into(),
         };
         Err(Failure::new(format!("md[{name}]: the new certificates are not put into use: {why}")))

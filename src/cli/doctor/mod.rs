@@ -131,7 +131,10 @@ fn subjects(site: &Site, names: &[String]) -> Result<Vec<Subject>, Failure> {
     let plain = |name: &str| Subject { name: name.into(), names: vec![name.into()], managed: None };
     let mut subjects: Vec<Subject> = Vec::new();
     if names.is_empty() {
-        let is_used = |managed: &&Managed| site.is_configured(&managed.md.name) != Some(false);
+        let configured = site.configured_names();
+        let is_used = |managed: &&Managed| {
+            configured.as_ref().is_none_or(|names| names.contains(managed.md.name.as_str()))
+        };
         subjects.extend(mds.iter().filter(is_used).map(of_md));
         let stored = site.store.names(Group::Domains).unwrap_or_default();
         let is_damaged = |name: &&String| site.store.read_json(Group::Domains, name, MD_FILE).is_err();

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Prints the outcome of a pass, for people or as JSON. Nothing secret is in it.
+
+use super::pass::{Export, Passed};
+use crate::cli::call::{Call, Failure};
+use serde_json::json;
+
+/// Prints the outcome of one pass.
+pub fn print(call: &mut Call, export: &Export, passed: &Passed) -> Result<(), Failure> {
+    if let Some(doubt) = &passed.doubt {
+        call.complain(&format!("{}: the set in use is taken from domains: {doubt}", passed.md));
+    }
+    let ran = passed.ran.as_ref();
+    if call.options.json {
+        let (outcome, printed) =
+            (ran.map(|ran| ran.outcome.as_ref().map_err(ToString::to_string)), ran.map(|ran| &ran.printed));
+        return call.print_document(&json!({
+            "schema": 1,
+            "name": passed.md,
+            "to": export.dir.display().to_string(),
+            "format": export.formats.iter().map(|format| format.token()).collect::<Vec<_>>(),
+            "source": passed.source.token(),
+            "valid-until": passed.until.to_http_date(),
+            "changed": passed.is_changed,
+            "files": passed.files,
+            "run": outcome.map(|outcome| json!({
+                "succeeded": outcome.is_ok(), "error": outcome.err(), "printed": printed,
+            })),
+        }));
+    }
+    let dir = export.dir.display();
+    let until = passed.until.to_http_date();
+    if passed.is_changed {
+        call.say(&format!(
+            "{}: {} written to {dir}, valid until {until}",
+            passed.md,
+            passed.files.join(", ")
+        ));
+    } else {
+        call.say(&format!("{}: the files in {dir} are up to date, valid until {until}", passed.md));
+    }
+    let Some(ran) = ran else { return Ok(()) };
+    match &ran.outcome {
+        Ok(()) => call.say("The command has succeeded."),
+        Err(error) => call.complain(&format!("a2md: the files are in place, but {error}")),
+    }
+    if !ran.printed.is_empty() {
+        call.complain(&ran.printed);
+    }
+    Ok(())
+}
