@@ -150,11 +150,26 @@ fn faults_of(entry: &Entry, holders: Holders) -> [Option<Fault>; 2] {
         () if is == expected => None,
         () if is_plain_key(entry) && is & 0o077 != 0 => Some(Fault::KeyRead { is, expected }),
         () if is & 0o022 != 0 => Some(Fault::Written { is, expected }),
-        () if expected & !is != 0 => Some(Fault::Closed { is, expected }),
+        () if lacks(entry, expected, holders) => Some(Fault::Closed { is, expected }),
         // Somebody can read what is no secret.
         () => None,
     };
     [owner, mode]
+}
+
+/// Whether the mode keeps its owner from it, or workers from accounts, which are not theirs.
+fn lacks(entry: &Entry, expected: u32, holders: Holders) -> bool {
+    let missing = expected & !entry.mode;
+    let is_account = matches!(
+        entry.place,
+        Some(
+            Place::GroupFolder(Group::Accounts)
+                | Place::Folder(Group::Accounts, _)
+                | Place::File(Group::Accounts, ..)
+        )
+    );
+    let is_others = entry.uid != holders.workers.uid && entry.gid != holders.workers.gid;
+    missing & 0o700 != 0 || (is_account && is_others && missing & 0o007 != 0)
 }
 
 /// Whether it is a private key that is not encrypted, or the key of the store.
@@ -334,6 +349,9 @@ mod tests {
             ),
             (entry("ocsp", Sort::Folder, 33, 0o777), Some(Fault::Written { is: 0o777, expected: 0o755 })),
             (entry("ocsp", Sort::Folder, 33, 0o500), Some(Fault::Closed { is: 0o500, expected: 0o755 })),
+            // As the C module has it.
+            (entry("ocsp", Sort::Folder, 33, 0o750), None),
+            (entry("accounts", Sort::Folder, 0, 0o700), Some(Fault::Closed { is: 0o700, expected: 0o755 })),
             (entry("staging/a.test/x", Sort::Link, 33, 0o777), Some(Fault::Link)),
             (entry("domains/a.test", Sort::Link, 0, 0o777), None),
             (entry("notes.txt", Sort::File, 0, 0o644), Some(Fault::Stray)),
