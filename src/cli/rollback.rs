@@ -147,8 +147,7 @@ fn list(call: &mut Call, md: &Md, in_use: Option<&Set>, archived: &[Set], withdr
     };
     let rows: Vec<_> = rows.iter().map(row).collect();
     let head = ["N", "serial", "keys", "from", "until", "replaced", ""];
-    let table = call.terminal.table(&head, &rows);
-    call.write_as_it_is(table.as_bytes())?;
+    call.write_as_it_is(call.terminal.table(&head, &rows).as_bytes())?;
     Ok(0)
 }
 

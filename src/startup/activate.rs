@@ -169,7 +169,7 @@ impl<'s> Activation<'s> {
         if let Some((live, reason)) = objected {
             report_objection(&name, &reason);
             // Children serve sets that a child has tried.
-            if !live.is_tried() || self.is_withdrawn(md, stored, &live) {
+            if !live.is_tried() || self.is_withdrawn(md, stored, live) {
                 staging::purge(self.store, &name)?;
             }
             return Ok(Activated::Nothing);
