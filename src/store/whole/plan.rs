@@ -11,7 +11,8 @@ use crate::store::place::file_name;
 /// Files in the store's own folder that an archive has; the key comes first.
 pub const ROOT_SAVED: [&str; 3] = [STORE_FILE, "httpd.json", "trial-ended.json"];
 /// Those that are of no use later.
-const ROOT_PASSING: [&str; 4] = ["store.lock", "trial.lock", "trial.json", "trial-loading.json"];
+const ROOT_PASSING: [&str; 5] =
+    ["store.lock", "trial.lock", "trial.json", "trial-loading.json", "rehearsals.json"];
 
 /// Folders that have files and no folders.
 pub const FLAT: [Flat; 4] = [
@@ -184,6 +185,7 @@ mod tests {
             ("md_store.json", true),
             ("trial-ended.json", true),
             ("trial.json", false),
+            ("rehearsals.json", false),
             ("store.lock", false),
             ("domains", false),
             ("domains/*.a.test/privkey.p-256.pem", true),
