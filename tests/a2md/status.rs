@@ -14,8 +14,11 @@ use support::{Config, Lab, SOON, module, open_lab, wait_for};
 
 const DAY: i64 = 86_400;
 
-/// Domains in all situations, with the word for each.
-const CASES: [(&str, Option<(i64, i64)>, &str, &str); 9] = [
+/// Its name, the days from and until which its certificate is valid, directives, and the word for it.
+type Case = (&'static str, Option<(i64, i64)>, &'static str, &'static str);
+
+/// Domains in all situations.
+const CASES: [Case; 9] = [
     ("ok.test", Some((-5, 85)), "MDRenewMode auto", "ok"),
     ("renewing.test", Some((-70, 20)), "", "renewing"),
     ("failing.test", Some((-70, 20)), "MDCertificateAuthority https://127.0.0.1:1/dir", "renewal-failing"),
