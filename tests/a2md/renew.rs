@@ -40,6 +40,10 @@ impl Site {
         wait_for("the first certificate", SOON, || {
             site.httpd.served(NAME, &site.pebble, &[]).verified.then_some(())
         });
+        // One process after the other takes it up.
+        wait_for("the certificate in all processes", SOON, || {
+            (0..10).all(|_| site.httpd.served(NAME, &site.pebble, &[]).verified).then_some(())
+        });
         site
     }
 

@@ -194,7 +194,11 @@ impl Requests {
             let removed = store.remove(group, &name, presented::FILE);
             let folder = answers::Folder { store, group, name: &name };
             if let Err(error) = removed.and_then(|()| folder.remove_if_empty()) {
-                crate::log!(Warn, "{name}: what was put up for a minute stays: {}", error.advised());
+                crate::log!(
+                    Warn,
+                    "what an operator put up at {name} for a minute stays: {}",
+                    error.advised()
+                );
             }
         }
     }
