@@ -138,15 +138,7 @@ fn choose(
         plan.passed.extend(fitting.iter().map(|(at, _)| (*at, why.clone())));
         return;
     }
-    let (bad, good): (Vec<_>, Vec<_>) =
-        fitting.into_iter().partition(|(_, bundle)| (view.is_withdrawn)(name, bundle.chain.leaf()));
-    let why = format!("an operator has withdrawn it for {name}");
-    plan.passed.extend(bad.iter().map(|(at, _)| (*at, why.clone())));
-    let (good, bad): (Vec<_>, Vec<_>) =
-        good.into_iter().partition(|(_, bundle)| bundle.info.must_staple == managed.md.must_staple);
-    let why = format!("must-staple does not match the configuration of {name} (MDMustStaple)");
-    plan.passed.extend(bad.iter().map(|(at, _)| (*at, why.clone())));
-    let mut fitting = good;
+    let mut fitting = usable(plan, managed, fitting, view);
     // The one that is valid for longest comes first.
     fitting.sort_by_key(|(_, bundle)| std::cmp::Reverse(bundle.info.not_after));
     let keys = managed.md.keys();
@@ -163,32 +155,42 @@ fn choose(
             plan.passed.push((*at, why));
         }
     }
-    let Some(bundles) = chosen
-        .iter()
-        .map(|(at, spec)| {
-            let bundle = fitting.iter().find(|(other, _)| other == at)?;
-            Some((spec.clone(), bundle.1.info.clone()))
-        })
-        .collect::<Option<Vec<_>>>()
-        .filter(|bundles| !bundles.is_empty())
-    else {
-        return;
-    };
+    let info = |at: &usize| Some(fitting.iter().find(|(other, _)| other == at)?.1.info.clone());
+    let bundles: Option<Vec<_>> = chosen.iter().map(|(at, spec)| Some((spec.clone(), info(at)?))).collect();
+    let Some(bundles) = bundles.filter(|bundles| !bundles.is_empty()) else { return };
     if let Some(why) = needless(managed, &bundles, (view.staged)(name), now) {
         plan.passed.extend(chosen.iter().map(|(at, _)| (*at, why.clone())));
         return;
     }
     if !is_configured || chosen.len() < keys.len() {
         let found: Vec<KeySpec> = bundles.into_iter().map(|(spec, _)| spec).collect();
+        let (keys, found) = (directive(&keys), directive(&found));
         plan.advice.push(format!(
-            "{name} is configured to have {}, and what is imported has {}: the renewal orders at once. To avoid \
-             that: MDPrivateKeys {}",
-            directive(&keys),
-            directive(&found),
-            directive(&found)
+            "{name} is configured to have {keys}, and what is imported has {found}: the renewal orders at once. To \
+             avoid that: MDPrivateKeys {found}"
         ));
     }
     plan.takes.push(Take { md, sets: chosen });
+}
+
+/// Those that an operator has not withdrawn, and that are as the domain is configured; the plan says why the
+/// others are passed over.
+fn usable<'b>(
+    plan: &mut Plan,
+    managed: &Managed,
+    fitting: Vec<(usize, &'b Bundle)>,
+    view: View<'_>,
+) -> Vec<(usize, &'b Bundle)> {
+    let name = &managed.md.name;
+    let (bad, good): (Vec<_>, Vec<_>) =
+        fitting.into_iter().partition(|(_, bundle)| (view.is_withdrawn)(name, bundle.chain.leaf()));
+    let why = format!("an operator has withdrawn it for {name}");
+    plan.passed.extend(bad.iter().map(|(at, _)| (*at, why.clone())));
+    let (good, bad): (Vec<_>, Vec<_>) =
+        good.into_iter().partition(|(_, bundle)| bundle.info.must_staple == managed.md.must_staple);
+    let why = format!("must-staple does not match the configuration of {name} (MDMustStaple)");
+    plan.passed.extend(bad.iter().map(|(at, _)| (*at, why.clone())));
+    good
 }
 
 /// Why a domain has nothing of these certificates.

@@ -40,7 +40,30 @@ impl Report<'_> {
         if call.options.json {
             return call.print_document(&self.to_json());
         }
-        let mut rows: Vec<Vec<(String, Style)>> = Vec::new();
+        let rows = [self.rows_of_sets(), self.rows_of_accounts()].concat();
+        let table = call.terminal.table(&["found", "for", "", ""], &rows);
+        call.write_as_it_is(table.as_bytes())?;
+        for (name, asked) in self.asked.iter().filter(|(_, asked)| asked.is_running) {
+            call.say(&format!("{name}: {}", asked.text));
+        }
+        for advice in &self.plan.advice {
+            call.say(&format!("\n{advice}"));
+        }
+        for hindrance in self.hindrances {
+            call.say(&format!("\n{}\n  {}", hindrance.what, hindrance.remedy));
+        }
+        let lines = plan::lines(&self.found.sets, &self.plan.uncovered, &self.found.accounts);
+        if !lines.is_empty() {
+            call.say("\nFor the names that no managed domain has, add these lines to the configuration, call this again, and \
+                      then reload httpd:\n");
+            lines.iter().for_each(|line| call.say(line));
+        }
+        call.say(&format!("\n{}", self.end()));
+        Ok(())
+    }
+
+    fn rows_of_sets(&self) -> Vec<Vec<(String, Style)>> {
+        let mut rows = Vec::new();
         for line in self.lines() {
             let (word, style) = match line.state {
                 "staged" => ("staged", Style::Good),
@@ -64,6 +87,11 @@ impl Report<'_> {
                 (until, Style::Plain),
             ]);
         }
+        rows
+    }
+
+    fn rows_of_accounts(&self) -> Vec<Vec<(String, Style)>> {
+        let mut rows = Vec::new();
         for (account, carried) in self.found.accounts.iter().zip(self.carried) {
             let (word, style, detail) = match carried {
                 Carried::Imported(folder) => ("imported", Style::Good, format!("accounts/{folder}")),
@@ -78,25 +106,7 @@ impl Report<'_> {
                 (detail, Style::Plain),
             ]);
         }
-        let table = call.terminal.table(&["found", "for", "", ""], &rows);
-        call.write_as_it_is(table.as_bytes())?;
-        for (name, asked) in self.asked.iter().filter(|(_, asked)| asked.is_running) {
-            call.say(&format!("{name}: {}", asked.text));
-        }
-        for advice in &self.plan.advice {
-            call.say(&format!("\n{advice}"));
-        }
-        for hindrance in self.hindrances {
-            call.say(&format!("\n{}\n  {}", hindrance.what, hindrance.remedy));
-        }
-        let lines = plan::lines(&self.found.sets, &self.plan.uncovered, &self.found.accounts);
-        if !lines.is_empty() {
-            call.say("\nFor the names that no managed domain has, add these lines to the configuration, call this again, and \
-                      then reload httpd:\n");
-            lines.iter().for_each(|line| call.say(line));
-        }
-        call.say(&format!("\n{}", self.end()));
-        Ok(())
+        rows
     }
 
     /// The last line.

@@ -82,29 +82,11 @@ fn outward(entry: &Entry, survey: &Survey, now: Timestamp) -> Option<Fault> {
             "no file of the store has this name: look who has put it there",
         ));
     };
-    match entry.sort {
-        Sort::Link if place.is_of_workers() => {
-            return Some(Fault::new(
-                path,
-                "link",
-                "a symbolic link, which is not followed where httpd's User writes",
-            ));
-        }
-        Sort::Link => return None,
-        Sort::Other => return Some(Fault::new(path, "stray", "neither a file nor a folder")),
-        Sort::File | Sort::Folder if (entry.sort == Sort::Folder) != place.is_folder() => {
-            let what =
-                if place.is_folder() { "a file in place of a folder" } else { "a folder in place of a file" };
-            return Some(Fault::new(path, "stray", what));
-        }
-        Sort::File | Sort::Folder => {}
+    if entry.sort == Sort::Link && !place.is_of_workers() {
+        return None;
     }
-    if entry.has_other_names && place.is_of_workers() {
-        return Some(Fault::new(
-            path,
-            "link",
-            "it has another name elsewhere (a hard link): replace it by a copy",
-        ));
+    if let Some((kind, what)) = misplaced(entry, place) {
+        return Some(Fault::new(path, kind, what));
     }
     let rights = entry.wrong_rights(survey.holders)?;
     let mut what = Vec::new();
@@ -116,6 +98,20 @@ fn outward(entry: &Entry, survey: &Survey, now: Timestamp) -> Option<Fault> {
     }
     let kind = "rights";
     Some(Fault::new(path, kind, what.join("; ")).mended_by(Mend::Rights(entry.clone(), rights)))
+}
+
+/// What is not of the kind that its place is for.
+fn misplaced(entry: &Entry, place: &Place) -> Option<(&'static str, &'static str)> {
+    match entry.sort {
+        Sort::Link => Some(("link", "a symbolic link, which is not followed where httpd's User writes")),
+        Sort::Other => Some(("stray", "neither a file nor a folder")),
+        Sort::File if place.is_folder() => Some(("stray", "a file in place of a folder")),
+        Sort::Folder if !place.is_folder() => Some(("stray", "a folder in place of a file")),
+        Sort::File | Sort::Folder if entry.has_other_names && place.is_of_workers() => {
+            Some(("link", "it has another name elsewhere (a hard link): replace it by a copy"))
+        }
+        Sort::File | Sort::Folder => None,
+    }
 }
 
 /// Swaps that a process has not ended: `tmp` has the set, and `domains` has not.

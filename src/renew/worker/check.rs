@@ -224,17 +224,7 @@ fn perform(facts: &mut Facts<'_>, running: &mut Running<'_>, action: Action) -> 
             Next::At(look_at)
         }
         Action::Retry { ca, until, is_long, look_at } => {
-            let state = match running.job.waiting {
-                Some(_) => RequestState::Running,
-                None => RequestState::Refused,
-            };
-            running.answer(state, Some(waits_text(&running.job, until)));
-            if let Some(ca) = ca {
-                renewal.note_asked(&ca);
-            }
-            if is_long {
-                log_wait(renewal, until, "its next try is then");
-            }
+            await_retry(renewal, running, ca, until, is_long);
             Next::At(look_at)
         }
         Action::SpareCa { ca, until, look_at } => {
@@ -253,6 +243,26 @@ fn perform(facts: &mut Facts<'_>, running: &mut Running<'_>, action: Action) -> 
                 next @ Next::At(_) => next.or_sooner(late_at),
             }
         }
+    }
+}
+
+fn await_retry(
+    renewal: &Renewal<'_>,
+    running: &mut Running<'_>,
+    ca: Option<String>,
+    until: Timestamp,
+    is_long: bool,
+) {
+    let state = match running.job.waiting {
+        Some(_) => RequestState::Running,
+        None => RequestState::Refused,
+    };
+    running.answer(state, Some(waits_text(&running.job, until)));
+    if let Some(ca) = ca {
+        renewal.note_asked(&ca);
+    }
+    if is_long {
+        log_wait(renewal, until, "its next try is then");
     }
 }
 
@@ -303,6 +313,25 @@ fn begin_request(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Result<(),
     running.show()
 }
 
+/// The command for `renewing` may refuse it. `Err`: when to look again.
+fn note_begin(
+    renewal: &Renewal<'_>,
+    running: &mut Running<'_>,
+    triggered: Option<String>,
+) -> Result<(), Next> {
+    let commands = &renewal.settings().commands;
+    let now = renewal.now();
+    if let Err(failed) = commands.fire(&Event::Renewing, &mut running.job, renewal.clock()) {
+        return Err(if failed.is_stopped { Next::Never } else { postponed(renewal, running, failed) });
+    }
+    running.job.note(now, "starting", None, None);
+    running.job.last_run = Some(now);
+    if triggered.is_some() {
+        running.job.note(now, "progress", None, triggered);
+    }
+    Ok(())
+}
+
 /// `triggered`: for the job's log, why it is renewed.
 fn renew(
     renewal: &Renewal<'_>,
@@ -323,17 +352,10 @@ fn renew(
         return failed(renewal, running, None, &error);
     }
     // One that has begun is not begun again while its CA is at work.
-    if running.job.waiting.is_none() {
-        let commands = &renewal.settings().commands;
-        let now = renewal.now();
-        if let Err(failed) = commands.fire(&Event::Renewing, &mut running.job, renewal.clock()) {
-            return if failed.is_stopped { Next::Never } else { postponed(renewal, running, failed) };
-        }
-        running.job.note(now, "starting", None, None);
-        running.job.last_run = Some(now);
-        if triggered.is_some() {
-            running.job.note(now, "progress", None, triggered);
-        }
+    if running.job.waiting.is_none()
+        && let Err(next) = note_begin(renewal, running, triggered)
+    {
+        return next;
     }
     running.job.next_run = None;
     let outcome = issue::renew(renewal, running, &attempt.ca);

@@ -59,8 +59,11 @@ pub fn look(asked: &Asked<'_>, look_up: &LookUp<'_>, now: Timestamp) -> Finding 
             );
         }
     };
-    let record = record_name(&found.domain);
-    match found.verdict {
+    judged(asked, &record_name(&found.domain), found.verdict)
+}
+
+fn judged(asked: &Asked<'_>, record: &str, verdict: Verdict) -> Finding {
+    match verdict {
         Verdict::Fine { until: None } => {
             Finding::works(CHECK, asked.name, format!("{record} is there and has no end."))
         }

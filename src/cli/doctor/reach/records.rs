@@ -243,16 +243,7 @@ fn at_servers(
             }
             Answer::Refusal(reason) => {
                 faults += 1;
-                out.push(Finding::fails(
-                    "dns-01-servers",
-                    asked.name,
-                    format!("The name server {} does not answer for {}: {reason}.", server.name, place.name),
-                    format!(
-                        "Have {} serve the zone, or remove it from the NS records of the zone and of its parent: a CA may ask \
-                         any of them.",
-                        server.name
-                    ),
-                ));
+                out.push(lame(asked, place, server, &reason));
             }
             Answer::Silence(reason) => {
                 faults += 1;
@@ -277,6 +268,19 @@ fn at_servers(
         }
         _ => {}
     }
+}
+
+fn lame(asked: &Asked<'_>, place: &Place, server: &NameServer, reason: &str) -> Finding {
+    Finding::fails(
+        "dns-01-servers",
+        asked.name,
+        format!("The name server {} does not answer for {}: {reason}.", server.name, place.name),
+        format!(
+            "Have {} serve the zone, or remove it from the NS records of the zone and of its parent: a CA may ask any \
+             of them.",
+            server.name
+        ),
+    )
 }
 
 /// What a name server has, by the first of its addresses that answers.
