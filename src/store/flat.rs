@@ -48,7 +48,7 @@ impl StartStore {
     /// Replaces the file of a name.
     pub fn write_flat(&self, flat: Flat, name: &str, value: &Value) -> Result<(), Error> {
         let file = file_of(name)?;
-        let folder = self.layout.open_flat(flat)?;
+        let folder = self.layout.flat_to_write(flat)?;
         // Root writes for an ordinary user that starts httpd.
         let uid = folder.uid()?;
         let uid = (own_uid() == 0 && uid != 0).then_some(uid);
@@ -86,11 +86,28 @@ impl Layout {
         }
     }
 
+    /// The folder of requests is there where an httpd looks for them; what is withdrawn counts for the first one
+    /// that knows of it.
+    fn flat_to_write(&self, flat: Flat) -> Result<Folder, Error> {
+        match self.open_flat(flat) {
+            Err(error) if error.is_not_found() && flat == Flat::Withdrawn => {}
+            opened => return opened,
+        }
+        let root = setup::open_root(&self.dir, &self.fuse)?;
+        // Root makes it for an ordinary user that starts httpd.
+        let uid = root.uid_of(STORE_FILE).filter(|_| own_uid() == 0);
+        root.make_child(flat.dir_name(), Access { mode: Flat::DIR_MODE, uid, gid: None })?;
+        self.open_flat(flat)
+    }
+
     fn open_flat(&self, flat: Flat) -> Result<Folder, Error> {
-        let folder = Folder::open(&self.dir.join(flat.dir_name()), Links::Refuse, &self.fuse)?;
+        let root = || setup::open_root(&self.dir, &self.fuse);
+        let folder = match own_uid() {
+            0 => root()?.below_unless_strangers_link(flat.dir_name())?,
+            _ => Folder::open(&self.dir.join(flat.dir_name()), Links::Refuse, &self.fuse)?,
+        };
         let uid = folder.uid()?;
-        let of_store = || setup::open_root(&self.dir, &self.fuse).map(|root| root.uid_of(STORE_FILE));
-        if uid != 0 && of_store()? != Some(uid) {
+        if uid != 0 && root()?.uid_of(STORE_FILE) != Some(uid) {
             let reason = format!("it belongs to the user with number {uid}, who does not own the store");
             return Err(Error::garbage(folder.path(), reason));
         }
@@ -249,6 +266,61 @@ mod tests {
         lchown(root.join("requests"), Some(USER), None).unwrap();
         let refused = StartStore::open(&root, Some(Owner { uid: USER, gid: USER })).err().unwrap();
         assert!(refused.to_string().contains("chown -h root"), "{refused}");
+    }
+
+    #[test]
+    fn a_store_that_no_start_of_this_version_has_seen_gets_the_folder_of_withdrawn_sets() {
+        let (_dir, root, store) = store();
+        for folder in ["requests", "withdrawn"] {
+            fs::remove_dir(root.join(folder)).unwrap();
+        }
+        store.write_flat(Flat::Withdrawn, NAME, &json!(1)).unwrap();
+        assert_eq!(store.worker().read_flat(Flat::Withdrawn, NAME).unwrap(), Some(json!(1)));
+        let meta = fs::metadata(root.join("withdrawn")).unwrap();
+        assert_eq!((meta.uid(), meta.mode() & 0o7777), (own_uid(), Flat::DIR_MODE));
+        // Nobody looks for requests there.
+        assert!(store.write_flat(Flat::Requests, NAME, &json!(1)).unwrap_err().is_not_found());
+        if is_root() {
+            fs::remove_dir_all(root.join("withdrawn")).unwrap();
+            for path in ["", "md_store.json"] {
+                chown(root.join(path), Some(USER), None).unwrap();
+            }
+            store.write_flat(Flat::Withdrawn, NAME, &json!(1)).unwrap();
+            for path in ["withdrawn", "withdrawn/a.test.json"] {
+                assert_eq!(fs::metadata(root.join(path)).unwrap().uid(), USER, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn root_follows_no_link_that_an_ordinary_user_has_made() {
+        if !is_root() {
+            return;
+        }
+        let (dir, root, store) = store();
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        for path in ["", "md_store.json"] {
+            chown(root.join(path), Some(USER), None).unwrap();
+        }
+        for flat in Flat::ALL {
+            let folder = root.join(flat.dir_name());
+            fs::remove_dir(&folder).unwrap();
+            symlink(&outside, &folder).unwrap();
+            // The user may have taken root's link from elsewhere.
+            for maker in [USER, 0] {
+                lchown(&folder, Some(maker), None).unwrap();
+                let error = store.write_flat(flat, NAME, &json!(1)).unwrap_err().to_string();
+                assert!(error.contains("symbolic link") && error.contains(flat.dir_name()), "{error}");
+            }
+        }
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        // Root's link in a store of root's leads to another disk.
+        chown(&root, Some(0), None).unwrap();
+        for flat in Flat::ALL {
+            store.write_flat(flat, NAME, &json!(1)).unwrap();
+            assert_eq!(store.worker().read_flat(flat, NAME).unwrap(), Some(json!(1)));
+        }
     }
 
     #[test]

@@ -45,7 +45,8 @@ impl Layout {
         change: impl FnOnce(Option<Opened>) -> Result<Option<Opened>, E>,
     ) -> Result<(), E> {
         let folder = self.sealed_folder()?;
-        let _held = folder.lock(LOCK_FILE, PATIENCE)?.ok_or_else(|| {
+        // Root changes files here, too, and workers take the same lock afterwards.
+        let _held = folder.lock_shared(LOCK_FILE, self.sealed_access(), PATIENCE)?.ok_or_else(|| {
             Error::io("waiting for the lock", &folder.path().join(LOCK_FILE), ErrorKind::TimedOut)
         })?;
         match change(self.open_sealed(&folder, file)?)? {
@@ -78,9 +79,13 @@ impl Layout {
         let file = file_name(file)?;
         let failed = |source| Error::Crypto { path: folder.path().join(file), source };
         let sealed = sealed_bytes::seal(content, self.key.bytes(), &place(file)).map_err(failed)?;
-        let (uid, gid) = (self.owner.map(|owner| owner.uid), self.owner.map(|owner| owner.gid));
         let content = json_bytes(&json!({"sealed": BASE64URL_NOPAD.encode(&sealed)}));
-        folder.write(file, &content, Access { mode: 0o600, uid, gid })
+        folder.write(file, &content, self.sealed_access())
+    }
+
+    fn sealed_access(&self) -> Access {
+        let (uid, gid) = (self.owner.map(|owner| owner.uid), self.owner.map(|owner| owner.gid));
+        Access { mode: 0o600, uid, gid }
     }
 }
 
@@ -142,6 +147,37 @@ mod tests {
         let error = Error::Name("x".into());
         assert!(store.change_sealed(FILE, |_| Err::<Option<Opened>, _>(error)).is_err());
         assert_eq!(store.read_sealed(FILE).unwrap().unwrap().as_slice(), b"geheimnis");
+    }
+
+    #[test]
+    fn the_lock_of_changes_stays_the_workers_when_root_takes_it() {
+        let (dir, root, store) = store();
+        let lock = root.join("dns/dns.lock");
+        let check = || {
+            let meta = fs::symlink_metadata(&lock).unwrap();
+            assert!(meta.is_file() && meta.nlink() == 1 && meta.mode() & 0o7777 == 0o600);
+            assert!(!is_root() || (meta.uid(), meta.gid()) == (33, 33));
+            fs::remove_file(&lock).unwrap();
+        };
+        append(&store, "x").unwrap();
+        check();
+        // Root was killed before it gave it away.
+        fs::write(&lock, "").unwrap();
+        fs::set_permissions(&lock, fs::Permissions::from_mode(0o640)).unwrap();
+        append(&store, "x").unwrap();
+        check();
+        // Who owns the folder can put anything there.
+        let outside = dir.path().join("outside");
+        fs::write(&outside, "untouched").unwrap();
+        let before = fs::metadata(&outside).unwrap();
+        fs::hard_link(&outside, &lock).unwrap();
+        append(&store, "x").unwrap();
+        check();
+        std::os::unix::fs::symlink(&outside, &lock).unwrap();
+        append(&store, "x").unwrap();
+        check();
+        let after = fs::metadata(&outside).unwrap();
+        assert_eq!((after.uid(), after.mode()), (before.uid(), before.mode()));
     }
 
     #[test]

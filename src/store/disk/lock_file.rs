@@ -52,18 +52,28 @@ impl Folder {
     /// Takes the lock of a file until that is dropped; `None` where another holds it for longer than `within`.
     pub fn lock(&self, name: &str, within: Duration) -> Result<Option<File>, Error> {
         let file = self.open_lock(name)?;
-        let deadline = Instant::now() + within;
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(file)),
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(e) => return Err(Error::io("locking", &self.path.join(name), e)),
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            std::thread::sleep(left.min(PAUSE));
+        let is_taken = wait(within, || self.try_lock(name, &file))?;
+        Ok(is_taken.then_some(file))
+    }
+
+    /// The same of a file as [`Folder::open_shared_lock`] opens it.
+    pub fn lock_shared(&self, name: &str, access: Access, within: Duration) -> Result<Option<File>, Error> {
+        let mut held = None;
+        wait(within, || {
+            let file = self.open_shared_lock(name, access)?;
+            // One who could not open it may have put another in its place.
+            let is_taken = self.try_lock(name, &file)? && self.holds(name, &file);
+            held = is_taken.then_some(file);
+            Ok(is_taken)
+        })?;
+        Ok(held)
+    }
+
+    fn try_lock(&self, name: &str, file: &File) -> Result<bool, Error> {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+            Err(e) => Err(Error::io("locking", &self.path.join(name), e)),
         }
     }
 
@@ -72,5 +82,20 @@ impl Folder {
         let there = fs::statat(self.file.as_ref(), name, AtFlags::SYMLINK_NOFOLLOW);
         let own = file.metadata();
         own.is_ok_and(|own| there.is_ok_and(|there| (there.st_dev, there.st_ino) == (own.dev(), own.ino())))
+    }
+}
+
+/// Tries until it succeeds, for as long as `within`.
+fn wait(within: Duration, mut succeeds: impl FnMut() -> Result<bool, Error>) -> Result<bool, Error> {
+    let deadline = Instant::now() + within;
+    loop {
+        if succeeds()? {
+            return Ok(true);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        std::thread::sleep(left.min(PAUSE));
     }
 }

@@ -185,6 +185,28 @@ impl Folder {
         taken.map(drop).map_err(|e| Error::io("setting the rights of", &path, e))
     }
 
+    /// The folder `name` in here, with links below it refused. It may be a link itself where nobody could have
+    /// made or moved that but root or the user of this process.
+    pub fn below_unless_strangers_link(&self, name: &str) -> Result<Folder, Error> {
+        let path = self.path.join(name);
+        let failed = |e: Errno| Error::io("opening folder", &path, e);
+        let of_trusted = |uid: u32| uid == 0 || uid == own_uid();
+        let open = |flags: OFlags| fs::openat(self.file.as_ref(), name, FOLDER | flags, Mode::empty());
+        let fd = match open(OFlags::NOFOLLOW) {
+            // POSIX has the second one for it, Linux the first one where only folders are opened.
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let stat = fs::statat(&self.file, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+                let is_link = FileType::from_raw_mode(stat.st_mode).is_symlink();
+                if is_link && !(of_trusted(self.uid()?) && of_trusted(stat.st_uid)) {
+                    return Err(Error::garbage(&path, "it is a symbolic link that root has not made"));
+                }
+                open(OFlags::empty()).map_err(failed)?
+            }
+            opened => opened.map_err(failed)?,
+        };
+        Ok(self.below(fd.into(), path, super::Links::Refuse))
+    }
+
     /// Whether this name is a link made by another user than the one that runs this process: its target
     /// cannot be trusted.
     pub fn is_strangers_link(&self, name: &str) -> bool {
