@@ -165,8 +165,9 @@ impl<'a> Arguments<'a> {
     /// No command is started, so none has an environment.
     fn httpreq(&self) -> Result<Way, Error> {
         if self.words.iter().any(|word| word.starts_with("env=")) {
-            let fault = format_args!("env= is for hooks that are programs, {HOOK}httpreq starts none");
-            return Err(self.wrong(fault));
+            return Err(
+                self.wrong(format_args!("env= is for hooks that are programs, {HOOK}httpreq starts none"))
+            );
         }
         let count = self.words.len().clamp(1, 2);
         let (url, user) = match self.positional(count, &[])?.0 {
