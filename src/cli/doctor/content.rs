@@ -5,10 +5,10 @@
 use super::finding::{Finding, Subject};
 use crate::cli::site::Site;
 use crate::crypto::{Chain, PrivateKey};
-use crate::managed::bundle::{self, Flaw, JOB_FILE, MD_FILE};
+use crate::managed::bundle::{self, Bundle, Flaw, JOB_FILE, MD_FILE};
 use crate::managed::fit::{self, Unfit};
 use crate::managed::staging::file;
-use crate::managed::{published, serve::Certs};
+use crate::managed::{Managed, published, serve::Certs};
 use crate::model::{Job, KeySpec, Md};
 use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
@@ -24,8 +24,8 @@ pub fn look(site: &Site, subject: &Subject, now: Timestamp, out: &mut Vec<Findin
     if managed.md.has_static_files() {
         return;
     }
-    in_use(&site.store, &managed.md, now, out);
-    staged(&site.store, name, out);
+    let waiting = staged(&site.store, &managed.md, out);
+    in_use(&site.store, managed, waiting.as_ref(), now, out);
     if let Err(flaw) = published::read_at_start(&site.store, name) {
         out.extend(of_flaw("live-damaged", &format!("staging/{name}/{}", file::LIVE), &flaw));
     }
@@ -86,8 +86,15 @@ fn of_error(check: &'static str, subject: String, error: &Error) -> Finding {
     }
 }
 
-/// The certificates in `domains`.
-fn in_use(store: &StartStore, md: &Md, now: Timestamp, out: &mut Vec<Finding>) {
+/// The certificates in `domains`. `waiting`: those of a sound set in staging, which the next start puts there.
+fn in_use(
+    store: &StartStore,
+    managed: &Managed,
+    waiting: Option<&Certs>,
+    now: Timestamp,
+    out: &mut Vec<Finding>,
+) {
+    let md = &managed.md;
     let (certs, flaws) = bundle::look(store, &md.name, md);
     for flaw in &flaws {
         let check = if matches!(flaw, Flaw::Mismatch(_)) { "key-mismatch" } else { "certificate-damaged" };
@@ -97,8 +104,34 @@ fn in_use(store: &StartStore, md: &Md, now: Timestamp, out: &mut Vec<Finding>) {
         chain(store, md, &spec, out);
     }
     if flaws.is_empty() {
-        fitting(md, &certs, now, out);
+        match ahead(managed, waiting, &certs, now) {
+            Some(finding) => out.push(finding),
+            None => fitting(md, &certs, now, out),
+        }
     }
+}
+
+/// A better set than the one in `domains`, which will take its place.
+fn ahead(managed: &Managed, waiting: Option<&Certs>, certs: &Certs, now: Timestamp) -> Option<Finding> {
+    let md = &managed.md;
+    let fits = |certs: &Certs| certs.iter().all(|(_, cert)| fit::check(md, cert.as_ref(), now).is_ok());
+    let live = managed.live.load();
+    if fits(certs) {
+        return None;
+    }
+    if let Some(live) = live.as_ref().filter(|live| fits(&live.certs)) {
+        let since = live.since.to_http_date();
+        let evidence = format!(
+            "Its certificates are live since {since}, and the next start of httpd moves them to domains/{}.",
+            md.name
+        );
+        return Some(Finding::works("certificate", &md.name, evidence));
+    }
+    let evidence = format!("New certificates wait in staging/{}.", md.name);
+    let remedy = "Reload httpd (apachectl graceful), which puts them into use.".to_string();
+    waiting
+        .filter(|waiting| fits(waiting))
+        .map(|_| Finding { remedy: Some(remedy), ..Finding::works("certificate", &md.name, evidence) })
 }
 
 /// Whether the files of one key are both there, and its chain leads from certificate to issuer.
@@ -202,23 +235,31 @@ fn fitting(md: &Md, certs: &Certs, now: Timestamp, out: &mut Vec<Finding>) {
     }
 }
 
-/// A set that is finished and waits for its activation, read as a start reads it.
-fn staged(store: &StartStore, name: &str, out: &mut Vec<Finding>) {
-    if let Err(flaw) = read_staged(store, name) {
-        out.extend(of_flaw("staged-damaged", &format!("staging/{name}"), &flaw));
+/// The certificates of a set that is finished and waits for its activation, read as a start reads it.
+fn staged(store: &StartStore, md: &Md, out: &mut Vec<Finding>) -> Option<Certs> {
+    let name = md.name.as_str();
+    match read_staged(store, name) {
+        Ok(sets) => sets.map(|sets| {
+            let found = sets.into_iter().map(|set| (set.spec, set.info));
+            Certs::arrange(&md.keys(), found)
+        }),
+        Err(flaw) => {
+            out.extend(of_flaw("staged-damaged", &format!("staging/{name}"), &flaw));
+            None
+        }
     }
 }
 
-fn read_staged(store: &StartStore, name: &str) -> Result<(), Flaw> {
-    let Some(json) = store.read_json(Group::Staging, name, JOB_FILE)? else { return Ok(()) };
-    let Some(job) = Job::from_json(name, &json).filter(|job| job.finished) else { return Ok(()) };
+fn read_staged(store: &StartStore, name: &str) -> Result<Option<Vec<Bundle>>, Flaw> {
+    let Some(json) = store.read_json(Group::Staging, name, JOB_FILE)? else { return Ok(None) };
+    let Some(job) = Job::from_json(name, &json).filter(|job| job.finished) else { return Ok(None) };
     let md = store.read_json(Group::Staging, name, MD_FILE)?;
     let md = md.as_ref().and_then(Md::from_json).ok_or(Flaw::NoMd)?;
     let load = |spec: KeySpec| bundle::load(store, Group::Staging, name, &spec);
     let sets = md.keys().into_iter().map(load).collect::<Result<Vec<_>, _>>()?;
     match bundle::trial(store, &job, &md, &sets)? {
         Some(crate::model::Trial::Refused(reason)) => Err(Flaw::RefusedByHosts(reason)),
-        _ => Ok(()),
+        _ => Ok(Some(sets)),
     }
 }
 

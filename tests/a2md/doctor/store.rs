@@ -385,6 +385,24 @@ fn of_a_store_in_order_nothing_is_said() {
         assert_healthy(&doctor(&["--offline", "-d", dir, NAME]));
         planted.stage();
         assert_healthy(&doctor(&["--offline", "-d", dir]));
+        // The first set, which nothing but the next start is missing for.
+        for file in ["privkey.p-256.pem", "pubcert.p-256.pem"] {
+            fs::remove_file(planted.file(&format!("domains/a.test/{file}"))).unwrap();
+        }
+        let findings = doctor(&["--offline", "-d", dir]);
+        assert_healthy(&findings);
+        let waits = |finding: &&serde_json::Value| {
+            finding["evidence"].as_str().unwrap().contains("wait in staging/a.test")
+        };
+        assert!(
+            findings.iter().find(waits).unwrap()["remedy"].as_str().unwrap().contains("graceful"),
+            "{findings:#?}"
+        );
+        // So is one in front of a set that has expired.
+        let expired = planted.issuer.issue_for(&[NAME], openssl::pkey::Id::EC, -7200, -3600);
+        planted.put(Group::Domains, &md(NAME, &[NAME]), &expired);
+        assert_healthy(&doctor(&["--offline", "-d", dir]));
+        planted.put(Group::Domains, &md(NAME, &[NAME]), &planted.issuer.issue(&[NAME]));
         // A wait that ends in time.
         planted.job(&waiting(now().plus(DAY / 4)));
         assert_healthy(&doctor(&["--offline", "-d", dir]));
