@@ -4,29 +4,24 @@
 
 mod answers;
 
+use super::directories::Directories;
 use super::finding::{Finding, Subject, split_advice};
 use crate::acme::{self, Registration, Server, Session};
+use crate::cli::authority::route;
 use crate::cli::call::Call;
 use crate::cli::site::Site;
 use crate::crypto::PrivateKey;
-use crate::http::{self, Limits, Request, Response, Transport};
+use crate::http::{Request, Transport};
 use crate::managed::Managed;
 use crate::managed::staging::Staging;
 use crate::model::{Md, Route};
 use crate::renew::decide::error::Error;
 use crate::renew::decide::remedies::{self, Facts};
 use crate::store::WorkStore;
-use crate::sync::lock;
-use crate::time::{Clock, StopFlag, Timestamp};
 use answers::{Answers, Known};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-/// A person waits for this.
-const PATIENCE: Limits =
-    Limits { stall: Duration::from_secs(10), exchange: Duration::from_secs(30), body: http::MAX_BODY };
+use std::sync::Arc;
 
 /// A CA, the way to it, and the domains that order there.
 struct Authority<'a> {
@@ -36,10 +31,16 @@ struct Authority<'a> {
 }
 
 /// Asks all CAs of these domains.
-pub fn look(call: &mut Call, site: &Site, subjects: &[Subject], out: &mut Vec<Finding>) {
+pub fn look(
+    call: &mut Call,
+    site: &Site,
+    subjects: &[Subject],
+    directories: &mut Directories,
+    out: &mut Vec<Finding>,
+) {
     for authority in authorities(call, subjects) {
         call.step(&format!("Asking the CA {} …", authority.url));
-        authority.look(call, &site.store.worker(), out);
+        authority.look(call, &site.store.worker(), directories, out);
     }
 }
 
@@ -49,7 +50,7 @@ fn authorities<'a>(call: &Call, subjects: &'a [Subject]) -> Vec<Authority<'a>> {
     let managed = subjects.iter().filter_map(|subject| subject.managed.as_ref());
     for user in managed.filter(|managed| managed.md.left_alone().is_none()) {
         for url in &user.md.ca.urls {
-            let route = route_of(call, user);
+            let route = route(call, Some(user));
             let Route { ca_file, proxy_url, proxy_ca_file } = route.clone();
             let authority = Authority { url: url.clone(), route, users: Vec::new() };
             let key = (url.clone(), [ca_file, proxy_url, proxy_ca_file]);
@@ -59,42 +60,19 @@ fn authorities<'a>(call: &Call, subjects: &'a [Subject]) -> Vec<Authority<'a>> {
     found.into_values().collect()
 }
 
-/// As configured, else as md.json has it; options of the call come first.
-fn route_of(call: &Call, managed: &Managed) -> Route {
-    let (md, route) = (&managed.md, &managed.route);
-    let ca_file = call.options.ca_file.as_ref().map(|file| file.display().to_string());
-    let either = |one: &Option<String>, other: &Option<String>| one.clone().or_else(|| other.clone());
-    Route {
-        ca_file: ca_file.or_else(|| either(&route.ca_file, &md.ca_certs)),
-        proxy_url: call.options.proxy.clone().or_else(|| either(&route.proxy_url, &md.proxy_url)),
-        proxy_ca_file: either(&route.proxy_ca_file, &md.proxy_ca_certs),
-    }
-}
-
 impl Authority<'_> {
-    fn look(&self, call: &Call, store: &WorkStore, out: &mut Vec<Finding>) {
+    fn look(&self, call: &Call, store: &WorkStore, directories: &mut Directories, out: &mut Vec<Finding>) {
         let Some(first) = self.users.first() else { return };
-        let client = http::client::Client::new(&http::client::Options {
-            ca_file: self.route.ca_file.clone().map(Into::into),
-            proxy_url: self.route.proxy_url.clone(),
-            proxy_ca_file: self.route.proxy_ca_file.clone().map(Into::into),
-            user_agent: format!("a2md/{}", crate::VERSION),
-            limits: PATIENCE,
-            stop: StopFlag::default(),
-        });
-        let client = match client {
-            Ok(client) => client,
-            Err(error) => return out.push(self.failed("ca-route", &Error::Route(error), &first.md)),
-        };
-        let dated = Arc::new(Dated { client, clock: call.clock.clone(), seen: Mutex::default() });
-        let server = Server::connect(&self.url, dated.clone(), call.clock.clone());
-        let answered = server.map_err(Arc::new).map(Arc::new);
-        out.extend(lock(&dated.seen).and_then(|(theirs, ours)| answers::of_clock(&self.url, theirs, ours)));
-        match answered {
-            Ok(server) => self.ask(&server, dated.as_ref(), store, out),
+        let answered = directories.ask(call, &self.url, first);
+        out.extend(answered.times.and_then(|(theirs, ours)| answers::of_clock(&self.url, theirs, ours)));
+        match &answered.server {
+            Ok((server, transport)) => self.ask(server, transport.as_ref(), store, out),
             Err(error) => {
-                let check = answers::check_of(&error);
-                out.push(self.failed(check, &Error::Acme(error), &first.md));
+                let check = match error {
+                    Error::Acme(error) => answers::check_of(error),
+                    _ => "ca-route",
+                };
+                out.push(self.failed(check, error, &first.md));
             }
         }
     }
@@ -194,22 +172,4 @@ fn account_of<'a>(md: &Md, accounts: &'a [Account]) -> Option<&'a Account> {
     let own = accounts.iter().find(|account| md.ca.account.as_ref() == Some(&account.place));
     own.filter(fits)
         .or_else(|| accounts.iter().find(|account| fits(account) && Known::of(&account.json).is_valid))
-}
-
-/// A client that notes the server's `Date`.
-struct Dated {
-    client: http::client::Client,
-    clock: Arc<dyn Clock>,
-    /// The server's time and ours, of the latest response.
-    seen: Mutex<Option<(Timestamp, Timestamp)>>,
-}
-
-impl Transport for Dated {
-    fn send(&self, request: &Request<'_>) -> Result<Response, http::Error> {
-        let response = self.client.send(request)?;
-        if let Some(date) = response.header("date").and_then(Timestamp::parse_http_date) {
-            *lock(&self.seen) = Some((date, self.clock.now()));
-        }
-        Ok(response)
-    }
 }

@@ -7,6 +7,7 @@
 mod authority;
 mod configuration;
 mod content;
+mod directories;
 pub mod finding;
 mod folder;
 mod reach;
@@ -18,6 +19,7 @@ use crate::managed::Managed;
 use crate::managed::bundle::MD_FILE;
 use crate::store::Group;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use directories::Directories;
 use finding::{Finding, Subject, Verdict};
 use std::path::Path;
 
@@ -96,8 +98,9 @@ fn of_site(
     }
     renewal::process(site, &due, out);
     if !is_offline {
-        authority::look(call, site, &subjects, out);
-        reach::look(call, site, &subjects, out);
+        let mut directories = Directories::default();
+        authority::look(call, site, &subjects, &mut directories, out);
+        reach::look(call, site, &subjects, &mut directories, out);
     }
     Ok(())
 }

@@ -89,6 +89,10 @@ fn of_a_ca_and_an_account_in_order_nothing_is_said() {
     let pebble = Pebble::start(&lab);
     let site = Site::with(&lab, &pebble.authority);
     assert_healthy(&site.look());
+    // Names are looked at as well, with the CA's directory in mind.
+    let directories = pebble.log().matches("GET /dir ").count();
+    site.look();
+    assert_eq!(pebble.log().matches("GET /dir ").count(), directories + 1, "asked once a call");
     site.register();
     let findings = site.look();
     assert_healthy(&findings);

@@ -18,6 +18,7 @@ mod persist;
 mod records;
 mod token;
 
+use super::directories::Directories;
 use super::finding::{Finding, Subject, Verdict};
 use crate::challenge::dns_persist01::look_up::LookUp;
 use crate::challenge::{dns_account01, dns_persist01, dns01, http01, tls_alpn01};
@@ -32,7 +33,6 @@ use crate::model::NotRenewed;
 use crate::names::is_wildcard;
 use crate::store::{StartStore, WorkStore, read_admin_file};
 use crate::time::Clock;
-use authority::Authorities;
 use case::{Case, Kind, Own};
 use means::Port;
 use std::net::{IpAddr, SocketAddr};
@@ -83,7 +83,13 @@ impl Target<'_> {
 }
 
 /// Looks at all names of all subjects.
-pub fn look(call: &mut Call, site: &Site, subjects: &[Subject], out: &mut Vec<Finding>) {
+pub fn look(
+    call: &mut Call,
+    site: &Site,
+    subjects: &[Subject],
+    directories: &mut Directories,
+    out: &mut Vec<Finding>,
+) {
     let presenter = token::Requests::new(site, call.clock.clone());
     let reach = Reach {
         site,
@@ -94,10 +100,9 @@ pub fn look(call: &mut Call, site: &Site, subjects: &[Subject], out: &mut Vec<Fi
         limits: Limits::default(),
         tokens: Tokens::new(&presenter, call.clock.clone(), hosts(site, subjects)),
     };
-    let mut authorities = Authorities::default();
     for subject in subjects.iter().filter(|subject| is_reached(subject)) {
         call.step(&format!("Reaching out to the names of {} …", subject.name));
-        let cas = cas(call, &site.store, subject, &mut authorities);
+        let cas = cas(call, &site.store, subject, directories);
         let servers = reach.servers(subject);
         if subject.managed.is_none() {
             out.push(unconfigured(subject, site.configuration.as_ref()));
@@ -134,14 +139,14 @@ fn resolvers() -> Vec<SocketAddr> {
     servers_of(&String::from_utf8_lossy(&text))
 }
 
-fn cas(call: &Call, store: &StartStore, subject: &Subject, authorities: &mut Authorities) -> Vec<Ca> {
+fn cas(call: &Call, store: &StartStore, subject: &Subject, directories: &mut Directories) -> Vec<Ca> {
     let Some(managed) = &subject.managed else { return Vec::new() };
     let (md, mut urls) = (&managed.md, managed.md.ca.urls.clone());
     if urls.is_empty() {
         urls.extend(md.ca.url.clone());
     }
     let ca = |url: String| Ca {
-        identities: authorities.identities(&url, managed, &call.options, &call.clock),
+        identities: directories.ask(call, &url, managed).identities(),
         account: authority::account(store, md, &url),
         url,
     };
