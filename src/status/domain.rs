@@ -10,7 +10,7 @@ use crate::managed::live_set::LiveSet;
 use crate::managed::save_error::Loss;
 use crate::managed::serve::Source;
 use crate::managed::{Host, Managed};
-use crate::model::{Job, State, Trial};
+use crate::model::{Job, Requested, State, Trial};
 use crate::renew::decide::due::Decision;
 use crate::time::Timestamp;
 use std::borrow::Cow;
@@ -38,6 +38,8 @@ pub struct Domain<'a> {
     /// The number of processes that serve it.
     pub workers: usize,
     pub renewal: Option<Arc<Renewal>>,
+    /// What an operator has asked for, also where no renewal came of it.
+    pub requested: Option<Arc<Requested>>,
     pub need: Arc<RenewalNeed>,
     /// The state of the renewal could not be saved, so the state shown may be old.
     pub save_error: Option<Loss>,

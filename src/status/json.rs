@@ -157,6 +157,8 @@ fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool, now: Timestamp)
     }
     if let Some(renewal) = &domain.renewal {
         out.insert("renewal".into(), renewal_json(domain, renewal, responses, reason, with_log));
+    } else if let Some(requested) = &domain.requested {
+        out.insert("renewal".into(), json!({"request": requested.to_json()}));
     }
     if let Some(Loss { status, errors }) = domain.save_error {
         let save_error = json!({

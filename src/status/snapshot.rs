@@ -16,7 +16,7 @@ use crate::managed::certificates::KeyedCert;
 use crate::managed::live_set::LiveSet;
 use crate::managed::save_error::Loss;
 use crate::managed::staging::Staging;
-use crate::model::{Job, KeySpec};
+use crate::model::{Job, KeySpec, Requested};
 use crate::renew::decide::ari;
 use crate::store::{Looked, Watched, WorkGroup, WorkStore};
 use crate::time::Timestamp;
@@ -29,6 +29,8 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct Staged {
     pub renewal: Option<Arc<Renewal>>,
+    /// What an operator has asked for.
+    pub requested: Option<Arc<Requested>>,
     pub advice: Vec<ari::Entry>,
 }
 
@@ -122,6 +124,7 @@ impl Slot {
             live,
             workers,
             renewal: self.staged.renewal.clone(),
+            requested: self.staged.requested.clone(),
             need: view.need.clone(),
             save_error,
         };
@@ -214,11 +217,13 @@ impl Snapshots {
 fn read(managed: &Managed, store: &WorkStore) -> Staged {
     let staging = Staging::new(store, &managed.md.name);
     let advice = staging.ari().unwrap_or_default();
-    Staged { renewal: read_renewal(managed, staging).map(Arc::new), advice }
+    let job = staging.job().ok().flatten();
+    let requested = job.as_ref().and_then(|job| job.request.clone()).map(Arc::new);
+    let renewal = job.filter(Job::is_begun).and_then(|job| read_renewal(managed, &staging, job));
+    Staged { renewal: renewal.map(Arc::new), requested, advice }
 }
 
-fn read_renewal(managed: &Managed, staging: Staging<'_>) -> Option<Renewal> {
-    let job = staging.job().ok().flatten().filter(Job::is_begun)?;
+fn read_renewal(managed: &Managed, staging: &Staging<'_>, job: Job) -> Option<Renewal> {
     let certificate = |spec: &KeySpec| {
         let chain = staging.chain(spec).ok().flatten();
         chain.map(|chain| CertInfo::from_chain(&chain))

@@ -12,7 +12,9 @@ use crate::managed::staging::Staging;
 use crate::managed::{Host, Managed};
 use crate::metrics::Metrics;
 use crate::model::job::MESSAGE_FAILED;
-use crate::model::{Eab, HeldBack, Job, KeySpec, Md, Outcome, RateLimit, RetryState, Scope, Waiting};
+use crate::model::{
+    Eab, HeldBack, Job, KeySpec, Md, Outcome, RateLimit, RequestState, Requested, RetryState, Scope, Waiting,
+};
 use crate::ocsp::cache::Table;
 use crate::renew::decide::ari::{Advice, Entry};
 use crate::stapling::snapshot::Stapled;
@@ -105,6 +107,20 @@ fn a_renewal_has_a_reason_as_long_as_it_is_due() {
         Staging::new(&store, "a.test").save_job(&begun("a.test")).unwrap();
         let all = list(&snapshots(vec![managed("a.test", certs)], &store), NOW);
         assert_eq!(all["managed-domains"][0]["renewal"].get("reason").is_some(), is_due, "{all:#}");
+    }
+}
+
+#[test]
+fn a_request_is_shown_also_where_no_renewal_came_of_it() {
+    let (_dir, store) = store();
+    let refused = Requested::begin(None, "a", RequestState::Refused, Some("not concerned".into()), NOW);
+    for (job, has_more) in [(Job::new("a.test"), false), (begun("a.test"), true)] {
+        Staging::new(&store, "a.test").save_job(&Job { request: Some(refused.clone()), ..job }).unwrap();
+        let all = list(&snapshots(vec![managed("a.test", rsa(Some(cert(1, 89))))], &store), NOW);
+        let renewal = &all["managed-domains"][0]["renewal"];
+        assert_eq!(renewal["request"], refused.to_json());
+        assert_eq!(renewal.as_object().unwrap().len() > 1, has_more, "{renewal}");
+        assert_eq!(all["managed-domains"][0]["status"], "ok");
     }
 }
 

@@ -3,7 +3,7 @@
 //! meanwhile.
 
 use super::call::{Called, a2md, called, command};
-use mod_md::model::{Op, Request};
+use mod_md::model::{Op, Renew, Request};
 use mod_md::store::Flat;
 use serde_json::{Value, json};
 use std::fs;
@@ -11,8 +11,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+use support::dns::Zone;
 use support::issuer::{self, Issuer};
-use support::{Account, Authority, Config, Httpd, Lab, Pebble, SOON, open_lab, process, wait_for};
+use support::named::Named;
+use support::{Account, Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, process, wait_for};
 
 const NAME: &str = "one.test";
 
@@ -111,7 +113,7 @@ fn a_new_certificate_is_live_when_the_command_ends() {
 #[test]
 fn a_request_is_seen_within_a_second() {
     let Some(lab) = open_lab!() else { return };
-    let site = Site::live(&lab, |config| config);
+    let mut site = Site::live(&lab, |config| config);
     let mut took: Vec<Duration> = Vec::new();
     for _ in 0..5 {
         let begin = Instant::now();
@@ -124,6 +126,33 @@ fn a_request_is_seen_within_a_second() {
     took.sort();
     eprintln!("answered after {took:?}");
     assert!(took[0] < Duration::from_millis(1600), "{took:?}");
+    // By the times of the files, without the time that a call takes.
+    let store = mod_md::store::StartStore::open_existing(&site.store).unwrap();
+    let changed = |path: &str| fs::metadata(site.store.join(path)).unwrap().modified().unwrap();
+    let mut seen: Vec<Duration> = Vec::new();
+    for count in 0..5 {
+        let id = format!("s{count}");
+        let renew = Renew { issuer: Some("nobody".into()), ..Renew::default() };
+        let request =
+            Request { id: id.clone(), op: Op::Renew(renew), time: mod_md::time::now(), by: "a test".into() };
+        store.write_flat(Flat::Requests, NAME, &request.to_json()).unwrap();
+        let asked = changed("requests/one.test.json");
+        wait_for("the answer", SOON, || (site.job()["request"]["id"] == json!(id)).then_some(()));
+        seen.push(changed("staging/one.test/job.json").duration_since(asked).unwrap_or_default());
+        store.remove_flat(Flat::Requests, NAME).unwrap();
+    }
+    seen.sort();
+    eprintln!("seen after {seen:?}");
+    assert!(seen[2] < Duration::from_millis(1250), "{seen:?}");
+    // md-status shows it, although no renewal has come of it and none is left from before.
+    site.httpd.graceful();
+    wait_for("an idle domain", SOON, || site.httpd.md(NAME).get("renewal").is_none().then_some(()));
+    assert_eq!(site.renew(&[NAME, "--issued-before", "2000-01-01"]).code, 0);
+    let shown = wait_for("the request in md-status", SOON, || {
+        let renewal = site.httpd.md(NAME)["renewal"].clone();
+        (renewal["request"]["state"] == json!("refused")).then_some(renewal)
+    });
+    assert!(shown["request"]["detail"].as_str().unwrap().contains("not concerned"), "{shown}");
     let called = site.renew(&["--all", "--wait"]);
     assert_eq!(called.code, 0, "{}", called.err);
     assert!(called.out.contains("one.test: not-due: not due before "), "{}", called.out);
@@ -144,6 +173,27 @@ fn what_the_ca_says_comes_back() {
     assert!(called.out.to_lowercase().contains("reject") || called.out.contains("policy"), "{}", called.out);
     assert_eq!(httpd.logged("AH10056: processing one.test").len(), 2, "it was tried again");
     assert!(pebble.order_count() >= orders);
+}
+
+#[test]
+fn of_wrong_dns_the_words_of_the_ca_come_back_with_what_to_do() {
+    let Some(lab) = open_lab!(Need::Program("named")) else { return };
+    // One name has no address, and one leads to an address where nothing listens.
+    let named = Named::primary(&lab, &[Zone::new("test").record("one TXT x\ntwo A 127.0.0.9")]);
+    let pebble = Authority::new(&lab).resolver(named.address).start();
+    let config = config(&lab, &pebble.authority).line("MDomain two.test");
+    let httpd = config.site("two.test", &[]).start();
+    let store = httpd.config.store();
+    for (name, cause) in [(NAME, "could not resolve URL \"http://one.test:"), ("two.test", "127.0.0.9")] {
+        httpd.wait_logged(&format!("AH10056: processing {name}"));
+        let called = a2md(&with_dir(&store, &[name, "--force", "--wait"]));
+        assert_eq!(called.code, 1, "{}{}", called.out, called.err);
+        let line = called.out.lines().find(|line| line.starts_with(&format!("{name}: failed: ")));
+        let (said, advice) = line.and_then(|line| line.split_once("What to do: ")).unwrap_or_default();
+        assert!(said.contains(cause) && advice.contains(name), "{}", called.out);
+        let document = a2md(&with_dir(&store, &[name, "-j", "--force", "--wait"])).json();
+        assert_eq!(document["domains"][0]["outcome"], json!("refused"), "once a minute: {document}");
+    }
 }
 
 #[test]
