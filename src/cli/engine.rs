@@ -38,8 +38,8 @@ const DNS01_TIMEOUT: Duration = Duration::from_secs(600);
 /// Longer than a start needs the lock of the store.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 
-/// Keeps starts that take the lock of the store (`MDStoreLocks`) from reconciling it meanwhile.
-fn lock(store: &StartStore) -> Result<StoreLock, Failure> {
+/// Keeps other calls, and starts that take the lock of the store (`MDStoreLocks`), from changing it meanwhile.
+pub fn lock(store: &StartStore) -> Result<StoreLock, Failure> {
     let locked = store.lock(LOCK_WAIT).map_err(|error| of_store(&error))?;
     locked.ok_or_else(|| {
         let wait = format_duration(LOCK_WAIT);

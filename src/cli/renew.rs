@@ -76,8 +76,9 @@ fn not_running(site: &Site, mds: &[Managed]) -> Failure {
     };
     let failure = request::not_running(site);
     failure.advice(format!(
-        "Start httpd; or have a2md renew by itself: a2md -d {} drive {name}",
-        site.dir.display()
+        "Start httpd; or have a2md renew by itself: a2md -d {} drive {name}. {}",
+        site.dir.display(),
+        request::RUNS_ALL_THE_SAME
     ))
 }
 

@@ -19,6 +19,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The time that a child which renews may need to take over from one that has ended.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Why a running httpd does not answer.
+pub const RUNS_ALL_THE_SAME: &str =
+    "An httpd that runs all the same has mod_md 2.x, which reads no requests, or another store (-d DIR).";
+
 /// A request whose answer has not been seen yet. Its file is removed with it.
 pub struct Submitted<'s> {
     site: &'s Site,
@@ -62,10 +66,9 @@ pub fn submit<'s>(site: &'s Site, name: &str, op: Op) -> Result<Submitted<'s>, F
 
 /// No httpd runs on the store.
 pub fn not_running(site: &Site) -> Failure {
-    Failure::new(format!("no httpd runs on the store {}", site.dir.display())).advice(
-        "Start httpd, or name the store of the one that runs (-d DIR). One that runs looks for requests within \
-         seconds of its start.",
-    )
+    Failure::new(format!("no httpd runs on the store {} that reads requests", site.dir.display())).advice(format!(
+        "Start httpd. {RUNS_ALL_THE_SAME} One with this version looks for requests within seconds of its start.",
+    ))
 }
 
 impl Submitted<'_> {

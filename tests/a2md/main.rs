@@ -26,3 +26,4 @@ mod rollback;
 mod site;
 mod status;
 mod store;
+mod together;

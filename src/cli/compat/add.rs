@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `a2md add NAME…`: a new managed domain, checked.
 
-use super::{EXISTS, arguments, checks, document, failed, missing, open_to_change, perform, stored};
+use super::{EXISTS, arguments, checks, document, failed, missing, open_locked, perform, stored};
 use crate::cli::call::{Call, Failure, Outcome};
 use crate::model::outcome::status;
 use crate::store::Group;
@@ -17,7 +17,7 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
 }
 
 fn add(call: &mut Call, names: &[String], output: &mut Vec<Value>) -> Result<(), Failure> {
-    let store = open_to_change(call, "add")?;
+    let (store, _locked) = open_locked(call, "add")?;
     let names = checks::folded(names);
     let Some(name) = names.first() else {
         return Err(missing(call, "needs at least one name", status::INVALID));

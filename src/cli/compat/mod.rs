@@ -6,6 +6,7 @@
 
 pub mod acme;
 pub mod add;
+pub mod amend;
 pub mod checks;
 mod codes;
 pub mod document;
@@ -20,7 +21,7 @@ pub use codes::{EXISTS, NOT_FOUND, NOT_IMPLEMENTED};
 use super::call::{Call, Failure, Outcome};
 use super::engine;
 use crate::model::outcome::status;
-use crate::store::StartStore;
+use crate::store::{StartStore, StoreLock};
 use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
 
@@ -89,6 +90,13 @@ pub fn open_to_change(call: &mut Call, command: &str) -> Result<StartStore, Fail
     let store = open(call, command)?;
     engine::check_holder(&store)?;
     Ok(store)
+}
+
+/// The same, with the lock of the store, so that another call or a start does not change it meanwhile.
+pub fn open_locked(call: &mut Call, command: &str) -> Result<(StartStore, StoreLock), Failure> {
+    let store = open_to_change(call, command)?;
+    let locked = engine::lock(&store)?;
+    Ok((store, locked))
 }
 
 pub use engine::of_store;

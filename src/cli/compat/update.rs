@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `a2md update NAME ASPECT VALUE…`: changes one setting of a managed domain, checked.
 
-use super::{NOT_IMPLEMENTED, arguments, checks, document, failed, missing, open_to_change, perform, stored};
+use super::amend::amend;
+use super::{NOT_IMPLEMENTED, checks, document, failed, missing, stored};
 use crate::cli::call::{Call, Failure, Outcome};
 use crate::model::outcome::status;
 use crate::store::StartStore;
@@ -13,30 +14,16 @@ pub fn define() -> Command {
 }
 
 pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
-    perform(call, |call, output| update(call, &arguments(matches), output))
-}
-
-fn update(call: &mut Call, arguments: &[String], output: &mut Vec<Value>) -> Result<(), Failure> {
-    let store = open_to_change(call, "update")?;
-    let Some((name, rest)) = arguments.split_first() else {
-        return Err(missing(call, "needs md name", status::GENERAL));
-    };
-    let before = stored::find(&store, name)?;
-    let mut md = before.clone();
-    match rest.split_first() {
-        Some((aspect, values)) => change(call, &store, &mut md, aspect, values)?,
-        None => change_by_options(call, &mut md)?,
-    }
-    if md == before {
-        crate::log!(Info, "no changes necessary");
-    }
-    let shown = document::computed(&store, document::name(&md), &md, call.clock.now());
-    if md != before {
+    let change =
+        |call: &mut Call, store: &StartStore, md: &mut Value, rest: &[String]| match rest.split_first() {
+            Some((aspect, values)) => change(call, store, md, aspect, values),
+            None => change_by_options(call, md),
+        };
+    amend(call, matches, change, |call, store, md| {
+        let shown = document::computed(store, document::name(md), md, call.clock.now());
         md["state"] = shown["state"].clone();
-        stored::write(&store, &md)?;
-    }
-    output.push(shown);
-    Ok(())
+        shown
+    })
 }
 
 fn change(

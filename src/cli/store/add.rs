@@ -4,7 +4,7 @@
 use crate::cli::call::{Call, Failure, Outcome};
 use crate::cli::compat::stored;
 use crate::cli::compat::{
-    EXISTS, arguments, checks, command, document, failed, missing, open_to_change, perform,
+    EXISTS, arguments, checks, command, document, failed, missing, open_locked, perform,
 };
 use crate::model::outcome::status;
 use crate::names;
@@ -21,7 +21,7 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
 }
 
 fn add(call: &mut Call, names: &[String], output: &mut Vec<Value>) -> Result<(), Failure> {
-    let store = open_to_change(call, "add")?;
+    let (store, _locked) = open_locked(call, "add")?;
     let names = checks::folded(names);
     let Some(name) = names.first() else {
         return Err(missing(call, "needs at least one name", status::INVALID));

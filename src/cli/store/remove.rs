@@ -2,7 +2,7 @@
 //! `a2md store remove [-f] NAME…`: removes managed domains with their keys and certificates.
 
 use crate::cli::call::{Call, Failure, Outcome};
-use crate::cli::compat::{NOT_FOUND, arguments, command, failed, missing, of_store, open_to_change, perform};
+use crate::cli::compat::{NOT_FOUND, arguments, command, failed, missing, of_store, open_locked, perform};
 use crate::model::outcome::status;
 use crate::store::Group;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -19,7 +19,7 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
 }
 
 fn remove(call: &mut Call, names: &[String], is_forced: bool) -> Result<(), Failure> {
-    let store = open_to_change(call, "remove")?;
+    let (store, _locked) = open_locked(call, "remove")?;
     if names.is_empty() {
         return Err(missing(call, "needs at least one name", status::INVALID));
     }

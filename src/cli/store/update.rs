@@ -2,10 +2,10 @@
 //! `a2md store update NAME [domains NAME…]`: changes a managed domain, unchecked.
 
 use crate::cli::call::{Call, Failure, Outcome};
-use crate::cli::compat::{
-    NOT_IMPLEMENTED, arguments, checks, command, document, failed, missing, open_to_change, perform, stored,
-};
+use crate::cli::compat::amend::amend;
+use crate::cli::compat::{NOT_IMPLEMENTED, checks, command, document, failed, missing};
 use crate::model::outcome::status;
+use crate::store::StartStore;
 use clap::{ArgMatches, Command};
 use serde_json::{Value, json};
 
@@ -14,18 +14,13 @@ pub fn define() -> Command {
 }
 
 pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
-    perform(call, |call, output| update(call, &arguments(matches), output))
+    let change = |call: &mut Call, _: &StartStore, md: &mut Value, rest: &[String]| change(call, md, rest);
+    amend(call, matches, change, |_, _, md| document::shown(md))
 }
 
-fn update(call: &mut Call, arguments: &[String], output: &mut Vec<Value>) -> Result<(), Failure> {
-    let store = open_to_change(call, "update")?;
-    let Some((name, rest)) = arguments.split_first() else {
-        return Err(missing(call, "needs md name", status::GENERAL));
-    };
-    let before = stored::find(&store, name)?;
-    let mut md = before.clone();
+fn change(call: &mut Call, md: &mut Value, rest: &[String]) -> Result<(), Failure> {
     if let Some(url) = &call.options.acme {
-        document::set_ca(&mut md, "urls", Some(json!([url])));
+        document::set_ca(md, "urls", Some(json!([url])));
     }
     match rest.split_first() {
         None => {}
@@ -39,11 +34,5 @@ fn update(call: &mut Call, arguments: &[String], output: &mut Vec<Value>) -> Res
             return Err(failed(NOT_IMPLEMENTED));
         }
     }
-    if md == before {
-        crate::log!(Info, "no changes necessary");
-    } else {
-        stored::write(&store, &md)?;
-    }
-    output.push(document::shown(&md));
     Ok(())
 }
