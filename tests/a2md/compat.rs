@@ -247,6 +247,103 @@ fn documents_have_the_keys_that_scripts_compare() {
 }
 
 #[test]
+fn each_status_has_its_text_cut_as_scripts_compare_it() {
+    let store = Store::new();
+    store.call("add a.test");
+    for (line, status, description) in [
+        ("add a.test", 17, "File exists"),
+        ("store add a.test", 17, "File exists"),
+        ("list x.test", 2, NO_FILE),
+        ("store update x.test", 2, NO_FILE),
+        ("store remove x.test", 2, NO_FILE),
+        ("acme validate ACME-x-0000", 2, NO_FILE),
+        ("add", 22, "Invalid argument"),
+        ("nonsense", 22, "Invalid argument"),
+        ("store", 20014, "Internal error (specific inform"),
+        ("store update a.test domains", 20014, "Internal error (specific inform"),
+        ("update a.test nonsense", 70023, "This function has not been impl"),
+    ] {
+        let called = store.call(line);
+        let text = format!(
+            "{{\n  \"output\": [],\n  \"status\": {status},\n  \"description\": \"{description}\"\n}}\n"
+        );
+        assert_eq!((called.code, called.out), (1, text), "{line}: {}", called.err);
+    }
+}
+
+#[test]
+fn keys_of_a_domain_that_are_not_always_there_are_shown_where_they_are_set() {
+    let store = Store::new();
+    let added = store.call("add a.test").json();
+    for key in ["privkey", "require-https", "cmd-dns-01", "profile"] {
+        assert_eq!(added["output"][0].get(key), None, "{key}");
+    }
+    let file = store.path().join("domains/a.test/md.json");
+    let mut md: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    md["privkey"] = json!({"type": "RSA", "bits": 2048});
+    md["require-https"] = json!("temporary");
+    md["renew-mode"] = json!(0);
+    fs::write(&file, md.to_string()).unwrap();
+    for line in ["list", "store list"] {
+        let md = &store.call(line).json()["output"][0];
+        assert_eq!(md["privkey"], json!({"type": "RSA", "bits": 2048}), "{line}");
+        assert_eq!((&md["require-https"], &md["renew-mode"]), (&json!("temporary"), &json!(0)), "{line}");
+    }
+}
+
+#[test]
+fn options_of_the_call_go_into_the_domains_that_it_makes_or_changes() {
+    let store = Store::new();
+    store.call("store add a.test");
+    let md = store.with(&["-j", "-a", "https://other.test/dir"], "store update a.test").json();
+    assert_eq!(md["output"][0]["ca"], json!({"proto": "ACME", "urls": ["https://other.test/dir"]}));
+    let md = store.with(&["-j", "-a", CA], "store update a.test domains a.test x.test").json();
+    assert_eq!(md["output"][0]["domains"], json!(["a.test", "x.test"]));
+    assert_eq!(md["output"][0]["ca"]["urls"], json!([CA]));
+    for (line, text) in [
+        ("update a.test contacts", "contact for a.test invalid (whitespace in uri): mailto:a b@x.de"),
+        ("acme newreg", "invalid contact uri (whitespace in uri): mailto:a b@x.de"),
+    ] {
+        let dir = store.path().display().to_string();
+        let words: Vec<&str> =
+            ["-d", &dir, "-a", CA, "-t", "accepted"].into_iter().chain(line.split(' ')).collect();
+        let called = a2md(&[&words[..], &["a b@x.de"]].concat());
+        assert!(
+            called.code == 1 && called.err.lines().any(|line| line.ends_with(text)),
+            "{line}: {}",
+            called.err
+        );
+    }
+    for line in ["acme agree ACME-x-0000", "acme validate ACME-x-0000", "acme newreg a@b.test"] {
+        let called = store.with(&["-j"], line);
+        assert!(
+            called.code == 1 && called.err.contains("error creating acme instance"),
+            "{line}: {}",
+            called.err
+        );
+    }
+    // What comes after the first argument is one, at each level.
+    let called = store.with(&["-j"], "store remove a.test -f");
+    assert_eq!((called.code, &called.json()["status"]), (1, &json!(2)), "{}", called.err);
+    assert!(called.err.trim_end().ends_with("removing md -f"), "{}", called.err);
+    let md = store.with(&["-j"], "add b.test c.test").json();
+    assert_eq!((&md["status"], &md["output"][0]["domains"]), (&json!(0), &json!(["b.test", "c.test"])));
+    for line in ["add d.test -j", "update b.test domains b.test -j", "drive b.test -f"] {
+        let called = store.with(&["-j"], line);
+        assert_eq!(called.code, 1, "{line}: {}", called.err);
+        assert!(
+            called.err.contains("-j")
+                || called.err.contains("-f: not found")
+                || called.err.contains("b.test"),
+            "{line}: {}",
+            called.err
+        );
+    }
+    let called = store.with(&[], "-h");
+    assert_eq!((called.code, called.out.as_str()), (2, ""));
+}
+
+#[test]
 fn options_stand_before_the_first_argument_of_their_level() {
     let store = Store::new();
     for (line, code) in [

@@ -2,11 +2,17 @@
 //! docs/a2md.md and the definition of the command line say the same: each command and option is described, and
 //! each command that the documentation names exists.
 
+use super::call::a2md;
 use clap::Command;
 use mod_md::cli::{call::Options, definition};
+use mod_md::crypto::PrivateKey;
+use mod_md::model::KeySpec;
+use mod_md::store::{Group, StartStore};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use support::issuer::{self, Issuer};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -110,4 +116,83 @@ fn each_command_that_the_documentation_calls_exists() {
         }
     }
     assert!(checked > 10, "{checked}");
+}
+
+/// All words between backticks and in indented code.
+fn code_words(page: &str) -> BTreeSet<String> {
+    let spans = page.split('`').skip(1).step_by(2);
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    spans.flat_map(|span| span.split(move |c| !is_part(c))).map(String::from).collect()
+}
+
+/// The keys of a document, at any depth, but those of md-status, which docs/status.md describes, and the names
+/// and kinds of keys that serve as keys.
+fn keys(document: &Value, found: &mut BTreeSet<String>) {
+    match document {
+        Value::Array(items) => items.iter().for_each(|item| keys(item, found)),
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                found.insert(key.clone());
+                if key != "managed-domains" {
+                    keys(value, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn each_key_of_each_document_is_described() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, to, pairs) = (temp.path().join("md"), temp.path().join("to"), temp.path().join("pairs"));
+    let store = StartStore::open(&dir, None).unwrap();
+    let account = json!({"status": "valid", "url": "https://ca.test/1", "ca-url": "https://ca.test/dir"});
+    let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+    store.write_json(Group::Accounts, "ACME-ca.test-0000", "account.json", &account).unwrap();
+    store.write_key(Group::Accounts, "ACME-ca.test-0000", "account.pem", &key).unwrap();
+    [&to, &pairs].iter().for_each(|folder| fs::create_dir(folder).unwrap());
+    let issuer = Issuer::new();
+    issuer::install(&dir, &["a.test"], &[&issuer.issue(&["a.test"])]);
+    let set = issuer.issue(&["a.test"]);
+    fs::write(pairs.join("a.key"), set.key_pem()).unwrap();
+    fs::write(pairs.join("a.pem"), set.chain_pem()).unwrap();
+    fs::create_dir(dir.join("archive/old.test.1")).unwrap();
+    fs::write(dir.join("archive/old.test.1/md.json"), "{}").unwrap();
+    fs::write(dir.join("notes.txt"), "").unwrap();
+    let words = code_words(&read(&root().join("docs/a2md.md")));
+    let [dir, to, pairs] = [&dir, &to, &pairs].map(|path| path.display().to_string());
+    let archive = temp.path().join("md.tar").display().to_string();
+    let restored = temp.path().join("restored").display().to_string();
+    let mut undescribed = BTreeSet::new();
+    for line in [
+        "status",
+        "check",
+        "doctor --offline",
+        "renew a.test",
+        "rehearse a.test",
+        "revoke a.test",
+        "rollback a.test",
+        "account list",
+        "account show ACME-ca.test-0000",
+        "dns a.test",
+        "forget old.test --yes",
+        "gc --dry-run",
+        "store verify",
+        "store backup {archive}",
+        "store restore {archive} --to {restored}",
+        "export a.test --to {to} --run /bin/true",
+        "import files {pairs} --dry-run",
+    ] {
+        let line = line.replace("{archive}", &archive).replace("{restored}", &restored);
+        let line = line.replace("{to}", &to).replace("{pairs}", &pairs);
+        let call: Vec<&str> = line.split(' ').collect();
+        let document = a2md(&[&["-d", &dir, "--httpd", "false", "-j"], &call[..]].concat()).json();
+        assert_eq!(document["schema"], 1, "{line}: {document}");
+        let mut found = BTreeSet::new();
+        keys(&document, &mut found);
+        assert!(found.len() > 1, "{line}: {document}");
+        undescribed.extend(found.difference(&words).map(|key| format!("{line}: {key}")));
+    }
+    assert_eq!(undescribed, BTreeSet::new());
 }

@@ -14,6 +14,7 @@ mod doctor;
 mod doctor_reach;
 mod drive;
 mod dump;
+mod escaped;
 mod export;
 mod forget;
 mod gc;
