@@ -12,6 +12,7 @@
 //! make bench ARGS="staples 1000 ours"         # certificates
 //! make bench ARGS="fallback 200 3 ours"
 //! make bench ARGS="planted 2000 5 ours"       # folders, rounds
+//! make bench ARGS="a2md 10000 3"              # domains, rounds
 //! make bench ARGS="questions 100000 3"        # DNS questions of a kind in each round, rounds
 //! ```
 //!
@@ -30,7 +31,7 @@
 //! starts with folders in staging of names that are not configured, as any process of httpd's `User` can make
 //! them, beside starts without; `staples`: seconds from exec until all certificates of a responder that takes
 //! 200 ms for each answer are stapled; `questions`: processor time of a child for a DNS question, and handshakes
-//! beside five thousand questions a second. Modules: `floor` (the same hosts with certificate files and no
+//! beside five thousand questions a second; `a2md`: what commands take that read a store. Modules: `floor` (the same hosts with certificate files and no
 //! module), `c` (the C module, where it is installed), `ours` (the release build, or `MODULE`), or the path
 //! of a module file.
 //!
@@ -41,6 +42,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod certificate;
+mod command;
 #[path = "../live/cpu.rs"]
 mod cpu;
 mod dns;
@@ -86,6 +88,7 @@ enum Scenario {
     Staples,
     Planted,
     Questions,
+    A2md,
 }
 
 impl Scenario {
@@ -102,6 +105,7 @@ impl Scenario {
             // Folders.
             Scenario::Planted => (2000, 5),
             Scenario::Questions => (100_000, 3),
+            Scenario::A2md => (10_000, 3),
         }
     }
 }
@@ -121,7 +125,9 @@ fn main() {
         matches!(scenario, Scenario::Handshake | Scenario::Staples | Scenario::Questions)
     };
     let is_planted = |scenario: &&Scenario| **scenario == Scenario::Planted;
-    let (planted, others): (Vec<_>, Vec<_>) = request.scenarios.iter().partition(is_planted);
+    let is_command = |scenario: &&Scenario| **scenario == Scenario::A2md;
+    let (commands, others): (Vec<_>, Vec<_>) = request.scenarios.iter().partition(is_command);
+    let (planted, others): (Vec<_>, Vec<_>) = others.into_iter().partition(is_planted);
     let (stapling, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|s| is_stapling(s));
     let (issuing, starting): (Vec<_>, Vec<_>) = others.into_iter().partition(|s| is_issuing(s));
     if let Some((domains, _)) = starting.first().map(|scenario: &Scenario| scenario.defaults()) {
@@ -145,6 +151,16 @@ fn main() {
     }
     stapling.into_iter().for_each(|scenario| measure_stapling(scenario, &request));
     planted.into_iter().for_each(|_| measure_planted(&request));
+    commands.into_iter().for_each(|_| measure_commands(&request));
+}
+
+fn measure_commands(request: &Request) {
+    let (domains, rounds) = Scenario::A2md.defaults();
+    let (domains, rounds) = (request.domains.unwrap_or(domains), request.rounds.unwrap_or(rounds));
+    let has_dump = |file: &PathBuf| !support::module::is_c(file);
+    for module in request.modules.iter().filter(|module| module.file.as_ref().is_some_and(has_dump)) {
+        command::measure(module, domains, rounds);
+    }
 }
 
 fn measure_planted(request: &Request) {
@@ -176,6 +192,7 @@ impl Request {
                 "handshake" => scenarios.push(Scenario::Handshake),
                 "planted" => scenarios.push(Scenario::Planted),
                 "questions" => scenarios.push(Scenario::Questions),
+                "a2md" => scenarios.push(Scenario::A2md),
                 "staples" => scenarios.push(Scenario::Staples),
                 "floor" => modules.push(Module::floor()),
                 "c" => modules.push(Module::c().ok_or("the C module is not installed")?),

@@ -93,9 +93,19 @@ impl Server {
 
 /// User and system time of a process (proc(5)); the kernel counts hundredths of a second.
 pub fn cpu_time(pid: u32) -> Duration {
+    ticks(pid, 2)
+}
+
+/// The same with that of the children it has waited for.
+pub fn cpu_time_with_children(pid: u32) -> Duration {
+    ticks(pid, 4)
+}
+
+/// The first of utime, stime, cutime and cstime.
+fn ticks(pid: u32, count: usize) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    let ticks: u64 = fields[11..11 + count].iter().map(|field| field.parse::<u64>().unwrap()).sum();
     Duration::from_millis(ticks * 10)
 }
 

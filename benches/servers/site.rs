@@ -173,9 +173,14 @@ impl Site {
     pub fn start_with_keys(&self, keys: &str, module: &Module, store: Store, children: Children) -> Server {
         // A new one each time: ext4 is slow to make files where it has removed many in the last minutes.
         self.empty_stores.update(|number| number + 1);
+        let file = self.write_config(keys, module, store, children);
+        Server::start(&file, self.http, children.count())
+    }
+
+    pub fn write_config(&self, keys: &str, module: &Module, store: Store, children: Children) -> PathBuf {
         let file = self.dir.join("httpd.conf");
         fs::write(&file, self.config(keys, module, store, children)).unwrap();
-        Server::start(&file, self.http, children.count())
+        file
     }
 
     fn config(&self, keys: &str, module: &Module, store: Store, children: Children) -> String {
@@ -252,7 +257,7 @@ SetHandler server-status
     }
 }
 
-fn write_job(folder: &Path, name: &str, round: usize) {
+pub fn write_job(folder: &Path, name: &str, round: usize) {
     if !folder.exists() {
         fs::create_dir(folder).unwrap();
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();

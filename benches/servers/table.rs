@@ -22,7 +22,11 @@ impl Series {
         sorted
     }
 
-    fn median(&self) -> f64 {
+    pub fn least(&self) -> f64 {
+        self.values.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    pub fn median(&self) -> f64 {
         let sorted = self.sorted();
         let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
         f64::midpoint(low, high)
