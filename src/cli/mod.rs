@@ -42,6 +42,7 @@ mod status;
 mod store;
 mod surplus;
 pub mod terminal;
+pub mod threads;
 
 use call::{Call, Failure, Half, Options};
 use std::ffi::OsString;

@@ -3,6 +3,7 @@
 
 use super::{NOT_FOUND, arguments, document, failed, open, perform, stored};
 use crate::cli::call::{Call, Failure, Outcome};
+use crate::cli::threads::in_threads;
 use crate::model::Md;
 use clap::{ArgMatches, Command};
 use serde_json::Value;
@@ -20,7 +21,7 @@ fn list(call: &mut Call, names: &[String], output: &mut Vec<Value>) -> Result<()
     let (all, now) = (stored::all(&store)?, call.clock.now());
     let shown = |md: &Value| document::computed(&store, document::name(md), md, now);
     if names.is_empty() {
-        output.extend(all.iter().map(shown));
+        output.extend(in_threads(&all, &shown));
         return Ok(());
     }
     for name in names {

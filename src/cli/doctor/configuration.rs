@@ -7,7 +7,7 @@ use crate::cli::call::Call;
 use crate::cli::site::{Control, Found};
 use crate::config::{Configuration, DumpedFinding, DumpedHost};
 use crate::exec::Printed;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// httpd says so after each reason for which a module refuses.
 const REFUSED: &str = "AH00014";
@@ -176,7 +176,9 @@ fn of_finding(finding: &DumpedFinding, is_refused: bool) -> Finding {
 
 /// Virtual hosts of the same name at the same address, of which httpd uses the first alone.
 fn duplicates(configuration: &Configuration) -> Vec<Finding> {
-    let is_managed = |at: usize| configuration.mds.iter().any(|planned| planned.hosts.contains(&at));
+    let managed: BTreeSet<usize> =
+        configuration.mds.iter().flat_map(|planned| &planned.hosts).copied().collect();
+    let is_managed = |at: usize| managed.contains(&at);
     let mut first: BTreeMap<(String, String), (usize, &DumpedHost)> = BTreeMap::new();
     let mut found: BTreeMap<(usize, usize), Finding> = BTreeMap::new();
     for (at, dumped) in configuration.hosts.iter().enumerate() {

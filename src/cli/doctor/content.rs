@@ -144,8 +144,8 @@ fn chain(store: &StartStore, md: &Md, spec: &KeySpec, out: &mut Vec<Finding>) {
     let key = store.read(Group::Domains, name, &spec.file_name(file::KEY_STEM));
     match (chain, key) {
         (Some(chain), Ok(Some(key))) => {
-            let key = PrivateKey::from_pem(&zeroize::Zeroizing::new(key)).ok();
-            out.extend(of_chain(&path, chain, key.as_ref()));
+            let key = zeroize::Zeroizing::new(key);
+            out.extend(of_chain(&path, chain, || PrivateKey::from_pem(&key).ok()));
         }
         (Some(_), Ok(None)) => out.push(Finding::fails(
             "key-missing",
@@ -163,8 +163,8 @@ fn chain(store: &StartStore, md: &Md, spec: &KeySpec, out: &mut Vec<Finding>) {
     }
 }
 
-/// Whether each certificate is followed by its issuer. Pure.
-pub fn of_chain(path: &str, chain: Chain, key: Option<&PrivateKey>) -> Option<Finding> {
+/// Whether each certificate is followed by its issuer. `key` is read only if one is not.
+fn of_chain(path: &str, chain: Chain, key: impl FnOnce() -> Option<PrivateKey>) -> Option<Finding> {
     let all = chain.certificates();
     let is_path = all.windows(2).all(|pair| match pair {
         [cert, issuer] => cert.was_issued_by(issuer),
@@ -173,7 +173,7 @@ pub fn of_chain(path: &str, chain: Chain, key: Option<&PrivateKey>) -> Option<Fi
     let remedy = "Let a2md renew it, or put the certificate first, followed by its issuer and so on.";
     if !is_path {
         let dropped =
-            key.and_then(|key| chain.into_path(key)).map(|(path, dropped)| (path, dropped.to_string()));
+            key().and_then(|key| chain.into_path(&key)).map(|(path, dropped)| (path, dropped.to_string()));
         let (check, what) = match dropped {
             Some((path, what)) if path.certificates().len() > 1 => ("chain-order", what),
             Some((_, what)) => ("chain-broken", format!("the issuer of the certificate is missing, {what}")),

@@ -5,9 +5,10 @@
 use crate::cli::terminal::{Style, Terminal, wrapped};
 use crate::managed::Managed;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 /// What a check has found. The order is that of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     Fails,
     CannotBeTold,
@@ -34,7 +35,7 @@ impl Verdict {
 }
 
 /// The outcome of one check of one subject.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// Stable: docs/a2md.md lists them all.
     pub check: &'static str,
@@ -101,12 +102,12 @@ pub fn split_advice(text: &str) -> (String, Option<String>) {
 
 /// Problems first, each kind in the order it was found; what was found twice is listed once.
 pub fn sorted(findings: Vec<Finding>) -> Vec<Finding> {
-    let mut all: Vec<Finding> = Vec::with_capacity(findings.len());
-    for finding in findings {
-        if !all.contains(&finding) {
-            all.push(finding);
-        }
-    }
+    let is_new: Vec<bool> = {
+        let mut seen = HashSet::new();
+        findings.iter().map(|finding| seen.insert(finding)).collect()
+    };
+    let all = findings.into_iter().zip(is_new).filter(|(_, is_new)| *is_new);
+    let mut all: Vec<Finding> = all.map(|(finding, _)| finding).collect();
     all.sort_by_key(|finding| finding.verdict);
     all
 }

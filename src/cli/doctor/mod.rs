@@ -15,12 +15,14 @@ mod renewal;
 
 use super::call::{Call, Failure, Outcome};
 use super::site::{self, Site};
+use super::threads::in_threads;
 use crate::managed::Managed;
 use crate::managed::bundle::MD_FILE;
 use crate::store::Group;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use directories::Directories;
 use finding::{Finding, Subject, Verdict};
+use std::collections::HashSet;
 use std::path::Path;
 
 pub fn define() -> Command {
@@ -90,11 +92,15 @@ fn of_site(
     content::accounts(&site.store, out);
     let subjects = subjects(site, names)?;
     let mut due = Vec::new();
-    for subject in &subjects {
-        content::look(site, subject, now, out);
-        if renewal::look(site, subject, now, out) {
-            due.push(subject.name.clone());
-        }
+    let looked = in_threads(&subjects, &|subject| {
+        let mut found = Vec::new();
+        content::look(site, subject, now, &mut found);
+        let is_due = renewal::look(site, subject, now, &mut found);
+        (found, is_due)
+    });
+    for (subject, (found, is_due)) in subjects.iter().zip(looked) {
+        out.extend(found);
+        due.extend(is_due.then(|| subject.name.clone()));
     }
     renewal::process(site, &due, out);
     if !is_offline {
@@ -141,7 +147,8 @@ fn subjects(site: &Site, names: &[String]) -> Result<Vec<Subject>, Failure> {
         subjects.extend(mds.iter().filter(is_used).map(of_md));
         let stored = site.store.names(Group::Domains).unwrap_or_default();
         let is_damaged = |name: &&String| site.store.read_json(Group::Domains, name, MD_FILE).is_err();
-        let is_new = |name: &&String| !mds.iter().any(|managed| managed.md.name == **name);
+        let known: HashSet<&str> = mds.iter().map(|managed| managed.md.name.as_str()).collect();
+        let is_new = |name: &&String| !known.contains(name.as_str());
         subjects.extend(stored.iter().filter(is_new).filter(is_damaged).map(|name| plain(name)));
     }
     for name in names {

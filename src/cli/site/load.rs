@@ -5,6 +5,7 @@
 
 use super::{Site, of_store};
 use crate::cli::call::Failure;
+use crate::cli::threads::in_threads;
 use crate::config::{Configuration, DumpedHost, PlannedMd};
 use crate::crypto::Chain;
 use crate::managed::bundle::MD_FILE;
@@ -173,22 +174,4 @@ fn response(work: &WorkStore, managed: &Managed, chain: &Chain, now: Timestamp) 
     let subject = Subject::new(&managed.md.name, chain, terms).ok()?;
     let response = ocsp::file::read(work, WorkGroup::Ocsp, &subject, now).ok().flatten();
     Some(Entry { subject: Arc::new(subject), response: response.map(Arc::new) })
-}
-
-/// Calls `work` for each of the items, in as many threads as there are processors, and keeps the order.
-fn in_threads<T: Sync, R: Send>(items: &[T], work: &(impl Fn(&T) -> R + Sync)) -> Vec<R> {
-    /// Fewer are not worth a thread.
-    const LEAST: usize = 64;
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let size = items.len().div_ceil(processors).max(LEAST);
-    let mut out = Vec::with_capacity(items.len());
-    std::thread::scope(|scope| {
-        let part = |part: &'_ [T]| part.iter().map(work).collect::<Vec<R>>();
-        let threads: Vec<_> = items.chunks(size).map(|items| scope.spawn(move || part(items))).collect();
-        for thread in threads {
-            // A panic goes on in this thread.
-            out.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-    });
-    out
 }

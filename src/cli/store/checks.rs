@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is wrong in a store: damaged content, owners and modes, and what processes have left. Changes nothing;
-//! imports nothing of this room.
+//! imports `threads` alone of this room.
 
+use crate::cli::threads::in_threads;
 use crate::managed::staging::file::{self, ACCOUNTS, CHAIN_STEM, JOB, KEY_STEM, LIVE};
 use crate::managed::{bundle, published};
 use crate::model::{Job, KeySpec, Md};
@@ -11,6 +12,7 @@ use crate::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Younger ones may be those of a process at work.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
@@ -123,7 +125,10 @@ fn interrupted(survey: &Survey, now: Timestamp) -> Vec<Fault> {
         })
     };
     let in_use: BTreeSet<&str> = folders(Group::Domains).map(|(name, _)| name).collect();
-    let has_md = |name: &str| survey.entries.iter().any(|entry| entry.path == format!("tmp/{name}/md.json"));
+    let is_md = |entry: &&Entry| entry.path.starts_with("tmp/") && entry.path.ends_with("/md.json");
+    let described: BTreeSet<&str> =
+        survey.entries.iter().filter(is_md).map(|entry| entry.path.as_str()).collect();
+    let has_md = |name: &str| described.contains(format!("tmp/{name}/md.json").as_str());
     let lost = folders(Group::Tmp).filter(|(name, entry)| {
         !in_use.contains(name) && now.since(entry.changed) > SWAP_AGE && has_md(name)
     });
@@ -132,30 +137,37 @@ fn interrupted(survey: &Survey, now: Timestamp) -> Vec<Fault> {
 }
 
 fn content(store: &StartStore, survey: &Survey) -> Vec<Fault> {
-    let mut found = Vec::new();
+    let files: Vec<&Entry> = survey.entries.iter().filter(|entry| entry.sort != Sort::Folder).collect();
     let mut folders: BTreeMap<(&'static str, &str), (Group, Vec<&str>)> = BTreeMap::new();
-    for entry in survey.entries.iter().filter(|entry| entry.sort != Sort::Folder) {
-        match &entry.place {
-            Some(Place::File(group, name, file)) => {
-                let files = folders.entry((group.dir_name(), name)).or_insert((*group, Vec::new()));
-                files.1.push(file);
-                // What workers may not follow is told as such.
-                if entry.sort == Sort::File || !is_of_workers(entry) {
-                    found.extend(file_fault(store, *group, name, file).map(|what| damaged(entry, what)));
-                }
-            }
-            Some(Place::Root(_) | Place::FlatFile(..)) if entry.path.ends_with(".json") => {
-                found.extend(flat_fault(store, entry).map(|what| damaged(entry, what)));
-            }
-            _ => {}
+    for entry in &files {
+        if let Some(Place::File(group, name, file)) = &entry.place {
+            let files = folders.entry((group.dir_name(), name)).or_insert((*group, Vec::new()));
+            files.1.push(file);
         }
     }
-    for ((dir, name), (group, files)) in folders {
-        let path = format!("{dir}/{name}");
-        let faults = folder_faults(store, group, name, &files);
-        found.extend(faults.into_iter().map(|what| Fault::new(path.clone(), "damage", what)));
-    }
+    let folders: Vec<_> = folders.into_iter().collect();
+    let of_file = |entry: &&Entry| entry_fault(store, entry);
+    let of_folder = |((dir, name), (group, files)): &((&'static str, &str), (Group, Vec<&str>))| {
+        let faults = folder_faults(store, *group, name, files).into_iter();
+        faults.map(|what| Fault::new(format!("{dir}/{name}"), "damage", what)).collect::<Vec<_>>()
+    };
+    let mut found: Vec<Fault> = in_threads(&files, &of_file).into_iter().flatten().collect();
+    found.extend(in_threads(&folders, &of_folder).into_iter().flatten());
     found
+}
+
+fn entry_fault(store: &StartStore, entry: &Entry) -> Option<Fault> {
+    let what = match &entry.place {
+        // What workers may not follow is told as such.
+        Some(Place::File(group, name, file)) if entry.sort == Sort::File || !is_of_workers(entry) => {
+            file_fault(store, *group, name, file)
+        }
+        Some(Place::Root(_) | Place::FlatFile(..)) if entry.path.ends_with(".json") => {
+            flat_fault(store, entry)
+        }
+        _ => None,
+    };
+    what.map(|what| damaged(entry, what))
 }
 
 fn damaged(entry: &Entry, what: String) -> Fault {
@@ -237,6 +249,11 @@ fn pair_fault(
 ) -> Option<String> {
     let (key_file, chain_file) = (spec.file_name(key), spec.file_name(chain));
     let chain = store.read_chain(group, name, &chain_file).ok()??;
+    // What a file in plain form says is cheap to compare; keys that differ are read once more.
+    let plain = store.read(group, name, &key_file).ok().flatten().map(Zeroizing::new);
+    if plain.is_some_and(|pem| chain.leaf().matches_key_file(&pem)) {
+        return None;
+    }
     match store.read_key(group, name, &key_file) {
         Ok(Some(key)) if chain.leaf().matches_key(&key) => None,
         Ok(Some(_)) => Some(format!("{chain_file} does not belong to {key_file}")),
