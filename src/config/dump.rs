@@ -8,7 +8,9 @@ mod text;
 pub use json::Unreadable;
 
 use super::planned::{Host, PlannedMd};
+use crate::model::DnsService;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A configuration of httpd, with everything resolved. Holds no secrets: bindings to external accounts have an
 /// empty hmac, files are named and not read.
@@ -32,6 +34,14 @@ pub struct Configuration {
     pub https_port: Option<u16>,
     /// `MDLiveActivation`.
     pub is_live: bool,
+    /// `MDStoreLocks`: how long a start waits for the lock of the store; `None`: it does not take it.
+    pub store_locks: Option<Duration>,
+    /// `MDRetryDelay`, `MDRetryFailover` and `MDRenewParallel`; `None`: not known.
+    pub retry_delay: Option<Duration>,
+    pub retry_failover: Option<u32>,
+    pub renew_parallel: Option<u32>,
+    /// `MDDnsListen` and `MDDnsZone`.
+    pub dns: DnsService,
     /// `MDMessageCmd` and `MDNotifyCmd`.
     pub message_cmd: Option<String>,
     pub notify_cmd: Option<String>,

@@ -21,6 +21,8 @@ fn config(lab: &Lab) -> Config {
     Config::new(lab)
         .line("ServerAdmin admin@a.test\nMDomain a.test b.test\nMDCertificateAuthority https://ca.test/dir")
         .line("MDExternalAccountBinding kid-1 c2VjcmV0\nMDChallengeDns01 /bin/dns-hook\nMDRenewWindow 20d")
+        .line("MDStoreLocks 7s\nMDRetryDelay 90s\nMDRetryFailover 4\nMDRenewParallel 3")
+        .line("MDDnsListen 127.0.0.1:5399\nMDDnsZone Acme.a.test ns.b.test")
         .line("MDHttpProxy http://proxy.test:3128\nMDMessageCmd /bin/message")
         .line("<MDomain c.test>\nMDRenewMode manual\n</MDomain>")
         .site("a.test", &["b.test"])
@@ -50,6 +52,12 @@ fn the_configuration_is_printed_as_one_document_that_is_read_back() {
     let [host] = hosts[..] else { panic!("{hosts:?}") };
     assert_eq!((host.host.server_name.as_str(), host.has_tls), ("a.test", Some(true)));
     assert_eq!(host.address, format!("*:{}", config.https_port()));
+    let second = std::time::Duration::from_secs(1);
+    assert_eq!((read.store_locks, read.retry_delay), (Some(second * 7), Some(second * 90)));
+    assert_eq!((read.retry_failover, read.renew_parallel), (Some(4), Some(3)));
+    assert_eq!(read.dns.listen, ["127.0.0.1:5399".parse().unwrap()]);
+    let zones: Vec<_> = read.dns.zones.iter().map(|zone| (zone.zone.as_str(), &zone.hosts[..])).collect();
+    assert_eq!(zones, [("acme.a.test", &["ns.b.test".to_string()][..])]);
     assert_eq!(read.message_cmd.as_deref(), Some("/bin/message"));
     // As configtest has them, which goes on to print them on stderr.
     let finding = read.findings.iter().find(|finding| finding.text.contains("/bin/message")).unwrap();
@@ -69,6 +77,9 @@ fn people_get_the_same_as_text_and_other_dumps_stay_as_they_are() {
         "CA: https://ca.test/dir\n",
         "renew mode: manual, not renewed: renewal is manual (MDRenewMode)\n",
         "host: a.test *:",
+        "Lock of the store: 7s\n",
+        "Retries: after 90s and more, at another CA after 4 errors\n",
+        "DNS: acme.a.test (NS ns.b.test) at 127.0.0.1:5399\n",
         "Findings of configtest:\n",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");

@@ -5,7 +5,7 @@
 use super::{Configuration, DumpedFinding, DumpedHost};
 use crate::config::{Host, PlannedMd};
 use crate::model::dns01::{Command, Propagation, Way};
-use crate::model::{Dns01, Eab, Md, RenewMode, Route};
+use crate::model::{Dns01, DnsService, DnsZone, Eab, Md, RenewMode, Route};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,6 +42,11 @@ impl Configuration {
         put(&mut out, "http-port", self.http_port);
         put(&mut out, "https-port", self.https_port);
         out["live-activation"] = json!(self.is_live);
+        put(&mut out, "store-locks-ms", self.store_locks.map(millis));
+        put(&mut out, "retry-delay-ms", self.retry_delay.map(millis));
+        put(&mut out, "retry-failover", self.retry_failover);
+        put(&mut out, "renew-parallel", self.renew_parallel);
+        put(&mut out, "dns", (self.dns != DnsService::default()).then(|| dns_json(&self.dns)));
         put(&mut out, "message-cmd", self.message_cmd.as_deref());
         put(&mut out, "notify-cmd", self.notify_cmd.as_deref());
         out["findings"] = self.findings.iter().map(finding_json).collect();
@@ -67,6 +72,11 @@ impl Configuration {
             http_port: value.get("http-port").and_then(port),
             https_port: value.get("https-port").and_then(port),
             is_live: value.get("live-activation").and_then(Value::as_bool).unwrap_or_default(),
+            store_locks: duration(value, "store-locks-ms"),
+            retry_delay: duration(value, "retry-delay-ms"),
+            retry_failover: number(value, "retry-failover"),
+            renew_parallel: number(value, "renew-parallel"),
+            dns: value.get("dns").map(dns).unwrap_or_default(),
             message_cmd: line(value, "message-cmd"),
             notify_cmd: line(value, "notify-cmd"),
             findings: items(value, "findings").filter_map(finding).collect(),
@@ -232,15 +242,33 @@ fn dns01(value: &Value) -> Option<Dns01> {
         }
         None => Way::from_json(value.get("way")?)?,
     };
-    let duration = |key: &str| value.get(key).and_then(Value::as_u64).map(Duration::from_millis);
     Some(Dns01 {
         way,
-        limit: duration("timeout-ms")?,
+        limit: duration(value, "timeout-ms")?,
         propagation: Propagation {
-            limit: duration("propagation-ms"),
+            limit: duration(value, "propagation-ms"),
             servers: lines(value, "propagation-servers"),
         },
     })
+}
+
+fn dns_json(dns: &DnsService) -> Value {
+    let listen: Vec<String> = dns.listen.iter().map(ToString::to_string).collect();
+    let zone = |zone: &DnsZone| json!({"zone": zone.zone, "name-servers": zone.hosts});
+    json!({"listen": listen, "zones": dns.zones.iter().map(zone).collect::<Vec<_>>()})
+}
+
+fn dns(value: &Value) -> DnsService {
+    let zone =
+        |value: &Value| Some(DnsZone { zone: line(value, "zone")?, hosts: lines(value, "name-servers") });
+    DnsService {
+        listen: lines(value, "listen").iter().filter_map(|text| text.parse().ok()).collect(),
+        zones: items(value, "zones").filter_map(zone).collect(),
+    }
+}
+
+fn duration(value: &Value, key: &str) -> Option<Duration> {
+    value.get(key).and_then(Value::as_u64).map(Duration::from_millis)
 }
 
 fn millis(duration: Duration) -> Value {

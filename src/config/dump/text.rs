@@ -4,7 +4,8 @@
 
 use super::{Configuration, DumpedHost};
 use crate::config::PlannedMd;
-use crate::model::{NotRenewed, RenewMode};
+use crate::model::{DnsService, DnsZone, NotRenewed, RenewMode};
+use crate::time::format_duration;
 use std::fmt::Write;
 
 impl Configuration {
@@ -12,6 +13,7 @@ impl Configuration {
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         self.write_site(&mut out);
+        self.write_ways(&mut out);
         match self.mds.is_empty() {
             true => out.push_str("Managed domains: none\n"),
             false => out.push_str("Managed domains:\n"),
@@ -40,6 +42,21 @@ impl Configuration {
             if port != Some(public) {
                 line(out, 0, &format!("Public port {public} leads to: {text}"));
             }
+        }
+    }
+
+    fn write_ways(&self, out: &mut String) {
+        let locks = self.store_locks.map_or_else(|| "off".to_string(), format_duration);
+        line(out, 0, &format!("Lock of the store: {locks}"));
+        if let (Some(delay), Some(errors)) = (self.retry_delay, self.retry_failover) {
+            let delay = format_duration(delay);
+            line(out, 0, &format!("Retries: after {delay} and more, at another CA after {errors} errors"));
+        }
+        let zone = |zone: &DnsZone| format!("{} (NS {})", zone.zone, listed(&zone.hosts));
+        let zones: Vec<String> = self.dns.zones.iter().map(zone).collect();
+        let addresses: Vec<String> = self.dns.listen.iter().map(ToString::to_string).collect();
+        if self.dns != DnsService::default() {
+            line(out, 0, &format!("DNS: {} at {}", listed(&zones), listed(&addresses)));
         }
     }
 

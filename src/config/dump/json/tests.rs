@@ -93,6 +93,12 @@ fn md() -> impl Strategy<Value = Md> {
     )
 }
 
+fn dns_service() -> impl Strategy<Value = DnsService> {
+    let zone = (name(), vec(name(), 0..3)).prop_map(|(zone, hosts)| DnsZone { zone, hosts });
+    (vec(any::<std::net::SocketAddrV4>().prop_map(Into::into), 0..2), vec(zone, 0..3))
+        .prop_map(|(listen, zones)| DnsService { listen, zones })
+}
+
 fn host() -> impl Strategy<Value = DumpedHost> {
     let facts = (any::<bool>(), option::of(any::<bool>()), option::of(text()), any::<bool>());
     (text(), vec(text(), 0..3), place(), any::<u16>(), vec(any::<u16>(), 0..3), text(), facts).prop_map(
@@ -139,6 +145,8 @@ prop_compose! {
         ports in (vec(any::<u16>(), 0..3), option::of(any::<u16>()), option::of(any::<u16>())),
         findings in vec((text(), text()).prop_map(|(code, text)| DumpedFinding { code, text }), 0..3),
         is_live in any::<bool>(),
+        waits in (option::of(duration()), option::of(duration()), option::of(any::<u32>()), option::of(any::<u32>())),
+        dns in dns_service(),
     ) -> Configuration {
         Configuration {
             version: texts.0,
@@ -153,6 +161,11 @@ prop_compose! {
             http_port: ports.1,
             https_port: ports.2,
             is_live,
+            store_locks: waits.0,
+            retry_delay: waits.1,
+            retry_failover: waits.2,
+            renew_parallel: waits.3,
+            dns,
             findings,
         }
     }
