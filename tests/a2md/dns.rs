@@ -6,7 +6,7 @@ use super::revoke::{config, first};
 use serde_json::{Value, json};
 use support::dns::Zone;
 use support::named::Named;
-use support::{Account, Lab, Pebble, open_lab};
+use support::{Account, Config, Lab, Pebble, open_lab};
 
 fn call(lab: &Lab, pebble: &Pebble, resolver: &str, more: &[&str]) -> (i32, Value) {
     let store = lab.path("httpd/md");
@@ -68,4 +68,37 @@ fn a_ca_that_is_not_allowed_is_told() {
     let record = &document["domains"][0]["records"][0];
     assert_eq!((code, &record["state"]), (1, &json!("wrong")), "{document}");
     assert!(record["detail"].as_str().unwrap().contains("other.test"), "{document}");
+}
+
+#[test]
+fn the_zones_that_httpd_answers_are_delegated_without_being_named() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let config = Config::with_ca(&lab, &pebble.authority)
+        .line(&format!("MDDnsListen 127.0.0.1:{}\nMDChallengeDns01 responder", lab.port()))
+        .line("MDDnsZone acme.b.test ns.b.test\nMDDnsZone _acme-challenge.a.test ns2.b.test")
+        .line("MDRenewMode always\nMDomain a.test www.a.test");
+    let store = config.store();
+    drop(mod_md::store::StartStore::open(&store, None).unwrap());
+    let control = config.control();
+    let line = ["-d", store.to_str().unwrap(), "--httpd", &control, "dns", "a.test", "--offline"];
+    let lines = |more: &[&str]| {
+        let called = a2md(&[&line[..], more].concat());
+        assert_eq!(called.code, 0, "{} {}", called.out, called.err);
+        called.out.lines().map(String::from).collect::<Vec<_>>()
+    };
+    let [first, second, third] = [
+        "_acme-challenge.a.test. NS ns2.b.test.",
+        "_acme-challenge.www.a.test. CNAME www.a.test.acme.b.test.",
+        "acme.b.test. NS ns.b.test.",
+    ];
+    assert_eq!(lines(&[]), ["; md[a.test]", first, second, third]);
+    let other = lines(&["--zone", "other.test", "--only", "CNAME"]);
+    assert_eq!(
+        other[1..],
+        [
+            "_acme-challenge.a.test. CNAME a.test.other.test.",
+            "_acme-challenge.www.a.test. CNAME www.a.test.other.test.",
+        ]
+    );
 }

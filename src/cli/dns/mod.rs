@@ -16,6 +16,7 @@ use crate::dns::Sockets;
 use crate::dns::resolve::{RESOLV_CONF, servers_of};
 use crate::managed::Managed;
 use crate::managed::staging::Staging;
+use crate::model::DnsZone;
 use crate::model::dns01::{Way, host_and_port};
 use crate::store::read_admin_file;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -36,8 +37,8 @@ pub fn define() -> Command {
                 .value_name("TYPE,…")
                 .value_delimiter(',')
                 .ignore_case(true)
-                .value_parser(["CNAME", "TXT", "CAA", "TLSA"])
-                .help("Records of these types alone: CNAME, TXT, CAA, TLSA"),
+                .value_parser(["CNAME", "NS", "TXT", "CAA", "TLSA"])
+                .help("Records of these types alone: CNAME, NS, TXT, CAA, TLSA"),
         )
         .arg(
             Arg::new("offline")
@@ -102,8 +103,8 @@ fn report_on(
     let has_dns01 = way.is_some() || md.cmd_dns_01.is_some();
     let mut all = Vec::new();
     if let Some(way) = way {
-        let zone = matches.get_one::<String>("zone").map(String::as_str);
-        for found in wanted::delegation(md, way, |base| fulldomain(site, way, base), zone) {
+        let zones = zones(site, matches.get_one::<String>("zone"));
+        for found in wanted::delegation(md, way, |base| fulldomain(site, way, base), &zones) {
             match found {
                 Ok(record) => all.push(record),
                 Err(note) => report.notes.push(note),
@@ -130,6 +131,15 @@ fn report_on(
     };
     report.records = all.into_iter().map(look).collect();
     Ok(report)
+}
+
+/// The zones that httpd answers by its configuration, of which `named` is the only one that is meant.
+fn zones(site: &Site, named: Option<&String>) -> Vec<DnsZone> {
+    let known = site.configuration.as_ref().map(|known| known.dns.zones.as_slice()).unwrap_or_default();
+    let Some(named) = named else { return known.to_vec() };
+    let zone = named.trim_end_matches('.').to_ascii_lowercase();
+    let found = known.iter().find(|known| known.zone == zone).cloned();
+    vec![found.unwrap_or(DnsZone { zone, hosts: Vec::new() })]
 }
 
 /// Where the account of a name at acme-dns leads.

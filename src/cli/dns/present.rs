@@ -53,6 +53,7 @@ impl Asker<'_> {
         };
         let resolver = Resolver::new(self.dns, self.servers);
         let found = match (wanted.purpose, issuer) {
+            (Purpose::Delegation, _) if wanted.rtype == "NS" => servers(&resolver, &name, &wanted.value),
             (Purpose::Delegation, _) => delegation(&resolver, &name, &wanted.value),
             (Purpose::Tlsa | Purpose::NextTlsa, _) => tlsa(&resolver, &name, &wanted.value),
             (Purpose::Caa, Some(issuer)) => caa_of(&resolver, &name, wanted, issuer, methods),
@@ -87,6 +88,23 @@ fn delegation(resolver: &Resolver<'_>, name: &Name, target: &str) -> Result<Pres
             Presence::There
         }
         Some(found) => Presence::Wrong(format!("it leads to {found}")),
+    })
+}
+
+fn servers(resolver: &Resolver<'_>, zone: &Name, host: &str) -> Result<Presence, Error> {
+    let answer = resolver.ask(zone, Rtype::NS)?;
+    let hosts: Vec<String> = answer
+        .answers_of(zone)
+        .filter_map(|data| match data {
+            Data::Ns(host) => Some(host.to_string()),
+            _ => None,
+        })
+        .collect();
+    let wanted = host.trim_end_matches('.');
+    Ok(match hosts.as_slice() {
+        [] => Presence::Missing,
+        hosts if hosts.iter().any(|host| host.eq_ignore_ascii_case(wanted)) => Presence::There,
+        hosts => Presence::Wrong(format!("it is delegated to {}", hosts.join(", "))),
     })
 }
 

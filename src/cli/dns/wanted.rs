@@ -4,8 +4,8 @@
 
 use crate::challenge::dns_persist01::Expected;
 use crate::challenge::{dns_persist01, dns01, http01, tls_alpn01};
-use crate::model::Md;
 use crate::model::dns01::Way;
+use crate::model::{DnsZone, Md};
 use crate::names;
 
 /// Why a record is worth setting.
@@ -43,7 +43,7 @@ pub struct Wanted {
     pub domain: String,
     /// Its owner in the zone, without the final dot.
     pub name: String,
-    /// `CNAME`, `TXT`, `CAA`, `TLSA`.
+    /// `CNAME`, `NS`, `TXT`, `CAA`, `TLSA`.
     pub rtype: &'static str,
     /// As in a zone file, after the type.
     pub value: String,
@@ -89,22 +89,15 @@ pub fn methods(md: &Md, has_dns01: bool) -> Vec<&str> {
     by_host.chain(has_dns01.then_some(dns01::TYPE)).collect()
 }
 
-/// Where the CNAMEs for dns-01 have to lead. `fulldomain`: of an account at acme-dns; `zone`: that httpd's
-/// responder answers. `Err`: why that is not known.
+/// The records that lead dns-01 to where its way sets up answers. `fulldomain`: of an account at acme-dns;
+/// `zones`: that httpd's responder answers. `Err`: why they are not known.
 pub fn delegation(
     md: &Md,
     way: &Way,
     fulldomain: impl Fn(&str) -> Option<String>,
-    zone: Option<&str>,
+    zones: &[DnsZone],
 ) -> Vec<Result<Wanted, String>> {
-    let wanted = |base: &str, target: String| Wanted {
-        purpose: Purpose::Delegation,
-        domain: base.to_string(),
-        name: dns01::record_name(base),
-        rtype: "CNAME",
-        value: format!("{target}."),
-        is_wildcard: false,
-    };
+    let wanted = |base: &str, target: String| cname(base, &target);
     let below = |base: &str, zone: &str| {
         let zone = zone.trim_end_matches('.').to_ascii_lowercase();
         let is_in_zone = base == zone || base.ends_with(&format!(".{zone}"));
@@ -114,14 +107,53 @@ pub fn delegation(
         Way::AcmeDns(url) => Some(fulldomain(base).map(|target| wanted(base, target)).ok_or_else(|| {
             format!("{base} has no account at {url} yet: its first renewal by dns-01 registers one")
         })),
-        Way::Responder => match zone {
-            Some(zone) => below(base, zone).map(Ok),
-            None => Some(Err(format!("{base}: name the zone that httpd answers (MDDnsZone) by --zone"))),
-        },
         Way::Rfc2136(update) => below(base, update.zone.as_deref()?).map(Ok),
-        Way::Command(_) | Way::Hook(_) => None,
+        Way::Responder | Way::Command(_) | Way::Hook(_) => None,
     };
+    if matches!(way, Way::Responder) {
+        return to_responder(md, zones);
+    }
     bases(md).iter().filter_map(|(base, _)| one(base)).collect()
+}
+
+fn cname(base: &str, target: &str) -> Wanted {
+    Wanted {
+        purpose: Purpose::Delegation,
+        domain: base.to_string(),
+        name: dns01::record_name(base),
+        rtype: "CNAME",
+        value: format!("{target}."),
+        is_wildcard: false,
+    }
+}
+
+/// CNAMEs into a zone of httpd's, unless the record is in one, and the NS records of the zones that are used,
+/// for the name servers of the zones above.
+fn to_responder(md: &Md, zones: &[DnsZone]) -> Vec<Result<Wanted, String>> {
+    let mut found: Vec<Result<Wanted, String>> = Vec::new();
+    for (base, _) in bases(md) {
+        let record = dns01::record_name(&base);
+        let holds = |zone: &&DnsZone| record == zone.zone || record.ends_with(&format!(".{}", zone.zone));
+        let nearest = zones.iter().filter(holds).max_by_key(|zone| zone.zone.len());
+        // A zone that is the record of another name is for that name alone.
+        let shared =
+            || zones.iter().find(|zone| !zone.zone.starts_with(&dns01::record_name(""))).or(zones.first());
+        let Some(zone) = nearest.or_else(shared) else {
+            found.push(Err(format!("{base}: name the zone that httpd answers (MDDnsZone) by --zone")));
+            continue;
+        };
+        if nearest.is_none() {
+            found.push(Ok(cname(&base, &format!("{base}.{}", zone.zone))));
+        }
+        for host in &zone.hosts {
+            let (name, value) = (zone.zone.clone(), format!("{host}."));
+            let is_it = |known: &Wanted| known.rtype == "NS" && known.name == name && known.value == value;
+            if !found.iter().flatten().any(is_it) {
+                found.push(Ok(Wanted { name, rtype: "NS", value, ..cname(&base, host) }));
+            }
+        }
+    }
+    found
 }
 
 pub fn persist(md: &Md, issuer: &Issuer<'_>) -> Vec<Wanted> {
@@ -236,13 +268,41 @@ mod tests {
         let md = md(&["a.test", "*.a.test", "x.acme.test"]);
         let acme_dns = Way::AcmeDns("https://dns.test".into());
         let account = |base: &str| (base == "a.test").then(|| "123.dns.test".to_string());
-        let found = delegation(&md, &acme_dns, account, None);
+        let found = delegation(&md, &acme_dns, account, &[]);
         assert_eq!(found[0].as_ref().unwrap().line(), "_acme-challenge.a.test. CNAME 123.dns.test.");
         assert!(found[1].as_ref().unwrap_err().contains("x.acme.test has no account"));
-        let found = delegation(&md, &Way::Responder, account, Some("acme.test."));
+        let zone = |zone: &str, hosts: &[&str]| DnsZone {
+            zone: zone.into(),
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+        };
+        let found = delegation(&md, &Way::Responder, account, &[zone("acme.test", &[])]);
         assert_eq!(found.len(), 1, "what is in the zone needs no CNAME");
         assert_eq!(found[0].as_ref().unwrap().line(), "_acme-challenge.a.test. CNAME a.test.acme.test.");
-        assert!(delegation(&md, &Way::Responder, account, None)[0].is_err());
+        assert!(delegation(&md, &Way::Responder, account, &[])[0].is_err());
+    }
+
+    #[test]
+    fn zones_of_the_responder_are_delegated_to_its_name_servers() {
+        let md = md(&["a.test", "*.a.test", "b.test"]);
+        let zone = |zone: &str, hosts: &[&str]| DnsZone {
+            zone: zone.into(),
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+        };
+        let zones = [
+            zone("_acme-challenge.a.test", &["ns.c.test"]),
+            zone("acme.c.test", &["ns1.c.test", "ns2.c.test"]),
+        ];
+        let found = delegation(&md, &Way::Responder, |_| None, &zones);
+        let found: Vec<String> = found.iter().map(|found| found.as_ref().unwrap().line()).collect();
+        assert_eq!(
+            found,
+            [
+                "_acme-challenge.a.test. NS ns.c.test.",
+                "_acme-challenge.b.test. CNAME b.test.acme.c.test.",
+                "acme.c.test. NS ns1.c.test.",
+                "acme.c.test. NS ns2.c.test.",
+            ]
+        );
     }
 
     #[test]

@@ -303,7 +303,8 @@ impl Reach<'_> {
     ) {
         let Ok(record) = Name::parse(record) else { return };
         let way = records::way(managed);
-        let asked = records::Asked { name: target.host(), record: &record, way: way.as_ref() };
+        let zones = self.site.configuration.as_ref().map(|known| known.dns.zones.as_slice());
+        let asked = records::Asked { name: target.host(), record: &record, way: way.as_ref(), zones };
         let tools = records::Tools { dns: &self.dns, resolver, clock: &*self.clock, store: &self.worker };
         records::look(&asked, &tools, out);
     }

@@ -15,8 +15,8 @@ use crate::crypto;
 use crate::dns::resolve::NameServer;
 use crate::dns::{Change, Data, Dns, Error, Message, Name, OptRcode, Question, Recursion, Resolver, Rtype};
 use crate::managed::Managed;
-use crate::model::Dns01;
 use crate::model::dns01::{Propagation, Rfc2136, Way};
+use crate::model::{Dns01, DnsZone};
 use crate::startup::dns_secrets;
 use crate::store::{WorkGroup, WorkStore};
 use crate::time::Clock;
@@ -40,6 +40,8 @@ pub struct Asked<'a> {
     pub record: &'a Name,
     /// `None`: not known, as httpd's configuration is not.
     pub way: Option<&'a Way>,
+    /// That httpd answers itself; `None`: not known.
+    pub zones: Option<&'a [DnsZone]>,
 }
 
 /// The way of a domain, with the content of its files as far as the caller may read them.
@@ -83,7 +85,15 @@ fn placed(asked: &Asked<'_>, tools: &Tools<'_>, out: &mut Vec<Finding>) -> Optio
         Some(Way::Rfc2136(Rfc2136 { zone: Some(zone), .. })) => Name::parse(zone).ok(),
         _ => None,
     };
-    let zone = configured.as_ref().map_or(Zone::Wanted, Zone::Known);
+    let ours: Option<Vec<Name>> = asked
+        .zones
+        .filter(|_| matches!(asked.way, Some(Way::Responder)))
+        .map(|zones| zones.iter().filter_map(|zone| Name::parse(&zone.zone).ok()).collect());
+    let zone = match (&configured, &ours) {
+        (Some(zone), _) => Zone::Known(zone),
+        (None, Some(zones)) => Zone::Ours(zones),
+        (None, None) => Zone::Wanted,
+    };
     let found = match place::find(asked.record, zone, tools.resolver) {
         Ok(found) => found,
         Err(error) => {
@@ -162,6 +172,7 @@ fn delegation(asked: &Asked<'_>, tools: &Tools<'_>, place: &Place, zone: &Name) 
                 )
             })
         }
+        Way::Responder if asked.zones.is_some() => misled(asked, tools, zone),
         Way::Responder => {
             let own = Name::parse(asked.name).ok().and_then(|name| tools.resolver.zone_of(&name).ok());
             let is_delegated = place.name != *asked.record || own.as_ref() != Some(zone);
@@ -169,6 +180,38 @@ fn delegation(asked: &Asked<'_>, tools: &Tools<'_>, place: &Place, zone: &Name) 
         }
         _ => None,
     }
+}
+
+/// httpd is to answer, and the zone leads elsewhere, or nowhere.
+fn misled(asked: &Asked<'_>, tools: &Tools<'_>, zone: &Name) -> Option<Finding> {
+    let is_it = |known: &&DnsZone| known.zone.eq_ignore_ascii_case(&zone.to_string());
+    let hosts = asked.zones?.iter().find(is_it).map(|known| known.hosts.as_slice()).unwrap_or_default();
+    let found = match tools.resolver.authoritative(zone) {
+        Ok(servers) => {
+            let is_ours = |server: &NameServer| {
+                let name = server.name.to_string();
+                let is_here = server.addresses.iter().any(|address| super::local::is_here(address.ip()));
+                is_here || hosts.iter().any(|host| host.eq_ignore_ascii_case(&name))
+            };
+            if servers.iter().any(is_ours) {
+                return None;
+            }
+            let names: Vec<String> = servers.iter().map(|server| server.name.to_string()).collect();
+            format!("It leads to {}", names.join(", "))
+        }
+        Err(Error::NoNameServer { .. }) => "The DNS has no name server with an address for it".into(),
+        Err(_) => return None,
+    };
+    Some(Finding::fails(
+        "dns-01-delegation",
+        asked.name,
+        format!("{zone} is a zone that httpd answers (MDDnsZone). {found}, so nobody asks httpd."),
+        format!(
+            "Set NS records of {zone} to {} in the zone above: 'a2md dns {}' prints the lines.",
+            hosts.join(" and "),
+            asked.name
+        ),
+    ))
 }
 
 /// httpd is to answer, and the name is in the zone of its domain, where other name servers do.
@@ -432,6 +475,15 @@ mod tests {
     }
 
     fn found(world: &World, way: Option<&Way>, noted: &[&str]) -> Vec<(&'static str, Verdict)> {
+        found_with(world, way, None, noted)
+    }
+
+    fn found_with(
+        world: &World,
+        way: Option<&Way>,
+        zones: Option<&[DnsZone]>,
+        noted: &[&str],
+    ) -> Vec<(&'static str, Verdict)> {
         let dir = tempfile::tempdir().unwrap();
         let store = StartStore::open(dir.path(), None).unwrap().worker();
         let folder = Folder { store: &store, group: WorkGroup::Challenges, name: "a.test" };
@@ -440,7 +492,7 @@ mod tests {
         let (resolver, clock) = (Resolver::new(world, &servers), SystemClock::default());
         let tools = Tools { dns: world, resolver: &resolver, clock: &clock, store: &store };
         let mut out = Vec::new();
-        look(&Asked { name: "a.test", record: &record, way }, &tools, &mut out);
+        look(&Asked { name: "a.test", record: &record, way, zones }, &tools, &mut out);
         out.iter().map(|finding| (finding.check, finding.verdict)).collect()
     }
 
@@ -454,6 +506,31 @@ mod tests {
             (&["v-1"], &[], &[], vec![("dns-01-foreign-txt", untold), ("dns-01-servers", works)]),
         ] {
             assert_eq!(found(&world(first, second), None, noted), expected, "{first:?} {second:?} {noted:?}");
+        }
+    }
+
+    #[test]
+    fn a_zone_of_the_responder_has_to_lead_to_its_name_servers() {
+        let responder = Some(&Way::Responder);
+        let zone = |zone: &str, host: &str| DnsZone { zone: zone.into(), hosts: vec![host.into()] };
+        let cname = |to: &str| {
+            let mut world = world(&[], &[]);
+            world.0[0].1.push(record("_acme-challenge.a.test", Data::Cname(name(to))));
+            world.0[0].1.push(record("acme.b.test", Data::Ns(name("ns1.test"))));
+            world
+        };
+        let (fails, works) = (("dns-01-delegation", Verdict::Fails), ("dns-01-servers", Verdict::Works));
+        let right = zone("acme.b.test", "NS1.test");
+        for (world, zone, expected) in [
+            (cname("a.test.acme.b.test"), &right, works),
+            (cname("a.test.acme.b.test"), &zone("acme.b.test", "ns.here.test"), fails),
+            (cname("a.test.other.test"), &right, fails),
+            // It is not delegated.
+            (cname("a.test.acme.c.test"), &zone("acme.c.test", "ns.here.test"), fails),
+            (world(&[], &[]), &right, fails),
+        ] {
+            let zones = std::slice::from_ref(zone);
+            assert_eq!(found_with(&world, responder, Some(zones), &[]), [expected], "{zones:?}");
         }
     }
 
