@@ -13,7 +13,7 @@ pub use select::names_or_all;
 
 use super::call::{Call, Failure};
 use crate::config::Configuration;
-use crate::store::{Error, Owner, StartStore};
+use crate::store::{Error, Owner, Scratch, StartStore};
 use crate::time::Timestamp;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,7 @@ pub struct Site {
     pub configuration: Option<Configuration>,
     /// When it was opened.
     now: Timestamp,
+    _scratch: Option<Scratch>,
 }
 
 impl Site {
@@ -42,7 +43,12 @@ impl Site {
             call.step(&format!("store: {} ({by})", dir.display()));
         }
         let store = StartStore::open_existing(&dir).map_err(|error| of_store(&dir, &error))?;
-        Ok(Site { dir, found_by: by, store, configuration, now: call.clock.now() })
+        // What the folders say of httpd's user is a guess, where the configuration tells it.
+        let store = match configuration.as_ref().and_then(owner) {
+            Some(owner) => store.with_workers(owner),
+            None => store,
+        };
+        Ok(Site { dir, found_by: by, store, configuration, now: call.clock.now(), _scratch: None })
     }
 }
 
@@ -53,8 +59,8 @@ impl Site {
         let search::Found { dir, by, configuration } = search::find(call)?;
         let is_missing = || StartStore::open_existing(&dir).is_err_and(|error| error.is_not_found());
         if let Some(configuration) = configuration.filter(|_| is_missing()) {
-            let owner = configuration.user.map(|(uid, gid)| Owner { uid, gid });
-            let store = StartStore::open(&dir, owner).map_err(|error| of_store(&dir, &error))?;
+            let store =
+                StartStore::open(&dir, owner(&configuration)).map_err(|error| of_store(&dir, &error))?;
             call.step(&format!("store: {} ({by}), made now", dir.display()));
             return Ok(Site {
                 dir,
@@ -62,10 +68,30 @@ impl Site {
                 store,
                 configuration: Some(configuration),
                 now: call.clock.now(),
+                _scratch: None,
             });
         }
         Site::open(call)
     }
+
+    /// The same for a look at what would be done: in place of a store that is not there yet, an empty one stands
+    /// elsewhere until the site is dropped.
+    pub fn open_or_imagine(call: &Call) -> Result<Self, Failure> {
+        let search::Found { dir, by, configuration } = search::find(call)?;
+        let is_missing = StartStore::open_existing(&dir).is_err_and(|error| error.is_not_found());
+        if configuration.is_none() || !is_missing {
+            return Site::open_found(call, Found { dir, by, configuration });
+        }
+        let (store, scratch) = StartStore::open_scratch().map_err(|error| of_store(&dir, &error))?;
+        call.step(&format!("store: {} ({by}), not made yet", dir.display()));
+        let (now, _scratch) = (call.clock.now(), Some(scratch));
+        Ok(Site { dir, found_by: by, store, configuration, now, _scratch })
+    }
+}
+
+/// httpd's `User` and `Group`.
+fn owner(configuration: &Configuration) -> Option<Owner> {
+    configuration.user.map(|(uid, gid)| Owner { uid, gid })
 }
 
 /// The store that the call means, and who says so.

@@ -24,6 +24,8 @@ mod owners;
 mod place;
 mod present;
 pub mod reach;
+#[cfg(feature = "cli")]
+mod scratch;
 mod sealed;
 mod setup;
 mod space;
@@ -40,6 +42,8 @@ pub use error::Error;
 pub use layout::Owner;
 pub use lock::{ATTEMPT_LOCK_FILE, AttemptLock, Holder, RenewingLock, StoreLock};
 pub use place::{Flat, Group, WorkGroup};
+#[cfg(feature = "cli")]
+pub use scratch::Scratch;
 pub use sealed::Opened;
 pub use space::{Space, space};
 pub use store_key::{Secret, StoreKey};

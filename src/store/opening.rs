@@ -4,10 +4,12 @@
 
 use super::disk::Fuse;
 use super::disk::rights::own_uid;
-use super::layout::{JSON_MAX, STORE_FILE};
-use super::{Error, Group, REACH_FILE, StartStore, owners, setup};
+use super::layout::{JSON_MAX, Layout, STORE_FILE};
+use super::{Error, Group, REACH_FILE, StartStore, Store, owners, setup};
 use serde_json::Value;
+use std::marker::PhantomData;
 use std::path::Path;
+use std::sync::Arc;
 
 impl StartStore {
     /// Opens the store in `dir`, an absolute path, and makes it where there is none.
@@ -52,8 +54,53 @@ impl StartStore {
         (reaches("/proto/http"), reaches("/proto/https"))
     }
 
+    /// The same with httpd's `User` and `Group` as its configuration has them. Without effect where this
+    /// process is not root's, or the store is another user's.
+    #[must_use]
+    pub fn with_workers(self, owner: super::Owner) -> Self {
+        let is_own = matches!(self.other_holder(), Ok(None));
+        if own_uid() != 0 || owner.uid == 0 || !is_own {
+            return self;
+        }
+        let layout = Layout { owner: Some(owner), ..self.layout.as_ref().clone() };
+        Store { layout: Arc::new(layout), rights: PhantomData }
+    }
+
     /// httpd's `User` and `Group`, where that is not the user of this process.
     pub fn worker_owner(&self) -> Option<super::Owner> {
         self.layout.owner
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Owner;
+    use serde_json::json;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    #[test]
+    fn files_that_workers_read_have_the_group_of_the_configuration() {
+        if own_uid() != 0 {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let user = Owner { uid: 33, gid: 34 };
+        drop(StartStore::open(dir.path(), Some(user)).unwrap());
+        // As starts leave it: they set the owner alone.
+        chown(dir.path().join("staging"), Some(33), Some(0)).unwrap();
+        let group_of_account = |store: StartStore| {
+            let json = json!({"eab": {"hmac": "h"}});
+            store.write_json(Group::Accounts, "ACME-ca.test-0000", "account.json", &json).unwrap();
+            let meta = fs::metadata(dir.path().join("accounts/ACME-ca.test-0000/account.json")).unwrap();
+            (meta.mode() & 0o777, meta.gid())
+        };
+        let open = || StartStore::open_existing(dir.path()).unwrap();
+        assert_eq!(group_of_account(open()), (0o640, 0), "a guess");
+        assert_eq!(group_of_account(open().with_workers(user)), (0o640, 34));
+        // Another user's store stays that user's.
+        chown(dir.path().join(STORE_FILE), Some(1234), None).unwrap();
+        assert_eq!(open().with_workers(user).worker_owner(), Some(Owner { uid: 33, gid: 0 }));
     }
 }
