@@ -9,6 +9,7 @@ use super::authority::{connect, of_authority};
 use super::call::{Call, Failure, Outcome};
 use super::confirm::{self, confirm};
 use super::follow_up;
+use super::lock::lock;
 use super::sets::{self, Set};
 use super::site::{Site, of_store};
 use super::terminal::Style;
@@ -87,6 +88,8 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
 
     let now = call.clock.now();
     let failed = |error| of_store(&site.dir, &error);
+    // Not held while the CA is asked: a start may come.
+    let locked = lock(&site)?;
     let former = withdrawn::read(&site.store, &name, now);
     let is_key_known = reason == Some(Reason::KeyCompromise);
     withdrawn::change(&site.store, &name, now, |withdrawn| {
@@ -95,6 +98,7 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
         }
     })
     .map_err(failed)?;
+    drop(locked);
     let results = revoke_all(call, &site, &managed, &set, reason);
     let revoked = |(bundle, result): (&Bundle, &Result<Revoked, Failure>)| {
         result.is_ok().then(|| Entry::new(bundle.chain.leaf(), why, is_key_known, now))
@@ -121,6 +125,7 @@ fn take_back(
     entries: &[Entry],
     now: crate::time::Timestamp,
 ) -> Result<(), Failure> {
+    let _locked = lock(site)?;
     let mut noted = former;
     entries.iter().cloned().for_each(|entry| noted.add(entry));
     withdrawn::restore(&site.store, name, &noted, now).map_err(|error| of_store(&site.dir, &error))

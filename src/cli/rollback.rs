@@ -6,6 +6,7 @@
 
 use super::call::{Call, Failure, Outcome};
 use super::follow_up;
+use super::lock::lock;
 use super::sets::{self, Place, Set};
 use super::site::{Site, of_store};
 use super::terminal::Style;
@@ -184,7 +185,8 @@ fn put_back(
     let failed = |error| of_store(&site.dir, &error);
     let worker = site.store.worker();
     let own = Holder::of_program("a2md rollback", now);
-    let _lock = worker.lock_attempt(name, &own).map_err(failed)?.map_err(|holder| {
+    let locked = lock(site)?;
+    let held = worker.lock_attempt(name, &own).map_err(failed)?.map_err(|holder| {
         Failure::new(format!("md[{name}]: {holder} renews this domain at present"))
             .advice("Wait until it is through, and call again.")
     })?;
@@ -201,7 +203,8 @@ fn put_back(
     let serials: Vec<String> = set.bundles.iter().map(|bundle| bundle.info.serial.clone()).collect();
     call.step(&format!("Putting the archived set {number} of md[{name}] into staging"));
     stage(&site.store, md, set, number, now).map_err(failed)?;
-    drop(_lock);
+    drop(held);
+    drop(locked);
     let asked = follow_up::ask(call, site, name, Op::Look);
     let is_of = |used: &Set| used.bundles.iter().all(|bundle| serials.contains(&bundle.info.serial));
     let (state, text) = match (asked.is_running, sets::in_use(site, name)?.is_some_and(|used| is_of(&used))) {

@@ -434,3 +434,22 @@ fn an_import_that_is_killed_anywhere_leaves_what_the_next_start_can_use() {
     let serial = support::tls::served(lab.https, "one.test", None, &[]).serial();
     assert_eq!(serial, set.serial(), "not {}: {}", first.serial(), httpd.log());
 }
+
+#[test]
+fn a_dry_run_needs_no_store() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let config = config(&lab, &pebble, "P-256");
+    let tree = lab.path("files");
+    fs::create_dir(&tree).unwrap();
+    let set = Issuer::new().issue(NAMES);
+    fs::write(tree.join("fullchain.pem"), set.chain_pem()).unwrap();
+    fs::write(tree.join("privkey.pem"), set.key_pem()).unwrap();
+    let control = config.control();
+    let called = a2md(&["--httpd", &control, "import", "files", tree.to_str().unwrap(), "--dry-run", "-j"]);
+    assert_eq!(called.code, 0, "{} {}", called.out, called.err);
+    let document = called.json();
+    assert_eq!(states(&document, "sets"), ["would"], "{document}");
+    assert!(!config.store().exists());
+    assert!(called.err.contains("not made yet"), "{}", called.err);
+}

@@ -15,8 +15,10 @@ use mod_md::renew::worker::check;
 use mod_md::store::Group;
 use mod_md::time::Clock;
 use serde_json::json;
+use std::io::Write;
 use std::path::Path;
-use support::{Account, Config, Httpd, Lab, Pebble, open_lab};
+use std::process::{Command, Stdio};
+use support::{Account, Config, Httpd, Lab, Need, Pebble, open_lab};
 
 pub fn call(store: &Path, pebble: &Pebble, arguments: &[&str]) -> Called {
     let certificate = pebble.authority.certificate.to_str().unwrap();
@@ -178,4 +180,60 @@ fn a_revoked_certificate_in_use_is_due_at_once_and_a_kept_or_replaced_one_is_not
         assert_eq!(host.ca.count(Endpoint::NewOrder), orders, "{why:?}");
         assert!(published::staged_certs(&host.work(), "a.test").is_some() == (orders == 2), "{why:?}");
     }
+}
+
+#[test]
+fn a_start_that_holds_the_lock_of_the_store_is_waited_for_as_long_as_the_configuration_says() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let httpd = config(&lab, &pebble, Account::Own).line("MDStoreLocks 1s").start();
+    let serial = first(&httpd, &pebble);
+    let config = httpd.stop();
+    let (store, control) = (config.store(), config.control());
+    let held = mod_md::store::StartStore::open_existing(&store).unwrap();
+    let held = held.lock(support::SOON).unwrap().unwrap();
+    let certificate = pebble.authority.certificate.to_str().unwrap();
+    let line =
+        ["-d", store.to_str().unwrap(), "-C", certificate, "--httpd", &control, "revoke", "a.test", "--yes"];
+    let begin = std::time::Instant::now();
+    let called = a2md(&line);
+    assert!(called.code == 1 && called.err.contains("holds the lock"), "{} {}", called.out, called.err);
+    assert!(begin.elapsed() < std::time::Duration::from_secs(25), "as long as a start waits");
+    assert_eq!(pebble.status_of(&serial).0, "Valid");
+    assert!(!store.join("withdrawn/a.test.json").exists());
+    drop(held);
+    let called = a2md(&line);
+    assert_eq!(called.code, 0, "{} {}", called.out, called.err);
+}
+
+#[test]
+fn on_a_terminal_it_asks_and_only_yes_revokes() {
+    let Some(lab) = open_lab!(Need::Program("script")) else { return };
+    let pebble = Pebble::start(&lab);
+    let httpd = config(&lab, &pebble, Account::Own).start();
+    let serial = first(&httpd, &pebble);
+    let store = httpd.stop().store();
+    let certificate = pebble.authority.certificate.to_str().unwrap();
+    let line = format!(
+        "{} -d {} -C {certificate} --httpd false revoke a.test",
+        env!("CARGO_BIN_EXE_a2md"),
+        store.display()
+    );
+    let answer = |answer: &str| {
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = script.stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    for no in ["no\n", "\n", "yess\n"] {
+        let (code, said) = answer(no);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("is revoked for good") && said.contains("nothing was changed"), "{said}");
+        assert_eq!(pebble.status_of(&serial).0, "Valid");
+    }
+    let (code, said) = answer("yes\n");
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(pebble.status_of(&serial).0, "Revoked");
 }

@@ -3,10 +3,11 @@
 //! `accounts/` for that, as at a start.
 
 use crate::cli::accounts::keys::{self, Opened, failure, kind_of};
-use crate::cli::accounts::known::{self, Known, Place, argument, lock, user};
+use crate::cli::accounts::known::{self, Known, Place, argument, user};
 use crate::cli::authority::{connect, of_authority};
 use crate::cli::call::{Call, Failure, Outcome};
 use crate::cli::confirm::confirm;
+use crate::cli::lock::lock;
 use crate::cli::site::{Site, of_store};
 use crate::crypto::PrivateKey;
 use crate::managed::Managed;

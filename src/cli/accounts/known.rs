@@ -7,11 +7,10 @@ use crate::cli::site::{Site, of_store};
 use crate::managed::Managed;
 use crate::managed::staging::{Staging, file};
 use crate::model::bounded::name_at;
-use crate::store::{Group, NEXT_ACCOUNT_KEY, StartStore, StoreLock};
+use crate::store::{Group, NEXT_ACCOUNT_KEY, StartStore};
 use crate::url::Url;
 use clap::ArgMatches;
 use serde_json::Value;
-use std::time::Duration;
 
 /// Where an account is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,15 +165,6 @@ pub fn user<'m>(known: &Known, all: &[Known], mds: &'m [Managed]) -> Option<&'m 
     let orders_there = |managed: &&Managed| managed.md.ca.urls.contains(&known.ca_url);
     let user = mds.iter().find(|managed| users.contains(&managed.md.name));
     user.or_else(|| mds.iter().find(orders_there))
-}
-
-/// Keeps other calls, and starts of an httpd with `MDStoreLocks`, from changing accounts meanwhile.
-pub fn lock(site: &Site) -> Result<StoreLock, Failure> {
-    let lock = site.store.lock(Duration::from_secs(10)).map_err(|error| of_store(&site.dir, &error))?;
-    lock.ok_or_else(|| {
-        Failure::new("another process changes the store, and has its lock")
-            .advice("Wait until it is through, and call again.")
-    })
 }
 
 #[cfg(test)]

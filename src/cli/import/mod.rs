@@ -16,6 +16,7 @@ mod report;
 
 use super::call::{Call, Failure, Outcome};
 use super::follow_up::{self, Asked};
+use super::lock::lock;
 use super::site::{Site, of_store};
 use crate::crypto::Certificate;
 use crate::managed::{Managed, published, withdrawn};
@@ -57,7 +58,8 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
     let client = client.map(|(_, client)| *client).ok_or_else(|| Failure::new("which client?"))?;
     let (is_dry, is_new_key) = (matches.get_flag("dry-run"), matches.get_flag("new-key"));
     let tree = open_tree(client, matches.get_one::<PathBuf>("tree").cloned())?;
-    let site = if is_dry { Site::open(call)? } else { Site::open_or_make(call)? };
+    let site = if is_dry { Site::open_or_imagine(call)? } else { Site::open_or_make(call)? };
+    let locked = if is_dry { None } else { lock(&site)? };
     let mds = site.mds()?;
     call.step(&format!("reading {}", tree.path().display()));
     let found = read(client, &tree, &mds);
@@ -81,6 +83,7 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
         let why = format!("Imported from {} in {}.", client.token(), tree.path().display());
         failed = carry::sets(&site.store, &found, &plan, &mds, &carried, &why, now);
     }
+    drop(locked);
     let hindrances = hindrance::find(client, tree.path(), &site, &found.exposed);
     let asked = follow_up(call, &site, &plan, &mds, &failed, is_dry);
     let report = Report {
