@@ -3,8 +3,8 @@
 //! its next start does.
 
 use super::call::{Call, Failure};
-use super::request;
 use super::site::Site;
+use super::{request, server};
 use crate::managed::Managed;
 use crate::model::{Answer, Op, request::RequestState};
 use serde_json::{Value, json};
@@ -43,11 +43,12 @@ pub fn one(call: &Call, site: &Site, name: &str) -> Result<Managed, Failure> {
 /// Asks the running httpd, and waits for its answer.
 pub fn ask(call: &mut Call, site: &Site, name: &str, op: Op) -> Asked {
     if request::running(site).is_none() {
+        let why = server::pid(call, site).map_or_else(|| "no httpd runs here".to_string(), server::deaf);
         let text = match op {
-            Op::Renew(_) => "no httpd runs here, so the next start renews it",
-            Op::Look | Op::Present { .. } => "no httpd runs here, so it comes into use at the next start",
+            Op::Renew(_) => format!("{why}, so the next start renews it"),
+            Op::Look | Op::Present { .. } => format!("{why}, so it comes into use at the next start"),
         };
-        return Asked { is_running: false, has_failed: false, text: text.into() };
+        return Asked { is_running: false, has_failed: false, text };
     }
     let limit = if matches!(op, Op::Look) { LOOK } else { RENEWAL };
     call.step(&format!("Asking httpd about md[{name}]"));

@@ -35,6 +35,7 @@ mod renew;
 pub mod request;
 mod revoke;
 mod rollback;
+mod server;
 mod sets;
 pub mod site;
 mod space;

@@ -6,10 +6,12 @@
 
 use super::call::{Call, Failure, Outcome};
 use super::engine;
-use super::request;
+use super::lock::lock;
 use super::site::{Site, names_or_all};
 use super::terminal::escaped;
+use super::{request, server};
 use crate::config::rehearsal_of;
+use crate::dns::Name;
 use crate::log::{Level, Record};
 use crate::managed::Managed;
 use crate::managed::serve::Certs;
@@ -95,23 +97,37 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
 fn rehearse(call: &mut Call, site: &Site, target: Managed, stop: &StopFlag) -> Result<Rehearsal, Failure> {
     let (name, begin) = (target.md.name.clone(), call.clock.now());
     let (store, ca) = (&site.store, directory(&target.md, call)?);
-    if needs_httpd(&target.md) && request::running(site).is_none() {
+    let runs = || request::running(site).is_some() || server::pid(call, site).is_some();
+    if needs_httpd(&target.md) && !runs() {
         return Err(request::not_running(site));
     }
     let _held = engine::hold(store, &name, begin)?;
-    note_begin(store, &name, begin)?;
+    {
+        let _locked = lock(site)?;
+        note_begin(store, &name, begin)?;
+    }
     call.step(&format!("{name}: rehearsing at {ca}"));
     let stand_in = stand_in(target, &ca, call);
     let rehearsal = stand_in.md.name.clone();
-    let context = engine::context(store, vec![stand_in.clone()], stop);
-    tidy_up(store, &context, &rehearsal)?;
+    let context = context(site, stand_in.clone(), stop);
+    tidy_up(site, &context, &rehearsal)?;
     let outcome = alone::renew(&context, 0, &ca, Cause::Missing);
     // Also where a signal has stopped the other one.
-    let context = engine::context(store, vec![stand_in], &StopFlag::default());
-    tidy_up(store, &context, &rehearsal)?;
+    let context = self::context(site, stand_in, &StopFlag::default());
+    tidy_up(site, &context, &rehearsal)?;
     let seconds = call.clock.now().since(begin).as_secs();
     let failure = outcome.err().map(fault);
     Ok(Rehearsal { name, ca: Some(ca), seconds, failure })
+}
+
+/// All that the rehearsal needs, with the zones that httpd answers.
+fn context(site: &Site, stand_in: Managed, stop: &StopFlag) -> Context {
+    let mut context = engine::context(&site.store, vec![stand_in], stop);
+    if let Some(known) = site.configuration.as_ref().filter(|known| known.dns.is_on()) {
+        let zones = known.dns.zones.iter();
+        context.settings.dns_zones = zones.filter_map(|zone| Name::parse(&zone.zone).ok()).collect();
+    }
+    context
 }
 
 /// Whether httpd has to answer challenges: not where only records of the DNS are looked at.
@@ -181,10 +197,11 @@ fn stand_in(target: Managed, ca: &str, call: &Call) -> Managed {
 }
 
 /// Keeps the account, and removes all else that a rehearsal has left.
-fn tidy_up(store: &StartStore, context: &Context, rehearsal: &str) -> Result<(), Failure> {
+fn tidy_up(site: &Site, context: &Context, rehearsal: &str) -> Result<(), Failure> {
     let fail = |error: crate::store::Error| engine::of_store(&error);
     // What it could not remove is in the log, and removed by the next one.
     let _ = alone::clean_up(context, 0);
+    let (_locked, store) = (lock(site)?, &site.store);
     let mut accounts = Accounts::read(store).map_err(fail)?;
     // One that this program has not left there is none of ours.
     accounts.adopt(store, rehearsal, &|_, _| false).map_err(fail)?;

@@ -102,7 +102,7 @@ fn of_site(
         out.extend(found);
         due.extend(is_due.then(|| subject.name.clone()));
     }
-    renewal::process(site, &due, out);
+    renewal::process(call, site, &due, out);
     if !is_offline {
         let mut directories = Directories::default();
         authority::look(call, site, &subjects, &mut directories, out);

@@ -5,6 +5,8 @@
 
 use super::finding::{Finding, Subject, Verdict, split_advice};
 use crate::backoff;
+use crate::cli::call::Call;
+use crate::cli::server;
 use crate::cli::site::Site;
 use crate::managed::Managed;
 use crate::managed::staging::Staging;
@@ -17,7 +19,7 @@ use crate::time::{Timestamp, format_duration};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Of `MDRetryDelay`, which only httpd knows.
+/// Of `MDRetryDelay`, where httpd's configuration is not known.
 const RETRY_DELAY: Duration = Duration::from_secs(30);
 /// Fewer tries than these before the end are few.
 const TRIES_FEW: usize = 4;
@@ -36,7 +38,8 @@ pub fn look(site: &Site, subject: &Subject, now: Timestamp, out: &mut Vec<Findin
     let before = out.len();
     out.extend(of_manual(managed, matches!(need.decision, Decision::Now(_))));
     if let Some(job) = job.as_ref().filter(|_| is_renewed) {
-        of_job(managed, job, now, out);
+        let delay = site.configuration.as_ref().and_then(|known| known.retry_delay);
+        of_job(managed, job, delay.unwrap_or(RETRY_DELAY), now, out);
     }
     let ocsp = store.read_json(WorkGroup::Ocsp, &subject.name, "job.json").unwrap_or_default();
     out.extend(ocsp.as_ref().and_then(|job| of_ocsp(&subject.name, job)));
@@ -63,7 +66,7 @@ fn of_manual(managed: &Managed, is_due: bool) -> Option<Finding> {
     Some(if is_due { finding } else { Finding { verdict: Verdict::Works, ..finding } })
 }
 
-fn of_job(managed: &Managed, job: &Job, now: Timestamp, out: &mut Vec<Finding>) {
+fn of_job(managed: &Managed, job: &Job, delay: Duration, now: Timestamp, out: &mut Vec<Finding>) {
     let name = managed.md.name.as_str();
     let pressure = urgency::pressure(&managed.md, &managed.certs, now);
     if job.is_vetoed() {
@@ -79,7 +82,7 @@ fn of_job(managed: &Managed, job: &Job, now: Timestamp, out: &mut Vec<Finding>) 
         let (evidence, remedy) = text_of(job);
         let evidence = format!("{} failed in a row. The last one: {evidence}", tries(job.errors as usize));
         out.push(Finding::fails("renewal-failing", name, evidence, remedy));
-        out.extend(of_tries(name, job, pressure, now));
+        out.extend(of_tries(name, job, delay, pressure, now));
     }
     out.extend(of_rate_limit(name, job, pressure.end, now));
     out.extend(of_held_back(name, job, pressure.end, now));
@@ -99,8 +102,9 @@ fn tries(count: usize) -> String {
     if count == 1 { "1 try".into() } else { format!("{count} tries") }
 }
 
-/// How many more tries there are before `end`, by the schedule of retries.
-pub fn tries_left(job: &Job, longest: Duration, end: Timestamp, now: Timestamp) -> usize {
+/// How many more tries there are before `end`, by the schedule of retries: the first comes `delay` after an
+/// error.
+fn tries_left(job: &Job, delay: Duration, longest: Duration, end: Timestamp, now: Timestamp) -> usize {
     let mut at = job.next_run.unwrap_or(now).max(now);
     let mut errors = job.errors;
     for count in 0..TRIES_MAX {
@@ -108,14 +112,14 @@ pub fn tries_left(job: &Job, longest: Duration, end: Timestamp, now: Timestamp) 
             return count;
         }
         errors = errors.saturating_add(1);
-        at = at.plus(backoff::delay(errors, RETRY_DELAY, longest));
+        at = at.plus(backoff::delay(errors, delay, longest));
     }
     TRIES_MAX
 }
 
-fn of_tries(name: &str, job: &Job, pressure: Pressure, now: Timestamp) -> Option<Finding> {
+fn of_tries(name: &str, job: &Job, delay: Duration, pressure: Pressure, now: Timestamp) -> Option<Finding> {
     let end = pressure.end.filter(|end| *end > now)?;
-    let left = tries_left(job, pressure.longest, end, now);
+    let left = tries_left(job, delay, pressure.longest, end, now);
     let evidence = format!(
         "{} left before the certificate expires in {}, at {}.",
         if left == TRIES_MAX { "Many tries are".into() } else { format!("About {} are", tries(left)) },
@@ -193,7 +197,7 @@ fn of_ocsp(name: &str, job: &Value) -> Option<Finding> {
 }
 
 /// Whether a process renews in this store. `due`: the domains whose certificates are due.
-pub fn process(site: &Site, due: &[String], out: &mut Vec<Finding>) {
+pub fn process(call: &Call, site: &Site, due: &[String], out: &mut Vec<Finding>) {
     let subject = site.dir.display().to_string();
     let (is_ours, renewer) = (site.configuration.is_some(), site.store.renewer());
     out.push(match renewer {
@@ -205,18 +209,7 @@ pub fn process(site: &Site, due: &[String], out: &mut Vec<Finding>) {
         Ok(None) if due.is_empty() => {
             Finding::works("renewing-process", subject, "No process renews now, and none has to.")
         }
-        Ok(None) if is_ours => Finding::fails(
-            "renewing-process",
-            subject,
-            format!("New certificates are due, and no httpd renews: {}.", due.join(", ")),
-            "Start httpd. Where it runs, its error log says why no child renews (mod_watchdog, or another MDStoreDir).",
-        ),
-        Ok(None) => Finding::cannot_be_told(
-            "renewing-process",
-            subject,
-            format!("New certificates are due, and no process says that it renews: {}.", due.join(", ")),
-            "Start httpd if it does not run. mod_md 2.x does not say so.",
-        ),
+        Ok(None) => none_renews(is_ours, server::pid(call, site), subject, due),
         Err(error) => Finding::cannot_be_told(
             "renewing-process",
             subject,
@@ -224,6 +217,42 @@ pub fn process(site: &Site, due: &[String], out: &mut Vec<Finding>) {
             error.advice().unwrap_or_else(|| "Call a2md as root.".into()),
         ),
     });
+}
+
+/// Nobody renews, and somebody has to. `running`: an httpd of which the store says nothing.
+fn none_renews(is_ours: bool, running: Option<u32>, subject: String, due: &[String]) -> Finding {
+    let due = due.join(", ");
+    match (is_ours, running) {
+        (true, Some(pid)) => Finding::fails(
+            "renewing-process",
+            subject,
+            format!(
+                "New certificates are due, and the httpd that runs (process {pid}) renews nothing: {due}."
+            ),
+            "Restart it, if it was started with another module or configuration. Its error log says why no child renews \
+             (mod_watchdog, or another MDStoreDir).",
+        ),
+        (true, None) => Finding::fails(
+            "renewing-process",
+            subject,
+            format!("New certificates are due, and no httpd renews: {due}."),
+            "Start httpd. Where it runs, its error log says why no child renews (mod_watchdog, or another MDStoreDir).",
+        ),
+        (false, Some(pid)) => Finding::cannot_be_told(
+            "renewing-process",
+            subject,
+            format!(
+                "New certificates are due, and httpd runs (process {pid}) without a word that it renews: {due}."
+            ),
+            "Its error log says what it does: mod_md 2.x renews and does not say so here.",
+        ),
+        (false, None) => Finding::cannot_be_told(
+            "renewing-process",
+            subject,
+            format!("New certificates are due, and no process says that it renews: {due}."),
+            "Start httpd if it does not run. mod_md 2.x does not say so.",
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -242,14 +271,16 @@ mod tests {
 
     #[test]
     fn tries_left_follow_the_schedule_of_retries() {
-        for (errors, next, left, expected) in [
+        for (errors, delay, next, left, expected) in [
             // 30 s doubled up to a day: 0, 60, 180, 420, …
-            (1, Duration::ZERO, Duration::from_secs(200), 3),
-            (20, Duration::ZERO, DAY * 3, 3),
-            (20, DAY * 5, DAY * 3, 0),
-            (20, DAY, DAY * 30, 29),
+            (1, RETRY_DELAY, Duration::ZERO, Duration::from_secs(200), 3),
+            (1, RETRY_DELAY * 10, Duration::ZERO, Duration::from_secs(200), 1),
+            (20, RETRY_DELAY, Duration::ZERO, DAY * 3, 3),
+            (20, RETRY_DELAY, DAY * 5, DAY * 3, 0),
+            (20, RETRY_DELAY, DAY, DAY * 30, 29),
         ] {
-            assert_eq!(tries_left(&failed(errors, next), DAY, NOW.plus(left), NOW), expected, "{errors}");
+            let left = tries_left(&failed(errors, next), delay, DAY, NOW.plus(left), NOW);
+            assert_eq!(left, expected, "{errors} {delay:?}");
         }
     }
 
@@ -258,7 +289,7 @@ mod tests {
         let of = |left: u32| {
             let end = Some(NOW.plus(DAY * left));
             let pressure = Pressure { urgency: urgency::Urgency::Late, late_at: None, longest: DAY, end };
-            of_tries("a.test", &failed(20, DAY), pressure, NOW).map(|finding| finding.verdict)
+            of_tries("a.test", &failed(20, DAY), RETRY_DELAY, pressure, NOW).map(|finding| finding.verdict)
         };
         assert_eq!([of(3), of(30)], [Some(Verdict::Fails), Some(Verdict::Works)]);
     }

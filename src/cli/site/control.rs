@@ -31,6 +31,8 @@ pub struct Folders {
     pub server_root: Option<PathBuf>,
     /// `MDStoreDir`, which mod_info alone prints.
     pub store_dir: Option<PathBuf>,
+    /// `PidFile`.
+    pub pid_file: Option<PathBuf>,
 }
 
 impl Control {
@@ -76,6 +78,18 @@ impl Control {
             }
         }
         Ok(Folders::default())
+    }
+
+    /// The file in which a running httpd has its process id.
+    pub fn pid_file(&self, call: &Call) -> Result<Option<PathBuf>, Failure> {
+        for command in &self.commands {
+            let printed = self.ask(call, command, &["-t", "-D", "DUMP_RUN_CFG"])?;
+            let text = printed.map(|printed| String::from_utf8_lossy(&printed.stdout).into_owned());
+            if let Some(file) = text.and_then(|text| parse(&text).pid_file) {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether the caller has named it.
@@ -129,6 +143,7 @@ fn parse(text: &str) -> Folders {
     Folders {
         server_root: server_root.filter(|root| root.is_absolute()),
         store_dir: after("MDStoreDir ").or_else(|| after("MDStoreDir\t")),
+        pid_file: after("PidFile: ").filter(|file| file.is_absolute()),
     }
 }
 
@@ -142,6 +157,7 @@ mod tests {
         let folders = |root: &str, store: Option<&str>| Folders {
             server_root: Some(root.into()),
             store_dir: store.map(PathBuf::from),
+            pid_file: None,
         };
         for (text, expected) in [
             (version.to_string(), folders("/etc/apache2", None)),
@@ -155,6 +171,10 @@ mod tests {
             ),
             ("-D HTTPD_ROOT=\"\"".to_string(), Folders::default()),
             ("ServerRoot: \"x\"".to_string(), Folders::default()),
+            (
+                "PidFile: \"/run/a b.pid\"".to_string(),
+                Folders { pid_file: Some("/run/a b.pid".into()), ..Folders::default() },
+            ),
             (String::new(), Folders::default()),
         ] {
             assert_eq!(parse(&text), expected, "{text}");

@@ -95,7 +95,11 @@ mod tests {
     use super::*;
 
     fn folders(store_dir: Option<&str>) -> Folders {
-        Folders { server_root: Some("/etc/httpd".into()), store_dir: store_dir.map(PathBuf::from) }
+        Folders {
+            server_root: Some("/etc/httpd".into()),
+            store_dir: store_dir.map(PathBuf::from),
+            pid_file: None,
+        }
     }
 
     #[test]
