@@ -4,11 +4,13 @@
 
 use super::call::{Call, Failure, Outcome};
 use super::request::{self, Submitted};
+use super::server;
+use super::sets;
 use super::site::{Site, names_or_all};
 use crate::managed::Managed;
 use crate::model::{Answer, Op, Renew, RequestState};
 use crate::renew::decide::request::{NOT_CONCERNED, NOT_DUE};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, parse_duration_millis};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -17,6 +19,11 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_millis(200);
 /// For the first answer: the child that renews looks every second.
 const ANSWERED: Duration = Duration::from_secs(15);
+
+/// Between two words on the same step.
+const REMIND: Duration = Duration::from_secs(30);
+/// The step before the first answer.
+const UNSEEN: &str = "waiting for httpd to see the request";
 
 pub fn define() -> Command {
     let flag =
@@ -39,12 +46,23 @@ pub fn define() -> Command {
         .arg(flag("new-key", "With new keys, where those of an unfinished renewal would be used"))
         .arg(flag("force", "Although they are not due"))
         .arg(flag("wait", "Wait until the new certificates are in use or the renewal fails"))
+        .arg(
+            value("timeout", "TIME", "With --wait: give up where nothing has happened for this long")
+                .default_value("15mi")
+                .value_parser(parse_length),
+        )
 }
 
 fn parse_time(text: &str) -> Result<Timestamp, String> {
     let found = Timestamp::parse_rfc3339(text);
     let of_date = || Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z"));
     found.or_else(of_date).ok_or_else(|| "it is no date such as 2026-11-26 or 2026-11-26T08:00:00Z".into())
+}
+
+fn parse_length(text: &str) -> Result<Duration, String> {
+    let millis = parse_duration_millis(text, Duration::from_secs(1));
+    let found = millis.and_then(|millis| u64::try_from(millis).ok()).filter(|millis| *millis > 0);
+    found.map(Duration::from_millis).ok_or_else(|| "it is no time such as 90s, 15mi or 2h".into())
 }
 
 pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
@@ -54,7 +72,7 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
         mds.retain(|managed| managed.md.left_alone().is_none());
     }
     if request::running(&site).is_none() {
-        return Err(not_running(&site, &mds));
+        return Err(not_running(call, &site, &mds));
     }
     let renew = Renew {
         force: matches.get_flag("force"),
@@ -62,60 +80,121 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
         issued_before: matches.get_one("issued-before").copied(),
         issuer: matches.get_one("issuer").cloned(),
     };
-    let submit = |managed: &Managed| request::submit(&site, &managed.md.name, Op::Renew(renew.clone()));
-    let mut followed: Vec<Followed<'_>> =
-        mds.iter().map(|managed| submit(managed).map(Followed::new)).collect::<Result<_, _>>()?;
-    follow(call, &mut followed, matches.get_flag("wait"))?;
+    let submit = |managed: &Managed| {
+        let before = serials(&site, &managed.md.name);
+        let submitted = request::submit(&site, &managed.md.name, Op::Renew(renew.clone()))?;
+        Ok(Followed::new(submitted, before))
+    };
+    let mut followed: Vec<Followed<'_>> = mds.iter().map(submit).collect::<Result<_, Failure>>()?;
+    let patience = matches.get_one::<Duration>("timeout").copied().filter(|_| matches.get_flag("wait"));
+    follow(call, &site, &mut followed, patience)?;
     report(call, &followed)
 }
 
-fn not_running(site: &Site, mds: &[Managed]) -> Failure {
+fn not_running(call: &Call, site: &Site, mds: &[Managed]) -> Failure {
     let name = match mds {
         [managed] => managed.md.name.as_str(),
         _ => "NAME",
     };
-    let failure = request::not_running(site);
-    failure.advice(format!(
-        "Start httpd; or have a2md renew by itself: a2md -d {} drive {name}. {}",
-        site.dir.display(),
-        request::RUNS_ALL_THE_SAME
-    ))
+    let drive = format!("a2md -d {} drive {name}", site.dir.display());
+    match server::pid(call, site) {
+        Some(pid) => Failure::new(server::deaf(pid)).advice(format!(
+            "Have a2md renew by itself, whose challenges that httpd answers, and reload it then: {drive}. Or restart httpd with \
+             the module of this version."
+        )),
+        None => request::not_running(site)
+            .advice(format!(
+            "Start httpd; or have a2md renew by itself: {drive}. {}",
+            request::RUNS_ALL_THE_SAME
+        )),
+    }
+}
+
+/// The serials of the certificates in use.
+fn serials(site: &Site, name: &str) -> Vec<String> {
+    let set = sets::in_use(site, name).ok().flatten();
+    set.iter().flat_map(|set| &set.bundles).map(|bundle| bundle.info.serial.clone()).collect()
 }
 
 /// One renewal that is followed.
 struct Followed<'s> {
     submitted: Submitted<'s>,
     answer: Option<Answer>,
-    /// The step that was shown last.
-    shown: Option<String>,
+    /// Those in use before.
+    before: Vec<String>,
+    /// What it was at when it was looked at last, and since when.
+    step: String,
+    since: Instant,
+    shown: Option<Instant>,
+    /// Nothing has happened for too long.
+    is_given_up: bool,
 }
 
 impl<'s> Followed<'s> {
-    fn new(submitted: Submitted<'s>) -> Self {
-        Followed { submitted, answer: None, shown: None }
+    fn new(submitted: Submitted<'s>, before: Vec<String>) -> Self {
+        Followed {
+            submitted,
+            answer: None,
+            before,
+            step: UNSEEN.into(),
+            since: Instant::now(),
+            shown: None,
+            is_given_up: false,
+        }
     }
 
-    fn look(&mut self, call: &Call) {
+    fn look(&mut self, call: &Call, site: &Site) {
         if self.is_over(true) {
             return;
         }
         self.answer = self.submitted.look().cloned();
-        let Some(answer) = &self.answer else { return };
+        let is_open = self.answer.as_ref().is_none_or(|answer| !answer.state.is_final());
+        if is_open && self.submitted.may_be_lost() && self.is_replaced(site) {
+            let detail = Some("a restart of httpd has brought new certificates into use".into());
+            let (id, when) = (String::new(), call.clock.now());
+            self.answer = Some(Answer { id, state: RequestState::Done, detail, when });
+        }
+        let Some(answer) = &self.answer else { return self.show(call) };
         let activity = self.submitted.activity().filter(|_| answer.state == RequestState::Running);
         let step = activity.or_else(|| answer.detail.clone()).unwrap_or_else(|| answer.state.token().into());
-        if !answer.state.is_final() && self.shown.as_ref() != Some(&step) {
-            call.step(&format!("{}: {step}", self.submitted.name()));
-            self.shown = Some(step);
+        if self.step != step {
+            (self.step, self.since, self.shown) = (step, Instant::now(), None);
         }
+        if !answer.state.is_final() {
+            self.show(call);
+        }
+    }
+
+    /// Shows the step once, and from time to time that it goes on.
+    fn show(&mut self, call: &Call) {
+        let age = self.since.elapsed();
+        match self.shown {
+            None if self.step == UNSEEN && age < REMIND => return,
+            Some(at) if at.elapsed() < REMIND => return,
+            Some(_) => {
+                call.step(&format!("{}: {}, for {} s now", self.submitted.name(), self.step, age.as_secs()));
+            }
+            None => call.step(&format!("{}: {}", self.submitted.name(), self.step)),
+        }
+        self.shown = Some(Instant::now());
+    }
+
+    /// Whether other certificates are in use than before: a start between two looks has removed the answer.
+    fn is_replaced(&self, site: &Site) -> bool {
+        let now = serials(site, self.submitted.name());
+        !now.is_empty() && now != self.before
     }
 
     /// Whether nothing more is waited for.
     fn is_over(&self, is_waiting: bool) -> bool {
-        self.answer.as_ref().is_some_and(|answer| !is_waiting || answer.state.is_final())
+        self.is_given_up || self.answer.as_ref().is_some_and(|answer| !is_waiting || answer.state.is_final())
     }
 
     /// The last word on it, and whether that is good.
     fn outcome(&self) -> (&'static str, bool) {
+        if self.is_given_up {
+            return ("given-up", false);
+        }
         let Some(Answer { state, detail, .. }) = &self.answer else { return ("unanswered", false) };
         let begins = |with: &str| detail.as_ref().is_some_and(|detail| detail.starts_with(with));
         match state {
@@ -127,28 +206,52 @@ impl<'s> Followed<'s> {
         }
     }
 
+    fn detail(&self) -> Option<String> {
+        if self.is_given_up {
+            let seconds = self.since.elapsed().as_secs();
+            return Some(format!(
+                "httpd has been at the same step for {seconds} s, and the renewal may still end: {}. Look into its error log, \
+                 and at a2md status; restart httpd if the child that renews hangs",
+                self.step
+            ));
+        }
+        self.answer.as_ref()?.detail.clone()
+    }
+
     fn to_json(&self) -> Value {
         let (outcome, _) = self.outcome();
         let answer = self.answer.as_ref();
         json!({
             "name": self.submitted.name(),
             "outcome": outcome,
-            "detail": answer.and_then(|answer| answer.detail.clone()),
+            "detail": self.detail(),
             "when": answer.map(|answer| answer.when.to_rfc3339()),
         })
     }
 }
 
-/// Looks until all are over; without `--wait`, until all have an answer.
-fn follow(call: &Call, followed: &mut [Followed<'_>], is_waiting: bool) -> Result<(), Failure> {
+/// Looks until all are over; without patience, until all have an answer.
+fn follow(
+    call: &Call,
+    site: &Site,
+    followed: &mut [Followed<'_>],
+    patience: Option<Duration>,
+) -> Result<(), Failure> {
     let begin = Instant::now();
     loop {
-        followed.iter_mut().for_each(|one| one.look(call));
-        let mut open = followed.iter_mut().filter(|one| !one.is_over(is_waiting)).peekable();
-        let Some(first) = open.peek_mut() else { return Ok(()) };
-        first.submitted.check_running()?;
-        let are_unanswered = open.any(|one| one.answer.is_none());
-        if are_unanswered && !is_waiting && begin.elapsed() > ANSWERED {
+        let mut are_open = false;
+        for one in followed.iter_mut() {
+            one.look(call, site);
+            if one.is_over(patience.is_some()) {
+                continue;
+            }
+            are_open = true;
+            one.submitted.check_running()?;
+            if let Some(patience) = patience {
+                one.is_given_up = one.since.elapsed() >= patience;
+            }
+        }
+        if !are_open || patience.is_none() && begin.elapsed() > ANSWERED {
             return Ok(());
         }
         call.clock.sleep(PAUSE).map_err(|_| Failure::new("interrupted"))?;
@@ -166,8 +269,7 @@ fn report(call: &mut Call, followed: &[Followed<'_>]) -> Outcome {
     }
     for wanted in [false, true] {
         for one in followed.iter().filter(|one| one.outcome().1 == wanted) {
-            let detail = one.answer.as_ref().and_then(|answer| answer.detail.as_ref());
-            let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+            let detail = one.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
             call.say(&format!("{}: {}{detail}", one.submitted.name(), one.outcome().0));
         }
     }

@@ -32,6 +32,8 @@ pub struct Submitted<'s> {
     seen: Option<Answer>,
     /// The last time at which httpd was seen to run.
     running: Instant,
+    /// The process that it was submitted to.
+    holder: Holder,
 }
 
 /// The process that renews in the store of the site, and acts upon requests.
@@ -41,9 +43,7 @@ pub fn running(site: &Site) -> Option<Holder> {
 
 /// Asks the running httpd. `name` is a managed domain, or for a text to present any host.
 pub fn submit<'s>(site: &'s Site, name: &str, op: Op) -> Result<Submitted<'s>, Failure> {
-    if running(site).is_none() {
-        return Err(not_running(site));
-    }
+    let Some(holder) = running(site) else { return Err(not_running(site)) };
     let mut id = [0; 12];
     crypto::fill_with_random(&mut id).map_err(|error| Failure::new(error.to_string()))?;
     let id = HEXLOWER.encode(&id);
@@ -61,7 +61,7 @@ pub fn submit<'s>(site: &'s Site, name: &str, op: Op) -> Result<Submitted<'s>, F
             false => of_store(&site.dir, &error),
         }
     })?;
-    Ok(Submitted { site, name, id, seen: None, running: Instant::now() })
+    Ok(Submitted { site, name, id, seen: None, running: Instant::now(), holder })
 }
 
 /// No httpd runs on the store.
@@ -87,6 +87,14 @@ impl Submitted<'_> {
     /// What the renewal is at, as the job says.
     pub fn activity(&self) -> Option<String> {
         Staging::new(&self.site.store.worker(), &self.name).job().ok()??.last.activity
+    }
+
+    /// Whether the answer may be lost: there is none any more, or another process renews by now. A start that
+    /// takes a set into use removes the answer with it.
+    pub fn may_be_lost(&self) -> bool {
+        let is_other =
+            |holder: &Holder| (holder.pid, &holder.instance) != (self.holder.pid, &self.holder.instance);
+        self.seen.is_some() && self.found().is_none() || running(self.site).as_ref().is_some_and(is_other)
     }
 
     /// Waits for the last answer, and hands each on the way to `each`.

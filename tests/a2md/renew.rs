@@ -357,3 +357,79 @@ fn many_domains_are_renewed_by_one_call() {
         assert_ne!(site.httpd.served(name, &site.pebble, &[]).serial(), before, "{name}");
     }
 }
+
+#[test]
+fn a_child_that_hangs_is_waited_for_no_longer_than_asked() {
+    let Some(lab) = open_lab!() else { return };
+    let site = Site::live(&lab, |config| config);
+    let child = site.httpd.watchdog();
+    process::signal(child, "STOP");
+    let called = site.renew(&[NAME, "--force", "--wait", "--timeout", "2s", "-j"]);
+    process::signal(child, "CONT");
+    let document = called.json();
+    let domain = &document["domains"][0];
+    assert_eq!((called.code, &domain["outcome"]), (1, &json!("given-up")), "{document} {}", called.err);
+    let detail = domain["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("waiting for httpd to see the request") && detail.contains("error log"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn a_start_that_activates_the_set_before_the_answer_is_seen_ends_the_wait() {
+    let Some(lab) = open_lab!() else { return };
+    let Site { store, pebble, httpd } = Site::live(&lab, |config| config);
+    let before = httpd.served(NAME, &pebble, &[]).serial();
+    // The renewal hangs at the CA while another set comes into use.
+    pebble.hold();
+    let mut command = command(&with_dir(&store, &[NAME, "--force", "--wait"]));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let staged = store.join("staging/one.test");
+    let job = || serde_json::from_slice::<Value>(&fs::read(staged.join("job.json")).ok()?).ok();
+    wait_for("a renewal", SOON, || job().filter(|job| job["request"]["state"] == json!("running")));
+    let config = httpd.stop();
+    let set = Issuer::new().issue(&[NAME]);
+    fs::remove_dir_all(&staged).unwrap();
+    issuer::stage(&store, &[NAME], &[&set]);
+    let httpd = config.start();
+    let called = end(child);
+    pebble.go_on();
+    assert_eq!(called.code, 0, "{}{}", called.out, called.err);
+    assert!(called.out.contains("a restart of httpd has brought new certificates"), "{}", called.out);
+    assert_ne!(httpd.served(NAME, &pebble, &[]).serial(), before);
+}
+
+#[test]
+fn an_httpd_of_the_c_module_is_said_to_read_no_requests() {
+    let Some(lab) = open_lab!(Need::BothModules) else { return };
+    let pebble = Pebble::start(&lab);
+    let tests = Authority::named(&lab, "tests").start();
+    let config = Config::with_ca(&lab, &pebble.authority)
+        .module(&support::module::c_module().unwrap())
+        .line("MDomain one.test")
+        .site(NAME, &[]);
+    let httpd = config.start();
+    let (store, control) = (httpd.config.store(), httpd.config.control());
+    let call = |arguments: &[&str]| {
+        a2md(&[&["-d", store.to_str().unwrap(), "--httpd", &control], arguments].concat())
+    };
+    let called = call(&["renew", NAME, "--force"]);
+    let pid = httpd.pid();
+    assert!(called.code == 1 && called.err.contains("reads no requests"), "{}", called.err);
+    assert!(
+        called.err.contains(&format!("process {pid}")) && called.err.contains("drive one.test"),
+        "{}",
+        called.err
+    );
+    // It answers challenges, from the same store.
+    let (certificate, url) = (tests.authority.certificate.display().to_string(), tests.authority.directory());
+    let line = ["rehearse", NAME, "-C", &certificate, "--acme", &url];
+    let called = call(&line);
+    assert_eq!(called.code, 0, "{}{}", called.out, called.err);
+    assert_eq!(tests.order_count(), 1);
+    drop(httpd.stop());
+    fs::remove_file(store.join("rehearsals.json")).unwrap();
+    let called = call(&line);
+    assert!(called.code == 1 && called.out.contains("no httpd runs"), "{}{}", called.out, called.err);
+}
