@@ -175,6 +175,20 @@ pub fn restore(store: &StartStore, name: &str, former: &Withdrawn, now: Timestam
     change(store, name, now, |withdrawn| withdrawn.clone_from(former))
 }
 
+/// Has the entries of one MD be those of another, in addition to its own: it is renamed.
+pub fn take_over(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    let long_ago = Timestamp::from_unix(0);
+    let Withdrawn(entries) = read(store, from, long_ago);
+    if entries.is_empty() {
+        return Ok(());
+    }
+    change(store, to, long_ago, |withdrawn| {
+        let known = std::mem::take(withdrawn);
+        entries.into_iter().rev().chain(known.0.into_iter().rev()).for_each(|entry| withdrawn.add(entry));
+    })?;
+    store.remove_flat(FLAT, from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use super::lineage::{Folder, Found, Seeker};
 use super::recover;
 use super::stored_md::StoredMd;
 use crate::managed::bundle::{JOB_FILE, MD_FILE};
-use crate::managed::published;
+use crate::managed::{published, withdrawn};
 use crate::model::{Job, KeySpec, Md};
 use crate::store::{Error, Group, StartStore};
 use serde_json::Value;
@@ -210,8 +210,10 @@ fn certificate_files_in(store: &StartStore, folder: &str) -> Vec<String> {
 }
 
 /// The folder in `domains` goes last: if the process dies in between, the next start finds it there and ends
-/// the move. OCSP responses go along, for a must-staple site is not reached without one.
+/// the move. OCSP responses go along, for a must-staple site is not reached without one; so does what is
+/// withdrawn, before any set that it is said of. Requests do not: whoever has asked asks again, by the new name.
 fn rename(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    withdrawn::take_over(store, from, to)?;
     take_staged(store, from, to)?;
     if store.exists(Group::Ocsp, from)? && !store.exists(Group::Ocsp, to)? {
         store.rename(Group::Ocsp, from, Group::Ocsp, to)?;
@@ -257,10 +259,11 @@ mod tests {
     use crate::challenge::answers::Folder;
     use crate::crypto::PrivateKey;
     use crate::crypto::fixture::{NOW, Wish};
-    use crate::managed::bundle;
+    use crate::managed::bundle::{self, Bundle};
     use crate::managed::fixture::{CA_URL, Lab, md};
     use crate::managed::gate::Admitted;
     use crate::managed::staging::file;
+    use crate::managed::withdrawn::{Entry, Why};
     use crate::model::State;
     use crate::model::ledger::{Cause, Issued, Ledger};
     use crate::startup::activate::{Activated, Activation};
@@ -527,12 +530,22 @@ mod tests {
             let wanted = lab.install(&md(&["old.test", "a.test"]));
             lab.store.write(Group::Staging, "old.test", "job.json", b"{}").unwrap();
             lab.store.write(Group::Ocsp, "old.test", "job.json", b"{}").unwrap();
+            let withdrawn = |name: &str, set: &Bundle| {
+                let entry = Entry::new(set.chain.leaf(), Why::Revoked, false, NOW);
+                withdrawn::change(&lab.store, name, NOW, |withdrawn| withdrawn.add(entry)).unwrap();
+            };
+            let [old, new] = [(); 2].map(|()| lab.set(&["a.test"], &KeySpec::Ec("P-256".into())));
+            withdrawn("old.test", &old);
+            withdrawn("a.test", &new);
             let configured = [md(&["a.test", "old.test"])];
             let dying = lab.dying(steps);
             let done = sync(&dying, &configured).unwrap()[0].problems.is_empty();
             let synced = start(&lab, &configured);
             assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()), "{steps}");
             assert!(lab.has("staging/a.test/job.json") && lab.has("ocsp/a.test/job.json"), "{steps}");
+            let noted = withdrawn::read(&lab.store, "a.test", NOW);
+            assert!([&old, &new].iter().all(|set| noted.entry(set.chain.leaf()).is_some()), "{steps}");
+            assert!(!lab.has("withdrawn/old.test.json"), "{steps}");
             if done {
                 assert!(steps > 2);
                 return;
