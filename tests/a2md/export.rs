@@ -3,7 +3,7 @@
 
 use super::call::{Called, a2md, command};
 use mod_md::store::StartStore;
-use openssl::pkey::PKey;
+use openssl::pkey::{Id, PKey};
 use openssl::x509::X509;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -374,4 +374,34 @@ fn the_unit_for_systemd_is_sound() {
     fs::write(&file, text).unwrap();
     let (is_sound, said) = output("systemd-analyze", &["verify", "--man=no", file.to_str().unwrap()]);
     assert!(is_sound && !said.contains("a2md-export"), "{said}");
+}
+
+#[test]
+fn files_for_a_kind_of_key_that_there_is_no_more_go_unless_they_were_changed() {
+    let ready = Ready::new();
+    let issue = |algorithm| ready.issuer.issue_for(NAMES, algorithm, -60, 86_400);
+    let install = |algorithms: &[Id]| {
+        let sets: Vec<_> = algorithms.iter().map(|algorithm| issue(*algorithm)).collect();
+        issuer::install(&ready.store(), NAMES, &sets.iter().collect::<Vec<_>>());
+    };
+    install(&[Id::EC, Id::RSA]);
+    assert_eq!(ready.export(&[]).code, 0);
+    let second: Vec<String> = names(&ready.to())
+        .into_iter()
+        .filter(|name| name.matches('.').count() == 2 && !name.starts_with('.'))
+        .collect();
+    assert_eq!(second.len(), 4, "{second:?}");
+    let changed = second.iter().find(|name| name.starts_with("chain.")).unwrap();
+    fs::write(ready.to().join(changed), "of another program").unwrap();
+    fs::write(ready.to().join("privkey.other.pem"), "of another program").unwrap();
+    fs::remove_dir_all(ready.store().join("domains/one.test")).unwrap();
+    install(&[if changed.contains("rsa") { Id::EC } else { Id::RSA }]);
+    let called = ready.export(&["-j"]);
+    assert_eq!(called.code, 0, "{} {}", called.out, called.err);
+    let document = called.json();
+    assert_eq!(document["removed"].as_array().unwrap().len(), 3, "{document}");
+    assert_eq!(document["left"], serde_json::json!([changed]), "{document}");
+    let left = names(&ready.to());
+    assert!(left.contains(changed) && left.contains(&"privkey.other.pem".to_string()), "{left:?}");
+    assert!(second.iter().all(|name| name == changed || !left.contains(name)), "{left:?}");
 }

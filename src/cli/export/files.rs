@@ -85,6 +85,20 @@ fn render_one(
     Ok(())
 }
 
+/// Whether a file is one that these formats have, for a key of whatever kind.
+pub fn is_of(formats: &[Format], name: &str, file: &str) -> bool {
+    let own = name.replace('*', "_");
+    let is = |stem: &str, suffix: &str| {
+        let rest = file.strip_prefix(stem).and_then(|rest| rest.strip_suffix(suffix));
+        rest.is_some_and(|infix| infix.is_empty() || infix.starts_with('.'))
+    };
+    formats.iter().any(|format| match format {
+        Format::Pem => ["privkey", "fullchain", "cert", "chain"].iter().any(|stem| is(stem, ".pem")),
+        Format::Combined => is("combined", ".pem"),
+        Format::Pkcs12 => is(&own, ".p12"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +115,11 @@ mod tests {
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
         let first = ["privkey.pem", "fullchain.pem", "cert.pem", "chain.pem", "combined.pem", "_.a.test.p12"];
         assert_eq!(names[..6], first);
+        for file in &names {
+            let own = formats.iter().filter(|format| is_of(&[**format], "*.a.test", file));
+            assert_eq!(own.count(), 1, "{file}");
+        }
+        assert!(!is_of(&formats, "*.a.test", "privkeys.pem") && !is_of(&formats, "*.a.test", "b.test.p12"));
         assert!(names.contains(&"fullchain.rsa.pem") && names.contains(&"_.a.test.rsa.p12"), "{names:?}");
         let secret: Vec<bool> = files.iter().take(6).map(|file| file.is_secret).collect();
         assert_eq!(secret, [true, false, false, false, true, true]);

@@ -47,6 +47,9 @@ pub fn run(call: &mut Call, export: &Export) -> Outcome {
     })?;
     let site = Site::open(call)?;
     let mut md = follow_up::one(call, &site, &export.name)?.md;
+    if md.has_static_files() {
+        return Err(set::none(&md));
+    }
     let (mut retry, mut is_told) = (Retry::default(), false);
     let mut watched = FOLDERS.map(|_| Watched::default());
     while !clock.is_stopped() {

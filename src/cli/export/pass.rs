@@ -56,6 +56,10 @@ pub struct Passed {
     pub is_changed: bool,
     /// Names of all files, whether or not they were changed.
     pub files: Vec<String>,
+    /// Files for former keys, which were removed.
+    pub removed: Vec<String>,
+    /// Others of them, which somebody has changed since.
+    pub left: Vec<String>,
     pub ran: Option<Ran>,
     pub doubt: Option<String>,
 }
@@ -146,12 +150,15 @@ impl Export {
         self.target.remove_leftovers().map_err(Error::Target)?;
         let note = Note { name: format!(".a2md-{}.json", md.name), digest: self.digest(&set) };
         let before = note.read(&self.target);
+        let former = note.former(&self.target);
+        let (mut removed, mut left) = (Vec::new(), Vec::new());
         let is_due = self.command.is_some();
         let (is_changed, files) = match before.as_ref().and_then(|before| self.unchanged(before)) {
             Some(files) => (false, files),
             None => {
                 let rendered = files::render(&self.formats, &md.name, &set.sets, &self.password)?;
                 self.place(&note, &rendered).map_err(Error::Target)?;
+                (removed, left) = self.tidy_up(&former, &rendered, &md.name).map_err(Error::Target)?;
                 (true, rendered.into_iter().map(|file| file.name).collect())
             }
         };
@@ -165,7 +172,7 @@ impl Export {
         }
         let until = set.sets.iter().map(|set| set.info.not_after).min().unwrap_or_default();
         let (md, source, doubt) = (md.name.clone(), set.source, set.doubt);
-        Ok(Some(Passed { md, source, until, is_changed, files, ran, doubt }))
+        Ok(Some(Passed { md, source, until, is_changed, files, removed, left, ran, doubt }))
     }
 
     fn rights(&self, is_secret: bool) -> Rights {
@@ -190,6 +197,29 @@ impl Export {
             })
         };
         files.iter().all(is_unchanged).then(|| files.keys().cloned().collect())
+    }
+
+    /// Removes the files of an earlier pass for kinds of keys that there are no more, unless somebody has changed
+    /// them. Returns those that are removed, and those that stay.
+    fn tidy_up(
+        &self,
+        former: &Map<String, Value>,
+        files: &[File],
+        md: &str,
+    ) -> Result<(Vec<String>, Vec<String>), store::Error> {
+        let (mut removed, mut left) = (Vec::new(), Vec::new());
+        let is_former = |name: &&String| {
+            files::is_of(&self.formats, md, name) && files.iter().all(|file| file.name != **name)
+        };
+        for name in former.keys().filter(is_former) {
+            let Some((content, _)) = self.target.read(name, NOTE_RIGHTS) else { continue };
+            let is_ours = former[name]["sha256"] == json!(HEXLOWER.encode(&sha256(&content)));
+            if is_ours {
+                self.target.remove(name)?;
+            }
+            if is_ours { &mut removed } else { &mut left }.push(name.clone());
+        }
+        Ok((removed, left))
     }
 
     /// The note goes first: whoever finds it beside older files knows that they are older.
@@ -219,6 +249,13 @@ struct Note {
 }
 
 impl Note {
+    /// The files of the last pass, whatever its set.
+    fn former(&self, target: &Target) -> Map<String, Value> {
+        let found = target.read(&self.name, NOTE_RIGHTS);
+        let note = found.and_then(|(content, _)| serde_json::from_slice::<Value>(&content).ok());
+        note.and_then(|note| note.get("files")?.as_object().cloned()).unwrap_or_default()
+    }
+
     /// `None`: there is none about the same set and the same wishes.
     fn read(&self, target: &Target) -> Option<Value> {
         let (content, _) = target.read(&self.name, NOTE_RIGHTS)?;

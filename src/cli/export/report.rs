@@ -23,6 +23,8 @@ pub fn print(call: &mut Call, export: &Export, passed: &Passed) -> Result<(), Fa
             "valid-until": passed.until.to_http_date(),
             "changed": passed.is_changed,
             "files": passed.files,
+            "removed": passed.removed,
+            "left": passed.left,
             "run": outcome.map(|outcome| json!({
                 "succeeded": outcome.is_ok(), "error": outcome.err(), "printed": printed,
             })),
@@ -38,6 +40,16 @@ pub fn print(call: &mut Call, export: &Export, passed: &Passed) -> Result<(), Fa
         ));
     } else {
         call.say(&format!("{}: the files in {dir} are up to date, valid until {until}", passed.md));
+    }
+    if !passed.removed.is_empty() {
+        call.say(&format!(
+            "{}: removed, for keys that there are no more: {}",
+            passed.md,
+            passed.removed.join(", ")
+        ));
+    }
+    for file in &passed.left {
+        call.complain(&format!("{}: {file} is for a former key and was changed since: remove it", passed.md));
     }
     let Some(ran) = ran else { return Ok(()) };
     match &ran.outcome {

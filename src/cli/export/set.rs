@@ -52,6 +52,10 @@ impl InUse {
 
 /// `None`: the domain has no certificate yet.
 pub fn find(store: &StartStore, md: &Md) -> Result<Option<InUse>, Error> {
+    // What the store may have of it is not in use.
+    if md.has_static_files() {
+        return Ok(None);
+    }
     let (live, doubt) = match published::read(store, Group::Staging, &md.name) {
         Ok(live) => (live, None),
         Err(Flaw::Store(error @ Error::Io { .. })) => return Err(error),
@@ -112,10 +116,11 @@ fn read_domains(store: &StartStore, md: &Md) -> Result<(Vec<Bundle>, Option<Flaw
 pub fn none(md: &Md) -> Failure {
     if md.has_static_files() {
         return Failure::new(format!(
-            "{} has no certificate in the store: it is served from files of yours (MDCertificateFile)",
-            md.name
+            "{} is served from files of yours (MDCertificateFile), and not from the store: {}",
+            md.name,
+            md.cert_files.join(", ")
         ))
-        .advice("Give these files to the other program, too.");
+        .advice("Give these files, and the key with them, to the other program as well.");
     }
     Failure::new(format!("{} has no certificate yet", md.name))
         .advice("Once httpd has obtained one, call this again; with --follow it is waited for.")
@@ -129,6 +134,16 @@ mod tests {
     use crate::managed::gate::Admitted;
     use crate::managed::published::Published;
     use crate::model::Job;
+
+    #[test]
+    fn a_domain_with_files_of_the_admin_has_nothing_to_hand_out() {
+        let lab = Lab::new();
+        let mut md = md(&["a.test"]);
+        lab.install(&md);
+        (md.cert_files, md.pkey_files) = (vec!["/etc/a.pem".into()], vec!["/etc/a.key".into()]);
+        assert!(find(&lab.store, &md).unwrap().is_none());
+        assert!(none(&md).text.contains("/etc/a.pem"));
+    }
 
     #[test]
     fn a_live_set_comes_before_the_one_in_domains_but_only_with_our_code() {

@@ -89,6 +89,12 @@ impl Target {
         Some((content, is(rights.uid, uid) && is(rights.gid, gid) && mode == rights.mode))
     }
 
+    /// Removes a file; that there is none is fine.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        // As in `read`.
+        if name.contains('/') { Ok(()) } else { self.0.remove(name) }
+    }
+
     /// Puts the files into their places, one directly after the other in this order, once all are written. What
     /// is there, a link for example, is replaced.
     pub fn place(&self, files: &[NewFile<'_>]) -> Result<(), Error> {
