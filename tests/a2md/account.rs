@@ -3,15 +3,17 @@
 //! processes die at any step leaves a usable account, for a2md and for renewals.
 
 use super::call::{Called, a2md};
-use doubles::fake_ca::FakeCa;
+use doubles::fake_ca::{Endpoint, FakeCa, Fault};
 use doubles::{Host, VirtualClock};
-use mod_md::acme::{Server, Session};
+use mod_md::acme::{OrderOptions, Server, Session};
 use mod_md::cli::accounts::keys;
+use mod_md::cli::engine;
 use mod_md::crypto::PrivateKey;
 use mod_md::managed::Managed;
-use mod_md::model::KeySpec;
+use mod_md::model::{KeySpec, Route};
 use mod_md::renew::worker::check;
 use mod_md::store::{ACCOUNT_KEY, Fuse, Group, NEXT_ACCOUNT_KEY, StartStore};
+use mod_md::time::{StopFlag, SystemClock};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -219,4 +221,50 @@ fn what_is_no_account_is_said_and_changes_nothing() {
     assert!(called.code == 1 && called.err.contains("a2md account list"), "{}", called.err);
     assert!(call(&["rollover", "ca.test", "--type", "RSA-1024"]).err.contains("P-384"));
     assert!(call(&["contacts", "ca.test", "nobody"]).err.contains("no mail address"));
+}
+
+#[test]
+fn an_answer_that_is_cut_off_after_the_ca_has_changed_the_key_is_found_out() {
+    let hosted = Hosted::new();
+    let (old, new) = (hosted.key().unwrap(), ec());
+    let opened = hosted.open(&hosted.host.store).unwrap();
+    hosted.host.ca.fault(Endpoint::KeyChange, Fault::Lost(mod_md::http::Error::Timeout));
+    keys::roll_over(&hosted.host.store, FOLDER, &opened, &new).unwrap();
+    assert!(hosted.takes(&new) && !hosted.takes(&old) && !hosted.has_next());
+    let stored = hosted.key().unwrap();
+    assert!(hosted.takes(&stored), "the store has the new key");
+    let context = hosted.host.context(&hosted.mds);
+    check::run(&context, 0);
+    assert!(hosted.host.job("a.test").unwrap().finished);
+    hosted.forgive();
+}
+
+#[test]
+fn a_real_ca_takes_no_order_of_the_old_key_after_a_rollover() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let httpd = site(&lab, &pebble, Account::Own).start();
+    httpd.wait_staged("a.test");
+    let path = httpd.config.store();
+    let listed = document(&path, &pebble, &["list"]);
+    let url = listed["accounts"][0]["url"].as_str().unwrap().to_string();
+    let store = StartStore::open_existing(&path).unwrap();
+    let old = store.read_key(Group::Staging, "a.test", ACCOUNT_KEY).unwrap().unwrap();
+    let ca_file = Some(pebble.authority.certificate.display().to_string());
+    let route = Route { ca_file, ..Route::default() };
+    let transport = engine::connect(&route, &StopFlag::default()).unwrap();
+    let clock = Arc::new(SystemClock::default());
+    let server = Arc::new(Server::connect(&pebble.authority.directory(), transport, clock).unwrap());
+    let order = |key: &PrivateKey| {
+        let session = Session::new(server.clone(), key.clone(), url.clone());
+        session.new_order(&["a.test".to_string()], &OrderOptions::default()).map(drop)
+    };
+    order(&old).unwrap();
+    let orders = pebble.order_count();
+    let rolled = document(&path, &pebble, &["rollover", "127.0.0.1"]);
+    let folder = rolled["id"].as_str().unwrap();
+    let refused = order(&old).unwrap_err();
+    assert!(refused.problem().is_some(), "{refused}");
+    assert_eq!(pebble.order_count(), orders);
+    order(&store.read_key(Group::Accounts, folder, ACCOUNT_KEY).unwrap().unwrap()).unwrap();
 }
