@@ -44,6 +44,7 @@ mod store;
 mod surplus;
 pub mod terminal;
 pub mod threads;
+mod warnings;
 
 use call::{Call, Failure, Half, Options};
 use std::ffi::OsString;
@@ -79,6 +80,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         return call.end(Half::Compatible, Err(Failure::new(format!("unknown cmd: {name}")).status(22)));
     };
     call.options.add(own);
+    let half = entry.half(own.subcommand_name());
+    if matches!(half, Half::Operator) && call.options.verbosity >= 0 {
+        warnings::show();
+    }
     let outcome = (entry.run)(&mut call, own);
-    call.end(entry.half(own.subcommand_name()), outcome)
+    call.end(half, outcome)
 }
