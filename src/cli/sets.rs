@@ -5,10 +5,10 @@
 use super::call::Failure;
 use super::site::{Site, of_store};
 use crate::managed::bundle::{self, Bundle, Flaw, MD_FILE};
-use crate::managed::published;
+use crate::managed::published::{self, Published};
 use crate::managed::staging::file::CHAIN_STEM;
 use crate::model::{KeySpec, Md};
-use crate::store::Group;
+use crate::store::{Error, Group, StartStore};
 use crate::time::Timestamp;
 
 /// Where a set is.
@@ -35,24 +35,26 @@ pub struct Set {
 
 /// The set in use; `None` where there is no certificate yet.
 pub fn in_use(site: &Site, name: &str) -> Result<Option<Set>, Failure> {
-    match published::read_at_start(&site.store, name) {
-        Ok(Some((live, _))) => {
-            let (place, md) = (Place::Live, Some(live.md));
-            return Ok(Some(Set {
-                place,
-                md,
-                bundles: live.sets,
-                flaws: Vec::new(),
-                since: Some(live.since),
-            }));
-        }
-        Ok(None) => {}
-        Err(Flaw::Store(error)) => return Err(of_store(&site.dir, &error)),
-        // No child serves it.
-        Err(_) => {}
+    let live = live(&site.store, name).map_err(|error| of_store(&site.dir, &error))?;
+    if let Some(Published { since, md, sets, .. }) = live {
+        let (place, md, since) = (Place::Live, Some(md), Some(since));
+        return Ok(Some(Set { place, md, bundles: sets, flaws: Vec::new(), since }));
     }
     let set = read(site, Group::Domains, name, Place::Domains)?;
     Ok(Some(set).filter(|set| !set.bundles.is_empty() || !set.flaws.is_empty()))
+}
+
+/// The set that is live. httpd's user can leave anything in its place, which no child serves: neither does that
+/// count here, nor does it keep an operator from revoking what is served.
+fn live(store: &StartStore, name: &str) -> Result<Option<Published>, Error> {
+    match published::read(store, Group::Staging, name) {
+        Ok(live) => Ok(live),
+        Err(Flaw::Store(error @ Error::Io { .. })) => Err(error),
+        Err(flaw) => {
+            crate::log!(Warn, "md[{name}]: a set in staging is not in use: {flaw}");
+            Ok(None)
+        }
+    }
 }
 
 /// The archived sets of a managed domain, the newest one first.
@@ -91,4 +93,39 @@ fn read(site: &Site, group: Group, folder: &str, place: Place) -> Result<Set, Fa
         set.since = set.since.max(site.store.modified(group, folder, file).map_err(failed)?);
     }
     Ok(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::fixture::NOW;
+    use crate::managed::fixture::{Lab, md};
+    use crate::managed::gate::Admitted;
+    use crate::model::Job;
+
+    #[test]
+    fn a_live_set_counts_with_this_store_s_authentication_alone() {
+        let lab = Lab::new();
+        let md = md(&["a.test"]);
+        let published = || {
+            let set = lab.set(&["a.test"], &md.keys()[0]);
+            let published = Published::new(NOW, &md, &Job::new("a.test"), Admitted::untried(vec![set]));
+            published.write(&lab.store.worker(), "a.test").unwrap();
+        };
+        let is_live = || live(&lab.store, "a.test").unwrap().is_some();
+        assert!(!is_live());
+        published();
+        assert!(is_live());
+        let mut json = lab.store.read_json(Group::Staging, "a.test", published::FILE).unwrap().unwrap();
+        json.as_object_mut().unwrap().remove("auth");
+        lab.store.write_json(Group::Staging, "a.test", published::FILE, &json).unwrap();
+        assert!(!is_live(), "of nobody knows whom");
+        published();
+        let file = lab.root().join("staging/a.test").join(published::FILE);
+        std::fs::hard_link(&file, lab.root().join("elsewhere")).unwrap();
+        assert!(!is_live());
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+        assert!(!is_live());
+    }
 }

@@ -18,6 +18,7 @@ mod escaped;
 mod export;
 mod forget;
 mod gc;
+mod hostile;
 mod import;
 mod install;
 mod rehearse;

@@ -7,7 +7,7 @@ use crate::cli::site::{Site, of_store};
 use crate::managed::Managed;
 use crate::managed::staging::{Staging, file};
 use crate::model::bounded::name_at;
-use crate::store::{Group, NEXT_ACCOUNT_KEY, StartStore};
+use crate::store::{Error, Group, NEXT_ACCOUNT_KEY, StartStore};
 use crate::url::Url;
 use clap::ArgMatches;
 use serde_json::Value;
@@ -101,7 +101,14 @@ pub fn all(site: &Site) -> Result<Vec<Known>, Failure> {
     let failed = |error| of_store(&site.dir, &error);
     let mut found: Vec<Known> = Vec::new();
     for folder in store.names(Group::Accounts).map_err(failed)? {
-        let json = store.read_json(Group::Accounts, &folder, file::ACCOUNTS[0].0).map_err(failed)?;
+        let json = match store.read_json(Group::Accounts, &folder, file::ACCOUNTS[0].0) {
+            // The others are as good as before.
+            Err(error @ Error::Garbage { .. }) => {
+                crate::log!(Warn, "an account is passed over: {}", error.advised());
+                continue;
+            }
+            read => read.map_err(failed)?,
+        };
         let Some(mut known) = json.and_then(|json| Known::of(Place::Stored(folder.clone()), json)) else {
             continue;
         };
@@ -119,7 +126,7 @@ pub fn all(site: &Site) -> Result<Vec<Known>, Failure> {
 }
 
 /// The accounts that wait in staging, doubles too.
-pub fn staged(store: &StartStore) -> Result<Vec<Known>, crate::store::Error> {
+pub fn staged(store: &StartStore) -> Result<Vec<Known>, Error> {
     let worker = store.worker();
     let mut names = store.names(Group::Staging)?;
     names.sort();

@@ -72,10 +72,20 @@ impl Site {
         files.filter_map(|file| self.store.read_chain(Group::Domains, name, &file).ok().flatten()).collect()
     }
 
-    /// One that the store has. `None`: there is none of that name, or its md.json cannot be read.
+    /// One that the store has. `None`: there is none of that name. One whose md.json is damaged still has its
+    /// certificates, and expires like any other.
     fn stored(&self, name: &str, is_used: bool) -> Option<Managed> {
-        let json = self.store.read_json(Group::Domains, name, MD_FILE).ok()??;
-        let mut md = Md::from_json(&json)?;
+        let json = self.store.read_json(Group::Domains, name, MD_FILE);
+        let read = json.map_or_else(
+            |error| Err(error.advised()),
+            |json| {
+                json.map(|json| Md::from_json(&json).ok_or_else(|| "md.json is damaged".into())).transpose()
+            },
+        );
+        let mut md = read.unwrap_or_else(|reason: String| {
+            crate::log!(Warn, "md[{name}]: its settings are not known: {reason}");
+            Some(Md { domains: vec![name.to_string()], ..Md::default() })
+        })?;
         md.name = name.to_string();
         let (certs, _) = bundle::look(&self.store, name, &md);
         let planned = PlannedMd { md, watched: is_used, ..PlannedMd::default() };
