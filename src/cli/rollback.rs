@@ -191,18 +191,9 @@ fn put_back(
             .advice("Wait until it is through, and call again.")
     })?;
     let renewal = due_soon(md, &set, now);
-    if let Some(used) = in_use {
-        withdrawn::change(&site.store, name, now, |withdrawn| {
-            for bundle in &used.bundles {
-                withdrawn.add(Entry::new(bundle.chain.leaf(), Why::Replaced, false, now));
-            }
-        })
-        .map_err(failed)?;
-        archive(&site.store, name, used).map_err(failed)?;
-    }
     let serials: Vec<String> = set.bundles.iter().map(|bundle| bundle.info.serial.clone()).collect();
     call.step(&format!("Putting the archived set {number} of md[{name}] into staging"));
-    stage(&site.store, md, set, number, now).map_err(failed)?;
+    swap(&site.store, md, in_use, set, number, now).map_err(failed)?;
     drop(held);
     drop(locked);
     let asked = follow_up::ask(call, site, name, Op::Look);
@@ -233,6 +224,35 @@ fn due_soon(md: &Md, set: &Set, now: Timestamp) -> Option<String> {
         Decision::Now(reason) => Some(format!("renewal is due for it and will replace it: {reason}")),
         Decision::At(..) | Decision::Never(_) => None,
     }
+}
+
+/// Notes the set in use as withdrawn, keeps it, and stages the other one for its place. Where that fails, nothing
+/// is withdrawn: a start would put a set before both into use.
+fn swap(
+    store: &StartStore,
+    md: &Md,
+    in_use: Option<&Set>,
+    set: Set,
+    number: u32,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let name = &md.name;
+    let former = withdrawn::read(store, name, now);
+    let withdraw = |used: &Set| {
+        withdrawn::change(store, name, now, |withdrawn| {
+            for bundle in &used.bundles {
+                withdrawn.add(Entry::new(bundle.chain.leaf(), Why::Replaced, false, now));
+            }
+        })?;
+        archive(store, name, used)
+    };
+    let swapped = in_use.map_or(Ok(()), withdraw).and_then(|()| stage(store, md, set, number, now));
+    if swapped.is_err()
+        && let Err(error) = withdrawn::restore(store, name, &former, now)
+    {
+        crate::log!(Warn, "md[{name}]: its set in use stays noted as withdrawn: {}", error.advised());
+    }
+    swapped
 }
 
 /// Keeps a set that only staging has.
@@ -342,6 +362,18 @@ mod tests {
         assert!(object(&moved, &good, &none).contains("not configured any more"));
         assert!(due_soon(&md(NAMES), &good, NOW).is_none());
         assert!(due_soon(&md(NAMES), &set(&lab, "03", NAMES, 2), NOW).unwrap().contains("due"));
+    }
+
+    #[test]
+    fn a_set_that_cannot_be_staged_leaves_the_one_in_use_as_it_is() {
+        let lab = Lab::new();
+        let mut withdrawn = Withdrawn::default();
+        withdrawn.add(Entry::new(set(&lab, "07", NAMES, 80).bundles[0].chain.leaf(), Why::Kept, false, NOW));
+        withdrawn::restore(&lab.store, "a.test", &withdrawn, NOW).unwrap();
+        let [used, old] = ["02", "01"].map(|serial| set(&lab, serial, NAMES, 40));
+        std::fs::remove_dir(lab.root().join("staging")).unwrap();
+        assert!(swap(&lab.store, &md(NAMES), Some(&used), old, 3, NOW).is_err());
+        assert_eq!(withdrawn::read(&lab.store, "a.test", NOW), withdrawn);
     }
 
     #[test]
