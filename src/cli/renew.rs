@@ -258,6 +258,11 @@ fn follow(
     }
 }
 
+/// A token of the JSON document for people.
+fn in_words(outcome: &str) -> String {
+    outcome.replace('-', " ")
+}
+
 /// Problems first, and one line at the end.
 fn report(call: &mut Call, followed: &[Followed<'_>]) -> Outcome {
     let is_good = followed.iter().all(|one| one.outcome().1);
@@ -269,8 +274,18 @@ fn report(call: &mut Call, followed: &[Followed<'_>]) -> Outcome {
     }
     for wanted in [false, true] {
         for one in followed.iter().filter(|one| one.outcome().1 == wanted) {
-            let detail = one.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-            call.say(&format!("{}: {}{detail}", one.submitted.name(), one.outcome().0));
+            let detail = one.detail();
+            let outcome = in_words(one.outcome().0);
+            call.say(&format!(
+                "{}: {}",
+                one.submitted.name(),
+                match detail {
+                    // It begins with the same words.
+                    Some(detail) if detail.starts_with(&outcome) => detail.clone(),
+                    Some(detail) => format!("{outcome}: {detail}"),
+                    None => outcome,
+                }
+            ));
         }
     }
     let mut counts: Vec<(&str, usize)> = Vec::new();
@@ -280,7 +295,8 @@ fn report(call: &mut Call, followed: &[Followed<'_>]) -> Outcome {
             None => counts.push((outcome, 1)),
         }
     }
-    let counts: Vec<String> = counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+    let counts: Vec<String> =
+        counts.iter().map(|(outcome, count)| format!("{count} {}", in_words(outcome))).collect();
     call.say(&match counts.is_empty() {
         true => "no domain is renewed by httpd".into(),
         false => counts.join(", "),

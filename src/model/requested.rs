@@ -90,7 +90,7 @@ impl Requested {
         self.answers().into_iter().find(|answer| answer.id == id)
     }
 
-    fn answers(&self) -> Vec<Answer> {
+    pub fn answers(&self) -> Vec<Answer> {
         let joined = self.joined.iter().map(|id| Answer { id: id.clone(), ..self.answer.clone() });
         std::iter::once(self.answer.clone()).chain(joined).chain(self.earlier.iter().cloned()).collect()
     }

@@ -87,12 +87,27 @@ fn assert_renewed(called: &Called) {
     assert!(called.out.contains("one.test: renewed: the new certificates are live"), "{}", called.out);
 }
 
+/// A set that is live and not in `domains` yet is the one that doctor judges.
+#[track_caller]
+fn assert_no_doubt_about_certificates(site: &Site) {
+    assert!(!site.store.join("domains/one.test/pubcert.p-256.pem").exists(), "no start since the first one");
+    let called = a2md(&["-d", site.store.to_str().unwrap(), "doctor", "--offline", "-j"]);
+    let document = called.json();
+    let findings = document["findings"].as_array().unwrap().iter();
+    let about = findings.filter(|finding| finding["check"].as_str().unwrap().starts_with("certificate"));
+    let verdicts: Vec<_> = about.map(|finding| (&finding["check"], &finding["verdict"])).collect();
+    assert_eq!(verdicts, [(&json!("certificate"), &json!("works"))], "{document}");
+}
+
 #[test]
 fn a_new_certificate_is_live_when_the_command_ends() {
     let Some(lab) = open_lab!() else { return };
     for account in [Account::Own, Account::Ordinary] {
         let site = Site::live(&lab, |config| config.account(account));
         let before = site.serial();
+        let called = site.renew(&[NAME]);
+        assert!(called.out.contains("one.test: not due"), "{}{}", called.out, called.err);
+        // That was no renewal.
         let called = site.renew(&[NAME, "--force", "--wait"]);
         assert_renewed(&called);
         assert_ne!(site.serial(), before);
@@ -106,6 +121,7 @@ fn a_new_certificate_is_live_when_the_command_ends() {
         let document = called.json();
         assert_eq!((&document["schema"], &document["domains"][0]["outcome"]), (&json!(1), &json!("refused")));
         assert!(document["domains"][0]["detail"].as_str().unwrap().contains("one a minute"), "{document}");
+        assert_no_doubt_about_certificates(&site);
         site.httpd.stop().forget();
     }
 }
@@ -121,7 +137,7 @@ fn a_request_is_seen_within_a_second() {
         let called = site.renew(&[NAME, "--issued-before", "2000-01-01"]);
         took.push(begin.elapsed());
         assert_eq!(called.code, 0, "{}", called.err);
-        assert!(called.out.contains("one.test: not-concerned: "), "{}", called.out);
+        assert!(called.out.contains("one.test: not concerned: "), "{}", called.out);
     }
     took.sort();
     eprintln!("answered after {took:?}");
@@ -155,7 +171,7 @@ fn a_request_is_seen_within_a_second() {
     assert!(shown["request"]["detail"].as_str().unwrap().contains("not concerned"), "{shown}");
     let called = site.renew(&["--all", "--wait"]);
     assert_eq!(called.code, 0, "{}", called.err);
-    assert!(called.out.contains("one.test: not-due: not due before "), "{}", called.out);
+    assert!(called.out.contains("one.test: not due before "), "{}", called.out);
 }
 
 #[test]

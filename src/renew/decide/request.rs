@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether a request of an operator is acted upon: each once, none that is old, and no domain more than once
-//! a minute. What CAs demand is not looked at here: [`next`](super::next) knows that. Pure.
+//! a minute, unless an operator has revoked its certificate. What CAs demand is not looked at here: [`next`](super::next) knows that. Pure.
 
 use super::due::Decision;
 use super::reason::Reason;
 use crate::crypto::CertInfo;
 use crate::managed::certificates::KeyedCert;
-use crate::model::{Md, Op, Renew, Request, Requested};
+use crate::model::{Md, Op, Renew, Request, RequestState, Requested};
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub struct Subject<'a> {
     pub in_use: bool,
     /// The renewing child looks after it.
     pub watched: bool,
+    /// An operator has revoked a certificate in use.
+    pub is_revoked: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,24 +56,35 @@ pub fn judge(
         (Op::Look, Some(subject)) => idle(subject).map_or(Verdict::Accept, Verdict::Refuse),
         (Op::Renew(renew), Some(subject)) => {
             let refused = idle(subject).or_else(|| unconcerned(renew, subject.certs));
-            refused.map_or_else(|| in_time(before, now), Verdict::Refuse)
+            refused.map_or_else(|| in_time(before, subject.is_revoked, now), Verdict::Refuse)
         }
     }
 }
 
-fn in_time(before: Option<&Requested>, now: Timestamp) -> Verdict {
+/// What is revoked waits for no minute to pass, and a request that came to nothing is not counted.
+fn in_time(before: Option<&Requested>, is_revoked: bool, now: Timestamp) -> Verdict {
     if before.is_some_and(|before| before.renewal().is_some()) {
         return Verdict::Join;
     }
     // One from the future was noted by a clock that was wrong.
     let accepted = before.and_then(|before| before.accepted).filter(|at| *at <= now);
-    match accepted.filter(|at| now.since(*at) < PAUSE) {
+    match accepted.filter(|at| now.since(*at) < PAUSE && !is_revoked && !came_to_nothing(before, *at)) {
         Some(at) => Verdict::Refuse(format!(
             "a renewal was asked for at {}, and there is one a minute at most",
             at.to_http_date()
         )),
         None => Verdict::Accept,
     }
+}
+
+/// Whether what was accepted at this time was not due.
+fn came_to_nothing(before: Option<&Requested>, accepted: Timestamp) -> bool {
+    let answers = before.map(Requested::answers).unwrap_or_default();
+    let is_not_due = |detail: &String| detail.starts_with(NOT_DUE);
+    answers.iter().any(|answer| {
+        let is_done = answer.state == RequestState::Done && answer.when >= accepted;
+        is_done && answer.detail.as_ref().is_some_and(is_not_due)
+    })
 }
 
 /// Why httpd does not look after it.
@@ -117,7 +130,7 @@ pub fn apply(decision: Decision, renewal: Option<&Renew>) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{KeySpec, RenewMode, RequestState};
+    use crate::model::{KeySpec, RenewMode};
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
@@ -140,7 +153,7 @@ mod tests {
 
     fn judged(request: &Request, before: Option<&Requested>, now: Timestamp) -> Verdict {
         let (md, certs) = (md(RenewMode::Auto), certs());
-        let subject = Subject { md: &md, certs: &certs, in_use: true, watched: true };
+        let subject = Subject { md: &md, certs: &certs, in_use: true, watched: true, is_revoked: false };
         judge(request, Some(subject), before, now)
     }
 
@@ -173,6 +186,13 @@ mod tests {
         // Other requests are no renewals.
         before.accepted = Some(NOW);
         assert_eq!(judged(&request(Op::Look), Some(&before), NOW), Verdict::Accept);
+        let mut fruitless = Requested::begin(None, "c", RequestState::Accepted, None, NOW);
+        fruitless.accepted = Some(NOW);
+        fruitless.answer(RequestState::Done, Some(format!("{NOT_DUE} before tomorrow")), NOW);
+        assert_eq!(judged(&renew(), Some(&fruitless), NOW), Verdict::Accept, "nothing was ordered");
+        let (md, certs) = (md(RenewMode::Auto), certs());
+        let revoked = Subject { md: &md, certs: &certs, in_use: true, watched: true, is_revoked: true };
+        assert_eq!(judge(&renew(), Some(revoked), Some(&before), NOW), Verdict::Accept, "it is revoked");
     }
 
     #[test]
@@ -182,10 +202,12 @@ mod tests {
             let request = request(op);
             assert!(is_refused(&judge(&request, None, None, NOW), "no managed domain"));
             let manual = md(RenewMode::Manual);
-            let subject = Subject { md: &manual, certs: &certs, in_use: true, watched: false };
+            let subject =
+                Subject { md: &manual, certs: &certs, in_use: true, watched: false, is_revoked: false };
             assert!(is_refused(&judge(&request, Some(subject), None, NOW), "it is not renewed: "));
             let auto = md(RenewMode::Auto);
-            let subject = Subject { md: &auto, certs: &certs, in_use: true, watched: false };
+            let subject =
+                Subject { md: &auto, certs: &certs, in_use: true, watched: false, is_revoked: false };
             assert!(is_refused(&judge(&request, Some(subject), None, NOW), "does not renew it"));
         }
         let present = request(Op::Present { token: "t".into(), text: "x".into() });

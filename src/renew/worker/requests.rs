@@ -4,7 +4,7 @@
 
 use crate::challenge::answers;
 use crate::challenge::presented::{self, Presented};
-use crate::managed::Managed;
+use crate::managed::{Managed, withdrawn};
 use crate::model::{Op, Renew, Request, RequestState, Requested};
 use crate::renew::attempt::context::Context;
 use crate::renew::decide::request::{Subject, Verdict, judge};
@@ -135,7 +135,14 @@ impl Requests {
     ) -> Result<(), Error> {
         let Some(target) = context.targets.get(index) else { return Ok(()) };
         let (md, served) = (target.current(), target.served());
-        let subject = Subject { md: &md, certs: &served, in_use: target.in_use, watched: target.watched };
+        let withdrawn = withdrawn::read(&context.store, &target.md.name, now);
+        let subject = Subject {
+            md: &md,
+            certs: &served,
+            in_use: target.in_use,
+            watched: target.watched,
+            is_revoked: served.all().any(|cert| withdrawn.is_revoked(cert)),
+        };
         let mut verdict = Verdict::Ignore;
         target.requests.write(&context.store, &target.md.name, |before| {
             verdict = judge(request, Some(subject), before.as_ref(), now);
