@@ -91,10 +91,16 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
             }
             Ok(report.level.code())
         }
+        Err(failure) if call.options.json => {
+            // With the keys that a monitor reads.
+            call.print_document(&json!({
+                "schema": 1, "status": Level::Unknown.word(), "code": UNKNOWN, "domains": [],
+                "error": failure.text, "advice": failure.advice,
+            }))?;
+            Ok(UNKNOWN)
+        }
         Err(failure) => {
-            if !call.options.json {
-                call.say(&unknown(&failure.text));
-            }
+            call.say(&unknown(&failure.text));
             Err(failure.code(UNKNOWN))
         }
     }
@@ -208,7 +214,7 @@ fn sentence(found: &[Found<'_>], now: Timestamp) -> String {
         .iter()
         .take(NAMED)
         .map(|found| {
-            let error = found.row.last_error.as_ref().filter(|_| found.level != Level::Ok);
+            let error = found.row.error_alone().filter(|_| found.level != Level::Ok);
             let error = error.map(|error| format!(" ({})", cut(error))).unwrap_or_default();
             format!("{}: {}{error}", found.row.name, found.reason)
         })

@@ -64,6 +64,7 @@ fn watch(call: &mut Call, source: &Source, names: &[&String]) -> Outcome {
             .advice("Call 'a2md status -j' again and again."));
     }
     let mut before: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut has_looked = false;
     loop {
         let looked = source.look(call, names);
         match looked {
@@ -84,8 +85,11 @@ fn watch(call: &mut Call, source: &Source, names: &[&String]) -> Outcome {
                 }
                 before = now;
             }
+            // A call that was mistaken; what worked once will work again.
+            Err(failure) if !has_looked => return Err(failure),
             Err(failure) => call.complain(&format!("a2md: {}", failure.text)),
         }
+        has_looked = true;
         if call.clock.sleep(PAUSE).is_err() {
             return Ok(0);
         }
@@ -160,9 +164,13 @@ fn cells(row: &Row, now: Timestamp) -> Vec<(String, Style)> {
         _ => row.status.clone(),
     };
     let mut next = next(row, now).unwrap_or_default();
-    if let Some(error) = &row.last_error {
-        next =
-            [next, error.clone()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+    // What to do about it is long: it is shown for a domain that is named.
+    if let Some(error) = row.error_alone() {
+        next = [next, error.to_string()]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
     }
     vec![
         (row.name.clone(), Style::Bold),

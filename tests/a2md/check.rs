@@ -3,6 +3,7 @@
 
 use super::call::a2md;
 use openssl::pkey::Id;
+use serde_json::json;
 use support::issuer::{self, Issuer};
 use support::{Config, module, open_lab};
 
@@ -93,4 +94,5 @@ fn whatever_keeps_it_from_telling_is_unknown() {
     let called = a2md(&["check", "-j", "-d", "/nonexistent"]);
     assert_eq!(called.code, 3);
     assert!(called.json()["error"].is_string());
+    assert_eq!((&called.json()["status"], &called.json()["code"]), (&json!("UNKNOWN"), &json!(3)));
 }

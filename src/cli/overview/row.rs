@@ -60,6 +60,9 @@ pub enum Stapling {
     Revoked,
 }
 
+/// Between an error and what to do, in texts of renewals.
+const ADVICE: &str = " What to do: ";
+
 impl Row {
     pub fn of(entry: &Value, now: Timestamp) -> Self {
         let token = text(entry, "status");
@@ -105,6 +108,12 @@ impl Row {
             Some(Standing::Unused) => 7,
             Some(Standing::Ok) => 8,
         }
+    }
+
+    /// The last error without what to do about it.
+    pub fn error_alone(&self) -> Option<&str> {
+        let error = self.last_error.as_deref()?;
+        Some(error.split_once(ADVICE).map_or(error, |(error, _)| error))
     }
 
     /// The time from the beginning to the end of its certificates.
