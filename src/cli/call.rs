@@ -134,8 +134,9 @@ impl Options {
     /// Those that each of the operator's commands takes after its name as well.
     pub fn common() -> Vec<Arg> {
         vec![
-            option("dir", 'd', "DIR", "Folder of the store").value_parser(value_parser!(PathBuf)),
-            option("cafile", 'C', "FILE", "More CA certificates to trust when talking to the CA")
+            option("dir", 'd', "DIR", "Folder of the store [default: MD_STORE, or the store of httpd]")
+                .value_parser(value_parser!(PathBuf)),
+            option("cafile", 'C', "FILE", "Trust the CA certificates in this file, too")
                 .value_parser(value_parser!(PathBuf)),
             Arg::new("json")
                 .short('j')
@@ -143,12 +144,12 @@ impl Options {
                 .action(ArgAction::SetTrue)
                 .overrides_with("json")
                 .help("Print one JSON document"),
-            Arg::new("quiet").short('q').long("quiet").action(ArgAction::Count).help("One log level less"),
-            Arg::new("verbose")
-                .short('v')
-                .long("verbose")
+            Arg::new("quiet")
+                .short('q')
+                .long("quiet")
                 .action(ArgAction::Count)
-                .help("One log level more"),
+                .help("Leave out the steps of long work"),
+            Arg::new("verbose").short('v').long("verbose").action(ArgAction::Count).help("Say more"),
             Arg::new("httpd")
                 .long("httpd")
                 .value_name("COMMAND")

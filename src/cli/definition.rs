@@ -42,7 +42,13 @@ fn compatible() -> String {
     for entry in COMMANDS.iter().filter(|entry| entry.half == Half::Compatible) {
         let command = (entry.define)();
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        text.push_str(&format!("  {:11} {about}\n", command.get_name()));
+        // Those of ours are listed above.
+        let about = if entry.operators.is_empty() {
+            about
+        } else {
+            "Add, list, remove and update domains in the store".into()
+        };
+        text.push_str(&format!("  {:11}  {about}\n", command.get_name()));
     }
     if text.is_empty() { text } else { format!("Commands of mod_md 2.x's a2md:\n{text}") }
 }

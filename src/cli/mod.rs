@@ -77,7 +77,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         return call.end(Half::Compatible, Err(Failure::new("sub command is missing")));
     };
     let Some(entry) = registry::find(name) else {
-        return call.end(Half::Compatible, Err(Failure::new(format!("unknown cmd: {name}")).status(22)));
+        let code = call.end(Half::Compatible, Err(Failure::new(format!("unknown cmd: {name}")).status(22)));
+        // Scripts for the C module's a2md find what that prints.
+        if call.terminal.width.is_some() {
+            call.complain("  'a2md --help' lists the commands.");
+        }
+        return code;
     };
     call.options.add(own);
     let half = entry.half(own.subcommand_name());

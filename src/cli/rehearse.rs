@@ -39,7 +39,7 @@ pub fn define() -> Command {
         Arg::new(id).short(short).long(id).value_name(value).action(ArgAction::Append).help(help)
     };
     Command::new("rehearse")
-        .about("Order at the CA's directory for tests, and keep nothing of it")
+        .about("Order at the CA's directory for tests, and keep only the account")
         .args(names_or_all())
         .arg(option("acme", 'a', "URL", "The directory for tests, where the CA has none that is known"))
         .arg(option("terms", 't', "URL|accepted", "Agreement to the terms of service there"))

@@ -103,9 +103,11 @@ pub fn locate(call: &Call) -> Result<(PathBuf, &'static str), Failure> {
 pub fn of_store(dir: &Path, error: &Error) -> Failure {
     let text = error.to_string();
     if error.is_not_found() {
-        return Failure::new(text)
-            .status(2)
-            .advice(format!("{} is no store of mod_md: name it by -d DIR.", dir.display()));
+        return Failure::new(text).status(2).advice(format!(
+            "{} is no store of mod_md: name its folder by -d DIR, or start httpd, which makes the one of its \
+                 configuration.",
+            dir.display()
+        ));
     }
     if error.os_error() == Some(13) {
         return Failure::new(text).status(13).advice("Call a2md as root, or as the user that starts httpd.");

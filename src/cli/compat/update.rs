@@ -10,7 +10,7 @@ use clap::{ArgMatches, Command};
 use serde_json::{Value, json};
 
 pub fn define() -> Command {
-    super::command("update", "Change domains, ca, account, agreement or contacts of a managed domain")
+    super::command("update", "Change the names, CA, account, terms or contacts of a managed domain")
 }
 
 pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {

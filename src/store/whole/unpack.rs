@@ -116,7 +116,7 @@ fn fill(
     let (mut seen, mut long, mut store) = (HashSet::new(), None::<String>, None);
     let (mut files, mut bytes) = (0_u64, 0_u64);
     for member in archive.entries().map_err(read)?.raw(true) {
-        let mut member = member.map_err(|e| bad(format!("it is no archive of a store ({e})")))?;
+        let mut member = member.map_err(|_| bad("it is no archive of a store, or was cut short".into()))?;
         let (sort, size) = (member.header().entry_type(), member.header().entry_size().map_err(read)?);
         if sort == EntryType::GNULongName {
             long = Some(name_of(content(&mut member, size, PATH_MAX, &bad, "a name")?.to_vec(), &bad)?);
