@@ -196,3 +196,56 @@ fn each_key_of_each_document_is_described() {
     }
     assert_eq!(undescribed, BTreeSet::new());
 }
+
+/// The calls in code blocks, as a shell would run them: in a line of their own, in a line of cron, a unit of
+/// systemd, or a monitor's configuration.
+fn examples(text: &str) -> Vec<Vec<String>> {
+    let blocks = text.split("```").skip(1).step_by(2);
+    let lines = blocks.flat_map(|block| block.lines().skip(1));
+    let call = |line: &str| {
+        let line = line.trim_start_matches("# ").trim_start_matches("$ ");
+        let at = match line.starts_with("a2md ") {
+            true => 0,
+            false => line.find("/a2md ").map(|at| at + 1)?,
+        };
+        Some(words(&line[at..]))
+    };
+    lines.filter_map(call).filter(|words| words.len() > 1).collect()
+}
+
+/// The words of a command up to its end: a comment, a redirection, a pipe, or the end of a substitution.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(end), c) if c == end => quote = None,
+            (Some(_), c) => word.get_or_insert_default().push(c),
+            (None, '\'' | '"') => {
+                word.get_or_insert_default();
+                quote = Some(c);
+            }
+            (None, '#' | '>' | '|' | ')') => break,
+            (None, ' ') => words.extend(word.take()),
+            (None, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    // The descriptor of a redirection.
+    if line.contains(" 2>") && words.last().is_some_and(|word| word == "2") {
+        words.pop();
+    }
+    words
+}
+
+#[test]
+fn each_example_of_the_documentation_can_be_parsed() {
+    let mut checked = 0;
+    for (file, text) in pages() {
+        for example in examples(&text) {
+            let parsed = definition::command().try_get_matches_from(&example);
+            assert!(parsed.is_ok(), "{file}: {example:?}: {}", parsed.unwrap_err());
+            checked += 1;
+        }
+    }
+    assert!(checked > 30, "{checked}");
+}
