@@ -182,7 +182,8 @@ impl<'s> Followed<'s> {
     /// Whether other certificates are in use than before: a start between two looks has removed the answer.
     fn is_replaced(&self, site: &Site) -> bool {
         let now = serials(site, self.submitted.name());
-        !now.is_empty() && now != self.before
+        // One in common: the swap of a set is under way.
+        !now.is_empty() && !now.iter().any(|serial| self.before.contains(serial))
     }
 
     /// Whether nothing more is waited for.
