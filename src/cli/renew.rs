@@ -282,7 +282,7 @@ fn report(call: &mut Call, followed: &[Followed<'_>]) -> Outcome {
                 one.submitted.name(),
                 match detail {
                     // It begins with the same words.
-                    Some(detail) if detail.starts_with(&outcome) => detail.clone(),
+                    Some(detail) if detail.starts_with(&outcome) => detail,
                     Some(detail) => format!("{outcome}: {detail}"),
                     None => outcome,
                 }
