@@ -77,14 +77,7 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
         (None, true) => Why::Kept,
         _ => Why::Revoked,
     };
-    let serials: Vec<&str> = set.bundles.iter().map(|bundle| bundle.info.serial.as_str()).collect();
-    let then = match (archived, why) {
-        (Some(_), _) => "It is in the archive, and not in use.",
-        (None, Why::Kept) => "It stays in use until OCSP says that it is revoked, or until the next renewal.",
-        (None, _) => "It is renewed with a new key.",
-    };
-    let what = format!("md[{name}]: its certificate {} is revoked for good. {then}", serials.join(", "));
-    confirm(call, matches, &what)?;
+    confirm(call, matches, &question(&name, &set, archived, why))?;
 
     let now = call.clock.now();
     let failed = |error| of_store(&site.dir, &error);
@@ -115,6 +108,16 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
         _ => None,
     };
     report(call, &name, &set, &results, renewal)
+}
+
+fn question(name: &str, set: &Set, archived: Option<u32>, why: Why) -> String {
+    let serials: Vec<&str> = set.bundles.iter().map(|bundle| bundle.info.serial.as_str()).collect();
+    let then = match (archived, why) {
+        (Some(_), _) => "It is in the archive, and not in use.",
+        (None, Why::Kept) => "It stays in use until OCSP says that it is revoked, or until the next renewal.",
+        (None, _) => "It is renewed with a new key.",
+    };
+    format!("md[{name}]: its certificate {} is revoked for good. {then}", serials.join(", "))
 }
 
 /// Has only those noted that are revoked.

@@ -3,32 +3,15 @@
 
 use super::pass::{Export, Passed};
 use crate::cli::call::{Call, Failure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Prints the outcome of one pass.
 pub fn print(call: &mut Call, export: &Export, passed: &Passed) -> Result<(), Failure> {
     if let Some(doubt) = &passed.doubt {
         call.complain(&format!("{}: the set in use is taken from domains: {doubt}", passed.md));
     }
-    let ran = passed.ran.as_ref();
     if call.options.json {
-        let (outcome, printed) =
-            (ran.map(|ran| ran.outcome.as_ref().map_err(ToString::to_string)), ran.map(|ran| &ran.printed));
-        return call.print_document(&json!({
-            "schema": 1,
-            "name": passed.md,
-            "to": export.dir.display().to_string(),
-            "format": export.formats.iter().map(|format| format.token()).collect::<Vec<_>>(),
-            "source": passed.source.token(),
-            "valid-until": passed.until.to_http_date(),
-            "changed": passed.is_changed,
-            "files": passed.files,
-            "removed": passed.removed,
-            "left": passed.left,
-            "run": outcome.map(|outcome| json!({
-                "succeeded": outcome.is_ok(), "error": outcome.err(), "printed": printed,
-            })),
-        }));
+        return call.print_document(&document(export, passed));
     }
     let dir = export.dir.display();
     let until = passed.until.to_http_date();
@@ -51,7 +34,7 @@ pub fn print(call: &mut Call, export: &Export, passed: &Passed) -> Result<(), Fa
     for file in &passed.left {
         call.complain(&format!("{}: {file} is for a former key and was changed since: remove it", passed.md));
     }
-    let Some(ran) = ran else { return Ok(()) };
+    let Some(ran) = &passed.ran else { return Ok(()) };
     match &ran.outcome {
         Ok(()) => call.say("The command has succeeded."),
         Err(error) => call.complain(&format!("a2md: the files are in place, but {error}")),
@@ -60,4 +43,25 @@ pub fn print(call: &mut Call, export: &Export, passed: &Passed) -> Result<(), Fa
         call.complain(&ran.printed);
     }
     Ok(())
+}
+
+fn document(export: &Export, passed: &Passed) -> Value {
+    let ran = passed.ran.as_ref();
+    let (outcome, printed) =
+        (ran.map(|ran| ran.outcome.as_ref().map_err(ToString::to_string)), ran.map(|ran| &ran.printed));
+    json!({
+        "schema": 1,
+        "name": passed.md,
+        "to": export.dir.display().to_string(),
+        "format": export.formats.iter().map(|format| format.token()).collect::<Vec<_>>(),
+        "source": passed.source.token(),
+        "valid-until": passed.until.to_http_date(),
+        "changed": passed.is_changed,
+        "files": passed.files,
+        "removed": passed.removed,
+        "left": passed.left,
+        "run": outcome.map(|outcome| json!({
+            "succeeded": outcome.is_ok(), "error": outcome.err(), "printed": printed,
+        })),
+    })
 }
