@@ -191,11 +191,10 @@ fn killed(place: &Place, lines: usize) -> bool {
 fn a_renewal_that_is_killed_leaves_a_store_that_the_next_call_completes() {
     let Some(lab) = open_lab!() else { return };
     let place = Place::new(&lab);
-    let mut lines = 1;
     let mut kills = 0;
-    while killed(&place, lines) {
-        kills += 1;
-        lines += 4;
+    // One that goes on with the order of the last says less, so some are over before.
+    for lines in (1..24).step_by(2) {
+        kills += usize::from(killed(&place, lines));
         // What is in use is one set, or there is none yet.
         let md = place.call("-j list one.test").json()["output"][0].clone();
         let is_used = place.certificate().is_some();
