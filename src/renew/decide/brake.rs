@@ -12,10 +12,11 @@ use crate::time::{DAY, Timestamp, format_duration};
 use data_encoding::HEXLOWER;
 use std::time::Duration;
 
-/// Sets of one order in the time in which a set rests, and where there is no certificate at all: then an
-/// admin may just have removed it.
+/// Sets of one order in the time in which a set rests.
 const SETS: usize = 2;
-const SETS_MISSING: usize = 5;
+/// The same where people stand behind it: an operator asks for one, as after a revocation, or there is no
+/// certificate at all, which an admin may just have removed.
+const SETS_BY_HAND: usize = 5;
 
 /// A renewal that would begin.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +48,8 @@ pub fn brake(ledger: &Ledger, request: &Request<'_>, now: Timestamp) -> Option<H
             until: issued.at.plus(rest(issued.lifetime)),
         }
     });
-    let most = if request.cause == Cause::Missing { SETS_MISSING } else { SETS };
+    let is_by_hand = matches!(request.cause, Cause::Missing | Cause::Requested);
+    let most = if is_by_hand { SETS_BY_HAND } else { SETS };
     let mut ends: Vec<Timestamp> =
         same().filter(resting).map(|issued| issued.at.plus(rest(issued.lifetime))).collect();
     ends.sort_unstable();
@@ -229,6 +231,7 @@ mod tests {
             None,
             "a site without certificate goes on"
         );
+        assert_eq!(renewals(&request(&md, Cause::Requested), QUARTER, DAY), 5, "and an operator is obeyed");
     }
 
     #[test]
