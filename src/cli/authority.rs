@@ -2,7 +2,7 @@
 //! The way of a call to a CA: its directory, by the proxy and with the certificates of the configuration or of
 //! the call's own options, which come first.
 
-use super::call::{Call, Failure};
+use super::console::call::{Call, Failure};
 use crate::acme::{self, Server};
 use crate::http::client::{Client, Options};
 use crate::http::{self, Limits};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `a2md completions SHELL`: the completions of a shell, from the definition of all commands.
 
-use super::call::{Call, Failure, Outcome};
+use super::console::call::{Call, Failure, Outcome};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The definition of the command line, of which the parser, the manual page and the completions are made.
 
-use super::call::{Half, Options, option_of_version};
+use super::console::call::{Half, Options, option_of_version};
 use super::registry::COMMANDS;
 use clap::Command;
 use clap::error::ErrorKind;

@@ -4,7 +4,7 @@
 //! into `domains`. Used by `drive` and `rehearse`. As root it does what children do with the rights of httpd's
 //! user: commands run as that user, and files in its folders are given to it.
 
-use super::call::{Failure, Options};
+use super::console::call::{Failure, Options};
 use crate::config::PlannedMd;
 use crate::crypto;
 use crate::dns::resolve::{RESOLV_CONF, servers_of};

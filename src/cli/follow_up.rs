@@ -2,9 +2,9 @@
 //! What follows a change in the store: the running httpd is asked to act upon it at once, and where none runs
 //! its next start does.
 
-use super::call::{Call, Failure};
+use super::console::call::{Call, Failure};
 use super::site::Site;
-use super::{request, server};
+use super::site::{request, server};
 use crate::managed::Managed;
 use crate::model::{Answer, Op, request::RequestState};
 use serde_json::{Value, json};

@@ -3,12 +3,13 @@
 //! archive, unless `--purge` is given. Refuses what a configured domain needs, and everything where the
 //! configuration cannot be asked and an httpd renews in the store. Imports `surplus`.
 
-use super::call::{Call, Failure, Outcome};
-use super::lock::lock;
+use super::console::call::{Call, Failure, Outcome};
+use super::console::terminal::Style;
+use super::console::{confirm, space};
+use super::site::lock::lock;
+use super::site::surplus;
+use super::site::surplus::Holdings;
 use super::site::{Site, of_store};
-use super::surplus::{self, Holdings};
-use super::terminal::Style;
-use super::{confirm, space};
 use crate::names;
 use crate::store::Group;
 use clap::{Arg, ArgAction, ArgMatches, Command};

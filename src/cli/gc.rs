@@ -3,12 +3,13 @@
 //! and what processes have left behind. Lists it first. Refuses nothing, but passes over all that may be in
 //! use. Imports `surplus`.
 
-use super::call::{Call, Failure, Outcome};
-use super::lock::lock;
+use super::console::call::{Call, Failure, Outcome};
+use super::console::terminal::Style;
+use super::console::{confirm, space};
+use super::site::lock::lock;
+use super::site::surplus;
+use super::site::surplus::Holdings;
 use super::site::{Site, of_store};
-use super::surplus::{self, Holdings};
-use super::terminal::Style;
-use super::{confirm, space};
 use crate::challenge::answers;
 use crate::config::Configuration;
 use crate::store::whole::{Entry, Place, Sort, Survey};
@@ -313,7 +314,7 @@ mod tests {
         Configuration { mds: names.iter().map(planned).collect(), ..Configuration::default() }
     }
 
-    /// What can go after so many days, for this configuration.
+    /// What can go, older than these days, with this configuration.
     fn found(store: &StartStore, configured: Option<&[&str]>, days: u32) -> Vec<String> {
         let configuration = configured.map(configuration);
         let survey = store.survey(None).unwrap();

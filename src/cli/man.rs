@@ -2,7 +2,7 @@
 //! `a2md man`: the manual pages, from the definition of all commands. One page tells of the whole, and each of
 //! the operator's commands has one of its own.
 
-use super::call::{Call, Failure, Outcome};
+use super::console::call::{Call, Failure, Outcome};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 const SECTION: &str = "8";

@@ -3,20 +3,17 @@
 //! C module's a2md, call for call, and commands of our own.
 //!
 //! Each command is a file or folder here, with two functions: `define` says its options, and `run` performs it
-//! with a [`Call`](call::Call), which is all that a command knows of its surroundings and the only way to its
+//! with a [`Call`](console::call::Call), which is all that a command knows of its surroundings and the only way to its
 //! outputs. [`registry`] lists them; [`definition`] makes of that list the parser, the manual page and the
 //! completions of shells. Imports run from [`registry`] to the commands, and from these to what they share:
-//! [`overview`], [`site`], [`call`], [`terminal`] and others. Knows nothing of httpd but its command line and
+//! [`overview`], [`site`], [`console`] and others. Knows nothing of httpd but its command line and
 //! the store.
 
 mod account;
-pub mod accounts;
 mod authority;
-pub mod call;
-mod check;
 mod compat;
 mod completions;
-pub mod confirm;
+pub mod console;
 pub mod definition;
 mod dns;
 mod doctor;
@@ -26,29 +23,19 @@ mod follow_up;
 mod forget;
 mod gc;
 mod import;
-mod lock;
 mod man;
 pub mod overview;
 mod registry;
 mod rehearse;
 mod renew;
-pub mod request;
 mod revoke;
 mod rollback;
-mod server;
-mod sets;
 pub mod site;
-mod space;
-mod status;
 mod store;
-mod surplus;
-pub mod terminal;
-pub mod threads;
-mod warnings;
 
-use call::{Call, Failure, Half, Options};
+use console::call::{Call, Failure, Half, Options};
+use console::terminal::Terminal;
 use std::ffi::OsString;
-use terminal::Terminal;
 
 /// Reports why a call could not be parsed, and returns the exit code.
 fn misunderstood(error: &clap::Error, arguments: &[OsString]) -> u8 {
@@ -57,8 +44,8 @@ fn misunderstood(error: &clap::Error, arguments: &[OsString]) -> u8 {
     if code == 0 || !definition::is_call_of("check", arguments) {
         return code;
     }
-    println!("{}", check::unknown("the call cannot be understood, see standard error"));
-    check::UNKNOWN
+    println!("{}", overview::check::unknown("the call cannot be understood, see standard error"));
+    overview::check::UNKNOWN
 }
 
 /// Performs one call of the command, and returns its exit code.
@@ -87,7 +74,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     call.options.add(own);
     let half = entry.half(own.subcommand_name());
     if matches!(half, Half::Operator) && call.options.verbosity >= 0 {
-        warnings::show();
+        console::warnings::show();
     }
     let outcome = (entry.run)(&mut call, own);
     call.end(half, outcome)

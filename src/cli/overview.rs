@@ -2,16 +2,18 @@
 //! The managed domains as md-status has them: of the store, through the functions that the status pages use,
 //! or from the md-status of a server. [`row`] reads an entry; both sources give the same.
 
+pub mod check;
 mod fetch;
 mod row;
+pub mod status;
 
 pub use row::{Row, Stapling};
 
-use super::call::{Call, Failure};
+use super::console::call::{Call, Failure};
 use super::site::Site;
 use crate::managed::Managed;
 use crate::model::bounded::Room;
-use crate::status::{self, Snapshots};
+use crate::status::{Snapshots, json};
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -90,7 +92,7 @@ fn of_store(call: &Call, site: &Site, names: &[&String], now: Timestamp) -> Resu
     };
     let responses = site.responses(&managed, now);
     let snapshots = Snapshots::new(Arc::from(managed), Some(site.store.worker()));
-    let entries = status::json::entries(&snapshots, &responses, !names.is_empty(), now);
+    let entries = json::entries(&snapshots, &responses, !names.is_empty(), now);
     let leftovers = leftovers.into_iter().map(|managed| managed.md.name).collect();
     Ok(Overview { entries, leftovers, now })
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The list of all commands. A new one is a line here.
 
-use super::call::{Call, Half, Outcome, SubCommand};
 use super::compat::{acme, add, drive, list, update};
+use super::console::call::{Call, Half, Outcome, SubCommand};
+use super::overview::{check, status};
 use super::{
-    account, check, completions, dns, doctor, export, forget, gc, import, man, rehearse, renew, revoke,
-    rollback, status, store,
+    account, completions, dns, doctor, export, forget, gc, import, man, rehearse, renew, revoke, rollback,
+    store,
 };
 use clap::{ArgMatches, Command};
 

@@ -4,12 +4,12 @@
 //! interrupted rehearsal has left, the next one removes. Refuses the CA that the domain orders from, and more
 //! than one rehearsal of a domain in an hour.
 
-use super::call::{Call, Failure, Outcome};
+use super::console::call::{Call, Failure, Outcome};
+use super::console::terminal::escaped;
 use super::engine;
-use super::lock::lock;
+use super::site::lock::lock;
 use super::site::{Site, names_or_all};
-use super::terminal::escaped;
-use super::{request, server};
+use super::site::{request, server};
 use crate::config::rehearsal_of;
 use crate::dns::Name;
 use crate::log::{Level, Record};

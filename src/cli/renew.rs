@@ -2,10 +2,11 @@
 //! `a2md renew`: asks the running httpd to renew now, and follows the renewals until they are over. Refuses to
 //! begin without names, and where no httpd runs; it renews nothing itself.
 
-use super::call::{Call, Failure, Outcome};
-use super::request::{self, Submitted};
-use super::server;
-use super::sets;
+use super::console::call::{Call, Failure, Outcome};
+use super::site::request;
+use super::site::request::Submitted;
+use super::site::server;
+use super::site::sets;
 use super::site::{Site, names_or_all};
 use crate::managed::Managed;
 use crate::model::{Answer, Op, Renew, RequestState};

@@ -3,16 +3,19 @@
 //! first: from then on the renewing child replaces them, whoever dies in between. A CA that refuses leaves
 //! nothing noted.
 
-use super::accounts::keys;
-use super::accounts::known::{self, Known, Place as Kept};
 use super::authority::{connect, of_authority};
-use super::call::{Call, Failure, Outcome};
-use super::confirm::{self, confirm};
+use super::console::call::{Call, Failure, Outcome};
+use super::console::confirm;
+use super::console::confirm::confirm;
+use super::console::terminal::Style;
 use super::follow_up;
-use super::lock::lock;
-use super::sets::{self, Set};
+use super::site::accounts::keys;
+use super::site::accounts::known;
+use super::site::accounts::known::{Known, Place as Kept};
+use super::site::lock::lock;
+use super::site::sets;
+use super::site::sets::Set;
 use super::site::{Site, of_store};
-use super::terminal::Style;
 use crate::acme::problem::Kind;
 use crate::acme::{self, Reason, Server};
 use crate::managed::Managed;

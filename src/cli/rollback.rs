@@ -4,12 +4,13 @@
 //! usual way, through the same checks. The set in its place is noted as withdrawn, and archived where only
 //! staging has it. Refuses sets that a renewal would replace at once.
 
-use super::call::{Call, Failure, Outcome};
+use super::console::call::{Call, Failure, Outcome};
+use super::console::terminal::Style;
 use super::follow_up;
-use super::lock::lock;
-use super::sets::{self, Place, Set};
+use super::site::lock::lock;
+use super::site::sets;
+use super::site::sets::{Place, Set};
 use super::site::{Site, of_store};
-use super::terminal::Style;
 use crate::managed::bundle::{self, Bundle, JOB_FILE, MD_FILE};
 use crate::managed::staging::file::{CHAIN_STEM, KEY_STEM, ORDER};
 use crate::managed::withdrawn::{self, Entry, Why, Withdrawn};

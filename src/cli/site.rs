@@ -2,16 +2,23 @@
 //! The site that a call is about: the store, and the configuration of the httpd that uses it. [`search`] finds
 //! both, [`control`] asks httpd, [`load`] reads the managed domains, [`select`] takes those that a call names.
 
+pub mod accounts;
 mod control;
 mod load;
+pub mod lock;
+pub mod request;
 mod search;
 mod select;
+pub mod server;
+pub mod sets;
+pub mod surplus;
+pub mod threads;
 
 pub use control::Control;
 pub use search::{Found, find};
 pub use select::names_or_all;
 
-use super::call::{Call, Failure};
+use super::console::call::{Call, Failure};
 use crate::config::Configuration;
 use crate::store::{Error, Owner, Scratch, StartStore};
 use crate::time::Timestamp;

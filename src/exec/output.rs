@@ -20,7 +20,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Of which at most so many bytes are kept.
+    /// How many bytes of it are kept at most.
     pub fn new(room: usize) -> io::Result<Output> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         // Above the three that a command has.

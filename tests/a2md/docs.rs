@@ -4,7 +4,8 @@
 
 use super::call::a2md;
 use clap::Command;
-use mod_md::cli::{call::Options, definition};
+use mod_md::cli::console::call::Options;
+use mod_md::cli::definition;
 use mod_md::crypto::PrivateKey;
 use mod_md::model::KeySpec;
 use mod_md::store::{Group, StartStore};

@@ -2,12 +2,14 @@
 //! Changes of an account: at the CA first, then in the store. An account that waits in staging comes to
 //! `accounts/` for that, as at a start.
 
-use crate::cli::accounts::keys::{self, Opened, failure, kind_of};
-use crate::cli::accounts::known::{self, Known, Place, argument, user};
 use crate::cli::authority::{connect, of_authority};
-use crate::cli::call::{Call, Failure, Outcome};
-use crate::cli::confirm::confirm;
-use crate::cli::lock::lock;
+use crate::cli::console::call::{Call, Failure, Outcome};
+use crate::cli::console::confirm::confirm;
+use crate::cli::site::accounts::keys;
+use crate::cli::site::accounts::keys::{Opened, failure, kind_of};
+use crate::cli::site::accounts::known;
+use crate::cli::site::accounts::known::{Known, Place, argument, user};
+use crate::cli::site::lock::lock;
 use crate::cli::site::{Site, of_store};
 use crate::crypto::PrivateKey;
 use crate::managed::Managed;

@@ -4,12 +4,14 @@
 
 mod change;
 
-use super::accounts::keys::{self, kind_of};
-use super::accounts::known::{self, Known, Place, argument, user};
 use super::authority::connect;
-use super::call::{Call, Failure, Options, Outcome};
+use super::console::call::{Call, Failure, Options, Outcome};
+use super::console::terminal::Style;
 use super::site::Site;
-use super::terminal::Style;
+use super::site::accounts::keys;
+use super::site::accounts::keys::kind_of;
+use super::site::accounts::known;
+use super::site::accounts::known::{Known, Place, argument, user};
 use crate::managed::Managed;
 use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
@@ -40,7 +42,7 @@ pub fn define() -> Command {
             Command::new("deactivate")
                 .about("End an account for good, at the CA and here")
                 .arg(id())
-                .arg(super::confirm::option()),
+                .arg(crate::cli::console::confirm::option()),
         );
     command.mut_subcommands(|command| command.args(Options::common()))
 }

@@ -3,7 +3,7 @@
 
 use super::{NOT_FOUND, arguments, checks, command, failed, missing, of_store, open_to_change, perform};
 use crate::acme::{self, Server, Session};
-use crate::cli::call::{Call, Failure, Outcome, SubCommand};
+use crate::cli::console::call::{Call, Failure, Outcome, SubCommand};
 use crate::cli::engine;
 use crate::model::Md;
 use crate::model::outcome::status;

@@ -2,7 +2,7 @@
 //! `a2md add NAME…`: a new managed domain, checked.
 
 use super::{EXISTS, arguments, checks, document, failed, missing, open_locked, perform, stored};
-use crate::cli::call::{Call, Failure, Outcome};
+use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::model::outcome::status;
 use crate::store::Group;
 use clap::{ArgMatches, Command};

@@ -3,7 +3,7 @@
 //! writes it if it is another one then. Decides nothing about its settings.
 
 use super::{arguments, missing, open_locked, perform, stored};
-use crate::cli::call::{Call, Failure, Outcome};
+use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::model::outcome::status;
 use crate::store::StartStore;
 use clap::ArgMatches;

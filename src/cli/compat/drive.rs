@@ -5,7 +5,7 @@
 use super::{
     NOT_FOUND, NOT_IMPLEMENTED, arguments, command, failed, of_store, open_to_change, perform, stored,
 };
-use crate::cli::call::{Call, Failure, Outcome};
+use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::cli::engine;
 use crate::managed::Managed;
 use crate::managed::staging::Staging;

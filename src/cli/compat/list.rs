@@ -2,8 +2,8 @@
 //! `a2md list [NAME…]`: managed domains with their state by the certificates in use.
 
 use super::{NOT_FOUND, arguments, document, failed, open, perform, stored};
-use crate::cli::call::{Call, Failure, Outcome};
-use crate::cli::threads::in_threads;
+use crate::cli::console::call::{Call, Failure, Outcome};
+use crate::cli::site::threads::in_threads;
 use crate::model::Md;
 use clap::{ArgMatches, Command};
 use serde_json::Value;

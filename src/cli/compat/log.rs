@@ -3,7 +3,7 @@
 //! have `[file:line level][code(text)]` before it.
 
 use super::codes::description;
-use crate::cli::terminal::escaped;
+use crate::cli::console::terminal::escaped;
 use crate::log::{Level, Record, install};
 use crate::model::outcome::status;
 use std::io::{Write, stderr};
@@ -25,7 +25,7 @@ const INFO: u8 = 4;
 /// The position in [`LEVELS`] up to which messages are shown.
 static SHOWN: AtomicU8 = AtomicU8::new(INFO);
 
-/// Has messages shown from info on, with so many levels more or less.
+/// Has messages shown from info on, `verbosity` levels more.
 pub fn begin(verbosity: i8) {
     let position = i16::from(INFO) + i16::from(verbosity);
     let most = i16::try_from(LEVELS.len() - 1).unwrap_or(i16::MAX);

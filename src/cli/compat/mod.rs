@@ -18,7 +18,7 @@ pub mod update;
 
 pub use codes::{EXISTS, NOT_FOUND, NOT_IMPLEMENTED};
 
-use super::call::{Call, Failure, Outcome};
+use super::console::call::{Call, Failure, Outcome};
 use super::engine;
 use crate::model::outcome::status;
 use crate::store::{StartStore, StoreLock};

@@ -3,7 +3,7 @@
 //! failures are reported.
 
 use super::{NOT_FOUND, document, failed, of_store};
-use crate::cli::call::Failure;
+use crate::cli::console::call::Failure;
 use crate::managed::bundle::MD_FILE;
 use crate::store::{Group, StartStore};
 use serde_json::Value;

@@ -3,7 +3,7 @@
 
 use super::amend::amend;
 use super::{NOT_IMPLEMENTED, checks, document, failed, missing, stored};
-use crate::cli::call::{Call, Failure, Outcome};
+use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::model::outcome::status;
 use crate::store::StartStore;
 use clap::{ArgMatches, Command};

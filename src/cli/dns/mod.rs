@@ -5,12 +5,12 @@
 mod present;
 mod wanted;
 
-use super::accounts::known;
 use super::authority::connect;
-use super::call::{Call, Failure, Outcome};
-use super::sets;
+use super::console::call::{Call, Failure, Outcome};
+use super::console::terminal::Style;
+use super::site::accounts::known;
+use super::site::sets;
 use super::site::{Site, names_or_all};
-use super::terminal::Style;
 use crate::challenge::dns01::acme_dns;
 use crate::dns::Sockets;
 use crate::dns::resolve::{RESOLV_CONF, servers_of};
@@ -184,7 +184,7 @@ fn keys(site: &Site, managed: &Managed) -> Result<Vec<(String, Purpose)>, Failur
         used.iter().map(|bundle| (bundle.chain.leaf().key_fingerprint(), Purpose::Tlsa)).collect();
     let worker = site.store.worker();
     for spec in managed.md.keys() {
-        // A key that cannot be read is made anew.
+        // A key that cannot be read is replaced by a new one.
         let next = Staging::new(&worker, name).key(&spec).ok().flatten();
         let info = next.and_then(|key| key.public_info().ok());
         let Some(hash) = info.map(|info| HEXLOWER.encode(&crate::crypto::sha256(&info))) else { continue };

@@ -8,7 +8,7 @@ use super::directories::Directories;
 use super::finding::{Finding, Subject, split_advice};
 use crate::acme::{self, Registration, Server, Session};
 use crate::cli::authority::route;
-use crate::cli::call::Call;
+use crate::cli::console::call::Call;
 use crate::cli::site::Site;
 use crate::crypto::PrivateKey;
 use crate::http::{Request, Transport};

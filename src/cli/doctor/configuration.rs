@@ -3,7 +3,7 @@
 //! in each other's way. The functions below [`look`] are pure.
 
 use super::finding::Finding;
-use crate::cli::call::Call;
+use crate::cli::console::call::Call;
 use crate::cli::site::{Control, Found};
 use crate::config::{Configuration, DumpedFinding, DumpedHost};
 use crate::exec::Printed;

@@ -4,7 +4,7 @@
 
 use crate::acme::Server;
 use crate::cli::authority::{client, route};
-use crate::cli::call::Call;
+use crate::cli::console::call::Call;
 use crate::http::{self, Limits, Request, Response, Transport};
 use crate::managed::Managed;
 use crate::model::Route;

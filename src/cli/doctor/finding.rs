@@ -2,7 +2,7 @@
 //! What `a2md doctor` finds, and how findings are printed: problems first. Pure; imports the terminal alone.
 //! Evidence comes from files, the CA and the network: it is printed escaped.
 
-use crate::cli::terminal::{Style, Terminal, wrapped};
+use crate::cli::console::terminal::{Style, Terminal, wrapped};
 use crate::managed::Managed;
 use serde_json::{Value, json};
 use std::collections::HashSet;

@@ -13,9 +13,9 @@ mod folder;
 mod reach;
 mod renewal;
 
-use super::call::{Call, Failure, Outcome};
+use super::console::call::{Call, Failure, Outcome};
+use super::site::threads::in_threads;
 use super::site::{self, Site};
-use super::threads::in_threads;
 use crate::managed::Managed;
 use crate::managed::bundle::MD_FILE;
 use crate::store::Group;

@@ -5,9 +5,9 @@
 
 use super::finding::{Finding, Subject, Verdict, split_advice};
 use crate::backoff;
-use crate::cli::call::Call;
-use crate::cli::server;
+use crate::cli::console::call::Call;
 use crate::cli::site::Site;
+use crate::cli::site::server;
 use crate::managed::Managed;
 use crate::managed::staging::Staging;
 use crate::model::{Job, RenewMode};

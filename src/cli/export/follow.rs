@@ -4,7 +4,7 @@
 
 use super::pass::Export;
 use super::{report, set};
-use crate::cli::call::{Call, Failure, Outcome};
+use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::cli::follow_up;
 use crate::cli::site::Site;
 use crate::managed::bundle::MD_FILE;

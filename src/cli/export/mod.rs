@@ -10,7 +10,7 @@ mod pass;
 mod report;
 mod set;
 
-use super::call::{Call, Failure, Outcome};
+use super::console::call::{Call, Failure, Outcome};
 use super::follow_up;
 use super::site::Site;
 use clap::builder::PossibleValuesParser;

@@ -2,7 +2,7 @@
 //! Users, groups and access bits as people write them. Names are looked up by getent(1), so that every source
 //! of names counts that this machine has.
 
-use crate::cli::call::Failure;
+use crate::cli::console::call::Failure;
 use crate::exec::{self, Environment};
 use crate::time::SystemClock;
 use std::time::Duration;

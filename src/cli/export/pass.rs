@@ -6,7 +6,7 @@
 use super::files::{self, File, Format};
 use super::owner;
 use super::set::{self, InUse, Source};
-use crate::cli::call::Failure;
+use crate::cli::console::call::Failure;
 use crate::cli::site::of_store;
 use crate::crypto::{self, sha256};
 use crate::exec;

@@ -2,7 +2,7 @@
 //! Prints the outcome of a pass, for people or as JSON. Nothing secret is in it.
 
 use super::pass::{Export, Passed};
-use crate::cli::call::{Call, Failure};
+use crate::cli::console::call::{Call, Failure};
 use serde_json::{Value, json};
 
 /// Prints the outcome of one pass.

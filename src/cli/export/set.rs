@@ -2,7 +2,7 @@
 //! The set of a managed domain that is in use: the one that went live, with this store's authentication, else
 //! the one in `domains`. Refuses a live set that somebody else has left in staging.
 
-use crate::cli::call::Failure;
+use crate::cli::console::call::Failure;
 use crate::crypto::sha256;
 use crate::managed::bundle::{self, Bundle, Flaw};
 use crate::managed::published;

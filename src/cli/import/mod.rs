@@ -14,9 +14,9 @@ mod lego;
 mod plan;
 mod report;
 
-use super::call::{Call, Failure, Outcome};
+use super::console::call::{Call, Failure, Outcome};
 use super::follow_up::{self, Asked};
-use super::lock::lock;
+use super::site::lock::lock;
 use super::site::{Site, of_store};
 use crate::crypto::Certificate;
 use crate::managed::{Managed, published, withdrawn};

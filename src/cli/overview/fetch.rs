@@ -2,7 +2,7 @@
 //! Fetches md-status from a server. Follows no redirects; refuses answers that are too long or of another
 //! form, and servers whose certificate cannot be verified.
 
-use crate::cli::call::{Call, Failure};
+use crate::cli::console::call::{Call, Failure};
 use crate::http::{Client, Limits, Options, Request, Transport};
 use crate::time::StopFlag;
 use serde_json::Value;

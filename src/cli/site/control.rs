@@ -3,7 +3,7 @@
 //! none, as the C module does not, for the folders that the store may be in. No shell is involved; what is
 //! printed is bounded, and parsed strictly.
 
-use crate::cli::call::{Call, Failure};
+use crate::cli::console::call::{Call, Failure};
 use crate::config::Configuration;
 use crate::exec;
 use std::path::PathBuf;

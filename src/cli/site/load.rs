@@ -3,9 +3,9 @@
 //! alone. Certificates are those that the next start would find, and the set that is live in front of them.
 //! Private keys are compared with their certificates and not kept. Changes nothing.
 
+use super::threads::in_threads;
 use super::{Site, of_store};
-use crate::cli::call::Failure;
-use crate::cli::threads::in_threads;
+use crate::cli::console::call::Failure;
 use crate::config::{Configuration, DumpedHost, PlannedMd};
 use crate::crypto::Chain;
 use crate::managed::bundle::MD_FILE;

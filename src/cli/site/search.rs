@@ -3,7 +3,7 @@
 //! what httpd says; what is only usual must be the only one.
 
 use super::control::{Control, Folders};
-use crate::cli::call::{Call, Failure};
+use crate::cli::console::call::{Call, Failure};
 use crate::config::Configuration;
 use crate::log::plain;
 use crate::store::StartStore;

@@ -2,7 +2,7 @@
 //! The managed domains that a call names: by their own names, by any name they cover, or all.
 
 use super::Site;
-use crate::cli::call::{Call, Failure};
+use crate::cli::console::call::{Call, Failure};
 use crate::managed::Managed;
 use clap::{Arg, ArgAction, ArgMatches};
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `a2md store add NAME…`: a new managed domain, as it is given.
 
-use crate::cli::call::{Call, Failure, Outcome};
 use crate::cli::compat::stored;
 use crate::cli::compat::{
     EXISTS, arguments, checks, command, document, failed, missing, open_locked, perform,
 };
+use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::model::outcome::status;
 use crate::names;
 use crate::store::Group;

@@ -4,10 +4,10 @@
 //! the archive.
 
 use super::checks;
-use crate::cli::call::{Call, Failure, Outcome};
-use crate::cli::lock::lock;
+use crate::cli::console::call::{Call, Failure, Outcome};
+use crate::cli::console::space;
+use crate::cli::site::lock::lock;
 use crate::cli::site::{Site, of_store};
-use crate::cli::space;
 use crate::store::whole::Saved;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::json;

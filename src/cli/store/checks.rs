@@ -2,7 +2,7 @@
 //! What is wrong in a store: damaged content, owners and modes, and what processes have left. Changes nothing;
 //! imports `threads` alone of this room.
 
-use crate::cli::threads::in_threads;
+use crate::cli::site::threads::in_threads;
 use crate::managed::staging::file::{self, ACCOUNTS, CHAIN_STEM, JOB, KEY_STEM, LIVE};
 use crate::managed::{bundle, published};
 use crate::model::{Job, KeySpec, Md};

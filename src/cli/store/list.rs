@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `a2md store list`: all managed domains as they are stored.
 
-use crate::cli::call::{Call, Outcome};
 use crate::cli::compat::{command, document, open, perform, stored};
+use crate::cli::console::call::{Call, Outcome};
 use clap::{ArgMatches, Command};
 
 pub fn define() -> Command {

@@ -12,7 +12,7 @@ mod restore;
 mod update;
 mod verify;
 
-use super::call::{Call, Failure, Options, Outcome, SubCommand};
+use super::console::call::{Call, Failure, Options, Outcome, SubCommand};
 use clap::{ArgMatches, Command};
 
 /// Sub commands of the operator's half.

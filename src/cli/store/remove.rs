@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `a2md store remove [-f] NAME…`: removes managed domains with their keys and certificates.
 
-use crate::cli::call::{Call, Failure, Outcome};
 use crate::cli::compat::{NOT_FOUND, arguments, command, failed, missing, of_store, open_locked, perform};
+use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::model::outcome::status;
 use crate::store::Group;
 use clap::{Arg, ArgAction, ArgMatches, Command};

@@ -3,9 +3,9 @@
 //! anything else, a place that has a store, and a store in which an httpd renews. Imports `checks`.
 
 use super::checks;
-use crate::cli::call::{Call, Failure, Outcome};
+use crate::cli::console::call::{Call, Failure, Outcome};
+use crate::cli::console::space;
 use crate::cli::site::{locate, of_store};
-use crate::cli::space;
 use crate::store::whole::{self, Target, Unpacked};
 use crate::store::{Fuse, Owner, WorkStore};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};

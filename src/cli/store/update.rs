@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `a2md store update NAME [domains NAME…]`: changes a managed domain, unchecked.
 
-use crate::cli::call::{Call, Failure, Outcome};
 use crate::cli::compat::amend::amend;
 use crate::cli::compat::{NOT_IMPLEMENTED, checks, command, document, failed, missing};
+use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::model::outcome::status;
 use crate::store::StartStore;
 use clap::{ArgMatches, Command};

@@ -3,10 +3,10 @@
 //! Deletes no key. Imports `checks`.
 
 use super::checks::{self, Fault, Mend};
-use crate::cli::call::{Call, Failure, Outcome};
-use crate::cli::lock::lock;
+use crate::cli::console::call::{Call, Failure, Outcome};
+use crate::cli::console::terminal::Style;
+use crate::cli::site::lock::lock;
 use crate::cli::site::{Site, of_store};
-use crate::cli::terminal::Style;
 use crate::startup::recover;
 use crate::store::whole::Survey;
 use crate::store::{Error, Owner};

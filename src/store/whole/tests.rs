@@ -246,7 +246,7 @@ fn an_archive_is_written_whole_or_not_at_all() {
     assert!(store.save_to(&dir.path().join("none/backup.tar"), NOW).unwrap_err().is_not_found());
 }
 
-/// A disk that is full after so many bytes.
+/// A disk of this size in bytes.
 struct Full(usize);
 
 impl Write for Full {

@@ -22,7 +22,7 @@ use super::directories::Directories;
 use super::finding::{Finding, Subject, Verdict};
 use crate::challenge::dns_persist01::look_up::LookUp;
 use crate::challenge::{dns_account01, dns_persist01, dns01, http01, tls_alpn01};
-use crate::cli::call::Call;
+use crate::cli::console::call::Call;
 use crate::cli::site::Site;
 use crate::config::Configuration;
 use crate::dns::resolve::{RESOLV_CONF, servers_of};

@@ -3,8 +3,9 @@
 //! never in their place. Imports `case`.
 
 use super::case::Token;
-use crate::cli::request::{self, Submitted};
 use crate::cli::site::Site;
+use crate::cli::site::request;
+use crate::cli::site::request::Submitted;
 use crate::crypto;
 use crate::model::{Op, RequestState};
 use crate::time::{Clock, Timestamp};

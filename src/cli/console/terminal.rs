@@ -65,7 +65,7 @@ impl Terminal {
 
     /// A table with a head, each row a list of cells with their styles, as wide as the terminal: the last
     /// column is wrapped. Every line ends with a line feed. Escapes all text: print it with
-    /// [`write_as_it_is`](super::call::Call::write_as_it_is).
+    /// [`write_as_it_is`](crate::cli::console::call::Call::write_as_it_is).
     pub fn table(&self, head: &[&str], rows: &[Vec<(String, Style)>]) -> String {
         let head: Vec<_> = head.iter().map(|title| (title.to_string(), Style::Bold)).collect();
         let all: Vec<Vec<(String, Style)>> = [head].iter().chain(rows).map(|row| flat(row)).collect();
@@ -115,7 +115,7 @@ fn columns_of(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Lines of at most so many characters, broken between words where that is possible.
+/// Lines of at most `width` characters, broken between words where that is possible.
 pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut length = 0;

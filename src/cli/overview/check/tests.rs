@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Levels, sentences and performance data by what is known of domains.
 
-use super::*;
+use crate::cli::overview::check::*;
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 const LIMITS: Limits = Limits { warning: TimeSlice::Percent(20), critical: TimeSlice::Percent(10) };
 
-/// With a certificate of so many hours, of which so many are left.
+/// A domain with a certificate of `hours`, of which `left` remain.
 fn row(standing: Standing, hours: u32, left: i64) -> Row {
     let until = Timestamp::from_unix(NOW.unix() + left * 3600);
     let from = until.minus(Duration::from_secs(3600) * hours);

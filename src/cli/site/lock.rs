@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The lock of the store, for commands that change it or read it as a whole.
 
-use super::call::Failure;
-use super::site::{Site, of_store};
+use super::{Site, of_store};
+use crate::cli::console::call::Failure;
 use crate::config::Configuration;
 use crate::store::StoreLock;
 use std::time::Duration;

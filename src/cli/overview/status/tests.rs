@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tables, blocks and spans of time as people see them.
 
-use super::*;
+use crate::cli::overview::status::*;
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 const TERMINAL: Terminal = Terminal { width: Some(60), has_colours: false, is_interactive: true };

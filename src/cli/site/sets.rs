@@ -2,8 +2,8 @@
 //! The sets of a managed domain with their private keys: the one in use, and those in the archive. Reads,
 //! changes nothing.
 
-use super::call::Failure;
-use super::site::{Site, of_store};
+use super::{Site, of_store};
+use crate::cli::console::call::Failure;
 use crate::managed::bundle::{self, Bundle, Flaw, MD_FILE};
 use crate::managed::published::{self, Published};
 use crate::managed::staging::file::CHAIN_STEM;

@@ -3,9 +3,9 @@
 //! waits for the answer, which the renewing child leaves where it may write. Refuses to ask where no httpd
 //! runs on the store.
 
-use super::call::{Call, Failure};
-use super::site::{Site, of_store};
+use super::{Site, of_store};
 use crate::challenge::presented::Presented;
+use crate::cli::console::call::{Call, Failure};
 use crate::crypto;
 use crate::managed::staging::Staging;
 use crate::model::{Answer, Op, Request, Requested};

@@ -216,7 +216,7 @@ impl Call {
     }
 
     /// Reports the outcome of a command, and returns the exit code.
-    pub(super) fn end(&mut self, half: Half, outcome: Outcome) -> u8 {
+    pub(crate) fn end(&mut self, half: Half, outcome: Outcome) -> u8 {
         let failure = match outcome {
             Ok(code) => return code,
             Err(failure) => failure,

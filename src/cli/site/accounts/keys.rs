@@ -5,7 +5,7 @@
 
 use crate::acme::{Error as AcmeError, Registration, Server, Session};
 use crate::cli::authority::{is_unknown, of_authority};
-use crate::cli::call::Failure;
+use crate::cli::console::call::Failure;
 use crate::cli::site::{Site, of_store};
 use crate::crypto::PrivateKey;
 use crate::managed::staging::Staging;

@@ -3,8 +3,8 @@
 //! nothing. Its configuration names the file with its process id. Such a process answers challenges from the
 //! store, and reads no requests. Asks httpd's control program, so call it only where the store tells of none.
 
-use super::call::Call;
-use super::site::{Control, Site};
+use super::{Control, Site};
+use crate::cli::console::call::Call;
 use crate::store::read_admin_file;
 use rustix::process::{Pid, test_kill_process};
 

@@ -2,9 +2,9 @@
 //! `a2md status`: what the status page shows, on the terminal. A table of many domains, the most serious first,
 //! and all about the one that is named.
 
-use super::call::{Call, Failure, Outcome};
-use super::overview::{Overview, Row, Source, Stapling};
-use super::terminal::{Style, Terminal, escaped, wrapped};
+use super::{Overview, Row, Source, Stapling};
+use crate::cli::console::call::{Call, Failure, Outcome};
+use crate::cli::console::terminal::{Style, Terminal, escaped, wrapped};
 use crate::status::labels::near;
 use crate::status::standing::Standing;
 use crate::time::{DAY, Timestamp};

@@ -2,8 +2,8 @@
 //! `a2md check`: one line and an exit code for Nagios, Icinga and their like, by the convention of the
 //! monitoring plugins. Whatever keeps it from telling is UNKNOWN. Deciding and printing are pure.
 
-use super::call::{Call, Failure, Outcome};
-use super::overview::{Row, Source, Stapling};
+use super::{Row, Source, Stapling};
+use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::status::standing::Standing;
 use crate::time::{DAY, TimeSlice, Timestamp};
 use clap::{Arg, ArgMatches, Command};

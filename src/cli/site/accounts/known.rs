@@ -2,7 +2,7 @@
 //! The accounts that the store has at CAs: those in `accounts/`, and those that workers have registered since
 //! the last start, which wait in `staging/`. Reads, changes nothing.
 
-use crate::cli::call::Failure;
+use crate::cli::console::call::Failure;
 use crate::cli::site::{Site, of_store};
 use crate::managed::Managed;
 use crate::managed::staging::{Staging, file};
