@@ -7,6 +7,7 @@ use super::console::call::{Call, Failure, Outcome};
 use super::console::terminal::Style;
 use super::console::{confirm, space};
 use super::site::lock::lock;
+use super::site::request::RESTART;
 use super::site::surplus;
 use super::site::surplus::Holdings;
 use super::site::{Site, of_store};
@@ -60,7 +61,7 @@ fn refuse(site: &Site, holdings: &[Holdings<'_>], is_sure: bool) -> Result<(), F
         return Err(Failure::new(text).status(2).advice("a2md status lists the domains by their names."));
     }
     let Some(configuration) = &site.configuration else {
-        let renewer = site.store.renewer().map_err(|error| of_store(&site.dir, &error))?;
+        let renewer = site.store.renewer_within(RESTART).map_err(|error| of_store(&site.dir, &error))?;
         return match renewer {
             Some(holder) => Err(Failure::new(format!(
                 "httpd uses the store (process {} on host {}), and its configuration cannot be asked",

@@ -151,7 +151,7 @@ impl<'s> Followed<'s> {
         self.answer = self.submitted.look().cloned();
         let is_open = self.answer.as_ref().is_none_or(|answer| !answer.state.is_final());
         if is_open && self.submitted.may_be_lost() && self.is_replaced(site) {
-            let detail = Some("a restart of httpd has brought new certificates into use".into());
+            let detail = Some("the new certificates are in use".into());
             let (id, when) = (String::new(), call.clock.now());
             self.answer = Some(Answer { id, state: RequestState::Done, detail, when });
         }

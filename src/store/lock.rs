@@ -103,6 +103,22 @@ impl Holder {
 }
 
 impl<R: Rights> Store<R> {
+    /// The process that renews in this store, now or within this time: after a restart of httpd, or the death of
+    /// a child, there is none for a moment. Waits only where there was one before.
+    pub fn renewer_within(&self, wait: Duration) -> Result<Option<Holder>, Error> {
+        const STEP: Duration = Duration::from_millis(100);
+        let path = self.layout.dir.join(Group::Staging.dir_name()).join(RENEWING_LOCK_FILE);
+        let mut left = wait;
+        loop {
+            let found = self.renewer()?;
+            if found.is_some() || left.is_zero() || !path.exists() {
+                return Ok(found);
+            }
+            std::thread::sleep(STEP);
+            left = left.saturating_sub(STEP);
+        }
+    }
+
     /// The process that renews in this store now, of whichever httpd; `None`: there is none that holds the
     /// lock. Takes it for a moment at most, which a renewing process passes over.
     pub fn renewer(&self) -> Result<Option<Holder>, Error> {

@@ -19,6 +19,12 @@ const NAMES: &[&str] = &["one.test", "www.one.test"];
 /// Mode, owner, group, times of modification and change, content or where a link leads.
 type Facts = ([u32; 3], [i64; 4], Vec<u8>);
 
+/// What an import could put into a store: it takes the store's lock, whose file it may make.
+fn of_sets(mut facts: BTreeMap<PathBuf, Facts>) -> BTreeMap<PathBuf, Facts> {
+    facts.retain(|path, _| !path.ends_with("store.lock") && !path.ends_with("md"));
+    facts
+}
+
 /// All of a tree that an import could change.
 fn facts(tree: &Path) -> BTreeMap<PathBuf, Facts> {
     let mut found = BTreeMap::new();
@@ -382,7 +388,7 @@ fn what_is_expired_incomplete_or_hostile_is_told_and_passed_over() {
         assert_eq!(set["state"], "passed", "{name}");
     }
     assert_eq!(facts(&tree), before);
-    assert_eq!(facts(&store), stored, "nothing was imported");
+    assert_eq!(of_sets(facts(&store)), of_sets(stored), "nothing was imported");
     let none = import(&store, &["lego", tree.to_str().unwrap()]);
     assert!(
         none.code == 1 && none.err.contains("neither a certificate nor an account of lego"),

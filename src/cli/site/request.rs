@@ -36,9 +36,12 @@ pub struct Submitted<'s> {
     holder: Holder,
 }
 
+/// How long to look for a process that renews: after a restart of httpd none does for up to five seconds.
+pub const RESTART: Duration = Duration::from_secs(6);
+
 /// The process that renews in the store of the site, and acts upon requests.
 pub fn running(site: &Site) -> Option<Holder> {
-    site.store.renewer().ok().flatten()
+    site.store.renewer_within(RESTART).ok().flatten()
 }
 
 /// Asks the running httpd. `name` is a managed domain, or for a text to present any host.

@@ -5,6 +5,7 @@
 use super::checks;
 use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::cli::console::space;
+use crate::cli::site::request::RESTART;
 use crate::cli::site::{locate, of_store};
 use crate::store::whole::{self, Target, Unpacked};
 use crate::store::{Fuse, Owner, WorkStore};
@@ -66,7 +67,7 @@ fn place(call: &Call, matches: &ArgMatches) -> Result<PathBuf, Failure> {
 
 fn refuse(target: &Target, is_forced: bool) -> Result<(), Failure> {
     let dir = target.dir.display();
-    let renewer = WorkStore::of_others(&target.dir).renewer().ok().flatten();
+    let renewer = WorkStore::of_others(&target.dir).renewer_within(RESTART).ok().flatten();
     if let Some(holder) = renewer {
         let text = format!("an httpd renews in {dir}: process {} on host {}", holder.pid, holder.host);
         return Err(Failure::new(text).advice("Stop httpd first: it has keys of that store in memory."));
