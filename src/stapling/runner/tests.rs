@@ -136,7 +136,12 @@ fn staging_is_read_again_only_where_it_has_changed() {
     };
     world.stage(&leaf);
     assert_eq!([read(&mut world, LOOK_EVERY), read(&mut world, LOOK_EVERY)], [1, 0]);
-    world.stage(&leaf);
+    // Two changes in one tick of the file system's clock look alike.
+    let stamps = |world: &World| world.store.worker().stamps(WorkGroup::Staging).unwrap();
+    let before = stamps(&world);
+    while stamps(&world) == before {
+        world.stage(&leaf);
+    }
     assert_eq!(read(&mut world, Duration::from_millis(100)), 0, "it is too soon to look");
     assert_eq!([read(&mut world, LOOK_EVERY), read(&mut world, LOOK_EVERY)], [1, 0]);
     world.runner.stop();
