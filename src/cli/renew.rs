@@ -129,6 +129,8 @@ struct Followed<'s> {
     shown: Option<Instant>,
     /// Nothing has happened for too long.
     is_given_up: bool,
+    /// When other certificates were first seen in use, without an answer that says so.
+    replaced: Option<Instant>,
 }
 
 impl<'s> Followed<'s> {
@@ -141,6 +143,7 @@ impl<'s> Followed<'s> {
             since: Instant::now(),
             shown: None,
             is_given_up: false,
+            replaced: None,
         }
     }
 
@@ -150,7 +153,7 @@ impl<'s> Followed<'s> {
         }
         self.answer = self.submitted.look().cloned();
         let is_open = self.answer.as_ref().is_none_or(|answer| !answer.state.is_final());
-        if is_open && self.submitted.may_be_lost() && self.is_replaced(site) {
+        if is_open && self.submitted.may_be_lost() && self.is_replaced(site) && self.waits_in_vain() {
             let detail = Some("the new certificates are in use".into());
             let (id, when) = (String::new(), call.clock.now());
             self.answer = Some(Answer { id, state: RequestState::Done, detail, when });
@@ -181,6 +184,11 @@ impl<'s> Followed<'s> {
     }
 
     /// Whether other certificates are in use than before: a start between two looks has removed the answer.
+    /// The answer comes a few seconds after the set, once all processes serve it.
+    fn waits_in_vain(&mut self) -> bool {
+        self.replaced.get_or_insert_with(Instant::now).elapsed() >= request::RESTART
+    }
+
     fn is_replaced(&self, site: &Site) -> bool {
         let now = serials(site, self.submitted.name());
         // One in common: the swap of a set is under way.

@@ -92,12 +92,12 @@ impl Submitted<'_> {
         Staging::new(&self.site.store.worker(), &self.name).job().ok()??.last.activity
     }
 
-    /// Whether the answer may be lost: there is none any more, or another process renews by now. A start that
-    /// takes a set into use removes the answer with it.
+    /// Whether the answer may be lost: there is none any more, or another httpd renews by now. A start that takes
+    /// a set into use removes the answer with it.
     pub fn may_be_lost(&self) -> bool {
-        let is_other =
-            |holder: &Holder| (holder.pid, &holder.instance) != (self.holder.pid, &self.holder.instance);
-        self.seen.is_some() && self.found().is_none() || running(self.site).as_ref().is_some_and(is_other)
+        let is_other = |holder: &Holder| holder.instance != self.holder.instance;
+        let now = || self.site.store.renewer().ok().flatten();
+        self.seen.is_some() && self.found().is_none() || now().as_ref().is_some_and(is_other)
     }
 
     /// Waits for the last answer, and hands each on the way to `each`.
@@ -135,7 +135,7 @@ impl Submitted<'_> {
 
     /// Fails once no httpd has run for a while.
     pub fn check_running(&mut self) -> Result<(), Failure> {
-        if running(self.site).is_some() {
+        if self.site.store.renewer().ok().flatten().is_some() {
             self.running = Instant::now();
         }
         if self.running.elapsed() < PATIENCE {
