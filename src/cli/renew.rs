@@ -240,6 +240,9 @@ impl<'s> Followed<'s> {
     }
 }
 
+/// Processes of httpd take up a new set within a second: whoever waited finds it wherever it looks.
+const TAKEN_UP: Duration = Duration::from_secs(2);
+
 /// Looks until all are over; without patience, until all have an answer.
 fn follow(
     call: &Call,
@@ -261,7 +264,14 @@ fn follow(
                 one.is_given_up = one.since.elapsed() >= patience;
             }
         }
-        if !are_open || patience.is_none() && begin.elapsed() > ANSWERED {
+        if !are_open {
+            let is_new = |one: &Followed<'_>| one.outcome().0 == "renewed";
+            if patience.is_some() && followed.iter().any(is_new) {
+                call.clock.sleep(TAKEN_UP).map_err(|_| Failure::new("interrupted"))?;
+            }
+            return Ok(());
+        }
+        if patience.is_none() && begin.elapsed() > ANSWERED {
             return Ok(());
         }
         call.clock.sleep(PAUSE).map_err(|_| Failure::new("interrupted"))?;

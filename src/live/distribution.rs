@@ -224,10 +224,6 @@ impl Source for Distribution {
     fn serving(&self, index: usize) -> usize {
         self.roster.serving(index, self.context.clock.now())
     }
-
-    fn behind(&self, index: usize) -> usize {
-        self.roster.behind(index, self.context.clock.now())
-    }
 }
 
 impl Workers for Distribution {

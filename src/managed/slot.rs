@@ -18,9 +18,6 @@ pub trait Source: Send + Sync {
 
     /// How many processes serve the newest set of this MD.
     fn serving(&self, index: usize) -> usize;
-
-    /// How many processes have not read it yet.
-    fn behind(&self, index: usize) -> usize;
 }
 
 #[derive(Clone, Default)]
@@ -106,11 +103,6 @@ impl Slot {
         self.with_source(|source, index| source.serving(index)).unwrap_or_default()
     }
 
-    /// How many processes have not read the newest set yet.
-    pub fn processes_behind(&self) -> usize {
-        self.with_source(|source, index| source.behind(index)).unwrap_or_default()
-    }
-
     fn with_source<R>(&self, ask: impl FnOnce(&dyn Source, usize) -> R) -> Option<R> {
         let (source, index) = self.0.source.get()?;
         Some(ask(source.upgrade()?.as_ref(), *index))
@@ -183,10 +175,6 @@ mod tests {
         }
 
         fn serving(&self, _index: usize) -> usize {
-            0
-        }
-
-        fn behind(&self, _index: usize) -> usize {
             0
         }
     }

@@ -660,10 +660,6 @@ impl slot::Source for Sets {
     fn serving(&self, _: usize) -> usize {
         self.0.load(Ordering::Relaxed)
     }
-
-    fn behind(&self, _index: usize) -> usize {
-        0
-    }
 }
 
 #[test]

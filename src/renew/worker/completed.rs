@@ -16,7 +16,6 @@ use crate::renew::attempt::progress::Running;
 use crate::renew::decide::due;
 use crate::renew::decide::due::Decision;
 use crate::renew::decide::error::Error;
-use std::time::Duration;
 
 /// Returns when to look again, and whether the set is in use. `new`: the set that has just been issued;
 /// without, it was complete before.
@@ -57,10 +56,7 @@ fn answer(renewal: &Renewal<'_>, running: &mut Running<'_>, activation: &Activat
     let text = match activation {
         Activation::Live if !running.has_begun_request() => return,
         _ if running.replaces_staged() => return,
-        Activation::Live => {
-            await_others(renewal);
-            "the new certificates are live".to_string()
-        }
+        Activation::Live => "the new certificates are live".to_string(),
         // It is tried again at once.
         Activation::Waiting(at) if at.since(renewal.now()) <= go_live::PAUSE => return,
         Activation::Waiting(at) => {
@@ -69,18 +65,6 @@ fn answer(renewal: &Renewal<'_>, running: &mut Running<'_>, activation: &Activat
         _ => "the new certificates are staged: restart httpd gracefully to bring them into use".into(),
     };
     running.answer(RequestState::Done, Some(text));
-}
-
-/// Other processes read a new set within a second; whoever asked for it is to find it wherever they look.
-fn await_others(renewal: &Renewal<'_>) {
-    const STEP: Duration = Duration::from_millis(50);
-    const LIMIT: u32 = 100;
-    let is_behind = |_: &u32| renewal.target.live.processes_behind() > 0;
-    for _ in (0..LIMIT).take_while(is_behind) {
-        if renewal.rest(STEP).is_err() {
-            return;
-        }
-    }
 }
 
 /// The staged set is not used. One that the hosts refuse is kept until it would have been replaced anyway:
