@@ -29,7 +29,7 @@ pub struct Relevant {
     pub records: Vec<Caa>,
 }
 
-/// Who asks for a certificate.
+/// The CA, the account and the challenge types with which a certificate is requested.
 #[derive(Clone, Copy, Debug)]
 pub struct Applicant<'a> {
     /// The names of the CA, any of which a record may have.

@@ -20,7 +20,7 @@ pub struct Request {
     pub id: String,
     pub op: Op,
     pub time: Timestamp,
-    /// Who asks: a user and a program, for the log.
+    /// The user and the program that ask, for the log.
     pub by: String,
 }
 

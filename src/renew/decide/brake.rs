@@ -41,7 +41,7 @@ pub fn brake(ledger: &Ledger, request: &Request<'_>, now: Timestamp) -> Option<H
     let same = || past().filter(|issued| issued.order == order);
     let resting = |issued: &&Issued| now < issued.at.plus(rest(issued.lifetime));
     let again = same().next_back().filter(resting).filter(|issued| issued.cause == request.cause);
-    // Who asks for one more knows of the last one.
+    // An operator who asks for one more knows of the last one.
     let again = again.filter(|_| !matches!(request.cause, Cause::Missing | Cause::Requested)).map(|issued| {
         HeldBack {
             reason: in_words(request.cause, issued.at, now),
