@@ -18,6 +18,7 @@ mod stream;
 pub use foreign::LockedFolder;
 pub use fuse::Fuse;
 pub use listing::Stamp;
+pub use lock_file::LockedFile;
 #[cfg(feature = "cli")]
 pub use look::{Found, Sort};
 pub(super) use purge::Kind;

@@ -5,7 +5,7 @@
 //! `staging/renewing.lock`, which excludes no one and lets two httpds notice each other. An attempt at one
 //! domain holds `staging/NAME/lock`, whichever program makes it.
 
-use super::disk::{Access, Folder};
+use super::disk::{Access, Folder, LockedFile};
 use super::json::json_bytes;
 use super::layout::RENEWING_LOCK_FILE;
 use super::{Error, Group, Rights, StartStore, Store, WorkStore, setup};
@@ -29,7 +29,7 @@ const HOLDER_MAX: u64 = 4096;
 /// Held until it is dropped, or the process ends.
 #[must_use]
 pub struct StoreLock {
-    _file: File,
+    _file: LockedFile,
 }
 
 impl StartStore {
@@ -173,7 +173,7 @@ fn holder_in(mut file: &File) -> io::Result<Holder> {
 /// commands.
 pub struct RenewingLock {
     store: WorkStore,
-    held: Option<File>,
+    held: Option<LockedFile>,
 }
 
 impl RenewingLock {
@@ -190,7 +190,7 @@ impl RenewingLock {
     pub fn take(&mut self, own: &Holder) -> Result<Option<Holder>, Error> {
         let staging = self.store.layout.group(Group::Staging)?;
         if let Some(held) = &self.held
-            && staging.holds(RENEWING_LOCK_FILE, held)
+            && staging.holds(RENEWING_LOCK_FILE, held.file())
         {
             return Ok(None);
         }
@@ -201,14 +201,13 @@ impl RenewingLock {
             staging.open_lock(RENEWING_LOCK_FILE)
         })?;
         let failed = |error: io::Error| Error::io("locking", &self.path(), error);
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                sign(&file, own).map_err(failed)?;
-                self.held = Some(file);
+        match LockedFile::take(file).map_err(failed)? {
+            Ok(held) => {
+                sign(held.file(), own).map_err(failed)?;
+                self.held = Some(held);
                 Ok(None)
             }
-            Err(Errno::AGAIN | Errno::INTR) => holder_in(&file).map(Some).map_err(failed),
-            Err(error) => Err(failed(error.into())),
+            Err(file) => holder_in(&file).map(Some).map_err(failed),
         }
     }
 }
@@ -218,7 +217,7 @@ impl RenewingLock {
 #[must_use]
 pub struct AttemptLock {
     folder: Folder,
-    file: File,
+    held: LockedFile,
 }
 
 impl WorkStore {
@@ -231,16 +230,14 @@ impl WorkStore {
             let file = folder.open_shared_lock(ATTEMPT_LOCK_FILE, access)?;
             let failed =
                 |error: io::Error| Error::io("locking", &folder.path().join(ATTEMPT_LOCK_FILE), error);
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            match LockedFile::take(file).map_err(failed)? {
                 // Its holder has just removed it.
-                Ok(()) if !folder.holds(ATTEMPT_LOCK_FILE, &file) => {}
-                Ok(()) => {
-                    sign(&file, own).map_err(failed)?;
-                    return Ok(Ok(AttemptLock { folder, file }));
+                Ok(held) if !folder.holds(ATTEMPT_LOCK_FILE, held.file()) => {}
+                Ok(held) => {
+                    sign(held.file(), own).map_err(failed)?;
+                    return Ok(Ok(AttemptLock { folder, held }));
                 }
-                Err(Errno::AGAIN) => return holder_in(&file).map(Err).map_err(failed),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(failed(error.into())),
+                Err(file) => return holder_in(&file).map(Err).map_err(failed),
             }
         }
     }
@@ -250,7 +247,7 @@ impl AttemptLock {
     /// Whether it still keeps others out: its file may have been removed with the folder, by a start that has
     /// put the staged set into use.
     pub fn is_held(&self) -> bool {
-        self.folder.holds(ATTEMPT_LOCK_FILE, &self.file)
+        self.folder.holds(ATTEMPT_LOCK_FILE, self.held.file())
     }
 }
 
@@ -299,6 +296,28 @@ mod tests {
         drop(held);
         assert!(!file.exists());
         drop(other.lock_attempt(NAME, &own).unwrap().unwrap());
+    }
+
+    #[test]
+    fn a_lock_ends_though_a_process_that_was_forked_meanwhile_still_has_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, own) = (open(dir.path()), Holder::of_program("a2md", NOW));
+        let start = StartStore::open(dir.path(), (own_uid() == 0).then_some(USER)).unwrap();
+        let held = start.lock(Duration::ZERO).unwrap().unwrap();
+        let attempt = store.lock_attempt(NAME, &own).unwrap().unwrap();
+        let mut renewing = RenewingLock::new(store.clone());
+        assert_eq!(renewing.take(&own).unwrap(), None);
+        // The same open files as a fork has until it executes its command.
+        let forked = [&held._file, &attempt.held, renewing.held.as_ref().unwrap()]
+            .map(|l| l.file().try_clone().unwrap());
+        let file = dir.path().join("staging/a.test/lock");
+        fs::rename(&file, dir.path().join("kept")).unwrap();
+        drop((held, attempt, renewing));
+        fs::rename(dir.path().join("kept"), &file).unwrap();
+        assert!(start.lock(Duration::ZERO).unwrap().is_some());
+        drop(store.lock_attempt(NAME, &own).unwrap().unwrap());
+        assert_eq!(store.renewer().unwrap(), None);
+        drop(forked);
     }
 
     #[test]

@@ -14,6 +14,32 @@ use std::time::{Duration, Instant};
 /// The time between two tries: flock(2) itself knows no deadline.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A file whose lock this process holds, until it is dropped.
+#[must_use]
+pub struct LockedFile(File);
+
+impl LockedFile {
+    /// Whether another's lock is in its way: then the file stays as it was.
+    pub fn take(file: File) -> io::Result<Result<Self, File>> {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Ok(LockedFile(file))),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Err(file)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for LockedFile {
+    fn drop(&mut self) {
+        // A process forked for a command shares the lock until it executes that: closing alone would leave it.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 impl Folder {
     /// A file for flock(2), made where there is none.
     pub fn open_lock(&self, name: &str) -> Result<File, Error> {
@@ -50,31 +76,39 @@ impl Folder {
     }
 
     /// Takes the lock of a file until that is dropped; `None` where another holds it for longer than `within`.
-    pub fn lock(&self, name: &str, within: Duration) -> Result<Option<File>, Error> {
-        let file = self.open_lock(name)?;
-        let is_taken = wait(within, || self.try_lock(name, &file))?;
-        Ok(is_taken.then_some(file))
-    }
-
-    /// The same of a file as [`Folder::open_shared_lock`] opens it.
-    pub fn lock_shared(&self, name: &str, access: Access, within: Duration) -> Result<Option<File>, Error> {
+    pub fn lock(&self, name: &str, within: Duration) -> Result<Option<LockedFile>, Error> {
+        let mut next = Some(self.open_lock(name)?);
         let mut held = None;
         wait(within, || {
-            let file = self.open_shared_lock(name, access)?;
-            // One who could not open it may have put another in its place.
-            let is_taken = self.try_lock(name, &file)? && self.holds(name, &file);
-            held = is_taken.then_some(file);
-            Ok(is_taken)
+            let Some(file) = next.take() else { return Ok(true) };
+            match self.try_lock(name, file)? {
+                Ok(locked) => held = Some(locked),
+                Err(file) => next = Some(file),
+            }
+            Ok(held.is_some())
         })?;
         Ok(held)
     }
 
-    fn try_lock(&self, name: &str, file: &File) -> Result<bool, Error> {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(true),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
-            Err(e) => Err(Error::io("locking", &self.path.join(name), e)),
-        }
+    /// The same of a file as [`Folder::open_shared_lock`] opens it.
+    pub fn lock_shared(
+        &self,
+        name: &str,
+        access: Access,
+        within: Duration,
+    ) -> Result<Option<LockedFile>, Error> {
+        let mut held = None;
+        wait(within, || {
+            let file = self.open_shared_lock(name, access)?;
+            // One who could not open it may have put another in its place.
+            held = self.try_lock(name, file)?.ok().filter(|held| self.holds(name, held.file()));
+            Ok(held.is_some())
+        })?;
+        Ok(held)
+    }
+
+    fn try_lock(&self, name: &str, file: File) -> Result<Result<LockedFile, File>, Error> {
+        LockedFile::take(file).map_err(|error| Error::io("locking", &self.path.join(name), error))
     }
 
     /// Whether `name` is still this file.
