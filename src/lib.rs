@@ -46,6 +46,7 @@ pub mod managed;
 pub mod metrics;
 pub mod ocsp;
 // L4
+pub mod fleet;
 pub mod live;
 pub mod notify;
 pub mod renew;

@@ -20,6 +20,7 @@ mod dump;
 mod finding;
 #[cfg(test)]
 mod fixture;
+pub mod fleet;
 mod host_index;
 mod key;
 mod matching;

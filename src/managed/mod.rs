@@ -11,6 +11,7 @@ pub mod fixture;
 pub mod gate;
 pub mod handed_in;
 pub mod live_set;
+pub mod peers;
 pub mod published;
 pub mod requests;
 pub mod save_error;

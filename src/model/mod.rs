@@ -6,6 +6,7 @@ pub mod ari;
 pub mod bounded;
 pub mod dns01;
 pub mod dns_service;
+pub mod fleet_report;
 pub mod job;
 pub mod key_spec;
 pub mod ledger;
@@ -19,6 +20,7 @@ pub mod route;
 
 pub use dns_service::{DnsService, DnsZone};
 pub use dns01::Dns01;
+pub use fleet_report::{FleetReport, Renewing, ReportedNode};
 pub use job::{HeldBack, Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
 pub use md::{Ca, Eab, Md, State};

@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["crypto", "model", "work"],
     &["config", "store", "http", "dns", "exec"],
     &["managed", "metrics", "acme", "challenge", "ocsp"],
-    &["startup", "renew", "live", "stapling", "responder", "status", "notify", "require_https"],
+    &["startup", "renew", "live", "stapling", "responder", "fleet", "status", "notify", "require_https"],
     &["httpd", "cli"],
     &["bin"],
 ];

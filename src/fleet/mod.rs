@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Several httpds that share their certificates through a coordination engine: one renews, any answers the
+//! CA's challenges, all serve. The local store stays complete; what comes from the fleet is checked and
+//! written there like anything that this httpd has got itself. Nothing is served from the engine, and nothing
+//! waits for it but renewals. `member` is what renewals see of it (`managed::peers`). Imports run from `member` and
+//! `replicator` to `decide` and `local`, from there to `view` and `record`, and from these to `key` and
+//! `sealed`; `engine` knows none of them.
+
+pub mod access;
+pub mod engine;
+pub mod key;
+pub mod record;
