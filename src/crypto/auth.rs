@@ -2,7 +2,8 @@
 //! Message authentication codes (HMAC-SHA256, RFC 2104), with which a process verifies that another process
 //! with the same secret wrote a file.
 
-use super::{Error, hmac};
+use super::hkdf::code;
+use super::{Error, hkdf, hmac};
 use zeroize::Zeroizing;
 
 /// The length of a code.
@@ -12,10 +13,9 @@ pub const LENGTH: usize = 32;
 pub struct AuthKey(Zeroizing<[u8; LENGTH]>);
 
 impl AuthKey {
-    /// From a secret that has other uses: HKDF-SHA256 without a salt (RFC 5869).
+    /// From a secret that has other uses.
     pub fn derive(secret: &[u8], info: &str) -> Result<Self, Error> {
-        let extracted = AuthKey(code(&[0; LENGTH], &[secret])?);
-        Ok(AuthKey(code(&*extracted.0, &[info.as_bytes(), &[1]])?))
+        Ok(AuthKey(hkdf::derive(secret, info)?))
     }
 
     /// The code of these parts, one after the other; their borders count.
@@ -33,24 +33,10 @@ impl AuthKey {
     }
 }
 
-fn code(key: &[u8], parts: &[&[u8]]) -> Result<Zeroizing<[u8; LENGTH]>, Error> {
-    let found = hmac::code(hmac::Digest::Sha256, key, parts)?;
-    let mut code = Zeroizing::new([0; LENGTH]);
-    code.copy_from_slice(&found);
-    Ok(code)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use data_encoding::HEXLOWER;
-
-    #[test]
-    fn the_key_is_that_of_rfc_5869() {
-        let key = AuthKey::derive(&[0x0b; 22], "").unwrap();
-        let expected = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d";
-        assert_eq!(HEXLOWER.encode(&*key.0), expected, "A.3, its first 32 bytes");
-    }
 
     #[test]
     fn the_code_is_that_of_rfc_4231() {

@@ -3,6 +3,7 @@
 //! bytes (PEM, DER); opens no file and no connection. Of its own layer it imports `model`, which has the
 //! kinds of keys.
 
+pub mod aead;
 pub mod auth;
 pub mod cert;
 pub mod cpu_limit;
@@ -13,6 +14,7 @@ pub mod extension;
 #[cfg(test)]
 pub mod fixture;
 pub mod foreign_key;
+pub mod hkdf;
 pub mod hmac;
 pub mod identity;
 pub mod jws;
@@ -28,6 +30,7 @@ mod sealed;
 pub mod sealed_bytes;
 pub mod self_signed;
 mod signing_pool;
+pub mod siv;
 mod tbs;
 
 pub use cert::{CertInfo, Certificate, Chain};

@@ -3,52 +3,35 @@
 //! phrase. Whoever does not have the pass phrase can neither read nor change it, nor put it in another place.
 //! Refuses what was changed, and every other form.
 
-use super::{Error, random};
+use super::{Error, aead, random};
 use openssl::hash::MessageDigest;
-use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
 use zeroize::Zeroizing;
 
 /// The form, in the first byte.
 const VERSION: u8 = 1;
 /// As many as a sealed private key takes.
 const ROUNDS: usize = 2048;
-const KEY_LENGTH: usize = 32;
 const SALT: usize = 16;
-/// Of GCM.
-const NONCE: usize = 12;
-const TAG: usize = 16;
 
 /// `place`: what the content is and where it stands, which [`open`] has to name as well.
 pub fn seal(content: &[u8], pass_phrase: &[u8], place: &str) -> Result<Vec<u8>, Error> {
     let salt: [u8; SALT] = random()?;
-    let nonce: [u8; NONCE] = random()?;
     let key = derived(pass_phrase, &salt)?;
-    let mut tag = [0; TAG];
-    let cipher = Cipher::aes_256_gcm();
-    let hidden = encrypt_aead(cipher, key.as_slice(), Some(&nonce), place.as_bytes(), content, &mut tag)?;
-    Ok([&[VERSION][..], &salt, &nonce, &tag, &hidden].concat())
+    Ok([&[VERSION][..], &salt, &aead::seal(&key, place.as_bytes(), content)?].concat())
 }
 
 pub fn open(sealed: &[u8], pass_phrase: &[u8], place: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let parts = || {
-        let rest = sealed.strip_prefix(&[VERSION])?;
-        let (salt, rest) = rest.split_first_chunk::<SALT>()?;
-        let (nonce, rest) = rest.split_first_chunk::<NONCE>()?;
-        let (tag, hidden) = rest.split_first_chunk::<TAG>()?;
-        Some((salt, nonce, tag, hidden))
-    };
-    let (salt, nonce, tag, hidden) =
+    let parts = || sealed.strip_prefix(&[VERSION])?.split_first_chunk::<SALT>();
+    let (salt, sealed) =
         parts().ok_or_else(|| Error::Invalid("it is not in the form of sealed content".into()))?;
     let key = derived(pass_phrase, salt)?;
-    let cipher = Cipher::aes_256_gcm();
-    let opened = decrypt_aead(cipher, key.as_slice(), Some(nonce), place.as_bytes(), hidden, tag);
-    opened.map(Zeroizing::new).map_err(|_| {
+    aead::open(&key, place.as_bytes(), sealed).ok_or_else(|| {
         Error::Invalid("the store's key does not open it, or it was changed since it was written".into())
     })
 }
 
-fn derived(pass_phrase: &[u8], salt: &[u8]) -> Result<Zeroizing<[u8; KEY_LENGTH]>, Error> {
-    let mut key = Zeroizing::new([0; KEY_LENGTH]);
+fn derived(pass_phrase: &[u8], salt: &[u8]) -> Result<Zeroizing<[u8; aead::KEY]>, Error> {
+    let mut key = Zeroizing::new([0; aead::KEY]);
     openssl::pkcs5::pbkdf2_hmac(pass_phrase, salt, ROUNDS, MessageDigest::sha256(), key.as_mut_slice())?;
     Ok(key)
 }

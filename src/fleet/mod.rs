@@ -10,3 +10,5 @@ pub mod access;
 pub mod engine;
 pub mod key;
 pub mod record;
+pub mod sealed;
+pub mod secret;

@@ -74,17 +74,7 @@ impl RetryState {
             out.insert("refused".into(), json!(true));
         }
         if let Some(rate_limit) = &self.rate_limit {
-            let mut value = json!({
-                "ca": rate_limit.ca,
-                "since": rate_limit.since.to_http_date(),
-                "until": rate_limit.until.to_http_date(),
-            });
-            match &rate_limit.scope {
-                Scope::Ca => value["scope"] = json!("ca"),
-                Scope::Name(name) => value["name"] = json!(name),
-                Scope::Job => {}
-            }
-            out.insert("hold".into(), value);
+            out.insert("hold".into(), rate_limit.to_json());
         }
         if !self.failed_validations.is_empty() {
             let dates: Vec<String> = self.failed_validations.iter().map(|t| t.to_http_date()).collect();
@@ -119,7 +109,21 @@ impl RateLimit {
         self.since <= now && now < self.until && self.until.since(self.since) <= WAIT_MAX
     }
 
-    fn from_json(value: &Value) -> Option<Self> {
+    pub fn to_json(&self) -> Value {
+        let mut value = json!({
+            "ca": self.ca,
+            "since": self.since.to_http_date(),
+            "until": self.until.to_http_date(),
+        });
+        match &self.scope {
+            Scope::Ca => value["scope"] = json!("ca"),
+            Scope::Name(name) => value["name"] = json!(name),
+            Scope::Job => {}
+        }
+        value
+    }
+
+    pub fn from_json(value: &Value) -> Option<Self> {
         let scope = value.get("scope").and_then(Value::as_str);
         Some(RateLimit {
             ca: bounded::name_at(value, "ca")?,
