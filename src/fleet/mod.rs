@@ -7,6 +7,7 @@
 //! `sealed`; `engine` knows none of them.
 
 pub mod access;
+pub mod codec;
 pub mod engine;
 pub mod key;
 pub mod record;
