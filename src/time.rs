@@ -3,6 +3,7 @@
 //!
 //! Decisions take `now: Timestamp`; only the edge asks a [`Clock`].
 
+use rustix::time::{ClockId, clock_gettime};
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -165,6 +166,11 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     fn sleep(&self, d: Duration) -> Result<(), Stopped>;
     fn is_stopped(&self) -> bool;
+
+    /// The time since the machine started, also while it slept: nobody sets it.
+    fn boot(&self) -> Duration {
+        boot()
+    }
 }
 
 /// How long a sleeper may miss that the flag was raised.
@@ -301,6 +307,17 @@ impl Drop for AtWork {
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::default().plus(since)
+}
+
+/// By CLOCK_BOOTTIME, where the system has it.
+pub fn boot() -> Duration {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const CLOCK: ClockId = ClockId::Boottime;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    let time = clock_gettime(CLOCK);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), nanos)
 }
 
 /// The wall clock.

@@ -155,14 +155,14 @@ impl fmt::Display for Holder {
 }
 
 /// Writes who has the lock into its file.
-fn sign(mut file: &File, own: &Holder) -> io::Result<()> {
+pub(super) fn sign(mut file: &File, own: &Holder) -> io::Result<()> {
     let content = json_bytes(&own.to_json());
     file.set_len(0)?;
     file.write_all(&content)
 }
 
 /// Who has the lock of this file.
-fn holder_in(mut file: &File) -> io::Result<Holder> {
+pub(super) fn holder_in(mut file: &File) -> io::Result<Holder> {
     let mut content = Vec::new();
     file.rewind()?;
     file.take(HOLDER_MAX).read_to_end(&mut content)?;

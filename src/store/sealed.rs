@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files in `dns/`: what workers keep there is sealed with the store's key, each under its own name, and
-//! open to httpd's `User` alone. Changes follow each other, also those of several processes. Refuses what was
-//! not sealed by this store, and never replaces it.
+//! Sealed files: what workers keep in `dns/` and `fleet/` is sealed with the store's key, each under its own
+//! name, and open to httpd's `User` alone. Changes in `dns/` follow each other, also those of several processes.
+//! Refuses what was not sealed by this store, and never replaces it there.
 
 use super::disk::{Access, Folder, Links};
 use super::json::json_bytes;
@@ -26,17 +26,22 @@ pub type Opened = Zeroizing<Vec<u8>>;
 
 /// Makes the folder, and gives it with its files to the workers.
 pub(super) fn make_folder(root: &Folder, owner: Option<Owner>) -> Result<(), Error> {
+    make_folder_of(root, DIR, owner)
+}
+
+/// The same for a folder in `root`.
+pub(super) fn make_folder_of(root: &Folder, dir: &str, owner: Option<Owner>) -> Result<(), Error> {
     let (uid, gid) = (owner.map(|owner| owner.uid), owner.map(|owner| owner.gid));
     if owner.is_some() {
-        owners::refuse_link(root, DIR)?;
+        owners::refuse_link(root, dir)?;
     }
-    let folder = root.make_child(DIR, Access { mode: 0o700, uid, gid })?;
-    owners::give(root, DIR, &folder, Access { mode: 0o700, uid, gid }, Access { mode: 0o600, uid, gid })
+    let folder = root.make_child(dir, Access { mode: 0o700, uid, gid })?;
+    owners::give(root, dir, &folder, Access { mode: 0o700, uid, gid }, Access { mode: 0o600, uid, gid })
 }
 
 impl Layout {
     pub fn read_sealed(&self, file: &str) -> Result<Option<Opened>, Error> {
-        self.open_sealed(&self.sealed_folder()?, file)
+        self.open_sealed(&self.sealed_folder()?, DIR, file_name(file)?)
     }
 
     pub fn change_sealed<E: From<Error>>(
@@ -49,8 +54,9 @@ impl Layout {
         let _held = folder.lock_shared(LOCK_FILE, self.sealed_access(), PATIENCE)?.ok_or_else(|| {
             Error::io("waiting for the lock", &folder.path().join(LOCK_FILE), ErrorKind::TimedOut)
         })?;
-        match change(self.open_sealed(&folder, file)?)? {
-            Some(content) => Ok(self.write_sealed(&folder, file, &content)?),
+        let file = file_name(file)?;
+        match change(self.open_sealed(&folder, DIR, file)?)? {
+            Some(content) => Ok(self.write_sealed(&folder, DIR, file, &content)?),
             None => Ok(()),
         }
     }
@@ -63,34 +69,44 @@ impl Layout {
         Folder::open(&self.dir.join(DIR), Links::Refuse, &self.fuse)
     }
 
-    fn open_sealed(&self, folder: &Folder, file: &str) -> Result<Option<Opened>, Error> {
-        let file = file_name(file)?;
+    /// `dir`: what the folder is called from the store's own.
+    pub(super) fn open_sealed(
+        &self,
+        folder: &Folder,
+        dir: &str,
+        file: &str,
+    ) -> Result<Option<Opened>, Error> {
         let Some(content) = folder.read(file, FILE_MAX)? else { return Ok(None) };
         let damaged = |reason: String| Error::garbage(&folder.path().join(file), reason);
         let value: Value = serde_json::from_slice(&content).map_err(|e| damaged(e.to_string()))?;
         let text = value.get("sealed").and_then(Value::as_str);
         let sealed = text.and_then(|text| BASE64URL_NOPAD.decode(text.as_bytes()).ok());
         let sealed = sealed.ok_or_else(|| damaged("it has no sealed content".into()))?;
-        let opened = sealed_bytes::open(&sealed, self.key.bytes(), &place(file));
+        let opened = sealed_bytes::open(&sealed, self.key.bytes(), &place(dir, file));
         opened.map(Some).map_err(|e| damaged(e.to_string()))
     }
 
-    fn write_sealed(&self, folder: &Folder, file: &str, content: &[u8]) -> Result<(), Error> {
-        let file = file_name(file)?;
+    pub(super) fn write_sealed(
+        &self,
+        folder: &Folder,
+        dir: &str,
+        file: &str,
+        content: &[u8],
+    ) -> Result<(), Error> {
         let failed = |source| Error::Crypto { path: folder.path().join(file), source };
-        let sealed = sealed_bytes::seal(content, self.key.bytes(), &place(file)).map_err(failed)?;
+        let sealed = sealed_bytes::seal(content, self.key.bytes(), &place(dir, file)).map_err(failed)?;
         let content = json_bytes(&json!({"sealed": BASE64URL_NOPAD.encode(&sealed)}));
         folder.write(file, &content, self.sealed_access())
     }
 
-    fn sealed_access(&self) -> Access {
+    pub(super) fn sealed_access(&self) -> Access {
         let (uid, gid) = (self.owner.map(|owner| owner.uid), self.owner.map(|owner| owner.gid));
         Access { mode: 0o600, uid, gid }
     }
 }
 
-fn place(file: &str) -> String {
-    format!("{DIR}/{file}")
+fn place(dir: &str, file: &str) -> String {
+    format!("{dir}/{file}")
 }
 
 #[cfg(test)]
