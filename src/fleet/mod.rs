@@ -8,8 +8,10 @@
 
 pub mod access;
 pub mod codec;
+pub mod decide;
 pub mod engine;
 pub mod key;
 pub mod record;
 pub mod sealed;
 pub mod secret;
+pub mod view;

@@ -82,7 +82,7 @@ pub struct Ocsp {
 }
 
 /// An MD as a node has it configured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeMd {
     pub name: String,
     pub domains: Vec<String>,

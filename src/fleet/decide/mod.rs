@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a node of a fleet does, as functions of what is known and the time. They carry nothing out, keep nothing
+//! and ask nobody. Each says which rule of the fleet it is: docs/fleet.md has them. Pure; imports `view` and
+//! `record`.
+
