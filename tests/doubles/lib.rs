@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Doubles for tests that run our own code: a CA behind the transport, the DNS, a clock, and the renewing host.
+//! Doubles for tests that run our own code: a CA behind the transport, the DNS, a clock, the engine of a
+//! fleet, and the renewing host.
 //!
 //! Uses the public API of the module only. Certificates and OCSP responses are made in `support`, which does
 //! not know the module.
@@ -10,9 +11,11 @@ pub mod clock;
 pub mod dns;
 pub mod fake_ca;
 pub mod host;
+pub mod memory_engine;
 
 pub use acme_dns::AcmeDns;
 pub use clock::VirtualClock;
 pub use dns::FakeDns;
 pub use fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
 pub use host::Host;
+pub use memory_engine::Memory;

@@ -8,14 +8,16 @@
 //! within a second once the process stops; it MUST NOT take more memory than a few times the largest value,
 //! whatever the server sends.
 
+pub mod bounds;
+
 use crate::time::Timestamp;
 use std::time::Duration;
 
 /// Bytes of a key without the prefix.
 pub const KEY_MAX: usize = 512;
-/// Bytes of a value.
+/// Bytes of a value, and of the values of one transaction together.
 pub const VALUE_MAX: usize = 1024 * 1024;
-/// Writes of a transaction.
+/// Writes of a transaction, and as many conditions.
 pub const WRITES_MAX: usize = 64;
 /// Entries of a page.
 pub const PAGE: usize = 256;
