@@ -4,7 +4,8 @@
 # (the ACME CA).
 #
 # Beside these, what tests read our pages with (Chromium, Prometheus' parser and promtool), strace, which says
-# what handshakes cost, valgrind, which watches what is read and written, and DNS servers (BIND, Knot, unbound).
+# what handshakes cost, valgrind, which watches what is read and written, DNS servers (BIND, Knot, unbound), and
+# the engines of fleets (etcd, Redis).
 #
 # Debian packages are installed only where they are missing, as root or through sudo. pebble 2.10 comes from a
 # newer suite of the mirror this machine already uses; it is unpacked below target/lab and never installed,
@@ -19,6 +20,8 @@ packages="apache2-bin apache2-dev libclang-dev pkg-config libssl-dev gcc libc6-d
 readers="chromium python3-prometheus-client strace valgrind"
 # DNS servers, a load for them, and the ACME clients whose DNS hooks we call. Servers are started by tests alone.
 dns="bind9 knot unbound bind9-dnsutils dnsperf dehydrated certbot lego"
+# Coordination engines of fleets. Started by tests alone.
+engines="etcd-server etcd-client redis-server redis-tools"
 wanted=2.10
 suite=forky
 
@@ -55,9 +58,9 @@ install_packages() {
 
 # One by one, so that a package this release does not have leaves out no other; its tests are skipped by name.
 # Debian's packages ask policy-rc.d before they start a service; a machine that has one keeps its own.
-install_dns() {
+install_servers() {
     policy=/usr/sbin/policy-rc.d
-    for package in $dns; do
+    for package in $dns $engines; do
         ! is_installed "$package" || continue
         if [ ! -e "$policy" ]; then
             trap 'as_root rm -f "$policy"' EXIT
@@ -65,7 +68,12 @@ install_dns() {
         fi
         install_packages "$package" || say "not to be had: $package"
         # Nor shall it start when the machine does.
-        case $package in bind9 | knot | unbound) as_root systemctl disable --quiet "$package" 2>/dev/null || true ;; esac
+        case $package in
+            bind9 | knot | unbound | redis-server) service=$package ;;
+            etcd-server) service=etcd ;;
+            *) continue ;;
+        esac
+        as_root systemctl disable --quiet "$service" 2>/dev/null || true
     done
 }
 
@@ -167,7 +175,7 @@ install_packages $packages
 install_packages apache2-ssl-dev || say "no mod_ssl_openssl.h: its hook is taken as mod_md declares it"
 # shellcheck disable=SC2086 # a list of words
 install_packages $readers || say "not to be had: $readers"
-install_dns
+install_servers
 fetch_promtool || say "promtool could not be had"
 if [ ! -x "$lab/pebble/usr/bin/pebble" ] || [ ! -s "$lab/pebble/VERSION" ]; then
     mkdir -p "$lab"
