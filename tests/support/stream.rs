@@ -11,7 +11,11 @@ pub struct Stream(TcpStream);
 
 impl Stream {
     pub fn connect(port: u16) -> io::Result<Stream> {
-        let stream = again(|| TcpStream::connect(("127.0.0.1", port)))?;
+        Stream::connect_to("127.0.0.1", port)
+    }
+
+    pub fn connect_to(address: &str, port: u16) -> io::Result<Stream> {
+        let stream = again(|| TcpStream::connect((address, port)))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         stream.set_write_timeout(Some(Duration::from_secs(10)))?;
         stream.set_nodelay(true)?;

@@ -30,9 +30,14 @@ pub fn served(port: u16, name: &str, root: Option<&Path>, options: &[&str]) -> S
 
 /// The same for a client that says in the options whom it asks for.
 pub fn served_to(port: u16, root: Option<&Path>, options: &[&str]) -> Served {
+    served_at("127.0.0.1", port, root, options)
+}
+
+/// The same at this address.
+pub fn served_at(address: &str, port: u16, root: Option<&Path>, options: &[&str]) -> Served {
     let root = root.map(|root| ["-CAfile".into(), root.as_os_str().to_os_string()]);
     let output = Command::new("openssl")
-        .args(["s_client", "-showcerts", "-connect", &format!("127.0.0.1:{port}")])
+        .args(["s_client", "-showcerts", "-connect", &format!("{address}:{port}")])
         .args(trusting_nobody())
         .args(root.map_or_else(|| vec!["-no-CAfile".into()], Vec::from))
         .args(options)
