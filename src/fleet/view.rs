@@ -50,6 +50,9 @@ pub struct Item<T> {
 pub struct KnownSet {
     pub generation: u64,
     pub published: Timestamp,
+    /// Directory URL of the CA that issued it.
+    pub ca: String,
+    pub profile: Option<String>,
     pub certs: Vec<(KeySpec, CertInfo)>,
     pub renew_at: Option<Timestamp>,
     /// With its keys, until it is in the store.
@@ -397,6 +400,8 @@ impl KnownSet {
         KnownSet {
             generation: set.generation,
             published: set.published,
+            ca: set.set.ca.clone(),
+            profile: set.set.profile.clone(),
             certs: certs.map(|cert| (cert.spec.clone(), CertInfo::from_chain(&cert.chain))).collect(),
             renew_at: set.set.renew_at,
             full: Some(set.set),

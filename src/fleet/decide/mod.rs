@@ -3,3 +3,16 @@
 //! and ask nobody. Each says which rule of the fleet it is: docs/fleet.md has them. Pure; imports `view` and
 //! `record`.
 
+pub mod asks;
+pub mod begin;
+pub mod checks;
+pub mod cleanup;
+pub mod course;
+pub mod health;
+pub mod lease;
+pub mod presence;
+pub mod rank;
+pub mod reconcile;
+pub mod recorded;
+pub mod state;
+pub mod usable;

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How a node goes on with an engine: with its history, from the begin, or not at all. An engine that lost its
+//! data gets everything again, what is withdrawn first. Pure; imports `view`, and `state` beside it.
+
+use super::state::State;
+use crate::fleet::engine::Revision;
+use crate::fleet::record::Meta;
+use crate::fleet::view::View;
+use std::time::Duration;
+
+/// The format of the engine's data.
+pub const VERSION: u64 = 1;
+/// A watch may be behind what other calls show for as long.
+const LAG: Duration = Duration::from_secs(10);
+
+/// What is found at `meta`.
+pub enum Found<'a> {
+    Nothing,
+    Meta(&'a Meta),
+    /// It cannot be opened: why.
+    Flawed(&'a str),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// The engine is empty: write `meta` with a new epoch, then republish.
+    Create,
+    /// The data that this node knows: go on at this revision, or list if the watch has a gap.
+    Resume(Revision),
+    /// List everything. `is_new`: the engine has lost what this node had seen in it, which therefore publishes all
+    /// of its own again.
+    List { is_new: bool },
+    /// Serve on, write nothing, and say why.
+    StandAside(String),
+}
+
+pub fn course(found: &Found<'_>, state: &State) -> Course {
+    match found {
+        Found::Nothing => Course::Create,
+        Found::Flawed(why) => Course::StandAside((*why).into()),
+        Found::Meta(meta) if meta.version != VERSION => Course::StandAside(format!(
+            "the fleet's data has version {}, and this mod_md knows version {VERSION} alone: update it",
+            meta.version
+        )),
+        Found::Meta(meta) if meta.epoch != state.epoch => Course::List { is_new: !state.epoch.is_empty() },
+        // Without what was listed, changes alone are not enough: a view lives in memory.
+        Found::Meta(_) => Course::List { is_new: false },
+    }
+}
+
+/// Why everything has to be listed anew. `told`: a revision that another call has shown; `since`: how long ago.
+pub fn has_lost_track(view: &View, told: Revision, since: Duration) -> Option<String> {
+    let seen = view.revision();
+    if told < seen {
+        return Some(format!("the engine is at revision {}, and was at {} before", told.0, seen.0));
+    }
+    (told > seen && since > LAG).then(|| {
+        let seconds = since.as_secs();
+        format!("the watch is at revision {} for {seconds} seconds, the engine at {}", seen.0, told.0)
+    })
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which of two sets wins: the higher generation; with equal ones, which two nodes make that renew without each
+//! other, the later notBefore, then the smaller SHA-256 of the leaf. All nodes come to the same answer, in
+//! whatever order they learn of sets. Pure; imports nothing of the fleet.
+
+use crate::crypto::CertInfo;
+use crate::model::bounded::name_at;
+use crate::time::Timestamp;
+use serde_json::{Value, json};
+use std::cmp::{Ordering, Reverse};
+
+/// The place of a set among all that an MD ever had: the greater one wins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rank {
+    /// One more than that of the set it replaced, for renewals and rollbacks alike.
+    pub generation: u64,
+    /// The latest of its certificates.
+    pub not_before: Timestamp,
+    /// The smallest SHA-256 of its leaves, in lower-case hex.
+    pub leaf: String,
+}
+
+impl Rank {
+    /// `None`: it has no certificates.
+    pub fn new<'c>(generation: u64, certs: impl IntoIterator<Item = &'c CertInfo>) -> Option<Self> {
+        let certs: Vec<_> = certs.into_iter().collect();
+        Some(Rank {
+            generation,
+            not_before: certs.iter().map(|cert| cert.not_before).max()?,
+            leaf: certs.iter().map(|cert| &cert.fingerprint).min()?.clone(),
+        })
+    }
+
+    pub fn to_json(&self) -> Value {
+        json!({"generation": self.generation, "from": self.not_before.to_http_date(), "leaf": self.leaf})
+    }
+
+    pub fn from_json(value: &Value) -> Option<Self> {
+        Some(Rank {
+            generation: value.get("generation")?.as_u64()?,
+            not_before: Timestamp::parse_http_date(value.get("from")?.as_str()?)?,
+            leaf: name_at(value, "leaf")?,
+        })
+    }
+}
+
+impl Ord for Rank {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |rank: &Self| (rank.generation, rank.not_before);
+        key(self).cmp(&key(other)).then_with(|| Reverse(&self.leaf).cmp(&Reverse(&other.leaf)))
+    }
+}
+
+impl PartialOrd for Rank {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The generation of a set that the fleet's turn got: no node knows a higher one.
+pub fn next_generation(in_force: Option<u64>, highest: u64) -> u64 {
+    in_force.unwrap_or_default().max(highest).saturating_add(1)
+}
