@@ -263,32 +263,44 @@ impl<R: Rights> Folder<'_, R> {
             if answers.0.len() == before {
                 continue;
             }
-            match (note, answers.0.last()) {
-                (http01::NOTE, Some(last)) => {
-                    self.store.write(
-                        self.group,
-                        self.name,
-                        http01::FILE_NAME,
-                        last.noted.value.as_bytes(),
-                    )?;
-                }
-                (http01::NOTE, None) => self.store.remove(self.group, self.name, http01::FILE_NAME)?,
-                (tls_alpn01::NOTE, _) => {
-                    for file in self.store.files(self.group, self.name)? {
-                        if tls_alpn01::is_of_other_key(&file, &[]) {
-                            self.store.remove(self.group, self.name, &file)?;
-                        }
-                    }
-                }
-                _ => {}
-            }
-            // The note is written last: after a crash before this line, the next call repeats the rest.
-            match answers.0.is_empty() {
-                true => self.store.remove(self.group, self.name, note)?,
-                false => self.write(note, &answers)?,
-            }
+            self.leave(note, &answers)?;
         }
         Ok(())
+    }
+
+    /// Removes one answer of `owner`, and the folder if none is left in it.
+    pub fn remove_answer(&self, note: &str, owner: &str, value: &str) -> Result<(), Error> {
+        let mut answers = self.read(note);
+        let before = answers.0.len();
+        answers.0.retain(|answer| !(answer.is_of(owner) && answer.noted.value == value));
+        if answers.0.len() == before {
+            return Ok(());
+        }
+        self.leave(note, &answers)?;
+        self.remove_if_empty()
+    }
+
+    /// Has these alone be the answers of a note.
+    fn leave(&self, note: &str, answers: &Answers) -> Result<(), Error> {
+        match (note, answers.0.last()) {
+            (http01::NOTE, Some(last)) => {
+                self.store.write(self.group, self.name, http01::FILE_NAME, last.noted.value.as_bytes())?;
+            }
+            (http01::NOTE, None) => self.store.remove(self.group, self.name, http01::FILE_NAME)?,
+            (tls_alpn01::NOTE, _) => {
+                for file in self.store.files(self.group, self.name)? {
+                    if tls_alpn01::is_of_other_key(&file, &[]) {
+                        self.store.remove(self.group, self.name, &file)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+        // The note is written last: after a crash before this line, the next call repeats the rest.
+        match answers.0.is_empty() {
+            true => self.store.remove(self.group, self.name, note),
+            false => self.write(note, answers),
+        }
     }
 
     /// Whether an answer of `owner` is in place.

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Answers to challenges of other nodes, in `challenges/` like this node's own, with the MD as their owner. The
+//! certificates of tls-alpn-01 are made here: only the digest in them counts. Refuses answers of other forms
+//! than challenges have.
+
+use crate::challenge::answers::{Folder, Noted};
+use crate::challenge::dns01::responder;
+use crate::challenge::{dns01, dns_account01, http01, tls_alpn01};
+use crate::crypto::{self, PrivateKey};
+use crate::managed::peers::SharedAnswer;
+use crate::model::KeySpec;
+use crate::names;
+use crate::store::{Error, Work, WorkGroup, WorkStore};
+use crate::sync::lock;
+use crate::time::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+const GROUP: WorkGroup = WorkGroup::Challenges;
+
+/// Why an answer is not put in place.
+#[derive(Debug, thiserror::Error)]
+pub enum Flaw {
+    #[error("it is none that a challenge of type '{0}' can have")]
+    Form(String),
+    #[error("{0}")]
+    Store(#[from] Error),
+    #[error("{0}")]
+    Crypto(#[from] crypto::Error),
+}
+
+pub struct Answers {
+    store: WorkStore,
+    /// Held while answers are changed, by renewals of this process as well.
+    changing: Arc<Mutex<()>>,
+    /// Of certificates that answer tls-alpn-01: made once, because making them takes long.
+    keys: Mutex<Vec<(KeySpec, PrivateKey)>>,
+    make: fn(&KeySpec) -> Result<PrivateKey, crypto::Error>,
+}
+
+impl Answers {
+    pub fn new(
+        store: WorkStore,
+        changing: Arc<Mutex<()>>,
+        make: fn(&KeySpec) -> Result<PrivateKey, crypto::Error>,
+    ) -> Self {
+        Answers { store, changing, keys: Mutex::default(), make }
+    }
+
+    pub fn put(&self, answer: &SharedAnswer, keys: &[KeySpec], now: Timestamp) -> Result<(), Flaw> {
+        let Some(place) = Place::of(answer) else { return Err(Flaw::Form(answer.type_.clone())) };
+        match place {
+            Place::Http => {
+                let _held = lock(&self.changing);
+                Ok(self.folder(&answer.dns_name).put_http(&answer.owner, &answer.answer)?)
+            }
+            Place::Tls => self.put_certificates(answer, keys, now),
+            Place::Txt { domain } => {
+                let _held = lock(&self.changing);
+                Ok(self.folder(&domain).note_record(&answer.owner, txt(answer, &domain))?)
+            }
+        }
+    }
+
+    pub fn remove(&self, answer: &SharedAnswer) -> Result<(), Flaw> {
+        let Some(place) = Place::of(answer) else { return Ok(()) };
+        let _held = lock(&self.changing);
+        let (folder, owner) = (self.folder(&answer.dns_name), answer.owner.as_str());
+        match place {
+            Place::Http => folder.remove_answer(http01::NOTE, owner, &answer.answer)?,
+            Place::Tls => folder.remove_answer(tls_alpn01::NOTE, owner, &answer.answer)?,
+            Place::Txt { domain } => {
+                let folder = self.folder(&domain);
+                folder.forget_record(owner, &txt(answer, &domain))?;
+                folder.remove_if_empty()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Those for these names that have these owners: of http-01 and tls-alpn-01 alone.
+    pub fn of<'n>(&self, names: impl Iterator<Item = &'n str>, owners: &BTreeSet<&str>) -> Vec<SharedAnswer> {
+        let _held = lock(&self.changing);
+        let mut found = Vec::new();
+        for name in self.store.present(GROUP, names).unwrap_or_default() {
+            let folder = self.folder(&name);
+            for (note, type_) in [(http01::NOTE, http01::TYPE), (tls_alpn01::NOTE, tls_alpn01::TYPE)] {
+                let answers = folder.read(note);
+                let records = answers.records().filter_map(|(owner, noted)| Some((owner?, noted)));
+                let own = records.filter(|(owner, _)| owners.contains(owner));
+                found.extend(own.map(|(owner, noted)| SharedAnswer {
+                    type_: type_.into(),
+                    dns_name: name.clone(),
+                    owner: owner.into(),
+                    answer: noted.value.clone(),
+                }));
+            }
+        }
+        found
+    }
+
+    fn folder<'a>(&'a self, name: &'a str) -> Folder<'a, Work> {
+        Folder { store: &self.store, group: GROUP, name }
+    }
+
+    fn put_certificates(&self, answer: &SharedAnswer, keys: &[KeySpec], now: Timestamp) -> Result<(), Flaw> {
+        let (store, name) = (&self.store, answer.dns_name.as_str());
+        let specs = tls_alpn01::key_specs(keys);
+        let keys: Vec<PrivateKey> = specs.iter().map(|spec| self.key(spec)).collect::<Result<_, _>>()?;
+        let _held = lock(&self.changing);
+        self.folder(name).note_certificate(&answer.owner, &answer.answer)?;
+        for file in store.files(GROUP, name)? {
+            if tls_alpn01::is_of_other_key(&file, &specs) {
+                store.remove(GROUP, name, &file)?;
+            }
+        }
+        for (spec, key) in specs.into_iter().zip(keys) {
+            let chain = tls_alpn01::certificate(name, &answer.answer, &key, now)?;
+            // The certificate comes last: with it the pair is looked for.
+            store.write_key(GROUP, name, &tls_alpn01::key_file(&spec), &key)?;
+            store.write_chain(GROUP, name, &tls_alpn01::cert_file(&spec), &chain)?;
+        }
+        Ok(())
+    }
+
+    fn key(&self, spec: &KeySpec) -> Result<PrivateKey, crypto::Error> {
+        let mut keys = lock(&self.keys);
+        if let Some((_, key)) = keys.iter().find(|(known, _)| known == spec) {
+            return Ok(key.clone());
+        }
+        let key = (self.make)(spec)?;
+        keys.push((spec.clone(), key.clone()));
+        Ok(key)
+    }
+}
+
+/// Where an answer stands.
+enum Place {
+    Http,
+    Tls,
+    /// In the folder of this name.
+    Txt {
+        domain: String,
+    },
+}
+
+impl Place {
+    /// `None`: it is no answer to such a challenge.
+    fn of(answer: &SharedAnswer) -> Option<Self> {
+        let is_name = names::normalize(&answer.dns_name).is_ok_and(|name| name == answer.dns_name);
+        let parts = answer.answer.split_once('.').filter(|(token, print)| is_word(token) && is_word(print));
+        match answer.type_.as_str() {
+            http01::TYPE if is_name && parts.is_some() => Some(Place::Http),
+            tls_alpn01::TYPE if is_name && parts.is_some() => Some(Place::Tls),
+            dns01::TYPE | dns_account01::TYPE if dns01::is_ours(&answer.dns_name, &answer.answer) => {
+                let domain = responder::folder_name(&answer.dns_name).ok()?;
+                Some(Place::Txt { domain })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The key authorization's parts are base64url (RFC 8555 §8.1).
+fn is_word(text: &str) -> bool {
+    let is_base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    !text.is_empty() && text.len() <= 512 && text.bytes().all(is_base64url)
+}
+
+fn txt(answer: &SharedAnswer, domain: &str) -> Noted {
+    Noted { type_: Some(answer.type_.clone()), served_for: Some(domain.into()), ..Noted::from(answer.answer.as_str()) }
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Writes a set of the fleet into `staging/NAME`, as a renewal that has finished: from there it goes the way of
+//! every set, past the gate and the hosts that will serve it. Refuses certificates without their key, for other
+//! names, or that are worth less than those in use. Calls no command: `renewed` is the renewing node's.
+
+use super::Brought;
+use crate::crypto::CertInfo;
+use crate::fleet::record::Set;
+use crate::managed::bundle::{self, Bundle};
+use crate::managed::peers::{SharedCert, SharedSet};
+use crate::managed::serve::Certs;
+use crate::managed::staging::Staging;
+use crate::managed::{Managed, published, withdrawn};
+use crate::model::{Ca, Job, Md, ari};
+use crate::store::{Error, Holder, WorkStore};
+use crate::time::{DAY, Timestamp};
+
+/// Looks at a set as at one in staging.
+fn checked(target: &Managed, set: &SharedSet, store: &WorkStore, now: Timestamp) -> Result<Vec<Bundle>, String> {
+    let md = &target.md;
+    let bundle = |cert: &SharedCert| {
+        let made = Bundle::from_sent(cert.spec.clone(), cert.key.clone(), cert.chain.clone());
+        let (bundle, _) = made.map_err(|flaw| flaw.to_string())?;
+        match bundle.key.is_of(&bundle.spec) {
+            true => Ok(bundle),
+            false => Err(bundle::Flaw::Kind(bundle.spec.label().into()).to_string()),
+        }
+    };
+    let bundles: Vec<Bundle> = set.certs.iter().map(bundle).collect::<Result<_, String>>()?;
+    let certs = Certs::arrange(&md.keys(), bundles.iter().map(|b| (b.spec.clone(), b.info.clone())));
+    if !certs.are_for(md, now) {
+        return Err("it has no certificate in time for any of the names that the domain has here".into());
+    }
+    if withdrawn::read(store, &md.name, now).has_any_of(bundles.iter().map(|b| &b.info)) {
+        return Err("an operator has withdrawn it on this machine".into());
+    }
+    if target.served().outdo(&certs, md, now) {
+        return Err("the certificates in use here serve more names, or are valid for longer".into());
+    }
+    Ok(bundles)
+}
+
+/// Writes the set, unless another process is at work on the MD.
+pub fn stage(store: &WorkStore, target: &Managed, set: &Set, now: Timestamp) -> Result<Brought, Error> {
+    let name = &target.md.name;
+    let bundles = match checked(target, &set.set, store, now) {
+        Ok(bundles) => bundles,
+        Err(reason) => return Ok(Brought::Refused(reason)),
+    };
+    if is_there(store, target, &bundles) {
+        return Ok(Brought::Staged);
+    }
+    // Not every network file system has locks.
+    let _held = match store.lock_attempt(name, &Holder::of_program("httpd", now)) {
+        Ok(Ok(held)) => Some(held),
+        Ok(Err(holder)) => return Ok(Brought::Busy(holder.to_string())),
+        Err(error) => {
+            crate::log!(Debug, "md[{name}]: the lock of attempts cannot be taken: {error}");
+            None
+        }
+    };
+    target.requests.hold();
+    write(store, target, set, &bundles, now)?;
+    Ok(Brought::Staged)
+}
+
+/// Whether just these certificates are in use, or staged already.
+fn is_there(store: &WorkStore, target: &Managed, bundles: &[Bundle]) -> bool {
+    let of = |certs: &mut dyn Iterator<Item = &CertInfo>| {
+        let mut prints: Vec<String> = certs.map(|cert| cert.fingerprint.clone()).collect();
+        prints.sort();
+        prints
+    };
+    let new = of(&mut bundles.iter().map(|b| &b.info));
+    if of(&mut target.served().all()) == new {
+        return true;
+    }
+    let staging = Staging::new(store, &target.md.name);
+    let is_finished = staging.job().is_ok_and(|job| job.is_some_and(|job| job.finished));
+    let staged = published::staged_certs(store, &target.md.name).unwrap_or_default();
+    is_finished && of(&mut staged.iter().map(|(_, cert)| cert)) == new
+}
+
+fn write(
+    store: &WorkStore,
+    target: &Managed,
+    set: &Set,
+    bundles: &[Bundle],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let (staging, name) = (Staging::new(store, &target.md.name), &target.md.name);
+    let former = staging.job().unwrap_or_default().unwrap_or_else(|| Job::new(name));
+    let Job { log, request, .. } = former;
+    let mut job = Job { log, request, ..Job::new(name) };
+    // First: where this process dies now, the next one finds no finished job beside files of two sets.
+    staging.save_job(&job)?;
+    staging.reset()?;
+    let ordered = ordered(&target.md, &set.set);
+    staging.save_md(&ordered)?;
+    for bundle in bundles {
+        staging.save_key(&bundle.spec, &bundle.key)?;
+        staging.save_chain(&bundle.spec, &bundle.chain)?;
+    }
+    job.auth = Some(bundle::vouch(store, name, &ordered, bundles, false)?);
+    (job.finished, job.notified, job.notified_renewed) = (true, true, true);
+    job.valid_from = bundles.iter().map(|b| b.info.not_before).max();
+    let text = format!("The certificates of generation {} have come from the fleet.", set.generation);
+    job.note(now, "progress", None, Some(text));
+    job.note(now, "finished", None, None);
+    staging.save_job(&job)
+}
+
+/// The MD as it would be if this node had ordered the set.
+fn ordered(md: &Md, set: &SharedSet) -> Md {
+    let is_of_its_ca = md.ca.url.as_deref() == Some(&set.ca);
+    let account = md.ca.account.clone().filter(|_| is_of_its_ca);
+    Md {
+        domains: if md.is_covered_by(&set.names) { md.domains.clone() } else { set.names.clone() },
+        ca: Ca { url: Some(set.ca.clone()), account, ..md.ca.clone() },
+        key_specs: set.certs.iter().map(|cert| cert.spec.clone()).collect(),
+        must_staple: set.must_staple,
+        profile: set.profile.clone(),
+        ..md.clone()
+    }
+}
+
+/// Notes when the CA wants these certificates to be renewed, where another node has asked it.
+pub fn note_renew_at(
+    store: &WorkStore,
+    name: &str,
+    set: &SharedSet,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let staging = Staging::new(store, name);
+    let mut entries = staging.ari().unwrap_or_default();
+    let at = Timestamp::from_unix(at.unix());
+    let ids: Vec<String> = set.certs.iter().filter_map(|cert| cert.chain.leaf().ari_cert_id()).collect();
+    let is_known = |id: &String| {
+        let known = entries.iter().find(|entry| entry.cert_id == *id);
+        known.and_then(|entry| entry.advice.as_ref()).is_some_and(|advice| advice.renew_at == at)
+    };
+    if ids.iter().all(is_known) {
+        return Ok(());
+    }
+    for cert_id in ids {
+        entries.retain(|entry| entry.cert_id != cert_id);
+        let advice =
+            ari::Advice { start: at, end: at, renew_at: at, explanation: None, checked: Timestamp::from_unix(now.unix()) };
+        entries.push(ari::Entry { cert_id, advice: Some(advice), next_check: now.plus(DAY / 4).ceil() });
+    }
+    staging.save_ari(&entries)
+}
