@@ -2,84 +2,23 @@
 //! What the engine is known to have: opened, by key, as listings and changes told it. Keeps of each entry when
 //! it was written; its value for what this node needs alone: entries of MDs that it does not have are marks,
 //! and a set's keys go once the set is in the store. Refuses changes that are older than what it has. Decides
-//! nothing. Imports `key`, `record` and `nodes` below it; pure.
+//! nothing. `read` has what it tells. Imports `key`, `record` and `nodes`; pure.
 
+mod entry;
 pub mod nodes;
+mod read;
 
-use super::engine::{LeaseId, Revision};
+use super::engine::Revision;
 use super::key::Key;
-use super::record::{Account, Challenge, Hold, Job, Lock, Meta, Ocsp, Record, Set, Withdrawn, Written};
-use crate::crypto::CertInfo;
-use crate::managed::peers::SharedSet;
-use crate::model::KeySpec;
-use crate::time::Timestamp;
-use nodes::{LiveNode, Nodes};
+use super::record::{Account, Challenge, Hold, Job, Lock, Meta, Ocsp, Record, Withdrawn};
+use entry::is_challenge;
+use nodes::Nodes;
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use entry::{Item, Kept, KnownSet, Mark, Part, Put};
 
 /// Entries that cannot be read, of which more is kept than their number. An engine can invent keys.
 const FLAWED_MAX: usize = 1000;
-
-/// When an entry was written, as the engine tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mark {
-    /// The fencing token of a lock.
-    pub created: Revision,
-    pub changed: Revision,
-    pub lease: Option<LeaseId>,
-}
-
-/// An entry that was opened.
-#[derive(Clone)]
-pub struct Put {
-    pub key: Key,
-    pub record: Record,
-    pub by: Option<Written>,
-    pub mark: Mark,
-}
-
-/// A value of the engine.
-#[derive(Clone, Debug)]
-pub struct Item<T> {
-    pub value: T,
-    pub by: Option<Written>,
-    pub mark: Mark,
-}
-
-/// The set in force of an MD of this node.
-#[derive(Clone)]
-pub struct KnownSet {
-    pub generation: u64,
-    pub published: Timestamp,
-    /// Directory URL of the CA that issued it.
-    pub ca: String,
-    pub profile: Option<String>,
-    pub certs: Vec<(KeySpec, CertInfo)>,
-    pub renew_at: Option<Timestamp>,
-    /// With its keys, until it is in the store.
-    pub full: Option<SharedSet>,
-}
-
-/// What is kept of every entry.
-#[derive(Clone, Debug)]
-pub struct Kept {
-    pub mark: Mark,
-    /// When it was written, by its writer's clock.
-    pub at: Option<Timestamp>,
-    /// The id of its writer.
-    pub node: Option<String>,
-    /// Why it could not be opened: it counts as absent, but has to be replaced as it is.
-    pub flaw: Option<String>,
-}
-
-/// What a listing is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    All,
-    /// What ends with a lease, which the engine may not tell.
-    Nodes,
-    Locks,
-    Challenges,
-}
 
 /// A listing that is under way.
 pub struct Listing {
@@ -87,6 +26,7 @@ pub struct Listing {
     keys: BTreeSet<Key>,
 }
 
+/// Of one epoch: an engine that has lost its data is another one, with revisions of its own.
 #[derive(Default)]
 pub struct View {
     /// The MDs of this node, by name.
@@ -155,7 +95,7 @@ impl View {
         if self.is_old(&put.key, put.mark.changed) {
             return false;
         }
-        self.note(&put.key, put.mark.changed);
+        self.note_put(&put.key, put.mark.changed);
         self.take(put);
         true
     }
@@ -165,7 +105,7 @@ impl View {
         if self.is_old(&key, mark.changed) {
             return false;
         }
-        self.note(&key, mark.changed);
+        self.note_put(&key, mark.changed);
         self.take_flawed(key, mark, why);
         true
     }
@@ -185,121 +125,9 @@ impl View {
         self.revision = self.revision.max(to);
     }
 
-    pub fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    /// The latest revision to acknowledge once all of it is in the store.
-    pub fn awaited(&self) -> Revision {
-        self.awaited
-    }
-
-    /// The latest revision that brought an answer to a challenge.
-    pub fn challenged(&self) -> Revision {
-        self.challenged
-    }
-
-    pub fn has_md(&self, name: &str) -> bool {
-        self.own.contains(name)
-    }
-
-    pub fn own(&self) -> impl Iterator<Item = &str> {
-        self.own.iter().map(String::as_str)
-    }
-
-    /// All entries, also those whose values are not kept.
-    pub fn kept(&self) -> impl Iterator<Item = (&Key, &Kept)> {
-        self.kept.iter()
-    }
-
-    /// When the entry was written, also where it cannot be read. `None`: there is none.
-    pub fn mark(&self, key: &Key) -> Option<Mark> {
-        self.kept.get(key).map(|kept| kept.mark)
-    }
-
-    pub fn meta(&self) -> Option<&Item<Meta>> {
-        self.meta.as_ref()
-    }
-
-    /// The renewal lock of an MD.
-    pub fn lock(&self, name: &str) -> Option<&Item<Lock>> {
-        self.locks.get(&Key::Lock(name.into()))
-    }
-
-    pub fn account_lock(&self, hash: &str) -> Option<&Item<Lock>> {
-        self.locks.get(&Key::AccountLock(hash.into()))
-    }
-
-    /// Those of MDs and accounts.
-    pub fn locks(&self) -> impl Iterator<Item = (&Key, &Item<Lock>)> {
-        self.locks.iter()
-    }
-
-    pub fn job(&self, name: &str) -> Option<&Item<Job>> {
-        self.jobs.get(name)
-    }
-
-    pub fn set(&self, name: &str) -> Option<&Item<KnownSet>> {
-        self.sets.get(name)
-    }
-
-    pub fn sets(&self) -> impl Iterator<Item = (&str, &Item<KnownSet>)> {
-        self.sets.iter().map(|(name, set)| (name.as_str(), set))
-    }
-
-    /// The set is in the store: its keys are not needed here any more.
-    pub fn forget_keys(&mut self, name: &str) {
-        if let Some(set) = self.sets.get_mut(name) {
-            set.value.full = None;
-        }
-    }
-
-    pub fn withdrawn(&self, name: &str) -> Option<&Item<Withdrawn>> {
-        self.withdrawn.get(name)
-    }
-
-    pub fn account(&self, hash: &str) -> Option<&Item<Account>> {
-        self.accounts.get(hash)
-    }
-
-    pub fn accounts(&self) -> impl Iterator<Item = (&str, &Item<Account>)> {
-        self.accounts.iter().map(|(hash, account)| (hash.as_str(), account))
-    }
-
-    pub fn challenges(&self) -> impl Iterator<Item = (&Key, &Item<Challenge>)> {
-        self.challenges.iter()
-    }
-
-    pub fn holds(&self) -> impl Iterator<Item = (&Key, &Item<Hold>)> {
-        self.holds.iter()
-    }
-
-    /// OCSP responses of this node's MDs.
-    pub fn responses(&self) -> impl Iterator<Item = (&Key, &Item<Ocsp>)> {
-        self.responses.iter()
-    }
-
-    /// The response was verified and is in the store, or is refused: it is not needed here any more.
-    pub fn forget_response(&mut self, key: &Key) {
-        self.responses.remove(key);
-    }
-
-    pub fn nodes(&self) -> impl Iterator<Item = &LiveNode> {
-        self.nodes.iter()
-    }
-
-    pub fn node(&self, id: &str) -> Option<&LiveNode> {
-        self.nodes.get(id)
-    }
-
-    /// What cannot be opened, with the reason, as far as it is kept.
-    pub fn flawed(&self) -> impl Iterator<Item = (&Key, &str)> {
-        self.kept.iter().filter_map(|(key, kept)| Some((key, kept.flaw.as_deref()?)))
-    }
-
     fn is_old(&self, key: &Key, changed: Revision) -> bool {
         match self.kept.get(key) {
-            Some(kept) => changed < kept.mark.changed,
+            Some(kept) => changed <= kept.mark.changed,
             None => changed <= self.revision,
         }
     }
@@ -308,6 +136,10 @@ impl View {
         if is_awaited(key) {
             self.awaited = self.awaited.max(at);
         }
+    }
+
+    fn note_put(&mut self, key: &Key, at: Revision) {
+        self.note(key, at);
         if is_challenge(key) {
             self.challenged = self.challenged.max(at);
         }
@@ -383,37 +215,7 @@ impl View {
     }
 }
 
-impl Part {
-    fn has(self, key: &Key) -> bool {
-        match self {
-            Part::All => true,
-            Part::Nodes => matches!(key, Key::Node(_) | Key::Applied(_)),
-            Part::Locks => matches!(key, Key::Lock(_) | Key::AccountLock(_)),
-            Part::Challenges => is_challenge(key),
-        }
-    }
-}
-
-impl KnownSet {
-    fn of(set: Set) -> Self {
-        let certs = set.set.certs.iter();
-        KnownSet {
-            generation: set.generation,
-            published: set.published,
-            ca: set.set.ca.clone(),
-            profile: set.set.profile.clone(),
-            certs: certs.map(|cert| (cert.spec.clone(), CertInfo::from_chain(&cert.chain))).collect(),
-            renew_at: set.set.renew_at,
-            full: Some(set.set),
-        }
-    }
-}
-
 /// Revisions of nodes alone are never acknowledged: acknowledgements would follow each other for ever.
 fn is_awaited(key: &Key) -> bool {
     !matches!(key, Key::Node(_) | Key::Applied(_) | Key::Lock(_) | Key::AccountLock(_))
-}
-
-fn is_challenge(key: &Key) -> bool {
-    matches!(key, Key::Challenge { .. })
 }

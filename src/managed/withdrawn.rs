@@ -11,6 +11,7 @@ use crate::model::bounded::name_at;
 use crate::store::{Error, Flat, Rights, StartStore, Store};
 use crate::time::Timestamp;
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 
 const FLAT: Flat = Flat::Withdrawn;
 /// The newest ones of an MD.
@@ -110,7 +111,30 @@ impl Withdrawn {
         self.0.truncate(ENTRIES_MAX);
     }
 
-    fn to_json(&self) -> Value {
+    /// Both together, the same whichever is which: of one certificate, what was said last.
+    #[must_use]
+    pub fn merged(&self, other: &Self) -> Self {
+        let order = |entry: &Entry| {
+            let why = WHYS.iter().position(|(why, _)| *why == entry.why);
+            (Reverse(entry.since), why, entry.issuer.clone(), entry.serial.clone(), entry.key.clone())
+        };
+        let mut all: Vec<Entry> = self.0.iter().chain(&other.0).cloned().collect();
+        all.sort_by_key(order);
+        let mut merged: Vec<Entry> = Vec::new();
+        for entry in all {
+            if !merged.iter().any(|known| known.is_of(&entry.issuer, &entry.serial)) {
+                merged.push(entry);
+            }
+        }
+        merged.truncate(ENTRIES_MAX);
+        Withdrawn(merged)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn to_json(&self) -> Value {
         json!({"certificates": self.0.iter().map(Entry::to_json).collect::<Vec<_>>()})
     }
 
@@ -262,6 +286,33 @@ mod tests {
         assert_eq!(read(&lab.store, "a.test", NOW), Withdrawn::default());
         add(1, 30);
         assert_eq!(at(0).len(), 1);
+    }
+
+    #[test]
+    fn two_lists_make_the_same_one_in_either_order() {
+        let withdraw = |serial: &str, why, since: u32| Entry {
+            since: NOW.minus(DAY * since),
+            ..entry(&cert(serial, &["a.test"], 30), why)
+        };
+        let of = |entries: &[Entry]| Withdrawn(entries.to_vec());
+        let a = of(&[withdraw("01", Why::Replaced, 2), withdraw("02", Why::Revoked, 3)]);
+        let b = of(&[
+            withdraw("01", Why::Revoked, 1),
+            withdraw("03", Why::Kept, 9),
+            withdraw("02", Why::Kept, 3),
+        ]);
+        let merged = of(&[
+            withdraw("01", Why::Revoked, 1),
+            withdraw("02", Why::Revoked, 3),
+            withdraw("03", Why::Kept, 9),
+        ]);
+        assert_eq!((a.merged(&b), b.merged(&a)), (merged.clone(), merged.clone()));
+        assert_eq!(merged.merged(&a), merged);
+        let many = |from: usize| {
+            of(&(from..from + 50).map(|n| withdraw(&format!("{n:04X}"), Why::Kept, 1)).collect::<Vec<_>>())
+        };
+        assert_eq!(many(0).merged(&many(50)).0.len(), ENTRIES_MAX);
+        assert_eq!(many(0).merged(&many(50)), many(50).merged(&many(0)));
     }
 
     #[test]

@@ -20,16 +20,19 @@ pub fn asks(view: &View, me: &str, name: &str) -> bool {
     others.map(|node| weight(&node.id, name)).all(|other| other < own)
 }
 
-/// The place of this node among those that have the MD, the one that asks first. `known`: ids of nodes.
-pub fn place<'n>(known: impl IntoIterator<Item = &'n str>, me: &str, name: &str) -> u32 {
+/// Places of nodes that have never met another: few share one.
+const LONE_PLACES: u8 = 16;
+
+/// The place of this node in the order in which nodes renew an MD without the engine: the one that asks comes
+/// first. `known`: ids of the nodes that were live last; `has_joined`: whether this store has ever known the
+/// engine, and so the other nodes.
+pub fn place<'n>(known: impl IntoIterator<Item = &'n str>, has_joined: bool, me: &str, name: &str) -> u32 {
     let own = weight(me, name);
+    if !has_joined {
+        return u32::from(own[0] % LONE_PLACES);
+    }
     let before = known.into_iter().filter(|id| *id != me && weight(id, name) > own).count();
     u32::try_from(before).unwrap_or(u32::MAX)
-}
-
-/// A place for a node that has never met another.
-pub fn lone_place(me: &str, name: &str, places: u8) -> u32 {
-    u32::from(weight(me, name)[0]) % u32::from(places.max(1))
 }
 
 /// The DNS names that other live nodes have an MD of this name for.

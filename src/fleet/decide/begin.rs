@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether a renewal begins now, and how (rules 1, 4 and 6): for the fleet, under the lock of the MD; by this
 //! node alone while the engine is away; or later. An operator who asks overrides what other nodes have found out
-//! about the CA, but no lock. Pure; imports `usable` and `view`.
+//! about the CA, but no lock. Pure; imports `asks` and `view`.
 
+use super::asks;
 use crate::fleet::view::View;
 use crate::managed::peers::{Need, NotNow};
 use crate::time::Timestamp;
@@ -87,17 +88,25 @@ fn joined(situation: &Situation<'_>, view: &View, now: Timestamp) -> Begin {
             node: None,
         });
     }
-    if situation.need.is_only_different
-        && let Some((from, until)) = situation.in_use
-    {
-        let due = from.plus(until.since(from) / 3);
-        if now < due {
-            let reason = "the set of the fleet differs from the settings here, which is no reason before a \
-                          third of its lifetime";
-            return not(due, reason.into());
-        }
+    patience(situation, view, now).map_or(Begin::Lock, Begin::Not)
+}
+
+/// Nodes whose settings differ would renew in turn, for ever: a difference alone is no reason before a third of
+/// the lifetime has passed. Where all live nodes want the same, it is.
+fn patience(situation: &Situation<'_>, view: &View, now: Timestamp) -> Option<NotNow> {
+    let (from, until) = situation.in_use.filter(|_| situation.need.is_only_different)?;
+    let own = view.node(situation.me).and_then(|node| node.md(situation.name));
+    let others = own.map(|own| asks::differing(view, situation.me, own));
+    let due = from.plus(until.since(from) / 3);
+    if due <= now || others.as_ref().is_some_and(Vec::is_empty) {
+        return None;
     }
-    Begin::Lock
+    let others = others.unwrap_or_default();
+    let who = if others.is_empty() { "other nodes".into() } else { format!("node {}", others.join(", ")) };
+    let reason = format!(
+        "the settings of {who} differ from those here, which is no reason to renew before a third of the lifetime"
+    );
+    Some(NotNow { until: due, reason, node: None })
 }
 
 /// Why a renewal waits for the lock of another node.

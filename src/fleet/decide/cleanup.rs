@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What in the engine is of no use any more, and what a dead node left there. Sets, accounts and what is
-//! withdrawn stay: nobody can get them back. An MD that no live node has may be that of one that restarts, so its
-//! entries stay for a day. Pure; imports `view`.
+//! What in the engine is of no use any more, and what a dead node left there. Sets and accounts stay: nobody can
+//! get them back. An MD that no live node has may be that of one that restarts, so its entries stay for a day.
+//! Pure; imports `asks` and `view`.
 
+use super::asks;
 use crate::fleet::engine::Revision;
 use crate::fleet::key::Key;
+use crate::fleet::record::Hold;
 use crate::fleet::view::View;
+use crate::managed::withdrawn::Withdrawn;
 use crate::model::RateLimit;
 use crate::time::{DAY, Timestamp};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// What CAs have asked nodes for, in force at `now`; a day at the longest.
 pub fn holds(view: &View, now: Timestamp) -> Vec<(RateLimit, Option<String>)> {
     let in_force = view.holds().filter(|(_, hold)| now < end_of_hold(&hold.value.limit, now));
-    let hold = |hold: &crate::fleet::record::Hold| {
+    let hold = |hold: &Hold| {
         let limit = &hold.limit;
         let since = limit.since.min(now);
         (RateLimit { since, until: end_of_hold(limit, now), ..limit.clone() }, hold.md.clone())
@@ -26,19 +30,31 @@ fn end_of_hold(limit: &RateLimit, now: Timestamp) -> Timestamp {
     limit.until.min(limit.since.min(now).plus(DAY))
 }
 
-/// What may be deleted, if it is still as it was then. The node that is first of all does it.
+/// OCSP responses live for ten days at the longest, and are asked for anew before.
+const RESPONSE: Duration = Duration::from_secs(14 * 86_400);
+
+/// What may be deleted, if it is still as it was written then. One node does it: for MDs that it has, the one
+/// that asks; for all else, the first.
 pub fn useless(view: &View, me: &str, now: Timestamp) -> Vec<(Key, Revision)> {
-    if view.nodes().any(|node| node.id.as_str() < me) {
-        return Vec::new();
-    }
+    let is_first = !view.nodes().any(|node| node.id.as_str() < me);
     let used = used_mds(view);
-    let is_old = |at: Option<Timestamp>| at.is_some_and(|at| at.plus(DAY) < now);
+    let is_older = |at: Option<Timestamp>, than| at.is_some_and(|at| at.plus(than) < now);
     let kept = view.kept().filter(|(key, kept)| match key {
-        Key::Hold { .. } => is_old(kept.at),
-        Key::Job(md) | Key::Ocsp { md, .. } => is_old(kept.at) && !used.contains(md.as_str()),
+        Key::Hold { .. } => is_first && is_older(kept.at, DAY),
+        Key::Job(md) => is_first && is_older(kept.at, DAY) && !used.contains(md.as_str()),
+        Key::Ocsp { md, .. } => {
+            let is_left = is_older(kept.at, DAY) && !used.contains(md.as_str());
+            is_first && (is_left || is_older(kept.at, RESPONSE))
+        }
+        Key::Withdrawn(md) => asks::asks(view, me, md) && has_expired(view, md, now),
         _ => false,
     });
     kept.map(|(key, kept)| (key.clone(), kept.mark.changed)).collect()
+}
+
+/// Whether all that is withdrawn of an MD of this node would have expired.
+fn has_expired(view: &View, md: &str, now: Timestamp) -> bool {
+    view.withdrawn(md).is_some_and(|item| Withdrawn::of(&item.value.record, now).is_empty())
 }
 
 /// What a dead node left. `Err`: it lives.

@@ -3,13 +3,12 @@
 //! data gets everything again, what is withdrawn first. Pure; imports `view`, and `state` beside it.
 
 use super::state::State;
+use crate::fleet::codec::VERSION;
 use crate::fleet::engine::Revision;
 use crate::fleet::record::Meta;
 use crate::fleet::view::View;
 use std::time::Duration;
 
-/// The format of the engine's data.
-pub const VERSION: u64 = 1;
 /// A watch may be behind what other calls show for as long.
 const LAG: Duration = Duration::from_secs(10);
 
@@ -23,12 +22,10 @@ pub enum Found<'a> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Course {
-    /// The engine is empty: write `meta` with a new epoch, then republish.
+    /// The engine is empty: write `meta` with a new epoch, then do as for a new one.
     Create,
-    /// The data that this node knows: go on at this revision, or list if the watch has a gap.
-    Resume(Revision),
-    /// List everything. `is_new`: the engine has lost what this node had seen in it, which therefore publishes all
-    /// of its own again.
+    /// List everything, into a new view. `is_new`: the engine has lost what this node had seen in it. All of its
+    /// own goes out again, what is withdrawn first.
     List { is_new: bool },
     /// Serve on, write nothing, and say why.
     StandAside(String),
@@ -43,7 +40,7 @@ pub fn course(found: &Found<'_>, state: &State) -> Course {
             meta.version
         )),
         Found::Meta(meta) if meta.epoch != state.epoch => Course::List { is_new: !state.epoch.is_empty() },
-        // Without what was listed, changes alone are not enough: a view lives in memory.
+        // A view lives in memory, so that the next process lists as well.
         Found::Meta(_) => Course::List { is_new: false },
     }
 }

@@ -16,3 +16,4 @@ pub mod reconcile;
 pub mod recorded;
 pub mod state;
 pub mod usable;
+pub mod withdrawing;

@@ -33,10 +33,10 @@ impl Recorded {
     }
 
     pub fn from_json(value: &Value) -> Option<Self> {
-        let certs = value.get("certificates")?.as_array()?.iter().take(CERTS_MAX);
+        let certs = value.get("certificates")?.as_array().filter(|certs| certs.len() <= CERTS_MAX)?;
         Some(Recorded {
             rank: Rank::from_json(value.get("set")?)?,
-            certs: certs.map(|cert| name(cert.as_str()?)).collect::<Option<_>>()?,
+            certs: certs.iter().map(|cert| name(cert.as_str()?)).collect::<Option<_>>()?,
         })
     }
 }

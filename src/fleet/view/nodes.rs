@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The live nodes of a fleet and the MDs that each has. Many nodes have the same MDs: each MD, as it is
-//! configured, is kept once. Pure; imports `record` alone.
+//! configured, is kept once. Pure; imports `record` and `entry`.
 
-use super::Mark;
+use super::entry::Mark;
 use crate::fleet::record::{Applied, Node, NodeMd};
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
