@@ -27,7 +27,7 @@ pub const PAGE: usize = 256;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
-/// The number of a lease, chosen by the node.
+/// The number of a lease, chosen by the node: 1 to 2^63-1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseId(pub u64);
 
