@@ -6,10 +6,15 @@
 //! below it name ureq.
 
 mod adapter;
+mod direct;
 mod kept;
+mod lines;
 mod no_proxy;
 mod proxy;
 mod tcp;
+
+pub use direct::{Direct, DirectOptions};
+pub use lines::{LINE_MAX, Lines};
 
 use super::tls::{Failure, Stream, Tls};
 use super::{Error, MAX_BODY, Method, Request, Response, Transport};
@@ -79,10 +84,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(options: &Options) -> Result<Self, Error> {
-        // ureq panics on a User-Agent that is no header value.
-        if http::HeaderValue::from_str(&options.user_agent).is_err() {
-            return Err(Error::Invalid("the user agent has characters that no header can contain".into()));
-        }
+        check_user_agent(&options.user_agent)?;
         let proxies = Proxies::find(options.proxy_url.as_deref())?;
         let proxy_tls = || Tls::new(options.proxy_ca_file.as_deref());
         let server_tls = || Tls::new(options.ca_file.as_deref());
@@ -90,9 +92,13 @@ impl Client {
         let forwarding = match proxies.http {
             Some(proxy) => {
                 let connector = TlsConnector { server: proxy_tls()?, proxy: None };
-                let chain = ().chain(TcpConnector(stop.clone())).chain(connector);
+                let chain = ().chain(TcpConnector::new(stop)).chain(connector);
                 let chain = chain.chain(Keep { has_proxy: false }).chain(WholeUrls);
-                let agent = Agent::with_parts(config(options, None), chain, Resolver(stop.clone()));
+                let agent = Agent::with_parts(
+                    config(&options.user_agent, options.limits, None),
+                    chain,
+                    Resolver(stop.clone()),
+                );
                 Some(Forwarding { agent, proxy })
             }
             None => None,
@@ -100,29 +106,45 @@ impl Client {
         let tunnels = match proxies.https {
             Some(proxy) => {
                 let connector = TlsConnector { server: server_tls()?, proxy: Some(proxy_tls()?) };
-                let chain = ().chain(ConnectProxyConnector::default()).chain(TcpConnector(stop.clone()));
+                let chain = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::new(stop));
                 let chain = chain.chain(connector).chain(Keep { has_proxy: true });
-                Some(Agent::with_parts(config(options, Some(proxy)), chain, Resolver(stop.clone())))
+                Some(Agent::with_parts(
+                    config(&options.user_agent, options.limits, Some(proxy)),
+                    chain,
+                    Resolver(stop.clone()),
+                ))
             }
             None => None,
         };
         let connector = TlsConnector { server: server_tls()?, proxy: None };
-        let chain = ().chain(TcpConnector(stop.clone())).chain(connector).chain(Keep { has_proxy: false });
-        let agent = Agent::with_parts(config(options, None), chain, Resolver(stop.clone()));
+        let chain = ().chain(TcpConnector::new(stop)).chain(connector).chain(Keep { has_proxy: false });
+        let agent = Agent::with_parts(
+            config(&options.user_agent, options.limits, None),
+            chain,
+            Resolver(stop.clone()),
+        );
         let (limits, stop) = (options.limits, stop.clone());
         Ok(Client { agent, tunnels, forwarding, no_proxy: proxies.none, limits, stop })
     }
 }
 
+/// ureq panics on a User-Agent that is no header value.
+fn check_user_agent(user_agent: &str) -> Result<(), Error> {
+    match http::HeaderValue::from_str(user_agent) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::Invalid("the user agent has characters that no header can contain".into())),
+    }
+}
+
 /// The settings of ureq: no redirects, no decompression, and every wait bounded.
-fn config(options: &Options, proxy: Option<Proxy>) -> Config {
-    let Limits { stall, exchange, .. } = options.limits;
+fn config(user_agent: &str, limits: Limits, proxy: Option<Proxy>) -> Config {
+    let Limits { stall, exchange, .. } = limits;
     Agent::config_builder()
         .proxy(proxy)
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .user_agent(options.user_agent.as_str())
+        .user_agent(user_agent)
         .accept_encoding(AutoHeaderValue::None)
         .max_idle_connections(IDLE)
         .max_idle_connections_per_host(IDLE)
@@ -179,24 +201,7 @@ impl Client {
         if self.stop.is_raised() {
             return Err(Error::Stopped.into());
         }
-        let mut builder = http::Request::builder().method(match request.method {
-            Method::Get => http::Method::GET,
-            Method::Head => http::Method::HEAD,
-            Method::Post => http::Method::POST,
-        });
-        for (name, value) in [("accept", request.accept), ("content-type", request.content_type)] {
-            if let Some(value) = value {
-                builder = builder.header(name, value);
-            }
-        }
-        for (name, value) in request.credentials {
-            let unfit =
-                |_| Error::Invalid(format!("the value for {name} has characters that no header can contain"));
-            let mut value = http::HeaderValue::from_str(value).map_err(unfit)?;
-            value.set_sensitive(true);
-            builder = builder.header(*name, value);
-        }
-        let invalid = |e: http::Error| Error::Invalid(format!("cannot build the request: {e}"));
+        let builder = head(request)?;
         let is_direct = Proxies::is_direct(&self.no_proxy, request.url);
         let forwarding = self.forwarding.as_ref().filter(|_| !is_direct);
         let tunnels = self.tunnels.as_ref().filter(|_| !is_direct);
@@ -215,6 +220,32 @@ impl Client {
         let headers = response.headers().iter().map(|(n, v)| (n.to_string(), text(v))).collect();
         Ok(Response::new(response.status().as_u16(), headers, body))
     }
+}
+
+/// All of a request but its URL and body.
+fn head(request: &Request<'_>) -> Result<http::request::Builder, Error> {
+    let mut builder = http::Request::builder().method(match request.method {
+        Method::Get => http::Method::GET,
+        Method::Head => http::Method::HEAD,
+        Method::Post => http::Method::POST,
+    });
+    for (name, value) in [("accept", request.accept), ("content-type", request.content_type)] {
+        if let Some(value) = value {
+            builder = builder.header(name, value);
+        }
+    }
+    for (name, value) in request.credentials {
+        let unfit =
+            |_| Error::Invalid(format!("the value for {name} has characters that no header can contain"));
+        let mut value = http::HeaderValue::from_str(value).map_err(unfit)?;
+        value.set_sensitive(true);
+        builder = builder.header(*name, value);
+    }
+    Ok(builder)
+}
+
+fn invalid(error: http::Error) -> Error {
+    Error::Invalid(format!("cannot build the request: {error}"))
 }
 
 fn run(

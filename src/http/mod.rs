@@ -8,7 +8,7 @@ pub mod probe;
 mod tls;
 mod wait;
 
-pub use client::{Client, Limits, Options};
+pub use client::{Client, Direct, DirectOptions, LINE_MAX, Limits, Lines, Options};
 
 use crate::time::{Stopped, Timestamp};
 use std::fmt;

@@ -4,14 +4,17 @@
 
 use super::{Error, TlsFault};
 use openssl::error::ErrorStack;
+use openssl::pkey::PKey;
 use openssl::ssl::{self, HandshakeError, SslConnector, SslMethod, SslVersion};
-use openssl::x509::X509VerifyResult;
+use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::{X509, X509VerifyResult};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 pub type Stream<S> = ssl::SslStream<S>;
 
-/// Makes TLS connections that trust the system's roots and those of one more file.
+/// Makes TLS connections. Clones share what OpenSSL has set up.
+#[derive(Clone)]
 pub struct Tls(SslConnector);
 
 /// Why there is no TLS connection.
@@ -33,6 +36,39 @@ impl Tls {
                 let path = path.display();
                 Error::Invalid(format!("cannot read the CA certificates in '{path}': {}", reason(&e)))
             })?;
+        }
+        Ok(Tls(builder.build()))
+    }
+
+    /// For a server inside. `ca_pem`: PEM certificates to trust instead of the system's; `client_pem`: the chain
+    /// and the key to identify with. Takes bytes, because a child cannot read root's files.
+    pub fn inside(ca_pem: Option<&[u8]>, client_pem: Option<(&[u8], &[u8])>) -> Result<Self, Error> {
+        let unfit = |what: &str, e: ErrorStack| Error::Invalid(format!("cannot use {what}: {}", reason(&e)));
+        let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(|e| unfit("OpenSSL", e))?;
+        builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(|e| unfit("OpenSSL", e))?;
+        if let Some(pem) = ca_pem {
+            let unfit = |e| unfit("the CA certificates", e);
+            let mut store = X509StoreBuilder::new().map_err(unfit)?;
+            for certificate in certificates(pem, "the CA certificates")? {
+                store.add_cert(certificate).map_err(unfit)?;
+            }
+            builder.set_cert_store(store.build());
+        }
+        if let Some((chain, key)) = client_pem {
+            let unfit = |e| unfit("the client certificate", e);
+            let mut chain = certificates(chain, "the client certificate")?.into_iter();
+            if let Some(leaf) = chain.next() {
+                builder.set_certificate(&leaf).map_err(unfit)?;
+            }
+            for issuer in chain {
+                builder.add_extra_chain_cert(issuer).map_err(unfit)?;
+            }
+            // The empty passphrase keeps OpenSSL from asking for one at the terminal.
+            let key = PKey::private_key_from_pem_passphrase(key, b"").map_err(|e| {
+                Error::Invalid(format!("cannot use the key of the client certificate: {}", reason(&e)))
+            })?;
+            builder.set_private_key(&key).map_err(unfit)?;
+            builder.check_private_key().map_err(unfit)?;
         }
         Ok(Tls(builder.build()))
     }
@@ -60,6 +96,15 @@ impl Tls {
                 }
             }
         }
+    }
+}
+
+/// At least one.
+fn certificates(pem: &[u8], what: &str) -> Result<Vec<X509>, Error> {
+    match X509::stack_from_pem(pem) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(Error::Invalid(format!("cannot use {what}: there is no PEM certificate in the file"))),
+        Err(e) => Err(Error::Invalid(format!("cannot use {what}: {}", reason(&e)))),
     }
 }
 

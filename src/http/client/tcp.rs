@@ -7,6 +7,8 @@ use super::adapter::{buffers, carried, opaque};
 use crate::time::StopFlag;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use ureq::http;
 use ureq::unversioned::resolver::{self, ResolvedSocketAddrs};
@@ -45,7 +47,20 @@ fn unknown(error: &io::Error) -> String {
     text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_string()
 }
 
-pub(super) struct TcpConnector(pub StopFlag);
+/// Raised once a response has begun whose body has no end: from then on a wait for input ends after one slice
+/// with `WouldBlock`, and the next goes on from there.
+pub(super) type InSlices = Arc<AtomicBool>;
+
+pub(super) struct TcpConnector {
+    pub stop: StopFlag,
+    pub in_slices: InSlices,
+}
+
+impl TcpConnector {
+    pub fn new(stop: &StopFlag) -> Self {
+        TcpConnector { stop: stop.clone(), in_slices: InSlices::default() }
+    }
+}
 
 impl<In: transport::Transport> Connector<In> for TcpConnector {
     type Out = transport::Either<In, Tcp>;
@@ -64,9 +79,9 @@ impl<In: transport::Transport> Connector<In> for TcpConnector {
             let left = details.timeout.after.saturating_sub(started.elapsed());
             let limit = if position + 1 == details.addrs.len() { left } else { left / 2 };
             let limit = limit.max(SLICE);
-            match within(&self.0, limit, move || TcpStream::connect_timeout(&address, limit)) {
+            match within(&self.stop, limit, move || TcpStream::connect_timeout(&address, limit)) {
                 Ok(Ok(stream)) => {
-                    let tcp = Tcp::new(stream, self.0.clone(), details)?;
+                    let tcp = Tcp::new(stream, self, details)?;
                     return Ok(Some(transport::Either::B(tcp)));
                 }
                 Ok(Err(e)) => last = ureq::Error::Io(e),
@@ -83,14 +98,16 @@ pub(super) struct Tcp {
     stream: TcpStream,
     buffers: LazyBuffers,
     stop: StopFlag,
+    in_slices: InSlices,
 }
 
 impl Tcp {
-    fn new(stream: TcpStream, stop: StopFlag, details: &ConnectionDetails) -> io::Result<Self> {
+    fn new(stream: TcpStream, connector: &TcpConnector, details: &ConnectionDetails) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SLICE))?;
         stream.set_write_timeout(Some(SLICE))?;
-        Ok(Tcp { stream, buffers: buffers(details), stop })
+        let (stop, in_slices) = (connector.stop.clone(), connector.in_slices.clone());
+        Ok(Tcp { stream, buffers: buffers(details), stop, in_slices })
     }
 }
 
@@ -122,6 +139,17 @@ fn persist(
     }
 }
 
+/// A single `step`; `WouldBlock` if it moved nothing.
+fn slice(stop: &StopFlag, step: impl FnOnce() -> io::Result<usize>) -> Result<usize, ureq::Error> {
+    if stop.is_raised() {
+        return Err(carried(Error::Stopped));
+    }
+    step().map_err(|error| match error.kind() {
+        ErrorKind::TimedOut | ErrorKind::Interrupted => io::Error::from(ErrorKind::WouldBlock).into(),
+        _ => error.into(),
+    })
+}
+
 impl transport::Transport for Tcp {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
@@ -140,7 +168,10 @@ impl transport::Transport for Tcp {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         let room = self.buffers.input_append_buf();
-        let amount = persist(&self.stop, timeout.for_read(), || self.stream.read(room))?;
+        let amount = match self.in_slices.load(Ordering::Relaxed) {
+            true => slice(&self.stop, || self.stream.read(room))?,
+            false => persist(&self.stop, timeout.for_read(), || self.stream.read(room))?,
+        };
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }
