@@ -171,7 +171,11 @@ mod tests {
         let (sets, errors) = store.read_fleet_sets().unwrap();
         let mut sets: Vec<_> = sets.iter().map(|set| set.to_vec()).collect();
         sets.sort();
-        assert_eq!((sets, errors.len()), (vec![b"one".to_vec(), b"two".to_vec()], 1), "a renamed one is refused");
+        assert_eq!(
+            (sets, errors.len()),
+            (vec![b"one".to_vec(), b"two".to_vec()], 1),
+            "a renamed one is refused"
+        );
         assert!(store.read_fleet_set("c.test").is_err());
         store.remove_fleet_set("b.test").unwrap();
         assert!(store.read_fleet_set("b.test").unwrap().is_none());
