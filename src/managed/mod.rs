@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod fit;
 #[cfg(test)]
 pub mod fixture;
+pub mod fleet_requests;
 pub mod gate;
 pub mod handed_in;
 pub mod live_set;

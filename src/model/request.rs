@@ -155,7 +155,7 @@ impl Request {
 }
 
 /// The characters of a token (RFC 8555 §8.3).
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 128
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))

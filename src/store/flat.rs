@@ -19,6 +19,8 @@ const SIZE_MAX: u64 = 64 * 1024;
 /// Of a name: a temporary file has a longer name than its file, and a file system takes 255 bytes.
 const NAME_MAX: usize = 220;
 const SUFFIX: &str = ".json";
+/// What is asked of the process that replicates, among the requests for names: no name is written so.
+const FLEET_FILE: &str = "+fleet.json";
 
 impl<R: Rights> Store<R> {
     /// The file of each name, with a stamp that changes with it; in no order. Other files are passed over.
@@ -36,29 +38,34 @@ impl<R: Rights> Store<R> {
 
     /// `None` where there is no file. One that neither root nor the store's owner has written is an error.
     pub fn read_flat(&self, flat: Flat, name: &str) -> Result<Option<Value>, Error> {
-        let file = file_of(name)?;
-        let Some(folder) = self.layout.flat(flat)? else { return Ok(None) };
-        let Some(content) = folder.read_of_owner(&file, SIZE_MAX)? else { return Ok(None) };
-        let garbage = |reason: String| Error::garbage(&folder.path().join(&file), reason);
-        json::read(content).map(Some).map_err(garbage)
+        self.layout.read_flat(flat, &file_of(name)?)
+    }
+
+    /// What an operator asks of the process that replicates; the same rules hold for its file.
+    pub fn read_fleet_request(&self) -> Result<Option<Value>, Error> {
+        self.layout.read_flat(Flat::Requests, FLEET_FILE)
     }
 }
 
 impl StartStore {
     /// Replaces the file of a name.
     pub fn write_flat(&self, flat: Flat, name: &str, value: &Value) -> Result<(), Error> {
-        let file = file_of(name)?;
-        let folder = self.layout.flat_to_write(flat)?;
-        // Root writes for an ordinary user that starts httpd.
-        let uid = folder.uid()?;
-        let uid = (own_uid() == 0 && uid != 0).then_some(uid);
-        folder.write(&file, &json_bytes(value), Access { mode: Flat::FILE_MODE, uid, gid: None })
+        self.layout.write_flat(flat, &file_of(name)?, value)
     }
 
     /// Removes the file of a name; that there is none is fine.
     pub fn remove_flat(&self, flat: Flat, name: &str) -> Result<(), Error> {
         let file = file_of(name)?;
         self.layout.flat(flat)?.map_or(Ok(()), |folder| folder.remove(&file))
+    }
+
+    /// Replaces what is asked of the process that replicates.
+    pub fn write_fleet_request(&self, value: &Value) -> Result<(), Error> {
+        self.layout.write_flat(Flat::Requests, FLEET_FILE, value)
+    }
+
+    pub fn remove_fleet_request(&self) -> Result<(), Error> {
+        self.layout.flat(Flat::Requests)?.map_or(Ok(()), |folder| folder.remove(FLEET_FILE))
     }
 
     /// Removes the requests that nobody waits for any more, whatever has such a name, and what writers have
@@ -77,6 +84,21 @@ impl StartStore {
 }
 
 impl Layout {
+    fn read_flat(&self, flat: Flat, file: &str) -> Result<Option<Value>, Error> {
+        let Some(folder) = self.flat(flat)? else { return Ok(None) };
+        let Some(content) = folder.read_of_owner(file, SIZE_MAX)? else { return Ok(None) };
+        let garbage = |reason: String| Error::garbage(&folder.path().join(file), reason);
+        json::read(content).map(Some).map_err(garbage)
+    }
+
+    fn write_flat(&self, flat: Flat, file: &str, value: &Value) -> Result<(), Error> {
+        let folder = self.flat_to_write(flat)?;
+        // Root writes for an ordinary user that starts httpd.
+        let uid = folder.uid()?;
+        let uid = (own_uid() == 0 && uid != 0).then_some(uid);
+        folder.write(file, &json_bytes(value), Access { mode: Flat::FILE_MODE, uid, gid: None })
+    }
+
     /// `None` where an httpd of an earlier version has made the store.
     fn flat(&self, flat: Flat) -> Result<Option<Folder>, Error> {
         match self.open_flat(flat) {
@@ -189,6 +211,29 @@ mod tests {
         for bad in ["../a", "", ".hidden", "a/b", &format!("{}test", "a.".repeat(120))] {
             assert!(matches!(store.write_flat(Flat::Requests, bad, &json!({})), Err(Error::Name(_))));
         }
+    }
+
+    #[test]
+    fn what_is_asked_of_the_fleet_stands_among_requests_and_is_that_of_no_name() {
+        let (_dir, root, store) = store();
+        let worker = store.worker();
+        let before = worker.flat_stamp(Flat::Requests).unwrap();
+        assert_eq!(worker.read_fleet_request().unwrap(), None);
+        store.write_fleet_request(&json!({"id": 1})).unwrap();
+        assert_ne!(worker.flat_stamp(Flat::Requests).unwrap(), before);
+        assert_eq!(worker.read_fleet_request().unwrap(), Some(json!({"id": 1})));
+        assert!(names(&store, Flat::Requests).is_empty(), "an httpd without a fleet passes it over");
+        assert!(crate::names::normalize("+fleet").is_err());
+        if is_root() {
+            chown(root.join("requests/+fleet.json"), Some(1234), None).unwrap();
+            assert!(worker.read_fleet_request().is_err(), "a stranger has no say");
+        }
+        store.remove_fleet_request().unwrap();
+        store.remove_fleet_request().unwrap();
+        assert_eq!(worker.read_fleet_request().unwrap(), None);
+        store.write_fleet_request(&json!({"id": 2})).unwrap();
+        store.remove_old_requests(Duration::ZERO, Timestamp::from_unix(1)).unwrap();
+        assert_eq!(worker.read_fleet_request().unwrap(), None);
     }
 
     #[test]

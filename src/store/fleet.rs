@@ -8,7 +8,7 @@ use super::json::{self, json_bytes};
 use super::layout::{JSON_MAX, Layout};
 use super::lock::{Holder, holder_in, sign};
 use super::sealed::{Opened, make_folder_of};
-use super::{Error, Rights, StartStore, Store, WorkStore, setup};
+use super::{Error, Rights, Stamp, StartStore, Store, WorkStore, setup};
 use crate::crypto::sha256;
 use data_encoding::HEXLOWER;
 use serde_json::Value;
@@ -100,6 +100,11 @@ impl WorkStore {
 }
 
 impl<R: Rights> Store<R> {
+    /// Changes when what that child has told does; `None` where it has told nothing.
+    pub fn fleet_status_stamp(&self) -> Option<Stamp> {
+        self.layout.fleet().ok()?.stamp_of(STATUS_FILE)
+    }
+
     /// What the child that replicates the store has told last; `None` where there is none.
     pub fn read_fleet_status(&self) -> Result<Option<Value>, Error> {
         let folder = match self.layout.fleet() {

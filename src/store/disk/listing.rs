@@ -80,6 +80,12 @@ impl Folder {
         Ok(Stamp::of(&stat))
     }
 
+    /// The stamp of a plain file in here; `None` where there is none that could be looked at.
+    pub fn stamp_of(&self, name: &str) -> Option<Stamp> {
+        let stat = fs::statat(self.file.as_ref(), name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        FileType::from_raw_mode(stat.st_mode).is_file().then(|| Stamp::of(&stat))
+    }
+
     /// The plain files in here, each with its stamp. Temporary ones, links, and files removed meanwhile are
     /// left out.
     pub fn file_stamps(&self) -> Result<Vec<(String, Stamp)>, Error> {
