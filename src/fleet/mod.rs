@@ -3,15 +3,19 @@
 //! CA's challenges, all serve. The local store stays complete; what comes from the fleet is checked and
 //! written there like anything that this httpd has got itself. Nothing is served from the engine, and nothing
 //! waits for it but renewals. `member` is what renewals see of it (`managed::peers`). Imports run from `member` and
-//! `replicator` to `decide` and `local`, from there to `view` and `record`, and from these to `key` and
-//! `sealed`; `engine` knows none of them.
+//! `replicator` to `node`, from there to `local` and `decide`, from these to `view` and `record`, and from there to
+//! `key` and `sealed`; `engine` knows none of them.
 
 pub mod access;
 pub mod codec;
 pub mod decide;
 pub mod engine;
 pub mod key;
+pub mod local;
+pub mod member;
+pub mod node;
 pub mod record;
+pub mod replicator;
 pub mod sealed;
 pub mod secret;
 pub mod view;

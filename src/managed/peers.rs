@@ -179,6 +179,10 @@ pub trait Peers: Send + Sync {
     /// An OCSP response that this node has verified, by the file name that the store gives it.
     fn share_response(&self, name: &str, file: &str, response: &[u8]);
 
+    /// Writes a set of the fleet that this MD is to have into staging, if there is one. To be called by each look
+    /// at the MD before it reads anything there: so no look finds one half of a set. Never waits for the engine.
+    fn bring_in(&self, name: &str);
+
     /// The MDs, by name, that have something new since the last call: a set to bring into use, a lock that has
     /// gone. Never waits.
     fn take_news(&self) -> Vec<String>;

@@ -21,6 +21,8 @@ pub struct State {
     pub node: String,
     /// That of the process that wrote it.
     pub instance: String,
+    /// Where the store was: a copy of it is another node.
+    pub place: String,
     pub lease: Option<LeaseId>,
     /// Of the engine's data; empty before the first.
     pub epoch: String,
@@ -53,6 +55,7 @@ impl State {
         let mut out = Map::new();
         out.insert("node".into(), json!(self.node));
         out.insert("instance".into(), json!(self.instance));
+        out.insert("place".into(), json!(self.place));
         if let Some(LeaseId(lease)) = self.lease {
             out.insert("lease".into(), json!(lease));
         }
@@ -76,6 +79,7 @@ impl State {
         Some(State {
             node,
             instance: name_at(value, "instance").unwrap_or_default(),
+            place: name_at(value, "place").unwrap_or_default(),
             lease: number("lease").map(LeaseId),
             epoch: name_at(value, "epoch").unwrap_or_default(),
             applied: Revision(number("applied").unwrap_or_default()),

@@ -4,15 +4,14 @@
 //! nothing about the fleet. Imports `record`, and `managed` and `challenge` below.
 
 pub mod answers;
-pub mod saved;
 pub mod staged;
 pub mod stored;
 
+use super::decide::state::State as Saved;
 use super::record::Set;
 use crate::managed::peers::SharedAnswer;
 use crate::model::fleet_report::FleetReport;
 use crate::time::Timestamp;
-use saved::Saved;
 use serde_json::Value;
 
 /// What has become of a set of the fleet.
@@ -38,8 +37,8 @@ pub trait Local: Send + Sync {
     /// Where the store is: another one for a copy of it.
     fn place(&self) -> String;
 
-    /// What an earlier process has left; the default where there is none, or none that can be believed.
-    fn load(&self) -> Saved;
+    /// What an earlier process has left; `None` also where it cannot be believed.
+    fn load(&self) -> Option<Saved>;
 
     fn save(&self, saved: &Saved) -> Result<(), String>;
 
@@ -54,8 +53,11 @@ pub trait Local: Send + Sync {
     /// Writes a set into staging, from where it comes into use.
     fn stage(&self, name: &str, set: &Set, now: Timestamp) -> Result<Brought, String>;
 
-    /// Notes when the CA wants the certificates in use to be renewed.
-    fn note_renew_at(&self, name: &str, set: &Set, at: Timestamp, now: Timestamp);
+    /// The certificates in use: the latest notBefore and the earliest notAfter.
+    fn in_use(&self, name: &str) -> Option<(Timestamp, Timestamp)>;
+
+    /// Notes when the CA wants the certificates with these ids (RFC 9773 §4.1) to be renewed.
+    fn note_renew_at(&self, name: &str, ids: &[String], at: Timestamp, now: Timestamp);
 
     /// What operators have withdrawn on this machine since the last call, by MD.
     fn withdrawn(&self) -> Vec<(String, Value)>;

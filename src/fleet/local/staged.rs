@@ -128,14 +128,13 @@ fn ordered(md: &Md, set: &SharedSet) -> Md {
 pub fn note_renew_at(
     store: &WorkStore,
     name: &str,
-    set: &SharedSet,
+    ids: &[String],
     at: Timestamp,
     now: Timestamp,
 ) -> Result<(), Error> {
     let staging = Staging::new(store, name);
     let mut entries = staging.ari().unwrap_or_default();
     let at = Timestamp::from_unix(at.unix());
-    let ids: Vec<String> = set.certs.iter().filter_map(|cert| cert.chain.leaf().ari_cert_id()).collect();
     let is_known = |id: &String| {
         let known = entries.iter().find(|entry| entry.cert_id == *id);
         known.and_then(|entry| entry.advice.as_ref()).is_some_and(|advice| advice.renew_at == at)
@@ -144,10 +143,10 @@ pub fn note_renew_at(
         return Ok(());
     }
     for cert_id in ids {
-        entries.retain(|entry| entry.cert_id != cert_id);
+        entries.retain(|entry| entry.cert_id != *cert_id);
         let advice =
             ari::Advice { start: at, end: at, renew_at: at, explanation: None, checked: Timestamp::from_unix(now.unix()) };
-        entries.push(ari::Entry { cert_id, advice: Some(advice), next_check: now.plus(DAY / 4).ceil() });
+        entries.push(ari::Entry { cert_id: cert_id.clone(), advice: Some(advice), next_check: now.plus(DAY / 4).ceil() });
     }
     staging.save_ari(&entries)
 }

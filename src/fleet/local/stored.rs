@@ -3,9 +3,9 @@
 //! of `fleet/` that this store has not sealed.
 
 use super::answers::Answers;
-use super::saved::Saved;
 use super::{Brought, Local, staged};
 use crate::crypto::{self, PrivateKey};
+use crate::fleet::decide::state::State as Saved;
 use crate::fleet::key::Key;
 use crate::fleet::record::{Record, Set};
 use crate::managed::Managed;
@@ -92,7 +92,7 @@ impl Local for StoredLocal {
         lock(&self.held).as_ref().map(FleetLock::place).unwrap_or_default()
     }
 
-    fn load(&self) -> Saved {
+    fn load(&self) -> Option<Saved> {
         let content = self.store.read_fleet_state().unwrap_or_else(|error| {
             crate::log!(
                 Warn,
@@ -101,8 +101,8 @@ impl Local for StoredLocal {
             );
             None
         });
-        let json: Option<Value> = content.and_then(|content| serde_json::from_slice(&content).ok());
-        json.map(|json| Saved::from_json(&json)).unwrap_or_default()
+        let json: Value = serde_json::from_slice(&content?).ok()?;
+        Saved::from_json(&json)
     }
 
     fn save(&self, saved: &Saved) -> Result<(), String> {
@@ -138,8 +138,14 @@ impl Local for StoredLocal {
         staged::stage(&self.store, target, set, now).map_err(|error| error.advised())
     }
 
-    fn note_renew_at(&self, name: &str, set: &Set, at: Timestamp, now: Timestamp) {
-        if let Err(error) = staged::note_renew_at(&self.store, name, &set.set, at, now) {
+    fn in_use(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
+        let served = self.target(name)?.served();
+        let from = served.all().map(|cert| cert.not_before).max()?;
+        Some((from, served.all().map(|cert| cert.not_after).min()?))
+    }
+
+    fn note_renew_at(&self, name: &str, ids: &[String], at: Timestamp, now: Timestamp) {
+        if let Err(error) = staged::note_renew_at(&self.store, name, ids, at, now) {
             crate::log!(Warn, "md[{name}]: the CA's advice, which another node has got, cannot be saved: {error}");
         }
     }

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What renewals see of the fleet: `managed::peers` for this node. Locks, jobs, sets and answers are requests to
+//! the engine, made by the thread that renews; all else is left to the one that replicates. Decides nothing:
+//! `decide` does. Imports `node`.
+
+mod registering;
+mod turn;
+
+use super::decide::begin::{Begin, Situation, begin};
+use super::decide::{asks, cleanup, lease, presence};
+use super::engine::{Committed, Condition, Error, Revision, Transaction};
+use super::key::Key;
+use super::local::Brought;
+use super::node::state::{Posted, State};
+use super::node::{Failed, Node};
+use super::record::{Challenge, Hold, Lock, Ocsp, Record, Set};
+use crate::managed::peers::{Lost, Need, NotNow, Peers, Registering, SharedAnswer, Turn};
+use crate::model::RateLimit;
+use crate::time::Timestamp;
+use registering::Registers;
+use std::sync::Arc;
+use std::time::Duration;
+use turn::HeldTurn;
+
+/// Between two looks at what other nodes have acknowledged.
+const LOOK: Duration = Duration::from_millis(20);
+/// When to look again after the engine has not answered.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Of a request that failed while the lease is in force.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A lock that waits for its end is looked at as often: an engine may not tell.
+const LOCK_LOOK: Duration = Duration::from_secs(5);
+
+pub struct Member {
+    node: Arc<Node>,
+}
+
+impl Member {
+    pub fn new(node: Arc<Node>) -> Self {
+        Member { node }
+    }
+
+    fn decide(&self, name: &str, need: Need) -> Begin {
+        let (now, boot, in_use) = (self.node.now(), self.node.boot(), self.node.setup.local.in_use(name));
+        let state = self.node.state();
+        let known = state.known_nodes(name);
+        let place = asks::place(known.iter().map(String::as_str), !state.epoch.is_empty(), &state.me, name);
+        let situation = Situation {
+            name,
+            me: &state.me,
+            standing: state.standing(now, boot),
+            need,
+            in_use,
+            is_pending: state.pending.contains_key(name),
+            place,
+        };
+        begin(&situation, &state.view, now)
+    }
+
+    /// Takes the lock of an MD, if set and job are still those that are known. `None`: they are not, or it is
+    /// taken.
+    fn take_lock(&self, name: &str) -> Result<Option<HeldTurn>, Failed> {
+        let node = &self.node;
+        let key = Key::Lock(name.into());
+        let (lease, own, conditions) = {
+            let state = node.state();
+            let own = state.view.lock(name).filter(|lock| lock.value.node == state.me).map(|lock| lock.mark.created);
+            (state.lease, own, [Key::Set(name.into()), Key::Job(name.into())].map(|key| (state.view.mark(&key), key)))
+        };
+        let record = Record::Lock(Lock { node: node.written().node, since: node.now() });
+        let mut transaction = Transaction { when: vec![self.lock_condition(&key)?], then: Vec::new() };
+        for (mark, key) in conditions {
+            transaction.when.push(unchanged(node, &key, mark.map(|mark| mark.changed))?);
+        }
+        transaction.then.push(node.sealed(&key, &record, Some(lease))?);
+        let Committed::Done(at) = node.commit(&transaction)? else { return Ok(None) };
+        let token = own.unwrap_or(at);
+        node.note(&key, record, at, token, Some(lease));
+        Ok(Some(HeldTurn::held(node.clone(), name, token)))
+    }
+
+    /// The lock is free, or left by a process of this node before, or cannot be read.
+    fn lock_condition(&self, key: &Key) -> Result<Condition, Failed> {
+        let text = self.node.text(key)?;
+        let mark = self.node.state().view.mark(key);
+        Ok(match mark {
+            Some(mark) => Condition::ChangedAt(text, mark.changed),
+            None => Condition::Absent(text),
+        })
+    }
+
+    /// What the engine has of an MD now.
+    fn look_up(&self, name: &str) -> Result<(), Failed> {
+        let of = |key: fn(String) -> Key| self.node.look_up(&key(name.into()));
+        of(Key::Lock).and_then(|()| of(Key::Withdrawn)).and_then(|()| of(Key::Set)).and_then(|()| of(Key::Job))
+    }
+
+    /// As decided. `None`: what was known is not what the engine has.
+    fn try_begin(&self, name: &str, need: Need) -> Result<Option<Box<dyn Turn>>, NotNow> {
+        match self.decide(name, need) {
+            Begin::Solo => Ok(Some(Box::new(HeldTurn::solo(self.node.clone(), name)))),
+            Begin::Not(mut not_now) => {
+                if not_now.node.is_some() {
+                    not_now.until = not_now.until.min(self.node.now().plus(LOCK_LOOK));
+                    self.look_at_lock(name);
+                }
+                Err(not_now)
+            }
+            Begin::Lock if self.node.state().turns.get(name).is_some_and(|held| held.kept_until.is_none()) => {
+                Err(not_now(self.node.now().plus(AGAIN), "this process renews it already".into()))
+            }
+            Begin::Lock => match self.take_lock(name) {
+                Ok(Some(turn)) => Ok(Some(Box::new(turn))),
+                Ok(None) => Ok(None),
+                Err(failed) => Err(self.failed(failed)),
+            },
+        }
+    }
+
+    /// The end of a lease may be untold: then the next look finds the lock free.
+    fn look_at_lock(&self, name: &str) {
+        if let Err(failed) = self.node.look_up(&Key::Lock(name.into())) {
+            crate::log!(Debug, "md[{name}]: the fleet's lock cannot be looked at: {failed}");
+        }
+    }
+
+    fn failed(&self, failed: Failed) -> NotNow {
+        not_now(self.node.now().plus(AGAIN), format!("the fleet's lock cannot be taken: {failed}"))
+    }
+}
+
+fn not_now(until: Timestamp, reason: String) -> NotNow {
+    NotNow { until, reason, node: None }
+}
+
+/// The entry is as it is known to be.
+fn unchanged(node: &Node, key: &Key, changed: Option<Revision>) -> Result<Condition, Failed> {
+    let text = node.text(key)?;
+    Ok(changed.map_or_else(|| Condition::Absent(text.clone()), |at| Condition::ChangedAt(text.clone(), at)))
+}
+
+/// Repeats what may be repeated, while the lease is in force.
+fn persist<T>(node: &Node, what: &str, mut request: impl FnMut() -> Result<T, Failed>) -> Result<T, Lost> {
+    loop {
+        let failed = match request() {
+            Ok(done) => return Ok(done),
+            Err(failed) => failed,
+        };
+        let is_final = matches!(
+            failed,
+            Failed::Value(..) | Failed::Engine(Error::LeaseGone | Error::Denied(_) | Error::Invalid(_) | Error::Stopped)
+        );
+        let is_over = node.state().phase(node.boot()) < lease::Phase::Acting;
+        if is_final || is_over || node.setup.clock.sleep(PAUSE).is_err() {
+            return Err(Lost(format!("{what}: {failed}")));
+        }
+    }
+}
+
+impl Peers for Member {
+    fn is_ready(&self) -> bool {
+        self.node.state().is_ready(self.node.boot())
+    }
+
+    fn names_of_others(&self, name: &str) -> Vec<String> {
+        let state = self.node.state();
+        asks::names_of_others(&state.view, &state.me, name)
+    }
+
+    fn asks(&self, name: &str) -> bool {
+        let boot = self.node.boot();
+        let state = self.node.state();
+        match state.is_joined && state.away_since(boot).is_none() {
+            true => asks::asks(&state.view, &state.me, name),
+            // Without the engine, nobody asks for this node.
+            false => state.was_joined || boot >= state.began + AGAIN,
+        }
+    }
+
+    fn begin(&self, name: &str, need: &Need) -> Result<Box<dyn Turn>, NotNow> {
+        for _ in 0..3 {
+            if let Some(turn) = self.try_begin(name, *need)? {
+                return Ok(turn);
+            }
+            self.look_up(name).map_err(|failed| self.failed(failed))?;
+        }
+        Err(not_now(self.node.now().plus(AGAIN), "other nodes change what the fleet has of it".into()))
+    }
+
+    fn registering(&self, ca: &str, eab_kid: Option<&str>) -> Result<Box<dyn Registering>, Lost> {
+        Ok(Box::new(Registers::begin(self.node.clone(), ca, eab_kid)?))
+    }
+
+    fn present(&self, answer: &SharedAnswer) -> Result<(), Lost> {
+        let key = Key::challenge(answer);
+        let record = Record::Challenge(Challenge(answer.clone()));
+        let at = persist(&self.node, "the answer to a challenge cannot be given to the fleet", || {
+            let lease = self.node.state().lease;
+            let write = self.node.sealed(&key, &record, Some(lease))?;
+            match self.node.commit(&Transaction { when: Vec::new(), then: vec![write] })? {
+                Committed::Done(at) => Ok(at),
+                Committed::Refused => Err(Failed::Engine(Error::Garbled("an unconditional write was refused".into()))),
+            }
+        })?;
+        let mut state = self.node.state();
+        state.withdrawn_answers.remove(&key);
+        state.presented.insert(key, (answer.clone(), at));
+        Ok(())
+    }
+
+    fn await_presented(&self, name: &str) -> Vec<String> {
+        let begin = self.node.boot();
+        loop {
+            let behind = {
+                let state = self.node.state();
+                let of_md = state.presented.values().filter(|(answer, _)| answer.owner == name);
+                let latest = of_md.map(|(_, at)| *at).max().unwrap_or_default();
+                presence::behind(&state.view, &state.me, latest)
+            };
+            let is_over = self.node.boot().saturating_sub(begin) >= presence::PATIENCE;
+            if behind.is_empty() || is_over || self.node.setup.clock.sleep(LOOK).is_err() {
+                return behind;
+            }
+        }
+    }
+
+    fn withdraw_answers(&self, name: &str) {
+        let mut state = self.node.state();
+        let State { presented, withdrawn_answers, .. } = &mut *state;
+        let of_md = presented.iter().filter(|(_, (answer, _))| answer.owner == name);
+        withdrawn_answers.extend(of_md.map(|(key, _)| key.clone()));
+        drop(state);
+        self.node.wake();
+    }
+
+    fn hold(&self, limit: &RateLimit, name: Option<&str>) {
+        self.post(Posted::Hold(Hold { limit: limit.clone(), md: name.map(String::from) }));
+    }
+
+    fn holds(&self, now: Timestamp) -> Vec<(RateLimit, Option<String>)> {
+        cleanup::holds(&self.node.state().view, now)
+    }
+
+    fn share_renew_at(&self, name: &str, at: Timestamp) {
+        self.post(Posted::RenewAt { name: name.into(), at });
+    }
+
+    fn share_response(&self, name: &str, file: &str, response: &[u8]) {
+        self.post(Posted::Response(Ocsp { md: name.into(), file: file.into(), der: response.into() }));
+    }
+
+    fn bring_in(&self, name: &str) {
+        let (now, set) = {
+            let state = self.node.state();
+            if !state.pending.contains_key(name) {
+                return;
+            }
+            (self.node.now(), state.full_set(name))
+        };
+        let Some(set) = set else {
+            self.node.state().pending.remove(name);
+            return;
+        };
+        self.bring(name, &set, now);
+    }
+
+    fn take_news(&self) -> Vec<String> {
+        let boot = self.node.boot();
+        self.node.state().take_news(boot)
+    }
+}
+
+impl Member {
+    fn post(&self, posted: Posted) {
+        self.node.state().posted.push(posted);
+        self.node.wake();
+    }
+
+    /// Writes a set where it comes into use from, and notes that the store has it.
+    fn bring(&self, name: &str, set: &Set, now: Timestamp) {
+        let local = &self.node.setup.local;
+        let brought = match self.node.state().is_withdrawn(set, name, now) {
+            true => Ok(Brought::Refused("it was revoked, or replaced by an earlier one".into())),
+            false => local.stage(name, set, now),
+        };
+        match brought {
+            Ok(Brought::Staged) => {
+                if let Err(error) = local.keep_set(name, set) {
+                    crate::log!(Warn, "md[{name}]: which set of the fleet it has cannot be noted: {error}");
+                }
+                self.node.state().has_set(name, set);
+                self.node.wake();
+            }
+            Ok(Brought::Busy(who)) => {
+                crate::log!(Info, "md[{name}]: a set of the fleet waits for {who}, which is at work on it");
+            }
+            Ok(Brought::Refused(reason)) => {
+                let mut state = self.node.state();
+                state.pending.remove(name);
+                state.refuse(&Key::Set(name.into()), reason);
+            }
+            Err(error) => {
+                crate::log!(Error, "md[{name}]: the set of the fleet cannot be written, and is tried again: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The registration of an account that all nodes use: one registers, the others wait and find it.
+
+use super::{PAUSE, persist, unchanged};
+use crate::fleet::decide::lease::Phase;
+use crate::fleet::engine::{Committed, Condition, Error, Revision, Transaction, Write};
+use crate::fleet::key::Key;
+use crate::fleet::node::{Failed, Node};
+use crate::fleet::record::{Account, Lock, Record};
+use crate::managed::peers::{Lost, Registering, SharedAccount};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long one waits while another node registers.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(500);
+
+pub(super) struct Registers {
+    node: Arc<Node>,
+    hash: String,
+    /// `None`: the account was there.
+    token: Option<Revision>,
+    account: Option<SharedAccount>,
+}
+
+impl Registers {
+    pub(super) fn begin(node: Arc<Node>, ca: &str, eab_kid: Option<&str>) -> Result<Self, Lost> {
+        let hash = Key::account_hash(ca, eab_kid);
+        let mut registers = Registers { node, hash, token: None, account: None };
+        let begin = registers.node.boot();
+        loop {
+            registers.account = registers.known();
+            if registers.account.is_some() {
+                return Ok(registers);
+            }
+            let what = "the fleet's lock for a new account cannot be taken";
+            if let Some(token) = persist(&registers.node, what, || registers.take_lock())? {
+                registers.token = Some(token);
+                return Ok(registers);
+            }
+            if registers.node.boot().saturating_sub(begin) >= PATIENCE {
+                return Err(Lost(format!("another node has been registering an account at {ca} for a minute")));
+            }
+            let stopped = |stopped: crate::time::Stopped| Lost(stopped.to_string());
+            registers.node.setup.clock.sleep(LOOK).map_err(stopped)?;
+        }
+    }
+
+    fn known(&self) -> Option<SharedAccount> {
+        self.node.state().view.account(&self.hash).map(|account| account.value.0.clone())
+    }
+
+    fn lock(&self) -> Key {
+        Key::AccountLock(self.hash.clone())
+    }
+
+    fn key(&self) -> Key {
+        Key::Account(self.hash.clone())
+    }
+
+    /// `None`: another node has it, or has registered meanwhile.
+    fn take_lock(&self) -> Result<Option<Revision>, Failed> {
+        let node = &self.node;
+        let (lease, mark, is_own) = {
+            let state = node.state();
+            let lock = state.view.account_lock(&self.hash);
+            let is_own = lock.is_some_and(|lock| lock.value.node == state.me);
+            (state.lease, state.view.mark(&self.lock()), is_own)
+        };
+        // One of this node was left by a process before.
+        let mark = mark.filter(|_| is_own);
+        let record = Record::Lock(Lock { node: node.written().node, since: node.now() });
+        let account = node.state().view.mark(&self.key()).map(|mark| mark.changed);
+        let when = vec![
+            unchanged(node, &self.lock(), mark.map(|mark| mark.changed))?,
+            unchanged(node, &self.key(), account)?,
+        ];
+        let then = vec![node.sealed(&self.lock(), &record, Some(lease))?];
+        match node.commit(&Transaction { when, then })? {
+            Committed::Done(at) => {
+                let token = mark.map_or(at, |mark| mark.created);
+                node.note(&self.lock(), record, at, token, Some(lease));
+                Ok(Some(token))
+            }
+            Committed::Refused => {
+                node.look_up(&self.key())?;
+                node.look_up(&self.lock())?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn fence(&self, token: Revision) -> Result<Condition, Failed> {
+        Ok(Condition::CreatedAt(self.node.text(&self.lock())?, token))
+    }
+
+    fn try_publish(&self, account: &SharedAccount) -> Result<Committed, Failed> {
+        let (key, record) = (self.key(), Record::Account(Account(account.clone())));
+        let base = self.node.state().view.mark(&key).map(|mark| mark.changed);
+        let mut when = vec![unchanged(&self.node, &key, base)?];
+        let mut then = vec![self.node.sealed(&key, &record, None)?];
+        if let Some(token) = self.token {
+            when.push(self.fence(token)?);
+            then.push(Write::Delete { key: self.node.text(&self.lock())? });
+        }
+        let done = self.node.commit(&Transaction { when, then })?;
+        if let Committed::Done(at) = done {
+            let mark = crate::fleet::view::Mark { created: at, changed: at, lease: None };
+            let by = Some(self.node.written());
+            let mut state = self.node.state();
+            state.put(crate::fleet::view::Put { key, record, by, mark });
+            if self.token.is_some() {
+                state.view.gone(&self.lock(), at);
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl Registering for Registers {
+    fn account(&self) -> Option<SharedAccount> {
+        self.account.clone()
+    }
+
+    fn may_ask(&self) -> Result<(), Lost> {
+        loop {
+            if self.node.state().phase(self.node.boot()) == Phase::Fresh {
+                return Ok(());
+            }
+            match self.node.keep_alive() {
+                Ok(_) => {}
+                Err(error) => {
+                    let is_over = self.node.state().phase(self.node.boot()) < Phase::Acting;
+                    let is_final = matches!(error, Error::LeaseGone | Error::Stopped);
+                    if is_over || is_final || self.node.setup.clock.sleep(PAUSE).is_err() {
+                        return Err(Lost(format!("the lease of this node could not be confirmed: {error}")));
+                    }
+                }
+            }
+        }
+    }
+
+    fn publish(&self, account: &SharedAccount) -> Result<(), Lost> {
+        let what = "the new account cannot be given to the fleet";
+        match persist(&self.node, what, || self.try_publish(account))? {
+            Committed::Done(_) => Ok(()),
+            Committed::Refused => Err(Lost("another node has registered an account meanwhile".into())),
+        }
+    }
+}
+
+impl Drop for Registers {
+    fn drop(&mut self) {
+        let Some(token) = self.token else { return };
+        let release = || {
+            let key = self.lock();
+            let then = vec![Write::Delete { key: self.node.text(&key)? }];
+            if let Committed::Done(at) = self.node.commit(&Transaction { when: vec![self.fence(token)?], then })? {
+                self.node.state().view.gone(&key, at);
+            }
+            Ok::<_, Failed>(())
+        };
+        if let Err(failed) = release() {
+            crate::log!(Debug, "the fleet's lock for a new account cannot be released: {failed}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The renewal of one MD by this node: under the lock of the fleet, whose creation is the fencing token of all
+//! that it writes, or alone while the engine is away. A lease that has ended, another set in force, or a lock
+//! that is another's ends it.
+
+use super::{PAUSE, persist, unchanged};
+use crate::fleet::decide::lease::Phase;
+use crate::fleet::decide::rank::{Rank, next_generation};
+use crate::fleet::engine::{Committed, Condition, Error, Revision, Transaction, Write};
+use crate::fleet::key::Key;
+use crate::fleet::node::state::{Held, State};
+use crate::fleet::node::{Failed, Node};
+use crate::fleet::record::{Job, Record, Set};
+use crate::managed::peers::{Lost, SharedJob, SharedSet, Turn};
+use crate::time::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long after its next try a lock is kept for a renewal that goes on.
+const KEPT: Duration = Duration::from_secs(600);
+
+pub(super) struct HeldTurn {
+    node: Arc<Node>,
+    name: String,
+    /// `None`: this node is alone.
+    token: Option<Revision>,
+    /// The set in force when the turn began.
+    base: Option<Rank>,
+    job: Option<SharedJob>,
+    /// The lock is gone, or goes on to be held.
+    is_over: AtomicBool,
+}
+
+impl HeldTurn {
+    pub(super) fn solo(node: Arc<Node>, name: &str) -> Self {
+        crate::log!(
+            Notice,
+            "md[{name}]: the engine of the fleet is away, and this node renews by itself"
+        );
+        HeldTurn { node, name: name.into(), token: None, base: None, job: None, is_over: AtomicBool::new(true) }
+    }
+
+    pub(super) fn held(node: Arc<Node>, name: &str, token: Revision) -> Self {
+        let (base, job) = {
+            let mut state = node.state();
+            state.turns.insert(name.into(), Held { token, kept_until: None });
+            (state.rank_in_force(name), state.view.job(name).map(|job| job.value.0.clone()))
+        };
+        HeldTurn { node, name: name.into(), token: Some(token), base, job, is_over: AtomicBool::new(false) }
+    }
+
+    fn key(&self, of: fn(String) -> Key) -> Key {
+        of(self.name.clone())
+    }
+
+    /// Whether the view shows that the lock is another's, or that another set is in force.
+    fn check(&self, token: Revision) -> Result<(), Lost> {
+        let state = self.node.state();
+        let is_ours = match state.view.mark(&self.key(Key::Lock)) {
+            Some(mark) => mark.created == token,
+            // The watch may not have told of the lock yet.
+            None => state.view.revision() < token,
+        };
+        if !is_ours {
+            return Err(self.lost("the lock of the fleet is this node's no more: its lease has ended"));
+        }
+        if state.rank_in_force(&self.name) > self.base {
+            return Err(self.lost("another set of the fleet has come into force"));
+        }
+        Ok(())
+    }
+
+    fn lost(&self, reason: &str) -> Lost {
+        Lost(format!("{reason}; what was renewed stays in staging, unserved"))
+    }
+
+    /// Under the fencing token.
+    fn fence(&self, token: Revision) -> Result<Condition, Failed> {
+        Ok(Condition::CreatedAt(self.node.text(&self.key(Key::Lock))?, token))
+    }
+
+    fn try_save(&self, token: Revision, job: &SharedJob) -> Result<Committed, Failed> {
+        let (key, record) = (self.key(Key::Job), Record::Job(Job(job.clone())));
+        let write = self.node.sealed(&key, &record, None)?;
+        let done = self.node.commit(&Transaction { when: vec![self.fence(token)?], then: vec![write] })?;
+        if let Committed::Done(at) = done {
+            self.node.note(&key, record, at, at, None);
+        }
+        Ok(done)
+    }
+
+    /// The set as the engine has it, if it still is the one that the turn began with, and the next generation.
+    fn next(&self, state: &State) -> Result<(Option<Revision>, u64), Lost> {
+        let in_force = state.rank_in_force(&self.name);
+        if in_force > self.base {
+            return Err(self.lost("another set of the fleet has come into force"));
+        }
+        let highest = state.ranks.get(&self.name).map(|rank| rank.generation).unwrap_or_default();
+        let generation = next_generation(in_force.map(|rank| rank.generation), highest.max(state.highest(&self.name)));
+        Ok((state.view.mark(&self.key(Key::Set)).map(|mark| mark.changed), generation))
+    }
+
+    fn try_publish(&self, token: Revision, set: &SharedSet) -> Result<Published, Failed> {
+        let (base, set) = {
+            let state = self.node.state();
+            match self.next(&state) {
+                Ok((base, generation)) => {
+                    (base, Set { set: set.clone(), generation, published: self.node.now() })
+                }
+                Err(lost) => return Ok(Published::Lost(lost)),
+            }
+        };
+        if self.node.state().is_withdrawn(&set, &self.name, self.node.now()) {
+            return Ok(Published::Lost(self.lost("an operator has withdrawn these certificates")));
+        }
+        let (key, record) = (self.key(Key::Set), Record::Set(set.clone()));
+        let keys = [self.node.text(&self.key(Key::Job))?, self.node.text(&self.key(Key::Lock))?];
+        let then = std::iter::once(self.node.sealed(&key, &record, None)?)
+            .chain(keys.map(|key| Write::Delete { key }))
+            .collect();
+        let when = vec![self.fence(token)?, unchanged(&self.node, &key, base)?];
+        match self.node.commit(&Transaction { when, then })? {
+            Committed::Done(at) => {
+                let is_new = base.is_none();
+                let created = self.node.state().view.mark(&key).filter(|_| !is_new).map_or(at, |mark| mark.created);
+                self.node.note(&key, record, at, created, None);
+                Ok(Published::Done(Box::new(set)))
+            }
+            Committed::Refused => Ok(Published::Refused),
+        }
+    }
+
+    /// The set is in force here as well.
+    fn note_published(&self, set: &Set) {
+        if let Err(error) = self.node.setup.local.keep_set(&self.name, set) {
+            crate::log!(Warn, "md[{}]: which set of the fleet it has cannot be noted: {error}", self.name);
+        }
+        let mut state = self.node.state();
+        state.has_set(&self.name, set);
+        state.turns.remove(&self.name);
+        self.is_over.store(true, Ordering::SeqCst);
+        drop(state);
+        self.node.wake();
+    }
+
+    fn publish_solo(&self, set: &SharedSet) {
+        let generation = {
+            let state = self.node.state();
+            let in_force = state.rank_in_force(&self.name).map(|rank| rank.generation);
+            let own = state.ranks.get(&self.name).map(|rank| rank.generation).unwrap_or_default();
+            next_generation(in_force, own.max(state.highest(&self.name)))
+        };
+        self.note_published(&Set { set: set.clone(), generation, published: self.node.now() });
+    }
+
+    /// The publication was refused, or its answer was lost before: whether the engine has this set.
+    fn is_published(&self, set: &SharedSet) -> Result<Option<Set>, Failed> {
+        self.node.look_up(&self.key(Key::Set))?;
+        let state = self.node.state();
+        let leaves = |set: &SharedSet| {
+            set.certs.iter().map(|cert| cert.chain.leaf().sha256_fingerprint()).collect::<Vec<_>>()
+        };
+        Ok(state.full_set(&self.name).filter(|known| leaves(&known.set) == leaves(set)))
+    }
+
+    fn release(&self, token: Revision) -> Result<(), Failed> {
+        let key = self.key(Key::Lock);
+        let then = vec![Write::Delete { key: self.node.text(&key)? }];
+        if let Committed::Done(at) = self.node.commit(&Transaction { when: vec![self.fence(token)?], then })? {
+            self.node.state().view.gone(&key, at);
+        }
+        Ok(())
+    }
+}
+
+enum Published {
+    Done(Box<Set>),
+    Refused,
+    Lost(Lost),
+}
+
+impl Turn for HeldTurn {
+    fn is_solo(&self) -> bool {
+        self.token.is_none()
+    }
+
+    fn job(&self) -> Option<&SharedJob> {
+        self.job.as_ref()
+    }
+
+    fn may_ask(&self) -> Result<(), Lost> {
+        let Some(token) = self.token else { return Ok(()) };
+        self.check(token)?;
+        loop {
+            if self.node.state().phase(self.node.boot()) == Phase::Fresh {
+                return self.check(token);
+            }
+            match self.node.keep_alive() {
+                Ok(_) => {}
+                Err(error @ (Error::LeaseGone | Error::Stopped)) => return Err(self.lost(&error.to_string())),
+                Err(error) if self.node.state().phase(self.node.boot()) < Phase::Acting => {
+                    return Err(self.lost(&format!("the lease of this node could not be confirmed: {error}")));
+                }
+                Err(error) => {
+                    crate::log!(Debug, "md[{}]: the lease of this node is not confirmed: {error}", self.name);
+                    self.node.setup.clock.sleep(PAUSE).map_err(|stopped| self.lost(&stopped.to_string()))?;
+                }
+            }
+        }
+    }
+
+    fn save(&self, job: &SharedJob) -> Result<(), Lost> {
+        let Some(token) = self.token else { return Ok(()) };
+        self.check(token)?;
+        let what = "how far the renewal has come cannot be saved in the fleet";
+        match persist(&self.node, what, || self.try_save(token, job))? {
+            Committed::Done(_) => Ok(()),
+            Committed::Refused => Err(self.lost("the lock of the fleet is this node's no more")),
+        }
+    }
+
+    fn publish(&self, set: &SharedSet) -> Result<(), Lost> {
+        let Some(token) = self.token else {
+            self.publish_solo(set);
+            return Ok(());
+        };
+        let what = "the new certificates cannot be given to the fleet";
+        for _ in 0..3 {
+            match persist(&self.node, what, || self.try_publish(token, set))? {
+                Published::Done(set) => {
+                    self.note_published(&set);
+                    return Ok(());
+                }
+                Published::Lost(lost) => return Err(lost),
+                Published::Refused => {}
+            }
+            if let Some(known) = persist(&self.node, what, || self.is_published(set))? {
+                self.note_published(&known);
+                return Ok(());
+            }
+            persist(&self.node, what, || self.node.look_up(&self.key(Key::Lock)))?;
+            self.check(token)?;
+        }
+        Err(self.lost("other nodes change what the fleet has of it"))
+    }
+
+    fn keep(self: Box<Self>) {
+        if let Some(token) = self.token {
+            let mut state = self.node.state();
+            let next = state.view.job(&self.name).and_then(|job| job.value.0.next_try);
+            let until: Timestamp = next.unwrap_or_default().max(self.node.now()).plus(KEPT);
+            if state.turns.get(&self.name).is_some_and(|held| held.token == token) {
+                state.turns.insert(self.name.clone(), Held { token, kept_until: Some(until) });
+                self.is_over.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+impl Drop for HeldTurn {
+    fn drop(&mut self) {
+        let Some(token) = self.token.filter(|_| !self.is_over.load(Ordering::SeqCst)) else { return };
+        if self.node.setup.clock.is_stopped() {
+            // The next process goes on.
+            return;
+        }
+        {
+            let mut state = self.node.state();
+            if state.turns.get(&self.name).is_some_and(|held| held.token == token) {
+                state.turns.remove(&self.name);
+            }
+        }
+        if let Err(failed) = self.release(token) {
+            crate::log!(Debug, "md[{}]: the lock of the fleet cannot be released: {failed}", self.name);
+            let mut state = self.node.state();
+            state.turns.insert(self.name.clone(), Held { token, kept_until: Some(Timestamp::default()) });
+        }
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//! This node of the fleet, as its renewals (`member`) and the thread that replicates its store (`replicator`)
+//! share it: the engine, the local store, and what is known. The state is locked for work in memory alone, never
+//! over a request. Decides nothing; imports `local`, `view` and `codec`.
+
+pub mod state;
+
+use super::codec::Codec;
+use super::decide::lease::Boot;
+use super::engine::{Alive, Committed, Engine, Entry, Error, LeaseId, Revision, Transaction, Write};
+use super::key::Key;
+use super::local::Local;
+use super::record::{NodeMd, Record, Written};
+use super::sealed::{Flaw, Secrets};
+use super::view::{Mark, Put};
+use crate::sync::lock;
+use crate::time::{Clock, Timestamp};
+use state::State;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What a node is made of.
+#[derive(Clone)]
+pub struct Setup {
+    pub engine: Arc<dyn Engine>,
+    pub local: Arc<dyn Local>,
+    pub clock: Arc<dyn Clock>,
+    pub secrets: Secrets,
+    /// In the engine's URL.
+    pub prefix: String,
+    /// For people.
+    pub name: String,
+    /// Of mod_md.
+    pub version: String,
+    /// The MDs that this httpd renews.
+    pub mds: Vec<NodeMd>,
+}
+
+pub struct Node {
+    pub setup: Setup,
+    state: Mutex<State>,
+    /// Whether there is something to do for the thread that replicates.
+    woken: Mutex<bool>,
+    wakes: Condvar,
+}
+
+/// Why a request came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failed {
+    #[error("{0}")]
+    Engine(#[from] Error),
+    #[error("the value of {0:?} {1}")]
+    Value(Key, Flaw),
+    /// What the fleet has was not read yet.
+    #[error("the fleet's data was not read yet")]
+    NotJoined,
+}
+
+impl Node {
+    pub fn new(setup: Setup) -> Self {
+        let began = setup.clock.boot();
+        let own = setup.mds.iter().map(|md| md.name.clone());
+        let state = Mutex::new(State::new(own, began));
+        Node { setup, state, woken: Mutex::default(), wakes: Condvar::new() }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.setup.clock.now()
+    }
+
+    pub fn boot(&self) -> Boot {
+        self.setup.clock.boot()
+    }
+
+    /// Never held over a request.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// There is something to do for the thread that replicates.
+    pub fn wake(&self) {
+        *lock(&self.woken) = true;
+        self.wakes.notify_all();
+    }
+
+    /// Waits until then, or until there is something to do; a tenth of a second at most.
+    pub fn rest(&self, until: Boot) {
+        const SLICE: Duration = Duration::from_millis(100);
+        let left = until.saturating_sub(self.boot()).min(SLICE);
+        let woken = lock(&self.woken);
+        if *woken || left.is_zero() {
+            return;
+        }
+        drop(self.wakes.wait_timeout(woken, left).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether there was something to do since the last call.
+    pub fn take_wake(&self) -> bool {
+        std::mem::take(&mut *lock(&self.woken))
+    }
+
+    /// Makes a request, and counts it.
+    pub fn ask<T>(&self, request: impl FnOnce(&dyn Engine) -> Result<T, Error>) -> Result<T, Error> {
+        let answer = request(self.setup.engine.as_ref());
+        let mut state = self.state();
+        match &answer {
+            Ok(_) => state.requests_ok += 1,
+            Err(Error::Stopped) => {}
+            Err(error) => {
+                state.requests_failed += 1;
+                state.problem = Some(error.to_string());
+            }
+        }
+        answer
+    }
+
+    /// Confirms the lease. The time of the call counts.
+    pub fn keep_alive(&self) -> Result<Alive, Error> {
+        let sent = self.boot();
+        let lease = {
+            let mut state = self.state();
+            state.tried = Some(sent);
+            state.lease
+        };
+        let answer = self.ask(|engine| engine.keep_alive(lease));
+        let mut state = self.state();
+        if state.lease == lease {
+            match &answer {
+                Ok(_) => state.kept = state.kept.max(Some(sent)),
+                Err(Error::LeaseGone) => state.kept = None,
+                Err(_) => {}
+            }
+        }
+        answer
+    }
+
+    /// Carries out a transaction, and notes what it shows about the lease and the engine.
+    pub fn commit(&self, transaction: &Transaction) -> Result<Committed, Error> {
+        let answer = self.ask(|engine| engine.commit(transaction));
+        if let Err(Error::LeaseGone) = answer {
+            self.state().kept = None;
+            self.wake();
+        }
+        answer
+    }
+
+    /// Needed for everything that is written.
+    pub fn codec(&self) -> Result<Codec, Failed> {
+        self.state().codec.clone().ok_or(Failed::NotJoined)
+    }
+
+    /// The text of a key in the engine.
+    pub fn text(&self, key: &Key) -> Result<String, Failed> {
+        self.codec()?.text(key).map_err(|flaw| Failed::Value(key.clone(), flaw))
+    }
+
+    /// A value of this node, sealed.
+    pub fn sealed(&self, key: &Key, record: &Record, lease: Option<LeaseId>) -> Result<Write, Failed> {
+        let failed = |flaw| Failed::Value(key.clone(), flaw);
+        let (codec, by) = (self.codec()?, self.written());
+        let value = codec.seal(key, record, &by).map_err(failed)?;
+        Ok(Write::Put { key: codec.text(key).map_err(failed)?, value, lease })
+    }
+
+    /// By this node, now.
+    pub fn written(&self) -> Written {
+        Written { node: self.state().me.clone(), at: self.now() }
+    }
+
+    /// Reads an entry as it is now into the view.
+    pub fn look_up(&self, key: &Key) -> Result<(), Failed> {
+        let text = self.text(key)?;
+        match self.ask(|engine| engine.get(&text))? {
+            Some(entry) => self.state().take_entry(&entry),
+            None => {
+                let mut state = self.state();
+                let last = state.view.mark(key).map(|mark| mark.changed);
+                if let Some(last) = last {
+                    state.gone(key, last);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what this node has written. The watch tells it as well, later.
+    pub fn note(&self, key: &Key, record: Record, at: Revision, created: Revision, lease: Option<LeaseId>) {
+        let by = Some(self.written());
+        let mark = Mark { created, changed: at, lease };
+        self.state().view.put(Put { key: key.clone(), record, by, mark });
+    }
+}
+
+/// When an entry was written, as the engine tells.
+pub fn mark_of(entry: &Entry) -> Mark {
+    Mark { created: entry.created, changed: entry.changed, lease: entry.lease }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Follows the engine's history: a watch and what it has told. In a child a thread of its own waits for it, in a
+//! simulation each step looks.
+
+use crate::fleet::engine::{Change, Engine, Error, Revision, Watch};
+use crate::fleet::node::Node;
+use crate::sync::lock;
+use crate::time::StopFlag;
+use std::sync::{Arc, Mutex};
+
+/// Changes, and the revision up to which they are complete.
+pub type Told = (Vec<Change>, Revision);
+
+pub trait Feed: Send {
+    /// Follows the history from the revision after `after`, in the place of what it followed before.
+    fn follow(&mut self, after: Revision) -> Result<(), Error>;
+
+    /// What was told since the last call. Never waits.
+    fn take(&mut self) -> Result<Vec<Told>, Error>;
+
+    fn stop(&mut self);
+}
+
+/// Looks at each call.
+pub struct Inline {
+    engine: Arc<dyn Engine>,
+    watch: Option<Box<dyn Watch>>,
+}
+
+impl Inline {
+    /// For engines whose watch does not wait.
+    pub fn new(engine: Arc<dyn Engine>) -> Self {
+        Inline { engine, watch: None }
+    }
+}
+
+impl Feed for Inline {
+    fn follow(&mut self, after: Revision) -> Result<(), Error> {
+        self.watch = Some(self.engine.watch(after)?);
+        Ok(())
+    }
+
+    fn take(&mut self) -> Result<Vec<Told>, Error> {
+        match &mut self.watch {
+            Some(watch) => watch.next().map(|told| vec![told]),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.watch = None;
+    }
+}
+
+/// What a thread that follows has told.
+#[derive(Default)]
+struct Inbox {
+    /// Of the watch in force: what an earlier one tells is dropped.
+    number: u64,
+    told: Vec<Told>,
+    error: Option<Error>,
+}
+
+/// Followed by a thread of its own.
+pub struct Threaded {
+    node: Arc<Node>,
+    stop: StopFlag,
+    inbox: Arc<Mutex<Inbox>>,
+}
+
+impl Threaded {
+    pub fn new(node: Arc<Node>, stop: StopFlag) -> Self {
+        Threaded { node, stop, inbox: Arc::default() }
+    }
+}
+
+impl Feed for Threaded {
+    fn follow(&mut self, after: Revision) -> Result<(), Error> {
+        let number = {
+            let mut inbox = lock(&self.inbox);
+            *inbox = Inbox { number: inbox.number + 1, ..Inbox::default() };
+            inbox.number
+        };
+        let watch = self.node.setup.engine.watch(after)?;
+        let (node, inbox, stop) = (self.node.clone(), self.inbox.clone(), self.stop.clone());
+        let run = move || listen(watch, &node, &inbox, number, &stop);
+        match self.stop.spawn("md-fleet-watch", run) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Error::Stopped),
+            Err(error) => Err(Error::Unreachable(format!("no thread can be started: {error}"))),
+        }
+    }
+
+    fn take(&mut self) -> Result<Vec<Told>, Error> {
+        let mut inbox = lock(&self.inbox);
+        let told = std::mem::take(&mut inbox.told);
+        match inbox.error.take() {
+            // What came before it counts.
+            Some(error) if told.is_empty() => Err(error),
+            error => {
+                inbox.error = error;
+                Ok(told)
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        let mut inbox = lock(&self.inbox);
+        *inbox = Inbox { number: inbox.number + 1, ..Inbox::default() };
+    }
+}
+
+/// Hands over what the watch tells, until another one is in force.
+fn listen(mut watch: Box<dyn Watch>, node: &Node, inbox: &Mutex<Inbox>, number: u64, stop: &StopFlag) {
+    while !stop.is_raised() {
+        let next = watch.next();
+        let mut inbox = lock(inbox);
+        if inbox.number != number {
+            return;
+        }
+        match next {
+            Ok((changes, revision)) => {
+                let is_news = !changes.is_empty();
+                inbox.told.push((changes, revision));
+                drop(inbox);
+                if is_news {
+                    node.wake();
+                }
+            }
+            Err(error) => {
+                inbox.error = Some(error);
+                drop(inbox);
+                node.wake();
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The thread of a child that replicates. It ends within a tenth of a second once the child stops, but for a
+//! request that is under way.
+
+use super::Replicator;
+use super::feed::Threaded;
+use crate::fleet::engine::Engine;
+use crate::fleet::node::Node;
+use crate::time::StopFlag;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long the end of a child may wait for the engine to end the lease.
+pub const FAREWELL: Duration = Duration::from_millis(400);
+
+/// A child that replicates.
+pub struct Running {
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How the process ends, as far as it is known.
+#[derive(Clone, Default)]
+pub struct Ending(Arc<AtomicBool>);
+
+impl Ending {
+    /// httpd ends, and no other child follows: the lease is to end.
+    pub fn announce_last(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn is_last(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// `farewell`: makes the engine that ends the lease, which no stop cuts short.
+pub fn start(
+    node: Arc<Node>,
+    stop: StopFlag,
+    ending: Ending,
+    farewell: impl FnOnce() -> Option<Arc<dyn Engine>> + Send + 'static,
+) -> io::Result<Running> {
+    let flag = stop.clone();
+    let thread = stop.spawn("md-fleet", move || {
+        let feed = Box::new(Threaded::new(node.clone(), flag.clone()));
+        let mut replicator = Replicator::new(node.clone(), feed);
+        while !flag.is_raised() {
+            let until = replicator.step();
+            while !flag.is_raised() && !node.take_wake() && node.boot() < until {
+                node.rest(until);
+            }
+        }
+        let engine = if ending.is_last() { farewell() } else { None };
+        replicator.stop(engine.as_deref());
+    })?;
+    Ok(Running { thread })
+}
+
+impl Running {
+    /// The stop flag is raised: waits until the thread has seen it.
+    pub fn stop(self) {
+        if let Some(thread) = self.thread {
+            // A panic at this point changes nothing for the next child.
+            let _ = thread.join();
+        }
+    }
+}
