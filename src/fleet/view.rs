@@ -5,6 +5,8 @@
 //! nothing. `read` has what it tells. Imports `key`, `record` and `nodes`; pure.
 
 mod entry;
+#[cfg(test)]
+pub mod fixture;
 pub mod nodes;
 mod read;
 
@@ -219,3 +221,6 @@ impl View {
 fn is_awaited(key: &Key) -> bool {
     !matches!(key, Key::Node(_) | Key::Applied(_) | Key::Lock(_) | Key::AccountLock(_))
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,11 @@ impl Nodes {
         md
     }
 
+    #[cfg(test)]
+    pub fn shared_mds(&self) -> usize {
+        self.mds.len()
+    }
+
     fn sweep(&mut self) {
         self.mds.retain(|md| Arc::strong_count(md) > 1);
     }
