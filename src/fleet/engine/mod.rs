@@ -9,6 +9,7 @@
 //! whatever the server sends.
 
 pub mod bounds;
+pub mod etcd;
 
 use crate::time::Timestamp;
 use std::time::Duration;
