@@ -5,7 +5,7 @@
 use super::saved_order::SavedOrder;
 use crate::crypto::PrivateKey;
 use crate::crypto::cert::Chain;
-use crate::model::{KeySpec, RateLimit};
+use crate::model::{KeySpec, RateLimit, RetryState};
 use crate::time::Timestamp;
 use serde_json::Value;
 
@@ -42,6 +42,8 @@ pub struct SharedJob {
     pub order: Option<SavedOrder>,
     /// The keys of this order, in the order of its certificates.
     pub keys: Vec<(KeySpec, PrivateKey)>,
+    /// Certificates that earlier orders of the same renewal have got: an MD with two kinds of keys has two orders.
+    pub certs: Vec<SharedCert>,
     /// For people.
     pub step: String,
     /// In a row.
@@ -49,6 +51,9 @@ pub struct SharedJob {
     pub next_try: Option<Timestamp>,
     /// What went wrong last, in the CA's words where it said so.
     pub problem: Option<String>,
+    /// How often the CA in turn has failed, and which validations: the limits of CAs count them for all nodes
+    /// together.
+    pub retry_state: RetryState,
 }
 
 /// An account at a CA that all nodes use.
@@ -89,7 +94,8 @@ pub struct NotNow {
 #[error("{0}")]
 pub struct Lost(pub String);
 
-/// The renewal of one MD by this node. Dropped, the next one may begin, here or elsewhere.
+/// The renewal of one MD by this node. Dropped, the next one may begin, here or elsewhere. In a solo turn every
+/// call is made as in any other; `may_ask` and `save` then answer `Ok`, and `publish` notes the generation.
 pub trait Turn: Send + Sync {
     /// Whether the engine is away, and this node renews by itself.
     fn is_solo(&self) -> bool;
@@ -108,7 +114,8 @@ pub trait Turn: Send + Sync {
     /// Has all nodes serve this set, which ends the fleet's job for the MD.
     fn publish(&self, set: &SharedSet) -> Result<(), Lost>;
 
-    /// The CA is at work: the next look is this node's as well, for as long as its lease holds.
+    /// The CA is at work, or the process ends: the next look is this node's as well, for as long as its lease
+    /// holds.
     fn keep(self: Box<Self>);
 }
 

@@ -151,21 +151,50 @@ impl Waiting {
     }
 }
 
-/// A renewal that is due but would exceed a rate limit of the CA.
+/// A renewal that is due but would exceed a rate limit of the CA, or that another node makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldBack {
     pub reason: String,
     pub until: Timestamp,
+    pub by: HeldBy,
+}
+
+/// What holds a renewal back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HeldBy {
+    /// What CAs allow.
+    #[default]
+    Limits,
+    /// The other nodes of a fleet; the one that renews, by its name.
+    Fleet(Option<String>),
 }
 
 impl HeldBack {
+    /// By what CAs allow.
+    pub fn new(reason: impl Into<String>, until: Timestamp) -> Self {
+        HeldBack { reason: reason.into(), until, by: HeldBy::Limits }
+    }
+
+    /// Whether other nodes of a fleet are why.
+    pub fn is_by_fleet(&self) -> bool {
+        matches!(self.by, HeldBy::Fleet(_))
+    }
+
     fn to_json(&self) -> Value {
-        json!({"reason": self.reason, "until": self.until.to_http_date()})
+        let mut out = json!({"reason": self.reason, "until": self.until.to_http_date()});
+        if let HeldBy::Fleet(node) = &self.by {
+            (out["by"], out["node"]) = (json!("fleet"), json!(node));
+        }
+        out
     }
 
     fn from_json(value: &Value) -> Option<Self> {
         let reason = bounded::text_at(value, "reason", TEXT_MAX)?;
-        Some(HeldBack { reason, until: date(value.get("until"))? })
+        let by = match value.get("by").and_then(Value::as_str) {
+            Some("fleet") => HeldBy::Fleet(bounded::name_at(value, "node")),
+            _ => HeldBy::Limits,
+        };
+        Some(HeldBack { reason, until: date(value.get("until"))?, by })
     }
 }
 
@@ -383,8 +412,7 @@ mod tests {
             next: Some(Timestamp::from_unix(1_650_000_060)),
             records: vec!["_validation-persist.a.test. TXT \"ca.test\"".into()],
         });
-        job.held_back =
-            Some(HeldBack { reason: "enough".into(), until: Timestamp::from_unix(1_750_000_000) });
+        job.held_back = Some(HeldBack::new("enough", Timestamp::from_unix(1_750_000_000)));
         job.last = Outcome { status: status::REFUSED, detail: Some("x".into()), ..Outcome::default() };
         job.note(Timestamp::from_unix(1_600_000_000), "progress", None, Some("Creating new order".into()));
         let mut stored = job.to_json();

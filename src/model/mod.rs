@@ -23,7 +23,7 @@ pub use dns_service::{DnsService, DnsZone};
 pub use dns01::Dns01;
 pub use fleet_report::{FleetReport, Renewing, ReportedNode};
 pub use fleet_request::{FleetOp, FleetRequest};
-pub use job::{HeldBack, Job, LogEntry, Outcome, Trial, Waiting};
+pub use job::{HeldBack, HeldBy, Job, LogEntry, Outcome, Trial, Waiting};
 pub use key_spec::KeySpec;
 pub use md::{Ca, Eab, Md, State};
 pub use modes::{NotRenewed, RenewMode, RequireHttps};

@@ -64,7 +64,7 @@ impl RetryState {
         }
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         let mut out = Map::new();
         self.ca.as_ref().map(|ca| out.insert("ca".into(), json!(ca)));
         if self.ca_errors > 0 {
@@ -83,7 +83,7 @@ impl RetryState {
         Value::Object(out)
     }
 
-    pub(super) fn from_json(value: &Value) -> Self {
+    pub fn from_json(value: &Value) -> Self {
         let dates = value.get("failed-validations").and_then(Value::as_array);
         let mut failed_validations: Vec<Timestamp> =
             dates.into_iter().flatten().filter_map(date).take(VALIDATIONS_KEPT).collect();

@@ -437,7 +437,7 @@ fn waiting_for_the_ca_and_being_held_back_is_shown_and_no_error() {
     let next_run = Some(NOW.plus(minute));
     let job = Job { waiting: Some(waiting), last, next_run, ..begun("a.test") };
     Staging::new(&store, "a.test").save_job(&job).unwrap();
-    let held = HeldBack { reason: "its window makes <no> sense".into(), until: NOW.plus(DAY) };
+    let held = HeldBack::new("its window makes <no> sense", NOW.plus(DAY));
     let job = Job { held_back: Some(held), next_run: Some(NOW.plus(DAY)), ..Job::new("b.test") };
     Staging::new(&store, "b.test").save_job(&job).unwrap();
     let certs = || rsa(Some(cert(85, 5)));

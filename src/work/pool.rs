@@ -74,9 +74,9 @@ impl<J: Jobs> Pool<J> {
         lock(&self.shared.queue).follow_clock(now);
     }
 
-    /// Makes a job due, unless it is running.
-    pub fn wake(&self, job: usize) {
-        lock(&self.shared.queue).wake(job, self.shared.jobs.now());
+    /// Makes a job due. `false`: it is running.
+    pub fn wake(&self, job: usize) -> bool {
+        lock(&self.shared.queue).wake(job, self.shared.jobs.now())
     }
 
     /// Starts the jobs that are due and have a place.

@@ -78,10 +78,15 @@ impl Queue {
         }
     }
 
-    /// Makes a job due, unless it is running.
-    pub fn wake(&mut self, index: usize, now: Timestamp) {
-        if let Some(job @ (State::Waiting(_) | State::Done)) = self.jobs.get_mut(index) {
-            *job = State::Waiting(now);
+    /// Makes a job due. `false`: it is running.
+    pub fn wake(&mut self, index: usize, now: Timestamp) -> bool {
+        match self.jobs.get_mut(index) {
+            Some(State::Running) => false,
+            Some(job) => {
+                *job = State::Waiting(now);
+                true
+            }
+            None => true,
         }
     }
 }
@@ -125,7 +130,9 @@ mod tests {
     fn a_job_that_is_woken_is_due_unless_it_is_running() {
         let mut jobs = queue(&[-1, 500, 10, -1]);
         assert_eq!(all_due(&mut jobs, 10), [2]);
-        [0, 1, 2, 77].into_iter().for_each(|index| jobs.wake(index, at(20)));
+        for index in [0, 1, 2, 77] {
+            jobs.wake(index, at(20));
+        }
         assert_eq!(all_due(&mut jobs, 20), [0, 1]);
     }
 

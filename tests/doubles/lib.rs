@@ -12,6 +12,7 @@ pub mod dns;
 pub mod fake_ca;
 pub mod host;
 pub mod memory_engine;
+pub mod peers;
 
 pub use acme_dns::AcmeDns;
 pub use clock::VirtualClock;
@@ -19,3 +20,4 @@ pub use dns::FakeDns;
 pub use fake_ca::{Answer, Endpoint, FakeCa, Fault, problem};
 pub use host::Host;
 pub use memory_engine::Memory;
+pub use peers::Fleet;

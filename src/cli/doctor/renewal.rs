@@ -162,7 +162,7 @@ fn of_rate_limit(name: &str, job: &Job, end: Option<Timestamp>, now: Timestamp) 
 }
 
 fn of_held_back(name: &str, job: &Job, end: Option<Timestamp>, now: Timestamp) -> Option<Finding> {
-    let held = job.held_back.as_ref().filter(|held| held.until > now)?;
+    let held = job.held_back.as_ref().filter(|held| held.until > now && !held.is_by_fleet())?;
     let until = held.until.to_http_date();
     let evidence = format!("The renewal is held back until {until}: {}.", held.reason.trim_end_matches('.'));
     let remedy = "Wait, or name another CA beside it in MDCertificateAuthority.";
@@ -299,7 +299,7 @@ mod tests {
         let (since, until) = (NOW, NOW.plus(DAY * 2));
         let rate_limit = Some(RateLimit { ca: "https://ca.test/".into(), scope: Scope::Ca, since, until });
         let job = Job {
-            held_back: Some(HeldBack { reason: "limit".into(), until }),
+            held_back: Some(HeldBack::new("limit", until)),
             retry_state: RetryState { rate_limit, ..RetryState::default() },
             ..Job::new("a.test")
         };

@@ -30,19 +30,27 @@ pub struct Client<'a> {
 }
 
 /// The place where an account was found.
-enum Place {
+pub(super) enum Place {
     /// This folder in `accounts`, which is not ours to write, and the files of its keys.
     Stored(String, [Option<Vec<u8>>; 2]),
     /// This file of this MD.
     Staged(String, usize),
+    /// The fleet has it.
+    Fleet,
 }
 
 /// A known account of the client's CA and external account.
-struct Known {
-    place: Place,
-    url: String,
-    json: Value,
-    key: PrivateKey,
+pub(super) struct Known {
+    pub(super) place: Place,
+    pub(super) url: String,
+    pub(super) json: Value,
+    pub(super) key: PrivateKey,
+}
+
+impl Known {
+    pub(super) fn has_key_of(&self, other: &Known) -> bool {
+        self.key.public_der().is_ok_and(|key| other.key.public_der().is_ok_and(|other| key == other))
+    }
 }
 
 /// The session to use for the client's MD. Of jobs that start together one registers, the others find its
@@ -80,8 +88,8 @@ pub fn obtain(
             (account.url.clone(), Open { session, read: account.place.keys() })
         }
         None => {
-            let (url, session) = client.register(server, running)?;
-            (url, Open { session, read: None })
+            let (_, session) = client.register(server, running)?;
+            (session.account_url().to_string(), Open { session, read: None })
         }
     };
     let url = AccountKey::Url(url);
@@ -98,7 +106,7 @@ impl Place {
     fn keys(&self) -> Option<(String, [Option<Vec<u8>>; 2])> {
         match self {
             Place::Stored(folder, keys) => Some((folder.clone(), keys.clone())),
-            Place::Staged(..) => None,
+            Place::Staged(..) | Place::Fleet => None,
         }
     }
 }
@@ -112,7 +120,7 @@ impl Client<'_> {
         next.is_none() && self.store.sealed_account_keys(folder).is_ok_and(|keys| keys == *read)
     }
 
-    fn staging(&self) -> Staging<'_> {
+    pub(super) fn staging(&self) -> Staging<'_> {
         Staging::new(self.store, &self.md.name)
     }
 
@@ -127,7 +135,7 @@ impl Client<'_> {
     /// Accounts of the CA and the MD's external account: the MD's own first, then stored ones, then those
     /// that wait in staging. One that cannot be read is none; one that is being given another key is there
     /// with both.
-    fn accounts(&self) -> Vec<Known> {
+    pub(super) fn accounts(&self) -> Vec<Known> {
         let (store, own) = (self.store, self.md.ca.account.as_ref());
         let mut names = store.account_names().unwrap_or_default();
         names.sort_by_key(|name| Some(name) != own);
@@ -164,22 +172,49 @@ impl Client<'_> {
     }
 
     /// Sends the CA the contacts of an account where they have changed and the configuration leaves no doubt:
-    /// the account stays the one that CAA records name (RFC 8657). The CA's answer ends no renewal.
-    fn update_contacts(
+    /// the account stays the one that CAA records name (RFC 8657). The CA's answer ends no renewal. Returns the
+    /// account as it has become.
+    pub(super) fn update_contacts(
         &self,
         account: &Known,
         accounts: &[Known],
         session: &Session,
         running: &mut Running<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Value>, Error> {
+        let Some(json) = self.send_contacts(account, accounts, session, running)? else { return Ok(None) };
+        let copies = accounts.iter().filter(|copy| copy.url == account.url);
+        let mut is_staged = false;
+        for copy in copies {
+            if let Place::Staged(name, slot) = &copy.place {
+                Staging::new(self.store, name).save_account(*slot, &json, &account.key)?;
+                is_staged = true;
+            }
+        }
+        if !is_staged {
+            let (staging, slot) = (self.staging(), self.staging().account_slot(self.authority.url()));
+            staging.remove_account(slot)?;
+            staging.save_account_key(slot, session.key())?;
+            staging.save_account(slot, &json, session.key())?;
+        }
+        Ok(Some(json))
+    }
+
+    /// The same, without saving it.
+    pub(super) fn send_contacts(
+        &self,
+        account: &Known,
+        accounts: &[Known],
+        session: &Session,
+        running: &mut Running<'_>,
+    ) -> Result<Option<Value>, Error> {
         let users = self.targets.iter().map(|target| (&target.md, target.watched));
         let users = users.filter(|(md, watched)| self.uses(md, *watched, account, accounts));
-        let Some(contacts) = agreed(users.map(|(md, _)| md.contacts.as_slice())) else { return Ok(()) };
+        let Some(contacts) = agreed(users.map(|(md, _)| md.contacts.as_slice())) else { return Ok(None) };
         // Contacts that the CA was sent since the start are in staging.
         let copies = || accounts.iter().filter(|copy| copy.url == account.url);
         let staged = || copies().filter(|copy| matches!(copy.place, Place::Staged(..)));
         if same(&contacts_of(&staged().next().unwrap_or(account).json), contacts) {
-            return Ok(());
+            return Ok(None);
         }
         running.step(format!("Updating contacts of the ACME account for {}", self.md.name))?;
         let registration = match session.update_contacts(contacts) {
@@ -191,7 +226,7 @@ impl Client<'_> {
                     self.md.name,
                     account.url
                 );
-                return Ok(());
+                return Ok(None);
             }
         };
         let mut json = account.json.clone();
@@ -199,18 +234,7 @@ impl Client<'_> {
             fields.insert("contact".into(), json!(contacts));
             fields.insert("registration".into(), registration.object);
         }
-        for copy in staged() {
-            if let Place::Staged(name, slot) = &copy.place {
-                Staging::new(self.store, name).save_account(*slot, &json, &account.key)?;
-            }
-        }
-        if staged().next().is_none() {
-            let (staging, slot) = (self.staging(), self.staging().account_slot(self.authority.url()));
-            staging.remove_account(slot)?;
-            staging.save_account_key(slot, session.key())?;
-            staging.save_account(slot, &json, session.key())?;
-        }
-        Ok(())
+        Ok(Some(json))
     }
 
     /// Whether an MD orders with `account`: it is its own, or it may be, where the MD has none.
@@ -228,7 +252,11 @@ impl Client<'_> {
 
     /// Registers a new account (RFC 8555 §7.3). Its key is on disk first: where the answer is lost, the next
     /// try gets the same account instead of a second one (§7.3.1).
-    fn register(&self, server: &Arc<Server>, running: &mut Running<'_>) -> Result<(String, Session), Error> {
+    pub(super) fn register(
+        &self,
+        server: &Arc<Server>,
+        running: &mut Running<'_>,
+    ) -> Result<(Value, Session), Error> {
         let (md, url) = (self.md, self.authority.url());
         running.step(format!("Creating new ACME account for {}", md.name))?;
         let staging = self.staging();
@@ -248,7 +276,8 @@ impl Client<'_> {
         let agreement = md.ca.agreement.as_deref();
         let registration =
             server.register(&key, &md.contacts, agreement, md.eab.as_ref()).map_err(Error::of_account)?;
-        staging.save_account(slot, &account_json(url, md, &registration), &key)?;
+        let json = account_json(url, md, &registration);
+        staging.save_account(slot, &json, &key)?;
         crate::log!(
             Notice,
             "md[{}]: new account {} at {url}; a CAA record can allow it alone (RFC 8657): accounturi={}",
@@ -256,13 +285,12 @@ impl Client<'_> {
             registration.url,
             registration.url
         );
-        let session = Session::new(server.clone(), key, registration.url.clone());
-        Ok((registration.url, session))
+        Ok((json, Session::new(server.clone(), key, registration.url)))
     }
 }
 
 /// The session of a known account, if the CA still knows it.
-fn confirmed(server: &Arc<Server>, account: &Known) -> Result<Option<Session>, Error> {
+pub(super) fn confirmed(server: &Arc<Server>, account: &Known) -> Result<Option<Session>, Error> {
     let kid = &account.url;
     let session = Session::new(server.clone(), account.key.clone(), kid.clone());
     match session.account() {
@@ -282,7 +310,7 @@ fn confirmed(server: &Arc<Server>, account: &Known) -> Result<Option<Session>, E
     }
 }
 
-fn eab_kid(md: &Md) -> Option<&str> {
+pub(super) fn eab_kid(md: &Md) -> Option<&str> {
     md.eab.as_ref().map(|eab| eab.kid.as_str())
 }
 
@@ -306,7 +334,7 @@ fn agreed<'a>(mut configured: impl Iterator<Item = &'a [String]>) -> Option<&'a 
     configured.all(|other| other.is_empty() || same(first, other)).then_some(first)
 }
 
-fn fits(account: &Value, url: &str, eab_kid: Option<&str>) -> bool {
+pub(super) fn fits(account: &Value, url: &str, eab_kid: Option<&str>) -> bool {
     let text = |pointer: &str| account.pointer(pointer).and_then(Value::as_str);
     text("/ca-url") == Some(url)
         && text("/status").is_none_or(|status| status == "valid")

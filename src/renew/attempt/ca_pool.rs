@@ -92,6 +92,8 @@ pub enum AccountKey {
     Url(String),
     /// The account of MDs without one of their own that have this external account, or none.
     Shared(Option<String>),
+    /// The same of all nodes of a fleet.
+    Fleet(Option<String>),
 }
 
 impl Authority {

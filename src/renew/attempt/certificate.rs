@@ -15,7 +15,7 @@ use crate::store;
 use crate::time::Timestamp;
 
 /// The staged certificate of a key, if it fits the MD.
-pub(super) fn staged(attempt: &Attempt<'_, '_>, spec: &KeySpec) -> Option<Bundle> {
+pub(super) fn staged(attempt: &Attempt<'_, '_, '_>, spec: &KeySpec) -> Option<Bundle> {
     let name = &attempt.md.name;
     // A chain that cannot be read counts as missing and is downloaded again.
     let chain = attempt.staging().chain(spec).unwrap_or_default()?;
@@ -32,7 +32,7 @@ pub(super) fn staged(attempt: &Attempt<'_, '_>, spec: &KeySpec) -> Option<Bundle
 
 /// `known`: the certificate's key, once it has been generated or read.
 pub(super) fn finalize(
-    attempt: &mut Attempt<'_, '_>,
+    attempt: &mut Attempt<'_, '_, '_>,
     session: &Session,
     spec: &KeySpec,
     order: &Order,
@@ -46,14 +46,17 @@ pub(super) fn finalize(
         Some(key) => key,
         None => known.insert(key(attempt, spec)?),
     };
+    attempt.key = Some((spec.clone(), key.clone()));
     let csr = csr::build(key, &attempt.md.ordered_names(), attempt.md.must_staple)?;
     attempt.running.remark(&format!("Submitting {label} CSR to CA"))?;
+    attempt.share()?;
+    attempt.sharing.may_ask()?;
     let polled = session.finalize(order, &csr)?;
     Ok((polled.value, polled.retry_after))
 }
 
 /// The key an earlier attempt left; else a new one.
-fn key(attempt: &Attempt<'_, '_>, spec: &KeySpec) -> Result<PrivateKey, Error> {
+fn key(attempt: &Attempt<'_, '_, '_>, spec: &KeySpec) -> Result<PrivateKey, Error> {
     if let Some(key) = staged_key(attempt, spec).filter(|key| key.is_of(spec)) {
         return Ok(key);
     }
@@ -64,7 +67,7 @@ fn key(attempt: &Attempt<'_, '_>, spec: &KeySpec) -> Result<PrivateKey, Error> {
 }
 
 /// One that cannot be read has certified nothing yet.
-fn staged_key(attempt: &Attempt<'_, '_>, spec: &KeySpec) -> Option<PrivateKey> {
+fn staged_key(attempt: &Attempt<'_, '_, '_>, spec: &KeySpec) -> Option<PrivateKey> {
     attempt.staging().key(spec).unwrap_or_else(|error| {
         crate::log!(Warn, "md[{}]: {error}", attempt.md.name);
         None
@@ -72,7 +75,12 @@ fn staged_key(attempt: &Attempt<'_, '_>, spec: &KeySpec) -> Option<PrivateKey> {
 }
 
 /// The set of this key and chain, if it fits the MD.
-fn check(attempt: &Attempt<'_, '_>, spec: &KeySpec, key: PrivateKey, chain: Chain) -> Result<Bundle, Unfit> {
+fn check(
+    attempt: &Attempt<'_, '_, '_>,
+    spec: &KeySpec,
+    key: PrivateKey,
+    chain: Chain,
+) -> Result<Bundle, Unfit> {
     let (set, dropped) = Bundle::from_sent(spec.clone(), key, chain).map_err(|_| Unfit::Key)?;
     if !dropped.is_nothing() {
         let (name, label) = (&attempt.md.name, spec.label());
@@ -87,7 +95,7 @@ fn check(attempt: &Attempt<'_, '_>, spec: &KeySpec, key: PrivateKey, chain: Chai
 
 /// `key`: the certificate's, where this attempt has used it before.
 pub(super) fn download(
-    attempt: &mut Attempt<'_, '_>,
+    attempt: &mut Attempt<'_, '_, '_>,
     session: &Session,
     spec: &KeySpec,
     url: &str,

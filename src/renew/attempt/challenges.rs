@@ -16,7 +16,9 @@ use crate::challenge::dns01::place::Place;
 use crate::challenge::dns01::solver;
 use crate::challenge::{self, dns_account01, dns_persist01, dns01, http01, selection, tls_alpn01};
 use crate::crypto::PrivateKey;
+use crate::managed::peers::{Peers, SharedAnswer};
 use crate::model::KeySpec;
+use crate::model::dns01::Way;
 use crate::notify::Event;
 use crate::renew::decide::error::{Error, Fault};
 use crate::store::{Work, WorkGroup};
@@ -65,14 +67,15 @@ pub(super) struct Account<'a> {
 }
 
 /// Puts an answer in place for each authorization, and waits until name servers have the TXT records among
-/// them. `found`: the records that the admin has set. Returns the URLs of the challenges to start.
+/// them. `found`: the records that the admin has set. Returns the URLs of the challenges to start, and the
+/// answers that any node can give.
 pub(super) fn present(
     renewal: &Renewal<'_>,
     running: &mut Running<'_>,
     pending: &[Authorization],
     account: Account<'_>,
     found: &Records,
-) -> Result<Vec<String>, Error> {
+) -> Result<(Vec<String>, Vec<SharedAnswer>), Error> {
     let mut choices = Vec::new();
     for authorization in pending {
         choices.push((authorization, choose(renewal, authorization)?));
@@ -82,12 +85,13 @@ pub(super) fn present(
         |choice: &[&Challenge]| choice.iter().find(|c| !is_lacking(c)).is_some_and(|c| is_record(c));
     let with_record = choices.iter().filter(|(_, choice)| first_is_record(choice));
     let with_record = with_record.map(|(authorization, _)| authorization.name()).collect();
-    let mut presenter = Presenter { renewal, running, account, found, with_record, records: Vec::new() };
+    let mut presenter =
+        Presenter { renewal, running, account, found, with_record, records: Vec::new(), shared: Vec::new() };
     let answers = choices.into_iter().map(|(authorization, choice)| presenter.answer(authorization, &choice));
     let urls = answers.collect::<Result<_, _>>()?;
-    let Presenter { records, .. } = presenter;
+    let Presenter { records, shared, .. } = presenter;
     records::await_visible(renewal, running, &records)?;
-    Ok(urls)
+    Ok((urls, shared))
 }
 
 /// Whether this renewal has an answer for this authorization in place, or the admin has.
@@ -95,6 +99,39 @@ pub(super) fn is_presented(renewal: &Renewal<'_>, authorization: &Authorization)
     let is_of_admin = |choice: Vec<&Challenge>| choice.iter().any(|c| c.type_ == dns_persist01::TYPE);
     folder(renewal.context, &authorization.identifier.value).has_any_of(renewal.name())
         || choose(renewal, authorization).is_ok_and(is_of_admin)
+}
+
+/// The answers to these authorizations that are in place here already, as any node can give them.
+pub(super) fn in_place(
+    renewal: &Renewal<'_>,
+    authorizations: &[Authorization],
+    account: Account<'_>,
+) -> Vec<SharedAnswer> {
+    let owner = renewal.name();
+    let mut found = Vec::new();
+    for authorization in authorizations {
+        let (domain, folder) =
+            (&authorization.identifier.value, folder(renewal.context, &authorization.identifier.value));
+        for challenge in choose(renewal, authorization).unwrap_or_default() {
+            let answer = challenge::key_authorization(&challenge.token, account.thumbprint);
+            let (note, answer) = match challenge.type_.as_str() {
+                http01::TYPE => (http01::NOTE, answer),
+                tls_alpn01::TYPE => (tls_alpn01::NOTE, answer),
+                _ => (dns01::NOTE, dns01::value(&answer)),
+            };
+            let answers = folder.read(note);
+            let Some(noted) = answers.records_of(owner).find(|noted| noted.value == answer) else { continue };
+            let dns_name = match (note, &noted.at, &noted.served_for) {
+                // The DNS has it.
+                (dns01::NOTE, _, None) => continue,
+                (dns01::NOTE, at, _) => at.clone().unwrap_or_else(|| dns01::record_name(domain)),
+                _ => domain.clone(),
+            };
+            let (type_, owner) = (challenge.type_.clone(), owner.into());
+            found.push(SharedAnswer { type_, dns_name, owner, answer });
+        }
+    }
+    found
 }
 
 struct Presenter<'a, 'r> {
@@ -106,6 +143,8 @@ struct Presenter<'a, 'r> {
     with_record: Vec<String>,
     /// Those that are set up.
     records: Vec<(Place, String)>,
+    /// What any node can answer.
+    shared: Vec<SharedAnswer>,
 }
 
 /// `domain` without `*.`.
@@ -156,9 +195,15 @@ impl Presenter<'_, '_> {
         match challenge.type_.as_str() {
             http01::TYPE => {
                 let _held = self.renewal.context.answering.changing();
-                Ok(folder(self.renewal.context, domain).put_http(self.renewal.name(), &answer)?)
+                folder(self.renewal.context, domain).put_http(self.renewal.name(), &answer)?;
+                self.share(http01::TYPE, domain, answer);
+                Ok(())
             }
-            tls_alpn01::TYPE => self.set_up_certificates(domain, &answer),
+            tls_alpn01::TYPE => {
+                self.set_up_certificates(domain, &answer)?;
+                self.share(tls_alpn01::TYPE, domain, answer);
+                Ok(())
+            }
             dns01::TYPE | dns_account01::TYPE => self.set_up_record(domain, challenge, dns01::value(&answer)),
             dns_persist01::TYPE => match self.found.obstacle(&challenge.url) {
                 None => Ok(()),
@@ -166,6 +211,11 @@ impl Presenter<'_, '_> {
             },
             _ => Err(Obstacle::Unknown),
         }
+    }
+
+    fn share(&mut self, type_: &str, dns_name: &str, answer: String) {
+        let (type_, owner) = (type_.into(), self.renewal.name().into());
+        self.shared.push(SharedAnswer { type_, dns_name: dns_name.into(), owner, answer });
     }
 
     fn set_up_record(&mut self, domain: &str, challenge: &Challenge, value: String) -> Result<(), Obstacle> {
@@ -182,6 +232,9 @@ impl Presenter<'_, '_> {
             remaining: self.with_record.len().saturating_sub(self.records.len() + 1),
         };
         let place = records::set_up(self.renewal, self.running, &wanted)?;
+        if self.renewal.target.dns01.as_ref().is_some_and(|dns01| matches!(dns01.way, Way::Responder)) {
+            self.share(&challenge.type_, &place.name.to_string(), value.clone());
+        }
         self.records.push((place, value));
         Ok(())
     }
@@ -220,8 +273,9 @@ impl Presenter<'_, '_> {
     }
 }
 
-/// Takes every answer of this MD away again, also after a failure, and also those an earlier child has left.
-pub(crate) fn clean_up(renewal: &Renewal<'_>) -> Result<(), Stopped> {
+/// Takes every answer of this MD away again, from all nodes, also after a failure, and also those an earlier child has left.
+pub(crate) fn clean_up(renewal: &Renewal<'_>, peers: Option<&dyn Peers>) -> Result<(), Stopped> {
+    peers.iter().for_each(|peers| peers.withdraw_answers(renewal.name()));
     let md = &renewal.target.md;
     let mut unreached = None;
     let mut known = BTreeSet::new();

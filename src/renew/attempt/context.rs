@@ -10,9 +10,10 @@ use crate::crypto::CertInfo;
 use crate::dns::{Dns, Sockets};
 use crate::managed::Managed;
 use crate::managed::live_set::{Hosts, Workers};
+use crate::managed::peers::Peers;
 use crate::managed::staging::Staging;
 use crate::metrics::Metrics;
-use crate::model::{Job, RetryState};
+use crate::model::{Job, RateLimit, RetryState, Scope};
 use crate::ocsp::Cache;
 use crate::ocsp::cache::is_revoked;
 use crate::renew::decide::order_queue::OrderQueue;
@@ -73,6 +74,8 @@ pub struct Context {
     hosts: Option<Arc<dyn Hosts>>,
     /// The cache of OCSP responses, which shows revocations.
     revocations: Option<Arc<Cache>>,
+    /// The other nodes of a fleet.
+    peers: Option<Arc<dyn Peers>>,
 }
 
 impl Context {
@@ -111,6 +114,7 @@ impl Context {
             live: None,
             hosts: None,
             revocations: None,
+            peers: None,
         }
     }
 
@@ -150,6 +154,12 @@ impl Context {
         Context { revocations: Some(responses), ..self }
     }
 
+    /// One httpd of a fleet.
+    #[must_use]
+    pub fn with_peers(self, peers: Arc<dyn Peers>) -> Self {
+        Context { peers: Some(peers), ..self }
+    }
+
     /// The renewal of the MD with this index.
     pub(crate) fn renewal(&self, index: usize) -> Option<Renewal<'_>> {
         Some(Renewal { context: self, index, target: self.targets.get(index)? })
@@ -173,6 +183,11 @@ impl Context {
 
     pub(crate) fn resolvers(&self) -> Vec<SocketAddr> {
         (self.resolvers)()
+    }
+
+    /// The other nodes of the fleet, if there is one.
+    pub(crate) fn peers(&self) -> Option<&dyn Peers> {
+        self.peers.as_deref()
     }
 
     pub(crate) fn hosts(&self) -> Option<&dyn Hosts> {
@@ -267,6 +282,29 @@ impl<'c> Renewal<'c> {
     /// Notes that no other process is at work on the MD.
     pub(crate) fn forget_other(&self) {
         lock(&self.context.others).remove(self.name());
+    }
+
+    /// Takes in what a CA demands, for the jobs of all nodes.
+    pub(crate) fn limit(&self, limit: &RateLimit) {
+        self.context.rate_limits().add(limit, self.now());
+        if let Some(peers) = self.context.peers() {
+            peers.hold(limit, (limit.scope == Scope::Job).then(|| self.name()));
+        }
+    }
+
+    /// Takes in what CAs have demanded of other nodes.
+    pub(crate) fn learn_limits(&self, job: &mut Job) {
+        let (Some(peers), now) = (self.context.peers(), self.now()) else { return };
+        for (limit, name) in peers.holds(now) {
+            let known = job.retry_state.rate_limit.as_ref();
+            match name {
+                None => self.context.rate_limits().add_stored(&limit, now),
+                Some(name) if name == self.name() && known.is_none_or(|known| known.until < limit.until) => {
+                    job.retry_state.rate_limit = Some(limit);
+                }
+                Some(_) => {}
+            }
+        }
     }
 
     /// Does nothing for a while.

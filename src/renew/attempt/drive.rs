@@ -55,7 +55,7 @@ enum Then {
 
 /// Takes the order as far as it comes in one attempt.
 pub(super) fn drive(
-    attempt: &mut Attempt<'_, '_>,
+    attempt: &mut Attempt<'_, '_, '_>,
     session: &Session,
     spec: &KeySpec,
     order: Order,
@@ -92,7 +92,7 @@ pub(super) fn drive(
 
 impl Driven<'_> {
     /// Performs the next step.
-    fn step(&mut self, attempt: &mut Attempt<'_, '_>) -> Result<Then, Error> {
+    fn step(&mut self, attempt: &mut Attempt<'_, '_, '_>) -> Result<Then, Error> {
         let started = attempt.saved.as_ref().map(|order| order.started().to_vec()).unwrap_or_default();
         match order::step(&self.order, &self.authorizations, &started) {
             Step::Fetch(urls) => {
@@ -113,7 +113,7 @@ impl Driven<'_> {
         }
     }
 
-    fn fetch(&mut self, attempt: &mut Attempt<'_, '_>, urls: Vec<String>) -> Result<Then, Error> {
+    fn fetch(&mut self, attempt: &mut Attempt<'_, '_, '_>, urls: Vec<String>) -> Result<Then, Error> {
         for url in urls {
             let polled = self.session.authorization(&url)?;
             self.retry_after = self.retry_after.max(polled.retry_after);
@@ -123,7 +123,7 @@ impl Driven<'_> {
         Ok(Then::Step)
     }
 
-    fn set_up(&self, attempt: &mut Attempt<'_, '_>, idle: &[&Authorization]) -> Result<Then, Error> {
+    fn set_up(&self, attempt: &mut Attempt<'_, '_, '_>, idle: &[&Authorization]) -> Result<Then, Error> {
         let is_idle = |a: &Authorization| idle.iter().any(|i| i.url == a.url);
         let validating = || {
             let pending = self.authorizations.iter().filter(|a| a.status == AuthorizationStatus::Pending);
@@ -144,7 +144,7 @@ impl Driven<'_> {
         Ok(Then::Step)
     }
 
-    fn finalize(&mut self, attempt: &mut Attempt<'_, '_>) -> Result<Then, Error> {
+    fn finalize(&mut self, attempt: &mut Attempt<'_, '_, '_>) -> Result<Then, Error> {
         let is_too_early = self.order.status == OrderStatus::Pending && !self.is_early;
         if is_too_early || std::mem::take(&mut self.is_requested) {
             return Ok(Then::WaitFor(Vec::new()));
@@ -166,7 +166,7 @@ impl Driven<'_> {
         }
     }
 
-    fn failed(&mut self, attempt: &mut Attempt<'_, '_>, error: acme::Error) -> Result<Then, Error> {
+    fn failed(&mut self, attempt: &mut Attempt<'_, '_, '_>, error: acme::Error) -> Result<Then, Error> {
         let unknown = self.order.error.is_none() && self.authorizations.is_empty();
         if self.order.status == OrderStatus::Invalid && unknown && !self.is_asked_why {
             self.is_asked_why = true;
@@ -181,7 +181,7 @@ impl Driven<'_> {
     }
 
     /// Asks the CA for these authorizations again, or without any for the order.
-    fn poll(&mut self, attempt: &Attempt<'_, '_>, waits_for: Vec<String>) -> Result<(), Error> {
+    fn poll(&mut self, attempt: &Attempt<'_, '_, '_>, waits_for: Vec<String>) -> Result<(), Error> {
         if waits_for.is_empty() {
             let polled = self.session.order(&self.order.url)?;
             (self.order, self.retry_after) = (polled.value, polled.retry_after);
@@ -198,7 +198,7 @@ impl Driven<'_> {
 
 /// Waits until it is time to ask the CA again. The answer is a wait that is too long for this attempt.
 fn wait(
-    attempt: &mut Attempt<'_, '_>,
+    attempt: &mut Attempt<'_, '_, '_>,
     retry_after: Option<Timestamp>,
     what: &str,
 ) -> Result<Option<Wait>, Error> {

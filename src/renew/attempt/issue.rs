@@ -13,7 +13,10 @@ use super::challenges;
 use super::context::Renewal;
 use super::order::obtain;
 use super::progress::Running;
+use super::shared_account;
+use super::sharing::Sharing;
 use super::state::{Attempt, Progress};
+use super::takeover;
 use crate::acme::Session;
 use crate::managed::bundle::Bundle;
 use crate::model::Md;
@@ -26,8 +29,11 @@ pub(crate) fn renew(
     renewal: &Renewal<'_>,
     running: &mut Running<'_>,
     url: &str,
+    sharing: &mut Sharing<'_>,
 ) -> Result<Progress<Vec<Bundle>>, Error> {
-    let target = renewal.target;
+    let prepared = takeover::prepare(renewal, running, url, sharing)?;
+    let target = prepared.as_ref().map_or(renewal.target, |prepared| &prepared.target);
+    let renewal = &Renewal { target, ..*renewal };
     let authority = renewal.context.cas.of(url, &target.route);
     // A file that cannot be read costs a new order, nothing else.
     let saved = renewal.staging().order().unwrap_or_default();
@@ -36,7 +42,10 @@ pub(crate) fn renew(
         md: &target.md,
         authority: &authority,
         running,
+        key: takeover::key(renewal, sharing, saved.as_ref()),
+        sharing,
         saved,
+        is_of_another: prepared.as_ref().is_some_and(|prepared| prepared.is_of_another),
         is_kept: true,
         stayed: Duration::ZERO,
     };
@@ -49,7 +58,10 @@ pub(crate) fn renew(
 }
 
 /// Answers stay where the CA may come for them: whatever else has ended the attempt.
-fn end(attempt: &mut Attempt<'_, '_>, outcome: &Result<Progress<Vec<Bundle>>, Error>) -> Result<(), Stopped> {
+fn end(
+    attempt: &mut Attempt<'_, '_, '_>,
+    outcome: &Result<Progress<Vec<Bundle>>, Error>,
+) -> Result<(), Stopped> {
     let error = outcome.as_ref().err();
     if let Err(error) = attempt.keep_order() {
         crate::log!(Warn, "md[{}]: the state of its order cannot be saved: {}", attempt.md.name, error);
@@ -57,7 +69,9 @@ fn end(attempt: &mut Attempt<'_, '_>, outcome: &Result<Progress<Vec<Bundle>>, Er
     if error.is_some_and(Error::is_of_the_authority) {
         attempt.authority.forget();
     }
-    let is_stopped = error.is_some_and(Error::is_stopped);
+    attempt.note();
+    // Another node may have its answers here, for the same order.
+    let is_stopped = error.is_some_and(|error| error.is_stopped() || error.is_lost());
     let now = attempt.now();
     // A set that was complete before this look: the process that completed it may have died before it removed
     // the answers.
@@ -67,10 +81,14 @@ fn end(attempt: &mut Attempt<'_, '_>, outcome: &Result<Progress<Vec<Bundle>>, Er
         !attempt.running.is_quiet()
             && !attempt.saved.as_ref().is_some_and(|order| order.is_awaiting_the_ca(now))
     };
-    if !is_stopped && (is_complete || is_over()) { challenges::clean_up(attempt.renewal) } else { Ok(()) }
+    if !is_stopped && (is_complete || is_over()) {
+        challenges::clean_up(attempt.renewal, attempt.sharing.peers())
+    } else {
+        Ok(())
+    }
 }
 
-fn run(attempt: &mut Attempt<'_, '_>) -> Result<Progress<Vec<Bundle>>, Error> {
+fn run(attempt: &mut Attempt<'_, '_, '_>) -> Result<Progress<Vec<Bundle>>, Error> {
     let name = &attempt.md.name;
     prepare_staging(attempt)?;
     let mut session = None;
@@ -92,13 +110,14 @@ fn run(attempt: &mut Attempt<'_, '_>) -> Result<Progress<Vec<Bundle>>, Error> {
                 }
             }
         };
+        attempt.sharing.note_cert(&set);
         sets.push(set);
     }
     Ok(Progress::Complete(sets))
 }
 
 /// Continues an earlier attempt if it was for the same names, keys and CA; else begins again.
-fn prepare_staging(attempt: &mut Attempt<'_, '_>) -> Result<(), Error> {
+fn prepare_staging(attempt: &mut Attempt<'_, '_, '_>) -> Result<(), Error> {
     let name = attempt.md.name.clone();
     attempt.running.step("Checking staging area")?;
     let staged = attempt.staging().md().unwrap_or_default();
@@ -114,7 +133,7 @@ fn prepare_staging(attempt: &mut Attempt<'_, '_>) -> Result<(), Error> {
     Ok(attempt.staging().save_md(&md)?)
 }
 
-fn open_session(attempt: &mut Attempt<'_, '_>) -> Result<Session, Error> {
+fn open_session(attempt: &mut Attempt<'_, '_, '_>) -> Result<Session, Error> {
     let (name, url, context) = (&attempt.md.name, attempt.authority.url(), attempt.renewal.context);
     attempt.running.step(format!("Contacting ACME server for {name} at {url}"))?;
     attempt.running.show()?;
@@ -122,7 +141,10 @@ fn open_session(attempt: &mut Attempt<'_, '_>) -> Result<Session, Error> {
     attempt.running.step(format!("Selecting account to use for {name}"))?;
     let (targets, store) = (&*context.targets, &context.store);
     let client = account::Client { authority: attempt.authority, md: attempt.md, targets, store };
-    account::obtain(&client, &server, attempt.running)
+    match attempt.sharing.peers() {
+        Some(peers) => shared_account::obtain(&client, &server, attempt.running, peers),
+        None => account::obtain(&client, &server, attempt.running),
+    }
 }
 
 /// Whether files staged for `staged` can be used to renew `md` at the CA `url`.

@@ -17,5 +17,8 @@ pub mod persist;
 pub mod progress;
 mod records;
 pub mod settings;
+mod shared_account;
+pub(crate) mod sharing;
 pub(crate) mod state;
+mod takeover;
 mod validation;

@@ -18,7 +18,7 @@ const GARBLED_MAX: u32 = 2;
 
 /// Gets the certificate for one key into staging.
 pub(super) fn obtain(
-    attempt: &mut Attempt<'_, '_>,
+    attempt: &mut Attempt<'_, '_, '_>,
     session: &Session,
     spec: &KeySpec,
 ) -> Result<Progress<Bundle>, Error> {
@@ -40,7 +40,11 @@ pub(super) fn obtain(
 }
 
 /// The order an earlier attempt left, as far as the CA still has it.
-fn resumed(attempt: &mut Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> Result<Option<Order>, Error> {
+fn resumed(
+    attempt: &mut Attempt<'_, '_, '_>,
+    session: &Session,
+    spec: &KeySpec,
+) -> Result<Option<Order>, Error> {
     let Some(saved) = attempt.saved.clone().filter(|saved| saved.key == spec.label()) else {
         return Ok(None);
     };
@@ -76,7 +80,7 @@ fn resumed(attempt: &mut Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> 
 }
 
 /// Places a new order.
-fn place(attempt: &mut Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> Result<Order, Error> {
+fn place(attempt: &mut Attempt<'_, '_, '_>, session: &Session, spec: &KeySpec) -> Result<Order, Error> {
     attempt.running.end_wait();
     attempt.running.step("Creating new order")?;
     let profile = profile(attempt, session)?;
@@ -86,10 +90,12 @@ fn place(attempt: &mut Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> Re
     if options.replaces.is_none() {
         note_order(attempt);
     }
+    attempt.sharing.may_ask()?;
     let order = match session.new_order(&names, &options) {
         Err(error) if options.replaces.is_some() && is_about_replacement(&error) => {
             attempt.running.remark(&format!("the CA does not have it replace the present one: {error}"))?;
             note_order(attempt);
+            attempt.sharing.may_ask()?;
             session.new_order(&names, &OrderOptions { replaces: None, ..options })?.value
         }
         other => other?.value,
@@ -99,12 +105,13 @@ fn place(attempt: &mut Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> Re
     attempt.saved = Some(SavedOrder::new(&order.url, spec.label(), expires));
     attempt.is_kept = false;
     attempt.keep_order()?;
+    attempt.share()?;
     Ok(order)
 }
 
 /// The certificate in use that a new one replaces (RFC 9773 §5): the CA has issued it, and supports
 /// `replaces`.
-fn replaced(attempt: &Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> Option<String> {
+fn replaced(attempt: &Attempt<'_, '_, '_>, session: &Session, spec: &KeySpec) -> Option<String> {
     let issued_it = attempt.renewal.target.current().ca.url.as_deref() == Some(attempt.authority.url());
     let knows = session.server().directory().renewal_info.is_some();
     let served = attempt.renewal.target.served();
@@ -114,7 +121,7 @@ fn replaced(attempt: &Attempt<'_, '_>, session: &Session, spec: &KeySpec) -> Opt
 
 /// A profile that the CA does not have is left out of the order; where it is mandatory, nothing is
 /// ordered.
-fn profile(attempt: &Attempt<'_, '_>, session: &Session) -> Result<Option<String>, Error> {
+fn profile(attempt: &Attempt<'_, '_, '_>, session: &Session) -> Result<Option<String>, Error> {
     let offered = &session.server().directory().profiles;
     match &attempt.md.profile {
         Some(name) if offered.iter().any(|(known, _)| known == name) => Ok(Some(name.clone())),
@@ -124,7 +131,7 @@ fn profile(attempt: &Attempt<'_, '_>, session: &Session) -> Result<Option<String
 }
 
 /// An order is about to be placed at this CA: it counts, whatever comes of it.
-fn note_order(attempt: &Attempt<'_, '_>) {
+fn note_order(attempt: &Attempt<'_, '_, '_>) {
     let (ca, name, now) = (attempt.authority.url(), attempt.renewal.name(), attempt.now());
     if published_limits::of(ca).is_none() {
         return;

@@ -6,9 +6,11 @@ use super::ca_pool::Authority;
 use super::challenges;
 use super::context::Renewal;
 use super::progress::Running;
+use super::sharing::Sharing;
+use crate::crypto::PrivateKey;
 use crate::managed::saved_order::{SavedOrder, Wait};
 use crate::managed::staging::Staging;
-use crate::model::Md;
+use crate::model::{KeySpec, Md};
 use crate::renew::decide::error::Error;
 use crate::time::{Clock, Timestamp};
 use std::time::Duration;
@@ -20,20 +22,26 @@ pub enum Progress<T> {
     Waiting(Wait),
 }
 
-pub(super) struct Attempt<'a, 'r> {
+pub(super) struct Attempt<'a, 'r, 'p> {
     pub(super) renewal: &'a Renewal<'a>,
     pub(super) md: &'a Md,
     pub(super) authority: &'a Authority,
     pub(super) running: &'a mut Running<'r>,
+    /// What other nodes of a fleet know of it.
+    pub(super) sharing: &'a mut Sharing<'p>,
     /// The order under way.
     pub(super) saved: Option<SavedOrder>,
+    /// Another node has placed it.
+    pub(super) is_of_another: bool,
+    /// The key of this order, once it was made, for other nodes.
+    pub(super) key: Option<(KeySpec, PrivateKey)>,
     /// It is on disk like this.
     pub(super) is_kept: bool,
     /// The time that the attempt has waited for the CA.
     pub(super) stayed: Duration,
 }
 
-impl Attempt<'_, '_> {
+impl Attempt<'_, '_, '_> {
     pub(super) fn staging(&self) -> Staging<'_> {
         self.renewal.staging()
     }
@@ -54,6 +62,26 @@ impl Attempt<'_, '_> {
         Ok(())
     }
 
+    /// Notes for other nodes how far the attempt has come.
+    pub(super) fn note(&mut self) {
+        let (ca, names) = (self.authority.url(), &self.md.domains);
+        let (order, running) = (self.saved.clone(), &*self.running);
+        let key = self.key.clone().filter(|(spec, _)| order.as_ref().is_some_and(|o| o.key == spec.label()));
+        self.sharing.note(|job| {
+            (job.ca, job.names) = (ca.into(), names.clone());
+            (job.order, job.keys) = (order, key.into_iter().collect());
+            job.step = running.job.last.activity.clone().unwrap_or_default();
+            (job.errors, job.retry_state) = (running.job.errors, running.job.retry_state.clone());
+            job.next_try = None;
+        });
+    }
+
+    /// Has the next node go on from here.
+    pub(super) fn share(&mut self) -> Result<(), Error> {
+        self.note();
+        self.sharing.save()
+    }
+
     /// Removes an order that has ended.
     pub(super) fn remove_order(&mut self) -> Result<(), Error> {
         self.running.end_wait();
@@ -65,7 +93,7 @@ impl Attempt<'_, '_> {
     pub(super) fn drop_order(&mut self) -> Result<(), Error> {
         if self.saved.is_some() {
             self.remove_order()?;
-            challenges::clean_up(self.renewal)?;
+            challenges::clean_up(self.renewal, self.sharing.peers())?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! reports validations that failed.
 
 use super::challenges::{self, Account};
+use super::context::Pause;
 use super::persist::Records;
 use super::state::Attempt;
 use crate::acme;
@@ -22,7 +23,7 @@ const AGAIN_IN_VAIN: Duration = Duration::from_secs(300);
 /// Presents the answers of all challenges, then has the CA look (RFC 8555 §7.5.1). `found`: the records that
 /// the admin has set.
 pub(super) fn answer_challenges(
-    attempt: &mut Attempt<'_, '_>,
+    attempt: &mut Attempt<'_, '_, '_>,
     session: &Session,
     pending: &[Authorization],
     found: &Records,
@@ -30,8 +31,9 @@ pub(super) fn answer_challenges(
     attempt.running.step("Starting challenges for domains")?;
     let thumbprint = session.thumbprint()?;
     let account = Account { url: session.account_url(), thumbprint: &thumbprint };
-    let urls = challenges::present(attempt.renewal, attempt.running, pending, account, found)?;
+    let urls = present(attempt, pending, account, found)?;
     for (authorization, url) in pending.iter().zip(urls) {
+        attempt.sharing.may_ask()?;
         match session.start_challenge(&url) {
             Ok(_) => {}
             Err(error) if error.is_conflict() || error.is_refusal() => {
@@ -45,16 +47,35 @@ pub(super) fn answer_challenges(
         }
         attempt.change_order(|order, now| order.start(&authorization.url, now));
     }
-    Ok(())
+    attempt.share()
+}
+
+/// Has every answer in place, on all nodes. Returns the URLs of the challenges to start.
+fn present(
+    attempt: &mut Attempt<'_, '_, '_>,
+    pending: &[Authorization],
+    account: Account<'_>,
+    found: &Records,
+) -> Result<Vec<String>, Error> {
+    let (urls, answers) = challenges::present(attempt.renewal, attempt.running, pending, account, found)?;
+    let (renewal, sharing) = (attempt.renewal, &*attempt.sharing);
+    let late = renewal.pause(Pause::Rest, || sharing.present(renewal.name(), &answers))?;
+    if !late.is_empty() {
+        let late = late.join(", ");
+        attempt.running.remark(&format!(
+            "the CA is asked to look although these nodes do not have the answers yet: {late}"
+        ))?;
+    }
+    Ok(urls)
 }
 
 /// Takes up challenges that were started earlier: their answers have to be there until they are decided.
 pub(super) fn restore_answers(
-    attempt: &mut Attempt<'_, '_>,
+    attempt: &mut Attempt<'_, '_, '_>,
     session: &Session,
     authorizations: &[Authorization],
 ) -> Result<(), Error> {
-    let mut lost = Vec::new();
+    let (mut lost, mut begun) = (Vec::new(), Vec::new());
     for authorization in authorizations.iter().filter(|a| a.status == AuthorizationStatus::Pending) {
         let url = &authorization.url;
         let is_noted = attempt.saved.as_ref().is_some_and(|order| order.is_started(url));
@@ -62,9 +83,17 @@ pub(super) fn restore_answers(
             true if !challenges::is_presented(attempt.renewal, authorization) => {
                 lost.push(authorization.clone())
             }
+            true if is_noted && attempt.is_of_another => begun.push(authorization.clone()),
             true if !is_noted => attempt.change_order(|order, now| order.start(url, now)),
             _ => {}
         }
+    }
+    if !begun.is_empty() {
+        // The node that has presented them may be gone, and they with it.
+        let thumbprint = session.thumbprint()?;
+        let account = Account { url: session.account_url(), thumbprint: &thumbprint };
+        let answers = challenges::in_place(attempt.renewal, &begun, account);
+        attempt.sharing.present(attempt.renewal.name(), &answers)?;
     }
     if lost.is_empty() {
         return Ok(());
@@ -76,7 +105,10 @@ pub(super) fn restore_answers(
 
 /// The failed validations so far. Some CAs look once, give the reason, and look again when the challenge is
 /// started again; some look again by themselves (RFC 8555 §8.2).
-pub(super) fn complaint(attempt: &mut Attempt<'_, '_>, authorizations: &[Authorization]) -> Option<Error> {
+pub(super) fn complaint(
+    attempt: &mut Attempt<'_, '_, '_>,
+    authorizations: &[Authorization],
+) -> Option<Error> {
     let now = attempt.now();
     let waited = now.since(attempt.saved.as_ref()?.since(now));
     let is_open = |a: &&Authorization| a.status == AuthorizationStatus::Pending;

@@ -43,23 +43,20 @@ pub fn brake(ledger: &Ledger, request: &Request<'_>, now: Timestamp) -> Option<H
     let again = same().next_back().filter(resting).filter(|issued| issued.cause == request.cause);
     // An operator who asks for one more knows of the last one.
     let again = again.filter(|_| !matches!(request.cause, Cause::Missing | Cause::Requested)).map(|issued| {
-        HeldBack {
-            reason: in_words(request.cause, issued.at, now),
-            until: issued.at.plus(rest(issued.lifetime)),
-        }
+        HeldBack::new(in_words(request.cause, issued.at, now), issued.at.plus(rest(issued.lifetime)))
     });
     let is_by_hand = matches!(request.cause, Cause::Missing | Cause::Requested);
     let most = if is_by_hand { SETS_BY_HAND } else { SETS };
     let mut ends: Vec<Timestamp> =
         same().filter(resting).map(|issued| issued.at.plus(rest(issued.lifetime))).collect();
     ends.sort_unstable();
-    let too_many = ends.len().checked_sub(most).and_then(|more| ends.get(more)).map(|until| HeldBack {
-        reason: format!(
+    let too_many = ends.len().checked_sub(most).and_then(|more| ends.get(more)).map(|until| {
+        let reason = format!(
             "{} sets of certificates have been issued for the same names in {}",
             ends.len(),
             format_duration(same().next_back().map_or(DAY, |issued| rest(issued.lifetime)))
-        ),
-        until: *until,
+        );
+        HeldBack::new(reason, *until)
     });
     [again, too_many, duplicates(past().filter(|issued| issued.names == names), request, now)]
         .into_iter()
@@ -91,7 +88,7 @@ fn duplicates<'l>(
         limit.most,
         format_duration(limit.span)
     );
-    (until > now).then_some(HeldBack { reason, until })
+    (until > now).then(|| HeldBack::new(reason, until))
 }
 
 /// One for each key.

@@ -89,6 +89,11 @@ fn window(md: &Md, certs: &[KeyedCert], ari: Option<&Advice>) -> Option<(Timesta
     advised.into_iter().chain(of_certs).min_by_key(|(at, _)| *at)
 }
 
+/// When the renew window of this certificate begins.
+pub(super) fn window_of(md: &Md, cert: &CertInfo) -> Timestamp {
+    cert.not_after.minus(md.renew_window.of(cert.not_after.since(cert.not_before)))
+}
+
 /// The CA that issued the certificates in use, where it is none of those configured.
 fn former_ca(md: &Md) -> Option<&str> {
     let issuer = md.ca.url.as_deref().filter(|_| !md.has_static_files() && !md.ca.urls.is_empty())?;

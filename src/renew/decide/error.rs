@@ -3,6 +3,7 @@
 
 use crate::acme::problem::Kind;
 use crate::managed::fit::Unfit;
+use crate::managed::peers::Lost;
 use crate::model::job::status;
 use crate::time::{Stopped, Timestamp};
 use crate::{acme, crypto, http, notify, store};
@@ -45,6 +46,9 @@ pub enum Error {
     /// The certificate that the CA has issued cannot be used: another order would only use up one more.
     #[error("{}", misissued(.label, .unfit))]
     Misissued { label: String, unfit: Unfit },
+    /// Another node of the fleet may renew now: no failure.
+    #[error("{0}")]
+    Lost(#[from] Lost),
     #[error("the server process is stopping")]
     Stopped,
 }
@@ -102,7 +106,7 @@ impl Error {
             | Error::Misissued { .. }
             | Error::ChallengeSetup { .. } => status::GENERAL,
             Error::ChallengeMismatch { .. } => status::INVALID,
-            Error::Stopped => status::INCOMPLETE,
+            Error::Lost(_) | Error::Stopped => status::INCOMPLETE,
         }
     }
 
@@ -178,6 +182,11 @@ impl Error {
             Error::Unusable(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether this node may not go on with the renewal, and another one may.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Error::Lost(_))
     }
 
     pub fn is_stopped(&self) -> bool {

@@ -121,7 +121,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// The renewal that an operator has asked for.
-    fn requested(&self) -> Option<&'a Renew> {
+    pub(super) fn requested(&self) -> Option<&'a Renew> {
         self.job.request.as_ref().and_then(Requested::renewal)
     }
 
@@ -162,7 +162,8 @@ impl<'a> Inputs<'a> {
             let (ari, look_at) = (self.ari_to_ask(now), held.until.min(self.check(now)));
             return Action::HeldBack { held, is_queued, cause, ari, look_at };
         }
-        if self.job.held_back.is_some() {
+        // What other nodes hold back they release.
+        if self.job.held_back.as_ref().is_some_and(|held| !held.is_by_fleet()) {
             return Action::Release;
         }
         self.choose_ca(cause, now)
@@ -390,7 +391,7 @@ mod tests {
     }
 
     fn held(hours: u32) -> HeldBack {
-        HeldBack { reason: "others order first".into(), until: at(hours) }
+        HeldBack::new("others order first", at(hours))
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl OrderQueue {
             limit.most,
             format_duration(limit.span)
         );
-        (place.at > now).then(|| HeldBack { reason, until: place.at.ceil() })
+        (place.at > now).then(|| HeldBack::new(reason, place.at.ceil()))
     }
 
     /// Since when the renewal of this name has waited.

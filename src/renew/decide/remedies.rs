@@ -89,7 +89,7 @@ pub fn hint(error: &Error, facts: &Facts<'_>) -> Option<String> {
         }
         Error::Refused(_) => REFUSED.into(),
         Error::Misissued { unfit, .. } => of_unfit(unfit),
-        Error::Stopped => return None,
+        Error::Lost(_) | Error::Stopped => return None,
     })
 }
 

@@ -16,6 +16,7 @@ use crate::renew::attempt::challenges;
 use crate::renew::attempt::context::{Context, Renewal};
 use crate::renew::attempt::issue;
 use crate::renew::attempt::progress::Running;
+use crate::renew::attempt::sharing::Sharing;
 use crate::renew::attempt::state::Progress;
 use crate::renew::decide::error::Error;
 use crate::renew::decide::next::Attempt;
@@ -71,7 +72,7 @@ pub fn renew(context: &Context, index: usize, ca: &str, cause: Cause) -> Result<
 
 /// Removes the answers to challenges that a renewal has left, which has ended in whatever way.
 pub fn clean_up(context: &Context, index: usize) -> Result<(), Stopped> {
-    context.renewal(index).map_or(Ok(()), |renewal| challenges::clean_up(&renewal))
+    context.renewal(index).map_or(Ok(()), |renewal| challenges::clean_up(&renewal, None))
 }
 
 fn demand(renewal: &Renewal<'_>, running: &Running<'_>, ca: &str) -> Option<RateLimit> {
@@ -98,7 +99,7 @@ fn finish(
     attempt: &Attempt,
 ) -> Result<Progress<()>, Error> {
     loop {
-        match issue::renew(renewal, running, &attempt.ca)? {
+        match issue::renew(renewal, running, &attempt.ca, &mut Sharing::none())? {
             Progress::Complete(sets) => {
                 return succeed(renewal, running, attempt, &sets).map(Progress::Complete);
             }

@@ -42,6 +42,11 @@ pub(super) fn refresh(renewal: &Renewal<'_>, ca: &str, known: Vec<Entry>) -> Vec
             None => return known_advice(renewal),
         }
     }
+    if let Some(peers) = renewal.context.peers()
+        && let Some(advice) = ari::earliest(&entries, &served)
+    {
+        peers.share_renew_at(name, advice.renew_at);
+    }
     if let Err(error) = renewal.staging().save_ari(&entries) {
         crate::log!(Warn, "md[{name}]: cannot save what the CA advises (ARI): {}", error.advised());
     }
@@ -66,7 +71,7 @@ fn ask(renewal: &Renewal<'_>, ca: &str, id: &str, known: Option<&Entry>) -> Opti
             if let Error::Acme(error) = &error
                 && let Some(rate_limit) = rate_limits::demanded(error, ca, &target.md.domains, now)
             {
-                context.rate_limits().add(&rate_limit, now);
+                renewal.limit(&rate_limit);
             }
             if error.is_of_the_authority() {
                 authority.forget();

@@ -5,16 +5,18 @@
 use super::ari_refresh::{self, known_advice};
 use super::completed::{after_renewal, make_room};
 use super::expiry_warning::warn;
-use super::failure::{failed, postponed, waiting};
+use super::failure::{failed, failed_for_all, postponed, waiting};
 use super::held_back::{hold_back, log_wait, look_up_issuance, note_issued, release};
 use super::next::Next;
 use super::notifications::notify_of_started;
 use super::one_at_a_time;
+use super::peers;
 use super::record_wait::{waiting_for_record, warn_of_ends};
 use super::saving::save;
 use super::succeeded::succeeded;
 use crate::crypto::CertInfo;
 use crate::managed::Served;
+use crate::managed::bundle::Bundle;
 use crate::managed::certificates::assess;
 use crate::managed::live_set::LiveSet;
 use crate::managed::withdrawn::{self, Withdrawn};
@@ -23,10 +25,12 @@ use crate::notify::Event;
 use crate::renew::attempt::context::{Context, Renewal};
 use crate::renew::attempt::issue;
 use crate::renew::attempt::progress::Running;
+use crate::renew::attempt::sharing::Sharing;
 use crate::renew::attempt::state::Progress;
 use crate::renew::decide::ari::{self, Advice, Entry};
 use crate::renew::decide::due::Decision;
 use crate::renew::decide::error::Error;
+use crate::renew::decide::need;
 use crate::renew::decide::next::{Action, Attempt, Inputs, Issuance, next};
 use crate::renew::decide::request::NOT_DUE;
 use crate::renew::decide::retry;
@@ -103,6 +107,10 @@ fn go_on(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Next {
         let Job { log, retry_state, .. } = std::mem::take(&mut running.job);
         running.job = Job { log, retry_state, ..Job::new(renewal.name()) };
     }
+    // A set that is complete may go live all the same.
+    if let Some(next) = peers::not_ready(renewal.context) {
+        return notified.or_sooner(next).or_sooner(started);
+    }
     let next = notified.or_sooner(look(renewal, running));
     // After the attempt: where that has succeeded, nothing expires without a successor.
     let warned = warn(renewal, running);
@@ -134,7 +142,7 @@ impl<'r> Facts<'r> {
             live: renewal.target.live.load().clone(),
             former_advice: advice.clone(),
             advice,
-            has_asked: false,
+            has_asked: peers::others_ask(renewal),
             issuance: None,
             withdrawn: withdrawn::read(&renewal.context.store, renewal.name(), renewal.now()),
             random: renewal.context.random(),
@@ -167,6 +175,12 @@ impl<'r> Facts<'r> {
         self.has_asked = true;
     }
 
+    /// Whether the next action is still this one.
+    fn still_renews(&self, job: &Job, attempt: &Attempt) -> bool {
+        let action = self.decide(job, next);
+        matches!(action, Action::Renew { attempt: found, .. } if found.ca == attempt.ca)
+    }
+
     fn advice_in_use(&self) -> Option<&Advice> {
         ari::earliest(&self.advice, &self.served)
     }
@@ -182,6 +196,7 @@ impl<'r> Facts<'r> {
 }
 
 fn look(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Next {
+    renewal.learn_limits(&mut running.job);
     let mut facts = Facts::gather(renewal);
     let mut action = facts.decide(&running.job, next);
     if let Action::AskAri(ca) = &action {
@@ -238,7 +253,7 @@ fn perform(facts: &mut Facts<'_>, running: &mut Running<'_>, action: Action) -> 
             renewal.note_asked(&attempt.ca);
             let advice = facts.advice_in_use().filter(|_| renewal.target.md.ari_renewals);
             let triggered = ari_refresh::log_triggered(renewal.name(), advice, renewal.now());
-            match renew(renewal, running, &attempt, triggered) {
+            match renew(facts, running, &attempt, triggered) {
                 Next::Never => Next::Never,
                 next @ Next::At(_) => next.or_sooner(late_at),
             }
@@ -333,47 +348,86 @@ fn note_begin(
 }
 
 /// `triggered`: for the job's log, why it is renewed.
-fn renew(
-    renewal: &Renewal<'_>,
-    running: &mut Running<'_>,
-    attempt: &Attempt,
-    triggered: Option<String>,
-) -> Next {
-    if running.job.finished
-        && let Err(error) = make_room(renewal, running)
-    {
-        return failed(renewal, running, None, &error);
-    }
+fn renew(facts: &Facts<'_>, running: &mut Running<'_>, attempt: &Attempt, triggered: Option<String>) -> Next {
+    let renewal = facts.renewal;
     let _held = match one_at_a_time::begin(renewal, running) {
         Ok(held) => held,
         Err(next) => return next,
     };
-    if let Err(error) = begin_request(renewal, running) {
-        return failed(renewal, running, None, &error);
+    let need = facts.decide(&running.job, |inputs, now| need::need(inputs, &facts.served, now));
+    let mut sharing = match peers::begin(renewal, running, &need) {
+        Ok(sharing) => sharing,
+        Err(next) => return next,
+    };
+    // What other nodes have met may change the CA in turn.
+    if sharing.is_any() && !facts.still_renews(&running.job, attempt) {
+        save(running);
+        return Next::At(renewal.now());
     }
-    // One that has begun is not begun again while its CA is at work.
-    if running.job.waiting.is_none()
-        && let Err(next) = note_begin(renewal, running, triggered)
-    {
+    if let Err(next) = prepare(renewal, running, triggered) {
         return next;
     }
-    running.job.next_run = None;
-    let outcome = issue::renew(renewal, running, &attempt.ca);
+    let outcome = issue::renew(renewal, running, &attempt.ca, &mut sharing);
     if !matches!(outcome, Ok(Progress::Waiting(_))) {
         renewal.context.order_queue().leave(renewal.name());
     }
+    conclude(renewal, running, attempt, sharing, outcome)
+}
+
+/// What comes before an attempt. `Err`: when to look again.
+fn prepare(renewal: &Renewal<'_>, running: &mut Running<'_>, triggered: Option<String>) -> Result<(), Next> {
+    if running.job.finished {
+        make_room(renewal, running).map_err(|error| failed(renewal, running, None, &error))?;
+    }
+    begin_request(renewal, running).map_err(|error| failed(renewal, running, None, &error))?;
+    // One that has begun is not begun again while its CA is at work.
+    if running.job.waiting.is_none() {
+        note_begin(renewal, running, triggered)?;
+    }
+    running.job.next_run = None;
+    Ok(())
+}
+
+/// Follows up an attempt, on this node and for the others.
+fn conclude(
+    renewal: &Renewal<'_>,
+    running: &mut Running<'_>,
+    attempt: &Attempt,
+    mut sharing: Sharing<'_>,
+    outcome: Result<Progress<Vec<Bundle>>, Error>,
+) -> Next {
     match outcome {
-        Ok(Progress::Waiting(wait)) if !wait.waiting.records.is_empty() => {
-            waiting_for_record(renewal, running, wait)
+        Ok(Progress::Waiting(wait)) => {
+            let is_at_work = wait.waiting.records.is_empty();
+            let next = match is_at_work {
+                true => waiting(renewal, running, wait),
+                false => waiting_for_record(renewal, running, wait),
+            };
+            if let Next::At(at) = next
+                && peers::save_outcome(running, &mut sharing, at).is_ok()
+                && is_at_work
+            {
+                sharing.keep();
+            }
+            next
         }
-        Ok(Progress::Waiting(wait)) => waiting(renewal, running, wait),
-        Ok(Progress::Complete(sets)) => succeeded(renewal, running, attempt, sets),
-        Err(error) if error.is_stopped() => Next::Never,
+        Ok(Progress::Complete(sets)) => {
+            let ordered = renewal.staging().md().ok().flatten();
+            match sharing.publish(&attempt.ca, ordered.as_ref().unwrap_or(&renewal.target.md), &sets) {
+                Ok(()) => succeeded(renewal, running, attempt, sets),
+                Err(lost) => peers::lost(renewal, running, &lost.0),
+            }
+        }
+        Err(error) if error.is_stopped() => {
+            sharing.keep();
+            Next::Never
+        }
+        Err(Error::Lost(lost)) => peers::lost(renewal, running, &lost.0),
         Err(error) => {
             if let Error::Misissued { .. } = error {
                 note_issued(renewal, attempt, None);
             }
-            failed(renewal, running, Some(&attempt.ca), &error)
+            failed_for_all(renewal, running, Some(&attempt.ca), &error, &mut sharing)
         }
     }
 }

@@ -3,6 +3,7 @@
 //! is.
 
 use super::next::Next;
+use super::peers::save_outcome;
 use super::saving::{save, save_notified};
 use crate::acme;
 use crate::acme::error::out_of_reach;
@@ -12,6 +13,7 @@ use crate::model::{Job, Outcome, RequestState};
 use crate::notify::{self, Event};
 use crate::renew::attempt::context::Renewal;
 use crate::renew::attempt::progress::Running;
+use crate::renew::attempt::sharing::Sharing;
 use crate::renew::decide::error::Error;
 use crate::renew::decide::remedies;
 use crate::renew::decide::remedies::Facts;
@@ -24,17 +26,29 @@ use std::time::Duration;
 /// A wait for the next try so long that a restart is worth it once the cause is mended.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Records a failure in log, job and events. `ca` is the one that was asked. Returns when to try again.
+/// Records a failure in log, job and events. `ca` is the one that was asked. Returns when to try
+/// again.
 pub(super) fn failed(
     renewal: &Renewal<'_>,
     running: &mut Running<'_>,
     ca: Option<&str>,
     error: &Error,
 ) -> Next {
+    failed_for_all(renewal, running, ca, error, &mut Sharing::none())
+}
+
+/// The same for all nodes of a fleet.
+pub(super) fn failed_for_all(
+    renewal: &Renewal<'_>,
+    running: &mut Running<'_>,
+    ca: Option<&str>,
+    error: &Error,
+    sharing: &mut Sharing<'_>,
+) -> Next {
     let (now, target) = (renewal.now(), renewal.target);
     let failure = Failure::of(error, ca, &target.md.domains, now);
     if let Some(rate_limit) = &failure.rate_limit {
-        renewal.context.rate_limits().add(rate_limit, now);
+        renewal.limit(rate_limit);
     }
     let pressure = pressure(&target.md, &target.served(), now);
     let (urls, random) = (&target.md.ca.urls, renewal.context.random());
@@ -57,6 +71,8 @@ pub(super) fn failed(
     job.note(now, "renewal-error", job.last.problem.clone(), Some(detail.clone()));
     running.answer(RequestState::Failed, Some(detail));
     save(running);
+    // A node that may not say so any more has logged that.
+    let _ = save_outcome(running, sharing, at);
     // The failure is recorded already; the log shows that this command failed, too.
     let _ = running.fire(&renewal.settings().commands, &Event::Errored);
     save_notified(renewal, running);

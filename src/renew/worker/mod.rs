@@ -16,6 +16,7 @@ pub mod neighbour;
 pub mod next;
 mod notifications;
 mod one_at_a_time;
+mod peers;
 pub mod pool;
 mod record_wait;
 pub mod requests;

@@ -21,6 +21,8 @@ pub struct Driver {
     pool: Pool<Context>,
     requests: Requests,
     neighbour: Option<Neighbour>,
+    /// The domains about which other nodes have something new, by index, until their jobs have ended.
+    news: Vec<usize>,
 }
 
 impl Driver {
@@ -30,7 +32,12 @@ impl Driver {
         let first = context.clock.now().plus(context.settings.initial_delay);
         let due: Vec<Due> = context.targets.iter().map(|target| target.watched.then_some(first)).collect();
         let requests = Requests::new(&context.targets);
-        Driver { pool: Pool::new(context, due.into_iter(), stop), requests, neighbour: None }
+        Driver {
+            pool: Pool::new(context, due.into_iter(), stop),
+            requests,
+            neighbour: None,
+            news: Vec::new(),
+        }
     }
 
     /// Looks for another httpd that renews in the store as well.
@@ -49,7 +56,18 @@ impl Driver {
         for index in self.requests.look(&self.pool.jobs().clone(), now) {
             self.look_at(index);
         }
+        self.take_news();
         self.pool.start_due();
+    }
+
+    fn take_news(&mut self) {
+        let context = self.pool.jobs().clone();
+        let Some(peers) = context.peers() else { return };
+        for name in peers.take_news() {
+            let index = context.targets.iter().position(|target| target.watched && target.md.name == name);
+            self.news.extend(index);
+        }
+        self.news.retain(|index| !self.pool.wake(*index));
     }
 
     /// Something is new about the MD of this index: it is looked at by the next beat, unless that is under

@@ -302,8 +302,7 @@ const FAULTS: &[Row] = &[
     (|p| p.job(&waiting(now().plus(DAY * 3))), "rate-limited", "fails", &["https://ca.test/dir"], &[]),
     (
         |p| {
-            let held_back =
-                Some(HeldBack { reason: "50 certificates a week".into(), until: now().plus(DAY * 3) });
+            let held_back = Some(HeldBack::new("50 certificates a week", now().plus(DAY * 3)));
             p.job(&Job { held_back, ..Job::new(NAME) });
         },
         "renewal-held-back",
