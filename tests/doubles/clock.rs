@@ -37,4 +37,8 @@ impl Clock for VirtualClock {
     fn is_stopped(&self) -> bool {
         self.stop.is_raised()
     }
+
+    fn boot(&self) -> Duration {
+        self.now().since(Timestamp::default())
+    }
 }

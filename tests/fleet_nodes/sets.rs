@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sets and answers to challenges between nodes.
+
+use crate::lab::{CA, Lab, NEED, account, fingerprint, http_answer};
+use mod_md::crypto::{PrivateKey, jws};
+use mod_md::managed::peers::{Peers, SharedJob};
+use mod_md::model::KeySpec;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_set_that_one_node_publishes_all_have_in_staging_within_a_second() {
+    let lab = Lab::new();
+    let (mut a, mut b) = (lab.node("a", &["a.test", "b.test"]), lab.node("b", &["a.test"]));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    assert!(a.member.is_ready() && b.member.is_ready());
+    let turn = a.begin("a.test");
+    assert!(!turn.is_solo() && turn.job().is_none());
+    turn.may_ask().unwrap();
+    let waits = b.member.begin("a.test", &NEED).err().unwrap();
+    assert_eq!(waits.node.as_deref(), Some("a"), "{waits:?}");
+    let set = lab.set(&["a.test"]);
+    turn.publish(&set).unwrap();
+    drop(turn);
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    assert_eq!(b.staged("a.test"), fingerprint(&set));
+    assert_eq!(a.staged("a.test"), None, "the renewal that got it has staged it itself");
+    let job = b.file("staging/a.test/job.json").unwrap();
+    assert!(job.contains("\"notified-renewed\": true") && !job.contains("notified-activated\": true"), "{job}");
+    // The next one has a higher generation.
+    let turn = b.begin("a.test");
+    let next = lab.set(&["a.test"]);
+    turn.publish(&next).unwrap();
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    assert_eq!(a.staged("a.test"), fingerprint(&next));
+    assert_eq!(a.node.state().view.set("a.test").unwrap().value.generation, 2);
+}
+
+#[test]
+fn an_answer_is_given_by_all_nodes_before_the_ca_is_asked_to_look() {
+    let lab = Lab::new();
+    let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+    let registering = a.member.registering(CA, None).unwrap();
+    assert!(registering.account().is_none());
+    registering.may_ask().unwrap();
+    registering.publish(&account(&key)).unwrap();
+    drop(registering);
+    let print = jws::thumbprint(&key).unwrap();
+    let turn = a.begin("a.test");
+    let answer = http_answer("a.test", &format!("token-1.{print}"));
+    a.member.present(&answer).unwrap();
+    let foreign = http_answer("b.test", "token-2.foreign");
+    a.member.present(&foreign).unwrap();
+    assert_eq!(a.member.await_presented("a.test"), ["b"], "it has not been told yet");
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    assert_eq!(b.file("challenges/a.test/acme-http-01.txt"), Some(answer.answer.clone()));
+    assert_eq!(b.file("challenges/b.test/acme-http-01.txt"), None, "its account is none of the fleet's");
+    assert_eq!(a.member.await_presented("a.test"), Vec::<String>::new());
+    assert!(b.member.registering(CA, None).unwrap().account().is_some());
+    a.member.withdraw_answers("a.test");
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    assert_eq!(b.file("challenges/a.test/acme-http-01.txt"), None);
+    drop(turn);
+}
+
+#[test]
+fn a_dead_node_loses_its_lock_and_the_next_one_goes_on_with_its_job() {
+    let lab = Lab::new();
+    let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    let turn = a.begin("a.test");
+    let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+    let keys = vec![(KeySpec::Ec("P-256".into()), key.clone())];
+    turn.save(&SharedJob { ca: CA.into(), names: vec!["a.test".into()], keys, step: "s".into(), ..SharedJob::default() })
+        .unwrap();
+    // It is frozen: nothing of it is dropped.
+    lab.pass(SECOND * 40, &mut [&mut b]);
+    let next = b.begin("a.test");
+    assert_eq!(next.job().unwrap().keys.len(), 1);
+    assert!(next.job().unwrap().keys[0].1.public_der().unwrap() == key.public_der().unwrap());
+    assert!(turn.may_ask().is_err() && turn.save(&SharedJob::default()).is_err());
+    assert!(turn.publish(&lab.set(&["a.test"])).is_err());
+    let set = lab.set(&["a.test"]);
+    next.publish(&set).unwrap();
+    drop((turn, next));
+    lab.pass(SECOND * 2, &mut [&mut a, &mut b]);
+    assert_eq!(a.staged("a.test"), fingerprint(&set));
+    assert!(b.node.state().view.job("a.test").is_none());
+}
+
+#[test]
+fn the_process_that_follows_takes_lease_locks_and_jobs_over() {
+    let lab = Lab::new();
+    let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    let turn = a.begin("a.test");
+    let id = a.node.state().me.clone();
+    std::mem::forget(turn);
+    let mut a = a.killed(&lab);
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    assert_eq!(a.node.state().me, id);
+    let turn = a.begin("a.test");
+    turn.may_ask().unwrap();
+    turn.publish(&lab.set(&["a.test"])).unwrap();
+}
