@@ -5,7 +5,7 @@
 
 use crate::challenge::answers::{Folder, Noted};
 use crate::challenge::dns01::responder;
-use crate::challenge::{dns01, dns_account01, http01, tls_alpn01};
+use crate::challenge::{dns_account01, dns01, http01, tls_alpn01};
 use crate::crypto::{self, PrivateKey};
 use crate::managed::peers::SharedAnswer;
 use crate::model::KeySpec;
@@ -168,5 +168,9 @@ fn is_word(text: &str) -> bool {
 }
 
 fn txt(answer: &SharedAnswer, domain: &str) -> Noted {
-    Noted { type_: Some(answer.type_.clone()), served_for: Some(domain.into()), ..Noted::from(answer.answer.as_str()) }
+    Noted {
+        type_: Some(answer.type_.clone()),
+        served_for: Some(domain.into()),
+        ..Noted::from(answer.answer.as_str())
+    }
 }

@@ -16,7 +16,12 @@ use crate::store::{Error, Holder, WorkStore};
 use crate::time::{DAY, Timestamp};
 
 /// Looks at a set as at one in staging.
-fn checked(target: &Managed, set: &SharedSet, store: &WorkStore, now: Timestamp) -> Result<Vec<Bundle>, String> {
+fn checked(
+    target: &Managed,
+    set: &SharedSet,
+    store: &WorkStore,
+    now: Timestamp,
+) -> Result<Vec<Bundle>, String> {
     let md = &target.md;
     let bundle = |cert: &SharedCert| {
         let made = Bundle::from_sent(cert.spec.clone(), cert.key.clone(), cert.chain.clone());
@@ -144,9 +149,18 @@ pub fn note_renew_at(
     }
     for cert_id in ids {
         entries.retain(|entry| entry.cert_id != *cert_id);
-        let advice =
-            ari::Advice { start: at, end: at, renew_at: at, explanation: None, checked: Timestamp::from_unix(now.unix()) };
-        entries.push(ari::Entry { cert_id: cert_id.clone(), advice: Some(advice), next_check: now.plus(DAY / 4).ceil() });
+        let advice = ari::Advice {
+            start: at,
+            end: at,
+            renew_at: at,
+            explanation: None,
+            checked: Timestamp::from_unix(now.unix()),
+        };
+        entries.push(ari::Entry {
+            cert_id: cert_id.clone(),
+            advice: Some(advice),
+            next_check: now.plus(DAY / 4).ceil(),
+        });
     }
     staging.save_ari(&entries)
 }

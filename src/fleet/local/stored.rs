@@ -146,7 +146,10 @@ impl Local for StoredLocal {
 
     fn note_renew_at(&self, name: &str, ids: &[String], at: Timestamp, now: Timestamp) {
         if let Err(error) = staged::note_renew_at(&self.store, name, ids, at, now) {
-            crate::log!(Warn, "md[{name}]: the CA's advice, which another node has got, cannot be saved: {error}");
+            crate::log!(
+                Warn,
+                "md[{name}]: the CA's advice, which another node has got, cannot be saved: {error}"
+            );
         }
     }
 
@@ -159,7 +162,8 @@ impl Local for StoredLocal {
         }
         let Ok(lists) = self.lists() else { return Vec::new() };
         *before = stamp;
-        let new = lists.into_iter().filter(|(name, stamp)| known.insert(name.clone(), *stamp) != Some(*stamp));
+        let new =
+            lists.into_iter().filter(|(name, stamp)| known.insert(name.clone(), *stamp) != Some(*stamp));
         let new: Vec<String> = new.map(|(name, _)| name).collect();
         let read = |name: String| Some((name.clone(), self.store.read_flat(Flat::Withdrawn, &name).ok()??));
         new.into_iter().filter_map(read).collect()

@@ -64,8 +64,16 @@ impl Member {
         let key = Key::Lock(name.into());
         let (lease, own, conditions) = {
             let state = node.state();
-            let own = state.view.lock(name).filter(|lock| lock.value.node == state.me).map(|lock| lock.mark.created);
-            (state.lease, own, [Key::Set(name.into()), Key::Job(name.into())].map(|key| (state.view.mark(&key), key)))
+            let own = state
+                .view
+                .lock(name)
+                .filter(|lock| lock.value.node == state.me)
+                .map(|lock| lock.mark.created);
+            (
+                state.lease,
+                own,
+                [Key::Set(name.into()), Key::Job(name.into())].map(|key| (state.view.mark(&key), key)),
+            )
         };
         let record = Record::Lock(Lock { node: node.written().node, since: node.now() });
         let mut transaction = Transaction { when: vec![self.lock_condition(&key)?], then: Vec::new() };
@@ -92,7 +100,10 @@ impl Member {
     /// What the engine has of an MD now.
     fn look_up(&self, name: &str) -> Result<(), Failed> {
         let of = |key: fn(String) -> Key| self.node.look_up(&key(name.into()));
-        of(Key::Lock).and_then(|()| of(Key::Withdrawn)).and_then(|()| of(Key::Set)).and_then(|()| of(Key::Job))
+        of(Key::Lock)
+            .and_then(|()| of(Key::Withdrawn))
+            .and_then(|()| of(Key::Set))
+            .and_then(|()| of(Key::Job))
     }
 
     /// As decided. `None`: what was known is not what the engine has.
@@ -106,7 +117,9 @@ impl Member {
                 }
                 Err(not_now)
             }
-            Begin::Lock if self.node.state().turns.get(name).is_some_and(|held| held.kept_until.is_none()) => {
+            Begin::Lock
+                if self.node.state().turns.get(name).is_some_and(|held| held.kept_until.is_none()) =>
+            {
                 Err(not_now(self.node.now().plus(AGAIN), "this process renews it already".into()))
             }
             Begin::Lock => match self.take_lock(name) {
@@ -148,7 +161,8 @@ fn persist<T>(node: &Node, what: &str, mut request: impl FnMut() -> Result<T, Fa
         };
         let is_final = matches!(
             failed,
-            Failed::Value(..) | Failed::Engine(Error::LeaseGone | Error::Denied(_) | Error::Invalid(_) | Error::Stopped)
+            Failed::Value(..)
+                | Failed::Engine(Error::LeaseGone | Error::Denied(_) | Error::Invalid(_) | Error::Stopped)
         );
         let is_over = node.state().phase(node.boot()) < lease::Phase::Acting;
         if is_final || is_over || node.setup.clock.sleep(PAUSE).is_err() {
@@ -199,7 +213,9 @@ impl Peers for Member {
             let write = self.node.sealed(&key, &record, Some(lease))?;
             match self.node.commit(&Transaction { when: Vec::new(), then: vec![write] })? {
                 Committed::Done(at) => Ok(at),
-                Committed::Refused => Err(Failed::Engine(Error::Garbled("an unconditional write was refused".into()))),
+                Committed::Refused => {
+                    Err(Failed::Engine(Error::Garbled("an unconditional write was refused".into())))
+                }
             }
         })?;
         let mut state = self.node.state();
@@ -300,7 +316,10 @@ impl Member {
                 state.refuse(&Key::Set(name.into()), reason);
             }
             Err(error) => {
-                crate::log!(Error, "md[{name}]: the set of the fleet cannot be written, and is tried again: {error}");
+                crate::log!(
+                    Error,
+                    "md[{name}]: the set of the fleet cannot be written, and is tried again: {error}"
+                );
             }
         }
     }

@@ -39,7 +39,9 @@ impl Registers {
                 return Ok(registers);
             }
             if registers.node.boot().saturating_sub(begin) >= PATIENCE {
-                return Err(Lost(format!("another node has been registering an account at {ca} for a minute")));
+                return Err(Lost(format!(
+                    "another node has been registering an account at {ca} for a minute"
+                )));
             }
             let stopped = |stopped: crate::time::Stopped| Lost(stopped.to_string());
             registers.node.setup.clock.sleep(LOOK).map_err(stopped)?;
@@ -155,7 +157,9 @@ impl Drop for Registers {
         let release = || {
             let key = self.lock();
             let then = vec![Write::Delete { key: self.node.text(&key)? }];
-            if let Committed::Done(at) = self.node.commit(&Transaction { when: vec![self.fence(token)?], then })? {
+            if let Committed::Done(at) =
+                self.node.commit(&Transaction { when: vec![self.fence(token)?], then })?
+            {
                 self.node.state().view.gone(&key, at);
             }
             Ok::<_, Failed>(())

@@ -34,11 +34,15 @@ pub(super) struct HeldTurn {
 
 impl HeldTurn {
     pub(super) fn solo(node: Arc<Node>, name: &str) -> Self {
-        crate::log!(
-            Notice,
-            "md[{name}]: the engine of the fleet is away, and this node renews by itself"
-        );
-        HeldTurn { node, name: name.into(), token: None, base: None, job: None, is_over: AtomicBool::new(true) }
+        crate::log!(Notice, "md[{name}]: the engine of the fleet is away, and this node renews by itself");
+        HeldTurn {
+            node,
+            name: name.into(),
+            token: None,
+            base: None,
+            job: None,
+            is_over: AtomicBool::new(true),
+        }
     }
 
     pub(super) fn held(node: Arc<Node>, name: &str, token: Revision) -> Self {
@@ -97,7 +101,8 @@ impl HeldTurn {
             return Err(self.lost("another set of the fleet has come into force"));
         }
         let highest = state.ranks.get(&self.name).map(|rank| rank.generation).unwrap_or_default();
-        let generation = next_generation(in_force.map(|rank| rank.generation), highest.max(state.highest(&self.name)));
+        let generation =
+            next_generation(in_force.map(|rank| rank.generation), highest.max(state.highest(&self.name)));
         Ok((state.view.mark(&self.key(Key::Set)).map(|mark| mark.changed), generation))
     }
 
@@ -123,7 +128,8 @@ impl HeldTurn {
         match self.node.commit(&Transaction { when, then })? {
             Committed::Done(at) => {
                 let is_new = base.is_none();
-                let created = self.node.state().view.mark(&key).filter(|_| !is_new).map_or(at, |mark| mark.created);
+                let created =
+                    self.node.state().view.mark(&key).filter(|_| !is_new).map_or(at, |mark| mark.created);
                 self.node.note(&key, record, at, created, None);
                 Ok(Published::Done(Box::new(set)))
             }
@@ -167,7 +173,9 @@ impl HeldTurn {
     fn release(&self, token: Revision) -> Result<(), Failed> {
         let key = self.key(Key::Lock);
         let then = vec![Write::Delete { key: self.node.text(&key)? }];
-        if let Committed::Done(at) = self.node.commit(&Transaction { when: vec![self.fence(token)?], then })? {
+        if let Committed::Done(at) =
+            self.node.commit(&Transaction { when: vec![self.fence(token)?], then })?
+        {
             self.node.state().view.gone(&key, at);
         }
         Ok(())

@@ -11,9 +11,9 @@ use crate::fleet::decide::rank::Rank;
 use crate::fleet::engine::{Entry, LeaseId, Revision};
 use crate::fleet::key::Key;
 use crate::fleet::record::{Hold, Ocsp, Record, Set, Written};
-use crate::managed::withdrawn::Withdrawn;
 use crate::fleet::view::{Put, View};
 use crate::managed::peers::SharedAnswer;
+use crate::managed::withdrawn::Withdrawn;
 use crate::time::Timestamp;
 use data_encoding::HEXLOWER;
 use serde_json::Value;
@@ -49,7 +49,10 @@ pub enum Store {
     Unknown,
     Ours,
     /// Another process has it since then: its description.
-    Others { who: String, since: Boot },
+    Others {
+        who: String,
+        since: Boot,
+    },
 }
 
 pub struct State {
@@ -187,7 +190,9 @@ impl State {
         let Some(codec) = self.codec.clone() else { return };
         let Some(key) = codec.key(&entry.key) else { return };
         match codec.open(entry) {
-            Ok(opened) => self.put(Put { key, record: opened.record, by: opened.written, mark: mark_of(entry) }),
+            Ok(opened) => {
+                self.put(Put { key, record: opened.record, by: opened.written, mark: mark_of(entry) })
+            }
             Err(flaw) => {
                 self.refuse(&key, flaw.to_string());
                 self.view.put_flawed(key, mark_of(entry), &flaw.to_string());
@@ -304,7 +309,9 @@ impl State {
 
     pub fn refuse(&mut self, key: &Key, reason: String) {
         let what = format!("{key:?}");
-        if self.refused.len() < REFUSED_MAX && self.refused.insert(what.clone(), reason.clone()).as_ref() != Some(&reason) {
+        if self.refused.len() < REFUSED_MAX
+            && self.refused.insert(what.clone(), reason.clone()).as_ref() != Some(&reason)
+        {
             crate::log!(Warn, "fleet: the engine's value of {what} is not used: {reason}");
         }
     }
@@ -337,7 +344,8 @@ impl State {
 
     /// The store has this set of the fleet from now on.
     pub fn has_set(&mut self, name: &str, set: &Set) {
-        let certs: Vec<CertInfo> = set.set.certs.iter().map(|cert| CertInfo::from_chain(&cert.chain)).collect();
+        let certs: Vec<CertInfo> =
+            set.set.certs.iter().map(|cert| CertInfo::from_chain(&cert.chain)).collect();
         if let Some(rank) = Rank::new(set.generation, &certs) {
             let is_newer = self.ranks.get(name).is_none_or(|known| *known < rank);
             if is_newer {
@@ -354,7 +362,8 @@ impl State {
 
     /// Whether an operator has withdrawn a certificate of the set, here or elsewhere.
     pub fn is_withdrawn(&self, set: &Set, name: &str, now: Timestamp) -> bool {
-        let certs: Vec<CertInfo> = set.set.certs.iter().map(|cert| CertInfo::from_chain(&cert.chain)).collect();
+        let certs: Vec<CertInfo> =
+            set.set.certs.iter().map(|cert| CertInfo::from_chain(&cert.chain)).collect();
         let fleet = self.view.withdrawn(name).map(|item| &item.value.record);
         let lists = fleet.into_iter().chain(self.withdrawn.get(name));
         lists.into_iter().any(|list| Withdrawn::of(list, now).has_any_of(certs.iter()))

@@ -4,10 +4,11 @@
 use super::super::sealed::Flaw;
 use super::Job;
 use super::fields::{CERTS_MAX, Fields, NAMES_MAX, key_to_json, time_to_json};
+use super::set::{cert_from_json, cert_to_json};
 use crate::crypto::PrivateKey;
 use crate::managed::peers::SharedJob;
 use crate::managed::saved_order::SavedOrder;
-use crate::model::KeySpec;
+use crate::model::{KeySpec, RetryState};
 use serde_json::{Value, json};
 
 impl Job {
@@ -18,6 +19,8 @@ impl Job {
             "names": job.names,
             "order": job.order.as_ref().map(SavedOrder::to_json),
             "keys": job.keys.iter().map(key_of_spec).collect::<Result<Vec<_>, _>>()?,
+            "certs": job.certs.iter().map(cert_to_json).collect::<Result<Vec<_>, _>>()?,
+            "retry-state": job.retry_state.to_json(),
             "step": job.step,
             "errors": job.errors,
             "next-try": job.next_try.map(time_to_json),
@@ -31,12 +34,15 @@ impl Job {
             let (spec, key) = (key.spec("type")?, key.key("key")?);
             if key.is_of(&spec) { Ok((spec, key)) } else { Err(Flaw::Field("keys")) }
         });
+        let certs = json.list("certs", CERTS_MAX)?.iter().map(|cert| cert_from_json(Fields(cert)));
         let order = json.of("order").map(|order| SavedOrder::from_json(order).ok_or(Flaw::Field("order")));
         Ok(Job(SharedJob {
             ca: json.name("ca")?,
             names: json.names("names", NAMES_MAX)?,
             order: order.transpose()?,
             keys: keys.collect::<Result<_, _>>()?,
+            certs: certs.collect::<Result<_, _>>()?,
+            retry_state: json.of("retry-state").map(RetryState::from_json).unwrap_or_default(),
             step: json.text("step"),
             errors: u32::try_from(json.number("errors")?).map_err(|_| Flaw::Field("errors"))?,
             next_try: json.time_or_none("next-try")?,

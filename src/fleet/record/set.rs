@@ -47,7 +47,7 @@ impl Set {
     }
 }
 
-fn cert_to_json(cert: &SharedCert) -> Result<Value, Flaw> {
+pub(super) fn cert_to_json(cert: &SharedCert) -> Result<Value, Flaw> {
     Ok(json!({
         "type": cert.spec.to_json(),
         "key": key_to_json(&cert.key)?,
@@ -55,7 +55,7 @@ fn cert_to_json(cert: &SharedCert) -> Result<Value, Flaw> {
     }))
 }
 
-fn cert_from_json(json: Fields) -> Result<SharedCert, Flaw> {
+pub(super) fn cert_from_json(json: Fields) -> Result<SharedCert, Flaw> {
     let cert = SharedCert { spec: json.spec("type")?, key: json.key("key")?, chain: json.chain("chain")? };
     if !cert.key.is_of(&cert.spec) || !cert.chain.leaf().matches_key(&cert.key) {
         return Err(Flaw::Field("key"));

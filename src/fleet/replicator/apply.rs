@@ -45,7 +45,11 @@ impl Replicator {
         self.unwritten = false;
         for answer in std::mem::take(&mut self.node.state().abandoned) {
             if let Err(error) = local.remove_answer(&answer) {
-                crate::log!(Warn, "md[{}]: an answer whose lease has ended cannot be removed: {error}", answer.owner);
+                crate::log!(
+                    Warn,
+                    "md[{}]: an answer whose lease has ended cannot be removed: {error}",
+                    answer.owner
+                );
             }
         }
         let gone: Vec<Key> = self.mirrored.keys().filter(|key| !wanted.contains_key(key)).cloned().collect();
@@ -116,7 +120,8 @@ impl Replicator {
             let State { view, ranks, advised, .. } = &mut *state;
             for (name, item) in view.sets() {
                 let Some(at) = item.value.renew_at else { continue };
-                let is_in_store = ranks.get(name).is_some_and(|rank| rank.generation == item.value.generation);
+                let is_in_store =
+                    ranks.get(name).is_some_and(|rank| rank.generation == item.value.generation);
                 if is_in_store && advised.get(name) != Some(&at) {
                     advised.insert(name.to_string(), at);
                     let ids = item.value.certs.iter().filter_map(|(_, cert)| cert.ari_cert_id.clone());
@@ -136,7 +141,8 @@ impl Replicator {
         for answer in self.node.setup.local.answers() {
             let is_own = {
                 let state = self.node.state();
-                let is_locked = state.view.lock(&answer.owner).is_some_and(|lock| lock.value.node == state.me);
+                let is_locked =
+                    state.view.lock(&answer.owner).is_some_and(|lock| lock.value.node == state.me);
                 is_locked || state.presented.values().any(|(own, _)| *own == answer)
             };
             let is_mirrored = self.mirrored.values().any(|mirrored| *mirrored == answer);

@@ -53,7 +53,10 @@ impl Replicator {
         {
             let mut state = self.node.state();
             if !state.epoch.is_empty() && state.epoch != meta.epoch {
-                crate::log!(Notice, "fleet: the engine has lost its data; what this node has is published again");
+                crate::log!(
+                    Notice,
+                    "fleet: the engine has lost its data; what this node has is published again"
+                );
                 state.forget_view();
             }
             state.epoch.clone_from(&meta.epoch);
@@ -131,7 +134,8 @@ impl Replicator {
                 let Some(key) = codec.key(&entry.key) else { continue };
                 match codec.open(entry) {
                     Ok(opened) => {
-                        let put = Put { key, record: opened.record, by: opened.written, mark: mark_of(entry) };
+                        let put =
+                            Put { key, record: opened.record, by: opened.written, mark: mark_of(entry) };
                         state.note(&put);
                         state.view.list(&mut listing, put);
                     }
@@ -173,7 +177,6 @@ fn unusable(flaw: Flaw) -> Failed {
 }
 
 fn ranked((name, set): (String, crate::fleet::record::Set)) -> Option<(String, Rank)> {
-    let certs: Vec<_> =
-        set.set.certs.iter().map(|cert| CertInfo::from_chain(&cert.chain)).collect();
+    let certs: Vec<_> = set.set.certs.iter().map(|cert| CertInfo::from_chain(&cert.chain)).collect();
     Some((name, Rank::new(set.generation, &certs)?))
 }

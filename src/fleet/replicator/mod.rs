@@ -118,7 +118,10 @@ impl Replicator {
             }
             Err(error) => {
                 if state.problem.as_ref() != Some(&error) {
-                    crate::log!(Error, "fleet: the store's lock cannot be taken, and nothing is replicated: {error}");
+                    crate::log!(
+                        Error,
+                        "fleet: the store's lock cannot be taken, and nothing is replicated: {error}"
+                    );
                 }
                 state.problem = Some(error);
                 false
@@ -210,7 +213,8 @@ impl Replicator {
     /// The engine does not answer, or has lost track: everything is listed anew, later.
     fn fail(&mut self, failed: &Failed) -> Boot {
         let boot = self.node.boot();
-        let is_at_once = matches!(failed, Failed::Engine(Error::Gap(_) | Error::LeaseGone)) && self.retry.1 == 0;
+        let is_at_once =
+            matches!(failed, Failed::Engine(Error::Gap(_) | Error::LeaseGone)) && self.retry.1 == 0;
         self.feed.stop();
         self.looked_for_track = None;
         let pause = RETRY_MIN.saturating_mul(1 << self.retry.1.min(4)).min(RETRY_MAX);

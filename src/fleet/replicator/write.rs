@@ -107,7 +107,10 @@ impl Replicator {
         let mut state = self.node.state();
         let (me, instance) = (state.me.clone(), state.instance.clone());
         if is_copied(&state.view, &me, &instance, state.former.as_deref(), state.told_at) {
-            crate::log!(Warn, "fleet: another httpd has a copy of this store; this one is a new node from now on");
+            crate::log!(
+                Warn,
+                "fleet: another httpd has a copy of this store; this one is a new node from now on"
+            );
             state.become_another();
         }
         let other = namesake(&state.view, &state.me, &self.node.setup.name);
@@ -189,13 +192,18 @@ impl Replicator {
         let stale: Vec<(String, Revision)> = {
             let state = self.node.state();
             let is_stale = |name: &str, until: Timestamp| until < now || state.pending.contains_key(name);
-            let kept = state.turns.iter().filter_map(|(name, held)| Some((name, held.token, held.kept_until?)));
-            kept.filter(|(name, _, until)| is_stale(name, *until)).map(|(n, token, _)| (n.clone(), token)).collect()
+            let kept =
+                state.turns.iter().filter_map(|(name, held)| Some((name, held.token, held.kept_until?)));
+            kept.filter(|(name, _, until)| is_stale(name, *until))
+                .map(|(n, token, _)| (n.clone(), token))
+                .collect()
         };
         for (name, token) in stale {
             let text = self.node.text(&Key::Lock(name.clone()))?;
             let when = vec![Condition::CreatedAt(text.clone(), token)];
-            if let Err(error) = self.node.commit(&Transaction { when, then: vec![Write::Delete { key: text }] }) {
+            if let Err(error) =
+                self.node.commit(&Transaction { when, then: vec![Write::Delete { key: text }] })
+            {
                 return last(error);
             }
             self.node.state().turns.remove(&name);
@@ -258,11 +266,17 @@ impl Replicator {
             let state = self.node.state();
             let is_first = |name: &str| asks(&state.view, &state.me, name) || boot >= since + OTHERS;
             let is_lacking = |name: &str, rank| state.rank_in_force(name).is_none_or(|known| known < rank);
-            let lacking = state.ranks.iter().filter(|(name, rank)| is_lacking(name, (*rank).clone()) && is_first(name));
-            lacking.map(|(name, _)| name.clone()).filter(|name| !self.unpublishable.contains(name)).take(AT_ONCE).collect()
+            let lacking =
+                state.ranks.iter().filter(|(name, rank)| is_lacking(name, (*rank).clone()) && is_first(name));
+            lacking
+                .map(|(name, _)| name.clone())
+                .filter(|name| !self.unpublishable.contains(name))
+                .take(AT_ONCE)
+                .collect()
         };
         for name in lacking {
-            let Some(set) = self.node.setup.local.set(&name).filter(|set| self.may_publish(&name, set, now)) else {
+            let Some(set) = self.node.setup.local.set(&name).filter(|set| self.may_publish(&name, set, now))
+            else {
                 self.unpublishable.insert(name);
                 continue;
             };
@@ -307,7 +321,9 @@ impl Replicator {
         for (key, changed) in keys {
             let text = self.node.text(&key)?;
             let when = vec![Condition::ChangedAt(text.clone(), changed)];
-            if let Err(error) = self.node.commit(&Transaction { when, then: vec![Write::Delete { key: text }] }) {
+            if let Err(error) =
+                self.node.commit(&Transaction { when, then: vec![Write::Delete { key: text }] })
+            {
                 return last(error);
             }
         }
