@@ -92,7 +92,18 @@ impl Lab {
         }));
         let replicator = Replicator::new(node.clone(), Box::new(Inline::new(handle.clone())));
         let mds = mds.iter().map(ToString::to_string).collect();
-        TestNode { name: name.into(), mds, path, store, targets, member: Member::new(node.clone()), node, replicator, handle, dir }
+        TestNode {
+            name: name.into(),
+            mds,
+            path,
+            store,
+            targets,
+            member: Member::new(node.clone()),
+            node,
+            replicator,
+            handle,
+            dir,
+        }
     }
 
     pub fn set(&self, names: &[&str]) -> SharedSet {
@@ -183,14 +194,12 @@ pub fn fingerprint(set: &SharedSet) -> Option<String> {
 }
 
 pub fn account(key: &PrivateKey) -> SharedAccount {
-    SharedAccount { json: json!({"url": "https://ca.test/acct/1", "ca-url": CA, "status": "valid"}), key: key.clone() }
+    SharedAccount {
+        json: json!({"url": "https://ca.test/acct/1", "ca-url": CA, "status": "valid"}),
+        key: key.clone(),
+    }
 }
 
 pub fn http_answer(name: &str, answer: &str) -> SharedAnswer {
-    SharedAnswer {
-        type_: "http-01".into(),
-        dns_name: name.into(),
-        owner: name.into(),
-        answer: answer.into(),
-    }
+    SharedAnswer { type_: "http-01".into(), dns_name: name.into(), owner: name.into(), answer: answer.into() }
 }

@@ -5,4 +5,3 @@
 
 mod lab;
 mod sets;
-

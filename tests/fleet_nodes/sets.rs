@@ -27,7 +27,10 @@ fn a_set_that_one_node_publishes_all_have_in_staging_within_a_second() {
     assert_eq!(b.staged("a.test"), fingerprint(&set));
     assert_eq!(a.staged("a.test"), None, "the renewal that got it has staged it itself");
     let job = b.file("staging/a.test/job.json").unwrap();
-    assert!(job.contains("\"notified-renewed\": true") && !job.contains("notified-activated\": true"), "{job}");
+    assert!(
+        job.contains("\"notified-renewed\": true") && !job.contains("notified-activated\": true"),
+        "{job}"
+    );
     // The next one has a higher generation.
     let turn = b.begin("a.test");
     let next = lab.set(&["a.test"]);
@@ -74,8 +77,14 @@ fn a_dead_node_loses_its_lock_and_the_next_one_goes_on_with_its_job() {
     let turn = a.begin("a.test");
     let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
     let keys = vec![(KeySpec::Ec("P-256".into()), key.clone())];
-    turn.save(&SharedJob { ca: CA.into(), names: vec!["a.test".into()], keys, step: "s".into(), ..SharedJob::default() })
-        .unwrap();
+    turn.save(&SharedJob {
+        ca: CA.into(),
+        names: vec!["a.test".into()],
+        keys,
+        step: "s".into(),
+        ..SharedJob::default()
+    })
+    .unwrap();
     // It is frozen: nothing of it is dropped.
     lab.pass(SECOND * 40, &mut [&mut b]);
     let next = b.begin("a.test");

@@ -6,8 +6,8 @@ use crate::crypto::PrivateKey;
 use crate::crypto::fixture::Ca;
 use crate::managed::peers::SharedCert;
 use crate::managed::saved_order::SavedOrder;
-use crate::model::KeySpec;
 use crate::model::retry_state::Scope;
+use crate::model::{KeySpec, RetryState};
 use serde_json::json;
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -43,6 +43,8 @@ fn job() -> Job {
         names: vec!["a.test".into()],
         order: Some(order),
         keys: vec![(spec.clone(), PrivateKey::generate(&spec).unwrap())],
+        certs: set(1).set.certs,
+        retry_state: RetryState { ca: Some(CA.into()), ca_errors: 2, ..RetryState::default() },
         step: "waits for the CA".into(),
         errors: 2,
         next_try: Some(NOW),

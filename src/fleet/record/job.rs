@@ -42,7 +42,7 @@ impl Job {
             order: order.transpose()?,
             keys: keys.collect::<Result<_, _>>()?,
             certs: certs.collect::<Result<_, _>>()?,
-            retry_state: json.of("retry-state").map(RetryState::from_json).unwrap_or_default(),
+            retry_state: RetryState::from_json(json.of("retry-state").ok_or(Flaw::Field("retry-state"))?),
             step: json.text("step"),
             errors: u32::try_from(json.number("errors")?).map_err(|_| Flaw::Field("errors"))?,
             next_try: json.time_or_none("next-try")?,
