@@ -9,6 +9,7 @@ use super::complete::{admin_contact, complete};
 use super::dns_service;
 use super::finding::Finding;
 use super::finding::gathered;
+use super::fleet;
 use super::planned::{Global, HostPlan, Plan, PlannedMd, Server};
 use crate::log::Level;
 use crate::model::DnsService;
@@ -32,11 +33,15 @@ pub fn draft(
     exists: &dyn Fn(&Path) -> bool,
 ) -> (Plan, Vec<Finding>) {
     let globals = servers.iter().fold(Globals::default(), |all, s| s.config.globals.over(&all));
-    let (service, refused) = match dns_service::service(servers) {
-        Ok(service) => (service, None),
-        Err(errors) => (DnsService::default(), Some(errors)),
+    let (service, mut refused) = match dns_service::service(servers) {
+        Ok(service) => (service, Vec::new()),
+        Err(errors) => (DnsService::default(), errors),
     };
-    let global = Global::resolve(globals, service);
+    let (fleet, of_fleet) = fleet::lines::fleet(servers).unwrap_or_else(|errors| {
+        refused.extend(errors);
+        (None, Vec::new())
+    });
+    let global = Global::resolve(globals, service, fleet);
     let arrives = |port: Option<u16>| port.is_some_and(|p| listeners.contains(&p));
     let mut plan = Plan {
         can_http: arrives(global.port_map.http),
@@ -44,13 +49,13 @@ pub fn draft(
         global,
         mds: Vec::new(),
         hosts: Vec::with_capacity(servers.len()),
-        findings: Vec::new(),
+        findings: of_fleet,
     };
     plan.report_reachability();
     let mut errors = plan.add_servers(servers, exists);
     errors.extend(check::overlaps(&plan.mds, plan.global.match_names));
     errors.extend(plan.mds.iter().flat_map(check::settings));
-    let errors = refused.unwrap_or(errors);
+    let errors = if refused.is_empty() { errors } else { refused };
     if errors.is_empty() {
         plan.findings.extend(check::doubts(&plan, servers));
     }
@@ -161,6 +166,7 @@ mod tests {
                 live_activation: true,
                 renew_parallel: 16,
                 dns: DnsService::default(),
+                fleet: None,
             }
         );
         let main = &plan.hosts[0];

@@ -3,6 +3,7 @@
 //! settings in force for each. [`plan`](super::plan) makes it, [`tls`](super::tls) completes it after mod_ssl.
 
 use super::finding::Finding;
+use super::fleet::Fleet;
 use super::{Globals, HostSettings, MatchNames, PortMap, ServerConfig, Settings};
 use crate::model::{Dns01, DnsService, Md, RequireHttps, Route};
 use crate::time::{DAY, TimeSlice};
@@ -61,10 +62,11 @@ pub struct Global {
     pub live_activation: bool,
     pub renew_parallel: u32,
     pub dns: DnsService,
+    pub fleet: Option<Fleet>,
 }
 
 impl Global {
-    pub(super) fn resolve(set: Globals, dns: DnsService) -> Self {
+    pub(super) fn resolve(set: Globals, dns: DnsService, fleet: Option<Fleet>) -> Self {
         Global {
             store_dir: set.store_dir.unwrap_or_else(|| "md".into()),
             store_locks: set.store_locks.flatten(),
@@ -85,6 +87,7 @@ impl Global {
             live_activation: set.live_activation.unwrap_or(true),
             renew_parallel: set.renew_parallel.unwrap_or(16),
             dns,
+            fleet,
         }
     }
 }

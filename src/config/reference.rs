@@ -14,6 +14,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("Keys and certificates", "MDPrivateKeys"),
     ("Renewal", "MDRenewMode"),
     ("Activation and the store", "MDActivationDelay"),
+    ("Fleet: several httpds that share certificates", "MDFleet"),
     ("OCSP stapling", "MDStapling"),
     ("Notifications and status", "MDMessageCmd"),
 ];

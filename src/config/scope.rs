@@ -2,6 +2,7 @@
 //! The values that the directives of one `server_rec` have set so far. Every field is an `Option`: an unset
 //! one leaves the decision to the next level (server of the definition, main server, default).
 
+use super::fleet::FleetLines;
 use crate::model::dns01::{Propagation, Way};
 use crate::model::{DnsService, Eab, KeySpec, RenewMode, RequireHttps};
 use crate::time::TimeSlice;
@@ -52,6 +53,7 @@ pub struct ServerConfig {
     pub globals: Globals,
     /// As written: zones may lack name servers.
     pub dns: DnsService,
+    pub fleet: FleetLines,
     pub mds: Vec<MdSection>,
     /// The `<MDomain …>` whose inside is being read.
     pub open: Option<MdSection>,

@@ -4,6 +4,7 @@
 //! that of the documentation. The prose of a directive is `directives/NAME.md`; spellings that are
 //! the `same_as` another directive share its prose.
 
+use super::fleet::lines as fleet;
 use super::row::row;
 use super::value::{
     count, dns01_version, duration, match_names, on_off, partial_window, path, path_or_none, port_map,
@@ -251,6 +252,42 @@ pub const ROWS: &[Row] = &[
         |s, a| set(&mut s.server.globals.store_locks, store_locks(a)))
         .takes("on|off|DURATION").unset(As("off"))
         .prose(include_str!("directives/MDStoreLocks.md")),
+
+    row(c"MDFleet", Many, Global, None,
+        c"URLs of the coordination engine by which several httpds share their certificates.",
+        fleet::engine)
+        .takes("URL…").ours()
+        .prose(include_str!("directives/MDFleet.md")),
+    row(c"MDFleetSecretFile", OneOrTwo, Global, None,
+        c"File with the secret of the fleet, and one with a second secret while they are exchanged.",
+        fleet::secret_files)
+        .takes("FILE [FILE]").ours()
+        .prose(include_str!("directives/MDFleetSecretFile.md")),
+    row(c"MDFleetUser", Two, Global, None,
+        c"Name and file with the password to log in to the engine with.",
+        fleet::user)
+        .takes("USER FILE").ours()
+        .prose(include_str!("directives/MDFleetUser.md")),
+    row(c"MDFleetCACertificateFile", One, Global, None,
+        c"File with the CA certificates to verify the engine with, instead of those of the system.",
+        fleet::ca_file)
+        .takes("FILE").ours()
+        .prose(include_str!("directives/MDFleetCACertificateFile.md")),
+    row(c"MDFleetClientCertificateFile", One, Global, None,
+        c"File with the certificate that the engine is shown.",
+        fleet::client_cert)
+        .takes("FILE").ours()
+        .prose(include_str!("directives/MDFleetClientCertificateFile.md")),
+    row(c"MDFleetClientKeyFile", One, Global, None,
+        c"File with the private key of MDFleetClientCertificateFile.",
+        fleet::client_key)
+        .takes("FILE").ours()
+        .prose(include_str!("directives/MDFleetClientKeyFile.md")),
+    row(c"MDFleetNode", One, Global, None,
+        c"Name of this httpd among those of the fleet.",
+        fleet::node)
+        .takes("NAME").unset(Described("the name of the host")).ours()
+        .prose(include_str!("directives/MDFleetNode.md")),
 
     row(c"MDStapling", One, ServerOrMd, Some("stapling"),
         c"On to staple OCSP responses for the certificates of managed domains.",
@@ -527,6 +564,13 @@ mod tests {
             "MDRenewParallel",
             "MDDnsListen",
             "MDDnsZone",
+            "MDFleet",
+            "MDFleetSecretFile",
+            "MDFleetUser",
+            "MDFleetCACertificateFile",
+            "MDFleetClientCertificateFile",
+            "MDFleetClientKeyFile",
+            "MDFleetNode",
         ];
         let found: Vec<_> =
             ROWS.iter().filter(|r| r.places == Global).map(|r| r.name.to_str().unwrap()).collect();

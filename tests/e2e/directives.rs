@@ -211,6 +211,19 @@ const REFUSED_BY_OURS: &[(&str, &str)] = &[
     ("MDChallengeDns01Timeout 0", "MDChallengeDns01Timeout must be one second or more"),
     ("MDRenewParallel 0", "MDRenewParallel must be a number > 0"),
     ("<MDomain one.test>\nMDRenewParallel 2\n</MDomain>", IN_SECTION),
+    ("MDFleet", "a URL is missing. Write: MDFleet SCHEME://HOST"),
+    ("MDFleet http://a.test", "the scheme of a URL is not known. Write: MDFleet SCHEME://HOST"),
+    ("MDFleet redis://user:pw@a.test", "write 'MDFleetUser USER FILE' instead"),
+    ("MDFleet redis://a.test/0", "the prefix '0' of MDFleet is the number of a database"),
+    ("MDFleet etcd://a etcds://b", "URLs with etcd:// and with etcds://: all are of one engine"),
+    ("MDFleet etcd://a/x etcd://b/y", "the prefix 'x' and with 'y': write the same one at all"),
+    ("MDFleet etcd://a", "MDFleet needs the secret that all nodes share"),
+    ("MDFleetNode a\nMDFleetNode b", "MDFleetNode stands at "),
+    ("MDFleetUser a", "MDFleetUser takes two arguments"),
+    (
+        "<MDomain a.test>\nMDFleet etcd://a\n</MDomain>",
+        "MDFleet is not allowed inside an '<MDomainSet' context",
+    ),
 ];
 
 const JSON_FILES: &[(&str, &str)] = &[
@@ -398,6 +411,12 @@ MDDnsListen 127.0.0.1:5353 [::1]:5353
 MDDnsListen 127.0.0.1:5354
 MDDnsZone acme.example.test ns.example.test ns2.example.test
 MDDnsZone acme.example.org
+MDFleetSecretFile absent other
+MDFleetUser mod_md absent
+MDFleetCACertificateFile absent.pem
+MDFleetClientKeyFile absent.key
+MDFleetClientCertificateFile absent.pem
+MDFleetNode web1
 MDRenewParallel 64
 MDCertificateMonitor crt.sh https://crt.test/?q=
 MDCertificateProtocol acme
