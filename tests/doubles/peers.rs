@@ -408,6 +408,8 @@ impl Peers for Node {
 
     fn share_response(&self, _: &str, _: &str, _: &[u8]) {}
 
+    fn bring_in(&self, _name: &str) {}
+
     fn take_news(&self) -> Vec<String> {
         std::mem::take(&mut self.fleet.lock().nodes[self.index].news)
     }

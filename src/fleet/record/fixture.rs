@@ -6,8 +6,8 @@ use crate::crypto::PrivateKey;
 use crate::crypto::fixture::Ca;
 use crate::managed::peers::SharedCert;
 use crate::managed::saved_order::SavedOrder;
-use crate::model::retry_state::Scope;
 use crate::model::{KeySpec, RetryState};
+use crate::model::retry_state::Scope;
 use serde_json::json;
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -44,11 +44,11 @@ fn job() -> Job {
         order: Some(order),
         keys: vec![(spec.clone(), PrivateKey::generate(&spec).unwrap())],
         certs: set(1).set.certs,
-        retry_state: RetryState { ca: Some(CA.into()), ca_errors: 2, ..RetryState::default() },
         step: "waits for the CA".into(),
         errors: 2,
         next_try: Some(NOW),
         problem: Some("unauthorized".into()),
+        retry_state: RetryState { ca: Some(CA.into()), ca_errors: 2, ..RetryState::default() },
     })
 }
 

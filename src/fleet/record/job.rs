@@ -3,8 +3,8 @@
 
 use super::super::sealed::Flaw;
 use super::Job;
-use super::fields::{CERTS_MAX, Fields, NAMES_MAX, key_to_json, time_to_json};
 use super::set::{cert_from_json, cert_to_json};
+use super::fields::{CERTS_MAX, Fields, NAMES_MAX, key_to_json, time_to_json};
 use crate::crypto::PrivateKey;
 use crate::managed::peers::SharedJob;
 use crate::managed::saved_order::SavedOrder;
@@ -20,11 +20,11 @@ impl Job {
             "order": job.order.as_ref().map(SavedOrder::to_json),
             "keys": job.keys.iter().map(key_of_spec).collect::<Result<Vec<_>, _>>()?,
             "certs": job.certs.iter().map(cert_to_json).collect::<Result<Vec<_>, _>>()?,
-            "retry-state": job.retry_state.to_json(),
             "step": job.step,
             "errors": job.errors,
             "next-try": job.next_try.map(time_to_json),
             "problem": job.problem,
+            "retry-state": job.retry_state.to_json(),
         }))
     }
 
@@ -42,11 +42,11 @@ impl Job {
             order: order.transpose()?,
             keys: keys.collect::<Result<_, _>>()?,
             certs: certs.collect::<Result<_, _>>()?,
-            retry_state: RetryState::from_json(json.of("retry-state").ok_or(Flaw::Field("retry-state"))?),
             step: json.text("step"),
             errors: u32::try_from(json.number("errors")?).map_err(|_| Flaw::Field("errors"))?,
             next_try: json.time_or_none("next-try")?,
             problem: json.text_or_none("problem")?,
+            retry_state: json.of("retry-state").map(RetryState::from_json).unwrap_or_default(),
         }))
     }
 }

@@ -6,18 +6,23 @@ use crate::challenge::dns01::server::Silent;
 use crate::crypto::PrivateKey;
 use crate::model::KeySpec;
 use crate::sync::lock;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Shared by all renewals.
 #[derive(Default)]
 pub struct Answering {
-    changing: Mutex<()>,
+    changing: Arc<Mutex<()>>,
     /// Keys of certificates that answer tls-alpn-01.
     keys: Mutex<Vec<(KeySpec, PrivateKey)>>,
     silent: Mutex<Silent>,
 }
 
 impl Answering {
+    /// With a lock that others hold as well while they change answers.
+    pub(super) fn under(changing: Arc<Mutex<()>>) -> Self {
+        Answering { changing, ..Answering::default() }
+    }
+
     /// Held while answers are changed: several MDs may have a name in common.
     pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
         lock(self.lock())

@@ -142,6 +142,12 @@ impl Context {
         Context { dns, ..self }
     }
 
+    /// Holds this lock while answers to challenges are changed.
+    #[must_use]
+    pub fn answering_under(self, changing: Arc<Mutex<()>>) -> Self {
+        Context { answering: Answering::under(changing), ..self }
+    }
+
     /// Has renewals and their failures counted there.
     #[must_use]
     pub fn counting(self, metrics: Metrics) -> Self {
