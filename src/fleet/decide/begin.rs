@@ -146,3 +146,137 @@ fn writer(view: &View, id: Option<&str>) -> String {
     let id = id.unwrap_or("unknown");
     view.node(id).map_or(id, |node| node.name.as_str()).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::key::Key;
+    use crate::fleet::record::{Job, Record};
+    use crate::fleet::view::fixture::{NOW, lock, node, node_md, put, view};
+    use crate::managed::peers::SharedJob;
+    use crate::time::DAY;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// Of a node n1 whose certificate began 80 days ago and ends in ten.
+    fn situation(standing: Standing, need: Need) -> Situation<'static> {
+        let in_use = Some((NOW.minus(DAY * 80), NOW.plus(DAY * 10)));
+        Situation { name: "a.test", me: "n1", standing, need, in_use, is_pending: false, place: 0 }
+    }
+
+    fn job(next_try: Option<Timestamp>) -> View {
+        let job = SharedJob { next_try, problem: Some("rateLimited".into()), ..SharedJob::default() };
+        view(vec![node("n1", vec![], 0, 1), put(Key::Job("a.test".into()), Record::Job(Job(job)), 2)], 2)
+    }
+
+    fn asked() -> Need {
+        Need { is_asked: true, ..Need::default() }
+    }
+
+    fn waits(begin: Begin) -> NotNow {
+        match begin {
+            Begin::Not(not_now) => not_now,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn before_the_first_sync_and_beside_another_process_nothing_begins() {
+        for need in [Need::default(), asked(), Need { is_bare: true, ..Need::default() }] {
+            assert!(waits(begin(&situation(Standing::Syncing, need), &view(vec![], 1), NOW)).until > NOW);
+            let other = Standing::Elsewhere("process 7".into());
+            let found = waits(begin(&situation(other, need), &view(vec![], 1), NOW));
+            assert!(found.reason.contains("process 7"), "{}", found.reason);
+        }
+    }
+
+    #[test]
+    fn a_lock_of_another_node_is_waited_for_by_all_and_an_own_one_by_none() {
+        let held = view(vec![node("n2", vec![], 0, 1), lock("n2", 2)], 2);
+        let found = waits(begin(&situation(Standing::Joined, asked()), &held, NOW));
+        assert_eq!(found.node.as_deref(), Some("web-n2"));
+        assert!(found.until > NOW && found.reason.contains("web-n2"));
+        let own = view(vec![lock("n1", 2)], 2);
+        assert_eq!(begin(&situation(Standing::Joined, Need::default()), &own, NOW), Begin::Lock);
+    }
+
+    #[test]
+    fn the_fleets_next_try_holds_for_every_node_unless_someone_asks() {
+        let later = NOW.plus(MINUTE);
+        let found = waits(begin(&situation(Standing::Joined, Need::default()), &job(Some(later)), NOW));
+        assert_eq!(found.until, later);
+        assert!(found.reason.contains("rateLimited") && found.reason.contains("web-n1"), "{}", found.reason);
+        let bare = Need { is_bare: true, ..Need::default() };
+        assert_eq!(waits(begin(&situation(Standing::Joined, bare), &job(Some(later)), NOW)).until, later);
+        assert_eq!(begin(&situation(Standing::Joined, asked()), &job(Some(later)), NOW), Begin::Lock);
+        assert_eq!(begin(&situation(Standing::Joined, bare), &job(Some(NOW)), NOW), Begin::Lock);
+    }
+
+    #[test]
+    fn a_set_on_its_way_comes_first() {
+        let pending = Situation { is_pending: true, ..situation(Standing::Joined, asked()) };
+        assert!(waits(begin(&pending, &view(vec![], 1), NOW)).reason.contains("newer set"));
+    }
+
+    #[test]
+    fn settings_that_differ_between_nodes_wait_for_a_third_of_the_lifetime() {
+        let md = |terms| vec![node_md("a.test", &["a.test"], terms)];
+        let fleet = |other| view(vec![node("n1", md("x"), 0, 1), node("n2", md(other), 0, 2)], 2);
+        let different = Need { is_only_different: true, ..Need::default() };
+        let young = Some((NOW.minus(DAY * 29), NOW.plus(DAY * 61)));
+        let young = |need| Situation { in_use: young, ..situation(Standing::Joined, need) };
+        let found = waits(begin(&young(different), &fleet("y"), NOW));
+        assert_eq!(found.until, NOW.plus(DAY));
+        assert!(found.reason.contains("web-n2"), "{}", found.reason);
+        assert!(waits(begin(&young(different), &view(vec![], 1), NOW)).until > NOW, "it is not known yet");
+        assert_eq!(begin(&young(different), &fleet("y"), NOW.plus(DAY)), Begin::Lock);
+        assert_eq!(begin(&young(different), &fleet("x"), NOW), Begin::Lock, "all want the same");
+        assert_eq!(begin(&young(Need::default()), &fleet("y"), NOW), Begin::Lock, "it is due as well");
+        assert_eq!(begin(&young(Need { is_asked: true, ..different }), &fleet("y"), NOW), Begin::Lock);
+    }
+
+    #[test]
+    fn without_the_engine_a_node_waits_for_its_turn_and_for_need() {
+        let away = |need, since, place| Situation { place, ..situation(Standing::Away { since }, need) };
+        let at = |situation: &Situation<'_>, now| begin(situation, &view(vec![], 1), now);
+        // Its last twentieth begins in five and a half days.
+        let late = NOW.plus(DAY * 5).plus(DAY / 2);
+        let due = away(Need::default(), NOW.minus(DAY), 0);
+        assert_eq!(waits(at(&due, NOW)).until, NOW.plus(AWAY_LOOK));
+        assert!(waits(at(&due, NOW)).reason.contains("away"));
+        assert_eq!(waits(at(&due, late.minus(MINUTE))).until, late);
+        assert_eq!(at(&due, late), Begin::Solo);
+        let third = away(Need::default(), NOW.minus(DAY), 2);
+        assert_eq!(waits(at(&third, late)).until, late.plus(AWAY_LOOK));
+        assert_eq!(at(&third, late.plus(APART * 2)), Begin::Solo);
+        let bare = Need { is_bare: true, ..Need::default() };
+        assert!(matches!(at(&away(bare, NOW, 0), NOW.plus(MINUTE * 9)), Begin::Not(_)));
+        assert_eq!(at(&away(bare, NOW, 0), NOW.plus(MINUTE * 10)), Begin::Solo);
+        assert!(matches!(at(&away(bare, NOW, 1), NOW.plus(MINUTE * 19)), Begin::Not(_)));
+        assert_eq!(at(&away(bare, NOW, 1), NOW.plus(MINUTE * 20)), Begin::Solo);
+        assert_eq!(at(&away(asked(), NOW, 6), NOW), Begin::Solo, "an operator asks");
+        let none = Situation { in_use: None, ..away(Need::default(), NOW, 0) };
+        assert_eq!(at(&none, NOW.plus(MINUTE * 10)), Begin::Solo);
+    }
+
+    #[test]
+    fn seven_nodes_without_the_engine_never_begin_within_ten_minutes_of_each_other() {
+        let ids: Vec<String> = (0..7).map(|id| format!("n{id}")).collect();
+        let bare = Need { is_bare: true, ..Need::default() };
+        for need in [Need::default(), bare] {
+            let mut begun: Vec<Timestamp> = Vec::new();
+            for me in &ids {
+                let place = asks::place(ids.iter().map(String::as_str), true, me, "a.test");
+                let standing = Standing::Away { since: NOW };
+                let situation = Situation { me, place, ..situation(standing, need) };
+                let looks = (0..30_000).map(|minute| NOW.plus(MINUTE * minute));
+                begun.extend(
+                    looks.into_iter().find(|now| begin(&situation, &view(vec![], 1), *now) == Begin::Solo),
+                );
+            }
+            begun.sort_unstable();
+            assert_eq!(begun.len(), 7);
+            assert!(begun.windows(2).all(|two| two[1].since(two[0]) >= APART), "{begun:?}");
+        }
+    }
+}

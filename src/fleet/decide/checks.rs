@@ -59,3 +59,84 @@ pub fn answer_is_ours(answer: &SharedAnswer, thumbprints: &[String]) -> Result<(
         other => Err(format!("the kind of challenge {other:?} is not known here")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::managed::fixture::md;
+    use crate::managed::saved_order::SavedOrder;
+
+    #[test]
+    fn an_order_is_taken_up_at_a_ca_of_the_md_for_names_of_the_md_alone() {
+        let mut own = md(&["a.test", "www.a.test"]);
+        own.ca.urls = vec!["https://ca.test/dir".into(), "https://second.test:14000/dir".into()];
+        let others = ["api.a.test".to_string()];
+        let check = |ca: &str, url: &str, names: &[&str]| {
+            let job = SharedJob {
+                ca: ca.into(),
+                names: names.iter().map(ToString::to_string).collect(),
+                order: Some(SavedOrder::new(url, "rsa", None)),
+                ..SharedJob::default()
+            };
+            order_is_ours(&job, &own, &others)
+        };
+        let ca = "https://ca.test/dir";
+        assert_eq!(check(ca, "https://ca.test/order/1", &["a.test", "api.a.test"]), Ok(()));
+        assert_eq!(
+            check("https://second.test:14000/dir", "https://second.test:14000/o", &["a.test"]),
+            Ok(())
+        );
+        let foreign = [
+            "https://evil.test/order/1",
+            "http://ca.test/order/1",
+            "https://ca.test:8443/order/1",
+            "https://ca.test.evil.test/1",
+            "https://ca.test@evil.test/1",
+            "order/1",
+            "",
+        ];
+        for url in foreign {
+            assert!(check(ca, url, &["a.test"]).unwrap_err().contains("not at the CA"), "{url}");
+        }
+        let evil = check("https://evil.test/dir", "https://evil.test/order/1", &["a.test"]);
+        assert!(evil.unwrap_err().contains("none of those that are configured"));
+        assert!(check(ca, "https://ca.test/order/1", &["a.test", "b.test"]).unwrap_err().contains("b.test"));
+        assert_eq!(order_is_ours(&SharedJob::default(), &own, &[]), Ok(()), "there is no order");
+    }
+
+    #[test]
+    fn answers_of_foreign_accounts_and_of_no_known_form_are_not_given() {
+        let own = ["thumb-1".to_string(), "thumb_2".to_string()];
+        let check = |type_: &str, name: &str, answer: &str| {
+            let answer = SharedAnswer {
+                type_: type_.into(),
+                dns_name: name.into(),
+                owner: "a.test".into(),
+                answer: answer.into(),
+            };
+            answer_is_ours(&answer, &own)
+        };
+        assert_eq!(check("http-01", "a.test", "token.thumb-1"), Ok(()));
+        assert_eq!(check("tls-alpn-01", "192.0.2.1", "token.thumb_2"), Ok(()));
+        assert_eq!(
+            check("dns-01", "_acme-challenge.a.test", "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ"),
+            Ok(())
+        );
+        assert!(check("http-01", "a.test", "token.thumb-3").unwrap_err().contains("account"));
+        let wrong = [
+            ("http-01", "a.test", "<script>.thumb-1"),
+            ("http-01", "a.test", "token"),
+            ("http-01", "a.test", ".thumb-1"),
+            ("http-01", "a.test", "token.thumb-1.thumb-1"),
+            ("http-01", "../a", "token.thumb-1"),
+            ("http-01", "A.test", "token.thumb-1"),
+            ("dns-01", "_acme-challenge.a.test", "a b"),
+            ("dns-01", "_acme-challenge.a.test", ""),
+            ("dns-99", "a.test", "token.thumb-1"),
+        ];
+        for (type_, name, answer) in wrong {
+            assert!(check(type_, name, answer).is_err(), "{type_} {name} {answer}");
+        }
+        assert!(check("http-01", "a.test", &format!("{}.thumb-1", "t".repeat(2000))).is_err());
+    }
+}

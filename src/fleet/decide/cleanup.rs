@@ -79,3 +79,121 @@ pub fn left_by(view: &View, node: &str) -> Result<Vec<(Key, Revision)>, String> 
 fn used_mds(view: &View) -> BTreeSet<&str> {
     view.nodes().flat_map(|node| node.mds()).map(|md| md.name.as_str()).chain(view.own()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::record::{self, Lock, Ocsp, Record, Written};
+    use crate::fleet::view::Put;
+    use crate::fleet::view::fixture::{NOW, challenge, lock, node, node_md, put, view};
+    use crate::managed::peers::SharedJob;
+    use crate::model::retry_state::Scope;
+    use serde_json::json;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn hold(md: Option<&str>, since: Timestamp, until: Timestamp) -> Put {
+        let limit = RateLimit { ca: "https://ca.test/dir".into(), scope: Scope::Ca, since, until };
+        let md = md.map(String::from);
+        put(Key::Hold { ca: "h".into(), md: md.clone() }, Record::Hold(Hold { limit, md }), 3)
+    }
+
+    fn job(md: &str) -> Put {
+        put(Key::Job(md.into()), Record::Job(record::Job(SharedJob::default())), 4)
+    }
+
+    fn ocsp(md: &str) -> Put {
+        let (md, file) = (md.to_string(), "0a.json".to_string());
+        put(Key::Ocsp { md: md.clone(), file: file.clone() }, Record::Ocsp(Ocsp { md, file, der: vec![] }), 5)
+    }
+
+    #[test]
+    fn holds_end_after_a_day_at_the_latest_whatever_they_say() {
+        let of = |since, until, now| {
+            let found = holds(&view(vec![hold(Some("a.test"), since, until)], 9), now);
+            found.first().map(|(limit, md)| (limit.since, limit.until, md.clone()))
+        };
+        let md = Some("a.test".to_string());
+        let soon = NOW.plus(HOUR);
+        assert_eq!(of(NOW, soon, NOW), Some((NOW, soon, md.clone())));
+        assert_eq!(of(NOW, soon, soon), None);
+        let year = NOW.plus(DAY * 365);
+        assert_eq!(of(NOW, year, NOW), Some((NOW, NOW.plus(DAY), md.clone())));
+        assert_eq!(of(NOW, year, NOW.plus(DAY)), None);
+        let ahead = NOW.plus(HOUR);
+        assert_eq!(
+            of(ahead, ahead.plus(HOUR), NOW),
+            Some((NOW, ahead.plus(HOUR), md)),
+            "a clock that is ahead"
+        );
+        let foreign = view(vec![hold(Some("b.test"), NOW, soon), hold(None, NOW, soon)], 9);
+        assert_eq!(holds(&foreign, NOW).len(), 1, "an MD of others does not matter here");
+    }
+
+    #[test]
+    fn leftovers_go_after_a_day_if_no_live_node_has_the_md() {
+        let entries = vec![
+            node("n1", vec![node_md("a.test", &[], "x")], 0, 1),
+            node("n2", vec![node_md("b.test", &[], "x")], 0, 2),
+            hold(None, NOW, NOW.plus(HOUR)),
+            job("a.test"),
+            job("b.test"),
+            job("c.test"),
+            ocsp("b.test"),
+            ocsp("c.test"),
+            lock("n1", 6),
+        ];
+        let view = view(entries, 9);
+        let keys =
+            |me, now| -> Vec<Key> { useless(&view, me, now).into_iter().map(|(key, _)| key).collect() };
+        assert!(keys("n1", NOW.plus(HOUR)).is_empty(), "its node may restart");
+        let later = NOW.plus(DAY).plus(HOUR);
+        let left = [job("c.test").key, hold(None, NOW, NOW).key, ocsp("c.test").key];
+        let mut found = keys("n1", later);
+        found.sort();
+        assert_eq!(found, left);
+        assert!(keys("n2", later).is_empty(), "one node does it");
+        assert!(keys("n1", NOW.plus(DAY * 15)).contains(&ocsp("b.test").key), "its certificate was replaced");
+        assert!(useless(&view, "n1", later).contains(&(job("c.test").key, Revision(4))));
+    }
+
+    #[test]
+    fn a_list_of_what_is_withdrawn_goes_when_nothing_in_it_is_in_force() {
+        let until = NOW.plus(HOUR).to_http_date();
+        let list = json!({"certificates": [{"why": "revoked", "issuer": "CN=x", "serial": "0A",
+            "since": NOW.to_http_date(), "until": until}]});
+        let record = Record::Withdrawn(record::Withdrawn { record: list });
+        let key = Key::Withdrawn("a.test".into());
+        let view = view(vec![put(key.clone(), record, 4)], 4);
+        assert!(useless(&view, "n1", NOW).is_empty());
+        assert_eq!(useless(&view, "n1", NOW.plus(DAY)), [(key, Revision(4))]);
+    }
+
+    #[test]
+    fn what_a_dead_node_left_can_be_evicted() {
+        let of = |put: Put, node: &str| Put { by: Some(Written { node: node.into(), at: NOW }), ..put };
+        let account = Key::AccountLock("h".into());
+        let account_lock = put(account.clone(), Record::Lock(Lock { node: "n3".into(), since: NOW }), 8);
+        let mut view = view(
+            vec![
+                node("n2", vec![node_md("b.test", &[], "x")], 0, 1),
+                lock("n2", 2),
+                account_lock,
+                of(challenge("t", 3), "n3"),
+                of(challenge("u", 3), "n2"),
+                of(job("b.test"), "n3"),
+                of(job("c.test"), "n3"),
+                of(ocsp("c.test"), "n2"),
+            ],
+            9,
+        );
+        let mut left: Vec<Key> = left_by(&view, "n3").unwrap().into_iter().map(|(key, _)| key).collect();
+        left.sort();
+        let mut expected = vec![job("c.test").key, account, challenge("t", 3).key];
+        expected.sort();
+        assert_eq!(left, expected);
+        assert!(left_by(&view, "n2").unwrap_err().contains("web-n2"), "it lives");
+        view.put(lock("n3", 11));
+        assert_eq!(left_by(&view, "n3").unwrap().len(), 4);
+    }
+}

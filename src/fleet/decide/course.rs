@@ -56,3 +56,33 @@ pub fn has_lost_track(view: &View, told: Revision, since: Duration) -> Option<St
         format!("the watch is at revision {} for {seconds} seconds, the engine at {}", seen.0, told.0)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::view::fixture::view;
+
+    #[test]
+    fn a_node_goes_on_with_what_it_finds() {
+        let meta = |version, epoch: &str| Meta { version, epoch: epoch.into() };
+        let state = |epoch: &str| State { epoch: epoch.into(), ..State::default() };
+        let of = |meta: &Meta, known: &str| course(&Found::Meta(meta), &state(known));
+        assert_eq!(course(&Found::Nothing, &state("")), Course::Create);
+        assert_eq!(course(&Found::Nothing, &state("e1")), Course::Create, "wiped");
+        assert_eq!(of(&meta(1, "e1"), "e1"), Course::List { is_new: false });
+        assert_eq!(of(&meta(1, "e1"), ""), Course::List { is_new: false }, "a new node");
+        assert_eq!(of(&meta(1, "e2"), "e1"), Course::List { is_new: true });
+        let Course::StandAside(why) = of(&meta(2, "e1"), "e1") else { panic!("it knows no version 2") };
+        assert!(why.contains("version 2") && why.contains("update"), "{why}");
+        assert_eq!(course(&Found::Flawed("secret"), &state("e1")), Course::StandAside("secret".into()));
+    }
+
+    #[test]
+    fn a_history_that_goes_back_or_stands_still_is_listed_anew() {
+        let view = view(vec![], 50);
+        let lost = |told, seconds| has_lost_track(&view, Revision(told), Duration::from_secs(seconds));
+        assert_eq!((lost(50, 900), lost(51, 10)), (None, None));
+        assert!(lost(49, 0).unwrap().contains("49"));
+        assert!(lost(51, 11).unwrap().contains("51"));
+    }
+}

@@ -45,3 +45,39 @@ pub fn is_copied(
         None => last.is_some_and(|last| node.instance != last),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::view::fixture::{NOW, node, view};
+
+    #[test]
+    fn a_clock_that_is_off_by_more_than_a_minute_is_told() {
+        let off = |seconds: i64| skew(NOW, Timestamp::from_unix(NOW.unix() + seconds));
+        assert_eq!((off(0), off(60), off(-60)), (None, None, None));
+        assert!(off(61).unwrap().contains("61 seconds ahead of"));
+        assert!(off(-3600).unwrap().contains("3600 seconds behind"));
+    }
+
+    #[test]
+    fn two_live_nodes_of_one_name_are_told() {
+        let view = view(vec![node("n1", vec![], 0, 1), node("n2", vec![], 0, 2)], 2);
+        assert_eq!(namesake(&view, "n1", "web-n1"), None);
+        let text = namesake(&view, "n1", "web-n2").unwrap();
+        assert!(text.contains("n1") && text.contains("n2") && text.contains("MDFleetNode"));
+    }
+
+    #[test]
+    fn a_copied_store_shows_by_another_process_with_its_id() {
+        let view = view(vec![node("n1", vec![], 0, 5)], 5);
+        let is_copied = |instance, last, written: Option<u64>| {
+            super::is_copied(&view, "n1", instance, last, written.map(Revision))
+        };
+        assert!(!is_copied("i-n1", Some("i-n1"), Some(5)), "its own");
+        assert!(!is_copied("new", Some("i-n1"), None), "the process before it");
+        assert!(is_copied("new", Some("older"), None), "another has written it since the store was copied");
+        assert!(is_copied("i-0", Some("i-0"), Some(4)), "another writes it while this one lives");
+        assert!(!is_copied("new", Some("i-n1"), Some(6)), "its own write is not told yet");
+        assert!(!super::is_copied(&view, "n2", "new", Some("older"), None));
+    }
+}

@@ -56,3 +56,59 @@ pub fn next_keep_alive(kept: Option<Boot>, tried: Option<Boot>, is_at_work: bool
 pub fn away_since(written: Boot, now: Boot) -> Option<Boot> {
     (now.saturating_sub(written) >= AWAY).then(|| written.saturating_add(AWAY))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    const fn seconds(seconds: u64) -> Boot {
+        Boot::from_secs(seconds)
+    }
+
+    #[test]
+    fn trust_in_a_lease_goes_with_the_age_of_its_last_answered_keepalive() {
+        let at = |now| phase(Some(seconds(100)), Boot::from_millis(now));
+        let table = [
+            (100_000, Phase::Fresh),
+            (104_999, Phase::Fresh),
+            (105_000, Phase::Acting),
+            (114_999, Phase::Acting),
+            (115_000, Phase::Passive),
+            (129_999, Phase::Passive),
+            (130_000, Phase::Over),
+            (160_000, Phase::Over),
+        ];
+        for (now, expected) in table {
+            assert_eq!(at(now), expected, "{now}");
+        }
+        assert_eq!(phase(None, seconds(1)), Phase::Over);
+        assert!(
+            Phase::Over < Phase::Passive && Phase::Passive < Phase::Acting && Phase::Acting < Phase::Fresh
+        );
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ends_a_lease_in_both_directions() {
+        assert_eq!(phase(Some(seconds(100)), seconds(99)), Phase::Over, "back");
+        assert_eq!(phase(Some(seconds(100)), seconds(86_500)), Phase::Over, "ahead");
+    }
+
+    #[test]
+    fn keepalives_come_often_enough_to_act_on_and_after_failures_every_second() {
+        let next = |kept, tried, at_work| next_keep_alive(Some(seconds(kept)), Some(seconds(tried)), at_work);
+        assert_eq!(next(100, 100, false), seconds(110));
+        assert!(phase(Some(seconds(100)), next(100, 100, false)) >= Phase::Acting);
+        assert!(phase(Some(seconds(100)), next(100, 100, true)) == Phase::Fresh);
+        assert_eq!(next(100, 110, false), seconds(111), "the one at 110 was not answered");
+        assert_eq!(next(100, 104, false), seconds(110));
+        assert_eq!(next_keep_alive(None, None, false), seconds(0));
+        assert_eq!(next_keep_alive(None, Some(seconds(7)), false), seconds(8));
+    }
+
+    #[test]
+    fn an_engine_that_takes_no_writes_for_a_minute_is_away() {
+        assert_eq!(away_since(seconds(100), seconds(159)), None);
+        assert_eq!(away_since(seconds(100), seconds(160)), Some(seconds(160)));
+        assert_eq!(away_since(seconds(100), seconds(900)), Some(seconds(160)));
+        assert_eq!(away_since(seconds(100), seconds(9)), None, "the clock has gone back");
+    }
+}

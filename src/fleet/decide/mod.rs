@@ -17,3 +17,6 @@ pub mod recorded;
 pub mod state;
 pub mod usable;
 pub mod withdrawing;
+
+#[cfg(test)]
+mod convergence_tests;

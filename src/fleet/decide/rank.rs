@@ -61,3 +61,51 @@ impl PartialOrd for Rank {
 pub fn next_generation(in_force: Option<u64>, highest: u64) -> u64 {
     in_force.unwrap_or_default().max(highest).saturating_add(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::view::fixture::cert;
+    use proptest::prelude::*;
+
+    fn rank(generation: u64, age: u32, leaf: &str) -> Rank {
+        Rank::new(generation, [&cert(leaf, age)]).unwrap()
+    }
+
+    #[test]
+    fn generation_then_date_then_leaf_decide() {
+        let ascending =
+            [rank(1, 1, "0a"), rank(2, 9, "0b"), rank(2, 3, "0b"), rank(2, 3, "0a"), rank(3, 80, "0f")];
+        assert!(ascending.is_sorted_by(|a, b| a < b));
+        for rank in &ascending {
+            assert_eq!(Rank::from_json(&rank.to_json()).as_ref(), Some(rank));
+        }
+    }
+
+    #[test]
+    fn a_set_of_several_certificates_has_one_rank_in_whatever_order_they_stand() {
+        let (old, new) = (cert("0b", 9), cert("0c", 2));
+        let rank = Rank::new(1, [&old, &new]).unwrap();
+        assert_eq!(Some(&rank), Rank::new(1, [&new, &old]).as_ref());
+        assert_eq!((rank.not_before, &rank.leaf), (new.not_before, &old.fingerprint));
+        assert_eq!(Rank::new(1, []), None);
+    }
+
+    #[test]
+    fn the_next_generation_is_above_all_that_were_seen() {
+        assert_eq!(next_generation(None, 0), 1);
+        assert_eq!(next_generation(Some(4), 7), 8);
+        assert_eq!(next_generation(Some(8), 7), 9);
+        assert_eq!(next_generation(Some(u64::MAX), 0), u64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn of_two_different_sets_exactly_one_wins(a in (0..3_u64, 0..3_u32, 0..9_u8), b in (0..3_u64, 0..3_u32, 0..9_u8)) {
+            let of = |(generation, age, leaf): (u64, u32, u8)| rank(generation, age, &leaf.to_string());
+            let (first, second) = (of(a), of(b));
+            prop_assert_eq!(first == second, first.cmp(&second) == Ordering::Equal);
+            prop_assert_eq!(first.cmp(&second), second.cmp(&first).reverse());
+        }
+    }
+}

@@ -155,3 +155,219 @@ fn configured(certs: &Certs) -> impl Iterator<Item = (&KeySpec, &CertInfo)> {
 fn fingerprints<'c>(certs: impl Iterator<Item = &'c CertInfo>) -> Vec<String> {
     certs.map(|cert| cert.fingerprint.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::view::fixture::{NOW, cert, cert_for, ec, remote};
+    use crate::managed::fixture::md;
+    use crate::managed::withdrawn::{Entry, Why};
+    use crate::time::DAY;
+
+    /// What a node has of an MD.
+    struct Own {
+        md: Md,
+        certs: Certs,
+        recorded: Option<Recorded>,
+        highest: u64,
+        withdrawn: Withdrawn,
+    }
+
+    impl Own {
+        fn new(certs: &[&CertInfo]) -> Self {
+            let md = md(&["a.test", "www.a.test"]);
+            let keyed = certs.iter().map(|cert| (ec(), (*cert).clone()));
+            let certs = Certs::arrange(&md.keys(), keyed);
+            Own { md, certs, recorded: None, highest: 0, withdrawn: Withdrawn::default() }
+        }
+
+        /// As it came of the fleet with this generation.
+        fn recorded(generation: u64, cert: &CertInfo) -> Self {
+            let rank = Rank::new(generation, [cert]).unwrap();
+            let recorded = Some(Recorded { rank, certs: vec![cert.fingerprint.clone()] });
+            Own { recorded, highest: generation, ..Own::new(&[cert]) }
+        }
+
+        /// Something else has come into its place since.
+        fn replaced(generation: u64, before: &CertInfo, now: &CertInfo) -> Self {
+            Own { certs: Own::new(&[now]).certs, ..Own::recorded(generation, before) }
+        }
+
+        fn withdraw(mut self, cert: &CertInfo, why: Why) -> Self {
+            self.withdrawn.add(Entry {
+                why,
+                issuer: cert.issuer_name.clone(),
+                serial: cert.serial.clone(),
+                key: None,
+                since: NOW,
+                until: cert.not_after,
+            });
+            self
+        }
+
+        fn beside(&self, remote: Option<&Item<KnownSet>>) -> Verdict {
+            let Own { md, certs, recorded, highest, withdrawn } = self;
+            let recorded = recorded.as_ref();
+            let sides = Sides { md, certs, recorded, remote, unread: None, highest: *highest, withdrawn };
+            reconcile(&sides, NOW)
+        }
+
+        fn beside_set(&self, generation: u64, cert: &CertInfo) -> Verdict {
+            self.beside(Some(&remote(generation, vec![(ec(), cert.clone())], 5)))
+        }
+    }
+
+    fn both(serial: &str, age: u32) -> CertInfo {
+        cert_for(serial, &["a.test", "www.a.test"], age)
+    }
+
+    fn rank(generation: u64, cert: &CertInfo) -> Rank {
+        Rank::new(generation, [cert]).unwrap()
+    }
+
+    fn publishes(generation: u64, cert: &CertInfo, on: On) -> Verdict {
+        Verdict::Publish { rank: rank(generation, cert), on }
+    }
+
+    fn applies(generation: u64, cert: &CertInfo) -> Verdict {
+        let usable = Usable { certs: vec![(0, ec())], differing: vec![] };
+        Verdict::Apply { usable, rank: rank(generation, cert) }
+    }
+
+    fn is_refused(verdict: Verdict, why: &str) {
+        match verdict {
+            Verdict::Refuse(reason) => assert!(reason.contains(why), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const AT: On = On::ChangedAt(Revision(5));
+
+    #[test]
+    fn an_engine_without_a_set_gets_that_of_the_store() {
+        let (a, b) = (both("0a", 9), both("0b", 3));
+        assert_eq!(Own::new(&[&a]).beside(None), publishes(1, &a, On::Absent), "from before the fleet");
+        assert_eq!(
+            Own::recorded(7, &a).beside(None),
+            publishes(7, &a, On::Absent),
+            "the engine lost its data"
+        );
+        assert_eq!(Own::replaced(7, &a, &b).beside(None), publishes(8, &b, On::Absent), "a solo renewal");
+        assert_eq!(Own::new(&[]).beside(None), Verdict::Nothing);
+        assert_eq!(Own::new(&[&both("0a", 91)]).beside(None), Verdict::Nothing, "it has expired");
+        assert_eq!(Own::recorded(7, &a).withdraw(&a, Why::Revoked).beside(None), Verdict::Nothing);
+        assert_eq!(Own::recorded(7, &a).withdraw(&a, Why::Kept).beside(None), publishes(7, &a, On::Absent));
+        let own = Own::recorded(7, &a);
+        let unread = Some(Revision(9));
+        let sides = Sides {
+            md: &own.md,
+            certs: &own.certs,
+            recorded: own.recorded.as_ref(),
+            remote: None,
+            unread,
+            highest: 7,
+            withdrawn: &own.withdrawn,
+        };
+        assert_eq!(reconcile(&sides, NOW), publishes(7, &a, On::ChangedAt(Revision(9))), "it cannot be read");
+    }
+
+    #[test]
+    fn a_node_without_a_set_takes_that_of_the_fleet() {
+        let a = both("0a", 9);
+        assert_eq!(Own::new(&[]).beside_set(4, &a), applies(4, &a));
+        assert_eq!(Own::new(&[&both("0b", 95)]).beside_set(4, &a), applies(4, &a), "its own has expired");
+    }
+
+    #[test]
+    fn the_higher_generation_wins_then_the_later_then_the_smaller() {
+        let (old, new) = (both("0b", 9), both("0a", 3));
+        let same = both("0c", 9);
+        assert_eq!(Own::recorded(4, &new).beside_set(5, &old), applies(5, &old), "a rollback elsewhere");
+        assert_eq!(Own::recorded(5, &old).beside_set(4, &new), publishes(5, &old, AT), "a failover");
+        assert_eq!(Own::new(&[&new]).beside_set(1, &old), publishes(1, &new, AT));
+        assert_eq!(Own::new(&[&old]).beside_set(1, &new), applies(1, &new));
+        assert_eq!(Own::new(&[&old]).beside_set(1, &same), publishes(1, &old, AT));
+        assert_eq!(Own::new(&[&same]).beside_set(1, &old), applies(1, &old));
+    }
+
+    #[test]
+    fn what_came_into_use_here_goes_out_unless_the_fleet_went_on() {
+        let (s4, s5, new) = (both("04", 60), both("05", 9), both("06", 3));
+        let rollback = Own::replaced(5, &s5, &s4).withdraw(&s5, Why::Replaced);
+        assert_eq!(rollback.beside_set(5, &s5), publishes(6, &s4, AT));
+        assert_eq!(rollback.beside_set(7, &new), applies(7, &new));
+        assert_eq!(Own::replaced(5, &s5, &new).beside_set(5, &s5), publishes(6, &new, AT), "a2md renew");
+    }
+
+    #[test]
+    fn what_both_have_is_recorded_once_and_a_generation_never_falls() {
+        let (a, b) = (both("0a", 9), both("0b", 3));
+        let recorded = |generation| {
+            Verdict::Record(Recorded { rank: rank(generation, &a), certs: vec![a.fingerprint.clone()] })
+        };
+        assert_eq!(Own::recorded(5, &a).beside_set(5, &a), Verdict::Nothing);
+        assert_eq!(Own::new(&[&a]).beside_set(5, &a), recorded(5));
+        assert_eq!(Own::replaced(4, &b, &a).beside_set(5, &a), recorded(5), "ended before it was recorded");
+        assert_eq!(Own::recorded(5, &a).beside_set(6, &a), recorded(6));
+        assert_eq!(Own::recorded(6, &a).beside_set(4, &a), publishes(6, &a, AT), "a failover");
+        assert_eq!(
+            Own::replaced(5, &b, &a).beside_set(4, &a),
+            publishes(6, &a, AT),
+            "a rollback and a failover"
+        );
+    }
+
+    #[test]
+    fn sets_that_are_old_withdrawn_or_worth_less_are_refused() {
+        let (a, b) = (both("0a", 9), both("0b", 3));
+        let seen = Own { highest: 6, ..Own::new(&[]) };
+        is_refused(seen.beside_set(5, &a), "below 6");
+        assert_eq!(seen.beside_set(6, &a), applies(6, &a));
+        is_refused(Own::recorded(4, &a).withdraw(&b, Why::Revoked).beside_set(5, &b), "revoked");
+        is_refused(Own::new(&[]).withdraw(&b, Why::Replaced).beside_set(5, &b), "revoked");
+        assert_eq!(Own::new(&[]).withdraw(&b, Why::Kept).beside_set(5, &b), applies(5, &b));
+        is_refused(Own::new(&[]).beside_set(5, &both("0c", 90)), "expired");
+        let short = cert("0d", 1);
+        is_refused(Own::recorded(4, &a).beside_set(5, &short), "serve more");
+        let used = Usable { certs: vec![(0, ec())], differing: vec![] };
+        assert_eq!(
+            Own::new(&[]).beside_set(5, &short),
+            Verdict::Apply { usable: used, rank: rank(5, &short) }
+        );
+        is_refused(Own::new(&[]).beside_set(5, &cert_for("0e", &["b.test"], 1)), "none of the domains");
+        is_refused(Own::new(&[]).beside(Some(&remote(5, vec![], 5))), "no certificates");
+        let revoked = Own::recorded(5, &a).withdraw(&a, Why::Revoked);
+        is_refused(revoked.beside_set(4, &b), "below 5");
+        assert_eq!(
+            revoked.beside_set(6, &short).clone(),
+            applies(6, &short),
+            "what is revoked is worth nothing"
+        );
+    }
+
+    #[test]
+    fn of_other_keys_a_node_uses_what_it_can() {
+        let (a, b) = (both("0a", 9), both("0b", 9));
+        let rsa = KeySpec::Rsa(2048);
+        let set = remote(5, vec![(rsa.clone(), a.clone()), (ec(), b.clone())], 5);
+        let whole = Rank::new(5, [&a, &b]).unwrap();
+        let usable = Usable { certs: vec![(1, ec())], differing: vec![] };
+        assert_eq!(Own::new(&[]).beside(Some(&set)), Verdict::Apply { usable, rank: whole.clone() });
+        let mut part = Own::new(&[&b]);
+        part.recorded = Some(Recorded { rank: whole.clone(), certs: vec![b.fingerprint.clone()] });
+        part.highest = 5;
+        assert_eq!(part.beside(Some(&set)), Verdict::Nothing);
+        part.md.key_specs.push(rsa.clone());
+        part.certs = Certs::arrange(&part.md.keys(), [(ec(), b.clone())]);
+        let usable = Usable { certs: vec![(1, ec()), (0, rsa.clone())], differing: vec![] };
+        assert_eq!(part.beside(Some(&set)), Verdict::Apply { usable, rank: whole }, "configured anew");
+        is_refused(Own::recorded(4, &b).beside(Some(&remote(5, vec![(rsa, a)], 5))), "kinds of keys");
+    }
+
+    #[test]
+    fn a_set_whose_time_has_not_come_is_not_used() {
+        let own = Own::new(&[]);
+        let young = CertInfo { not_before: NOW.plus(DAY), ..both("0a", 0) };
+        is_refused(own.beside_set(1, &young), "not valid yet");
+    }
+}

@@ -40,3 +40,21 @@ impl Recorded {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::view::fixture::cert;
+
+    #[test]
+    fn it_is_of_exactly_its_certificates_in_any_order() {
+        let (a, b) = (cert("0a", 1), cert("0b", 1));
+        let certs = vec![a.fingerprint.clone(), b.fingerprint.clone()];
+        let recorded = Recorded { rank: Rank::new(3, [&a]).unwrap(), certs };
+        assert!(recorded.is_of([&b, &a]));
+        assert!(!recorded.is_of([&a]) && !recorded.is_of([&a, &b, &cert("0c", 1)]));
+        assert_eq!(Recorded::from_json(&recorded.to_json()), Some(recorded.clone()));
+        let many = Recorded { certs: vec!["a".into(); 33], ..recorded };
+        assert_eq!(Recorded::from_json(&many.to_json()), None);
+    }
+}

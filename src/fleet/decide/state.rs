@@ -95,3 +95,36 @@ impl State {
 fn is_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn it_is_what_it_was() {
+        let mut state = State::new([7; 16]);
+        state.instance = "i".into();
+        state.lease = Some(LeaseId(u64::MAX));
+        state.epoch = "e".into();
+        state.applied = Revision(9);
+        state.see("a.test", 4);
+        state.see("a.test", 3);
+        state.withdrawn.insert("a.test".into(), json!({"certificates": [{"serial": "0A"}]}));
+        state.nodes = vec!["0123456789abcdef0123456789abcdef".into()];
+        assert_eq!((state.highest("a.test"), state.highest("b.test")), (4, 0));
+        assert_eq!(State::from_json(&state.to_json()), Some(state));
+        let empty = State::new([1; 16]);
+        assert_eq!(State::from_json(&empty.to_json()), Some(empty));
+    }
+
+    #[test]
+    fn what_is_no_state_is_none_and_what_does_not_fit_is_left_out() {
+        assert_eq!(State::from_json(&json!({"node": "../x"})), None);
+        assert_eq!(State::from_json(&json!([])), None);
+        let node = "07".repeat(16);
+        let odd = json!({"node": node, "lease": -1, "applied": "x", "highest": {"a.test": "y", "b.test": 2},
+            "nodes": ["short", 1], "withdrawn": 3});
+        let state = State::from_json(&odd).unwrap();
+        assert_eq!((state.lease, state.applied, state.highest.len()), (None, Revision(0), 1));
+        assert!(state.nodes.is_empty() && state.withdrawn.is_empty());
+    }
+}

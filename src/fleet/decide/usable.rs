@@ -60,3 +60,45 @@ pub fn warning(name: &str, usable: &Usable, from: &str, here: &str) -> Option<St
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::view::fixture::{cert, ec, remote};
+    use crate::managed::fixture::md;
+
+    #[test]
+    fn a_node_uses_the_kinds_of_keys_that_it_has_and_says_what_differs() {
+        let set = |certs| remote(1, certs, 1).value;
+        let both = vec![(ec(), cert("0a", 1)), (KeySpec::Rsa(4096), cert("0b", 1))];
+        let with = |keys: &[KeySpec]| Md { key_specs: keys.to_vec(), ..md(&["a.test"]) };
+        let of = |certs: &Vec<_>, md: &Md| usable(&set(certs.clone()), md);
+        let secp = KeySpec::Ec("secp256r1".into());
+        let other_ca = "is of the CA https://ca.test/dir".to_string();
+        let mut same = with(&[KeySpec::Rsa(4096), secp.clone()]);
+        same.ca.urls = vec!["https://other.test/dir".into(), "https://ca.test/dir".into()];
+        let expected = vec![(1, KeySpec::Rsa(4096)), (0, secp)];
+        assert_eq!(of(&both, &same), Usable { certs: expected, differing: vec![] });
+
+        let mut rsa = with(&[]);
+        rsa.ca.urls = vec!["https://other.test/dir".into()];
+        let found = of(&both, &rsa);
+        assert_eq!(found.certs, [(1, KeySpec::Rsa(2048))]);
+        assert_eq!(found.differing, ["has an RSA key of 4096 bits, not 2048".into(), other_ca]);
+
+        let mut strict = with(&[ec(), KeySpec::Ec("P-384".into())]);
+        strict.ca.urls.clear();
+        (strict.must_staple, strict.profile) = (true, Some("short".into()));
+        let found = of(&both, &strict);
+        assert_eq!(found.certs, [(0, ec())]);
+        let differing = [
+            "has no certificate for a key of P-384",
+            "is not must-staple (P-256)",
+            "has the profile \"none\"",
+        ];
+        assert_eq!(found.differing, differing);
+        let text = warning("a.test", &found, "web1", "web2").unwrap();
+        assert!(text.contains("md[a.test]") && text.contains("web1") && text.contains("web2"), "{text}");
+        assert_eq!(warning("a.test", &of(&both, &same), "web1", "web2"), None);
+    }
+}

@@ -46,3 +46,54 @@ pub fn withdrawing(
         all,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::view::fixture::{NOW, by, cert, mark};
+    use crate::managed::withdrawn::{Entry, Why};
+    use crate::time::DAY;
+
+    fn of(serials: &[&str]) -> Withdrawn {
+        let mut withdrawn = Withdrawn::default();
+        for serial in serials {
+            let cert = cert(serial, 1);
+            withdrawn.add(Entry {
+                why: Why::Revoked,
+                issuer: cert.issuer_name,
+                serial: cert.serial,
+                key: None,
+                since: NOW,
+                until: cert.not_after,
+            });
+        }
+        withdrawn.merged(&Withdrawn::default())
+    }
+
+    fn remote(serials: &[&str]) -> Item<record::Withdrawn> {
+        Item { value: record::Withdrawn { record: of(serials).to_json() }, by: by("n1"), mark: mark(5) }
+    }
+
+    #[test]
+    fn each_side_gets_what_it_lacks() {
+        let at = Revision(5);
+        let kept = of(&["0A"]).to_json();
+        let table = [
+            (vec![], None, None, vec![], false, None),
+            (vec!["0A"], None, None, vec!["0A"], false, Some(On::Absent)),
+            (vec![], Some(vec!["0A"]), None, vec!["0A"], true, None),
+            (vec!["0B"], Some(vec!["0A"]), None, vec!["0A", "0B"], true, Some(On::ChangedAt(at))),
+            (vec!["0A"], Some(vec!["0A"]), None, vec!["0A"], false, None),
+            (vec![], None, Some(&kept), vec!["0A"], true, Some(On::Absent)),
+        ];
+        for (store, theirs, kept, all, is_new_here, publish) in table {
+            let theirs = theirs.map(|serials: Vec<&str>| remote(&serials));
+            let found = withdrawing(&of(&store), kept, theirs.as_ref(), None, NOW);
+            assert_eq!(found, Withdrawing { all: of(&all), is_new_here, publish }, "{store:?}");
+        }
+        let unread = withdrawing(&of(&["0A"]), None, None, Some(Revision(8)), NOW);
+        assert_eq!(unread.publish, Some(On::ChangedAt(Revision(8))));
+        let late = withdrawing(&of(&[]), Some(&kept), Some(&remote(&["0A"])), None, NOW.plus(DAY * 100));
+        assert_eq!((late.all.is_empty(), late.publish), (true, None), "it has expired");
+    }
+}
