@@ -19,6 +19,7 @@ mod dns;
 mod doctor;
 pub mod engine;
 mod export;
+mod fleet;
 mod follow_up;
 mod forget;
 mod gc;

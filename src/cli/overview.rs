@@ -3,7 +3,7 @@
 //! or from the md-status of a server. [`row`] reads an entry; both sources give the same.
 
 pub mod check;
-mod fetch;
+pub mod fetch;
 mod row;
 pub mod status;
 
@@ -12,7 +12,9 @@ pub use row::{Row, Stapling};
 use super::console::call::{Call, Failure};
 use super::site::Site;
 use crate::managed::Managed;
+use crate::model::FleetReport;
 use crate::model::bounded::Room;
+use crate::status::fleet::Fleet;
 use crate::status::{Snapshots, json};
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -31,6 +33,8 @@ pub struct Overview {
     pub entries: Vec<Value>,
     /// Those that only the store has, as no configuration names them any more.
     pub leftovers: Vec<String>,
+    /// What is told of the fleet, where there is one.
+    pub fleet: Option<Arc<Fleet>>,
     pub now: Timestamp,
 }
 
@@ -92,14 +96,16 @@ fn of_store(call: &Call, site: &Site, names: &[&String], now: Timestamp) -> Resu
     };
     let responses = site.responses(&managed, now);
     let snapshots = Snapshots::new(Arc::from(managed), Some(site.store.worker()));
+    let snapshots = if site.is_in_fleet() { snapshots.of_fleet() } else { snapshots };
     let entries = json::entries(&snapshots, &responses, !names.is_empty(), now);
     let leftovers = leftovers.into_iter().map(|managed| managed.md.name).collect();
-    Ok(Overview { entries, leftovers, now })
+    Ok(Overview { entries, leftovers, fleet: snapshots.fleet(now), now })
 }
 
 fn of_server(call: &Call, url: &str, names: &[&String], now: Timestamp) -> Result<Overview, Failure> {
     let (values, text) = ENTRY_ROOM;
-    let mut entries: Vec<Value> = fetch::entries(call, url)?
+    let (found, fleet) = fetch::entries(call, url)?;
+    let mut entries: Vec<Value> = found
         .iter()
         .filter_map(|entry| Room { values, text }.take(entry))
         .map(|entry| row::with_status(entry, now))
@@ -116,5 +122,7 @@ fn of_server(call: &Call, url: &str, names: &[&String], now: Timestamp) -> Resul
         }
         entries = wanted.into_iter().filter_map(|at| entries.get(at).cloned()).collect();
     }
-    Ok(Overview { entries, leftovers: Vec::new(), now })
+    let report = fleet.as_ref().and_then(FleetReport::from_json);
+    let fleet = report.map(|report| Arc::new(Fleet::of(&Ok(Some(report)), now)));
+    Ok(Overview { entries, leftovers: Vec::new(), fleet, now })
 }

@@ -5,8 +5,8 @@ use super::compat::{acme, add, drive, list, update};
 use super::console::call::{Call, Half, Outcome, SubCommand};
 use super::overview::{check, status};
 use super::{
-    account, completions, dns, doctor, export, forget, gc, import, man, rehearse, renew, revoke, rollback,
-    store,
+    account, completions, dns, doctor, export, fleet, forget, gc, import, man, rehearse, renew, revoke,
+    rollback, store,
 };
 use clap::{ArgMatches, Command};
 
@@ -40,6 +40,7 @@ pub const COMMANDS: &[Entry] = &[
     operator(import::define, import::run),
     operator(export::define, export::run),
     operator(dns::define, dns::run),
+    operator(fleet::define, fleet::run),
     operator(forget::define, forget::run),
     operator(gc::define, gc::run),
     Entry { operators: store::OPERATORS, ..compatible(store::define, store::run) },

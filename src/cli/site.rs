@@ -38,6 +38,15 @@ pub struct Site {
 }
 
 impl Site {
+    /// Whether its httpd belongs to a fleet, as far as that is known.
+    pub fn is_in_fleet(&self) -> bool {
+        match &self.configuration {
+            Some(configuration) => configuration.fleet.is_some(),
+            // What its child has told, however long ago.
+            None => self.store.fleet_status_stamp().is_some(),
+        }
+    }
+
     /// Finds and opens the store that the call means. Makes and changes nothing.
     pub fn open(call: &Call) -> Result<Self, Failure> {
         Site::open_found(call, find(call)?)

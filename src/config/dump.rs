@@ -7,6 +7,7 @@ mod text;
 
 pub use json::Unreadable;
 
+use super::fleet::Fleet;
 use super::planned::{Host, PlannedMd};
 use crate::model::DnsService;
 use std::path::PathBuf;
@@ -42,11 +43,40 @@ pub struct Configuration {
     pub renew_parallel: Option<u32>,
     /// `MDDnsListen` and `MDDnsZone`.
     pub dns: DnsService,
+    /// `MDFleet` and the directives beside it.
+    pub fleet: Option<DumpedFleet>,
     /// `MDMessageCmd` and `MDNotifyCmd`.
     pub message_cmd: Option<String>,
     pub notify_cmd: Option<String>,
     /// What configtest says, each a whole text.
     pub findings: Vec<DumpedFinding>,
+}
+
+/// The fleet that httpd belongs to. Files are named and not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DumpedFleet {
+    /// With the prefix.
+    pub urls: Vec<String>,
+    pub secret_files: Vec<PathBuf>,
+    /// For TLS to the engine: trusted certificates, and those of this node.
+    pub ca_file: Option<PathBuf>,
+    pub client_files: Option<(PathBuf, PathBuf)>,
+    /// Name and file of the password.
+    pub user: Option<(String, PathBuf)>,
+    pub node: Option<String>,
+}
+
+impl DumpedFleet {
+    pub fn of(fleet: &Fleet) -> Self {
+        DumpedFleet {
+            urls: fleet.urls().collect(),
+            secret_files: fleet.secret_files.clone(),
+            ca_file: fleet.ca_file.clone(),
+            client_files: fleet.client_files.clone(),
+            user: fleet.user.clone(),
+            node: fleet.node.clone(),
+        }
+    }
 }
 
 /// What configtest says of one thing.

@@ -36,7 +36,7 @@ mod value;
 
 pub use authority::{KNOWN_CAS, rehearsal_of};
 pub use domain::{close_section, split_arguments};
-pub use dump::{Configuration, DumpedFinding, DumpedHost, Unreadable};
+pub use dump::{Configuration, DumpedFinding, DumpedFleet, DumpedHost, Unreadable};
 pub use finding::Finding;
 pub use plan::{draft, plan};
 pub use planned::{Global, Host, HostPlan, Plan, PlannedMd, Server};

@@ -10,7 +10,7 @@ use crate::managed::live_set::LiveSet;
 use crate::managed::save_error::Loss;
 use crate::managed::serve::Source;
 use crate::managed::{Host, Managed};
-use crate::model::{Job, Requested, State, Trial};
+use crate::model::{Job, Renewing, Requested, State, Trial};
 use crate::renew::decide::due::Decision;
 use crate::time::Timestamp;
 use std::borrow::Cow;
@@ -43,6 +43,8 @@ pub struct Domain<'a> {
     pub need: Arc<RenewalNeed>,
     /// The state of the renewal could not be saved, so the state shown may be old.
     pub save_error: Option<Loss>,
+    /// The node of the fleet that renews it.
+    pub renewing: Option<Arc<Renewing>>,
 }
 
 /// The way a set of certificates comes, or came, into use.

@@ -211,6 +211,12 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates) -> Markup
             b { "Not saved[" (status::description(loss.status)) "]" } ": " (labels::UNSAVED)
             (errors(loss.errors)) br;
         }
+        @if let Some(renewing) = &domain.renewing {
+            "Renewed by the node " b { (renewing.node) }
+            @if renewing.is_solo { ", on its own" }
+            @if let Some(since) = renewing.since { ", since " (dates.moment(since)) }
+            "." br;
+        }
         (waiting(domain, dates))
         (wait(domain, dates))
         (next(domain, monitor, dates))

@@ -40,7 +40,12 @@ pub fn list(snapshots: &Snapshots, responses: &Table, now: Timestamp) -> String 
         out.push_str(&entry.text);
         kept.entry = Some(entry);
     });
-    out.push_str(if is_empty { "]\n}" } else { "\n  ]\n}" });
+    out.push_str(if is_empty { "]" } else { "\n  ]" });
+    if let Some(fleet) = snapshots.fleet(now) {
+        out.push_str(",\n  \"fleet\": ");
+        out.push_str(&pretty(&fleet.to_json()).replace('\n', "\n  "));
+    }
+    out.push_str("\n}");
     // The next list may be a little longer.
     snapshots.list_length.store(out.len() + out.len() / 64, Ordering::Relaxed);
     out
@@ -155,10 +160,16 @@ fn entry(domain: &Domain<'_>, responses: &Table, with_log: bool, now: Timestamp)
         fields["workers"] = json!(activation.workers);
         out.insert("activation".into(), fields);
     }
-    if let Some(renewal) = &domain.renewal {
-        out.insert("renewal".into(), renewal_json(domain, renewal, responses, reason, with_log));
-    } else if let Some(requested) = &domain.requested {
-        out.insert("renewal".into(), json!({"request": requested.to_json()}));
+    let renewal = match (&domain.renewal, &domain.requested) {
+        (Some(renewal), _) => Some(renewal_json(domain, renewal, responses, reason, with_log)),
+        (None, Some(requested)) => Some(json!({"request": requested.to_json()})),
+        (None, None) => domain.renewing.is_some().then(|| json!({})),
+    };
+    if let Some(mut renewal) = renewal {
+        if let Some(renewing) = &domain.renewing {
+            renewal["node"] = json!(renewing.node);
+        }
+        out.insert("renewal".into(), renewal);
     }
     if let Some(Loss { status, errors }) = domain.save_error {
         let save_error = json!({

@@ -4,6 +4,7 @@
 //! Names and labels are an interface that monitoring relies on; docs/status.md lists them.
 
 use super::domain::Domain;
+use super::fleet::Fleet;
 use crate::metrics::Totals;
 use crate::stapling::snapshot::Stapled;
 use crate::time::Timestamp;
@@ -12,13 +13,22 @@ use std::fmt::Write;
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Everything there is.
-pub fn all(domains: &[Domain<'_>], stapled: &[Stapled], totals: &Totals, now: Timestamp) -> String {
+pub fn all(
+    domains: &[Domain<'_>],
+    stapled: &[Stapled],
+    totals: &Totals,
+    fleet: Option<&Fleet>,
+    now: Timestamp,
+) -> String {
     let mut out = Exposition::default();
     of_certificates(domains, &mut out);
     of_domains(domains, now, &mut out);
     of_renewals(totals, &mut out);
     of_stapling(stapled, totals, &mut out);
     of_dns(totals, &mut out);
+    if let Some(fleet) = fleet {
+        of_fleet(fleet, &mut out);
+    }
     out.0.push_str("# EOF\n");
     out.0
 }
@@ -137,6 +147,19 @@ fn of_dns(totals: &Totals, out: &mut Exposition) {
     for (rcode, count) in &totals.dns {
         out.sample("md_dns_queries_total", &[("rcode", rcode)], count);
     }
+}
+
+/// As the process that replicates has reported (`MDFleet`).
+fn of_fleet(Fleet { report, .. }: &Fleet, out: &mut Exposition) {
+    out.family("md_fleet_connected", "gauge", "", "1 where the engine of the fleet is reached.");
+    out.sample("md_fleet_connected", &[], u8::from(report.connected));
+    out.family("md_fleet_nodes", "gauge", "", "Live nodes of the fleet, this one among them.");
+    out.sample("md_fleet_nodes", &[], report.nodes.len());
+    out.family("md_fleet_lag_revisions", "gauge", "", "Revisions of the engine that are not applied here.");
+    out.sample("md_fleet_lag_revisions", &[], report.lag());
+    out.family("md_fleet_requests", "counter", "", "Requests to the engine of the fleet.");
+    out.sample("md_fleet_requests_total", &[("result", "answered")], report.requests_ok);
+    out.sample("md_fleet_requests_total", &[("result", "failed")], report.requests_failed);
 }
 
 /// Text in the making: families in order, each with its samples.

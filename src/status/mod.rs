@@ -2,10 +2,12 @@
 //! The status pages: one [`snapshot`] of plain values, printed as JSON, as sections of server-status for
 //! people ([`html`]) and for scripts ([`text`]), and as metrics. No page changes anything or asks a server.
 //!
-//! Imports run from the pages to [`snapshot`], [`labels`], [`domain`] and [`standing`], and among these only
+//! Imports run from the pages to [`snapshot`], [`labels`], [`domain`], [`fleet`] and [`standing`], and among these only
 //! from each to those behind it. Of its own layer this room imports `stapling` and `renew::decide`.
 
 mod domain;
+pub mod fleet;
+pub mod fleet_section;
 pub mod html;
 pub mod json;
 pub mod labels;

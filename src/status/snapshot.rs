@@ -8,6 +8,7 @@
 //! docs/performance.md).
 
 use super::domain::{Domain, Renewal};
+use super::fleet::{Fleet, Reader};
 use super::printed::Printed;
 use super::renewal_need::RenewalNeed;
 use crate::crypto::CertInfo;
@@ -16,7 +17,7 @@ use crate::managed::certificates::KeyedCert;
 use crate::managed::live_set::LiveSet;
 use crate::managed::save_error::Loss;
 use crate::managed::staging::Staging;
-use crate::model::{Job, KeySpec, Requested};
+use crate::model::{Job, KeySpec, Renewing, Requested};
 use crate::renew::decide::ari;
 use crate::store::{Looked, Watched, WorkGroup, WorkStore};
 use crate::time::Timestamp;
@@ -41,6 +42,8 @@ pub struct Snapshots {
     sorted: Vec<usize>,
     by_name: HashMap<String, usize>,
     store: Option<WorkStore>,
+    /// `None` where there is no fleet.
+    fleet: Option<Reader>,
     kept: Mutex<Kept>,
     /// A request came since [`keep_up`](Snapshots::keep_up) looked.
     is_asked: AtomicBool,
@@ -66,6 +69,7 @@ struct View {
     live: Option<Arc<LiveSet>>,
     workers: usize,
     save_error: Option<Loss>,
+    renewing: Option<Arc<Renewing>>,
     need: Arc<RenewalNeed>,
     printed: Printed,
 }
@@ -75,13 +79,15 @@ struct Values {
     live: Option<Arc<LiveSet>>,
     workers: usize,
     save_error: Option<Loss>,
+    renewing: Option<Arc<Renewing>>,
 }
 
 impl Values {
-    fn of(managed: &Managed) -> Self {
+    fn of(managed: &Managed, fleet: Option<&Fleet>) -> Self {
         let live = managed.live.load().clone();
         let workers = live.as_ref().map_or(0, |_| managed.live.serving());
-        Values { live, workers, save_error: managed.save_error.loss() }
+        let renewing = fleet.and_then(|fleet| fleet.renewing(&managed.md.name)).cloned();
+        Values { live, workers, save_error: managed.save_error.loss(), renewing }
     }
 }
 
@@ -90,6 +96,7 @@ impl View {
         same(&self.live, &values.live)
             && self.workers == values.workers
             && self.save_error == values.save_error
+            && self.renewing == values.renewing
             && self.need.holds_at(now)
     }
 }
@@ -104,18 +111,24 @@ fn same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
 
 impl Slot {
     /// The domain at this moment, with its printed output as long as that holds.
-    fn show<'a>(&mut self, managed: &'a Managed, now: Timestamp) -> (Domain<'a>, &mut Printed) {
-        let values = Values::of(managed);
+    fn show<'a>(
+        &mut self,
+        managed: &'a Managed,
+        fleet: Option<&Fleet>,
+        now: Timestamp,
+    ) -> (Domain<'a>, &mut Printed) {
+        let values = Values::of(managed, fleet);
         // In place, so that printed output is not moved for each domain of each page.
         if !self.view.as_ref().is_some_and(|view| view.holds(&values, now)) {
             self.view = None;
         }
-        let Values { live, workers, save_error } = values;
+        let Values { live, workers, save_error, renewing } = values;
         let staged = &self.staged;
         let view = self.view.get_or_insert_with(|| View {
             live: live.clone(),
             workers,
             save_error,
+            renewing: renewing.clone(),
             need: Arc::new(RenewalNeed::new(managed, &staged.advice, now)),
             printed: Printed::default(),
         });
@@ -127,6 +140,7 @@ impl Slot {
             requested: self.staged.requested.clone(),
             need: view.need.clone(),
             save_error,
+            renewing,
         };
         (domain, &mut view.printed)
     }
@@ -142,15 +156,26 @@ impl Snapshots {
         let slots = mds.iter().map(|_| Slot::default()).collect();
         let kept = Mutex::new(Kept { looked: Looked::default(), slots });
         let (is_asked, list_length) = (AtomicBool::default(), AtomicUsize::default());
-        Snapshots { mds, sorted, by_name, store, kept, is_asked, list_length }
+        Snapshots { mds, sorted, by_name, store, fleet: None, kept, is_asked, list_length }
+    }
+
+    /// The same for an httpd that belongs to a fleet (`MDFleet`).
+    #[must_use]
+    pub fn of_fleet(self) -> Self {
+        Snapshots { fleet: Some(Reader::default()), ..self }
+    }
+
+    /// `None` where there is no fleet.
+    pub fn fleet(&self, now: Timestamp) -> Option<Arc<Fleet>> {
+        Some(self.fleet.as_ref()?.look(self.store.as_ref()?, now))
     }
 
     /// All managed domains, by name.
     pub fn all(&self, now: Timestamp) -> Vec<Domain<'_>> {
-        let mut kept = self.asked(now);
+        let (mut kept, fleet) = (self.asked(now), self.fleet(now));
         let domain = |index: &usize| {
             let (managed, slot) = (self.mds.get(*index)?, kept.slots.get_mut(*index)?);
-            Some(slot.show(managed, now).0)
+            Some(slot.show(managed, fleet.as_deref(), now).0)
         };
         self.sorted.iter().filter_map(domain).collect()
     }
@@ -158,15 +183,16 @@ impl Snapshots {
     /// One managed domain, by its place in the configuration.
     pub fn one(&self, index: usize, now: Timestamp) -> Option<Domain<'_>> {
         let managed = self.mds.get(index)?;
-        Some(self.asked(now).slots.get_mut(index)?.show(managed, now).0)
+        let fleet = self.fleet(now);
+        Some(self.asked(now).slots.get_mut(index)?.show(managed, fleet.as_deref(), now).0)
     }
 
     /// Passes each managed domain to `show`, by name, with its printed output as long as that holds.
     pub(super) fn each_printed(&self, now: Timestamp, mut show: impl FnMut(&Domain<'_>, &mut Printed)) {
-        let mut kept = self.asked(now);
+        let (mut kept, fleet) = (self.asked(now), self.fleet(now));
         for index in &self.sorted {
             if let (Some(managed), Some(slot)) = (self.mds.get(*index), kept.slots.get_mut(*index)) {
-                let (domain, printed) = slot.show(managed, now);
+                let (domain, printed) = slot.show(managed, fleet.as_deref(), now);
                 show(&domain, printed);
             }
         }

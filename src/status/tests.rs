@@ -506,7 +506,7 @@ fn a_certificate_that_is_not_renewed_in_time_is_good_but_stands_out() {
         let word = lines.lines().find_map(|line| line.strip_prefix("ManagedDomain[0]StatusWord: ")).unwrap();
         assert!(row.contains(&format!("<b class='md_word'>{}</b>", word.replace('-', " "))), "{row}");
         let all = snapshots.all(NOW.plus(DAY * days));
-        let metrics = metrics::all(&all, &[], &Metrics::default().totals(), NOW.plus(DAY * days));
+        let metrics = metrics::all(&all, &[], &Metrics::default().totals(), None, NOW.plus(DAY * days));
         let sample = format!("md_status{{domain=\"a.test\",status=\"{word}\"}} 1");
         assert!(metrics.lines().any(|line| line == sample), "{metrics}");
         assert_eq!(list(&snapshots, NOW.plus(DAY * days))["managed-domains"][0]["status"], word);
@@ -750,7 +750,7 @@ fn metrics_have_every_certificate_domain_and_counter() {
         detail: None,
     };
     let staplings = [stapled("revoked", true), stapled("unknown", false)];
-    let text = metrics::all(&snapshots.all(NOW), &staplings, &metrics.totals(), NOW);
+    let text = metrics::all(&snapshots.all(NOW), &staplings, &metrics.totals(), None, NOW);
     for line in [
         "# TYPE md_certificate_not_after_seconds gauge",
         "md_certificate_not_after_seconds{domain=\"a.test\",key=\"rsa\"} 1807689600",

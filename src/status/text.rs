@@ -118,6 +118,7 @@ fn facts(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, o
     if domain.renewal.is_none() && matches!(domain.need.decision, Decision::Now(_)) {
         fact("Activity", PENDING);
     }
+    domain.renewing.iter().for_each(|renewing| fact("ActivityNode", &renewing.node));
     if let Some(renewal) = &domain.renewal {
         let job = &renewal.job;
         if job.last.status != status::OK {

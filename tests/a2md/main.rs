@@ -16,6 +16,7 @@ mod drive;
 mod dump;
 mod escaped;
 mod export;
+mod fleet;
 mod forget;
 mod gc;
 mod hostile;

@@ -9,6 +9,7 @@ mod configuration;
 mod content;
 mod directories;
 pub mod finding;
+mod fleet;
 mod folder;
 mod reach;
 mod renewal;
@@ -103,6 +104,7 @@ fn of_site(
         due.extend(is_due.then(|| subject.name.clone()));
     }
     renewal::process(call, site, &due, out);
+    fleet::look(site, now, out);
     if !is_offline {
         let mut directories = Directories::default();
         authority::look(call, site, &subjects, &mut directories, out);

@@ -12,8 +12,24 @@ use std::time::Duration;
 const LIMITS: Limits =
     Limits { stall: Duration::from_secs(10), exchange: Duration::from_secs(30), body: 64 * 1024 * 1024 };
 
-/// The entries of md-status; of its page for one domain that one.
-pub fn entries(call: &Call, url: &str) -> Result<Vec<Value>, Failure> {
+/// The entries of md-status, of its page for one domain that one; and what it tells of a fleet.
+pub fn entries(call: &Call, url: &str) -> Result<(Vec<Value>, Option<Value>), Failure> {
+    match document(call, url)? {
+        Value::Object(mut fields) if fields.get("managed-domains").is_some_and(Value::is_array) => {
+            let fleet = fields.remove("fleet");
+            match fields.remove("managed-domains") {
+                Some(Value::Array(entries)) => Ok((entries, fleet)),
+                _ => Ok((Vec::new(), fleet)),
+            }
+        }
+        one if one.get("name").is_some() => Ok((vec![one], None)),
+        _ => Err(Failure::new(format!("{url}: the answer is no md-status"))
+            .advice("Give the URL of md-status (SetHandler md-status).")),
+    }
+}
+
+/// What an md-status answers.
+pub fn document(call: &Call, url: &str) -> Result<Value, Failure> {
     let options = Options {
         ca_file: call.options.ca_file.clone(),
         proxy_url: None,
@@ -40,16 +56,8 @@ pub fn entries(call: &Call, url: &str) -> Result<Vec<Value>, Failure> {
             Failure::new(format!("{url}: the server answers with status {}", response.status)).advice(advice)
         );
     }
-    let document: Option<Value> = serde_json::from_slice(&response.body).ok();
-    match document {
-        Some(Value::Object(mut fields)) if fields.get("managed-domains").is_some_and(Value::is_array) => {
-            match fields.remove("managed-domains") {
-                Some(Value::Array(entries)) => Ok(entries),
-                _ => Ok(Vec::new()),
-            }
-        }
-        Some(one) if one.get("name").is_some() => Ok(vec![one]),
-        _ => Err(Failure::new(format!("{url}: the answer is no md-status"))
-            .advice("Give the URL of md-status (SetHandler md-status).")),
-    }
+    serde_json::from_slice(&response.body).map_err(|_| {
+        Failure::new(format!("{url}: the answer is no md-status"))
+            .advice("Give the URL of md-status (SetHandler md-status).")
+    })
 }

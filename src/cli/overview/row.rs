@@ -27,6 +27,8 @@ pub struct Row {
     pub renew_at: Option<Timestamp>,
     /// The next step of the renewal in words, and when.
     pub next: Option<(String, Option<Timestamp>)>,
+    /// The node of the fleet that renews it.
+    pub node: Option<String>,
     /// What it waits for.
     pub waiting: Option<String>,
     pub errors: u32,
@@ -81,6 +83,7 @@ impl Row {
             ca: authority(entry),
             renew_at: date(entry, "renew-at"),
             next: renewal.get("next").and_then(next),
+            node: text(renewal, "node"),
             waiting: waiting(renewal),
             errors: u32::try_from(errors).unwrap_or(u32::MAX),
             last_error: unsaved.or_else(|| last_error(last).filter(|_| errors > 0)),

@@ -5,6 +5,7 @@
 use super::{Overview, Row, Source, Stapling};
 use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::cli::console::terminal::{Style, Terminal, escaped, wrapped};
+use crate::status::fleet::Fleet;
 use crate::status::labels::near;
 use crate::status::standing::Standing;
 use crate::time::{DAY, Timestamp};
@@ -49,6 +50,9 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
         let mut document = source.head();
         document.insert("managed-domains".into(), Value::Array(overview.entries));
         document.insert("not-configured".into(), json!(overview.leftovers));
+        if let Some(fleet) = overview.fleet {
+            document.insert("fleet".into(), fleet.to_json());
+        }
         call.print_document(&Value::Object(document))?;
         return Ok(0);
     }
@@ -123,7 +127,18 @@ fn shown(terminal: &Terminal, overview: &Overview, is_named: bool) -> String {
         }
     }
     out.push_str(&leftovers(&overview.leftovers));
+    out.push_str(&overview.fleet.as_ref().map(|fleet| in_a_line(fleet)).unwrap_or_default());
     out
+}
+
+fn in_a_line(Fleet { report, .. }: &Fleet) -> String {
+    let state = if report.connected { "connected" } else { "NOT connected" };
+    let nodes = crate::log::counted(report.nodes.len(), "node");
+    let renewing = match report.renewing.len() {
+        0 => String::new(),
+        count => format!(", {count} in renewal"),
+    };
+    format!("Fleet: {state}, {nodes}{renewing} ('a2md fleet status').\n")
 }
 
 /// `3 domains: 1 expired, 2 ok.`
@@ -238,6 +253,7 @@ fn block(terminal: &Terminal, row: &Row, now: Timestamp) -> String {
         let at = at.map(|at| format!(", {}", moment(at))).unwrap_or_default();
         line("next", &format!("{action}{at}"));
     }
+    row.node.iter().for_each(|node| line("renewed by", &format!("the node {node} of the fleet")));
     row.waiting.iter().for_each(|waiting| line("waiting", waiting));
     if let Some(error) = &row.last_error {
         line("last error", error);

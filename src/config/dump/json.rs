@@ -2,7 +2,7 @@
 //! The JSON of a [`Configuration`], both ways. Reading refuses what is no such document, or one of a later
 //! schema; a part of it that cannot be read is left out. Pure.
 
-use super::{Configuration, DumpedFinding, DumpedHost};
+use super::{Configuration, DumpedFinding, DumpedFleet, DumpedHost};
 use crate::config::{Host, PlannedMd};
 use crate::model::dns01::{Command, Propagation, Way};
 use crate::model::{Dns01, DnsService, DnsZone, Eab, Md, RenewMode, Route};
@@ -47,6 +47,7 @@ impl Configuration {
         put(&mut out, "retry-failover", self.retry_failover);
         put(&mut out, "renew-parallel", self.renew_parallel);
         put(&mut out, "dns", (self.dns != DnsService::default()).then(|| dns_json(&self.dns)));
+        put(&mut out, "fleet", self.fleet.as_ref().map(fleet_json));
         put(&mut out, "message-cmd", self.message_cmd.as_deref());
         put(&mut out, "notify-cmd", self.notify_cmd.as_deref());
         out["findings"] = self.findings.iter().map(finding_json).collect();
@@ -77,6 +78,7 @@ impl Configuration {
             retry_failover: number(value, "retry-failover"),
             renew_parallel: number(value, "renew-parallel"),
             dns: value.get("dns").map(dns).unwrap_or_default(),
+            fleet: value.get("fleet").map(fleet),
             message_cmd: line(value, "message-cmd"),
             notify_cmd: line(value, "notify-cmd"),
             findings: items(value, "findings").filter_map(finding).collect(),
@@ -264,6 +266,36 @@ fn dns(value: &Value) -> DnsService {
     DnsService {
         listen: lines(value, "listen").iter().filter_map(|text| text.parse().ok()).collect(),
         zones: items(value, "zones").filter_map(zone).collect(),
+    }
+}
+
+fn fleet_json(fleet: &DumpedFleet) -> Value {
+    let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+    let secret_files: Vec<String> = fleet.secret_files.iter().map(path).collect();
+    let mut out = json!({"urls": fleet.urls, "secret-files": secret_files});
+    put(&mut out, "ca-file", fleet.ca_file.as_ref().map(path));
+    if let Some((certificate, key)) = &fleet.client_files {
+        out["client"] = json!({"certificate-file": path(certificate), "key-file": path(key)});
+    }
+    if let Some((name, file)) = &fleet.user {
+        out["user"] = json!({"name": name, "file": path(file)});
+    }
+    put(&mut out, "node", fleet.node.as_deref());
+    out
+}
+
+fn fleet(value: &Value) -> DumpedFleet {
+    let path = |value: &Value, key: &str| line(value, key).map(PathBuf::from);
+    let client = value.get("client");
+    let user = value.get("user");
+    DumpedFleet {
+        urls: lines(value, "urls"),
+        secret_files: lines(value, "secret-files").into_iter().map(PathBuf::from).collect(),
+        ca_file: path(value, "ca-file"),
+        client_files: client
+            .and_then(|client| Some((path(client, "certificate-file")?, path(client, "key-file")?))),
+        user: user.and_then(|user| Some((line(user, "name")?, path(user, "file")?))),
+        node: line(value, "node"),
     }
 }
 

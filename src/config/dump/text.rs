@@ -58,6 +58,12 @@ impl Configuration {
         if self.dns != DnsService::default() {
             line(out, 0, &format!("DNS: {} at {}", listed(&zones), listed(&addresses)));
         }
+        if let Some(fleet) = &self.fleet {
+            let node = fleet.node.as_ref().map(|node| format!(" as {node}")).unwrap_or_default();
+            let files: Vec<String> =
+                fleet.secret_files.iter().map(|file| file.display().to_string()).collect();
+            line(out, 0, &format!("Fleet: {}{node}, secret in {}", listed(&fleet.urls), listed(&files)));
+        }
     }
 
     fn write_md(&self, out: &mut String, planned: &PlannedMd) {

@@ -8,7 +8,7 @@ use crate::metrics::Metrics;
 use crate::ocsp::cache::Table;
 use crate::stapling::service::Service;
 use crate::stapling::snapshot::{self, Stapled};
-use crate::status::{Snapshots, html, json, metrics, stapling, text};
+use crate::status::{Snapshots, fleet_section, html, json, metrics, stapling, text};
 use crate::time::{Clock, SystemClock, Timestamp};
 use std::sync::Arc;
 
@@ -60,9 +60,11 @@ fn md_metrics(request: &Request<'_>) -> Answer {
     let now = now();
     let body = match state_of(request.server()) {
         Some(state) => {
-            metrics::all(&state.snapshots.all(now), &stapled(&state, now), &state.metrics.totals(), now)
+            let (domains, stapled) = (state.snapshots.all(now), stapled(&state, now));
+            let fleet = state.snapshots.fleet(now);
+            metrics::all(&domains, &stapled, &state.metrics.totals(), fleet.as_deref(), now)
         }
-        None => metrics::all(&[], &[], &Metrics::default().totals(), now),
+        None => metrics::all(&[], &[], &Metrics::default().totals(), None, now),
     };
     Answer::Body { status: 200, content_type: metrics::CONTENT_TYPE, body: body.into_bytes() }
 }
@@ -91,9 +93,13 @@ pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
         true => text::certificates(&state.snapshots, &pages.monitor, now),
         false => html::certificates(&state.snapshots, &pages.monitor, now),
     };
+    let fleet = state.snapshots.fleet(now).map(|fleet| match is_short {
+        true => fleet_section::text(&fleet),
+        false => fleet_section::html(&fleet, now),
+    });
     let staplings = stapled(&state, now);
     let staplings = if is_short { stapling::text(&staplings, now) } else { stapling::html(&staplings, now) };
-    Some(certificates + &staplings)
+    Some(certificates + &fleet.unwrap_or_default() + &staplings)
 }
 
 /// The OCSP responses that handshakes are answered with.

@@ -89,6 +89,11 @@ impl Target {
         Some((content, is(rights.uid, uid) && is(rights.gid, gid) && mode == rights.mode))
     }
 
+    /// Whether something has this name, whatever it is.
+    pub fn has(&self, name: &str) -> Result<bool, Error> {
+        Ok(self.0.entries()?.iter().any(|(found, _)| found == name))
+    }
+
     /// Removes a file; that there is none is fine.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         // As in `read`.

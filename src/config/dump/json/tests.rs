@@ -136,6 +136,21 @@ fn planned_md() -> impl Strategy<Value = PlannedMd> {
         })
 }
 
+fn fleet() -> impl Strategy<Value = DumpedFleet> {
+    let path = || text().prop_map(PathBuf::from);
+    let (files, user) = (option::of((path(), path())), option::of((text(), path())));
+    (vec(text(), 0..3), vec(path(), 0..3), option::of(path()), files, user, option::of(text())).prop_map(
+        |(urls, secret_files, ca_file, client_files, user, node)| DumpedFleet {
+            urls,
+            secret_files,
+            ca_file,
+            client_files,
+            user,
+            node,
+        },
+    )
+}
+
 prop_compose! {
     fn configuration()(
         texts in (text(), text(), text(), option::of(text()), option::of(text())),
@@ -147,6 +162,7 @@ prop_compose! {
         is_live in any::<bool>(),
         waits in (option::of(duration()), option::of(duration()), option::of(any::<u32>()), option::of(any::<u32>())),
         dns in dns_service(),
+        fleet in option::of(fleet()),
     ) -> Configuration {
         Configuration {
             version: texts.0,
@@ -166,6 +182,7 @@ prop_compose! {
             retry_failover: waits.2,
             renew_parallel: waits.3,
             dns,
+            fleet,
             findings,
         }
     }
