@@ -321,8 +321,6 @@ impl Peers for Node {
         !self.fleet.lock().is_unready
     }
 
-    fn bring_in(&self, _name: &str) {}
-
     fn names_of_others(&self, name: &str) -> Vec<String> {
         let inner = self.fleet.lock();
         let others =
