@@ -35,6 +35,8 @@ impl Job {
             if key.is_of(&spec) { Ok((spec, key)) } else { Err(Flaw::Field("keys")) }
         });
         let certs = json.list("certs", CERTS_MAX)?.iter().map(|cert| cert_from_json(Fields(cert)));
+        let retry_state = json.of("retry-state").map(RetryState::from_json);
+        let is_whole = |state: &RetryState| json.of("retry-state") == Some(&state.to_json());
         let order = json.of("order").map(|order| SavedOrder::from_json(order).ok_or(Flaw::Field("order")));
         Ok(Job(SharedJob {
             ca: json.name("ca")?,
@@ -46,7 +48,7 @@ impl Job {
             errors: u32::try_from(json.number("errors")?).map_err(|_| Flaw::Field("errors"))?,
             next_try: json.time_or_none("next-try")?,
             problem: json.text_or_none("problem")?,
-            retry_state: json.of("retry-state").map(RetryState::from_json).unwrap_or_default(),
+            retry_state: retry_state.filter(is_whole).ok_or(Flaw::Field("retry-state"))?,
         }))
     }
 }
