@@ -2,19 +2,15 @@
 //! Nodes that renew, roll back, look and publish in any order, on an engine that loses data: in the end all
 //! have the same set.
 
-use super::rank::{Rank, next_generation};
-use super::reconcile::{On, Sides, Verdict, reconcile};
-use super::recorded::Recorded;
+use super::rank::next_generation;
+use super::reconcile::{On, Sides, Stored, Verdict, generation_here, reconcile};
 use super::withdrawing::withdrawing;
 use crate::crypto::CertInfo;
 use crate::fleet::engine::Revision;
 use crate::fleet::record;
 use crate::fleet::view::fixture::{NOW, by, cert, ec, mark, remote};
 use crate::fleet::view::{Item, KnownSet};
-use crate::managed::fixture::md;
-use crate::managed::serve::Certs;
 use crate::managed::withdrawn::{Entry, Why, Withdrawn};
-use crate::model::{KeySpec, Md};
 use proptest::prelude::*;
 
 const NODES: usize = 4;
@@ -24,7 +20,6 @@ struct Engine {
     revision: u64,
     set: Option<Item<KnownSet>>,
     withdrawn: Option<Item<record::Withdrawn>>,
-    publications: u32,
 }
 
 impl Engine {
@@ -35,21 +30,23 @@ impl Engine {
         }
     }
 
-    fn publish(&mut self, generation: u64, certs: Vec<(KeySpec, CertInfo)>, on: On) -> bool {
+    fn publish(&mut self, stored: &Stored, on: On) -> bool {
         let holds = self.holds(on);
         if holds {
             self.revision += 1;
-            self.publications += 1;
-            self.set = Some(remote(generation, certs, self.revision));
+            let certs = stored.certs.iter().map(|cert| (ec(), cert.clone())).collect();
+            self.set = Some(remote(stored.rank.generation, certs, self.revision));
         }
         holds
     }
 }
 
+#[derive(Default)]
 struct Node {
-    md: Md,
-    certs: Certs,
-    recorded: Option<Recorded>,
+    /// The set of the fleet as it is kept in the store.
+    kept: Option<Stored>,
+    /// In use, with or without the fleet.
+    in_use: Option<CertInfo>,
     highest: u64,
     withdrawn: Withdrawn,
     earlier: Vec<CertInfo>,
@@ -58,31 +55,24 @@ struct Node {
 }
 
 impl Node {
-    fn new(keys: &[KeySpec]) -> Self {
-        Node {
-            md: Md { key_specs: keys.to_vec(), ..md(&["a.test"]) },
-            certs: Certs::default(),
-            recorded: None,
-            highest: 0,
-            withdrawn: Withdrawn::default(),
-            earlier: Vec::new(),
-            verdict: None,
+    fn take_into_use(&mut self, cert: CertInfo) {
+        self.earlier.extend(self.in_use.take());
+        self.in_use = Some(cert);
+    }
+
+    fn keep(&mut self, stored: Stored) {
+        self.highest = self.highest.max(stored.rank.generation);
+        self.kept = Some(stored);
+    }
+
+    /// As each start does: what came into use without the fleet is kept with the next generation.
+    fn start(&mut self) {
+        let kept = self.kept.as_ref().map(|kept| (kept.rank.generation, kept.certs.as_slice()));
+        if let Some(generation) = generation_here(kept, &self.in_use) {
+            let certs = self.in_use.iter().cloned().collect();
+            self.keep(Stored::new(generation, certs).unwrap());
+            self.verdict = None;
         }
-    }
-
-    fn current(&self) -> Vec<(KeySpec, CertInfo)> {
-        self.certs.keyed.iter().filter_map(|(spec, cert)| Some((spec.clone(), cert.clone()?))).collect()
-    }
-
-    fn use_certs(&mut self, certs: Vec<(KeySpec, CertInfo)>) {
-        self.earlier.extend(self.certs.all().cloned());
-        self.certs = Certs::arrange(&self.md.keys(), certs);
-    }
-
-    fn record(&mut self, rank: Rank) {
-        self.highest = self.highest.max(rank.generation);
-        let certs = self.certs.all().map(|cert| cert.fingerprint.clone()).collect();
-        self.recorded = Some(Recorded { rank, certs });
     }
 
     /// What is withdrawn goes both ways, then sets are compared.
@@ -94,86 +84,74 @@ impl Node {
             let value = record::Withdrawn { record: self.withdrawn.to_json() };
             engine.withdrawn = Some(Item { value, by: by("n"), mark: mark(engine.revision) });
         }
-        let seen = engine.set.as_ref().map_or(0, |set| set.value.generation);
+        let remote = engine.set.as_ref();
+        self.highest = self.highest.max(remote.map_or(0, |set| set.value.generation));
         let sides = Sides {
-            md: &self.md,
-            certs: &self.certs,
-            recorded: self.recorded.as_ref(),
-            remote: engine.set.as_ref(),
-            unread: None,
+            stored: self.kept.as_ref(),
+            remote,
+            changed: remote.map(|set| set.mark.changed),
             highest: self.highest,
             withdrawn: &self.withdrawn,
         };
         self.verdict = Some((reconcile(&sides, NOW), engine.set.clone()));
-        self.highest = self.highest.max(seen);
     }
 
     /// Whether anything came of it.
     fn carry_out(&mut self, engine: &mut Engine) -> bool {
         match self.verdict.take() {
             None | Some((Verdict::Nothing | Verdict::Refuse(_), _)) => false,
-            Some((Verdict::Record(recorded), _)) => {
-                self.recorded = Some(recorded);
+            Some((Verdict::Bring, set)) => {
+                let set = set.unwrap().value;
+                self.take_into_use(set.certs[0].1.clone());
+                self.keep(Stored::new(set.generation, vec![set.certs[0].1.clone()]).unwrap());
                 true
             }
-            Some((Verdict::Apply { usable, rank }, set)) => {
-                let set = set.map(|set| set.value.certs).unwrap_or_default();
-                let certs =
-                    usable.certs.iter().filter_map(|(at, key)| Some((key.clone(), set.get(*at)?.1.clone())));
-                self.use_certs(certs.collect());
-                self.record(rank);
-                true
-            }
-            Some((Verdict::Publish { rank, on }, _)) => {
-                // What came into use since it was decided is looked at anew.
-                let is_same = Rank::new(rank.generation, self.certs.all()).as_ref() == Some(&rank);
-                let is_published = is_same && engine.publish(rank.generation, self.current(), on);
-                if is_published {
-                    self.record(rank);
-                }
-                is_published
+            Some((Verdict::Publish(on), _)) => {
+                let stored = self.kept.clone();
+                stored.is_some_and(|stored| engine.publish(&stored, on))
             }
         }
     }
 
     fn renew(&mut self, new: CertInfo, engine: &mut Engine) {
         let on = engine.set.as_ref().map_or(On::Absent, |set| On::ChangedAt(set.mark.changed));
-        let generation = next_generation(engine.set.as_ref().map(|set| set.value.generation), self.highest);
-        let certs: Vec<_> = self.md.keys().into_iter().map(|key| (key, new.clone())).collect();
-        if engine.publish(generation, certs.clone(), on) {
-            self.use_certs(certs);
-            self.record(Rank::new(generation, [&new]).unwrap());
+        let in_force = engine.set.as_ref().map(|set| set.value.generation);
+        let stored = Stored::new(next_generation(in_force, self.highest), vec![new.clone()]).unwrap();
+        if engine.publish(&stored, on) {
+            self.take_into_use(new);
+            self.keep(stored);
             self.verdict = None;
         }
     }
 
-    fn solo(&mut self, new: CertInfo) {
-        self.use_certs(self.md.keys().into_iter().map(|key| (key, new.clone())).collect());
-        self.verdict = None;
+    /// Without the fleet; the start notices it.
+    fn change(&mut self, new: CertInfo) {
+        self.take_into_use(new);
+        self.start();
     }
 
     fn roll_back(&mut self) {
-        let is_good = |cert: &CertInfo| !self.withdrawn.has_any_of([cert].into_iter());
-        let is_other = |cert: &CertInfo| self.certs.all().all(|own| own.fingerprint != cert.fingerprint);
-        let target = self.earlier.iter().rev().find(|cert| is_good(cert) && is_other(cert)).cloned();
-        if let Some(target) = target {
-            for cert in self.certs.all() {
-                self.withdrawn.add(Entry {
-                    why: Why::Replaced,
-                    issuer: cert.issuer_name.clone(),
-                    serial: cert.serial.clone(),
-                    key: None,
-                    since: NOW,
-                    until: cert.not_after,
-                });
-            }
-            self.solo(target);
-        }
+        let is_good = |cert: &&CertInfo| !self.withdrawn.has_any_of([*cert].into_iter());
+        let is_other = |cert: &&CertInfo| self.in_use.as_ref().is_some_and(|own| own != *cert);
+        let target = self.earlier.iter().rev().filter(is_good).find(is_other).cloned();
+        let (Some(target), Some(cert)) = (target, self.in_use.clone()) else { return };
+        self.withdrawn.add(Entry {
+            why: Why::Replaced,
+            issuer: cert.issuer_name.clone(),
+            serial: cert.serial.clone(),
+            key: None,
+            since: NOW,
+            until: cert.not_after,
+        });
+        self.change(target);
     }
 
     fn has(&self, set: &KnownSet) -> bool {
-        let own: Vec<_> = self.certs.all().map(|cert| &cert.fingerprint).collect();
-        own == set.certs.iter().map(|(_, cert)| &cert.fingerprint).collect::<Vec<_>>()
+        self.in_use.as_ref() == set.certs.first().map(|(_, cert)| cert)
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.withdrawn.has_any_of(self.in_use.iter())
     }
 }
 
@@ -182,7 +160,7 @@ enum Event {
     Decide(usize),
     CarryOut(usize),
     Renew(usize),
-    Solo(usize),
+    Change(usize),
     RollBack(usize),
     /// The engine loses everything.
     Wipe,
@@ -197,7 +175,7 @@ fn events() -> impl Strategy<Value = Vec<(Event, u32)>> {
         6 => node().prop_map(Event::Decide),
         6 => node().prop_map(Event::CarryOut),
         2 => node().prop_map(Event::Renew),
-        2 => node().prop_map(Event::Solo),
+        2 => node().prop_map(Event::Change),
         1 => node().prop_map(Event::RollBack),
         1 => Just(Event::Wipe),
         1 => Just(Event::Remember),
@@ -222,7 +200,7 @@ fn settle(nodes: &mut [Node], engine: &mut Engine) -> bool {
 }
 
 fn play(events: &[(Event, u32)]) -> (Vec<Node>, Engine) {
-    let mut nodes: Vec<Node> = (0..NODES).map(|_| Node::new(&[ec()])).collect();
+    let mut nodes: Vec<Node> = (0..NODES).map(|_| Node::default()).collect();
     let (mut engine, mut remembered) = (Engine::default(), Engine::default());
     for (serial, (event, age)) in events.iter().enumerate() {
         let new = || cert(&format!("{serial:X}"), *age);
@@ -230,7 +208,7 @@ fn play(events: &[(Event, u32)]) -> (Vec<Node>, Engine) {
             Event::Decide(node) => nodes[*node].decide(&mut engine),
             Event::CarryOut(node) => drop(nodes[*node].carry_out(&mut engine)),
             Event::Renew(node) => nodes[*node].renew(new(), &mut engine),
-            Event::Solo(node) => nodes[*node].solo(new()),
+            Event::Change(node) => nodes[*node].change(new()),
             Event::RollBack(node) => nodes[*node].roll_back(),
             Event::Wipe => engine = Engine { revision: engine.revision + 1, ..Engine::default() },
             Event::Remember => remembered = engine.clone(),
@@ -250,13 +228,11 @@ proptest! {
         for late in 0..NODES {
             // A node that has seen more than is left, or whose set is withdrawn, renews in its time.
             let set = engine.set.clone();
-            let is_good = set.as_ref().is_some_and(|set| {
-                nodes[late].has(&set.value) && !nodes[late].withdrawn.has_any_of(nodes[late].certs.all())
-            });
-            if !is_good {
+            let node = &nodes[late];
+            if set.as_ref().is_none_or(|set| !node.has(&set.value) || node.is_withdrawn()) {
                 let is_explained = set.as_ref().is_none_or(|set| {
-                    let is_withdrawn = |cert: &CertInfo| nodes[late].withdrawn.has_any_of([cert].into_iter());
-                    set.value.generation < nodes[late].highest || set.value.certs.iter().any(|(_, cert)| is_withdrawn(cert))
+                    let mut certs = set.value.certs.iter().map(|(_, cert)| cert);
+                    set.value.generation < node.highest || certs.any(|cert| node.withdrawn.has_any_of([cert].into_iter()))
                 });
                 prop_assert!(is_explained, "node {late}");
                 nodes[late].renew(cert(&format!("F{late}"), 0), &mut engine);
@@ -265,45 +241,21 @@ proptest! {
         }
         let set = engine.set.clone().unwrap();
         for node in &nodes {
-            prop_assert!(node.has(&set.value));
-            prop_assert!(!node.withdrawn.has_any_of(node.certs.all()));
-            prop_assert_eq!(node.recorded.as_ref().unwrap().rank.generation, set.value.generation);
+            prop_assert!(node.has(&set.value) && !node.is_withdrawn());
+            prop_assert_eq!(node.kept.as_ref().unwrap().rank.generation, set.value.generation);
         }
     }
 
     #[test]
-    fn no_node_ever_takes_a_set_of_a_lower_generation_or_one_that_it_knows_to_be_withdrawn(events in events()) {
-        for end in 1..=events.len() {
-            if !matches!(events[end - 1].0, Event::CarryOut(_)) {
-                continue;
-            }
-            let Event::CarryOut(at) = events[end - 1].0 else { continue };
-            let (mut before, mut engine) = play(&events[..end - 1]);
-            let is_taken = matches!(before[at].verdict, Some((Verdict::Apply { .. }, _)));
-            let recorded = before[at].recorded.clone().map_or(0, |recorded| recorded.rank.generation);
-            let is_worth = !before[at].withdrawn.has_any_of(before[at].certs.all());
-            before[at].carry_out(&mut engine);
-            if is_taken {
-                prop_assert!(before[at].recorded.as_ref().unwrap().rank.generation >= recorded || !is_worth);
-                prop_assert!(!before[at].withdrawn.has_any_of(before[at].certs.all()));
-            }
+    fn a_node_takes_nothing_below_what_it_has_seen_and_nothing_that_it_knows_to_be_withdrawn(events in events()) {
+        for end in 0..events.len() {
+            let Event::CarryOut(at) = events[end].0 else { continue };
+            let (mut nodes, mut engine) = play(&events[..end]);
+            let node = &mut nodes[at];
+            let Some((Verdict::Bring, Some(set))) = node.verdict.clone() else { continue };
+            prop_assert!(set.value.generation >= node.kept.as_ref().map_or(0, |kept| kept.rank.generation));
+            node.carry_out(&mut engine);
+            prop_assert!(!node.is_withdrawn());
         }
     }
-}
-
-#[test]
-fn nodes_with_different_keys_do_not_take_turns() {
-    let rsa = KeySpec::Rsa(2048);
-    let mut nodes = vec![Node::new(std::slice::from_ref(&rsa)), Node::new(&[ec()])];
-    nodes[0].solo(cert("0A", 3));
-    nodes[1].solo(cert("0B", 2));
-    let mut engine = Engine::default();
-    for _ in 0..20 {
-        assert!(settle(&mut nodes, &mut engine));
-    }
-    assert!(engine.publications <= 2, "{}", engine.publications);
-    assert!(nodes[0].has(&remote(0, vec![(rsa, cert("0A", 3))], 0).value), "each serves its own");
-    assert!(nodes[1].has(&remote(0, vec![(ec(), cert("0B", 2))], 0).value));
-    assert_eq!(engine.revision, u64::from(engine.publications));
-    assert!(engine.set.is_some_and(|set| set.mark.changed <= Revision(2)));
 }

@@ -8,14 +8,13 @@ pub mod begin;
 pub mod checks;
 pub mod cleanup;
 pub mod course;
+pub mod differing;
 pub mod health;
 pub mod lease;
 pub mod presence;
 pub mod rank;
 pub mod reconcile;
-pub mod recorded;
 pub mod state;
-pub mod usable;
 pub mod withdrawing;
 
 #[cfg(test)]

@@ -4,9 +4,7 @@
 //! whatever order they learn of sets. Pure; imports nothing of the fleet.
 
 use crate::crypto::CertInfo;
-use crate::model::bounded::name_at;
 use crate::time::Timestamp;
-use serde_json::{Value, json};
 use std::cmp::{Ordering, Reverse};
 
 /// The place of a set among all that an MD ever had: the greater one wins.
@@ -28,18 +26,6 @@ impl Rank {
             generation,
             not_before: certs.iter().map(|cert| cert.not_before).max()?,
             leaf: certs.iter().map(|cert| &cert.fingerprint).min()?.clone(),
-        })
-    }
-
-    pub fn to_json(&self) -> Value {
-        json!({"generation": self.generation, "from": self.not_before.to_http_date(), "leaf": self.leaf})
-    }
-
-    pub fn from_json(value: &Value) -> Option<Self> {
-        Some(Rank {
-            generation: value.get("generation")?.as_u64()?,
-            not_before: Timestamp::parse_http_date(value.get("from")?.as_str()?)?,
-            leaf: name_at(value, "leaf")?,
         })
     }
 }
@@ -77,9 +63,6 @@ mod tests {
         let ascending =
             [rank(1, 1, "0a"), rank(2, 9, "0b"), rank(2, 3, "0b"), rank(2, 3, "0a"), rank(3, 80, "0f")];
         assert!(ascending.is_sorted_by(|a, b| a < b));
-        for rank in &ascending {
-            assert_eq!(Rank::from_json(&rank.to_json()).as_ref(), Some(rank));
-        }
     }
 
     #[test]

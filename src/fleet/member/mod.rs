@@ -304,7 +304,7 @@ impl Member {
                 if let Err(error) = local.keep_set(name, set) {
                     crate::log!(Warn, "md[{name}]: which set of the fleet it has cannot be noted: {error}");
                 }
-                self.node.state().has_set(name, set);
+                self.node.state().has_set(name, set, now);
                 self.node.wake();
             }
             Ok(Brought::Busy(who)) => {

@@ -109,8 +109,9 @@ impl Registers {
         if let Committed::Done(at) = done {
             let mark = crate::fleet::view::Mark { created: at, changed: at, lease: None };
             let by = Some(self.node.written());
+            let now = self.node.now();
             let mut state = self.node.state();
-            state.put(crate::fleet::view::Put { key, record, by, mark });
+            state.put(crate::fleet::view::Put { key, record, by, mark }, now);
             if self.token.is_some() {
                 state.view.gone(&self.lock(), at);
             }

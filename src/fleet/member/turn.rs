@@ -100,7 +100,7 @@ impl HeldTurn {
         if in_force > self.base {
             return Err(self.lost("another set of the fleet has come into force"));
         }
-        let highest = state.ranks.get(&self.name).map(|rank| rank.generation).unwrap_or_default();
+        let highest = state.stored.get(&self.name).map(|stored| stored.rank.generation).unwrap_or_default();
         let generation =
             next_generation(in_force.map(|rank| rank.generation), highest.max(state.highest(&self.name)));
         Ok((state.view.mark(&self.key(Key::Set)).map(|mark| mark.changed), generation))
@@ -142,8 +142,9 @@ impl HeldTurn {
         if let Err(error) = self.node.setup.local.keep_set(&self.name, set) {
             crate::log!(Warn, "md[{}]: which set of the fleet it has cannot be noted: {error}", self.name);
         }
+        let now = self.node.now();
         let mut state = self.node.state();
-        state.has_set(&self.name, set);
+        state.has_set(&self.name, set, now);
         state.turns.remove(&self.name);
         self.is_over.store(true, Ordering::SeqCst);
         drop(state);
@@ -154,7 +155,7 @@ impl HeldTurn {
         let generation = {
             let state = self.node.state();
             let in_force = state.rank_in_force(&self.name).map(|rank| rank.generation);
-            let own = state.ranks.get(&self.name).map(|rank| rank.generation).unwrap_or_default();
+            let own = state.stored.get(&self.name).map(|stored| stored.rank.generation).unwrap_or_default();
             next_generation(in_force, own.max(state.highest(&self.name)))
         };
         self.note_published(&Set { set: set.clone(), generation, published: self.node.now() });

@@ -171,7 +171,10 @@ impl Node {
     pub fn look_up(&self, key: &Key) -> Result<(), Failed> {
         let text = self.text(key)?;
         match self.ask(|engine| engine.get(&text))? {
-            Some(entry) => self.state().take_entry(&entry),
+            Some(entry) => {
+                let now = self.now();
+                self.state().take_entry(&entry, now);
+            }
             None => {
                 let mut state = self.state();
                 let last = state.view.mark(key).map(|mark| mark.changed);

@@ -8,6 +8,7 @@ use crate::fleet::decide::begin::Standing;
 use crate::fleet::decide::lease::{self, Boot, Phase};
 use crate::fleet::decide::presence::Presence;
 use crate::fleet::decide::rank::Rank;
+use crate::fleet::decide::reconcile::{Sides, Stored, Verdict, reconcile};
 use crate::fleet::engine::{Entry, LeaseId, Revision};
 use crate::fleet::key::Key;
 use crate::fleet::record::{Hold, Ocsp, Record, Set, Written};
@@ -75,8 +76,8 @@ pub struct State {
     pub was_joined: bool,
     pub view: View,
     pub presence: Presence,
-    /// The sets of the fleet that the store has.
-    pub ranks: HashMap<String, Rank>,
+    /// The sets that the store has, of the fleet and of this node alone.
+    pub stored: HashMap<String, Stored>,
     /// MDs with a set to bring in, and when the next look at each is asked for.
     pub pending: BTreeMap<String, Boot>,
     /// MDs that are to be looked at.
@@ -129,7 +130,7 @@ impl State {
             was_joined: false,
             view: View::new(own),
             presence: Presence::default(),
-            ranks: HashMap::new(),
+            stored: HashMap::new(),
             pending: BTreeMap::new(),
             news: BTreeSet::new(),
             turns: HashMap::new(),
@@ -186,12 +187,13 @@ impl State {
     }
 
     /// Takes an entry that was read by itself.
-    pub fn take_entry(&mut self, entry: &Entry) {
+    pub fn take_entry(&mut self, entry: &Entry, now: Timestamp) {
         let Some(codec) = self.codec.clone() else { return };
         let Some(key) = codec.key(&entry.key) else { return };
         match codec.open(entry) {
             Ok(opened) => {
-                self.put(Put { key, record: opened.record, by: opened.written, mark: mark_of(entry) })
+                let (record, by) = (opened.record, opened.written);
+                self.put(Put { key, record, by, mark: mark_of(entry) }, now);
             }
             Err(flaw) => {
                 self.refuse(&key, flaw.to_string());
@@ -201,13 +203,13 @@ impl State {
     }
 
     /// Takes an entry, and notes what follows for the MD.
-    pub fn put(&mut self, put: Put) {
+    pub fn put(&mut self, put: Put, now: Timestamp) {
         let key = put.key.clone();
         self.note(&put);
         if self.view.put(put)
             && let Key::Set(name) = &key
         {
-            self.look_at_set(&name.clone());
+            self.look_at_set(&name.clone(), now);
         }
     }
 
@@ -276,16 +278,32 @@ impl State {
         }
     }
 
+    /// Which set the MD has from now on, and what is to be done for it.
+    pub fn verdict(&self, name: &str, now: Timestamp) -> Verdict {
+        let of = |list: Option<&Value>| list.map(|list| Withdrawn::of(list, now)).unwrap_or_default();
+        let fleet = self.view.withdrawn(name).map(|item| &item.value.record);
+        let sides = Sides {
+            stored: self.stored.get(name),
+            remote: self.view.set(name),
+            changed: self.view.mark(&Key::Set(name.into())).map(|mark| mark.changed),
+            highest: self.highest(name),
+            withdrawn: &of(fleet).merged(&of(self.withdrawn.get(name))),
+        };
+        reconcile(&sides, now)
+    }
+
     /// Whether the set of the fleet has to be brought in.
-    pub fn look_at_set(&mut self, name: &str) {
-        let Some(rank) = self.rank_in_force(name) else { return };
-        if self.ranks.get(name).is_none_or(|known| *known < rank) {
+    pub fn look_at_set(&mut self, name: &str, now: Timestamp) {
+        let verdict = self.verdict(name, now);
+        if verdict == Verdict::Bring {
             self.pending.insert(name.into(), Boot::ZERO);
-        } else {
-            self.pending.remove(name);
-            if self.ranks.get(name) == Some(&rank) {
-                self.view.forget_keys(name);
-            }
+            return;
+        }
+        self.pending.remove(name);
+        match verdict {
+            Verdict::Nothing => self.view.forget_keys(name),
+            Verdict::Refuse(reason) => self.refuse(&Key::Set(name.into()), reason),
+            Verdict::Bring | Verdict::Publish(_) => {}
         }
     }
 
@@ -342,17 +360,12 @@ impl State {
         Some(Set { set, generation: known.generation, published: known.published })
     }
 
-    /// The store has this set of the fleet from now on.
-    pub fn has_set(&mut self, name: &str, set: &Set) {
-        let certs: Vec<CertInfo> =
-            set.set.certs.iter().map(|cert| CertInfo::from_chain(&cert.chain)).collect();
-        if let Some(rank) = Rank::new(set.generation, &certs) {
-            let is_newer = self.ranks.get(name).is_none_or(|known| *known < rank);
-            if is_newer {
-                self.ranks.insert(name.into(), rank);
-            }
+    /// The store has this set from now on.
+    pub fn has_set(&mut self, name: &str, set: &Set, now: Timestamp) {
+        if let Some(stored) = Stored::of(set) {
+            self.stored.insert(name.into(), stored);
         }
-        self.look_at_set(name);
+        self.look_at_set(name, now);
     }
 
     /// The highest generation of an MD that was seen.

@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 impl Replicator {
     /// Takes changes that are complete up to this revision.
     pub(super) fn take(&mut self, changes: Vec<Change>, revision: Revision) {
+        let now = self.node.now();
         let mut state = self.node.state();
         for change in &changes {
             match change {
-                Change::Put(entry) => state.take_entry(entry),
+                Change::Put(entry) => state.take_entry(entry, now),
                 Change::Gone { key, at } => {
                     if let Some(key) = state.codec.as_ref().and_then(|codec| codec.key(key)) {
                         state.gone(&key, *at);
@@ -117,11 +118,11 @@ impl Replicator {
         let mut new = Vec::new();
         {
             let mut state = self.node.state();
-            let State { view, ranks, advised, .. } = &mut *state;
+            let State { view, stored, advised, .. } = &mut *state;
             for (name, item) in view.sets() {
                 let Some(at) = item.value.renew_at else { continue };
                 let is_in_store =
-                    ranks.get(name).is_some_and(|rank| rank.generation == item.value.generation);
+                    stored.get(name).is_some_and(|stored| stored.rank.generation == item.value.generation);
                 if is_in_store && advised.get(name) != Some(&at) {
                     advised.insert(name.to_string(), at);
                     let ids = item.value.certs.iter().filter_map(|(_, cert)| cert.ari_cert_id.clone());

@@ -4,10 +4,9 @@
 //! not open it, end here: the node serves on and writes nothing.
 
 use super::Replicator;
-use crate::crypto::CertInfo;
 use crate::fleet::codec::Codec;
 use crate::fleet::decide::lease::{self, Boot};
-use crate::fleet::decide::rank::Rank;
+use crate::fleet::decide::reconcile::Stored;
 use crate::fleet::decide::state::State as Saved;
 use crate::fleet::engine::{Committed, Condition, Entry, Error, Revision, Transaction, Write};
 use crate::fleet::key::{ALL, Key, META};
@@ -30,7 +29,8 @@ impl Replicator {
             }
             !is_copy
         });
-        let ranks: HashMap<String, Rank> = local.sets().into_iter().filter_map(ranked).collect();
+        let stored = local.sets().into_iter().filter_map(|(name, set)| Some((name, Stored::of(&set)?)));
+        let stored: HashMap<String, Stored> = stored.collect();
         let saved = saved.unwrap_or_else(|| Saved { node: random_id(), ..Saved::default() });
         let mut state = self.node.state();
         state.me.clone_from(&saved.node);
@@ -39,7 +39,7 @@ impl Replicator {
         state.epoch.clone_from(&saved.epoch);
         state.withdrawn.clone_from(&saved.withdrawn);
         state.highest.clone_from(&saved.highest);
-        state.ranks = ranks;
+        state.stored = stored;
         state.former_nodes.clone_from(&saved.nodes);
         state.former = Some(saved.instance.clone());
         drop(state);
@@ -157,10 +157,11 @@ impl Replicator {
 
     /// After a listing: what the store has to bring in.
     fn settle(&mut self) {
+        let now = self.node.now();
         let mut state = self.node.state();
         let names: Vec<String> = state.view.sets().map(|(name, _)| name.to_string()).collect();
         for name in names {
-            state.look_at_set(&name);
+            state.look_at_set(&name, now);
         }
         state.presence.is_told = false;
         drop(state);
@@ -174,9 +175,4 @@ impl Replicator {
 /// Neither a request nor a wait helps.
 fn unusable(flaw: Flaw) -> Failed {
     Failed::Value(Key::Meta, flaw)
-}
-
-fn ranked((name, set): (String, crate::fleet::record::Set)) -> Option<(String, Rank)> {
-    let certs: Vec<_> = set.set.certs.iter().map(|cert| CertInfo::from_chain(&cert.chain)).collect();
-    Some((name, Rank::new(set.generation, &certs)?))
 }

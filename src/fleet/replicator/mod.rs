@@ -51,7 +51,7 @@ pub struct Replicator {
     looked_for_track: Option<(Revision, Boot)>,
     /// When everything was listed.
     since_joined: Option<Boot>,
-    /// Sets that are withdrawn or have expired.
+    /// Sets that the store has lost.
     unpublishable: BTreeSet<String>,
     tidied: Boot,
 }

@@ -8,7 +8,7 @@ use crate::fleet::decide::cleanup::useless;
 use crate::fleet::decide::health::{is_copied, namesake};
 use crate::fleet::decide::lease::Boot;
 use crate::fleet::decide::presence::{self, Write as Due};
-use crate::fleet::decide::reconcile::On;
+use crate::fleet::decide::reconcile::{On, Stored, Verdict};
 use crate::fleet::decide::state::State as Saved;
 use crate::fleet::decide::withdrawing::withdrawing;
 use crate::fleet::engine::{Committed, Condition, Error, Revision, Transaction, Write};
@@ -16,7 +16,7 @@ use crate::fleet::key::Key;
 use crate::fleet::node::Failed;
 use crate::fleet::node::state::{Posted, State};
 use crate::fleet::record::{self, Applied, Record, Set};
-use crate::managed::peers::{SharedCert, SharedSet};
+use crate::managed::peers::SharedSet;
 use crate::managed::withdrawn::Withdrawn;
 use crate::time::Timestamp;
 use serde_json::Value;
@@ -262,36 +262,34 @@ impl Replicator {
     fn publish_again(&mut self) -> Result<(), Failed> {
         let (now, boot) = (self.node.now(), self.node.boot());
         let since = *self.since_joined.get_or_insert(boot);
-        let lacking: Vec<String> = {
+        let lacking: Vec<(String, On)> = {
             let state = self.node.state();
             let is_first = |name: &str| asks(&state.view, &state.me, name) || boot >= since + OTHERS;
-            let is_lacking = |name: &str, rank| state.rank_in_force(name).is_none_or(|known| known < rank);
-            let lacking =
-                state.ranks.iter().filter(|(name, rank)| is_lacking(name, (*rank).clone()) && is_first(name));
-            lacking
-                .map(|(name, _)| name.clone())
-                .filter(|name| !self.unpublishable.contains(name))
-                .take(AT_ONCE)
-                .collect()
+            let names = state.stored.keys().filter(|name| !self.unpublishable.contains(*name));
+            let lacking = names.filter_map(|name| match state.verdict(name, now) {
+                Verdict::Publish(on) => Some((name.clone(), on)),
+                _ => None,
+            });
+            lacking.filter(|(name, _)| is_first(name)).take(AT_ONCE).collect()
         };
-        for name in lacking {
-            let Some(set) = self.node.setup.local.set(&name).filter(|set| self.may_publish(&name, set, now))
-            else {
+        for (name, on) in lacking {
+            let is_known = |set: &Set| Stored::of(set).as_ref() == self.node.state().stored.get(&name);
+            let Some(set) = self.node.setup.local.set(&name).filter(is_known) else {
                 self.unpublishable.insert(name);
                 continue;
             };
             let key = Key::Set(name.clone());
             let (text, mark) = (self.node.text(&key)?, self.node.state().view.mark(&key));
-            let when = match mark {
-                Some(mark) => Condition::ChangedAt(text, mark.changed),
-                None => Condition::Absent(text),
+            let when = match on {
+                On::ChangedAt(at) => Condition::ChangedAt(text, at),
+                On::Absent => Condition::Absent(text),
             };
             let record = Record::Set(set);
             let then = vec![self.node.sealed(&key, &record, None)?];
             match self.node.commit(&Transaction { when: vec![when], then }) {
                 Ok(Committed::Done(at)) => {
                     self.node.note(&key, record, at, mark.map_or(at, |mark| mark.created), None);
-                    self.node.state().look_at_set(&name);
+                    self.node.state().look_at_set(&name, now);
                 }
                 // The watch tells what there is.
                 Ok(Committed::Refused) => self.node.look_up(&key)?,
@@ -299,12 +297,6 @@ impl Replicator {
             }
         }
         Ok(())
-    }
-
-    /// Nothing that is withdrawn or has expired.
-    fn may_publish(&self, name: &str, set: &Set, now: Timestamp) -> bool {
-        let is_in_time = |cert: &SharedCert| now < cert.chain.leaf().not_after();
-        set.set.certs.iter().all(is_in_time) && !self.node.state().is_withdrawn(set, name, now)
     }
 
     /// Deletes what is of no use to any node.
