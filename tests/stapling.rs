@@ -3,14 +3,16 @@
 //! responder in memory. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use doubles::VirtualClock;
+use doubles::{Fleet, VirtualClock};
 use mod_md::crypto::Chain;
 use mod_md::http::{self, Method, Request, Response, Transport};
-use mod_md::model::Job;
+use mod_md::managed::Managed;
+use mod_md::model::{Job, Md};
 use mod_md::notify::Commands;
 use mod_md::ocsp::subject::Terms;
 use mod_md::ocsp::{Cache, Entry, Subject, cache, file};
 use mod_md::stapling::driver::Context;
+use mod_md::stapling::others::Others;
 use mod_md::stapling::report::STAPLINGS;
 use mod_md::stapling::{Driver, Settings};
 use mod_md::store::{Group, StartStore, WorkGroup};
@@ -86,6 +88,8 @@ struct Lab {
     clock: Arc<VirtualClock>,
     responder: Arc<Responder>,
     chain: Chain,
+    /// With the number of this node.
+    fleet: Option<(Arc<Fleet>, usize)>,
 }
 
 impl Lab {
@@ -105,7 +109,20 @@ impl Lab {
             headers: Mutex::default(),
         };
         let chain = Chain::from_pem(&pem).unwrap();
-        Lab { dir: tempfile::tempdir().unwrap(), clock, responder: Arc::new(responder), chain }
+        Lab { dir: tempfile::tempdir().unwrap(), clock, responder: Arc::new(responder), chain, fleet: None }
+    }
+
+    /// The node of this number, of a fleet of two. The first one asks for all.
+    fn node(number: usize) -> Lab {
+        let lab = Lab::new();
+        let fleet = Fleet::new(lab.clock.clone());
+        (0..2).for_each(|_| fleet.join(lab.store().worker(), &mds()));
+        Lab { fleet: Some((fleet, number)), ..lab }
+    }
+
+    fn others(&self) -> Option<Others> {
+        let (fleet, number) = self.fleet.as_ref()?;
+        Some(Others::new(fleet.node(*number), mds()))
     }
 
     fn act(&self, act: Act) {
@@ -142,6 +159,7 @@ impl Lab {
             connect: Box::new(move |_| Ok(responder.clone())),
             publish: Box::new(|_, _| {}),
             random: || 0.5,
+            others: self.others(),
         };
         let driver = Driver::new(settings, around, StopFlag::default());
         Server { lab: self, subject, cache, driver }
@@ -151,6 +169,11 @@ impl Lab {
         let json = self.store().read_json(Group::Ocsp, "a.test", "job.json").unwrap().unwrap();
         Job::from_json("a.test", &json).unwrap()
     }
+}
+
+fn mds() -> Arc<[Managed]> {
+    let md = Md { name: "a.test".into(), domains: vec!["a.test".into()], ..Md::default() };
+    Arc::new([Managed { md, ..Managed::default() }])
 }
 
 struct Server<'a> {
@@ -333,4 +356,39 @@ fn a_start_tries_a_failed_response_once_and_continues_the_backoff() {
     let mut server = lab.start();
     server.run(Duration::from_secs(1), Duration::from_secs(1));
     assert!(server.is_stapled(), "what a restart has mended is noticed at once");
+}
+
+#[test]
+fn the_node_that_asks_for_all_shares_each_response() {
+    let lab = Lab::node(0);
+    let mut server = lab.start();
+    server.run(DAY * 7, HOUR);
+    let (fleet, _) = lab.fleet.as_ref().unwrap();
+    let shared = fleet.responses();
+    assert!(shared.len() > 1 && shared.len() == lab.asked().len());
+    assert!(shared.iter().all(|(name, _)| *name == format!("ocsp-{}.json", server.subject.id_hex())));
+    let last = shared.last().unwrap().1.clone();
+    let is_it = |der: Option<&[u8]>| der == Some(last.as_slice());
+    assert_eq!(server.cache.staple(&server.subject.id, lab.clock.now(), is_it), Some(true));
+}
+
+#[test]
+fn a_node_that_others_ask_for_asks_only_where_nothing_comes() {
+    let lab = Lab::node(1);
+    let mut server = lab.start();
+    let (begin, second) = (lab.clock.now(), Duration::from_secs(1));
+    server.run(Duration::from_secs(15), second);
+    assert_eq!(lab.asked(), [], "another node is given some time");
+    server.run(Duration::from_secs(10), second);
+    assert_eq!(lab.asked().len(), 1);
+    assert!(server.is_stapled());
+    // 8 days: others have asked since the last third begins.
+    server.run(DAY * 6 + HOUR * 12, HOUR / 2);
+    assert_eq!(lab.asked().len(), 1);
+    server.run(HOUR * 12, HOUR / 2);
+    let asked = lab.asked();
+    assert_eq!(asked.len(), 2);
+    assert!(asked[1].since(begin) < DAY * 7 && server.is_stapled(), "a day before it ends");
+    let (fleet, _) = lab.fleet.as_ref().unwrap();
+    assert_eq!(fleet.responses().len(), 2, "and the others have it");
 }

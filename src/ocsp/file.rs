@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 const PREFIX: &str = "ocsp-";
 const SUFFIX: &str = ".json";
 
-fn name(id: &Id) -> String {
+/// The name of the file with the response for a certificate.
+pub fn name(id: &Id) -> String {
     format!("{PREFIX}{}{SUFFIX}", HEXLOWER.encode(id))
 }
 
@@ -110,7 +111,8 @@ pub fn remove_old(
     Ok(removed)
 }
 
-fn id_of(file: &str) -> Option<Id> {
+/// The certificate that a file of this name has the response for.
+pub fn id_of(file: &str) -> Option<Id> {
     let hex = file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
     HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
 }

@@ -20,6 +20,13 @@ pub fn window(response: &Response, renew_window: TimeSlice) -> (Timestamp, Times
     (response.until.minus(length), response.until)
 }
 
+/// From when on a node asks although another one of its fleet should have: the last quarter of the validity, or
+/// half of a shorter renew window.
+pub fn alone_from(response: &Response, renew_window: TimeSlice) -> Timestamp {
+    let (begin, end) = window(response, renew_window);
+    end.minus((end.since(begin) / 2).min(end.since(response.from) / 4))
+}
+
 /// When to ask for the successor of `response`. `max_age` is that of the answer it came in, if it came just
 /// now.
 pub fn after_success(
@@ -128,6 +135,15 @@ mod tests {
         let latest = after_success(&fresh, THIRD, None, 1.0, NOW);
         assert!(begin < latest && latest < begin.plus(DAY / 4), "spread over a tenth of the window");
         assert_eq!(after_success(&fresh, TimeSlice::Length(DAY), None, 0.0, NOW), NOW.plus(DAY * 5));
+    }
+
+    #[test]
+    fn a_node_asks_for_another_one_in_the_last_quarter_or_half_of_a_shorter_window() {
+        let fresh = response(Duration::ZERO, DAY * 8);
+        let before_end = |window| NOW.plus(DAY * 8).since(alone_from(&fresh, window));
+        assert_eq!(before_end(TimeSlice::Percent(50)), DAY * 2);
+        assert_eq!(before_end(TimeSlice::Percent(100)), DAY * 2);
+        assert_eq!(before_end(TimeSlice::Length(DAY)), DAY / 2);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! Requests the responses that are due, as jobs of a [`Pool`], and passes on the outcome. A stop ends it
 //! within one slice of a network wait.
 
+use super::others::Others;
 use super::report::{self, End, Report};
 use super::request_queue::{Outcome, Request, Requests};
 use super::resume::Former;
@@ -50,6 +51,8 @@ pub struct Context {
     pub publish: Publish,
     /// A number in 0..1 for jitter.
     pub random: fn() -> f64,
+    /// The other nodes of a fleet.
+    pub others: Option<Others>,
 }
 
 /// Each comes with a mark that work is in progress, until it has been reported.
@@ -169,6 +172,13 @@ impl Driver {
 }
 
 impl Asking {
+    /// When to look again, where another node makes this request.
+    fn left_to_others(&self, request: &Request) -> Due {
+        let (others, subject) = (self.context.others.as_ref()?, &request.subject);
+        let current = self.context.cache.find(&subject.id).and_then(|entry| entry.response);
+        others.look_again(subject, current.as_deref(), self.context.clock.now())
+    }
+
     /// Records the outcome of a request and reports it. Returns the time of the next request for the
     /// certificate.
     fn end(&self, job: usize, (report, outcome): (Report, Outcome)) -> Due {
@@ -220,6 +230,9 @@ impl Jobs for Asking {
 
     fn run(&self, job: usize) -> Due {
         let request = lock(&self.requests).get(job).cloned()?;
+        if let Some(at) = self.left_to_others(&request) {
+            return Some(at);
+        }
         match ask(self, &request) {
             Some(ended) => self.end(job, ended),
             None => Some(self.now()),
@@ -304,4 +317,7 @@ fn take(context: &Context, subject: &Arc<Subject>, response: &Arc<Response>) {
     }
     context.cache.put([Entry { subject: subject.clone(), response: Some(response.clone()) }]);
     (context.publish)(subject, response);
+    if let Some(others) = &context.others {
+        others.share(subject, response);
+    }
 }

@@ -8,6 +8,7 @@
 //!   and bounded; [`request_queue`] decides the order; [`connections`] are the HTTP clients for responders.
 //! - [`report`] writes the outcome to job.json, log and commands; [`resume`] restores the state for the next
 //!   child; [`snapshot`] prepares it for status pages.
+//! - [`others`] leaves requests to the node of a fleet that makes them for all.
 //! - [`upcoming`] finds certificates that are not in use yet, so that they are stapled from their first
 //!   handshake on.
 //!
@@ -16,6 +17,7 @@
 
 pub mod connections;
 pub mod driver;
+pub mod others;
 pub mod report;
 pub mod request_queue;
 mod resume;

@@ -3,8 +3,10 @@
 //! staging, so that these have a response before their first handshake.
 
 use super::driver::{Connect, Context, Driver, Settings};
+use super::others::Others;
 use super::service::Service;
 use super::upcoming;
+use crate::managed::peers::Peers;
 use crate::model::Md;
 use crate::store::WorkGroup;
 use crate::time::{Clock, StopFlag, Timestamp};
@@ -26,7 +28,8 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// `random`: a number in 0..1 for jitter. `stop` is the flag that clock and connections end with.
+    /// `random`: a number in 0..1 for jitter. `stop` is the flag that clock and connections end with. `peers`:
+    /// the other nodes of a fleet.
     pub fn new(
         settings: Settings,
         service: Arc<Service>,
@@ -34,6 +37,7 @@ impl Runner {
         clock: Arc<dyn Clock>,
         random: fn() -> f64,
         stop: StopFlag,
+        peers: Option<Arc<dyn Peers>>,
     ) -> Self {
         let publishing = service.clone();
         let context = Context {
@@ -43,6 +47,7 @@ impl Runner {
             connect,
             publish: Box::new(move |subject, response| publishing.publish(subject, response)),
             random,
+            others: peers.map(|peers| Others::new(peers, service.mds.clone())),
         };
         let driver = Driver::new(settings, context, stop);
         Runner { driver, service, clock, looked: Timestamp::default(), stamps: HashMap::new() }

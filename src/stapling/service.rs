@@ -7,8 +7,10 @@
 
 use crate::live::signals::Signals;
 use crate::managed::Managed;
+use crate::managed::peers::SharedResponses;
 use crate::ocsp::cache::is_revoked;
 use crate::ocsp::file::{self, Unusable};
+use crate::ocsp::response;
 use crate::ocsp::subject::{Id, Terms};
 use crate::ocsp::{Cache, Entry, Response, Status, Subject};
 use crate::stapling::upcoming;
@@ -171,6 +173,24 @@ impl Service {
         }
     }
 
+    /// Takes up what another node of a fleet has got.
+    fn take_shared(&self, name: &str, file: &str, der: &[u8], now: Timestamp) -> Result<(), String> {
+        let entry = file::id_of(file).and_then(|id| self.cache.find(&id));
+        let Entry { subject, response: current } = entry
+            .filter(|entry| entry.subject.owner == name)
+            .ok_or_else(|| format!("{file} is for no certificate that is stapled here"))?;
+        let new = response::verify(der, &subject, now).map_err(|flaw| flaw.to_string())?;
+        if current.as_deref() == Some(&new) {
+            return Ok(());
+        }
+        response::accept(&new, current.as_deref(), now).map_err(|flaw| flaw.to_string())?;
+        file::write(&self.store, &subject, &new).map_err(|error| error.advised())?;
+        let response = Arc::new(new);
+        self.cache.put([Entry { subject: subject.clone(), response: Some(response.clone()) }]);
+        self.publish(&subject, &response);
+        Ok(())
+    }
+
     /// The MDs with a certificate in use that is known to be revoked, if anything is new about that.
     pub fn take_revoked(&self) -> Vec<usize> {
         if !self.has_revoked.swap(false, Ordering::Relaxed) {
@@ -188,6 +208,12 @@ impl Service {
     /// Whether certificates of this MD are stapled, or will be once they are live.
     pub(super) fn is_stapled(&self, md: usize) -> bool {
         self.terms.get(md).is_some_and(Option::is_some)
+    }
+}
+
+impl SharedResponses for Service {
+    fn take(&self, name: &str, file: &str, response: &[u8], now: Timestamp) -> Result<(), String> {
+        self.take_shared(name, file, response, now)
     }
 }
 

@@ -66,6 +66,7 @@ fn asked(lab: &Lab, say: Option<Say>) -> Vec<String> {
         connect: Box::new(move |_| Ok(responder.clone())),
         publish: Box::new(|_, _| {}),
         random: || 0.5,
+        others: None,
     };
     let settings = Settings {
         parallel: 4,

@@ -76,7 +76,7 @@ fn runner(state: &State, stapling: &Arc<Service>) -> Runner {
     };
     let connect = connections(user_agent(), stop.clone(), state.metrics.clone());
     let clock = Arc::new(SystemClock { stop: stop.clone() });
-    Runner::new(settings, stapling.clone(), connect, clock, crypto::random_unit, stop)
+    Runner::new(settings, stapling.clone(), connect, clock, crypto::random_unit, stop, None)
 }
 
 /// The User-Agent that CAs and OCSP responders see.

@@ -88,7 +88,7 @@ impl World {
         let way: Arc<Refusing> = asked.clone();
         let connect: Connect = Box::new(move |_| Ok(way.clone()));
         let runner =
-            Runner::new(settings, service.clone(), connect, clock.clone(), || 0.5, StopFlag::default());
+            Runner::new(settings, service.clone(), connect, clock.clone(), || 0.5, StopFlag::default(), None);
         World { _dir: dir, store, responder: Responder::new(), clock, asked, service, runner }
     }
 

@@ -185,3 +185,31 @@ fn a_certificate_of_an_md_that_is_not_stapled_is_not_reported_as_revoked() {
     renewing.cache.put([Entry { subject: world.subject.clone(), response }]);
     assert!(renewing.take_revoked().is_empty());
 }
+
+#[test]
+fn a_response_of_another_node_is_verified_saved_and_told_to_all_processes() {
+    let world = World::new();
+    let (replicating, serving) =
+        (world.process(&[], &[&world.subject.id]), world.process(&[], &[&world.subject.id]));
+    let file = file::name(&world.subject.id);
+    let take = |name: &str, file: &str, der: &[u8]| replicating.take(name, file, der, NOW);
+    let good = world.response(Say::Good);
+    let mut forged = good.der.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    assert!(take("a.test", &file, &forged).is_err());
+    assert!(take("b.test", &file, &good.der).is_err(), "of another domain");
+    assert!(take("a.test", &file::name(&[7; 20]), &good.der).is_err(), "for no certificate");
+    assert!(take("a.test", "../x", &good.der).is_err());
+    assert!(take("a.test", &file, &world.response(Say::Unknown).der).is_err());
+    serving.take_up();
+    assert_eq!(serving.staple(&world.subject.id, |der| der.map(<[u8]>::to_vec)), Some(None));
+    assert_eq!(take("a.test", &file, &good.der), Ok(()));
+    assert_eq!(take("a.test", &file, &good.der), Ok(()), "it comes again");
+    serving.take_up();
+    assert_eq!(
+        serving.staple(&world.subject.id, |der| der.map(<[u8]>::to_vec)),
+        Some(Some(good.der.clone()))
+    );
+    let early = world.responder.respond(&world.subject, Say::Good, NOW.minus(HOUR * 2), Some(NOW.plus(HOUR)));
+    assert!(take("a.test", &file, &early).is_err(), "an older one does not come back");
+}
