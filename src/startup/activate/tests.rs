@@ -5,6 +5,7 @@ use super::*;
 use crate::crypto::fixture::{Ca, NOW, Wish};
 use crate::managed::bundle;
 use crate::managed::bundle::{Bundle, MD_FILE};
+use crate::managed::fit;
 use crate::managed::fixture::{CA_URL, Lab, account, md};
 use crate::managed::gate::Admitted;
 use crate::managed::serve;
@@ -210,6 +211,29 @@ fn a_set_of_an_earlier_configuration_is_put_into_use_where_it_is_no_worse() {
 
 /// For each condition of the set in use, the live one and the staged one: the best is served, of equal
 /// ones the newest. The self-signed certificate is left to an MD that has none of them.
+/// The nodes of a fleet share a certificate for the names of all.
+#[test]
+fn a_set_with_names_of_other_nodes_is_put_into_use_and_no_reason_to_renew() {
+    for is_live in [false, true] {
+        let lab = Lab::new();
+        let (own, united) = (md(&["a.test"]), md(&["a.test", "b.test"]));
+        let set = lab.set(&["a.test", "b.test"], &spec());
+        let new = match is_live {
+            true => publish(&lab, &united, set),
+            false => lab.stage(&united, &set),
+        };
+        for activated in [Activated::Done, Activated::Nothing] {
+            let (synced, found) = start(&lab.store, slice::from_ref(&own)).unwrap().remove(0);
+            assert_eq!((found, live(&lab, "a.test")), (activated, Some(new.clone())), "{is_live}");
+            assert_eq!((synced.md.state, &synced.md.domains), (State::Complete, &own.domains));
+            assert_eq!(fit::check(&own, synced.certs[0].1.as_ref(), NOW), Ok(()));
+        }
+        let json = lab.store.read_json(Group::Domains, "a.test", MD_FILE).unwrap().unwrap();
+        assert_eq!(json["domains"], serde_json::json!(["a.test"]));
+        assert!(!lab.has("staging/a.test"));
+    }
+}
+
 #[test]
 fn of_the_sets_in_use_live_and_staged_the_best_and_newest_is_served() {
     let (a, ca) = (md(&["a.test", "b.test"]), Lab::new());
