@@ -3,7 +3,6 @@
 //! the hosts that serve them. Reads, checks and writes files of the store. `renew::decide` decides about
 //! them; `startup`, `renew` and `live` act on that, and this room never imports them.
 
-pub mod arrivals;
 pub mod bundle;
 pub mod certificates;
 pub mod fit;
@@ -59,8 +58,6 @@ pub struct Managed {
     pub save_error: save_error::SaveError,
     /// What operators have asked about it.
     pub requests: requests::Requests,
-    /// What other nodes of a fleet have brought into its staging.
-    pub arrivals: arrivals::Arrivals,
 }
 
 impl Managed {

@@ -43,14 +43,21 @@ struct Inner {
     /// The number of the call that finds the lock lost, of those that count.
     lose_at: Option<usize>,
     counted: usize,
+    /// How often a request to the CA was allowed.
+    granted: usize,
     needs: Vec<Need>,
+    /// Names of files with responses, and the responses.
+    responses: Vec<(String, Vec<u8>)>,
 }
 
 struct NodeState {
     store: WorkStore,
-    names: HashMap<String, Vec<String>>,
+    mds: HashMap<String, Md>,
+    /// The generations of the sets it has.
+    applied: HashMap<String, u64>,
     news: Vec<String>,
     is_live: bool,
+    on_begin: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Fleet {
@@ -59,11 +66,31 @@ impl Fleet {
     }
 
     /// One more node, which has these MDs.
-    pub fn join(self: &Arc<Self>, store: WorkStore, mds: &[Managed]) -> Arc<Node> {
-        let names = mds.iter().map(|managed| (managed.md.name.clone(), managed.md.domains.clone())).collect();
-        let mut inner = self.lock();
-        inner.nodes.push(NodeState { store, names, news: Vec::new(), is_live: true });
-        Arc::new(Node { fleet: self.clone(), index: inner.nodes.len() - 1 })
+    pub fn join(&self, store: WorkStore, mds: &[Managed]) {
+        let mds = mds.iter().map(|managed| (managed.md.name.clone(), managed.md.clone())).collect();
+        let (applied, news) = Default::default();
+        let node = NodeState { store, mds, applied, news, is_live: true, on_begin: None };
+        self.lock().nodes.push(node);
+    }
+
+    /// What the node of this index calls.
+    pub fn node(self: &Arc<Self>, index: usize) -> Arc<Node> {
+        Arc::new(Node { fleet: self.clone(), index })
+    }
+
+    /// The MDs that something is new about.
+    pub fn take_news(&self, node: usize) -> Vec<String> {
+        std::mem::take(&mut self.lock().nodes[node].news)
+    }
+
+    /// The engine has lost what it knew of this renewal.
+    pub fn forget_job(&self, name: &str) {
+        self.lock().jobs.remove(name);
+    }
+
+    /// Happens once, when this node begins a renewal.
+    pub fn on_begin(&self, node: usize, act: impl FnOnce() + Send + 'static) {
+        self.lock().nodes[node].on_begin = Some(Box::new(act));
     }
 
     pub fn is_unready(&self, is_unready: bool) {
@@ -85,6 +112,11 @@ impl Fleet {
         self.lock().counted
     }
 
+    /// How often a node was told that it may ask the CA.
+    pub fn granted(&self) -> usize {
+        self.lock().granted
+    }
+
     /// The node has died, and its lease has ended.
     pub fn expire(&self, node: usize) {
         let mut inner = self.lock();
@@ -92,13 +124,17 @@ impl Fleet {
         let gone: Vec<String> =
             inner.locks.iter().filter(|(_, lock)| lock.0 == node).map(|(name, _)| name.clone()).collect();
         gone.iter().for_each(|name| inner.unlock(name, node));
+        // Files with answers stay while an order is under way: the CA may come for them.
+        let under_way: HashSet<String> =
+            inner.jobs.iter().filter(|(_, job)| job.order.is_some()).map(|(name, _)| name.clone()).collect();
         let owners: HashSet<String> = inner
             .answers
             .iter()
-            .filter(|(by, _)| *by == node)
+            .filter(|(by, answer)| *by == node && !under_way.contains(&answer.owner))
             .map(|(_, answer)| answer.owner.clone())
             .collect();
         owners.iter().for_each(|owner| inner.withdraw(node, owner));
+        inner.answers.retain(|(by, _)| *by != node);
     }
 
     pub fn job(&self, name: &str) -> Option<SharedJob> {
@@ -122,25 +158,21 @@ impl Fleet {
         self.lock().renew_at.get(name).copied()
     }
 
+    /// The OCSP responses that were shared, with the names of their files.
+    pub fn responses(&self) -> Vec<(String, Vec<u8>)> {
+        self.lock().responses.clone()
+    }
+
     /// What renewals that began were about.
     pub fn needs(&self) -> Vec<Need> {
         self.lock().needs.clone()
     }
 
-    /// Another node publishes a set, as if by magic.
+    /// A node of elsewhere publishes a set.
     pub fn publish(&self, name: &str, set: SharedSet) {
-        self.lock().publish(name, set);
-    }
-
-    /// Brings the set in force into staging of a node, as its replicator does.
-    pub fn apply(&self, node: usize, managed: &Managed) -> bool {
-        let (set, store) = {
-            let inner = self.lock();
-            let Some((set, _)) = inner.sets.get(&managed.md.name) else { return false };
-            (set.clone(), inner.nodes[node].store.clone())
-        };
-        managed.arrivals.bring(|| stage(&store, &managed.md, &set));
-        true
+        let mut inner = self.lock();
+        inner.publish(name, set);
+        inner.tell(name, usize::MAX);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -186,6 +218,11 @@ impl Inner {
         self.jobs.remove(name);
     }
 
+    /// Whether a node does not have the set in force.
+    fn is_pending(&self, name: &str, node: usize) -> bool {
+        self.generation(name) > self.nodes[node].applied.get(name).copied().unwrap_or_default()
+    }
+
     fn generation(&self, name: &str) -> u64 {
         self.sets.get(name).map_or(0, |(_, generation)| *generation)
     }
@@ -224,7 +261,7 @@ impl NodeState {
 
 pub struct Node {
     fleet: Arc<Fleet>,
-    pub index: usize,
+    index: usize,
 }
 
 struct OneTurn {
@@ -248,7 +285,13 @@ impl Turn for OneTurn {
     }
 
     fn may_ask(&self) -> Result<(), Lost> {
-        if self.is_solo { Ok(()) } else { self.fleet.lock().check(&self.name, self.token) }
+        if self.is_solo {
+            return Ok(());
+        }
+        let mut inner = self.fleet.lock();
+        inner.check(&self.name, self.token)?;
+        inner.granted += 1;
+        Ok(())
     }
 
     fn save(&self, job: &SharedJob) -> Result<(), Lost> {
@@ -270,6 +313,8 @@ impl Turn for OneTurn {
             return Err(Lost("another set is in force".into()));
         }
         inner.publish(&self.name, set.clone());
+        let generation = inner.generation(&self.name);
+        inner.nodes[self.node].applied.insert(self.name.clone(), generation);
         Ok(())
     }
 
@@ -304,10 +349,11 @@ impl Registering for OneRegistering {
     fn may_ask(&self) -> Result<(), Lost> {
         let mut inner = self.fleet.lock();
         inner.counted += 1;
-        match inner.lose_at == Some(inner.counted) {
-            true => Err(Lost("its lease has ended".into())),
-            false => Ok(()),
+        if inner.lose_at == Some(inner.counted) {
+            return Err(Lost("its lease has ended".into()));
         }
+        inner.granted += 1;
+        Ok(())
     }
 
     fn publish(&self, account: &SharedAccount) -> Result<(), Lost> {
@@ -325,8 +371,9 @@ impl Peers for Node {
         let inner = self.fleet.lock();
         let others =
             inner.nodes.iter().enumerate().filter(|(index, node)| *index != self.index && node.is_live);
-        let names = others.flat_map(|(_, node)| node.names.get(name).into_iter().flatten());
-        let own = &inner.nodes[self.index].names[name];
+        let names =
+            others.flat_map(|(_, node)| node.mds.get(name).map(|md| &md.domains).into_iter().flatten());
+        let own = &inner.nodes[self.index].mds[name].domains;
         names.filter(|name| !own.contains(name)).cloned().collect()
     }
 
@@ -336,9 +383,14 @@ impl Peers for Node {
     }
 
     fn begin(&self, name: &str, need: &Need) -> Result<Box<dyn Turn>, NotNow> {
+        let act = self.fleet.lock().nodes[self.index].on_begin.take();
+        act.into_iter().for_each(|act| act());
         let (now, mut inner) = (self.fleet.clock.now(), self.fleet.lock());
         let is_solo = inner.is_away;
         if !is_solo {
+            if inner.is_pending(name, self.index) {
+                return Err(NotNow { until: now, reason: "a set has come".into(), node: None });
+            }
             if let Some((node, _)) = inner.locks.get(name).filter(|lock| lock.0 != self.index) {
                 let (reason, node) = (format!("node {node} renews"), Some(node.to_string()));
                 return Err(NotNow { until: now.plus(AGAIN), reason, node });
@@ -404,11 +456,22 @@ impl Peers for Node {
         self.fleet.lock().renew_at.insert(name.into(), at);
     }
 
-    fn share_response(&self, _: &str, _: &str, _: &[u8]) {}
+    fn share_response(&self, _: &str, file: &str, response: &[u8]) {
+        self.fleet.lock().responses.push((file.into(), response.to_vec()));
+    }
 
-    fn bring_in(&self, _name: &str) {}
+    fn bring_in(&self, name: &str) {
+        let mut inner = self.fleet.lock();
+        if !inner.is_pending(name, self.index) {
+            return;
+        }
+        let (set, generation) = inner.sets[name].clone();
+        let node = &mut inner.nodes[self.index];
+        stage(&node.store, &node.mds[name], &set);
+        node.applied.insert(name.into(), generation);
+    }
 
     fn take_news(&self) -> Vec<String> {
-        std::mem::take(&mut self.fleet.lock().nodes[self.index].news)
+        self.fleet.take_news(self.index)
     }
 }

@@ -6,8 +6,8 @@ use crate::crypto::PrivateKey;
 use crate::crypto::fixture::Ca;
 use crate::managed::peers::SharedCert;
 use crate::managed::saved_order::SavedOrder;
-use crate::model::{KeySpec, RetryState};
 use crate::model::retry_state::Scope;
+use crate::model::{KeySpec, RetryState};
 use serde_json::json;
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);

@@ -3,8 +3,8 @@
 
 use super::super::sealed::Flaw;
 use super::Job;
-use super::set::{cert_from_json, cert_to_json};
 use super::fields::{CERTS_MAX, Fields, NAMES_MAX, key_to_json, time_to_json};
+use super::set::{cert_from_json, cert_to_json};
 use crate::crypto::PrivateKey;
 use crate::managed::peers::SharedJob;
 use crate::managed::saved_order::SavedOrder;

@@ -116,6 +116,7 @@ pub struct Applied {
 
 /// A value of any kind.
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant, reason = "few exist at once, and none for long")]
 pub enum Record {
     Meta(Meta),
     Lock(Lock),

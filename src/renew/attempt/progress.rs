@@ -7,7 +7,6 @@
 //! renewal.
 
 use crate::managed::Managed;
-use crate::managed::arrivals::Arrivals;
 use crate::managed::requests::Requests;
 use crate::managed::save_error::SaveError;
 use crate::managed::staging::Staging;
@@ -29,9 +28,6 @@ pub struct Running<'a> {
     clock: &'a dyn Clock,
     save_error: SaveError,
     requests: Requests,
-    arrivals: Arrivals,
-    /// The sets that had come when the job was read.
-    arrived: u64,
     /// This look continues an order that the CA is at work on: its steps are not reported until the CA is
     /// done.
     is_quiet: bool,
@@ -55,7 +51,6 @@ impl<'a> Running<'a> {
         let name = &target.md.name;
         let save_error = target.save_error.take();
         let is_unsaved = save_error.is_some();
-        let (arrivals, arrived) = (target.arrivals.clone(), target.arrivals.count());
         let stored = || {
             Staging::new(store, name).job().unwrap_or_else(|error| {
                 crate::log!(
@@ -77,8 +72,6 @@ impl<'a> Running<'a> {
             clock,
             save_error: target.save_error.clone(),
             requests: target.requests.clone(),
-            arrivals,
-            arrived,
             shown: clock.now(),
             written,
             is_unsaved,
@@ -260,14 +253,8 @@ impl<'a> Running<'a> {
         // As far as a file holds them exactly.
         let state = |job: &Job| (job.finished, job.errors, job.last_run.map(Timestamp::unix));
         let found = || Staging::new(self.store, &self.job.name).job();
-        self.is_overtaken()
-            || !self.is_unsaved
-                && found().is_ok_and(|found| found.as_ref().map(state) != self.written.as_ref().map(state))
-    }
-
-    /// Whether another node has brought a set since the job was read.
-    pub fn is_overtaken(&self) -> bool {
-        self.arrivals.count() != self.arrived
+        !self.is_unsaved
+            && found().is_ok_and(|found| found.as_ref().map(state) != self.written.as_ref().map(state))
     }
 
     /// Whether only memory has all that happened.
@@ -321,15 +308,13 @@ impl<'a> Running<'a> {
         self.job.request = held.get().cloned();
         let is_there = self.written.as_ref() == Some(&self.job);
         let staging = Staging::new(store, &self.job.name);
-        let write = || match self.handed_over(&staging) {
+        let outcome = match self.handed_over(&staging) {
             _ if is_there => Ok(()),
             Some(job) => {
                 job.map_or(Ok(()), |job| staging.save_job(&Job { request: self.job.request.clone(), ..job }))
             }
             None => staging.save_job(&self.job),
         };
-        // The job of a set that has come meanwhile stays.
-        let outcome = self.arrivals.unless_after(self.arrived, write).unwrap_or(Ok(()));
         self.save_error.note(&self.job, &outcome);
         self.is_unsaved = outcome.is_err();
         self.is_reported &= self.is_unsaved;

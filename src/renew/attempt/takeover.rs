@@ -174,3 +174,43 @@ fn take_over(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::fixture::NOW;
+
+    const CA: &str = "https://ca.test/dir";
+
+    #[test]
+    fn an_order_is_taken_over_from_the_ca_itself_and_for_all_names_and_keys() {
+        let own = Md {
+            domains: vec!["a.test".into(), "b.test".into()],
+            key_specs: vec![KeySpec::Ec("P-256".into())],
+            ..Md::default()
+        };
+        let job = |url: &str, key: &str, names: &[&str]| SharedJob {
+            ca: CA.into(),
+            names: names.iter().map(ToString::to_string).collect(),
+            order: Some(SavedOrder::new(url, key, Some(NOW))),
+            ..SharedJob::default()
+        };
+        let (all, order) = (["b.test", "a.test", "c.test"], "https://ca.test/order/1");
+        for (job, expected) in [
+            (job(order, "P-256", &all), true),
+            (job("https://ca.test:443/order/1", "P-256", &all), true),
+            (job("https://evil.test/order/1", "P-256", &all), false),
+            (job("http://ca.test/order/1", "P-256", &all), false),
+            (job("https://ca.test:8443/order/1", "P-256", &all), false),
+            (job("https://ca.test@evil.test/order/1", "P-256", &all), false),
+            (job("order/1", "P-256", &all), false),
+            (job(order, "rsa", &all), false),
+            (job(order, "P-256", &all[..1]), false),
+            (SharedJob { ca: "https://other.test/dir".into(), ..job(order, "P-256", &all) }, false),
+            (SharedJob { order: None, ..job(order, "P-256", &all) }, true),
+        ] {
+            let url = job.order.as_ref().map(|order| order.url.clone());
+            assert_eq!(is_of(&job, &own, CA), expected, "{url:?} {:?}", job.names);
+        }
+    }
+}
