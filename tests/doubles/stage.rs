@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Threads on virtual time, of which one runs at a time: the next is the one that sleeps the shortest. So ten
+//! nodes with several threads each do the same in each run, and a day of them passes in seconds.
+//!
+//! A thread that keeps a lock while it sleeps, and another that waits for that lock, end the test after a minute.
+
+use mod_md::time::{Clock, StopFlag, Stopped, Timestamp};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How long a thread may run without a sleep.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+thread_local! {
+    static OWN: RefCell<Option<Arc<Actor>>> = const { RefCell::new(None) };
+}
+
+struct Actor {
+    name: String,
+    number: u64,
+    has_turn: Mutex<bool>,
+    turned: Condvar,
+}
+
+impl Actor {
+    fn give_turn(&self) {
+        *self.has_turn.lock().unwrap() = true;
+        self.turned.notify_one();
+    }
+
+    fn take_turn(&self) {
+        let has_turn = self.has_turn.lock().unwrap();
+        let waited = self.turned.wait_timeout_while(has_turn, PATIENCE * 10, |has_turn| !*has_turn);
+        let (mut has_turn, timeout) = waited.unwrap();
+        assert!(!timeout.timed_out(), "{} was never given its turn: another waits for a lock", self.name);
+        *has_turn = false;
+    }
+}
+
+#[derive(Default)]
+struct Plan {
+    now: Timestamp,
+    count: u64,
+    sleeping: BTreeMap<(Timestamp, u64), Arc<Actor>>,
+    /// Where the actors sleep, by number.
+    places: HashMap<u64, (Timestamp, u64)>,
+    /// Who is not to sleep the next time, because something has happened.
+    roused: Vec<u64>,
+    alive: usize,
+    panicked: Vec<String>,
+}
+
+impl Plan {
+    fn sleep(&mut self, actor: Arc<Actor>, until: Timestamp) {
+        self.count += 1;
+        let place = (until, self.count);
+        self.places.insert(actor.number, place);
+        self.sleeping.insert(place, actor);
+    }
+
+    fn rouse(&mut self, number: u64) {
+        match self.places.get(&number).and_then(|place| self.sleeping.remove(place)) {
+            Some(actor) => {
+                let now = self.now;
+                self.sleep(actor, now);
+            }
+            None => self.roused.push(number),
+        }
+    }
+
+    /// Gives the turn to the next.
+    fn turn(&mut self) {
+        let Some((place, actor)) = self.sleeping.pop_first() else { return };
+        self.places.remove(&actor.number);
+        self.now = self.now.max(place.0);
+        actor.give_turn();
+    }
+}
+
+/// The virtual time, for those who have a turn.
+#[derive(Clone, Default)]
+pub struct Stage(Arc<Mutex<Plan>>);
+
+/// Ends the sleep of a thread, the next one where it does not sleep now.
+#[derive(Clone)]
+pub struct Rouser {
+    stage: Stage,
+    number: u64,
+}
+
+impl Rouser {
+    pub fn rouse(&self) {
+        self.stage.0.lock().unwrap().rouse(self.number);
+    }
+}
+
+impl Stage {
+    /// The calling thread has the turn.
+    pub fn at(now: Timestamp) -> Stage {
+        let stage = Stage::default();
+        stage.0.lock().unwrap().now = now;
+        let actor = stage.actor("the test");
+        OWN.with(|own| *own.borrow_mut() = Some(actor));
+        stage
+    }
+
+    fn actor(&self, name: &str) -> Arc<Actor> {
+        let mut plan = self.0.lock().unwrap();
+        plan.count += 1;
+        let (has_turn, turned) = Default::default();
+        Arc::new(Actor { name: name.into(), number: plan.count, has_turn, turned })
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.0.lock().unwrap().now
+    }
+
+    /// Starts a thread, which has its first turn once the others sleep.
+    pub fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> (JoinHandle<()>, Rouser) {
+        let actor = self.actor(name);
+        let rouser = Rouser { stage: self.clone(), number: actor.number };
+        {
+            let mut plan = self.0.lock().unwrap();
+            let now = plan.now;
+            plan.alive += 1;
+            plan.sleep(actor.clone(), now);
+        }
+        let stage = self.clone();
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            OWN.with(|own| *own.borrow_mut() = Some(actor.clone()));
+            actor.take_turn();
+            let result = panic::catch_unwind(AssertUnwindSafe(run));
+            let mut plan = stage.0.lock().unwrap();
+            if result.is_err() {
+                plan.panicked.push(actor.name.clone());
+            }
+            plan.alive -= 1;
+            plan.turn();
+        });
+        (thread.unwrap(), rouser)
+    }
+
+    /// Until so much time has passed, or the thread is roused.
+    pub fn sleep(&self, time: Duration) {
+        let actor = OWN.with(|own| own.borrow().clone()).expect("only who is on the stage sleeps");
+        {
+            let mut plan = self.0.lock().unwrap();
+            let is_roused = plan.roused.iter().position(|number| *number == actor.number);
+            if let Some(index) = is_roused {
+                plan.roused.swap_remove(index);
+            }
+            let until = if is_roused.is_some() { plan.now } else { plan.now.plus(time) };
+            plan.sleep(actor.clone(), until);
+            plan.turn();
+        }
+        actor.take_turn();
+    }
+
+    /// Lets time pass until `look` sees something. None: not within `most`.
+    pub fn wait<T>(&self, most: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+        let end = self.now().plus(most);
+        loop {
+            let panicked = self.0.lock().unwrap().panicked.clone();
+            assert!(panicked.is_empty(), "{panicked:?}");
+            if let Some(seen) = look() {
+                return Some(seen);
+            }
+            if self.now() >= end {
+                return None;
+            }
+            self.sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// So much time passes in which nobody does anything, as while a machine is suspended.
+    pub fn leap(&self, time: Duration) {
+        let mut plan = self.0.lock().unwrap();
+        plan.now = plan.now.plus(time);
+    }
+
+    /// Waits for the threads, which have been told to stop.
+    pub fn end(&self) {
+        let is_over = self.wait(PATIENCE, || (self.0.lock().unwrap().alive == 0).then_some(()));
+        assert!(is_over.is_some(), "a thread does not stop");
+    }
+
+    /// The clock of one process.
+    pub fn clock(&self, stop: &StopFlag) -> Arc<StageClock> {
+        Arc::new(StageClock { stage: self.clone(), stop: stop.clone(), ahead: Duration::ZERO })
+    }
+}
+
+pub struct StageClock {
+    stage: Stage,
+    stop: StopFlag,
+    /// Of the true time.
+    pub ahead: Duration,
+}
+
+impl Clock for StageClock {
+    fn now(&self) -> Timestamp {
+        self.stage.now().plus(self.ahead)
+    }
+
+    fn sleep(&self, d: Duration) -> Result<(), Stopped> {
+        let end = self.stage.now().plus(d);
+        // One that is roused sleeps on.
+        while !self.is_stopped() {
+            let left = end.since(self.stage.now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.stage.sleep(left);
+        }
+        Err(Stopped)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.is_raised()
+    }
+
+    fn boot(&self) -> Duration {
+        self.stage.now().since(Timestamp::default())
+    }
+}

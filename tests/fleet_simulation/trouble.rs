@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//! CAs that fail, an engine that is away, and configurations that differ.
+
+use crate::load::storm;
+use crate::world::{SECOND, World};
+use doubles::fake_ca::{Endpoint, problem};
+use mod_md::model::KeySpec;
+use mod_md::time::{DAY, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How many orders and validations are tried in three hours in which every validation fails.
+fn tries(nodes: usize) -> (usize, usize) {
+    let mut world = World::new();
+    world.ca.rules(|rules| rules.validate = Arc::new(|_| Err(problem("connection", "connection refused"))));
+    for _ in 0..nodes {
+        world.add(vec![world.md("a.test")]);
+    }
+    world.pass(HOUR * 3);
+    let tries = (world.orders(), world.ca.count(Endpoint::Challenge));
+    world.end();
+    tries
+}
+
+#[test]
+fn ten_nodes_try_a_ca_that_fails_as_often_as_one() {
+    let alone = tries(1);
+    assert!(alone.1 >= 3, "{alone:?}");
+    assert_eq!(tries(10), alone);
+}
+
+/// The engine is away from the tenth day of certificates of ninety on.
+#[test]
+fn seven_nodes_alone_renew_once_each_in_the_last_twentieth_ten_minutes_apart() {
+    let world = storm(7, 1);
+    world.pass(MINUTE);
+    world.memory.faults(|faults| faults.is_away = true);
+    // It looks where the answer is: nobody answers for others now.
+    world.ca.rules(|rules| rules.validate = Arc::new(|_| Ok(())));
+    world.stage.leap(DAY * 70);
+    world.pass(HOUR);
+    assert_eq!(world.orders(), 1, "due, but far from its end");
+    world.stage.leap(DAY * 15 + HOUR * 10);
+    let begin = world.served().len();
+    assert_eq!(begin, 7);
+    world.pass(HOUR * 5);
+    assert_eq!(world.orders(), 8, "one for each node");
+    let mut times: Vec<Timestamp> = world.served()[begin..].iter().map(|served| served.at).collect();
+    times.sort();
+    let apart = times.windows(2).map(|two| two[1].since(two[0])).min().unwrap();
+    assert!(times.len() == 7 && apart >= MINUTE * 10 - SECOND * 5, "{times:?}");
+    let leaves = |world: &World| {
+        let mut leaves: Vec<String> = (0..7).map(|node| world.leaf(node, 0).unwrap().fingerprint).collect();
+        leaves.sort();
+        leaves.dedup();
+        leaves
+    };
+    assert_eq!(leaves(&world).len(), 7);
+    // It is back: all have the one set that wins, the latest of them.
+    let latest = (0..7).map(|node| world.leaf(node, 0).unwrap()).max_by_key(|leaf| leaf.not_before).unwrap();
+    world.memory.faults(|faults| faults.is_away = false);
+    let is_same = world.stage.wait(MINUTE * 2, || (leaves(&world).len() == 1).then_some(()));
+    assert!(is_same.is_some(), "{:?}", leaves(&world));
+    assert_eq!(leaves(&world), [latest.fingerprint]);
+    world.pass(HOUR);
+    assert_eq!(world.orders(), 8);
+    world.end();
+}
+
+#[test]
+fn nodes_whose_kinds_of_keys_differ_do_not_renew_against_each_other() {
+    let mut world = World::new();
+    for curve in ["P-256", "P-384"] {
+        let mut md = world.md("a.test");
+        md.md.key_specs = vec![KeySpec::Ec(curve.into())];
+        md.certs = md.md.keys().into_iter().map(|spec| (spec, None)).collect::<Vec<_>>().into();
+        world.add(vec![md]);
+    }
+    world.pass(DAY);
+    assert_eq!(world.orders(), 1);
+    let leaves: Vec<_> = (0..2).map(|node| world.leaf(node, 0).map(|leaf| leaf.fingerprint)).collect();
+    assert!(leaves[0].is_some() && leaves[0] == leaves[1], "{leaves:?}");
+    // After a third of its lifetime, the other kind may have its turn, which lasts as long.
+    world.stage.leap(DAY * 31);
+    world.pass(HOUR * 3);
+    assert!(world.orders() <= 2, "{}", world.orders());
+    world.end();
+}
