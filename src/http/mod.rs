@@ -4,6 +4,7 @@
 //! without following them. Imports `time`, `url`, `log`, and from `model` the codes of errors.
 
 pub mod client;
+pub mod connection;
 pub mod probe;
 mod tls;
 mod wait;
