@@ -15,7 +15,7 @@ export PATH := $(dir $(APXS)):$(PATH)
 endif
 
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS ?= ocsp_response ocsp_answer dns_answer dns_request dns_question
+FUZZ_TARGETS ?= ocsp_response ocsp_answer dns_answer dns_request dns_question resp_answer
 
 .PHONY: help setup tools build panic-module test test-interop e2e differential bench fuzz lint advisories msrv demo demo-check install clean
 

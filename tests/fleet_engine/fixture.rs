@@ -165,7 +165,11 @@ impl Mirror {
 
     /// One look. What a watch tells again is left out.
     pub fn look(&mut self) {
-        let (changes, revision) = self.watch.next().unwrap();
+        self.try_look().unwrap();
+    }
+
+    pub fn try_look(&mut self) -> Result<(), Error> {
+        let (changes, revision) = self.watch.next()?;
         assert!(revision >= self.at, "a watch goes forward: {revision:?} after {:?}", self.at);
         for change in changes {
             let at = changed(&change);
@@ -176,6 +180,7 @@ impl Mirror {
             }
         }
         self.at = revision;
+        Ok(())
     }
 
     fn apply(&mut self, change: &Change) {

@@ -7,3 +7,4 @@ mod fixture;
 mod suite;
 
 mod memory;
+mod redis;

@@ -58,6 +58,18 @@ impl Lab {
         }
     }
 
+    /// For tests that need neither httpd nor a CA.
+    pub fn bare(name: &str, needs: &[Need]) -> Option<Lab> {
+        match needs.iter().find_map(|need| need.obstacle()) {
+            Some(reason) => {
+                assert!(env::var_os("LAB_REQUIRED").is_none(), "{reason}");
+                skip(name, &reason);
+                None
+            }
+            None => Some(Lab::new(name.to_string())),
+        }
+    }
+
     fn new(name: String) -> Lab {
         let dir = run_dir().join(format!("{}-{}", name.replace("::", "."), std::process::id()));
         // A folder of that name can only be left from an earlier process with the same id.

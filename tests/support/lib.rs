@@ -29,6 +29,7 @@ pub mod preload;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;
+pub mod redis;
 pub mod responder;
 pub mod staple;
 pub mod strace;

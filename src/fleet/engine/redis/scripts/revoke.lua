@@ -1,0 +1,3 @@
+-- Argument: lease.
+end_lease(ARGV[4])
+return answer('DONE')
