@@ -229,6 +229,11 @@ fn ders(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(blocks.into_iter().filter(|(label, _)| *label == LABEL).map(|(_, der)| der).collect())
 }
 
+/// Whether OpenSSL finds certificates in a PEM file, such as those of CAs to trust, however many.
+pub fn has_certificates(pem: &[u8]) -> bool {
+    X509::stack_from_pem(pem).is_ok_and(|found| !found.is_empty())
+}
+
 /// The plain facts about a leaf certificate.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct CertInfo {

@@ -44,7 +44,12 @@ impl Certs {
 
     /// All that exist, of configured keys and others.
     pub fn all(&self) -> impl Iterator<Item = &CertInfo> {
-        self.keyed().chain(self.spare()).map(|(_, cert)| cert)
+        self.by_key().map(|(_, cert)| cert)
+    }
+
+    /// The same, with their kinds of keys.
+    pub fn by_key(&self) -> impl Iterator<Item = (&KeySpec, &CertInfo)> {
+        self.keyed().chain(self.spare())
     }
 
     fn keyed(&self) -> impl Iterator<Item = (&KeySpec, &CertInfo)> {

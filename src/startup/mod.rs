@@ -26,6 +26,8 @@ pub mod fallback;
 pub mod findings;
 #[cfg(test)]
 mod fixture;
+pub mod fleet_files;
+pub mod fleet_sets;
 mod lineage;
 #[cfg(test)]
 mod order_tests;

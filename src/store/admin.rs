@@ -24,8 +24,21 @@ pub fn read_admin_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// A file that has to be secret.
+pub struct Private {
+    pub content: Zeroizing<Vec<u8>>,
+    /// Access bits.
+    pub mode: u32,
+    pub owner: u32,
+}
+
 /// Reads a file with a secret, at most `max` bytes, and its access bits.
 pub fn read_secret(path: &Path, max: usize) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
+    read_private(path, max).map(|file| (file.content, file.mode))
+}
+
+/// The same, and who owns it.
+pub fn read_private(path: &Path, max: usize) -> io::Result<Private> {
     // Not blocking, as a start would wait for a writer where the path is a pipe, or becomes one.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -33,7 +46,6 @@ pub fn read_secret(path: &Path, max: usize) -> io::Result<(Zeroizing<Vec<u8>>, u
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a plain file"));
     }
-    let mode = metadata.mode() & 0o7777;
     // Growing would leave copies.
     let mut content = Zeroizing::new(Vec::with_capacity(max + 1));
     file.take(max as u64 + 1).read_to_end(&mut content)?;
@@ -41,7 +53,7 @@ pub fn read_secret(path: &Path, max: usize) -> io::Result<(Zeroizing<Vec<u8>>, u
         let text = format!("it is larger than {} KiB", max / 1024);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
-    Ok((content, mode))
+    Ok(Private { content, mode: metadata.mode() & 0o7777, owner: metadata.uid() })
 }
 
 impl StartStore {

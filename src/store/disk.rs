@@ -175,6 +175,15 @@ impl Folder {
         Ok(Some(meta.mtime().saturating_mul(1000).saturating_add(meta.mtime_nsec() / 1_000_000)))
     }
 
+    /// Sets the time of a file in here to now; that of a link, where it is one.
+    pub fn touch(&self, name: &str) -> Result<(), Error> {
+        let time = |tv_nsec| fs::Timespec { tv_sec: 0, tv_nsec };
+        let times =
+            fs::Timestamps { last_access: time(fs::UTIME_OMIT), last_modification: time(fs::UTIME_NOW) };
+        fs::utimensat(self.file.as_ref(), name, &times, fs::AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| Error::io("setting the time of", &self.path.join(name), e))
+    }
+
     /// A plain file and its size.
     fn open_file(&self, name: &str, path: &Path) -> Result<Option<(File, u64)>, Error> {
         // NONBLOCK: a planted FIFO must not hold up the start.

@@ -10,6 +10,7 @@ use super::lock::{Holder, holder_in, sign};
 use super::sealed::{Opened, make_folder_of};
 use super::{Error, Rights, Stamp, StartStore, Store, WorkStore, setup};
 use crate::crypto::sha256;
+use crate::time::Timestamp;
 use data_encoding::HEXLOWER;
 use serde_json::Value;
 use std::io;
@@ -35,6 +36,16 @@ impl StartStore {
     pub fn make_fleet_folder(&self) -> Result<(), Error> {
         let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?;
         make_folder_of(&root, DIR, self.layout.owner)
+    }
+
+    /// When the set of an MD was written, or last touched; `None` where there is none.
+    pub fn fleet_set_modified(&self, name: &str) -> Option<Timestamp> {
+        Some(self.layout.fleet().ok()?.stamp_of(&set_file(name))?.modified())
+    }
+
+    /// Notes that the set of an MD was looked at.
+    pub fn touch_fleet_set(&self, name: &str) -> Result<(), Error> {
+        self.layout.fleet()?.touch(&set_file(name))
     }
 }
 
@@ -80,10 +91,6 @@ impl WorkStore {
         Ok((sets, errors))
     }
 
-    pub fn read_fleet_set(&self, name: &str) -> Result<Option<Opened>, Error> {
-        self.layout.open_sealed(&self.layout.fleet()?, DIR, &set_file(name))
-    }
-
     pub fn write_fleet_set(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         self.layout.write_sealed(&self.layout.fleet()?, DIR, &set_file(name), content)
     }
@@ -100,6 +107,10 @@ impl WorkStore {
 }
 
 impl<R: Rights> Store<R> {
+    pub fn read_fleet_set(&self, name: &str) -> Result<Option<Opened>, Error> {
+        self.layout.open_sealed(&self.layout.fleet()?, DIR, &set_file(name))
+    }
+
     /// Changes when what that child has told does; `None` where it has told nothing.
     pub fn fleet_status_stamp(&self) -> Option<Stamp> {
         self.layout.fleet().ok()?.stamp_of(STATUS_FILE)

@@ -37,7 +37,7 @@ mod watch;
 #[cfg(feature = "cli")]
 pub mod whole;
 
-pub use admin::{read_admin_file, read_secret};
+pub use admin::{Private, read_admin_file, read_private, read_secret};
 pub use disk::{Fuse, Stamp};
 pub use error::Error;
 pub use fleet::FleetLock;

@@ -37,7 +37,7 @@ const BESIDE: &[(&str, &[&str])] = &[
     ("challenge", &["acme"]),
     ("managed", &["challenge"]),
     ("metrics", &["acme"]),
-    ("startup", &["notify", "renew::decide"]),
+    ("startup", &["notify", "renew::decide", "fleet"]),
     ("renew", &["notify"]),
     // Children learn of responses by the same signals as of sets.
     ("stapling", &["live::signals", "notify"]),

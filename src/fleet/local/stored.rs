@@ -195,7 +195,8 @@ impl Local for StoredLocal {
     }
 }
 
-fn parsed(content: &[u8]) -> Option<(String, Set)> {
+/// A set as [`Local::keep_set`] has written it, with the name of its MD.
+pub fn parsed(content: &[u8]) -> Option<(String, Set)> {
     let json: Value = serde_json::from_slice(content).ok()?;
     let name = json.get("name")?.as_str()?.to_string();
     match Record::from_json(&Key::Set(name.clone()), json.get("set")?).ok()? {

@@ -10,7 +10,7 @@ use crate::config::{Finding, Host, Plan, PlannedMd, ServerConfig};
 use crate::httpd::state::Server;
 use crate::httpd::sys;
 use crate::log::Level;
-use crate::startup::{dns_secrets, findings};
+use crate::startup::{dns_secrets, findings, fleet_files};
 use crate::store::{reach, read_admin_file};
 use crate::time::{Clock, SystemClock};
 use std::cell::OnceCell;
@@ -72,6 +72,10 @@ pub fn of(plan: &Plan, servers: &[(ServerConfig, Host)]) -> Advice {
     let mut findings = advice::advice(plan, &servers, &context);
     findings.extend(unreadable_bindings(plan));
     findings.extend(dns_secrets::findings(plan));
+    // A reload goes on without the fleet, and tells that itself.
+    if !sys::is_reload() {
+        findings.extend(fleet_files::findings(plan));
+    }
     let has_other_tls = ["mod_tls.c", "mod_gnutls.c", "mod_nss.c"].into_iter().any(sys::has_module);
     Advice { findings, tls, has_other_tls }
 }

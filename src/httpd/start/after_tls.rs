@@ -5,6 +5,7 @@
 
 use super::common::{counters, metrics, pages_of, settings, share};
 use super::dns::{self, Bound};
+use super::fleet;
 use super::refusal::{StartFailed, refuse};
 use super::servers::{config_servers, report};
 use super::stapled;
@@ -93,7 +94,10 @@ fn state(
     let snapshots = Snapshots::new(mds.clone(), Some(store.clone()));
     let metrics = metrics();
     let responder = bound.responder(&plan.global.dns, store.clone(), metrics.clone(), startup.now);
+    let stop = StopFlag::with_farewell(sys::leave_thread);
+    let files = lock(&startup.fleet).take();
     Ok(State {
+        fleet: fleet::inherited(plan, files, &startup.store, &mds, &stop),
         by_name: by_name(&mds),
         mds,
         require_https: require_https(records, plan),
@@ -101,7 +105,7 @@ fn state(
         settings: settings(plan),
         instance: sys::instance(),
         is_store_shared: plan.global.store_locks.is_some() && plan.global.message_cmd.is_some(),
-        stop: StopFlag::with_farewell(sys::leave_thread),
+        stop,
         driver: Mutex::default(),
         pages: pages_of(records, plan),
         snapshots,

@@ -7,6 +7,7 @@
 use super::check::{advise, make_plan};
 use super::common::share;
 use super::dns;
+use super::fleet;
 use super::guest;
 use super::refusal::{StartFailed, refuse};
 use super::servers::{collect, report};
@@ -35,6 +36,7 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         // What is wrong with them is among the advice.
         dns_secrets::load(&mut plan.mds);
     }
+    let files = fleet::read(&plan)?;
     let dir = sys::server_root().join(&plan.global.store_dir);
     if guest::is_one(&plan) {
         if !is_check {
@@ -49,8 +51,10 @@ pub fn before_tls(main: Server<'_>) -> Result<(), StartFailed> {
         crate::log!(Error, "AH10073: synching Managed Domains with the store: {}", error.advised());
         StartFailed
     })?;
+    let files = if is_check { None } else { fleet::prepare(&store, files)? };
     let index = records.iter().enumerate().map(|(i, server)| (server.key(), i)).collect();
     let startup = Arc::new(Startup::new(store, now, plan, servers, index, brought_up));
+    *lock(&startup.fleet) = files;
     for conf in records.iter().filter_map(Server::conf) {
         *lock(&conf.startup) = Some(startup.clone());
     }

@@ -51,5 +51,6 @@ pub fn state(plan: &Plan, records: &[Server<'_>], dir: &Path, bound: Bound, now:
         stapling_states: States::default(),
         stapling_runner: Mutex::default(),
         responder,
+        fleet: None,
     }
 }

@@ -12,6 +12,7 @@ pub mod check;
 mod common;
 mod dns;
 pub mod dump;
+mod fleet;
 mod guest;
 pub mod refusal;
 mod servers;

@@ -9,6 +9,7 @@ pub mod tls_hosts;
 pub use module::{Connection, Module, Request, Server};
 
 use crate::config::{self, HostPlan};
+use crate::fleet::access::Inherited;
 use crate::live::distribution::Distribution;
 use crate::managed::Managed;
 use crate::metrics::Metrics;
@@ -106,6 +107,8 @@ pub struct State {
     pub stapling_runner: Mutex<Option<Runner>>,
     /// With `MDDnsListen`.
     pub responder: Option<Arc<Responder>>,
+    /// With `MDFleet`, where its files can be used.
+    pub fleet: Option<Inherited>,
 }
 
 impl State {

@@ -8,6 +8,7 @@ use crate::managed::serve::OwnFile;
 use crate::ocsp::{Cache, Subject};
 use crate::startup::bring_up::BroughtUp;
 use crate::startup::fallback::Fallbacks;
+use crate::startup::fleet_files::Files;
 use crate::startup::stored_md;
 use crate::startup::stored_md::StoredMd;
 use crate::startup::trial::LoadTrial;
@@ -37,6 +38,8 @@ pub struct Startup {
     /// Whether certificate files of hosts are usable, by path: thousands of hosts may inherit one.
     own_files: Mutex<HashMap<String, OwnFile>>,
     pub stapling: Primed,
+    /// With `MDFleet`, where its files can be used.
+    pub fleet: Mutex<Option<Files>>,
 }
 
 impl Startup {
@@ -54,6 +57,7 @@ impl Startup {
             trial: brought_up.trial,
             own_files: Mutex::default(),
             stapling: Primed::default(),
+            fleet: Mutex::default(),
             store,
             now,
             fallbacks: Fallbacks::default(),
