@@ -4,7 +4,7 @@
 
 use super::advice::{self, Advice};
 use super::servers::{collect, config_servers};
-use crate::config::{self, Configuration, DumpedFinding, DumpedHost, Finding, Host, Plan, ServerConfig};
+use crate::config::{self, Configuration, DumpedFinding, DumpedFleet, DumpedHost, Finding, Host, Plan, ServerConfig};
 use crate::httpd::state::Server;
 use crate::httpd::sys;
 use std::path::Path;
@@ -71,6 +71,7 @@ fn gathered(plan: Plan, hosts: Vec<DumpedHost>, ports: Vec<u16>, findings: &[Fin
         retry_failover: Some(global.retry_failover),
         renew_parallel: Some(global.renew_parallel),
         dns: global.dns,
+        fleet: global.fleet.as_ref().map(DumpedFleet::of),
         message_cmd: global.message_cmd,
         notify_cmd: global.notify_cmd,
         findings: findings.iter().map(dumped).collect(),
