@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod codec;
+pub mod connect;
 pub mod decide;
 pub mod engine;
 pub mod key;

@@ -4,7 +4,7 @@
 use doubles::memory_engine::Handle;
 use doubles::{Memory, VirtualClock};
 use mod_md::crypto::cert::Chain;
-use mod_md::crypto::{CertInfo, PrivateKey};
+use mod_md::crypto::{CertInfo, CpuLimit, PrivateKey};
 use mod_md::fleet::local::stored::StoredLocal;
 use mod_md::fleet::member::Member;
 use mod_md::fleet::node::{Node, Setup};
@@ -72,7 +72,7 @@ impl Lab {
         };
         let targets: Arc<[Managed]> = mds.iter().map(managed).collect();
         let local =
-            StoredLocal::new(store.clone(), targets.clone(), 1, Arc::default(), PrivateKey::generate, None);
+            StoredLocal::new(store.clone(), targets.clone(), 1, Arc::default(), CpuLimit::default());
         let handle = self.engine.handle("p");
         let secret = Secret::parse(b"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=").unwrap();
         let of = |md: &Managed| NodeMd {

@@ -174,7 +174,7 @@ pub trait Engine: Send + Sync {
     fn keep_alive(&self, lease: LeaseId) -> Result<Alive, Error>;
 
     /// Ends the lease and deletes all that is under it. One that has ended is no error. MUST take no longer than
-    /// `within`.
+    /// `within`, and MUST work after the process has begun to stop: this is the last call.
     fn revoke(&self, lease: LeaseId, within: Duration) -> Result<(), Error>;
 
     /// Lists the keys that begin with `prefix`, at one revision, [`PAGE`] at a time; without a cursor from the

@@ -6,13 +6,13 @@
 use crate::challenge::answers::{Folder, Noted};
 use crate::challenge::dns01::responder;
 use crate::challenge::{dns_account01, dns01, http01, tls_alpn01};
-use crate::crypto::{self, PrivateKey};
+use crate::crypto::{self, CpuLimit, PrivateKey};
 use crate::managed::peers::SharedAnswer;
 use crate::model::KeySpec;
 use crate::names;
 use crate::store::{Error, Work, WorkGroup, WorkStore};
 use crate::sync::lock;
-use crate::time::Timestamp;
+use crate::time::{Stopped, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
@@ -27,6 +27,8 @@ pub enum Flaw {
     Store(#[from] Error),
     #[error("{0}")]
     Crypto(#[from] crypto::Error),
+    #[error("{0}")]
+    Stopped(Stopped),
 }
 
 pub struct Answers {
@@ -35,16 +37,12 @@ pub struct Answers {
     changing: Arc<Mutex<()>>,
     /// Of certificates that answer tls-alpn-01: made once, because making them takes long.
     keys: Mutex<Vec<(KeySpec, PrivateKey)>>,
-    make: fn(&KeySpec) -> Result<PrivateKey, crypto::Error>,
+    limit: CpuLimit,
 }
 
 impl Answers {
-    pub fn new(
-        store: WorkStore,
-        changing: Arc<Mutex<()>>,
-        make: fn(&KeySpec) -> Result<PrivateKey, crypto::Error>,
-    ) -> Self {
-        Answers { store, changing, keys: Mutex::default(), make }
+    pub fn new(store: WorkStore, changing: Arc<Mutex<()>>, limit: CpuLimit) -> Self {
+        Answers { store, changing, keys: Mutex::default(), limit }
     }
 
     pub fn put(&self, answer: &SharedAnswer, keys: &[KeySpec], now: Timestamp) -> Result<(), Flaw> {
@@ -123,12 +121,12 @@ impl Answers {
         Ok(())
     }
 
-    fn key(&self, spec: &KeySpec) -> Result<PrivateKey, crypto::Error> {
+    fn key(&self, spec: &KeySpec) -> Result<PrivateKey, Flaw> {
         let mut keys = lock(&self.keys);
         if let Some((_, key)) = keys.iter().find(|(known, _)| known == spec) {
             return Ok(key.clone());
         }
-        let key = (self.make)(spec)?;
+        let key = self.limit.generate(spec, || false)?.ok_or(Flaw::Stopped(Stopped))?;
         keys.push((spec.clone(), key.clone()));
         Ok(key)
     }

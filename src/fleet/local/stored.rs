@@ -4,13 +4,12 @@
 
 use super::answers::Answers;
 use super::{Brought, Local, staged};
-use crate::crypto::{self, PrivateKey};
+use crate::crypto::CpuLimit;
 use crate::fleet::decide::state::State as Saved;
 use crate::fleet::key::Key;
 use crate::fleet::record::{Record, Set};
 use crate::managed::Managed;
 use crate::managed::peers::{SharedAnswer, SharedResponses};
-use crate::model::KeySpec;
 use crate::model::fleet_report::FleetReport;
 use crate::store::{Flat, FleetLock, Holder, Stamp, WorkStore};
 use crate::sync::lock;
@@ -35,22 +34,26 @@ pub struct StoredLocal {
 }
 
 impl StoredLocal {
-    /// `changing`: held by all threads of this process while they change answers. `make`: makes keys for
-    /// certificates that answer.
+    /// `changing`: held by all threads of this process while they change answers.
     pub fn new(
         store: WorkStore,
         targets: Arc<[Managed]>,
         instance: u64,
         changing: Arc<Mutex<()>>,
-        make: fn(&KeySpec) -> Result<PrivateKey, crypto::Error>,
-        responses: Option<Arc<dyn SharedResponses>>,
+        limit: CpuLimit,
     ) -> Self {
         let is_shared = |(_, target): &(usize, &Managed)| is_shared(target);
         let renewed = targets.iter().enumerate().filter(is_shared);
         let renewed = renewed.map(|(index, target)| (target.md.name.clone(), index)).collect();
-        let answers = Answers::new(store.clone(), changing, make);
+        let answers = Answers::new(store.clone(), changing, limit);
         let (held, withdrawn) = Default::default();
-        StoredLocal { store, targets, instance, renewed, answers, responses, held, withdrawn }
+        StoredLocal { store, targets, instance, renewed, answers, responses: None, held, withdrawn }
+    }
+
+    /// With stapling: OCSP responses that other nodes have got.
+    #[must_use]
+    pub fn stapling(self, responses: Arc<dyn SharedResponses>) -> Self {
+        StoredLocal { responses: Some(responses), ..self }
     }
 
     fn target(&self, name: &str) -> Option<&Managed> {

@@ -266,13 +266,16 @@ impl Replicator {
         }
     }
 
-    /// The process ends. `revoke`: for good, so that others need not wait for the end of its lease.
-    pub fn stop(&mut self, revoke: Option<&dyn super::engine::Engine>) {
+    /// The process ends. `is_last`: none follows it, so that others need not wait for the end of its lease.
+    pub fn stop(&mut self, is_last: bool) {
         self.feed.stop();
         self.save();
-        if let Some(engine) = revoke {
-            let lease = self.node.state().lease;
-            if let Err(error) = engine.revoke(lease, thread::FAREWELL) {
+        let (lease, is_kept) = {
+            let state = self.node.state();
+            (state.lease, state.kept.is_some())
+        };
+        if is_last && is_kept {
+            if let Err(error) = self.node.setup.engine.revoke(lease, thread::FAREWELL) {
                 crate::log!(Debug, "fleet: the lease of this node ends by itself: {error}");
             }
         }

@@ -4,7 +4,6 @@
 
 use super::Replicator;
 use super::feed::Threaded;
-use crate::fleet::engine::Engine;
 use crate::fleet::node::Node;
 use crate::time::StopFlag;
 use std::io;
@@ -36,13 +35,8 @@ impl Ending {
     }
 }
 
-/// `farewell`: makes the engine that ends the lease, which no stop cuts short.
-pub fn start(
-    node: Arc<Node>,
-    stop: StopFlag,
-    ending: Ending,
-    farewell: impl FnOnce() -> Option<Arc<dyn Engine>> + Send + 'static,
-) -> io::Result<Running> {
+/// Begins to replicate.
+pub fn start(node: Arc<Node>, stop: StopFlag, ending: Ending) -> io::Result<Running> {
     let flag = stop.clone();
     let thread = stop.spawn("md-fleet", move || {
         let feed = Box::new(Threaded::new(node.clone(), flag.clone()));
@@ -53,8 +47,7 @@ pub fn start(
                 node.rest(until);
             }
         }
-        let engine = if ending.is_last() { farewell() } else { None };
-        replicator.stop(engine.as_deref());
+        replicator.stop(ending.is_last());
     })?;
     Ok(Running { thread })
 }

@@ -3,5 +3,6 @@
 //! every child the check for newly published sets and responses. Imports `state` and `sys`, and neither
 //! `start` nor `serve`.
 
+mod fleet;
 pub mod renewing;
 pub mod tick;

@@ -2,6 +2,7 @@
 //! The renewing child: mod_watchdog calls [`beat`] ten times a second, in one child at a time, and each beat
 //! starts the renewals and OCSP requests that are due. `renew` and `stapling` decide which are.
 
+use super::fleet::join;
 use crate::crypto::CpuLimit;
 use crate::dns::resolve::{RESOLV_CONF, servers_of};
 use crate::http::client::Limits;
@@ -47,6 +48,10 @@ pub fn beat(state: &State, beat: Beat) {
         lock(&state.stapling_runner).get_or_insert_with(|| runner(state, stapling)).beat();
         stapling.take_revoked().into_iter().for_each(|md| driver.look_at(md));
     }
+    if let Some(joined) = &*lock(&state.joined) {
+        let news = joined.peers.take_news();
+        news.iter().filter_map(|name| state.by_name.get(name)).for_each(|md| driver.look_at(*md));
+    }
     driver.beat();
 }
 
@@ -62,6 +67,10 @@ fn stop(state: &State) {
     }
     if let Some(staples) = lock(&state.stapling_runner).take() {
         staples.stop();
+    }
+    // Last: what renewals have to tell the fleet goes through it.
+    if let Some(joined) = lock(&state.joined).take() {
+        joined.running.stop();
     }
 }
 
@@ -110,6 +119,10 @@ fn create(state: &State) -> Driver {
         })
     });
     let limit = CpuLimit::new(stop.clone(), sys::make_rsa);
+    let answering = Arc::default();
+    let joined = join(state, Arc::clone(&answering), limit.clone());
+    let peers = joined.as_ref().map(|joined| joined.peers.clone());
+    *lock(&state.joined) = joined;
     let context = Context::new(
         state.mds.clone(),
         state.store.sealing_within(limit.clone()),
@@ -120,6 +133,7 @@ fn create(state: &State) -> Driver {
     )
     .with_resolvers(resolvers)
     .trying_on(state.contexts.clone())
+    .answering_under(answering)
     .counting(state.metrics.clone());
     if let Some(live) = &state.live {
         live.publish_staged();
@@ -131,6 +145,10 @@ fn create(state: &State) -> Driver {
     };
     let context = match &state.stapling {
         Some(stapling) => context.with_revocations(stapling.cache.clone()),
+        None => context,
+    };
+    let context = match peers {
+        Some(peers) => context.with_peers(peers),
         None => context,
     };
     let driver = Driver::new(Arc::new(context), stop);

@@ -3,6 +3,7 @@
 //! the certificates and OCSP responses that another process has published. Also starts the shutdown of a
 //! child.
 
+use crate::fleet::replicator::thread::Ending;
 use crate::httpd::state::{Server, State};
 use crate::responder::Responder;
 use crate::time::{Clock, StopFlag, SystemClock};
@@ -27,8 +28,13 @@ pub fn begin(state: &State) {
 }
 
 /// The child is to end, and does so once its connections are closed.
-pub fn announce_end(responder: &Responder, is_graceful: bool) {
-    responder.ending.announce(is_graceful);
+pub fn announce_end(responder: Option<&Responder>, fleet: &Ending, is_graceful: bool) {
+    if let Some(responder) = responder {
+        responder.ending.announce(is_graceful);
+    }
+    if !is_graceful {
+        fleet.announce_last();
+    }
 }
 
 /// Ten times a second.

@@ -9,6 +9,7 @@
 //! In prefork both run in a signal handler, which may have interrupted httpd's only thread anywhere: they
 //! touch atomics, wake sleepers and sleep, and neither take locks nor allocate memory.
 
+use crate::fleet::replicator::thread::Ending;
 use crate::httpd::child::tick;
 use crate::httpd::state::{Server, State};
 use crate::httpd::sys::Listening;
@@ -27,6 +28,7 @@ const END: &CStr = c"mod_md: end of the child";
 struct End {
     stop: StopFlag,
     responder: Option<Arc<Responder>>,
+    fleet: Ending,
     /// A process that was forked to run a command and failed to also runs the handlers of its parent.
     owner: u32,
 }
@@ -56,8 +58,8 @@ callback! {
             apache_sys::apr_pool_userdata_get(&mut end, END.as_ptr(), pool);
             own(end)
         };
-        if let Some(responder) = end.and_then(|end| end.responder.as_deref()) {
-            tick::announce_end(responder, graceful != 0);
+        if let Some(end) = end {
+            tick::announce_end(end.responder.as_deref(), &end.fleet, graceful != 0);
         }
     }
 }
@@ -68,7 +70,8 @@ callback! {
 /// `pool` is the pool that lives as long as this child.
 unsafe fn end_with(pool: *mut apr_pool_t, state: &State) {
     let (stop, responder) = (state.stop.clone(), state.responder.clone());
-    let end = Box::into_raw(Box::new(End { stop, responder, owner: std::process::id() }));
+    let fleet = state.fleet_ending.clone();
+    let end = Box::into_raw(Box::new(End { stop, responder, fleet, owner: std::process::id() }));
     // SAFETY: the pool is live and copies the key, and children neither unload this library nor free the data
     // made here.
     unsafe {

@@ -11,6 +11,7 @@ use super::servers::{config_servers, report};
 use super::stapled;
 use super::watch::watch;
 use crate::config::{Plan, PlannedMd};
+use crate::fleet::replicator::thread::Ending;
 use crate::httpd::state::startup::Startup;
 use crate::httpd::state::{Server, State};
 use crate::httpd::sys;
@@ -98,6 +99,8 @@ fn state(
     let files = lock(&startup.fleet).take();
     Ok(State {
         fleet: fleet::inherited(plan, files, &startup.store, &mds, &stop),
+        joined: Mutex::default(),
+        fleet_ending: Ending::default(),
         by_name: by_name(&mds),
         mds,
         require_https: require_https(records, plan),

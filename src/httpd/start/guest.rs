@@ -6,6 +6,7 @@
 use super::common::{metrics, pages_of, settings};
 use super::dns::Bound;
 use crate::config::Plan;
+use crate::fleet::replicator::thread::Ending;
 use crate::httpd::state::tls_hosts::TlsHosts;
 use crate::httpd::state::{Server, State};
 use crate::httpd::sys;
@@ -52,5 +53,7 @@ pub fn state(plan: &Plan, records: &[Server<'_>], dir: &Path, bound: Bound, now:
         stapling_runner: Mutex::default(),
         responder,
         fleet: None,
+        joined: Mutex::default(),
+        fleet_ending: Ending::default(),
     }
 }

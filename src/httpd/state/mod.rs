@@ -10,6 +10,8 @@ pub use module::{Connection, Module, Request, Server};
 
 use crate::config::{self, HostPlan};
 use crate::fleet::access::Inherited;
+use crate::fleet::replicator::thread::{Ending, Running};
+use crate::managed::peers::Peers;
 use crate::live::distribution::Distribution;
 use crate::managed::Managed;
 use crate::metrics::Metrics;
@@ -109,6 +111,10 @@ pub struct State {
     pub responder: Option<Arc<Responder>>,
     /// With `MDFleet`, where its files can be used.
     pub fleet: Option<Inherited>,
+    /// In the child that renews, with `MDFleet`.
+    pub joined: Mutex<Option<Joined>>,
+    /// How the child ends, as far as the fleet needs to know.
+    pub fleet_ending: Ending,
 }
 
 impl State {
@@ -132,6 +138,12 @@ impl State {
 /// `None` before the start is complete.
 pub fn state_of(server: Server<'_>) -> Option<Arc<State>> {
     server.conf()?.state.get().cloned()
+}
+
+/// The fleet as the child that renews has it.
+pub struct Joined {
+    pub peers: Arc<dyn Peers>,
+    pub running: Running,
 }
 
 /// The page settings of one server.
