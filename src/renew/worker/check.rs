@@ -51,10 +51,6 @@ pub fn run(context: &Context, index: usize) -> Next {
     let target = renewal.target;
     // A set that another process has put into use is not renewed again.
     target.live.catch_up();
-    // Before anything in staging is read.
-    if let Some(peers) = context.peers() {
-        peers.bring_in(&target.md.name);
-    }
     let mut running = Running::load(target, &context.store, renewal.clock());
     let next = go_on(&renewal, &mut running);
     running.end_look(looked_at(&running.job));
