@@ -71,8 +71,7 @@ impl Lab {
             ..Managed::default()
         };
         let targets: Arc<[Managed]> = mds.iter().map(managed).collect();
-        let local =
-            StoredLocal::new(store.clone(), targets.clone(), 1, Arc::default(), CpuLimit::default());
+        let local = StoredLocal::new(store.clone(), targets.clone(), 1, Arc::default(), CpuLimit::default());
         let handle = self.engine.handle("p");
         let secret = Secret::parse(b"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=").unwrap();
         let of = |md: &Managed| NodeMd {

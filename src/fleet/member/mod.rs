@@ -4,11 +4,12 @@
 //! `decide` does. Imports `node`.
 
 mod registering;
+mod requests;
 mod turn;
 
 use super::decide::begin::{Begin, Situation, begin};
-use super::decide::{asks, cleanup, lease, presence};
-use super::engine::{Committed, Condition, Error, Revision, Transaction};
+use super::decide::{asks, cleanup, presence};
+use super::engine::{Committed, Condition, Error, Transaction};
 use super::key::Key;
 use super::local::Brought;
 use super::node::state::{Posted, State};
@@ -18,6 +19,7 @@ use crate::managed::peers::{Lost, Need, NotNow, Peers, Registering, SharedAnswer
 use crate::model::RateLimit;
 use crate::time::Timestamp;
 use registering::Registers;
+use requests::{persist, unchanged};
 use std::sync::Arc;
 use std::time::Duration;
 use turn::HeldTurn;
@@ -26,8 +28,6 @@ use turn::HeldTurn;
 const LOOK: Duration = Duration::from_millis(20);
 /// When to look again after the engine has not answered.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Of a request that failed while the lease is in force.
-const PAUSE: Duration = Duration::from_secs(1);
 /// A lock that waits for its end is looked at as often: an engine may not tell.
 const LOCK_LOOK: Duration = Duration::from_secs(5);
 
@@ -144,31 +144,6 @@ impl Member {
 
 fn not_now(until: Timestamp, reason: String) -> NotNow {
     NotNow { until, reason, node: None }
-}
-
-/// The entry is as it is known to be.
-fn unchanged(node: &Node, key: &Key, changed: Option<Revision>) -> Result<Condition, Failed> {
-    let text = node.text(key)?;
-    Ok(changed.map_or_else(|| Condition::Absent(text.clone()), |at| Condition::ChangedAt(text.clone(), at)))
-}
-
-/// Repeats what may be repeated, while the lease is in force.
-fn persist<T>(node: &Node, what: &str, mut request: impl FnMut() -> Result<T, Failed>) -> Result<T, Lost> {
-    loop {
-        let failed = match request() {
-            Ok(done) => return Ok(done),
-            Err(failed) => failed,
-        };
-        let is_final = matches!(
-            failed,
-            Failed::Value(..)
-                | Failed::Engine(Error::LeaseGone | Error::Denied(_) | Error::Invalid(_) | Error::Stopped)
-        );
-        let is_over = node.state().phase(node.boot()) < lease::Phase::Acting;
-        if is_final || is_over || node.setup.clock.sleep(PAUSE).is_err() {
-            return Err(Lost(format!("{what}: {failed}")));
-        }
-    }
 }
 
 impl Peers for Member {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The registration of an account that all nodes use: one registers, the others wait and find it.
 
-use super::{PAUSE, persist, unchanged};
-use crate::fleet::decide::lease::Phase;
-use crate::fleet::engine::{Committed, Condition, Error, Revision, Transaction, Write};
+use super::requests::{confirm, persist, unchanged};
+use crate::fleet::engine::{Committed, Condition, Revision, Transaction, Write};
 use crate::fleet::key::Key;
 use crate::fleet::node::{Failed, Node};
 use crate::fleet::record::{Account, Lock, Record};
@@ -126,21 +125,7 @@ impl Registering for Registers {
     }
 
     fn may_ask(&self) -> Result<(), Lost> {
-        loop {
-            if self.node.state().phase(self.node.boot()) == Phase::Fresh {
-                return Ok(());
-            }
-            match self.node.keep_alive() {
-                Ok(_) => {}
-                Err(error) => {
-                    let is_over = self.node.state().phase(self.node.boot()) < Phase::Acting;
-                    let is_final = matches!(error, Error::LeaseGone | Error::Stopped);
-                    if is_over || is_final || self.node.setup.clock.sleep(PAUSE).is_err() {
-                        return Err(Lost(format!("the lease of this node could not be confirmed: {error}")));
-                    }
-                }
-            }
-        }
+        confirm(&self.node)
     }
 
     fn publish(&self, account: &SharedAccount) -> Result<(), Lost> {

@@ -3,10 +3,9 @@
 //! that it writes, or alone while the engine is away. A lease that has ended, another set in force, or a lock
 //! that is another's ends it.
 
-use super::{PAUSE, persist, unchanged};
-use crate::fleet::decide::lease::Phase;
+use super::requests::{confirm, persist, unchanged};
 use crate::fleet::decide::rank::{Rank, next_generation};
-use crate::fleet::engine::{Committed, Condition, Error, Revision, Transaction, Write};
+use crate::fleet::engine::{Committed, Condition, Revision, Transaction, Write};
 use crate::fleet::key::Key;
 use crate::fleet::node::state::{Held, State};
 use crate::fleet::node::{Failed, Node};
@@ -201,22 +200,8 @@ impl Turn for HeldTurn {
     fn may_ask(&self) -> Result<(), Lost> {
         let Some(token) = self.token else { return Ok(()) };
         self.check(token)?;
-        loop {
-            if self.node.state().phase(self.node.boot()) == Phase::Fresh {
-                return self.check(token);
-            }
-            match self.node.keep_alive() {
-                Ok(_) => {}
-                Err(error @ (Error::LeaseGone | Error::Stopped)) => return Err(self.lost(&error.to_string())),
-                Err(error) if self.node.state().phase(self.node.boot()) < Phase::Acting => {
-                    return Err(self.lost(&format!("the lease of this node could not be confirmed: {error}")));
-                }
-                Err(error) => {
-                    crate::log!(Debug, "md[{}]: the lease of this node is not confirmed: {error}", self.name);
-                    self.node.setup.clock.sleep(PAUSE).map_err(|stopped| self.lost(&stopped.to_string()))?;
-                }
-            }
-        }
+        confirm(&self.node).map_err(|lost| self.lost(&lost.0))?;
+        self.check(token)
     }
 
     fn save(&self, job: &SharedJob) -> Result<(), Lost> {

@@ -7,7 +7,7 @@ pub mod state;
 
 use super::codec::Codec;
 use super::decide::lease::Boot;
-use super::engine::{Alive, Committed, Engine, Entry, Error, LeaseId, Revision, Transaction, Write};
+use super::engine::{Alive, Committed, Engine, Error, LeaseId, Revision, Transaction, Write};
 use super::key::Key;
 use super::local::Local;
 use super::record::{NodeMd, Record, Written};
@@ -192,9 +192,4 @@ impl Node {
         let mark = Mark { created, changed: at, lease };
         self.state().view.put(Put { key: key.clone(), record, by, mark });
     }
-}
-
-/// When an entry was written, as the engine tells.
-pub fn mark_of(entry: &Entry) -> Mark {
-    Mark { created: entry.created, changed: entry.changed, lease: entry.lease }
 }

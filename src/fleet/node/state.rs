@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What this node knows and has under way. Values only, in memory; each change leaves a whole behind.
 
-use super::mark_of;
 use crate::crypto::{self, CertInfo, jws};
 use crate::fleet::codec::Codec;
 use crate::fleet::decide::begin::Standing;
@@ -12,7 +11,7 @@ use crate::fleet::decide::reconcile::{Sides, Stored, Verdict, reconcile};
 use crate::fleet::engine::{Entry, LeaseId, Revision};
 use crate::fleet::key::Key;
 use crate::fleet::record::{Hold, Ocsp, Record, Set, Written};
-use crate::fleet::view::{Put, View};
+use crate::fleet::view::{Mark, Put, View};
 use crate::managed::peers::SharedAnswer;
 use crate::managed::withdrawn::Withdrawn;
 use crate::time::Timestamp;
@@ -392,4 +391,9 @@ pub fn random_lease() -> LeaseId {
     // Positive, for engines with signed numbers, and never none.
     let bytes = crypto::random::<8>().unwrap_or([1; 8]);
     LeaseId((u64::from_be_bytes(bytes) >> 1).max(1))
+}
+
+/// When an entry was written, as the engine tells.
+pub fn mark_of(entry: &Entry) -> Mark {
+    Mark { created: entry.created, changed: entry.changed, lease: entry.lease }
 }

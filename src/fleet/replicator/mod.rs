@@ -28,6 +28,8 @@ use std::time::Duration;
 const IDLE: Duration = Duration::from_secs(1);
 /// Between two tries to take the store's lock.
 const STORE_LOOK: Duration = Duration::from_secs(1);
+/// How long the end of a child may wait for the engine to end the lease.
+const FAREWELL: Duration = Duration::from_millis(400);
 /// Between two tries to reach the engine, at first and at last.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(15);
@@ -274,10 +276,11 @@ impl Replicator {
             let state = self.node.state();
             (state.lease, state.kept.is_some())
         };
-        if is_last && is_kept {
-            if let Err(error) = self.node.setup.engine.revoke(lease, thread::FAREWELL) {
-                crate::log!(Debug, "fleet: the lease of this node ends by itself: {error}");
-            }
+        if is_last
+            && is_kept
+            && let Err(error) = self.node.setup.engine.revoke(lease, FAREWELL)
+        {
+            crate::log!(Debug, "fleet: the lease of this node ends by itself: {error}");
         }
         self.node.setup.local.release();
     }

@@ -10,10 +10,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
-
-/// How long the end of a child may wait for the engine to end the lease.
-pub const FAREWELL: Duration = Duration::from_millis(400);
 
 /// A child that replicates.
 pub struct Running {
