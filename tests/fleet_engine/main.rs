@@ -6,5 +6,6 @@ mod fixture;
 #[macro_use]
 mod suite;
 
+mod etcd;
 mod memory;
 mod redis;

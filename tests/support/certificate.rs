@@ -49,7 +49,7 @@ pub fn make(
     make_valid(name, key, issuer, extensions, (&day(0), &day(30)))
 }
 
-/// Between these dates.
+/// Between these dates. Without a name the subject has no common name.
 pub fn make_valid(
     name: &str,
     key: &PKey<Private>,
@@ -58,7 +58,8 @@ pub fn make_valid(
     (from, until): (&Asn1Time, &Asn1Time),
 ) -> X509 {
     let mut subject = X509NameBuilder::new().unwrap();
-    subject.append_entry_by_nid(Nid::COMMONNAME, name).unwrap();
+    let entry = if name.is_empty() { (Nid::ORGANIZATIONNAME, "nameless") } else { (Nid::COMMONNAME, name) };
+    subject.append_entry_by_nid(entry.0, entry.1).unwrap();
     let subject = subject.build();
     let mut builder = X509::builder().unwrap();
     builder.set_version(2).unwrap();

@@ -14,6 +14,7 @@ pub mod command;
 pub mod difference;
 pub mod dns;
 pub mod ends;
+pub mod etcd;
 pub mod fleet;
 pub mod http;
 pub mod httpd;

@@ -7,9 +7,10 @@ mod servers;
 mod watch;
 mod wire;
 
+use super::bounds::{check_key, check_prefix};
 use super::{
     Alive, Committed, Condition, Cursor, Engine, Entry, Error, LeaseId, PAGE, Page, Revision, Transaction,
-    VALUE_MAX, WRITES_MAX, Watch, Write,
+    Watch, Write,
 };
 use crate::fleet::access::Access;
 use data_encoding::BASE64;
@@ -18,7 +19,7 @@ use servers::{Again, Answer, Failed, Servers};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use wire::{Keys, bytes, flag, garbled, is_key, list, number, revision};
+use wire::{Keys, bytes, flag, garbled, list, number, revision};
 
 /// Entries of the smallest page: as many of the largest as an answer may have.
 const PAGE_MIN: usize = 4;
@@ -98,13 +99,11 @@ impl Engine for Etcd {
     fn keep_alive(&self, lease: LeaseId) -> Result<Alive, Error> {
         let body = json!({ "ID": id(lease)? });
         let answer = self.servers.call("lease/keepalive", &body, Again::Yes)?;
-        if number(&answer.body, "TTL")? == 0 {
-            return Err(Error::LeaseGone);
-        }
+        let alive = self.alive(&answer)?;
         if number(&answer.body, "ID")? != lease.0 {
             return Err(garbled("it is about another lease"));
         }
-        self.alive(&answer)
+        if number(&answer.body, "TTL")? == 0 { Err(Error::LeaseGone) } else { Ok(alive) }
     }
 
     fn revoke(&self, lease: LeaseId, within: Duration) -> Result<(), Error> {
@@ -115,6 +114,7 @@ impl Engine for Etcd {
     }
 
     fn list(&self, prefix: &str, from: Option<&Cursor>) -> Result<Page, Error> {
+        check_prefix(prefix)?;
         let begin = from.map_or_else(|| self.keys.encode(prefix), |cursor| cursor.token.clone());
         let mut body = json!({ "key": begin, "range_end": self.keys.end(prefix) });
         if let Some(cursor) = from {
@@ -139,6 +139,7 @@ impl Engine for Etcd {
     }
 
     fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
+        check_key(key)?;
         let body = json!({ "key": self.keys.encode(key) });
         let answer = self.servers.call("kv/range", &body, Again::Yes)?.body;
         self.servers.saw(revision(&answer)?);
@@ -153,7 +154,12 @@ impl Engine for Etcd {
     }
 
     fn commit(&self, transaction: &Transaction) -> Result<Committed, Error> {
-        check(transaction)?;
+        transaction.check()?;
+        for write in &transaction.then {
+            if let Write::Put { lease: Some(lease), .. } = write {
+                id(*lease)?;
+            }
+        }
         let never = |condition: &Condition| {
             matches!(condition, Condition::CreatedAt(_, Revision(0)) | Condition::ChangedAt(_, Revision(0)))
         };
@@ -184,25 +190,4 @@ fn in_order(kvs: &[Value], begin: &str) -> Result<Option<Vec<u8>>, Error> {
         last = Some(key);
     }
     Ok(last)
-}
-
-fn check(transaction: &Transaction) -> Result<(), Error> {
-    let invalid = |why: &str| Err(Error::Invalid(why.into()));
-    if transaction.then.len() > WRITES_MAX || transaction.when.len() > WRITES_MAX {
-        return invalid("too much for one transaction");
-    }
-    for write in &transaction.then {
-        let key = match write {
-            Write::Put { value, .. } if value.len() > VALUE_MAX => return invalid("the value is too large"),
-            Write::Put { key, lease, .. } => {
-                lease.map(id).transpose()?;
-                key
-            }
-            Write::Delete { key } => key,
-        };
-        if !is_key(key) {
-            return invalid("a key is longer than it may be or not of printable ASCII");
-        }
-    }
-    Ok(())
 }

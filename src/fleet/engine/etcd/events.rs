@@ -125,3 +125,6 @@ pub fn end(message: &Value) -> Result<Option<Error>, Error> {
         _ => Fault::of_reason(reason).into_error(),
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -320,6 +320,12 @@ fn understood(response: &Response) -> Result<Answer, Refusal> {
     let status = response.status;
     let mut body = match parse(&response.body) {
         Ok(body) => body,
+        // In plain text, before it comes to gRPC.
+        Err(_) if response.body.windows(10).any(|part| part == b"CommonName") => {
+            let text = "the client certificate has a common name, which etcd's gateway takes from nobody once \
+                        there are users: use one without, or none";
+            return Err(Refusal::Told(Fault { code: 7, text: text.into() }));
+        }
         Err(Error::Garbled(why)) if status != 200 => {
             return Err(Refusal::Garbled(Error::Garbled(format!("status {status}, and {why}"))));
         }

@@ -2,7 +2,8 @@
 //! The JSON of etcd's gateway: numbers as strings, absent fields for zero and false, keys and values in base64.
 //! Takes nothing for granted: what makes no sense is [`Error::Garbled`]. Pure.
 
-use super::super::{Condition, Entry, Error, KEY_MAX, LeaseId, Revision, Transaction, VALUE_MAX, Write};
+use super::super::bounds::check_key;
+use super::super::{Condition, Entry, Error, LeaseId, Revision, Transaction, VALUE_MAX, Write};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
@@ -190,7 +191,7 @@ impl Keys {
         let Some(key) = bytes.strip_prefix(self.0.as_bytes()) else {
             return Err(garbled("a key is not one of those asked for"));
         };
-        let key = std::str::from_utf8(key).ok().filter(|key| is_key(key));
+        let key = std::str::from_utf8(key).ok().filter(|key| check_key(key).is_ok());
         Ok(key.map(str::to_string))
     }
 
@@ -248,10 +249,6 @@ impl Keys {
     }
 }
 
-pub fn is_key(key: &str) -> bool {
-    !key.is_empty() && key.len() <= KEY_MAX && key.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
 /// The message of a stream: its `result`, or the failure it tells.
 pub fn message(line: &[u8]) -> Result<Value, Error> {
     let mut line = parse(line)?;
@@ -260,3 +257,6 @@ pub fn message(line: &[u8]) -> Result<Value, Error> {
         _ => Err(Fault::of(&line).map_or_else(|| garbled("it has no result"), Fault::into_error)),
     }
 }
+
+#[cfg(test)]
+mod tests;
