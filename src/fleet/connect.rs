@@ -3,6 +3,7 @@
 
 use super::access::Access;
 use super::engine::etcd::Etcd;
+use super::engine::redis::Redis;
 use super::engine::{Engine, Error};
 use crate::config::fleet::Scheme;
 use std::sync::Arc;
@@ -11,6 +12,6 @@ use std::sync::Arc;
 pub fn connect(access: &Access) -> Result<Arc<dyn Engine>, Error> {
     match access.scheme {
         Scheme::Etcd => Ok(Arc::new(Etcd::new(access)?)),
-        Scheme::Redis => Err(Error::Invalid("this build has no engine for redis://".into())),
+        Scheme::Redis => Ok(Arc::new(Redis::new(access)?)),
     }
 }

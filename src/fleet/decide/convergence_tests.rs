@@ -6,7 +6,6 @@ use super::rank::next_generation;
 use super::reconcile::{On, Sides, Stored, Verdict, generation_here, reconcile};
 use super::withdrawing::withdrawing;
 use crate::crypto::CertInfo;
-use crate::fleet::engine::Revision;
 use crate::fleet::record;
 use crate::fleet::view::fixture::{NOW, by, cert, ec, mark, remote};
 use crate::fleet::view::{Item, KnownSet};

@@ -18,7 +18,11 @@ pub(super) fn unchanged(node: &Node, key: &Key, changed: Option<Revision>) -> Re
 }
 
 /// Repeats what may be repeated, while the lease is in force.
-pub(super) fn persist<T>(node: &Node, what: &str, mut request: impl FnMut() -> Result<T, Failed>) -> Result<T, Lost> {
+pub(super) fn persist<T>(
+    node: &Node,
+    what: &str,
+    mut request: impl FnMut() -> Result<T, Failed>,
+) -> Result<T, Lost> {
     loop {
         let failed = match request() {
             Ok(done) => return Ok(done),

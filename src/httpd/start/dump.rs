@@ -4,7 +4,9 @@
 
 use super::advice::{self, Advice};
 use super::servers::{collect, config_servers};
-use crate::config::{self, Configuration, DumpedFinding, DumpedFleet, DumpedHost, Finding, Host, Plan, ServerConfig};
+use crate::config::{
+    self, Configuration, DumpedFinding, DumpedFleet, DumpedHost, Finding, Host, Plan, ServerConfig,
+};
 use crate::httpd::state::Server;
 use crate::httpd::sys;
 use std::path::Path;
