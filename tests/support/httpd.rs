@@ -144,6 +144,16 @@ impl Config {
         self
     }
 
+    /// Without the lines that begin with this.
+    #[must_use]
+    pub fn without_line(mut self, begin: &str) -> Config {
+        let keep = |text: &String| {
+            text.lines().filter(|line| !line.starts_with(begin)).collect::<Vec<_>>().join("\n")
+        };
+        self.lines = self.lines.iter().map(keep).collect();
+        self
+    }
+
     /// New certificates come into use at restarts: what the C module does, which knows no other way.
     #[must_use]
     pub fn at_restarts(self) -> Config {
