@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The configuration an admin writes: the directives that pass, and the errors for all others.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
 use openssl::pkey::Id;
 
+use support::fleet::secret;
 use support::tls::{Files, self_signed};
 use support::{Config, Lab, apache, open_lab};
 
@@ -455,16 +457,34 @@ fn documented() -> Vec<(String, String)> {
     pages.flat_map(blocks).collect()
 }
 
+/// The folder with what `MDFleet` and the directives beside it name in the documentation.
+fn files_of_a_fleet(lab: &Lab) -> PathBuf {
+    let folder = lab.path("fleet-files");
+    fs::create_dir_all(&folder).unwrap();
+    self_signed("DNS:client", Id::EC, &folder.join("client.pem"), &folder.join("client.key"));
+    fs::copy(folder.join("client.pem"), folder.join("engine-ca.pem")).unwrap();
+    fs::write(folder.join("fleet.password"), "password").unwrap();
+    for name in ["fleet.secret", "new.secret"] {
+        fs::copy(secret(lab, name), folder.join(name)).unwrap();
+    }
+    for name in ["client.key", "fleet.password"] {
+        fs::set_permissions(folder.join(name), Permissions::from_mode(0o600)).unwrap();
+    }
+    folder
+}
+
 #[test]
 fn every_configuration_in_the_documentation_passes() {
     let Some(lab) = open_lab!() else { return };
     let own = lab.path("letsencrypt/live/example.org");
     fs::create_dir_all(&own).unwrap();
     self_signed("DNS:example.org", Id::EC, &own.join("fullchain.pem"), &own.join("privkey.pem"));
+    let fleet = files_of_a_fleet(&lab);
     let documented = documented();
     assert!(documented.iter().any(|(page, _)| page == "directives.md"));
     for (page, lines) in documented {
         let lines = lines.replace("/etc/letsencrypt", lab.path("letsencrypt").to_str().unwrap());
+        let lines = lines.replace("/etc/mod_md", fleet.to_str().unwrap());
         let authz_host = apache::find().unwrap().load("authz_host");
         let (passed, said) = Config::new(&lab).line(&authz_host).line(&lines).configtest();
         assert!(passed, "{page}:\n{lines}\n{said}");

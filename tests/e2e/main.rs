@@ -19,6 +19,7 @@ mod dns_responder;
 mod ends;
 mod events;
 mod first_certificate;
+mod fleet_files;
 mod handshake_path;
 mod interruption;
 mod keys;

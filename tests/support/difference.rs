@@ -90,6 +90,7 @@ const OURS_ONLY: &[(&str, &str)] = &[
         "first_certificate::an_activation_delay_holds_back_renewed_certificates_not_the_first",
         "a restart activates what is staged, whatever the delay",
     ),
+    ("fleet_files::", "it has no fleet"),
     (
         "matching::a_domain_takes_the_values_of_the_virtual_host_it_is_defined_in",
         "it takes those of the main server",
