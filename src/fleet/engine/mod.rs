@@ -10,7 +10,6 @@
 
 pub mod bounds;
 pub mod etcd;
-pub mod redis;
 
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -174,7 +173,7 @@ pub trait Engine: Send + Sync {
     fn keep_alive(&self, lease: LeaseId) -> Result<Alive, Error>;
 
     /// Ends the lease and deletes all that is under it. One that has ended is no error. MUST take no longer than
-    /// `within`, and MUST work after the process has begun to stop: this is the last call.
+    /// `within`, and MUST be carried out after the stop as well: it is the last call of a process.
     fn revoke(&self, lease: LeaseId, within: Duration) -> Result<(), Error>;
 
     /// Lists the keys that begin with `prefix`, at one revision, [`PAGE`] at a time; without a cursor from the

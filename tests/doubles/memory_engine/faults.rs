@@ -32,6 +32,8 @@ pub(super) enum Call {
     Read,
     Keep,
     Write,
+    /// The end of a lease, which no stop cuts short.
+    Farewell,
 }
 
 impl Faults {
@@ -59,7 +61,7 @@ impl Faults {
         }
         let is_refused = match call {
             Call::Read => false,
-            Call::Keep => self.is_read_only,
+            Call::Keep | Call::Farewell => self.is_read_only,
             Call::Write => self.is_full || self.is_read_only,
         };
         if is_refused {

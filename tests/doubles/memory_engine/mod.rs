@@ -154,7 +154,8 @@ impl Line {
         call: Call,
         carry_out: impl FnOnce(&mut History) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if self.stop.is_raised() || self.server.clock.is_stopped() {
+        let is_stopped = self.stop.is_raised() || self.server.clock.is_stopped();
+        if is_stopped && call != Call::Farewell {
             return Err(Error::Stopped);
         }
         let faults = self.now();
@@ -189,7 +190,7 @@ impl Engine for Handle {
     }
 
     fn revoke(&self, lease: LeaseId, _within: Duration) -> Result<(), Error> {
-        self.line().call(Call::Keep, |history| {
+        self.line().call(Call::Farewell, |history| {
             history.end_lease(lease, true);
             Ok(())
         })

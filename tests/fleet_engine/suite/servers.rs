@@ -101,6 +101,9 @@ pub fn after_a_wipe_leases_are_gone_and_watches_have_a_gap(f: &dyn Fixture) {
 pub fn a_stop_ends_every_call_within_a_second(f: &dyn Fixture) {
     let stop = StopFlag::default();
     let node = f.node_until(&stop);
+    let lease = some_lease();
+    node.grant(lease, f.ttl() * 100).unwrap();
+    done(&node, &[], &[put_under(lease, "v1/lock", "")]);
     let at = done(&node, &[], &[put("v1/x", "")]);
     let mut watch = node.watch(at).unwrap();
     let begin = thread::scope(|scope| {
@@ -126,4 +129,6 @@ pub fn a_stop_ends_every_call_within_a_second(f: &dyn Fixture) {
     assert_eq!(node.keep_alive(some_lease()), Err(Error::Stopped));
     assert!(node.watch(at).is_err_and(|error| error == Error::Stopped));
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert_eq!(node.revoke(lease, Duration::from_secs(1)), Ok(()), "the farewell of a process");
+    assert_eq!(keys(&f.node(), ""), ["v1/x"]);
 }
