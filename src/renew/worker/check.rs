@@ -49,6 +49,9 @@ const END_OF_OTHERS: Duration = Duration::from_secs(1);
 pub fn run(context: &Context, index: usize) -> Next {
     let Some(renewal) = context.renewal(index) else { return Next::Never };
     let target = renewal.target;
+    if let Some(peers) = context.peers() {
+        peers.bring_in(renewal.name());
+    }
     // A set that another process has put into use is not renewed again.
     target.live.catch_up();
     let mut running = Running::load(target, &context.store, renewal.clock());
