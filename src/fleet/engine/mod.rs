@@ -10,6 +10,7 @@
 
 pub mod bounds;
 pub mod etcd;
+pub mod redis;
 
 use crate::time::Timestamp;
 use std::time::Duration;
