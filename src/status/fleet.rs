@@ -132,7 +132,7 @@ mod tests {
         let start = StartStore::open(&dir.path().join("md"), None).unwrap();
         let (store, reader) = (start.worker(), Reader::default());
         // Files that were written just now are read again.
-        let now = SystemClock::default().now().plus(Duration::from_secs(5));
+        let now = Timestamp::from_unix(SystemClock::default().now().unix() + 5);
         let unreported = reader.look(&store, now);
         assert!(!unreported.report.connected && unreported.report.problem.as_deref() == Some(UNREPORTED));
         assert!(Arc::ptr_eq(&unreported, &reader.look(&store, now)));

@@ -13,7 +13,8 @@ use crate::managed::{Host, Managed};
 use crate::metrics::Metrics;
 use crate::model::job::MESSAGE_FAILED;
 use crate::model::{
-    Eab, HeldBack, Job, KeySpec, Md, Outcome, RateLimit, RequestState, Requested, RetryState, Scope, Waiting,
+    Eab, FleetReport, HeldBack, Job, KeySpec, Md, Outcome, RateLimit, Renewing, ReportedNode, RequestState,
+    Requested, RetryState, Scope, Waiting,
 };
 use crate::ocsp::cache::Table;
 use crate::renew::decide::ari::{Advice, Entry};
@@ -699,6 +700,133 @@ fn a_kept_page_is_dropped_when_a_value_it_shows_changes() {
     shows("\"workers\": 2", "Went live", "CheckAtFingerprint: cd34");
     go_live("ef56");
     shows("\"workers\": 2", "q=ef56", "CheckAtFingerprint: ef56");
+}
+
+/// What the process that replicates tells.
+fn of_fleet() -> FleetReport {
+    let node = |name: &str, applied| ReportedNode {
+        id: format!("id-{name}"),
+        name: name.into(),
+        version: "3.0.0".into(),
+        seen: Some(NOW),
+        applied,
+    };
+    FleetReport {
+        at: NOW,
+        engine: "etcds://e.test:2379".into(),
+        connected: true,
+        since: Some(NOW.minus(Duration::from_secs(3600))),
+        id: "id-www1".into(),
+        name: "www1".into(),
+        nodes: vec![node("www1", 7), node("www2", 9)],
+        revision: 9,
+        applied: 7,
+        requests_ok: 40,
+        requests_failed: 2,
+        ..FleetReport::default()
+    }
+}
+
+#[test]
+fn the_node_that_renews_is_shown_on_each_page_as_long_as_it_does() {
+    let (dir, store) = store();
+    StartStore::open(&dir.path().join("md"), None).unwrap().make_fleet_folder().unwrap();
+    let mds = || vec![managed("a.test", rsa(Some(cert(1, 89)))), managed("b.test", rsa(Some(cert(1, 89))))];
+    let (fleet, alone) = (snapshots(mds(), &store).of_fleet(), snapshots(mds(), &store));
+    let pages = |snapshots: &Snapshots| {
+        let entries = list(snapshots, NOW)["managed-domains"].clone();
+        let page = html::certificates(snapshots, &monitor(), NOW);
+        (entries, page, text::certificates(snapshots, &monitor(), NOW))
+    };
+    for node in [None, Some("www2"), Some("www3"), None] {
+        let renewing = node.map(|node| Renewing {
+            name: "a.test".into(),
+            node: node.into(),
+            since: Some(NOW),
+            is_solo: node == "www3",
+        });
+        let report = FleetReport { renewing: renewing.into_iter().collect(), ..of_fleet() };
+        store.write_fleet_status(&report.to_json()).unwrap();
+        let (entries, page, text) = pages(&fleet);
+        assert_eq!(entries[0]["renewal"]["node"].as_str(), node);
+        assert_eq!(entries[0].get("renewal").is_some(), node.is_some());
+        assert!(entries[1].get("renewal").is_none());
+        let node = node.unwrap_or("<none>");
+        let shown = page.contains(&format!("Renewed by the node <b>{node}</b>"));
+        assert_eq!(shown, node != "<none>", "{page}");
+        assert_eq!(page.contains("on its own"), node == "www3");
+        assert_eq!(text.contains(&format!("ManagedDomain[0]ActivityNode: {node}\n")), node != "<none>");
+        assert_eq!(list(&fleet, NOW)["fleet"]["nodes"][0]["lag"], 2);
+        // What a store says of a fleet is nothing to an httpd that has none.
+        let (entries, page, text) = pages(&alone);
+        assert!(entries[0].get("renewal").is_none() && list(&alone, NOW).get("fleet").is_none());
+        assert!(!page.contains("node") && !text.contains("ActivityNode"));
+        assert!(alone.fleet(NOW).is_none());
+    }
+    let own = Job { errors: 1, ..begun("a.test") };
+    Staging::new(&store, "a.test").save_job(&own).unwrap();
+    let renewing = vec![Renewing { name: "a.test".into(), node: "www1".into(), ..Renewing::default() }];
+    store.write_fleet_status(&FleetReport { renewing, ..of_fleet() }.to_json()).unwrap();
+    let fleet = snapshots(mds(), &store).of_fleet();
+    let renewal = &list(&fleet, NOW)["managed-domains"][0]["renewal"];
+    assert_eq!((&renewal["node"], &renewal["errors"]), (&json!("www1"), &json!(1)));
+}
+
+#[test]
+fn metrics_of_a_fleet_are_there_where_one_is_configured() {
+    let totals = Metrics::default().totals();
+    let of = |fleet: Option<&fleet::Fleet>| metrics::all(&[], &[], &totals, fleet, NOW);
+    assert!(!of(None).contains("md_fleet"));
+    let text = of(Some(&fleet::Fleet::of(&Ok(Some(of_fleet())), NOW)));
+    for line in [
+        "# TYPE md_fleet_connected gauge",
+        "md_fleet_connected 1",
+        "md_fleet_nodes 2",
+        "md_fleet_lag_revisions 2",
+        "# TYPE md_fleet_requests counter",
+        "md_fleet_requests_total{result=\"answered\"} 40",
+        "md_fleet_requests_total{result=\"failed\"} 2",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(text.ends_with("\n# EOF\n"));
+    let stale = fleet::Fleet::of(&Ok(Some(of_fleet())), NOW.plus(DAY));
+    assert!(of(Some(&stale)).contains("\nmd_fleet_connected 0\n"));
+}
+
+#[test]
+fn the_section_of_the_fleet_has_a_line_and_a_row_for_each_node() {
+    let fleet = fleet::Fleet::of(&Ok(Some(of_fleet())), NOW);
+    let page = fleet_section::html(&fleet, NOW);
+    assert!(page.contains("<h3>Fleet</h3>") && page.contains("Connected to etcds://e.test:2379"), "{page}");
+    assert!(page.contains("2 nodes, this one is <b>www1</b>, 2 revisions behind."), "{page}");
+    assert_eq!(page.lines().filter(|line| line.starts_with("<tr class='")).count(), 2, "{page}");
+    assert!(page.contains("www1 (this one)") && !page.contains("md_warning"), "{page}");
+    let lines = fleet_section::text(&fleet);
+    for line in
+        ["FleetConnected: yes", "FleetLagRevisions: 2", "FleetNode[1]Name: www2", "FleetRenewingTotal: 0"]
+    {
+        assert!(lines.lines().any(|found| found == line), "{line}\n{lines}");
+    }
+    let mut bad =
+        FleetReport { engine: HOSTILE.into(), connected: false, name: HOSTILE.into(), ..of_fleet() };
+    bad.problem = Some(HOSTILE.into());
+    bad.refused = vec![(HOSTILE.into(), HOSTILE.into())];
+    for node in &mut bad.nodes {
+        (node.name, node.version) = (HOSTILE.into(), HOSTILE.into());
+    }
+    bad.renewing = (0..30)
+        .map(|n| Renewing { name: format!("n{n}{HOSTILE}"), node: HOSTILE.into(), ..Renewing::default() })
+        .collect();
+    let fleet = fleet::Fleet::of(&Ok(Some(bad)), NOW);
+    let page = fleet_section::html(&fleet, NOW);
+    assert!(!page.contains("<script") && page.is_ascii(), "{page}");
+    assert!(page.contains("<b>Not connected</b>") && page.contains("and 25 more"), "{page}");
+    assert!(page.contains("md_warning"), "nodes of one name");
+    let lines = fleet_section::text(&fleet);
+    assert!(lines.lines().all(|line| line.starts_with("Fleet")), "{lines}");
+    let unreported = fleet_section::html(&fleet::Fleet::of(&Ok(None), NOW), NOW);
+    assert!(unreported.contains("to the engine: no process of this httpd replicates"), "{unreported}");
 }
 
 #[test]

@@ -12,8 +12,10 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
+use support::{Config, module, open_lab};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -275,6 +277,52 @@ fn a_request_is_answered_by_the_process_that_replicates() {
     assert!(odd.code == 1 && odd.err.contains("characters"), "{}", odd.err);
 }
 
+#[test]
+fn a_server_tells_of_its_fleet_and_an_httpd_without_one_says_nothing() {
+    let Some(lab) = open_lab!() else { return };
+    if module::is_c(&module::under_test()) {
+        return;
+    }
+    let file = lab.path("fleet.secret");
+    secret(&file);
+    let with = |config: Config| {
+        let lines =
+            "MDServerStatus on\n<Location /metrics>\nSetHandler md-metrics\n</Location>\nMDomain a.test";
+        config.line(lines).site("a.test", &[])
+    };
+    let from = format!("http://127.0.0.1:{}/md-status", lab.http);
+    let fleet =
+        format!("MDFleet etcd://127.0.0.1:1/x\nMDFleetNode here\nMDFleetSecretFile {}", file.display());
+    let config = with(Config::new(&lab).line("MDInitialDelay 1d").line(&fleet));
+    let (out, err) = texts(&config.tested(&["-D", "DUMP_MD"]));
+    let line = format!("Fleet: etcd://127.0.0.1:1/x as here, secret in {}", file.display());
+    assert!(out.lines().any(|found| found == line), "{out}{err}");
+    let (document, _) = texts(&config.tested(&["-D", "DUMP_MD_JSON"]));
+    assert!(!format!("{out}{document}").contains(fs::read_to_string(&file).unwrap().trim()));
+    let document: Value = serde_json::from_str(&document).unwrap();
+    let read = Configuration::from_json(&document).unwrap().fleet.unwrap();
+    assert_eq!((read.node.as_deref(), &read.secret_files[..]), (Some("here"), &[file.clone()][..]));
+    let httpd = config.clone().start();
+    let told = a2md(&["fleet", "status", "--from", &from, "-j"]);
+    assert_eq!((told.code, told.json()["fleet"]["connected"].as_bool()), (1, Some(false)), "{}", told.err);
+    assert_eq!(told.json()["from"], from.as_str());
+    assert!(httpd.get("main.test", "/metrics").body.contains("\nmd_fleet_connected 0\n"));
+    assert!(httpd.get("main.test", "/server-status").body.contains("<h3>Fleet</h3>"));
+    assert!(httpd.get("main.test", "/server-status?auto").body.contains("\nFleetConnected: no\n"));
+    drop(httpd.stop());
+    let httpd = with(Config::new(&lab).line("MDInitialDelay 1d")).start();
+    let told = a2md(&["fleet", "status", "--from", &from]);
+    assert!(told.code == 1 && told.err.contains("tells of no fleet"), "{}", told.err);
+    for page in ["/md-status", "/metrics", "/server-status", "/server-status?auto"] {
+        assert!(!httpd.get("main.test", page).body.to_lowercase().contains("fleet"), "{page}");
+    }
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr))
+}
+
 /// Findings of the fleet alone.
 fn doctor(site: &Site) -> (Vec<String>, Vec<String>) {
     const PAGE: &str = include_str!("../../docs/a2md.md");
@@ -296,23 +344,9 @@ fn secret(path: &Path) {
 
 #[test]
 fn each_planted_fault_of_a_fleet_is_found_by_its_token() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("secret");
-    let fleet = DumpedFleet { secret_files: vec![file.clone()], ..DumpedFleet::default() };
-    let site = Site::new(Some(fleet));
-    // The secret, whether httpd runs or not.
-    assert_eq!(doctor(&site).0, ["fleet-secret"], "it is missing");
-    fs::write(&file, "hunter2!").unwrap();
-    assert_eq!(doctor(&site).0, ["fleet-secret"], "it is none");
-    fs::remove_file(&file).unwrap();
-    secret(&file);
-    assert_eq!(doctor(&site), (vec![], vec!["fleet-secret".to_string()]));
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    let called = site.call(&["doctor", "-j", "--offline"]);
-    assert!(!called.out.contains(fs::read_to_string(&file).unwrap().trim()), "no secret is shown");
-    assert_eq!(doctor(&site).0, ["fleet-secret"], "others can read it");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    // The report, where httpd runs.
+    let site = Site::of_fleet();
+    // Where no httpd runs there is nothing to tell of.
+    assert_eq!(doctor(&site), (vec![], vec![]));
     let _running = site.running();
     assert_eq!(doctor(&site).0, ["fleet-engine"], "no process replicates");
     site.report(&report());

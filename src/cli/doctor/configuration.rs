@@ -19,7 +19,7 @@ const LINES: usize = 5;
 const NO_RIGHTS: [&str; 2] = ["Permission denied", "(13)"];
 
 /// The codes of findings of configtest, each the token of a check.
-pub const CODES: [&str; 21] = [
+pub const CODES: [&str; 22] = [
     "ca-closed",
     "certificate-file",
     "challenge-unknown",
@@ -28,6 +28,7 @@ pub const CODES: [&str; 21] = [
     "dns-secret-readable",
     "eab-missing",
     "eab-unusable",
+    "fleet-file",
     "host-missing",
     "host-without-certificate",
     "key-refused",

@@ -2,7 +2,7 @@
 //! `a2md fleet rekey`, `resync` and `evict`: has the process that replicates do it, by a file that root or the
 //! store's owner alone can write, and waits for its answer. Refuses to ask where no httpd runs on the store.
 
-use super::check_member;
+use super::member;
 use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::cli::site::{Site, of_store, request};
 use crate::crypto;
@@ -45,7 +45,7 @@ pub fn run(call: &mut Call, name: &str, matches: &ArgMatches) -> Outcome {
         _ => FleetOp::Evict { node: matches.get_one::<String>("node").cloned().unwrap_or_default() },
     };
     let site = Site::open(call)?;
-    check_member(&site)?;
+    member::check(&site)?;
     let answer = Submitted::submit(&site, op)?.wait(call)?;
     let is_done = answer.state == RequestState::Done;
     if call.options.json {

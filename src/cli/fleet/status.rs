@@ -2,7 +2,7 @@
 //! `a2md fleet status`: the engine, the nodes and who renews what, as the process that replicates has told the
 //! store, or a server its md-status. The exit code says whether something is wrong.
 
-use super::{check_member, findings};
+use super::{findings, member};
 use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::cli::console::terminal::{Style, Terminal};
 use crate::cli::doctor::finding::{self, Finding, Verdict};
@@ -28,7 +28,7 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
     let source = Source::of(call, matches.get_one("from"))?;
     let found = match &source {
         Source::Store(site) => {
-            check_member(site)?;
+            member::check(site)?;
             fleet::read(&site.store.worker())
         }
         Source::Server(url) => of_server(call, url).map(Ok)?,

@@ -93,6 +93,7 @@ fn state(
     };
     let live = hosts.is_live().then(|| distribution(context)).transpose().map_err(no_memory)?;
     let snapshots = Snapshots::new(mds.clone(), Some(store.clone()));
+    let snapshots = if plan.global.fleet.is_some() { snapshots.of_fleet() } else { snapshots };
     let metrics = metrics();
     let responder = bound.responder(&plan.global.dns, store.clone(), metrics.clone(), startup.now);
     let stop = StopFlag::with_farewell(sys::leave_thread);

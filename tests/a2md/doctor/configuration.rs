@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Faults of httpd's configuration, by a real httpd that prints it. Nothing is reached.
 
+use super::super::call::a2md;
 use super::{assert_found, assert_healthy, doctor, is_root, put, without_reached};
 use mod_md::model::{KeySpec, Md};
 use mod_md::store::{Group, Owner, StartStore};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use support::httpd::unprivileged_user;
 use support::issuer::{Issuer, Set};
 use support::{Account, Config, Lab, Pebble, SOON, apache, module, open_lab, wait_for};
@@ -120,6 +122,27 @@ const FAULTS: &[Row] = &[
         "fails",
         &["mod_ssl"],
         &["no-challenge"],
+    ),
+    (
+        "no secret of the fleet",
+        |lab| good(lab).line("MDFleet redis://127.0.0.1:1\nMDFleetSecretFile /nonexistent/fleet.secret"),
+        "fleet-file",
+        "fails",
+        &["MDFleetSecretFile", "/nonexistent/fleet.secret", "Put it there"],
+        &[],
+    ),
+    (
+        "a secret of the fleet that others can read",
+        |lab| {
+            let file = lab.path("fleet.secret").display().to_string();
+            assert_eq!(a2md(&["fleet", "secret", "--out", &file]).code, 0);
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+            good(lab).line(&format!("MDFleet redis://127.0.0.1:1\nMDFleetSecretFile {file}"))
+        },
+        "fleet-file",
+        "fails",
+        &["mode 0644", "chmod 600"],
+        &[],
     ),
     (
         "no host",
