@@ -44,6 +44,8 @@ fn store() -> (TempDir, PathBuf, StartStore) {
             Ok::<_, crate::store::Error>(Some(zeroize::Zeroizing::new(b"x".to_vec())))
         })
         .unwrap();
+    store.make_fleet_folder().unwrap();
+    store.worker().write_fleet_set("a.test", b"set").unwrap();
     if let Some(owner) = owner() {
         // As if a worker had made it.
         chown(root.join("dns/dns.lock"), Some(owner.uid), Some(owner.gid)).unwrap();
@@ -98,6 +100,7 @@ fn a_store_comes_back_as_it_was_with_owners_and_modes() {
     assert_eq!(fs::metadata(&to).unwrap().mode() & 0o7777, 0o755);
     let again = StartStore::open(&to, owner()).unwrap();
     assert_eq!(again.worker().read_sealed("acme-dns-a.test.json").unwrap().unwrap().as_slice(), b"x");
+    assert_eq!(again.read_fleet_set("a.test").unwrap().unwrap().as_slice(), b"set");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing else is left");
 }
 
