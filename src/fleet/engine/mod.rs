@@ -187,6 +187,11 @@ pub trait Engine: Send + Sync {
     /// Carries out a transaction. Under a lease that has ended nothing MUST be written: [`Error::LeaseGone`].
     fn commit(&self, transaction: &Transaction) -> Result<Committed, Error>;
 
+    /// Whether a watch tells the end of each lease, and not only what is written.
+    fn tells_ends(&self) -> bool {
+        true
+    }
+
     /// Watches all keys from the revision after `after`.
     fn watch(&self, after: Revision) -> Result<Box<dyn Watch>, Error>;
 }

@@ -11,6 +11,7 @@ use super::decide::state::State as Saved;
 use super::record::Set;
 use crate::managed::peers::SharedAnswer;
 use crate::model::fleet_report::FleetReport;
+use crate::model::{FleetRequest, Md};
 use crate::time::Timestamp;
 use serde_json::Value;
 
@@ -52,6 +53,15 @@ pub trait Local: Send + Sync {
 
     /// Writes a set into staging, from where it comes into use.
     fn stage(&self, name: &str, set: &Set, now: Timestamp) -> Result<Brought, String>;
+
+    /// The MD as it is configured here.
+    fn md(&self, name: &str) -> Option<Md>;
+
+    /// Whether renewals look at the MD, which then bring its sets in.
+    fn is_looked_at(&self, name: &str) -> bool;
+
+    /// What an operator asks of the process that replicates, once.
+    fn request(&self, now: Timestamp) -> Option<FleetRequest>;
 
     /// The certificates in use: the latest notBefore and the earliest notAfter.
     fn in_use(&self, name: &str) -> Option<(Timestamp, Timestamp)>;

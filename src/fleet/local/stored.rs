@@ -9,15 +9,21 @@ use crate::fleet::decide::state::State as Saved;
 use crate::fleet::key::Key;
 use crate::fleet::record::{Record, Set};
 use crate::managed::Managed;
+use crate::managed::fleet_requests::FleetRequests;
 use crate::managed::peers::{SharedAnswer, SharedResponses};
 use crate::model::fleet_report::FleetReport;
+use crate::model::{FleetRequest, Md};
 use crate::store::{Flat, FleetLock, Holder, Stamp, WorkStore};
 use crate::sync::lock;
 use crate::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// Between two looks for a request.
+const REQUESTS_LOOK: Duration = Duration::from_secs(1);
 
 pub struct StoredLocal {
     store: WorkStore,
@@ -29,6 +35,7 @@ pub struct StoredLocal {
     answers: Answers,
     responses: Option<Arc<dyn SharedResponses>>,
     held: Mutex<Option<FleetLock>>,
+    requests: Mutex<(Option<Timestamp>, FleetRequests)>,
     /// The lists of withdrawn sets as they were last read.
     withdrawn: Mutex<(Option<Stamp>, HashMap<String, Stamp>)>,
 }
@@ -47,7 +54,10 @@ impl StoredLocal {
         let renewed = renewed.map(|(index, target)| (target.md.name.clone(), index)).collect();
         let answers = Answers::new(store.clone(), changing, limit);
         let (held, withdrawn) = Default::default();
-        StoredLocal { store, targets, instance, renewed, answers, responses: None, held, withdrawn }
+        let report = store.read_fleet_status().ok().flatten();
+        let answered = report.as_ref().and_then(FleetReport::from_json).and_then(|report| report.answer);
+        let requests = Mutex::new((None, FleetRequests::new(answered.as_ref())));
+        StoredLocal { store, targets, instance, renewed, answers, responses: None, held, requests, withdrawn }
     }
 
     /// With stapling: OCSP responses that other nodes have got.
@@ -66,9 +76,9 @@ impl StoredLocal {
     }
 }
 
-/// Whether the fleet has the MD: it is renewed here, by a CA.
+/// Whether the fleet has the MD: its certificates are a CA's.
 pub fn is_shared(target: &Managed) -> bool {
-    target.watched && !target.md.has_static_files() && !target.md.ca.urls.is_empty()
+    !target.md.has_static_files() && !target.md.ca.urls.is_empty()
 }
 
 impl Local for StoredLocal {
@@ -139,6 +149,24 @@ impl Local for StoredLocal {
             return Ok(Brought::Refused("it is not renewed here".into()));
         };
         staged::stage(&self.store, target, set, now).map_err(|error| error.advised())
+    }
+
+    fn md(&self, name: &str) -> Option<Md> {
+        self.target(name).map(|target| target.md.clone())
+    }
+
+    fn is_looked_at(&self, name: &str) -> bool {
+        self.target(name).is_some_and(|target| target.watched)
+    }
+
+    fn request(&self, now: Timestamp) -> Option<FleetRequest> {
+        let mut requests = lock(&self.requests);
+        let (looked, requests) = &mut *requests;
+        if looked.is_some_and(|looked| looked <= now && now.since(looked) < REQUESTS_LOOK) {
+            return None;
+        }
+        *looked = Some(now);
+        requests.look(&self.store, now)
     }
 
     fn in_use(&self, name: &str) -> Option<(Timestamp, Timestamp)> {

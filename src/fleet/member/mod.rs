@@ -11,10 +11,9 @@ use super::decide::begin::{Begin, Situation, begin};
 use super::decide::{asks, cleanup, presence};
 use super::engine::{Committed, Condition, Error, Transaction};
 use super::key::Key;
-use super::local::Brought;
 use super::node::state::{Posted, State};
 use super::node::{Failed, Node};
-use super::record::{Challenge, Hold, Lock, Ocsp, Record, Set};
+use super::record::{Challenge, Hold, Lock, Ocsp, Record};
 use crate::managed::peers::{Lost, Need, NotNow, Peers, Registering, SharedAnswer, Turn};
 use crate::model::RateLimit;
 use crate::time::Timestamp;
@@ -241,18 +240,7 @@ impl Peers for Member {
     }
 
     fn bring_in(&self, name: &str) {
-        let (now, set) = {
-            let state = self.node.state();
-            if !state.pending.contains_key(name) {
-                return;
-            }
-            (self.node.now(), state.full_set(name))
-        };
-        let Some(set) = set else {
-            self.node.state().pending.remove(name);
-            return;
-        };
-        self.bring(name, &set, now);
+        self.node.bring_in(name);
     }
 
     fn take_news(&self) -> Vec<String> {
@@ -263,39 +251,7 @@ impl Peers for Member {
 
 impl Member {
     fn post(&self, posted: Posted) {
-        self.node.state().posted.push(posted);
+        self.node.state().posted.push_back(posted);
         self.node.wake();
-    }
-
-    /// Writes a set where it comes into use from, and notes that the store has it.
-    fn bring(&self, name: &str, set: &Set, now: Timestamp) {
-        let local = &self.node.setup.local;
-        let brought = match self.node.state().is_withdrawn(set, name, now) {
-            true => Ok(Brought::Refused("it was revoked, or replaced by an earlier one".into())),
-            false => local.stage(name, set, now),
-        };
-        match brought {
-            Ok(Brought::Staged) => {
-                if let Err(error) = local.keep_set(name, set) {
-                    crate::log!(Warn, "md[{name}]: which set of the fleet it has cannot be noted: {error}");
-                }
-                self.node.state().has_set(name, set, now);
-                self.node.wake();
-            }
-            Ok(Brought::Busy(who)) => {
-                crate::log!(Info, "md[{name}]: a set of the fleet waits for {who}, which is at work on it");
-            }
-            Ok(Brought::Refused(reason)) => {
-                let mut state = self.node.state();
-                state.pending.remove(name);
-                state.refuse(&Key::Set(name.into()), reason);
-            }
-            Err(error) => {
-                crate::log!(
-                    Error,
-                    "md[{name}]: the set of the fleet cannot be written, and is tried again: {error}"
-                );
-            }
-        }
     }
 }

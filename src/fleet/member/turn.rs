@@ -4,6 +4,8 @@
 //! that is another's ends it.
 
 use super::requests::{confirm, persist, unchanged};
+use crate::fleet::decide::asks;
+use crate::fleet::decide::checks::order_is_ours;
 use crate::fleet::decide::rank::{Rank, next_generation};
 use crate::fleet::engine::{Committed, Condition, Revision, Transaction, Write};
 use crate::fleet::key::Key;
@@ -34,6 +36,8 @@ pub(super) struct HeldTurn {
 impl HeldTurn {
     pub(super) fn solo(node: Arc<Node>, name: &str) -> Self {
         crate::log!(Notice, "md[{name}]: the engine of the fleet is away, and this node renews by itself");
+        let now = node.now();
+        node.state().solo.insert(name.into(), now);
         HeldTurn {
             node,
             name: name.into(),
@@ -50,6 +54,7 @@ impl HeldTurn {
             state.turns.insert(name.into(), Held { token, kept_until: None });
             (state.rank_in_force(name), state.view.job(name).map(|job| job.value.0.clone()))
         };
+        let job = job.map(|job| usable(&node, name, job));
         HeldTurn { node, name: name.into(), token: Some(token), base, job, is_over: AtomicBool::new(false) }
     }
 
@@ -182,6 +187,22 @@ impl HeldTurn {
     }
 }
 
+/// A job whose order is not for this node goes on with the count of its failures alone.
+fn usable(node: &Node, name: &str, job: SharedJob) -> SharedJob {
+    let others = {
+        let state = node.state();
+        asks::names_of_others(&state.view, &state.me, name)
+    };
+    let Some(md) = node.setup.local.md(name) else { return job };
+    match order_is_ours(&job, &md, &others) {
+        Ok(()) => job,
+        Err(reason) => {
+            crate::log!(Warn, "md[{name}]: the order that another node has begun is not continued: {reason}");
+            SharedJob { order: None, keys: Vec::new(), certs: Vec::new(), ..job }
+        }
+    }
+}
+
 enum Published {
     Done(Box<Set>),
     Refused,
@@ -254,6 +275,9 @@ impl Turn for HeldTurn {
 
 impl Drop for HeldTurn {
     fn drop(&mut self) {
+        if self.token.is_none() {
+            self.node.state().solo.remove(&self.name);
+        }
         let Some(token) = self.token.filter(|_| !self.is_over.load(Ordering::SeqCst)) else { return };
         if self.node.setup.clock.is_stopped() {
             // The next process goes on.

@@ -3,6 +3,8 @@
 //! share it: the engine, the local store, and what is known. The state is locked for work in memory alone, never
 //! over a request. Decides nothing; imports `local`, `view` and `codec`.
 
+mod adopt;
+mod bring;
 pub mod state;
 
 use super::codec::Codec;
@@ -54,6 +56,17 @@ pub enum Failed {
     /// What the fleet has was not read yet.
     #[error("the fleet's data was not read yet")]
     NotJoined,
+    /// Everything is to be read once more.
+    #[error("everything is read from the engine once more")]
+    Resync,
+}
+
+/// Of a request that the next step repeats. `Err`: this step is over.
+pub fn unless_passing(error: Error) -> Result<(), Failed> {
+    match error {
+        Error::LeaseGone | Error::Stopped | Error::Gap(_) => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 impl Node {
@@ -97,6 +110,15 @@ impl Node {
     /// Whether there was something to do since the last call.
     pub fn take_wake(&self) -> bool {
         std::mem::take(&mut *lock(&self.woken))
+    }
+
+    /// Something is wrong that people have to mend: logged once, and shown.
+    pub fn warn(&self, text: String) {
+        let mut state = self.state();
+        if state.warning.as_ref() != Some(&text) {
+            crate::log!(Warn, "fleet: {text}");
+            state.warning = Some(text);
+        }
     }
 
     /// Makes a request, and counts it.

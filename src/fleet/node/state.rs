@@ -12,12 +12,13 @@ use crate::fleet::engine::{Entry, LeaseId, Revision};
 use crate::fleet::key::Key;
 use crate::fleet::record::{Hold, Ocsp, Record, Set, Written};
 use crate::fleet::view::{Mark, Put, View};
-use crate::managed::peers::SharedAnswer;
+use crate::managed::peers::{SharedAnswer, SharedSet};
 use crate::managed::withdrawn::Withdrawn;
+use crate::model::Answer;
 use crate::time::Timestamp;
 use data_encoding::HEXLOWER;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 /// How often an MD with a set to bring in is told until its look comes.
@@ -77,6 +78,8 @@ pub struct State {
     pub presence: Presence,
     /// The sets that the store has, of the fleet and of this node alone.
     pub stored: HashMap<String, Stored>,
+    /// Sets may have to be published, or refused ones may be of use.
+    pub is_unsettled: bool,
     /// MDs with a set to bring in, and when the next look at each is asked for.
     pub pending: BTreeMap<String, Boot>,
     /// MDs that are to be looked at.
@@ -86,7 +89,7 @@ pub struct State {
     pub presented: BTreeMap<Key, (SharedAnswer, Revision)>,
     /// Those to take back.
     pub withdrawn_answers: BTreeSet<Key>,
-    pub posted: Vec<Posted>,
+    pub posted: VecDeque<Posted>,
     /// What other nodes, and this one, have withdrawn.
     pub withdrawn: BTreeMap<String, Value>,
     /// By MD: the highest generation that was seen.
@@ -109,6 +112,14 @@ pub struct State {
     pub clock_off: Option<i64>,
     pub refused: BTreeMap<String, String>,
     pub problem: Option<String>,
+    /// The last thing that people have to mend.
+    pub warning: Option<String>,
+    /// To the last request of an operator.
+    pub answer: Option<Answer>,
+    /// Renewals without the engine, and since when.
+    pub solo: BTreeMap<String, Timestamp>,
+    /// Sets in use that the store has no copy of.
+    pub unshared: Vec<(String, SharedSet)>,
     pub requests_ok: u64,
     pub requests_failed: u64,
 }
@@ -130,12 +141,13 @@ impl State {
             view: View::new(own),
             presence: Presence::default(),
             stored: HashMap::new(),
+            is_unsettled: true,
             pending: BTreeMap::new(),
             news: BTreeSet::new(),
             turns: HashMap::new(),
             presented: BTreeMap::new(),
             withdrawn_answers: BTreeSet::new(),
-            posted: Vec::new(),
+            posted: VecDeque::new(),
             withdrawn: BTreeMap::new(),
             highest: BTreeMap::new(),
             thumbprints: HashMap::new(),
@@ -148,6 +160,10 @@ impl State {
             clock_off: None,
             refused: BTreeMap::new(),
             problem: None,
+            warning: None,
+            answer: None,
+            solo: BTreeMap::new(),
+            unshared: Vec::new(),
             requests_ok: 0,
             requests_failed: 0,
         }
@@ -220,7 +236,9 @@ impl State {
                     self.thumbprints.insert(hash.clone(), print);
                 }
             }
+            (Key::Withdrawn(_), _) => self.is_unsettled = true,
             (Key::Set(name), Record::Set(set)) if self.view.has_md(name) => {
+                self.is_unsettled = true;
                 let highest = self.highest.entry(name.clone()).or_default();
                 *highest = set.generation.max(*highest);
             }
@@ -244,6 +262,7 @@ impl State {
     pub fn become_another(&mut self) {
         self.me = random_id();
         (self.former, self.told_at) = (None, None);
+        self.is_joined = false;
         self.lease_is_over();
     }
 
@@ -270,6 +289,7 @@ impl State {
 
     pub fn after_gone(&mut self, key: &Key, was_of_other: bool) {
         match key {
+            Key::Set(_) | Key::Withdrawn(_) => self.is_unsettled = true,
             // The next one may begin.
             Key::Lock(name) if was_of_other && self.view.has_md(name) => drop(self.news.insert(name.clone())),
             Key::Account(hash) => drop(self.thumbprints.remove(hash)),
@@ -295,7 +315,7 @@ impl State {
     pub fn look_at_set(&mut self, name: &str, now: Timestamp) {
         let verdict = self.verdict(name, now);
         if verdict == Verdict::Bring {
-            self.pending.insert(name.into(), Boot::ZERO);
+            self.pending.entry(name.into()).or_insert(Boot::ZERO);
             return;
         }
         self.pending.remove(name);
@@ -322,6 +342,13 @@ impl State {
             }
         }
         news.into_iter().collect()
+    }
+
+    /// The next look at an MD with a set to bring in is asked for later.
+    pub fn defer(&mut self, name: &str, boot: Boot) {
+        if let Some(next) = self.pending.get_mut(name) {
+            *next = boot + TOLD_EVERY;
+        }
     }
 
     pub fn refuse(&mut self, key: &Key, reason: String) {
@@ -363,6 +390,7 @@ impl State {
     pub fn has_set(&mut self, name: &str, set: &Set, now: Timestamp) {
         if let Some(stored) = Stored::of(set) {
             self.stored.insert(name.into(), stored);
+            self.is_unsettled = true;
         }
         self.look_at_set(name, now);
     }

@@ -2,25 +2,29 @@
 //! Between the local store and the engine: keeps the lease, follows the engine's history, has the store follow
 //! it, and writes what this node has to say. A value whose [`step`](Replicator::step) does what is due and says
 //! when to call it again: a thread of the child runs one, a simulation ten. Serves nobody, and nothing that is
-//! served waits for it. Imports `node`, and `decide` for all that it decides.
+//! served waits for it. Imports `node`, and `decide` for all that it decides; its parts do not import each other.
 
+mod answers;
 mod apply;
+mod ends;
 pub mod feed;
 mod join;
+mod lease;
+mod operate;
+mod outbox;
+mod presence;
 mod report;
+mod save;
+mod sets;
 pub mod thread;
-mod write;
+mod withdraw;
 
 use super::decide::begin::Standing;
-use super::decide::course::has_lost_track;
-use super::decide::lease::{self, Boot};
-use super::decide::state::State as Saved;
-use super::engine::{Error, Revision};
-use super::node::state::Store;
+use super::decide::lease::Boot;
+use super::engine::Error;
+use super::node::state::{ELSEWHERE, Store};
 use super::node::{Failed, Node};
-use crate::model::fleet_report::FleetReport;
 use feed::Feed;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,23 +43,16 @@ pub struct Replicator {
     feed: Box<dyn Feed>,
     /// The next try to reach the engine, and how many have failed.
     retry: (Boot, u32),
-    /// The answers to challenges that this node gives for others.
-    mirrored: BTreeMap<super::key::Key, crate::managed::peers::SharedAnswer>,
-    /// Answers that could not be written, and are tried again.
-    unwritten: bool,
-    /// The state as it was last written.
-    saved: Saved,
-    report: (FleetReport, Option<Boot>),
-    /// What the log says of the engine: since when it is away.
-    told_away: bool,
-    told_store: bool,
-    told_problem: Option<String>,
-    looked_for_track: Option<(Revision, Boot)>,
-    /// When everything was listed.
-    since_joined: Option<Boot>,
-    /// Sets that the store has lost.
-    unpublishable: BTreeSet<String>,
-    tidied: Boot,
+    track: lease::Track,
+    answers: answers::Answers,
+    responses: apply::Responses,
+    sets: sets::Sets,
+    ends: ends::Ends,
+    saver: save::Saver,
+    reporter: report::Reporter,
+    /// What the log says.
+    is_told_away: bool,
+    is_told_elsewhere: bool,
 }
 
 impl Replicator {
@@ -64,17 +61,15 @@ impl Replicator {
             node,
             feed,
             retry: (Boot::ZERO, 0),
-            mirrored: BTreeMap::new(),
-            unwritten: false,
-            saved: Saved::default(),
-            report: (FleetReport::default(), None),
-            told_away: false,
-            told_store: false,
-            told_problem: None,
-            looked_for_track: None,
-            since_joined: None,
-            unpublishable: BTreeSet::new(),
-            tidied: Boot::ZERO,
+            track: lease::Track::default(),
+            answers: answers::Answers::default(),
+            responses: apply::Responses::default(),
+            sets: sets::Sets::default(),
+            ends: ends::Ends::default(),
+            saver: save::Saver::default(),
+            reporter: report::Reporter::default(),
+            is_told_away: false,
+            is_told_elsewhere: false,
         }
     }
 
@@ -90,7 +85,7 @@ impl Replicator {
             false => boot + STORE_LOOK,
         };
         self.tell_away();
-        self.write_report();
+        self.reporter.write(&self.node);
         next.min(boot + IDLE)
     }
 
@@ -104,7 +99,7 @@ impl Replicator {
             Ok(Ok(())) => {
                 state.store = Store::Ours;
                 drop(state);
-                self.take_over();
+                self.saver.take_over(&self.node);
                 true
             }
             Ok(Err(who)) => {
@@ -115,29 +110,15 @@ impl Replicator {
                 state.store = Store::Others { who: who.clone(), since };
                 (state.is_joined, state.kept) = (false, None);
                 drop(state);
-                self.tell_store(&who, boot.saturating_sub(since));
+                self.tell_elsewhere(&who, boot.saturating_sub(since));
                 false
             }
             Err(error) => {
-                if state.problem.as_ref() != Some(&error) {
-                    crate::log!(
-                        Error,
-                        "fleet: the store's lock cannot be taken, and nothing is replicated: {error}"
-                    );
-                }
-                state.problem = Some(error);
+                drop(state);
+                self.node
+                    .warn(format!("the store's lock cannot be taken, and nothing is replicated: {error}"));
                 false
             }
-        }
-    }
-
-    fn tell_store(&mut self, who: &str, since: Duration) {
-        if since >= super::node::state::ELSEWHERE && !std::mem::replace(&mut self.told_store, true) {
-            crate::log!(
-                Warn,
-                "fleet: {who} replicates this store; this process serves and renews nothing. Two httpds must not have \
-                 one store: give each its own MDStoreDir."
-            );
         }
     }
 
@@ -147,108 +128,95 @@ impl Replicator {
             if boot < self.retry.0 {
                 return self.retry.0;
             }
-            let joined = self.join();
-            if let Err(failed) = joined {
+            if let Err(failed) = self.join() {
                 return self.fail(&failed);
             }
             self.retry.1 = 0;
         }
-        let outcome = self.follow().and_then(|()| self.keep_alive()).and_then(|()| self.write());
-        if let Err(failed) = outcome {
+        if let Err(failed) = self.go_on() {
             return self.fail(&failed);
         }
-        self.save();
-        self.next_step()
+        self.saver.save(&self.node);
+        let state = self.node.state();
+        lease::next(&state).min(presence::next(&state, self.node.boot()))
     }
 
-    /// Takes what the engine tells.
-    fn follow(&mut self) -> Result<(), Failed> {
-        for (changes, revision) in self.feed.take()? {
-            self.take(changes, revision);
-        }
-        self.apply();
+    fn join(&mut self) -> Result<(), Failed> {
+        let revision = join::join(&self.node)?;
+        self.feed.follow(revision)?;
+        self.answers.clean(&self.node);
+        self.sets = sets::Sets::default();
+        self.responses = apply::Responses::default();
+        join::settle(&self.node);
         Ok(())
     }
 
-    /// Confirms the lease when that is due; what the answer shows is compared with the watch.
-    fn keep_alive(&mut self) -> Result<(), Failed> {
-        let boot = self.node.boot();
-        let due = {
-            let state = self.node.state();
-            lease::next_keep_alive(state.kept, state.tried, state.is_at_work())
-        };
-        if boot < due {
-            return Ok(());
+    fn go_on(&mut self) -> Result<(), Failed> {
+        let node = &self.node;
+        for (changes, revision) in self.feed.take()? {
+            apply::take(node, &changes, revision);
         }
-        match self.node.keep_alive() {
-            Ok(alive) => self.compare(alive.revision, alive.time),
-            // While it may still be in force, others go on.
-            Err(Error::LeaseGone) => Err(Failed::Engine(Error::LeaseGone)),
-            Err(error @ (Error::Gap(_) | Error::Stopped)) => Err(error.into()),
-            Err(_) if self.node.state().phase(self.node.boot()) > lease::Phase::Over => Ok(()),
-            Err(error) => Err(error.into()),
+        self.ends.look(node)?;
+        let is_whole = self.answers.apply(node);
+        self.responses.apply(node);
+        apply::advice(node);
+        apply::sets(node);
+        if is_whole {
+            apply::acknowledge(node);
         }
+        self.track.keep_alive(node)?;
+        presence::write(node)?;
+        outbox::post(node)?;
+        outbox::take_back(node)?;
+        withdraw::withdraw(node)?;
+        self.sets.publish(node)?;
+        self.ends.tidy(node)?;
+        operate::look(node)
     }
 
-    /// Whether the watch has lost track of the engine.
-    fn compare(&mut self, told: Revision, time: Option<crate::time::Timestamp>) -> Result<(), Failed> {
-        let (now, boot) = (self.node.now(), self.node.boot());
-        self.node.state().clock_off = time.map(|time| (now.unix_millis() - time.unix_millis()) / 1000);
-        if let Some(warning) = time.and_then(|time| super::decide::health::skew(time, now)) {
-            self.tell_problem(warning);
-        }
-        let state = self.node.state();
-        let seen = state.view.revision();
-        let (_, since) = match self.looked_for_track.filter(|(at, _)| *at > seen || told < seen) {
-            Some(known) => known,
-            None => (told, boot),
-        };
-        let lost = has_lost_track(&state.view, told, boot.saturating_sub(since));
-        drop(state);
-        self.looked_for_track = (told > seen).then_some((told, since));
-        match lost {
-            Some(reason) => Err(Failed::Engine(Error::Gap(reason))),
-            None => Ok(()),
-        }
-    }
-
-    /// The engine does not answer, or has lost track: everything is listed anew, later.
+    /// The engine does not answer, or has lost track: everything is listed once more, later.
     fn fail(&mut self, failed: &Failed) -> Boot {
         let boot = self.node.boot();
-        let is_at_once =
-            matches!(failed, Failed::Engine(Error::Gap(_) | Error::LeaseGone)) && self.retry.1 == 0;
+        let is_at_once = matches!(failed, Failed::Engine(Error::Gap(_) | Error::LeaseGone) | Failed::Resync)
+            && self.retry.1 == 0;
         self.feed.stop();
-        self.looked_for_track = None;
+        self.track = lease::Track::default();
         let pause = RETRY_MIN.saturating_mul(1 << self.retry.1.min(4)).min(RETRY_MAX);
         self.retry = (if is_at_once { boot } else { boot + pause }, self.retry.1.saturating_add(1));
+        crate::log!(Debug, "fleet: {failed}");
         let mut state = self.node.state();
         state.is_joined = false;
-        if state.kept.is_none() || matches!(failed, Failed::Engine(Error::LeaseGone)) {
+        if matches!(failed, Failed::Engine(Error::LeaseGone)) {
             state.lease_is_over();
         }
-        state.problem = Some(failed.to_string());
-        crate::log!(Debug, "fleet: {failed}");
+        if *failed != Failed::Resync {
+            state.problem = Some(failed.to_string());
+        }
         self.retry.0
     }
 
-    fn next_step(&self) -> Boot {
-        let state = self.node.state();
-        let keep = lease::next_keep_alive(state.kept, state.tried, state.is_at_work());
-        keep.min(self.next_write(&state))
+    fn tell_elsewhere(&mut self, who: &str, since: Duration) {
+        if since >= ELSEWHERE && !std::mem::replace(&mut self.is_told_elsewhere, true) {
+            crate::log!(
+                Warn,
+                "fleet: {who} replicates this store; this process serves and renews nothing. Two httpds must not have \
+                 one store: give each its own MDStoreDir."
+            );
+        }
     }
 
     /// Says once that the engine is away, and once that it is back.
     fn tell_away(&mut self) {
         let (now, boot) = (self.node.now(), self.node.boot());
-        let state = self.node.state();
-        let is_away = matches!(state.standing(now, boot), Standing::Away { .. });
-        let problem = state.problem.clone().unwrap_or_default();
-        let name = self.node.setup.engine.name();
-        drop(state);
-        if is_away == self.told_away {
+        let (is_away, problem) = {
+            let state = self.node.state();
+            let is_away = matches!(state.standing(now, boot), Standing::Away { .. });
+            (is_away, state.problem.clone().unwrap_or_default())
+        };
+        if std::mem::replace(&mut self.is_told_away, is_away) == is_away {
             return;
         }
-        self.told_away = is_away;
+        let name = self.node.setup.engine.name();
         if is_away {
             crate::log!(
                 Error,
@@ -260,18 +228,10 @@ impl Replicator {
         }
     }
 
-    /// Something is wrong that people have to mend; said once.
-    fn tell_problem(&mut self, text: String) {
-        if self.told_problem.as_ref() != Some(&text) {
-            crate::log!(Warn, "fleet: {text}");
-            self.told_problem = Some(text);
-        }
-    }
-
     /// The process ends. `is_last`: none follows it, so that others need not wait for the end of its lease.
     pub fn stop(&mut self, is_last: bool) {
         self.feed.stop();
-        self.save();
+        self.saver.save(&self.node);
         let (lease, is_kept) = {
             let state = self.node.state();
             (state.lease, state.kept.is_some())

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Writes for renewals what need not be there before they go on: holds, advice, OCSP responses. Takes back
+//! answers that are not wanted any more, and locks of renewals that do not go on.
+
+use crate::fleet::engine::{Condition, Error, Revision, Transaction, Write};
+use crate::fleet::key::Key;
+use crate::fleet::node::state::Posted;
+use crate::fleet::node::{Failed, Node, unless_passing};
+use crate::fleet::record::{Record, Set};
+use crate::managed::peers::SharedSet;
+use crate::time::Timestamp;
+
+/// Writes them in their order. What fails stays, for the next step.
+pub fn post(node: &Node) -> Result<(), Failed> {
+    loop {
+        let Some(posted) = node.state().posted.front().cloned() else { return Ok(()) };
+        match write(node, &posted) {
+            Err(failed @ Failed::Engine(Error::LeaseGone | Error::Stopped)) => return Err(failed),
+            Err(Failed::Value(key, flaw)) => crate::log!(Warn, "fleet: the value of {key:?} {flaw}"),
+            Err(_) => return Ok(()),
+            Ok(()) => {}
+        }
+        node.state().posted.pop_front();
+    }
+}
+
+fn write(node: &Node, posted: &Posted) -> Result<(), Failed> {
+    match posted {
+        Posted::Hold(hold) => {
+            let ca = Key::account_hash(&hold.limit.ca, None);
+            put(node, &Key::Hold { ca, md: hold.md.clone() }, &Record::Hold(hold.clone()))
+        }
+        Posted::Response(ocsp) => {
+            let key = Key::Ocsp { md: ocsp.md.clone(), file: ocsp.file.clone() };
+            put(node, &key, &Record::Ocsp(ocsp.clone()))
+        }
+        Posted::RenewAt { name, at } => advise(node, name, *at),
+    }
+}
+
+/// Whatever the engine has.
+fn put(node: &Node, key: &Key, record: &Record) -> Result<(), Failed> {
+    let write = node.sealed(key, record, None)?;
+    node.commit(&Transaction { when: Vec::new(), then: vec![write] })?;
+    Ok(())
+}
+
+/// Notes in the set in force when its CA wants it to be renewed, unless another one is in force by now.
+fn advise(node: &Node, name: &str, at: Timestamp) -> Result<(), Failed> {
+    let key = Key::Set(name.into());
+    let (known, generation, changed) = {
+        let state = node.state();
+        let Some(item) = state.view.set(name) else { return Ok(()) };
+        if item.value.renew_at == Some(at) {
+            return Ok(());
+        }
+        (state.full_set(name), item.value.generation, item.mark.changed)
+    };
+    let set = known.or_else(|| node.setup.local.set(name)).filter(|set| set.generation == generation);
+    let Some(set) = set else { return Ok(()) };
+    let set = Set { set: SharedSet { renew_at: Some(at), ..set.set }, ..set };
+    let when = vec![Condition::ChangedAt(node.text(&key)?, changed)];
+    let then = vec![node.sealed(&key, &Record::Set(set), None)?];
+    node.commit(&Transaction { when, then })?;
+    Ok(())
+}
+
+/// Deletes answers that are not wanted any more, and locks that are kept for nothing.
+pub fn take_back(node: &Node) -> Result<(), Failed> {
+    let now = node.now();
+    let answers = std::mem::take(&mut node.state().withdrawn_answers);
+    for key in answers {
+        let then = vec![Write::Delete { key: node.text(&key)? }];
+        if let Err(error) = node.commit(&Transaction { when: Vec::new(), then }) {
+            node.state().withdrawn_answers.insert(key);
+            return unless_passing(error);
+        }
+        node.state().presented.remove(&key);
+    }
+    let stale: Vec<(String, Revision)> = {
+        let state = node.state();
+        let is_stale = |name: &str, until: Timestamp| until < now || state.pending.contains_key(name);
+        let kept = state.turns.iter().filter_map(|(name, held)| Some((name, held.token, held.kept_until?)));
+        let stale = kept.filter(|(name, _, until)| is_stale(name, *until));
+        stale.map(|(name, token, _)| (name.clone(), token)).collect()
+    };
+    for (name, token) in stale {
+        let text = node.text(&Key::Lock(name.clone()))?;
+        let when = vec![Condition::CreatedAt(text.clone(), token)];
+        if let Err(error) = node.commit(&Transaction { when, then: vec![Write::Delete { key: text }] }) {
+            return unless_passing(error);
+        }
+        node.state().turns.remove(&name);
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What one process of this node leaves to the next: read when this one replicates the store, written where it
+//! has changed.
+
+use crate::fleet::decide::reconcile::Stored;
+use crate::fleet::decide::state::State as Saved;
+use crate::fleet::node::Node;
+use crate::fleet::node::state::{random_id, random_lease};
+use std::collections::HashMap;
+
+/// The state as it was last written.
+#[derive(Default)]
+pub struct Saver(Saved);
+
+impl Saver {
+    /// Goes on as the process before.
+    pub fn take_over(&mut self, node: &Node) {
+        let local = &node.setup.local;
+        let place = local.place();
+        let is_of_here = |saved: &Saved| {
+            let is_copy = !saved.place.is_empty() && saved.place != place;
+            if is_copy {
+                crate::log!(Notice, "fleet: the store was copied or restored; this is a new node");
+            }
+            !is_copy
+        };
+        let saved = local.load().filter(is_of_here);
+        let saved = saved.unwrap_or_else(|| Saved { node: random_id(), ..Saved::default() });
+        let stored = local.sets().into_iter().filter_map(|(name, set)| Some((name, Stored::of(&set)?)));
+        let stored: HashMap<String, Stored> = stored.collect();
+        let mut state = node.state();
+        state.me.clone_from(&saved.node);
+        state.instance = random_id();
+        state.lease = saved.lease.unwrap_or_else(random_lease);
+        state.epoch.clone_from(&saved.epoch);
+        state.withdrawn.clone_from(&saved.withdrawn);
+        state.highest.clone_from(&saved.highest);
+        state.former_nodes.clone_from(&saved.nodes);
+        state.former = Some(saved.instance.clone());
+        state.stored = stored;
+        drop(state);
+        self.0 = Saved { place, ..saved };
+        node.adopt();
+    }
+
+    pub fn save(&mut self, node: &Node) {
+        let saved = {
+            let state = node.state();
+            if state.me.is_empty() {
+                return;
+            }
+            Saved {
+                node: state.me.clone(),
+                instance: state.instance.clone(),
+                place: self.0.place.clone(),
+                lease: Some(state.lease),
+                epoch: state.epoch.clone(),
+                // Each process lists everything.
+                applied: self.0.applied,
+                highest: state.highest.clone(),
+                withdrawn: state.withdrawn.clone(),
+                nodes: state.other_nodes(),
+            }
+        };
+        if saved == self.0 {
+            return;
+        }
+        match node.setup.local.save(&saved) {
+            Ok(()) => self.0 = saved,
+            Err(error) => node.warn(format!("the state of this node cannot be saved: {error}")),
+        }
+    }
+}
