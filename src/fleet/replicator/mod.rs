@@ -100,6 +100,8 @@ impl Replicator {
                 state.store = Store::Ours;
                 drop(state);
                 self.saver.take_over(&self.node);
+                withdraw::gather(&self.node);
+                self.node.adopt();
                 true
             }
             Ok(Err(who)) => {

@@ -40,7 +40,6 @@ impl Saver {
         state.stored = stored;
         drop(state);
         self.0 = Saved { place, ..saved };
-        node.adopt();
     }
 
     pub fn save(&mut self, node: &Node) {

@@ -12,13 +12,19 @@ use crate::managed::withdrawn::Withdrawn;
 use crate::time::Timestamp;
 use serde_json::Value;
 
-pub fn withdraw(node: &Node) -> Result<(), Failed> {
+/// Takes over what operators have withdrawn here since the last call.
+pub fn gather(node: &Node) {
     let now = node.now();
     for (name, record) in node.setup.local.withdrawn() {
         let mut state = node.state();
         let known = state.withdrawn.get(&name).map(|known| Withdrawn::of(known, now)).unwrap_or_default();
         state.withdrawn.insert(name, known.merged(&Withdrawn::of(&record, now)).to_json());
     }
+}
+
+pub fn withdraw(node: &Node) -> Result<(), Failed> {
+    gather(node);
+    let now = node.now();
     let unknown = unknown(&mut node.state(), now);
     for (name, record, on) in unknown {
         let key = Key::Withdrawn(name);

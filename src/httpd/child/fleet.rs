@@ -13,6 +13,7 @@ use crate::fleet::record::NodeMd;
 use crate::fleet::replicator::thread;
 use crate::httpd::state::{Joined, State};
 use crate::managed::Managed;
+use crate::sync::lock;
 use crate::time::SystemClock;
 use std::sync::{Arc, Mutex};
 
@@ -28,6 +29,7 @@ pub fn join(state: &State, changing: Arc<Mutex<()>>, limit: CpuLimit) -> Option<
         );
     });
     let node = Arc::new(Node::new(setup(state, fleet, engine.ok()?, changing, limit)));
+    node.offer(std::mem::take(&mut *lock(&fleet.unshared)));
     let running = thread::start(node.clone(), state.stop.clone(), state.fleet_ending.clone());
     let running = running.inspect_err(|error| {
         crate::log!(
@@ -50,6 +52,10 @@ fn setup(
 ) -> Setup {
     let store = state.store.sealing_within(limit.clone());
     let local = StoredLocal::new(store, state.mds.clone(), state.instance, changing, limit);
+    let local = match &state.stapling {
+        Some(stapling) => local.stapling(stapling.clone()),
+        None => local,
+    };
     Setup {
         engine,
         local: Arc::new(local),

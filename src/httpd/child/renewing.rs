@@ -8,6 +8,7 @@ use crate::dns::resolve::{RESOLV_CONF, servers_of};
 use crate::http::client::Limits;
 use crate::httpd::state::State;
 use crate::httpd::sys;
+use crate::managed::peers::Peers;
 use crate::metrics::Counted;
 use crate::renew::attempt::ca_pool::CaPool;
 use crate::renew::attempt::context::Context;
@@ -76,7 +77,7 @@ fn stop(state: &State) {
 
 /// Requests to responders begin here, in the child.
 fn runner(state: &State, stapling: &Arc<Service>) -> Runner {
-    let stop = state.stop.clone();
+    let (stop, peers) = (state.stop.clone(), peers(state));
     let settings = Settings {
         parallel: state.settings.parallel,
         retry_delay: state.settings.retry.delay,
@@ -85,7 +86,12 @@ fn runner(state: &State, stapling: &Arc<Service>) -> Runner {
     };
     let connect = connections(user_agent(), stop.clone(), state.metrics.clone());
     let clock = Arc::new(SystemClock { stop: stop.clone() });
-    Runner::new(settings, stapling.clone(), connect, clock, crypto::random_unit, stop, None)
+    Runner::new(settings, stapling.clone(), connect, clock, crypto::random_unit, stop, peers)
+}
+
+/// The fleet, once this child has joined it.
+fn peers(state: &State) -> Option<Arc<dyn Peers>> {
+    lock(&state.joined).as_ref().map(|joined| joined.peers.clone())
 }
 
 /// The User-Agent that CAs and OCSP responders see.
@@ -121,7 +127,6 @@ fn create(state: &State) -> Driver {
     let limit = CpuLimit::new(stop.clone(), sys::make_rsa);
     let answering = Arc::default();
     let joined = join(state, Arc::clone(&answering), limit.clone());
-    let peers = joined.as_ref().map(|joined| joined.peers.clone());
     *lock(&state.joined) = joined;
     let context = Context::new(
         state.mds.clone(),
@@ -147,7 +152,7 @@ fn create(state: &State) -> Driver {
         Some(stapling) => context.with_revocations(stapling.cache.clone()),
         None => context,
     };
-    let context = match peers {
+    let context = match peers(state) {
         Some(peers) => context.with_peers(peers),
         None => context,
     };
