@@ -8,7 +8,9 @@ use mod_md::fleet::access::Access;
 use mod_md::fleet::engine::{Change, Committed, Error, Revision};
 use mod_md::time::StopFlag;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::redis::{self, Options, Redis, Tls};
@@ -265,6 +267,29 @@ fn after_a_failover_that_lost_writes_there_is_a_gap_and_no_old_token_counts() {
     mirror.follow(&f, at);
 }
 
+/// Its connections stay open all the while.
+#[test]
+fn a_server_that_took_over_another_history_has_a_gap() {
+    let Some(f) = on("a_server_that_took_over_another_history") else { return };
+    let replica = f.server().replica(&f.lab);
+    let (node, other) = (f.node(), connect(&at(&f, &[replica.port])));
+    done(&node, &[], &[put("v1/x", "1")]);
+    let mut mirrors: Vec<Mirror> = (0..2).map(|_| Mirror::new(&f.node())).collect();
+    mirrors.iter_mut().for_each(Mirror::look);
+    replica.await_step(&f.server());
+    replica.promote();
+    let lost = done(&node, &[], &[put("v1/x", "lost")]);
+    mirrors.iter_mut().for_each(|mirror| mirror.follow(&f, lost));
+    assert_eq!(done(&other, &[], &[put("v1/x", "2")]), lost, "the same revision");
+    f.server().follow(&replica);
+    f.server().promote();
+    let quiet = mirrors[0].try_look();
+    assert!(matches!(quiet, Err(Error::Gap(_))), "nothing was written since: {quiet:?}");
+    done(&f.node(), &[], &[put("v1/y", "1")]);
+    let busy = mirrors[1].try_look();
+    assert!(matches!(busy, Err(Error::Gap(_))), "the next revision is there: {busy:?}");
+}
+
 /// The watch alone notices, while nothing is called and nothing is written.
 #[test]
 fn an_open_watch_notices_a_wipe_by_itself() {
@@ -284,12 +309,14 @@ fn an_open_watch_notices_a_wipe_by_itself() {
 #[test]
 fn a_watch_of_a_trimmed_log_has_a_gap_when_it_missed_something() {
     let Some(f) = on("a_watch_of_a_trimmed_log_has_a_gap") else { return };
-    let (node, mut mirror) = (f.node(), Mirror::new(&f.node()));
+    let (node, mut new, mut open) = (f.node(), Mirror::new(&f.node()), Mirror::new(&f.node()));
+    open.look();
     for i in 0..5 {
         done(&node, &[], &[put("v1/x", [i])]);
     }
     f.server().trim(PREFIX, 2);
-    assert!(matches!(mirror.try_look(), Err(Error::Gap(_))));
+    assert!(matches!(new.try_look(), Err(Error::Gap(_))));
+    assert!(matches!(open.try_look(), Err(Error::Gap(_))), "its connection goes on as if nothing was");
 }
 
 #[test]
@@ -473,6 +500,50 @@ fn what_a_hostile_server_sends_is_refused_in_time() {
         }
         assert!(begin.elapsed() < Duration::from_secs(35), "{shown}: {:?}", begin.elapsed());
     }
+}
+
+/// Answers the first command of each connection, and closes it at the second. Counts commands.
+fn forgetful(count: Arc<AtomicU32>) -> u16 {
+    const ANSWER: &[u8] = b"*5\r\n$4\r\nDONE\r\n$1\r\n5\r\n$1\r\n1\r\n$1\r\n1\r\n$1\r\n1\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let read = move |stream: &mut TcpStream| {
+        let (mut room, mut command) = (vec![0; 64 * 1024], Vec::new());
+        while !command.ends_with(b"v1/x\r\n") && !command.ends_with(b"v1/x\r\n$1\r\n-\r\n$1\r\n1\r\n") {
+            let amount = stream.read(&mut room).unwrap();
+            assert!(amount > 0);
+            command.extend_from_slice(&room[..amount]);
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            read(&mut stream);
+            stream.write_all(ANSWER).unwrap();
+            read(&mut stream);
+        }
+    });
+    port
+}
+
+#[test]
+fn a_write_is_never_sent_twice_and_a_question_is() {
+    let Some(f) = on("a_write_is_never_sent_twice") else { return };
+    let count = Arc::new(AtomicU32::new(0));
+    let port = forgetful(count.clone());
+    for (ports, what) in [(vec![port], "alone"), (vec![port, f.port], "with another server")] {
+        count.store(0, Ordering::SeqCst);
+        let node = connect(&at(&f, &ports));
+        done(&node, &[], &[put("v1/x", "1")]);
+        let answer = commit(&node, &[], &[put("v1/x", "1")]);
+        assert!(matches!(answer, Err(Error::Unreachable(_))), "{what}: {answer:?}");
+        assert_eq!((count.load(Ordering::SeqCst), f.node().get("v1/x")), (2, Ok(None)), "{what}");
+    }
+    count.store(0, Ordering::SeqCst);
+    let node = connect(&at(&f, &[port]));
+    assert_eq!((node.get("v1/x"), node.get("v1/x")), (Ok(None), Ok(None)));
+    assert_eq!(count.load(Ordering::SeqCst), 3);
 }
 
 #[test]

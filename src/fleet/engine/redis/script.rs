@@ -190,7 +190,7 @@ mod tests {
         let mark = Mark { revision: 5, nonce: 6 };
         let command = keys.command(&GET, 1, Some(mark), &[b"v1/x"]);
         let command = String::from_utf8(command).unwrap();
-        assert!(command.starts_with("*15\r\n$4\r\nEVAL\r\n"), "{command}");
+        assert!(command.starts_with("*14\r\n$4\r\nEVAL\r\n"), "{command}");
         let end = "$12\r\n{mod_md}/log\r\n$1\r\n1\r\n$1\r\n5\r\n$1\r\n6\r\n$4\r\nv1/x\r\n";
         assert!(command.ends_with(end), "{command}");
         for script in [GRANT, KEEP_ALIVE, REVOKE, GET, LIST, COMMIT, FOLLOW] {
