@@ -36,7 +36,7 @@ impl Pair {
         for node in &self.nodes {
             wait_connected(node, true, SOON * 2);
         }
-        a2md(&self.nodes[0], &["renew", "a.test"]);
+        a2md(&self.nodes[0], &["renew", "--force", "a.test"]);
         let former = self.serial.clone();
         self.serial = wait_for("a new certificate at both", SOON * 2, || {
             let serial = wait_served(lab, &self.pebble, &BOTH, "a.test", SOON);
