@@ -43,6 +43,7 @@ fn help_shows_the_operators_commands_first_and_the_compatible_ones_under_their_o
             "import",
             "export",
             "dns",
+            "fleet",
             "forget",
             "gc",
             "store",
