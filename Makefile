@@ -17,10 +17,10 @@ endif
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= ocsp_response ocsp_answer dns_answer dns_request dns_question resp_answer
 
-.PHONY: help setup tools build panic-module test test-interop e2e differential bench fuzz lint advisories msrv demo demo-check install clean
+.PHONY: help setup tools build panic-module test test-interop e2e differential bench fuzz lint advisories msrv demo demo-check demo-fleet demo-fleet-check install clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what build and tests need (as root or with sudo), and fetch the test CA
 	sh tests/support/setup.sh
@@ -90,6 +90,12 @@ demo: ## Two example sites with certificates of a CA on this machine, until Ctrl
 
 demo-check: ## The same, checked with openssl and curl, then ended
 	@sh conf/demo.sh --check
+
+demo-fleet: build ## Three httpds that share their certificates through an engine, one of them killed, until Ctrl-C; ENGINE=redis for the other
+	@sh conf/demo-fleet.sh
+
+demo-fleet-check: build ## The same on etcd and on Redis, checked with openssl and curl, then ended
+	@sh conf/demo-fleet.sh --check
 
 install: ## Put module, configuration and command where apxs says; DESTDIR, PREFIX, SBINDIR, DATADIR and UNITDIR are honoured
 	@MODULE="$(or $(MODULE),$(TARGET)/release/libmod_md.so)" A2MD="$(or $(A2MD),$(TARGET)/cli/release/a2md)" \

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Nodes to test with.
 
-use doubles::memory_engine::Handle;
 use doubles::{Memory, VirtualClock};
 use mod_md::crypto::cert::Chain;
 use mod_md::crypto::{CertInfo, CpuLimit, PrivateKey};
@@ -96,11 +95,9 @@ impl Lab {
             mds,
             path,
             store,
-            targets,
             member: Member::new(node.clone()),
             node,
             replicator,
-            handle,
             dir,
         }
     }
@@ -137,11 +134,9 @@ pub struct TestNode {
     pub mds: Vec<String>,
     pub path: PathBuf,
     pub store: WorkStore,
-    pub targets: Arc<[Managed]>,
     pub node: Arc<Node>,
     pub member: Member,
     pub replicator: Replicator,
-    pub handle: Arc<Handle>,
     pub dir: Arc<tempfile::TempDir>,
 }
 
@@ -181,10 +176,6 @@ impl TestNode {
 
     pub fn file(&self, path: &str) -> Option<String> {
         std::fs::read_to_string(self.path.join(path)).ok()
-    }
-
-    pub fn is_joined(&self) -> bool {
-        self.node.state().is_joined
     }
 }
 

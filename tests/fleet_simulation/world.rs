@@ -6,7 +6,7 @@ use doubles::fake_ca::{Endpoint, FakeCa, problem};
 use doubles::stage::{Rouser, StageClock};
 use doubles::{Counting, Memory, Stage};
 use mod_md::challenge::http01;
-use mod_md::crypto::{CertInfo, PrivateKey};
+use mod_md::crypto::{CertInfo, CpuLimit};
 use mod_md::fleet::local::stored::StoredLocal;
 use mod_md::fleet::member::Member;
 use mod_md::fleet::node::{Node, Setup};
@@ -157,8 +157,7 @@ impl World {
         let rousers = self.rousers.clone();
         let rouse = move || rousers.lock().unwrap().iter().for_each(Rouser::rouse);
         let engine = Arc::new(Counting::new(handle, Arc::new(rouse)));
-        let local =
-            StoredLocal::new(store.clone(), targets.clone(), 1, Arc::default(), PrivateKey::generate, None);
+        let local = StoredLocal::new(store.clone(), targets.clone(), 1, Arc::default(), CpuLimit::default());
         let of = |md: &Managed| NodeMd {
             name: md.md.name.clone(),
             domains: md.md.domains.clone(),
@@ -223,7 +222,7 @@ impl World {
                     }
                 }
             }
-            replicator.stop(None);
+            replicator.stop(false);
         };
         self.rousers.lock().unwrap().push(self.stage.spawn(&format!("replicator {index}"), replicate).1);
 
