@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What of a set in force is otherwise than this node would have ordered it (rule 4), for people: it is used all
-//! the same, as far as it can be. Pure; imports `view`.
+//! the same, as far as it can be. Pure; imports nothing of the fleet.
 
-use crate::fleet::view::KnownSet;
+use crate::managed::peers::SharedSet;
 use crate::model::{KeySpec, Md};
 
 /// Each as the end of "the set of the fleet ".
-pub fn differing(set: &KnownSet, md: &Md) -> Vec<String> {
-    let mut found: Vec<String> = md.keys().iter().filter_map(|key| key_differs(set, key)).collect();
-    if let Some((_, cert)) = set.certs.iter().find(|(_, cert)| cert.must_staple != md.must_staple) {
-        let has = if cert.must_staple { "is" } else { "is not" };
-        found.push(format!("{has} must-staple"));
+pub fn differing(set: &SharedSet, md: &Md) -> Vec<String> {
+    let keys: Vec<&KeySpec> = set.certs.iter().map(|cert| &cert.spec).collect();
+    let mut found: Vec<String> = md.keys().iter().filter_map(|key| key_differs(&keys, key)).collect();
+    if set.must_staple != md.must_staple {
+        found.push(format!("{} must-staple", if set.must_staple { "is" } else { "is not" }));
     }
     if !md.ca.urls.is_empty() && !md.ca.urls.contains(&set.ca) {
         found.push(format!("is of the CA {}", set.ca));
@@ -22,8 +22,8 @@ pub fn differing(set: &KnownSet, md: &Md) -> Vec<String> {
     found
 }
 
-fn key_differs(set: &KnownSet, key: &KeySpec) -> Option<String> {
-    let Some((spec, _)) = set.certs.iter().find(|(spec, _)| spec.same_type(key)) else {
+fn key_differs(keys: &[&KeySpec], key: &KeySpec) -> Option<String> {
+    let Some(spec) = keys.iter().find(|spec| spec.same_type(key)) else {
         return Some(format!("has no certificate for a key of {}", key.label()));
     };
     match (spec, key) {
@@ -34,12 +34,14 @@ fn key_differs(set: &KnownSet, key: &KeySpec) -> Option<String> {
     }
 }
 
-/// The warning of a set that differs from this node's configuration. `from`, `here`: names of nodes.
-pub fn warning(name: &str, differing: &[String], from: &str, here: &str) -> Option<String> {
+/// The warning of a set that differs from the settings of this node.
+pub fn warning(md: &Md, set: &SharedSet, generation: u64) -> Option<String> {
+    let differing = differing(set, md);
     (!differing.is_empty()).then(|| {
         format!(
-            "md[{name}]: the set of the fleet, which node {from} has ordered, {}, other than node {here} has it \
-             configured. It is used as far as possible; give this MD the same settings on all nodes.",
+            "md[{}]: the set of the fleet, generation {generation}, {}: the node that ordered it has other settings for \
+             this domain. It is used as far as possible; give the domain the same settings on all nodes.",
+            md.name,
             differing.join(", ")
         )
     })
@@ -48,29 +50,47 @@ pub fn warning(name: &str, differing: &[String], from: &str, here: &str) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::view::fixture::{cert, ec, remote};
-    use crate::managed::fixture::md;
+    use crate::crypto::PrivateKey;
+    use crate::crypto::fixture::Ca;
+    use crate::managed::fixture::{CA_URL, md};
+    use crate::managed::peers::SharedCert;
+
+    fn set(keys: &[KeySpec]) -> SharedSet {
+        let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        let chain = Ca::new("fleet").issue(&["a.test"], &key);
+        let cert = |spec: &KeySpec| SharedCert { spec: spec.clone(), key: key.clone(), chain: chain.clone() };
+        SharedSet {
+            ca: CA_URL.into(),
+            names: vec!["a.test".into()],
+            must_staple: false,
+            profile: None,
+            certs: keys.iter().map(cert).collect(),
+            renew_at: None,
+        }
+    }
 
     #[test]
     fn all_that_differs_is_told() {
-        let both = vec![(ec(), cert("0a", 1)), (KeySpec::Rsa(4096), cert("0b", 1))];
-        let set = remote(1, both, 1).value;
+        let ec = KeySpec::Ec("P-256".into());
+        let set = set(&[ec.clone(), KeySpec::Rsa(4096)]);
         let with = |keys: &[KeySpec]| Md { key_specs: keys.to_vec(), ..md(&["a.test"]) };
         let same = with(&[KeySpec::Rsa(4096), KeySpec::Ec("secp256r1".into())]);
         assert!(differing(&set, &same).is_empty());
-        assert!(differing(&set, &with(&[ec()])).is_empty(), "what it has in addition does not matter");
+        assert!(differing(&set, &with(&[ec.clone()])).is_empty(), "what it has in addition does not matter");
         let mut rsa = with(&[]);
         rsa.ca.urls = vec!["https://other.test/dir".into()];
-        let expected = ["has an RSA key of 4096 bits, not 2048", "is of the CA https://ca.test/dir"];
+        let expected = ["has an RSA key of 4096 bits, not 2048", &format!("is of the CA {CA_URL}")];
         assert_eq!(differing(&set, &rsa), expected);
-        let mut strict = with(&[ec(), KeySpec::Ec("P-384".into())]);
+        let mut strict = with(&[ec, KeySpec::Ec("P-384".into())]);
         (strict.must_staple, strict.profile) = (true, Some("short".into()));
-        let found = differing(&set, &strict);
         let expected =
             ["has no certificate for a key of P-384", "is not must-staple", "has the profile \"none\""];
-        assert_eq!(found, expected);
-        let text = warning("a.test", &found, "web1", "web2").unwrap();
-        assert!(text.contains("md[a.test]") && text.contains("web1") && text.contains("web2"), "{text}");
-        assert_eq!(warning("a.test", &[], "web1", "web2"), None);
+        assert_eq!(differing(&set, &strict), expected);
+        let text = warning(&strict, &set, 7).unwrap();
+        assert!(
+            text.contains("md[a.test]") && text.contains("generation 7") && text.contains("P-384"),
+            "{text}"
+        );
+        assert_eq!(warning(&same, &set, 7), None);
     }
 }

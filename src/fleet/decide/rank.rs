@@ -83,6 +83,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn of_two_different_sets_exactly_one_wins(a in (0..3_u64, 0..3_u32, 0..9_u8), b in (0..3_u64, 0..3_u32, 0..9_u8)) {
             let of = |(generation, age, leaf): (u64, u32, u8)| rank(generation, age, &leaf.to_string());

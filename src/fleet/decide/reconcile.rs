@@ -12,7 +12,6 @@ use crate::fleet::record::Set;
 use crate::fleet::view::{Item, KnownSet};
 use crate::managed::withdrawn::Withdrawn;
 use crate::time::Timestamp;
-use std::collections::BTreeSet;
 
 /// The set that the store has, or brings into use.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,17 +100,17 @@ pub fn reconcile(sides: &Sides<'_>, now: Timestamp) -> Verdict {
     Verdict::Bring
 }
 
-/// The generation of what the store has in use, where that is not the set `kept` of the fleet, by its generation
-/// and certificates: it came into use without the fleet. `None`: it is that set, or a part of it, or nothing is
-/// in use.
-pub fn generation_here<'c>(
-    kept: Option<(u64, &[CertInfo])>,
-    in_use: impl IntoIterator<Item = &'c CertInfo>,
-) -> Option<u64> {
-    let in_use: BTreeSet<&str> = in_use.into_iter().map(|cert| cert.fingerprint.as_str()).collect();
-    let (generation, certs) = kept.unwrap_or_default();
-    let known: BTreeSet<&str> = certs.iter().map(|cert| cert.fingerprint.as_str()).collect();
-    (!in_use.is_subset(&known)).then(|| generation.saturating_add(1))
+/// The generation of certificates that came into use without the fleet: one more than that of the set they
+/// replaced. `kept`: the set of the fleet that the store has; `withdrawn`: whether that is withdrawn. `None`:
+/// they are of that set, or older, because it was refused here.
+pub fn generation_here(kept: Option<&Stored>, withdrawn: bool, in_use: &[CertInfo]) -> Option<u64> {
+    let Some(kept) = kept else {
+        return (!in_use.is_empty()).then_some(1);
+    };
+    let is_kept = |cert: &CertInfo| kept.certs.iter().any(|known| known.fingerprint == cert.fingerprint);
+    let begin = in_use.iter().map(|cert| cert.not_before).max()?;
+    let has_followed = !in_use.iter().all(is_kept) && (withdrawn || begin > kept.rank.not_before);
+    has_followed.then(|| kept.rank.generation.saturating_add(1))
 }
 
 fn are_in_time<'c>(mut certs: impl Iterator<Item = &'c CertInfo>, now: Timestamp) -> bool {
@@ -230,13 +229,20 @@ mod tests {
 
     #[test]
     fn what_came_into_use_without_the_fleet_is_one_above_what_it_replaced() {
-        let (a, b, c) = (cert("0a", 3), cert("0b", 9), cert("0c", 9));
-        let both = [a.clone(), b.clone()];
-        assert_eq!(generation_here(None, [&a]), Some(1), "from before the fleet");
-        assert_eq!(generation_here(None, []), None);
-        assert_eq!(generation_here(Some((7, &both)), [&a, &b]), None);
-        assert_eq!(generation_here(Some((7, &both)), [&b]), None, "the part that is used here");
-        assert_eq!(generation_here(Some((7, &both)), [&c]), Some(8));
-        assert_eq!(generation_here(Some((7, &both)), [&a, &c]), Some(8));
+        let (old, a, b, new) = (cert("0d", 60), cert("0a", 9), cert("0b", 9), cert("0c", 3));
+        let kept = Stored::new(7, vec![a.clone(), b.clone()]);
+        let here = |withdrawn, in_use: &[&CertInfo]| {
+            let in_use: Vec<CertInfo> = in_use.iter().map(|cert| (*cert).clone()).collect();
+            generation_here(kept.as_ref(), withdrawn, &in_use)
+        };
+        assert_eq!(generation_here(None, false, std::slice::from_ref(&a)), Some(1), "from before the fleet");
+        assert_eq!(generation_here(None, false, &[]), None);
+        assert_eq!((here(false, &[]), here(true, &[])), (None, None));
+        assert_eq!(here(false, &[&a, &b]), None);
+        assert_eq!(here(false, &[&b]), None, "the part that is used here");
+        assert_eq!(here(false, &[&new]), Some(8), "a2md");
+        assert_eq!(here(false, &[&old]), None, "the set of the fleet was refused here");
+        assert_eq!(here(true, &[&old]), Some(8), "a rollback");
+        assert_eq!(here(true, &[&a, &b]), None, "revoked, and still in use");
     }
 }

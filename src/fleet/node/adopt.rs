@@ -4,6 +4,8 @@
 //! replace.
 
 use super::Node;
+use crate::crypto::CertInfo;
+use crate::fleet::decide::reconcile::{Stored, generation_here};
 use crate::fleet::record::Set;
 use crate::managed::peers::SharedSet;
 use crate::time::Timestamp;
@@ -18,12 +20,7 @@ impl Node {
     pub fn adopt(&self) {
         let (unshared, now) = (std::mem::take(&mut self.state().unshared), self.now());
         for (name, set) in unshared {
-            let known = self.setup.local.set(&name);
-            if known.as_ref().is_some_and(|known| !self.replaces(&name, &set, known, now)) {
-                continue;
-            }
-            let seen = self.state().highest(&name);
-            let generation = known.map_or(0, |known| known.generation).max(seen).saturating_add(1);
+            let Some(generation) = self.generation_here(&name, &set, now) else { continue };
             let set = Set { set, generation, published: now };
             match self.setup.local.keep_set(&name, &set) {
                 Ok(()) => self.state().has_set(&name, &set, now),
@@ -32,9 +29,10 @@ impl Node {
         }
     }
 
-    /// Whether a set in use came after that of the fleet.
-    fn replaces(&self, name: &str, set: &SharedSet, known: &Set, now: Timestamp) -> bool {
-        let begin = |set: &SharedSet| set.certs.iter().map(|cert| cert.chain.leaf().not_before()).max();
-        begin(set) > begin(&known.set) || self.state().is_withdrawn(known, name, now)
+    fn generation_here(&self, name: &str, set: &SharedSet, now: Timestamp) -> Option<u64> {
+        let known = self.setup.local.set(name);
+        let is_withdrawn = known.as_ref().is_some_and(|known| self.state().is_withdrawn(known, name, now));
+        let in_use: Vec<CertInfo> = set.certs.iter().map(|cert| CertInfo::from_chain(&cert.chain)).collect();
+        generation_here(known.as_ref().and_then(Stored::of).as_ref(), is_withdrawn, &in_use)
     }
 }

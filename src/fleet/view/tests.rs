@@ -139,6 +139,8 @@ fn play(view: &mut View, change: (u8, Option<u8>), at: u64) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_view_that_lists_anywhere_and_hears_things_again_ends_like_the_engine(
         history in history(),
