@@ -108,7 +108,9 @@ impl Engine for Counting {
         let first = transaction.then.first().map_or("", Write::key);
         self.count("commit", first, sent + written.sum::<usize>(), 8);
         let answer = self.engine.commit(transaction);
-        (self.written)();
+        if matches!(answer, Ok(Committed::Done(_)) | Err(Error::Timeout)) {
+            (self.written)();
+        }
         answer
     }
 

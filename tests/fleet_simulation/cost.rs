@@ -4,6 +4,7 @@
 use crate::load::storm;
 use crate::world::World;
 use doubles::counting_engine::{Count, Counts};
+use doubles::memory_engine::Faults;
 use std::time::Duration;
 
 const IDLE: Duration = Duration::from_secs(600);
@@ -100,4 +101,32 @@ fn an_idle_fleet_asks_less_than_once_a_second_and_node() {
     let [renewal, idle] = measure(5, 3, true);
     assert!(idle[0] < 5.0, "{idle:?} a second, of five nodes");
     assert!(renewal[0] < 60.0, "{renewal:?} for one renewal with five nodes");
+}
+
+/// What goes wrong is tried again, at a measured pace.
+#[test]
+fn an_engine_in_trouble_is_asked_no_more_than_one_that_works() {
+    let troubles: [fn(&mut Faults); 6] = [
+        |faults| faults.is_full = true,
+        |faults| faults.is_read_only = true,
+        |faults| faults.is_denied = true,
+        |faults| faults.is_garbled = true,
+        |faults| faults.values_garbled = true,
+        |faults| faults.is_away = true,
+    ];
+    let world = storm(3, 2);
+    for trouble in troubles {
+        world.memory.faults(trouble);
+        // Something is due all the same.
+        world.stage.leap(Duration::from_secs(60));
+        world.pass(IDLE / 60);
+        counts(&world);
+        world.pass(IDLE / 5);
+        let asked = requests(&counts(&world)).requests as f64 / (IDLE / 5).as_secs_f64();
+        assert!(asked < 3.0 * 3.0, "{asked} a second, of three nodes: {:?}", world.memory.faults_now());
+        world.memory.faults(|faults| *faults = Faults::default());
+        world.pass(IDLE / 10);
+    }
+    assert_eq!(world.orders(), 2);
+    world.end();
 }

@@ -3,10 +3,12 @@
 //! or answers anything else for that.
 
 use crate::load::storm;
-use crate::world::{SECOND, World};
+use crate::world::{SECOND, SimNode, World};
+use mod_md::crypto::PrivateKey;
 use mod_md::fleet::engine::{Condition, Engine, Entry, Revision, Transaction, Write};
 use mod_md::managed::peers::{Need, Peers, SharedJob};
 use mod_md::managed::saved_order::SavedOrder;
+use mod_md::model::KeySpec;
 use mod_md::time::DAY;
 use std::time::Duration;
 
@@ -41,6 +43,15 @@ fn renewed(nodes: usize, mds: usize) -> World {
     world
 }
 
+/// What each node reads in the engine of the first MD: the generation of its set.
+fn generations(world: &World) -> Vec<Option<u64>> {
+    let of = |node: &SimNode| {
+        let state = node.node.state();
+        state.view.set("d0.test").map(|set| set.value.generation)
+    };
+    world.nodes.iter().map(of).collect()
+}
+
 /// Nothing changes for half an hour: what is served, and what the CA was asked for.
 fn assert_steady(world: &World, before: &[String], orders: usize) {
     world.pass(MINUTE * 30);
@@ -63,6 +74,7 @@ fn values_that_do_not_open_change_nothing_and_are_replaced() {
         write(&world, &entry.key, &bit);
     }
     assert_steady(&world, &before, 2);
+    assert_eq!(generations(&world), [Some(1); 3], "replaced");
     world.end();
 }
 
@@ -81,11 +93,23 @@ fn values_of_other_keys_change_nothing() {
 fn an_old_set_that_is_shown_again_is_not_taken() {
     let world = storm(3, 1);
     let old = sets(&world);
+    // The old one is valid for longer: its generation alone tells.
+    world.ca.rules(|rules| rules.lifetime = DAY * 15);
     world.stage.leap(DAY * 65);
     world.wait_served(6, MINUTE * 10);
     let before = leaves(&world);
+    assert_eq!(generations(&world), [Some(2); 3]);
+    // Nobody can put the new one back.
+    let set_full =
+        |is_full| world.nodes.iter().for_each(|node| node.handle.faults(|faults| faults.is_full = is_full));
+    set_full(true);
+    write(&world, &old[0].key, &old[0].value);
+    world.pass(SECOND * 30);
+    assert_eq!((leaves(&world), generations(&world)), (before.clone(), vec![Some(1); 3]));
+    set_full(false);
     write(&world, &old[0].key, &old[0].value);
     assert_steady(&world, &before, 2);
+    assert_eq!(generations(&world), [Some(2); 3], "published again");
     world.end();
 }
 
@@ -98,6 +122,7 @@ fn a_history_that_goes_back_takes_no_set_back() {
     let before = leaves(&world);
     world.memory.go_back(old);
     assert_steady(&world, &before, 2);
+    assert_eq!(generations(&world), [Some(2); 3], "published again");
     world.memory.go_back(Revision(world.memory.revision().0 - 1));
     assert_steady(&world, &before, 2);
     world.end();
@@ -109,7 +134,7 @@ fn an_engine_that_lost_everything_gets_it_back_from_the_nodes() {
     let before = leaves(&world);
     world.memory.wipe();
     assert_steady(&world, &before, 4);
-    assert_eq!(sets(&world).len(), 2, "published again");
+    assert_eq!((sets(&world).len(), generations(&world)), (2, vec![Some(2); 3]), "published again");
     world.end();
 }
 
@@ -124,13 +149,10 @@ fn an_order_at_a_foreign_url_is_never_asked_for() {
     let turn = world.stage.wait(SECOND * 5, || liar.begin("a.test", &bare).ok()).unwrap();
     let ca = world.ca.directory_url();
     let order = Some(SavedOrder::new("https://evil.test/order/1", "P-256", None));
-    let job = SharedJob {
-        ca,
-        names: vec!["a.test".into()],
-        order,
-        step: "finalize".into(),
-        ..SharedJob::default()
-    };
+    let spec = KeySpec::Ec("P-256".into());
+    let keys = vec![(spec.clone(), PrivateKey::generate(&spec).unwrap())];
+    let names = vec!["a.test".into()];
+    let job = SharedJob { ca, names, order, keys, step: "finalize".into(), ..SharedJob::default() };
     turn.save(&job).unwrap();
     let mds = vec![world.md("a.test")];
     world.add(mds);

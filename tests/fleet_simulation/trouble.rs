@@ -32,6 +32,21 @@ fn ten_nodes_try_a_ca_that_fails_as_often_as_one() {
     assert_eq!(tries(10), alone);
 }
 
+/// The CA may be sent to any node, that which learns last of the answer included.
+#[test]
+fn before_the_ca_looks_a_slow_node_is_waited_for() {
+    let mut world = World::new();
+    world.first_look = SECOND * 10;
+    for _ in 0..3 {
+        world.add(vec![world.md("a.test")]);
+    }
+    world.pass(SECOND * 5);
+    world.nodes[2].handle.faults(|faults| faults.slow = Duration::from_millis(800));
+    world.wait_served(3, MINUTE);
+    assert_eq!((world.orders(), world.ca.count(Endpoint::Challenge)), (1, 1));
+    world.end();
+}
+
 /// The engine is away from the tenth day of certificates of ninety on.
 #[test]
 fn seven_nodes_alone_renew_once_each_in_the_last_twentieth_ten_minutes_apart() {

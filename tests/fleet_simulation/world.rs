@@ -3,6 +3,7 @@
 //! others have got. Time is that of a [`Stage`].
 
 use doubles::fake_ca::{Endpoint, FakeCa, problem};
+use doubles::memory_engine::Handle;
 use doubles::stage::{Rouser, StageClock};
 use doubles::{Counting, Memory, Stage};
 use mod_md::challenge::http01;
@@ -61,6 +62,8 @@ pub struct World {
     /// The folders of challenges that the CA may be sent to.
     folders: Arc<Mutex<Vec<PathBuf>>>,
     rousers: Arc<Mutex<Vec<Rouser>>>,
+    /// How long after its start a node first looks at its MDs.
+    pub first_look: Duration,
     /// URLs that nodes have sent requests to.
     pub asked: Arc<Mutex<Vec<String>>>,
 }
@@ -69,6 +72,8 @@ pub struct SimNode {
     pub targets: Arc<[Managed]>,
     pub node: Arc<Node>,
     pub engine: Arc<Counting>,
+    /// For what goes wrong for this node alone.
+    pub handle: Arc<Handle>,
     pub context: Arc<Context>,
     pub member: Arc<Member>,
     pub stop: StopFlag,
@@ -101,8 +106,8 @@ impl World {
                 Ok(())
             });
         });
-        let (nodes, served, rousers, asked) = Default::default();
-        World { stage, memory, ca, nodes, served, folders, rousers, asked }
+        let (nodes, served, rousers, first_look, asked) = Default::default();
+        World { stage, memory, ca, nodes, served, folders, rousers, first_look, asked }
     }
 
     pub fn orders(&self) -> usize {
@@ -156,7 +161,7 @@ impl World {
         let handle = self.memory.handle_until("p", stop.clone());
         let rousers = self.rousers.clone();
         let rouse = move || rousers.lock().unwrap().iter().for_each(Rouser::rouse);
-        let engine = Arc::new(Counting::new(handle, Arc::new(rouse)));
+        let engine = Arc::new(Counting::new(handle.clone(), Arc::new(rouse)));
         let local = StoredLocal::new(store.clone(), targets.clone(), 1, Arc::default(), CpuLimit::default());
         let of = |md: &Managed| NodeMd {
             name: md.md.name.clone(),
@@ -186,11 +191,12 @@ impl World {
         let context = Context::new(targets.clone(), store, settings(), cas, clock, || 0.5)
             .with_peers(member.clone())
             .with_live_activation(Arc::new(workers), Duration::ZERO);
-        let looks = Arc::new(Looks::new(targets.len(), self.stage.now()));
+        let looks = Arc::new(Looks::new(targets.len(), self.stage.now().plus(self.first_look)));
         self.nodes.push(SimNode {
             targets,
             node,
             engine,
+            handle,
             context: Arc::new(context),
             member,
             stop,

@@ -61,6 +61,11 @@ impl Memory {
         change(&mut self.faults.lock().unwrap());
     }
 
+    /// What goes wrong for all nodes.
+    pub fn faults_now(&self) -> Faults {
+        self.faults.lock().unwrap().clone()
+    }
+
     /// The end of a lease is no event of a watch any more, as with Redis.
     pub fn leave_ends_untold(&self) {
         self.ends_are_untold.store(true, Ordering::SeqCst);
