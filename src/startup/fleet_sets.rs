@@ -164,7 +164,11 @@ mod tests {
         lab.store.worker().write_fleet_set("a.test", b"garbage").unwrap();
         age(&lab, Duration::from_secs(3600));
         assert_eq!(unshared(&lab.store, std::slice::from_ref(&managed)).len(), 1);
+        // Where it is renewed by hand, it is the fleet's all the same.
         managed.watched = false;
+        assert_eq!(unshared(&lab.store, std::slice::from_ref(&managed)).len(), 1);
+        // Certificates of the admin's are not.
+        managed.md.ca.urls.clear();
         assert!(unshared(&lab.store, std::slice::from_ref(&managed)).is_empty());
         let md = md(&["b.test"]);
         let bare = Managed { md, certs: Certs::default(), watched: true, ..Managed::default() };
