@@ -103,8 +103,8 @@ before=$(served 127.0.0.2 two.example.test)
 set -- $servers
 say ""
 say "$program: the httpd at 127.0.0.1 is killed, and two.example.test is to be renewed"
-kill -9 "$1"
-"$a2md" -d "$demo/node2/md" renew two.example.test >>"$demo/renew.log" 2>&1 || { say "$program: a2md renew ended with $?"; exit 1; }
+kill -s KILL -- "-$1"
+"$a2md" -d "$demo/node2/md" renew --force two.example.test >>"$demo/renew.log" 2>&1 || { say "$program: a2md renew ended with $?"; exit 1; }
 renewed() { now=$(served 127.0.0.2 two.example.test); [ -n "$now" ] && [ "$now" != "$before" ]; }
 wait_for "a new certificate at 127.0.0.2" renewed
 wait_for "the same at 127.0.0.3" same two.example.test 127.0.0.2 127.0.0.3

@@ -34,7 +34,9 @@ clean_up() {
     # Back to where it began: an exit may come from within a redirected command.
     exec >&3
     if [ "$status" != 0 ]; then
-        XX
+        for log in "$demo"/*.log "$demo"/*/*.log; do
+            [ ! -s "$log" ] || { say "--- the end of ${log#"$demo"/}"; tail -n 20 "$log"; }
+        done
     fi
     rm -rf "$demo"
     exit "$status"
@@ -62,13 +64,13 @@ choose_port() {
     taken="$taken $port"
 }
 
-# wait_for WHAT COMMAND…: tries for a minute.
+# wait_for WHAT COMMAND…: tries for two minutes.
 wait_for() {
     what=$1; shift
     tries=0
     until "$@" >/dev/null 2>&1; do
         tries=$((tries + 1))
-        [ "$tries" -lt 300 ] || { say "$program: not within a minute: $what"; exit 1; }
+        [ "$tries" -lt 600 ] || { say "$program: not within two minutes: $what"; exit 1; }
         sleep 0.2
     done
 }
