@@ -2,7 +2,7 @@
 //! Threads on virtual time, of which one runs at a time: the next is the one that sleeps the shortest. So ten
 //! nodes with several threads each do the same in each run, and a day of them passes in seconds.
 //!
-//! A thread that keeps a lock while it sleeps, and another that waits for that lock, end the test after a minute.
+//! A thread that keeps a lock while it sleeps, and another that waits for that lock, end the test after two minutes.
 
 use mod_md::time::{Clock, StopFlag, Stopped, Timestamp};
 use std::cell::RefCell;
@@ -34,7 +34,7 @@ impl Actor {
 
     fn take_turn(&self) {
         let has_turn = self.has_turn.lock().unwrap();
-        let waited = self.turned.wait_timeout_while(has_turn, PATIENCE * 10, |has_turn| !*has_turn);
+        let waited = self.turned.wait_timeout_while(has_turn, PATIENCE * 2, |has_turn| !*has_turn);
         let (mut has_turn, timeout) = waited.unwrap();
         assert!(!timeout.timed_out(), "{} was never given its turn: another waits for a lock", self.name);
         *has_turn = false;

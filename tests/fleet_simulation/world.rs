@@ -74,7 +74,9 @@ pub struct SimNode {
     pub engine: Arc<Counting>,
     /// For what goes wrong for this node alone.
     pub handle: Arc<Handle>,
-    pub context: Arc<Context>,
+    /// Of the two threads that look. With one for both, one would wait for the lock of a CA that the other has while
+    /// it sleeps.
+    contexts: [Arc<Context>; 2],
     pub member: Arc<Member>,
     pub stop: StopFlag,
     looks: Arc<Looks>,
@@ -179,37 +181,32 @@ impl World {
             mds: targets.iter().map(of).collect(),
         }));
         let member = Arc::new(Member::new(node.clone()));
-        let transport =
-            Arc::new(Slow { ca: self.ca.clone(), clock: clock.clone(), asked: self.asked.clone() });
-        let cas = CaPool::new(Box::new(move |_| Ok(transport.clone() as Arc<dyn Transport>)));
-        let workers = Serving {
-            stage: self.stage.clone(),
-            targets: targets.clone(),
-            node: index,
-            served: self.served.clone(),
+        let context = || {
+            let (ca, clock, asked) = (self.ca.clone(), clock.clone(), self.asked.clone());
+            let transport = Arc::new(Slow { ca, clock: clock.clone(), asked });
+            let cas = CaPool::new(Box::new(move |_| Ok(transport.clone() as Arc<dyn Transport>)));
+            let workers = Serving {
+                stage: self.stage.clone(),
+                targets: targets.clone(),
+                node: index,
+                served: self.served.clone(),
+            };
+            let context = Context::new(targets.clone(), store.clone(), settings(), cas, clock, || 0.5)
+                .with_peers(member.clone())
+                .with_live_activation(Arc::new(workers), Duration::ZERO);
+            Arc::new(context)
         };
-        let context = Context::new(targets.clone(), store, settings(), cas, clock, || 0.5)
-            .with_peers(member.clone())
-            .with_live_activation(Arc::new(workers), Duration::ZERO);
+        let contexts = [context(), context()];
         let looks = Arc::new(Looks::new(targets.len(), self.stage.now().plus(self.first_look)));
-        self.nodes.push(SimNode {
-            targets,
-            node,
-            engine,
-            handle,
-            context: Arc::new(context),
-            member,
-            stop,
-            looks,
-            _dir: dir,
-        });
+        self.nodes.push(SimNode { targets, node, engine, handle, contexts, member, stop, looks, _dir: dir });
         self.start(index);
         &self.nodes[index]
     }
 
     /// Starts the threads of a node.
     fn start(&self, index: usize) {
-        let SimNode { node, engine, context, member, stop, looks, .. } = &self.nodes[index];
+        let SimNode { node, engine, contexts: [renewing, context], member, stop, looks, .. } =
+            &self.nodes[index];
         let mut replicator = Replicator::new(node.clone(), Box::new(Inline::new(engine.clone())));
         let (stage, known, flag, work) = (self.stage.clone(), node.clone(), stop.clone(), looks.clone());
         let replicate = move || {
@@ -233,7 +230,7 @@ impl World {
         self.rousers.lock().unwrap().push(self.stage.spawn(&format!("replicator {index}"), replicate).1);
 
         let (stage, flag, work, renewing) =
-            (self.stage.clone(), stop.clone(), looks.clone(), context.clone());
+            (self.stage.clone(), stop.clone(), looks.clone(), renewing.clone());
         let renew = move || {
             while !flag.is_raised() {
                 match work.take_due(stage.now()) {
