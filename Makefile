@@ -17,7 +17,7 @@ endif
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= ocsp_response ocsp_answer dns_answer dns_request dns_question resp_answer
 
-.PHONY: help setup tools build panic-module test test-interop e2e differential bench fuzz lint advisories msrv demo demo-check demo-fleet demo-fleet-check install clean
+.PHONY: help setup tools build panic-module test test-interop test-fleet e2e differential bench fuzz lint advisories msrv demo demo-check demo-fleet demo-fleet-check install clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test: setup build panic-module ## Run all tests: units, use cases, and end to en
 test-interop: setup build ## Get certificates from CAs that others have written, which it installs below target/lab, and through nginx
 	sh tests/interop/setup.sh
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --test interop -- --ignored --test-threads=$(E2E_THREADS)
+
+test-fleet: setup build ## Several httpds that share certificates, on a real etcd and a real Redis
+	LAB_REQUIRED=1 $(CARGO) test --no-default-features --features cli --test fleet -- --test-threads=$(E2E_THREADS)
 
 e2e: ## Run only the end-to-end tests; MODULE=/path/mod_md.so runs them with that module
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --test e2e -- --test-threads=$(E2E_THREADS)

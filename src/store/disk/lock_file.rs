@@ -61,11 +61,15 @@ impl Folder {
     pub fn open_shared_lock(&self, name: &str, access: Access) -> Result<File, Error> {
         let path = self.path.join(name);
         let failed = |e: io::Error| Error::io("locking", &path, e);
-        if let Ok(file) = self.open_lock(name)
-            && self.stranger(&file.metadata().map_err(failed)?)?.is_none()
-        {
-            grant(&file, access).map_err(failed)?;
-            return Ok(file);
+        while let Ok(file) = self.open_lock(name) {
+            if self.stranger(&file.metadata().map_err(failed)?)?.is_none() {
+                grant(&file, access).map_err(failed)?;
+                return Ok(file);
+            }
+            // One that its holder has just removed is no stranger's: what stands there now is another's lock.
+            if self.holds(name, &file) {
+                break;
+            }
         }
         self.remove(name)?;
         let file = self.open_lock(name)?;
