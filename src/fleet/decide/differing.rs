@@ -76,7 +76,10 @@ mod tests {
         let with = |keys: &[KeySpec]| Md { key_specs: keys.to_vec(), ..md(&["a.test"]) };
         let same = with(&[KeySpec::Rsa(4096), KeySpec::Ec("secp256r1".into())]);
         assert!(differing(&set, &same).is_empty());
-        assert!(differing(&set, &with(&[ec.clone()])).is_empty(), "what it has in addition does not matter");
+        assert!(
+            differing(&set, &with(std::slice::from_ref(&ec))).is_empty(),
+            "what it has in addition does not matter"
+        );
         let mut rsa = with(&[]);
         rsa.ca.urls = vec!["https://other.test/dir".into()];
         let expected = ["has an RSA key of 4096 bits, not 2048", &format!("is of the CA {CA_URL}")];
