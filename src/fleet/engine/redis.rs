@@ -18,10 +18,11 @@ use super::{
 use crate::fleet::access::Access;
 use crate::http::connection::Dialer;
 use crate::sync;
+use crate::time::StopFlag;
 use client::{Client, History, LIMIT};
 use script::{Answer, COMMIT, Code, GET, GRANT, KEEP_ALIVE, Keys, LIST, Mark, REVOKE};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Bytes of values after which a page ends.
@@ -29,34 +30,40 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 pub struct Redis {
     client: Arc<Client>,
+    /// For the last call of a process, which comes after the stop.
+    farewell: Client,
     scheme: &'static str,
 }
 
 impl Redis {
     /// Does not connect.
     pub fn new(access: &Access) -> Result<Redis, Error> {
-        let stop = access.stop.clone();
-        let client_pem = access.client_pem.as_ref().map(|(chain, key)| (chain.as_slice(), key.as_slice()));
-        let dialer = match access.is_tls {
-            true => Dialer::tls(access.ca_pem.as_deref(), client_pem, stop)
-                .map_err(|error| Error::Invalid(error.to_string()))?,
-            false => Dialer::plain(stop),
-        };
-        if access.servers.is_empty() {
-            return Err(Error::Invalid("the engine has no server".into()));
-        }
-        let client = Client {
-            dialer,
-            servers: access.servers.clone(),
-            user: access.user.clone(),
-            keys: Keys::new(&access.prefix),
-            current: AtomicUsize::new(0),
-            idle: Default::default(),
-            history: Default::default(),
-        };
+        let farewell = client(access, StopFlag::default())?;
+        let client = Arc::new(client(access, access.stop.clone())?);
         let scheme = if access.is_tls { "rediss" } else { "redis" };
-        Ok(Redis { client: Arc::new(client), scheme })
+        Ok(Redis { client, farewell, scheme })
     }
+}
+
+fn client(access: &Access, stop: StopFlag) -> Result<Client, Error> {
+    let client_pem = access.client_pem.as_ref().map(|(chain, key)| (chain.as_slice(), key.as_slice()));
+    let dialer = match access.is_tls {
+        true => Dialer::tls(access.ca_pem.as_deref(), client_pem, stop)
+            .map_err(|error| Error::Invalid(error.to_string()))?,
+        false => Dialer::plain(stop),
+    };
+    if access.servers.is_empty() {
+        return Err(Error::Invalid("the engine has no server".into()));
+    }
+    Ok(Client {
+        dialer,
+        servers: access.servers.clone(),
+        user: access.user.clone(),
+        keys: Keys::new(&access.prefix),
+        current: AtomicUsize::new(0),
+        idle: Default::default(),
+        history: Default::default(),
+    })
 }
 
 impl Engine for Redis {
@@ -74,7 +81,9 @@ impl Engine for Redis {
     }
 
     fn revoke(&self, lease: LeaseId, within: Duration) -> Result<(), Error> {
-        self.client.run_from(None, &REVOKE, &[lease.0.to_string().as_bytes()], within.min(LIMIT))?;
+        // It begins at the server in use.
+        self.farewell.current.store(self.client.current.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.farewell.run_from(None, &REVOKE, &[lease.0.to_string().as_bytes()], within.min(LIMIT))?;
         Ok(())
     }
 
