@@ -46,7 +46,7 @@ struct Plan {
     now: Timestamp,
     count: u64,
     sleeping: BTreeMap<(Timestamp, u64), Arc<Actor>>,
-    /// Where the actors sleep, by number.
+    /// Where those sleep who can be roused, by number.
     places: HashMap<u64, (Timestamp, u64)>,
     /// Who is not to sleep the next time, because something has happened.
     roused: Vec<u64>,
@@ -55,19 +55,22 @@ struct Plan {
 }
 
 impl Plan {
-    fn sleep(&mut self, actor: Arc<Actor>, until: Timestamp) {
+    fn sleep(&mut self, actor: Arc<Actor>, until: Timestamp, can_be_roused: bool) {
         self.count += 1;
         let place = (until, self.count);
-        self.places.insert(actor.number, place);
+        if can_be_roused {
+            self.places.insert(actor.number, place);
+        }
         self.sleeping.insert(place, actor);
     }
 
     fn rouse(&mut self, number: u64) {
         match self.places.get(&number).and_then(|place| self.sleeping.remove(place)) {
             Some(actor) => {
-                let now = self.now;
-                self.sleep(actor, now);
+                self.places.remove(&number);
+                self.sleep(actor, self.now, false);
             }
+            None if self.roused.contains(&number) => {}
             None => self.roused.push(number),
         }
     }
@@ -127,7 +130,7 @@ impl Stage {
             let mut plan = self.0.lock().unwrap();
             let now = plan.now;
             plan.alive += 1;
-            plan.sleep(actor.clone(), now);
+            plan.sleep(actor.clone(), now, false);
         }
         let stage = self.clone();
         let thread = thread::Builder::new().name(name.into()).spawn(move || {
@@ -146,15 +149,21 @@ impl Stage {
 
     /// Until so much time has passed, or the thread is roused.
     pub fn sleep(&self, time: Duration) {
+        self.pause(time, true);
+    }
+
+    /// `can_be_roused`: by what has happened before as well, if no sleep ended by it.
+    fn pause(&self, time: Duration, can_be_roused: bool) {
         let actor = OWN.with(|own| own.borrow().clone()).expect("only who is on the stage sleeps");
         {
             let mut plan = self.0.lock().unwrap();
-            let is_roused = plan.roused.iter().position(|number| *number == actor.number);
-            if let Some(index) = is_roused {
+            let roused = plan.roused.iter().position(|number| can_be_roused && *number == actor.number);
+            let time = roused.map_or(time, |index| {
                 plan.roused.swap_remove(index);
-            }
-            let until = if is_roused.is_some() { plan.now } else { plan.now.plus(time) };
-            plan.sleep(actor.clone(), until);
+                Duration::ZERO
+            });
+            let until = plan.now.plus(time);
+            plan.sleep(actor.clone(), until, can_be_roused);
             plan.turn();
         }
         actor.take_turn();
@@ -207,16 +216,11 @@ impl Clock for StageClock {
     }
 
     fn sleep(&self, d: Duration) -> Result<(), Stopped> {
-        let end = self.stage.now().plus(d);
-        // One that is roused sleeps on.
-        while !self.is_stopped() {
-            let left = end.since(self.stage.now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            self.stage.sleep(left);
+        if self.is_stopped() {
+            return Err(Stopped);
         }
-        Err(Stopped)
+        self.stage.pause(d, false);
+        if self.is_stopped() { Err(Stopped) } else { Ok(()) }
     }
 
     fn is_stopped(&self) -> bool {

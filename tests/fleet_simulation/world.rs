@@ -30,6 +30,7 @@ use mod_md::renew::worker::check;
 use mod_md::renew::worker::next::Next;
 use mod_md::store::StartStore;
 use mod_md::time::{Clock, StopFlag, Timestamp};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -246,19 +247,27 @@ impl World {
         let (context, member, known) = (context.clone(), member.clone(), node.clone());
         let clock = self.stage.clock(stop);
         let bring_in = move || {
+            let mut news: BTreeSet<usize> = BTreeSet::new();
             while !flag.is_raised() {
-                for name in member.take_news() {
-                    let Some(index) = context.targets.iter().position(|target| target.md.name == name) else {
-                        continue;
-                    };
-                    let is_pending = known.state().pending.contains_key(&name);
-                    if is_pending && work.take(index) {
-                        work.done(index, check::run(&context, index));
-                    } else {
-                        work.hasten(index, stage.now());
+                let index_of =
+                    |name: String| context.targets.iter().position(|target| target.md.name == name);
+                news.extend(member.take_news().into_iter().filter_map(index_of));
+                // One that is looked at is tried again by the next beat.
+                news.retain(|index| {
+                    let is_pending = known.state().pending.contains_key(&context.targets[*index].md.name);
+                    if !is_pending {
+                        work.hasten(*index, stage.now());
+                        return false;
                     }
+                    let is_taken = work.take(*index);
+                    if is_taken {
+                        work.done(*index, check::run(&context, *index));
+                    }
+                    !is_taken
+                });
+                if news.is_empty() {
+                    stage.sleep(IDLE);
                 }
-                stage.sleep(IDLE);
                 // News came: the next beat sees them.
                 let _ = clock.sleep(BEAT);
             }
