@@ -169,8 +169,12 @@ fn take_over(
     for (spec, key) in &job.keys {
         staging.save_key(spec, key)?;
     }
-    if let Some(order) = &job.order {
-        staging.save_order(order)?;
+    if let Some(mut order) = job.order.clone() {
+        // The other node may have died before the CA got its request: this one's begins the wait anew.
+        if order.is_validated() {
+            order.issue(renewal.now());
+        }
+        staging.save_order(&order)?;
     }
     Ok(())
 }
