@@ -68,6 +68,10 @@ impl Engine for Counting {
         self.engine.name()
     }
 
+    fn tells_ends(&self) -> bool {
+        self.engine.tells_ends()
+    }
+
     fn grant(&self, lease: LeaseId, ttl: Duration) -> Result<Alive, Error> {
         self.count("grant", "", 8, 8);
         self.engine.grant(lease, ttl)

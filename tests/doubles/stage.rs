@@ -8,6 +8,7 @@ use mod_md::time::{Clock, StopFlag, Stopped, Timestamp};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -24,6 +25,7 @@ struct Actor {
     number: u64,
     has_turn: Mutex<bool>,
     turned: Condvar,
+    is_frozen: AtomicBool,
 }
 
 impl Actor {
@@ -36,6 +38,9 @@ impl Actor {
         let has_turn = self.has_turn.lock().unwrap();
         let waited = self.turned.wait_timeout_while(has_turn, PATIENCE * 2, |has_turn| !*has_turn);
         let (mut has_turn, timeout) = waited.unwrap();
+        while self.is_frozen.load(Ordering::SeqCst) {
+            thread::park();
+        }
         assert!(!timeout.timed_out(), "{} was never given its turn: another waits for a lock", self.name);
         *has_turn = false;
     }
@@ -114,8 +119,8 @@ impl Stage {
     fn actor(&self, name: &str) -> Arc<Actor> {
         let mut plan = self.0.lock().unwrap();
         plan.count += 1;
-        let (has_turn, turned) = Default::default();
-        Arc::new(Actor { name: name.into(), number: plan.count, has_turn, turned })
+        let (has_turn, turned, is_frozen) = Default::default();
+        Arc::new(Actor { name: name.into(), number: plan.count, has_turn, turned, is_frozen })
     }
 
     pub fn now(&self) -> Timestamp {
@@ -183,6 +188,20 @@ impl Stage {
             }
             self.sleep(Duration::from_millis(50));
         }
+    }
+
+    /// The threads of these names never have a turn again, as after `kill -9`: nothing of them is dropped.
+    pub fn freeze(&self, is_frozen: impl Fn(&str) -> bool) {
+        let mut plan = self.0.lock().unwrap();
+        let before = plan.sleeping.len();
+        plan.sleeping.retain(|_, actor| {
+            let is_frozen = is_frozen(&actor.name);
+            actor.is_frozen.store(is_frozen, Ordering::SeqCst);
+            !is_frozen
+        });
+        plan.alive -= before - plan.sleeping.len();
+        let asleep: Vec<u64> = plan.sleeping.values().map(|actor| actor.number).collect();
+        plan.places.retain(|number, _| asleep.contains(number));
     }
 
     /// So much time passes in which nobody does anything, as while a machine is suspended.

@@ -160,7 +160,7 @@ fn an_order_at_a_foreign_url_is_never_asked_for() {
     drop(turn);
     world.wait_served(2, MINUTE * 5);
     let asked = world.asked.lock().unwrap().clone();
-    assert!(asked.iter().all(|url| url.starts_with("https://ca.test/")), "{asked:?}");
+    assert!(asked.iter().all(|(_, url)| url.starts_with("https://ca.test/")), "{asked:?}");
     assert!(!asked.is_empty());
     world.end();
 }

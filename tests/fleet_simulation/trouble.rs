@@ -47,6 +47,45 @@ fn before_the_ca_looks_a_slow_node_is_waited_for() {
     world.end();
 }
 
+/// The node that makes the request of this number to the CA dies while it is under way. False: there is none.
+fn kill_at(request: usize, ends_are_untold: bool) -> bool {
+    let mut world = World::new();
+    if ends_are_untold {
+        world.memory.leave_ends_untold();
+    }
+    for _ in 0..3 {
+        world.add(vec![world.md("a.test")]);
+    }
+    // The CA looks at once: later, the answers have gone with the lease of the dead node.
+    world.ca.rules(|rules| rules.validation_polls = 0);
+    let asked = world.asked.clone();
+    let dying = world.stage.wait(MINUTE, || asked.lock().unwrap().get(request).map(|(node, _)| *node));
+    if let Some(node) = dying {
+        let (before, url) = (world.served().len(), asked.lock().unwrap()[request].1.clone());
+        world.kill(node);
+        let begin = world.stage.now();
+        let others = (0..3).filter(|other| *other != node);
+        let serve = || others.clone().all(|other| world.leaf(other, 0).is_some()).then_some(());
+        assert!(
+            world.stage.wait(MINUTE, serve).is_some(),
+            "{before} served before {url}, then none in {:?}",
+            world.stage.now().since(begin)
+        );
+        assert_eq!((world.orders(), world.ca.account_count()), (1, 1), "killed at request {request}: {url}");
+    }
+    world.end();
+    dying.is_some()
+}
+
+/// Within two lease times, with the account and the order that the dead one has made.
+#[test]
+fn whenever_the_renewing_node_dies_another_finishes_its_order() {
+    for ends_are_untold in [false, true] {
+        let last = (0..40).find(|request| !kill_at(*request, ends_are_untold));
+        assert!(last.is_some_and(|last| last > 8), "{last:?}");
+    }
+}
+
 /// The engine is away from the tenth day of certificates of ninety on.
 #[test]
 fn seven_nodes_alone_renew_once_each_in_the_last_twentieth_ten_minutes_apart() {

@@ -65,8 +65,8 @@ pub struct World {
     rousers: Arc<Mutex<Vec<Rouser>>>,
     /// How long after its start a node first looks at its MDs.
     pub first_look: Duration,
-    /// URLs that nodes have sent requests to.
-    pub asked: Arc<Mutex<Vec<String>>>,
+    /// The requests to CAs: the node, and the URL.
+    pub asked: Arc<Mutex<Vec<(usize, String)>>>,
 }
 
 pub struct SimNode {
@@ -184,7 +184,7 @@ impl World {
         let member = Arc::new(Member::new(node.clone()));
         let context = || {
             let (ca, clock, asked) = (self.ca.clone(), clock.clone(), self.asked.clone());
-            let transport = Arc::new(Slow { ca, clock: clock.clone(), asked });
+            let transport = Arc::new(Slow { ca, clock: clock.clone(), node: index, asked });
             let cas = CaPool::new(Box::new(move |_| Ok(transport.clone() as Arc<dyn Transport>)));
             let workers = Serving {
                 stage: self.stage.clone(),
@@ -275,6 +275,12 @@ impl World {
         self.rousers.lock().unwrap().push(self.stage.spawn(&format!("news {index}"), bring_in).1);
     }
 
+    /// A node dies, and the balancer sends nobody to it any more.
+    pub fn kill(&self, index: usize) {
+        self.stage.freeze(|name| name.ends_with(&format!(" {index}")));
+        self.folders.lock().unwrap().remove(index);
+    }
+
     /// The certificate that a node serves.
     pub fn leaf(&self, node: usize, md: usize) -> Option<CertInfo> {
         let live = self.nodes[node].targets[md].live.load();
@@ -283,6 +289,7 @@ impl World {
 
     /// Ends all nodes.
     pub fn end(self) {
+        assert_eq!(self.ca.take_violations(), [""; 0]);
         self.nodes.iter().for_each(|node| node.stop.raise());
         self.stage.end();
     }
@@ -362,12 +369,13 @@ impl Looks {
 struct Slow {
     ca: Arc<FakeCa>,
     clock: Arc<StageClock>,
-    asked: Arc<Mutex<Vec<String>>>,
+    node: usize,
+    asked: Arc<Mutex<Vec<(usize, String)>>>,
 }
 
 impl Transport for Slow {
     fn send(&self, request: &Request<'_>) -> Result<Response, http::Error> {
-        self.asked.lock().unwrap().push(request.url.to_string());
+        self.asked.lock().unwrap().push((self.node, request.url.to_string()));
         self.clock.sleep(CA_TIME).map_err(|_| http::Error::Timeout)?;
         self.ca.send(request)
     }

@@ -180,6 +180,10 @@ impl Engine for Handle {
         "memory://localhost".into()
     }
 
+    fn tells_ends(&self) -> bool {
+        !self.server.ends_are_untold.load(Ordering::SeqCst)
+    }
+
     fn grant(&self, lease: LeaseId, ttl: Duration) -> Result<Alive, Error> {
         self.line().call(Call::Write, |history| {
             history.grant(lease, ttl, self.server.clock.now());
