@@ -364,7 +364,7 @@ fn prometheus_takes_the_documented_alert_rules() {
     let blocks: Vec<&str> =
         page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert_eq!(blocks.len(), 1, "alert rules in docs/status.md");
-    assert_eq!(blocks[0].matches("- alert:").count(), 3);
+    assert_eq!(blocks[0].matches("- alert:").count(), 5);
     let Some(promtool) = prometheus::promtool(&lab) else { return };
     let file = lab.path("rules.yml");
     fs::write(&file, blocks[0]).unwrap();

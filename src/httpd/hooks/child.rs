@@ -52,6 +52,10 @@ callback! {
 
 callback! {
     fn child_stopping(pool: *mut apr_pool_t, graceful: c_int) -> (), failing (); {
+        if pool.is_null() {
+            // MPMs take signals before the child has its pool: nothing of ours has begun.
+            return;
+        }
         let mut end = ptr::null_mut();
         // SAFETY: httpd lends the child's pool, which has the key since `end_with`, or not at all.
         let end = unsafe {
