@@ -52,7 +52,7 @@ fn an_engine_that_is_killed_and_restarted_costs_no_handshake(lab: &Lab, engine: 
     for node in &pair.nodes {
         wait_connected(node, false, 2 * LEASE);
     }
-    // Each starts and serves as ever.
+    // Each starts, and serves its certificate.
     pair.nodes[1].graceful();
     engine.restart();
     pair.renews(lab);

@@ -4,7 +4,7 @@
 use crate::world::{BEGIN, SECOND, Served, World};
 use std::time::{Duration, Instant};
 
-/// So many nodes with the same MDs begin at the same moment.
+/// This many nodes with the same MDs begin at the same moment.
 pub fn storm(nodes: usize, count: usize) -> World {
     let mut world = World::new();
     for _ in 0..nodes {

@@ -121,7 +121,7 @@ impl World {
         self.served.lock().unwrap().clone()
     }
 
-    /// Lets time pass until so many sets were put into use; each node counts its own.
+    /// Lets time pass until this many sets were put into use; each node counts its own.
     pub fn wait_served(&self, count: usize, most: Duration) {
         let is_over = self.stage.wait(most, || (self.served.lock().unwrap().len() >= count).then_some(()));
         assert!(is_over.is_some(), "{} of {count} are served", self.served().len());

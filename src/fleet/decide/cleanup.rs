@@ -30,7 +30,7 @@ fn end_of_hold(limit: &RateLimit, now: Timestamp) -> Timestamp {
     limit.until.min(limit.since.min(now).plus(DAY))
 }
 
-/// OCSP responses live for ten days at the longest, and are asked for anew before.
+/// OCSP responses live for ten days at the longest, and are requested again before.
 const RESPONSE: Duration = Duration::from_secs(14 * 86_400);
 
 /// What may be deleted, if it is still as it was written then. One node does it: for MDs that it has, the one

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// A watch may be behind what other calls show for as long.
 const LAG: Duration = Duration::from_secs(10);
 
-/// Why everything has to be listed anew. `told`: a revision that another call has shown; `since`: how long ago.
+/// Why everything has to be listed again. `told`: a revision that another call has shown; `since`: how long ago.
 pub fn has_lost_track(view: &View, told: Revision, since: Duration) -> Option<String> {
     let seen = view.revision();
     if told < seen {

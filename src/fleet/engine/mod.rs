@@ -142,7 +142,7 @@ pub enum Error {
     #[error("the lease has ended")]
     LeaseGone,
     /// The history since that revision is gone (compacted, trimmed, wiped, gone back after a failover): list
-    /// everything anew.
+    /// everything again.
     #[error("the engine's history has a gap: {0}")]
     Gap(String),
     /// Name and password, or the rights of the role.

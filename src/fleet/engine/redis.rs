@@ -117,7 +117,9 @@ impl Engine for Redis {
     fn commit(&self, transaction: &Transaction) -> Result<Committed, Error> {
         transaction.check()?;
         if sync::lock(&self.client.history).is_void(transaction) {
-            return Err(Error::Gap("revisions from before it prove nothing until all is listed anew".into()));
+            return Err(Error::Gap(
+                "revisions from before it prove nothing until all is listed again".into(),
+            ));
         }
         let words = words(transaction);
         let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();

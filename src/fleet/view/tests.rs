@@ -110,7 +110,7 @@ fn what_a_node_has_applied_is_known_whichever_entry_comes_first() {
     view.gone(&Key::Applied("n1".into()), Revision(5));
     view.gone(&Key::Node("n1".into()), Revision(5));
     view.put(node("n1", vec![], 1, 6));
-    assert_eq!(view.node("n1").unwrap().applied, 1, "another process begins anew");
+    assert_eq!(view.node("n1").unwrap().applied, 1, "another process begins again");
 }
 
 #[test]

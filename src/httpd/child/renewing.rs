@@ -49,10 +49,6 @@ pub fn beat(state: &State, beat: Beat) {
         lock(&state.stapling_runner).get_or_insert_with(|| runner(state, stapling)).beat();
         stapling.take_revoked().into_iter().for_each(|md| driver.look_at(md));
     }
-    if let Some(joined) = &*lock(&state.joined) {
-        let news = joined.peers.take_news();
-        news.iter().filter_map(|name| state.by_name.get(name)).for_each(|md| driver.look_at(*md));
-    }
     driver.beat();
 }
 

@@ -16,7 +16,7 @@ use crate::renew::decide::error::Error;
 use crate::renew::decide::union;
 use crate::url::Url;
 
-/// After so many failures in a row a certificate is ordered for the names of this node alone.
+/// After this many failures in a row a certificate is ordered for the names of this node alone.
 const ERRORS_MAX: u32 = 5;
 
 /// What an attempt in a fleet begins with.
@@ -170,7 +170,7 @@ fn take_over(
         staging.save_key(spec, key)?;
     }
     if let Some(mut order) = job.order.clone() {
-        // The other node may have died before the CA got its request: this one's begins the wait anew.
+        // The other node may have died before the CA got its request: this one's begins the wait again.
         if order.is_validated() {
             order.issue(renewal.now());
         }

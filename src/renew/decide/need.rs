@@ -50,7 +50,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
     const CA: &str = "https://ca.test/dir";
 
-    /// Of 100 days, of which so many are left.
+    /// Of 100 days, of which this many are left.
     fn cert(left: i64) -> CertInfo {
         let not_after = Timestamp::from_unix(NOW.unix() + left * 86_400);
         CertInfo {

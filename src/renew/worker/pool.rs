@@ -6,10 +6,12 @@ use super::check;
 use super::limits::Slots;
 use super::neighbour::Neighbour;
 use super::requests::Requests;
+use crate::managed::Managed;
 use crate::renew::attempt::context::{Context, Pause};
 use crate::time::{StopFlag, Timestamp};
 use crate::work::pool::{HasPlace, Jobs, Pool};
 use crate::work::queue::Due;
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,9 +65,12 @@ impl Driver {
     fn take_news(&mut self) {
         let context = self.pool.jobs().clone();
         let Some(peers) = context.peers() else { return };
-        for name in peers.take_news() {
-            let index = context.targets.iter().position(|target| target.watched && target.md.name == name);
-            self.news.extend(index);
+        let news: HashSet<String> = peers.take_news().into_iter().collect();
+        // After a resync that may be all domains.
+        if !news.is_empty() {
+            let is_new = |target: &Managed| target.watched && news.contains(&target.md.name);
+            let targets = context.targets.iter().enumerate();
+            self.news.extend(targets.filter(|(_, target)| is_new(target)).map(|(index, _)| index));
         }
         self.news.retain(|index| !self.pool.wake(*index));
     }

@@ -13,6 +13,12 @@ use std::time::{Duration, Instant};
 
 /// The time between two tries: flock(2) itself knows no deadline.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Tries to open a lock file that others remove or put something else in place of.
+const TRIES: usize = 100;
+/// Of these, with a pause before each, tries of a file that cannot be opened: root has just made it, and gives it
+/// away at once.
+const REFUSALS: usize = 10;
+const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// A file whose lock this process holds, until it is dropped.
 #[must_use]
@@ -61,22 +67,34 @@ impl Folder {
     pub fn open_shared_lock(&self, name: &str, access: Access) -> Result<File, Error> {
         let path = self.path.join(name);
         let failed = |e: io::Error| Error::io("locking", &path, e);
-        while let Ok(file) = self.open_lock(name) {
-            if self.stranger(&file.metadata().map_err(failed)?)?.is_none() {
-                grant(&file, access).map_err(failed)?;
-                return Ok(file);
+        let mut reason = "it is not a file".to_string();
+        for n in 0..TRIES {
+            let file = match self.open_lock(name) {
+                Ok(file) => file,
+                Err(error) => {
+                    match error.os_error().map(Errno::from_raw_os_error) {
+                        // No plain file.
+                        None | Some(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => self.remove(name)?,
+                        Some(Errno::ACCESS | Errno::PERM) if n < REFUSALS => {
+                            std::thread::sleep(REFUSED_PAUSE)
+                        }
+                        Some(Errno::ACCESS | Errno::PERM) => self.remove(name)?,
+                        // Another's lock may stand there.
+                        Some(_) => return Err(error),
+                    }
+                    continue;
+                }
+            };
+            match self.stranger(&file.metadata().map_err(failed)?)? {
+                None => return grant(&file, access).map(|()| file).map_err(failed),
+                Some(found) => reason = found.to_string(),
             }
             // One that its holder has just removed is no stranger's: what stands there now is another's lock.
             if self.holds(name, &file) {
-                break;
+                self.remove(name)?;
             }
         }
-        self.remove(name)?;
-        let file = self.open_lock(name)?;
-        match self.stranger(&file.metadata().map_err(failed)?)? {
-            Some(reason) => Err(Error::garbage(&path, reason)),
-            None => grant(&file, access).map(|()| file).map_err(failed),
-        }
+        Err(Error::garbage(&path, reason))
     }
 
     /// Takes the lock of a file until that is dropped; `None` where another holds it for longer than `within`.

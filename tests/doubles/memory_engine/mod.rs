@@ -84,7 +84,7 @@ impl Memory {
         self.history.lock().unwrap().compact();
     }
 
-    /// Loses everything and begins anew.
+    /// Loses everything and begins again.
     pub fn wipe(&self) {
         *self.history.lock().unwrap() = History::default();
         self.epoch.fetch_add(1, Ordering::SeqCst);

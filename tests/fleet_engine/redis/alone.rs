@@ -254,7 +254,7 @@ fn after_a_failover_that_lost_writes_there_is_a_gap_and_no_old_token_counts() {
         Err(Error::Unreachable(_) | Error::NoWrites(_) | Error::Timeout) => None,
         other => panic!("{other:?}"),
     });
-    assert!(matches!(publish(&node), Err(Error::Gap(_))), "until all is listed anew");
+    assert!(matches!(publish(&node), Err(Error::Gap(_))), "until all is listed again");
     eventually(&f, "a gap in the watch", || match mirror.try_look() {
         Err(Error::Gap(_)) => Some(()),
         Err(Error::Unreachable(_) | Error::NoWrites(_) | Error::Timeout) => None,

@@ -231,7 +231,7 @@ impl Servers {
         }
     }
 
-    /// Asks one server; logs in anew where it does not know the token any more.
+    /// Sends a request to one server; logs in again where the server no longer knows the token.
     fn ask(&self, way: &Way, at: usize, path: &str, body: &Value, again: Again) -> Result<Answer, Failed> {
         let mut has_logged_in = false;
         loop {
