@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Nodes to test with.
 
+use data_encoding::BASE64;
+use doubles::memory_engine::Handle;
 use doubles::{Memory, VirtualClock};
 use mod_md::crypto::cert::Chain;
 use mod_md::crypto::{CertInfo, CpuLimit, PrivateKey};
@@ -16,7 +18,7 @@ use mod_md::managed::Managed;
 use mod_md::managed::peers::{Need, Peers, SharedAccount, SharedAnswer, SharedCert, SharedSet, Turn};
 use mod_md::managed::staging::Staging;
 use mod_md::model::{Ca, KeySpec, Md};
-use mod_md::store::{StartStore, WorkStore};
+use mod_md::store::{Fuse, StartStore, WorkStore};
 use mod_md::time::{Clock, Timestamp};
 use serde_json::json;
 use std::path::PathBuf;
@@ -41,9 +43,14 @@ impl Lab {
     }
 
     pub fn node(&self, name: &str, mds: &[&str]) -> TestNode {
+        self.node_with(name, mds, Fuse::default())
+    }
+
+    /// Whose disk fails when the fuse blows.
+    pub fn node_with(&self, name: &str, mds: &[&str], fuse: Fuse) -> TestNode {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("md");
-        let start = StartStore::open(&path, None).unwrap().unsynced();
+        let start = StartStore::open_with(&path, None, fuse).unwrap().unsynced();
         start.make_fleet_folder().unwrap();
         self.process(name, mds, path, start.worker(), Arc::new(dir))
     }
@@ -56,6 +63,17 @@ impl Lab {
         path: PathBuf,
         store: WorkStore,
         dir: Arc<tempfile::TempDir>,
+    ) -> TestNode {
+        self.process_with(name, mds, (path, store, dir), &[1])
+    }
+
+    /// With these secrets.
+    fn process_with(
+        &self,
+        name: &str,
+        mds: &[&str],
+        (path, store, dir): (PathBuf, WorkStore, Arc<tempfile::TempDir>),
+        secrets: &[u8],
     ) -> TestNode {
         let managed = |name: &&str| Managed {
             md: Md {
@@ -72,7 +90,7 @@ impl Lab {
         let targets: Arc<[Managed]> = mds.iter().map(managed).collect();
         let local = StoredLocal::new(store.clone(), targets.clone(), 1, Arc::default(), CpuLimit::default());
         let handle = self.engine.handle("p");
-        let secret = Secret::parse(b"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=").unwrap();
+        let secret = |byte: &u8| Secret::parse(BASE64.encode(&[*byte; 32]).as_bytes()).unwrap();
         let of = |md: &Managed| NodeMd {
             name: md.md.name.clone(),
             domains: md.md.domains.clone(),
@@ -82,7 +100,7 @@ impl Lab {
             engine: handle.clone(),
             local: Arc::new(local),
             clock: self.clock.clone(),
-            secrets: Secrets::new(secret, None),
+            secrets: Secrets::new(secret(&secrets[0]), secrets.get(1).map(secret)),
             prefix: "p".into(),
             name: name.into(),
             version: "3".into(),
@@ -98,6 +116,7 @@ impl Lab {
             member: Member::new(node.clone()),
             node,
             replicator,
+            handle,
             dir,
         }
     }
@@ -137,6 +156,7 @@ pub struct TestNode {
     pub node: Arc<Node>,
     pub member: Member,
     pub replicator: Replicator,
+    pub handle: Arc<Handle>,
     pub dir: Arc<tempfile::TempDir>,
 }
 
@@ -151,12 +171,22 @@ impl TestNode {
 
     /// The process dies; another one goes on with the store.
     pub fn killed(self, lab: &Lab) -> TestNode {
-        let TestNode { name, mds, path, store, dir, node, member, replicator, .. } = self;
         // The kernel releases the lock.
-        node.setup.local.release();
-        drop((member, replicator, node));
-        let mds: Vec<&str> = mds.iter().map(String::as_str).collect();
-        lab.process(&name, &mds, path, store, dir)
+        self.node.setup.local.release();
+        let mds: Vec<&str> = self.mds.iter().map(String::as_str).collect();
+        lab.process(&self.name, &mds, self.path, self.store, self.dir)
+    }
+
+    /// The same with these secrets.
+    pub fn killed_with(self, lab: &Lab, secrets: &[u8]) -> TestNode {
+        self.node.setup.local.release();
+        let mds: Vec<&str> = self.mds.iter().map(String::as_str).collect();
+        lab.process_with(&self.name, &mds, (self.path, self.store, self.dir), secrets)
+    }
+
+    /// What httpd's start has.
+    pub fn start(&self) -> StartStore {
+        StartStore::open_existing(&self.path).unwrap()
     }
 
     /// SHA-256 of the certificate that is staged, finished.

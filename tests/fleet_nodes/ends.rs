@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Processes, disks and engines that fail.
+
+use crate::lab::{CA, Lab, NEED, account, fingerprint, http_answer};
+use mod_md::crypto::{PrivateKey, jws};
+use mod_md::managed::peers::Peers;
+use mod_md::model::KeySpec;
+use mod_md::store::Fuse;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_process_that_dies_at_any_step_of_writing_a_set_leaves_it_to_the_next() {
+    let mut steps = 0;
+    loop {
+        let lab = Lab::new();
+        let fuse = Fuse::after(usize::MAX);
+        let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node_with("b", &["a.test"], fuse.clone()));
+        lab.pass(SECOND, &mut [&mut a, &mut b]);
+        let set = lab.set(&["a.test"]);
+        a.begin("a.test").publish(&set).unwrap();
+        fuse.blow_after(steps);
+        lab.pass(SECOND, &mut [&mut b]);
+        let is_over = !fuse.is_blown();
+        let me = b.node.state().me.clone();
+        fuse.mend();
+        let mut b = b.killed(&lab);
+        lab.pass(SECOND * 3, &mut [&mut a, &mut b]);
+        assert_eq!(b.staged("a.test"), fingerprint(&set), "after {steps} steps");
+        assert_eq!(b.node.state().me, me, "after {steps} steps");
+        if is_over {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 5, "{steps}");
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_while_has_the_set_later() {
+    let lab = Lab::new();
+    let fuse = Fuse::after(usize::MAX);
+    let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node_with("b", &["a.test"], fuse.clone()));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+    a.member.registering(CA, None).unwrap().publish(&account(&key)).unwrap();
+    fuse.blow();
+    let turn = a.begin("a.test");
+    let answer = http_answer("a.test", &format!("token.{}", jws::thumbprint(&key).unwrap()));
+    a.member.present(&answer).unwrap();
+    lab.pass(SECOND * 2, &mut [&mut a, &mut b]);
+    assert_eq!(a.member.await_presented("a.test"), ["b"], "it cannot give the answer, and does not say so");
+    let set = lab.set(&["a.test"]);
+    turn.publish(&set).unwrap();
+    lab.pass(SECOND * 20, &mut [&mut a, &mut b]);
+    assert_eq!(b.staged("a.test"), None);
+    fuse.mend();
+    lab.pass(SECOND * 3, &mut [&mut a, &mut b]);
+    assert_eq!(b.staged("a.test"), fingerprint(&set));
+    assert_eq!(a.member.await_presented("a.test"), Vec::<String>::new());
+}
+
+#[test]
+fn a_lease_that_ends_between_order_and_publication_leaves_the_set_to_the_next_turn() {
+    let lab = Lab::new();
+    let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    let turn = a.begin("a.test");
+    turn.may_ask().unwrap();
+    // The machine sleeps.
+    lab.clock.advance(SECOND * 31);
+    let set = lab.set(&["a.test"]);
+    assert!(turn.may_ask().is_err() && turn.publish(&set).is_err());
+    drop(turn);
+    lab.pass(SECOND * 2, &mut [&mut a, &mut b]);
+    a.begin("a.test").publish(&set).unwrap();
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    assert_eq!(b.staged("a.test"), fingerprint(&set));
+}
+
+#[test]
+fn a_publication_whose_answer_is_lost_is_one_all_the_same() {
+    let lab = Lab::new();
+    let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    let (turn, set) = (a.begin("a.test"), lab.set(&["a.test"]));
+    a.handle.faults(|faults| faults.answers_lost = true);
+    assert!(turn.publish(&set).is_err(), "nobody has said so for as long as the lease is certain");
+    a.handle.faults(|faults| faults.answers_lost = false);
+    drop(turn);
+    lab.pass(SECOND * 5, &mut [&mut a, &mut b]);
+    assert_eq!((a.staged("a.test"), b.staged("a.test")), (fingerprint(&set), fingerprint(&set)));
+    assert_eq!(b.node.state().view.set("a.test").unwrap().value.generation, 1);
+}
+
+#[test]
+fn an_engine_that_is_away_is_told_and_joined_again_with_what_was_renewed_alone() {
+    let lab = Lab::new();
+    let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    a.begin("a.test").publish(&lab.set(&["a.test"])).unwrap();
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    lab.engine.faults(|faults| faults.is_away = true);
+    lab.pass(SECOND * 70, &mut [&mut a, &mut b]);
+    for node in [&a, &b] {
+        assert!(node.member.begin("a.test", &NEED).is_err(), "not yet");
+        let report = node.file("fleet/status.json").unwrap();
+        assert!(report.contains("\"connected\": false") && report.contains("cannot be reached"), "{report}");
+    }
+    lab.pass(SECOND * 1400, &mut [&mut a, &mut b]);
+    let (turn, set) = (b.begin("a.test"), lab.set(&["a.test"]));
+    assert!(turn.is_solo());
+    turn.may_ask().unwrap();
+    turn.publish(&set).unwrap();
+    drop(turn);
+    lab.engine.faults(|faults| faults.is_away = false);
+    lab.pass(SECOND * 30, &mut [&mut a, &mut b]);
+    assert_eq!(a.staged("a.test"), fingerprint(&set), "its generation is higher");
+    assert_eq!(a.node.state().view.set("a.test").unwrap().value.generation, 2);
+    assert!(a.file("fleet/status.json").unwrap().contains("\"connected\": true"));
+}
+
+#[test]
+fn a_history_with_a_gap_is_read_as_a_whole() {
+    let lab = Lab::new();
+    let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    b.handle.faults(|faults| faults.is_away = true);
+    lab.pass(SECOND * 5, &mut [&mut a, &mut b]);
+    let set = lab.set(&["a.test"]);
+    a.begin("a.test").publish(&set).unwrap();
+    lab.engine.compact();
+    b.handle.faults(|faults| faults.is_away = false);
+    lab.pass(SECOND * 10, &mut [&mut a, &mut b]);
+    assert_eq!(b.staged("a.test"), fingerprint(&set));
+}
+
+#[test]
+fn of_a_store_that_was_copied_one_is_a_new_node_and_both_go_on() {
+    let lab = Lab::new();
+    let mut a = lab.node("a", &["a.test"]);
+    lab.pass(SECOND * 2, &mut [&mut a]);
+    let id = a.node.state().me.clone();
+    let copy = a.dir.path().join("copy");
+    std::process::Command::new("cp").arg("-a").arg(&a.path).arg(&copy).status().unwrap();
+    let store = mod_md::store::StartStore::open_existing(&copy).unwrap().worker();
+    let mut b = lab.process("b", &["a.test"], copy, store, a.dir.clone());
+    lab.pass(SECOND * 5, &mut [&mut a, &mut b]);
+    let ids = [a.node.state().me.clone(), b.node.state().me.clone()];
+    assert!(ids[0] == id && ids[1] != id, "{id} {ids:?}");
+    assert_eq!(a.node.state().view.nodes().count(), 2);
+    let turn = a.begin("a.test");
+    assert_eq!(b.member.begin("a.test", &NEED).err().unwrap().node.as_deref(), Some("a"));
+    turn.publish(&lab.set(&["a.test"])).unwrap();
+}
+
+#[test]
+fn two_processes_with_one_id_do_not_keep_it() {
+    let lab = Lab::new();
+    let mut a = lab.node("a", &["a.test"]);
+    lab.pass(SECOND * 2, &mut [&mut a]);
+    // A snapshot of the machine: even the place of the store is the same.
+    let mds: Vec<&str> = a.mds.iter().map(String::as_str).collect();
+    let twin = lab.process("twin", &mds, a.path.clone(), a.store.clone(), a.dir.clone());
+    a.node.setup.local.release();
+    let mut twin = twin;
+    twin.step();
+    // Both have the lock of what is one machine's no more.
+    std::fs::remove_file(a.path.join("fleet/lock")).unwrap();
+    lab.pass(SECOND * 5, &mut [&mut a]);
+    std::fs::remove_file(a.path.join("fleet/lock")).unwrap();
+    lab.pass(SECOND * 5, &mut [&mut twin]);
+    assert_ne!(a.node.state().me, twin.node.state().me);
+}
+
+#[test]
+fn a_second_process_on_a_store_renews_nothing_and_takes_over_when_the_first_ends() {
+    let lab = Lab::new();
+    let mut a = lab.node("a", &["a.test"]);
+    lab.pass(SECOND, &mut [&mut a]);
+    let mut second = lab.process("a", &["a.test"], a.path.clone(), a.store.clone(), a.dir.clone());
+    lab.pass(SECOND * 2, &mut [&mut a, &mut second]);
+    assert!(!second.member.is_ready());
+    let waits = second.member.begin("a.test", &NEED).err().unwrap();
+    assert!(waits.reason.contains("replicates this store"), "{waits:?}");
+    lab.pass(SECOND * 60, &mut [&mut a, &mut second]);
+    assert!(second.member.is_ready(), "it has waited long enough to know");
+    a.replicator.stop(false);
+    lab.pass(SECOND * 3, &mut [&mut second]);
+    assert_eq!(second.node.state().me, a.node.state().me);
+    second.begin("a.test").publish(&lab.set(&["a.test"])).unwrap();
+}
+
+#[test]
+fn the_last_process_of_an_httpd_ends_its_lease() {
+    let lab = Lab::new();
+    let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    a.replicator.stop(true);
+    lab.pass(SECOND, &mut [&mut b]);
+    assert_eq!(b.node.state().view.nodes().count(), 1);
+}
+
+#[test]
+fn locks_whose_end_the_engine_does_not_tell_are_found_free() {
+    let lab = Lab::new();
+    lab.engine.leave_ends_untold();
+    let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    let turn = a.begin("a.test");
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    assert!(b.member.begin("a.test", &NEED).is_err());
+    lab.pass(SECOND * 40, &mut [&mut b]);
+    let _ = b.member.begin("a.test", &NEED);
+    b.begin("a.test").publish(&lab.set(&["a.test"])).unwrap();
+    assert!(turn.may_ask().is_err());
+}
