@@ -3,14 +3,15 @@
 //! CA's challenges, all serve. The local store stays complete; what comes from the fleet is checked and
 //! written there like anything that this httpd has got itself. Nothing is served from the engine, and nothing
 //! waits for it but renewals. `member` is what renewals see of it (`managed::peers`). Imports run from `member` and
-//! `replicator` to `node`, from there to `local` and `decide`, from these to `view` and `record`, and from there to
-//! `key` and `sealed`; `engine` knows none of them.
+//! `replicator` to `node`, from there to `local`, then `decide`, `view`, `codec`, `record`, `sealed` and `engine`;
+//! `key`, `secret` and `access` are below all of these.
 
 pub mod access;
 pub mod codec;
 pub mod connect;
 pub mod decide;
 pub mod engine;
+pub mod inherited;
 pub mod key;
 pub mod local;
 pub mod member;

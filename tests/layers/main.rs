@@ -47,6 +47,21 @@ const BESIDE: &[(&str, &[&str])] = &[
 /// Inside rooms: each line of parts may import from those that follow, and nothing of its own line.
 const PARTS: &[(&str, &[&[&str]])] = &[
     ("renew", &[&["worker"], &["attempt"], &["decide"]]),
+    (
+        "fleet",
+        &[
+            &["member", "replicator", "connect"],
+            &["node"],
+            &["local"],
+            &["decide"],
+            &["view"],
+            &["codec", "inherited"],
+            &["record"],
+            &["sealed"],
+            &["engine"],
+            &["access", "key", "secret"],
+        ],
+    ),
     ("httpd", &[&["hooks"], &["start", "serve", "child"], &["state"], &["sys"]]),
 ];
 

@@ -172,3 +172,67 @@ fn txt(answer: &SharedAnswer, domain: &str) -> Noted {
         ..Noted::from(answer.answer.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StartStore;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+    fn answer(type_: &str, dns_name: &str, answer: &str) -> SharedAnswer {
+        SharedAnswer {
+            type_: type_.into(),
+            dns_name: dns_name.into(),
+            owner: "a.test".into(),
+            answer: answer.into(),
+        }
+    }
+
+    #[test]
+    fn answers_of_every_type_stand_where_they_are_given_from_and_go_one_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap().worker();
+        let answers = Answers::new(store.clone(), Arc::default(), CpuLimit::default());
+        let digest = dns01::value("token.print");
+        let (one, two) = (answer("http-01", "a.test", "t1.print"), answer("http-01", "a.test", "t2.print"));
+        let tls = answer("tls-alpn-01", "a.test", "t3.print");
+        let txt = answer("dns-01", "_acme-challenge.b.test", &digest);
+        for answer in [&one, &two, &tls, &txt] {
+            answers.put(answer, &[], NOW).unwrap();
+            answers.put(answer, &[], NOW).unwrap();
+        }
+        let http = || answers.folder("a.test").read(http01::NOTE).all().map(String::from).collect::<Vec<_>>();
+        assert_eq!(http(), ["t1.print", "t2.print"]);
+        assert_eq!(tls_alpn01::files(&store.files(GROUP, "a.test").unwrap()).len(), 2, "of EC and of RSA");
+        assert_eq!(answers.folder("b.test").read(dns01::NOTE).all().collect::<Vec<_>>(), [digest.as_str()]);
+        let found = answers.of(["a.test", "b.test"].into_iter(), &["a.test"].into());
+        assert_eq!(found, [one.clone(), two.clone(), tls.clone()]);
+        answers.remove(&two).unwrap();
+        assert_eq!(http(), ["t1.print"]);
+        for answer in [&one, &tls, &txt, &txt] {
+            answers.remove(answer).unwrap();
+        }
+        assert!(store.present(GROUP, ["a.test", "b.test"].into_iter()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_answer_is_put_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap().worker();
+        let answers = Answers::new(store, Arc::default(), CpuLimit::default());
+        for (type_, name, text) in [
+            ("http-01", "../a", "t.p"),
+            ("http-01", "a.test", "<script>.p"),
+            ("http-01", "a.test", "no-dot"),
+            ("http-01", "a.test", "t.p\r\nX: y"),
+            ("tls-alpn-01", "A.test", "t.p"),
+            ("dns-01", "_acme-challenge.a.test", "v=spf1"),
+            ("dns-persist-01", "a.test", "t.p"),
+        ] {
+            let flaw = answers.put(&answer(type_, name, text), &[], NOW).map_err(|flaw| flaw.to_string());
+            assert!(flaw.is_err_and(|flaw| flaw.contains(type_)), "{type_} {name} {text}");
+        }
+        assert!(!dir.path().join("md/challenges/a.test").exists());
+    }
+}

@@ -168,3 +168,87 @@ pub fn note_renew_at(
     }
     staging.save_ari(&entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::fixture::{NOW, Wish};
+    use crate::managed::fixture::{Lab, md};
+    use crate::model::KeySpec;
+
+    fn shared(lab: &Lab, wish: &Wish<'_>) -> Set {
+        let bundle = lab.set_like(wish, &KeySpec::Ec("P-256".into()));
+        let cert = SharedCert { spec: bundle.spec, key: bundle.key, chain: bundle.chain };
+        let set = SharedSet {
+            ca: "https://ca.test/dir".into(),
+            names: wish.names.iter().map(ToString::to_string).collect(),
+            must_staple: false,
+            profile: None,
+            certs: vec![cert],
+            renew_at: None,
+        };
+        Set { set, generation: 7, published: NOW }
+    }
+
+    fn target() -> Managed {
+        let mut md = md(&["a.test", "www.a.test"]);
+        md.key_specs = vec![KeySpec::Ec("P-256".into())];
+        Managed { md, watched: true, in_use: true, ..Managed::default() }
+    }
+
+    const BOTH: &[&str] = &["a.test", "www.a.test"];
+
+    #[test]
+    fn a_set_of_the_fleet_is_staged_like_one_that_was_renewed_here() {
+        let (lab, target) = (Lab::new(), target());
+        let store = lab.store.worker();
+        let set = shared(&lab, &Wish { names: BOTH, ..Wish::default() });
+        assert_eq!(stage(&store, &target, &set, NOW).unwrap(), Brought::Staged);
+        let mut job = Staging::new(&store, "a.test").job().unwrap().unwrap();
+        assert!(job.finished && job.notified && job.notified_renewed && !job.notified_activated);
+        let (ordered, sets) = published::staged(&store, &mut job, None).unwrap();
+        assert_eq!((ordered.ca.url.as_deref(), sets.len()), (Some("https://ca.test/dir"), 1));
+        assert!(job.auth.is_some(), "a start knows it as this server's");
+        let before =
+            std::fs::metadata(lab.root().join("staging/a.test/job.json")).unwrap().modified().unwrap();
+        assert_eq!(stage(&store, &target, &set, NOW).unwrap(), Brought::Staged);
+        let file = std::fs::metadata(lab.root().join("staging/a.test/job.json")).unwrap();
+        assert_eq!(file.modified().unwrap(), before, "it is there already");
+    }
+
+    #[test]
+    fn a_set_for_others_or_without_its_key_is_refused_and_one_under_way_is_left_alone() {
+        let (lab, target) = (Lab::new(), target());
+        let store = lab.store.worker();
+        let refused = |set: &Set| matches!(stage(&store, &target, set, NOW).unwrap(), Brought::Refused(_));
+        assert!(refused(&shared(&lab, &Wish { names: &["b.test"], ..Wish::default() })));
+        let mut swapped = shared(&lab, &Wish { names: BOTH, ..Wish::default() });
+        swapped.set.certs[0].key =
+            shared(&lab, &Wish { names: BOTH, ..Wish::default() }).set.certs[0].key.clone();
+        assert!(refused(&swapped));
+        let mut kind = shared(&lab, &Wish { names: BOTH, ..Wish::default() });
+        kind.set.certs[0].spec = KeySpec::default();
+        assert!(refused(&kind));
+        let held = store.lock_attempt("a.test", &Holder::of_program("a2md", NOW)).unwrap().unwrap();
+        let set = shared(&lab, &Wish { names: BOTH, ..Wish::default() });
+        assert!(
+            matches!(stage(&store, &target, &set, NOW).unwrap(), Brought::Busy(who) if who.contains("a2md"))
+        );
+        assert!(!Staging::new(&store, "a.test").has_chain());
+        drop(held);
+        assert_eq!(stage(&store, &target, &set, NOW).unwrap(), Brought::Staged);
+    }
+
+    #[test]
+    fn the_advice_of_a_ca_that_another_node_has_asked_is_kept_like_this_node_s_own() {
+        let lab = Lab::new();
+        let store = lab.store.worker();
+        let at = NOW.plus(DAY * 30);
+        note_renew_at(&store, "a.test", &["aki.serial".into()], at, NOW).unwrap();
+        let entries = Staging::new(&store, "a.test").ari().unwrap();
+        assert_eq!(entries[0].advice.as_ref().unwrap().renew_at, at);
+        note_renew_at(&store, "a.test", &["aki.serial".into()], at.plus(DAY), NOW).unwrap();
+        let entries = Staging::new(&store, "a.test").ari().unwrap();
+        assert_eq!((entries.len(), entries[0].advice.as_ref().unwrap().renew_at), (1, at.plus(DAY)));
+    }
+}

@@ -5,7 +5,9 @@
 
 mod adopt;
 mod bring;
+pub mod known;
 pub mod state;
+pub mod under_way;
 
 use super::codec::Codec;
 use super::decide::lease::Boot;
@@ -16,7 +18,7 @@ use super::record::{NodeMd, Record, Written};
 use super::sealed::{Flaw, Secrets};
 use super::view::{Mark, Put};
 use crate::sync::lock;
-use crate::time::{Clock, Timestamp};
+use crate::time::{Clock, DAY, Timestamp};
 use state::State;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -112,13 +114,19 @@ impl Node {
         std::mem::take(&mut *lock(&self.woken))
     }
 
-    /// Something is wrong that people have to mend: logged once, and shown.
-    pub fn warn(&self, text: String) {
+    /// Something is wrong that people have to mend: shown while it is, and logged once a day.
+    pub fn warn(&self, kind: &'static str, text: Option<String>) {
+        let boot = self.boot();
         let mut state = self.state();
-        if state.warning.as_ref() != Some(&text) {
+        let Some(text) = text else {
+            state.warnings.remove(kind);
+            return;
+        };
+        let logged = state.warnings.get(kind).map(|(_, logged)| *logged).filter(|at| boot < *at + DAY);
+        if logged.is_none() {
             crate::log!(Warn, "fleet: {text}");
-            state.warning = Some(text);
         }
+        state.warnings.insert(kind, (text, logged.unwrap_or(boot)));
     }
 
     /// Makes a request, and counts it.

@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What this node knows and has under way. Values only, in memory; each change leaves a whole behind.
 
-use crate::crypto::{self, CertInfo, jws};
+use super::under_way::{Held, Posted, Store, random_id, random_lease};
 use crate::fleet::codec::Codec;
 use crate::fleet::decide::begin::Standing;
 use crate::fleet::decide::lease::{self, Boot, Phase};
 use crate::fleet::decide::presence::Presence;
-use crate::fleet::decide::rank::Rank;
-use crate::fleet::decide::reconcile::{Sides, Stored, Verdict, reconcile};
-use crate::fleet::engine::{Entry, LeaseId, Revision};
+use crate::fleet::decide::reconcile::Stored;
+use crate::fleet::engine::{LeaseId, Revision};
 use crate::fleet::key::Key;
-use crate::fleet::record::{Hold, Ocsp, Record, Set, Written};
-use crate::fleet::view::{Mark, Put, View};
+use crate::fleet::record::Written;
+use crate::fleet::view::View;
 use crate::managed::peers::{SharedAnswer, SharedSet};
-use crate::managed::withdrawn::Withdrawn;
 use crate::model::Answer;
 use crate::time::Timestamp;
-use data_encoding::HEXLOWER;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -25,37 +22,6 @@ use std::time::Duration;
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// How long another process may hold the store before renewals here are looked at, and say so.
 pub const ELSEWHERE: Duration = Duration::from_secs(60);
-/// Values that were refused, as far as they are shown.
-const REFUSED_MAX: usize = 100;
-
-/// A renewal by this node under the lock of the fleet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    pub token: Revision,
-    /// The renewal goes on in a later look. `None`: it is under way.
-    pub kept_until: Option<Timestamp>,
-}
-
-/// What the thread that replicates is to write for renewals.
-#[derive(Clone)]
-pub enum Posted {
-    Hold(Hold),
-    RenewAt { name: String, at: Timestamp },
-    Response(Ocsp),
-}
-
-/// Whether the store is this process's to replicate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Store {
-    Unknown,
-    Ours,
-    /// Another process has it since then: its description.
-    Others {
-        who: String,
-        since: Boot,
-    },
-}
-
 pub struct State {
     /// When this process began.
     pub began: Boot,
@@ -112,8 +78,8 @@ pub struct State {
     pub clock_off: Option<i64>,
     pub refused: BTreeMap<String, String>,
     pub problem: Option<String>,
-    /// The last thing that people have to mend.
-    pub warning: Option<String>,
+    /// What people have to mend, by its kind, and when it was logged.
+    pub warnings: BTreeMap<&'static str, (String, Boot)>,
     /// To the last request of an operator.
     pub answer: Option<Answer>,
     /// Renewals without the engine, and since when.
@@ -160,7 +126,7 @@ impl State {
             clock_off: None,
             refused: BTreeMap::new(),
             problem: None,
-            warning: None,
+            warnings: BTreeMap::new(),
             answer: None,
             solo: BTreeMap::new(),
             unshared: Vec::new(),
@@ -201,51 +167,6 @@ impl State {
         !self.turns.is_empty() || !self.presented.is_empty()
     }
 
-    /// Takes an entry that was read by itself.
-    pub fn take_entry(&mut self, entry: &Entry, now: Timestamp) {
-        let Some(codec) = self.codec.clone() else { return };
-        let Some(key) = codec.key(&entry.key) else { return };
-        match codec.open(entry) {
-            Ok(opened) => {
-                let (record, by) = (opened.record, opened.written);
-                self.put(Put { key, record, by, mark: mark_of(entry) }, now);
-            }
-            Err(flaw) => {
-                self.refuse(&key, flaw.to_string());
-                self.view.put_flawed(key, mark_of(entry), &flaw.to_string());
-            }
-        }
-    }
-
-    /// Takes an entry, and notes what follows for the MD.
-    pub fn put(&mut self, put: Put, now: Timestamp) {
-        let key = put.key.clone();
-        self.note(&put);
-        if self.view.put(put)
-            && let Key::Set(name) = &key
-        {
-            self.look_at_set(&name.clone(), now);
-        }
-    }
-
-    /// What follows from an entry wherever it was read.
-    pub fn note(&mut self, put: &Put) {
-        match (&put.key, &put.record) {
-            (Key::Account(hash), Record::Account(account)) => {
-                if let Ok(print) = jws::thumbprint(&account.0.key) {
-                    self.thumbprints.insert(hash.clone(), print);
-                }
-            }
-            (Key::Withdrawn(_), _) => self.is_unsettled = true,
-            (Key::Set(name), Record::Set(set)) if self.view.has_md(name) => {
-                self.is_unsettled = true;
-                let highest = self.highest.entry(name.clone()).or_default();
-                *highest = set.generation.max(*highest);
-            }
-            _ => {}
-        }
-    }
-
     /// Others may hold this node's locks: whatever it had under its lease is over.
     pub fn lease_is_over(&mut self) {
         self.lease = random_lease();
@@ -256,6 +177,21 @@ impl State {
         self.abandoned.extend(presented.map(|(answer, _)| answer));
         self.presence.is_told = false;
         self.presence.acknowledged = Revision::default();
+    }
+
+    /// What this node had under an earlier lease, as the listing shows: answers that are gone, locks that are
+    /// kept and another's.
+    pub fn forget_ended(&mut self) {
+        let view = &self.view;
+        let (presented, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.presented).into_iter().partition(|(key, _)| view.mark(key).is_some());
+        self.presented = presented;
+        self.abandoned.extend(gone.into_values().map(|(answer, _)| answer));
+        let is_there = |name: &String, held: &Held| {
+            let mark = view.mark(&Key::Lock(name.clone()));
+            held.kept_until.is_none() || mark.is_some_and(|mark| mark.created == held.token)
+        };
+        self.turns.retain(|name, held| is_there(name, held));
     }
 
     /// Another process has this node's id.
@@ -276,62 +212,6 @@ impl State {
         by.is_some_and(|by| by.node == self.me)
     }
 
-    /// An entry is gone.
-    pub fn gone(&mut self, key: &Key, at: Revision) {
-        let was_of_other = match key {
-            Key::Lock(name) => self.view.lock(name).is_some_and(|lock| lock.value.node != self.me),
-            _ => false,
-        };
-        if self.view.gone(key, at) {
-            self.after_gone(key, was_of_other);
-        }
-    }
-
-    pub fn after_gone(&mut self, key: &Key, was_of_other: bool) {
-        match key {
-            Key::Set(_) | Key::Withdrawn(_) => self.is_unsettled = true,
-            // The next one may begin.
-            Key::Lock(name) if was_of_other && self.view.has_md(name) => drop(self.news.insert(name.clone())),
-            Key::Account(hash) => drop(self.thumbprints.remove(hash)),
-            _ => {}
-        }
-    }
-
-    /// Which set the MD has from now on, and what is to be done for it.
-    pub fn verdict(&self, name: &str, now: Timestamp) -> Verdict {
-        let of = |list: Option<&Value>| list.map(|list| Withdrawn::of(list, now)).unwrap_or_default();
-        let fleet = self.view.withdrawn(name).map(|item| &item.value.record);
-        let sides = Sides {
-            stored: self.stored.get(name),
-            remote: self.view.set(name),
-            changed: self.view.mark(&Key::Set(name.into())).map(|mark| mark.changed),
-            highest: self.highest(name),
-            withdrawn: &of(fleet).merged(&of(self.withdrawn.get(name))),
-        };
-        reconcile(&sides, now)
-    }
-
-    /// Whether the set of the fleet has to be brought in.
-    pub fn look_at_set(&mut self, name: &str, now: Timestamp) {
-        let verdict = self.verdict(name, now);
-        if verdict == Verdict::Bring {
-            self.pending.entry(name.into()).or_insert(Boot::ZERO);
-            return;
-        }
-        self.pending.remove(name);
-        match verdict {
-            Verdict::Nothing => self.view.forget_keys(name),
-            Verdict::Refuse(reason) => self.refuse(&Key::Set(name.into()), reason),
-            Verdict::Bring | Verdict::Publish(_) => {}
-        }
-    }
-
-    /// Of the set that the engine has.
-    pub fn rank_in_force(&self, name: &str) -> Option<Rank> {
-        let set = &self.view.set(name)?.value;
-        Rank::new(set.generation, set.certs.iter().map(|(_, cert)| cert))
-    }
-
     /// The MDs to look at. One with a set to bring in is told until that was done.
     pub fn take_news(&mut self, boot: Boot) -> Vec<String> {
         let mut news = std::mem::take(&mut self.news);
@@ -348,15 +228,6 @@ impl State {
     pub fn defer(&mut self, name: &str, boot: Boot) {
         if let Some(next) = self.pending.get_mut(name) {
             *next = boot + TOLD_EVERY;
-        }
-    }
-
-    pub fn refuse(&mut self, key: &Key, reason: String) {
-        let what = format!("{key:?}");
-        if self.refused.len() < REFUSED_MAX
-            && self.refused.insert(what.clone(), reason.clone()).as_ref() != Some(&reason)
-        {
-            crate::log!(Warn, "fleet: the engine's value of {what} is not used: {reason}");
         }
     }
 }
@@ -378,50 +249,4 @@ impl State {
             false => self.former_nodes.clone(),
         }
     }
-
-    /// The set in force, with its keys.
-    pub fn full_set(&self, name: &str) -> Option<Set> {
-        let known = &self.view.set(name)?.value;
-        let set = known.full.clone()?;
-        Some(Set { set, generation: known.generation, published: known.published })
-    }
-
-    /// The store has this set from now on.
-    pub fn has_set(&mut self, name: &str, set: &Set, now: Timestamp) {
-        if let Some(stored) = Stored::of(set) {
-            self.stored.insert(name.into(), stored);
-            self.is_unsettled = true;
-        }
-        self.look_at_set(name, now);
-    }
-
-    /// The highest generation of an MD that was seen.
-    pub fn highest(&self, name: &str) -> u64 {
-        self.highest.get(name).copied().unwrap_or_default()
-    }
-
-    /// Whether an operator has withdrawn a certificate of the set, here or elsewhere.
-    pub fn is_withdrawn(&self, set: &Set, name: &str, now: Timestamp) -> bool {
-        let certs: Vec<CertInfo> =
-            set.set.certs.iter().map(|cert| CertInfo::from_chain(&cert.chain)).collect();
-        let fleet = self.view.withdrawn(name).map(|item| &item.value.record);
-        let lists = fleet.into_iter().chain(self.withdrawn.get(name));
-        lists.into_iter().any(|list| Withdrawn::of(list, now).has_any_of(certs.iter()))
-    }
-}
-
-/// 32 hexadecimal digits. Where there is no randomness, it is empty, and the engine's keys refuse it.
-pub fn random_id() -> String {
-    crypto::random::<16>().map(|id| HEXLOWER.encode(&id)).unwrap_or_default()
-}
-
-pub fn random_lease() -> LeaseId {
-    // Positive, for engines with signed numbers, and never none.
-    let bytes = crypto::random::<8>().unwrap_or([1; 8]);
-    LeaseId((u64::from_be_bytes(bytes) >> 1).max(1))
-}
-
-/// When an entry was written, as the engine tells.
-pub fn mark_of(entry: &Entry) -> Mark {
-    Mark { created: entry.created, changed: entry.changed, lease: entry.lease }
 }

@@ -5,7 +5,7 @@ use crate::fleet::decide::cleanup::useless;
 use crate::fleet::decide::lease::Boot;
 use crate::fleet::engine::{Condition, Revision, Transaction, Write};
 use crate::fleet::key::Key;
-use crate::fleet::node::state::mark_of;
+use crate::fleet::node::known::mark_of;
 use crate::fleet::node::{Failed, Node, unless_passing};
 use crate::fleet::view::{Part, Put};
 use std::time::Duration;

@@ -7,7 +7,7 @@ use crate::fleet::codec::Codec;
 use crate::fleet::decide::lease;
 use crate::fleet::engine::{Committed, Condition, Entry, Error, Revision, Transaction, Write};
 use crate::fleet::key::{ALL, Key, META};
-use crate::fleet::node::state::mark_of;
+use crate::fleet::node::known::mark_of;
 use crate::fleet::node::{Failed, Node};
 use crate::fleet::record::{Meta, Record};
 use crate::fleet::sealed::Flaw;
@@ -39,6 +39,7 @@ pub fn settle(node: &Node) {
     for name in names {
         state.look_at_set(&name, now);
     }
+    state.forget_ended();
     state.presence.is_told = false;
     state.problem = None;
     (state.is_joined, state.was_joined) = (true, true);

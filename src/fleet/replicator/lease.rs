@@ -36,9 +36,7 @@ impl Track {
     fn compare(&mut self, node: &Node, alive: &Alive) -> Result<(), Failed> {
         let (now, boot, told) = (node.now(), node.boot(), alive.revision);
         node.state().clock_off = alive.time.map(|time| (now.unix_millis() - time.unix_millis()) / 1000);
-        if let Some(warning) = alive.time.and_then(|time| skew(time, now)) {
-            node.warn(warning);
-        }
+        node.warn("clock", alive.time.and_then(|time| skew(time, now)));
         let state = node.state();
         let seen = state.view.revision();
         let since = self.0.filter(|(earlier, _)| *earlier > seen).map_or(boot, |(_, since)| since);

@@ -22,7 +22,8 @@ mod withdraw;
 use super::decide::begin::Standing;
 use super::decide::lease::Boot;
 use super::engine::Error;
-use super::node::state::{ELSEWHERE, Store};
+use super::node::state::ELSEWHERE;
+use super::node::under_way::Store;
 use super::node::{Failed, Node};
 use feed::Feed;
 use std::sync::Arc;
@@ -99,6 +100,7 @@ impl Replicator {
             Ok(Ok(())) => {
                 state.store = Store::Ours;
                 drop(state);
+                self.node.warn("lock", None);
                 self.saver.take_over(&self.node);
                 withdraw::gather(&self.node);
                 self.node.adopt();
@@ -117,8 +119,8 @@ impl Replicator {
             }
             Err(error) => {
                 drop(state);
-                self.node
-                    .warn(format!("the store's lock cannot be taken, and nothing is replicated: {error}"));
+                let text = format!("the store's lock cannot be taken, and nothing is replicated: {error}");
+                self.node.warn("lock", Some(text));
                 false
             }
         }

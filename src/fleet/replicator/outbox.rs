@@ -4,7 +4,7 @@
 
 use crate::fleet::engine::{Condition, Error, Revision, Transaction, Write};
 use crate::fleet::key::Key;
-use crate::fleet::node::state::Posted;
+use crate::fleet::node::under_way::Posted;
 use crate::fleet::node::{Failed, Node, unless_passing};
 use crate::fleet::record::{Record, Set};
 use crate::managed::peers::SharedSet;

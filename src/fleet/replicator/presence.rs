@@ -39,7 +39,8 @@ pub fn write(node: &Node) -> Result<(), Failed> {
     node.state().presence.tried = Some(boot);
     let write = match node.sealed(&key, &record, Some(lease)) {
         Err(Failed::Value(_, Flaw::TooLarge)) => {
-            node.warn("this node has more MDs than fit into one value; others do not learn its names".into());
+            let text = "this node has more MDs than fit into one value; others do not learn its names";
+            node.warn("size", Some(text.into()));
             let bare = record::Node { mds: Vec::new(), ..presence_of(node, revision) };
             node.sealed(&key, &Record::Node(bare), Some(lease))?
         }
@@ -91,8 +92,6 @@ fn look_for_copy(node: &Node) -> Result<(), Failed> {
     }
     let other = namesake(&state.view, &state.me, &node.setup.name);
     drop(state);
-    if let Some(warning) = other {
-        node.warn(warning);
-    }
+    node.warn("name", other);
     Ok(())
 }

@@ -25,7 +25,7 @@ impl Reporter {
             return;
         }
         if let Err(error) = node.setup.local.report(&report) {
-            node.warn(format!("what status pages show cannot be written: {error}"));
+            node.warn("report", Some(format!("what status pages show cannot be written: {error}")));
         }
         *self = Reporter(report, Some(boot));
     }
@@ -54,12 +54,13 @@ fn current(node: &Node, before: &FleetReport) -> FleetReport {
         since: Some(*since),
         is_solo: true,
     });
+    let warning = || state.warnings.values().next().map(|(text, _)| text.clone());
     FleetReport {
         at: now,
         engine: node.setup.engine.name(),
         connected,
         since: if is_same { before.since } else { Some(now) },
-        problem: state.problem.clone().or_else(|| state.warning.clone()),
+        problem: state.problem.clone().or_else(warning),
         id: state.me.clone(),
         name: node.setup.name.clone(),
         nodes: nodes.collect(),

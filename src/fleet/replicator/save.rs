@@ -5,7 +5,7 @@
 use crate::fleet::decide::reconcile::Stored;
 use crate::fleet::decide::state::State as Saved;
 use crate::fleet::node::Node;
-use crate::fleet::node::state::{random_id, random_lease};
+use crate::fleet::node::under_way::{random_id, random_lease};
 use std::collections::HashMap;
 
 /// The state as it was last written.
@@ -65,8 +65,13 @@ impl Saver {
             return;
         }
         match node.setup.local.save(&saved) {
-            Ok(()) => self.0 = saved,
-            Err(error) => node.warn(format!("the state of this node cannot be saved: {error}")),
+            Ok(()) => {
+                self.0 = saved;
+                node.warn("state", None);
+            }
+            Err(error) => {
+                node.warn("state", Some(format!("the state of this node cannot be saved: {error}")))
+            }
         }
     }
 }

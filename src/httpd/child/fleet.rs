@@ -3,9 +3,9 @@
 //! `MDFleet` there is none of it.
 
 use crate::crypto::CpuLimit;
-use crate::fleet::access::Inherited;
 use crate::fleet::connect::connect;
 use crate::fleet::engine::Engine;
+use crate::fleet::inherited::Inherited;
 use crate::fleet::local::stored::{StoredLocal, is_shared};
 use crate::fleet::member::Member;
 use crate::fleet::node::{Node, Setup};

@@ -4,7 +4,7 @@
 
 use super::refusal::StartFailed;
 use crate::config::Plan;
-use crate::fleet::access::Inherited;
+use crate::fleet::inherited::Inherited;
 use crate::httpd::sys;
 use crate::managed::Managed;
 use crate::startup::fleet_files::{self, Files};

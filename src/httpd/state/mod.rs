@@ -9,7 +9,7 @@ pub mod tls_hosts;
 pub use module::{Connection, Module, Request, Server};
 
 use crate::config::{self, HostPlan};
-use crate::fleet::access::Inherited;
+use crate::fleet::inherited::Inherited;
 use crate::fleet::replicator::thread::{Ending, Running};
 use crate::live::distribution::Distribution;
 use crate::managed::Managed;
