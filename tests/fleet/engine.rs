@@ -33,12 +33,11 @@ impl Engine {
 
     /// With a user that may do no more than a fleet needs.
     pub fn redis(lab: &Lab) -> Engine {
-        let lines = vec!["appendonly yes".to_string(), "appendfsync always".to_string()];
+        // In its configuration: what `ACL SETUSER` makes is gone after a restart.
+        let user = "user mod_md on nopass ~{mod_md}/* resetchannels -@all +@read +@write +@scripting \
+                    +@connection -@dangerous +time";
+        let lines = ["appendonly yes", "appendfsync always", user].map(str::to_string).to_vec();
         let redis = Redis::with(lab, redis::Options { lines, ..redis::Options::default() });
-        redis.add_user(
-            "mod_md",
-            "on nopass ~{mod_md}/* resetchannels -@all +@read +@write +@scripting +@connection -@dangerous +time",
-        );
         let url = format!("redis://127.0.0.1:{}", redis.port);
         Engine::new(lab, Kind::Redis(redis), &url, None)
     }

@@ -106,6 +106,18 @@ fn whoever_may_not_is_denied() {
     }
 }
 
+/// The default user may do everything there.
+#[test]
+fn a_connection_that_could_not_log_in_is_not_used() {
+    let Some(f) = on("a_connection_that_could_not_log_in_is_not_used") else { return };
+    let node = as_user(&f, "nobody", "secret");
+    for _ in 0..3 {
+        assert!(matches!(node.get("v1/x"), Err(Error::Denied(_))));
+        assert!(matches!(commit(&node, &[], &[put("v1/x", "")]), Err(Error::Denied(_))));
+    }
+    assert!(f.node().get("v1/x").unwrap().is_none());
+}
+
 #[test]
 fn tls_with_and_without_client_certificates() {
     if !redis::has_tls() {

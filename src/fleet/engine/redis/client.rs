@@ -131,7 +131,13 @@ impl Client {
             answer => answer,
         };
         match answer {
-            Ok(Value::Error(text)) => Err(self.refused(&text, line)),
+            Ok(Value::Error(text)) => {
+                let trouble = refused(&text);
+                if let Trouble::Final(_) = trouble {
+                    self.keep(line);
+                }
+                Err(trouble)
+            }
             Ok(value) => {
                 self.current.store(place, Ordering::Relaxed);
                 self.keep(line);
@@ -160,20 +166,11 @@ impl Client {
             other => Trouble::Next(other),
         };
         let mut line = Line::open(&self.dialer, (place, server), deadline).map_err(failure).map_err(next)?;
+        // Where the server refuses, the connection is dropped: commands on it would run as the default user.
         match line.log_in(self.user.as_ref(), deadline).map_err(next)? {
             Value::Status(_) => Ok(line),
-            Value::Error(text) => Err(self.refused(&text, line)),
+            Value::Error(text) => Err(refused(&text)),
             _ => Err(Trouble::Final(Error::Garbled("the answer to AUTH is no status".into()))),
-        }
-    }
-
-    fn refused(&self, text: &str, line: Line) -> Trouble {
-        match refusal::read(text) {
-            Refusal::Elsewhere(reason) => Trouble::Next(Error::NoWrites(reason)),
-            Refusal::Final(error) => {
-                self.keep(line);
-                Trouble::Final(error)
-            }
         }
     }
 
@@ -218,6 +215,13 @@ impl Client {
 enum Trouble {
     Next(Error),
     Final(Error),
+}
+
+fn refused(text: &str) -> Trouble {
+    match refusal::read(text) {
+        Refusal::Elsewhere(reason) => Trouble::Next(Error::NoWrites(reason)),
+        Refusal::Final(error) => Trouble::Final(error),
+    }
 }
 
 /// Of what the servers of a list said: that one takes no writes says more than that another is not there.
