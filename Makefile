@@ -47,7 +47,7 @@ test-interop: setup build ## Get certificates from CAs that others have written,
 	sh tests/interop/setup.sh
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --test interop -- --ignored --test-threads=$(E2E_THREADS)
 
-test-fleet: setup build ## Several httpds that share certificates, on a real etcd and a real Redis
+test-fleet: setup build ## Run only the tests of several httpds that share certificates, on a real etcd and a real Redis
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --features cli --test fleet -- --test-threads=$(E2E_THREADS)
 
 e2e: ## Run only the end-to-end tests; MODULE=/path/mod_md.so runs them with that module
