@@ -94,10 +94,10 @@ demo: ## Two example sites with certificates of a CA on this machine, until Ctrl
 demo-check: ## The same, checked with openssl and curl, then ended
 	@sh conf/demo.sh --check
 
-demo-fleet: build ## Three httpds that share their certificates through an engine, one of them killed, until Ctrl-C; ENGINE=redis for the other
+demo-fleet: setup build ## Three httpds that share their certificates through an engine, one of them killed, until Ctrl-C; ENGINE=redis for the other
 	@sh conf/demo-fleet.sh
 
-demo-fleet-check: build ## The same on etcd and on Redis, checked with openssl and curl, then ended
+demo-fleet-check: setup build ## The same on etcd and on Redis, checked with openssl and curl, then ended
 	@sh conf/demo-fleet.sh --check
 
 install: ## Put module, configuration and command where apxs says; DESTDIR, PREFIX, SBINDIR, DATADIR and UNITDIR are honoured
