@@ -5,5 +5,6 @@
 
 mod ends;
 mod lab;
+mod late;
 mod operating;
 mod sets;

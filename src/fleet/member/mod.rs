@@ -19,7 +19,7 @@ use crate::managed::peers::{Lost, Need, NotNow, Peers, Registering, SharedAnswer
 use crate::model::RateLimit;
 use crate::time::Timestamp;
 use registering::Registers;
-use requests::{persist, unchanged};
+use requests::persist;
 use std::sync::Arc;
 use std::time::Duration;
 use turn::HeldTurn;
@@ -78,7 +78,7 @@ impl Member {
         let record = Record::Lock(Lock { node: node.written().node, since: node.now() });
         let mut transaction = Transaction { when: vec![self.lock_condition(&key)?], then: Vec::new() };
         for (mark, key) in conditions {
-            transaction.when.push(unchanged(node, &key, mark.map(|mark| mark.changed))?);
+            transaction.when.push(node.unchanged(&key, mark.map(|mark| mark.changed))?);
         }
         transaction.then.push(node.sealed(&key, &record, Some(lease))?);
         let Committed::Done(at) = node.commit(&transaction)? else { return Ok(None) };
@@ -185,13 +185,9 @@ impl Peers for Member {
         let record = Record::Challenge(Challenge(answer.clone()));
         let at = persist(&self.node, "the answer to a challenge cannot be given to the fleet", || {
             let lease = self.node.state().lease;
-            let write = self.node.sealed(&key, &record, Some(lease))?;
-            match self.node.commit(&Transaction { when: Vec::new(), then: vec![write] })? {
-                Committed::Done(at) => Ok(at),
-                Committed::Refused => {
-                    Err(Failed::Engine(Error::Garbled("an unconditional write was refused".into())))
-                }
-            }
+            let other = "an answer to a challenge is another than the engine has told";
+            let written = self.node.replace(&key, &record, Some(lease), None)?;
+            written.ok_or_else(|| Failed::Engine(Error::Gap(other.into())))
         })?;
         let mut state = self.node.state();
         state.withdrawn_answers.remove(&key);
@@ -217,8 +213,12 @@ impl Peers for Member {
 
     fn withdraw_answers(&self, name: &str) {
         let mut state = self.node.state();
-        let State { presented, withdrawn_answers, .. } = &mut *state;
+        let State { me, view, presented, withdrawn_answers, .. } = &mut *state;
         let of_md = presented.iter().filter(|(_, (answer, _))| answer.owner == name);
+        withdrawn_answers.extend(of_md.map(|(key, _)| key.clone()));
+        // Those of a process before this one, too.
+        let of_node = view.challenges().filter(|(_, item)| item.by.as_ref().is_some_and(|by| by.node == *me));
+        let of_md = of_node.filter(|(_, item)| item.value.0.owner == name);
         withdrawn_answers.extend(of_md.map(|(key, _)| key.clone()));
         drop(state);
         self.node.wake();

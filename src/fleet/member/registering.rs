@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The registration of an account that all nodes use: one registers, the others wait and find it.
 
-use super::requests::{confirm, persist, unchanged};
+use super::requests::{confirm, persist};
 use crate::fleet::engine::{Committed, Condition, Revision, Transaction, Write};
 use crate::fleet::key::Key;
 use crate::fleet::node::{Failed, Node};
@@ -73,8 +73,8 @@ impl Registers {
         let record = Record::Lock(Lock { node: node.written().node, since: node.now() });
         let account = node.state().view.mark(&self.key()).map(|mark| mark.changed);
         let when = vec![
-            unchanged(node, &self.lock(), mark.map(|mark| mark.changed))?,
-            unchanged(node, &self.key(), account)?,
+            node.unchanged(&self.lock(), mark.map(|mark| mark.changed))?,
+            node.unchanged(&self.key(), account)?,
         ];
         let then = vec![node.sealed(&self.lock(), &record, Some(lease))?];
         match node.commit(&Transaction { when, then })? {
@@ -98,7 +98,7 @@ impl Registers {
     fn try_publish(&self, account: &SharedAccount) -> Result<Committed, Failed> {
         let (key, record) = (self.key(), Record::Account(Account(account.clone())));
         let base = self.node.state().view.mark(&key).map(|mark| mark.changed);
-        let mut when = vec![unchanged(&self.node, &key, base)?];
+        let mut when = vec![self.node.unchanged(&key, base)?];
         let mut then = vec![self.node.sealed(&key, &record, None)?];
         if let Some(token) = self.token {
             when.push(self.fence(token)?);

@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Requests of renewals: their conditions, and how long they are repeated. Imports `node`.
+//! Requests of renewals: how long they are repeated. Imports `node`.
 
 use crate::fleet::decide::lease::Phase;
-use crate::fleet::engine::{Condition, Error, Revision};
-use crate::fleet::key::Key;
+use crate::fleet::engine::Error;
 use crate::fleet::node::{Failed, Node};
 use crate::managed::peers::Lost;
 use std::time::Duration;
 
 /// After a request that failed while the lease is in force.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// The entry is as it is known to be.
-pub(super) fn unchanged(node: &Node, key: &Key, changed: Option<Revision>) -> Result<Condition, Failed> {
-    let text = node.text(key)?;
-    Ok(changed.map_or_else(|| Condition::Absent(text.clone()), |at| Condition::ChangedAt(text.clone(), at)))
-}
 
 /// Repeats what may be repeated, while the lease is in force.
 pub(super) fn persist<T>(

@@ -3,7 +3,7 @@
 //! that it writes, or alone while the engine is away. A lease that has ended, another set in force, or a lock
 //! that is another's ends it.
 
-use super::requests::{confirm, persist, unchanged};
+use super::requests::{confirm, persist};
 use crate::fleet::decide::asks;
 use crate::fleet::decide::checks::order_is_ours;
 use crate::fleet::decide::rank::{Rank, next_generation};
@@ -89,14 +89,10 @@ impl HeldTurn {
         Ok(Condition::CreatedAt(self.node.text(&self.key(Key::Lock))?, token))
     }
 
-    fn try_save(&self, token: Revision, job: &SharedJob) -> Result<Committed, Failed> {
-        let (key, record) = (self.key(Key::Job), Record::Job(Job(job.clone())));
-        let write = self.node.sealed(&key, &record, None)?;
-        let done = self.node.commit(&Transaction { when: vec![self.fence(token)?], then: vec![write] })?;
-        if let Committed::Done(at) = done {
-            self.node.note(&key, record, at, at, None);
-        }
-        Ok(done)
+    /// `None`: the lock is another's.
+    fn try_save(&self, token: Revision, job: &SharedJob) -> Result<Option<Revision>, Failed> {
+        let record = Record::Job(Job(job.clone()));
+        self.node.replace(&self.key(Key::Job), &record, None, Some(&self.fence(token)?))
     }
 
     /// The set as the engine has it, if it still is the one that the turn began with, and the next generation.
@@ -129,7 +125,7 @@ impl HeldTurn {
         let then = std::iter::once(self.node.sealed(&key, &record, None)?)
             .chain(keys.map(|key| Write::Delete { key }))
             .collect();
-        let when = vec![self.fence(token)?, unchanged(&self.node, &key, base)?];
+        let when = vec![self.fence(token)?, self.node.unchanged(&key, base)?];
         match self.node.commit(&Transaction { when, then })? {
             Committed::Done(at) => {
                 let is_new = base.is_none();
@@ -231,8 +227,8 @@ impl Turn for HeldTurn {
         self.check(token)?;
         let what = "how far the renewal has come cannot be saved in the fleet";
         match persist(&self.node, what, || self.try_save(token, job))? {
-            Committed::Done(_) => Ok(()),
-            Committed::Refused => Err(self.lost("the lock of the fleet is this node's no more")),
+            Some(_) => Ok(()),
+            None => Err(self.lost("the lock of the fleet is this node's no more")),
         }
     }
 

@@ -6,6 +6,7 @@
 mod adopt;
 mod bring;
 pub mod known;
+mod replace;
 pub mod state;
 pub mod under_way;
 
@@ -195,25 +196,6 @@ impl Node {
     /// By this node, now.
     pub fn written(&self) -> Written {
         Written { node: self.state().me.clone(), at: self.now() }
-    }
-
-    /// Reads an entry as it is now into the view.
-    pub fn look_up(&self, key: &Key) -> Result<(), Failed> {
-        let text = self.text(key)?;
-        match self.ask(|engine| engine.get(&text))? {
-            Some(entry) => {
-                let now = self.now();
-                self.state().take_entry(&entry, now);
-            }
-            None => {
-                let mut state = self.state();
-                let last = state.view.mark(key).map(|mark| mark.changed);
-                if let Some(last) = last {
-                    state.gone(key, last);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Notes what this node has written. The watch tells it as well, later.

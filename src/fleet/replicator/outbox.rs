@@ -4,11 +4,13 @@
 
 use crate::fleet::engine::{Condition, Error, Revision, Transaction, Write};
 use crate::fleet::key::Key;
+use crate::fleet::node::state::State;
 use crate::fleet::node::under_way::Posted;
 use crate::fleet::node::{Failed, Node, unless_passing};
 use crate::fleet::record::{Record, Set};
 use crate::managed::peers::SharedSet;
 use crate::time::Timestamp;
+use std::collections::BTreeSet;
 
 /// Writes them in their order. What fails stays, for the next step.
 pub fn post(node: &Node) -> Result<(), Failed> {
@@ -38,11 +40,9 @@ fn write(node: &Node, posted: &Posted) -> Result<(), Failed> {
     }
 }
 
-/// Whatever the engine has.
 fn put(node: &Node, key: &Key, record: &Record) -> Result<(), Failed> {
-    let write = node.sealed(key, record, None)?;
-    node.commit(&Transaction { when: Vec::new(), then: vec![write] })?;
-    Ok(())
+    // `None`: other nodes have written newer ones.
+    node.replace(key, record, None, None).map(drop)
 }
 
 /// Notes in the set in force when its CA wants it to be renewed, unless another one is in force by now.
@@ -68,12 +68,14 @@ fn advise(node: &Node, name: &str, at: Timestamp) -> Result<(), Failed> {
 /// Deletes answers that are not wanted any more, and locks that are kept for nothing.
 pub fn take_back(node: &Node) -> Result<(), Failed> {
     let now = node.now();
-    let answers = std::mem::take(&mut node.state().withdrawn_answers);
+    let answers = withdrawn(&mut node.state());
     for key in answers {
-        let then = vec![Write::Delete { key: node.text(&key)? }];
-        if let Err(error) = node.commit(&Transaction { when: Vec::new(), then }) {
+        if let Err(failed) = node.take_back(&key) {
             node.state().withdrawn_answers.insert(key);
-            return unless_passing(error);
+            return match failed {
+                Failed::Engine(error) => unless_passing(error),
+                failed => Err(failed),
+            };
         }
         node.state().presented.remove(&key);
     }
@@ -93,4 +95,18 @@ pub fn take_back(node: &Node) -> Result<(), Failed> {
         node.state().turns.remove(&name);
     }
     Ok(())
+}
+
+/// The answers that are not wanted any more. One that was written late, after it was taken back, is no renewal's.
+fn withdrawn(state: &mut State) -> BTreeSet<Key> {
+    let mut keys = std::mem::take(&mut state.withdrawn_answers);
+    let is_renewing = |name: &str| {
+        let lock = state.view.lock(name).is_some_and(|lock| lock.value.node == state.me);
+        lock || state.turns.contains_key(name)
+    };
+    let own = state.view.challenges().filter(|(_, item)| state.is_by_this(item.by.as_ref()));
+    let stray =
+        own.filter(|(key, item)| !state.presented.contains_key(key) && !is_renewing(&item.value.0.owner));
+    keys.extend(stray.map(|(key, _)| key.clone()));
+    keys
 }

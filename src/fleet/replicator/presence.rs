@@ -4,10 +4,10 @@
 use crate::fleet::decide::health::{is_copied, namesake};
 use crate::fleet::decide::lease::Boot;
 use crate::fleet::decide::presence::{self, Write as Due};
-use crate::fleet::engine::{Committed, Error, Revision, Transaction};
+use crate::fleet::engine::Revision;
 use crate::fleet::key::Key;
 use crate::fleet::node::state::State;
-use crate::fleet::node::{Failed, Node};
+use crate::fleet::node::{Failed, Node, unless_passing};
 use crate::fleet::record::{self, Applied, Record};
 use crate::fleet::sealed::Flaw;
 
@@ -37,19 +37,18 @@ pub fn write(node: &Node) -> Result<(), Failed> {
         Due::Node(revision) => (Key::Node(me), Record::Node(presence_of(node, revision)), revision),
     };
     node.state().presence.tried = Some(boot);
-    let write = match node.sealed(&key, &record, Some(lease)) {
+    let written = match node.replace(&key, &record, Some(lease), None) {
         Err(Failed::Value(_, Flaw::TooLarge)) => {
             let text = "this node has more MDs than fit into one value; others do not learn its names";
             node.warn("size", Some(text.into()));
             let bare = record::Node { mds: Vec::new(), ..presence_of(node, revision) };
-            node.sealed(&key, &Record::Node(bare), Some(lease))?
+            node.replace(&key, &Record::Node(bare), Some(lease), None)
         }
-        write => write?,
+        written => written,
     };
-    let done = node.commit(&Transaction { when: Vec::new(), then: vec![write] });
-    let mut state = node.state();
-    match done {
-        Ok(Committed::Done(at)) => {
+    match written {
+        Ok(Some(at)) => {
+            let mut state = node.state();
             state.presence.written = Some(boot);
             state.presence.acknowledged = revision;
             if let Record::Node(_) = record {
@@ -58,9 +57,10 @@ pub fn write(node: &Node) -> Result<(), Failed> {
             }
             Ok(())
         }
-        Err(error @ (Error::LeaseGone | Error::Stopped)) => Err(error.into()),
-        // A full engine, a right that is missing: reads go on, and it is tried again.
-        Ok(Committed::Refused) | Err(_) => Ok(()),
+        Err(Failed::Engine(error)) => unless_passing(error),
+        Err(failed) => Err(failed),
+        // Another process writes it, or the engine has gone back: both are told soon.
+        Ok(None) => Ok(()),
     }
 }
 

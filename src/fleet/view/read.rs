@@ -40,6 +40,11 @@ impl View {
         self.kept.get(key).map(|kept| kept.mark)
     }
 
+    /// The id of the node that has written the entry.
+    pub fn writer(&self, key: &Key) -> Option<&str> {
+        self.kept.get(key)?.node.as_deref()
+    }
+
     pub fn meta(&self) -> Option<&Item<Meta>> {
         self.meta.as_ref()
     }

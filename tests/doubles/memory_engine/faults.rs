@@ -5,7 +5,7 @@ use mod_md::fleet::engine::{Change, Entry, Error};
 use std::time::Duration;
 
 /// How long a call waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {

@@ -7,14 +7,14 @@ mod history;
 
 pub use faults::Faults;
 
-use faults::Call;
+use faults::{Call, PATIENCE};
 use history::History;
 use mod_md::fleet::engine::bounds::{check_key, check_prefix};
 use mod_md::fleet::engine::{
     Alive, Change, Committed, Cursor, Engine, Entry, Error, LeaseId, PAGE, Page, Revision, Transaction, Watch,
 };
 use mod_md::time::{Clock, StopFlag};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub struct Memory {
     epoch: AtomicU64,
     ends_are_untold: AtomicBool,
     clock_ahead_ms: AtomicI64,
+    /// Transactions that are carried out later, with the prefix of each.
+    late: Mutex<Vec<(String, Transaction)>>,
 }
 
 impl Memory {
@@ -37,6 +39,7 @@ impl Memory {
             epoch: AtomicU64::default(),
             ends_are_untold: AtomicBool::default(),
             clock_ahead_ms: AtomicI64::default(),
+            late: Mutex::default(),
         })
     }
 
@@ -53,6 +56,7 @@ impl Memory {
             faults: Arc::default(),
             epoch: AtomicU64::new(self.epoch.load(Ordering::SeqCst)),
             stop,
+            late: AtomicUsize::default(),
         })
     }
 
@@ -95,6 +99,12 @@ impl Memory {
         self.history.lock().unwrap().go_back(to.0);
     }
 
+    /// Carries out the transactions that were [late](Handle::be_late). The answer: what became of each.
+    pub fn carry_out_late(&self) -> Vec<Result<Committed, Error>> {
+        let late = std::mem::take(&mut *self.late.lock().unwrap());
+        self.look(|history| late.iter().map(|(prefix, what)| history.commit(prefix, what)).collect())
+    }
+
     /// Each key with the prefix, and its value: what someone reads who has the engine's disk.
     pub fn dump(&self) -> Vec<Entry> {
         let history = self.history.lock().unwrap();
@@ -124,9 +134,17 @@ pub struct Handle {
     /// That of the history which it has listed.
     epoch: AtomicU64,
     stop: StopFlag,
+    /// How many of the next transactions time out.
+    late: AtomicUsize,
 }
 
 impl Handle {
+    /// Has the next transactions of this node time out. The server carries them out when it is told to, as an
+    /// etcd may that was stopped for a while.
+    pub fn be_late(&self, transactions: usize) {
+        self.late.store(transactions, Ordering::SeqCst);
+    }
+
     /// Changes what goes wrong for this node.
     pub fn faults(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.faults.lock().unwrap());
@@ -245,7 +263,14 @@ impl Engine for Handle {
     fn commit(&self, transaction: &Transaction) -> Result<Committed, Error> {
         transaction.check()?;
         let call = if transaction.then.is_empty() { Call::Read } else { Call::Write };
-        self.line().call(call, |history| history.commit(&self.prefix, transaction))
+        let line = self.line();
+        let less_one = |left: usize| left.checked_sub(1);
+        if self.late.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less_one).is_ok() {
+            self.server.late.lock().unwrap().push((self.prefix.clone(), transaction.clone()));
+            self.server.clock.sleep(PATIENCE).map_err(|_| Error::Stopped)?;
+            return Err(Error::Timeout);
+        }
+        line.call(call, |history| history.commit(&self.prefix, transaction))
     }
 
     fn watch(&self, after: Revision) -> Result<Box<dyn Watch>, Error> {
