@@ -95,6 +95,7 @@ impl Lab {
             name: md.md.name.clone(),
             domains: md.md.domains.clone(),
             terms: "t".into(),
+            asks: true,
         };
         let node = Arc::new(Node::new(Setup {
             engine: handle.clone(),

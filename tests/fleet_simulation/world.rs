@@ -170,6 +170,7 @@ impl World {
             name: md.md.name.clone(),
             domains: md.md.domains.clone(),
             terms: md.md.key_specs.iter().map(|spec| format!("{spec:?}")).collect(),
+            asks: true,
         };
         let node = Arc::new(Node::new(Setup {
             engine: engine.clone(),

@@ -13,11 +13,15 @@ fn weight(node: &str, name: &str) -> [u8; 32] {
     sha256(format!("{node}\0{name}").as_bytes())
 }
 
-/// Whether this node is the one of the live ones that asks for this MD.
+/// Whether this node is the one of the live ones that asks for this MD: the first of those that renew it by the
+/// advice of its CA, where any does.
 pub fn asks(view: &View, me: &str, name: &str) -> bool {
     let own = weight(me, name);
-    let others = view.nodes().filter(|node| node.id != me && node.md(name).is_some());
-    others.map(|node| weight(&node.id, name)).all(|other| other < own)
+    let own_asks = view.node(me).and_then(|node| node.md(name)).is_none_or(|md| md.asks);
+    let others = || view.nodes().filter(|node| node.id != me).filter_map(|node| Some((node, node.md(name)?)));
+    let is_any = own_asks || others().any(|(_, md)| md.asks);
+    let rivals = others().filter(|(_, md)| md.asks == is_any);
+    own_asks == is_any && rivals.map(|(node, _)| weight(&node.id, name)).all(|other| other < own)
 }
 
 /// Places of nodes that have never met another: few share one.
@@ -80,6 +84,18 @@ mod tests {
             (0..5).filter(|id| *id != before[0] && asks(&view, &format!("n{id}"), "7.test")).collect();
         assert_eq!(after.len(), 1, "another one takes over");
         assert!(asks(&view, "n0", "of-no-other.test"));
+    }
+
+    #[test]
+    fn a_node_that_does_not_renew_leaves_the_asking_to_one_that_does() {
+        let md = |asks| vec![NodeMd { asks, ..node_md("a.test", &[], "x") }];
+        for silent in 0_u32..8 {
+            let node = |id: u32| node(&format!("n{id}"), md(silent & (1 << id) == 0), 0, u64::from(id) + 1);
+            let view = view((0..3).map(node).collect(), 9);
+            let asking: Vec<u32> = (0..3).filter(|id| asks(&view, &format!("n{id}"), "a.test")).collect();
+            assert_eq!(asking.len(), 1, "{silent:b}");
+            assert!(silent == 0b111 || silent & (1 << asking[0]) == 0, "{silent:b}: {asking:?}");
+        }
     }
 
     #[test]

@@ -65,6 +65,7 @@ fn node() -> Node {
         name: name.into(),
         domains: domains.iter().map(ToString::to_string).collect(),
         terms: terms.into(),
+        asks: terms != "y",
     };
     Node {
         id: id(1),

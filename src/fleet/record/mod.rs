@@ -88,6 +88,8 @@ pub struct NodeMd {
     pub domains: Vec<String>,
     /// Labels of its key types, CAs, profile, must-staple: in words that are equal where the configuration is.
     pub terms: String,
+    /// Whether it asks the CA of the MD for advice: it renews it, and goes by ARI.
+    pub asks: bool,
 }
 
 /// A live node, under its lease.

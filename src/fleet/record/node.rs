@@ -7,6 +7,7 @@ use super::fields::{Fields, NAMES_MAX, time_to_json};
 use super::{Applied, Node, NodeMd};
 use crate::model::bounded;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// More than fit into a value.
 const MDS_MAX: usize = 100_000;
@@ -25,6 +26,7 @@ impl Node {
                 json!([md.name, index, md.domains])
             }
         };
+        let silent = self.mds.iter().enumerate().filter(|(_, md)| !md.asks).map(|(index, _)| index);
         json!({
             "id": self.id,
             "name": self.name,
@@ -34,13 +36,16 @@ impl Node {
             "seen": time_to_json(self.seen),
             "terms": terms,
             "mds": self.mds.iter().map(md).collect::<Vec<_>>(),
+            "silent": silent.collect::<Vec<_>>(),
         })
     }
 
     pub(super) fn from_json(json: Fields) -> Result<Self, Flaw> {
         let terms = json.names("terms", MDS_MAX)?;
-        let mds = json.list("mds", MDS_MAX)?.iter();
-        let md = |md| md_from_json(md, &terms).ok_or(Flaw::Field("mds"));
+        let silent = json.list("silent", MDS_MAX)?.iter().map(|index| index.as_u64());
+        let silent = silent.collect::<Option<BTreeSet<u64>>>().ok_or(Flaw::Field("silent"))?;
+        let mds = (0..).zip(json.list("mds", MDS_MAX)?);
+        let md = |(index, md)| md_from_json(md, &terms, !silent.contains(&index)).ok_or(Flaw::Field("mds"));
         Ok(Node {
             id: json.digits("id", ID_DIGITS)?,
             name: json.name("name")?,
@@ -53,7 +58,7 @@ impl Node {
     }
 }
 
-fn md_from_json(md: &Value, terms: &[String]) -> Option<NodeMd> {
+fn md_from_json(md: &Value, terms: &[String], asks: bool) -> Option<NodeMd> {
     let (name, index, domains) = match md.as_array()?.as_slice() {
         [name, index] => (name, index, std::slice::from_ref(name)),
         [name, index, Value::Array(domains)] if domains.len() <= NAMES_MAX => {
@@ -66,6 +71,7 @@ fn md_from_json(md: &Value, terms: &[String]) -> Option<NodeMd> {
         name: name_of(name)?,
         domains: domains.iter().map(name_of).collect::<Option<_>>()?,
         terms: terms.get(usize::try_from(index.as_u64()?).ok()?)?.clone(),
+        asks,
     })
 }
 

@@ -114,7 +114,12 @@ fn texts_of_others_are_cut_for_pages_and_logs() {
 fn a_node_with_ten_thousand_domains_fits_into_half_a_value() {
     let md = |i: u32| {
         let name = format!("www{i}.customer-of-ours.example");
-        NodeMd { domains: vec![name.clone()], name, terms: "P-256, RSA-3072 https://ca.test/dir".into() }
+        NodeMd {
+            domains: vec![name.clone()],
+            name,
+            terms: "P-256, RSA-3072 https://ca.test/dir".into(),
+            asks: i % 2 > 0,
+        }
     };
     let Record::Node(mut node) = all().into_iter().find(|(key, _)| matches!(key, Key::Node(_))).unwrap().1
     else {

@@ -66,7 +66,7 @@ pub fn lock(node: &str, changed: u64) -> Put {
 
 pub fn node_md(name: &str, domains: &[&str], terms: &str) -> NodeMd {
     let domains = domains.iter().map(ToString::to_string).collect();
-    NodeMd { name: name.into(), domains, terms: terms.into() }
+    NodeMd { name: name.into(), domains, terms: terms.into(), asks: true }
 }
 
 /// A node named `web-ID` that has these MDs.

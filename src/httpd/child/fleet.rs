@@ -82,5 +82,6 @@ fn terms(target: &Managed) -> NodeMd {
             md.ca.urls.join(" "),
             md.must_staple
         ),
+        asks: md.not_renewed(target.in_use).is_none() && md.ari_renewals,
     }
 }
