@@ -6,5 +6,6 @@
 mod ends;
 mod lab;
 mod late;
+mod many;
 mod operating;
 mod sets;

@@ -8,6 +8,7 @@ use crate::fleet::engine::Revision;
 use crate::fleet::key::Key;
 use crate::fleet::record::Hold;
 use crate::fleet::view::View;
+use crate::fleet::view::nodes::LiveNode;
 use crate::managed::withdrawn::Withdrawn;
 use crate::model::RateLimit;
 use crate::time::{DAY, Timestamp};
@@ -37,13 +38,13 @@ const RESPONSE: Duration = Duration::from_secs(14 * 86_400);
 /// that asks; for all else, the first.
 pub fn useless(view: &View, me: &str, now: Timestamp) -> Vec<(Key, Revision)> {
     let is_first = !view.nodes().any(|node| node.id.as_str() < me);
-    let used = used_mds(view);
+    let used = Used::of(view);
     let is_older = |at: Option<Timestamp>, than| at.is_some_and(|at| at.plus(than) < now);
     let kept = view.kept().filter(|(key, kept)| match key {
         Key::Hold { .. } => is_first && is_older(kept.at, DAY),
-        Key::Job(md) => is_first && is_older(kept.at, DAY) && !used.contains(md.as_str()),
+        Key::Job(md) => is_first && is_older(kept.at, DAY) && !used.has(md),
         Key::Ocsp { md, .. } => {
-            let is_left = is_older(kept.at, DAY) && !used.contains(md.as_str());
+            let is_left = is_older(kept.at, DAY) && !used.has(md);
             is_first && (is_left || is_older(kept.at, RESPONSE))
         }
         Key::Withdrawn(md) => asks::asks(view, me, md) && has_expired(view, md, now),
@@ -62,22 +63,34 @@ pub fn left_by(view: &View, node: &str) -> Result<Vec<(Key, Revision)>, String> 
     if let Some(live) = view.node(node) {
         return Err(format!("node {} is live: stop its httpd first", live.name));
     }
-    let used = used_mds(view);
+    let used = Used::of(view);
     let is_of_node = |key: &Key| view.locks().any(|(lock, item)| lock == key && item.value.node == node);
     let left = view.kept().filter(|(key, kept)| match key {
         Key::Node(id) | Key::Applied(id) => id == node,
         Key::Lock(_) | Key::AccountLock(_) => is_of_node(key),
         Key::Challenge { .. } => kept.node.as_deref() == Some(node),
-        Key::Job(md) | Key::Ocsp { md, .. } => {
-            kept.node.as_deref() == Some(node) && !used.contains(md.as_str())
-        }
+        Key::Job(md) | Key::Ocsp { md, .. } => kept.node.as_deref() == Some(node) && !used.has(md),
         _ => false,
     });
     Ok(left.map(|(key, kept)| (key.clone(), kept.mark.changed)).collect())
 }
 
-fn used_mds(view: &View) -> BTreeSet<&str> {
-    view.nodes().flat_map(|node| node.mds()).map(|md| md.name.as_str()).chain(view.own()).collect()
+/// The MDs of live nodes.
+struct Used<'v> {
+    names: BTreeSet<&'v str>,
+    /// A node has more than it tells: any may be used.
+    is_any: bool,
+}
+
+impl<'v> Used<'v> {
+    fn of(view: &'v View) -> Self {
+        let names = view.nodes().flat_map(|node| node.mds()).map(|md| md.name.as_str());
+        Used { names: names.chain(view.own()).collect(), is_any: view.nodes().any(LiveNode::has_more) }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.is_any || self.names.contains(name)
+    }
 }
 
 #[cfg(test)]

@@ -233,12 +233,12 @@ impl State {
 }
 
 impl State {
-    /// The other nodes that have the MD, by id, as far as this node has ever known.
+    /// The other nodes that have the MD, or may have it, by id, as far as this node has ever known.
     pub fn known_nodes(&self, name: &str) -> Vec<String> {
         if !self.was_joined {
             return self.former_nodes.clone();
         }
-        let others = self.view.nodes().filter(|node| node.id != self.me && node.md(name).is_some());
+        let others = self.view.nodes().filter(|node| node.id != self.me && node.may_have(name));
         others.map(|node| node.id.clone()).collect()
     }
 

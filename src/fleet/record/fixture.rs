@@ -77,6 +77,7 @@ fn node() -> Node {
             md("b.test", &["b.test", "www.b.test"], "x"),
             md("c.test", &[], "y"),
         ],
+        has_more: true,
         applied: 42,
         seen: NOW,
     }

@@ -104,6 +104,8 @@ pub struct Node {
     /// Of mod_md.
     pub version: String,
     pub mds: Vec<NodeMd>,
+    /// It has more MDs, which do not fit into the value.
+    pub has_more: bool,
     /// The latest revision whose answers to challenges and sets it has in its store.
     pub applied: u64,
     pub seen: Timestamp,

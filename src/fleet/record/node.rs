@@ -36,6 +36,7 @@ impl Node {
             "seen": time_to_json(self.seen),
             "terms": terms,
             "mds": self.mds.iter().map(md).collect::<Vec<_>>(),
+            "more": self.has_more,
             "silent": silent.collect::<Vec<_>>(),
         })
     }
@@ -52,6 +53,7 @@ impl Node {
             instance: json.name("instance")?,
             version: json.name("version")?,
             mds: mds.map(md).collect::<Result<_, _>>()?,
+            has_more: json.flag("more")?,
             applied: json.number("applied")?,
             seen: json.time("seen")?,
         })

@@ -4,7 +4,7 @@
 use crate::fleet::decide::health::{is_copied, namesake};
 use crate::fleet::decide::lease::Boot;
 use crate::fleet::decide::presence::{self, Write as Due};
-use crate::fleet::engine::Revision;
+use crate::fleet::engine::{LeaseId, Revision};
 use crate::fleet::key::Key;
 use crate::fleet::node::state::State;
 use crate::fleet::node::{Failed, Node, unless_passing};
@@ -37,16 +37,7 @@ pub fn write(node: &Node) -> Result<(), Failed> {
         Due::Node(revision) => (Key::Node(me), Record::Node(presence_of(node, revision)), revision),
     };
     node.state().presence.tried = Some(boot);
-    let written = match node.replace(&key, &record, Some(lease), None) {
-        Err(Failed::Value(_, Flaw::TooLarge)) => {
-            let text = "this node has more MDs than fit into one value; others do not learn its names";
-            node.warn("size", Some(text.into()));
-            let bare = record::Node { mds: Vec::new(), ..presence_of(node, revision) };
-            node.replace(&key, &Record::Node(bare), Some(lease), None)
-        }
-        written => written,
-    };
-    match written {
+    match write_what_fits(node, &key, &record, lease) {
         Ok(Some(at)) => {
             let mut state = node.state();
             state.presence.written = Some(boot);
@@ -64,6 +55,40 @@ pub fn write(node: &Node) -> Result<(), Failed> {
     }
 }
 
+/// Others learn of as many MDs as one value has room for.
+fn write_what_fits(
+    node: &Node,
+    key: &Key,
+    record: &Record,
+    lease: LeaseId,
+) -> Result<Option<Revision>, Failed> {
+    let written = node.replace(key, record, Some(lease), None);
+    let Record::Node(whole) = record else { return written };
+    if !matches!(written, Err(Failed::Value(_, Flaw::TooLarge))) {
+        node.warn("size", None);
+        return written;
+    }
+    let mut part = record::Node { has_more: true, ..whole.clone() };
+    // The same ones on all nodes.
+    part.mds.sort_unstable();
+    loop {
+        let count = part.mds.len() * 9 / 10;
+        part.mds.truncate(count);
+        let written = node.replace(key, &Record::Node(part.clone()), Some(lease), None);
+        if count > 0 && matches!(written, Err(Failed::Value(_, Flaw::TooLarge))) {
+            continue;
+        }
+        let text = format!(
+            "this node has {} MDs, and others learn of the first {count} alone: one value of the engine has no room \
+             for more. The rest is ordered for the names of the node that renews: give each MD the same names on all \
+             nodes, or this node fewer MDs",
+            whole.mds.len()
+        );
+        node.warn("size", Some(text));
+        return written;
+    }
+}
+
 fn presence_of(node: &Node, revision: Revision) -> record::Node {
     let (setup, now) = (&node.setup, node.now());
     let state = node.state();
@@ -73,6 +98,7 @@ fn presence_of(node: &Node, revision: Revision) -> record::Node {
         instance: state.instance.clone(),
         version: setup.version.clone(),
         mds: setup.mds.clone(),
+        has_more: false,
         applied: revision.0,
         seen: now,
     }

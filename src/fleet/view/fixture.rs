@@ -77,6 +77,7 @@ pub fn node(id: &str, mds: Vec<NodeMd>, applied: u64, changed: u64) -> Put {
         instance: format!("i-{id}"),
         version: "3".into(),
         mds,
+        has_more: false,
         applied,
         seen: NOW,
     };

@@ -18,6 +18,8 @@ pub struct LiveNode {
     pub version: String,
     /// By name.
     mds: Vec<Arc<NodeMd>>,
+    /// It has others than those.
+    has_more: bool,
     /// The latest revision that it has acknowledged.
     pub applied: u64,
     pub seen: Timestamp,
@@ -28,6 +30,16 @@ impl LiveNode {
     pub fn md(&self, name: &str) -> Option<&NodeMd> {
         let at = self.mds.binary_search_by(|md| md.name.as_str().cmp(name)).ok()?;
         self.mds.get(at).map(AsRef::as_ref)
+    }
+
+    /// Whether it has the MD, as far as it tells.
+    pub fn may_have(&self, name: &str) -> bool {
+        self.has_more || self.md(name).is_some()
+    }
+
+    /// Whether its MDs are too many for it to tell them all.
+    pub fn has_more(&self) -> bool {
+        self.has_more
     }
 
     pub fn mds(&self) -> impl Iterator<Item = &NodeMd> {
@@ -63,6 +75,7 @@ impl Nodes {
             instance: node.instance,
             version: node.version,
             mds,
+            has_more: node.has_more,
             applied: node.applied.max(applied),
             seen: node.seen.max(seen),
             mark,
