@@ -109,6 +109,27 @@ fn checks(document: &Value, verdict: &str) -> Vec<String> {
 }
 
 #[test]
+fn of_many_secrets_for_one_file_the_first_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..5 {
+        let file = dir.path().join(round.to_string());
+        let make = || a2md(&["fleet", "secret", "--out", &file.display().to_string()]);
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let calls: Vec<_> = (0..6).map(|_| scope.spawn(make)).collect();
+            calls.into_iter().map(|call| call.join().unwrap()).collect()
+        });
+        assert_eq!(made.iter().filter(|made| made.code == 0).count(), 1);
+        let refused = made.iter().filter(|made| made.code == 1 && made.err.contains("is there already"));
+        assert_eq!(refused.count(), 5);
+    }
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path().join("nowhere"), &link).unwrap();
+    let made = a2md(&["fleet", "secret", "--out", &link.display().to_string()]);
+    assert!(made.code == 1 && made.err.contains("is there already"), "{}", made.err);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6, "nothing is left over");
+}
+
+#[test]
 fn a_secret_is_32_random_bytes_and_a_file_of_its_owner_alone() {
     let [one, other] = [(); 2].map(|()| a2md(&["fleet", "secret"]).out);
     assert!(one.len() == 45 && one.ends_with("=\n") && one != other, "{one}");

@@ -59,12 +59,15 @@ fn write(file: &Path, content: &[u8], may_replace: bool) -> Result<(), Failure> 
     let target = Target::open(dir, None, None).map_err(|error| {
         failed(error).advice("Name a file in a folder that is there, and in which only you can write.")
     })?;
-    if !may_replace && target.has(name).map_err(failed)? {
+    let new = NewFile { name, content, rights: Rights { uid: None, gid: None, mode: MODE } };
+    if may_replace {
+        return target.place(&[new]).map_err(failed);
+    }
+    if !target.place_new(&new).map_err(failed)? {
         return Err(Failure::new(format!("{} is there already", file.display())).advice(
             "Name another file. --force replaces it, but what was sealed by its secret can then be opened by nobody: to \
              exchange secrets, see MDFleetSecretFile.",
         ));
     }
-    let rights = Rights { uid: None, gid: None, mode: MODE };
-    target.place(&[NewFile { name, content, rights }]).map_err(failed)
+    Ok(())
 }

@@ -89,9 +89,11 @@ impl Target {
         Some((content, is(rights.uid, uid) && is(rights.gid, gid) && mode == rights.mode))
     }
 
-    /// Whether something has this name, whatever it is.
-    pub fn has(&self, name: &str) -> Result<bool, Error> {
-        Ok(self.0.entries()?.iter().any(|(found, _)| found == name))
+    /// Makes a file. `false`, and no change: something has this name, whatever it is, even where another process
+    /// gives it at the same time.
+    pub fn place_new(&self, file: &NewFile<'_>) -> Result<bool, Error> {
+        let Rights { uid, gid, mode } = file.rights;
+        self.0.write_new(file.name, file.content, Access { mode, uid, gid })
     }
 
     /// Removes a file; that there is none is fine.
