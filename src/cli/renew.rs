@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
-/// For the first answer: the child that renews looks every second.
+/// For an answer: the child that renews looks every second, and then at the domain.
 const ANSWERED: Duration = Duration::from_secs(15);
 
 /// Between two words on the same step.
@@ -197,7 +197,7 @@ impl<'s> Followed<'s> {
 
     /// Whether nothing more is waited for.
     fn is_over(&self, is_waiting: bool) -> bool {
-        self.is_given_up || self.answer.as_ref().is_some_and(|answer| !is_waiting || answer.state.is_final())
+        self.is_given_up || self.answer.as_ref().is_some_and(|answer| is_enough(answer, is_waiting))
     }
 
     /// The last word on it, and whether that is good.
@@ -240,25 +240,33 @@ impl<'s> Followed<'s> {
     }
 }
 
+/// Whether the command ends with this answer. One that only accepts comes before httpd has looked at the domain.
+fn is_enough(answer: &Answer, is_waiting: bool) -> bool {
+    match answer.state {
+        RequestState::Accepted => !is_waiting && answer.detail.is_some(),
+        state => !is_waiting || state.is_final(),
+    }
+}
+
 /// Processes of httpd take up a new set within a second: whoever waited finds it wherever it looks.
 const TAKEN_UP: Duration = Duration::from_secs(2);
 
-/// Looks until all are over; without patience, until all have an answer.
+/// Looks until all are over; without patience, until httpd has looked at all.
 fn follow(
     call: &Call,
     site: &Site,
     followed: &mut [Followed<'_>],
     patience: Option<Duration>,
 ) -> Result<(), Failure> {
-    let begin = Instant::now();
     loop {
-        let mut are_open = false;
+        let (mut are_open, mut are_silent) = (false, true);
         for one in followed.iter_mut() {
             one.look(call, site);
             if one.is_over(patience.is_some()) {
                 continue;
             }
             are_open = true;
+            are_silent &= one.since.elapsed() > ANSWERED;
             one.submitted.check_running()?;
             if let Some(patience) = patience {
                 one.is_given_up = one.since.elapsed() >= patience;
@@ -271,7 +279,7 @@ fn follow(
             }
             return Ok(());
         }
-        if patience.is_none() && begin.elapsed() > ANSWERED {
+        if patience.is_none() && are_silent {
             return Ok(());
         }
         call.clock.sleep(PAUSE).map_err(|_| Failure::new("interrupted"))?;
@@ -327,6 +335,26 @@ fn report(call: &mut Call, followed: &[Followed<'_>]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_accepted_is_no_answer_before_httpd_has_looked_at_the_domain() {
+        let answer = |state, detail: Option<&str>| Answer {
+            id: "1".into(),
+            state,
+            detail: detail.map(String::from),
+            when: Timestamp::from_unix(1),
+        };
+        for (state, detail, without_wait, with_wait) in [
+            (RequestState::Accepted, None, false, false),
+            (RequestState::Accepted, Some("held back until noon"), true, false),
+            (RequestState::Running, None, true, false),
+            (RequestState::Done, Some("not due"), true, true),
+            (RequestState::Refused, Some("it is not renewed"), true, true),
+        ] {
+            let found = [false, true].map(|is_waiting| is_enough(&answer(state, detail), is_waiting));
+            assert_eq!(found, [without_wait, with_wait], "{state:?} {detail:?}");
+        }
+    }
 
     #[test]
     fn times_are_dates_with_or_without_time() {
