@@ -27,7 +27,7 @@ use super::Error;
 use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -318,6 +318,13 @@ fn read_whole((file, size): (File, u64), path: &Path, limit: u64) -> Result<Vec<
     let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     file.take(size).read_to_end(&mut content).map_err(|e| Error::io("reading", path, e))?;
     Ok(content)
+}
+
+fn has_rights(meta: &Metadata, access: Access) -> bool {
+    let differs = |wanted: Option<u32>, is: u32| wanted.is_some_and(|wanted| wanted != is);
+    !differs(access.uid, meta.uid())
+        && !differs(access.gid, meta.gid())
+        && meta.mode() & 0o7777 == access.mode
 }
 
 fn grant(file: &File, access: Access) -> io::Result<()> {

@@ -53,18 +53,13 @@ impl WorkStore {
     /// Takes the lock of the process that replicates the store. The inner error is who has it.
     pub fn lock_fleet(&self, own: &Holder) -> Result<Result<FleetLock, Holder>, Error> {
         let folder = self.layout.fleet()?;
-        loop {
-            let file = folder.open_shared_lock(LOCK_FILE, self.layout.sealed_access())?;
-            let failed = |error: io::Error| Error::io("locking", &folder.path().join(LOCK_FILE), error);
-            match LockedFile::take(file).map_err(failed)? {
-                // Somebody has put another file in its place.
-                Ok(held) if !folder.holds(LOCK_FILE, held.file()) => {}
-                Ok(held) => {
-                    sign(held.file(), own).map_err(failed)?;
-                    return Ok(Ok(FleetLock { folder, held }));
-                }
-                Err(file) => return holder_in(&file).map(Err).map_err(failed),
+        let failed = |error: io::Error| Error::io("locking", &folder.path().join(LOCK_FILE), error);
+        match folder.take_shared_lock(LOCK_FILE, self.layout.sealed_access())? {
+            Ok(held) => {
+                sign(held.file(), own).map_err(failed)?;
+                Ok(Ok(FleetLock { folder, held }))
             }
+            Err(file) => holder_in(&file).map(Err).map_err(failed),
         }
     }
 

@@ -226,19 +226,13 @@ impl WorkStore {
     pub fn lock_attempt(&self, name: &str, own: &Holder) -> Result<Result<AttemptLock, Holder>, Error> {
         let folder = self.layout.make_folder(Group::Staging, name)?;
         let access = Access { mode: 0o600, ..self.layout.file_access(Group::Staging, false) };
-        loop {
-            let file = folder.open_shared_lock(ATTEMPT_LOCK_FILE, access)?;
-            let failed =
-                |error: io::Error| Error::io("locking", &folder.path().join(ATTEMPT_LOCK_FILE), error);
-            match LockedFile::take(file).map_err(failed)? {
-                // Its holder has just removed it.
-                Ok(held) if !folder.holds(ATTEMPT_LOCK_FILE, held.file()) => {}
-                Ok(held) => {
-                    sign(held.file(), own).map_err(failed)?;
-                    return Ok(Ok(AttemptLock { folder, held }));
-                }
-                Err(file) => return holder_in(&file).map(Err).map_err(failed),
+        let failed = |error: io::Error| Error::io("locking", &folder.path().join(ATTEMPT_LOCK_FILE), error);
+        match folder.take_shared_lock(ATTEMPT_LOCK_FILE, access)? {
+            Ok(held) => {
+                sign(held.file(), own).map_err(failed)?;
+                Ok(Ok(AttemptLock { folder, held }))
             }
+            Err(file) => holder_in(&file).map(Err).map_err(failed),
         }
     }
 }
@@ -354,6 +348,53 @@ mod tests {
             assert_eq!(fs::read(&outside).unwrap(), b"x");
             assert_eq!(fs::metadata(&outside).unwrap().uid(), own_uid());
         }
+    }
+
+    #[test]
+    fn a_lock_that_is_held_stays_though_somebody_has_given_its_file_another_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let own = Holder::of_program("a2md", NOW);
+        let held = store.lock_attempt(NAME, &own).unwrap().unwrap();
+        let folder = dir.path().join("staging/a.test");
+        fs::hard_link(folder.join("lock"), folder.join("other")).unwrap();
+        assert_eq!(store.lock_attempt(NAME, &own).unwrap().err(), Some(own.clone()));
+        assert!(held.is_held());
+    }
+
+    #[test]
+    fn a_lock_holds_in_a_folder_of_root_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let own = Holder::of_program("a2md", NOW);
+        fs::create_dir(dir.path().join("staging/a.test")).unwrap();
+        let held = store.lock_attempt(NAME, &own).unwrap().unwrap();
+        assert_eq!(store.lock_attempt(NAME, &own).unwrap().err(), Some(own.clone()));
+        assert!(held.is_held());
+    }
+
+    #[test]
+    fn one_who_has_found_a_planted_file_does_not_remove_the_lock_that_another_put_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let own = Holder::of_program("a2md", NOW);
+        drop(store.lock_attempt(NAME, &own).unwrap().unwrap());
+        let file = dir.path().join("staging/a.test/lock");
+        symlink("nowhere", &file).unwrap();
+        // Another process is about to put the file in order.
+        let folder = store.layout.make_folder(Group::Staging, NAME).unwrap();
+        let guard = folder.lock_itself(Duration::ZERO).unwrap().unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| store.lock_attempt(NAME, &own).unwrap().err());
+            std::thread::sleep(Duration::from_millis(200));
+            assert!(fs::symlink_metadata(&file).unwrap().is_symlink(), "one at a time");
+            fs::remove_file(&file).unwrap();
+            let first = LockedFile::take(folder.open_lock(ATTEMPT_LOCK_FILE).unwrap()).unwrap().ok().unwrap();
+            sign(first.file(), &own).unwrap();
+            drop(guard);
+            assert_eq!(second.join().unwrap(), Some(own.clone()));
+            assert!(folder.holds(ATTEMPT_LOCK_FILE, first.file()));
+        });
     }
 
     #[test]

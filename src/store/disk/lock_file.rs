@@ -2,11 +2,11 @@
 //! Opens and locks lock files. Refuses everything but plain files, and neither reads nor replaces their
 //! content.
 
-use super::{Access, Folder, grant};
+use super::{Access, Folder, LockedFolder, grant, has_rights};
 use crate::store::Error;
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
@@ -15,10 +15,8 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_millis(100);
 /// Tries to open a lock file that others remove or put something else in place of.
 const TRIES: usize = 100;
-/// Of these, with a pause before each, tries of a file that cannot be opened: root has just made it, and gives it
-/// away at once.
-const REFUSALS: usize = 10;
-const REFUSED_PAUSE: Duration = Duration::from_millis(10);
+/// How long to wait for the lock of the folder, which nobody needs for long.
+const GUARD: Duration = Duration::from_secs(2);
 
 /// A file whose lock this process holds, until it is dropped.
 #[must_use]
@@ -63,38 +61,86 @@ impl Folder {
     }
 
     /// The same where others can write and root locks as well: the file gets these rights, and anything else
-    /// in its place is removed.
-    pub fn open_shared_lock(&self, name: &str, access: Access) -> Result<File, Error> {
+    /// in its place is removed. Files are given rights and are removed under the lock of the folder alone:
+    /// otherwise one process could remove what another has just put in order and locked.
+    fn open_shared_lock(&self, name: &str, access: Access) -> Result<File, Error> {
+        if let Some(file) = self.open_in_order(name, access) {
+            return Ok(file);
+        }
         let path = self.path.join(name);
-        let failed = |e: io::Error| Error::io("locking", &path, e);
         let mut reason = "it is not a file".to_string();
-        for n in 0..TRIES {
-            let file = match self.open_lock(name) {
-                Ok(file) => file,
-                Err(error) => {
-                    match error.os_error().map(Errno::from_raw_os_error) {
-                        // No plain file.
-                        None | Some(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => self.remove(name)?,
-                        Some(Errno::ACCESS | Errno::PERM) if n < REFUSALS => {
-                            std::thread::sleep(REFUSED_PAUSE)
-                        }
-                        Some(Errno::ACCESS | Errno::PERM) => self.remove(name)?,
-                        // Another's lock may stand there.
-                        Some(_) => return Err(error),
+        for _ in 0..TRIES {
+            let _guard = self.guard()?;
+            match self.open_lock(name) {
+                Ok(file) => match self.put_in_order(name, file, access)? {
+                    Ok(file) => return Ok(file),
+                    Err(found) => reason = found,
+                },
+                Err(error) => match error.os_error().map(Errno::from_raw_os_error) {
+                    // No plain file, or one of an earlier `User`.
+                    None | Some(Errno::LOOP | Errno::ISDIR | Errno::NXIO | Errno::ACCESS | Errno::PERM) => {
+                        self.remove(name)?
                     }
-                    continue;
-                }
-            };
-            match self.stranger(&file.metadata().map_err(failed)?)? {
-                None => return grant(&file, access).map(|()| file).map_err(failed),
-                Some(found) => reason = found.to_string(),
-            }
-            // One that its holder has just removed is no stranger's: what stands there now is another's lock.
-            if self.holds(name, &file) {
-                self.remove(name)?;
+                    // Another's lock may stand there.
+                    Some(_) => return Err(error),
+                },
             }
         }
         Err(Error::garbage(&path, reason))
+    }
+
+    /// Takes the lock of a file as [`Folder::open_shared_lock`] opens it. The inner error: the file that another
+    /// has locked.
+    pub fn take_shared_lock(&self, name: &str, access: Access) -> Result<Result<LockedFile, File>, Error> {
+        let failed = |e: io::Error| Error::io("locking", &self.path.join(name), e);
+        loop {
+            match self.try_lock(name, self.open_shared_lock(name, access)?)? {
+                // Its holder has just removed it, or somebody has put another one in its place.
+                Ok(held) if !self.holds(name, held.file()) => {}
+                Ok(held) if self.odd(&held.file().metadata().map_err(failed)?, access)?.is_some() => {}
+                taken => return Ok(taken),
+            }
+        }
+    }
+
+    /// The file, if it is there and needs no change.
+    fn open_in_order(&self, name: &str, access: Access) -> Option<File> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = File::from(fs::openat(self.file.as_ref(), name, flags, Mode::empty()).ok()?);
+        let meta = file.metadata().ok()?;
+        let is_ours = meta.is_file() && self.odd(&meta, access).ok()?.is_none();
+        (is_ours && has_rights(&meta, access)).then_some(file)
+    }
+
+    /// Why a file is none that this module has put here. One that was given these rights is, also in a folder
+    /// that belongs to root.
+    fn odd(&self, meta: &Metadata, access: Access) -> Result<Option<String>, Error> {
+        let is_given = access.uid == Some(meta.uid()) && meta.nlink() <= 1;
+        if is_given { Ok(None) } else { self.stranger(meta) }
+    }
+
+    /// The inner error: it was another's and is removed, or is another one by now.
+    fn put_in_order(&self, name: &str, file: File, access: Access) -> Result<Result<File, String>, Error> {
+        let failed = |e: io::Error| Error::io("locking", &self.path.join(name), e);
+        let Some(found) = self.odd(&file.metadata().map_err(failed)?, access)? else {
+            return grant(&file, access).map(|()| Ok(file)).map_err(failed);
+        };
+        match LockedFile::take(file).map_err(failed)? {
+            Ok(held) if self.holds(name, held.file()) => self.remove(name)?,
+            Ok(_) => {}
+            // It was in order when its holder took it.
+            Err(file) => return Ok(Ok(file)),
+        }
+        Ok(Err(found))
+    }
+
+    /// The lock of the folder. Without one where its file system knows none.
+    fn guard(&self) -> Result<Option<LockedFolder<'_>>, Error> {
+        match self.lock_itself(GUARD) {
+            Ok(None) => Err(Error::io("locking", &self.path, io::Error::from(io::ErrorKind::WouldBlock))),
+            Ok(guard) => Ok(guard),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Takes the lock of a file until that is dropped; `None` where another holds it for longer than `within`.
@@ -112,7 +158,7 @@ impl Folder {
         Ok(held)
     }
 
-    /// The same of a file as [`Folder::open_shared_lock`] opens it.
+    /// The same as [`Folder::take_shared_lock`] takes it.
     pub fn lock_shared(
         &self,
         name: &str,
@@ -121,9 +167,7 @@ impl Folder {
     ) -> Result<Option<LockedFile>, Error> {
         let mut held = None;
         wait(within, || {
-            let file = self.open_shared_lock(name, access)?;
-            // One who could not open it may have put another in its place.
-            held = self.try_lock(name, file)?.ok().filter(|held| self.holds(name, held.file()));
+            held = self.take_shared_lock(name, access)?.ok();
             Ok(held.is_some())
         })?;
         Ok(held)
