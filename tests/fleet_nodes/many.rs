@@ -2,10 +2,30 @@
 //! More MDs than a node can tell of in one value.
 
 use crate::lab::{Lab, TestNode, fingerprint};
+use mod_md::fleet::engine::{Engine, Transaction, WRITES_MAX, Write};
 use mod_md::managed::peers::Peers;
+use mod_md::time::Clock;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_listing_that_takes_longer_than_the_lease_does_not_end_it() {
+    let lab = Lab::new();
+    let handle = lab.engine.handle("p");
+    for part in 0..60 {
+        let put = |i| Write::Put { key: format!("v1/other/{part}-{i}"), value: vec![0; 10], lease: None };
+        let then = (0..WRITES_MAX).map(put).collect();
+        handle.commit(&Transaction { when: Vec::new(), then }).unwrap();
+    }
+    let mut a = lab.node("a", &["a.test"]);
+    a.handle.faults(|faults| faults.slow = SECOND * 4);
+    let begin = lab.clock.now();
+    a.step();
+    assert!(lab.clock.now().since(begin) > SECOND * 50);
+    let state = a.node.state();
+    assert!(state.is_joined && state.presence.is_told, "{:?}", state.problem);
+}
 
 #[test]
 fn a_node_with_thirty_thousand_domains_joins_and_tells_of_those_that_fit() {

@@ -6,6 +6,7 @@
 mod adopt;
 mod bring;
 pub mod known;
+mod listing;
 mod replace;
 pub mod state;
 pub mod under_way;

@@ -76,28 +76,25 @@ pub fn delete(node: &Node, keys: Vec<(Key, Revision)>) -> Result<(), Failed> {
 
 fn list(node: &Node, prefix: &str, part: Part) -> Result<(), Failed> {
     let codec = node.codec()?;
-    let (mut entries, mut cursor) = (Vec::new(), None);
-    let revision = loop {
-        let page = node.ask(|engine| engine.list(prefix, cursor.as_ref()))?;
-        entries.extend(page.entries);
-        cursor = page.next;
-        if cursor.is_none() {
-            break page.revision;
-        }
+    let (mut listing, locked) = {
+        let state = node.state();
+        (state.view.begin(part), state.view.locks().map(|(key, _)| key.clone()).collect::<Vec<Key>>())
     };
-    let mut state = node.state();
-    let mut listing = state.view.begin(part);
-    let locked: Vec<Key> = state.view.locks().map(|(key, _)| key.clone()).collect();
-    for entry in entries {
-        let Some(key) = codec.key(&entry.key) else { continue };
-        match codec.open(&entry) {
-            Ok(opened) => {
-                let put = Put { key, record: opened.record, by: opened.written, mark: mark_of(&entry) };
-                state.view.list(&mut listing, put);
+    let revision = node.list(prefix, |entries| {
+        let mut state = node.state();
+        for entry in &entries {
+            let Some(key) = codec.key(&entry.key) else { continue };
+            match codec.open(entry) {
+                Ok(opened) => {
+                    let put = Put { key, record: opened.record, by: opened.written, mark: mark_of(entry) };
+                    state.view.list(&mut listing, put);
+                }
+                Err(flaw) => state.view.list_flawed(&mut listing, key, mark_of(entry), &flaw.to_string()),
             }
-            Err(flaw) => state.view.list_flawed(&mut listing, key, mark_of(&entry), &flaw.to_string()),
         }
-    }
+        Ok(())
+    })?;
+    let mut state = node.state();
     for key in state.view.finish(listing, revision) {
         state.after_gone(&key, locked.contains(&key));
     }

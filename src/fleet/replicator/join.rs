@@ -8,10 +8,11 @@ use crate::fleet::decide::lease;
 use crate::fleet::engine::{Committed, Condition, Entry, Error, Revision, Transaction, Write};
 use crate::fleet::key::{ALL, Key, META};
 use crate::fleet::node::known::mark_of;
+use crate::fleet::node::state::State;
 use crate::fleet::node::{Failed, Node};
 use crate::fleet::record::{Meta, Record};
 use crate::fleet::sealed::Flaw;
-use crate::fleet::view::{Mark, Part, Put};
+use crate::fleet::view::{Listing, Mark, Part, Put};
 
 /// Reads what the fleet has. The answer: from where to follow it.
 pub fn join(node: &Node) -> Result<Revision, Failed> {
@@ -26,9 +27,7 @@ pub fn join(node: &Node) -> Result<Revision, Failed> {
         state.epoch.clone_from(&meta.epoch);
         state.codec = Some(codec.clone());
     }
-    let (entries, revision) = list(node)?;
-    take(node, &codec, entries, revision, Put { key: Key::Meta, record: Record::Meta(meta), by: None, mark });
-    Ok(revision)
+    list(node, &codec, Put { key: Key::Meta, record: Record::Meta(meta), by: None, mark })
 }
 
 /// After a listing: what the store has to bring in. From now on the node is one of the fleet.
@@ -74,48 +73,46 @@ fn meta(node: &Node) -> Result<(Codec, Meta, Mark), Failed> {
     Err(Failed::Engine(Error::Garbled(format!("{META} comes and goes"))))
 }
 
-/// Everything, at one revision.
-fn list(node: &Node) -> Result<(Vec<Entry>, Revision), Failed> {
-    let mut entries: Vec<Entry> = Vec::new();
-    let (mut cursor, mut revision) = (None, None);
-    loop {
-        let page = node.ask(|engine| engine.list(ALL, cursor.as_ref()))?;
-        revision.get_or_insert(page.revision);
-        entries.extend(page.entries);
-        match page.next {
-            Some(next) => cursor = Some(next),
-            None => return Ok((entries, revision.unwrap_or_default())),
-        }
-    }
-}
-
-/// Has the view be this listing.
-fn take(node: &Node, codec: &Codec, entries: Vec<Entry>, revision: Revision, meta: Put) {
+/// Has the view be what is listed, at one revision.
+fn list(node: &Node, codec: &Codec, meta: Put) -> Result<Revision, Failed> {
+    let (mut listing, locked) = {
+        let mut state = node.state();
+        let mut listing = state.view.begin(Part::All);
+        state.view.list(&mut listing, meta);
+        (listing, state.view.locks().map(|(key, _)| key.clone()).collect::<Vec<Key>>())
+    };
+    let mut count = 0;
+    let revision = node.list(ALL, |entries| {
+        count += entries.len();
+        let mut state = node.state();
+        entries.iter().filter(|entry| entry.key != META).for_each(|entry| {
+            take(&mut state, codec, &mut listing, entry);
+        });
+        Ok(())
+    })?;
     let mut state = node.state();
-    let count = entries.len();
-    let mut listing = state.view.begin(Part::All);
-    state.view.list(&mut listing, meta);
-    let locked: Vec<Key> = state.view.locks().map(|(key, _)| key.clone()).collect();
-    for entry in entries.into_iter().filter(|entry| entry.key != META) {
-        let Some(key) = codec.key(&entry.key) else { continue };
-        match codec.open(&entry) {
-            Ok(opened) => {
-                let put = Put { key, record: opened.record, by: opened.written, mark: mark_of(&entry) };
-                state.note(&put);
-                state.view.list(&mut listing, put);
-            }
-            Err(flaw) => {
-                state.refuse(&key, flaw.to_string());
-                state.view.list_flawed(&mut listing, key, mark_of(&entry), &flaw.to_string());
-            }
-        }
-    }
     let gone = state.view.finish(listing, revision);
     for key in &gone {
         state.after_gone(key, locked.contains(key));
     }
     state.view.advance(revision);
     crate::log!(Debug, "fleet: {count} entries listed, {} gone", gone.len());
+    Ok(revision)
+}
+
+fn take(state: &mut State, codec: &Codec, listing: &mut Listing, entry: &Entry) {
+    let Some(key) = codec.key(&entry.key) else { return };
+    match codec.open(entry) {
+        Ok(opened) => {
+            let put = Put { key, record: opened.record, by: opened.written, mark: mark_of(entry) };
+            state.note(&put);
+            state.view.list(listing, put);
+        }
+        Err(flaw) => {
+            state.refuse(&key, flaw.to_string());
+            state.view.list_flawed(listing, key, mark_of(entry), &flaw.to_string());
+        }
+    }
 }
 
 /// Neither a request nor a wait helps.

@@ -67,17 +67,14 @@ fn rekey(node: &Node, request: &FleetRequest) -> Result<(), Failed> {
 }
 
 fn seal_again(node: &Node) -> Result<usize, Failed> {
-    let (mut count, mut cursor) = (0, None);
-    loop {
-        let page = node.ask(|engine| engine.list(ALL, cursor.as_ref()))?;
-        for entry in page.entries.iter().filter(|entry| entry.lease.is_none()) {
+    let mut count = 0;
+    node.list(ALL, |entries| {
+        for entry in entries.iter().filter(|entry| entry.lease.is_none()) {
             count += usize::from(seal_entry(node, entry)?);
         }
-        cursor = page.next;
-        if cursor.is_none() {
-            return Ok(count);
-        }
-    }
+        Ok(())
+    })?;
+    Ok(count)
 }
 
 /// Whether it was sealed again.
