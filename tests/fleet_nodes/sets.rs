@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sets and answers to challenges between nodes.
 
-use crate::lab::{CA, Lab, NEED, account, fingerprint, http_answer};
+use crate::lab::{CA, Lab, NEED, TestNode, account, fingerprint, http_answer};
 use mod_md::crypto::{PrivateKey, jws};
 use mod_md::managed::peers::{Peers, SharedJob};
+use mod_md::managed::saved_order::{Phase, SavedOrder};
 use mod_md::model::KeySpec;
 use std::time::Duration;
 
@@ -66,6 +67,44 @@ fn an_answer_is_given_by_all_nodes_before_the_ca_is_asked_to_look() {
     a.member.withdraw_answers("a.test");
     lab.pass(SECOND, &mut [&mut a, &mut b]);
     assert_eq!(b.file("challenges/a.test/acme-http-01.txt"), None);
+    drop(turn);
+}
+
+#[test]
+fn answers_of_a_dead_node_are_given_until_its_order_is_over() {
+    let lab = Lab::new();
+    let mds = ["a.test", "b.test"];
+    let (mut a, mut b) = (lab.node("a", &mds), lab.node("b", &["a.test"]));
+    // It does not have the MD.
+    let mut c = lab.node("c", &["b.test"]);
+    lab.pass(SECOND, &mut [&mut a, &mut b, &mut c]);
+    let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+    a.member.registering(CA, None).unwrap().publish(&account(&key)).unwrap();
+    let answer = http_answer("a.test", &format!("token.{}", jws::thumbprint(&key).unwrap()));
+    let turn = a.begin("a.test");
+    let url = "https://ca.test/order/1".into();
+    let order = SavedOrder { url, key: "P-256".into(), expires: None, phase: Phase::Placed };
+    let job = SharedJob { ca: CA.into(), order: Some(order), ..SharedJob::default() };
+    turn.save(&job).unwrap();
+    a.member.present(&answer).unwrap();
+    lab.pass(SECOND, &mut [&mut a, &mut b, &mut c]);
+    let has = |node: &TestNode| node.file("challenges/a.test/acme-http-01.txt").is_some();
+    assert!(has(&b) && has(&c));
+    lab.pass(SECOND * 40, &mut [&mut b, &mut c]);
+    assert!(b.node.state().view.challenges().next().is_none(), "its lease has ended");
+    assert!(has(&b) && has(&c), "the CA may come for it");
+    // Another process reads everything again.
+    let mut c = c.killed(&lab);
+    lab.pass(SECOND, &mut [&mut b, &mut c]);
+    assert!(has(&c));
+    let next = b.begin("a.test");
+    b.member.present(&answer).unwrap();
+    lab.pass(SECOND, &mut [&mut b, &mut c]);
+    assert!(has(&b) && has(&c));
+    next.publish(&lab.set(&["a.test"])).unwrap();
+    b.member.withdraw_answers("a.test");
+    lab.pass(SECOND * 2, &mut [&mut b, &mut c]);
+    assert!(!has(&c));
     drop(turn);
 }
 
