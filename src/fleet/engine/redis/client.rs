@@ -132,7 +132,10 @@ impl Client {
         };
         match answer {
             Ok(Value::Error(text)) => {
-                let trouble = refused(&text);
+                let trouble = match refused(&text) {
+                    Trouble::Final(error @ Error::Denied(_)) if is_repeatable => Trouble::Next(error),
+                    trouble => trouble,
+                };
                 if let Trouble::Final(_) = trouble {
                     self.keep(line);
                 }
@@ -167,9 +170,12 @@ impl Client {
         };
         let mut line = Line::open(&self.dialer, (place, server), deadline).map_err(failure).map_err(next)?;
         // Where the server refuses, the connection is dropped: commands on it would run as the default user.
+        // Another server may let in: each has a list of users of its own.
         match line.log_in(self.user.as_ref(), deadline).map_err(next)? {
             Value::Status(_) => Ok(line),
-            Value::Error(text) => Err(refused(&text)),
+            Value::Error(text) => Err(match refused(&text) {
+                Trouble::Final(error) | Trouble::Next(error) => Trouble::Next(error),
+            }),
             _ => Err(Trouble::Final(Error::Garbled("the answer to AUTH is no status".into()))),
         }
     }
@@ -224,12 +230,15 @@ fn refused(text: &str) -> Trouble {
     }
 }
 
-/// Of what the servers of a list said: that one takes no writes says more than that another is not there.
+/// Of what the servers of a list said: that one refuses the user says most, and that one takes no writes says
+/// more than that another is not there.
 fn worse(one: Error, other: Error) -> Error {
-    match (&one, &other) {
-        (Error::NoWrites(_), Error::Unreachable(_) | Error::Timeout) => one,
-        _ => other,
-    }
+    let weight = |error: &Error| match error {
+        Error::Denied(_) => 2,
+        Error::NoWrites(_) => 1,
+        _ => 0,
+    };
+    if weight(&one) > weight(&other) { one } else { other }
 }
 
 fn address(server: &Server) -> String {
