@@ -180,16 +180,19 @@ impl State {
     }
 
     /// What this node had under an earlier lease, as the listing shows: answers that are gone, locks that are
-    /// kept and another's.
+    /// kept and another's. Of what a renewal has written since the listing it shows nothing.
     pub fn forget_ended(&mut self) {
         let view = &self.view;
-        let (presented, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut self.presented).into_iter().partition(|(key, _)| view.mark(key).is_some());
+        let (presented, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.presented)
+            .into_iter()
+            .partition(|(key, (_, at))| *at > view.revision() || view.mark(key).is_some());
         self.presented = presented;
         self.abandoned.extend(gone.into_values().map(|(answer, _)| answer));
         let is_there = |name: &String, held: &Held| {
             let mark = view.mark(&Key::Lock(name.clone()));
-            held.kept_until.is_none() || mark.is_some_and(|mark| mark.created == held.token)
+            held.kept_until.is_none()
+                || held.token > view.revision()
+                || mark.is_some_and(|mark| mark.created == held.token)
         };
         self.turns.retain(|name, held| is_there(name, held));
     }
@@ -248,5 +251,51 @@ impl State {
             true => self.view.nodes().map(|node| node.id.clone()).filter(|id| *id != self.me).collect(),
             false => self.former_nodes.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::record::Record;
+    use crate::fleet::view::fixture::{challenge, lock, view};
+
+    /// An answer that a node has given, and its key.
+    fn answer(revision: u64) -> (Key, SharedAnswer) {
+        let put = challenge("n1", revision);
+        match put.record {
+            Record::Challenge(challenge) => (put.key, challenge.0),
+            _ => panic!("no challenge"),
+        }
+    }
+
+    #[test]
+    fn what_a_renewal_has_written_since_a_listing_is_not_gone() {
+        let (key, given) = answer(6);
+        for (at, is_kept) in [(5, false), (6, true)] {
+            let mut state = State::new(["a.test".to_string()], Boot::ZERO);
+            state.view = view(vec![], 5);
+            state.presented.insert(key.clone(), (given.clone(), Revision(at)));
+            let held = Held { token: Revision(at), kept_until: Some(Timestamp::default()) };
+            state.turns.insert("a.test".into(), held);
+            state.forget_ended();
+            assert_eq!(
+                (state.presented.len(), state.abandoned.len()),
+                (usize::from(is_kept), usize::from(!is_kept))
+            );
+            assert_eq!(state.turns.len(), usize::from(is_kept), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_the_listing_has_goes_on() {
+        let (key, given) = answer(3);
+        let mut state = State::new(["a.test".to_string()], Boot::ZERO);
+        state.view = view(vec![challenge("n1", 3), lock("n1", 4)], 5);
+        state.presented.insert(key, (given, Revision(3)));
+        let held = Held { token: Revision(4), kept_until: Some(Timestamp::default()) };
+        state.turns.insert("a.test".into(), held);
+        state.forget_ended();
+        assert_eq!((state.presented.len(), state.turns.len(), state.abandoned.len()), (1, 1, 0));
     }
 }

@@ -58,8 +58,9 @@ impl Answers {
         for answer in node.setup.local.answers() {
             let (is_own, is_ordered) = {
                 let state = node.state();
-                let is_locked =
-                    state.view.lock(&answer.owner).is_some_and(|lock| lock.value.node == state.me);
+                // Its lock may be later than the listing.
+                let is_locked = state.turns.contains_key(&answer.owner)
+                    || state.view.lock(&answer.owner).is_some_and(|lock| lock.value.node == state.me);
                 let is_own = is_locked || state.presented.values().any(|(own, _)| *own == answer);
                 (is_own, has_order(&state, &answer.owner))
             };
