@@ -161,6 +161,33 @@ pub enum Error {
     Stopped,
 }
 
+impl Error {
+    /// What happened and what to do about it, for people.
+    pub fn advised(&self) -> String {
+        let advice = match self {
+            Error::Unreachable(_) => {
+                "see that it runs, that MDFleet names it as it is reached from here, with TLS or without, and that \
+                 MDFleetCACertificateFile has the CA of its certificate"
+            }
+            Error::Timeout => {
+                "see that it is not overloaded, and that nothing between it and this machine drops packets"
+            }
+            Error::Denied(_) => {
+                "see MDFleetUser, and the rights of that user: docs/fleet.md has those that it needs"
+            }
+            Error::NoWrites(_) => {
+                "see why it takes none: its disk, its quota, its role; of several servers MDFleet has to name the one \
+                 that does"
+            }
+            Error::Garbled(_) => {
+                "see that the URL of MDFleet leads to etcd 3.4 or Redis 6.2, or a later one, with the right scheme"
+            }
+            Error::LeaseGone | Error::Gap(_) | Error::Invalid(_) | Error::Stopped => return self.to_string(),
+        };
+        format!("{self}; {advice}")
+    }
+}
+
 /// A coordination engine. Threads share one; each call is independent of the others.
 pub trait Engine: Send + Sync {
     /// For people and logs: scheme, host and port of the server in use, without any secret.

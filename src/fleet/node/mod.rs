@@ -25,6 +25,9 @@ use state::State;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// The kind of a warning: the engine refuses this node.
+const DENIED: &str = "denied";
+
 /// What a node is made of.
 #[derive(Clone)]
 pub struct Setup {
@@ -63,6 +66,16 @@ pub enum Failed {
     /// Everything is to be read once more.
     #[error("everything is read from the engine once more")]
     Resync,
+}
+
+impl Failed {
+    /// What happened and what to do about it, for people.
+    pub fn advised(&self) -> String {
+        match self {
+            Failed::Engine(error) => error.advised(),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// Of a request that the next step repeats. `Err`: this step is over.
@@ -131,16 +144,26 @@ impl Node {
         state.warnings.insert(kind, (text, logged.unwrap_or(boot)));
     }
 
+    /// The engine answers and takes writes: what was wrong with it is over.
+    pub fn is_well(&self) {
+        self.warn(DENIED, None);
+        self.state().problem = None;
+    }
+
     /// Makes a request, and counts it.
     pub fn ask<T>(&self, request: impl FnOnce(&dyn Engine) -> Result<T, Error>) -> Result<T, Error> {
         let answer = request(self.setup.engine.as_ref());
+        if let Err(error @ Error::Denied(_)) = &answer {
+            // Time does not mend it.
+            self.warn(DENIED, Some(error.advised()));
+        }
         let mut state = self.state();
         match &answer {
             Ok(_) => state.requests_ok += 1,
             Err(Error::Stopped) => {}
             Err(error) => {
                 state.requests_failed += 1;
-                state.problem = Some(error.to_string());
+                state.problem = Some(error.advised());
             }
         }
         answer

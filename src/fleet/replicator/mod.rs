@@ -53,6 +53,7 @@ pub struct Replicator {
     reporter: report::Reporter,
     /// What the log says.
     is_told_away: bool,
+    is_told_unjoined: bool,
     is_told_elsewhere: bool,
 }
 
@@ -70,6 +71,7 @@ impl Replicator {
             saver: save::Saver::default(),
             reporter: report::Reporter::default(),
             is_told_away: false,
+            is_told_unjoined: false,
             is_told_elsewhere: false,
         }
     }
@@ -188,13 +190,16 @@ impl Replicator {
         let pause = RETRY_MIN.saturating_mul(1 << self.retry.1.min(4)).min(RETRY_MAX);
         self.retry = (if is_at_once { boot } else { boot + pause }, self.retry.1.saturating_add(1));
         crate::log!(Debug, "fleet: {failed}");
+        if !is_at_once {
+            self.tell_unjoined(failed);
+        }
         let mut state = self.node.state();
         state.is_joined = false;
         if matches!(failed, Failed::Engine(Error::LeaseGone)) {
             state.lease_is_over();
         }
-        if *failed != Failed::Resync {
-            state.problem = Some(failed.to_string());
+        if !matches!(failed, Failed::Resync | Failed::Engine(Error::Stopped)) {
+            state.problem = Some(failed.advised());
         }
         self.retry.0
     }
@@ -207,6 +212,23 @@ impl Replicator {
                  one store: give each its own MDStoreDir."
             );
         }
+    }
+
+    /// Says once what keeps this process from the engine. One that was there and fails is told once it is away,
+    /// a refusal is told by itself.
+    fn tell_unjoined(&mut self, failed: &Failed) {
+        if self.node.state().was_joined
+            || matches!(failed, Failed::Engine(Error::Stopped | Error::Denied(_)))
+            || std::mem::replace(&mut self.is_told_unjoined, true)
+        {
+            return;
+        }
+        crate::log!(
+            Warn,
+            "fleet: the engine {} cannot be used yet, and is tried again: {}. Everything is served as before.",
+            self.node.setup.engine.name(),
+            failed.advised()
+        );
     }
 
     /// Says once that the engine is away, and once that it is back.

@@ -46,6 +46,8 @@ pub fn write(node: &Node) -> Result<(), Failed> {
                 state.presence.is_told = true;
                 state.told_at = Some(at);
             }
+            drop(state);
+            node.is_well();
             Ok(())
         }
         Err(Failed::Engine(error)) => unless_passing(error),
