@@ -3,6 +3,7 @@
 //! what one publishes the others have in their stores, whoever dies, whatever the engine loses or invents.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod deleted;
 mod ends;
 mod lab;
 mod late;

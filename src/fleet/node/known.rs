@@ -26,6 +26,11 @@ impl State {
         match codec.open(entry) {
             Ok(opened) => {
                 let (record, by) = (opened.record, opened.written);
+                if let Record::Meta(meta) = &record
+                    && meta.epoch == self.epoch
+                {
+                    self.meta = Some(entry.value.clone());
+                }
                 self.put(Put { key, record, by, mark: mark_of(entry) }, now);
             }
             Err(flaw) => {
@@ -51,6 +56,7 @@ impl State {
     pub fn note(&mut self, put: &Put) {
         match (&put.key, &put.record) {
             (Key::Account(hash), Record::Account(account)) => {
+                self.accounts.insert(hash.clone(), account.clone());
                 if let Ok(print) = jws::thumbprint(&account.0.key) {
                     self.thumbprints.insert(hash.clone(), print);
                 }
@@ -83,6 +89,8 @@ impl State {
             // The next one may begin.
             Key::Lock(name) if was_of_other && self.view.has_md(name) => drop(self.news.insert(name.clone())),
             Key::Account(hash) => drop(self.thumbprints.remove(hash)),
+            // Somebody has deleted what this node says of itself.
+            Key::Node(id) | Key::Applied(id) if *id == self.me => self.presence.is_told = false,
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use crate::fleet::decide::presence::Presence;
 use crate::fleet::decide::reconcile::Stored;
 use crate::fleet::engine::{LeaseId, Revision};
 use crate::fleet::key::Key;
-use crate::fleet::record::Written;
+use crate::fleet::record::{Account, Written};
 use crate::fleet::view::View;
 use crate::managed::peers::{SharedAnswer, SharedSet};
 use crate::model::Answer;
@@ -35,6 +35,8 @@ pub struct State {
     pub kept: Option<Boot>,
     pub tried: Option<Boot>,
     pub epoch: String,
+    /// The value of `meta`, as it was read last.
+    pub meta: Option<Vec<u8>>,
     /// While what the fleet has is known and followed.
     pub codec: Option<Codec>,
     pub is_joined: bool,
@@ -60,7 +62,9 @@ pub struct State {
     pub withdrawn: BTreeMap<String, Value>,
     /// By MD: the highest generation that was seen.
     pub highest: BTreeMap<String, u64>,
-    /// Of the accounts of the fleet, by their hash.
+    /// The accounts of the fleet by their hash, also those that the engine has lost.
+    pub accounts: BTreeMap<String, Account>,
+    /// Of those that it has.
     pub thumbprints: HashMap<String, String>,
     /// The latest revision of which all is in the store.
     pub applied: Revision,
@@ -101,6 +105,7 @@ impl State {
             kept: None,
             tried: None,
             epoch: String::new(),
+            meta: None,
             codec: None,
             is_joined: false,
             was_joined: false,
@@ -116,6 +121,7 @@ impl State {
             posted: VecDeque::new(),
             withdrawn: BTreeMap::new(),
             highest: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             thumbprints: HashMap::new(),
             applied: Revision::default(),
             advised: HashMap::new(),

@@ -17,7 +17,7 @@ use crate::fleet::view::{Listing, Mark, Part, Put};
 /// Reads what the fleet has. The answer: from where to follow it.
 pub fn join(node: &Node) -> Result<Revision, Failed> {
     grant(node)?;
-    let (codec, meta, mark) = meta(node)?;
+    let (codec, meta, value, mark) = meta(node)?;
     {
         let mut state = node.state();
         if !state.epoch.is_empty() && state.epoch != meta.epoch {
@@ -25,7 +25,7 @@ pub fn join(node: &Node) -> Result<Revision, Failed> {
             state.forget_view();
         }
         state.epoch.clone_from(&meta.epoch);
-        state.codec = Some(codec.clone());
+        (state.codec, state.meta) = (Some(codec.clone()), Some(value));
     }
     list(node, &codec, Put { key: Key::Meta, record: Record::Meta(meta), by: None, mark })
 }
@@ -56,18 +56,19 @@ fn grant(node: &Node) -> Result<(), Failed> {
 }
 
 /// Reads `meta`, or makes it in an engine that has none.
-fn meta(node: &Node) -> Result<(Codec, Meta, Mark), Failed> {
+fn meta(node: &Node) -> Result<(Codec, Meta, Vec<u8>, Mark), Failed> {
     let (secrets, prefix) = (&node.setup.secrets, node.setup.prefix.as_str());
     for _ in 0..3 {
         if let Some(entry) = node.ask(|engine| engine.get(META))? {
             let (codec, meta) = Codec::of_meta(secrets, prefix, &entry.value).map_err(unusable)?;
-            return Ok((codec, meta, mark_of(&entry)));
+            let mark = mark_of(&entry);
+            return Ok((codec, meta, entry.value, mark));
         }
         let (codec, meta, value) = Codec::create(secrets, prefix).map_err(unusable)?;
-        let put = Write::Put { key: META.into(), value, lease: None };
+        let put = Write::Put { key: META.into(), value: value.clone(), lease: None };
         let transaction = Transaction { when: vec![Condition::Absent(META.into())], then: vec![put] };
         if let Committed::Done(at) = node.commit(&transaction)? {
-            return Ok((codec, meta, Mark { created: at, changed: at, lease: None }));
+            return Ok((codec, meta, value, Mark { created: at, changed: at, lease: None }));
         }
     }
     Err(Failed::Engine(Error::Garbled(format!("{META} comes and goes"))))

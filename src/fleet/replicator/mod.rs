@@ -4,12 +4,14 @@
 //! when to call it again: a thread of the child runs one, a simulation ten. Serves nobody, and nothing that is
 //! served waits for it. Imports `node`, and `decide` for all that it decides; its parts do not import each other.
 
+mod accounts;
 mod answers;
 mod apply;
 mod ends;
 pub mod feed;
 mod join;
 mod lease;
+mod meta;
 mod operate;
 mod outbox;
 mod presence;
@@ -153,6 +155,7 @@ impl Replicator {
         self.answers.clean(&self.node);
         self.sets = sets::Sets::default();
         self.responses = apply::Responses::default();
+        accounts::publish(&self.node)?;
         join::settle(&self.node);
         Ok(())
     }
@@ -162,6 +165,8 @@ impl Replicator {
         for (changes, revision) in self.feed.take()? {
             apply::take(node, &changes, revision);
         }
+        meta::keep(node)?;
+        accounts::publish(node)?;
         self.ends.look(node)?;
         let is_whole = self.answers.apply(node);
         self.responses.apply(node);
