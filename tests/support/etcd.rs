@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! etcd: one server or a cluster of them, each to be killed, halted and started again on its data.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,8 @@ pub struct Etcd {
     members: Vec<Member>,
     files: Option<Files>,
     options: Options,
+    /// Whether it knows `root`.
+    has_users: Cell<bool>,
 }
 
 impl Etcd {
@@ -77,7 +80,7 @@ impl Etcd {
         };
         let members = (1..=options.members).map(member).collect();
         let files = (options.tls != Tls::Off).then(|| Files::new(lab, options.tls));
-        let mut etcd = Etcd { members, files, options };
+        let mut etcd = Etcd { members, files, options, has_users: Cell::new(false) };
         for number in 0..etcd.members.len() {
             etcd.spawn(number);
         }
@@ -155,6 +158,27 @@ impl Etcd {
         self.ctl(&["compact", &told["header"]["revision"].to_string()]);
     }
 
+    /// Writes keys of somebody else until it takes no more: its quota (`--quota-backend-bytes`) is used up.
+    pub fn fill(&self) {
+        let value = "x".repeat(100_000);
+        let urls: Vec<String> = self.members.iter().map(|member| self.url(member.client)).collect();
+        for number in 0..1000 {
+            let put = self.ctl_at(&urls, &["put", &format!("foreign/{number}"), &value]);
+            if String::from_utf8_lossy(&put.stderr).contains("database space exceeded") {
+                return;
+            }
+        }
+        panic!("it is never full");
+    }
+
+    /// Takes what [`fill`](Etcd::fill) wrote away, as its operator does.
+    pub fn make_room(&self) {
+        self.ctl(&["del", "--prefix", "foreign/"]);
+        self.compact();
+        self.ctl(&["defrag"]);
+        self.ctl(&["alarm", "disarm"]);
+    }
+
     /// Turns on users: `root`, whose password is `root`, and `name` with `password`, who may do this (`read`,
     /// `readwrite`) with keys that begin with `prefix`.
     pub fn add_user(&self, name: &str, password: &str, may: &str, prefix: &str) {
@@ -169,6 +193,17 @@ impl Etcd {
         ] {
             self.ctl(args);
         }
+        self.has_users.set(true);
+    }
+
+    /// Takes this right of the user away.
+    pub fn forbid(&self, name: &str, prefix: &str) {
+        self.ctl(&["role", "revoke-permission", name, "--prefix=true", prefix]);
+    }
+
+    /// What the user may do with keys that begin with `prefix`.
+    pub fn allow(&self, name: &str, may: &str, prefix: &str) {
+        self.ctl(&["role", "grant-permission", name, "--prefix=true", may, prefix]);
     }
 
     /// What etcdctl(1) says, which has to succeed.
@@ -184,9 +219,13 @@ impl Etcd {
     fn ctl_at(&self, urls: &[String], args: &[&str]) -> Output {
         let mut command = Command::new(in_path("etcdctl").expect("etcdctl is there"));
         command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", urls.join(",")));
+        command.arg("--command-timeout=30s");
         if let Some(files) = &self.files {
             let [certificate, key] = &files.client;
             command.arg("--cacert").arg(&files.ca).arg("--cert").arg(certificate).arg("--key").arg(key);
+        }
+        if self.has_users.get() {
+            command.arg("--user=root:root");
         }
         command.args(args).output().unwrap()
     }

@@ -16,6 +16,7 @@ pub mod dns;
 pub mod ends;
 pub mod etcd;
 pub mod fleet;
+pub mod forwarder;
 pub mod http;
 pub mod httpd;
 pub mod issuer;

@@ -108,6 +108,21 @@ impl Redis {
         });
     }
 
+    /// Becomes one of the cluster of `other`.
+    pub fn join_cluster(&self, other: &Redis) {
+        let bus = other.bus_port();
+        self.cli(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string(), &bus]);
+        wait_for("a cluster", SOON, || {
+            let both = [self, other].map(|server| server.cli(&["CLUSTER", "INFO"]));
+            both.iter().all(|info| info.contains("cluster_state:ok")).then_some(())
+        });
+    }
+
+    fn bus_port(&self) -> String {
+        let port = self.options.lines.iter().find_map(|line| line.strip_prefix("cluster-port "));
+        port.unwrap_or_else(|| panic!("no cluster-port: {:?}", self.options)).to_string()
+    }
+
     /// Becomes a primary.
     pub fn promote(&self) {
         self.cli(&["REPLICAOF", "NO", "ONE"]);
