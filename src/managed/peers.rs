@@ -75,6 +75,10 @@ pub struct Need {
     pub is_late: bool,
     /// What is in use would do, but for its key types, CA, profile or must-staple.
     pub is_only_different: bool,
+    /// How many tries in a row have failed.
+    pub errors: u32,
+    /// When the last one of them began. `None`: there is none, or another one is under way.
+    pub failed_at: Option<Timestamp>,
 }
 
 /// Why a renewal does not begin now.

@@ -27,7 +27,14 @@ use std::time::Duration;
 use support::issuer::Issuer;
 
 pub const CA: &str = "https://ca.test/dir";
-pub const NEED: Need = Need { is_asked: false, is_bare: true, is_late: false, is_only_different: false };
+pub const NEED: Need = Need {
+    is_asked: false,
+    is_bare: true,
+    is_late: false,
+    is_only_different: false,
+    errors: 0,
+    failed_at: None,
+};
 
 pub struct Lab {
     pub clock: Arc<VirtualClock>,

@@ -124,6 +124,36 @@ fn seven_nodes_alone_renew_once_each_in_the_last_twentieth_ten_minutes_apart() {
     world.end();
 }
 
+/// How many validations have failed, all in all, one hour and two hours after certificates of 90 days came to their
+/// last twentieth, while the engine is away.
+fn solo_tries(nodes: usize) -> [usize; 2] {
+    let world = storm(nodes, 1);
+    world.pass(MINUTE);
+    let before = world.ca.count(Endpoint::Challenge);
+    world.memory.faults(|faults| faults.is_away = true);
+    world.ca.rules(|rules| rules.validate = Arc::new(|_| Err(problem("connection", "connection refused"))));
+    world.stage.leap(DAY * 85);
+    let has_begun = || (world.ca.count(Endpoint::Challenge) > before).then_some(());
+    world.stage.wait(HOUR * 15, has_begun).expect("a try in the last twentieth");
+    let tries = [1, 1].map(|hours| {
+        world.pass(HOUR * hours);
+        world.ca.count(Endpoint::Challenge) - before
+    });
+    world.end();
+    tries
+}
+
+#[test]
+fn seven_nodes_alone_try_a_ca_that_fails_at_most_twice_as_often_as_one() {
+    let (alone, seven) = (solo_tries(1), solo_tries(7));
+    println!("validations that failed: {alone:?} by one node, {seven:?} by seven");
+    assert!(alone[0] >= 4, "{alone:?}");
+    for (alone, seven) in alone.into_iter().zip(seven) {
+        assert!(seven <= alone * 2, "{alone} by one node, {seven} by seven");
+    }
+    assert!(seven[1] >= 7, "each node has tried: {seven:?}");
+}
+
 #[test]
 fn nodes_whose_kinds_of_keys_differ_do_not_renew_against_each_other() {
     let mut world = World::new();

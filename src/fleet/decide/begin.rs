@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether a renewal begins now, and how (rules 1, 4 and 6): for the fleet, under the lock of the MD; by this
 //! node alone while the engine is away; or later. An operator who asks overrides what other nodes have found out
-//! about the CA, but no lock. Pure; imports `asks` and `view`.
+//! about the CA, but no lock. Pure; imports `alone`, `asks` and `view`.
 
+use super::alone::{self, Alone};
 use super::asks;
 use crate::fleet::view::View;
 use crate::managed::peers::{Need, NotNow};
@@ -14,8 +15,6 @@ const LOCKED: Duration = Duration::from_secs(30);
 const SYNCING: Duration = Duration::from_secs(2);
 /// While the engine is away and nothing is urgent.
 const AWAY_LOOK: Duration = Duration::from_secs(300);
-/// Without the engine, one node after the other.
-pub const APART: Duration = Duration::from_secs(600);
 /// How long a site without a good certificate waits for the engine.
 const BARE: Duration = Duration::from_secs(600);
 
@@ -44,8 +43,8 @@ pub struct Situation<'a> {
     pub in_use: Option<(Timestamp, Timestamp)>,
     /// The set of the fleet is on its way into use here.
     pub is_pending: bool,
-    /// The place of this node among those that have the MD (`asks::place`).
-    pub place: u32,
+    /// This node among those that have the MD, while each is by itself.
+    pub alone: Alone,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,12 +122,13 @@ pub fn held(view: &View, name: &str, me: &str, now: Timestamp) -> Option<NotNow>
 /// Without the engine: rule 6.
 fn solo(situation: &Situation<'_>, since: Timestamp, now: Timestamp) -> Begin {
     let need = &situation.need;
-    let turn = APART.saturating_mul(situation.place);
     let last_twentieth = situation.in_use.map(|(from, until)| until.minus(until.since(from) / 20));
-    let due = match (need.is_bare, last_twentieth) {
-        (true, _) | (false, None) => since.plus(BARE).plus(turn),
-        (false, Some(late)) => late.max(since).plus(turn),
+    let from = match (need.is_bare, last_twentieth) {
+        (true, _) | (false, None) => since.plus(BARE),
+        (false, Some(late)) => late.max(since),
     };
+    let end = situation.in_use.filter(|_| !need.is_bare).map(|(_, until)| until);
+    let due = alone::due(&situation.alone, from, end, now);
     if need.is_asked || due <= now {
         return Begin::Solo;
     }
@@ -150,6 +150,7 @@ fn writer(view: &View, id: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::decide::alone::APART;
     use crate::fleet::key::Key;
     use crate::fleet::record::{Job, Record};
     use crate::fleet::view::fixture::{NOW, lock, node, node_md, put, view};
@@ -157,11 +158,13 @@ mod tests {
     use crate::time::DAY;
 
     const MINUTE: Duration = Duration::from_secs(60);
+    /// The first of seven nodes.
+    const FIRST: Alone = Alone { place: 0, nodes: 7, failures: 0, failed_at: None };
 
     /// Of a node n1 whose certificate began 80 days ago and ends in ten.
     fn situation(standing: Standing, need: Need) -> Situation<'static> {
         let in_use = Some((NOW.minus(DAY * 80), NOW.plus(DAY * 10)));
-        Situation { name: "a.test", me: "n1", standing, need, in_use, is_pending: false, place: 0 }
+        Situation { name: "a.test", me: "n1", standing, need, in_use, is_pending: false, alone: FIRST }
     }
 
     fn job(next_try: Option<Timestamp>) -> View {
@@ -237,7 +240,10 @@ mod tests {
 
     #[test]
     fn without_the_engine_a_node_waits_for_its_turn_and_for_need() {
-        let away = |need, since, place| Situation { place, ..situation(Standing::Away { since }, need) };
+        let away = |need, since, place| {
+            let alone = Alone { place, ..FIRST };
+            Situation { alone, ..situation(Standing::Away { since }, need) }
+        };
         let at = |situation: &Situation<'_>, now| begin(situation, &view(vec![], 1), now);
         // Its last twentieth begins in five and a half days.
         let late = NOW.plus(DAY * 5).plus(DAY / 2);
@@ -268,7 +274,8 @@ mod tests {
             for me in &ids {
                 let place = asks::place(ids.iter().map(String::as_str), true, me, "a.test");
                 let standing = Standing::Away { since: NOW };
-                let situation = Situation { me, place, ..situation(standing, need) };
+                let alone = Alone { place, ..FIRST };
+                let situation = Situation { me, alone, ..situation(standing, need) };
                 let looks = (0..30_000).map(|minute| NOW.plus(MINUTE * minute));
                 begun.extend(
                     looks.into_iter().find(|now| begin(&situation, &view(vec![], 1), *now) == Begin::Solo),

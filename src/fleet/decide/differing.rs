@@ -34,13 +34,14 @@ fn key_differs(keys: &[&KeySpec], key: &KeySpec) -> Option<String> {
     }
 }
 
-/// The warning of a set that differs from the settings of this node.
-pub fn warning(md: &Md, set: &SharedSet, generation: u64) -> Option<String> {
+/// The warning of a set that differs from the settings of this node, `here`. `by`: the node that ordered it.
+pub fn warning(md: &Md, set: &SharedSet, generation: u64, by: &str, here: &str) -> Option<String> {
     let differing = differing(set, md);
     (!differing.is_empty()).then(|| {
         format!(
-            "md[{}]: the set of the fleet, generation {generation}, {}: the node that ordered it has other settings for \
-             this domain. It is used as far as possible; give the domain the same settings on all nodes.",
+            "md[{}]: the set of the fleet, generation {generation}, {}: node {by}, which ordered it, has other settings \
+             for this domain than this node, {here}. It is used as far as possible; give the domain the same settings \
+             on both.",
             md.name,
             differing.join(", ")
         )
@@ -89,11 +90,10 @@ mod tests {
         let expected =
             ["has no certificate for a key of P-384", "is not must-staple", "has the profile \"none\""];
         assert_eq!(differing(&set, &strict), expected);
-        let text = warning(&strict, &set, 7).unwrap();
-        assert!(
-            text.contains("md[a.test]") && text.contains("generation 7") && text.contains("P-384"),
-            "{text}"
-        );
-        assert_eq!(warning(&same, &set, 7), None);
+        let text = warning(&strict, &set, 7, "web1", "web2").unwrap();
+        for part in ["md[a.test]", "generation 7", "P-384", "node web1,", "this node, web2."] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert_eq!(warning(&same, &set, 7, "web1", "web2"), None);
     }
 }

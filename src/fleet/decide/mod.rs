@@ -3,6 +3,7 @@
 //! and ask nobody. Each says which rule of the fleet it is: docs/fleet.md has them. Pure; imports `view` and
 //! `record`.
 
+pub mod alone;
 pub mod asks;
 pub mod begin;
 pub mod checks;

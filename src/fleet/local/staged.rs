@@ -5,7 +5,6 @@
 
 use super::Brought;
 use crate::crypto::CertInfo;
-use crate::fleet::decide::differing;
 use crate::fleet::record::Set;
 use crate::managed::bundle::{self, Bundle};
 use crate::managed::peers::{SharedCert, SharedSet};
@@ -67,9 +66,6 @@ pub fn stage(store: &WorkStore, target: &Managed, set: &Set, now: Timestamp) -> 
     };
     target.requests.hold();
     write(store, target, set, &bundles, now)?;
-    if let Some(warning) = differing::warning(&target.md, &set.set, set.generation) {
-        crate::log!(Warn, "{warning}");
-    }
     Ok(Brought::Staged)
 }
 

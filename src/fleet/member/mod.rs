@@ -43,8 +43,6 @@ impl Member {
     fn decide(&self, name: &str, need: Need) -> Begin {
         let (now, boot, in_use) = (self.node.now(), self.node.boot(), self.node.setup.local.in_use(name));
         let state = self.node.state();
-        let known = state.known_nodes(name);
-        let place = asks::place(known.iter().map(String::as_str), !state.epoch.is_empty(), &state.me, name);
         let situation = Situation {
             name,
             me: &state.me,
@@ -52,7 +50,7 @@ impl Member {
             need,
             in_use,
             is_pending: state.pending.contains_key(name),
-            place,
+            alone: state.alone(name, &need),
         };
         begin(&situation, &state.view, now)
     }
@@ -109,7 +107,7 @@ impl Member {
     /// As decided. `None`: what was known is not what the engine has.
     fn try_begin(&self, name: &str, need: Need) -> Result<Option<Box<dyn Turn>>, NotNow> {
         match self.decide(name, need) {
-            Begin::Solo => Ok(Some(Box::new(HeldTurn::solo(self.node.clone(), name)))),
+            Begin::Solo => Ok(Some(Box::new(HeldTurn::solo(self.node.clone(), name, need.errors)))),
             Begin::Not(mut not_now) => {
                 if not_now.node.is_some() {
                     not_now.until = not_now.until.min(self.node.now().plus(LOCK_LOOK));

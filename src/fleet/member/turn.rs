@@ -35,10 +35,15 @@ pub(super) struct HeldTurn {
 }
 
 impl HeldTurn {
-    pub(super) fn solo(node: Arc<Node>, name: &str) -> Self {
+    /// `errors`: how many tries in a row have failed before.
+    pub(super) fn solo(node: Arc<Node>, name: &str, errors: u32) -> Self {
         crate::log!(Notice, "md[{name}]: the engine of the fleet is away, and this node renews by itself");
         let now = node.now();
-        node.state().solo.insert(name.into(), now);
+        {
+            let mut state = node.state();
+            state.solo.insert(name.into(), now);
+            state.solo_errors.entry(name.into()).or_insert(errors);
+        }
         HeldTurn {
             node,
             name: name.into(),
@@ -154,7 +159,8 @@ impl HeldTurn {
 
     fn publish_solo(&self, set: &SharedSet) {
         let generation = {
-            let state = self.node.state();
+            let mut state = self.node.state();
+            state.solo_errors.remove(&self.name);
             let in_force = state.rank_in_force(&self.name).map(|rank| rank.generation);
             let own = state.stored.get(&self.name).map(|stored| stored.rank.generation).unwrap_or_default();
             next_generation(in_force, own.max(state.highest(&self.name)))

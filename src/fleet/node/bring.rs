@@ -2,6 +2,7 @@
 //! Brings a set of the fleet into the store, from where it comes into use.
 
 use super::Node;
+use crate::fleet::decide::differing;
 use crate::fleet::key::Key;
 use crate::fleet::local::Brought;
 use crate::fleet::record::Set;
@@ -30,6 +31,7 @@ impl Node {
         };
         match brought {
             Ok(Brought::Staged) => {
+                self.warn_of_difference(name, set);
                 if let Err(error) = local.keep_set(name, set) {
                     crate::log!(Warn, "md[{name}]: which set of the fleet it has cannot be noted: {error}");
                 }
@@ -50,6 +52,15 @@ impl Node {
                     "md[{name}]: the set of the fleet cannot be written, and is tried again: {error}"
                 );
             }
+        }
+    }
+
+    /// Says where the settings of the node that ordered the set are not those here.
+    fn warn_of_difference(&self, name: &str, set: &Set) {
+        let Some(md) = self.setup.local.md(name) else { return };
+        let by = self.state().writer_of_set(name);
+        if let Some(text) = differing::warning(&md, &set.set, set.generation, &by, &self.setup.name) {
+            crate::log!(Warn, "AH11000: {text}");
         }
     }
 }

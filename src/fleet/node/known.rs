@@ -133,6 +133,13 @@ impl State {
         Rank::new(set.generation, set.certs.iter().map(|(_, cert)| cert))
     }
 
+    /// The node that has written the set in force, by name where it lives, else by id.
+    pub fn writer_of_set(&self, name: &str) -> String {
+        let by = self.view.set(name).and_then(|set| set.by.as_ref());
+        let id = by.map_or("unknown", |by| by.node.as_str());
+        self.view.node(id).map_or(id, |node| node.name.as_str()).to_string()
+    }
+
     /// Notes that a value of the engine is not used.
     pub fn refuse(&mut self, key: &Key, reason: String) {
         let what = described(key);

@@ -3,6 +3,8 @@
 
 use super::under_way::{Held, Posted, Store, random_id, random_lease};
 use crate::fleet::codec::Codec;
+use crate::fleet::decide::alone::Alone;
+use crate::fleet::decide::asks;
 use crate::fleet::decide::begin::Standing;
 use crate::fleet::decide::lease::{self, Boot, Phase};
 use crate::fleet::decide::presence::Presence;
@@ -11,7 +13,7 @@ use crate::fleet::engine::{LeaseId, Revision};
 use crate::fleet::key::Key;
 use crate::fleet::record::{Account, Written};
 use crate::fleet::view::View;
-use crate::managed::peers::{SharedAnswer, SharedSet};
+use crate::managed::peers::{Need, SharedAnswer, SharedSet};
 use crate::model::Answer;
 use crate::time::Timestamp;
 use serde_json::Value;
@@ -88,6 +90,8 @@ pub struct State {
     pub answer: Option<Answer>,
     /// Renewals without the engine, and since when.
     pub solo: BTreeMap<String, Timestamp>,
+    /// By MD: how many tries in a row had failed when this node first renewed by itself.
+    pub solo_errors: HashMap<String, u32>,
     /// Sets in use that the store has no copy of.
     pub unshared: Vec<(String, SharedSet)>,
     pub requests_ok: u64,
@@ -135,6 +139,7 @@ impl State {
             warnings: BTreeMap::new(),
             answer: None,
             solo: BTreeMap::new(),
+            solo_errors: HashMap::new(),
             unshared: Vec::new(),
             requests_ok: 0,
             requests_failed: 0,
@@ -249,6 +254,23 @@ impl State {
         }
         let others = self.view.nodes().filter(|node| node.id != self.me && node.may_have(name));
         others.map(|node| node.id.clone()).collect()
+    }
+
+    /// This node among those that have the MD, while each is by itself.
+    pub fn alone(&self, name: &str, need: &Need) -> Alone {
+        let (known, has_joined) = (self.known_nodes(name), !self.epoch.is_empty());
+        let place = asks::place(known.iter().map(String::as_str), has_joined, &self.me, name);
+        let before = self.solo_errors.get(name);
+        Alone {
+            place,
+            nodes: if has_joined {
+                u32::try_from(known.len()).unwrap_or(u32::MAX).saturating_add(1)
+            } else {
+                1
+            },
+            failures: before.map_or(0, |before| need.errors.saturating_sub(*before)),
+            failed_at: need.failed_at,
+        }
     }
 
     /// Those that were live last.

@@ -41,6 +41,7 @@ pub fn settle(node: &Node) {
     state.forget_ended();
     state.presence.is_told = false;
     state.problem = None;
+    state.solo_errors.clear();
     (state.is_joined, state.was_joined) = (true, true);
 }
 

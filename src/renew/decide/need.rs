@@ -30,6 +30,8 @@ pub fn need(inputs: &Inputs<'_>, certs: &Certs, now: Timestamp) -> Need {
         is_bare,
         is_late: certs.all().any(is_late),
         is_only_different: is_different && !is_bare && certs.all().all(would_do),
+        errors: inputs.job.errors,
+        failed_at: inputs.job.last_run.filter(|_| inputs.job.errors > 0 && inputs.job.waiting.is_none()),
     }
 }
 
@@ -41,6 +43,7 @@ fn late_from(cert: &CertInfo) -> Timestamp {
 mod tests {
     use super::*;
     use crate::managed::certificates::KeyedCert;
+    use crate::model::job::Waiting;
     use crate::model::{Job, KeySpec, Md, Renew, RequestState, Requested};
     use crate::renew::decide::rate_limits::RateLimits;
     use crate::renew::decide::retry::Retry;
@@ -68,7 +71,11 @@ mod tests {
     }
 
     fn of(md: &Md, certs: &Certs, is_revoked: bool, is_asked: bool) -> [bool; 4] {
-        let mut job = Job::new("a.test");
+        let need = of_job(md, certs, is_revoked, is_asked, Job::new("a.test"));
+        [need.is_asked, need.is_bare, need.is_late, need.is_only_different]
+    }
+
+    fn of_job(md: &Md, certs: &Certs, is_revoked: bool, is_asked: bool, mut job: Job) -> Need {
         let begun = Requested::begin(None, "1", RequestState::Accepted, None, NOW);
         let (renew, accepted) = (Some(Renew::default()), Some(NOW));
         job.request = is_asked.then_some(Requested { renew, accepted, ..begun });
@@ -88,12 +95,25 @@ mod tests {
             check_interval: DAY,
             random: 0.5,
         };
-        let need = need(&inputs, certs, NOW);
-        [need.is_asked, need.is_bare, need.is_late, need.is_only_different]
+        need(&inputs, certs, NOW)
     }
 
     fn rsa(cert: CertInfo) -> (KeySpec, CertInfo) {
         (KeySpec::default(), cert)
+    }
+
+    #[test]
+    fn it_says_how_often_it_has_failed_and_when_last_unless_a_try_is_under_way() {
+        let of = |job: &Job| {
+            let need = of_job(&md(), &Certs::default(), false, false, job.clone());
+            (need.errors, need.failed_at)
+        };
+        let mut job = Job { last_run: Some(NOW), ..Job::new("a.test") };
+        assert_eq!(of(&job), (0, None));
+        job.errors = 2;
+        assert_eq!(of(&job), (2, Some(NOW)));
+        job.waiting = Some(Waiting { what: "validating".into(), since: NOW, next: None, records: vec![] });
+        assert_eq!(of(&job), (2, None));
     }
 
     #[test]
