@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub const META: &str = "v1/meta";
 /// What all keys begin with.
 pub const ALL: &str = "v1/";
+/// What keys begin with by which nodes speak of themselves.
+pub const NODES: &str = "v1/node/";
 const ACCOUNT: &str = "account-";
 
 /// What an entry of the engine is about.

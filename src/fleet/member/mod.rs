@@ -190,6 +190,9 @@ impl Peers for Member {
         let mut state = self.node.state();
         state.withdrawn_answers.remove(&key);
         state.presented.insert(key, (answer.clone(), at));
+        drop(state);
+        // Acknowledgements may be there already.
+        self.node.wake();
         Ok(())
     }
 

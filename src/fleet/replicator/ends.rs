@@ -4,7 +4,7 @@
 use crate::fleet::decide::cleanup::useless;
 use crate::fleet::decide::lease::Boot;
 use crate::fleet::engine::{Condition, Revision, Transaction, Write};
-use crate::fleet::key::Key;
+use crate::fleet::key::{Key, NODES};
 use crate::fleet::node::known::mark_of;
 use crate::fleet::node::{Failed, Node, unless_passing};
 use crate::fleet::view::{Part, Put};
@@ -42,7 +42,7 @@ impl Ends {
         }
         if boot >= self.looked_at_nodes + NODES_LOOK {
             self.looked_at_nodes = boot;
-            list(node, "v1/node/", Part::Nodes)?;
+            list(node, NODES, Part::Nodes)?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! simulation each step looks.
 
 use crate::fleet::engine::{Change, Engine, Error, Revision, Watch};
+use crate::fleet::key::NODES;
 use crate::fleet::node::Node;
 use crate::sync::lock;
 use crate::time::StopFlag;
@@ -114,16 +115,17 @@ impl Feed for Threaded {
 fn listen(mut watch: Box<dyn Watch>, node: &Node, inbox: &Mutex<Inbox>, number: u64, stop: &StopFlag) {
     while !stop.is_raised() {
         let next = watch.next();
+        let is_awaiting = !node.state().presented.is_empty();
         let mut inbox = lock(inbox);
         if inbox.number != number {
             return;
         }
         match next {
             Ok((changes, revision)) => {
-                let is_news = !changes.is_empty();
+                let is_urgent = is_urgent(&changes, is_awaiting);
                 inbox.told.push((changes, revision));
                 drop(inbox);
-                if is_news {
+                if is_urgent {
                     node.wake();
                 }
             }
@@ -134,5 +136,26 @@ fn listen(mut watch: Box<dyn Watch>, node: &Node, inbox: &Mutex<Inbox>, number: 
                 return;
             }
         }
+    }
+}
+
+/// Whether the thread that replicates has to take these at once. What nodes say of themselves waits for its next
+/// step, which comes within a second, but where this node awaits acknowledgements: each node would wake all others.
+fn is_urgent(changes: &[Change], is_awaiting: bool) -> bool {
+    changes.iter().any(|change| is_awaiting || !change.key().starts_with(NODES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nodes_say_of_themselves_wakes_those_alone_that_wait_for_it() {
+        let gone = |key: &str| Change::Gone { key: key.into(), at: Revision(1) };
+        let of_nodes = [gone("v1/node/07"), gone("v1/node/07/applied")];
+        assert!(!is_urgent(&of_nodes, false) && is_urgent(&of_nodes, true));
+        let with_a_set = [of_nodes[0].clone(), gone("v1/set/x")];
+        assert!(is_urgent(&with_a_set, false) && is_urgent(&with_a_set, true));
+        assert!(!is_urgent(&[], false) && !is_urgent(&[], true));
     }
 }
