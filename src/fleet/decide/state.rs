@@ -7,6 +7,7 @@ use crate::model::bounded::{Room, name_at};
 use data_encoding::HEXLOWER;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// More MDs than one httpd has.
 const MDS_MAX: usize = 100_000;
@@ -27,8 +28,8 @@ pub struct State {
     /// Of the engine's data; empty before the first.
     pub epoch: String,
     pub applied: Revision,
-    /// By MD: no set of a lower generation is taken.
-    pub highest: BTreeMap<String, u64>,
+    /// By MD: no set of a lower generation is taken. Shared, as each step compares the state with the saved one.
+    pub highest: Arc<BTreeMap<String, u64>>,
     /// By MD, as `withdrawn/NAME.json` has it.
     pub withdrawn: BTreeMap<String, Value>,
     /// Ids of the other nodes that were live last, for turns without the engine.
@@ -43,7 +44,7 @@ impl State {
 
     /// Notes a generation that was seen.
     pub fn see(&mut self, name: &str, generation: u64) {
-        let highest = self.highest.entry(name.into()).or_default();
+        let highest = Arc::make_mut(&mut self.highest).entry(name.into()).or_default();
         *highest = generation.max(*highest);
     }
 
@@ -61,7 +62,7 @@ impl State {
         }
         out.insert("epoch".into(), json!(self.epoch));
         out.insert("applied".into(), json!(self.applied.0));
-        out.insert("highest".into(), json!(self.highest));
+        out.insert("highest".into(), json!(*self.highest));
         out.insert("withdrawn".into(), json!(self.withdrawn));
         out.insert("nodes".into(), json!(self.nodes));
         Value::Object(out)
@@ -83,7 +84,9 @@ impl State {
             lease: number("lease").map(LeaseId),
             epoch: name_at(value, "epoch").unwrap_or_default(),
             applied: Revision(number("applied").unwrap_or_default()),
-            highest: fields("highest").filter_map(|(md, seen)| Some((md.clone(), seen.as_u64()?))).collect(),
+            highest: Arc::new(
+                fields("highest").filter_map(|(md, seen)| Some((md.clone(), seen.as_u64()?))).collect(),
+            ),
             withdrawn: fields("withdrawn")
                 .filter_map(|(md, record)| Some((md.clone(), kept(record)?)))
                 .collect(),

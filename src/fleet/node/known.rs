@@ -14,6 +14,7 @@ use crate::fleet::view::{Mark, Put};
 use crate::managed::withdrawn::Withdrawn;
 use crate::time::Timestamp;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Values that were refused, as far as they are shown.
 const REFUSED_MAX: usize = 100;
@@ -64,8 +65,10 @@ impl State {
             (Key::Withdrawn(_), _) => self.is_unsettled = true,
             (Key::Set(name), Record::Set(set)) if self.view.has_md(name) => {
                 self.is_unsettled = true;
-                let highest = self.highest.entry(name.clone()).or_default();
-                *highest = set.generation.max(*highest);
+                self.unadvised.insert(name.clone());
+                if self.highest(name) < set.generation {
+                    Arc::make_mut(&mut self.highest).insert(name.clone(), set.generation);
+                }
             }
             _ => {}
         }
@@ -161,6 +164,7 @@ impl State {
     pub fn has_set(&mut self, name: &str, set: &Set, now: Timestamp) {
         if let Some(stored) = Stored::of(set) {
             self.stored.insert(name.into(), stored);
+            self.unadvised.insert(name.into());
             self.is_unsettled = true;
         }
         self.look_at_set(name, now);

@@ -226,6 +226,10 @@ impl Node {
     pub fn note(&self, key: &Key, record: Record, at: Revision, created: Revision, lease: Option<LeaseId>) {
         let by = Some(self.written());
         let mark = Mark { created, changed: at, lease };
-        self.state().view.put(Put { key: key.clone(), record, by, mark });
+        let mut state = self.state();
+        if let Key::Set(name) = key {
+            state.unadvised.insert(name.clone());
+        }
+        state.view.put(Put { key: key.clone(), record, by, mark });
     }
 }

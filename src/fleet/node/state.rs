@@ -18,6 +18,7 @@ use crate::model::Answer;
 use crate::time::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often an MD with a set to bring in is told until its look comes.
@@ -63,7 +64,7 @@ pub struct State {
     /// What other nodes, and this one, have withdrawn.
     pub withdrawn: BTreeMap<String, Value>,
     /// By MD: the highest generation that was seen.
-    pub highest: BTreeMap<String, u64>,
+    pub highest: Arc<BTreeMap<String, u64>>,
     /// The accounts of the fleet by their hash, also those that the engine has lost.
     pub accounts: BTreeMap<String, Account>,
     /// Of those that it has.
@@ -72,6 +73,8 @@ pub struct State {
     pub applied: Revision,
     /// By MD: the advice of its CA that the store has.
     pub advised: HashMap<String, Timestamp>,
+    /// MDs whose set in the engine or in the store is another one, as far as advice was not looked at since.
+    pub unadvised: BTreeSet<String>,
     /// Answers of this node in the store whose lease has ended.
     pub abandoned: Vec<SharedAnswer>,
     /// The other nodes as a process before this one knew them.
@@ -124,11 +127,12 @@ impl State {
             withdrawn_answers: BTreeSet::new(),
             posted: VecDeque::new(),
             withdrawn: BTreeMap::new(),
-            highest: BTreeMap::new(),
+            highest: Arc::default(),
             accounts: BTreeMap::new(),
             thumbprints: HashMap::new(),
             applied: Revision::default(),
             advised: HashMap::new(),
+            unadvised: BTreeSet::new(),
             abandoned: Vec::new(),
             former_nodes: Vec::new(),
             former: None,

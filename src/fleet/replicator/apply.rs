@@ -72,21 +72,23 @@ impl Responses {
     }
 }
 
-/// Advice of CAs that other nodes have got for the certificates that this one has, too.
+/// Advice of CAs that other nodes have got for the certificates that this one has, too. Where neither has changed
+/// since the last look, there is none.
 pub fn advice(node: &Node) {
     let now = node.now();
     let mut new = Vec::new();
     {
         let mut state = node.state();
-        let State { view, stored, advised, .. } = &mut *state;
-        for (name, item) in view.sets() {
+        let State { view, stored, advised, unadvised, .. } = &mut *state;
+        for name in std::mem::take(unadvised) {
+            let Some(item) = view.set(&name) else { continue };
             let Some(at) = item.value.renew_at else { continue };
             let is_in_store =
-                stored.get(name).is_some_and(|stored| stored.rank.generation == item.value.generation);
-            if is_in_store && advised.get(name) != Some(&at) {
-                advised.insert(name.to_string(), at);
+                stored.get(&name).is_some_and(|stored| stored.rank.generation == item.value.generation);
+            if is_in_store && advised.get(&name) != Some(&at) {
+                advised.insert(name.clone(), at);
                 let ids = item.value.certs.iter().filter_map(|(_, cert)| cert.ari_cert_id.clone());
-                new.push((name.to_string(), ids.collect::<Vec<_>>(), at));
+                new.push((name, ids.collect::<Vec<_>>(), at));
             }
         }
     }
