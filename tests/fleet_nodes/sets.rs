@@ -41,6 +41,19 @@ fn a_set_that_one_node_publishes_all_have_in_staging_within_a_second() {
     assert_eq!(a.node.state().view.set("a.test").unwrap().value.generation, 2);
 }
 
+/// An empty node that joins meanwhile would order what the engine does not have yet.
+#[test]
+fn many_sets_that_the_engine_does_not_have_are_published_without_a_pause() {
+    let lab = Lab::new();
+    let names: Vec<String> = (0..100).map(|n| format!("d{n}.test")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut a = lab.node("a", &names);
+    a.node.offer(names.iter().map(|name| (name.to_string(), lab.set(&[name]))).collect());
+    lab.pass(SECOND * 2, &mut [&mut a]);
+    let sets = lab.engine.dump().iter().filter(|entry| entry.key.contains("v1/set/")).count();
+    assert_eq!(sets, names.len());
+}
+
 #[test]
 fn an_answer_is_given_by_all_nodes_before_the_ca_is_asked_to_look() {
     let lab = Lab::new();
