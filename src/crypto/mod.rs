@@ -59,6 +59,11 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     openssl::sha::sha256(bytes)
 }
 
+/// For names by which others call things; proves nothing.
+pub fn sha1(bytes: &[u8]) -> [u8; 20] {
+    openssl::sha::sha1(bytes)
+}
+
 /// OpenSSL refused, or the input has not the expected form.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -2,6 +2,7 @@
 //! Redis or Valkey: a server, or a primary and its replicas, each to be killed, halted, wiped, and started
 //! again on its data. `REDIS_SERVER` names another program than `redis-server`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -163,6 +164,41 @@ impl Redis {
         self.cli(&["XTRIM", &format!("{prefix}/log"), "MAXLEN", &count.to_string()]);
     }
 
+    /// What clients have asked for since it was started: the number of commands of each kind, without those that
+    /// scripts give.
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        const ASKED: [&str; 7] = ["auth", "hello", "ping", "eval", "evalsha", "script|load", "xread"];
+        let text = self.cli(&["INFO", "commandstats"]);
+        let commands = text.lines().filter_map(|line| {
+            let (name, rest) = line.trim().strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            Some((name.to_string(), rest.split(',').next()?.parse().ok()?))
+        });
+        commands.filter(|(name, _)| ASKED.contains(&name.as_str())).collect()
+    }
+
+    /// Bytes that clients have sent to it, and those that it has sent to them.
+    pub fn traffic(&self) -> [u64; 2] {
+        let text = self.cli(&["INFO", "stats"]);
+        ["total_net_input_bytes:", "total_net_output_bytes:"].map(|name| number(&text, name))
+    }
+
+    /// Bytes of its data, without the log of the fleet below `prefix`.
+    pub fn size(&self, prefix: &str) -> u64 {
+        let keys = self.cli(&["KEYS", &format!("{prefix}*")]);
+        let keys = keys.lines().filter(|key| !key.ends_with("/log"));
+        let sizes = keys.map(|key| self.cli(&["MEMORY", "USAGE", key, "SAMPLES", "0"]));
+        sizes.map(|size| size.trim_start_matches("(integer) ").parse::<u64>().unwrap()).sum()
+    }
+
+    /// Bytes of all its memory.
+    pub fn memory(&self) -> u64 {
+        number(&self.cli(&["INFO", "memory"]), "used_memory:")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").pid()
+    }
+
     pub fn set(&self, directive: &str, value: &str) {
         assert_eq!(self.cli(&["CONFIG", "SET", directive, value]), "OK");
     }
@@ -278,6 +314,11 @@ impl Redis {
         }
         text
     }
+}
+
+fn number(info: &str, name: &str) -> u64 {
+    let value = info.lines().find_map(|line| line.trim().strip_prefix(name)?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {info}"))
 }
 
 impl Drop for Redis {

@@ -558,6 +558,21 @@ fn a_write_is_never_sent_twice_and_a_question_is() {
     assert_eq!(count.load(Ordering::SeqCst), 3);
 }
 
+/// Its text is longer than all else that is sent.
+#[test]
+fn a_script_is_sent_once_and_again_where_the_server_has_lost_it() {
+    let Some(f) = on("a_script_is_sent_once") else { return };
+    let (node, evals) = (f.node(), || f.server().requests().get("eval").copied().unwrap_or_default());
+    let before = evals();
+    for _ in 0..3 {
+        for _ in 0..20 {
+            done(&node, &[], &[put("v1/x", "1")]);
+        }
+        f.server().cli(&["SCRIPT", "FLUSH"]);
+    }
+    assert_eq!(evals() - before, 3);
+}
+
 #[test]
 fn of_several_servers_the_first_that_is_there_is_used() {
     let Some(f) = on("of_several_servers") else { return };

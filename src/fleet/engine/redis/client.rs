@@ -5,7 +5,7 @@
 use super::line::{Line, failure};
 use super::refusal::{self, Refusal};
 use super::resp::Value;
-use super::script::{Answer, Code, Keys, Mark, Script};
+use super::script::{Answer, Code, Command, Keys, Mark, Script};
 use crate::config::fleet::Server;
 use crate::fleet::engine::Error;
 use crate::http::connection::Dialer;
@@ -43,7 +43,7 @@ pub struct History {
 
 impl Client {
     /// Runs a script that compares the history with what this node has seen last. A gap is an error.
-    pub fn run(&self, script: &Script, words: &[&[u8]]) -> Result<Answer, Error> {
+    pub fn run(&self, script: &'static Script, words: &[&[u8]]) -> Result<Answer, Error> {
         let seen = sync::lock(&self.history).seen;
         let answer = self.run_from(seen, script, words, LIMIT)?;
         let mut history = sync::lock(&self.history);
@@ -58,7 +58,7 @@ impl Client {
     pub fn run_from(
         &self,
         seen: Option<Mark>,
-        script: &Script,
+        script: &'static Script,
         words: &[&[u8]],
         limit: Duration,
     ) -> Result<Answer, Error> {
@@ -90,7 +90,7 @@ impl Client {
     }
 
     /// Sends a command, and returns the answer of the first server that takes it.
-    fn call(&self, command: &[u8], is_repeatable: bool, limit: Duration) -> Result<Value, Error> {
+    fn call(&self, command: &Command, is_repeatable: bool, limit: Duration) -> Result<Value, Error> {
         let (end, mut last) = (Instant::now() + limit, Error::Unreachable("there is no server".into()));
         let (first, count) = (self.current.load(Ordering::Relaxed), self.servers.len());
         for turn in 0..count {
@@ -112,7 +112,7 @@ impl Client {
     fn ask(
         &self,
         place: usize,
-        command: &[u8],
+        command: &Command,
         is_repeatable: bool,
         deadline: Instant,
     ) -> Result<Value, Trouble> {
@@ -122,11 +122,11 @@ impl Client {
             Some(line) => line,
             None => self.open(place, deadline)?,
         };
-        let answer = match line.ask(command, deadline) {
+        let answer = match line.run(command, deadline) {
             // The server may have closed it while it was idle.
             Err(Error::Unreachable(_)) if was_kept && is_repeatable => {
                 line = self.open(place, deadline)?;
-                line.ask(command, deadline)
+                line.run(command, deadline)
             }
             answer => answer,
         };

@@ -2,6 +2,7 @@
 //! One connection to one server: logs in, sends a command, reads its answer. After a failure it is dropped.
 
 use super::resp::{self, Reader, Value};
+use super::script::Command;
 use crate::config::fleet::Server;
 use crate::fleet::engine::Error;
 use crate::http;
@@ -45,6 +46,15 @@ impl Line {
             }
             let amount = self.connection.receive(&mut room, deadline).map_err(failure)?;
             self.reader.push(room.get(..amount).unwrap_or_default());
+        }
+    }
+
+    /// Runs a script.
+    pub fn run(&mut self, command: &Command, deadline: Instant) -> Result<Value, Error> {
+        match self.ask(&command.short(), deadline)? {
+            // The server does not know it (any more), and has done nothing.
+            Value::Error(text) if text.starts_with("NOSCRIPT") => self.ask(&command.whole(), deadline),
+            answer => Ok(answer),
         }
     }
 

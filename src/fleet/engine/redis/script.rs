@@ -2,13 +2,24 @@
 //! The scripts that the server runs, each as one step, and what they answer with. Pure.
 
 use super::resp::{self, Value};
+use crate::crypto;
 use crate::fleet::engine::{Alive, Entry, Error, LeaseId, Revision};
 use crate::time::Timestamp;
+use data_encoding::HEXLOWER;
+use std::sync::OnceLock;
 
 pub struct Script {
     pub text: &'static str,
     /// A second run does what one does.
     pub is_repeatable: bool,
+    digest: OnceLock<String>,
+}
+
+impl Script {
+    /// By which servers name it.
+    fn digest(&self) -> &str {
+        self.digest.get_or_init(|| HEXLOWER.encode(&crypto::sha1(self.text.as_bytes())))
+    }
 }
 
 macro_rules! script {
@@ -19,17 +30,18 @@ macro_rules! script {
                 include_str!(concat!("scripts/", $name, ".lua"))
             ),
             is_repeatable: $is_repeatable,
+            digest: OnceLock::new(),
         }
     };
 }
 
-pub const GRANT: Script = script!("grant", true);
-pub const KEEP_ALIVE: Script = script!("keep_alive", true);
-pub const REVOKE: Script = script!("revoke", true);
-pub const GET: Script = script!("get", true);
-pub const LIST: Script = script!("list", true);
-pub const COMMIT: Script = script!("commit", false);
-pub const FOLLOW: Script = script!("follow", true);
+pub static GRANT: Script = script!("grant", true);
+pub static KEEP_ALIVE: Script = script!("keep_alive", true);
+pub static REVOKE: Script = script!("revoke", true);
+pub static GET: Script = script!("get", true);
+pub static LIST: Script = script!("list", true);
+pub static COMMIT: Script = script!("commit", false);
+pub static FOLLOW: Script = script!("follow", true);
 
 /// The server's keys below the prefix, in the order of `scripts/begin.lua`.
 const KEYS: [&str; 7] = ["state", "heads", "values", "names", "leases", "held", "log"];
@@ -47,15 +59,41 @@ impl Keys {
     }
 
     /// The command that runs a script.
-    pub fn command(&self, script: &Script, nonce: u64, seen: Option<Mark>, words: &[&[u8]]) -> Vec<u8> {
+    pub fn command(
+        &self,
+        script: &'static Script,
+        nonce: u64,
+        seen: Option<Mark>,
+        words: &[&[u8]],
+    ) -> Command {
         let (seen, by) =
             seen.map(|mark| (mark.revision.to_string(), mark.nonce.to_string())).unwrap_or_default();
         let (count, nonce) = (KEYS.len().to_string(), nonce.to_string());
-        let mut all: Vec<&[u8]> = vec![b"EVAL", script.text.as_bytes(), count.as_bytes()];
-        all.extend(self.0.iter().map(|key| key.as_bytes()));
-        all.extend([nonce.as_bytes(), seen.as_bytes(), by.as_bytes()]);
-        all.extend(words);
-        resp::command(&all)
+        let keys = self.0.iter().map(|key| key.as_bytes());
+        let about = [nonce.as_bytes(), seen.as_bytes(), by.as_bytes()];
+        let all = std::iter::once(count.as_bytes()).chain(keys).chain(about).chain(words.iter().copied());
+        Command { script, words: all.map(<[u8]>::to_vec).collect() }
+    }
+}
+
+/// Runs a script.
+pub struct Command {
+    script: &'static Script,
+    words: Vec<Vec<u8>>,
+}
+
+impl Command {
+    /// For a server that has run the script before. The text is longer than all else.
+    pub fn short(&self) -> Vec<u8> {
+        self.beginning_with([b"EVALSHA", self.script.digest().as_bytes()])
+    }
+
+    pub fn whole(&self) -> Vec<u8> {
+        self.beginning_with([b"EVAL", self.script.text.as_bytes()])
+    }
+
+    fn beginning_with(&self, words: [&[u8]; 2]) -> Vec<u8> {
+        resp::command(&words.into_iter().chain(self.words.iter().map(Vec::as_slice)).collect::<Vec<_>>())
     }
 }
 
@@ -189,11 +227,13 @@ mod tests {
         let keys = Keys::new("{mod_md}");
         let mark = Mark { revision: 5, nonce: 6 };
         let command = keys.command(&GET, 1, Some(mark), &[b"v1/x"]);
-        let command = String::from_utf8(command).unwrap();
+        let [command, short] = [command.whole(), command.short()].map(|c| String::from_utf8(c).unwrap());
         assert!(command.starts_with("*14\r\n$4\r\nEVAL\r\n"), "{command}");
         let end = "$12\r\n{mod_md}/log\r\n$1\r\n1\r\n$1\r\n5\r\n$1\r\n6\r\n$4\r\nv1/x\r\n";
         assert!(command.ends_with(end), "{command}");
-        for script in [GRANT, KEEP_ALIVE, REVOKE, GET, LIST, COMMIT, FOLLOW] {
+        assert!(short.starts_with("*14\r\n$7\r\nEVALSHA\r\n$40\r\n") && short.ends_with(end), "{short}");
+        assert!(short.len() < 500, "{}", short.len());
+        for script in [&GRANT, &KEEP_ALIVE, &REVOKE, &GET, &LIST, &COMMIT, &FOLLOW] {
             assert!(script.text.contains("local STATE") && script.text.len() < 12 * 1024);
         }
     }

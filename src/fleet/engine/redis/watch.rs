@@ -10,7 +10,7 @@ use super::script::{self, Answer, Code, FOLLOW, Mark, bytes, garbled, parse, tex
 use crate::fleet::engine::{Change, Entry, Error, Revision, Watch};
 use crate::sync;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Entries of the log in one answer: each may be as large as a value.
 const AT_ONCE: usize = 8;
@@ -40,20 +40,10 @@ impl Following {
     fn check(&mut self, line: &mut Line) -> Result<(), Error> {
         let (at, by) = (self.at.revision.to_string(), self.at.nonce.to_string());
         let command = self.client.keys.command(&FOLLOW, 0, None, &[at.as_bytes(), by.as_bytes()]);
-        let answer = Answer::read(self.ask(line, &command, LIMIT)?)?;
+        let answer = Answer::read(value(line.run(&command, Instant::now() + LIMIT)?)?)?;
         match answer.code {
             Code::Done => Ok(()),
             _ => Err(self.client.gap(Some(self.at), answer.mark)),
-        }
-    }
-
-    fn ask(&self, line: &mut Line, command: &[u8], limit: Duration) -> Result<Value, Error> {
-        match line.ask(command, Instant::now() + limit)? {
-            Value::Error(text) => Err(match refusal::read(&text) {
-                Refusal::Elsewhere(reason) => Error::NoWrites(reason),
-                Refusal::Final(error) => error,
-            }),
-            value => Ok(value),
         }
     }
 
@@ -65,7 +55,7 @@ impl Following {
             words.extend([&b"BLOCK"[..], BLOCK]);
         }
         words.extend([&b"STREAMS"[..], self.client.keys.log().as_bytes(), id.as_bytes()]);
-        entries(self.ask(line, &resp::command(&words), LIMIT)?)
+        entries(value(line.ask(&resp::command(&words), Instant::now() + LIMIT)?)?)
     }
 
     /// Adds the changes of these entries, each the successor of the one before it.
@@ -124,6 +114,17 @@ impl Watch for Following {
                 Err(error)
             }
         }
+    }
+}
+
+/// An answer that is no error.
+fn value(answer: Value) -> Result<Value, Error> {
+    match answer {
+        Value::Error(text) => Err(match refusal::read(&text) {
+            Refusal::Elsewhere(reason) => Error::NoWrites(reason),
+            Refusal::Final(error) => error,
+        }),
+        value => Ok(value),
     }
 }
 
