@@ -57,8 +57,8 @@ differential: ## Compare with the C module over the whole grid of changes: ten m
 	LAB_REQUIRED=1 DIFFERENTIAL=full $(CARGO) test --no-default-features --test differential -- --include-ignored --test-threads=$(E2E_THREADS)
 
 # Not with the release profile: that would put a library without httpd's hooks where `make build` has the module.
-bench: build ## Measure starts and memory with many domains, beside the C module: ARGS="startup 2000 3", ARGS="live"
-	$(CARGO) bench --profile dev --no-default-features --bench $(if $(filter live,$(ARGS)),live,servers) -- $(ARGS)
+bench: build ## Measure starts and memory with many domains, beside the C module: ARGS="startup 2000 3", ARGS="live", ARGS="fleet"
+	$(CARGO) bench --profile dev --no-default-features --features cli --bench $(or $(filter live fleet,$(ARGS)),servers) -- $(ARGS)
 
 fuzz: ## Feed parsers fuzzed input, FUZZ_SECONDS for each of FUZZ_TARGETS; needs nightly Rust and cargo-fuzz
 	for target in $(FUZZ_TARGETS); do \

@@ -16,13 +16,13 @@ const PREFIX: &str = "{mod_md}/";
 const RIGHTS: &str = "on >password-of-the-engine ~{mod_md}/* resetchannels -@all +@read +@write +@scripting \
                       +@connection -@dangerous +time";
 
-enum Kind {
+pub enum Kind {
     Etcd(Etcd),
     Redis(Redis),
 }
 
 pub struct Engine {
-    kind: Kind,
+    pub kind: Kind,
     pub secret: PathBuf,
     scheme: &'static str,
     /// Host and port.

@@ -2,6 +2,7 @@
 //! etcd: one server or a cluster of them, each to be killed, halted and started again on its data.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use openssl::x509::extension::ExtendedKeyUsage;
 
 use super::lab::in_path;
 use super::process::{Process, Start, signal};
-use super::{Lab, SOON, certificate, wait_for};
+use super::{Lab, SOON, certificate, http, wait_for};
 
 /// How the servers of a cluster are to be started.
 #[derive(Clone, Debug)]
@@ -177,6 +178,48 @@ impl Etcd {
         self.compact();
         self.ctl(&["defrag"]);
         self.ctl(&["alarm", "disarm"]);
+    }
+
+    /// What clients have asked for since it was started: the number of calls of each kind that it has answered.
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        let text = self.metrics();
+        let calls = text.lines().filter_map(|line| {
+            let (labels, count) = line.strip_prefix("grpc_server_handled_total{")?.split_once("} ")?;
+            let method = labels.split("grpc_method=\"").nth(1)?.split('"').next()?;
+            Some((method.to_string(), count.parse::<f64>().ok()? as u64))
+        });
+        calls.filter(|(_, count)| *count > 0).fold(BTreeMap::new(), |mut all, (method, count)| {
+            *all.entry(method).or_default() += count;
+            all
+        })
+    }
+
+    /// Bytes that clients have sent to it, and those that it has sent to them.
+    pub fn traffic(&self) -> [u64; 2] {
+        let text = self.metrics();
+        ["received", "sent"].map(|what| {
+            let name = format!("etcd_network_client_grpc_{what}_bytes_total ");
+            let value = text.lines().find_map(|line| line.strip_prefix(&name)?.parse::<f64>().ok());
+            value.unwrap_or_default() as u64
+        })
+    }
+
+    /// Bytes of its data, without history.
+    pub fn size(&self) -> u64 {
+        self.compact();
+        self.ctl(&["defrag"]);
+        let told: serde_json::Value =
+            serde_json::from_str(&self.ctl(&["endpoint", "status", "--write-out=json"])).unwrap();
+        told[0]["Status"]["dbSize"].as_u64().unwrap_or_else(|| panic!("{told}"))
+    }
+
+    pub fn pid(&self, number: usize) -> u32 {
+        self.members[number].process.as_ref().expect("it runs").pid()
+    }
+
+    fn metrics(&self) -> String {
+        let get = if self.files.is_some() { http::https_get } else { http::get };
+        get(self.members[0].client, "localhost", "/metrics").unwrap().body
     }
 
     /// Turns on users: `root`, whose password is `root`, and `name` with `password`, who may do this (`read`,
