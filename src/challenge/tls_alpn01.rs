@@ -42,7 +42,8 @@ pub fn files(folder: &[String]) -> Vec<(String, String)> {
     ec.into_iter().chain(rsa).collect()
 }
 
-fn usual_ec() -> KeySpec {
+/// The kind of key that every validator takes.
+pub fn usual_ec() -> KeySpec {
     KeySpec::Ec("P-256".into())
 }
 

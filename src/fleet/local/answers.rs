@@ -8,7 +8,6 @@ use crate::challenge::dns01::responder;
 use crate::challenge::{dns_account01, dns01, http01, tls_alpn01};
 use crate::crypto::{self, CpuLimit, PrivateKey};
 use crate::managed::peers::SharedAnswer;
-use crate::model::KeySpec;
 use crate::names;
 use crate::store::{Error, Work, WorkGroup, WorkStore};
 use crate::sync::lock;
@@ -35,24 +34,24 @@ pub struct Answers {
     store: WorkStore,
     /// Held while answers are changed, by renewals of this process as well.
     changing: Arc<Mutex<()>>,
-    /// Of certificates that answer tls-alpn-01: made once, because making them takes long.
-    keys: Mutex<Vec<(KeySpec, PrivateKey)>>,
+    /// Of certificates that answer tls-alpn-01.
+    key: Mutex<Option<PrivateKey>>,
     limit: CpuLimit,
 }
 
 impl Answers {
     pub fn new(store: WorkStore, changing: Arc<Mutex<()>>, limit: CpuLimit) -> Self {
-        Answers { store, changing, keys: Mutex::default(), limit }
+        Answers { store, changing, key: Mutex::default(), limit }
     }
 
-    pub fn put(&self, answer: &SharedAnswer, keys: &[KeySpec], now: Timestamp) -> Result<(), Flaw> {
+    pub fn put(&self, answer: &SharedAnswer, now: Timestamp) -> Result<(), Flaw> {
         let Some(place) = Place::of(answer) else { return Err(Flaw::Form(answer.type_.clone())) };
         match place {
             Place::Http => {
                 let _held = lock(&self.changing);
                 Ok(self.folder(&answer.dns_name).put_http(&answer.owner, &answer.answer)?)
             }
-            Place::Tls => self.put_certificates(answer, keys, now),
+            Place::Tls => self.put_certificates(answer, now),
             Place::Txt { domain } => {
                 let _held = lock(&self.changing);
                 Ok(self.folder(&domain).note_record(&answer.owner, txt(answer, &domain))?)
@@ -101,34 +100,30 @@ impl Answers {
         Folder { store: &self.store, group: GROUP, name }
     }
 
-    fn put_certificates(&self, answer: &SharedAnswer, keys: &[KeySpec], now: Timestamp) -> Result<(), Flaw> {
+    /// Of P-256 alone, which every CA takes: a key of RSA takes seconds, while which this node acknowledges nothing.
+    fn put_certificates(&self, answer: &SharedAnswer, now: Timestamp) -> Result<(), Flaw> {
         let (store, name) = (&self.store, answer.dns_name.as_str());
-        let specs = tls_alpn01::key_specs(keys);
-        let keys: Vec<PrivateKey> = specs.iter().map(|spec| self.key(spec)).collect::<Result<_, _>>()?;
+        let (spec, key) = (tls_alpn01::usual_ec(), self.key()?);
         let _held = lock(&self.changing);
         self.folder(name).note_certificate(&answer.owner, &answer.answer)?;
         for file in store.files(GROUP, name)? {
-            if tls_alpn01::is_of_other_key(&file, &specs) {
+            if tls_alpn01::is_of_other_key(&file, std::slice::from_ref(&spec)) {
                 store.remove(GROUP, name, &file)?;
             }
         }
-        for (spec, key) in specs.into_iter().zip(keys) {
-            let chain = tls_alpn01::certificate(name, &answer.answer, &key, now)?;
-            // The certificate comes last: with it the pair is looked for.
-            store.write_key(GROUP, name, &tls_alpn01::key_file(&spec), &key)?;
-            store.write_chain(GROUP, name, &tls_alpn01::cert_file(&spec), &chain)?;
-        }
-        Ok(())
+        let chain = tls_alpn01::certificate(name, &answer.answer, &key, now)?;
+        // The certificate comes last: with it the pair is looked for.
+        store.write_key(GROUP, name, &tls_alpn01::key_file(&spec), &key)?;
+        Ok(store.write_chain(GROUP, name, &tls_alpn01::cert_file(&spec), &chain)?)
     }
 
-    fn key(&self, spec: &KeySpec) -> Result<PrivateKey, Flaw> {
-        let mut keys = lock(&self.keys);
-        if let Some((_, key)) = keys.iter().find(|(known, _)| known == spec) {
+    fn key(&self) -> Result<PrivateKey, Flaw> {
+        let mut known = lock(&self.key);
+        if let Some(key) = &*known {
             return Ok(key.clone());
         }
-        let key = self.limit.generate(spec, || false)?.ok_or(Flaw::Stopped(Stopped))?;
-        keys.push((spec.clone(), key.clone()));
-        Ok(key)
+        let key = self.limit.generate(&tls_alpn01::usual_ec(), || false)?.ok_or(Flaw::Stopped(Stopped))?;
+        Ok(known.insert(key).clone())
     }
 }
 
@@ -199,12 +194,12 @@ mod tests {
         let tls = answer("tls-alpn-01", "a.test", "t3.print");
         let txt = answer("dns-01", "_acme-challenge.b.test", &digest);
         for answer in [&one, &two, &tls, &txt] {
-            answers.put(answer, &[], NOW).unwrap();
-            answers.put(answer, &[], NOW).unwrap();
+            answers.put(answer, NOW).unwrap();
+            answers.put(answer, NOW).unwrap();
         }
         let http = || answers.folder("a.test").read(http01::NOTE).all().map(String::from).collect::<Vec<_>>();
         assert_eq!(http(), ["t1.print", "t2.print"]);
-        assert_eq!(tls_alpn01::files(&store.files(GROUP, "a.test").unwrap()).len(), 2, "of EC and of RSA");
+        assert_eq!(tls_alpn01::files(&store.files(GROUP, "a.test").unwrap()).len(), 1, "of P-256");
         assert_eq!(answers.folder("b.test").read(dns01::NOTE).all().collect::<Vec<_>>(), [digest.as_str()]);
         let found = answers.of(["a.test", "b.test"].into_iter(), &["a.test"].into());
         assert_eq!(found, [one.clone(), two.clone(), tls.clone()]);
@@ -230,7 +225,7 @@ mod tests {
             ("dns-01", "_acme-challenge.a.test", "v=spf1"),
             ("dns-persist-01", "a.test", "t.p"),
         ] {
-            let flaw = answers.put(&answer(type_, name, text), &[], NOW).map_err(|flaw| flaw.to_string());
+            let flaw = answers.put(&answer(type_, name, text), NOW).map_err(|flaw| flaw.to_string());
             assert!(flaw.is_err_and(|flaw| flaw.contains(type_)), "{type_} {name} {text}");
         }
         assert!(!dir.path().join("md/challenges/a.test").exists());

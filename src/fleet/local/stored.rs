@@ -201,8 +201,7 @@ impl Local for StoredLocal {
     }
 
     fn put_answer(&self, answer: &SharedAnswer, now: Timestamp) -> Result<(), String> {
-        let keys = self.target(&answer.owner).map(|target| target.md.keys()).unwrap_or_default();
-        self.answers.put(answer, &keys, now).map_err(|flaw| flaw.to_string())
+        self.answers.put(answer, now).map_err(|flaw| flaw.to_string())
     }
 
     fn remove_answer(&self, answer: &SharedAnswer) -> Result<(), String> {
