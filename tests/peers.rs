@@ -6,18 +6,20 @@
 use doubles::fake_ca::{Endpoint, FakeCa, Fault, problem};
 use doubles::{Fleet, Host};
 use mod_md::challenge::answers::Folder;
-use mod_md::challenge::http01;
+use mod_md::challenge::{dns01, http01};
 use mod_md::http::{self, Request, Response, Transport};
 use mod_md::managed::Managed;
 use mod_md::managed::published;
 use mod_md::managed::staging::Staging;
-use mod_md::model::{HeldBy, Job, KeySpec, Renew, Requested};
+use mod_md::model::dns01::{Command, Propagation, Way};
+use mod_md::model::{Dns01, HeldBy, Job, KeySpec, Renew, Requested};
 use mod_md::notify::Commands;
 use mod_md::renew::attempt::context::Context;
 use mod_md::renew::worker::check;
 use mod_md::renew::worker::next::Next;
 use mod_md::store::{Group, WorkGroup};
 use mod_md::time::{Clock, Timestamp};
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -268,6 +270,62 @@ fn where_the_renewing_node_dies_another_one_finishes_its_order() {
 fn counted(lab: &Lab) -> usize {
     use Endpoint::{Challenge, Finalize, NewAccount, NewOrder};
     [NewAccount, NewOrder, Challenge, Finalize].into_iter().map(|endpoint| lab.ca.count(endpoint)).sum()
+}
+
+/// Has all nodes answer by TXT records that a command sets up, in a DNS that is this file.
+fn answer_by_command(lab: &mut Lab, dir: &std::path::Path) -> std::path::PathBuf {
+    let (dns, script) = (dir.join("dns"), dir.join("command"));
+    let text = format!(
+        "#!/bin/sh\ncase $1 in\nsetup) echo \"$2 $3\" >> {0};;\nteardown) grep -vxF \"$2 $3\" {0} > {0}.new; mv {0}.new {0};;\n\
+         esac\n",
+        dns.display()
+    );
+    std::fs::write(&dns, "").unwrap();
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
+    for node in 0..lab.nodes.len() {
+        let managed = &mut lab.nodes[node].managed;
+        managed.md.ca.challenges = vec![dns01::TYPE.into()];
+        let way = Way::Command(Command { line: script.display().to_string(), version: 2 });
+        let limit = Duration::from_secs(60);
+        managed.dns01 = Some(Dns01 { way, limit, propagation: Propagation::default() });
+        lab.start(node);
+    }
+    let asked = dns.clone();
+    lab.ca.rules(|rules| {
+        rules.validate = Arc::new(move |wanted| {
+            let line = format!("{} {}", wanted.name, dns01::value(wanted.key_authorization));
+            let content = std::fs::read_to_string(&asked).unwrap();
+            match content.lines().any(|found| found == line) {
+                true => Ok(()),
+                false => Err(problem("dns", &content)),
+            }
+        });
+    });
+    dns
+}
+
+#[test]
+fn records_that_a_dead_node_has_set_up_are_removed_by_the_one_that_takes_over() {
+    let mut has_lived = false;
+    for requests in 1..40 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lab = Lab::of(&[&[NAME], &[NAME]], &[ec()]);
+        let dns = answer_by_command(&mut lab, dir.path());
+        lab.ca.rules(|rules| (rules.validation_polls, rules.issuance_polls) = (2, 2));
+        let dying = Arc::new(Dying { ca: lab.ca.clone(), left: AtomicUsize::new(requests) });
+        lab.start_by(0, move || dying.clone());
+        has_lived = catch_unwind(AssertUnwindSafe(|| lab.look(0))).is_ok();
+        lab.fleet.expire(0);
+        let until = lab.now().plus(HOUR);
+        lab.run(until, &[0]);
+        lab.assert_all_have(&[NAME], &[0]);
+        assert_eq!(std::fs::read_to_string(&dns).unwrap(), "", "after {requests} requests");
+        if has_lived {
+            break;
+        }
+    }
+    assert!(has_lived);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::obstacle::Obstacle;
 use super::persist::Records;
 use super::progress::Running;
 use super::records::{self, Removal, Wanted};
-use crate::acme::objects::{Authorization, Challenge};
+use crate::acme::objects::{Authorization, Challenge, ChallengeStatus};
 use crate::challenge::answers::Folder;
 use crate::challenge::dns01::place::Place;
 use crate::challenge::dns01::solver;
@@ -22,7 +22,7 @@ use crate::model::dns01::Way;
 use crate::notify::Event;
 use crate::renew::decide::error::{Error, Fault};
 use crate::store::{Work, WorkGroup};
-use crate::time::Stopped;
+use crate::time::{DAY, Stopped};
 use std::collections::BTreeSet;
 
 const GROUP: WorkGroup = WorkGroup::Challenges;
@@ -134,6 +134,42 @@ pub(super) fn in_place(
     found
 }
 
+/// Whether TXT records come and go by a name server or a command.
+pub(super) fn sets_records_up(renewal: &Renewal<'_>) -> bool {
+    renewal.target.dns01.as_ref().is_some_and(|dns01| !matches!(dns01.way, Way::Responder))
+}
+
+/// Notes the TXT records that were set up for these authorizations by a node whose order this is now: their
+/// challenges were started, or are valid, and this node sets up none for them. Those of earlier orders were removed.
+pub(super) fn adopt_records(
+    renewal: &Renewal<'_>,
+    authorizations: &[Authorization],
+    account: Account<'_>,
+    is_started: impl Fn(&Authorization) -> bool,
+) {
+    let now = renewal.now();
+    let is_recent = |c: &Challenge| {
+        c.status == ChallengeStatus::Valid && c.validated.is_none_or(|at| now.since(at) < DAY)
+    };
+    for authorization in authorizations {
+        let domain = &authorization.identifier.value;
+        let of_order = authorization.challenges.iter().filter(|c| is_record(c) && !c.token.is_empty());
+        for challenge in of_order.filter(|c| is_recent(c) || is_started(authorization)) {
+            let value = dns01::value(&challenge::key_authorization(&challenge.token, account.thumbprint));
+            let name = record_name(challenge, account, domain);
+            records::adopt(renewal, &challenge.type_, domain, &name, &value);
+        }
+    }
+}
+
+/// Where validators look for the record.
+fn record_name(challenge: &Challenge, account: Account<'_>, domain: &str) -> String {
+    match challenge.type_.as_str() {
+        dns_account01::TYPE => dns_account01::record_name(account.url, domain),
+        _ => dns01::record_name(domain),
+    }
+}
+
 struct Presenter<'a, 'r> {
     renewal: &'a Renewal<'a>,
     running: &'a mut Running<'r>,
@@ -219,10 +255,7 @@ impl Presenter<'_, '_> {
     }
 
     fn set_up_record(&mut self, domain: &str, challenge: &Challenge, value: String) -> Result<(), Obstacle> {
-        let name = match challenge.type_.as_str() {
-            dns_account01::TYPE => dns_account01::record_name(self.account.url, domain),
-            _ => dns01::record_name(domain),
-        };
+        let name = record_name(challenge, self.account, domain);
         let wanted = Wanted {
             type_: &challenge.type_,
             domain,

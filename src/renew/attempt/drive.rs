@@ -6,7 +6,7 @@ use super::certificate;
 use super::challenges;
 use super::persist;
 use super::state::{Attempt, Progress};
-use super::validation::{answer_challenges, complaint, restore_answers};
+use super::validation::{adopt_records, answer_challenges, complaint, restore_answers};
 use crate::acme::objects::{Authorization, AuthorizationStatus, Order, OrderStatus};
 use crate::acme::order::{self, Poll, Step};
 use crate::acme::problem::Kind;
@@ -71,6 +71,7 @@ pub(super) fn drive(
         is_asked_why: false,
         key: None,
     };
+    adopt_records(attempt, driven.session, &driven.order)?;
     loop {
         let waits_for = match driven.step(attempt)? {
             Then::Step => continue,

@@ -106,6 +106,23 @@ fn set_up_by(
     Ok(place)
 }
 
+/// Notes a record that another node has set up for the same order: the clean-up removes it.
+pub(super) fn adopt(renewal: &Renewal<'_>, type_: &str, domain: &str, name: &str, value: &str) {
+    let adopt = |solver: &Solver<'_>, _: Tools<'_>| {
+        let name = Name::parse(name).map_err(solver::Failed::from)?;
+        let place = solver.place(&name)?.place;
+        note(renewal, domain, &solver.noted(type_, domain, &name, &place, value))
+    };
+    if let Some(Err::<_, Obstacle>(obstacle)) = with_solver(renewal, adopt) {
+        let left = dns01::left_behind(name, value);
+        crate::log!(
+            Warn,
+            "md[{}]: the TXT record that another node has set up cannot be noted: {obstacle}: {left}",
+            renewal.name()
+        );
+    }
+}
+
 /// Whether no other note has the record.
 fn note(renewal: &Renewal<'_>, domain: &str, noted: &Noted) -> Result<bool, Obstacle> {
     let _held = renewal.context.answering.changing();

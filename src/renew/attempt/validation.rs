@@ -9,7 +9,7 @@ use super::state::Attempt;
 use crate::acme;
 use crate::acme::Session;
 use crate::acme::error::End;
-use crate::acme::objects::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus};
+use crate::acme::objects::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Order};
 use crate::acme::order;
 use crate::acme::problem::Problem;
 use crate::renew::decide::error::Error;
@@ -67,6 +67,26 @@ fn present(
         ))?;
     }
     Ok(urls)
+}
+
+/// Takes up the TXT records of an order that another node has begun, however far that has come.
+pub(super) fn adopt_records(
+    attempt: &Attempt<'_, '_, '_>,
+    session: &Session,
+    order: &Order,
+) -> Result<(), Error> {
+    if !attempt.is_of_another || !challenges::sets_records_up(attempt.renewal) {
+        return Ok(());
+    }
+    let thumbprint = session.thumbprint()?;
+    let account = Account { url: session.account_url(), thumbprint: &thumbprint };
+    let names = attempt.md.ordered_names();
+    let known = order.authorizations.iter().filter_map(|url| session.authorization(url).ok());
+    let known: Vec<Authorization> = known.map(|polled| polled.value.of_order(&names)).collect();
+    let saved = attempt.saved.as_ref();
+    let is_started = |a: &Authorization| saved.is_some_and(|order| order.is_started(&a.url));
+    challenges::adopt_records(attempt.renewal, &known, account, is_started);
+    Ok(())
 }
 
 /// Takes up challenges that were started earlier: their answers have to be there until they are decided.
