@@ -32,12 +32,12 @@ impl Node {
             let state = self.state();
             (state.kept, lease::next_keep_alive(state.kept, state.tried, state.is_at_work()))
         };
-        if kept.is_some() && self.boot() >= due {
-            match self.keep_alive() {
-                Err(error @ (Error::LeaseGone | Error::Stopped)) => return Err(error.into()),
-                // The listing shows whether the engine answers.
-                Ok(_) | Err(_) => {}
-            }
+        // Of other failures the listing shows whether the engine answers.
+        if kept.is_some()
+            && self.boot() >= due
+            && let Err(error @ (Error::LeaseGone | Error::Stopped)) = self.keep_alive()
+        {
+            return Err(error.into());
         }
         Ok(())
     }
