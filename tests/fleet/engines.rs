@@ -66,8 +66,7 @@ impl<'a> Site<'a> {
         for node in &self.nodes {
             says_nothing(node);
         }
-        let (name, _) = self.renew(&BOTH);
-        println!("{name} is renewed");
+        self.renew(&BOTH);
         self.counts();
         for node in &self.nodes {
             says_nothing(node);
@@ -107,7 +106,7 @@ impl<'a> Site<'a> {
 /// That it is connected, and nothing else.
 #[track_caller]
 fn says_nothing(node: &Httpd) {
-    wait_for("a report without problems", SOON, || {
+    wait_for("a report without problems", SOON * 2, || {
         let report = fleet::report(node);
         (report["connected"] == true && report.get("problem").is_none()).then_some(())
     });
@@ -356,7 +355,7 @@ fn a_node_that_is_cut_off_serves_and_nobody_waits_for_it_for_long(lab: &Lab, eng
     }
     let second = renew(&nodes[1], &first);
     assert_eq!(waited(), times, "{}", nodes[0].log());
-    logs_away(&nodes[2], &["not answered in time"]);
+    wait_connected(&nodes[2], false, SOON);
     says(&nodes[2], &["not answered in time"], SOON);
     way.hold(false);
     wait_connected(&nodes[2], true, SOON);
@@ -446,15 +445,10 @@ fn what_is_no_engine_is_named_and_everything_is_served() {
         let text = [mistake.says];
         assert_eq!(fleet::served(&lab, &pebble, number, "a.test").serial(), serial);
         says(node, &text, SOON);
-        let logged = logs(node, &text);
-        println!("{}\n  {}", mistake.directives.lines().next().unwrap(), logged);
+        logs(node, &text);
         let (_, said) = try_a2md(node, &["doctor", "--offline"]);
         let is_named = said.contains("fleet-engine") && said.contains(mistake.says);
         assert!(is_named, "{}: {said}", mistake.directives);
-    }
-    for ((number, mistake), node) in (2..).zip(&mistakes).zip(&nodes) {
-        logs_away(node, &[mistake.says]);
-        assert_eq!(fleet::served(&lab, &pebble, number, "a.test").serial(), serial);
     }
     assert_eq!(pebble.order_count(), 1);
 }

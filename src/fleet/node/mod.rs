@@ -27,6 +27,8 @@ use std::time::Duration;
 
 /// The kind of a warning: the engine refuses this node.
 const DENIED: &str = "denied";
+/// A right that is missing shows itself again in that time.
+const REFUSED: Duration = Duration::from_secs(20);
 
 /// What a node is made of.
 #[derive(Clone)]
@@ -144,10 +146,17 @@ impl Node {
         state.warnings.insert(kind, (text, logged.unwrap_or(boot)));
     }
 
-    /// The engine answers and takes writes: what was wrong with it is over.
+    /// The engine answers and takes writes: what was wrong with it is over. A refusal may be of other requests.
     pub fn is_well(&self) {
-        self.warn(DENIED, None);
-        self.state().problem = None;
+        let boot = self.boot();
+        let is_refused = {
+            let mut state = self.state();
+            state.problem = None;
+            state.denied.is_some_and(|at| boot < at + REFUSED)
+        };
+        if !is_refused {
+            self.warn(DENIED, None);
+        }
     }
 
     /// Makes a request, and counts it.
@@ -156,6 +165,7 @@ impl Node {
         if let Err(error @ Error::Denied(_)) = &answer {
             // Time does not mend it.
             self.warn(DENIED, Some(error.advised()));
+            self.state().denied = Some(self.boot());
         }
         let mut state = self.state();
         match &answer {

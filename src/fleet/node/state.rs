@@ -89,6 +89,8 @@ pub struct State {
     pub problem: Option<String>,
     /// What people have to mend, by its kind, and when it was logged.
     pub warnings: BTreeMap<&'static str, (String, Boot)>,
+    /// When the engine has refused this node something.
+    pub denied: Option<Boot>,
     /// To the last request of an operator.
     pub answer: Option<Answer>,
     /// Renewals without the engine, and since when.
@@ -141,6 +143,7 @@ impl State {
             refused: BTreeMap::new(),
             problem: None,
             warnings: BTreeMap::new(),
+            denied: None,
             answer: None,
             solo: BTreeMap::new(),
             solo_errors: HashMap::new(),
