@@ -95,6 +95,23 @@ fn a_publication_whose_answer_is_lost_is_one_all_the_same() {
 }
 
 #[test]
+fn a_publication_that_the_watch_tells_before_its_answer_is_no_set_of_another() {
+    let lab = Lab::new();
+    let mut a = lab.node("a", &["a.test"]);
+    lab.pass(SECOND, &mut [&mut a]);
+    let (turn, set) = (a.begin("a.test"), lab.set(&["a.test"]));
+    a.handle.faults(|faults| faults.answers_lost = true);
+    turn.publish(&set).unwrap_err();
+    a.handle.faults(|faults| faults.answers_lost = false);
+    a.replicator.step();
+    lab.clock.advance(SECOND * 2);
+    a.replicator.step();
+    assert_eq!(a.node.state().view.set("a.test").unwrap().value.generation, 1);
+    turn.publish(&set).unwrap();
+    turn.publish(&lab.set(&["a.test"])).unwrap_err();
+}
+
+#[test]
 fn an_engine_that_is_away_is_told_and_joined_again_with_what_was_renewed_alone() {
     let lab = Lab::new();
     let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));

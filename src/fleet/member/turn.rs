@@ -171,11 +171,16 @@ impl HeldTurn {
     /// The publication was refused, or its answer was lost before: whether the engine has this set.
     fn is_published(&self, set: &SharedSet) -> Result<Option<Set>, Failed> {
         self.node.look_up(&self.key(Key::Set))?;
+        Ok(self.in_force(set))
+    }
+
+    /// Whether this is the set that is known to be in force: a watch may tell it before the answer does.
+    fn in_force(&self, set: &SharedSet) -> Option<Set> {
         let state = self.node.state();
-        let leaves = |set: &SharedSet| {
-            set.certs.iter().map(|cert| cert.chain.leaf().sha256_fingerprint()).collect::<Vec<_>>()
-        };
-        Ok(state.full_set(&self.name).filter(|known| leaves(&known.set) == leaves(set)))
+        let known = &state.view.set(&self.name)?.value;
+        let leaves = set.certs.iter().map(|cert| cert.chain.leaf().sha256_fingerprint());
+        let is_same = known.certs.iter().map(|(_, cert)| cert.fingerprint.clone()).eq(leaves);
+        is_same.then(|| Set { set: set.clone(), generation: known.generation, published: known.published })
     }
 
     fn release(&self, token: Revision) -> Result<(), Failed> {
@@ -250,7 +255,11 @@ impl Turn for HeldTurn {
                     self.note_published(&set);
                     return Ok(());
                 }
-                Published::Lost(lost) => return Err(lost),
+                Published::Lost(lost) => {
+                    let known = self.in_force(set).ok_or(lost)?;
+                    self.note_published(&known);
+                    return Ok(());
+                }
                 Published::Refused => {}
             }
             if let Some(known) = persist(&self.node, what, || self.is_published(set))? {
