@@ -118,7 +118,7 @@ fn a_node_with_ten_thousand_domains_fits_into_half_a_value() {
             domains: vec![name.clone()],
             name,
             terms: "P-256, RSA-3072 https://ca.test/dir".into(),
-            asks: i % 2 > 0,
+            asks: !i.is_multiple_of(2),
         }
     };
     let Record::Node(mut node) = all().into_iter().find(|(key, _)| matches!(key, Key::Node(_))).unwrap().1
