@@ -266,6 +266,45 @@ fn where_the_renewing_node_dies_another_one_finishes_its_order() {
     }
 }
 
+/// The machine sleeps at the n-th request to the CA, and finds it failed when it wakes up.
+struct Asleep {
+    ca: Arc<FakeCa>,
+    fleet: Arc<Fleet>,
+    at: usize,
+    sent: AtomicUsize,
+}
+
+impl Transport for Asleep {
+    fn send(&self, request: &Request<'_>) -> Result<Response, http::Error> {
+        if self.sent.fetch_add(1, Ordering::SeqCst) + 1 == self.at {
+            self.fleet.expire(0);
+            return Err(http::Error::Timeout);
+        }
+        self.ca.send(request)
+    }
+}
+
+#[test]
+fn an_attempt_that_fails_after_the_lease_has_ended_is_no_failure() {
+    for requests in 1..40 {
+        let mut lab = Lab::new(2);
+        let (ca, fleet) = (lab.ca.clone(), lab.fleet.clone());
+        let asleep = Arc::new(Asleep { ca, fleet, at: requests, sent: AtomicUsize::new(0) });
+        let transport = asleep.clone();
+        lab.start_by(0, move || transport.clone());
+        lab.look(0);
+        if asleep.sent.load(Ordering::SeqCst) < requests {
+            assert!(requests > 8, "{requests}");
+            return;
+        }
+        let job = lab.job(0);
+        assert_eq!(job.errors, 0, "request {requests}");
+        let text = job.log.first().and_then(|entry| entry.detail.clone()).unwrap_or_default();
+        assert!(text.contains("stops renewing") && text.contains("lease has ended"), "{requests}: {text}");
+    }
+    panic!("the renewal never ends");
+}
+
 /// The requests that a CA counts.
 fn counted(lab: &Lab) -> usize {
     use Endpoint::{Challenge, Finalize, NewAccount, NewOrder};

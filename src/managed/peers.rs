@@ -111,6 +111,9 @@ pub trait Turn: Send + Sync {
     /// finalize. Waits for the engine where it has not confirmed the node's lease in the last five seconds.
     fn may_ask(&self) -> Result<(), Lost>;
 
+    /// Whether another node may have the renewal by now, as far as this one knows: nobody is asked.
+    fn check(&self) -> Result<(), Lost>;
+
     /// The next node goes on from here. The keys of an order MUST have been saved before it is finalized; a
     /// failure is saved with its next try.
     fn save(&self, job: &SharedJob) -> Result<(), Lost>;

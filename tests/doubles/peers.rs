@@ -246,10 +246,14 @@ impl Inner {
             let by = self.locks.get(name).map_or(usize::MAX, |lock| lock.0);
             self.unlock(name, by);
         }
-        match self.locks.get(name) {
-            Some(lock) if lock.1 == token => Ok(()),
-            _ => Err(Lost("its lease has ended".into())),
+        match self.holds(name, token) {
+            true => Ok(()),
+            false => Err(Lost("its lease has ended".into())),
         }
+    }
+
+    fn holds(&self, name: &str, token: u64) -> bool {
+        self.locks.get(name).is_some_and(|lock| lock.1 == token)
     }
 }
 
@@ -292,6 +296,13 @@ impl Turn for OneTurn {
         inner.check(&self.name, self.token)?;
         inner.granted += 1;
         Ok(())
+    }
+
+    fn check(&self) -> Result<(), Lost> {
+        if self.is_solo || self.fleet.lock().holds(&self.name, self.token) {
+            return Ok(());
+        }
+        Err(Lost("its lease has ended".into()))
     }
 
     fn save(&self, job: &SharedJob) -> Result<(), Lost> {

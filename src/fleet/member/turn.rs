@@ -6,6 +6,7 @@
 use super::requests::{confirm, persist};
 use crate::fleet::decide::asks;
 use crate::fleet::decide::checks::order_is_ours;
+use crate::fleet::decide::lease::Phase;
 use crate::fleet::decide::rank::{Rank, next_generation};
 use crate::fleet::engine::{Committed, Condition, Revision, Transaction, Write};
 use crate::fleet::key::Key;
@@ -69,7 +70,7 @@ impl HeldTurn {
     }
 
     /// Whether the view shows that the lock is another's, or that another set is in force.
-    fn check(&self, token: Revision) -> Result<(), Lost> {
+    fn check_view(&self, token: Revision) -> Result<(), Lost> {
         let state = self.node.state();
         let is_ours = match state.view.mark(&self.key(Key::Lock)) {
             Some(mark) => mark.created == token,
@@ -77,16 +78,12 @@ impl HeldTurn {
             None => state.view.revision() < token,
         };
         if !is_ours {
-            return Err(self.lost("the lock of the fleet is this node's no more: its lease has ended"));
+            return Err(lost("the lock of the fleet is this node's no more: its lease has ended"));
         }
         if state.rank_in_force(&self.name) > self.base {
-            return Err(self.lost("another set of the fleet has come into force"));
+            return Err(lost("another set of the fleet has come into force"));
         }
         Ok(())
-    }
-
-    fn lost(&self, reason: &str) -> Lost {
-        Lost(format!("{reason}; what was renewed stays in staging, unserved"))
     }
 
     /// Under the fencing token.
@@ -104,7 +101,7 @@ impl HeldTurn {
     fn next(&self, state: &State) -> Result<(Option<Revision>, u64), Lost> {
         let in_force = state.rank_in_force(&self.name);
         if in_force > self.base {
-            return Err(self.lost("another set of the fleet has come into force"));
+            return Err(lost("another set of the fleet has come into force"));
         }
         let highest = state.stored.get(&self.name).map(|stored| stored.rank.generation).unwrap_or_default();
         let generation =
@@ -123,7 +120,7 @@ impl HeldTurn {
             }
         };
         if self.node.state().is_withdrawn(&set, &self.name, self.node.now()) {
-            return Ok(Published::Lost(self.lost("an operator has withdrawn these certificates")));
+            return Ok(Published::Lost(lost("an operator has withdrawn these certificates")));
         }
         let (key, record) = (self.key(Key::Set), Record::Set(set.clone()));
         let keys = [self.node.text(&self.key(Key::Job))?, self.node.text(&self.key(Key::Lock))?];
@@ -195,6 +192,10 @@ impl HeldTurn {
     }
 }
 
+fn lost(reason: &str) -> Lost {
+    Lost(reason.into())
+}
+
 /// A job whose order is not for this node goes on with the count of its failures alone.
 fn usable(node: &Node, name: &str, job: SharedJob) -> SharedJob {
     let others = {
@@ -228,18 +229,26 @@ impl Turn for HeldTurn {
 
     fn may_ask(&self) -> Result<(), Lost> {
         let Some(token) = self.token else { return Ok(()) };
-        self.check(token)?;
-        confirm(&self.node).map_err(|lost| self.lost(&lost.0))?;
-        self.check(token)
+        self.check_view(token)?;
+        confirm(&self.node)?;
+        self.check_view(token)
+    }
+
+    fn check(&self) -> Result<(), Lost> {
+        let Some(token) = self.token else { return Ok(()) };
+        if self.node.state().phase(self.node.boot()) == Phase::Over {
+            return Err(lost("the lease of this node has ended"));
+        }
+        self.check_view(token)
     }
 
     fn save(&self, job: &SharedJob) -> Result<(), Lost> {
         let Some(token) = self.token else { return Ok(()) };
-        self.check(token)?;
+        self.check_view(token)?;
         let what = "how far the renewal has come cannot be saved in the fleet";
         match persist(&self.node, what, || self.try_save(token, job))? {
             Some(_) => Ok(()),
-            None => Err(self.lost("the lock of the fleet is this node's no more")),
+            None => Err(lost("the lock of the fleet is this node's no more")),
         }
     }
 
@@ -267,9 +276,9 @@ impl Turn for HeldTurn {
                 return Ok(());
             }
             persist(&self.node, what, || self.node.look_up(&self.key(Key::Lock)))?;
-            self.check(token)?;
+            self.check_view(token)?;
         }
-        Err(self.lost("other nodes change what the fleet has of it"))
+        Err(lost("other nodes change what the fleet has of it"))
     }
 
     fn keep(self: Box<Self>) {

@@ -50,6 +50,11 @@ impl<'p> Sharing<'p> {
         self.0.as_ref().map_or(Ok(()), |shared| Ok(shared.turn.may_ask()?))
     }
 
+    /// Whether another node may have the renewal by now, as far as this one knows.
+    pub(crate) fn check(&self) -> Result<(), Lost> {
+        self.0.as_ref().map_or(Ok(()), |shared| shared.turn.check())
+    }
+
     /// Notes what the next node is to go on from.
     pub(super) fn note(&mut self, change: impl FnOnce(&mut SharedJob)) {
         if let Some(shared) = &mut self.0 {

@@ -430,7 +430,11 @@ fn conclude(
             if let Error::Misissued { .. } = error {
                 note_issued(renewal, attempt, None);
             }
-            failed_for_all(renewal, running, Some(&attempt.ca), &error, &mut sharing)
+            match sharing.check() {
+                Ok(()) => failed_for_all(renewal, running, Some(&attempt.ca), &error, &mut sharing),
+                // A machine that slept finds its requests failed, and that another node has gone on.
+                Err(lost) => peers::lost(renewal, running, &format!("{lost} (its last attempt: {error})")),
+            }
         }
     }
 }
