@@ -233,3 +233,27 @@ fn locks_whose_end_the_engine_does_not_tell_are_found_free() {
     b.begin("a.test").publish(&lab.set(&["a.test"])).unwrap();
     assert!(turn.may_ask().is_err());
 }
+
+/// Whatever the clock says, the engine is not away because nobody asked it.
+#[test]
+fn after_hours_of_sleep_a_node_renews_nothing_alone_before_it_has_tried_the_engine_for_long() {
+    let lab = Lab::new();
+    let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    let is_solo =
+        |node: &crate::lab::TestNode| node.member.begin("a.test", &NEED).is_ok_and(|turn| turn.is_solo());
+    lab.clock.advance(SECOND * 3600 * 3);
+    assert!(!is_solo(&a));
+    lab.pass(SECOND * 5, &mut [&mut a, &mut b]);
+    assert!(!a.begin("a.test").is_solo());
+    // It wakes up where it reaches nobody: the ten minutes begin there.
+    a.handle.faults(|faults| faults.is_away = true);
+    lab.clock.advance(SECOND * 3600 * 3);
+    lab.pass(SECOND * 20, &mut [&mut a]);
+    let report = a.file("fleet/status.json").unwrap();
+    assert!(!is_solo(&a) && report.contains("\"connected\": false"), "{report}");
+    lab.pass(SECOND * 560, &mut [&mut a]);
+    assert!(!is_solo(&a));
+    lab.pass(SECOND * 1300, &mut [&mut a]);
+    assert!(is_solo(&a));
+}

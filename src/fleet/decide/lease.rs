@@ -52,9 +52,11 @@ pub fn next_keep_alive(kept: Option<Boot>, tried: Option<Boot>, is_at_work: bool
 }
 
 /// Whether the engine is away: since when. `written`: the last write of the node's own presence that
-/// succeeded, or when the process began.
-pub fn away_since(written: Boot, now: Boot) -> Option<Boot> {
-    (now.saturating_sub(written) >= AWAY).then(|| written.saturating_add(AWAY))
+/// succeeded, or when the process began. `failing`: the first failure after it. A process that was stopped, or a
+/// machine that slept, has written nothing for as long, and proves nothing until it has tried for a while.
+pub fn away_since(written: Boot, failing: Option<Boot>, now: Boot) -> Option<Boot> {
+    let since = written.saturating_add(AWAY).max(failing?.saturating_add(AWAY / 2));
+    (now >= since).then_some(since)
 }
 
 #[cfg(test)]
@@ -106,9 +108,23 @@ mod tests {
 
     #[test]
     fn an_engine_that_takes_no_writes_for_a_minute_is_away() {
-        assert_eq!(away_since(seconds(100), seconds(159)), None);
-        assert_eq!(away_since(seconds(100), seconds(160)), Some(seconds(160)));
-        assert_eq!(away_since(seconds(100), seconds(900)), Some(seconds(160)));
-        assert_eq!(away_since(seconds(100), seconds(9)), None, "the clock has gone back");
+        let away_since = |now| away_since(seconds(100), Some(seconds(120)), seconds(now));
+        assert_eq!(away_since(159), None);
+        assert_eq!(away_since(160), Some(seconds(160)));
+        assert_eq!(away_since(900), Some(seconds(160)));
+        assert_eq!(away_since(9), None, "the clock has gone back");
+    }
+
+    #[test]
+    fn after_a_sleep_the_engine_is_away_only_once_it_was_tried_for_half_a_minute() {
+        let away_since =
+            |failing: Option<u64>, now| super::away_since(seconds(100), failing.map(seconds), seconds(now));
+        assert_eq!(away_since(None, 3700), None);
+        assert_eq!(away_since(Some(3700), 3729), None);
+        assert_eq!(
+            away_since(Some(3700), 3730),
+            Some(seconds(3730)),
+            "what waits ten minutes more begins then"
+        );
     }
 }

@@ -159,9 +159,15 @@ impl Node {
         }
     }
 
+    /// A step on the way to a write in the engine has failed.
+    pub fn note_failure(&self) {
+        let boot = self.boot();
+        self.state().failing.get_or_insert(boot);
+    }
+
     /// Makes a request, and counts it.
     pub fn ask<T>(&self, request: impl FnOnce(&dyn Engine) -> Result<T, Error>) -> Result<T, Error> {
-        let answer = request(self.setup.engine.as_ref());
+        let (answer, boot) = (request(self.setup.engine.as_ref()), self.boot());
         if let Err(error @ Error::Denied(_)) = &answer {
             // Time does not mend it.
             self.warn(DENIED, Some(error.advised()));
@@ -173,6 +179,7 @@ impl Node {
             Err(Error::Stopped) => {}
             Err(error) => {
                 state.requests_failed += 1;
+                state.failing.get_or_insert(boot);
                 state.problem = Some(error.advised());
             }
         }

@@ -47,6 +47,8 @@ pub struct State {
     pub was_joined: bool,
     pub view: View,
     pub presence: Presence,
+    /// The first failure after this node has last written that it is there.
+    pub failing: Option<Boot>,
     /// The sets that the store has, of the fleet and of this node alone.
     pub stored: HashMap<String, Stored>,
     /// Sets may have to be published, or refused ones may be of use.
@@ -120,6 +122,7 @@ impl State {
             was_joined: false,
             view: View::new(own),
             presence: Presence::default(),
+            failing: None,
             stored: HashMap::new(),
             is_unsettled: true,
             pending: BTreeMap::new(),
@@ -159,7 +162,7 @@ impl State {
 
     /// Since when the engine is away.
     pub fn away_since(&self, boot: Boot) -> Option<Boot> {
-        lease::away_since(self.presence.written.unwrap_or(self.began), boot)
+        lease::away_since(self.presence.written.unwrap_or(self.began), self.failing, boot)
     }
 
     /// How the node stands to the engine.

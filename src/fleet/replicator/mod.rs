@@ -123,6 +123,7 @@ impl Replicator {
             }
             Err(error) => {
                 drop(state);
+                self.node.note_failure();
                 let text = format!("the store's lock cannot be taken, and nothing is replicated: {error}");
                 self.node.warn("lock", Some(text));
                 false
@@ -195,6 +196,7 @@ impl Replicator {
         let pause = RETRY_MIN.saturating_mul(1 << self.retry.1.min(4)).min(RETRY_MAX);
         self.retry = (if is_at_once { boot } else { boot + pause }, self.retry.1.saturating_add(1));
         crate::log!(Debug, "fleet: {failed}");
+        self.node.note_failure();
         if !is_at_once {
             self.tell_unjoined(failed);
         }

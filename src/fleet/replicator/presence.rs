@@ -41,6 +41,7 @@ pub fn write(node: &Node) -> Result<(), Failed> {
         Ok(Some(at)) => {
             let mut state = node.state();
             state.presence.written = Some(boot);
+            state.failing = None;
             state.presence.acknowledged = revision;
             if let Record::Node(_) = record {
                 state.presence.is_told = true;

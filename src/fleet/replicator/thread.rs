@@ -31,12 +31,22 @@ impl Ending {
     }
 }
 
+/// The engine is not reached from then on, which nobody else may notice.
+struct End<'n>(&'n Node);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.note_failure();
+    }
+}
+
 /// Begins to replicate.
 pub fn start(node: Arc<Node>, stop: StopFlag, ending: Ending) -> io::Result<Running> {
     let flag = stop.clone();
     let thread = stop.spawn("md-fleet", move || {
         let feed = Box::new(Threaded::new(node.clone(), flag.clone()));
         let mut replicator = Replicator::new(node.clone(), feed);
+        let _end = End(&node);
         while !flag.is_raised() {
             let until = replicator.step();
             while !flag.is_raised() && !node.take_wake() && node.boot() < until {
