@@ -257,3 +257,52 @@ fn after_hours_of_sleep_a_node_renews_nothing_alone_before_it_has_tried_the_engi
     lab.pass(SECOND * 1300, &mut [&mut a]);
     assert!(is_solo(&a));
 }
+
+/// Both answer for the same order.
+#[test]
+fn a_node_that_wakes_up_leaves_the_answers_of_the_one_that_goes_on() {
+    for attempt_ends_first in [false, true] {
+        let lab = Lab::new();
+        let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));
+        lab.pass(SECOND, &mut [&mut a, &mut b]);
+        let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        a.member.registering(CA, None).unwrap().publish(&account(&key)).unwrap();
+        let turn = a.begin("a.test");
+        let answer = http_answer("a.test", &format!("token.{}", jws::thumbprint(&key).unwrap()));
+        a.node.setup.local.put_answer(&answer, a.node.now()).unwrap();
+        a.member.present(&answer).unwrap();
+        lab.pass(SECOND, &mut [&mut a, &mut b]);
+        lab.pass(SECOND * 40, &mut [&mut b]);
+        let next = b.begin("a.test");
+        b.member.present(&answer).unwrap();
+        if attempt_ends_first {
+            a.member.withdraw_answers("a.test");
+        }
+        lab.pass(SECOND * 3, &mut [&mut a, &mut b]);
+        assert_eq!(b.node.state().view.challenges().count(), 1, "{attempt_ends_first}");
+        assert_eq!(a.file("challenges/a.test/acme-http-01.txt"), Some(answer.answer.clone()));
+        assert!(turn.check().is_err() && next.check().is_ok());
+        b.member.withdraw_answers("a.test");
+        lab.pass(SECOND, &mut [&mut a, &mut b]);
+        assert_eq!(a.file("challenges/a.test/acme-http-01.txt"), None);
+    }
+}
+
+#[test]
+fn who_takes_an_answer_back_leaves_that_which_another_node_has_written_since() {
+    let lab = Lab::new();
+    let (mut a, mut b) = (lab.node("a", &["a.test"]), lab.node("b", &["a.test"]));
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+    a.member.registering(CA, None).unwrap().publish(&account(&key)).unwrap();
+    let answer = http_answer("a.test", &format!("token.{}", jws::thumbprint(&key).unwrap()));
+    for node in [&a, &b] {
+        node.member.present(&answer).unwrap();
+    }
+    a.member.withdraw_answers("a.test");
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    assert_eq!(a.node.state().view.challenges().count(), 1);
+    b.member.withdraw_answers("a.test");
+    lab.pass(SECOND, &mut [&mut a, &mut b]);
+    assert_eq!(a.node.state().view.challenges().count(), 0);
+}

@@ -9,7 +9,6 @@
 
 use super::account;
 use super::certificate::staged;
-use super::challenges;
 use super::context::Renewal;
 use super::order::obtain;
 use super::progress::Running;
@@ -81,11 +80,7 @@ fn end(
         !attempt.running.is_quiet()
             && !attempt.saved.as_ref().is_some_and(|order| order.is_awaiting_the_ca(now))
     };
-    if !is_stopped && (is_complete || is_over()) {
-        challenges::clean_up(attempt.renewal, attempt.sharing.peers())
-    } else {
-        Ok(())
-    }
+    if !is_stopped && (is_complete || is_over()) { attempt.clean_up() } else { Ok(()) }
 }
 
 fn run(attempt: &mut Attempt<'_, '_, '_>) -> Result<Progress<Vec<Bundle>>, Error> {

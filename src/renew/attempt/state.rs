@@ -12,7 +12,7 @@ use crate::managed::saved_order::{SavedOrder, Wait};
 use crate::managed::staging::Staging;
 use crate::model::{KeySpec, Md};
 use crate::renew::decide::error::Error;
-use crate::time::{Clock, Timestamp};
+use crate::time::{Clock, Stopped, Timestamp};
 use std::time::Duration;
 
 /// The progress of an attempt, or of a step of it.
@@ -93,9 +93,17 @@ impl Attempt<'_, '_, '_> {
     pub(super) fn drop_order(&mut self) -> Result<(), Error> {
         if self.saved.is_some() {
             self.remove_order()?;
-            challenges::clean_up(self.renewal, self.sharing.peers())?;
+            self.clean_up()?;
         }
         Ok(())
+    }
+
+    /// Takes its answers away. Where another node may go on with the order, they are that one's as well.
+    pub(super) fn clean_up(&self) -> Result<(), Stopped> {
+        match self.sharing.check() {
+            Ok(()) => challenges::clean_up(self.renewal, self.sharing.peers()),
+            Err(_) => Ok(()),
+        }
     }
 
     pub(super) fn change_order(&mut self, change: impl FnOnce(&mut SavedOrder, Timestamp)) {
