@@ -4,7 +4,6 @@
 use crate::engine::Engine;
 use crate::on_both_engines;
 use support::fleet::{self, wait_served};
-use support::process::{children, signal};
 use support::{Authority, Lab, SOON, wait_for};
 
 on_both_engines![
@@ -77,8 +76,6 @@ fn a_secret_that_cannot_be_read_at_a_reload_ends_nothing(lab: &Lab, engine: &mut
     std::fs::rename(&away, &engine.secret).unwrap();
     node.graceful();
     fleet::wait_connected(&node, true, SOON);
-    for pid in children(node.pid()) {
-        signal(pid, "TERM");
-    }
+    node.replace_children();
     fleet::wait_connected(&node, true, SOON);
 }

@@ -8,6 +8,7 @@ mod engines;
 mod failures;
 mod issuing;
 mod joining;
+mod nodes;
 
 /// Tests that run with each engine.
 #[macro_export]

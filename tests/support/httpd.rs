@@ -436,6 +436,21 @@ impl Httpd {
         self.config.clone()
     }
 
+    /// `kill -9` of it and all its children: nobody says goodbye. Gives its configuration back for another start.
+    pub fn kill(mut self) -> Config {
+        self.process.kill_group();
+        self.config.clone()
+    }
+
+    /// Freezes it and all its children.
+    pub fn freeze(&self) {
+        process::signal_group(self.pid(), "STOP");
+    }
+
+    pub fn go_on(&self) {
+        process::signal_group(self.pid(), "CONT");
+    }
+
     pub fn log(&self) -> String {
         read(&self.config.root.join("error.log"))
     }

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod apache;
+pub mod boot_clock;
 pub mod browser;
 pub mod certificate;
 pub mod command;
@@ -17,6 +18,7 @@ pub mod ends;
 pub mod etcd;
 pub mod fleet;
 pub mod forwarder;
+pub mod front;
 pub mod http;
 pub mod httpd;
 pub mod issuer;

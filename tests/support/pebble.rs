@@ -154,6 +154,10 @@ impl Authority {
         self
     }
 
+    pub fn api(&self) -> u16 {
+        self.api
+    }
+
     pub fn directory(&self) -> String {
         format!("https://127.0.0.1:{}/dir", self.api)
     }

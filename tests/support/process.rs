@@ -65,7 +65,7 @@ impl Process {
 
     /// kill -9 of the process and all its children.
     pub fn kill_group(&mut self) {
-        send("KILL", &format!("-{}", self.pid()));
+        signal_group(self.pid(), "KILL");
         let _ = self.child.wait();
     }
 }
@@ -79,6 +79,11 @@ impl Drop for Process {
 /// Sends the signal to one process, by its id.
 pub fn signal(pid: u32, name: &str) {
     send(name, &pid.to_string());
+}
+
+/// To a process and all its children.
+pub fn signal_group(pid: u32, name: &str) {
+    send(name, &format!("-{pid}"));
 }
 
 fn send(name: &str, whom: &str) {
