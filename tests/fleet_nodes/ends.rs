@@ -306,3 +306,26 @@ fn who_takes_an_answer_back_leaves_that_which_another_node_has_written_since() {
     lab.pass(SECOND, &mut [&mut a, &mut b]);
     assert_eq!(a.node.state().view.challenges().count(), 0);
 }
+
+/// It is no copy of itself.
+#[test]
+fn processes_that_die_at_any_step_of_their_begin_are_one_node() {
+    for steps in 0..40 {
+        let lab = Lab::new();
+        let fuse = Fuse::after(usize::MAX);
+        let mut a = lab.node_with("a", &["a.test"], fuse.clone());
+        lab.pass(SECOND * 2, &mut [&mut a]);
+        let id = a.node.state().me.clone();
+        // The next one reaches its disk so often, and another one the engine not.
+        let mut a = a.killed(&lab);
+        fuse.blow_after(steps);
+        a.step();
+        fuse.mend();
+        let mut a = a.killed(&lab);
+        a.handle.faults(|faults| faults.is_full = true);
+        lab.pass(SECOND, &mut [&mut a]);
+        let mut a = a.killed(&lab);
+        lab.pass(SECOND * 2, &mut [&mut a]);
+        assert_eq!(a.node.state().me, id, "{steps} steps");
+    }
+}

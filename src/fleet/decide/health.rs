@@ -29,20 +29,20 @@ pub fn namesake(view: &View, me: &str, name: &str) -> Option<String> {
 }
 
 /// Whether another process uses this node's id, because the store was copied with it: then this one takes a new
-/// id and a new lease. `last`: the instance that this store has known last; `written`: when this process has
+/// id and a new lease. `former`: the instances of this store that may have written it; `written`: when this process has
 /// written `node/ID`.
 pub fn is_copied(
     view: &View,
     me: &str,
     instance: &str,
-    last: Option<&str>,
+    former: &[String],
     written: Option<Revision>,
 ) -> bool {
     let Some(node) = view.node(me).filter(|node| node.instance != instance) else { return false };
     match written {
         Some(written) => node.mark.changed > written,
-        // The process before this one has left it, if none other has written it since.
-        None => last.is_some_and(|last| node.instance != last),
+        // A process before this one has left it, if none other has written it since.
+        None => !former.is_empty() && !former.contains(&node.instance),
     }
 }
 
@@ -70,14 +70,20 @@ mod tests {
     #[test]
     fn a_copied_store_shows_by_another_process_with_its_id() {
         let view = view(vec![node("n1", vec![], 0, 5)], 5);
-        let is_copied = |instance, last, written: Option<u64>| {
-            super::is_copied(&view, "n1", instance, last, written.map(Revision))
+        let is_copied = |instance, former: Option<&str>, written: Option<u64>| {
+            let former: Vec<String> =
+                former.into_iter().flat_map(str::split_whitespace).map(String::from).collect();
+            super::is_copied(&view, "n1", instance, &former, written.map(Revision))
         };
         assert!(!is_copied("i-n1", Some("i-n1"), Some(5)), "its own");
         assert!(!is_copied("new", Some("i-n1"), None), "the process before it");
+        assert!(
+            !is_copied("new", Some("i-n1 short"), None),
+            "the one before that, which has written nothing"
+        );
         assert!(is_copied("new", Some("older"), None), "another has written it since the store was copied");
         assert!(is_copied("i-0", Some("i-0"), Some(4)), "another writes it while this one lives");
         assert!(!is_copied("new", Some("i-n1"), Some(6)), "its own write is not told yet");
-        assert!(!super::is_copied(&view, "n2", "new", Some("older"), None));
+        assert!(!super::is_copied(&view, "n2", "new", &["older".to_string()], None));
     }
 }

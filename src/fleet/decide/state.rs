@@ -13,6 +13,8 @@ use std::sync::Arc;
 const MDS_MAX: usize = 100_000;
 /// More nodes than a fleet has.
 const NODES_MAX: usize = 1000;
+/// More processes in a row than die before they have written that they are there.
+pub const INSTANCES_MAX: usize = 100;
 /// Of what is withdrawn of an MD.
 const ROOM: (usize, usize) = (1000, 64 * 1024);
 
@@ -20,8 +22,8 @@ const ROOM: (usize, usize) = (1000, 64 * 1024);
 pub struct State {
     /// This node's id: 32 hexadecimal digits, random.
     pub node: String,
-    /// That of the process that wrote it.
-    pub instance: String,
+    /// Of the processes that may have written `node/ID` last, the one that wrote this at the end.
+    pub instances: Vec<String>,
     /// Where the store was: a copy of it is another node.
     pub place: String,
     pub lease: Option<LeaseId>,
@@ -55,7 +57,7 @@ impl State {
     pub fn to_json(&self) -> Value {
         let mut out = Map::new();
         out.insert("node".into(), json!(self.node));
-        out.insert("instance".into(), json!(self.instance));
+        out.insert("instances".into(), json!(self.instances));
         out.insert("place".into(), json!(self.place));
         if let Some(LeaseId(lease)) = self.lease {
             out.insert("lease".into(), json!(lease));
@@ -76,10 +78,12 @@ impl State {
         let kept = |record: &Value| Room { values: ROOM.0, text: ROOM.1 }.take(record);
         let nodes = value.get("nodes").and_then(Value::as_array).into_iter().flatten();
         let nodes = nodes.filter_map(Value::as_str).filter(|id| is_id(id)).take(NODES_MAX);
+        let instances = value.get("instances").and_then(Value::as_array).into_iter().flatten();
+        let instances = instances.filter_map(Value::as_str).filter(|id| is_id(id)).take(INSTANCES_MAX);
         let number = |key: &str| value.get(key).and_then(Value::as_u64);
         Some(State {
             node,
-            instance: name_at(value, "instance").unwrap_or_default(),
+            instances: instances.map(String::from).collect(),
             place: name_at(value, "place").unwrap_or_default(),
             lease: number("lease").map(LeaseId),
             epoch: name_at(value, "epoch").unwrap_or_default(),
@@ -105,7 +109,7 @@ mod tests {
     #[test]
     fn it_is_what_it_was() {
         let mut state = State::new([7; 16]);
-        state.instance = "i".into();
+        state.instances = vec!["07".repeat(16), "08".repeat(16)];
         state.lease = Some(LeaseId(u64::MAX));
         state.epoch = "e".into();
         state.applied = Revision(9);

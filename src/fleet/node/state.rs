@@ -81,8 +81,8 @@ pub struct State {
     pub abandoned: Vec<SharedAnswer>,
     /// The other nodes as a process before this one knew them.
     pub former_nodes: Vec<String>,
-    /// The instance of the process before this one.
-    pub former: Option<String>,
+    /// The instances of the processes before this one that may have written `node/ID` last.
+    pub former: Vec<String>,
     /// When this process has written `node/ID`.
     pub told_at: Option<Revision>,
     /// By how many seconds this node's clock is ahead of the engine's.
@@ -140,7 +140,7 @@ impl State {
             unadvised: BTreeSet::new(),
             abandoned: Vec::new(),
             former_nodes: Vec::new(),
-            former: None,
+            former: Vec::new(),
             told_at: None,
             clock_off: None,
             refused: BTreeMap::new(),
@@ -221,7 +221,7 @@ impl State {
     /// Another process has this node's id.
     pub fn become_another(&mut self) {
         self.me = random_id();
-        (self.former, self.told_at) = (None, None);
+        (self.former, self.told_at) = (Vec::new(), None);
         self.is_joined = false;
         self.lease_is_over();
     }

@@ -158,6 +158,7 @@ impl Replicator {
         self.responses = apply::Responses::default();
         accounts::publish(&self.node)?;
         join::settle(&self.node);
+        self.saver.save_instance(&self.node);
         Ok(())
     }
 

@@ -111,7 +111,7 @@ fn presence_of(node: &Node, revision: Revision) -> record::Node {
 /// lease of its own.
 fn look_for_copy(node: &Node) -> Result<(), Failed> {
     let mut state = node.state();
-    if is_copied(&state.view, &state.me, &state.instance, state.former.as_deref(), state.told_at) {
+    if is_copied(&state.view, &state.me, &state.instance, &state.former, state.told_at) {
         crate::log!(
             Warn,
             "fleet: another httpd has a copy of this store; this one is a new node from now on"

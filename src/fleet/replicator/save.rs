@@ -3,8 +3,9 @@
 //! has changed.
 
 use crate::fleet::decide::reconcile::Stored;
-use crate::fleet::decide::state::State as Saved;
+use crate::fleet::decide::state::{INSTANCES_MAX, State as Saved};
 use crate::fleet::node::Node;
+use crate::fleet::node::state::State;
 use crate::fleet::node::under_way::{random_id, random_lease};
 use std::collections::HashMap;
 
@@ -36,10 +37,23 @@ impl Saver {
         state.withdrawn.clone_from(&saved.withdrawn);
         state.highest.clone_from(&saved.highest);
         state.former_nodes.clone_from(&saved.nodes);
-        state.former = Some(saved.instance.clone());
+        state.former.clone_from(&saved.instances);
         state.stored = stored;
         drop(state);
         self.0 = Saved { place, ..saved };
+    }
+
+    /// Before this process writes that it is there: the next one has to know it for one of this store. Where the disk
+    /// does not take it, this one goes by the name of the one before.
+    pub fn save_instance(&mut self, node: &Node) {
+        self.save(node);
+        let mut state = node.state();
+        if state.told_at.is_none()
+            && !self.0.instances.contains(&state.instance)
+            && let Some(last) = state.former.last().cloned()
+        {
+            state.instance = last;
+        }
     }
 
     pub fn save(&mut self, node: &Node) {
@@ -50,7 +64,7 @@ impl Saver {
             }
             Saved {
                 node: state.me.clone(),
-                instance: state.instance.clone(),
+                instances: instances(&state),
                 place: self.0.place.clone(),
                 lease: Some(state.lease),
                 epoch: state.epoch.clone(),
@@ -74,4 +88,12 @@ impl Saver {
             }
         }
     }
+}
+
+/// Before this process has written that it is there, the entry may be of any before it.
+fn instances(state: &State) -> Vec<String> {
+    let former = if state.told_at.is_some() { &[] } else { state.former.as_slice() };
+    let own = state.instance.clone();
+    let left_out = (former.len() + 1).saturating_sub(INSTANCES_MAX);
+    former.iter().filter(|known| **known != own).cloned().chain([own.clone()]).skip(left_out).collect()
 }
