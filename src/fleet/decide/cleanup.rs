@@ -58,8 +58,29 @@ fn has_expired(view: &View, md: &str, now: Timestamp) -> bool {
     view.withdrawn(md).is_some_and(|item| Withdrawn::of(&item.value.record, now).is_empty())
 }
 
+/// What the dead nodes of this name or id left. `Err`: one lives, or there never was one.
+pub fn left_by_all(view: &View, name: &str) -> Result<Vec<(Key, Revision)>, String> {
+    if let Some(live) = view.nodes().find(|node| node.id == name || node.name == name) {
+        return left_by(view, &live.id);
+    }
+    let mut left = Vec::new();
+    for id in view.gone_nodes(name) {
+        left.append(&mut left_by(view, id)?);
+    }
+    if left.is_empty() {
+        left = left_by(view, name)?;
+    }
+    match left.is_empty() && view.gone_nodes(name).next().is_none() {
+        false => Ok(left),
+        true => Err(format!(
+            "no node {name} was live since this httpd has joined, and nothing in the engine is of a node with that id: a \
+             node that died before is known by its id alone, and its locks and answers have ended with its lease"
+        )),
+    }
+}
+
 /// What a dead node left. `Err`: it lives.
-pub fn left_by(view: &View, node: &str) -> Result<Vec<(Key, Revision)>, String> {
+fn left_by(view: &View, node: &str) -> Result<Vec<(Key, Revision)>, String> {
     if let Some(live) = view.node(node) {
         return Err(format!("node {} is live: stop its httpd first", live.name));
     }
@@ -206,6 +227,21 @@ mod tests {
         expected.sort();
         assert_eq!(left, expected);
         assert!(left_by(&view, "n2").unwrap_err().contains("web-n2"), "it lives");
+        for live in ["n2", "web-n2"] {
+            assert!(left_by_all(&view, live).unwrap_err().contains("node web-n2 is live"), "{live}");
+        }
+        assert_eq!(left_by_all(&view, "n3").unwrap().len(), 3, "an id is enough");
+        assert!(
+            left_by_all(&view, "web-n3").unwrap_err().contains("no node web-n3"),
+            "its name is not known"
+        );
+        let mut met = self::view(vec![node("n4", vec![], 0, 1), lock("n4", 2)], 9);
+        met.gone(&Key::Node("n4".into()), Revision(10));
+        for gone in ["n4", "web-n4"] {
+            assert_eq!(left_by_all(&met, gone).unwrap().len(), 1, "{gone}");
+        }
+        met.gone(&lock("n4", 2).key, Revision(11));
+        assert_eq!(left_by_all(&met, "web-n4"), Ok(vec![]), "nothing is left");
         view.put(lock("n3", 11));
         assert_eq!(left_by(&view, "n3").unwrap().len(), 4);
     }

@@ -3,7 +3,7 @@
 //! in the report.
 
 use super::ends::delete;
-use crate::fleet::decide::cleanup::left_by;
+use crate::fleet::decide::cleanup::left_by_all;
 use crate::fleet::engine::{Committed, Condition, Entry, Transaction, Write};
 use crate::fleet::key::{ALL, META};
 use crate::fleet::node::{Failed, Node};
@@ -43,11 +43,7 @@ fn finish(node: &Node, request: &FleetRequest, outcome: Result<String, Failed>) 
 
 /// Removes what a dead node has left. `name`: its id or name.
 fn evict(node: &Node, request: &FleetRequest, name: &str) -> Result<(), Failed> {
-    let left = {
-        let state = node.state();
-        let by_name = state.view.nodes().find(|known| known.name == name).map(|known| known.id.clone());
-        left_by(&state.view, by_name.as_deref().unwrap_or(name))
-    };
+    let left = left_by_all(&node.state().view, name);
     match left {
         Err(reason) => {
             answer(node, request, RequestState::Refused, reason);

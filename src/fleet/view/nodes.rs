@@ -53,7 +53,12 @@ pub(super) struct Nodes {
     /// Of each node that acknowledges, which may be told before the node itself.
     acknowledged: BTreeMap<String, (u64, Timestamp)>,
     mds: BTreeSet<Arc<NodeMd>>,
+    /// The names of those that were live, by their ids.
+    gone: BTreeMap<String, String>,
 }
+
+/// Nodes that are gone, of which more is known than their number.
+const GONE_MAX: usize = 1000;
 
 impl Nodes {
     pub fn iter(&self) -> impl Iterator<Item = &LiveNode> {
@@ -92,8 +97,18 @@ impl Nodes {
         self.acknowledged.insert(id, (applied.applied, applied.seen));
     }
 
+    /// The ids of nodes that are gone and had this name, or this id.
+    pub fn gone<'n>(&'n self, name: &'n str) -> impl Iterator<Item = &'n String> {
+        let is_it = move |(id, known): &(&String, &String)| *id == name || *known == name;
+        self.gone.iter().filter(is_it).map(|(id, _)| id).filter(|id| !self.live.contains_key(*id))
+    }
+
     pub fn remove(&mut self, id: &str) {
-        self.live.remove(id);
+        if let Some(live) = self.live.remove(id)
+            && self.gone.len() < GONE_MAX
+        {
+            self.gone.insert(live.id, live.name);
+        }
         self.sweep();
     }
 

@@ -112,6 +112,11 @@ impl View {
         self.responses.remove(key);
     }
 
+    /// The ids of nodes that are gone and had this name, or this id.
+    pub fn gone_nodes<'v>(&'v self, name: &'v str) -> impl Iterator<Item = &'v String> {
+        self.nodes.gone(name)
+    }
+
     pub fn nodes(&self) -> impl Iterator<Item = &LiveNode> {
         self.nodes.iter()
     }
