@@ -41,7 +41,7 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
     let name = managed.md.name.clone();
     let now = call.clock.now();
     let (in_use, archived) = (sets::in_use(&site, &name)?, sets::archived(&site, &name)?);
-    let withdrawn = withdrawn::read(&site.store, &name, now);
+    let withdrawn = withdrawn::read_with_fleet(&site.store, &name, now);
     match matches.get_one::<u32>("number") {
         Some(number) => {
             let set = archived.into_iter().find(|set| set.place == Place::Archive(*number));

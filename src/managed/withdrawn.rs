@@ -178,6 +178,16 @@ pub fn read<R: Rights>(store: &Store<R>, name: &str, now: Timestamp) -> Withdraw
     }
 }
 
+/// The same with what other nodes of a fleet have withdrawn, as this one has learnt.
+pub fn read_with_fleet(store: &StartStore, name: &str, now: Timestamp) -> Withdrawn {
+    let content = store.worker().read_fleet_state().unwrap_or_else(|error| {
+        crate::log!(Debug, "md[{name}]: what other nodes have withdrawn is not known: {error}");
+        None
+    });
+    let state: Value = content.and_then(|content| serde_json::from_slice(&content).ok()).unwrap_or_default();
+    read(store, name, now).merged(&Withdrawn::of(&state["withdrawn"][name], now))
+}
+
 /// Changes what is withdrawn of an MD.
 pub fn change(
     store: &StartStore,
@@ -239,6 +249,22 @@ mod tests {
 
     fn certs(cert: &CertInfo) -> Certs {
         vec![(KeySpec::default(), Some(cert.clone()))].into()
+    }
+
+    #[test]
+    fn what_other_nodes_of_a_fleet_have_withdrawn_counts_for_operators() {
+        let lab = Lab::new();
+        lab.store.make_fleet_folder().unwrap();
+        let (here, there) = (cert("01", &["a.test"], 30), cert("02", &["a.test"], 30));
+        change(&lab.store, "a.test", NOW, |withdrawn| withdrawn.add(entry(&here, Why::Revoked))).unwrap();
+        assert!(!read_with_fleet(&lab.store, "a.test", NOW).has_any_of([&there].into_iter()));
+        let mut elsewhere = Withdrawn::default();
+        elsewhere.add(entry(&there, Why::Replaced));
+        let state = json!({"withdrawn": {"a.test": elsewhere.to_json()}}).to_string();
+        lab.store.worker().write_fleet_state(state.as_bytes()).unwrap();
+        let known = read_with_fleet(&lab.store, "a.test", NOW);
+        assert!(known.has_any_of([&here].into_iter()) && known.has_any_of([&there].into_iter()));
+        assert!(read_with_fleet(&lab.store, "b.test", NOW).is_empty());
     }
 
     #[test]

@@ -171,7 +171,8 @@ fn plan(site: &Site, found: &Found, mds: &[Managed], now: crate::time::Timestamp
         let job = crate::managed::staging::Staging::new(&work, name).job().ok().flatten();
         job.filter(|job| job.finished).and_then(|_| published::staged_certs(&work, name))
     };
-    let is_withdrawn =
-        |name: &str, leaf: &Certificate| withdrawn::read(&site.store, name, now).entry(leaf).is_some();
+    let is_withdrawn = |name: &str, leaf: &Certificate| {
+        withdrawn::read_with_fleet(&site.store, name, now).entry(leaf).is_some()
+    };
     plan::make(&found.sets, mds, View { staged: &staged, is_withdrawn: &is_withdrawn }, now)
 }
