@@ -6,9 +6,12 @@
 mod engine;
 mod engines;
 mod failures;
+mod hand;
+mod hostile;
 mod issuing;
 mod joining;
 mod nodes;
+mod operating;
 
 /// Tests that run with each engine.
 #[macro_export]
