@@ -5,6 +5,7 @@
 
 mod deleted;
 mod ends;
+mod flood;
 mod lab;
 mod late;
 mod many;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Follows the engine's history: a watch and what it has told. In a child a thread of its own waits for it, in a
-//! simulation each step looks.
+//! simulation each step looks. What was told and not taken is bounded: the watch waits then.
 
 use crate::fleet::engine::{Change, Engine, Error, Revision, Watch};
 use crate::fleet::key::NODES;
@@ -8,6 +8,12 @@ use crate::fleet::node::Node;
 use crate::sync::lock;
 use crate::time::StopFlag;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Bytes that were told and not taken, above which the watch waits.
+const ROOM: usize = 8 * 1024 * 1024;
+/// Between two looks whether there is room again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Changes, and the revision up to which they are complete.
 pub type Told = (Vec<Change>, Revision);
@@ -59,6 +65,8 @@ struct Inbox {
     /// Of the watch in force: what an earlier one tells is dropped.
     number: u64,
     told: Vec<Told>,
+    /// Bytes of it.
+    size: usize,
     error: Option<Error>,
 }
 
@@ -95,6 +103,7 @@ impl Feed for Threaded {
     fn take(&mut self) -> Result<Vec<Told>, Error> {
         let mut inbox = lock(&self.inbox);
         let told = std::mem::take(&mut inbox.told);
+        inbox.size = 0;
         match inbox.error.take() {
             // What came before it counts.
             Some(error) if told.is_empty() => Err(error),
@@ -112,22 +121,24 @@ impl Feed for Threaded {
 }
 
 /// Hands over what the watch tells, until another one is in force.
-fn listen(mut watch: Box<dyn Watch>, node: &Node, inbox: &Mutex<Inbox>, number: u64, stop: &StopFlag) {
+fn listen(mut watch: Box<dyn Watch>, node: &Node, slot: &Mutex<Inbox>, number: u64, stop: &StopFlag) {
     while !stop.is_raised() {
         let next = watch.next();
         let is_awaiting = !node.state().presented.is_empty();
-        let mut inbox = lock(inbox);
+        let mut inbox = lock(slot);
         if inbox.number != number {
             return;
         }
         match next {
             Ok((changes, revision)) => {
                 let is_urgent = is_urgent(&changes, is_awaiting);
+                inbox.size += changes.iter().map(size).sum::<usize>();
                 inbox.told.push((changes, revision));
                 drop(inbox);
                 if is_urgent {
                     node.wake();
                 }
+                await_room(slot, number, stop);
             }
             Err(error) => {
                 inbox.error = Some(error);
@@ -136,6 +147,26 @@ fn listen(mut watch: Box<dyn Watch>, node: &Node, inbox: &Mutex<Inbox>, number: 
                 return;
             }
         }
+    }
+}
+
+/// The replicating thread may be waiting for the engine, which goes on telling.
+fn await_room(inbox: &Mutex<Inbox>, number: u64, stop: &StopFlag) {
+    let is_full = || {
+        let inbox = lock(inbox);
+        inbox.number == number && inbox.size > ROOM
+    };
+    while !stop.is_raised() && is_full() {
+        if stop.wait(PAUSE).is_err() {
+            return;
+        }
+    }
+}
+
+fn size(change: &Change) -> usize {
+    match change {
+        Change::Put(entry) => entry.key.len() + entry.value.len(),
+        Change::Gone { key, .. } => key.len(),
     }
 }
 
