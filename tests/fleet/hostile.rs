@@ -160,7 +160,7 @@ fn disk(lab: &Lab, engine: &Engine) -> PathBuf {
     let directives = engine.directives();
     let url = directives.split_whitespace().nth(1).unwrap();
     let name = if url.starts_with("etcd") { "etcd" } else { "redis" };
-    lab.path(&format!("{name}-{}", url.rsplit_once(':').unwrap().1))
+    lab.path(format!("{name}-{}", url.rsplit_once(':').unwrap().1))
 }
 
 fn copy(from: &Path, to: &Path) {
