@@ -16,8 +16,9 @@ use crate::fleet::view::{Listing, Mark, Part, Put};
 
 /// Reads what the fleet has. The answer: from where to follow it.
 pub fn join(node: &Node) -> Result<Revision, Failed> {
-    grant(node)?;
+    // First: a node that cannot read the fleet keeps no lease, by which others would wait for it.
     let (codec, meta, value, mark) = meta(node)?;
+    grant(node)?;
     {
         let mut state = node.state();
         if !state.epoch.is_empty() && state.epoch != meta.epoch {
