@@ -44,6 +44,23 @@ pub enum Flaw {
     Crypto(String),
 }
 
+impl Flaw {
+    /// What to do where the fleet cannot be joined for it, to be put behind it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Flaw::OtherSecret(_) => {
+                "; copy the file of MDFleetSecretFile from a node that is connected, and reload httpd (a new secret \
+                 comes second there until all nodes have it)"
+            }
+            Flaw::Version(_) => "; install the mod_md that the other nodes have",
+            Flaw::Forged | Flaw::NotSealed | Flaw::Field(_) | Flaw::Key => {
+                "; see who can write to the engine, and give the fleet a prefix of its own in MDFleet"
+            }
+            Flaw::TooLarge | Flaw::Crypto(_) => "",
+        }
+    }
+}
+
 impl From<crypto::Error> for Flaw {
     fn from(error: crypto::Error) -> Self {
         Flaw::Crypto(error.to_string())

@@ -21,27 +21,45 @@ pub fn of_report(report: &FleetReport) -> Vec<Finding> {
 
 fn connection(report: &FleetReport, engine: &str) -> Finding {
     let since = report.since.map(|since| format!(" since {}", since.to_rfc3339())).unwrap_or_default();
-    let problem = report.problem.as_deref();
-    match (report.connected, problem) {
-        (true, None) => Finding::works("fleet-engine", engine, format!("It is connected{since}.")),
-        (true, Some(problem)) => Finding::fails(
+    let Some((what, advice)) = report.problem.as_deref().map(apart) else {
+        return match report.connected {
+            true => Finding::works("fleet-engine", engine, format!("It is connected{since}.")),
+            false => {
+                Finding::fails("fleet-engine", engine, not_connected(&since, "no reason is known"), START)
+            }
+        };
+    };
+    match report.connected {
+        true => Finding::fails(
             "fleet-engine",
             engine,
-            format!("It is connected{since}, but: {}", sentence(problem)),
-            "Mend what the text names; httpd's error log has more of it.",
+            format!("It is connected{since}, but: {}", sentence(what)),
+            advice.unwrap_or_else(|| "Mend what the text names; httpd's error log has more of it.".into()),
         ),
-        (false, problem) => Finding::fails(
-            "fleet-engine",
-            engine,
-            format!(
-                "It is not connected{since}: {} Certificates are served all the same; this node renews on its own only \
-                 what is about to expire.",
-                sentence(problem.unwrap_or("no reason is known"))
-            ),
-            "Start the engine, and see that this machine reaches it with the URL of MDFleet, the user and files of \
-             MDFleetUser and MDFleetCACertificateFile; httpd's error log has each failure.",
-        ),
+        false => {
+            let advice = advice.unwrap_or_else(|| START.into());
+            Finding::fails("fleet-engine", engine, not_connected(&since, what), advice)
+        }
     }
+}
+
+const START: &str = "Start the engine, and see that this machine reaches it with the URL of MDFleet, the user and files of \
+                     MDFleetUser and MDFleetCACertificateFile; httpd's error log says what failed.";
+
+fn not_connected(since: &str, why: &str) -> String {
+    format!(
+        "It is not connected{since}: {} Certificates are served all the same; this node renews on its own only what is \
+         about to expire.",
+        sentence(why)
+    )
+}
+
+/// A problem, and the advice that stands behind it.
+fn apart(problem: &str) -> (&str, Option<String>) {
+    let Some((what, advice)) = problem.rsplit_once("; ") else { return (problem, None) };
+    let mut letters = advice.chars();
+    let advice = letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>());
+    (what, advice.map(|advice| sentence(&advice)))
 }
 
 fn clock(report: &FleetReport, engine: &str) -> Option<Finding> {
@@ -133,10 +151,13 @@ mod tests {
     #[test]
     fn each_fault_is_found_with_what_to_do() {
         type Fault = fn(&mut FleetReport);
-        let faults: [(&str, &str, Fault); 7] = [
+        let faults: [(&str, &str, Fault); 8] = [
             ("fleet-engine", "not connected", |report| report.connected = false),
             ("fleet-engine", "refused (timeout).", |report| {
                 (report.connected, report.problem) = (false, Some("refused (timeout)".into()));
+            }),
+            ("fleet-engine", "not connected: it refuses. Cert", |report| {
+                (report.connected, report.problem) = (false, Some("it refuses; correct the user".into()));
             }),
             ("fleet-engine", "connected, but: it is full.", |report| {
                 report.problem = Some("it is full.".into())
@@ -148,6 +169,7 @@ mod tests {
                 report.refused = vec![("a.test".into(), "no".into())]
             }),
         ];
+        assert_eq!(apart("it is full; make room"), ("it is full", Some("Make room.".into())));
         for (check, evidence, fault) in faults {
             let mut report = good();
             fault(&mut report);

@@ -165,15 +165,12 @@ impl Error {
     /// What happened and what to do about it, for people.
     pub fn advised(&self) -> String {
         let advice = match self {
-            Error::Unreachable(_) => {
-                "see that it runs, that MDFleet names it as it is reached from here, with TLS or without, and that \
-                 MDFleetCACertificateFile has the CA of its certificate"
-            }
+            Error::Unreachable(reason) => unreachable_advice(reason),
             Error::Timeout => {
                 "see that it is not overloaded, and that nothing between it and this machine drops packets"
             }
             Error::Denied(_) => {
-                "see MDFleetUser, and the rights of that user: docs/fleet.md has those that it needs"
+                "correct MDFleetUser or the password in its file, or give that user the rights that docs/fleet.md has"
             }
             Error::NoWrites(_) => {
                 "see why it takes none: its disk, its quota, its role; of several servers MDFleet has to name the one \
@@ -185,6 +182,23 @@ impl Error {
             Error::LeaseGone | Error::Gap(_) | Error::Invalid(_) | Error::Stopped => return self.to_string(),
         };
         format!("{self}; {advice}")
+    }
+}
+
+/// By words of this module's TLS and of the system.
+fn unreachable_advice(reason: &str) -> &'static str {
+    let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    if has(&["certificate required", "bad certificate", "handshake failure"]) {
+        "give this node a certificate that the engine accepts, by MDFleetClientCertificateFile, or have the engine ask for \
+         none"
+    } else if has(&["certificate"]) {
+        "put the CA of the engine's certificate into the file of MDFleetCACertificateFile, and name the engine in MDFleet \
+         as its certificate does"
+    } else if has(&["closed the connection", "reset by peer", "wrong version number", "packet length"]) {
+        "start the engine, or correct scheme and port of MDFleet: etcds:// and rediss:// are with TLS, etcd:// and \
+         redis:// without"
+    } else {
+        "start the engine, or correct MDFleet, which has to name it as it is reached from here, with TLS or without"
     }
 }
 

@@ -191,7 +191,7 @@ pub fn mark_of(entry: &Entry) -> Mark {
 }
 
 /// For people: without anything that is secret.
-fn described(key: &Key) -> String {
+pub(super) fn described(key: &Key) -> String {
     match key {
         Key::Meta => "the fleet's format".into(),
         Key::Lock(md) => format!("the lock of {md}"),

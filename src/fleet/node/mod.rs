@@ -60,7 +60,7 @@ pub struct Node {
 pub enum Failed {
     #[error("{0}")]
     Engine(#[from] Error),
-    #[error("the value of {0:?} {1}")]
+    #[error("the engine's value of {what} {1}", what = known::described(.0))]
     Value(Key, Flaw),
     /// What the fleet has was not read yet.
     #[error("the fleet's data was not read yet")]
@@ -75,6 +75,7 @@ impl Failed {
     pub fn advised(&self) -> String {
         match self {
             Failed::Engine(error) => error.advised(),
+            Failed::Value(_, flaw) => format!("{self}{}", flaw.advice()),
             other => other.to_string(),
         }
     }
@@ -170,7 +171,9 @@ impl Node {
         let (answer, boot) = (request(self.setup.engine.as_ref()), self.boot());
         if let Err(error @ Error::Denied(_)) = &answer {
             // Time does not mend it.
-            self.warn(DENIED, Some(error.advised()));
+            let named = format!("the engine {} refuses", self.setup.engine.name());
+            let text = error.advised().replacen("the engine refuses", &named, 1);
+            self.warn(DENIED, Some(text));
             self.state().denied = Some(self.boot());
         }
         let mut state = self.state();
