@@ -253,7 +253,7 @@ impl Peers for Member {
 
 impl Member {
     fn post(&self, posted: Posted) {
-        self.node.state().posted.push_back(posted);
+        self.node.state().post(posted);
         self.node.wake();
     }
 }

@@ -232,6 +232,19 @@ impl State {
         self.thumbprints.clear();
     }
 
+    /// Leaves something to write to the thread that replicates, in the place of what it replaces.
+    pub fn post(&mut self, posted: Posted) {
+        self.posted.retain(|other| !other.is_replaced_by(&posted));
+        self.posted.push_back(posted);
+    }
+
+    /// What could not be written is the next once more, unless there is something newer by now.
+    pub fn post_again(&mut self, posted: Posted) {
+        if !self.posted.iter().any(|newer| posted.is_replaced_by(newer)) {
+            self.posted.push_front(posted);
+        }
+    }
+
     pub fn is_by_this(&self, by: Option<&Written>) -> bool {
         by.is_some_and(|by| by.node == self.me)
     }

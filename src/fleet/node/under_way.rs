@@ -24,6 +24,22 @@ pub enum Posted {
     Response(Ocsp),
 }
 
+impl Posted {
+    /// Whether both are written to the same place, so that the later one alone counts.
+    pub fn is_replaced_by(&self, later: &Posted) -> bool {
+        match (self, later) {
+            (Posted::Hold(one), Posted::Hold(other)) => {
+                (&one.limit.ca, &one.md) == (&other.limit.ca, &other.md)
+            }
+            (Posted::RenewAt { name, .. }, Posted::RenewAt { name: other, .. }) => name == other,
+            (Posted::Response(one), Posted::Response(other)) => {
+                (&one.md, &one.file) == (&other.md, &other.file)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Whether the store is this process's to replicate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Store {

@@ -9,20 +9,26 @@ use crate::fleet::node::under_way::Posted;
 use crate::fleet::node::{Failed, Node, unless_passing};
 use crate::fleet::record::{Record, Set};
 use crate::managed::peers::SharedSet;
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
 use std::collections::BTreeSet;
 
 /// Writes them in their order. What fails stays, for the next step.
 pub fn post(node: &Node) -> Result<(), Failed> {
     loop {
-        let Some(posted) = node.state().posted.front().cloned() else { return Ok(()) };
+        let Some(posted) = node.state().posted.pop_front() else { return Ok(()) };
         match write(node, &posted) {
-            Err(failed @ Failed::Engine(Error::LeaseGone | Error::Stopped)) => return Err(failed),
-            Err(Failed::Value(key, flaw)) => crate::log!(Warn, "fleet: the value of {key:?} {flaw}"),
-            Err(_) => return Ok(()),
             Ok(()) => {}
+            Err(failed @ (Failed::Value(..) | Failed::Engine(Error::Invalid(_)))) => {
+                crate::log!(Warn, "fleet: {failed}");
+            }
+            Err(failed) => {
+                node.state().post_again(posted);
+                return match failed {
+                    Failed::Engine(Error::LeaseGone | Error::Stopped) => Err(failed),
+                    _ => Ok(()),
+                };
+            }
         }
-        node.state().posted.pop_front();
     }
 }
 
@@ -81,7 +87,10 @@ pub fn take_back(node: &Node) -> Result<(), Failed> {
     }
     let stale: Vec<(String, Revision)> = {
         let state = node.state();
-        let is_stale = |name: &str, until: Timestamp| until < now || state.pending.contains_key(name);
+        // A clock that was set back must not keep a lock; the job's next try holds without it.
+        let latest = now.plus(DAY);
+        let is_stale =
+            |name: &str, until: Timestamp| until < now || until > latest || state.pending.contains_key(name);
         let kept = state.turns.iter().filter_map(|(name, held)| Some((name, held.token, held.kept_until?)));
         let stale = kept.filter(|(name, _, until)| is_stale(name, *until));
         stale.map(|(name, token, _)| (name.clone(), token)).collect()
