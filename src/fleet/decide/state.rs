@@ -44,6 +44,14 @@ impl State {
         State { node: HEXLOWER.encode(&node), ..State::default() }
     }
 
+    /// Of a copy of the store, which is the node of this id: what it must not forget stays, and the original may be
+    /// another node of the fleet.
+    #[must_use]
+    pub fn copied(self, node: String) -> Self {
+        let nodes = self.nodes.into_iter().chain([self.node]).collect();
+        State { node, instances: Vec::new(), place: String::new(), lease: None, nodes, ..self }
+    }
+
     /// Notes a generation that was seen.
     pub fn see(&mut self, name: &str, generation: u64) {
         let highest = Arc::make_mut(&mut self.highest).entry(name.into()).or_default();

@@ -18,14 +18,13 @@ impl Saver {
     pub fn take_over(&mut self, node: &Node) {
         let local = &node.setup.local;
         let place = local.place();
-        let is_of_here = |saved: &Saved| {
-            let is_copy = !saved.place.is_empty() && saved.place != place;
-            if is_copy {
+        let saved = local.load().map(|saved| match saved.place.is_empty() || saved.place == place {
+            true => saved,
+            false => {
                 crate::log!(Notice, "fleet: the store was copied or restored; this is a new node");
+                saved.copied(random_id())
             }
-            !is_copy
-        };
-        let saved = local.load().filter(is_of_here);
+        });
         let saved = saved.unwrap_or_else(|| Saved { node: random_id(), ..Saved::default() });
         let stored = local.sets().into_iter().filter_map(|(name, set)| Some((name, Stored::of(&set)?)));
         let stored: HashMap<String, Stored> = stored.collect();
