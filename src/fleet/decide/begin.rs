@@ -7,7 +7,7 @@ use super::alone::{self, Alone};
 use super::asks;
 use crate::fleet::view::View;
 use crate::managed::peers::{Need, NotNow};
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
 use std::time::Duration;
 
 /// A lock of another node ends within that time if the node has.
@@ -79,6 +79,8 @@ fn joined(situation: &Situation<'_>, view: &View, now: Timestamp) -> Begin {
     }
     if let Some(job) = view.job(situation.name)
         && let Some(next) = job.value.0.next_try.filter(|next| now < *next)
+        // By a clock that is far ahead, nobody would renew before it is right.
+        && job.by.as_ref().is_none_or(|by| by.at <= now.plus(DAY))
     {
         let problem = job.value.0.problem.as_deref().unwrap_or("the last attempt of the fleet failed");
         return Begin::Not(NotNow {
@@ -155,7 +157,6 @@ mod tests {
     use crate::fleet::record::{Job, Record};
     use crate::fleet::view::fixture::{NOW, lock, node, node_md, put, view};
     use crate::managed::peers::SharedJob;
-    use crate::time::DAY;
 
     const MINUTE: Duration = Duration::from_secs(60);
     /// The first of seven nodes.
@@ -213,6 +214,20 @@ mod tests {
         assert_eq!(waits(begin(&situation(Standing::Joined, bare), &job(Some(later)), NOW)).until, later);
         assert_eq!(begin(&situation(Standing::Joined, asked()), &job(Some(later)), NOW), Begin::Lock);
         assert_eq!(begin(&situation(Standing::Joined, bare), &job(Some(NOW)), NOW), Begin::Lock);
+    }
+
+    #[test]
+    fn a_next_try_by_a_clock_that_is_far_ahead_is_none() {
+        let year = NOW.plus(DAY * 365);
+        let view = |at| {
+            let job = SharedJob { next_try: Some(at), ..SharedJob::default() };
+            let mut job = put(Key::Job("a.test".into()), Record::Job(Job(job)), 2);
+            job.by.as_mut().unwrap().at = at.minus(MINUTE);
+            view(vec![job], 2)
+        };
+        let due = |at| begin(&situation(Standing::Joined, Need::default()), &view(at), NOW);
+        assert_eq!(due(year), Begin::Lock);
+        assert_eq!(waits(due(NOW.plus(DAY))).until, NOW.plus(DAY), "one that is ahead by less is waited for");
     }
 
     #[test]

@@ -17,7 +17,11 @@ use std::time::Duration;
 
 /// What CAs have asked nodes for, in force at `now`; a day at the longest.
 pub fn holds(view: &View, now: Timestamp) -> Vec<(RateLimit, Option<String>)> {
-    let in_force = view.holds().filter(|(_, hold)| now < end_of_hold(&hold.value.limit, now));
+    // Of a clock that is further ahead nobody knows when it ends; the CA says it again.
+    let is_dated = |limit: &RateLimit| limit.since <= now.plus(DAY);
+    let in_force = view
+        .holds()
+        .filter(|(_, hold)| is_dated(&hold.value.limit) && now < end_of_hold(&hold.value.limit, now));
     let hold = |hold: &Hold| {
         let limit = &hold.limit;
         let since = limit.since.min(now);
@@ -40,8 +44,9 @@ pub fn useless(view: &View, me: &str, now: Timestamp) -> Vec<(Key, Revision)> {
     let is_first = !view.nodes().any(|node| node.id.as_str() < me);
     let used = Used::of(view);
     let is_older = |at: Option<Timestamp>, than| at.is_some_and(|at| at.plus(than) < now);
+    let is_ahead = |at: Timestamp| at > now.plus(DAY);
     let kept = view.kept().filter(|(key, kept)| match key {
-        Key::Hold { .. } => is_first && is_older(kept.at, DAY),
+        Key::Hold { .. } => is_first && (is_older(kept.at, DAY) || kept.at.is_some_and(is_ahead)),
         Key::Job(md) => is_first && is_older(kept.at, DAY) && !used.has(md),
         Key::Ocsp { md, .. } => {
             let is_left = is_older(kept.at, DAY) && !used.has(md);
@@ -160,6 +165,7 @@ mod tests {
             Some((NOW, ahead.plus(HOUR), md)),
             "a clock that is ahead"
         );
+        assert_eq!(of(year, year.plus(HOUR), NOW), None, "by a year, which it would last");
         let foreign = view(vec![hold(Some("b.test"), NOW, soon), hold(None, NOW, soon)], 9);
         assert_eq!(holds(&foreign, NOW).len(), 1, "an MD of others does not matter here");
     }
