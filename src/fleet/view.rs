@@ -22,6 +22,9 @@ pub use entry::{Item, Kept, KnownSet, Mark, Part, Put};
 /// Entries that cannot be read, of which more is kept than their number. An engine can invent keys.
 const FLAWED_MAX: usize = 1000;
 
+/// Locks of accounts that are kept. They are legible, and an engine can invent them, too.
+const ACCOUNT_LOCKS_MAX: usize = 1000;
+
 /// A listing that is under way.
 pub struct Listing {
     part: Part,
@@ -157,6 +160,9 @@ impl View {
 
     fn take(&mut self, put: Put) {
         let Put { key, record, by, mark } = put;
+        if matches!(key, Key::AccountLock(_)) && !self.has_room_for_lock(&key) {
+            return;
+        }
         self.remove_mark(&key);
         let (at, node) = by.as_ref().map(|by| (by.at, by.node.clone())).unzip();
         self.kept.insert(key.clone(), Kept { mark, at, node, flaw: None });
@@ -191,6 +197,11 @@ impl View {
             }
             _ => {}
         }
+    }
+
+    fn has_room_for_lock(&self, key: &Key) -> bool {
+        let others = self.locks.keys().filter(|lock| matches!(lock, Key::AccountLock(_)));
+        self.locks.contains_key(key) || others.count() < ACCOUNT_LOCKS_MAX
     }
 
     fn remove_mark(&mut self, key: &Key) {

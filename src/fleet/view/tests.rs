@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use super::fixture::{applied, by, challenge, lock, mark, node, node_md, put, view};
+use super::fixture::{NOW, applied, by, challenge, lock, mark, node, node_md, put, view};
 use super::*;
 use crate::fleet::record::fixture::set;
 use proptest::prelude::*;
@@ -93,6 +93,21 @@ fn keys_that_an_engine_invents_are_kept_to_a_number() {
     view.gone(&Key::Node(format!("{:032x}", 0)), Revision(5000));
     view.put_flawed(Key::Node("new".into()), mark(5001), "not sealed");
     assert_eq!(view.flawed().count(), FLAWED_MAX);
+}
+
+#[test]
+fn locks_of_accounts_that_an_engine_invents_are_kept_to_a_number() {
+    let mut view = view(vec![lock("n1", 1)], 1);
+    let invented = |at: u64| {
+        let lock = Record::Lock(Lock { node: "x".into(), since: NOW });
+        put(Key::AccountLock(format!("{at:064x}")), lock, at)
+    };
+    (2..5000).for_each(|at| drop(view.put(invented(at))));
+    assert_eq!((view.locks().count(), view.kept().count()), (1001, 1001));
+    view.put(invented(2));
+    view.gone(&invented(2).key, Revision(6000));
+    view.put(invented(7000));
+    assert!(view.mark(&invented(7000).key).is_some(), "there is room again");
 }
 
 #[test]
