@@ -8,6 +8,9 @@ use crate::fleet::local::Brought;
 use crate::fleet::record::Set;
 use crate::time::Timestamp;
 
+/// The kind of a warning: the store takes no set.
+const STAGING: &str = "staging";
+
 impl Node {
     /// Writes the set that waits for this MD, if there is one, and notes that the store has it.
     pub fn bring_in(&self, name: &str) {
@@ -31,6 +34,7 @@ impl Node {
         };
         match brought {
             Ok(Brought::Staged) => {
+                self.warn(STAGING, None);
                 self.warn_of_difference(name, set);
                 if let Err(error) = local.keep_set(name, set) {
                     crate::log!(Warn, "md[{name}]: which set of the fleet it has cannot be noted: {error}");
@@ -47,10 +51,11 @@ impl Node {
                 state.refuse(&Key::Set(name.into()), reason);
             }
             Err(error) => {
-                crate::log!(
-                    Error,
+                // Tried each second: a line for each would help to fill the disk.
+                let text = format!(
                     "md[{name}]: the set of the fleet cannot be written, and is tried again: {error}"
                 );
+                self.warn(STAGING, Some(text));
             }
         }
     }

@@ -24,10 +24,16 @@ impl Reporter {
         if !is_old && (FleetReport { at: self.0.at, ..report.clone() }) == self.0 {
             return;
         }
-        if let Err(error) = node.setup.local.report(&report) {
-            node.warn("report", Some(format!("what status pages show cannot be written: {error}")));
+        self.1 = Some(boot);
+        match node.setup.local.report(&report) {
+            Ok(()) => {
+                self.0 = report;
+                node.warn("report", None);
+            }
+            Err(error) => {
+                node.warn("report", Some(format!("what status pages show cannot be written: {error}")));
+            }
         }
-        *self = Reporter(report, Some(boot));
     }
 }
 
