@@ -140,11 +140,11 @@ impl Replicator {
             if let Err(failed) = self.join() {
                 return self.fail(&failed);
             }
-            self.retry.1 = 0;
         }
         if let Err(failed) = self.go_on() {
             return self.fail(&failed);
         }
+        self.retry.1 = 0;
         self.saver.save(&self.node);
         let state = self.node.state();
         lease::next(&state).min(presence::next(&state, self.node.boot()))
