@@ -179,8 +179,8 @@ pub fn read<R: Rights>(store: &Store<R>, name: &str, now: Timestamp) -> Withdraw
 }
 
 /// The same with what other nodes of a fleet have withdrawn, as this one has learnt.
-pub fn read_with_fleet(store: &StartStore, name: &str, now: Timestamp) -> Withdrawn {
-    let content = store.worker().read_fleet_state().unwrap_or_else(|error| {
+pub fn read_with_fleet<R: Rights>(store: &Store<R>, name: &str, now: Timestamp) -> Withdrawn {
+    let content = store.read_fleet_state().unwrap_or_else(|error| {
         crate::log!(Debug, "md[{name}]: what other nodes have withdrawn is not known: {error}");
         None
     });

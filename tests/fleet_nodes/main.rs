@@ -8,6 +8,8 @@ mod ends;
 mod flood;
 mod lab;
 mod late;
+mod limits;
 mod many;
 mod operating;
+mod regained;
 mod sets;

@@ -2,11 +2,12 @@
 //! The registration of an account that all nodes use: one registers, the others wait and find it.
 
 use super::requests::{confirm, persist};
-use crate::fleet::engine::{Committed, Condition, Revision, Transaction, Write};
+use crate::fleet::engine::{Committed, Condition, LeaseId, Revision, Transaction, Write};
 use crate::fleet::key::Key;
 use crate::fleet::node::{Failed, Node};
 use crate::fleet::record::{Account, Lock, Record};
 use crate::managed::peers::{Lost, Registering, SharedAccount};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,24 +18,28 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) struct Registers {
     node: Arc<Node>,
     hash: String,
-    /// `None`: the account was there.
-    token: Option<Revision>,
+    /// `None`: the account was there, and the CA has not been asked for another.
+    lock: Cell<Option<Taken>>,
     account: Option<SharedAccount>,
+    /// When it was written.
+    changed: Option<Revision>,
+}
+
+/// The lock, under the lease that it was taken with.
+#[derive(Clone, Copy)]
+struct Taken {
+    token: Revision,
+    lease: LeaseId,
 }
 
 impl Registers {
     pub(super) fn begin(node: Arc<Node>, ca: &str, eab_kid: Option<&str>) -> Result<Self, Lost> {
         let hash = Key::account_hash(ca, eab_kid);
-        let mut registers = Registers { node, hash, token: None, account: None };
+        let mut registers = Registers { node, hash, lock: Cell::new(None), account: None, changed: None };
         let begin = registers.node.boot();
         loop {
-            registers.account = registers.known();
-            if registers.account.is_some() {
-                return Ok(registers);
-            }
-            let what = "the fleet's lock for a new account cannot be taken";
-            if let Some(token) = persist(&registers.node, what, || registers.take_lock())? {
-                registers.token = Some(token);
+            (registers.account, registers.changed) = registers.known();
+            if registers.account.is_some() || registers.lock()? {
                 return Ok(registers);
             }
             if registers.node.boot().saturating_sub(begin) >= PATIENCE {
@@ -47,11 +52,30 @@ impl Registers {
         }
     }
 
-    fn known(&self) -> Option<SharedAccount> {
-        self.node.state().view.account(&self.hash).map(|account| account.value.0.clone())
+    fn known(&self) -> (Option<SharedAccount>, Option<Revision>) {
+        let state = self.node.state();
+        let account = state.view.account(&self.hash).map(|account| account.value.0.clone());
+        (account, state.view.mark(&self.key()).map(|mark| mark.changed))
     }
 
-    fn lock(&self) -> Key {
+    /// Whether this node has the lock from now on, and the account is the one that was found at the begin.
+    fn lock(&self) -> Result<bool, Lost> {
+        let what = "the fleet's lock for a new account cannot be taken";
+        self.lock.set(persist(&self.node, what, || self.take_lock())?);
+        Ok(self.lock.get().is_some())
+    }
+
+    /// Whether the lock may be this node's no more.
+    fn check(&self, taken: Taken) -> Result<(), Lost> {
+        let state = self.node.state();
+        let is_ours = state.view.may_be_lock_of(&self.lock_key(), taken.token, &state.me);
+        match is_ours && state.lease == taken.lease {
+            true => Ok(()),
+            false => Err(Lost("the lease of the fleet's lock for a new account has ended".into())),
+        }
+    }
+
+    fn lock_key(&self) -> Key {
         Key::AccountLock(self.hash.clone())
     }
 
@@ -60,39 +84,38 @@ impl Registers {
     }
 
     /// `None`: another node has it, or has registered meanwhile.
-    fn take_lock(&self) -> Result<Option<Revision>, Failed> {
+    fn take_lock(&self) -> Result<Option<Taken>, Failed> {
         let node = &self.node;
         let (lease, mark, is_own) = {
             let state = node.state();
             let lock = state.view.account_lock(&self.hash);
             let is_own = lock.is_some_and(|lock| lock.value.node == state.me);
-            (state.lease, state.view.mark(&self.lock()), is_own)
+            (state.lease, state.view.mark(&self.lock_key()), is_own)
         };
         // One of this node was left by a process before.
         let mark = mark.filter(|_| is_own);
         let record = Record::Lock(Lock { node: node.written().node, since: node.now() });
-        let account = node.state().view.mark(&self.key()).map(|mark| mark.changed);
         let when = vec![
-            node.unchanged(&self.lock(), mark.map(|mark| mark.changed))?,
-            node.unchanged(&self.key(), account)?,
+            node.unchanged(&self.lock_key(), mark.map(|mark| mark.changed))?,
+            node.unchanged(&self.key(), self.changed)?,
         ];
-        let then = vec![node.sealed(&self.lock(), &record, Some(lease))?];
+        let then = vec![node.sealed(&self.lock_key(), &record, Some(lease))?];
         match node.commit(&Transaction { when, then })? {
             Committed::Done(at) => {
                 let token = mark.map_or(at, |mark| mark.created);
-                node.note(&self.lock(), record, at, token, Some(lease));
-                Ok(Some(token))
+                node.note(&self.lock_key(), record, at, token, Some(lease));
+                Ok(Some(Taken { token, lease }))
             }
             Committed::Refused => {
                 node.look_up(&self.key())?;
-                node.look_up(&self.lock())?;
+                node.look_up(&self.lock_key())?;
                 Ok(None)
             }
         }
     }
 
     fn fence(&self, token: Revision) -> Result<Condition, Failed> {
-        Ok(Condition::CreatedAt(self.node.text(&self.lock())?, token))
+        Ok(Condition::CreatedAt(self.node.text(&self.lock_key())?, token))
     }
 
     fn try_publish(&self, account: &SharedAccount) -> Result<Committed, Failed> {
@@ -100,9 +123,9 @@ impl Registers {
         let base = self.node.state().view.mark(&key).map(|mark| mark.changed);
         let mut when = vec![self.node.unchanged(&key, base)?];
         let mut then = vec![self.node.sealed(&key, &record, None)?];
-        if let Some(token) = self.token {
+        if let Some(Taken { token, .. }) = self.lock.get() {
             when.push(self.fence(token)?);
-            then.push(Write::Delete { key: self.node.text(&self.lock())? });
+            then.push(Write::Delete { key: self.node.text(&self.lock_key())? });
         }
         let done = self.node.commit(&Transaction { when, then })?;
         if let Committed::Done(at) = done {
@@ -111,8 +134,8 @@ impl Registers {
             let now = self.node.now();
             let mut state = self.node.state();
             state.put(crate::fleet::view::Put { key, record, by, mark }, now);
-            if self.token.is_some() {
-                state.view.gone(&self.lock(), at);
+            if self.lock.get().is_some() {
+                state.view.gone(&self.lock_key(), at);
             }
         }
         Ok(done)
@@ -125,7 +148,14 @@ impl Registering for Registers {
     }
 
     fn may_ask(&self) -> Result<(), Lost> {
-        confirm(&self.node)
+        // The CA does not know the account of the fleet any more: of all nodes that find that, one registers.
+        let is_locked = self.lock.get().is_some() || self.lock()?;
+        let Some(taken) = self.lock.get().filter(|_| is_locked) else {
+            return Err(Lost("another node registers an account, or has registered one".into()));
+        };
+        self.check(taken)?;
+        confirm(&self.node)?;
+        self.check(taken)
     }
 
     fn publish(&self, account: &SharedAccount) -> Result<(), Lost> {
@@ -139,9 +169,9 @@ impl Registering for Registers {
 
 impl Drop for Registers {
     fn drop(&mut self) {
-        let Some(token) = self.token else { return };
+        let Some(Taken { token, .. }) = self.lock.get() else { return };
         let release = || {
-            let key = self.lock();
+            let key = self.lock_key();
             let then = vec![Write::Delete { key: self.node.text(&key)? }];
             if let Committed::Done(at) =
                 self.node.commit(&Transaction { when: vec![self.fence(token)?], then })?

@@ -72,12 +72,10 @@ impl HeldTurn {
     /// Whether the view shows that the lock is another's, or that another set is in force.
     fn check_view(&self, token: Revision) -> Result<(), Lost> {
         let state = self.node.state();
-        let is_ours = match state.view.mark(&self.key(Key::Lock)) {
-            Some(mark) => mark.created == token,
-            // The watch may not have told of the lock yet.
-            None => state.view.revision() < token,
-        };
-        if !is_ours {
+        // What the view shows may be older than the end of the lease that the lock was under.
+        let is_held = state.turns.get(&self.name).is_some_and(|held| held.token == token);
+        let is_ours = state.view.may_be_lock_of(&self.key(Key::Lock), token, &state.me);
+        if !is_held || !is_ours {
             return Err(lost("the lock of the fleet is this node's no more: its lease has ended"));
         }
         if state.rank_in_force(&self.name) > self.base {
@@ -152,6 +150,13 @@ impl HeldTurn {
         self.is_over.store(true, Ordering::SeqCst);
         drop(state);
         self.node.wake();
+    }
+
+    /// Another set is in force, or the lock is gone: which is this turn's own doing where an answer was lost.
+    fn note_published_before(&self, set: &SharedSet, lost: Lost) -> Result<(), Lost> {
+        let known = self.in_force(set).ok_or(lost)?;
+        self.note_published(&known);
+        Ok(())
     }
 
     fn publish_solo(&self, set: &SharedSet) {
@@ -257,6 +262,9 @@ impl Turn for HeldTurn {
             self.publish_solo(set);
             return Ok(());
         };
+        if let Err(lost) = self.check_view(token) {
+            return self.note_published_before(set, lost);
+        }
         let what = "the new certificates cannot be given to the fleet";
         for _ in 0..3 {
             match persist(&self.node, what, || self.try_publish(token, set))? {
@@ -264,11 +272,7 @@ impl Turn for HeldTurn {
                     self.note_published(&set);
                     return Ok(());
                 }
-                Published::Lost(lost) => {
-                    let known = self.in_force(set).ok_or(lost)?;
-                    self.note_published(&known);
-                    return Ok(());
-                }
+                Published::Lost(lost) => return self.note_published_before(set, lost),
                 Published::Refused => {}
             }
             if let Some(known) = persist(&self.node, what, || self.is_published(set))? {

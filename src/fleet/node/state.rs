@@ -200,6 +200,18 @@ impl State {
         self.presence.acknowledged = Revision::default();
     }
 
+    /// Whether the lease may have ended since this process has had it.
+    pub fn has_lost_lease(&self, boot: Boot) -> bool {
+        (self.kept.is_some() || self.was_joined) && self.phase(boot) == Phase::Over
+    }
+
+    /// The engine has another history than this node has followed: no revision of before proves anything.
+    pub fn history_is_lost(&mut self) {
+        self.lease_is_over();
+        self.applied = Revision::default();
+        self.forget_view();
+    }
+
     /// What this node had under an earlier lease, as the listing shows: answers that are gone, locks that are
     /// kept and another's. Of what a renewal has written since the listing it shows nothing.
     pub fn forget_ended(&mut self) {
@@ -210,10 +222,10 @@ impl State {
         self.presented = presented;
         self.abandoned.extend(gone.into_values().map(|(answer, _)| answer));
         let is_there = |name: &String, held: &Held| {
-            let mark = view.mark(&Key::Lock(name.clone()));
+            let key = Key::Lock(name.clone());
             held.kept_until.is_none()
                 || held.token > view.revision()
-                || mark.is_some_and(|mark| mark.created == held.token)
+                || view.mark(&key).is_some() && view.may_be_lock_of(&key, held.token, &self.me)
         };
         self.turns.retain(|name, held| is_there(name, held));
     }
@@ -226,8 +238,7 @@ impl State {
         self.lease_is_over();
     }
 
-    /// The engine has other data than before.
-    pub fn forget_view(&mut self) {
+    fn forget_view(&mut self) {
         self.view = View::new(self.view.own().map(String::from).collect::<Vec<_>>());
         self.thumbprints.clear();
     }

@@ -16,19 +16,38 @@ use crate::fleet::view::{Listing, Mark, Part, Put};
 
 /// Reads what the fleet has. The answer: from where to follow it.
 pub fn join(node: &Node) -> Result<Revision, Failed> {
+    for _ in 0..3 {
+        if let Some(revision) = try_join(node)? {
+            return Ok(revision);
+        }
+    }
+    Err(Failed::Resync)
+}
+
+/// `None`: the engine has another history than this node has followed, whose lease and locks are over.
+fn try_join(node: &Node) -> Result<Option<Revision>, Failed> {
     // First: a node that cannot read the fleet keeps no lease, by which others would wait for it.
     let (codec, meta, value, mark) = meta(node)?;
-    grant(node)?;
-    {
+    let (is_other, seen) = {
         let mut state = node.state();
-        if !state.epoch.is_empty() && state.epoch != meta.epoch {
-            crate::log!(Notice, "fleet: the engine has lost its data; what this node has is published again");
-            state.forget_view();
-        }
+        let is_other = !state.epoch.is_empty() && state.epoch != meta.epoch;
         state.epoch.clone_from(&meta.epoch);
         (state.codec, state.meta) = (Some(codec.clone()), Some(value));
+        (is_other, state.view.revision())
+    };
+    if is_other {
+        crate::log!(Notice, "fleet: the engine has lost its data; what this node has is published again");
+        node.state().history_is_lost();
+        return Ok(None);
     }
-    list(node, &codec, Put { key: Key::Meta, record: Record::Meta(meta), by: None, mark })
+    grant(node)?;
+    let revision = list(node, &codec, Put { key: Key::Meta, record: Record::Meta(meta), by: None, mark })?;
+    if revision < seen {
+        crate::log!(Notice, "fleet: the engine has gone back from revision {} to {}", seen.0, revision.0);
+        node.state().history_is_lost();
+        return Ok(None);
+    }
+    Ok(Some(revision))
 }
 
 /// After a listing: what the store has to bring in. From now on the node is one of the fleet.
@@ -46,11 +65,18 @@ pub fn settle(node: &Node) {
     (state.is_joined, state.was_joined) = (true, true);
 }
 
-/// The lease of the process before goes on, with its locks.
+/// The lease of the process before goes on, with its locks. One of this process that may have ended does not: granted
+/// again, it would be in force without them.
 fn grant(node: &Node) -> Result<(), Failed> {
     let sent = node.boot();
-    let lease = node.state().lease;
-    node.state().tried = Some(sent);
+    let lease = {
+        let mut state = node.state();
+        if state.has_lost_lease(sent) {
+            state.lease_is_over();
+        }
+        state.tried = Some(sent);
+        state.lease
+    };
     node.ask(|engine| engine.grant(lease, lease::TTL))?;
     let mut state = node.state();
     state.kept = state.kept.max(Some(sent));

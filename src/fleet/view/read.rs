@@ -54,6 +54,16 @@ impl View {
         self.locks.get(&Key::Lock(name.into()))
     }
 
+    /// Whether a node that has taken this lock at that revision may still have it. An engine that went back may have
+    /// given the same revision to the lock of another one.
+    pub fn may_be_lock_of(&self, key: &Key, taken: Revision, node: &str) -> bool {
+        match (self.mark(key), self.locks.get(key)) {
+            (Some(mark), lock) => mark.created == taken && lock.is_none_or(|lock| lock.value.node == node),
+            // The watch may not have told of it yet.
+            (None, _) => self.revision < taken,
+        }
+    }
+
     pub fn account_lock(&self, hash: &str) -> Option<&Item<Lock>> {
         self.locks.get(&Key::AccountLock(hash.into()))
     }
