@@ -282,7 +282,7 @@ impl<'s> Activation<'s> {
     }
 
     fn is_withdrawn(&self, md: &Md, stored: &StoredMd, staged: &Staged) -> bool {
-        let withdrawn = withdrawn::read(self.store, &md.name, self.now);
+        let withdrawn = withdrawn::read_with_fleet(self.store, &md.name, self.now);
         withdrawn.bars(&staged.certs(md), &stored.certs, md, self.now)
     }
 

@@ -63,11 +63,6 @@ impl WorkStore {
         }
     }
 
-    /// The state that an earlier process has left.
-    pub fn read_fleet_state(&self) -> Result<Option<Opened>, Error> {
-        self.layout.open_sealed(&self.layout.fleet()?, DIR, STATE_FILE)
-    }
-
     pub fn write_fleet_state(&self, content: &[u8]) -> Result<(), Error> {
         self.layout.write_sealed(&self.layout.fleet()?, DIR, STATE_FILE, content)
     }
@@ -102,6 +97,11 @@ impl WorkStore {
 }
 
 impl<R: Rights> Store<R> {
+    /// The state that an earlier process has left.
+    pub fn read_fleet_state(&self) -> Result<Option<Opened>, Error> {
+        self.layout.open_sealed(&self.layout.fleet()?, DIR, STATE_FILE)
+    }
+
     pub fn read_fleet_set(&self, name: &str) -> Result<Option<Opened>, Error> {
         self.layout.open_sealed(&self.layout.fleet()?, DIR, &set_file(name))
     }

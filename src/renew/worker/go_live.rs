@@ -109,7 +109,7 @@ fn publish(
     if !new_certs.are_for(&target.md, now) {
         return Activation::Damaged("they are for none of the names that the domain has now".into());
     }
-    if withdrawn::read(&renewal.context.store, name, now).has_any_of(certs.iter()) {
+    if withdrawn::read_with_fleet(&renewal.context.store, name, now).has_any_of(certs.iter()) {
         return Activation::Damaged("an operator has withdrawn them".into());
     }
     if target.served().outdo(&new_certs, &target.md, now) {

@@ -75,6 +75,20 @@ fn a_withdrawn_set_in_staging_is_dropped_and_the_one_in_use_stays() {
 }
 
 #[test]
+fn a_set_that_another_node_of_the_fleet_has_withdrawn_is_dropped_as_well() {
+    let site = Site::new();
+    let new = site.set("02", NAMES, 80);
+    site.install(&site.set("01", NAMES, 40));
+    site.lab.stage_tried(&site.md, &new, Some(Trial::Accepted));
+    let mut elsewhere = withdrawn::Withdrawn::default();
+    elsewhere.add(Entry::new(new.chain.leaf(), Why::Revoked, false, NOW));
+    site.lab.store.make_fleet_folder().unwrap();
+    let state = serde_json::json!({"withdrawn": {"a.test": elsewhere.to_json()}}).to_string();
+    site.lab.store.worker().write_fleet_state(state.as_bytes()).unwrap();
+    assert_eq!(site.start(), (Activated::Withdrawn, Some("01".into())));
+}
+
+#[test]
 fn a_withdrawn_set_that_was_live_is_served_by_no_child_of_the_next_start() {
     for has_job in [true, false] {
         let site = Site::new();
