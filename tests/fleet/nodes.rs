@@ -192,7 +192,8 @@ fn children_that_are_replaced_at_every_step_or_every_two_seconds_lose_no_order(
         a2md(&first, &["renew", "--force", "a.test"]);
         let begin = Instant::now();
         while fleet::served(lab, &site.pebble, 2, "a.test").serial() == serial {
-            assert!(begin.elapsed() < SOON * 2, "replaced {replaced} times");
+            // httpd itself waits ten seconds where all children have died.
+            assert!(begin.elapsed() < SOON * 6, "replaced {replaced} times");
             replace(&mut first, *ways.next().unwrap());
             replaced += 1;
             thread::sleep(Duration::from_secs(2));
