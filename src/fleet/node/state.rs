@@ -353,6 +353,7 @@ mod tests {
     fn what_the_listing_has_goes_on() {
         let (key, given) = answer(3);
         let mut state = State::new(["a.test".to_string()], Boot::ZERO);
+        state.me = "n1".into();
         state.view = view(vec![challenge("n1", 3), lock("n1", 4)], 5);
         state.presented.insert(key, (given, Revision(3)));
         let held = Held { token: Revision(4), kept_until: Some(Timestamp::default()) };
