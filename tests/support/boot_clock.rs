@@ -2,12 +2,11 @@
 //! The boot-time clock of an httpd and its children, which jumps ahead when a test says so, as it does when a
 //! machine was suspended: by a library preloaded into httpd (`boot_clock.c`).
 
+use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
-use std::{env, fs};
 
-use super::{Config, Lab, root};
+use super::{Config, Lab, preload};
 
 pub struct BootClock {
     library: PathBuf,
@@ -17,16 +16,7 @@ pub struct BootClock {
 impl BootClock {
     /// It is right until it jumps.
     pub fn build(lab: &Lab, name: &str) -> BootClock {
-        let source = root().join("tests/support/boot_clock.c");
-        let library = lab.path(format!("{name}.so"));
-        let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
-        let output = Command::new(compiler)
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .args([&library, &source])
-            .arg("-ldl")
-            .output()
-            .expect("a C compiler, which Rust has for a linker");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let library = preload::library(lab, "boot_clock.c", &format!("{name}.so"));
         let clock = BootClock { library, ahead: lab.path(format!("{name}.ahead")) };
         fs::write(&clock.ahead, [0; 8]).unwrap();
         clock

@@ -16,16 +16,7 @@ pub struct Preload {
 
 impl Preload {
     pub fn build(lab: &Lab) -> Preload {
-        let source = root().join("tests/support/preload.c");
-        let library = lab.path("preload.so");
-        let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
-        let output = Command::new(compiler)
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .args([&library, &source])
-            .arg("-ldl")
-            .output()
-            .expect("a C compiler, which Rust has for a linker");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let library = library(lab, "preload.c", "preload.so");
         Preload { library, log: lab.path("preload.notes") }
     }
 
@@ -54,6 +45,21 @@ impl Preload {
         let text = fs::read_to_string(&self.log).expect("the library was loaded");
         text.lines().map(explain).collect()
     }
+}
+
+/// Compiles a library to preload from a source of `tests/support`.
+pub fn library(lab: &Lab, source: &str, name: &str) -> PathBuf {
+    let source = root().join("tests/support").join(source);
+    let library = lab.path(name);
+    let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let output = Command::new(compiler)
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .args([&library, &source])
+        .arg("-ldl")
+        .output()
+        .expect("a C compiler, which Rust has for a linker");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    library
 }
 
 /// `WHAT FILE+OFFSET …`, innermost first.

@@ -109,7 +109,7 @@ impl Sets {
         let names = state.stored.keys();
         let names = names.filter(|name| !self.lost.contains(*name) && !state.turns.contains_key(*name));
         let lacking = names.filter(|name| matches!(state.verdict(name, now), Verdict::Publish(_)));
-        // Who asks is a question about each node.
+        // Last, because it looks at each node.
         lacking.filter(|name| all || asks(&state.view, &state.me, name)).cloned().collect()
     }
 }
