@@ -10,7 +10,7 @@ use openssl::x509::X509;
 use serde_json::Value;
 
 use support::httpd::unprivileged_user;
-use support::{Account, Config, Lab, Need, Pebble, SOON, open_lab, wait_for};
+use support::{Account, Config, Lab, Need, Pebble, SOON, module, open_lab, wait_for};
 
 fn one_domain(lab: &Lab, pebble: &Pebble) -> Config {
     Config::with_ca(lab, &pebble.authority)
@@ -62,6 +62,10 @@ fn workers_own_what_they_write_and_cannot_read_the_keys_in_use() {
             ("challenges", 0o755, user),
         ],
     );
+    // The process that ends would publish it in the middle of the next start.
+    let live = store.join("staging/one.test/live.json");
+    let is_c = module::is_c(&module::under_test());
+    wait_for("the set in use", SOON, || (is_c || live.exists()).then_some(()));
     httpd.graceful();
     assert_modes(
         &store,
