@@ -178,14 +178,28 @@ pub fn read<R: Rights>(store: &Store<R>, name: &str, now: Timestamp) -> Withdraw
     }
 }
 
-/// The same with what other nodes of a fleet have withdrawn, as this one has learnt.
+/// What other nodes of a fleet have withdrawn, of all MDs, as this one has learnt.
+pub struct Elsewhere(Value);
+
+impl Elsewhere {
+    pub fn read<R: Rights>(store: &Store<R>) -> Self {
+        let content = store.read_fleet_state().unwrap_or_else(|error| {
+            crate::log!(Debug, "fleet: what other nodes have withdrawn is not known: {error}");
+            None
+        });
+        let state: Option<Value> = content.and_then(|content| serde_json::from_slice(&content).ok());
+        Elsewhere(state.and_then(|mut state| state.get_mut("withdrawn").map(Value::take)).unwrap_or_default())
+    }
+
+    /// What is withdrawn of an MD, there and here.
+    pub fn with<R: Rights>(&self, store: &Store<R>, name: &str, now: Timestamp) -> Withdrawn {
+        read(store, name, now).merged(&Withdrawn::of(&self.0[name], now))
+    }
+}
+
+/// The same of one MD.
 pub fn read_with_fleet<R: Rights>(store: &Store<R>, name: &str, now: Timestamp) -> Withdrawn {
-    let content = store.read_fleet_state().unwrap_or_else(|error| {
-        crate::log!(Debug, "md[{name}]: what other nodes have withdrawn is not known: {error}");
-        None
-    });
-    let state: Value = content.and_then(|content| serde_json::from_slice(&content).ok()).unwrap_or_default();
-    read(store, name, now).merged(&Withdrawn::of(&state["withdrawn"][name], now))
+    Elsewhere::read(store).with(store, name, now)
 }
 
 /// Changes what is withdrawn of an MD.

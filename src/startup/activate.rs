@@ -23,7 +23,7 @@ use crate::managed::bundle::{Flaw, JOB_FILE};
 use crate::managed::gate;
 use crate::managed::published;
 use crate::managed::staging;
-use crate::managed::withdrawn;
+use crate::managed::withdrawn::Elsewhere;
 use crate::model::{Job, Md};
 use crate::renew::decide::activation;
 use crate::store::{Error, Group, StartStore};
@@ -65,6 +65,8 @@ pub struct Activation<'s> {
     staged: HashSet<String>,
     archive: Archive,
     ended: EndedStarts,
+    /// Read once: it tells of all MDs.
+    elsewhere: Elsewhere,
     now: Timestamp,
     /// The sets that came into use.
     replaced: OnTrial,
@@ -107,7 +109,8 @@ impl<'s> Activation<'s> {
         let adopted = accounts.adopt_all(store, waiting, mds);
         staged.retain(|name| configured.contains(name.as_str()));
         let archive = Archive::read(store)?;
-        Ok(Activation { store, accounts, adopted, staged, archive, ended, now, replaced: OnTrial::new() })
+        let (elsewhere, replaced) = (Elsewhere::read(store), OnTrial::new());
+        Ok(Activation { store, accounts, adopted, staged, archive, ended, elsewhere, now, replaced })
     }
 
     /// The sets that were put into use.
@@ -282,7 +285,7 @@ impl<'s> Activation<'s> {
     }
 
     fn is_withdrawn(&self, md: &Md, stored: &StoredMd, staged: &Staged) -> bool {
-        let withdrawn = withdrawn::read_with_fleet(self.store, &md.name, self.now);
+        let withdrawn = self.elsewhere.with(self.store, &md.name, self.now);
         withdrawn.bars(&staged.certs(md), &stored.certs, md, self.now)
     }
 

@@ -8,7 +8,7 @@ use crate::managed::bundle::Bundle;
 use crate::managed::fixture::{Lab, md};
 use crate::managed::gate::Admitted;
 use crate::managed::published::Published;
-use crate::managed::withdrawn::{Entry, Why};
+use crate::managed::withdrawn::{self, Entry, Why};
 use crate::model::{KeySpec, Trial};
 use crate::startup::fixture::start;
 use crate::time::DAY;
