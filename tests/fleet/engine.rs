@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 use support::etcd::{self, Etcd};
 use support::forwarder::Forwarder;
 use support::redis::{self, Redis};
-use support::{Httpd, Lab, fleet};
+use support::{Httpd, Lab, fleet, wait_for};
 
 const USER: &str = "mod_md";
 const PASSWORD: &str = "password-of-the-engine";
@@ -261,4 +262,14 @@ pub fn try_a2md(node: &Httpd, arguments: &[&str]) -> (bool, String) {
     let output = command.arg("-d").arg(node.config.store()).args(arguments).output().unwrap();
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     (output.status.success(), text)
+}
+
+/// Asks a node to renew a domain now; again while it answers that it was asked less than a minute ago.
+#[track_caller]
+pub fn ask_renewal(node: &Httpd, name: &str) {
+    let asked = wait_for("a renewal that is not refused", Duration::from_secs(90), || {
+        let (is_well, text) = try_a2md(node, &["renew", "--force", name]);
+        (is_well || !text.contains("there is one a minute at most")).then_some((is_well, text))
+    });
+    assert!(asked.0, "{}", asked.1);
 }

@@ -2,7 +2,7 @@
 //! Each way in which an engine fails a fleet: clients see none of it, every node says what is wrong, and all
 //! renew together again when it is over.
 
-use crate::engine::{Engine, a2md, try_a2md, user};
+use crate::engine::{Engine, ask_renewal, try_a2md, user};
 use crate::on_both_engines;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -79,7 +79,7 @@ impl<'a> Site<'a> {
     fn renew(&mut self, at: &[u8]) -> (&'static str, String) {
         let (name, by) = (NAMES[self.renewals % NAMES.len()], self.renewals / NAMES.len() % 2);
         let former = fleet::served(self.lab, &self.pebble, at[0], name).serial();
-        a2md(&self.nodes[by], &["renew", "--force", name]);
+        ask_renewal(&self.nodes[by], name);
         self.renewals += 1;
         let serial = wait_for("a new certificate at all", SOON * 2, || {
             let serial = wait_served(self.lab, &self.pebble, at, name, SOON);
@@ -337,7 +337,7 @@ fn a_node_that_is_cut_off_serves_and_nobody_waits_for_it_for_long(lab: &Lab, eng
     let clients = Clients::connect(lab, &pebble, &ALL, "a.test");
     way.hold(true);
     let renew = |by: &Httpd, former: &str| {
-        a2md(by, &["renew", "--force", "a.test"]);
+        ask_renewal(by, "a.test");
         wait_for("a new certificate at the others", SOON, || {
             let serial = wait_served(lab, &pebble, &[1, 2], "a.test", SOON);
             (serial != former).then_some(serial)

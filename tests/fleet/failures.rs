@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An engine that fails costs no handshake, and is used again when it is back.
 
-use crate::engine::{Engine, a2md};
+use crate::engine::{Engine, ask_renewal};
 use crate::on_both_engines;
 use std::sync::atomic::Ordering;
 use support::fleet::{self, Clients, LEASE, wait_connected, wait_served};
@@ -36,7 +36,7 @@ impl Pair {
         for node in &self.nodes {
             wait_connected(node, true, SOON * 2);
         }
-        a2md(&self.nodes[0], &["renew", "--force", "a.test"]);
+        ask_renewal(&self.nodes[0], "a.test");
         let former = self.serial.clone();
         self.serial = wait_for("a new certificate at both", SOON * 2, || {
             let serial = wait_served(lab, &self.pebble, &BOTH, "a.test", SOON);

@@ -2,7 +2,7 @@
 //! An engine that garbles, swaps, repeats, takes back and floods, and a member of the fleet that lies: nothing
 //! else is served, ordered or answered for that, and no process grows.
 
-use crate::engine::{Engine, a2md};
+use crate::engine::{Engine, a2md, ask_renewal};
 use crate::hand::Hand;
 use crate::on_both_engines;
 use mod_md::crypto::PrivateKey;
@@ -58,7 +58,7 @@ impl Pair {
     /// Asked for at the node of this number.
     fn renew(&self, lab: &Lab, number: u8, name: &str) -> String {
         let former = wait_served(lab, &self.pebble, &BOTH, name, SOON);
-        a2md(&self.nodes[usize::from(number) - 1], &["renew", "--force", name]);
+        ask_renewal(&self.nodes[usize::from(number) - 1], name);
         wait_for("a new certificate at both", SOON * 2, || {
             let serial = wait_served(lab, &self.pebble, &BOTH, name, SOON);
             (serial != former).then_some(serial)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Nodes that die, freeze and sleep in the middle of an order: another one finishes it, nobody orders again.
 
-use crate::engine::{Engine, a2md};
+use crate::engine::{Engine, ask_renewal};
 use crate::on_both_engines;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -189,7 +189,7 @@ fn children_that_are_replaced_at_every_step_or_every_two_seconds_lose_no_order(
     site.wait_served(&[1, 2], "a.test", SOON);
     let (mut orders, mut replaced) = (1, 0);
     while replaced < 4 {
-        a2md(&first, &["renew", "--force", "a.test"]);
+        ask_renewal(&first, "a.test");
         let begin = Instant::now();
         while fleet::served(lab, &site.pebble, 2, "a.test").serial() == serial {
             // httpd itself waits ten seconds where all children have died.

@@ -2,7 +2,7 @@
 //! What admins do: withdraw certificates while a node is away, change the secret, look at the fleet and steer it,
 //! configure nodes differently.
 
-use crate::engine::{Engine, a2md};
+use crate::engine::{Engine, a2md, ask_renewal};
 use crate::hand::Hand;
 use crate::on_both_engines;
 use mod_md::fleet::key::Key;
@@ -124,7 +124,7 @@ fn the_secret_is_changed_node_by_node_without_an_order_or_a_failed_handshake(lab
     wait_together(&nodes.iter().collect::<Vec<_>>());
     assert_eq!((pebble.order_count(), pebble.account_count()), (1, 1));
     let former = wait_served(lab, &pebble, &[1, 2, 3], "a.test", SOON);
-    a2md(&nodes[2], &["renew", "--force", "a.test"]);
+    ask_renewal(&nodes[2], "a.test");
     other_than(lab, &pebble, &[1, 2, 3], &[&former]);
     assert_eq!((pebble.order_count(), pebble.account_count()), (2, 1));
     assert_eq!(clients.failed(), Vec::<String>::new());
