@@ -531,6 +531,23 @@ fn domains_of_one_ca_and_external_account_share_an_account() {
     }
 }
 
+/// A key is kept before the CA is asked. Where it refuses that kind, the next one that is configured is made.
+#[test]
+fn a_key_without_an_account_is_used_if_it_is_of_the_type_that_is_configured() {
+    for (configured, is_used) in [(None, true), (Some("secp256r1"), true), (Some("RSA 2048"), false)] {
+        let lab = Lab::new(&["ca.test"]).with_account_key("a.test");
+        let staged = || Staging::new(&lab.work(), "a.test").account(0).unwrap();
+        let left = staged().1.unwrap().public_der().unwrap();
+        let mut md = lab.md("a.test");
+        md.md.ca.account_key = configured.and_then(KeySpec::of_account);
+        assert_eq!(check::run(&lab.context(&[md]), 0), Next::Never);
+        let (account, key) = staged();
+        assert!(account.is_some());
+        assert_eq!(key.unwrap().public_der().unwrap() == left, is_used, "{configured:?}");
+        assert_eq!(lab.cas[0].account_count(), 1);
+    }
+}
+
 #[test]
 fn a_domain_keeps_its_account_although_another_one_fits_as_well() {
     let lab = Lab::new(&["ca.test"]).with_account_key("first.test");

@@ -97,6 +97,7 @@ fn ca(all: &Settings) -> Ca {
         },
         agreement: all.ca_agreement.clone(),
         challenges: all.challenges.clone().unwrap_or_default(),
+        account_key: all.account_key.clone(),
         ..Ca::default()
     }
 }

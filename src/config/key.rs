@@ -40,6 +40,17 @@ pub(super) fn key_specs(args: &[&str]) -> Result<Vec<KeySpec>, Error> {
     Ok(specs)
 }
 
+/// The type of an account's key, in one argument or in two: `RSA 3072`.
+pub(super) fn account_key(args: &[&str]) -> Result<KeySpec, Error> {
+    let text = args.join(" ");
+    let spec = (1..=2).contains(&args.len()).then(|| KeySpec::of_account(&text)).flatten();
+    spec.ok_or_else(|| {
+        Error(format!(
+            "'{text}' is no type of account key. There are RSA 2048 to RSA 8192, P-256, P-384 and P-521."
+        ))
+    })
+}
+
 /// The text after `rsa`, if it is a number or empty; everything else is the name of a curve.
 fn rsa_suffix(arg: &str) -> Option<&str> {
     let (head, tail) = arg.split_at_checked(3)?;

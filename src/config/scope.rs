@@ -83,6 +83,8 @@ pub struct Settings {
     /// A URL (`mailto:…`).
     pub contact: Option<String>,
     pub eab: Option<Option<Eab>>,
+    /// Of a new account.
+    pub account_key: Option<KeySpec>,
     pub challenges: Option<Vec<String>>,
     /// A command has the version of the plan only.
     pub dns01: Option<Option<Way>>,
@@ -175,6 +177,7 @@ impl Settings {
                 ca_agreement,
                 contact,
                 eab,
+                account_key,
                 challenges,
                 dns01,
                 dns01_timeout,

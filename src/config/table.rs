@@ -88,6 +88,11 @@ pub const ROWS: &[Row] = &[
         |s, a| { let value = binding::external_account(s.env, a); set(&mut s.settings().eab, value) })
         .takes("KID HMAC|FILE|none").unset(As("none"))
         .prose(include_str!("directives/MDExternalAccountBinding.md")),
+    row(c"MDAccountKey", OneOrTwo, ServerOrMd, Some("ca.account-key"),
+        c"Type of the private key of a new ACME account.",
+        |s, a| set(&mut s.settings().account_key, key::account_key(a)))
+        .takes("RSA [BITS]|P-256|P-384|P-521").unset(Described("`RSA 3072`")).ours()
+        .prose(include_str!("directives/MDAccountKey.md")),
     row(c"MDHttpProxy", One, ServerOrMd, Some("proxy-url"),
         c"URL of the HTTP(S) proxy for connections to CAs and OCSP responders.",
         |s, a| set(&mut s.settings().proxy_url, authority::proxy_url(a)))
@@ -450,6 +455,18 @@ mod tests {
             ("MDChallengeDns01Timeout 0", "MDChallengeDns01Timeout must be one second or more"),
             ("MDChallengeDns01Timeout foo", "unrecognized duration format"),
             ("MDChallengeDns01Version 3", "Only versions `1` and `2` are supported"),
+            (
+                "MDAccountKey RSA 1024",
+                "'RSA 1024' is no type of account key. There are RSA 2048 to RSA 8192, P-256, P-384 and P-521.",
+            ),
+            (
+                "MDAccountKey P-256 P-384",
+                "'P-256 P-384' is no type of account key. There are RSA 2048 to RSA 8192, P-256, P-384 and P-521.",
+            ),
+            (
+                "MDAccountKey Ed25519",
+                "'Ed25519' is no type of account key. There are RSA 2048 to RSA 8192, P-256, P-384 and P-521.",
+            ),
             ("MDPrivateKeys", "needs to specify the private key type"),
             ("MDPrivateKeys Default RSA", "'Default' allows no other parameter"),
             ("MDPrivateKeys RSA Default", "'Default' allows no other parameter"),
@@ -680,6 +697,9 @@ mod tests {
         assert_eq!(set("MDExternalAccountBinding k h").eab, eab);
         assert_eq!(set("MDExternalAccountBinding good.json").eab, eab);
         assert_eq!(set("MDExternalAccountBinding None").eab, Some(None));
+        assert_eq!(set("MDAccountKey RSA").account_key, Some(KeySpec::Rsa(3072)));
+        assert_eq!(set("MDAccountKey rsa 2048").account_key, Some(KeySpec::Rsa(2048)));
+        assert_eq!(set("MDAccountKey secp384r1").account_key, Some(ec("P-384")));
         assert_eq!(set("MDCAChallenges dns-01 foo").challenges.unwrap(), ["dns-01", "foo"]);
         let way = set("MDChallengeDns01 /bin/x \"a b\" c ").dns01.flatten();
         assert_eq!(way.as_ref().and_then(|way| way.command_line()), Some("/bin/x \"a b\" c"));

@@ -2,9 +2,16 @@
 //! The kind of private key that a certificate requires, and the file names that follow from it.
 
 use serde_json::{Value, json};
+use std::fmt;
 
 /// The smallest RSA key that is considered safe, and the length of `RSA` without one.
 pub const RSA_BITS_DEFAULT: u32 = 2048;
+
+/// The key of a new account that nobody configured: one that the C module supports, so that going back works.
+pub const ACCOUNT_KEY_DEFAULT: KeySpec = KeySpec::Rsa(3072);
+
+/// Signatures of longer ones take too long for every request of a renewal.
+const ACCOUNT_RSA_BITS_MAX: u32 = 8192;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySpec {
@@ -20,7 +27,42 @@ impl Default for KeySpec {
     }
 }
 
+/// As directives have it: `RSA 2048`, `P-256`.
+impl fmt::Display for KeySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeySpec::Rsa(bits) => write!(f, "RSA {bits}"),
+            KeySpec::Ec(curve) => f.write_str(curve),
+        }
+    }
+}
+
 impl KeySpec {
+    /// A key that ACME's signatures are made with (RFC 7518 §3.1), as people write it: `RSA`, `RSA-3072`,
+    /// `RSA 2048`, `P-384` and other names of that curve.
+    pub fn of_account(text: &str) -> Option<Self> {
+        let lower = text.to_ascii_lowercase();
+        let Some(bits) = lower.strip_prefix("rsa") else {
+            return Some(KeySpec::Ec(text.to_string()).commonly_named()).filter(Self::is_of_account);
+        };
+        match bits {
+            "" => Some(ACCOUNT_KEY_DEFAULT),
+            bits => {
+                bits.trim_start_matches(['-', ' ']).parse().ok().map(KeySpec::Rsa).filter(Self::is_of_account)
+            }
+        }
+    }
+
+    /// Whether ACME's signatures are made with such a key here.
+    pub fn is_of_account(&self) -> bool {
+        match self {
+            KeySpec::Rsa(bits) => (RSA_BITS_DEFAULT..=ACCOUNT_RSA_BITS_MAX).contains(bits),
+            KeySpec::Ec(_) => self
+                .curve_name()
+                .is_some_and(|curve| ["prime256v1", "secp384r1", "secp521r1"].contains(&curve.as_str())),
+        }
+    }
+
     /// How status and JSON call it: `rsa`, or the curve as configured.
     pub fn label(&self) -> &str {
         match self {
@@ -81,6 +123,14 @@ impl KeySpec {
         }
     }
 
+    /// Whether both ask for the same key, however its curve is spelled.
+    pub fn is_as(&self, other: &KeySpec) -> bool {
+        match (self, other) {
+            (KeySpec::Rsa(bits), KeySpec::Rsa(others)) => bits == others,
+            (one, other) => one.same_type(other),
+        }
+    }
+
     pub fn to_json(&self) -> Value {
         match self {
             KeySpec::Rsa(bits) => json!({"type": "RSA", "bits": bits}),
@@ -135,6 +185,22 @@ mod tests {
         assert!(!p256.same_type(&KeySpec::Ec("secp384r1".into())));
         assert!(!p256.same_type(&KeySpec::default()));
         assert!(KeySpec::Rsa(2048).same_type(&KeySpec::Rsa(4096)));
+    }
+
+    #[test]
+    fn keys_of_accounts_are_those_that_acme_signs_with() {
+        for (text, spec) in [
+            ("RSA", KeySpec::Rsa(3072)),
+            ("rsa-4096", KeySpec::Rsa(4096)),
+            ("RSA 2048", KeySpec::Rsa(2048)),
+            ("p-384", KeySpec::Ec("P-384".into())),
+            ("secp256r1", KeySpec::Ec("P-256".into())),
+        ] {
+            assert_eq!(KeySpec::of_account(text), Some(spec), "{text}");
+        }
+        for text in ["RSA-1024", "RSA-x", "X25519", "ed25519", "", "RSA-16384", "P-192"] {
+            assert_eq!(KeySpec::of_account(text), None, "{text}");
+        }
     }
 
     #[test]

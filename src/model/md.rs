@@ -57,6 +57,8 @@ pub struct Ca {
     pub agreement: Option<String>,
     /// Challenge types as configured; empty: found out by detection.
     pub challenges: Vec<String>,
+    /// The type of the key of a new account, where it is configured.
+    pub account_key: Option<KeySpec>,
 }
 
 /// A managed domain with every setting resolved.
@@ -338,6 +340,7 @@ impl Ca {
         if !self.challenges.is_empty() {
             put("challenges", json!(self.challenges));
         }
+        self.account_key.as_ref().map(|spec| put("account-key", spec.to_json()));
         Value::Object(out)
     }
 
@@ -350,6 +353,7 @@ impl Ca {
             urls: strings(value.get("urls")),
             agreement: text("agreement"),
             challenges: strings(value.get("challenges")),
+            account_key: value.get("account-key").and_then(KeySpec::from_json).filter(KeySpec::is_of_account),
         }
     }
 }
@@ -408,6 +412,7 @@ mod tests {
             ca: Ca {
                 urls: vec!["https://ca.test/dir".into()],
                 agreement: Some("accepted".into()),
+                account_key: Some(KeySpec::Ec("P-256".into())),
                 ..Md::default().ca
             },
             key_specs: vec![KeySpec::Rsa(2048), KeySpec::Ec("secp384r1".into())],

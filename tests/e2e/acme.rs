@@ -8,7 +8,7 @@ use openssl::pkey::Id;
 use serde_json::{Value, json};
 
 use support::tls::{EC_ONLY, RSA_ONLY};
-use support::{Authority, Config, Httpd, Lab, Pebble, Proxy, SOON, open_lab, wait_for};
+use support::{Authority, Config, Httpd, Lab, Pebble, Proxy, SOON, issuer, open_lab, wait_for};
 
 /// A key of an external account, base64url.
 const HMAC: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
@@ -104,6 +104,28 @@ fn domains_share_the_account_of_their_ca_whatever_their_contacts() {
         assert_eq!(account(&httpd, name), first, "{name}");
     }
     assert_eq!((pebble.order_count(), pebble.account_count()), (5, 1));
+}
+
+#[test]
+fn a_new_account_has_the_key_that_is_configured_and_keeps_it() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let key = |httpd: &Httpd| {
+        let store = httpd.config.store();
+        let folders: Vec<_> = fs::read_dir(store.join("accounts")).unwrap().collect();
+        assert_eq!(folders.len(), 1, "{folders:?}");
+        let pem = fs::read(folders[0].as_ref().unwrap().path().join("account.pem")).unwrap();
+        let key = issuer::open(&pem, &store);
+        (key.id(), key.public_key_to_der().unwrap())
+    };
+    let mut httpd = one_domain(&lab, &pebble.authority).line("MDAccountKey P-256").start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    let first = key(&httpd);
+    assert_eq!(first.0, Id::EC);
+    assert_eq!(httpd.md("one.test")["ca"]["account-key"], json!({"type": "EC", "curve": "P-256"}));
+    let mut httpd = httpd.stop().line("MDAccountKey RSA 2048\nMDRenewWindow 9999d").start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    assert_eq!((key(&httpd), pebble.account_count(), pebble.order_count()), (first, 1, 2));
 }
 
 #[test]

@@ -213,6 +213,9 @@ const REFUSED_BY_OURS: &[(&str, &str)] = &[
     ("MDChallengeDns01Timeout 0", "MDChallengeDns01Timeout must be one second or more"),
     ("MDRenewParallel 0", "MDRenewParallel must be a number > 0"),
     ("<MDomain one.test>\nMDRenewParallel 2\n</MDomain>", IN_SECTION),
+    ("MDAccountKey", "MDAccountKey takes 1-2 arguments"),
+    ("MDAccountKey RSA 1024", "'RSA 1024' is no type of account key. There are RSA 2048 to RSA 8192, P-256"),
+    ("MDAccountKey P-192", "'P-192' is no type of account key"),
     ("MDFleet", "a URL is missing. Write: MDFleet SCHEME://HOST"),
     ("MDFleet http://a.test", "the scheme of a URL is not known. Write: MDFleet SCHEME://HOST"),
     ("MDFleet redis://user:pw@a.test", "write 'MDFleetUser USER FILE' instead"),
@@ -419,6 +422,12 @@ MDFleetCACertificateFile absent.pem
 MDFleetClientKeyFile absent.key
 MDFleetClientCertificateFile absent.pem
 MDFleetNode web1
+MDAccountKey RSA
+MDAccountKey RSA 2048
+MDAccountKey P-384
+<MDomain account.test>
+MDAccountKey P-256
+</MDomain>
 MDRenewParallel 64
 MDCertificateMonitor crt.sh https://crt.test/?q=
 MDCertificateProtocol acme

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use mod_md::time::{Timestamp, now};
-use openssl::pkey::{Id, PKey, Private};
+use openssl::pkey::Id;
 use serde_json::{Value, json};
 
 use support::issuer::{self, Issuer, Set};
@@ -126,14 +126,6 @@ fn a_live_set_that_no_child_has_published_is_served_by_none() {
 }
 
 /// Takes any bytes.
-fn open(pem: &[u8], pass_phrase: &[u8]) -> PKey<Private> {
-    let key = PKey::private_key_from_pem_callback(pem, |room| {
-        room[..pass_phrase.len()].copy_from_slice(pass_phrase);
-        Ok(pass_phrase.len())
-    });
-    key.unwrap()
-}
-
 /// The worst case: the account of somebody else at the same CA, with a key that is sealed as ours are.
 #[test]
 fn an_account_that_no_child_has_registered_is_neither_kept_nor_used() {
@@ -145,7 +137,7 @@ fn an_account_that_no_child_has_registered_is_neither_kept_nor_used() {
     let theirs = registered(&other);
     let json = read_json(&theirs.join("account.json"));
     let pem = fs::read(theirs.join("account.pem")).unwrap();
-    let key = open(&pem, &issuer::store_key(&other.store()));
+    let key = issuer::open(&pem, &other.store());
     let accounts = pebble.account_count();
 
     let config = config(&lab, &pebble.authority);

@@ -285,7 +285,7 @@ pub fn accounts() -> Vec<Situation> {
             "account key refused",
             Endpoint::NewAccount,
             (400, "badPublicKey", "RSA keys need 4096 bits"),
-            &["4096 bits", "name another CA with MDCertificateAuthority"],
+            &["4096 bits", "set MDAccountKey to another type"],
         ),
         refusal(
             "signature refused",

@@ -107,7 +107,18 @@ pub fn seal(key: &PKey<Private>, store: &Path) -> Vec<u8> {
     key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), &store_key(store)).unwrap()
 }
 
-/// The same, claiming to be sealed with 2^31 - 1 rounds of PBKDF2: an hour of work for who believes it.
+/// A key of the staging or accounts of `store`.
+pub fn open(pem: &[u8], store: &Path) -> PKey<Private> {
+    let pass_phrase = store_key(store);
+    // OpenSSL's function for a pass phrase takes a text that ends at the first NUL.
+    let key = PKey::private_key_from_pem_callback(pem, |room| {
+        room[..pass_phrase.len()].copy_from_slice(&pass_phrase);
+        Ok(pass_phrase.len())
+    });
+    key.unwrap()
+}
+
+/// The same as [`seal`], claiming to be sealed with 2^31 - 1 rounds of PBKDF2: an hour of work for who believes it.
 pub fn seal_slowly(key: &PKey<Private>, store: &Path) -> Vec<u8> {
     let sealed = String::from_utf8(seal(key, store)).unwrap();
     let base64: String = sealed.lines().filter(|line| !line.starts_with("-----")).collect();

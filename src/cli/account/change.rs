@@ -15,6 +15,7 @@ use crate::crypto::PrivateKey;
 use crate::managed::Managed;
 use crate::managed::staging::{Staging, file};
 use crate::model::KeySpec;
+use crate::model::key_spec::ACCOUNT_KEY_DEFAULT;
 use crate::startup::accounts::Accounts;
 use crate::store::Group;
 use clap::ArgMatches;
@@ -66,7 +67,7 @@ pub fn rollover(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
     let _lock = lock(site)?;
     let mds = site.mds()?;
     let target = open(call, site, argument(matches, "id"), &mds)?;
-    let spec = wanted.unwrap_or_else(|| target.opened.session.key().spec().unwrap_or(KeySpec::Rsa(3072)));
+    let spec = wanted.unwrap_or_else(|| target.opened.session.key().spec().unwrap_or(ACCOUNT_KEY_DEFAULT));
     call.step(&format!("Making a new key for {}", target.known.url));
     let new = PrivateKey::generate(&spec).map_err(|error| Failure::new(error.to_string()))?;
     call.step(&format!("Asking {} to change the key", target.known.ca_url));
@@ -205,21 +206,8 @@ fn same(one: &[String], other: &[String]) -> bool {
     sorted(one) == sorted(other)
 }
 
-/// `RSA-3072`, `RSA`, `P-384`: keys that signatures of ACME can be made with (RFC 7518 §3.1).
 fn kind(text: &str) -> Result<KeySpec, Failure> {
-    let lower = text.to_ascii_lowercase();
-    let spec = match lower.strip_prefix("rsa") {
-        Some("") => Some(KeySpec::Rsa(3072)),
-        Some(bits) => bits
-            .trim_start_matches(['-', ' '])
-            .parse()
-            .ok()
-            .filter(|bits| (2048..=8192).contains(bits))
-            .map(KeySpec::Rsa),
-        None => Some(KeySpec::Ec(text.to_string()).commonly_named())
-            .filter(|spec| ["P-256", "P-384", "P-521"].contains(&spec.label())),
-    };
-    spec.ok_or_else(|| {
+    KeySpec::of_account(text).ok_or_else(|| {
         Failure::new(format!("{text} is no type of account key"))
             .status(22)
             .advice("There are RSA-2048 to RSA-8192, P-256, P-384 and P-521.")
@@ -229,22 +217,6 @@ fn kind(text: &str) -> Result<KeySpec, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn types_of_account_keys_are_those_that_acme_signs_with() {
-        for (text, spec) in [
-            ("RSA", KeySpec::Rsa(3072)),
-            ("rsa-4096", KeySpec::Rsa(4096)),
-            ("RSA 2048", KeySpec::Rsa(2048)),
-            ("p-384", KeySpec::Ec("P-384".into())),
-            ("secp256r1", KeySpec::Ec("P-256".into())),
-        ] {
-            assert_eq!(kind(text).unwrap(), spec, "{text}");
-        }
-        for text in ["RSA-1024", "RSA-x", "X25519", "ed25519", "", "RSA-16384"] {
-            assert!(kind(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn contacts_are_urls_and_plain_addresses_are_made_ones() {

@@ -6,6 +6,7 @@ use crate::acme::{self, Server, Session};
 use crate::cli::console::call::{Call, Failure, Outcome, SubCommand};
 use crate::cli::engine;
 use crate::model::Md;
+use crate::model::key_spec::ACCOUNT_KEY_DEFAULT;
 use crate::model::outcome::status;
 use crate::renew::attempt::account;
 use crate::startup::accounts::Accounts;
@@ -89,7 +90,8 @@ fn register_at(
 ) -> Result<String, Failure> {
     let server = server(call, directory)?;
     let md = Md { contacts, ..Md::default() };
-    let key = server.limit().generate(&account::KEY, || false).map_err(|error| of_acme(&error.into()))?;
+    let key =
+        server.limit().generate(&ACCOUNT_KEY_DEFAULT, || false).map_err(|error| of_acme(&error.into()))?;
     let key = key.ok_or_else(|| failed(status::GENERAL))?;
     let registered = server.register(&key, &md.contacts, call.options.terms.as_deref(), None);
     let registration = registered.map_err(|error| match &error {

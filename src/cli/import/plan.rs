@@ -225,14 +225,7 @@ fn needless(
 
 /// As `MDPrivateKeys` has them.
 fn directive(keys: &[KeySpec]) -> String {
-    let words: Vec<String> = keys
-        .iter()
-        .map(|key| match key {
-            KeySpec::Rsa(bits) => format!("RSA {bits}"),
-            KeySpec::Ec(curve) => curve.clone(),
-        })
-        .collect();
-    words.join(" ")
+    keys.iter().map(KeySpec::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// The lines that make a managed domain of each of the sets that none covers.

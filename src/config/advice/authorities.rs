@@ -168,7 +168,8 @@ fn refused_names(ca: &Authority, users: &[&PlannedMd]) -> Option<Finding> {
 /// The findings about keys, the number of names and must-staple, where the CA rejects them.
 fn refused_certificate(ca: &Authority, users: &[&PlannedMd]) -> Vec<Finding> {
     let name = ca.name;
-    let refused_key = |p: &PlannedMd| p.md.key_specs.iter().find(|spec| !(ca.has_key)(spec)).map(of_key);
+    let refused_key =
+        |p: &PlannedMd| p.md.key_specs.iter().find(|spec| !(ca.has_key)(spec)).map(KeySpec::to_string);
     let findings = [
         warn(
             "key-refused",
@@ -199,13 +200,6 @@ fn refused_certificate(ca: &Authority, users: &[&PlannedMd]) -> Vec<Finding> {
 
 fn those<'m>(users: &[&'m PlannedMd], is: impl Fn(&PlannedMd) -> bool) -> Vec<&'m PlannedMd> {
     users.iter().copied().filter(|planned| is(planned)).collect()
-}
-
-fn of_key(spec: &KeySpec) -> String {
-    match spec {
-        KeySpec::Rsa(bits) => format!("RSA {bits}"),
-        KeySpec::Ec(curve) => curve.clone(),
-    }
 }
 
 /// A warning about these domains, at the place of the first one; `None` without any.

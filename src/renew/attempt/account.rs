@@ -10,15 +10,13 @@ use crate::acme::{Registration, Server, Session};
 use crate::crypto::PrivateKey;
 use crate::managed::Managed;
 use crate::managed::staging::Staging;
-use crate::model::{KeySpec, Md};
+use crate::model::Md;
+use crate::model::key_spec::ACCOUNT_KEY_DEFAULT;
 use crate::renew::decide::error::Error;
 use crate::store::{WorkGroup, WorkStore};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// The type of new account keys: one that the C module supports, so that going back works.
-pub(crate) const KEY: KeySpec = KeySpec::Rsa(3072);
 
 /// The renewal that needs a session, and where accounts are kept.
 pub struct Client<'a> {
@@ -261,14 +259,19 @@ impl Client<'_> {
         running.step(format!("Creating new ACME account for {}", md.name))?;
         let staging = self.staging();
         let slot = staging.account_slot(url);
+        let wanted = md.ca.account_key.as_ref();
+        // One of another type may be one that the CA has refused.
+        let is_wanted =
+            |key: &PrivateKey| wanted.is_none_or(|spec| key.spec().is_some_and(|of| of.is_as(spec)));
         let key = match staging.account(slot).unwrap_or_default() {
-            (None, Some(key)) => key,
+            (None, Some(key)) if is_wanted(&key) => key,
             (account, _) => {
                 if account.is_some() {
                     // It must never stand beside a key that is not its own.
                     staging.remove_account(slot)?;
                 }
-                let key = server.limit().generate(&KEY, || false)?.ok_or(Error::Stopped)?;
+                let spec = wanted.unwrap_or(&ACCOUNT_KEY_DEFAULT);
+                let key = server.limit().generate(spec, || false)?.ok_or(Error::Stopped)?;
                 staging.save_account_key(slot, &key)?;
                 key
             }

@@ -7,6 +7,7 @@ use super::record;
 use crate::acme::error::Tried;
 use crate::acme::problem::{Kind, Problem, Subproblem};
 use crate::challenge::{dns_account01, dns_persist01, dns01, http01, tls_alpn01};
+use crate::model::key_spec::ACCOUNT_KEY_DEFAULT;
 use crate::model::{KeySpec, Md};
 
 /// A CA's problem with a request.
@@ -110,9 +111,11 @@ fn of_account(kind: Kind, problem: &Problem, facts: &Facts<'_>) -> String {
                 .into()
         }
         Kind::BadPublicKey | Kind::BadSignatureAlgorithm => {
-            "Name another CA with MDCertificateAuthority, or ask this one's operator: it does not take the key of the ACME \
-             account (RSA with 3072 bits, RS256)."
-                .into()
+            let spec = facts.md.ca.account_key.as_ref().unwrap_or(&ACCOUNT_KEY_DEFAULT);
+            format!(
+                "Set MDAccountKey to another type, such as RSA 4096 or P-256, or name another CA with \
+                 MDCertificateAuthority: this one does not take the key of the ACME account ({spec})."
+            )
         }
         kind => of_kind(kind, problem, facts),
     }
