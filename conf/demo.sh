@@ -10,6 +10,7 @@ set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 program=mod_md-demo
+part=demo
 check=
 [ "${1:-}" != --check ] || check=yes
 . "$root/conf/demo-lab.sh"
@@ -45,6 +46,7 @@ Both sites are served with certificates of the CA on this machine.
 
   sites          curl --cacert $demo/ca-root.pem --resolve one.example.test:$https:127.0.0.1 https://one.example.test:$https/
                  curl --cacert $demo/ca-root.pem --resolve two.example.test:$https:127.0.0.1 https://two.example.test:$https/
+  dashboard      http://127.0.0.1:$http/md-dashboard
   server-status  http://127.0.0.1:$http/server-status
   md-status      http://127.0.0.1:$http/md-status
   CA root        $demo/ca-root.pem
@@ -74,4 +76,5 @@ for name in one.example.test two.example.test www.two.example.test; do
 done
 curl -sf "http://127.0.0.1:$http/server-status" | grep -q "Apache Server Status" || { say "demo-check: no server-status"; exit 1; }
 curl -sf "http://127.0.0.1:$http/md-status/one.example.test" | grep -q '"state": *2' || { say "demo-check: md-status knows no certificate"; exit 1; }
+curl -sf "http://127.0.0.1:$http/md-dashboard" | grep -q "Nothing needs attention" || { say "demo-check: no dashboard"; exit 1; }
 say "demo-check: ok"

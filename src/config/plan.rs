@@ -170,7 +170,7 @@ mod tests {
             }
         );
         let main = &plan.hosts[0];
-        assert!(main.server_status && main.certificate_status && !main.staple_others);
+        assert!(main.server_status.is_none() && main.certificate_status && !main.staple_others);
         assert_eq!(main.staple_keep, TimeSlice::Length(DAY * 7));
         assert_eq!(main.staple_renew_window, TimeSlice::Percent(33));
         assert_eq!(main.certificate_check, ("crt.sh".into(), "https://crt.sh?q=".into()));
@@ -223,7 +223,7 @@ mod tests {
         assert!(own.md.stapling && !own.md.transitive);
         assert_eq!(own.md.require_https, RequireHttps::Permanent);
         let [host_main, host] = &plan.hosts[..] else { panic!() };
-        assert!(host_main.server_status && !host.server_status);
+        assert_eq!((host_main.server_status, host.server_status), (None, Some(false)));
         assert!(!host.staple_others);
         assert_eq!(host.certificate_check.0, "mon");
         assert_eq!(host.require_https, RequireHttps::Permanent);

@@ -120,7 +120,8 @@ pub struct HostPlan {
     pub staple_others: bool,
     pub staple_keep: TimeSlice,
     pub staple_renew_window: TimeSlice,
-    pub server_status: bool,
+    /// `None`: for this machine and for users who have logged in.
+    pub server_status: Option<bool>,
     pub certificate_status: bool,
     /// Name and URL of the certificate monitor.
     pub certificate_check: (String, String),
@@ -137,7 +138,7 @@ impl HostPlan {
             staple_others: settings.stapling.unwrap_or(false) && host.staple_others.unwrap_or(true),
             staple_keep: host.staple_keep.unwrap_or(TimeSlice::Length(DAY * 7)),
             staple_renew_window: host.staple_renew_window.unwrap_or(TimeSlice::Percent(33)),
-            server_status: host.server_status.unwrap_or(true),
+            server_status: host.server_status,
             certificate_status: host.certificate_status.unwrap_or(true),
             certificate_check: host
                 .certificate_check

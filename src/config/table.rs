@@ -331,7 +331,7 @@ pub const ROWS: &[Row] = &[
     row(c"MDServerStatus", One, ServerOrMd, None,
         c"On to show managed domains in server-status.",
         |s, a| set(&mut s.server.host.server_status, on_off(a)))
-        .takes("on|off").unset(As("on"))
+        .takes("on|off").unset(Described("on for requests from this machine, and for users who have logged in"))
         .of_host()
         .prose(include_str!("directives/MDServerStatus.md")),
     row(c"MDCertificateStatus", One, ServerOrMd, None,

@@ -98,6 +98,11 @@ impl Certificate {
         self.fields.issuer.one_line()
     }
 
+    /// Likewise.
+    pub fn subject_name(&self) -> String {
+        self.fields.subject.one_line()
+    }
+
     /// Where to download the issuer's certificate (AIA `caIssuers`).
     pub fn issuer_uri(&self) -> Option<&str> {
         self.fields.extensions.issuer_uri.as_deref()

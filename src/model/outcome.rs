@@ -42,6 +42,31 @@ pub mod status {
     }
 }
 
+/// Between an error and what to do, in details.
+pub const ADVICE: &str = " What to do: ";
+
+/// The error in a detail, and what to do about it.
+pub fn split_advice(detail: &str) -> (&str, Option<&str>) {
+    detail.split_once(ADVICE).map_or((detail, None), |(error, advice)| (error, Some(advice)))
+}
+
+/// Words from outside, which do not pass for our advice.
+pub fn quoted(text: &str) -> String {
+    let heading = ADVICE.trim();
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = (0..rest.len())
+        .find(|at| rest.get(*at..at + heading.len()).is_some_and(|word| word.eq_ignore_ascii_case(heading)))
+    {
+        // The colon is what tells the heading from words.
+        let (before, found) = rest.split_at(at + heading.len() - 1);
+        out.push_str(before);
+        rest = found.trim_start_matches(':');
+    }
+    out.push_str(rest);
+    out
+}
+
 /// `last` of a job: how the latest step ended.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Outcome {

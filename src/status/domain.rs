@@ -119,6 +119,11 @@ impl Domain<'_> {
         self.facts().standing(now)
     }
 
+    /// The same for people, with the time that is left where that is why.
+    pub fn said(&self, now: Timestamp) -> Cow<'static, str> {
+        self.standing(now).said(self.need.certs.map(|certs| certs.until), now)
+    }
+
     /// Whether the renewal has failed and was not successful since.
     pub fn is_failing(&self) -> bool {
         self.errors() > 0

@@ -7,43 +7,46 @@
 
 use super::Monitor;
 use super::domain::Domain;
-use super::labels::{self, PENDING, Weight};
+use super::labels::{self, PENDING};
 use super::markup::{ascii, link, titled};
 use super::printed::{Progress, Row, Shown};
+use super::remedy::{self, Weight};
 use super::snapshot::Snapshots;
-use super::standing::{Action, Next, Standing};
+use super::standing::{self, Action, Next, Standing};
 use crate::crypto::CertInfo;
 use crate::managed::certificates::KeyedCert;
 use crate::model::Job;
 use crate::model::job::status;
+use crate::model::outcome::{quoted, split_advice};
 use crate::model::retry_state::Scope;
 use crate::renew::decide::due::{self, Decision};
 use crate::time::{DAY, Timestamp};
 use maud::{Markup, html};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A row shows this many names of its domain and folds the others.
 const NAMES_OPEN: usize = 4;
 
-/// A longer text is folded after its first sentence.
-const TEXT_OPEN: usize = 200;
-
 const STYLE: &str = "<style>
 :root { color-scheme: light dark; }
 .md_scroll { overflow-x: auto; max-width: 100%; }
-.md_status { border-collapse: collapse; font-family: system-ui, sans-serif; font-size: 90%; line-height: 1.4; }
-.md_status th, .md_status td { padding: .35em .7em; text-align: left; vertical-align: top; border-bottom: 1px solid #8884; }
-.md_status th { white-space: nowrap; border-bottom: 2px solid #888; }
+.md_status { border-collapse: collapse; width: 100%; font-family: system-ui, sans-serif; font-size: 90%; line-height: 1.4; background: Canvas; color: CanvasText; }
+.md_status th, .md_status td { padding: .35em .6em; text-align: left; vertical-align: top; border-bottom: 1px solid #8884; overflow-wrap: anywhere; }
+.md_status th { border-bottom: 2px solid #888; overflow-wrap: normal; }
 .md_status .odd { background: #8881; }
 .md_status .md_error { background: #e5393526; box-shadow: inset 4px 0 #e53935; }
 .md_status .md_warning { background: #f9a82526; box-shadow: inset 4px 0 #f9a825; }
 .md_status .md_error td:nth-child(3), .md_status .md_warning td:nth-child(3) { font-weight: bold; }
-.md_status td:first-child { font-weight: bold; white-space: nowrap; }
-.md_status td:nth-child(2) { min-width: 14em; max-width: 24em; overflow-wrap: anywhere; }
-.md_status td:nth-child(3) { min-width: 7em; max-width: 16em; overflow-wrap: break-word; }
-.md_status td:nth-child(4), .md_status td:nth-child(7) { white-space: nowrap; }
-.md_status td:nth-child(8) { min-width: 24em; max-width: 44em; overflow-wrap: anywhere; }
-.md_status span[title] { white-space: nowrap; border-bottom: 1px dotted; cursor: help; }
+.md_status td:first-child { font-weight: bold; min-width: 12em; }
+.md_status td:nth-child(2) { min-width: 13em; max-width: 18em; }
+.md_status td:nth-child(3) { min-width: 9em; max-width: 12em; }
+.md_status td:nth-child(4), .md_status td:nth-child(7) { min-width: 6em; }
+.md_status td:nth-child(5) { min-width: 7em; }
+.md_status td:nth-child(8) { min-width: 20em; width: 34%; }
+.md_status .md_todo { margin: .2em 0; }
+.md_status .md_said { margin: .2em 0 .2em 1em; unicode-bidi: isolate; }
+.md_status span[title] { border-bottom: 1px dotted; cursor: help; }
 .md_status summary { cursor: pointer; }
 </style>
 ";
@@ -54,6 +57,10 @@ const HEAD: &str = "<div class='md_scroll'><table class='md_status'><thead><tr>
 <th class='CheckAt'>CheckAt</th><th class='Activity'>Activity</th></tr>
 </thead><tbody>
 ";
+
+/// Where those are, the configuration alone says.
+const PAGES_FOR_PEOPLE: &str = "<p class='md_dashboard'><code>SetHandler md-dashboard</code> shows the same as pages of their own, \
+with search, timelines, and one page for each domain.</p>\n";
 
 /// The section with all managed domains; empty without any.
 pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) -> String {
@@ -73,7 +80,7 @@ pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) ->
     rows.sort_by_key(|row| row.weight);
     let length: usize = rows.iter().map(|row| row.cells.len() + 40).sum();
     let mut out = String::with_capacity(length + STYLE.len() + HEAD.len() + 500);
-    out.push_str("<hr>\n<h3>Managed Certificates</h3>\n");
+    out.push_str("<hr>\n<section id='managed-certificates'>\n<h3>Managed Certificates</h3>\n");
     out.push_str(STYLE);
     out.push_str(&ascii(summary(&rows)));
     out.push('\n');
@@ -91,11 +98,13 @@ pub fn certificates(snapshots: &Snapshots, monitor: &Monitor, now: Timestamp) ->
         out.push_str("</tr>\n");
     }
     out.push_str("</tbody></table></div>\n");
+    out.push_str(PAGES_FOR_PEOPLE);
+    out.push_str("</section>\n");
     out
 }
 
 fn print(domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> Row {
-    let (status, weight) = labels::status(domain, now);
+    let (status, weight) = (labels::status(domain, now), remedy::weight(domain, now));
     let mut dates = Dates { now, until: now.plus(DAY) };
     let cells = ascii(cells(domain, &status, monitor, &mut dates)).into();
     let progress = match &domain.renewal {
@@ -200,10 +209,13 @@ fn checks<'c>(certs: impl Iterator<Item = (String, &'c CertInfo)>, monitor: &Mon
 fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates) -> Markup {
     html! {
         b.md_word {
-            (domain.standing(dates.now).words())
+            (word(domain, dates))
             @if let Some(remark) = labels::remark(domain, dates.now) { ": " (remark) }
         }
         br;
+        @if let Some(todo) = remedy::of(domain, dates.now) {
+            div.md_todo { b { "What to do:" } " " (todo) }
+        }
         @if let Some(set) = &domain.live { "Went live " (dates.moment(set.since)) ", without a restart. " }
         @if let Some(served) = labels::served(domain) { (served) br; }
         @if let Some(renewal) = &domain.renewal { (failure(&renewal.job)) }
@@ -222,6 +234,16 @@ fn activity(domain: &Domain<'_>, monitor: &Monitor, dates: &mut Dates) -> Markup
         (next(domain, monitor, dates))
         (advice(domain, dates))
     }
+}
+
+/// The word for its standing, which is another one as time passes where it has the time that is left.
+fn word(domain: &Domain<'_>, dates: &mut Dates) -> Markup {
+    if let Some(certs) = domain.need.certs.filter(|_| domain.standing(dates.now) == Standing::ExpiresSoon) {
+        let until = standing::length_until(certs.until, dates.now);
+        // The words are those before that only up to it.
+        dates.until = dates.until.min(until.max(dates.now.plus(Duration::from_millis(1))));
+    }
+    html! { (domain.said(dates.now)) }
 }
 
 /// The next step.
@@ -304,21 +326,20 @@ fn advice(domain: &Domain<'_>, dates: &mut Dates) -> Markup {
     }
 }
 
-/// A long text shows its first sentence and unfolds the rest.
-fn folded(text: &str) -> Markup {
-    let sentence = text.find(". ").map_or(text.len(), |at| at + 1);
-    if text.len() <= TEXT_OPEN || sentence > TEXT_OPEN {
-        return html! { (text) };
+/// What the CA, or whoever failed, has said, folded and apart from our words: [`remedy`] goes before it.
+fn said(detail: Option<&str>) -> Markup {
+    let said = detail.map(|detail| split_advice(detail).0).filter(|said| !said.is_empty());
+    html! {
+        @if let Some(said) = said { details { summary { "what was said" } div.md_said { bdi { (said) } } } }
     }
-    let (first, rest) = text.split_at(sentence);
-    html! { (first) details { summary { "more" } (rest) } }
 }
 
 /// The last error until a success follows, or why the renewal waits.
 fn failure(job: &Job) -> Markup {
     let last = &job.last;
-    let detail = || folded(last.detail.as_deref().unwrap_or_default());
-    let what = last.problem.clone();
+    let detail = || said(last.detail.as_deref());
+    // The CA's words, which do not pass for ours.
+    let what = last.problem.as_deref().map(quoted);
     let what = what.or_else(|| status::has_reason(last.status).then(|| status::description(last.status)));
     html! {
         @if let Some(held) = &job.held_back {
@@ -326,13 +347,16 @@ fn failure(job: &Job) -> Markup {
         }
         @if job.errors > 0 {
             @if last.status != status::OK || last.problem.is_some() {
-                b { "Error" @if let Some(what) = what { "[" (what) "]" } } ": " (detail())
+                b { "Error" @if let Some(what) = what { "[" (what) "]" } }
             }
             (errors(job.errors)) br;
+            (detail())
         } @else if job.is_vetoed() {
-            "Postponed: " (detail()) br;
+            "Postponed by a command." br;
+            (detail())
         } @else if job.has_failed_to_warn() {
-            b { "Error" } ": " (detail()) br;
+            b { "Error" } " of a command." br;
+            (detail())
         }
     }
 }

@@ -10,16 +10,6 @@ use crate::time::{DAY, Timestamp};
 use crate::url::Url;
 use std::time::Duration;
 
-/// The severity of a state, the most serious first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Weight {
-    /// Clients are refused, or soon will be.
-    Error,
-    /// Someone should look.
-    Warning,
-    Good,
-}
-
 /// A renewal is due and has not begun.
 pub const PENDING: &str = "Pending";
 
@@ -55,23 +45,16 @@ pub fn served(domain: &Domain<'_>) -> Option<String> {
 /// More hosts are counted instead of named.
 const HOSTS_NAMED: usize = 5;
 
-/// The state in the words of the C module, which scripts look for, and how serious it is.
-pub fn status(domain: &Domain<'_>, now: Timestamp) -> (String, Weight) {
-    let facts = domain.facts();
-    let has_expired = facts.certs.is_some_and(|certs| certs.until <= now);
-    let expires_soon = facts.certs.is_some_and(|certs| certs.warn <= now) && !facts.has_successor;
-    let weight = |bad: Weight| if facts.is_failing { Weight::Error } else { bad };
+/// The state in the words of the C module, which scripts look for.
+pub fn status(domain: &Domain<'_>, now: Timestamp) -> String {
+    let has_expired = domain.need.certs.is_some_and(|certs| certs.until <= now);
     match domain.state() {
-        (State::Complete, _) if has_expired => ("expired".into(), Weight::Error),
-        (State::Complete, _) if is_early(domain, now) => ("good".into(), Weight::Error),
-        (State::Complete, _) if expires_soon => ("good".into(), weight(Weight::Warning)),
-        (State::Complete, _) if facts.is_failing => ("good".into(), Weight::Warning),
-        (State::Complete, _) => ("good".into(), Weight::Good),
-        (State::Incomplete, Some(why)) => (format!("incomplete: {why}"), weight(Weight::Warning)),
-        (State::Incomplete, None) => ("incomplete".into(), weight(Weight::Warning)),
-        (State::Error, why) => (joined("error", why), Weight::Error),
-        (State::MissingInformation, why) => (joined("missing information", why), Weight::Error),
-        (State::Unknown, _) => ("unknown".into(), Weight::Warning),
+        (State::Complete, _) if has_expired => "expired".into(),
+        (State::Complete, _) => "good".into(),
+        (State::Incomplete, why) => joined("incomplete", why),
+        (State::Error, why) => joined("error", why),
+        (State::MissingInformation, why) => joined("missing information", why),
+        (State::Unknown, _) => "unknown".into(),
     }
 }
 

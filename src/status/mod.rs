@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The status pages: one [`snapshot`] of plain values, printed as JSON, as sections of server-status for
-//! people ([`html`]) and for scripts ([`text`]), and as metrics. No page changes anything or asks a server.
+//! people ([`html`]) and for scripts ([`text`]), as pages of their own for people ([`dashboard`]), and as
+//! metrics. No page changes anything or asks a server.
 //!
-//! Imports run from the pages to [`snapshot`], [`labels`], [`domain`], [`fleet`] and [`standing`], and among these only
-//! from each to those behind it. Of its own layer this room imports `stapling` and `renew::decide`.
+//! Imports run from the pages to [`snapshot`], [`remedy`], [`labels`], [`domain`], [`fleet`] and
+//! [`standing`], and among these only from each to those behind it. Of its own layer this room imports
+//! `stapling` and `renew::decide`.
 
+pub mod dashboard;
 mod domain;
 pub mod fleet;
 pub mod fleet_section;
@@ -14,6 +17,7 @@ pub mod labels;
 mod markup;
 pub mod metrics;
 mod printed;
+pub mod remedy;
 pub mod renewal_need;
 pub mod snapshot;
 pub mod standing;

@@ -4,7 +4,7 @@
 //! make and check these values; nothing here formats text.
 
 use super::Monitor;
-use super::labels::Weight;
+use super::remedy::Weight;
 use super::standing::Standing;
 use crate::ocsp::cache::Entry as Response;
 use crate::time::Timestamp;

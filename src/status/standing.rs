@@ -2,7 +2,9 @@
 //! The standing of a managed domain, in the one word that every page, md-status and the metrics use, and the
 //! next step of its renewal. Pure: facts and `now` in, a word out.
 
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
+use std::borrow::Cow;
+use std::time::Duration;
 
 /// The most serious first. Of those that apply, the first one counts: so no word hides one that is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,9 +56,52 @@ impl Standing {
         self.of_table().2
     }
 
+    /// The words for people about one domain: with the time that is left where that is why.
+    pub fn said(self, until: Option<Timestamp>, now: Timestamp) -> Cow<'static, str> {
+        match until {
+            Some(until) if self == Standing::ExpiresSoon => {
+                format!("expires in {}", length(until.since(now))).into()
+            }
+            _ => self.words().into(),
+        }
+    }
+
+    /// Someone should look.
+    pub fn is_serious(self) -> bool {
+        use Standing::{Expired, ExpiresSoon, NoCertificate, RenewalFailing};
+        matches!(self, NoCertificate | Expired | ExpiresSoon | RenewalFailing)
+    }
+
+    /// Clients are refused.
+    pub fn is_grave(self) -> bool {
+        matches!(self, Standing::NoCertificate | Standing::Expired)
+    }
+
     fn of_table(self) -> (Standing, &'static str, &'static str) {
         WORDS.into_iter().find(|(standing, ..)| *standing == self).unwrap_or((self, "", ""))
     }
+}
+
+/// A span of time: `3 days`, `5 hours`, `20 minutes`.
+pub fn length(span: Duration) -> String {
+    let (seconds, day) = (span.as_secs(), DAY.as_secs());
+    match seconds {
+        seconds if seconds >= 2 * day => format!("{} days", seconds / day),
+        7200.. => format!("{} hours", seconds / 3600),
+        _ => format!("{} minutes", seconds / 60),
+    }
+}
+
+/// Until when the words for a time stay the same.
+pub fn length_until(time: Timestamp, now: Timestamp) -> Timestamp {
+    let (left, day) = (time.since(now).as_secs(), DAY.as_secs());
+    let unit = match left {
+        left if left >= 2 * day => day,
+        7200.. => 3600,
+        _ => 60,
+    };
+    // A fraction of a second more is left until then.
+    time.minus(Duration::from_secs(left / unit * unit))
 }
 
 /// The facts that the word follows from.
@@ -200,6 +245,25 @@ mod tests {
     }
 
     #[test]
+    fn what_expires_soon_says_how_soon() {
+        let said = |standing: Standing, seconds: u64| {
+            standing.said(Some(NOW.plus(Duration::from_secs(seconds))), NOW).into_owned()
+        };
+        for (seconds, expected) in [
+            (30 * 86_400, "expires in 30 days"),
+            (2 * 86_400, "expires in 2 days"),
+            (2 * 86_400 - 1, "expires in 47 hours"),
+            (7200, "expires in 2 hours"),
+            (7199, "expires in 119 minutes"),
+            (0, "expires in 0 minutes"),
+        ] {
+            assert_eq!(said(Standing::ExpiresSoon, seconds), expected);
+        }
+        assert_eq!(said(Standing::Ok, 5), "ok");
+        assert_eq!(Standing::ExpiresSoon.said(None, NOW), "expires soon");
+    }
+
+    #[test]
     fn words_are_the_tokens_but_for_hyphens_and_each_is_in_the_table_once() {
         assert_eq!(Standing::all().count(), WORDS.len());
         for standing in Standing::all().filter(|standing| *standing != Standing::Unused) {
@@ -226,6 +290,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_length_stays_as_long_as_length_until_says(
+            left in 0_i64..300_000_000,
+            later in 0_i64..90_000_000,
+        ) {
+            let time = Timestamp::from_unix_millis(NOW.unix_millis() + left);
+            let later = Timestamp::from_unix_millis(NOW.unix_millis() + later.min(left));
+            let until = length_until(time, NOW);
+            prop_assert!(until >= NOW);
+            if later <= until {
+                prop_assert_eq!(length(time.since(NOW)), length(time.since(later)));
+            }
+        }
+
         #[test]
         fn the_word_changes_with_facts_and_certificate_dates_alone(
             flags in any::<[bool; 5]>(),

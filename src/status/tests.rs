@@ -26,11 +26,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
-const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
-const HOSTILE: &str =
+pub(super) const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+pub(super) const HOSTILE: &str =
     "</td></table><script>alert('x')</script>\n\"&\\\nManagedCertificatesTotal: 99\u{1b}[31m";
 
-fn cert(from_days_ago: u32, left_days: u32) -> CertInfo {
+pub(super) fn cert(from_days_ago: u32, left_days: u32) -> CertInfo {
     CertInfo {
         dns_names: vec!["a.test".into(), "b.test".into()],
         not_before: NOW.minus(DAY * from_days_ago),
@@ -41,29 +41,29 @@ fn cert(from_days_ago: u32, left_days: u32) -> CertInfo {
     }
 }
 
-fn rsa(cert: Option<CertInfo>) -> Vec<KeyedCert> {
+pub(super) fn rsa(cert: Option<CertInfo>) -> Vec<KeyedCert> {
     vec![(KeySpec::default(), cert)]
 }
 
-fn managed(name: &str, certs: Vec<KeyedCert>) -> Managed {
+pub(super) fn managed(name: &str, certs: Vec<KeyedCert>) -> Managed {
     let md = Md { name: name.into(), domains: vec![name.into()], ..Md::default() };
     let (state, state_descr) = crate::managed::certificates::assess(&md, &certs);
     let md = Md { state, state_descr, ..md };
     Managed { md, certs: certs.into(), in_use: true, watched: true, ..Managed::default() }
 }
 
-fn store() -> (TempDir, WorkStore) {
+pub(super) fn store() -> (TempDir, WorkStore) {
     let dir = tempfile::tempdir().unwrap();
     let store = StartStore::open(&dir.path().join("md"), None).unwrap().worker();
     (dir, store)
 }
 
 /// A renewal that was started.
-fn begun(name: &str) -> Job {
+pub(super) fn begun(name: &str) -> Job {
     Job { last_run: Some(NOW), ..Job::new(name) }
 }
 
-fn snapshots(mds: Vec<Managed>, store: &WorkStore) -> Snapshots {
+pub(super) fn snapshots(mds: Vec<Managed>, store: &WorkStore) -> Snapshots {
     Snapshots::new(mds.into(), Some(store.clone()))
 }
 
@@ -76,7 +76,7 @@ fn single(managed: Managed) -> Value {
     list(&snapshots(vec![managed], &store), NOW)["managed-domains"][0].clone()
 }
 
-fn monitor() -> Monitor {
+pub(super) fn monitor() -> Monitor {
     Monitor { name: "crt.sh".into(), url: "https://crt.sh?q=".into() }
 }
 
@@ -351,7 +351,7 @@ fn anyone_may_know_the_public_facts_alone() {
 }
 
 /// A domain whose renewal failed, with texts of a CA that means harm.
-fn hostile() -> (TempDir, Snapshots) {
+pub(super) fn hostile() -> (TempDir, Snapshots) {
     let (dir, store) = store();
     let mut bad = managed("bad.test", rsa(None));
     bad.md.ca.urls = vec![format!("javascript://{HOSTILE}")];
@@ -505,7 +505,8 @@ fn a_certificate_that_is_not_renewed_in_time_is_good_but_stands_out() {
         let status = lines.lines().find_map(|line| line.strip_prefix("ManagedDomain[0]Status: ")).unwrap();
         assert!(row.contains(&format!("<td>{status}</td>")), "{row}");
         let word = lines.lines().find_map(|line| line.strip_prefix("ManagedDomain[0]StatusWord: ")).unwrap();
-        assert!(row.contains(&format!("<b class='md_word'>{}</b>", word.replace('-', " "))), "{row}");
+        let said = if word == "expires-soon" { "expires in 8 days".into() } else { word.replace('-', " ") };
+        assert!(row.contains(&format!("<b class='md_word'>{said}</b>")), "{row}");
         let all = snapshots.all(NOW.plus(DAY * days));
         let metrics = metrics::all(&all, &[], &Metrics::default().totals(), None, NOW.plus(DAY * days));
         let sample = format!("md_status{{domain=\"a.test\",status=\"{word}\"}} 1");
@@ -575,13 +576,20 @@ fn meaningless_numbers_head_no_failure_and_a_failed_command_shows() {
         let row = page.lines().find(|line| line.contains(&format!("<td>{name}</td>"))).unwrap();
         row.rsplit("<td>").next().unwrap().to_string()
     };
-    let failing = "<b class='md_word'>renewal failing</b><br>";
-    let begins = |name: &str, text: &str| activity(name).starts_with(&format!("{failing}{text}"));
-    assert!(begins("general.test", "<b>Error</b>: the CA gave no reason"), "{page}");
-    assert!(begins("part.test", "<b>Error</b>: the CA gave no reason"), "{page}");
-    assert!(begins("refused.test", "<b>Error[Connection refused]</b>: the CA"), "{page}");
+    let failing = "<b class='md_word'>renewal failing</b><br><div class='md_todo'><b>What to do:</b> ";
+    let said =
+        "<details><summary>what was said</summary><div class='md_said'><bdi>the CA gave no reason</bdi>";
+    for (name, text) in [
+        ("general.test", "</div><b>Error</b> <i>(1 error)</i><br>"),
+        ("part.test", "</div><b>Error</b> <i>(1 error)</i><br>"),
+        ("refused.test", "</div><b>Error[Connection refused]</b> <i>(1 error)</i><br>"),
+    ] {
+        let activity = activity(name);
+        assert!(activity.starts_with(failing) && activity.contains(&format!("{text}{said}")), "{activity}");
+    }
     let warned = activity("warned.test");
-    assert!(warned.contains("<br><b>Error</b>: exit code 1") && !warned.contains("Renewing"), "{warned}");
+    assert!(warned.contains("<b>Error</b> of a command.<br>") && warned.contains("exit code 1"), "{warned}");
+    assert!(!warned.contains("Renewing"), "{warned}");
 }
 
 #[test]
@@ -622,15 +630,16 @@ fn scripts_find_the_words_of_the_c_module() {
     };
     let begins = |name: &str, words: &str, text: &str| {
         let activity = activity(name);
-        assert!(
-            activity.starts_with(&format!("<b class='md_word'>{words}</b><br>{text}")),
-            "{name}: {activity}"
-        );
+        let after = activity.strip_prefix(&format!("<b class='md_word'>{words}</b><br>"));
+        // What to do stands before all else.
+        let after = after.unwrap_or_else(|| panic!("{name}: {activity}"));
+        let rest = after.strip_prefix("<div class='md_todo'>").and_then(|todo| todo.split_once("</div>"));
+        assert!(rest.map_or(after, |(_, rest)| rest).starts_with(text), "{name}: {activity}");
     };
     begins("due.test", "renewing", "Pending: the renew window of certificate(rsa), 33%, has begun");
     begins("missing.test", "no certificate", "Pending: certificate(rsa) is missing");
     begins("early.test", "no certificate: not valid yet", "");
-    begins("vetoed.test", "renewing", "Postponed: not &lt;now&gt;<br>Next run <span");
+    begins("vetoed.test", "renewing", "Postponed by a command.<br><details><summary>what was said");
     let words: Vec<_> = (0..5).filter_map(|index| of(index, "StatusWord")).collect();
     assert_eq!(words, ["renewing", "no-certificate", "no-certificate", "ok", "renewing"]);
 }
@@ -703,7 +712,7 @@ fn a_kept_page_is_dropped_when_a_value_it_shows_changes() {
 }
 
 /// What the process that replicates tells.
-fn of_fleet() -> FleetReport {
+pub(super) fn of_fleet() -> FleetReport {
     let node = |name: &str, applied| ReportedNode {
         id: format!("id-{name}"),
         name: name.into(),

@@ -91,7 +91,7 @@ fn facts(prefix: &str, domain: &Domain<'_>, monitor: &Monitor, now: Timestamp, o
     for (index, name) in md.domains.iter().enumerate() {
         fact(&format!("Names[{index}]"), name);
     }
-    fact("Status", &labels::status(domain, now).0);
+    fact("Status", &labels::status(domain, now));
     fact("StatusWord", domain.standing(now).token());
     labels::remark(domain, now).into_iter().for_each(|remark| fact("Remark", remark));
     let all = domain.all_certs();

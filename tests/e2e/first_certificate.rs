@@ -56,6 +56,15 @@ fn httpd_of_an_ordinary_user_gets_its_certificate_too() {
     assert_first_certificate(config.start(), &pebble);
 }
 
+/// As in a container: a `User` in the configuration is somebody else, whom files cannot be given to.
+#[test]
+fn httpd_of_an_ordinary_user_does_not_mind_another_one_in_its_configuration() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let config = one_domain(&lab, &pebble).at_restarts().account(Account::Ordinary);
+    assert_first_certificate(config.line("User daemon\nGroup daemon").start(), &pebble);
+}
+
 #[test]
 fn a_restart_with_a_valid_certificate_renews_nothing() {
     let Some(lab) = open_lab!() else { return };

@@ -10,6 +10,8 @@ mod challenges;
 mod commands;
 mod compatibility;
 mod configtest;
+mod dashboard;
+mod dashboard_browser;
 mod directives;
 mod dns;
 mod dns_delegated;

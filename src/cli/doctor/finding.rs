@@ -4,6 +4,7 @@
 
 use crate::cli::console::terminal::{Style, Terminal, wrapped};
 use crate::managed::Managed;
+use crate::model::outcome;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -89,15 +90,10 @@ pub struct Subject {
     pub managed: Option<Managed>,
 }
 
-/// Between an error and what to do, in texts of renewals.
-const ADVICE: &str = " What to do: ";
-
 /// The error in a text of a renewal, and what to do.
 pub fn split_advice(text: &str) -> (String, Option<String>) {
-    match text.split_once(ADVICE) {
-        Some((error, advice)) => (error.to_string(), Some(advice.to_string())),
-        None => (text.to_string(), None),
-    }
+    let (error, advice) = outcome::split_advice(text);
+    (error.to_string(), advice.map(str::to_string))
 }
 
 /// Problems first, each kind in the order it was found; what was found twice is listed once.

@@ -4,8 +4,8 @@
 
 use super::{Row, Source, Stapling};
 use crate::cli::console::call::{Call, Failure, Outcome};
-use crate::status::standing::Standing;
-use crate::time::{DAY, TimeSlice, Timestamp};
+use crate::status::standing::{self, Standing};
+use crate::time::{TimeSlice, Timestamp};
 use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -190,16 +190,7 @@ fn ends(left: Option<i64>) -> String {
 }
 
 fn length(seconds: i64) -> String {
-    let day = seconds_of_day();
-    match seconds {
-        seconds if seconds >= 2 * day => format!("{} days", seconds / day),
-        7200.. => format!("{} hours", seconds / 3600),
-        _ => format!("{} minutes", seconds / 60),
-    }
-}
-
-fn seconds_of_day() -> i64 {
-    seconds(DAY)
+    standing::length(Duration::from_secs(seconds.unsigned_abs()))
 }
 
 fn worst(found: &[Found<'_>]) -> Level {

@@ -3,11 +3,13 @@
 //! and what has another form counts as missing. Pure.
 
 use crate::model::bounded::{TEXT_MAX, name, text_at};
+use crate::model::outcome::split_advice;
 use crate::names;
 use crate::status::labels;
 use crate::status::standing::{Action, Facts, Period, Standing};
 use crate::time::{TimeSlice, Timestamp};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// A managed domain as `status` and `check` show it.
@@ -62,9 +64,6 @@ pub enum Stapling {
     Revoked,
 }
 
-/// Between an error and what to do, in texts of renewals.
-const ADVICE: &str = " What to do: ";
-
 impl Row {
     pub fn of(entry: &Value, now: Timestamp) -> Self {
         let token = text(entry, "status");
@@ -113,10 +112,15 @@ impl Row {
         }
     }
 
+    /// The words for how it stands, with the time that is left where that is why.
+    pub fn said(&self, now: Timestamp) -> Cow<'_, str> {
+        let until = self.valid.map(|(_, until)| until);
+        self.standing.map_or(self.status.as_str().into(), |standing| standing.said(until, now))
+    }
+
     /// The last error without what to do about it.
     pub fn error_alone(&self) -> Option<&str> {
-        let error = self.last_error.as_deref()?;
-        Some(error.split_once(ADVICE).map_or(error, |(error, _)| error))
+        Some(split_advice(self.last_error.as_deref()?).0)
     }
 
     /// The time from the beginning to the end of its certificates.

@@ -175,8 +175,8 @@ fn style(row: &Row) -> Style {
 fn cells(row: &Row, now: Timestamp) -> Vec<(String, Style)> {
     let until = row.valid.map(|(_, until)| relative(until, now)).unwrap_or_else(|| "-".into());
     let status = match row.stapling {
-        Stapling::Revoked => format!("{}, revoked", row.status),
-        _ => row.status.clone(),
+        Stapling::Revoked => format!("{}, revoked", row.said(now)),
+        _ => row.said(now).into_owned(),
     };
     let mut next = next(row, now).unwrap_or_default();
     // What to do about it is long: it is shown for a domain that is named.
@@ -238,8 +238,11 @@ fn counted_children(count: u64) -> String {
 
 /// All about one domain.
 fn block(terminal: &Terminal, row: &Row, now: Timestamp) -> String {
-    let mut out =
-        format!("{}: {}\n", terminal.paint(&row.name, Style::Bold), terminal.paint(&row.status, style(row)));
+    let mut out = format!(
+        "{}: {}\n",
+        terminal.paint(&row.name, Style::Bold),
+        terminal.paint(&row.said(now), style(row))
+    );
     let mut line = |label: &str, text: &str| out.push_str(&labeled(terminal, label, text));
     line("names", &row.domains.join(" "));
     let moment = |time: Timestamp| format!("{} ({})", time.to_rfc3339(), span(time, now));

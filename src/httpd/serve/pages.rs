@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Status over HTTP: the handlers md-status and md-metrics, a section in server-status, and the public facts
-//! about the certificate of a host. `status` writes the content of the pages.
+//! Status over HTTP: the handlers md-status, md-dashboard and md-metrics, a section in server-status, and
+//! the public facts about the certificate of a host. `status` writes the content of the pages.
 
+use super::asked::{named, responses_of};
+use super::dashboard;
 use crate::httpd::state::{Request, State, state_of};
 use crate::httpd::sys::Answer;
 use crate::metrics::Metrics;
 use crate::ocsp::cache::Table;
-use crate::stapling::service::Service;
-use crate::stapling::snapshot::{self, Stapled};
 use crate::status::{Snapshots, fleet_section, html, json, metrics, stapling, text};
 use crate::time::{Clock, SystemClock, Timestamp};
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use std::sync::Arc;
 /// The path at which everyone can read about the certificates of a host (`MDCertificateStatus`).
 const CERTIFICATE_STATUS: &str = "/.httpd/certificate-status";
 
-/// `SetHandler md-status` and `SetHandler md-metrics`.
+/// `SetHandler md-status`, `md-dashboard` and `md-metrics`.
 pub fn handler(request: &Request<'_>) -> Answer {
     let page: fn(&Request<'_>) -> Answer = match request.handler().as_str() {
         "md-status" => md_status,
+        "md-dashboard" => dashboard::page,
         "md-metrics" => md_metrics,
         _ => return Answer::Declined,
     };
@@ -29,18 +30,12 @@ pub fn handler(request: &Request<'_>) -> Answer {
 fn md_status(request: &Request<'_>) -> Answer {
     let now = now();
     let state = state_of(request.server());
-    let (path, path_info) = (request.path(), request.path_info());
-    let name = path_info.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default().to_ascii_lowercase();
-    let found = state.as_ref().and_then(|state| {
-        let index = state.mds.iter().position(|m| m.md.name == name).or_else(|| state.index_of(&name))?;
-        state.snapshots.one(index, now)
-    });
+    let (name, found, is_list) = named(request, state.as_deref());
+    let found = found.and_then(|index| state.as_ref()?.snapshots.one(index, now));
     let responses = state.as_ref().map(|state| responses(state)).unwrap_or_default();
-    // If DocumentRoot does not exist, path info is the whole path, the handler's location included.
-    let is_location = path_info.ends_with(&path);
     let (status, json) = match found {
         Some(domain) => (200, json::one(&domain, &responses, now)),
-        None if name.is_empty() || is_location => (
+        None if is_list => (
             200,
             match &state {
                 Some(state) => json::list(&state.snapshots, &responses, now),
@@ -60,7 +55,7 @@ fn md_metrics(request: &Request<'_>) -> Answer {
     let now = now();
     let body = match state_of(request.server()) {
         Some(state) => {
-            let (domains, stapled) = (state.snapshots.all(now), stapled(&state, now));
+            let (domains, stapled) = (state.snapshots.all(now), responses_of(&state, now));
             let fleet = state.snapshots.fleet(now);
             metrics::all(&domains, &stapled, &state.metrics.totals(), fleet.as_deref(), now)
         }
@@ -84,10 +79,14 @@ pub fn certificate_status(request: &Request<'_>, state: &State, path: &str) -> O
     Some(answer.unwrap_or(Answer::NOT_FOUND))
 }
 
-/// The section in server-status; `is_short`: for scripts (`?auto`). `None` if `MDServerStatus` is off.
+/// The section in server-status; `is_short`: for scripts (`?auto`). `None` where `MDServerStatus` is off, or
+/// is not configured and nobody says who asks: server-status is often public.
 pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
     let state = state_of(request.server())?;
-    let pages = state.pages.get(&request.server().key()).filter(|pages| pages.in_server_status)?;
+    let pages = state.pages.get(&request.server().key())?;
+    if !pages.in_server_status.unwrap_or_else(|| request.is_local() || request.is_authenticated()) {
+        return None;
+    }
     let now = now();
     let certificates = match is_short {
         true => text::certificates(&state.snapshots, &pages.monitor, now),
@@ -97,7 +96,7 @@ pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
         true => fleet_section::text(&fleet),
         false => fleet_section::html(&fleet, now),
     });
-    let staplings = stapled(&state, now);
+    let staplings = responses_of(&state, now);
     let staplings = if is_short { stapling::text(&staplings, now) } else { stapling::html(&staplings, now) };
     Some(certificates + &fleet.unwrap_or_default() + &staplings)
 }
@@ -105,12 +104,6 @@ pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
 /// The OCSP responses that handshakes are answered with.
 fn responses(state: &State) -> Arc<Table> {
     state.stapling.as_ref().map(|stapling| stapling.cache.table()).unwrap_or_default()
-}
-
-fn stapled(state: &State, now: Timestamp) -> Vec<Stapled> {
-    let all =
-        |stapling: &Arc<Service>| snapshot::all(&stapling.cache, &state.stapling_states, &state.store, now);
-    state.stapling.as_ref().map(all).unwrap_or_default()
 }
 
 fn now() -> Timestamp {

@@ -148,7 +148,7 @@ pub struct Joined {
 
 /// The page settings of one server.
 pub struct PageSettings {
-    pub in_server_status: bool,
+    pub in_server_status: Option<bool>,
     pub certificate_status: bool,
     pub monitor: Monitor,
 }

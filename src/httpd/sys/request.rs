@@ -8,6 +8,7 @@ use crate::names;
 use apache_sys::request_rec;
 use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
+use std::net::IpAddr;
 
 pub struct Request<'r, M> {
     record: *mut request_rec,
@@ -103,6 +104,29 @@ impl<'r, M: ModuleConf> Request<'r, M> {
                 apache_sys::apr_table_setn(headers, name.as_ptr(), pool::copy(self.rec().pool, value));
             }
         }
+    }
+
+    /// Whether a program on this machine asks, and not for others: no proxy says that it passes the request
+    /// on, and mod_remoteip knows of no other client.
+    pub fn is_local(&self) -> bool {
+        let is_loopback = |address: *mut c_char| {
+            let address = self.text(address).parse::<IpAddr>();
+            address.is_ok_and(|address| address.to_canonical().is_loopback())
+        };
+        // SAFETY: the connection outlives the request.
+        let peer = unsafe { (*self.rec().connection).client_ip };
+        let is_forwarded = [c"Forwarded", c"X-Forwarded-For"].iter().any(|name| self.has_header(name));
+        is_loopback(peer) && is_loopback(self.rec().useragent_ip) && !is_forwarded
+    }
+
+    fn has_header(&self, name: &CStr) -> bool {
+        // SAFETY: the table is the request's, the name is lent for the call.
+        unsafe { !apache_sys::apr_table_get(self.rec().headers_in, name.as_ptr()).is_null() }
+    }
+
+    /// Whether the client has logged in.
+    pub fn is_authenticated(&self) -> bool {
+        !self.text(self.rec().user).is_empty()
     }
 
     pub fn handler(&self) -> String {

@@ -17,6 +17,7 @@ use crate::challenge::{dns_account01, dns_persist01, dns01, http01, tls_alpn01};
 use crate::crypto;
 use crate::managed::fit::Unfit;
 use crate::model::dns01::Way;
+use crate::model::outcome::{ADVICE, quoted};
 use crate::names;
 use crate::notify;
 use facts::url_of;
@@ -34,9 +35,11 @@ pub fn explain(error: &Error, facts: &Facts<'_>) -> String {
         Some(acme::Error::Problem { problem, .. }) if problem.is_quote => format!("the CA says: {error}"),
         _ => error.to_string(),
     };
+    // Servers and commands have worded some of it.
+    let cause = sentence(quoted(&cause));
     match hint(error, facts) {
-        Some(hint) => format!("{} What to do: {hint}", sentence(cause)),
-        None => sentence(cause),
+        Some(hint) => cause + ADVICE + &hint,
+        None => cause,
     }
 }
 

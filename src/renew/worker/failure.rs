@@ -9,6 +9,7 @@ use crate::acme;
 use crate::acme::error::out_of_reach;
 use crate::backoff;
 use crate::managed::saved_order::Wait;
+use crate::model::outcome::quoted;
 use crate::model::{Job, Outcome, RequestState};
 use crate::notify::{self, Event};
 use crate::renew::attempt::context::Renewal;
@@ -92,7 +93,7 @@ fn described(error: &Error, facts: &Facts<'_>, is_for_validations: bool, wait: D
     // The words of the C module that people search for: they are long, and the same for all causes.
     if let Some(known) = in_known_words(error) {
         detail.push(' ');
-        detail.push_str(&known);
+        detail.push_str(&quoted(&known));
     }
     detail
 }

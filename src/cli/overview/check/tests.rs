@@ -2,6 +2,7 @@
 //! Levels, sentences and performance data by what is known of domains.
 
 use crate::cli::overview::check::*;
+use crate::time::DAY;
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 const LIMITS: Limits = Limits { warning: TimeSlice::Percent(20), critical: TimeSlice::Percent(10) };
