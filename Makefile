@@ -2,6 +2,16 @@
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Added to cargo's calls of `build` and `packages`: "--frozen --offline" after `make vendor` needs no network.
+CARGO_FLAGS ?=
+# Of Cargo.toml: release, or demo, which is built sooner.
+PROFILE ?= release
+MODULE_BUILT := $(TARGET)/$(PROFILE)/libmod_md.so
+A2MD_BUILT := $(TARGET)/cli/$(PROFILE)/a2md
+# The programs that write packages.
+CARGO_DEB_VERSION := 3.8.0
+GENERATE_RPM_VERSION := 0.21.1
+TOOLS := $(CURDIR)/target/tools
 # With libtest's default of one thread a processor the tests would mostly wait for each other.
 E2E_THREADS ?= 4
 
@@ -17,37 +27,51 @@ endif
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= ocsp_response ocsp_answer dns_answer dns_request dns_question resp_answer
 
-.PHONY: help setup tools build panic-module test test-interop test-fleet e2e differential bench fuzz lint advisories msrv demo demo-check demo-fleet demo-fleet-check install clean
+.PHONY: help setup setup-build setup-demo setup-fleet setup-test tools build panic-module test test-interop test-fleet test-docs test-container e2e differential bench fuzz lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install what build and tests need (as root or with sudo), and fetch the test CA
-	sh tests/support/setup.sh
+setup-build: ## Install what a build needs (as root or with sudo): httpd's headers, libclang, a C compiler
+	sh tests/support/setup.sh build
 	$(if $(HTTPD),sh tests/support/httpd.sh $(HTTPD))
+
+setup-demo: ## That and httpd, and fetch the test CA
+	sh tests/support/setup.sh demo
+	$(if $(HTTPD),sh tests/support/httpd.sh $(HTTPD))
+
+setup-fleet: ## That and the engines of fleets
+	sh tests/support/setup.sh fleet
+	$(if $(HTTPD),sh tests/support/httpd.sh $(HTTPD))
+
+setup-test: ## That and all that tests look with: Chromium, DNS servers, valgrind
+	sh tests/support/setup.sh test
+	$(if $(HTTPD),sh tests/support/httpd.sh $(HTTPD))
+
+setup: setup-test ## The same
 
 tools: ## Install what `make lint` and `make advisories` need beside that
 	-rustup component add clippy rustfmt
 	$(CARGO) install --locked cargo-deny
 
 # The command has a folder of its own, because the library that it is made with has the module's file name.
-build: ## Build the module, target/release/libmod_md.so, and the command, target/cli/release/a2md
-	$(CARGO) build --release
-	$(CARGO) build --release --no-default-features --features cli --bin a2md --target-dir $(TARGET)/cli
+build: ## Build the module, target/release/libmod_md.so, and the command, target/cli/release/a2md; PROFILE=demo is quick
+	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS)
+	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) --no-default-features --features cli --bin a2md --target-dir $(TARGET)/cli
 
 panic-module: ## Build the module for the test of the panic boundary
 	$(CARGO) build --release --features panic-injection --target-dir target/panic \
 	  --config profile.release.lto=false --config profile.release.codegen-units=16
 
-test: setup build panic-module ## Run all tests: units, use cases, and end to end with real httpd and a real CA
+test: setup-test build panic-module ## Run all tests: units, use cases, and end to end with real httpd and a real CA
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --features cli -- --test-threads=$(E2E_THREADS)
 	$(CARGO) test -p apache-sys
 
-test-interop: setup build ## Get certificates from CAs that others have written, which it installs below target/lab, and through nginx
+test-interop: setup-test build ## Get certificates from CAs that others have written, which it installs below target/lab, and through nginx
 	sh tests/interop/setup.sh
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --test interop -- --ignored --test-threads=$(E2E_THREADS)
 
-test-fleet: setup build ## Run only the tests of several httpds that share certificates, on a real etcd and a real Redis
+test-fleet: setup-fleet build ## Run only the tests of several httpds that share certificates, on a real etcd and a real Redis
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --features cli --test fleet -- --test-threads=$(E2E_THREADS)
 
 e2e: ## Run only the end-to-end tests; MODULE=/path/mod_md.so runs them with that module
@@ -94,15 +118,45 @@ demo: ## Two example sites with certificates of a CA on this machine, until Ctrl
 demo-check: ## The same, checked with openssl and curl, then ended
 	@sh conf/demo.sh --check
 
-demo-fleet: setup build ## Three httpds that share their certificates through an engine, one of them killed, until Ctrl-C; ENGINE=redis for the other
+demo-fleet: setup-fleet build ## Three httpds that share their certificates through an engine, one of them killed, until Ctrl-C; ENGINE=redis for the other
 	@sh conf/demo-fleet.sh
 
-demo-fleet-check: setup build ## The same on etcd and on Redis, checked with openssl and curl, then ended
+demo-fleet-check: setup-fleet build ## The same on etcd and on Redis, checked with openssl and curl, then ended
 	@sh conf/demo-fleet.sh --check
 
-install: ## Put module, configuration and command where apxs says; DESTDIR, PREFIX, SBINDIR, DATADIR and UNITDIR are honoured
-	@MODULE="$(or $(MODULE),$(TARGET)/release/libmod_md.so)" A2MD="$(or $(A2MD),$(TARGET)/cli/release/a2md)" \
-	  DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" SBINDIR="$(SBINDIR)" DATADIR="$(DATADIR)" UNITDIR="$(UNITDIR)" sh conf/install.sh
+# Make itself has a variable AS, the assembler: only what the command line says is meant.
+install: ## Put module, configuration, command and manuals where apxs says; DESTDIR, PREFIX, APXS, and AS=md for the old name
+	@MODULE="$(or $(MODULE),$(MODULE_BUILT))" A2MD="$(or $(A2MD),$(A2MD_BUILT))" AS="$(if $(findstring command,$(origin AS)),$(AS))" APXS="$(APXS)" \
+	  DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" BINDIR="$(BINDIR)" DATADIR="$(DATADIR)" UNITDIR="$(UNITDIR)" sh conf/install.sh
+
+packages: build package-tools ## Make a .deb and an .rpm in target/packages (docs/packaging.md); PROFILE=demo is quick
+	@PROFILE="$(PROFILE)" MODULE="$(MODULE_BUILT)" A2MD="$(A2MD_BUILT)" CARGO="$(CARGO)" CARGO_FLAGS="$(CARGO_FLAGS)" \
+	  CARGO_DEB="$(TOOLS)/bin/cargo-deb" GENERATE_RPM="$(TOOLS)/bin/cargo-generate-rpm" sh packaging/packages.sh all
+
+# Elsewhere than here: what `make vendor` writes is for the sources of this project alone.
+package-tools: ## Install what `make packages` needs beside that, below target/tools
+	@for tool in cargo-deb@$(CARGO_DEB_VERSION) cargo-generate-rpm@$(GENERATE_RPM_VERSION); do \
+	  grep -qsF "\"$$(echo $$tool | tr @ ' ') " "$(TOOLS)/.crates.toml" || \
+	    (cd / && $(CARGO) install --locked --root "$(TOOLS)" $$tool) || exit 1; \
+	done
+
+stage: ## Put the files of a package below STAGE, as LAYOUT=debian or fedora has them: for the distributions' own tools
+	@MODULE="$(MODULE_BUILT)" A2MD="$(A2MD_BUILT)" CARGO="$(CARGO)" CARGO_FLAGS="$(CARGO_FLAGS)" \
+	  sh packaging/packages.sh stage "$(LAYOUT)" "$(STAGE)"
+
+vendor: ## Put the sources of all dependencies into vendor/, for builds without network: CARGO_FLAGS="--frozen --offline"
+	mkdir -p .cargo
+	$(CARGO) vendor --locked vendor > .cargo/config.toml
+
+test-packages: ## Install, upgrade and remove the packages in fresh Debian 12 and 13, as root; needs debootstrap
+	@sh tests/packages/run.sh
+
+test-docs: ## Walk the pages of docs/ on fresh Debian 12 and 13, as root (tests/docs); PAGE=quickstart takes one
+	@[ -n "$$(ls target/packages/*.deb 2>/dev/null)" ] || { echo "test-docs: make packages comes first (PROFILE=demo is quick)" >&2; exit 1; }
+	$(CARGO) test --no-default-features --features cli --test docs -- --ignored --nocapture --test-threads=2
+
+test-container: setup-demo ## Build the container's image and run it without rights on a root that nobody writes to, as root
+	@sh tests/container/run.sh
 
 clean: ## Remove everything that was built, and the lab
 	$(CARGO) clean

@@ -11,7 +11,7 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=MOD_MD_BUILD");
-    let profile = env::var("PROFILE").unwrap_or_default();
+    let profile = profile().or_else(|| env::var("PROFILE").ok()).unwrap_or_default();
     let named = env::var("MOD_MD_BUILD").ok().filter(|name| !name.trim().is_empty());
     // Only in releases: otherwise each commit would recompile everything during development.
     let commit = || (profile == "release").then(commit).flatten();
@@ -30,6 +30,13 @@ fn main() {
     let build =
         build.join(", ").replace(|c: char| !c.is_ascii_graphic() && c != ' ' || matches!(c, '"' | '\\'), "?");
     println!("cargo:rustc-env=MOD_MD_BUILD={build}");
+}
+
+/// The name of the profile, which is that of the folder it is built in. `PROFILE` is `release` for all that
+/// inherit from that one.
+fn profile() -> Option<String> {
+    let out = PathBuf::from(env::var_os("OUT_DIR")?);
+    Some(out.ancestors().nth(3)?.file_name()?.to_str()?.to_string())
 }
 
 /// The commit that is checked out, with a plus where the sources are not as they are there; `None`: these

@@ -122,6 +122,29 @@ fn each_test_that_is_left_out_with_the_c_module_exists() {
     }
 }
 
+/// Both ways to a .deb have the same version and the same words.
+#[test]
+fn the_two_ways_to_a_debian_package_agree() {
+    let manifest = read("Cargo.toml");
+    let version =
+        manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap().trim_matches('"');
+    let changelog = read("debian/changelog");
+    assert!(changelog.starts_with(&format!("libapache2-mod-md3 ({version}-")), "{version}");
+    let control = read("debian/control");
+    let described: Vec<&str> = control
+        .lines()
+        .skip_while(|line| !line.starts_with("Description: "))
+        .skip(1)
+        .map(|line| if line == " ." { "" } else { line.trim_start() })
+        .collect();
+    assert_eq!(described.join("\n"), read("packaging/description").trim_end());
+    for line in ["maintainer = \"", "Maintainer: "] {
+        let of = if line.starts_with('m') { &manifest } else { &control };
+        let maintainer = of.lines().find_map(|text| text.strip_prefix(line)).unwrap().trim_matches('"');
+        assert!(changelog.contains(&format!("\n -- {maintainer}  ")), "{maintainer}");
+    }
+}
+
 #[test]
 fn every_source_file_begins_with_its_licence() {
     let manifest = read("Cargo.toml");

@@ -369,7 +369,7 @@ fn following_sees_a_live_renewal_and_an_activation_and_ends_by_sigterm() {
 fn the_unit_for_systemd_is_sound() {
     let Some(lab) = open_lab!(Need::Program("systemd-analyze")) else { return };
     let unit = support::root().join("conf/a2md-export@.service");
-    let text = fs::read_to_string(unit).unwrap().replace("@SBINDIR@/a2md", env!("CARGO_BIN_EXE_a2md"));
+    let text = fs::read_to_string(unit).unwrap().replace("@BINDIR@/a2md", env!("CARGO_BIN_EXE_a2md"));
     let file = lab.path("a2md-export@one.test.service");
     fs::write(&file, text).unwrap();
     let (is_sound, said) = output("systemd-analyze", &["verify", "--man=no", file.to_str().unwrap()]);

@@ -36,17 +36,26 @@ fn module_command_pages_and_completions_are_installed_where_the_system_looks_for
     assert!(installed.status.success(), "{}", text(&installed));
     let root = lab.path("root");
     let below = |path: &str| root.join(path.trim_start_matches('/'));
-    let sbin = apxs("SBINDIR");
-    let share = Path::new(&sbin).parent().unwrap().join("share").display().to_string();
+    let bin = apxs("BINDIR");
+    let share = Path::new(&bin).parent().unwrap().join("share").display().to_string();
+    let zsh = if Path::new(&apxs("SYSCONFDIR")).join("mods-available").exists()
+        || Path::new("/etc/debian_version").exists() && apxs("SYSCONFDIR") == "/etc/apache2"
+    {
+        "vendor-completions"
+    } else {
+        "site-functions"
+    };
     for path in [
-        format!("{}/mod_md.so", apxs("LIBEXECDIR")),
-        format!("{sbin}/a2md"),
+        format!("{}/mod_md3.so", apxs("LIBEXECDIR")),
+        format!("{bin}/a2md"),
         format!("{share}/man/man8/a2md.8"),
         format!("{share}/man/man8/a2md-forget.8"),
         format!("{share}/man/man8/a2md-store-backup.8"),
         format!("{share}/bash-completion/completions/a2md"),
-        format!("{share}/zsh/site-functions/_a2md"),
+        format!("{share}/zsh/{zsh}/_a2md"),
         format!("{share}/fish/vendor_completions.d/a2md.fish"),
+        format!("{share}/doc/mod_md3/docs/directives.md"),
+        format!("{share}/doc/mod_md3/examples/alerts.yml"),
     ] {
         assert!(
             fs::metadata(below(&path)).is_ok_and(|meta| meta.len() > 100),
@@ -55,7 +64,7 @@ fn module_command_pages_and_completions_are_installed_where_the_system_looks_for
         );
     }
 
-    let version = Command::new(below(&format!("{sbin}/a2md"))).arg("-V").output().unwrap();
+    let version = Command::new(below(&format!("{bin}/a2md"))).arg("-V").output().unwrap();
     assert!(version.status.success(), "{}", text(&version));
     for page in ["a2md", "a2md-store", "a2md-store-restore", "a2md-gc"] {
         let file = below(&format!("{share}/man/man8/{page}.8"));
@@ -80,12 +89,45 @@ fn module_command_pages_and_completions_are_installed_where_the_system_looks_for
     let bash = Command::new("bash").args(["--norc", "-c", script]).arg(&completion).output().unwrap();
     assert_eq!(text(&bash).trim(), "backup");
 
-    // A second time, nothing of ours counts as somebody else's; the C module's command does.
+    // A second time, nothing of ours counts as somebody else's; the C module's command does. What the
+    // administrator has written is kept.
+    let load = loads(&root).pop().unwrap();
+    assert!(fs::read_to_string(&load).unwrap().contains(&format!("{}/mod_md3.so", apxs("LIBEXECDIR"))));
+    fs::write(&load, "# mine\n").unwrap();
     let again = install(&lab, &[&command]);
     assert!(again.status.success() && !text(&again).contains(".orig"), "{}", text(&again));
-    fs::write(below(&format!("{sbin}/a2md")), "of the C module").unwrap();
+    assert_eq!(fs::read_to_string(&load).unwrap(), "# mine\n");
+    fs::write(below(&format!("{bin}/a2md")), "of the C module").unwrap();
     let again = install(&lab, &[&command]);
     assert!(text(&again).contains("a2md.orig"), "{}", text(&again));
+}
+
+/// The files that load the module, below the root.
+fn loads(root: &Path) -> Vec<std::path::PathBuf> {
+    let sysconf = root.join(apxs("SYSCONFDIR").trim_start_matches('/'));
+    ["md3.load", "md.load", "mods-available/md3.load", "mods-available/md.load"]
+        .into_iter()
+        .map(|name| sysconf.join(name))
+        .filter(|file| file.exists())
+        .collect()
+}
+
+/// The name of the C module is for those who replace its file; the C module itself is kept.
+#[test]
+fn the_old_name_is_given_on_request_and_the_file_that_had_it_is_kept() {
+    let Some(lab) = open_lab!() else { return };
+    let root = lab.path("root");
+    let file = root.join(apxs("LIBEXECDIR").trim_start_matches('/')).join("mod_md.so");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    // A module that some other compiler of Rust has made is not ours for that.
+    fs::write(&file, "of others: /rustc/").unwrap();
+    let installed = install(&lab, &["A2MD=/nonexistent/a2md", "AS=md"]);
+    assert!(installed.status.success(), "{}", text(&installed));
+    assert_eq!(fs::read(file.with_extension("so.orig")).unwrap(), b"of others: /rustc/");
+    assert!(!support::module::is_c(&file));
+    assert!(!file.with_file_name("mod_md3.so").exists());
+    let load = fs::read_to_string(loads(&root).pop().unwrap()).unwrap();
+    assert!(load.contains("/mod_md.so") && !load.contains("Conflicts"), "it is no other than itself: {load}");
 }
 
 #[test]
@@ -93,11 +135,11 @@ fn the_module_alone_is_installed_where_there_is_no_command_and_a_prefix_is_heede
     let Some(lab) = open_lab!() else { return };
     let installed = install(&lab, &["A2MD=/nonexistent/a2md"]);
     assert!(installed.status.success() && text(&installed).contains("left out"), "{}", text(&installed));
-    assert!(!lab.path("root").join(apxs("SBINDIR").trim_start_matches('/')).join("a2md").exists());
+    assert!(!lab.path("root").join(apxs("BINDIR").trim_start_matches('/')).join("a2md").exists());
     let command = format!("A2MD={}", env!("CARGO_BIN_EXE_a2md"));
     let installed = install(&lab, &[&command, "PREFIX=/opt/md"]);
     assert!(installed.status.success(), "{}", text(&installed));
-    for path in ["opt/md/sbin/a2md", "opt/md/share/man/man8/a2md.8"] {
+    for path in ["opt/md/bin/a2md", "opt/md/share/man/man8/a2md.8"] {
         assert!(lab.path("root").join(path).exists(), "{path}: {}", text(&installed));
     }
 }
