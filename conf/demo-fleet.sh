@@ -10,6 +10,7 @@ set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 program=mod_md-demo-fleet
+part=fleet
 check=
 [ "${1:-}" != --check ] || check=yes
 if [ -n "$check" ] && [ -z "${ENGINE:-}" ]; then

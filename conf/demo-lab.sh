@@ -1,19 +1,31 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# What the demos have in common: folder, processes, ports, DNS and CA. Read by demo.sh and demo-fleet.sh, which
-# set `root` and `program` (their name).
+# What the demos have in common: module, folder, processes, ports, DNS and CA. Read by demo.sh and demo-fleet.sh,
+# which set `root`, `program` (their name) and `part` (what setup.sh brings).
 
 lab=${LAB_DIR:-$root/target/lab}
 exec 3>&1
 say() { printf '%s\n' "$*"; }
 
-sh "$root/tests/support/setup.sh"
-if [ -z "${MODULE:-}" ]; then
-    (cd "$root" && ${CARGO:-cargo} build --release)
-    MODULE=${CARGO_TARGET_DIR:-$root/target}/release/libmod_md.so
+target=${CARGO_TARGET_DIR:-$root/target}
+# No source is newer than this file.
+is_current() {
+    [ -f "$1" ] && [ -z "$(cd "$root" && find Cargo.toml Cargo.lock build.rs src apache-sys -type f -newer "$1" | head -n 1)" ]
+}
+
+sh "$root/tests/support/setup.sh" "$part"
+if [ -n "${MODULE:-}" ]; then
+    :
+elif is_current "$target/release/libmod_md.so"; then
+    MODULE=$target/release/libmod_md.so
+else
+    MODULE=$target/demo/libmod_md.so
+    command -v "${CARGO:-cargo}" >/dev/null 2>&1 || { say "$program: cargo is missing, see README.md for a Rust toolchain"; exit 1; }
+    [ -f "$MODULE" ] || say "$program: building the module; the first time takes some minutes"
+    (cd "$root" && ${CARGO:-cargo} build --profile demo)
 fi
 # The command, where `make build` has made it.
-a2md=${A2MD:-${CARGO_TARGET_DIR:-$root/target}/cli/release/a2md}
+a2md=${A2MD:-$target/cli/release/a2md}
 
 apxs=$(command -v apxs || command -v apxs2)
 httpd=$("$apxs" -q SBINDIR)/$("$apxs" -q PROGNAME)

@@ -1,11 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Brings what a build and the end-to-end tests need: httpd with its headers, libclang, OpenSSL, and pebble
-# (the ACME CA).
+# Brings what PART needs, each with what stands before it:
 #
-# Beside these, what tests read our pages with (Chromium, Prometheus' parser and promtool), strace, which says
-# what handshakes cost, valgrind, which watches what is read and written, DNS servers (BIND, Knot, unbound), and
-# the engines of fleets (etcd, Redis).
+#   build   httpd's headers, libclang, OpenSSL's, a C compiler: what cargo needs to make the module
+#   demo    httpd, and pebble (the ACME CA)
+#   fleet   the engines of fleets (etcd, Redis)
+#   test    what tests read our pages with (Chromium, axe-core, Prometheus' parser and promtool), strace, which says what
+#           handshakes cost, valgrind, which watches what is read and written, DNS servers (BIND, Knot, unbound)
+#
+# Without PART it is `test`.
 #
 # Debian packages are installed only where they are missing, as root or through sudo. pebble 2.10 comes from a
 # newer suite of the mirror this machine already uses; it is unpacked below target/lab and never installed,
@@ -14,7 +17,9 @@ set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
 lab=${LAB_DIR:-$root/target/lab}
-packages="apache2-bin apache2-dev libclang-dev pkg-config libssl-dev gcc libc6-dev make curl openssl ca-certificates util-linux"
+part=${1:-test}
+headers="apache2-dev pkg-config libssl-dev gcc libc6-dev make"
+sites="apache2-bin curl openssl ca-certificates util-linux"
 # What some tests look at our pages, our system calls and our memory with. Where it cannot be had, these are
 # skipped by name.
 readers="chromium python3-prometheus-client strace valgrind"
@@ -24,6 +29,9 @@ dns="bind9 knot unbound bind9-dnsutils dnsperf dehydrated certbot lego"
 engines="etcd-server etcd-client redis-server redis-tools"
 wanted=2.10
 suite=forky
+# What finds faults of our pages for people who do not see them, or use no mouse. The hash is npm's `dist.integrity`.
+axe=4.14.1
+axe_sha512=FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -44,23 +52,45 @@ update() {
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]; }
 
+# What apt says it is going to do, with the time that it takes: 1 to 5 minutes for 300 MB, by the line's speed.
+cost() {
+    LC_ALL=C apt-get install --assume-no --no-install-recommends "$@" 2>/dev/null | awk '
+        / newly installed, / { count = $3 }
+        /^Need to get /      { size = $4 * ($5 ~ /^GB/ ? 1000 : $5 ~ /^MB/ ? 1 : 0.001) }
+        /^After this .* used/ { disk = $4 " " $5 }
+        END {
+            printf "%d with what they need, %d MB to download, %s on disk; ", count, size + 0.5, disk
+            if (size < 60) print "below a minute"; else printf "%d to %d minutes\n", (size + 299) / 300, (size + 59) / 60
+        }'
+}
+
 install_packages() {
     missing=
     for package in "$@"; do
         is_installed "$package" || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
-    say "installing$missing"
     update
     # shellcheck disable=SC2086 # a list of words
+    say "installing$missing ($(cost $missing))"
+    # shellcheck disable=SC2086 # a list of words
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+# libclang and the compiler's own headers. libclang-dev has four times as much.
+libclang() {
+    version=$(LC_ALL=C apt-cache depends libclang1 2>/dev/null | sed -n 's/^ *Depends: libclang1-\([0-9]*\)$/\1/p')
+    if is_installed libclang-dev; then :
+    elif [ -n "$version" ]; then echo "libclang1 libclang-common-$version-dev"
+    else echo libclang-dev
+    fi
 }
 
 # One by one, so that a package this release does not have leaves out no other; its tests are skipped by name.
 # Debian's packages ask policy-rc.d before they start a service; a machine that has one keeps its own.
 install_servers() {
     policy=/usr/sbin/policy-rc.d
-    for package in $dns $engines; do
+    for package in "$@"; do
         ! is_installed "$package" || continue
         if [ ! -e "$policy" ]; then
             trap 'as_root rm -f "$policy"' EXIT
@@ -80,9 +110,28 @@ install_servers() {
 # promtool is in the package of the whole server, which is unpacked and never installed.
 fetch_promtool() {
     [ ! -x "$lab/prometheus/usr/bin/promtool" ] && ! command -v promtool >/dev/null 2>&1 || return 0
+    say "fetching promtool (below a minute)"
     rm -rf "$lab/prometheus"
     mkdir -p "$lab/prometheus"
     (cd "$lab/prometheus" && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg -x ./*.deb . && rm ./*.deb)
+}
+
+# From the registry that npm is set to, or, where there is no npm, from the public one. Unpacked only if it is the one
+# with that hash.
+fetch_axe() {
+    [ "$(cat "$lab/axe/VERSION" 2>/dev/null)" != "$axe" ] || return 0
+    rm -rf "$lab/axe" "$lab/axe.new"
+    mkdir -p "$lab/axe.new"
+    (
+        file=axe-core-$axe.tgz
+        cd "$lab/axe.new" \
+            && if command -v npm >/dev/null 2>&1; then npm pack --silent "axe-core@$axe" >/dev/null
+            else curl -fsS --max-time 120 -O "https://registry.npmjs.org/axe-core/-/$file"
+            fi \
+            && [ "$(openssl dgst -sha512 -binary "$file" | openssl base64 -A)" = "$axe_sha512" ] \
+            && tar -xzf "$file" --strip-components=1 package/axe.min.js package/LICENSE \
+            && rm "$file" && echo "$axe" > VERSION
+    ) && mv "$lab/axe.new" "$lab/axe"
 }
 
 # The mirror of this machine's own Debian sources; nothing where it has none.
@@ -155,29 +204,51 @@ own_pebble() {
 }
 
 without_apt() {
-    for command in openssl curl setpriv make cc; do
+    for command in make cc; do
         command -v "$command" >/dev/null 2>&1 || fail "please install $command"
     done
     command -v apxs >/dev/null 2>&1 || command -v apxs2 >/dev/null 2>&1 \
         || fail "please install the development files of Apache httpd (apxs)"
+    [ "$part" != build ] || return 0
+    for command in openssl curl setpriv; do
+        command -v "$command" >/dev/null 2>&1 || fail "please install $command"
+    done
     [ -x "$lab/pebble/usr/bin/pebble" ] || command -v pebble >/dev/null 2>&1 \
         || fail "please install pebble $wanted and pebble-challtestsrv"
 }
 
+case $part in
+    build | demo | fleet | test) ;;
+    *) fail "there is no part '$part': build, demo, fleet, test" ;;
+esac
 if ! command -v apt-get >/dev/null 2>&1; then
     say "no apt-get here: nothing is installed, only looked for"
     without_apt
     exit 0
 fi
-# shellcheck disable=SC2086 # a list of words
-install_packages $packages
+is_installed libclang1 || update
+# shellcheck disable=SC2046,SC2086 # lists of words
+install_packages $headers $(libclang)
 # With mod_ssl's own header a build checks one hook more. It has to be of the same version as the others.
 install_packages apache2-ssl-dev || say "no mod_ssl_openssl.h: its hook is taken as mod_md declares it"
+[ "$part" != build ] || exit 0
+
 # shellcheck disable=SC2086 # a list of words
-install_packages $readers || say "not to be had: $readers"
-install_servers
-fetch_promtool || say "promtool could not be had"
+install_packages $sites
 if [ ! -x "$lab/pebble/usr/bin/pebble" ] || [ ! -s "$lab/pebble/VERSION" ]; then
     mkdir -p "$lab"
+    say "fetching pebble (30 MB, below a minute)"
     newer_pebble || own_pebble || fail "pebble could not be had from any package source"
 fi
+[ "$part" != demo ] || exit 0
+
+# shellcheck disable=SC2086 # a list of words
+install_servers $engines
+[ "$part" != fleet ] || exit 0
+
+# shellcheck disable=SC2086 # a list of words
+install_packages $readers || say "not to be had: $readers"
+# shellcheck disable=SC2086 # a list of words
+install_servers $dns
+fetch_promtool || say "promtool could not be had"
+fetch_axe || say "not to be had: axe-core"
