@@ -22,8 +22,8 @@
 //! processes; `issue`: seconds from exec until every domain has its first certificate from a local CA
 //! (pebble, which refuses one nonce in twenty) in staging; `slowca`: the same where the CA waits up to five
 //! seconds before it validates a name; `dns`: `issue` by http-01, and with wildcards by dns-01 through dynamic
-//! updates of BIND and through httpd's responder; `status`: how long md-status, server-status and its text for scripts
-//! take, from the request to the last byte, the first time, idle, and while renewals write their state;
+//! updates of BIND and through httpd's responder; `status`: how long md-status, server-status, its text for scripts and
+//! md-dashboard take, from the request to the last byte, the first time, idle, and while renewals write their state;
 //! `status-storm`: the same while all domains get their first certificates, beside a file of the JSON's
 //! length; `handshake`: httpd's processor time for a full TLS 1.3 handshake with no stapling (ours and the C
 //! module's off), with mod_ssl's own, the C module's and ours, and with a constant staple of a module that
@@ -57,6 +57,7 @@ mod table;
 
 use issue::Validation;
 use site::{Module, Site};
+use std::fs;
 use std::path::PathBuf;
 use support::{apache, pebble};
 use table::Series;
@@ -283,8 +284,26 @@ fn measure_fallback(site: &Site, domains: usize, request: &Request) {
     }
 }
 
-const PAGES: [(&str, &str); 3] =
-    [("JSON ms", "/md-status"), ("page ms", "/server-status"), ("text ms", "/server-status?auto")];
+const DASHBOARD: &str = "/md-dashboard";
+
+const PAGES: [(&str, &str); 7] = [
+    ("JSON ms", "/md-status"),
+    ("page ms", "/server-status"),
+    ("text ms", "/server-status?auto"),
+    ("dashboard ms", DASHBOARD),
+    ("its search ms", "/md-dashboard?q=99"),
+    ("its page 2 by name ms", "/md-dashboard?sort=name&page=2"),
+    ("a domain ms", "/md-dashboard/d1.test"),
+];
+
+/// What a module answers: other and older ones have no dashboard.
+fn pages_of(module: &Module) -> Vec<(usize, &'static str)> {
+    let mark = b"md-dashboard";
+    let content = module.file.as_ref().and_then(|file| fs::read(file).ok()).unwrap_or_default();
+    let has_dashboard = content.windows(mark.len()).any(|text| text == mark);
+    let paths = PAGES.iter().map(|(_, path)| *path).enumerate();
+    paths.filter(|(_, path)| has_dashboard || !path.starts_with(DASHBOARD)).collect()
+}
 
 /// Idle, and while twenty renewals write their state ten times a second. The first answers of a child, which
 /// has read and printed nothing yet, stand for themselves.
@@ -294,18 +313,19 @@ fn measure_status(site: &Site, domains: usize, request: &Request) {
     let none: Vec<Series> = modules.iter().map(|module| Series::new(&module.name)).collect();
     let mut all =
         ["first answer", "idle", "while renewals write"].map(|what| (what, PAGES.map(|_| none.clone())));
+    let pages: Vec<_> = modules.iter().map(|module| pages_of(module)).collect();
     modules.iter().for_each(|module| site.fill_store(module));
     for _ in 0..rounds {
         for (i, module) in modules.iter().enumerate() {
             let server = site.start(module, site::Store::Filled, site::Children::One);
             let time = |path| server.time(path).as_secs_f64() * 1000.0;
             let [(_, first), (_, idle), (_, busy)] = &mut all;
-            for (page, (_, path)) in PAGES.iter().enumerate() {
+            for (page, path) in pages[i].iter().copied() {
                 first[page][i].add(time(path));
                 (0..ANSWERS).for_each(|_| idle[page][i].add(time(path)));
             }
             site.while_renewals_write(module, || {
-                for (page, (_, path)) in PAGES.iter().enumerate() {
+                for (page, path) in pages[i].iter().copied() {
                     (0..ANSWERS).for_each(|_| busy[page][i].add(time(path)));
                 }
             });
@@ -313,9 +333,12 @@ fn measure_status(site: &Site, domains: usize, request: &Request) {
     }
     for (what, series) in &all {
         println!("\nanswers, {what}: {domains} domains, {rounds} rounds, load {}", server::load());
-        let quantities: Vec<(&str, &[Series])> =
-            PAGES.iter().zip(series).map(|((page, _), series)| (*page, series.as_slice())).collect();
-        table::print(&quantities, ("µs a domain", 1000.0), domains);
+        for ((page, _), series) in PAGES.iter().zip(series) {
+            let answered: Vec<Series> = series.iter().filter(|series| !series.is_empty()).cloned().collect();
+            if !answered.is_empty() {
+                table::print(&[(page, &answered)], ("µs a domain", 1000.0), domains);
+            }
+        }
     }
 }
 

@@ -202,6 +202,9 @@ MDInitialDelay 1h
 <Location /md-status>
 SetHandler md-status
 </Location>
+<Location /md-dashboard>
+SetHandler md-dashboard
+</Location>
 ",
                 file.display(),
                 self.store(module, store).display(),
