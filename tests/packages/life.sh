@@ -179,6 +179,43 @@ step "md stays where the configuration is broken" md "$c"
 must dpkg -P libapache2-mod-md3
 step "purged before it was used" md "$c"
 
+# Nor with settings that are not those of the administrator: md.conf may lead anywhere, whatever is in mods-available.
+own_settings() { [ "$(readlink "$conf/mods-enabled/md.conf")" = ../own/md.conf ] || fail "another md.conf: $1"; }
+mkdir "$conf/own"
+mv "$conf/mods-available/md.conf" "$conf/own/md.conf"
+echo '# Not this one.' > "$conf/mods-available/md.conf"
+ln -sfn ../own/md.conf "$conf/mods-enabled/md.conf"
+echo Nonsense > "$conf/conf-enabled/broken.conf"
+install "$deb" || fail "the installation beside an md.conf of one's own"
+rm "$conf/conf-enabled/broken.conf"
+own_settings "md stays"
+step "md stays with the settings that it has" md "$c"
+must dpkg -P libapache2-mod-md3
+install "$deb" || fail "the installation beside an md.conf of one's own"
+own_settings "md3 takes the place"
+step "md3 takes the settings that md has" md3 "$ours"
+must dpkg -P libapache2-mod-md3
+own_settings "md comes back"
+step "and gives them back" md "$c"
+mv "$conf/own/md.conf" "$conf/mods-available/md.conf"
+ln -sfn ../mods-available/md.conf "$conf/mods-enabled/md.conf"
+
+# An md.load that a2dismod does not remove, and a port that nobody has asked for.
+rm "$conf/mods-enabled/md.load"
+cp "$conf/mods-available/md.load" "$conf/mods-enabled/md.load"
+install "$deb" || fail "the installation beside an md.load of one's own"
+said "md.load is a file of its own, md stays enabled"
+step "md stays where an administrator has written md.load" md "$c"
+must dpkg -P libapache2-mod-md3
+ln -sfn ../mods-available/md.load "$conf/mods-enabled/md.load"
+must a2dismod -f ssl
+install "$deb" || fail "the installation without ssl"
+said "md is enabled without ssl, and stays enabled"
+! enabled ssl && enabled md || fail "ssl was enabled, and listens on port 443"
+must dpkg -P libapache2-mod-md3
+must a2enmod ssl
+step "md stays where ssl is not enabled" md "$c"
+
 install "$deb" || fail "the installation"
 said "md3 has taken the place of md"
 said "stays where it is: /etc/apache2/md"
@@ -296,6 +333,13 @@ wait_for "the first certificate" verified new.example.test
 must a2md status
 said new.example.test
 say "on its own: enabled by hand, the store below /var/lib"
+prerm=$dir/var/lib/dpkg/info/libapache2-mod-md3.prerm
+sed -i 's/^exit 0$/exit 1/' "$prerm"
+! run dpkg -r libapache2-mod-md3 || fail "the removal was to fail"
+enabled md3 || fail "disabled by a removal that has failed"
+must apache2ctl configtest
+sed -i 's/^exit 1$/exit 0/' "$prerm"
+say "a removal that fails leaves it enabled"
 must dpkg -r libapache2-mod-md3
 said "httpd goes on with what it has loaded"
 ! enabled md && ! enabled md3 || fail "which was enabled before?"
@@ -310,15 +354,16 @@ wait_for "the end" ended
 must dpkg -P libapache2-mod-md3
 said "Keys, certificates and accounts are kept in /var/lib/apache2/md"
 
-# An MDStoreDir of the administrator is the one that counts.
+# An MDStoreDir of the administrator is the one that counts, also where it begins like ours.
 rm -rf "$dir/var/lib/apache2/md"
-sed -i '1i MDStoreDir /srv/md' "$conf/sites-enabled/new.conf"
+sed -i '1i MDStoreDir /var/lib/apache2/md-own' "$conf/sites-enabled/new.conf"
 install "$deb" || fail "the installation with an MDStoreDir"
 [ ! -e "$dir/var/lib/apache2/md" ] || fail "a folder for a store that has another"
 must a2enmod md3
 must apache2ctl start
 wait_for "the first certificate" verified new.example.test
-[ -e "$dir/srv/md/md_store.json" ] && [ ! -e "$conf/md" ] || fail "the store is where MDStoreDir says"
+[ -e "$dir/var/lib/apache2/md-own/md_store.json" ] && [ ! -e "$conf/md" ] \
+    || fail "the store is where MDStoreDir says"
 must apache2ctl stop
 wait_for "the end" ended
 say "an MDStoreDir is followed"
