@@ -62,28 +62,41 @@ case $layout-$as in
     *) without='/^# \(Depends\|Conflicts\): /d' ;;
 esac
 
-# put FILE TO MODE MARK: renamed into place, because a running process has the old file mapped. The mark is a text that
-# every build of ours has in it, whatever the compiler, and nothing else has.
+# fresh TO: makes $new, a file beside it that is this call's alone, whoever else installs or has left something there.
+new=
+trap '[ -z "$new" ] || rm -f "$new"' EXIT
+fresh() {
+    mkdir -p "$(dirname -- "$dest$1")"
+    [ ! -d "$dest$1" ] || { echo "install: $dest$1 is a folder" >&2; exit 1; }
+    new=$(mktemp "$dest$1.XXXXXX")
+}
+# place TO MODE: renamed into place, because a running process has the old file mapped.
+place() {
+    chmod "$2" "$new"
+    mv -f "$new" "$dest$1"
+    new=
+    echo "install: $dest$1"
+}
+# put FILE TO MODE MARK: the mark is a text that every build of ours has in it, whatever the compiler, and nothing else
+# has.
 put() {
-    mkdir -p "$(dirname -- "$dest$2")"
     if [ -n "$4" ] && [ -f "$dest$2" ] && ! grep -qaF -e "$4" "$dest$2"; then
-        cp -p "$dest$2" "$dest$2.orig.new"
-        mv -f "$dest$2.orig.new" "$dest$2.orig"
+        fresh "$2.orig"
+        cp -p "$dest$2" "$new"
+        mv -f "$new" "$dest$2.orig"
         echo "install: what was there is now $dest$2.orig"
     fi
-    install -m "$3" "$1" "$dest$2.new"
-    mv -f "$dest$2.new" "$dest$2"
-    echo "install: $dest$2"
+    fresh "$2"
+    cat "$1" > "$new"
+    place "$2" "$3"
 }
 # fill TO FILE…: the files, one after the other, with their places filled in.
 fill() {
-    to=$dest$1; shift
-    mkdir -p "$(dirname -- "$to")"
+    to=$1; shift
+    fresh "$to"
     cat "$@" | sed -e "s|@LIBEXECDIR@|$libexec|g; s|@MODULE@|mod_$as.so|g; s|@STORE@|$store|g; s|@BINDIR@|$bin|g" \
-        -e "$without" > "$to.new"
-    chmod 644 "$to.new"
-    mv -f "$to.new" "$to"
-    echo "install: $to"
+        -e "$without" > "$new"
+    place "$to" 644
 }
 # keep TO FILE…: the same, where nothing is yet.
 keep() {
@@ -102,12 +115,10 @@ esac
 # The program runs here to print its pages; one for another machine cannot.
 # print WORDS TO: what the command prints when it is called with these.
 print() {
-    mkdir -p "$(dirname -- "$dest$2")"
+    fresh "$2"
     # shellcheck disable=SC2086 # words, or none
-    "$command" $1 > "$dest$2.new"
-    chmod 644 "$dest$2.new"
-    mv -f "$dest$2.new" "$dest$2"
-    echo "install: $dest$2"
+    "$command" $1 > "$new"
+    place "$2" 644
 }
 if [ ! -f "$command" ]; then
     echo "install: the command a2md is not there and is left out: \`make build\` makes it" >&2
@@ -148,7 +159,7 @@ root=$sysconf
 if [ -e "$root/md/md_store.json" ]; then
     echo "install: the store of certificates stays where it is: $root/md"
 elif grep -RhsiE --include='*.conf' '^[[:space:]]*MDStoreDir[[:space:]]' "$root" \
-    | grep -vF -e "${store:-none}" | grep -q .; then
+    | grep -qviE "MDStoreDir[[:space:]]+\"?${store:-none}/?\"?[[:space:]]*$"; then
     echo "install: the store of certificates is where MDStoreDir says"
 elif [ -n "$store" ]; then
     [ -d "$store" ] || [ -e "$root/mods-enabled/md.load" ] || install -d -m 755 "$store"

@@ -144,6 +144,41 @@ fn the_module_alone_is_installed_where_there_is_no_command_and_a_prefix_is_heede
     }
 }
 
+/// Files are whole at any time, and what lies beside them is not written to.
+#[test]
+fn several_calls_at_once_spoil_nothing_and_links_are_not_followed() {
+    let Some(lab) = open_lab!() else { return };
+    let root = lab.path("root");
+    let module = root.join(apxs("LIBEXECDIR").trim_start_matches('/')).join("mod_md3.so");
+    fs::create_dir_all(module.parent().unwrap()).unwrap();
+    let other = lab.path("other");
+    fs::write(&other, "of others").unwrap();
+    std::os::unix::fs::symlink(&other, module.with_extension("so.new")).unwrap();
+    let all: Vec<Output> = std::thread::scope(|scope| {
+        let calls = [(); 4].map(|()| scope.spawn(|| install(&lab, &["A2MD=/nonexistent/a2md"])));
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    for installed in &all {
+        assert!(installed.status.success(), "{}", text(installed));
+    }
+    assert_eq!(fs::read(&module).unwrap(), fs::read(support::module::under_test()).unwrap());
+    let load = loads(&root).pop().unwrap();
+    fs::remove_file(&load).unwrap();
+    std::os::unix::fs::symlink(&other, load.with_extension("load.new")).unwrap();
+    let installed = install(&lab, &["A2MD=/nonexistent/a2md"]);
+    assert!(installed.status.success(), "{}", text(&installed));
+    assert!(load.symlink_metadata().unwrap().is_file());
+    assert_eq!(fs::read_to_string(&other).unwrap(), "of others");
+
+    fs::remove_file(&module).unwrap();
+    fs::create_dir(&module).unwrap();
+    let installed = install(&lab, &["A2MD=/nonexistent/a2md"]);
+    let said = format!("{} is a folder", module.display());
+    assert!(!installed.status.success() && text(&installed).contains(&said), "{}", text(&installed));
+    let left = fs::read_dir(module.parent().unwrap()).unwrap().count();
+    assert_eq!((left, fs::read_dir(&module).unwrap().count()), (2, 0), "the folder and the link are left");
+}
+
 #[test]
 fn each_command_of_operators_has_a_page_of_its_own() {
     let listed = super::call::a2md(&["man", "--list"]);
