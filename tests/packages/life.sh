@@ -344,6 +344,11 @@ must dpkg -r libapache2-mod-md3
 said "httpd goes on with what it has loaded"
 ! enabled md && ! enabled md3 || fail "which was enabled before?"
 verified new.example.test >/dev/null 2>&1 || fail "the site after the removal"
+must a2dismod -f ssl
+install "$deb" || fail "the installation where ssl is not enabled any more"
+! enabled md3 && ! enabled ssl || fail "ssl was enabled, and listens on port 443"
+must dpkg -r libapache2-mod-md3
+must a2enmod ssl
 install "$deb" || fail "the installation again"
 enabled md3 || fail "it was enabled when it was removed"
 must apache2ctl graceful
