@@ -140,7 +140,14 @@ fn unconfigured_the_sections_are_for_this_machine_and_for_users_alone() {
             Config::new(&lab).line("MDomain one.test\nMDRenewMode manual").line(line).site("one.test", &[]);
         if has_modules { config.line(&format!("{modules}RemoteIPHeader X-Client\n{login}")) } else { config }
     };
-    let other = [("Forwarded", "for=192.0.2.1"), ("X-Forwarded-For", "127.0.0.1")];
+    let other = [
+        ("Forwarded", "for=192.0.2.1"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-Host", "main.test"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Real-IP", "192.0.2.1"),
+        ("Via", "1.1 front.test"),
+    ];
     let user = ("Authorization", "Basic YWRtaW46c2VjcmV0");
     let httpd = config("").start();
     assert_eq!(shows(&lab, &[]), [true, true]);

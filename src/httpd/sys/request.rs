@@ -33,6 +33,10 @@ impl Answer {
     pub const UNAVAILABLE: Answer = Answer::Status(503);
 }
 
+/// The headers by which proxies say that they pass a request on. Many a proxy sets one of them alone.
+const FORWARDED: [&CStr; 6] =
+    [c"Forwarded", c"X-Forwarded-For", c"X-Forwarded-Host", c"X-Forwarded-Proto", c"X-Real-IP", c"Via"];
+
 impl<'r, M: ModuleConf> Request<'r, M> {
     /// # Safety
     /// `record` is live for `'r`.
@@ -115,7 +119,7 @@ impl<'r, M: ModuleConf> Request<'r, M> {
         };
         // SAFETY: the connection outlives the request.
         let peer = unsafe { (*self.rec().connection).client_ip };
-        let is_forwarded = [c"Forwarded", c"X-Forwarded-For"].iter().any(|name| self.has_header(name));
+        let is_forwarded = FORWARDED.iter().any(|name| self.has_header(name));
         is_loopback(peer) && is_loopback(self.rec().useragent_ip) && !is_forwarded
     }
 
