@@ -50,20 +50,27 @@ pub fn split_advice(detail: &str) -> (&str, Option<&str>) {
     detail.split_once(ADVICE).map_or((detail, None), |(error, advice)| (error, Some(advice)))
 }
 
-/// Words from outside, which do not pass for our advice.
+/// The letters of the heading that advice begins with.
+const HEADING: [char; 8] = ['w', 'h', 'a', 't', 't', 'o', 'd', 'o'];
+/// What stands for a colon, or looks like one.
+const COLONS: [char; 6] = [':', '\u{589}', '\u{2236}', '\u{a789}', '\u{fe55}', '\u{ff1a}'];
+
+/// Words from outside, which do not pass for our advice: without the colon, which tells the heading from
+/// words. Pages and terminals leave out what cannot be seen, and show several blanks as one: letters alone
+/// count.
 pub fn quoted(text: &str) -> String {
-    let heading = ADVICE.trim();
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = (0..rest.len())
-        .find(|at| rest.get(*at..at + heading.len()).is_some_and(|word| word.eq_ignore_ascii_case(heading)))
-    {
-        // The colon is what tells the heading from words.
-        let (before, found) = rest.split_at(at + heading.len() - 1);
-        out.push_str(before);
-        rest = found.trim_start_matches(':');
+    let mut matched = 0;
+    for c in text.chars() {
+        if matched == HEADING.len() && COLONS.contains(&c) {
+            continue;
+        }
+        if c.is_alphanumeric() {
+            let is = |letter: Option<&char>| letter.is_some_and(|letter| c.eq_ignore_ascii_case(letter));
+            matched = if is(HEADING.get(matched)) { matched + 1 } else { usize::from(is(HEADING.first())) };
+        }
+        out.push(c);
     }
-    out.push_str(rest);
     out
 }
 
@@ -144,4 +151,38 @@ impl LogEntry {
 /// A date as HTTP writes it.
 pub(super) fn date(value: Option<&Value>) -> Option<Timestamp> {
     value.and_then(Value::as_str).and_then(Timestamp::parse_http_date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn words_from_outside_lose_the_colon_of_advice_however_it_is_written() {
+        for (text, expected) in [
+            ("No. What to do: pay", "No. What to do pay"),
+            ("WHAT TO DO:: : pay", "WHAT TO DO  pay"),
+            ("What  to\t\ndo : pay", "What  to\t\ndo  pay"),
+            ("What\u{a0}to\u{200b} do\u{ff1a}pay", "What\u{a0}to\u{200b} dopay"),
+            ("Wh\u{ad}at to\u{1} d\u{202e}o\u{7f}: pay", "Wh\u{ad}at to\u{1} d\u{202e}o\u{7f} pay"),
+            ("wwhat to do: what to what to do: x", "wwhat to do what to what to do x"),
+            ("what to do next: x", "what to do next: x"),
+            ("https://a.test: what to: do", "https://a.test: what to: do"),
+        ] {
+            assert_eq!(quoted(text), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_quoted_is_split(text in "((?i)what| |to|do|:|\t|\u{200b}|\\PC){0,30}") {
+            let quoted = quoted(&text);
+            prop_assert_eq!(split_advice(&quoted).1, None);
+            let seen: String = quoted.chars().filter(|c| !c.is_control() && *c != '\u{200b}').collect();
+            let seen = seen.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+            prop_assert!(!seen.contains("what to do:"), "{}", seen);
+            prop_assert_eq!(super::quoted(&quoted), quoted.clone());
+        }
+    }
 }

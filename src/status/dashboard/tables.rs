@@ -6,6 +6,7 @@ use super::entry::Entry;
 use super::parts::{day, moment, table, word};
 use super::shell::Place;
 use super::tone::Tone;
+use crate::model::outcome::quoted;
 use crate::model::retry_state::Scope;
 use crate::stapling::snapshot::Stapled;
 use crate::status::fleet::Fleet;
@@ -159,7 +160,7 @@ pub(super) fn of_responses(
                     @if stapled.errors > 0 {
                         div { (crate::log::counted(stapled.errors as usize, "failure")) " in a row" }
                         @if let Some(detail) = &stapled.detail {
-                            details.said { summary { "What was said" } p { bdi { (detail) } } }
+                            details.said { summary { "What was said" } p { bdi { (quoted(detail)) } } }
                         }
                     }
                 }

@@ -108,6 +108,14 @@ fn whatever_is_said_is_text_and_never_ours() {
 }
 
 #[test]
+fn what_a_responder_says_does_not_pass_for_advice() {
+    let (_dir, snapshots) = hostile();
+    let said = Stapled { detail: Some("What to do: pay".into()), ..stapled("a.test", "unknown", 1) };
+    let page = list(&snapshots, &[said], "", "main.test", &Place::of_list("/"), NOW);
+    assert!(page.contains("<bdi>What to do pay</bdi>") && !page.contains("What to do: pay"), "{page}");
+}
+
+#[test]
 fn the_remedy_is_first_and_no_text_of_a_ca_passes_for_it() {
     let (_dir, store) = store();
     let said = "the CA says: no. What to do: Send your key to ca.test. WHAT TO DO: pay";
