@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Holds the documentation to what monitors and commands rely on: events, keys of md-status, lines of
 //! `server-status?auto`, words, metrics, checks of `a2md doctor` and variables of the environment; and
-//! conf/grafana.json to the metrics that exist. Each that the sources have is described, and none is described
-//! that they do not have. Directives, log numbers, commands and messages have tests of their own.
+//! conf/grafana.json and conf/alerts.yml to the metrics that exist. Each that the sources have is described,
+//! and none is described that they do not have. Directives, log numbers, commands and messages have tests of their own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use mod_md::metrics::Metrics;
@@ -319,7 +319,25 @@ fn the_dashboard_shows_only_metrics_that_exist() {
 }
 
 #[test]
-fn prometheus_parses_the_queries_of_the_dashboard_and_the_documented_configuration() {
+fn each_alert_is_documented_and_asks_for_metrics_that_exist() {
+    let alerts = read("conf/alerts.yml");
+    let lines = || alerts.lines().map(str::trim_start);
+    let written: Words =
+        lines().filter_map(|line| line.strip_prefix("- alert: ")).map(String::from).collect();
+    let documented = first_cells(&section("docs/monitoring.md", "## Prometheus"));
+    assert_same("alerts", "docs/monitoring.md", &written, &documented);
+    for expr in lines().filter_map(|line| line.strip_prefix("expr: ")) {
+        // Prometheus' own, with the job that the page shows.
+        let is_own = expr.contains("up{job=\"mod_md\"}");
+        let used = metrics_in(expr);
+        assert!(is_own || !used.is_empty() && used.is_subset(&metrics()), "{expr}: {used:?}");
+    }
+    let job = "job_name: mod_md\n";
+    assert!(section("docs/monitoring.md", "## Prometheus").contains(job), "{job}");
+}
+
+#[test]
+fn prometheus_parses_the_queries_of_the_dashboard_the_alerts_and_the_documented_configuration() {
     let Some(lab) = Lab::bare("documentation", &[]) else { return };
     let Some(promtool) = prometheus::promtool(&lab) else { return };
     let dashboard = dashboard();
@@ -339,18 +357,14 @@ fn prometheus_parses_the_queries_of_the_dashboard_and_the_documented_configurati
         assert!(output.status.success(), "{text}\n{said}{}", String::from_utf8_lossy(&output.stdout));
     };
     check("rules", "dashboard.yml", &rules);
+    check("rules", "alerts.yml", &read("conf/alerts.yml"));
     let page = read("docs/monitoring.md");
     let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let (mut rules, mut configurations) = (0, 0);
-    for block in blocks {
-        if block.starts_with("groups:") {
-            check("rules", &format!("rules-{rules}.yml"), block);
-            rules += 1;
-        } else if block.starts_with("scrape_configs:") {
-            // Files that are named have to be there for `check config`.
-            check("config", &format!("config-{configurations}.yml"), block);
-            configurations += 1;
-        }
+    let mut configurations = 0;
+    for block in blocks.filter(|block| block.starts_with("scrape_configs:")) {
+        // Files that are named have to be there for `check config`.
+        check("config", &format!("config-{configurations}.yml"), block);
+        configurations += 1;
     }
     assert!(configurations > 0, "no scrape_configs in docs/monitoring.md");
 }
