@@ -143,7 +143,7 @@ else
 fi
 
 # Manuals keep their places, so that links from one to the other lead somewhere.
-for page in README.md CHANGELOG.md LICENSE NOTICE; do put "$here/../$page" "$doc/$page" 644 ""; done
+for page in README.md CHANGELOG.md SECURITY.md LICENSE NOTICE; do put "$here/../$page" "$doc/$page" 644 ""; done
 for page in "$here"/../docs/*.md; do put "$page" "$doc/docs/$(basename -- "$page")" 644 ""; done
 for file in "$here"/*.yml "$here"/*.json; do
     [ ! -f "$file" ] || put "$file" "$doc/examples/$(basename -- "$file")" 644 ""

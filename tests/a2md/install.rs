@@ -55,7 +55,9 @@ fn module_command_pages_and_completions_are_installed_where_the_system_looks_for
         format!("{share}/zsh/{zsh}/_a2md"),
         format!("{share}/fish/vendor_completions.d/a2md.fish"),
         format!("{share}/doc/mod_md3/docs/directives.md"),
+        format!("{share}/doc/mod_md3/SECURITY.md"),
         format!("{share}/doc/mod_md3/examples/alerts.yml"),
+        format!("{share}/doc/mod_md3/examples/grafana.json"),
     ] {
         assert!(
             fs::metadata(below(&path)).is_ok_and(|meta| meta.len() > 100),

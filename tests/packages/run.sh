@@ -29,7 +29,7 @@ expected() {
     printf '%s\n' "$1" "$2" "$3/mod_md3.so" /usr/bin/a2md /usr/lib/systemd/system/a2md-export@.service \
         /usr/share/bash-completion/completions/a2md "/usr/share/zsh/$5/_a2md" \
         /usr/share/fish/vendor_completions.d/a2md.fish /usr/share/man/man8/a2md.8.gz \
-        "$4/NOTICE" "$4/README.md" "$4/CHANGELOG.md" "$4/LICENCES.txt"
+        "$4/NOTICE" "$4/README.md" "$4/CHANGELOG.md" "$4/SECURITY.md" "$4/LICENCES.txt"
     "target/cli/${PROFILE:-demo}/a2md" man --list | tr ' ' - | sed 's|.*|/usr/share/man/man8/a2md-&.8.gz|'
     for page in docs/*.md; do echo "$4/$page"; done
     for file in conf/*.yml conf/*.json; do [ ! -f "$file" ] || echo "$4/examples/${file#conf/}"; done
