@@ -12,7 +12,8 @@ mounts() {
     mkdir -p "$archives"
     cp -l "$archives"/*.deb "$1/var/cache/apt/archives/" 2>/dev/null \
         || cp -f "$archives"/*.deb "$1/var/cache/apt/archives/" 2>/dev/null || true
-    echo 'Binary::apt::APT::Keep-Downloaded-Packages "true"; APT::Sandbox::User "root";' \
+    # There is no /dev/pts, which apt would complain of.
+    echo 'Binary::apt::APT::Keep-Downloaded-Packages "true"; APT::Sandbox::User "root"; Dpkg::Use-Pty "false";' \
         > "$1/etc/apt/apt.conf.d/90kept"
 }
 # shellcheck source=/dev/null
