@@ -5,7 +5,6 @@ use crate::engine::Engine;
 use crate::on_both_engines;
 use std::time::Duration;
 use support::fleet::{self, LEASE, wait_served};
-use support::process::{children, signal};
 use support::{Authority, Command, Lab, SOON, wait_for};
 
 on_both_engines![
@@ -88,10 +87,7 @@ fn the_node_that_renews_is_killed_and_another_finishes_its_order(lab: &Lab, engi
     let left: Vec<u8> = ALL.into_iter().filter(|&other| other != number).collect();
     fleet::point_names_at(&pebble, left[0]);
     let killed = nodes[usize::from(number) - 1].take().unwrap();
-    for pid in children(killed.pid()).into_iter().chain([killed.pid()]) {
-        signal(pid, "KILL");
-    }
-    drop(killed);
+    killed.kill();
     wait_served(lab, &pebble, &left, "a.test", 2 * LEASE + Duration::from_secs(20));
     assert_eq!((pebble.order_count(), pebble.account_count()), (1, 1));
 }
