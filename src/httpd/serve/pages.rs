@@ -80,7 +80,7 @@ pub fn certificate_status(request: &Request<'_>, state: &State, path: &str) -> O
 }
 
 /// The section in server-status; `is_short`: for scripts (`?auto`). `None` where `MDServerStatus` is off, or
-/// is not configured and nobody says who asks: server-status is often public.
+/// is not configured and the request is neither of this machine nor of a user: server-status is often public.
 pub fn server_status(request: &Request<'_>, is_short: bool) -> Option<String> {
     let state = state_of(request.server())?;
     let pages = state.pages.get(&request.server().key())?;

@@ -27,7 +27,7 @@ pub(super) fn card(entry: &Entry<'_>, place: &Place, now: Timestamp) -> Markup {
 pub(super) fn body(domain: &Domain<'_>, now: Timestamp) -> Markup {
     let next = domain.next().filter(|_| domain.errors() > 0).and_then(|next| next.at);
     html! {
-        (todo(domain, now))
+        (what_to_do(domain, now))
         @if let Some(why) = remedy::why(domain, now) {
             p.why {
                 (why)
@@ -39,12 +39,12 @@ pub(super) fn body(domain: &Domain<'_>, now: Timestamp) -> Markup {
 }
 
 /// What to do, with the records to set.
-pub(super) fn todo(domain: &Domain<'_>, now: Timestamp) -> Markup {
+pub(super) fn what_to_do(domain: &Domain<'_>, now: Timestamp) -> Markup {
     let waiting = domain.renewal.as_ref().and_then(|renewal| renewal.job.waiting.as_ref());
     let records = waiting.map_or(&[][..], |waiting| &waiting.records);
     html! {
-        @if let Some(todo) = remedy::of(domain, now) {
-            p.remedy { b { "What to do:" } " " (todo) }
+        @if let Some(remedy) = remedy::of(domain, now) {
+            p.remedy { b { "What to do:" } " " (remedy) }
             @for record in records { p.mono { (record) } }
         }
     }

@@ -3,7 +3,7 @@
 //! page at a time, then what is ahead, OCSP, CAs, fleet.
 
 use super::ahead::{Renewal, ahead};
-use super::card::{card, todo};
+use super::card::{card, what_to_do};
 use super::entry::{Entry, bar, chosen, next};
 use super::parts::{day, exactly, names, span, word};
 use super::query::{ATTENTION, PAGE, Query, SORTS, Show, Sort};
@@ -271,7 +271,7 @@ fn row(
             td.status {
                 (word(&domain.said(now), entry.tone()))
                 @if !has_card && (entry.is_needed || entry.standing == Standing::Unused) {
-                    div.remedy { (todo(domain, now)) }
+                    div.remedy { (what_to_do(domain, now)) }
                 }
             }
             td.until data-key=[key(entry.until)] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The page of one managed domain: what to do, its certificates and their lifetime, who serves them, its
-//! names, and the log of its renewal.
+//! The page of one managed domain: what to do, its certificates and their lifetime, the hosts that use them,
+//! its names, and the log of its renewal.
 
 use super::card;
 use super::entry::{Entry, bar, next};
