@@ -55,12 +55,7 @@ impl<'l> Site<'l> {
         let mut left = names.to_vec();
         wait_for("a certificate of each domain", within, || {
             left.retain(|name| {
-                let mut serials = nodes.iter().map(|&number| {
-                    let served = fleet::served(self.lab, &self.pebble, number, name);
-                    served.verified.then(|| served.serial())
-                });
-                let first = serials.next().flatten();
-                let is_done = first.is_some() && serials.all(|serial| serial == first);
+                let is_done = fleet::served_by_all(self.lab, &self.pebble, nodes, name).is_some();
                 if is_done {
                     println!("{name}: served after {:.1} s", since.elapsed().as_secs_f64());
                 }
@@ -240,7 +235,7 @@ fn nodes_that_freeze_or_sleep_past_their_lease_publish_nothing_and_go_on(lab: &L
         assert_eq!(node.logged("stops renewing"), Vec::<String>::new());
     }
     site.wait_all_served(&[5], &NAMES[..2], since, TAKEN_OVER);
-    let serials = [0, 1].map(|n| fleet::served(lab, &site.pebble, 5, NAMES[n]).serial());
+    let serials = [0, 1].map(|n| site.wait_served(&[5], NAMES[n], SOON));
     assert!(!fleet::served(lab, &site.pebble, 2, NAMES[1]).verified, "it does not know of it yet");
     until(Duration::from_secs(60));
     let woken = Instant::now();
@@ -273,7 +268,7 @@ fn a_cloned_store_is_a_node_of_its_own_and_a_name_of_two_nodes_is_told(lab: &Lab
     original.next_generation();
     let mut clone = clone.start();
     names.iter().for_each(|name| drop(site.wait_served(&[1, 2], name, SOON)));
-    assert_eq!(fleet::served(lab, &site.pebble, 2, "a.test").serial(), serial);
+    assert_eq!(site.wait_served(&[1, 2], "a.test", SOON), serial);
     fleet::wait_together(&[&original, &clone]);
     let ids = [&original, &clone].map(|node| fleet::report(node)["id"].clone());
     assert_ne!(ids[0], ids[1]);

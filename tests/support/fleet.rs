@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{fs, thread};
+use std::{fs, iter, thread};
 
 use data_encoding::BASE64;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
@@ -68,16 +68,26 @@ pub fn served(lab: &Lab, pebble: &Pebble, number: u8, name: &str) -> Served {
     tls::served_at(&address(number), lab.https, Some(&pebble.authority.root), &options)
 }
 
-/// The serial that all these nodes serve, once it is the same and the CA's.
+/// As many handshakes, one after the other, as reach each child of a node: after a set came, some may serve the
+/// former one for a moment.
+const HANDSHAKES: usize = 8;
+
+/// The serial that all these nodes serve at this moment, in each child, where it is one of the CA's.
+pub fn served_by_all(lab: &Lab, pebble: &Pebble, nodes: &[u8], name: &str) -> Option<String> {
+    let asked = nodes.iter().flat_map(|&number| iter::repeat_n(number, HANDSHAKES));
+    let mut serials = asked.map(|number| {
+        let served = served(lab, pebble, number, name);
+        served.verified.then(|| served.serial())
+    });
+    let first = serials.next()??;
+    serials.all(|serial| serial.as_ref() == Some(&first)).then_some(first)
+}
+
+/// The serial that all these nodes serve in each child, once it is the same and the CA's.
 #[track_caller]
 pub fn wait_served(lab: &Lab, pebble: &Pebble, nodes: &[u8], name: &str, within: Duration) -> String {
     wait_for(&format!("one certificate of {name} at nodes {nodes:?}"), within, || {
-        let mut serials = nodes.iter().map(|&number| {
-            let served = served(lab, pebble, number, name);
-            served.verified.then(|| served.serial())
-        });
-        let first = serials.next()??;
-        serials.all(|serial| serial.as_ref() == Some(&first)).then_some(first)
+        served_by_all(lab, pebble, nodes, name)
     })
 }
 
