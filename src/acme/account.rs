@@ -3,8 +3,8 @@
 //! §7.5). The server knows whether a key already has an account; the caller keeps key and URL.
 
 use super::client::{Signer, json_of, location};
-use super::objects::{Authorization, Order};
-use super::problem::{EAB_HMAC_INVALID, Problem};
+use super::objects::{Authorization, MAX_WORD, Order};
+use super::problem::{EAB_HMAC_INVALID, Problem, line};
 use super::{Error, Server};
 use crate::crypto::{PrivateKey, jws, pem};
 use crate::http::Response;
@@ -106,7 +106,8 @@ impl Registration {
         }
         let text = |key: &str| object.get(key).and_then(Value::as_str).map(String::from);
         // A server does not answer for an account that is not valid (RFC 8555 §7.3.6).
-        let status = text("status").map_or_else(|| "valid".into(), |status| status.to_ascii_lowercase());
+        let status = text("status").map(|status| line(&status, MAX_WORD).to_ascii_lowercase());
+        let status = status.unwrap_or_else(|| "valid".into());
         Ok(Registration { url, status, orders: text("orders"), object })
     }
 }

@@ -11,7 +11,7 @@ use super::error::Tried;
 use super::fields::{
     MAX_LIST, checked_url, date, flag, list, needed, object, state, string, unknown_status, url,
 };
-use super::problem::Problem;
+use super::problem::{Problem, line};
 use super::record_terms::{RecordTerms, has_token};
 use crate::names;
 use crate::time::Timestamp;
@@ -19,6 +19,10 @@ use serde_json::{Map, Value};
 use std::net::IpAddr;
 
 const MAX_TOKEN: usize = 512;
+/// Characters of a name, a type or a status, which stand in messages.
+pub(super) const MAX_WORD: usize = 256;
+/// Characters of a text.
+const MAX_TEXT: usize = 2048;
 
 /// RFC 8555 §7.1.1.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,15 +136,15 @@ impl Identifier {
         self.value.parse::<IpAddr>().map_or(self.value, |address| address.to_string())
     }
 
-    /// In lower case and without the dot of the root, as the names of an order are; empty where there is
-    /// none.
+    /// In lower case and without the dot of the root, as the names of an order are, in one line; empty where
+    /// there is none.
     fn parse(value: Option<&Value>) -> Self {
         let text = |key: &str| value.and_then(|v| v.get(key)).and_then(Value::as_str).unwrap_or_default();
-        let name = text("value").trim().to_ascii_lowercase();
+        let name = line(text("value"), MAX_WORD).to_ascii_lowercase();
         let name = name.strip_suffix('.').unwrap_or(&name);
-        match text("type") {
-            "" => Identifier::of(name),
-            type_ => Identifier { type_: type_.to_ascii_lowercase(), value: name.into() },
+        match line(text("type"), MAX_WORD).to_ascii_lowercase() {
+            type_ if type_.is_empty() => Identifier::of(name),
+            type_ => Identifier { type_, value: name.into() },
         }
     }
 }
@@ -191,12 +195,12 @@ impl Directory {
         }
         let none = Map::new();
         let meta = fields.get("meta").and_then(Value::as_object).unwrap_or(&none);
-        let terms = meta.get("termsOfService").and_then(Value::as_str).filter(|terms| !terms.is_empty());
+        let terms = meta.get("termsOfService").and_then(Value::as_str).map(|terms| line(terms, MAX_TEXT));
         Ok(Directory {
             new_nonce: url(fields, "newNonce", "directory")?,
             new_account: url(fields, "newAccount", "directory")?,
             new_order: url(fields, "newOrder", "directory")?,
-            terms_of_service: terms.map(String::from),
+            terms_of_service: terms.filter(|terms| !terms.is_empty()),
             external_account_required: flag(meta, "externalAccountRequired"),
             profiles: profiles(meta.get("profiles")),
             caa_identities: caa_identities(meta.get("caaIdentities")),
@@ -218,13 +222,14 @@ fn caa_identities(value: Option<&Value>) -> Vec<String> {
 
 /// Names with descriptions, or names alone.
 fn profiles(value: Option<&Value>) -> Vec<(String, String)> {
-    let described =
-        |(name, text): (&String, &Value)| (name.clone(), text.as_str().unwrap_or_default().to_string());
+    let described = |(name, text): (&String, &Value)| {
+        (line(name, MAX_WORD), line(text.as_str().unwrap_or_default(), MAX_TEXT))
+    };
     match value {
         Some(Value::Object(profiles)) => profiles.iter().take(MAX_LIST).map(described).collect(),
         Some(Value::Array(names)) => {
             let names = names.iter().take(MAX_LIST).filter_map(Value::as_str);
-            names.map(|name| (name.to_string(), String::new())).collect()
+            names.map(|name| (line(name, MAX_WORD), String::new())).collect()
         }
         _ => Vec::new(),
     }
@@ -348,7 +353,7 @@ impl Challenge {
     /// A challenge to answer.
     pub fn parse(value: &Value) -> Result<Self, Error> {
         let fields = object(value, "challenge")?;
-        let type_ = string(fields, "type", "challenge")?;
+        let type_ = &line(string(fields, "type", "challenge")?, MAX_WORD);
         let token = match fields.get("token") {
             None if !has_token(type_) => "",
             _ => string(fields, "token", "challenge")?,
@@ -372,7 +377,7 @@ impl Challenge {
 
     fn described(type_: &str, fields: &Map<String, Value>) -> Self {
         Challenge {
-            type_: type_.to_string(),
+            type_: line(type_, MAX_WORD),
             url: String::new(),
             status: match state(fields, "challenge").unwrap_or_default().as_str() {
                 "processing" => ChallengeStatus::Processing,
@@ -439,6 +444,32 @@ mod tests {
             "identifier": {"type": "dns", "value": "example.org"},
             "challenges": challenges,
         })
+    }
+
+    #[test]
+    fn words_of_the_server_stay_in_one_line_of_messages() {
+        let mut odd = directory();
+        odd["meta"] =
+            json!({"termsOfService": "https://ca.test/\nterms", "profiles": {"a\nb": "c\u{1b}[2J"}});
+        let parsed = Directory::parse(&odd).unwrap();
+        assert_eq!(parsed.terms_of_service.as_deref(), Some("https://ca.test/ terms"));
+        assert_eq!(parsed.profiles, [("a b".into(), "c [2J".into())]);
+        odd["meta"] = json!({"termsOfService": "\n", "profiles": ["a\nb"]});
+        let parsed = Directory::parse(&odd).unwrap();
+        assert_eq!((parsed.terms_of_service, parsed.profiles), (None, vec![("a b".into(), String::new())]));
+
+        let url = "https://ca.test/chall/1";
+        let error = Challenge::parse(&json!({"type": "x\ny", "url": url, "token": "!"})).unwrap_err();
+        assert!(error.to_string().contains("of type 'x y' with"), "{error}");
+        let error = Challenge::parse(&json!({"type": "http-01\n", "url": url}));
+        assert!(error.is_err(), "the type of a challenge is what is left of it");
+        let problem = json!({"detail": "no"});
+        let mut failed = authorization(json!([{"type": "x\ny", "status": "invalid", "error": problem}]));
+        (failed["status"], failed["identifier"]) =
+            (json!("invalid"), json!({"type": "d\nns", "value": "a\nb"}));
+        let failed = Authorization::parse(url, &failed).unwrap();
+        assert_eq!((failed.name().as_str(), failed.challenges[0].type_.as_str()), ("a b", "x y"));
+        assert_eq!(failed.identifier.type_, "d ns");
     }
 
     #[test]
