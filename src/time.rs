@@ -65,7 +65,7 @@ impl Timestamp {
     /// Reads an RFC 9110/RFC 1123/RFC 2822 date.
     pub fn parse_http_date(text: &str) -> Option<Self> {
         let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
-        parser.parse_timestamp(text.trim()).ok().map(|t| Timestamp(t.as_millisecond()))
+        parser.parse_timestamp(text.trim()).ok().and_then(Timestamp::of_a_written_year)
     }
 
     /// `2019-08-29T16:06:35Z`, to the second.
@@ -75,7 +75,13 @@ impl Timestamp {
 
     /// Reads an RFC 3339 date, as ACME's JSON has them.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        text.trim().parse::<jiff::Timestamp>().ok().map(|t| Timestamp(t.as_millisecond()))
+        text.trim().parse::<jiff::Timestamp>().ok().and_then(Timestamp::of_a_written_year)
+    }
+
+    /// Dates before the year 0 cannot be written in either form.
+    fn of_a_written_year(stamp: jiff::Timestamp) -> Option<Self> {
+        const YEAR_0: i64 = -62_167_219_200;
+        (stamp.as_second() >= YEAR_0).then(|| Timestamp(stamp.as_millisecond()))
     }
 }
 
@@ -352,6 +358,19 @@ mod tests {
         assert_eq!(Timestamp::parse_rfc3339("2019-08-29T16:06:35Z"), Some(t));
         assert_eq!(t.to_rfc3339(), "2019-08-29T16:06:35Z");
         assert_eq!(Timestamp::parse_http_date("yesterday"), None);
+    }
+
+    #[test]
+    fn a_date_that_is_read_can_be_written() {
+        for text in ["0000-01-01T00:00:00Z", "9999-12-30T21:59:59+00:00", "0001-01-01T00:00:00+23:59"] {
+            let t = Timestamp::parse_rfc3339(text).unwrap();
+            assert_eq!(Timestamp::parse_rfc3339(&t.to_rfc3339()), Some(t), "{text}");
+            assert_eq!(Timestamp::parse_http_date(&t.to_http_date()), Some(t), "{text}");
+        }
+        for text in ["-000001-12-31T23:59:59Z", "0000-01-01T00:00:00+00:01"] {
+            assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
+        }
+        assert_eq!(Timestamp::parse_http_date("Sat, 01 Jan 0000 00:00:00 +0001"), None);
     }
 
     #[test]
