@@ -2,7 +2,9 @@
 //! The HTTP client against real sockets and real TLS on loopback; certificates are made at run time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use mod_md::http::{Client, Error, Limits, MAX_BODY, Options, Request, TlsFault, Transport};
+use mod_md::http::{
+    Client, Direct, DirectOptions, Error, Limits, MAX_BODY, Options, Request, TlsFault, Transport,
+};
 use mod_md::time::{Clock, StopFlag, SystemClock};
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::bn::BigNum;
@@ -13,6 +15,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::ssl::{SslAcceptor, SslMethod};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -242,6 +245,27 @@ fn a_ca_file_that_cannot_be_read_is_told_by_name() {
     for path in ["/nonexistent/roots.pem".into(), empty.path().to_path_buf()] {
         let error = Client::new(&Options { ca_file: Some(path.clone()), ..options() }).err().unwrap();
         assert!(matches!(&error, Error::Invalid(text) if text.contains(path.to_str().unwrap())), "{error}");
+    }
+}
+
+/// OpenSSL would ask for its pass phrase at the terminal of whoever starts httpd.
+#[test]
+fn an_encrypted_certificate_to_trust_is_refused() {
+    let header = "CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,0011223344556677\n\n";
+    let plain = fs::read_to_string(Authority::new().file.path()).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), plain.replacen("CERTIFICATE-----\n", header, 1)).unwrap();
+    let of_file = |options| Client::new(&options).err().unwrap().to_string();
+    let path = Some(file.path().to_path_buf());
+    let ca_pem = Some(fs::read(file.path()).unwrap());
+    let (user_agent, stop) = ("mod_md/test".to_string(), StopFlag::default());
+    let inside = DirectOptions { ca_pem, client_pem: None, user_agent, limits: Limits::default(), stop };
+    for error in [
+        of_file(Options { ca_file: path.clone(), ..options() }),
+        of_file(Options { proxy_ca_file: path, proxy_url: Some("https://127.0.0.1:1".into()), ..options() }),
+        Direct::new(inside).err().unwrap().to_string(),
+    ] {
+        assert!(error.ends_with("a certificate in it is encrypted"), "{error}");
     }
 }
 

@@ -234,9 +234,16 @@ fn ders(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(blocks.into_iter().filter(|(label, _)| *label == LABEL).map(|(_, der)| der).collect())
 }
 
-/// Whether OpenSSL finds certificates in a PEM file, such as those of CAs to trust, however many.
+/// The certificates that OpenSSL finds in a PEM file, such as those of CAs to trust, however many. Refuses
+/// encrypted ones: OpenSSL would ask for a pass phrase at the terminal.
+pub fn all_certificates(pem: &[u8]) -> Result<Vec<X509>, Error> {
+    pem::refuse_encrypted_certificate(pem)?;
+    Ok(X509::stack_from_pem(pem)?)
+}
+
+/// Whether there is one at least.
 pub fn has_certificates(pem: &[u8]) -> bool {
-    X509::stack_from_pem(pem).is_ok_and(|found| !found.is_empty())
+    all_certificates(pem).is_ok_and(|found| !found.is_empty())
 }
 
 /// The plain facts about a leaf certificate.
@@ -321,6 +328,20 @@ mod tests {
             assert_eq!(id.split_once('.').unwrap().1, BASE64URL_NOPAD.encode(der));
         }
         assert_eq!(ca.certificate().ari_cert_id(), None);
+    }
+
+    #[test]
+    fn openssl_is_not_given_an_encrypted_certificate_for_which_it_would_ask_at_the_terminal() {
+        let plain = String::from_utf8(Ca::new("CA").certificate().to_pem()).unwrap();
+        assert_eq!(all_certificates(plain.repeat(30).as_bytes()).unwrap().len(), 30);
+        let header = "CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,0011223344556677\n\n";
+        let encrypted = plain.replacen("CERTIFICATE-----\n", header, 1);
+        for file in [encrypted.clone(), encrypted.replace("CERTIFICATE", "X509 CRL"), plain + &encrypted] {
+            let error = all_certificates(file.as_bytes()).err().unwrap();
+            assert_eq!(error.to_string(), "a certificate in it is encrypted");
+            assert!(!has_certificates(file.as_bytes()));
+            assert!(Chain::from_pem(file.as_bytes()).is_err());
+        }
     }
 
     #[test]

@@ -62,15 +62,25 @@ pub fn refuse_encrypted(file: &[u8]) -> Result<(), Error> {
     Err(Error::Invalid(text.into()))
 }
 
-/// Whether OpenSSL would ask at the terminal for the pass phrase of a certificate: any block can have
-/// headers.
+/// Refuses a file in which OpenSSL might find an encrypted certificate: it would ask for the pass phrase at
+/// the terminal.
+pub fn refuse_encrypted_certificate(file: &[u8]) -> Result<(), Error> {
+    match has_encrypted_certificate(file) {
+        true => Err(Error::Invalid("a certificate in it is encrypted".into())),
+        false => Ok(()),
+    }
+}
+
+/// Whether OpenSSL would ask at the terminal for the pass phrase of a certificate, or of a revocation list
+/// beside it: any block can have headers.
 pub fn has_encrypted_certificate(file: &[u8]) -> bool {
     let mut rest = file;
     while let Some(at) = find(rest, HEADER) {
         let (before, after) = rest.split_at(at);
         // OpenSSL takes all of these for blanks at the end of a line.
         let blanks = before.iter().rev().take_while(|byte| **byte <= b' ' || **byte >= 0x80).count();
-        if before.get(..before.len() - blanks).is_some_and(|line| line.ends_with(b"CERTIFICATE-----")) {
+        let line = before.get(..before.len() - blanks).unwrap_or_default();
+        if line.ends_with(b"CERTIFICATE-----") || line.ends_with(b"CRL-----") {
             return true;
         }
         rest = after.get(HEADER.len()..).unwrap_or_default();
@@ -117,7 +127,7 @@ mod tests {
             assert!(!has_encrypted_certificate(&file), "there is no certificate in it");
         }
         let text = String::from_utf8(traditional).unwrap();
-        for label in ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"] {
+        for label in ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CRL"] {
             let text = text.replace("RSA PRIVATE KEY", label);
             assert!(has_encrypted_certificate(text.as_bytes()));
             let text = text.replacen("-----\n", "-----\u{85} \r\n", 1);

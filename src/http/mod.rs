@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! HTTP for the protocols above: one request, one complete and bounded response. Knows nothing of ACME.
 //! Refuses bodies above [`MAX_BODY`] and servers whose certificate cannot be verified; returns redirects
-//! without following them. Imports `time`, `url`, `log`, and from `model` the codes of errors.
+//! without following them. Imports `time`, `url`, `log`, `crypto`, from `model` the codes of errors, and from
+//! `store` what reads files of the admin.
 
 pub mod client;
 pub mod connection;

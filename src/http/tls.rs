@@ -3,6 +3,9 @@
 //! chain and the host name (RFC 6125, IP literals included). Refuses TLS below 1.2.
 
 use super::{Error, TlsFault};
+use crate::crypto::cert::all_certificates;
+use crate::crypto::{self, pem};
+use crate::store::read_admin_file;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::ssl::{self, HandshakeError, SslConnector, SslMethod, SslVersion};
@@ -32,10 +35,13 @@ impl Tls {
         let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(broken)?;
         builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(broken)?;
         if let Some(path) = ca_file {
-            builder.set_ca_file(path).map_err(|e| {
-                let path = path.display();
-                Error::Invalid(format!("cannot read the CA certificates in '{path}': {}", reason(&e)))
-            })?;
+            let unfit = |why: String| {
+                Error::Invalid(format!("cannot read the CA certificates in '{}': {why}", path.display()))
+            };
+            // OpenSSL says why one cannot be read.
+            let content = read_admin_file(path).unwrap_or_default();
+            pem::refuse_encrypted_certificate(&content).map_err(|e| unfit(e.to_string()))?;
+            builder.set_ca_file(path).map_err(|e| unfit(reason(&e)))?;
         }
         Ok(Tls(builder.build()))
     }
@@ -101,11 +107,13 @@ impl Tls {
 
 /// At least one.
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<X509>, Error> {
-    match X509::stack_from_pem(pem) {
-        Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(Error::Invalid(format!("cannot use {what}: there is no PEM certificate in the file"))),
-        Err(e) => Err(Error::Invalid(format!("cannot use {what}: {}", reason(&e)))),
-    }
+    let why = match all_certificates(pem) {
+        Ok(found) if !found.is_empty() => return Ok(found),
+        Ok(_) => "there is no PEM certificate in the file".into(),
+        Err(crypto::Error::Openssl(e)) => reason(&e),
+        Err(e) => e.to_string(),
+    };
+    Err(Error::Invalid(format!("cannot use {what}: {why}")))
 }
 
 /// By `X509_V_ERR_…` of <openssl/x509_vfy.h>, which never change.

@@ -34,6 +34,8 @@ const BESIDE: &[(&str, &[&str])] = &[
     ("crypto", &["model"]),
     // Whether the servers' user can enter a folder, a child of that user finds out.
     ("store", &["exec"]),
+    // Certificates to trust are files of the admin.
+    ("http", &["store"]),
     ("challenge", &["acme"]),
     ("managed", &["challenge"]),
     ("metrics", &["acme"]),
