@@ -106,11 +106,14 @@ impl PendingNotice {
 
     fn from_json(value: &Value) -> Option<Self> {
         let flag = |key: &str| value.get(key).and_then(Value::as_bool);
+        let next = date(value.get("next-run"));
+        // Where there is no further call, none has failed.
+        let failures = value.get("failures").filter(|_| next.is_some());
         Some(PendingNotice {
             notified: flag("notified")?,
             notified_renewed: flag("notified-renewed")?,
-            failures: value.get("failures").and_then(Value::as_u64).unwrap_or(0).try_into().ok()?,
-            next: date(value.get("next-run")),
+            failures: failures.and_then(Value::as_u64).unwrap_or(0).try_into().ok()?,
+            next,
         })
     }
 }
@@ -400,6 +403,19 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_of_calls_are_kept_only_with_the_next_call() {
+        let untold = |fields: Value| json!({"untold": fields});
+        let bare = untold(json!({"notified": false, "notified-renewed": true, "failures": 3}));
+        let job = Job::from_json("a.test", &bare).unwrap();
+        assert_eq!(job.pending_notice.as_ref().map(|notice| notice.failures), Some(0));
+        assert_eq!(Job::from_json("a.test", &job.to_record()), Some(job));
+        let next = "Fri, 15 Jan 2027 08:00:00 GMT";
+        let fields = json!({"notified": false, "notified-renewed": true, "failures": 3, "next-run": next});
+        let job = Job::from_json("a.test", &untold(fields)).unwrap();
+        assert_eq!(job.pending_notice.map(|notice| notice.failures), Some(3));
+    }
 
     #[test]
     fn json_is_read_back_with_unknown_keys() {
