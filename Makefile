@@ -24,10 +24,12 @@ export APXS := $(CURDIR)/target/lab/httpd-$(HTTPD)/bin/apxs
 export PATH := $(dir $(APXS)):$(PATH)
 endif
 
-FUZZ_SECONDS ?= 600
-FUZZ_TARGETS ?= ocsp_response ocsp_answer dns_answer dns_request dns_question resp_answer
+# For each of FUZZ_TARGETS, which are all of fuzz/fuzz_targets where it is empty.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
+CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-build setup-demo setup-fleet setup-test tools build panic-module test test-interop test-fleet test-docs test-container e2e differential bench fuzz lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
+.PHONY: help setup setup-build setup-demo setup-fleet setup-test tools build panic-module test test-interop test-fleet test-docs test-container e2e differential bench fuzz fuzz-tools lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,12 +86,12 @@ differential: ## Compare with the C module over the whole grid of changes: ten m
 bench: build ## Measure starts and memory with many domains, beside the C module: ARGS="startup 2000 3", ARGS="live", ARGS="fleet"
 	$(CARGO) bench --profile dev --no-default-features --features cli --bench $(or $(filter live fleet,$(ARGS)),servers) -- $(ARGS)
 
-fuzz: ## Feed parsers fuzzed input, FUZZ_SECONDS for each of FUZZ_TARGETS; needs nightly Rust and cargo-fuzz
-	for target in $(FUZZ_TARGETS); do \
-	  mkdir -p fuzz/corpus/$$target; \
-	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
-	    -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 || exit 1; \
-	done
+fuzz: fuzz-tools ## Feed all parsers fuzzed input, FUZZ_SECONDS for each of FUZZ_TARGETS, or of all; with nightly Rust if there is one
+	@CARGO="$(CARGO)" CARGO_FUZZ="$(TOOLS)/bin/cargo-fuzz" FUZZ_SECONDS="$(FUZZ_SECONDS)" sh fuzz/run.sh $(FUZZ_TARGETS)
+
+fuzz-tools: ## Install what `make fuzz` needs beside that, below target/tools
+	@grep -qsF '"cargo-fuzz $(CARGO_FUZZ_VERSION) ' "$(TOOLS)/.crates.toml" || \
+	  (cd / && $(CARGO) install --locked --root "$(TOOLS)" cargo-fuzz@$(CARGO_FUZZ_VERSION))
 
 lint: ## clippy with and without the httpd layer, the format, and licences and sources of dependencies where cargo-deny is
 	$(CARGO) clippy --workspace --all-targets --no-default-features --features cli -- -D warnings

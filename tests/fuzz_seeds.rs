@@ -1,12 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The seeds of the fuzz targets for OCSP, through the very checks that the targets make. `UPDATE_SEEDS=1`
-//! regenerates them, with a CA of their own.
+//! The seeds of the fuzz targets, and a few mutations of each, through the very checks that the targets
+//! make. `UPDATE_SEEDS=1` regenerates those for OCSP, with a CA of their own. The seeds for DNS and Redis
+//! have tests where the words for them are.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../fuzz/checks/acme.rs"]
+mod acme;
+#[path = "../fuzz/checks/acme_session.rs"]
+mod acme_session;
 #[path = "../fuzz/checks/answer.rs"]
 mod answer;
+#[path = "../fuzz/checks/certificate.rs"]
+mod certificates;
+#[path = "../fuzz/checks/challenge_request.rs"]
+mod challenge_request;
+#[path = "../fuzz/checks/directive.rs"]
+mod directive;
+#[path = "../fuzz/checks/etcd_answer.rs"]
+mod etcd_answer;
+#[path = "../fuzz/checks/fleet_value.rs"]
+mod fleet_value;
+#[path = "../fuzz/checks/http_answer.rs"]
+mod http_answer;
+#[path = "../fuzz/checks/pem_file.rs"]
+mod pem_file;
+#[path = "../fuzz/checks/plain.rs"]
+mod plain;
+#[path = "../fuzz/checks/private_key.rs"]
+mod private_key;
 #[path = "../fuzz/checks/response.rs"]
 mod response;
+#[path = "../fuzz/checks/store_file.rs"]
+mod store_file;
+#[path = "../fuzz/checks/store_json.rs"]
+mod store_json;
+#[path = "../fuzz/checks/texts.rs"]
+mod texts;
 
 use mod_md::time::{DAY, Timestamp};
 use openssl::asn1::Asn1Time;
@@ -17,6 +46,7 @@ use openssl::rsa::Rsa;
 use openssl::x509::X509;
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage};
 use response::{Judge, NOW};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -91,6 +121,167 @@ fn every_seed_of_the_fuzz_targets_is_judged_as_its_name_says() {
     answers.values().for_each(|bytes| answer::check(&judge, bytes));
     let size: usize = responses.values().chain(answers.values()).map(Vec::len).sum();
     assert!(size < 32 * 1024, "a few KiB are enough to begin with: {size}");
+}
+
+/// Mutations of each seed.
+const MUTATIONS: u32 = 20;
+
+/// Runs the seeds of a target and mutations of them. Each seed has a name that says which one it is.
+fn run(target: &str, check: impl Fn(&[u8])) {
+    let seeds = read_all(target);
+    assert!(seeds.len() >= 5, "{target} has {} seeds", seeds.len());
+    let size: usize = seeds.values().map(Vec::len).sum();
+    assert!(size < 32 * 1024, "{target}: a few KiB are enough to begin with: {size}");
+    let others: Vec<&Vec<u8>> = seeds.values().collect();
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    for (name, seed) in &seeds {
+        let attempt = |bytes: &[u8]| {
+            let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(bytes)));
+            assert!(checked.is_ok(), "{target}/{name}: {:?}", String::from_utf8_lossy(bytes));
+        };
+        attempt(seed);
+        for _ in 0..MUTATIONS {
+            attempt(&random.mutated(seed, &others));
+        }
+    }
+}
+
+/// The same with each value of a seed's JSON, behind its first byte, left out or replaced by others.
+fn run_json(target: &str, check: impl Fn(&[u8])) {
+    run(target, &check);
+    for (name, seed) in &read_all(target) {
+        let Some((kind, Ok(json))) =
+            seed.split_first().map(|(kind, rest)| (kind, serde_json::from_slice(rest)))
+        else {
+            continue;
+        };
+        for changed in variants(&json) {
+            let bytes = [&[*kind], changed.to_string().as_bytes()].concat();
+            let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&bytes)));
+            assert!(checked.is_ok(), "{target}/{name}: {}", String::from_utf8_lossy(&bytes));
+        }
+    }
+}
+
+fn variants(value: &Value) -> Vec<Value> {
+    let odd = [json!(null), json!(true), json!(-1), json!(u64::MAX), json!(""), json!([]), json!({})];
+    let texts = ["a\nb\u{1b}[2J", "Sat, 01 Jan 0000 00:00:00 +2359"];
+    let mut all: Vec<Value> = odd.into_iter().chain(texts.map(Value::from)).collect();
+    match value {
+        Value::Object(fields) => {
+            for (key, inner) in fields {
+                let with = |changed: Option<Value>| {
+                    let mut fields = fields.clone();
+                    match changed {
+                        Some(changed) => drop(fields.insert(key.clone(), changed)),
+                        None => drop(fields.remove(key)),
+                    }
+                    Value::Object(fields)
+                };
+                all.push(with(None));
+                all.extend(variants(inner).into_iter().map(|changed| with(Some(changed))));
+            }
+        }
+        Value::Array(items) => {
+            all.push(items.iter().chain(items).cloned().collect());
+            for (at, inner) in items.iter().enumerate().take(3) {
+                let with = |changed: Value| {
+                    let mut items = items.clone();
+                    items[at] = changed;
+                    Value::Array(items)
+                };
+                all.extend(variants(inner).into_iter().map(with));
+            }
+        }
+        _ => {}
+    }
+    all
+}
+
+/// The same at each run.
+struct Random(u64);
+
+impl Random {
+    /// Below `end`, which is not 0.
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
+
+    /// A byte changed, a part lost, said twice, or taken from another seed; now and then several times.
+    fn mutated(&mut self, seed: &[u8], others: &[&Vec<u8>]) -> Vec<u8> {
+        let mut bytes = seed.to_vec();
+        for _ in 0..=self.below(3) {
+            let from = self.below(bytes.len() + 1);
+            let to = from + self.below((bytes.len() - from).min(64) + 1);
+            match self.below(4) {
+                0 if from < bytes.len() => bytes[from] = u8::try_from(self.below(256)).unwrap(),
+                0 | 1 => drop(bytes.drain(from..to)),
+                2 => {
+                    let part = bytes[from..to].to_vec();
+                    bytes.splice(to..to, part);
+                }
+                _ => {
+                    let other = others[self.below(others.len())];
+                    let begin = self.below(other.len() + 1);
+                    let end = begin + self.below((other.len() - begin).min(64) + 1);
+                    bytes.splice(from..to, other[begin..end].iter().copied());
+                }
+            }
+        }
+        bytes
+    }
+}
+
+#[test]
+fn what_a_ca_sends_passes_its_checks() {
+    run_json("acme_object", acme::check);
+    run("acme_session", acme_session::check);
+    let lines = http_answer::Lines::new();
+    run("http_answer", |bytes| http_answer::check(&lines, bytes));
+}
+
+#[test]
+fn certificates_and_keys_pass_their_checks() {
+    run("pem_file", pem_file::check);
+    run("certificate", certificates::check);
+    run("private_key", private_key::check);
+}
+
+#[test]
+fn what_is_stored_and_configured_passes_its_checks() {
+    run_json("store_json", store_json::check);
+    run("directive", directive::check);
+    run("texts", texts::check);
+    let dir = tempfile::tempdir().unwrap();
+    let site = store_file::Site::new(&dir.path().join("md"));
+    run("store_file", |bytes| store_file::check(&site, bytes));
+}
+
+#[test]
+fn what_asks_for_a_challenge_passes_its_checks() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = challenge_request::Site::new(dir.path());
+    run("challenge_request", |bytes| challenge_request::check(&site, bytes));
+}
+
+#[test]
+fn what_stands_in_an_engine_passes_its_checks() {
+    run("etcd_answer", etcd_answer::check);
+    run("fleet_value", fleet_value::check);
+}
+
+/// Without the targets that have tests elsewhere.
+#[test]
+fn the_seeds_of_each_target_are_read_by_a_test() {
+    let here = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz_seeds.rs")).unwrap();
+    for target in fs::read_dir(seeds()).unwrap().map(|file| file.unwrap()) {
+        let name = target.file_name().into_string().unwrap();
+        let is_elsewhere = name.starts_with("dns_") || name == "resp_answer" || name == "chain.pem";
+        assert!(is_elsewhere || here.contains(&format!("(\"{name}\",")), "{name}");
+    }
 }
 
 struct Ca {

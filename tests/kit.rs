@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const WORKFLOW: &str = ".github/workflows/ci.yml";
+const NIGHTLY: &str = ".github/workflows/nightly.yml";
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -38,33 +39,47 @@ fn versions_of_rust(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_step_of_the_workflow_is_a_target_of_the_makefile() {
+fn each_step_of_the_workflows_is_a_target_of_the_makefile() {
     let makefile = read("Makefile");
-    let workflow = read(WORKFLOW);
-    let steps: Vec<&str> = workflow.lines().filter_map(|line| line.trim().strip_prefix("- run: ")).collect();
-    assert!(!steps.is_empty(), "the steps are found");
-    for step in steps {
-        let target = step.strip_prefix("make ").unwrap_or_else(|| panic!("'{step}' is no call of make"));
-        let target = target.split(' ').next().unwrap();
-        assert!(makefile.lines().any(|line| line.starts_with(&format!("{target}:"))), "no target {target}");
+    for file in [WORKFLOW, NIGHTLY] {
+        let workflow = read(file);
+        let steps = workflow.lines().filter_map(|line| line.trim().strip_prefix("- run: "));
+        let steps: Vec<&str> = steps.collect();
+        assert!(!steps.is_empty(), "the steps of {file} are found");
+        for step in steps {
+            let target = step.strip_prefix("make ").unwrap_or_else(|| panic!("'{step}' is no call of make"));
+            let target = target.split(' ').next().unwrap();
+            assert!(
+                makefile.lines().any(|line| line.starts_with(&format!("{target}:"))),
+                "no target {target}"
+            );
+        }
     }
 }
 
-/// Each has seeds, which a test runs through its checks.
+/// What `make fuzz` runs is what stands in the folder: each file is a program, has seeds, which a test runs
+/// through its checks, and stands in docs/testing.md.
 #[test]
-fn each_fuzz_target_is_run_by_the_makefile_and_has_seeds() {
+fn each_fuzz_target_is_built_has_seeds_and_is_described() {
     let files = files_in(&root().join("fuzz/fuzz_targets"));
     let targets: BTreeSet<String> =
         files.iter().map(|file| file.file_stem().unwrap().to_str().unwrap().to_string()).collect();
-    let makefile = read("Makefile");
-    let listed = makefile.lines().find_map(|line| line.strip_prefix("FUZZ_TARGETS ?= ")).unwrap();
-    assert_eq!(listed.split(' ').map(str::to_string).collect::<BTreeSet<_>>(), targets);
+    assert!(targets.len() > 15, "the targets are found");
+    let manifest = read("fuzz/Cargo.toml");
+    let paths = manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/"));
+    let built: BTreeSet<String> =
+        paths.filter_map(|path| path.strip_suffix(".rs\"")).map(str::to_string).collect();
+    assert_eq!(built, targets);
+    assert!(read("fuzz/run.sh").contains("fuzz_targets/*.rs"), "all of them are run");
     let tests: String =
         sources(&root().join("tests")).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let page = read("docs/testing.md");
     for target in targets {
+        assert!(manifest.contains(&format!("name = \"{target}\"\n")), "{target}");
         let seeds = files_in(&root().join("fuzz/seeds").join(&target));
         assert!(!seeds.is_empty(), "{target}");
         assert!(tests.contains(&target), "no test reads the seeds of {target}");
+        assert!(page.contains(&format!("| `{target}` |")), "no row for {target}");
     }
 }
 

@@ -3,6 +3,7 @@
 //! however the bytes are cut, and no larger than what was sent.
 
 use mod_md::fleet::engine::redis::resp::{COUNT_MAX, DEPTH_MAX, Flaw, Reader, Value};
+use mod_md::fleet::engine::redis::script::{Answer, entry};
 
 /// All answers, and why the bytes after them are none.
 pub fn check(bytes: &[u8]) -> (Vec<Value>, Option<Flaw>) {
@@ -13,12 +14,24 @@ pub fn check(bytes: &[u8]) -> (Vec<Value>, Option<Flaw>) {
     }
     let mut total = 0;
     for answer in &whole.0 {
+        script(answer);
         let (count, size) = measure(answer, 0);
         assert!(count <= COUNT_MAX, "{count} parts");
         total += size;
     }
     assert!(total <= bytes.len(), "{total} bytes out of {}", bytes.len());
     whole
+}
+
+/// As what a script answers with: a number is none but what was written as one.
+fn script(answer: &Value) {
+    let Ok(read) = Answer::read(answer.clone()) else { return };
+    let Value::List(parts) = answer else { panic!("{answer:?}") };
+    assert_eq!(read.rest, parts[5..]);
+    assert_eq!(read.alive().revision.0, read.mark.revision);
+    if let Ok(entry) = entry("v1/meta".into(), read.rest.into_iter()) {
+        assert!(parts[5..].iter().any(|part| *part == Value::Bytes(entry.value.clone())));
+    }
 }
 
 fn read(pieces: &mut dyn Iterator<Item = &[u8]>) -> (Vec<Value>, Option<Flaw>) {

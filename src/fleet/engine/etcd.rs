@@ -2,10 +2,10 @@
 //! The engine on etcd 3.4 and later, through the JSON gateway of its servers. Revisions, leases and transactions
 //! are etcd's own. Refuses whatever is larger than it may be. Imports `http`, `config::fleet` and `access`.
 
-mod events;
+pub mod events;
 mod servers;
 mod watch;
-mod wire;
+pub mod wire;
 
 use super::bounds::{check_key, check_prefix};
 use super::{

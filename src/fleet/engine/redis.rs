@@ -7,7 +7,7 @@ mod client;
 mod line;
 mod refusal;
 pub mod resp;
-mod script;
+pub mod script;
 mod watch;
 
 use super::bounds::{check_key, check_prefix};
