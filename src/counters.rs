@@ -2,7 +2,7 @@
 //! Shared memory as the layers see it: counters that every process of a configuration reads and raises.
 //! Callers choose their memory; tests use a vector.
 
-use std::sync::atomic::AtomicU64;
+use crate::sync::atomic::AtomicU64;
 
 /// A fixed number of counters, all 0 at first.
 pub trait Counters: Send + Sync {

@@ -123,14 +123,14 @@ impl Distribution {
     /// Reads sets that were published since this process looked last, a few at a time.
     pub fn take_up(&self) {
         self.take_signals();
-        if self.is_behind.swap(false, Ordering::Relaxed) {
+        if self.is_behind.load(Ordering::Relaxed) {
             let begin = Instant::now();
             let behind =
                 || self.context.mds.iter().map(|managed| &managed.live).filter(|slot| slot.is_behind());
             behind().take_while(|_| begin.elapsed() < OF_A_BEAT).for_each(Slot::catch_up_if_free);
-            if behind().next().is_some() {
-                self.is_behind.store(true, Ordering::Relaxed);
-            }
+            // Not before they are read: another thread of this process may sign in meanwhile.
+            let _taking = lock(&self.taking);
+            self.is_behind.store(behind().next().is_some(), Ordering::Relaxed);
         }
         self.sign_in();
     }

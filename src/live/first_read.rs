@@ -4,9 +4,9 @@
 //! never for one set that cannot be read: the threads continue while it serves.
 
 use crate::managed::slot::Slot;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::time::StopFlag;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 

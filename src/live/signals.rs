@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Signals between the processes of one configuration. Each topic has a generation in the shared counters;
 //! one process raises it, the others notice at their next look. A look costs one atomic load while nothing is
-//! new. Signals carry no data: receivers read the subject of a topic elsewhere, and handle a topic once that
+//! new (docs/orderings.md). Signals carry no data: receivers read the subject of a topic elsewhere, and handle a topic once that
 //! was raised twice between two looks.
 //!
 //! Imports run downward: counters and locks, nothing of httpd.
 
 use crate::counters::Counters;
-use crate::sync::lock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, lock};
+use std::sync::Arc;
 
 pub struct Signals {
     /// The first counts all signals, the others those of one topic each.

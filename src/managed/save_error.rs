@@ -7,7 +7,7 @@ use crate::counters::Counters;
 use crate::model::Job;
 use crate::model::job::status;
 use crate::store::Error;
-use std::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Of one managed domain. The default shares nothing with other processes.
@@ -28,7 +28,7 @@ pub struct Loss {
 
 impl SaveError {
     /// How many counters each managed domain needs.
-    pub const SIZE: usize = 2;
+    pub const SIZE: usize = 1;
 
     /// The managed domain of this index, in counters that all processes share.
     pub fn new(counters: Arc<dyn Counters>, index: usize) -> Self {
@@ -38,26 +38,23 @@ impl SaveError {
     /// Notes whether `job` could be written.
     pub fn note(&self, job: &Job, outcome: &Result<(), Error>) {
         let value = outcome.as_ref().err().map_or(0, |error| error.os_error().unwrap_or(status::GENERAL));
-        // The errors are stored first: a reader that sees the other value sees them, too.
-        self.store(1, if value == 0 { 0 } else { u64::from(job.errors) });
-        self.store(0, u64::try_from(value).unwrap_or(0));
+        let Some(counter) = self.counter() else { return };
+        let loss = u32::try_from(value).ok().filter(|status| *status != 0);
+        // Both in one word, so that no reader gets one of an earlier failure. Relaxed: the word says all.
+        let word = loss.map_or(0, |status| u64::from(status) << 32 | u64::from(job.errors));
+        counter.store(word, Ordering::Relaxed);
     }
 
-    fn store(&self, place: usize, value: u64) {
-        if let Some(counter) = self.shared.as_ref().and_then(|(all, first)| all.counter(first + place)) {
-            counter.store(value, Ordering::Release);
-        }
-    }
-
-    fn load(&self, place: usize) -> Option<u64> {
-        let (all, first) = self.shared.as_ref()?;
-        Some(all.counter(first + place)?.load(Ordering::Acquire))
+    fn counter(&self) -> Option<&AtomicU64> {
+        let (all, index) = self.shared.as_ref()?;
+        all.counter(*index)
     }
 
     /// `None`: the last time it could be written.
     pub fn loss(&self) -> Option<Loss> {
-        let status = i32::try_from(self.load(0)?).ok().filter(|status| *status != 0)?;
-        Some(Loss { status, errors: self.load(1)?.try_into().unwrap_or(u32::MAX) })
+        let word = self.counter()?.load(Ordering::Relaxed);
+        let status = i32::try_from(word >> 32).ok().filter(|status| *status != 0)?;
+        Some(Loss { status, errors: u32::try_from(word & u64::from(u32::MAX)).unwrap_or(u32::MAX) })
     }
 
     /// Keeps a job that could not be written, for the next check by this process.

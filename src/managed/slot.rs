@@ -2,13 +2,14 @@
 //! The slot in which a process keeps the live set of one managed domain.
 //!
 //! A handshake takes the set that is in the slot, without a lock and without reading the disk. Publisher,
-//! watchdog and the threads of a new child read the newer set that a slot was signalled.
+//! watchdog and the threads of a new child read the newer set that a slot was signalled. Orderings:
+//! docs/orderings.md.
 
 use super::live_set::LiveSet;
-use arc_swap::{ArcSwapOption, Guard};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{ArcSwapOption, Guard, Mutex, MutexGuard, OnceLock};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, PoisonError, TryLockError, Weak};
 
 /// Reads the sets that slots are signalled.
 pub trait Source: Send + Sync {

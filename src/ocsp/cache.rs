@@ -5,11 +5,11 @@
 
 use super::response::{Response, Status};
 use super::subject::{Id, Subject};
+use crate::sync::{ArcSwap, Mutex, MutexGuard, OnceLock};
 use crate::time::Timestamp;
-use arc_swap::ArcSwap;
 use std::array;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// One certificate that is stapled.
 #[derive(Clone)]

@@ -114,7 +114,7 @@ impl Responder {
 pub struct Ending {
     pub stop: StopFlag,
     origin: Instant,
-    /// In milliseconds since `origin`; 0: no graceful restart has begun.
+    /// In milliseconds since `origin`; 0: no graceful restart has begun. Relaxed: it says nothing of other memory.
     linger_until: AtomicU64,
 }
 
@@ -132,7 +132,7 @@ impl Ending {
     /// Whether the thread is to end. The old child of a graceful restart may live on for hours, with zones and
     /// addresses that are not in force any more.
     fn is_over(&self) -> bool {
-        let linger_until = self.linger_until.load(Ordering::SeqCst);
+        let linger_until = self.linger_until.load(Ordering::Relaxed);
         self.stop.is_raised() || (linger_until > 0 && self.now() >= linger_until)
     }
 
@@ -141,15 +141,15 @@ impl Ending {
         let linger = u64::try_from(LINGER.as_millis()).unwrap_or_default();
         let until = self.now().saturating_add(linger);
         let _ = match is_graceful {
-            true => self.linger_until.compare_exchange(0, until, Ordering::SeqCst, Ordering::SeqCst),
-            false => Ok(self.linger_until.swap(0, Ordering::SeqCst)),
+            true => self.linger_until.compare_exchange(0, until, Ordering::Relaxed, Ordering::Relaxed),
+            false => Ok(self.linger_until.swap(0, Ordering::Relaxed)),
         };
     }
 
     /// The child is about to end: waits until others answer, then ends the thread and waits for it, for
     /// `bound` at most.
     pub fn end(&self, bound: Duration) {
-        while !self.stop.is_quiet() && self.now() < self.linger_until.load(Ordering::SeqCst) {
+        while !self.stop.is_quiet() && self.now() < self.linger_until.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(5));
         }
         self.stop.raise();

@@ -147,7 +147,7 @@ impl HeldTurn {
         let mut state = self.node.state();
         state.has_set(&self.name, set, now);
         state.turns.remove(&self.name);
-        self.is_over.store(true, Ordering::SeqCst);
+        self.is_over.store(true, Ordering::Relaxed);
         drop(state);
         self.node.wake();
     }
@@ -292,7 +292,7 @@ impl Turn for HeldTurn {
             let until: Timestamp = next.unwrap_or_default().max(self.node.now()).plus(KEPT);
             if state.turns.get(&self.name).is_some_and(|held| held.token == token) {
                 state.turns.insert(self.name.clone(), Held { token, kept_until: Some(until) });
-                self.is_over.store(true, Ordering::SeqCst);
+                self.is_over.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -303,7 +303,7 @@ impl Drop for HeldTurn {
         if self.token.is_none() {
             self.node.state().solo.remove(&self.name);
         }
-        let Some(token) = self.token.filter(|_| !self.is_over.load(Ordering::SeqCst)) else { return };
+        let Some(token) = self.token.filter(|_| !self.is_over.load(Ordering::Relaxed)) else { return };
         if self.node.setup.clock.is_stopped() {
             // The next process goes on.
             return;

@@ -23,11 +23,12 @@ pub struct Ending(Arc<AtomicBool>);
 impl Ending {
     /// httpd ends, and no other child follows: the lease is to end.
     pub fn announce_last(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        // The stop flag, which is raised after this, releases it.
+        self.0.store(true, Ordering::Relaxed);
     }
 
     fn is_last(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.load(Ordering::Relaxed)
     }
 }
 
