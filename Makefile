@@ -29,7 +29,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-build setup-demo setup-fleet setup-test tools build panic-module test test-interop test-fleet test-docs test-container e2e differential bench fuzz fuzz-tools lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
+.PHONY: help setup setup-build setup-demo setup-fleet setup-test tools build panic-module test test-interop test-fleet test-docs test-container e2e differential bench fuzz fuzz-tools orderings lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,7 +65,7 @@ panic-module: ## Build the module for the test of the panic boundary
 	$(CARGO) build --release --features panic-injection --target-dir target/panic \
 	  --config profile.release.lto=false --config profile.release.codegen-units=16
 
-test: setup-test build panic-module ## Run all tests: units, use cases, and end to end with real httpd and a real CA
+test: setup-test build panic-module orderings ## Run all tests: units, use cases, and end to end with real httpd and a real CA
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --features cli -- --test-threads=$(E2E_THREADS)
 	$(CARGO) test -p apache-sys
 
@@ -93,11 +93,16 @@ fuzz-tools: ## Install what `make fuzz` needs beside that, below target/tools
 	@grep -qsF '"cargo-fuzz $(CARGO_FUZZ_VERSION) ' "$(TOOLS)/.crates.toml" || \
 	  (cd / && $(CARGO) install --locked --root "$(TOOLS)" cargo-fuzz@$(CARGO_FUZZ_VERSION))
 
+orderings: ## Try every order of steps of the parts without a lock, and each of their orderings weakened (docs/orderings.md)
+	$(CARGO) test --manifest-path tests/orderings/Cargo.toml --target-dir $(TARGET)/orderings
+
 lint: ## clippy with and without the httpd layer, the format, and licences and sources of dependencies where cargo-deny is
 	$(CARGO) clippy --workspace --all-targets --no-default-features --features cli -- -D warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --features panic-injection -- -D warnings
+	$(CARGO) clippy --manifest-path tests/orderings/Cargo.toml --target-dir $(TARGET)/orderings --lib --test models -- -D warnings
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/orderings/Cargo.toml --check
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 	  echo "$(CARGO) deny check licenses bans sources"; $(CARGO) deny --locked check licenses bans sources; \
 	else echo "not checked: licences and sources of dependencies (cargo install cargo-deny)"; fi

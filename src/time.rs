@@ -9,7 +9,7 @@ pub use stop::{AtWork, StopFlag, Stopped};
 
 use rustix::time::{ClockId, clock_gettime};
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// An instant in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -89,6 +89,7 @@ fn every_dependency_is_listed_with_its_reason() {
         "Cargo.toml",
         "apache-sys/Cargo.toml",
         "fuzz/Cargo.toml",
+        "tests/orderings/Cargo.toml",
         "tests/doubles/Cargo.toml",
         "tests/support/Cargo.toml",
     ];

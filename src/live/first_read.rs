@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads the sets that went live since the start, in a new child before it serves its first client: in
 //! separate threads, hosts without a valid certificate first. The child waits for a short time only, and
-//! never for one set that cannot be read: the threads continue while it serves.
+//! never for one set that cannot be read: the threads continue while it serves. Orderings: docs/orderings.md.
 
 use crate::managed::slot::Slot;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -25,12 +25,10 @@ const READERS: usize = 4;
 
 /// Reads the sets that these slots were signalled of. Returns once they are read, or the patience is over.
 pub fn read(needed: Vec<Slot>, others: Vec<Slot>, patience: &Patience, stop: &StopFlag) {
-    let count = needed.len();
-    let slots: Vec<Slot> = needed.into_iter().chain(others).collect();
-    if slots.is_empty() {
+    let reading = Arc::new(Reading::new(needed, others));
+    if reading.slots.is_empty() {
         return;
     }
-    let reading = Arc::new(Reading { slots, needed: count, ..Reading::default() });
     for _ in 0..thread::available_parallelism().map_or(1, usize::from).min(READERS) {
         let (mine, flag) = (reading.clone(), stop.clone());
         if let Err(error) = stop.spawn("md-load", move || mine.read_all(&flag)) {
@@ -52,7 +50,7 @@ pub fn read(needed: Vec<Slot>, others: Vec<Slot>, patience: &Patience, stop: &St
 
 /// The sets that are being read, the needed ones first.
 #[derive(Default)]
-struct Reading {
+pub struct Reading {
     slots: Vec<Slot>,
     /// How many of them are needed.
     needed: usize,
@@ -62,7 +60,13 @@ struct Reading {
 }
 
 impl Reading {
-    fn read_all(&self, stop: &StopFlag) {
+    pub fn new(needed: Vec<Slot>, others: Vec<Slot>) -> Self {
+        let count = needed.len();
+        Reading { slots: needed.into_iter().chain(others).collect(), needed: count, ..Reading::default() }
+    }
+
+    /// What each of the threads does.
+    pub fn read_all(&self, stop: &StopFlag) {
         let next = || self.begun.fetch_add(1, Ordering::Relaxed);
         for place in std::iter::repeat_with(next) {
             let Some(slot) = self.slots.get(place).filter(|_| !stop.is_raised()) else { return };
@@ -75,7 +79,7 @@ impl Reading {
     }
 
     /// Whether a child that has waited this long goes on to serve.
-    fn is_enough(&self, waited: Duration, patience: &Patience) -> bool {
+    pub fn is_enough(&self, waited: Duration, patience: &Patience) -> bool {
         let is_served = self.done_of_needed.load(Ordering::Acquire) == self.needed;
         let is_read = self.done.load(Ordering::Acquire) == self.slots.len();
         waited >= patience.needed || is_served && (waited >= patience.all || is_read)

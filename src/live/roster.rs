@@ -4,9 +4,10 @@
 //! sets it could not use.
 //!
 //! The place of a killed process is not cleared. A process that has not written for three seconds does not
-//! count, and the next process that needs a place takes it over: it claims the place first, and counts only once
-//! all in there is its own. A process that was silent for so long and lives finds its place taken, and takes
-//! another one. Imports run downward: counters, locks and time, nothing of httpd. Orderings: docs/orderings.md.
+//! count, and the next process that needs a place takes it over: it claims the place first, and counts only
+//! once all in there is its own. A process that was silent for so long and lives finds its place taken, and
+//! takes another one. Imports run downward: counters, locks and time, nothing of httpd. Orderings:
+//! docs/orderings.md.
 
 use crate::counters::Counters;
 use crate::sync::atomic::{AtomicU64, Ordering};

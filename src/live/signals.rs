@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Signals between the processes of one configuration. Each topic has a generation in the shared counters;
 //! one process raises it, the others notice at their next look. A look costs one atomic load while nothing is
-//! new (docs/orderings.md). Signals carry no data: receivers read the subject of a topic elsewhere, and handle a topic once that
-//! was raised twice between two looks.
+//! new (docs/orderings.md). Signals carry no data: receivers read the subject of a topic elsewhere, and
+//! handle a topic once that was raised twice between two looks.
 //!
 //! Imports run downward: counters and locks, nothing of httpd.
 
@@ -171,6 +171,18 @@ mod tests {
                 }
                 assert_eq!((taken, looking.generation()), (vec![topic], 1), "{topic} at {at}");
             }
+        }
+    }
+
+    #[test]
+    fn a_signal_of_a_process_that_was_killed_meanwhile_is_taken_with_the_next_one() {
+        let shared = Arc::new(counters());
+        let [other, new] = [0; 2].map(|_| Signals::new(shared.clone(), TOPICS));
+        // Killed after the topic, before the count of all.
+        shared[1 + 2].fetch_add(1, Ordering::Relaxed);
+        other.raise(0);
+        for process in [&other, &new] {
+            assert_eq!((process.take(), process.generation(), process.is_pending()), (vec![0, 2], 1, false));
         }
     }
 

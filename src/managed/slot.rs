@@ -90,7 +90,7 @@ impl Slot {
 
     /// Whether a signalled set is not read yet.
     pub fn is_behind(&self) -> bool {
-        self.0.handled.load(Ordering::Acquire) != self.0.signalled.load(Ordering::Acquire)
+        self.0.handled.load(Ordering::Acquire) != self.0.signalled.load(Ordering::Relaxed)
     }
 
     /// `put` stores the newest set, so that signals up to now need no read.

@@ -114,7 +114,8 @@ impl Responder {
 pub struct Ending {
     pub stop: StopFlag,
     origin: Instant,
-    /// In milliseconds since `origin`; 0: no graceful restart has begun. Relaxed: it says nothing of other memory.
+    /// In milliseconds since `origin`; 0: no graceful restart has begun. Relaxed: it says nothing of other
+    /// memory.
     linger_until: AtomicU64,
 }
 
@@ -129,8 +130,8 @@ impl Ending {
         u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Whether the thread is to end. The old child of a graceful restart may live on for hours, with zones and
-    /// addresses that are not in force any more.
+    /// Whether the thread is to end. The old child of a graceful restart may live on for hours, with zones
+    /// and addresses that are not in force any more.
     fn is_over(&self) -> bool {
         let linger_until = self.linger_until.load(Ordering::Relaxed);
         self.stop.is_raised() || (linger_until > 0 && self.now() >= linger_until)

@@ -10,6 +10,7 @@
 mod code;
 mod graph;
 mod map;
+mod orderings;
 
 use code::{names, test_files, without_tests, without_text};
 use graph::{Edge, circles, edges, module_of};
@@ -30,6 +31,9 @@ const LAYERS: &[&[&str]] = &[
 
 /// The imports of a room from its own layer; a room that is not listed may import nothing from there.
 const BESIDE: &[(&str, &[&str])] = &[
+    // What the lock-free parts are made of.
+    ("counters", &["sync"]),
+    ("time", &["sync"]),
     // Kinds of keys are settings.
     ("crypto", &["model"]),
     // Whether the servers' user can enter a folder, a child of that user finds out.

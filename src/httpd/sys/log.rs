@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 /// The main server of the configuration in force; null while there is none.
 static MAIN: AtomicPtr<server_rec> = AtomicPtr::new(ptr::null_mut());
 
-/// The number httpd gave this module; -1 before it has a log.
+/// The number httpd gave this module; -1 before it has a log. Written before `MAIN`, which releases it.
 static INDEX: AtomicI32 = AtomicI32::new(-1);
 
 /// From now on messages go to this server's log, as those of the module.
@@ -21,7 +21,7 @@ static INDEX: AtomicI32 = AtomicI32::new(-1);
 /// `server` is live until [`close`] is called.
 pub unsafe fn open<M: ModuleConf>(server: *mut server_rec) {
     // SAFETY: httpd has written the number when it loaded the module.
-    INDEX.store(unsafe { (*M::record()).module_index }, Ordering::Release);
+    INDEX.store(unsafe { (*M::record()).module_index }, Ordering::Relaxed);
     MAIN.store(server, Ordering::Release);
     ready();
 }
@@ -45,7 +45,7 @@ pub fn print_to_terminal(text: &str) {
         apache_sys::shim_log(
             c"mod_md".as_ptr(),
             0,
-            INDEX.load(Ordering::Acquire),
+            INDEX.load(Ordering::Relaxed),
             level as c_int,
             0,
             ptr::null(),
@@ -82,7 +82,7 @@ fn sink(record: &Record<'_>) {
     };
     let (main, level) = (MAIN.load(Ordering::Acquire), level as c_int);
     // SAFETY: the server is null or live: `close` is called by the cleanup of the pool that holds it.
-    if unsafe { apache_sys::shim_is_logged(main, INDEX.load(Ordering::Acquire), level) } == 0 {
+    if unsafe { apache_sys::shim_is_logged(main, INDEX.load(Ordering::Relaxed), level) } == 0 {
         return;
     }
     let text = record.text.to_string().replace('\0', " ");
@@ -93,7 +93,7 @@ fn sink(record: &Record<'_>) {
         apache_sys::shim_log(
             file.as_ptr(),
             line,
-            INDEX.load(Ordering::Acquire),
+            INDEX.load(Ordering::Relaxed),
             level,
             record.status,
             main,
