@@ -29,7 +29,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-build setup-demo setup-fleet setup-test tools build panic-module test test-interop test-fleet test-docs test-container e2e differential bench fuzz fuzz-tools orderings lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
+.PHONY: help setup setup-build setup-demo setup-fleet setup-test setup-sanitizers tools build panic-module test test-interop test-fleet test-docs test-container e2e differential bench fuzz fuzz-tools orderings asan valgrind lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ setup-test: ## That and all that tests look with: Chromium, DNS servers, valgrin
 	$(if $(HTTPD),sh tests/support/httpd.sh $(HTTPD))
 
 setup: setup-test ## The same
+
+setup-sanitizers: ## That and what names the frames in reports of AddressSanitizer
+	sh tests/support/setup.sh sanitizers
+	$(if $(HTTPD),sh tests/support/httpd.sh $(HTTPD))
 
 tools: ## Install what `make lint` and `make advisories` need beside that
 	-rustup component add clippy rustfmt
@@ -95,6 +99,13 @@ fuzz-tools: ## Install what `make fuzz` needs beside that, below target/tools
 
 orderings: ## Try every order of steps of the parts without a lock, and each of their orderings weakened (docs/orderings.md)
 	$(CARGO) test --manifest-path tests/orderings/Cargo.toml --target-dir $(TARGET)/orderings
+
+asan: setup-sanitizers ## Run the core of the end-to-end tests, and tests of units, with AddressSanitizer; TESTS="stapling live::" chooses
+	THREADS=$(or $(THREADS),2) sh tests/support/sanitize.sh asan $(TESTS)
+	$(if $(TESTS),,sh tests/support/sanitize.sh units)
+
+valgrind: setup-test ## Run the core of the end-to-end tests with httpd in valgrind; TESTS="stapling live::" chooses
+	THREADS=$(or $(THREADS),1) sh tests/support/sanitize.sh valgrind $(TESTS)
 
 lint: ## clippy with and without the httpd layer, the format, and licences and sources of dependencies where cargo-deny is
 	$(CARGO) clippy --workspace --all-targets --no-default-features --features cli -- -D warnings

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::apache::{self, Apache};
 use super::process::{self, Process, Start, args};
+use super::sanitizer::{self, Watch};
 use super::{Lab, Pebble, SOON, http, lab, module, wait_for};
 
 /// Under which rights httpd starts.
@@ -40,6 +41,8 @@ pub struct Config {
     envs: Vec<(String, String)>,
     /// The program that runs httpd, and its arguments.
     under: Vec<String>,
+    /// What watches its memory.
+    watch: Option<Watch>,
     /// How long it may take to its first answer.
     patience: Duration,
 }
@@ -67,6 +70,7 @@ impl Config {
             lines: Vec::new(),
             envs: Vec::new(),
             under: Vec::new(),
+            watch: sanitizer::watch(lab.reports()),
             patience: SOON,
         }
     }
@@ -296,9 +300,7 @@ SetHandler md-status
 
     /// `apachectl configtest`: whether it passed, and all it said.
     pub fn configtest(&self) -> (bool, String) {
-        let file = self.write();
-        let program = &apache::find().unwrap().program;
-        let output = Command::new(program).args(["-t", "-f"]).arg(file).output().unwrap();
+        let output = self.tested(&[]);
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())
     }
@@ -306,8 +308,10 @@ SetHandler md-status
     /// `apachectl -t` with these arguments.
     pub fn tested(&self, arguments: &[&str]) -> std::process::Output {
         let file = self.write();
-        let program = &apache::find().unwrap().program;
-        Command::new(program).arg("-t").args(arguments).arg("-f").arg(file).output().unwrap()
+        let mut words = self.program(Vec::new());
+        let mut command = Command::new(words.remove(0));
+        command.args(words).envs(self.environment(Vec::new()));
+        command.arg("-t").args(arguments).arg("-f").arg(file).output().unwrap()
     }
 
     /// The command line of httpd's control program with this configuration, for a caller that adds arguments.
@@ -325,13 +329,11 @@ SetHandler md-status
     /// `Err`: httpd ended instead of serving, and said this on stderr and in its log.
     pub fn try_start(self) -> Result<Httpd, String> {
         let file = self.write();
-        let program = apache::find().unwrap().program.as_os_str();
-        let under = self.under.iter().map(OsString::from);
-        let mut command = under.chain([program.to_os_string()]).chain(args([&"-DFOREGROUND", &"-f", &file]));
+        let mut command = self.program(self.under.clone()).into_iter();
         let process = Process::spawn(Start {
             program: Path::new(&command.next().unwrap()),
-            args: command.collect(),
-            envs: self.envs.clone(),
+            args: command.chain(args([&"-DFOREGROUND", &"-f", &file])).collect(),
+            envs: self.environment(self.envs.clone()),
             log: &self.root.join("stderr.log"),
             // With SIGKILL the kernel would take httpd's parent alone and leave its children.
             stop_signal: "TERM",
@@ -342,7 +344,25 @@ SetHandler md-status
             let ended = httpd.process.exited().map(|_| false);
             ended.or_else(|| http::get(httpd.config.http, "main.test", "/").ok().map(|_| true))
         });
-        if up { Ok(httpd) } else { Err(httpd.said()) }
+        if !up {
+            return Err(httpd.said());
+        }
+        httpd.config.watch.iter().for_each(|watch| watch.assert_watched(httpd.pid()));
+        Ok(httpd)
+    }
+
+    /// httpd as argument of this program, and of what watches its memory.
+    fn program(&self, under: Vec<String>) -> Vec<OsString> {
+        let watched = self.watch.iter().flat_map(Watch::under);
+        let program = apache::find().unwrap().program.as_os_str().to_os_string();
+        under.into_iter().chain(watched).map(OsString::from).chain([program]).collect()
+    }
+
+    fn environment(&self, envs: Vec<(String, String)>) -> Vec<(String, String)> {
+        match &self.watch {
+            None => envs,
+            Some(watch) => watch.envs(envs),
+        }
     }
 
     fn user_options(&self) -> Vec<OsString> {
@@ -545,6 +565,13 @@ impl Httpd {
     /// What a client sees that trusts the CA alone.
     pub fn served(&self, name: &str, pebble: &Pebble, options: &[&str]) -> super::tls::Served {
         super::tls::served(self.config.https, name, Some(&pebble.authority.root), options)
+    }
+}
+
+impl Drop for Httpd {
+    fn drop(&mut self) {
+        self.process.stop();
+        self.config.watch.iter().for_each(Watch::assert_no_reports);
     }
 }
 

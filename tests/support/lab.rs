@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use super::{apache, difference, module, pebble, root, strace};
+use super::{apache, difference, module, pebble, root, sanitizer, strace};
 
 /// What a test cannot do without.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +86,11 @@ impl Lab {
         self.dir.join(relative)
     }
 
+    /// Where what watches the memory of httpd reports.
+    pub fn reports(&self) -> PathBuf {
+        self.path("reports")
+    }
+
     /// A port of 127.0.0.1 that is free for TCP and UDP and stays ours until the lab closes.
     ///
     /// The claim on a number is a listener in the abstract socket namespace: unique on the machine, and gone
@@ -114,6 +119,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        sanitizer::assert_no_reports(&self.reports());
         if !thread::panicking() {
             let _ = fs::remove_dir_all(&self.dir);
             return;
@@ -228,9 +234,11 @@ pub fn skip(name: &str, reason: &str) {
     let _ = std::io::stderr().write_all(format!("skipped: {name}: {reason}\n").as_bytes());
 }
 
-/// Looks again and again until there is something; fails with `what` once `within` is over.
+/// Looks again and again until there is something; fails with `what` once `within` is over, which is longer
+/// where what watches httpd's memory slows it down.
 #[track_caller]
 pub fn wait_for<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let within = within * sanitizer::slowness();
     let deadline = Instant::now() + within;
     let mut pause = Duration::from_millis(5);
     loop {

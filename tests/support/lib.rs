@@ -35,6 +35,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod redis;
 pub mod responder;
+pub mod sanitizer;
 pub mod staple;
 pub mod strace;
 pub mod stream;

@@ -10,6 +10,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use super::sanitizer;
+
 pub struct Process {
     child: Child,
     stop_signal: &'static str,
@@ -56,7 +58,7 @@ impl Process {
             return;
         }
         signal(self.pid(), self.stop_signal);
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(10) * sanitizer::slowness();
         while self.exited().is_none() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(10));
         }

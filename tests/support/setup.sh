@@ -7,6 +7,8 @@
 #   fleet   the engines of fleets (etcd, Redis)
 #   test    what tests read our pages with (Chromium, axe-core, Prometheus' parser and promtool), strace, which says what
 #           handshakes cost, valgrind, which watches what is read and written, DNS servers (BIND, Knot, unbound)
+#   sanitizers
+#           llvm-symbolizer, which gives the frames in reports of AddressSanitizer their names
 #
 # Without PART it is `test`.
 #
@@ -218,8 +220,8 @@ without_apt() {
 }
 
 case $part in
-    build | demo | fleet | test) ;;
-    *) fail "there is no part '$part': build, demo, fleet, test" ;;
+    build | demo | fleet | test | sanitizers) ;;
+    *) fail "there is no part '$part': build, demo, fleet, test, sanitizers" ;;
 esac
 if ! command -v apt-get >/dev/null 2>&1; then
     say "no apt-get here: nothing is installed, only looked for"
@@ -252,3 +254,6 @@ install_packages $readers || say "not to be had: $readers"
 install_servers $dns
 fetch_promtool || say "promtool could not be had"
 fetch_axe || say "not to be had: axe-core"
+[ "$part" != test ] || exit 0
+
+install_packages llvm

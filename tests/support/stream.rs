@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use super::sanitizer;
+
 #[derive(Debug)]
 pub struct Stream(TcpStream);
 
@@ -16,8 +18,9 @@ impl Stream {
 
     pub fn connect_to(address: &str, port: u16) -> io::Result<Stream> {
         let stream = again(|| TcpStream::connect((address, port)))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+        let within = Duration::from_secs(10) * sanitizer::slowness();
+        stream.set_read_timeout(Some(within))?;
+        stream.set_write_timeout(Some(within))?;
         stream.set_nodelay(true)?;
         Ok(Stream(stream))
     }

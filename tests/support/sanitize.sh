@@ -1,0 +1,79 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Runs the tests that `sanitized` names, with an httpd whose memory is watched (sanitizer.rs):
+#
+#   sanitize.sh asan       by AddressSanitizer, with which the module is built for that
+#   sanitize.sh valgrind   by valgrind's memcheck
+#   sanitize.sh units      the tests of the library and those with hostile servers, by AddressSanitizer, without httpd
+#
+# Further arguments choose among the names: `sanitize.sh asan stapling live::`. THREADS is how many tests run at a time.
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
+cd "$root"
+cargo=${CARGO:-cargo}
+target=${CARGO_TARGET_DIR:-target}
+host=$(rustc -vV | sed -n 's/^host: //p')
+
+say() { printf 'sanitize: %s\n' "$*"; }
+fail() { printf 'sanitize: %s\n' "$*" >&2; exit 1; }
+
+# The sanitizer is not stable in any release of Rust, but it is in each of them. The target is named so that build scripts
+# and macros, which the compiler runs, are built without it.
+with_asan() {
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes" "$cargo" "$@" --target "$host" \
+        --target-dir "$target/asan"
+}
+
+# The runtime of the compiler itself, which fits what it generates, is an archive that rustc links into programs. httpd is
+# another's program and has it preloaded, so it is made a library. What the archive has for the very start of a program
+# cannot be in one: there the runtime begins with the first call of malloc.
+runtime() {
+    archive=$(find "$(rustc --print target-libdir)" -name 'librustc-*_rt.asan.a' | head -n 1)
+    [ -n "$archive" ] || fail "this Rust has no runtime of AddressSanitizer: one of rustup has"
+    mkdir -p "$target/asan"
+    cp "$archive" "$target/asan/runtime.a"
+    ar d "$target/asan/runtime.a" asan_preinit.cpp.o
+    "${CC:-cc}" -shared -o "$target/asan/runtime.so" -Wl,--whole-archive "$target/asan/runtime.a" -Wl,--no-whole-archive \
+        -ldl -lpthread -lm -lrt
+    rm "$target/asan/runtime.a"
+}
+
+# The names in the list that contain one of the arguments, or all; each is that of a test.
+chosen() {
+    names=$(sed -n 's/^\(e2e\|a2md\) //p' tests/support/sanitized)
+    listed=$(test_run --list --exact $names | grep -c ': test$' || true)
+    [ "$listed" = "$(echo "$names" | wc -l)" ] || fail "a name in tests/support/sanitized is not that of a test"
+    [ $# = 0 ] || names=$(for word in "$@"; do echo "$names" | grep -F -e "$word"; done) || true
+    [ -n "$names" ] || fail "no name in tests/support/sanitized has any of: $*"
+}
+
+test_run() {
+    LAB_REQUIRED=1 "$cargo" test --no-fail-fast --no-default-features --features cli --test e2e --test a2md -- "$@"
+}
+
+command=${1:-}
+[ $# = 0 ] || shift
+case $command in
+    asan)
+        with_asan build
+        runtime
+        chosen "$@"
+        export SANITIZER=asan ASAN_RUNTIME="$(realpath "$target/asan/runtime.so")"
+        export MODULE="$(realpath "$target/asan/$host/debug/libmod_md.so")"
+        ;;
+    valgrind)
+        "$cargo" build
+        mkdir -p "$target/valgrind"
+        cp "$target/debug/libmod_md.so" "$target/valgrind/mod_md.so"
+        chosen "$@"
+        export SANITIZER=valgrind MODULE="$(realpath "$target/valgrind/mod_md.so")"
+        ;;
+    units)
+        with_asan test --no-default-features --features cli --lib --test hostile_ca --test http_hostile
+        exit
+        ;;
+    *) fail "there is no '$command': asan, valgrind, units" ;;
+esac
+say "$(echo "$names" | wc -l) tests with $MODULE"
+test_run --exact $names --test-threads="${THREADS:-1}"
