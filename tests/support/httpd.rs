@@ -267,6 +267,9 @@ SetHandler md-status
 </Location>
 "
         );
+        if !module::is_c(&self.module) {
+            text += self.watch.as_ref().map_or("", Watch::directives);
+        }
         self.lines.iter().for_each(|line| text += &format!("{line}\n"));
         if !self.has_module {
             let is_for_module =

@@ -39,11 +39,13 @@ runtime() {
     rm "$target/asan/runtime.a"
 }
 
-# The names in the list that contain one of the arguments, or all; each is that of a test.
+# The names in the list that contain one of the arguments, or all, but not those for another sanitizer; each is that of a
+# test.
 chosen() {
-    names=$(sed -n 's/^\(e2e\|a2md\) //p' tests/support/sanitized)
+    names=$(awk '/^(e2e|a2md) / { print $2 }' tests/support/sanitized)
     listed=$(test_run --list --exact $names | grep -c ': test$' || true)
     [ "$listed" = "$(echo "$names" | wc -l)" ] || fail "a name in tests/support/sanitized is not that of a test"
+    names=$(awk -v command="$command" '/^(e2e|a2md) / && (NF == 2 || $3 == command) { print $2 }' tests/support/sanitized)
     [ $# = 0 ] || names=$(for word in "$@"; do echo "$names" | grep -F -e "$word"; done) || true
     [ -n "$names" ] || fail "no name in tests/support/sanitized has any of: $*"
 }

@@ -98,6 +98,14 @@ impl Watch {
         }
     }
 
+    /// What tests configure that do not say otherwise: an RSA key takes valgrind a minute or more.
+    pub fn directives(&self) -> &'static str {
+        match self.sanitizer {
+            Sanitizer::Address(_) => "",
+            Sanitizer::Valgrind => "MDPrivateKeys P-256\nMDAccountKey P-256\n",
+        }
+    }
+
     /// The environment of httpd with what the runtime needs. It comes before a library that the test preloads.
     pub fn envs(&self, mut envs: Vec<(String, String)>) -> Vec<(String, String)> {
         let Sanitizer::Address(runtime) = self.sanitizer else { return envs };
