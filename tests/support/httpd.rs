@@ -350,7 +350,9 @@ SetHandler md-status
         if !up {
             return Err(httpd.said());
         }
-        httpd.config.watch.iter().for_each(|watch| watch.assert_watched(httpd.pid()));
+        if let Some(watch) = &httpd.config.watch {
+            watch.assert_watched(httpd.pid());
+        }
         Ok(httpd)
     }
 
@@ -574,7 +576,9 @@ impl Httpd {
 impl Drop for Httpd {
     fn drop(&mut self) {
         self.process.stop();
-        self.config.watch.iter().for_each(Watch::assert_no_reports);
+        if let Some(watch) = &self.config.watch {
+            watch.assert_no_reports();
+        }
     }
 }
 

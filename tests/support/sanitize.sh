@@ -4,9 +4,10 @@
 #
 #   sanitize.sh asan       by AddressSanitizer, with which the module is built for that
 #   sanitize.sh valgrind   by valgrind's memcheck
-#   sanitize.sh units      the tests of the library and those with hostile servers, by AddressSanitizer, without httpd
+#   sanitize.sh units      tests of the library and those with hostile servers, by AddressSanitizer, without httpd
 #
-# Further arguments choose among the names: `sanitize.sh asan stapling live::`. THREADS is how many tests run at a time.
+# Further arguments choose among the names: `sanitize.sh asan stapling live::`. THREADS is how many tests run at a
+# time.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
@@ -18,40 +19,41 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 say() { printf 'sanitize: %s\n' "$*"; }
 fail() { printf 'sanitize: %s\n' "$*" >&2; exit 1; }
 
-# The sanitizer is not stable in any release of Rust, but it is in each of them. The target is named so that build scripts
-# and macros, which the compiler runs, are built without it.
+# The sanitizer is not stable in any release of Rust, but it is in each of them. The target is named so that build
+# scripts and macros, which the compiler runs, are built without it.
 with_asan() {
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes" "$cargo" "$@" --target "$host" \
-        --target-dir "$target/asan"
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes" \
+        "$cargo" "$@" --target "$host" --target-dir "$target/asan"
 }
 
-# The runtime of the compiler itself, which fits what it generates, is an archive that rustc links into programs. httpd is
-# another's program and has it preloaded, so it is made a library. What the archive has for the very start of a program
-# cannot be in one: there the runtime begins with the first call of malloc.
+# The runtime of the compiler itself, which fits what it generates, is an archive that rustc links into programs.
+# httpd is another's program and has it preloaded, so it is made a library. What the archive has for the very start
+# of a program cannot be in one: there the runtime begins with the first call of malloc.
 runtime() {
     archive=$(find "$(rustc --print target-libdir)" -name 'librustc-*_rt.asan.a' | head -n 1)
     [ -n "$archive" ] || fail "this Rust has no runtime of AddressSanitizer: one of rustup has"
-    mkdir -p "$target/asan"
-    cp "$archive" "$target/asan/runtime.a"
-    ar d "$target/asan/runtime.a" asan_preinit.cpp.o
-    "${CC:-cc}" -shared -o "$target/asan/runtime.so" -Wl,--whole-archive "$target/asan/runtime.a" -Wl,--no-whole-archive \
+    own=$target/asan/runtime.a
+    cp "$archive" "$own"
+    ar d "$own" asan_preinit.cpp.o
+    "${CC:-cc}" -shared -o "$target/asan/runtime.so" -Wl,--whole-archive "$own" -Wl,--no-whole-archive \
         -ldl -lpthread -lm -lrt
-    rm "$target/asan/runtime.a"
+    rm "$own"
 }
 
-# The names in the list that contain one of the arguments, or all, but not those for another sanitizer; each is that of a
-# test.
+# The names in the list for this sanitizer, or those that contain one of the arguments; each is that of a test.
 chosen() {
-    names=$(awk '/^(e2e|a2md) / { print $2 }' tests/support/sanitized)
-    listed=$(test_run --list --exact $names | grep -c ': test$' || true)
-    [ "$listed" = "$(echo "$names" | wc -l)" ] || fail "a name in tests/support/sanitized is not that of a test"
-    names=$(awk -v command="$command" '/^(e2e|a2md) / && (NF == 2 || $3 == command) { print $2 }' tests/support/sanitized)
+    all=$(awk '/^(e2e|a2md) / { print $2 }' tests/support/sanitized)
+    # shellcheck disable=SC2086 # a list of words
+    tests=$(test_run --list --exact $all | grep -c ': test$' || true)
+    [ "$tests" = "$(echo "$all" | wc -l)" ] || fail "a name in tests/support/sanitized is not that of a test"
+    names=$(awk -v own="$command" '/^(e2e|a2md) / && (NF == 2 || $3 == own) { print $2 }' tests/support/sanitized)
     [ $# = 0 ] || names=$(for word in "$@"; do echo "$names" | grep -F -e "$word"; done) || true
     [ -n "$names" ] || fail "no name in tests/support/sanitized has any of: $*"
 }
 
 test_run() {
-    LAB_REQUIRED=1 "$cargo" test --no-fail-fast --no-default-features --features cli --test e2e --test a2md -- "$@"
+    LAB_REQUIRED=1 "$cargo" test --no-fail-fast --no-default-features --features cli \
+        --test e2e --test a2md -- "$@"
 }
 
 command=${1:-}
@@ -78,4 +80,5 @@ case $command in
     *) fail "there is no '$command': asan, valgrind, units" ;;
 esac
 say "$(echo "$names" | wc -l) tests with $MODULE"
+# shellcheck disable=SC2086 # a list of words
 test_run --exact $names --test-threads="${THREADS:-1}"
