@@ -100,9 +100,9 @@ fuzz-tools: ## Install what `make fuzz` needs beside that, below target/tools
 orderings: ## Try every order of steps of the parts without a lock, and each of their orderings weakened (docs/orderings.md)
 	$(CARGO) test --manifest-path tests/orderings/Cargo.toml --target-dir $(TARGET)/orderings
 
-asan: setup-sanitizers ## Run the core of the end-to-end tests, and tests of units, with AddressSanitizer; TESTS="stapling live::" chooses
+asan: setup-sanitizers ## Run the core of the end-to-end tests, and unit tests, with AddressSanitizer; TESTS="stapling live::" chooses
 	THREADS=$(or $(THREADS),2) sh tests/support/sanitize.sh asan $(TESTS)
-	$(if $(TESTS),,sh tests/support/sanitize.sh units)
+	$(if $(TESTS),,THREADS=$(or $(THREADS),2) sh tests/support/sanitize.sh units)
 
 valgrind: setup-test ## Run the core of the end-to-end tests with httpd in valgrind; TESTS="stapling live::" chooses
 	THREADS=$(or $(THREADS),1) sh tests/support/sanitize.sh valgrind $(TESTS)

@@ -4,7 +4,7 @@
 #
 #   sanitize.sh asan       by AddressSanitizer, with which the module is built for that
 #   sanitize.sh valgrind   by valgrind's memcheck
-#   sanitize.sh units      tests of the library and those with hostile servers, by AddressSanitizer, without httpd
+#   sanitize.sh units      unit tests of what reads bytes of others, by AddressSanitizer, without httpd
 #
 # Further arguments choose among the names: `sanitize.sh asan stapling live::`. THREADS is how many tests run at a
 # time.
@@ -21,9 +21,9 @@ fail() { printf 'sanitize: %s\n' "$*" >&2; exit 1; }
 
 # The sanitizer is not stable in any release of Rust, but it is in each of them. The target is named so that build
 # scripts and macros, which the compiler runs, are built without it.
-with_asan() {
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes" \
-        "$cargo" "$@" --target "$host" --target-dir "$target/asan"
+asan="-Zsanitizer=address -Cforce-frame-pointers=yes"
+module() {
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="$asan" "$cargo" build --target "$host" --target-dir "$target/asan"
 }
 
 # The runtime of the compiler itself, which fits what it generates, is an archive that rustc links into programs.
@@ -56,11 +56,17 @@ test_run() {
         --test e2e --test a2md -- "$@"
 }
 
+units() {
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="$asan" "$cargo" test --target "$host" --target-dir "$target/asan" \
+        --no-default-features --features cli --lib \
+        -- crypto:: dns:: ocsp:: responder:: --test-threads="${THREADS:-1}"
+}
+
 command=${1:-}
 [ $# = 0 ] || shift
 case $command in
     asan)
-        with_asan build
+        module
         runtime
         chosen "$@"
         export SANITIZER=asan ASAN_RUNTIME="$(realpath "$target/asan/runtime.so")"
@@ -74,7 +80,7 @@ case $command in
         export SANITIZER=valgrind MODULE="$(realpath "$target/valgrind/mod_md.so")"
         ;;
     units)
-        with_asan test --no-default-features --features cli --lib --test hostile_ca --test http_hostile
+        units
         exit
         ;;
     *) fail "there is no '$command': asan, valgrind, units" ;;
