@@ -82,7 +82,7 @@ impl Server {
         &self.directory
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.link.clock.now()
     }
 

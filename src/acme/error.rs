@@ -205,6 +205,11 @@ impl Error {
         }
     }
 
+    /// Whether the server refuses the account, or the key of it (RFC 8555 §6.7; some say it in other words).
+    pub fn is_of_the_account(&self) -> bool {
+        matches!(self.kind(), Some(Kind::AccountDoesNotExist | Kind::Unauthorized | Kind::Malformed))
+    }
+
     /// The time of the next request that the server asked for, with any error.
     pub fn retry_after(&self) -> Option<Timestamp> {
         match self {

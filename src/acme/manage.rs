@@ -28,6 +28,17 @@ pub enum Reason {
     CessationOfOperation = 5,
 }
 
+/// Why an account has got no other key.
+#[derive(Debug, thiserror::Error)]
+pub enum Unchanged {
+    /// It has the key that it had.
+    #[error("{0}")]
+    Refused(Error),
+    /// One key or the other.
+    #[error("the CA did not say whether it took the new key: {0}")]
+    Open(Error),
+}
+
 impl Server {
     /// Revokes a DER certificate in the name of its own key, without an account (RFC 8555 §7.6): for one
     /// whose account is lost, or whose key is known to too many. One that is revoked already is the problem
@@ -68,6 +79,23 @@ impl Session {
         let change = json!({"account": self.kid, "oldKey": jws::jwk(&self.key)?});
         self.send(url, &jws::sign(new, header, change.to_string().as_bytes(), self.server().limit())?)?;
         Ok(Session::new(self.server().clone(), new.clone(), self.kid.clone()))
+    }
+
+    /// The same, and finds out which of the two keys is valid where the CA does not say that it took the new one:
+    /// its answer may have been lost on the way, and another process may have been first.
+    pub fn take_key(&self, new: &PrivateKey) -> Result<Session, Unchanged> {
+        let error = match self.change_key(new) {
+            Ok(session) => return Ok(session),
+            Err(error) => error,
+        };
+        let by_new = Session::new(self.server().clone(), new.clone(), self.kid.clone());
+        match by_new.account() {
+            Ok(_) => Ok(by_new),
+            Err(other) if other.is_of_the_account() && self.account().is_ok() => {
+                Err(Unchanged::Refused(error))
+            }
+            Err(_) => Err(Unchanged::Open(error)),
+        }
     }
 
     /// Agrees to the terms of service, which the server may ask for again (RFC 8555 §7.3.3). Sends the contacts

@@ -55,9 +55,3 @@ pub fn of_authority(url: &str, error: &acme::Error) -> Failure {
         _ => failure,
     }
 }
-
-/// Whether a CA refuses an account, or the key of one (RFC 8555 §6.7; some say it in other words).
-pub fn is_unknown(error: &acme::Error) -> bool {
-    use acme::problem::Kind;
-    matches!(error.kind(), Some(Kind::AccountDoesNotExist | Kind::Unauthorized | Kind::Malformed))
-}

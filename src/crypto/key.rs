@@ -90,6 +90,11 @@ impl PrivateKey {
         Ok(self.0.public_key_to_der()?)
     }
 
+    /// Whether the public keys are the same.
+    pub fn is_same(&self, other: &PrivateKey) -> bool {
+        self.0.public_eq(&other.0)
+    }
+
     /// Whether [`generate`](Self::generate) can make such a key.
     pub fn can_generate(spec: &KeySpec) -> bool {
         matches!(spec, KeySpec::Rsa(_)) || nid(spec).is_some()

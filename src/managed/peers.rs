@@ -171,6 +171,9 @@ pub trait Peers: Send + Sync {
     /// and while another node registers.
     fn registering(&self, ca: &str, eab_kid: Option<&str>) -> Result<Box<dyn Registering>, Lost>;
 
+    /// The key of the account that the fleet has for these, as far as this node has heard. Never waits.
+    fn account_key(&self, ca: &str, eab_kid: Option<&str>) -> Option<PrivateKey>;
+
     /// Has all nodes give this answer. Waits for the engine.
     fn present(&self, answer: &SharedAnswer) -> Result<(), Lost>;
 

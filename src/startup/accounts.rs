@@ -7,10 +7,11 @@ use crate::managed::staging::{account_author, file};
 use crate::model::Md;
 use crate::model::bounded::{self, Room};
 use crate::store::auth::{self, Author};
-use crate::store::{Error, Group, StartStore};
+use crate::store::{ACCOUNT_KEY, Error, Group, NEXT_ACCOUNT_KEY, StartStore};
 use crate::url::Url;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 /// JSON and key of an account in `accounts`, and of the first one in staging.
 const ACCOUNT_FILE: &str = file::ACCOUNTS[0].0;
@@ -177,6 +178,9 @@ impl Accounts {
         let Some(json) = store.read_json(Group::Staging, name, json_file)? else { return Ok(None) };
         let (Some(url), Some(ca_url)) = (text(&json, "url"), text(&json, "ca-url")) else { return Ok(None) };
         let known = self.accounts.iter().find(|account| Some(&account.folder) == self.by_url.get(&url));
+        if let Some(known) = known.filter(|known| known.ca_url == ca_url) {
+            take_key(store, name, &known.folder, &json, key_file)?;
+        }
         if let Some(known) = known.filter(|known| known.ca_url == ca_url && known.contacts == contacts(&json))
         {
             return Ok(Some((ca_url, known.folder.clone())));
@@ -286,6 +290,31 @@ impl Accounts {
         let host = Url::parse(ca_url).ok()?.host().to_string();
         (0..=NUMBER_MAX).map(|n| format!("ACME-{host}-{n:04}")).find(|folder| !self.taken.contains(folder))
     }
+}
+
+/// Puts the key that waits for an account in its place, where a copy in the staging of `name` says that a renewal has
+/// had the CA take it: only children make such copies, after the CA has.
+fn take_key(
+    store: &StartStore,
+    name: &str,
+    folder: &str,
+    staged: &Value,
+    key_file: &str,
+) -> Result<(), Error> {
+    // One that cannot be read is none, and children say so.
+    let Some(next) = store.read_key(Group::Accounts, folder, NEXT_ACCOUNT_KEY).ok().flatten() else {
+        return Ok(());
+    };
+    let Some(key) = store.read_key(Group::Staging, name, key_file)? else { return Ok(()) };
+    if !key.is_same(&next) || account_author(store, name, staged, &key) != Author::Ours {
+        return Ok(());
+    }
+    // Whoever holds it ends what the renewal has begun.
+    let Some(_lock) = store.lock_account(folder, Duration::ZERO)? else { return Ok(()) };
+    store.write_key(Group::Accounts, folder, ACCOUNT_KEY, &next)?;
+    store.remove(Group::Accounts, folder, NEXT_ACCOUNT_KEY)?;
+    crate::log!(Info, "ACME account {folder}: the key that a renewal has given it is in its place");
+    Ok(())
 }
 
 /// Removes a staged account that is not used, so that later starts do not report it again.

@@ -15,7 +15,7 @@ pub(super) mod rights;
 #[cfg(feature = "cli")]
 mod stream;
 
-pub use foreign::LockedFolder;
+pub use foreign::{HeldFolder, LockedFolder};
 pub use fuse::Fuse;
 pub use listing::Stamp;
 pub use lock_file::LockedFile;

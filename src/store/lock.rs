@@ -3,9 +3,10 @@
 //! start holds `trial.lock` while mod_ssl loads what the start has activated. They are flock(2)s: they end
 //! with the process that holds them, and other programs can take them too. The process that renews holds
 //! `staging/renewing.lock`, which excludes no one and lets two httpds notice each other. An attempt at one
-//! domain holds `staging/NAME/lock`, whichever program makes it.
+//! domain holds `staging/NAME/lock`, whichever program makes it. Whoever gives an account another key holds the lock
+//! of its folder, which workers can lock and not write to.
 
-use super::disk::{Access, Folder, LockedFile};
+use super::disk::{Access, Folder, HeldFolder, LockedFile};
 use super::json::json_bytes;
 use super::layout::RENEWING_LOCK_FILE;
 use super::{Error, Group, Rights, StartStore, Store, WorkStore, setup};
@@ -30,6 +31,26 @@ const HOLDER_MAX: u64 = 4096;
 #[must_use]
 pub struct StoreLock {
     _file: LockedFile,
+}
+
+/// The lock of an account's keys. Held until it is dropped, or the process ends; there is none to hold where the file
+/// system locks no folders.
+#[must_use]
+pub struct AccountLock {
+    _folder: Option<HeldFolder>,
+}
+
+impl<R: Rights> Store<R> {
+    /// Takes the lock of the keys of the account in `folder`; `None` where another holds it for longer than `within`.
+    pub fn lock_account(&self, folder: &str, within: Duration) -> Result<Option<AccountLock>, Error> {
+        let Some(folder) = self.layout.folder(Group::Accounts, folder)? else {
+            return Ok(Some(AccountLock { _folder: None }));
+        };
+        Ok(match folder.hold(within) {
+            Ok(None) => None,
+            held => Some(AccountLock { _folder: held.unwrap_or_default() }),
+        })
+    }
 }
 
 impl StartStore {
@@ -395,6 +416,23 @@ mod tests {
             assert_eq!(second.join().unwrap(), Some(own.clone()));
             assert!(folder.holds(ATTEMPT_LOCK_FILE, first.file()));
         });
+    }
+
+    #[test]
+    fn one_at_a_time_changes_the_keys_of_an_account_whatever_its_rights() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = StartStore::open(dir.path(), (own_uid() == 0).then_some(USER)).unwrap();
+        let worker = start.worker();
+        let folder = "ACME-ca.test-0000";
+        assert!(worker.lock_account(folder, Duration::ZERO).unwrap().is_some(), "there is nothing to change");
+        start.write(Group::Accounts, folder, "account.json", b"{}").unwrap();
+        let held = worker.lock_account(folder, Duration::ZERO).unwrap().unwrap();
+        assert!(start.lock_account(folder, Duration::ZERO).unwrap().is_none());
+        drop(held);
+        let held = start.lock_account(folder, Duration::ZERO).unwrap().unwrap();
+        assert!(worker.lock_account(folder, Duration::ZERO).unwrap().is_none());
+        drop(held);
+        assert!(worker.lock_account(folder, Duration::ZERO).unwrap().is_some());
     }
 
     #[test]

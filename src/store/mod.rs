@@ -42,7 +42,7 @@ pub use disk::{Fuse, Stamp};
 pub use error::Error;
 pub use fleet::FleetLock;
 pub use layout::Owner;
-pub use lock::{ATTEMPT_LOCK_FILE, AttemptLock, Holder, RenewingLock, StoreLock};
+pub use lock::{ATTEMPT_LOCK_FILE, AccountLock, AttemptLock, Holder, RenewingLock, StoreLock};
 pub use place::{Flat, Group, WorkGroup};
 #[cfg(feature = "cli")]
 pub use scratch::Scratch;

@@ -4,6 +4,7 @@
 
 use crate::clock::VirtualClock;
 use mod_md::challenge::answers::Folder;
+use mod_md::crypto::PrivateKey;
 use mod_md::managed::Managed;
 use mod_md::managed::bundle::{self, Bundle};
 use mod_md::managed::peers::{
@@ -433,6 +434,11 @@ impl Peers for Node {
     fn registering(&self, ca: &str, eab_kid: Option<&str>) -> Result<Box<dyn Registering>, Lost> {
         let key = (ca.into(), eab_kid.map(String::from));
         Ok(Box::new(OneRegistering { fleet: self.fleet.clone(), key }))
+    }
+
+    fn account_key(&self, ca: &str, eab_kid: Option<&str>) -> Option<PrivateKey> {
+        let key = (ca.to_string(), eab_kid.map(String::from));
+        self.fleet.lock().accounts.get(&key).map(|account| account.key.clone())
     }
 
     fn present(&self, answer: &SharedAnswer) -> Result<(), Lost> {

@@ -114,7 +114,7 @@ impl Authority<'_> {
         let can_register = self.users.iter().any(|managed| managed.md.ca.agreement.is_some());
         match answer {
             Ok(registration) => Some(answers::of_status(&subject, &registration.status, can_register)),
-            Err(error) if answers::is_unknown(&error) => {
+            Err(error) if error.is_of_the_account() => {
                 Some(answers::of_unknown(&subject, &error.to_string(), can_register))
             }
             Err(error) => {

@@ -15,6 +15,7 @@ use super::node::state::State;
 use super::node::under_way::Posted;
 use super::node::{Failed, Node};
 use super::record::{Challenge, Hold, Lock, Ocsp, Record};
+use crate::crypto::PrivateKey;
 use crate::managed::peers::{Lost, Need, NotNow, Peers, Registering, SharedAnswer, Turn};
 use crate::model::RateLimit;
 use crate::time::Timestamp;
@@ -176,6 +177,12 @@ impl Peers for Member {
 
     fn registering(&self, ca: &str, eab_kid: Option<&str>) -> Result<Box<dyn Registering>, Lost> {
         Ok(Box::new(Registers::begin(self.node.clone(), ca, eab_kid)?))
+    }
+
+    fn account_key(&self, ca: &str, eab_kid: Option<&str>) -> Option<PrivateKey> {
+        let state = self.node.state();
+        let account = state.view.account(&Key::account_hash(ca, eab_kid))?;
+        Some(account.value.0.key.clone())
     }
 
     fn present(&self, answer: &SharedAnswer) -> Result<(), Lost> {

@@ -3,17 +3,19 @@
 //! by whichever MD it was registered and with whatever contacts. Looked for among stored accounts and those
 //! that wait in staging; registered only where there is none.
 
-use super::ca_pool::{AccountKey, Authority, Open};
+use super::ca_pool::{AccountKey, Authority, Held, Open};
 use super::progress::Running;
-use crate::acme::problem::Kind;
+use super::rollover;
+use super::rollover::Followed;
 use crate::acme::{Registration, Server, Session};
 use crate::crypto::PrivateKey;
 use crate::managed::Managed;
 use crate::managed::staging::Staging;
 use crate::model::Md;
 use crate::model::key_spec::ACCOUNT_KEY_DEFAULT;
+use crate::renew::decide::account_key::Turn;
 use crate::renew::decide::error::Error;
-use crate::store::{WorkGroup, WorkStore};
+use crate::store::{Error as StoreError, WorkGroup, WorkStore};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub struct Client<'a> {
 pub(super) enum Place {
     /// This folder in `accounts`, which is not ours to write, and the files of its keys.
     Stored(String, [Option<Vec<u8>>; 2]),
+    /// The same, with the key that the account is to have.
+    Next(String, [Option<Vec<u8>>; 2]),
     /// This file of this MD.
     Staged(String, usize),
     /// The fleet has it.
@@ -46,8 +50,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn has_key_of(&self, other: &Known) -> bool {
-        self.key.public_der().is_ok_and(|key| other.key.public_der().is_ok_and(|other| key == other))
+    pub(super) fn has_key(&self, key: &PrivateKey) -> bool {
+        self.key.is_same(key)
     }
 }
 
@@ -57,65 +61,84 @@ pub fn obtain(
     client: &Client<'_>,
     server: &Arc<Server>,
     running: &mut Running<'_>,
-) -> Result<Session, Error> {
-    let _registering = client.authority.registering();
+) -> Result<Held, Error> {
+    let mut registering = client.authority.registering();
     let mut sessions = client.authority.sessions();
     let shared = AccountKey::Shared(eab_kid(client.md).map(String::from));
     let own = client.own_account().map(AccountKey::Url);
     // An account whose key has changed on disk is opened again.
     sessions.retain(|_, open| client.is_as_read(open));
     if let Some(open) = sessions.get(own.as_ref().unwrap_or(&shared)) {
-        return Ok(open.session.clone());
+        return Ok(Held::new(open.session.clone(), &mut registering));
     }
     let accounts = client.accounts();
     let mut found = None;
     for account in &accounts {
-        let open = sessions.get(&AccountKey::Url(account.url.clone()));
-        let session = match open {
-            Some(open) => Some(open.session.clone()),
-            None => confirmed(server, account)?,
+        let known = sessions.get(&AccountKey::Url(account.url.clone())).cloned();
+        let open = match known {
+            Some(open) => Some(open),
+            None => confirmed(server, account)?.map(|session| Open {
+                session,
+                read: account.place.keys(),
+                is_awaiting_change: false,
+            }),
         };
-        if let Some(session) = session {
-            found = Some((account, session));
+        if let Some(open) = open {
+            found = Some((account, open));
             break;
         }
     }
-    let (url, open) = match found {
-        Some((account, session)) => {
-            client.update_contacts(account, &accounts, &session, running)?;
-            (account.url.clone(), Open { session, read: account.place.keys() })
+    let open = match found {
+        Some((account, open)) => {
+            client.update_contacts(account, &accounts, &open.session, running)?;
+            let Followed { session, turn } = rollover::follow(client, &open.session, &mut registering, running)?;
+            Open { session, is_awaiting_change: turn == Turn::Waits, ..open }
         }
         None => {
             let (_, session) = client.register(server, running)?;
-            (session.account_url().to_string(), Open { session, read: None })
+            Open { session, read: None, is_awaiting_change: false }
         }
     };
-    let url = AccountKey::Url(url);
+    let url = AccountKey::Url(open.session.account_url().to_string());
     if own.as_ref() != Some(&url) {
         sessions.insert(shared, open.clone());
     }
     for key in own.into_iter().chain([url]) {
         sessions.insert(key, open.clone());
     }
-    Ok(open.session)
+    Ok(Held::new(open.session, &mut registering))
 }
 
 impl Place {
-    fn keys(&self) -> Option<(String, [Option<Vec<u8>>; 2])> {
+    pub(super) fn keys(&self) -> Option<(String, [Option<Vec<u8>>; 2])> {
         match self {
-            Place::Stored(folder, keys) => Some((folder.clone(), keys.clone())),
+            Place::Stored(folder, keys) | Place::Next(folder, keys) => Some((folder.clone(), keys.clone())),
             Place::Staged(..) | Place::Fleet => None,
         }
     }
 }
 
 impl Client<'_> {
-    /// Whether the key of an open session is still the one of its account. While the account is being given
-    /// another one, which of the two the CA takes may change at any time.
-    fn is_as_read(&self, open: &Open) -> bool {
-        let Some((folder, read)) = &open.read else { return true };
-        let [_, next] = read;
-        next.is_none() && self.store.sealed_account_keys(folder).is_ok_and(|keys| keys == *read)
+    /// Whether the key of an open session is still the one of its account. One that is to be changed for another
+    /// may be so at any time.
+    pub(super) fn is_as_read(&self, open: &Open) -> bool {
+        let Some((folder, read)) = &open.read else {
+            // An operator may have had it brought to `accounts`.
+            return self.stored_keys(open.session.account_url()).is_none();
+        };
+        !open.is_awaiting_change && self.store.sealed_account_keys(folder).is_ok_and(|keys| keys == *read)
+    }
+
+    /// The folder in `accounts` of the account with this URL, and the files of its keys.
+    pub(super) fn stored_keys(&self, url: &str) -> Option<(String, [Option<Vec<u8>>; 2])> {
+        let store = self.store;
+        let is_one = |folder: &String| {
+            let json = store.read_account_json(folder).ok().flatten();
+            json.is_some_and(|json| json.get("url").and_then(Value::as_str) == Some(url))
+        };
+        let folder = store.account_names().unwrap_or_default().into_iter().find(is_one)?;
+        let keys = store.sealed_account_keys(&folder).unwrap_or_default();
+        Some((folder, keys))
     }
 
     pub(super) fn staging(&self) -> Staging<'_> {
@@ -161,12 +184,13 @@ impl Client<'_> {
         let mark = store.sealed_account_keys(name).unwrap_or_default();
         let [_, next] = &mark;
         let next = next.is_some().then(|| store.read_next_account_key(name));
-        let keys = [Some(store.read_account_key(name)), next].into_iter().flatten();
-        let keys = keys.filter_map(|key| {
-            let warn = |error| crate::log!(Warn, "md[{}]: {error}", self.md.name);
-            key.map_err(warn).ok().flatten()
-        });
-        keys.map(|key| (Place::Stored(name.to_string(), mark.clone()), json.clone(), key)).collect()
+        let warn = |error| crate::log!(Warn, "md[{}]: {error}", self.md.name);
+        let readable = |key: Result<_, _>| key.map_err(warn).ok().flatten();
+        let stored = readable(store.read_account_key(name));
+        let stored = stored.map(|key| (Place::Stored(name.to_string(), mark.clone()), json.clone(), key));
+        let next = next.and_then(readable);
+        let next = next.map(|key| (Place::Next(name.to_string(), mark.clone()), json.clone(), key));
+        stored.into_iter().chain(next).collect()
     }
 
     /// Sends the CA the contacts of an account where they have changed and the configuration leaves no doubt:
@@ -184,17 +208,23 @@ impl Client<'_> {
         let mut is_staged = false;
         for copy in copies {
             if let Place::Staged(name, slot) = &copy.place {
-                Staging::new(self.store, name).save_account(*slot, &json, &account.key)?;
+                Staging::new(self.store, name).save_account(*slot, &json, &copy.key)?;
                 is_staged = true;
             }
         }
         if !is_staged {
-            let (staging, slot) = (self.staging(), self.staging().account_slot(self.authority.url()));
-            staging.remove_account(slot)?;
-            staging.save_account_key(slot, session.key())?;
-            staging.save_account(slot, &json, session.key())?;
+            self.leave_copy(&json, session.key())?;
         }
         Ok(Some(json))
+    }
+
+    /// Leaves an account in the staging of this MD, where the next start finds what it has become.
+    pub(super) fn leave_copy(&self, json: &Value, key: &PrivateKey) -> Result<(), StoreError> {
+        let (staging, slot) = (self.staging(), self.staging().account_slot(self.authority.url()));
+        // It must never stand beside a key that is not its own.
+        staging.remove_account(slot)?;
+        staging.save_account_key(slot, key)?;
+        staging.save_account(slot, json, key)
     }
 
     /// The same, without saving it.
@@ -299,13 +329,7 @@ pub(super) fn confirmed(server: &Arc<Server>, account: &Known) -> Result<Option<
     match session.account() {
         // One that is deactivated or revoked never comes back.
         Ok(registration) => Ok((registration.status == "valid").then_some(session)),
-        // RFC 8555 §6.7 has a type of its own for an unknown account; some CAs say it in other words.
-        Err(error)
-            if matches!(
-                error.kind(),
-                Some(Kind::AccountDoesNotExist | Kind::Unauthorized | Kind::Malformed)
-            ) =>
-        {
+        Err(error) if error.is_of_the_account() => {
             crate::log!(Debug, "the CA does not know the account {kid} any more: {error}");
             Ok(None)
         }

@@ -11,7 +11,7 @@ use crate::renew::decide::error::Error;
 use crate::sync::lock;
 use crate::time::{Clock, Timestamp};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 /// Opens a transport that goes this way.
 pub type Connect = Box<dyn Fn(&Route) -> Result<Arc<dyn Transport>, http::Error> + Send + Sync>;
@@ -64,7 +64,53 @@ pub struct Authority {
     sessions: Mutex<Sessions>,
     /// Held while an account is looked for or registered, by whatever route: jobs that start together share
     /// one.
-    registering: Arc<Mutex<()>>,
+    registering: Arc<Mutex<Accounts>>,
+}
+
+/// What this process does with the accounts of a CA, by whatever route.
+#[derive(Default)]
+pub struct Accounts {
+    /// The attempts that each one signs for, by its URL.
+    users: HashMap<String, Weak<()>>,
+    /// Keys that the CA did not take for an account, and when: by their public part.
+    refused: HashMap<Vec<u8>, Timestamp>,
+}
+
+impl Accounts {
+    /// Notes that an attempt uses this account, for as long as it keeps what is returned.
+    pub fn begin_use(&mut self, url: &str) -> Arc<()> {
+        self.users.get(url).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let user = Arc::new(());
+            self.users.insert(url.into(), Arc::downgrade(&user));
+            user
+        })
+    }
+
+    /// Whether an attempt uses this account.
+    pub fn is_used(&self, url: &str) -> bool {
+        self.users.get(url).is_some_and(|user| user.strong_count() > 0)
+    }
+
+    pub fn refused(&self, key: &[u8]) -> Option<Timestamp> {
+        self.refused.get(key).copied()
+    }
+
+    pub fn note_refused(&mut self, key: Vec<u8>, now: Timestamp) {
+        self.refused.insert(key, now);
+    }
+}
+
+/// A session for one attempt, which says for as long that its account is in use.
+pub struct Held {
+    pub session: Session,
+    _use: Arc<()>,
+}
+
+impl Held {
+    pub fn new(session: Session, accounts: &mut Accounts) -> Self {
+        let _use = accounts.begin_use(session.account_url());
+        Held { session, _use }
+    }
 }
 
 #[derive(Default)]
@@ -82,8 +128,10 @@ pub type Sessions = HashMap<AccountKey, Open>;
 pub struct Open {
     pub session: Session,
     /// The account's folder in `accounts`, and the files of its keys as they were then: an operator may give
-    /// it another key at any time. `None`: it waits in staging.
+    /// it another key at any time. `None`: it is not there.
     pub read: Option<(String, [Option<Vec<u8>>; 2])>,
+    /// A key waits there that this one is to be changed for.
+    pub is_awaiting_change: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -129,7 +177,7 @@ impl Authority {
         }
     }
 
-    pub fn registering(&self) -> MutexGuard<'_, ()> {
+    pub fn registering(&self) -> MutexGuard<'_, Accounts> {
         lock(&self.registering)
     }
 

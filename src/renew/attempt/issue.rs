@@ -8,6 +8,7 @@
 //! and is followed by another that looks how far the order has come.
 
 use super::account;
+use super::ca_pool::Held;
 use super::certificate::staged;
 use super::context::Renewal;
 use super::order::obtain;
@@ -16,7 +17,6 @@ use super::shared_account;
 use super::sharing::Sharing;
 use super::state::{Attempt, Progress};
 use super::takeover;
-use crate::acme::Session;
 use crate::managed::bundle::Bundle;
 use crate::model::Md;
 use crate::renew::decide::error::Error;
@@ -86,20 +86,20 @@ fn end(
 fn run(attempt: &mut Attempt<'_, '_, '_>) -> Result<Progress<Vec<Bundle>>, Error> {
     let name = &attempt.md.name;
     prepare_staging(attempt)?;
-    let mut session = None;
+    let mut held = None;
     let mut sets = Vec::new();
     for spec in attempt.md.keys() {
         let set = match staged(attempt, &spec) {
             Some(set) => set,
             None => {
-                let session = match &session {
-                    Some(session) => session,
-                    None => session.insert(open_session(attempt)?),
+                let held = match &held {
+                    Some(held) => held,
+                    None => held.insert(open_session(attempt)?),
                 };
                 attempt
                     .running
                     .step(format!("Driving ACME to renew {} certificate for {name}", spec.label()))?;
-                match obtain(attempt, session, &spec)? {
+                match obtain(attempt, &held.session, &spec)? {
                     Progress::Complete(set) => set,
                     Progress::Waiting(wait) => return Ok(Progress::Waiting(wait)),
                 }
@@ -128,7 +128,7 @@ fn prepare_staging(attempt: &mut Attempt<'_, '_, '_>) -> Result<(), Error> {
     Ok(attempt.staging().save_md(&md)?)
 }
 
-fn open_session(attempt: &mut Attempt<'_, '_, '_>) -> Result<Session, Error> {
+fn open_session(attempt: &mut Attempt<'_, '_, '_>) -> Result<Held, Error> {
     let (name, url, context) = (&attempt.md.name, attempt.authority.url(), attempt.renewal.context);
     attempt.running.step(format!("Contacting ACME server for {name} at {url}"))?;
     attempt.running.show()?;

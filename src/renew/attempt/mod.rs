@@ -16,6 +16,7 @@ mod order;
 pub mod persist;
 pub mod progress;
 mod records;
+mod rollover;
 pub mod settings;
 mod shared_account;
 pub(crate) mod sharing;

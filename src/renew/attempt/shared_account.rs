@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The account that all nodes of a fleet order with: that of the fleet goes before those of the local store,
 //! which stay where they are. Where the fleet has none, this node gives it its own, or registers one for all.
-//! Imports [`account`](super::account).
+//! Imports [`account`](super::account) and [`rollover`](super::rollover).
 
 use super::account::{self, Client, Known, Place};
-use super::ca_pool::{AccountKey, Open};
+use super::ca_pool::{AccountKey, Accounts, Held, Open};
 use super::progress::Running;
-use crate::acme::{Server, Session};
+use super::rollover;
+use super::rollover::Followed;
+use crate::acme::Server;
 use crate::managed::peers::{Peers, Registering, SharedAccount};
 use crate::managed::staging::file;
+use crate::renew::decide::account_key::Turn;
 use crate::renew::decide::error::Error;
 use serde_json::Value;
 use std::sync::Arc;
@@ -20,18 +23,23 @@ pub(super) fn obtain(
     server: &Arc<Server>,
     running: &mut Running<'_>,
     peers: &dyn Peers,
-) -> Result<Session, Error> {
-    let _registering = client.authority.registering();
+) -> Result<Held, Error> {
+    let mut of_ca = client.authority.registering();
     let mut sessions = client.authority.sessions();
     let kid = account::eab_kid(client.md);
     let key = AccountKey::Fleet(kid.map(String::from));
-    if let Some(open) = sessions.get(&key) {
-        return Ok(open.session.clone());
+    // An account that has got another key, here or from another node, is opened again.
+    let is_current = |open: &&Open| {
+        client.is_as_read(open)
+            && peers.account_key(client.authority.url(), kid).is_none_or(|key| open.session.key().is_same(&key))
+    };
+    if let Some(open) = sessions.get(&key).filter(is_current) {
+        return Ok(Held::new(open.session.clone(), &mut of_ca));
     }
     let registering = peers.registering(client.authority.url(), kid)?;
-    let session = find(client, server, running, registering.as_ref())?;
-    sessions.insert(key, Open { session: session.clone(), read: None });
-    Ok(session)
+    let open = find(client, server, running, registering.as_ref(), &mut of_ca)?;
+    sessions.insert(key, open.clone());
+    Ok(Held::new(open.session, &mut of_ca))
 }
 
 fn find(
@@ -39,29 +47,38 @@ fn find(
     server: &Arc<Server>,
     running: &mut Running<'_>,
     registering: &dyn Registering,
-) -> Result<Session, Error> {
+    of_ca: &mut Accounts,
+) -> Result<Open, Error> {
     let local = client.accounts();
     if let Some(account) = shared(client, registering)
         && let Some(session) = account::confirmed(server, &account)?
     {
+        // Before it is kept: what is kept has the key that is valid.
+        let read = client.stored_keys(&account.url);
+        let Followed { session, turn } = rollover::follow(client, &session, of_ca, running)?;
+        let account = Known { key: session.key().clone(), ..account };
         keep(client, &account, &local)?;
-        if let Some(json) = client.send_contacts(&account, &[], &session, running)? {
-            registering.publish(&SharedAccount { json, key: account.key.clone() })?;
+        let json = client.send_contacts(&account, &[], &session, running)?;
+        if turn == Turn::Changes || json.is_some() {
+            let json = json.unwrap_or(account.json);
+            registering.publish(&SharedAccount { json, key: account.key })?;
         }
-        return Ok(session);
+        return Ok(Open { session, read, is_awaiting_change: turn == Turn::Waits });
     }
     for account in &local {
         if let Some(session) = account::confirmed(server, account)? {
             let json = client.update_contacts(account, &local, &session, running)?;
             let json = json.unwrap_or_else(|| account.json.clone());
-            registering.publish(&SharedAccount { json, key: account.key.clone() })?;
-            return Ok(session);
+            let Followed { session, turn } = rollover::follow(client, &session, of_ca, running)?;
+            registering.publish(&SharedAccount { json, key: session.key().clone() })?;
+            let read = account.place.keys();
+            return Ok(Open { session, read, is_awaiting_change: turn == Turn::Waits });
         }
     }
     registering.may_ask()?;
     let (json, session) = client.register(server, running)?;
     registering.publish(&SharedAccount { json, key: session.key().clone() })?;
-    Ok(session)
+    Ok(Open { session, read: None, is_awaiting_change: false })
 }
 
 /// The account that the fleet has, if it is one of this CA and external account.
@@ -75,7 +92,7 @@ fn shared(client: &Client<'_>, registering: &dyn Registering) -> Option<Known> {
 /// Keeps the account in staging, where a start, and the C module after it, finds it. Accounts that wait there
 /// stay.
 fn keep(client: &Client<'_>, account: &Known, local: &[Known]) -> Result<(), Error> {
-    let is_same = |known: &&Known| known.url == account.url && known.has_key_of(account);
+    let is_same = |known: &&Known| known.url == account.url && known.has_key(&account.key);
     if local.iter().any(|known| is_same(&known)) {
         return Ok(());
     }

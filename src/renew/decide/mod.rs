@@ -3,6 +3,7 @@
 //! randomness: a number is passed in. [`next`] puts them together. Imports `managed` and below, never
 //! `attempt` or `worker`.
 
+pub mod account_key;
 pub mod activation;
 pub mod ari;
 pub mod brake;

@@ -24,8 +24,16 @@ pub struct LockedFolder<'a>(&'a Folder);
 
 impl Drop for LockedFolder<'_> {
     fn drop(&mut self) {
-        // The end of the process does it as well.
-        let _ = flock(self.0.file.as_ref(), FlockOperation::Unlock);
+        self.0.release_flock();
+    }
+}
+
+/// The same, with the folder.
+pub struct HeldFolder(Folder);
+
+impl Drop for HeldFolder {
+    fn drop(&mut self) {
+        self.0.release_flock();
     }
 }
 
@@ -125,16 +133,31 @@ impl Folder {
 
     /// Takes flock(2) of the folder; `None` where another holds it for longer than `within`.
     pub fn lock_itself(&self, within: Duration) -> Result<Option<LockedFolder<'_>>, Error> {
+        Ok(self.take_flock(within)?.then_some(LockedFolder(self)))
+    }
+
+    /// Takes flock(2) of the folder for longer than it is borrowed; `None` where another holds it for longer than
+    /// `within`.
+    pub fn hold(self, within: Duration) -> Result<Option<HeldFolder>, Error> {
+        Ok(self.take_flock(within)?.then_some(HeldFolder(self)))
+    }
+
+    fn release_flock(&self) {
+        // The end of the process does it as well.
+        let _ = flock(self.file.as_ref(), FlockOperation::Unlock);
+    }
+
+    fn take_flock(&self, within: Duration) -> Result<bool, Error> {
         let deadline = Instant::now() + within;
         loop {
             match flock(self.file.as_ref(), FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(LockedFolder(self))),
+                Ok(()) => return Ok(true),
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(e) => return Err(Error::io("locking", &self.path, e)),
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(None);
+                return Ok(false);
             }
             std::thread::sleep(left.min(PAUSE));
         }

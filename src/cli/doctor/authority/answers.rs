@@ -157,12 +157,6 @@ pub fn of_nonce(ca: &str, url: &str, answer: Result<Response, http::Error>) -> O
     Some(Finding::fails("ca-no-nonce", ca, evidence, remedy))
 }
 
-/// Whether the CA does not know the account: RFC 8555 §6.7 has a type of its own for that, and some CAs say it
-/// in other words.
-pub fn is_unknown(error: &acme::Error) -> bool {
-    matches!(error.kind(), Some(Kind::AccountDoesNotExist | Kind::Unauthorized | Kind::Malformed))
-}
-
 /// The status of an account that the CA knows.
 pub fn of_status(account: &str, status: &str, can_register: bool) -> Finding {
     match status {

@@ -4,7 +4,7 @@
 //! and whoever opens the account next asks the CA which one it takes; the renewing child does the same.
 
 use crate::acme::{Error as AcmeError, Registration, Server, Session};
-use crate::cli::authority::{is_unknown, of_authority};
+use crate::cli::authority::of_authority;
 use crate::cli::console::call::Failure;
 use crate::cli::site::{Site, of_store};
 use crate::crypto::PrivateKey;
@@ -46,7 +46,7 @@ pub fn open(store: &StartStore, folder: &str, url: &str, server: &Arc<Server>) -
         let session = Session::new(server.clone(), key, url.to_string());
         match session.account() {
             Ok(registration) => return Ok(Opened { session, registration, is_next }),
-            Err(error) if is_unknown(&error) => refusal = Some(error),
+            Err(error) if error.is_of_the_account() => refusal = Some(error),
             Err(error) => return Err(Error::Refused(error)),
         }
     }
@@ -108,7 +108,7 @@ pub fn open_staged(
     let session = Session::new(server.clone(), key, url.to_string());
     match session.account() {
         Ok(registration) => Ok((registration, session)),
-        Err(error) if is_unknown(&error) => Err(Error::Unknown(error)),
+        Err(error) if error.is_of_the_account() => Err(Error::Unknown(error)),
         Err(error) => Err(Error::Refused(error)),
     }
 }
