@@ -301,16 +301,17 @@ fn take_key(
     staged: &Value,
     key_file: &str,
 ) -> Result<(), Error> {
-    // One that cannot be read is none, and children say so.
-    let Some(next) = store.read_key(Group::Accounts, folder, NEXT_ACCOUNT_KEY).ok().flatten() else {
-        return Ok(());
-    };
-    let Some(key) = store.read_key(Group::Staging, name, key_file)? else { return Ok(()) };
-    if !key.is_same(&next) || account_author(store, name, staged, &key) != Author::Ours {
+    if !store.read(Group::Accounts, folder, NEXT_ACCOUNT_KEY).is_ok_and(|key| key.is_some()) {
         return Ok(());
     }
     // Whoever holds it ends what the renewal has begun.
     let Some(_lock) = store.lock_account(folder, Duration::ZERO)? else { return Ok(()) };
+    // One that cannot be read is none, and children say so.
+    let next = store.read_key(Group::Accounts, folder, NEXT_ACCOUNT_KEY).ok().flatten();
+    let Some((next, key)) = next.zip(store.read_key(Group::Staging, name, key_file)?) else { return Ok(()) };
+    if !key.is_same(&next) || account_author(store, name, staged, &key) != Author::Ours {
+        return Ok(());
+    }
     store.write_key(Group::Accounts, folder, ACCOUNT_KEY, &next)?;
     store.remove(Group::Accounts, folder, NEXT_ACCOUNT_KEY)?;
     crate::log!(Info, "ACME account {folder}: the key that a renewal has given it is in its place");
@@ -343,6 +344,7 @@ fn eab_kid(json: &Value) -> Option<String> {
 mod tests {
     use super::*;
     use crate::managed::fixture::{CA_URL, Lab, account, md};
+    use crate::managed::staging::signed_account;
     use crate::model::{Eab, KeySpec};
     use serde_json::json;
 
@@ -423,6 +425,91 @@ mod tests {
         assert!(!accounts.fits(with_eab.as_deref().unwrap(), "https://other.test/dir", &md));
         md.eab = Some(Eab { kid: "other".into(), hmac: "h".into() });
         assert_eq!(accounts.find(CA_URL, &md), None);
+    }
+
+    fn ec() -> PrivateKey {
+        PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap()
+    }
+
+    /// An account in `accounts/` for which a key waits; the folder, the present and the next key.
+    fn awaiting(lab: &Lab) -> (String, PrivateKey, PrivateKey) {
+        let (old, next) = (ec(), ec());
+        let mut accounts = Accounts::read(&lab.store).unwrap();
+        let (folder, _) = accounts.take_in(&lab.store, &account(1), &old).unwrap().unwrap();
+        lab.store.write_key(Group::Accounts, &folder, NEXT_ACCOUNT_KEY, &next).unwrap();
+        (folder, old, next)
+    }
+
+    fn leave(lab: &Lab, json: &Value, key: &PrivateKey) {
+        let store = &lab.store;
+        store.write_key(Group::Staging, "a.test", file::ACCOUNTS[0].1, key).unwrap();
+        store.write_json(Group::Staging, "a.test", file::ACCOUNTS[0].0, json).unwrap();
+    }
+
+    fn adopt(store: &StartStore) -> Result<(), Error> {
+        Accounts::read(store)?.adopt(store, "a.test", &all).map(drop)
+    }
+
+    fn keys(lab: &Lab, folder: &str) -> (PrivateKey, Option<PrivateKey>) {
+        let read = |file| lab.store.read_key(Group::Accounts, folder, file).unwrap();
+        (read(ACCOUNT_KEY).unwrap(), read(NEXT_ACCOUNT_KEY))
+    }
+
+    #[test]
+    fn a_key_that_waits_takes_its_place_where_a_child_says_that_the_ca_took_it() {
+        let signed = |lab: &Lab, name: &str, key: &PrivateKey| {
+            signed_account(&lab.store, name, &account(1), key).unwrap()
+        };
+        let lab = Lab::new();
+        let (folder, old, next) = awaiting(&lab);
+        let other = ec();
+        let elsewhere = json!({"url": account(1)["url"], "ca-url": "https://other.test/dir"});
+        let elsewhere = signed_account(&lab.store, "a.test", &elsewhere, &next).unwrap();
+        for (json, key) in [
+            (signed(&lab, "a.test", &old), &old),
+            (signed(&lab, "a.test", &other), &other),
+            // Nobody vouches for it, it is another domain's, for another key, and of another CA.
+            (account(1), &next),
+            (signed(&lab, "b.test", &next), &next),
+            (signed(&lab, "a.test", &other), &next),
+            (elsewhere, &next),
+        ] {
+            leave(&lab, &json, key);
+            adopt(&lab.store).unwrap();
+            let (key, waiting) = keys(&lab, &folder);
+            assert!(key.is_same(&old) && waiting.unwrap().is_same(&next), "{json}");
+        }
+        leave(&lab, &signed(&lab, "a.test", &next), &next);
+        let held = lab.store.lock_account(&folder, Duration::ZERO).unwrap().unwrap();
+        adopt(&lab.store).unwrap();
+        assert!(keys(&lab, &folder).0.is_same(&old), "another process is at work on it");
+        drop(held);
+        adopt(&lab.store).unwrap();
+        let (key, waiting) = keys(&lab, &folder);
+        assert!(key.is_same(&next) && waiting.is_none());
+        assert_eq!(lab.store.names(Group::Accounts).unwrap(), [folder]);
+    }
+
+    #[test]
+    fn a_start_that_dies_while_it_puts_a_key_in_its_place_loses_none() {
+        for steps in 0.. {
+            let lab = Lab::new();
+            let (folder, _, next) = awaiting(&lab);
+            leave(&lab, &signed_account(&lab.store, "a.test", &account(1), &next).unwrap(), &next);
+            let fuse = crate::store::Fuse::after(usize::MAX);
+            let dying = lab.dying_by(&fuse);
+            fuse.blow_after(steps);
+            let is_done = adopt(&dying).is_ok() && !fuse.is_blown();
+            let (key, waiting) = keys(&lab, &folder);
+            assert!(key.is_same(&next) || waiting.is_some_and(|key| key.is_same(&next)), "after {steps}");
+            adopt(&lab.store).unwrap();
+            let (key, waiting) = keys(&lab, &folder);
+            assert!(key.is_same(&next) && waiting.is_none(), "after {steps}");
+            if is_done {
+                assert!(steps > 3, "{steps}");
+                return;
+            }
+        }
     }
 
     #[test]

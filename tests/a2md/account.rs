@@ -3,7 +3,7 @@
 //! processes die at any step leaves a usable account, for a2md and for renewals.
 
 use super::call::{Called, a2md};
-use doubles::fake_ca::{Endpoint, FakeCa, Fault};
+use doubles::fake_ca::{Endpoint, FakeCa, Fault, problem};
 use doubles::{Host, VirtualClock};
 use mod_md::acme::{OrderOptions, Server, Session};
 use mod_md::cli::engine;
@@ -19,22 +19,22 @@ use std::path::Path;
 use std::sync::Arc;
 use support::{Account, Config, Lab, Pebble, open_lab};
 
-const FOLDER: &str = "ACME-ca.test-0000";
+pub const FOLDER: &str = "ACME-ca.test-0000";
 
-fn ec() -> PrivateKey {
+pub fn ec() -> PrivateKey {
     PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap()
 }
 
 /// A host whose account is in `accounts/`, and its domains.
-struct Hosted {
-    host: Host,
-    mds: Vec<Managed>,
+pub struct Hosted {
+    pub host: Host,
+    pub mds: Vec<Managed>,
     server: Arc<Server>,
     url: String,
 }
 
 impl Hosted {
-    fn new() -> Hosted {
+    pub fn new() -> Hosted {
         let host = Host::new().validates();
         let server = connect(&host.ca, &host.clock);
         let key = ec();
@@ -51,16 +51,16 @@ impl Hosted {
         keys::open(store, FOLDER, &self.url, &self.server)
     }
 
-    fn key(&self) -> Option<PrivateKey> {
+    pub fn key(&self) -> Option<PrivateKey> {
         self.host.store.read_key(Group::Accounts, FOLDER, ACCOUNT_KEY).unwrap()
     }
 
-    fn takes(&self, key: &PrivateKey) -> bool {
+    pub fn takes(&self, key: &PrivateKey) -> bool {
         Session::new(self.server.clone(), key.clone(), self.url.clone()).account().is_ok()
     }
 
     /// Requests were signed with keys that the account had before, or does not have yet.
-    fn forgive(&self) {
+    pub fn forgive(&self) {
         let violations = self.host.ca.take_violations();
         assert!(
             violations.iter().all(|text| text.ends_with("the signature does not hold")),
@@ -68,7 +68,7 @@ impl Hosted {
         );
     }
 
-    fn has_next(&self) -> bool {
+    pub fn has_next(&self) -> bool {
         let files = self.host.store.files(Group::Accounts, FOLDER).unwrap();
         files.iter().any(|file| file == NEXT_ACCOUNT_KEY)
     }
@@ -119,6 +119,9 @@ fn a_running_child_takes_the_new_key_and_the_ca_refuses_the_old_one() {
     assert!(job.finished && job.errors == 0, "{job:?}");
     // A process dies after the CA has the new key; a child that has seen both of them goes on with it.
     let last = ec();
+    let document = problem("serverInternal", "not now");
+    let refusal = Fault::Problem { status: 500, document, retry_after: None };
+    hosted.host.ca.fault(Endpoint::KeyChange, refusal);
     hosted.host.store.write_key(Group::Accounts, FOLDER, NEXT_ACCOUNT_KEY, &last).unwrap();
     let context = hosted.host.context(&hosted.mds);
     check::run(&context, 2);

@@ -4,6 +4,7 @@
 
 mod account;
 mod alone;
+mod at_renewal;
 mod call;
 mod check;
 mod command;

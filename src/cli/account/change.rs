@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Changes of an account: at the CA first, then in the store. An account that waits in staging comes to
-//! `accounts/` for that, as at a start.
+//! Changes of an account: at the CA first, then in the store; a key that a renewal is to give it, in the store alone.
+//! An account that waits in staging comes to `accounts/` for that, as at a start.
 
 use crate::cli::authority::{connect, of_authority};
 use crate::cli::console::call::{Call, Failure, Outcome};
@@ -17,7 +17,7 @@ use crate::managed::staging::{Staging, file};
 use crate::model::KeySpec;
 use crate::model::key_spec::ACCOUNT_KEY_DEFAULT;
 use crate::startup::accounts::Accounts;
-use crate::store::Group;
+use crate::store::{ACCOUNT_KEY, AccountLock, Group};
 use clap::ArgMatches;
 use serde_json::json;
 
@@ -28,6 +28,7 @@ struct Target {
     /// The MDs that order with it.
     users: Vec<String>,
     opened: Opened,
+    _keys: AccountLock,
 }
 
 pub fn contacts(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
@@ -65,21 +66,28 @@ pub fn contacts(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
 pub fn rollover(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
     let wanted = matches.get_one::<String>("type").map(|text| kind(text)).transpose()?;
     let _lock = lock(site)?;
-    let mds = site.mds()?;
-    let target = open(call, site, argument(matches, "id"), &mds)?;
-    let spec = wanted.unwrap_or_else(|| target.opened.session.key().spec().unwrap_or(ACCOUNT_KEY_DEFAULT));
-    call.step(&format!("Making a new key for {}", target.known.url));
-    let new = PrivateKey::generate(&spec).map_err(|error| Failure::new(error.to_string()))?;
+    let (mds, id) = (site.mds()?, argument(matches, "id"));
+    if matches.get_flag("cancel") {
+        return cancel(call, site, id, &mds);
+    }
+    if matches.get_flag("at-renewal") {
+        return leave(call, site, id, &mds, wanted);
+    }
+    let target = open(call, site, id, &mds)?;
+    let waiting = keys::waiting(&site.store, &target.folder).map_err(|error| of_store(&site.dir, &error))?;
+    let fits = |key: &PrivateKey| {
+        wanted.as_ref().is_none_or(|wanted| key.spec().is_some_and(|spec| spec.is_as(wanted)))
+    };
+    let new = match waiting.filter(fits) {
+        Some(waiting) => waiting,
+        None => generate(call, &target.known, wanted, target.opened.session.key())?,
+    };
     call.step(&format!("Asking {} to change the key", target.known.ca_url));
     keys::roll_over(&site.store, &target.folder, &target.opened, &new)
         .map_err(|error| failure(site, &target.known.ca_url, &error))?;
     end(call, &target, json!({"key": kind_of(&new)}))?;
     if !call.options.json {
-        if !new.is_rsa() {
-            call.say(
-                "mod_md 2.x orders with RSA account keys alone: roll over to one before you go back to it.",
-            );
-        }
+        warn_of_going_back(call, &new);
         call.say(&format!(
             "{} has a new key ({}). Its URL is the same, and renewals take the new key by themselves.",
             target.folder,
@@ -87,6 +95,93 @@ pub fn rollover(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
         ));
     }
     Ok(0)
+}
+
+/// Leaves a key that the next renewal is to give to the account. The CA is asked only where one waits already.
+fn leave(call: &mut Call, site: &Site, id: &str, mds: &[Managed], wanted: Option<KeySpec>) -> Outcome {
+    let failed = |error| of_store(&site.dir, &error);
+    let mut found = find(site, id, mds)?;
+    if found.known.status != "valid" {
+        return Err(Failure::new(format!("{} is {} and gets no key", found.folder, found.known.status)));
+    }
+    if found.known.has_next {
+        let target = found.open(call, site, mds)?;
+        found = Found { folder: target.folder, known: target.known, users: target.users, keys: target._keys };
+    }
+    let Found { folder, users, .. } = &found;
+    let present = site.store.read_key(Group::Accounts, folder, ACCOUNT_KEY).map_err(failed)?;
+    let present = present.ok_or_else(|| Failure::new(format!("there is no key in accounts/{folder}")))?;
+    let next = generate(call, &found.known, wanted, &present)?;
+    keys::leave(&site.store, folder, &next).map_err(failed)?;
+    let result = json!({"key": kind_of(&present), "next-key": kind_of(&next)});
+    end_of(call, folder, &found.known, users, result)?;
+    if !call.options.json {
+        warn_of_going_back(call, &next);
+        let who = match users.as_slice() {
+            [] => "No domain orders with it now: the first renewal that does".to_string(),
+            users => format!("The next renewal of {}", one_of(users)),
+        };
+        call.say(&format!(
+            "A key ({}) waits for {folder}. {who} has the CA change the key, and goes on with it. Until then the \
+             present one ({}) is valid; a2md account list says how far it is. To take it back: a2md account rollover \
+             {folder} --cancel.",
+            kind_of(&next),
+            kind_of(&present)
+        ));
+    }
+    Ok(0)
+}
+
+/// Takes back a key that waits.
+fn cancel(call: &mut Call, site: &Site, id: &str, mds: &[Managed]) -> Outcome {
+    let found = find(site, id, mds)?;
+    if !found.known.has_next {
+        let text = format!("no other key waits for {}", found.folder);
+        return Err(Failure::new(text).advice("a2md account list shows the keys of all accounts."));
+    }
+    let ca_url = found.known.ca_url.clone();
+    call.step(&format!("Asking {ca_url} which key is valid"));
+    let target = found.open(call, site, mds)?;
+    let key = kind_of(target.opened.session.key());
+    if target.opened.is_next {
+        let text = format!("{} has its new key ({key}) already, which is in its place now", target.folder);
+        return Err(Failure::new(text).advice(format!(
+            "To give it another one: a2md account rollover {} --type TYPE.",
+            target.folder
+        )));
+    }
+    keys::take_back(&site.store, &target.folder).map_err(|error| of_store(&site.dir, &error))?;
+    end(call, &target, json!({"key": key, "next-key": null}))?;
+    if !call.options.json {
+        call.say(&format!("{} keeps its key ({key}): the one that waited is removed.", target.folder));
+    }
+    Ok(0)
+}
+
+fn generate(
+    call: &Call,
+    known: &Known,
+    wanted: Option<KeySpec>,
+    present: &PrivateKey,
+) -> Result<PrivateKey, Failure> {
+    let spec = wanted.unwrap_or_else(|| present.spec().unwrap_or(ACCOUNT_KEY_DEFAULT));
+    call.step(&format!("Making a new key for {}", known.url));
+    PrivateKey::generate(&spec).map_err(|error| Failure::new(error.to_string()))
+}
+
+fn warn_of_going_back(call: &mut Call, key: &PrivateKey) {
+    if !key.is_rsa() {
+        call.say("mod_md 2.x orders with RSA account keys alone: roll over to one before you go back to it.");
+    }
+}
+
+fn one_of(users: &[String]) -> String {
+    const NAMED: usize = 3;
+    match users {
+        [only] => only.clone(),
+        users if users.len() <= NAMED => format!("one of {}", users.join(", ")),
+        users => format!("one of {} domains", users.len()),
+    }
 }
 
 pub fn deactivate(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
@@ -120,20 +215,44 @@ pub fn deactivate(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome
     Ok(0)
 }
 
-/// Finds an account, has it in `accounts/`, and opens it at its CA.
-fn open(call: &mut Call, site: &Site, id: &str, mds: &[Managed]) -> Result<Target, Failure> {
+/// An account in `accounts/` whose keys nobody else changes.
+struct Found {
+    folder: String,
+    known: Known,
+    users: Vec<String>,
+    keys: AccountLock,
+}
+
+/// Finds an account, and has it in `accounts/`.
+fn find(site: &Site, id: &str, mds: &[Managed]) -> Result<Found, Failure> {
     let all = known::all(site)?;
-    let known = known::find(&all, id)?.clone();
+    let mut known = known::find(&all, id)?.clone();
     let users = known.users(&all, mds);
     let folder = match &known.place {
         Place::Stored(folder) => folder.clone(),
         Place::Staged(name, _) => adopt(site, name, &known)?,
     };
-    let server = connect(call, &known.ca_url, user(&known, &all, mds))?;
-    let opened = keys::open(&site.store, &folder, &known.url, &server)
-        .map_err(|error| failure(site, &known.ca_url, &error))?;
-    keys::settle(&site.store, &folder, &opened).map_err(|error| of_store(&site.dir, &error))?;
-    Ok(Target { folder, known, users, opened })
+    let keys = keys::lock(&site.store, &folder).map_err(|error| failure(site, &known.ca_url, &error))?;
+    // It may have been put in its place since it was listed.
+    known.has_next =
+        keys::waiting(&site.store, &folder).map_err(|error| of_store(&site.dir, &error))?.is_some();
+    Ok(Found { folder, known, users, keys })
+}
+
+impl Found {
+    /// Opens it at its CA.
+    fn open(self, call: &mut Call, site: &Site, mds: &[Managed]) -> Result<Target, Failure> {
+        let Found { folder, known, users, keys } = self;
+        let server = connect(call, &known.ca_url, user(&known, &known::all(site)?, mds))?;
+        let opened = keys::open(&site.store, &folder, &known.url, &server)
+            .map_err(|error| failure(site, &known.ca_url, &error))?;
+        keys::settle(&site.store, &folder, &opened).map_err(|error| of_store(&site.dir, &error))?;
+        Ok(Target { folder, known, users, opened, _keys: keys })
+    }
+}
+
+fn open(call: &mut Call, site: &Site, id: &str, mds: &[Managed]) -> Result<Target, Failure> {
+    find(site, id, mds)?.open(call, site, mds)
 }
 
 /// Takes an account from staging to `accounts/`, and returns its folder there.
@@ -179,11 +298,21 @@ fn save(site: &Site, target: &Target, changes: &[(&str, serde_json::Value)]) -> 
 }
 
 fn end(call: &mut Call, target: &Target, result: serde_json::Value) -> Result<(), Failure> {
+    end_of(call, &target.folder, &target.known, &target.users, result)
+}
+
+fn end_of(
+    call: &mut Call,
+    folder: &str,
+    known: &Known,
+    users: &[String],
+    result: serde_json::Value,
+) -> Result<(), Failure> {
     if !call.options.json {
         return Ok(());
     }
-    let mut document = json!({"schema": 1, "id": target.folder, "ca": target.known.ca_url,
-        "url": target.known.url, "domains": target.users});
+    let mut document =
+        json!({"schema": 1, "id": folder, "ca": known.ca_url, "url": known.url, "domains": users});
     for (key, value) in result.as_object().into_iter().flatten() {
         document[key] = value.clone();
     }

@@ -9,11 +9,11 @@ use super::console::call::{Call, Failure, Options, Outcome};
 use super::console::terminal::Style;
 use super::site::Site;
 use super::site::accounts::keys;
-use super::site::accounts::keys::kind_of;
+use super::site::accounts::keys::{Kinds, kind_of, spelled};
 use super::site::accounts::known;
 use super::site::accounts::known::{Known, Place, argument, user};
 use crate::managed::Managed;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
 pub fn define() -> Command {
@@ -31,12 +31,28 @@ pub fn define() -> Command {
                 .arg(Arg::new("email").value_name("EMAIL").required(true).num_args(1..)),
         )
         .subcommand(
-            Command::new("rollover").about("Give an account another key (RFC 8555, 7.3.5)").arg(id()).arg(
-                Arg::new("type")
-                    .long("type")
-                    .value_name("TYPE")
-                    .help("RSA-3072, RSA-4096, P-256, P-384 … [default: as the present one]"),
-            ),
+            Command::new("rollover")
+                .about("Give an account another key (RFC 8555, 7.3.5)")
+                .arg(id())
+                .arg(
+                    Arg::new("type")
+                        .long("type")
+                        .value_name("TYPE")
+                        .help("RSA-3072, RSA-4096, P-256, P-384 … [default: as the present one]"),
+                )
+                .arg(
+                    Arg::new("at-renewal")
+                        .long("at-renewal")
+                        .action(ArgAction::SetTrue)
+                        .help("Leave the key for the next renewal, which has the CA take it"),
+                )
+                .arg(
+                    Arg::new("cancel")
+                        .long("cancel")
+                        .action(ArgAction::SetTrue)
+                        .conflicts_with_all(["at-renewal", "type"])
+                        .help("Take back a key that waits for a renewal"),
+                ),
         )
         .subcommand(
             Command::new("deactivate")
@@ -61,7 +77,7 @@ pub fn run(call: &mut Call, matches: &ArgMatches) -> Outcome {
 }
 
 /// What is known of an account without asking its CA.
-fn document(known: &Known, all: &[Known], mds: &[Managed]) -> Value {
+fn document(known: &Known, kinds: &Kinds, all: &[Known], mds: &[Managed]) -> Value {
     let (place, md) = match &known.place {
         Place::Stored(_) => ("accounts", None),
         Place::Staged(name, _) => ("staging", Some(name)),
@@ -76,14 +92,17 @@ fn document(known: &Known, all: &[Known], mds: &[Managed]) -> Value {
         "waits-in": md,
         "eab-kid": known.eab_kid,
         "domains": known.users(all, mds),
-        "rollover-interrupted": known.is_interrupted,
+        "key": kinds.key.as_ref().map(spelled),
+        "next-key": kinds.next.as_ref().map(spelled),
+        "next-key-taken": kinds.is_taken,
     })
 }
 
 fn list(call: &mut Call, site: &Site) -> Outcome {
     let (all, mds) = (known::all(site)?, site.mds()?);
     if call.options.json {
-        let accounts: Vec<Value> = all.iter().map(|known| document(known, &all, &mds)).collect();
+        let of = |known: &Known| document(known, &Kinds::read(site, known), &all, &mds);
+        let accounts: Vec<Value> = all.iter().map(of).collect();
         call.print_document(&json!({"schema": 1, "accounts": accounts}))?;
         return Ok(0);
     }
@@ -91,37 +110,66 @@ fn list(call: &mut Call, site: &Site) -> Outcome {
         call.say("The store has no account at any CA.");
         return Ok(0);
     }
-    let row = |known: &Known| {
+    let kinds: Vec<Kinds> = all.iter().map(|known| Kinds::read(site, known)).collect();
+    let row = |(known, kinds): (&Known, &Kinds)| {
         let style = if known.status == "valid" { Style::Good } else { Style::Bad };
         let users = known.users(&all, &mds);
         vec![
             (known.id(), Style::Plain),
             (known.status.clone(), style),
             (users.len().to_string(), Style::Plain),
+            (kinds.words(), Style::Plain),
             (known.contacts.join(" "), Style::Plain),
             (known.url.clone(), Style::Plain),
         ]
     };
-    let rows: Vec<_> = all.iter().map(row).collect();
-    let table = call.terminal.table(&["account", "status", "domains", "contacts", "URL (for CAA)"], &rows);
+    let rows: Vec<_> = all.iter().zip(&kinds).map(row).collect();
+    let table =
+        call.terminal.table(&["account", "status", "domains", "key", "contacts", "URL (for CAA)"], &rows);
     call.write_as_it_is(table.as_bytes())?;
-    for known in &all {
-        note(call, known);
+    for (known, kinds) in all.iter().zip(&kinds) {
+        note(call, known, kinds);
+        note_wish(call, known, kinds, &all, &mds);
     }
     Ok(0)
 }
 
 /// What else there is to say of an account.
-fn note(call: &mut Call, known: &Known) {
+fn note(call: &mut Call, known: &Known, kinds: &Kinds) {
+    let id = known.id();
     if let Place::Staged(..) = known.place {
-        call.say(&format!("{} waits in staging: the next start of httpd moves it to accounts/.", known.id()));
+        call.say(&format!("{id} waits in staging: the next start of httpd moves it to accounts/."));
     }
-    if known.is_interrupted {
-        call.say(&format!(
-            "{} was being given another key when that ended: call a2md account rollover again.",
-            known.id()
-        ));
+    let next = kinds.next.as_ref().map(spelled).unwrap_or_default();
+    match () {
+        () if !known.has_next => {}
+        () if kinds.is_taken => call.say(&format!(
+            "A renewal has given {id} its new key ({next}): the next start of httpd puts it in its place."
+        )),
+        () => call.say(&format!(
+            "A key ({next}) waits for {id}: the next renewal has the CA take it. To do it now: a2md account rollover \
+             {id}. To keep the present key: a2md account rollover {id} --cancel."
+        )),
     }
+}
+
+/// `MDAccountKey` is for new accounts: an admin may expect it of one that is there.
+fn note_wish(call: &mut Call, known: &Known, kinds: &Kinds, all: &[Known], mds: &[Managed]) {
+    let users = known.users(all, mds);
+    let users = || mds.iter().filter(|managed| users.contains(&managed.md.name));
+    let mut wishes = users().filter_map(|managed| managed.md.ca.account_key.as_ref());
+    let coming = kinds.next.as_ref().or(kinds.key.as_ref());
+    let (Some(wish), Some(coming)) = (wishes.next(), coming) else { return };
+    // Where domains want different ones there is nothing to recommend.
+    if wish.is_as(coming) || !wishes.all(|other| other.is_as(wish)) {
+        return;
+    }
+    let (id, wish) = (known.id(), spelled(wish));
+    call.say(&format!(
+        "{id} has a key of {}, and MDAccountKey, which is for new accounts, says {wish}: a2md account rollover {id} \
+         --type {wish} gives it such a key, with --at-renewal at the next renewal.",
+        spelled(coming)
+    ));
 }
 
 fn show(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
@@ -134,7 +182,8 @@ fn show(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
         Place::Staged(name, slot) => keys::open_staged(&site.store, name, *slot, &known.url, &server)
             .map(|(registration, session)| (registration, session.key().clone())),
     };
-    let mut document = document(known, &all, &mds);
+    let kinds = Kinds::read(site, known);
+    let mut document = document(known, &kinds, &all, &mds);
     let (at_ca, contacts, code) = match &found {
         Ok((registration, key)) => {
             document["key"] = json!(kind_of(key));
@@ -156,7 +205,8 @@ fn show(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
         return Ok(code);
     }
     say(call, &document);
-    note(call, known);
+    note(call, known, &kinds);
+    note_wish(call, known, &kinds, &all, &mds);
     Ok(code)
 }
 
@@ -175,6 +225,7 @@ fn say(call: &mut Call, document: &Value) {
         ("Parameter in CAA", "caa"),
         ("Status here", "status"),
         ("Key", "key"),
+        ("Key that waits", "next-key"),
         ("Contacts here", "contacts"),
         ("Contacts at the CA", "contacts-at-ca"),
         ("Bound to (EAB)", "eab-kid"),

@@ -5,6 +5,7 @@ use super::{NOT_FOUND, arguments, checks, command, failed, missing, of_store, op
 use crate::acme::{self, Server, Session};
 use crate::cli::console::call::{Call, Failure, Outcome, SubCommand};
 use crate::cli::engine;
+use crate::cli::site::accounts::keys;
 use crate::model::Md;
 use crate::model::key_spec::ACCOUNT_KEY_DEFAULT;
 use crate::model::outcome::status;
@@ -189,7 +190,17 @@ fn session(call: &Call, store: &StartStore, directory: &str, id: &str) -> Result
         crate::log!(Error, status = NOT_FOUND, "unknown account: {id}");
         return Err(failed(NOT_FOUND));
     };
-    Ok(Session::new(server(call, directory)?, key, url))
+    let server = server(call, directory)?;
+    if keys::waiting(store, id).ok().flatten().is_none() {
+        return Ok(Session::new(server, key, url));
+    }
+    match keys::open(store, id, &url, &server) {
+        Ok(opened) => Ok(opened.session),
+        Err(keys::Error::Refused(error) | keys::Error::Unknown(error) | keys::Error::Open(error)) => {
+            Err(of_acme(&error))
+        }
+        Err(error) => Err(Failure::new(error.to_string())),
+    }
 }
 
 /// The URL and the key of a stored account.

@@ -104,8 +104,13 @@ impl Authority<'_> {
             })
         };
         for account in accounts.iter().filter(is_used) {
-            let session = Session::new(server.clone(), account.key.clone(), account.url.clone());
-            out.extend(self.of_account(account, session.account()));
+            let ask =
+                |key: &PrivateKey| Session::new(server.clone(), key.clone(), account.url.clone()).account();
+            let answer = match (ask(&account.key), &account.next) {
+                (Err(error), Some(next)) if error.is_of_the_account() => ask(next).map_err(|_| error),
+                (answer, _) => answer,
+            };
+            out.extend(self.of_account(account, answer));
         }
     }
 
@@ -142,16 +147,18 @@ impl Authority<'_> {
     fn accounts(&self, store: &WorkStore) -> Vec<Account> {
         let stored = store.account_names().unwrap_or_default().into_iter().filter_map(|name| {
             let json = store.read_account_json(&name).ok().flatten()?;
-            Some((name.clone(), json, store.read_account_key(&name).ok().flatten()?))
+            let next = store.read_next_account_key(&name).ok().flatten();
+            Some((name.clone(), json, store.read_account_key(&name).ok().flatten()?, next))
         });
         let staged = self.users.iter().flat_map(|managed| {
             let accounts = Staging::new(store, &managed.md.name).accounts();
-            accounts.into_iter().map(|(_, json, key)| (format!("staging/{}", managed.md.name), json, key))
+            let place = format!("staging/{}", managed.md.name);
+            accounts.into_iter().map(move |(_, json, key)| (place.clone(), json, key, None))
         });
-        let account = |(place, json, key): (String, Value, PrivateKey)| {
+        let account = |(place, json, key, next): (String, Value, PrivateKey, Option<PrivateKey>)| {
             let text = |key: &str| json.get(key).and_then(Value::as_str).map(String::from);
             let url = text("url").filter(|_| text("ca-url").as_deref() == Some(self.url.as_str()))?;
-            Some(Account { place, url, json, key })
+            Some(Account { place, url, json, key, next })
         };
         stored.chain(staged).filter_map(account).collect()
     }
@@ -163,6 +170,8 @@ struct Account {
     url: String,
     json: Value,
     key: PrivateKey,
+    /// That the account is to have, or has already.
+    next: Option<PrivateKey>,
 }
 
 /// The account that a domain orders with: the one that its md.json names, else the first that fits.

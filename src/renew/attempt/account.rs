@@ -57,11 +57,7 @@ impl Known {
 
 /// The session to use for the client's MD. Of jobs that start together one registers, the others find its
 /// account.
-pub fn obtain(
-    client: &Client<'_>,
-    server: &Arc<Server>,
-    running: &mut Running<'_>,
-) -> Result<Held, Error> {
+pub fn obtain(client: &Client<'_>, server: &Arc<Server>, running: &mut Running<'_>) -> Result<Held, Error> {
     let mut registering = client.authority.registering();
     let mut sessions = client.authority.sessions();
     let shared = AccountKey::Shared(eab_kid(client.md).map(String::from));
@@ -91,7 +87,8 @@ pub fn obtain(
     let open = match found {
         Some((account, open)) => {
             client.update_contacts(account, &accounts, &open.session, running)?;
-            let Followed { session, turn } = rollover::follow(client, &open.session, &mut registering, running)?;
+            let Followed { session, turn } =
+                rollover::follow(client, &open.session, &mut registering, running)?;
             Open { session, is_awaiting_change: turn == Turn::Waits, ..open }
         }
         None => {

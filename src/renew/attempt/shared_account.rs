@@ -31,7 +31,9 @@ pub(super) fn obtain(
     // An account that has got another key, here or from another node, is opened again.
     let is_current = |open: &&Open| {
         client.is_as_read(open)
-            && peers.account_key(client.authority.url(), kid).is_none_or(|key| open.session.key().is_same(&key))
+            && peers
+                .account_key(client.authority.url(), kid)
+                .is_none_or(|key| open.session.key().is_same(&key))
     };
     if let Some(open) = sessions.get(&key).filter(is_current) {
         return Ok(Held::new(open.session.clone(), &mut of_ca));

@@ -77,9 +77,8 @@ mod tests {
     #[test]
     fn it_waits_for_orders_under_way_and_for_an_hour_after_a_refusal() {
         assert_eq!(of(&OLD, Some(&NEXT), true, None), Turn::Waits);
-        let refused = |seconds: u64| {
-            of(&OLD, Some(&NEXT), false, Some(NOW.minus(Duration::from_secs(seconds))))
-        };
+        let refused =
+            |seconds: u64| of(&OLD, Some(&NEXT), false, Some(NOW.minus(Duration::from_secs(seconds))));
         assert_eq!((refused(0), refused(3599), refused(3600)), (Turn::Waits, Turn::Waits, Turn::Changes));
         assert_eq!(of(&OLD, Some(&NEXT), false, Some(NOW.plus(AGAIN))), Turn::Changes, "the clock was ahead");
     }

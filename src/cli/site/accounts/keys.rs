@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The key of an account, and how it gets another one (RFC 8555 §7.3.5). The new key is on disk beside the old
 //! one before the CA is asked; afterwards it takes the old one's place. Whoever dies in between leaves both,
-//! and whoever opens the account next asks the CA which one it takes; the renewing child does the same.
+//! and whoever opens the account next asks the CA which one it takes; the renewing child does the same, and has the
+//! CA take one that waits. Keys are changed under the lock of the account.
 
+use crate::acme::manage::Unchanged;
 use crate::acme::{Error as AcmeError, Registration, Server, Session};
 use crate::cli::authority::of_authority;
 use crate::cli::console::call::Failure;
+use crate::cli::site::accounts::known::{Known, Place};
 use crate::cli::site::{Site, of_store};
 use crate::crypto::PrivateKey;
 use crate::managed::staging::Staging;
 use crate::model::KeySpec;
-use crate::store::{ACCOUNT_KEY, Error as StoreError, Group, NEXT_ACCOUNT_KEY, StartStore};
+use crate::store::{ACCOUNT_KEY, AccountLock, Error as StoreError, Group, NEXT_ACCOUNT_KEY, StartStore};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A renewal holds the lock for as long as the CA takes for a few requests.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why an account cannot be used, or got no other key.
 #[derive(Debug, thiserror::Error)]
@@ -29,13 +36,16 @@ pub enum Error {
     /// The CA did not answer: one key or the other.
     #[error("the CA did not say whether it took the new key: {0}")]
     Open(AcmeError),
+    #[error("another process is changing the keys of the account")]
+    Busy,
 }
 
 /// An account that the CA knows by one of its keys.
 pub struct Opened {
     pub session: Session,
     pub registration: Registration,
-    is_next: bool,
+    /// By the one that is to be its next key.
+    pub is_next: bool,
 }
 
 /// The account in `folder`, with the key that the CA takes.
@@ -53,11 +63,38 @@ pub fn open(store: &StartStore, folder: &str, url: &str, server: &Arc<Server>) -
     Err(refusal.map_or_else(|| Error::NoKey(format!("accounts/{folder}/{ACCOUNT_KEY}")), Error::Unknown))
 }
 
-/// Ends what a process left that died while it gave the account another key.
+/// Keeps renewals and other programs from changing the keys of an account.
+pub fn lock(store: &StartStore, folder: &str) -> Result<AccountLock, Error> {
+    store.lock_account(folder, PATIENCE)?.ok_or(Error::Busy)
+}
+
+/// Puts a key in its place that the CA has taken already: of a renewal, or of a process that died. One that the CA has
+/// not taken waits on.
 pub fn settle(store: &StartStore, folder: &str, opened: &Opened) -> Result<(), StoreError> {
     if opened.is_next {
         store.write_key(Group::Accounts, folder, ACCOUNT_KEY, opened.session.key())?;
+        return store.remove(Group::Accounts, folder, NEXT_ACCOUNT_KEY);
     }
+    match waiting(store, folder)? {
+        Some(next) if next.is_same(opened.session.key()) => {
+            store.remove(Group::Accounts, folder, NEXT_ACCOUNT_KEY)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The key that waits for an account.
+pub fn waiting(store: &StartStore, folder: &str) -> Result<Option<PrivateKey>, StoreError> {
+    store.read_key(Group::Accounts, folder, NEXT_ACCOUNT_KEY)
+}
+
+/// Leaves a key for the next renewal to give to the account.
+pub fn leave(store: &StartStore, folder: &str, next: &PrivateKey) -> Result<(), StoreError> {
+    store.write_key(Group::Accounts, folder, NEXT_ACCOUNT_KEY, next)
+}
+
+/// Takes back a key that the CA has not taken.
+pub fn take_back(store: &StartStore, folder: &str) -> Result<(), StoreError> {
     store.remove(Group::Accounts, folder, NEXT_ACCOUNT_KEY)
 }
 
@@ -69,25 +106,14 @@ pub fn roll_over(
     new: &PrivateKey,
 ) -> Result<Session, Error> {
     settle(store, folder, opened)?;
-    store.write_key(Group::Accounts, folder, NEXT_ACCOUNT_KEY, new)?;
-    let session = match opened.session.change_key(new) {
+    leave(store, folder, new)?;
+    let session = match opened.session.take_key(new) {
         Ok(session) => session,
-        Err(error) => {
-            // The answer may have been lost on its way.
-            let by_new = Session::new(
-                opened.session.server().clone(),
-                new.clone(),
-                opened.session.account_url().into(),
-            );
-            match by_new.account() {
-                Ok(_) => by_new,
-                Err(other) if is_unknown(&other) && opened.session.account().is_ok() => {
-                    store.remove(Group::Accounts, folder, NEXT_ACCOUNT_KEY)?;
-                    return Err(Error::Refused(error));
-                }
-                Err(_) => return Err(Error::Open(error)),
-            }
+        Err(Unchanged::Refused(error)) => {
+            take_back(store, folder)?;
+            return Err(Error::Refused(error));
         }
+        Err(Unchanged::Open(error)) => return Err(Error::Open(error)),
     };
     store.write_key(Group::Accounts, folder, ACCOUNT_KEY, new)?;
     store.remove(Group::Accounts, folder, NEXT_ACCOUNT_KEY)?;
@@ -113,12 +139,68 @@ pub fn open_staged(
     }
 }
 
+/// The types of an account's keys. One that cannot be read has none here.
+#[derive(Debug, Default)]
+pub struct Kinds {
+    pub key: Option<KeySpec>,
+    /// Of the key that waits.
+    pub next: Option<KeySpec>,
+    /// A renewal has had the CA take that.
+    pub is_taken: bool,
+}
+
+impl Kinds {
+    pub fn read(site: &Site, known: &Known) -> Self {
+        let store = &site.store;
+        match &known.place {
+            Place::Stored(folder) => {
+                let key = store.read_key(Group::Accounts, folder, ACCOUNT_KEY).ok().flatten();
+                let next = waiting(store, folder).ok().flatten();
+                let is_taken = next.as_ref().is_some_and(|next| is_taken(store, &known.url, next));
+                Kinds {
+                    key: key.and_then(|key| key.spec()),
+                    next: next.and_then(|next| next.spec()),
+                    is_taken,
+                }
+            }
+            Place::Staged(name, slot) => {
+                let key = Staging::new(&store.worker(), name).account(*slot).ok().and_then(|(_, key)| key);
+                Kinds { key: key.and_then(|key| key.spec()), ..Kinds::default() }
+            }
+        }
+    }
+
+    pub fn words(&self) -> String {
+        let key = self.key.as_ref().map_or_else(|| "?".to_string(), spelled);
+        match &self.next {
+            Some(next) => format!("{key}, then {}", spelled(next)),
+            None => key,
+        }
+    }
+}
+
+/// Whether a renewal has left the account with this key in staging.
+fn is_taken(store: &StartStore, url: &str, next: &PrivateKey) -> bool {
+    let worker = store.worker();
+    let names = store.names(Group::Staging).unwrap_or_default();
+    names.iter().any(|name| {
+        let accounts = Staging::new(&worker, name).accounts();
+        accounts.iter().any(|(_, json, key)| {
+            json.get("url").and_then(|url| url.as_str()) == Some(url) && key.is_same(next)
+        })
+    })
+}
+
 /// `RSA-3072`, `P-256`.
 pub fn kind_of(key: &PrivateKey) -> String {
-    match key.spec() {
-        Some(KeySpec::Rsa(bits)) => format!("RSA-{bits}"),
-        Some(KeySpec::Ec(curve)) => curve,
-        None => "unknown".into(),
+    key.spec().as_ref().map_or_else(|| "unknown".into(), spelled)
+}
+
+/// As [`kind_of`] has it.
+pub fn spelled(spec: &KeySpec) -> String {
+    match spec {
+        KeySpec::Rsa(bits) => format!("RSA-{bits}"),
+        KeySpec::Ec(curve) => curve.clone(),
     }
 }
 
@@ -132,6 +214,7 @@ pub fn failure(site: &Site, ca_url: &str, error: &Error) -> Failure {
              acme delreg ID removes this one here.",
         ),
         Error::NoKey(_) => Failure::new(error.to_string()),
+        Error::Busy => Failure::new(format!("{ca_url}: {error}")).advice("Try again when it has ended."),
         Error::Open(_) => Failure::new(format!("{ca_url}: {error}"))
             .advice("Both keys are kept, and renewals find out which one is valid. Call again when the CA answers."),
     }

@@ -31,8 +31,8 @@ pub struct Known {
     pub contacts: Vec<String>,
     pub eab_kid: Option<String>,
     pub json: Value,
-    /// A process that gave it another key died before it was through.
-    pub is_interrupted: bool,
+    /// A key waits for it.
+    pub has_next: bool,
 }
 
 impl Known {
@@ -48,7 +48,7 @@ impl Known {
             contacts,
             eab_kid: json.get("eab").and_then(|eab| name_at(eab, "kid")),
             json,
-            is_interrupted: false,
+            has_next: false,
         })
     }
 
@@ -113,7 +113,7 @@ pub fn all(site: &Site) -> Result<Vec<Known>, Failure> {
             continue;
         };
         let files = store.files(Group::Accounts, &folder).map_err(failed)?;
-        known.is_interrupted = files.iter().any(|file| file == NEXT_ACCOUNT_KEY);
+        known.has_next = files.iter().any(|file| file == NEXT_ACCOUNT_KEY);
         found.push(known);
     }
     found.sort_by_key(Known::id);
