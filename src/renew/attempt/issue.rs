@@ -12,6 +12,7 @@ use super::ca_pool::Held;
 use super::certificate::staged;
 use super::context::Renewal;
 use super::order::obtain;
+use super::own_account;
 use super::progress::Running;
 use super::shared_account;
 use super::sharing::Sharing;
@@ -138,7 +139,7 @@ fn open_session(attempt: &mut Attempt<'_, '_, '_>) -> Result<Held, Error> {
     let client = account::Client { authority: attempt.authority, md: attempt.md, targets, store };
     match attempt.sharing.peers() {
         Some(peers) => shared_account::obtain(&client, &server, attempt.running, peers),
-        None => account::obtain(&client, &server, attempt.running),
+        None => own_account::obtain(&client, &server, attempt.running),
     }
 }
 
