@@ -5,10 +5,13 @@
 
 use doubles::fake_ca::{Endpoint, FakeCa, Fault, problem};
 use doubles::{Fleet, Host};
+use mod_md::acme::{Server, Session};
 use mod_md::challenge::answers::Folder;
 use mod_md::challenge::{dns01, http01};
+use mod_md::crypto::PrivateKey;
 use mod_md::http::{self, Request, Response, Transport};
 use mod_md::managed::Managed;
+use mod_md::managed::peers::Peers;
 use mod_md::managed::published;
 use mod_md::managed::staging::Staging;
 use mod_md::model::dns01::{Command, Propagation, Way};
@@ -17,7 +20,8 @@ use mod_md::notify::Commands;
 use mod_md::renew::attempt::context::Context;
 use mod_md::renew::worker::check;
 use mod_md::renew::worker::next::Next;
-use mod_md::store::{Group, WorkGroup};
+use mod_md::startup::accounts::Accounts;
+use mod_md::store::{ACCOUNT_KEY, Group, NEXT_ACCOUNT_KEY, WorkGroup};
 use mod_md::time::{Clock, Timestamp};
 use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -482,13 +486,17 @@ fn an_operator_does_not_wait_for_the_next_try_of_the_fleet() {
 
 /// An operator asks for a renewal by this node.
 fn ask(lab: &Lab, node: usize) {
+    ask_for(lab, node, Renew::default());
+}
+
+fn ask_for(lab: &Lab, node: usize, renew: Renew) {
     let one = &lab.nodes[node];
     let now = lab.now();
     one.managed
         .requests
         .write(&one.host.work(), NAME, |_| {
             Some(Requested {
-                renew: Some(Renew::default()),
+                renew: Some(renew),
                 accepted: Some(now),
                 ..Requested::begin(None, "1", mod_md::model::RequestState::Accepted, None, now)
             })
@@ -629,4 +637,59 @@ fn one_node_asks_the_ca_for_its_advice_and_shares_it() {
     lab.look(0);
     assert_eq!(lab.ca.count(Endpoint::RenewalInfo), 1);
     assert_eq!(lab.fleet.renew_at(NAME).map(Timestamp::to_rfc3339), Some(at));
+}
+
+/// The account of this store in `accounts/`, as a start puts it there; its folder, and the key.
+fn adopt(host: &Host) -> (String, PrivateKey) {
+    let mut accounts = Accounts::read(&host.store).unwrap();
+    accounts.adopt(&host.store, NAME, &|_, _| true).unwrap();
+    let folder = host.store.names(Group::Accounts).unwrap().pop().unwrap();
+    let key = host.store.read_key(Group::Accounts, &folder, ACCOUNT_KEY).unwrap().unwrap();
+    (folder, key)
+}
+
+#[test]
+fn a_key_that_waits_at_one_node_becomes_that_of_all() {
+    let renew =
+        |lab: &Lab, node| ask_for(lab, node, Renew { new_key: true, force: true, ..Renew::default() });
+    for is_published in [true, false] {
+        let mut lab = Lab::new(2);
+        lab.run_for(HOUR);
+        lab.assert_all_have(&[NAME], &[]);
+        // Both have the account at work.
+        renew(&lab, 1);
+        lab.reached.store(1, Ordering::SeqCst);
+        lab.look(1);
+        assert_eq!((lab.orders(), lab.job(1).errors), (2, 0), "{:?}", lab.job(1));
+        let next = PrivateKey::generate(&ec()).unwrap();
+        let (folder, old) = adopt(&lab.nodes[0].host);
+        let shared = |lab: &Lab| lab.fleet.node(0).account_key(&lab.ca.directory_url(), None).unwrap();
+        lab.nodes[0].host.store.write_key(Group::Accounts, &folder, NEXT_ACCOUNT_KEY, &next).unwrap();
+        if !is_published {
+            // The node died before it told the fleet.
+            let json = lab.nodes[0].host.work().read_account_json(&folder).unwrap().unwrap();
+            let server =
+                Server::connect(&lab.ca.directory_url(), lab.ca.clone(), lab.nodes[0].host.clock.clone());
+            let url = json["url"].as_str().unwrap().to_string();
+            Session::new(Arc::new(server.unwrap()), old.clone(), url).change_key(&next).unwrap();
+        }
+        renew(&lab, 0);
+        lab.reached.store(0, Ordering::SeqCst);
+        lab.look(0);
+        assert_eq!((lab.orders(), lab.job(0).errors), (3, 0), "{:?}", lab.job(0));
+        assert!(shared(&lab).is_same(&next) && lab.job(0).finished);
+        // The other node hears of it, and goes on with it.
+        renew(&lab, 1);
+        lab.reached.store(1, Ordering::SeqCst);
+        lab.look(1);
+        assert_eq!((lab.orders(), lab.job(1).errors), (4, 0), "{:?}", lab.job(1));
+        assert_eq!((lab.ca.count(Endpoint::KeyChange), lab.ca.account_count()), (1, 1));
+        assert!(shared(&lab).is_same(&next));
+        // Each has it in its store.
+        let (_, settled) = adopt(&lab.nodes[0].host);
+        assert!(settled.is_same(&next) && !settled.is_same(&old));
+        let accounts = Staging::new(&lab.nodes[1].host.work(), NAME).accounts();
+        assert!(accounts.iter().any(|(_, _, key)| key.is_same(&next)), "from the fleet");
+        lab.ca.take_violations();
+    }
 }
