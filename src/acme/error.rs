@@ -205,9 +205,18 @@ impl Error {
         }
     }
 
-    /// Whether the server refuses the account, or the key of it (RFC 8555 §6.7; some say it in other words).
+    /// Whether the server refuses the account, or the key of it (RFC 8555 §6.7; some say it in other words, and where
+    /// the account has a key of another type, they refuse the algorithm of the signature).
     pub fn is_of_the_account(&self) -> bool {
-        matches!(self.kind(), Some(Kind::AccountDoesNotExist | Kind::Unauthorized | Kind::Malformed))
+        matches!(
+            self.kind(),
+            Some(
+                Kind::AccountDoesNotExist
+                    | Kind::Unauthorized
+                    | Kind::Malformed
+                    | Kind::BadSignatureAlgorithm
+            )
+        )
     }
 
     /// The time of the next request that the server asked for, with any error.

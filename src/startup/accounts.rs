@@ -178,8 +178,16 @@ impl Accounts {
         let Some(json) = store.read_json(Group::Staging, name, json_file)? else { return Ok(None) };
         let (Some(url), Some(ca_url)) = (text(&json, "url"), text(&json, "ca-url")) else { return Ok(None) };
         let known = self.accounts.iter().find(|account| Some(&account.folder) == self.by_url.get(&url));
-        if let Some(known) = known.filter(|known| known.ca_url == ca_url) {
-            take_key(store, name, &known.folder, &json, key_file)?;
+        if let Some(known) = known.filter(|known| known.ca_url == ca_url)
+            && let Err(error) = take_key(store, name, &known.folder, &json, key_file)
+        {
+            // Renewals find out which of the two is valid.
+            crate::log!(
+                Warn,
+                "ACME account {}: the key that a renewal has given it stays beside the former one: {}",
+                known.folder,
+                error.advised()
+            );
         }
         if let Some(known) = known.filter(|known| known.ca_url == ca_url && known.contacts == contacts(&json))
         {

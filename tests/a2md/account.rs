@@ -135,19 +135,19 @@ fn a_running_child_takes_the_new_key_and_the_ca_refuses_the_old_one() {
     hosted.forgive();
 }
 
-fn call(store: &Path, pebble: &Pebble, arguments: &[&str]) -> Called {
+pub fn call(store: &Path, pebble: &Pebble, arguments: &[&str]) -> Called {
     let certificate = pebble.authority.certificate.to_str().unwrap();
     a2md(&[&["account", "-d", store.to_str().unwrap(), "-C", certificate], arguments].concat())
 }
 
 #[track_caller]
-fn document(store: &Path, pebble: &Pebble, arguments: &[&str]) -> Value {
+pub fn document(store: &Path, pebble: &Pebble, arguments: &[&str]) -> Value {
     let called = call(store, pebble, &[arguments, &["-j"]].concat());
     assert_eq!(called.code, 0, "{} {}", called.out, called.err);
     called.json()
 }
 
-fn site(lab: &Lab, pebble: &Pebble, account: Account) -> Config {
+pub fn site(lab: &Lab, pebble: &Pebble, account: Account) -> Config {
     Config::with_ca(lab, &pebble.authority)
         .account(account)
         .line("MDomain a.test\nMDContactEmail admin@a.test")
@@ -253,15 +253,7 @@ fn a_real_ca_takes_no_order_of_the_old_key_after_a_rollover() {
     let url = listed["accounts"][0]["url"].as_str().unwrap().to_string();
     let store = StartStore::open_existing(&path).unwrap();
     let old = store.read_key(Group::Staging, "a.test", ACCOUNT_KEY).unwrap().unwrap();
-    let ca_file = Some(pebble.authority.certificate.display().to_string());
-    let route = Route { ca_file, ..Route::default() };
-    let transport = engine::connect(&route, &StopFlag::default()).unwrap();
-    let clock = Arc::new(SystemClock::default());
-    let server = Arc::new(Server::connect(&pebble.authority.directory(), transport, clock).unwrap());
-    let order = |key: &PrivateKey| {
-        let session = Session::new(server.clone(), key.clone(), url.clone());
-        session.new_order(&["a.test".to_string()], &OrderOptions::default()).map(drop)
-    };
+    let order = |key: &PrivateKey| order_at(&pebble, &url, key);
     order(&old).unwrap();
     let orders = pebble.order_count();
     let rolled = document(&path, &pebble, &["rollover", "127.0.0.1"]);
@@ -270,4 +262,15 @@ fn a_real_ca_takes_no_order_of_the_old_key_after_a_rollover() {
     assert!(refused.problem().is_some(), "{refused}");
     assert_eq!(pebble.order_count(), orders);
     order(&store.read_key(Group::Accounts, folder, ACCOUNT_KEY).unwrap().unwrap()).unwrap();
+}
+
+/// Places an order with this key of the account.
+pub fn order_at(pebble: &Pebble, url: &str, key: &PrivateKey) -> Result<(), mod_md::acme::Error> {
+    let ca_file = Some(pebble.authority.certificate.display().to_string());
+    let route = Route { ca_file, ..Route::default() };
+    let transport = engine::connect(&route, &StopFlag::default()).unwrap();
+    let clock = Arc::new(SystemClock::default());
+    let server = Arc::new(Server::connect(&pebble.authority.directory(), transport, clock).unwrap());
+    let session = Session::new(server, key.clone(), url.to_string());
+    session.new_order(&["a.test".to_string()], &OrderOptions::default()).map(drop)
 }

@@ -2,7 +2,7 @@
 //! A key that waits for an account: a renewal has the CA take it and goes on with it, whatever dies or refuses, and
 //! a start puts it in its place.
 
-use super::account::{FOLDER, Hosted, ec};
+use super::account::{FOLDER, Hosted, call, document, ec, order_at, site};
 use doubles::fake_ca::{Endpoint, FakeCa, Fault, problem};
 use mod_md::cli::site::accounts::keys;
 use mod_md::crypto::PrivateKey;
@@ -11,11 +11,16 @@ use mod_md::renew::attempt::context::Context;
 use mod_md::renew::worker::check;
 use mod_md::renew::worker::next::Next;
 use mod_md::startup::accounts::Accounts;
-use mod_md::store::{Fuse, Group, StartStore};
+use mod_md::store::{ACCOUNT_KEY, Fuse, Group, NEXT_ACCOUNT_KEY, StartStore};
+use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::module::c_module;
+use support::process::{is_alive, signal};
+use support::{Account, Httpd, Need, Pebble, SOON, open_lab, wait_for};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -300,4 +305,132 @@ fn a_key_that_was_taken_back_is_not_used() {
     hosted.assert_renewed("a.test");
     assert!(hosted.takes(&old) && !hosted.takes(&next) && hosted.changes() == 0);
     hosted.forgive();
+}
+
+/// The keys of the account that `rollover` has named: in its place, and the one that waits.
+fn keys_of(path: &Path, folder: &str) -> (PrivateKey, Option<PrivateKey>) {
+    let store = StartStore::open_existing(path).unwrap();
+    let read = |file| store.read_key(Group::Accounts, folder, file).unwrap();
+    (read(ACCOUNT_KEY).unwrap(), read(NEXT_ACCOUNT_KEY))
+}
+
+/// `key`, `next-key` and `next-key-taken` of the only account.
+#[track_caller]
+fn listed(path: &Path, pebble: &Pebble) -> [Value; 3] {
+    let listed = document(path, pebble, &["list"]);
+    let accounts = listed["accounts"].as_array().unwrap();
+    assert_eq!(accounts.len(), 1, "{listed}");
+    ["key", "next-key", "next-key-taken"].map(|key| accounts[0][key].clone())
+}
+
+#[track_caller]
+fn order_for(httpd: &mut Httpd, name: &str) {
+    httpd.rewrite(|config| config.line(&format!("MDomain {name}")).site(name, &[]));
+    httpd.graceful();
+    httpd.wait_staged(name);
+}
+
+#[test]
+fn a_key_is_left_taken_back_and_changed_by_renewals_at_a_real_ca() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let mut httpd = site(&lab, &pebble, Account::Own).line("MDAccountKey P-384").start();
+    httpd.wait_staged("a.test");
+    let path = httpd.config.store();
+    let left = document(&path, &pebble, &["rollover", "127.0.0.1", "--at-renewal", "--type", "P-256"]);
+    assert_eq!((&left["key"], &left["next-key"]), (&json!("P-384"), &json!("P-256")), "{left}");
+    let folder = left["id"].as_str().unwrap().to_string();
+    assert_eq!(listed(&path, &pebble), [json!("P-384"), json!("P-256"), json!(false)]);
+    let text = call(&path, &pebble, &["list"]).out;
+    assert!(text.contains("P-384, then P-256") && text.contains(&format!("{folder} --cancel")), "{text}");
+    assert!(text.contains("MDAccountKey") && text.contains("--type P-384"), "{text}");
+
+    // It is taken back, and there is nothing more to take back.
+    document(&path, &pebble, &["rollover", &folder, "--cancel"]);
+    assert_eq!(listed(&path, &pebble), [json!("P-384"), Value::Null, json!(false)]);
+    let none = call(&path, &pebble, &["rollover", &folder, "--cancel"]);
+    assert!(none.code == 1 && none.err.contains("no other key waits"), "{}", none.err);
+
+    // The last one left counts.
+    for kind in ["P-521", "P-256"] {
+        document(&path, &pebble, &["rollover", &folder, "--at-renewal", "--type", kind]);
+    }
+    let (old, next) = keys_of(&path, &folder);
+    let next = next.unwrap();
+    order_for(&mut httpd, "b.test");
+    let url = left["url"].as_str().unwrap();
+    assert!(order_at(&pebble, url, &old).unwrap_err().problem().is_some(), "the CA refuses the old key");
+    order_at(&pebble, url, &next).unwrap();
+    assert_eq!(listed(&path, &pebble), [json!("P-384"), json!("P-256"), json!(true)]);
+    let text = call(&path, &pebble, &["list"]).out;
+    assert!(text.contains("A renewal has given") && !text.contains("--cancel"), "{text}");
+    assert_eq!(document(&path, &pebble, &["show", &folder])["key"], json!("P-256"));
+
+    // A start puts it in its place.
+    httpd.graceful();
+    let (stored, waiting) = keys_of(&path, &folder);
+    assert!(stored.is_same(&next) && waiting.is_none());
+
+    // One that the CA has taken is not taken back, but put in its place.
+    document(&path, &pebble, &["rollover", &folder, "--at-renewal", "--type", "P-384"]);
+    order_for(&mut httpd, "c.test");
+    let late = call(&path, &pebble, &["rollover", &folder, "--cancel"]);
+    assert!(late.code == 1 && late.err.contains("(P-384) already"), "{}", late.err);
+    assert_eq!(listed(&path, &pebble), [json!("P-384"), Value::Null, json!(false)]);
+
+    // At once, with the key that waits.
+    document(&path, &pebble, &["rollover", &folder, "--at-renewal", "--type", "P-256"]);
+    let next = keys_of(&path, &folder).1.unwrap();
+    assert_eq!(document(&path, &pebble, &["rollover", &folder])["key"], json!("P-256"));
+    let (stored, waiting) = keys_of(&path, &folder);
+    assert!(stored.is_same(&next) && waiting.is_none());
+    order_for(&mut httpd, "d.test");
+    assert_eq!(pebble.account_count(), 1);
+    for name in ["b.test", "c.test", "d.test"] {
+        assert_eq!(httpd.md(name)["renewal"]["errors"].as_u64().unwrap_or_default(), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_child_that_is_killed_while_a_real_ca_changes_the_key_costs_no_account() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let mut httpd = site(&lab, &pebble, Account::Own).line("MDRetryDelay 1s").start();
+    httpd.wait_staged("a.test");
+    let path = httpd.config.store();
+    let left = document(&path, &pebble, &["rollover", "127.0.0.1", "--at-renewal", "--type", "P-256"]);
+    let (folder, url) = (left["id"].as_str().unwrap(), left["url"].as_str().unwrap());
+    let (old, next) = keys_of(&path, folder);
+    httpd.rewrite(|config| config.line("MDomain b.test").site("b.test", &[]));
+    httpd.graceful();
+    wait_for("the request to change the key", SOON, || {
+        pebble.log().contains("rollover-account-key").then_some(())
+    });
+    pebble.hold();
+    let child = httpd.watchdog();
+    signal(child, "KILL");
+    wait_for("the end of the killed child", SOON, || (!is_alive(child)).then_some(()));
+    pebble.go_on();
+    httpd.wait_staged("b.test");
+    assert!(order_at(&pebble, url, &old).is_err());
+    order_at(&pebble, url, &next.unwrap()).unwrap();
+    httpd.graceful();
+    assert_eq!(listed(&path, &pebble), [json!("P-256"), Value::Null, json!(false)]);
+    order_for(&mut httpd, "c.test");
+    assert_eq!(pebble.account_count(), 1);
+}
+
+#[test]
+fn after_a_rollover_to_rsa_the_c_module_renews_with_the_same_account() {
+    let Some(lab) = open_lab!(Need::BothModules) else { return };
+    let pebble = Pebble::start(&lab);
+    let mut httpd = site(&lab, &pebble, Account::Own).line("MDAccountKey P-256").start();
+    httpd.wait_staged_and_activate(&["a.test"]);
+    let path = httpd.config.store();
+    let rolled = document(&path, &pebble, &["rollover", "127.0.0.1", "--type", "RSA"]);
+    assert_eq!(rolled["key"], json!("RSA-3072"), "{rolled}");
+    let config = httpd.stop().without_line("MDAccountKey").module(&c_module().unwrap());
+    let httpd = config.line("MDomain b.test").site("b.test", &[]).start();
+    httpd.wait_staged("b.test");
+    assert_eq!(pebble.account_count(), 1);
 }
