@@ -96,7 +96,32 @@ pub fn config(mut config: Config, module: &Module, names: &[String], second: &st
     config
 }
 
-pub fn run(module: &Module, domains: usize, validation: Validation) -> Run {
+/// A module, and what its accounts have for a key.
+pub struct Variant<'m> {
+    pub module: &'m Module,
+    /// For `MDAccountKey`; `None`: what the module takes by itself, RSA with 3072 bits.
+    pub account_key: Option<&'static str>,
+}
+
+impl Variant<'_> {
+    /// A module as it is, and where it knows `MDAccountKey`, with an account whose signatures cost little.
+    pub fn all_of(module: &Module) -> Vec<Variant<'_>> {
+        let directive = b"MDAccountKey";
+        let content = module.file.as_ref().and_then(|file| fs::read(file).ok()).unwrap_or_default();
+        let has_choice = content.windows(directive.len()).any(|text| text == directive);
+        let keys = [None].into_iter().chain(has_choice.then_some(Some("P-256")));
+        keys.map(|account_key| Variant { module, account_key }).collect()
+    }
+
+    pub fn name(&self) -> String {
+        match self.account_key {
+            Some(key) => format!("{}, {key} account", self.module.name),
+            None => self.module.name.clone(),
+        }
+    }
+}
+
+pub fn run(variant: &Variant<'_>, domains: usize, validation: Validation) -> Run {
     const NO_NEEDS: &[Need] = &[];
     let lab = Lab::open("bench::issue", NO_NEEDS).expect("what a bench needs is there");
     let authority = Authority::new(&lab);
@@ -106,7 +131,10 @@ pub fn run(module: &Module, domains: usize, validation: Validation) -> Run {
     }
     .start();
     let names: Vec<String> = (0..domains).map(|n| format!("d{n}.test")).collect();
-    let config = config(Config::with_ca(&lab, &pebble.authority), module, &names, "");
+    let mut config = config(Config::with_ca(&lab, &pebble.authority), variant.module, &names, "");
+    if let Some(key) = variant.account_key {
+        config = config.line(&format!("MDAccountKey {key}"));
+    }
     until_staged(config, &names, &pebble)
 }
 

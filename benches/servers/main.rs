@@ -10,7 +10,7 @@
 //! make bench ARGS="dns 200 3"                 # domains, rounds
 //! make bench ARGS="handshake 2000 3"          # handshakes with each server in each round, rounds
 //! make bench ARGS="staples 1000 ours"         # certificates
-//! make bench ARGS="fallback 200 3 ours"
+//! make bench ARGS="fallback 200 3 floor ours" # without `c`, whose keys take a minute and more in each round
 //! make bench ARGS="planted 2000 5 ours"       # folders, rounds
 //! make bench ARGS="a2md 10000 3"              # domains, rounds
 //! make bench ARGS="questions 100000 3"        # DNS questions of a kind in each round, rounds
@@ -18,9 +18,10 @@
 //!
 //! Scenarios: `first-start` (empty store) and `second-start` (a certificate in use for every domain), or both
 //! as `startup`: seconds from exec to the first answered request; `fallback`: the first start where domains
-//! are to have keys of P-256, and where they are to have the default, RSA; `rss`: the summed PSS of all
+//! are to have keys of P-256, and where they are to have the default, RSA, beside the floor; `rss`: the summed PSS of all
 //! processes; `issue`: seconds from exec until every domain has its first certificate from a local CA
-//! (pebble, which refuses one nonce in twenty) in staging; `slowca`: the same where the CA waits up to five
+//! (pebble, which refuses one nonce in twenty) in staging, with the module's own account key, RSA with 3072 bits, and
+//! where it knows `MDAccountKey` with P-256; `slowca`: the same where the CA waits up to five
 //! seconds before it validates a name; `dns`: `issue` by http-01, and with wildcards by dns-01 through dynamic
 //! updates of BIND and through httpd's responder; `status`: how long md-status, server-status, its text for scripts and
 //! md-dashboard take, from the request to the last byte, the first time, idle, and while renewals write their state;
@@ -55,7 +56,7 @@ mod site;
 mod staple;
 mod table;
 
-use issue::Validation;
+use issue::{Validation, Variant};
 use site::{Module, Site};
 use std::fs;
 use std::path::PathBuf;
@@ -264,24 +265,30 @@ fn measure(scenario: Scenario, site: &Site, domains: usize, request: &Request) {
 }
 
 /// The kinds of keys take turns, too.
+/// The floor has certificate files, whose keys say nothing.
 fn measure_fallback(site: &Site, domains: usize, request: &Request) {
     let rounds = request.rounds.unwrap_or(Scenario::Fallback.defaults().1);
-    for module in request.modules.iter().filter(|module| module.file.is_some()) {
-        let mut wall =
-            ["P-256", "RSA"].map(|keys| (keys, Series::new(&format!("{} with {keys}", module.name))));
-        for _ in 0..rounds {
-            for (keys, series) in &mut wall {
-                rustix::fs::sync();
-                let server = site.start_with_keys(keys, module, site::Store::Empty, site::Children::One);
-                series.add(server.first_answer.as_secs_f64());
-            }
+    let kinds = |module: &Module| if module.file.is_some() { &["P-256", "RSA"][..] } else { &["P-256"] };
+    let runs =
+        request.modules.iter().flat_map(|module| kinds(module).iter().map(move |keys| (module, *keys)));
+    let runs: Vec<(&Module, &str)> = runs.collect();
+    let name = |module: &Module, keys: &str| match module.file {
+        Some(_) => format!("{} with {keys}", module.name),
+        None => module.name.clone(),
+    };
+    let mut wall: Vec<Series> = runs.iter().map(|(module, keys)| Series::new(&name(module, keys))).collect();
+    for _ in 0..rounds {
+        for ((module, keys), series) in runs.iter().zip(&mut wall) {
+            rustix::fs::sync();
+            let server = site.start_with_keys(keys, module, site::Store::Empty, site::Children::One);
+            series.add(server.first_answer.as_secs_f64());
         }
-        println!(
-            "\nfirst start without certificates: {domains} domains, {rounds} rounds, load {}",
-            server::load()
-        );
-        table::print(&[("wall s", &wall.map(|(_, series)| series))], ("µs a domain", 1e6), domains);
     }
+    println!(
+        "\nfirst start without certificates: {domains} domains, {rounds} rounds, load {}",
+        server::load()
+    );
+    table::print(&[("wall s", &wall)], ("µs a domain", 1e6), domains);
 }
 
 const DASHBOARD: &str = "/md-dashboard";
@@ -376,8 +383,9 @@ fn measure_dns(request: &Request) {
 fn measure_issuance(scenario: Scenario, request: &Request) {
     let (domains, rounds) = scenario.defaults();
     let (domains, rounds) = (request.domains.unwrap_or(domains), request.rounds.unwrap_or(rounds));
-    let modules: Vec<&Module> = request.modules.iter().filter(|module| module.file.is_some()).collect();
-    let none: Vec<Series> = modules.iter().map(|module| Series::new(&module.name)).collect();
+    let modules = request.modules.iter().filter(|module| module.file.is_some());
+    let variants: Vec<Variant<'_>> = modules.flat_map(Variant::all_of).collect();
+    let none: Vec<Series> = variants.iter().map(|variant| Series::new(&variant.name())).collect();
     let (mut wall, mut cpu, mut authority) = (none.clone(), none.clone(), none);
     let (what, validation) = match scenario {
         Scenario::SlowCa => ("first certificates of a CA that validates after up to 5 s", Validation::Slow),
@@ -385,9 +393,9 @@ fn measure_issuance(scenario: Scenario, request: &Request) {
     };
     println!("\n{what}: {domains} domains, {rounds} rounds, load {}", server::load());
     for _ in 0..rounds {
-        for (i, module) in modules.iter().enumerate() {
-            let run = issue::run(module, domains, validation);
-            println!("{}: {} accounts and {} orders at the CA", module.name, run.accounts, run.orders);
+        for (i, variant) in variants.iter().enumerate() {
+            let run = issue::run(variant, domains, validation);
+            println!("{}: {} accounts and {} orders at the CA", variant.name(), run.accounts, run.orders);
             wall[i].add(run.wall);
             cpu[i].add(run.cpu);
             authority[i].add(run.authority_cpu);

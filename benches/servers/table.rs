@@ -42,13 +42,14 @@ impl Series {
 pub fn print(quantities: &[(&str, &[Series])], (unit, factor): (&str, f64), domains: usize) {
     for (quantity, all) in quantities {
         let width = all.iter().map(|series| series.name.len()).max().unwrap_or(0).max(8);
+        let column = |series: &Series| series.name.len().max(7) + 1;
         print!("{quantity:>width$} {:>9} {:>9} {:>9}", "median", "min", "max");
-        all.iter().for_each(|other| print!(" {:>8}", format!("/{}", other.name)));
+        all.iter().for_each(|other| print!(" {:>1$}", format!("/{}", other.name), column(other)));
         println!("  over {}, {unit}", all[0].name);
         for series in *all {
             let (sorted, median) = (series.sorted(), series.median());
             print!("{:>width$} {median:9.3} {:9.3} {:9.3}", series.name, sorted[0], sorted[sorted.len() - 1]);
-            all.iter().for_each(|other| print!(" {:8.2}", median / other.median()));
+            all.iter().for_each(|other| print!(" {:1$.2}", median / other.median(), column(other)));
             println!("  {:.0}", (median - all[0].median()) * factor / domains as f64);
         }
     }
