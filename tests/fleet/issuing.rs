@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One renews, any node answers, all serve.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, a2md, ask_renewal, try_a2md};
 use crate::on_both_engines;
 use std::time::Duration;
 use support::fleet::{self, LEASE, wait_served};
@@ -12,6 +12,7 @@ on_both_engines![
     a_node_that_does_not_renew_answers_by_http_and_by_tls_alpn,
     the_node_that_renews_is_killed_and_another_finishes_its_order,
     the_engine_has_no_secret_and_no_name,
+    a_key_that_waits_at_one_node_becomes_that_of_all,
 ];
 
 const ALL: [u8; 3] = [1, 2, 3];
@@ -108,4 +109,40 @@ fn the_engine_has_no_secret_and_no_name(lab: &Lab, engine: &mut Engine) {
     for node in &nodes {
         assert!(!node.log().contains(secret.trim()));
     }
+}
+
+fn a_key_that_waits_at_one_node_becomes_that_of_all(lab: &Lab, engine: &mut Engine) {
+    let pebble = Authority::new(lab).start();
+    fleet::point_names_at(&pebble, 2);
+    let (names, both) = (["a.test", "b.test", "c.test"], [1, 2]);
+    let configs =
+        both.map(|number| fleet::node(lab, &pebble.authority, number, &engine.directives(), &names));
+    let nodes = fleet::start(configs.into());
+    for name in names {
+        wait_served(lab, &pebble, &both, name, SOON);
+    }
+    let renew = |by: usize, name: &str| {
+        let former = fleet::served(lab, &pebble, 1, name).serial();
+        ask_renewal(&nodes[by], name);
+        wait_for("a new certificate at both", SOON * 2, || {
+            (wait_served(lab, &pebble, &both, name, SOON) != former).then_some(())
+        });
+    };
+    // Each has the account in its store.
+    renew(0, "a.test");
+    let left =
+        a2md(&nodes[0], &["account", "rollover", "127.0.0.1", "--at-renewal", "--type", "P-384", "-j"]);
+    // A refused nonce has the CA asked twice.
+    let changes = || [0, 1].map(|node: usize| nodes[node].logged("has its new key").len());
+    assert_eq!(changes(), [0, 0]);
+    renew(0, "b.test");
+    renew(1, "c.test");
+    assert_eq!((changes(), pebble.account_count()), ([1, 0], 1));
+    assert_eq!(pebble.order_count(), 2 * names.len());
+    for node in &nodes {
+        assert!(node.logged("[md:error]").is_empty(), "{}", node.log());
+    }
+    let id = left.split("\"id\":").nth(1).and_then(|text| text.split('"').nth(1)).unwrap();
+    let shown = try_a2md(&nodes[0], &["account", "list"]).1;
+    assert!(shown.contains(id) && shown.contains("then P-384"), "{shown}");
 }
