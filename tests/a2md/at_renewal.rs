@@ -7,6 +7,7 @@ use doubles::fake_ca::{Endpoint, FakeCa, Fault, problem};
 use mod_md::cli::site::accounts::keys;
 use mod_md::crypto::PrivateKey;
 use mod_md::http::{self, Request, Response, Transport};
+use mod_md::managed::staging::Staging;
 use mod_md::renew::attempt::context::Context;
 use mod_md::renew::worker::check;
 use mod_md::renew::worker::next::Next;
@@ -304,6 +305,29 @@ fn a_key_that_was_taken_back_is_not_used() {
     check::run(&hosted.host.context(&hosted.mds), 0);
     hosted.assert_renewed("a.test");
     assert!(hosted.takes(&old) && !hosted.takes(&next) && hosted.changes() == 0);
+    hosted.forgive();
+}
+
+#[test]
+fn contacts_that_change_after_a_rollover_are_in_the_store_after_the_next_start() {
+    let (mut hosted, old, next) = waiting();
+    check::run(&hosted.host.context(&hosted.mds), 0);
+    hosted.start();
+    assert!(hosted.key().unwrap().is_same(&next));
+    // A copy with the former key stays in staging, beside what children do from now on.
+    let worker = hosted.host.work();
+    let copies = Staging::new(&worker, "a.test");
+    let (json, _) = copies.account(0).unwrap();
+    copies.save_account_key(0, &old).unwrap();
+    copies.save_account(0, &json.unwrap(), &old).unwrap();
+    let contacts = vec!["mailto:new@a.test".to_string()];
+    hosted.mds.iter_mut().for_each(|md| md.md.contacts.clone_from(&contacts));
+    check::run(&hosted.host.context(&hosted.mds), 1);
+    hosted.assert_renewed("b.test");
+    hosted.start();
+    let stored = hosted.host.store.read_json(Group::Accounts, FOLDER, "account.json").unwrap().unwrap();
+    assert_eq!(stored["contact"], json!(contacts));
+    assert!(hosted.key().unwrap().is_same(&next));
     hosted.forgive();
 }
 

@@ -28,7 +28,7 @@ struct Target {
     /// The MDs that order with it.
     users: Vec<String>,
     opened: Opened,
-    _keys: AccountLock,
+    _keys: Option<AccountLock>,
 }
 
 pub fn contacts(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
@@ -73,7 +73,7 @@ pub fn rollover(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
     if matches.get_flag("at-renewal") {
         return leave(call, site, id, &mds, wanted);
     }
-    let target = open(call, site, id, &mds)?;
+    let target = find(site, id, &mds)?.locked(site)?.open(call, site, &mds)?;
     let waiting = keys::waiting(&site.store, &target.folder).map_err(|error| of_store(&site.dir, &error))?;
     let fits = |key: &PrivateKey| {
         wanted.as_ref().is_none_or(|wanted| key.spec().is_some_and(|spec| spec.is_as(wanted)))
@@ -100,7 +100,7 @@ pub fn rollover(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
 /// Leaves a key that the next renewal is to give to the account. The CA is asked only where one waits already.
 fn leave(call: &mut Call, site: &Site, id: &str, mds: &[Managed], wanted: Option<KeySpec>) -> Outcome {
     let failed = |error| of_store(&site.dir, &error);
-    let mut found = find(site, id, mds)?;
+    let mut found = find(site, id, mds)?.locked(site)?;
     if found.known.status != "valid" {
         return Err(Failure::new(format!("{} is {} and gets no key", found.folder, found.known.status)));
     }
@@ -134,7 +134,7 @@ fn leave(call: &mut Call, site: &Site, id: &str, mds: &[Managed], wanted: Option
 
 /// Takes back a key that waits.
 fn cancel(call: &mut Call, site: &Site, id: &str, mds: &[Managed]) -> Outcome {
-    let found = find(site, id, mds)?;
+    let found = find(site, id, mds)?.locked(site)?;
     if !found.known.has_next {
         let text = format!("no other key waits for {}", found.folder);
         return Err(Failure::new(text).advice("a2md account list shows the keys of all accounts."));
@@ -215,38 +215,47 @@ pub fn deactivate(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome
     Ok(0)
 }
 
-/// An account in `accounts/` whose keys nobody else changes.
+/// An account in `accounts/`.
 struct Found {
     folder: String,
     known: Known,
     users: Vec<String>,
-    keys: AccountLock,
+    /// Nobody else changes its keys.
+    keys: Option<AccountLock>,
 }
 
 /// Finds an account, and has it in `accounts/`.
 fn find(site: &Site, id: &str, mds: &[Managed]) -> Result<Found, Failure> {
     let all = known::all(site)?;
-    let mut known = known::find(&all, id)?.clone();
+    let known = known::find(&all, id)?.clone();
     let users = known.users(&all, mds);
     let folder = match &known.place {
         Place::Stored(folder) => folder.clone(),
         Place::Staged(name, _) => adopt(site, name, &known)?,
     };
-    let keys = keys::lock(&site.store, &folder).map_err(|error| failure(site, &known.ca_url, &error))?;
-    // It may have been put in its place since it was listed.
-    known.has_next =
-        keys::waiting(&site.store, &folder).map_err(|error| of_store(&site.dir, &error))?.is_some();
-    Ok(Found { folder, known, users, keys })
+    Ok(Found { folder, known, users, keys: None })
 }
 
 impl Found {
+    /// The same, for its keys to be changed: other commands need no lock, which any process can hold.
+    fn locked(mut self, site: &Site) -> Result<Found, Failure> {
+        let locked = keys::lock(&site.store, &self.folder);
+        self.keys = Some(locked.map_err(|error| failure(site, &self.known.ca_url, &error))?);
+        // It may have been put in its place since it was listed.
+        let waiting = keys::waiting(&site.store, &self.folder);
+        self.known.has_next = waiting.map_err(|error| of_store(&site.dir, &error))?.is_some();
+        Ok(self)
+    }
+
     /// Opens it at its CA.
     fn open(self, call: &mut Call, site: &Site, mds: &[Managed]) -> Result<Target, Failure> {
         let Found { folder, known, users, keys } = self;
         let server = connect(call, &known.ca_url, user(&known, &known::all(site)?, mds))?;
         let opened = keys::open(&site.store, &folder, &known.url, &server)
             .map_err(|error| failure(site, &known.ca_url, &error))?;
-        keys::settle(&site.store, &folder, &opened).map_err(|error| of_store(&site.dir, &error))?;
+        if keys.is_some() {
+            keys::settle(&site.store, &folder, &opened).map_err(|error| of_store(&site.dir, &error))?;
+        }
         Ok(Target { folder, known, users, opened, _keys: keys })
     }
 }

@@ -214,7 +214,8 @@ pub fn failure(site: &Site, ca_url: &str, error: &Error) -> Failure {
              acme delreg ID removes this one here.",
         ),
         Error::NoKey(_) => Failure::new(error.to_string()),
-        Error::Busy => Failure::new(format!("{ca_url}: {error}")).advice("Try again when it has ended."),
+        Error::Busy => Failure::new(format!("{ca_url}: {error}"))
+            .advice("Try again when it has ended; fuser names the process that holds the folder of the account."),
         Error::Open(_) => Failure::new(format!("{ca_url}: {error}"))
             .advice("Both keys are kept, and renewals find out which one is valid. Call again when the CA answers."),
     }
