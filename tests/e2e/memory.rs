@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! valgrind over the whole life of a server: the memory accesses of our code, and those of OpenSSL and httpd
-//! to its data.
+//! The memory of a server: valgrind over its whole life, for the accesses of our code, and those of OpenSSL and
+//! httpd to its data; and what its processes share.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use support::process::{is_alive, signal};
+use support::process::{children, is_alive, signal};
 use support::responder::{Act, Responder, Signers};
 use support::{Authority, Config, Need, open_lab, wait_for};
 
@@ -66,4 +66,42 @@ fn nothing_reads_or_writes_where_it_must_not_from_start_to_stop() {
 fn reports_of(dir: &Path) -> Vec<String> {
     let files = fs::read_dir(dir).unwrap().flatten();
     files.map(|file| fs::read_to_string(file.path()).unwrap()).collect()
+}
+
+/// kB of the heap that a process has, and of these the ones that no other has. The heap lies in one piece or two.
+fn heap(pid: u32) -> (u64, u64) {
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+    let (mut is_heap, mut resident, mut own) = (false, 0, 0);
+    for line in maps.lines() {
+        let value = |name: &str| line.strip_prefix(name)?.trim().trim_end_matches(" kB").parse::<u64>().ok();
+        if line.contains("-") && line.contains(" rw-p ") || line.contains(" r--p ") || line.contains(" r-xp ")
+        {
+            is_heap = line.ends_with("[heap]");
+        } else if is_heap {
+            resident += value("Rss:").unwrap_or_default();
+            own += value("Private_Dirty:").unwrap_or_default();
+        }
+    }
+    (resident, own)
+}
+
+#[test]
+fn children_share_the_heap_of_the_start() {
+    let Some(lab) = open_lab!() else { return };
+    let config =
+        Config::new(&lab).line("MDPrivateKeys P-256\nMDInitialDelay 1h\nStartServers 3\nServerLimit 3");
+    let names = (0..300).map(|n| format!("d{n}.test"));
+    let config = names.fold(config, |config, name| config.line(&format!("MDomain {name}")).site(&name, &[]));
+    let mut httpd = config.start();
+    // The first start writes the store, the second one reads it.
+    httpd.graceful();
+    wait_for("three children", PATIENCE, || (children(httpd.pid()).len() == 3).then_some(()));
+    for _ in 0..20 {
+        httpd.mds();
+    }
+    for pid in children(httpd.pid()) {
+        let (resident, own) = heap(pid);
+        assert!(resident > 5_000, "{resident} kB");
+        assert!(own < resident / 10, "{own} of {resident} kB are of this child alone");
+    }
 }

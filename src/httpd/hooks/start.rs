@@ -7,7 +7,7 @@ use crate::httpd::start::refusal::StartFailed;
 use crate::httpd::start::{after_tls, before_tls, certificates, check, dump};
 use crate::httpd::state::Server;
 use crate::httpd::sys::guard::callback;
-use crate::httpd::sys::{PathArray, Watchdogs, pool};
+use crate::httpd::sys::{PathArray, Watchdogs, pool, tidy_heap};
 use apache_sys::{apr_array_header_t, apr_pool_t, server_rec};
 use std::ffi::c_int;
 
@@ -40,7 +40,10 @@ callback! {
         // SAFETY: as above. Both functions take a State, which `Watchdogs` hands to the pool.
         unsafe {
             let watchdogs = Watchdogs::new(conf, Some(watchdog::watchdog_beat), Some(watchdog::signals_beat));
-            result(after_tls::after_tls(Server::new(main), &watchdogs))
+            let outcome = after_tls::after_tls(Server::new(main), &watchdogs);
+            // All that the start needed for itself is freed now.
+            tidy_heap();
+            result(outcome)
         }
     }
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The TLS hosts of managed domains, as they become known during a start: the provider of each one's
-//! certificate, and the TLS context that mod_ssl made for it. New sets are tested on these contexts, with all
-//! settings of their hosts, before any host serves them.
+//! certificate, and the TLS context that mod_ssl made for it. New sets are tried at the security levels of these
+//! contexts before any host serves them.
 
 use super::module::Server;
 use crate::crypto::Identity;
-use crate::httpd::sys::Context;
+use crate::httpd::sys::{Context, Trial};
 use crate::managed::live_set::Hosts;
 use crate::managed::serve::Source;
 use crate::managed::slot::Slot;
@@ -91,20 +91,42 @@ impl TlsHosts {
 
     /// All contexts. Called when every host has its own.
     pub fn take_contexts(&self) -> Contexts {
-        Contexts(std::mem::take(&mut lock(&self.contexts)))
+        Contexts { hosts: std::mem::take(&mut lock(&self.contexts)), trials: Mutex::default() }
     }
 }
 
 /// The TLS contexts of the hosts of each MD, with the names of the hosts.
-pub struct Contexts(Vec<Vec<(String, Context)>>);
+pub struct Contexts {
+    hosts: Vec<Vec<(String, Context)>>,
+    /// One for each security level that hosts have, once a set is tried at it: in children alone.
+    trials: Mutex<Vec<Trial>>,
+}
+
+impl Contexts {
+    fn try_at(&self, level: u32, identities: &[Identity]) -> Result<(), String> {
+        let mut trials = lock(&self.trials);
+        if let Some(trial) = trials.iter().find(|trial| trial.level() == level) {
+            return trial.try_out(identities);
+        }
+        let trial = Trial::new(level)?;
+        let tried = trial.try_out(identities);
+        trials.push(trial);
+        tried
+    }
+}
 
 impl Hosts for Contexts {
     fn try_out(&self, index: usize, identities: &[Identity]) -> Option<Result<(), String>> {
-        let contexts = self.0.get(index).filter(|contexts| !contexts.is_empty())?;
-        let try_out = |(host, context): &(String, Context)| {
+        let hosts = self.hosts.get(index).filter(|hosts| !hosts.is_empty())?;
+        let mut tried: Vec<u32> = Vec::new();
+        Some(hosts.iter().try_for_each(|(host, context)| {
+            let level = context.security_level();
+            if tried.contains(&level) {
+                return Ok(());
+            }
+            tried.push(level);
             let refused = |reason| format!("the host {host} does not take it, {reason}");
-            context.try_out(identities).map_err(refused)
-        };
-        Some(contexts.iter().try_for_each(try_out))
+            self.try_at(level, identities).map_err(refused)
+        }))
     }
 }

@@ -18,6 +18,7 @@
 mod connection;
 mod datagrams;
 pub mod guard;
+mod heap;
 mod listening;
 mod loaded;
 pub mod log;
@@ -35,6 +36,7 @@ mod watchdog;
 
 pub use connection::{Connection, offers_acme_tls, propose_acme_tls};
 pub use datagrams::datagrams;
+pub use heap::tidy as tidy_heap;
 pub use listening::Listening;
 pub use loaded::outdated;
 pub use log::{print_on_stdout, print_to_terminal};
@@ -49,6 +51,6 @@ pub use server::{
 };
 pub use shared::Counters;
 pub use signals::block as block_signals;
-pub use ssl::{Context, present};
+pub use ssl::{Context, Trial, present};
 pub use tree::{directives, has_module, has_other_certificates};
 pub use watchdog::Watchdogs;

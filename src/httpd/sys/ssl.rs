@@ -5,30 +5,55 @@
 use crate::crypto::Identity;
 use foreign_types::{ForeignType, ForeignTypeRef};
 use openssl::error::ErrorStack;
-use openssl::ssl::{Ssl, SslContextRef};
+use openssl::ssl::{Ssl, SslContext, SslContextRef, SslMethod};
 use openssl_sys::{SSL, SSL_CTX};
 
 /// The TLS context of a host, which mod_ssl keeps for as long as the configuration is in force.
 pub struct Context(*mut SSL_CTX);
 
-// SAFETY: OpenSSL's contexts are made to be shared by threads; we only make connections from it.
+// SAFETY: OpenSSL's contexts are made to be shared by threads; we only read a number in it.
 unsafe impl Send for Context {}
 // SAFETY: as above.
 unsafe impl Sync for Context {}
 
 impl Context {
     /// # Safety
-    /// `context` is live whenever [`try_out`](Self::try_out) is called.
+    /// `context` is live whenever [`security_level`](Self::security_level) is called.
     pub unsafe fn new(context: *mut SSL_CTX) -> Self {
         Context(context)
     }
 
-    /// Sets these on an unused connection of this host: certificates that the host's settings do not allow (a
-    /// key that is too short for its security level) fail here and not in a handshake.
-    pub fn try_out(&self, identities: &[Identity]) -> Result<(), String> {
+    /// Decides, alone of all settings of a host, which certificates it takes.
+    pub fn security_level(&self) -> u32 {
         // SAFETY: it is live, see `new`.
-        let context = unsafe { SslContextRef::from_ptr(self.0) };
-        let ssl = Ssl::new(context).map_err(|error| error.to_string())?;
+        unsafe { SslContextRef::from_ptr(self.0) }.security_level()
+    }
+}
+
+/// Tries certificates as a host of this security level would. A connection of the host itself would count its
+/// references in the host's context, certificates and keys, and so have each child copy pages of these, which
+/// it shares with all others: for each domain more than its certificates take.
+pub struct Trial {
+    level: u32,
+    context: SslContext,
+}
+
+impl Trial {
+    pub fn new(level: u32) -> Result<Self, String> {
+        let context = SslContext::builder(SslMethod::tls_server());
+        let mut context = context.map_err(|error| error.to_string())?;
+        context.set_security_level(level);
+        Ok(Trial { level, context: context.build() })
+    }
+
+    pub fn level(&self) -> u32 {
+        self.level
+    }
+
+    /// Sets these on an unused connection: certificates that the level does not allow (a key that is too short)
+    /// fail here and not in a handshake.
+    pub fn try_out(&self, identities: &[Identity]) -> Result<(), String> {
+        let ssl = Ssl::new(&self.context).map_err(|error| error.to_string())?;
         // SAFETY: a live connection.
         unsafe { present(ssl.as_ptr(), identities, true) }.map_err(|error| error.to_string())
     }
