@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Default)]
 pub struct SaveError {
     shared: Option<(Arc<dyn Counters>, usize)>,
-    job: Arc<Mutex<Option<Job>>>,
+    /// Hardly ever there, and large.
+    job: Arc<Mutex<Option<Box<Job>>>>,
 }
 
 /// The part of it that all processes share.
@@ -59,12 +60,12 @@ impl SaveError {
 
     /// Keeps a job that could not be written, for the next check by this process.
     pub fn keep(&self, job: Option<Job>) {
-        *self.kept() = job;
+        *self.kept() = job.map(Box::new);
     }
 
     /// The job that the last check by this process could not write.
     pub fn take(&self) -> Option<Job> {
-        self.kept().take()
+        self.kept().take().map(|job| *job)
     }
 
     /// Whether there is anything of the kind.
@@ -72,7 +73,7 @@ impl SaveError {
         self.kept().is_some()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<Job>> {
+    fn kept(&self) -> MutexGuard<'_, Option<Box<Job>>> {
         self.job.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,7 +15,7 @@ use super::recover;
 use super::recover::{NewSet, OnTrial};
 use super::staged_set;
 use super::staged_set::Staged;
-use super::stored_md::StoredMd;
+use super::stored_md::{Print, StoredMd};
 use super::swap;
 use super::swap::Archive;
 use crate::challenge::answers::Folder;
@@ -308,7 +308,7 @@ impl<'s> Activation<'s> {
         }
         stored.assess(md);
         if is_new {
-            stored.json = Some(json);
+            stored.json = Some(Print::of(&json));
             stored.folder = name;
             stored.is_home = true;
         }

@@ -79,7 +79,7 @@ pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> 
 }
 
 /// All steps after mod_ssl: md.json of all MDs, whose names are final, and the server's data on them, which
-/// it returns.
+/// it returns: the certificates leave `stored`.
 pub fn finish(store: &StartStore, planned: &mut [PlannedMd], stored: &mut [StoredMd]) -> Vec<Managed> {
     let write = |(planned, stored): (&mut PlannedMd, &mut StoredMd)| {
         if let Err(error) = stored.save(store, &mut planned.md) {
@@ -90,7 +90,7 @@ pub fn finish(store: &StartStore, planned: &mut [PlannedMd], stored: &mut [Store
                 error.advised()
             );
         }
-        Managed::new(planned.clone(), stored.certs.clone())
+        Managed::new(planned.clone(), std::mem::take(&mut stored.certs))
     };
     let mds: Vec<Managed> = planned.iter_mut().zip(stored).map(write).collect();
     // Without MDs they are of others on the same store.

@@ -64,7 +64,8 @@ pub fn start_with(
     let mut brought_up = bring_up(&start_of(store), &mut plan)?;
     ask(&plan.mds, &brought_up);
     brought_up.trial.end(store);
-    finish(store, &mut plan.mds, &mut brought_up.mds);
+    let managed = finish(store, &mut plan.mds, &mut brought_up.mds);
+    brought_up.mds.iter_mut().zip(managed).for_each(|(stored, managed)| stored.certs = managed.certs);
     let activated: Vec<Activated> = brought_up.activated.into_iter().collect::<Result<_, _>>()?;
     let mds = plan.mds.into_iter().zip(brought_up.mds);
     let started = mds.map(|(planned, stored)| Started { md: planned.md, stored });

@@ -8,7 +8,7 @@ use super::cleanup;
 use super::lineage;
 use super::lineage::{Folder, Found, Seeker};
 use super::recover;
-use super::stored_md::StoredMd;
+use super::stored_md::{Print, StoredMd};
 use crate::managed::bundle::{JOB_FILE, MD_FILE};
 use crate::managed::{published, withdrawn};
 use crate::model::{Job, KeySpec, Md};
@@ -114,7 +114,7 @@ fn settle_on(
     let mut stored = StoredMd::read(store, md, entry.folder, problems);
     // A folder of another name is renamed first, by a later start.
     stored.is_home |= lent_to.is_some();
-    stored.json = lent_to.unwrap_or(entry.json);
+    stored.json = lent_to.unwrap_or(entry.json).as_ref().map(Print::of);
     Matched { stored, history }
 }
 

@@ -4,7 +4,7 @@
 //! store, and writes md.json; [`super::reconcile`], which imports this file, decides which folder belongs to
 //! which domain.
 
-use crate::crypto::{CertInfo, Chain, PrivateKey};
+use crate::crypto::{CertInfo, Chain, PrivateKey, sha256};
 use crate::managed::bundle;
 use crate::managed::bundle::MD_FILE;
 use crate::managed::certificates::{KeyedCert, assess};
@@ -22,13 +22,26 @@ pub struct StoredMd {
     pub certs: Certs,
     /// The problems found, in sentences for the log.
     pub problems: Vec<String>,
-    /// md.json as it stands in the folder of the MD's name.
-    pub(super) json: Option<Value>,
+    /// Of md.json as it stands in the folder of the MD's name.
+    pub(super) json: Option<Print>,
     /// md.json goes there. Not where the folder it had before is still to be renamed.
     pub(super) is_home: bool,
     /// The folder in `domains` that has its certificates. Has the MD's name, unless the folder it had before
     /// could not be renamed, or lends them until its own have come.
     pub(super) folder: String,
+}
+
+/// What equal values have in common, in whatever order their fields are. The values of thousands of domains take
+/// megabytes, and leave them in pieces to all children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Print([u8; 32]);
+
+impl Print {
+    pub(super) fn of(json: &Value) -> Self {
+        let mut sorted = json.clone();
+        sorted.sort_all_objects();
+        Print(sha256(sorted.to_string().as_bytes()))
+    }
 }
 
 impl StoredMd {
@@ -42,6 +55,7 @@ impl StoredMd {
     pub fn at_home(store: &StartStore, md: &Md) -> Self {
         // One that cannot be read is written again.
         let json = store.read_json(Group::Domains, &md.name, MD_FILE).ok().flatten();
+        let json = json.as_ref().map(Print::of);
         StoredMd { json, ..StoredMd::read(store, md, md.name.clone(), Vec::new()) }
     }
 
@@ -55,7 +69,8 @@ impl StoredMd {
     pub fn save(&mut self, store: &StartStore, md: &mut Md) -> Result<bool, Error> {
         self.assess(md);
         let json = md.to_json();
-        if self.json.as_ref() == Some(&json) || !self.is_home {
+        let print = Print::of(&json);
+        if self.json == Some(print) || !self.is_home {
             return Ok(false);
         }
         // The first one has nothing in it that is not configured. Waiting for the disk would slow down a
@@ -63,7 +78,7 @@ impl StoredMd {
         let unsynced = self.json.is_none().then(|| store.unsynced());
         let store = unsynced.as_ref().unwrap_or(store);
         store.write_json(Group::Domains, &md.name, MD_FILE, &json)?;
-        self.json = Some(json);
+        self.json = Some(print);
         Ok(true)
     }
 
@@ -134,4 +149,25 @@ fn static_certificate(store: &StartStore, cert: &Path, key: &Path) -> Result<(Ke
     }
     let spec = chain.leaf().key_spec().unwrap_or_default().commonly_named();
     Ok((spec, CertInfo::from_chain(&chain)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn equal_values_have_the_same_print_in_any_order_of_fields() {
+        let print = |json: Value| Print::of(&json);
+        let one =
+            print(json!({"name": "a.test", "ca": {"url": "u", "proto": "ACME"}, "domains": ["a", "b"]}));
+        assert_eq!(
+            one,
+            print(json!({"domains": ["a", "b"], "ca": {"proto": "ACME", "url": "u"}, "name": "a.test"}))
+        );
+        assert_ne!(
+            one,
+            print(json!({"name": "a.test", "ca": {"url": "u", "proto": "ACME"}, "domains": ["b", "a"]}))
+        );
+    }
 }
