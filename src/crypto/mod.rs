@@ -35,7 +35,7 @@ mod tbs;
 
 pub use cert::{CertInfo, Certificate, Chain};
 pub use cpu_limit::CpuLimit;
-pub use identity::Identity;
+pub use identity::{Chains, Identity};
 pub use key::PrivateKey;
 pub use tbs::time as read_time;
 

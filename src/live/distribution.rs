@@ -10,7 +10,7 @@
 use super::first_read::{self, PATIENCE, Patience};
 use super::roster::Roster;
 use super::signals::Signals;
-use crate::crypto::CertInfo;
+use crate::crypto::{CertInfo, Chains};
 use crate::managed::Managed;
 use crate::managed::bundle::Flaw;
 use crate::managed::live_set::{Hosts, LiveSet, Workers};
@@ -56,6 +56,8 @@ pub struct Distribution {
     caught_up: AtomicU64,
     /// Why a set was not taken up, by MD: logged once.
     failures: Mutex<HashMap<usize, String>>,
+    /// Those of the sets in this process.
+    chains: Chains,
 }
 
 impl Distribution {
@@ -69,6 +71,7 @@ impl Distribution {
             is_behind: AtomicBool::default(),
             caught_up: AtomicU64::default(),
             failures: Mutex::default(),
+            chains: Chains::default(),
         };
         // A set that a restart has left in staging is still the newest one.
         live.publish_staged();
@@ -207,10 +210,16 @@ impl Distribution {
         Ok((!is_outdone).then_some(set))
     }
 
-    /// Whether the hosts of an MD can be served with this set.
+    /// The set as it is kept, if the hosts of an MD can be served with it.
     fn try_out(&self, md: usize, set: Option<LiveSet>) -> Result<Option<LiveSet>, Flaw> {
-        let refusal = set.as_ref().and_then(|set| self.context.hosts.try_out(md, &set.identities)?.err());
-        refusal.map_or(Ok(set), |reason| Err(Flaw::Unusable(reason)))
+        let Some(mut set) = set else { return Ok(None) };
+        if let Some(Err(reason)) = self.context.hosts.try_out(md, &set.identities) {
+            return Err(Flaw::Unusable(reason));
+        }
+        for identity in &mut set.identities {
+            self.chains.share(identity).map_err(|error| Flaw::Unusable(error.to_string()))?;
+        }
+        Ok(Some(set))
     }
 }
 
