@@ -6,9 +6,9 @@ use super::driver::{Connect, Context, Driver, Settings};
 use super::others::Others;
 use super::service::Service;
 use super::upcoming;
+use crate::managed::Managed;
 use crate::managed::peers::Peers;
-use crate::model::Md;
-use crate::store::WorkGroup;
+use crate::store::{Watched, WorkGroup};
 use crate::time::{Clock, StopFlag, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,8 +22,10 @@ pub struct Runner {
     driver: Driver,
     service: Arc<Service>,
     clock: Arc<dyn Clock>,
-    /// When staging was looked at, and its state then, by MD.
+    /// When staging was looked at, the stapled MDs that had a folder there, and the state of these then, by MD.
     looked: Timestamp,
+    listed: Watched,
+    staged: Vec<usize>,
     stamps: HashMap<usize, Vec<Option<Timestamp>>>,
 }
 
@@ -50,7 +52,15 @@ impl Runner {
             others: peers.map(|peers| Others::new(peers, service.mds.clone())),
         };
         let driver = Driver::new(settings, context, stop);
-        Runner { driver, service, clock, looked: Timestamp::default(), stamps: HashMap::new() }
+        Runner {
+            driver,
+            service,
+            clock,
+            looked: Timestamp::default(),
+            listed: Watched::default(),
+            staged: Vec::new(),
+            stamps: HashMap::new(),
+        }
     }
 
     pub fn beat(&mut self) {
@@ -63,19 +73,31 @@ impl Runner {
     }
 
     fn look_at_staging(&mut self, now: Timestamp) {
+        if self.listed.has_changed(self.service.store.group_stamp(WorkGroup::Staging), now) {
+            self.list_staging();
+        }
         let (mds, store) = (&self.service.mds, &self.service.store);
-        let names = mds.iter().map(|managed| managed.md.name.as_str());
-        let Ok(names) = store.present(WorkGroup::Staging, names) else { return };
-        let is_staged = |md: &Md| names.contains(&md.name);
-        for (index, managed) in mds.iter().enumerate() {
-            if !self.service.is_stapled(index) || !is_staged(&managed.md) {
-                continue;
-            }
+        for (index, managed) in self.staged.iter().filter_map(|index| Some((*index, mds.get(*index)?))) {
             let stamp = upcoming::stamp(store, &managed.md);
             if self.stamps.insert(index, stamp.clone()) != Some(stamp) {
                 self.service.add_upcoming(index, now).into_iter().for_each(|entry| self.driver.add(entry));
             }
         }
+    }
+
+    /// Looks which MDs have a folder in staging: with ten thousand the longest part of a look, and in vain
+    /// where no folder has come or gone.
+    fn list_staging(&mut self) {
+        let (mds, store) = (&self.service.mds, &self.service.store);
+        let names = mds.iter().map(|managed| managed.md.name.as_str());
+        let Ok(names) = store.present(WorkGroup::Staging, names) else {
+            self.listed = Watched::default();
+            return;
+        };
+        let is_staged = |(index, managed): &(usize, &Managed)| {
+            names.contains(&managed.md.name) && self.service.is_stapled(*index)
+        };
+        self.staged = mds.iter().enumerate().filter(is_staged).map(|(index, _)| index).collect();
     }
 
     pub fn stop(self) {

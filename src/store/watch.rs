@@ -74,6 +74,13 @@ impl StartStore {
     }
 }
 
+impl WorkStore {
+    /// Changes when a folder comes to the group or goes; `None` where it cannot be read.
+    pub fn group_stamp(&self, group: WorkGroup) -> Option<Stamp> {
+        self.layout.group(group.into()).ok()?.stamp().ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

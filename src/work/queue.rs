@@ -3,6 +3,7 @@
 //! due again therefore queues behind those that have not run yet. Pure bookkeeping.
 
 use crate::time::Timestamp;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,70 +24,79 @@ fn state(due: Due) -> State {
 /// The clock is believed to have been set back when it shows so much less than before.
 const SET_BACK: Duration = Duration::from_secs(60);
 
-/// Jobs by their index.
+/// Jobs by their index. Of ten thousand that wait, a look touches those that are due.
+#[derive(Default)]
 pub struct Queue {
     jobs: Vec<State>,
+    /// The same jobs by their state.
+    waiting: BTreeSet<(Timestamp, usize)>,
+    running: BTreeSet<usize>,
     latest: Timestamp,
 }
 
 impl Queue {
     pub fn new(jobs: impl Iterator<Item = Due>) -> Self {
-        Queue { jobs: jobs.map(state).collect(), latest: Timestamp::default() }
+        let mut queue = Queue::default();
+        for due in jobs {
+            queue.add(due);
+        }
+        queue
     }
 
     /// Adds a job, which gets the next index.
     pub fn add(&mut self, due: Due) -> usize {
-        self.jobs.push(state(due));
-        self.jobs.len() - 1
+        let index = self.jobs.len();
+        self.jobs.push(State::Done);
+        self.set(index, state(due));
+        index
     }
 
     /// Where the clock was set back, all jobs that wait by the wrong one are due.
     pub fn follow_clock(&mut self, now: Timestamp) {
         if now.plus(SET_BACK) < self.latest {
-            for job in self.jobs.iter_mut().filter(|job| matches!(job, State::Waiting(_))) {
-                *job = State::Waiting(now);
-            }
+            let waiting: Vec<usize> = self.waiting.iter().map(|(_, index)| *index).collect();
+            waiting.into_iter().for_each(|index| self.set(index, State::Waiting(now)));
         }
         self.latest = now;
     }
 
     pub fn running(&self) -> impl Iterator<Item = usize> {
-        self.jobs.iter().enumerate().filter(|(_, job)| **job == State::Running).map(|(index, _)| index)
+        self.running.iter().copied()
     }
 
     /// The job that is next, from now on running.
     pub fn begin(&mut self, now: Timestamp, has_place: impl Fn(usize) -> bool) -> Option<usize> {
-        let mut first: Option<(Timestamp, usize)> = None;
-        for (index, job) in self.jobs.iter().enumerate() {
-            if let State::Waiting(at) = job
-                && *at <= now
-                && first.is_none_or(|(sooner, _)| *at < sooner)
-                && has_place(index)
-            {
-                first = Some((*at, index));
-            }
-        }
-        let (_, index) = first?;
-        *self.jobs.get_mut(index)? = State::Running;
+        let mut due = self.waiting.range(..=(now, usize::MAX)).map(|(_, index)| *index);
+        let index = due.find(|index| has_place(*index))?;
+        self.set(index, State::Running);
         Some(index)
     }
 
     /// A job has run and is due again then.
     pub fn ended(&mut self, index: usize, due: Due) {
-        if let Some(job) = self.jobs.get_mut(index) {
-            *job = state(due);
-        }
+        self.set(index, state(due));
     }
 
     /// Makes a job due. `false`: it is running.
     pub fn wake(&mut self, index: usize, now: Timestamp) -> bool {
-        match self.jobs.get_mut(index) {
-            Some(State::Running) => false,
-            Some(job) => {
-                *job = State::Waiting(now);
-                true
-            }
-            None => true,
+        let is_running = self.running.contains(&index);
+        if !is_running {
+            self.set(index, State::Waiting(now));
+        }
+        !is_running
+    }
+
+    fn set(&mut self, index: usize, state: State) {
+        let Some(job) = self.jobs.get_mut(index) else { return };
+        match std::mem::replace(job, state) {
+            State::Waiting(at) => drop(self.waiting.remove(&(at, index))),
+            State::Running => drop(self.running.remove(&index)),
+            State::Done => {}
+        }
+        match state {
+            State::Waiting(at) => drop(self.waiting.insert((at, index))),
+            State::Running => drop(self.running.insert(index)),
+            State::Done => {}
         }
     }
 }

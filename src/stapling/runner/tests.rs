@@ -9,6 +9,7 @@ use crate::live::signals::Signals;
 use crate::log::capture;
 use crate::managed::Managed;
 use crate::model::KeySpec;
+use crate::model::Md;
 use crate::notify::Commands;
 use crate::ocsp::fixture::wire::Say;
 use crate::ocsp::fixture::{HOUR, Responder};
