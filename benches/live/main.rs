@@ -8,6 +8,7 @@
 //! make bench ARGS="live handshake 4000" # processor time and instructions of a handshake, with live activation on and off
 //! make bench ARGS="live load 1000"     # handshakes while 1000 sets go live: failures, memory and open files
 //! make bench ARGS="live child 1000"    # only when asked for: a new child's way to its first answer, where 1000 sets are live
+//! make bench ARGS="live memory 1000 16" # only when asked for: of all processes, where 1000 sets are live in each of 16 children
 //!
 //! # Only when asked for, each with its minutes and the MPM, `event` or `prefork`:
 //! make bench ARGS="live minutes 5 event" # the same with new certificates each second, and memory and open files of each process
@@ -23,6 +24,7 @@ mod endure;
 mod events;
 mod handshake;
 mod load;
+mod memory;
 mod processes;
 mod visitor;
 
@@ -47,6 +49,12 @@ fn main() {
     match scenario.as_deref() {
         Some("ends") => ends::run(number.unwrap_or(500), named.as_deref()),
         Some("endure") => endure::run(number.unwrap_or(60) as u64, mpm),
+        Some("memory") => {
+            memory::run(
+                number.unwrap_or(1000),
+                named.as_deref().map_or(3, |word| word.parse().expect("children")),
+            );
+        }
         Some("child") => child::start(number.unwrap_or(1000)),
         Some("minutes") => load::minutes(number.unwrap_or(5) as u64, mpm),
         _ => {}

@@ -63,3 +63,9 @@ pub fn print(when: &str, all: &[Holding]) {
         println!("  {when}: {} {one}", if at == 0 { "parent" } else { "child " });
     }
 }
+
+/// How many processes there are, and the sum of what they hold, in kB.
+pub fn proportional(httpd: &Httpd) -> (usize, u64) {
+    let all = holdings(httpd);
+    (all.len(), all.iter().map(|one| one.proportional).sum())
+}

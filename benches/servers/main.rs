@@ -6,6 +6,7 @@
 //! make bench ARGS="startup 2000 5"            # scenario, domains, rounds
 //! make bench ARGS="second-start 10000 1 floor ours"
 //! make bench ARGS="status 1000 3 c ours"
+//! make bench ARGS="idle 10000 1"             # domains, rounds of a minute and a half for each server
 //! make bench ARGS="issue slowca"              # 200 and 30 domains, 1 round
 //! make bench ARGS="dns 200 3"                 # domains, rounds
 //! make bench ARGS="handshake 2000 3"          # handshakes with each server in each round, rounds
@@ -18,10 +19,11 @@
 //!
 //! Scenarios: `first-start` (empty store) and `second-start` (a certificate in use for every domain), or both
 //! as `startup`: seconds from exec to the first answered request; `fallback`: the first start where domains
-//! are to have keys of P-256, and where they are to have the default, RSA, beside the floor; `rss`: the summed PSS of all
-//! processes; `issue`: seconds from exec until every domain has its first certificate from a local CA
-//! (pebble, which refuses one nonce in twenty) in staging, with the module's own account key, RSA with 3072 bits, and
-//! where it knows `MDAccountKey` with P-256; `slowca`: the same where the CA waits up to five
+//! are to have keys of P-256, and where they are to have the default, RSA, beside the floor; `rss`: the summed PSS of
+//! all processes; `idle`: processor time and wake-ups of a server with 16 children, to which nothing comes; `issue`:
+//! seconds from exec until every domain has its first certificate from a local CA (pebble, which refuses one nonce in
+//! twenty) in staging, with the module's own account key, RSA with 3072 bits, and where it knows `MDAccountKey` with
+//! P-256; `slowca`: the same where the CA waits up to five
 //! seconds before it validates a name; `dns`: `issue` by http-01, and with wildcards by dns-01 through dynamic
 //! updates of BIND and through httpd's responder; `status`: how long md-status, server-status, its text for scripts and
 //! md-dashboard take, from the request to the last byte, the first time, idle, and while renewals write their state;
@@ -48,6 +50,7 @@ mod command;
 mod cpu;
 mod dns;
 mod handshake;
+mod idle;
 mod issue;
 mod planted;
 mod questions;
@@ -81,6 +84,7 @@ enum Scenario {
     SecondStart,
     Fallback,
     Rss,
+    Idle,
     Issue,
     SlowCa,
     Dns,
@@ -98,7 +102,7 @@ impl Scenario {
     fn defaults(self) -> (usize, usize) {
         match self {
             Scenario::FirstStart | Scenario::SecondStart | Scenario::Rss | Scenario::Status => (1000, 3),
-            Scenario::StatusStorm => (1000, 1),
+            Scenario::StatusStorm | Scenario::Idle => (1000, 1),
             Scenario::Issue | Scenario::Dns => (200, 1),
             Scenario::Fallback => (200, 3),
             Scenario::SlowCa => (30, 1),
@@ -139,6 +143,7 @@ fn main() {
         for scenario in starting {
             match scenario {
                 Scenario::Status => measure_status(&site, domains, &request),
+                Scenario::Idle => idle::measure(&site, domains, &request),
                 Scenario::Fallback => measure_fallback(&site, domains, &request),
                 _ => measure(scenario, &site, domains, &request),
             }
@@ -186,6 +191,7 @@ impl Request {
                 "second-start" => scenarios.push(Scenario::SecondStart),
                 "fallback" => scenarios.push(Scenario::Fallback),
                 "rss" => scenarios.push(Scenario::Rss),
+                "idle" => scenarios.push(Scenario::Idle),
                 "issue" => scenarios.push(Scenario::Issue),
                 "dns" => scenarios.push(Scenario::Dns),
                 "slowca" => scenarios.push(Scenario::SlowCa),

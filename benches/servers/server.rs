@@ -73,6 +73,20 @@ impl Server {
         took
     }
 
+    /// The parent's and the children's ids, once all children are there.
+    pub fn processes(&self) -> Vec<u32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut all = process::children(self.process.pid());
+            if all.len() == self.children {
+                all.push(self.process.pid());
+                return all;
+            }
+            assert!(Instant::now() < deadline, "{} children", all.len());
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Once all children are there and the sum has stopped changing.
     pub fn pss(&self) -> Memory {
         let deadline = Instant::now() + PATIENCE;

@@ -57,6 +57,8 @@ pub enum Children {
     One,
     /// httpd's default.
     Several,
+    /// As many as httpd's default limit allows.
+    Most,
 }
 
 impl Children {
@@ -64,6 +66,7 @@ impl Children {
         match self {
             Children::One => 1,
             Children::Several => 3,
+            Children::Most => 16,
         }
     }
 }
@@ -250,6 +253,7 @@ DocumentRoot {root}/htdocs
 StartServers {}
 ThreadsPerChild 25
 MinSpareThreads 1
+MaxSpareThreads 400
 <Location /server-status>
 SetHandler server-status
 </Location>
