@@ -70,7 +70,7 @@ panic-module: ## Build the module for the test of the panic boundary
 	  --config profile.release.lto=false --config profile.release.codegen-units=16
 
 test: setup-test build panic-module orderings ## Run all tests: units, use cases, and end to end with real httpd and a real CA
-	LAB_REQUIRED=1 $(CARGO) test --no-default-features --features cli -- --test-threads=$(E2E_THREADS)
+	LAB_REQUIRED=1 $(CARGO) test --no-fail-fast --no-default-features --features cli -- --test-threads=$(E2E_THREADS)
 	$(CARGO) test -p apache-sys
 
 test-interop: setup-test build ## Get certificates from CAs that others have written, which it installs below target/lab, and through nginx

@@ -80,8 +80,9 @@ impl Timestamp {
 
     /// Dates before the year 0 cannot be written in either form.
     fn of_a_written_year(stamp: jiff::Timestamp) -> Option<Self> {
-        const YEAR_0: i64 = -62_167_219_200;
-        (stamp.as_second() >= YEAR_0).then(|| Timestamp(stamp.as_millisecond()))
+        const YEAR_0: i64 = -62_167_219_200_000;
+        let millis = stamp.as_millisecond();
+        (millis >= YEAR_0).then_some(Timestamp(millis))
     }
 }
 
@@ -232,7 +233,7 @@ mod tests {
             assert_eq!(Timestamp::parse_rfc3339(&t.to_rfc3339()), Some(t), "{text}");
             assert_eq!(Timestamp::parse_http_date(&t.to_http_date()), Some(t), "{text}");
         }
-        for text in ["-000001-12-31T23:59:59Z", "0000-01-01T00:00:00+00:01"] {
+        for text in ["-000001-12-31T23:59:59Z", "-000001-12-31T23:59:59.5Z", "0000-01-01T00:00:00+00:01"] {
             assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
         }
         assert_eq!(Timestamp::parse_http_date("Sat, 01 Jan 0000 00:00:00 +0001"), None);

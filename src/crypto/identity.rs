@@ -42,7 +42,7 @@ impl Identity {
 }
 
 /// The chains of a process's identities, each once: thousands of domains have the same few issuers. Only who
-/// makes or ends an identity waits for the lock, never a handshake.
+/// makes an identity waits for the lock, never a handshake.
 #[derive(Default)]
 pub struct Chains(Mutex<HashMap<Vec<u8>, Weak<Stack<X509>>>>);
 

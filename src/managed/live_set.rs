@@ -50,8 +50,8 @@ impl LiveSet {
 
 /// The TLS hosts of this process.
 pub trait Hosts: Send + Sync {
-    /// Whether every host of the MD of this index takes these, with its own settings; else why not. `None`:
-    /// no host of it is known.
+    /// Whether every host of the MD of this index takes these, at its security level; else why not. `None`: no
+    /// host of it is known.
     fn try_out(&self, index: usize, identities: &[Identity]) -> Option<Result<(), String>>;
 }
 

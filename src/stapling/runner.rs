@@ -16,6 +16,9 @@ use std::time::Duration;
 
 /// How often to look for certificates that wait in staging.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often to list the folders there although its time of change is that of before: some file systems count whole
+/// seconds.
+const LIST_EVERY: Duration = Duration::from_secs(30);
 
 /// The stapling work of the child that renews.
 pub struct Runner {
@@ -25,6 +28,7 @@ pub struct Runner {
     /// When staging was looked at, the stapled MDs that had a folder there, and the state of these then, by MD.
     looked: Timestamp,
     listed: Watched,
+    listed_at: Timestamp,
     staged: Vec<usize>,
     stamps: HashMap<usize, Vec<Option<Timestamp>>>,
 }
@@ -58,6 +62,7 @@ impl Runner {
             clock,
             looked: Timestamp::default(),
             listed: Watched::default(),
+            listed_at: Timestamp::default(),
             staged: Vec::new(),
             stamps: HashMap::new(),
         }
@@ -73,7 +78,9 @@ impl Runner {
     }
 
     fn look_at_staging(&mut self, now: Timestamp) {
-        if self.listed.has_changed(self.service.store.group_stamp(WorkGroup::Staging), now) {
+        let has_changed = self.listed.has_changed(self.service.store.group_stamp(WorkGroup::Staging), now);
+        if has_changed || now.since(self.listed_at) >= LIST_EVERY || now < self.listed_at {
+            self.listed_at = now;
             self.list_staging();
         }
         let (mds, store) = (&self.service.mds, &self.service.store);

@@ -12,7 +12,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::issuer::{self, Issuer, Set};
-use support::{Config, Httpd, Lab, Need, Pebble, open_lab};
+use support::{Authority, Config, Httpd, Lab, Need, Pebble, open_lab};
 
 const NAMES: &[&str] = &["one.test", "www.one.test"];
 
@@ -127,7 +127,7 @@ fn leaf_serial(chain: &Path) -> String {
 #[test]
 fn certificates_and_the_account_of_certbot_are_taken_over() {
     let Some(lab) = open_lab!(Need::Pebble(0, 0), Need::Program("certbot")) else { return };
-    let pebble = Pebble::start(&lab);
+    let pebble = Authority::new(&lab).patient().start();
     let tree = certbot(&lab, &pebble, &["--key-type", "ecdsa", "-d", "one.test", "-d", "www.one.test"]);
     certbot(&lab, &pebble, &["--key-type", "rsa", "-d", "two.test"]);
     let serial = leaf_serial(&tree.join("live/one.test/fullchain.pem"));
@@ -183,7 +183,7 @@ fn lego(lab: &Lab, pebble: &Pebble, key_type: &str) -> PathBuf {
 #[test]
 fn certificates_and_the_account_of_lego_are_taken_over() {
     let Some(lab) = open_lab!(Need::Pebble(0, 0), Need::Program("lego")) else { return };
-    let pebble = Pebble::start(&lab);
+    let pebble = Authority::new(&lab).patient().start();
     let tree = lego(&lab, &pebble, "rsa2048");
     let serial = leaf_serial(&tree.join("certificates/one.test.crt"));
     let store = prepare(&lab, &pebble, "RSA");
@@ -203,7 +203,7 @@ fn certificates_and_the_account_of_lego_are_taken_over() {
 #[test]
 fn certificates_and_the_account_of_acme_sh_are_taken_over() {
     let Some(lab) = open_lab!(Need::Pebble(0, 0), Need::Program("lego")) else { return };
-    let pebble = Pebble::start(&lab);
+    let pebble = Authority::new(&lab).patient().start();
     let source = lego(&lab, &pebble, "ec256");
     let tree = lab.path("acme.sh");
     let (host, path) = pebble
@@ -248,7 +248,7 @@ fn certificates_and_the_account_of_acme_sh_are_taken_over() {
 #[test]
 fn a_site_moves_with_lines_that_are_not_in_force_yet() {
     let Some(lab) = open_lab!(Need::Pebble(0, 0), Need::Program("certbot")) else { return };
-    let pebble = Pebble::start(&lab);
+    let pebble = Authority::new(&lab).patient().start();
     let tree = certbot(&lab, &pebble, &["--key-type", "rsa", "-d", "one.test", "-d", "www.one.test"]);
     let serial = leaf_serial(&tree.join("live/one.test/fullchain.pem"));
     let (orders, accounts) = (pebble.order_count(), pebble.account_count());
@@ -306,7 +306,7 @@ fn a_site_moves_with_lines_that_are_not_in_force_yet() {
 
 /// A running server with a certificate that needs no CA.
 fn running(lab: &Lab, issuer: &Issuer) -> (Httpd, Set) {
-    let config = Config::with_ca(lab, &support::Authority::new(lab))
+    let config = Config::with_ca(lab, &Authority::new(lab))
         .line("MDCheckInterval 1s\nMDRetryDelay 1s\nMDPrivateKeys P-256\nMDomain one.test www.one.test")
         .site("one.test", &["www.one.test"]);
     let first = issuer.issue(NAMES);
@@ -444,7 +444,7 @@ fn an_import_that_is_killed_anywhere_leaves_what_the_next_start_can_use() {
 #[test]
 fn a_dry_run_needs_no_store() {
     let Some(lab) = open_lab!() else { return };
-    let pebble = Pebble::start(&lab);
+    let pebble = Authority::new(&lab).patient().start();
     let config = config(&lab, &pebble, "P-256");
     let tree = lab.path("files");
     fs::create_dir(&tree).unwrap();

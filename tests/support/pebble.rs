@@ -85,6 +85,12 @@ impl Authority {
         authority.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "5")
     }
 
+    /// Refuses no good nonce. For the clients of others: certbot and dehydrated try once more, and then end.
+    #[must_use]
+    pub fn patient(self) -> Authority {
+        self.env("PEBBLE_WFE_NONCEREJECT", "0")
+    }
+
     /// It refuses to issue for this name.
     #[must_use]
     pub fn block_domain(self, lab: &Lab, name: &str) -> Authority {

@@ -7,7 +7,7 @@ use crate::httpd::start::refusal::StartFailed;
 use crate::httpd::start::{after_tls, before_tls, certificates, check, dump};
 use crate::httpd::state::Server;
 use crate::httpd::sys::guard::callback;
-use crate::httpd::sys::{PathArray, Watchdogs, pool, tidy_heap};
+use crate::httpd::sys::{PathArray, Watchdogs, is_configuration_check, pool, tidy_heap};
 use apache_sys::{apr_array_header_t, apr_pool_t, server_rec};
 use std::ffi::c_int;
 
@@ -42,7 +42,9 @@ callback! {
             let watchdogs = Watchdogs::new(conf, Some(watchdog::watchdog_beat), Some(watchdog::signals_beat));
             let outcome = after_tls::after_tls(Server::new(main), &watchdogs);
             // All that the start needed for itself is freed now.
-            tidy_heap();
+            if outcome.is_ok() && !is_configuration_check() {
+                tidy_heap();
+            }
             result(outcome)
         }
     }

@@ -4,9 +4,11 @@
 /// Chunks that the C library puts in order in one allocation, at the most.
 #[cfg(target_env = "gnu")]
 const PER_REQUEST: usize = 10_000;
-/// Larger than any chunk of the heap that is free once it is trimmed.
+/// Larger than what the library ever takes from its heap, so that it comes from the system and goes back there. The
+/// library would take a smaller block that is freed for a reason to have larger ones of all modules in its heap from
+/// then on (`M_MMAP_THRESHOLD` in mallopt(3)).
 #[cfg(target_env = "gnu")]
-const LARGE: usize = 4 << 20;
+const LARGE: usize = (32 << 20) + (1 << 16);
 
 /// Gives free pages back, and has the C library sort what else is free. A start leaves free chunks all over the
 /// heap. The library sorts these when it next looks for a large one, which is in each child, and so has each child
