@@ -693,3 +693,22 @@ fn a_key_that_waits_at_one_node_becomes_that_of_all() {
         lab.ca.take_violations();
     }
 }
+
+#[test]
+fn a_node_that_does_not_reach_its_fleet_keeps_the_key_that_the_others_know() {
+    let mut lab = Lab::new(2);
+    lab.run_for(HOUR);
+    lab.assert_all_have(&[NAME], &[]);
+    let (folder, _) = adopt(&lab.nodes[0].host);
+    let next = PrivateKey::generate(&ec()).unwrap();
+    lab.nodes[0].host.store.write_key(Group::Accounts, &folder, NEXT_ACCOUNT_KEY, &next).unwrap();
+    for (is_away, changes) in [(true, 0), (false, 1)] {
+        lab.fleet.is_away(is_away);
+        ask_for(&lab, 0, Renew { new_key: true, force: true, ..Renew::default() });
+        lab.reached.store(0, Ordering::SeqCst);
+        lab.look(0);
+        assert!(lab.job(0).finished && lab.job(0).errors == 0, "{:?}", lab.job(0));
+        assert_eq!((lab.ca.count(Endpoint::KeyChange), lab.ca.account_count()), (changes, 1), "{is_away}");
+    }
+    lab.ca.take_violations();
+}

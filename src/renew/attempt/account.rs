@@ -4,6 +4,7 @@
 
 use super::ca_pool::{Authority, Open};
 use super::progress::Running;
+use super::sharing::Sharing;
 use crate::acme::{Registration, Server, Session};
 use crate::crypto::PrivateKey;
 use crate::managed::Managed;
@@ -23,6 +24,7 @@ pub struct Client<'a> {
     /// All MDs of the server.
     pub targets: &'a [Managed],
     pub store: &'a WorkStore,
+    pub(super) sharing: &'a Sharing<'a>,
 }
 
 /// The place where an account was found.

@@ -136,10 +136,11 @@ fn open_session(attempt: &mut Attempt<'_, '_, '_>) -> Result<Held, Error> {
     let server = attempt.authority.server(&context.cas, &attempt.renewal.target.route, &context.clock)?;
     attempt.running.step(format!("Selecting account to use for {name}"))?;
     let (targets, store) = (&*context.targets, &context.store);
-    let client = account::Client { authority: attempt.authority, md: attempt.md, targets, store };
-    match attempt.sharing.peers() {
-        Some(peers) => shared_account::obtain(&client, &server, attempt.running, peers),
-        None => own_account::obtain(&client, &server, attempt.running),
+    let (sharing, running) = (&attempt.sharing, &mut *attempt.running);
+    let client = account::Client { authority: attempt.authority, md: attempt.md, targets, store, sharing };
+    match sharing.peers() {
+        Some(peers) => shared_account::obtain(&client, &server, running, peers),
+        None => own_account::obtain(&client, &server, running),
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn follow(
         valid: &valid,
         stored: stored_key.as_ref(),
         next: next_key.as_ref(),
-        is_busy: of_ca.is_used(url) || client.has_order_under_way(now),
+        is_busy: client.sharing.is_cut_off() || of_ca.is_used(url) || client.has_order_under_way(now),
         refused: next_key.as_ref().and_then(|key| of_ca.refused(key)),
     };
     match turn(&keys, now) {
@@ -54,6 +54,7 @@ pub(super) fn follow(
             stays(Turn::IsChanged)
         }
         Turn::Changes => {
+            client.sharing.may_ask()?;
             let changed = client.change_key(next, session, running)?;
             match changed {
                 Changed::Taken(session) => {

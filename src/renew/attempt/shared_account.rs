@@ -59,10 +59,12 @@ fn find(
         let read = client.stored_keys(&account.url);
         let Followed { session, turn } = rollover::follow(client, &session, of_ca, running)?;
         let account = Known { key: session.key().clone(), ..account };
+        // At once: a node that finds the former key refused registers an account.
+        if turn == Turn::Changes {
+            registering.publish(&SharedAccount { json: account.json.clone(), key: account.key.clone() })?;
+        }
         keep(client, &account, &local)?;
-        let json = client.send_contacts(&account, &[], &session, running)?;
-        if turn == Turn::Changes || json.is_some() {
-            let json = json.unwrap_or(account.json);
+        if let Some(json) = client.send_contacts(&account, &[], &session, running)? {
             registering.publish(&SharedAccount { json, key: account.key })?;
         }
         return Ok(Open { session, read, is_awaiting_change: turn == Turn::Waits });

@@ -35,6 +35,11 @@ impl<'p> Sharing<'p> {
         self.0.is_some()
     }
 
+    /// Whether there is a fleet that is not reached.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.is_any() && self.peers().is_none()
+    }
+
     /// The other nodes, as long as they are reached.
     pub(super) fn peers(&self) -> Option<&'p dyn Peers> {
         self.0.as_ref().filter(|shared| !shared.turn.is_solo()).map(|shared| shared.peers)

@@ -16,7 +16,8 @@ pub struct Keys<'k, K> {
     pub stored: Option<&'k K>,
     /// In account-next.pem.
     pub next: Option<&'k K>,
-    /// Another order of the account is under way: its requests and answers are made with the key that is valid.
+    /// Another order of the account is under way: its requests and answers are made with the key that is valid. Or
+    /// others that use the account could not be told.
     pub is_busy: bool,
     /// When the CA last took `next` not.
     pub refused: Option<Timestamp>,
