@@ -11,6 +11,7 @@ use openssl::pkey::Id;
 use serde_json::{Value, json};
 
 use support::issuer::{self, Issuer, Set};
+use support::process::{children, signal};
 use support::{Authority, Config, Httpd, Lab, Need, Pebble, SOON, open_lab, tls, wait_for};
 
 const SELDOM: &str = "MDCheckInterval 1h\nMDRetryDelay 1h\nMDPrivateKeys P-256";
@@ -363,15 +364,15 @@ fn a_set_for_other_names_is_put_into_use_by_no_start_and_no_child() {
     httpd.wait_logged("for none of the names that the domain has now. They are dropped");
     let own = tls::served(httpd.config.https_port(), "two.test", None, &[]);
     assert_ne!(own.serial(), other.serial(), "the self-signed one");
-    // No child is at work on another renewal, as the next try is far away; nor is one still writing of the
-    // last.
     let job = staging(&httpd.config, "two.test").join("job.json");
     wait_for("a failure that is noted", SOON, || {
         (job.exists() && read_json(&job)["errors"] == 1).then_some(())
     });
-    httpd.replace_children();
+    // That child still writes of it, or not; none reads a part of what is planted, and the next one all of it.
+    httpd.freeze();
     plant_sealed(&httpd.config, "two.test", &other);
-    httpd.replace_children();
+    children(httpd.pid()).into_iter().for_each(|pid| signal(pid, "KILL"));
+    httpd.go_on();
     assert_told(&httpd, "AH10069", &["md[two.test]", "requesting new ones", "none of the names"]);
     assert_eq!(tls::served(httpd.config.https_port(), "two.test", None, &[]).serial(), own.serial());
     let key = staging(&httpd.config, "two.test").join("privkey.p-256.pem");
