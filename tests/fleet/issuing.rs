@@ -26,9 +26,11 @@ fn three_empty_nodes_place_one_order_for_each_domain_with_one_account(lab: &Lab,
     let renewed = Command::new(lab, "renewed", "[ \"$1\" != renewed ] || exit 0");
     let configs = ALL.map(|number| {
         let config = fleet::node(lab, &pebble.authority, number, &engine.directives(), &names);
-        config.line(&format!("MDMessageCmd {}", renewed.line))
+        // The CA asks any node: one that has not joined yet knows no answer, and its order would fail.
+        config.line(&format!("MDInitialDelay 10s\nMDMessageCmd {}", renewed.line))
     });
     let nodes = fleet::start(configs.into());
+    nodes.iter().for_each(|node| fleet::wait_connected(node, true, SOON));
     for name in &names {
         wait_served(lab, &pebble, &ALL, name, SOON * 4);
     }

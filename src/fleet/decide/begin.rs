@@ -5,7 +5,8 @@
 
 use super::alone::{self, Alone};
 use super::asks;
-use crate::fleet::view::View;
+use crate::fleet::key::Key;
+use crate::fleet::view::{Mark, View};
 use crate::managed::peers::{Need, NotNow};
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
@@ -121,6 +122,24 @@ pub fn held(view: &View, name: &str, me: &str, now: Timestamp) -> Option<NotNow>
     })
 }
 
+/// The lock of an MD as the engine must have it for this node to take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    Free,
+    /// It was left by a process of this node before, or cannot be read.
+    Over(Mark),
+    /// It is another node's, as the watch may have told since it was decided to take it.
+    Not,
+}
+
+pub fn takes(view: &View, name: &str, me: &str) -> Takes {
+    match (view.mark(&Key::Lock(name.into())), view.lock(name)) {
+        (_, Some(lock)) if lock.value.node != me => Takes::Not,
+        (Some(mark), _) => Takes::Over(mark),
+        (None, _) => Takes::Free,
+    }
+}
+
 /// Without the engine: rule 6.
 fn solo(situation: &Situation<'_>, since: Timestamp, now: Timestamp) -> Begin {
     let need = &situation.need;
@@ -153,9 +172,8 @@ fn writer(view: &View, id: Option<&str>) -> String {
 mod tests {
     use super::*;
     use crate::fleet::decide::alone::APART;
-    use crate::fleet::key::Key;
     use crate::fleet::record::{Job, Record};
-    use crate::fleet::view::fixture::{NOW, lock, node, node_md, put, view};
+    use crate::fleet::view::fixture::{NOW, lock, mark, node, node_md, put, view};
     use crate::managed::peers::SharedJob;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -175,6 +193,17 @@ mod tests {
 
     fn asked() -> Need {
         Need { is_asked: true, ..Need::default() }
+    }
+
+    #[test]
+    fn no_lock_that_another_node_has_taken_meanwhile_is_taken_over() {
+        let of = |entries| takes(&view(entries, 9), "a.test", "n1");
+        assert_eq!(of(vec![]), Takes::Free);
+        assert_eq!(of(vec![lock("n2", 2)]), Takes::Not);
+        assert_eq!(of(vec![lock("n1", 2)]), Takes::Over(mark(2)), "of the process before");
+        let mut unreadable = view(vec![], 1);
+        unreadable.put_flawed(Key::Lock("a.test".into()), mark(2), "sealed with another secret");
+        assert_eq!(takes(&unreadable, "a.test", "n1"), Takes::Over(mark(2)));
     }
 
     fn waits(begin: Begin) -> NotNow {

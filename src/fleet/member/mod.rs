@@ -7,9 +7,9 @@ mod registering;
 mod requests;
 mod turn;
 
-use super::decide::begin::{Begin, Situation, begin};
+use super::decide::begin::{Begin, Situation, Takes, begin, takes};
 use super::decide::{asks, cleanup, presence};
-use super::engine::{Committed, Condition, Error, Transaction};
+use super::engine::{Committed, Error, Transaction};
 use super::key::Key;
 use super::node::state::State;
 use super::node::under_way::Posted;
@@ -61,39 +61,30 @@ impl Member {
     fn take_lock(&self, name: &str) -> Result<Option<HeldTurn>, Failed> {
         let node = &self.node;
         let key = Key::Lock(name.into());
-        let (lease, own, conditions) = {
+        let (lease, takes, conditions) = {
             let state = node.state();
-            let own = state
-                .view
-                .lock(name)
-                .filter(|lock| lock.value.node == state.me)
-                .map(|lock| lock.mark.created);
             (
                 state.lease,
-                own,
+                takes(&state.view, name, &state.me),
                 [Key::Set(name.into()), Key::Job(name.into())].map(|key| (state.view.mark(&key), key)),
             )
         };
+        let former = match takes {
+            Takes::Free => None,
+            Takes::Over(mark) => Some(mark),
+            Takes::Not => return Ok(None),
+        };
         let record = Record::Lock(Lock { node: node.written().node, since: node.now() });
-        let mut transaction = Transaction { when: vec![self.lock_condition(&key)?], then: Vec::new() };
+        let condition = node.unchanged(&key, former.map(|mark| mark.changed))?;
+        let mut transaction = Transaction { when: vec![condition], then: Vec::new() };
         for (mark, key) in conditions {
             transaction.when.push(node.unchanged(&key, mark.map(|mark| mark.changed))?);
         }
         transaction.then.push(node.sealed(&key, &record, Some(lease))?);
         let Committed::Done(at) = node.commit(&transaction)? else { return Ok(None) };
-        let token = own.unwrap_or(at);
+        let token = former.map_or(at, |mark| mark.created);
         node.note(&key, record, at, token, Some(lease));
         Ok(Some(HeldTurn::held(node.clone(), name, token)))
-    }
-
-    /// The lock is free, or left by a process of this node before, or cannot be read.
-    fn lock_condition(&self, key: &Key) -> Result<Condition, Failed> {
-        let text = self.node.text(key)?;
-        let mark = self.node.state().view.mark(key);
-        Ok(match mark {
-            Some(mark) => Condition::ChangedAt(text, mark.changed),
-            None => Condition::Absent(text),
-        })
     }
 
     /// What the engine has of an MD now.
