@@ -74,7 +74,7 @@ impl Lab {
                         Poll::Order => Vec::new(),
                     };
                     let now = self.clock.now();
-                    self.clock.sleep(order::poll_delay(now.since(begin), retry_after, now))?;
+                    self.clock.sleep(order::poll_delay(false, now.since(begin), retry_after, now))?;
                     polls += 1;
                     for url in &urls {
                         let fetched = session.authorization(url)?;

@@ -125,6 +125,21 @@ impl Lab {
 }
 
 #[test]
+fn a_ca_that_is_done_at_once_is_asked_at_once_whatever_its_retry_after() {
+    // pebble and most CAs on a machine of one's own: a second, and a few milliseconds' work.
+    let lab = Lab::new();
+    let moment = Duration::from_millis(50);
+    lab.ca.rules(|rules| {
+        (rules.retry_after, rules.shows_pending) = (Some("1".into()), true);
+        (rules.validation_time, rules.issuance_time) = (moment, moment);
+    });
+    let begin = lab.clock.now();
+    assert_eq!(lab.look(), Next::Never, "{:?}", lab.job());
+    assert!(lab.clock.now().since(begin) < Duration::from_millis(500), "{:?}", lab.clock.now().since(begin));
+    assert_eq!((lab.ca.count(Endpoint::Order), lab.orders()), (1, 1));
+}
+
+#[test]
 fn a_retry_after_of_a_day_is_advice_where_a_ca_validates_in_seconds() {
     // ZeroSSL.
     let lab = Lab::new();

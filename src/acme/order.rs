@@ -9,6 +9,8 @@ use super::problem::Problem;
 use crate::time::Timestamp;
 use std::time::Duration;
 
+/// Until the first poll.
+const FIRST: Duration = Duration::from_millis(100);
 /// Between two polls at first, until something has been waited for so long that a tenth of that is more.
 const USUAL: Duration = Duration::from_secs(30);
 /// Between two polls at last.
@@ -120,15 +122,22 @@ fn failed_order(order: &Order, authorizations: &[Authorization]) -> Error {
     }
 }
 
-/// The time until the next poll, after a wait of `waited`. First polls are quick, because small CAs answer at
-/// once. `retry_after` of the latest answer is the interval if it is at most a minute. A longer one is advice
-/// that slows polls down: some CAs send a day although they finish in seconds.
-pub fn poll_delay(waited: Duration, retry_after: Option<Timestamp>, now: Timestamp) -> Duration {
+/// The time until the next poll, after a wait of `waited`. `is_first`: nothing was asked since the CA was told to
+/// validate or to issue. That poll is quick whatever the CA says, because small CAs are done by then, and a
+/// wait of a second at each step is most of what a renewal takes. Later on `retry_after` of the latest answer is
+/// the interval if it is at most a minute. A longer one is advice that slows polls down: some CAs send a day
+/// although they finish in seconds.
+pub fn poll_delay(
+    is_first: bool,
+    waited: Duration,
+    retry_after: Option<Timestamp>,
+    now: Timestamp,
+) -> Duration {
+    if is_first {
+        return FIRST;
+    }
     let patient = (waited / 10).min(SLOWEST);
-    let own = match waited.as_millis() {
-        0 => Duration::from_millis(100),
-        _ => waited.clamp(Duration::from_millis(400), USUAL).max(patient),
-    };
+    let own = waited.clamp(Duration::from_millis(400), USUAL).max(patient);
     match retry_after.filter(|at| *at > now).map(|at| at.since(now)) {
         None => own,
         Some(advice) if advice <= ADVICE_MAX => advice.max(Duration::from_millis(200)).max(patient),
@@ -282,9 +291,9 @@ mod tests {
     fn polls(retry_after: Option<i64>, count: usize) -> Vec<u128> {
         let begin = Timestamp::from_unix(1000);
         let mut now = begin;
-        let poll = |_| {
+        let poll = |number| {
             let retry_after = retry_after.map(|s| Timestamp::from_unix_millis(now.unix_millis() + s * 1000));
-            let delay = poll_delay(now.since(begin), retry_after, now);
+            let delay = poll_delay(number == 0, now.since(begin), retry_after, now);
             now = now.plus(delay);
             delay.as_millis()
         };
@@ -306,12 +315,12 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_after_that_fits_polls_is_their_pace_and_a_longer_one_is_advice() {
-        assert_eq!(polls(Some(3), 4), [3000; 4]);
-        assert_eq!(polls(Some(60), 3), [60_000; 3]);
+    fn a_retry_after_that_fits_polls_is_their_pace_after_the_first_and_a_longer_one_is_advice() {
+        assert_eq!(polls(Some(3), 4), [100, 3000, 3000, 3000]);
+        assert_eq!(polls(Some(60), 3), [100, 60_000, 60_000]);
         // ZeroSSL says a day of authorizations that it validates in seconds.
         let day = polls(Some(86_400), 10);
-        assert_eq!(day[..7], [400, 1600, 8000, 40_000, 60_000, 60_000, 60_000]);
+        assert_eq!(day[..7], [100, 1600, 6800, 34_000, 60_000, 60_000, 60_000]);
         assert!(polls(Some(86_400), 300).iter().all(|delay| *delay <= 600_000));
         assert!(polls(Some(600), 300).contains(&600_000), "it is followed in the end");
     }

@@ -32,6 +32,8 @@ struct Driven<'s> {
     order: Order,
     authorizations: Vec<Authorization>,
     retry_after: Option<Timestamp>,
+    /// Nothing was asked since the CA was told to validate or to issue: what it said before is past.
+    is_told: bool,
     /// Most CAs finalize an order that was pending when it was last seen, once all its names are validated:
     /// tried once.
     is_early: bool,
@@ -66,6 +68,7 @@ pub(super) fn drive(
         order,
         authorizations: Vec::new(),
         retry_after: None,
+        is_told: false,
         is_early: !attempt.saved.as_ref().is_some_and(SavedOrder::is_validated),
         is_requested: false,
         is_asked_why: false,
@@ -84,7 +87,8 @@ pub(super) fn drive(
         }
         let names = driven.authorizations.iter().filter(|a| waits_for.contains(&a.url));
         let what = described(names.map(Authorization::name));
-        if let Some(wait) = wait(attempt, driven.retry_after.take(), &what)? {
+        let (is_first, retry_after) = (std::mem::take(&mut driven.is_told), driven.retry_after.take());
+        if let Some(wait) = wait(attempt, is_first, retry_after, &what)? {
             return Ok(Progress::Waiting(wait));
         }
         driven.poll(attempt, waits_for)?;
@@ -100,7 +104,11 @@ impl Driven<'_> {
                 let urls = owned(&urls);
                 self.fetch(attempt, urls)
             }
-            Step::SetUp(idle) => self.set_up(attempt, &idle),
+            Step::SetUp(idle) => {
+                let then = self.set_up(attempt, &idle)?;
+                self.is_told = matches!(then, Then::Step);
+                Ok(then)
+            }
             Step::Poll(Poll::Authorizations(urls)) => Ok(Then::WaitFor(owned(&urls))),
             Step::Poll(Poll::Order) => Ok(Then::WaitFor(Vec::new())),
             Step::Finalize => self.finalize(attempt),
@@ -155,6 +163,7 @@ impl Driven<'_> {
             Ok(finalized) => {
                 (self.order, self.retry_after) = finalized;
                 (self.is_early, self.is_requested) = (false, true);
+                self.is_told = self.order.status == OrderStatus::Processing;
                 attempt.running.step("Waiting for finalized order to become valid")?;
                 Ok(Then::Step)
             }
@@ -200,6 +209,7 @@ impl Driven<'_> {
 /// Waits until it is time to ask the CA again. The answer is a wait that is too long for this attempt.
 fn wait(
     attempt: &mut Attempt<'_, '_, '_>,
+    is_first: bool,
     retry_after: Option<Timestamp>,
     what: &str,
 ) -> Result<Option<Wait>, Error> {
@@ -213,7 +223,7 @@ fn wait(
         let what = format!("it has been {what} since {}, and the order is given up", since.to_http_date());
         return Err(acme::Error::TimedOut { what }.into());
     }
-    let delay = order::poll_delay(now.since(since), retry_after, now).min(deadline.since(now));
+    let delay = order::poll_delay(is_first, now.since(since), retry_after, now).min(deadline.since(now));
     attempt.stayed += delay;
     let next = Some(now.plus(delay).ceil());
     let waiting = Waiting { what: what.into(), since, next, records: Vec::new() };
