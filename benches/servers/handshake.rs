@@ -195,7 +195,7 @@ impl Site {
     }
 }
 
-fn client() -> SslContext {
+pub fn client() -> SslContext {
     let mut builder = SslContext::builder(SslMethod::tls_client()).unwrap();
     builder.set_min_proto_version(Some(SslVersion::TLS1_3)).unwrap();
     builder.build()

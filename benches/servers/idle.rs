@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a server costs while nothing happens: processor time and wake-ups of all its processes.
 
-use crate::server::{self, Server};
+use crate::server;
 use crate::site::{Children, Site, Store};
 use crate::table::{self, Series};
 use crate::{Request, Scenario};
@@ -22,9 +22,9 @@ pub fn measure(site: &Site, domains: usize, request: &Request) {
         for (i, module) in request.modules.iter().enumerate() {
             let server = site.start(module, Store::Filled, Children::Most);
             thread::sleep(SETTLES);
-            let (before, begin) = (Spent::by(&server), Instant::now());
+            let (before, begin) = (Spent::by(&server.processes()), Instant::now());
             thread::sleep(IDLE);
-            let (after, seconds) = (Spent::by(&server), begin.elapsed().as_secs_f64());
+            let (after, seconds) = (Spent::by(&server.processes()), begin.elapsed().as_secs_f64());
             percent[i].add((after.ns - before.ns) as f64 / 1e7 / seconds);
             wakes[i].add((after.wakes - before.wakes) as f64 / seconds);
         }
@@ -35,16 +35,16 @@ pub fn measure(site: &Site, domains: usize, request: &Request) {
 }
 
 /// Of all threads that live.
-struct Spent {
+pub struct Spent {
     /// On a processor (the kernel's schedstat).
-    ns: u64,
+    pub ns: u64,
     /// How often a thread has gone to sleep by itself.
-    wakes: u64,
+    pub wakes: u64,
 }
 
 impl Spent {
-    fn by(server: &Server) -> Spent {
-        let threads = server.processes().into_iter().flat_map(|pid| {
+    pub fn by(processes: &[u32]) -> Spent {
+        let threads = processes.iter().flat_map(|pid| {
             let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
             tasks.map(|task| task.path()).collect::<Vec<_>>()
         });

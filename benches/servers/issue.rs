@@ -119,6 +119,13 @@ impl Variant<'_> {
             None => self.module.name.clone(),
         }
     }
+
+    pub fn configure(&self, config: Config) -> Config {
+        match self.account_key {
+            Some(key) => config.line(&format!("MDAccountKey {key}")),
+            None => config,
+        }
+    }
 }
 
 pub fn run(variant: &Variant<'_>, domains: usize, validation: Validation) -> Run {
@@ -131,11 +138,8 @@ pub fn run(variant: &Variant<'_>, domains: usize, validation: Validation) -> Run
     }
     .start();
     let names: Vec<String> = (0..domains).map(|n| format!("d{n}.test")).collect();
-    let mut config = config(Config::with_ca(&lab, &pebble.authority), variant.module, &names, "");
-    if let Some(key) = variant.account_key {
-        config = config.line(&format!("MDAccountKey {key}"));
-    }
-    until_staged(config, &names, &pebble)
+    let config = config(Config::with_ca(&lab, &pebble.authority), variant.module, &names, "");
+    until_staged(variant.configure(config), &names, &pebble)
 }
 
 /// From exec to the certificates of all.
@@ -165,7 +169,7 @@ pub fn until_staged(config: Config, names: &[String], pebble: &Pebble) -> Run {
 }
 
 /// A set that went live is not in staging any more.
-fn is_done(store: &Path, name: &str) -> bool {
+pub fn is_done(store: &Path, name: &str) -> bool {
     is_staged(store, name) || store.join("domains").join(name).join("pubcert.p-256.pem").exists()
 }
 

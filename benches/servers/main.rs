@@ -14,6 +14,7 @@
 //! make bench ARGS="fallback 200 3 floor ours" # without `c`, whose keys take a minute and more in each round
 //! make bench ARGS="planted 2000 5 ours"       # folders, rounds
 //! make bench ARGS="a2md 10000 3"              # domains, rounds
+//! make bench ARGS="caddy 50 3 c ours"         # domains, rounds; after `sh tests/interop/setup.sh`
 //! make bench ARGS="questions 100000 3"        # DNS questions of a kind in each round, rounds
 //! ```
 //!
@@ -34,7 +35,8 @@
 //! starts with folders in staging of names that are not configured, as any process of httpd's `User` can make
 //! them, beside starts without; `staples`: seconds from exec until all certificates of a responder that takes
 //! 200 ms for each answer are stapled; `questions`: processor time of a child for a DNS question, and handshakes
-//! beside five thousand questions a second; `a2md`: what commands take that read a store. Modules: `floor` (the same hosts with certificate files and no
+//! beside five thousand questions a second; `a2md`: what commands take that read a store; `caddy`: certificates, memory,
+//! idle cost and handshakes beside Caddy. Modules: `floor` (the same hosts with certificate files and no
 //! module), `c` (the C module, where it is installed), `ours` (the release build, or `MODULE`), or the path
 //! of a module file.
 //!
@@ -44,6 +46,7 @@
 //! run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod caddy;
 mod certificate;
 mod command;
 #[path = "../live/cpu.rs"]
@@ -95,6 +98,7 @@ enum Scenario {
     Planted,
     Questions,
     A2md,
+    Caddy,
 }
 
 impl Scenario {
@@ -112,6 +116,7 @@ impl Scenario {
             Scenario::Planted => (2000, 5),
             Scenario::Questions => (100_000, 3),
             Scenario::A2md => (10_000, 3),
+            Scenario::Caddy => (50, 3),
         }
     }
 }
@@ -125,7 +130,10 @@ fn main() {
         }
     };
     let is_issuing = |scenario: &Scenario| {
-        matches!(scenario, Scenario::Issue | Scenario::SlowCa | Scenario::Dns | Scenario::StatusStorm)
+        matches!(
+            scenario,
+            Scenario::Issue | Scenario::SlowCa | Scenario::Dns | Scenario::StatusStorm | Scenario::Caddy
+        )
     };
     let is_stapling = |scenario: &Scenario| {
         matches!(scenario, Scenario::Handshake | Scenario::Staples | Scenario::Questions)
@@ -153,6 +161,7 @@ fn main() {
         match scenario {
             Scenario::StatusStorm => measure_storm(&request),
             Scenario::Dns => measure_dns(&request),
+            Scenario::Caddy => measure_caddy(&request),
             _ => measure_issuance(scenario, &request),
         }
     }
@@ -200,6 +209,7 @@ impl Request {
                 "handshake" => scenarios.push(Scenario::Handshake),
                 "planted" => scenarios.push(Scenario::Planted),
                 "questions" => scenarios.push(Scenario::Questions),
+                "caddy" => scenarios.push(Scenario::Caddy),
                 "a2md" => scenarios.push(Scenario::A2md),
                 "staples" => scenarios.push(Scenario::Staples),
                 "floor" => modules.push(Module::floor()),
@@ -384,6 +394,13 @@ fn measure_dns(request: &Request) {
     let has_ways = |file: &PathBuf| !support::module::is_c(file);
     let modules = request.modules.iter().filter(|module| module.file.as_ref().is_some_and(has_ways));
     dns::measure(&modules.collect::<Vec<_>>(), domains, rounds);
+}
+
+fn measure_caddy(request: &Request) {
+    let (domains, rounds) = Scenario::Caddy.defaults();
+    let modules: Vec<Module> =
+        request.modules.iter().filter(|module| module.file.is_some()).cloned().collect();
+    caddy::measure(&modules, request.domains.unwrap_or(domains), request.rounds.unwrap_or(rounds));
 }
 
 fn measure_issuance(scenario: Scenario, request: &Request) {

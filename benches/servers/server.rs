@@ -123,7 +123,7 @@ fn ticks(pid: u32, count: usize) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-fn pss_kb(pid: u32) -> Option<u64> {
+pub fn pss_kb(pid: u32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     line.trim().trim_end_matches(" kB").parse().ok()
