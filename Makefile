@@ -29,7 +29,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-build setup-demo setup-fleet setup-test setup-sanitizers tools build panic-module test test-interop test-fleet test-docs test-container e2e differential bench fuzz fuzz-tools orderings asan valgrind lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
+.PHONY: help setup setup-build setup-demo setup-fleet setup-test setup-sanitizers tools build module command panic-module test test-interop test-fleet test-docs test-container e2e differential bench fuzz fuzz-tools orderings asan valgrind lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,16 +61,22 @@ tools: ## Install what `make lint` and `make advisories` need beside that
 	$(CARGO) install --locked cargo-deny
 
 # The command has a folder of its own, because the library that it is made with has the module's file name.
-build: ## Build the module, target/release/libmod_md.so, and the command, target/cli/release/a2md; PROFILE=demo is quick
+build: module command ## Build the module, target/release/libmod_md.so, and the command, target/cli/release/a2md; PROFILE=demo is quick
+
+module:
 	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS)
+
+command:
 	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) --no-default-features --features cli --bin a2md --target-dir $(TARGET)/cli
 
 panic-module: ## Build the module for the test of the panic boundary
 	$(CARGO) build --release --features panic-injection --target-dir target/panic \
 	  --config profile.release.lto=false --config profile.release.codegen-units=16
 
-test: setup-test build panic-module orderings ## Run all tests: units, use cases, and end to end with real httpd and a real CA
-	LAB_REQUIRED=1 $(CARGO) test --no-fail-fast --no-default-features --features cli -- --test-threads=$(E2E_THREADS)
+# The last steps of a release build use one processor.
+test: setup-test ## Run all tests: units, use cases, and end to end with real httpd and a real CA
+	$(MAKE) -j2 module command panic-module orderings
+	CARGO="$(CARGO)" sh tests/support/suite.sh $(E2E_THREADS)
 	$(CARGO) test -p apache-sys
 
 test-interop: setup-test build ## Get certificates from CAs that others have written, which it installs below target/lab, and through nginx

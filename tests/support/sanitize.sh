@@ -40,6 +40,25 @@ runtime() {
     rm "$own"
 }
 
+# Whether errors are told at all: httpd loads a library with a known one, built as the module is.
+canary() {
+    folder=$target/asan/canary
+    mkdir -p "$folder"
+    # shellcheck disable=SC2086 # a list of words
+    RUSTC_BOOTSTRAP=1 rustc --edition 2024 --crate-type cdylib $asan --target "$host" -o "$folder/canary.so" \
+        tests/support/canary.rs
+    folder=$(realpath "$folder")
+    apxs=${APXS:-apxs}
+    mpm=$("$apxs" -q LIBEXECDIR)/mod_mpm_event.so
+    [ ! -f "$mpm" ] || echo "LoadModule mpm_event_module $mpm" >"$folder/httpd.conf"
+    printf 'LoadFile %s\n' "$folder/canary.so" >>"$folder/httpd.conf"
+    LD_PRELOAD=$target/asan/runtime.so ASAN_OPTIONS=detect_leaks=0 \
+        "$("$apxs" -q SBINDIR)/$("$apxs" -q PROGNAME)" -t -f "$folder/httpd.conf" >"$folder/report" 2>&1 || true
+    grep -q 'AddressSanitizer: heap-use-after-free' "$folder/report" ||
+        fail "a use of freed memory in httpd was not reported, see $folder/report"
+    rm -r "$folder"
+}
+
 # The names in the list for this sanitizer, or those that contain one of the arguments; each is that of a test.
 chosen() {
     all=$(awk '/^(e2e|a2md) / { print $2 }' tests/support/sanitized)
@@ -68,6 +87,7 @@ case $command in
     asan)
         module
         runtime
+        canary
         chosen "$@"
         export SANITIZER=asan ASAN_RUNTIME="$(realpath "$target/asan/runtime.so")"
         export MODULE="$(realpath "$target/asan/$host/debug/libmod_md.so")"

@@ -1,0 +1,39 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Runs all tests in two streams, since tests with httpd mostly wait for others: the end-to-end tests, whose output is
+# seen at once, and beside them all others, whose output follows. Fails if either does. The argument is how many
+# tests run at a time in each.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+cargo=${CARGO:-cargo}
+threads=${1:-4}
+export LAB_REQUIRED=1
+
+run() { "$cargo" test --no-fail-fast --no-default-features --features cli "$@"; }
+
+run --no-run || exit 1
+
+others="--lib --bins"
+for file in tests/*.rs tests/*/main.rs; do
+    name=${file#tests/}
+    name=${name%.rs}
+    name=${name%/main}
+    [ "$name" = e2e ] || others="$others --test $name"
+done
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+trap 'kill $beside 2>/dev/null; exit 130' INT TERM HUP
+# shellcheck disable=SC2086 # a list of words
+{
+    failed=0
+    run $others -- --test-threads="$threads" || failed=1
+    run --doc -- --test-threads="$threads" || failed=1
+    exit "$failed"
+} >"$log" 2>&1 &
+beside=$!
+failed=0
+run --test e2e -- --test-threads="$threads" || failed=1
+wait "$beside" || failed=1
+cat "$log"
+exit "$failed"
