@@ -15,6 +15,8 @@ const FIRST: Duration = Duration::from_millis(100);
 const USUAL: Duration = Duration::from_secs(30);
 /// Between two polls at last.
 const SLOWEST: Duration = Duration::from_secs(600);
+/// A `Retry-After` cannot name less, so it is what a CA says that is done at any moment.
+const LEAST: Duration = Duration::from_secs(1);
 /// A `Retry-After` up to this is the interval of polls; a longer one cannot be meant for these.
 const ADVICE_MAX: Duration = Duration::from_secs(60);
 
@@ -124,9 +126,9 @@ fn failed_order(order: &Order, authorizations: &[Authorization]) -> Error {
 
 /// The time until the next poll, after a wait of `waited`. `is_first`: nothing was asked since the CA was told to
 /// validate or to issue. That poll is quick whatever the CA says, because small CAs are done by then, and a
-/// wait of a second at each step is most of what a renewal takes. Later on `retry_after` of the latest answer is
-/// the interval if it is at most a minute. A longer one is advice that slows polls down: some CAs send a day
-/// although they finish in seconds.
+/// second at each step would be most of what a renewal takes. Later on `retry_after` of the latest answer is the
+/// interval if it is at most a minute; one of a second does not slow the next polls down. A longer one is advice
+/// that does: some CAs send a day although they finish in seconds.
 pub fn poll_delay(
     is_first: bool,
     waited: Duration,
@@ -140,6 +142,7 @@ pub fn poll_delay(
     let own = waited.clamp(Duration::from_millis(400), USUAL).max(patient);
     match retry_after.filter(|at| *at > now).map(|at| at.since(now)) {
         None => own,
+        Some(advice) if advice <= LEAST => own.min(advice).max(Duration::from_millis(200)).max(patient),
         Some(advice) if advice <= ADVICE_MAX => advice.max(Duration::from_millis(200)).max(patient),
         Some(advice) => advice.min(own * 4).min(patient.max(ADVICE_MAX)),
     }
@@ -318,6 +321,7 @@ mod tests {
     fn a_retry_after_that_fits_polls_is_their_pace_after_the_first_and_a_longer_one_is_advice() {
         assert_eq!(polls(Some(3), 4), [100, 3000, 3000, 3000]);
         assert_eq!(polls(Some(60), 3), [100, 60_000, 60_000]);
+        assert_eq!(polls(Some(1), 6), [100, 400, 500, 1000, 1000, 1000]);
         // ZeroSSL says a day of authorizations that it validates in seconds.
         let day = polls(Some(86_400), 10);
         assert_eq!(day[..7], [100, 1600, 6800, 34_000, 60_000, 60_000, 60_000]);
