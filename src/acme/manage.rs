@@ -34,6 +34,9 @@ pub enum Unchanged {
     /// It has the key that it had.
     #[error("{0}")]
     Refused(Error),
+    /// It has the key that it had. The CA has not refused the new one, and may take it yet.
+    #[error("the CA did not say whether it takes the new key, and has not done so by now: {0}")]
+    Late(Error),
     /// One key or the other.
     #[error("the CA did not say whether it took the new key: {0}")]
     Open(Error),
@@ -84,16 +87,19 @@ impl Session {
     /// The same, and finds out which of the two keys is valid where the CA does not say that it took the new one:
     /// its answer may have been lost on the way, and another process may have been first.
     pub fn take_key(&self, new: &PrivateKey) -> Result<Session, Unchanged> {
+        offered(self.server().directory().key_change.as_deref(), "keyChange").map_err(Unchanged::Refused)?;
         let error = match self.change_key(new) {
             Ok(session) => return Ok(session),
             Err(error) => error,
         };
         let by_new = Session::new(self.server().clone(), new.clone(), self.kid.clone());
+        // An account has one key: where the former one is valid after this, the new one was not.
         match by_new.account() {
             Ok(_) => Ok(by_new),
-            Err(other) if other.is_of_the_account() && self.account().is_ok() => {
-                Err(Unchanged::Refused(error))
-            }
+            Err(_) if self.account().is_ok() => Err(match is_no(&error) {
+                true => Unchanged::Refused(error),
+                false => Unchanged::Late(error),
+            }),
             Err(_) => Err(Unchanged::Open(error)),
         }
     }
@@ -120,6 +126,13 @@ impl Session {
 
 fn offered<'a>(url: Option<&'a str>, what: &str) -> Result<&'a str, Error> {
     url.ok_or_else(|| Error::Protocol(format!("the directory of the CA has no '{what}'")))
+}
+
+/// Whether the CA has decided against a request. Where there is no answer, or one of a server that has failed, the
+/// request may be obeyed yet.
+fn is_no(error: &Error) -> bool {
+    matches!(error, Error::Problem { problem, .. } if matches!(problem.status, 0 | 400..=499))
+        || matches!(error, Error::Crypto(_))
 }
 
 fn revocation(certificate: &[u8], reason: Option<Reason>) -> Value {

@@ -2,7 +2,7 @@
 //! `a2md account`: accounts are shown and changed at a real CA, beside httpds; a key that is changed while
 //! processes die at any step leaves a usable account, for a2md and for renewals.
 
-use super::call::{Called, a2md};
+use super::call::{Called, a2md, command};
 use doubles::fake_ca::{Endpoint, FakeCa, Fault, problem};
 use doubles::{Host, VirtualClock};
 use mod_md::acme::{OrderOptions, Server, Session};
@@ -15,8 +15,11 @@ use mod_md::renew::worker::check;
 use mod_md::store::{ACCOUNT_KEY, Fuse, Group, NEXT_ACCOUNT_KEY, StartStore};
 use mod_md::time::{StopFlag, SystemClock};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 use support::{Account, Config, Lab, Pebble, open_lab};
 
 pub const FOLDER: &str = "ACME-ca.test-0000";
@@ -47,7 +50,7 @@ impl Hosted {
         Hosted { host, mds, server, url }
     }
 
-    fn open(&self, store: &StartStore) -> Result<keys::Opened, keys::Error> {
+    pub fn open(&self, store: &StartStore) -> Result<keys::Opened, keys::Error> {
         keys::open(store, FOLDER, &self.url, &self.server)
     }
 
@@ -239,6 +242,44 @@ fn an_answer_that_is_cut_off_after_the_ca_has_changed_the_key_is_found_out() {
     let context = hosted.host.context(&hosted.mds);
     check::run(&context, 0);
     assert!(hosted.host.job("a.test").unwrap().finished);
+    hosted.forgive();
+}
+
+#[test]
+fn the_store_stays_free_while_another_process_changes_the_keys() {
+    let hosted = Hosted::new();
+    let held = keys::lock(&hosted.host.store, FOLDER).unwrap();
+    let path = hosted.host.path.to_str().unwrap().to_string();
+    let mut waiting = command(&["account", "rollover", FOLDER, "--cancel", "-d", &path]);
+    let mut waiting = waiting.stderr(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut said = said.inspect(|line| eprintln!("{line}"));
+    assert!(said.any(|line| line.contains("Waiting for the process")));
+    assert!(hosted.host.store.lock(Duration::ZERO).unwrap().is_some(), "a start of httpd goes on");
+    drop(held);
+    assert!(said.any(|line| line.contains("no other key waits")));
+    assert_eq!(waiting.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_change_that_the_ca_may_make_yet_keeps_both_keys() {
+    let hosted = Hosted::new();
+    let (old, new) = (hosted.key().unwrap(), ec());
+    let opened = hosted.open(&hosted.host.store).unwrap();
+    hosted.host.ca.fault(Endpoint::KeyChange, Fault::Unreached(mod_md::http::Error::Timeout));
+    let error = keys::roll_over(&hosted.host.store, FOLDER, &opened, &new).err().unwrap();
+    assert!(matches!(error, keys::Error::Open(_)) && hosted.has_next(), "{error}");
+    assert!(hosted.takes(&old) && hosted.key().unwrap().is_same(&old));
+    // It is made.
+    opened.session.change_key(&new).unwrap();
+    let opened = hosted.open(&hosted.host.store).unwrap();
+    keys::settle(&hosted.host.store, FOLDER, &opened).unwrap();
+    assert!(hosted.key().unwrap().is_same(&new) && !hosted.has_next());
+    // One that refuses makes it no more.
+    let document = problem("malformed", "no");
+    hosted.host.ca.fault(Endpoint::KeyChange, Fault::Problem { status: 400, document, retry_after: None });
+    let error = keys::roll_over(&hosted.host.store, FOLDER, &opened, &ec()).err().unwrap();
+    assert!(matches!(error, keys::Error::Refused(_)) && !hosted.has_next(), "{error}");
     hosted.forgive();
 }
 

@@ -102,6 +102,21 @@ fn report() -> FleetReport {
     }
 }
 
+#[test]
+fn a_key_of_a_fleet_is_changed_by_renewals_which_tell_the_others() {
+    let site = Site::of_fleet();
+    let rollover = |options: &[&str]| site.call(&[&["account", "rollover", "ca.test"], options].concat());
+    let refused = rollover(&["--type", "P-256"]);
+    let line = "a2md account rollover ca.test --at-renewal --type P-256";
+    assert!(refused.code == 1 && refused.err.contains(line), "{}", refused.err);
+    // It does not say so of what concerns this node alone, nor of an httpd by itself.
+    let alone = Site::new(None);
+    let of_one = alone.call(&["account", "rollover", "ca.test"]);
+    for called in [rollover(&["--at-renewal"]), rollover(&["--cancel"]), of_one] {
+        assert!(called.code != 0 && called.err.contains("there is no account"), "{}", called.err);
+    }
+}
+
 fn checks(document: &Value, verdict: &str) -> Vec<String> {
     let findings = document["findings"].as_array().unwrap_or_else(|| panic!("{document}"));
     let found = findings.iter().filter(|finding| finding["verdict"] == verdict);

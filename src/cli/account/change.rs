@@ -6,7 +6,7 @@ use crate::cli::authority::{connect, of_authority};
 use crate::cli::console::call::{Call, Failure, Outcome};
 use crate::cli::console::confirm::confirm;
 use crate::cli::site::accounts::keys;
-use crate::cli::site::accounts::keys::{Opened, failure, kind_of};
+use crate::cli::site::accounts::keys::{Opened, failure, kind_of, spelled};
 use crate::cli::site::accounts::known;
 use crate::cli::site::accounts::known::{Known, Place, argument, user};
 use crate::cli::site::lock::lock;
@@ -17,7 +17,7 @@ use crate::managed::staging::{Staging, file};
 use crate::model::KeySpec;
 use crate::model::key_spec::ACCOUNT_KEY_DEFAULT;
 use crate::startup::accounts::Accounts;
-use crate::store::{ACCOUNT_KEY, AccountLock, Group};
+use crate::store::{ACCOUNT_KEY, AccountLock, Group, StoreLock};
 use clap::ArgMatches;
 use serde_json::json;
 
@@ -65,15 +65,24 @@ pub fn contacts(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
 
 pub fn rollover(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
     let wanted = matches.get_one::<String>("type").map(|text| kind(text)).transpose()?;
-    let _lock = lock(site)?;
-    let (mds, id) = (site.mds()?, argument(matches, "id"));
-    if matches.get_flag("cancel") {
-        return cancel(call, site, id, &mds);
+    let id = argument(matches, "id");
+    let (is_cancel, is_at_renewal) = (matches.get_flag("cancel"), matches.get_flag("at-renewal"));
+    if !is_cancel && !is_at_renewal && site.is_in_fleet() {
+        let kind = wanted.as_ref().map(|wanted| format!(" --type {}", spelled(wanted))).unwrap_or_default();
+        let text = "other nodes of the fleet would find the former key refused, and register another account";
+        return Err(Failure::new(text).advice(format!(
+            "Have a renewal of this node do it, which tells them: a2md account rollover {id} --at-renewal{kind}; then \
+             a2md renew NAME --force, for one of the account's domains."
+        )));
     }
-    if matches.get_flag("at-renewal") {
-        return leave(call, site, id, &mds, wanted);
+    let (_lock, mds, found) = locked(call, site, id)?;
+    if is_cancel {
+        return cancel(call, site, found, &mds);
     }
-    let target = find(site, id, &mds)?.locked(site)?.open(call, site, &mds)?;
+    if is_at_renewal {
+        return leave(call, site, found, &mds, wanted);
+    }
+    let target = found.open(call, site, &mds)?;
     let waiting = keys::waiting(&site.store, &target.folder).map_err(|error| of_store(&site.dir, &error))?;
     let fits = |key: &PrivateKey| {
         wanted.as_ref().is_none_or(|wanted| key.spec().is_some_and(|spec| spec.is_as(wanted)))
@@ -98,9 +107,14 @@ pub fn rollover(call: &mut Call, site: &Site, matches: &ArgMatches) -> Outcome {
 }
 
 /// Leaves a key that the next renewal is to give to the account. The CA is asked only where one waits already.
-fn leave(call: &mut Call, site: &Site, id: &str, mds: &[Managed], wanted: Option<KeySpec>) -> Outcome {
+fn leave(
+    call: &mut Call,
+    site: &Site,
+    mut found: Found,
+    mds: &[Managed],
+    wanted: Option<KeySpec>,
+) -> Outcome {
     let failed = |error| of_store(&site.dir, &error);
-    let mut found = find(site, id, mds)?.locked(site)?;
     if found.known.status != "valid" {
         return Err(Failure::new(format!("{} is {} and gets no key", found.folder, found.known.status)));
     }
@@ -133,15 +147,35 @@ fn leave(call: &mut Call, site: &Site, id: &str, mds: &[Managed], wanted: Option
 }
 
 /// Takes back a key that waits.
-fn cancel(call: &mut Call, site: &Site, id: &str, mds: &[Managed]) -> Outcome {
-    let found = find(site, id, mds)?.locked(site)?;
+fn cancel(call: &mut Call, site: &Site, found: Found, mds: &[Managed]) -> Outcome {
     if !found.known.has_next {
         let text = format!("no other key waits for {}", found.folder);
         return Err(Failure::new(text).advice("a2md account list shows the keys of all accounts."));
     }
     let ca_url = found.known.ca_url.clone();
     call.step(&format!("Asking {ca_url} which key is valid"));
-    let target = found.open(call, site, mds)?;
+    let server = connect(call, &ca_url, user(&found.known, &known::all(site)?, mds))?;
+    let refusal = match keys::open(&site.store, &found.folder, &found.known.url, &server) {
+        Ok(opened) => return take_back(call, site, found.opened(site, opened)?),
+        Err(error) => error,
+    };
+    if !matches!(refusal, keys::Error::Unknown(_)) {
+        return Err(failure(site, &ca_url, &refusal));
+    }
+    // Another node of a fleet was first, or another copy of the store.
+    let Found { folder, known, users, .. } = &found;
+    keys::take_back(&site.store, folder).map_err(|error| of_store(&site.dir, &error))?;
+    end_of(call, folder, known, users, json!({"key": null, "next-key": null}))?;
+    if !call.options.json {
+        call.say(&format!(
+            "The key that waited for {folder} is removed. The CA takes the key beside it neither ({refusal}): the account \
+             has one that is not in accounts/, or has ended."
+        ));
+    }
+    Ok(0)
+}
+
+fn take_back(call: &mut Call, site: &Site, target: Target) -> Outcome {
     let key = kind_of(target.opened.session.key());
     if target.opened.is_next {
         let text = format!("{} has its new key ({key}) already, which is in its place now", target.folder);
@@ -236,11 +270,36 @@ fn find(site: &Site, id: &str, mds: &[Managed]) -> Result<Found, Failure> {
     Ok(Found { folder, known, users, keys: None })
 }
 
+/// Finds an account for its keys to be changed: other commands need no lock of them. Whoever holds that is waited for
+/// without the lock of the store, which starts of httpd need.
+fn locked(
+    call: &mut Call,
+    site: &Site,
+    id: &str,
+) -> Result<(Option<StoreLock>, Vec<Managed>, Found), Failure> {
+    let mut waited = false;
+    loop {
+        let lock = lock(site)?;
+        let mds = site.mds()?;
+        let found = find(site, id, &mds)?;
+        let (folder, ca_url) = (found.folder.clone(), found.known.ca_url.clone());
+        match keys::lock(&site.store, &folder) {
+            Ok(keys) => return Ok((lock, mds, found.locked(site, keys)?)),
+            Err(keys::Error::Busy) if !waited => {
+                drop(lock);
+                call.step("Waiting for the process that is changing the keys of the account");
+                waited = true;
+                keys::await_others(&site.store, &folder).map_err(|error| failure(site, &ca_url, &error))?;
+            }
+            Err(error) => return Err(failure(site, &ca_url, &error)),
+        }
+    }
+}
+
 impl Found {
-    /// The same, for its keys to be changed: other commands need no lock, which any process can hold.
-    fn locked(mut self, site: &Site) -> Result<Found, Failure> {
-        let locked = keys::lock(&site.store, &self.folder);
-        self.keys = Some(locked.map_err(|error| failure(site, &self.known.ca_url, &error))?);
+    /// The same, under the lock of its keys.
+    fn locked(mut self, site: &Site, keys: AccountLock) -> Result<Found, Failure> {
+        self.keys = Some(keys);
         // It may have been put in its place since it was listed.
         let waiting = keys::waiting(&site.store, &self.folder);
         self.known.has_next = waiting.map_err(|error| of_store(&site.dir, &error))?.is_some();
@@ -253,6 +312,12 @@ impl Found {
         let server = connect(call, &known.ca_url, user(&known, &known::all(site)?, mds))?;
         let opened = keys::open(&site.store, &folder, &known.url, &server)
             .map_err(|error| failure(site, &known.ca_url, &error))?;
+        Found { folder, known, users, keys }.opened(site, opened)
+    }
+
+    /// The same, as its CA knows it.
+    fn opened(self, site: &Site, opened: Opened) -> Result<Target, Failure> {
+        let Found { folder, known, users, keys } = self;
         if keys.is_some() {
             keys::settle(&site.store, &folder, &opened).map_err(|error| of_store(&site.dir, &error))?;
         }
@@ -299,7 +364,12 @@ fn save(site: &Site, target: &Target, changes: &[(&str, serde_json::Value)]) -> 
     {
         let Place::Staged(name, slot) = &copy.place else { continue };
         let staging = Staging::new(&worker, name);
-        if let (Some(json), Some(key)) = staging.account(*slot).map_err(failed)? {
+        // What is signed is what was checked: it may be another one since it was listed.
+        let url = &target.known.url;
+        let is_it = |(at, json, _): &(usize, serde_json::Value, PrivateKey)| {
+            at == slot && json.get("url").and_then(serde_json::Value::as_str) == Some(url)
+        };
+        if let Some((_, json, key)) = staging.accounts().into_iter().find(is_it) {
             staging.save_account(*slot, &changed(json), &key).map_err(failed)?;
         }
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A renewal holds the lock for as long as the CA takes for a few requests.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why an account cannot be used, or got no other key.
 #[derive(Debug, thiserror::Error)]
@@ -63,9 +63,15 @@ pub fn open(store: &StartStore, folder: &str, url: &str, server: &Arc<Server>) -
     Err(refusal.map_or_else(|| Error::NoKey(format!("accounts/{folder}/{ACCOUNT_KEY}")), Error::Unknown))
 }
 
-/// Keeps renewals and other programs from changing the keys of an account.
+/// Keeps renewals and other programs from changing the keys of an account. Where one of them is doing so, it is not
+/// waited for: the caller has the lock of the store.
 pub fn lock(store: &StartStore, folder: &str) -> Result<AccountLock, Error> {
-    store.lock_account(folder, PATIENCE)?.ok_or(Error::Busy)
+    store.lock_account(folder, Duration::ZERO)?.ok_or(Error::Busy)
+}
+
+/// Waits until nobody changes the keys of the account, for as long as that may take.
+pub fn await_others(store: &StartStore, folder: &str) -> Result<(), Error> {
+    store.lock_account(folder, PATIENCE)?.map(drop).ok_or(Error::Busy)
 }
 
 /// Puts a key in its place that the CA has taken already: of a renewal, or of a process that died. One that the CA has
@@ -113,7 +119,8 @@ pub fn roll_over(
             take_back(store, folder)?;
             return Err(Error::Refused(error));
         }
-        Err(Unchanged::Open(error)) => return Err(Error::Open(error)),
+        // The CA may take it yet.
+        Err(Unchanged::Late(error) | Unchanged::Open(error)) => return Err(Error::Open(error)),
     };
     store.write_key(Group::Accounts, folder, ACCOUNT_KEY, new)?;
     store.remove(Group::Accounts, folder, NEXT_ACCOUNT_KEY)?;
@@ -217,6 +224,9 @@ pub fn failure(site: &Site, ca_url: &str, error: &Error) -> Failure {
         Error::Busy => Failure::new(format!("{ca_url}: {error}"))
             .advice("Try again when it has ended; fuser names the process that holds the folder of the account."),
         Error::Open(_) => Failure::new(format!("{ca_url}: {error}"))
-            .advice("Both keys are kept, and renewals find out which one is valid. Call again when the CA answers."),
+            .advice(
+                "Both keys are kept, and renewals find out which one is valid. Call again when the CA answers, or let \
+                 the next renewal have it take the new one.",
+            ),
     }
 }
