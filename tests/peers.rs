@@ -11,7 +11,7 @@ use mod_md::challenge::{dns01, http01};
 use mod_md::crypto::PrivateKey;
 use mod_md::http::{self, Request, Response, Transport};
 use mod_md::managed::Managed;
-use mod_md::managed::peers::Peers;
+use mod_md::managed::peers::{Peers, SharedAccount};
 use mod_md::managed::published;
 use mod_md::managed::staging::Staging;
 use mod_md::model::dns01::{Command, Propagation, Way};
@@ -663,6 +663,11 @@ fn a_key_that_waits_at_one_node_becomes_that_of_all() {
         assert_eq!((lab.orders(), lab.job(1).errors), (2, 0), "{:?}", lab.job(1));
         let next = PrivateKey::generate(&ec()).unwrap();
         let (folder, old) = adopt(&lab.nodes[0].host);
+        let (theirs, former) = adopt(&lab.nodes[1].host);
+        assert!(former.is_same(&old));
+        // One that waits there as well is outrun.
+        let outrun = PrivateKey::generate(&ec()).unwrap();
+        lab.nodes[1].host.store.write_key(Group::Accounts, &theirs, NEXT_ACCOUNT_KEY, &outrun).unwrap();
         let shared = |lab: &Lab| lab.fleet.node(0).account_key(&lab.ca.directory_url(), None).unwrap();
         lab.nodes[0].host.store.write_key(Group::Accounts, &folder, NEXT_ACCOUNT_KEY, &next).unwrap();
         if !is_published {
@@ -690,7 +695,61 @@ fn a_key_that_waits_at_one_node_becomes_that_of_all() {
         assert!(settled.is_same(&next) && !settled.is_same(&old));
         let accounts = Staging::new(&lab.nodes[1].host.work(), NAME).accounts();
         assert!(accounts.iter().any(|(_, _, key)| key.is_same(&next)), "from the fleet");
+        assert!(adopt(&lab.nodes[1].host).1.is_same(&next), "a start puts it in the place of the former one");
         lab.ca.take_violations();
+    }
+}
+
+/// Another node changes the key of the account before the n-th request from the order on.
+struct Overtaken {
+    ca: Arc<FakeCa>,
+    sent: AtomicUsize,
+    at: usize,
+    change: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Transport for Overtaken {
+    fn send(&self, request: &Request<'_>) -> Result<Response, http::Error> {
+        let is_counted = self.sent.load(Ordering::SeqCst) > 0 || request.url.ends_with("/new-order");
+        if is_counted && self.sent.fetch_add(1, Ordering::SeqCst) + 1 == self.at {
+            (self.change)();
+        }
+        self.ca.send(request)
+    }
+}
+
+#[test]
+fn an_order_goes_on_with_the_key_that_another_node_has_given_the_account_meanwhile() {
+    for at in 1.. {
+        let mut lab = Lab::new(2);
+        lab.run_for(HOUR);
+        lab.assert_all_have(&[NAME], &[]);
+        let (ca, fleet, clock) = (lab.ca.clone(), lab.fleet.clone(), lab.nodes[0].host.clock.clone());
+        let change = move || {
+            let url = ca.directory_url();
+            let registering = fleet.node(0).registering(&url, None).unwrap();
+            let shared = registering.account().unwrap();
+            let server = Arc::new(Server::connect(&url, ca.clone(), clock.clone()).unwrap());
+            let kid = shared.json["url"].as_str().unwrap().to_string();
+            let next = PrivateKey::generate(&ec()).unwrap();
+            Session::new(server, shared.key, kid).change_key(&next).unwrap();
+            registering.publish(&SharedAccount { json: shared.json, key: next }).unwrap();
+        };
+        let overtaken =
+            Overtaken { ca: lab.ca.clone(), sent: AtomicUsize::new(0), at, change: Box::new(change) };
+        let overtaken = Arc::new(overtaken);
+        let transport = overtaken.clone();
+        lab.start_by(1, move || transport.clone());
+        ask_for(&lab, 1, Renew { new_key: true, force: true, ..Renew::default() });
+        lab.reached.store(1, Ordering::SeqCst);
+        lab.look(1);
+        assert_eq!((lab.job(1).errors, lab.ca.account_count()), (0, 1), "{at}: {:?}", lab.job(1));
+        assert!(lab.job(1).finished && lab.ca.order_count() == 2, "{at}");
+        lab.ca.take_violations();
+        if overtaken.sent.load(Ordering::SeqCst) < at {
+            assert!(at > 4, "{at}");
+            return;
+        }
     }
 }
 

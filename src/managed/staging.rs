@@ -35,6 +35,10 @@ pub mod file {
     pub const CHAIN_STEM: &str = "pubcert";
 }
 
+/// In the JSON of an account: the thumbprint of its former key, which stands in `accounts` yet. The CA has confirmed
+/// that the account has the key beside it.
+pub const REPLACES: &str = "replaces";
+
 /// The files about the certificates in use and those issued recently.
 const KEPT: [&str; 2] = [file::ARI, file::LEDGER];
 /// The files that stay when a renewal is given up: the same, and the live set.
@@ -167,6 +171,17 @@ impl<'a> Staging<'a> {
         (0..file::ACCOUNTS.len()).find(is_free).unwrap_or(file::ACCOUNTS.len() - 1)
     }
 
+    /// Where a copy of the account with this URL stands, or may: in the place of no other account.
+    pub fn copy_slot(&self, url: Option<&str>) -> Option<usize> {
+        let url_of = |json: &Value| json.get("url").and_then(Value::as_str).map(String::from);
+        let found = |slot: usize| self.account(slot).ok();
+        let is_it =
+            |slot: &usize| matches!(found(*slot), Some((Some(json), _)) if url_of(&json).as_deref() == url);
+        let is_free = |slot: &usize| matches!(found(*slot), Some((None, None)));
+        let mut slots = 0..file::ACCOUNTS.len();
+        slots.clone().find(is_it).or_else(|| slots.find(is_free))
+    }
+
     /// An account waiting here, and its key. The key may stand alone: its registration was cut off.
     pub fn account(&self, slot: usize) -> Result<(Option<Value>, Option<PrivateKey>), Error> {
         let (json, key) = account_files(slot);
@@ -238,4 +253,29 @@ fn account_content(json: &Value, key: &PrivateKey) -> Result<Value, crypto::Erro
 fn account_files(slot: usize) -> (&'static str, &'static str) {
     let [.., last] = file::ACCOUNTS;
     file::ACCOUNTS.get(slot).copied().unwrap_or(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::managed::fixture::Lab;
+
+    #[test]
+    fn a_copy_of_an_account_takes_the_place_of_no_other() {
+        let lab = Lab::new();
+        let store = lab.store.worker();
+        let staging = Staging::new(&store, "a.test");
+        let key = || PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
+        let account = |number: usize| json!({"url": format!("https://ca.test/{number}"), "ca-url": "https://ca.test/dir"});
+        let slot = |number: usize| staging.copy_slot(Some(&format!("https://ca.test/{number}")));
+        assert_eq!(slot(0), Some(0));
+        // A key alone is of a registration that was cut off.
+        staging.save_account_key(1, &key()).unwrap();
+        for (number, free) in [(0, Some(2)), (2, Some(3)), (3, None)] {
+            let key = key();
+            staging.save_account_key(number, &key).unwrap();
+            staging.save_account(number, &account(number), &key).unwrap();
+            assert_eq!((slot(number), slot(9)), (Some(number), free));
+        }
+    }
 }

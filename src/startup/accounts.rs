@@ -2,8 +2,8 @@
 //! Accounts registered by workers wait in `staging`, because workers cannot write to `accounts`. When
 //! httpd starts they move there: each CA account once, however many MDs share it.
 
-use crate::crypto::PrivateKey;
-use crate::managed::staging::{account_author, file};
+use crate::crypto::{PrivateKey, jws};
+use crate::managed::staging::{REPLACES, account_author, file};
 use crate::model::Md;
 use crate::model::bounded::{self, Room};
 use crate::store::auth::{self, Author};
@@ -272,6 +272,7 @@ impl Accounts {
         // The C module leaves out the CA's own object here, too; it is asked for when it is needed.
         if let Value::Object(fields) = &mut json {
             fields.remove("registration");
+            fields.remove(REPLACES);
         }
         store.write_key(Group::Accounts, &folder, ACCOUNT_KEY_FILE, key)?;
         store.write_json(Group::Accounts, &folder, ACCOUNT_FILE, &json)?;
@@ -301,7 +302,8 @@ impl Accounts {
 }
 
 /// Puts the key that waits for an account in its place, where a copy in the staging of `name` says that a renewal has
-/// had the CA take it: only children make such copies, after the CA has.
+/// had the CA take it: only children make such copies, after the CA has. The same of a key that another node of a fleet
+/// has given to the account, where the copy names the former one.
 fn take_key(
     store: &StartStore,
     name: &str,
@@ -309,18 +311,27 @@ fn take_key(
     staged: &Value,
     key_file: &str,
 ) -> Result<(), Error> {
-    if !store.read(Group::Accounts, folder, NEXT_ACCOUNT_KEY).is_ok_and(|key| key.is_some()) {
+    let former = text(staged, REPLACES);
+    let waits = || store.read(Group::Accounts, folder, NEXT_ACCOUNT_KEY).is_ok_and(|key| key.is_some());
+    if former.is_none() && !waits() {
         return Ok(());
     }
     // Whoever holds it ends what the renewal has begun.
     let Some(_lock) = store.lock_account(folder, Duration::ZERO)? else { return Ok(()) };
     // One that cannot be read is none, and children say so.
     let next = store.read_key(Group::Accounts, folder, NEXT_ACCOUNT_KEY).ok().flatten();
-    let Some((next, key)) = next.zip(store.read_key(Group::Staging, name, key_file)?) else { return Ok(()) };
-    if !key.is_same(&next) || account_author(store, name, staged, &key) != Author::Ours {
+    let Some(key) = store.read_key(Group::Staging, name, key_file)? else { return Ok(()) };
+    let is_next = next.is_some_and(|next| key.is_same(&next));
+    let thumbprint_of_stored = || {
+        let stored = store.read_key(Group::Accounts, folder, ACCOUNT_KEY).ok().flatten();
+        stored.and_then(|stored| jws::thumbprint(&stored).ok())
+    };
+    let is_valid = is_next || (former.is_some() && former == thumbprint_of_stored());
+    if !is_valid || account_author(store, name, staged, &key) != Author::Ours {
         return Ok(());
     }
-    store.write_key(Group::Accounts, folder, ACCOUNT_KEY, &next)?;
+    store.write_key(Group::Accounts, folder, ACCOUNT_KEY, &key)?;
+    // Another one that waits was outrun.
     store.remove(Group::Accounts, folder, NEXT_ACCOUNT_KEY)?;
     crate::log!(Info, "ACME account {folder}: the key that a renewal has given it is in its place");
     Ok(())
@@ -496,6 +507,36 @@ mod tests {
         let (key, waiting) = keys(&lab, &folder);
         assert!(key.is_same(&next) && waiting.is_none());
         assert_eq!(lab.store.names(Group::Accounts).unwrap(), [folder]);
+    }
+
+    #[test]
+    fn a_key_of_another_node_takes_the_place_of_the_one_that_its_copy_names() {
+        let lab = Lab::new();
+        let (folder, old, _) = awaiting(&lab);
+        let (new, newest) = (ec(), ec());
+        let copy = |former: &PrivateKey, key: &PrivateKey| {
+            let mut json = account(1);
+            json[REPLACES] = json!(jws::thumbprint(former).unwrap());
+            signed_account(&lab.store, "a.test", &json, key).unwrap()
+        };
+        let mut unsigned = copy(&old, &new);
+        unsigned.as_object_mut().unwrap().remove("auth");
+        for json in [unsigned, copy(&newest, &new)] {
+            leave(&lab, &json, &new);
+            adopt(&lab.store).unwrap();
+            let (key, waiting) = keys(&lab, &folder);
+            assert!(key.is_same(&old) && waiting.is_some());
+        }
+        for (former, key) in [(&old, &new), (&new, &newest)] {
+            leave(&lab, &copy(former, key), key);
+            adopt(&lab.store).unwrap();
+            let (stored, waiting) = keys(&lab, &folder);
+            assert!(stored.is_same(key) && waiting.is_none());
+        }
+        // A copy from before is one of a former key.
+        leave(&lab, &copy(&old, &new), &new);
+        adopt(&lab.store).unwrap();
+        assert!(keys(&lab, &folder).0.is_same(&newest));
     }
 
     #[test]

@@ -331,6 +331,127 @@ fn contacts_that_change_after_a_rollover_are_in_the_store_after_the_next_start()
     hosted.forgive();
 }
 
+/// Acts once, before the n-th request arrives.
+struct Overtaken {
+    ca: Arc<FakeCa>,
+    left: AtomicUsize,
+    act: Mutex<Option<Act>>,
+}
+
+impl Transport for Overtaken {
+    fn send(&self, request: &Request<'_>) -> Result<Response, http::Error> {
+        let is_now = self.left.fetch_sub(1, Ordering::SeqCst) == 1;
+        let act = is_now.then(|| self.act.lock().unwrap().take()).flatten();
+        act.into_iter().for_each(|act| act());
+        self.ca.send(request)
+    }
+}
+
+#[test]
+fn a_key_that_is_changed_at_any_request_of_an_attempt_is_read_again_and_its_order_goes_on() {
+    for requests in 1.. {
+        let hosted = Arc::new(Hosted::new());
+        let (old, next, other) = (hosted.key().unwrap(), ec(), hosted.clone());
+        let key = next.clone();
+        let act = Box::new(move || {
+            let opened = other.open(&other.host.store).unwrap();
+            keys::roll_over(&other.host.store, FOLDER, &opened, &key).unwrap();
+        }) as Act;
+        let (ca, left) = (hosted.host.ca.clone(), AtomicUsize::new(requests));
+        let overtaken = Arc::new(Overtaken { ca, left, act: Mutex::new(Some(act)) });
+        let transport = overtaken.clone();
+        let context = hosted.host.context_by(&hosted.mds, hosted.host.work(), move || Ok(transport.clone()));
+        check::run(&context, 0);
+        let is_through = overtaken.act.lock().unwrap().is_some();
+        hosted.assert_renewed("a.test");
+        assert_eq!((hosted.takes(&next), hosted.takes(&old)), (!is_through, is_through));
+        let orders = hosted.host.ca.order_count();
+        assert_eq!(orders, 1, "at request {requests}");
+        hosted.forgive();
+        if is_through {
+            assert!(requests > 6, "{requests}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn an_order_that_the_ca_has_no_more_is_replaced_while_a_key_waits() {
+    let (hosted, old, _) = waiting();
+    let context = hosted.host.context(&hosted.mds);
+    let held = keys::lock(&hosted.host.store, FOLDER).unwrap();
+    hosted.host.ca.rules(|rules| rules.validation_time = HOUR);
+    check::run(&context, 0);
+    hosted.host.ca.rules(|rules| rules.validation_time = Duration::ZERO);
+    let document = problem("malformed", "no such order");
+    hosted.host.ca.fault(Endpoint::Order, Fault::Problem { status: 404, document, retry_after: None });
+    hosted.host.clock.advance(HOUR);
+    check::run(&context, 0);
+    hosted.assert_renewed("a.test");
+    assert!(hosted.takes(&old) && hosted.changes() == 0 && hosted.host.ca.order_count() == 2);
+    drop(held);
+    hosted.forgive();
+}
+
+#[test]
+fn an_unusual_refusal_of_one_key_leaves_the_other_to_be_tried() {
+    let (hosted, _, next) = waiting();
+    hosted.open(&hosted.host.store).unwrap().session.change_key(&next).unwrap();
+    let document = problem("serverInternal", "the signature could not be checked");
+    hosted.host.ca.fault(Endpoint::Account, Fault::Problem { status: 500, document, retry_after: None });
+    check::run(&hosted.host.context(&hosted.mds), 0);
+    hosted.assert_renewed("a.test");
+    // Of an account with one key it ends the attempt, and no other account is registered.
+    let hosted = Hosted::new();
+    let document = problem("serverInternal", "not now");
+    hosted.host.ca.fault(Endpoint::Account, Fault::Problem { status: 500, document, retry_after: None });
+    check::run(&hosted.host.context(&hosted.mds), 0);
+    assert_eq!(hosted.host.job("a.test").unwrap().errors, 1);
+    assert_eq!(hosted.host.ca.account_count(), 1);
+    hosted.forgive();
+}
+
+#[test]
+fn a_change_that_nobody_knows_the_outcome_of_ends_the_attempt_and_the_next_one_asks() {
+    let (hosted, old, next) = waiting();
+    hosted.host.ca.fault(Endpoint::KeyChange, Fault::Lost(http::Error::Timeout));
+    hosted.host.ca.fault(Endpoint::Account, Fault::Alter(|_| ()));
+    for _ in 0..2 {
+        hosted.host.ca.fault(Endpoint::Account, Fault::Unreached(http::Error::Timeout));
+    }
+    let context = hosted.host.context(&hosted.mds);
+    check::run(&context, 0);
+    assert_eq!(hosted.host.job("a.test").unwrap().errors, 1);
+    assert_eq!(hosted.host.ca.count(Endpoint::NewOrder), 0, "nothing is signed by a key that may be refused");
+    hosted.host.clock.advance(HOUR);
+    check::run(&context, 0);
+    assert!(hosted.host.job("a.test").unwrap().finished);
+    assert!(hosted.takes(&next) && !hosted.takes(&old));
+    assert_eq!((hosted.changes(), hosted.host.ca.account_count()), (1, 1));
+    hosted.forgive();
+}
+
+#[test]
+fn one_session_serves_all_renewals_while_a_key_waits() {
+    let hosted = Hosted::new();
+    let context = hosted.host.context(&hosted.mds);
+    hosted.host.ca.rules(|rules| rules.validation_time = HOUR);
+    check::run(&context, 1);
+    hosted.host.ca.rules(|rules| rules.validation_time = Duration::ZERO);
+    let next = ec();
+    keys::leave(&hosted.host.store, FOLDER, &next).unwrap();
+    let asked = |index: usize| {
+        let before = hosted.host.ca.count(Endpoint::Account);
+        check::run(&context, index);
+        hosted.host.ca.count(Endpoint::Account) - before
+    };
+    assert_eq!(asked(0), 1, "the keys have changed on disk");
+    assert_eq!((asked(2), asked(3)), (0, 0));
+    ["a.test", "c.test", "d.test"].iter().for_each(|name| hosted.assert_renewed(name));
+    assert_eq!(hosted.changes(), 0);
+    hosted.forgive();
+}
+
 /// The keys of the account that `rollover` has named: in its place, and the one that waits.
 fn keys_of(path: &Path, folder: &str) -> (PrivateKey, Option<PrivateKey>) {
     let store = StartStore::open_existing(path).unwrap();

@@ -8,7 +8,7 @@ use super::sharing::Sharing;
 use crate::acme::{Registration, Server, Session};
 use crate::crypto::PrivateKey;
 use crate::managed::Managed;
-use crate::managed::staging::Staging;
+use crate::managed::staging::{REPLACES, Staging};
 use crate::model::Md;
 use crate::model::key_spec::ACCOUNT_KEY_DEFAULT;
 use crate::renew::decide::error::Error;
@@ -28,6 +28,7 @@ pub struct Client<'a> {
 }
 
 /// The place where an account was found.
+#[derive(Clone)]
 pub(super) enum Place {
     /// This folder in `accounts`, which is not ours to write, and the files of its keys.
     Stored(String, [Option<Vec<u8>>; 2]),
@@ -40,6 +41,7 @@ pub(super) enum Place {
 }
 
 /// A known account of the client's CA and external account.
+#[derive(Clone)]
 pub(super) struct Known {
     pub(super) place: Place,
     pub(super) url: String,
@@ -63,14 +65,13 @@ impl Place {
 }
 
 impl Client<'_> {
-    /// Whether the key of an open session is still the one of its account. One that is to be changed for another
-    /// may be so at any time.
+    /// Whether the key of an open session is still the one of its account, as far as the store tells.
     pub(super) fn is_as_read(&self, open: &Open) -> bool {
         let Some((folder, read)) = &open.read else {
             // An operator may have had it brought to `accounts`.
             return self.stored_keys(open.session.account_url()).is_none();
         };
-        !open.is_awaiting_change && self.store.sealed_account_keys(folder).is_ok_and(|keys| keys == *read)
+        self.store.sealed_account_keys(folder).is_ok_and(|keys| keys == *read)
     }
 
     /// The folder in `accounts` of the account with this URL, and the files of its keys.
@@ -152,6 +153,10 @@ impl Client<'_> {
         let mut is_staged = false;
         for copy in copies {
             if let Place::Staged(name, slot) = &copy.place {
+                let mut json = json.clone();
+                if let (Value::Object(fields), Some(former)) = (&mut json, copy.json.get(REPLACES)) {
+                    fields.insert(REPLACES.into(), former.clone());
+                }
                 Staging::new(self.store, name).save_account(*slot, &json, &copy.key)?;
                 is_staged = true;
             }
@@ -162,9 +167,11 @@ impl Client<'_> {
         Ok(Some(json))
     }
 
-    /// Leaves an account in the staging of this MD, where the next start finds what it has become.
+    /// Leaves an account in the staging of this MD, where the next start finds what it has become. Other accounts that
+    /// wait there stay; where they leave no place, a later renewal asks the CA once more.
     pub(super) fn leave_copy(&self, json: &Value, key: &PrivateKey) -> Result<(), StoreError> {
-        let (staging, slot) = (self.staging(), self.staging().account_slot(self.authority.url()));
+        let staging = self.staging();
+        let Some(slot) = staging.copy_slot(json.get("url").and_then(Value::as_str)) else { return Ok(()) };
         // It must never stand beside a key that is not its own.
         staging.remove_account(slot)?;
         staging.save_account_key(slot, key)?;
@@ -263,6 +270,52 @@ impl Client<'_> {
             registration.url
         );
         Ok((json, Session::new(server.clone(), key, registration.url)))
+    }
+}
+
+/// The first of these that the CA knows. A CA that answers one key of an account in an unusual way may know another
+/// key of it; it is asked for no other account then.
+pub(super) fn first_open<'k, T>(
+    accounts: impl Iterator<Item = &'k Known>,
+    open: impl Fn(&Known) -> Result<Option<T>, Error>,
+) -> Result<Option<(&'k Known, T)>, Error> {
+    let mut unusual: Option<(&str, Error)> = None;
+    for account in accounts {
+        if unusual.as_ref().is_some_and(|(url, _)| *url != account.url) {
+            continue;
+        }
+        match open(account) {
+            Ok(Some(opened)) => return Ok(Some((account, opened))),
+            Ok(None) => {}
+            Err(error) if error.is_answer_about_a_request() => {
+                unusual.get_or_insert((&account.url, error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    unusual.map_or(Ok(None), |(_, error)| Err(error))
+}
+
+/// The same of the accounts of a client. Keys that were put in place of refused ones meanwhile are tried as well.
+pub(super) fn open_known<T>(
+    client: &Client<'_>,
+    open: impl Fn(&Known) -> Result<Option<T>, Error>,
+) -> Result<(Vec<Known>, Option<(Known, T)>), Error> {
+    let mut accounts = client.accounts();
+    loop {
+        let found = first_open(accounts.iter(), &open)?;
+        if let Some(found) = found.map(|(account, opened)| (account.clone(), opened)) {
+            return Ok((accounts, Some(found)));
+        }
+        let again = client.accounts();
+        let is_new = |known: &Known| {
+            let is_it = |tried: &Known| tried.url == known.url && tried.has_key(&known.key);
+            !accounts.iter().any(is_it)
+        };
+        if !again.iter().any(is_new) {
+            return Ok((accounts, None));
+        }
+        accounts = again;
     }
 }
 

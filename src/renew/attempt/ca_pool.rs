@@ -7,6 +7,7 @@ use crate::acme::{self, Server, Session};
 use crate::crypto::CpuLimit;
 use crate::http::{self, Transport};
 use crate::managed::Route;
+use crate::renew::decide::account_key::Hindrance;
 use crate::renew::decide::error::Error;
 use crate::sync::lock;
 use crate::time::{Clock, Timestamp};
@@ -74,6 +75,8 @@ pub struct Accounts {
     users: HashMap<String, Weak<()>>,
     /// Keys that the CA did not take for an account, and when: by their public part.
     refused: HashMap<Vec<u8>, Timestamp>,
+    /// The last reason that was logged why a key waits for an account, by its URL.
+    told: HashMap<String, Hindrance>,
 }
 
 impl Accounts {
@@ -93,6 +96,11 @@ impl Accounts {
 
     pub fn refused(&self, key: &[u8]) -> Option<Timestamp> {
         self.refused.get(key).copied()
+    }
+
+    /// Whether this was not the last reason already that was logged why a key waits for this account.
+    pub fn is_new_hindrance(&mut self, url: &str, hindrance: &Hindrance) -> bool {
+        self.told.insert(url.into(), hindrance.clone()).as_ref() != Some(hindrance)
     }
 
     pub fn note_refused(&mut self, key: Vec<u8>, now: Timestamp) {
@@ -130,8 +138,8 @@ pub struct Open {
     /// The account's folder in `accounts`, and the files of its keys as they were then: an operator may give
     /// it another key at any time. `None`: it is not there.
     pub read: Option<(String, [Option<Vec<u8>>; 2])>,
-    /// A key waits there that this one is to be changed for.
-    pub is_awaiting_change: bool,
+    /// A key waits there that this one is to be changed for, and this was in the way.
+    pub awaits: Option<Hindrance>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -183,6 +191,11 @@ impl Authority {
 
     pub fn sessions(&self) -> MutexGuard<'_, Sessions> {
         lock(&self.sessions)
+    }
+
+    /// The account with this URL is read and opened again.
+    pub fn forget_account(&self, url: &str) {
+        lock(&self.sessions).retain(|_, open| open.session.account_url() != url);
     }
 
     /// After a failure the next try fetches everything again: directory, nonces, accounts.

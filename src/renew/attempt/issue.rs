@@ -19,7 +19,7 @@ use super::sharing::Sharing;
 use super::state::{Attempt, Progress};
 use super::takeover;
 use crate::managed::bundle::Bundle;
-use crate::model::Md;
+use crate::model::{KeySpec, Md};
 use crate::renew::decide::error::Error;
 use crate::time::Stopped;
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub(crate) fn renew(
         saved,
         is_of_another: prepared.as_ref().is_some_and(|prepared| prepared.is_of_another),
         is_kept: true,
+        is_reopened: false,
+        is_key_awaited: false,
         stayed: Duration::ZERO,
     };
     let outcome = run(&mut attempt);
@@ -85,31 +87,49 @@ fn end(
 }
 
 fn run(attempt: &mut Attempt<'_, '_, '_>) -> Result<Progress<Vec<Bundle>>, Error> {
-    let name = &attempt.md.name;
     prepare_staging(attempt)?;
     let mut held = None;
     let mut sets = Vec::new();
     for spec in attempt.md.keys() {
         let set = match staged(attempt, &spec) {
             Some(set) => set,
-            None => {
-                let held = match &held {
-                    Some(held) => held,
-                    None => held.insert(open_session(attempt)?),
-                };
-                attempt
-                    .running
-                    .step(format!("Driving ACME to renew {} certificate for {name}", spec.label()))?;
-                match obtain(attempt, &held.session, &spec)? {
-                    Progress::Complete(set) => set,
-                    Progress::Waiting(wait) => return Ok(Progress::Waiting(wait)),
-                }
-            }
+            None => match order(attempt, &mut held, &spec)? {
+                Progress::Complete(set) => set,
+                Progress::Waiting(wait) => return Ok(Progress::Waiting(wait)),
+            },
         };
         attempt.sharing.note_cert(&set);
         sets.push(set);
     }
     Ok(Progress::Complete(sets))
+}
+
+/// Gets the certificate for one key, with the account of `held`. Where that has got another key meanwhile, the order
+/// goes on with this.
+fn order(
+    attempt: &mut Attempt<'_, '_, '_>,
+    held: &mut Option<Held>,
+    spec: &KeySpec,
+) -> Result<Progress<Bundle>, Error> {
+    let session = match held {
+        Some(held) => held.session.clone(),
+        None => held.insert(open_session(attempt)?).session.clone(),
+    };
+    let (name, label) = (&attempt.md.name, spec.label());
+    attempt.running.step(format!("Driving ACME to renew {label} certificate for {name}"))?;
+    let refusal = match obtain(attempt, &session, spec) {
+        Err(error) if error.acme().is_some_and(|error| attempt.has_other_key(&session, error)) => error,
+        outcome => return outcome,
+    };
+    attempt.is_reopened = true;
+    attempt.running.remark(&format!("the key of the account is refused, and read again: {refusal}"))?;
+    attempt.authority.forget_account(session.account_url());
+    // The former one is held until then: a key that waits for the account is not given to it in mid-attempt.
+    let reopened = held.insert(open_session(attempt)?).session.clone();
+    match reopened.key().is_same(session.key()) {
+        true => Err(refusal),
+        false => obtain(attempt, &reopened, spec),
+    }
 }
 
 /// Continues an earlier attempt if it was for the same names, keys and CA; else begins again.

@@ -13,6 +13,7 @@ mod drive;
 pub(crate) mod issue;
 mod obstacle;
 mod order;
+mod other_key;
 mod own_account;
 pub mod persist;
 pub mod progress;

@@ -59,6 +59,7 @@ fn resumed(
                 return Ok(Some(polled.value));
             }
             Ok(_) => "the CA calls it invalid".into(),
+            Err(error) if attempt.has_other_key(session, &error) => return Err(error.into()),
             Err(error) if error.is_refusal() => format!("the CA does not give it out any more: {error}"),
             // An answer that makes no sense may come from a proxy in between. One such answer does not drop
             // an order in progress.
@@ -92,7 +93,11 @@ fn place(attempt: &mut Attempt<'_, '_, '_>, session: &Session, spec: &KeySpec) -
     }
     attempt.sharing.may_ask()?;
     let order = match session.new_order(&names, &options) {
-        Err(error) if options.replaces.is_some() && is_about_replacement(&error) => {
+        Err(error)
+            if options.replaces.is_some()
+                && is_about_replacement(&error)
+                && !attempt.has_other_key(session, &error) =>
+        {
             attempt.running.remark(&format!("the CA does not have it replace the present one: {error}"))?;
             note_order(attempt);
             attempt.sharing.may_ask()?;

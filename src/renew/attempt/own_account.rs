@@ -3,13 +3,12 @@
 //! external account, by whichever MD it was registered and with whatever contacts. Imports
 //! [`account`](super::account) and [`rollover`](super::rollover).
 
-use super::account::{Client, confirmed, eab_kid};
+use super::account::{Client, Known, confirmed, eab_kid, open_known};
 use super::ca_pool::{AccountKey, Held, Open};
 use super::progress::Running;
 use super::rollover;
 use super::rollover::Followed;
 use crate::acme::Server;
-use crate::renew::decide::account_key::Turn;
 use crate::renew::decide::error::Error;
 use std::sync::Arc;
 
@@ -26,36 +25,28 @@ pub(super) fn obtain(
     let own = client.own_account().map(AccountKey::Url);
     // An account whose key has changed on disk is opened again.
     sessions.retain(|_, open| client.is_as_read(open));
-    if let Some(open) = sessions.get(own.as_ref().unwrap_or(&shared)) {
+    let known = sessions.get(own.as_ref().unwrap_or(&shared));
+    if let Some(open) = known.filter(|open| rollover::serves(client, open, &registering)) {
         return Ok(Held::new(open.session.clone(), &mut registering));
     }
-    let accounts = client.accounts();
-    let mut found = None;
-    for account in &accounts {
-        let known = sessions.get(&AccountKey::Url(account.url.clone())).cloned();
-        let open = match known {
-            Some(open) => Some(open),
-            None => confirmed(server, account)?.map(|session| Open {
-                session,
-                read: account.place.keys(),
-                is_awaiting_change: false,
-            }),
-        };
-        if let Some(open) = open {
-            found = Some((account, open));
-            break;
+    let open = |account: &Known| match sessions.get(&AccountKey::Url(account.url.clone())) {
+        Some(open) => Ok(Some(open.clone())),
+        None => {
+            let read = account.place.keys();
+            Ok(confirmed(server, account)?.map(|session| Open { session, read, awaits: None }))
         }
-    }
+    };
+    let (accounts, found) = open_known(client, open)?;
     let open = match found {
         Some((account, open)) => {
-            client.update_contacts(account, &accounts, &open.session, running)?;
+            client.update_contacts(&account, &accounts, &open.session, running)?;
             let Followed { session, turn } =
                 rollover::follow(client, &open.session, &mut registering, running)?;
-            Open { session, is_awaiting_change: turn == Turn::Waits, ..open }
+            Open { session, awaits: turn.hindrance(), ..open }
         }
         None => {
             let (_, session) = client.register(server, running)?;
-            Open { session, read: None, is_awaiting_change: false }
+            Open { session, read: None, awaits: None }
         }
     };
     let url = AccountKey::Url(open.session.account_url().to_string());

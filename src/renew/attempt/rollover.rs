@@ -3,15 +3,16 @@
 //! --at-renewal`, or by an a2md that died while it changed the key. A renewal that finds no other order of the
 //! account under way has the CA take it (RFC 8555 §7.3.5), and goes on with it. `accounts` is not ours to write: a
 //! copy of the account with its new key is left in staging, and the next start or a2md puts the key in its place.
-//! Until then either process finds by asking the CA which key is valid, so it may die at any point. Nothing here
-//! ends a renewal. Imports [`account`](super::account).
+//! Until then either process finds by asking the CA which key is valid, so it may die at any point. Only a CA
+//! that says of neither key that it is valid ends an attempt here; the next one asks it again. Imports [`account`](super::account).
 
 use super::account::{Client, Known, Place};
-use super::ca_pool::Accounts;
+use super::ca_pool::{Accounts, Open};
 use super::progress::Running;
-use crate::acme::Session;
+use crate::acme::manage::Unchanged;
+use crate::acme::{Error as AcmeError, Session};
 use crate::managed::staging::Staging;
-use crate::renew::decide::account_key::{Keys, Turn, turn};
+use crate::renew::decide::account_key::{Hindrance, Keys, Turn, is_refused, turn};
 use crate::renew::decide::error::Error;
 use crate::store::WorkGroup;
 use crate::time::Timestamp;
@@ -41,14 +42,13 @@ pub(super) fn follow(
     let (Some(next), Ok(valid)) = (next, session.key().public_der()) else { return stays(Turn::Stays) };
     let (stored_key, next_key) = (stored.and_then(public), public(next));
     let now = session.server().now();
-    let keys = Keys {
-        valid: &valid,
-        stored: stored_key.as_ref(),
-        next: next_key.as_ref(),
-        is_busy: client.sharing.is_cut_off() || of_ca.is_used(url) || client.has_order_under_way(now),
-        refused: next_key.as_ref().and_then(|key| of_ca.refused(key)),
-    };
-    match turn(&keys, now) {
+    let refused = || next_key.as_ref().and_then(|key| of_ca.refused(key)).filter(|at| is_refused(*at, now));
+    let is_used = || of_ca.is_used(url).then_some(Hindrance::Use);
+    let hindrance = client.sharing.is_cut_off().then_some(Hindrance::CutOff).or_else(is_used);
+    let hindrance = hindrance.or_else(|| refused().map(Hindrance::Refused));
+    let hindrance = hindrance.or_else(|| client.order_under_way(now).map(Hindrance::Order));
+    let keys = Keys { valid: &valid, stored: stored_key.as_ref(), next: next_key.as_ref(), hindrance };
+    match turn(&keys) {
         Turn::IsChanged => {
             client.note_change(&accounts, session);
             stays(Turn::IsChanged)
@@ -61,39 +61,70 @@ pub(super) fn follow(
                     client.note_change(&accounts, &session);
                     Ok(Followed { session, turn: Turn::Changes })
                 }
-                Changed::Refused => {
+                Changed::Not(unclear) => {
                     next_key.into_iter().for_each(|key| of_ca.note_refused(key, now));
-                    stays(Turn::Waits)
+                    unclear.map_or_else(
+                        || stays(Turn::Waits(Hindrance::Refused(now))),
+                        |error| Err(error.into()),
+                    )
                 }
-                Changed::Outrun => stays(Turn::Waits),
+                Changed::Outrun => stays(Turn::Waits(Hindrance::Outrun)),
             }
+        }
+        Turn::Waits(hindrance) => {
+            if of_ca.is_new_hindrance(url, &hindrance) {
+                crate::log!(
+                    Info,
+                    "md[{}]: the key that waits for the account {url} waits on: {hindrance}",
+                    client.md.name
+                );
+            }
+            stays(Turn::Waits(hindrance))
         }
         turn => stays(turn),
     }
 }
 
+/// Whether an open session serves as it is: no key waits for its account, or what was in its way still is. That is
+/// found without a look at every domain.
+pub(super) fn serves(client: &Client<'_>, open: &Open, of_ca: &Accounts) -> bool {
+    let now = open.session.server().now();
+    open.awaits.as_ref().is_none_or(|hindrance| match hindrance {
+        Hindrance::CutOff => client.sharing.is_cut_off(),
+        Hindrance::Use => of_ca.is_used(open.session.account_url()),
+        Hindrance::Order(name) => client.is_under_way(name, now),
+        Hindrance::Refused(at) => is_refused(*at, now),
+        // Not for long.
+        Hindrance::Outrun => false,
+    })
+}
+
 enum Changed {
     Taken(Session),
-    Refused,
+    /// Nobody knows which of the two is valid, where there is an error.
+    Not(Option<AcmeError>),
     /// Another process is about to change the keys, or has done so.
     Outrun,
 }
 
 impl Client<'_> {
-    /// Whether the CA is at work on an order of any domain: it validates with the key that was valid at its begin.
-    fn has_order_under_way(&self, now: Timestamp) -> bool {
+    /// A domain that the CA is at work on an order of: it validates with the key that was valid at its begin.
+    fn order_under_way(&self, now: Timestamp) -> Option<String> {
         let configured = self.targets.iter().map(|target| target.md.name.as_str());
         // What cannot be read is none.
         let names = self.store.present(WorkGroup::Staging, configured).unwrap_or_default();
-        names.iter().any(|name| {
-            let staging = Staging::new(self.store, name);
-            let order = staging.order().ok().flatten();
-            let is_here = || {
-                let md = staging.md().ok().flatten();
-                md.is_some_and(|md| md.ca.url.as_deref() == Some(self.authority.url()))
-            };
-            order.is_some_and(|order| order.is_under_way(now)) && is_here()
-        })
+        names.into_iter().find(|name| self.is_under_way(name, now))
+    }
+
+    /// Whether the CA is at work on an order of this domain.
+    fn is_under_way(&self, name: &str, now: Timestamp) -> bool {
+        let staging = Staging::new(self.store, name);
+        let order = staging.order().ok().flatten();
+        let is_here = || {
+            let md = staging.md().ok().flatten();
+            md.is_some_and(|md| md.ca.url.as_deref() == Some(self.authority.url()))
+        };
+        order.is_some_and(|order| order.is_under_way(now)) && is_here()
     }
 
     fn change_key(
@@ -116,6 +147,15 @@ impl Client<'_> {
                 crate::log!(Notice, "md[{}]: the account {} has its new key", self.md.name, next.url);
                 Ok(Changed::Taken(session))
             }
+            Err(Unchanged::Open(error)) => {
+                crate::log!(
+                    Warn,
+                    "md[{}]: which key the account {} has is not known, and the next try asks the CA, with both: {error}",
+                    self.md.name,
+                    next.url
+                );
+                Ok(Changed::Not(Some(error)))
+            }
             Err(error) => {
                 crate::log!(
                     Warn,
@@ -124,7 +164,7 @@ impl Client<'_> {
                     self.md.name,
                     next.url
                 );
-                Ok(Changed::Refused)
+                Ok(Changed::Not(None))
             }
         }
     }

@@ -9,8 +9,9 @@ use super::progress::Running;
 use super::rollover;
 use super::rollover::Followed;
 use crate::acme::Server;
+use crate::crypto::jws;
 use crate::managed::peers::{Peers, Registering, SharedAccount};
-use crate::managed::staging::file;
+use crate::managed::staging::{REPLACES, file};
 use crate::renew::decide::account_key::Turn;
 use crate::renew::decide::error::Error;
 use serde_json::Value;
@@ -31,6 +32,7 @@ pub(super) fn obtain(
     // An account that has got another key, here or from another node, is opened again.
     let is_current = |open: &&Open| {
         client.is_as_read(open)
+            && rollover::serves(client, open, &of_ca)
             && peers
                 .account_key(client.authority.url(), kid)
                 .is_none_or(|key| open.session.key().is_same(&key))
@@ -52,13 +54,21 @@ fn find(
     of_ca: &mut Accounts,
 ) -> Result<Open, Error> {
     let local = client.accounts();
-    if let Some(account) = shared(client, registering)
-        && let Some(session) = account::confirmed(server, &account)?
-    {
+    let shared = shared(client, registering);
+    let known = shared.iter().chain(&local);
+    let Some((account, session)) = account::first_open(known, |account| account::confirmed(server, account))?
+    else {
+        registering.may_ask()?;
+        let (json, session) = client.register(server, running)?;
+        registering.publish(&SharedAccount { json, key: session.key().clone() })?;
+        return Ok(Open { session, read: None, awaits: None });
+    };
+    if matches!(account.place, Place::Fleet) {
         // Before it is kept: what is kept has the key that is valid.
         let read = client.stored_keys(&account.url);
         let Followed { session, turn } = rollover::follow(client, &session, of_ca, running)?;
-        let account = Known { key: session.key().clone(), ..account };
+        let (json, url) = (account.json.clone(), account.url.clone());
+        let account = Known { place: Place::Fleet, url, json, key: session.key().clone() };
         // At once: a node that finds the former key refused registers an account.
         if turn == Turn::Changes {
             registering.publish(&SharedAccount { json: account.json.clone(), key: account.key.clone() })?;
@@ -67,22 +77,13 @@ fn find(
         if let Some(json) = client.send_contacts(&account, &[], &session, running)? {
             registering.publish(&SharedAccount { json, key: account.key })?;
         }
-        return Ok(Open { session, read, is_awaiting_change: turn == Turn::Waits });
+        return Ok(Open { session, read, awaits: turn.hindrance() });
     }
-    for account in &local {
-        if let Some(session) = account::confirmed(server, account)? {
-            let json = client.update_contacts(account, &local, &session, running)?;
-            let json = json.unwrap_or_else(|| account.json.clone());
-            let Followed { session, turn } = rollover::follow(client, &session, of_ca, running)?;
-            registering.publish(&SharedAccount { json, key: session.key().clone() })?;
-            let read = account.place.keys();
-            return Ok(Open { session, read, is_awaiting_change: turn == Turn::Waits });
-        }
-    }
-    registering.may_ask()?;
-    let (json, session) = client.register(server, running)?;
+    let json = client.update_contacts(account, &local, &session, running)?;
+    let json = json.unwrap_or_else(|| account.json.clone());
+    let Followed { session, turn } = rollover::follow(client, &session, of_ca, running)?;
     registering.publish(&SharedAccount { json, key: session.key().clone() })?;
-    Ok(Open { session, read: None, is_awaiting_change: false })
+    Ok(Open { session, read: account.place.keys(), awaits: turn.hindrance() })
 }
 
 /// The account that the fleet has, if it is one of this CA and external account.
@@ -94,7 +95,7 @@ fn shared(client: &Client<'_>, registering: &dyn Registering) -> Option<Known> {
 }
 
 /// Keeps the account in staging, where a start, and the C module after it, finds it. Accounts that wait there
-/// stay.
+/// stay. Another node may have given it the key: a start then puts that in the place of the former one.
 fn keep(client: &Client<'_>, account: &Known, local: &[Known]) -> Result<(), Error> {
     let is_same = |known: &&Known| known.url == account.url && known.has_key(&account.key);
     if local.iter().any(|known| is_same(&known)) {
@@ -103,6 +104,12 @@ fn keep(client: &Client<'_>, account: &Known, local: &[Known]) -> Result<(), Err
     let staging = client.staging();
     let is_free = |slot: &usize| matches!(staging.account(*slot), Ok((None, None)));
     let Some(slot) = (0..file::ACCOUNTS.len()).find(is_free) else { return Ok(()) };
+    let is_former = |known: &&Known| known.url == account.url && matches!(known.place, Place::Stored(..));
+    let former = local.iter().find(is_former).and_then(|known| jws::thumbprint(&known.key).ok());
+    let mut json = account.json.clone();
+    if let (Value::Object(fields), Some(former)) = (&mut json, former) {
+        fields.insert(REPLACES.into(), former.into());
+    }
     staging.save_account_key(slot, &account.key)?;
-    Ok(staging.save_account(slot, &account.json, &account.key)?)
+    Ok(staging.save_account(slot, &json, &account.key)?)
 }

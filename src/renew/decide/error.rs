@@ -160,18 +160,22 @@ impl Error {
         }
     }
 
-    /// Whether the cached data of the CA may have become wrong: it was not reached, forgot the account, or
-    /// broke the protocol.
+    /// Whether the cached data of the CA may have become wrong: it was not reached, refused the account or its key,
+    /// or broke the protocol.
     pub fn is_of_the_authority(&self) -> bool {
         match self.acme() {
             Some(
                 acme::Error::Transport { .. } | acme::Error::Protocol(_) | acme::Error::NoDirectory { .. },
             ) => true,
-            Some(acme::Error::Problem { .. }) => {
-                matches!(self.kind(), Some(Kind::AccountDoesNotExist | Kind::Unauthorized))
-            }
+            Some(error @ acme::Error::Problem { .. }) => error.is_of_the_account(),
             _ => false,
         }
+    }
+
+    /// Whether the CA was reached, and has answered this request with a problem: it may answer another one otherwise.
+    pub fn is_answer_about_a_request(&self) -> bool {
+        matches!(self.acme(), Some(acme::Error::Problem { .. } | acme::Error::Protocol(_)))
+            && self.kind() != Some(Kind::RateLimited)
     }
 
     /// Whether it is about an order that was left by an earlier attempt, and that nothing can come of any

@@ -153,6 +153,11 @@ impl FakeCa {
         self.lock().seen.iter().filter(|s| s.endpoint == endpoint).count()
     }
 
+    /// How many orders were placed.
+    pub fn order_count(&self) -> usize {
+        self.lock().state.order_count()
+    }
+
     /// How many accounts are registered.
     pub fn account_count(&self) -> usize {
         self.lock().state.account_count()

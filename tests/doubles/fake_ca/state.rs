@@ -178,6 +178,8 @@ struct Challenge {
     token: String,
     status: &'static str,
     error: Option<Value>,
+    /// Of the account's key when it was started: that is looked for, whatever key the account has then.
+    thumbprint: String,
 }
 
 type Outcome = Result<Answer, Answer>;
@@ -197,6 +199,10 @@ impl State {
     /// False for a nonce that was used or never given.
     pub fn use_nonce(&mut self, nonce: &str) -> bool {
         self.nonces.remove(nonce) && !(self.rules.refuse_nonce)()
+    }
+
+    pub fn order_count(&self) -> usize {
+        self.orders.len()
     }
 
     pub fn account_count(&self) -> usize {
@@ -318,7 +324,8 @@ impl State {
         let first = self.challenges.len();
         for type_ in &types {
             let token = BASE64URL_NOPAD.encode(&openssl::sha::sha256(&self.challenges.len().to_be_bytes()));
-            let challenge = Challenge { authorization: index, type_, token, status: "pending", error: None };
+            let (status, error, thumbprint) = ("pending", None, thumbprint(&self.accounts[account].jwk));
+            let challenge = Challenge { authorization: index, type_, token, status, error, thumbprint };
             self.challenges.push(challenge);
         }
         let challenges = (first..first + types.len()).collect();
@@ -439,7 +446,7 @@ impl State {
             authorization.challenges.iter().copied().find(|c| self.challenges[*c].status == "processing");
         let Some(started) = started else { return };
         let challenge = &mut self.challenges[started];
-        let thumbprint = thumbprint(&self.accounts[authorization.account].jwk);
+        let thumbprint = &challenge.thumbprint;
         let result = (self.rules.validate)(&Validation {
             name: authorization.identifier["value"].as_str().unwrap_or_default(),
             type_: challenge.type_,
@@ -478,6 +485,7 @@ impl State {
             }
             self.challenges[index].status = "processing";
             self.challenges[index].error = None;
+            self.challenges[index].thumbprint = thumbprint(&self.accounts[account].jwk);
             self.authorizations[authorization].started = self.now;
             match self.rules.validation_polls {
                 0 => self.validate(authorization),
