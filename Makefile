@@ -29,7 +29,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-build setup-demo setup-fleet setup-test setup-sanitizers tools build module command panic-module test test-interop test-fleet test-docs test-container e2e differential bench fuzz fuzz-tools orderings asan valgrind lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
+.PHONY: help setup setup-build setup-demo setup-fleet setup-test setup-sanitizers tools build module command panic-module test test-interop test-fleet test-docs test-container e2e differential bench soak fuzz fuzz-tools orderings asan valgrind lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ differential: ## Compare with the C module over the whole grid of changes: ten m
 # Not with the release profile: that would put a library without httpd's hooks where `make build` has the module.
 bench: build ## Measure starts and memory with many domains, beside the C module: ARGS="startup 2000 3", ARGS="live", ARGS="fleet"
 	$(CARGO) bench --profile dev --no-default-features --features cli --bench $(or $(filter live fleet,$(ARGS)),servers) -- $(ARGS)
+
+soak: $(if $(MODULE),,build) ## Renew for HOURS (1; 0.1 works) under restarts, kills and outages, with verifying clients; ends with a table
+	$(CARGO) bench --profile dev --no-default-features --features cli --bench soak -- hours=$(or $(HOURS),1) $(ARGS)
 
 fuzz: fuzz-tools ## Feed all parsers fuzzed input, FUZZ_SECONDS for each of FUZZ_TARGETS, or of all; with nightly Rust if there is one
 	@CARGO="$(CARGO)" CARGO_FUZZ="$(TOOLS)/bin/cargo-fuzz" FUZZ_SECONDS="$(FUZZ_SECONDS)" sh fuzz/run.sh $(FUZZ_TARGETS)

@@ -8,12 +8,12 @@ use support::{Httpd, process};
 /// One process.
 #[derive(Clone, Copy)]
 pub struct Holding {
-    pid: u32,
+    pub pid: u32,
     /// kB, with what it shares with others.
     resident: u64,
     /// kB, its share of what several map.
-    proportional: u64,
-    files: usize,
+    pub proportional: u64,
+    pub files: usize,
 }
 
 impl Holding {

@@ -6,7 +6,7 @@ use crate::on_both_engines;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
-use support::boot_clock::BootClock;
+use support::clocks::Clocks;
 use support::fleet::{self, Clients, LEASE, wait_served};
 use support::front::{Asked, Front, Side};
 use support::process::{children, is_alive, signal};
@@ -203,7 +203,7 @@ fn children_that_are_replaced_at_every_step_or_every_two_seconds_lose_no_order(
 fn nodes_that_freeze_or_sleep_past_their_lease_publish_nothing_and_go_on(lab: &Lab, engine: &mut Engine) {
     const NAMES: [&str; 4] = ["frozen.test", "asleep.test", "moment.test", "jump.test"];
     let mut site = Site::new(lab, engine, Authority::new(lab));
-    let clocks = ["asleep", "jump"].map(|name| BootClock::build(lab, name));
+    let clocks = ["asleep", "jump"].map(|name| Clocks::build(lab, name));
     let last = site.node(5, &NAMES);
     NAMES.iter().for_each(|name| site.front.hold(name, Asked::Certificate, Side::Request));
     let way = engine.way(lab);

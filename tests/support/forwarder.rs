@@ -2,6 +2,7 @@
 //! The way to a server of 127.0.0.1 for one client: what it carries can be delayed, held back as by a network
 //! that is partitioned, and cut off.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -28,9 +29,11 @@ struct State {
     /// Added to each answer.
     delay: Duration,
     is_held: bool,
+    is_refusing: bool,
     is_over: bool,
-    /// Both ends of each connection.
-    open: Vec<TcpStream>,
+    /// Both ends of each connection, by its number.
+    open: HashMap<u64, [TcpStream; 2]>,
+    count: u64,
 }
 
 impl Forwarder {
@@ -40,7 +43,7 @@ impl Forwarder {
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let way: Arc<Way> = Arc::default();
         let of_thread = way.clone();
-        thread::spawn(move || of_thread.accept(&listener, target));
+        thread::spawn(move || of_thread.listen(listener, port, target));
         Forwarder { port, way }
     }
 
@@ -58,9 +61,24 @@ impl Forwarder {
 
     /// Ends the connections that there are.
     pub fn cut(&self) {
-        for stream in self.way.state().open.drain(..) {
+        for stream in self.way.state().open.drain().flat_map(|(_, ends)| ends) {
             let _ = stream.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Nobody listens, and connections end.
+    pub fn refuse(&self, is_refusing: bool) {
+        self.way.state().is_refusing = is_refusing;
+        self.way.changed.notify_all();
+        if is_refusing {
+            self.wake();
+            self.cut();
+        }
+    }
+
+    /// The thread that accepts.
+    fn wake(&self) {
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
@@ -69,8 +87,7 @@ impl Drop for Forwarder {
         self.way.state().is_over = true;
         self.hold(false);
         self.cut();
-        // Wakes the thread that accepts.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        self.wake();
     }
 }
 
@@ -85,10 +102,26 @@ impl Way {
         drop(free.unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Until it is over. Where nobody listens for a while, a listener at the same port is next.
+    fn listen(self: &Arc<Self>, listener: TcpListener, port: u16, target: u16) {
+        let mut listener = Some(listener);
+        loop {
+            if let Some(listener) = listener.take() {
+                self.accept(&listener, target);
+            }
+            let waiting = self.changed.wait_while(self.state(), |state| state.is_refusing && !state.is_over);
+            if waiting.unwrap_or_else(PoisonError::into_inner).is_over {
+                return;
+            }
+            listener = TcpListener::bind(("127.0.0.1", port)).ok();
+        }
+    }
+
     fn accept(self: &Arc<Self>, listener: &TcpListener, target: u16) {
         for client in listener.incoming().flatten() {
             let way = self.clone();
-            if way.state().is_over {
+            let is_closed = |state: &State| state.is_over || state.is_refusing;
+            if is_closed(&way.state()) {
                 return;
             }
             thread::spawn(move || {
@@ -104,26 +137,38 @@ impl Way {
         let copy = |stream: &TcpStream| stream.try_clone().unwrap();
         for stream in [&client, &server] {
             let _ = stream.set_nodelay(true);
-            self.state().open.push(copy(stream));
         }
-        self.pump(copy(&client), copy(&server), false);
-        self.pump(server, client, true);
+        let number = {
+            let mut state = self.state();
+            state.count += 1;
+            let number = state.count;
+            state.open.insert(number, [copy(&client), copy(&server)]);
+            number
+        };
+        self.pump(copy(&client), copy(&server), None);
+        self.pump(server, client, Some(number));
     }
 
-    /// Carries what comes `from` one end `to` the other, in threads that end with the connection.
-    fn pump(self: &Arc<Self>, mut from: TcpStream, to: TcpStream, is_answer: bool) {
+    /// Carries what comes `from` one end `to` the other, in threads that end with the connection. `answers`: the
+    /// number of the connection, for its answers.
+    fn pump(self: &Arc<Self>, mut from: TcpStream, to: TcpStream, answers: Option<u64>) {
         let (sender, receiver): (Sender<(Instant, Vec<u8>)>, _) = channel();
         let (reading, writing) = (self.clone(), self.clone());
         thread::spawn(move || {
             let mut room = vec![0; 64 * 1024];
             while let Ok(amount @ 1..) = from.read(&mut room) {
-                let delay = if is_answer { reading.state().delay } else { Duration::ZERO };
+                let delay = if answers.is_some() { reading.state().delay } else { Duration::ZERO };
                 if sender.send((Instant::now() + delay, room[..amount].to_vec())).is_err() {
                     return;
                 }
             }
         });
-        thread::spawn(move || writing.deliver(receiver, to));
+        thread::spawn(move || {
+            writing.deliver(receiver, to);
+            if let Some(number) = answers {
+                writing.state().open.remove(&number);
+            }
+        });
     }
 
     fn deliver(&self, arrived: Receiver<(Instant, Vec<u8>)>, mut to: TcpStream) {

@@ -8,9 +8,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod apache;
-pub mod boot_clock;
 pub mod browser;
 pub mod certificate;
+pub mod clocks;
 pub mod command;
 pub mod difference;
 pub mod dns;

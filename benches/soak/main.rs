@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Renewals of many domains with certificates of two minutes, for hours, while one fault follows the other, and
+//! clients verify each certificate they are served: `make soak HOURS=2`. docs/testing.md says how to read its table.
+//!
+//! ```text
+//! make soak                            # an hour, with Redis for the fleet
+//! make soak HOURS=0.4 ARGS="etcd 7"    # 24 minutes, with etcd, and the faults of seed 7
+//! make soak ARGS="domains=50 shared=5" # of fewer domains
+//! ```
+//!
+//! It fails if a client is served an expired or otherwise wrong certificate, if a handshake or a request fails other
+//! than by the end of a child that was killed, if a domain is not renewed in time although its CA, engine and disk
+//! were there, if a child crashes, and, in a run of half an hour or more, if memory, open files, threads, children or
+//! the store without its archive grow: by more than a quarter from the median of the first tenth of the run to that of
+//! the last, and by more than the amounts that `samples.rs` has for each.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[allow(dead_code, reason = "the test does more with it")]
+// By its path, as the test has it: what it is made of is beside it.
+#[path = "run.rs"]
+mod run;
+
+use run::Options;
+use run::plan::{Pace, ROUND};
+use run::signals::Signals;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use support::Lab;
+
+fn main() -> ExitCode {
+    let signals = Signals::watch();
+    let options = options(std::env::args().skip(1));
+    let lab = Lab::open("bench::soak::here", &[]).expect("the lab");
+    let outcome = run::run(&lab, &options, &signals);
+    println!("\n{}", outcome.table);
+    if outcome.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn options(words: impl Iterator<Item = String>) -> Options {
+    let mut options = Options {
+        total: Duration::from_secs(3600),
+        seed: SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_secs() % 10_000),
+        domains: 200,
+        shared: 20,
+        engine: "redis",
+        lifetime: 120,
+        window: 40,
+        grace: Duration::from_secs(20),
+        round: &ROUND,
+        pace: Pace {
+            outage: Duration::from_secs(20),
+            quiet: Duration::from_secs(40),
+            between_restarts: Duration::from_secs(3),
+        },
+        tail: Duration::from_secs(10),
+        clients: 4,
+        pause: Duration::from_millis(40),
+        sample_every: Duration::from_secs(10),
+        ahead: 20,
+    };
+    for word in words.filter(|word| !word.starts_with("--")) {
+        let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("what is '{word}'?"));
+        match word.split_once('=') {
+            Some(("hours", hours)) => {
+                let hours: f64 =
+                    hours.parse().unwrap_or_else(|_| panic!("HOURS is a number of hours: {hours}"));
+                options.total = Duration::from_secs_f64(hours * 3600.0);
+            }
+            Some(("domains", count)) => options.domains = number(count),
+            Some(("shared", count)) => options.shared = number(count),
+            Some(_) => panic!("what is '{word}'?"),
+            None if word == "etcd" => options.engine = "etcd",
+            None if word == "redis" => options.engine = "redis",
+            None => options.seed = number(&word) as u64,
+        }
+    }
+    options
+}

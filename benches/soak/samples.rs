@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What httpds and their stores hold over time, and whether it grows.
+
+use super::processes::holdings;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use support::Httpd;
+
+/// What is sampled of each httpd.
+pub const MEASURES: [Measure; 8] = [
+    Measure { name: "memory of all processes (PSS), kB", may_grow: Some((0.25, 8192.0)) },
+    Measure { name: "memory of the parent (PSS), kB", may_grow: Some((0.25, 4096.0)) },
+    Measure { name: "open files of all processes", may_grow: Some((0.25, 40.0)) },
+    Measure { name: "threads", may_grow: Some((0.25, 20.0)) },
+    Measure { name: "children", may_grow: Some((0.25, 2.0)) },
+    Measure { name: "store without archive, files", may_grow: Some((0.25, 200.0)) },
+    Measure { name: "store without archive, kB", may_grow: Some((0.25, 1024.0)) },
+    Measure { name: "archive, files", may_grow: None },
+];
+
+pub struct Measure {
+    pub name: &'static str,
+    /// The share and the amount that the end may be above the begin: more than both breaks. `None`: it is to grow.
+    pub may_grow: Option<(f64, f64)>,
+}
+
+/// Values in the order of [`MEASURES`], and when they were read.
+pub struct Sample {
+    pub at: Duration,
+    pub values: [f64; MEASURES.len()],
+}
+
+impl Sample {
+    /// `None`: processes come and go at this moment.
+    pub fn of(httpd: &Httpd, at: Duration) -> Option<Sample> {
+        let holdings = holdings(httpd);
+        let parent = holdings.first().filter(|first| first.pid == httpd.pid())?;
+        let threads: usize = holdings.iter().map(|one| threads(one.pid)).sum();
+        let store = httpd.config.store();
+        let (all, archive) = (Size::of(&store), Size::of(&store.join("archive")));
+        let values = [
+            holdings.iter().map(|one| one.proportional).sum::<u64>() as f64,
+            parent.proportional as f64,
+            holdings.iter().map(|one| one.files).sum::<usize>() as f64,
+            threads as f64,
+            holdings.len().saturating_sub(1) as f64,
+            all.files.saturating_sub(archive.files) as f64,
+            all.bytes.saturating_sub(archive.bytes) as f64 / 1024.0,
+            archive.files as f64,
+        ];
+        Some(Sample { at, values })
+    }
+}
+
+fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
+#[derive(Default)]
+struct Size {
+    files: u64,
+    bytes: u64,
+}
+
+impl Size {
+    fn of(dir: &Path) -> Size {
+        let mut size = Size::default();
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let Ok(about) = entry.metadata() else { continue };
+            // The one with which the disk is filled is no part of the store.
+            if entry.file_name() == super::stack::FILL {
+                continue;
+            }
+            if about.is_dir() {
+                let below = Size::of(&entry.path());
+                size.files += below.files;
+                size.bytes += below.bytes;
+            } else {
+                size.files += 1;
+                size.bytes += about.len();
+            }
+        }
+        size
+    }
+}
+
+/// How one measure went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trend {
+    /// Medians of the first and of the last tenth.
+    pub first: f64,
+    pub last: f64,
+    /// An hour, by least squares.
+    pub slope: f64,
+}
+
+/// `None`: too few points.
+pub fn trend(points: &[(Duration, f64)]) -> Option<Trend> {
+    let tenth = (points.len() / 10).max(1);
+    let values = |points: &[(Duration, f64)]| points.iter().map(|(_, value)| *value).collect::<Vec<_>>();
+    let first = median(values(points.get(..tenth)?))?;
+    let last = median(values(points.get(points.len() - tenth..)?))?;
+    Some(Trend { first, last, slope: slope(points) })
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+fn slope(points: &[(Duration, f64)]) -> f64 {
+    let count = points.len() as f64;
+    let hours = |at: Duration| at.as_secs_f64() / 3600.0;
+    let (mean_x, mean_y) =
+        points.iter().fold((0.0, 0.0), |(x, y), (at, value)| (x + hours(*at) / count, y + value / count));
+    let (along, square) = points.iter().fold((0.0, 0.0), |(along, square), (at, value)| {
+        let x = hours(*at) - mean_x;
+        (along + x * (value - mean_y), square + x * x)
+    });
+    if square > 0.0 { along / square } else { 0.0 }
+}
+
+impl Measure {
+    /// Whether it has grown more than it may.
+    pub fn is_leak(&self, trend: &Trend) -> bool {
+        self.may_grow.is_some_and(|(share, amount)| {
+            let growth = trend.last - trend.first;
+            growth > share * trend.first && growth > amount
+        })
+    }
+}
