@@ -28,11 +28,13 @@ use seen::{Overdue, Seen};
 use signals::Signals;
 use stack::{Stack, Target};
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Httpd, Lab, RaisedAtEnd, module, process};
+use support::{Httpd, Lab, RaisedAtEnd, http, module, process};
 use table::{Head, Part};
 
 /// For starts.
@@ -40,8 +42,11 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const TICK: Duration = Duration::from_millis(200);
 /// A new configuration is in force within this time of a graceful restart.
 const RESTARTS_WITHIN: Duration = Duration::from_secs(30);
+/// Between two calls of `a2md gc`, as a cron job makes them, and what it leaves in the archive.
+const GC_EVERY: Duration = Duration::from_secs(600);
+const GC_OLDER_THAN: &str = "10m";
 /// Growth says something only of a run that is as long.
-const LONG: Duration = Duration::from_secs(1800);
+const LONG: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -67,6 +72,8 @@ pub struct Options {
     /// Of each client, after each visit.
     pub pause: Duration,
     pub sample_every: Duration,
+    /// Samples of the time before say nothing of growth.
+    pub settles: Duration,
     /// Seconds by which the clock steps.
     pub ahead: i64,
 }
@@ -101,7 +108,7 @@ pub fn run(lab: &Lab, options: &Options, signals: &Signals) -> Outcome {
         seen: Mutex::default(),
         windows: Mutex::new(Windows::new(options.tail)),
     };
-    let mut watch = Watch::new(&stack.httpds);
+    let mut watch = Watch::new(&stack.httpds, options.settles);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let _done = RaisedAtEnd(&done);
@@ -116,9 +123,13 @@ pub fn run(lab: &Lab, options: &Options, signals: &Signals) -> Outcome {
         go(&mut stack, &turns, options, signals, &shared, &mut watch);
     });
     let took = shared.begin.elapsed();
-    let httpds: Vec<Httpd> = stack.httpds.drain(..).collect();
-    httpds.into_iter().for_each(|httpd| drop(httpd.stop()));
+    let stores = stack.httpds.drain(..).map(|httpd| httpd.stop().store()).collect::<Vec<_>>();
     watch.hear(&shared);
+    for (of, store) in watch.httpds.iter().zip(stores) {
+        if let Err(words) = a2md(&store, &["store", "verify"]) {
+            lock(&shared.seen).breaks(format!("{}: the store at the end: {words}", of.name));
+        }
+    }
     drop(stack);
     let mut seen = shared.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
     let windows = shared.windows.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -168,7 +179,7 @@ fn note(visited: &Visited, target: &Target, [from, to]: [Duration; 2], shared: &
     let at = format!("{:.1} s, {} at {}", to.as_secs_f64(), target.name, target.address);
     let mut seen = lock(&shared.seen);
     match &visited.flaw {
-        None => seen.good(blamed, visited.is_stapled),
+        None => seen.good(blamed, visited.is_stapled, to - from),
         Some((flaw, words)) => {
             if !flaw.is_cost(blamed) {
                 println!("  {at}: {}: {words}", flaw.name());
@@ -178,6 +189,17 @@ fn note(visited: &Visited, target: &Target, [from, to]: [Duration; 2], shared: &
     }
     if let Some((overdue, is_excused, age)) = overdue {
         seen.overdue(blamed, overdue, is_excused, &format!("{at}: issued {age} s ago"));
+    }
+}
+
+/// `Err`: what it said.
+fn a2md(store: &Path, arguments: &[&str]) -> Result<(), String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_a2md"));
+    let output = command.arg("-d").arg(store).args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|e| e.to_string())?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()),
     }
 }
 
@@ -199,9 +221,15 @@ fn go(
 ) {
     let mut turns = turns.iter();
     let (mut next, mut current) = (turns.next(), None::<Current>);
-    let (mut heard, mut sampled, mut told) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let [mut heard, mut sampled, mut told, mut cleaned] = [Duration::ZERO; 4];
     while shared.begin.elapsed() < options.total && !signals.has_come() {
         let now = shared.begin.elapsed();
+        if let Some(current) = current.as_mut().filter(|current| current.turn.fault == Fault::Burst)
+            && now >= current.turn.at + options.pace.between_restarts * current.restarts
+        {
+            restart(&current.turn, stack, watch);
+            current.restarts += 1;
+        }
         if let Some(ending) = current.take_if(|current| now >= current.turn.at + current.turn.lasts) {
             end(ending.turn.fault, stack, signals);
             lock(&shared.windows).end(ending.turn.fault, shared.begin.elapsed());
@@ -212,12 +240,6 @@ fn go(
             begin(&turn, stack, options, watch);
             current = Some(Current { turn, restarts: 1 });
             next = turns.next();
-        }
-        if let Some(current) = current.as_mut().filter(|current| current.turn.fault == Fault::Burst)
-            && now >= current.turn.at + options.pace.between_restarts * current.restarts
-        {
-            restart(&current.turn, stack, watch);
-            current.restarts += 1;
         }
         if now >= heard + Duration::from_secs(1) {
             heard = now;
@@ -230,6 +252,11 @@ fn go(
         if now >= sampled + options.sample_every {
             sampled = now;
             watch.sample(&stack.httpds, now);
+            watch.ask(&stack.httpds, now, shared);
+        }
+        if now >= cleaned + GC_EVERY {
+            cleaned = now;
+            watch.clean(&stack.httpds, now, shared);
         }
         if now >= told + Duration::from_secs(60) {
             told = now;
@@ -306,17 +333,18 @@ struct Of {
 
 struct Watch {
     httpds: Vec<Of>,
+    settles: Duration,
 }
 
 impl Watch {
-    fn new(httpds: &[Httpd]) -> Watch {
+    fn new(httpds: &[Httpd], settles: Duration) -> Watch {
         let of = |(at, httpd): (usize, &Httpd)| {
             let file = |name| Tail::new(&httpd.config.server_root().join(name));
             let name = if at == 0 { "alone".to_string() } else { format!("node {at}") };
             let tails = ["error.log", "stderr.log"].map(file);
             Of { name, tails, told: Told::default(), crashes: 0, awaited: None, samples: Vec::new() }
         };
-        let mut watch = Watch { httpds: httpds.iter().enumerate().map(of).collect() };
+        let mut watch = Watch { httpds: httpds.iter().enumerate().map(of).collect(), settles };
         // First certificates are no renewals.
         for of in &mut watch.httpds {
             let _ = of.hear();
@@ -359,12 +387,39 @@ impl Watch {
         }
     }
 
+    /// The pages of the module answer, whatever is the matter.
+    fn ask(&self, httpds: &[Httpd], now: Duration, shared: &Shared) {
+        for (of, httpd) in self.httpds.iter().zip(httpds) {
+            for page in ["/md-status", "/md-metrics", "/server-status?auto"] {
+                let ask = || match http::get(httpd.config.http_port(), "main.test", page) {
+                    Ok(answer) if answer.status == 200 => Ok(()),
+                    Ok(answer) => Err(answer.status.to_string()),
+                    Err(e) => Err(e.to_string()),
+                };
+                // Once more: the child may have been killed that had the connection.
+                if let Err(words) = ask().or_else(|_| ask()) {
+                    lock(&shared.seen).breaks(format!("{} s: {}{page}: {words}", now.as_secs(), of.name));
+                }
+            }
+        }
+    }
+
+    fn clean(&self, httpds: &[Httpd], now: Duration, shared: &Shared) {
+        for (of, httpd) in self.httpds.iter().zip(httpds) {
+            let arguments = ["gc", "--yes", "--older-than", GC_OLDER_THAN];
+            if let Err(words) = a2md(&httpd.config.store(), &arguments) {
+                lock(&shared.seen).breaks(format!("{} s: {}: a2md gc: {words}", now.as_secs(), of.name));
+            }
+        }
+    }
+
     /// What has grown more than it may, in words.
     fn grown(&self) -> Vec<String> {
         let mut words = Vec::new();
         for of in &self.httpds {
             for (at, measure) in MEASURES.iter().enumerate() {
-                let points: Vec<_> = of.samples.iter().map(|sample| (sample.at, sample.values[at])).collect();
+                let points: Vec<_> =
+                    of.settled(self.settles).iter().map(|sample| (sample.at, sample.values[at])).collect();
                 if let Some(trend) = trend(&points).filter(|trend| measure.is_leak(trend)) {
                     let [first, last] = [trend.first, trend.last].map(f64::round);
                     words.push(format!("{}: {} grew from {first} to {last}", of.name, measure.name));
@@ -375,11 +430,19 @@ impl Watch {
     }
 
     fn parts(&self) -> Vec<Part<'_>> {
-        self.httpds.iter().map(|of| Part { name: &of.name, samples: &of.samples, told: &of.told }).collect()
+        self.httpds
+            .iter()
+            .map(|of| Part { name: &of.name, samples: of.settled(self.settles), told: &of.told })
+            .collect()
     }
 }
 
 impl Of {
+    fn settled(&self, settles: Duration) -> &[Sample] {
+        let first = self.samples.partition_point(|sample| sample.at < settles);
+        self.samples.get(first..).unwrap_or_default()
+    }
+
     /// How many sets came into use.
     fn hear(&mut self) -> u64 {
         let mut renewed = 0;

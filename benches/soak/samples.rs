@@ -88,7 +88,7 @@ impl Size {
 /// How one measure went.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trend {
-    /// Medians of the first and of the last tenth.
+    /// Medians of the first and of the last quarter.
     pub first: f64,
     pub last: f64,
     /// An hour, by least squares.
@@ -97,10 +97,10 @@ pub struct Trend {
 
 /// `None`: too few points.
 pub fn trend(points: &[(Duration, f64)]) -> Option<Trend> {
-    let tenth = (points.len() / 10).max(1);
+    let quarter = (points.len() / 4).max(1);
     let values = |points: &[(Duration, f64)]| points.iter().map(|(_, value)| *value).collect::<Vec<_>>();
-    let first = median(values(points.get(..tenth)?))?;
-    let last = median(values(points.get(points.len() - tenth..)?))?;
+    let first = median(values(points.get(..quarter)?))?;
+    let last = median(values(points.get(points.len() - quarter..)?))?;
     Some(Trend { first, last, slope: slope(points) })
 }
 

@@ -3,6 +3,7 @@
 
 use super::plan::Fault;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// What is wrong with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +56,8 @@ pub struct Row {
     pub renewals: u64,
     /// Certificates that were renewed late because of it.
     pub late: u64,
+    /// The longest visit of a client that went well.
+    pub slowest: Duration,
 }
 
 /// A certificate that should have been replaced, and was not.
@@ -82,9 +85,10 @@ impl Seen {
         self.rows.entry(blamed).or_default()
     }
 
-    pub fn good(&mut self, blamed: Option<Fault>, is_stapled: bool) {
+    pub fn good(&mut self, blamed: Option<Fault>, is_stapled: bool, took: Duration) {
         let row = self.row(blamed);
         row.handshakes += 1;
+        row.slowest = row.slowest.max(took);
         row.stapled += u64::from(is_stapled);
     }
 

@@ -117,6 +117,7 @@ fn common(config: Config, way: &Forwarder, options: &Options) -> Config {
             options.window
         ))
         .line("MDPrivateKeys P-256\nMDAccountKey P-256\nMDStapling on\nLogLevel notice md:info")
+        .line("<Location /md-metrics>\nSetHandler md-metrics\n</Location>")
         // As many children all the time.
         .line("StartServers 3\nMinSpareThreads 16\nMaxSpareThreads 64")
 }

@@ -27,8 +27,8 @@ pub fn table(head: &Head, windows: &Windows, seen: &Seen, parts: &[Part], left_o
     for (what, value) in &head.lines {
         let _ = writeln!(text, "| {what} | {} |", cell(value));
     }
-    text += "\n| fault | times | handshakes | connections lost with the child | failures | renewed late, excused | \
-             sets that came into use |\n|---|---|---|---|---|---|---|\n";
+    text += "\n| fault | times | handshakes | with a staple | slowest visit, ms | connections lost with the child | \
+             failures | renewed late, excused | sets that came into use |\n|---|---|---|---|---|---|---|---|---|\n";
     let none = Row::default();
     for blamed in iter::once(None).chain(EACH.map(Some)) {
         let row = seen.rows.get(&blamed).unwrap_or(&none);
@@ -41,25 +41,31 @@ pub fn table(head: &Head, windows: &Windows, seen: &Seen, parts: &[Part], left_o
         let failures = if failures.is_empty() { "0".to_string() } else { failures.join(", ") };
         let _ = writeln!(
             text,
-            "| {} | {times} | {} | {cost} | {failures} | {} | {} |",
+            "| {} | {times} | {} | {} | {} | {cost} | {failures} | {} | {} |",
             name_of(blamed),
             row.handshakes,
+            row.stapled,
+            row.slowest.as_millis(),
             row.late,
             row.renewals
         );
     }
     let [cost, failures] = seen.flaws();
-    let late: u64 = seen.rows.values().map(|row| row.late).sum();
+    let sum = |of: &dyn Fn(&Row) -> u64| seen.rows.values().map(of).sum::<u64>();
+    let slowest = seen.rows.values().map(|row| row.slowest).max().unwrap_or_default();
     let _ = writeln!(
         text,
-        "| **all** | | {} | {cost} | {failures} | {late} | {} |\n",
+        "| **all** | | {} | {} | {} | {cost} | {failures} | {} | {} |\n",
         seen.handshakes(),
+        sum(&|row| row.stapled),
+        slowest.as_millis(),
+        sum(&|row| row.late),
         seen.renewals()
     );
     left_out.iter().for_each(|what| {
         let _ = writeln!(text, "Left out: {what}.\n");
     });
-    text += "| httpd | what | first tenth | last tenth | slope an hour |\n|---|---|---|---|---|\n";
+    text += "| httpd | what | first quarter | last quarter | slope an hour |\n|---|---|---|---|---|\n";
     for part in parts {
         for (at, measure) in MEASURES.iter().enumerate() {
             let points: Vec<_> = part.samples.iter().map(|sample| (sample.at, sample.values[at])).collect();

@@ -44,6 +44,7 @@ fn each_fault_once_and_no_client_is_served_what_is_wrong() {
         clients: 2,
         pause: Duration::from_millis(50),
         sample_every: Duration::from_secs(2),
+        settles: Duration::ZERO,
         ahead: 5,
     };
     let outcome = run::run(&lab, &options, &Signals::unwatched());

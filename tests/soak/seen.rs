@@ -3,11 +3,12 @@
 
 use crate::run::plan::Fault;
 use crate::run::seen::*;
+use std::time::Duration;
 
 #[test]
 fn only_a_killed_child_may_lose_connections() {
     let mut seen = Seen::default();
-    seen.good(None, true);
+    seen.good(None, true, Duration::ZERO);
     seen.flawed(Some(Fault::KilledChild), Flaw::Reset, "d1.test");
     assert!(seen.broken.is_empty());
     seen.flawed(Some(Fault::Restart), Flaw::Reset, "d2.test");

@@ -16,7 +16,7 @@ fn each_fault_has_a_row_and_the_verdict_is_last() {
     let mut windows = Windows::new(Duration::from_secs(5));
     windows.begin(Fault::KilledChild, Duration::ZERO);
     let mut seen = Seen::default();
-    seen.good(None, false);
+    seen.good(None, true, Duration::from_millis(7));
     seen.flawed(Some(Fault::KilledChild), Flaw::Reset, "d1.test");
     seen.renewed(None, 3);
     let mut told = Told::default();
@@ -25,15 +25,15 @@ fn each_fault_has_a_row_and_the_verdict_is_last() {
     let parts = [Part { name: "site", samples: &samples, told: &told }];
     let text = table(&head, &windows, &seen, &parts, &["a tmpfs".to_string()]);
     assert!(text.contains("| machine | two \\| three |\n"), "{text}");
-    assert!(text.contains("| quiet |  | 1 | 0 | 0 | 0 | 3 |\n"), "{text}");
-    assert!(text.contains("| child killed | 1 | 1 | 1 | 0 | 0 | 0 |\n"), "{text}");
-    assert!(text.contains("| disk full | 0 | 0 | 0 | 0 | 0 | 0 |\n"), "{text}");
-    assert!(text.contains("| **all** | | 2 | 1 | 0 | 0 | 3 |\n"), "{text}");
+    assert!(text.contains("| quiet |  | 1 | 1 | 7 | 0 | 0 | 0 | 3 |\n"), "{text}");
+    assert!(text.contains("| child killed | 1 | 1 | 0 | 0 | 1 | 0 | 0 | 0 |\n"), "{text}");
+    assert!(text.contains("| disk full | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |\n"), "{text}");
+    assert!(text.contains("| **all** | | 2 | 1 | 7 | 1 | 0 | 0 | 3 |\n"), "{text}");
     assert!(text.contains("| site | children | 1 | 1 | +0 |\n"), "{text}");
     assert!(text.contains("| AH10056: NAME a \\| b | error | 1 | AH10056: d1.test: a \\| b |\n"), "{text}");
     assert!(text.contains("Left out: a tmpfs.\n") && text.ends_with("\nkept\n"), "{text}");
     seen.flawed(None, Flaw::Expired, "d1.test");
     let text = table(&head, &windows, &seen, &parts, &[]);
-    assert!(text.contains("| quiet |  | 2 | 0 | 1 expired certificate | 0 | 3 |\n"), "{text}");
+    assert!(text.contains("| quiet |  | 2 | 1 | 7 | 0 | 1 expired certificate | 0 | 3 |\n"), "{text}");
     assert!(text.ends_with("\nbroken: 1\n- expired certificate (quiet): d1.test\n"), "{text}");
 }
