@@ -14,6 +14,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use support::stream::Stream;
 use support::tls;
 
+/// `X509_V_ERR_CERT_HAS_EXPIRED`.
+const EXPIRED: i32 = 10;
+
 pub struct Client {
     context: SslContext,
     port: u16,
@@ -100,8 +103,8 @@ fn flaw_of(leaf: &X509, name: &str, ssl: &SslRef, now: i64) -> Option<(Flaw, Str
     if !names.iter().any(|known| known == name) {
         return Some((Flaw::WrongName, says(format!("{names:?}"))));
     }
-    if ended > 0 {
-        return Some((Flaw::Expired, says(format!("{ended} s ago"))));
+    if ended > 0 || verdict.as_raw() == EXPIRED {
+        return Some((Flaw::Expired, says(format!("{} s ago", ended.max(0)))));
     }
     if begun < 0 {
         return Some((Flaw::NotYetValid, says(format!("in {} s", -begun))));

@@ -70,10 +70,19 @@ impl Told {
             && LEVELS.contains(&level)
         {
             let of = self.groups.entry((level.to_string(), shape(message)));
-            of.or_insert_with(|| (0, message.to_string())).0 += 1;
+            of.or_insert_with(|| (0, without_folders(message))).0 += 1;
         }
         line.contains("AH10059")
     }
+}
+
+/// Paths without the folders, which are those of this machine.
+fn without_folders(message: &str) -> String {
+    let words = message.split(' ').map(|word| match word.rsplit_once('/') {
+        Some((folders, file)) if folders.starts_with('/') => format!("…/{file}"),
+        _ => word.to_string(),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn is_crash(line: &str) -> bool {
@@ -93,34 +102,39 @@ fn level_and_message(line: &str) -> Option<(&str, &str)> {
     Some((level, message))
 }
 
-/// A message without what differs from one to the next: names and numbers.
+/// A message without what differs from one to the next: names, numbers, and what follows the first sentence.
 fn shape(message: &str) -> String {
-    const LONGEST: usize = 100;
-    let (number, text) = match message.split_once(": ") {
-        Some((number, text)) if is_log_number(number) => (Some(number), text),
-        _ => (None, message),
-    };
-    let words = text.split(' ').map(|word| match word.contains(".test") {
-        true => "NAME".to_string(),
-        false => masked(word),
-    });
-    let text: String = words.collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect();
+    const LONGEST: usize = 110;
+    let number = message.split([' ', ':']).find(|word| is_log_number(word));
+    let text = number.and_then(|number| message.split_once(number)).map_or(message, |(_, text)| text);
+    let mut words: Vec<String> = Vec::new();
+    for word in text.trim_start_matches([':', ' ']).split(' ') {
+        let word = if word.contains(".test") { "NAME".to_string() } else { masked(word) };
+        if words.last() != Some(&word) {
+            words.push(word);
+        }
+    }
+    let text: String = words.join(" ").chars().take(LONGEST).collect();
     number.map_or(text.clone(), |number| format!("{number}: {text}"))
 }
 
 fn is_log_number(word: &str) -> bool {
-    word.strip_prefix("AH")
-        .is_some_and(|digits| digits.len() == 5 && digits.bytes().all(|b| b.is_ascii_digit()))
+    let digits = word.strip_prefix("AH").unwrap_or_default();
+    digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Each part that has a digit is one.
 fn masked(word: &str) -> String {
-    let mut text = String::new();
-    for c in word.chars() {
-        match c.is_ascii_digit() {
-            true if text.ends_with('N') => {}
-            true => text.push('N'),
-            false => text.push(c),
+    let (mut text, mut part) = (String::new(), String::new());
+    for c in word.chars().chain(['\0']) {
+        if c.is_alphanumeric() {
+            part.push(c);
+            continue;
         }
+        let has_digit = part.chars().any(|c| c.is_ascii_digit());
+        text += if has_digit { "N" } else { &part };
+        text.extend(Some(c).filter(|c| *c != '\0'));
+        part.clear();
     }
     text
 }

@@ -45,7 +45,7 @@ fn options(words: impl Iterator<Item = String>) -> Options {
         shared: 20,
         engine: "redis",
         lifetime: 120,
-        window: 40,
+        window: 38,
         grace: Duration::from_secs(20),
         round: &ROUND,
         pace: Pace {

@@ -60,7 +60,7 @@ pub struct Options {
     pub engine: &'static str,
     /// Seconds that a certificate is valid.
     pub lifetime: u32,
-    /// `MDRenewWindow`, in percent.
+    /// The shortest `MDRenewWindow` of a domain, in percent.
     pub window: u32,
     /// How long a renewal may take, from the time it is due until clients see the certificate.
     pub grace: Duration,
@@ -167,7 +167,7 @@ fn come(
 fn note(visited: &Visited, target: &Target, [from, to]: [Duration; 2], shared: &Shared, options: &Options) {
     let windows = lock(&shared.windows);
     let blamed = windows.blamed(from, to);
-    let due = stack::due(options);
+    let due = stack::due(&target.name, options);
     let overdue = visited.certificate.and_then(|(not_before, age)| {
         let over = Duration::from_secs(u64::try_from(age).ok()?).checked_sub(due)?;
         (over > options.grace).then(|| {
@@ -497,8 +497,12 @@ fn head(options: &Options, took: Duration, watch: &Watch, before: &str) -> Head 
             (
                 "domains",
                 format!(
-                    "{} alone, {} shared by two nodes; certificates of {} s, due when {} % of it are left",
-                    options.domains, options.shared, options.lifetime, options.window
+                    "{} alone, {} shared by two nodes; certificates of {} s, due when {} to {} % of that are left",
+                    options.domains,
+                    options.shared,
+                    options.lifetime,
+                    options.window,
+                    options.window + stack::SPREAD
                 ),
             ),
             ("faults", faults),

@@ -58,8 +58,8 @@ impl Stack {
         let names = |prefix: &str, count| (0..count).map(|n| format!("{prefix}{n}.test")).collect::<Vec<_>>();
         let (own, shared) = (names("d", options.domains), names("f", options.shared));
         let site = Config::with_ca(lab, &authority).without_line("MDCertificateAuthority");
-        let site = own.iter().fold(clocks.of(common(site, &way, options)), |config, name| {
-            config.line(&format!("MDomain {name}")).site(name, &[])
+        let site = own.iter().fold(clocks.of(common(site, &way)), |config, name| {
+            config.line(&managed(name, options)).site(name, &[])
         });
         let disk = Disk::mount(&site.store());
         let left_out = disk.as_ref().err().map(|reason| format!("disk full: {reason}"));
@@ -109,13 +109,10 @@ impl Stack {
 }
 
 /// The directives of all of them.
-fn common(config: Config, way: &Forwarder, options: &Options) -> Config {
+fn common(config: Config, way: &Forwarder) -> Config {
     config
         .line(&format!("MDCertificateAuthority https://127.0.0.1:{}/dir", way.port))
-        .line(&format!(
-            "MDRenewWindow {}%\nMDRenewViaARI off\nMDCheckInterval 5s\nMDRetryDelay 1s",
-            options.window
-        ))
+        .line("MDRenewViaARI off\nMDCheckInterval 5s\nMDRetryDelay 1s")
         .line("MDPrivateKeys P-256\nMDAccountKey P-256\nMDStapling on\nLogLevel notice md:info")
         .line("<Location /md-metrics>\nSetHandler md-metrics\n</Location>")
         // As many children all the time.
@@ -132,7 +129,7 @@ fn node(
     options: &Options,
 ) -> Config {
     let config = fleet::node(lab, authority, number, &engine.directives(), &[]);
-    let config = common(config.without_line("MDCertificateAuthority"), way, options);
+    let config = common(config.without_line("MDCertificateAuthority"), way);
     let pages = config.server_root().join("htdocs");
     let mut text = String::new();
     for name in names {
@@ -141,7 +138,8 @@ fn node(
         fs::write(page.join("index.html"), format!("site {name}")).unwrap();
         let _ = writeln!(
             text,
-            "MDomain {name}\n<VirtualHost *:{}>\nServerName {name}\nDocumentRoot {}\nSSLEngine on\n</VirtualHost>",
+            "{}\n<VirtualHost *:{}>\nServerName {name}\nDocumentRoot {}\nSSLEngine on\n</VirtualHost>",
+            managed(name, options),
             lab.https,
             page.display()
         );
@@ -205,7 +203,21 @@ fn command(program: &str, arguments: &[&str]) -> Result<(), String> {
     }
 }
 
+/// The windows of names differ by up to so many percent of a lifetime: so renewals are always under way.
+pub const SPREAD: u32 = 10;
+
+/// `MDRenewWindow`, in percent.
+fn window(name: &str, options: &Options) -> u32 {
+    let number: u32 =
+        name.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or_default();
+    options.window + number % (SPREAD + 1)
+}
+
+fn managed(name: &str, options: &Options) -> String {
+    format!("<MDomainSet {name}>\nMDRenewWindow {}%\n</MDomainSet>", window(name, options))
+}
+
 /// The time after which a renewal is due.
-pub fn due(options: &Options) -> Duration {
-    Duration::from_secs(u64::from(options.lifetime) * u64::from(100 - options.window) / 100)
+pub fn due(name: &str, options: &Options) -> Duration {
+    Duration::from_secs(u64::from(options.lifetime) * u64::from(100 - window(name, options)) / 100)
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Write;
 
 const ERROR: &str = "[Fri Nov 27 19:54:56.123456 2026] [md:error] [pid 12:tid 34] AH10056: processing d7.test: \
-                     127.0.0.1:20031 does not answer";
+                     127.0.0.1:20031 does not answer for /x/d7.test/job.json";
 
 #[test]
 fn lines_of_one_shape_are_one_group() {
@@ -16,11 +16,35 @@ fn lines_of_one_shape_are_one_group() {
     told.hear(&ERROR.replace("d7", "d19").replace("20031", "20099").replace("34]", "35]"));
     let only = told.groups.iter().next().unwrap();
     assert_eq!(only.0.0, "error");
-    assert_eq!(only.0.1, "AH10056: processing NAME N.N.N.N:N does not answer");
+    assert_eq!(only.0.1, "AH10056: processing NAME N.N.N.N:N does not answer for NAME");
     assert_eq!((only.1.0, told.groups.len()), (2, 1));
     assert!(only.1.1.starts_with("AH10056: processing d7.test"));
+    assert_eq!(only.1.1.matches("…/job.json").count(), 1, "{only:?}");
     told.hear(&ERROR.replace("md:error", "md:info"));
     assert_eq!(told.groups.len(), 1);
+}
+
+#[test]
+fn a_shape_has_no_names_and_numbers_and_keeps_the_number_of_the_message() {
+    let shape = |message: &str| {
+        let mut told = Told::default();
+        told.hear(&format!("[T] [md:warn] [pid 12:tid 34] {message}"));
+        told.groups.keys().next().unwrap().1.clone()
+    };
+    assert_eq!(
+        shape(
+            "(28)No space left on device: AH10056: processing d1.test: writing /x/d1.test/job.json: No space"
+        ),
+        "AH10056: processing NAME writing NAME No space"
+    );
+    assert_eq!(
+        shape("fleet: the value of f16.test is not used: ocsp-1a94b8c.json is for no certificate"),
+        "fleet: the value of NAME is not used: ocsp-N.json is for no certificate"
+    );
+    assert_eq!(
+        shape("no certificate yet for d0.test (md[d0.test]), d1.test: 503"),
+        "no certificate yet for NAME N"
+    );
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn each_fault_once_and_no_client_is_served_what_is_wrong() {
         shared: 2,
         engine: "redis",
         lifetime: LIFETIME,
-        window: 50,
+        window: 45,
         grace: Duration::from_secs(12),
         round: &EACH,
         pace,
