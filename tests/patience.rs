@@ -10,6 +10,7 @@ use mod_md::crypto::CertInfo;
 use mod_md::http;
 use mod_md::managed::Managed;
 use mod_md::managed::live_set::{LiveSet, Workers};
+use mod_md::managed::save_error::SaveError;
 use mod_md::managed::saved_order::{Phase, SavedOrder};
 use mod_md::managed::slot::Slot;
 use mod_md::managed::staging;
@@ -21,11 +22,12 @@ use mod_md::renew::worker::check;
 use mod_md::renew::worker::next::Next;
 use mod_md::renew::worker::pool::Driver;
 use mod_md::startup::cleanup;
-use mod_md::store::{Group, WorkGroup};
+use mod_md::store::{Fuse, Group, StartStore, WorkGroup};
 use mod_md::time::{Clock, DAY, Timestamp};
 use serde_json::json;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 const NAME: &str = "a.test";
@@ -602,6 +604,55 @@ fn certificates_of_two_minutes_are_renewed_all_the_same() {
     let issued = issued_in(&lab, MINUTE * 40);
     assert!((25..40).contains(&issued), "{issued} in forty minutes");
     assert_eq!(lab.job().held_back, None);
+}
+
+/// Wherever the next renewal is stopped as it begins: by a full disk, where the process goes on, or by its death.
+#[test]
+fn a_live_set_that_could_not_be_cleared_away_is_no_new_one() {
+    // How many changes of the disk succeed, and if the process does not die, how many at its next look.
+    let next = [None, Some(0), Some(7), Some(8)];
+    for (steps, next) in (0..6).flat_map(|steps| next.map(|next| (steps, next))) {
+        let mut lab = Lab::new();
+        lab.settings.retry.delay = Duration::from_secs(1);
+        lab.ca.rules(|rules| rules.lifetime = MINUTE * 2);
+        let child = || {
+            let counters = Arc::new((0..SaveError::SIZE).map(|_| AtomicU64::new(0)).collect::<Vec<_>>());
+            Managed { save_error: SaveError::new(counters, 0), ..lab.md(NAME) }
+        };
+        let mut md = child();
+        md.live.attach();
+        let serving = Arc::new(Serving(vec![md.live.clone()]));
+        let (fuse, ca) = (Fuse::after(usize::MAX), lab.ca.clone());
+        let store = StartStore::open_with(&lab.path, None, fuse.clone()).unwrap().unsynced().worker();
+        let look = |md: &Managed| {
+            let ca = ca.clone();
+            let context = lab.0.context_by(std::slice::from_ref(md), store.clone(), move || Ok(ca.clone()));
+            check::run(&context.with_live_activation(serving.clone(), Duration::ZERO), 0)
+        };
+        let served =
+            |md: &Managed| md.live.load().as_ref().map(|set| set.certs.all().next().unwrap().serial.clone());
+        look(&md);
+        let first = served(&md);
+        assert!(first.is_some(), "{:?}", lab.job());
+        lab.clock.advance(Duration::from_secs(90));
+        let due = lab.clock.now();
+        fuse.blow_after(steps);
+        look(&md);
+        match next {
+            None => md = Managed { live: md.live.clone(), ..child() },
+            Some(steps) => {
+                lab.clock.advance(Duration::from_secs(2));
+                fuse.blow_after(steps);
+                look(&md);
+            }
+        }
+        fuse.mend();
+        while served(&md) == first && lab.clock.now().since(due) < Duration::from_secs(25) {
+            lab.clock.advance(Duration::from_secs(1));
+            look(&md);
+        }
+        assert_ne!(served(&md), first, "after {steps} steps, {next:?}: {:?}", lab.job().held_back);
+    }
 }
 
 #[test]

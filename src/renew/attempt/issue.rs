@@ -18,7 +18,9 @@ use super::shared_account;
 use super::sharing::Sharing;
 use super::state::{Attempt, Progress};
 use super::takeover;
+use crate::crypto::Chain;
 use crate::managed::bundle::Bundle;
+use crate::managed::published;
 use crate::model::{KeySpec, Md};
 use crate::renew::decide::error::Error;
 use crate::time::Stopped;
@@ -137,7 +139,9 @@ fn prepare_staging(attempt: &mut Attempt<'_, '_, '_>) -> Result<(), Error> {
     let name = attempt.md.name.clone();
     attempt.running.step("Checking staging area")?;
     let staged = attempt.staging().md().unwrap_or_default();
-    if staged.is_some_and(|staged| same_order(&staged, attempt.md, attempt.authority.url())) {
+    if staged.is_some_and(|staged| same_order(&staged, attempt.md, attempt.authority.url()))
+        && !has_live_set(attempt)
+    {
         return Ok(());
     }
     attempt.running.end_wait();
@@ -147,6 +151,16 @@ fn prepare_staging(attempt: &mut Attempt<'_, '_, '_>) -> Result<(), Error> {
     let mut md = attempt.md.clone();
     md.ca.url = Some(attempt.authority.url().to_string());
     Ok(attempt.staging().save_md(&md)?)
+}
+
+/// Whether certificates are staged that are live: what is due for renewal is no result of it. The disk refused to
+/// have them cleared away, or a process died before it did.
+fn has_live_set(attempt: &Attempt<'_, '_, '_>) -> bool {
+    let live = published::chains(&attempt.renewal.context.store, &attempt.md.name);
+    let fingerprint = |chain: &Chain| chain.leaf().sha256_fingerprint();
+    let live: Vec<String> = live.iter().map(fingerprint).collect();
+    let staged = attempt.md.keys().into_iter().filter_map(|spec| attempt.staging().chain(&spec).ok()?);
+    staged.map(|chain| fingerprint(&chain)).any(|staged| live.contains(&staged))
 }
 
 fn open_session(attempt: &mut Attempt<'_, '_, '_>) -> Result<Held, Error> {
