@@ -296,16 +296,22 @@ pub(super) fn first_open<'k, T>(
     unusual.map_or(Ok(None), |(_, error)| Err(error))
 }
 
+/// The accounts of a client, and the first of them that the CA knows.
+pub(super) struct Tried<T> {
+    pub(super) accounts: Vec<Known>,
+    pub(super) found: Option<(Known, T)>,
+}
+
 /// The same of the accounts of a client. Keys that were put in place of refused ones meanwhile are tried as well.
 pub(super) fn open_known<T>(
     client: &Client<'_>,
     open: impl Fn(&Known) -> Result<Option<T>, Error>,
-) -> Result<(Vec<Known>, Option<(Known, T)>), Error> {
+) -> Result<Tried<T>, Error> {
     let mut accounts = client.accounts();
     loop {
         let found = first_open(accounts.iter(), &open)?;
         if let Some(found) = found.map(|(account, opened)| (account.clone(), opened)) {
-            return Ok((accounts, Some(found)));
+            return Ok(Tried { accounts, found: Some(found) });
         }
         let again = client.accounts();
         let is_new = |known: &Known| {
@@ -313,7 +319,7 @@ pub(super) fn open_known<T>(
             !accounts.iter().any(is_it)
         };
         if !again.iter().any(is_new) {
-            return Ok((accounts, None));
+            return Ok(Tried { accounts, found: None });
         }
         accounts = again;
     }

@@ -3,7 +3,7 @@
 //! external account, by whichever MD it was registered and with whatever contacts. Imports
 //! [`account`](super::account) and [`rollover`](super::rollover).
 
-use super::account::{Client, Known, confirmed, eab_kid, open_known};
+use super::account::{Client, Known, Tried, confirmed, eab_kid, open_known};
 use super::ca_pool::{AccountKey, Held, Open};
 use super::progress::Running;
 use super::rollover;
@@ -36,7 +36,7 @@ pub(super) fn obtain(
             Ok(confirmed(server, account)?.map(|session| Open { session, read, awaits: None }))
         }
     };
-    let (accounts, found) = open_known(client, open)?;
+    let Tried { accounts, found } = open_known(client, open)?;
     let open = match found {
         Some((account, open)) => {
             client.update_contacts(&account, &accounts, &open.session, running)?;
