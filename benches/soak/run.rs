@@ -44,7 +44,7 @@ const TICK: Duration = Duration::from_millis(200);
 const RESTARTS_WITHIN: Duration = Duration::from_secs(30);
 /// Between two calls of `a2md gc`, as a cron job makes them, and what it leaves in the archive.
 const GC_EVERY: Duration = Duration::from_secs(600);
-const GC_OLDER_THAN: &str = "10m";
+const GC_OLDER_THAN: &str = "10mi";
 /// Growth says something only of a run that is as long.
 const LONG: Duration = Duration::from_secs(3600);
 

@@ -113,7 +113,7 @@ fn common(config: Config, way: &Forwarder) -> Config {
     config
         .line(&format!("MDCertificateAuthority https://127.0.0.1:{}/dir", way.port))
         .line("MDRenewViaARI off\nMDCheckInterval 5s\nMDRetryDelay 1s")
-        .line("MDPrivateKeys P-256\nMDAccountKey P-256\nMDStapling on\nLogLevel notice md:info")
+        .line("MDPrivateKeys P-256\nMDAccountKey P-256\nMDStapling on\nMDStaplingKeepResponse 5mi\nLogLevel notice md:info")
         .line("<Location /md-metrics>\nSetHandler md-metrics\n</Location>")
         // As many children all the time.
         .line("StartServers 3\nMinSpareThreads 16\nMaxSpareThreads 64")
