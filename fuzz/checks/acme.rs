@@ -93,7 +93,7 @@ pub fn order(order: &Order) {
             Step::Poll(Poll::Order) | Step::Finalize => {}
         }
     }
-    let delay = poll_delay(Duration::from_secs(5), order.expires, NOW);
+    let delay = poll_delay(false, Duration::from_secs(5), order.expires, NOW);
     assert!(Duration::from_millis(100) <= delay && delay <= Duration::from_secs(600), "{delay:?}");
 }
 

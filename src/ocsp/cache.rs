@@ -63,6 +63,14 @@ impl Table {
             Arc::make_mut(part).insert(id, entry);
         }
     }
+
+    fn remove(&mut self, is_over: &impl Fn(&Subject) -> bool) {
+        let has_any =
+            |part: &&mut Arc<HashMap<Id, Entry>>| part.values().any(|entry| is_over(&entry.subject));
+        for part in self.0.iter_mut().filter(has_any) {
+            Arc::make_mut(part).retain(|_, entry| !is_over(&entry.subject));
+        }
+    }
 }
 
 /// A table that no handshake has used yet stays plain in httpd's parent: one that can be replaced while
@@ -109,18 +117,27 @@ impl Cache {
         if entries.is_empty() {
             return;
         }
-        let added = |table: &Arc<Table>| {
+        self.change(|table| entries.iter().cloned().for_each(|entry| table.put(entry)));
+    }
+
+    /// Forgets the certificates of which `is_over` says so.
+    pub fn remove(&self, is_over: impl Fn(&Subject) -> bool) {
+        self.change(|table| table.remove(&is_over));
+    }
+
+    fn change(&self, change: impl Fn(&mut Table)) {
+        let changed = |table: &Arc<Table>| {
             let mut table = Table::clone(table);
-            entries.iter().cloned().for_each(|entry| table.put(entry));
+            change(&mut table);
             Arc::new(table)
         };
         let mut first = self.first();
         match self.table.get() {
             Some(table) => {
                 drop(first);
-                table.rcu(added);
+                table.rcu(changed);
             }
-            None => *first = added(&first),
+            None => *first = changed(&first),
         }
     }
 

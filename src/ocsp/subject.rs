@@ -4,7 +4,7 @@
 
 use super::request::CertId;
 use crate::crypto::{Certificate, Chain, Error};
-use crate::time::TimeSlice;
+use crate::time::{TimeSlice, Timestamp};
 use data_encoding::HEXLOWER;
 use openssl::sha::sha1;
 
@@ -21,6 +21,7 @@ pub struct Subject {
     /// URL.
     pub responder: String,
     pub serial_hex: String,
+    pub not_after: Timestamp,
     /// SHA-256 of the certificate, lower-case hex.
     pub fingerprint: String,
     pub terms: Terms,
@@ -66,6 +67,7 @@ impl Subject {
             issuer,
             responder,
             serial_hex: leaf.serial_hex(),
+            not_after: leaf.not_after(),
             fingerprint: leaf.sha256_fingerprint(),
             terms,
         })

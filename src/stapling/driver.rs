@@ -230,6 +230,10 @@ impl Jobs for Asking {
 
     fn run(&self, job: usize) -> Due {
         let request = lock(&self.requests).get(job).cloned()?;
+        if self.context.cache.find(&request.subject.id).is_none() {
+            lock(&self.requests).forget(job);
+            return None;
+        }
         if let Some(at) = self.left_to_others(&request) {
             return Some(at);
         }

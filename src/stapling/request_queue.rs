@@ -32,7 +32,8 @@ struct Responder {
 
 #[derive(Default)]
 pub struct Requests {
-    all: Vec<Request>,
+    /// `None`: its certificate was forgotten.
+    all: Vec<Option<Request>>,
     responders: Vec<Responder>,
     /// By host.
     known: HashMap<String, usize>,
@@ -47,7 +48,7 @@ impl Requests {
 
     /// Adds a certificate, unless it is known. `failures`: how many there were in a row until now.
     pub fn add(&mut self, subject: Arc<Subject>, failures: u32) -> bool {
-        if self.all.iter().any(|known| known.subject.id == subject.id) {
+        if self.all.iter().flatten().any(|known| known.subject.id == subject.id) {
             return false;
         }
         let responders = &mut self.responders;
@@ -55,12 +56,19 @@ impl Requests {
             responders.push(Responder::default());
             responders.len() - 1
         });
-        self.all.push(Request { subject, responder, failures });
+        self.all.push(Some(Request { subject, responder, failures }));
         true
     }
 
     pub fn get(&self, index: usize) -> Option<&Request> {
-        self.all.get(index)
+        self.all.get(index)?.as_ref()
+    }
+
+    /// Its certificate is not asked for any more.
+    pub fn forget(&mut self, index: usize) {
+        if let Some(request) = self.all.get_mut(index) {
+            *request = None;
+        }
     }
 
     /// By responder: whether it may be asked beside the requests that run. `None`: no request may begin.
@@ -84,7 +92,7 @@ impl Requests {
 
     /// A request has ended. `due` is when this certificate is asked for again.
     pub fn end(&mut self, index: usize, outcome: Outcome, due: Timestamp, now: Timestamp) {
-        let Some(request) = self.all.get_mut(index) else { return };
+        let Some(Some(request)) = self.all.get_mut(index) else { return };
         request.failures = if outcome == Outcome::Success { 0 } else { request.failures.saturating_add(1) };
         let Some(responder) = self.responders.get_mut(request.responder) else { return };
         if outcome == Outcome::Outage {
@@ -155,13 +163,25 @@ mod tests {
 
         /// The same by their responders.
         fn responders(&mut self, now: Timestamp) -> Vec<usize> {
-            self.begin(now).into_iter().map(|index| self.requests.all[index].responder).collect()
+            self.begin(now).into_iter().map(|index| self.requests.get(index).unwrap().responder).collect()
         }
 
         fn end(&mut self, index: usize, outcome: Outcome, due: Timestamp, now: Timestamp) {
             self.requests.end(index, outcome, due, now);
             self.queue.ended(index, Some(due));
         }
+    }
+
+    #[test]
+    fn a_forgotten_certificate_has_no_request_and_may_come_again() {
+        let mut requests = Requests::new(2);
+        let [one, other] = [0, 1].map(|n| subjects(2, "http://o.test")[n].clone());
+        assert!(requests.add(one.clone(), 0) && requests.add(other, 0));
+        requests.forget(0);
+        requests.end(0, Outcome::Failure, NOW, NOW);
+        assert!(requests.get(0).is_none() && requests.get(1).is_some());
+        assert!(requests.add(one, 0));
+        assert!(requests.get(2).is_some());
     }
 
     #[test]
@@ -176,7 +196,7 @@ mod tests {
         let mut asked = Vec::new();
         while let Some(index) = running.pop() {
             queued.end(index, Outcome::Success, NOW.plus(Duration::from_secs(60)), NOW);
-            asked.push(queued.requests.all[index].subject.id[0]);
+            asked.push(queued.requests.get(index).unwrap().subject.id[0]);
             running.extend(queued.next(NOW));
         }
         asked.sort_unstable();
@@ -224,6 +244,6 @@ mod tests {
         assert_eq!(queued.begin(NOW), [1]);
         queued.end(1, Outcome::Success, NOW.plus(REST_MAX), NOW);
         assert_eq!(queued.begin(NOW.plus(REST_MAX)), [0]);
-        assert_eq!(queued.requests.all[0].failures, 1);
+        assert_eq!(queued.requests.get(0).unwrap().failures, 1);
     }
 }

@@ -123,6 +123,22 @@ impl Service {
             }
         }
         self.cache.put(entries);
+        self.forget_past(now);
+    }
+
+    /// Forgets certificates that have expired and that no host serves any more: a server may run for a year, and
+    /// its certificates for days. Those of the start stay until the next.
+    fn forget_past(&self, now: Timestamp) {
+        let is_past = |subject: &Subject| subject.not_after < now && !self.topics.contains_key(&subject.id);
+        if !self.cache.table().entries().any(|entry| is_past(&entry.subject)) {
+            return;
+        }
+        let served = |managed: &Managed| {
+            let certs = managed.served();
+            certs.iter().filter_map(|(_, cert)| cert.as_ref().map(|cert| cert.id)).collect::<Vec<Id>>()
+        };
+        let served: HashSet<Id> = self.mds.iter().flat_map(served).collect();
+        self.cache.remove(|subject| is_past(subject) && !served.contains(&subject.id));
     }
 
     fn subjects_of(&self, topic: usize) -> Option<Vec<Arc<Subject>>> {
@@ -153,7 +169,9 @@ impl Service {
             }
             entry
         };
-        subjects.map(add).collect()
+        let added = subjects.map(add).collect();
+        self.forget_past(now);
+        added
     }
 
     /// Has all processes take up the new response for this certificate from the store.

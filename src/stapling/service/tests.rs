@@ -187,6 +187,42 @@ fn a_certificate_of_an_md_that_is_not_stapled_is_not_reported_as_revoked() {
 }
 
 #[test]
+fn an_expired_certificate_that_is_not_served_any_more_is_forgotten() {
+    let world = World::new();
+    let past = |n| {
+        let fresh = subject(&world.responder, "http://o.test");
+        let entry = Subject { id: [n; 20], not_after: NOW.minus(HOUR), ..fresh };
+        Entry { subject: Arc::new(entry), response: None }
+    };
+    let process = world.process(&[], &[]);
+    // Another one, which may come into use.
+    let waiting =
+        Entry { subject: Arc::new(Subject { id: [9; 20], ..subject(&world.responder, "") }), response: None };
+    process.cache.put([past(1), past(2), waiting]);
+    let known =
+        |service: &Service| service.cache.table().entries().map(|e| e.subject.id).collect::<HashSet<Id>>();
+    world.save(&process, Say::Good);
+    process.take_up();
+    assert_eq!(known(&process), HashSet::from([world.subject.id, [9; 20]]));
+    // One that is served, and one of the start.
+    let served = Entry {
+        subject: Arc::new(Subject {
+            not_after: NOW.minus(HOUR),
+            ..subject(&world.responder, "http://o.test")
+        }),
+        response: None,
+    };
+    let start = world.process(&[], &[&world.subject.id]);
+    for process in [&process, &start] {
+        process.cache.put([served.clone(), past(1)]);
+        world.save(process, Say::Good);
+        process.take_up();
+        assert!(known(process).contains(&world.subject.id));
+        assert!(!known(process).contains(&[1; 20]));
+    }
+}
+
+#[test]
 fn a_response_of_another_node_is_verified_saved_and_told_to_all_processes() {
     let world = World::new();
     let (replicating, serving) =
