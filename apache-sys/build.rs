@@ -83,10 +83,11 @@ const VARIABLES: &[&str] = &[
     "ap_server_root",
     "ap_unixd_config",
     "AP_MPMQ_HARD_LIMIT_DAEMONS",
+    "AP_MPMQ_MPM_STATE",
+    "AP_MPMQ_STOPPING",
     "APLOG_.*",
     "AP_SQ_.*",
     "AP_STATUS_.*",
-    "AP_WATCHDOG_STATE_.*",
     "APR_HOOK_.*",
     "APR_SUCCESS",
     "APR_EGENERAL",
@@ -107,7 +108,7 @@ const VARIABLES: &[&str] = &[
     "SSL_TLSEXT_ERR_.*",
 ];
 
-const TYPES: &[&str] = &["ap_watchdog_t", "ap_watchdog_callback_fn_t", "cmd_how_.*", "command_rec", "module"];
+const TYPES: &[&str] = &["cmd_how_.*", "command_rec", "module"];
 
 /// Structs whose fields the module reads or writes: as bindgen calls them, and as C does. Only these have
 /// public fields, so the module touches no struct that is not in `layout.h`.

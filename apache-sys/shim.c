@@ -76,16 +76,6 @@ void shim_hook_child_stopping(shim_child_stopping_t *function)
 }
 #endif
 
-apr_OFN_ap_watchdog_get_instance_t *shim_watchdog_get_instance(void)
-{
-    return APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);
-}
-
-apr_OFN_ap_watchdog_register_callback_t *shim_watchdog_register_callback(void)
-{
-    return APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_register_callback);
-}
-
 conn_rec *shim_connection_of(const SSL *ssl)
 {
     return SSL_get_app_data(ssl);

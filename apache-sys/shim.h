@@ -31,10 +31,6 @@ void shim_hook_init_server(ssl_HOOK_init_server_t *function, const char *const *
 typedef void shim_child_stopping_t(apr_pool_t *child, int graceful);
 void shim_hook_child_stopping(shim_child_stopping_t *function);
 
-/* APR_RETRIEVE_OPTIONAL_FN; null where mod_watchdog is missing */
-apr_OFN_ap_watchdog_get_instance_t *shim_watchdog_get_instance(void);
-apr_OFN_ap_watchdog_register_callback_t *shim_watchdog_register_callback(void);
-
 /* SSL_get_app_data, where mod_ssl keeps the connection */
 conn_rec *shim_connection_of(const SSL *ssl);
 

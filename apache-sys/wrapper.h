@@ -16,7 +16,6 @@
 #include "ap_release.h"
 #include "mod_status.h"
 #include "mpm_common.h"
-#include "mod_watchdog.h"
 #include "unixd.h"
 #include "apr_optional.h"
 #include "apr_optional_hooks.h"

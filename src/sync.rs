@@ -8,7 +8,7 @@ pub use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 pub use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 
 pub mod atomic {
-    pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 }
 
 use std::sync::PoisonError;

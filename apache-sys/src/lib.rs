@@ -4,7 +4,7 @@
 //!
 //! When this crate compiles, the layout of every struct with public fields is compared with Rust's (bindgen's
 //! constant assertions) and with the C compiler's (`layout.h`, see `build.rs`); all other structs keep their
-//! fields private. Functions from the headers of mod_ssl, mod_status, mod_watchdog and OpenSSL are bound here
+//! fields private. Functions from the headers of mod_ssl, mod_status and OpenSSL are bound here
 //! as well, so that no declaration is written by hand.
 
 #![no_std]

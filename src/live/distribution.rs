@@ -2,7 +2,7 @@
 //! Distributes the sets that one child publishes to all processes, without a restart.
 //!
 //! A handshake only looks into the slot of its host's MD. Sets are read off its path: by the publishing child
-//! itself, in the others at a beat of the watchdog, and in a new child by threads that run ahead of its first
+//! itself, in the others when the bell rings, and in a new child by threads that run ahead of its first
 //! client. A set that cannot be read, or that the hosts of this process refuse, leaves the former one in use.
 //!
 //! Nothing here knows httpd: callers pass in counters, hosts and the clock.
@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-/// How long a beat reads sets, of the tenth of a second until the next one: each costs about a millisecond,
+/// How long a look reads sets, of the tenth of a second until the next one: each costs about a millisecond,
 /// most of it to decrypt the key.
 const OF_A_BEAT: Duration = Duration::from_millis(50);
 
@@ -124,8 +124,11 @@ impl Distribution {
     }
 
     /// Reads sets that were published since this process looked last, a few at a time.
-    pub fn take_up(&self) {
-        self.take_signals();
+    /// Returns whether there are more.
+    pub fn take_up(&self) -> bool {
+        if self.signals.is_pending() {
+            self.take_all_signals();
+        }
         if self.is_behind.load(Ordering::Relaxed) {
             let begin = Instant::now();
             let behind =
@@ -136,6 +139,7 @@ impl Distribution {
             self.is_behind.store(behind().next().is_some(), Ordering::Relaxed);
         }
         self.sign_in();
+        self.is_behind.load(Ordering::Relaxed) || self.signals.is_pending()
     }
 
     /// From now on this process knows which sets were published.

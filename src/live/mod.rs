@@ -10,6 +10,7 @@
 //! Nothing here writes to the store, decides when a set goes live, or knows httpd: callers pass in counters,
 //! hosts and clocks. Imports run down to `managed`, `ocsp` and `store`, never to `renew` or `startup`.
 
+pub mod bell;
 pub mod distribution;
 mod first_read;
 pub mod roster;

@@ -3,7 +3,7 @@
 //! counters, where it writes when it was last alive, which generation of signals it has processed, and which
 //! sets it could not use.
 //!
-//! The place of a killed process is not cleared. A process that has not written for three seconds does not
+//! The place of a killed process is not cleared. A process that has not written for five seconds does not
 //! count, and the next process that needs a place takes it over: it claims the place first, and counts only
 //! once all in there is its own. A process that was silent for so long and lives finds its place taken, and
 //! takes another one. Imports run downward: counters, locks and time, nothing of httpd. Orderings:
@@ -15,8 +15,8 @@ use crate::sync::{Mutex, lock};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
-/// Milliseconds after which a process that writes nothing is taken for dead. It writes ten times a second.
-const SILENCE: u64 = 3000;
+/// Milliseconds after which a process that writes nothing is taken for dead. It writes once a second.
+const SILENCE: u64 = 5000;
 
 /// In a place, before the bits of refused sets.
 const BEAT: usize = 0;
@@ -206,7 +206,7 @@ mod tests {
         all[1].sign_in(0, NOW);
         all[2].sign_in(0, NOW);
         assert_eq!(all[1].serving(0, NOW), 1, "a third has no place");
-        let later = NOW.plus(Duration::from_secs(4));
+        let later = NOW.plus(Duration::from_secs(6));
         all[1].sign_in(0, later);
         assert_eq!(all[1].serving(0, later), 1);
         all[2].sign_in(0, later);
@@ -217,7 +217,7 @@ mod tests {
     fn a_process_that_was_taken_for_dead_takes_another_place() {
         let all = processes(2, 1, 2);
         all[0].sign_in(0, NOW);
-        let later = NOW.plus(Duration::from_secs(4));
+        let later = NOW.plus(Duration::from_secs(6));
         all[1].sign_in(1, later);
         all[0].set_refused(0, true);
         all[0].publish(0, 1);
@@ -269,7 +269,7 @@ mod tests {
             let lives = Roster::new(shared.clone(), mds, places);
             // One that served all, refused nothing and was killed as well.
             Roster::new(shared.clone(), mds, places).sign_in(9, NOW);
-            let later = NOW.plus(Duration::from_secs(4));
+            let later = NOW.plus(Duration::from_secs(6));
             lives.publish(69, 9);
             let killed = Arc::new(Killed {
                 shared: shared.clone(),
@@ -283,8 +283,8 @@ mod tests {
             dying.set_refused(69, true);
             dying.sign_in(9, later);
             assert_eq!(lives.serving(69, later), 0, "it refused the set: killed at step {steps}");
-            // Both places are in use or claimed until three seconds have passed, whatever step that was.
-            let after = later.plus(Duration::from_secs(4));
+            // Both places are in use or claimed until five seconds have passed, whatever step that was.
+            let after = later.plus(Duration::from_secs(6));
             let next = [0; 2].map(|_| Roster::new(shared.clone(), mds, places));
             next.iter().for_each(|one| one.sign_in(9, after));
             assert_eq!(lives.serving(69, after), 2, "those that come after: killed at step {steps}");

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Signals between the processes of one configuration. Each topic has a generation in the shared counters;
-//! one process raises it, the others notice at their next look. A look costs one atomic load while nothing is
+//! one process raises it and rings the bell, the others notice at their next look. A look costs one atomic load while nothing is
 //! new (docs/orderings.md). Signals carry no data: receivers read the subject of a topic elsewhere, and
 //! handle a topic once that was raised twice between two looks.
 //!
 //! Imports run downward: counters and locks, nothing of httpd.
 
-use crate::counters::Counters;
+use crate::counters::{Bell, Counters};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, lock};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ pub struct Signals {
     /// The generation of the first that this process has seen, and those of the others.
     generation: AtomicU64,
     taken: Mutex<Vec<u64>>,
+    /// Wakes those who look.
+    bell: Option<Arc<dyn Bell>>,
 }
 
 impl Signals {
@@ -27,7 +29,13 @@ impl Signals {
 
     /// To be made before the process has children, with counters of its own.
     pub fn new(counters: Arc<dyn Counters>, topics: usize) -> Self {
-        Signals { counters, generation: AtomicU64::new(0), taken: Mutex::new(vec![0; topics]) }
+        Signals { counters, generation: AtomicU64::new(0), taken: Mutex::new(vec![0; topics]), bell: None }
+    }
+
+    /// Every signal rings this bell.
+    #[must_use]
+    pub fn ringing(self, bell: Arc<dyn Bell>) -> Self {
+        Signals { bell: Some(bell), ..self }
     }
 
     /// Signals all processes that `topic` has changed. The answer is the generation that knows of it.
@@ -38,7 +46,9 @@ impl Signals {
         };
         // The topic first: a process that sees the new generation sees the change.
         raise(topic + 1);
-        raise(0)
+        let generation = raise(0);
+        self.bell.iter().for_each(|bell| bell.ring());
+        generation
     }
 
     /// The generation that this process has taken.
@@ -120,6 +130,21 @@ mod tests {
         assert_eq!(one.generation(), 1, "it does not claim to know all");
         assert_eq!((one.take(), one.generation()), (vec![1], 2));
         assert!(other.take().is_empty() && !one.is_pending());
+    }
+
+    #[test]
+    fn the_bell_rings_once_all_is_there_to_be_taken() {
+        struct Looking(Signals, Mutex<Vec<usize>>);
+        impl Bell for Looking {
+            fn ring(&self) {
+                lock(&self.1).extend(self.0.take());
+            }
+        }
+        let shared: Arc<dyn Counters> = Arc::new(counters());
+        let looking = Arc::new(Looking(Signals::new(shared.clone(), TOPICS), Mutex::default()));
+        let raising = Signals::new(shared, TOPICS).ringing(looking.clone());
+        [2, 0].map(|topic| raising.raise(topic));
+        assert_eq!(*lock(&looking.1), [2, 0]);
     }
 
     #[test]

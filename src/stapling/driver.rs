@@ -148,6 +148,11 @@ impl Driver {
         self.pool.start_due();
     }
 
+    /// For how long the next beat can wait.
+    pub fn pause(&self, shortest: Duration, longest: Duration) -> Duration {
+        self.pool.idle_until().pause(self.pool.jobs().now(), shortest, longest)
+    }
+
     /// Ends all requests and waits for them; received responses are on disk.
     pub fn stop(self) {
         let asking = self.pool.jobs().clone();

@@ -77,6 +77,11 @@ impl Runner {
         self.driver.beat();
     }
 
+    /// For how long the next beat can wait.
+    pub fn pause(&self, shortest: Duration, longest: Duration) -> Duration {
+        self.driver.pause(shortest, longest)
+    }
+
     fn look_at_staging(&mut self, now: Timestamp) {
         let has_changed = self.listed.has_changed(self.service.store.group_stamp(WorkGroup::Staging), now);
         if has_changed || now.since(self.listed_at) >= LIST_EVERY || now < self.listed_at {

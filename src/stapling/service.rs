@@ -106,9 +106,10 @@ impl Service {
     }
 
     /// Takes up the responses that another process has saved since this one looked last.
-    pub fn take_up(&self) {
+    /// Returns whether some could not be read yet.
+    pub fn take_up(&self) -> bool {
         if !self.signals.is_pending() {
-            return;
+            return false;
         }
         let now = self.clock.now();
         let mut entries = Vec::new();
@@ -124,6 +125,7 @@ impl Service {
         }
         self.cache.put(entries);
         self.forget_past(now);
+        self.signals.is_pending()
     }
 
     /// Forgets certificates that have expired and that no host serves any more: a server may run for a year, and

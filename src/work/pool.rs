@@ -41,6 +41,26 @@ pub trait Jobs: Send + Sync + 'static {
     fn cannot_start(&self, error: &io::Error) -> Duration;
 }
 
+/// Whether a pool has something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Jobs run. What they leave, others may need.
+    Busy,
+    Until(Timestamp),
+    Always,
+}
+
+impl Idle {
+    /// For how long at most nobody has to look, between `shortest` and `longest`.
+    pub fn pause(self, now: Timestamp, shortest: Duration, longest: Duration) -> Duration {
+        match self {
+            Idle::Busy => shortest,
+            Idle::Until(at) => at.since(now).clamp(shortest, longest),
+            Idle::Always => longest,
+        }
+    }
+}
+
 pub struct Pool<J: Jobs> {
     shared: Arc<Shared<J>>,
     threads: Vec<JoinHandle<()>>,
@@ -106,6 +126,15 @@ impl<J: Jobs> Pool<J> {
                     return;
                 }
             }
+        }
+    }
+
+    /// Until when there is nothing to start and nobody to wait for, if jobs are left.
+    pub fn idle_until(&self) -> Idle {
+        let queue = lock(&self.shared.queue);
+        match queue.running().next() {
+            Some(_) => Idle::Busy,
+            None => queue.first_due().map_or(Idle::Always, Idle::Until),
         }
     }
 

@@ -64,6 +64,11 @@ impl Queue {
         self.running.iter().copied()
     }
 
+    /// When a job is due, of those that do not run.
+    pub fn first_due(&self) -> Due {
+        self.waiting.first().map(|(at, _)| *at)
+    }
+
     /// The job that is next, from now on running.
     pub fn begin(&mut self, now: Timestamp, has_place: impl Fn(usize) -> bool) -> Option<usize> {
         let mut due = self.waiting.range(..=(now, usize::MAX)).map(|(_, index)| *index);

@@ -36,7 +36,7 @@ const RUNNING: &[&str] = &[
     "merge_dir_config",
     "handler",
     "status_hook",
-    "watchdog_beat",
+    "renewals_beat",
     "protocol_propose",
     "protocol_switch",
     "protocol_get",

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The facts that advice needs beside the plan, and questions about a domain that several kinds of advice ask.
 
-use crate::config::check::named;
 use crate::config::planned::PlannedMd;
 use crate::config::tree::{TlsSettings, Tree};
 use crate::model::Md;
@@ -34,18 +33,6 @@ pub struct FileFault {
     pub is_fatal: bool,
     /// Follows the name of the file.
     pub text: String,
-}
-
-/// The text about a missing mod_watchdog. `names`: of the domains that are not renewed without it.
-pub fn no_watchdog<'m>(mut names: impl Iterator<Item = &'m str>) -> String {
-    let first = names
-        .next()
-        .map(|name| format!(", so no certificate of {} is renewed", named(name, names.count() + 1)));
-    format!(
-        "AH10061: mod_watchdog is required to renew certificates and to staple, but it is not loaded{}. Add it: LoadModule \
-         watchdog_module modules/mod_watchdog.so",
-        first.unwrap_or_default()
-    )
 }
 
 /// Whether certificates of a CA are going to be ordered for it here.

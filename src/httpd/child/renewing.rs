@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The renewing child: mod_watchdog calls [`beat`] ten times a second, in one child at a time, and each beat
-//! starts the renewals and OCSP requests that are due. `renew` and `stapling` decide which are.
+//! The renewing child: a thread of it starts the renewals and OCSP requests that are due. `renew` and `stapling`
+//! decide which are. It looks once a second, when the bell rings and when a job is due, and ten times a second
+//! while jobs run.
 
 use super::fleet::join;
+use super::watching::{LONGEST, SHORTEST, is_over};
 use crate::crypto::CpuLimit;
 use crate::dns::resolve::{RESOLV_CONF, servers_of};
 use crate::http::client::Limits;
 use crate::httpd::state::State;
 use crate::httpd::sys;
+use crate::httpd::sys::guard::guard;
 use crate::managed::peers::Peers;
 use crate::metrics::Counted;
 use crate::renew::attempt::ca_pool::CaPool;
@@ -25,39 +28,49 @@ use crate::{crypto, http};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// The reason of a call by mod_watchdog.
-pub enum Beat {
-    Start,
-    Run,
-    Stop,
+/// Renews until the child ends, or is about to. The process has the office, and leaves it to others then.
+pub fn run(state: &State) {
+    let count = state.mds.iter().filter(|m| m.watched).count();
+    crate::log!(Debug, "AH10054: md watchdog start, auto drive {count} mds");
+    loop {
+        let seen = state.bell.seen();
+        if is_over(state) {
+            break;
+        }
+        let pause = guard("renewals_beat", LONGEST, || beat(state));
+        state.bell.wait(seen, pause);
+    }
+    stop(state);
+    state.office.iter().for_each(sys::Office::leave);
+    state.bell.ring();
 }
 
-pub fn beat(state: &State, beat: Beat) {
-    if let Beat::Stop = beat {
-        return stop(state);
-    }
-    // The end of the child waits for a beat that is under way, and no beat begins after it.
-    let Some(_at_work) = state.stop.enter() else { return };
+/// Returns when to look again at the latest.
+fn beat(state: &State) -> Duration {
     let mut driver = lock(&state.driver);
-    if let Beat::Start = beat {
-        let count = state.mds.iter().filter(|m| m.watched).count();
-        crate::log!(Debug, "AH10054: md watchdog start, auto drive {count} mds");
-    }
     let driver = driver.get_or_insert_with(|| create(state));
+    let mut pause = LONGEST;
     if let Some(stapling) = &state.stapling {
-        lock(&state.stapling_runner).get_or_insert_with(|| runner(state, stapling)).beat();
+        let mut runner = lock(&state.stapling_runner);
+        let runner = runner.get_or_insert_with(|| runner_of(state, stapling));
+        runner.beat();
+        pause = runner.pause(SHORTEST, LONGEST);
         stapling.take_revoked().into_iter().for_each(|md| driver.look_at(md));
     }
     driver.beat();
+    pause.min(driver.pause(SHORTEST, LONGEST))
 }
 
-/// mod_watchdog has noticed that the child is ending. The child may live on for long, until its connections
-/// are closed, while the child that takes over mod_watchdog's lock renews: nothing here may be at work then.
+/// The child is ending. It may live on for long, until its connections are closed, while the child that takes
+/// the office renews: nothing here may be at work then.
 fn stop(state: &State) {
-    crate::log!(Debug, "AH10058: md watchdog stopping");
     // Part of this memory belongs to OpenSSL. If the child has begun to exit, it is not freed.
-    let Some(_at_work) = state.stop.enter() else { return };
+    if state.stop.is_raised() {
+        return;
+    }
+    crate::log!(Debug, "AH10058: md watchdog stopping");
     state.stop.raise();
     if let Some(driver) = lock(&state.driver).take() {
         driver.stop();
@@ -72,7 +85,7 @@ fn stop(state: &State) {
 }
 
 /// Requests to responders begin here, in the child.
-fn runner(state: &State, stapling: &Arc<Service>) -> Runner {
+fn runner_of(state: &State, stapling: &Arc<Service>) -> Runner {
     let (stop, peers) = (state.stop.clone(), peers(state));
     let settings = Settings {
         parallel: state.settings.parallel,

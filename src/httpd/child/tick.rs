@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The periodic work of every child, off the path of requests and handshakes: ten times a second it activates
-//! the certificates and OCSP responses that another process has published. Also starts the shutdown of a
-//! child.
+//! The begin and the end of a child's work, and its work off the path of requests and handshakes: it activates
+//! the certificates and OCSP responses that another process has published.
 
+use super::watching;
 use crate::fleet::replicator::thread::Ending;
 use crate::httpd::state::{Server, State};
+use crate::live::bell::Bell;
 use crate::responder::Responder;
 use crate::time::{Clock, StopFlag, SystemClock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the end of a child waits for our threads. They notice within a tenth of a second; httpd checks
@@ -14,45 +16,45 @@ use std::time::Duration;
 const BOUND: Duration = Duration::from_millis(600);
 
 /// The state of a child that works beside serving. `None`: it does nothing of ours, and has no threads.
-pub fn at_work(main: Server<'_>) -> Option<&State> {
+pub fn at_work(main: Server<'_>) -> Option<&Arc<State>> {
     let state = main.conf()?.state.get()?;
     let has_work = !state.mds.is_empty() || state.stapling.is_some() || state.responder.is_some();
     has_work.then_some(state)
 }
 
 /// A new child, before it serves anyone. From here on it may have threads.
-pub fn begin(state: &State) {
+pub fn begin(state: &Arc<State>) {
     state.live.iter().for_each(|live| live.begin(&state.stop));
-    state.stapling.iter().for_each(|stapling| stapling.take_up());
+    state.stapling.iter().for_each(|stapling| _ = stapling.take_up());
     state.responder.iter().for_each(|responder| responder.begin());
+    watching::begin(state);
 }
 
 /// The child is to end, and does so once its connections are closed.
-pub fn announce_end(responder: Option<&Responder>, fleet: &Ending, is_graceful: bool) {
+pub fn announce_end(responder: Option<&Responder>, fleet: &Ending, bell: &Bell, is_graceful: bool) {
     if let Some(responder) = responder {
         responder.ending.announce(is_graceful);
     }
     if !is_graceful {
         fleet.announce_last();
     }
+    // The MPM says from now on that the child is ending.
+    bell.ring();
 }
 
-/// Ten times a second.
-pub fn beat(state: &State) {
-    let Some(_at_work) = state.stop.enter() else { return };
-    if let Some(live) = &state.live {
-        live.take_up();
-    }
-    if let Some(stapling) = &state.stapling {
-        stapling.take_up();
-    }
+/// Takes up what others have published. Returns whether there is more than this look could take.
+pub fn beat(state: &State) -> bool {
+    let are_sets_left = state.live.as_ref().is_some_and(|live| live.take_up());
+    let are_responses_left = state.stapling.as_ref().is_some_and(|stapling| stapling.take_up());
     state.snapshots.keep_up(SystemClock::default().now());
+    are_sets_left || are_responses_left
 }
 
 /// Stops the work of a child that ends: no new work begins, and work in progress gets a while to finish. May
 /// run in a signal handler. After a graceful restart the child first answers DNS questions for a while.
-pub fn end(stop: &StopFlag, responder: Option<&Responder>) {
+pub fn end(stop: &StopFlag, bell: &Bell, responder: Option<&Responder>) {
     stop.raise();
+    bell.ring();
     if let Some(responder) = responder {
         responder.ending.end(BOUND);
     }

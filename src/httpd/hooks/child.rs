@@ -14,6 +14,7 @@ use crate::httpd::child::tick;
 use crate::httpd::state::{Server, State};
 use crate::httpd::sys::Listening;
 use crate::httpd::sys::guard::callback;
+use crate::live::bell::Bell;
 use crate::responder::Responder;
 use crate::time::StopFlag;
 use apache_sys::{apr_pool_t, apr_status_t, server_rec};
@@ -27,6 +28,7 @@ const END: &CStr = c"mod_md: end of the child";
 /// Lives until the process ends.
 struct End {
     stop: StopFlag,
+    bell: Arc<Bell>,
     responder: Option<Arc<Responder>>,
     fleet: Ending,
     /// A process that was forked to run a command and failed to also runs the handlers of its parent.
@@ -63,7 +65,7 @@ callback! {
             own(end)
         };
         if let Some(end) = end {
-            tick::announce_end(end.responder.as_deref(), &end.fleet, graceful != 0);
+            tick::announce_end(end.responder.as_deref(), &end.fleet, &end.bell, graceful != 0);
         }
     }
 }
@@ -73,9 +75,9 @@ callback! {
 /// # Safety
 /// `pool` is the pool that lives as long as this child.
 unsafe fn end_with(pool: *mut apr_pool_t, state: &State) {
-    let (stop, responder) = (state.stop.clone(), state.responder.clone());
+    let (stop, bell, responder) = (state.stop.clone(), state.bell.clone(), state.responder.clone());
     let fleet = state.fleet_ending.clone();
-    let end = Box::into_raw(Box::new(End { stop, responder, fleet, owner: std::process::id() }));
+    let end = Box::into_raw(Box::new(End { stop, bell, responder, fleet, owner: std::process::id() }));
     // SAFETY: the pool is live and copies the key, and children neither unload this library nor free the data
     // made here.
     unsafe {
@@ -109,7 +111,7 @@ callback! {
     fn child_ends(data: *mut c_void) -> apr_status_t, failing 0; {
         // SAFETY: as `end_with` registered it.
         if let Some(end) = unsafe { own(data) } {
-            tick::end(&end.stop, end.responder.as_deref());
+            tick::end(&end.stop, &end.bell, end.responder.as_deref());
         }
         0
     }
@@ -122,7 +124,7 @@ callback! {
         let Some(end) = (unsafe { own(data) }) else { return };
         // If the child's pool was not destroyed.
         if !end.stop.is_raised() {
-            tick::end(&end.stop, end.responder.as_deref());
+            tick::end(&end.stop, &end.bell, end.responder.as_deref());
         }
         if !tick::is_quiet(&end.stop, end.responder.as_deref()) {
             // SAFETY: has no conditions. httpd has written its last data: its pool is gone.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The functions that httpd, mod_ssl, mod_watchdog, APR and OpenSSL call: the module record, the directive
+//! The functions that httpd, mod_ssl, APR and OpenSSL call: the module record, the directive
 //! table, hooks and callbacks. Each wraps the borrowed pointers (`sys`), calls `start`, `serve` or `child`,
 //! and returns the result in the form that C expects. Decides nothing.
 //!
@@ -17,7 +17,6 @@ mod stapling;
 mod start;
 mod tls;
 mod tls_alpn;
-mod watchdog;
 
 use std::ffi::c_int;
 

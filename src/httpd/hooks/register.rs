@@ -14,12 +14,10 @@ struct Names<const N: usize>([*const c_char; N]);
 unsafe impl<const N: usize> Sync for Names<N> {}
 
 static TLS_MODULES: Names<3> = Names([c"mod_ssl.c".as_ptr(), c"mod_tls.c".as_ptr(), ptr::null()]);
-static WATCHDOG: Names<2> = Names([c"mod_watchdog.c".as_ptr(), ptr::null()]);
 
 callback! {
     fn register_hooks(_pool: *mut apr_pool_t) -> (), failing (); {
         let tls = TLS_MODULES.0.as_ptr();
-        let watchdog = WATCHDOG.0.as_ptr();
         let none = ptr::null();
         let middle = apache_sys::APR_HOOK_MIDDLE as c_int;
         // SAFETY: the functions live as long as the loaded library, the lists are static.
@@ -29,7 +27,7 @@ callback! {
             // Certificates must be known before mod_ssl asks for them, and the TLS contexts of its hosts
             // exist only after it.
             apache_sys::ap_hook_post_config(Some(start::post_config_before_tls), none, tls, middle);
-            apache_sys::ap_hook_post_config(Some(start::post_config_after_tls), tls, watchdog, apache_sys::APR_HOOK_LAST as c_int);
+            apache_sys::ap_hook_post_config(Some(start::post_config_after_tls), tls, none, apache_sys::APR_HOOK_LAST as c_int);
             apache_sys::ap_hook_ssl_add_cert_files(Some(start::ssl_add_cert_files), none, none, middle);
             apache_sys::ap_hook_ssl_add_fallback_cert_files(Some(start::ssl_add_fallback_cert_files), none, none, middle);
             apache_sys::ap_hook_ssl_ocsp_prime_hook(Some(stapling::ssl_ocsp_prime), none, none, middle);

@@ -2,12 +2,12 @@
 //! The hooks of a start, in the parent: httpd's `check_config`, `test_config` and `post_config`, and the hooks in which
 //! mod_ssl requests certificates.
 
-use super::{FAILED, OK, watchdog};
+use super::{FAILED, OK};
 use crate::httpd::start::refusal::StartFailed;
 use crate::httpd::start::{after_tls, before_tls, certificates, check, dump};
 use crate::httpd::state::Server;
 use crate::httpd::sys::guard::callback;
-use crate::httpd::sys::{PathArray, Watchdogs, is_configuration_check, pool, tidy_heap};
+use crate::httpd::sys::{PathArray, is_configuration_check, pool, tidy_heap};
 use apache_sys::{apr_array_header_t, apr_pool_t, server_rec};
 use std::ffi::c_int;
 
@@ -36,11 +36,10 @@ callback! {
 }
 
 callback! {
-    fn post_config_after_tls(conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
-        // SAFETY: as above. Both functions take a State, which `Watchdogs` hands to the pool.
+    fn post_config_after_tls(_conf: *mut apr_pool_t, _log: *mut apr_pool_t, _temp: *mut apr_pool_t, main: *mut server_rec) -> c_int, failing FAILED; {
+        // SAFETY: as above.
         unsafe {
-            let watchdogs = Watchdogs::new(conf, Some(watchdog::watchdog_beat), Some(watchdog::signals_beat));
-            let outcome = after_tls::after_tls(Server::new(main), &watchdogs);
+            let outcome = after_tls::after_tls(Server::new(main));
             // All that the start needed for itself is freed now.
             if outcome.is_ok() && !is_configuration_check() {
                 tidy_heap();

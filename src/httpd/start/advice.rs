@@ -107,13 +107,6 @@ pub fn list(
         }
         Ok(_) => {}
     }
-    let needs_watchdog =
-        plan.mds.iter().any(|p| p.watched) || plan.hosts.iter().any(|host| host.staple_others);
-    if needs_watchdog && !sys::has_module("mod_watchdog.c") {
-        let watched = plan.mds.iter().filter(|planned| planned.watched);
-        let text = advice::no_watchdog(watched.map(|planned| planned.md.name.as_str()));
-        findings.push(Finding::new(Level::Warn, text).code("mod-watchdog-missing"));
-    }
     findings.retain(is_logged);
     if ends { Err(findings) } else { Ok(findings) }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The second half of a start, after mod_ssl: which hosts have TLS is known. Completes the plan, has
 //! [`startup::bring_up`](crate::startup::bring_up) complete the data of each domain, makes the [`State`] that
-//! children inherit, and registers with mod_watchdog.
+//! children inherit.
 
 use super::common::{counters, metrics, pages_of, settings, share};
 use super::dns::{self, Bound};
@@ -9,13 +9,12 @@ use super::fleet;
 use super::refusal::{StartFailed, refuse};
 use super::servers::{config_servers, report};
 use super::stapled;
-use super::watch::watch;
 use crate::config::{Plan, PlannedMd};
 use crate::fleet::replicator::thread::Ending;
 use crate::httpd::state::startup::Startup;
 use crate::httpd::state::{Server, State};
 use crate::httpd::sys;
-use crate::httpd::sys::Watchdogs;
+use crate::live::bell::Bell;
 use crate::live::distribution::{self, Distribution};
 use crate::live::roster::Roster;
 use crate::live::signals::Signals;
@@ -32,8 +31,8 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-/// After mod_ssl: states are settled and the renewal is registered.
-pub fn after_tls(main: Server<'_>, watchdogs: &Watchdogs<'_, State>) -> Result<(), StartFailed> {
+/// After mod_ssl: states are settled, and what children need to renew is there.
+pub fn after_tls(main: Server<'_>) -> Result<(), StartFailed> {
     let records = sys::servers(main);
     let startup = main.conf().and_then(|conf| lock(&conf.startup).take());
     let Some(startup) = startup else { return Ok(()) };
@@ -55,8 +54,32 @@ pub fn after_tls(main: Server<'_>, watchdogs: &Watchdogs<'_, State>) -> Result<(
     report(findings::findings(mds.iter(), startup.now));
     let bound = dns::bind(main, &plan.global.dns)?;
     let state = state(&startup, &records, &plan, mds, bound)?;
-    watch(&share(state, &records), watchdogs);
+    log_watched(&share(state, &records));
     Ok(())
+}
+
+fn log_watched(state: &State) {
+    let count = state.mds.iter().filter(|m| m.watched).count();
+    crate::log!(Debug, "AH10074: {count} out of {} mds need watching", state.mds.len());
+    if state.office.is_some() {
+        crate::log!(Debug, "AH10067: one child at a time renews");
+    }
+}
+
+/// The lock by which one child renews, where there is anything for it to do.
+fn office(mds: &[Managed], is_stapling: bool) -> Option<sys::Office> {
+    if mds.is_empty() && !is_stapling {
+        return None;
+    }
+    let log = |error: &io::Error| {
+        crate::log!(
+            Crit,
+            status = error.raw_os_error().unwrap_or(0),
+            "AH10062: the lock by which one child renews cannot be made, so no certificate is renewed: {}. Restart httpd",
+            crate::log::plain(error)
+        );
+    };
+    sys::Office::new().inspect_err(log).ok()
 }
 
 /// The data that the server has on each domain.
@@ -83,7 +106,8 @@ fn state(
 ) -> Result<State, StartFailed> {
     let store = startup.store.worker();
     let (hosts, contexts) = (&startup.hosts, Arc::new(startup.hosts.take_contexts()));
-    let stapling = stapled::service(startup, plan, mds.clone()).map_err(no_memory)?.map(Arc::new);
+    let bell = Arc::new(Bell::new(Arc::new(sys::Word::new().map_err(no_memory)?)));
+    let stapling = stapled::service(startup, plan, mds.clone(), &bell).map_err(no_memory)?.map(Arc::new);
     let context = distribution::Context {
         mds: mds.clone(),
         store: store.clone(),
@@ -91,7 +115,7 @@ fn state(
         staples: stapling.as_ref().map(|stapling| stapling.cache.clone()),
         clock: Arc::new(SystemClock::default()),
     };
-    let live = hosts.is_live().then(|| distribution(context)).transpose().map_err(no_memory)?;
+    let live = hosts.is_live().then(|| distribution(context, &bell)).transpose().map_err(no_memory)?;
     let snapshots = Snapshots::new(mds.clone(), Some(store.clone()));
     let snapshots = if plan.global.fleet.is_some() { snapshots.of_fleet() } else { snapshots };
     let metrics = metrics();
@@ -103,6 +127,8 @@ fn state(
         joined: Mutex::default(),
         fleet_ending: Ending::default(),
         by_name: by_name(&mds),
+        office: office(&mds, stapling.is_some()),
+        bell,
         mds,
         require_https: require_https(records, plan),
         store,
@@ -129,9 +155,9 @@ fn state(
 const MOST_COUNTED: usize = 1024;
 
 /// With counters that all children will share.
-fn distribution(context: distribution::Context) -> io::Result<Distribution> {
+fn distribution(context: distribution::Context, bell: &Arc<Bell>) -> io::Result<Distribution> {
     let (mds, places) = (context.mds.len(), sys::child_limit().min(MOST_COUNTED));
-    let signals = Signals::new(Arc::new(sys::Counters::new(Signals::size(mds))?), mds);
+    let signals = Signals::new(Arc::new(sys::Counters::new(Signals::size(mds))?), mds).ringing(bell.clone());
     let roster = Roster::new(Arc::new(sys::Counters::new(Roster::size(mds, places))?), mds, places);
     Ok(Distribution::new(context, signals, roster))
 }

@@ -10,6 +10,7 @@ use crate::fleet::replicator::thread::Ending;
 use crate::httpd::state::tls_hosts::TlsHosts;
 use crate::httpd::state::{Server, State};
 use crate::httpd::sys;
+use crate::live::bell::Bell;
 use crate::managed::Managed;
 use crate::metrics::Metrics;
 use crate::stapling::snapshot::States;
@@ -41,6 +42,8 @@ pub fn state(plan: &Plan, records: &[Server<'_>], dir: &Path, bound: Bound, now:
         instance: sys::instance(),
         is_store_shared: false,
         stop: StopFlag::default(),
+        bell: Arc::new(Bell::default()),
+        office: None,
         driver: Mutex::default(),
         pages: pages_of(records, plan),
         metrics,

@@ -17,4 +17,3 @@ mod guest;
 pub mod refusal;
 mod servers;
 pub mod stapled;
-mod watch;

@@ -7,6 +7,7 @@ use crate::crypto::Chain;
 use crate::httpd::state::Server;
 use crate::httpd::state::startup::Startup;
 use crate::httpd::sys;
+use crate::live::bell::Bell;
 use crate::live::signals::Signals;
 use crate::managed::Managed;
 use crate::model::Md;
@@ -106,7 +107,7 @@ pub fn cache_of(server: Server<'_>) -> Option<Arc<Cache>> {
 
 /// The children's stapling service: the responses in the store, and counters that all share. `None` where
 /// nothing is stapled.
-pub fn service(startup: &Startup, plan: &Plan, mds: Arc<[Managed]>) -> io::Result<Option<Service>> {
+pub fn service(startup: &Startup, plan: &Plan, mds: Arc<[Managed]>, bell: &Arc<Bell>) -> io::Result<Option<Service>> {
     let subjects = std::mem::take(&mut *lock(&startup.stapling.subjects));
     let by_mod_ssl = std::mem::take(&mut *lock(&startup.stapling.by_mod_ssl));
     let terms = |md| match by_mod_ssl.contains(&md) {
@@ -129,7 +130,7 @@ pub fn service(startup: &Startup, plan: &Plan, mds: Arc<[Managed]>) -> io::Resul
         return Ok(None);
     }
     let topics = found.topics();
-    let signals = Signals::new(Arc::new(sys::Counters::new(Signals::size(topics))?), topics);
+    let signals = Signals::new(Arc::new(sys::Counters::new(Signals::size(topics))?), topics).ringing(bell.clone());
     Ok(Some(Service::new(found, signals, Arc::new(SystemClock::default()))))
 }
 

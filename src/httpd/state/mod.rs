@@ -11,6 +11,8 @@ pub use module::{Connection, Module, Request, Server};
 use crate::config::{self, HostPlan};
 use crate::fleet::inherited::Inherited;
 use crate::fleet::replicator::thread::{Ending, Running};
+use crate::httpd::sys::Office;
+use crate::live::bell::Bell;
 use crate::live::distribution::Distribution;
 use crate::managed::Managed;
 use crate::managed::peers::Peers;
@@ -87,6 +89,10 @@ pub struct State {
     pub is_store_shared: bool,
     /// Raised when a child ends. It counts the threads at work beside httpd's own.
     pub stop: StopFlag,
+    /// Wakes the threads of all children that look for news.
+    pub bell: Arc<Bell>,
+    /// Who has it renews. `None`: there is nothing to do, or no such lock.
+    pub office: Option<Office>,
     pub driver: Mutex<Option<Driver>>,
     /// By server: the settings of its pages.
     pub pages: HashMap<usize, PageSettings>,

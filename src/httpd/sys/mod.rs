@@ -23,6 +23,7 @@ mod listening;
 mod loaded;
 pub mod log;
 mod module_conf;
+mod office;
 pub mod pool;
 mod request;
 mod rsa;
@@ -32,7 +33,6 @@ mod shared;
 mod signals;
 mod ssl;
 mod tree;
-mod watchdog;
 
 pub use connection::{Connection, offers_acme_tls, propose_acme_tls};
 pub use datagrams::datagrams;
@@ -41,16 +41,17 @@ pub use listening::Listening;
 pub use loaded::outdated;
 pub use log::{print_on_stdout, print_to_terminal};
 pub use module_conf::ModuleConf;
+pub use office::Office;
 pub use pool::PathArray;
 pub use request::{Answer, Request};
 pub use rsa::{leave_thread, make as make_rsa};
 pub use secret::keep as keep_secret;
 pub use server::{
-    Server, child_limit, instance, is_configuration_check, is_configuration_test, is_defined, is_reload,
+    Server, child_limit, instance, is_configuration_check, is_configuration_test, is_defined,
+    is_ending, is_reload,
     listener_ports, server_root, servers, store_owner,
 };
-pub use shared::Counters;
-pub use signals::block as block_signals;
+pub use shared::{Counters, Word};
+pub use signals::{block as block_signals, unsignalled};
 pub use ssl::{Context, Trial, present};
 pub use tree::{directives, has_module, has_other_certificates};
-pub use watchdog::Watchdogs;

@@ -194,6 +194,14 @@ pub fn child_limit() -> usize {
     usize::try_from(limit).ok().filter(|_| status == 0).unwrap_or(1).max(1)
 }
 
+/// Whether this child ends, maybe once its connections are closed.
+pub fn is_ending() -> bool {
+    let mut state = 0;
+    // SAFETY: the MPM writes an int.
+    let status = unsafe { apache_sys::ap_mpm_query(apache_sys::AP_MPMQ_MPM_STATE as _, &mut state) };
+    status == 0 && state == apache_sys::AP_MPMQ_STOPPING as i32
+}
+
 /// Whether httpd was started with `-D NAME`, or its configuration has `Define NAME`.
 pub fn is_defined(name: &CStr) -> bool {
     // SAFETY: the name outlives the call, which only reads.

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// A fixed number of counters, all 0 at first.
 pub struct Counters {
@@ -43,6 +43,24 @@ impl Counters {
 impl crate::counters::Counters for Counters {
     fn counter(&self, index: usize) -> Option<&AtomicU64> {
         self.get(index)
+    }
+}
+
+/// A word in a mapping of its own.
+pub struct Word(Counters);
+
+impl Word {
+    /// Called in the parent, before it has children.
+    pub fn new() -> io::Result<Self> {
+        Counters::new(1).map(Word)
+    }
+}
+
+impl crate::counters::Word for Word {
+    fn word(&self) -> &AtomicU32 {
+        // SAFETY: the mapping lives as long as this value, is aligned and filled with zeros, and nobody sees a
+        // counter in it.
+        unsafe { AtomicU32::from_ptr(self.0.first.as_ptr().cast()) }
     }
 }
 

@@ -83,6 +83,17 @@ impl Driver {
         }
     }
 
+    /// For how long the next beat can wait: not longer than `longest`, and as short as `shortest` while jobs run
+    /// or other nodes may have news.
+    pub fn pause(&self, shortest: Duration, longest: Duration) -> Duration {
+        let jobs = self.pool.jobs();
+        match jobs.peers() {
+            Some(_) => shortest,
+            None if !self.requests.is_idle() => shortest,
+            None => self.pool.idle_until().pause(jobs.clock.now(), shortest, longest),
+        }
+    }
+
     /// Makes every job stop where it is and waits for it; its progress is on disk.
     pub fn stop(self) {
         self.pool.stop();

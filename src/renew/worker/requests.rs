@@ -79,6 +79,11 @@ impl Requests {
         self.handed_on.clone()
     }
 
+    /// Whether nothing is left to do before the next look at the folder.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.handed_on.is_empty()
+    }
+
     fn report(&mut self, found: Result<(), Error>) {
         match found {
             Ok(()) => self.has_failed = false,

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The thread that each child has beside httpd's own: it takes up what other processes have published, and one
+//! child at a time renews. It sleeps until the bell of its configuration rings, a second at most, because a
+//! child that is killed rings for nobody.
+
+use super::{renewing, tick};
+use crate::httpd::state::State;
+use crate::httpd::sys;
+use crate::httpd::sys::guard::guard;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a thread sleeps where nothing is to be done.
+pub(super) const LONGEST: Duration = Duration::from_secs(1);
+/// The same where something is under way.
+pub(super) const SHORTEST: Duration = Duration::from_millis(100);
+
+/// In a new child, once it is ready to serve.
+pub fn begin(state: &Arc<State>) {
+    if state.mds.is_empty() && state.stapling.is_none() {
+        return;
+    }
+    let watching = state.clone();
+    if let Err(error) = spawn(state, "md-watch", move || Watch::new(&watching).run()) {
+        log_no_thread(&error);
+    }
+}
+
+struct Watch<'s> {
+    state: &'s Arc<State>,
+    /// There are sets or responses to take up.
+    takes_up: bool,
+    renewing: Option<JoinHandle<()>>,
+    has_failed: bool,
+}
+
+impl<'s> Watch<'s> {
+    fn new(state: &'s Arc<State>) -> Self {
+        let is_live = state.live.as_ref().is_some_and(|live| live.is_possible());
+        let takes_up = is_live || state.stapling.is_some();
+        Watch { state, takes_up, renewing: None, has_failed: false }
+    }
+
+    fn run(mut self) {
+        let bell = &self.state.bell;
+        loop {
+            // Before the look: what comes after it keeps the thread from sleeping.
+            let seen = bell.seen();
+            if is_over(self.state) {
+                return;
+            }
+            let is_behind = self.takes_up && guard("signals_beat", false, || tick::beat(self.state));
+            self.stand_for_office();
+            bell.wait(seen, if is_behind { SHORTEST } else { LONGEST });
+        }
+    }
+
+    /// Renews from now on, if no other child does.
+    fn stand_for_office(&mut self) {
+        let Some(office) = &self.state.office else { return };
+        if self.renewing.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return;
+        }
+        let begun = office.take().and_then(|is_ours| match is_ours {
+            true => {
+                let renewing = self.state.clone();
+                spawn(self.state, "md-renewals", move || renewing::run(&renewing))
+            }
+            false => Ok(None),
+        });
+        match begun {
+            Ok(thread) => self.renewing = thread,
+            Err(error) => {
+                office.leave();
+                if !std::mem::replace(&mut self.has_failed, true) {
+                    log_no_thread(&error);
+                }
+            }
+        }
+    }
+}
+
+/// Whether this child ends, maybe once its connections are closed.
+pub(super) fn is_over(state: &State) -> bool {
+    state.stop.is_raised() || sys::is_ending()
+}
+
+fn spawn(
+    state: &State,
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<Option<JoinHandle<()>>> {
+    sys::unsignalled(|| state.stop.spawn(name, work))
+}
+
+fn log_no_thread(error: &io::Error) {
+    crate::log!(
+        Crit,
+        status = error.raw_os_error().unwrap_or(0),
+        "AH10062: this child cannot renew or look for new certificates: {}. Raise the limit of threads (ulimit -u, TasksMax of \
+         the service), then restart httpd",
+        crate::log::plain(error)
+    );
+}
