@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Wakes a thread in every process of a configuration. Threads sleep on a word that the processes share, and
-//! whoever has something for them adds one to it. No ring is lost: a thread reads the word, looks at all there
-//! is, and sleeps only while the word is what it has read. Orderings: docs/orderings.md.
+//! whoever has something for them adds one to it. No ring is lost: a thread reads the word, looks at all
+//! there is, and sleeps only while the word is what it has read. Orderings: docs/orderings.md.
 
 use crate::counters::{self, Word};
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! The slot in which a process keeps the live set of one managed domain.
 //!
 //! A handshake takes the set that is in the slot, without a lock and without reading the disk. Publisher,
-//! watchdog and the threads of a new child read the newer set that a slot was signalled. Orderings:
+//! watching thread and the threads of a new child read the newer set that a slot was signalled. Orderings:
 //! docs/orderings.md.
 
 use super::live_set::LiveSet;

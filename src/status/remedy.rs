@@ -33,7 +33,7 @@ const NO_RENEWAL: &str =
 const EARLY: &str = "Set date and time of this machine: by its clock the certificate is not valid yet. Else wait \
     until it is.";
 const SOON: &str = "Nothing yet: the renewal is due, and begins with the next check (MDCheckInterval). Where it does \
-    not, the error log says why; mod_watchdog has to be loaded.";
+    not, the error log says why.";
 const UNDER_WAY: &str = "Nothing: the renewal is under way.";
 const READY: &str = "Nothing: the new certificates are complete, and come into use by themselves.";
 const FAILED: &str = "Mend what went wrong. The renewal is tried again by itself.";

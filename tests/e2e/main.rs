@@ -23,6 +23,7 @@ mod events;
 mod first_certificate;
 mod fleet_files;
 mod handshake_path;
+mod idle;
 mod interruption;
 mod keys;
 mod live;

@@ -232,11 +232,6 @@ fn hosts() -> Vec<Situation> {
             without_ssl,
             |_| "MDomain a.test\n<VirtualHost *:80>\nServerName a.test\n</VirtualHost>".into(),
         ),
-        situation(
-            "mod_watchdog is not loaded",
-            &["AH10061", "md[a.test]", "LoadModule watchdog_module"],
-            |_| vec![advice::no_watchdog([NAME].into_iter())],
-        ),
         with(
             "a name of a host that the domain does not have",
             &["AH10040", "www.a.test itself is not managed", "set 'MDMembers auto'"],

@@ -19,7 +19,7 @@ const LINES: usize = 5;
 const NO_RIGHTS: [&str; 2] = ["Permission denied", "(13)"];
 
 /// The codes of findings of configtest, each the token of a check.
-pub const CODES: [&str; 22] = [
+pub const CODES: [&str; 21] = [
     "ca-closed",
     "certificate-file",
     "challenge-unknown",
@@ -33,7 +33,6 @@ pub const CODES: [&str; 22] = [
     "host-without-certificate",
     "key-refused",
     "mod-ssl-missing",
-    "mod-watchdog-missing",
     "must-staple-refused",
     "name-private",
     "names-too-many",

@@ -230,13 +230,13 @@ fn none_renews(is_ours: bool, running: Option<u32>, subject: String, due: &[Stri
                 "New certificates are due, and the httpd that runs (process {pid}) renews nothing: {due}."
             ),
             "Restart it, if it was started with another module or configuration. Its error log says why no child renews \
-             (mod_watchdog, or another MDStoreDir).",
+             (AH10062, or another MDStoreDir).",
         ),
         (true, None) => Finding::fails(
             "renewing-process",
             subject,
             format!("New certificates are due, and no httpd renews: {due}."),
-            "Start httpd. Where it runs, its error log says why no child renews (mod_watchdog, or another MDStoreDir).",
+            "Start httpd. Where it runs, its error log says why no child renews (AH10062, or another MDStoreDir).",
         ),
         (false, Some(pid)) => Finding::cannot_be_told(
             "renewing-process",

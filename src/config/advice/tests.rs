@@ -27,7 +27,7 @@ impl World {
             tree: &tree,
             tls: &tls,
             has_module: &|name| {
-                let has = ["mod_ssl.c", "mod_watchdog.c"].iter().chain(&self.more_modules);
+                let has = ["mod_ssl.c"].iter().chain(&self.more_modules);
                 has.into_iter().any(|has| *has == name) && !self.missing_modules.contains(&name)
             },
             has_other_source: self.has_other_source,

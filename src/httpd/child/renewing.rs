@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The renewing child: a thread of it starts the renewals and OCSP requests that are due. `renew` and `stapling`
-//! decide which are. It looks once a second, when the bell rings and when a job is due, and ten times a second
-//! while jobs run.
+//! The renewing child: a thread of it starts the renewals and OCSP requests that are due. `renew` and
+//! `stapling` decide which are. It looks once a second, when the bell rings and when a job is due, and ten
+//! times a second while jobs run.
 
 use super::fleet::join;
 use super::watching::{LONGEST, SHORTEST, is_over};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The begin and the end of a child's work, and its work off the path of requests and handshakes: it activates
-//! the certificates and OCSP responses that another process has published.
+//! The begin and the end of a child's work, and its work off the path of requests and handshakes: it
+//! activates the certificates and OCSP responses that another process has published.
 
 use super::watching;
 use crate::fleet::replicator::thread::Ending;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The thread that each child has beside httpd's own: it takes up what other processes have published, and one
-//! child at a time renews. It sleeps until the bell of its configuration rings, a second at most, because a
-//! child that is killed rings for nobody.
+//! The thread that each child has beside httpd's own: it takes up what other processes have published, and
+//! one child at a time renews. It sleeps until the bell of its configuration rings, a second at most, because
+//! a child that is killed rings for nobody.
 
 use super::{renewing, tick};
 use crate::httpd::state::State;

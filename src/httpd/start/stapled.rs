@@ -107,7 +107,12 @@ pub fn cache_of(server: Server<'_>) -> Option<Arc<Cache>> {
 
 /// The children's stapling service: the responses in the store, and counters that all share. `None` where
 /// nothing is stapled.
-pub fn service(startup: &Startup, plan: &Plan, mds: Arc<[Managed]>, bell: &Arc<Bell>) -> io::Result<Option<Service>> {
+pub fn service(
+    startup: &Startup,
+    plan: &Plan,
+    mds: Arc<[Managed]>,
+    bell: &Arc<Bell>,
+) -> io::Result<Option<Service>> {
     let subjects = std::mem::take(&mut *lock(&startup.stapling.subjects));
     let by_mod_ssl = std::mem::take(&mut *lock(&startup.stapling.by_mod_ssl));
     let terms = |md| match by_mod_ssl.contains(&md) {
@@ -130,7 +135,8 @@ pub fn service(startup: &Startup, plan: &Plan, mds: Arc<[Managed]>, bell: &Arc<B
         return Ok(None);
     }
     let topics = found.topics();
-    let signals = Signals::new(Arc::new(sys::Counters::new(Signals::size(topics))?), topics).ringing(bell.clone());
+    let signals =
+        Signals::new(Arc::new(sys::Counters::new(Signals::size(topics))?), topics).ringing(bell.clone());
     Ok(Some(Service::new(found, signals, Arc::new(SystemClock::default()))))
 }
 

@@ -47,9 +47,8 @@ pub use request::{Answer, Request};
 pub use rsa::{leave_thread, make as make_rsa};
 pub use secret::keep as keep_secret;
 pub use server::{
-    Server, child_limit, instance, is_configuration_check, is_configuration_test, is_defined,
-    is_ending, is_reload,
-    listener_ports, server_root, servers, store_owner,
+    Server, child_limit, instance, is_configuration_check, is_configuration_test, is_defined, is_ending,
+    is_reload, listener_ports, server_root, servers, store_owner,
 };
 pub use shared::{Counters, Word};
 pub use signals::{block as block_signals, unsignalled};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The lock by which one child of a configuration renews: a record lock (fcntl(2)) on a file without a name, which
-//! the parent makes before it forks. It is that of a process, so that neither commands nor later children have
-//! it, and the kernel frees it when its holder ends, however it ends.
+//! The lock by which one child of a configuration renews: a record lock (fcntl(2)) on a file without a name,
+//! which the parent makes before it forks. It is that of a process, so that neither commands nor later
+//! children have it, and the kernel frees it when its holder ends, however it ends.
 
 use std::ffi::c_short;
 use std::io;
@@ -24,7 +24,9 @@ impl Office {
         match self.set(libc::F_WRLCK) {
             Ok(()) => Ok(true),
             // Systems differ in which of both it is.
-            Err(error) if [Some(libc::EAGAIN), Some(libc::EACCES)].contains(&error.raw_os_error()) => Ok(false),
+            Err(error) if [Some(libc::EAGAIN), Some(libc::EACCES)].contains(&error.raw_os_error()) => {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }

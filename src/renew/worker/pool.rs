@@ -83,8 +83,8 @@ impl Driver {
         }
     }
 
-    /// For how long the next beat can wait: not longer than `longest`, and as short as `shortest` while jobs run
-    /// or other nodes may have news.
+    /// For how long the next beat can wait: not longer than `longest`, and as short as `shortest` while jobs
+    /// run or other nodes may have news.
     pub fn pause(&self, shortest: Duration, longest: Duration) -> Duration {
         let jobs = self.pool.jobs();
         match jobs.peers() {

@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use support::httpd::unprivileged_user;
 use support::issuer::{Issuer, Set};
-use support::{Account, Config, Lab, Pebble, SOON, apache, module, open_lab, wait_for};
+use support::{Account, Config, Lab, Pebble, SOON, module, open_lab, wait_for};
 
 /// A domain whose certificate is in use.
 fn good(lab: &Lab) -> Config {
@@ -102,14 +102,6 @@ const FAULTS: &[Row] = &[
         "module-missing",
         "fails",
         &["does not load mod_md"],
-        &["configtest"],
-    ),
-    (
-        "no mod_watchdog",
-        |lab| good(lab).without_module_named("watchdog"),
-        "mod-watchdog-missing",
-        "fails",
-        &["mod_watchdog"],
         &["configtest"],
     ),
     (
@@ -251,10 +243,6 @@ fn each_planted_fault_of_a_configuration_is_found_by_its_token() {
     for (name, plant, check, verdict, words, also) in FAULTS {
         let Some(lab) = open_lab!().filter(|_| is_ours()) else { return };
         println!("{name}");
-        // Some systems have it built into httpd.
-        if *check == "mod-watchdog-missing" && apache::find().unwrap().load("watchdog").is_empty() {
-            continue;
-        }
         assert_found(&looked(&plant(&lab)), check, verdict, words, also);
     }
 }
