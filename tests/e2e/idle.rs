@@ -15,7 +15,8 @@ const CHILDREN: usize = 16;
 fn config(lab: &Lab) -> Config {
     Config::new(lab)
         .without_module_named("watchdog")
-        .line("MDPrivateKeys P-256\nMDCertificateAuthority https://127.0.0.1:1/dir\nMDCertificateAgreement accepted\nMDRetryDelay 1h")
+        .line("MDPrivateKeys P-256\nMDCertificateAgreement accepted\nMDRetryDelay 1h")
+        .line("MDCertificateAuthority https://127.0.0.1:1/dir\nMDomain one.test\nMDomain two.test")
         .site("one.test", &[])
         .site("two.test", &[])
 }
