@@ -206,14 +206,16 @@ impl Snapshots {
     }
 
     /// Reads changes ahead if a request came since the last time, so that frequent requests do not wait for
-    /// the disk.
-    pub fn keep_up(&self, now: Timestamp) {
-        if self.is_asked.load(Ordering::Relaxed) {
+    /// the disk. Returns whether one came.
+    pub fn keep_up(&self, now: Timestamp) -> bool {
+        let is_asked = self.is_asked.load(Ordering::Relaxed);
+        if is_asked {
             let fresh = Looked::fresh(self.mds.len());
             if self.look(fresh, now).looked.is_of(now) {
                 self.is_asked.store(false, Ordering::Relaxed);
             }
         }
+        is_asked
     }
 
     /// Reads the changes since the last look, if that is older than `fresh`.

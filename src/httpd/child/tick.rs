@@ -42,12 +42,25 @@ pub fn announce_end(responder: Option<&Responder>, fleet: &Ending, bell: &Bell, 
     bell.ring();
 }
 
-/// Takes up what others have published. Returns whether there is more than this look could take.
-pub fn beat(state: &State) -> bool {
+/// When to look again at the latest.
+pub enum Next {
+    /// More is left. It is taken up after a rest, so that handshakes have the processor, too.
+    AfterRest,
+    /// Pages are asked for, and the state of renewals is read ahead for them.
+    Soon,
+    Late,
+}
+
+/// Takes up what others have published.
+pub fn beat(state: &State) -> Next {
     let are_sets_left = state.live.as_ref().is_some_and(|live| live.take_up());
     let are_responses_left = state.stapling.as_ref().is_some_and(|stapling| stapling.take_up());
-    state.snapshots.keep_up(SystemClock::default().now());
-    are_sets_left || are_responses_left
+    let is_asked = state.snapshots.keep_up(SystemClock::default().now());
+    match are_sets_left || are_responses_left {
+        true => Next::AfterRest,
+        false if is_asked => Next::Soon,
+        false => Next::Late,
+    }
 }
 
 /// Stops the work of a child that ends: no new work begins, and work in progress gets a while to finish. May

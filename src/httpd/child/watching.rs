@@ -3,6 +3,7 @@
 //! one child at a time renews. It sleeps until the bell of its configuration rings, a second at most, because
 //! a child that is killed rings for nobody.
 
+use super::tick::Next;
 use super::{renewing, tick};
 use crate::httpd::state::State;
 use crate::httpd::sys;
@@ -51,9 +52,17 @@ impl<'s> Watch<'s> {
             if is_over(self.state) {
                 return;
             }
-            let is_behind = self.takes_up && guard("signals_beat", false, || tick::beat(self.state));
+            let next = match self.takes_up {
+                true => guard("signals_beat", Next::Late, || tick::beat(self.state)),
+                false => Next::Late,
+            };
             self.stand_for_office();
-            bell.wait(seen, if is_behind { SHORTEST } else { LONGEST });
+            match next {
+                // The end of the child ends this wait, too.
+                Next::AfterRest => _ = self.state.stop.wait(SHORTEST),
+                Next::Soon => bell.wait(seen, SHORTEST),
+                Next::Late => bell.wait(seen, LONGEST),
+            }
         }
     }
 

@@ -178,7 +178,7 @@ fn a_set_left_in_staging_is_published_by_the_next_start() {
     let world = World::new(&["a.test"]);
     let (_, fingerprint) = world.write(0, world.set(0));
     let (one, other) = (world.process(), world.process());
-    [&one, &other].iter().for_each(|process| process.live.take_up());
+    [&one, &other].iter().for_each(|process| _ = process.live.take_up());
     assert_eq!((one.serves(0), other.serves(0)), (Some(fingerprint.clone()), Some(fingerprint)));
     // The child before has published late: no child here was signalled.
     let late = World::new(&["a.test"]);

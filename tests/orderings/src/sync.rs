@@ -90,6 +90,7 @@ pub mod atomic {
 
     atomic!(AtomicBool, bool, { swap });
     atomic!(AtomicU64, u64, { swap, fetch_add, fetch_sub, fetch_max, fetch_or, fetch_and });
+    atomic!(AtomicU32, u32, { swap, fetch_add });
     atomic!(AtomicUsize, usize, { swap, fetch_add, fetch_sub });
 }
 
