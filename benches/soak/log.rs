@@ -109,7 +109,11 @@ fn shape(message: &str) -> String {
     let text = number.and_then(|number| message.split_once(number)).map_or(message, |(_, text)| text);
     let mut words: Vec<String> = Vec::new();
     for word in text.trim_start_matches([':', ' ']).split(' ') {
-        let word = if word.contains(".test") { "NAME".to_string() } else { masked(word) };
+        let word = match word {
+            url if url.contains("://") => "URL".to_string(),
+            name if name.contains(".test") => "NAME".to_string(),
+            other => masked(other),
+        };
         if words.last() != Some(&word) {
             words.push(word);
         }

@@ -41,6 +41,7 @@ fn a_shape_has_no_names_and_numbers_and_keeps_the_number_of_the_message() {
         shape("fleet: the value of f16.test is not used: ocsp-1a94b8c.json is for no certificate"),
         "fleet: the value of NAME is not used: ocsp-N.json is for no certificate"
     );
+    assert_eq!(shape("no answer from https://127.0.0.1:1/a_b-2: refused"), "no answer from URL refused");
     assert_eq!(
         shape("no certificate yet for d0.test (md[d0.test]), d1.test: 503"),
         "no certificate yet for NAME N"
