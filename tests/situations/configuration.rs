@@ -232,6 +232,16 @@ fn hosts() -> Vec<Situation> {
             without_ssl,
             |_| "MDomain a.test\n<VirtualHost *:80>\nServerName a.test\n</VirtualHost>".into(),
         ),
+        situation(
+            "no lock for the child that renews",
+            &["AH10062", "no certificate is renewed", "ulimit -n", "restart httpd"],
+            |_| vec![advice::no_lock("Too many open files")],
+        ),
+        situation(
+            "no thread for a child",
+            &["AH10062", "this child cannot renew", "ulimit -u", "restart httpd"],
+            |_| vec![advice::no_thread("Resource temporarily unavailable")],
+        ),
         with(
             "a name of a host that the domain does not have",
             &["AH10040", "www.a.test itself is not managed", "set 'MDMembers auto'"],

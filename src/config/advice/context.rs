@@ -57,3 +57,19 @@ pub(super) fn is_private(name: &str) -> bool {
         },
     }
 }
+
+/// The text about children that have no lock by which one of them renews. `error`: that of the system.
+pub fn no_lock(error: &str) -> String {
+    format!(
+        "AH10062: the lock by which one child renews cannot be made, so no certificate is renewed: {error}. Raise the limit \
+         of open files (ulimit -n, LimitNOFILE of the service), then restart httpd"
+    )
+}
+
+/// The text about a child that cannot start the threads it works with beside httpd's own.
+pub fn no_thread(error: &str) -> String {
+    format!(
+        "AH10062: this child cannot renew or look for new certificates: {error}. Raise the limit of threads (ulimit -u, \
+         TasksMax of the service), then restart httpd"
+    )
+}

@@ -14,7 +14,7 @@ use super::finding::Finding;
 use super::planned::{Plan, Server};
 
 pub use super::finding::{Item, at, coded, gathered};
-pub use context::{Context, FileFault, is_renewed};
+pub use context::{Context, FileFault, is_renewed, no_lock, no_thread};
 
 /// The whole list, errors first.
 pub fn advice(plan: &Plan, servers: &[Server<'_>], context: &Context<'_>) -> Vec<Finding> {

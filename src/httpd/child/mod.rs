@@ -4,6 +4,7 @@
 //! `start` nor `serve`.
 
 mod fleet;
+mod pause;
 pub mod renewing;
 pub mod tick;
-mod watching;
+pub mod watching;

@@ -4,7 +4,7 @@
 //! times a second while jobs run.
 
 use super::fleet::join;
-use super::watching::{LONGEST, SHORTEST, is_over};
+use super::pause::{LONGEST, SHORTEST, is_over};
 use crate::crypto::CpuLimit;
 use crate::dns::resolve::{RESOLV_CONF, servers_of};
 use crate::http::client::Limits;

@@ -2,7 +2,6 @@
 //! The begin and the end of a child's work, and its work off the path of requests and handshakes: it
 //! activates the certificates and OCSP responses that another process has published.
 
-use super::watching;
 use crate::fleet::replicator::thread::Ending;
 use crate::httpd::state::{Server, State};
 use crate::live::bell::Bell;
@@ -23,11 +22,10 @@ pub fn at_work(main: Server<'_>) -> Option<&Arc<State>> {
 }
 
 /// A new child, before it serves anyone. From here on it may have threads.
-pub fn begin(state: &Arc<State>) {
+pub fn begin(state: &State) {
     state.live.iter().for_each(|live| live.begin(&state.stop));
     state.stapling.iter().for_each(|stapling| _ = stapling.take_up());
     state.responder.iter().for_each(|responder| responder.begin());
-    watching::begin(state);
 }
 
 /// The child is to end, and does so once its connections are closed.

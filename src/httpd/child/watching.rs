@@ -3,20 +3,16 @@
 //! one child at a time renews. It sleeps until the bell of its configuration rings, a second at most, because
 //! a child that is killed rings for nobody.
 
+use super::pause::{LONGEST, SHORTEST, is_over};
 use super::tick::Next;
 use super::{renewing, tick};
+use crate::config::advice;
 use crate::httpd::state::State;
 use crate::httpd::sys;
 use crate::httpd::sys::guard::guard;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
-
-/// How long a thread sleeps where nothing is to be done.
-pub(super) const LONGEST: Duration = Duration::from_secs(1);
-/// The same where something is under way.
-pub(super) const SHORTEST: Duration = Duration::from_millis(100);
 
 /// In a new child, once it is ready to serve.
 pub fn begin(state: &Arc<State>) {
@@ -91,11 +87,6 @@ impl<'s> Watch<'s> {
     }
 }
 
-/// Whether this child ends, maybe once its connections are closed.
-pub(super) fn is_over(state: &State) -> bool {
-    state.stop.is_raised() || sys::is_ending()
-}
-
 fn spawn(
     state: &State,
     name: &str,
@@ -108,8 +99,7 @@ fn log_no_thread(error: &io::Error) {
     crate::log!(
         Crit,
         status = error.raw_os_error().unwrap_or(0),
-        "AH10062: this child cannot renew or look for new certificates: {}. Raise the limit of threads (ulimit -u, TasksMax of \
-         the service), then restart httpd",
-        crate::log::plain(error)
+        "{}",
+        advice::no_thread(&crate::log::plain(error))
     );
 }

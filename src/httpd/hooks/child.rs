@@ -10,7 +10,7 @@
 //! touch atomics, wake sleepers and sleep, and neither take locks nor allocate memory.
 
 use crate::fleet::replicator::thread::Ending;
-use crate::httpd::child::tick;
+use crate::httpd::child::{tick, watching};
 use crate::httpd::state::{Server, State};
 use crate::httpd::sys::Listening;
 use crate::httpd::sys::guard::callback;
@@ -47,6 +47,7 @@ callback! {
                 // Before there are threads.
                 end_with(pool, state);
                 tick::begin(state);
+                watching::begin(state);
             }
         }
     }

@@ -9,7 +9,7 @@ use super::fleet;
 use super::refusal::{StartFailed, refuse};
 use super::servers::{config_servers, report};
 use super::stapled;
-use crate::config::{Plan, PlannedMd};
+use crate::config::{Plan, PlannedMd, advice};
 use crate::fleet::replicator::thread::Ending;
 use crate::httpd::state::startup::Startup;
 use crate::httpd::state::{Server, State};
@@ -75,8 +75,8 @@ fn office(mds: &[Managed], is_stapling: bool) -> Option<sys::Office> {
         crate::log!(
             Crit,
             status = error.raw_os_error().unwrap_or(0),
-            "AH10062: the lock by which one child renews cannot be made, so no certificate is renewed: {}. Restart httpd",
-            crate::log::plain(error)
+            "{}",
+            advice::no_lock(&crate::log::plain(error))
         );
     };
     sys::Office::new().inspect_err(log).ok()
