@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::process::{children, is_alive, signal};
@@ -30,7 +30,7 @@ fn threads(httpd: &Httpd) -> Vec<PathBuf> {
 }
 
 /// How often a thread has gone to sleep.
-fn sleeps(task: &PathBuf) -> u64 {
+fn sleeps(task: &Path) -> u64 {
     let status = fs::read_to_string(task.join("status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     line.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
@@ -49,7 +49,7 @@ fn threads_of_an_idle_server_sleep_most_of_a_second() {
         (threads(&httpd).len() == CHILDREN + 1 && httpd.md("two.test")["renewal"]["errors"] == 1)
             .then_some(())
     });
-    let count = || threads(&httpd).iter().map(sleeps).sum::<u64>();
+    let count = || threads(&httpd).iter().map(|task| sleeps(task)).sum::<u64>();
     let (begin, before) = (Instant::now(), count());
     thread::sleep(Duration::from_secs(3));
     let (slept, seconds) = (count() - before, begin.elapsed().as_secs_f64());
