@@ -40,7 +40,7 @@ pub const SECOND: Duration = Duration::from_secs(1);
 /// Of a request to the CA, and to the engine.
 const CA_TIME: Duration = Duration::from_millis(150);
 const ENGINE_TIME: Duration = Duration::from_millis(1);
-/// Between two beats of mod_watchdog.
+/// Between two beats of the renewing child.
 const BEAT: Duration = Duration::from_millis(100);
 /// The longest sleep.
 const IDLE: Duration = SECOND;
