@@ -203,7 +203,7 @@ fn command(program: &str, arguments: &[&str]) -> Result<(), String> {
     }
 }
 
-/// The windows of names differ by up to so many percent of a lifetime: so renewals are always under way.
+/// The windows of names differ by up to this percentage of a lifetime: so renewals are always under way.
 pub const SPREAD: u32 = 10;
 
 /// `MDRenewWindow`, in percent.

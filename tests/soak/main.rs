@@ -18,7 +18,7 @@ use run::signals::Signals;
 use std::time::Duration;
 use support::{Need, open_lab};
 
-/// Certificates of so many seconds, each renewed when half of that is left.
+/// Certificates that hold this number of seconds, each renewed when half of that is left.
 const LIFETIME: u32 = 40;
 
 #[test]

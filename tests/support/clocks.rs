@@ -34,7 +34,7 @@ impl Clocks {
         self.write(0, i64::try_from(ahead.as_secs()).unwrap());
     }
 
-    /// The wall clock is ahead by so many seconds from now on.
+    /// The wall clock is ahead by this number of seconds from now on.
     pub fn step(&self, ahead: i64) {
         self.write(8, ahead);
     }
