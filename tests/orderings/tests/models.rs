@@ -60,7 +60,7 @@ fn signal() {
 }
 
 const NOW: Timestamp = Timestamp(1_000_000);
-const LATER: Timestamp = Timestamp(1_004_000);
+const LATER: Timestamp = Timestamp(1_006_000);
 
 /// A process that could not use a set does not count for it at any moment.
 fn refusal() {
