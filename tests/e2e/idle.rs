@@ -90,9 +90,8 @@ fn a_child_that_waits_for_its_connections_leaves_the_renewals_to_others() {
     };
     wait_for("the end of its renewals", SOON, || (of_former("AH10058") == 1).then_some(()));
     assert!(is_alive(former), "the client has no answer yet");
-    let next = httpd.watchdog();
-    assert!(next == former || is_alive(next));
-    wait_for("the next child that renews", SOON, || (httpd.logged("AH10054").len() == 2).then_some(()));
+    // Maybe after one of the former generation, which the parent began at the last moment.
+    wait_for("the next child that renews", SOON, || (httpd.watchdog() != former).then_some(()));
     assert_eq!(of_former("AH10054"), 1, "not again");
     client.write_all(b"Connection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
