@@ -11,8 +11,6 @@ export LAB_REQUIRED=1
 
 run() { "$cargo" test --no-fail-fast --no-default-features --features cli "$@"; }
 
-run --no-run || exit 1
-
 others="--lib --bins"
 for file in tests/*.rs tests/*/main.rs; do
     name=${file#tests/}
@@ -21,17 +19,21 @@ for file in tests/*.rs tests/*/main.rs; do
     [ "$name" = e2e ] || others="$others --test $name"
 done
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-trap 'kill $beside 2>/dev/null; exit 130' INT TERM HUP
-# shellcheck disable=SC2086 # a list of words
-{
+if [ "${2:-}" = others ]; then
     failed=0
+    # shellcheck disable=SC2086 # a list of words
     run $others -- --test-threads="$threads" || failed=1
     run --doc -- --test-threads="$threads" || failed=1
     exit "$failed"
-} >"$log" 2>&1 &
+fi
+
+run --no-run || exit 1
+log=$(mktemp)
+# In a session of its own, all of which ends with this: what a shell has in the background does not hear Ctrl-C.
+setsid sh tests/support/suite.sh "$threads" others >"$log" 2>&1 &
 beside=$!
+trap 'rm -f "$log"' EXIT
+trap 'kill -s TERM -- "-$beside" 2>/dev/null; exit 130' INT TERM HUP
 failed=0
 run --test e2e -- --test-threads="$threads" || failed=1
 wait "$beside" || failed=1
