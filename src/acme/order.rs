@@ -139,7 +139,7 @@ pub fn poll_delay(
         return FIRST;
     }
     let patient = (waited / 10).min(SLOWEST);
-    let own = waited.clamp(Duration::from_millis(400), USUAL).max(patient);
+    let own = waited.clamp(Duration::from_millis(200), USUAL).max(patient);
     match retry_after.filter(|at| *at > now).map(|at| at.since(now)) {
         None => own,
         Some(advice) if advice <= LEAST => own.min(advice).max(Duration::from_millis(200)).max(patient),
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn polls_are_quick_at_first_and_slow_down_the_longer_something_takes() {
-        let own = [100, 400, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000];
+        let own = [100, 200, 300, 600, 1200, 2400, 4800, 9600, 19_200, 30_000];
         assert_eq!(polls(None, 10), own);
         // "Now" and the past would be a busy loop.
         assert_eq!(polls(Some(0), 10), own);
@@ -321,10 +321,10 @@ mod tests {
     fn a_retry_after_that_fits_polls_is_their_pace_after_the_first_and_a_longer_one_is_advice() {
         assert_eq!(polls(Some(3), 4), [100, 3000, 3000, 3000]);
         assert_eq!(polls(Some(60), 3), [100, 60_000, 60_000]);
-        assert_eq!(polls(Some(1), 6), [100, 400, 500, 1000, 1000, 1000]);
+        assert_eq!(polls(Some(1), 6), [100, 200, 300, 600, 1000, 1000]);
         // ZeroSSL says a day of authorizations that it validates in seconds.
         let day = polls(Some(86_400), 10);
-        assert_eq!(day[..7], [100, 1600, 6800, 34_000, 60_000, 60_000, 60_000]);
+        assert_eq!(day[..7], [100, 800, 3600, 18_000, 60_000, 60_000, 60_000]);
         assert!(polls(Some(86_400), 300).iter().all(|delay| *delay <= 600_000));
         assert!(polls(Some(600), 300).contains(&600_000), "it is followed in the end");
     }

@@ -5,7 +5,7 @@
 //! drops it at its end. Without one, as in a start, nothing is limited.
 
 use super::places::Places;
-use super::signing_pool::SigningPool;
+use super::signing_pool::{HAS_PRIORITY, SigningPool};
 use super::{Error, PrivateKey};
 use crate::model::KeySpec;
 use crate::time::StopFlag;
@@ -25,8 +25,8 @@ pub struct CpuLimit(Arc<Limits>);
 struct Limits {
     stop: StopFlag,
     make_rsa: MakeRsa,
-    /// Frequent operations of milliseconds: signatures of requests, the encryption of keys. Half of the
-    /// processors.
+    /// Frequent operations of milliseconds: signatures of requests, the encryption of keys. All processors where
+    /// signatures have a low priority, else half of them.
     short: Arc<Places>,
     /// Operations of a tenth of a second and more: RSA keys. All processors, at normal priority: with all of
     /// them busy, a large key would otherwise take minutes.
@@ -38,8 +38,9 @@ impl CpuLimit {
     /// For this machine. All computations end when `stop` is raised.
     pub fn new(stop: StopFlag, make_rsa: MakeRsa) -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let short = Arc::new(Places::new(processors / 2));
-        let signing = SigningPool::new(short.clone(), processors / 2, stop.clone());
+        let signers = if HAS_PRIORITY { processors } else { processors / 2 };
+        let short = Arc::new(Places::new(signers));
+        let signing = SigningPool::new(short.clone(), signers, stop.clone());
         CpuLimit(Arc::new(Limits { stop, make_rsa, short, long: Places::new(processors), signing }))
     }
 

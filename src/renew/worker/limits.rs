@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Limits the renewals in flight, in total and at one CA, so that neither many domains burden a CA nor a CA
-//! that never answers takes every place. A renewal that only waits for its CA to validate gives back its
-//! place there, so that other slow validations go on meanwhile. Pure bookkeeping.
+//! that never answers takes every place. A renewal that only waits for its CA to validate, or for a command,
+//! gives its place to another meanwhile, and has one of as many beside. Pure bookkeeping.
 
 use std::collections::HashMap;
 
@@ -10,6 +10,8 @@ pub const PER_CA: usize = 8;
 
 pub struct Slots {
     free: usize,
+    /// Beside those, for renewals that wait until it is time to ask their CA again.
+    free_for_rests: usize,
     /// Beside those, for renewals that wait for a command of the admin.
     free_for_commands: usize,
     by_ca: HashMap<String, usize>,
@@ -18,7 +20,7 @@ pub struct Slots {
 impl Slots {
     /// `parallel`: over all CAs.
     pub fn new(parallel: usize) -> Self {
-        Slots { free: parallel, free_for_commands: parallel, by_ca: HashMap::new() }
+        Slots { free: parallel, free_for_rests: parallel, free_for_commands: parallel, by_ca: HashMap::new() }
     }
 
     /// Takes a place for a renewal at the CA with this directory URL. `false`: there is none.
@@ -38,21 +40,23 @@ impl Slots {
 
     /// Takes a place for a renewal that waits until it is time to ask its CA again.
     pub fn take_resting(&mut self) {
-        self.free = self.free.saturating_sub(1);
+        take_beside(&mut self.free_for_rests, &mut self.free);
     }
 
-    /// Takes a place for a renewal that waits for a command, which may take minutes: one beside those of all
-    /// others, as long as there are any.
+    /// Takes a place for a renewal that waits for a command, which may take minutes.
     pub fn take_in_command(&mut self) {
-        match self.free_for_commands.checked_sub(1) {
-            Some(left) => self.free_for_commands = left,
-            None => self.take_resting(),
-        }
+        take_beside(&mut self.free_for_commands, &mut self.free);
     }
 
     pub fn is_full(&self) -> bool {
         self.free == 0
     }
+}
+
+/// Takes a place beside those of all others, as long as there are any.
+fn take_beside(beside: &mut usize, free: &mut usize) {
+    let places = if *beside > 0 { beside } else { free };
+    *places = places.saturating_sub(1);
 }
 
 /// Host and port of a URL.
@@ -79,22 +83,25 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_has_a_place_over_all_and_none_at_the_ca() {
-        let mut slots = Slots::new(10);
-        (0..8).for_each(|_| slots.take_resting());
-        assert!(slots.take("https://a.test/dir") && slots.take("https://a.test/dir"));
-        assert!(!slots.take("https://a.test/dir") && slots.is_full());
+    fn waits_have_places_of_their_own_until_there_are_too_many() {
+        for wait in [Slots::take_resting, Slots::take_in_command] {
+            let mut slots = Slots::new(2);
+            wait(&mut slots);
+            wait(&mut slots);
+            assert!(slots.take("https://a.test/dir"));
+            assert!(slots.take("https://a.test/dir") && slots.is_full());
+            let mut slots = Slots::new(2);
+            (0..3).for_each(|_| wait(&mut slots));
+            assert!(!slots.is_full());
+            wait(&mut slots);
+            assert!(slots.is_full(), "no more than twice as many");
+        }
     }
 
     #[test]
-    fn commands_have_places_of_their_own_until_there_are_too_many() {
-        let mut slots = Slots::new(2);
-        slots.take_in_command();
-        slots.take_in_command();
-        assert!(slots.has_one("https://a.test/dir"));
-        slots.take_in_command();
-        assert!(!slots.is_full());
-        slots.take_in_command();
-        assert!(slots.is_full(), "processes are no more than twice the renewals");
+    fn a_renewal_that_rests_has_no_place_at_its_ca() {
+        let mut slots = Slots::new(20);
+        (0..20).for_each(|_| slots.take_resting());
+        assert_eq!((0..20).filter(|_| slots.take("https://a.test/dir")).count(), 8);
     }
 }
