@@ -207,6 +207,15 @@ pub trait Peers: Send + Sync {
 
 /// Takes OCSP responses that other nodes have got.
 pub trait SharedResponses: Send + Sync {
-    /// Verifies a response and has all processes staple it. `Err`: why it is not used.
-    fn take(&self, name: &str, file: &str, response: &[u8], now: Timestamp) -> Result<(), String>;
+    /// Verifies a response and has all processes staple it.
+    fn take(&self, name: &str, file: &str, response: &[u8], now: Timestamp) -> Result<(), Unused>;
+}
+
+/// Why an OCSP response of another node is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unused {
+    /// Its certificate is not stapled here: not yet, or not any more.
+    OfNone,
+    /// For this reason.
+    Refused(String),
 }

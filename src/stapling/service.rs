@@ -7,12 +7,12 @@
 
 use crate::live::signals::Signals;
 use crate::managed::Managed;
-use crate::managed::peers::SharedResponses;
+use crate::managed::peers::{SharedResponses, Unused};
 use crate::ocsp::cache::is_revoked;
 use crate::ocsp::file::{self, Unusable};
 use crate::ocsp::response;
 use crate::ocsp::subject::{Id, Terms};
-use crate::ocsp::{Cache, Entry, Response, Status, Subject};
+use crate::ocsp::{Cache, Entry, Flaw, Response, Status, Subject};
 use crate::stapling::upcoming;
 use crate::store::{Error, Rights, Store, WorkGroup, WorkStore};
 use crate::time::{Clock, Timestamp};
@@ -194,17 +194,17 @@ impl Service {
     }
 
     /// Takes up what another node of a fleet has got.
-    fn take_shared(&self, name: &str, file: &str, der: &[u8], now: Timestamp) -> Result<(), String> {
+    fn take_shared(&self, name: &str, file: &str, der: &[u8], now: Timestamp) -> Result<(), Unused> {
         let entry = file::id_of(file).and_then(|id| self.cache.find(&id));
-        let Entry { subject, response: current } = entry
-            .filter(|entry| entry.subject.owner == name)
-            .ok_or_else(|| format!("{file} is for no certificate that is stapled here"))?;
-        let new = response::verify(der, &subject, now).map_err(|flaw| flaw.to_string())?;
+        let Entry { subject, response: current } =
+            entry.filter(|entry| entry.subject.owner == name).ok_or(Unused::OfNone)?;
+        let refused = |flaw: Flaw| Unused::Refused(flaw.to_string());
+        let new = response::verify(der, &subject, now).map_err(refused)?;
         if current.as_deref() == Some(&new) {
             return Ok(());
         }
-        response::accept(&new, current.as_deref(), now).map_err(|flaw| flaw.to_string())?;
-        file::write(&self.store, &subject, &new).map_err(|error| error.advised())?;
+        response::accept(&new, current.as_deref(), now).map_err(refused)?;
+        file::write(&self.store, &subject, &new).map_err(|error| Unused::Refused(error.advised()))?;
         let response = Arc::new(new);
         self.cache.put([Entry { subject: subject.clone(), response: Some(response.clone()) }]);
         self.publish(&subject, &response);
@@ -232,7 +232,7 @@ impl Service {
 }
 
 impl SharedResponses for Service {
-    fn take(&self, name: &str, file: &str, response: &[u8], now: Timestamp) -> Result<(), String> {
+    fn take(&self, name: &str, file: &str, response: &[u8], now: Timestamp) -> Result<(), Unused> {
         self.take_shared(name, file, response, now)
     }
 }

@@ -9,7 +9,7 @@ pub mod stored;
 
 use super::decide::state::State as Saved;
 use super::record::Set;
-use crate::managed::peers::SharedAnswer;
+use crate::managed::peers::{SharedAnswer, Unused};
 use crate::model::fleet_report::FleetReport;
 use crate::model::{FleetRequest, Md};
 use crate::time::Timestamp;
@@ -81,7 +81,7 @@ pub trait Local: Send + Sync {
     fn answers(&self) -> Vec<SharedAnswer>;
 
     /// Verifies an OCSP response and has all processes staple it.
-    fn take_response(&self, name: &str, file: &str, der: &[u8], now: Timestamp) -> Result<(), String>;
+    fn take_response(&self, name: &str, file: &str, der: &[u8], now: Timestamp) -> Result<(), Unused>;
 
     /// Has status pages show it.
     fn report(&self, report: &FleetReport) -> Result<(), String>;

@@ -10,7 +10,7 @@ use crate::fleet::key::Key;
 use crate::fleet::record::{Record, Set};
 use crate::managed::Managed;
 use crate::managed::fleet_requests::FleetRequests;
-use crate::managed::peers::{SharedAnswer, SharedResponses};
+use crate::managed::peers::{SharedAnswer, SharedResponses, Unused};
 use crate::model::fleet_report::FleetReport;
 use crate::model::{FleetRequest, Md};
 use crate::store::{Flat, FleetLock, Holder, Stamp, WorkStore};
@@ -216,7 +216,7 @@ impl Local for StoredLocal {
         self.answers.of(names.into_iter(), &owners)
     }
 
-    fn take_response(&self, name: &str, file: &str, der: &[u8], now: Timestamp) -> Result<(), String> {
+    fn take_response(&self, name: &str, file: &str, der: &[u8], now: Timestamp) -> Result<(), Unused> {
         self.responses.as_ref().map_or(Ok(()), |responses| responses.take(name, file, der, now))
     }
 

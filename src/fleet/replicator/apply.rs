@@ -7,6 +7,7 @@ use crate::fleet::engine::{Change, Revision};
 use crate::fleet::key::Key;
 use crate::fleet::node::Node;
 use crate::fleet::node::state::State;
+use crate::managed::peers::Unused;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ pub fn acknowledge(node: &Node) {
     state.applied = state.view.revision();
 }
 
-/// OCSP responses that were refused, how often they were offered, and when they are again.
+/// OCSP responses that were not used, how often they were offered, and when they are again.
 #[derive(Default)]
 pub struct Responses(BTreeMap<Key, (u32, Boot)>);
 
@@ -63,7 +64,7 @@ impl Responses {
                     self.0.remove(&key);
                     let mut state = node.state();
                     state.view.forget_response(&key);
-                    if let Err(reason) = taken {
+                    if let Err(Unused::Refused(reason)) = taken {
                         state.refuse(&key, reason);
                     }
                 }

@@ -232,10 +232,10 @@ fn a_response_of_another_node_is_verified_saved_and_told_to_all_processes() {
     let good = world.response(Say::Good);
     let mut forged = good.der.clone();
     *forged.last_mut().unwrap() ^= 1;
-    assert!(take("a.test", &file, &forged).is_err());
-    assert!(take("b.test", &file, &good.der).is_err(), "of another domain");
-    assert!(take("a.test", &file::name(&[7; 20]), &good.der).is_err(), "for no certificate");
-    assert!(take("a.test", "../x", &good.der).is_err());
+    assert!(matches!(take("a.test", &file, &forged), Err(Unused::Refused(_))));
+    assert_eq!(take("b.test", &file, &good.der), Err(Unused::OfNone), "of another domain");
+    assert_eq!(take("a.test", &file::name(&[7; 20]), &good.der), Err(Unused::OfNone));
+    assert_eq!(take("a.test", "../x", &good.der), Err(Unused::OfNone));
     assert!(take("a.test", &file, &world.response(Say::Unknown).der).is_err());
     serving.take_up();
     assert_eq!(serving.staple(&world.subject.id, |der| der.map(<[u8]>::to_vec)), Some(None));
