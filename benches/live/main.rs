@@ -8,6 +8,7 @@
 //! make bench ARGS="live handshake 4000" # processor time and instructions of a handshake, with live activation on and off
 //! make bench ARGS="live load 1000"     # handshakes while 1000 sets go live: failures, memory and open files
 //! make bench ARGS="live child 1000"    # only when asked for: a new child's way to its first answer, where 1000 sets are live
+//! make bench ARGS="live restart 200"    # only when asked for: graceful restarts that bring 200 live sets into use, beside others
 //! make bench ARGS="live memory 1000 16" # only when asked for: of all processes, where 1000 sets are live in each of 16 children
 //!
 //! # Only when asked for, each with its minutes and the MPM, `event` or `prefork`:
@@ -26,6 +27,7 @@ mod handshake;
 mod load;
 mod memory;
 mod processes;
+mod restart;
 mod visitor;
 
 use openssl::ssl::{Ssl, SslContext, SslMethod};
@@ -55,6 +57,7 @@ fn main() {
                 named.as_deref().map_or(3, |word| word.parse().expect("children")),
             );
         }
+        Some("restart") => restart::run(number.unwrap_or(200)),
         Some("child") => child::start(number.unwrap_or(1000)),
         Some("minutes") => load::minutes(number.unwrap_or(5) as u64, mpm),
         _ => {}

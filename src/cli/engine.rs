@@ -185,7 +185,7 @@ fn put_in_use(store: &StartStore, md: &mut Md, now: Timestamp) -> Result<Activat
     let (state, descr) = (std::mem::replace(&mut md.state, State::Complete), md.state_descr.take());
     let mut activation = Activation::begin(store, &[md], now)?;
     let outcome = activation.activate(md, &mut stored, Duration::ZERO)?;
-    drop(LoadTrial::begin(store, activation.replaced()));
+    drop(LoadTrial::begin(store, activation.finish()));
     match outcome {
         Activated::Done => drop(stored.save(store, md)?),
         _ => (md.state, md.state_descr) = (state, descr),

@@ -6,7 +6,8 @@
 //! does not matter here: a set that is better than the one in use is activated, and the renewal does the
 //! rest. The process may die between any two steps: the next start activates sets that are still staged, and
 //! where `domains` was left empty, [`recover`](crate::startup::recover) ends the swap. Staging is emptied
-//! last.
+//! last, once the disk has the sets of all domains: httpd serves nobody until then, and to wait for the disk at each
+//! step of each domain takes a site with thousands of them minutes.
 
 use super::accounts::Accounts;
 use super::cleanup;
@@ -59,6 +60,8 @@ pub enum Activated {
 /// The activation of all MDs in one start.
 pub struct Activation<'s> {
     store: &'s StartStore,
+    /// The same store, for what [`finish`](Self::finish) has on the disk.
+    unsynced: StartStore,
     accounts: Accounts,
     /// The accounts that were found in staging, by MD: the directory URL of their CA, and their folder.
     adopted: HashMap<String, Vec<(String, String)>>,
@@ -70,6 +73,25 @@ pub struct Activation<'s> {
     now: Timestamp,
     /// The sets that came into use.
     replaced: OnTrial,
+    /// The MDs with a set in use that staging has, too.
+    in_use: Vec<String>,
+    /// What staging and challenges have of these until the disk has their sets.
+    left: Vec<Left>,
+}
+
+/// Files of an MD that nothing needs once its set is in use.
+struct Left {
+    name: String,
+    files: Files,
+}
+
+enum Files {
+    /// All of its staging.
+    Staged,
+    /// Its live set.
+    Live,
+    /// Answers to challenges for these names.
+    Answers(Vec<String>),
 }
 
 /// Why a set was not put into use.
@@ -109,13 +131,69 @@ impl<'s> Activation<'s> {
         let adopted = accounts.adopt_all(store, waiting, mds);
         staged.retain(|name| configured.contains(name.as_str()));
         let archive = Archive::read(store)?;
-        let (elsewhere, replaced) = (Elsewhere::read(store), OnTrial::new());
-        Ok(Activation { store, accounts, adopted, staged, archive, ended, elsewhere, now, replaced })
+        let (elsewhere, unsynced) = (Elsewhere::read(store), store.unsynced());
+        let (replaced, in_use, left) = Default::default();
+        Ok(Activation {
+            store,
+            unsynced,
+            accounts,
+            adopted,
+            staged,
+            archive,
+            ended,
+            elsewhere,
+            now,
+            replaced,
+            in_use,
+            left,
+        })
     }
 
-    /// The sets that were put into use.
-    pub fn replaced(self) -> OnTrial {
+    /// Has the sets that came into use on the disk, then empties their staging. Returns them.
+    pub fn finish(self) -> OnTrial {
+        if self.in_use.is_empty() {
+            return self.replaced;
+        }
+        let moved_from = [Group::Archive, Group::Tmp];
+        if let Err(error) = self.store.flush(Group::Domains, &self.in_use, &moved_from) {
+            crate::log!(
+                Error,
+                "the disk does not take the certificates that came into use, which stay in staging as well: {}",
+                error.advised()
+            );
+            return self.replaced;
+        }
+        for left in &self.left {
+            if let Err(error) = self.remove(left) {
+                crate::log!(
+                    Warn,
+                    "md[{}]: its certificates are in use, and what staging has of them cannot be removed: {}",
+                    left.name,
+                    error.advised()
+                );
+            }
+        }
         self.replaced
+    }
+
+    /// Removes files of an MD: where its set came into use, once the disk has it.
+    fn leave(&mut self, name: &str, files: Files) -> Result<(), Error> {
+        let left = Left { name: name.to_string(), files };
+        if self.in_use.iter().any(|in_use| in_use == name) {
+            self.left.push(left);
+            return Ok(());
+        }
+        self.remove(&left)
+    }
+
+    fn remove(&self, left: &Left) -> Result<(), Error> {
+        match &left.files {
+            Files::Staged => staging::purge(self.store, &left.name),
+            Files::Live => self.store.remove(Group::Staging, &left.name, published::FILE),
+            Files::Answers(names) => names.iter().try_for_each(|name| {
+                Folder { store: self.store, group: Group::Challenges, name }.remove(&left.name).map(drop)
+            }),
+        }
     }
 
     /// Puts the staged set of an MD into use, if there is one. One that takes the place of good certificates
@@ -158,7 +236,7 @@ impl<'s> Activation<'s> {
         // A renewal is in progress; the set that was live meanwhile is in `domains` now, or must never get
         // there.
         if !is_held {
-            self.store.remove(Group::Staging, &name, published::FILE)?;
+            self.leave(&name, Files::Live)?;
         }
         Ok(after_live(&name, activated, is_live_used))
     }
@@ -181,7 +259,7 @@ impl<'s> Activation<'s> {
             Some(live) => self.use_live(md, stored, live)?,
             None => false,
         };
-        staging::purge(self.store, &name)?;
+        self.leave(&name, Files::Staged)?;
         Ok(if is_used { Activated::Done } else { Activated::Nothing })
     }
 
@@ -258,12 +336,10 @@ impl<'s> Activation<'s> {
                 return Ok(Activated::Damaged(flaw.to_string()));
             }
         }
-        for domain in &md.domains {
-            // Challenge folders carry the plain name of a wildcard.
-            let name = domain.strip_prefix("*.").unwrap_or(domain);
-            Folder { store: self.store, group: Group::Challenges, name }.remove(&md.name)?;
-        }
-        staging::purge(self.store, &name)?;
+        // Challenge folders carry the plain name of a wildcard.
+        let names = md.domains.iter().map(|domain| domain.strip_prefix("*.").unwrap_or(domain).to_string());
+        self.leave(&name, Files::Answers(names.collect()))?;
+        self.leave(&name, Files::Staged)?;
         Ok(Activated::Done)
     }
 
@@ -301,6 +377,7 @@ impl<'s> Activation<'s> {
         if is_new {
             self.swap_in(&name, &json, staged)?;
         }
+        self.in_use.push(name.clone());
         *md = named;
         // Hosts of static files are served with these all the same.
         if !md.has_static_files() {
@@ -316,7 +393,7 @@ impl<'s> Activation<'s> {
     }
 
     fn swap_in(&mut self, name: &str, json: &Value, staged: Staged) -> Result<(), Refusal> {
-        swap::assemble(self.store, name, json, &staged)?;
+        swap::assemble(&self.unsynced, name, json, &staged)?;
         let keys = staged.keys();
         let admitted = gate::admit(self.store, Group::Tmp, name, staged.sets, staged.trial.as_ref());
         if let Err(flaw) = admitted {
@@ -324,7 +401,7 @@ impl<'s> Activation<'s> {
             self.store.purge(Group::Tmp, name)?;
             return Err(Refusal::Flaw(flaw));
         }
-        let archived = self.archive.swap_in(self.store, name)?;
+        let archived = self.archive.swap_in(&self.unsynced, name)?;
         let leaves = recover::leaves(self.store, Group::Domains, name);
         self.replaced.insert(name.to_string(), NewSet { leaves, keys, archived });
         Ok(())

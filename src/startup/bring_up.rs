@@ -11,6 +11,7 @@
 //! | remove old requests | any time: no program waits for them |
 //! | adopt accounts | before sets come into use, whose md.json names them |
 //! | activate staged sets | once accounts and folders are in place |
+//! | have all of them on the disk, empty their staging | at once for all: each wait for the disk costs |
 //! | start failing renewals over | after activation, which finds out whose renewal is unfinished |
 //! | note the sets on trial | once all sets are in use, and before mod_ssl loads the first one |
 //! | *mod_ssl loads certificates* | |
@@ -207,11 +208,13 @@ fn activate(
     let commands =
         Commands { message: plan.global.message_cmd.clone(), notify: plan.global.notify_cmd.clone() };
     let delay = plan.global.activation_delay;
-    let mut activated = Vec::new();
-    for (planned, stored) in plan.mds.iter_mut().zip(stored) {
-        let outcome = activation.activate(&mut planned.md, stored, delay);
+    let mds = plan.mds.iter_mut().zip(stored);
+    let activated: Vec<_> =
+        mds.map(|(planned, stored)| activation.activate(&mut planned.md, stored, delay)).collect();
+    on_trial.extend(activation.finish());
+    for (planned, outcome) in plan.mds.iter().zip(&activated) {
         let name = &planned.md.name;
-        report(name, &outcome);
+        report(name, outcome);
         if matches!(outcome, Ok(Activated::Done)) {
             installed(store, name, &commands);
         }
@@ -219,9 +222,7 @@ fn activate(
         if matches!(outcome, Ok(Activated::Unfinished | Activated::Done)) {
             start_over(store, name, now);
         }
-        activated.push(outcome);
     }
-    on_trial.extend(activation.replaced());
     activated
 }
 

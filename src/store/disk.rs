@@ -302,11 +302,40 @@ impl Folder {
         let moved = self.fuse.burn().and_then(|()| {
             fs::renameat(self.file.as_ref(), name, target.file.as_ref(), new_name)?;
             self.fuse.burn()?;
-            target.file.sync_all()?;
-            self.file.sync_all()
+            self.sync(&target.file)?;
+            self.sync(&self.file)
         });
         moved.map_err(|e| Error::io("moving", &path, e))
     }
+
+    /// Has the entries of this folder on the disk, and the content of these files in it.
+    pub fn flush(&self, files: &[String]) -> Result<(), Error> {
+        for name in files {
+            let path = self.path.join(name);
+            if let Some((file, _)) = self.open_file(name, &path)? {
+                file.sync_all().map_err(|e| Error::io("writing", &path, e))?;
+            }
+        }
+        self.fuse.burn().and_then(|()| self.file.sync_all()).map_err(|e| Error::io("writing", &self.path, e))
+    }
+
+    /// Has all that was written to the file system of this folder on the disk, by whomever.
+    pub fn flush_file_system(&self) -> Result<(), Error> {
+        let flushed = self.fuse.burn().and_then(|()| flush_file_system(&self.file));
+        flushed.map_err(|e| Error::io("writing", &self.path, e))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn flush_file_system(file: &File) -> io::Result<()> {
+    fs::syncfs(file).map_err(io::Error::from)
+}
+
+/// Of all file systems.
+#[cfg(not(target_os = "linux"))]
+fn flush_file_system(_file: &File) -> io::Result<()> {
+    fs::sync();
+    Ok(())
 }
 
 fn read_whole((file, size): (File, u64), path: &Path, limit: u64) -> Result<Vec<u8>, Error> {

@@ -81,6 +81,10 @@ pub enum Note {
     Rehearsals,
 }
 
+/// Of more folders it is quicker to have all on the disk that was written to the file system; of fewer, what other
+/// programs have written there can be most of it.
+const FLUSHED_EACH: usize = 16;
+
 /// Which schemes reach this server.
 const REACH_FILE: &str = "httpd.json";
 
@@ -201,6 +205,23 @@ impl StartStore {
         let source = self.layout.group(group)?;
         let target = self.layout.group(to)?;
         source.rename(&group.folder_name(name)?, &target, &to.folder_name(new_name)?)
+    }
+
+    /// Has these folders, which were written or moved there by an [unsynced](Store::unsynced) store, on the disk,
+    /// and where they came from as well.
+    pub fn flush(&self, group: Group, names: &[String], from: &[Group]) -> Result<(), Error> {
+        let target = self.layout.group(group)?;
+        if names.len() > FLUSHED_EACH {
+            // Moved there from other groups, so all are on one file system.
+            return target.flush_file_system();
+        }
+        for name in names {
+            if let Some(folder) = self.layout.folder(group, name)? {
+                folder.flush(&self.files(group, name)?)?;
+            }
+        }
+        target.flush(&[])?;
+        from.iter().try_for_each(|group| self.layout.group(*group)?.flush(&[]))
     }
 
     /// Makes a file with the hmac of an EAB, written by another program, readable to workers only.

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::preload::Preload;
 use support::process::{children, is_alive, signal};
 use support::{Config, Httpd, Lab, SOON, open_lab, wait_for};
 
@@ -72,6 +73,19 @@ fn another_child_renews_once_the_renewing_one_is_killed() {
         assert_eq!(httpd.logged("AH10054").len(), 2, "{mpm}: one after the other");
         httpd.stop().forget();
     }
+}
+
+#[test]
+fn one_child_renews_where_the_system_refuses_files_in_memory() {
+    let Some(lab) = open_lab!() else { return };
+    let httpd = Preload::build(&lab).refuse_memory_files(config(&lab)).start();
+    let killed = httpd.watchdog();
+    signal(killed, "KILL");
+    wait_for("its end", SOON, || (!is_alive(killed)).then_some(()));
+    assert_ne!(httpd.watchdog(), killed);
+    assert_eq!(httpd.logged("AH10054").len(), 2, "one after the other");
+    assert!(httpd.logged("AH10062").is_empty());
+    httpd.stop().forget();
 }
 
 #[test]

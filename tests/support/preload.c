@@ -2,12 +2,14 @@
 /*
  * Loaded before httpd (LD_PRELOAD): writes a line for each function or object of the module that httpd's parent hands to a
  * library that outlives the module, and for each thread of the module that is left where a child has torn OpenSSL down. It
- * never lets go of the library that PRELOAD_PIN names, and with PRELOAD_HANG no name lookup of a child ever ends. The clock
+ * never lets go of the library that PRELOAD_PIN names, and with PRELOAD_HANG no name lookup of a child ever ends. With
+ * PRELOAD_NO_MEMORY_FILES there are none, as the system can be set up (vm.memfd_noexec). The clock
  * that the module reads is PRELOAD_AHEAD seconds ahead; that of everything else in httpd is right.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <dirent.h>
+#include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -173,6 +176,15 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 {
     while (getpid() != parent && getenv("PRELOAD_HANG")) pause();
     return REAL(getaddrinfo)(node, service, hints, result);
+}
+
+int memfd_create(const char *name, unsigned int flags)
+{
+    if (getenv("PRELOAD_NO_MEMORY_FILES")) {
+        errno = EACCES;
+        return -1;
+    }
+    return REAL(memfd_create)(name, flags);
 }
 
 /* Keeps the library of `handle` until the thread ends: the main thread never does. */

@@ -40,6 +40,11 @@ impl Preload {
         self.before(config).env("PRELOAD_HANG", "yes")
     }
 
+    /// The system refuses files in memory.
+    pub fn refuse_memory_files(&self, config: Config) -> Config {
+        self.before(config).env("PRELOAD_NO_MEMORY_FILES", "yes")
+    }
+
     /// Each pointer, with the functions of the module on the way to who was handed it.
     pub fn notes(&self) -> Vec<String> {
         let text = fs::read_to_string(&self.log).expect("the library was loaded");

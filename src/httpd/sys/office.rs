@@ -59,14 +59,24 @@ impl Drop for Office {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+/// One in memory where the system has such files and does not refuse them (vm.memfd_noexec, seccomp).
 fn nameless() -> io::Result<OwnedFd> {
+    in_memory().or_else(|_| removed())
+}
+
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn in_memory() -> io::Result<OwnedFd> {
     // SAFETY: the name is a C string; the descriptor is new and of nobody else.
     unsafe { opened(libc::memfd_create(c"mod_md_renewing".as_ptr(), libc::MFD_CLOEXEC)) }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-fn nameless() -> io::Result<OwnedFd> {
+fn in_memory() -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// One whose name is gone.
+fn removed() -> io::Result<OwnedFd> {
     let mut path = *b"/tmp/mod_md_renewing.XXXXXX\0";
     // SAFETY: a C string that the call fills in; the descriptor is new and of nobody else.
     unsafe {

@@ -12,6 +12,7 @@ use crate::managed::serve;
 use crate::model::{KeySpec, State, Trial};
 use crate::startup::fallback;
 use crate::startup::fixture::{look, start, survives, sync};
+use crate::store::Fuse;
 use crate::time::DAY;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -102,6 +103,55 @@ fn leftovers_without_a_job_are_removed() {
     let (_, activated) = start(&lab.store, &[md(&["a.test"])]).unwrap().remove(0);
     assert_eq!(activated, Activated::Nothing);
     assert!(!lab.has("staging/a.test"));
+}
+
+#[test]
+fn staging_has_the_sets_until_those_of_all_domains_are_on_the_disk() {
+    // More are flushed in another way.
+    for count in [2, 20] {
+        let lab = Lab::new();
+        let configured: Vec<Md> = (0..count).map(|n| md(&[format!("d{n}.test").as_str()])).collect();
+        for md in &configured {
+            lab.stage(md, &lab.set(&[md.name.as_str()], &spec()));
+        }
+        let mut synced = sync(&lab.store, &configured).unwrap();
+        let mds: Vec<&Md> = configured.iter().collect();
+        let mut activation = Activation::begin(&lab.store, &mds, NOW).unwrap();
+        for started in &mut synced {
+            assert_eq!(activation.activate_started(started, Duration::ZERO).unwrap(), Activated::Done);
+        }
+        let is_staged = |md: &Md| lab.has(&format!("staging/{}/pubcert.p-256.pem", md.name));
+        assert!(configured.iter().all(|md| is_staged(md) && live(&lab, &md.name).is_some()));
+        assert_eq!(activation.finish().len(), count);
+        assert!(!configured.iter().any(is_staged));
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_take_the_sets_costs_none() {
+    let a = md(&["a.test"]);
+    let mut refused = 0;
+    for steps in 0.. {
+        let lab = Lab::new();
+        lab.install(&a);
+        let new = lab.stage(&a, &lab.set(&["a.test"], &spec()));
+        let fuse = Fuse::after(steps);
+        let store = lab.dying_by(&fuse);
+        let Ok(mut synced) = sync(&store, slice::from_ref(&a)) else { continue };
+        let Ok(mut activation) = Activation::begin(&store, &[&a], NOW) else { continue };
+        let activated = activation.activate_started(&mut synced[0], Duration::ZERO);
+        if fuse.is_blown() || !matches!(activated, Ok(Activated::Done)) {
+            continue;
+        }
+        activation.finish();
+        assert_eq!(live(&lab, "a.test"), Some(new));
+        if !fuse.is_blown() {
+            assert!(!lab.has("staging/a.test"));
+            break;
+        }
+        refused += usize::from(lab.has("staging/a.test/job.json"));
+    }
+    assert!(refused > 0, "the flush was refused");
 }
 
 #[test]
