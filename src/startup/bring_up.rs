@@ -13,6 +13,7 @@
 //! | activate staged sets | once accounts and folders are in place |
 //! | have all of them on the disk, empty their staging | at once for all: each wait for the disk costs |
 //! | start failing renewals over | after activation, which finds out whose renewal is unfinished |
+//! | take further sets from former folders | once it is known which staged sets did not come into use |
 //! | note the sets on trial | once all sets are in use, and before mod_ssl loads the first one |
 //! | *mod_ssl loads certificates* | |
 //! | write md.json | names are final only now: hosts may join |
@@ -24,6 +25,7 @@
 use super::activate::{Activated, Activation};
 use super::cleanup;
 use super::reconcile;
+use super::reconcile::{Former, HostNames, Matched};
 use super::recover;
 use super::recover::{OnTrial, Reverted};
 use super::stored_md::StoredMd;
@@ -65,7 +67,7 @@ pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> 
     // The check runs first, and so finds first where the last start ended.
     let is_first = right.may_change() || start.is_check;
     let mut on_trial = if is_first { revert(store, start.now) } else { OnTrial::new() };
-    let mut mds = reconcile(start, plan, &right)?;
+    let (mut mds, former) = reconcile(start, plan, &right)?;
     if !start.is_check {
         store.hand_over(|| plan.known_names(start.servers.iter().map(|(_, host)| host)));
         remove_old_requests(store, start.now);
@@ -73,7 +75,12 @@ pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> 
     report_problems(&plan.mds, &mds);
     let mut activated = Vec::new();
     if right.may_change() {
-        activated = activate(start, plan, &mut mds, &mut on_trial);
+        if let Err(error) = store.write_reach(plan.can_http, plan.can_https) {
+            crate::log!(Warn, "the store's httpd.json cannot be written: {}", error.advised());
+        }
+        let all: Vec<usize> = (0..mds.len()).collect();
+        activated = activate(start, plan, &mut mds, &all, &mut on_trial);
+        activate_others(start, plan, &mut mds, &former, &mut activated, &mut on_trial);
     }
     drop(right);
     Ok(BroughtUp { mds, activated, trial: LoadTrial::begin(store, on_trial) })
@@ -163,12 +170,19 @@ fn revert(store: &StartStore, now: Timestamp) -> OnTrial {
     reverted.left
 }
 
-fn reconcile(start: &Start<'_>, plan: &mut Plan, right: &Right) -> Result<Vec<StoredMd>, Error> {
+fn reconcile(start: &Start<'_>, plan: &mut Plan, right: &Right) -> Result<(Vec<StoredMd>, Former), Error> {
+    let (matched, former) = match_up(start, plan, |mds, hosts| match right.may_change() {
+        true => reconcile::sync(start.store, mds, hosts),
+        false => Ok((reconcile::look(start.store, mds, hosts)?, Former::default())),
+    })?;
+    let complete = |(planned, matched): (&mut PlannedMd, Matched)| matched.complete(&mut planned.md);
+    Ok((plan.mds.iter_mut().zip(matched).map(complete).collect(), former))
+}
+
+/// Calls `step` with the MDs and the names of their hosts.
+fn match_up<T>(start: &Start<'_>, plan: &Plan, step: impl FnOnce(&[&Md], HostNames<'_>) -> T) -> T {
     let mds: Vec<&Md> = plan.mds.iter().map(|planned| &planned.md).collect();
-    let hosts = |md| plan.host_names(md, |at| start.servers.get(at).map(|(_, host)| host));
-    let step = if right.may_change() { reconcile::sync } else { reconcile::look };
-    let matched = step(start.store, &mds, &hosts)?;
-    Ok(plan.mds.iter_mut().zip(matched).map(|(planned, matched)| matched.complete(&mut planned.md)).collect())
+    step(&mds, &|md| plan.host_names(md, |at| start.servers.get(at).map(|(_, host)| host)))
 }
 
 /// configtest and the advice of a start report the admin's own files.
@@ -181,18 +195,16 @@ fn report_problems(planned: &[PlannedMd], stored: &[StoredMd]) {
     }
 }
 
-/// Activates the staged sets and starts failing renewals over. Where the store refuses, the sets in use stay.
-/// Adds the sets that came into use to `on_trial`.
+/// Activates the staged sets of the MDs at these places and starts failing renewals over. Where the store
+/// refuses, the sets in use stay. Adds the sets that came into use to `on_trial`.
 fn activate(
     start: &Start<'_>,
     plan: &mut Plan,
     stored: &mut [StoredMd],
+    places: &[usize],
     on_trial: &mut OnTrial,
 ) -> Vec<Result<Activated, Error>> {
     let (store, now) = (start.store, start.now);
-    if let Err(error) = store.write_reach(plan.can_http, plan.can_https) {
-        crate::log!(Warn, "the store's httpd.json cannot be written: {}", error.advised());
-    }
     let mds: Vec<&Md> = plan.mds.iter().map(|planned| &planned.md).collect();
     let mut activation = match Activation::begin(store, &mds, now) {
         Ok(activation) => activation,
@@ -208,11 +220,14 @@ fn activate(
     let commands =
         Commands { message: plan.global.message_cmd.clone(), notify: plan.global.notify_cmd.clone() };
     let delay = plan.global.activation_delay;
-    let mds = plan.mds.iter_mut().zip(stored);
-    let activated: Vec<_> =
-        mds.map(|(planned, stored)| activation.activate(&mut planned.md, stored, delay)).collect();
+    let mut activated = Vec::new();
+    for at in places {
+        if let (Some(planned), Some(stored)) = (plan.mds.get_mut(*at), stored.get_mut(*at)) {
+            activated.push(activation.activate(&mut planned.md, stored, delay));
+        }
+    }
     on_trial.extend(activation.finish());
-    for (planned, outcome) in plan.mds.iter().zip(&activated) {
+    for (planned, outcome) in places.iter().filter_map(|at| plan.mds.get(*at)).zip(&activated) {
         let name = &planned.md.name;
         report(name, outcome);
         if matches!(outcome, Ok(Activated::Done)) {
@@ -224,6 +239,30 @@ fn activate(
         }
     }
     activated
+}
+
+/// MDs whose staged sets were dropped may find others in former folders, and so may the next start: goes on
+/// until there is none left.
+fn activate_others(
+    start: &Start<'_>,
+    plan: &mut Plan,
+    stored: &mut [StoredMd],
+    former: &Former,
+    activated: &mut [Result<Activated, Error>],
+    on_trial: &mut OnTrial,
+) {
+    // Where nothing could be activated, sets stay with their folders.
+    while !activated.is_empty() {
+        let given = match_up(start, plan, |mds, hosts| former.give_sets(start.store, mds, stored, hosts));
+        if given.is_empty() {
+            break;
+        }
+        for (at, outcome) in given.iter().zip(activate(start, plan, stored, &given, on_trial)) {
+            if let Some(activated) = activated.get_mut(*at) {
+                *activated = outcome;
+            }
+        }
+    }
 }
 
 fn report(name: &str, outcome: &Result<Activated, Error>) {

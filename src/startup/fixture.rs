@@ -93,7 +93,7 @@ pub fn survives(lab: &Lab, steps: usize, configured: &[Md]) -> bool {
 /// [`reconcile::sync`] where hosts have no names but those of their MDs.
 pub fn sync(store: &StartStore, configured: &[Md]) -> Result<Vec<Started>, Error> {
     let mds: Vec<&Md> = configured.iter().collect();
-    Ok(started(configured, reconcile::sync(store, &mds, &|_| Vec::new())?))
+    Ok(started(configured, reconcile::sync(store, &mds, &|_| Vec::new())?.0))
 }
 
 /// [`reconcile::look`] likewise.

@@ -17,7 +17,7 @@ pub struct Seeker<'a> {
     pub names: &'a [String],
     /// Of the hosts that belong to it alone.
     pub host_names: Vec<String>,
-    /// It has a folder of its own name. Without a certificate in there, it takes another one that has one.
+    /// It has a folder of its own name. Without a certificate in there, it uses another one that has one.
     pub has_folder: bool,
 }
 
@@ -28,13 +28,32 @@ pub struct Folder {
     pub names: Vec<String>,
 }
 
+/// What a folder has to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    Certificate,
+    /// No more than a set that this start is going to put into use, for one MD.
+    StagedSet,
+    Nothing,
+}
+
 /// A folder for an MD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Its place in the list.
     pub folder: usize,
-    /// It stays where it is, and others may have it as well.
-    pub is_lent: bool,
+    pub help: Help,
+}
+
+/// How the MD uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Help {
+    /// It becomes the MD's own.
+    Moves,
+    /// It stays where it is, and its staged set goes into the folder that the MD has.
+    GivesSet,
+    /// It stays where it is, and others may have its certificate as well.
+    Lends,
 }
 
 /// The use of a folder.
@@ -43,8 +62,8 @@ enum State {
     Free,
     /// It stays, and MDs use its certificate.
     Lent,
-    /// It becomes that of one MD.
-    Moves,
+    /// All that it has to serve goes to one MD.
+    Taken,
 }
 
 /// The kinds of evidence that an MD and a folder belong together, strongest first.
@@ -61,19 +80,20 @@ enum Kind {
 const KINDS: [Kind; 4] = [Kind::Own, Kind::OwnCovered, Kind::Hosts, Kind::HostsCovered];
 
 /// Finds the folder of each of `seekers`, by its place in `folders`, which are sorted by name. Each is moved
-/// to one MD, or lent to some. Folders with a certificate come before all others, so that the next start has
-/// nothing better to find; then, with each kind of evidence, those that have most names in common.
-/// `is_served`: whether a seeker with a folder has a certificate.
+/// to one MD, or lent to some. A staged set alone is for one MD: it leaves nothing to lend. Folders that have
+/// something to serve come before all others, so that the next start has nothing better to find; then, with
+/// each kind of evidence, those that have most names in common.
+/// `own`: what a seeker with a folder has in it.
 pub fn find(
     seekers: &[Seeker<'_>],
     folders: &[Folder],
-    has_certificate: &dyn Fn(&Folder) -> bool,
-    is_served: &dyn Fn(usize) -> bool,
+    holds: &dyn Fn(&Folder) -> Holds,
+    own: &dyn Fn(usize) -> Holds,
 ) -> Vec<Option<Found>> {
     let index = Index::new(folders);
     let mut found = vec![None; seekers.len()];
     let mut states = vec![State::Free; folders.len()];
-    let mut certified: HashMap<usize, bool> = HashMap::new();
+    let mut held: HashMap<usize, Holds> = HashMap::new();
     for (is_certified, kind) in [true, false].into_iter().flat_map(|is| KINDS.map(|kind| (is, kind))) {
         let mut pairs = Vec::new();
         for (seeker, wanted) in seekers.iter().enumerate().filter(|(at, _)| found.get(*at) == Some(&None)) {
@@ -82,12 +102,18 @@ pub fn find(
                 continue;
             }
             let common = index.common(wanted, kind);
-            if !common.is_empty() && wanted.has_folder && is_served(seeker) {
+            let own = if wanted.has_folder && !common.is_empty() { own(seeker) } else { Holds::Nothing };
+            if own == Holds::Certificate {
                 continue;
             }
             for (folder, common) in common {
                 let Some(record) = folders.get(folder) else { continue };
-                if *certified.entry(folder).or_insert_with(|| has_certificate(record)) == is_certified {
+                let held = *held.entry(folder).or_insert_with(|| holds(record));
+                // There is a place for one set, and its own may come into use.
+                if held == Holds::StagedSet && own == Holds::StagedSet {
+                    continue;
+                }
+                if (held != Holds::Nothing) == is_certified {
                     pairs.push((Reverse(common), seeker, folder));
                 }
             }
@@ -98,13 +124,14 @@ pub fn find(
                 continue;
             };
             let has_folder = seekers.get(seeker).is_some_and(|wanted| wanted.has_folder);
-            match (&state, has_folder) {
-                (State::Free, false) => *state = State::Moves,
-                (State::Free, true) => *state = State::Lent,
-                (State::Lent, _) => {}
-                (State::Moves, _) => continue,
-            }
-            *place = Some(Found { folder, is_lent: matches!(state, State::Lent) });
+            let help = match (&state, has_folder) {
+                (State::Free, false) => Help::Moves,
+                (State::Free, true) if held.get(&folder) == Some(&Holds::StagedSet) => Help::GivesSet,
+                (State::Free | State::Lent, _) => Help::Lends,
+                (State::Taken, _) => continue,
+            };
+            *state = if help == Help::Lends { State::Lent } else { State::Taken };
+            *place = Some(Found { folder, help });
         }
     }
     found
@@ -177,17 +204,17 @@ mod tests {
         text.split_whitespace().map(String::from).collect()
     }
 
+    const OWN: [char; 3] = ['+', '=', '$'];
+
     /// Each MD as `names`, `names | names of its hosts`, with `+` in front where it has a folder without a
-    /// certificate, and `=` with one; each folder as `name: names`, with `!` in front where it has a
-    /// certificate. Gives the folders' names, `-` for none.
+    /// certificate, `=` with one, and `$` with a staged set; each folder as `name: names`, with `!` in front
+    /// where it has a certificate, and `?` a staged set. Gives the folders' names, `-` for none.
     fn outcome(mds: &[&str], folders: &[&str]) -> String {
         let names: Vec<_> = mds
             .iter()
             .map(|md| {
-                let (names, hosts) = md
-                    .trim_start_matches(['+', '='])
-                    .split_once('|')
-                    .unwrap_or((md.trim_start_matches(['+', '=']), ""));
+                let (names, hosts) =
+                    md.trim_start_matches(OWN).split_once('|').unwrap_or((md.trim_start_matches(OWN), ""));
                 (words(names), words(hosts))
             })
             .collect();
@@ -197,23 +224,29 @@ mod tests {
             .map(|((names, hosts), md)| Seeker {
                 names,
                 host_names: hosts.clone(),
-                has_folder: md.starts_with(['+', '=']),
+                has_folder: md.starts_with(OWN),
             })
             .collect();
-        let mut certified = HashSet::new();
+        let mut held = HashMap::new();
         let folders: Vec<_> = folders
             .iter()
             .map(|folder| {
-                let (name, names) = folder.trim_start_matches('!').split_once(':').unwrap();
-                if folder.starts_with('!') {
-                    certified.insert(name.to_string());
-                }
+                let (name, names) = folder.trim_start_matches(['!', '?']).split_once(':').unwrap();
+                let holds = match folder.chars().next() {
+                    Some('!') => Holds::Certificate,
+                    Some('?') => Holds::StagedSet,
+                    _ => Holds::Nothing,
+                };
+                held.insert(name.to_string(), holds);
                 Folder { name: name.into(), names: words(names) }
             })
             .collect();
-        let found = find(&seekers, &folders, &|folder| certified.contains(&folder.name), &|at| {
-            mds[at].starts_with('=')
-        });
+        let own = |at: usize| match mds[at].chars().next() {
+            Some('=') => Holds::Certificate,
+            Some('$') => Holds::StagedSet,
+            _ => Holds::Nothing,
+        };
+        let found = find(&seekers, &folders, &|folder| held[&folder.name], &own);
         let found: Vec<_> =
             found.iter().map(|at| at.map_or("-", |at| folders[at.folder].name.as_str())).collect();
         found.join(" ")
@@ -253,11 +286,21 @@ mod tests {
             (&["+c | c a"], &["!a: a b"], "a"),
             (&["+c | c a", "b"], &["!a: a b"], "- a"),
             (&["=c | c a"], &["!a: a b"], "-"),
+            // A certificate is lent to all, a staged set given to one.
+            (&["+c a", "+b", "d a"], &["!a: a b"], "a a a"),
+            (&["+c a", "+b", "d a"], &["?a: a b"], "a - -"),
+            (&["$c a", "+b"], &["?a: a b"], "- a"),
+            (&["$c a", "+b"], &["?a: a b", "!x: a"], "x a"),
+            (&["+c a", "+b", "d a"], &["?a: a b", "!x: a", "!y: b"], "a y x"),
             (&[], &["a: a"], ""),
             (&["a"], &[], "-"),
         ] {
             assert_eq!(outcome(mds, folders), expected, "{mds:?} {folders:?}");
         }
+    }
+
+    fn holds() -> impl Strategy<Value = Holds> {
+        prop::sample::select(vec![Holds::Certificate, Holds::StagedSet, Holds::Nothing])
     }
 
     fn names() -> impl Strategy<Value = Vec<String>> {
@@ -267,9 +310,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_folder_moves_to_one_md_or_is_lent_and_none_is_left_that_would_fit(
+        fn a_folder_is_taken_by_one_md_or_is_lent_and_none_is_left_that_would_fit(
             mds in prop::collection::vec((names(), names(), any::<bool>()), 0..5),
-            folders in prop::collection::vec((names(), any::<bool>()), 0..5),
+            folders in prop::collection::vec((names(), holds()), 0..5),
         ) {
             let seekers: Vec<_> = mds
                 .iter()
@@ -280,28 +323,35 @@ mod tests {
                 .enumerate()
                 .map(|(at, (names, _))| Folder { name: at.to_string(), names: names.clone() })
                 .collect();
-            let is_certified = |folder: &Folder| folders[folder.name.parse::<usize>().unwrap()].1;
-            let found = find(&seekers, &records, &is_certified, &|_| false);
+            let holds = |folder: &Folder| folders[folder.name.parse::<usize>().unwrap()].1;
+            let found = find(&seekers, &records, &holds, &|_| Holds::Nothing);
             let touches = |ours: &[String], theirs: &[String]| {
                 ours.iter().any(|a| theirs.iter().any(|b| names::covers(a, b) || names::covers(b, a)))
             };
             let fits = |seeker: &Seeker<'_>, folder: &Folder| {
                 let hosts = touches(&seeker.host_names, &folder.names);
-                (touches(seeker.names, &folder.names) || hosts) && (is_certified(folder) || !seeker.has_folder)
+                let is_wanted = !seeker.has_folder || holds(folder) != Holds::Nothing;
+                (touches(seeker.names, &folder.names) || hosts) && is_wanted
             };
-            let (lent, moved): (Vec<Found>, Vec<Found>) = found.iter().flatten().partition(|found| found.is_lent);
-            let [moved, lent] = [moved, lent].map(|all| all.iter().map(|found| found.folder).collect::<Vec<_>>());
-            prop_assert_eq!(moved.iter().collect::<HashSet<_>>().len(), moved.len());
-            prop_assert!(!lent.iter().any(|at| moved.contains(at)));
+            let (lent, taken): (Vec<Found>, Vec<Found>) =
+                found.iter().flatten().partition(|found| found.help == Help::Lends);
+            let [taken, lent] = [taken, lent].map(|all| all.iter().map(|found| found.folder).collect::<Vec<_>>());
+            prop_assert_eq!(taken.iter().collect::<HashSet<_>>().len(), taken.len());
+            prop_assert!(!lent.iter().any(|at| taken.contains(at)));
             for (seeker, folder) in seekers.iter().zip(&found) {
                 match folder {
-                    Some(Found { folder, is_lent }) => {
-                        prop_assert!(fits(seeker, &records[*folder]));
-                        prop_assert!(*is_lent || !seeker.has_folder);
-                        prop_assert!(!is_lent || is_certified(&records[*folder]));
+                    Some(Found { folder, help }) => {
+                        let folder = &records[*folder];
+                        prop_assert!(fits(seeker, folder));
+                        let is_right = match help {
+                            Help::Moves => !seeker.has_folder,
+                            Help::GivesSet => seeker.has_folder && holds(folder) == Holds::StagedSet,
+                            Help::Lends => holds(folder) == Holds::Certificate,
+                        };
+                        prop_assert!(is_right);
                     }
                     None => {
-                        let left = |at: &usize| !moved.contains(at) && fits(seeker, &records[*at]);
+                        let left = |at: &usize| !taken.contains(at) && fits(seeker, &records[*at]);
                         prop_assert_eq!((0..records.len()).find(left), None);
                     }
                 }
@@ -325,7 +375,7 @@ mod tests {
             .enumerate()
             .map(|(n, names)| Seeker { names, host_names: vec![format!("old{n}.test")], has_folder: false })
             .collect();
-        let found = find(&seekers, &folders, &|_| false, &|_| false);
+        let found = find(&seekers, &folders, &|_| Holds::Nothing, &|_| Holds::Nothing);
         assert_eq!(found.iter().flatten().count(), many);
     }
 }

@@ -6,7 +6,7 @@
 
 use super::cleanup;
 use super::lineage;
-use super::lineage::{Folder, Found, Seeker};
+use super::lineage::{Folder, Found, Help, Holds, Seeker};
 use super::recover;
 use super::stored_md::{Print, StoredMd};
 use crate::managed::bundle::{JOB_FILE, MD_FILE};
@@ -34,6 +34,16 @@ impl Matched {
         }
         self.stored
     }
+
+    /// Uses the certificates of another folder. Both folders stay where they are: the next set, and md.json
+    /// now, go into that of the MD's name.
+    fn use_lent(&mut self, store: &StartStore, md: &Md, lender: Entry) {
+        let problems = std::mem::take(&mut self.stored.problems).into_iter().chain(lender.problem).collect();
+        let lent = StoredMd::read(store, md, lender.folder, problems);
+        self.stored = StoredMd { json: self.stored.json, is_home: true, ..lent };
+        // Where it cannot be read, the MD has its own.
+        self.history = lender.json.as_ref().and_then(Md::from_json).or(self.history.take());
+    }
 }
 
 /// The names of the hosts that belong to an MD alone, by the MD's place in the plan.
@@ -41,15 +51,16 @@ pub type HostNames<'a> = &'a dyn Fn(usize) -> Vec<String>;
 
 /// Matches the MDs of a plan with the folders in `domains` and renames those of renamed MDs. Nothing else is
 /// written: [`StoredMd::save`] does, when the MDs are final. Fails only where a whole group cannot be read.
-pub fn sync(store: &StartStore, mds: &[&Md], hosts: HostNames<'_>) -> Result<Vec<Matched>, Error> {
+/// Also returns the folders that are left: what they have staged may still be of use.
+pub fn sync(store: &StartStore, mds: &[&Md], hosts: HostNames<'_>) -> Result<(Vec<Matched>, Former), Error> {
     recover::swaps(store)?;
     match_up(store, mds, hosts, Right::Change)
 }
 
 /// The same for a start that must not change the store: renamed MDs have their certificates in the folders
-/// where they are.
+/// where they are, and no staged set comes into use.
 pub fn look(store: &StartStore, mds: &[&Md], hosts: HostNames<'_>) -> Result<Vec<Matched>, Error> {
-    match_up(store, mds, hosts, Right::Look)
+    Ok(match_up(store, mds, hosts, Right::Look)?.0)
 }
 
 /// The changes allowed in the store.
@@ -64,12 +75,23 @@ fn match_up(
     mds: &[&Md],
     hosts: HostNames<'_>,
     right: Right,
-) -> Result<Vec<Matched>, Error> {
-    let mut stored = Stored::read(store)?;
-    let same_name: Vec<_> = mds.iter().map(|md| stored.unclaimed.remove(&md.name)).collect();
-    let previous = stored.claim(store, mds, &same_name, hosts);
+) -> Result<(Vec<Matched>, Former), Error> {
+    let mut former = Former::read(store)?;
+    let same_name: Vec<_> = mds.iter().map(|md| former.folders.remove(&md.name)).collect();
+    let previous = former.claim(store, mds, &same_name, hosts, right);
+    for (entry, _) in previous.iter().flatten().filter(|(_, help)| *help == Help::Moves) {
+        former.folders.remove(&entry.folder);
+    }
+    let is_given = |previous: &_| matches!(previous, Some((_, Help::Moves | Help::GivesSet)));
+    let given: Vec<bool> = previous.iter().map(is_given).collect();
     let found = mds.iter().zip(same_name).zip(previous);
-    Ok(found.map(|((md, same_name), previous)| settle_on(store, md, same_name, previous, right)).collect())
+    let settle =
+        |((md, same_name), previous): ((&&Md, _), _)| settle_on(store, md, same_name, previous, right);
+    let mut matched: Vec<Matched> = found.map(settle).collect();
+    if right == Right::Change {
+        former.lend(store, mds, &mut matched, &given, hosts);
+    }
+    Ok((matched, former))
 }
 
 /// Decides between the folder of the MD's name and the one it had before. A folder that is not moved is used
@@ -78,12 +100,13 @@ fn settle_on(
     store: &StartStore,
     md: &Md,
     same_name: Option<Entry>,
-    previous: Option<(Entry, bool)>,
+    previous: Option<(Entry, Help)>,
     right: Right,
 ) -> Matched {
-    let (mut problems, mut lent_to) = (Vec::new(), None);
+    let (mut problems, mut lender) = (Vec::new(), None);
+    let own = || Entry { folder: md.name.clone(), ..Entry::default() };
     let entry = match (same_name, previous) {
-        (None, Some((mut previous, false))) => {
+        (None, Some((mut previous, Help::Moves))) => {
             if right == Right::Change {
                 match rename(store, &previous.folder, &md.name) {
                     Ok(()) => previous.folder.clone_from(&md.name),
@@ -92,30 +115,28 @@ fn settle_on(
             }
             previous
         }
-        // It has no more than a set in staging, which goes to where the MD has its own.
-        (same_name, Some((previous, _))) if certificate_files_in(store, &previous.folder).is_empty() => {
-            if right == Right::Change
-                && let Err(error) = take_staged(store, &previous.folder, &md.name)
-            {
+        (same_name, Some((previous, Help::GivesSet))) => {
+            if let Err(error) = take_set(store, &previous.folder, &md.name) {
                 problems.push(error.to_string());
             }
-            same_name.unwrap_or_else(|| Entry { folder: md.name.clone(), ..Entry::default() })
+            same_name.unwrap_or_else(own)
         }
-        // Both stay where they are. The next set, and md.json now, go into the folder of the MD's name.
-        (same_name, Some((previous, _))) => {
-            lent_to = Some(same_name.and_then(|own| own.json));
-            previous
+        (same_name, Some((previous, Help::Moves | Help::Lends))) => {
+            lender = Some(previous);
+            same_name.unwrap_or_else(own)
         }
-        (Some(same_name), None) => same_name,
-        (None, None) => Entry { folder: md.name.clone(), ..Entry::default() },
+        (same_name, None) => same_name.unwrap_or_else(own),
     };
     problems.extend(entry.problem);
     let history = entry.json.as_ref().and_then(Md::from_json);
-    let mut stored = StoredMd::read(store, md, entry.folder, problems);
+    let stored = StoredMd::read(store, md, entry.folder, problems);
     // A folder of another name is renamed first, by a later start.
-    stored.is_home |= lent_to.is_some();
-    stored.json = lent_to.unwrap_or(entry.json).as_ref().map(Print::of);
-    Matched { stored, history }
+    let stored = StoredMd { json: entry.json.as_ref().map(Print::of), ..stored };
+    let mut matched = Matched { stored, history };
+    if let Some(lender) = lender {
+        matched.use_lent(store, md, lender);
+    }
+    matched
 }
 
 /// A folder in `domains`.
@@ -126,60 +147,131 @@ struct Entry {
     problem: Option<String>,
 }
 
+/// The folders in `domains` that are of no MD.
 #[derive(Default)]
-struct Stored {
-    /// By folder.
-    unclaimed: HashMap<String, Entry>,
+pub struct Former {
+    /// By name.
+    folders: HashMap<String, Entry>,
 }
 
-impl Stored {
+impl Former {
     fn read(store: &StartStore) -> Result<Self, Error> {
-        let mut stored = Stored::default();
+        let mut former = Former::default();
         for folder in store.names(Group::Domains)? {
             let (json, problem) = match store.read_json(Group::Domains, &folder, MD_FILE) {
                 Ok(json) => (json, None),
                 Err(e) => (None, Some(e.to_string())),
             };
-            stored.unclaimed.insert(folder.clone(), Entry { folder, json, problem });
+            former.folders.insert(folder.clone(), Entry { folder, json, problem });
         }
-        Ok(stored)
+        Ok(former)
     }
 
-    /// For each MD the entry that it had under another name, and whether that is lent.
-    fn claim(
+    /// Lends certificates of these folders to MDs that have none but the staged sets they were given: whether
+    /// these come into use is not known yet, and depends on what is in use.
+    fn lend(
         &self,
         store: &StartStore,
         mds: &[&Md],
+        matched: &mut [Matched],
+        given: &[bool],
+        hosts: HostNames<'_>,
+    ) {
+        let is_unserved = |md: &Md, Matched { stored, .. }: &Matched| {
+            stored.folder == md.name && has_no_certificate(store, md, stored)
+        };
+        let places = mds.iter().zip(&*matched).zip(given).enumerate();
+        let places = places.filter(|(_, ((md, matched), given))| **given && is_unserved(md, matched));
+        let seekers = places.map(|(at, ((md, _), _))| (at, seeker(md, hosts(at)))).collect();
+        for (at, lender, _) in self.find(store, seekers, Right::Look, &|_| Holds::Nothing) {
+            if let (Some(md), Some(matched)) = (mds.get(at), matched.get_mut(at)) {
+                matched.use_lent(store, md, lender);
+            }
+        }
+    }
+
+    /// Gives staged sets of these folders to MDs that have neither a certificate of their own nor a set.
+    /// Returns the places of these MDs: their sets can come into use.
+    pub fn give_sets(
+        &self,
+        store: &StartStore,
+        mds: &[&Md],
+        stored: &[StoredMd],
+        hosts: HostNames<'_>,
+    ) -> Vec<usize> {
+        // It costs nothing where none of them has a set, as nearly always.
+        let former = self.folders.keys().map(String::as_str);
+        if store.present(Group::Staging, former).is_ok_and(|staged| staged.is_empty()) {
+            return Vec::new();
+        }
+        let is_seeker =
+            |md: &Md, stored| has_no_certificate(store, md, stored) && !has_staged_set(store, &md.name);
+        let places = mds.iter().zip(stored).enumerate().filter(|(_, (md, stored))| is_seeker(md, stored));
+        let seekers = places.map(|(at, (md, _))| (at, seeker(md, hosts(at)))).collect();
+        let is_given = |(at, entry, help): &(usize, Entry, Help)| {
+            let Some(md) = mds.get(*at).filter(|_| *help == Help::GivesSet) else { return false };
+            let given = take_set(store, &entry.folder, &md.name);
+            if let Err(error) = &given {
+                crate::log!(Warn, "md[{}]: {}", md.name, error.advised());
+            }
+            given.is_ok()
+        };
+        let found = self.find(store, seekers, Right::Change, &|_| Holds::Nothing);
+        found.into_iter().filter(is_given).map(|(at, ..)| at).collect()
+    }
+
+    /// For each MD the entry that it had under another name.
+    fn claim<'m>(
+        &self,
+        store: &StartStore,
+        mds: &[&'m Md],
         same_name: &[Option<Entry>],
         hosts: HostNames<'_>,
-    ) -> Vec<Option<(Entry, bool)>> {
-        if self.unclaimed.is_empty() {
-            return mds.iter().map(|_| None).collect();
+        right: Right,
+    ) -> Vec<Option<(Entry, Help)>> {
+        let mut claimed = vec![None; mds.len()];
+        if self.folders.is_empty() {
+            return claimed;
         }
-        let mut folders: Vec<Folder> = self.unclaimed.values().map(|entry| entry.to_folder(store)).collect();
+        let seeker = |(at, (md, same_name)): (usize, (&&'m Md, &Option<Entry>))| {
+            let has_folder = same_name.is_some();
+            (at, Seeker { names: &md.domains, host_names: hosts(at), has_folder })
+        };
+        let seekers = mds.iter().zip(same_name).enumerate().map(seeker).collect();
+        let own = |at: usize| match mds.get(at) {
+            Some(md) if !md.has_static_files() => holds(store, &md.name, right),
+            _ => Holds::Certificate,
+        };
+        for (at, entry, help) in self.find(store, seekers, right, &own) {
+            if let Some(claimed) = claimed.get_mut(at) {
+                *claimed = Some((entry, help));
+            }
+        }
+        claimed
+    }
+
+    /// The entries for seekers that find one, by the places of their MDs.
+    fn find(
+        &self,
+        store: &StartStore,
+        seekers: Vec<(usize, Seeker<'_>)>,
+        right: Right,
+        own: &dyn Fn(usize) -> Holds,
+    ) -> Vec<(usize, Entry, Help)> {
+        if seekers.is_empty() {
+            return Vec::new();
+        }
+        let mut folders: Vec<Folder> = self.folders.values().map(|entry| entry.to_folder(store)).collect();
         folders.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let seekers: Vec<Seeker<'_>> = mds
-            .iter()
-            .zip(same_name)
-            .enumerate()
-            .map(|(at, (md, same_name))| Seeker {
-                names: &md.domains,
-                host_names: hosts(at),
-                has_folder: same_name.is_some(),
-            })
-            .collect();
-        let is_served = |at: usize| {
-            let own = same_name.get(at).and_then(Option::as_ref);
-            let is_static = mds.get(at).is_some_and(|md| md.has_static_files());
-            is_static || own.is_some_and(|own| has_certificate(store, &own.folder))
+        let (places, seekers): (Vec<usize>, Vec<Seeker<'_>>) = seekers.into_iter().unzip();
+        let own = |seeker: usize| places.get(seeker).map_or(Holds::Nothing, |at| own(*at));
+        let holds = |folder: &Folder| holds(store, &folder.name, right);
+        let found = lineage::find(&seekers, &folders, &holds, &own);
+        let entry = |(at, found): (&usize, Option<Found>)| {
+            let Found { folder, help } = found?;
+            Some((*at, self.folders.get(&folders.get(folder)?.name)?.clone(), help))
         };
-        let found =
-            lineage::find(&seekers, &folders, &|folder| has_certificate(store, &folder.name), &is_served);
-        let entry = |found: Found| {
-            let entry = self.unclaimed.get(&folders.get(found.folder)?.name)?;
-            Some((entry.clone(), found.is_lent))
-        };
-        found.into_iter().map(|found| found.and_then(entry)).collect()
+        places.iter().zip(found).filter_map(entry).collect()
     }
 }
 
@@ -197,9 +289,27 @@ impl Entry {
     }
 }
 
-/// Also one that this start is going to put into use.
-fn has_certificate(store: &StartStore, folder: &str) -> bool {
-    !certificate_files_in(store, folder).is_empty() || has_staged_set(store, folder)
+/// An MD that has a folder of its name and looks for certificates.
+fn seeker(md: &Md, host_names: Vec<String>) -> Seeker<'_> {
+    Seeker { names: &md.domains, host_names, has_folder: true }
+}
+
+/// Whether it has none of its own. Another folder may lend it some.
+fn has_no_certificate(store: &StartStore, md: &Md, stored: &StoredMd) -> bool {
+    // The files of most MDs are known.
+    let is_served = stored.folder == md.name && stored.certs.all().next().is_some();
+    stored.is_home && !is_served && !md.has_static_files() && certificate_files_in(store, &md.name).is_empty()
+}
+
+/// Only a start that may change the store puts staged sets into use.
+fn holds(store: &StartStore, folder: &str, right: Right) -> Holds {
+    if !certificate_files_in(store, folder).is_empty() {
+        Holds::Certificate
+    } else if right == Right::Change && has_staged_set(store, folder) {
+        Holds::StagedSet
+    } else {
+        Holds::Nothing
+    }
 }
 
 /// A folder that cannot be read has none that could be used.
@@ -224,6 +334,13 @@ fn rename(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
         "md[{to}]: takes over the certificates and the history of md[{from}], of which it has names"
     );
     Ok(())
+}
+
+/// The folder that has no more than a staged set stays behind without it. What is withdrawn comes first, as it
+/// may be said of the set.
+fn take_set(store: &StartStore, from: &str, to: &str) -> Result<(), Error> {
+    withdrawn::take_over(store, from, to)?;
+    take_staged(store, from, to)
 }
 
 /// Moves staged files along; a complete set also replaces an incomplete one.
@@ -400,7 +517,7 @@ mod tests {
         let configured = [md(&["c.test"])];
         let looked = started(&configured, super::look(&lab.store, &[&configured[0]], &hosts).unwrap());
         assert_eq!(fingerprint(&looked[0]), Some(wanted.as_str()));
-        let mut synced = started(&configured, super::sync(&lab.store, &[&configured[0]], &hosts).unwrap());
+        let mut synced = started(&configured, super::sync(&lab.store, &[&configured[0]], &hosts).unwrap().0);
         assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
         assert_eq!(synced[0].md.ca.account, old.ca.account);
         assert!(synced[0].save(&lab.store).unwrap());
@@ -443,15 +560,17 @@ mod tests {
         for is_first in [true, false] {
             let mut synced = started(
                 &configured,
-                super::sync(&lab.store, &[&configured[0]], &host("c.test a.test")).unwrap(),
+                super::sync(&lab.store, &[&configured[0]], &host("c.test a.test")).unwrap().0,
             );
             assert_eq!(fingerprint(&synced[0]), Some(wanted.as_str()));
             assert_eq!(synced[0].save(&lab.store).unwrap(), is_first, "its md.json is as configured");
             assert_eq!(lender(), before);
         }
         let own = lab.install(&configured[0]);
-        let synced =
-            started(&configured, super::sync(&lab.store, &[&configured[0]], &host("c.test a.test")).unwrap());
+        let synced = started(
+            &configured,
+            super::sync(&lab.store, &[&configured[0]], &host("c.test a.test")).unwrap().0,
+        );
         assert_eq!(fingerprint(&synced[0]), Some(own.as_str()));
         assert!(lab.has("domains/a.test"));
     }
@@ -507,6 +626,25 @@ mod tests {
         assert!(chain.ends_with("domains/old.test/pubcert.p-256.pem"));
         assert!(!synced[0].save(&lab.store).unwrap());
         assert_eq!(synced[0].md.state, State::Complete);
+        assert_eq!(lab.files(), before);
+    }
+
+    /// It does not put that set into use.
+    #[test]
+    fn a_look_finds_what_is_lent_to_an_md_with_a_staged_set() {
+        let lab = Lab::new();
+        let lent = lab.install(&md(&["old.test", "a.test"]));
+        let configured = [md(&["a.test"]), md(&["new.test", "old.test"])];
+        for md in &configured {
+            lab.store.write_json(Group::Domains, &md.name, MD_FILE, &md.to_json()).unwrap();
+        }
+        lab.stage(&configured[0], &lab.set(&["a.test"], &configured[0].keys()[0]));
+        let former = md(&["former.test", "a.test", "new.test", "old.test"]);
+        lab.store.write_json(Group::Domains, "former.test", MD_FILE, &former.to_json()).unwrap();
+        lab.stage(&former, &lab.set(&["new.test"], &former.keys()[0]));
+        let before = lab.files();
+        let looked = look(&lab.store, &configured).unwrap();
+        assert_eq!(looked.iter().map(fingerprint).collect::<Vec<_>>(), [Some(lent.as_str()); 2]);
         assert_eq!(lab.files(), before);
     }
 

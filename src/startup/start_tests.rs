@@ -7,20 +7,24 @@ use super::bring_up::BroughtUp;
 use super::fallback::Fallbacks;
 use super::fixture::{Started, start_with, sync};
 use crate::config::PlannedMd;
-use crate::crypto::fixture::NOW;
+use crate::crypto::fixture::{NOW, Wish};
 use crate::managed::bundle;
 use crate::managed::bundle::{JOB_FILE, MD_FILE};
 use crate::managed::fixture::{CA_URL, Lab, account, md};
+use crate::managed::gate::Admitted;
+use crate::managed::published::Published;
 use crate::managed::serve;
 use crate::managed::serve::{Own, Source};
 use crate::managed::staging::file;
-use crate::model::{Job, KeySpec, Md, State};
+use crate::managed::withdrawn::{self, Entry, Why};
+use crate::model::{Job, KeySpec, Md, State, Trial};
 use crate::store::{Error, Fuse, Group, StartStore};
 use crate::time::TimeSlice;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
+use std::path::PathBuf;
 
 /// A whole start, in which mod_ssl asks for a self-signed certificate where there is no other.
 fn start(store: &StartStore, configured: &[Md]) -> Result<Vec<Started>, Error> {
@@ -41,11 +45,27 @@ fn fingerprint(store: &StartStore, name: &str, spec: &KeySpec) -> Option<String>
 
 const NAMES: [&str; 6] = ["a.test", "b.test", "c.test", "d.test", "*.e.test", "f.test"];
 
-/// The configuration, and those of its MDs for which a renewal ends before the next start.
+/// The configuration, and the one of its MDs for which a renewal ends before the next start.
 #[derive(Clone, Debug)]
 struct Configuration {
     mds: Vec<Md>,
-    renewed: Option<usize>,
+    renewed: Option<(usize, Renewed)>,
+}
+
+/// The set that a renewal leaves in staging.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Renewed {
+    Good,
+    /// Served without a restart.
+    Live,
+    Refused,
+    Damaged,
+}
+
+impl Renewed {
+    fn comes_into_use(self) -> bool {
+        matches!(self, Renewed::Good | Renewed::Live)
+    }
 }
 
 fn settings() -> impl Strategy<Value = Md> {
@@ -67,7 +87,10 @@ fn configuration() -> impl Strategy<Value = Configuration> {
     let names = Just(NAMES.to_vec()).prop_shuffle();
     let places = prop::collection::vec(0..4usize, NAMES.len());
     let settings = prop::collection::vec(settings(), 3);
-    (names, places, settings, prop::option::of(0..3usize)).prop_map(|(names, places, settings, renewed)| {
+    let renewed =
+        prop::sample::select(vec![Renewed::Good, Renewed::Live, Renewed::Refused, Renewed::Damaged]);
+    let renewed = prop::option::of((0..3usize, renewed));
+    (names, places, settings, renewed).prop_map(|(names, places, settings, renewed)| {
         let mut mds = settings;
         for (name, place) in names.iter().zip(places) {
             if let Some(md) = mds.get_mut(place) {
@@ -76,7 +99,7 @@ fn configuration() -> impl Strategy<Value = Configuration> {
         }
         mds.retain(|md| !md.domains.is_empty());
         mds.iter_mut().for_each(|md| md.name.clone_from(&md.domains[0]));
-        Configuration { renewed: renewed.filter(|i| *i < mds.len()), mds }
+        Configuration { renewed: renewed.filter(|(at, _)| *at < mds.len()), mds }
     })
 }
 
@@ -123,9 +146,43 @@ fn folder_to_keep<'f>(
     (found.iter().all(|(count, _)| *count < most) && rivals.count() == 0).then_some(folder)
 }
 
-fn stage_renewal(lab: &Lab, md: &Md) {
+fn stage_renewal(lab: &Lab, md: &Md, renewed: Renewed) -> String {
     let names: Vec<_> = md.domains.iter().map(String::as_str).collect();
-    lab.stage(md, &lab.set(&names, &md.keys()[0]));
+    let spec = &md.keys()[0];
+    let set = lab.set(&names, spec);
+    match renewed {
+        Renewed::Good => lab.stage(md, &set),
+        Renewed::Refused => lab.stage_tried(md, &set, Some(Trial::Refused("no".into()))),
+        Renewed::Damaged => {
+            let fingerprint = lab.stage(md, &set);
+            lab.store.write(Group::Staging, &md.name, &spec.file_name("pubcert"), b"garbage").unwrap();
+            fingerprint
+        }
+        Renewed::Live => {
+            let fingerprint = set.info.fingerprint.clone();
+            let job = Job::new(&md.name);
+            let published = Published::new(NOW, md, &job, Admitted::untried(vec![set]));
+            published.write(&lab.store.worker(), &md.name).unwrap();
+            lab.store.write_json(Group::Staging, &md.name, JOB_FILE, &job.to_json()).unwrap();
+            fingerprint
+        }
+    }
+}
+
+/// The files that a start with the same configuration writes. Each start reports a refused set, and that alone.
+fn written_by_another_start(lab: &Lab, mds: &[Md]) -> Vec<PathBuf> {
+    let files = lab.files();
+    start(&lab.store, mds).unwrap();
+    let after = lab.files();
+    let paths: BTreeSet<_> = files.keys().chain(after.keys()).collect();
+    let is_refused_job = |path: &PathBuf| {
+        let staged = path.strip_prefix(lab.root().join("staging"));
+        staged.is_ok_and(|path| path.ends_with(JOB_FILE))
+            && files.contains_key(path)
+            && after.contains_key(path)
+    };
+    let is_written = |path: &&PathBuf| files.get(*path) != after.get(*path) && !is_refused_job(path);
+    paths.into_iter().filter(is_written).cloned().collect()
 }
 
 proptest! {
@@ -153,14 +210,10 @@ proptest! {
                     prop_assert_eq!(found, Some(expected), "a certificate that covers is kept: {}", md.name);
                 }
             }
-            let files = lab.files();
-            start(&lab.store, mds).unwrap();
-            let after = lab.files();
-            let paths: BTreeSet<_> = files.keys().chain(after.keys()).collect();
-            let written: Vec<_> = paths.into_iter().filter(|path| files.get(*path) != after.get(*path)).collect();
+            let written = written_by_another_start(&lab, mds);
             prop_assert!(written.is_empty(), "a second start writes {written:?}");
-            if let Some(renewed) = configuration.renewed {
-                stage_renewal(&lab, &mds[renewed]);
+            if let Some((at, renewed)) = configuration.renewed {
+                stage_renewal(&lab, &mds[at], renewed);
             }
         }
         let last = &sequence[sequence.len() - 1].mds;
@@ -170,11 +223,144 @@ proptest! {
         for md in last {
             prop_assert_eq!(as_configured(&lab.store, &md.name), as_configured(&fresh.store, &md.name));
         }
-        if let Some(renewed) = sequence[sequence.len() - 1].renewed {
-            let json = lab.store.read_json(Group::Domains, &last[renewed].name, MD_FILE).unwrap().unwrap();
+        if let Some((at, _)) = sequence[sequence.len() - 1].renewed.filter(|(_, set)| set.comes_into_use()) {
+            let json = lab.store.read_json(Group::Domains, &last[at].name, MD_FILE).unwrap().unwrap();
             prop_assert_eq!(&json["state"], 2, "what was renewed is in use");
         }
     }
+}
+
+/// Starts with each configuration in turn, and again. `renewed`: the place of the MD that is renewed before
+/// the next one.
+fn start_with_each(lab: &Lab, sequence: &[(&[&[&str]], Option<usize>)]) -> Vec<Started> {
+    let mut started = Vec::new();
+    for (configured, renewed) in sequence {
+        let mds: Vec<Md> = configured.iter().map(|names| md(names)).collect();
+        started = start(&lab.store, &mds).unwrap();
+        assert_eq!(written_by_another_start(lab, &mds), [""; 0].map(PathBuf::from), "{configured:?}");
+        if let Some(at) = renewed {
+            stage_renewal(lab, &mds[*at], Renewed::Good);
+        }
+    }
+    started
+}
+
+fn served(started: &Started) -> Option<&str> {
+    started.certs.all().next().map(|info| info.fingerprint.as_str())
+}
+
+#[test]
+fn a_staged_set_goes_to_one_of_the_mds_that_have_names_of_its_folder() {
+    let lab = Lab::new();
+    let started = start_with_each(
+        &lab,
+        &[
+            (&[&["a.test", "c.test", "d.test", "*.e.test"], &["f.test"], &["b.test"]], Some(1)),
+            (&[&["f.test", "c.test", "b.test", "*.e.test", "d.test"], &["a.test"]], None),
+            (&[&["f.test", "*.e.test", "d.test", "a.test"], &["c.test", "b.test"]], Some(1)),
+            (&[&["a.test", "c.test"], &["b.test", "*.e.test"]], None),
+        ],
+    );
+    let names = |started: &Started| started.certs.all().next().unwrap().dns_names.clone();
+    assert_eq!(names(&started[0]), ["c.test", "b.test"]);
+    assert_eq!(names(&started[1]), ["f.test"]);
+}
+
+#[test]
+fn an_md_whose_staged_set_does_not_come_into_use_keeps_what_is_lent_to_it() {
+    for renewed in [Renewed::Refused, Renewed::Damaged] {
+        let lab = Lab::new();
+        let lent = lab.install(&md(&["old.test", "a.test"]));
+        let configured = [md(&["a.test", "b.test"])];
+        lab.store.write_json(Group::Domains, "a.test", MD_FILE, &configured[0].to_json()).unwrap();
+        for _ in 0..2 {
+            let started = start(&lab.store, &configured).unwrap();
+            assert_eq!(served(&started[0]), Some(lent.as_str()), "{renewed:?}");
+            assert!(written_by_another_start(&lab, &configured).is_empty(), "{renewed:?}");
+            stage_renewal(&lab, &configured[0], renewed);
+        }
+        let good = stage_renewal(&lab, &configured[0], Renewed::Good);
+        assert_eq!(served(&start(&lab.store, &configured).unwrap()[0]), Some(good.as_str()), "{renewed:?}");
+    }
+}
+
+/// The better match of two folders has no more than a set that does not come into use.
+#[test]
+fn an_md_that_takes_over_a_useless_set_has_the_certificate_of_another_folder() {
+    for renewed in [Renewed::Refused, Renewed::Damaged] {
+        for has_folder in [false, true] {
+            let lab = Lab::new();
+            let lent = lab.install(&md(&["old.test", "a.test"]));
+            let staged = md(&["staged.test", "a.test", "b.test"]);
+            lab.store.write_json(Group::Domains, "staged.test", MD_FILE, &staged.to_json()).unwrap();
+            stage_renewal(&lab, &staged, renewed);
+            let configured = [md(&["new.test", "a.test", "b.test"])];
+            if has_folder {
+                let json = configured[0].to_json();
+                lab.store.write_json(Group::Domains, "new.test", MD_FILE, &json).unwrap();
+            }
+            let started = start(&lab.store, &configured).unwrap();
+            assert_eq!(served(&started[0]), Some(lent.as_str()), "{renewed:?} {has_folder}");
+            assert!(!lab.has("staging/staged.test"), "{renewed:?} {has_folder}");
+            assert!(written_by_another_start(&lab, &configured).is_empty(), "{renewed:?} {has_folder}");
+        }
+    }
+}
+
+#[test]
+fn a_start_takes_staged_sets_of_former_folders_until_one_comes_into_use() {
+    let lab = Lab::new();
+    let stage = |names: &[&str], renewed: Renewed| {
+        let former = md(names);
+        lab.store.write_json(Group::Domains, &former.name, MD_FILE, &former.to_json()).unwrap();
+        stage_renewal(&lab, &former, renewed)
+    };
+    stage(&["one.test", "a.test", "b.test", "c.test"], Renewed::Damaged);
+    stage(&["two.test", "a.test", "b.test"], Renewed::Damaged);
+    let good = stage(&["three.test", "a.test"], Renewed::Good);
+    let configured = [md(&["a.test", "b.test", "c.test"])];
+    let started = start(&lab.store, &configured).unwrap();
+    assert_eq!(served(&started[0]), Some(good.as_str()));
+    assert!(written_by_another_start(&lab, &configured).is_empty());
+}
+
+#[test]
+fn a_lent_certificate_stays_before_a_staged_set_that_is_worth_less() {
+    let cases = [&["a.test", "b.test"][..], &["a.test"]].map(|names| (names, names.len() > 1));
+    for ((names, is_withdrawn), name) in
+        cases.into_iter().flat_map(|case| [(case, "old2.test"), (case, "new.test")])
+    {
+        let lab = Lab::new();
+        let lent = lab.install(&md(&["old.test", "a.test", "b.test"]));
+        let configured = [md(&["new.test", "a.test", "b.test", "c.test"])];
+        let former = Md { name: name.into(), ..md(&["a.test", "b.test", "c.test"]) };
+        for md in [&configured[0], &former] {
+            lab.store.write_json(Group::Domains, &md.name, MD_FILE, &md.to_json()).unwrap();
+        }
+        let set = lab.set_like(&Wish { names, serial: "0a", ..Wish::default() }, &former.keys()[0]);
+        lab.stage(&former, &set);
+        if is_withdrawn {
+            let entry = Entry::new(set.chain.leaf(), Why::Revoked, false, NOW);
+            withdrawn::change(&lab.store, name, NOW, |withdrawn| withdrawn.add(entry)).unwrap();
+        }
+        let started = start(&lab.store, &configured).unwrap();
+        assert_eq!(served(&started[0]), Some(lent.as_str()), "{names:?} {name}");
+        assert!(written_by_another_start(&lab, &configured).is_empty(), "{names:?} {name}");
+    }
+}
+
+#[test]
+fn an_md_that_is_lent_a_certificate_without_a_history_keeps_its_own() {
+    let lab = Lab::new();
+    let lent = lab.install(&md(&["old.test", "a.test"]));
+    lab.store.write(Group::Domains, "old.test", MD_FILE, b"{garbage").unwrap();
+    let configured = [md(&["new.test", "a.test"])];
+    let mut stored = configured[0].clone();
+    (stored.ca.account, stored.ca.url) = (Some("ACME-ca.test-0000".into()), Some(CA_URL.into()));
+    lab.store.write_json(Group::Domains, "new.test", MD_FILE, &stored.to_json()).unwrap();
+    let started = start(&lab.store, &configured).unwrap();
+    assert_eq!(served(&started[0]), Some(lent.as_str()));
+    assert_eq!(started[0].md.ca.account, stored.ca.account);
 }
 
 /// Every sort of work that a start can have: an old version, a renamed MD, a set and an account to take over,
