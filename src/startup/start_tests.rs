@@ -10,7 +10,7 @@ use crate::config::PlannedMd;
 use crate::crypto::fixture::{NOW, Wish};
 use crate::managed::bundle;
 use crate::managed::bundle::{JOB_FILE, MD_FILE};
-use crate::managed::fixture::{CA_URL, Lab, account, md};
+use crate::managed::fixture::{CA_URL, Lab, Written, account, md};
 use crate::managed::gate::Admitted;
 use crate::managed::published::Published;
 use crate::managed::serve;
@@ -22,7 +22,7 @@ use crate::store::{Error, Fuse, Group, StartStore};
 use crate::time::TimeSlice;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -169,19 +169,22 @@ fn stage_renewal(lab: &Lab, md: &Md, renewed: Renewed) -> String {
     }
 }
 
-/// The files that a start with the same configuration writes. Each start reports a refused set, and that alone.
+/// The files that a start with the same configuration writes, but for the jobs of refused sets: each start
+/// reports these.
 fn written_by_another_start(lab: &Lab, mds: &[Md]) -> Vec<PathBuf> {
     let files = lab.files();
     start(&lab.store, mds).unwrap();
     let after = lab.files();
-    let paths: BTreeSet<_> = files.keys().chain(after.keys()).collect();
-    let is_refused_job = |path: &PathBuf| {
-        let staged = path.strip_prefix(lab.root().join("staging"));
-        staged.is_ok_and(|path| path.ends_with(JOB_FILE))
-            && files.contains_key(path)
-            && after.contains_key(path)
+    let is_refused = |files: &BTreeMap<PathBuf, Written>, path: &PathBuf| {
+        let json = files.get(path).and_then(|(_, _, content)| serde_json::from_slice(content).ok());
+        let job = json.filter(|_| path.ends_with(JOB_FILE)).and_then(|json| Job::from_json("", &json));
+        job.is_some_and(|job| matches!(job.trial, Some(Trial::Refused(_))))
     };
-    let is_written = |path: &&PathBuf| files.get(*path) != after.get(*path) && !is_refused_job(path);
+    let is_written = |path: &&PathBuf| {
+        let is_reported = is_refused(&files, path) && is_refused(&after, path);
+        files.get(*path) != after.get(*path) && !is_reported
+    };
+    let paths: BTreeSet<_> = files.keys().chain(after.keys()).collect();
     paths.into_iter().filter(is_written).cloned().collect()
 }
 
@@ -230,40 +233,33 @@ proptest! {
     }
 }
 
-/// Starts with each configuration in turn, and again. `renewed`: the place of the MD that is renewed before
-/// the next one.
-fn start_with_each(lab: &Lab, sequence: &[(&[&[&str]], Option<usize>)]) -> Vec<Started> {
-    let mut started = Vec::new();
-    for (configured, renewed) in sequence {
-        let mds: Vec<Md> = configured.iter().map(|names| md(names)).collect();
-        started = start(&lab.store, &mds).unwrap();
-        assert_eq!(written_by_another_start(lab, &mds), [""; 0].map(PathBuf::from), "{configured:?}");
-        if let Some(at) = renewed {
-            stage_renewal(lab, &mds[*at], Renewed::Good);
-        }
-    }
-    started
-}
-
 fn served(started: &Started) -> Option<&str> {
     started.certs.all().next().map(|info| info.fingerprint.as_str())
 }
 
 #[test]
 fn a_staged_set_goes_to_one_of_the_mds_that_have_names_of_its_folder() {
+    // Each configuration, and the place of the MD that is renewed after it.
+    let sequence: [(&[&[&str]], Option<usize>); 4] = [
+        (&[&["a.test", "c.test", "d.test", "*.e.test"], &["f.test"], &["b.test"]], Some(1)),
+        (&[&["f.test", "c.test", "b.test", "*.e.test", "d.test"], &["a.test"]], None),
+        (&[&["f.test", "*.e.test", "d.test", "a.test"], &["c.test", "b.test"]], Some(1)),
+        (&[&["a.test", "c.test"], &["b.test", "*.e.test"]], None),
+    ];
     let lab = Lab::new();
-    let started = start_with_each(
-        &lab,
-        &[
-            (&[&["a.test", "c.test", "d.test", "*.e.test"], &["f.test"], &["b.test"]], Some(1)),
-            (&[&["f.test", "c.test", "b.test", "*.e.test", "d.test"], &["a.test"]], None),
-            (&[&["f.test", "*.e.test", "d.test", "a.test"], &["c.test", "b.test"]], Some(1)),
-            (&[&["a.test", "c.test"], &["b.test", "*.e.test"]], None),
-        ],
-    );
-    let names = |started: &Started| started.certs.all().next().unwrap().dns_names.clone();
-    assert_eq!(names(&started[0]), ["c.test", "b.test"]);
-    assert_eq!(names(&started[1]), ["f.test"]);
+    let mut served = Vec::new();
+    for (configured, renewed) in sequence {
+        let mds: Vec<Md> = configured.iter().map(|names| md(names)).collect();
+        let started = start(&lab.store, &mds).unwrap();
+        let names = |started: &Started| started.certs.all().map(|info| info.dns_names.clone()).collect();
+        served = started.iter().map(names).collect::<Vec<Vec<Vec<String>>>>();
+        let written = written_by_another_start(&lab, &mds);
+        assert!(written.is_empty(), "{configured:?}: {written:?}");
+        if let Some(at) = renewed {
+            stage_renewal(&lab, &mds[at], Renewed::Good);
+        }
+    }
+    assert_eq!(served, [vec![vec!["c.test", "b.test"]], vec![vec!["f.test"]]]);
 }
 
 #[test]
