@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A store in a temporary folder, with certificates in use and in staging, for tests.
 
-use crate::crypto::fixture::{Ca, NOW, Wish};
+use crate::crypto::fixture::{Ca, NOW, Wish, rsa_key};
 use crate::crypto::{CertInfo, PrivateKey};
 use crate::managed::bundle;
 use crate::managed::bundle::{Bundle, JOB_FILE, MD_FILE};
@@ -19,6 +19,7 @@ pub const CA_URL: &str = "https://ca.test/dir";
 
 pub struct Lab {
     dir: TempDir,
+    /// No machine fails here: nothing has to wait for the disk.
     pub store: StartStore,
     pub ca: Ca,
 }
@@ -27,7 +28,7 @@ pub struct Lab {
 impl Lab {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap().unsynced();
         Lab { dir, store, ca: Ca::new("Test CA") }
     }
 
@@ -42,7 +43,7 @@ impl Lab {
 
     /// The same, with the fuse that says whether it has died.
     pub fn dying_by(&self, fuse: &Fuse) -> StartStore {
-        StartStore::open_with(&self.root(), None, fuse.clone()).unwrap()
+        StartStore::open_with(&self.root(), None, fuse.clone()).unwrap().unsynced()
     }
 
     pub fn set(&self, names: &[&str], spec: &KeySpec) -> Bundle {
@@ -50,7 +51,7 @@ impl Lab {
     }
 
     pub fn set_like(&self, wish: &Wish<'_>, spec: &KeySpec) -> Bundle {
-        let key = PrivateKey::generate(spec).unwrap();
+        let key = if *spec == KeySpec::default() { rsa_key() } else { PrivateKey::generate(spec).unwrap() };
         let chain = self.ca.grant(wish, &key);
         let info = CertInfo::from_chain(&chain);
         Bundle { spec: spec.clone(), key, chain, info }

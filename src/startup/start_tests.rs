@@ -393,11 +393,11 @@ fn dies_after(steps: usize) -> bool {
     let (lab, configured, [renamed, new]) = busy();
     let old = fingerprint(&lab.store, "b.test", &spec);
     let fuse = Fuse::after(steps);
-    let _ =
-        StartStore::open_with(&lab.root(), None, fuse.clone()).and_then(|store| start(&store, &configured));
+    let _ = StartStore::open_with(&lab.root(), None, fuse.clone())
+        .and_then(|store| start(&store.unsynced(), &configured));
     let died = fuse.is_blown();
 
-    let store = StartStore::open(&lab.root(), None).unwrap();
+    let store = StartStore::open(&lab.root(), None).unwrap().unsynced();
     let synced = sync(&store, &configured).unwrap();
     let found = synced[1].certs[0].1.as_ref().map(|info| info.fingerprint.clone());
     assert!(found == old || found.as_ref() == Some(&new), "{steps}: neither the old set nor the new one");
@@ -413,7 +413,7 @@ fn dies_after(steps: usize) -> bool {
     assert!(!lab.has("staging/b.test") && !lab.has("staging/c.test"), "{steps}");
     assert!(!lab.has("challenges/gone.test") && !lab.has("domains/old.test"), "{steps}");
     let files = lab.files();
-    start(&StartStore::open(&lab.root(), None).unwrap(), &configured).unwrap();
+    start(&StartStore::open(&lab.root(), None).unwrap().unsynced(), &configured).unwrap();
     assert_eq!(lab.files(), files, "{steps}: the one after it writes nothing");
     died
 }
@@ -423,7 +423,6 @@ fn a_start_that_ends_before_any_of_its_steps_is_made_good_by_the_next() {
     const THREADS: usize = 4;
     std::thread::scope(|scope| {
         for first in 0..THREADS {
-            // They wait for the disk most of the time.
             scope.spawn(move || {
                 let last = (first..).step_by(THREADS).find(|steps| !dies_after(*steps)).unwrap();
                 assert!(last > 60, "{last}");
