@@ -46,7 +46,7 @@ enum Pace {
 impl Lab {
     fn new() -> Lab {
         let host = Host::new();
-        host.leave_account_key(NAME, &KeySpec::Rsa(3072));
+        host.leave_account_key(NAME, &KeySpec::Ec("P-256".into()));
         Lab(host)
     }
 

@@ -42,7 +42,7 @@ impl Lab {
 
     fn with_servers(servers: &[(u8, Duration)]) -> Lab {
         let host = Host::new();
-        host.leave_account_key("a.test", &KeySpec::Rsa(3072));
+        host.leave_account_key("a.test", &KeySpec::Ec("P-256".into()));
         let dns = FakeDns::new(host.clock.clone());
         dns.zone("a.test", servers);
         let seen = dns.clone();
@@ -234,8 +234,8 @@ fn without_propagation_nobody_is_asked_for_the_value() {
 #[test]
 fn a_dead_server_is_waited_for_once_an_hour() {
     let lab = Lab::with_servers(&[(1, NO_LAG), (2, NO_LAG)]);
-    lab.host.leave_account_key("b.a.test", &KeySpec::Rsa(3072));
-    lab.host.leave_account_key("c.a.test", &KeySpec::Rsa(3072));
+    lab.host.leave_account_key("b.a.test", &KeySpec::Ec("P-256".into()));
+    lab.host.leave_account_key("c.a.test", &KeySpec::Ec("P-256".into()));
     lab.dns.silence(2);
     let names = ["a.test", "b.a.test", "c.a.test"];
     let mds: Vec<Managed> = names.iter().map(|name| lab.md(&[name], update())).collect();

@@ -49,7 +49,7 @@ impl Lab {
     }
 
     fn with_account_key(self, name: &str) -> Self {
-        self.leave_account_key(name, &KeySpec::Rsa(3072));
+        self.leave_account_key(name, &KeySpec::Ec("P-256".into()));
         self
     }
 

@@ -20,7 +20,7 @@ use mod_md::renew::decide::retry::Retry;
 use mod_md::store::{StartStore, WorkStore};
 use mod_md::time::{Clock, Timestamp};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// When a test begins.
@@ -85,11 +85,9 @@ impl Host {
         self
     }
 
-    /// Leaves an account key as a child does that died before the registration: making one takes long.
+    /// Leaves an account key as a child does that died before the registration.
     pub fn leave_account_key(&self, domain: &str, spec: &KeySpec) {
-        static RSA: OnceLock<PrivateKey> = OnceLock::new();
-        let new = || PrivateKey::generate(spec).unwrap();
-        let key = if matches!(spec, KeySpec::Rsa(3072)) { RSA.get_or_init(new).clone() } else { new() };
+        let key = PrivateKey::generate(spec).unwrap();
         Staging::new(&self.work(), domain).save_account_key(0, &key).unwrap();
     }
 
@@ -102,14 +100,20 @@ impl Host {
         self.store.worker()
     }
 
-    /// A domain of the CA's, without a certificate.
+    /// A domain of the CA's, without a certificate. A default account key, of RSA, would be most of what a test
+    /// computes: only tests of such a key have one.
     pub fn managed(&self, names: &[&str], keys: &[KeySpec]) -> Managed {
         let urls = vec![self.ca.directory_url()];
         let md = Md {
             name: names[0].into(),
             domains: names.iter().map(ToString::to_string).collect(),
             contacts: vec!["mailto:admin@a.test".into()],
-            ca: Ca { urls, agreement: Some("accepted".into()), ..Md::default().ca },
+            ca: Ca {
+                urls,
+                agreement: Some("accepted".into()),
+                account_key: Some(KeySpec::Ec("P-256".into())),
+                ..Md::default().ca
+            },
             key_specs: keys.to_vec(),
             ..Md::default()
         };

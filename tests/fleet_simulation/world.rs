@@ -133,8 +133,13 @@ impl World {
     }
 
     pub fn md(&self, name: &str) -> Managed {
-        let ca =
-            Ca { urls: vec![self.ca.directory_url()], agreement: Some("accepted".into()), ..Ca::default() };
+        let ca = Ca {
+            urls: vec![self.ca.directory_url()],
+            agreement: Some("accepted".into()),
+            // Of RSA it would be most of what a simulation computes, and no decision depends on it.
+            account_key: Some(KeySpec::Ec("P-256".into())),
+            ..Ca::default()
+        };
         let md = Md {
             name: name.into(),
             domains: vec![name.into()],
