@@ -11,10 +11,8 @@ use std::time::Duration;
 use std::{fs, iter, thread};
 
 use data_encoding::BASE64;
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 
 use super::httpd::{Config, Httpd};
-use super::stream::Stream;
 use super::tls::Served;
 use super::{Authority, Lab, Pebble, SOON, http, tls, wait_for};
 
@@ -64,8 +62,7 @@ pub fn hosts(config: Config, https: u16, names: &[&str]) -> Config {
 
 /// What a client sees that asks node `number` and trusts the CA alone.
 pub fn served(lab: &Lab, pebble: &Pebble, number: u8, name: &str) -> Served {
-    let options = ["-servername", name, "-verify_hostname", name];
-    tls::served_at(&address(number), lab.https, Some(&pebble.authority.root), &options)
+    tls::served_at(&address(number), lab.https, name, Some(&pebble.authority.root))
 }
 
 /// As many handshakes, one after the other, as reach each child of a node: after a set came, some may serve the
@@ -171,11 +168,6 @@ impl Drop for Clients {
 }
 
 fn handshake(address: &str, port: u16, name: &str, root: &Path) -> Result<(), String> {
-    let mut connector = SslConnector::builder(SslMethod::tls_client()).map_err(|e| e.to_string())?;
-    connector.set_ca_file(root).map_err(|e| e.to_string())?;
-    connector.set_verify(SslVerifyMode::PEER);
-    let stream = Stream::connect_to(address, port).map_err(|e| e.to_string())?;
-    let mut stream = connector.build().connect(name, stream).map_err(|e| e.to_string())?;
-    let _ = stream.shutdown();
-    Ok(())
+    let served = tls::served_at(address, port, name, Some(root));
+    if served.verified { Ok(()) } else { Err(served.verdict) }
 }

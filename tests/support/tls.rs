@@ -1,43 +1,87 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The view of a TLS client: `openssl s_client` against a running server.
+//! The view of a TLS client of a running server: OpenSSL as a library, or `openssl s_client` with its options. Tests
+//! that wait for a certificate look often, and to start a program each time takes most of what they compute.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkey::Id;
-use openssl::x509::X509;
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream, SslVerifyMode};
+use openssl::x509::{X509, X509VerifyResult};
 
 use super::Lab;
+use super::stream::Stream;
 
 /// One handshake as the client saw it.
 pub struct Served {
     /// The chain leads to the given root and the leaf is valid for the name.
     pub verified: bool,
-    /// s_client's own word on that: `0 (ok)`, `18 (self-signed certificate)`.
+    /// OpenSSL's own word on that: `0 (ok)`, `18 (self-signed certificate)`.
     pub verdict: String,
     /// Leaf first, as the server sent them.
     pub chain: Vec<X509>,
-    /// All that s_client said.
+    /// All that s_client said, if it was asked.
     pub text: String,
 }
 
 /// Connects as `name`, trusting `root` alone, or nobody; `options` are further options of s_client.
 pub fn served(port: u16, name: &str, root: Option<&Path>, options: &[&str]) -> Served {
+    if options.is_empty() {
+        return served_at("127.0.0.1", port, name, root);
+    }
     served_to(port, root, &[&["-servername", name, "-verify_hostname", name], options].concat())
 }
 
-/// The same for a client that says in the options whom it asks for.
-pub fn served_to(port: u16, root: Option<&Path>, options: &[&str]) -> Served {
-    served_at("127.0.0.1", port, root, options)
+/// The same at this address, without further options.
+pub fn served_at(address: &str, port: u16, name: &str, root: Option<&Path>) -> Served {
+    match shake_hands(address, port, name, root) {
+        Ok(stream) => {
+            let verdict = stream.ssl().verify_result();
+            let chain = stream.ssl().peer_cert_chain().into_iter().flatten().map(ToOwned::to_owned);
+            Served {
+                verified: verdict == X509VerifyResult::OK,
+                verdict: format!("{} ({})", verdict.as_raw(), verdict.error_string()),
+                chain: chain.collect(),
+                text: String::new(),
+            }
+        }
+        Err(verdict) => Served { verified: false, verdict, chain: Vec::new(), text: String::new() },
+    }
 }
 
-/// The same at this address.
-pub fn served_at(address: &str, port: u16, root: Option<&Path>, options: &[&str]) -> Served {
+/// Goes on whatever the certificate is, as s_client does: of several faults the last one counts.
+fn shake_hands(
+    address: &str,
+    port: u16,
+    name: &str,
+    root: Option<&Path>,
+) -> Result<SslStream<Stream>, String> {
+    let connecting = || {
+        let mut context = SslContext::builder(SslMethod::tls_client())?;
+        if let Some(root) = root {
+            context.set_ca_file(root)?;
+        }
+        context.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
+        let mut tls = Ssl::new(&context.build())?;
+        tls.set_hostname(name)?;
+        tls.param_mut().set_host(name)?;
+        Ok::<_, ErrorStack>(tls)
+    };
+    let tls = connecting().map_err(|e| e.to_string())?;
+    let stream = Stream::connect_to(address, port).map_err(|e| e.to_string())?;
+    let mut stream = tls.connect(stream).map_err(|e| e.to_string())?;
+    let _ = stream.shutdown();
+    Ok(stream)
+}
+
+/// Connects as a client that says in the options of s_client whom it asks for.
+pub fn served_to(port: u16, root: Option<&Path>, options: &[&str]) -> Served {
     let root = root.map(|root| ["-CAfile".into(), root.as_os_str().to_os_string()]);
     let output = Command::new("openssl")
-        .args(["s_client", "-showcerts", "-connect", &format!("{address}:{port}")])
+        .args(["s_client", "-showcerts", "-connect", &format!("127.0.0.1:{port}")])
         .args(trusting_nobody())
         .args(root.map_or_else(|| vec!["-no-CAfile".into()], Vec::from))
         .args(options)
