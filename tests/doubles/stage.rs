@@ -16,6 +16,9 @@ use std::time::Duration;
 /// How long a thread may run without a sleep.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Of virtual time that passes: others have had as many turns then as fit into their patience.
+const STRIDE: Duration = Duration::from_secs(60);
+
 thread_local! {
     static OWN: RefCell<Option<Arc<Actor>>> = const { RefCell::new(None) };
 }
@@ -175,19 +178,42 @@ impl Stage {
     }
 
     /// Lets time pass until `look` sees something. None: not within `most`.
-    pub fn wait<T>(&self, most: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    pub fn wait<T>(&self, most: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
+        self.wait_by(Duration::from_millis(50), most, look)
+    }
+
+    /// The same with so much time between two looks. Most of what hours of virtual time cost is turns.
+    pub fn wait_by<T>(
+        &self,
+        step: Duration,
+        most: Duration,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
         let end = self.now().plus(most);
         loop {
-            let panicked = self.0.lock().unwrap().panicked.clone();
-            assert!(panicked.is_empty(), "{panicked:?}");
+            self.assert_none_panicked();
             if let Some(seen) = look() {
                 return Some(seen);
             }
             if self.now() >= end {
                 return None;
             }
-            self.sleep(Duration::from_millis(50));
+            self.sleep(step);
         }
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        let end = self.now().plus(time);
+        while self.now() < end {
+            self.sleep(end.since(self.now()).min(STRIDE));
+            self.assert_none_panicked();
+        }
+    }
+
+    fn assert_none_panicked(&self) {
+        let panicked = self.0.lock().unwrap().panicked.clone();
+        assert!(panicked.is_empty(), "{panicked:?}");
     }
 
     /// The threads of these names never have a turn again, as after `kill -9`: nothing of them is dropped.

@@ -100,7 +100,8 @@ fn seven_nodes_alone_renew_once_each_in_the_last_twentieth_ten_minutes_apart() {
     world.stage.leap(DAY * 15 + HOUR * 10);
     let begin = world.served().len();
     assert_eq!(begin, 7);
-    world.pass(HOUR * 5);
+    world.stage.wait_by(SECOND, HOUR * 5, || (world.orders() == 8).then_some(()));
+    world.pass(MINUTE * 30);
     assert_eq!(world.orders(), 8, "one for each node");
     let mut times: Vec<Timestamp> = world.served()[begin..].iter().map(|served| served.at).collect();
     times.sort();
@@ -132,9 +133,10 @@ fn solo_tries(nodes: usize) -> [usize; 2] {
     let before = world.ca.count(Endpoint::Challenge);
     world.memory.faults(|faults| faults.is_away = true);
     world.ca.rules(|rules| rules.validate = Arc::new(|_| Err(problem("connection", "connection refused"))));
-    world.stage.leap(DAY * 85);
+    // An hour before it begins.
+    world.stage.leap(DAY * 85 + HOUR * 11);
     let has_begun = || (world.ca.count(Endpoint::Challenge) > before).then_some(());
-    world.stage.wait(HOUR * 15, has_begun).expect("a try in the last twentieth");
+    world.stage.wait_by(SECOND, HOUR * 4, has_begun).expect("a try in the last twentieth");
     let tries = [1, 1].map(|hours| {
         world.pass(HOUR * hours);
         world.ca.count(Endpoint::Challenge) - before
@@ -163,7 +165,10 @@ fn nodes_whose_kinds_of_keys_differ_do_not_renew_against_each_other() {
         md.certs = md.md.keys().into_iter().map(|spec| (spec, None)).collect::<Vec<_>>().into();
         world.add(vec![md]);
     }
-    world.pass(DAY);
+    // They look when a set comes, and each twelve hours.
+    world.pass(HOUR);
+    world.stage.leap(HOUR * 11);
+    world.pass(HOUR * 2);
     assert_eq!(world.orders(), 1);
     let leaves: Vec<_> = (0..2).map(|node| world.leaf(node, 0).map(|leaf| leaf.fingerprint)).collect();
     assert!(leaves[0].is_some() && leaves[0] == leaves[1], "{leaves:?}");
