@@ -29,7 +29,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-build setup-demo setup-fleet setup-test setup-sanitizers tools build module command panic-module test test-interop test-fleet test-docs test-container e2e differential bench soak fuzz fuzz-tools orderings asan valgrind lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
+.PHONY: help setup setup-build setup-demo setup-fleet setup-test setup-sanitizers tools build module command panic-module test test-programs test-interop test-fleet test-docs test-container e2e differential bench soak fuzz fuzz-tools orderings asan valgrind lint advisories msrv demo demo-check demo-fleet demo-fleet-check install packages package-tools stage vendor test-packages clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,20 +70,24 @@ command:
 	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) --no-default-features --features cli --bin a2md --target-dir $(TARGET)/cli
 
 panic-module: ## Build the module for the test of the panic boundary
-	$(CARGO) build --release --features panic-injection --target-dir target/panic \
-	  --config profile.release.lto=false --config profile.release.codegen-units=16
+	$(CARGO) build --features panic-injection --target-dir target/panic
 
-# The last steps of a release build use one processor.
+test-programs:
+	$(CARGO) test --no-run --no-default-features --features cli
+	$(CARGO) test --no-run -p apache-sys
+
+# The module is that of a release; all else is of the profile `dev`, a2md as well. Two builds at a time, since the last
+# steps of a release use one processor.
 test: setup-test ## Run all tests: units, use cases, and end to end with real httpd and a real CA
-	$(MAKE) -j2 module command panic-module orderings
+	$(MAKE) -j2 module test-programs panic-module orderings
 	CARGO="$(CARGO)" sh tests/support/suite.sh $(E2E_THREADS)
 	$(CARGO) test -p apache-sys
 
-test-interop: setup-test build ## Get certificates from CAs that others have written, which it installs below target/lab, and through nginx
+test-interop: setup-test module ## Get certificates from CAs that others have written, which it installs below target/lab, and through nginx
 	sh tests/interop/setup.sh
-	LAB_REQUIRED=1 $(CARGO) test --no-default-features --test interop -- --ignored --test-threads=$(E2E_THREADS)
+	LAB_REQUIRED=1 $(CARGO) test --no-default-features --features cli --test interop -- --ignored --test-threads=$(E2E_THREADS)
 
-test-fleet: setup-fleet build ## Run only the tests of several httpds that share certificates, on a real etcd and a real Redis
+test-fleet: setup-fleet module ## Run only the tests of several httpds that share certificates, on a real etcd and a real Redis
 	LAB_REQUIRED=1 $(CARGO) test --no-default-features --features cli --test fleet -- --test-threads=$(E2E_THREADS)
 
 e2e: ## Run only the end-to-end tests; MODULE=/path/mod_md.so runs them with that module
@@ -118,7 +122,7 @@ valgrind: setup-test ## Run the core of the end-to-end tests with httpd in valgr
 
 lint: ## clippy with and without the httpd layer, the format, and licences and sources of dependencies where cargo-deny is
 	$(CARGO) clippy --workspace --all-targets --no-default-features --features cli -- -D warnings
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --lib --profile test -- -D warnings
 	$(CARGO) clippy --features panic-injection -- -D warnings
 	$(CARGO) clippy --manifest-path tests/orderings/Cargo.toml --target-dir $(TARGET)/orderings --lib --test models -- -D warnings
 	$(CARGO) fmt --all --check
@@ -145,10 +149,10 @@ demo: ## Two example sites with certificates of a CA on this machine, until Ctrl
 demo-check: ## The same, checked with openssl and curl, then ended
 	@sh conf/demo.sh --check
 
-demo-fleet: setup-fleet build ## Three httpds that share their certificates through an engine, one of them killed, until Ctrl-C; ENGINE=redis for the other
+demo-fleet: setup-fleet module $(if $(A2MD),,command) ## Three httpds that share their certificates through an engine, one of them killed, until Ctrl-C; ENGINE=redis for the other
 	@sh conf/demo-fleet.sh
 
-demo-fleet-check: setup-fleet build ## The same on etcd and on Redis, checked with openssl and curl, then ended
+demo-fleet-check: setup-fleet module $(if $(A2MD),,command) ## The same on etcd and on Redis, checked with openssl and curl, then ended
 	@sh conf/demo-fleet.sh --check
 
 # Make itself has a variable AS, the assembler: only what the command line says is meant.
