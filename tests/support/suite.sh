@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Runs all tests in two streams, since tests with httpd mostly wait for others: the end-to-end tests, whose output is
-# seen at once, and beside them all others, whose output follows. Fails if either does. The argument is how many
-# tests run at a time in each.
+# Runs all tests in two streams: those with httpds and CAs that mostly wait for others, whose output is seen at once,
+# and beside them all others, which mostly compute, and whose output follows. Fails if either does. The argument is how
+# many tests run at a time in each.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 cargo=${CARGO:-cargo}
@@ -11,12 +11,16 @@ export LAB_REQUIRED=1
 
 run() { "$cargo" test --no-fail-fast --no-default-features --features cli "$@"; }
 
+waiting="--test e2e --test fleet"
 others="--lib --bins"
 for file in tests/*.rs tests/*/main.rs; do
     name=${file#tests/}
     name=${name%.rs}
     name=${name%/main}
-    [ "$name" = e2e ] || others="$others --test $name"
+    case " $waiting " in
+        *" $name "*) ;;
+        *) others="$others --test $name" ;;
+    esac
 done
 
 if [ "${2:-}" = others ]; then
@@ -35,7 +39,8 @@ beside=$!
 trap 'rm -f "$log"' EXIT
 trap 'kill -s TERM -- "-$beside" 2>/dev/null; exit 130' INT TERM HUP
 failed=0
-run --test e2e -- --test-threads="$threads" || failed=1
+# shellcheck disable=SC2086 # a list of words
+run $waiting -- --test-threads="$threads" || failed=1
 wait "$beside" || failed=1
 cat "$log"
 exit "$failed"
