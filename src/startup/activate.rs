@@ -74,7 +74,7 @@ pub struct Activation<'s> {
     /// The sets that came into use.
     replaced: OnTrial,
     /// The MDs with a set in use that staging has, too.
-    in_use: Vec<String>,
+    in_use: HashSet<String>,
     /// What staging and challenges have of these until the disk has their sets.
     left: Vec<Left>,
 }
@@ -154,8 +154,8 @@ impl<'s> Activation<'s> {
         if self.in_use.is_empty() {
             return self.replaced;
         }
-        let moved_from = [Group::Archive, Group::Tmp];
-        if let Err(error) = self.store.flush(Group::Domains, &self.in_use, &moved_from) {
+        let in_use: Vec<&str> = self.in_use.iter().map(String::as_str).collect();
+        if let Err(error) = self.store.flush(Group::Domains, &in_use, &[Group::Archive, Group::Tmp]) {
             crate::log!(
                 Error,
                 "the disk does not take the certificates that came into use, which stay in staging as well: {}",
@@ -179,7 +179,7 @@ impl<'s> Activation<'s> {
     /// Removes files of an MD: where its set came into use, once the disk has it.
     fn leave(&mut self, name: &str, files: Files) -> Result<(), Error> {
         let left = Left { name: name.to_string(), files };
-        if self.in_use.iter().any(|in_use| in_use == name) {
+        if self.in_use.contains(name) {
             self.left.push(left);
             return Ok(());
         }
@@ -377,7 +377,7 @@ impl<'s> Activation<'s> {
         if is_new {
             self.swap_in(&name, &json, staged)?;
         }
-        self.in_use.push(name.clone());
+        self.in_use.insert(name.clone());
         *md = named;
         // Hosts of static files are served with these all the same.
         if !md.has_static_files() {

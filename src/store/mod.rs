@@ -209,7 +209,7 @@ impl StartStore {
 
     /// Has these folders, which were written or moved there by an [unsynced](Store::unsynced) store, on the disk,
     /// and where they came from as well.
-    pub fn flush(&self, group: Group, names: &[String], from: &[Group]) -> Result<(), Error> {
+    pub fn flush(&self, group: Group, names: &[&str], from: &[Group]) -> Result<(), Error> {
         let target = self.layout.group(group)?;
         if names.len() > FLUSHED_EACH {
             // Moved there from other groups, so all are on one file system.
