@@ -184,8 +184,9 @@ fn put_in_use(store: &StartStore, md: &mut Md, now: Timestamp) -> Result<Activat
     // As the set makes it, should this process die before md.json is written with the rest.
     let (state, descr) = (std::mem::replace(&mut md.state, State::Complete), md.state_descr.take());
     let mut activation = Activation::begin(store, &[md], now)?;
-    let outcome = activation.activate(md, &mut stored, Duration::ZERO)?;
+    let outcome = activation.activate(md, &mut stored, Duration::ZERO);
     drop(LoadTrial::begin(store, activation.finish()));
+    let outcome = outcome?;
     match outcome {
         Activated::Done => drop(stored.save(store, md)?),
         _ => (md.state, md.state_descr) = (state, descr),

@@ -26,7 +26,7 @@ struct Limits {
     stop: StopFlag,
     make_rsa: MakeRsa,
     /// Frequent operations of milliseconds: signatures of requests, the encryption of keys. All processors where
-    /// signatures have a low priority, else half of them.
+    /// signatures have a low priority and there is no quota, else half of them.
     short: Arc<Places>,
     /// Operations of a tenth of a second and more: RSA keys. All processors, at normal priority: with all of
     /// them busy, a large key would otherwise take minutes.
@@ -38,7 +38,7 @@ impl CpuLimit {
     /// For this machine. All computations end when `stop` is raised.
     pub fn new(stop: StopFlag, make_rsa: MakeRsa) -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let signers = if HAS_PRIORITY { processors } else { processors / 2 };
+        let signers = if HAS_PRIORITY && !has_quota(processors) { processors } else { processors / 2 };
         let short = Arc::new(Places::new(signers));
         let signing = SigningPool::new(short.clone(), signers, stop.clone());
         CpuLimit(Arc::new(Limits { stop, make_rsa, short, long: Places::new(processors), signing }))
@@ -71,6 +71,16 @@ impl CpuLimit {
     pub fn pass<R>(&self, work: impl FnOnce() -> R) -> R {
         self.0.short.pass(work)
     }
+}
+
+/// Whether the processors are those of a quota (cgroups): within one, all threads slow each other down, whatever their
+/// priority.
+fn has_quota(processors: usize) -> bool {
+    #[cfg(target_os = "linux")]
+    return rustix::thread::sched_getaffinity(None)
+        .is_ok_and(|own| usize::try_from(own.count()).is_ok_and(|count| count > processors));
+    #[cfg(not(target_os = "linux"))]
+    return processors == 0;
 }
 
 /// With a limit of its own, and without a stop: for commands and tests.

@@ -6,8 +6,8 @@
 //! does not matter here: a set that is better than the one in use is activated, and the renewal does the
 //! rest. The process may die between any two steps: the next start activates sets that are still staged, and
 //! where `domains` was left empty, [`recover`](crate::startup::recover) ends the swap. Staging is emptied
-//! last, once the disk has the sets of all domains: httpd serves nobody until then, and to wait for the disk at each
-//! step of each domain takes a site with thousands of them minutes.
+//! last. A set is on the disk before it is swapped in. For the swaps of all domains the disk is waited for once, since
+//! httpd serves nobody meanwhile, and to wait at each step of each domain takes a site with thousands of them minutes.
 
 use super::accounts::Accounts;
 use super::cleanup;
@@ -60,7 +60,7 @@ pub enum Activated {
 /// The activation of all MDs in one start.
 pub struct Activation<'s> {
     store: &'s StartStore,
-    /// The same store, for what [`finish`](Self::finish) has on the disk.
+    /// The same store, for what is flushed later.
     unsynced: StartStore,
     accounts: Accounts,
     /// The accounts that were found in staging, by MD: the directory URL of their CA, and their folder.
@@ -79,10 +79,15 @@ pub struct Activation<'s> {
     left: Vec<Left>,
 }
 
+/// When job.json and live.json were last written.
+type Seen = [Option<Timestamp>; 2];
+
 /// Files of an MD that nothing needs once its set is in use.
 struct Left {
     name: String,
     files: Files,
+    /// As they were when its set came into use.
+    seen: Seen,
 }
 
 enum Files {
@@ -154,16 +159,17 @@ impl<'s> Activation<'s> {
         if self.in_use.is_empty() {
             return self.replaced;
         }
-        let in_use: Vec<&str> = self.in_use.iter().map(String::as_str).collect();
-        if let Err(error) = self.store.flush(Group::Domains, &in_use, &[Group::Archive, Group::Tmp]) {
+        let groups = [Group::Domains, Group::Archive, Group::Tmp];
+        if let Err(error) = groups.iter().try_for_each(|group| self.store.flush_names(*group)) {
             crate::log!(
                 Error,
-                "the disk does not take the certificates that came into use, which stay in staging as well: {}",
+                "the disk does not take it that certificates came into use, which stay in staging as well: {}",
                 error.advised()
             );
             return self.replaced;
         }
-        for left in &self.left {
+        // A child of another httpd on this store may have written there: that is for the next start.
+        for left in self.left.iter().filter(|left| left.seen == self.staged_files(&left.name)) {
             if let Err(error) = self.remove(left) {
                 crate::log!(
                     Warn,
@@ -176,9 +182,14 @@ impl<'s> Activation<'s> {
         self.replaced
     }
 
+    fn staged_files(&self, name: &str) -> Seen {
+        let written = |file| self.store.modified(Group::Staging, name, file).ok().flatten();
+        [JOB_FILE, published::FILE].map(written)
+    }
+
     /// Removes files of an MD: where its set came into use, once the disk has it.
     fn leave(&mut self, name: &str, files: Files) -> Result<(), Error> {
-        let left = Left { name: name.to_string(), files };
+        let left = Left { name: name.to_string(), files, seen: self.staged_files(name) };
         if self.in_use.contains(name) {
             self.left.push(left);
             return Ok(());
@@ -393,7 +404,12 @@ impl<'s> Activation<'s> {
     }
 
     fn swap_in(&mut self, name: &str, json: &Value, staged: Staged) -> Result<(), Refusal> {
-        swap::assemble(&self.unsynced, name, json, &staged)?;
+        let assembled = swap::assemble(&self.unsynced, name, json, &staged);
+        if let Err(error) = assembled.and_then(|()| self.store.flush(Group::Tmp, name)) {
+            // Nor may this be mistaken for one.
+            self.store.purge(Group::Tmp, name)?;
+            return Err(Refusal::Store(error));
+        }
         let keys = staged.keys();
         let admitted = gate::admit(self.store, Group::Tmp, name, staged.sets, staged.trial.as_ref());
         if let Err(flaw) = admitted {

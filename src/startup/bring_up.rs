@@ -67,7 +67,7 @@ pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> 
     // The check runs first, and so finds first where the last start ended.
     let is_first = right.may_change() || start.is_check;
     let mut on_trial = if is_first { revert(store, start.now) } else { OnTrial::new() };
-    let (mut mds, former) = reconcile(start, plan, &right)?;
+    let (mut mds, mut former) = reconcile(start, plan, &right)?;
     if !start.is_check {
         store.hand_over(|| plan.known_names(start.servers.iter().map(|(_, host)| host)));
         remove_old_requests(store, start.now);
@@ -80,7 +80,7 @@ pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> 
         }
         let all: Vec<usize> = (0..mds.len()).collect();
         activated = activate(start, plan, &mut mds, &all, &mut on_trial);
-        activate_others(start, plan, &mut mds, &former, &mut activated, &mut on_trial);
+        activate_others(start, plan, &mut mds, &mut former, &mut activated, &mut on_trial);
     }
     drop(right);
     Ok(BroughtUp { mds, activated, trial: LoadTrial::begin(store, on_trial) })
@@ -247,7 +247,7 @@ fn activate_others(
     start: &Start<'_>,
     plan: &mut Plan,
     stored: &mut [StoredMd],
-    former: &Former,
+    former: &mut Former,
     activated: &mut [Result<Activated, Error>],
     on_trial: &mut OnTrial,
 ) {

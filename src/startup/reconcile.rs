@@ -191,9 +191,10 @@ impl Former {
     }
 
     /// Gives staged sets of these folders to MDs that have neither a certificate of their own nor a set.
-    /// Returns the places of these MDs: their sets can come into use.
+    /// Returns the places of these MDs: their sets can come into use. Looks at each folder once, since others can put
+    /// sets there that are of no use.
     pub fn give_sets(
-        &self,
+        &mut self,
         store: &StartStore,
         mds: &[&Md],
         stored: &[StoredMd],
@@ -217,6 +218,9 @@ impl Former {
             given.is_ok()
         };
         let found = self.find(store, seekers, Right::Change, &|_| Holds::Nothing);
+        for (_, entry, _) in found.iter().filter(|(.., help)| *help == Help::GivesSet) {
+            self.folders.remove(&entry.folder);
+        }
         found.into_iter().filter(is_given).map(|(at, ..)| at).collect()
     }
 

@@ -318,24 +318,6 @@ impl Folder {
         }
         self.fuse.burn().and_then(|()| self.file.sync_all()).map_err(|e| Error::io("writing", &self.path, e))
     }
-
-    /// Has all that was written to the file system of this folder on the disk, by whomever.
-    pub fn flush_file_system(&self) -> Result<(), Error> {
-        let flushed = self.fuse.burn().and_then(|()| flush_file_system(&self.file));
-        flushed.map_err(|e| Error::io("writing", &self.path, e))
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn flush_file_system(file: &File) -> io::Result<()> {
-    fs::syncfs(file).map_err(io::Error::from)
-}
-
-/// Of all file systems.
-#[cfg(not(target_os = "linux"))]
-fn flush_file_system(_file: &File) -> io::Result<()> {
-    fs::sync();
-    Ok(())
 }
 
 fn read_whole((file, size): (File, u64), path: &Path, limit: u64) -> Result<Vec<u8>, Error> {

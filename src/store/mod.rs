@@ -81,10 +81,6 @@ pub enum Note {
     Rehearsals,
 }
 
-/// Of more folders it is quicker to have all on the disk that was written to the file system; of fewer, what other
-/// programs have written there can be most of it.
-const FLUSHED_EACH: usize = 16;
-
 /// Which schemes reach this server.
 const REACH_FILE: &str = "httpd.json";
 
@@ -207,21 +203,18 @@ impl StartStore {
         source.rename(&group.folder_name(name)?, &target, &to.folder_name(new_name)?)
     }
 
-    /// Has these folders, which were written or moved there by an [unsynced](Store::unsynced) store, on the disk,
-    /// and where they came from as well.
-    pub fn flush(&self, group: Group, names: &[&str], from: &[Group]) -> Result<(), Error> {
-        let target = self.layout.group(group)?;
-        if names.len() > FLUSHED_EACH {
-            // Moved there from other groups, so all are on one file system.
-            return target.flush_file_system();
+    /// Has a folder on the disk that an [unsynced](Store::unsynced) store has written: its files, and that they are in
+    /// it.
+    pub fn flush(&self, group: Group, name: &str) -> Result<(), Error> {
+        match self.layout.folder(group, name)? {
+            Some(folder) => folder.flush(&self.files(group, name)?),
+            None => Ok(()),
         }
-        for name in names {
-            if let Some(folder) = self.layout.folder(group, name)? {
-                folder.flush(&self.files(group, name)?)?;
-            }
-        }
-        target.flush(&[])?;
-        from.iter().try_for_each(|group| self.layout.group(*group)?.flush(&[]))
+    }
+
+    /// Has it on the disk which folders are in a group.
+    pub fn flush_names(&self, group: Group) -> Result<(), Error> {
+        self.layout.group(group)?.flush(&[])
     }
 
     /// Makes a file with the hmac of an EAB, written by another program, readable to workers only.
