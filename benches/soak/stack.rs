@@ -52,8 +52,6 @@ impl Stack {
         let responder = Responder::start(lab, Act::Good(3600));
         let authority = Authority::new(lab)
             .lifetime(lab, options.lifetime)
-            // Where pebble looks for one to use again, its locks can wait for each other, and it answers nothing more.
-            .env("PEBBLE_AUTHZREUSE", "0")
             .set("ocspResponderURL", serde_json::json!([responder.url()][0]));
         let way = Forwarder::to(lab, authority.api());
         let clocks = Clocks::build(lab, "site");
