@@ -8,7 +8,7 @@
 //! make bench ARGS="live handshake 4000" # processor time and instructions of a handshake, with live activation on and off
 //! make bench ARGS="live load 1000"     # handshakes while 1000 sets go live: failures, memory and open files
 //! make bench ARGS="live child 1000"    # only when asked for: a new child's way to its first answer, where 1000 sets are live
-//! make bench ARGS="live restart 200"    # only when asked for: graceful restarts that bring 200 live sets into use, beside others
+//! make bench ARGS="live restart 200"   # only when asked for: graceful restarts that bring 200 live sets into use
 //! make bench ARGS="live memory 1000 16" # only when asked for: of all processes, where 1000 sets are live in each of 16 children
 //!
 //! # Only when asked for, each with its minutes and the MPM, `event` or `prefork`:

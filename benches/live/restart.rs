@@ -26,7 +26,7 @@ pub fn run(domains: usize) {
     }
     let [without, with] = times.map(median);
     println!(
-        "restart: {domains} domains, medians of {ROUNDS}: without a live set {without:?}, with one of each {with:?}, {:?} each",
+        "restart: {domains} domains, medians of {ROUNDS}: without live sets {without:?}, with {with:?}, {:?} each",
         with.saturating_sub(without) / u32::try_from(domains).unwrap()
     );
 }

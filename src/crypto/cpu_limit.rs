@@ -5,7 +5,7 @@
 //! drops it at its end. Without one, as in a start, nothing is limited.
 
 use super::places::Places;
-use super::signing_pool::{HAS_PRIORITY, SigningPool};
+use super::signing_pool::SigningPool;
 use super::{Error, PrivateKey};
 use crate::model::KeySpec;
 use crate::time::StopFlag;
@@ -38,7 +38,7 @@ impl CpuLimit {
     /// For this machine. All computations end when `stop` is raised.
     pub fn new(stop: StopFlag, make_rsa: MakeRsa) -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let signers = if HAS_PRIORITY && !has_quota(processors) { processors } else { processors / 2 };
+        let signers = signers(processors, allowed_processors());
         let short = Arc::new(Places::new(signers));
         let signing = SigningPool::new(short.clone(), signers, stop.clone());
         CpuLimit(Arc::new(Limits { stop, make_rsa, short, long: Places::new(processors), signing }))
@@ -73,14 +73,22 @@ impl CpuLimit {
     }
 }
 
-/// Whether the processors are those of a quota (cgroups): within one, all threads slow each other down, whatever their
-/// priority.
-fn has_quota(processors: usize) -> bool {
-    #[cfg(target_os = "linux")]
-    return rustix::thread::sched_getaffinity(None)
-        .is_ok_and(|own| usize::try_from(own.count()).is_ok_and(|count| count > processors));
-    #[cfg(not(target_os = "linux"))]
-    return processors == 0;
+/// How many threads sign at once. `processors`: what this process may use. `allowed`: those on which its threads may
+/// run, where they have a priority. Where these are more, there is a quota (cgroups), within which all threads slow
+/// each other down, whatever their priority.
+fn signers(processors: usize, allowed: Option<usize>) -> usize {
+    if allowed.is_some_and(|allowed| allowed <= processors) { processors } else { processors / 2 }
+}
+
+#[cfg(target_os = "linux")]
+fn allowed_processors() -> Option<usize> {
+    usize::try_from(rustix::thread::sched_getaffinity(None).ok()?.count()).ok()
+}
+
+/// Threads have no priority of their own.
+#[cfg(not(target_os = "linux"))]
+fn allowed_processors() -> Option<usize> {
+    None
 }
 
 /// With a limit of its own, and without a stop: for commands and tests.
@@ -93,6 +101,13 @@ impl Default for CpuLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_processors_sign_unless_that_would_slow_down_requests() {
+        assert_eq!(signers(8, Some(8)), 8);
+        assert_eq!(signers(2, Some(64)), 1, "a quota of two");
+        assert_eq!(signers(8, None), 4, "no priorities");
+    }
 
     #[test]
     fn a_key_in_the_making_is_given_up_when_the_process_stops() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The threads that sign requests: few, at low priority where threads have one, so that signatures do not slow down requests. They
+//! The threads that sign requests: few, at low priority, so that signatures do not slow down requests. They
 //! are separate threads because a thread cannot raise its priority again, and commands inherit it. They start
 //! with the first signature and end after an idle time; each counts as busy until it ends, so that the
 //! shutdown of a child waits for it.
@@ -21,9 +21,6 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(50);
 /// After this time without work a thread ends.
 const IDLE_MAX: Duration = Duration::from_secs(5);
-
-/// Whether a thread can have a priority of its own.
-pub(super) const HAS_PRIORITY: bool = cfg!(target_os = "linux");
 
 /// At this nice level a thread has a tenth of the CPU time of others, if all are busy.
 #[cfg(target_os = "linux")]

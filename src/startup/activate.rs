@@ -202,7 +202,7 @@ impl<'s> Activation<'s> {
             Files::Staged => staging::purge(self.store, &left.name),
             Files::Live => self.store.remove(Group::Staging, &left.name, published::FILE),
             Files::Answers(names) => names.iter().try_for_each(|name| {
-                Folder { store: self.store, group: Group::Challenges, name }.remove(&left.name).map(drop)
+                Folder { store: self.store, group: Group::Challenges, name }.remove(&left.name)
             }),
         }
     }
@@ -404,18 +404,16 @@ impl<'s> Activation<'s> {
     }
 
     fn swap_in(&mut self, name: &str, json: &Value, staged: Staged) -> Result<(), Refusal> {
-        let assembled = swap::assemble(&self.unsynced, name, json, &staged);
-        if let Err(error) = assembled.and_then(|()| self.store.flush(Group::Tmp, name)) {
-            // Nor may this be mistaken for one.
-            self.store.purge(Group::Tmp, name)?;
-            return Err(Refusal::Store(error));
-        }
         let keys = staged.keys();
-        let admitted = gate::admit(self.store, Group::Tmp, name, staged.sets, staged.trial.as_ref());
-        if let Err(flaw) = admitted {
+        let assembled = swap::assemble(&self.unsynced, name, json, &staged);
+        let flushed = assembled.and_then(|()| self.store.flush(Group::Tmp, name)).map_err(Refusal::Store);
+        let admit = || gate::admit(self.store, Group::Tmp, name, staged.sets, staged.trial.as_ref());
+        if let Err(refusal) = flushed.and_then(|()| admit().map(drop).map_err(Refusal::Flaw)) {
             // The assembled set must not be mistaken for an interrupted swap.
-            self.store.purge(Group::Tmp, name)?;
-            return Err(Refusal::Flaw(flaw));
+            return match (self.store.purge(Group::Tmp, name), refusal) {
+                (Err(error), Refusal::Flaw(_)) => Err(error.into()),
+                (_, refusal) => Err(refusal),
+            };
         }
         let archived = self.archive.swap_in(&self.unsynced, name)?;
         let leaves = recover::leaves(self.store, Group::Domains, name);

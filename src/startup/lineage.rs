@@ -83,12 +83,13 @@ const KINDS: [Kind; 4] = [Kind::Own, Kind::OwnCovered, Kind::Hosts, Kind::HostsC
 /// to one MD, or lent to some. A staged set alone is for one MD: it leaves nothing to lend. Folders that have
 /// something to serve come before all others, so that the next start has nothing better to find; then, with
 /// each kind of evidence, those that have most names in common.
-/// `own`: what a seeker with a folder has in it.
+/// `own`: what a seeker with a folder has in it. `is_of_use`: whether a seeker could use a staged set alone.
 pub fn find(
     seekers: &[Seeker<'_>],
     folders: &[Folder],
     holds: &dyn Fn(&Folder) -> Holds,
     own: &dyn Fn(usize) -> Holds,
+    is_of_use: &dyn Fn(usize, &Folder) -> bool,
 ) -> Vec<Option<Found>> {
     let index = Index::new(folders);
     let mut found = vec![None; seekers.len()];
@@ -109,8 +110,12 @@ pub fn find(
             for (folder, common) in common {
                 let Some(record) = folders.get(folder) else { continue };
                 let held = *held.entry(folder).or_insert_with(|| holds(record));
-                // There is a place for one set, and its own may come into use.
-                if held == Holds::StagedSet && own == Holds::StagedSet {
+                // There is a place for one set, and its own may come into use. One that serves it nothing is lost with
+                // it, and stays with its folder for the MD that this may be of again.
+                if held == Holds::StagedSet
+                    && wanted.has_folder
+                    && (own == Holds::StagedSet || !is_of_use(seeker, record))
+                {
                     continue;
                 }
                 if (held != Holds::Nothing) == is_certified {
@@ -208,7 +213,7 @@ mod tests {
 
     /// Each MD as `names`, `names | names of its hosts`, with `+` in front where it has a folder without a
     /// certificate, `=` with one, and `$` with a staged set; each folder as `name: names`, with `!` in front
-    /// where it has a certificate, and `?` a staged set. Gives the folders' names, `-` for none.
+    /// where it has a certificate, and `?` a staged set, which is of no use where the folder is `u`. Gives the folders' names, `-` for none.
     fn outcome(mds: &[&str], folders: &[&str]) -> String {
         let names: Vec<_> = mds
             .iter()
@@ -246,7 +251,8 @@ mod tests {
             Some('$') => Holds::StagedSet,
             _ => Holds::Nothing,
         };
-        let found = find(&seekers, &folders, &|folder| held[&folder.name], &own);
+        let is_of_use = |_: usize, folder: &Folder| !folder.name.starts_with('u');
+        let found = find(&seekers, &folders, &|folder| held[&folder.name], &own, &is_of_use);
         let found: Vec<_> =
             found.iter().map(|at| at.map_or("-", |at| folders[at.folder].name.as_str())).collect();
         found.join(" ")
@@ -289,6 +295,9 @@ mod tests {
             // A certificate is lent to all, a staged set given to one.
             (&["+c a", "+b", "d a"], &["!a: a b"], "a a a"),
             (&["+c a", "+b", "d a"], &["?a: a b"], "a - -"),
+            (&["+c a", "+b"], &["?u: a b"], "- -"),
+            (&["+c a", "+b"], &["?u: a b", "?x: a"], "x -"),
+            (&["d a"], &["?u: a b"], "u"),
             (&["$c a", "+b"], &["?a: a b"], "- a"),
             (&["$c a", "+b"], &["?a: a b", "!x: a"], "x a"),
             (&["+c a", "+b", "d a"], &["?a: a b", "!x: a", "!y: b"], "a y x"),
@@ -324,7 +333,7 @@ mod tests {
                 .map(|(at, (names, _))| Folder { name: at.to_string(), names: names.clone() })
                 .collect();
             let holds = |folder: &Folder| folders[folder.name.parse::<usize>().unwrap()].1;
-            let found = find(&seekers, &records, &holds, &|_| Holds::Nothing);
+            let found = find(&seekers, &records, &holds, &|_| Holds::Nothing, &|_, _| true);
             let touches = |ours: &[String], theirs: &[String]| {
                 ours.iter().any(|a| theirs.iter().any(|b| names::covers(a, b) || names::covers(b, a)))
             };
@@ -375,7 +384,7 @@ mod tests {
             .enumerate()
             .map(|(n, names)| Seeker { names, host_names: vec![format!("old{n}.test")], has_folder: false })
             .collect();
-        let found = find(&seekers, &folders, &|_| Holds::Nothing, &|_| Holds::Nothing);
+        let found = find(&seekers, &folders, &|_| Holds::Nothing, &|_| Holds::Nothing, &|_, _| true);
         assert_eq!(found.iter().flatten().count(), many);
     }
 }

@@ -12,6 +12,7 @@ use super::stored_md::{Print, StoredMd};
 use crate::managed::bundle::{JOB_FILE, MD_FILE};
 use crate::managed::{published, withdrawn};
 use crate::model::{Job, KeySpec, Md};
+use crate::names;
 use crate::store::{Error, Group, StartStore};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -183,7 +184,7 @@ impl Former {
         let places = mds.iter().zip(&*matched).zip(given).enumerate();
         let places = places.filter(|(_, ((md, matched), given))| **given && is_unserved(md, matched));
         let seekers = places.map(|(at, ((md, _), _))| (at, seeker(md, hosts(at)))).collect();
-        for (at, lender, _) in self.find(store, seekers, Right::Look, &|_| Holds::Nothing) {
+        for (at, lender, _) in self.find(store, mds, seekers, Right::Look, &|_| Holds::Nothing) {
             if let (Some(md), Some(matched)) = (mds.get(at), matched.get_mut(at)) {
                 matched.use_lent(store, md, lender);
             }
@@ -217,7 +218,7 @@ impl Former {
             }
             given.is_ok()
         };
-        let found = self.find(store, seekers, Right::Change, &|_| Holds::Nothing);
+        let found = self.find(store, mds, seekers, Right::Change, &|_| Holds::Nothing);
         for (_, entry, _) in found.iter().filter(|(.., help)| *help == Help::GivesSet) {
             self.folders.remove(&entry.folder);
         }
@@ -246,7 +247,7 @@ impl Former {
             Some(md) if !md.has_static_files() => holds(store, &md.name, right),
             _ => Holds::Certificate,
         };
-        for (at, entry, help) in self.find(store, seekers, right, &own) {
+        for (at, entry, help) in self.find(store, mds, seekers, right, &own) {
             if let Some(claimed) = claimed.get_mut(at) {
                 *claimed = Some((entry, help));
             }
@@ -258,6 +259,7 @@ impl Former {
     fn find(
         &self,
         store: &StartStore,
+        mds: &[&Md],
         seekers: Vec<(usize, Seeker<'_>)>,
         right: Right,
         own: &dyn Fn(usize) -> Holds,
@@ -270,7 +272,11 @@ impl Former {
         let (places, seekers): (Vec<usize>, Vec<Seeker<'_>>) = seekers.into_iter().unzip();
         let own = |seeker: usize| places.get(seeker).map_or(Holds::Nothing, |at| own(*at));
         let holds = |folder: &Folder| holds(store, &folder.name, right);
-        let found = lineage::find(&seekers, &folders, &holds, &own);
+        let is_of_use = |seeker: usize, folder: &Folder| {
+            let md = places.get(seeker).and_then(|at| mds.get(*at));
+            md.is_some_and(|md| serves(store, &folder.name, md))
+        };
+        let found = lineage::find(&seekers, &folders, &holds, &own, &is_of_use);
         let entry = |(at, found): (&usize, Option<Found>)| {
             let Found { folder, help } = found?;
             Some((*at, self.folders.get(&folders.get(folder)?.name)?.clone(), help))
@@ -314,6 +320,17 @@ fn holds(store: &StartStore, folder: &str, right: Right) -> Holds {
     } else {
         Holds::Nothing
     }
+}
+
+/// Whether the set staged for `folder` has a name of this MD. One that cannot be read is reported when it is to come
+/// into use.
+fn serves(store: &StartStore, folder: &str, md: &Md) -> bool {
+    let files = store.files(Group::Staging, folder).unwrap_or_default();
+    let files = files.into_iter().filter(|file| KeySpec::of_file(file, "pubcert").is_some());
+    let staged = files.filter_map(|file| store.read_chain(Group::Staging, folder, &file).ok()?);
+    let chains: Vec<_> = staged.chain(published::chains(&store.worker(), folder)).collect();
+    let covers = |pattern: &String| md.domains.iter().any(|name| names::covers(pattern, name));
+    chains.is_empty() || chains.iter().any(|chain| chain.leaf().dns_names().iter().any(covers))
 }
 
 /// A folder that cannot be read has none that could be used.

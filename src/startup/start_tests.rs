@@ -321,6 +321,22 @@ fn a_start_takes_staged_sets_of_former_folders_until_one_comes_into_use() {
 }
 
 #[test]
+fn staged_sets_stay_with_former_folders_where_they_serve_nobody() {
+    let (lab, shop) = (Lab::new(), md(&["shop.test"]));
+    let former = [md(&["a.test", "x.test"]), md(&["b.test", "y.test"])];
+    start(&lab.store, &[shop.clone(), former[0].clone(), former[1].clone()]).unwrap();
+    for (md, name) in former.iter().zip(["a.test", "b.test"]) {
+        lab.stage(md, &lab.set(&[name], &md.keys()[0]));
+    }
+    let merged = [md(&["shop.test", "x.test", "y.test"])];
+    start(&lab.store, &merged).unwrap();
+    assert!(written_by_another_start(&lab, &merged).is_empty());
+    let again = start(&lab.store, &[shop, former[0].clone(), former[1].clone()]).unwrap();
+    let is_served: Vec<bool> = again.iter().map(|started| served(started).is_some()).collect();
+    assert_eq!(is_served, [false, true, true]);
+}
+
+#[test]
 fn a_lent_certificate_stays_before_a_staged_set_that_is_worth_less() {
     let cases = [&["a.test", "b.test"][..], &["a.test"]].map(|names| (names, names.len() > 1));
     for ((names, is_withdrawn), name) in

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Limits the renewals in flight, in total and at one CA, so that neither many domains burden a CA nor a CA
 //! that never answers takes every place. A renewal that only waits for its CA to validate, or for a command,
-//! gives its place to another meanwhile, and has one of as many beside. Pure bookkeeping.
+//! gives its place to another meanwhile, and has one of as many beside; where there is one place, renewals at CAs
+//! follow each other. Pure bookkeeping.
 
 use std::collections::HashMap;
 
@@ -20,7 +21,8 @@ pub struct Slots {
 impl Slots {
     /// `parallel`: over all CAs.
     pub fn new(parallel: usize) -> Self {
-        Slots { free: parallel, free_for_rests: parallel, free_for_commands: parallel, by_ca: HashMap::new() }
+        let free_for_rests = if parallel > 1 { parallel } else { 0 };
+        Slots { free: parallel, free_for_rests, free_for_commands: parallel, by_ca: HashMap::new() }
     }
 
     /// Takes a place for a renewal at the CA with this directory URL. `false`: there is none.
@@ -96,6 +98,13 @@ mod tests {
             wait(&mut slots);
             assert!(slots.is_full(), "no more than twice as many");
         }
+    }
+
+    #[test]
+    fn a_renewal_that_rests_keeps_the_only_place() {
+        let mut slots = Slots::new(1);
+        slots.take_resting();
+        assert!(slots.is_full());
     }
 
     #[test]
