@@ -2,6 +2,7 @@
 //! One run: the parts start, faults come and go, clients come all the time, and all is counted.
 
 pub mod blame;
+pub mod ca;
 pub mod client;
 #[allow(dead_code, reason = "tests do more with it")]
 #[path = "../../tests/fleet/engine.rs"]
@@ -18,6 +19,7 @@ mod stack;
 pub mod table;
 
 use blame::Windows;
+use ca::Pulse;
 use client::{Client, Visited};
 use log::{Tail, Told};
 use openssl::hash::{MessageDigest, hash};
@@ -45,6 +47,8 @@ const RESTARTS_WITHIN: Duration = Duration::from_secs(30);
 /// Between two calls of `a2md gc`, as a cron job makes them, and what it leaves in the archive.
 const GC_EVERY: Duration = Duration::from_secs(600);
 const GC_OLDER_THAN: &str = "10mi";
+/// The CA stands still when it has not answered for this long. A renewal that waits for it is not late by then.
+const STANDS_STILL: Duration = Duration::from_secs(12);
 /// Growth says something only of a run that is as long.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -81,6 +85,8 @@ pub struct Options {
 pub struct Outcome {
     pub table: String,
     pub broken: Vec<String>,
+    /// Why the run ended early, where httpd was not the reason.
+    pub cut: Option<String>,
     pub handshakes: u64,
     pub renewals: u64,
 }
@@ -90,6 +96,7 @@ struct Shared {
     begin: Instant,
     seen: Mutex<Seen>,
     windows: Mutex<Windows>,
+    pulse: Pulse,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -107,11 +114,14 @@ pub fn run(lab: &Lab, options: &Options, signals: &Signals) -> Outcome {
         begin: Instant::now(),
         seen: Mutex::default(),
         windows: Mutex::new(Windows::new(options.tail)),
+        pulse: Pulse::new(),
     };
     let mut watch = Watch::new(&stack.httpds, options.settles);
     let done = AtomicBool::new(false);
-    thread::scope(|scope| {
+    let management = stack.pebble.management();
+    let cut = thread::scope(|scope| {
         let _done = RaisedAtEnd(&done);
+        scope.spawn(|| shared.pulse.feel(management, &done));
         for number in 0..options.clients {
             let versions = [SslVersion::TLS1_3, SslVersion::TLS1_2];
             let clients =
@@ -120,7 +130,7 @@ pub fn run(lab: &Lab, options: &Options, signals: &Signals) -> Outcome {
             let random = Random(options.seed ^ (number as u64) << 32);
             scope.spawn(move || come(&clients, &targets, random, shared, options, done));
         }
-        go(&mut stack, &turns, options, signals, &shared, &mut watch);
+        go(&mut stack, &turns, options, signals, &shared, &mut watch)
     });
     let took = shared.begin.elapsed();
     let stores = stack.httpds.drain(..).map(|httpd| httpd.stop().store()).collect::<Vec<_>>();
@@ -136,12 +146,13 @@ pub fn run(lab: &Lab, options: &Options, signals: &Signals) -> Outcome {
     if took >= LONG {
         watch.grown().into_iter().for_each(|words| seen.breaks(words));
     }
-    let head = head(options, took, &watch, &load);
+    let head = head(options, took, cut.as_deref(), &watch, &load);
     Outcome {
         table: table::table(&head, &windows, &seen, &watch.parts(), &left_out),
         handshakes: seen.handshakes(),
         renewals: seen.renewals(),
         broken: seen.broken,
+        cut,
     }
 }
 
@@ -210,7 +221,7 @@ struct Current {
     restarts: u32,
 }
 
-/// Until the end, or a signal.
+/// Until the end, or a signal, or the CA stands still, which is said then.
 fn go(
     stack: &mut Stack,
     turns: &[Turn],
@@ -218,10 +229,11 @@ fn go(
     signals: &Signals,
     shared: &Shared,
     watch: &mut Watch,
-) {
+) -> Option<String> {
     let mut turns = turns.iter();
     let (mut next, mut current) = (turns.next(), None::<Current>);
     let [mut heard, mut sampled, mut told, mut cleaned] = [Duration::ZERO; 4];
+    let mut cut = None;
     while shared.begin.elapsed() < options.total && !signals.has_come() {
         let now = shared.begin.elapsed();
         if let Some(current) = current.as_mut().filter(|current| current.turn.fault == Fault::Burst)
@@ -240,6 +252,16 @@ fn go(
             begin(&turn, stack, options, watch);
             current = Some(Current { turn, restarts: 1 });
             next = turns.next();
+        }
+        if current.as_ref().is_some_and(|current| current.turn.fault == Fault::CaHangs) {
+            shared.pulse.is_felt();
+        }
+        if shared.pulse.silence() > STANDS_STILL {
+            cut = Some(format!(
+                "after {} s: the CA stood still, as pebble does at times (benches/soak/ca.rs)",
+                now.as_secs()
+            ));
+            break;
         }
         if now >= heard + Duration::from_secs(1) {
             heard = now;
@@ -267,6 +289,7 @@ fn go(
     if let Some(ending) = current {
         end(ending.turn.fault, stack, signals);
     }
+    cut
 }
 
 /// Half of all goes to the one that is alone.
@@ -478,7 +501,7 @@ fn progress(shared: &Shared, watch: &Watch, fault: Option<Fault>) -> String {
     )
 }
 
-fn head(options: &Options, took: Duration, watch: &Watch, before: &str) -> Head {
+fn head(options: &Options, took: Duration, cut: Option<&str>, watch: &Watch, before: &str) -> Head {
     let file = fs::read(module::under_test()).unwrap_or_default();
     let digest = hash(MessageDigest::sha256(), &file).map(|digest| digest[..6].to_vec()).unwrap_or_default();
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -488,7 +511,15 @@ fn head(options: &Options, took: Duration, watch: &Watch, before: &str) -> Head 
         lines: vec![
             ("machine", machine()),
             ("date", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string()),
-            ("duration", format!("{} min {} s", took.as_secs() / 60, took.as_secs() % 60)),
+            (
+                "duration",
+                format!(
+                    "{} min {} s{}",
+                    took.as_secs() / 60,
+                    took.as_secs() % 60,
+                    cut.map(|why| format!(", cut short {why}")).unwrap_or_default()
+                ),
+            ),
             (
                 "module",
                 format!("mod_md {}, {} bytes, SHA-256 {digest}…", env!("CARGO_PKG_VERSION"), file.len()),

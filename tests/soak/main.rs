@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod blame;
+mod ca;
 mod log;
 mod plan;
 #[allow(dead_code, reason = "the program does more with it")]
@@ -50,6 +51,6 @@ fn each_fault_once_and_no_client_is_served_what_is_wrong() {
     };
     let outcome = run::run(&lab, &options, &Signals::unwatched());
     println!("{}", outcome.table);
-    assert!(outcome.broken.is_empty(), "{:#?}", outcome.broken);
+    assert!(outcome.broken.is_empty() && outcome.cut.is_none(), "{:#?} {:?}", outcome.broken, outcome.cut);
     assert!(outcome.handshakes > 100 && outcome.renewals > 8, "{}", outcome.table);
 }

@@ -262,6 +262,11 @@ impl Pebble {
         signal(self.pid(), "CONT");
     }
 
+    /// The port of its management interface.
+    pub fn management(&self) -> u16 {
+        self.authority.management
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
