@@ -39,7 +39,7 @@ fn file(file: &[u8]) {
         whole(key);
     }
     foreign.into_iter().flatten().for_each(|key| whole(&key));
-    if let Ok(key) = PrivateKey::open(file, PASS_PHRASE) {
+    if let Ok(key) = PrivateKey::open(file, &PASS_PHRASE.into()) {
         assert!(is_encrypted);
         whole(&key);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A reader of DER (X.690 §8, §10) that takes elements off a slice one by one. Accepts single-byte tags and
+//! DER (X.690 §8, §10): writes elements, and has a reader that takes them off a slice one by one. Accepts single-byte tags and
 //! definite lengths, which suffice for certificates; any other form, and an element longer than its parent,
 //! ends the reading.
 
@@ -20,6 +20,23 @@ pub const SET: u8 = 0x31;
 const DEPTH_MAX: usize = 16;
 
 const CONSTRUCTED: u8 = 0x20;
+
+/// An element with these parts as its content.
+pub fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let mut der = vec![tag];
+    match u8::try_from(content.len()) {
+        Ok(length @ 0..=0x7f) => der.push(length),
+        _ => {
+            let length = content.len().to_be_bytes();
+            let significant: Vec<u8> = length.into_iter().skip_while(|byte| *byte == 0).collect();
+            der.push(0x80 | significant.len() as u8);
+            der.extend(significant);
+        }
+    }
+    der.extend(content);
+    der
+}
 
 /// The rest of the input.
 #[derive(Clone, Copy)]

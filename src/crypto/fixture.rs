@@ -126,19 +126,6 @@ fn certificate(name: &str, key: &PrivateKey, issuer: Option<&Ca>, wish: &Wish<'_
     Certificate::from_x509(&builder.build()).unwrap()
 }
 
-/// An element of DER with these parts as its content.
-pub fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let content = parts.concat();
-    let length = content.len();
-    let head = match length {
-        0..=0x7f => vec![tag, length as u8],
-        0x80..=0xff => vec![tag, 0x81, length as u8],
-        0x100..=0xffff => vec![tag, 0x82, (length >> 8) as u8, length as u8],
-        _ => vec![tag, 0x83, (length >> 16) as u8, (length >> 8) as u8, length as u8],
-    };
-    [head, content].concat()
-}
-
 /// `der` with one bit wrong, for each of its bits.
 pub fn flips(der: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     (0..der.len() * 8).map(|bit| {

@@ -4,12 +4,11 @@
 //! administrator, because no pass phrase can be entered.
 
 use super::curve::nid;
-use super::{Error, key_form, key_info, pem, sealed};
+use super::{Error, PassPhrase, key_form, key_info, pem, sealed};
 use crate::model::KeySpec;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::pkey::{Id, PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::symm::Cipher;
 use zeroize::Zeroizing;
 
 /// Of a plain key in PEM.
@@ -60,8 +59,8 @@ impl PrivateKey {
         }
     }
 
-    /// Opens a key sealed by [`seal`](Self::seal) or by the C module. `pass_phrase` may be any bytes.
-    pub fn open(file: &[u8], pass_phrase: &[u8]) -> Result<Self, Error> {
+    /// Opens a key sealed by [`seal`](Self::seal) or by the C module. The pass phrase may be any bytes.
+    pub fn open(file: &[u8], pass_phrase: &PassPhrase) -> Result<Self, Error> {
         let der = sealed::open(file, pass_phrase)?;
         PrivateKey::from_pkcs8(&der)
     }
@@ -81,8 +80,9 @@ impl PrivateKey {
     }
 
     /// PKCS#8, encrypted with AES-256-CBC.
-    pub fn seal(&self, pass_phrase: &[u8]) -> Result<Vec<u8>, Error> {
-        Ok(self.0.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), pass_phrase)?)
+    pub fn seal(&self, pass_phrase: &PassPhrase) -> Result<Vec<u8>, Error> {
+        let info = Zeroizing::new(self.0.private_key_to_pkcs8()?);
+        Ok(sealed::seal(&info, pass_phrase)?.into_bytes())
     }
 
     /// The DER of its SubjectPublicKeyInfo.
@@ -132,18 +132,19 @@ mod tests {
     use super::*;
     use crate::crypto::CpuLimit;
     use openssl::nid::Nid;
+    use openssl::symm::Cipher;
 
     #[test]
     fn a_sealed_key_opens_with_its_pass_phrase_alone() {
         let key = PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap();
-        let pass = [0u8, 1, 2, 255, 0, 7];
+        let pass = PassPhrase::from(&[0u8, 1, 2, 255, 0, 7][..]);
         let pem = key.seal(&pass).unwrap();
         assert!(pem.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----"));
         let read = PrivateKey::open(&pem, &pass).unwrap();
         assert!(read.pkey().public_eq(key.pkey()));
         for i in 0..=u8::MAX {
             // About one of them decrypts to something.
-            assert!(PrivateKey::open(&pem, &[i]).is_err());
+            assert!(PrivateKey::open(&pem, &[i][..].into()).is_err());
         }
         for read in [PrivateKey::from_pem, PrivateKey::from_plain_pem] {
             assert!(read(&pem).is_err());

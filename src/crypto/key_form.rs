@@ -88,7 +88,8 @@ fn length(integer: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::super::PrivateKey;
-    use super::super::fixture::{flips, tlv};
+    use super::super::der::tlv;
+    use super::super::fixture::flips;
     use super::*;
     use crate::model::KeySpec;
     use openssl::ec::{Asn1Flag, EcGroup, EcKey};

@@ -192,7 +192,7 @@ mod tests {
                 assert!(!Reader::new(&der[..end]).is_sound() || end == 0);
                 assert!(!compare(&der[..end], &public(&key)).unwrap_or(false));
             }
-            assert!(!is_pair(&key.seal(b"x").unwrap(), &public(&key)));
+            assert!(!is_pair(&key.seal(&b"x"[..].into()).unwrap(), &public(&key)));
             let other = PrivateKey::generate(&kind).unwrap().to_pem().unwrap();
             assert!(!is_pair(&[other.as_slice(), &key.to_pem().unwrap()].concat(), &public(&key)));
         }

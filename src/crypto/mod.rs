@@ -21,6 +21,7 @@ pub mod jws;
 pub mod key;
 mod key_form;
 mod key_info;
+pub mod pass_phrase;
 pub mod path;
 pub mod pem;
 pub mod pkcs12;
@@ -37,6 +38,7 @@ pub use cert::{CertInfo, Certificate, Chain};
 pub use cpu_limit::CpuLimit;
 pub use identity::{Chains, Identity};
 pub use key::PrivateKey;
+pub use pass_phrase::PassPhrase;
 pub use tbs::time as read_time;
 
 /// Random bytes that cannot be guessed.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sealed private keys: one PEM block `ENCRYPTED PRIVATE KEY` (RFC 5958 §3) encrypted by PBES2 with PBKDF2
-//! and AES-256-CBC (RFC 8018). Every OpenSSL writes this form for both modules, with 2048 rounds: of SHA-256
-//! since 1.1.0, of SHA-1 before. Refuses every other form and checks the cost before it computes, because
+//! and AES-256-CBC (RFC 8018). Every OpenSSL writes this form for the C module, with 2048 rounds: of SHA-256
+//! since 1.1.0, of SHA-1 before. So does this module. Refuses every other form and checks the cost before it computes, because
 //! another process may have written the file.
 
-use super::der::{INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
-use super::{Error, pem};
-use openssl::hash::MessageDigest;
-use openssl::symm::{Cipher, decrypt};
+use super::der::{INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, tlv};
+use super::pass_phrase::{Derivation, KEY, PassPhrase};
+use super::{Error, pem, random};
+use openssl::symm::{Cipher, decrypt, encrypt};
 use zeroize::Zeroizing;
 
 /// Bytes of a file with a sealed key. One of RSA 16384 has less than 13 000.
@@ -23,7 +23,6 @@ const HMAC_SHA1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 7];
 const HMAC_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 9];
 const AES_256_CBC: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 42];
 
-const KEY_LENGTH: usize = 32;
 /// OpenSSL writes 8 bytes, later ones 16.
 const SALT: std::ops::RangeInclusive<usize> = 8..=64;
 /// Of AES.
@@ -39,8 +38,26 @@ struct Sealed<'a> {
     content: &'a [u8],
 }
 
+/// A file with this PKCS#8 PrivateKeyInfo.
+pub fn seal(info: &[u8], pass_phrase: &PassPhrase) -> Result<String, Error> {
+    let derivation = pass_phrase.own_derivation()?;
+    let iv: [u8; BLOCK] = random()?;
+    let oid = |oid: &[u8]| tlv(OBJECT_IDENTIFIER, &[oid]);
+    let parameters = [
+        tlv(OCTET_STRING, &[&derivation.salt]),
+        tlv(INTEGER, &[&integer(derivation.rounds)]),
+        tlv(SEQUENCE, &[&oid(HMAC_SHA256), &tlv(NULL, &[])]),
+    ];
+    let key = pass_phrase.derive(derivation)?;
+    let content = encrypt(Cipher::aes_256_cbc(), key.as_ref().as_ref(), Some(&iv), info)?;
+    let derived = tlv(SEQUENCE, &[&oid(PBKDF2), &tlv(SEQUENCE, &[&parameters.concat()])]);
+    let encrypted = tlv(SEQUENCE, &[&oid(AES_256_CBC), &tlv(OCTET_STRING, &[&iv])]);
+    let algorithm = tlv(SEQUENCE, &[&oid(PBES2), &tlv(SEQUENCE, &[&derived, &encrypted])]);
+    Ok(pem::write(LABEL, &tlv(SEQUENCE, &[&algorithm, &tlv(OCTET_STRING, &[&content])])))
+}
+
 /// The PKCS#8 PrivateKeyInfo in a sealed key. It may be anything where the pass phrase is not the right one.
-pub fn open(file: &[u8], pass_phrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+pub fn open(file: &[u8], pass_phrase: &PassPhrase) -> Result<Zeroizing<Vec<u8>>, Error> {
     if file.len() > FILE_MAX {
         return Err(invalid(format!("it is larger than {FILE_MAX} bytes, which no sealed private key is")));
     }
@@ -56,11 +73,10 @@ pub fn open(file: &[u8], pass_phrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error
         }));
     };
     let sealed = Sealed::read(der)?;
-    let digest = if sealed.has_sha1 { MessageDigest::sha1() } else { MessageDigest::sha256() };
-    let mut key = Zeroizing::new([0; KEY_LENGTH]);
-    let rounds = usize::try_from(sealed.rounds).unwrap_or_default();
-    openssl::pkcs5::pbkdf2_hmac(pass_phrase, sealed.salt, rounds, digest, key.as_mut_slice())?;
-    let opened = decrypt(Cipher::aes_256_cbc(), key.as_slice(), Some(sealed.iv), sealed.content);
+    let derivation =
+        Derivation { salt: sealed.salt.to_vec(), rounds: sealed.rounds, has_sha1: sealed.has_sha1 };
+    let key = pass_phrase.derive(derivation)?;
+    let opened = decrypt(Cipher::aes_256_cbc(), key.as_ref().as_ref(), Some(sealed.iv), sealed.content);
     opened.map(Zeroizing::new).map_err(|_| wrong_key())
 }
 
@@ -120,12 +136,20 @@ impl<'a> Sealed<'a> {
         let iv = encryption.take(OCTET_STRING).filter(|_| encryption.is_at_end())?;
         let is_good = SALT.contains(&salt.len())
             && rounds > 0
-            && length.is_none_or(|length| length == Some(KEY_LENGTH as u32))
+            && length.is_none_or(|length| length == Some(KEY as u32))
             && iv.len() == BLOCK
             && !content.is_empty()
             && content.len().is_multiple_of(BLOCK);
         is_good.then_some(Sealed { salt, rounds, has_sha1, iv, content })
     }
+}
+
+/// The content of an INTEGER.
+fn integer(number: u32) -> Vec<u8> {
+    let bytes = [&[0][..], &number.to_be_bytes()].concat();
+    // A sign bit keeps its zero.
+    let zeros = bytes.windows(2).take_while(|pair| pair[0] == 0 && pair[1] < 0x80).count();
+    bytes[zeros..].to_vec()
 }
 
 /// A positive INTEGER. One that exceeds the type becomes its largest value.
@@ -144,11 +168,12 @@ fn invalid(text: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::super::PrivateKey;
-    use super::super::fixture::{flips, tlv};
+    use super::super::fixture::flips;
     use super::*;
     use crate::model::KeySpec;
     use data_encoding::BASE64URL_NOPAD;
-    use openssl::symm::encrypt;
+    use openssl::hash::MessageDigest;
+    use openssl::pkey::PKey;
     use proptest::prelude::*;
 
     /// From a store that mod_md 2.6 made, with OpenSSL 3.0: its key, and a key of P-256 it staged.
@@ -162,7 +187,10 @@ kW/bNugK0SFcXJX2A1kNpCv9I9eBXGAND9VWwIMFGAryRcytpntZD7IGkpkbI6kq
 -----END ENCRYPTED PRIVATE KEY-----
 ";
 
-    const PASS: &[u8] = b"pass\0phrase";
+    fn pass() -> PassPhrase {
+        b"pass\0phrase"[..].into()
+    }
+
     const SCRYPT: &[u8] = &[0x2b, 6, 1, 4, 1, 0xda, 0x47, 4, 11];
     const HMAC_SHA512: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 11];
     const AES_128_CBC: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 2];
@@ -226,34 +254,73 @@ kW/bNugK0SFcXJX2A1kNpCv9I9eBXGAND9VWwIMFGAryRcytpntZD7IGkpkbI6kq
     #[test]
     fn what_the_c_module_sealed_opens_with_the_key_of_its_store() {
         let key = BASE64URL_NOPAD.decode(KEY_OF_C.as_bytes()).unwrap();
-        assert!(PrivateKey::open(SEALED_BY_C.as_bytes(), &key).unwrap().is_of(&KeySpec::Ec("P-256".into())));
-        assert!(PrivateKey::open(SEALED_BY_C.as_bytes(), PASS).is_err());
+        assert!(
+            PrivateKey::open(SEALED_BY_C.as_bytes(), &key.as_slice().into())
+                .unwrap()
+                .is_of(&KeySpec::Ec("P-256".into()))
+        );
+        assert!(PrivateKey::open(SEALED_BY_C.as_bytes(), &pass()).is_err());
         let crlf = SEALED_BY_C.replace('\n', "\r\n");
-        assert!(PrivateKey::open(crlf.as_bytes(), &key).is_ok());
+        assert!(PrivateKey::open(crlf.as_bytes(), &key.as_slice().into()).is_ok());
     }
 
     #[test]
     fn sealed_keys_of_every_kind_have_the_form_that_is_opened() {
         for spec in [KeySpec::default(), KeySpec::Rsa(3072), KeySpec::Ec("P-521".into())] {
             let key = PrivateKey::generate(&spec).unwrap();
-            let sealed = key.seal(PASS).unwrap();
-            let blocks = pem::blocks(&sealed).unwrap();
-            let form = Sealed::read(&blocks[0].1).unwrap();
-            assert!(form.rounds <= 2048 && !form.has_sha1, "{form:?}");
-            assert!(PrivateKey::open(&sealed, PASS).unwrap().pkey().public_eq(key.pkey()));
+            let by_openssl = key
+                .pkey()
+                .private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), pass().bytes())
+                .unwrap();
+            for sealed in [by_openssl, key.seal(&pass()).unwrap()] {
+                let blocks = pem::blocks(&sealed).unwrap();
+                let form = Sealed::read(&blocks[0].1).unwrap();
+                assert!(form.rounds <= 2048 && !form.has_sha1, "{form:?}");
+                assert!(PrivateKey::open(&sealed, &pass()).unwrap().pkey().public_eq(key.pkey()));
+                let by_openssl = PKey::private_key_from_pem_callback(&sealed, |place| {
+                    let (pass, place) = (pass(), place.split_at_mut(pass().bytes().len()).0);
+                    place.copy_from_slice(pass.bytes());
+                    Ok(place.len())
+                });
+                let by_openssl = by_openssl.unwrap();
+                assert!(by_openssl.public_eq(key.pkey()));
+            }
         }
+    }
+
+    #[test]
+    fn one_process_seals_with_one_salt_and_each_time_with_another_initialization_vector() {
+        let (key, pass) = (key(), pass());
+        let forms = [(); 2].map(|()| key.seal(&pass).unwrap());
+        let forms = forms.map(|sealed| pem::blocks(&sealed).unwrap().remove(0).1);
+        let [one, other] = forms.each_ref().map(|der| Sealed::read(der).unwrap());
+        assert_eq!((one.salt, one.rounds), (other.salt, 2048));
+        assert_ne!(one.iv, other.iv);
+        assert_ne!(one.content, other.content);
+    }
+
+    #[test]
+    fn integers_are_written_as_they_are_read() {
+        for (value, content) in
+            [(0, &[0][..]), (1, &[1]), (0x7f, &[0x7f]), (0x80, &[0, 0x80]), (2048, &[8, 0])]
+        {
+            assert_eq!(integer(value), content);
+            assert_eq!(number(content), Some(value));
+        }
+        assert_eq!(integer(u32::MAX), [0, 0xff, 0xff, 0xff, 0xff]);
     }
 
     #[test]
     fn keys_sealed_with_an_openssl_before_1_1_open() {
         let key = key();
         let secret = key.pkey().private_key_to_pkcs8().unwrap();
-        let mut derived = [0; KEY_LENGTH];
-        openssl::pkcs5::pbkdf2_hmac(PASS, &[7; 8], 2048, MessageDigest::sha1(), &mut derived).unwrap();
+        let mut derived = [0; KEY];
+        openssl::pkcs5::pbkdf2_hmac(pass().bytes(), &[7; 8], 2048, MessageDigest::sha1(), &mut derived)
+            .unwrap();
         let content = encrypt(Cipher::aes_256_cbc(), &derived, Some(&[9; 16]), &secret).unwrap();
         for digest in [Vec::new(), tlv(SEQUENCE, &[&oid(HMAC_SHA1), &[NULL, 0]])] {
             let wish = Wish { digest, content: tlv(OCTET_STRING, &[&content]), ..Wish::default() };
-            let opened = PrivateKey::open(&file(&wish.der()), PASS).unwrap();
+            let opened = PrivateKey::open(&file(&wish.der()), &pass()).unwrap();
             assert!(opened.pkey().public_eq(key.pkey()));
         }
     }
@@ -311,10 +378,11 @@ kW/bNugK0SFcXJX2A1kNpCv9I9eBXGAND9VWwIMFGAryRcytpntZD7IGkpkbI6kq
     #[test]
     fn only_one_block_of_that_label_is_taken_and_plain_keys_are_called_so() {
         let key = key();
-        let (plain, sealed) = (key.to_pem().unwrap(), key.seal(PASS).unwrap());
+        let (plain, sealed) = (key.to_pem().unwrap(), key.seal(&pass()).unwrap());
         let text = String::from_utf8(sealed.clone()).unwrap();
         let traditional = openssl::rsa::Rsa::generate(512).unwrap();
-        let encrypted = traditional.private_key_to_pem_passphrase(Cipher::aes_256_cbc(), PASS).unwrap();
+        let encrypted =
+            traditional.private_key_to_pem_passphrase(Cipher::aes_256_cbc(), pass().bytes()).unwrap();
         for (file, expected) in [
             (plain.to_vec(), "not sealed with the store's key"),
             (traditional.private_key_to_pem().unwrap(), "not sealed with the store's key"),
@@ -327,7 +395,7 @@ kW/bNugK0SFcXJX2A1kNpCv9I9eBXGAND9VWwIMFGAryRcytpntZD7IGkpkbI6kq
             (b"\xff".to_vec(), "not one PEM block"),
             ([sealed, vec![b'\n'; FILE_MAX]].concat(), "larger than 16384 bytes"),
         ] {
-            let said = open(&file, PASS).err().unwrap().to_string();
+            let said = open(&file, &pass()).err().unwrap().to_string();
             assert!(said.contains(expected), "{}: {said}", String::from_utf8_lossy(&file));
         }
     }
@@ -368,7 +436,7 @@ kW/bNugK0SFcXJX2A1kNpCv9I9eBXGAND9VWwIMFGAryRcytpntZD7IGkpkbI6kq
         #[test]
         fn any_bytes_are_refused_or_read(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Sealed::read(&bytes);
-            let _ = open(&bytes, PASS);
+            let _ = open(&bytes, &pass());
             let _ = PrivateKey::from_plain_pem(&bytes);
             let _ = PrivateKey::from_plain_pem(pem::write("PRIVATE KEY", &bytes).as_bytes());
         }

@@ -21,7 +21,7 @@ impl Layout {
 
     pub(super) fn open_key(&self, group: Group, pem: &[u8]) -> Result<PrivateKey, crypto::Error> {
         match group {
-            Group::Accounts | Group::Staging => PrivateKey::open(pem, self.key.bytes()),
+            Group::Accounts | Group::Staging => PrivateKey::open(pem, &self.key),
             // Of workers, for challenges.
             Group::Challenges | Group::Ocsp => PrivateKey::from_plain_pem(pem),
             // Of root alone.
@@ -30,7 +30,7 @@ impl Layout {
     }
 
     pub(super) fn seal_key(&self, group: Group, key: &PrivateKey) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let seal = || key.seal(self.key.bytes()).map(Zeroizing::new);
+        let seal = || key.seal(&self.key).map(Zeroizing::new);
         let sealed = || self.limit.as_ref().map_or_else(seal, |limit| limit.pass(seal));
         let pem = if group.encrypts_keys() { sealed() } else { key.to_pem() };
         pem.map_err(|source| Error::Crypto { path: self.dir.join(group.dir_name()), source })

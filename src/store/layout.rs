@@ -4,9 +4,8 @@
 
 use super::disk::{Access, Folder, Fuse, Links};
 use super::place::{Group, file_name};
-use super::store_key::StoreKey;
 use super::{Error, json};
-use crate::crypto::CpuLimit;
+use crate::crypto::{CpuLimit, PassPhrase};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +29,8 @@ pub struct Owner {
 #[derive(Clone)]
 pub struct Layout {
     pub dir: PathBuf,
-    pub key: StoreKey,
+    /// Of the private keys in `accounts` and `staging`.
+    pub key: PassPhrase,
     pub owner: Option<Owner>,
     pub fuse: Fuse,
     pub is_synced: bool,

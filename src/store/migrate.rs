@@ -63,7 +63,7 @@ mod tests {
     use super::super::{Fuse, StartStore};
     use super::*;
     use crate::crypto::fixture::Ca;
-    use crate::crypto::{PrivateKey, random};
+    use crate::crypto::{PassPhrase, PrivateKey, random};
     use crate::model::KeySpec;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
@@ -89,7 +89,7 @@ mod tests {
         let pem = String::from_utf8(chain.to_pem()).unwrap();
         let (cert, rest) = pem.split_at(pem.find("-----END").unwrap());
         let (end, rest) = rest.split_at(rest.find('\n').unwrap() + 1);
-        let pass_phrase = random::<48>().unwrap();
+        let pass_phrase = PassPhrase::from(&random::<48>().unwrap()[..]);
         for name in FOLDERS {
             let folder = root.join(name);
             fs::create_dir_all(&folder).unwrap();
@@ -100,7 +100,7 @@ mod tests {
             fs::write(folder.join("cert.pem"), format!("{cert}{end}")).unwrap();
             fs::write(folder.join("chain.pem"), rest).unwrap();
         }
-        let text = data_encoding::BASE64URL.encode(&pass_phrase);
+        let text = data_encoding::BASE64URL.encode(pass_phrase.bytes());
         let record = json!({"store": {"version": 1.0}, "key": text, "of-a-stranger": [1]});
         fs::write(root.join("md_store.json"), record.to_string()).unwrap();
         Old { _dir: dir, root, key, chain, record }

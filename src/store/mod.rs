@@ -30,7 +30,6 @@ mod scratch;
 mod sealed;
 mod setup;
 mod space;
-mod store_key;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -48,10 +47,10 @@ pub use place::{Flat, Group, WorkGroup};
 pub use scratch::Scratch;
 pub use sealed::Opened;
 pub use space::{Space, space};
-pub use store_key::{Secret, StoreKey};
 pub use watch::{Looked, Watched};
 
-use crate::crypto::{self, Chain, CpuLimit, PrivateKey};
+use crate::crypto::pass_phrase::KeepSecret;
+use crate::crypto::{self, Chain, CpuLimit, PassPhrase, PrivateKey};
 use crate::time::Timestamp;
 use disk::Access;
 use json::{holds_hmac, json_bytes};
@@ -171,10 +170,11 @@ impl StartStore {
         Ok(Store { layout: Arc::new(layout), rights: PhantomData })
     }
 
-    /// Puts the store's key elsewhere in memory, for this handle and all that are made from it.
+    /// Has the store's key, and keys derived from it, elsewhere in memory, for this handle and all that are made from
+    /// it.
     #[must_use]
-    pub fn with_key_in(self, place: impl FnOnce(&[u8]) -> Secret) -> Self {
-        let key = self.layout.key.moved(place);
+    pub fn with_key_in(self, keep: KeepSecret) -> Self {
+        let key = self.layout.key.kept(keep);
         let layout = Layout { key, ..self.layout.as_ref().clone() };
         Store { layout: Arc::new(layout), rights: PhantomData }
     }
@@ -321,7 +321,7 @@ impl WorkStore {
     /// The store of other servers, to look for challenges in it. Nothing is made, nothing is read before a
     /// request, and sealed keys stay closed.
     pub fn of_others(dir: &Path) -> Self {
-        let (key, fuse) = (StoreKey::none(), Fuse::default());
+        let (key, fuse) = (PassPhrase::none(), Fuse::default());
         let layout = Layout {
             dir: dir.to_path_buf(),
             key,

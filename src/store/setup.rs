@@ -7,9 +7,8 @@ use super::disk::{Access, Folder, Fuse, Links};
 use super::json::json_bytes;
 use super::layout::{Owner, STORE_FILE};
 use super::place::{Flat, Group};
-use super::store_key::StoreKey;
 use super::{Error, owners};
-use crate::crypto;
+use crate::crypto::{self, PassPhrase};
 use data_encoding::{BASE64URL, BASE64URL_NOPAD};
 use serde_json::{Value, json};
 use std::fs::{DirBuilder, Permissions, set_permissions};
@@ -79,7 +78,7 @@ pub(super) fn make_flat_folders(root: &Folder, owner: Option<Owner>) -> Result<(
 
 /// The content of md_store.json.
 pub(super) struct StoreFile {
-    pub key: StoreKey,
+    pub key: PassPhrase,
     /// The whole record, where its version is older than ours.
     pub older: Option<Value>,
 }
@@ -101,7 +100,7 @@ pub(super) fn store_file(root: &Folder) -> Result<StoreFile, Error> {
     let content = json_bytes(&record);
     drop(take_key(&mut record));
     if root.write_new(STORE_FILE, &content, STORE_FILE_ACCESS)? {
-        return Ok(StoreFile { key: StoreKey::new(Arc::new(key)), older: None });
+        return Ok(StoreFile { key: PassPhrase::new(Arc::new(key)), older: None });
     }
     // Another httpd on the same store was faster.
     parse(&path, &read()?.unwrap_or_default())
@@ -137,7 +136,7 @@ fn parse(path: &Path, content: &[u8]) -> Result<StoreFile, Error> {
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).or_else(|_| BASE64URL.decode(text.as_bytes()));
     let bytes = bytes.map(Zeroizing::new).map_err(|_| bad("its key is not base64url".into()))?;
     match bytes.len() {
-        KEY_LENGTH => Ok(StoreFile { key: StoreKey::new(Arc::new(bytes)), older }),
+        KEY_LENGTH => Ok(StoreFile { key: PassPhrase::new(Arc::new(bytes)), older }),
         length => Err(bad(format!("its key has {length} bytes instead of {KEY_LENGTH}"))),
     }
 }
