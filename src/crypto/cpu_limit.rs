@@ -5,9 +5,11 @@
 //! drops it at its end. Without one, as in a start, nothing is limited.
 
 use super::places::Places;
-use super::signing_pool::SigningPool;
+use super::signing_pool::{SigningPool, lower_priority};
 use super::{Error, PrivateKey};
 use crate::model::KeySpec;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, lock};
 use crate::time::StopFlag;
 use openssl::error::ErrorStack;
 use openssl::pkey::Private;
@@ -44,7 +46,8 @@ impl CpuLimit {
         CpuLimit(Arc::new(Limits { stop, make_rsa, short, long: Places::new(processors), signing }))
     }
 
-    /// Makes a key; one that takes long waits for its place. `None`: the process is stopping, or `is_stopped`
+    /// Makes a key; one that takes long waits for its place, and has another thread try as well where that takes
+    /// nobody's place. `None`: the process is stopping, or `is_stopped`
     /// said so before there was a place.
     pub fn generate(
         &self,
@@ -53,8 +56,8 @@ impl CpuLimit {
     ) -> Result<Option<PrivateKey>, Error> {
         let KeySpec::Rsa(bits) = spec else { return PrivateKey::generate(spec).map(Some) };
         let stop = &self.0.stop;
-        let make = || (self.0.make_rsa)(*bits, &|| stop.is_raised());
-        let made = self.0.long.pass_unless(|| stop.is_raised() || is_stopped(), make);
+        let made =
+            self.0.long.pass_unless(|| stop.is_raised() || is_stopped(), || Limits::race(&self.0, *bits));
         made.transpose()?.flatten().map(PrivateKey::from_rsa).transpose()
     }
 
@@ -70,6 +73,34 @@ impl CpuLimit {
     /// Runs `work`, which takes milliseconds, here once there is a place. It must not ask for another one.
     pub fn pass<R>(&self, work: impl FnOnce() -> R) -> R {
         self.0.short.pass(work)
+    }
+}
+
+impl Limits {
+    /// The first key that one of two threads has found. Each looks for primes at random, which takes one several
+    /// times as long as the other. The second one has a low priority, and gives up where its place is awaited.
+    fn race(self: &Arc<Self>, bits: u32) -> Result<Option<Rsa<Private>>, ErrorStack> {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let found = Arc::new(Mutex::new(None));
+        let second = {
+            let (limits, is_over, found) = (self.clone(), is_over.clone(), found.clone());
+            self.stop.spawn("md-key", move || {
+                lower_priority();
+                let ends =
+                    || limits.stop.is_raised() || is_over.load(Ordering::Relaxed) || limits.long.is_awaited();
+                // What the first one fails in, it says itself.
+                if let Some(Ok(Some(key))) = limits.long.pass_if_free(|| (limits.make_rsa)(bits, &ends)) {
+                    *lock(&found) = Some(key);
+                    is_over.store(true, Ordering::Relaxed);
+                }
+            })
+        };
+        let first = (self.make_rsa)(bits, &|| self.stop.is_raised() || is_over.load(Ordering::Relaxed));
+        is_over.store(true, Ordering::Relaxed);
+        if let Ok(Some(second)) = second {
+            let _ = second.join();
+        }
+        Ok(first?.or_else(|| lock(&found).take()))
     }
 }
 
@@ -101,12 +132,64 @@ impl Default for CpuLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicUsize;
 
     #[test]
     fn all_processors_sign_unless_that_would_slow_down_requests() {
         assert_eq!(signers(8, Some(8)), 8);
         assert_eq!(signers(2, Some(64)), 1, "a quota of two");
         assert_eq!(signers(8, None), 4, "no priorities");
+    }
+
+    /// As on a machine with two processors.
+    fn for_two(make_rsa: MakeRsa) -> CpuLimit {
+        let CpuLimit(limits) = CpuLimit::new(StopFlag::default(), make_rsa);
+        let limits = Arc::into_inner(limits).unwrap();
+        CpuLimit(Arc::new(Limits { long: Places::new(2), ..limits }))
+    }
+
+    #[test]
+    fn the_first_key_of_two_threads_is_taken_and_ends_the_other_one() {
+        static BEGUN: AtomicUsize = AtomicUsize::new(0);
+        let limit = for_two(|bits, is_stopped| {
+            if BEGUN.fetch_add(1, Ordering::SeqCst) > 0 {
+                return Rsa::generate(bits).map(Some);
+            }
+            while !is_stopped() {
+                thread::yield_now();
+            }
+            Ok(None)
+        });
+        assert!(limit.generate(&KeySpec::Rsa(2048), || false).unwrap().unwrap().is_rsa());
+    }
+
+    #[test]
+    fn the_second_thread_for_one_key_leaves_its_place_to_another_key() {
+        static BEGUN: AtomicUsize = AtomicUsize::new(0);
+        static GO_ON: AtomicBool = AtomicBool::new(false);
+        let begun = |count| {
+            while BEGUN.load(Ordering::SeqCst) < count {
+                thread::yield_now();
+            }
+        };
+        let limit = for_two(|bits, is_stopped| {
+            if BEGUN.fetch_add(1, Ordering::SeqCst) > 1 {
+                return Rsa::generate(bits).map(Some);
+            }
+            while !is_stopped() && !GO_ON.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            if is_stopped() { Ok(None) } else { Rsa::generate(bits).map(Some) }
+        });
+        let make = || limit.generate(&KeySpec::Rsa(2048), || false).unwrap().is_some();
+        thread::scope(|scope| {
+            let long = scope.spawn(make);
+            begun(2);
+            assert!(make());
+            assert!(!long.is_finished());
+            GO_ON.store(true, Ordering::SeqCst);
+            assert!(long.join().unwrap());
+        });
     }
 
     #[test]

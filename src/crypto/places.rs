@@ -11,8 +11,14 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// As many may compute at once.
 pub struct Places {
-    free: Mutex<usize>,
+    state: Mutex<State>,
     freed: Condvar,
+}
+
+struct State {
+    free: usize,
+    /// Threads that wait for a place.
+    waiting: usize,
 }
 
 struct Place<'a>(&'a Places);
@@ -20,7 +26,7 @@ struct Place<'a>(&'a Places);
 impl Places {
     /// At least one.
     pub fn new(count: usize) -> Self {
-        Places { free: Mutex::new(count.max(1)), freed: Condvar::new() }
+        Places { state: Mutex::new(State { free: count.max(1), waiting: 0 }), freed: Condvar::new() }
     }
 
     /// Does `work` once there is a place. `work` must not ask for a place here again.
@@ -35,28 +41,45 @@ impl Places {
         (!is_stopped()).then(work)
     }
 
+    /// The same if there is a place now.
+    pub fn pass_if_free<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        let _place = self.enter_unless(&|| true)?;
+        Some(work())
+    }
+
+    /// Whether somebody waits for a place.
+    pub fn is_awaited(&self) -> bool {
+        lock(&self.state).waiting > 0
+    }
+
     fn enter(&self) -> Place<'_> {
-        let free = self.freed.wait_while(lock(&self.free), |free| *free == 0);
-        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
+        let mut state = lock(&self.state);
+        state.waiting += 1;
+        let mut state =
+            self.freed.wait_while(state, |state| state.free == 0).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state.free -= 1;
         Place(self)
     }
 
     fn enter_unless(&self, is_stopped: &impl Fn() -> bool) -> Option<Place<'_>> {
-        let mut free = lock(&self.free);
-        while *free == 0 {
+        let mut state = lock(&self.state);
+        while state.free == 0 {
             if is_stopped() {
                 return None;
             }
-            free = self.freed.wait_timeout(free, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting += 1;
+            state = self.freed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
         }
-        *free -= 1;
+        state.free -= 1;
         Some(Place(self))
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
+        lock(&self.0.state).free += 1;
         self.0.freed.notify_one();
     }
 }

@@ -26,7 +26,8 @@ const IDLE_MAX: Duration = Duration::from_secs(5);
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
-fn lower_priority() {
+/// Of the calling thread, for good.
+pub(super) fn lower_priority() {
     // Elsewhere it would be that of the whole process. Where it is refused, nothing is lost.
     #[cfg(target_os = "linux")]
     if rustix::process::getpriority_process(None).is_ok_and(|own| own < NICE) {
