@@ -12,6 +12,7 @@ use openssl::error::ErrorStack;
 use openssl::sha::sha256;
 use openssl::x509::X509;
 use serde_json::{Map, Value, json};
+use std::sync::OnceLock;
 
 const LABEL: &str = "CERTIFICATE";
 /// No chain of a public CA comes near.
@@ -19,10 +20,19 @@ const CHAIN_MAX: usize = 20;
 /// Bytes of a PEM file that is read as a chain.
 const PEM_MAX: usize = 1024 * 1024;
 
-#[derive(Clone)]
 pub struct Certificate {
     der: Vec<u8>,
     fields: Fields,
+    /// OpenSSL's own form, from [`Certificate::kept_x509`]: to make it takes half a millisecond, most of it for the
+    /// public key.
+    x509: OnceLock<X509>,
+}
+
+/// Without OpenSSL's form, which takes several times as much memory: clones are often kept for long.
+impl Clone for Certificate {
+    fn clone(&self) -> Self {
+        Certificate { der: self.der.clone(), fields: self.fields.clone(), x509: OnceLock::new() }
+    }
 }
 
 impl Certificate {
@@ -35,7 +45,7 @@ impl Certificate {
         let fields = Fields::read(&der);
         let fields =
             fields.ok_or_else(|| Error::Invalid("the certificate is not in the form of RFC 5280".into()))?;
-        Ok(Certificate { der, fields })
+        Ok(Certificate { der, fields, x509: OnceLock::new() })
     }
 
     pub fn der(&self) -> &[u8] {
@@ -64,7 +74,13 @@ impl Certificate {
 
     /// For operations that only OpenSSL has. OpenSSL decides by its own rules whether this is a certificate.
     pub fn x509(&self) -> Result<X509, ErrorStack> {
-        X509::from_der(&self.der)
+        self.x509.get().map_or_else(|| X509::from_der(&self.der), |kept| Ok(kept.clone()))
+    }
+
+    /// The same, kept for the next time.
+    pub(super) fn kept_x509(&self) -> Result<X509, ErrorStack> {
+        let x509 = self.x509()?;
+        Ok(self.x509.get_or_init(|| x509).clone())
     }
 
     pub fn not_before(&self) -> Timestamp {
@@ -83,12 +99,12 @@ impl Certificate {
         })
     }
 
-    /// Lower-case hex of the SHA-256 over the DER.
-    /// Of its public key, SHA-256.
+    /// Lower-case hex of the SHA-256 over the DER of its public key.
     pub fn key_fingerprint(&self) -> String {
         HEXLOWER.encode(&sha256(self.public_key()))
     }
 
+    /// Lower-case hex of the SHA-256 over the DER.
     pub fn sha256_fingerprint(&self) -> String {
         HEXLOWER.encode(&sha256(&self.der))
     }
@@ -147,7 +163,7 @@ impl Certificate {
     }
 
     pub fn matches_key(&self, key: &PrivateKey) -> bool {
-        let public = self.x509().and_then(|x509| x509.public_key());
+        let public = self.kept_x509().and_then(|x509| x509.public_key());
         public.is_ok_and(|public| public.public_eq(key.pkey()))
     }
 
@@ -166,7 +182,7 @@ impl Certificate {
     }
 
     fn is_issued_by(&self, issuer: &Certificate) -> Result<bool, ErrorStack> {
-        let (own, issuer) = (self.x509()?, issuer.x509()?);
+        let (own, issuer) = (self.kept_x509()?, issuer.kept_x509()?);
         let named = issuer.subject_name().try_cmp(own.issuer_name())?.is_eq();
         Ok(named && own.verify(issuer.public_key()?.as_ref())?)
     }
@@ -212,6 +228,10 @@ impl Chain {
 
     pub fn certificates(&self) -> &[Certificate] {
         &self.0
+    }
+
+    pub(super) fn into_certificates(self) -> Vec<Certificate> {
+        self.0
     }
 
     #[allow(clippy::indexing_slicing, reason = "never empty by construction")]

@@ -41,33 +41,37 @@ impl Chain {
     pub fn into_path(self, key: &PrivateKey) -> Option<(Chain, Dropped)> {
         let sent = self.certificates();
         let mut seen = HashSet::new();
-        let mut rest: Vec<&Certificate> = sent.iter().filter(|cert| seen.insert(cert.der())).collect();
+        let mut rest: Vec<(usize, &Certificate)> =
+            sent.iter().enumerate().filter(|(_, cert)| seen.insert(cert.der())).collect();
         let repeated = sent.len() - rest.len();
-        let mut path = vec![rest.remove(rest.iter().position(|cert| cert.matches_key(key))?)];
-        while let Some(at) = path.last().and_then(|last| issuer(last, &rest)) {
+        let mut path = vec![rest.remove(rest.iter().position(|(_, cert)| cert.matches_key(key))?)];
+        while let Some(at) = path.last().and_then(|(_, last)| issuer(last, &rest)) {
             path.push(rest.remove(at));
         }
-        let follows = |cert: &&Certificate| sent.iter().position(|known| known.der() == cert.der());
-        let is_reordered = !path.iter().map(follows).is_sorted();
-        let dropped = Dropped { repeated, unrelated: rest.len(), is_reordered };
-        let path = path.into_iter().cloned().collect();
+        let path: Vec<usize> = path.into_iter().map(|(at, _)| at).collect();
+        let dropped = Dropped { repeated, unrelated: rest.len(), is_reordered: !path.is_sorted() };
+        // Moved, with what OpenSSL has read of them.
+        let mut sent: Vec<_> = self.into_certificates().into_iter().map(Some).collect();
+        let path = path.into_iter().filter_map(|at| sent.get_mut(at)?.take()).collect();
         Some((Chain::new(path).ok()?, dropped))
     }
 }
 
 /// Where in `rest` the issuer of `cert` stands.
-fn issuer(cert: &Certificate, rest: &[&Certificate]) -> Option<usize> {
+fn issuer(cert: &Certificate, rest: &[(usize, &Certificate)]) -> Option<usize> {
     let issuers = |is_root: bool| {
-        rest.iter().position(move |other| other.is_self_issued() == is_root && cert.was_issued_by(other))
+        rest.iter().position(move |(_, other)| other.is_self_issued() == is_root && cert.was_issued_by(other))
     };
     issuers(false).or_else(|| issuers(true))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Identity;
     use super::super::fixture::{Ca, Wish};
     use super::*;
     use crate::model::KeySpec;
+    use openssl::x509::X509Ref;
 
     fn key() -> PrivateKey {
         PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap()
@@ -99,6 +103,21 @@ mod tests {
         let ders = |certs: &[&Certificate]| certs.iter().map(|cert| cert.der().to_vec()).collect::<Vec<_>>();
         assert_eq!(ders(&path.certificates().iter().collect::<Vec<_>>()), ders(expected));
         assert_eq!((what.to_string().as_str(), what.is_nothing()), (dropped, dropped.is_empty()));
+    }
+
+    #[test]
+    fn openssl_reads_the_certificates_of_a_path_once_and_copies_do_not_keep_its_form() {
+        let sent = sent();
+        let [leaf, intermediate, root] = sent.path.clone();
+        let chain = Chain::new(vec![root, leaf, intermediate]).unwrap();
+        let (path, _) = chain.into_path(&sent.key).unwrap();
+        let form = |cert: &Certificate| std::ptr::from_ref::<X509Ref>(&cert.x509().unwrap());
+        for cert in path.certificates() {
+            assert_eq!(form(cert), form(cert));
+            assert_ne!(form(cert), form(&cert.clone()));
+        }
+        let identity = Identity::new(&sent.key, &path).unwrap();
+        assert_eq!(std::ptr::from_ref::<X509Ref>(&identity.leaf), form(path.leaf()));
     }
 
     #[test]
