@@ -282,6 +282,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_fleet_has_withdrawn_is_known_beside_fifty_thousand_domains() {
+        let lab = Lab::new();
+        lab.store.make_fleet_folder().unwrap();
+        let there = cert("02", &["a.test"], 30);
+        let mut elsewhere = Withdrawn::default();
+        elsewhere.add(entry(&there, Why::Replaced));
+        let highest: serde_json::Map<_, _> =
+            (0..50_000).map(|n| (format!("host-{n}.customers.hosting.test"), json!(n))).collect();
+        let state = json!({"withdrawn": {"a.test": elsewhere.to_json()}, "highest": highest}).to_string();
+        lab.store.worker().write_fleet_state(state.as_bytes()).unwrap();
+        assert!(read_with_fleet(&lab.store, "a.test", NOW).has_any_of([&there].into_iter()));
+    }
+
+    #[test]
     fn a_withdrawn_set_gives_way_to_one_that_serves_no_less() {
         let md = md(&["a.test", "www.a.test"]);
         let both = ["a.test", "www.a.test"];

@@ -5,7 +5,7 @@
 
 use super::disk::{Folder, Links, LockedFile};
 use super::json::{self, json_bytes};
-use super::layout::{JSON_MAX, Layout};
+use super::layout::{FILE_MAX, JSON_MAX, Layout};
 use super::lock::{Holder, holder_in, sign};
 use super::sealed::{Opened, make_folder_of};
 use super::{Error, Rights, Stamp, StartStore, Store, WorkStore, setup};
@@ -19,6 +19,8 @@ use std::os::unix::fs::MetadataExt;
 const DIR: &str = "fleet";
 const LOCK_FILE: &str = "lock";
 const STATE_FILE: &str = "state.json";
+/// It has an entry for each domain: a hundred thousand of them, with names of 60 letters, take a third.
+const STATE_MAX: u64 = 32 * 1024 * 1024;
 const STATUS_FILE: &str = "status.json";
 const SET_PREFIX: &str = "set-";
 const SET_SUFFIX: &str = ".json";
@@ -73,7 +75,7 @@ impl WorkStore {
         let (mut sets, mut errors) = (Vec::new(), Vec::new());
         for (file, is_folder) in folder.entries()? {
             let Some(file) = file.to_str().filter(|file| !is_folder && is_set(file)) else { continue };
-            match self.layout.open_sealed(&folder, DIR, file) {
+            match self.layout.open_sealed(&folder, DIR, file, FILE_MAX) {
                 Ok(set) => sets.extend(set),
                 Err(error) => errors.push(error),
             }
@@ -99,11 +101,11 @@ impl WorkStore {
 impl<R: Rights> Store<R> {
     /// The state that an earlier process has left.
     pub fn read_fleet_state(&self) -> Result<Option<Opened>, Error> {
-        self.layout.open_sealed(&self.layout.fleet()?, DIR, STATE_FILE)
+        self.layout.open_sealed(&self.layout.fleet()?, DIR, STATE_FILE, STATE_MAX)
     }
 
     pub fn read_fleet_set(&self, name: &str) -> Result<Option<Opened>, Error> {
-        self.layout.open_sealed(&self.layout.fleet()?, DIR, &set_file(name))
+        self.layout.open_sealed(&self.layout.fleet()?, DIR, &set_file(name), FILE_MAX)
     }
 
     /// Changes when what that child has told does; `None` where it has told nothing.

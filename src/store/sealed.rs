@@ -41,7 +41,7 @@ pub(super) fn make_folder_of(root: &Folder, dir: &str, owner: Option<Owner>) -> 
 
 impl Layout {
     pub fn read_sealed(&self, file: &str) -> Result<Option<Opened>, Error> {
-        self.open_sealed(&self.sealed_folder()?, DIR, file_name(file)?)
+        self.open_sealed(&self.sealed_folder()?, DIR, file_name(file)?, FILE_MAX)
     }
 
     pub fn change_sealed<E: From<Error>>(
@@ -55,7 +55,7 @@ impl Layout {
             Error::io("waiting for the lock", &folder.path().join(LOCK_FILE), ErrorKind::TimedOut)
         })?;
         let file = file_name(file)?;
-        match change(self.open_sealed(&folder, DIR, file)?)? {
+        match change(self.open_sealed(&folder, DIR, file, FILE_MAX)?)? {
             Some(content) => Ok(self.write_sealed(&folder, DIR, file, &content)?),
             None => Ok(()),
         }
@@ -69,14 +69,15 @@ impl Layout {
         Folder::open(&self.dir.join(DIR), Links::Refuse, &self.fuse)
     }
 
-    /// `dir`: what the folder is called from the store's own.
+    /// `dir`: what the folder is called from the store's own; `bytes_max`: of the file as it is there.
     pub(super) fn open_sealed(
         &self,
         folder: &Folder,
         dir: &str,
         file: &str,
+        bytes_max: u64,
     ) -> Result<Option<Opened>, Error> {
-        let Some(content) = folder.read(file, FILE_MAX)? else { return Ok(None) };
+        let Some(content) = folder.read(file, bytes_max)? else { return Ok(None) };
         let damaged = |reason: String| Error::garbage(&folder.path().join(file), reason);
         let value: Value = serde_json::from_slice(&content).map_err(|e| damaged(e.to_string()))?;
         let text = value.get("sealed").and_then(Value::as_str);
