@@ -22,7 +22,6 @@ use crate::startup::activate::{Activated, Activation};
 use crate::startup::dns_secrets;
 use crate::startup::recover;
 use crate::startup::stored_md::StoredMd;
-use crate::startup::trial::LoadTrial;
 use crate::store::{AttemptLock, Error, Holder, StartStore, StoreLock, read_admin_file};
 use crate::time::{StopFlag, SystemClock, Timestamp, format_duration};
 use std::net::SocketAddr;
@@ -185,7 +184,7 @@ fn put_in_use(store: &StartStore, md: &mut Md, now: Timestamp) -> Result<Activat
     let (state, descr) = (std::mem::replace(&mut md.state, State::Complete), md.state_descr.take());
     let mut activation = Activation::begin(store, &[md], now)?;
     let outcome = activation.activate(md, &mut stored, Duration::ZERO);
-    drop(LoadTrial::begin(store, activation.finish()));
+    activation.finish().settle(store);
     let outcome = outcome?;
     match outcome {
         Activated::Done => drop(stored.save(store, md)?),
@@ -207,12 +206,29 @@ mod tests {
     use crate::managed::bundle::MD_FILE;
     use crate::managed::fixture::{Lab, md};
     use crate::model::KeySpec;
-    use crate::store::{Fuse, Group};
+    use crate::store::{Fuse, Group, Note};
+    use serde_json::json;
 
     /// The fingerprint of the certificate that a group has in this folder.
     fn fingerprint(store: &StartStore, group: Group, folder: &str) -> Option<String> {
         let file = KeySpec::Ec("P-256".into()).file_name("pubcert");
         store.read_chain(group, folder, &file).unwrap().map(|chain| CertInfo::from_chain(&chain).fingerprint)
+    }
+
+    #[test]
+    fn calls_for_other_domains_leave_on_trial_what_no_start_has_loaded() {
+        let (lab, mut mds) = (Lab::new(), [md(&["a.test"]), md(&["b.test"])]);
+        for md in &mut mds {
+            lab.install(md);
+            lab.stage(md, &lab.set(&[&md.name], &md.keys()[0]));
+        }
+        activate(&lab.store, &mut mds[0], NOW).unwrap();
+        // A start of httpd has ended with it.
+        lab.store.write_note(Note::Loading, &json!({"name": "a.test"})).unwrap();
+        activate(&lab.store, &mut mds[1], NOW).unwrap();
+        let note = lab.store.read_note(Note::Trial).unwrap().unwrap();
+        assert_eq!(note.as_object().unwrap().keys().collect::<Vec<_>>(), ["a.test", "b.test"]);
+        assert_eq!(crate::startup::recover::revert(&lab.store, NOW).unwrap().names, ["a.test", "b.test"]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::staged_set::Staged;
 use super::stored_md::{Print, StoredMd};
 use super::swap;
 use super::swap::Archive;
+use super::trial::LoadTrial;
 use crate::challenge::answers::Folder;
 use crate::managed::bundle::{Flaw, JOB_FILE};
 use crate::managed::gate;
@@ -71,8 +72,8 @@ pub struct Activation<'s> {
     /// Read once: it tells of all MDs.
     elsewhere: Elsewhere,
     now: Timestamp,
-    /// The sets that came into use.
-    replaced: OnTrial,
+    /// The sets that came into use, those of earlier starts too.
+    trial: LoadTrial,
     /// The MDs with a set in use that staging has, too.
     in_use: HashSet<String>,
     /// What staging and challenges have of these until the disk has their sets.
@@ -137,7 +138,7 @@ impl<'s> Activation<'s> {
         staged.retain(|name| configured.contains(name.as_str()));
         let archive = Archive::read(store)?;
         let (elsewhere, unsynced) = (Elsewhere::read(store), store.unsynced());
-        let (replaced, in_use, left) = Default::default();
+        let (trial, in_use, left) = Default::default();
         Ok(Activation {
             store,
             unsynced,
@@ -148,16 +149,22 @@ impl<'s> Activation<'s> {
             ended,
             elsewhere,
             now,
-            replaced,
+            trial,
             in_use,
             left,
         })
     }
 
-    /// Has the sets that came into use on the disk, then empties their staging. Returns them.
-    pub fn finish(self) -> OnTrial {
+    /// Goes on with a trial that began before.
+    #[must_use]
+    pub fn with_trial(self, trial: LoadTrial) -> Self {
+        Activation { trial, ..self }
+    }
+
+    /// Has the sets that came into use on the disk, then empties their staging. Returns the trial of these sets.
+    pub fn finish(self) -> LoadTrial {
         if self.in_use.is_empty() {
-            return self.replaced;
+            return self.trial;
         }
         let groups = [Group::Domains, Group::Archive, Group::Tmp];
         if let Err(error) = groups.iter().try_for_each(|group| self.store.flush_names(*group)) {
@@ -166,7 +173,7 @@ impl<'s> Activation<'s> {
                 "the disk does not take it that certificates came into use, which stay in staging as well: {}",
                 error.advised()
             );
-            return self.replaced;
+            return self.trial;
         }
         // A child of another httpd on this store may have written there: that is for the next start.
         for left in self.left.iter().filter(|left| left.seen == self.staged_files(&left.name)) {
@@ -179,7 +186,7 @@ impl<'s> Activation<'s> {
                 );
             }
         }
-        self.replaced
+        self.trial
     }
 
     fn staged_files(&self, name: &str) -> Seen {
@@ -404,7 +411,9 @@ impl<'s> Activation<'s> {
     }
 
     fn swap_in(&mut self, name: &str, json: &Value, staged: Staged) -> Result<(), Refusal> {
-        let keys = staged.keys();
+        let mut leaves: Vec<String> =
+            staged.sets.iter().map(|set| set.chain.leaf().sha256_fingerprint()).collect();
+        leaves.sort_unstable();
         let assembled = swap::assemble(&self.unsynced, name, json, &staged);
         let flushed = assembled.and_then(|()| self.store.flush(Group::Tmp, name)).map_err(Refusal::Store);
         let admit = || gate::admit(self.store, Group::Tmp, name, staged.sets, staged.trial.as_ref());
@@ -415,10 +424,43 @@ impl<'s> Activation<'s> {
                 (_, refusal) => Err(refusal),
             };
         }
+        self.note_before_swap(name, &leaves)?;
         let archived = self.archive.swap_in(&self.unsynced, name)?;
-        let leaves = recover::leaves(self.store, Group::Domains, name);
-        self.replaced.insert(name.to_string(), NewSet { leaves, keys, archived });
+        self.trial.add(name, NewSet { leaves, archived });
         Ok(())
+    }
+
+    /// Has the trial of these certificates on the disk, with that of all sets that may follow: one note for all,
+    /// written by the first.
+    fn note_before_swap(&mut self, name: &str, leaves: &[String]) -> Result<(), Error> {
+        if self.trial.expects(name, leaves) {
+            return Ok(());
+        }
+        let mut expected = if self.trial.has_begun() { OnTrial::new() } else { self.staged_sets() };
+        let archived = self.archive.next(self.store, name)?;
+        let set = expected.entry(name.to_string()).or_insert(NewSet { leaves: Vec::new(), archived });
+        if !set.has_all(leaves) {
+            set.leaves.extend_from_slice(leaves);
+        }
+        self.trial.expect(self.store, expected);
+        Ok(())
+    }
+
+    /// All sets that staging has and that are not in use, as they would be on trial. Each is looked at again when it
+    /// is to come into use: where it is another one then, it is noted by itself.
+    fn staged_sets(&self) -> OnTrial {
+        let set = |name: &String| {
+            let mut leaves = recover::leaves(self.store, Group::Staging, name);
+            let live = published::chains(&self.store.worker(), name);
+            leaves.extend(live.iter().map(|chain| chain.leaf().sha256_fingerprint()));
+            leaves.sort_unstable();
+            leaves.dedup();
+            let archived = self.archive.next(self.store, name).ok()?;
+            let set = NewSet { leaves, archived };
+            let is_in_use = set.has_all(&recover::leaves(self.store, Group::Domains, name));
+            (!set.leaves.is_empty() && !is_in_use).then(|| (name.clone(), set))
+        };
+        self.staged.iter().filter_map(set).collect()
     }
 }
 

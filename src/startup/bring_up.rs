@@ -11,10 +11,11 @@
 //! | remove old requests | any time: no program waits for them |
 //! | adopt accounts | before sets come into use, whose md.json names them |
 //! | activate staged sets | once accounts and folders are in place |
+//! | note the sets that may come on trial | with the first swap, before it: a start may end any time after it |
 //! | have all of them on the disk, empty their staging | at once for all: each wait for the disk costs |
 //! | start failing renewals over | after activation, which finds out whose renewal is unfinished |
 //! | take further sets from former folders | once it is known which staged sets did not come into use |
-//! | note the sets on trial | once all sets are in use, and before mod_ssl loads the first one |
+//! | note which of them are | once all sets are in use, and before mod_ssl loads the first one |
 //! | *mod_ssl loads certificates* | |
 //! | write md.json | names are final only now: hosts may join |
 //! | remove challenge data of others | by the final names |
@@ -27,7 +28,7 @@ use super::cleanup;
 use super::reconcile;
 use super::reconcile::{Former, HostNames, Matched};
 use super::recover;
-use super::recover::{OnTrial, Reverted};
+use super::recover::Reverted;
 use super::stored_md::StoredMd;
 use super::trial::LoadTrial;
 use crate::config::{Host, Plan, PlannedMd, ServerConfig};
@@ -66,7 +67,7 @@ pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> 
     let right = if start.is_check { Right::Look } else { Right::to_change(store, plan.global.store_locks) };
     // The check runs first, and so finds first where the last start ended.
     let is_first = right.may_change() || start.is_check;
-    let mut on_trial = if is_first { revert(store, start.now) } else { OnTrial::new() };
+    let mut trial = if is_first { revert(store, start.now) } else { LoadTrial::default() };
     let (mut mds, mut former) = reconcile(start, plan, &right)?;
     if !start.is_check {
         store.hand_over(|| plan.known_names(start.servers.iter().map(|(_, host)| host)));
@@ -79,11 +80,12 @@ pub fn bring_up(start: &Start<'_>, plan: &mut Plan) -> Result<BroughtUp, Error> 
             crate::log!(Warn, "the store's httpd.json cannot be written: {}", error.advised());
         }
         let all: Vec<usize> = (0..mds.len()).collect();
-        activated = activate(start, plan, &mut mds, &all, &mut on_trial);
-        activate_others(start, plan, &mut mds, &mut former, &mut activated, &mut on_trial);
+        activated = activate(start, plan, &mut mds, &all, &mut trial);
+        activate_others(start, plan, &mut mds, &mut former, &mut activated, &mut trial);
     }
     drop(right);
-    Ok(BroughtUp { mds, activated, trial: LoadTrial::begin(store, on_trial) })
+    trial.settle(store);
+    Ok(BroughtUp { mds, activated, trial })
 }
 
 /// All steps after mod_ssl: md.json of all MDs, whose names are final, and the server's data on them, which
@@ -148,9 +150,9 @@ fn remove_old_requests(store: &StartStore, now: Timestamp) {
     }
 }
 
-/// Restores the previous certificates where the last start ended with new ones. Returns the sets still on
-/// trial.
-fn revert(store: &StartStore, now: Timestamp) -> OnTrial {
+/// Restores the previous certificates where the last start ended with new ones. Returns the trial of the sets
+/// that are left.
+fn revert(store: &StartStore, now: Timestamp) -> LoadTrial {
     let reverted = recover::revert(store, now).unwrap_or_else(|error| {
         crate::log!(
             Error,
@@ -167,7 +169,7 @@ fn revert(store: &StartStore, now: Timestamp) -> OnTrial {
              did not like."
         );
     }
-    reverted.left
+    LoadTrial::of(reverted.left)
 }
 
 fn reconcile(start: &Start<'_>, plan: &mut Plan, right: &Right) -> Result<(Vec<StoredMd>, Former), Error> {
@@ -196,18 +198,18 @@ fn report_problems(planned: &[PlannedMd], stored: &[StoredMd]) {
 }
 
 /// Activates the staged sets of the MDs at these places and starts failing renewals over. Where the store
-/// refuses, the sets in use stay. Adds the sets that came into use to `on_trial`.
+/// refuses, the sets in use stay. Adds the sets that came into use to `trial`.
 fn activate(
     start: &Start<'_>,
     plan: &mut Plan,
     stored: &mut [StoredMd],
     places: &[usize],
-    on_trial: &mut OnTrial,
+    trial: &mut LoadTrial,
 ) -> Vec<Result<Activated, Error>> {
     let (store, now) = (start.store, start.now);
     let mds: Vec<&Md> = plan.mds.iter().map(|planned| &planned.md).collect();
     let mut activation = match Activation::begin(store, &mds, now) {
-        Ok(activation) => activation,
+        Ok(activation) => activation.with_trial(std::mem::take(trial)),
         Err(error) => {
             crate::log!(
                 Error,
@@ -226,7 +228,7 @@ fn activate(
             activated.push(activation.activate(&mut planned.md, stored, delay));
         }
     }
-    on_trial.extend(activation.finish());
+    *trial = activation.finish();
     for (planned, outcome) in places.iter().filter_map(|at| plan.mds.get(*at)).zip(&activated) {
         let name = &planned.md.name;
         report(name, outcome);
@@ -249,7 +251,7 @@ fn activate_others(
     stored: &mut [StoredMd],
     former: &mut Former,
     activated: &mut [Result<Activated, Error>],
-    on_trial: &mut OnTrial,
+    trial: &mut LoadTrial,
 ) {
     // Where nothing could be activated, sets stay with their folders.
     while !activated.is_empty() {
@@ -257,7 +259,7 @@ fn activate_others(
         if given.is_empty() {
             break;
         }
-        for (at, outcome) in given.iter().zip(activate(start, plan, stored, &given, on_trial)) {
+        for (at, outcome) in given.iter().zip(activate(start, plan, stored, &given, trial)) {
             if let Some(activated) = activated.get_mut(*at) {
                 *activated = outcome;
             }

@@ -65,13 +65,28 @@ impl EndedStarts {
     }
 
     /// A start has ended with a set of these keys; `name`: the MD it was for, where mod_ssl was loading it.
-    pub fn count(&mut self, name: Option<&str>, keys: &[String], now: Timestamp) {
+    fn count(&mut self, name: Option<&str>, keys: &[String], now: Timestamp) {
         let count = |entries: &mut BTreeMap<String, Ended>, what: &str| {
             let ended = entries.entry(what.to_string()).or_insert(Ended { starts: 0, last: now });
             *ended = Ended { starts: ended.starts.saturating_add(1), last: now };
         };
         name.into_iter().for_each(|name| count(&mut self.mds, name));
         keys.iter().for_each(|key| count(&mut self.keys, key));
+    }
+
+    /// A start has ended while mod_ssl loaded the set of the MD `guilty`, of these keys, with sets of these other keys
+    /// in use. Where there are more than are kept, those of the guilty one are among them.
+    pub fn count_all(
+        &mut self,
+        guilty: &str,
+        of_guilty: &[String],
+        others: impl Iterator<Item = String>,
+        now: Timestamp,
+    ) {
+        let others: Vec<String> = others.take(ENDED_KEPT.saturating_sub(of_guilty.len())).collect();
+        self.count(Some(guilty), of_guilty, now);
+        // The sets of an MD without hosts that load them are never tried.
+        self.count(None, &others, now);
     }
 
     /// Why a start does not put a set of these keys into use for the MD `name`. `is_tried`: a child has had
@@ -129,6 +144,18 @@ mod tests {
             assert_eq!(objection.is_none(), reason.is_empty(), "{name} {of} {is_tried} {objection:?}");
             assert!(objection.is_none_or(|said| said.contains(reason)), "{name} {of} {is_tried}");
         }
+    }
+
+    #[test]
+    fn the_keys_of_the_set_that_ended_a_start_are_kept_however_many_others_were_in_use() {
+        let lab = Lab::new();
+        let mut ended = EndedStarts::default();
+        let others = (0..3 * ENDED_KEPT).map(|n| format!("a{n}"));
+        ended.count_all("guilty.test", &keys(&["z1", "z2"]), others, NOW);
+        ended.write(&lab.store).unwrap();
+        let read = EndedStarts::read(&lab.store, NOW).unwrap();
+        assert_eq!(read.keys.len(), ENDED_KEPT);
+        assert!(["z1", "z2"].iter().all(|key| read.keys.contains_key(*key)));
     }
 
     #[test]

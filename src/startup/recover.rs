@@ -3,7 +3,8 @@
 //! ended the start.
 
 use super::fallback;
-use super::swap::archive_number;
+use super::swap::{Archive, archive_number};
+use crate::crypto::Chain;
 use crate::managed::bundle;
 use crate::managed::bundle::{Bundle, Flaw, JOB_FILE, MD_FILE};
 use crate::managed::staging::file;
@@ -16,13 +17,12 @@ use crate::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// A set that a start has put into use.
+/// A set that a start has put into use, or is about to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSet {
-    /// Fingerprints of its certificates, sorted: by hand there may come others.
+    /// Fingerprints of its certificates: by hand there may come others. Of a set that is about to come into use they
+    /// are those of all that staging has, of which it uses some.
     pub leaves: Vec<String>,
-    /// Those of its keys.
-    pub keys: Vec<String>,
     /// The folder in the archive that has the set before.
     pub archived: Option<String>,
 }
@@ -32,16 +32,29 @@ pub type OnTrial = BTreeMap<String, NewSet>;
 
 /// Notes the sets on trial in the store, with the lock of [`StartStore::lock_trial`], so that the next start
 /// finds out where this one ended.
-pub fn begin_trial(store: &StartStore, sets: &OnTrial) -> Result<(), Error> {
-    store.remove_note(Note::Loading)?;
-    write_trial(store, sets)
-}
-
-fn write_trial(store: &StartStore, sets: &OnTrial) -> Result<(), Error> {
+pub(super) fn write_trial(store: &StartStore, sets: &OnTrial) -> Result<(), Error> {
     let entry = |(name, set): (&String, &NewSet)| {
-        (name.clone(), json!({"certs": set.leaves, "keys": set.keys, "archived": set.archived}))
+        (name.clone(), json!({"certs": set.leaves, "archived": set.archived}))
     };
     store.write_note(Note::Trial, &Value::Object(sets.iter().map(entry).collect()))
+}
+
+/// Begins a trial, with that lock. Returns the sets of an earlier one that are in use and not loaded yet, as far as
+/// its note can be read.
+pub(super) fn begin_trial(store: &StartStore) -> Result<OnTrial, Error> {
+    let note = store.read_note(Note::Trial).ok().flatten();
+    let mut earlier = note.as_ref().map(on_trial).unwrap_or_default();
+    earlier.retain(|name, set| is_under_way(store, name, set));
+    // The next start reverts one of these with which mod_ssl has ended one.
+    let loading = store.read_note(Note::Loading).ok().flatten();
+    if !loading.as_ref().and_then(name_of).is_some_and(|name| earlier.contains_key(name)) {
+        store.remove_note(Note::Loading)?;
+    }
+    Ok(earlier)
+}
+
+fn name_of(loading: &Value) -> Option<&str> {
+    loading.get("name").and_then(Value::as_str)
 }
 
 /// mod_ssl is about to load the set of this MD for a host.
@@ -80,44 +93,42 @@ pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
     let Some(_lock) = store.lock_trial()? else { return Ok(Reverted::default()) };
     let mut left = on_trial(&trial);
     left.retain(|name, set| is_under_way(store, name, set));
-    let loading = loading.as_ref().and_then(|note| note.get("name")).and_then(Value::as_str);
-    let Some(guilty) = loading.filter(|name| left.contains_key(*name)) else {
+    let Some(guilty) = loading.as_ref().and_then(name_of).filter(|name| left.contains_key(*name)) else {
         clear(store, &left)?;
         return Ok(Reverted { names: Vec::new(), left });
     };
-    let is_valid = |folder: &String| are_in_time(store, folder, now);
-    let back =
-        |(name, set): &(&String, &NewSet)| *name == guilty || set.archived.as_ref().is_some_and(is_valid);
+    let back = |(name, set): &(&String, &NewSet)| {
+        *name == guilty
+            || set.archived.as_ref().is_some_and(|folder| is_before_in_time(store, name, folder, now))
+    };
     let names: Vec<String> = left.iter().filter(back).map(|(name, _)| name.clone()).collect();
-    if let Err(error) = note_ended(store, guilty, &names, &left, now) {
+    if let Err(error) = note_ended(store, guilty, &names, now) {
         crate::log!(
             Warn,
             "cannot note that the last start of httpd ended with new certificates for {}, which may end another one: {error}",
             names.join(", ")
         );
     }
-    for name in &names {
+    // The note stays as it is until all are done, since to write the rest of thousands for each costs minutes: sets
+    // that are not in use any more are passed over. As long as the guilty one is in use, the next start goes on here.
+    let mut archive = Archive::read(store)?;
+    let is_guilty = |name: &&String| *name == guilty;
+    for name in names.iter().filter(|name| !is_guilty(name)).chain(names.iter().filter(is_guilty)) {
         let archived = left.remove(name).and_then(|set| set.archived);
         back_to_staging(store, name, now)?;
-        put_back(store, name, archived.as_deref())?;
+        put_back(store, &mut archive, name, archived.as_deref())?;
+    }
+    if !left.is_empty() {
         write_trial(store, &left)?;
     }
     clear(store, &left)?;
     Ok(Reverted { names, left })
 }
 
-fn note_ended(
-    store: &StartStore,
-    guilty: &str,
-    names: &[String],
-    sets: &OnTrial,
-    now: Timestamp,
-) -> Result<(), Error> {
+fn note_ended(store: &StartStore, guilty: &str, names: &[String], now: Timestamp) -> Result<(), Error> {
     let mut ended = EndedStarts::read(store, now)?;
-    for (name, set) in names.iter().filter_map(|name| sets.get_key_value(name)) {
-        // The sets of an MD without hosts that load them are never tried.
-        ended.count((name == guilty).then_some(guilty), &set.keys, now);
-    }
+    let others = names.iter().filter(|name| *name != guilty).flat_map(|name| keys(store, name));
+    ended.count_all(guilty, &keys(store, guilty), others, now);
     ended.write(store)
 }
 
@@ -138,7 +149,7 @@ fn on_trial(note: &Value) -> OnTrial {
             texts.filter_map(Value::as_str).map(String::from).collect()
         };
         let archived = archived.map(String::from);
-        (name.clone(), NewSet { leaves: texts("certs"), keys: texts("keys"), archived })
+        (name.clone(), NewSet { leaves: texts("certs"), archived })
     };
     sets.map(set).collect()
 }
@@ -146,15 +157,24 @@ fn on_trial(note: &Value) -> OnTrial {
 /// Whether the noted set is in use, or a start ended while it put the one before back.
 fn is_under_way(store: &StartStore, name: &str, set: &NewSet) -> bool {
     let found = leaves(store, Group::Domains, name);
-    found == set.leaves || (found.is_empty() && has_set(store, name).unwrap_or(false))
+    set.has_all(&found) || (found.is_empty() && has_set(store, name).unwrap_or(false))
 }
 
-/// Whether all certificates of an archived folder are valid by their dates.
-fn are_in_time(store: &StartStore, folder: &str, now: Timestamp) -> bool {
-    let files = store.files(Group::Archive, folder).unwrap_or_default();
+impl NewSet {
+    /// Whether these are certificates of it, and not none.
+    pub(super) fn has_all(&self, leaves: &[String]) -> bool {
+        !leaves.is_empty() && leaves.iter().all(|leaf| self.leaves.contains(leaf))
+    }
+}
+
+/// Whether all certificates of the set before are valid by their dates. A start that ended while it put them back
+/// has left them in `tmp`.
+fn is_before_in_time(store: &StartStore, name: &str, folder: &str, now: Timestamp) -> bool {
+    let is_archived = store.exists(Group::Archive, folder).unwrap_or(false);
+    let (group, folder) = if is_archived { (Group::Archive, folder) } else { (Group::Tmp, name) };
+    let files = store.files(group, folder).unwrap_or_default();
     let chains = files.iter().filter(|file| KeySpec::of_file(file, CHAIN_STEM).is_some());
-    let mut chains =
-        chains.map(|file| store.read_chain(Group::Archive, folder, file).ok().flatten()).peekable();
+    let mut chains = chains.map(|file| store.read_chain(group, folder, file).ok().flatten()).peekable();
     chains.peek().is_some()
         && chains.all(|chain| {
             chain.is_some_and(|chain| chain.leaf().not_before() <= now && now < chain.leaf().not_after())
@@ -228,7 +248,13 @@ pub(crate) fn note_refused(store: &StartStore, job: Job, reason: &str, now: Time
 
 /// The archived folder takes the place of the one in `domains`, which goes to the archive. The process may
 /// die between any two steps: `tmp` then has the set to go on with, see [`swaps`].
-fn put_back(store: &StartStore, name: &str, archived: Option<&str>) -> Result<(), Error> {
+fn put_back(
+    store: &StartStore,
+    archive: &mut Archive,
+    name: &str,
+    archived: Option<&str>,
+) -> Result<(), Error> {
+    // The number of the one that comes back is not given again.
     let before = archived.and_then(archive_number).map(|(_, number)| number);
     let archived = match archived {
         Some(folder) if store.exists(Group::Archive, folder)? => Some(folder),
@@ -244,9 +270,7 @@ fn put_back(store: &StartStore, name: &str, archived: Option<&str>) -> Result<()
         return Ok(());
     }
     if store.exists(Group::Domains, name)? {
-        // The number of the one that comes back is not given again.
-        let number = newest_number(store, name)?.max(before).unwrap_or_default() + 1;
-        store.rename(Group::Domains, name, Group::Archive, &format!("{name}.{number}"))?;
+        store.rename(Group::Domains, name, Group::Archive, &archive.take_after(name, before))?;
     }
     match has_set(store, name)? {
         true => store.rename(Group::Tmp, name, Group::Domains, name),
@@ -265,12 +289,28 @@ fn has_set(store: &StartStore, name: &str) -> Result<bool, Error> {
 
 /// Fingerprints of the certificates in a folder.
 pub(crate) fn leaves(store: &StartStore, group: Group, name: &str) -> Vec<String> {
-    let files = store.files(group, name).unwrap_or_default();
-    let chains = files.iter().filter(|file| KeySpec::of_file(file, CHAIN_STEM).is_some());
-    let chains = chains.filter_map(|file| store.read_chain(group, name, file).ok()?);
-    let mut leaves: Vec<_> = chains.map(|chain| chain.leaf().sha256_fingerprint()).collect();
+    let mut leaves = of_chains(store, group, name, |chain| chain.leaf().sha256_fingerprint());
     leaves.sort_unstable();
     leaves
+}
+
+/// Fingerprints of the keys in use.
+fn keys(store: &StartStore, name: &str) -> Vec<String> {
+    of_chains(store, Group::Domains, name, |chain| chain.leaf().key_fingerprint())
+}
+
+fn of_chains(
+    store: &StartStore,
+    group: Group,
+    name: &str,
+    fingerprint: impl Fn(&Chain) -> String,
+) -> Vec<String> {
+    let files = store.files(group, name).unwrap_or_default();
+    let chains = files.iter().filter(|file| KeySpec::of_file(file, CHAIN_STEM).is_some());
+    chains
+        .filter_map(|file| store.read_chain(group, name, file).ok()?)
+        .map(|chain| fingerprint(&chain))
+        .collect()
 }
 
 /// Ends swaps in which the process died: where `domains` has nothing for a name and `tmp` has its complete
@@ -347,6 +387,7 @@ mod tests {
     use crate::startup::cleanup::{hand_over, with_job};
     use crate::startup::fixture::{plan_of, start_of, start_until_loading};
     use crate::store::Fuse;
+    use std::slice;
 
     /// A start up to the point where mod_ssl has been asked to load the activated sets.
     fn start(store: &StartStore, md: &Md) -> Result<Activated, Error> {
@@ -539,6 +580,175 @@ mod tests {
             assert_eq!(in_use(&lab), Some(old), "{steps}");
             if done {
                 assert!(steps > 5, "{steps}");
+                return;
+            }
+        }
+    }
+
+    fn used(lab: &Lab, md: &Md) -> Option<String> {
+        bundle::load(&lab.store, Group::Domains, &md.name, &md.keys()[0]).ok().map(|set| set.info.fingerprint)
+    }
+
+    /// A start up to the point where mod_ssl loads certificates.
+    fn begin(store: &StartStore, mds: &[Md]) -> Option<crate::startup::bring_up::BroughtUp> {
+        bring_up(&start_of(store), &mut plan_of(mds)).ok()
+    }
+
+    #[test]
+    fn a_set_can_be_taken_back_wherever_the_start_died_that_put_it_into_use() {
+        let mds = ["a.test", "b.test", "c.test"].map(|name| md(&[name]));
+        let mut came_into_use = 0;
+        // Every other one: between two swaps there are several.
+        for steps in (0..).step_by(2) {
+            let lab = Lab::new();
+            let old = mds.each_ref().map(|md| Some(lab.install(md)));
+            for (md, trial) in mds.iter().zip([None, None, Some(Trial::Refused("no".into()))]) {
+                lab.stage_tried(md, &lab.set(&[&md.name], &md.keys()[0]), trial);
+            }
+            let fuse = Fuse::after(steps);
+            drop(begin(&lab.dying_by(&fuse), &mds));
+            let is_done = !fuse.is_blown();
+            came_into_use += usize::from(used(&lab, &mds[1]).is_some_and(|set| Some(set) != old[1]));
+            // mod_ssl ends the next start with each of the two that were swapped.
+            let next = begin(&lab.store, &mds).unwrap();
+            next.trial.note_loading(&lab.store, "b.test");
+            drop(next);
+            drop(begin(&lab.store, &mds));
+            assert_eq!(mds.each_ref().map(|md| used(&lab, md)), old, "{steps}");
+            assert!(
+                mds.iter().all(|md| lab.has(&format!("staging/{}/pubcert.p-256.pem", md.name))),
+                "{steps}"
+            );
+            assert!(!lab.has("trial.json"), "{steps}");
+            if is_done {
+                assert!(came_into_use > 3, "{came_into_use}");
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn the_sets_of_all_domains_are_noted_at_once() {
+        for refused in [0, 1] {
+            let (lab, fuse) = (Lab::new(), Fuse::after(usize::MAX));
+            let mds: Vec<Md> = (0..20).map(|n| md(&[&format!("a{n}.test")])).collect();
+            for (n, md) in mds.iter().enumerate() {
+                let trial = (n < refused).then(|| Trial::Refused("no".into()));
+                lab.stage_tried(md, &lab.set(&[&md.name], &md.keys()[0]), trial);
+            }
+            let brought_up = begin(&lab.dying_by(&fuse), &mds).unwrap();
+            assert_eq!(brought_up.trial.sets().len(), 20 - refused);
+            assert_eq!(fuse.written("trial.json").len(), 1 + refused, "again where it names too many");
+            let note = lab.store.read_note(Note::Trial).unwrap().unwrap();
+            assert_eq!(on_trial(&note), *brought_up.trial.sets());
+        }
+    }
+
+    #[test]
+    fn a_start_without_new_sets_notes_nothing_and_leaves_the_trial_of_another_alone() {
+        let (lab, a) = (Lab::new(), md(&["a.test"]));
+        lab.install(&a);
+        lab.stage_tried(&a, &lab.set(&["a.test"], &a.keys()[0]), Some(Trial::Refused("no".into())));
+        drop(begin(&lab.store, slice::from_ref(&a)));
+        assert!(!lab.has("trial.json"));
+        lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+        let other = lab.store.lock_trial().unwrap();
+        let theirs = json!({"b.test": {"certs": ["x"]}});
+        lab.store.write_note(Note::Trial, &theirs).unwrap();
+        let brought_up = begin(&lab.store, slice::from_ref(&a)).unwrap();
+        assert_eq!(*brought_up.activated[0].as_ref().unwrap(), Activated::Done);
+        brought_up.trial.end(&lab.store);
+        assert_eq!(lab.store.read_note(Note::Trial).unwrap(), Some(theirs));
+        drop(other);
+    }
+
+    /// `count` MDs with the same certificates, on trial as [`write_trial`] notes it.
+    fn on_trial_with(lab: &Lab, count: usize) -> OnTrial {
+        let a = md(&["a.test"]);
+        let [old, new] = [(); 2].map(|()| lab.set(&["a.test"], &a.keys()[0]));
+        let put = |group, folder: &str, name: &str, set| {
+            bundle::write(&lab.store, group, folder, set).unwrap();
+            lab.store.write_json(group, folder, MD_FILE, &md(&[name]).to_json()).unwrap();
+        };
+        let set = |n| {
+            let (name, archived) = (format!("a{n:04}.test"), format!("a{n:04}.test.1"));
+            put(Group::Archive, &archived, &name, &old);
+            put(Group::Domains, &name, &name, &new);
+            (name, NewSet { leaves: vec![new.info.fingerprint.clone()], archived: Some(archived) })
+        };
+        (0..count).map(set).collect()
+    }
+
+    #[test]
+    fn thousands_of_sets_are_reverted_without_a_note_for_each() {
+        const COUNT: usize = 1000;
+        let lab = Lab::new();
+        let mut sets = on_trial_with(&lab, COUNT);
+        // One of them has no set before, and stays.
+        sets.get_mut("a0007.test").unwrap().archived = None;
+        write_trial(&lab.store, &sets).unwrap();
+        note_loading(&lab.store, "a0500.test").unwrap();
+        let whole = std::fs::metadata(lab.root().join("trial.json")).unwrap().len();
+        let fuse = Fuse::after(usize::MAX);
+        let reverted = revert(&lab.dying_by(&fuse), NOW).unwrap();
+        assert_eq!((reverted.names.len(), reverted.left.len()), (COUNT - 1, 1));
+        let written: usize = fuse.written("trial.json").into_iter().sum();
+        assert!(written as u64 <= whole, "{written} bytes for a note of {whole}");
+        assert!(lab.has("archive/a0000.test.2") && lab.has("staging/a0000.test/job.json"));
+        let note = lab.store.read_note(Note::Trial).unwrap().unwrap();
+        assert_eq!(on_trial(&note).into_keys().collect::<Vec<_>>(), ["a0007.test"]);
+    }
+
+    #[test]
+    fn a_note_of_fifty_thousand_sets_is_read_back() {
+        let lab = Lab::new();
+        let mut sets = on_trial_with(&lab, 1);
+        for n in 0..50_000 {
+            let name = format!("host-with-a-name-that-is-not-short-{n}.customers.hosting.test");
+            let archived = Some(format!("{name}.12"));
+            sets.insert(name, NewSet { leaves: vec![format!("{n:064}"), format!("{n:a>64}")], archived });
+        }
+        write_trial(&lab.store, &sets).unwrap();
+        let note = lab.store.read_note(Note::Trial).unwrap().unwrap();
+        assert_eq!(on_trial(&note), sets);
+        note_loading(&lab.store, "a0000.test").unwrap();
+        assert_eq!(
+            revert(&lab.store, NOW).unwrap(),
+            Reverted { names: vec!["a0000.test".into()], ..Default::default() }
+        );
+    }
+
+    #[test]
+    fn a_note_of_an_earlier_version_is_read() {
+        let lab = Lab::new();
+        let sets = on_trial_with(&lab, 2);
+        let entry = |(name, set): (&String, &NewSet)| {
+            (name.clone(), json!({"certs": set.leaves, "keys": ["x"], "archived": set.archived}))
+        };
+        let note = Value::Object(sets.iter().map(entry).collect());
+        std::fs::write(lab.root().join("trial.json"), format!("{note:#}")).unwrap();
+        note_loading(&lab.store, "a0001.test").unwrap();
+        assert_eq!(revert(&lab.store, NOW).unwrap().names, ["a0000.test", "a0001.test"]);
+    }
+
+    #[test]
+    fn the_next_start_completes_a_revert_of_several_sets_that_a_dying_start_began() {
+        let names = ["a0000.test", "a0001.test", "a0002.test"];
+        for steps in 0.. {
+            let lab = Lab::new();
+            write_trial(&lab.store, &on_trial_with(&lab, 3)).unwrap();
+            note_loading(&lab.store, names[0]).unwrap();
+            let archived = leaves(&lab.store, Group::Archive, "a0000.test.1");
+            let fuse = Fuse::after(steps);
+            let _ = revert(&lab.dying_by(&fuse), NOW);
+            revert(&lab.store, NOW).unwrap();
+            swaps(&lab.store).unwrap();
+            for name in names {
+                assert_eq!(leaves(&lab.store, Group::Domains, name), archived, "{steps} {name}");
+            }
+            assert!(!lab.has("trial.json"), "{steps}");
+            if !fuse.is_blown() {
+                assert!(steps > 20, "{steps}");
                 return;
             }
         }

@@ -44,13 +44,24 @@ impl Archive {
         Ok(Archive(highest))
     }
 
+    /// The folder to which the next swap of this MD moves what is in use; `None` where nothing is.
+    pub fn next(&self, store: &StartStore, name: &str) -> Result<Option<String>, Error> {
+        let number = self.0.get(name).copied().unwrap_or_default().saturating_add(1);
+        Ok(store.exists(Group::Domains, name)?.then(|| format!("{name}.{number}")))
+    }
+
+    /// A folder for this MD whose number was never given, nor is lower than `before`.
+    pub fn take_after(&mut self, name: &str, before: Option<u32>) -> String {
+        let number = self.0.entry(name.to_string()).or_default();
+        *number = before.unwrap_or_default().max(*number).saturating_add(1);
+        format!("{name}.{number}")
+    }
+
     /// Returns the folder in the archive that has the set before now.
     pub fn swap_in(&mut self, store: &StartStore, name: &str) -> Result<Option<String>, Error> {
         let mut archived = None;
         if store.exists(Group::Domains, name)? {
-            let number = self.0.entry(name.to_string()).or_default();
-            *number += 1;
-            let folder = format!("{name}.{number}");
+            let folder = self.take_after(name, None);
             store.rename(Group::Domains, name, Group::Archive, &folder)?;
             archived = Some(folder);
         }

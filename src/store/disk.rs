@@ -243,6 +243,8 @@ impl Folder {
             self.sync(&file)?;
             self.fuse.burn()?;
             place(&temporary).map_err(io::Error::from)?;
+            #[cfg(test)]
+            self.fuse.wrote(name, content.len());
             self.fuse.burn()?;
             self.sync(&self.file)
         });

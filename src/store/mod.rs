@@ -80,6 +80,8 @@ pub enum Note {
     Rehearsals,
 }
 
+/// Bytes of the note of a trial: a hundred thousand domains with the longest names take less.
+const TRIAL_MAX: u64 = 128 * 1024 * 1024;
 /// Which schemes reach this server.
 const REACH_FILE: &str = "httpd.json";
 
@@ -90,6 +92,15 @@ impl Note {
             Note::Loading => "trial-loading.json",
             Note::Ended => "trial-ended.json",
             Note::Rehearsals => "rehearsals.json",
+        }
+    }
+
+    /// Only the user who starts httpd writes notes. That of a trial has an entry for each domain, and a start that
+    /// cannot read it cannot come up.
+    fn bytes_max(self) -> u64 {
+        match self {
+            Note::Trial => TRIAL_MAX,
+            Note::Loading | Note::Ended | Note::Rehearsals => JSON_MAX,
         }
     }
 }
@@ -236,17 +247,24 @@ impl StartStore {
         Ok(true)
     }
 
-    /// Notes the sets that this start tries, so that the next one knows if they ended the start. Temporary
-    /// notes are not synced to disk: they survive the end of a process, and a power failure says nothing
-    /// about the sets.
+    /// Notes the sets that this start tries, so that the next one knows if they ended the start. The sets outlive
+    /// a power failure, so the note of them does, too. That of the one that is being loaded need not, since such
+    /// an end says nothing about it.
     pub fn write_note(&self, note: Note, content: &Value) -> Result<(), Error> {
-        let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(note == Note::Ended);
-        root.write(note.file(), &json_bytes(content), Access { mode: 0o600, ..Access::default() })
+        let is_synced = self.layout.is_synced && matches!(note, Note::Trial | Note::Ended);
+        let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?.synced(is_synced);
+        // Thousands of entries take half the room without the space between.
+        let content = match note {
+            Note::Trial => Zeroizing::new(content.to_string().into_bytes()),
+            Note::Loading | Note::Ended | Note::Rehearsals => json_bytes(content),
+        };
+        root.write(note.file(), &content, Access { mode: 0o600, ..Access::default() })
     }
 
     /// The note of an earlier start.
     pub fn read_note(&self, note: Note) -> Result<Option<Value>, Error> {
-        let content = setup::open_root(&self.layout.dir, &self.layout.fuse)?.read(note.file(), JSON_MAX)?;
+        let root = setup::open_root(&self.layout.dir, &self.layout.fuse)?;
+        let content = root.read(note.file(), note.bytes_max())?;
         // A note that cannot be read counts as empty.
         Ok(content.map(|content| serde_json::from_slice(&content).unwrap_or_default()))
     }
