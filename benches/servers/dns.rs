@@ -2,7 +2,7 @@
 //! First certificates by dns-01: domains with wildcards through dynamic updates of a real BIND and through
 //! httpd's own responder, beside as many names by http-01. The CA of each run asks a real resolver.
 
-use crate::issue::{self, Run};
+use crate::issue::{self, Run, StoodStill};
 use crate::server;
 use crate::site::Module;
 use crate::table::{self, Series};
@@ -36,7 +36,7 @@ pub fn measure(modules: &[&Module], domains: usize, rounds: usize) {
         let (mut wall, mut cpu, mut authority) = (none.clone(), none.clone(), none);
         for _ in 0..rounds {
             for (at, (name, way)) in WAYS.into_iter().enumerate() {
-                let run = run(module, domains, way);
+                let run = issue::repeated(|| run(module, domains, way));
                 println!("{} {name}: {} orders at the CA", module.name, run.orders);
                 wall[at].add(run.wall);
                 cpu[at].add(run.cpu);
@@ -49,7 +49,7 @@ pub fn measure(modules: &[&Module], domains: usize, rounds: usize) {
     }
 }
 
-fn run(module: &Module, domains: usize, way: Way) -> Run {
+fn run(module: &Module, domains: usize, way: Way) -> Result<Run, StoodStill> {
     let needs = ["named", "unbound", "dig", "tsig-keygen"].map(Need::Program);
     let lab = Lab::open("bench::dns", &needs).expect("what a bench needs is there");
     let names: Vec<String> = (0..domains).map(|n| format!("d{n}.test")).collect();

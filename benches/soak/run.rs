@@ -258,7 +258,7 @@ fn go(
         }
         if shared.pulse.silence() > STANDS_STILL {
             cut = Some(format!(
-                "after {} s: the CA stood still, as pebble does at times (benches/soak/ca.rs)",
+                "after {} s: the CA stood still, as pebble does at times (tests/support/pebble.rs)",
                 now.as_secs()
             ));
             break;

@@ -202,6 +202,14 @@ impl Authority {
     }
 }
 
+/// Whether the CA with this management port works; it takes ten seconds to find out that one does not. Pebble 2.10 can
+/// stand still for ever: its look for an authorization to use again waits for one that is being polled, which waits
+/// for the list of all, which is kept for a third that wants to add one. It answers the directory and nonces then, and
+/// no signed request. The page of a certificate that nobody has waits for the same list.
+pub fn answers(management: u16) -> bool {
+    http::https_get(management, "localhost", "/cert-status-by-serial/1").is_ok()
+}
+
 /// DNS on `port`, which is told what to answer on `management`.
 pub fn start_dns(dir: &Path, port: u16, management: u16) -> Process {
     let program = binary("pebble-challtestsrv").unwrap();
@@ -265,6 +273,11 @@ impl Pebble {
     /// The port of its management interface.
     pub fn management(&self) -> u16 {
         self.authority.management
+    }
+
+    /// See [`answers`].
+    pub fn answers(&self) -> bool {
+        answers(self.management())
     }
 
     pub fn pid(&self) -> u32 {
