@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use openssl::pkey::Id;
+use openssl::pkey::{Id, PKey, Private};
 use serde_json::{Value, json};
 
 use support::tls::{EC_ONLY, RSA_ONLY};
@@ -106,16 +106,31 @@ fn domains_share_the_account_of_their_ca_whatever_their_contacts() {
     assert_eq!((pebble.order_count(), pebble.account_count()), (5, 1));
 }
 
+/// That of the only account, as OpenSSL opens it.
+fn account_key(httpd: &Httpd) -> PKey<Private> {
+    let store = httpd.config.store();
+    let folders: Vec<_> = fs::read_dir(store.join("accounts")).unwrap().collect();
+    assert_eq!(folders.len(), 1, "{folders:?}");
+    let pem = fs::read(folders[0].as_ref().unwrap().path().join("account.pem")).unwrap();
+    issuer::open(&pem, &store)
+}
+
+#[test]
+fn a_new_account_has_a_key_of_rsa_3072_where_nothing_else_is_configured() {
+    let Some(lab) = open_lab!() else { return };
+    let pebble = Pebble::start(&lab);
+    let mut httpd = one_domain(&lab, &pebble.authority).start();
+    httpd.wait_staged_and_activate(&["one.test"]);
+    let key = account_key(&httpd);
+    assert_eq!((key.id(), key.bits()), (Id::RSA, 3072));
+}
+
 #[test]
 fn a_new_account_has_the_key_that_is_configured_and_keeps_it() {
     let Some(lab) = open_lab!() else { return };
     let pebble = Pebble::start(&lab);
     let key = |httpd: &Httpd| {
-        let store = httpd.config.store();
-        let folders: Vec<_> = fs::read_dir(store.join("accounts")).unwrap().collect();
-        assert_eq!(folders.len(), 1, "{folders:?}");
-        let pem = fs::read(folders[0].as_ref().unwrap().path().join("account.pem")).unwrap();
-        let key = issuer::open(&pem, &store);
+        let key = account_key(httpd);
         (key.id(), key.public_key_to_der().unwrap())
     };
     let mut httpd = one_domain(&lab, &pebble.authority).line("MDAccountKey P-256").start();
