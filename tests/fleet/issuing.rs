@@ -85,7 +85,8 @@ fn the_node_that_renews_is_killed_and_another_finishes_its_order(lab: &Lab, engi
     let renewing = wait_for("an order that the CA validates", SOON, || {
         let node = nodes[0].as_ref()?;
         let renewing = fleet::report(node)["renewing"][0]["node"].as_str().map(str::to_string);
-        renewing.filter(|_| pebble.order_count() == 1)
+        // By then the others know the order: until they do, no challenge is begun.
+        renewing.filter(|_| pebble.order_count() == 1 && pebble.log().contains("POST /chalZ/"))
     });
     let number: u8 = renewing.trim_start_matches("node").parse().unwrap();
     let left: Vec<u8> = ALL.into_iter().filter(|&other| other != number).collect();
