@@ -457,7 +457,7 @@ impl<'s> Activation<'s> {
             leaves.dedup();
             let archived = self.archive.next(self.store, name).ok()?;
             let set = NewSet { leaves, archived };
-            let is_in_use = set.has_all(&recover::leaves(self.store, Group::Domains, name));
+            let is_in_use = set.leaves == recover::leaves(self.store, Group::Domains, name);
             (!set.leaves.is_empty() && !is_in_use).then(|| (name.clone(), set))
         };
         self.staged.iter().filter_map(set).collect()

@@ -73,6 +73,9 @@ pub fn end_trial(store: &StartStore) -> Result<(), Error> {
     store.remove_note(Note::Trial)
 }
 
+/// In the note of the set that was being loaded: that its ended start has been counted.
+const COUNTED: &str = "counted";
+
 /// The outcome of sets on trial.
 #[derive(Debug, Default, PartialEq)]
 pub struct Reverted {
@@ -101,8 +104,10 @@ pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
         *name == guilty
             || set.archived.as_ref().is_some_and(|folder| is_before_in_time(store, name, folder, now))
     };
-    let names: Vec<String> = left.iter().filter(back).map(|(name, _)| name.clone()).collect();
-    if let Err(error) = note_ended(store, guilty, &names, now) {
+    let mut names: Vec<String> = left.iter().filter(back).map(|(name, _)| name.clone()).collect();
+    // A start that did not come to the end of this has counted already.
+    let is_counted = loading.as_ref().is_some_and(|note| note.get(COUNTED) == Some(&Value::Bool(true)));
+    if !is_counted && let Err(error) = note_ended(store, guilty, &names, now) {
         crate::log!(
             Warn,
             "cannot note that the last start of httpd ended with new certificates for {}, which may end another one: {error}",
@@ -112,12 +117,22 @@ pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
     // The note stays as it is until all are done, since to write the rest of thousands for each costs minutes: sets
     // that are not in use any more are passed over. As long as the guilty one is in use, the next start goes on here.
     let mut archive = Archive::read(store)?;
-    let is_guilty = |name: &&String| *name == guilty;
-    for name in names.iter().filter(|name| !is_guilty(name)).chain(names.iter().filter(is_guilty)) {
-        let archived = left.remove(name).and_then(|set| set.archived);
-        back_to_staging(store, name, now)?;
-        put_back(store, &mut archive, name, archived.as_deref())?;
-    }
+    names.retain(|name| {
+        *name == guilty
+            || match take_back(store, &mut archive, name, &mut left, now) {
+                Ok(()) => true,
+                // It may load: no reason to leave the guilty one in use.
+                Err(error) => {
+                    crate::log!(
+                        Warn,
+                        "md[{name}]: its new certificates stay in use, on trial as before: {}",
+                        error.advised()
+                    );
+                    false
+                }
+            }
+    });
+    take_back(store, &mut archive, guilty, &mut left, now)?;
     if !left.is_empty() {
         write_trial(store, &left)?;
     }
@@ -129,7 +144,23 @@ fn note_ended(store: &StartStore, guilty: &str, names: &[String], now: Timestamp
     let mut ended = EndedStarts::read(store, now)?;
     let others = names.iter().filter(|name| *name != guilty).flat_map(|name| keys(store, name));
     ended.count_all(guilty, &keys(store, guilty), others, now);
-    ended.write(store)
+    ended.write(store)?;
+    store.write_note(Note::Loading, &json!({"name": guilty, COUNTED: true}))
+}
+
+/// Puts the set before back in place of the one on trial, which is on trial no more then.
+fn take_back(
+    store: &StartStore,
+    archive: &mut Archive,
+    name: &str,
+    left: &mut OnTrial,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let archived = left.get(name).and_then(|set| set.archived.as_deref());
+    back_to_staging(store, name, now)?;
+    put_back(store, archive, name, archived)?;
+    left.remove(name);
+    Ok(())
 }
 
 /// Notes that were acted on must not be met by a later start, with other sets in use by then.
@@ -729,6 +760,34 @@ mod tests {
         std::fs::write(lab.root().join("trial.json"), format!("{note:#}")).unwrap();
         note_loading(&lab.store, "a0001.test").unwrap();
         assert_eq!(revert(&lab.store, NOW).unwrap().names, ["a0000.test", "a0001.test"]);
+    }
+
+    #[test]
+    fn a_domain_whose_set_cannot_go_back_keeps_no_other_from_it() {
+        let lab = Lab::new();
+        write_trial(&lab.store, &on_trial_with(&lab, 3)).unwrap();
+        note_loading(&lab.store, "a0002.test").unwrap();
+        let archived = leaves(&lab.store, Group::Archive, "a0002.test.1");
+        // Children may write there.
+        std::fs::write(lab.root().join("staging/a0000.test"), "planted").unwrap();
+        let reverted = revert(&lab.store, NOW).unwrap();
+        assert_eq!(reverted.names, ["a0001.test", "a0002.test"]);
+        assert_eq!(leaves(&lab.store, Group::Domains, "a0002.test"), archived);
+        assert_eq!(reverted.left.keys().collect::<Vec<_>>(), ["a0000.test"], "it is on trial");
+        assert!(lab.has("trial.json") && !lab.has("trial-loading.json"));
+    }
+
+    #[test]
+    fn an_ended_start_counts_once_however_often_its_revert_is_tried() {
+        let lab = Lab::new();
+        write_trial(&lab.store, &on_trial_with(&lab, 3)).unwrap();
+        note_loading(&lab.store, "a0000.test").unwrap();
+        for _ in 0..3 {
+            let _ = revert(&lab.dying_by(&Fuse::after(16)), NOW);
+        }
+        revert(&lab.store, NOW).unwrap();
+        let ended = lab.store.read_note(Note::Ended).unwrap().unwrap();
+        assert_eq!(ended["domains"]["a0000.test"]["starts"], json!(1));
     }
 
     #[test]

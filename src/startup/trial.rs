@@ -71,19 +71,24 @@ impl LoadTrial {
             }
             self.noted.clone_from(&self.sets);
         }
+        let mut noted = self.noted.clone();
         for (name, set) in expected {
-            match self.noted.get_mut(&name) {
+            match noted.get_mut(&name) {
                 // What is in use there may stay, and what was before is known to work.
                 Some(noted) => noted.leaves.extend(set.leaves),
-                None => drop(self.noted.insert(name, set)),
+                None => drop(noted.insert(name, set)),
             }
         }
-        recover::write_trial(store, &self.noted)
+        recover::write_trial(store, &noted)?;
+        self.noted = noted;
+        Ok(())
     }
 
-    /// A set that came into use.
+    /// A set that came into use. Where it replaces one on trial, what was before that is known to work.
     pub(super) fn add(&mut self, name: &str, set: NewSet) {
-        self.sets.insert(name.to_string(), set);
+        let before = self.sets.get(name).and_then(|replaced| replaced.archived.clone());
+        let archived = before.or(set.archived);
+        self.sets.insert(name.to_string(), NewSet { archived, ..set });
     }
 
     /// Notes which sets are on trial once no more come into use.
@@ -140,5 +145,28 @@ impl LoadTrial {
         {
             crate::log!(Warn, "cannot note that new certificates were loaded: {}", error.advised());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_before_the_first_set_on_trial_stays_known() {
+        let set = |leaf: &str, archived: Option<&str>| NewSet {
+            leaves: vec![leaf.to_string()],
+            archived: archived.map(String::from),
+        };
+        let mut trial = LoadTrial::of(OnTrial::from([("b.test".into(), set("first", None))]));
+        for (name, leaf, archived) in [
+            ("a.test", "first", "a.test.1"),
+            ("a.test", "second", "a.test.2"),
+            ("b.test", "second", "b.test.1"),
+        ] {
+            trial.add(name, set(leaf, Some(archived)));
+        }
+        assert_eq!(trial.sets()["a.test"], set("second", Some("a.test.1")));
+        assert_eq!(trial.sets()["b.test"], set("second", Some("b.test.1")), "there was none");
     }
 }
