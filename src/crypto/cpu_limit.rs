@@ -34,6 +34,8 @@ struct Limits {
     /// them busy, a large key would otherwise take minutes.
     long: Places,
     signing: SigningPool,
+    /// Whether a thread can do without slowing down requests what would otherwise not be done.
+    has_priorities: bool,
 }
 
 impl CpuLimit {
@@ -43,7 +45,8 @@ impl CpuLimit {
         let signers = signers(processors, allowed_processors());
         let short = Arc::new(Places::new(signers));
         let signing = SigningPool::new(short.clone(), signers, stop.clone());
-        CpuLimit(Arc::new(Limits { stop, make_rsa, short, long: Places::new(processors), signing }))
+        let (long, has_priorities) = (Places::new(processors), signers == processors);
+        CpuLimit(Arc::new(Limits { stop, make_rsa, short, long, signing, has_priorities }))
     }
 
     /// Makes a key; one that takes long waits for its place, and has another thread try as well where that takes
@@ -82,7 +85,7 @@ impl Limits {
     fn race(self: &Arc<Self>, bits: u32) -> Result<Option<Rsa<Private>>, ErrorStack> {
         let is_over = Arc::new(AtomicBool::new(false));
         let found = Arc::new(Mutex::new(None));
-        let second = {
+        let second = self.has_priorities.then(|| {
             let (limits, is_over, found) = (self.clone(), is_over.clone(), found.clone());
             self.stop.spawn("md-key", move || {
                 lower_priority();
@@ -94,13 +97,14 @@ impl Limits {
                     is_over.store(true, Ordering::Relaxed);
                 }
             })
-        };
+        });
         let first = (self.make_rsa)(bits, &|| self.stop.is_raised() || is_over.load(Ordering::Relaxed));
         is_over.store(true, Ordering::Relaxed);
-        if let Ok(Some(second)) = second {
+        if let Some(Ok(Some(second))) = second {
             let _ = second.join();
         }
-        Ok(first?.or_else(|| lock(&found).take()))
+        let second = lock(&found).take();
+        if second.is_some() { Ok(second) } else { first }
     }
 }
 
@@ -145,7 +149,7 @@ mod tests {
     fn for_two(make_rsa: MakeRsa) -> CpuLimit {
         let CpuLimit(limits) = CpuLimit::new(StopFlag::default(), make_rsa);
         let limits = Arc::into_inner(limits).unwrap();
-        CpuLimit(Arc::new(Limits { long: Places::new(2), ..limits }))
+        CpuLimit(Arc::new(Limits { long: Places::new(2), has_priorities: true, ..limits }))
     }
 
     #[test]

@@ -46,6 +46,28 @@ struct Derived {
     keys: VecDeque<(Derivation, Secret)>,
 }
 
+impl Derived {
+    fn get(&self, derivation: &Derivation) -> Option<Secret> {
+        self.keys.iter().find(|(known, _)| known == derivation).map(|(_, key)| key.clone())
+    }
+
+    fn remember(&mut self, derivation: Derivation, key: Secret) {
+        if self.get(&derivation).is_some() {
+            return;
+        }
+        if self.keys.len() >= REMEMBERED {
+            // Not the own one, however many salts somebody writes.
+            let is_other = |(known, _): &(Derivation, Secret)| {
+                self.salt.is_none_or(|own| known.salt.as_slice() != own.as_slice())
+            };
+            if let Some(at) = self.keys.iter().position(is_other) {
+                self.keys.remove(at);
+            }
+        }
+        self.keys.push_back((derivation, key));
+    }
+}
+
 /// How a key is derived.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Derivation {
@@ -77,16 +99,13 @@ impl PassPhrase {
 
     /// The key of [`KEY`] bytes that is derived so.
     pub(super) fn derive(&self, derivation: Derivation) -> Result<Secret, Error> {
-        // Others wait: they mostly want the same one.
-        let mut derived = lock(&self.derived);
-        if let Some((_, key)) = derived.keys.iter().find(|(known, _)| *known == derivation) {
-            return Ok(key.clone());
+        if let Some(key) = lock(&self.derived).get(&derivation) {
+            return Ok(key);
         }
+        // Without the lock: files may have a salt each, as those of the C module do, and threads open them side by
+        // side.
         let key = (self.keep)(&self.computed(&derivation)?[..]);
-        if derived.keys.len() >= REMEMBERED {
-            derived.keys.pop_front();
-        }
-        derived.keys.push_back((derivation, key.clone()));
+        lock(&self.derived).remember(derivation, key.clone());
         Ok(key)
     }
 
@@ -153,9 +172,11 @@ mod tests {
         assert_eq!(kept(), 3);
         (1..100).for_each(|salt| drop(pass_phrase.derive(of_salt(salt, 1)).unwrap()));
         assert_eq!((kept(), lock(&pass_phrase.derived).keys.len()), (99, REMEMBERED));
-        drop(pass_phrase.derive(of_salt(99, 1)).unwrap());
-        assert_eq!(kept(), 0);
-        drop(pass_phrase.derive(own).unwrap());
+        for known in [of_salt(99, 1), own] {
+            drop(pass_phrase.derive(known).unwrap());
+        }
+        assert_eq!(kept(), 0, "the latest, and the own one");
+        drop(pass_phrase.derive(of_salt(1, 1)).unwrap());
         assert_eq!(kept(), 1, "it was forgotten");
     }
 
