@@ -178,6 +178,10 @@ mod tests {
         store.write_fleet_set("b.test", b"two").unwrap();
         assert_eq!(store.read_fleet_state().unwrap().unwrap().as_slice(), b"state");
         let folder = dir.path().join("md/fleet");
+        // Values take many times as much memory as their text: root reads it, too.
+        std::fs::write(folder.join("state.json"), format!("{{\"x\":[{}0]}}", "0,".repeat(200_000))).unwrap();
+        let refused = store.read_fleet_state().err().unwrap().to_string();
+        assert!(refused.contains("values"), "{refused}");
         let file = folder.join(set_file("b.test"));
         assert!(!std::fs::read_to_string(&file).unwrap().contains("two"));
         std::fs::copy(&file, folder.join(set_file("c.test"))).unwrap();

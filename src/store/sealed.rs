@@ -4,7 +4,7 @@
 //! Refuses what was not sealed by this store, and never replaces it there.
 
 use super::disk::{Access, Folder, Links};
-use super::json::json_bytes;
+use super::json::{self, json_bytes};
 use super::layout::{FILE_MAX, Layout, Owner};
 use super::place::file_name;
 use super::{Error, owners};
@@ -79,7 +79,8 @@ impl Layout {
     ) -> Result<Option<Opened>, Error> {
         let Some(content) = folder.read(file, bytes_max)? else { return Ok(None) };
         let damaged = |reason: String| Error::garbage(&folder.path().join(file), reason);
-        let value: Value = serde_json::from_slice(&content).map_err(|e| damaged(e.to_string()))?;
+        // Anybody may have written it: the seal is inside.
+        let value = json::read(content).map_err(damaged)?;
         let text = value.get("sealed").and_then(Value::as_str);
         let sealed = text.and_then(|text| BASE64URL_NOPAD.decode(text.as_bytes()).ok());
         let sealed = sealed.ok_or_else(|| damaged("it has no sealed content".into()))?;
