@@ -108,7 +108,10 @@ impl Seen {
         let status = lines.next().and_then(status);
         let header = |line: &str| {
             let (name, value) = line.split_once(':')?;
-            Some((name.trim().to_string(), value.trim().to_string()))
+            let texts = [name, value].map(|text| text.trim().to_string());
+            // RFC 9110 §5.5. Other control characters are shown as such.
+            let is_line = texts.iter().all(|text| !text.contains(['\r', '\n']));
+            is_line.then(|| texts.into())
         };
         let headers = lines.filter_map(header).collect();
         let body = body.get(..limit).unwrap_or(body).to_vec();
