@@ -48,7 +48,7 @@ const RESTARTS_WITHIN: Duration = Duration::from_secs(30);
 const GC_EVERY: Duration = Duration::from_secs(600);
 const GC_OLDER_THAN: &str = "10mi";
 /// The CA stands still when it has not answered for this long. A renewal that waits for it is not late by then.
-const STANDS_STILL: Duration = Duration::from_secs(12);
+const STANDS_STILL: Duration = Duration::from_secs(18);
 /// Growth says something only of a run that is as long.
 const LONG: Duration = Duration::from_secs(3600);
 
