@@ -132,7 +132,16 @@ pub fn revert(store: &StartStore, now: Timestamp) -> Result<Reverted, Error> {
                 }
             }
     });
-    take_back(store, &mut archive, guilty, &mut left, now)?;
+    // It goes in any case: else each start ends. The archive has it, too.
+    if let Err(error) = back_to_staging(store, guilty, now) {
+        crate::log!(
+            Warn,
+            "md[{guilty}]: the certificates with which httpd ended are in archive/ alone, and are ordered again: {}",
+            error.advised()
+        );
+    }
+    let archived = left.remove(guilty).and_then(|set| set.archived);
+    put_back(store, &mut archive, guilty, archived.as_deref())?;
     if !left.is_empty() {
         write_trial(store, &left)?;
     }
@@ -775,6 +784,11 @@ mod tests {
         assert_eq!(leaves(&lab.store, Group::Domains, "a0002.test"), archived);
         assert_eq!(reverted.left.keys().collect::<Vec<_>>(), ["a0000.test"], "it is on trial");
         assert!(lab.has("trial.json") && !lab.has("trial-loading.json"));
+        // Nor does the one with which mod_ssl ends each start stay in use.
+        note_loading(&lab.store, "a0000.test").unwrap();
+        assert_eq!(revert(&lab.store, NOW).unwrap().names, ["a0000.test"]);
+        assert_eq!(leaves(&lab.store, Group::Domains, "a0000.test"), archived);
+        assert!(lab.has("archive/a0000.test.2") && !lab.has("trial.json"));
     }
 
     #[test]
