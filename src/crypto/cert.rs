@@ -23,7 +23,7 @@ const PEM_MAX: usize = 1024 * 1024;
 pub struct Certificate {
     der: Vec<u8>,
     fields: Fields,
-    /// OpenSSL's own form, from [`Certificate::kept_x509`]: to make it takes half a millisecond, most of it for the
+    /// OpenSSL's own form, after [`Certificate::keep_x509`]: to make it takes half a millisecond, most of it for the
     /// public key.
     x509: OnceLock<X509>,
 }
@@ -77,10 +77,11 @@ impl Certificate {
         self.x509.get().map_or_else(|| X509::from_der(&self.der), |kept| Ok(kept.clone()))
     }
 
-    /// The same, kept for the next time.
-    pub(super) fn kept_x509(&self) -> Result<X509, ErrorStack> {
-        let x509 = self.x509()?;
-        Ok(self.x509.get_or_init(|| x509).clone())
+    /// Has it ready for all that asks for it from now on. Not for a certificate that is kept for long.
+    pub(super) fn keep_x509(&self) {
+        if let Ok(x509) = self.x509() {
+            self.x509.get_or_init(|| x509);
+        }
     }
 
     pub fn not_before(&self) -> Timestamp {
@@ -163,7 +164,7 @@ impl Certificate {
     }
 
     pub fn matches_key(&self, key: &PrivateKey) -> bool {
-        let public = self.kept_x509().and_then(|x509| x509.public_key());
+        let public = self.x509().and_then(|x509| x509.public_key());
         public.is_ok_and(|public| public.public_eq(key.pkey()))
     }
 
@@ -182,7 +183,7 @@ impl Certificate {
     }
 
     fn is_issued_by(&self, issuer: &Certificate) -> Result<bool, ErrorStack> {
-        let (own, issuer) = (self.kept_x509()?, issuer.kept_x509()?);
+        let (own, issuer) = (self.x509()?, issuer.x509()?);
         let named = issuer.subject_name().try_cmp(own.issuer_name())?.is_eq();
         Ok(named && own.verify(issuer.public_key()?.as_ref())?)
     }

@@ -24,9 +24,9 @@ impl Identity {
     pub fn new(key: &PrivateKey, chain: &Chain) -> Result<Self, Error> {
         let mut issuers = Stack::new()?;
         for certificate in chain.certificates().iter().skip(1) {
-            issuers.push(certificate.kept_x509()?)?;
+            issuers.push(certificate.x509()?)?;
         }
-        Ok(Identity { key: key.pkey().clone(), leaf: chain.leaf().kept_x509()?, issuers: Arc::new(issuers) })
+        Ok(Identity { key: key.pkey().clone(), leaf: chain.leaf().x509()?, issuers: Arc::new(issuers) })
     }
 
     pub fn is_rsa(&self) -> bool {

@@ -44,6 +44,8 @@ impl Chain {
         let mut rest: Vec<(usize, &Certificate)> =
             sent.iter().enumerate().filter(|(_, cert)| seen.insert(cert.der())).collect();
         let repeated = sent.len() - rest.len();
+        // Each is looked at several times, here and by those who put the path to use.
+        rest.iter().for_each(|(_, cert)| cert.keep_x509());
         let mut path = vec![rest.remove(rest.iter().position(|(_, cert)| cert.matches_key(key))?)];
         while let Some(at) = path.last().and_then(|(_, last)| issuer(last, &rest)) {
             path.push(rest.remove(at));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sealed private keys: one PEM block `ENCRYPTED PRIVATE KEY` (RFC 5958 §3) encrypted by PBES2 with PBKDF2
 //! and AES-256-CBC (RFC 8018). Every OpenSSL writes this form for the C module, with 2048 rounds: of SHA-256
-//! since 1.1.0, of SHA-1 before. So does this module. Refuses every other form and checks the cost before it computes, because
-//! another process may have written the file.
+//! since 1.1.0, of SHA-1 before. This module writes it with SHA-256. Refuses every other form and checks the
+//! cost before it computes, because another process may have written the file.
 
 use super::der::{INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, tlv};
 use super::pass_phrase::{Derivation, KEY, PassPhrase};
