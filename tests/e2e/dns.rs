@@ -320,16 +320,22 @@ fn domains_of_several_zones_are_issued_at_once() {
     }
 }
 
-/// The CA takes its time, so that records stand while children end.
+/// A name server that never hears of the records: they stand, and the CA is not asked, for as long as it runs.
+pub(crate) fn behind(lab: &Lab, zones: &[&str]) -> Named {
+    let zones: Vec<Zone> = zones.iter().map(|zone| Zone::new(zone)).collect();
+    Named::primary(lab, &zones)
+}
+
 #[test]
 fn a_restart_with_records_under_way_loses_none_and_leaves_none() {
     let Some(lab) = open!() else { return };
     let key = TsigKey::generate(&lab, "acme", ALGORITHM);
     let named = Named::primary(&lab, &[Zone::new("one.test").updated_by(&key)]);
     let resolver = Unbound::start(&lab, &[("one.test", named.address)]);
-    let pebble = Authority::new(&lab).resolver(resolver.address).slow_validation(4).start();
+    let behind = behind(&lab, &["one.test"]);
+    let pebble = Authority::new(&lab).resolver(resolver.address).start();
     let mut httpd = Config::with_ca(&lab, &pebble.authority)
-        .line(&by_updates(named.address, &key, "20s", &[resolver.address]))
+        .line(&by_updates(named.address, &key, "600s", &[resolver.address, behind.address]))
         .line("MDomain one.test *.one.test")
         .site("one.test", &["*.one.test"])
         .start();
@@ -339,6 +345,7 @@ fn a_restart_with_records_under_way_loses_none_and_leaves_none() {
         });
         httpd.graceful();
     }
+    drop(behind);
     assert_certificate(&mut httpd, &pebble, "one.test", &["one.test", "www.one.test"]);
     wait_for_txt(named.address, "_acme-challenge.one.test", &[]);
     assert_eq!(pebble.order_count(), 1, "what was under way goes on");
@@ -351,9 +358,10 @@ fn what_killed_children_have_set_up_is_used_or_removed_by_the_next() {
     let own = Zone::new("one.test").record("_acme-challenge TXT \"admin's own\"").updated_by(&key);
     let named = Named::primary(&lab, &[own]);
     let resolver = Unbound::start(&lab, &[("one.test", named.address)]);
-    let pebble = Authority::new(&lab).resolver(resolver.address).slow_validation(4).start();
+    let behind = behind(&lab, &["one.test"]);
+    let pebble = Authority::new(&lab).resolver(resolver.address).start();
     let mut httpd = Config::with_ca(&lab, &pebble.authority)
-        .line(&by_updates(named.address, &key, "20s", &[resolver.address]))
+        .line(&by_updates(named.address, &key, "600s", &[resolver.address, behind.address]))
         .line("MDomain one.test *.one.test\nMDPrivateKeys P-256\nMDRetryDelay 1s")
         .site("one.test", &["*.one.test"])
         .start();
@@ -363,6 +371,7 @@ fn what_killed_children_have_set_up_is_used_or_removed_by_the_next() {
         });
         httpd.replace_children();
     }
+    drop(behind);
     assert_certificate(&mut httpd, &pebble, "one.test", &["one.test", "www.one.test"]);
     wait_for_txt(named.address, "_acme-challenge.one.test", &["admin's own"]);
 }

@@ -10,7 +10,7 @@ use support::named::Named;
 use support::unbound::Unbound;
 use support::{Authority, Config, Lab, Need, Pebble, SOON, lab, open_lab, wait_for};
 
-use crate::dns::{assert_certificate, assert_nothing_left};
+use crate::dns::{assert_certificate, assert_nothing_left, behind};
 use crate::dns_responder::set;
 
 /// Delegations name no port.
@@ -27,7 +27,7 @@ struct Delegated {
 
 impl Delegated {
     /// `None`: port 53 is taken here.
-    fn new(lab: &Lab, start: fn(&Lab, &[(&str, SocketAddr)]) -> Unbound, is_slow: bool) -> Option<Delegated> {
+    fn new(lab: &Lab, start: fn(&Lab, &[(&str, SocketAddr)]) -> Unbound) -> Option<Delegated> {
         let [high, low] = lab.port().to_be_bytes();
         let address = Ipv4Addr::new(127, high, low, 1);
         if UdpSocket::bind((address, DNS_PORT)).is_err() {
@@ -41,24 +41,28 @@ impl Delegated {
         let named = Named::primary(lab, &zones);
         let stubs: Vec<_> = zones.iter().map(|zone| (zone.name.as_str(), named.address)).collect();
         let resolver = start(lab, &stubs);
-        let authority = Authority::new(lab).resolver(resolver.address);
-        let pebble = if is_slow { authority.slow_validation(4) } else { authority }.start();
+        let pebble = Authority::new(lab).resolver(resolver.address).start();
         Some(Delegated { named, resolver, pebble, httpd: (address, DNS_PORT).into() })
     }
 
     fn config(&self, lab: &Lab) -> Config {
+        self.config_that_waits(lab, &format!("20s {}", self.resolver.address))
+    }
+
+    /// With these words of MDDnsPropagation.
+    fn config_that_waits(&self, lab: &Lab, propagation: &str) -> Config {
         Config::with_ca(lab, &self.pebble.authority).line(&format!(
             "MDDnsListen {}\nMDDnsZone acme.net.test acme-ns.net.test\n\
              MDDnsZone _acme-challenge.two.test acme-ns.net.test\n\
-             MDChallengeDns01 responder\nMDCAChallenges dns-01\nMDDnsPropagation 20s {}\n\
+             MDChallengeDns01 responder\nMDCAChallenges dns-01\nMDDnsPropagation {propagation}\n\
              MDPrivateKeys P-256\nMDRetryDelay 1h\nMDomain one.test *.one.test\nMDomain two.test *.two.test",
-            self.httpd, self.resolver.address
+            self.httpd
         ))
     }
+}
 
-    fn config_with_sites(&self, lab: &Lab) -> Config {
-        self.config(lab).site("one.test", &["*.one.test"]).site("two.test", &["*.two.test"])
-    }
+fn with_sites(config: Config) -> Config {
+    config.site("one.test", &["*.one.test"]).site("two.test", &["*.two.test"])
 }
 
 macro_rules! open {
@@ -70,8 +74,8 @@ macro_rules! open {
 #[test]
 fn names_delegated_by_cname_and_by_ns_are_validated_by_httpd() {
     let Some(lab) = open!() else { return };
-    let Some(names) = Delegated::new(&lab, Unbound::strict, false) else { return };
-    let mut httpd = names.config_with_sites(&lab).start();
+    let Some(names) = Delegated::new(&lab, Unbound::strict) else { return };
+    let mut httpd = with_sites(names.config(&lab)).start();
     httpd.wait_staged("one.test");
     assert_certificate(&mut httpd, &names.pebble, "two.test", &["two.test", "www.two.test"]);
     for host in ["one.test", "www.one.test"] {
@@ -89,8 +93,10 @@ fn names_delegated_by_cname_and_by_ns_are_validated_by_httpd() {
 #[test]
 fn a_restart_with_values_under_way_loses_none_and_leaves_none() {
     let Some(lab) = open!() else { return };
-    let Some(names) = Delegated::new(&lab, Unbound::start, true) else { return };
-    let mut httpd = names.config_with_sites(&lab).start();
+    let Some(names) = Delegated::new(&lab, Unbound::start) else { return };
+    let behind = behind(&lab, &["acme.net.test", "two.test"]);
+    let propagation = format!("600s {} {}", names.resolver.address, behind.address);
+    let mut httpd = with_sites(names.config_that_waits(&lab, &propagation)).start();
     for _ in 0..2 {
         wait_for("values of both", SOON, || {
             let are_there = |name| look_up(names.httpd, name, "TXT").len() == 2;
@@ -98,6 +104,7 @@ fn a_restart_with_values_under_way_loses_none_and_leaves_none() {
         });
         httpd.graceful();
     }
+    drop(behind);
     httpd.wait_staged("one.test");
     httpd.wait_staged("two.test");
     assert_nothing_left(&httpd);
@@ -132,7 +139,7 @@ fn zones_of_httpd_conform_and_are_resolved_by_who_is_strict() {
     ) else {
         return;
     };
-    let Some(names) = Delegated::new(&lab, Unbound::strict, false) else { return };
+    let Some(names) = Delegated::new(&lab, Unbound::strict) else { return };
     let httpd = Config::new(&lab)
         .line(&format!("MDDnsListen {}\nMDDnsZone acme.net.test acme-ns.net.test", names.httpd))
         .line("MDDnsZone _acme-challenge.two.test acme-ns.net.test")

@@ -250,7 +250,8 @@ fn md_status_counts_the_children_that_serve_the_live_set() {
     let wait_workers = |what: &str, workers: usize| {
         wait_for(what, SOON, || (httpd.md("one.test")["activation"]["workers"] == workers).then_some(()));
     };
-    assert_eq!(count(), 2);
+    // The first one answers while the parent makes the second.
+    wait_for("both children", SOON, || (count() == 2).then_some(()));
     ready.stage(&ready.issuer.issue(NAMES));
     wait_workers("the set in all children", 2);
     // One is stuck and hears of nothing.

@@ -11,6 +11,8 @@ use support::process::children;
 use support::process::{is_alive, signal};
 use support::responder::{Act, Responder, Signers};
 use support::{Authority, Config, Need, open_lab, wait_for};
+#[cfg(target_env = "gnu")]
+use support::{Httpd, SOON};
 
 /// Everything takes some thirty times as long under valgrind.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -98,9 +100,14 @@ fn children_share_the_heap_of_the_start() {
     let names = (0..300).map(|n| format!("d{n}.test"));
     let config = names.fold(config, |config, name| config.line(&format!("MDomain {name}")).site(&name, &[]));
     let mut httpd = config.start();
+    let wait_children = |httpd: &Httpd| {
+        let several = || children(httpd.pid()).len() > 1;
+        wait_for("several children", SOON, || several().then_some(()));
+    };
+    wait_children(&httpd);
     // The first start writes the store, the second one reads it.
     httpd.graceful();
-    wait_for("three children", PATIENCE, || (children(httpd.pid()).len() == 3).then_some(()));
+    wait_children(&httpd);
     for _ in 0..20 {
         httpd.mds();
     }
