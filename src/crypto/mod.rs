@@ -36,7 +36,7 @@ mod tbs;
 
 pub use cert::{CertInfo, Certificate, Chain};
 pub use cpu_limit::CpuLimit;
-pub use identity::{Chains, Identity};
+pub use identity::{Chains, Identities, Identity};
 pub use key::PrivateKey;
 pub use pass_phrase::PassPhrase;
 pub use tbs::time as read_time;

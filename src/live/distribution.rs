@@ -10,7 +10,7 @@
 use super::first_read::{self, PATIENCE, Patience};
 use super::roster::Roster;
 use super::signals::Signals;
-use crate::crypto::{CertInfo, Chains};
+use crate::crypto::{self, CertInfo, Chains};
 use crate::managed::Managed;
 use crate::managed::bundle::Flaw;
 use crate::managed::live_set::{Hosts, LiveSet, Workers};
@@ -217,12 +217,12 @@ impl Distribution {
     /// The set as it is kept, if the hosts of an MD can be served with it.
     fn try_out(&self, md: usize, set: Option<LiveSet>) -> Result<Option<LiveSet>, Flaw> {
         let Some(mut set) = set else { return Ok(None) };
-        if let Some(Err(reason)) = self.context.hosts.try_out(md, &set.identities) {
+        let unusable = |error: crypto::Error| Flaw::Unusable(error.to_string());
+        let identities = set.identities.open().map_err(unusable)?;
+        if let Some(Err(reason)) = self.context.hosts.try_out(md, identities) {
             return Err(Flaw::Unusable(reason));
         }
-        for identity in &mut set.identities {
-            self.chains.share(identity).map_err(|error| Flaw::Unusable(error.to_string()))?;
-        }
+        set.identities.pack(&self.chains).map_err(unusable)?;
         Ok(Some(set))
     }
 }

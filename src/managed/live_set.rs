@@ -4,7 +4,7 @@
 
 use super::published::Published;
 use super::serve::Certs;
-use crate::crypto::{self, CertInfo, Identity};
+use crate::crypto::{self, CertInfo, Identities, Identity};
 use crate::model::KeySpec;
 use crate::time::Timestamp;
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ pub struct LiveSet {
     /// The CA that issued it.
     pub ca_url: Option<String>,
     pub certs: Certs,
-    pub identities: Vec<Identity>,
+    pub identities: Identities,
 }
 
 impl LiveSet {
@@ -29,13 +29,8 @@ impl LiveSet {
                 keys,
                 published.sets.iter().map(|set| (set.spec.clone(), set.info.clone())),
             ),
-            identities: identities.collect::<Result<_, _>>()?,
+            identities: Identities::new(identities.collect::<Result<_, _>>()?)?,
         })
-    }
-
-    /// Whether clients that can do with RSA alone are served.
-    pub fn has_rsa(&self) -> bool {
-        self.identities.iter().any(Identity::is_rsa)
     }
 
     /// Whether it has exactly these certificates.

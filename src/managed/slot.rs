@@ -149,6 +149,7 @@ impl fmt::Debug for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::Identities;
     use crate::crypto::fixture::NOW;
     use crate::managed::serve::Certs;
     use std::sync::Barrier;
@@ -171,7 +172,12 @@ mod tests {
             }
             if !self.is_broken.load(Ordering::Relaxed) {
                 let since = NOW.plus(Duration::from_secs(count as u64));
-                slot.store(LiveSet { since, ca_url: None, certs: Certs::default(), identities: Vec::new() });
+                slot.store(LiveSet {
+                    since,
+                    ca_url: None,
+                    certs: Certs::default(),
+                    identities: Identities::default(),
+                });
             }
         }
 

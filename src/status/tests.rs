@@ -2,7 +2,7 @@
 //! The output of all renderings for the same domains.
 
 use super::*;
-use crate::crypto::CertInfo;
+use crate::crypto::{CertInfo, Identities};
 use crate::managed::certificates::KeyedCert;
 use crate::managed::live_set::LiveSet;
 use crate::managed::save_error::SaveError;
@@ -701,7 +701,7 @@ fn a_kept_page_is_dropped_when_a_value_it_shows_changes() {
     shows("\"status\": \"ok\"", "<td>good</td>", "StatusWord: ok");
     let go_live = |fingerprint: &str| {
         let certs = rsa(Some(CertInfo { fingerprint: fingerprint.into(), ..cert(0, 90) })).into();
-        live.store(LiveSet { since: NOW, ca_url: None, certs, identities: Vec::new() });
+        live.store(LiveSet { since: NOW, ca_url: None, certs, identities: Identities::default() });
     };
     go_live("cd34");
     shows("\"workers\": 1", "Went live", "CheckAtFingerprint: cd34");

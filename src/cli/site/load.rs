@@ -7,7 +7,7 @@ use super::threads::in_threads;
 use super::{Site, of_store};
 use crate::cli::console::call::Failure;
 use crate::config::{Configuration, DumpedHost, PlannedMd};
-use crate::crypto::Chain;
+use crate::crypto::{Chain, Identities};
 use crate::managed::bundle::MD_FILE;
 use crate::managed::certificates::KeyedCert;
 use crate::managed::live_set::LiveSet;
@@ -174,7 +174,7 @@ fn attach_live(work: &WorkStore, managed: &Managed) {
         since: shown.since,
         ca_url: shown.ca_url,
         certs: Certs::arrange(&managed.md.keys(), shown.certs),
-        identities: Vec::new(),
+        identities: Identities::default(),
     });
 }
 

@@ -135,10 +135,13 @@ callback! {
         }
         if let Some((slot, keeps_own)) = &place.live
             && let Some(set) = slot.load().as_ref()
-            // SAFETY: as above.
-            && let Err(error) = unsafe { present(ssl, &set.identities, !keeps_own || set.has_rsa()) }
         {
-            crate::log!(Error, "OpenSSL refuses a live certificate in a handshake: {error}");
+            let of_all = !keeps_own || set.identities.has_rsa();
+            // SAFETY: as above.
+            let presented = set.identities.open().and_then(|all| Ok(unsafe { present(ssl, all, of_all) }?));
+            if let Err(error) = presented {
+                crate::log!(Error, "OpenSSL refuses a live certificate in a handshake: {error}");
+            }
         }
         GO_ON
     }

@@ -66,6 +66,7 @@ pub fn rests_until(md: &Md, set: &LiveSet, pause: Duration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::Identities;
     use crate::crypto::fixture::NOW;
     use crate::managed::certificates::KeyedCert;
     use crate::managed::fixture::md;
@@ -131,7 +132,7 @@ mod tests {
             ca_url: None,
             since: NOW,
             certs: in_use(Some(cert(NOW, days, false))).into(),
-            identities: Vec::new(),
+            identities: Identities::default(),
         };
         let pause = Duration::from_secs(30);
         let month = Md { renew_window: TimeSlice::Length(DAY * 30), ..md(&["a.test"]) };

@@ -267,6 +267,7 @@ pub fn request<'a>(md: &'a Md, certs: &[KeyedCert], ca: &'a str, cause: Cause) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::Identities;
     use crate::model::{KeySpec, RateLimit, RenewMode, RetryState, Scope};
     use crate::renew::decide::brake::issued;
     use crate::time::TimeSlice;
@@ -436,7 +437,8 @@ mod tests {
 
     #[test]
     fn a_set_that_has_just_gone_live_is_not_replaced() {
-        let live = LiveSet { since: NOW, ca_url: None, certs: Vec::new().into(), identities: Vec::new() };
+        let live =
+            LiveSet { since: NOW, ca_url: None, certs: Vec::new().into(), identities: Identities::default() };
         let known = Known::new(29, 1).with(|k| k.live = Some(live));
         assert_eq!(known.next(), Action::Rest(NOW.plus(Duration::from_secs(30))));
     }

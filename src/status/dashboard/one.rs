@@ -8,8 +8,8 @@ use super::parts::{moment, table};
 use super::shell::{Place, page};
 use super::tables::{mode, of_responses};
 use super::timeline::{self, Scale, timeline};
+use crate::crypto::CertInfo;
 use crate::crypto::identity::Issuer;
-use crate::crypto::{CertInfo, Identity};
 use crate::model::outcome::quoted;
 use crate::model::{LogEntry, RenewMode};
 use crate::stapling::snapshot::Stapled;
@@ -178,8 +178,7 @@ fn certificates(domain: &Domain<'_>, monitor: &Monitor, now: Timestamp) -> Marku
 /// The issuers of the sets that came since the start, whose chains are held for handshakes; of those that
 /// were there before, processes know the first issuer alone.
 fn chain(domain: &Domain<'_>, now: Timestamp) -> Markup {
-    let mut issuers: Vec<Issuer> =
-        domain.live.iter().flat_map(|set| &set.identities).flat_map(Identity::chain).collect();
+    let mut issuers: Vec<Issuer> = domain.live.iter().flat_map(|set| set.identities.issuers()).collect();
     issuers.dedup();
     let rows = html! {
         @for issuer in &issuers {
