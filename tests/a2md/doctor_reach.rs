@@ -459,7 +459,10 @@ fn front(lab: &Lab) -> Httpd {
 /// A server at 127.0.0.4 with a name for terminals, and one at 127.0.0.6 that says nothing.
 fn odd_servers() {
     for (address, answer) in [
-        (ODD, "HTTP/1.1 200 OK\r\nServer: \x1b[2Jevil\nfails  forged\r\nContent-Length: 2\r\n\r\nhi"),
+        (
+            ODD,
+            "HTTP/1.1 200 OK\r\nServer: \x1b[2Jevil\r\nServer: evil\nfails  forged\r\nContent-Length: 2\r\n\r\nhi",
+        ),
         ("127.0.0.6", ""),
     ] {
         let listener = TcpListener::bind((address, 80)).unwrap();
