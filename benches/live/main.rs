@@ -2,7 +2,7 @@
 //! Measures live activation with real servers and a real CA: `make bench ARGS=live`.
 //!
 //! ```text
-//! make bench ARGS="live"               # all of these, with their numbers below
+//! make bench ARGS="live"               # first, staged, handshake and load, with their numbers below
 //! make bench ARGS="live first 50"      # from an empty store to a certificate of the CA for each of 50 domains; and the C module
 //! make bench ARGS="live staged 1000"   # from a set that is published to its being served by every child, among 1000 domains
 //! make bench ARGS="live handshake 4000" # processor time and instructions of a handshake, with live activation on and off
@@ -63,6 +63,12 @@ fn main() {
         _ => {}
     }
     let is_asked = |name: &str| scenario.as_deref().is_none_or(|asked| asked == name);
+    const SCENARIOS: [&str; 10] =
+        ["child", "ends", "endure", "first", "handshake", "load", "memory", "minutes", "restart", "staged"];
+    if let Some(unknown) = scenario.as_deref().filter(|asked| !SCENARIOS.contains(asked)) {
+        eprintln!("no scenario '{unknown}' of live; there are {}", SCENARIOS.join(", "));
+        std::process::exit(2);
+    }
     if is_asked("first") {
         for file in [Some(module::under_test()), module::c_module()].into_iter().flatten() {
             first(number.unwrap_or(50), &file);

@@ -49,7 +49,7 @@ pub fn of_authority(url: &str, error: &acme::Error) -> Failure {
     let failure = Failure::new(format!("{url}: {error}")).status(error.apr_status());
     match error {
         acme::Error::Transport { .. } => failure.advice(
-            "Find out why the CA is not reached from here: network, proxy (-p), or the certificates to trust it with \
+            "Find out why the CA is not reached from here: network, proxy, or the certificates to trust it with \
              (-C FILE).",
         ),
         _ => failure,

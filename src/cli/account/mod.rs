@@ -165,8 +165,9 @@ fn note_wish(call: &mut Call, known: &Known, kinds: &Kinds, all: &[Known], mds: 
         return;
     }
     let (id, wish) = (known.id(), spelled(wish));
+    let has = if kinds.next.is_some() { "is to have" } else { "has" };
     call.say(&format!(
-        "{id} has a key of {}, and MDAccountKey, which is for new accounts, says {wish}: a2md account rollover {id} \
+        "{id} {has} a key of {}, and MDAccountKey, which is for new accounts, says {wish}: a2md account rollover {id} \
          --type {wish} gives it such a key, with --at-renewal at the next renewal.",
         spelled(coming)
     ));
