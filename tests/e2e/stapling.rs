@@ -174,6 +174,11 @@ fn the_good_response_stays_until_it_expires_whatever_the_responder_does() {
     let httpd = config.start();
     let good: Vec<Staple> =
         hosts.iter().map(|(name, ..)| wait_stapled(&httpd, name, &ca.root, PROMPTLY)).collect();
+    // The other child reads them a moment later.
+    wait_for("each response in each child", SOON, || {
+        let is_in_each = |name: &str| (0..6).all(|_| stapled(&httpd, name, &ca.root).is_some());
+        hosts.iter().all(|(name, ..)| is_in_each(name)).then_some(())
+    });
     let asked: Vec<usize> = hosts
         .iter()
         .map(|(_, act, responder)| {
