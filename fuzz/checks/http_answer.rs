@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 const BODY_MAX: usize = 2048;
-const STALL: Duration = Duration::from_secs(5);
+const STALL: Duration = Duration::from_secs(9);
 const LIMITS: Limits = Limits { stall: STALL, exchange: STALL, body: BODY_MAX };
 
 /// A server that says what it is told to, and its clients.
