@@ -331,47 +331,56 @@ fn contacts_that_change_after_a_rollover_are_in_the_store_after_the_next_start()
     hosted.forgive();
 }
 
-/// Acts once, before the n-th request arrives.
+/// Acts before the n-th request arrives, and then before each fifth, until nothing is left to do.
 struct Overtaken {
     ca: Arc<FakeCa>,
     left: AtomicUsize,
-    act: Mutex<Option<Act>>,
+    acts: Mutex<Vec<Act>>,
 }
 
 impl Transport for Overtaken {
     fn send(&self, request: &Request<'_>) -> Result<Response, http::Error> {
-        let is_now = self.left.fetch_sub(1, Ordering::SeqCst) == 1;
-        let act = is_now.then(|| self.act.lock().unwrap().take()).flatten();
-        act.into_iter().for_each(|act| act());
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.left.store(5, Ordering::SeqCst);
+            let act = self.acts.lock().unwrap().pop();
+            act.into_iter().for_each(|act| act());
+        }
         self.ca.send(request)
     }
 }
 
-#[test]
-fn a_key_that_is_changed_at_any_request_of_an_attempt_is_read_again_and_its_order_goes_on() {
-    for requests in 1.. {
-        let hosted = Arc::new(Hosted::new());
-        let (old, next, other) = (hosted.key().unwrap(), ec(), hosted.clone());
-        let key = next.clone();
-        let act = Box::new(move || {
+/// Whether an attempt is over before the n-th request, where keys are changed so often from there on.
+fn is_through_before(request: usize, times: usize) -> bool {
+    let hosted = Arc::new(Hosted::new());
+    let keys: Vec<_> = (0..times).map(|_| ec()).collect();
+    let change = |key: &PrivateKey| {
+        let (other, key) = (hosted.clone(), key.clone());
+        Box::new(move || {
             let opened = other.open(&other.host.store).unwrap();
             keys::roll_over(&other.host.store, FOLDER, &opened, &key).unwrap();
-        }) as Act;
-        let (ca, left) = (hosted.host.ca.clone(), AtomicUsize::new(requests));
-        let overtaken = Arc::new(Overtaken { ca, left, act: Mutex::new(Some(act)) });
-        let transport = overtaken.clone();
-        let context = hosted.host.context_by(&hosted.mds, hosted.host.work(), move || Ok(transport.clone()));
-        check::run(&context, 0);
-        let is_through = overtaken.act.lock().unwrap().is_some();
-        hosted.assert_renewed("a.test");
-        assert_eq!((hosted.takes(&next), hosted.takes(&old)), (!is_through, is_through));
-        let orders = hosted.host.ca.order_count();
-        assert_eq!(orders, 1, "at request {requests}");
-        hosted.forgive();
-        if is_through {
-            assert!(requests > 6, "{requests}");
-            return;
-        }
+        }) as Act
+    };
+    // The last one comes first.
+    let acts = Mutex::new(keys.iter().map(change).collect());
+    let overtaken = Arc::new(Overtaken { ca: hosted.host.ca.clone(), left: AtomicUsize::new(request), acts });
+    let (transport, old) = (overtaken.clone(), hosted.key().unwrap());
+    let context = hosted.host.context_by(&hosted.mds, hosted.host.work(), move || Ok(transport.clone()));
+    check::run(&context, 0);
+    let left = overtaken.acts.lock().unwrap().len();
+    hosted.assert_renewed("a.test");
+    let last = keys.get(left).unwrap_or(&old);
+    assert!(hosted.takes(last), "{times} changes from request {request} on, {left} left");
+    assert_eq!(hosted.host.ca.order_count(), 1, "{times} changes from request {request} on");
+    hosted.forgive();
+    overtaken.acts.lock().unwrap().clear();
+    left == times
+}
+
+#[test]
+fn a_key_that_is_changed_at_any_request_of_an_attempt_is_read_again_and_its_order_goes_on() {
+    for times in [1, 3] {
+        let requests = (1..).find(|request| is_through_before(*request, times)).unwrap();
+        assert!(requests > 6, "{requests}");
     }
 }
 

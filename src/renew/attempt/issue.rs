@@ -49,7 +49,7 @@ pub(crate) fn renew(
         saved,
         is_of_another: prepared.as_ref().is_some_and(|prepared| prepared.is_of_another),
         is_kept: true,
-        is_reopened: false,
+        reopened: 0,
         is_key_awaited: false,
         stayed: Duration::ZERO,
     };
@@ -113,24 +113,26 @@ fn order(
     held: &mut Option<Held>,
     spec: &KeySpec,
 ) -> Result<Progress<Bundle>, Error> {
-    let session = match held {
+    let mut session = match held {
         Some(held) => held.session.clone(),
         None => held.insert(open_session(attempt)?).session.clone(),
     };
     let (name, label) = (&attempt.md.name, spec.label());
     attempt.running.step(format!("Driving ACME to renew {label} certificate for {name}"))?;
-    let refusal = match obtain(attempt, &session, spec) {
-        Err(error) if error.acme().is_some_and(|error| attempt.has_other_key(&session, error)) => error,
-        outcome => return outcome,
-    };
-    attempt.is_reopened = true;
-    attempt.running.remark(&format!("the key of the account is refused, and read again: {refusal}"))?;
-    attempt.authority.forget_account(session.account_url());
-    // The former one is held until then: a key that waits for the account is not given to it in mid-attempt.
-    let reopened = held.insert(open_session(attempt)?).session.clone();
-    match reopened.key().is_same(session.key()) {
-        true => Err(refusal),
-        false => obtain(attempt, &reopened, spec),
+    loop {
+        let refusal = match obtain(attempt, &session, spec) {
+            Err(error) if error.acme().is_some_and(|error| attempt.has_other_key(&session, error)) => error,
+            outcome => return outcome,
+        };
+        attempt.reopened += 1;
+        attempt.running.remark(&format!("the key of the account is refused, and read again: {refusal}"))?;
+        attempt.authority.forget_account(session.account_url());
+        // The former one is held until then: a key that waits for the account is not given to it in mid-attempt.
+        let reopened = held.insert(open_session(attempt)?).session.clone();
+        if reopened.key().is_same(session.key()) {
+            return Err(refusal);
+        }
+        session = reopened;
     }
 }
 

@@ -7,15 +7,17 @@ use super::state::Attempt;
 use crate::acme::{Error, Session};
 use std::time::Duration;
 
+/// Each time somebody has changed the key; more than these are a quarrel that no attempt waits for.
+const REOPENED_MAX: u32 = 10;
 /// A node that changes the key tells the fleet right after it; it is waited for so often, for so long.
 const LOOKS: u32 = 10;
 const LOOK: Duration = Duration::from_millis(500);
 
 impl Attempt<'_, '_, '_> {
     /// Whether `error` is the refusal of a key in whose place the account has another one now, as far as the store or
-    /// the fleet knows. An attempt opens its account again once.
+    /// the fleet knows.
     pub(super) fn has_other_key(&mut self, session: &Session, error: &Error) -> bool {
-        if self.is_reopened || !error.is_of_the_account() {
+        if self.reopened >= REOPENED_MAX || !error.is_of_the_account() {
             return false;
         }
         let is_known = self.knows_other_key(session);

@@ -37,8 +37,8 @@ pub(super) struct Attempt<'a, 'r, 'p> {
     pub(super) key: Option<(KeySpec, PrivateKey)>,
     /// It is on disk like this.
     pub(super) is_kept: bool,
-    /// Its account had got another key, and was opened again.
-    pub(super) is_reopened: bool,
+    /// How often its account had got another key, and was opened again.
+    pub(super) reopened: u32,
     /// The fleet was waited for, which may have heard of another key.
     pub(super) is_key_awaited: bool,
     /// The time that the attempt has waited for the CA.
