@@ -89,6 +89,27 @@ fn one_child_renews_where_the_system_refuses_files_in_memory() {
 }
 
 #[test]
+fn a_child_whose_thread_could_not_be_started_begins_it_with_a_connection_once_it_can_be() {
+    let Some(lab) = open_lab!() else { return };
+    let shortage = lab.path("no-threads");
+    fs::write(&shortage, "").unwrap();
+    let httpd = Preload::build(&lab).refuse_threads(config(&lab), &shortage).start();
+    let children = || children(httpd.pid());
+    wait_for("a line of each child", SOON, || {
+        (httpd.logged("AH10062").len() == children().len()).then_some(())
+    });
+    let told = httpd.logged("AH10062").len();
+    assert!(httpd.logged("AH10054").is_empty(), "nobody renews");
+    fs::remove_file(&shortage).unwrap();
+    wait_for("the threads of all children", SOON, || {
+        httpd.get("main.test", "/");
+        (httpd.logged("its thread could be started").len() == told).then_some(())
+    });
+    httpd.watchdog();
+    assert_eq!(httpd.logged("AH10062").len(), told, "each child once");
+}
+
+#[test]
 fn a_child_that_waits_for_its_connections_leaves_the_renewals_to_others() {
     let Some(lab) = open_lab!() else { return };
     let mut httpd = config(&lab).line("StartServers 1\nTimeout 60").start();

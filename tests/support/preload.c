@@ -3,8 +3,8 @@
  * Loaded before httpd (LD_PRELOAD): writes a line for each function or object of the module that httpd's parent hands to a
  * library that outlives the module, and for each thread of the module that is left where a child has torn OpenSSL down. It
  * never lets go of the library that PRELOAD_PIN names, and with PRELOAD_HANG no name lookup of a child ever ends. With
- * PRELOAD_NO_MEMORY_FILES there are none, as the system can be set up (vm.memfd_noexec). The clock
- * that the module reads is PRELOAD_AHEAD seconds ahead; that of everything else in httpd is right.
+ * PRELOAD_NO_MEMORY_FILES there are none, as the system can be set up (vm.memfd_noexec). The module gets no thread in
+ * children as long as there is the file PRELOAD_NO_THREADS. The clock that it reads is PRELOAD_AHEAD seconds ahead; that of everything else in httpd is right.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -216,6 +216,8 @@ int pthread_key_create(pthread_key_t *key, void (*destructor)(void *))
 /* Children inherit that there was a thread: malloc takes its lock from then on, in signal handlers as well. */
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument)
 {
+    const char *refusal = getenv("PRELOAD_NO_THREADS");
+    if (refusal && getpid() != parent && is_of_module((void *)start) && access(refusal, F_OK) == 0) return EAGAIN;
     note("pthread_create", 1, (void *)start);
     return REAL(pthread_create)(thread, attributes, start, argument);
 }

@@ -45,6 +45,11 @@ impl Preload {
         self.before(config).env("PRELOAD_NO_MEMORY_FILES", "yes")
     }
 
+    /// The system refuses threads to the module in children, as long as there is this file.
+    pub fn refuse_threads(&self, config: Config, file: &Path) -> Config {
+        self.before(config).env("PRELOAD_NO_THREADS", &file.display().to_string())
+    }
+
     /// Each pointer, with the functions of the module on the way to who was handed it.
     pub fn notes(&self) -> Vec<String> {
         let text = fs::read_to_string(&self.log).expect("the library was loaded");

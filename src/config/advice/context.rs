@@ -70,6 +70,6 @@ pub fn no_lock(error: &str) -> String {
 pub fn no_thread(error: &str) -> String {
     format!(
         "AH10062: this child cannot renew or look for new certificates: {error}. Raise the limit of threads (ulimit -u, \
-         TasksMax of the service), then restart httpd"
+         TasksMax of the service), then restart httpd. Meanwhile it tries again when it is connected to"
     )
 }

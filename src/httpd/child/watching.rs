@@ -10,19 +10,42 @@ use crate::config::advice;
 use crate::httpd::state::State;
 use crate::httpd::sys;
 use crate::httpd::sys::guard::guard;
+use crate::sync::atomic::Ordering;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// In a new child, once it is ready to serve.
 pub fn begin(state: &Arc<State>) {
     if state.mds.is_empty() && state.stapling.is_none() {
         return;
     }
-    let watching = state.clone();
-    if let Err(error) = spawn(state, "md-watch", move || Watch::new(&watching).run()) {
+    if let Err(error) = start(state) {
+        state.watch_tried.store(seconds(), Ordering::Relaxed);
         log_no_thread(&error);
     }
+}
+
+/// With a connection, where the thread could not be started: a child without it serves what it has, for as long as it
+/// lives, and that expires. Tries it at most once a second.
+pub fn begin_again(state: &Arc<State>) {
+    let (tried, now) = (state.watch_tried.load(Ordering::Relaxed), seconds());
+    let is_ours =
+        || state.watch_tried.compare_exchange(tried, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+    if tried != 0 && tried != now && is_ours() && start(state).is_ok() {
+        state.watch_tried.store(0, Ordering::Relaxed);
+        crate::log!(Notice, "this child looks for new certificates again: its thread could be started");
+    }
+}
+
+fn start(state: &Arc<State>) -> io::Result<()> {
+    let watching = state.clone();
+    spawn(state, "md-watch", move || Watch::new(&watching).run()).map(|_| ())
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs())
 }
 
 struct Watch<'s> {

@@ -4,8 +4,9 @@
 
 use super::OK;
 use crate::challenge::tls_alpn01;
+use crate::httpd::child::watching;
 use crate::httpd::serve::tls_alpn;
-use crate::httpd::state::{Connection, Server};
+use crate::httpd::state::{Connection, Server, state_of};
 use crate::httpd::sys::guard::callback;
 use crate::httpd::sys::{offers_acme_tls, pool, propose_acme_tls};
 use apache_sys::{apr_array_header_t, conn_rec, request_rec, server_rec};
@@ -69,6 +70,9 @@ callback! {
     fn process_connection(record: *mut conn_rec) -> c_int, failing apache_sys::DECLINED; {
         // SAFETY: httpd lends the connection.
         let connection = unsafe { Connection::new(record) };
+        if let Some(state) = state_of(connection.base_server()) {
+            watching::begin_again(&state);
+        }
         if !connection.is_acme_tls() {
             return apache_sys::DECLINED;
         }

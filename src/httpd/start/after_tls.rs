@@ -25,6 +25,7 @@ use crate::model::RequireHttps;
 use crate::stapling::snapshot::States;
 use crate::startup::{bring_up, findings};
 use crate::status::Snapshots;
+use crate::sync::atomic::AtomicU64;
 use crate::sync::lock;
 use crate::time::{StopFlag, SystemClock};
 use std::collections::HashMap;
@@ -129,6 +130,7 @@ fn state(
         by_name: by_name(&mds),
         office: office(&mds, stapling.is_some()),
         bell,
+        watch_tried: AtomicU64::default(),
         mds,
         require_https: require_https(records, plan),
         store,

@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::stapling::snapshot::States;
 use crate::status::Snapshots;
 use crate::store::WorkStore;
+use crate::sync::atomic::AtomicU64;
 use crate::time::{StopFlag, Timestamp};
 use std::collections::HashMap;
 use std::path::Path;
@@ -43,6 +44,7 @@ pub fn state(plan: &Plan, records: &[Server<'_>], dir: &Path, bound: Bound, now:
         is_store_shared: false,
         stop: StopFlag::default(),
         bell: Arc::new(Bell::default()),
+        watch_tried: AtomicU64::default(),
         office: None,
         driver: Mutex::default(),
         pages: pages_of(records, plan),

@@ -26,6 +26,7 @@ use crate::stapling::service::Service;
 use crate::stapling::snapshot::States;
 use crate::status::{Monitor, Snapshots};
 use crate::store::WorkStore;
+use crate::sync::atomic::AtomicU64;
 use crate::sync::lock;
 use crate::time::StopFlag;
 use startup::Startup;
@@ -91,6 +92,8 @@ pub struct State {
     pub stop: StopFlag,
     /// Wakes the threads of all children that look for news.
     pub bell: Arc<Bell>,
+    /// When this child tried last to start its thread, in seconds of the clock; 0: it runs, or has nothing to do.
+    pub watch_tried: AtomicU64,
     /// Who has it renews. `None`: there is nothing to do, or no such lock.
     pub office: Option<Office>,
     pub driver: Mutex<Option<Driver>>,
