@@ -11,10 +11,10 @@ use crate::httpd::state::State;
 use crate::httpd::sys;
 use crate::httpd::sys::guard::guard;
 use crate::sync::atomic::Ordering;
+use crate::time;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// In a new child, once it is ready to serve.
 pub fn begin(state: &Arc<State>) {
@@ -44,8 +44,9 @@ fn start(state: &Arc<State>) -> io::Result<()> {
     spawn(state, "md-watch", move || Watch::new(&watching).run()).map(|_| ())
 }
 
+/// Never 0.
 fn seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs())
+    time::now().unix().unsigned_abs().max(1)
 }
 
 struct Watch<'s> {
