@@ -551,13 +551,15 @@ impl Httpd {
     #[track_caller]
     pub fn wait_live(&self, name: &str, serial: &str) {
         wait_for(&format!("{serial} of {name} in every child"), SOON, || {
-            let activation = self.md(name)["activation"].take();
-            let children = process::children(self.pid()).len();
-            (activation["mode"] == "live"
-                && activation["serial"] == serial
-                && activation["workers"] == children)
-                .then_some(())
+            self.is_live(name, serial).then_some(())
         });
+    }
+
+    /// Whether that is so.
+    pub fn is_live(&self, name: &str, serial: &str) -> bool {
+        let activation = self.md(name)["activation"].take();
+        let children = process::children(self.pid()).len();
+        activation["mode"] == "live" && activation["serial"] == serial && activation["workers"] == children
     }
 
     /// From a first start to certificates of the CA in use.
