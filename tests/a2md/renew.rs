@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 use support::dns::Zone;
 use support::issuer::{self, Issuer};
@@ -111,7 +112,17 @@ fn a_new_certificate_is_live_when_the_command_ends() {
         let called = site.renew(&[NAME]);
         assert!(called.out.contains("one.test: not due"), "{}{}", called.out, called.err);
         // That was no renewal.
-        let called = site.renew(&[NAME, "--force", "--wait"]);
+        let orders = || site.httpd.logged("while[Creating new order]").len();
+        let ordered = orders();
+        site.pebble.hold();
+        let called = thread::scope(|scope| {
+            let renewing = scope.spawn(|| site.renew(&[NAME, "--force", "--wait"]));
+            wait_for("the order", SOON, || (orders() > ordered).then_some(()));
+            // Five looks of a2md: with this CA a whole renewal may fit between two of them.
+            thread::sleep(Duration::from_secs(1));
+            site.pebble.go_on();
+            renewing.join().unwrap()
+        });
         assert_renewed(&called);
         assert_ne!(site.serial(), before);
         let steps = called.err.lines().filter(|line| line.starts_with("one.test: ")).count();
