@@ -45,6 +45,7 @@ pub struct Identities {
 
 struct Packed {
     key: PackedKey,
+    is_rsa: bool,
     leaf: Box<[u8]>,
     issuers: Arc<Stack<X509>>,
 }
@@ -57,12 +58,18 @@ enum PackedKey {
 }
 
 impl PackedKey {
+    /// What cannot be read again is found here, and not in a handshake.
     fn new(key: &PKey<Private>) -> Result<Self, Error> {
-        Ok(match key.id() {
-            Id::RSA => PackedKey::Pkcs1(Zeroizing::new(key.rsa()?.private_key_to_der()?)),
-            Id::EC => PackedKey::Sec1(Zeroizing::new(key.ec_key()?.private_key_to_der()?)),
-            _ => PackedKey::Pkcs8(Zeroizing::new(key.private_key_to_pkcs8()?)),
-        })
+        let quick = match key.id() {
+            Id::RSA => Some(PackedKey::Pkcs1(Zeroizing::new(key.rsa()?.private_key_to_der()?))),
+            Id::EC => Some(PackedKey::Sec1(Zeroizing::new(key.ec_key()?.private_key_to_der()?))),
+            _ => None,
+        };
+        let is_whole = |packed: &PackedKey| packed.open().is_ok_and(|opened| opened.public_eq(key));
+        match quick.filter(is_whole) {
+            Some(packed) => Ok(packed),
+            None => Ok(PackedKey::Pkcs8(Zeroizing::new(key.private_key_to_pkcs8()?))),
+        }
     }
 
     fn open(&self) -> Result<PKey<Private>, Error> {
@@ -78,6 +85,7 @@ impl Packed {
     fn new(identity: &Identity) -> Result<Self, Error> {
         Ok(Packed {
             key: PackedKey::new(&identity.key)?,
+            is_rsa: identity.key.id() == Id::RSA,
             leaf: identity.leaf.to_der()?.into_boxed_slice(),
             issuers: identity.issuers.clone(),
         })
@@ -111,7 +119,7 @@ impl Identities {
     }
 
     pub fn has_rsa(&self) -> bool {
-        self.packed.iter().any(|identity| matches!(identity.key, PackedKey::Pkcs1(_)))
+        self.packed.iter().any(|identity| identity.is_rsa)
     }
 
     /// The issuers of each identity, from that of the leaf on; one that cannot be read is left out.
@@ -180,9 +188,15 @@ mod tests {
         let made = made.map(|spec| (identities(&Ca::new("one"), &spec), spec == KeySpec::default()));
         let other =
             Identity { key: PKey::generate_ed25519().unwrap(), ..made[0].0.packed[0].open().unwrap() };
-        for (mut identities, has_rsa) in
-            made.into_iter().chain([(Identities::new(vec![other]).unwrap(), false)])
-        {
+        // A key whose encoding lacks the public half: OpenSSL writes it as it has read it.
+        let scalar =
+            made[1].0.packed[0].open().unwrap().key.ec_key().unwrap().private_key().to_vec_padded(32);
+        let curve: &[u8] = b"\xa0\x0a\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+        let bare = [b"\x30\x31\x02\x01\x01\x04\x20", scalar.unwrap().as_slice(), curve].concat();
+        let bare = PKey::from_ec_key(EcKey::private_key_from_der(&bare).unwrap()).unwrap();
+        let bare = Identity { key: bare, ..made[1].0.packed[0].open().unwrap() };
+        let others = [other, bare].map(|identity| (Identities::new(vec![identity]).unwrap(), false));
+        for (mut identities, has_rsa) in made.into_iter().chain(others) {
             let bytes = |identities: &Identities| {
                 let [identity] = identities.open().unwrap() else { panic!("not one") };
                 (identity.key.private_key_to_pkcs8().unwrap(), identity.leaf.to_der().unwrap())
