@@ -33,15 +33,16 @@ pub fn begin_again(state: &Arc<State>) {
     let (tried, now) = (state.watch_tried.load(Ordering::Relaxed), seconds());
     let is_ours =
         || state.watch_tried.compare_exchange(tried, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-    if tried != 0 && tried != now && is_ours() && start(state).is_ok() {
+    if tried != 0 && tried != now && is_ours() && matches!(start(state), Ok(Some(_))) {
         state.watch_tried.store(0, Ordering::Relaxed);
         crate::log!(Notice, "this child looks for new certificates again: its thread could be started");
     }
 }
 
-fn start(state: &Arc<State>) -> io::Result<()> {
+/// `None`: this process is ending.
+fn start(state: &Arc<State>) -> io::Result<Option<JoinHandle<()>>> {
     let watching = state.clone();
-    spawn(state, "md-watch", move || Watch::new(&watching).run()).map(|_| ())
+    spawn(state, "md-watch", move || Watch::new(&watching).run())
 }
 
 /// Never 0.
