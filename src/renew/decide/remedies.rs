@@ -23,8 +23,9 @@ use crate::notify;
 use facts::url_of;
 
 /// For hosts that refuse the CA's certificate.
-pub const REFUSED: &str = "Let the hosts take such certificates (SSLCipherSuite with @SECLEVEL, SSLOpenSSLConfCmd, or openssl.cnf and a stop \
-    and start of httpd), or order others with MDPrivateKeys or MDCertificateAuthority and remove the domain's folder below staging.";
+pub const REFUSED: &str = "Let the hosts take such certificates (SSLCipherSuite with @SECLEVEL, SSLOpenSSLConfCmd, or \
+    openssl.cnf and a stop and start of httpd), or order others with MDPrivateKeys or MDCertificateAuthority and remove \
+    the domain's folder below staging.";
 
 /// The error, and the advice on it.
 pub fn explain(error: &Error, facts: &Facts<'_>) -> String {
