@@ -156,6 +156,22 @@ fn headers_without_end_are_cut_off() {
 }
 
 #[test]
+fn a_head_and_a_request_line_of_any_ca_fit_and_longer_ones_are_errors() {
+    let fits = outcome(|stream| {
+        write!(stream, "HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 4\r\n\r\nlong", "x".repeat(24_000))
+    });
+    assert_eq!(fits.unwrap().body, b"long");
+    for length in [24_000, 100_000] {
+        let (url, client) = (server(|stream| stream.write_all(GOOD)), client(&StopFlag::default()));
+        let begin = Instant::now();
+        let answer = client.send(&Request::get(&format!("{url}?{}", "x".repeat(length))));
+        assert_eq!(answer.is_ok(), length < 32_768, "{length}: {answer:?}");
+        assert!(begin.elapsed() < LIMITS.stall + GRACE);
+        assert_eq!(client.send(&Request::get(&url)).unwrap().body, b"good");
+    }
+}
+
+#[test]
 fn an_answer_cut_short_is_no_answer() {
     let short: [Reply; 5] = [
         |_| Ok(()),

@@ -38,6 +38,10 @@ use ureq::{Agent, AsSendBody, Body, Proxy, http};
 /// costs both sides more than most requests do.
 const IDLE: usize = 32;
 
+/// Bytes of each buffer of a connection, of which one through TLS has four: a request line, and the head of a response,
+/// must fit into one. ureq's own size would have open connections hold half a megabyte each.
+const BUFFER: usize = 32 * 1024;
+
 /// How patient a client is with a server, and how much it takes from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -146,6 +150,9 @@ fn config(user_agent: &str, limits: Limits, proxy: Option<Proxy>) -> Config {
         .max_redirects_will_error(false)
         .user_agent(user_agent)
         .accept_encoding(AutoHeaderValue::None)
+        .input_buffer_size(BUFFER)
+        .output_buffer_size(BUFFER)
+        .max_response_header_size(BUFFER)
         .max_idle_connections(IDLE)
         .max_idle_connections_per_host(IDLE)
         .timeout_resolve(Some(stall))
