@@ -3,7 +3,7 @@
 //! references, and as bytes, as long as no handshake needs them.
 
 use super::{Certificate, Chain, Error, PrivateKey};
-use crate::sync::lock;
+use crate::sync::Shared;
 use crate::time::Timestamp;
 use once_cell::race::OnceBox;
 use openssl::ec::EcKey;
@@ -12,8 +12,7 @@ use openssl::pkey::{Id, PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::stack::Stack;
 use openssl::x509::{X509, X509Ref};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Has no `Debug`, so that the key cannot slip into a log.
@@ -130,10 +129,9 @@ impl Identities {
     }
 }
 
-/// The chains of a process's identities, each once: thousands of domains have the same few issuers. Only who
-/// makes an identity waits for the lock, never a handshake.
+/// The chains of a process's identities. Only who makes an identity waits for the lock, never a handshake.
 #[derive(Default)]
-pub struct Chains(Mutex<HashMap<Vec<u8>, Weak<Stack<X509>>>>);
+pub struct Chains(Shared<Stack<X509>>);
 
 impl Chains {
     /// Puts the chain that another identity of the same issuers has in the place of this one.
@@ -142,13 +140,7 @@ impl Chains {
         for issuer in issuers.iter() {
             prints.extend_from_slice(&issuer.digest(MessageDigest::sha256())?);
         }
-        let mut chains = lock(&self.0);
-        if let Some(known) = chains.get(&prints).and_then(Weak::upgrade) {
-            *issuers = known;
-            return Ok(());
-        }
-        chains.retain(|_, chain| chain.strong_count() > 0);
-        chains.insert(prints, Arc::downgrade(issuers));
+        *issuers = self.0.share(prints, issuers.clone());
         Ok(())
     }
 }
@@ -238,6 +230,6 @@ mod tests {
         assert_eq!(names, [["/CN=one"], ["/CN=other"]]);
         drop((first, second));
         let again = of(&Ca::new("third"));
-        assert_eq!((lock(&chains.0).len(), again.packed[0].issuers.len()), (2, 1), "those in use");
+        assert_eq!((chains.0.count(), again.packed[0].issuers.len()), (2, 1), "those in use");
     }
 }

@@ -4,7 +4,7 @@
 //! no file.
 
 use super::response::{Response, Status};
-use super::subject::{Id, Subject};
+use super::subject::{Id, Issuers, Subject};
 use crate::sync::{ArcSwap, Mutex, MutexGuard, OnceLock};
 use crate::time::Timestamp;
 use std::array;
@@ -81,6 +81,8 @@ pub struct Cache {
     /// Until the first handshake.
     first: Mutex<Arc<Table>>,
     table: OnceLock<ArcSwap<Table>>,
+    /// Of the certificates in the table.
+    pub issuers: Issuers,
 }
 
 impl Cache {

@@ -4,9 +4,11 @@
 
 use super::request::CertId;
 use crate::crypto::{Certificate, Chain, Error};
+use crate::sync::Shared;
 use crate::time::{TimeSlice, Timestamp};
 use data_encoding::HEXLOWER;
-use openssl::sha::sha1;
+use openssl::sha::{sha1, sha256};
+use std::sync::Arc;
 
 /// The SHA-1 of the certificate's DER: its name in mod_ssl's hooks and in the name of its file.
 pub type Id = [u8; 20];
@@ -17,7 +19,7 @@ pub struct Subject {
     pub owner: String,
     pub cert_id: CertId,
     /// Whose signature counts.
-    pub issuer: Certificate,
+    pub issuer: Arc<Certificate>,
     /// URL.
     pub responder: String,
     pub serial_hex: String,
@@ -51,6 +53,19 @@ pub enum Unfit {
     Unusable(#[from] Error),
 }
 
+/// The issuers of all certificates that are stapled.
+#[derive(Default)]
+pub struct Issuers(Shared<Certificate>);
+
+impl Issuers {
+    /// `subject` with the issuer that others of the same issuer have.
+    #[must_use]
+    pub fn share(&self, subject: Subject) -> Subject {
+        let issuer = self.0.share(sha256(subject.issuer.der()).to_vec(), subject.issuer.clone());
+        Subject { issuer, ..subject }
+    }
+}
+
 impl Subject {
     pub fn new(owner: &str, chain: &Chain, terms: Terms) -> Result<Self, Unfit> {
         let leaf = chain.leaf();
@@ -64,7 +79,7 @@ impl Subject {
             id: sha1(leaf.der()),
             owner: owner.to_string(),
             cert_id: CertId::new(leaf, &issuer).ok_or_else(|| Unfit::NoIssuer(leaf.serial_hex()))?,
-            issuer,
+            issuer: Arc::new(issuer),
             responder,
             serial_hex: leaf.serial_hex(),
             not_after: leaf.not_after(),
@@ -81,5 +96,21 @@ impl Subject {
     pub fn responder_host(&self) -> &str {
         let after = self.responder.split_once("://").map_or(self.responder.as_str(), |(_, rest)| rest);
         after.split(['/', '?', '#']).next().unwrap_or(after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Responder, subject};
+    use super::*;
+
+    #[test]
+    fn certificates_of_one_issuer_share_it() {
+        let issuers = Issuers::default();
+        let (responder, other) = (Responder::new(), Responder::new());
+        let of = |responder| issuers.share(subject(responder, "http://r.test/")).issuer;
+        let [one, two, another] = [of(&responder), of(&responder), of(&other)];
+        assert!(Arc::ptr_eq(&one, &two) && one.der() == responder.chain.certificates()[1].der());
+        assert!(!Arc::ptr_eq(&one, &another));
     }
 }

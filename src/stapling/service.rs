@@ -154,7 +154,7 @@ impl Service {
     fn upcoming(&self, md: usize) -> Option<Vec<Arc<Subject>>> {
         let (terms, managed) = (self.terms.get(md)?.as_ref()?, self.mds.get(md)?);
         let subjects = upcoming::subjects(&self.store, &managed.md, terms);
-        Some(subjects.into_iter().map(Arc::new).collect())
+        Some(subjects.into_iter().map(|subject| Arc::new(self.cache.issuers.share(subject))).collect())
     }
 
     /// Takes up the certificates of an MD that were not known before, with the responses that the store has.

@@ -33,6 +33,7 @@ pub fn prime(server: Server<'_>, id: &[u8], pem: &[u8]) -> bool {
         Chain::from_pem(pem).map_err(Unfit::from).and_then(|chain| Subject::new(&owner, &chain, terms));
     match subject {
         Ok(subject) => {
+            let subject = startup.stapling.cache.issuers.share(subject);
             lock(&startup.stapling.subjects).entry(id.to_vec()).or_insert_with(|| Arc::new(subject));
             true
         }
