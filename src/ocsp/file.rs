@@ -57,6 +57,11 @@ pub fn write(store: &WorkStore, subject: &Subject, response: &Response) -> Resul
     store.write_json(WorkGroup::Ocsp, &subject.owner, &name(&subject.id), &json)
 }
 
+/// Removes the response for `subject`, which nobody staples any more. A missing one is no error.
+pub fn remove(store: &WorkStore, subject: &Subject) -> Result<(), Error> {
+    store.remove(WorkGroup::Ocsp, &subject.owner, &name(&subject.id))
+}
+
 /// The users of stored responses.
 pub trait Users {
     /// Certificates are stapled for this owner.

@@ -74,13 +74,14 @@ struct Asking {
 /// The destinations of reports.
 struct Outcomes {
     store: WorkStore,
+    cache: Arc<Cache>,
     clock: Arc<dyn Clock>,
     commands: Commands,
 }
 
 impl Outcomes {
     fn take_in(&self, reports: &Receiver<(Report, AtWork)>) {
-        report::run(reports, &self.store, &self.commands, self.clock.as_ref());
+        report::run(reports, &self.store, &self.cache, &self.commands, self.clock.as_ref());
     }
 }
 
@@ -93,6 +94,7 @@ impl Driver {
     pub fn new(settings: Settings, context: Context, stop: StopFlag) -> Self {
         let outcome = Outcomes {
             store: context.store.clone(),
+            cache: context.cache.clone(),
             clock: context.clock.clone(),
             commands: settings.commands.clone(),
         };
@@ -153,6 +155,14 @@ impl Driver {
         self.pool.idle_until().pause(self.pool.jobs().now(), shortest, longest)
     }
 
+    /// Asks no more for certificates that are not stapled any more, and removes their responses from the store.
+    pub fn clean_up(&self) {
+        let asking = self.pool.jobs();
+        let is_past = |subject: &Subject| asking.context.cache.find(&subject.id).is_none();
+        let past = lock(&asking.requests).forget_all(is_past);
+        past.iter().for_each(|subject| asking.remove_response(subject));
+    }
+
     /// Ends all requests and waits for them; received responses are on disk.
     pub fn stop(self) {
         let asking = self.pool.jobs().clone();
@@ -177,6 +187,13 @@ impl Driver {
 }
 
 impl Asking {
+    /// The next start tries again where it cannot be removed.
+    fn remove_response(&self, subject: &Subject) {
+        if let Err(error) = file::remove(&self.context.store, subject) {
+            crate::log!(Debug, "md[{}]: an old OCSP response cannot be removed: {error}", subject.owner);
+        }
+    }
+
     /// When to look again, where another node makes this request.
     fn left_to_others(&self, request: &Request) -> Due {
         let (others, subject) = (self.context.others.as_ref()?, &request.subject);
@@ -237,6 +254,7 @@ impl Jobs for Asking {
         let request = lock(&self.requests).get(job).cloned()?;
         if self.context.cache.find(&request.subject.id).is_none() {
             lock(&self.requests).forget(job);
+            self.remove_response(&request.subject);
             return None;
         }
         if let Some(at) = self.left_to_others(&request) {

@@ -6,9 +6,11 @@ use crate::model::Job;
 use crate::model::bounded::Room;
 use crate::model::job::{Outcome, status};
 use crate::notify::{Commands, Event};
-use crate::ocsp::{Response, Status, Subject};
+use crate::ocsp::subject::Id;
+use crate::ocsp::{Cache, Response, Status, Subject};
 use crate::store::{WorkGroup, WorkStore};
 use crate::time::{AtWork, Clock, Timestamp, format_duration};
+use data_encoding::HEXLOWER;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +22,9 @@ pub const JOB_FILE: &str = "job.json";
 pub const STAPLINGS: &str = "staplings";
 /// Of thousands of certificates.
 const STAPLINGS_ROOM: Room = Room { values: 65_536, text: 2 * 1024 * 1024 };
+
+/// A certificate that waits in staging is not known in the first moments of a process.
+const RECENT: Duration = Duration::from_secs(600);
 
 /// The end of one request.
 pub struct Report {
@@ -47,7 +52,13 @@ pub enum End {
 
 /// Takes in reports until the last sender is dropped. Between them it is not at work: the end of the process
 /// does not wait for an idle thread.
-pub fn run(reports: &Receiver<(Report, AtWork)>, store: &WorkStore, commands: &Commands, clock: &dyn Clock) {
+pub fn run(
+    reports: &Receiver<(Report, AtWork)>,
+    store: &WorkStore,
+    cache: &Cache,
+    commands: &Commands,
+    clock: &dyn Clock,
+) {
     let mut unsaved = BTreeMap::new();
     while let Ok(first) = reports.recv() {
         let (all, _at_work): (Vec<_>, Vec<_>) = std::iter::once(first).chain(reports.try_iter()).unzip();
@@ -56,7 +67,7 @@ pub fn run(reports: &Receiver<(Report, AtWork)>, store: &WorkStore, commands: &C
             by_owner.entry(report.subject.owner.clone()).or_default().push(report);
         }
         for (owner, reports) in by_owner {
-            report_all(&owner, &reports, &mut unsaved, (store, commands, clock));
+            report_all(&owner, &reports, &mut unsaved, (store, cache, commands, clock));
         }
     }
 }
@@ -67,7 +78,7 @@ fn report_all(
     owner: &str,
     reports: &[Report],
     unsaved: &mut BTreeMap<String, Value>,
-    (store, commands, clock): (&WorkStore, &Commands, &dyn Clock),
+    (store, cache, commands, clock): (&WorkStore, &Cache, &Commands, &dyn Clock),
 ) {
     let kept = unsaved.remove(owner);
     let is_known = kept.is_some();
@@ -79,6 +90,11 @@ fn report_all(
         Some(Value::Object(staplings)) => staplings,
         _ => Map::new(),
     };
+    let is_recent = |state: &Value| {
+        let last = state.get("last-run").and_then(Value::as_str).and_then(Timestamp::parse_http_date);
+        last.is_some_and(|last| now.since(last) < RECENT)
+    };
+    staplings.retain(|id, state| is_recent(state) || is_stapled(cache, id));
     let mut events = Vec::new();
     for report in reports {
         log(report, now);
@@ -103,6 +119,12 @@ fn report_all(
         }
         unsaved.insert(owner.to_string(), json);
     }
+}
+
+/// `id`: of a certificate, in hex.
+fn is_stapled(cache: &Cache, id: &str) -> bool {
+    let id = HEXLOWER.decode(id.as_bytes()).ok().and_then(|id| Id::try_from(id).ok());
+    id.is_some_and(|id| cache.find(&id).is_some())
 }
 
 /// Notes the end of one request in the job. Returns the event for the commands.
@@ -203,9 +225,10 @@ fn log(report: &Report, now: Timestamp) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ocsp::Entry;
     use crate::ocsp::fixture::{self, Responder};
     use crate::store::{Fuse, StartStore};
-    use crate::time::SystemClock;
+    use crate::time::{At, SystemClock};
 
     /// As where the disk is full.
     #[test]
@@ -225,7 +248,7 @@ mod tests {
             let reason = String::from("no answer");
             let end = End::Failed { reason, failures, retry_after: None, current_until: None };
             let report = Report { subject: subject.clone(), end, next: clock.now() };
-            report_all(&owner, &[report], &mut unsaved, (&store, &commands, &clock));
+            report_all(&owner, &[report], &mut unsaved, (&store, &Cache::default(), &commands, &clock));
             unsaved.len()
         };
         assert_eq!([fail(1), fail(2)], [1, 1]);
@@ -234,5 +257,39 @@ mod tests {
         assert_eq!(std::fs::read_to_string(calls).unwrap(), format!("ocsp-errored {owner}\n"));
         let json = store.read_json(WorkGroup::Ocsp, &owner, JOB_FILE).unwrap().unwrap();
         assert_eq!((&json["errors"], json["staplings"].as_object().unwrap().len()), (&json!(3), 1));
+    }
+
+    #[test]
+    fn states_of_certificates_that_are_stapled_no_more_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap().worker();
+        let (clock, responder) = (SystemClock::default(), Responder::new());
+        let subject = |number: u8| {
+            let mut subject = fixture::subject(&responder, "http://r.test/");
+            subject.id[0] = number;
+            Arc::new(subject)
+        };
+        let (stapled, past, new) = (subject(1), subject(2), subject(3));
+        let cache =
+            Cache::new([&stapled, &new].map(|subject| Entry { subject: subject.clone(), response: None }));
+        let known = || {
+            let json = store.read_json(WorkGroup::Ocsp, &stapled.owner, JOB_FILE).unwrap().unwrap();
+            json[STAPLINGS].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        };
+        let report = |subject: &Arc<Subject>, at: Timestamp| {
+            let report = Report { subject: subject.clone(), end: End::Same, next: at };
+            let commands = Commands::default();
+            report_all(&subject.owner, &[report], &mut BTreeMap::new(), (&store, &cache, &commands, &At(at)));
+        };
+        let now = clock.now();
+        let ids =
+            |subjects: &[&Arc<Subject>]| subjects.iter().map(|subject| subject.id_hex()).collect::<Vec<_>>();
+        report(&stapled, now);
+        report(&past, now);
+        assert_eq!(known(), ids(&[&stapled, &past]));
+        report(&new, now.plus(RECENT / 2));
+        assert_eq!(known(), ids(&[&stapled, &past, &new]), "it may be known in a moment");
+        report(&new, now.plus(RECENT));
+        assert_eq!(known(), ids(&[&stapled, &new]));
     }
 }

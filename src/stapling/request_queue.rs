@@ -71,6 +71,13 @@ impl Requests {
         }
     }
 
+    /// None of these certificates is asked for any more. Returns them.
+    pub fn forget_all(&mut self, is_past: impl Fn(&Subject) -> bool) -> Vec<Arc<Subject>> {
+        let is_past = |request: &Request| is_past(&request.subject);
+        let past = self.all.iter_mut().filter(|request| request.as_ref().is_some_and(is_past));
+        past.filter_map(Option::take).map(|request| request.subject).collect()
+    }
+
     /// By responder: whether it may be asked beside the requests that run. `None`: no request may begin.
     pub fn open(&self, running: &mut dyn Iterator<Item = usize>, now: Timestamp) -> Option<Vec<bool>> {
         let mut counts = vec![0; self.responders.len()];

@@ -20,6 +20,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// seconds.
 const LIST_EVERY: Duration = Duration::from_secs(30);
 
+/// How often to look for certificates that are stapled no more.
+const CLEAN_UP_EVERY: Duration = Duration::from_secs(60);
+
 /// The stapling work of the child that renews.
 pub struct Runner {
     driver: Driver,
@@ -31,6 +34,7 @@ pub struct Runner {
     listed_at: Timestamp,
     staged: Vec<usize>,
     stamps: HashMap<usize, Vec<Option<Timestamp>>>,
+    cleaned_up: Timestamp,
 }
 
 impl Runner {
@@ -65,6 +69,7 @@ impl Runner {
             listed_at: Timestamp::default(),
             staged: Vec::new(),
             stamps: HashMap::new(),
+            cleaned_up: Timestamp::default(),
         }
     }
 
@@ -73,6 +78,10 @@ impl Runner {
         if now.since(self.looked) >= LOOK_EVERY || now < self.looked {
             self.looked = now;
             self.look_at_staging(now);
+        }
+        if now.since(self.cleaned_up) >= CLEAN_UP_EVERY || now < self.cleaned_up {
+            self.cleaned_up = now;
+            self.driver.clean_up();
         }
         self.driver.beat();
     }

@@ -13,26 +13,9 @@ use crate::managed::gate::Admitted;
 use crate::managed::published::Published;
 use crate::managed::serve::Certs;
 use crate::model::{Job, Md, State};
-use crate::time::{Stopped, Timestamp};
+use crate::time::At;
 use std::collections::HashSet;
 use std::sync::Condvar;
-
-/// A clock that stands still; no test sleeps by it.
-struct At(Timestamp);
-
-impl Clock for At {
-    fn now(&self) -> Timestamp {
-        self.0
-    }
-
-    fn sleep(&self, _: Duration) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn is_stopped(&self) -> bool {
-        false
-    }
-}
 
 /// The TLS hosts of a process.
 #[derive(Default)]

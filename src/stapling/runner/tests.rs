@@ -177,3 +177,22 @@ fn certificates_without_a_responder_are_left_alone() {
     world.runner.stop();
     assert_eq!(asked.0.load(Ordering::SeqCst), 0);
 }
+
+#[test]
+fn the_response_of_a_certificate_that_has_expired_is_removed() {
+    let mut world = World::new();
+    let (subject, now) = (world.subject(), world.clock.now());
+    let is_there =
+        |world: &World| file::read(&world.store.worker(), WorkGroup::Ocsp, &subject, now).unwrap().is_some();
+    let der = world.responder.respond(&subject, Say::Good, now.minus(HOUR), Some(now.plus(HOUR * 99)));
+    file::write(&world.store.worker(), &subject, &response::verify(&der, &subject, now).unwrap()).unwrap();
+    world.stage(&world.responder.chain);
+    world.beat_after(CLEAN_UP_EVERY);
+    world.beat_after(subject.not_after.since(now));
+    assert!(is_there(&world), "it may be served yet");
+    world.stage(&Responder::new().chain);
+    world.beat_after(CLEAN_UP_EVERY);
+    assert!(world.service.cache.find(&subject.id).is_none());
+    assert!(!is_there(&world));
+    world.runner.stop();
+}

@@ -11,25 +11,8 @@ use crate::ocsp::fixture::wire::Say;
 use crate::ocsp::fixture::{HOUR, Responder, subject};
 use crate::ocsp::response;
 use crate::store::StartStore;
-use crate::time::{Stopped, TimeSlice};
+use crate::time::{At, TimeSlice};
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
-
-struct At(Timestamp);
-
-impl Clock for At {
-    fn now(&self) -> Timestamp {
-        self.0
-    }
-
-    fn sleep(&self, _: Duration) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn is_stopped(&self) -> bool {
-        false
-    }
-}
 
 const ALIAS: &[u8] = b"as somebody else calls it";
 
