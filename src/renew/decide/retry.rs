@@ -10,7 +10,7 @@ use super::urgency::{Pressure, RETRY_MAX, patience};
 use crate::acme;
 use crate::backoff;
 use crate::model::retry_state::VALIDATIONS_KEPT;
-use crate::model::{Job, RateLimit, RetryState, request};
+use crate::model::{Job, LogEntry, RateLimit, RetryState, request};
 use crate::notify;
 use crate::time::{DAY, Timestamp};
 use std::time::Duration;
@@ -191,6 +191,14 @@ pub fn of_the_next_start(job: &Job, now: Timestamp) -> Option<Job> {
     is_any.then(|| Job { next_run, retry_state: state, log, pending_notice, request, ..Job::new(&job.name) })
 }
 
+/// The part of a finished job's log that the next renewal keeps: the last attempt, and recent notifications. Without a
+/// restart, one log would go through all renewals, and each page and each live set has it.
+pub fn log_of_the_next_renewal(log: &[LogEntry], now: Timestamp) -> Vec<LogEntry> {
+    let begin = log.iter().position(|entry| entry.kind == "starting").map_or(log.len(), |at| at + 1);
+    let (last, before) = log.split_at(begin);
+    last.iter().cloned().chain(notify::limiting(before, now)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +209,26 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
     const END: Option<Timestamp> = Some(Timestamp::from_unix(1_800_000_000 + 90 * 86_400));
     const RETRY: Retry = Retry { delay: Duration::from_secs(30), failover: 13 };
+
+    #[test]
+    fn a_log_keeps_the_last_attempt_and_what_limits_notifications() {
+        let mut job = Job::new("a.test");
+        let day = Duration::from_secs(86_400);
+        for (ago, kinds) in [
+            (day * 2, ["starting", "message-expiring", "finished"]),
+            (day / 2, ["starting", "message-expiring", "renewal-error"]),
+            (day / 4, ["starting", "progress", "finished"]),
+        ] {
+            kinds.iter().for_each(|kind| job.note(NOW.minus(ago), kind, None, None));
+        }
+        let kinds = |log: &[LogEntry]| log.iter().map(|entry| entry.kind.clone()).collect::<Vec<_>>();
+        let kept = log_of_the_next_renewal(&job.log, NOW);
+        assert_eq!(kinds(&kept), ["finished", "progress", "starting", "message-expiring"]);
+        assert_eq!(kept[3].when, NOW.minus(day / 2));
+        // The C module's do not say when an attempt began.
+        job.log.retain(|entry| entry.kind != "starting");
+        assert_eq!(log_of_the_next_renewal(&job.log, NOW), job.log);
+    }
 
     fn urls() -> Vec<String> {
         ["a", "b", "c"].iter().map(|host| format!("https://{host}.test/dir")).collect()

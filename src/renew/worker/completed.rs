@@ -16,6 +16,7 @@ use crate::renew::attempt::progress::Running;
 use crate::renew::decide::due;
 use crate::renew::decide::due::Decision;
 use crate::renew::decide::error::Error;
+use crate::renew::decide::retry;
 
 /// Returns when to look again, and whether the set is in use. `new`: the set that has just been issued;
 /// without, it was complete before.
@@ -110,9 +111,10 @@ fn is_staged_set_due(renewal: &Renewal<'_>) -> bool {
 }
 
 /// Makes room in staging for the renewal that follows a live set. That set stays, in a file of its own;
-/// so do the log, which shows the calls of commands, and the waits that the CA has demanded.
+/// so do its part of the log, which shows the calls of commands, and the waits that the CA has demanded.
 pub(super) fn make_room(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Result<(), Error> {
     let Job { log, retry_state, .. } = std::mem::take(&mut running.job);
+    let log = retry::log_of_the_next_renewal(&log, renewal.now());
     running.job = Job { log, retry_state, ..Job::new(renewal.name()) };
     // First: where this process dies now, the next one finds a renewal under way, whatever of it is left.
     running.save()?;
