@@ -39,6 +39,16 @@ pub const ROUND: [Fault; 11] = [
     Fault::EngineDies,
 ];
 
+/// One in which nobody but the machine ends a child: they are as old as the run.
+pub const CALM: [Fault; 6] = [
+    Fault::CaHangs,
+    Fault::DiskFull,
+    Fault::EngineHangs,
+    Fault::CaRefuses,
+    Fault::ClockAhead,
+    Fault::EngineDies,
+];
+
 /// Each of them once.
 pub const EACH: [Fault; 9] = [
     Fault::Restart,
@@ -65,6 +75,11 @@ impl Fault {
             Fault::DiskFull => "disk full",
             Fault::ClockAhead => "clock ahead, then back",
         }
+    }
+
+    /// Whether new children take the place of others.
+    pub fn ends_children(self) -> bool {
+        matches!(self, Fault::Restart | Fault::Burst | Fault::KilledChild)
     }
 
     /// Whether it stops renewals while it lasts.

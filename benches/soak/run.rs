@@ -144,7 +144,8 @@ pub fn run(lab: &Lab, options: &Options, signals: &Signals) -> Outcome {
     let mut seen = shared.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
     let windows = shared.windows.into_inner().unwrap_or_else(PoisonError::into_inner);
     if took >= LONG {
-        watch.grown().into_iter().for_each(|words| seen.breaks(words));
+        let are_replaced = options.round.iter().any(|fault| fault.ends_children());
+        watch.grown(are_replaced).into_iter().for_each(|words| seen.breaks(words));
     }
     let head = head(options, took, cut.as_deref(), &watch, &load);
     Outcome {
@@ -436,14 +437,14 @@ impl Watch {
         }
     }
 
-    /// What has grown more than it may, in words.
-    fn grown(&self) -> Vec<String> {
+    /// What has grown more than it may, in words. `are_replaced`: children are, now and then.
+    fn grown(&self, are_replaced: bool) -> Vec<String> {
         let mut words = Vec::new();
         for of in &self.httpds {
             for (at, measure) in MEASURES.iter().enumerate() {
                 let points: Vec<_> =
                     of.settled(self.settles).iter().map(|sample| (sample.at, sample.values[at])).collect();
-                if let Some(trend) = trend(&points).filter(|trend| measure.is_leak(trend)) {
+                if let Some(trend) = trend(&points).filter(|trend| measure.is_leak(trend, are_replaced)) {
                     let [first, last] = [trend.first, trend.last].map(f64::round);
                     words.push(format!("{}: {} grew from {first} to {last}", of.name, measure.name));
                 }
@@ -506,7 +507,9 @@ fn head(options: &Options, took: Duration, cut: Option<&str>, watch: &Watch, bef
     let digest = hash(MessageDigest::sha256(), &file).map(|digest| digest[..6].to_vec()).unwrap_or_default();
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let server = watch.httpds.first().and_then(|of| of.told.server.clone()).unwrap_or_default();
-    let faults = format!("seed {}, engine {}", options.seed, options.engine);
+    let calm =
+        if options.round.iter().any(|fault| fault.ends_children()) { "" } else { ", no child is ended" };
+    let faults = format!("seed {}, engine {}{calm}", options.seed, options.engine);
     Head {
         lines: vec![
             ("machine", machine()),

@@ -25,6 +25,8 @@ fn each_round_has_every_fault_in_an_order_of_its_own() {
         assert_eq!(order, all);
     }
     assert!(ROUND.iter().all(|fault| EACH.contains(fault)));
+    let calm: Vec<_> = EACH.into_iter().filter(|fault| !fault.ends_children()).collect();
+    assert_eq!(calm, CALM);
 }
 
 #[test]

@@ -21,10 +21,13 @@ fn a_trend_is_the_medians_of_both_ends_and_the_slope() {
 
 #[test]
 fn growth_is_a_leak_where_it_is_a_share_and_an_amount() {
-    let leaks = |at: usize, first, last| MEASURES[at].is_leak(&Trend { first, last, slope: 0.0 });
+    let leaks = |at: usize, first, last| MEASURES[at].is_leak(&Trend { first, last, slope: 0.0 }, false);
     assert!(leaks(0, 40_000.0, 60_000.0));
     assert!(!leaks(0, 40_000.0, 49_000.0));
     assert!(!leaks(0, 10_000.0, 18_000.0));
     assert!(leaks(2, 100.0, 150.0) && !leaks(2, 100.0, 130.0));
     assert!(!leaks(7, 100.0, 100_000.0));
+    let where_replaced =
+        |at: usize| MEASURES[at].is_leak(&Trend { first: 40_000.0, last: 60_000.0, slope: 0.0 }, true);
+    assert!(!where_replaced(0) && where_replaced(1), "only the parent is as old as the run");
 }
