@@ -23,8 +23,14 @@ const CONSTRUCTED: u8 = 0x20;
 
 /// An element with these parts as its content.
 pub fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let content = parts.concat();
-    let mut der = vec![tag];
+    let mut der = Vec::new();
+    append(&mut der, tag, &parts.concat());
+    der
+}
+
+/// Appends an element with this content.
+pub fn append(der: &mut Vec<u8>, tag: u8, content: &[u8]) {
+    der.push(tag);
     match u8::try_from(content.len()) {
         Ok(length @ 0..=0x7f) => der.push(length),
         _ => {
@@ -34,8 +40,7 @@ pub fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
             der.extend(significant);
         }
     }
-    der.extend(content);
-    der
+    der.extend_from_slice(content);
 }
 
 /// The rest of the input.

@@ -4,8 +4,9 @@
 //! Refuses all else, because OpenSSL would compute for minutes with a crafted key.
 
 use super::curve::is_known_curve;
-use super::der::{BIT_STRING, INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
+use super::der::{BIT_STRING, INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, append, tlv};
 use super::key_info::{EC_PUBLIC_KEY, RSA_ENCRYPTION};
+use zeroize::Zeroizing;
 
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 const ED448: &[u8] = &[0x2b, 0x65, 0x71];
@@ -18,35 +19,46 @@ const EXPONENT_MAX: usize = 8;
 /// Bytes of a number on the largest curve, P-521.
 const SCALAR_MAX: usize = 66;
 
-/// Whether OpenSSL may read it.
-pub fn is_safe(pkcs8: &[u8]) -> bool {
-    pkcs8.len() <= DER_MAX && Reader::new(pkcs8).is_sound() && check(pkcs8).is_some()
+/// A key that OpenSSL may read. It reads the form of its own kind ten times faster than PKCS#8.
+pub enum Form<'a> {
+    /// RSAPrivateKey (RFC 8017 §A.1.2).
+    Rsa(&'a [u8]),
+    /// ECPrivateKey (RFC 5915), with its curve.
+    Elliptic(Zeroizing<Vec<u8>>),
+    /// Of another kind: PKCS#8 is the only form.
+    Other,
 }
 
-fn check(pkcs8: &[u8]) -> Option<()> {
+/// `None`: OpenSSL must not read it.
+pub fn read(pkcs8: &[u8]) -> Option<Form<'_>> {
+    (pkcs8.len() <= DER_MAX && Reader::new(pkcs8).is_sound()).then(|| check(pkcs8)).flatten()
+}
+
+fn check(pkcs8: &[u8]) -> Option<Form<'_>> {
     let mut info = Reader::new(pkcs8).only(SEQUENCE)?;
     // Version 1 has the public key beside the private one.
     matches!(info.take(INTEGER)?, [0 | 1]).then_some(())?;
     let mut algorithm = info.enter(SEQUENCE)?;
-    let key = Reader::new(info.take(OCTET_STRING)?);
+    let content = info.take(OCTET_STRING)?;
+    let key = Reader::new(content);
     info.take(0xa0);
     info.take(0x81);
     info.is_at_end().then_some(())?;
     let kind = algorithm.take(OBJECT_IDENTIFIER)?;
-    let is_safe = match kind {
+    let form = match kind {
         RSA_ENCRYPTION => {
             algorithm.take(NULL);
-            key.is_sound() && is_rsa(key)?
+            (key.is_sound() && is_rsa(key)?).then_some(Form::Rsa(content))
         }
         EC_PUBLIC_KEY => {
             let curve = algorithm.take(OBJECT_IDENTIFIER)?;
-            key.is_sound() && is_known_curve(curve) && is_elliptic(key, curve)?
+            (key.is_sound() && is_known_curve(curve)).then(|| elliptic(key, curve)).flatten()
         }
-        ED25519 => key.only_content(OCTET_STRING)?.len() == 32,
-        ED448 => key.only_content(OCTET_STRING)?.len() == 57,
-        _ => false,
+        ED25519 => (key.only_content(OCTET_STRING)?.len() == 32).then_some(Form::Other),
+        ED448 => (key.only_content(OCTET_STRING)?.len() == 57).then_some(Form::Other),
+        _ => None,
     };
-    (is_safe && algorithm.is_at_end()).then_some(())
+    form.filter(|_| algorithm.is_at_end())
 }
 
 /// RFC 8017 §A.1.2: version, modulus, the public exponent, and six numbers that are no longer than the
@@ -63,7 +75,7 @@ fn is_rsa(key: Reader<'_>) -> Option<bool> {
 }
 
 /// RFC 5915: version, number, and perhaps the curve once more and the point.
-fn is_elliptic(key: Reader<'_>, curve: &[u8]) -> Option<bool> {
+fn elliptic<'a>(key: Reader<'_>, curve: &[u8]) -> Option<Form<'a>> {
     let mut fields = key.only(SEQUENCE)?;
     (fields.take(INTEGER)? == [1]).then_some(())?;
     let number = fields.take(OCTET_STRING)?;
@@ -71,11 +83,29 @@ fn is_elliptic(key: Reader<'_>, curve: &[u8]) -> Option<bool> {
         Some(named) => named.only_content(OBJECT_IDENTIFIER)? == curve,
         None => true,
     };
-    let is_point = match fields.enter(0xa1) {
-        Some(point) => point.only_content(BIT_STRING)?.len() <= 2 * SCALAR_MAX + 2,
-        None => true,
+    let point = match fields.enter(0xa1) {
+        Some(point) => Some(point.only_content(BIT_STRING)?),
+        None => None,
     };
-    Some(fields.is_at_end() && number.len() <= SCALAR_MAX && is_same_curve && is_point)
+    let is_point = point.is_none_or(|point| point.len() <= 2 * SCALAR_MAX + 2);
+    let is_safe = fields.is_at_end() && number.len() <= SCALAR_MAX && is_same_curve && is_point;
+    is_safe.then(|| Form::Elliptic(with_curve(number, curve, point)))
+}
+
+/// PKCS#8 has the curve beside the key, and OpenSSL asks for it in the key.
+fn with_curve(number: &[u8], curve: &[u8], point: Option<&[u8]>) -> Zeroizing<Vec<u8>> {
+    // Of a size that holds the key on the largest curve: a vector that grows leaves copies behind.
+    let sized = || Zeroizing::new(Vec::with_capacity(8 * SCALAR_MAX));
+    let mut fields = sized();
+    append(&mut fields, INTEGER, &[1]);
+    append(&mut fields, OCTET_STRING, number);
+    append(&mut fields, 0xa0, &tlv(OBJECT_IDENTIFIER, &[curve]));
+    if let Some(point) = point {
+        append(&mut fields, 0xa1, &tlv(BIT_STRING, &[point]));
+    }
+    let mut key = sized();
+    append(&mut key, SEQUENCE, &fields);
+    key
 }
 
 /// Bytes of a number above 0.
@@ -88,13 +118,16 @@ fn length(integer: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::super::PrivateKey;
-    use super::super::der::tlv;
     use super::super::fixture::flips;
     use super::*;
     use crate::model::KeySpec;
     use openssl::ec::{Asn1Flag, EcGroup, EcKey};
     use openssl::nid::Nid;
     use openssl::pkey::PKey;
+
+    fn is_safe(pkcs8: &[u8]) -> bool {
+        read(pkcs8).is_some()
+    }
 
     const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 
