@@ -14,10 +14,10 @@
 //! were there, if a child crashes, if a page of the module or `a2md gc` does not answer, if the store is not in order at
 //! the end, and, in a run of an hour or more, if memory, open files, threads, children or the store without its archive
 //! grow: by more than a quarter from the median of the first quarter of the run to that of the last, and by more than
-//! the amounts that `samples.rs` has for each. The memory of all processes is judged in a calm run only: that of a
-//! child grows with its age, until what it keeps of domains and responses, and the free rest between that, has its size.
-//! The first certificates and the first renewals come before all that. Where nothing of that was the matter and the CA
-//! stood still (`ca.rs`), it ends with 2 and the table so far.
+//! the amounts that `samples.rs` has for each. The memory of all processes is judged in a calm run only, by a tenth from
+//! the third quarter to the last: that of a child grows with its age, until what it keeps of domains and responses, and
+//! the free rest between that, has its size. The first certificates and the first renewals come before all that. Where
+//! nothing of that was the matter and the CA stood still (`ca.rs`), it ends with 2 and the table so far.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code, reason = "the test does more with it")]

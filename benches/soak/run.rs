@@ -444,8 +444,8 @@ impl Watch {
             for (at, measure) in MEASURES.iter().enumerate() {
                 let points: Vec<_> =
                     of.settled(self.settles).iter().map(|sample| (sample.at, sample.values[at])).collect();
-                if let Some(trend) = trend(&points).filter(|trend| measure.is_leak(trend, are_replaced)) {
-                    let [first, last] = [trend.first, trend.last].map(f64::round);
+                if let Some(leak) = trend(&points).and_then(|trend| measure.leak(&trend, are_replaced)) {
+                    let [first, last] = leak.map(f64::round);
                     words.push(format!("{}: {} grew from {first} to {last}", of.name, measure.name));
                 }
             }

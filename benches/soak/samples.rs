@@ -11,7 +11,7 @@ use support::Httpd;
 pub const MEASURES: [Measure; 8] = [
     Measure {
         name: "memory of all processes (PSS), kB",
-        may_grow: Some((0.25, 8192.0)),
+        may_grow: Some((0.1, 8192.0)),
         grows_with_age: true,
     },
     Measure { name: "memory of the parent (PSS), kB", may_grow: Some((0.25, 4096.0)), grows_with_age: false },
@@ -29,9 +29,11 @@ pub const MEASURES: [Measure; 8] = [
 
 pub struct Measure {
     pub name: &'static str,
-    /// The share and the amount that the end may be above the begin: more than both breaks. `None`: it is to grow.
+    /// The share and the amount that the last quarter may be above the first: more than both breaks. `None`: it is to
+    /// grow.
     pub may_grow: Option<(f64, f64)>,
-    /// In a child: it says nothing where new children take the place of others now and then.
+    /// In a child, until what it keeps has its size: the last quarter is compared with the one before. It says nothing
+    /// where new children take the place of others now and then.
     pub grows_with_age: bool,
 }
 
@@ -102,20 +104,19 @@ impl Size {
 /// How one measure went.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trend {
-    /// Medians of the first and of the last quarter.
-    pub first: f64,
-    pub last: f64,
+    /// Their medians.
+    pub quarters: [f64; 4],
     /// An hour, by least squares.
     pub slope: f64,
 }
 
-/// `None`: too few points.
+/// `None`: there is no point.
 pub fn trend(points: &[(Duration, f64)]) -> Option<Trend> {
-    let quarter = (points.len() / 4).max(1);
-    let values = |points: &[(Duration, f64)]| points.iter().map(|(_, value)| *value).collect::<Vec<_>>();
-    let first = median(values(points.get(..quarter)?))?;
-    let last = median(values(points.get(points.len() - quarter..)?))?;
-    Some(Trend { first, last, slope: slope(points) })
+    let quarter = |number: usize| {
+        let (begin, end) = (points.len() * number / 4, points.len() * (number + 1) / 4);
+        median(points.get(begin..end.max(begin + 1))?.iter().map(|(_, value)| *value).collect())
+    };
+    Some(Trend { quarters: [quarter(0)?, quarter(1)?, quarter(2)?, quarter(3)?], slope: slope(points) })
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -136,12 +137,11 @@ fn slope(points: &[(Duration, f64)]) -> f64 {
 }
 
 impl Measure {
-    /// Whether it has grown more than it may. `are_replaced`: children are, now and then.
-    pub fn is_leak(&self, trend: &Trend, are_replaced: bool) -> bool {
-        let judged = self.may_grow.filter(|_| !(are_replaced && self.grows_with_age));
-        judged.is_some_and(|(share, amount)| {
-            let growth = trend.last - trend.first;
-            growth > share * trend.first && growth > amount
-        })
+    /// How it has grown, first and last, if more than it may. `are_replaced`: children are, now and then.
+    pub fn leak(&self, trend: &Trend, are_replaced: bool) -> Option<[f64; 2]> {
+        let (share, amount) = self.may_grow.filter(|_| !(are_replaced && self.grows_with_age))?;
+        let [first, _, third, last] = trend.quarters;
+        let first = if self.grows_with_age { third } else { first };
+        (last - first > share * first && last - first > amount).then_some([first, last])
     }
 }

@@ -65,16 +65,14 @@ pub fn table(head: &Head, windows: &Windows, seen: &Seen, parts: &[Part], left_o
     left_out.iter().for_each(|what| {
         let _ = writeln!(text, "Left out: {what}.\n");
     });
-    text += "| httpd | what | first quarter | last quarter | slope an hour |\n|---|---|---|---|---|\n";
+    text += "| httpd | what, by quarters of the run | first | second | third | last | slope an hour |\n|---|---|---|---|---|---|---|\n";
     for part in parts {
         for (at, measure) in MEASURES.iter().enumerate() {
             let points: Vec<_> = part.samples.iter().map(|sample| (sample.at, sample.values[at])).collect();
             if let Some(trend) = trend(&points) {
-                let _ = writeln!(
-                    text,
-                    "| {} | {} | {:.0} | {:.0} | {:+.0} |",
-                    part.name, measure.name, trend.first, trend.last, trend.slope
-                );
+                let quarters = trend.quarters.map(|median| format!("{median:.0}")).join(" | ");
+                let _ =
+                    writeln!(text, "| {} | {} | {quarters} | {:+.0} |", part.name, measure.name, trend.slope);
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use super::flaw::Flaw;
 use super::response::{self, Response, Status};
-use super::subject::{Id, Subject};
+use super::subject::{Id, Subject, id_of_hex};
 use crate::store::Group;
 use crate::store::{Error, Rights, StartStore, Store, WorkGroup, WorkStore};
 use crate::time::{TimeSlice, Timestamp};
@@ -118,8 +118,7 @@ pub fn remove_old(
 
 /// The certificate that a file of this name has the response for.
 pub fn id_of(file: &str) -> Option<Id> {
-    let hex = file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
-    HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
+    id_of_hex(file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?)
 }
 
 #[cfg(test)]

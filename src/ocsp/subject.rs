@@ -13,6 +13,11 @@ use std::sync::Arc;
 /// The SHA-1 of the certificate's DER: its name in mod_ssl's hooks and in the name of its file.
 pub type Id = [u8; 20];
 
+/// An id in hex, as [`Subject::id_hex`] writes it.
+pub fn id_of_hex(hex: &str) -> Option<Id> {
+    HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
+}
+
 pub struct Subject {
     pub id: Id,
     /// The folder in the store: an MD's name, or [`OTHER`].

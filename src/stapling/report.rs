@@ -6,11 +6,10 @@ use crate::model::Job;
 use crate::model::bounded::Room;
 use crate::model::job::{Outcome, status};
 use crate::notify::{Commands, Event};
-use crate::ocsp::subject::Id;
+use crate::ocsp::subject::id_of_hex;
 use crate::ocsp::{Cache, Response, Status, Subject};
 use crate::store::{WorkGroup, WorkStore};
 use crate::time::{AtWork, Clock, Timestamp, format_duration};
-use data_encoding::HEXLOWER;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -123,8 +122,7 @@ fn report_all(
 
 /// `id`: of a certificate, in hex.
 fn is_stapled(cache: &Cache, id: &str) -> bool {
-    let id = HEXLOWER.decode(id.as_bytes()).ok().and_then(|id| Id::try_from(id).ok());
-    id.is_some_and(|id| cache.find(&id).is_some())
+    id_of_hex(id).is_some_and(|id| cache.find(&id).is_some())
 }
 
 /// Notes the end of one request in the job. Returns the event for the commands.

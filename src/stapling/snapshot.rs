@@ -4,6 +4,7 @@
 
 use super::report::{JOB_FILE, STAPLINGS};
 use crate::model::bounded;
+use crate::ocsp::subject::{Id, id_of_hex};
 use crate::ocsp::{Cache, Entry, schedule};
 use crate::store::{Looked, Watched, WorkGroup, WorkStore};
 use crate::time::Timestamp;
@@ -36,7 +37,7 @@ pub struct Stapled {
 
 /// The key `ocsp` of a certificate in md-status. Takes nothing but memory.
 pub fn to_json(entry: &Entry) -> Value {
-    Stapled::new(entry, &Value::Null).to_json()
+    Stapled::new(entry, &State::default()).to_json()
 }
 
 /// All, sorted by owner and id.
@@ -44,9 +45,10 @@ pub fn all(cache: &Cache, states: &States, store: &WorkStore, now: Timestamp) ->
     let table = cache.table();
     let entries: Vec<&Entry> = table.entries().collect();
     let kept = states.look(store, entries.len(), now);
+    let none = State::default();
     let stapled = |entry: &&Entry| {
-        let state = kept.owners.get(&entry.subject.owner).map(|owner| &owner.states[entry.subject.id_hex()]);
-        Stapled::new(entry, state.unwrap_or(&Value::Null))
+        let owner = kept.owners.get(&entry.subject.owner);
+        Stapled::new(entry, owner.and_then(|owner| owner.states.get(&entry.subject.id)).unwrap_or(&none))
     };
     let mut found: Vec<Stapled> = entries.iter().map(stapled).collect();
     found.sort_by(|one, other| (&one.owner, &one.id).cmp(&(&other.owner, &other.id)));
@@ -66,8 +68,34 @@ struct Kept {
 #[derive(Default)]
 struct Owner {
     watched: Watched,
-    /// By the id of the certificate.
-    states: Value,
+    states: HashMap<Id, State>,
+}
+
+/// What is shown of the requests for one certificate.
+#[derive(Default)]
+struct State {
+    next_run: Option<Timestamp>,
+    /// In a row.
+    errors: u32,
+    detail: Option<String>,
+}
+
+impl State {
+    fn from_json(value: &Value) -> Self {
+        let date = |key: &str| value.get(key).and_then(Value::as_str).and_then(Timestamp::parse_http_date);
+        let errors = value.get("errors").and_then(Value::as_u64).unwrap_or(0);
+        State {
+            next_run: date("next-run"),
+            errors: u32::try_from(errors).unwrap_or(u32::MAX),
+            detail: bounded::text_at(value, "detail", bounded::TEXT_MAX),
+        }
+    }
+}
+
+/// The states in a `job.json`.
+fn states_of(job: &Value) -> HashMap<Id, State> {
+    let states = job.get(STAPLINGS).and_then(Value::as_object).into_iter().flatten();
+    states.filter_map(|(id, state)| Some((id_of_hex(id)?, State::from_json(state)))).collect()
 }
 
 impl States {
@@ -82,8 +110,7 @@ impl States {
             if owner.watched.has_changed(Some(stamp), now) {
                 // A file that cannot be read counts as empty; its writer reports the error.
                 let job = store.read_json(WorkGroup::Ocsp, &name, JOB_FILE).ok().flatten();
-                owner.states =
-                    job.and_then(|mut job| job.get_mut(STAPLINGS).map(Value::take)).unwrap_or_default();
+                owner.states = job.as_ref().map(states_of).unwrap_or_default();
             }
             kept.owners.insert(name, owner);
         }
@@ -92,10 +119,8 @@ impl States {
 }
 
 impl Stapled {
-    fn new(entry: &Entry, state: &Value) -> Self {
+    fn new(entry: &Entry, state: &State) -> Self {
         let (subject, response) = (&entry.subject, entry.response.as_deref());
-        let date = |key: &str| state.get(key).and_then(Value::as_str).and_then(Timestamp::parse_http_date);
-        let errors = state.get("errors").and_then(Value::as_u64).unwrap_or(0);
         Stapled {
             owner: subject.owner.clone(),
             id: subject.id_hex(),
@@ -105,9 +130,9 @@ impl Stapled {
             status: response.map_or("unknown", |response| response.status.word()),
             valid: response.map(|response| (response.from, response.until)),
             renewal: response.map(|response| schedule::window(response, subject.terms.renew_window)),
-            next_run: date("next-run"),
-            errors: u32::try_from(errors).unwrap_or(u32::MAX),
-            detail: bounded::text_at(state, "detail", bounded::TEXT_MAX),
+            next_run: state.next_run,
+            errors: state.errors,
+            detail: state.detail.clone(),
         }
     }
 

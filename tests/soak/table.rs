@@ -29,7 +29,7 @@ fn each_fault_has_a_row_and_the_verdict_is_last() {
     assert!(text.contains("| child killed | 1 | 1 | 0 | 0 | 1 | 0 | 0 | 0 |\n"), "{text}");
     assert!(text.contains("| disk full | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |\n"), "{text}");
     assert!(text.contains("| **all** | | 2 | 1 | 7 | 1 | 0 | 0 | 3 |\n"), "{text}");
-    assert!(text.contains("| site | children | 1 | 1 | +0 |\n"), "{text}");
+    assert!(text.contains("| site | children | 1 | 1 | 1 | 1 | +0 |\n"), "{text}");
     assert!(text.contains("| AH10056: NAME a \\| b | error | 1 | AH10056: d1.test: a \\| b |\n"), "{text}");
     assert!(text.contains("Left out: a tmpfs.\n") && text.ends_with("\nkept\n"), "{text}");
     seen.flawed(None, Flaw::Expired, "d1.test");
