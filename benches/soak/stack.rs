@@ -52,9 +52,7 @@ impl Stack {
         let responder = Responder::start(lab, Act::Good(3600));
         let authority = Authority::new(lab)
             .lifetime(lab, options.lifetime)
-            .set("ocspResponderURL", serde_json::json!([responder.url()][0]))
-            // Each renewal has its challenges; and the look for an authorization to use again is where pebble stands still.
-            .env("PEBBLE_AUTHZREUSE", "0");
+            .set("ocspResponderURL", serde_json::json!([responder.url()][0]));
         let way = Forwarder::to(lab, authority.api());
         let clocks = Clocks::build(lab, "site");
         let names = |prefix: &str, count| (0..count).map(|n| format!("{prefix}{n}.test")).collect::<Vec<_>>();
@@ -114,7 +112,8 @@ impl Stack {
 fn common(config: Config, way: &Forwarder) -> Config {
     config
         .line(&format!("MDCertificateAuthority https://127.0.0.1:{}/dir", way.port))
-        .line("MDRenewViaARI off\nMDCheckInterval 5s\nMDRetryDelay 1s")
+        // The more requests at once, the more often pebble stands still (tests/support/pebble.rs).
+        .line("MDRenewViaARI off\nMDCheckInterval 5s\nMDRetryDelay 1s\nMDRenewParallel 4")
         .line("MDPrivateKeys P-256\nMDAccountKey P-256\nMDStapling on\nMDStaplingKeepResponse 5mi\nLogLevel notice md:info")
         .line("<Location /md-metrics>\nSetHandler md-metrics\n</Location>")
         // As many children all the time.
