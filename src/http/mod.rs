@@ -132,6 +132,10 @@ pub enum Error {
     /// The request or the configuration cannot be used as it is; nothing was sent.
     #[error("{0}")]
     Invalid(String),
+    /// The operating system gives this process no thread to connect with, by its error number and its words. Nothing
+    /// was sent.
+    #[error("httpd cannot start a thread: {1}")]
+    Thread(i32, String),
     /// `status` is the operating system's error number where there is one, else 20014.
     #[error("{reason}")]
     Other { status: i32, reason: String },
@@ -158,7 +162,7 @@ impl Error {
             Error::Refused => status::REFUSED,
             Error::Timeout => 70007,
             Error::Invalid(_) | Error::Proxy => status::INVALID,
-            Error::Other { status, .. } => *status,
+            Error::Other { status, .. } | Error::Thread(status, _) => *status,
             Error::Tls(..) | Error::Dns(_) | Error::TooLarge | Error::Stopped => status::GENERAL,
         }
     }

@@ -3,6 +3,7 @@
 
 use super::Error;
 use crate::time::StopFlag;
+use libc::EAGAIN;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -18,10 +19,13 @@ pub fn within<T: Send + 'static>(
 ) -> Result<T, Error> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let aside = stop.step_aside().ok_or(Error::Stopped)?;
-    std::thread::Builder::new().name("md-connect".into()).spawn(move || {
+    let work = move || {
         let _aside = aside;
         let _ = sender.send(call());
-    })?;
+    };
+    let begun = std::thread::Builder::new().name("md-connect".into()).spawn(work);
+    begun
+        .map_err(|error| Error::Thread(error.raw_os_error().unwrap_or(EAGAIN), crate::log::plain(&error)))?;
     let started = Instant::now();
     loop {
         match receiver.recv_timeout(SLICE.min(limit)) {

@@ -300,6 +300,8 @@ mod tests {
             (refused("userActionRequired"), "onfigure MDCertificateAgreement", "owner of the account"),
             (refused("externalAccountRequired"), "and configure them", "Get a new key identifier"),
             (unreached(http::Error::Refused), "configure MDHttpProxy", "curl -x PROXY"),
+            (unreached(http::Error::Thread(11, "x".into())), "curl", "ulimit -u"),
+            (unreached(http::Error::Other { status: 24, reason: "x".into() }), "curl", "ulimit -n"),
             (
                 Error::ChallengeMismatch { reason: "x".into(), offered: Vec::new() },
                 "onfigure MDChallengeDns01",

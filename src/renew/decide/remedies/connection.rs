@@ -3,6 +3,7 @@
 
 use super::facts::Facts;
 use crate::http::{self, TlsFault};
+use libc::{EMFILE, ENFILE};
 
 /// A certificate file or a proxy that cannot be used.
 pub fn of_setup(error: &http::Error) -> String {
@@ -27,6 +28,15 @@ pub fn of_transport(url: &str, source: &http::Error, facts: &Facts<'_>) -> Strin
         http::Error::Dns(_) => {
             "Check the DNS of this machine (/etc/resolv.conf) and the spelling in MDCertificateAuthority: the CA's name cannot \
              be looked up."
+                .into()
+        }
+        http::Error::Thread(..) => {
+            "Raise the limit of threads (ulimit -u, TasksMax of the service, pids of the container): this machine has not \
+             begun to ask the CA."
+                .into()
+        }
+        http::Error::Other { status: EMFILE | ENFILE, .. } => {
+            "Raise the limit of open files (ulimit -n, LimitNOFILE of the service): this machine has not begun to ask the CA."
                 .into()
         }
         http::Error::TooLarge => format!(
