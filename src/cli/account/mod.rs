@@ -38,7 +38,7 @@ pub fn define() -> Command {
                     Arg::new("type")
                         .long("type")
                         .value_name("TYPE")
-                        .help("RSA-3072, RSA-4096, P-256, P-384 … [default: as the present one]"),
+                        .help("RSA (3072 bits), RSA-2048 to RSA-8192, P-256, P-384 or P-521 [default: as the present one]"),
                 )
                 .arg(
                     Arg::new("at-renewal")
