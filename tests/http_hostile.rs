@@ -161,6 +161,10 @@ fn a_head_and_a_request_line_of_any_ca_fit_and_longer_ones_are_errors() {
         write!(stream, "HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 4\r\n\r\nlong", "x".repeat(24_000))
     });
     assert_eq!(fits.unwrap().body, b"long");
+    let is_too_long: Reply = |stream| {
+        write!(stream, "HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 4\r\n\r\nlong", "x".repeat(40_000))
+    };
+    assert_eq!(outcome(is_too_long).unwrap_err(), Error::TooLarge);
     for length in [24_000, 100_000] {
         let (url, client) = (server(|stream| stream.write_all(GOOD)), client(&StopFlag::default()));
         let begin = Instant::now();

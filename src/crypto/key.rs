@@ -147,7 +147,7 @@ impl PrivateKey {
 mod tests {
     use super::*;
     use crate::crypto::CpuLimit;
-    use crate::crypto::der::{INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, tlv};
+    use crate::crypto::der::{INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, tlv};
     use crate::crypto::fixture::flips;
     use openssl::nid::Nid;
     use openssl::symm::Cipher;
@@ -187,6 +187,25 @@ mod tests {
                 let reference = PKey::private_key_from_pkcs8(&damaged).unwrap();
                 assert!(read.0.public_eq(&reference), "{damaged:02x?}");
             }
+        }
+    }
+
+    /// OpenSSL 3.0 does not read it, and so mod_ssl would end a start with it.
+    #[test]
+    fn version_2_of_pkcs8_is_a_key_where_openssl_says_so() {
+        for spec in [KeySpec::Rsa(1024), KeySpec::Ec("P-256".into())] {
+            let key = PrivateKey::generate(&spec).unwrap();
+            let der = key.0.private_key_to_pkcs8().unwrap();
+            let content = Reader::new(&der).only_content(SEQUENCE).unwrap();
+            let public = key.public_der().unwrap();
+            let rest = [&[INTEGER, 1, 1], &content[3..], &tlv(0x81, &[&[0], &[4; 65]])].concat();
+            let der = tlv(SEQUENCE, &[&rest]);
+            let pem = pem::write(LABEL, &der);
+            let is_read = PKey::private_key_from_pkcs8(&der).is_ok();
+            assert_eq!(PrivateKey::from_pkcs8(&der).is_ok(), is_read);
+            assert_eq!(PrivateKey::from_pem(pem.as_bytes()).is_ok(), is_read);
+            assert!(!key_info::is_pair(pem.as_bytes(), &public));
+            assert!(key_info::is_pair(&key.to_pem().unwrap(), &public));
         }
     }
 

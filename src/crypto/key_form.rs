@@ -36,13 +36,14 @@ pub fn read(pkcs8: &[u8]) -> Option<Form<'_>> {
 
 fn check(pkcs8: &[u8]) -> Option<Form<'_>> {
     let mut info = Reader::new(pkcs8).only(SEQUENCE)?;
-    // Version 1 has the public key beside the private one.
-    matches!(info.take(INTEGER)?, [0 | 1]).then_some(())?;
+    // The number of version 2, which has the public key beside the private one, is 1.
+    let version = info.take(INTEGER)?;
+    matches!(version, [0 | 1]).then_some(())?;
     let mut algorithm = info.enter(SEQUENCE)?;
     let content = info.take(OCTET_STRING)?;
     let key = Reader::new(content);
     info.take(0xa0);
-    info.take(0x81);
+    let is_version_2 = info.take(0x81).is_some() || version != [0];
     info.is_at_end().then_some(())?;
     let kind = algorithm.take(OBJECT_IDENTIFIER)?;
     let form = match kind {
@@ -58,6 +59,8 @@ fn check(pkcs8: &[u8]) -> Option<Form<'_>> {
         ED448 => (key.only_content(OCTET_STRING)?.len() == 57).then_some(Form::Other),
         _ => None,
     };
+    // Not every OpenSSL reads version 2: where mod_ssl would end the start with a key, it is none.
+    let form = form.map(|form| if is_version_2 { Form::Other } else { form });
     form.filter(|_| algorithm.is_at_end())
 }
 

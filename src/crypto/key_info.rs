@@ -25,11 +25,14 @@ pub fn is_pair(pem: &[u8], public: &[u8]) -> bool {
 fn compare(private: &[u8], public: &[u8]) -> Option<bool> {
     let mut private = Reader::new(private).enter(SEQUENCE)?;
     let mut public = Reader::new(public).enter(SEQUENCE)?;
-    private.take(INTEGER)?;
+    let is_version_1 = private.take(INTEGER)? == [0];
     let algorithm = private.take_whole(SEQUENCE)?;
     let is_same_kind = public.take_whole(SEQUENCE)? == algorithm;
     let key = Reader::new(private.take(OCTET_STRING)?);
     key.is_sound().then_some(())?;
+    // Attributes. What else may follow is of version 2, which not every OpenSSL reads.
+    private.take(0xa0);
+    (is_version_1 && private.is_at_end()).then_some(())?;
     let public = public.take(BIT_STRING)?;
     let is_equal = match Reader::new(algorithm).enter(SEQUENCE)?.take(OBJECT_IDENTIFIER)? {
         RSA_ENCRYPTION => rsa_private(key)? == rsa_public(public)?,

@@ -339,7 +339,11 @@ impl transport::Transport for Secured {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         self.stream.get_mut().set_timeout(timeout);
-        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        let room = self.buffers.input_append_buf();
+        if room.is_empty() {
+            return Err(carried(Error::TooLarge));
+        }
+        let amount = self.stream.read(room)?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }

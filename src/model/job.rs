@@ -226,6 +226,12 @@ impl Trial {
     }
 }
 
+/// Whether a log entry of this kind says when an event was fired last. There are few such kinds; those with the name of
+/// a challenge after theirs say it of that alone.
+fn limits_events(kind: &str) -> bool {
+    kind.starts_with("message-") && !kind.contains(':')
+}
+
 impl Job {
     pub fn new(name: &str) -> Self {
         Job { name: name.to_string(), ..Job::default() }
@@ -288,10 +294,18 @@ impl Job {
         self.waiting.as_ref().is_some_and(|waiting| !waiting.records.is_empty())
     }
 
-    /// Puts an entry at the head of the log and drops the oldest beyond [`LOG_MAX`].
+    /// Puts an entry at the head of the log and drops the oldest beyond [`LOG_MAX`], but for the latest of each kind that
+    /// keeps an event from being fired again.
     pub fn note(&mut self, when: Timestamp, kind: &str, status: Option<String>, detail: Option<String>) {
         self.log.insert(0, LogEntry { when, kind: kind.to_string(), status, detail });
-        self.log.truncate(LOG_MAX);
+        while self.log.len() > LOG_MAX {
+            let is_kept = |at: usize| {
+                let kind = self.log.get(at).map(|entry| &entry.kind).filter(|kind| limits_events(kind));
+                kind.is_some_and(|kind| self.log.iter().position(|entry| entry.kind == *kind) == Some(at))
+            };
+            let dropped = (0..self.log.len()).rev().find(|at| !is_kept(*at));
+            self.log.remove(dropped.unwrap_or(LOG_MAX));
+        }
     }
 
     /// Removes the latest log entry of this kind.
@@ -460,6 +474,33 @@ mod tests {
         assert_eq!(job.log[0].detail.as_deref(), Some("199"));
         assert_eq!(job.latest("progress"), Some(Timestamp::from_unix(199)));
         assert_eq!(job.latest("starting"), None);
+    }
+
+    /// A domain of many names has more than one entry for each of them.
+    #[test]
+    fn the_log_keeps_what_limits_events_however_long_a_renewal_is() {
+        let mut job = Job::new("a.test");
+        for i in 0..300 {
+            for kind in ["message-expiring", "message-errored"].into_iter().filter(|_| i % 140 == 0) {
+                job.note(Timestamp::from_unix(i), kind, None, None);
+            }
+            job.note(
+                Timestamp::from_unix(i),
+                &format!("message-challenge-setup:http-01:{i}.test"),
+                None,
+                None,
+            );
+        }
+        assert_eq!(job.log.len(), LOG_MAX);
+        for kind in ["message-expiring", "message-errored"] {
+            assert_eq!(job.latest(kind), Some(Timestamp::from_unix(280)));
+        }
+        (0..LOG_MAX).for_each(|i| job.note(Timestamp::from_unix(300), &format!("message-{i}"), None, None));
+        assert_eq!(
+            (job.log.len(), job.latest("message-expiring")),
+            (LOG_MAX, None),
+            "of others there is no end"
+        );
     }
 
     #[test]

@@ -72,6 +72,9 @@ pub fn after_failure(
     retry_after.map_or(at, |asked| at.max(asked.min(now.plus(patience(in_use, now)))))
 }
 
+/// A time that is further ahead is by another clock.
+const SKEW: Duration = Duration::from_secs(60);
+
 /// How asking has gone that failed last, as another process left it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failing {
@@ -87,7 +90,8 @@ pub struct Failing {
 
 /// The time of the next request in a process that continues with this state. The start at `started` may have
 /// fixed the cause of an error, so the first request follows at once, unless the responder asked us to wait;
-/// later ones keep to the state. Times are bounded, because files and clocks may be wrong.
+/// later ones keep to the state. Times are bounded, because files and clocks may be wrong: a try that is to come was made
+/// by a clock that was ahead, and nothing that it says counts.
 pub fn after_restart(
     due: Timestamp,
     failing: &Failing,
@@ -95,6 +99,9 @@ pub fn after_restart(
     current: Option<&Response>,
     now: Timestamp,
 ) -> Timestamp {
+    if failing.tried > now.plus(SKEW) {
+        return due;
+    }
     let is_first_try = failing.tried.unix() < started.unix();
     let next = if is_first_try { failing.retry_after } else { Some(failing.next) };
     next.map_or(due, |next| due.max(next.min(now.plus(patience(current, now)))))
@@ -208,14 +215,23 @@ mod tests {
     #[test]
     fn no_file_makes_a_wait_endless() {
         let far = NOW.plus(DAY * 9999);
-        let failing = Failing { failures: 1, tried: far, next: far, retry_after: Some(far) };
-        for started in [NOW, far.plus(DAY)] {
+        let failing = Failing { failures: 1, tried: NOW, next: far, retry_after: Some(far) };
+        for started in [NOW.minus(DAY), NOW.plus(HOUR)] {
             let after = |current: Option<&Response>| after_restart(NOW, &failing, started, current, NOW);
             assert_eq!(after(None), NOW.plus(DAY));
             assert_eq!(after(Some(&response(DAY, DAY))), NOW.plus(DAY / 2));
         }
         let past = Failing { next: NOW.minus(HOUR), ..failing };
         assert_eq!(after_restart(NOW, &past, NOW, None, NOW), NOW);
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_has_left_holds_nothing_up() {
+        let ahead = NOW.plus(DAY);
+        let failing = Failing { failures: 1, tried: ahead, next: ahead.plus(HOUR), retry_after: Some(ahead) };
+        for started in [NOW.minus(DAY), NOW, ahead] {
+            assert_eq!(after_restart(NOW, &failing, started, None, NOW), NOW);
+        }
     }
 
     #[test]

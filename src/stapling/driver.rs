@@ -147,6 +147,7 @@ impl Driver {
 
     /// Starts the requests that are due.
     pub fn beat(&mut self) {
+        self.pool.follow_clock(self.pool.jobs().now());
         self.pool.start_due();
     }
 

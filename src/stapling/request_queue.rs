@@ -86,7 +86,7 @@ impl Requests {
         }
         let is_full = counts.iter().sum::<usize>() >= self.parallel.saturating_mul(RESPONDERS);
         let is_open = |(responder, running): (&Responder, usize)| {
-            responder.rests_until <= now && running < responder.limit(self.parallel)
+            responder.is_awake(now) && running < responder.limit(self.parallel)
         };
         (!is_full).then(|| self.responders.iter().zip(counts).map(is_open).collect())
     }
@@ -112,6 +112,11 @@ impl Requests {
 }
 
 impl Responder {
+    /// Whether its rest is over. One that is longer than any is by a clock that was ahead.
+    fn is_awake(&self, now: Timestamp) -> bool {
+        self.rests_until <= now || self.rests_until > now.plus(REST_MAX)
+    }
+
     fn limit(&self, parallel: usize) -> usize {
         if self.outages > 0 { 1 } else { parallel }
     }
@@ -241,6 +246,16 @@ mod tests {
         assert!(queued.begin(probe).is_empty());
         queued.end(2, Outcome::Success, later.plus(REST_MAX), probe);
         assert_eq!(queued.begin(probe).len(), 1, "open again");
+    }
+
+    #[test]
+    fn a_rest_by_a_clock_that_was_ahead_is_over_when_that_is_right() {
+        let mut queued = Queued::new(1, subjects(2, "http://o.test"));
+        let ahead = NOW.plus(Duration::from_secs(86_400));
+        assert_eq!(queued.begin(ahead), [0]);
+        queued.end(0, Outcome::Outage, ahead.plus(REST_MAX), ahead);
+        assert!(queued.begin(ahead).is_empty());
+        assert_eq!(queued.begin(NOW), [1]);
     }
 
     #[test]

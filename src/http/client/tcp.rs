@@ -168,6 +168,9 @@ impl transport::Transport for Tcp {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         let room = self.buffers.input_append_buf();
+        if room.is_empty() {
+            return Err(carried(Error::TooLarge));
+        }
         let amount = match self.in_slices.load(Ordering::Relaxed) {
             true => slice(&self.stop, || self.stream.read(room))?,
             false => persist(&self.stop, timeout.for_read(), || self.stream.read(room))?,

@@ -196,3 +196,26 @@ fn the_response_of_a_certificate_that_has_expired_is_removed() {
     assert!(!is_there(&world));
     world.runner.stop();
 }
+
+#[test]
+fn a_clock_that_was_ahead_holds_up_no_request_once_it_is_right() {
+    let mut world = World::new();
+    world.stage(&world.responder.chain);
+    let right = world.clock.now();
+    world.beat_after(Duration::from_secs(86_400));
+    let wait_for = |is_so: &dyn Fn(&World) -> bool, world: &World| {
+        let begin = std::time::Instant::now();
+        while !is_so(world) {
+            assert!(begin.elapsed() < Duration::from_secs(60));
+            std::thread::yield_now();
+        }
+    };
+    wait_for(&|world| world.asked.0.load(Ordering::SeqCst) == 1, &world);
+    // The failure has been noted once the next request is not due.
+    let second = Duration::from_secs(1);
+    wait_for(&|world| world.runner.pause(Duration::ZERO, second) == second, &world);
+    *world.clock.0.lock().unwrap() = right;
+    world.runner.beat();
+    wait_for(&|world| world.asked.0.load(Ordering::SeqCst) == 2, &world);
+    world.runner.stop();
+}
