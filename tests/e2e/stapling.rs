@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! OCSP stapling: the responses stapled while the responder works, misbehaves and is down.
 
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
+use support::clocks::Clocks;
 use support::own_ca::OwnCa;
 use support::responder::{Act, Responder, Signers, now};
 use support::staple::{self, Staple};
@@ -420,4 +422,35 @@ fn a_response_that_either_module_has_stored_is_stapled_by_the_other() {
         assert_eq!(wait_stapled(&httpd, "own.test", &ca.root, PROMPTLY), got);
         httpd.stop().forget();
     }
+}
+
+/// As that of a machine without a battery, until it has asked for the time.
+#[test]
+fn a_clock_that_was_ahead_holds_up_no_response_once_it_is_right() {
+    let Some(lab) = open_lab!() else { return };
+    let (ca, responder) = (OwnCa::new(&lab, "Own CA"), Responder::start(&lab, Act::Good(3600)));
+    responder.sign_as(Signers::of(ca.cert.clone(), ca.key.clone()));
+    let files = ca.issue(&lab, "own.test", &responder.url());
+    let clocks = Clocks::build(&lab, "ahead");
+    let config = Config::new(&lab).line("MDStapling on").site_with("own.test", &files.directives());
+    let refused = |httpd: &Httpd| httpd.logged("the response was valid until").len();
+    let begin_ahead = |config: Config, known: usize| {
+        clocks.step(86_400);
+        let httpd = config.start();
+        wait_for("a response that is of yesterday by this clock", SOON, || {
+            (refused(&httpd) > known).then_some(())
+        });
+        assert!(stapled(&httpd, "own.test", &ca.root).is_none());
+        httpd
+    };
+    let httpd = begin_ahead(clocks.of(config), 0);
+    clocks.step(0);
+    wait_stapled(&httpd, "own.test", &ca.root, SOON);
+    // The same where it is right for the next process only.
+    let known = refused(&httpd);
+    let config = httpd.stop();
+    fs::remove_dir_all(config.store().join("ocsp/other")).unwrap();
+    let config = begin_ahead(config, known).stop();
+    clocks.step(0);
+    wait_stapled(&config.start(), "own.test", &ca.root, SOON);
 }
