@@ -75,6 +75,10 @@ impl Runner {
 
     pub fn beat(&mut self) {
         let now = self.clock.now();
+        if now < self.looked {
+            // A clock that was ahead may have had certificates in staging forgotten as expired.
+            self.stamps.clear();
+        }
         if now.since(self.looked) >= LOOK_EVERY || now < self.looked {
             self.looked = now;
             self.look_at_staging(now);

@@ -219,3 +219,20 @@ fn a_clock_that_was_ahead_holds_up_no_request_once_it_is_right() {
     wait_for(&|world| world.asked.0.load(Ordering::SeqCst) == 2, &world);
     world.runner.stop();
 }
+
+#[test]
+fn a_staged_certificate_that_had_expired_by_a_wrong_clock_is_known_once_that_is_right() {
+    let mut world = World::new();
+    let (subject, right) = (world.subject(), world.clock.now());
+    world.stage(&world.responder.chain);
+    world.beat_after(LOOK_EVERY);
+    assert!(world.service.cache.find(&subject.id).is_some());
+    world.beat_after(subject.not_after.since(right));
+    // As each look does that finds anything new.
+    world.service.add_upcoming(0, world.clock.now());
+    assert!(world.service.cache.find(&subject.id).is_none());
+    *world.clock.0.lock().unwrap() = right;
+    world.beat_after(Duration::ZERO);
+    assert!(world.service.cache.find(&subject.id).is_some());
+    world.runner.stop();
+}
