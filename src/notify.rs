@@ -5,7 +5,7 @@
 
 use crate::exec;
 use crate::model::Job;
-use crate::model::job::{LogEntry, MESSAGE_FAILED};
+use crate::model::job::{EVENT, LogEntry, MESSAGE_FAILED};
 use crate::time::{Clock, DAY, Timestamp};
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Event {
 
     /// The type of the log entry that says it was fired.
     fn log_kind(&self) -> String {
-        format!("message-{}", self.name())
+        format!("{EVENT}{}", self.name())
     }
 
     /// Whether the event only reports: nothing depends on the command's outcome.

@@ -14,6 +14,11 @@ pub use super::outcome::{LogEntry, Outcome, status};
 
 /// At most this many log entries are kept, newest first.
 pub const LOG_MAX: usize = 128;
+
+/// The kind of the log entry with which an attempt begins.
+pub const STARTING: &str = "starting";
+/// Begins the kind of the log entry of an event that was fired; its name follows.
+pub const EVENT: &str = "message-";
 /// Lines that an admin has to set in the DNS.
 pub const RECORDS_MAX: usize = 20;
 
@@ -229,7 +234,7 @@ impl Trial {
 /// Whether a log entry of this kind says when an event was fired last. There are few such kinds; those with the name of
 /// a challenge after theirs say it of that alone.
 fn limits_events(kind: &str) -> bool {
-    kind.starts_with("message-") && !kind.contains(':')
+    kind.starts_with(EVENT) && !kind.contains(':')
 }
 
 impl Job {

@@ -9,6 +9,7 @@ use super::rate_limits;
 use super::urgency::{Pressure, RETRY_MAX, patience};
 use crate::acme;
 use crate::backoff;
+use crate::model::job::STARTING;
 use crate::model::retry_state::VALIDATIONS_KEPT;
 use crate::model::{Job, LogEntry, RateLimit, RetryState, request};
 use crate::notify;
@@ -194,7 +195,7 @@ pub fn of_the_next_start(job: &Job, now: Timestamp) -> Option<Job> {
 /// The part of a finished job's log that the next renewal keeps: the last attempt, and recent notifications. Without a
 /// restart, one log would go through all renewals, and each page and each live set has it.
 pub fn log_of_the_next_renewal(log: &[LogEntry], now: Timestamp) -> Vec<LogEntry> {
-    let begin = log.iter().position(|entry| entry.kind == "starting").map_or(log.len(), |at| at + 1);
+    let begin = log.iter().position(|entry| entry.kind == STARTING).map_or(log.len(), |at| at + 1);
     let (last, before) = log.split_at(begin);
     last.iter().cloned().chain(notify::limiting(before, now)).collect()
 }

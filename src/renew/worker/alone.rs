@@ -10,6 +10,7 @@ use super::held_back::note_issued;
 use super::succeeded::note_success;
 use crate::managed::bundle::Bundle;
 use crate::managed::saved_order::Wait;
+use crate::model::job::STARTING;
 use crate::model::ledger::Cause;
 use crate::model::{Outcome, RateLimit};
 use crate::renew::attempt::challenges;
@@ -87,7 +88,7 @@ fn begin(renewal: &Renewal<'_>, running: &mut Running<'_>) -> Result<(), Error> 
         make_room(renewal, running)?;
     }
     let now = renewal.now();
-    running.job.note(now, "starting", None, None);
+    running.job.note(now, STARTING, None, None);
     (running.job.last_run, running.job.next_run, running.job.held_back) = (Some(now), None, None);
     Ok(())
 }

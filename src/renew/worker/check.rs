@@ -20,6 +20,7 @@ use crate::managed::bundle::Bundle;
 use crate::managed::certificates::assess;
 use crate::managed::live_set::LiveSet;
 use crate::managed::withdrawn::{self, Withdrawn};
+use crate::model::job::STARTING;
 use crate::model::{Job, Md, RequestState, Trial};
 use crate::notify::Event;
 use crate::renew::attempt::context::{Context, Renewal};
@@ -342,7 +343,7 @@ fn note_begin(
     if let Err(failed) = commands.fire(&Event::Renewing, &mut running.job, renewal.clock()) {
         return Err(if failed.is_stopped { Next::Never } else { postponed(renewal, running, failed) });
     }
-    running.job.note(now, "starting", None, None);
+    running.job.note(now, STARTING, None, None);
     running.job.last_run = Some(now);
     if triggered.is_some() {
         running.job.note(now, "progress", None, triggered);
