@@ -233,11 +233,14 @@ impl Browser {
     pub fn complaints(&mut self) -> Vec<String> {
         // What is on its way comes before this answer.
         self.value("0");
-        let method = |event: &&Value| {
-            let is_error = event["params"]["entry"]["level"] == "error";
-            event["method"] == "Runtime.exceptionThrown" || event["method"] == "Log.entryAdded" && is_error
+        let is_complaint = |event: &&Value| {
+            let entry = &event["params"]["entry"];
+            // Chromium asks each site for an icon by itself, at a time of its own.
+            let is_of_icon = entry["url"].as_str().is_some_and(|url| url.ends_with("/favicon.ico"));
+            let is_error = event["method"] == "Log.entryAdded" && entry["level"] == "error" && !is_of_icon;
+            is_error || event["method"] == "Runtime.exceptionThrown"
         };
-        self.events.iter().filter(method).map(|event| event["params"].to_string()).collect()
+        self.events.iter().filter(is_complaint).map(|event| event["params"].to_string()).collect()
     }
 
     /// Saves what is seen of the whole page, as PNG.
