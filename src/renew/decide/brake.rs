@@ -58,7 +58,8 @@ pub fn brake(ledger: &Ledger, request: &Request<'_>, now: Timestamp) -> Option<H
         );
         HeldBack::new(reason, *until)
     });
-    [again, too_many, duplicates(past().filter(|issued| issued.names == names), request, now)]
+    // Of those that end at the same time, the last one says most.
+    [duplicates(past().filter(|issued| issued.names == names), request, now), too_many, again]
         .into_iter()
         .flatten()
         .max_by_key(|held| held.until)
@@ -272,6 +273,17 @@ mod tests {
             assert!(words.iter().all(|word| held.reason.contains(word)), "{}", held.reason);
             assert_eq!(held.until, NOW.plus(DAY));
         }
+    }
+
+    #[test]
+    fn of_limits_that_end_together_the_cause_is_told() {
+        let md = md();
+        let mut ledger = Ledger::default();
+        ledger.add(issued(&request(&md, Cause::Missing), QUARTER, 1, NOW));
+        ledger.add(issued(&request(&md, Cause::Advice), QUARTER, 1, NOW));
+        let held = brake(&ledger, &request(&md, Cause::Advice), NOW).unwrap();
+        assert_eq!(held.until, NOW.plus(DAY));
+        assert!(held.reason.contains("MDRenewViaARI"), "{}", held.reason);
     }
 
     #[test]
