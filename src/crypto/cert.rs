@@ -9,7 +9,10 @@ use crate::model::KeySpec;
 use crate::time::Timestamp;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::pkey::Id;
 use openssl::sha::sha256;
+use openssl::sign::{Signer, Verifier};
 use openssl::x509::X509;
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
@@ -168,7 +171,31 @@ impl Certificate {
         public.is_ok_and(|public| public.public_eq(key.pkey()))
     }
 
-    /// The same for the content of a key file, hundreds of times faster. `false` may also mean "unknown": the
+    /// Whether a signature of that key holds against our public key. A damaged file can have another private number
+    /// beside a public key that is [ours](Self::matches_key): every handshake with it fails. As slow as a handshake.
+    pub fn is_proven_by(&self, key: &PrivateKey) -> bool {
+        let answer = self.verifies_what_is_signed_by(key).unwrap_or(false);
+        drop(ErrorStack::get());
+        answer
+    }
+
+    fn verifies_what_is_signed_by(&self, key: &PrivateKey) -> Result<bool, ErrorStack> {
+        let (key, public) = (key.pkey(), self.x509()?.public_key()?);
+        let has_own_digest = matches!(key.id(), Id::ED25519 | Id::ED448);
+        let digest = (!has_own_digest).then(MessageDigest::sha256);
+        let mut signer = match digest {
+            Some(digest) => Signer::new(digest, key)?,
+            None => Signer::new_without_digest(key)?,
+        };
+        let signature = signer.sign_oneshot_to_vec(&self.der)?;
+        let mut verifier = match digest {
+            Some(digest) => Verifier::new(digest, &public)?,
+            None => Verifier::new_without_digest(&public)?,
+        };
+        verifier.verify_oneshot(&signature, &self.der)
+    }
+
+    /// Whether [`matches_key`](Self::matches_key) is true of the content of a key file, hundreds of times faster. `false` may also mean "unknown": the
     /// file is encrypted, damaged, or of another form than ours.
     pub fn matches_key_file(&self, pem: &[u8]) -> bool {
         key_info::is_pair(pem, &self.fields.public_key)
@@ -327,12 +354,40 @@ impl CertInfo {
 mod tests {
     use super::super::der::Reader;
     use super::super::extension::Extensions;
-    use super::super::fixture::{Ca, NOW, Wish};
+    use super::super::fixture::{Ca, NOW, Wish, rsa_key};
     use super::*;
     use crate::time::DAY;
+    use openssl::bn::BigNum;
+    use openssl::ec::EcKey;
+    use openssl::pkey::PKey;
 
     fn key() -> PrivateKey {
         PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_proven_by_what_it_signs() {
+        let specs = [KeySpec::Ec("P-256".into()), KeySpec::Ec("P-384".into()), KeySpec::default()];
+        for spec in specs {
+            let key =
+                if spec == KeySpec::default() { rsa_key() } else { PrivateKey::generate(&spec).unwrap() };
+            let leaf = Ca::new("CA").issue(&["a.test"], &key).leaf().clone();
+            assert!(leaf.is_proven_by(&key), "{spec:?}");
+            assert!(!leaf.is_proven_by(&PrivateKey::generate(&KeySpec::Ec("P-256".into())).unwrap()));
+        }
+        for pkey in [PKey::generate_ed25519().unwrap(), PKey::generate_ed448().unwrap()] {
+            let key = PrivateKey::from_pem(&pkey.private_key_to_pem_pkcs8().unwrap()).unwrap();
+            assert!(Ca::new("CA").issue(&["a.test"], &key).leaf().is_proven_by(&key));
+        }
+        let key = key();
+        let leaf = Ca::new("CA").issue(&["a.test"], &key).leaf().clone();
+        let ec = key.pkey().ec_key().unwrap();
+        let number = ec.private_key() + &BigNum::from_u32(1).unwrap();
+        let damaged = EcKey::from_private_components(ec.group(), &number, ec.public_key()).unwrap();
+        let pem = PKey::from_ec_key(damaged).unwrap().private_key_to_pem_pkcs8().unwrap();
+        let damaged = PrivateKey::from_pem(&pem).unwrap();
+        assert!(leaf.matches_key(&damaged) && !leaf.is_proven_by(&damaged));
+        assert!(ErrorStack::get().errors().is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! `a2md store verify`, `backup` and `restore`, with stores that httpd has made, beside it and without it.
 
 use super::call::{a2md, called, command};
+use openssl::pkey::PKey;
 use serde_json::Value;
 use std::fs::{self, File, Permissions};
 use std::io::Read;
@@ -9,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 use support::httpd::unprivileged_user;
+use support::issuer::damage;
 use support::{Config, Lab, Need, Pebble, open_lab};
 
 fn one_domain(lab: &Lab, pebble: &Pebble) -> Config {
@@ -187,13 +189,20 @@ fn each_fault_of_a_store_is_found_and_what_can_be_is_repaired() {
     let key = domain.join("privkey.pem");
     let account = store.join("accounts/ACME-127.0.0.1-0000");
     let good = fs::read(&key).unwrap();
+    let damaged = damage(&PKey::private_key_from_pem(&good).unwrap()).private_key_to_pem_pkcs8().unwrap();
     let other = support::certificate::new_key().private_key_to_pem_pkcs8().unwrap();
     // What, how it comes about, how it goes, and the problems.
     type Case<'a> = (&'a str, &'a dyn Fn(), &'a dyn Fn(), &'a [&'a str]);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 9] = [
         (
             "another key",
             &|| fs::write(&key, &other).unwrap(),
+            &|| fs::write(&key, &good).unwrap(),
+            &["damage domains/one.test"],
+        ),
+        (
+            "a key with another private number",
+            &|| fs::write(&key, &damaged).unwrap(),
             &|| fs::write(&key, &good).unwrap(),
             &["damage domains/one.test"],
         ),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use openssl::asn1::Asn1Time;
-use openssl::bn::{BigNum, MsbOption};
+use openssl::bn::{BigNum, BigNumRef, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
@@ -254,4 +254,27 @@ pub fn generate(algorithm: Id) -> PKey<Private> {
             PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
         }
     }
+}
+
+/// A key whose public half is that of `key`, with other private numbers: files become such by damage.
+pub fn damage(key: &PKey<Private>) -> PKey<Private> {
+    let other = |number: &BigNumRef| number + &BigNum::from_u32(2).unwrap();
+    if let Ok(key) = key.ec_key() {
+        let number = other(key.private_key());
+        let damaged = EcKey::from_private_components(key.group(), &number, key.public_key());
+        return PKey::from_ec_key(damaged.unwrap()).unwrap();
+    }
+    let key = key.rsa().unwrap();
+    let own = |number: Option<&BigNumRef>| number.unwrap().to_owned().unwrap();
+    let damaged = Rsa::from_private_components(
+        key.n().to_owned().unwrap(),
+        key.e().to_owned().unwrap(),
+        other(key.d()),
+        other(key.p().unwrap()),
+        own(key.q()),
+        own(key.dmp1()),
+        own(key.dmq1()),
+        own(key.iqmp()),
+    );
+    PKey::from_rsa(damaged.unwrap()).unwrap()
 }

@@ -144,8 +144,18 @@ fn chain(store: &StartStore, md: &Md, spec: &KeySpec, out: &mut Vec<Finding>) {
     let key = store.read(Group::Domains, name, &spec.file_name(file::KEY_STEM));
     match (chain, key) {
         (Some(chain), Ok(Some(key))) => {
-            let key = zeroize::Zeroizing::new(key);
-            out.extend(of_chain(&path, chain, || PrivateKey::from_pem(&key).ok()));
+            let key = PrivateKey::from_pem(&zeroize::Zeroizing::new(key)).ok();
+            let leaf = chain.leaf();
+            if key.as_ref().is_some_and(|key| leaf.matches_key(key) && !leaf.is_proven_by(key)) {
+                out.push(Finding::fails(
+                    "key-damaged",
+                    format!("domains/{name}/{}", spec.file_name(file::KEY_STEM)),
+                    "What the private key signs does not fit the public key in the same file, nor the certificate: every \
+                     handshake with it fails.",
+                    "Restore the file from a backup, or a2md rollback, or a2md renew: a new certificate has a new key.",
+                ));
+            }
+            out.extend(of_chain(&path, chain, key));
         }
         (Some(_), Ok(None)) => out.push(Finding::fails(
             "key-missing",
@@ -163,8 +173,8 @@ fn chain(store: &StartStore, md: &Md, spec: &KeySpec, out: &mut Vec<Finding>) {
     }
 }
 
-/// Whether each certificate is followed by its issuer. `key` is read only if one is not.
-fn of_chain(path: &str, chain: Chain, key: impl FnOnce() -> Option<PrivateKey>) -> Option<Finding> {
+/// Whether each certificate is followed by its issuer.
+fn of_chain(path: &str, chain: Chain, key: Option<PrivateKey>) -> Option<Finding> {
     let all = chain.certificates();
     let is_path = all.windows(2).all(|pair| match pair {
         [cert, issuer] => cert.was_issued_by(issuer),
@@ -173,7 +183,7 @@ fn of_chain(path: &str, chain: Chain, key: impl FnOnce() -> Option<PrivateKey>) 
     let remedy = "Let a2md renew it, or put the certificate first, followed by its issuer and so on.";
     if !is_path {
         let dropped =
-            key().and_then(|key| chain.into_path(&key)).map(|(path, dropped)| (path, dropped.to_string()));
+            key.and_then(|key| chain.into_path(&key)).map(|(path, dropped)| (path, dropped.to_string()));
         let (check, what) = match dropped {
             Some((path, what)) if path.certificates().len() > 1 => ("chain-order", what),
             Some((_, what)) => ("chain-broken", format!("the issuer of the certificate is missing, {what}")),

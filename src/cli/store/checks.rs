@@ -12,7 +12,6 @@ use crate::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 /// Younger ones may be those of a process at work.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
@@ -249,14 +248,13 @@ fn pair_fault(
 ) -> Option<String> {
     let (key_file, chain_file) = (spec.file_name(key), spec.file_name(chain));
     let chain = store.read_chain(group, name, &chain_file).ok()??;
-    // What a file in plain form says is cheap to compare; keys that differ are read once more.
-    let plain = store.read(group, name, &key_file).ok().flatten().map(Zeroizing::new);
-    if plain.is_some_and(|pem| chain.leaf().matches_key_file(&pem)) {
-        return None;
-    }
     match store.read_key(group, name, &key_file) {
-        Ok(Some(key)) if chain.leaf().matches_key(&key) => None,
-        Ok(Some(_)) => Some(format!("{chain_file} does not belong to {key_file}")),
+        Ok(Some(key)) if !chain.leaf().matches_key(&key) => {
+            Some(format!("{chain_file} does not belong to {key_file}"))
+        }
+        Ok(Some(key)) => (!chain.leaf().is_proven_by(&key)).then(|| {
+            format!("{key_file} is damaged: what it signs does not fit {chain_file}, nor its own public key")
+        }),
         Ok(None) => Some(format!("{chain_file} has no private key: {key_file} is missing")),
         Err(_) => None,
     }

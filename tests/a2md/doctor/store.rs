@@ -9,11 +9,12 @@ use mod_md::model::job::{HeldBack, MESSAGE_FAILED, Outcome, Waiting};
 use mod_md::model::{Ca, Job, KeySpec, Md, RateLimit, RetryState, Scope};
 use mod_md::store::{Group, Owner, StartStore};
 use mod_md::time::{DAY, Timestamp, now};
+use openssl::pkey::PKey;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::issuer::{Issuer, Set};
+use support::issuer::{Issuer, Set, damage};
 
 const NAME: &str = "a.test";
 const WORKERS: Owner = Owner { uid: 33, gid: 33 };
@@ -184,6 +185,17 @@ const FAULTS: &[Row] = &[
         "fails",
         &["does not belong to its private key"],
         // No certificate in it is for the key.
+        &[],
+    ),
+    (
+        |p| {
+            let file = p.file("domains/a.test/privkey.p-256.pem");
+            let key = PKey::private_key_from_pem(&fs::read(&file).unwrap()).unwrap();
+            fs::write(&file, damage(&key).private_key_to_pem_pkcs8().unwrap()).unwrap();
+        },
+        "key-damaged",
+        "fails",
+        &["domains/a.test/privkey.p-256.pem", "every handshake with it fails"],
         &[],
     ),
     (
