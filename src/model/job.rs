@@ -328,6 +328,19 @@ impl Job {
         }
     }
 
+    /// The notifications about the set of this job that are left to be made, where a start has put it into use.
+    pub fn notices_due(&self) -> Option<PendingNotice> {
+        let Job { notified, notified_renewed, .. } = *self;
+        let due = || PendingNotice { notified, notified_renewed, ..PendingNotice::default() };
+        (!notified || !notified_renewed).then(due)
+    }
+
+    /// Whether both are of one renewal, as far as files hold it.
+    pub fn is_same_renewal(&self, other: &Job) -> bool {
+        let times = |job: &Job| [job.last_run, job.valid_from].map(|at| at.map(Timestamp::unix));
+        times(self) == times(other)
+    }
+
     /// When the latest log entry of this kind was made.
     pub fn latest(&self, kind: &str) -> Option<Timestamp> {
         self.log.iter().find(|e| e.kind == kind).map(|e| e.when)

@@ -50,8 +50,11 @@ pub fn start_over(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
     };
     match job {
         Some(job) if job.finished && !is_empty(store, &job)? => Ok(None),
-        Some(job) if job.errors > 0 || job.finished => {
-            if job.finished && job.valid_from.is_some() {
+        Some(mut job) if job.errors > 0 || job.finished => {
+            if job.finished && is_in_use(store, &job) {
+                // A child wrote this as it ended, when its set had been taken from here.
+                job.pending_notice = job.notices_due();
+            } else if job.finished && job.valid_from.is_some() {
                 crate::log!(
                     Warn,
                     "md[{name}]: the renewed certificates are not in staging any more, new ones are requested"
@@ -88,6 +91,13 @@ pub fn start_over(store: &StartStore, name: &str, now: Timestamp) -> Result<Opti
         }
         _ => Ok(None),
     }
+}
+
+/// Whether the set of this finished job is the one in `domains`.
+fn is_in_use(store: &StartStore, job: &Job) -> bool {
+    let json = store.read_json(Group::Domains, &job.name, file::JOB).ok().flatten();
+    let in_use = json.as_ref().and_then(|json| Job::from_json(&job.name, json));
+    in_use.is_some_and(|in_use| job.valid_from.is_some() && job.is_same_renewal(&in_use))
 }
 
 /// `1 error`.
@@ -352,6 +362,36 @@ mod tests {
         assert!(has_no_set(&store, "lost.test").unwrap(), "it had one");
         for name in ["set.test", "live.test", "under-way.test", "none.test"] {
             assert!(!has_no_set(&store, name).unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_child_wrote_of_a_set_that_is_in_use_by_then_says_which_commands_are_called_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StartStore::open(&dir.path().join("md"), None).unwrap();
+        let due = |notified, notified_renewed| {
+            Some(PendingNotice { notified, notified_renewed, ..PendingNotice::default() })
+        };
+        for (name, flags, of_another, expected) in [
+            ("a.test", (true, false), false, due(true, false)),
+            ("b.test", (false, false), false, due(false, false)),
+            ("c.test", (true, true), false, None),
+            ("d.test", (true, false), true, None),
+        ] {
+            let (notified, notified_renewed) = flags;
+            let (valid_from, last_run) = (Some(NOW), Some(NOW.minus(DAY / 2)));
+            let late =
+                Job { finished: true, valid_from, last_run, notified, notified_renewed, ..Job::new(name) };
+            store.write_json(Group::Staging, name, file::JOB, &late.to_json()).unwrap();
+            // When the start read it there, the call was under way.
+            let in_use = Job { notified: true, notified_renewed: true, calling: true, ..late };
+            let in_use = if of_another { Job { last_run: Some(NOW), ..in_use } } else { in_use };
+            store.write_json(Group::Domains, name, file::JOB, &in_use.to_json()).unwrap();
+            assert_eq!(start_over(&store, name, NOW).unwrap(), None);
+            let left = store.read_json(Group::Staging, name, file::JOB).unwrap();
+            let left = left.and_then(|json| Job::from_json(name, &json));
+            assert_eq!(left.as_ref().and_then(|job| job.pending_notice.clone()), expected, "{name}");
+            assert!(left.is_none_or(|job| !job.finished), "{name}");
         }
     }
 

@@ -288,18 +288,26 @@ impl<'a> Running<'a> {
         if found.as_ref().is_some_and(|job| job.finished) {
             return None;
         }
-        let Job { notified, notified_renewed, .. } = self.job;
         let before = found.as_ref().and_then(|job| job.pending_notice.clone());
-        let is_notified = notified && notified_renewed;
-        let pending_notice = (!is_notified).then(|| PendingNotice {
-            notified,
-            notified_renewed,
-            ..before.clone().unwrap_or_default()
+        let pending_notice = self.job.notices_due().map(|due| {
+            let PendingNotice { notified, notified_renewed, .. } = due;
+            PendingNotice { notified, notified_renewed, ..before.clone().unwrap_or_default() }
         });
         Some(
             (pending_notice != before)
                 .then(|| Job { pending_notice, ..found.unwrap_or_else(|| Job::new(&self.job.name)) }),
         )
+    }
+
+    /// Writes the job of a set. A start that takes the set away just before that has read what was there before: what
+    /// was notified since is handed over.
+    fn write_beside_set(&self, staging: &Staging<'_>) -> Result<(), crate::store::Error> {
+        staging.save_job(&self.job)?;
+        if !self.job.finished || staging.has_chain() || !staging.job()?.is_some_and(|job| job.finished) {
+            return Ok(());
+        }
+        let (pending_notice, request) = (self.job.notices_due(), self.job.request.clone());
+        staging.save_job(&Job { pending_notice, request, ..Job::new(&self.job.name) })
     }
 
     fn write(&mut self, store: &WorkStore) -> Result<(), Error> {
@@ -313,6 +321,7 @@ impl<'a> Running<'a> {
             Some(job) => {
                 job.map_or(Ok(()), |job| staging.save_job(&Job { request: self.job.request.clone(), ..job }))
             }
+            None if staging.has_chain() => self.write_beside_set(&staging),
             None => staging.save_job(&self.job),
         };
         self.save_error.note(&self.job, &outcome);
@@ -338,6 +347,28 @@ mod tests {
     use super::*;
     use crate::managed::fixture::{Lab, md};
     use crate::time::SystemClock;
+
+    #[test]
+    fn a_finished_job_that_is_written_when_its_set_is_in_use_hands_over() {
+        for (notified_renewed, is_taken, expected) in
+            [(false, true, Some(false)), (true, true, None), (false, false, None)]
+        {
+            let (lab, a) = (Lab::new(), md(&["a.test"]));
+            lab.stage(&a, &lab.set(&["a.test"], &a.keys()[0]));
+            let (store, clock) = (lab.store.worker(), SystemClock::default());
+            let target = Managed { md: a, ..Managed::default() };
+            let mut running = Running::load(&target, &store, &clock);
+            (running.job.notified, running.job.notified_renewed) = (true, notified_renewed);
+            let staging = Staging::new(&store, "a.test");
+            if is_taken {
+                crate::managed::staging::purge(&lab.store, "a.test").unwrap();
+            }
+            running.write_beside_set(&staging).unwrap();
+            let found = staging.job().unwrap().unwrap();
+            assert_eq!(found.finished, !is_taken);
+            assert_eq!(found.pending_notice.map(|due| due.notified_renewed), expected);
+        }
+    }
 
     #[test]
     fn a_finished_job_that_a_start_has_handed_over_stays_as_the_start_left_it() {
