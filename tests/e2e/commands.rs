@@ -16,7 +16,7 @@ fn open_folder(lab: &Lab, name: &str) -> PathBuf {
     folder
 }
 
-/// For a script: files `CALL.FACT`, where CALL is the first argument without its colons.
+/// For a script: files `CALL.FACT`, where CALL is the first argument without its colons, the last one `CALL.whole`.
 fn look(facts: &Path) -> String {
     format!(
         "f={}/${{1//:/-}}
@@ -26,7 +26,7 @@ fn look(facts: &Path) -> String {
         ls -l /proc/self/fd > $f.fds
         echo $(cut -d' ' -f5 /proc/$$/stat) $$ > $f.group
         readlink /proc/self/cwd > $f.cwd
-        env > $f.env; id -u > $f.uid; nice > $f.nice",
+        env > $f.env; id -u > $f.uid; nice > $f.nice; : > $f.whole",
         facts.display()
     )
 }
@@ -62,7 +62,7 @@ fn a_command_inherits_nothing_but_what_it_needs() {
     httpd.wait_staged_and_activate(&["one.test"]);
     let calls = ["renewing", "setup", "challenge-setup-dns-01-one.test", "teardown", "renewed", "installed"];
     for call in calls {
-        wait_for(call, SOON, || facts.join(format!("{call}.nice")).exists().then_some(()));
+        wait_for(call, SOON, || facts.join(format!("{call}.whole")).exists().then_some(()));
     }
     let own = (
         fs::metadata("/proc/self").unwrap().uid().to_string(),
