@@ -303,7 +303,7 @@ impl<'a> Running<'a> {
     /// was notified since is handed over.
     fn write_beside_set(&self, staging: &Staging<'_>) -> Result<(), crate::store::Error> {
         staging.save_job(&self.job)?;
-        if !self.job.finished || staging.has_chain() || !staging.job()?.is_some_and(|job| job.finished) {
+        if staging.has_chain() || !staging.job()?.is_some_and(|job| job.finished) {
             return Ok(());
         }
         let (pending_notice, request) = (self.job.notices_due(), self.job.request.clone());
@@ -321,7 +321,7 @@ impl<'a> Running<'a> {
             Some(job) => {
                 job.map_or(Ok(()), |job| staging.save_job(&Job { request: self.job.request.clone(), ..job }))
             }
-            None if staging.has_chain() => self.write_beside_set(&staging),
+            None if self.job.finished && staging.has_chain() => self.write_beside_set(&staging),
             None => staging.save_job(&self.job),
         };
         self.save_error.note(&self.job, &outcome);
