@@ -14,6 +14,7 @@ use crate::model::job::{Job, Outcome, PendingNotice};
 use crate::model::{Renew, RequestState};
 use crate::notify::{self, Commands, Event};
 use crate::renew::decide::error::Error;
+use crate::renew::decide::retry;
 use crate::store::WorkStore;
 use crate::time::{Clock, Timestamp};
 use std::time::Duration;
@@ -306,8 +307,9 @@ impl<'a> Running<'a> {
         if staging.has_chain() || !staging.job()?.is_some_and(|job| job.finished) {
             return Ok(());
         }
-        let (pending_notice, request) = (self.job.notices_due(), self.job.request.clone());
-        staging.save_job(&Job { pending_notice, request, ..Job::new(&self.job.name) })
+        let job = Job { pending_notice: self.job.notices_due(), ..self.job.clone() };
+        let left = retry::of_the_next_start(&job, self.clock.now());
+        staging.save_job(&left.unwrap_or_else(|| Job::new(&self.job.name)))
     }
 
     fn write(&mut self, store: &WorkStore) -> Result<(), Error> {
@@ -359,6 +361,7 @@ mod tests {
             let target = Managed { md: a, ..Managed::default() };
             let mut running = Running::load(&target, &store, &clock);
             (running.job.notified, running.job.notified_renewed) = (true, notified_renewed);
+            running.job.note(clock.now(), "message-renewing", None, None);
             let staging = Staging::new(&store, "a.test");
             if is_taken {
                 crate::managed::staging::purge(&lab.store, "a.test").unwrap();
@@ -366,6 +369,7 @@ mod tests {
             running.write_beside_set(&staging).unwrap();
             let found = staging.job().unwrap().unwrap();
             assert_eq!(found.finished, !is_taken);
+            assert!(found.latest("message-renewing").is_some(), "what limits events stays");
             assert_eq!(found.pending_notice.map(|due| due.notified_renewed), expected);
         }
     }
