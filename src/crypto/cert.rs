@@ -181,7 +181,7 @@ impl Certificate {
 
     fn verifies_what_is_signed_by(&self, key: &PrivateKey) -> Result<bool, ErrorStack> {
         let (key, public) = (key.pkey(), self.x509()?.public_key()?);
-        // Such a key may be for another digest alone, and our certificates have none.
+        // Such a key may be for another digest alone, and no configuration can ask for one.
         if key.id() == Id::RSA_PSS {
             return Ok(true);
         }
@@ -199,8 +199,8 @@ impl Certificate {
         verifier.verify_oneshot(&signature, &self.der)
     }
 
-    /// Whether [`matches_key`](Self::matches_key) is true of the content of a key file, hundreds of times faster. `false` may also mean "unknown": the
-    /// file is encrypted, damaged, or of another form than ours.
+    /// Whether [`matches_key`](Self::matches_key) is true of the content of a key file, hundreds of times faster.
+    /// `false` may also mean "unknown": the file is encrypted, damaged, or of another form than ours.
     pub fn matches_key_file(&self, pem: &[u8]) -> bool {
         key_info::is_pair(pem, &self.fields.public_key)
     }
